@@ -1,0 +1,52 @@
+"""What a probe is: one coroutine that measures one thing and returns readings, or says why it could not.
+
+A probe knows no threshold, stamps nothing and retries nothing: the scheduler gives it a deadline, stamps what it
+returns, and turns `ProbeFailed` into a reading whose `failure` says the cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from agent.config import Settings
+from agent.wire import Reading
+
+if TYPE_CHECKING:
+    from agent.probes.roll import Roll
+
+
+class ProbeFailed(Exception):
+    """The measurement could not be made. `cause` is one short fixed word (``timeout``, ``unreachable``,
+    ``refused``, ``not_a_ups`` …), `detail` one sentence for people that names the thing and the fix."""
+
+    def __init__(self, cause: str, detail: str) -> None:
+        super().__init__(f"{cause}: {detail}")
+        self.cause = cause
+        self.detail = detail
+
+
+def _silent(_line: str) -> None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """All that a probe may use besides the network.
+
+    `roll` holds the seats' last snapshots (None outside the running agent). `explain` takes one line of reasoning at
+    a time, for `nabz-agent probe KIND --explain`. `collector_host` and `measure_url` come from enrolment.
+    """
+
+    settings: Settings
+    deadline_s: float
+    collector_host: str | None = None
+    measure_url: str | None = None
+    test_token: str = ""
+    purpose: str = "manual"
+    roll: Roll | None = None
+    explain: Callable[[str], None] = field(default=_silent)
+
+
+Probe = Callable[[Context], Awaitable[Sequence[Reading]]]

@@ -1,0 +1,419 @@
+"""The contract between gateways and the collector: topics, messages, encode, decode. No I/O, no clock.
+
+A batch travels as ``body LF base64(signature)``: the signature (Ed25519) covers the exact body bytes, so there is
+no canonical form to argue about. Readings keep their own bytes inside the body; each is bound to all before it by a
+running hash, ``chain(n) = sha256(chain(n-1) + reading bytes)``, so a batch may be cut anywhere and resent cut
+elsewhere and still be held against its neighbours.
+
+Receipts and tasks travel the other way in the same sealed form, signed by the collector.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+
+VERSION = 1
+MAX_BATCH_BYTES = 64 * 1024
+MAX_BATCH_READINGS = 100
+MAX_SMALL_BYTES = 4 * 1024  # receipts, tasks, presence
+GENESIS = bytes(32)  # the chain before the first reading of a spool
+
+ROOT = "nabz/v1"
+
+T = TypeVar("T")
+
+Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Text = Annotated[str, msgspec.Meta(max_length=200)]
+Hex = Annotated[str, msgspec.Meta(max_length=64)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Millis = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Number = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
+SeqNumber = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+Words = Annotated[list[Text], msgspec.Meta(max_length=64)]
+Clock = Literal["synced", "unsynced"]
+
+
+class WireError(ValueError):
+    """Bytes that are not a message of this contract; says which rule they break."""
+
+
+# ---------------------------------------------------------------- readings: what a probe returns
+
+
+class Stamp(msgspec.Struct, frozen=True, kw_only=True):
+    """When a reading was taken, as its gateway knew it (milliseconds).
+
+    ``mono_ms`` counts since the boot named by ``boot``, so a wall clock that was wrong can be put right later.
+    """
+
+    wall_ms: Millis
+    mono_ms: Millis
+    boot: Word
+    clock: Clock
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a probe has no values: ``cause`` is a short fixed word, ``detail`` a sentence for people."""
+
+    cause: Word
+    detail: Text = ""
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
+    """What every kind carries. A failed measurement is a reading with ``failure`` set and no values."""
+
+    at: Stamp | None = None
+    subject: Annotated[str, msgspec.Meta(max_length=64)] = ""  # which link or UPS, when a center has several
+    failure: Failure | None = None
+
+
+class Hop(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Round trips to one place on the way out: ``lan`` (the site's router), ``isp`` (first hops beyond), ``collector``."""
+
+    role: Literal["lan", "isp", "collector"]
+    target: Text
+    method: Literal["icmp", "tcp"]
+    sent: Count
+    received: Count
+    min_ms: Number | None = None
+    median_ms: Number | None = None
+    p95_ms: Number | None = None
+    jitter_ms: Number | None = None
+
+
+class LinkReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="link"):
+    """A WAN line: latency, jitter and loss to the collector, and to each hop before it, so that a fault has a place."""
+
+    rtt_min_ms: Number | None = None
+    rtt_median_ms: Number | None = None
+    rtt_p95_ms: Number | None = None
+    jitter_ms: Number | None = None
+    loss_pct: Number | None = None
+    fault_place: Literal["none", "lan", "isp", "beyond"] | None = None
+    hops: Annotated[list[Hop], msgspec.Meta(max_length=16)] = []
+
+
+class SpeedReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="speed"):
+    """One speed test. Goodput in Mbit/s; ``capacity`` adds back what others moved over the line meanwhile."""
+
+    engine: Text | None = None
+    engine_version: Text | None = None
+    server: Text | None = None
+    mode: Text | None = None
+    purpose: Literal["routine", "self-test", "retest", "desk", "manual"] = "routine"
+    test_id: Text | None = None
+    download_mbps: Number | None = None
+    upload_mbps: Number | None = None
+    capacity_down_mbps: Number | None = None
+    capacity_up_mbps: Number | None = None
+    cross_traffic_down_pct: Number | None = None
+    cross_traffic_up_pct: Number | None = None
+    idle_rtt_ms: Number | None = None
+    loaded_rtt_down_ms: Number | None = None
+    loaded_rtt_up_ms: Number | None = None
+    jitter_ms: Number | None = None
+    loss_pct: Number | None = None
+    bytes_total: Count | None = None
+    seconds: Number | None = None
+    flags: Words = []
+
+
+class UpsReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="ups"):
+    """One UPS in the one vocabulary every vendor table is read into. ``None`` is unknown, never zero."""
+
+    output_state: Literal["online", "battery", "bypass", "boost", "trim", "eco", "standby", "off", "none"] | None = None
+    battery_status: Literal["normal", "low", "depleted", "fault"] | None = None
+    battery_replace: bool | None = None
+    battery_charge_pct: Number | None = None
+    runtime_s: Number | None = None
+    on_battery_s: Number | None = None
+    input_voltage_v: Number | None = None
+    output_voltage_v: Number | None = None
+    input_frequency_hz: Number | None = None
+    output_frequency_hz: Number | None = None
+    load_pct: Number | None = None
+    battery_temp_c: Number | None = None
+    battery_voltage_v: Number | None = None
+    alarms_count: Count | None = None
+    manufacturer: Text | None = None
+    model: Text | None = None
+    firmware: Text | None = None
+    serial: Text | None = None
+    profiles: Words = []  # the vendor tables that matched, best first
+    corrected: Words = []  # fields whose scale was put right, with the reason
+
+
+class SeatColumns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The roll call as columns: entry ``i`` of every list is seat ``i``. Columns cost a fifth of rows to decode."""
+
+    id: Annotated[list[Word], msgspec.Meta(max_length=500)]
+    state: list[Literal["healthy", "unhealthy", "missing", "off"]]
+    why: list[Text]
+    cpu_pct: list[Number | None] = []
+    memory_pct: list[Number | None] = []
+    disk_pct: list[Number | None] = []
+    temperature_c: list[Number | None] = []
+    uptime_s: list[Number | None] = []
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            column = getattr(self, name)
+            if (column or name in ("state", "why")) and len(column) != len(self.id):
+                raise ValueError(f"column `{name}` has {len(column)} entries for {len(self.id)} seats")
+
+
+class SeatsReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="seats"):
+    """The roll call of a center's seats. ``known`` counts every seat ever enrolled at this gateway."""
+
+    known: Count | None = None
+    healthy: Count | None = None
+    unhealthy: Count | None = None
+    missing: Count | None = None
+    off: Count | None = None
+    seats: SeatColumns | None = None
+
+
+class GatewayReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="gateway"):
+    """The gateway's own health, its clock, its WAN counters and what the agent itself costs."""
+
+    cpu_pct: Number | None = None
+    memory_pct: Number | None = None
+    disk_free_pct: Number | None = None
+    temperature_c: Number | None = None
+    uptime_s: Number | None = None
+    clock_offset_ms: Number | None = None
+    wan_interface: Text | None = None
+    wan_rx_bytes: Count | None = None
+    wan_tx_bytes: Count | None = None
+    agent_rss_mb: Number | None = None
+    agent_cpu_s: Number | None = None
+    spool_readings: Count | None = None
+    spool_bytes: Count | None = None
+    spool_volatile: bool | None = None
+    version: Text | None = None
+
+
+class BootReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="boot"):
+    """Sent once at each start of the agent: what ended the run before it, and the evidence for that."""
+
+    previous_end: Literal["first", "clean", "power", "crash", "killed", "reboot", "unknown"] = "unknown"
+    evidence: Words = []
+    last_alive_ms: Millis | None = None
+    dark_s: Number | None = None
+
+
+class ShedReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="shed"):
+    """An account of readings this spool no longer has: a range of numbers and why they are gone."""
+
+    first_seq: SeqNumber
+    last_seq: SeqNumber
+    count: Count
+    why: Literal["full", "unreadable", "disk"]
+
+
+AnyReading = (
+    LinkReading | SpeedReading | UpsReading | SeatsReading | GatewayReading | BootReading | ShedReading
+)
+KINDS: dict[str, type[Reading]] = {
+    "link": LinkReading,
+    "speed": SpeedReading,
+    "ups": UpsReading,
+    "seats": SeatsReading,
+    "gateway": GatewayReading,
+    "boot": BootReading,
+    "shed": ShedReading,
+}
+
+
+# ---------------------------------------------------------------- messages
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A run of consecutive readings of one spool: reading ``i`` has sequence number ``first_seq + i``.
+
+    ``prev`` is the chain before the first reading (hex), ``nonce`` the newest nonce seen from the collector: the
+    readings were sent after it was issued. ``live`` marks readings sent ahead of a backlog.
+    """
+
+    v: int
+    device: Word
+    spool: Hex
+    first_seq: SeqNumber
+    prev: Hex
+    nonce: Hex = ""
+    live: bool = True
+    readings: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=MAX_BATCH_READINGS)]
+
+    @property
+    def last_seq(self) -> int:
+        return self.first_seq + len(self.readings) - 1
+
+    def last_chain(self) -> bytes:
+        return chain(bytes.fromhex(self.prev), [bytes(raw) for raw in self.readings])
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The collector's word, given after COMMIT, that these readings are held. Only this lets a gateway forget them.
+
+    ``chain`` is the chain after ``last_seq`` (hex); a gateway forgets only when its own says the same. ``set_aside``
+    means the bytes are held but were not understood, with the reason. ``pace_ms`` asks for that pause before the
+    next batch of backlog.
+    """
+
+    v: int
+    device: Word
+    spool: Hex
+    first_seq: SeqNumber
+    last_seq: SeqNumber
+    chain: Hex
+    outcome: Literal["stored", "set_aside"] = "stored"
+    reason: Text = ""
+    nonce: Hex = ""
+    at_ms: Millis
+    pace_ms: Count = 0
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing the collector asks a gateway to do once, before ``expires_ms``."""
+
+    v: int
+    device: Word
+    id: Word
+    do: Literal["speed", "probe"]
+    probe: Word | None = None
+    nonce: Hex = ""
+    token: Text = ""
+    server: Text = ""
+    expires_ms: Millis
+
+
+class Presence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Retained; the last will says ``offline``. A hint to look sooner, never evidence."""
+
+    v: int
+    device: Word
+    state: Literal["online", "offline"]
+    boot: Word
+    version: Text = ""
+
+
+# ---------------------------------------------------------------- topics
+
+
+def batch_topic(device: str) -> str:
+    return f"{ROOT}/up/{device}"
+
+
+def receipt_topic(device: str) -> str:
+    return f"{ROOT}/receipt/{device}"
+
+
+def task_topic(device: str) -> str:
+    return f"{ROOT}/task/{device}"
+
+
+def presence_topic(device: str) -> str:
+    return f"{ROOT}/presence/{device}"
+
+
+def device_of(topic: str) -> str:
+    """The device a topic belongs to; raises WireError for any other topic."""
+    parts = topic.split("/")
+    if len(parts) != 4 or "/".join(parts[:2]) != ROOT or not parts[3]:
+        raise WireError(f"topic {topic[:80]!r} is not {ROOT}/WORD/DEVICE")
+    return parts[3]
+
+
+# ---------------------------------------------------------------- encode, decode
+
+
+def chain(before: bytes, raws: Sequence[bytes]) -> bytes:
+    """The running hash after ``raws``, given the one before them (32 bytes)."""
+    for raw in raws:
+        before = hashlib.sha256(before + raw).digest()
+    return before
+
+
+def encode_reading(reading: Reading) -> bytes:
+    if reading.at is None:
+        raise WireError("a reading travels only with its stamp: set `at` first")
+    return _encoder.encode(reading)
+
+
+def decode_reading(raw: bytes) -> AnyReading:
+    return _decode(_reading, raw, "reading")
+
+
+def encode(message: Batch | Receipt | Task | Presence) -> bytes:
+    return _encoder.encode(message)
+
+
+def decode_batch(body: bytes) -> Batch:
+    """A batch whose frame is right; its readings stay raw, so that one bad reading does not hide the others."""
+    batch = _decode(_batch, body, "batch", MAX_BATCH_BYTES)
+    if batch.v != VERSION:
+        raise WireError(f"batch: version {batch.v} is not spoken here, only {VERSION}")
+    for name, value in (("prev", batch.prev), ("spool", batch.spool)):
+        if len(value) != (64 if name == "prev" else 32) or not _is_hex(value):
+            raise WireError(f"batch: `{name}` must be {64 if name == 'prev' else 32} lower-case hex digits")
+    return batch
+
+
+def decode_receipt(body: bytes) -> Receipt:
+    return _decode(_receipt, body, "receipt", MAX_SMALL_BYTES)
+
+
+def decode_task(body: bytes) -> Task:
+    return _decode(_task, body, "task", MAX_SMALL_BYTES)
+
+
+def decode_presence(body: bytes) -> Presence:
+    return _decode(_presence, body, "presence", MAX_SMALL_BYTES)
+
+
+def seal(body: bytes, sign: Callable[[bytes], bytes]) -> bytes:
+    """``body LF base64(sign(body))``."""
+    return body + b"\n" + base64.b64encode(sign(body))
+
+
+def unseal(payload: bytes, limit: int = MAX_BATCH_BYTES) -> tuple[bytes, bytes]:
+    """(body, signature) of a sealed message, unverified. Raises WireError."""
+    if len(payload) > limit + 128:
+        raise WireError(f"message of {len(payload)} bytes is over the limit of {limit}")
+    body, newline, tail = payload.rpartition(b"\n")
+    if not newline:
+        raise WireError("message has no signature line")
+    try:
+        signature = base64.b64decode(tail, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise WireError(f"signature is not base64: {error}") from None
+    if len(signature) != 64:
+        raise WireError(f"signature has {len(signature)} bytes, Ed25519 has 64")
+    return body, signature
+
+
+def _is_hex(text: str) -> bool:
+    return all(letter in "0123456789abcdef" for letter in text)
+
+
+def _decode(decoder: msgspec.json.Decoder[T], body: bytes, what: str, limit: int = MAX_BATCH_BYTES) -> T:
+    if len(body) > limit:
+        raise WireError(f"{what} of {len(body)} bytes is over the limit of {limit}")
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError(f"{what}: {error}") from None
+
+
+_encoder = msgspec.json.Encoder()
+_reading = msgspec.json.Decoder(AnyReading)
+_batch = msgspec.json.Decoder(Batch)
+_receipt = msgspec.json.Decoder(Receipt)
+_task = msgspec.json.Decoder(Task)
+_presence = msgspec.json.Decoder(Presence)

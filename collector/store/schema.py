@@ -1,0 +1,229 @@
+"""The tables. One schema for SQLite and PostgreSQL, in SQLAlchemy Core.
+
+Times are milliseconds since 1970 UTC. Every table about a center has its code in its key, so that a distributed
+database can shard by it. The tables of readings are derived from the wire types (one column a field, lists as JSON)
+and lie in time order: clustered by center, every row of a fleet dirties a page of its own.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+
+import sqlalchemy as sa
+
+from agent import wire
+
+metadata = sa.MetaData()
+
+Ms = sa.BigInteger
+Code = sa.String(32)
+Device = sa.String(64)
+
+centers = sa.Table(
+    "centers", metadata,
+    sa.Column("center", Code, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False, server_default=""),
+    sa.Column("building", sa.Text, nullable=False, server_default=""),
+    sa.Column("city", sa.Text, nullable=False, server_default=""),
+    sa.Column("district", sa.Text, nullable=False, server_default=""),
+    sa.Column("province", sa.Text, nullable=False, server_default=""),
+    sa.Column("tier", sa.String(8), nullable=False),  # one | two | three
+    sa.Column("seats_promised", sa.Integer, nullable=False),
+    sa.Column("isp", sa.Text, nullable=False, server_default=""),
+    sa.Column("feeder", sa.Text, nullable=False, server_default=""),
+    sa.Column("opening", sa.Text, nullable=False),  # "Mon-Sat 09:00-21:00", see collector.centers
+    sa.Column("latitude", sa.Float),
+    sa.Column("longitude", sa.Float),
+    sa.Column("lifecycle", sa.String(16), nullable=False),  # applied probation declared watch suspended closed
+    sa.Column("since_ms", Ms, nullable=False),
+    sa.Column("changed_ms", Ms, nullable=False),
+)
+
+tokens = sa.Table(
+    "tokens", metadata,
+    sa.Column("token_hash", sa.String(64), primary_key=True),
+    sa.Column("center", Code, nullable=False),
+    sa.Column("issued_ms", Ms, nullable=False),
+    sa.Column("expires_ms", Ms, nullable=False),
+    sa.Column("used_ms", Ms),
+    sa.Column("device", Device),
+)
+
+devices = sa.Table(
+    "devices", metadata,
+    sa.Column("device", Device, primary_key=True),
+    sa.Column("center", Code, nullable=False, index=True),
+    sa.Column("public_key", sa.LargeBinary, nullable=False),
+    sa.Column("enrolled_ms", Ms, nullable=False),
+    sa.Column("revoked_ms", Ms),
+    sa.Column("hostname", sa.Text, nullable=False, server_default=""),
+    sa.Column("version", sa.Text, nullable=False, server_default=""),
+)
+
+nonces = sa.Table(
+    "nonces", metadata,
+    sa.Column("nonce", sa.String(64), primary_key=True),
+    sa.Column("issued_ms", Ms, nullable=False),
+)
+
+# What is held of each spool: `ranges` is JSON [[first, last, chain before, chain after], …], ascending, disjoint.
+spools = sa.Table(
+    "spools", metadata,
+    sa.Column("center", Code, primary_key=True),
+    sa.Column("device", Device, primary_key=True),
+    sa.Column("spool", sa.String(64), primary_key=True),
+    sa.Column("ranges", sa.Text, nullable=False),
+    sa.Column("duplicates", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("updated_ms", Ms, nullable=False),
+)
+
+# Batches as received: `body` is the signed bytes, `fresh` JSON [[first, last], …] the readings this batch brought.
+evidence = sa.Table(
+    "evidence", metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("center", Code, nullable=False),
+    sa.Column("device", Device, nullable=False),
+    sa.Column("spool", sa.String(64), nullable=False),
+    sa.Column("first_seq", sa.BigInteger, nullable=False),
+    sa.Column("last_seq", sa.BigInteger, nullable=False),
+    sa.Column("fresh", sa.Text, nullable=False),
+    sa.Column("received_ms", Ms, nullable=False),
+    sa.Column("issued_ms", Ms),  # when the nonce it carries was issued: it was sent after that
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("signature", sa.LargeBinary, nullable=False),
+    sa.Index("evidence_by_seq", "device", "spool", "first_seq"),
+)
+
+set_aside = sa.Table(
+    "set_aside", metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("received_ms", Ms, nullable=False),
+    sa.Column("topic", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+)
+
+# Findings about honesty, never about service: equivocation, fork, bad_signature, unknown_device, wrong_topic …
+integrity = sa.Table(
+    "integrity", metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("at_ms", Ms, nullable=False),
+    sa.Column("center", Code, nullable=False, server_default=""),
+    sa.Column("device", Device, nullable=False, server_default=""),
+    sa.Column("finding", sa.String(32), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+)
+
+# The newest reading of each kind and subject, whole.
+latest = sa.Table(
+    "latest", metadata,
+    sa.Column("center", Code, primary_key=True),
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("subject", sa.String(64), primary_key=True),
+    sa.Column("device", Device, nullable=False),
+    sa.Column("wall_ms", Ms, nullable=False),
+    sa.Column("received_ms", Ms, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+# One row a center: when it was last heard and when its silence becomes a matter. The sweep asks one indexed question.
+pulse = sa.Table(
+    "pulse", metadata,
+    sa.Column("center", Code, primary_key=True),
+    sa.Column("device", Device, nullable=False),
+    sa.Column("heard_ms", Ms, nullable=False),
+    sa.Column("due_ms", Ms, index=True),  # None: its silence has been judged already
+)
+
+flags = sa.Table(
+    "flags", metadata,
+    sa.Column("center", Code, primary_key=True),
+    sa.Column("criterion", sa.String(64), primary_key=True),
+    sa.Column("subject", sa.String(64), primary_key=True),
+    sa.Column("state", sa.String(12), nullable=False),  # clear | pending | raised | recovering
+    sa.Column("since_ms", Ms, nullable=False),  # of the state
+    sa.Column("judged_until_ms", Ms, nullable=False),  # readings older than this move nothing (promise P5)
+    sa.Column("memory", sa.Text, nullable=False),  # JSON: the last verdicts a for-duration or M-of-N rule needs
+    sa.Column("verdict", sa.String(16), nullable=False),  # meets | below | unknown
+    sa.Column("value", sa.Float),
+    sa.Column("bound", sa.Float),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("standard", sa.String(64), nullable=False),
+    sa.Index("flags_raised", "state", "since_ms"),
+)
+
+# A flag's state moved. Written in the transaction of the reading that moved it; this row is the alert queue.
+changes = sa.Table(
+    "changes", metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("center", Code, nullable=False, index=True),
+    sa.Column("criterion", sa.String(64), nullable=False),
+    sa.Column("subject", sa.String(64), nullable=False),
+    sa.Column("was", sa.String(12), nullable=False),
+    sa.Column("now", sa.String(12), nullable=False),
+    sa.Column("at_ms", Ms, nullable=False),
+    sa.Column("recorded_ms", Ms, nullable=False),
+    sa.Column("value", sa.Float),
+    sa.Column("bound", sa.Float),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("standard", sa.String(64), nullable=False),
+    sa.Column("queued_ms", Ms),  # None: no alert has been made of it yet
+    sa.Index("changes_to_queue", "queued_ms", "id"),
+)
+
+alerts = sa.Table(
+    "alerts", metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("change", sa.BigInteger, nullable=False),
+    sa.Column("center", Code, nullable=False),
+    sa.Column("channel", sa.String(64), nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),  # waiting | sending | sent | failed | unsure
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_ms", Ms, nullable=False),
+    sa.Column("sent_ms", Ms),
+    sa.Column("problem", sa.Text, nullable=False, server_default=""),
+    sa.UniqueConstraint("change", "channel"),
+    sa.Index("alerts_due", "state", "next_ms"),
+)
+
+
+def _column_type(annotation: object) -> sa.types.TypeEngine[typing.Any]:
+    """The column for a wire field: numbers and words as themselves, everything with parts as JSON text."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _column_type(typing.get_args(annotation)[0])
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        inner = [part for part in typing.get_args(annotation) if part is not type(None)]
+        return _column_type(inner[0]) if len(inner) == 1 else sa.Text()
+    if typing.get_origin(annotation) is typing.Literal or annotation is str:
+        return sa.Text()
+    if annotation is bool:
+        return sa.Boolean()
+    if annotation is int:
+        return sa.BigInteger()
+    if annotation is float:
+        return sa.Float()
+    return sa.Text()
+
+
+def _readings_table(kind: str, struct: type[wire.Reading]) -> sa.Table:
+    hints = typing.get_type_hints(struct, include_extras=True)
+    own = [name for name in struct.__struct_fields__ if name not in ("at", "subject")]
+    return sa.Table(
+        f"{kind}_readings", metadata,
+        sa.Column("wall_ms", Ms, primary_key=True),
+        sa.Column("center", Code, primary_key=True),
+        sa.Column("device", Device, primary_key=True),
+        sa.Column("spool", sa.String(64), primary_key=True),
+        sa.Column("seq", sa.BigInteger, primary_key=True),
+        sa.Column("subject", sa.String(64), nullable=False),
+        sa.Column("received_ms", Ms, nullable=False),
+        *(sa.Column(name, _column_type(hints[name])) for name in own),
+        sqlite_with_rowid=False,
+    )
+
+
+readings = {kind: _readings_table(kind, struct) for kind, struct in wire.KINDS.items()}
