@@ -1,0 +1,48 @@
+"""The `nabz-agent` command: each subcommand is a module of `agent.commands`, loaded only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from agent import __version__
+
+COMMANDS = {
+    "run": "measure, keep and send until stopped",
+    "enrol": "make this gateway's keys and join a center with a one-time token",
+    "probe": "measure one thing once, now, and explain it",
+    "status": "what the running agent last measured, and what waits to be sent",
+    "doctor": "check this installation and say what is missing",
+    "seat-key": "print the key that seat PCs of this center use",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit codes: 0 done, 1 the thing failed, 2 wrong use or settings."""
+    words = sys.argv[1:] if argv is None else argv
+    chosen = words[0] if words and words[0] in COMMANDS else None
+    parser = argparse.ArgumentParser(
+        prog="nabz-agent",
+        description="Nabz on a center's gateway.",
+        epilog="example: nabz-agent probe link --json",
+    )
+    parser.add_argument("--version", action="version", version=f"nabz-agent {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            module = importlib.import_module(f"agent.commands.{name.replace('-', '_')}")
+            subparser.formatter_class = argparse.RawDescriptionHelpFormatter
+            subparser.epilog = f"example: {module.EXAMPLE}"
+            module.arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    options = parser.parse_args(words)
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

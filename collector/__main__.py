@@ -1,0 +1,52 @@
+"""The `nabz-collector` command: each subcommand is a module of `collector.commands`, loaded only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from agent import __version__
+
+COMMANDS = {
+    "serve": "receive, judge, show and alert until stopped",
+    "pilot": "serve, and run this very machine as the first center",
+    "broker": "run the embedded MQTT broker by itself",
+    "measure": "run the measurement server that gateways test their speed against",
+    "center": "the register of centers: import, add, list, show",
+    "token": "a one-time token with which a gateway joins a center",
+    "standard": "check or show a standard (the criteria as data)",
+    "report": "a center's month: each criterion's verdict with its numbers",
+    "evidence": "what is held: every reading's id and hash",
+    "simulate": "a fleet of simulated centers that speaks the real wire",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit codes: 0 done, 1 the thing failed, 2 wrong use or settings."""
+    words = sys.argv[1:] if argv is None else argv
+    chosen = words[0] if words and words[0] in COMMANDS else None
+    parser = argparse.ArgumentParser(
+        prog="nabz-collector",
+        description="Nabz at the center of it all.",
+        epilog="example: nabz-collector center list --json",
+    )
+    parser.add_argument("--version", action="version", version=f"nabz-collector {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            module = importlib.import_module(f"collector.commands.{name.replace('-', '_')}")
+            subparser.formatter_class = argparse.RawDescriptionHelpFormatter
+            subparser.epilog = f"example: {module.EXAMPLE}"
+            module.arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    options = parser.parse_args(words)
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

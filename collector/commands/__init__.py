@@ -1,0 +1,1 @@
+"""One module a subcommand: EXAMPLE, arguments(parser), run(options) -> exit code."""
