@@ -1,0 +1,50 @@
+# Seven words, the same for people and for CI:  install  run  demo  test  lint  bench  docs   (and: torture  lock)
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: install run demo test lint bench docs torture lock packages
+
+install: $(READY)
+
+$(READY): pyproject.toml requirements/dev.lock hatch_build.py package-lock.json
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Nabz needs Python 3.11 or newer; $(PYTHON) is older. Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -q && apt-get install -yq python3-venv && $(PYTHON) -m venv .venv; \
+	  else echo "Python's venv module is missing. Install it once (Debian: apt install python3-venv), then repeat."; exit 2; fi; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+run: install
+	$(BIN)/nabz-collector pilot
+
+demo: install
+	$(BIN)/nabz-collector pilot --simulate 1000
+
+# What the tests drive besides Python: a browser, brokers, SNMP agents, databases. Installed when we may; see tests/packages.txt.
+packages:
+	@tests/packages.sh
+
+test: install packages
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+torture: install packages
+	$(BIN)/python -m pytest tests/faults --torture $(ARGS)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install packages
+	$(BIN)/python -m bench $(ARGS)
+
+docs: install
+	$(BIN)/python docs/generate.py
+
+lock:
+	for role in agent seat collector dev; do \
+	  $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-annotate --no-header --allow-unsafe \
+	    $$( [ $$role = dev ] && echo --extra agent --extra seat --extra collector ) --extra $$role -o requirements/$$role.lock pyproject.toml; done

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Debian packages that the tests drive as real parts. As root they are installed; otherwise the tests that need a
+# missing one skip and say so (in CI that skip is a failure).
+missing=$(for name in $(cat "$(dirname "$0")/packages.txt"); do dpkg -s "$name" >/dev/null 2>&1 || echo "$name"; done)
+[ -z "$missing" ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    # policy-rc.d keeps the packages' own services from starting: the tests start what they need themselves.
+    policy=/usr/sbin/policy-rc.d
+    [ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy && trap 'rm -f $policy' EXIT; }
+    apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends $missing >/dev/null
+else
+    echo "not installed, so some tests will skip (Debian: apt install" $missing")"
+fi
