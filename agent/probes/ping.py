@@ -1,0 +1,230 @@
+"""Round trips to one host without root: ICMP echo where the kernel allows it, TCP connects where it does not.
+
+Linux lets a plain process send echoes over datagram sockets when its group lies in ``net.ipv4.ping_group_range``; a
+process with CAP_NET_RAW uses a raw socket. The kernel stamps each answer as it arrives (SO_TIMESTAMPNS), so a busy
+event loop does not lengthen a round trip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import math
+import os
+import socket
+import statistics
+import struct
+import time
+import typing
+from dataclasses import dataclass
+from typing import Literal
+
+Method = Literal["icmp", "tcp"]
+Address = tuple[str, int] | tuple[str, int, int, int]
+
+SO_TIMESTAMPNS = 35  # asm-generic/socket.h; its control message has the same number
+TIMESPEC = struct.Struct("@ll")
+HEADER = struct.Struct("!BBHHH")  # type, code, checksum, identifier, sequence (RFC 792, RFC 4443)
+COOKIE_BYTES = 16  # a raw socket hears the answers to everybody's echoes: ours carry this many random bytes
+ECHO_REQUEST = {socket.AF_INET: 8, socket.AF_INET6: 128}
+ECHO_REPLY = {socket.AF_INET: 0, socket.AF_INET6: 129}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Echoes:
+    """What came back: one entry an echo in the order sent, milliseconds or None for lost (later than the timeout)."""
+
+    target: str  # the address that was asked
+    method: Method
+    rtts_ms: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Figures of a run of echoes, milliseconds; None where too few answers came for the figure to exist."""
+
+    sent: int
+    received: int
+    min_ms: float | None
+    median_ms: float | None
+    p95_ms: float | None
+    jitter_ms: float | None
+    loss_pct: float | None
+
+
+def summary(echoes: Echoes) -> Summary:
+    """p95 is the nearest rank. Jitter is the mean absolute difference of consecutive round trips (the D of RFC 3550
+    section 6.4.1, plainly averaged instead of smoothed); a lost echo breaks the pair on either side of it."""
+    rtts = echoes.rtts_ms
+    answered = sorted(rtt for rtt in rtts if rtt is not None)
+    steps = [abs(b - a) for a, b in itertools.pairwise(rtts) if a is not None and b is not None]
+    return Summary(
+        sent=len(rtts),
+        received=len(answered),
+        min_ms=_round(answered[0]) if answered else None,
+        median_ms=_round(statistics.median(answered)) if answered else None,
+        p95_ms=_round(answered[math.ceil(0.95 * len(answered)) - 1]) if answered else None,
+        jitter_ms=_round(statistics.fmean(steps)) if steps else None,
+        loss_pct=_round(100 * (len(rtts) - len(answered)) / len(rtts)) if rtts else None,
+    )
+
+
+def _round(value: float) -> float:
+    return round(value, 3)
+
+
+async def ping(host: str, count: int, interval_s: float, timeout_s: float, *, tcp_port: int = 80) -> Echoes:
+    """Sends ``count`` echoes to ``host`` (name or address, IPv4 or IPv6), one every ``interval_s``.
+
+    By TCP connects to ``tcp_port`` when this process may not send ICMP. Lost echoes are None, whatever lost them
+    (no route, unreachable, silence). Raises OSError when ``host`` has no address.
+    """
+    family, address = await resolve(host)
+    sock = icmp_socket(family)
+    if sock is None:
+        return await tcp_ping(host, tcp_port, count, interval_s, timeout_s)
+    with sock:
+        return await _Flight(sock, family, address, count, timeout_s).run(interval_s)
+
+
+async def tcp_ping(host: str, port: int, count: int, interval_s: float, timeout_s: float) -> Echoes:
+    """The same by TCP handshakes: a refusal is an answer too. Raises OSError when ``host`` has no address."""
+    family, address = await resolve(host, port)
+    tries = []
+    async with asyncio.TaskGroup() as group:
+        for number in range(count):
+            if number:
+                await asyncio.sleep(interval_s)
+            tries.append(group.create_task(_connect_ms(family, address, timeout_s)))
+    return Echoes(target=address[0], method="tcp", rtts_ms=tuple(attempt.result() for attempt in tries))
+
+
+async def resolve(host: str, port: int = 0) -> tuple[socket.AddressFamily, Address]:
+    """The first address the system gives for ``host``. Raises OSError (socket.gaierror) when there is none."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    family, _, _, _, address = found[0]
+    return family, typing.cast(Address, address)
+
+
+def icmp_socket(family: socket.AddressFamily) -> socket.socket | None:
+    """A non-blocking socket that can send echoes, or None when this process may not."""
+    protocol = socket.IPPROTO_ICMP if family == socket.AF_INET else socket.IPPROTO_ICMPV6
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):
+        try:
+            sock = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT):
+                raise
+            continue
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        return sock
+    return None
+
+
+async def _connect_ms(family: socket.AddressFamily, address: Address, timeout_s: float) -> float | None:
+    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
+        started_ns = time.monotonic_ns()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.get_running_loop().sock_connect(sock, address)
+        except ConnectionRefusedError:
+            pass
+        except OSError:  # TimeoutError among them
+            return None
+        return (time.monotonic_ns() - started_ns) / 1e6
+
+
+class _Flight:
+    """The echoes under way on one socket."""
+
+    def __init__(
+        self, sock: socket.socket, family: socket.AddressFamily, address: Address, count: int, timeout_s: float
+    ) -> None:
+        self.sock, self.family, self.address, self.timeout_s = sock, family, address, timeout_s
+        self.cookie = os.urandom(COOKIE_BYTES)
+        self.identifier = int.from_bytes(os.urandom(2), "big")  # a datagram socket puts its own in its place
+        self.sent_ns: dict[int, tuple[int, int, int]] = {}  # sequence on the wire: (number, wall, monotonic)
+        self.rtts_ms: list[float | None] = [None] * count
+        self.all_heard = asyncio.Event()
+
+    async def run(self, interval_s: float) -> Echoes:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.sock, self.hear)
+        try:
+            for number in range(len(self.rtts_ms)):
+                if number:
+                    await asyncio.sleep(interval_s)
+                self.send(number)
+            async with asyncio.timeout(self.timeout_s):
+                await self.all_heard.wait()
+        except TimeoutError:
+            pass  # the answers still out are the lost ones
+        finally:
+            loop.remove_reader(self.sock)
+        return Echoes(target=self.address[0], method="icmp", rtts_ms=tuple(self.rtts_ms))
+
+    def send(self, number: int) -> None:
+        message = echo_request(self.family, self.identifier, number & 0xFFFF, self.cookie)
+        self.sent_ns[number & 0xFFFF] = (number, time.time_ns(), time.monotonic_ns())
+        try:
+            self.sock.sendto(message, self.address)
+        except OSError:  # no route, no buffer, forbidden by a firewall: an echo that never left is lost
+            del self.sent_ns[number & 0xFFFF]
+
+    def hear(self) -> None:
+        for _ in range(64):  # a flood must not hold the event loop
+            try:
+                data, control, _flags, source = self.sock.recvmsg(2048, 256)
+            except BlockingIOError:
+                return
+            except OSError:  # an ICMP error parked on the socket: that echo stays lost
+                continue
+            self.take(data, control, source[0])
+
+    def take(self, data: bytes, control: list[tuple[int, int, bytes]], source: str) -> None:
+        sequence = echo_reply(self.family, data, self.cookie, raw=self.sock.type == socket.SOCK_RAW)
+        if sequence is None or sequence not in self.sent_ns or source != self.address[0]:
+            return
+        number, wall_ns, mono_ns = self.sent_ns.pop(sequence)
+        upper_ms = (time.monotonic_ns() - mono_ns) / 1e6
+        stamped_ms = _stamped_ms(control, wall_ns)
+        # The kernel's stamp is wall time: a clock step in between makes it absurd, and the loop's own time bounds it.
+        rtt_ms = stamped_ms if stamped_ms is not None and 0 <= stamped_ms <= upper_ms else upper_ms
+        if rtt_ms <= self.timeout_s * 1000:
+            self.rtts_ms[number] = rtt_ms
+        if None not in self.rtts_ms:
+            self.all_heard.set()
+
+
+def _stamped_ms(control: list[tuple[int, int, bytes]], sent_wall_ns: int) -> float | None:
+    for level, kind, data in control:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS and len(data) >= TIMESPEC.size:
+            seconds, nanoseconds = TIMESPEC.unpack_from(data)
+            return float(seconds * 1_000_000_000 + nanoseconds - sent_wall_ns) / 1e6
+    return None
+
+
+def echo_request(family: int, identifier: int, sequence: int, payload: bytes) -> bytes:
+    """One echo request; the kernel fills in the ICMPv6 checksum itself (it covers a pseudo-header)."""
+    bare = HEADER.pack(ECHO_REQUEST[socket.AddressFamily(family)], 0, 0, identifier, sequence) + payload
+    return bare[:2] + struct.pack("!H", checksum(bare)) + bare[4:]
+
+
+def echo_reply(family: int, data: bytes, cookie: bytes, *, raw: bool) -> int | None:
+    """The sequence number when ``data`` answers one of our echoes, else None. Raw IPv4 begins with the IP header."""
+    if raw and family == socket.AF_INET and data:
+        data = data[(data[0] & 0x0F) * 4 :]
+    if len(data) < HEADER.size + len(cookie) or data[HEADER.size : HEADER.size + len(cookie)] != cookie:
+        return None
+    kind, code, _checksum, _identifier, sequence = typing.cast(tuple[int, ...], HEADER.unpack_from(data))
+    return sequence if (kind, code) == (ECHO_REPLY[socket.AddressFamily(family)], 0) else None
+
+
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    padded = data + b"\0" * (len(data) % 2)
+    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
