@@ -412,7 +412,7 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes, what: str, limit: int
 
 
 _encoder = msgspec.json.Encoder()
-_reading = msgspec.json.Decoder(AnyReading)
+_reading: msgspec.json.Decoder[AnyReading] = msgspec.json.Decoder(AnyReading)
 _batch = msgspec.json.Decoder(Batch)
 _receipt = msgspec.json.Decoder(Receipt)
 _task = msgspec.json.Decoder(Task)

@@ -1,0 +1,114 @@
+"""A pilot on one machine: child processes started in order, one log, stopped in order.
+
+The parts are the same commands a real site runs; nothing here is a shortcut through their insides.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+STOP_S = 20.0
+RESTART_S = 2.0
+
+
+@dataclass
+class Part:
+    """One child process. `vital` ends the whole pilot when it ends; the others are started again."""
+
+    name: str
+    argv: Sequence[str]
+    vital: bool = False
+    process: subprocess.Popen[str] | None = None
+    started_s: float = 0.0
+
+    def start(self, say: Callable[[str, str], None]) -> None:
+        """Its own session: Ctrl-C in the terminal reaches only us, and we stop the parts in order."""
+        self.process = subprocess.Popen(
+            list(self.argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            start_new_session=True,
+        )
+        self.started_s = time.monotonic()
+        threading.Thread(target=self._relay, args=(self.process, say), daemon=True).start()
+
+    def _relay(self, process: subprocess.Popen[str], say: Callable[[str, str], None]) -> None:
+        for line in process.stdout or ():
+            say(self.name, line.rstrip())
+
+    def ended(self) -> int | None:
+        return None if self.process is None else self.process.poll()
+
+    def stop(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@dataclass
+class Household:
+    """The parts that run, in the order in which they were started."""
+
+    say: Callable[[str, str], None]
+    parts: list[Part] = field(default_factory=list)
+
+    def start(self, part: Part) -> Part:
+        part.start(self.say)
+        self.parts.append(part)
+        return part
+
+    def stop(self) -> None:
+        for part in reversed(self.parts):
+            part.stop()
+
+    def tend(self) -> str | None:
+        """Start again what ended and is not vital. Returns why the pilot must end, if it must."""
+        for part in self.parts:
+            code = part.ended()
+            if code is None:
+                continue
+            if part.vital:
+                return f"the {part.name} ended with exit code {code}; its last lines above say why"
+            if time.monotonic() - part.started_s > RESTART_S:
+                self.say(part.name, f"ended with exit code {code}; starting it again")
+                part.start(self.say)
+        return None
+
+
+def wait_until_healthy(url: str, part: Part, timeout_s: float = 60.0) -> None:
+    """Returns when `url` answers 200; raises RuntimeError when the part ends first or the time is up."""
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until:
+        if part.ended() is not None:
+            raise RuntimeError(f"the {part.name} did not start; its last lines above say why")
+        try:
+            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own loopback address
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise RuntimeError(f"the {part.name} did not answer at {url} within {timeout_s:.0f} s")
+
+
+def run_to_the_end(argv: Sequence[str], say: Callable[[str, str], None], name: str) -> str:
+    """The output of a command that must succeed; raises RuntimeError with its last line otherwise."""
+    done = subprocess.run(list(argv), capture_output=True, text=True, check=False)
+    for line in done.stderr.splitlines():
+        say(name, line)
+    if done.returncode:
+        raise RuntimeError(f"`{' '.join(argv[1:])}` failed with exit code {done.returncode}")
+    return done.stdout
+
+
+def python(*words: str) -> list[str]:
+    return [sys.executable, "-m", *words]
