@@ -74,7 +74,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
 
 
 class Hop(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Round trips to one place on the way out: ``lan`` (the site's router), ``isp`` (first hops beyond), ``collector``."""
+    """Round trips to one place on the way out: the site's router (lan), the first hops beyond it (isp), the collector."""
 
     role: Literal["lan", "isp", "collector"]
     target: Text
@@ -217,9 +217,7 @@ class ShedReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="s
     why: Literal["full", "unreadable", "disk"]
 
 
-AnyReading = (
-    LinkReading | SpeedReading | UpsReading | SeatsReading | GatewayReading | BootReading | ShedReading
-)
+AnyReading = LinkReading | SpeedReading | UpsReading | SeatsReading | GatewayReading | BootReading | ShedReading
 KINDS: dict[str, type[Reading]] = {
     "link": LinkReading,
     "speed": SpeedReading,
