@@ -74,7 +74,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
 
 
 class Hop(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Round trips to one place on the way out: the site's router (lan), the first hops beyond it (isp), the collector."""
+    """Round trips to one place on the way out: the site's router (lan), first hops beyond (isp), the collector."""
 
     role: Literal["lan", "isp", "collector"]
     target: Text
