@@ -20,8 +20,17 @@ Ms = sa.BigInteger
 Code = sa.String(32)
 Device = sa.String(64)
 
+# What this database says of itself: its schema's version.
+about = sa.Table(
+    "about",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
 centers = sa.Table(
-    "centers", metadata,
+    "centers",
+    metadata,
     sa.Column("center", Code, primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("owner", sa.Text, nullable=False, server_default=""),
@@ -42,7 +51,8 @@ centers = sa.Table(
 )
 
 tokens = sa.Table(
-    "tokens", metadata,
+    "tokens",
+    metadata,
     sa.Column("token_hash", sa.String(64), primary_key=True),
     sa.Column("center", Code, nullable=False),
     sa.Column("issued_ms", Ms, nullable=False),
@@ -52,7 +62,8 @@ tokens = sa.Table(
 )
 
 devices = sa.Table(
-    "devices", metadata,
+    "devices",
+    metadata,
     sa.Column("device", Device, primary_key=True),
     sa.Column("center", Code, nullable=False, index=True),
     sa.Column("public_key", sa.LargeBinary, nullable=False),
@@ -63,14 +74,16 @@ devices = sa.Table(
 )
 
 nonces = sa.Table(
-    "nonces", metadata,
+    "nonces",
+    metadata,
     sa.Column("nonce", sa.String(64), primary_key=True),
     sa.Column("issued_ms", Ms, nullable=False),
 )
 
 # What is held of each spool: `ranges` is JSON [[first, last, chain before, chain after], …], ascending, disjoint.
 spools = sa.Table(
-    "spools", metadata,
+    "spools",
+    metadata,
     sa.Column("center", Code, primary_key=True),
     sa.Column("device", Device, primary_key=True),
     sa.Column("spool", sa.String(64), primary_key=True),
@@ -81,7 +94,8 @@ spools = sa.Table(
 
 # Batches as received: `body` is the signed bytes, `fresh` JSON [[first, last], …] the readings this batch brought.
 evidence = sa.Table(
-    "evidence", metadata,
+    "evidence",
+    metadata,
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
     sa.Column("center", Code, nullable=False),
     sa.Column("device", Device, nullable=False),
@@ -97,7 +111,8 @@ evidence = sa.Table(
 )
 
 set_aside = sa.Table(
-    "set_aside", metadata,
+    "set_aside",
+    metadata,
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
     sa.Column("received_ms", Ms, nullable=False),
     sa.Column("topic", sa.Text, nullable=False),
@@ -107,7 +122,8 @@ set_aside = sa.Table(
 
 # Findings about honesty, never about service: equivocation, fork, bad_signature, unknown_device, wrong_topic …
 integrity = sa.Table(
-    "integrity", metadata,
+    "integrity",
+    metadata,
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
     sa.Column("at_ms", Ms, nullable=False),
     sa.Column("center", Code, nullable=False, server_default=""),
@@ -118,7 +134,8 @@ integrity = sa.Table(
 
 # The newest reading of each kind and subject, whole.
 latest = sa.Table(
-    "latest", metadata,
+    "latest",
+    metadata,
     sa.Column("center", Code, primary_key=True),
     sa.Column("kind", sa.String(16), primary_key=True),
     sa.Column("subject", sa.String(64), primary_key=True),
@@ -130,7 +147,8 @@ latest = sa.Table(
 
 # One row a center: when it was last heard and when its silence becomes a matter. The sweep asks one indexed question.
 pulse = sa.Table(
-    "pulse", metadata,
+    "pulse",
+    metadata,
     sa.Column("center", Code, primary_key=True),
     sa.Column("device", Device, nullable=False),
     sa.Column("heard_ms", Ms, nullable=False),
@@ -138,7 +156,8 @@ pulse = sa.Table(
 )
 
 flags = sa.Table(
-    "flags", metadata,
+    "flags",
+    metadata,
     sa.Column("center", Code, primary_key=True),
     sa.Column("criterion", sa.String(64), primary_key=True),
     sa.Column("subject", sa.String(64), primary_key=True),
@@ -156,7 +175,8 @@ flags = sa.Table(
 
 # A flag's state moved. Written in the transaction of the reading that moved it; this row is the alert queue.
 changes = sa.Table(
-    "changes", metadata,
+    "changes",
+    metadata,
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
     sa.Column("center", Code, nullable=False, index=True),
     sa.Column("criterion", sa.String(64), nullable=False),
@@ -174,7 +194,8 @@ changes = sa.Table(
 )
 
 alerts = sa.Table(
-    "alerts", metadata,
+    "alerts",
+    metadata,
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
     sa.Column("change", sa.BigInteger, nullable=False),
     sa.Column("center", Code, nullable=False),
@@ -213,7 +234,8 @@ def _readings_table(kind: str, struct: type[wire.Reading]) -> sa.Table:
     hints = typing.get_type_hints(struct, include_extras=True)
     own = [name for name in struct.__struct_fields__ if name not in ("at", "subject")]
     return sa.Table(
-        f"{kind}_readings", metadata,
+        f"{kind}_readings",
+        metadata,
         sa.Column("wall_ms", Ms, primary_key=True),
         sa.Column("center", Code, primary_key=True),
         sa.Column("device", Device, primary_key=True),
