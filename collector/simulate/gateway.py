@@ -49,6 +49,7 @@ class Gateway:
     flying: tuple[int, int] | None = None
     sent_s: float = 0.0
     paced_s: float = 0.0
+    resend_s: float = RESEND_S
 
     def keep(self, reading: wire.Reading, at_ms: int) -> Kept:
         kept = Kept(self.next_seq, at_ms, wire.encode_reading(reading), self.chain)
@@ -62,7 +63,7 @@ class Gateway:
 
         `now_ms` is the simulated wall clock, `now_s` a monotonic one.
         """
-        if not self.waiting or (self.flying and now_s - self.sent_s < RESEND_S):
+        if not self.waiting or (self.flying and now_s - self.sent_s < self.resend_s):
             return None
         run, live = self._choose(now_ms, now_s)
         if not run:

@@ -110,7 +110,7 @@ class Stage:
     def __init__(self, fleet: Sequence[Center], seed: int, start_ms: int, cycle_ms: int = CYCLE_MS) -> None:
         self._fleet, self._seed, self._start_ms, self._cycle_ms = fleet, seed, start_ms, cycle_ms
         self._cycles = 0
-        self._troubles: list[Trouble] = []
+        self.troubles: list[Trouble] = []
         self._by_center: dict[str, list[Trouble]] = defaultdict(list)
 
     def extend(self, until_ms: int) -> list[Trouble]:
@@ -123,12 +123,12 @@ class Stage:
             for code in trouble.centers:
                 kept = [t for t in self._by_center[code] if t.to_ms > trouble.from_ms - MEMORY_MS]
                 self._by_center[code] = [*kept, trouble]
-        self._troubles = [t for t in self._troubles if t.to_ms > until_ms - MEMORY_MS] + new
+        self.troubles = [t for t in self.troubles if t.to_ms > until_ms - MEMORY_MS] + new
         return new
 
     def troubled(self, at_ms: int) -> set[str]:
         """The centers in any trouble at this moment."""
-        return {code for trouble in self._troubles if trouble.covers(at_ms) for code in trouble.centers}
+        return {code for trouble in self.troubles if trouble.covers(at_ms) for code in trouble.centers}
 
     def of(self, code: str, what: What, at_ms: int) -> Trouble | None:
         return next((each for each in self._by_center[code] if each.what == what and each.covers(at_ms)), None)
