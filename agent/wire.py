@@ -354,9 +354,15 @@ def encode(message: Batch | Receipt | Task | Presence) -> bytes:
 
 def decode_batch(body: bytes) -> Batch:
     """A batch whose frame is right; its readings stay raw, so that one bad reading does not hide the others."""
-    batch = _decode(_batch, body, "batch", MAX_BATCH_BYTES)
+    batch = decode_frame(body)
     if batch.v != VERSION:
         raise WireError(f"batch: version {batch.v} is not spoken here, only {VERSION}")
+    return batch
+
+
+def decode_frame(body: bytes) -> Batch:
+    """A batch of any version that still has this frame: enough to hold it and to say so, not to read it."""
+    batch = _decode(_batch, body, "batch", MAX_BATCH_BYTES)
     for name, value in (("prev", batch.prev), ("spool", batch.spool)):
         if len(value) != (64 if name == "prev" else 32) or not _is_hex(value):
             raise WireError(f"batch: `{name}` must be {64 if name == 'prev' else 32} lower-case hex digits")

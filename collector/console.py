@@ -1,0 +1,91 @@
+"""What all subcommands share: their common options, settings and store, and words for people."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+
+from collector.config import DEFAULT_FILE, ConfigError, Settings, load
+from collector.store import Store, StoreError
+
+
+def common_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings (default: {DEFAULT_FILE} if it exists)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="instead of [collector] data_dir")
+    parser.add_argument("--database", metavar="URL", help="instead of [database] url")
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The settings file with the command line's corrections. Raises ConfigError."""
+    path = options.config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    settings = load(path) if path else Settings()
+    if options.data:
+        collector = settings.collector.model_copy(update={"data_dir": options.data})
+        settings = settings.model_copy(update={"collector": collector})
+    if options.database:
+        database = settings.database.model_copy(update={"url": options.database})
+        settings = settings.model_copy(update={"database": database})
+    return settings
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Store]:
+    """The store of these settings, its folder made when it is missing. Raises StoreError."""
+    make_data_dir(settings)
+    store = Store.open(settings.database_url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def make_data_dir(settings: Settings) -> None:
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{settings.data_dir}: cannot be made ({error.strerror}); set [collector] data_dir") from None
+
+
+def answers(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Turns the errors that every subcommand may meet into a sentence and an exit code."""
+
+    @wraps(run)
+    def guarded(options: argparse.Namespace) -> int:
+        try:
+            return run(options)
+        except ConfigError as error:
+            complain(str(error))
+            return 2
+        except StoreError as error:
+            complain(str(error))
+            return 1
+
+    return guarded
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def complain(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns padded to their widest cell."""
+    cells = [[str(cell) for cell in row] for row in [heads, *rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def start_log(level: str) -> None:
+    """One line an event on standard error; libraries speak only when something is wrong."""
+    logging.basicConfig(level=level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for noisy in ("amqtt", "transitions", "uvicorn.access", "apprise"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)

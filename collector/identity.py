@@ -1,0 +1,55 @@
+"""The collector's signing key: made at first start, readable to its own user only, never shown."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from collector.store import StoreError
+
+KEY_FILE = "collector.key"
+
+
+def load_or_make(data_dir: Path) -> Ed25519PrivateKey:
+    """The 32-byte Ed25519 key (RFC 8032) of this collector. Raises StoreError when what is there cannot be used.
+
+    Gateways trust receipts of this key alone: a lost key means enrolling them again, so a bad file is never replaced.
+    """
+    path = data_dir / KEY_FILE
+    try:
+        raw = path.read_bytes() if path.exists() else _make(path)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be used ({error.strerror}); check its folder's owner and space") from None
+    if len(raw) != 32:
+        raise StoreError(f"{path}: holds {len(raw)} bytes, an Ed25519 key has 32; restore it from a backup")
+    return Ed25519PrivateKey.from_private_bytes(raw)
+
+
+def _make(path: Path) -> bytes:
+    """Old or new, never half: written beside and linked into place, so two starts at once agree on one key."""
+    raw = Ed25519PrivateKey.generate().private_bytes_raw()
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return path.read_bytes()
+        _sync_folder(path.parent)
+    finally:
+        draft.unlink()
+    return raw
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
