@@ -1,0 +1,303 @@
+"""What the pages and the API ask of the database: plain functions of a connection, the same on both databases.
+
+A center's state is one word, worst first: ``silent`` (nothing is heard), ``below`` (a flag is raised), ``watch`` (a
+criterion is failing, not yet for long enough), ``unknown`` (not enough data for some criterion), ``waiting`` (never
+heard), ``meets``, ``paused`` (suspended or closed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from collector.store.schema import centers, changes, devices, flags, integrity, latest, pulse, readings
+
+STATES = ("silent", "below", "watch", "unknown", "waiting", "meets", "paused")
+OPEN = ("raised", "recovering")
+SORTS = ("worst", "name", "place", "heard")
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """How criteria weigh against each other: their severity (greater is worse), and which of them mean silence."""
+
+    severity: Mapping[str, int] = field(default_factory=dict)
+    silence: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which centers are wanted. Empty fields ask for nothing; each word of `search` must be found somewhere."""
+
+    state: str = ""
+    province: str = ""
+    search: str = ""
+    sort: str = "worst"
+
+
+# ---------------------------------------------------------------- the list
+
+
+def board(ranks: Ranks, codes: Collection[str] | None = None) -> sa.Subquery:
+    """One row a center (of these, or of all): its facts, `rank` (place in STATES), its worst flag, when it was heard."""
+    mine = sa.true() if codes is None else flags.c.center.in_(list(codes))
+    worst, sums = _worst_flags(ranks).where(mine).subquery(), _sums_of_flags().where(mine).subquery()
+    rank = sa.case(
+        (centers.c.lifecycle.in_(("suspended", "closed")), STATES.index("paused")),
+        (worst.c.weight >= _SILENT, STATES.index("silent")),
+        (worst.c.weight >= _BELOW, STATES.index("below")),
+        (pulse.c.center.is_(None), STATES.index("waiting")),
+        (worst.c.weight >= _WATCH, STATES.index("watch")),
+        (sums.c.unknown.is_(None) | (sums.c.unknown > 0), STATES.index("unknown")),
+        else_=STATES.index("meets"),
+    )
+    return (
+        sa.select(
+            centers,
+            rank.label("rank"),
+            sa.func.coalesce(worst.c.weight, 0).label("weight"),
+            worst.c.criterion,
+            worst.c.subject,
+            worst.c.reason,
+            worst.c.value,
+            worst.c.bound,
+            sa.func.coalesce(worst.c.flag_since_ms, sums.c.since_ms).label("state_since_ms"),
+            sa.func.coalesce(sums.c.open, 0).label("open_flags"),
+            sums.c.unknown,
+            pulse.c.heard_ms,
+        )
+        .select_from(
+            centers.outerjoin(pulse, pulse.c.center == centers.c.center)
+            .outerjoin(worst, (worst.c.center == centers.c.center) & (worst.c.place == 1))
+            .outerjoin(sums, sums.c.center == centers.c.center)
+        )
+        .where(sa.true() if codes is None else centers.c.center.in_(list(codes)))
+        .subquery("board")
+    )
+
+
+# The weight of a flag: its kind in hundreds, the severity of its criterion in ones.
+_SILENT, _BELOW, _WATCH, _UNKNOWN = 400, 300, 200, 100
+
+
+def _worst_flags(ranks: Ranks) -> sa.Select[Any]:
+    severity = sa.case(dict(ranks.severity), value=flags.c.criterion, else_=0) if ranks.severity else sa.literal(0)
+    kind = sa.case(
+        (flags.c.state.in_(OPEN) & flags.c.criterion.in_(list(ranks.silence)), _SILENT),
+        (flags.c.state.in_(OPEN), _BELOW),
+        (flags.c.state == "pending", _WATCH),
+        else_=_UNKNOWN,
+    )
+    weight = kind + severity
+    place = sa.func.row_number().over(
+        partition_by=flags.c.center, order_by=(weight.desc(), flags.c.since_ms, flags.c.criterion)
+    )
+    return sa.select(
+        flags.c.center,
+        flags.c.criterion,
+        flags.c.subject,
+        flags.c.reason,
+        flags.c.value,
+        flags.c.bound,
+        flags.c.since_ms.label("flag_since_ms"),
+        weight.label("weight"),
+        place.label("place"),
+    ).where((flags.c.state != "clear") | (flags.c.verdict == "unknown"))
+
+
+def _sums_of_flags() -> sa.Select[Any]:
+    return sa.select(
+        flags.c.center,
+        sa.func.sum(sa.case((flags.c.verdict == "unknown", 1), else_=0)).label("unknown"),
+        sa.func.sum(sa.case((flags.c.state.in_(OPEN), 1), else_=0)).label("open"),
+        sa.func.max(flags.c.since_ms).label("since_ms"),
+    ).group_by(flags.c.center)
+
+
+def _matching(table: sa.Subquery, wanted: Filter, *, with_state: bool) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = []
+    if wanted.province:
+        conditions.append(table.c.province == wanted.province)
+    if with_state and wanted.state in STATES:
+        conditions.append(table.c.rank == STATES.index(wanted.state))
+    columns = ("center", "name", "city", "district", "province", "owner", "isp", "feeder")
+    conditions += [
+        sa.or_(*(sa.func.lower(table.c[name]).contains(word, autoescape=True) for name in columns))
+        for word in wanted.search.lower().split()[:8]
+    ]
+    return conditions
+
+
+def _order(table: sa.Subquery, sort: str) -> Sequence[sa.ColumnElement[Any]]:
+    orders: dict[str, Sequence[sa.ColumnElement[Any]]] = {
+        "worst": (table.c.rank, table.c.weight.desc(), table.c.state_since_ms, table.c.center),
+        "name": (sa.func.lower(table.c.name), table.c.center),
+        "place": (table.c.province, table.c.city, table.c.center),
+        "heard": (table.c.heard_ms.desc().nulls_last(), table.c.center),
+    }
+    return orders[sort if sort in orders else "worst"]
+
+
+def counts(conn: sa.Connection, ranks: Ranks, wanted: Filter) -> dict[str, int]:
+    """How many centers are in each state, under the filter but for its state. Every state has its key."""
+    table = board(ranks)
+    query = sa.select(table.c.rank, sa.func.count()).where(*_matching(table, wanted, with_state=False))
+    found = {row[0]: row[1] for row in conn.execute(query.group_by(table.c.rank))}
+    return {state: found.get(place, 0) for place, state in enumerate(STATES)}
+
+
+def page(conn: sa.Connection, ranks: Ranks, wanted: Filter, *, limit: int, offset: int = 0) -> list[dict[str, Any]]:
+    """The centers under the filter, in its order, each with `state` and its worst flag."""
+    table = board(ranks)
+    query = sa.select(table).where(*_matching(table, wanted, with_state=True)).order_by(*_order(table, wanted.sort))
+    return [_stated(row) for row in conn.execute(query.limit(limit).offset(offset)).mappings()]
+
+
+def some(conn: sa.Connection, ranks: Ranks, codes: Collection[str]) -> list[dict[str, Any]]:
+    """The rows of these centers, in the order worst first."""
+    table = board(ranks, codes)
+    query = sa.select(table).order_by(*_order(table, "worst"))
+    return [_stated(row) for row in conn.execute(query).mappings()]
+
+
+def one(conn: sa.Connection, ranks: Ranks, code: str) -> dict[str, Any] | None:
+    return next(iter(some(conn, ranks, [code])), None)
+
+
+def pulses(conn: sa.Connection, ranks: Ranks, codes: Collection[str] | None = None) -> list[sa.RowMapping]:
+    """(center, rank, criterion, heard_ms) of these centers, or of all: what a live page follows."""
+    table = board(ranks, codes)
+    query = sa.select(table.c.center, table.c.rank, table.c.criterion, table.c.heard_ms)
+    return list(conn.execute(query).mappings())
+
+
+def provinces(conn: sa.Connection) -> list[str]:
+    query = sa.select(centers.c.province).where(centers.c.province != "").distinct().order_by(centers.c.province)
+    return list(conn.scalars(query))
+
+
+def _stated(row: sa.RowMapping) -> dict[str, Any]:
+    found = dict(row)
+    found["state"] = STATES[found.pop("rank")]
+    del found["weight"]
+    if found["state"] in ("waiting", "paused"):
+        found["state_since_ms"] = found["since_ms"]
+    return found
+
+
+# ---------------------------------------------------------------- one center
+
+
+def latest_readings(conn: sa.Connection, code: str) -> list[sa.RowMapping]:
+    """The newest reading of each kind and subject; `body` is the reading's JSON."""
+    query = sa.select(latest).where(latest.c.center == code).order_by(latest.c.kind, latest.c.subject)
+    return list(conn.execute(query).mappings())
+
+
+def flags_of(conn: sa.Connection, code: str) -> list[sa.RowMapping]:
+    query = sa.select(flags).where(flags.c.center == code).order_by(flags.c.criterion, flags.c.subject)
+    return list(conn.execute(query).mappings())
+
+
+def changes_of(conn: sa.Connection, code: str, limit: int = 50) -> list[sa.RowMapping]:
+    """How its flags moved, newest first."""
+    query = sa.select(changes).where(changes.c.center == code).order_by(changes.c.at_ms.desc(), changes.c.id.desc())
+    return list(conn.execute(query.limit(limit)).mappings())
+
+
+def devices_of(conn: sa.Connection, code: str) -> list[sa.RowMapping]:
+    query = sa.select(devices).where(devices.c.center == code).order_by(devices.c.enrolled_ms)
+    return list(conn.execute(query).mappings())
+
+
+def integrity_of(conn: sa.Connection, code: str, limit: int = 20) -> list[sa.RowMapping]:
+    """Findings about the honesty of what this center's gateways sent, newest first."""
+    query = sa.select(integrity).where(integrity.c.center == code).order_by(integrity.c.id.desc())
+    return list(conn.execute(query.limit(limit)).mappings())
+
+
+# ---------------------------------------------------------------- series
+
+
+def _share(kind: str, name: str, word: str) -> sa.ColumnElement[Any]:
+    """1 if a reading in the bucket said this word, else 0."""
+    return sa.func.max(sa.case((readings[kind].c[name] == word, 1), else_=0))
+
+
+def _field(kind: str, name: str, how: str) -> sa.ColumnElement[Any]:
+    column = readings[kind].c[name]
+    return {"avg": sa.func.avg(column), "min": sa.func.min(column), "max": sa.func.max(column)}[how]
+
+
+# What may be drawn, and how the readings of one bucket become one point: the worse side where a mean would hide it.
+SERIES: dict[str, dict[str, sa.ColumnElement[Any]]] = {
+    "link": {
+        "rtt_median_ms": _field("link", "rtt_median_ms", "avg"),
+        "rtt_p95_ms": _field("link", "rtt_p95_ms", "max"),
+        "jitter_ms": _field("link", "jitter_ms", "avg"),
+        "loss_pct": _field("link", "loss_pct", "max"),
+    },
+    "speed": {
+        "download_mbps": _field("speed", "download_mbps", "avg"),
+        "upload_mbps": _field("speed", "upload_mbps", "avg"),
+        "self_test": _share("speed", "purpose", "self-test"),
+        "failed": sa.func.max(sa.case((readings["speed"].c.failure.is_not(None), 1), else_=0)),
+    },
+    "ups": {
+        "battery_charge_pct": _field("ups", "battery_charge_pct", "min"),
+        "load_pct": _field("ups", "load_pct", "max"),
+        "input_voltage_v": _field("ups", "input_voltage_v", "min"),
+        "runtime_s": _field("ups", "runtime_s", "min"),
+        "on_battery": _share("ups", "output_state", "battery"),
+    },
+    "seats": {
+        "healthy": _field("seats", "healthy", "min"),
+        "unhealthy": _field("seats", "unhealthy", "max"),
+        "missing": _field("seats", "missing", "max"),
+        "off": _field("seats", "off", "max"),
+        "known": _field("seats", "known", "max"),
+    },
+    "gateway": {
+        "cpu_pct": _field("gateway", "cpu_pct", "avg"),
+        "memory_pct": _field("gateway", "memory_pct", "avg"),
+        "disk_free_pct": _field("gateway", "disk_free_pct", "min"),
+        "spool_readings": _field("gateway", "spool_readings", "max"),
+    },
+}
+
+
+def series(
+    conn: sa.Connection,
+    kind: str,
+    code: str,
+    from_ms: int,
+    to_ms: int,
+    fields: Sequence[str],
+    max_points: int,
+    subject: str | None = None,
+) -> dict[str, list[float | None]]:
+    """Columns `t` (ms, the mean time of each bucket) and one per field; at most `max_points` rows, none for no data.
+
+    Raises KeyError for a kind or field that SERIES does not have.
+    """
+    table, known = readings[kind], SERIES[kind]
+    step_ms = max(1, -(-(to_ms - from_ms) // max_points))
+    bucket = ((table.c.wall_ms - from_ms) // step_ms).label("bucket")
+    query = (
+        sa.select(sa.func.avg(table.c.wall_ms), *(known[name] for name in fields))
+        .where(table.c.center == code, table.c.wall_ms >= from_ms, table.c.wall_ms < to_ms)
+        .group_by(bucket)
+        .order_by(bucket)
+    )
+    if subject is not None:
+        query = query.where(table.c.subject == subject)
+    rows = conn.execute(query).all()
+    found: dict[str, list[float | None]] = {"t": [round(row[0]) for row in rows]}
+    for place, name in enumerate(fields, 1):
+        found[name] = [None if row[place] is None else round(float(row[place]), 3) for row in rows]
+    return found
