@@ -301,6 +301,9 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: Text = ""
 
 
+M = TypeVar("M", Batch, Receipt, Task, Presence)
+
+
 # ---------------------------------------------------------------- topics
 
 
@@ -354,10 +357,7 @@ def encode(message: Batch | Receipt | Task | Presence) -> bytes:
 
 def decode_batch(body: bytes) -> Batch:
     """A batch whose frame is right; its readings stay raw, so that one bad reading does not hide the others."""
-    batch = decode_frame(body)
-    if batch.v != VERSION:
-        raise WireError(f"batch: version {batch.v} is not spoken here, only {VERSION}")
-    return batch
+    return _spoken(decode_frame(body), "batch")
 
 
 def decode_frame(body: bytes) -> Batch:
@@ -370,15 +370,15 @@ def decode_frame(body: bytes) -> Batch:
 
 
 def decode_receipt(body: bytes) -> Receipt:
-    return _decode(_receipt, body, "receipt", MAX_SMALL_BYTES)
+    return _spoken(_decode(_receipt, body, "receipt", MAX_SMALL_BYTES), "receipt")
 
 
 def decode_task(body: bytes) -> Task:
-    return _decode(_task, body, "task", MAX_SMALL_BYTES)
+    return _spoken(_decode(_task, body, "task", MAX_SMALL_BYTES), "task")
 
 
 def decode_presence(body: bytes) -> Presence:
-    return _decode(_presence, body, "presence", MAX_SMALL_BYTES)
+    return _spoken(_decode(_presence, body, "presence", MAX_SMALL_BYTES), "presence")
 
 
 def seal(body: bytes, sign: Callable[[bytes], bytes]) -> bytes:
@@ -400,6 +400,13 @@ def unseal(payload: bytes, limit: int = MAX_BATCH_BYTES) -> tuple[bytes, bytes]:
     if len(signature) != 64:
         raise WireError(f"signature has {len(signature)} bytes, Ed25519 has 64")
     return body, signature
+
+
+def _spoken(message: M, what: str) -> M:
+    """The message, if its version is ours: what another version means by the same words is not known here."""
+    if message.v != VERSION:
+        raise WireError(f"{what}: version {message.v} is not spoken here, only {VERSION}")
+    return message
 
 
 def _is_hex(text: str) -> bool:
