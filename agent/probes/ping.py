@@ -16,9 +16,8 @@ import socket
 import statistics
 import struct
 import time
-import typing
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 Method = Literal["icmp", "tcp"]
 Address = tuple[str, int] | tuple[str, int, int, int]
@@ -104,7 +103,7 @@ async def resolve(host: str, port: int = 0) -> tuple[socket.AddressFamily, Addre
     """The first address the system gives for ``host``. Raises OSError (socket.gaierror) when there is none."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     family, _, _, _, address = found[0]
-    return family, typing.cast(Address, address)
+    return family, cast(Address, address)
 
 
 def icmp_socket(family: socket.AddressFamily) -> socket.socket | None:
@@ -217,14 +216,14 @@ def echo_reply(family: int, data: bytes, cookie: bytes, *, raw: bool) -> int | N
         data = data[(data[0] & 0x0F) * 4 :]
     if len(data) < HEADER.size + len(cookie) or data[HEADER.size : HEADER.size + len(cookie)] != cookie:
         return None
-    kind, code, _checksum, _identifier, sequence = typing.cast(tuple[int, ...], HEADER.unpack_from(data))
+    kind, code, _checksum, _identifier, sequence = cast(tuple[int, ...], HEADER.unpack_from(data))
     return sequence if (kind, code) == (ECHO_REPLY[socket.AddressFamily(family)], 0) else None
 
 
 def checksum(data: bytes) -> int:
     """The Internet checksum (RFC 1071)."""
     padded = data + b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -1,0 +1,66 @@
+"""`nabz-agent status`: what the running agent last measured, and what waits to be sent."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import urllib.error
+import urllib.request
+
+MAX_PAGE_BYTES = 1024 * 1024
+TIMEOUT_S = 5.0
+
+EXAMPLE = "nabz-agent status --json"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--at", default="127.0.0.1:8470", metavar="HOST:PORT", help="the agent's `agent.status_listen`")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    try:
+        view = ask(options.at)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        print(
+            f"nabz-agent: no running agent answers at {options.at} ({reason}): start it with `nabz-agent run`",
+            file=sys.stderr,
+        )
+        return 1
+    print(json.dumps(view, ensure_ascii=False, indent=2) if options.json else "\n".join(lines(view)))
+    return 0
+
+
+def ask(address: str) -> dict[str, object]:
+    """The status page's data. Raises OSError when nobody answers, ValueError when it is not an agent's."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy does not know this machine
+    with opener.open(f"http://{address}/status.json", timeout=TIMEOUT_S) as answer:
+        view = json.loads(answer.read(MAX_PAGE_BYTES))
+    if not isinstance(view, dict) or "uplink" not in view:
+        raise ValueError("not a Nabz agent")
+    return view
+
+
+def lines(view: dict[str, object]) -> list[str]:
+    """The view for a terminal: one line for the uplink, one a kind, failures last."""
+    said = [
+        f"{view.get('center') or 'not enrolled'}  uplink {view['uplink']}  {view.get('uplink_detail') or ''}".rstrip(),
+        f"spool   {view.get('spool_readings')} readings waiting, {view.get('spool_bytes')} bytes",
+    ]
+    for title in ("last", "failures"):
+        readings = view.get(title)
+        if isinstance(readings, dict):
+            said += [line(str(key), reading, title) for key, reading in sorted(readings.items())]
+    return said
+
+
+def line(key: str, reading: object, title: str) -> str:
+    """One reading: its plain values as ``name=value``; parts with parts of their own stay in the JSON."""
+    fields = reading if isinstance(reading, dict) else {}
+    failure = fields.get("failure")
+    if title == "failures" and isinstance(failure, dict):
+        return f"{key:<8}FAILED {failure.get('cause')}: {failure.get('detail')}"
+    plain = {name: value for name, value in fields.items() if isinstance(value, str | int | float) and name != "kind"}
+    return f"{key:<8}" + "  ".join(f"{name}={value}" for name, value in plain.items())

@@ -1,0 +1,1 @@
+"""Runs on each seat PC: measures the machine, never the person, and tells the center's gateway."""

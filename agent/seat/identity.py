@@ -1,0 +1,76 @@
+"""Which seat is this? Made from several hardware facts, so that no single one can merge two seats or split one.
+
+Cloned disk images share the machine id; cheap boards share a serial or say ``To be filled by O.E.M.``; disks and
+network cards are swapped. So: generic values are no facts, a machine id alone names nobody, and a seat keeps its id
+as long as more than half of its hardware facts are still there. Facts travel as hashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+GENERIC = frozenset({
+    "", "none", "null", "n/a", "na", "unknown", "default", "default string", "not specified", "not applicable",
+    "not available", "system serial number", "chassis serial number", "base board serial number", "serial",
+    "to be filled by o.e.m.", "to be filled by o.e.m", "o.e.m.", "oem", "invalid", "empty", "123456789", "1234567890",
+    "0123456789", "03000200-0400-0500-0006-000700080009", "fefefefe-fefe-fefe-fefe-fefefefefefe",
+    "00020003-0004-0005-0006-000700080009", "12345678-1234-5678-90ab-cddeefaabbcc",
+})  # fmt: skip
+WEAK = frozenset({"machine"})  # copied with an image: may join a first id, never keeps one alive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """A seat's id and the hashed facts it was last seen with, ``kind:16 hex digits``, sorted."""
+
+    id: str
+    facts: tuple[str, ...]
+
+
+def facts_of(found: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Hashes of what was found, ``(kind, value)`` pairs, without what many machines share."""
+    return tuple(sorted({_fact(kind, value) for kind, value in found if not is_generic(kind, value)}))
+
+
+def is_generic(kind: str, value: str) -> bool:
+    """True for values that do not tell machines apart: fillers, one sign repeated, self-given network addresses."""
+    plain = value.strip().lower()
+    signs = set(plain) - set(" -_.:")
+    if plain in GENERIC or len(signs) < 2 or len(plain) < 4:
+        return True
+    return kind == "mac" and not is_burnt_in(plain)
+
+
+def is_burnt_in(mac: str) -> bool:
+    """A maker's own unicast address (IEEE 802: neither the local nor the group bit), not a virtual or random one."""
+    octets = mac.replace("-", ":").split(":")
+    try:
+        return len(octets) == 6 and int(octets[0], 16) & 0b11 == 0
+    except ValueError:
+        return False
+
+
+def identify(facts: tuple[str, ...], kept: Identity | None) -> Identity | None:
+    """The id for a machine that shows ``facts`` now and was ``kept`` before; None when nothing tells it apart."""
+    if kept is not None and same_machine(facts, kept.facts):
+        return Identity(id=kept.id, facts=facts)
+    if not hardware(facts):
+        return None
+    return Identity(id="s" + hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16], facts=facts)
+
+
+def same_machine(now: Iterable[str], before: Iterable[str]) -> bool:
+    """More than half of the hardware facts agree, counted on the side that could read fewer of them."""
+    these, those = hardware(now), hardware(before)
+    return 2 * len(these & those) > min(len(these), len(those))
+
+
+def hardware(facts: Iterable[str]) -> frozenset[str]:
+    return frozenset(fact for fact in facts if fact.partition(":")[0] not in WEAK)
+
+
+def _fact(kind: str, value: str) -> str:
+    digest = hashlib.sha256(f"nabz-seat\n{kind}\n{value.strip().lower()}".encode()).hexdigest()
+    return f"{kind}:{digest[:16]}"
