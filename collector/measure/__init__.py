@@ -1,0 +1,1 @@
+"""The measurement server: what gateways and other clients test their speed against, and the witness of each test."""

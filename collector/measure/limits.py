@@ -1,0 +1,25 @@
+"""What one measurement server gives, to all and to one: every number that keeps it from being an amplifier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bytes count both directions of one test. An address is one IPv4 address or one IPv6 /64."""
+
+    tests_at_once: int = 8
+    tests_per_address: int = 240  # within an hour; several centers may share a carrier's address
+    connections: int = 256
+    connections_per_address: int = 64
+    requests_per_address_s: float = 200.0
+    bytes_per_test: int = 2 * 1024**3
+    head_bytes: int = 8 * 1024
+    head_s: float = 10.0  # a request's head must be complete within this
+    idle_s: float = 10.0  # no byte either way for so long ends a connection
+    connection_s: float = 60.0
+    test_s: float = 120.0
+    test_idle_s: float = 5.0  # a test without a connection for so long is over
+    retry_after_s: int = 5
+    records_kept: int = 200

@@ -1,0 +1,200 @@
+"""What each address answers: LibreSpeed, the legacy Ookla layout, health, and the records. One dict of one type."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+
+from agent import __version__
+from collector.measure import ookla, record
+from collector.measure.http import Refused, Request, response_head
+from collector.measure.line import Line
+
+if TYPE_CHECKING:
+    from collector.measure.server import MeasureServer
+
+MIB = 1 << 20
+BODY_BYTES = 1 << 30  # of one upload request
+CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,8}$")
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}$")
+
+Handler = Callable[["MeasureServer", Line, Request, str], Awaitable[None]]
+
+
+async def answer(server: MeasureServer, line: Line, request: Request, address: str) -> None:
+    """Answers one request. Raises Refused; EOFError or OSError when the client is gone."""
+    if request.method == "OPTIONS":
+        await _take_body(line, request)
+        await line.send(response_head(204, 0, cors=True, keep_alive=request.keep_alive))
+        return
+    handler = ROUTES.get(request.name)
+    if handler is None:
+        names = ", ".join(name for name in ROUTES if name and "random" not in name)
+        raise Refused(404, f"{request.name[:64]!r} is not served here; these are: {names}, random*.jpg")
+    await handler(server, line, request, address)
+
+
+# ---------------------------------------------------------------- LibreSpeed
+
+
+async def _garbage(server: MeasureServer, line: Line, request: Request, address: str) -> None:
+    """`ckSize` mebibytes, 1 to 1024; 4 when it is absent or wrong, as LibreSpeed's own backends have it."""
+    given = request.query.get("ckSize", "4")
+    size = int(given) if given.isascii() and given.isdigit() and len(given) <= 4 else 4
+    await _pour(server, line, request, address, (size if 1 <= size <= 1024 else 4) * MIB)
+
+
+async def _empty(server: MeasureServer, line: Line, request: Request, address: str) -> None:
+    """The upload's sink, and the ping: 200 with no body."""
+    if request.body_bytes != 0:
+        _enter(server, line, request, address)
+    await _take_body(line, request)
+    await _say(line, request, b"")
+
+
+async def _get_ip(_server: MeasureServer, line: Line, request: Request, address: str) -> None:
+    body = json.dumps({"processedString": address, "rawIspInfo": ""}).encode()
+    await _say(line, request, body, "application/json")
+
+
+# ---------------------------------------------------------------- Ookla, the legacy HTTP layout
+
+
+async def _config(_server: MeasureServer, line: Line, request: Request, address: str) -> None:
+    await _say(line, request, ookla.config_xml(address), "text/xml")
+
+
+async def _servers(server: MeasureServer, line: Line, request: Request, _address: str) -> None:
+    await _say(line, request, ookla.servers_xml(server.public or _reached_at(line)), "text/xml")
+
+
+async def _latency(_server: MeasureServer, line: Line, request: Request, _address: str) -> None:
+    await _say(line, request, ookla.LATENCY)
+
+
+async def _mini(_server: MeasureServer, line: Line, request: Request, _address: str) -> None:
+    await _say(line, request, ookla.MINI, "text/html")
+
+
+async def _image(server: MeasureServer, line: Line, request: Request, address: str) -> None:
+    await _pour(server, line, request, address, ookla.IMAGE_BYTES[request.name], "image/jpeg")
+
+
+async def _upload(server: MeasureServer, line: Line, request: Request, address: str) -> None:
+    if request.body_bytes != 0:
+        _enter(server, line, request, address)
+    taken = await _take_body(line, request)
+    await _say(line, request, f"size={taken}".encode())
+
+
+# ---------------------------------------------------------------- our own
+
+
+async def _hello(server: MeasureServer, line: Line, request: Request, address: str) -> None:
+    """Who this is and what it allows; `witness` says whether results here can count for a verdict."""
+    facts = {
+        "server": "nabz",
+        "version": __version__,
+        "witness": server.sessions.admit is not None,
+        "now_ms": time.time_ns() // 1_000_000,
+        "address": address,
+        "bytes_per_test": server.limits.bytes_per_test,
+    }
+    await _say(line, request, json.dumps(facts).encode(), "application/json")
+
+
+async def _health(server: MeasureServer, line: Line, request: Request, _address: str) -> None:
+    facts = {"ok": True, "tests": len(server.sessions.running), "connections": server.open.total()}
+    await _say(line, request, json.dumps(facts).encode(), "application/json")
+
+
+async def _record(server: MeasureServer, line: Line, request: Request, _address: str) -> None:
+    """What was seen of `test`, sealed when the server has a key. Its name is all it takes: names are random."""
+    name = request.query.get("test", "")
+    seen = server.sessions.record(name, server.clock())
+    if seen is None:
+        raise Refused(404, f"no test {name[:64]!r} was seen here lately")
+    await _say(line, request, record.encode(seen, server.sign), "application/json")
+
+
+ROUTES: Mapping[str, Handler] = {
+    "garbage": _garbage,
+    "empty": _empty,
+    "getIP": _get_ip,
+    "speedtest-config": _config,
+    "speedtest-servers-static": _servers,
+    "speedtest-servers": _servers,
+    "latency.txt": _latency,
+    "upload": _upload,
+    "hello": _hello,
+    "health": _health,
+    "record": _record,
+    "": _mini,
+} | dict.fromkeys(ookla.IMAGE_BYTES, _image)
+
+
+# ---------------------------------------------------------------- parts
+
+
+def _enter(server: MeasureServer, line: Line, request: Request, address: str) -> None:
+    name = request.query.get("test", "")
+    if name and not NAME.match(name):
+        raise Refused(400, "test= takes 1 to 64 letters, digits, dots, dashes or underscores")
+    token = request.query.get("token", "")
+    now, wall_ms = server.clock(), time.time_ns() // 1_000_000
+    line.join(server.sessions.enter(name, token, address, now, wall_ms))
+
+
+async def _pour(
+    server: MeasureServer,
+    line: Line,
+    request: Request,
+    address: str,
+    count: int,
+    content_type: str = "application/octet-stream",
+) -> None:
+    await _take_body(line, request)
+    _enter(server, line, request, address)
+    head = response_head(200, count, content_type, cors="cors" in request.query, keep_alive=request.keep_alive)
+    await line.send(head)
+    if request.method != "HEAD":
+        await line.pour(server.block, count)
+
+
+async def _say(line: Line, request: Request, body: bytes, content_type: str = "text/plain") -> None:
+    head = response_head(200, len(body), content_type, cors="cors" in request.query, keep_alive=request.keep_alive)
+    await line.send(head if request.method == "HEAD" else head + body)
+
+
+async def _take_body(line: Line, request: Request) -> int:
+    """Reads the request's body to its end; returns its bytes. Raises Refused."""
+    if (request.body_bytes or 0) > BODY_BYTES:
+        raise Refused(413, f"a request's body may have {BODY_BYTES} bytes")
+    if request.expects_continue:
+        await line.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    if request.body_bytes is not None:
+        await line.drain(request.body_bytes)
+        return request.body_bytes
+    taken = 0
+    while count := await _chunk_bytes(line):
+        await line.drain(count)
+        await line.text_line()
+        taken += count
+    while await line.text_line():  # trailers
+        pass
+    return taken
+
+
+async def _chunk_bytes(line: Line) -> int:
+    digits = (await line.text_line()).partition(b";")[0].strip()
+    if not CHUNK_SIZE.match(digits):
+        raise Refused(400, "a chunk begins with its size in hexadecimal")
+    return int(digits, 16)
+
+
+def _reached_at(line: Line) -> str:
+    host, port = line.sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

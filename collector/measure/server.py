@@ -1,0 +1,161 @@
+"""The measurement server: one asyncio process on plain sockets, so that it can ask the kernel what each delivered.
+
+It never fetches anything for anyone, sends bytes only over a TCP connection that asked for them, and gives each test,
+address and connection a bounded share (see limits.py). Everything a client sends is hostile until parsed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Coroutine
+
+from collector.measure import http, routes
+from collector.measure.http import Refused
+from collector.measure.limits import Limits
+from collector.measure.line import Line
+from collector.measure.record import Record, Sign
+from collector.measure.sessions import Admit, Sessions, group
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.1
+BBR = b"bbr"
+UNSENT_BYTES = 128 * 1024  # more in the socket would only sit there and hide what was delivered
+
+
+class MeasureServer:
+    """Serves from `start` to `close`. `on_record` gets every finished test's record, from the event loop."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        sign: Sign | None = None,
+        admit: Admit | None = None,
+        public: str = "",
+        on_record: Callable[[Record], None] = lambda _record: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.sign, self.public, self.on_record, self.clock = sign, public, on_record, clock
+        self.sessions = Sessions(self.limits, admit)
+        self.block = memoryview(os.urandom(1 << 20))  # incompressible; its period exceeds every compressor's window
+        self.open: Counter[str] = Counter()
+        self.pace: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.listener: socket.socket | None = None
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listens; returns the address and port it got. Raises OSError when it cannot."""
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = found[0]
+        listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _prefer_bbr(listener)
+            listener.bind(address)
+            listener.listen(256)
+        except OSError:
+            listener.close()
+            raise
+        self.listener = listener
+        self._spawn(self._accept(listener))
+        self._spawn(self._tick())
+        got = listener.getsockname()
+        return got[0], got[1]
+
+    async def close(self) -> None:
+        """Ends every connection and records the tests that were under way."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        if self.listener is not None:
+            self.listener.close()
+        for session in self.sessions.running.values():
+            self.on_record(session.record(self.clock(), "closing"))
+        self.sessions.running.clear()
+
+    def _spawn(self, work: Coroutine[object, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            for record in self.sessions.tick(self.clock()):
+                self.on_record(record)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, peer = await loop.sock_accept(listener)
+            except OSError as error:  # out of descriptors: those in use will be freed
+                log.warning("measurement server: cannot accept: %s", error)
+                await asyncio.sleep(1)
+                continue
+            self._spawn(self._serve(sock, peer[0]))
+
+    async def _serve(self, sock: socket.socket, address: str) -> None:
+        who = group(address)
+        self.open[who] += 1
+        line = Line(sock, self.limits)
+        try:
+            async with asyncio.timeout(self.limits.connection_s):
+                await self._exchanges(line, who, address)
+        except (OSError, EOFError):  # TimeoutError among them: the client went away or stalled; its bytes are counted
+            pass
+        finally:
+            line.close()
+            self.open[who] -= 1
+            if not self.open[who]:
+                del self.open[who]
+
+    async def _exchanges(self, line: Line, who: str, address: str) -> None:
+        try:
+            self._has_room(who)
+            while True:
+                request = http.parse(await line.head())
+                self._in_pace(who)
+                await routes.answer(self, line, request, address)
+                if not request.keep_alive:
+                    return
+        except Refused as refused:
+            body = (refused.why + "\n").encode()
+            head = http.response_head(
+                refused.status, len(body), cors=True, keep_alive=False, retry_after_s=refused.retry_after_s
+            )
+            await line.send(head + body)
+            await line.linger()
+
+    def _has_room(self, who: str) -> None:
+        if self.open.total() > self.limits.connections:
+            raise Refused(503, "too many connections, this server takes no more at once", self.limits.retry_after_s)
+        if self.open[who] > self.limits.connections_per_address:
+            raise Refused(429, "too many connections from this address", self.limits.retry_after_s)
+
+    def _in_pace(self, who: str) -> None:
+        """A bucket of one second's worth of requests per address."""
+        rate, now = self.limits.requests_per_address_s, self.clock()
+        left, since = self.pace.pop(who, (rate, now))
+        left = min(rate, left + (now - since) * rate)
+        self.pace[who] = (max(0.0, left - 1), now)
+        if len(self.pace) > 10_000:
+            self.pace.popitem(last=False)
+        if left < 1:
+            raise Refused(429, f"more than {rate:g} requests a second from this address", 1)
+
+
+def _prefer_bbr(listener: socket.socket) -> None:
+    """Accepted connections inherit it. Where the kernel has no BBR its default stays, and lossy lines read lower."""
+    with contextlib.suppress(OSError, AttributeError):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, BBR)
+    with contextlib.suppress(OSError, AttributeError):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)

@@ -1,0 +1,179 @@
+"""The tests under way at this server and what it saw of those just over. Knows no socket but by its counters."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from collector.measure.http import Refused
+from collector.measure.limits import Limits
+from collector.measure.record import End, Record, Way
+
+HOUR_S = 3600.0
+Admit = Callable[[str, str, str], str | None]  # (test, token, address) -> why not, or None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count:
+    """One connection's payload bytes since it joined a test, and its least round trip so far."""
+
+    down: int = 0
+    up: int = 0
+    min_rtt_us: int | None = None
+
+
+@dataclass(kw_only=True, eq=False)
+class Session:
+    """One test under way. Times are seconds of a monotonic clock, except `started_ms` (wall)."""
+
+    name: str
+    address: str
+    started_s: float
+    started_ms: int
+    witnessed: bool
+    active_s: float = 0.0
+    connections: int = 0
+    live: dict[int, Callable[[], Count]] = field(default_factory=dict)
+    past: Count = Count()
+    moved: int = 0  # bytes handed over and taken, for the cap: cheaper to ask than the kernel
+    over: bool = False  # its connections have to close
+    curves: tuple[list[int], list[int], list[int], list[int]] = field(default_factory=lambda: ([], [], [], []))
+
+    def join(self, count: Callable[[], Count]) -> int:
+        self.connections += 1
+        self.live[self.connections] = count
+        return self.connections
+
+    def leave(self, number: int) -> None:
+        self.past = _sum(self.past, self.live.pop(number)())
+
+    def count(self) -> Count:
+        total = self.past
+        for count in self.live.values():
+            total = _sum(total, count())
+        return total
+
+    def sample(self, now: float) -> Count:
+        """Adds a point to each curve that moved."""
+        total, at_ms = self.count(), round((now - self.started_s) * 1000)
+        down_at, down, up_at, up = self.curves
+        for at, curve, value in ((down_at, down, total.down), (up_at, up, total.up)):
+            if value > (curve[-1] if curve else 0):
+                at.append(at_ms)
+                curve.append(value)
+                self.active_s = now
+        return total
+
+    def record(self, now: float, end: End | None) -> Record:
+        total = self.sample(now)
+        down_at, down, up_at, up = self.curves
+        return Record(
+            test=self.name,
+            address=self.address,
+            started_ms=self.started_ms,
+            seconds=round(now - self.started_s, 3),
+            end=end,
+            witnessed=self.witnessed,
+            connections=self.connections,
+            min_rtt_ms=None if total.min_rtt_us is None else total.min_rtt_us / 1000,
+            down=Way(bytes=total.down, at_ms=list(down_at), total=list(down)),
+            up=Way(bytes=total.up, at_ms=list(up_at), total=list(up)),
+        )
+
+
+class Sessions:
+    """Who may test now, and the records. Every method takes `now` (monotonic seconds)."""
+
+    def __init__(self, limits: Limits, admit: Admit | None) -> None:
+        self.limits, self.admit = limits, admit
+        self.running: dict[str, Session] = {}
+        self.records: OrderedDict[str, Record] = OrderedDict()
+        self.started: dict[str, deque[float]] = {}
+
+    def enter(self, name: str, token: str, address: str, now: float, wall_ms: int) -> Session:
+        """The test a request for bytes belongs to: the one named, or the one this address runs unnamed.
+        Raises Refused with the reason."""
+        key = name or f"at {group(address)}"
+        test = self.running.get(key)
+        if test is None:
+            self._may_start(name, token, address, now)
+            test = Session(
+                name=name or secrets.token_hex(8),
+                address=address,
+                started_s=now,
+                started_ms=wall_ms,
+                witnessed=self.admit is not None,
+                active_s=now,
+            )
+            self.running[key] = test
+            self.started.setdefault(group(address), deque()).append(now)
+        if group(test.address) != group(address):
+            raise Refused(403, f"test {name!r} is being run from another address")
+        if test.moved >= self.limits.bytes_per_test:
+            raise Refused(429, f"this test has moved its {self.limits.bytes_per_test} bytes")
+        return test
+
+    def _may_start(self, name: str, token: str, address: str, now: float) -> None:
+        if name in self.records:
+            raise Refused(403, f"test {name!r} is over: a test's name is used once")
+        if len(self.running) >= self.limits.tests_at_once:
+            why = f"{len(self.running)} tests are running, this server takes no more at once"
+            raise Refused(503, why, self.limits.retry_after_s)
+        starts = self.started.get(group(address), deque())
+        while starts and starts[0] < now - HOUR_S:
+            starts.popleft()
+        if len(starts) >= self.limits.tests_per_address:
+            why = f"{address} has started {len(starts)} tests within an hour, the most allowed"
+            raise Refused(429, why, round(starts[0] + HOUR_S - now) + 1)
+        why_not = None if self.admit is None else self.admit(name, token, address)
+        if why_not is not None:
+            raise Refused(403, why_not)
+
+    def tick(self, now: float) -> list[Record]:
+        """Samples the running tests and ends those that are over; returns the records of these."""
+        over = []
+        for key, test in list(self.running.items()):
+            test.sample(now)
+            end = self._end(test, now)
+            if end is not None:
+                test.over = True
+                over.append(test.record(now, end))
+                del self.running[key]
+                self._keep(over[-1])
+        if len(self.started) > 10_000:
+            self.started = {who: starts for who, starts in self.started.items() if starts[-1] > now - HOUR_S}
+        return over
+
+    def _end(self, test: Session, now: float) -> End | None:
+        if now - test.started_s > self.limits.test_s:
+            return "time"
+        if test.live or now - test.active_s < self.limits.test_idle_s:
+            return None
+        return "bytes" if test.moved >= self.limits.bytes_per_test else "idle"
+
+    def _keep(self, record: Record) -> None:
+        self.records[record.test] = record
+        while len(self.records) > self.limits.records_kept:
+            self.records.popitem(last=False)
+
+    def record(self, name: str, now: float) -> Record | None:
+        """Of a test that is over or, as it stands, of one under way."""
+        if name in self.running:
+            return self.running[name].record(now, None)
+        return self.records.get(name)
+
+
+def group(address: str) -> str:
+    """Whom an address stands for: itself, or its /64 (a single subscriber has at least that many of IPv6)."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
+        return str(ipaddress.IPv6Network((parsed, 64), strict=False))
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
+
+
+def _sum(a: Count, b: Count) -> Count:
+    rtts = [rtt for rtt in (a.min_rtt_us, b.min_rtt_us) if rtt is not None]
+    return Count(down=a.down + b.down, up=a.up + b.up, min_rtt_us=min(rtts, default=None))
