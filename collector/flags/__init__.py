@@ -1,0 +1,1 @@
+"""Judging: from a reading and a criterion to a verdict, and from verdicts to the state of a flag. Pure."""

@@ -1,0 +1,153 @@
+"""Opening hours: "Mon-Sat 09:00-21:00; Sun 10:00-16:00" and the questions asked of them. Pure.
+
+Rules are separated by `;`. A rule names days (`Mon`, `Mon-Sat`, `Mon,Wed`, `daily`) and their hours
+(`09:00-13:00,14:00-21:00`, or `closed`). Hours that end before they begin run past midnight. `always` is short for
+`daily 00:00-24:00`. Days that no rule names are closed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+DAY_MINUTES = 24 * 60
+MINUTE_MS = 60_000
+LOOK_AHEAD_DAYS = 8  # a week and a day holds an opening of every timetable that has one
+
+_HOURS = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
+
+
+@dataclass(frozen=True)
+class Opening:
+    """`week[0]` is Monday's open spans as (from, to) minutes of the local day, ascending and disjoint."""
+
+    week: tuple[tuple[tuple[int, int], ...], ...]
+    tz: str
+    text: str
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str, tz: str = "Asia/Karachi") -> Opening:
+    """Opening hours from their text. Raises ValueError with the rule that is broken and an example of the fix."""
+    days: dict[int, list[tuple[int, int]]] = {}
+    rules = [rule.strip() for rule in ("daily 00:00-24:00" if text.strip() == "always" else text).split(";")]
+    for rule in filter(None, rules):
+        words = rule.split(None, 1)
+        if len(words) != 2:
+            raise ValueError(f"opening hours {rule!r}: days and hours are needed; write e.g. Mon-Sat 09:00-21:00")
+        named = _days(words[0])
+        if twice := [DAYS[day] for day in named if day in days]:
+            raise ValueError(
+                f"opening hours {text!r}: {twice[0]} is named twice; write its hours as 09:00-13:00,14:00-21:00"
+            )
+        days.update((day, _hours(words[1])) for day in named)
+    if not days:
+        raise ValueError("opening hours are empty; write e.g. Mon-Sat 09:00-21:00, or always")
+    return Opening(_week(days, text), tz, text)
+
+
+def _days(text: str) -> list[int]:
+    if text == "daily":
+        return list(range(7))
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if first not in DAYS or (dash and last not in DAYS):
+            raise ValueError(
+                f"opening hours: {part!r} is not a day; days are {' '.join(DAYS)}, as in Mon-Sat or Mon,Wed"
+            )
+        start, end = DAYS.index(first), DAYS.index(last if dash else first)
+        found += [day % 7 for day in range(start, (end if end >= start else end + 7) + 1)]
+    return found
+
+
+def _hours(text: str) -> list[tuple[int, int]]:
+    if text == "closed":
+        return []
+    return [_span(part.strip()) for part in text.split(",")]
+
+
+def _span(text: str) -> tuple[int, int]:
+    """(from, to) in minutes of the day; `to` past 24:00 when the hours run past midnight."""
+    match = _HOURS.fullmatch(text)
+    if match is None:
+        raise ValueError(f"opening hours: {text!r} are not hours; write two-digit hours and minutes, e.g. 09:00-21:00")
+    hour_from, minute_from, hour_to, minute_to = (int(part) for part in match.groups())
+    start, end = hour_from * 60 + minute_from, hour_to * 60 + minute_to
+    if max(minute_from, minute_to) > 59 or start >= DAY_MINUTES or end > DAY_MINUTES:
+        raise ValueError(f"opening hours: {text!r} is no time of day; the day runs from 00:00 to 24:00")
+    if start == end:
+        raise ValueError(f"opening hours: {text!r} is empty; for the whole day write 00:00-24:00")
+    return start, end if end > start else end + DAY_MINUTES
+
+
+def _week(days: dict[int, list[tuple[int, int]]], text: str) -> tuple[tuple[tuple[int, int], ...], ...]:
+    week: list[list[tuple[int, int]]] = [[] for _ in range(7)]
+    for day, spans in days.items():
+        for start, end in spans:
+            week[day].append((start, min(end, DAY_MINUTES)))
+            if end > DAY_MINUTES:
+                week[(day + 1) % 7].append((0, end - DAY_MINUTES))
+    for day, spans in enumerate(week):
+        spans.sort()
+        if any(end > after for (_, end), (after, _) in itertools.pairwise(spans)):
+            raise ValueError(f"opening hours {text!r}: hours overlap on {DAYS[day]}; give each minute once")
+    return tuple(tuple(spans) for spans in week)
+
+
+def is_open(opening: Opening, at_ms: int) -> bool:
+    """Whether the center is open at this instant (milliseconds since 1970 UTC)."""
+    local = datetime.fromtimestamp(at_ms / 1000, _zone(opening.tz))
+    minute = local.hour * 60 + local.minute
+    return any(start <= minute < end for start, end in opening.week[local.weekday()])
+
+
+def spans_between(opening: Opening, from_ms: int, to_ms: int) -> Iterator[tuple[int, int]]:
+    """The open times within [from_ms, to_ms) as (from, to) in milliseconds UTC, ascending and disjoint."""
+    zone = _zone(opening.tz)
+    day = datetime.fromtimestamp(from_ms / 1000, zone).date()
+    while _utc_ms(day, 0, zone) < to_ms:
+        for start, end in opening.week[day.weekday()]:
+            span_from, span_to = max(from_ms, _utc_ms(day, start, zone)), min(to_ms, _utc_ms(day, end, zone))
+            if span_from < span_to:
+                yield span_from, span_to
+        day += timedelta(days=1)
+
+
+def open_minutes(opening: Opening, from_ms: int, to_ms: int) -> int:
+    """Whole open minutes within [from_ms, to_ms)."""
+    return open_ms(opening, from_ms, to_ms) // MINUTE_MS
+
+
+def open_ms(opening: Opening, from_ms: int, to_ms: int) -> int:
+    return sum(end - start for start, end in spans_between(opening, from_ms, to_ms))
+
+
+def after_open(opening: Opening, from_ms: int, wanted_ms: int) -> int | None:
+    """The instant by which `wanted_ms` of open time have passed since `from_ms`; None if it never opens."""
+    left = wanted_ms
+    horizon_ms = from_ms + LOOK_AHEAD_DAYS * DAY_MINUTES * MINUTE_MS
+    for start, end in spans_between(opening, from_ms, horizon_ms):
+        if end - start >= left:
+            return start + left
+        left -= end - start
+    return None
+
+
+def _utc_ms(day: date, minute: int, zone: ZoneInfo) -> int:
+    local = datetime(day.year, day.month, day.day, tzinfo=zone) + timedelta(minutes=minute)
+    return int(local.astimezone(UTC).timestamp()) * 1000
+
+
+@lru_cache(maxsize=16)
+def _zone(tz: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(tz)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"time zone {tz!r} is not known here; write e.g. Asia/Karachi") from None

@@ -1,0 +1,187 @@
+"""What a standard is, once read: frozen values. Pure; `collector.standard.check` builds them from a TOML table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, Protocol
+
+TIERS = ("one", "two", "three")
+
+Comparison = Literal["at_least", "at_most", "one_of", "none_of"]
+When = Literal["open_hours", "always"]
+Severity = Literal["info", "warning", "serious", "urgent"]
+Matching = Mapping[str, frozenset[str]]  # field -> the words that match
+
+
+class Promise(Protocol):
+    """What a center promised, as far as judging needs it; `collector.centers.Center` is one."""
+
+    @property
+    def tier(self) -> str: ...
+
+    @property
+    def seats_promised(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What is asked of a center: the larger of its tier's value and `per_seat` times the seats it promised."""
+
+    by_tier: Mapping[str, float]
+    per_seat: float = 0.0
+
+    def of(self, center: Promise) -> float:
+        return max(self.by_tier[center.tier], self.per_seat * center.seats_promised)
+
+
+@dataclass(frozen=True)
+class Window:
+    """When verdicts become a change: `m` of the last `n`, and for at least `for_s` seconds without a gap."""
+
+    m: int = 1
+    n: int = 1
+    for_s: int = 0
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """When a raised flag clears: readings hold `at_pct` of the figure (stricter than the bound) for the window."""
+
+    at_pct: float
+    window: Window
+
+
+@dataclass(frozen=True)
+class MonthRule:
+    """When a month can be decided, and the share of its samples that must meet the bound.
+
+    `slots` are (from, to) minutes of the local day; samples must lie on `min_days` days and in `min_slots` slots.
+    `min_coverage_pct` is the share of open minutes with a sample.
+    """
+
+    share_pct: float
+    min_samples: int = 1
+    min_days: int = 0
+    min_slots: int = 0
+    min_coverage_pct: float = 0.0
+    slots: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Words:
+    """A sentence in both languages of the programme."""
+
+    en: str
+    ur: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criterion:
+    """One line of a standard. `figure` is None for the word comparisons, `words` empty for the numeric ones."""
+
+    id: str
+    reading: str
+    fields: tuple[str, ...]  # the first one that is known gives the value
+    compare: Comparison
+    figure: Figure | None = None
+    words: frozenset[str] = frozenset()
+    unit: str = ""
+    count_at_pct: float = 100.0
+    window: Window
+    recovery: Recovery
+    when: When
+    severity: Severity
+    fresh_s: int  # how long a reading speaks for the present
+    only: Matching = field(default_factory=dict)  # readings that do not match say nothing about this criterion
+    ignore: Matching = field(default_factory=dict)  # readings that match say nothing
+    lower_bound: Matching = field(default_factory=dict)  # readings that match may meet it, but never fall short
+    month: MonthRule
+    name: Words
+    fix: Words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standard:
+    """A version of what a center must give. `digest` is the SHA-256 of the file's bytes."""
+
+    id: str
+    official: bool
+    note: str
+    valid_from_ms: int
+    valid_to_ms: int | None  # exclusive; None: until another one holds
+    tz: str
+    criteria: tuple[Criterion, ...]
+    digest: str
+
+    @cached_property
+    def by_reading(self) -> dict[str, tuple[Criterion, ...]]:
+        kinds = {criterion.reading for criterion in self.criteria}
+        return {kind: tuple(c for c in self.criteria if c.reading == kind) for kind in kinds}
+
+    @cached_property
+    def by_id(self) -> dict[str, Criterion]:
+        return {criterion.id: criterion for criterion in (*self.criteria, DEAF)}
+
+
+@dataclass(frozen=True)
+class Silence:
+    """The reading that nobody sends: open seconds since a center was last heard."""
+
+    silent_s: float
+    failure: None = None
+
+
+def _share_of_promised(reading: object, center: Promise, states: tuple[str, ...]) -> float | None:
+    counts: list[int | None] = [getattr(reading, state) for state in states]
+    if None in counts or center.seats_promised <= 0:
+        return None
+    return 100.0 * sum(count or 0 for count in counts) / center.seats_promised
+
+
+def _clock_off_ms(reading: object, _center: Promise) -> float | None:
+    offset_ms: float | None = getattr(reading, "clock_offset_ms", None)
+    return None if offset_ms is None else abs(offset_ms)
+
+
+# Values a criterion may name beside the fields of the wire: (kind of reading, name) -> how it is reckoned.
+DERIVED: dict[tuple[str, str], Callable[[object, Promise], float | None]] = {
+    ("ups", "readable"): lambda reading, _center: float(getattr(reading, "failure", None) is None),
+    ("seats", "healthy_of_promised_pct"): lambda reading, center: _share_of_promised(reading, center, ("healthy",)),
+    ("seats", "ready_of_promised_pct"): lambda reading, center: _share_of_promised(reading, center, ("healthy", "off")),
+    ("gateway", "clock_off_ms"): _clock_off_ms,
+    ("silence", "silent_s"): lambda reading, _center: getattr(reading, "silent_s", None),
+    ("fleet", "silent_pct"): lambda reading, _center: getattr(reading, "silent_pct", None),
+}
+
+EVERYONE = "*"  # the center code under which findings about the collector itself are kept
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """How much of the fleet that should be heard is not: the collector's reading of itself."""
+
+    silent_pct: float
+    failure: None = None
+
+
+DEAF = Criterion(
+    id="collector.deaf",
+    reading="fleet",
+    fields=("silent_pct",),
+    compare="at_most",
+    figure=Figure({EVERYONE: 50.0}),
+    unit="%",
+    window=Window(),
+    recovery=Recovery(100.0, Window()),
+    when="always",
+    severity="urgent",
+    fresh_s=300,
+    month=MonthRule(share_pct=100),
+    name=Words("The collector hears almost nobody", "مرکزی نظام کو تقریباً کسی مرکز کی خبر نہیں مل رہی"),
+    fix=Words(
+        "Check the broker, its certificate and the collector's own internet line; the centers are probably well.",
+        "بروکر، اس کا سرٹیفکیٹ اور مرکزی نظام کا اپنا انٹرنیٹ دیکھیں؛ مراکز غالباً ٹھیک ہیں۔",
+    ),
+)
