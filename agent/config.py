@@ -35,7 +35,9 @@ class Speed(Section, frozen=True, kw_only=True):
     engine: Literal["librespeed", "ookla"] = "librespeed"
     server: str = ""  # empty: the measurement server named at enrolment
     mode: Literal["quick", "adaptive", "full"] = "adaptive"
-    slots: list[str] = ["08:00-09:00", "10:00-13:00", "14:00-17:00", "19:00-22:00"]
+    slots: list[str] = msgspec.field(
+        default_factory=lambda: ["08:00-09:00", "10:00-13:00", "14:00-17:00", "19:00-22:00"]
+    )
     monthly_budget_mb: Annotated[int, msgspec.Meta(ge=0)] = 8000
     plan_mbps: Annotated[float, msgspec.Meta(gt=0)] | None = None
     at_start: bool = True

@@ -1,0 +1,232 @@
+"""`nabz-agent probe KIND`: measure one thing once, now, and explain it.
+
+A table for people, or with `--json` one flat object (a list when there are several readings). What failed is one
+line on stderr and exit code 1; wrong use is exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from agent.config import Settings
+from agent.probes import PROBES
+from agent.probes.probe import Context, ProbeFailed
+from agent.wire import Reading
+
+if TYPE_CHECKING:
+    from agent.probes.ups.snmp import Target
+
+EXAMPLE = "nabz-agent probe ups --host 192.168.1.50 --community public --explain"
+DEADLINE_S = {"link": 30.0, "speed": 120.0, "ups": 5.0, "seats": 10.0, "gateway": 20.0}
+HIDDEN = frozenset({"at", "failure"})
+AUTH_PROTOCOLS = ("none", "md5", "sha", "sha224", "sha256", "sha384", "sha512")
+PRIV_PROTOCOLS = ("none", "des", "aes", "aes192", "aes256")
+
+
+class WrongUse(Exception):
+    """Options that contradict each other or a settings file that cannot be used: one sentence for people."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    for kind, (summary, own) in KINDS.items():
+        one = kinds.add_parser(kind, help=summary, description=summary)
+        own(one)
+        one.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+        one.add_argument("--explain", action="store_true", help="say on stderr how each value came about")
+        one.add_argument("--config", type=Path, metavar="FILE", help="settings to start from (default: built-in ones)")
+
+
+def run(options: argparse.Namespace) -> int:
+    try:
+        settings = settings_for(options)
+        readings = asyncio.run(measure(options, settings))
+    except WrongUse as error:
+        return _complain(options.kind, str(error), 2)
+    except ProbeFailed as error:
+        return _complain(options.kind, str(error), 2 if error.cause in ("settings", "not_configured") else 1)
+    return show(options, readings)
+
+
+def settings_for(options: argparse.Namespace) -> Settings:
+    """The settings file, if any, with what the command line says laid over it."""
+    settings = _load(options.config) if options.config else Settings()
+    if options.kind == "link" and options.target:
+        return msgspec.structs.replace(settings, link=msgspec.structs.replace(settings.link, target=options.target))
+    if options.kind == "speed":
+        given = {name: value for name in ("server", "engine", "mode") if (value := getattr(options, name))}
+        return msgspec.structs.replace(settings, speed=msgspec.structs.replace(settings.speed, **given))
+    return settings
+
+
+def _load(path: Path) -> Settings:
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Settings)
+    except (OSError, msgspec.DecodeError) as error:
+        raise WrongUse(f"{path}: {error}") from None
+
+
+async def measure(options: argparse.Namespace, settings: Settings) -> Sequence[Reading]:
+    explain: Callable[[str], None] = _to_stderr if options.explain else _nowhere
+    deadline_s = DEADLINE_S[options.kind]
+    if options.kind == "ups" and options.host:
+        from agent.probes.ups import UpsProbe
+
+        return [await UpsProbe().measure(_target(options), deadline_s, explain)]
+    collector_host, measure_url = _enrolled(settings) if options.kind in ("link", "speed") else (None, None)
+    context = Context(
+        settings=settings,
+        deadline_s=deadline_s,
+        collector_host=collector_host,
+        measure_url=measure_url,
+        explain=explain,
+    )
+    return await PROBES[options.kind](context)
+
+
+def _enrolled(settings: Settings) -> tuple[str | None, str | None]:
+    """Collector host and measurement server as enrolment gave them; (None, None) on a gateway not enrolled."""
+    from agent.identity import IdentityError, load
+
+    try:
+        identity = load(settings.state_dir)
+    except IdentityError:
+        return None, None
+    return identity.broker_host, identity.measure_url
+
+
+def show(options: argparse.Namespace, readings: Sequence[Reading]) -> int:
+    """Good readings on stdout, failed ones as a line each on stderr and in the exit code."""
+    good = [reading for reading in readings if reading.failure is None]
+    for reading in readings:
+        if reading.failure is not None:
+            detail = f"{reading.failure.cause}: {reading.failure.detail}"
+            _complain(options.kind, f"{reading.subject}: {detail}" if len(readings) > 1 else detail, 1)
+    if options.json and good:
+        flat = [_flat(reading) for reading in good]
+        print(msgspec.json.encode(flat[0] if len(readings) == 1 else flat).decode())
+    elif good:
+        print("\n\n".join(table(reading) for reading in good))
+    return 0 if len(good) == len(readings) else 1
+
+
+def _flat(reading: Reading) -> dict[str, Any]:
+    """Every field of the kind but the stamp; what is unknown is null."""
+    fields = [name for name in reading.__struct_fields__ if name not in HIDDEN]
+    return {"kind": reading.__struct_config__.tag, **{name: getattr(reading, name) for name in fields}}
+
+
+def table(reading: Reading) -> str:
+    """What is known, one line a field, names aligned."""
+    known = [(name, value) for name, value in _flat(reading).items() if value not in (None, "", [])]
+    width = max(len(name) for name, _ in known)
+    return "\n".join(f"{name:<{width}}  {_cell(value)}" for name, value in known)
+
+
+def _cell(value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.3f}".rstrip("0").rstrip(".")
+        case list():
+            return "; ".join(_cell(part) for part in value)
+        case msgspec.Struct():
+            known = ((name, getattr(value, name)) for name in value.__struct_fields__)
+            return " ".join(f"{name}={_cell(part)}" for name, part in known if part not in (None, []))
+        case _:
+            return str(value)
+
+
+# ---------------------------------------------------------------- options of each kind
+
+
+def _link_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--target", metavar="HOST", help="the far end (default: the collector)")
+
+
+def _speed_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--server", metavar="URL", help="measurement server (default: the one named at enrolment)")
+    parser.add_argument("--engine", metavar="NAME", help="librespeed or ookla")
+    parser.add_argument("--mode", choices=("quick", "adaptive", "full"), help="how long to measure")
+
+
+def _ups_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", help="address of the UPS's network card (default: every [[ups]] of the settings)")
+    parser.add_argument("--port", type=_port, default=161, help="UDP port (default: 161)")
+    parser.add_argument("--community", default="public", help="SNMP v1 and v2c (default: public)")
+    parser.add_argument("--snmp-version", choices=("1", "2c", "3"), default="2c", help="default: 2c")
+    parser.add_argument("--user", default="", help="SNMP v3 user")
+    parser.add_argument("--auth-protocol", choices=AUTH_PROTOCOLS, default="none", help="SNMP v3 (default: none)")
+    parser.add_argument("--auth-key", type=_secret, default="", metavar="KEY|@FILE", help="pass phrase, or its file")
+    parser.add_argument("--priv-protocol", choices=PRIV_PROTOCOLS, default="none", help="SNMP v3 (default: none)")
+    parser.add_argument("--priv-key", type=_secret, default="", metavar="KEY|@FILE", help="pass phrase, or its file")
+
+
+def _no_options(_parser: argparse.ArgumentParser) -> None:
+    return None
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from 1 to 65535")
+    return int(text)
+
+
+def _secret(text: str) -> str:
+    """The key itself, or `@FILE` so that it stays out of the process list."""
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise argparse.ArgumentTypeError(f"key file {text[1:]} cannot be read: {error}") from None
+
+
+def _target(options: argparse.Namespace) -> Target:
+    from agent.probes.ups.snmp import Target
+
+    target = Target(
+        host=options.host,
+        port=options.port,
+        version=options.snmp_version,
+        community=options.community,
+        user=options.user,
+        auth_protocol=options.auth_protocol,
+        auth_key=options.auth_key,
+        priv_protocol=options.priv_protocol,
+        priv_key=options.priv_key,
+    )
+    problem = target.mistake()
+    if problem:
+        raise WrongUse(problem)
+    return target
+
+
+KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "link": ("latency, jitter and loss to the collector and the hops before it", _link_options),
+    "speed": ("one speed test against a measurement server", _speed_options),
+    "ups": ("one UPS over SNMP, or every one of the settings", _ups_options),
+    "seats": ("the roll call of this center's seats", _no_options),
+    "gateway": ("this machine's own health", _no_options),
+}
+
+
+def _nowhere(_line: str) -> None:
+    return None
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _complain(kind: str, sentence: str, code: int) -> int:
+    print(f"nabz-agent: probe {kind}: {sentence}", file=sys.stderr)
+    return code

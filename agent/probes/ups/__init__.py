@@ -1,0 +1,115 @@
+"""Reads each configured UPS over SNMP into the one vocabulary of `wire.UpsReading`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from agent.probes.probe import Context, Probe, ProbeFailed
+from agent.probes.ups.detect import Plan, discover
+from agent.probes.ups.merge import read
+from agent.probes.ups.snmp import Session, Silent, Target, as_v1, conversation, target_of
+from agent.wire import Failure, UpsReading
+
+Say = Callable[[str], None]
+
+LONGEST_POLL_S = 5.0
+WAIT_S = 1.0
+REDISCOVER_S = 3600.0  # a UPS behind the same card may be another one by then
+SYS_UPTIME = "1.3.6.1.2.1.1.3.0"  # the one object every agent has
+
+
+@dataclass
+class UpsProbe:
+    """The probe, with what it learned of each UPS: which objects to ask for, and until when to trust that."""
+
+    _plans: dict[Target, tuple[Plan, float]] = field(default_factory=dict)
+
+    async def __call__(self, context: Context) -> Sequence[UpsReading]:
+        configured = [ups for ups in context.settings.ups if ups.host]
+        if not configured:
+            raise ProbeFailed(
+                "not_configured", "no [[ups]] table with a `host`: add one to the settings, or give --host"
+            )
+        targets = [target_of(ups) for ups in configured]
+        return await asyncio.gather(*(self.measure(target, context.deadline_s, context.explain) for target in targets))
+
+    async def measure(self, target: Target, deadline_s: float, say: Say) -> UpsReading:
+        """One UPS, bounded in time. What cannot be read is a reading with its failure, never an old value."""
+        limit_s = min(deadline_s, LONGEST_POLL_S)
+        try:
+            async with asyncio.timeout(limit_s):
+                reading = await self._converse(target, say)
+        except ProbeFailed as error:
+            failure = Failure(error.cause, error.detail[:200])
+        except TimeoutError:
+            failure = Failure("timeout", f"{target.place} did not finish answering within {limit_s:g} s")
+        except OSError as error:
+            failure = Failure("unreachable", f"{target.place} cannot be asked: {error.strerror or error}")
+        else:
+            return reading
+        self._plans.pop(target, None)
+        return UpsReading(subject=target.name, failure=failure)
+
+    async def _converse(self, target: Target, say: Say) -> UpsReading:
+        if problem := target.mistake():
+            raise ProbeFailed("settings", problem)
+        async with conversation(target) as talk:
+            session = Session(talk.exchange, WAIT_S)
+            started = time.monotonic()
+            try:
+                reading = await self._poll(session, target, say)
+            except Silent as silence:
+                raise await _silence(target, silence) from None
+            say(f"{session.asked} questions, {(time.monotonic() - started) * 1000:.0f} ms")
+            return reading
+
+    async def _poll(self, session: Session, target: Target, say: Say) -> UpsReading:
+        plan, until = self._plans.get(target, (None, 0.0))
+        if plan is not None and time.monotonic() < until:
+            session.longest = plan.longest
+            reading = read(plan.profiles, {**plan.texts, **await session.get(plan.numbers)}, say)
+            if reading is not None:
+                return _named(reading, target)
+        plan, raw = await discover(session, say)
+        reading = read(plan.profiles, raw, say)
+        if reading is None:
+            raise ProbeFailed(
+                "not_a_ups", f"{target.place} answers SNMP but shows no UPS: no known MIB gives its state"
+            )
+        self._plans[target] = (plan, time.monotonic() + REDISCOVER_S)
+        return _named(reading, target)
+
+
+def _named(reading: UpsReading, target: Target) -> UpsReading:
+    import msgspec
+
+    return msgspec.structs.replace(reading, subject=target.name)
+
+
+async def _silence(target: Target, silence: Silent) -> ProbeFailed:
+    """Why nothing came back, as far as SNMP can tell."""
+    if silence.heard:
+        return ProbeFailed("garbage", f"{target.place} answers, but with broken messages: {silence.heard}")
+    if target.version == "2c" and await _answers(as_v1(target)):
+        return ProbeFailed("version", f'{target.place} answers SNMP v1 only: set snmp_version to "1"')
+    secret = f"user '{target.user}'" if target.version == "3" else "community"
+    return ProbeFailed(
+        "timeout",
+        f"no answer from {target.place}: SNMP is silent alike to a wrong {secret} and to a dead host; "
+        f"check address, port, {secret}, and that the card allows this machine",
+    )
+
+
+async def _answers(target: Target) -> bool:
+    async with conversation(target) as talk:
+        try:
+            await talk.exchange("get", [SYS_UPTIME], WAIT_S)
+        except Silent:
+            return False
+        return True
+
+
+probe: Probe = UpsProbe()

@@ -1,0 +1,97 @@
+"""What a device is, found by asking for objects: sysObjectID alone misleads (shared cards, net-snmp's own number).
+
+One GETNEXT at the root of every table tells which trees exist; further ones find the instances that hold values,
+whatever index a card gives them (`.0`, `.1`, `.1.0`, line 3 only). What is found becomes a `Plan`: the exact objects
+a later poll asks for, in one or two datagrams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from agent.probes.ups.profiles import PROFILES
+from agent.probes.ups.profiles.table import TEXTS, Obj, Profile
+from agent.probes.ups.snmp import Session, Value
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to ask one UPS from now on. `texts` are names and serials, read once."""
+
+    profiles: tuple[Profile, ...]
+    numbers: tuple[str, ...]
+    texts: Mapping[str, Value]
+    longest: int
+
+
+async def discover(session: Session, say: Say) -> tuple[Plan, dict[str, Value]]:
+    """The plan for this device and the first values of all its objects; an empty plan when no table matches."""
+    raw: dict[str, Value] = {}
+    profiles = await _matching(session, raw, say)
+    objects = [(profile, obj) for profile in profiles for obj in profile.objects]
+    lines: dict[str, int] = {}
+    for profile, obj in objects:
+        for base in profile.bases(obj):
+            lines[base] = max(obj.lines, lines.get(base, 1))
+    await _walk(session, lines, raw)
+    texts = [base for profile, obj in objects if obj.field in TEXTS for base in profile.bases(obj)]
+    named = {oid: value for oid, value in raw.items() if any(_within(oid, base) for base in texts)}
+    numbers = tuple(oid for oid in raw if oid not in named and any(_within(oid, base) for base in lines))
+    return Plan(tuple(profiles), numbers, named, session.longest), raw
+
+
+async def _matching(session: Session, raw: dict[str, Value], say: Say) -> list[Profile]:
+    first = await session.following([profile.root for profile in PROFILES])
+    matched = []
+    for profile in PROFILES:
+        found = first.get(profile.root)
+        if found and _within(found[0], profile.root):
+            say(f"{profile.name}: matches, {found[0]} answers ({profile.source})")
+            raw[found[0]] = found[1]
+            matched.append(profile)
+        else:
+            say(f"{profile.name}: nothing under {profile.root}")
+    return matched or await _by_key_objects(session, raw, say)
+
+
+async def _by_key_objects(session: Session, raw: dict[str, Value], say: Say) -> list[Profile]:
+    """For agents whose GETNEXT is broken: ask for each table's first object by its name."""
+    keys = {f"{profile.root}.{_key_object(profile).oid}.0": profile for profile in PROFILES}
+    found = await session.get(keys)
+    for oid in found:
+        say(f"{keys[oid].name}: matches, {oid} answers to GET ({keys[oid].source})")
+    raw.update(found)
+    return [profile for oid, profile in keys.items() if oid in found]
+
+
+def _key_object(profile: Profile) -> Obj:
+    return next(obj for obj in profile.objects if obj.field == "battery_charge_pct")
+
+
+async def _walk(session: Session, lines: Mapping[str, int], raw: dict[str, Value]) -> None:
+    """The first instances under each base, as many as it has lines; one round of questions for each line."""
+    cursors = {base: base for base in lines}
+    for number in range(1, max(lines.values(), default=0) + 1):
+        answers = await session.following(cursors.values())
+        raw.update((oid, value) for oid, value in answers.values() if _wanted(oid, lines))
+        cursors = {
+            base: answers[cursor][0]
+            for base, cursor in cursors.items()
+            if number < lines[base] and cursor in answers and _within(answers[cursor][0], base)
+        }
+        if not cursors:
+            return
+
+
+def _wanted(oid: str, bases: Mapping[str, int]) -> bool:
+    """An answer counts wherever it belongs: what follows one object is often the next object's value."""
+    while oid and oid not in bases:
+        oid = oid.rpartition(".")[0]
+    return bool(oid)
+
+
+def _within(oid: str, root: str) -> bool:
+    return oid == root or oid.startswith(root + ".")

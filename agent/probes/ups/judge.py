@@ -1,0 +1,83 @@
+"""Is a number possible for its field? Pure: puts known scale faults right and says so, refuses the impossible.
+
+The bounds are physics, not standards: mains is 40 to 70 Hz, no low-voltage line carries more than 690 V.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+MAX_LINE_V = 690.0
+MAX_BATTERY_V = 1000.0
+MIN_BATTERY_V = 6.0  # less is one cell's voltage
+MAX_SECONDS = 31 * 86400.0
+
+
+class Verdict(NamedTuple):
+    """`value` None: refused. `why` is empty when the number was believed as it came."""
+
+    value: float | None
+    why: str = ""
+
+
+def possible(field: str, value: float) -> Verdict:
+    """The value to believe for one numeric field, in the field's unit."""
+    match field:
+        case "battery_charge_pct":
+            return _percent(value, 100)
+        case "load_pct":
+            return _percent(value, 250)
+        case "runtime_s" | "on_battery_s":
+            return Verdict(value) if 0 <= value <= MAX_SECONDS else Verdict(None, f"{value:g} s is no duration")
+        case "input_voltage_v" | "output_voltage_v":
+            return _scaled(value, MAX_LINE_V, "V")
+        case "input_frequency_hz" | "output_frequency_hz":
+            return _hertz(value)
+        case "battery_voltage_v":
+            return _battery_voltage(value)
+        case "battery_temp_c":
+            return _celsius(value)
+        case _:
+            return Verdict(value) if value >= 0 else Verdict(None, "negative")
+
+
+def _percent(value: float, most: float) -> Verdict:
+    if 0 <= value <= most:
+        return Verdict(value)
+    if most < value <= most * 10 and value / 10 <= 100:
+        return Verdict(value / 10, f"{value:g} % read as tenths")
+    return Verdict(None, f"{value:g} % is impossible")
+
+
+def _scaled(value: float, most: float, unit: str) -> Verdict:
+    if value < 0:
+        return Verdict(None, f"{value:g} {unit} is impossible")
+    for power, name in ((1, ""), (10, "tenths"), (100, "hundredths"), (1000, "thousandths")):
+        if value / power <= most:
+            return Verdict(value / power, f"{value:g} {unit} read as {name}" if name else "")
+    return Verdict(None, f"{value:g} {unit} is impossible")
+
+
+def _hertz(value: float) -> Verdict:
+    if value == 0:
+        return Verdict(0.0)
+    for factor, name in ((1, ""), (0.1, "a tenth"), (10, "ten times"), (0.01, "a hundredth")):
+        if 40 <= value * factor <= 70:
+            return Verdict(round(value * factor, 4), f"{value:g} Hz read as {name} of it" if name else "")
+    return Verdict(None, f"{value:g} Hz is no mains frequency")
+
+
+def _battery_voltage(value: float) -> Verdict:
+    if value < MIN_BATTERY_V:
+        return Verdict(None, f"{value:g} V is not a battery's: one cell's, or not measured")
+    return _scaled(value, MAX_BATTERY_V, "V")
+
+
+def _celsius(value: float) -> Verdict:
+    if value == 0:
+        return Verdict(None, "0 °C: no sensor")
+    if -40 <= value <= 120:
+        return Verdict(value)
+    if 120 < value <= 1200:
+        return Verdict(value / 10, f"{value:g} °C read as tenths")
+    return Verdict(None, f"{value:g} °C is impossible")

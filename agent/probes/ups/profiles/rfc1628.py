@@ -1,0 +1,31 @@
+"""RFC 1628, the standard UPS-MIB: the fallback that nearly every card speaks, and that fills other tables' gaps."""
+
+from agent.probes.ups.profiles.table import Obj, Profile
+
+# The same objects live under several roots: Riello and others copied the MIB under their own enterprise number.
+OBJECTS = (
+    # upsOutputSource: other(1) says nothing; none(2) is an output without power
+    Obj(
+        "output_state",
+        "4.1",
+        "upsOutputSource",
+        enum={2: "none", 3: "online", 4: "bypass", 5: "battery", 6: "boost", 7: "trim"},
+    ),
+    Obj("battery_status", "2.1", "upsBatteryStatus", enum={2: "normal", 3: "low", 4: "depleted"}),
+    Obj("on_battery_s", "2.2", "upsSecondsOnBattery"),
+    Obj("runtime_s", "2.3", "upsEstimatedMinutesRemaining", 60.0),
+    Obj("battery_charge_pct", "2.4", "upsEstimatedChargeRemaining"),
+    Obj("battery_voltage_v", "2.5", "upsBatteryVoltage", 0.1),
+    Obj("battery_temp_c", "2.7", "upsBatteryTemperature"),
+    Obj("input_frequency_hz", "3.3.1.2", "upsInputFrequency", 0.1, lines=3),
+    Obj("input_voltage_v", "3.3.1.3", "upsInputVoltage", lines=3),
+    Obj("output_frequency_hz", "4.2", "upsOutputFrequency", 0.1),
+    Obj("output_voltage_v", "4.4.1.2", "upsOutputVoltage", lines=3),
+    Obj("load_pct", "4.4.1.5", "upsOutputPercentLoad", lines=3),
+    Obj("alarms_count", "6.1", "upsAlarmsPresent"),
+    Obj("manufacturer", "1.1", "upsIdentManufacturer"),
+    Obj("model", "1.2", "upsIdentModel"),
+    Obj("firmware", "1.3", "upsIdentUPSSoftwareVersion"),
+)
+
+RFC1628 = Profile("rfc1628", "1.3.6.1.2.1.33.1", "RFC 1628", OBJECTS)
