@@ -1,8 +1,9 @@
 """Which seat is this? Made from several hardware facts, so that no single one can merge two seats or split one.
 
 Cloned disk images share the machine id; cheap boards share a serial or say ``To be filled by O.E.M.``; disks and
-network cards are swapped. So: generic values are no facts, a machine id alone names nobody, and a seat keeps its id
-as long as more than half of its hardware facts are still there. Facts travel as hashes.
+network cards are swapped. So: generic values are no facts, what comes with an image counts only where there is no
+hardware to count (a container), and a seat keeps its id as long as more than half of its facts are still there. Facts
+travel as hashes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ GENERIC = frozenset({
     "0123456789", "03000200-0400-0500-0006-000700080009", "fefefefe-fefe-fefe-fefe-fefefefefefe",
     "00020003-0004-0005-0006-000700080009", "12345678-1234-5678-90ab-cddeefaabbcc",
 })  # fmt: skip
-WEAK = frozenset({"machine"})  # copied with an image: may join a first id, never keeps one alive
+WEAK = frozenset({"machine", "lmac"})  # copied with an image, or self-given: no hardware
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +32,13 @@ class Identity:
 
 def facts_of(found: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """Hashes of what was found, ``(kind, value)`` pairs, without what many machines share."""
-    return tuple(sorted({_fact(kind, value) for kind, value in found if not is_generic(kind, value)}))
+    return tuple(sorted({_fact(kind, value) for kind, value in found if not is_generic(value)}))
 
 
-def is_generic(kind: str, value: str) -> bool:
-    """True for values that do not tell machines apart: fillers, one sign repeated, self-given network addresses."""
+def is_generic(value: str) -> bool:
+    """True for values that do not tell machines apart: fillers, or one sign repeated."""
     plain = value.strip().lower()
-    signs = set(plain) - set(" -_.:")
-    if plain in GENERIC or len(signs) < 2 or len(plain) < 4:
-        return True
-    return kind == "mac" and not is_burnt_in(plain)
+    return plain in GENERIC or len(plain) < 4 or len(set(plain) - set(" -_.:")) < 2
 
 
 def is_burnt_in(mac: str) -> bool:
@@ -56,19 +54,21 @@ def identify(facts: tuple[str, ...], kept: Identity | None) -> Identity | None:
     """The id for a machine that shows ``facts`` now and was ``kept`` before; None when nothing tells it apart."""
     if kept is not None and same_machine(facts, kept.facts):
         return Identity(id=kept.id, facts=facts)
-    if not hardware(facts):
+    if not facts:
         return None
-    return Identity(id="s" + hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16], facts=facts)
+    return Identity(id="s" + hashlib.sha256("\n".join(sorted(counting(facts))).encode()).hexdigest()[:16], facts=facts)
 
 
 def same_machine(now: Iterable[str], before: Iterable[str]) -> bool:
-    """More than half of the hardware facts agree, counted on the side that could read fewer of them."""
-    these, those = hardware(now), hardware(before)
+    """More than half of the facts that count agree, taken on the side that could read fewer of them."""
+    these, those = counting(now), counting(before)
     return 2 * len(these & those) > min(len(these), len(those))
 
 
-def hardware(facts: Iterable[str]) -> frozenset[str]:
-    return frozenset(fact for fact in facts if fact.partition(":")[0] not in WEAK)
+def counting(facts: Iterable[str]) -> frozenset[str]:
+    """The hardware facts; the weak ones where there is no hardware to see."""
+    known = frozenset(facts)
+    return frozenset(fact for fact in known if fact.partition(":")[0] not in WEAK) or known
 
 
 def _fact(kind: str, value: str) -> str:

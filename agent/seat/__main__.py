@@ -1,0 +1,206 @@
+"""The `nabz-seat` command, on each seat PC. It sends facts about the machine and none about the person using it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent import __version__
+from agent.seat import snapshot as contract
+from agent.seat.identity import Identity, identify
+from agent.seat.measure import hardware, measure
+from agent.seat.post import PostFailed, check_gateway, post
+
+IDENTITY_FILE = "identity.json"
+FIRST_CPU_WINDOW_S = 0.5  # psutil averages since its last call; the first needs some time behind it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seat:
+    """All a running seat needs to know of itself."""
+
+    identity: Identity
+    name: str
+    url: str
+    key: bytes
+    interval_s: float
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit codes: 0 done, 1 the gateway did not take it, 2 wrong use or settings."""
+    options = arguments().parse_args(argv)
+    try:
+        if options.command == "show":
+            return show(options)
+        seat = load(options)
+    except (OSError, ValueError) as error:
+        print(f"nabz-seat: {error}", file=sys.stderr)
+        return 2
+    time.sleep(FIRST_CPU_WINDOW_S)
+    return run(seat) if options.command == "run" else once(seat)
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nabz-seat",
+        description="Tells the center's gateway how this PC is; no user name, window title, file name or content.",
+        epilog="example: nabz-seat run --gateway http://192.168.1.10:8471 --key-file /etc/nabz/seat.key --name SEAT-01",
+    )
+    parser.add_argument("--version", action="version", version=f"nabz-seat {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in (
+        ("run", "send a snapshot every minute until stopped, and a last word when stopping"),
+        ("once", "send one snapshot now"),
+        ("show", "print the snapshot that would be sent, send nothing"),
+    ):
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.add_argument("--name", default="", help="the seat's label in the center, for example SEAT-01")
+        command.add_argument("--state-dir", type=Path, default=default_state_dir(), help="where this seat keeps its id")
+        if name != "show":
+            command.add_argument("--gateway", required=True, metavar="URL", help="http://HOST:PORT of the gateway")
+            command.add_argument(
+                "--key-file", required=True, type=Path, help="holds what `nabz-agent seat-key` printed"
+            )
+            command.add_argument("--interval", type=float, default=60.0, metavar="SECONDS", help="from 5 to 600 (60)")
+    return parser
+
+
+def default_state_dir() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("PROGRAMDATA", "C:\\ProgramData")) / "Nabz"
+    return Path("/var/lib/nabz-seat")
+
+
+def load(options: argparse.Namespace) -> Seat:
+    """Checks everything before anything is sent. Raises OSError or ValueError with one sentence."""
+    if not 5 <= options.interval <= 600:
+        raise ValueError(f"--interval {options.interval:g} must lie between 5 and 600 seconds")
+    url = check_gateway(options.gateway)
+    try:
+        key = contract.parse_key(options.key_file.read_text("ascii"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--key-file {options.key_file}: {error}") from None
+    name = check_name(options.name)
+    identity, is_new = who_am_i(options.state_dir)
+    if is_new:
+        keep(identity, options.state_dir)
+    return Seat(identity=identity, name=name, url=url, key=key, interval_s=options.interval)
+
+
+def check_name(name: str) -> str:
+    if len(name) > 32 or not contract.NAME_SIGNS.issuperset(name):
+        raise ValueError(f"--name {name!r} must be at most 32 letters, digits or - _ .")
+    return name
+
+
+def who_am_i(state_dir: Path) -> tuple[Identity, bool]:
+    """(the id this PC had before, or one made from its hardware; whether that is to be kept). Raises ValueError."""
+    kept = read_identity(state_dir / IDENTITY_FILE)
+    identity = identify(hardware(), kept)
+    if identity is None:
+        raise ValueError("no network card, disk, board or machine id tells this PC apart: it cannot be a seat")
+    return identity, identity != kept
+
+
+def keep(identity: Identity, state_dir: Path) -> None:
+    """Written when the id is new or a part changed. A seat that cannot still works, and says what that costs."""
+    file = state_dir / IDENTITY_FILE
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        fresh = file.with_suffix(".new")
+        fresh.write_text(json.dumps({"id": identity.id, "facts": identity.facts}), "ascii")
+        fresh.replace(file)
+    except OSError as error:
+        print(f"nabz-seat: {error}: a changed part would make this PC a new seat", file=sys.stderr)
+
+
+def read_identity(file: Path) -> Identity | None:
+    try:
+        kept = json.loads(file.read_bytes())
+        identity = Identity(id=str(kept["id"]), facts=tuple(str(fact) for fact in kept["facts"]))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # none yet, or spoilt: made anew from hardware
+        return None
+    return identity
+
+
+def show(options: argparse.Namespace) -> int:
+    time.sleep(FIRST_CPU_WINDOW_S)
+    identity, _is_new = who_am_i(options.state_dir)
+    shown = measure(identity, check_name(options.name), "0" * 32, wall_ms(), version=__version__)
+    print(json.dumps(json.loads(contract.encode(shown)), indent=2))
+    return 0
+
+
+def once(seat: Seat) -> int:
+    try:
+        say(seat, "running", 0)
+    except PostFailed as error:
+        print(f"nabz-seat: {error}", file=sys.stderr)
+        return 1
+    print(f"nabz-seat: {seat.name or seat.identity.id} is on the gateway's roll")
+    return 0
+
+
+def run(seat: Seat) -> int:
+    """Every `interval_s`, until asked to stop; then the last word, so that *off* is told from *missing*."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    print(f"nabz-seat: {seat.name or seat.identity.id} reports to {seat.url} every {seat.interval_s:g} s", flush=True)
+    offset_ms = keep_saying(seat, stop.wait)
+    try:
+        say(seat, "stopping", offset_ms)
+    except PostFailed as error:
+        print(f"nabz-seat: last word not heard: {error}", file=sys.stderr)
+    return 0
+
+
+def keep_saying(seat: Seat, wait: Callable[[float], bool]) -> int:
+    """Reports until ``wait`` says stop. Returns how far the gateway's clock is ahead of this one's, milliseconds."""
+    offset_ms, trouble = 0, ""
+    while True:
+        try:
+            offset_ms, now_trouble = say(seat, "running", offset_ms), ""
+        except PostFailed as error:
+            now_trouble = str(error)
+        if now_trouble != trouble:  # said once when it begins and once when it ends, not every minute
+            print(f"nabz-seat: {now_trouble or 'the gateway answers again'}", file=sys.stderr, flush=True)
+            trouble = now_trouble
+        if wait(seat.interval_s):
+            return offset_ms
+
+
+def say(seat: Seat, state: contract.State, offset_ms: int) -> int:
+    """Sends one snapshot; tries once more by the gateway's clock if this PC's is wrong. Raises PostFailed."""
+    for is_last_try in (False, True):
+        at_ms = wall_ms() + offset_ms
+        said = measure(
+            seat.identity, seat.name, secrets.token_hex(16), at_ms, state=state, interval_s=seat.interval_s,
+            version=__version__,
+        )  # fmt: skip
+        try:
+            post(said, seat.url, seat.key)
+        except PostFailed as error:
+            if is_last_try or error.now_ms is None:
+                raise
+            offset_ms = error.now_ms - wall_ms()
+        else:
+            break
+    return offset_ms
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+if __name__ == "__main__":
+    sys.exit(main())

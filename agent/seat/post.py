@@ -1,0 +1,62 @@
+"""One snapshot to the gateway and its answer back: HTTP, standard library only."""
+
+from __future__ import annotations
+
+import http.client
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from agent.seat import snapshot as contract
+
+MAX_ANSWER_BYTES = 4096
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the gateway is on this LAN
+
+
+class PostFailed(Exception):
+    """The gateway did not take the snapshot; the message says why. `now_ms` is the gateway's clock if it said so."""
+
+    def __init__(self, why: str, now_ms: int | None = None) -> None:
+        super().__init__(why)
+        self.now_ms = now_ms
+
+
+def check_gateway(url: str) -> str:
+    """The address snapshots go to, of ``http://HOST:PORT``. Raises ValueError."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError(f"gateway {url!r} is not http://HOST:PORT, for example http://192.168.1.10:8471")
+    _ = parts.port  # raises ValueError itself
+    return f"http://{parts.netloc}/seat"
+
+
+def post(snapshot: contract.Snapshot, url: str, key: bytes, timeout_s: float = 10.0) -> contract.Answer:
+    """Raises PostFailed when the gateway does not answer, refuses, or is not the one that holds the key."""
+    payload = contract.seal(contract.encode(snapshot), key, contract.SNAPSHOT)
+    request = urllib.request.Request(url, data=payload, headers={"Content-Type": "application/json"}, method="POST")  # noqa: S310
+    try:
+        with _direct.open(request, timeout=timeout_s) as response:
+            sealed = response.read(MAX_ANSWER_BYTES)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            sealed = refusal.read(MAX_ANSWER_BYTES)
+        if refusal.code != 403:
+            raise PostFailed(
+                f"the gateway refused ({refusal.code}): {sealed.decode('utf-8', 'replace')[:200]}"
+            ) from None
+    except (OSError, http.client.HTTPException) as error:
+        raise PostFailed(f"no gateway answers at {url}: {getattr(error, 'reason', error)}") from None
+    return read_answer(sealed, snapshot.nonce, key)
+
+
+def read_answer(sealed: bytes, nonce: str, key: bytes) -> contract.Answer:
+    """The gateway's word, if it holds the key and answers this very snapshot. Raises PostFailed."""
+    try:
+        answer = contract.decode_answer(contract.unseal(sealed, key, contract.ANSWER))
+    except contract.SnapshotError as error:
+        raise PostFailed(f"what answered is not this center's gateway: {error}") from None
+    if answer.nonce != nonce:
+        raise PostFailed("what answered repeated an older answer: not this center's gateway")
+    if not answer.ok:
+        raise PostFailed(f"the gateway did not take the snapshot: {answer.error}", now_ms=answer.now_ms)
+    return answer
