@@ -16,23 +16,28 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from collector.config import Settings
+from collector.console import answers, common_arguments, complain, opened, say, settings_of
 from collector.simulate import identities, join, register
 from collector.simulate.fleet import Center, make_fleet
+from collector.simulate.gateway import Gateway
 from collector.simulate.identities import FleetError
 from collector.simulate.run import Pace, Play, perform
 from collector.simulate.trouble import CYCLE_MS, Stage, Trouble
 from collector.simulate.truth import Truth, TruthError, compare, read_held, read_promises
 
 EXAMPLE = "nabz-collector simulate --centers 1000 --seed 7 --minutes 10 --truth truth.jsonl"
-SAY_EVERY_S = 30.0
+TELL_EVERY_S = 30.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    common_arguments(parser)
     parser.add_argument("--centers", type=_whole, default=100, metavar="N", help="how many centers (default 100)")
-    parser.add_argument("--seed", type=int, default=1, metavar="S", help="the same seed plays the same script")
+    parser.add_argument(
+        "--seed", type=int, default=1, metavar="S", help="the same seed plays the same script (default 1)"
+    )
     parser.add_argument("--truth", type=Path, metavar="FILE", help="where to write what is staged and promised")
-    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="the collector's data folder")
-    parser.add_argument("--url", metavar="URL", help="the collector's pages (default: as its settings say)")
+    parser.add_argument("--url", metavar="URL", help="where gateways enrol (default: as the settings say)")
     parser.add_argument("--broker", type=_host_port, metavar="HOST:PORT", help="default: as named at enrolment")
     parser.add_argument("--minutes", type=_positive, metavar="M", help="simulated minutes (default: until Ctrl-C)")
     parser.add_argument("--speedup", type=_positive, default=1.0, metavar="X", help="play X times as fast as the clock")
@@ -42,16 +47,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print facts as JSON")
 
 
+@answers
 def run(options: argparse.Namespace) -> int:
+    if options.speedup != 1 and options.minutes is None:
+        complain("--speedup: needs an end; add --minutes M")
+        return 2
+    if options.url and not options.url.startswith(("http://", "https://")):
+        complain("--url: must begin with http:// or https://; write e.g. http://127.0.0.1:8480")
+        return 2
     try:
         if options.check:
             return _check(options)
-        if options.speedup != 1 and options.minutes is None:
-            print("--speedup: needs an end; add --minutes M", file=sys.stderr)
-            return 2
-        return _list(options) if options.list_trouble else _play(options)
+        return _list(options) if options.list_trouble else _play(options, settings_of(options))
     except (FleetError, TruthError, OSError) as error:
-        print(f"simulate: {error}", file=sys.stderr)
+        complain(f"simulate: {error}")
         return 1
 
 
@@ -60,7 +69,7 @@ def _check(options: argparse.Namespace) -> int:
     with _held_lines(options) as lines:
         finding = compare(promised, read_held(lines, options.held or "evidence ids"))
     facts = {**asdict(finding), "good": finding.good}
-    print(json.dumps(facts) if options.json else _sentence(facts))
+    say(json.dumps(facts) if options.json else _sentence(facts))
     return 0 if finding.good else 1
 
 
@@ -79,7 +88,9 @@ def _held_lines(options: argparse.Namespace) -> Iterator[Iterable[str]]:
         with open(options.held, encoding="utf-8") as file:
             yield file
     else:
-        words = [sys.executable, "-m", "collector", "evidence", "ids", "--data", str(options.data)]
+        places = (("--config", options.config), ("--data", options.data), ("--database", options.database))
+        named = [word for name, value in places if value for word in (name, str(value))]
+        words = [sys.executable, "-m", "collector", "evidence", "ids", "--json", *named]
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
             yield process.stdout or ()
         if process.returncode:
@@ -89,7 +100,7 @@ def _held_lines(options: argparse.Namespace) -> Iterator[Iterable[str]]:
 def _list(options: argparse.Namespace) -> int:
     stage = _stage(options, make_fleet(options.centers, options.seed), 0)
     for trouble in sorted(stage.extend(1), key=lambda each: each.from_ms):
-        print(json.dumps(asdict(trouble)) if options.json else _line_of(trouble))
+        say(json.dumps(asdict(trouble)) if options.json else _line_of(trouble))
     return 0
 
 
@@ -104,35 +115,41 @@ def _stage(options: argparse.Namespace, fleet: list[Center], start_ms: int) -> S
     return Stage(fleet, options.seed, start_ms, cycle_ms)
 
 
-def _play(options: argparse.Namespace) -> int:
-    folder = options.data / "simulated" / f"seed-{options.seed}"
+def _play(options: argparse.Namespace, settings: Settings) -> int:
+    folder = settings.data_dir / "simulated" / f"seed-{options.seed}"
     fleet = make_fleet(options.centers, options.seed)
+    tell = _teller()
     with identities.held(folder):
-        say = _speaker()
-        keys = _join_all(options, folder, fleet, say)
-        gateways = identities.take_spools(folder, fleet, keys)
+        keys = _join_all(options, settings, folder, fleet, tell)
+        members = [keys[center.code] for center in fleet]
         truth_path = options.truth or folder / "truth.jsonl"
         with truth_path.open("a", encoding="utf-8") as file:
-            start_ms = _start_ms(options, max((g.last_alive_ms or 0 for g in gateways), default=0))
-            truth = Truth(file)
-            truth.run(options.seed, options.centers, start_ms)
-            for gateway in gateways:
-                truth.center(gateway.center.code, gateway.device)
-            members = [keys[center.code] for center in fleet]
-            play = Play(
-                fleet={gateway.device: gateway for gateway in gateways},
-                stage=_stage(options, fleet, start_ms),
-                truth=truth,
-                collector_key=Ed25519PublicKey.from_public_bytes(join.collector_key_of(members)),
-            )
-            play.begin(start_ms)
+            gateways = identities.take_spools(folder, fleet, keys)
             try:
-                asyncio.run(_perform(options, play, options.broker or join.broker_of(members), start_ms, say))
+                play, start_ms = _cast(options, gateways, Truth(file), join.collector_key_of(members))
+                broker = options.broker or join.broker_of(members)
+                asyncio.run(_perform(options, play, broker, start_ms, tell))
             finally:
                 identities.leave_spools(folder, gateways)
     facts = {**asdict(play.counts), "waiting": play.waiting(), "truth": str(truth_path)}
-    print(json.dumps(facts) if options.json else ", ".join(f"{word} {value}" for word, value in facts.items()))
+    say(json.dumps(facts) if options.json else ", ".join(f"{word} {value}" for word, value in facts.items()))
     return 0 if play.waiting() == 0 else 1
+
+
+def _cast(options: argparse.Namespace, gateways: list[Gateway], truth: Truth, collector_key: bytes) -> tuple[Play, int]:
+    """The play and when it begins, with its opening lines in the truth file."""
+    start_ms = _start_ms(options, max((gateway.last_alive_ms or 0 for gateway in gateways), default=0))
+    truth.run(options.seed, options.centers, start_ms)
+    for gateway in gateways:
+        truth.center(gateway.center.code, gateway.device)
+    play = Play(
+        fleet={gateway.device: gateway for gateway in gateways},
+        stage=_stage(options, [gateway.center for gateway in gateways], start_ms),
+        truth=truth,
+        collector_key=Ed25519PublicKey.from_public_bytes(collector_key),
+    )
+    play.begin(start_ms)
+    return play, start_ms
 
 
 def _start_ms(options: argparse.Namespace, last_alive_ms: int) -> int:
@@ -143,56 +160,59 @@ def _start_ms(options: argparse.Namespace, last_alive_ms: int) -> int:
 
 
 async def _perform(
-    options: argparse.Namespace, play: Play, broker: tuple[str, int], start_ms: int, say: Callable[[str], None]
+    options: argparse.Namespace, play: Play, broker: tuple[str, int], start_ms: int, tell: Callable[[str], None]
 ) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     pace = Pace(start_ms=start_ms, began_s=time.monotonic(), speedup=options.speedup)
     until_ms = None if options.minutes is None else start_ms + int(options.minutes * 60_000)
-    await perform(play, broker, pace, until_ms, stop, say)
+    await perform(play, broker, pace, until_ms, stop, tell)
 
 
 def _join_all(
-    options: argparse.Namespace, folder: Path, fleet: list[Center], say: Callable[[str], None]
+    options: argparse.Namespace, settings: Settings, folder: Path, fleet: list[Center], tell: Callable[[str], None]
 ) -> dict[str, identities.Identity]:
     """Register and enrol whoever is missing, by the same code as a real center."""
     keys = identities.load_keys(folder)
     missing = [center for center in fleet if center.code not in keys]
     if missing:
-        tokens = register.register(options.data, missing)
-        url = options.url or register.url_of(options.data)
-        keys |= {identity.center: identity for identity in join.join(url, folder, tokens, say)}
+        with opened(settings) as store:
+            tokens = register.register(store, missing, time.time_ns() // 1_000_000)
+        url = options.url or settings.web_url
+        keys |= {identity.center: identity for identity in join.join(url, folder, tokens, tell)}
     return keys
 
 
-def _speaker() -> Callable[[str], None]:
-    """Says a line now and then: the same line over and over on a terminal, one each half minute in a log."""
+def _teller() -> Callable[[str], None]:
+    """Tells how far it is: the same line over and over on a terminal, a line each half minute in a log."""
     terminal = sys.stderr.isatty()
     last_s = 0.0
 
-    def say(line: str) -> None:
+    def tell(line: str) -> None:
         nonlocal last_s
         now_s = time.monotonic()
-        if now_s - last_s < (1.0 if terminal else SAY_EVERY_S):
-            return
-        last_s = now_s
-        print(f"\r\x1b[2K{line}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
+        if now_s - last_s >= (1.0 if terminal else TELL_EVERY_S):
+            last_s = now_s
+            sys.stderr.write(f"\r\x1b[2K{line}" if terminal else f"{line}\n")
+            sys.stderr.flush()
 
-    return say
+    return tell
 
 
 def _whole(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 100000")
-    return number
+    if not text.isdecimal() or not 1 <= int(text) <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 100000")
+    return int(text)
 
 
 def _positive(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
     if not 0 < number < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return number
 
 

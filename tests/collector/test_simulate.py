@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import io
 import json
@@ -18,18 +17,22 @@ from pathlib import Path
 import msgspec
 import paho.mqtt.client as mqtt
 import pytest
+import sqlalchemy as sa
 from amqtt.broker import Broker
 from amqtt.contexts import BrokerConfig, ListenerConfig
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from paho.mqtt.enums import CallbackAPIVersion
 
 from agent import wire
-from collector.simulate import identities, join, readings
+from collector import centers, enrolment
+from collector.__main__ import main
+from collector.simulate import identities, join, readings, register
 from collector.simulate.fleet import Center, make_fleet
 from collector.simulate.gateway import LIVE_MS, RESEND_S, Gateway
 from collector.simulate.run import Pace, Play, perform
 from collector.simulate.trouble import CYCLE_MS, START_UP_MS, Stage
 from collector.simulate.truth import Truth, TruthError, compare, read_held, read_promises
+from collector.store import Store, schema
 
 START_MS = 1_780_000_000_000
 HOUR_MS = 3_600_000
@@ -419,13 +422,12 @@ def test_a_receipt_that_the_collector_did_not_sign_is_counted_and_ignored() -> N
 
 
 @contextmanager
-def a_door(answer: Callable[[dict[str, str]], tuple[int, dict[str, object]]]) -> Iterator[str]:
+def a_door(answer: Callable[[bytes], tuple[int, dict[str, object]]]) -> Iterator[str]:
     """An HTTP server that answers enrolments."""
 
     class Door(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, body = answer(question)
+            status, body = answer(self.rfile.read(int(self.headers["Content-Length"])))
             payload = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(payload)))
@@ -441,24 +443,87 @@ def a_door(answer: Callable[[dict[str, str]], tuple[int, dict[str, object]]]) ->
         server.shutdown()
 
 
-def test_centers_join_with_a_proof_of_their_key_and_are_kept(tmp_path: Path) -> None:
-    def welcome(question: dict[str, str]) -> tuple[int, dict[str, object]]:
-        public = base64.b64decode(question["public_key"])
-        proof = base64.b64decode(question["proof"])
-        Ed25519PublicKey.from_public_bytes(public).verify(proof, b"nabz-enrol\n" + question["token"].encode())
-        device = "g" + hashlib.sha256(public).hexdigest()[:16]
-        return 200, {"device": device, "center": question["token"].removeprefix("token-of-"), "nonce": "ab"}
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened_store = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
+    yield opened_store
+    opened_store.close()
 
-    with a_door(welcome) as url:
-        tokens = {center.code: f"token-of-{center.code}" for center in FLEET[:20]}
+
+def enrols(store: Store) -> Callable[[bytes], tuple[int, dict[str, object]]]:
+    """The collector's own answer, from its own register."""
+    facts = enrolment.Facts(collector_key=bytes(32), broker_host="127.0.0.1", broker_port=1883, measure_url="")
+
+    def answer(body: bytes) -> tuple[int, dict[str, object]]:
+        try:
+            with store.write() as conn:
+                return 200, enrolment.enrol(conn, body, START_MS, facts)
+        except enrolment.EnrolmentRefused as refused:
+            return refused.status, {"error": refused.sentence}
+
+    return answer
+
+
+def test_a_fleet_is_registered_and_enrolled_by_the_code_of_real_centers(store: Store, tmp_path: Path) -> None:
+    tokens = register.register(store, FLEET, START_MS)
+    with a_door(enrols(store)) as url:
         joined = join.join(url, tmp_path, tokens, lambda line: None)
-    assert {identity.center for identity in joined} == set(tokens)
-    assert set(identities.load_keys(tmp_path)) == set(tokens)
+    with store.read() as conn:
+        registered = centers.all_centers(conn)
+        devices = {row.center: row.device for row in conn.execute(sa.select(schema.devices))}
+    assert {center.code for center in registered} == {center.code for center in FLEET}
+    assert {identity.center: identity.device for identity in joined} == devices
+    assert set(identities.load_keys(tmp_path)) == set(devices)
+    assert join.broker_of(joined) == ("127.0.0.1", 1883)
 
 
-def test_a_refused_enrolment_is_said_in_the_collectors_words(tmp_path: Path) -> None:
-    with (
-        a_door(lambda question: (409, {"error": "token: used already; ask for a new one"})) as url,
-        pytest.raises(identities.FleetError, match="used already"),
-    ):
-        join.join(url, tmp_path, {"SIM-LHE-0001": "t"}, lambda line: None)
+def test_a_refused_enrolment_is_said_in_the_collectors_words(store: Store, tmp_path: Path) -> None:
+    with a_door(enrols(store)) as url, pytest.raises(identities.FleetError, match="token: is not known here"):
+        join.join(url, tmp_path, {"SIM-LHE-0001": "0" * 32}, lambda line: None)
+
+
+def test_a_collector_that_is_not_there_is_said_with_the_fix(free_port: int, tmp_path: Path) -> None:
+    with pytest.raises(identities.FleetError, match="is `nabz-collector serve` running there"):
+        join.join(f"http://127.0.0.1:{free_port}", tmp_path, {"SIM-LHE-0001": "t"}, lambda line: None)
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_the_command_lists_its_script(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "--centers", "50", "--minutes", "10", "--list-trouble"]) == 0
+    script = capsys.readouterr().out
+    assert all(word in script for word in ("feeder_cut", "carrier_outage", "silent_gateway"))
+    assert all(float(line.split()[3]) <= 10 for line in script.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [
+        (["--speedup", "5"], "add --minutes M"),
+        (["--url", "collector.example"], "must begin with http:// or https://"),
+    ],
+)
+def test_wrong_use_is_said_with_the_fix(words: list[str], rule: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", *words]) == 2
+    assert rule in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["--centers", "0"], ["--minutes", "-1"], ["--broker", "nowhere"], ["--centers", "x"]]
+)
+def test_a_value_out_of_range_is_refused_by_name(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["simulate", *words])
+    assert f"argument {words[0]}" in capsys.readouterr().err
+
+
+def test_the_check_fails_when_a_promise_is_not_held(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    promise = {"device": "g1", "spool": "s", "seq": 1, "sha256": "h"}
+    (tmp_path / "truth").write_text(json.dumps({"what": "promise", **promise}, separators=(",", ":")) + "\n")
+    (tmp_path / "held").write_text(json.dumps(promise) + "\n")
+    (tmp_path / "empty").write_text("")
+    check = ["simulate", "--json", "--check", str(tmp_path / "truth"), "--held"]
+    assert main([*check, str(tmp_path / "held")]) == 0
+    assert main([*check, str(tmp_path / "empty")]) == 1
+    assert json.loads(capsys.readouterr().out.splitlines()[1])["lost"] == 1
