@@ -32,7 +32,11 @@ class Part:
     def start(self, say: Callable[[str, str], None]) -> None:
         """Its own session: Ctrl-C in the terminal reaches only us, and we stop the parts in order."""
         self.process = subprocess.Popen(
-            list(self.argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            list(self.argv),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
             start_new_session=True,
         )
         self.started_s = time.monotonic()

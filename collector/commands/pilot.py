@@ -1,0 +1,166 @@
+"""`nabz-collector pilot`: the whole of Nabz on one machine, this very machine being its first center.
+
+1. Write settings with free ports, the first time. 2. Start the collector. 3. Register the center. 4. Enrol this
+machine with a one-time token, as a gateway would. 5. Start its agent and a seat. 6. Print a link.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import socket
+import sys
+import threading
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+from collector import centers
+from collector.config import Settings, load
+from collector.console import answers, complain, opened, say
+from collector.enrolment import issue_token
+from collector.pilot import Household, Part, python, run_to_the_end, wait_until_healthy
+
+EXAMPLE = "nabz-collector pilot --simulate 1000"
+CODE = "PILOT"
+PORTS = {"web": 8480, "measure": 8481, "broker": 18830, "status": 8470, "seats": 8471}
+
+COLLECTOR_TOML = """\
+# Written by `nabz-collector pilot` once; edit as you like. Every key: docs/settings.md
+[collector]
+data_dir = {data}
+
+[web]
+listen = "127.0.0.1:{web}"
+
+[measure]
+listen = "127.0.0.1:{measure}"
+
+[broker]
+listen = "127.0.0.1:{broker}"
+"""
+
+AGENT_TOML = """\
+# Written by `nabz-collector pilot` once; edit as you like. Every key: docs/settings.md
+[agent]
+state_dir = {state}
+status_listen = "127.0.0.1:{status}"
+
+[seats]
+listen = "127.0.0.1:{seats}"
+
+# A UPS with an SNMP card, if this machine has one:
+# [[ups]]
+# host = "192.0.2.7"
+# community = "public"
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="where everything is kept")
+    parser.add_argument("--simulate", type=int, default=0, metavar="N", help="add N simulated centers in trouble")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="the script of the simulated centers")
+
+
+@answers
+def run(options: argparse.Namespace) -> int:
+    data: Path = options.data.absolute()
+    write_settings(data)
+    settings = load(data / "collector.toml")
+    household = Household(_teller())
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        _start(household, data, settings, options)
+        link = f"{settings.web_url}/login?token={(data / 'web-token').read_text().strip()}"
+        say(f"\n  Nabz runs. Open this link:  {link}\n  Ctrl-C stops it; everything is kept in {options.data}.\n")
+        while not stopped.wait(0.5):
+            if why := household.tend():
+                raise RuntimeError(why)
+        return 0
+    except RuntimeError as error:
+        complain(f"pilot: {error}")
+        return 0 if stopped.is_set() else 1
+    finally:
+        say("stopping …")
+        household.stop()
+
+
+def write_settings(data: Path) -> None:
+    """Both files, if they are not there yet, on the usual ports or, where those are taken, on free ones."""
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (data / "collector.toml").exists() and (data / "agent.toml").exists():
+        return
+    ports = {name: _free(port) for name, port in PORTS.items()}
+    texts = {"collector.toml": COLLECTOR_TOML, "agent.toml": AGENT_TOML}
+    for name, text in texts.items():
+        # JSON's quoting of a path is TOML's too.
+        paths = {"data": json.dumps(str(data)), "state": json.dumps(str(data / "agent"))}
+        (data / name).write_text(text.format(**paths, **ports))
+
+
+def _start(household: Household, data: Path, settings: Settings, options: argparse.Namespace) -> None:
+    collector_toml, agent_toml = str(data / "collector.toml"), str(data / "agent.toml")
+    serve = household.start(Part("collector", python("collector", "serve", "--config", collector_toml), vital=True))
+    wait_until_healthy(f"{settings.web_url}/healthz", serve)
+    token = _register(settings)
+    if not (data / "agent" / "identity.json").exists():
+        run_to_the_end(
+            python("agent", "enrol", settings.web_url, token, "--config", agent_toml), household.say, "agent"
+        )
+    key = run_to_the_end(python("agent", "seat-key", "--config", agent_toml), household.say, "agent")
+    key_file = data / "seat.key"
+    key_file.touch(mode=0o600)
+    key_file.write_text(key)
+    household.start(Part("agent", python("agent", "run", "--config", agent_toml)))
+    seats = f"http://{_seats_listen(data)}"
+    seat_words = ("--key-file", str(key_file), "--name", "THIS-PC", "--state-dir", str(data / "seat"))
+    household.start(Part("seat", python("agent.seat", "run", "--gateway", seats, *seat_words)))
+    if options.simulate:
+        fleet = ("--centers", str(options.simulate), "--seed", str(options.seed))
+        household.start(Part("fleet", python("collector", "simulate", "--config", collector_toml, *fleet)))
+
+
+def _register(settings: Settings) -> str:
+    """The center of this machine, registered when it is not yet; returns a token for its gateway."""
+    facts = {"center": CODE, "name": "This machine", "tier": "one", "seats_promised": "1", "opening": "always"}
+    now_ms = time.time_ns() // 1_000_000
+    with opened(settings) as store, store.write() as conn:
+        if not centers.some_centers(conn, [CODE]):
+            centers.add(conn, facts | {"lifecycle": "probation"}, now_ms)
+        return issue_token(conn, CODE, now_ms, ttl_s=600)
+
+
+def _seats_listen(data: Path) -> str:
+
+    return str(tomllib.loads((data / "agent.toml").read_text())["seats"]["listen"])
+
+
+def _free(wanted: int) -> int:
+    """`wanted` if nobody listens there, else a port that is free now."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise RuntimeError("no free TCP port on 127.0.0.1")
+
+
+def _teller() -> Callable[[str, str], None]:
+    """One log for all parts: their name, coloured on a terminal, before each line."""
+    colours = {"collector": 36, "agent": 32, "seat": 35, "fleet": 33} if sys.stdout.isatty() else {}
+    turn = threading.Lock()
+
+    def tell(name: str, line: str) -> None:
+        colour = colours.get(name)
+        head = f"\x1b[{colour}m{name:>9}\x1b[0m" if colour else f"{name:>9}"
+        with turn:
+            say(f"{head} │ {line}")
+            sys.stdout.flush()
+
+    return tell
