@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
+import json
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_origin
 
 import msgspec
+from msgspec.structs import FieldInfo
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
@@ -85,3 +92,235 @@ class Settings(Section, frozen=True, kw_only=True):
     @property
     def state_dir(self) -> Path:
         return Path(self.agent.state_dir)
+
+
+DEFAULT_PATH = Path("/etc/nabz/agent.toml")
+
+# One sentence a key: what it is. Docs and errors quote these.
+HELP: dict[str, dict[str, str]] = {
+    "agent": {
+        "state_dir": "folder for identity, spool and small state files; readable by the agent alone",
+        "cycle_s": "seconds between two rounds of measuring, and the longest a reading waits for the disk",
+        "status_listen": "HOST:PORT of the local status page",
+        "log_level": "how much the agent says: debug, info, warning or error",
+    },
+    "link": {
+        "name": "what this line is called in readings",
+        "target": "host to measure to; empty for the collector this gateway is enrolled with",
+        "isp_hops": "how many of the ISP's first hops are measured too",
+        "probes": "echoes sent to each hop in a round",
+        "interval_ms": "milliseconds between two echoes",
+    },
+    "speed": {
+        "enabled": "whether speed tests run by themselves",
+        "engine": "which engine measures: librespeed (of record) or ookla (speedtest-cli)",
+        "server": "measurement server's URL; empty for the one named at enrolment",
+        "mode": "how long a test lasts: quick, adaptive or full",
+        "slots": "times of day, center's local time, in each of which one test starts at random: HH:MM-HH:MM",
+        "monthly_budget_mb": "megabytes a month that tests may move; further tests are skipped, and that is reported",
+        "plan_mbps": "the line's download rate by contract, in Mbit/s; leave out if unknown",
+        "at_start": "whether one test runs when the agent starts",
+        "wan_interface": "interface whose counters tell other traffic; empty for the one with the default route",
+    },
+    "ups": {
+        "name": "what this UPS is called in readings",
+        "host": "address of the UPS's network card",
+        "port": "UDP port of its SNMP agent",
+        "snmp_version": "1, 2c or 3",
+        "community": "SNMP v1 and v2c community",
+        "user": "SNMP v3 user",
+        "auth_protocol": "SNMP v3 authentication: none, md5, sha, sha224, sha256, sha384 or sha512",
+        "auth_key_file": "file that holds the SNMP v3 authentication pass phrase",
+        "priv_protocol": "SNMP v3 privacy: none, des, aes, aes192 or aes256",
+        "priv_key_file": "file that holds the SNMP v3 privacy pass phrase",
+        "poll_s": "seconds between two looks at the UPS",
+    },
+    "seats": {
+        "enabled": "whether seat PCs are listened to",
+        "listen": "HOST:PORT on the LAN where seat PCs report",
+        "missing_after_s": "seconds of silence after which a seat counts as missing",
+        "max_cpu_pct": "processor load above which a seat is unhealthy",
+        "max_memory_pct": "memory use above which a seat is unhealthy",
+        "max_disk_pct": "disk use above which a seat is unhealthy",
+        "max_temperature_c": "temperature above which a seat is unhealthy",
+    },
+    "spool": {
+        "max_mb": "size of the file of readings not yet delivered; 64 holds 30 days",
+    },
+}
+
+
+class SettingsError(Exception):
+    """All mistakes of a settings file, one line each: ``FILE: [section] key: rule; fix``."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+def load_or_default(path: str | Path | None) -> Settings:
+    """The settings of ``path``; without one those of DEFAULT_PATH, or the defaults where that is missing."""
+    if path is None and not DEFAULT_PATH.exists():
+        return Settings()
+    return load(Path(path or DEFAULT_PATH))
+
+
+def load(path: Path) -> Settings:
+    """The settings in a TOML file. Raises SettingsError with every mistake at once."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError([f"{path}: cannot be read ({error.strerror}); create it or name another"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError([f"{path}: is not TOML ({error}); correct that line"]) from None
+    mistakes = [*_mistakes(table)]
+    if mistakes:
+        raise SettingsError([f"{path}: {mistake}" for mistake in mistakes])
+    return msgspec.convert(table, Settings)
+
+
+def _mistakes(table: dict[str, object]) -> Iterator[str]:
+    known = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    for name, content in table.items():
+        if name not in known:
+            yield f"[{name}]: no such section{_meant(name, known)}"
+        elif name == "ups":
+            yield from _ups_mistakes(content)
+        elif not isinstance(content, dict):
+            yield f"[{name}]: must be a table; write [{name}] on a line of its own"
+        else:
+            yield from _section_mistakes(f"[{name}]", known[name], content)
+
+
+def _ups_mistakes(content: object) -> Iterator[str]:
+    if not isinstance(content, list) or not all(isinstance(ups, dict) for ups in content):
+        yield "[[ups]]: must be a list of tables; write [[ups]] with two brackets"
+        return
+    names = Counter(str(ups.get("name", "ups")) for ups in content)
+    for number, ups in enumerate(content, 1):
+        where = f"[[ups]] {number}"
+        yield from _section_mistakes(where, Ups, ups)
+        if names[str(ups.get("name", "ups"))] > 1:
+            yield f"{where} name: two UPSs have the name {ups.get('name', 'ups')!r}; give each its own"
+
+
+def _section_mistakes(where: str, section: type[Section], content: dict[str, object]) -> Iterator[str]:
+    """Each key by itself, then the rules that types cannot tell, over the keys that are right."""
+    fields = {field.name: field for field in msgspec.structs.fields(section)}
+    wrong = {key: mistake for key, value in content.items() if (mistake := _key_mistake(fields, key, value))}
+    for key, mistake in wrong.items():
+        yield f"{where} {key}: {mistake}"
+    right = msgspec.convert({key: value for key, value in content.items() if key not in wrong}, section)
+    for key, rule in _rules(right):
+        if key not in wrong:
+            yield f"{where} {key}: {rule}"
+
+
+def _key_mistake(fields: dict[str, FieldInfo], key: str, value: object) -> str | None:
+    if key not in fields:
+        return f"no such key{_meant(key, fields)}"
+    field = fields[key]
+    try:
+        msgspec.convert(value, field.type)
+    except msgspec.ValidationError as error:
+        return f"{_rule_of(field, str(error))}, not {_toml(value)}; {_example(field)}"
+    return None
+
+
+def _rule_of(field: FieldInfo, problem: str) -> str:
+    """What msgspec found wrong, in words of a settings file."""
+    if get_origin(field.type) is Literal:
+        return f"must be one of {', '.join(get_args(field.type))}"
+    rule = problem.split(" - at ")[0].split(", got")[0].replace("`", "").replace("Expected", "must be")
+    for word, plain in _PLAIN.items():
+        rule = re.sub(rf"\b{word}\b", plain, rule)
+    return rule
+
+
+def _example(field: FieldInfo) -> str:
+    shown = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    return "correct it or leave it out" if shown in (None, "") else f"write {field.name} = {_toml(shown)}"
+
+
+_PLAIN = {"str": "text", "bool": "true or false", "int": "a whole number", "float": "a number", "array": "a list"}
+
+
+def _rules(section: Section) -> Iterator[tuple[str, str]]:
+    """Mistakes that a type cannot tell: (key, rule and fix)."""
+    match section:
+        case Agent():
+            yield from _address_rules("status_listen", section.status_listen)
+            if not section.state_dir.startswith("/"):
+                yield "state_dir", f"{section.state_dir!r} is not an absolute path; begin it with /"
+        case Link() if section.probes * section.interval_ms > 30_000:
+            yield "probes", f"{section.probes} echoes every {section.interval_ms} ms take over 30 s; lower one of them"
+        case Speed():
+            yield from slot_rules(section.slots)
+            if section.server and not section.server.startswith(("http://", "https://")):
+                yield "server", f"{section.server!r} is not an http(s) URL; write http://HOST:PORT"
+        case Ups():
+            yield from _ups_rules(section)
+        case Seats():
+            yield from _address_rules("listen", section.listen)
+            for key in ("max_cpu_pct", "max_memory_pct", "max_disk_pct"):
+                if not 0 < getattr(section, key) <= 100:
+                    yield key, f"{getattr(section, key):g} is no share; write a number over 0, at most 100"
+            if not 0 < section.max_temperature_c <= 150:
+                yield "max_temperature_c", "must be over 0 and at most 150; write max_temperature_c = 95"
+
+
+def _ups_rules(ups: Ups) -> Iterator[tuple[str, str]]:
+    if not ups.host:
+        yield "host", 'is missing; write host = "ADDRESS" of the UPS\'s network card, or remove the table'
+    if ups.snmp_version == "3" and not ups.user:
+        yield "user", "SNMP v3 needs a user; write the one set in the UPS's card"
+    for kind in ("auth", "priv"):
+        protocol, file = getattr(ups, f"{kind}_protocol"), getattr(ups, f"{kind}_key_file")
+        if protocol != "none" and not file:
+            yield f"{kind}_key_file", f"{kind}_protocol {protocol!r} needs a pass phrase; name the file that holds it"
+    if ups.priv_protocol != "none" and ups.auth_protocol == "none":
+        yield "priv_protocol", "SNMP v3 has no privacy without authentication; set auth_protocol too"
+
+
+def _address_rules(key: str, address: str) -> Iterator[tuple[str, str]]:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        yield key, f'{address!r} is not HOST:PORT; write for example {key} = "127.0.0.1:8470"'
+
+
+def slot_rules(slots: list[str]) -> Iterator[tuple[str, str]]:
+    """What is wrong with the slots: form, order, overlap."""
+    last_end = 0
+    for slot in slots:
+        try:
+            start, end = slot_minutes(slot)
+        except ValueError:
+            yield "slots", f"{slot!r} is not HH:MM-HH:MM with the end after the start, at most 24:00; write it so"
+            return
+        if start < last_end:
+            yield "slots", f"{slot!r} begins before the one ahead of it ends; put them in order, apart"
+        last_end = end
+
+
+def slot_minutes(slot: str) -> tuple[int, int]:
+    """(start, end) in minutes of the day. Raises ValueError."""
+    found = re.fullmatch(r"(\d\d):([0-5]\d)-(\d\d):([0-5]\d)", slot)
+    if found is None:
+        raise ValueError(slot)
+    start_h, start_m, end_h, end_m = map(int, found.groups())
+    start, end = start_h * 60 + start_m, end_h * 60 + end_m
+    if not start < end <= 24 * 60:
+        raise ValueError(slot)
+    return start, end
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(known)}"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value, ensure_ascii=False, default=str)

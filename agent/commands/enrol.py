@@ -1,0 +1,47 @@
+"""`nabz-agent enrol URL TOKEN`: make this gateway's keys and join a center with a one-time token."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+
+from agent import config, enrol, identity
+
+EXAMPLE = "nabz-agent enrol https://nabz.example:8443 0123456789abcdef0123456789abcdef"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("url", metavar="URL", help="the collector's address, as the desk gave it")
+    parser.add_argument("token", metavar="TOKEN", help="the one-time token of this center")
+    parser.add_argument("--config", metavar="FILE", help=f"settings (default: {config.DEFAULT_PATH}, if it is there)")
+    parser.add_argument("--force", action="store_true", help="put the identity and unsent readings so far aside")
+    parser.add_argument("--json", action="store_true", help="print the identity as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    try:
+        settings = config.load_or_default(options.config)
+        mine = enrol.enrol(
+            settings.state_dir, options.url, options.token, time.time_ns() // 1_000_000, force=options.force
+        )
+    except config.SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (enrol.EnrolFailed, identity.IdentityError) as error:
+        print(f"nabz-agent: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"nabz-agent: {error.filename}: {error.strerror}; set [agent] state_dir or its owner", file=sys.stderr)
+        return 1
+    print(told(mine) if not options.json else json.dumps({"device": mine.device, "center": mine.center}))
+    return 0
+
+
+def told(mine: identity.Identity) -> str:
+    return (
+        f"enrolled as {mine.device} of center {mine.center} ({mine.name})\n"
+        f"broker {mine.broker_host}:{mine.broker_port}, measurement server {mine.measure_url}\n"
+        "next: nabz-agent run"
+    )

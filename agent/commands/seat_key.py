@@ -1,0 +1,29 @@
+"""`nabz-agent seat-key`: print the key that seat PCs of this center share with their gateway."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from agent import config, identity
+
+EXAMPLE = "nabz-agent seat-key"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="FILE", help=f"settings (default: {config.DEFAULT_PATH}, if it is there)")
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    try:
+        key = identity.seat_key(config.load_or_default(options.config).state_dir).hex()
+    except config.SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (identity.IdentityError, OSError) as error:
+        print(f"nabz-agent: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps({"seat_key": key}) if options.json else key)
+    return 0

@@ -1,0 +1,197 @@
+"""Who this gateway is: its signing key, its name, and the collector it trusts. Keys never leave the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+IDENTITY_FILE = "identity.json"
+KEY_FILE = "signing.key"
+SEAT_KEY_FILE = "seat.key"
+LOCK_FILE = "lock"
+
+
+class IdentityError(Exception):
+    """The identity cannot be used; the text says why and what to do."""
+
+
+class NotEnrolled(IdentityError):
+    """There is no identity here yet."""
+
+
+class StateBusy(IdentityError):
+    """Another process works in this state folder."""
+
+
+class Enrolled(msgspec.Struct, frozen=True, kw_only=True):
+    """The identity file: nothing in it is secret."""
+
+    device: str
+    center: str
+    name: str
+    collector_key: bytes
+    broker_host: str
+    broker_port: int
+    measure_url: str
+    enrolled_ms: int
+    nonce: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What enrolment gave, with the key that proves it. ``nonce`` is the collector's at enrolment."""
+
+    device: str
+    center: str
+    name: str
+    broker_host: str
+    broker_port: int
+    collector_key: bytes
+    measure_url: str
+    enrolled_ms: int
+    nonce: str = ""
+    key: Ed25519PrivateKey = field(repr=False)
+
+    def sign(self, body: bytes) -> bytes:
+        return self.key.sign(body)
+
+    def is_collectors(self, body: bytes, signature: bytes) -> bool:
+        return verify(self.collector_key, body, signature)
+
+
+def verify(public_key: bytes, body: bytes, signature: bytes) -> bool:
+    """Whether the holder of ``public_key`` (32 bytes, Ed25519, RFC 8032) signed exactly ``body``."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, body)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def device_name(public_key: bytes) -> str:
+    """A name bound to the key, so that no other key can claim it."""
+    return "g" + hashlib.sha256(public_key).hexdigest()[:16]
+
+
+def load(state_dir: Path) -> Identity:
+    """Raises NotEnrolled, or IdentityError when what is there cannot be used."""
+    path = state_dir / IDENTITY_FILE
+    try:
+        known = msgspec.json.decode(path.read_bytes(), type=Enrolled)
+    except FileNotFoundError:
+        raise NotEnrolled(f"{state_dir}: this gateway is not enrolled; run `nabz-agent enrol URL TOKEN`") from None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise IdentityError(
+            f"{path}: cannot be read ({error}); enrol again with `nabz-agent enrol URL TOKEN --force`"
+        ) from None
+    key = load_key(state_dir)
+    if key is None or device_name(key.public_key().public_bytes_raw()) != known.device:
+        raise IdentityError(
+            f"{state_dir}: the signing key is {'missing' if key is None else 'not the one'} of {known.device}; "
+            "put it back or enrol again with `nabz-agent enrol URL TOKEN --force`"
+        )
+    return Identity(key=key, **msgspec.structs.asdict(known))
+
+
+def save(state_dir: Path, known: Enrolled) -> None:
+    write_atomically(state_dir / IDENTITY_FILE, msgspec.json.format(msgspec.json.encode(known), indent=2))
+
+
+def load_key(state_dir: Path) -> Ed25519PrivateKey | None:
+    """The signing key from systemd's credentials or the state folder; None when there is none."""
+    raw = _secret(state_dir, KEY_FILE)
+    if raw is None:
+        return None
+    if len(raw) != 32:
+        raise IdentityError(f"{state_dir / KEY_FILE}: holds {len(raw)} bytes, an Ed25519 key has 32; restore it")
+    return Ed25519PrivateKey.from_private_bytes(raw)
+
+
+def make_key(state_dir: Path) -> Ed25519PrivateKey:
+    """The key of this gateway, made now unless a first try at enrolment already made it."""
+    key = load_key(state_dir)
+    if key is None:
+        key = Ed25519PrivateKey.generate()
+        make_folder(state_dir)
+        write_atomically(state_dir / KEY_FILE, key.private_bytes_raw())
+    return key
+
+
+def seat_key(state_dir: Path) -> bytes:
+    """The 32 random bytes that seat PCs of this center share with their gateway; made here when first asked for."""
+    raw = _secret(state_dir, SEAT_KEY_FILE)
+    if raw is None:
+        raw = secrets.token_bytes(32)
+        make_folder(state_dir)
+        write_atomically(state_dir / SEAT_KEY_FILE, raw)
+    if len(raw) != 32:
+        raise IdentityError(f"{state_dir / SEAT_KEY_FILE}: holds {len(raw)} bytes, not 32; remove it to make a new one")
+    return raw
+
+
+def _secret(state_dir: Path, name: str) -> bytes | None:
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    for folder in ([Path(credentials)] if credentials else []) + [state_dir]:
+        path = folder / name
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise IdentityError(f"{path}: cannot be read ({error.strerror}); run as the agent's own user") from None
+    return None
+
+
+def make_folder(folder: Path) -> None:
+    """The state folder, 0700, durable in its parent. Raises IdentityError."""
+    try:
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, parents=True)
+            sync_folder(folder.parent)
+    except OSError as error:
+        raise IdentityError(f"{folder}: cannot be made ({error.strerror}); set [agent] state_dir") from None
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Old or new, never half, also after a power cut; mode 0600. Raises OSError."""
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def sole_user(state_dir: Path) -> Iterator[None]:
+    """Holds the state folder for one process. Raises StateBusy when another has it."""
+    make_folder(state_dir)
+    descriptor = os.open(state_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StateBusy(f"{state_dir}: another nabz-agent works here; stop it first") from None
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,383 @@
+"""Carries the spool to the collector over MQTT 3.1.1, and forgets nothing but what the collector has committed.
+
+The broker is a lossy wire (design P1): a PUBACK only says that somebody listens. A batch is forgotten on a receipt
+sealed by the collector's key whose chain is our own; without one in time it is offered again. `next_step` decides what
+goes out next and why; the rest of this module is the session around it. Retry towards the collector lives only here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from agent import __version__, wire
+from agent.identity import Identity
+from agent.spool import Spool
+from agent.spool_record import Group, Ident
+
+log = logging.getLogger(__name__)
+
+WINDOW = 4  # batches awaiting a receipt; the last place is kept for live readings
+RECEIPT_S, RECEIPT_MAX_S = 15.0, 120.0
+LIVE_MS = 150_000  # readings this close to the newest go ahead of the backlog
+MAX_PACE_S = 600.0
+
+# Over 30 % loss and 800 ms round trips a connect takes 5 to 120 s, so nothing here gives up early. The kernel tells a
+# dead peer sooner than MQTT can: TCP_USER_TIMEOUT and TCP keepalive find a half-open line within 80 s.
+CONNECT_S = 120.0
+KEEPALIVE_S = 300
+TCP_IDLE_S, TCP_EVERY_S, TCP_DEAD_MS = 15, 10, 65_000
+SILENT_S = 150.0  # with batches out and not even a PUBACK back: somebody in between only pretends
+
+BACKOFF_MIN_S, BACKOFF_MAX_S = 1.0, 300.0
+STABLE_S = 60.0  # a session must last this long before the backoff starts over
+
+
+class UplinkLost(Exception):
+    """The session ended; the text says why."""
+
+
+# ---------------------------------------------------------------- what goes out next: pure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flight:
+    """A batch sent and not yet receipted. Times in seconds of one monotonic clock."""
+
+    groups: tuple[Group, ...]
+    live: bool
+    sent_s: float
+    tries: int
+
+    @property
+    def due_s(self) -> float:
+        return self.sent_s + receipt_wait_s(self.tries)
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        return self.groups[0].spool, self.groups[0].first_seq, self.groups[-1].last_seq
+
+
+@dataclass(frozen=True)
+class Send:
+    reason: Literal["live", "backlog"]
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True)
+class Wait:
+    reason: Literal["window_full", "paced", "nothing_to_send"]
+    until_s: float | None = None
+
+
+def receipt_wait_s(tries: int) -> float:
+    """How long a batch waits for its receipt before it is offered again."""
+    return min(RECEIPT_S * 2.0 ** min(tries, 10), RECEIPT_MAX_S)
+
+
+def next_step(
+    flights: Sequence[Flight], fresh: Sequence[Group], backlog: Sequence[Group], paced_until_s: float, now_s: float
+) -> Send | Wait:
+    """The one decision. ``fresh`` and ``backlog`` hold nothing that is in flight; no flight is overdue."""
+    first_due_s = min((flight.due_s for flight in flights), default=None)
+    if len(flights) >= WINDOW:
+        return Wait("window_full", first_due_s)
+    if fresh:
+        return Send("live", tuple(fresh))
+    if now_s < paced_until_s:
+        return Wait("paced", paced_until_s if first_due_s is None else min(paced_until_s, first_due_s))
+    if backlog and sum(not flight.live for flight in flights) < WINDOW - 1:
+        return Send("backlog", tuple(backlog))
+    return Wait("window_full" if backlog else "nothing_to_send", first_due_s)
+
+
+def backoff_s(failures: int, chance: float) -> float:
+    """Full jitter: anywhere up to a bound that doubles; ``chance`` in 0 … 1."""
+    return max(BACKOFF_MIN_S, chance * min(BACKOFF_MAX_S, 2.0 ** min(failures, 10)))
+
+
+def batch_of(groups: Sequence[Group], *, device: str, nonce: str, live: bool) -> bytes:
+    """The body of a batch: consecutive groups of one spool."""
+    return wire.encode(
+        wire.Batch(
+            v=wire.VERSION,
+            device=device,
+            spool=groups[0].spool,
+            first_seq=groups[0].first_seq,
+            prev=groups[0].prev.hex(),
+            nonce=nonce,
+            live=live,
+            readings=[msgspec.Raw(reading) for group in groups for reading in group.raws],
+        )
+    )
+
+
+# ---------------------------------------------------------------- the session
+
+
+@dataclass
+class UplinkView:
+    """What the status page and the doctor tell of the uplink."""
+
+    state: Literal["connected", "connecting", "off"] = "off"
+    detail: str = ""
+    last_receipt_ms: int | None = None
+    counts: Counter[str] = field(default_factory=Counter)  # sent, receipted, set_aside, disputed, refused, overdue
+
+
+Event = tuple[Literal["connected", "subscribed", "lost", "heard", "message", "readings"], object]
+
+
+class Uplink:
+    """One session at a time, for as long as `run` runs. ``on_task`` gets each new task of the collector once."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        spool: Spool,
+        *,
+        stamp: Callable[[], wire.Stamp],
+        on_task: Callable[[wire.Task], None],
+        now_s: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.view = UplinkView()
+        self._identity = identity
+        self._spool = spool
+        self._stamp = stamp
+        self._on_task = on_task
+        self._now_s = now_s
+        self._chance = chance
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._flights: dict[tuple[str, int, int], Flight] = {}
+        self._tries: dict[Ident, int] = {}
+        self._nonce = identity.nonce
+        self._paced_until_s = 0.0
+        self._heard_s = 0.0
+        self._tasks_seen: deque[str] = deque(maxlen=256)
+
+    def readings_waiting(self) -> None:
+        """The spool has something new."""
+        self._events.put_nowait(("readings", None))
+
+    async def run(self) -> None:
+        """Connects, carries, reconnects; ends only when cancelled, and then says good-bye."""
+        failures = 0
+        while True:
+            connected_s: float | None = None
+            client = self._client()
+            try:
+                await self._connect(client)
+                connected_s = self._now_s()
+                await self._carry(client)
+            except (UplinkLost, OSError, ValueError) as error:
+                self.view.detail = str(error) or type(error).__name__
+                log.warning("uplink: %s", self.view.detail)
+            finally:
+                was_connected = self.view.state == "connected"
+                self.view.state = "off"
+                await asyncio.shield(asyncio.to_thread(self._leave, client, was_connected))
+                self._flights.clear()
+            stable = connected_s is not None and self._now_s() - connected_s >= STABLE_S
+            failures = 0 if stable else failures + 1
+            await asyncio.sleep(backoff_s(failures, self._chance()))
+
+    async def _connect(self, client: Client) -> None:
+        """Raises UplinkLost, or OSError when the broker cannot be reached."""
+        self.view.state = "connecting"
+        identity = self._identity
+        self._events = asyncio.Queue()
+        await asyncio.to_thread(client.connect, identity.broker_host, identity.broker_port, KEEPALIVE_S)
+        client.loop_start()
+        await self._expect("connected")
+        client.subscribe([(wire.receipt_topic(identity.device), 1), (wire.task_topic(identity.device), 1)])
+        await self._expect("subscribed")
+        client.publish(wire.presence_topic(identity.device), self._presence("online"), qos=1, retain=True)
+        self.view.state, self.view.detail = "connected", ""
+        log.info("uplink: connected to %s:%d", identity.broker_host, identity.broker_port)
+
+    async def _expect(self, wanted: str) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                while True:
+                    name, what = await self._events.get()
+                    if name == wanted:
+                        return
+                    if name == "lost":
+                        raise UplinkLost(str(what))
+        except TimeoutError:
+            raise UplinkLost(f"the broker did not say `{wanted}` within {CONNECT_S:g} s") from None
+
+    async def _carry(self, client: Client) -> None:
+        """Sends what may be sent, takes what comes, until the session is lost."""
+        self._heard_s = self._now_s()
+        while True:
+            until_s = await self._send_all(client)
+            try:
+                async with asyncio.timeout(None if until_s is None else max(0.01, until_s - self._now_s())):
+                    name, what = await self._events.get()
+            except TimeoutError:
+                continue
+            if name == "lost":
+                raise UplinkLost(str(what))
+            if name in ("heard", "message"):
+                self._heard_s = self._now_s()
+            if isinstance(what, MQTTMessage):
+                await self._take(what.topic, bytes(what.payload))
+
+    async def _send_all(self, client: Client) -> float | None:
+        """Sends until there is a reason to wait; answers when to look again (monotonic seconds; None: at an event)."""
+        while True:
+            now_s = self._now_s()
+            self._expire(now_s)
+            skip = {group.ident for flight in self._flights.values() for group in flight.groups}
+            fresh, backlog = await asyncio.to_thread(self._waiting, skip)
+            step = next_step(list(self._flights.values()), fresh, backlog, self._paced_until_s, now_s)
+            if isinstance(step, Wait):
+                return step.until_s
+            self._send(client, step, now_s)
+
+    def _waiting(self, skip: set[Ident]) -> tuple[list[Group], list[Group]]:
+        """The newest and the oldest groups not yet on their way. Live means close in time to the newest reading."""
+        since_ms = self._spool.head().wall_ms - LIVE_MS
+        return self._spool.newest(skip, since_ms), self._spool.oldest(skip)
+
+    def _send(self, client: Client, step: Send, now_s: float) -> None:
+        live = step.reason == "live"
+        body = batch_of(step.groups, device=self._identity.device, nonce=self._nonce, live=live)
+        client.publish(wire.batch_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)
+        flight = Flight(groups=step.groups, live=live, sent_s=now_s, tries=self._tries.get(step.groups[0].ident, 0))
+        self._flights[flight.key] = flight
+        self.view.counts["sent"] += 1
+
+    def _expire(self, now_s: float) -> None:
+        """What is overdue may be offered again, perhaps cut otherwise; a silent broker is left."""
+        for key, flight in list(self._flights.items()):
+            if now_s >= flight.due_s:
+                del self._flights[key]
+                for group in flight.groups:
+                    self._tries[group.ident] = flight.tries + 1
+                self.view.counts["overdue"] += 1
+                if now_s - self._heard_s > SILENT_S:
+                    raise UplinkLost(f"nothing heard from the broker for {SILENT_S:g} s")
+
+    # ------------------------------------------------------------ what the collector says
+
+    async def _take(self, topic: str, payload: bytes) -> None:
+        """Only what the collector's pinned key has sealed counts."""
+        try:
+            body, signature = wire.unseal(payload, wire.MAX_SMALL_BYTES)
+            if not self._identity.is_collectors(body, signature):
+                raise wire.WireError("not sealed by the collector this gateway is enrolled with")
+            if topic == wire.receipt_topic(self._identity.device):
+                await self._take_receipt(wire.decode_receipt(body))
+            elif topic == wire.task_topic(self._identity.device):
+                self._take_task(wire.decode_task(body))
+        except wire.WireError as error:
+            self.view.counts["refused"] += 1
+            log.debug("uplink: refused a message on %s: %s", topic, error)
+
+    async def _take_receipt(self, receipt: wire.Receipt) -> None:
+        if receipt.v != wire.VERSION or receipt.device != self._identity.device:
+            raise wire.WireError("the receipt is for another device or version")
+        self._nonce = receipt.nonce or self._nonce
+        self._paced_until_s = self._now_s() + min(receipt.pace_ms / 1000, MAX_PACE_S)
+        key = (receipt.spool, receipt.first_seq, receipt.last_seq)
+        ours = await asyncio.to_thread(self._spool.forget, *key, receipt.chain)
+        flight = self._flights.pop(key, None)
+        if ours:
+            self.view.last_receipt_ms = self._stamp().wall_ms
+            self.view.counts["receipted"] += 1
+            self.view.counts["set_aside"] += receipt.outcome == "set_aside"
+            for group in flight.groups if flight else ():
+                self._tries.pop(group.ident, None)
+        elif flight is not None:
+            self._dispute(receipt, flight)
+
+    def _dispute(self, receipt: wire.Receipt, flight: Flight) -> None:
+        """The collector holds other readings under these numbers: ours are kept, and offered again ever more rarely."""
+        self.view.counts["disputed"] += 1
+        log.error("uplink: the collector disputes numbers %d to %d", receipt.first_seq, receipt.last_seq)
+        for group in flight.groups:
+            self._tries[group.ident] = flight.tries + 1
+
+    def _take_task(self, task: wire.Task) -> None:
+        if task.v != wire.VERSION or task.device != self._identity.device:
+            raise wire.WireError("the task is for another device or version")
+        if task.expires_ms <= self._stamp().wall_ms or task.id in self._tasks_seen:
+            raise wire.WireError("the task has expired or was taken before")
+        self._tasks_seen.append(task.id)
+        self._on_task(task)
+
+    # ------------------------------------------------------------ paho's thread
+
+    def _client(self) -> Client:
+        """A new client for each session, so that nothing of an old one is sent again behind our back."""
+        loop = asyncio.get_running_loop()
+
+        def tell(name: Literal["connected", "subscribed", "lost", "heard", "message"], what: object = None) -> None:
+            loop.call_soon_threadsafe(lambda: self._events.put_nowait((name, what)))
+
+        def on_connect(
+            _client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, _properties: Properties | None
+        ) -> None:
+            tell("lost", f"the broker refused this gateway: {code}") if code.is_failure else tell("connected")
+
+        def on_disconnect(
+            _client: Client, _data: object, _flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
+        ) -> None:
+            tell("lost", f"the session ended: {code}")
+
+        def on_subscribe(
+            _client: Client, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
+        ) -> None:
+            refused = any(code.is_failure for code in codes)
+            tell("lost", "the broker refused the subscription to our receipts") if refused else tell("subscribed")
+
+        client = Client(
+            CallbackAPIVersion.VERSION2, client_id=self._identity.device, clean_session=True, reconnect_on_failure=False
+        )
+        client.connect_timeout = CONNECT_S
+        client.on_connect = on_connect
+        client.on_disconnect = on_disconnect
+        client.on_subscribe = on_subscribe
+        client.on_publish = lambda *_said: tell("heard")
+        client.on_message = lambda _client, _data, message: tell("message", message)
+        client.on_socket_open = lambda _client, _data, opened: watch_peer(opened)
+        client.will_set(wire.presence_topic(self._identity.device), self._presence("offline"), qos=1, retain=True)
+        return client
+
+    def _presence(self, state: Literal["online", "offline"]) -> bytes:
+        presence = wire.Presence(
+            v=wire.VERSION, device=self._identity.device, state=state, boot=self._stamp().boot, version=__version__
+        )
+        return wire.encode(presence)
+
+    def _leave(self, client: Client, was_connected: bool) -> None:
+        """Blocks for at most a few seconds."""
+        if was_connected and client.is_connected():
+            client.publish(wire.presence_topic(self._identity.device), self._presence("offline"), retain=True)
+        client.disconnect()
+        client.loop_stop()
+
+
+def watch_peer(opened: object) -> None:
+    """Asks the kernel to notice a dead peer (RFC 5482), whether or not something is being sent."""
+    if isinstance(opened, socket.socket):
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, TCP_IDLE_S)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, TCP_EVERY_S)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_DEAD_MS)
