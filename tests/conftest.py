@@ -13,3 +13,8 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--torture", action="store_true", help="run the fault suite at full counts")
+    parser.addoption("--fault-seed", type=int, default=None, help="replay the fault suite of this seed")

@@ -1,0 +1,181 @@
+"""The whole house in processes of its own, to be killed at will, and the one checker of what is held afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from agent import wire
+from collector.store import Store, schema
+
+DRAIN_S = 90.0
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@dataclass
+class House:
+    """A broker, a collector and one agent, on free ports, below one folder."""
+
+    folder: Path
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    argv: dict[str, list[str]] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def __post_init__(self) -> None:
+        self.web, self.broker, self.status, self.seats = free_ports(4)
+        self.collector_toml, self.agent_toml = self.folder / "collector.toml", self.folder / "agent.toml"
+        self.collector_toml.write_text(
+            f'[collector]\ndata_dir = "{self.folder}/data"\n[web]\nlisten = "127.0.0.1:{self.web}"\n'
+            f'[broker]\nurl = "mqtt://127.0.0.1:{self.broker}"\n[measure]\nenabled = false\n'
+        )
+        self.agent_toml.write_text(
+            f'[agent]\nstate_dir = "{self.folder}/agent"\ncycle_s = 0.5\nstatus_listen = "127.0.0.1:{self.status}"\n'
+            f'[seats]\nlisten = "127.0.0.1:{self.seats}"\n[speed]\nenabled = false\n'
+            '[link]\ntarget = "127.0.0.1"\nprobes = 3\ninterval_ms = 20\nisp_hops = 0\n'
+        )
+        self.argv = {
+            "broker": self.collector("broker", "--listen", f"127.0.0.1:{self.broker}"),
+            "collector": self.collector("serve", "--config", str(self.collector_toml)),
+            "agent": self.agent("run", "--config", str(self.agent_toml)),
+        }
+
+    @staticmethod
+    def collector(*words: str) -> list[str]:
+        return [sys.executable, "-m", "collector", *words]
+
+    @staticmethod
+    def agent(*words: str) -> list[str]:
+        return [sys.executable, "-m", "agent", *words]
+
+    def start(self, name: str) -> None:
+        log = (self.folder / f"{name}.log").open("ab")
+        self.processes[name] = subprocess.Popen(
+            self.argv[name], stdout=log, stderr=log, start_new_session=True, env=self.environment
+        )
+        log.close()
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to the process and its children: nothing of it gets a last word."""
+        os.killpg(self.processes[name].pid, signal.SIGKILL)
+        self.processes[name].wait()
+
+    def stop(self, name: str) -> None:
+        process = self.processes.pop(name, None)
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def open(self, center: str = "FAULT-1") -> None:
+        """Start broker and collector, register a center, enrol the agent by the real path, start it."""
+        self.start("broker")
+        self.start("collector")
+        self.wait_healthy()
+        config = ("--config", str(self.collector_toml))
+        facts = ("--code", center, "--name", "Fault rig", "--tier", "one", "--seats", "1", "--opening", "always")
+        self.call(self.collector("center", "add", *config, *facts))
+        answer = self.call(self.collector("token", center, "--json", *config))
+        token = json.loads(answer)["token"]
+        self.call(self.agent("enrol", f"http://127.0.0.1:{self.web}", token, "--config", str(self.agent_toml)))
+        self.start("agent")
+
+    def close(self) -> None:
+        for name in ("fleet", "agent", "collector", "broker"):
+            self.stop(name)
+
+    def call(self, argv: Sequence[str]) -> str:
+        done = subprocess.run(list(argv), capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, f"{argv[1:]}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        return done.stdout
+
+    def wait_healthy(self, seconds: float = 60) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.web}/healthz", timeout=1):
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError((self.folder / "collector.log").read_text()[-3000:])
+
+    def heads(self) -> dict[str, tuple[int, bytes]]:
+        """What the agent's spool file has promised: the last number and the chain of each spool id."""
+        with sqlite3.connect(f"file:{self.folder}/agent/spool.db?mode=ro", uri=True) as file:
+            rows = file.execute("SELECT spool, seq, chain FROM spools").fetchall()
+        return {spool: (seq, bytes(chain)) for spool, seq, chain in rows}
+
+    def held(self, spool: str) -> dict[int, list[bytes]]:
+        """Every copy of every reading of a spool that the collector holds, by number."""
+        found: dict[int, list[bytes]] = {}
+        store = Store.open(f"sqlite:///{self.folder}/data/nabz.db")
+        with store.read() as conn:
+            rows = conn.execute(sa.select(schema.evidence).where(schema.evidence.c.spool == spool))
+            for row in rows:
+                batch = wire.decode_batch(row.body)
+                fresh = {seq for first, last in json.loads(row.fresh) for seq in range(first, last + 1)}
+                for seq, raw in enumerate(batch.readings, batch.first_seq):
+                    if seq in fresh:
+                        found.setdefault(seq, []).append(bytes(raw))
+        store.close()
+        return found
+
+    def rows(self, spool: str) -> list[int]:
+        """The numbers of a spool in the tables of readings, as often as they stand there."""
+        store = Store.open(f"sqlite:///{self.folder}/data/nabz.db")
+        with store.read() as conn:
+            found = [
+                seq
+                for table in schema.readings.values()
+                for (seq,) in conn.execute(sa.select(table.c.seq).where(table.c.spool == spool))
+            ]
+        store.close()
+        return found
+
+    def drained(self) -> bool:
+        """Whether the collector holds all that the agent has promised up to now."""
+        return all(len(self.held(spool)) >= seq for spool, (seq, _) in self.heads().items())
+
+
+@dataclass(frozen=True)
+class Account:
+    promised: int
+    lost: int
+    doubled: int
+    unbroken: bool  # the chain over everything held ends where the agent's own chain ends
+
+
+def account(house: House) -> Account:
+    """The master check: everything promised is held once, and byte for byte what was promised."""
+    promised = lost = doubled = 0
+    unbroken = True
+    for spool, (last, chain) in house.heads().items():
+        held = house.held(spool)
+        rows = house.rows(spool)
+        promised += last
+        lost += sum(1 for seq in range(1, last + 1) if seq not in held)
+        doubled += sum(len(copies) - 1 for copies in held.values()) + len(rows) - len(set(rows))
+        whole = [held[seq][0] for seq in range(1, last + 1) if seq in held]
+        unbroken &= wire.chain(wire.GENESIS, whole) == chain
+    return Account(promised, lost, doubled, unbroken)
