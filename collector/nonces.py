@@ -29,4 +29,4 @@ def issued_ms(conn: sa.Connection, wanted: Iterable[str]) -> dict[str, int]:
     """When each of `wanted` was issued; those that were never issued are left out."""
     nonces = schema.nonces.c
     rows = conn.execute(sa.select(nonces.nonce, nonces.issued_ms).where(nonces.nonce.in_(sorted(set(wanted)))))
-    return dict(rows.tuples().all())
+    return {row.nonce: row.issued_ms for row in rows}

@@ -24,10 +24,12 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Ranks:
-    """How criteria weigh against each other: their severity (greater is worse), and which of them mean silence."""
+    """How criteria weigh against each other: their severity (greater is worse), which of them mean silence, and which
+    must be known before a center can be said to meet the standard."""
 
     severity: Mapping[str, int] = field(default_factory=dict)
     silence: Collection[str] = ()
+    asked: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,17 @@ class Filter:
 
 
 def board(ranks: Ranks, codes: Collection[str] | None = None) -> sa.Subquery:
-    """One row a center (of these, or of all): its facts, `rank` (place in STATES), its worst flag, when it was heard."""
+    """One row a center, of these or of all: facts, `rank` (place in STATES), worst flag, when it was last heard."""
     mine = sa.true() if codes is None else flags.c.center.in_(list(codes))
-    worst, sums = _worst_flags(ranks).where(mine).subquery(), _sums_of_flags().where(mine).subquery()
+    worst, sums = _worst_flags(ranks).where(mine).subquery(), _sums_of_flags(ranks).where(mine).subquery()
+    unknown = len(ranks.asked) - sa.func.coalesce(sums.c.known, 0)
     rank = sa.case(
         (centers.c.lifecycle.in_(("suspended", "closed")), STATES.index("paused")),
         (worst.c.weight >= _SILENT, STATES.index("silent")),
         (worst.c.weight >= _BELOW, STATES.index("below")),
         (pulse.c.center.is_(None), STATES.index("waiting")),
         (worst.c.weight >= _WATCH, STATES.index("watch")),
-        (sums.c.unknown.is_(None) | (sums.c.unknown > 0), STATES.index("unknown")),
+        (unknown > 0, STATES.index("unknown")),
         else_=STATES.index("meets"),
     )
     return (
@@ -68,7 +71,7 @@ def board(ranks: Ranks, codes: Collection[str] | None = None) -> sa.Subquery:
             worst.c.bound,
             sa.func.coalesce(worst.c.flag_since_ms, sums.c.since_ms).label("state_since_ms"),
             sa.func.coalesce(sums.c.open, 0).label("open_flags"),
-            sums.c.unknown,
+            unknown.label("unknown"),
             pulse.c.heard_ms,
         )
         .select_from(
@@ -110,10 +113,11 @@ def _worst_flags(ranks: Ranks) -> sa.Select[Any]:
     ).where((flags.c.state != "clear") | (flags.c.verdict == "unknown"))
 
 
-def _sums_of_flags() -> sa.Select[Any]:
+def _sums_of_flags(ranks: Ranks) -> sa.Select[Any]:
+    known = (flags.c.verdict != "unknown") & flags.c.criterion.in_(list(ranks.asked))
     return sa.select(
         flags.c.center,
-        sa.func.sum(sa.case((flags.c.verdict == "unknown", 1), else_=0)).label("unknown"),
+        sa.func.count(sa.distinct(sa.case((known, flags.c.criterion)))).label("known"),
         sa.func.sum(sa.case((flags.c.state.in_(OPEN), 1), else_=0)).label("open"),
         sa.func.max(flags.c.since_ms).label("since_ms"),
     ).group_by(flags.c.center)

@@ -130,6 +130,7 @@ integrity = sa.Table(
     sa.Column("device", Device, nullable=False, server_default=""),
     sa.Column("finding", sa.String(32), nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
+    sa.Index("integrity_recent", "finding", "device", "at_ms"),
 )
 
 # The newest reading of each kind and subject, whole.

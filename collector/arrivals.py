@@ -1,0 +1,94 @@
+"""From bytes on a topic to a batch that is proven to come from a known gateway. Everything is hostile until then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agent import wire
+from collector.enrolment import is_signed
+from collector.ranges import Run, run_of
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """As the broker delivered it."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A gateway that has enrolled."""
+
+    device: str
+    center: str
+    public_key: bytes
+    enrolled_ms: int
+    revoked_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A batch signed by its gateway. `readable` is false when it is of a version that is held but not understood."""
+
+    device: Device
+    batch: wire.Batch
+    body: bytes
+    signature: bytes
+    raws: tuple[bytes, ...]
+    run: Run
+    readable: bool
+
+
+class Refused(Exception):
+    """A message that cannot be trusted or framed: `finding` is a short fixed word, `reason` a sentence."""
+
+    def __init__(self, finding: str, reason: str, device: str = "") -> None:
+        super().__init__(reason)
+        self.finding = finding
+        self.reason = reason
+        self.device = device
+
+
+def claimed_device(message: Message) -> str:
+    """The device whose topic this came by, or an empty text when the topic is nobody's."""
+    try:
+        device = wire.device_of(message.topic)
+    except wire.WireError:
+        return ""
+    return device if message.topic == wire.batch_topic(device) else ""
+
+
+def open_message(message: Message, known: Mapping[str, Device]) -> Arrival:
+    """Raises Refused. Sizes come first, then who it is, then the signature; only then is anything decoded."""
+    name = claimed_device(message)
+    if not name:
+        raise Refused("wrong_topic", f"topic {message.topic[:80]!r} is not {wire.batch_topic('DEVICE')}")
+    try:
+        body, signature = wire.unseal(message.payload)
+    except wire.WireError as error:
+        raise Refused("unframed", str(error), name if name in known else "") from None
+    device = known.get(name)
+    if device is None:
+        raise Refused("unknown_device", f"device {name[:64]!r} is not enrolled")
+    if device.revoked_ms is not None:
+        raise Refused("revoked_device", f"device {name} is revoked", name)
+    if not is_signed(device.public_key, body, signature):
+        raise Refused("bad_signature", f"the signature is not of device {name}", name)
+    return _decoded(device, body, signature)
+
+
+def _decoded(device: Device, body: bytes, signature: bytes) -> Arrival:
+    try:
+        batch = wire.decode_frame(body)
+    except wire.WireError as error:
+        raise Refused("unframed", str(error), device.device) from None
+    if batch.device != device.device:
+        raise Refused("wrong_topic", f"device {device.device} sent a batch of {batch.device!r}", device.device)
+    if batch.last_seq > 2**53:
+        raise Refused("unframed", f"batch: sequence number {batch.last_seq} is over 2^53", device.device)
+    raws = tuple(bytes(raw) for raw in batch.readings)
+    run = run_of(batch.first_seq, batch.prev, raws)
+    return Arrival(device, batch, body, signature, raws, run, readable=batch.v == wire.VERSION)

@@ -1,0 +1,157 @@
+"""Messages in, receipts out: one transaction for a group of messages, and no word to a gateway before its COMMIT.
+
+In the transaction: evidence as received, readings in their tables, flags judged, the newest state, findings about
+honesty. A reading's id is (device, spool, seq): what is held already is compared byte by byte and counted, not stored.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent import wire
+from collector import centers, nonces
+from collector.arrivals import Arrival, Device, Message, Refused, claimed_device, open_message
+from collector.centers import Center
+from collector.evaluate import Fresh
+from collector.filing import Filing, Spool, flush, stored_raws
+from collector.store import UNAVAILABLE, Store, schema
+
+log = logging.getLogger("nabz.ingest")
+
+Judge = Callable[[sa.Connection, Sequence[tuple[Center, Sequence[Fresh]]], int], object]
+"""Judges what a transaction brings: (conn, [(center, fresh readings), …], now_ms); see collector.evaluate."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a committed group leaves to say: sealed receipts by topic, and whose state has moved."""
+
+    receipts: list[Message]
+    touched: set[str]
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class Ingest:
+    """`silent_after_s` is how long a center may then be silent before the sweep judges it."""
+
+    def __init__(self, store: Store, key: Ed25519PrivateKey, judge: Judge, silent_after_s: float = 300.0) -> None:
+        self._store = store
+        self._key = key
+        self._judge = judge
+        self._silent_after_ms = int(silent_after_s * 1000)
+
+    def take(self, messages: Sequence[Message], now_ms: int, pace_ms: int = 0) -> Taken:
+        """Returns when all of it is committed. Raises one of `store.UNAVAILABLE` when nothing is, to be tried again.
+
+        A message that breaks the transaction in a way nobody foresaw is found by taking each alone; it is held unread
+        or set aside, so that it blocks nobody.
+        """
+        try:
+            with self._store.write() as conn:
+                nonce = nonces.current(conn, now_ms)
+                filed = self._file(conn, messages, now_ms)
+        except UNAVAILABLE:
+            raise
+        except Exception:
+            log.exception("a group of %d messages cannot be taken together; taking each alone", len(messages))
+            with self._store.write() as conn:
+                nonce = nonces.current(conn, now_ms)
+                filed = self._each_alone(conn, messages, now_ms)
+        receipts = [self._sealed(receipt, nonce, now_ms, pace_ms) for receipt in filed.receipts]
+        return Taken(receipts, set(filed.heard), filed.counts)
+
+    def _sealed(self, receipt: wire.Receipt, nonce: str, now_ms: int, pace_ms: int) -> Message:
+        whole = wire.Receipt(
+            v=receipt.v,
+            device=receipt.device,
+            spool=receipt.spool,
+            first_seq=receipt.first_seq,
+            last_seq=receipt.last_seq,
+            chain=receipt.chain,
+            outcome=receipt.outcome,
+            reason=receipt.reason,
+            nonce=nonce,
+            at_ms=now_ms,
+            pace_ms=pace_ms,
+        )
+        return Message(wire.receipt_topic(receipt.device), wire.seal(wire.encode(whole), self._key.sign))
+
+    def _each_alone(self, conn: sa.Connection, messages: Sequence[Message], now_ms: int) -> Filing:
+        whole = Filing(now_ms)
+        for message in messages:
+            whole.add_outcome(self._alone(conn, message, now_ms))
+        return whole
+
+    def _alone(self, conn: sa.Connection, message: Message, now_ms: int) -> Filing:
+        for readable in (True, False):
+            try:
+                with conn.begin_nested():
+                    return self._file(conn, [message], now_ms, readable=readable)
+            except UNAVAILABLE:
+                raise
+            except Exception as error:
+                log.error("a message on %r cannot be %s: %r", message.topic[:80], "read" if readable else "held", error)
+        filing = Filing(now_ms)
+        filing.refuse(message, Refused("broken", "it cannot be held; the log says why", claimed_device(message)))
+        flush(conn, filing)
+        return filing
+
+    def _file(self, conn: sa.Connection, messages: Sequence[Message], now_ms: int, *, readable: bool = True) -> Filing:
+        filing = Filing(now_ms)
+        arrivals = self._opened(conn, messages, filing)
+        held = _spools(conn, arrivals)
+        issued = nonces.issued_ms(conn, (arrival.batch.nonce for arrival in arrivals if arrival.batch.nonce))
+        for arrival in arrivals:
+            spool = held.setdefault(_spool_key(arrival), Spool())
+            known = stored_raws(conn, filing, arrival, spool)
+            filing.add(arrival, spool, known, issued.get(arrival.batch.nonce), readable=readable)
+        self._judge_fresh(conn, filing, now_ms)
+        flush(conn, filing, self._silent_after_ms)
+        return filing
+
+    def _opened(self, conn: sa.Connection, messages: Iterable[Message], filing: Filing) -> list[Arrival]:
+        messages = list(messages)
+        known = _devices(conn, {claimed_device(message) for message in messages})
+        arrivals = []
+        for message in messages:
+            try:
+                arrivals.append(open_message(message, known))
+            except Refused as refused:
+                filing.refuse(message, refused)
+        return arrivals
+
+    def _judge_fresh(self, conn: sa.Connection, filing: Filing, now_ms: int) -> None:
+        """Before `latest` is written: it tells the judge what newer readings have judged already."""
+        if filing.fresh:
+            registered = centers.some_centers(conn, filing.fresh)
+            group = [(registered[code], fresh) for code, fresh in filing.fresh.items() if code in registered]
+            self._judge(conn, group, now_ms)
+
+
+def _spool_key(arrival: Arrival) -> tuple[str, str, str]:
+    return arrival.device.center, arrival.device.device, arrival.batch.spool
+
+
+def _devices(conn: sa.Connection, names: set[str]) -> dict[str, Device]:
+    table = schema.devices.c
+    asked = sa.select(table.device, table.center, table.public_key, table.enrolled_ms, table.revoked_ms)
+    rows = conn.execute(asked.where(table.device.in_(sorted(name for name in names if len(name) <= 64))))
+    return {row.device: Device(row.device, row.center, bytes(row.public_key), *row[3:]) for row in rows}
+
+
+def _spools(conn: sa.Connection, arrivals: Iterable[Arrival]) -> dict[tuple[str, str, str], Spool]:
+    keys = {_spool_key(arrival) for arrival in arrivals}
+    if not keys:
+        return {}
+    table = schema.spools.c
+    named = [sorted({key[part] for key in keys}) for part in range(3)]
+    asked = sa.select(table.center, table.device, table.spool, table.ranges, table.duplicates).where(
+        table.center.in_(named[0]), table.device.in_(named[1]), table.spool.in_(named[2])
+    )
+    return {(row.center, row.device, row.spool): Spool.of(row.ranges, row.duplicates) for row in conn.execute(asked)}

@@ -1,0 +1,94 @@
+"""What is held of a spool: ranges of sequence numbers with the chain at both ends. Pure.
+
+Because each reading is bound to all before it by a running hash, two ranges that meet must agree on the chain between
+them. If they do not, one spool has told two stories: a fork.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from agent import wire
+
+
+class Range(NamedTuple):
+    """Readings `first` to `last`, and the chain (hex) before and after them."""
+
+    first: int
+    last: int
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one batch says: `chains[i]` is the chain (hex) before its reading `i`, the last entry the one after all."""
+
+    first: int
+    chains: tuple[str, ...]
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.chains) - 2
+
+    def after(self, seq: int) -> str:
+        """The chain after reading `seq`, which is first - 1 to last."""
+        return self.chains[seq - self.first + 1]
+
+
+def run_of(first: int, prev: str, raws: Sequence[bytes]) -> Run:
+    chains = [bytes.fromhex(prev)]
+    for raw in raws:
+        chains.append(wire.chain(chains[-1], [raw]))
+    return Run(first, tuple(chain.hex() for chain in chains))
+
+
+def parse(text: str) -> list[Range]:
+    return [Range(*each) for each in json.loads(text)]
+
+
+def render(held: Sequence[Range]) -> str:
+    return json.dumps(held, separators=(",", ":"))
+
+
+def missing(held: Sequence[Range], first: int, last: int) -> list[tuple[int, int]]:
+    """The parts of [first, last] that are not held, ascending. `held` is ascending and disjoint."""
+    gaps = []
+    for each in held[bisect_left(held, first, key=lambda one: one.last) :]:
+        if each.first > last:
+            break
+        if first < each.first:
+            gaps.append((first, each.first - 1))
+        first = each.last + 1
+    if first <= last:
+        gaps.append((first, last))
+    return gaps
+
+
+def forks(held: Sequence[Range], run: Run) -> list[int]:
+    """The sequence numbers after which what is held and what the batch says have different chains."""
+    return sorted({seq for seq, chain in _ends(held) if run.first - 1 <= seq <= run.last and run.after(seq) != chain})
+
+
+def _ends(held: Sequence[Range]) -> Iterator[tuple[int, str]]:
+    yield 0, wire.GENESIS.hex()
+    for each in held:
+        yield each.first - 1, each.before
+        yield each.last, each.after
+
+
+def merge(held: Sequence[Range], run: Run) -> list[Range]:
+    """`held` with what the batch adds; neighbours become one range where their chains agree."""
+    new = [
+        Range(first, last, run.after(first - 1), run.after(last)) for first, last in missing(held, run.first, run.last)
+    ]
+    merged: list[Range] = []
+    for each in sorted([*held, *new]):
+        if merged and merged[-1].last + 1 == each.first and merged[-1].after == each.before:
+            each = Range(merged[-1].first, each.last, merged.pop().before, each.after)
+        merged.append(each)
+    return merged
