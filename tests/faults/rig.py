@@ -22,6 +22,8 @@ from collector.store import Store, schema
 
 DRAIN_S = 90.0
 
+Heads = dict[str, tuple[int, bytes]]  # by spool: the last number promised, and the chain there
+
 
 def free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
@@ -120,7 +122,7 @@ class House:
                 time.sleep(0.1)
         raise AssertionError((self.folder / "collector.log").read_text()[-3000:])
 
-    def heads(self) -> dict[str, tuple[int, bytes]]:
+    def heads(self) -> Heads:
         """What the agent's spool file has promised: the last number and the chain of each spool id."""
         with sqlite3.connect(f"file:{self.folder}/agent/spool.db?mode=ro", uri=True) as file:
             rows = file.execute("SELECT spool, seq, chain FROM spools").fetchall()
@@ -153,9 +155,18 @@ class House:
         store.close()
         return found
 
-    def drained(self) -> bool:
-        """Whether the collector holds all that the agent has promised up to now."""
-        return all(len(self.held(spool)) >= seq for spool, (seq, _) in self.heads().items())
+    def deliver(self) -> Heads:
+        """Stop the agent, note what it has promised by then, and let it send until that is held."""
+        self.stop("agent")
+        promised = self.heads()
+        self.start("agent")
+        until = time.monotonic() + DRAIN_S
+        while time.monotonic() < until:
+            if all(set(range(1, last + 1)) <= self.held(spool).keys() for spool, (last, _) in promised.items()):
+                break
+            time.sleep(0.5)
+        self.stop("agent")
+        return promised
 
 
 @dataclass(frozen=True)
@@ -166,11 +177,11 @@ class Account:
     unbroken: bool  # the chain over everything held ends where the agent's own chain ends
 
 
-def account(house: House) -> Account:
+def account(house: House, promises: Heads) -> Account:
     """The master check: everything promised is held once, and byte for byte what was promised."""
     promised = lost = doubled = 0
     unbroken = True
-    for spool, (last, chain) in house.heads().items():
+    for spool, (last, chain) in promises.items():
         held = house.held(spool)
         rows = house.rows(spool)
         promised += last

@@ -51,16 +51,7 @@ def test_kill_9_loses_and_doubles_nothing(
             house.start(victim)
         house.wait_healthy()
         assert house.processes["fleet"].wait(minutes * 2 + 150) == 0, (tmp_path / "fleet.log").read_text()[-2000:]
-        house.stop("agent")
-        house.start("agent")  # what was unsent at the stop goes out now
-        until = time.monotonic() + rig.DRAIN_S
-        while not house.drained() and time.monotonic() < until:
-            time.sleep(0.5)
-        house.stop("agent")
-        house.start("agent")
-        time.sleep(5)
-        house.stop("agent")
-        found = rig.account(house)
+        found = rig.account(house, house.deliver())
         check = ("simulate", "--config", str(house.collector_toml), "--check", str(truth), "--json")
         done = subprocess.run(house.collector(*check), capture_output=True, text=True, check=False)
         fleet_found = json.loads(done.stdout)
