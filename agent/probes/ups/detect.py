@@ -33,10 +33,12 @@ async def discover(session: Session, say: Say) -> tuple[Plan, dict[str, Value]]:
     profiles = await _matching(session, raw, say)
     objects = [(profile, obj) for profile in profiles for obj in profile.objects]
     lines: dict[str, int] = {}
+    cursors: dict[str, str] = {}
     for profile, obj in objects:
         for base in profile.bases(obj):
             lines[base] = max(obj.lines, lines.get(base, 1))
-    await _walk(session, lines, raw)
+            cursors[base] = _just_before(base) if obj.exact else base
+    await _walk(session, lines, cursors, raw)
     texts = [base for profile, obj in objects if obj.field in TEXTS for base in profile.bases(obj)]
     named = {oid: value for oid, value in raw.items() if any(_within(oid, base) for base in texts)}
     numbers = tuple(oid for oid in raw if oid not in named and any(_within(oid, base) for base in lines))
@@ -68,12 +70,17 @@ async def _by_key_objects(session: Session, raw: dict[str, Value], say: Say) -> 
 
 
 def _key_object(profile: Profile) -> Obj:
-    return next(obj for obj in profile.objects if obj.field == "battery_charge_pct")
+    return next((obj for obj in profile.objects if obj.field == "battery_charge_pct"), profile.objects[0])
 
 
-async def _walk(session: Session, lines: Mapping[str, int], raw: dict[str, Value]) -> None:
+def _just_before(oid: str) -> str:
+    """Where GETNEXT must start to find exactly this instance."""
+    above, _, last = oid.rpartition(".")
+    return f"{above}.{int(last) - 1}"
+
+
+async def _walk(session: Session, lines: Mapping[str, int], cursors: dict[str, str], raw: dict[str, Value]) -> None:
     """The first instances under each base, as many as it has lines; one round of questions for each line."""
-    cursors = {base: base for base in lines}
     for number in range(1, max(lines.values(), default=0) + 1):
         answers = await session.following(cursors.values())
         raw.update((oid, value) for oid, value in answers.values() if _wanted(oid, lines))

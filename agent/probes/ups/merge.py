@@ -63,7 +63,11 @@ def read(profiles: Sequence[Profile], raw: Mapping[str, Raw], say: Say) -> UpsRe
 def _said(profile: Profile, by_base: Instances, say: Say) -> Iterator[tuple[Obj, Parsed | int, str]]:
     """What each object of a profile says, where it says something possible."""
     for obj in profile.objects:
+        if not obj.field:  # only there for other objects' `rows`
+            continue
         answers = [entry for base in profile.bases(obj) for entry in by_base.get(base, ())]
+        if obj.rows:
+            answers = _rows(f"{profile.root}.{obj.rows.column}", obj.rows.ids, profile.bases(obj)[0], answers, by_base)
         for oid, value in answers:
             say(f"  {profile.name} {obj.name} {oid} = {value!r}")
         value = _of_lines(obj, [parse(obj, value) for _, value in answers])
@@ -76,6 +80,14 @@ def _said(profile: Profile, by_base: Instances, say: Say) -> Iterator[tuple[Obj,
             else:
                 exact = round(verdict.value, 3)
                 yield obj, int(exact) if obj.field == "alarms_count" else exact, verdict.why
+
+
+def _rows(
+    column: str, ids: frozenset[str], base: str, answers: Sequence[tuple[str, Raw]], by_base: Instances
+) -> list[tuple[str, Raw]]:
+    """The answers of the rows that `column` says are of one of these kinds."""
+    wanted = {oid[len(column) + 1 :] for oid, kind in by_base.get(column, ()) if kind in ids}
+    return [(oid, value) for oid, value in answers if oid[len(base) + 1 :].partition(".")[0] in wanted]
 
 
 def _of_lines(obj: Obj, values: Sequence[Parsed | None]) -> Parsed | None:

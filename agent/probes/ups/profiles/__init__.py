@@ -1,6 +1,18 @@
 """PROFILES: every vendor table, the most trusted first, and nothing else."""
 
-from agent.probes.ups.profiles import apc, cyberpower, delta, eaton, huawei, megatec, rfc1628, socomec
+from agent.probes.ups.profiles import (
+    apc,
+    cyberpower,
+    delta,
+    eaton,
+    huawei,
+    liebert,
+    megatec,
+    others,
+    rfc1628,
+    socomec,
+    tripplite,
+)
 from agent.probes.ups.profiles.table import Profile
 
 PROFILES: tuple[Profile, ...] = (
@@ -15,5 +27,12 @@ PROFILES: tuple[Profile, ...] = (
     delta.DELTA,
     megatec.EPPC,
     megatec.XPPC,
+    liebert.LIEBERT,
+    liebert.ITA2,
+    tripplite.PRODUCTS,
+    others.USHA,
+    others.DELL,
+    *rfc1628.COPIES,
     rfc1628.RFC1628,
+    tripplite.TWELVE_X,
 )

@@ -29,3 +29,10 @@ OBJECTS = (
 )
 
 RFC1628 = Profile("rfc1628", "1.3.6.1.2.1.33.1", "RFC 1628", OBJECTS)
+
+# Trees with the same objects under a vendor's own number, some with more precise neighbours
+COPIES = (
+    Profile("riello", "1.3.6.1.4.1.5491.10.1", "RIELLOUPS-MIB: RFC 1628 under Riello's number", OBJECTS, "Riello"),
+    Profile("abb", "1.3.6.1.4.1.53973.1.1.1.1", "ABBMODULARUPS-MIB: RFC 1628 for each unit of a frame", OBJECTS, "ABB"),
+    Profile("mitsubishi", "1.3.6.1.4.1.13891.101", "Mitsubishi's copy of RFC 1628", OBJECTS, "Mitsubishi"),
+)

@@ -25,9 +25,10 @@ class Obj:
     """One object of a MIB. `oid` is relative to the profile's root and names no instance; `name` is the MIB's own.
     Several OIDs, separated by blanks, are lines (phases) that the vendor spelled as objects of their own.
 
-    `scale` turns the raw number into the field's unit. `enum` maps raw numbers, `words` raw texts (in
-    lower case) to values; a raw value outside them says nothing. `unknown` lists raw numbers that say nothing here besides `NEVER`. `lines` is how many
-    instances to ask for: phases of a table.
+    `scale` turns the raw number into the field's unit. `enum` maps raw numbers, `words` raw texts (in lower case) to
+    values; a raw value outside them says nothing. `unknown` lists raw numbers that say nothing here besides `NEVER`.
+    `lines` is how many instances to ask for: phases of a table. `exact` means that `oid` already names the one
+    instance. `rows` picks rows of a table by what another column says they measure.
     """
 
     field: str
@@ -38,6 +39,16 @@ class Obj:
     words: Mapping[str, str | bool] | None = None
     unknown: frozenset[int] = frozenset()
     lines: int = 1
+    exact: bool = False
+    rows: Rows | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Only the rows whose `column` (relative OID, indexed by the row's first arc) holds one of `ids`."""
+
+    column: str
+    ids: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +62,8 @@ class Profile:
     maker: str | None = None
 
     def bases(self, obj: Obj) -> list[str]:
-        return [f"{self.root}.{oid}" for oid in obj.oid.split()]
+        """The object's full OIDs; one that starts with a dot lies outside the root."""
+        return [oid[1:] if oid.startswith(".") else f"{self.root}.{oid}" for oid in obj.oid.split()]
 
 
 def parse(obj: Obj, raw: Raw) -> Parsed | None:
