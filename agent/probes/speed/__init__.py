@@ -1,0 +1,48 @@
+"""The speed probe: one engine, chosen by name, measures the line against one server."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Literal, cast
+
+from agent.probes.probe import Context, ProbeFailed
+from agent.probes.speed import librespeed, ookla
+from agent.probes.speed.engine import Engine, SpeedRequest
+from agent.wire import Reading, SpeedReading
+
+ENGINES: dict[str, Engine] = {
+    librespeed.NAME: librespeed.measure,
+    ookla.NAME: ookla.measure,
+}
+
+Purpose = Literal["routine", "self-test", "retest", "desk", "manual"]
+
+
+async def probe(context: Context) -> Sequence[Reading]:
+    """One speed test, in a thread of its own. Raises ProbeFailed."""
+    settings = context.settings.speed
+    engine = ENGINES.get(settings.engine)
+    if engine is None:
+        raise ProbeFailed("bad_engine", f"speed engine {settings.engine!r} must be one of {', '.join(ENGINES)}")
+    server = settings.server or context.measure_url or ""
+    if not server and settings.engine != ookla.NAME:
+        raise ProbeFailed("no_server", "no speed server is known: enrol this gateway, or set `server` under [speed]")
+    request = SpeedRequest(
+        server=server,
+        mode=settings.mode,
+        deadline_s=context.deadline_s,
+        test_id=secrets.token_hex(16),
+        token=context.test_token,
+        wan_interface=settings.wan_interface,
+        plan_mbps=settings.plan_mbps,
+        explain=context.explain,
+    )
+    try:
+        found = await asyncio.to_thread(engine, request)
+    finally:
+        request.stop.set()  # a thread cannot be cancelled: it looks at this
+    values = asdict(found) | {"flags": list(found.flags)}
+    return [SpeedReading(purpose=cast(Purpose, context.purpose), test_id=request.test_id, **values)]

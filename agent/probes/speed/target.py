@@ -1,0 +1,107 @@
+"""Where to test against: the server's address, and under which folder it speaks LibreSpeed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import ssl
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode, urlsplit
+
+from agent import __version__
+from agent.probes.probe import ProbeFailed
+
+# Ours and LibreSpeed's Go backend; its PHP backend at the root; the same two in the usual folder.
+PLACES = ("/empty", "/empty.php", "/backend/empty.php", "/backend/empty")
+ANSWER_BYTES = 64 * 1024
+CONNECT_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """`address` is the one that answered: every stream and echo of a test goes there. `suffix` is ``.php`` or empty."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    folder: str
+    suffix: str = ""
+    address: str = ""
+    local_address: str = ""
+    extra: tuple[tuple[str, str], ...] = ()  # query fields that go with every request
+
+    def head(self, method: str, name: str, query: dict[str, str], *headers: str) -> bytes:
+        """The head of a request for `name` (``garbage``, ``empty``), with a random field against caches."""
+        fields = urlencode([*query.items(), *self.extra, ("r", secrets.token_hex(8))])
+        lines = [
+            f"{method} {self.folder}/{name}{self.suffix}?{fields} HTTP/1.1",
+            f"Host: {self.host}:{self.port}",
+            f"User-Agent: nabz-agent/{__version__}",
+            "Accept-Encoding: identity",
+            *headers,
+        ]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def parse(server: str, extra: dict[str, str]) -> Target:
+    """Raises ProbeFailed(``bad_server``)."""
+    try:
+        parts = urlsplit(server)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        host = (parts.hostname or "").encode("idna").decode()
+    except (ValueError, UnicodeError):
+        host = ""
+    if not host or parts.scheme not in ("http", "https"):
+        raise ProbeFailed("bad_server", f"speed server {server[:100]!r} must be http://HOST:PORT or https://HOST")
+    tls = ssl.create_default_context() if parts.scheme == "https" else None
+    fields = tuple((name, value) for name, value in extra.items() if value)
+    return Target(host=host, port=port, tls=tls, folder=parts.path.rstrip("/"), extra=fields)
+
+
+async def find(target: Target) -> Target:
+    """The target as it really is: which address answers and where LibreSpeed's pages are.
+    Raises ProbeFailed(``unreachable``, ``not_a_speed_server``)."""
+    statuses = []
+    for place in PLACES:
+        folder, _, name = place.rpartition("/")
+        tried = replace(target, folder=target.folder + folder, suffix=".php" if name.endswith(".php") else "")
+        status, found = await _ask(tried)
+        if status == 200:
+            return found
+        statuses.append(f"{place} {status}")
+    where = f"{target.host}:{target.port}"
+    raise ProbeFailed("not_a_speed_server", f"{where} answers but does not speak LibreSpeed: {', '.join(statuses)}")
+
+
+async def _ask(target: Target) -> tuple[int, Target]:
+    """The status of GET empty, and the target with the addresses of the connection that told it."""
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            reader, writer = await asyncio.open_connection(target.host, target.port, ssl=target.tls)
+            try:
+                peer, local = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
+                writer.write(target.head("GET", "empty", {}, "Connection: close"))
+                line = await reader.readline()
+            finally:
+                writer.transport.abort()
+    except (OSError, ValueError) as error:  # TimeoutError and ssl.SSLError among them
+        why = _why(error)
+        where = f"{target.host}:{target.port}"
+        sentence = f"the speed server {where} cannot be reached ({why}); check the address and that it runs"
+        raise ProbeFailed("unreachable", sentence) from error
+    return status_of(line), replace(target, address=peer[0], local_address=local[0])
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {CONNECT_S:g} s"
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number and number > 0 else str(error) or type(error).__name__
+
+
+def status_of(line: bytes) -> int:
+    """The status in a response's first line; 0 when it is none."""
+    words = line.split(b" ", 2)
+    known = len(words) >= 2 and words[0].startswith(b"HTTP/1.") and words[1].isdigit() and len(words[1]) == 3
+    return int(words[1]) if known else 0

@@ -1,0 +1,61 @@
+"""What the kernel knows of a connection (struct tcp_info of linux/tcp.h): delivered, not handed over."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+IPPROTO_TCP, TCP_INFO = 6, 11
+_LAYOUT = struct.Struct("=8B 24I 4Q 6I 4Q 2I 2Q")  # to tcpi_bytes_retrans (Linux 4.19)
+_TIMESTAMPS = 1  # TCPI_OPT_TIMESTAMPS
+_TIMESTAMP_BYTES = 12  # the option and its padding, in every segment (RFC 7323)
+
+
+class Asked(Protocol):
+    """A socket, or what asyncio shows of one."""
+
+    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TcpInfo:
+    """Payload bytes and segments (each direction, since the connection began); `options_bytes` per segment."""
+
+    acked: int  # bytes the peer has, in order
+    delivered: int  # segments the peer has, in order or not; no segment twice
+    sent: int  # bytes, retransmissions included
+    received: int  # bytes we have, in order
+    data_segments_in: int  # segments with payload, in order or not, duplicates included
+    segments_in: int
+    segments_out: int
+    options_bytes: int
+    send_mss: int  # payload of a full segment
+    receive_mss: int  # the kernel's estimate from what came
+
+
+Read = Callable[[Asked], TcpInfo | None]
+
+
+def read(sock: Asked) -> TcpInfo | None:
+    """None where the kernel does not tell (not Linux, older than 4.19)."""
+    try:
+        raw = sock.getsockopt(IPPROTO_TCP, TCP_INFO, _LAYOUT.size)
+    except OSError:
+        return None
+    if len(raw) < _LAYOUT.size:
+        return None
+    fields = _LAYOUT.unpack(raw)
+    return TcpInfo(
+        acked=fields[34],
+        received=fields[35],
+        segments_out=fields[36],
+        segments_in=fields[37],
+        data_segments_in=fields[40],
+        delivered=fields[46],
+        sent=fields[48],
+        send_mss=fields[10],
+        receive_mss=fields[11],
+        options_bytes=_TIMESTAMP_BYTES if fields[5] & _TIMESTAMPS else 0,
+    )

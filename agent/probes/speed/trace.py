@@ -1,0 +1,181 @@
+"""One direction's samples, and what they say. Judging is pure: it reads a trace and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from agent.probes.speed import rate
+from agent.probes.speed.counters import Counters
+from agent.probes.speed.latency import median, rise_ms
+from agent.probes.speed.modes import SETTLE_BYTES, SETTLE_SPAN_S, Mode
+from agent.probes.speed.streams import Direction, Lane
+from agent.probes.speed.tcpinfo import TcpInfo
+
+End = Literal["time", "settled", "bytes"]
+
+SATURATED_MS = 3.0  # a line that is full queues: a load that lifts the round trip by less has not filled it
+CROSS_PCT = 5.0
+NOISE_PCT = 1.0
+BUSY_CPU, LATE_SHARE = 0.8, 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """Entry i of `times_s` (monotonic) and `counters` is tick i. `ip_bytes` is an IP header's length, `frame_bytes`
+    what the interface's counters add to each packet. `late_share` of the ticks came more than half a bin late."""
+
+    direction: Direction
+    times_s: Sequence[float]
+    lanes: Sequence[Lane]
+    counters: Sequence[Counters | None]
+    loaded_ms: Sequence[float]
+    began_s: float
+    warm_s: float  # when the warm-up was over
+    end: End
+    cpu_share: float
+    late_share: float
+    ip_bytes: int = 20
+    frame_bytes: int = 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One direction's figures; rates in Mbit/s of payload. None is unknown."""
+
+    mbps: float | None
+    capacity_mbps: float | None
+    cross_pct: float | None
+    loaded_rtt_ms: float | None
+    wire_bytes: int
+    flags: frozenset[str]
+
+
+def ended(
+    mode: Mode, now: float, began: float, most_s: float, times: Sequence[float], totals: Sequence[float]
+) -> End | None:
+    """Whether a direction is measured, and why. `times` and `totals` begin where the warm-up ended."""
+    seconds = now - began
+    if totals and totals[-1] >= mode.most_bytes:
+        return "bytes"
+    if seconds >= most_s:
+        return "time"
+    if not mode.settle or seconds < mode.least_s or not totals or totals[-1] - totals[0] < SETTLE_BYTES:
+        return None
+    return "settled" if rate.settled(times, totals, SETTLE_SPAN_S) else None
+
+
+def judge(trace: Trace, idle_rtt_ms: float | None, least_s: float) -> Way:
+    """What a trace says. `least_s` is the window this mode wants."""
+    window = _window(trace)
+    times = [trace.times_s[i] for i in window]
+    mbps = _slope(times, delivered(trace), window)
+    capacity, cross = _capacity(trace, mbps, times, window)
+    flags = set()
+    if trace.end == "bytes":
+        flags.add("capped")
+    if not times or times[-1] - times[0] < 0.8 * least_s:
+        flags.add("short")
+    rise = rise_ms(idle_rtt_ms, trace.loaded_ms)
+    if rise is not None and rise < SATURATED_MS:
+        flags.add("not_saturated")
+    if cross is not None and cross >= CROSS_PCT:
+        flags.add("cross_traffic")
+    if trace.cpu_share > BUSY_CPU or trace.late_share > LATE_SHARE:
+        flags.add("client_limited")
+    return Way(
+        mbps=mbps,
+        capacity_mbps=capacity,
+        cross_pct=cross,
+        loaded_rtt_ms=median(trace.loaded_ms),
+        wire_bytes=_wire_bytes(trace),
+        flags=frozenset(flags),
+    )
+
+
+def delivered(trace: Trace) -> list[float] | None:
+    """Payload that had reached the other side of the line at each tick; what this process read, where the kernel
+    does not tell, and None for an upload there: what it handed over says nothing."""
+    count = len(trace.times_s)
+    if any(lane.info for lane in trace.lanes):
+        return rate.total(((lane.first, _arrived(trace.direction, lane.info)) for lane in trace.lanes), count)
+    if trace.direction == "down":
+        return rate.total(((lane.first, lane.moved) for lane in trace.lanes), count)
+    return None
+
+
+def _arrived(direction: Direction, infos: Sequence[TcpInfo]) -> list[float]:
+    if not infos:
+        return []
+    if direction == "down":
+        return rate.arrived([i.data_segments_in for i in infos], [i.received for i in infos], infos[-1].receive_mss)
+    return rate.arrived([i.delivered for i in infos], [i.acked for i in infos], infos[-1].send_mss)
+
+
+def _window(trace: Trace) -> range:
+    """The ticks after the warm-up; the later half of all when it ended before there were enough of them."""
+    count = len(trace.times_s)
+    first = next((i for i, time in enumerate(trace.times_s) if time >= trace.warm_s), count)
+    if count - first < rate.MIN_BINS:
+        first = max(0, min(first, count // 2, count - 2))
+    return range(first, count)
+
+
+def _slope(times: Sequence[float], curve: Sequence[float] | None, window: range) -> float | None:
+    return None if curve is None else rate.slope_mbps(times, [curve[i] for i in window])
+
+
+def _capacity(
+    trace: Trace, own_mbps: float | None, times: Sequence[float], window: range
+) -> tuple[float | None, float | None]:
+    """(own goodput plus what others moved, the others' share in percent), from the interface's counters."""
+    seen = [trace.counters[i] for i in window]
+    infos = [info for lane in trace.lanes for info in lane.info[-1:]]
+    if own_mbps is None or not infos or any(counters is None for counters in seen):
+        return None, None
+    down = trace.direction == "down"
+    line = rate.slope_mbps(times, [counters.rx if down else counters.tx for counters in seen if counters])
+    own_wire = _slope(times, _own_wire(trace), window)
+    if line is None or own_wire is None or own_wire <= 0:
+        return None, None
+    others = max(0.0, line - own_wire) * (1.0 if down else _passed(trace, own_mbps, times, window))
+    carried = own_wire * (1.0 if down else _passed(trace, own_mbps, times, window)) + others
+    cross_pct = 100 * others / carried
+    if cross_pct < NOISE_PCT:
+        return own_mbps, 0.0
+    mss = infos[0].receive_mss if down else infos[0].send_mss
+    return own_mbps + others * mss / (mss + _header(trace, infos[0])), round(cross_pct, 2)
+
+
+def _passed(trace: Trace, own_mbps: float, times: Sequence[float], window: range) -> float:
+    """The share of what we sent that arrived. An interface counts before the line's queue, so what others sent is
+    thinned by the loss that our own met in the same queue."""
+    sent = _slope(times, _sum(trace, lambda info: info.sent), window)
+    return min(1.0, own_mbps / sent) if sent else 1.0
+
+
+def _own_wire(trace: Trace) -> list[float]:
+    """Bytes of our own on the line at each tick, headers included, in the direction measured."""
+    if trace.direction == "up":
+        return _sum(trace, lambda info: info.sent + info.segments_out * _header(trace, info))
+    payload = delivered(trace) or []
+    headers = _sum(trace, lambda info: info.segments_in * _header(trace, info))
+    return [a + b for a, b in zip(payload, headers, strict=True)]
+
+
+def _wire_bytes(trace: Trace) -> int:
+    """Both directions of every connection: payload, retransmissions and headers."""
+    last = [lane.info[-1] for lane in trace.lanes if lane.info]
+    if not last:
+        return sum(lane.moved[-1] for lane in trace.lanes if lane.moved)
+    return sum(i.received + i.sent + (i.segments_in + i.segments_out) * _header(trace, i) for i in last)
+
+
+def _header(trace: Trace, info: TcpInfo) -> int:
+    return trace.ip_bytes + 20 + info.options_bytes + trace.frame_bytes
+
+
+def _sum(trace: Trace, value: Callable[[TcpInfo], int]) -> list[float]:
+    curves = ((lane.first, [value(info) for info in lane.info]) for lane in trace.lanes)
+    return rate.total(curves, len(trace.times_s))

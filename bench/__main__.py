@@ -1,0 +1,25 @@
+"""`python -m bench NAME [options]`: one module of this package a bench, with `arguments(parser)` and `run(options)`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+BENCHES = {"speed": "measured over true rate on emulated lines, ours beside iperf3 and speedtest-cli (root)"}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench")
+    subparsers = parser.add_subparsers(dest="bench", metavar="NAME")
+    for name, summary in BENCHES.items():
+        module = importlib.import_module(f"bench.{name}")
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        module.arguments(subparser)
+        subparser.set_defaults(run=module.run)
+    options = parser.parse_args(sys.argv[1:] or ["speed"])
+    return int(options.run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
