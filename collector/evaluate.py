@@ -155,8 +155,8 @@ def _close(bench: Bench, criterion: Criterion, subject: str, at_ms: int, standar
 
 def _heard(bench: Bench, standard: Standard, heard_ms: int) -> None:
     for criterion in standard.by_reading.get("silence", ()):
-        held = bench.flags.get((criterion.id, ""))
-        if held is not None and held.flag.state != "clear":
+        held = bench.held(criterion, "", heard_ms)
+        if held.flag.state != "clear" or held.word != "meets":
             verdict = judge(criterion, Silence(0.0), bench.center)
             bench.apply(criterion, "", verdict, machine.step(held.flag, verdict, criterion, heard_ms), standard.id)
 

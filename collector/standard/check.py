@@ -63,7 +63,7 @@ class Table:
     def done(self) -> None:
         for key in self.values:
             if key not in self.known:
-                self.wrong(key, f"is not a key here; remove it, or use one of {' '.join(sorted(self.known))}")
+                self.wrong(key, f"is not a key here; remove it, or use one of {' '.join(sorted(set(self.known)))}")
 
 
 # ---------------------------------------------------------------- shapes
@@ -182,7 +182,7 @@ def m_of_n(value: object) -> tuple[int, int]:
 def slots(value: object) -> tuple[tuple[int, int], ...]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise ValueError('must be a list of hours, e.g. ["00:00-10:00", "10:00-24:00"]')
-    return tuple(span for each in value for span in opening.parse(f"Mon {each}").week[0])
+    return tuple(span for each in value for day in opening.parse(f"Mon {each}").week for span in day)
 
 
 # ---------------------------------------------------------------- tables
@@ -283,10 +283,10 @@ def _recovery(owner: Table, compare: Comparison | None, count_at_pct: float | No
         return None
     one = Table(f"{owner.where}: recover", values, owner.mistakes)
     window = _window_of(one)
-    numeric = compare in ("at_least", "at_most")
+    numeric = compare not in ("one_of", "none_of")
     at_pct = one.take("at_pct", percent, count_at_pct) if numeric else 100.0
     one.done()
-    if at_pct is not None and count_at_pct is not None and numeric:
+    if at_pct is not None and count_at_pct is not None and compare in ("at_least", "at_most"):
         looser = at_pct < count_at_pct if compare == "at_least" else at_pct > count_at_pct
         if looser:
             side = "least" if compare == "at_least" else "most"
@@ -299,17 +299,19 @@ def _month(owner: Table) -> MonthRule | None:
     if values is None:
         return None
     one = Table(f"{owner.where}: month", values, owner.mistakes)
+    none: tuple[tuple[int, int], ...] = ()
+    bands = one.take("slots", slots, none)
     rule = MonthRule(
         share_pct=one.take("share_pct", percent) or 0.0,
         min_samples=one.take("min_samples", whole(1, 10**6), 1) or 1,
         min_days=one.take("min_days", whole(0, 31), 0) or 0,
         min_slots=one.take("min_slots", whole(0, 24), 0) or 0,
         min_coverage_pct=one.take("min_coverage_pct", percent, 0.0) or 0.0,
-        slots=one.take("slots", slots, ()) or (),
+        slots=bands or (),
     )
     one.done()
-    if rule.min_slots > len(rule.slots):
-        one.wrong("min_slots", f"asks for {rule.min_slots} slots and {len(rule.slots)} are given; list them in slots")
+    if bands is not None and rule.min_slots > len(bands):
+        one.wrong("min_slots", f"asks for {rule.min_slots} slots and {len(bands)} are given; list them in slots")
     return rule
 
 

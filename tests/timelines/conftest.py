@@ -1,0 +1,150 @@
+"""A small language for stories: readings in at a time, alerts wanted between two times.
+
+    story.plays(story.every_minute("09:00", "09:30", link), story.at("09:31", link, taken="08:00"))
+    story.wants(("09:10", "09:12", "raised", "internet.loss"))
+
+Times are of Monday 2 February 2026 in Karachi; "+1 09:00" is the next day. Each minute what has arrived is judged as
+the collector's ingest does it, in one transaction, and then the silent are swept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from agent.wire import Reading, Stamp, encode_reading
+from collector import evaluate, sweep
+from collector.centers import Center
+from collector.evaluate import Fresh
+from collector.flags import machine
+from collector.standard import Standards, example
+from collector.store import Store, schema, upsert
+
+MIDNIGHT_MS = 1_769_972_400_000  # Monday 2026-02-02 00:00 in Karachi
+MINUTE_MS = 60_000
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A reading that reaches the collector."""
+
+    received_ms: int
+    center: str
+    fresh: Fresh
+
+
+def ms(text: str) -> int:
+    """Milliseconds of "HH:MM", or of "+D HH:MM" days later."""
+    days, _, clock = text.rpartition(" ")
+    hours, minutes = clock.split(":")
+    return MIDNIGHT_MS + ((int(days or 0) * 24 + int(hours)) * 60 + int(minutes)) * MINUTE_MS
+
+
+def clock(at_ms: int) -> str:
+    days, minutes = divmod((at_ms - MIDNIGHT_MS) // MINUTE_MS, 1440)
+    return (f"+{days} " if days else "") + f"{minutes // 60:02}:{minutes % 60:02}"
+
+
+class Story:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.standards = Standards.of([example()])
+        self.centers: dict[str, Center] = {}
+        self.known = self.add_center("LHR-001")
+
+    def add_center(self, code: str, **facts: object) -> Center:
+        usual = {"name": code, "tier": "three", "seats_promised": 10, "lifecycle": "declared"}
+        center = Center(code=code, **{"opening": "Mon-Sat 09:00-21:00", **usual, **facts})  # type: ignore[arg-type]
+        self.centers[code] = center
+        with self.store.write() as conn:
+            upsert(conn, schema.centers, [center.row()])
+        return center
+
+    def at(self, when: str, *readings: Reading, taken: str = "", center: str = "LHR-001") -> list[Arrival]:
+        """Readings received at a time; `taken` if they were measured before."""
+        wall_ms, received_ms = ms(taken or when), ms(when)
+        stamp = Stamp(wall_ms=wall_ms, mono_ms=0, boot="b", clock="synced")
+        kinds = [type(reading).__struct_config__.tag for reading in readings]
+        stamped = [replace_stamp(reading, stamp) for reading in readings]
+        return [
+            Arrival(received_ms, center, Fresh(str(kind), reading, wall_ms, received_ms))
+            for kind, reading in zip(kinds, stamped, strict=True)
+        ]
+
+    def every_minute(self, first: str, end: str, *readings: Reading, center: str = "LHR-001") -> list[Arrival]:
+        """Readings of each minute from `first` to just before `end`."""
+        minutes = range(ms(first), ms(end), MINUTE_MS)
+        return [each for minute in minutes for each in self.at(clock(minute), *readings, center=center)]
+
+    def plays(self, *parts: Iterable[Arrival], until: str = "") -> None:
+        """All that happens, minute by minute; sweeps go on until the given time."""
+        arrivals = sorted((each for part in parts for each in part), key=lambda each: each.received_ms)
+        end_ms = max([each.received_ms for each in arrivals] + ([ms(until)] if until else []))
+        start_ms = min([each.received_ms for each in arrivals] + [end_ms])
+        for minute in range(start_ms, end_ms + 1, MINUTE_MS):
+            self._minute(minute, [each for each in arrivals if minute <= each.received_ms < minute + MINUTE_MS])
+
+    def _minute(self, now_ms: int, arrivals: list[Arrival]) -> None:
+        by_center: dict[str, list[Fresh]] = {}
+        for each in arrivals:
+            by_center.setdefault(each.center, []).append(each.fresh)
+        with self.store.write() as conn:
+            evaluate.judge_group(
+                conn, [(self.centers[code], fresh) for code, fresh in by_center.items()], self.standards, now_ms
+            )
+            for code, fresh in by_center.items():
+                for one in fresh:
+                    upsert(conn, schema.latest, [latest_row(code, one)], newer_by="wall_ms")
+            upsert(conn, schema.pulse, [pulse_row(code, now_ms) for code in by_center])
+        with self.store.write() as conn:
+            sweep.sweep(conn, self.standards, now_ms)
+
+    def changes(self, criterion: str = "") -> list[sa.Row[tuple[object, ...]]]:
+        with self.store.read() as conn:
+            rows = conn.execute(sa.select(schema.changes).order_by(schema.changes.c.id)).all()
+        return [row for row in rows if criterion in ("", row.criterion)]
+
+    def told(self) -> list[tuple[str, str, str, str]]:
+        """(time, raised or clear, criterion, center) of each change that people are told of."""
+        told = [row for row in self.changes() if machine.alerts(row.was, row.now)]
+        return [(clock(row.at_ms), row.now, row.criterion, row.center) for row in told]
+
+    def wants(self, *wanted: tuple[str, ...]) -> None:
+        """Exactly these, in this order, each (from, to, raised or clear, criterion[, center]) and within its times."""
+        told = self.told()
+        assert [row[1:3] for row in told] == [each[2:4] for each in wanted], told
+        for (when, _, _, center), (first, last, _, _, *named) in zip(told, wanted, strict=True):
+            assert ms(first) <= ms(when) <= ms(last), told
+            assert center == (named[0] if named else "LHR-001")
+
+
+def replace_stamp(reading: Reading, stamp: Stamp) -> Reading:
+    fields = {name: getattr(reading, name) for name in reading.__struct_fields__}
+    return type(reading)(**{**fields, "at": stamp})
+
+
+def latest_row(code: str, fresh: Fresh) -> dict[str, object]:
+    return {
+        "center": code,
+        "kind": fresh.kind,
+        "subject": fresh.reading.subject,
+        "device": "g0",
+        "wall_ms": fresh.wall_ms,
+        "received_ms": fresh.received_ms,
+        "body": encode_reading(fresh.reading).decode(),
+    }
+
+
+def pulse_row(code: str, now_ms: int) -> dict[str, object]:
+    return {"center": code, "device": "g0", "heard_ms": now_ms, "due_ms": now_ms + 5 * MINUTE_MS}
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Iterator[Story]:
+    store = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
+    yield Story(store)
+    store.close()
