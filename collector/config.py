@@ -110,8 +110,9 @@ class Measure(Section):
 
 
 class Standard(Section):
-    file: Path | None = Field(
-        default=None, description="The standard to judge by; empty: the shipped example, not official."
+    files: tuple[Path, ...] = Field(
+        default=(),
+        description="The standard's versions, one file each; empty: the shipped example, which is not official.",
     )
 
 

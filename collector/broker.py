@@ -1,0 +1,111 @@
+"""The embedded broker: amqtt in a thread of its own, so that one command runs everything. Any MQTT broker replaces it.
+
+It keeps nothing: no sessions, no retained messages. Whatever it drops is sent again, since only receipts count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from asyncio import IncompleteReadError, StreamReader, StreamWriter
+from collections.abc import Coroutine
+from typing import Any
+
+from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
+from amqtt.broker import Broker as Amqtt
+from amqtt.contexts import BrokerConfig, ListenerConfig
+from amqtt.errors import AMQTTError
+
+from agent import wire
+
+log = logging.getLogger("nabz.broker")
+
+MAX_PACKET_BYTES = wire.MAX_BATCH_BYTES + 1024  # a full batch, its signature, topic and headers
+MAX_CONNECTIONS = 20_000
+PLUGINS = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
+START_S, STOP_S = 10.0, 10.0
+
+
+class BrokerError(Exception):
+    """The broker cannot start; one sentence with the thing, the rule and the fix."""
+
+
+class Broker:
+    """Listens on `host`:`port` from `start` to `stop`; port 0 takes a free one, told by `port` afterwards."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
+        self._amqtt: _Amqtt | None = None
+
+    def start(self) -> None:
+        """Returns when it listens. Raises BrokerError."""
+        self._thread.start()
+        try:
+            self._do(self._start(), START_S)
+        except (AMQTTError, OSError, TimeoutError) as error:
+            self._end_loop()
+            where = f"broker {self.host}:{self.port}"
+            raise BrokerError(f"{where}: cannot listen ({error}); set [broker] listen to a free address") from None
+
+    def stop(self) -> None:
+        try:
+            if self._amqtt is not None:
+                self._do(self._amqtt.shutdown(), STOP_S)
+        except (AMQTTError, TimeoutError) as error:
+            log.warning("the broker did not stop cleanly: %s", error)
+        self._end_loop()
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    async def _start(self) -> None:
+        listener = ListenerConfig(bind=f"{self.host}:{self.port}", max_connections=MAX_CONNECTIONS)
+        config = BrokerConfig(listeners={"default": listener}, plugins=dict(PLUGINS))
+        amqtt = _Amqtt(config, self._loop)
+        await amqtt.start()
+        self.port = amqtt.bound_port()
+        self._amqtt = amqtt
+
+    def _do(self, work: Coroutine[Any, Any, None], timeout_s: float) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        pending = asyncio.all_tasks(self._loop)
+        for task in pending:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(STOP_S)
+
+
+class _Amqtt(Amqtt):  # type: ignore[misc]
+    """amqtt with a limit on packets, without retained messages, and with a quick way to a topic's subscribers."""
+
+    def bound_port(self) -> int:
+        return int(self._servers["default"].instance.sockets[0].getsockname()[1])
+
+    async def stream_connected(self, reader: StreamReader, writer: StreamWriter, listener_name: str) -> None:
+        await self._client_connected(listener_name, _LimitedReader(reader), StreamWriterAdapter(writer))
+
+    async def retain_message(self, *_message: object, **_options: object) -> None:
+        """Nothing is retained: amqtt offers each retained message to each client that connects, whatever it wants."""
+
+
+class _LimitedReader(StreamReaderAdapter):  # type: ignore[misc]
+    """Ends the connection of whoever announces more than the largest packet of the contract."""
+
+    async def read(self, n: int = -1) -> bytes:
+        if n > MAX_PACKET_BYTES:
+            log.warning("a client announced a packet of %d bytes, the limit is %d; disconnected", n, MAX_PACKET_BYTES)
+            raise IncompleteReadError(b"", n)
+        return bytes(await super().read(n))

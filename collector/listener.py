@@ -1,0 +1,261 @@
+"""From the broker to ingest and back: messages in, one commit for a group of them, then receipts, then PUBACKs.
+
+The order is the promise: a receipt leaves only after the COMMIT of its batch, and the broker is let go of a message
+only after that. The broker is a lossy wire all the same: what it loses, gateways send again, as they lack a receipt.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from agent import wire
+from collector.arrivals import Message
+from collector.ingest import Ingest, Taken
+from collector.store import UNAVAILABLE
+
+log = logging.getLogger("nabz.listener")
+
+GROUP = 200  # messages in one commit at most
+GATHER_S = 0.2  # and no message waits longer than this for others
+QUIET_S = 0.01  # a group is closed when nothing more came for this long: few may be in flight at a time
+QUEUE = 2_000  # messages in memory; past that the broker waits
+KEEPALIVE_S = 60
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+MAX_PACE_MS = 5_000
+FINE = ("readings", "duplicates")  # what is counted and no cause for a word
+
+
+@dataclass(frozen=True)
+class Address:
+    """How to reach the broker. `ca_file` matters with `tls` only; None means the system's certificates."""
+
+    host: str
+    port: int
+    tls: bool = False
+    ca_file: Path | None = None
+    username: str = ""
+    password: str = ""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A message in hand and the way to acknowledge it."""
+
+    message: Message
+    acknowledge: Callable[[], None]
+
+
+class Worker:
+    """Takes deliveries in groups, in a thread of its own.
+
+    `publish` sends one receipt, `notify` is told the centers whose state moved, `pause(True)` asks that no more be
+    delivered (the database is away), `pause(False)` that all be as before.
+    """
+
+    def __init__(
+        self,
+        ingest: Ingest,
+        publish: Callable[[Message], None],
+        notify: Callable[[set[str]], None],
+        now_ms: Callable[[], int],
+        pause: Callable[[bool], None] = lambda _paused: None,
+    ) -> None:
+        self._ingest = ingest
+        self._publish = publish
+        self._notify = notify
+        self._now_ms = now_ms
+        self._pause = pause
+        self._queue: queue.Queue[Delivery] = queue.Queue(QUEUE)
+        self._stopped = threading.Event()
+        self._away = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ingest")
+        self.readings = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends after the group in hand; what waits in memory was never acknowledged and will be sent again."""
+        self._stopped.set()
+        self._thread.join()
+
+    def offer(self, delivery: Delivery) -> bool:
+        """Waits while memory is full, so that the broker does; False when the delivery is dropped unacknowledged."""
+        while not self._stopped.is_set() and not self._away.is_set():
+            try:
+                self._queue.put(delivery, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            group = self._gather()
+            taken = self._taken(group) if group else None
+            if taken is not None:
+                self._answer(group, taken)
+
+    def _gather(self) -> list[Delivery]:
+        group: list[Delivery] = []
+        until_s = time.monotonic() + GATHER_S
+        while len(group) < GROUP and (left_s := until_s - time.monotonic()) > 0:
+            try:
+                group.append(self._queue.get(timeout=min(left_s, QUIET_S) if group else left_s))
+            except queue.Empty:
+                break
+        return group
+
+    def _taken(self, group: Sequence[Delivery]) -> Taken | None:
+        """Tries until it is committed; None when stopped before."""
+        messages = [delivery.message for delivery in group]
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                taken = self._ingest.take(messages, self._now_ms(), self._pace_ms())
+                self._set_away(away=False)
+                return taken
+            except UNAVAILABLE as error:
+                log.error("the database is away (%s); trying again, nothing is receipted meanwhile", _first_line(error))
+                self._set_away(away=True)
+            if self._stopped.wait(random.uniform(0, pause_s)):  # noqa: S311 - spreads load, guards nothing
+                return None
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+    def _set_away(self, *, away: bool) -> None:
+        if away != self._away.is_set():
+            (self._away.set if away else self._away.clear)()
+            self._pause(away)
+
+    def _pace_ms(self) -> int:
+        """The pause asked of gateways with a backlog: none while the queue is short, growing as it fills."""
+        fill = self._queue.qsize() / QUEUE
+        return int(max(0.0, fill - 0.25) * MAX_PACE_MS)
+
+    def _answer(self, group: Sequence[Delivery], taken: Taken) -> None:
+        for receipt in taken.receipts:
+            self._publish(receipt)
+        for delivery in group:
+            delivery.acknowledge()
+        self.readings += taken.counts["readings"]
+        doubts = {
+            word: count for word, count in taken.counts.items() if word not in ("readings", "duplicates") and count
+        }
+        if doubts:
+            log.warning("not all is well with what came: %s", ", ".join(f"{n} {word}" for word, n in doubts.items()))
+        if taken.touched:
+            self._notify(taken.touched)
+
+
+class Listener:
+    """One MQTT session that feeds a worker. While the database is away the session is closed, so that memory stays
+    bounded and the broker keeps nothing for us: gateways keep it."""
+
+    def __init__(
+        self,
+        address: Address,
+        ingest: Ingest,
+        notify: Callable[[set[str]], None],
+        now_ms: Callable[[], int],
+        client_id: str = "nabz-collector",
+    ) -> None:
+        self._address = address
+        self._client = self._make_client(client_id)
+        self._worker = Worker(ingest, self._publish, notify, now_ms, self._pause)
+        self.connected = threading.Event()
+
+    def start(self) -> None:
+        """Returns at once; connects, and connects again, in the background."""
+        self._worker.start()
+        self._connect()
+
+    def stop(self) -> None:
+        self._worker.stop()
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def is_alive(self) -> bool:
+        return self._worker.is_alive()
+
+    @property
+    def readings(self) -> int:
+        """Readings taken since the start."""
+        return self._worker.readings
+
+    def _make_client(self, client_id: str) -> mqtt.Client:
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, manual_ack=True)
+        client.max_inflight_messages_set(0)  # receipts need not wait for each other
+        client.reconnect_delay_set(1, int(LONGEST_PAUSE_S))
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        if self._address.username:
+            client.username_pw_set(self._address.username, self._address.password)
+        if self._address.tls:
+            client.tls_set(ca_certs=str(self._address.ca_file) if self._address.ca_file else None)
+            client.tls_insecure_set(False)
+        return client
+
+    def _connect(self) -> None:
+        self._client.connect_async(self._address.host, self._address.port, KEEPALIVE_S)
+        self._client.loop_start()
+
+    def _publish(self, receipt: Message) -> None:
+        self._client.publish(receipt.topic, receipt.payload, qos=1)
+
+    def _pause(self, paused: bool) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+        if not paused:
+            self._connect()
+
+    def _on_connect(
+        self, client: mqtt.Client, _data: object, _flags: mqtt.ConnectFlags, reason: ReasonCode, _more: object
+    ) -> None:
+        if reason.is_failure:
+            log.error("broker %s:%d refuses us: %s", self._address.host, self._address.port, reason)
+            return
+        client.subscribe(wire.batch_topic("+"), qos=1)
+        self.connected.set()
+        log.info("listening at broker %s:%d", self._address.host, self._address.port)
+
+    def _on_disconnect(
+        self, _client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, _more: object
+    ) -> None:
+        self.connected.clear()
+        if reason.is_failure:
+            log.warning("broker %s:%d is gone (%s); trying again", self._address.host, self._address.port, reason)
+
+    def _on_message(self, client: mqtt.Client, _data: object, incoming: mqtt.MQTTMessage) -> None:
+        message = Message(_topic(incoming), bytes(incoming.payload))
+        self._worker.offer(Delivery(message, lambda: _acknowledge(client, incoming)))
+
+
+def _acknowledge(client: mqtt.Client, incoming: mqtt.MQTTMessage) -> None:
+    # A PUBACK that comes too late for its session is harmless: only receipts make gateways forget.
+    client.ack(incoming.mid, incoming.qos)
+
+
+def _topic(incoming: mqtt.MQTTMessage) -> str:
+    try:
+        return incoming.topic
+    except UnicodeDecodeError:
+        return ""
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
