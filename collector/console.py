@@ -87,5 +87,5 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def start_log(level: str) -> None:
     """One line an event on standard error; libraries speak only when something is wrong."""
     logging.basicConfig(level=level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("amqtt", "transitions", "uvicorn.access", "apprise"):
+    for noisy in ("amqtt", "transitions", "uvicorn", "uvicorn.error", "apprise"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

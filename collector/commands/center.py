@@ -1,0 +1,113 @@
+"""`nabz-collector center`: the register of centers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from collector import centers
+from collector.console import answers, common_arguments, complain, opened, say, settings_of, table
+
+EXAMPLE = "nabz-collector center import centers.csv --dry-run"
+SHOWN = ("center", "name", "city", "tier", "seats_promised", "isp", "lifecycle")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    read = verbs.add_parser("import", help="add and change centers from a CSV file; all or nothing")
+    read.add_argument("file", type=Path, metavar="FILE.csv", help=f"columns: {', '.join(centers.COLUMNS)}")
+    read.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    add = verbs.add_parser("add", help="add one center")
+    for name in centers.COLUMNS:
+        flag = "--code" if name == "center" else f"--{name.replace('_', '-')}"
+        add.add_argument(flag, dest=f"column_{name}", default="", required=name in centers.NEEDED, metavar="TEXT")
+    move = verbs.add_parser("move", help="move a center to another lifecycle")
+    move.add_argument("code", metavar="CODE")
+    move.add_argument("lifecycle", choices=tuple(centers.LIFECYCLE))
+    show = verbs.add_parser("show", help="one center")
+    show.add_argument("code", metavar="CODE")
+    verbs.add_parser("list", help="all centers")
+    for verb in verbs.choices.values():
+        common_arguments(verb)
+        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+
+
+@answers
+def run(options: argparse.Namespace) -> int:
+    try:
+        return VERBS[options.verb](options)
+    except centers.CenterError as error:
+        complain(str(error))
+        return 1
+
+
+def _import(options: argparse.Namespace) -> int:
+    work = centers.plan_import if options.dry_run else centers.do_import
+    try:
+        with (
+            options.file.open(encoding="utf-8", newline="") as lines,
+            opened(settings_of(options)) as store,
+            store.write() as conn,
+        ):
+            done = work(conn, lines, _now_ms())
+    except OSError as error:
+        complain(f"{options.file}: cannot be read ({error.strerror}); name a CSV file that exists")
+        return 1
+    for mistake in done.mistakes:
+        complain(f"{options.file}: {mistake}")
+    facts = {
+        "added": len(done.added),
+        "changed": len(done.changed),
+        "same": done.same,
+        "mistakes": [str(mistake) for mistake in done.mistakes],
+        "written": not (options.dry_run or done.mistakes),
+    }
+    words = f"{len(done.added)} new, {len(done.changed)} changed, {done.same} as before"
+    fate = "nothing was written: correct the file" if done.mistakes else "a dry run: nothing was written"
+    say(json.dumps(facts) if options.json else words if facts["written"] else f"{words}; {fate}")
+    return 1 if done.mistakes else 0
+
+
+def _add(options: argparse.Namespace) -> int:
+    facts = {name: getattr(options, f"column_{name}") for name in centers.COLUMNS}
+    with opened(settings_of(options)) as store, store.write() as conn:
+        center = centers.add(conn, facts, _now_ms())
+    say(json.dumps(center.row()) if options.json else f"{center.code}: added; next: nabz-collector token {center.code}")
+    return 0
+
+
+def _move(options: argparse.Namespace) -> int:
+    with opened(settings_of(options)) as store, store.write() as conn:
+        center = centers.move(conn, options.code, options.lifecycle, _now_ms())
+    say(json.dumps(center.row()) if options.json else f"{center.code}: is {center.lifecycle} now")
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    with opened(settings_of(options)) as store, store.read() as conn:
+        rows = [center.row() for center in centers.all_centers(conn)]
+    say(json.dumps(rows) if options.json else table(SHOWN, [[row[name] for name in SHOWN] for row in rows]))
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    with opened(settings_of(options)) as store, store.read() as conn:
+        row = centers.get(conn, options.code).row()
+    say(json.dumps(row) if options.json else table(("what", "value"), list(row.items())))
+    return 0
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "import": _import,
+    "add": _add,
+    "move": _move,
+    "list": _list,
+    "show": _show,
+}

@@ -1,0 +1,26 @@
+"""`nabz-collector serve`: receive, judge, show and alert until stopped."""
+
+from __future__ import annotations
+
+import argparse
+
+from collector.broker import BrokerError
+from collector.console import answers, common_arguments, complain, settings_of, start_log
+from collector.service import serve
+
+EXAMPLE = "nabz-collector serve --config /etc/nabz/collector.toml"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common_arguments(parser)
+
+
+@answers
+def run(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    start_log(settings.collector.log_level)
+    try:
+        return serve(settings)
+    except BrokerError as error:
+        complain(str(error))
+        return 1

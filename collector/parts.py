@@ -1,0 +1,119 @@
+"""The kinds of parts a running collector is made of: work repeated in a thread, a child process, the web server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import uvicorn
+from fastapi import FastAPI
+
+from collector.store import UNAVAILABLE
+
+log = logging.getLogger("nabz.service")
+
+STOP_S = 10.0
+RESTART_S = 5.0
+
+
+class Part(Protocol):
+    """What the service starts and stops; a part that is no longer alive ends the service."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def is_alive(self) -> bool: ...
+
+
+class Every:
+    """Does `work` every `pause_s` seconds in a thread; a failure is logged and the next turn tries again."""
+
+    def __init__(self, name: str, pause_s: float, work: Callable[[], None]) -> None:
+        self._name, self._pause_s, self._work = name, pause_s, work
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._work()
+            except UNAVAILABLE as error:
+                log.error("%s: the database is away (%s); trying again", self._name, str(error).partition("\n")[0])
+            except Exception:
+                log.exception("%s: failed; trying again in %g s", self._name, self._pause_s)
+            self._stopped.wait(self._pause_s)
+
+
+class Child:
+    """A subcommand of ours in a process of its own, started again when it ends. `tend` must be called now and then,
+    by the thread that called `start`: the kernel ends the child with it."""
+
+    def __init__(self, name: str, words: Sequence[str]) -> None:
+        self._name = name
+        self._argv = [sys.executable, "-m", "collector.tethered", str(os.getpid()), *words]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_s = 0.0
+
+    def start(self) -> None:
+        # Its own session, so that Ctrl-C in a terminal reaches only us and parts stop in order.
+        self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, start_new_session=True)
+        self._started_s = time.monotonic()
+
+    def tend(self) -> None:
+        if self._process is None or self._process.poll() is None:
+            return
+        if time.monotonic() - self._started_s > RESTART_S:
+            log.error("%s ended with exit code %s; starting it again", self._name, self._process.returncode)
+            self.start()
+
+    def stop(self) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def is_alive(self) -> bool:
+        return self._process is not None
+
+
+class Web:
+    """uvicorn in a thread. `before_stop` ends what would keep it waiting."""
+
+    def __init__(self, app: FastAPI, place: socket.socket, before_stop: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, timeout_graceful_shutdown=3, server_header=False
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([place],), name="web")
+        self._before_stop = before_stop
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._before_stop()
+        self._server.should_exit = True
+        self._thread.join()
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()

@@ -1,0 +1,154 @@
+"""The running collector: builds the parts from the settings, starts them in order, stops them in reverse.
+
+The only module that knows all the others. Speed tests run in a process of their own, so that they never starve ingest.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+import sqlalchemy as sa
+
+from collector import sdnotify
+from collector.broker import Broker
+from collector.centers import Center
+from collector.config import ConfigError, Settings, read_secret, split_listen
+from collector.console import opened
+from collector.evaluate import Fresh, judge_group
+from collector.identity import load_or_make
+from collector.ingest import Ingest
+from collector.listener import Address, Listener
+from collector.parts import Child, Every, Part, Web
+from collector.standard import StandardError, Standards, example, load
+from collector.store import Store, StoreError, schema
+from collector.sweep import listening_again, sweep
+from collector.web.app import build
+from collector.web.live import Hub
+
+log = logging.getLogger("nabz.service")
+
+LOOK_S = 1.0
+SAY_S = 60.0
+
+
+def clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def serve(settings: Settings) -> int:
+    """Runs until SIGTERM or SIGINT (0), or until a part ends by itself (1).
+
+    Raises ConfigError, StoreError or broker.BrokerError when it cannot start.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with ExitStack() as stack:
+        running = Running(settings, stack)
+        log.info("pages at %s", settings.web_url)
+        sdnotify.tell("READY=1")
+        stack.callback(sdnotify.tell, "STOPPING=1")
+        return running.watch(stop)
+
+
+class Running:
+    """The started parts; `stack` stops them."""
+
+    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+        standards = read_standards(settings)
+        store = stack.enter_context(opened(settings))
+        key = load_or_make(settings.data_dir)
+        hub = Hub()
+        place = stack.enter_context(_bound(settings))
+        app = build(store, settings, hub, standards=standards, key=key)
+        with store.write() as conn:
+            listening_again(conn, standards, clock_ms())
+
+        def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[Fresh]]], now_ms: int) -> int:
+            return judge_group(conn, group, standards, now_ms)
+
+        ingest = Ingest(store, key, judge, settings.sweep.silent_after_s)
+        self.listener = Listener(broker_address(settings), ingest, hub.publish, clock_ms)
+        self.children: list[Child] = []
+        self.parts: list[Part] = []
+        if settings.broker.url == "embedded":
+            self._start(Broker(*settings.broker_address), stack)
+        self._start(self.listener, stack)
+        self._start(Every("sweep", settings.sweep.every_s, _sweeper(store, standards, hub)), stack)
+        if settings.measure.enabled:
+            child = Child("measurement server", ["measure", "--listen", settings.measure.listen])
+            self.children.append(child)
+            self._start(child, stack)
+        self._start(Web(app, place, hub.close), stack)
+
+    def _start(self, part: Part, stack: ExitStack) -> None:
+        part.start()
+        stack.callback(part.stop)
+        self.parts.append(part)
+
+    def watch(self, stop: threading.Event) -> int:
+        """Tells systemd that all is well as long as it is."""
+        said_s, said_readings = time.monotonic(), 0
+        while not stop.wait(LOOK_S):
+            if dead := [part for part in self.parts if not part.is_alive()]:
+                log.critical("%s ended by itself; stopping", type(dead[0]).__name__)
+                return 1
+            for child in self.children:
+                child.tend()
+            sdnotify.tell("WATCHDOG=1")
+            if time.monotonic() - said_s >= SAY_S:
+                readings = self.listener.readings
+                log.info("%d readings in the last minute, %d since the start", readings - said_readings, readings)
+                said_s, said_readings = time.monotonic(), readings
+        log.info("stopping")
+        return 0
+
+
+def read_standards(settings: Settings) -> Standards:
+    """The versions of the standard that the settings name. Raises ConfigError."""
+    try:
+        return Standards.of([load(path) for path in settings.standard.files] or [example()])
+    except StandardError as error:
+        raise ConfigError(str(error)) from None
+
+
+def broker_address(settings: Settings) -> Address:
+    """Raises ConfigError when the password file cannot be read."""
+    host, port = settings.broker_address
+    broker = settings.broker
+    if broker.url == "embedded":
+        return Address(host if host not in ("0.0.0.0", "::") else "127.0.0.1", port)  # noqa: S104
+    password = read_secret(broker.password_file, "[broker] password_file") if broker.password_file else ""
+    return Address(host, port, broker.url.startswith("mqtts:"), broker.ca_file, broker.username, password)
+
+
+def _sweeper(store: Store, standards: Standards, hub: Hub) -> Callable[[], None]:
+    def look() -> None:
+        with store.write() as conn:
+            swept = sweep(conn, standards, clock_ms())
+            moved = set(conn.scalars(_NEWEST.limit(swept.changed))) if swept.changed else set()
+        if moved:
+            hub.publish(moved)
+
+    return look
+
+
+_NEWEST = sa.select(schema.changes.c.center).order_by(schema.changes.c.id.desc())
+
+
+def _bound(settings: Settings) -> socket.socket:
+    host, port = split_listen(settings.web.listen)
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512
+        )
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise StoreError(f"[web] listen {settings.web.listen}: cannot listen ({why}); set a free address") from None
