@@ -133,7 +133,7 @@ def _play(options: argparse.Namespace, settings: Settings) -> int:
                 identities.leave_spools(folder, gateways)
     facts = {**asdict(play.counts), "waiting": play.waiting(), "truth": str(truth_path)}
     say(json.dumps(facts) if options.json else ", ".join(f"{word} {value}" for word, value in facts.items()))
-    return 0 if play.waiting() == 0 else 1
+    return 0 if play.waiting() == 0 or options.minutes is None else 1
 
 
 def _cast(options: argparse.Namespace, gateways: list[Gateway], truth: Truth, collector_key: bytes) -> tuple[Play, int]:

@@ -10,9 +10,9 @@ from collector.simulate.places import CARRIERS, PLACES, Place
 CODE_PREFIX = "SIM-"
 FEEDER_CENTERS = 8  # centers on one feeder, about
 SEATS = {"one": (30, 40, 50), "two": (20, 30), "three": (12, 20)}
-PLANS_MBPS = {"one": (50.0, 100.0, 150.0), "two": (30.0, 50.0, 100.0), "three": (20.0, 30.0, 50.0)}
+PLANS_MBPS = {"one": (60.0, 100.0, 150.0), "two": (40.0, 50.0, 100.0), "three": (25.0, 30.0, 50.0)}
 BASE_RTT_MS = {"one": 9.0, "two": 18.0, "three": 32.0}
-AUTONOMY_S = (150.0, 1200.0, 2400.0, 3600.0)  # the first is a tired battery: even a short cut empties it
+AUTONOMY_S = (150.0, 1200.0, 2700.0, 3600.0)  # the first is a tired battery: even a short cut empties it
 OPENINGS = ("Mon-Sat 09:00-21:00", "Mon-Sat 10:00-22:00", "always")
 
 
@@ -84,6 +84,6 @@ def _center(index: int, place: Place, number: int, dice: random.Random) -> Cente
         opening=dice.choices(OPENINGS, weights=(5, 3, 2))[0],
         plan_mbps=dice.choice(PLANS_MBPS[place.tier]),
         rtt_ms=BASE_RTT_MS[place.tier] + added_ms + dice.uniform(0, 6),
-        autonomy_s=dice.choice(AUTONOMY_S),
+        autonomy_s=dice.choices(AUTONOMY_S, weights=(1, 1, 4, 4))[0],
         phase=dice.random(),
     )

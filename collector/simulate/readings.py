@@ -25,7 +25,7 @@ from collector.simulate.trouble import RECHARGE_S, Stage, Trouble
 
 MINUTE_MS = 60_000
 GATEWAY_EVERY = 5  # minutes
-SPEED_EVERY = 20  # minutes: more often than a real center tests, so that a demonstration has something to show
+SPEED_EVERY = 5  # minutes: more often than a real center tests, so that a demonstration has something to show
 PKT_MS = 5 * 3_600_000  # Pakistan is UTC+5 the whole year
 PROBES = 20
 VERSION = "simulated"
@@ -99,7 +99,7 @@ def link(center: Center, at_ms: int, dice: random.Random, offline: bool, slow: b
 
 
 def speed(center: Center, at_ms: int, dice: random.Random, slow: bool) -> SpeedReading:
-    share = (0.97 - 0.25 * busy(at_ms)) * dice.uniform(0.93, 1.0) * (0.25 if slow else 1)
+    share = (0.97 - 0.12 * busy(at_ms)) * dice.uniform(0.93, 1.0) * (0.25 if slow else 1)
     down, up = center.plan_mbps * share, center.plan_mbps * share * dice.uniform(0.5, 0.8)
     cross = dice.uniform(2, 18)
     return SpeedReading(

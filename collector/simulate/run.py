@@ -23,6 +23,7 @@ from collector.simulate.truth import Truth
 
 TICK_S = 0.25
 SETTLE_S = 120.0  # how long the end waits for the last receipts
+SETTLE_STOPPED_S = 5.0
 REBOOT_MS = 20_000  # from the kernel's start to the agent's
 
 
@@ -141,9 +142,12 @@ async def perform(
     pace: Pace,
     until_ms: int | None,
     stop: asyncio.Event,
-    say: Callable[[str], None],
+    tell: Callable[[str], None],
 ) -> None:
-    """Until `until_ms` (or for ever) or `stop`; then everyone comes back and sends what they kept."""
+    """Until `until_ms` (or for ever) or `stop`; then everyone comes back and sends what they kept.
+
+    After `stop` that has little time: who asked for the end waits for it, and what is left is kept for the next run.
+    """
 
     def deliver(device: str, payload: bytes) -> None:
         now_s = time.monotonic()
@@ -155,25 +159,31 @@ async def perform(
             now_s = time.monotonic()
             play.measure(pace.now_ms(now_s))
             play.send(pace.now_ms(now_s), now_s, lines)
-            say(progress(play, pace.now_ms(now_s)))
+            tell(progress(play, pace.now_ms(now_s)))
             await _pause(stop, TICK_S)
+        settle_s = SETTLE_STOPPED_S if stop.is_set() else SETTLE_S
         stop.clear()
-        await _settle(play, lines, pace, stop, say)
+        await _settle(play, lines, pace, stop, settle_s, tell)
     finally:
         for line in set(lines.values()):
             line.close()
 
 
 async def _settle(
-    play: Play, lines: dict[str, Line], pace: Pace, stop: asyncio.Event, say: Callable[[str], None]
+    play: Play,
+    lines: dict[str, Line],
+    pace: Pace,
+    stop: asyncio.Event,
+    settle_s: float,
+    tell: Callable[[str], None],
 ) -> None:
     """Every trouble is over: wait until all that was promised is receipted, or the time is up, or a second Ctrl-C."""
     play.over = True
     began_s = time.monotonic()
-    while play.waiting() and not stop.is_set() and time.monotonic() - began_s < SETTLE_S:
+    while play.waiting() and not stop.is_set() and time.monotonic() - began_s < settle_s:
         now_s = time.monotonic()
         play.send(pace.now_ms(now_s), now_s, lines)
-        say("the last readings: " + progress(play, pace.now_ms(now_s)))
+        tell("the last readings: " + progress(play, pace.now_ms(now_s)))
         await _pause(stop, TICK_S)
 
 

@@ -1,0 +1,305 @@
+"""References made from the code: settings, commands, and the criteria of the example standard."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import json
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import msgspec
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from agent import __main__ as agent_main
+from agent import config as agent_config
+from agent.probes import PROBES
+from agent.probes.speed import ENGINES
+from agent.probes.ups.profiles import PROFILES
+from agent.seat import __main__ as seat_main
+from collector import __main__ as collector_main
+from collector import config as collector_config
+from collector.standard import example
+from collector.standard.criteria import DEAF, Criterion, Matching, Standard, Window
+
+# ---------------------------------------------------------------- settings
+
+
+@dataclass(frozen=True)
+class Setting:
+    """`table` as it stands in brackets in the file; `default` as it is written in TOML, empty when there is none."""
+
+    table: str
+    key: str
+    default: str
+    help: str
+
+
+def agent_settings() -> list[Setting]:
+    return [
+        Setting(
+            f"[[{table}]]" if table == "ups" else f"[{table}]", field.name, _toml(_default(field)), helps[field.name]
+        )
+        for table, helps in agent_config.HELP.items()
+        for field in msgspec.structs.fields(_section(table))
+    ]
+
+
+def _section(table: str) -> type[agent_config.Section]:
+    """The type of one table of the agent's file; `[[ups]]` is a list of its type."""
+    found = typing.get_type_hints(agent_config.Settings)[table]
+    section = typing.get_args(found)[0] if typing.get_origin(found) is list else found
+    assert issubclass(section, agent_config.Section)
+    return section
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    return field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+
+
+def collector_settings() -> list[Setting]:
+    return [
+        setting
+        for table, section in collector_config.Settings.model_fields.items()
+        for setting in _tables(f"[{table}]", section.annotation)
+    ]
+
+
+def _tables(table: str, section: object) -> Iterator[Setting]:
+    """The settings of a table and of the lists of tables inside it."""
+    assert isinstance(section, type)
+    assert issubclass(section, BaseModel)
+    for key, field in section.model_fields.items():
+        inner = _listed(field)
+        if inner is None:
+            shown = "" if field.is_required() else _toml(field.default)
+            yield Setting(table, key, shown, field.description or "")
+        else:
+            yield from _tables(f"[[{table.strip('[]')}.{key}]]", inner)
+
+
+def _listed(field: FieldInfo) -> type[BaseModel] | None:
+    """The table a list holds, when it holds tables."""
+    for part in typing.get_args(field.annotation):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            return part
+    return None
+
+
+def _toml(value: object) -> str:
+    if value is None:
+        return ""
+    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
+
+
+SETTINGS_HEAD = """# Settings
+
+Made from the code by `make docs`. Both files are TOML. Every key has a default; an unknown or wrong one is refused, all
+mistakes at once, each with the file, the key, the rule and the fix. Passwords and pass phrases are never settings
+themselves: a setting names the file that holds them.
+"""
+
+
+def settings_page() -> str:
+    agent_file = f"## The agent: `{agent_config.DEFAULT_PATH}`\n"
+    collector_file = f"## The collector: `{collector_config.DEFAULT_FILE}`\n"
+    parts = [SETTINGS_HEAD, agent_file, *_setting_tables(agent_settings())]
+    return "\n".join([*parts, collector_file, *_setting_tables(collector_settings())])
+
+
+def _setting_tables(settings: Sequence[Setting]) -> Iterator[str]:
+    for table in dict.fromkeys(setting.table for setting in settings):
+        yield f"### `{table}`\n\n| key | default | what it is |\n|---|---|---|"
+        for setting in settings:
+            if setting.table == table:
+                yield f"| `{setting.key}` | {_code(setting.default)} | {_cell(setting.help)} |"
+        yield ""
+
+
+# ---------------------------------------------------------------- commands
+
+COMMANDS_HEAD = """# Commands
+
+Made from the code by `make docs`; `--help` says the same. Exit codes everywhere: 0 done, 1 the thing failed, 2 wrong
+use or wrong settings.
+"""
+
+
+def commands_page() -> str:
+    parts = [COMMANDS_HEAD]
+    parts += _program("nabz-agent", "agent.commands", agent_main.COMMANDS)
+    parts += ["## nabz-seat\n", *_options(seat_main.arguments(), "nabz-seat")]
+    parts += _program("nabz-collector", "collector.commands", collector_main.COMMANDS)
+    return "\n".join(parts)
+
+
+def _program(program: str, package: str, commands: dict[str, str]) -> Iterator[str]:
+    yield f"## {program}\n"
+    for name, summary in commands.items():
+        module = module_of(package, name)
+        yield f"### {program} {name}\n\n{summary[0].upper()}{summary[1:]}.\n\n    {module.EXAMPLE}\n"
+        yield from _options(parser_of(module), f"{program} {name}")
+
+
+def module_of(package: str, name: str) -> ModuleType:
+    return importlib.import_module(f"{package}.{name.replace('-', '_')}")
+
+
+def parser_of(module: ModuleType) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser()
+    module.arguments(parser)
+    return parser
+
+
+def _options(parser: argparse.ArgumentParser, name: str) -> Iterator[str]:
+    """A table of the parser's words, then those of the commands below it."""
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    shown = [action for action in parser._actions if action not in below and action.dest not in ("help", "version")]
+    if shown:
+        yield "| word | default | what it is |\n|---|---|---|"
+        yield from (_option(action) for action in shown)
+        yield ""
+    for action in below:
+        summaries = {choice.dest: choice.help or "" for choice in action._choices_actions}
+        for word, inner in action.choices.items():
+            yield f"#### {name} {word}\n\n{_cell(summaries.get(word, ''))}\n"
+            yield from _options(inner, f"{name} {word}")
+
+
+def _option(action: argparse.Action) -> str:
+    value = "" if action.nargs == 0 else _value(action)
+    words = f"{', '.join(action.option_strings)} {value}".strip()
+    default = "" if action.default in (None, False, argparse.SUPPRESS, "") else str(action.default)
+    text = (action.help or "").replace("%(default)s", default)
+    return f"| `{words}` | {_code(default)} | {_cell(text)} |"
+
+
+def _value(action: argparse.Action) -> str:
+    """What stands for the value in the usage line."""
+    if isinstance(action.metavar, str):
+        return action.metavar
+    return "{" + ",".join(map(str, action.choices)) + "}" if action.choices else action.dest.upper()
+
+
+# ---------------------------------------------------------------- probes
+
+PROBES_HEAD = """# Probes
+
+Made from the code by `make docs`. A probe measures one thing and judges nothing. `nabz-agent probe KIND` measures once,
+now; `--explain` says how each value came about. Nothing here looks at what people do: no screens, no keystrokes, no
+files, no addresses visited.
+"""
+
+
+def probes_page() -> str:
+    parts = [PROBES_HEAD]
+    for name in PROBES:
+        parts.append(f"## {name}\n\n{_docstring(f'agent.probes.{name}')}\n")
+    parts.append("# Speed engines\n")
+    for name, engine in ENGINES.items():
+        parts.append(f"## {name}\n\n{_docstring(engine.__module__)}\n")
+    parts += [
+        "# UPS profiles\n",
+        "One table a vendor; several may apply to one UPS, and the first that knows a value gives it.",
+    ]
+    parts.append("\n| profile | fields | source |\n|---|---|---|")
+    for profile in PROFILES:
+        fields = sorted({obj.field for obj in profile.objects})
+        parts.append(f"| `{profile.name}` | {', '.join(fields)} | {_cell(profile.source)} |")
+    return "\n".join(parts) + "\n"
+
+
+def _docstring(module: str) -> str:
+    return inspect.cleandoc(importlib.import_module(module).__doc__ or "")
+
+
+# ---------------------------------------------------------------- criteria
+
+
+def criteria_page() -> str:
+    standard = example()
+    own = "# Kept by the collector itself\n\nNot part of any standard: it is about us, not about a center.\n"
+    parts = [_criteria_head(standard), *(line for each in standard.criteria for line in _criterion(each))]
+    return "\n".join([*parts, own, *_criterion(DEAF)])
+
+
+def _criteria_head(standard: Standard) -> str:
+    return f"""# The criteria of the example standard
+
+Made from `collector/standard/{standard.id}.toml` by `make docs`.
+
+**No official technical standard for e-Rozgar centers has been published.** These figures show the form; they bind
+nobody. The real standard is a file that PSEB supplies (`[standard] file` in the collector's settings), with the date
+from which it holds. A version is never edited once it is in force, so that a month is judged by what held then.
+`nabz-collector standard check FILE` names every mistake of a file.
+
+How to read one: a **flag** is raised when readings fall below the bound for as long as "raised after" says, and clears
+when they hold the stricter bound for as long as "cleared after" says. Missing readings never raise and never clear it.
+A **month** meets the criterion when the share of its readings says so; with too few readings it is "not enough data",
+which is neither a pass nor a fail.
+"""
+
+
+def _criterion(criterion: Criterion) -> Iterator[str]:
+    recovery, month = criterion.recovery, criterion.month
+    stricter = f" at {recovery.at_pct:g} % of it" if recovery.at_pct != 100 else ""
+    yield f"## {criterion.id}\n\n**{criterion.name.en}** · {criterion.name.ur}\n"
+    yield f"- {_bound(criterion)}"
+    yield f"- Raised after {_window(criterion.window)}; cleared after {_window(recovery.window)}{stricter}."
+    yield f"- Judged {_words(criterion.when)}; {criterion.severity}; readings hold for {criterion.fresh_s / 60:g} min."
+    for title, matching in (
+        ("Only when", criterion.only),
+        ("Not when", criterion.ignore),
+        ("May meet it but never fall short when", criterion.lower_bound),
+    ):
+        if matching:
+            yield f"- {title} {_matching(matching)}."
+    if criterion is not DEAF:
+        least = f"at least {month.min_samples} readings on {month.min_days} days"
+        yield f"- A month meets it when {month.share_pct:g} % of its readings do, with {least}."
+    yield f"- What to do: {criterion.fix.en}"
+    yield f"- کیا کریں: {criterion.fix.ur}\n"
+
+
+def _bound(criterion: Criterion) -> str:
+    """What is compared with what, as a sentence."""
+    value = f"`{criterion.reading}`: " + ", else ".join(f"`{name}`" for name in criterion.fields)
+    figure = criterion.figure
+    if figure is None:
+        return f"{value} is {_words(criterion.compare)} {', '.join(f'`{word}`' for word in sorted(criterion.words))}."
+    if len(set(figure.by_tier.values())) == 1:
+        asked = f"{next(iter(figure.by_tier.values())):g}"
+    else:
+        asked = ", ".join(f"{bound:g} (tier {tier})" for tier, bound in figure.by_tier.items())
+    seats = f", or {figure.per_seat:g} for each seat promised where that is more" if figure.per_seat else ""
+    from_pct = f"; a test counts from {criterion.count_at_pct:g} % of that" if criterion.count_at_pct != 100 else ""
+    return f"{value} is {_words(criterion.compare)} {asked} {criterion.unit}".rstrip() + f"{seats}{from_pct}."
+
+
+def _window(window: Window) -> str:
+    parts = [f"{window.m} of {window.n} readings"] if window.n > 1 else []
+    parts += [f"{window.for_s / 60:g} minutes"] if window.for_s else []
+    return " and ".join(parts) or "one reading"
+
+
+def _matching(matching: Matching) -> str:
+    return "; ".join(
+        f"`{name}` is {', '.join(f'`{word}`' for word in sorted(words))}" for name, words in matching.items()
+    )
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
