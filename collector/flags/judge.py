@@ -120,7 +120,7 @@ def _judge_number(criterion: Criterion, figure: Figure, reading: object, value: 
     bound, recovery = asked * criterion.count_at_pct / 100, asked * criterion.recovery.at_pct / 100
     low_is_bad = criterion.compare == "at_least"
     meets = value >= bound if low_is_bad else value <= bound
-    recovers = meets and (value >= recovery if low_is_bad else value <= recovery)
+    recovers = value >= recovery if low_is_bad else value <= recovery
     reason = _number_reason(criterion, value, bound, asked)
     if not meets and (flag := _any_matches(reading, criterion.lower_bound)):
         return Verdict("unknown", f"{reason}; but the reading is {flag}, so it proves no shortfall", value, bound)

@@ -85,7 +85,7 @@ def step(flag: FlagState, verdict: Verdict, criterion: Criterion, at_ms: int) ->
     speaks = verdict.word == "below" if raising else verdict.recovers
     memory = _trim((*flag.memory, speaks)[-window.n :])
     since_ms = _waiting_since_ms(flag, half, window, criterion.fresh_s, at_ms)
-    if speaks and sum(memory) >= window.m and at_ms - since_ms >= window.for_s * 1000:
+    if sum(memory) >= window.m and at_ms - since_ms >= window.for_s * 1000:
         return _moved(flag, half.done, at_ms, at_ms, (), _why_done(flag, half, window))
     if memory:
         return _moved(flag, half.waiting, since_ms, at_ms, memory, half.started)

@@ -1,0 +1,178 @@
+"""Judging inside ingest's transaction: what is read, what is written, and what late readings may not do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from agent.wire import LinkReading, Stamp, UpsReading, encode_reading
+from collector.centers import Center
+from collector.evaluate import Fresh, judge_group, judge_readings
+from collector.standard import Standards, example
+from collector.store import Store, schema, upsert
+
+NOON = 1_769_972_400_000 + 12 * 3_600_000  # Monday 2026-02-02 12:00 in Karachi
+SECOND = 1000
+MINUTE = 60_000
+STANDARDS = Standards.of([example()])
+CENTER = Center(
+    code="LHR-001", name="Lahore", tier="three", seats_promised=10, opening="Mon-Sat 09:00-21:00", lifecycle="declared"
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
+    yield opened
+    opened.close()
+
+
+def link(wall_ms: int, loss_pct: float, received_ms: int | None = None, subject: str = "") -> Fresh:
+    at = Stamp(wall_ms=wall_ms, mono_ms=0, boot="b", clock="synced")
+    reading = LinkReading(at=at, subject=subject, loss_pct=loss_pct, rtt_median_ms=20.0, jitter_ms=1.0)
+    return Fresh("link", reading, wall_ms, received_ms or wall_ms)
+
+
+def ingest(store: Store, *fresh: Fresh, center: Center = CENTER, standards: Standards = STANDARDS) -> int:
+    """One transaction of the collector: judged, then kept as the newest of its stream."""
+    with store.write() as conn:
+        moved = judge_readings(conn, center, fresh, standards, max(each.received_ms for each in fresh))
+        for each in fresh:
+            row = {
+                "center": center.code, "kind": each.kind, "subject": each.reading.subject, "device": "g0",
+                "wall_ms": each.wall_ms, "received_ms": each.received_ms, "body": encode_reading(each.reading).decode(),
+            }  # fmt: skip
+            upsert(conn, schema.latest, [row], newer_by="wall_ms")
+    return moved
+
+
+def flag(store: Store, criterion: str = "internet.loss", subject: str = "") -> sa.Row[tuple[object, ...]]:
+    with store.read() as conn:
+        asked = sa.select(schema.flags).where(schema.flags.c.criterion == criterion, schema.flags.c.subject == subject)
+        return conn.execute(asked).one()
+
+
+@contextmanager
+def statements(store: Store) -> Iterator[list[str]]:
+    """The first words of what is asked of the database meanwhile."""
+    heard: list[str] = []
+
+    def listen(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+        heard.append(statement.split()[0])
+
+    sa.event.listen(store._writer, "before_cursor_execute", listen)
+    yield heard
+    sa.event.remove(store._writer, "before_cursor_execute", listen)
+
+
+def test_a_change_is_written_with_the_numbers_that_made_it(store: Store) -> None:
+    for minute in range(6):
+        ingest(store, link(NOON + minute * MINUTE, 30.0))
+    with store.read() as conn:
+        pending, raised = conn.execute(sa.select(schema.changes).order_by(schema.changes.c.id)).all()
+    assert (pending.was, pending.now, pending.at_ms) == ("clear", "pending", NOON)
+    assert (raised.now, raised.value, raised.bound) == ("raised", 30.0, 2.0)
+    assert raised.reason == "below in enough of the last readings: 30 %; at most 2 % is asked"
+    assert raised.standard == "example-2026-1"
+    assert raised.queued_ms is None
+    assert flag(store).state == "raised"
+
+
+def test_a_transaction_that_fails_leaves_no_trace(store: Store) -> None:
+    class Cut(Exception):
+        pass
+
+    def cut_short() -> None:
+        with store.write() as conn:
+            judge_readings(conn, CENTER, [link(NOON, 30.0)], STANDARDS, NOON)
+            raise Cut
+
+    with pytest.raises(Cut):
+        cut_short()
+    with store.read() as conn:
+        assert conn.execute(sa.select(schema.flags)).all() == []
+        assert conn.execute(sa.select(schema.changes)).all() == []
+
+
+def test_the_first_verdict_is_kept_and_equal_ones_after_it_write_nothing(store: Store) -> None:
+    ingest(store, link(NOON, 0.0))
+    assert flag(store).verdict == "meets"
+    assert flag(store, "presence.silent").verdict == "meets"
+    with store.write() as conn, statements(store) as heard:
+        judge_readings(conn, CENTER, [link(NOON + MINUTE, 0.0)], STANDARDS, NOON + MINUTE)
+    assert heard == ["SELECT", "SELECT"]
+
+
+def test_many_centers_are_judged_with_two_questions(store: Store) -> None:
+    group = [(replace(CENTER, code=f"C-{i}"), [link(NOON, 30.0)]) for i in range(100)]
+    with store.write() as conn, statements(store) as heard:
+        assert judge_group(conn, group, STANDARDS, NOON) == 100
+    assert heard == ["SELECT", "SELECT", "INSERT", "INSERT"]
+
+
+def test_readings_of_one_batch_are_judged_in_the_order_they_were_taken(store: Store) -> None:
+    ingest(store, link(NOON + 20 * SECOND, 0.0), link(NOON, 30.0), link(NOON + 10 * SECOND, 30.0))
+    assert flag(store).state == "pending"
+    assert flag(store).memory == "[true, true, false]"
+
+
+def test_late_readings_move_nothing_though_they_are_fresh_and_the_flags_row_is_old(store: Store) -> None:
+    ingest(store, link(NOON, 0.0))
+    ingest(store, link(NOON + 5 * MINUTE, 0.0))  # equal verdict: the flag's row still says NOON
+    late = [link(NOON + MINUTE + i * 10 * SECOND, 90.0, received_ms=NOON + 5 * MINUTE) for i in range(12)]
+    assert ingest(store, *late) == 0
+    assert flag(store).state == "clear"
+
+
+def test_a_reading_too_old_to_speak_for_now_moves_nothing_even_as_the_newest(store: Store) -> None:
+    old = [link(NOON + i * 10 * SECOND, 90.0, received_ms=NOON + 60 * MINUTE) for i in range(12)]
+    assert ingest(store, *old) == 0
+
+
+def test_each_line_of_a_center_has_its_own_flag(store: Store) -> None:
+    for minute in range(6):
+        at_ms = NOON + minute * MINUTE
+        ingest(store, link(at_ms, 30.0, subject="radio"), link(at_ms, 0.0, subject="fibre"))
+    assert flag(store, subject="radio").state == "raised"
+    assert flag(store, subject="fibre").state == "clear"
+
+
+def test_a_criterion_that_is_no_longer_asked_lets_its_flag_go_and_says_so(store: Store) -> None:
+    for minute in range(6):
+        ingest(store, link(NOON + minute * MINUTE, 30.0))
+    newer = replace(
+        example(),
+        id="example-2026-2",
+        valid_from_ms=NOON + 6 * MINUTE,
+        criteria=tuple(each for each in example().criteria if each.id != "internet.loss"),
+    )
+    older = replace(example(), valid_to_ms=NOON + 6 * MINUTE)
+    assert ingest(store, link(NOON + 7 * MINUTE, 30.0), standards=Standards.of([older, newer])) == 1
+    assert flag(store).state == "clear"
+    with store.read() as conn:
+        last = conn.execute(sa.select(schema.changes).order_by(schema.changes.c.id.desc())).first()
+    assert last is not None
+    assert last.reason == "no longer asked: example-2026-2 has no such criterion"
+
+
+def test_where_no_standard_holds_nothing_is_judged(store: Store) -> None:
+    ended = Standards.of([replace(example(), valid_to_ms=NOON)])
+    assert ingest(store, link(NOON, 90.0), standards=ended) == 0
+    with store.read() as conn:
+        assert conn.execute(sa.select(schema.flags)).all() == []
+
+
+def test_a_wait_survives_a_restart_between_readings(store: Store) -> None:
+    """All of a flag is in its row: nothing is remembered in the process."""
+    at = Stamp(wall_ms=NOON, mono_ms=0, boot="b", clock="synced")
+    off = UpsReading(at=at, output_state="bypass")
+    for second in range(0, 301, 30):
+        at_ms = NOON + second * SECOND
+        ingest(store, Fresh("ups", off, at_ms, at_ms))
+    assert flag(store, "power.protected").state == "raised"
+    assert flag(store, "power.protected").since_ms == NOON + 300 * SECOND

@@ -1,0 +1,156 @@
+"""Silence: what the sweep asks, whom it puts off, and when it says that the collector itself is deaf."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from collector.centers import Center
+from collector.standard import Standards, example
+from collector.store import Store, schema, upsert
+from collector.sweep import Swept, listening_again, sweep
+
+NOON = 1_769_972_400_000 + 12 * 3_600_000  # Monday 2026-02-02 12:00 in Karachi
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+STANDARDS = Standards.of([example()])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
+    yield opened
+    opened.close()
+
+
+def heard(
+    store: Store, code: str, at_ms: int, lifecycle: str = "declared", opening: str = "Mon-Sat 09:00-21:00"
+) -> None:
+    center = Center(code=code, name=code, tier="one", seats_promised=5, opening=opening, lifecycle=lifecycle)
+    pulse = {"center": code, "device": "g0", "heard_ms": at_ms, "due_ms": at_ms + 5 * MINUTE}
+    with store.write() as conn:
+        upsert(conn, schema.centers, [center.row()])
+        upsert(conn, schema.pulse, [pulse])
+
+
+def swept(store: Store, now_ms: int) -> Swept:
+    with store.write() as conn:
+        return sweep(conn, STANDARDS, now_ms)
+
+
+def due_ms(store: Store, code: str) -> int | None:
+    with store.read() as conn:
+        return conn.scalar(sa.select(schema.pulse.c.due_ms).where(schema.pulse.c.center == code))
+
+
+def test_nobody_is_looked_at_before_their_time(store: Store) -> None:
+    heard(store, "A", NOON)
+    assert swept(store, NOON + 5 * MINUTE - 1) == Swept(0, 0, "hears")
+
+
+def test_the_question_is_answered_by_the_index(store: Store) -> None:
+    heard(store, "A", NOON)
+    with store.read() as conn:
+        plan = conn.exec_driver_sql("EXPLAIN QUERY PLAN SELECT * FROM pulse WHERE due_ms <= 1").fetchall()
+    assert "USING INDEX ix_pulse_due_ms" in plan[0][3]
+
+
+def test_one_who_is_not_silent_enough_is_put_off_to_the_very_moment(store: Store) -> None:
+    heard(store, "A", NOON)
+    assert swept(store, NOON + 5 * MINUTE) == Swept(1, 0, "hears")
+    assert due_ms(store, "A") == NOON + 15 * MINUTE + 1
+    assert swept(store, NOON + 15 * MINUTE) == Swept(0, 0, "hears")
+    assert swept(store, NOON + 15 * MINUTE + 1) == Swept(1, 1, "hears")
+    assert due_ms(store, "A") is None
+
+
+def test_silence_of_the_day_that_is_noticed_at_night_waits_for_the_opening(store: Store) -> None:
+    heard(store, "A", NOON)
+    assert swept(store, NOON + 10 * HOUR) == Swept(1, 0, "hears")
+    assert due_ms(store, "A") == NOON + 21 * HOUR + 1
+    assert swept(store, NOON + 21 * HOUR + 1).changed == 1
+
+
+def test_a_center_that_never_opens_is_never_silent(store: Store) -> None:
+    heard(store, "A", NOON, opening="daily closed")
+    assert swept(store, NOON + HOUR) == Swept(1, 0, "hears")
+    assert due_ms(store, "A") is None
+
+
+def test_the_paused_are_not_counted_among_those_who_should_be_heard(store: Store) -> None:
+    for code in range(8):
+        heard(store, f"P-{code}", NOON, lifecycle="closed")
+    for code in range(6):
+        heard(store, f"A-{code}", NOON + 14 * MINUTE)
+    heard(store, "B", NOON)
+    found = swept(store, NOON + 16 * MINUTE)
+    assert (found.changed, found.ear) == (1, "hears")
+
+
+def test_half_of_the_fleet_quiet_makes_the_collector_deaf_and_less_does_not(store: Store) -> None:
+    for quiet, ear in ((3, "deaf"), (2, "hears")):
+        for code in range(6):
+            heard(store, f"A-{code}", NOON if code < quiet else NOON + 15 * MINUTE)
+        assert swept(store, NOON + 16 * MINUTE).ear == ear
+        with store.write() as conn:
+            conn.execute(sa.delete(schema.flags))
+
+
+def test_a_deaf_collector_looks_again_and_accuses_nobody(store: Store) -> None:
+    for code in range(6):
+        heard(store, f"A-{code}", NOON)
+    assert swept(store, NOON + 16 * MINUTE) == Swept(6, 1, "deaf")
+    assert due_ms(store, "A-0") == NOON + 17 * MINUTE
+    assert swept(store, NOON + 17 * MINUTE) == Swept(6, 0, "deaf")
+    with store.read() as conn:
+        (change,) = conn.execute(sa.select(schema.changes)).all()
+    assert (change.center, change.criterion, change.value) == ("*", "collector.deaf", 100.0)
+    assert "6 of the 6 centers that should be heard are quiet" in change.reason
+
+
+def test_when_it_hears_again_the_quiet_get_their_whole_time_and_the_heard_keep_theirs(store: Store) -> None:
+    for code in range(6):
+        heard(store, f"A-{code}", NOON)
+    swept(store, NOON + 16 * MINUTE)
+    for code in range(5):
+        heard(store, f"A-{code}", NOON + 30 * MINUTE)
+    assert swept(store, NOON + 30 * MINUTE) == Swept(1, 1, "hears again")
+    assert due_ms(store, "A-5") == NOON + 45 * MINUTE
+    assert due_ms(store, "A-0") == NOON + 35 * MINUTE
+
+
+def test_a_deaf_collector_stays_deaf_while_too_few_are_open_to_tell(store: Store) -> None:
+    for code in range(6):
+        heard(store, f"A-{code}", NOON)
+    swept(store, NOON + 16 * MINUTE)
+    assert swept(store, NOON + 10 * HOUR).ear == "deaf"
+
+
+def test_a_start_after_a_pause_gives_everybody_their_whole_time(store: Store) -> None:
+    heard(store, "A", NOON - 20 * HOUR)
+    with store.write() as conn:
+        listening_again(conn, STANDARDS, NOON)
+    assert due_ms(store, "A") == NOON + 15 * MINUTE
+
+
+def test_a_start_while_others_were_heard_just_now_puts_nobody_off(store: Store) -> None:
+    heard(store, "A", NOON)
+    heard(store, "B", NOON + 10 * MINUTE)
+    with store.write() as conn:
+        listening_again(conn, STANDARDS, NOON + 11 * MINUTE)
+    assert due_ms(store, "A") == NOON + 5 * MINUTE
+
+
+def test_a_start_with_an_empty_register_is_nothing(store: Store) -> None:
+    with store.write() as conn:
+        listening_again(conn, STANDARDS, NOON)
+        assert sweep(conn, STANDARDS, NOON) == Swept(0, 0, "hears")
+
+
+def test_without_a_standard_nobody_is_silent(store: Store) -> None:
+    heard(store, "A", NOON)
+    with store.write() as conn:
+        assert sweep(conn, Standards(()), NOON + HOUR) == Swept(0, 0, "hears")
