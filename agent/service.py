@@ -1,0 +1,263 @@
+"""Builds the agent's parts and runs them until told to stop; the only module that knows all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+
+from agent import __version__, identity, lan, status, wire
+from agent.config import Settings
+from agent.enrol import SPOOL_FILE
+from agent.probes import PROBES, boot
+from agent.probes.gateway import clock_state
+from agent.probes.probe import Context
+from agent.probes.roll import Roll
+from agent.rounds import Parts, Rounds, SpeedLedger
+from agent.spool import Spool, SpoolStats
+from agent.spool_record import Value
+from agent.uplink import Uplink
+
+log = logging.getLogger(__name__)
+
+THREADS = 4  # the spool, the broker's address, a speed test, one more; each costs memory
+LISTEN_AGAIN_S = 60.0
+STUCK_ROUNDS = 5  # without a round for so many cycles the watchdog is let bite
+
+
+def stamper() -> Callable[[], wire.Stamp]:
+    """Dates readings by this machine's clocks."""
+    this_boot = boot.boot_id()[:8]
+
+    def stamp() -> wire.Stamp:
+        return wire.Stamp(
+            wall_ms=time.time_ns() // 1_000_000,
+            mono_ms=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000,
+            boot=this_boot,
+            clock=clock_state().quality,
+        )
+
+    return stamp
+
+
+class Service:
+    """One run of the agent."""
+
+    def __init__(self, settings: Settings, mine: identity.Identity) -> None:
+        self._settings = settings
+        self._mine = mine
+        self._stamp = stamper()
+        self._board = status.Board()
+        self._started_ms = self._stamp().wall_ms
+        self._stats = SpoolStats(0, 0, volatile=False, shed=0, unreadable=0, trouble="")
+        self._roll = Roll(settings.state_dir, time.monotonic_ns() // 1_000_000)
+        self._ledger = SpeedLedger(settings.state_dir)
+        self._spool = Spool(
+            settings.state_dir / SPOOL_FILE, stamp=self._stamp, max_bytes=settings.spool.max_mb * 1024 * 1024
+        )
+        self._rounds = Rounds(self._parts(), self._ledger)
+        self._uplink = Uplink(mine, self._spool, stamp=self._stamp, on_task=self._rounds.obey)
+
+    def _parts(self) -> Parts:
+        context = Context(
+            settings=self._settings,
+            deadline_s=60.0,
+            collector_host=self._mine.broker_host,
+            measure_url=self._mine.measure_url or None,
+            purpose="routine",
+            roll=self._roll,
+        )
+        return Parts(
+            settings=self._settings,
+            device=self._mine.device,
+            context=context,
+            probes=PROBES,
+            stamp=self._stamp,
+            keep=self._keep,
+            enrich=self._enrich,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until ``stop`` is set. A broken part ends the run: systemd starts it again, and the boot reading says so."""
+        await self._say_boot()
+        async with AsyncExitStack() as stack:
+            stack.callback(self._spool.close)
+            for listening in self._listeners():
+                await stack.enter_async_context(in_background(listening))
+            await stack.enter_async_context(in_background(self._watchdog()))
+            notify("READY=1")
+            await first_of(stop, self._rounds.run(), self._uplink.run())
+            notify("STOPPING=1")
+        await asyncio.to_thread(self._mark_stop)
+
+    def _listeners(self) -> list[Awaitable[None]]:
+        settings = self._settings
+        page = keep_listening("status page", lambda: status.serve(settings.agent.status_listen, self._view))
+        if not settings.seats.enabled:
+            return [page]
+        key = identity.seat_key(settings.state_dir)
+        ear = keep_listening("seat listener", lambda: lan.listen(self._roll, settings.seats.listen, key))
+        return [page, ear]
+
+    # ------------------------------------------------------------ readings
+
+    async def _keep(self, readings: Sequence[wire.Reading], value: Value) -> None:
+        for reading in readings:
+            self._board.note(reading)
+        raws = [wire.encode_reading(reading) for reading in readings]
+        self._stats = await asyncio.to_thread(self._append, raws, value)
+        self._uplink.readings_waiting()
+
+    def _append(self, raws: list[bytes], value: Value) -> SpoolStats:
+        self._spool.append(raws, value, self._stamp().wall_ms)
+        return self._spool.stats()
+
+    def _enrich(self, reading: wire.Reading) -> wire.Reading:
+        if not isinstance(reading, wire.GatewayReading) or reading.failure is not None:
+            return reading
+        stats = self._stats
+        return msgspec.structs.replace(
+            reading, spool_readings=stats.readings, spool_bytes=stats.bytes, spool_volatile=stats.volatile
+        )
+
+    # ------------------------------------------------------------ start and stop
+
+    async def _say_boot(self) -> None:
+        alive_ms = self._spool.head().wall_ms or None
+        facts = boot.gather(self._settings.state_dir, alive_ms, self._started_ms)
+        reading = msgspec.structs.replace(boot.look_back(facts), at=self._stamp())
+        await self._keep([reading], "high")
+        await asyncio.to_thread(_marked, lambda: boot.mark_started(self._settings.state_dir, self._started_ms))
+
+    def _mark_stop(self) -> None:
+        now_ms, down = self._stamp().wall_ms, boot.is_shutting_down()
+        _marked(lambda: boot.mark_clean_stop(self._settings.state_dir, now_ms, shutdown=down))
+
+    def mark_crash(self) -> None:
+        _marked(lambda: boot.mark_crashed(self._settings.state_dir, self._stamp().wall_ms))
+
+    async def _watchdog(self) -> None:
+        every_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6
+        while every_s:
+            stuck_s = time.monotonic() - self._rounds.last_round_s
+            if stuck_s < STUCK_ROUNDS * self._settings.agent.cycle_s:
+                notify("WATCHDOG=1")
+            await asyncio.sleep(every_s)
+
+    def _view(self) -> status.StatusView:
+        uplink, stats, book = self._uplink.view, self._stats, self._ledger.book
+        now = self._stamp()
+        return status.StatusView(
+            now_ms=now.wall_ms,
+            started_ms=self._started_ms,
+            version=__version__,
+            center=self._mine.center,
+            center_name=self._mine.name,
+            device=self._mine.device,
+            uplink=uplink.state,
+            uplink_detail=uplink.detail or stats.trouble,
+            last_receipt_ms=uplink.last_receipt_ms,
+            spool_readings=stats.readings,
+            spool_bytes=stats.bytes,
+            spool_max_bytes=self._settings.spool.max_mb * 1024 * 1024,
+            speed_used_mb=book.at(now.wall_ms).bytes / 1e6,
+            speed_budget_mb=float(self._settings.speed.monthly_budget_mb),
+            clock=now.clock,
+            last=self._board.last,
+            failures=self._board.failures,
+            series=self._board.series,
+        )
+
+
+def run(settings: Settings, mine: identity.Identity) -> None:
+    """Runs the agent until SIGTERM or SIGINT."""
+    service = Service(settings, mine)
+    try:
+        asyncio.run(_until_signal(service))
+    except BaseException:
+        service.mark_crash()
+        raise
+
+
+async def _until_signal(service: Service) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, "nabz"))
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await service.run(stop)
+
+
+async def first_of(stop: asyncio.Event, *parts: Awaitable[None]) -> None:
+    """Runs the parts until ``stop`` is set; raises what broke one of them."""
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(_awaited(part)) for part in parts]
+        await stop.wait()
+        for task in running:
+            task.cancel()
+
+
+async def _awaited(part: Awaitable[None]) -> None:
+    await part
+
+
+@asynccontextmanager
+async def in_background(part: Awaitable[None]) -> AsyncIterator[None]:
+    """Runs a part that must not take the agent down; its end is logged."""
+    task = asyncio.ensure_future(_logged(part))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _logged(part: Awaitable[None]) -> None:
+    try:
+        await part
+    except Exception:
+        log.exception("a part of the agent broke and is off until the next start")
+
+
+async def keep_listening(what: str, listen: Callable[[], Awaitable[asyncio.Server]]) -> None:
+    """Serves; while its port is taken, says so once and tries again."""
+    said = ""
+    while True:
+        try:
+            server = await listen()
+        except (OSError, ValueError) as error:
+            if str(error) != said:
+                said = str(error)
+                log.error("%s: cannot listen (%s); trying again every %g s", what, said, LISTEN_AGAIN_S)
+            await asyncio.sleep(LISTEN_AGAIN_S)
+            continue
+        async with server:
+            await server.serve_forever()
+
+
+def notify(state: str) -> None:
+    """Tells systemd, when it asked to be told (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as systemd:
+        try:
+            systemd.connect("\0" + address[1:] if address.startswith("@") else address)
+            systemd.sendall(state.encode())
+        except OSError as error:
+            log.warning("systemd cannot be told %s: %s", state, error)
+
+
+def _marked(mark: Callable[[], None]) -> None:
+    try:
+        mark()
+    except OSError as error:
+        log.warning("the boot mark cannot be written (%s): the next start cannot tell how this run ended", error)

@@ -1,0 +1,275 @@
+"""The uplink over a real broker, and its one decision as a pure function."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from agent import uplink, wire
+from agent.identity import Identity
+from agent.spool import Spool
+from agent.spool_record import Group, Head, build
+from agent.uplink import Flight, Send, Uplink, Wait, next_step
+
+T0 = 1_790_000_000_000
+
+
+def stamp() -> wire.Stamp:
+    return wire.Stamp(wall_ms=time.time_ns() // 1_000_000, mono_ms=1, boot="1a2b3c4d", clock="synced")
+
+
+def reading(cpu: float) -> bytes:
+    return wire.encode_reading(wire.GatewayReading(at=stamp(), cpu_pct=cpu))
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> AsyncIterator[Spool]:
+    opened = Spool(tmp_path / "spool.db", stamp=stamp)
+    yield opened
+    opened.close()
+
+
+@asynccontextmanager
+async def running(mine: Identity, spool: Spool, tasks: list[wire.Task] | None = None) -> AsyncIterator[Uplink]:
+    taken: list[wire.Task] = [] if tasks is None else tasks
+    link = Uplink(mine, spool, stamp=stamp, on_task=taken.append, chance=lambda: 0.0)
+    running = asyncio.create_task(link.run())
+    try:
+        yield link
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def until(true: Callable[[], bool], seconds: float = 8.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not true():  # noqa: ASYNC110  what is waited for happens in another process
+            await asyncio.sleep(0.02)
+
+
+def groups(count: int, spool: str = "a" * 32) -> list[Group]:
+    return build(Head(spool), [b"x" * 40_000] * count, "low", T0)
+
+
+def flight(group: Group, *, live: bool = False, sent_s: float = 0.0, tries: int = 0) -> Flight:
+    return Flight(groups=(group,), live=live, sent_s=sent_s, tries=tries)
+
+
+# ---------------------------------------------------------------- the decision
+
+
+def test_live_readings_go_before_the_backlog() -> None:
+    old, new = groups(2)
+    assert next_step([], [new], [old], 0, 0) == Send("live", (new,))
+
+
+def test_the_backlog_follows_when_nothing_is_live() -> None:
+    (old,) = groups(1)
+    assert next_step([], [], [old], 0, 0) == Send("backlog", (old,))
+
+
+def test_backlog_never_takes_the_last_place_so_live_readings_are_not_starved() -> None:
+    *flying, waiting, new = groups(5)
+    flights = [flight(group) for group in flying]
+    assert next_step(flights, [], [waiting], 0, 1) == Wait("window_full", 15.0)
+    assert next_step(flights, [new], [waiting], 0, 1) == Send("live", (new,))
+
+
+def test_a_full_window_waits_for_the_first_receipt_due() -> None:
+    *flying, new = groups(5)
+    flights = [flight(group, live=True, sent_s=float(number)) for number, group in enumerate(flying)]
+    assert next_step(flights, [new], [], 0, 5) == Wait("window_full", 15.0)
+
+
+def test_a_collector_that_asks_for_pace_gets_it_for_backlog_only() -> None:
+    old, new = groups(2)
+    assert next_step([], [], [old], 9.0, 1.0) == Wait("paced", 9.0)
+    assert next_step([], [new], [old], 9.0, 1.0) == Send("live", (new,))
+
+
+def test_receipts_are_awaited_15_s_growing_to_120() -> None:
+    assert [uplink.receipt_wait_s(tries) for tries in (0, 1, 2, 3, 4, 50)] == [15, 30, 60, 120, 120, 120]
+
+
+def test_backoff_has_full_jitter_between_a_second_and_five_minutes() -> None:
+    assert uplink.backoff_s(0, 1.0) == 1.0
+    assert uplink.backoff_s(5, 1.0) == 32.0
+    assert uplink.backoff_s(5, 0.5) == 16.0
+    assert uplink.backoff_s(500, 1.0) == 300.0
+    assert uplink.backoff_s(500, 0.0) == 1.0
+
+
+# ---------------------------------------------------------------- over a real broker
+
+
+def test_what_is_receipted_is_forgotten_and_the_rest_is_kept(enrolled, little_collector, spool) -> None:
+    async def story() -> None:
+        spool.append([reading(1), reading(2)], "low", T0)
+        async with running(enrolled, spool) as link:
+            await until(lambda: spool.stats().readings == 0)
+            assert link.view.state == "connected"
+            assert link.view.last_receipt_ms is not None
+            spool.append([reading(3)], "high", T0 + 1)
+            link.readings_waiting()
+            await until(lambda: spool.stats().readings == 0)
+
+    asyncio.run(story())
+    assert sorted(number for _spool, number in little_collector.held) == [1, 2, 3]
+    assert len(little_collector.batches) == 2
+    # The first batch carries the nonce of enrolment, the second the one from the receipt.
+    assert [batch.nonce for batch in little_collector.batches] == ["nonce-1", "nonce-2"]
+    assert little_collector.batches[1].prev == little_collector.batches[0].last_chain().hex()
+
+
+def test_a_puback_alone_forgets_nothing(enrolled, little_collector, spool) -> None:
+    little_collector.answer = lambda batch: None
+
+    async def story() -> None:
+        spool.append([reading(1)], "low", T0)
+        async with running(enrolled, spool):
+            await until(lambda: bool(little_collector.batches))
+            await asyncio.sleep(0.5)
+
+    asyncio.run(story())
+    assert spool.stats().readings == 1
+
+
+def test_a_batch_without_a_receipt_is_sent_again(enrolled, little_collector, spool) -> None:
+    answers = iter([False, True])
+    plain = little_collector.answer
+    little_collector.answer = lambda batch: plain(batch) if next(answers) else None
+
+    async def story() -> None:
+        spool.append([reading(1)], "low", T0)
+        clock = [100.0]
+        link = Uplink(
+            enrolled, spool, stamp=stamp, on_task=lambda task: None, now_s=lambda: clock[0], chance=lambda: 0.0
+        )
+        task = asyncio.create_task(link.run())
+        await until(lambda: len(little_collector.batches) == 1)
+        clock[0] += 16.0
+        link.readings_waiting()
+        await until(lambda: spool.stats().readings == 0)
+        assert link.view.counts["overdue"] == 1
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(story())
+    first, second = little_collector.batches
+    assert first.readings == second.readings
+
+
+def test_a_receipt_not_sealed_by_the_collector_forgets_nothing(enrolled, little_collector, spool) -> None:
+    little_collector.sign = enrolled.sign  # a key, but not the pinned one
+
+    async def story() -> None:
+        spool.append([reading(1)], "low", T0)
+        async with running(enrolled, spool) as link:
+            await until(lambda: link.view.counts["refused"] == 1)
+
+    asyncio.run(story())
+    assert spool.stats().readings == 1
+
+
+def test_a_receipt_with_another_chain_is_a_dispute_and_forgets_nothing(enrolled, little_collector, spool) -> None:
+    plain = little_collector.answer
+    little_collector.answer = lambda batch: wire.Receipt(**{**fields(plain(batch)), "chain": "0" * 64})
+
+    async def story() -> None:
+        spool.append([reading(1)], "low", T0)
+        async with running(enrolled, spool) as link:
+            await until(lambda: link.view.counts["disputed"] >= 1)
+
+    asyncio.run(story())
+    assert spool.stats().readings == 1
+
+
+def test_readings_set_aside_are_forgotten_and_counted(enrolled, little_collector, spool) -> None:
+    plain = little_collector.answer
+    aside = {"outcome": "set_aside", "reason": "kind not known"}
+    little_collector.answer = lambda batch: wire.Receipt(**{**fields(plain(batch)), **aside})
+
+    async def story() -> None:
+        spool.append([reading(1)], "low", T0)
+        async with running(enrolled, spool) as link:
+            await until(lambda: spool.stats().readings == 0)
+            assert link.view.counts["set_aside"] == 1
+
+    asyncio.run(story())
+
+
+def test_the_newest_reading_arrives_before_an_old_backlog(enrolled, little_collector, spool) -> None:
+    for minute in range(1000):
+        spool.append([reading(minute)], "low", T0 + minute * 60_000)
+
+    async def story() -> None:
+        async with running(enrolled, spool):
+            await until(lambda: spool.stats().readings == 0)
+
+    asyncio.run(story())
+    assert little_collector.batches[0].last_seq == 1000
+    assert little_collector.batches[0].live
+    assert little_collector.batches[1].first_seq == 1
+    assert sorted(number for _spool, number in little_collector.held) == list(range(1, 1001))
+    assert max(len(batch.readings) for batch in little_collector.batches) == wire.MAX_BATCH_READINGS
+
+
+def test_a_broker_that_was_away_gets_what_was_measured_meanwhile(
+    enrolled_at_mortal_broker, mortal_broker, spool
+) -> None:
+    mine, collector = enrolled_at_mortal_broker
+
+    async def story() -> None:
+        async with running(mine, spool) as link:
+            await until(lambda: link.view.state == "connected")
+            await asyncio.to_thread(mortal_broker.kill)
+            await until(lambda: link.view.state != "connected")
+            spool.append([reading(1)], "low", T0)
+            link.readings_waiting()
+            await asyncio.to_thread(mortal_broker.start)
+            await until(lambda: spool.stats().readings == 0, 20)
+
+    asyncio.run(story())
+    assert sorted(number for _spool, number in collector.held) == [1]
+
+
+def test_a_task_is_taken_once_and_only_in_time(enrolled, little_collector, spool) -> None:
+    def task(name: str, expires_ms: int) -> bytes:
+        return wire.encode(
+            wire.Task(v=wire.VERSION, device=enrolled.device, id=name, do="speed", expires_ms=expires_ms)
+        )
+
+    taken: list[wire.Task] = []
+
+    async def story() -> None:
+        async with running(enrolled, spool, taken) as link:
+            await until(lambda: link.view.state == "connected")
+            soon_ms = stamp().wall_ms + 60_000
+            for body in (task("one", soon_ms), task("one", soon_ms), task("late", 1), task("two", soon_ms)):
+                little_collector.tell(wire.task_topic(enrolled.device), body)
+            await until(lambda: link.view.counts["refused"] == 2 and len(taken) == 2)
+
+    asyncio.run(story())
+    assert [task.id for task in taken] == ["one", "two"]
+
+
+def test_presence_says_online_and_on_a_stop_offline(enrolled, little_collector, spool) -> None:
+    async def story() -> None:
+        async with running(enrolled, spool):
+            await until(lambda: states() == ["online"])
+        await until(lambda: states() == ["online", "offline"])
+
+    def states() -> list[str]:
+        return [presence.state for presence in little_collector.presence if presence.device == enrolled.device]
+
+    asyncio.run(story())
+
+
+def fields(receipt: wire.Receipt | None) -> dict[str, object]:
+    assert receipt is not None
+    return {name: getattr(receipt, name) for name in receipt.__struct_fields__}
