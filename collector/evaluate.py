@@ -59,6 +59,10 @@ class Held:
     standard: str = ""
     moved: bool = False
 
+    @property
+    def at_rest(self) -> bool:
+        return self.word == "meets" and self.flag.state == "clear" and not self.flag.memory
+
 
 @dataclass(slots=True)
 class Bench:
@@ -143,6 +147,9 @@ def _judge_one(bench: Bench, fresh: Fresh, standard: Standard) -> None:
             continue
         verdict = judge(criterion, fresh.reading, bench.center)
         held = bench.held(criterion, subject, at_ms)
+        if held.at_rest and verdict.word == "meets":  # nearly all there is: nothing can move
+            held.verdict = verdict
+            continue
         bench.apply(criterion, subject, verdict, machine.step(held.flag, verdict, criterion, at_ms), standard.id)
 
 

@@ -9,7 +9,7 @@ nothing (promise P6), and neither does a reading older than what has been judged
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from collector.flags.judge import Verdict
@@ -125,5 +125,5 @@ def _trim(memory: tuple[bool, ...]) -> tuple[bool, ...]:
 def _moved(
     flag: FlagState, now: State, since_ms: int, at_ms: int, memory: tuple[bool, ...], reason: Reason
 ) -> tuple[FlagState, Change | None]:
-    after = replace(flag, state=now, since_ms=since_ms, judged_until_ms=at_ms, memory=memory)
+    after = FlagState(now, since_ms, at_ms, memory)
     return after, None if now == flag.state else Change(flag.state, now, at_ms, reason)
