@@ -1,0 +1,1 @@
+"""The pages and the API: who may come in, what they see, and what moves while they look."""

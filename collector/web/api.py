@@ -1,0 +1,183 @@
+"""The API: the register with its states, one center, its series, and the door at which gateways enrol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response, StreamingResponse
+
+from collector import enrolment
+from collector.centers import CenterError, get
+from collector.evaluate import Current, current_verdicts
+from collector.store import queries
+from collector.web.errors import Mistaken
+from collector.web.live import Full
+from collector.web.site import Site
+
+MAX_PAGE = 10_000
+MAX_POINTS = 2_000
+MAX_SPAN_MS = 400 * 86_400_000
+# Refused enrolments an address may collect in a minute; whoever holds a good token is never counted.
+MAX_REFUSALS, REFUSAL_WINDOW_MS, MAX_ADDRESSES = 20, 60_000, 10_000
+
+_encoder = msgspec.json.Encoder()
+
+
+def reply(value: object, status: int = 200) -> Response:
+    return Response(_encoder.encode(value), status, media_type="application/json")
+
+
+def router(site: Site) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/healthz")
+    def healthz() -> Response:
+        with site.store.read() as conn:
+            held = conn.exec_driver_sql("SELECT 1").scalar()
+        return reply({"ok": held == 1, "version": site.version})
+
+    @routes.post("/api/v1/enrol")
+    async def enrol(request: Request) -> Response:
+        address = request.client.host if request.client else ""
+        if _is_weary(site, address):
+            return reply({"error": f"enrolment from {address}: too many refusals; wait a minute"}, 429)
+        body = await _small_body(request)
+        if body is None:
+            limit = enrolment.MAX_REQUEST_BYTES
+            return reply({"error": f"request: the limit is {limit} bytes; send only the fields of an enrolment"}, 413)
+        return await run_in_threadpool(_enrol, site, body, address)
+
+    @routes.get("/api/v1/centers")
+    def centers(request: Request) -> Response:
+        wanted = filter_of(request.query_params)
+        limit = _number(request.query_params, "limit", 200, 1, MAX_PAGE)
+        offset = _number(request.query_params, "offset", 0, 0, 10**7)
+        with site.store.read() as conn:
+            found = queries.page(conn, site.ranks(), wanted, limit=limit, offset=offset)
+            counts = queries.counts(conn, site.ranks(), wanted)
+        return reply({"counts": counts, "centers": found})
+
+    @routes.get("/api/v1/centers/{code}")
+    def center(code: str) -> Response:
+        with site.store.read() as conn:
+            found = queries.one(conn, site.ranks(), code)
+            if found is None:
+                raise Mistaken(404, f"center {code[:40]!r}: is not registered; GET /api/v1/centers lists all")
+            verdicts = current_verdicts(conn, get(conn, code), site.standards, site.now())
+            latest = {
+                f"{row['kind']}/{row['subject']}".rstrip("/"): msgspec.Raw(row["body"].encode())
+                for row in queries.latest_readings(conn, code)
+            }
+        return reply({"center": found, "verdicts": [_said(each) for each in verdicts], "latest": latest})
+
+    @routes.get("/api/v1/centers/{code}/series")
+    def series(code: str, request: Request) -> Response:
+        kind, fields, asked = _series_asked(request.query_params, site.now())
+        with site.store.read() as conn:
+            try:
+                get(conn, code)
+            except CenterError as error:
+                raise Mistaken(404, str(error)) from None
+            subject = request.query_params.get("subject")
+            found = queries.series(conn, kind, code, *asked[:2], fields, asked[2], subject)
+        return reply({"kind": kind, "from_ms": asked[0], "to_ms": asked[1], **found})
+
+    @routes.get("/api/v1/live")
+    async def live() -> Response:
+        try:
+            client = site.hub.subscribe()
+        except Full:
+            return reply({"error": "too many pages are open; close some and try again"}, 503)
+        return StreamingResponse(site.hub.stream(client), media_type="text/event-stream")
+
+    return routes
+
+
+# ---------------------------------------------------------------- reading what is asked
+
+
+def filter_of(asked: Mapping[str, str]) -> queries.Filter:
+    """The filter in an address; what it does not know asks for nothing."""
+    state, sort = asked.get("state", ""), asked.get("sort", "worst")
+    return queries.Filter(
+        state=state if state in queries.STATES else "",
+        province=asked.get("province", "")[:100],
+        search=asked.get("q", "")[:100],
+        sort=sort if sort in queries.SORTS else "worst",
+    )
+
+
+def _number(asked: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = asked.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 17 and least <= int(text) <= most):
+        raise Mistaken(400, f"{name}: {text[:40]!r} is not a whole number from {least} to {most}; correct it")
+    return int(text)
+
+
+def _series_asked(asked: Mapping[str, str], now_ms: int) -> tuple[str, list[str], tuple[int, int, int]]:
+    """(kind, fields, (from, to, points)) of a question for a series. Raises Mistaken."""
+    kind = asked.get("kind", "")
+    if kind not in queries.SERIES:
+        raise Mistaken(400, f"kind: {kind[:40]!r} has no series; ask for one of {' '.join(queries.SERIES)}")
+    known = queries.SERIES[kind]
+    fields = [name for name in asked.get("fields", "").split(",") if name] or list(known)
+    if unknown := [name for name in fields if name not in known]:
+        raise Mistaken(400, f"fields: {unknown[0][:40]!r} is no field of {kind}; ask for {' '.join(known)}")
+    to_ms = _number(asked, "to", now_ms, 0, 2**53)
+    from_ms = _number(asked, "from", max(0, to_ms - 86_400_000), 0, 2**53)
+    if not 0 < to_ms - from_ms <= MAX_SPAN_MS:
+        raise Mistaken(400, "from, to: must be milliseconds with from before to, at most 400 days apart; correct them")
+    return kind, list(dict.fromkeys(fields)), (from_ms, to_ms, _number(asked, "points", 400, 1, MAX_POINTS))
+
+
+def _said(current: Current) -> dict[str, Any]:
+    verdict = current.verdict
+    return {
+        "criterion": current.criterion.id,
+        "subject": current.subject,
+        "verdict": verdict.word,
+        "reason": verdict.reason,
+        "value": verdict.value,
+        "bound": verdict.bound,
+        "unit": current.criterion.unit,
+        "at_ms": current.at_ms,
+        "flag": current.flag.state if current.flag else None,
+        "flag_since_ms": current.flag.since_ms if current.flag else None,
+    }
+
+
+# ---------------------------------------------------------------- enrolment
+
+
+async def _small_body(request: Request) -> bytes | None:
+    """The request's body, read no further than an enrolment is long; None if it is longer."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > enrolment.MAX_REQUEST_BYTES:
+            return None
+    return body
+
+
+def _enrol(site: Site, body: bytes, address: str) -> Response:
+    try:
+        with site.store.write() as conn:
+            return reply(enrolment.enrol(conn, body, site.now(), site.facts))
+    except enrolment.EnrolmentRefused as refused:
+        _note_refusal(site, address)
+        return reply({"error": refused.sentence}, refused.status)
+
+
+def _is_weary(site: Site, address: str) -> bool:
+    after_ms = site.now() - REFUSAL_WINDOW_MS
+    return sum(at_ms > after_ms for at_ms in site.refusals.get(address, ())) >= MAX_REFUSALS
+
+
+def _note_refusal(site: Site, address: str) -> None:
+    if len(site.refusals) >= MAX_ADDRESSES:
+        site.refusals.clear()  # forgetting is better than growing: a token has 128 random bits anyway
+    site.refusals[address] = [*site.refusals.get(address, ())[-MAX_REFUSALS:], site.now()]

@@ -1,0 +1,78 @@
+"""The web application: its parts put together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.staticfiles import StaticFiles
+
+from collector.config import Settings
+from collector.enrolment import Facts
+from collector.standard import Standards
+from collector.store import Store, queries
+from collector.web import api, auth, errors, pages
+from collector.web.guard import Guard
+from collector.web.live import Follower, Hub
+from collector.web.site import HERE, Site
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def build(
+    store: Store,
+    config: Settings,
+    hub: Hub,
+    *,
+    standards: Standards,
+    key: Ed25519PrivateKey,
+    now: Callable[[], int] = now_ms,
+) -> FastAPI:
+    """The application, to be served by one process. Makes the log-in token in the data folder if there is none.
+
+    `hub.close()` must be called before the server is asked to stop: open pages keep their streams until then.
+    """
+    host, port = config.broker_public
+    facts = Facts(
+        collector_key=key.public_key().public_bytes_raw(),
+        broker_host=host,
+        broker_port=port,
+        measure_url=config.measure_url,
+    )
+    door = auth.Door(auth.load_token(config.data_dir))
+    site = Site(store, hub, standards, door, facts, now, config.web_url.startswith("https://"))
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(site))
+    app.mount("/static", StaticFiles(directory=HERE / "static"))
+    app.include_router(api.router(site))
+    app.include_router(pages.router(site))
+    errors.add(app, site)
+    app.add_middleware(GZipMiddleware, minimum_size=800, compresslevel=6)
+    app.add_middleware(Guard, site=site)
+    return app
+
+
+def _lifespan(site: Site) -> Callable[[FastAPI], Any]:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        def look(codes: Collection[str] | None) -> Collection[Mapping[str, Any]]:
+            with site.store.read() as conn:
+                return [dict(row) for row in queries.pulses(conn, site.ranks(), codes)]
+
+        follower = Follower(look)
+        await asyncio.to_thread(follower.start)
+        telling = asyncio.create_task(site.hub.run(follower.describe))
+        try:
+            yield
+        finally:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+
+    return lifespan

@@ -1,0 +1,50 @@
+"""What cannot be answered: a page for people, a sentence in JSON for programs."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from collector.store import UNAVAILABLE
+from collector.web.site import Site
+from collector.web.view import View
+
+log = logging.getLogger(__name__)
+
+
+class Mistaken(Exception):
+    """A request that cannot be answered: its status and one sentence with the thing, the rule and the fix."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence = status, sentence
+
+
+def add(app: FastAPI, site: Site) -> None:
+    """Gives the application its answers to everything that goes wrong."""
+
+    def mistaken(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Mistaken)
+        return _answer(site, request, error.status, error.sentence)
+
+    def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return _answer(site, request, error.status_code, f"{request.url.path[:100]}: {error.detail}")
+
+    def unavailable(request: Request, error: Exception) -> Response:
+        log.error("%s: the database did not answer: %s", request.url.path, error)
+        return _answer(site, request, 503, "the database does not answer; try again in a moment")
+
+    app.add_exception_handler(Mistaken, mistaken)
+    app.add_exception_handler(HTTPException, refused)
+    for kind in UNAVAILABLE:
+        app.add_exception_handler(kind, unavailable)
+
+
+def _answer(site: Site, request: Request, status: int, sentence: str) -> Response:
+    if request.url.path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
+        return JSONResponse({"error": sentence}, status)
+    return View.of(site, request).page("error.html", status=status, code=status)

@@ -1,0 +1,162 @@
+"""The pages: log-in, the centers, one center."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from fastapi import APIRouter, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from agent import wire
+from collector.centers import CenterError, get
+from collector.evaluate import Current, current_verdicts
+from collector.standard.criteria import DEAF, EVERYONE
+from collector.store import queries
+from collector.web import auth
+from collector.web.api import filter_of
+from collector.web.errors import Mistaken
+from collector.web.site import Site
+from collector.web.view import View
+
+PAGE_ROWS = 200
+MAX_ROWS_ASKED = 400
+RANGES_S = {"1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
+
+
+def router(site: Site) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/login")
+    def login(request: Request, token: str = "", next: str = "/") -> Response:
+        return _log_in(site, request, token, next) if token else View.of(site, request).page(
+            "login.html", next=auth.onward(next), wrong=False
+        )  # fmt: skip
+
+    @routes.post("/login")
+    def login_by_form(request: Request, token: str = Form(""), next: str = Form("/")) -> Response:
+        return _log_in(site, request, token, next)
+
+    @routes.get("/")
+    def centers(request: Request) -> Response:
+        wanted = filter_of(request.query_params)
+        number = _page_number(request.query_params.get("page", "1"))
+        with site.store.read() as conn:
+            ranks = site.ranks()
+            counts = queries.counts(conn, ranks, wanted)
+            rows = queries.page(conn, ranks, wanted, limit=PAGE_ROWS, offset=(number - 1) * PAGE_ROWS)
+            provinces, deaf = queries.provinces(conn), _deaf(conn)
+        found = counts[wanted.state] if wanted.state else sum(counts.values())
+        return View.of(site, request).page(
+            "centers.html", rows=rows, counts=counts, wanted=wanted, provinces=provinces, found=found, deaf=deaf,
+            number=number, pages=max(1, -(-found // PAGE_ROWS)), states=queries.STATES, standard=_standard(site),
+        )  # fmt: skip
+
+    @routes.get("/rows")
+    def rows(request: Request, codes: str = "") -> Response:
+        """The rows of these centers, for a page that has heard that they moved."""
+        with site.store.read() as conn:
+            found = queries.some(conn, site.ranks(), codes.split(",")[:MAX_ROWS_ASKED])
+        return View.of(site, request).page("rows.html", rows=found)
+
+    @routes.get("/centers/{code}")
+    def center(request: Request, code: str) -> Response:
+        with site.store.read() as conn:
+            row = queries.one(conn, site.ranks(), code)
+            if row is None:
+                raise Mistaken(404, f"center {code[:40]!r}: is not registered")
+            values = _center_values(site, conn, code)
+        asked = request.query_params.get("range", "24h")
+        return View.of(site, request).page(
+            "center.html", row=row, **values, ranges=tuple(RANGES_S), range=asked if asked in RANGES_S else "24h",
+            range_s=RANGES_S.get(asked, RANGES_S["24h"]), standard=_standard(site),
+        )  # fmt: skip
+
+    return routes
+
+
+def _log_in(site: Site, request: Request, token: str, onward: str) -> Response:
+    """A session for whoever knows the token; the token leaves the address at once."""
+    if not site.door.knows(token):
+        return View.of(site, request).page("login.html", status=403, next=auth.onward(onward), wrong=True)
+    answer = RedirectResponse(auth.onward(onward), status_code=303)
+    answer.set_cookie(
+        auth.COOKIE, site.door.session(site.now()), max_age=auth.SESSION_S, httponly=True, samesite="lax",
+        secure=site.secure,
+    )  # fmt: skip
+    return answer
+
+
+def _page_number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and int(text[:6]) > 0 else 1
+
+
+def _standard(site: Site) -> object:
+    return site.standards.at(site.now())
+
+
+def _deaf(conn: sa.Connection) -> sa.RowMapping | None:
+    """The finding that the collector hears almost nobody, when it holds."""
+    found = (flag for flag in queries.flags_of(conn, EVERYONE) if flag["criterion"] == DEAF.id)
+    return next((flag for flag in found if flag["state"] in queries.OPEN), None)
+
+
+# ---------------------------------------------------------------- one center
+
+
+def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]:
+    try:
+        verdicts = current_verdicts(conn, get(conn, code), site.standards, site.now())
+    except CenterError as error:
+        raise Mistaken(404, str(error)) from None
+    latest = _by_kind(queries.latest_readings(conn, code))
+    return {
+        "verdicts": verdicts,
+        "bounds": _bounds(verdicts),
+        "latest": latest,
+        "open_flags": [flag for flag in queries.flags_of(conn, code) if flag["state"] in queries.OPEN],
+        "changes": queries.changes_of(conn, code),
+        "devices": queries.devices_of(conn, code),
+        "integrity": queries.integrity_of(conn, code),
+        "seats": [seat for each in latest.get("seats", ()) for seat in _seats(each["reading"])],
+    }
+
+
+def _by_kind(rows: Sequence[sa.RowMapping]) -> dict[str, list[dict[str, Any]]]:
+    """The newest readings of each kind, decoded: {kind: [{subject, wall_ms, reading}]}."""
+    grouped = itertools.groupby(rows, key=lambda row: str(row["kind"]))
+    return {
+        kind: [{**row, "reading": wire.decode_reading(row["body"].encode())} for row in rows] for kind, rows in grouped
+    }
+
+
+def _seats(reading: wire.SeatsReading) -> list[dict[str, Any]]:
+    """The roll call by seat, the ones that need a hand first."""
+    columns = reading.seats
+    if columns is None:
+        return []
+    order = ("unhealthy", "missing", "off", "healthy")
+    seats = [
+        {"id": name, "state": columns.state[place], "why": columns.why[place],
+         "cpu_pct": _at(columns.cpu_pct, place), "memory_pct": _at(columns.memory_pct, place)}
+        for place, name in enumerate(columns.id)
+    ]  # fmt: skip
+    return sorted(seats, key=lambda seat: order.index(seat["state"]))
+
+
+def _at(column: Sequence[float | None], place: int) -> float | None:
+    return column[place] if column else None
+
+
+def _bounds(verdicts: Sequence[Current]) -> str:
+    """JSON {"kind.field": bound} of the criteria that a chart can show as a line."""
+    found: Mapping[str, float] = {
+        f"{each.criterion.reading}.{name}": each.verdict.bound
+        for each in verdicts
+        if each.verdict.bound is not None
+        for name in each.criterion.fields
+    }
+    return msgspec.json.encode(found).decode()

@@ -1,0 +1,66 @@
+"""What the pages and the API work with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import jinja2
+
+from agent import __version__
+from collector.enrolment import Facts
+from collector.standard import Standards
+from collector.store import Store, queries
+from collector.web.auth import Door
+from collector.web.live import Hub
+
+HERE = Path(__file__).parent
+ZONE = ZoneInfo("Asia/Karachi")
+SEVERITIES = ("info", "warning", "serious", "urgent")
+
+
+@dataclass(frozen=True)
+class Site:
+    """Its parts are fixed but for `refusals`: when each address was last refused an enrolment."""
+
+    store: Store
+    hub: Hub
+    standards: Standards
+    door: Door
+    facts: Facts
+    now: Callable[[], int]
+    secure: bool  # served over https, so its cookies travel over nothing else
+    zone: ZoneInfo = ZONE
+    version: str = __version__
+    refusals: dict[str, list[int]] = field(default_factory=dict)
+
+    def ranks(self) -> queries.Ranks:
+        standard = self.standards.at(self.now())
+        criteria = standard.criteria if standard else ()
+        return queries.Ranks(
+            severity={each.id: SEVERITIES.index(each.severity) for each in criteria},
+            silence=tuple(each.id for each in criteria if each.reading == "silence"),
+            asked=tuple(each.id for each in criteria if each.reading != "silence"),
+        )
+
+    @cached_property
+    def templates(self) -> jinja2.Environment:
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.globals["static"] = static_address
+        return environment
+
+
+def static_address(name: str) -> str:
+    """The address of a file under static/, which changes with its content: browsers may keep it for good."""
+    digest = hashlib.sha256((HERE / "static" / name).read_bytes()).hexdigest()[:10]
+    return f"/static/{name}?v={digest}"

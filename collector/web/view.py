@@ -1,0 +1,61 @@
+"""One answer in the making: the reader's language and theme, and the templates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlencode
+
+from fastapi import Request
+from starlette.responses import HTMLResponse, Response
+
+from collector.web import i18n
+from collector.web.show import Show
+from collector.web.site import Site
+
+THEMES = ("auto", "light", "dark")
+LANG_COOKIE, THEME_COOKIE = "nabz_lang", "nabz_theme"
+YEAR_S = 365 * 86_400
+
+
+@dataclass(frozen=True)
+class View:
+    """What a page needs to know of the request it answers."""
+
+    site: Site
+    request: Request
+    words: i18n.Words
+    theme: str
+    show: Show
+
+    @classmethod
+    def of(cls, site: Site, request: Request) -> View:
+        asked, kept = request.query_params, request.cookies
+        lang = i18n.choose(asked.get("lang"), kept.get(LANG_COOKIE), request.headers.get("accept-language", ""))
+        wanted = asked.get("theme") or kept.get(THEME_COOKIE, "auto")
+        words = i18n.words(lang)
+        theme = wanted if wanted in THEMES else "auto"
+        return cls(site, request, words, theme, Show(words, site.now(), site.zone, site.standards))
+
+    def here(self, **changes: object) -> str:
+        """The address of this page with some of its questions changed; None or "" takes one away."""
+        asked = {
+            key: value for key, value in self.request.query_params.items() if key not in ("lang", "theme", "token")
+        }
+        asked.update({key: str(value or "") for key, value in changes.items()})
+        query = urlencode({key: value for key, value in asked.items() if value})
+        return self.request.url.path + (f"?{query}" if query else "")
+
+    def page(self, template: str, *, status: int = 200, **values: object) -> Response:
+        html = self.site.templates.get_template(template).render(
+            view=self, t=self.words, show=self.show, here=self.here, themes=THEMES, languages=i18n.LANGUAGES, **values
+        )
+        answer = HTMLResponse(html, status, headers={"content-language": self.words.lang})
+        asked: tuple[tuple[Literal["lang", "theme"], str, str], ...] = (
+            ("lang", LANG_COOKIE, self.words.lang),
+            ("theme", THEME_COOKIE, self.theme),
+        )
+        for question, cookie, value in asked:
+            if question in self.request.query_params:
+                answer.set_cookie(cookie, value, max_age=YEAR_S, samesite="lax", secure=self.site.secure)
+        return answer

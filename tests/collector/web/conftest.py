@@ -1,0 +1,181 @@
+"""A cast of centers in a real database, with a day of readings, for the pages to show."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+from agent import wire
+from collector.standard import Standards, example
+from collector.store import Store, schema
+
+NOW_MS = 1_795_000_000_000  # a Wednesday of November 2026, 16:06 in Karachi
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+
+PLACES = (
+    ("Lahore", "Lahore", "Punjab", "one"), ("Karachi", "Karachi South", "Sindh", "one"),
+    ("Peshawar", "Peshawar", "Khyber Pakhtunkhwa", "two"), ("Quetta", "Quetta", "Balochistan", "two"),
+    ("Gilgit", "Gilgit", "Gilgit-Baltistan", "three"), ("Muzaffarabad", "Muzaffarabad", "Azad Jammu and Kashmir", "three"),
+)  # fmt: skip
+HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)> \u202e"
+
+
+def center_row(code: str, number: int = 0, **facts: object) -> dict[str, Any]:
+    city, district, province, tier = PLACES[number % len(PLACES)]
+    return {
+        "center": code, "name": f"e-Rozgar Center {city} {number + 1}", "owner": "Bint-e-Hawa Trust", "building": "",
+        "city": city, "district": district, "province": province, "tier": tier, "seats_promised": 20,
+        "isp": ("PTCL", "Nayatel", "StormFiber")[number % 3], "feeder": f"F-{number % 40:02}",
+        "opening": "Mon-Sat 09:00-21:00", "latitude": None, "longitude": None, "lifecycle": "declared",
+        "since_ms": NOW_MS - 90 * DAY_MS, "changed_ms": NOW_MS - 90 * DAY_MS, **facts,
+    }  # fmt: skip
+
+
+def flag_row(code: str, criterion: str, **parts: object) -> dict[str, Any]:
+    return {
+        "center": code, "criterion": criterion, "subject": "", "state": "clear", "since_ms": NOW_MS - 2 * DAY_MS,
+        "judged_until_ms": NOW_MS - MINUTE_MS, "memory": "[]", "verdict": "meets", "value": None, "bound": None,
+        "reason": "held", "standard": "example-2026-1", **parts,
+    }  # fmt: skip
+
+
+def pulse_row(code: str, heard_ms: int = NOW_MS - 20_000) -> dict[str, Any]:
+    return {"center": code, "device": f"g{code.lower()}", "heard_ms": heard_ms, "due_ms": heard_ms + 15 * MINUTE_MS}
+
+
+def insert(store: Store, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        with store.write() as conn:
+            conn.execute(sa.insert(table), list(rows))
+
+
+def add_readings(store: Store, code: str, kind: str, rows: Sequence[Mapping[str, Any]], subject: str = "") -> None:
+    """`rows` hold `wall_ms` and the fields of their kind; the same keys in each."""
+    base = {"center": code, "device": f"g{code.lower()}", "spool": "0" * 32, "subject": subject}
+    insert(
+        store, schema.readings[kind],
+        [{**base, "seq": place, "received_ms": row["wall_ms"] + 900, **row} for place, row in enumerate(rows, 1)],
+    )  # fmt: skip
+
+
+def add_latest(store: Store, code: str, reading: wire.Reading, wall_ms: int) -> None:
+    stamped = msgspec.structs.replace(reading, at=wire.Stamp(wall_ms=wall_ms, mono_ms=1, boot="b", clock="synced"))
+    row = {
+        "center": code, "kind": type(reading).__struct_config__.tag, "subject": reading.subject,
+        "device": f"g{code.lower()}", "wall_ms": wall_ms, "received_ms": wall_ms + 900,
+        "body": wire.encode_reading(stamped).decode(),
+    }  # fmt: skip
+    insert(store, schema.latest, [row])
+
+
+UPS = wire.UpsReading(
+    output_state="online", battery_status="normal", battery_charge_pct=100.0, runtime_s=2940.0, input_voltage_v=221.4,
+    output_voltage_v=221.0, load_pct=38.0, battery_temp_c=31.0, manufacturer="American Power Conversion",
+    model="Smart-UPS 3000", profiles=["powernet", "rfc1628"],
+)  # fmt: skip
+SPEED = wire.SpeedReading(
+    engine="librespeed", server="measure.example", purpose="self-test", download_mbps=46.2, upload_mbps=18.9,
+    idle_rtt_ms=21.0, loaded_rtt_down_ms=64.0, bytes_total=88_000_000, seconds=12.4,
+)  # fmt: skip
+LINK = wire.LinkReading(
+    rtt_min_ms=14.2, rtt_median_ms=21.3, rtt_p95_ms=38.0, jitter_ms=3.1, loss_pct=0.0, fault_place="none",
+    hops=[wire.Hop(role="lan", target="192.168.1.1", method="icmp", sent=20, received=20, median_ms=0.7),
+          wire.Hop(role="isp", target="10.20.0.1", method="icmp", sent=20, received=19, median_ms=9.0),
+          wire.Hop(role="collector", target="collector", method="tcp", sent=20, received=20, median_ms=21.3)],
+)  # fmt: skip
+GATEWAY = wire.GatewayReading(
+    cpu_pct=7.0, memory_pct=41.0, disk_free_pct=63.0, temperature_c=52.0, uptime_s=864_000.0, clock_offset_ms=12.0,
+    agent_rss_mb=38.5, spool_readings=4, spool_bytes=4096, version="0.1.0",
+)  # fmt: skip
+
+
+def seats_reading() -> wire.SeatsReading:
+    states = ["healthy"] * 16 + ["unhealthy", "missing", "missing", "off"]
+    why = [""] * 16 + ["disk 98 % full", "silent for 6 min", "silent for 2 h", "switched off"]
+    return wire.SeatsReading(
+        known=20, healthy=16, unhealthy=1, missing=2, off=1,
+        seats=wire.SeatColumns(
+            id=[f"PC-{n:02}" for n in range(1, 21)], state=states, why=why,
+            cpu_pct=[float(n) for n in range(20)], memory_pct=[40.0] * 20,
+        ),
+    )  # fmt: skip
+
+
+def add_full_center(store: Store, code: str, now_ms: int = NOW_MS, minutes: int = 1440) -> None:
+    """A day of every kind of reading, with a gap, a cut of mains and an evening that is slow."""
+    rng = random.Random(7)
+    times = [t for t in range(now_ms - minutes * MINUTE_MS, now_ms, MINUTE_MS) if not now_ms - 9 * HOUR_MS < t < now_ms - 8 * HOUR_MS]
+    add_readings(store, code, "link", [
+        {"wall_ms": t, "rtt_median_ms": 20 + 8 * math.sin(t / 7e6) + rng.random() * 4, "rtt_p95_ms": 34 + rng.random() * 30,
+         "jitter_ms": 2 + rng.random(), "loss_pct": 5.0 if rng.random() > 0.985 else 0.0}
+        for t in times
+    ])  # fmt: skip
+    cut = range(now_ms - 4 * HOUR_MS, now_ms - 3 * HOUR_MS)
+    add_readings(store, code, "ups", [
+        {"wall_ms": t, "output_state": "battery" if t in cut else "online",
+         "battery_charge_pct": 100 - (t - cut.start) / 90_000 if t in cut else 100.0, "load_pct": 36 + rng.random() * 5,
+         "input_voltage_v": 0.0 if t in cut else 218 + rng.random() * 8, "runtime_s": 2900.0}
+        for t in times
+    ])  # fmt: skip
+    add_readings(store, code, "seats", [
+        {"wall_ms": t, "known": 20, "healthy": 16 if t > now_ms - 5 * HOUR_MS else 19, "unhealthy": 1, "missing": 2, "off": 1}
+        for t in times
+    ])  # fmt: skip
+    add_readings(store, code, "speed", [
+        {"wall_ms": now_ms - hours * HOUR_MS, "download_mbps": down, "upload_mbps": down and down / 2.4, "purpose": purpose,
+         "failure": failure}
+        for hours, down, purpose, failure in (
+            (23, 47.0, "routine", None), (18, 44.5, "routine", None), (13, None, "routine", '{"cause":"timeout"}'),
+            (7, 31.0, "routine", None), (2, 46.2, "self-test", None))
+    ])  # fmt: skip
+    for reading in (UPS, SPEED, LINK, GATEWAY, seats_reading()):
+        add_latest(store, code, reading, now_ms - 20_000)
+
+
+CRITERIA = tuple(each.id for each in example().criteria)
+
+
+def add_fleet(store: Store, number: int, now_ms: int = NOW_MS) -> None:
+    """Centers in every state: of 20, one silent, two below, one on watch, two unknown, one waiting, one closed."""
+    rows, flags, pulses = [], [], []
+    for n in range(number):
+        code, role = f"{('LHE', 'KHI', 'PEW', 'UET', 'GIL', 'MZD')[n % 6]}-{n:04}", n % 20
+        rows.append(center_row(code, n, lifecycle="closed" if role == 19 else "declared"))
+        if role == 18:
+            continue
+        pulses.append(pulse_row(code, now_ms - (3 * HOUR_MS if role == 0 else 20_000 + n % 40_000)))
+        for criterion in CRITERIA:
+            flags.append(flag_row(code, criterion))
+        own = {flag["criterion"]: flag for flag in flags[-len(CRITERIA) :]}
+        if role == 0:
+            own["presence.silent"].update(state="raised", verdict="below", since_ms=now_ms - 2 * HOUR_MS - n * 1000, value=10800, bound=900, reason="silent for 3 h")
+        if role in (1, 2):
+            own["internet.download"].update(state="raised", verdict="below", since_ms=now_ms - 26 * HOUR_MS - n * 1000, value=12.4, bound=40.0, reason="12.4 Mbit/s; at least 40 Mbit/s is asked")
+        if role == 2:
+            own["power.battery_low"].update(state="recovering", verdict="below", since_ms=now_ms - 50 * MINUTE_MS, reason="battery_status is low; none of depleted, low is asked")
+        if role == 3:
+            own["internet.loss"].update(state="pending", verdict="below", since_ms=now_ms - 4 * MINUTE_MS, value=4.2, bound=2.0, reason="4.2 %; at most 2 % is asked")
+        if role in (4, 5):
+            own["power.backup"].update(verdict="unknown", reason="the reading has no runtime_s")
+    insert(store, schema.centers, rows)
+    insert(store, schema.pulse, pulses)
+    insert(store, schema.flags, flags)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store.open(f"sqlite:///{tmp_path}/nabz.sqlite")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def standards() -> Standards:
+    return Standards.of([example()])
