@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import sys
-import urllib.error
 import urllib.request
+
+from agent import config
 
 MAX_PAGE_BYTES = 1024 * 1024
 TIMEOUT_S = 5.0
@@ -15,19 +17,21 @@ EXAMPLE = "nabz-agent status --json"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--at", default="127.0.0.1:8470", metavar="HOST:PORT", help="the agent's `agent.status_listen`")
+    parser.add_argument("--at", metavar="HOST:PORT", help="where the agent's page is (default: `agent.status_listen`)")
+    parser.add_argument("--config", metavar="FILE", help=f"settings (default: {config.DEFAULT_PATH}, if it is there)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     try:
-        view = ask(options.at)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        print(
-            f"nabz-agent: no running agent answers at {options.at} ({reason}): start it with `nabz-agent run`",
-            file=sys.stderr,
-        )
+        address = options.at or config.load_or_default(options.config).agent.status_listen
+        view = ask(address)
+    except config.SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        why = getattr(error, "reason", error)
+        print(f"nabz-agent: no agent answers at {address} ({why}): start it with `nabz-agent run`", file=sys.stderr)
         return 1
     print(json.dumps(view, ensure_ascii=False, indent=2) if options.json else "\n".join(lines(view)))
     return 0

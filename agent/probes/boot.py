@@ -46,9 +46,10 @@ class BootFacts:
 def look_back(facts: BootFacts) -> BootReading:
     """Pure: the facts to a BootReading, each fact that counted named in `evidence`."""
     end, evidence = _end(facts)
-    dark_s = None if facts.last_alive_ms is None else round((facts.now_ms - facts.last_alive_ms) / 1000, 1)
-    if dark_s is not None and dark_s < 0:
-        dark_s, evidence = None, [*evidence, "clock is behind the last reading"]
+    dark_ms = None if facts.last_alive_ms is None else facts.now_ms - facts.last_alive_ms
+    if dark_ms is not None and dark_ms < 0:
+        dark_ms, evidence = None, [*evidence, "clock is behind the last reading"]
+    dark_s = None if dark_ms is None else round(dark_ms / 1000, 1)
     return BootReading(previous_end=end, evidence=evidence, last_alive_ms=facts.last_alive_ms, dark_s=dark_s)
 
 

@@ -167,7 +167,7 @@ async def find_way(context: Context, lan: str | None, target: Target | None) -> 
     isp = tuple(one.address for one in routers if one.address not in (lan, point[0]))
     found = Way(target=towards, address=address, isp=isp)
     way = remember(kept, found)
-    if way != kept:
+    if way != kept and way.address is not None:
         write_way(file, way)
     return (found if isp else way), routers
 

@@ -101,7 +101,10 @@ async def tcp_ping(host: str, port: int, count: int, interval_s: float, timeout_
 
 async def resolve(host: str, port: int = 0) -> tuple[socket.AddressFamily, Address]:
     """The first address the system gives for ``host``. Raises OSError (socket.gaierror) when there is none."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except UnicodeError as error:  # an empty or too long label is refused before anybody is asked
+        raise socket.gaierror(socket.EAI_NONAME, f"{host[:80]!r} is no host name: {error}") from None
     family, _, _, _, address = found[0]
     return family, cast(Address, address)
 

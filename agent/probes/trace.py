@@ -77,9 +77,11 @@ class _Trace:
             else (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS)
         )
         self.sent_ns[port] = time.monotonic_ns()
-        with contextlib.suppress(OSError):  # no route, or an earlier answer parked on the socket: this try is lost
-            self.sock.setsockopt(level, option, ttl)
-            self.sock.sendto(b"nabz", (self.address[0], port, *self.address[2:]))
+        self.sock.setsockopt(level, option, ttl)
+        for _ in range(3):  # an earlier answer parks its error on the socket, and the next send reports that instead
+            with contextlib.suppress(OSError):
+                self.sock.sendto(b"nabz", (self.address[0], port, *self.address[2:]))
+                return
 
     def hear(self) -> None:
         for _ in range(64):

@@ -23,10 +23,13 @@ class PostFailed(Exception):
 
 def check_gateway(url: str) -> str:
     """The address snapshots go to, of ``http://HOST:PORT``. Raises ValueError."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or parts.query:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        is_right = parts.scheme == "http" and parts.hostname and parts.port and not parts.path.strip("/")
+    except ValueError:  # a port out of range, a broken IPv6 address
+        is_right = False
+    if not is_right or parts.query:
         raise ValueError(f"gateway {url!r} is not http://HOST:PORT, for example http://192.168.1.10:8471")
-    _ = parts.port  # raises ValueError itself
     return f"http://{parts.netloc}/seat"
 
 

@@ -1,0 +1,233 @@
+"""A line hop by hop: where a fault lies, what is remembered, and real lines through namespaces."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from agent.config import Agent, Link, Settings
+from agent.probes.link import Target, Way, place_fault, probe, read_way, remember, target_of, write_way
+from agent.probes.probe import Context, ProbeFailed
+from agent.wire import Hop, LinkReading
+
+
+def hops(lan: int | None, isp: list[int], collector: int | None) -> list[Hop]:
+    """Hops that answered so many of twenty echoes."""
+    roles = [("lan", lan), *(("isp", heard) for heard in isp), ("collector", collector)]
+    return [
+        msgspec.convert({"role": role, "target": "x", "method": "icmp", "sent": 20, "received": heard}, Hop)
+        for role, heard in roles
+        if heard is not None
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lan", "isp", "collector", "place"),
+    [
+        (20, [20, 20], 20, "none"),
+        (20, [20, 20], 0, "beyond"),
+        (20, [20, 0], 0, "isp"),
+        (20, [0, 0], 0, "isp"),
+        (0, [0, 0], 0, "lan"),
+        # A router that ignores echoes is no fault while those behind it answer.
+        (0, [0, 0], 20, "none"),
+        (20, [0, 20], 0, "beyond"),
+        (0, [20, 20], 0, "beyond"),
+        # Half the packets die in the building, and so everywhere behind it.
+        (10, [11, 9], 10, "lan"),
+        (20, [10, 10], 9, "isp"),
+        (20, [20, 20], 10, "beyond"),
+        # One or two lost of twenty have no place worth naming.
+        (20, [20, 20], 18, "none"),
+        # No hop of the ISP is known: its fault cannot be told from one beyond.
+        (20, [], 0, None),
+        (0, [], 0, "lan"),
+        # No router at all: the fault is here.
+        (None, [], 0, "lan"),
+        # Not measured to the far end.
+        (20, [20], None, None),
+        (0, [0], None, "lan"),
+    ],
+)
+def test_a_fault_has_a_place(lan: int | None, isp: list[int], collector: int | None, place: str | None) -> None:
+    assert place_fault(hops(lan, isp, collector)) == place
+
+
+def test_nothing_measured_has_no_place() -> None:
+    assert place_fault([]) is None
+
+
+def context(state_dir: Path, target: str = "", measure_url: str | None = None, **link: Any) -> Context:
+    settings = Settings(agent=Agent(state_dir=str(state_dir)), link=Link(target=target, **link))
+    return Context(settings=settings, deadline_s=10.0, measure_url=measure_url)
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("collector.example", Target(host="collector.example", port=443)),
+        ("collector.example:8883", Target(host="collector.example", port=8883)),
+        ("[2001:db8::1]:8883", Target(host="2001:db8::1", port=8883)),
+        ("2001:db8::1", Target(host="2001:db8::1", port=443)),
+        ("", None),
+    ],
+)
+def test_a_target_is_a_host_with_or_without_a_port(tmp_path: Path, text: str, target: Target | None) -> None:
+    assert target_of(context(tmp_path, text)) == target
+
+
+def test_the_measurement_servers_port_stands_in_on_the_same_host(tmp_path: Path) -> None:
+    found = target_of(context(tmp_path, "10.0.0.1", "http://10.0.0.1:8474/measure"))
+    assert found == Target(host="10.0.0.1", port=8474)
+
+
+@pytest.mark.parametrize("text", ["host:99999", "a/b", "[::1", "host:port"])
+def test_a_wrong_target_is_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ProbeFailed, match="is not HOST or HOST:PORT"):
+        target_of(context(tmp_path, text))
+
+
+def test_a_line_that_is_down_still_has_hops_to_be_silent(tmp_path: Path) -> None:
+    known = Way(target="c", address="192.0.2.1", isp=("10.0.0.1",))
+    write_way(tmp_path / "link.json", known)
+    assert read_way(tmp_path / "link.json") == known
+    # Nothing was found this time: what was known stays.
+    assert remember(known, Way(target="c", address="192.0.2.1", isp=())) == known
+
+
+def test_an_isp_that_balances_over_two_routers_is_written_once() -> None:
+    one = Way(target="c", address="192.0.2.1", isp=("10.0.0.1",))
+    both = remember(one, Way(target="c", address="192.0.2.1", isp=("10.0.0.2",)))
+    assert both.isp == ("10.0.0.2", "10.0.0.1")
+    assert remember(both, one) == both
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "[" * 100_000, '{"target":1,"address":"x","isp":[]}', '{"target":"c","address":"evil","isp":[]}',
+     '{"target":"c","address":"192.0.2.1","isp":[null]}'],
+)  # fmt: skip
+def test_a_spoilt_memory_is_no_memory(tmp_path: Path, text: str) -> None:
+    (tmp_path / "link.json").write_text(text)
+    assert read_way(tmp_path / "link.json") == Way()
+
+
+def test_this_machine_as_the_target_has_no_fault(tmp_path: Path) -> None:
+    (reading,) = asyncio.run(probe(context(tmp_path, "127.0.0.1", probes=5, interval_ms=20)))
+    assert isinstance(reading, LinkReading)
+    assert (reading.loss_pct, reading.fault_place, reading.subject) == (0.0, "none", "wan")
+    assert reading.hops[-1].role == "collector"
+    assert reading.rtt_median_ms == reading.hops[-1].median_ms
+
+
+# ---------------------------------------------------------------- real lines: agent, router, ISP, collector
+
+NAMES = ("a", "r", "i", "c")
+ONCE = """
+import asyncio, sys, msgspec
+from pathlib import Path
+from agent.config import Agent, Link, Settings
+from agent.probes.link import probe
+from agent.probes.probe import Context, ProbeFailed
+settings = Settings(agent=Agent(state_dir=sys.argv[1]), link=Link(target=sys.argv[2], probes=5, interval_ms=20))
+try:
+    print(msgspec.json.encode(asyncio.run(probe(Context(settings=settings, deadline_s=10)))[0]).decode())
+except ProbeFailed as error:
+    print(msgspec.json.encode({"failed": error.cause}).decode())
+"""
+
+
+class Line:
+    """Four namespaces in a row: 10.1.0.2 a – r 10.1.0.1 … 10.2.0.2 r – i 10.2.0.1 … 10.3.0.1 i – c 10.3.0.2."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir, self.prefix = state_dir, f"nabz{os.getpid()}"
+
+    def run(self, name: str, *words: str) -> str:
+        done = subprocess.run(
+            ["ip", "netns", "exec", f"{self.prefix}{name}", *words], capture_output=True, text=True, timeout=30
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def build(self) -> None:
+        for name in NAMES:
+            subprocess.run(["ip", "netns", "add", self.prefix + name], check=True)
+            self.run(name, "ip", "link", "set", "lo", "up")
+            self.run(name, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        for number, (near, far) in enumerate((("a", "r"), ("r", "i"), ("i", "c")), start=1):
+            pair = ["ip", "link", "add", f"to{far}", "netns", self.prefix + near, "type", "veth"]
+            subprocess.run([*pair, "peer", "name", f"to{near}", "netns", self.prefix + far], check=True)
+            near_last, far_last = (1, 2) if near == "i" else (2, 1)
+            self.run(near, "ip", "address", "add", f"10.{number}.0.{near_last}/24", "dev", f"to{far}")
+            self.run(far, "ip", "address", "add", f"10.{number}.0.{far_last}/24", "dev", f"to{near}")
+            self.run(near, "ip", "link", "set", f"to{far}", "up")
+            self.run(far, "ip", "link", "set", f"to{near}", "up")
+        self.run("a", "ip", "route", "add", "default", "via", "10.1.0.1")
+        self.run("r", "ip", "route", "add", "default", "via", "10.2.0.1")
+        self.run("i", "ip", "route", "add", "10.1.0.0/24", "via", "10.2.0.2")
+        self.run("c", "ip", "route", "add", "default", "via", "10.3.0.1")
+
+    def remove(self) -> None:
+        for name in NAMES:
+            subprocess.run(["ip", "netns", "delete", self.prefix + name], check=False)
+
+    def measure(self, target: str = "10.3.0.2") -> dict[str, Any]:
+        found = json.loads(self.run("a", sys.executable, "-c", ONCE, str(self.state_dir), target))
+        assert isinstance(found, dict)
+        return found
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Line]:
+    if os.geteuid() != 0 or not (shutil.which("ip") and shutil.which("sysctl")):
+        pytest.skip("needs root, ip and sysctl")
+    line = Line(tmp_path)
+    try:
+        line.build()
+        yield line
+    finally:
+        line.remove()
+
+
+@pytest.mark.root
+def test_a_real_line_is_measured_hop_by_hop_and_its_faults_have_places(line: Line) -> None:
+    whole = line.measure()
+    assert whole["fault_place"] == "none"
+    assert [(one["role"], one["target"]) for one in whole["hops"]] == [
+        ("lan", "10.1.0.1"),
+        ("isp", "10.2.0.1"),
+        ("collector", "10.3.0.2"),
+    ]
+    # The collector ignores echoes but refuses a TCP connection: a filter, not a loss.
+    line.run("c", "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
+    # The ISP's router ignores echoes as well: its answers to the trace still hold its place.
+    line.run("i", "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
+    filtered = line.measure()
+    assert (filtered["fault_place"], filtered["loss_pct"], filtered["hops"][-1]["method"]) == ("none", 0.0, "tcp")
+    assert filtered["hops"][1]["received"] > 0
+    # The collector's cable is out.
+    line.run("i", "ip", "link", "set", "toc", "down")
+    line.run("i", "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=0")
+    assert line.measure()["fault_place"] == "beyond"
+    # The ISP is dark; its router is remembered.
+    line.run("r", "ip", "link", "set", "toi", "down")
+    dark = line.measure()
+    assert (dark["fault_place"], dark["loss_pct"], dark["hops"][1]["target"]) == ("isp", 100.0, "10.2.0.1")
+    # The cable to the site's router is out, the route still stands.
+    line.run("r", "ip", "link", "set", "toa", "down")
+    assert line.measure()["fault_place"] == "lan"
+    # The gateway's own port is down, and with it the default route.
+    line.run("a", "ip", "link", "set", "tor", "down")
+    assert line.measure()["fault_place"] == "lan"
+    assert line.measure("") == {"failed": "no_route"}

@@ -1,0 +1,173 @@
+"""The roll: healthy, unhealthy, missing, off; learned once, written rarely."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.config import Seats
+from agent.probes.roll import MAX_SEATS, Roll, RollFull, Seat, judge_seat
+from agent.seat.snapshot import Disk, Snapshot
+from agent.wire import SeatColumns
+
+LIMITS = Seats(missing_after_s=180.0)
+MINUTE_MS = 60_000
+
+
+def said(number: int = 1, **more: Any) -> Snapshot:
+    facts = (f"mac:{number:016x}",)
+    return replace(
+        Snapshot(id=f"s{number:016x}", name=f"SEAT-{number:02}", at_ms=0, nonce="0" * 32, facts=facts), **more
+    )
+
+
+def called(roll: Roll, now_ms: int) -> SeatColumns:
+    reading = roll.call(now_ms, LIMITS)
+    assert reading is not None
+    assert reading.seats is not None
+    assert reading.known == len(reading.seats.id)
+    return reading.seats
+
+
+def test_a_seat_is_healthy_while_it_reports_and_missing_when_it_falls_silent() -> None:
+    roll = Roll(None)
+    roll.take(said(), 0)
+    assert called(roll, 180_000).state == ["healthy"]
+    silent = called(roll, 180_001)
+    assert (silent.state, silent.why) == (["missing"], ["silent for 180 s"])
+    # A missing seat shows no old values.
+    assert silent.cpu_pct == [None]
+    roll.take(said(), 200_000)
+    assert called(roll, 200_000).state == ["healthy"]
+
+
+def test_off_is_not_missing() -> None:
+    roll = Roll(None)
+    roll.take(said(), 0)
+    roll.take(said(state="stopping"), 1000)
+    assert called(roll, 100 * MINUTE_MS).state == ["off"]
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"cpu_pct": 98.0}, "processor busy: 98%, limit 97%"),
+        ({"memory_pct": 99.0}, "memory full: 99%, limit 97%"),
+        ({"disks": (Disk(role="system", total_gb=1.0, used_pct=98.0),)}, "disk full: 98%, limit 97%"),
+        ({"temperature_c": 99.0}, "too hot: 99 °C, limit 95 °C"),
+    ],
+)
+def test_an_unhealthy_seat_says_why(values: dict[str, Any], why: str) -> None:
+    roll = Roll(None)
+    roll.take(said(**values), 0)
+    assert (called(roll, 0).state, called(roll, 0).why) == (["unhealthy"], [why])
+
+
+def test_a_value_at_its_limit_or_unknown_is_healthy() -> None:
+    seat = Seat(id="s", name="", facts=(), last=said(cpu_pct=97.0), heard_ms=0)
+    assert judge_seat(seat, 0, 0, LIMITS) == ("healthy", "")
+
+
+def test_the_counts_add_up() -> None:
+    roll = Roll(None)
+    for number in range(1, 6):
+        roll.take(said(number), 0)
+    roll.take(said(1, cpu_pct=100.0), 400_000)
+    roll.take(said(2), 400_000)
+    roll.take(said(3, state="stopping"), 400_000)
+    reading = roll.call(400_000, LIMITS)
+    assert reading is not None
+    assert (reading.known, reading.healthy, reading.unhealthy, reading.missing, reading.off) == (5, 1, 1, 2, 1)
+
+
+def test_a_seat_is_called_by_its_name_unless_two_share_it() -> None:
+    roll = Roll(None)
+    roll.take(said(1, name="DESK"), 0)
+    roll.take(said(2, name="DESK"), 0)
+    roll.take(said(3, name=""), 0)
+    roll.take(said(4), 0)
+    assert sorted(called(roll, 0).id) == ["SEAT-04", *(f"s{number:016x}" for number in (1, 2, 3))]
+
+
+def test_a_cloned_identity_is_noticed_and_forgotten_when_it_ends() -> None:
+    roll = Roll(None)
+    roll.take(said(1), 0)
+    roll.take(said(1, facts=("mac:ffffffffffffffff",)), 1000)
+    assert "clone" in called(roll, 1000).why[0]
+    for minute in range(1, 17):
+        roll.take(said(1, facts=("mac:ffffffffffffffff",)), minute * MINUTE_MS)
+    assert called(roll, 16 * MINUTE_MS).state == ["healthy"]
+
+
+def test_after_a_restart_silence_proves_nothing_until_it_has_lasted(tmp_path: Path) -> None:
+    Roll(tmp_path).take(said(1), 0)
+    again = Roll(tmp_path, now_ms=1000)
+    assert again.call(2000, LIMITS) is None
+    assert called(again, 181_001).state == ["missing"]
+    assert called(again, 181_001).why[0].startswith("not heard since the agent started")
+    # All heard again: no need to wait.
+    heard = Roll(tmp_path, now_ms=1000)
+    heard.take(said(1), 2000)
+    assert called(heard, 2000).state == ["healthy"]
+
+
+def test_who_said_goodbye_is_still_off_after_a_restart(tmp_path: Path) -> None:
+    roll = Roll(tmp_path)
+    roll.take(said(1), 0)
+    roll.take(said(1, state="stopping"), 61_000)
+    assert called(Roll(tmp_path, now_ms=5), 6).state == ["off"]
+
+
+def test_heartbeats_write_nothing(tmp_path: Path) -> None:
+    roll = Roll(tmp_path)
+    roll.take(said(1), 0)
+    before = (tmp_path / "seats.json").stat().st_mtime_ns
+    for minute in range(1, 100):
+        roll.take(said(1, cpu_pct=float(minute)), minute * MINUTE_MS)
+        roll.call(minute * MINUTE_MS, LIMITS)
+    assert (tmp_path / "seats.json").stat().st_mtime_ns == before
+
+
+def test_a_new_or_renamed_seat_is_written_at_once(tmp_path: Path) -> None:
+    roll = Roll(tmp_path)
+    roll.take(said(1), 0)
+    roll.take(said(2), 1)
+    roll.take(said(2, name="RENAMED"), 2)
+    assert [seat.name for seat in Roll(tmp_path).seats.values()] == ["SEAT-01", "RENAMED"]
+
+
+def test_goodbyes_in_a_wave_are_written_together(tmp_path: Path) -> None:
+    roll = Roll(tmp_path)
+    roll.take(said(1), 0)
+    before = (tmp_path / "seats.json").stat().st_mtime_ns
+    roll.take(said(1, state="stopping"), 100)
+    assert (tmp_path / "seats.json").stat().st_mtime_ns == before
+    roll.call(MINUTE_MS, LIMITS)
+    assert Roll(tmp_path).seats[said(1).id].said_goodbye
+
+
+def test_a_roll_that_cannot_be_written_still_holds_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where the folder should be")
+    roll = Roll(tmp_path / "state")
+    roll.take(said(1), 0)
+    assert called(roll, 0).state == ["healthy"]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"id":1}]', "[" * 100_000, "null"])
+def test_a_spoilt_file_is_an_empty_roll(tmp_path: Path, text: str) -> None:
+    (tmp_path / "seats.json").write_text(text)
+    assert Roll(tmp_path).seats == {}
+
+
+def test_a_roll_is_bounded() -> None:
+    roll = Roll(None)
+    for number in range(MAX_SEATS):
+        roll.take(said(number), 0)
+    with pytest.raises(RollFull, match="takes no more"):
+        roll.take(said(MAX_SEATS), 0)
+    # Those on it are still heard.
+    roll.take(said(1), 1)
+    assert called(roll, 1).state == ["healthy"] * MAX_SEATS

@@ -1,0 +1,215 @@
+"""The gateway's own page and the command that reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from agent import __main__ as nabz_agent
+from agent import http1, status
+from agent.status import Board, StatusView, is_local_name, respond
+from agent.status_page import WORDS, age, page, sparkline
+from agent.wire import (
+    BootReading,
+    Failure,
+    GatewayReading,
+    LinkReading,
+    Reading,
+    SeatColumns,
+    SeatsReading,
+    SpeedReading,
+    Stamp,
+    UpsReading,
+)
+
+NOW_MS = 1_800_000_000_000
+AT = Stamp(wall_ms=NOW_MS - 90_000, mono_ms=1, boot="b", clock="synced")
+SEATS = SeatsReading(
+    at=AT, known=2, healthy=1, unhealthy=1, missing=0, off=0,
+    seats=SeatColumns(id=["SEAT-01", "SEAT-02"], state=["healthy", "unhealthy"], why=["", "disk full: 99%"]),
+)  # fmt: skip
+EVERYTHING: list[Reading] = [
+    LinkReading(at=AT, rtt_median_ms=23.4, jitter_ms=1.0, loss_pct=0.0, fault_place="isp"),
+    SpeedReading(at=AT, engine="librespeed", download_mbps=48.2, upload_mbps=9.9, purpose="self-test"),
+    UpsReading(at=AT, subject="ups", output_state="battery", battery_charge_pct=80.0, runtime_s=1200.0),
+    SEATS,
+    GatewayReading(at=AT, cpu_pct=3.0, memory_pct=40.0),
+    BootReading(at=AT, previous_end="power"),
+]
+HOSTILE = '"><script>alert(1)</script>'
+
+
+def board(*readings: Reading) -> Board:
+    noted = Board()
+    for reading in readings:
+        noted.note(reading)
+    return noted
+
+
+def view_of(noted: Board, **more: object) -> StatusView:
+    given: dict[str, object] = {"now_ms": NOW_MS, "started_ms": 0, "version": "0.1.0"}
+    given |= {"last": noted.last, "failures": noted.failures, "series": noted.series} | more
+    return StatusView(**given)  # type: ignore[arg-type]
+
+
+def get(path: str, host: str = "127.0.0.1:8470", method: str = "GET") -> http1.Request:
+    return http1.Request(method=method, path=path, headers={"host": host}, body=b"", peer="127.0.0.1")
+
+
+class Tags(HTMLParser):
+    """Fails on tags that do not nest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.seen.add(tag)
+        if tag not in ("meta", "polyline"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag != "polyline":
+            assert self.open.pop() == tag
+
+
+def tags(text: str) -> set[str]:
+    parser = Tags()
+    parser.feed(text)
+    parser.close()
+    assert parser.open == []
+    return parser.seen
+
+
+def test_a_success_hides_no_failure_and_a_failure_no_success() -> None:
+    good = LinkReading(at=AT, rtt_median_ms=5.0)
+    bad = LinkReading(at=AT, failure=Failure("timeout", "no answer"))
+    noted = board(good, bad, good)
+    assert noted.last["link"] == good
+    assert noted.failures["link"] == bad
+    # A failure is a gap in the curve, not a zero.
+    assert list(noted.series["rtt_median_ms"]) == [5.0, None, 5.0]
+
+
+def test_two_upses_are_kept_apart_and_curves_are_bounded() -> None:
+    noted = board(UpsReading(subject="a", battery_charge_pct=1.0), UpsReading(subject="b", battery_charge_pct=2.0))
+    assert set(noted.last) == {"ups a", "ups b"}
+    for _ in range(1000):
+        noted.note(UpsReading(subject="a", battery_charge_pct=1.0))
+    assert len(noted.series["battery_charge_pct a"]) == status.SERIES_LENGTH
+
+
+@pytest.mark.parametrize("language", ["en", "ur"])
+def test_the_page_shows_every_kind_without_script(language: str) -> None:
+    noted = board(*EVERYTHING, LinkReading(at=AT, rtt_median_ms=30.0), SpeedReading(at=AT, failure=Failure("timeout")))
+    text = page(view_of(noted, center="PB-LHR-001", center_name="Lahore One", uplink="connecting"), language)
+    assert "script" not in tags(text)
+    for shown in ("Lahore One", "48.2 Mbit/s", "SEAT-02", "disk full: 99%", "timeout", "<svg"):
+        assert shown in text
+    assert "SEAT-01" not in text  # a healthy seat needs no line of its own
+    assert ('dir="rtl"' in text) == (language == "ur")
+
+
+def test_an_empty_page_says_that_the_first_reading_comes() -> None:
+    text = page(view_of(Board()))
+    assert "not enrolled yet" in text
+    assert "No reading yet" in text
+    tags(text)
+
+
+def test_every_word_has_both_languages() -> None:
+    assert all(english and urdu and english != urdu for english, urdu in WORDS.values())
+
+
+def test_what_came_from_outside_is_escaped() -> None:
+    seats = SeatsReading(seats=SeatColumns(id=[HOSTILE], state=["missing"], why=[HOSTILE]))
+    ups = UpsReading(subject=HOSTILE, failure=Failure(HOSTILE, HOSTILE))
+    speed = SpeedReading(engine=HOSTILE)
+    text = page(view_of(board(seats, ups, speed), center_name=HOSTILE, uplink_detail=HOSTILE, device=HOSTILE))
+    assert "<script" not in text
+    tags(text)
+
+
+def test_unknown_is_a_dash_and_never_a_zero() -> None:
+    text = page(view_of(board(LinkReading(at=AT, failure=None))))
+    assert "<dt>Loss</dt><dd>–</dd>" in text
+
+
+def test_ages_are_said_in_the_largest_unit() -> None:
+    for then_ms, said in ((NOW_MS, "0 s"), (NOW_MS - 90_000, "1 min"), (NOW_MS - 7_200_000, "2 h"), (1, "20833 d")):
+        assert said in age(then_ms, NOW_MS, lambda key: key)
+    # A reading from a clock that ran ahead is not in the future.
+    assert "0 s" in age(NOW_MS + 5000, NOW_MS, lambda key: key)
+
+
+def test_a_curve_has_gaps_where_nothing_was_known() -> None:
+    assert sparkline([1.0, 2.0, None, 3.0, 4.0], "x").count("<polyline") == 2
+    assert sparkline([], "x") == ""
+    assert sparkline([None, 1.0], "x") == ""
+    assert "nan" not in sparkline([0.0, 0.0], "x")
+
+
+def test_the_data_is_json_with_kinds() -> None:
+    answer = respond(get("/status.json"), lambda: view_of(board(*EVERYTHING)))
+    data = json.loads(answer.body)
+    assert data["last"]["link"]["kind"] == "link"
+    assert data["series"]["rtt_median_ms"] == [23.4]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status_code"),
+    [
+        (get("/", method="POST"), 405),
+        (get("/etc/passwd"), 404),
+        (get("/", host="evil.example"), 403),
+        (get("/", host=""), 403),
+    ],
+)
+def test_other_requests_are_refused(request_: http1.Request, status_code: int) -> None:
+    with pytest.raises(http1.Refused) as refused:
+        respond(request_, lambda: view_of(Board()))
+    assert refused.value.status == status_code
+
+
+def test_a_foreign_name_pointed_here_does_not_open_the_page() -> None:
+    for host in ("127.0.0.1", "127.0.0.1:8470", "localhost:8470", "[::1]:8470", "[::1]", "192.168.1.10:8470"):
+        assert is_local_name(host), host
+    for host in ("evil.example", "evil.example:8470", "127.0.0.1.evil.example:80", "", ":80"):
+        assert not is_local_name(host), host
+
+
+def run_command(view: StatusView, *words: str) -> int:
+    async def story() -> int:
+        async with await status.serve("127.0.0.1:0", lambda: view) as server:
+            address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            return await asyncio.to_thread(nabz_agent.main, ["status", "--at", address, *words])
+
+    return asyncio.run(story())
+
+
+def test_the_command_prints_what_the_page_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    noted = board(*EVERYTHING, SpeedReading(at=AT, failure=Failure("timeout", "no answer in 30 s")))
+    assert run_command(view_of(noted, center="PB-LHR-001", uplink="connected")) == 0
+    text = capsys.readouterr().out
+    for shown in ("PB-LHR-001", "uplink connected", "rtt_median_ms=23.4", "FAILED timeout: no answer in 30 s"):
+        assert shown in text
+    assert run_command(view_of(noted), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["last"]["seats"]["known"] == 2
+
+
+def test_no_running_agent_is_one_line_and_exit_1(free_port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert nabz_agent.main(["status", "--at", f"127.0.0.1:{free_port}"]) == 1
+    said = capsys.readouterr().err
+    assert "no agent answers" in said
+    assert said.count("\n") == 1
+
+
+def test_wrong_settings_are_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "agent.toml").write_text("[agnet]\n")
+    assert nabz_agent.main(["status", "--config", str(tmp_path / "agent.toml")]) == 2
+    assert "agnet" in capsys.readouterr().err
