@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from agent.status import StatusView
-from agent.wire import GatewayReading, LinkReading, Reading, SeatsReading, SpeedReading, UpsReading
+from agent.wire import BootReading, GatewayReading, LinkReading, Reading, SeatsReading, SpeedReading, UpsReading
 
 # key: (English, Urdu)
 WORDS = {
@@ -16,19 +16,29 @@ WORDS = {
     "connected": ("connected", "جڑا ہوا"),
     "connecting": ("connecting", "جڑ رہا ہے"),
     "off": ("off", "بند"),
-    "waiting": ("Waiting to be sent", "بھیجنے کے منتظر"),
+    "waiting": ("Waiting", "بھیجنے کے منتظر"),
     "readings": ("readings", "پیمائشیں"),
     "receipt": ("Last receipt", "آخری رسید"),
-    "budget": ("Speed-test traffic this month", "اس ماہ رفتار جانچ کا ڈیٹا"),
+    "sending": ("Sending", "ترسیل"),
+    "budget": ("Speed tests, month", "اس ماہ رفتار کی جانچ"),
     "clock": ("Clock", "گھڑی"),
-    "synced": ("set by the network", "نیٹ ورک سے درست"),
-    "unsynced": ("not set by the network", "نیٹ ورک سے درست نہیں"),
+    "synced": ("synchronised", "درست"),
+    "unsynced": ("not synchronised", "غیر مصدقہ"),
     "link": ("Link", "انٹرنیٹ لائن"),
     "speed": ("Speed", "رفتار"),
     "ups": ("UPS", "یو پی ایس"),
     "seats": ("Seats", "نشستیں"),
     "gateway": ("Gateway", "گیٹ وے"),
     "boot": ("Last start", "آخری آغاز"),
+    "ended": ("Run before ended by", "پچھلا دور ختم ہوا"),
+    "dark": ("Dark for", "بند رہا"),
+    "end_first": ("nothing: it is the first", "یہ پہلا دور ہے"),
+    "end_clean": ("a stop", "روکنے سے"),
+    "end_power": ("a power cut", "بجلی جانے سے"),
+    "end_crash": ("a crash", "خرابی سے"),
+    "end_killed": ("a kill", "زبردستی بند ہونے سے"),
+    "end_reboot": ("a shutdown", "مشین بند کرنے سے"),
+    "end_unknown": ("something unknown", "نامعلوم وجہ سے"),
     "failures": ("What failed last", "آخری ناکامیاں"),
     "none_failed": ("Nothing has failed since the agent started.", "ایجنٹ کے آغاز سے کچھ ناکام نہیں ہوا۔"),
     "nothing": ("No reading yet: the first comes within a minute.", "ابھی کوئی پیمائش نہیں: پہلی ایک منٹ میں آئے گی۔"),
@@ -73,8 +83,8 @@ h1{font-size:1.5rem;margin:.5rem 0}h2{font-size:1rem;margin:0 0 .5rem}header a{m
 a{color:var(--accent)}
 .grid{display:grid;gap:1rem;grid-template-columns:repeat(auto-fill,minmax(17rem,1fr));margin:1rem 0}
 section{background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:1rem;min-width:0}
-dl{display:grid;grid-template-columns:auto auto;gap:.15rem 1rem;margin:0}dt,small{color:var(--dim)}
-dd{margin:0;text-align:end;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
+dl{display:grid;grid-template-columns:1fr fit-content(65%);gap:.15rem 1rem;margin:0}dt,small{color:var(--dim)}
+dd{margin:0;text-align:end;font-variant-numeric:tabular-nums;overflow-wrap:break-word}
 svg{display:block;width:100%;height:2.5rem;margin-top:.75rem}polyline{fill:none;stroke:var(--accent);stroke-width:1.5;
 vector-effect:non-scaling-stroke}.good{color:var(--good)}.bad{color:var(--bad)}.warn{color:var(--warn)}
 ul{margin:.5rem 0 0;padding-inline-start:1.2rem}
@@ -119,17 +129,18 @@ def _in_order(item: tuple[str, Reading]) -> tuple[int, str]:
 
 def uplink_card(view: StatusView, say: Say) -> str:
     tone = {"connected": "good", "connecting": "warn", "off": "bad"}[view.uplink]
-    size = f" · {view.spool_bytes / 1e6:.1f} MB" if view.spool_bytes is not None else ""
-    budget = f"{number(view.speed_used_mb, 0)} / {number(view.speed_budget_mb, 0)} MB"
+    megabytes = view.spool_bytes / 1e6 if view.spool_bytes is not None else None
+    used, budget = number(view.speed_used_mb, 0), number(view.speed_budget_mb, 0, " MB")
     rows = [
         (say("collector"), f'<b class="{tone}">{say(view.uplink)}</b>'),
-        (say("waiting"), f"{number(view.spool_readings, 0)} {say('readings')}{size}"),
+        (say("waiting"), f"{number(view.spool_readings, 0)} {say('readings')}"),
+        ("", number(megabytes, 1, " MB")),
         (say("receipt"), age(view.last_receipt_ms, view.now_ms, say)),
-        (say("budget"), budget),
+        (say("budget"), f'<bdi dir="ltr">{used} / {budget}</bdi>'),
         (say("clock"), say(view.clock)),
     ]
-    detail = f"<small>{escape(view.uplink_detail)}</small>" if view.uplink_detail else ""
-    return f"<section><h2>{say('collector')}</h2>{table(rows)}{detail}</section>"
+    detail = f'<small dir="ltr">{escape(view.uplink_detail)}</small>' if view.uplink_detail else ""
+    return f"<section><h2>{say('sending')}</h2>{table(rows)}{detail}</section>"
 
 
 def card(key: str, reading: Reading, view: StatusView, say: Say) -> str:
@@ -138,7 +149,7 @@ def card(key: str, reading: Reading, view: StatusView, say: Say) -> str:
     heading = say(kind) if kind in WORDS else escape(kind)
     rows, tail = ROWS[type(reading)](reading, view, say) if type(reading) in ROWS else ([], "")
     when = age(reading.at.wall_ms if reading.at else None, view.now_ms, say)
-    return f"<section><h2>{heading} {escape(subject)} <small>{when}</small></h2>{table(rows)}{tail}</section>"
+    return f"<section><h2>{heading} <small>{escape(subject)} {when}</small></h2>{table(rows)}{tail}</section>"
 
 
 def link_rows(reading: Reading, view: StatusView, say: Say) -> tuple[list[Row], str]:
@@ -185,7 +196,7 @@ def seats_rows(reading: Reading, _view: StatusView, say: Say) -> tuple[list[Row]
     seats = reading.seats
     troubled = zip(seats.id, seats.state, seats.why, strict=True) if seats else ()
     lines = "".join(
-        f"<li><b>{escape(name)}</b> {say(state)} <small>{escape(why)}</small></li>"
+        f"<li><b>{escape(name)}</b> {say(state)} <small><bdi>{escape(why)}</bdi></small></li>"
         for name, state, why in troubled
         if state in ("unhealthy", "missing")
     )
@@ -203,12 +214,19 @@ def gateway_rows(reading: Reading, _view: StatusView, say: Say) -> tuple[list[Ro
     return rows, ""
 
 
+def boot_rows(reading: Reading, _view: StatusView, say: Say) -> tuple[list[Row], str]:
+    assert isinstance(reading, BootReading)
+    minutes = reading.dark_s / 60 if reading.dark_s is not None else None
+    return [(say("ended"), say(f"end_{reading.previous_end}")), (say("dark"), number(minutes, 0, " min"))], ""
+
+
 ROWS: dict[type[Reading], Callable[[Reading, StatusView, Say], tuple[list[Row], str]]] = {
     LinkReading: link_rows,
     SpeedReading: speed_rows,
     UpsReading: ups_rows,
     SeatsReading: seats_rows,
     GatewayReading: gateway_rows,
+    BootReading: boot_rows,
 }
 
 
@@ -218,8 +236,8 @@ def failures(view: StatusView, say: Say) -> str:
         if reading.failure is not None:
             when = age(reading.at.wall_ms if reading.at else None, view.now_ms, say)
             items += (
-                f'<li><b>{escape(key)}</b> <span class="bad">{escape(reading.failure.cause)}</span> '
-                f"{escape(reading.failure.detail)} <small>{when}</small></li>"
+                f'<li dir="auto"><b>{escape(key)}</b> <span class="bad">{escape(reading.failure.cause)}</span> '
+                f"<bdi>{escape(reading.failure.detail)}</bdi> <small>{when}</small></li>"
             )
     inside = f"<ul>{items}</ul>" if items else f"<small>{say('none_failed')}</small>"
     return f"<section><h2>{say('failures')}</h2>{inside}</section>"
@@ -231,7 +249,7 @@ def table(rows: list[Row]) -> str:
 
 def number(value: float | None, digits: int, unit: str = "") -> str:
     """Left to right even inside Urdu; a dash for unknown."""
-    return DASH if value is None else f"<bdi>{value:,.{digits}f}{unit}</bdi>"
+    return DASH if value is None else f'<bdi dir="ltr">{value:,.{digits}f}{unit}</bdi>'
 
 
 def age(then_ms: int | None, now_ms: int, say: Say) -> str:

@@ -86,7 +86,7 @@ def load(options: argparse.Namespace) -> Seat:
         raise ValueError(f"--interval {options.interval:g} must lie between 5 and 600 seconds")
     url = check_gateway(options.gateway)
     try:
-        key = contract.parse_key(options.key_file.read_text("ascii"))
+        key = contract.parse_key(options.key_file.read_text("utf-8", "replace"))
     except (OSError, ValueError) as error:
         raise ValueError(f"--key-file {options.key_file}: {error}") from None
     name = check_name(options.name)

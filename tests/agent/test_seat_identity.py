@@ -69,9 +69,20 @@ def test_nothing_to_tell_it_apart_is_no_seat() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", "None", "To Be Filled By O.E.M.", "Default string", "00000000",
-              "00000000-0000-0000-0000-000000000000", "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF", "03000200-0400-0500-0006-000700080009", "xxxxxx", "...", "1"],
-)  # fmt: skip
+    "value",
+    [
+        "",
+        "None",
+        "To Be Filled By O.E.M.",
+        "Default string",
+        "00000000-0000-0000-0000-000000000000",
+        "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF",
+        "03000200-0400-0500-0006-000700080009",
+        "xxxxxx",
+        "...",
+        "1",
+    ],
+)
 def test_fillers_are_no_facts(value: str) -> None:
     assert is_generic(value)
 

@@ -7,6 +7,7 @@ import json
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent import __main__ as nabz_agent
@@ -120,6 +121,23 @@ def test_an_empty_page_says_that_the_first_reading_comes() -> None:
     assert "not enrolled yet" in text
     assert "No reading yet" in text
     tags(text)
+
+
+def test_every_state_on_the_wire_has_its_words() -> None:
+    for field, prefix, kind in (("previous_end", "end_", BootReading), ("fault_place", "fault_", LinkReading)):
+        for word in words_of(kind, field):
+            assert f"{prefix}{word}" in WORDS
+    for word in (*words_of(StatusView, "uplink"), *words_of(StatusView, "clock")):
+        assert word in WORDS
+
+
+def words_of(kind: type, field: str) -> list[str]:
+    """The words a Literal field may hold."""
+    (shape,) = (one.type for one in msgspec.inspect.type_info(kind).fields if one.name == field)
+    parts = getattr(shape, "types", (shape,))
+    words = [word for part in parts for word in getattr(part, "values", ())]
+    assert words
+    return words
 
 
 def test_every_word_has_both_languages() -> None:
