@@ -7,6 +7,7 @@ heard), ``meets``, ``paused`` (suspended or closed).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -274,6 +275,9 @@ SERIES: dict[str, dict[str, sa.ColumnElement[Any]]] = {
     },
 }
 
+# A pause longer than this is a gap; speed tests are seldom by design and have none.
+GAP_MS = dict.fromkeys(("link", "ups", "seats", "gateway"), 180_000)
+
 
 def series(
     conn: sa.Connection,
@@ -285,9 +289,10 @@ def series(
     max_points: int,
     subject: str | None = None,
 ) -> dict[str, list[float | None]]:
-    """Columns `t` (ms, the mean time of each bucket) and one per field; at most `max_points` rows, none for no data.
+    """Columns `t` (ms, the mean time of each bucket) and one per field, of at most `max_points` rows.
 
-    Raises KeyError for a kind or field that SERIES does not have.
+    Where readings are missing for longer than GAP_MS and two buckets, a row of None stands between, so that whoever
+    draws a line lifts the pen. Raises KeyError for a kind or field that SERIES does not have.
     """
     table, known = readings[kind], SERIES[kind]
     step_ms = max(1, -(-(to_ms - from_ms) // max_points))
@@ -301,7 +306,18 @@ def series(
     if subject is not None:
         query = query.where(table.c.subject == subject)
     rows = conn.execute(query).all()
-    found: dict[str, list[float | None]] = {"t": [round(row[0]) for row in rows]}
+    points = _with_gaps([(round(row[0]), *row[1:]) for row in rows], max(GAP_MS.get(kind, to_ms), 2 * step_ms))
+    found: dict[str, list[float | None]] = {"t": [point[0] for point in points]}
     for place, name in enumerate(fields, 1):
-        found[name] = [None if row[place] is None else round(float(row[place]), 3) for row in rows]
+        found[name] = [None if point[place] is None else round(float(point[place]), 3) for point in points]
+    return found
+
+
+def _with_gaps(points: Sequence[tuple[Any, ...]], longest_ms: int) -> list[tuple[Any, ...]]:
+    """The points, with an empty one in the middle of each pause longer than that."""
+    found = list(points[:1])
+    for before, after in itertools.pairwise(points):
+        if after[0] - before[0] > longest_ms:
+            found.append(((before[0] + after[0]) // 2, *(None for _ in after[1:])))
+        found.append(after)
     return found

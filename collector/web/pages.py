@@ -24,6 +24,7 @@ from collector.web.view import View
 
 PAGE_ROWS = 200
 MAX_ROWS_ASKED = 400
+VERDICTS = ("below", "unknown", "meets")
 RANGES_S = {"1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
 
 
@@ -114,7 +115,7 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         raise Mistaken(404, str(error)) from None
     latest = _by_kind(queries.latest_readings(conn, code))
     return {
-        "verdicts": verdicts,
+        "verdicts": sorted(verdicts, key=lambda each: VERDICTS.index(each.verdict.word)),
         "bounds": _bounds(verdicts),
         "latest": latest,
         "open_flags": [flag for flag in queries.flags_of(conn, code) if flag["state"] in queries.OPEN],

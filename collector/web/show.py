@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from collector.standard import Standards
 from collector.standard.criteria import Criterion
+from collector.web import reasons
 from collector.web.i18n import Words
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
@@ -72,6 +73,11 @@ class Show:
             figure = figure.rstrip("0").rstrip(".")
         return self.words.ltr(f"{figure}\u00a0{unit}" if unit else figure)
 
+    def place(self, row: Mapping[str, Any]) -> Markup:
+        """City, district, province; each isolated, so that none turns its neighbours round."""
+        names = dict.fromkeys(name for name in (row["city"], row["district"], row["province"]) if name)
+        return self.words("comma").join(Markup("<bdi>{}</bdi>").format(name) for name in names)
+
     # ------------------------------------------------------------ criteria
 
     def criterion(self, name: str) -> Criterion | None:
@@ -99,7 +105,9 @@ class Show:
     def why(self, row: Mapping[str, Any]) -> Markup:
         """One line for a center: its worst criterion and how far it is from what is asked."""
         name = row["criterion"]
-        if name is None:
+        if row["state"] == "silent":
+            return self.words("why.silent", time=self.at(row["heard_ms"]))
+        if name is None or row["state"] in ("meets", "waiting", "paused"):
             return self._why_without_flag(row)
         found, value, bound = self.criterion(name), row["value"], row["bound"]
         if found is None or value is None or bound is None or found.unit == "":
@@ -113,5 +121,9 @@ class Show:
         return self.words(f"why.{row['state']}")
 
     def said(self, reason: str) -> Markup:
-        """A sentence of the judge, which speaks English."""
-        return Markup('<span lang="en" dir="ltr">{}</span>').format(reason)
+        """A sentence of the judge."""
+        return reasons.said(self.words, reason)
+
+    def raw(self, text: str) -> Markup:
+        """What a machine said, as it said it."""
+        return Markup('<bdi lang="en" dir="ltr">{}</bdi>').format(text)

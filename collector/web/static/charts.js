@@ -114,12 +114,12 @@ function options(kind, place, last) {
   const grid = { stroke: css("--grid"), width: 1 };
   return {
     width: place.clientWidth, height: last ? 144 : 120, tzDate: (s) => uPlot.tzDate(new Date(s * 1000), "Asia/Karachi"),
-    legend: { show: false }, padding: [6, 4, 0, 0],
+    legend: { show: false }, padding: [6, 18, 0, 0],
     cursor: { sync: { key: sync.key, scales: ["x", null] }, y: false, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
-    scales: { x: { time: true }, y: { range: spec.scale }, pct: { range: near(10) }, bool: { range: [0, 1] } },
+    scales: { x: { time: true }, y: { range: spec.scale }, pct: { range: near(25) }, bool: { range: [0, 1] } },
     axes: [
       { ...axis, grid, size: last ? 26 : 4, values: last ? clock : (u, ticks) => ticks.map(() => "") },
-      { ...axis, grid, size: 48, space: 34, values: (u, ticks) => ticks.map((v, i) => (i === ticks.length - 1 && spec.unit ? `${v} ${spec.unit}`.slice(0, 9) : v)) },
+      { ...axis, grid, size: 40, space: 34, values: (u, ticks) => ticks.map(String) },
     ],
     series: [{}, ...spec.series().map((s) => ({
       scale: s.scale ?? "y", stroke: s.stroke, fill: s.dots ? undefined : s.fill, width: s.width ?? 1.5, spanGaps: false,
@@ -185,6 +185,7 @@ function draw(kind, found) {
   if (!chart) {
     const holder = figure.querySelector(".keys");
     legend(kind, holder);
+    figure.querySelector(".unit").textContent = spec.unit;
     place.classList.toggle("last", kind === "seats");
     chart = { plot: new uPlot(options(kind, place, kind === "seats"), data, place), keys: holder };
     sync.sub(chart.plot);
