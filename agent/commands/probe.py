@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agent.config import Settings
+from agent.config import DEFAULT_PATH, Settings, SettingsError, load_or_default
 from agent.probes import PROBES
 from agent.probes.probe import Context, ProbeFailed
 from agent.wire import Reading
@@ -31,7 +31,7 @@ PRIV_PROTOCOLS = ("none", "des", "aes", "aes192", "aes256")
 
 
 class WrongUse(Exception):
-    """Options that contradict each other or a settings file that cannot be used: one sentence for people."""
+    """Options that contradict each other: one sentence for people."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,13 +41,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         own(one)
         one.add_argument("--json", action="store_true", help="one JSON object instead of a table")
         one.add_argument("--explain", action="store_true", help="say on stderr how each value came about")
-        one.add_argument("--config", type=Path, metavar="FILE", help="settings to start from (default: built-in ones)")
+        one.add_argument(
+            "--config",
+            type=Path,
+            metavar="FILE",
+            help=f"settings to start from (default: {DEFAULT_PATH}, if it is there)",
+        )
 
 
 def run(options: argparse.Namespace) -> int:
     try:
         settings = settings_for(options)
         readings = asyncio.run(measure(options, settings))
+    except SettingsError as error:
+        return _complain(options.kind, "; ".join(error.mistakes), 2)
     except WrongUse as error:
         return _complain(options.kind, str(error), 2)
     except ProbeFailed as error:
@@ -57,20 +64,13 @@ def run(options: argparse.Namespace) -> int:
 
 def settings_for(options: argparse.Namespace) -> Settings:
     """The settings file, if any, with what the command line says laid over it."""
-    settings = _load(options.config) if options.config else Settings()
+    settings = load_or_default(options.config)
     if options.kind == "link" and options.target:
         return msgspec.structs.replace(settings, link=msgspec.structs.replace(settings.link, target=options.target))
     if options.kind == "speed":
         given = {name: value for name in ("server", "engine", "mode") if (value := getattr(options, name))}
         return msgspec.structs.replace(settings, speed=msgspec.structs.replace(settings.speed, **given))
     return settings
-
-
-def _load(path: Path) -> Settings:
-    try:
-        return msgspec.toml.decode(path.read_bytes(), type=Settings)
-    except (OSError, msgspec.DecodeError) as error:
-        raise WrongUse(f"{path}: {error}") from None
 
 
 async def measure(options: argparse.Namespace, settings: Settings) -> Sequence[Reading]:
@@ -154,7 +154,7 @@ def _link_options(parser: argparse.ArgumentParser) -> None:
 
 def _speed_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--server", metavar="URL", help="measurement server (default: the one named at enrolment)")
-    parser.add_argument("--engine", metavar="NAME", help="librespeed or ookla")
+    parser.add_argument("--engine", metavar="NAME", choices=("librespeed", "ookla"), help="librespeed or ookla")
     parser.add_argument("--mode", choices=("quick", "adaptive", "full"), help="how long to measure")
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from agent.config import Ups
 from agent.probes.probe import Context, Probe, ProbeFailed
 from agent.probes.ups.detect import Plan, discover
 from agent.probes.ups.merge import read
@@ -33,8 +34,14 @@ class UpsProbe:
             raise ProbeFailed(
                 "not_configured", "no [[ups]] table with a `host`: add one to the settings, or give --host"
             )
-        targets = [target_of(ups) for ups in configured]
-        return await asyncio.gather(*(self.measure(target, context.deadline_s, context.explain) for target in targets))
+        return await asyncio.gather(*(self._configured(ups, context) for ups in configured))
+
+    async def _configured(self, ups: Ups, context: Context) -> UpsReading:
+        try:
+            target = target_of(ups)
+        except ProbeFailed as error:
+            return UpsReading(subject=ups.name, failure=Failure(error.cause, error.detail[:200]))
+        return await self.measure(target, context.deadline_s, context.explain)
 
     async def measure(self, target: Target, deadline_s: float, say: Say) -> UpsReading:
         """One UPS, bounded in time. What cannot be read is a reading with its failure, never an old value."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 MAX_LINE_V = 690.0
 MAX_BATTERY_V = 1000.0
 MIN_BATTERY_V = 6.0  # less is one cell's voltage
+LEAST_MAINS_V, MOST_MAINS_V = 85.0, 290.0  # phase to neutral, anywhere in the world
 MAX_SECONDS = 31 * 86400.0
 
 
@@ -20,8 +21,12 @@ class Verdict(NamedTuple):
     why: str = ""
 
 
-def possible(field: str, value: float) -> Verdict:
-    """The value to believe for one numeric field, in the field's unit."""
+def possible(field: str, value: float, scale: float = 1.0, *, on_mains: bool = False) -> Verdict:
+    """The value to believe for one numeric field, in the field's unit.
+
+    `scale` is what the raw number was multiplied with: tells a tenth that was meant as a whole. `on_mains` says that
+    the UPS itself names mains as its source, so that a tiny line voltage is a fault of scale and not of the line.
+    """
     match field:
         case "battery_charge_pct":
             return _percent(value, 100)
@@ -30,13 +35,13 @@ def possible(field: str, value: float) -> Verdict:
         case "runtime_s" | "on_battery_s":
             return Verdict(value) if 0 <= value <= MAX_SECONDS else Verdict(None, f"{value:g} s is no duration")
         case "input_voltage_v" | "output_voltage_v":
-            return _scaled(value, MAX_LINE_V, "V")
+            return _line_voltage(value, scale, on_mains)
         case "input_frequency_hz" | "output_frequency_hz":
             return _hertz(value)
         case "battery_voltage_v":
             return _battery_voltage(value)
         case "battery_temp_c":
-            return _celsius(value)
+            return _celsius(value, scale)
         case _:
             return Verdict(value) if value >= 0 else Verdict(None, "negative")
 
@@ -58,6 +63,12 @@ def _scaled(value: float, most: float, unit: str) -> Verdict:
     return Verdict(None, f"{value:g} {unit} is impossible")
 
 
+def _line_voltage(value: float, scale: float, on_mains: bool) -> Verdict:
+    if on_mains and scale < 1 and LEAST_MAINS_V <= value / scale <= MOST_MAINS_V:
+        return Verdict(value / scale, f"{value:g} V on mains read as whole volts")
+    return _scaled(value, MAX_LINE_V, "V")
+
+
 def _hertz(value: float) -> Verdict:
     if value == 0:
         return Verdict(0.0)
@@ -73,9 +84,11 @@ def _battery_voltage(value: float) -> Verdict:
     return _scaled(value, MAX_BATTERY_V, "V")
 
 
-def _celsius(value: float) -> Verdict:
+def _celsius(value: float, scale: float) -> Verdict:
     if value == 0:
         return Verdict(None, "0 °C: no sensor")
+    if scale < 1 and 10 <= value / scale <= 60:
+        return Verdict(value / scale, f"{value:g} °C read as whole degrees")
     if -40 <= value <= 120:
         return Verdict(value)
     if 120 < value <= 1200:

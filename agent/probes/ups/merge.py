@@ -17,6 +17,7 @@ Say = Callable[[str], None]
 Instances = Mapping[str, Sequence[tuple[str, Raw]]]  # base -> its instances (oid, value) in tree order
 
 ESSENTIAL = ("output_state", "battery_status", "battery_charge_pct", "runtime_s")
+ON_MAINS = frozenset({"online", "bypass", "boost", "trim", "eco"})
 ALIVE_V = 10.0
 
 
@@ -42,7 +43,7 @@ def read(profiles: Sequence[Profile], raw: Mapping[str, Raw], say: Say) -> UpsRe
     corrected: list[str] = []
     used: list[str] = []
     for profile in profiles:
-        for obj, value, why in _said(profile, by_base, say):
+        for obj, value, why in _said(profile, by_base, fields, say):
             if obj.field in fields:
                 continue
             fields[obj.field] = value
@@ -60,8 +61,10 @@ def read(profiles: Sequence[Profile], raw: Mapping[str, Raw], say: Say) -> UpsRe
     return UpsReading(**fields, profiles=used, corrected=corrected)
 
 
-def _said(profile: Profile, by_base: Instances, say: Say) -> Iterator[tuple[Obj, Parsed | int, str]]:
-    """What each object of a profile says, where it says something possible."""
+def _said(
+    profile: Profile, by_base: Instances, known: Mapping[str, Any], say: Say
+) -> Iterator[tuple[Obj, Parsed | int, str]]:
+    """What each object of a profile says, where it says something possible; `known` is what was said before."""
     for obj in profile.objects:
         if not obj.field:  # only there for other objects' `rows`
             continue
@@ -74,7 +77,7 @@ def _said(profile: Profile, by_base: Instances, say: Say) -> Iterator[tuple[Obj,
         if isinstance(value, (bool, str)):
             yield obj, value, ""
         elif value is not None:
-            verdict = possible(obj.field, value)
+            verdict = possible(obj.field, value, obj.scale, on_mains=known.get("output_state") in ON_MAINS)
             if verdict.value is None:
                 say(f"    refused: {verdict.why}")
             else:

@@ -32,6 +32,7 @@ PROFILES: tuple[Profile, ...] = (
     tripplite.PRODUCTS,
     others.USHA,
     others.DELL,
+    others.CET,
     *rfc1628.COPIES,
     rfc1628.RFC1628,
     tripplite.TWELVE_X,

@@ -7,6 +7,8 @@ POINT_ID = "3.5.2.2.1.2"  # lgpPwrMeasurementPointId
 INPUT = Rows(POINT_ID, frozenset({f"{POINTS}.1"}))
 OUTPUT = Rows(POINT_ID, frozenset({f"{POINTS}.5", f"{POINTS}.9"}))
 TEXT = "3.9.20.1.20.1.2.1"  # lgpFlexibleEntryValue of the device's own data points
+EVENT = "3.9.20.1.20.1.2.100"  # the same of its events: "Inactive Event", or "Active" and a severity
+ACTIVE = ("active", "active event", "active alarm", "active warning", "active fault", "active message")
 
 # The words of data point 4872, "UPS Output Source"
 SOURCE_WORDS = {
@@ -31,6 +33,8 @@ SOURCE_WORDS = {
     "none": "none",
 }
 
+BATTERY_WORDS = {"normal": "normal", "low": "low", "depleted": "depleted", "battery normal": "normal"}
+
 LIEBERT = Profile(
     "liebert",
     "1.3.6.1.4.1.476.1.42",
@@ -43,6 +47,8 @@ LIEBERT = Profile(
             enum={2: "none", 3: "online", 4: "bypass", 5: "battery", 6: "boost", 7: "trim"},
         ),
         Obj("output_state", f"{TEXT}.4872", "UPS Output Source", words=SOURCE_WORDS, exact=True),
+        Obj("output_state", f"{EVENT}.4168", "Battery Discharging", words=dict.fromkeys(ACTIVE, "battery"), exact=True),
+        Obj("output_state", f"{EVENT}.4298", "UPS Output on Bypass", words=dict.fromkeys(ACTIVE, "bypass"), exact=True),
         # The inverter feeds the load from mains or from the battery: what the battery does tells which.
         Obj("output_state", "3.5.1.14", "lgpPwrBatteryChargeStatus", enum={4: "battery"}),
         Obj("output_state", "3.5.3.10", "lgpPwrOutputToLoadOnBypass", enum={1: "bypass"}),
@@ -61,16 +67,28 @@ LIEBERT = Profile(
             "lgpPwrBatteryCapacityStatus",
             enum={2: "normal", 3: "low", 4: "depleted"},
         ),
+        Obj("battery_status", f"{EVENT}.4162", "Battery Low", words=dict.fromkeys(ACTIVE, "low"), exact=True),
+        Obj("battery_status", f"{TEXT}.4871", "UPS battery status", words=BATTERY_WORDS, exact=True),
+        Obj("battery_replace", f"{EVENT}.6182", "Replace Battery", words=dict.fromkeys(ACTIVE, True), exact=True),
+        Obj("battery_replace", f"{EVENT}.6182", "Replace Battery", words={"inactive event": False}, exact=True),
         Obj("runtime_s", "3.5.1.18", "lgpPwrBatteryTimeRemaining", 60.0),
         Obj("runtime_s", f"{TEXT}.4150", "Battery Time Remaining", 60.0, exact=True),
         Obj("battery_charge_pct", "3.5.1.19", "lgpPwrBatteryCapacity"),
         Obj("battery_charge_pct", f"{TEXT}.4153", "Battery Percentage Charge", exact=True),
         Obj("battery_voltage_v", f"{TEXT}.4148", "Battery Volts at Module", exact=True),
+        Obj("battery_voltage_v", f"{TEXT}.4155", "Battery Volts for Cabinet", exact=True),
+        Obj("battery_temp_c", f"{TEXT}.4156", "Battery Temperature for Cabinet", exact=True),
         Obj("input_voltage_v", f"{TEXT}.4096", "System Input RMS A-N", exact=True),
         Obj("input_frequency_hz", f"{TEXT}.4105", "System Input Frequency", exact=True),
         Obj("output_voltage_v", f"{TEXT}.4385", "System Output Voltage RMS A-N", exact=True),
         Obj("output_frequency_hz", f"{TEXT}.4207", "System Output Frequency", exact=True),
         Obj("load_pct", f"{TEXT}.5861", "System Output Pct Power (Max Phase)", exact=True),
+        Obj(
+            "load_pct",
+            f"{TEXT}.4223 {TEXT}.4224 {TEXT}.4225",
+            "System Output Pct Power Phase A/B/C",
+            exact=True,
+        ),
         Obj("", POINT_ID, "lgpPwrMeasurementPointId", lines=5),
         Obj("input_voltage_v", "3.5.2.3.1.5", "lgpPwrLineMeasurementVoltsLN", lines=9, rows=INPUT),
         Obj("input_voltage_v", "3.5.2.3.1.4", "lgpPwrLineMeasurementVoltsLL", lines=9, rows=INPUT),
@@ -83,6 +101,9 @@ LIEBERT = Profile(
         Obj("load_pct", "3.5.2.3.1.7", "lgpPwrLineMeasurementCapacity", lines=9, rows=OUTPUT),
         Obj("battery_voltage_v", "3.5.2.4.1.4", "lgpPwrDcMeasurementPointVolts"),
         Obj("manufacturer", "2.1.1", "lgpAgentIdentManufacturer"),
+        Obj("model", f"{TEXT}.4240", "System Model Number", exact=True),
+        Obj("firmware", f"{TEXT}.4335", "Firmware version", exact=True),
+        Obj("serial", f"{TEXT}.4244", "System Serial Number", exact=True),
         Obj("model", "2.4.2.1.4", "lgpAgentDeviceModel"),
         Obj("firmware", "2.4.2.1.5", "lgpAgentDeviceFirmwareVersion"),
         Obj("serial", "2.4.2.1.7", "lgpAgentDeviceSerialNumber"),
@@ -112,6 +133,7 @@ ITA2 = Profile(
         Obj("load_pct", "3.14 3.15 3.16", "outputLoadA/B/C", 0.1),
         Obj("manufacturer", ".1.3.6.1.4.1.13400.2.54.1.1", "identManufacturer"),
         Obj("model", ".1.3.6.1.4.1.13400.2.54.1.2", "identModel"),
+        Obj("serial", ".1.3.6.1.4.1.13400.2.54.1.3", "identIndex"),
     ),
     maker="Vertiv",
 )

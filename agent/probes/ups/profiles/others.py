@@ -1,4 +1,4 @@
-"""Vendors whose own tree is small: USHA cards (Santak, Ingrasys) and Dell."""
+"""Vendors whose own tree is small: USHA cards (Santak, Ingrasys), Dell, CE+T."""
 
 from agent.probes.ups.profiles.table import Obj, Profile
 
@@ -47,4 +47,22 @@ DELL = Profile(
         Obj("serial", "1.2", "physicalIdentSerialNumber"),
     ),
     maker="Dell",
+)
+
+# A CE+T inverter runs from its DC bus in normal service and calls that "battery" in RFC 1628; whether mains is there
+# stands in the AC input of its modules. Seats without a module say unknown(4).
+CET = Profile(
+    "ce+t",
+    "1.3.6.1.4.1.12551.4.1",
+    "CET-TSI-MIB",
+    (
+        Obj(
+            "output_state",
+            "1.1.1.4",
+            "tsiModuleACInState",
+            enum={0: "online", 1: "online", 2: "online", 3: "battery"},
+            lines=12,
+        ),
+    ),
+    maker="CE+T",
 )
