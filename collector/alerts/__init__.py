@@ -1,0 +1,1 @@
+"""Telling people: each change of a flag that matters becomes one message on each channel, sent once."""

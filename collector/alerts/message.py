@@ -1,0 +1,121 @@
+"""From changes to words. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from collector.alerts.channel import Event, Message
+from collector.flags.judge import show
+from collector.standard.criteria import EVERYONE, Criterion, Standard
+
+SUMMARY = "Many changes at once"
+NAMED = 10  # centers that a summary names
+
+
+@dataclass(frozen=True)
+class Told:
+    """A change that people are told of, with its center's facts. `began_ms`: when a cleared flag was raised."""
+
+    id: int
+    center: str
+    criterion: str
+    subject: str
+    was: str
+    now: str
+    at_ms: int
+    value: float | None
+    bound: float | None
+    reason: str
+    name: str | None = None
+    city: str | None = None
+    province: str | None = None
+    began_ms: int | None = None
+
+    @property
+    def event(self) -> Event:
+        return "raised" if self.now == "raised" else "cleared"
+
+
+def message(told: Told, standard: Standard | None, base_url: str) -> Message:
+    """One change: center, what, since, value against bound, cause, fix, link."""
+    criterion = standard.by_id.get(told.criterion) if standard else None
+    what = criterion.name.en if criterion else told.criterion
+    where = told.name or ("the collector" if told.center == EVERYONE else told.center)
+    raised = told.event == "raised"
+    title = f"{where}: {what} {'is below the standard' if raised else 'is well again'}"
+    if told.center == EVERYONE:
+        title = what if raised else "The collector hears the centers again"
+    tz = standard.tz if standard else "Asia/Karachi"
+    lines = [
+        f"Center: {_center(told)}",
+        f"What: {what} ({' '.join(filter(None, (told.criterion, told.subject)))})",
+        f"Since: {local(told.at_ms, tz)}{_lasted(told)}",
+        *_numbers(told, criterion),
+        f"Why: {told.reason}",
+        *((f"Severity: {criterion.severity}", *_fix(criterion)) if raised and criterion else ()),
+        f"More: {base_url}/{'' if told.center == EVERYONE else f'centers/{told.center}'}",
+        *([_standard(standard)] if standard else ()),
+    ]
+    return Message(title, "\n".join(lines), told.event)
+
+
+def summary(told: Sequence[Told], standard: Standard | None, base_url: str) -> Message:
+    """Many changes in one message: how many of what, and where."""
+    centers = sorted({each.center for each in told})
+    raised, cleared = ([each for each in told if each.event == event] for event in ("raised", "cleared"))
+    lines = [
+        f"{len(told)} changes at {len(centers)} centers; single messages are held back while there are so many.",
+        f"Raised: {_counts(raised, standard)}",
+        f"Cleared: {_counts(cleared, standard)}",
+        f"Where: {_top(Counter(each.province or 'not known' for each in told))}",
+        f"Centers: {', '.join(centers[:NAMED])}{' …' if len(centers) > NAMED else ''}",
+        f"More: {base_url}/",
+    ]
+    return Message(f"{SUMMARY}: {len(told)} at {len(centers)} centers", "\n".join(lines))
+
+
+def local(at_ms: int, tz: str) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, ZoneInfo(tz)).strftime("%Y-%m-%d %H:%M %Z")
+
+
+def _center(told: Told) -> str:
+    if told.center == EVERYONE:
+        return "none; this is about the collector itself"
+    return f"{told.center}{f' {told.name}' if told.name else ''}{f', {told.city}' if told.city else ''}"
+
+
+def _lasted(told: Told) -> str:
+    if told.event == "raised" or told.began_ms is None:
+        return ""
+    hours, minutes = divmod((told.at_ms - told.began_ms) // 60_000, 60)
+    return f" (was below for {f'{hours} h ' if hours else ''}{minutes} min)"
+
+
+def _numbers(told: Told, criterion: Criterion | None) -> list[str]:
+    if told.value is None or told.bound is None:
+        return []
+    unit = criterion.unit if criterion else ""
+    side = "at most" if criterion and criterion.compare == "at_most" else "at least"
+    return [f"Measured: {show(told.value, unit)}; asked: {side} {show(told.bound, unit)}"]
+
+
+def _fix(criterion: Criterion) -> tuple[str, str]:
+    return f"Do: {criterion.fix.en}", f"کریں: {criterion.fix.ur}"
+
+
+def _standard(standard: Standard) -> str:
+    return f"Standard: {standard.id}{'' if standard.official else ' (an example, not official)'}"
+
+
+def _counts(told: Sequence[Told], standard: Standard | None) -> str:
+    names = standard.by_id if standard else {}
+    return _top(Counter(names[each.criterion].name.en if each.criterion in names else each.criterion for each in told))
+
+
+def _top(counted: Counter[str]) -> str:
+    ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{name} ({count})" for name, count in ordered[:NAMED]) or "none"

@@ -1,0 +1,223 @@
+"""The queue between changes and channels, in the database, so that a crash neither loses a message nor repeats one.
+
+    waiting ──claimed──▶ sending ──▶ sent
+       ▲                    ├─ temporary problem ─▶ waiting, later; failed after the last attempt
+       └────────────────────┘─ permanent problem ─▶ failed
+                            └─ the collector died ─▶ unsure: perhaps sent, so never sent again
+
+One outbox works on a database at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import sqlalchemy as sa
+
+from collector.alerts.channel import Channel, Message, SendFailed
+from collector.alerts.message import SUMMARY, Told, message, summary
+from collector.flags import machine
+from collector.standard import Standards
+from collector.store import Store, schema
+
+log = logging.getLogger("nabz.alerts")
+
+BACKOFF_S = (30, 60, 300, 900, 3600, 7200, 14400)  # after these, the message is given up
+BRAKE = 50  # more messages than this within BRAKE_MS become a summary
+BRAKE_MS = 600_000
+PER_LOOK = 50
+PAUSED = ("suspended", "closed")
+
+_ch, _al, _ce = schema.changes.c, schema.alerts.c, schema.centers.c
+
+
+@dataclass(frozen=True)
+class Due:
+    """A message claimed for sending."""
+
+    id: int
+    channel: str
+    message: Message
+    attempts: int
+
+
+class Outbox:
+    """Looks at the queue now and then; every look does all that is due, at most PER_LOOK messages."""
+
+    def __init__(
+        self,
+        store: Store,
+        channels: Sequence[Channel],
+        standards: Standards,
+        base_url: str,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self.store, self.standards, self.base_url, self.clock_ms = store, standards, base_url, clock_ms
+        self.channels = {channel.name: channel for channel in channels}
+
+    def after_start(self) -> int:
+        """To be called once before the first look: what was being sent when the last run ended is `unsure`."""
+        with self.store.write() as conn:
+            return give_up_unsure(conn)
+
+    def look(self) -> int:
+        """Queues, then sends one after the other; returns how many were sent."""
+        with self.store.write() as conn:
+            queue(conn, list(self.channels.values()), self.standards, self.base_url, self.clock_ms())
+        return sum(self._send_next() for _ in range(self._due()))
+
+    def _due(self) -> int:
+        with self.store.read() as conn:
+            return min(PER_LOOK, conn.scalar(_HOW_MANY_DUE, {"now_ms": self.clock_ms()}) or 0)
+
+    def _send_next(self) -> bool:
+        with self.store.write() as conn:
+            due = claim(conn, self.clock_ms())
+        if due is None:
+            return False
+        problem = self._send(due)
+        with self.store.write() as conn:
+            finish(conn, due, problem, self.clock_ms())
+        if problem:
+            log.warning("alert %d by %s: %s", due.id, due.channel, problem)
+        return problem is None
+
+    def _send(self, due: Due) -> SendFailed | None:
+        channel = self.channels.get(due.channel)
+        if channel is None:
+            return SendFailed("no channel of this name is configured any more", permanent=True)
+        try:
+            channel.send(due.message)
+        except SendFailed as problem:
+            return problem
+        return None
+
+
+# ---------------------------------------------------------------- steps, each inside one transaction
+
+
+def queue(conn: sa.Connection, channels: Sequence[Channel], standards: Standards, base_url: str, now_ms: int) -> int:
+    """Makes messages of the changes that have none yet; returns how many messages.
+
+    With more than BRAKE of them within BRAKE_MS, one summary goes out and the rest wait for the next one.
+    """
+    rows = conn.execute(_UNQUEUED).all()
+    told = [_told(row) for row in rows if machine.alerts(row.was, row.now) and row.lifecycle not in PAUSED]
+    recent = conn.scalar(_TOLD_SINCE, {"since_ms": now_ms - BRAKE_MS}) or 0
+    braking = recent + len(told) > BRAKE
+    held = braking and bool(conn.scalar(_SUMMARIES_SINCE, {"since_ms": now_ms - BRAKE_MS}))
+    if not braking:
+        told = [replace(each, began_ms=_began_ms(conn, each)) for each in told]
+    words = _summaries if braking else _messages
+    made = [] if held else [row for channel in channels for row in words(told, channel, standards, base_url, now_ms)]
+    if made:
+        conn.execute(sa.insert(schema.alerts), made)
+    waits = {each.id for each in told} if held else set()
+    done = [{"change": row.id, "now_ms": now_ms} for row in rows if row.id not in waits]
+    if done:
+        conn.execute(_QUEUED, done)
+    return len(made)
+
+
+def claim(conn: sa.Connection, now_ms: int) -> Due | None:
+    """The next message, now `sending`; None if there is none, or another worker got there first."""
+    row = conn.execute(_NEXT_DUE, {"now_ms": now_ms}).first()
+    if row is None:
+        return None
+    mine = sa.update(schema.alerts).where(_al.id == row.id, _al.state == "waiting")
+    if conn.execute(mine.values(state="sending", attempts=row.attempts + 1)).rowcount != 1:
+        return None
+    words = Message(row.title, row.text, "cleared" if row.now == "clear" else "raised")
+    return Due(row.id, row.channel, words, row.attempts + 1)
+
+
+def finish(conn: sa.Connection, due: Due, problem: SendFailed | None, now_ms: int) -> None:
+    """Writes how sending went."""
+    if problem is None:
+        values: dict[str, object] = {"state": "sent", "sent_ms": now_ms, "problem": ""}
+    elif problem.permanent or due.attempts > len(BACKOFF_S):
+        values = {"state": "failed", "problem": str(problem)}
+    else:
+        wait_ms = BACKOFF_S[due.attempts - 1] * 1000
+        values = {"state": "waiting", "problem": str(problem), "next_ms": now_ms + wait_ms}
+    conn.execute(sa.update(schema.alerts).where(_al.id == due.id, _al.state == "sending").values(values))
+
+
+def give_up_unsure(conn: sa.Connection) -> int:
+    said = "the collector stopped while sending this: look whether it arrived"
+    left = sa.update(schema.alerts).where(_al.state == "sending").values(state="unsure", problem=said)
+    return int(conn.execute(left).rowcount)
+
+
+# ---------------------------------------------------------------- questions
+
+
+_TOLD = sa.or_(
+    sa.and_(_ch.was.in_(("clear", "pending")), _ch.now == "raised"),
+    sa.and_(_ch.was.in_(("raised", "recovering")), _ch.now == "clear"),
+)
+_UNQUEUED = (
+    sa.select(schema.changes, _ce.name, _ce.city, _ce.province, _ce.lifecycle)
+    .select_from(schema.changes.outerjoin(schema.centers, _ce.center == _ch.center))
+    .where(_ch.queued_ms.is_(None))
+    .order_by(_ch.id)
+)
+_TOLD_SINCE = sa.select(sa.func.count()).where(_TOLD, _ch.queued_ms > sa.bindparam("since_ms"))
+_SUMMARIES_SINCE = (
+    sa.select(sa.func.count())
+    .select_from(schema.alerts.join(schema.changes, _ch.id == _al.change))
+    .where(_al.title.startswith(SUMMARY), _ch.queued_ms > sa.bindparam("since_ms"))
+)
+_QUEUED = sa.update(schema.changes).where(_ch.id == sa.bindparam("change")).values(queued_ms=sa.bindparam("now_ms"))
+_IS_DUE = sa.and_(_al.state == "waiting", _al.next_ms <= sa.bindparam("now_ms"))
+_HOW_MANY_DUE = sa.select(sa.func.count()).select_from(schema.alerts).where(_IS_DUE)
+_NEXT_DUE = (
+    sa.select(_al.id, _al.channel, _al.title, _al.text, _al.attempts, _ch.now)
+    .select_from(schema.alerts.outerjoin(schema.changes, _ch.id == _al.change))
+    .where(_IS_DUE)
+    .order_by(_al.next_ms, _al.id)
+    .limit(1)
+)
+
+
+def _told(row: sa.Row[tuple[object, ...]]) -> Told:
+    return Told(**{name: row._mapping[name] for name in Told.__dataclass_fields__ if name != "began_ms"})
+
+
+def _began_ms(conn: sa.Connection, told: Told) -> int | None:
+    """When a flag that is cleared now was raised."""
+    if told.event == "raised":
+        return None
+    same = sa.and_(_ch.center == told.center, _ch.criterion == told.criterion, _ch.subject == told.subject)
+    raised = sa.and_(_ch.was.in_(("clear", "pending")), _ch.now == "raised", _ch.id < told.id)
+    began_ms: int | None = conn.scalar(sa.select(sa.func.max(_ch.at_ms)).where(same, raised))
+    return began_ms
+
+
+def _messages(
+    told: Sequence[Told], channel: Channel, standards: Standards, base_url: str, now_ms: int
+) -> list[dict[str, object]]:
+    wanted = [each for each in told if each.event in channel.events]
+    return [_row(each, channel, message(each, standards.at(each.at_ms), base_url), now_ms) for each in wanted]
+
+
+def _summaries(
+    told: Sequence[Told], channel: Channel, standards: Standards, base_url: str, now_ms: int
+) -> list[dict[str, object]]:
+    wanted = [each for each in told if each.event in channel.events]
+    return [_row(wanted[-1], channel, summary(wanted, standards.at(now_ms), base_url), now_ms)] if wanted else []
+
+
+def _row(told: Told, channel: Channel, words: Message, now_ms: int) -> dict[str, object]:
+    return {
+        "change": told.id,
+        "center": told.center,
+        "channel": channel.name,
+        "title": words.title,
+        "text": words.text,
+        "state": "waiting",
+        "attempts": 0,
+        "next_ms": now_ms,
+    }
