@@ -165,7 +165,7 @@ class Service:
             uplink=uplink.state,
             uplink_detail=uplink.detail or stats.trouble,
             last_receipt_ms=uplink.last_receipt_ms,
-            spool_readings=stats.readings,
+            spool_readings=self._spool.waiting(),
             spool_bytes=stats.bytes,
             spool_max_bytes=self._settings.spool.max_mb * 1024 * 1024,
             speed_used_mb=book.at(now.wall_ms).bytes / 1e6,

@@ -131,6 +131,11 @@ class Spool:
         """The oldest run of groups that fits one batch, in order."""
         return run_of(self._groups(skip, newest_first=False), 0)
 
+    def waiting(self) -> int:
+        """Readings not yet receipted. Never blocks: for whoever only looks."""
+        held = sum(file.readings for file in self._files())
+        return max(0, held - sum(self._forgotten.copy().values()))
+
     def head(self) -> Head:
         """The newest number given, the chain and the time there: known even when every reading is forgotten."""
         with self._lock:
@@ -140,7 +145,7 @@ class Spool:
         with self._lock:
             files = self._files()
             return SpoolStats(
-                readings=sum(file.readings for file in files) - sum(self._forgotten.values()),
+                readings=self.waiting(),
                 bytes=sum(file.used_bytes() for file in files),
                 volatile=self._ram is not None,
                 shed=self._shed,

@@ -80,6 +80,7 @@ class SpoolFile:
         """A new file (None: in memory) whose spools are ``heads``, oldest first. Raises sqlite3.Error, OSError."""
         sql = _connect(target)
         try:
+            _configure(sql)
             sql.executescript(SCHEMA)
             sql.execute("BEGIN")
             for epoch, head in enumerate(heads, 1):
@@ -105,6 +106,7 @@ class SpoolFile:
         sql = _connect(path)
         opened = cls(sql)
         try:
+            _configure(sql)
             _make_durable(sql)
             opened._read_heads()
             lost = opened._verify()
@@ -262,13 +264,14 @@ def is_damage(error: sqlite3.DatabaseError) -> bool:
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:
-    sql = sqlite3.connect(
-        ":memory:" if path is None else path, isolation_level=None, check_same_thread=False, timeout=1
-    )
+    name = ":memory:" if path is None else str(path)
+    return sqlite3.connect(name, isolation_level=None, check_same_thread=False, timeout=1)
+
+
+def _configure(sql: sqlite3.Connection) -> None:
     sql.execute("PRAGMA locking_mode=EXCLUSIVE")
     sql.execute("PRAGMA cache_size=-512")
     sql.execute("PRAGMA temp_store=MEMORY")
-    return sql
 
 
 def _make_durable(sql: sqlite3.Connection) -> None:

@@ -1,0 +1,502 @@
+"""The spool: numbers and chains, forgetting, shedding, damage, a disk that fails, and kill -9."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent import spool_file, wire
+from agent.spool import Spool
+from agent.spool_record import Group, Head, RecordDamaged, build, pack, unpack
+
+T0 = 1_790_000_000_000
+MINUTE_MS = 60_000
+
+
+def stamp() -> wire.Stamp:
+    return wire.Stamp(wall_ms=T0, mono_ms=1, boot="1a2b3c4d", clock="synced")
+
+
+def minute(number: int, chance: random.Random | None = None) -> list[bytes]:
+    """What a minute's round says: a link, a UPS, a gateway and a roll call of twenty seats."""
+    chance = chance or random.Random(number)
+
+    def about(value: float) -> float:
+        return round(chance.gauss(value, value / 10), 3)
+
+    at = wire.Stamp(wall_ms=T0 + number * MINUTE_MS, mono_ms=number * MINUTE_MS + 7, boot="1a2b3c4d", clock="synced")
+    hops = [
+        wire.Hop(
+            role=role, target=target, method="icmp", sent=20, received=20,
+            min_ms=about(far), median_ms=about(far), p95_ms=about(far), jitter_ms=about(far / 9),
+        )
+        for role, target, far in (("lan", "192.168.10.1", 1), ("isp", "10.45.1.1", 7), ("collector", "c.example", 21))
+    ]  # fmt: skip
+    seats = wire.SeatColumns(
+        id=[f"PC-{seat:02}" for seat in range(20)],
+        state=["healthy"] * 20,
+        why=[""] * 20,
+        cpu_pct=[round(chance.uniform(1, 60), 1) for _ in range(20)],
+        memory_pct=[round(chance.uniform(30, 70), 1) for _ in range(20)],
+    )
+    readings: list[wire.Reading] = [
+        wire.LinkReading(at=at, subject="wan", rtt_median_ms=about(21), loss_pct=0.0, fault_place="none", hops=hops),
+        wire.UpsReading(at=at, subject="ups", output_state="online", load_pct=about(30), input_voltage_v=about(228)),
+        wire.GatewayReading(at=at, cpu_pct=about(5), memory_pct=about(33), wan_rx_bytes=chance.randrange(10**10)),
+        wire.SeatsReading(at=at, known=20, healthy=20, unhealthy=0, missing=0, off=0, seats=seats),
+    ]
+    return [wire.encode_reading(reading) for reading in readings]
+
+
+def opened(path: Path, **options: int) -> Spool:
+    return Spool(path, stamp=stamp, **options)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "spool.db"
+
+
+@pytest.fixture
+def spool(path: Path) -> Iterator[Spool]:
+    made = opened(path)
+    yield made
+    made.close()
+
+
+def fill(spool: Spool, minutes: int, value: str = "low", first: int = 0) -> None:
+    for number in range(first, first + minutes):
+        spool.append(minute(number), value, T0 + number * MINUTE_MS)  # type: ignore[arg-type]
+
+
+def everything(spool: Spool) -> list[Group]:
+    """All groups, oldest first, as batches would take them."""
+    found: list[Group] = []
+    while run := spool.oldest({group.ident for group in found}):
+        found += run
+    return found
+
+
+def readings_in(groups: list[Group]) -> dict[tuple[str, int], bytes]:
+    return {(group.spool, number): raw for group in groups for number, raw in enumerate(group.raws, group.first_seq)}
+
+
+def shed_in(groups: list[Group]) -> list[wire.ShedReading]:
+    said = [wire.decode_reading(raw) for group in groups for raw in group.raws if raw.startswith(b"{")]
+    return [reading for reading in said if isinstance(reading, wire.ShedReading)]
+
+
+# ---------------------------------------------------------------- records
+
+
+def test_a_record_gives_back_exactly_what_went_in() -> None:
+    (group,) = build(Head("ab" * 16), minute(1), "high", T0)
+    assert unpack(pack(group)) == group
+
+
+def test_no_flipped_bit_of_a_record_is_ever_accepted() -> None:
+    (group,) = build(Head("ab" * 16), [b"one", b"two"], "low", T0)
+    record = pack(group)
+    for place in range(len(record) * 8):
+        broken = bytearray(record)
+        broken[place // 8] ^= 1 << place % 8
+        with pytest.raises(RecordDamaged):
+            unpack(bytes(broken))
+
+
+def test_a_large_append_is_cut_into_groups_that_each_fit_a_batch() -> None:
+    groups = build(Head("ab" * 16), [b"x" * 20_000] * 7, "low", T0)
+    assert [len(group.raws) for group in groups] == [3, 3, 1]
+    assert [group.first_seq for group in groups] == [1, 4, 7]
+    # Each group's chain begins where the one before it ended.
+    assert [group.prev for group in groups] == [wire.GENESIS, groups[0].after, groups[1].after]
+
+
+@pytest.mark.parametrize("raw", [b"", b"two\nlines", b"x" * wire.MAX_BATCH_BYTES])
+def test_a_reading_that_fits_no_batch_is_refused(spool: Spool, raw: bytes) -> None:
+    with pytest.raises(ValueError, match="cannot be kept"):
+        spool.append([raw], "low", T0)
+    assert spool.stats().readings == 0
+
+
+# ---------------------------------------------------------------- append, read, forget
+
+
+def test_what_was_appended_is_there_after_a_restart(path: Path, spool: Spool) -> None:
+    fill(spool, 5)
+    before = everything(spool)
+    spool.close()
+    again = opened(path)
+    assert everything(again) == before
+    assert again.stats().readings == 20
+    assert again.head() == spool.head()
+    again.close()
+
+
+def test_numbers_go_on_even_when_everything_was_forgotten(path: Path, spool: Spool) -> None:
+    fill(spool, 2)
+    for group in everything(spool):
+        assert spool.forget(group.spool, group.first_seq, group.last_seq, group.after.hex())
+    head = spool.head()
+    spool.close()
+    again = opened(path)
+    assert (again.stats().readings, again.head()) == (0, head)
+    kept = again.append([b"next"], "low", T0)
+    assert (kept.spool, kept.last_seq) == (head.spool, 9)
+    assert everything(again)[0].prev == head.chain
+    again.close()
+
+
+def test_a_range_is_forgotten_only_with_the_right_chain(spool: Spool) -> None:
+    fill(spool, 3)
+    group = everything(spool)[1]
+    assert not spool.forget(group.spool, group.first_seq, group.last_seq, "0" * 64)
+    assert not spool.forget("f" * 32, group.first_seq, group.last_seq, group.after.hex())
+    assert spool.stats().readings == 12
+    assert spool.forget(group.spool, group.first_seq, group.last_seq, group.after.hex())
+    assert [held.first_seq for held in everything(spool)] == [1, 9]
+
+
+def test_forgetting_is_durable_with_the_next_commit(path: Path, spool: Spool) -> None:
+    fill(spool, 2)
+    first = everything(spool)[0]
+    spool.forget(first.spool, first.first_seq, first.last_seq, first.after.hex())
+    fill(spool, 1, first=2)
+    copy = path.with_name("copy.db")
+    snapshot(path, copy)
+    after_a_cut = opened(copy)
+    assert [group.first_seq for group in everything(after_a_cut)] == [5, 9]
+    after_a_cut.close()
+
+
+def test_newest_gives_recent_consecutive_groups_in_order(spool: Spool) -> None:
+    fill(spool, 60)
+    run = spool.newest(since_ms=T0 + 57 * MINUTE_MS)
+    assert [group.first_seq for group in run] == [229, 233, 237]
+
+
+def test_oldest_fills_a_batch_to_its_limits_and_no_further(spool: Spool) -> None:
+    fill(spool, 60)
+    run = spool.oldest()
+    readings = sum(len(group.raws) for group in run)
+    size = sum(group.wire_bytes for group in run)
+    assert readings == wire.MAX_BATCH_READINGS or size > wire.MAX_BATCH_BYTES - 6000
+    assert size < wire.MAX_BATCH_BYTES
+    assert [group.first_seq for group in run] == list(range(1, readings, 4))
+
+
+def test_a_batch_never_spans_a_gap(spool: Spool) -> None:
+    fill(spool, 5)
+    middle = everything(spool)[2]
+    assert [group.first_seq for group in spool.oldest({middle.ident})] == [1, 5]
+    assert [group.first_seq for group in spool.newest({middle.ident})] == [13, 17]
+
+
+def test_thirty_days_of_a_full_center_fit_in_64_mib(spool: Spool) -> None:
+    fill(spool, 1500)
+    assert spool.stats().bytes / 1500 * 30 * 1440 < 64 * 2**20
+
+
+# ---------------------------------------------------------------- full
+
+
+def test_a_full_spool_sheds_the_oldest_of_least_value_and_accounts_for_every_number(path: Path) -> None:
+    spool = opened(path, max_bytes=400_000)
+    fill(spool, 20, "high")
+    fill(spool, 1200, "low", first=20)
+    held = everything(spool)
+    numbers = {number for _spool, number in readings_in(held)}
+    told = {number for shed in shed_in(held) for number in range(shed.first_seq, shed.last_seq + 1)}
+    assert set(range(1, 81)) <= numbers  # of high value
+    assert max(numbers) == spool.head().seq  # the newest
+    assert min(told) == 81  # the oldest of low value went first
+    assert numbers | told == set(range(1, spool.head().seq + 1))
+    assert not numbers & told
+    assert all(shed.why == "full" and shed.count == shed.last_seq - shed.first_seq + 1 for shed in shed_in(held))
+    assert spool.stats().bytes <= 400_000
+    assert spool.stats().shed == len(told)
+    spool.close()
+
+
+def test_an_account_that_is_itself_shed_is_given_again(path: Path) -> None:
+    spool = opened(path, max_bytes=200_000)
+    fill(spool, 1500, "high")
+    held = everything(spool)
+    numbers = {number for _spool, number in readings_in(held)}
+    told = {number for shed in shed_in(held) for number in range(shed.first_seq, shed.last_seq + 1)}
+    assert numbers | told == set(range(1, spool.head().seq + 1))
+    spool.close()
+
+
+# ---------------------------------------------------------------- damage
+
+
+def snapshot(path: Path, copy: Path) -> None:
+    """The file and its log as a power cut would leave them now."""
+    for suffix in ("", "-wal"):
+        source = path.with_name(path.name + suffix)
+        copy.with_name(copy.name + suffix).write_bytes(source.read_bytes() if source.exists() else b"")
+
+
+def test_every_torn_tail_of_the_log_opens_with_a_whole_prefix(path: Path, tmp_path: Path, spool: Spool) -> None:
+    fill(spool, 4)
+    truth = readings_in(everything(spool))
+    snapshot(path, tmp_path / "whole.db")
+    whole = (tmp_path / "whole.db-wal").read_bytes()
+    chance = random.Random(5)
+    for trial in range(60):
+        cut = chance.randrange(len(whole))
+        tail = chance.choice([b"", bytes(512), b"\xff" * 700])
+        copy = tmp_path / f"torn{trial}" / "spool.db"
+        copy.parent.mkdir()
+        copy.write_bytes((tmp_path / "whole.db").read_bytes())
+        copy.with_name("spool.db-wal").write_bytes(whole[:cut] + tail)
+        torn = opened(copy)
+        found = readings_in([group for group in everything(torn) if not shed_in([group])])
+        assert found.items() <= truth.items()
+        torn.append([b"life goes on"], "low", T0)
+        torn.close()
+
+
+def test_whichever_byte_is_damaged_it_opens_and_accepts_nothing_false(path: Path, tmp_path: Path, spool: Spool) -> None:
+    fill(spool, 40)
+    truth = readings_in(everything(spool))
+    spool.close()
+    whole = path.read_bytes()
+    chance = random.Random(11)
+    least = len(truth)
+    for trial in range(250):
+        broken = bytearray(whole)
+        # The first trials go through the file's header, where a byte does most harm.
+        place = trial if trial < 100 else chance.randrange(len(whole))
+        broken[place] ^= 1 << chance.randrange(8)
+        copy = tmp_path / f"flip{trial}" / "spool.db"
+        copy.parent.mkdir()
+        copy.write_bytes(broken)
+        again = opened(copy)
+        held = everything(again)
+        found = readings_in([group for group in held if not shed_in([group])])
+        assert found.items() <= truth.items(), f"byte {place}"
+        assert not again.stats().volatile, f"byte {place}: {again.stats().trouble}"
+        again.append([b"life goes on"], "low", T0)
+        least = min(least, len(found))
+        told = {n for shed in shed_in(everything(again)) for n in range(shed.first_seq, shed.last_seq + 1)}
+        missing = {number for _spool, number in truth.keys() - found.keys()}
+        # All but what lay at the end of a file that had lost its numbers is accounted for.
+        assert missing <= told or again.head().spool != spool.head().spool, f"byte {place}"
+        again.close()
+    assert least >= len(truth) - 3 * 4  # one page's worth of records, at most
+
+
+def test_a_flipped_record_is_reported_by_number_and_the_others_are_kept(path: Path, spool: Spool) -> None:
+    fill(spool, 10)
+    truth = readings_in(everything(spool))
+    head = spool.head()
+    spool.close()
+    sql = sqlite3.connect(path)
+    key = (1 << spool_file.SEQ_BITS) | 20
+    (record,) = sql.execute("SELECT record FROM groups WHERE key = ?", (key,)).fetchone()
+    sql.execute("UPDATE groups SET record = ? WHERE key = ?", (record[:200] + b"\0" + record[201:], key))
+    sql.commit()
+    sql.close()
+    again = opened(path)
+    again.append([b"next"], "low", T0)
+    held = everything(again)
+    (shed,) = shed_in(held)
+    assert (shed.why, shed.first_seq, shed.last_seq, shed.subject) == ("unreadable", 17, 20, "")
+    assert {number for _spool, number in truth.keys() - readings_in(held).keys()} == {17, 18, 19, 20}
+    assert again.head().spool == head.spool  # its numbers could be trusted
+    assert again.stats().unreadable == 4
+    again.close()
+
+
+def test_a_file_of_noise_is_moved_aside_and_never_deleted(path: Path) -> None:
+    noise = random.Random(3).randbytes(50_000)
+    path.write_bytes(noise)
+    spool = opened(path)
+    spool.append([b"first"], "low", T0)
+    assert spool.stats().readings == 1
+    spool.close()
+    assert [aside.read_bytes() for aside in path.parent.glob("spool.db.damaged-*")] == [noise]
+
+
+def test_a_salvage_cut_short_at_any_step_is_finished_at_the_next_start(
+    path: Path, tmp_path: Path, spool: Spool
+) -> None:
+    """Whatever the salvage had renamed when the power went, the next start ends with the same readings."""
+    fill(spool, 10)
+    truth = readings_in(everything(spool))
+    spool.close()
+    broken = bytearray(path.read_bytes())
+    broken[100] ^= 0xFF  # the root page of the schema
+    path.write_bytes(broken)
+    steps = states_of_a_salvage(path, tmp_path)
+    assert len(steps) > 5
+    for number, files in enumerate(steps):
+        folder = tmp_path / f"step{number}"
+        folder.mkdir()
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        again = opened(folder / "spool.db")
+        found = readings_in([group for group in everything(again) if not shed_in([group])])
+        assert found == truth, f"step {number}: {sorted(files)}"
+        again.close()
+
+
+def states_of_a_salvage(path: Path, tmp_path: Path) -> list[dict[str, bytes]]:
+    """The folder after each call that changes a name or a file, seen from a child that is stopped there."""
+    steps: list[dict[str, bytes]] = []
+    for stop_at in range(1, 200):
+        folder = tmp_path / f"cut{stop_at}"
+        folder.mkdir()
+        (folder / path.name).write_bytes(path.read_bytes())
+        script = textwrap.dedent("""
+            import os, sys
+            from pathlib import Path
+            left = int(sys.argv[2])
+            def watch(event, args):
+                global left
+                if event in ("os.rename", "os.remove", "open") and str(sys.argv[1]) in str(args[0]):
+                    left -= 1
+                    if left == 0:
+                        os.kill(os.getpid(), 9)
+            sys.addaudithook(watch)
+            from agent import wire
+            from agent.spool import Spool
+            at = wire.Stamp(wall_ms=1, mono_ms=1, boot="b", clock="synced")
+            Spool(Path(sys.argv[1]) / "spool.db", stamp=lambda: at).close()
+        """)
+        done = subprocess.run([sys.executable, "-c", script, str(folder), str(stop_at)], check=False, cwd=os.getcwd())
+        if done.returncode == 0:
+            return steps
+        steps.append({each.name: each.read_bytes() for each in folder.iterdir()})
+    raise AssertionError("the salvage does not end")
+
+
+# ---------------------------------------------------------------- a disk that fails
+
+
+def test_without_a_usable_disk_readings_live_in_memory_and_move_to_the_disk_when_it_comes(tmp_path: Path) -> None:
+    place = tmp_path / "mount"
+    spool = opened(place / "spool.db")  # the folder is not there: the card was pulled
+    assert spool.stats().volatile
+    kept = spool.append(minute(1), "low", T0)
+    assert not kept.durable
+    place.mkdir()
+    kept = spool.append(minute(2), "low", T0 + MINUTE_MS)
+    assert kept.durable
+    assert not spool.stats().volatile
+    numbers = readings_in(everything(spool))
+    spool.close()
+    again = opened(place / "spool.db")
+    assert readings_in(everything(again)) == numbers
+    # The numbers given in memory are not given again on the disk.
+    assert again.append([b"next"], "low", T0).last_seq == 9
+    again.close()
+
+
+def test_a_write_that_fails_keeps_the_reading_in_memory_and_the_old_ones_readable(path: Path) -> None:
+    spool = opened(path)
+    fill(spool, 3)
+    limit_file_size(path.stat().st_size + 1)
+    try:
+        fill(spool, 40, first=3)
+        assert spool.stats().volatile
+        assert spool.stats().readings == 43 * 4
+        assert len({group.spool for group in everything(spool)}) == 2
+    finally:
+        limit_file_size(None)
+    fill(spool, 1, first=43)
+    stats = spool.stats()
+    assert not stats.volatile
+    assert stats.readings == 44 * 4
+    raws = [raw for group in everything(spool) for raw in group.raws]
+    assert sorted(raws) == sorted(raw for number in range(44) for raw in minute(number))
+    spool.close()
+
+
+def limit_file_size(limit: int | None) -> None:
+    import resource
+
+    _soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard if limit is None else limit, hard))
+
+
+def test_memory_is_bounded_too_and_says_what_it_gave_up(tmp_path: Path) -> None:
+    spool = opened(tmp_path / "nowhere" / "spool.db", ram_bytes=300_000)
+    fill(spool, 600)
+    held = everything(spool)
+    numbers = {number for _spool, number in readings_in(held)}
+    told = {number for shed in shed_in(held) for number in range(shed.first_seq, shed.last_seq + 1)}
+    assert numbers | told == set(range(1, spool.head().seq + 1))
+    assert {shed.why for shed in shed_in(held)} == {"disk"}
+    spool.close()
+
+
+def test_a_second_process_does_not_get_at_the_same_file(path: Path, spool: Spool) -> None:
+    fill(spool, 1)
+    other = opened(path)
+    assert other.stats().volatile
+    assert "locked" in other.stats().trouble
+    other.close()
+
+
+# ---------------------------------------------------------------- kill -9
+
+PROMISER = """
+import sys
+from pathlib import Path
+from agent import wire
+from agent.spool import Spool
+at = wire.Stamp(wall_ms=1, mono_ms=1, boot="b", clock="synced")
+spool = Spool(Path(sys.argv[1]), stamp=lambda: at, max_bytes=64 << 20)
+first = spool.head().seq
+while True:
+    number = spool.head().seq + 1
+    kept = spool.append([b"%032d" % number] * 3, "low", number)
+    print(kept.spool, kept.last_seq, flush=True)
+    if number % 7 == 0:
+        run = spool.oldest()
+        last = run[-1]
+        spool.forget(last.spool, run[0].first_seq, last.last_seq, last.after.hex())
+        print("forgot", last.spool, last.last_seq, flush=True)
+"""
+
+
+def test_kill_9_at_any_moment_loses_no_promised_reading_and_gives_no_number_twice(path: Path) -> None:
+    chance = random.Random(2)
+    promised = forgotten = 0
+    for _kill in range(12):
+        child = subprocess.Popen([sys.executable, "-c", PROMISER, str(path)], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        lines = [child.stdout.readline()]  # it has begun
+        time.sleep(chance.uniform(0, 0.15))
+        child.send_signal(signal.SIGKILL)
+        lines += child.stdout.read().splitlines()
+        child.wait()
+        child.stdout.close()
+        for line in lines:
+            words = line.split()
+            if words and words[0] == "forgot":
+                forgotten = max(forgotten, int(words[2]))
+            elif len(words) == 2:
+                assert int(words[1]) > promised
+                promised = int(words[1])
+        again = opened(path)
+        held = readings_in(everything(again))
+        assert set(range(forgotten + 1, promised + 1)) <= {number for _spool, number in held}
+        assert all(int(raw) == number - (number - 1) % 3 for (_spool, number), raw in held.items())
+        assert again.head().seq - promised in (0, 3)  # at most the commit that was under way
+        promised = again.head().seq
+        again.close()
+    assert promised > 1000
