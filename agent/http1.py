@@ -113,6 +113,8 @@ class _Door:
         self.inside[peer] += 1
         try:
             await _close(writer, await self.answer(reader, peer))
+        except asyncio.CancelledError:  # the loop ends; asyncio would report this connection as a fault of the program
+            writer.transport.abort()
         finally:
             self.inside[peer] -= 1
             if not self.inside[peer]:

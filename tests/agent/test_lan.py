@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -198,6 +199,17 @@ def test_a_flood_is_slowed_by_address_and_memory_stays_bounded() -> None:
     for number in range(1000):
         pace.allows(f"10.1.{number // 256}.{number % 256}", 2.0)
     assert len(pace.buckets) == 10
+
+
+def test_stopping_with_a_connection_open_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.socket() as lingering:
+
+        async def story(port: int, roll: Roll) -> None:
+            lingering.connect(("127.0.0.1", port))
+            await asyncio.sleep(0.05)
+
+        with_ear(story)
+    assert caplog.text == ""
 
 
 def test_nonces_are_remembered_for_the_window_and_bounded() -> None:
