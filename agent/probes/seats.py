@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import time
 import urllib.error
@@ -44,5 +45,5 @@ def last_call(status_listen: str, timeout_s: float) -> SeatsReading:
         raise ProbeFailed(
             "no_reading", "the running agent has not called the roll yet: try again in a minute"
         ) from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, http.client.HTTPException) as error:
         raise ProbeFailed("not_an_agent", f"what answers at {url} is not a Nabz agent: {str(error)[:80]}") from None

@@ -134,8 +134,10 @@ print(summary(silent).received, summary(silent).sent)
 @pytest.mark.root
 @pytest.mark.parametrize(("groups", "method"), [("0 2147483647", "icmp"), ("1 0", "tcp")])
 def test_without_privileges_echoes_go_by_datagram_sockets_or_else_by_tcp(groups: str, method: str) -> None:
-    if os.geteuid() != 0 or not (shutil.which("unshare") and shutil.which("setpriv") and shutil.which("ip")):
-        pytest.skip("needs root, unshare, setpriv and ip")
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    if not all(map(shutil.which, ("unshare", "setpriv", "ip"))) and not os.environ.get("CI"):
+        pytest.skip("unshare, setpriv or ip is missing: apt install util-linux iproute2")
     script = (
         f"ip link set lo up; echo {groups} > /proc/sys/net/ipv4/ping_group_range; "
         f"exec setpriv --bounding-set=-net_raw {sys.executable} -c '{IN_A_NAMESPACE}'"

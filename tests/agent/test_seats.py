@@ -80,3 +80,16 @@ def test_another_program_on_that_port_is_not_believed(body: bytes) -> None:
                 await probe(outside(f"127.0.0.1:{server.sockets[0].getsockname()[1]}"))
 
     asyncio.run(story())
+
+
+def test_what_speaks_no_http_is_not_believed() -> None:
+    async def other(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example ready\r\n")
+        writer.close()
+
+    async def story() -> None:
+        async with await asyncio.start_server(other, "127.0.0.1", 0) as server:
+            with pytest.raises(ProbeFailed):
+                await probe(outside(f"127.0.0.1:{server.sockets[0].getsockname()[1]}"))
+
+    asyncio.run(story())
