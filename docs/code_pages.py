@@ -53,7 +53,8 @@ def agent_settings() -> list[Setting]:
 def _section(table: str) -> type[agent_config.Section]:
     """The type of one table of the agent's file; `[[ups]]` is a list of its type."""
     found = typing.get_type_hints(agent_config.Settings)[table]
-    section = typing.get_args(found)[0] if typing.get_origin(found) is list else found
+    section: object = typing.get_args(found)[0] if typing.get_origin(found) is list else found
+    assert isinstance(section, type)
     assert issubclass(section, agent_config.Section)
     return section
 
@@ -197,12 +198,9 @@ files, no addresses visited.
 
 
 def probes_page() -> str:
-    parts = [PROBES_HEAD]
-    for name in PROBES:
-        parts.append(f"## {name}\n\n{_docstring(f'agent.probes.{name}')}\n")
+    parts = [PROBES_HEAD, *(f"## {name}\n\n{_docstring(f'agent.probes.{name}')}\n" for name in PROBES)]
     parts.append("# Speed engines\n")
-    for name, engine in ENGINES.items():
-        parts.append(f"## {name}\n\n{_docstring(engine.__module__)}\n")
+    parts += (f"## {name}\n\n{_docstring(engine.__module__)}\n" for name, engine in ENGINES.items())
     parts += [
         "# UPS profiles\n",
         "One table a vendor; several may apply to one UPS, and the first that knows a value gives it.",
