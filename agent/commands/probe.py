@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         return _complain(options.kind, str(error), 2)
     except ProbeFailed as error:
         return _complain(options.kind, str(error), 2 if error.cause in ("settings", "not_configured") else 1)
-    return show(options, readings)
+    return show(options.kind, readings, as_json=options.json)
 
 
 def settings_for(options: argparse.Namespace) -> Settings:
@@ -102,14 +102,14 @@ def _enrolled(settings: Settings) -> tuple[str | None, str | None]:
     return identity.broker_host, identity.measure_url
 
 
-def show(options: argparse.Namespace, readings: Sequence[Reading]) -> int:
+def show(kind: str, readings: Sequence[Reading], *, as_json: bool) -> int:
     """Good readings on stdout, failed ones as a line each on stderr and in the exit code."""
     good = [reading for reading in readings if reading.failure is None]
     for reading in readings:
         if reading.failure is not None:
             detail = f"{reading.failure.cause}: {reading.failure.detail}"
-            _complain(options.kind, f"{reading.subject}: {detail}" if len(readings) > 1 else detail, 1)
-    if options.json and good:
+            _complain(kind, f"{reading.subject}: {detail}" if len(readings) > 1 else detail, 1)
+    if as_json and good:
         flat = [_flat(reading) for reading in good]
         print(msgspec.json.encode(flat[0] if len(readings) == 1 else flat).decode())
     elif good:

@@ -17,7 +17,6 @@ from agent.wire import Failure, UpsReading
 Say = Callable[[str], None]
 
 LONGEST_POLL_S = 5.0
-WAIT_S = 1.0
 REDISCOVER_S = 3600.0  # a UPS behind the same card may be another one by then
 SYS_UPTIME = "1.3.6.1.2.1.1.3.0"  # the one object every agent has
 
@@ -26,6 +25,7 @@ SYS_UPTIME = "1.3.6.1.2.1.1.3.0"  # the one object every agent has
 class UpsProbe:
     """The probe, with what it learned of each UPS: which objects to ask for, and until when to trust that."""
 
+    wait_s: float = 1.0  # for one answer
     _plans: dict[Target, tuple[Plan, float]] = field(default_factory=dict)
 
     async def __call__(self, context: Context) -> Sequence[UpsReading]:
@@ -64,12 +64,12 @@ class UpsProbe:
         if problem := target.mistake():
             raise ProbeFailed("settings", problem)
         async with conversation(target) as talk:
-            session = Session(talk.exchange, WAIT_S)
+            session = Session(talk.exchange, self.wait_s)
             started = time.monotonic()
             try:
                 reading = await self._poll(session, target, say)
             except Silent as silence:
-                raise await _silence(target, silence) from None
+                raise await self._silence(target, silence) from None
             say(f"{session.asked} questions, {(time.monotonic() - started) * 1000:.0f} ms")
             return reading
 
@@ -89,34 +89,32 @@ class UpsProbe:
         self._plans[target] = (plan, time.monotonic() + REDISCOVER_S)
         return _named(reading, target)
 
+    async def _silence(self, target: Target, silence: Silent) -> ProbeFailed:
+        """Why nothing came back, as far as SNMP can tell."""
+        if silence.heard:
+            return ProbeFailed("garbage", f"{target.place} answers, but with broken messages: {silence.heard}")
+        if target.version == "2c" and await self._answers(as_v1(target)):
+            return ProbeFailed("version", f'{target.place} answers SNMP v1 only: set snmp_version to "1"')
+        secret = f"user '{target.user}'" if target.version == "3" else "community"
+        return ProbeFailed(
+            "timeout",
+            f"no answer from {target.place}: SNMP is silent alike to a wrong {secret} and to a dead host; "
+            f"check address, port, {secret}, and that the card allows this machine",
+        )
+
+    async def _answers(self, target: Target) -> bool:
+        async with conversation(target) as talk:
+            try:
+                await talk.exchange("get", [SYS_UPTIME], self.wait_s)
+            except Silent:
+                return False
+            return True
+
 
 def _named(reading: UpsReading, target: Target) -> UpsReading:
     import msgspec
 
     return msgspec.structs.replace(reading, subject=target.name)
-
-
-async def _silence(target: Target, silence: Silent) -> ProbeFailed:
-    """Why nothing came back, as far as SNMP can tell."""
-    if silence.heard:
-        return ProbeFailed("garbage", f"{target.place} answers, but with broken messages: {silence.heard}")
-    if target.version == "2c" and await _answers(as_v1(target)):
-        return ProbeFailed("version", f'{target.place} answers SNMP v1 only: set snmp_version to "1"')
-    secret = f"user '{target.user}'" if target.version == "3" else "community"
-    return ProbeFailed(
-        "timeout",
-        f"no answer from {target.place}: SNMP is silent alike to a wrong {secret} and to a dead host; "
-        f"check address, port, {secret}, and that the card allows this machine",
-    )
-
-
-async def _answers(target: Target) -> bool:
-    async with conversation(target) as talk:
-        try:
-            await talk.exchange("get", [SYS_UPTIME], WAIT_S)
-        except Silent:
-            return False
-        return True
 
 
 probe: Probe = UpsProbe()

@@ -25,7 +25,7 @@ Binding = tuple[str, Value]
 Command = Literal["get", "next"]
 
 LONGEST = 28  # objects in one question: the answer stays within one unfragmented datagram
-SHORTEST_WAIT_S = 0.3
+SHORTEST = 4  # what even the smallest card takes
 NO_ERROR, TOO_BIG, NO_SUCH_NAME = 0, 1, 2  # RFC 1157 section 4.1.1; everything else is treated like genErr(5)
 
 
@@ -135,10 +135,7 @@ class Session:
         found: dict[str, Binding] = {}
         waiting = list(oids)
         while waiting:
-            part = waiting[: self.longest]
-            answer = await self._answer(command, part)
-            if answer is None:  # too long for this agent: `longest` is smaller now
-                continue
+            part, answer = await self._answer(command, waiting[: self.longest])
             rest = waiting[len(part) :]
             if answer.status == NO_ERROR:
                 found.update(_pair(command, part, answer.bindings))
@@ -155,33 +152,30 @@ class Session:
             return part[: answer.index - 1] + part[answer.index :]
         if len(part) == 1:
             return []
-        self.longest = max(1, len(part) // 2)
+        self.longest = len(part) // 2  # one of these is refused, but the agent does not say which
         return part
 
-    async def _answer(self, command: Command, oids: Sequence[str]) -> Answer | None:
+    async def _answer(self, command: Command, part: list[str]) -> tuple[list[str], Answer]:
+        """The objects that were answered, as many of the first as the agent can take, and its answer."""
         try:
-            self.asked += 1
-            answer = await self._exchange(command, oids, self._wait_s)
+            return await self._fitting(command, part)
         except Silent as silence:
-            return await self._after_silence(command, oids, silence)
-        if answer.status == TOO_BIG and len(oids) > 1:
-            self.longest = len(oids) // 2
-            return None
-        return answer
+            # A lost datagram, or a question too long for a small card: a quarter of it serves both
+            part = part[: max(1, len(part) // 4)]
+            self.longest = max(len(part), min(self.longest, SHORTEST))
+            try:
+                return await self._fitting(command, part)
+            except Silent as again:
+                raise Silent(again.heard or silence.heard) from None
 
-    async def _after_silence(self, command: Command, oids: Sequence[str], silence: Silent) -> Answer | None:
-        """A lost datagram or a question too long for a small card: half of it tells which."""
-        if len(oids) > 1:
-            half = oids[: len(oids) // 2]
+    async def _fitting(self, command: Command, part: list[str]) -> tuple[list[str], Answer]:
+        while True:
             self.asked += 1
-            await self._exchange(command, half, self._wait_s)
-            self.longest = len(half)
-            return None
-        self.asked += 1
-        try:
-            return await self._exchange(command, oids, self._wait_s)
-        except Silent as again:
-            raise Silent(again.heard or silence.heard) from None
+            answer = await self._exchange(command, part, self._wait_s)
+            if answer.status != TOO_BIG or len(part) == 1:
+                return part, answer
+            part = part[: len(part) // 2]
+            self.longest = len(part)
 
 
 def _pair(command: Command, asked: Sequence[str], got: Sequence[Binding]) -> dict[str, Binding]:
@@ -290,8 +284,8 @@ def decode(version: str, datagram: bytes) -> tuple[int, Answer]:
         if not pdu.isSameTypeWith(module.GetResponsePDU(), matchTags=True, matchConstraints=False):
             raise ValueError("not a response")
         return int(module.apiPDU.get_request_id(pdu)), Answer(
-            int(module.apiPDU.get_error_status(pdu)),
-            int(module.apiPDU.get_error_index(pdu)),
+            int(pdu["error-status"]),
+            int(pdu["error-index"]),
             [(str(oid), plain(value)) for oid, value in module.apiPDU.get_varbinds(pdu)],
         )
     except Exception as error:

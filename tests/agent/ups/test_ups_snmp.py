@@ -1,0 +1,231 @@
+"""What cards do to a question: too big, too long, all or nothing, garbage, silence, answers of others."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pysnmp.proto.rfc1902 import Integer32
+
+from agent.probes.ups import UpsProbe
+from agent.probes.ups.snmp import Answer, Session, Silent, Target, decode, encode
+from agent.wire import UpsReading
+
+Look = Callable[..., UpsReading]
+CardMaker = Callable[..., Any]
+
+
+def failure_of(reading: UpsReading) -> tuple[str, str]:
+    assert reading.failure is not None
+    assert reading.output_state is None
+    return reading.failure.cause, reading.failure.detail
+
+
+def test_v1_drops_the_object_named_by_the_error_and_asks_the_rest_again(card: CardMaker, look: Look) -> None:
+    device = card("rfc1628")
+    probe = UpsProbe(wait_s=0.25)
+    look(device.target(version="1"), probe)
+    del device.objects["1.3.6.1.2.1.33.1.2.5.0"]  # as if the battery meter went away between two polls
+    reading = look(device.target(version="1"), probe)
+
+    assert reading.battery_voltage_v is None
+    assert reading.battery_charge_pct == 97
+
+
+@pytest.mark.parametrize("manner", ["too_big", "deaf"])
+def test_a_card_that_takes_few_objects_is_asked_in_small_parts(card: CardMaker, look: Look, manner: str) -> None:
+    device = card("powernet", **{manner: 10})
+    reading = look(device.target())
+
+    assert reading.output_state == "trim"
+    assert reading.load_pct == 17.6
+
+
+def test_the_size_that_worked_is_remembered(card: CardMaker, look: Look) -> None:
+    device = card("powernet", too_big=10)
+    probe = UpsProbe(wait_s=0.25)
+    look(device.target(), probe)
+    device.questions.clear()
+    look(device.target(), probe)
+
+    assert max(map(len, device.questions)) <= 10
+
+
+def test_a_card_without_a_working_getnext_is_still_recognised(card: CardMaker, look: Look) -> None:
+    lines: list[str] = []
+    look(card("rfc1628", broken_next=True).target(), say=lines.append)
+
+    assert any("answers to GET" in line for line in lines)
+
+
+def test_a_getnext_that_never_ends_does_not_hold_the_poll(card: CardMaker, look: Look) -> None:
+    device = card("rfc1628")
+    device.look = lambda name, _following: ((*name, 1), Integer32(7))
+    started = time.monotonic()
+    look(device.target())
+
+    assert time.monotonic() - started < 5.5
+
+
+def test_a_dead_port_is_told_from_silence(look: Look, free_udp_port: int) -> None:
+    cause, detail = failure_of(look(Target(host="127.0.0.1", port=free_udp_port)))
+
+    assert cause == "unreachable"
+    assert f"127.0.0.1:{free_udp_port}" in detail
+
+
+def test_silence_says_that_a_wrong_community_looks_the_same(card: CardMaker, look: Look) -> None:
+    started = time.monotonic()
+    cause, detail = failure_of(look(card("rfc1628", community="secret").target(community="public")))
+
+    assert cause == "timeout"
+    assert "wrong community" in detail
+    assert "check" in detail
+    assert "secret" not in detail
+    assert "\n" not in detail
+    assert time.monotonic() - started < 2
+
+
+def test_a_card_that_speaks_v1_only_is_named(card: CardMaker, look: Look) -> None:
+    cause, detail = failure_of(look(card("rfc1628", versions=(0,)).target(version="2c")))
+
+    assert cause == "version"
+    assert 'snmp_version to "1"' in detail
+
+
+@pytest.mark.parametrize(
+    "mangle",
+    [lambda answer: answer[:-7], lambda _: b"", lambda _: b"\x30\x80" * 400, lambda answer: answer[::-1]],
+    ids=["truncated", "empty", "bottomless", "reversed"],
+)
+def test_broken_messages_are_survived_and_named(card: CardMaker, look: Look, mangle: Callable[[bytes], bytes]) -> None:
+    cause, detail = failure_of(look(card("rfc1628", mangle=mangle).target()))
+
+    assert cause in ("garbage", "timeout")
+    assert "127.0.0.1" in detail
+
+
+def test_one_lost_answer_costs_a_second_question_not_the_reading(card: CardMaker, look: Look) -> None:
+    losses = iter([True])
+    device = card("rfc1628", mangle=lambda answer: None if next(losses, False) else answer)
+
+    assert look(device.target()).battery_charge_pct == 97
+
+
+def test_an_answer_to_an_older_question_is_not_taken(card: CardMaker, look: Look) -> None:
+    device = card("rfc1628")
+    held: list[bytes] = []
+
+    def late(answer: bytes) -> bytes:
+        held.append(answer)
+        return held[-2] if len(held) == 2 else answer
+
+    device.mangle = late
+    reading = look(device.target())
+
+    assert reading.battery_charge_pct == 97
+    assert reading.output_state == "online"
+
+
+def test_an_answer_from_another_address_is_not_taken(card: CardMaker, look: Look) -> None:
+    device = card("rfc1628", answers_from_elsewhere=True)
+    cause, _ = failure_of(look(device.target()))
+
+    assert cause == "timeout"
+    assert device.questions
+
+
+def test_a_slow_card_is_given_up_at_the_deadline(card: CardMaker, look: Look) -> None:
+    def slowly(answer: bytes) -> bytes:
+        time.sleep(0.2)
+        return answer
+
+    started = time.monotonic()
+    cause, _ = failure_of(look(card("powernet", mangle=slowly, too_big=2).target(), deadline_s=1.0))
+
+    assert cause == "timeout"
+    assert time.monotonic() - started < 1.5
+
+
+def test_no_deadline_is_longer_than_five_seconds(card: CardMaker, look: Look) -> None:
+    def slowly(answer: bytes) -> bytes:
+        time.sleep(0.7)
+        return answer
+
+    started = time.monotonic()
+    look(card("powernet", mangle=slowly, too_big=2).target(), UpsProbe(), deadline_s=60.0)
+
+    assert time.monotonic() - started < 5.5
+
+
+@pytest.fixture
+def free_udp_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# ---------------------------------------------------------------- bytes
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=300, deadline=None)
+def test_random_bytes_are_never_taken_for_an_answer(datagram: bytes) -> None:
+    with pytest.raises(ValueError, match="not SNMP"):
+        decode("2c", datagram)
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_a_bent_answer_is_refused_or_decoded_to_plain_values(data: st.DataObject) -> None:
+    target = Target(host="127.0.0.1")
+    whole = bytearray(encode(target, 7, "get", ["1.3.6.1.2.1.33.1.4.1.0", "1.3.6.1.2.1.33.1.2.4.0"]))
+    whole[whole.index(0xA0)] = 0xA2
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        number, answer = decode("2c", bytes(whole))
+    except ValueError:
+        return
+    assert isinstance(number, int)
+    assert all(value is None or isinstance(value, (int, float, bytes, str)) for _, value in answer.bindings)
+
+
+def test_a_question_is_not_taken_for_an_answer() -> None:
+    with pytest.raises(ValueError, match="not SNMP"):
+        decode("2c", encode(Target(host="x"), 1, "get", ["1.3.6.1.2.1.1.3.0"]))
+
+
+# ---------------------------------------------------------------- the session alone, with an agent as a function
+
+
+def test_a_single_object_that_stays_silent_is_asked_twice_and_no_more() -> None:
+    asked = []
+
+    async def never(_command: str, oids: Any, _wait_s: float) -> Answer:
+        asked.append(list(oids))
+        raise Silent
+
+    with pytest.raises(Silent):
+        asyncio.run(Session(never).get(["1.3.6.1.2.1.1.3.0"]))
+    assert len(asked) == 2
+
+
+def test_an_error_without_an_index_ends() -> None:
+    async def generally_bad(_command: str, _oids: Any, _wait_s: float) -> Answer:
+        return Answer(5, 0, [])
+
+    assert asyncio.run(Session(generally_bad).get([f"1.3.6.1.{n}.0" for n in range(9)])) == {}
+
+
+def test_an_agent_that_says_too_big_to_one_object_loses_that_object() -> None:
+    async def tiny(_command: str, _oids: Any, _wait_s: float) -> Answer:
+        return Answer(1, 0, [])
+
+    assert asyncio.run(Session(tiny).get(["1.3.6.1.1.0", "1.3.6.1.2.0"])) == {}
