@@ -140,6 +140,11 @@ def after_open(opening: Opening, from_ms: int, wanted_ms: int) -> int | None:
     return None
 
 
+def local(at_ms: int, tz: str) -> str:
+    """A time as people there write it: "2026-01-31 18:05 PKT"."""
+    return datetime.fromtimestamp(at_ms / 1000, _zone(tz)).strftime("%Y-%m-%d %H:%M %Z")
+
+
 def _utc_ms(day: date, minute: int, zone: ZoneInfo) -> int:
     local = datetime(day.year, day.month, day.day, tzinfo=zone) + timedelta(minutes=minute)
     return int(local.astimezone(UTC).timestamp()) * 1000

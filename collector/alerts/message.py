@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from collector.alerts.channel import Event, Message
 from collector.flags.judge import show
+from collector.opening import local
 from collector.standard.criteria import EVERYONE, Criterion, Standard
 
 SUMMARY = "Many changes at once"
@@ -76,10 +75,6 @@ def summary(told: Sequence[Told], standard: Standard | None, base_url: str) -> M
         f"More: {base_url}/",
     ]
     return Message(f"{SUMMARY}: {len(told)} at {len(centers)} centers", "\n".join(lines))
-
-
-def local(at_ms: int, tz: str) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, ZoneInfo(tz)).strftime("%Y-%m-%d %H:%M %Z")
 
 
 def _center(told: Told) -> str:

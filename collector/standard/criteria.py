@@ -77,9 +77,9 @@ class Words:
     ur: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Criterion:
-    """One line of a standard. `figure` is None for the word comparisons, `words` empty for the numeric ones."""
+    """One line of a standard, the same only as itself. `figure` is None for the word comparisons, `words` empty for the numeric ones."""
 
     id: str
     reading: str
@@ -102,9 +102,9 @@ class Criterion:
     fix: Words
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Standard:
-    """A version of what a center must give. `digest` is the SHA-256 of the file's bytes."""
+    """A version of what a center must give, the same only as itself. `digest` is the SHA-256 of the file's bytes."""
 
     id: str
     official: bool

@@ -1,0 +1,54 @@
+"""`nabz-collector report`: a center's month, each criterion's verdict with its numbers."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from collector import centers
+from collector.console import answers, common_arguments, complain, opened, settings_of
+from collector.report import ReportError, build
+from collector.report_forms import FORMS
+from collector.standard import StandardError, Standards, example, load
+
+EXAMPLE = "nabz-collector report --center LHR-014 --month 2026-01 --format html --output january.html"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common_arguments(parser)
+    parser.add_argument("--center", required=True, metavar="CODE")
+    parser.add_argument("--month", required=True, metavar="YYYY-MM")
+    parser.add_argument("--format", choices=tuple(FORMS), default="json", help="default: json")
+    parser.add_argument("--json", action="store_const", dest="format", const="json", help="same as --format json")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
+
+
+@answers
+def run(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    try:
+        standards = Standards.of([load(path) for path in settings.standard.files] or [example()])
+        with opened(settings) as store, store.read() as conn:
+            center = centers.get(conn, options.center)
+            report = build(conn, center, options.month, standards, time.time_ns() // 1_000_000)
+    except (ReportError, StandardError) as error:
+        complain(str(error))
+        return 2
+    except centers.CenterError as error:
+        complain(str(error))
+        return 1
+    return _put(FORMS[options.format](report), options.output)
+
+
+def _put(text: str, output: Path | None) -> int:
+    if output is None:
+        sys.stdout.write(text)
+        return 0
+    try:
+        output.write_bytes(text.encode())
+    except OSError as error:
+        complain(f"{output}: cannot be written ({error.strerror}); name another file with --output")
+        return 1
+    return 0

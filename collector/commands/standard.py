@@ -1,0 +1,127 @@
+"""`nabz-collector standard`: check a standard's file, or show what the standard in force asks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from collector.console import answers, common_arguments, complain, say, settings_of, table
+from collector.flags.judge import show
+from collector.standard import Standard, StandardError, Standards, example, load
+from collector.standard.criteria import Criterion, Window
+
+EXAMPLE = "nabz-collector standard check my-standard.toml"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    check = verbs.add_parser("check", help="name every mistake of a standard's file")
+    check.add_argument("file", type=Path, metavar="FILE")
+    shown = verbs.add_parser("show", help="the standard that holds now, as the collector is set up, or that of a file")
+    shown.add_argument("--file", type=Path, metavar="FILE", help="this file instead of the one in force")
+    common_arguments(shown)
+    for verb in (check, shown):
+        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+
+
+@answers
+def run(options: argparse.Namespace) -> int:
+    try:
+        return _check(options) if options.verb == "check" else _show(options)
+    except StandardError as error:
+        if options.json:
+            say(json.dumps({"mistakes": error.mistakes}, ensure_ascii=False, indent=2))
+        else:
+            complain(str(error))
+        return 2
+
+
+def _check(options: argparse.Namespace) -> int:
+    standard = load(options.file)
+    if options.json:
+        say(json.dumps({"mistakes": [], "id": standard.id, "digest": standard.digest}, indent=2))
+    else:
+        count = len(standard.criteria)
+        say(f"{options.file}: standard {standard.id}, {count} criteria, no mistakes; sha256 {standard.digest}")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    standard = load(options.file) if options.file else _in_force(options)
+    if standard is None:
+        complain("standard: no version holds now; add one that begins today or earlier to [standard] files")
+        return 1
+    if options.json:
+        say(json.dumps(facts(standard), ensure_ascii=False, indent=2))
+        return 0
+    say(f"{standard.id}{'' if standard.official else ' (not official)'}, sha256 {standard.digest}\n{standard.note}\n")
+    heads = ("criterion", "reading", "asked", "flag after", "clear after", "when", "severity")
+    say(table(heads, [_line(criterion) for criterion in standard.criteria]))
+    return 0
+
+
+def _in_force(options: argparse.Namespace) -> Standard | None:
+    files = settings_of(options).standard.files
+    return Standards.of([load(path) for path in files] or [example()]).at(time.time_ns() // 1_000_000)
+
+
+def _line(criterion: Criterion) -> tuple[str, ...]:
+    return (
+        criterion.id,
+        criterion.reading,
+        asked(criterion),
+        _window(criterion.window),
+        _window(criterion.recovery.window),
+        criterion.when.replace("_", " "),
+        criterion.severity,
+    )
+
+
+def asked(criterion: Criterion) -> str:
+    """What is asked, in words: "at least 50/30/20 Mbit/s by tier, 1 a seat"."""
+    how = criterion.compare.replace("_", " ")
+    if criterion.figure is None:
+        return f"{how} {', '.join(sorted(criterion.words))}"
+    values = [show(value) for value in criterion.figure.by_tier.values()]
+    figure = values[0] if len(set(values)) == 1 else "/".join(values)
+    seats = f", {show(criterion.figure.per_seat)} a seat" if criterion.figure.per_seat else ""
+    return " ".join(filter(None, (how, figure, criterion.unit))) + seats
+
+
+def _window(window: Window) -> str:
+    if window.n > 1:
+        return f"{window.m} of {window.n}"
+    return f"{window.for_s} s" if window.for_s else "at once"
+
+
+def facts(standard: Standard) -> dict[str, object]:
+    return {
+        "id": standard.id,
+        "official": standard.official,
+        "note": standard.note,
+        "valid_from_ms": standard.valid_from_ms,
+        "valid_to_ms": standard.valid_to_ms,
+        "digest": standard.digest,
+        "criteria": [_facts(criterion) for criterion in standard.criteria],
+    }
+
+
+def _facts(criterion: Criterion) -> dict[str, object]:
+    figure = criterion.figure
+    return {
+        "id": criterion.id,
+        "reading": criterion.reading,
+        "field": list(criterion.fields),
+        "compare": criterion.compare,
+        "by_tier": None if figure is None else dict(figure.by_tier),
+        "per_seat": None if figure is None else figure.per_seat,
+        "words": sorted(criterion.words),
+        "unit": criterion.unit,
+        "count_at_pct": criterion.count_at_pct,
+        "when": criterion.when,
+        "severity": criterion.severity,
+        "name": {"en": criterion.name.en, "ur": criterion.name.ur},
+        "fix": {"en": criterion.fix.en, "ur": criterion.fix.ur},
+    }
