@@ -104,7 +104,7 @@ class Run:
             return None
         first = next(i for i, at in enumerate(self.streams.times_s) if at >= self.warm_s)
         times, totals = self.streams.times_s[first:], totals[first:]
-        return ended(self.mode, now, self.began_s, self.most_s, times, totals)
+        return ended(self.mode, now - self.began_s, self.most_s, times, totals)
 
     def _widen(self, now: float) -> bool:
         """Twice the streams and a longer warm-up, when the warm-up ends on a line that the load has not filled."""

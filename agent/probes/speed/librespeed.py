@@ -75,7 +75,7 @@ class _Test:
             most_s=self._most_s(direction),
         )
         trace = await run.run()
-        way = judge(trace, idle.rtt_ms, self.mode.least_s - self.mode.warmup_s)
+        way = judge(trace, idle.rtt_ms, self.mode)
         if way.mbps is None and direction == "up":
             way = await witness.upload(target, self.request.test_id, self.mode.warmup_s, way)
         self.request.explain(_told(direction, trace, way, run.streams.count))
@@ -117,13 +117,12 @@ class _Test:
 
 
 def _spent(down: Way, up: Way, before: counters.Counters | None, after: counters.Counters | None) -> int:
-    """Bytes this test put on the line: the interface's count, which includes what came after we had hung up, unless
-    others used the line meanwhile; then our own connections' count."""
-    own = down.wire_bytes + up.wire_bytes
-    quiet = not (down.cross_pct or up.cross_pct)
-    if before is None or after is None or not quiet:
-        return own
-    return max(own, after.rx - before.rx + after.tx - before.tx)
+    """Bytes this test cost the line. What came in is the interface's count, which has what was still on its way when
+    we hung up, unless others used the line meanwhile."""
+    received = down.received_bytes + up.received_bytes
+    if before is not None and after is not None and not down.cross_pct:
+        received = max(received, after.rx - before.rx)
+    return received + down.sent_bytes + up.sent_bytes
 
 
 def _round(mbps: float | None) -> float | None:

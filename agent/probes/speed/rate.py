@@ -33,25 +33,6 @@ def settled(times_s: Sequence[float], totals: Sequence[float], span_s: float) ->
     return early is not None and late is not None and early > 0 and abs(late - early) <= SAME * early
 
 
-def arrived(segments: Sequence[int], in_order: Sequence[int], mss: int) -> list[float]:
-    """Payload bytes that had crossed the line at each sample of one connection, in order or not, none twice.
-
-    In-order bytes lag while a hole waits to be filled and then leap, so after a lossy start they run ahead of the
-    line (+2 to +6 % on slow lossy lines); segments count at once, but count duplicates too. So: segments, times the
-    most payload a segment that the later half of the connection showed at its best moment. What is above the in-order
-    bytes at that moment can only be duplicates, and no segment carries more than `mss`.
-    """
-    first = next((i for i, count in enumerate(segments) if count), len(segments))
-    later = range(max(first + 1, len(segments) // 2), len(segments))
-    shown = [
-        (in_order[i] - in_order[first]) / (segments[i] - segments[first])
-        for i in later
-        if segments[i] > segments[first]
-    ]
-    payload = min(float(mss), max(shown)) if shown else float(mss)
-    return [count * payload for count in segments]
-
-
 def total(curves: Iterable[tuple[int, Sequence[float]]], count: int) -> list[float]:
     """The sum, over `count` samples, of curves given as (index of their first sample, values): before its first a
     curve is nothing, after its last it stays."""
