@@ -217,6 +217,21 @@ def test_a_single_object_that_stays_silent_is_asked_twice_and_no_more() -> None:
     assert len(asked) == 2
 
 
+def test_only_the_object_that_the_error_names_is_dropped() -> None:
+    asked = []
+
+    async def lacks_one(_command: str, oids: Any, _wait_s: float) -> Answer:
+        asked.append(list(oids))
+        if "1.3.6.1.4.0" in oids:
+            return Answer(2, oids.index("1.3.6.1.4.0") + 1, [])
+        return Answer(0, 0, [(oid, 1) for oid in oids])
+
+    found = asyncio.run(Session(lacks_one).get([f"1.3.6.1.{n}.0" for n in range(9)]))
+
+    assert set(found) == {f"1.3.6.1.{n}.0" for n in range(9)} - {"1.3.6.1.4.0"}
+    assert len(asked) == 2
+
+
 def test_an_error_without_an_index_ends() -> None:
     async def generally_bad(_command: str, _oids: Any, _wait_s: float) -> Answer:
         return Answer(5, 0, [])
