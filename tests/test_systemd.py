@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from agent import identity
+
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "systemd"
 UNITS = sorted(path.name for path in FOLDER.glob("*.service"))
@@ -159,12 +161,33 @@ def command_of(unit: str, folder: Path, ports: list[int]) -> list[str]:
     words = [word.replace("%S", str(folder)) for word in words]
     if unit == "nabz-measure.service":
         words += ["--listen", f"127.0.0.1:{ports[0]}"]
-    if unit == "nabz-collector.service":
-        settings = folder / "collector.toml"
-        listen = dict(zip(("broker", "web", "measure"), ports, strict=True))
-        settings.write_text("".join(f'[{part}]\nlisten = "127.0.0.1:{port}"\n' for part, port in listen.items()))
-        words += ["--config", str(settings)]
+    else:
+        path = folder / "settings.toml"
+        path.write_text(agent_settings(folder, ports) if unit == "nabz-agent.service" else collector_settings(ports))
+        words += ["--config", str(path)]
     return [str(BIN / Path(program).name), *words]
+
+
+def collector_settings(ports: list[int]) -> str:
+    """Without the measurement server as a child: what is heard must be the service's own word."""
+    broker, web, _ = ports
+    listens = f'[broker]\nlisten = "127.0.0.1:{broker}"\n[web]\nlisten = "127.0.0.1:{web}"\n'
+    return f"{listens}[measure]\nenabled = false\n"
+
+
+def agent_settings(folder: Path, ports: list[int]) -> str:
+    """Of a gateway that has joined a collector which is not there now: it must run all the same."""
+    key = identity.make_key(folder)
+    device = identity.device_name(key.public_key().public_bytes_raw())
+    known = identity.Enrolled(
+        device=device, center="T-1", name="Test", collector_key=bytes(32), broker_host="127.0.0.1",
+        broker_port=ports[0], measure_url="", enrolled_ms=0,
+    )  # fmt: skip
+    identity.save(folder, known)
+    return (
+        f'[agent]\nstate_dir = "{folder}"\nstatus_listen = "127.0.0.1:{ports[1]}"\n'
+        f'[seats]\nlisten = "127.0.0.1:{ports[2]}"\n[speed]\nenabled = false\n'
+    )
 
 
 def free_ports(count: int) -> list[int]:
@@ -175,7 +198,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-@pytest.mark.parametrize("unit", ["nabz-collector.service", "nabz-measure.service"])
+@pytest.mark.parametrize("unit", [unit for unit in UNITS if unit != "nabz-seat.service"])
 def test_a_service_of_type_notify_reports_that_it_is_ready_and_alive(unit: str, tmp_path: Path) -> None:
     assert settings_of(unit, "Type") == ["notify"]
     assert settings_of(unit, "WatchdogSec")

@@ -7,11 +7,14 @@ import asyncio
 import logging
 import signal
 import sys
+from contextlib import suppress
 
+from collector import sdnotify
 from collector.measure.limits import Limits
 from collector.measure.server import MeasureServer
 
 EXAMPLE = "nabz-collector measure --listen 0.0.0.0:8474"
+ALIVE_S = 15.0  # between two words to systemd's watchdog
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,5 +55,10 @@ async def _serve(server: MeasureServer, host: str, port: int) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     logging.getLogger(__name__).info("measurement server on http://%s; results are unwitnessed: no collector", shown)
-    await stop.wait()
+    sdnotify.tell("READY=1")
+    while not stop.is_set():
+        sdnotify.tell("WATCHDOG=1")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), ALIVE_S)
+    sdnotify.tell("STOPPING=1")
     await server.close()
