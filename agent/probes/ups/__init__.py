@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from agent.config import Ups
 from agent.probes.probe import Context, Probe, ProbeFailed
 from agent.probes.ups.detect import Plan, discover
@@ -53,8 +55,8 @@ class UpsProbe:
             failure = Failure(error.cause, error.detail[:200])
         except TimeoutError:
             failure = Failure("timeout", f"{target.place} did not finish answering within {limit_s:g} s")
-        except OSError as error:
-            failure = Failure("unreachable", f"{target.place} cannot be asked: {error.strerror or error}")
+        except (OSError, UnicodeError) as error:  # UnicodeError: a host name that cannot be one
+            failure = Failure("unreachable", f"{target.place} cannot be asked: {error}"[:200])
         else:
             return reading
         self._plans.pop(target, None)
@@ -95,11 +97,14 @@ class UpsProbe:
             return ProbeFailed("garbage", f"{target.place} answers, but with broken messages: {silence.heard}")
         if target.version == "2c" and await self._answers(as_v1(target)):
             return ProbeFailed("version", f'{target.place} answers SNMP v1 only: set snmp_version to "1"')
-        secret = f"user '{target.user}'" if target.version == "3" else "community"
+        if target.version == "3":  # would have said so to a wrong user or key
+            return ProbeFailed(
+                "timeout", f"no answer from {target.place}: check address, port, and that the card speaks SNMP v3"
+            )
         return ProbeFailed(
             "timeout",
-            f"no answer from {target.place}: SNMP is silent alike to a wrong {secret} and to a dead host; "
-            f"check address, port, {secret}, and that the card allows this machine",
+            f"no answer from {target.place}: SNMP is silent alike to a wrong community and to a dead host; "
+            "check address, port, community, and that the card allows this machine",
         )
 
     async def _answers(self, target: Target) -> bool:
@@ -112,8 +117,6 @@ class UpsProbe:
 
 
 def _named(reading: UpsReading, target: Target) -> UpsReading:
-    import msgspec
-
     return msgspec.structs.replace(reading, subject=target.name)
 
 

@@ -347,6 +347,7 @@ class User:
     _parts: tuple[Any, ...] = ()
 
     async def __aenter__(self) -> User:
+        from pysnmp.error import PySnmpError
         from pysnmp.hlapi.v3arch import asyncio as hlapi
 
         target = self.target
@@ -358,7 +359,11 @@ class User:
             authProtocol=getattr(hlapi, AUTH[target.auth_protocol]),
             privProtocol=getattr(hlapi, PRIV[target.priv_protocol]),
         )
-        transport = await hlapi.UdpTransportTarget.create((target.host, target.port), timeout=self.wait_s, retries=0)
+        try:
+            transport = await hlapi.UdpTransportTarget.create((target.host, target.port), self.wait_s, 0)
+        except PySnmpError as error:  # a name that does not resolve
+            self._engine.close_dispatcher()
+            raise OSError(str(error)) from None
         self._parts = (user, transport, hlapi.ContextData())
         return self
 

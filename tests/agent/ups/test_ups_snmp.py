@@ -80,6 +80,16 @@ def test_a_dead_port_is_told_from_silence(look: Look, free_udp_port: int) -> Non
     assert f"127.0.0.1:{free_udp_port}" in detail
 
 
+@pytest.mark.parametrize("version", ["2c", "3"])
+@pytest.mark.parametrize("host", ["ups.invalid", "a..b"])
+def test_a_name_that_is_none_is_said(look: Look, host: str, version: str) -> None:
+    cause, detail = failure_of(look(Target(host=host, version=version, user="nabz")))  # type: ignore[arg-type]
+
+    assert cause == "unreachable"
+    assert host in detail
+    assert "\n" not in detail
+
+
 def test_silence_says_that_a_wrong_community_looks_the_same(card: CardMaker, look: Look) -> None:
     started = time.monotonic()
     cause, detail = failure_of(look(card("rfc1628", community="secret").target(community="public")))
