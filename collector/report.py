@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import sqlalchemy as sa
 
 from collector import opening
@@ -30,6 +31,7 @@ from collector.standard.criteria import DEAF, DERIVED, EVERYONE, Criterion, Mont
 from collector.store import schema
 
 FORMAT = 1
+DISTINCT = 1024  # rows of a kind are mostly alike: equal ones are judged once
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
 GRADE = "E1"  # signed by the gateway, chained, and bracketed in time by our nonces
 ASKED_OF_DERIVED = {
@@ -146,18 +148,20 @@ def _collect(
     measured: set[int] = set()
     for kind in ("link", "speed", "ups", "seats", "gateway"):
         names = _columns(kind, standards)
-        judged = cache(_judge_once(kind, names, center))
+        judged = lru_cache(DISTINCT)(_judge(kind, names, center))
         for row in _readings(conn, kind, names, center.code, span):
-            evidence.update(json.dumps([kind, *row], separators=(",", ":")).encode())
-            measured.update(minutes_of(row.wall_ms))
+            evidence.update(msgspec.json.encode([kind, *row]))
+            covers = minutes_of(row.wall_ms)
+            measured.update(covers)
             standard = standards.at(row.wall_ms)
             if standard is None:
                 continue
-            is_open = row.wall_ms // opening.MINUTE_MS in open_minutes
+            minute = row.wall_ms // opening.MINUTE_MS
+            day, clock = _local(minute, standard.tz)
             for criterion, verdict in judged(standard, tuple(row)[_KEYS:]):
-                if is_open or criterion.when == "always":
+                if criterion.when == "always" or minute in open_minutes:
                     samples = found.setdefault((criterion.id, row.subject), Samples())
-                    _add(samples, criterion, verdict, row.wall_ms, standard.tz)
+                    _add(samples, criterion, verdict, day, clock, covers)
     return found, measured
 
 
@@ -169,7 +173,8 @@ def _readings(conn: sa.Connection, kind: str, names: Sequence[str], code: str, s
     keys = [table.c[name] for name in ("wall_ms", "device", "spool", "seq", "subject")]
     asked = sa.select(*keys, *(table.c[name] for name in names))
     within = sa.and_(table.c.center == code, table.c.wall_ms >= span.from_ms, table.c.wall_ms < span.to_ms)
-    return iter(conn.execute(asked.where(within).order_by(*keys[:4])))
+    ordered = asked.where(within).order_by(*keys[:4])
+    return iter(conn.execute(ordered, execution_options={"yield_per": 1000}))
 
 
 def _columns(kind: str, standards: Standards) -> list[str]:
@@ -184,8 +189,8 @@ def _columns(kind: str, standards: Standards) -> list[str]:
     return sorted(names)
 
 
-def _judge_once(kind: str, names: Sequence[str], center: Center) -> Any:
-    """A function from (standard, values) to verdicts; rows with equal values, the most of them, are judged once."""
+def _judge(kind: str, names: Sequence[str], center: Center) -> Any:
+    """A function from (standard, values) to verdicts."""
 
     def judged(standard: Standard, values: tuple[object, ...]) -> list[tuple[Criterion, Verdict]]:
         fields = {name: _plain(name, value) for name, value in zip(names, values, strict=True)}
@@ -202,22 +207,24 @@ def _plain(name: str, value: object) -> object:
     return json.loads(value) if isinstance(value, str) and value.startswith("[") else value
 
 
-def _add(samples: Samples, criterion: Criterion, verdict: Verdict, at_ms: int, tz: str) -> None:
+def _add(samples: Samples, criterion: Criterion, verdict: Verdict, day: int, clock: int, covers: Sequence[int]) -> None:
     if verdict.word == "unknown":
         samples.not_counted[verdict.reason] += 1
         return
-    local = datetime.fromtimestamp(at_ms / 1000, _zone(tz))
     samples.counted += 1
     samples.met += verdict.word == "meets"
-    samples.days.add(local.toordinal())
-    minute = local.hour * 60 + local.minute
-    samples.slots.update(i for i, (start, end) in enumerate(criterion.month.slots) if start <= minute < end)
-    samples.minutes.update(minutes_of(at_ms))
+    samples.days.add(day)
+    samples.slots.update(i for i, (start, end) in enumerate(criterion.month.slots) if start <= clock < end)
+    samples.minutes.update(covers)
     if verdict.value is not None:
         samples.values.append(verdict.value)
 
 
-_zone = cache(ZoneInfo)
+@lru_cache(64)
+def _local(minute: int, tz: str) -> tuple[int, int]:
+    """(day, minute of the day) there, of a minute since 1970."""
+    local = datetime.fromtimestamp(minute * 60, ZoneInfo(tz))
+    return local.toordinal(), local.hour * 60 + local.minute
 
 
 # ---------------------------------------------------------------- what else is known of the minutes

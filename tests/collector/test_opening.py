@@ -61,6 +61,7 @@ def test_open_time_runs_on_the_next_morning() -> None:
     opening = parse("Mon-Sat 09:00-21:00")
     assert after_open(opening, at("2026-01-05T20:50"), HOUR // 4) == at("2026-01-06T09:05")
     assert after_open(opening, at("2026-01-05T12:00"), HOUR) == at("2026-01-05T13:00")
+    assert after_open(opening, at("2026-01-05T20:00"), HOUR) == at("2026-01-05T21:00")
     # Saturday's last minute waits for Monday.
     assert after_open(opening, at("2026-01-10T20:59"), 2 * 60_000) == at("2026-01-12T09:01")
 

@@ -102,8 +102,9 @@ def test_a_raised_flag_is_told_with_all_that_a_person_needs(store: Store) -> Non
 def test_its_end_is_told_with_its_length(store: Store) -> None:
     change(store)
     change(store, was="recovering", now="clear", at_ms=NOON + 65 * MINUTE)
+    change(store, at_ms=NOON + 70 * MINUTE)  # again, before anybody looked
     box = Box()
-    assert outbox(store, Channel("desk", box.send)).look() == 2
+    assert outbox(store, Channel("desk", box.send)).look() == 3
     assert box.got[1].title == "Gulberg: Packet loss is well again"
     assert "Since: 2026-02-02 13:05 PKT (was below for 1 h 5 min)" in box.got[1].text
     assert box.got[1].event == "cleared"

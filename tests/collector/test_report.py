@@ -179,6 +179,15 @@ def test_each_line_has_its_own_row(store: Store) -> None:
     assert row(found, "internet.loss", "radio")["met"] == 0
 
 
+def test_another_centers_readings_are_not_this_ones(store: Store) -> None:
+    put(store, "link", minutes("2026-02-02"), loss_pct=0.0)
+    with store.write() as conn:
+        conn.execute(sa.update(schema.readings["link"]).values(center="X"))
+    found = report(store)
+    assert row(found, "internet.loss")["samples"] == 0
+    assert found["ledger"]["measured"] == 0
+
+
 def test_words_have_counts_but_no_percentiles(store: Store) -> None:
     put(store, "ups", minutes("2026-02-02"), output_state="online", battery_replace=False)
     put(store, "ups", minutes("2026-02-03", count=10), output_state="bypass", battery_replace=True)
@@ -221,6 +230,7 @@ def test_the_ledger_tells_dark_from_silent_from_ours(store: Store) -> None:
     put(store, "link", minutes("2026-02-02", "10:00", 600), loss_pct=0.0)
     power = {"previous_end": "power", "last_alive_ms": at("2026-02-02T20:00")}
     put(store, "boot", [at("2026-02-02T20:30")], **power)
+    put(store, "boot", [at("2026-02-03T12:00")], previous_end="crash", last_alive_ms=at("2026-02-03T11:00"))
     deaf = {
         "center": "*", "criterion": "collector.deaf", "subject": "", "recorded_ms": 0, "reason": "", "standard": "",
     }  # fmt: skip
@@ -230,6 +240,7 @@ def test_the_ledger_tells_dark_from_silent_from_ours(store: Store) -> None:
             [
                 {**deaf, "was": "clear", "now": "raised", "at_ms": at("2026-02-03T09:00")},
                 {**deaf, "was": "raised", "now": "clear", "at_ms": at("2026-02-03T09:15")},
+                {**deaf, "center": "X", "was": "clear", "now": "raised", "at_ms": at("2026-02-04T09:00")},
             ],
         )
     book = report(store)["ledger"]

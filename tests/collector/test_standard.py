@@ -71,6 +71,9 @@ def test_each_time_has_the_version_that_held_then() -> None:
 
 def test_two_versions_never_hold_at_once() -> None:
     first = load(FILES / "valid.toml")
+    endless = replace(first, valid_to_ms=None)
+    with pytest.raises(StandardError, match="test-3: valid_from: test-1 still holds then"):
+        Standards.of([endless, replace(first, id="test-3", valid_from_ms=at("2027-01-01T00:00"))])
     second = replace(first, id="test-2", valid_from_ms=at("2026-06-30T00:00"), valid_to_ms=None)
     with pytest.raises(
         StandardError, match="test-2: valid_from: test-1 still holds then; end it with valid_to the day"
