@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -59,6 +60,9 @@ def run(options: argparse.Namespace) -> int:
         if options.check:
             return _check(options)
         return _list(options) if options.list_trouble else _play(options, settings_of(options))
+    except BrokenPipeError:  # whoever read the list has read enough; what is still buffered has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (FleetError, TruthError, OSError) as error:
         complain(f"simulate: {error}")
         return 1

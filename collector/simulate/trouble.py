@@ -26,7 +26,7 @@ LIE_MS = 5 * 3_600_000  # Pakistan's offset from UTC: the commonest wrong clock
 
 @dataclass(frozen=True, kw_only=True)
 class Trouble:
-    """One staged trouble; `subject` is the feeder, carrier or number of seats it is about."""
+    """One staged trouble; `subject` is the feeder, the carrier or the number of seats it is about, if any."""
 
     what: What
     centers: tuple[str, ...]
@@ -54,7 +54,7 @@ def _cuts(fleet: Sequence[Center], dice: random.Random, window: Window) -> Itera
     for center in fleet:
         feeders[center.feeder].append(center.code)
     for feeder in dice.sample(sorted(feeders), max(1, len(feeders) // 10)):
-        begin, end = window((0.1, 0.4), (0.2, 0.5))
+        begin, end = window((0.02, 0.4), (0.2, 0.5))
         yield Trouble(
             what="feeder_cut",
             centers=tuple(feeders[feeder]),
@@ -71,7 +71,7 @@ def _outage(fleet: Sequence[Center], dice: random.Random, window: Window) -> Ite
         regions[f"{center.isp}, {center.place.province}"].append(center.code)
     largest = sorted(regions, key=lambda region: (-len(regions[region]), region))[:5]
     region = dice.choice(largest)
-    begin, end = window((0.45, 0.65), (0.1, 0.2))
+    begin, end = window((0.25, 0.6), (0.1, 0.2))
     yield Trouble(
         what="carrier_outage",
         centers=tuple(regions[region]),
@@ -93,13 +93,13 @@ def _ailments(fleet: Sequence[Center], dice: random.Random, window: Window) -> I
     )
     for what, count in kinds:
         for code in codes[:count]:
-            begin, end = window((0.1, 0.3), (0.4, 0.7))
+            begin, end = window((0.02, 0.25), (0.4, 0.7))
             yield Trouble(
                 what=what,
                 centers=(code,),
                 from_ms=begin,
                 to_ms=end,
-                subject=str(dice.randint(1, 6)),
+                subject=str(dice.randint(1, 6)) if what == "broken_seats" else "",
             )
         del codes[:count]
 
