@@ -317,6 +317,7 @@ def _row(
         "slots": len(samples.slots),
         "covered_minutes": covered,
         "coverage_pct": coverage_pct,
+        "asked_coverage_pct": criterion.month.min_coverage_pct,
         "not_counted": dict(sorted(samples.not_counted.items())),
         "grade": GRADE,
     }
