@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from collector import enrolment
-from collector.centers import CenterError, get
+from collector.centers import CODE, CenterError, get
 from collector.evaluate import Current, current_verdicts
 from collector.store import queries
 from collector.web.errors import Mistaken
@@ -64,7 +64,7 @@ def router(site: Site) -> APIRouter:
     @routes.get("/api/v1/centers/{code}")
     def center(code: str) -> Response:
         with site.store.read() as conn:
-            found = queries.one(conn, site.ranks(), code)
+            found = queries.one(conn, site.ranks(), known_code(code))
             if found is None:
                 raise Mistaken(404, f"center {code[:40]!r}: is not registered; GET /api/v1/centers lists all")
             verdicts = current_verdicts(conn, get(conn, code), site.standards, site.now())
@@ -79,17 +79,21 @@ def router(site: Site) -> APIRouter:
         kind, fields, asked = _series_asked(request.query_params, site.now())
         with site.store.read() as conn:
             try:
-                get(conn, code)
+                get(conn, known_code(code))
             except CenterError as error:
                 raise Mistaken(404, str(error)) from None
             subject = request.query_params.get("subject")
-            found = queries.series(conn, kind, code, *asked[:2], fields, asked[2], subject)
-        return reply({"kind": kind, "from_ms": asked[0], "to_ms": asked[1], **found})
+            from_ms, to_ms, points = asked
+            found = queries.series(
+                conn, kind, code, from_ms, to_ms, fields, points, None if subject is None else _printable(subject)
+            )
+        return reply({"kind": kind, "from_ms": from_ms, "to_ms": to_ms, **found})
 
     @routes.get("/api/v1/live")
-    async def live() -> Response:
+    async def live(request: Request) -> Response:
+        after = request.headers.get("last-event-id") or request.query_params.get("after")
         try:
-            client = site.hub.subscribe()
+            client = site.hub.subscribe(after)
         except Full:
             return reply({"error": "too many pages are open; close some and try again"}, 503)
         return StreamingResponse(site.hub.stream(client), media_type="text/event-stream")
@@ -100,15 +104,26 @@ def router(site: Site) -> APIRouter:
 # ---------------------------------------------------------------- reading what is asked
 
 
+def known_code(code: str) -> str:
+    """A code as centers have it. Raises Mistaken for what cannot be one, so that it never reaches the database."""
+    if not CODE.fullmatch(code):
+        raise Mistaken(404, f"center {code[:40]!r}: is not registered; GET /api/v1/centers lists all")
+    return code
+
+
 def filter_of(asked: Mapping[str, str]) -> queries.Filter:
     """The filter in an address; what it does not know asks for nothing."""
     state, sort = asked.get("state", ""), asked.get("sort", "worst")
     return queries.Filter(
         state=state if state in queries.STATES else "",
-        province=asked.get("province", "")[:100],
-        search=asked.get("q", "")[:100],
+        province=_printable(asked.get("province", "")),
+        search=_printable(asked.get("q", "")),
         sort=sort if sort in queries.SORTS else "worst",
     )
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text[:100])
 
 
 def _number(asked: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

@@ -16,7 +16,7 @@ LANGUAGES: dict[Language, str] = {"en": "English", "ur": "اردو"}
 
 @dataclass(frozen=True)
 class Words:
-    """One language's strings. `words("key", name=value)` fills the places of a string; values are escaped."""
+    """One language's strings. `words(KEY, name=value)` fills the places of a string; values are escaped."""
 
     lang: Language
     texts: dict[str, str]

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Any
 
@@ -22,8 +24,10 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT = b": still here\n\n"
 RETRY = b"retry: 3000\n\n"  # milliseconds after which a browser comes back
-MAX_CLIENTS = 500
+LOST = b"id: %s\nevent: lost\ndata: {}\n\n"  # what a page missed is no longer held: it must ask for everything anew
 MAX_SEPARATE = 400  # more changed centers than this are looked up all at once
+ALL_AFTER = 60  # events after which all centers are looked at
+REST = 9  # the looking rests this many times as long as it took, so that a flood costs a tenth of a core at most
 
 _END = b""
 _encoder = msgspec.json.Encoder()
@@ -34,16 +38,22 @@ class Full(Exception):
 
 
 class Hub:
-    """Between whoever changes something (any thread) and the open pages (the event loop of the web server)."""
+    """Between whoever changes something (any thread) and the open pages (the event loop of the web server).
 
-    def __init__(self, *, gather_s: float = 1.0, heartbeat_s: float = 15.0, backlog: int = 32) -> None:
-        self._gather_s, self._heartbeat_s, self._backlog = gather_s, heartbeat_s, backlog
+    Events are numbered. A page names the last one it knows, so that nothing falls between its making and its stream.
+    """
+
+    def __init__(self, *, gather_s: float = 1.0, heartbeat_s: float = 15.0, backlog: int = 32, most: int = 500) -> None:
+        self._gather_s, self._heartbeat_s, self._backlog, self._most = gather_s, heartbeat_s, backlog, most
         self._lock = threading.Lock()
         self._codes: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event | None = None
         self._clients: set[asyncio.Queue[bytes]] = set()
         self._closed = False
+        self._run = secrets.token_hex(4)  # numbers of an earlier run of the server mean nothing now
+        self._number = 0
+        self._sent: deque[tuple[int, bytes]] = deque(maxlen=backlog)
 
     def publish(self, codes: Collection[str]) -> None:
         """These centers have news. Any thread; returns at once, also when nobody looks."""
@@ -60,37 +70,35 @@ class Hub:
             if self._loop is not None and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._end_all)
 
-    async def run(self, describe: Callable[[Collection[str]], bytes | None]) -> None:
-        """Until cancelled: gathers what is published, describes it in a thread, tells every page."""
-        changed = asyncio.Event()
+    async def run(self, describe: Callable[[Collection[str]], bytes]) -> None:
+        """Until cancelled: gathers what is published, describes it in a thread (as JSON), tells every page."""
+        changed, pause_s = asyncio.Event(), self._gather_s
         with self._lock:
             self._loop, self._changed = asyncio.get_running_loop(), changed
         try:
             while True:
                 await changed.wait()
-                await asyncio.sleep(self._gather_s)
+                await asyncio.sleep(pause_s)
                 changed.clear()
-                if not self._clients:
-                    continue  # they stay gathered for whoever comes
                 with self._lock:
                     codes, self._codes = self._codes, set()
-                if codes:
-                    await self._tell(describe, codes)
+                started_s = time.monotonic()
+                await self._tell(describe, codes)
+                pause_s = max(self._gather_s, REST * (time.monotonic() - started_s))
         finally:
             with self._lock:
                 self._loop = self._changed = None
             self._end_all()
 
-    async def _tell(self, describe: Callable[[Collection[str]], bytes | None], codes: Collection[str]) -> None:
+    async def _tell(self, describe: Callable[[Collection[str]], bytes], codes: Collection[str]) -> None:
         try:
-            event = await asyncio.to_thread(describe, codes)
+            news = await asyncio.to_thread(describe, codes)
         except Exception:  # a database that is away for a moment must not end the stream for good
             log.exception("live: what changed could not be looked up; open pages will show it with the next change")
             return
-        if event:
-            self._send(event)
-
-    def _send(self, event: bytes) -> None:
+        self._number += 1
+        event = b"id: %s\ndata: %s\n\n" % (self.last_event.encode(), news)
+        self._sent.append((self._number, event))
         for client in list(self._clients):
             if client.full():
                 self._drop(client)
@@ -107,13 +115,29 @@ class Hub:
         for client in list(self._clients):
             self._drop(client)
 
-    def subscribe(self) -> asyncio.Queue[bytes]:
-        """A place in the audience, for `stream`. Raises Full."""
-        if len(self._clients) >= MAX_CLIENTS or self._closed:
+    @property
+    def last_event(self) -> str:
+        """The name of the newest event: a page that is made now knows it and all before."""
+        return f"{self._run}-{self._number}"
+
+    def subscribe(self, after: str | None = None) -> asyncio.Queue[bytes]:
+        """A place in the audience, for `stream`, that begins after the event of that name. Raises Full."""
+        if len(self._clients) >= self._most or self._closed:
             raise Full
-        client: asyncio.Queue[bytes] = asyncio.Queue(self._backlog)
+        client: asyncio.Queue[bytes] = asyncio.Queue(self._backlog + 1)
+        for event in self._missed(after):
+            client.put_nowait(event)
         self._clients.add(client)
         return client
+
+    def _missed(self, after: str | None) -> list[bytes]:
+        if after is None or after == self.last_event:
+            return []
+        run, _, number = after.partition("-")
+        since = int(number) if number.isascii() and number.isdigit() and len(number) < 16 else -1
+        if run != self._run or not self._sent or since + 1 < self._sent[0][0]:
+            return [LOST % self.last_event.encode()]
+        return [event for held, event in self._sent if held > since]
 
     async def stream(self, client: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:
         """The bytes of a `text/event-stream`, with a heartbeat when nothing moves."""
@@ -138,28 +162,28 @@ class Hub:
 class Follower:
     """Knows what the pages show, so that it can say which centers moved and which were merely heard.
 
-    `look(codes)` gives rows of (center, rank, criterion, heard_ms) for these centers, or for all with None.
+    `look(codes)` gives rows of (center, rank, criterion, heard_ms) for these centers, or for all with None. All are
+    looked at when many changed, when one is new, and now and then: the register is changed by others too.
     """
 
     def __init__(self, look: Callable[[Collection[str] | None], Collection[Mapping[str, Any]]]) -> None:
         self._look = look
         self._shown: dict[str, tuple[int, str | None]] = {}
+        self._events = 0
 
     def start(self) -> None:
         self._shown = {row["center"]: (row["rank"], row["criterion"]) for row in self._look(None)}
 
     def describe(self, codes: Collection[str]) -> bytes:
-        """One event: `heard` {code: ms}, `moved` [code …] whose state or worst flag changed, `counts` {state: n}."""
-        rows = self._look(codes if len(codes) <= MAX_SEPARATE else None)
-        heard, moved = {}, []
-        for row in rows:
-            code, shows = row["center"], (row["rank"], row["criterion"])
-            if code in codes:
-                heard[code] = row["heard_ms"]
-            if self._shown.get(code) != shows:
-                moved.append(code)
-                self._shown[code] = shows
-        return b"data: " + _encoder.encode({"heard": heard, "moved": moved, "counts": self.counts()}) + b"\n\n"
+        """As JSON: `heard` {code: ms}, `moved` [code …] whose state or worst flag changed, `counts` {state: n}."""
+        self._events += 1
+        few = len(codes) <= MAX_SEPARATE and self._shown.keys() >= set(codes) and self._events % ALL_AFTER
+        rows = self._look(codes if few else None)
+        shows = {row["center"]: (row["rank"], row["criterion"]) for row in rows}
+        moved = [code for code, shown in shows.items() if self._shown.get(code) != shown]
+        self._shown = {**self._shown, **shows} if few else shows
+        heard = {row["center"]: row["heard_ms"] for row in rows if row["center"] in codes}
+        return _encoder.encode({"heard": heard, "moved": moved, "counts": self.counts()})
 
     def counts(self) -> dict[str, int]:
         found = Counter(rank for rank, _ in self._shown.values())

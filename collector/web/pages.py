@@ -12,12 +12,12 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from agent import wire
-from collector.centers import CenterError, get
+from collector.centers import CODE, CenterError, get
 from collector.evaluate import Current, current_verdicts
 from collector.standard.criteria import DEAF, EVERYONE
 from collector.store import queries
 from collector.web import auth
-from collector.web.api import filter_of
+from collector.web.api import filter_of, known_code
 from collector.web.errors import Mistaken
 from collector.web.site import Site
 from collector.web.view import View
@@ -45,6 +45,7 @@ def router(site: Site) -> APIRouter:
     def centers(request: Request) -> Response:
         wanted = filter_of(request.query_params)
         number = _page_number(request.query_params.get("page", "1"))
+        event = site.hub.last_event  # before the database is read: what comes after it is told by the stream
         with site.store.read() as conn:
             ranks = site.ranks()
             counts = queries.counts(conn, ranks, wanted)
@@ -53,27 +54,29 @@ def router(site: Site) -> APIRouter:
         found = counts[wanted.state] if wanted.state else sum(counts.values())
         return View.of(site, request).page(
             "centers.html", rows=rows, counts=counts, wanted=wanted, provinces=provinces, found=found, deaf=deaf,
-            number=number, pages=max(1, -(-found // PAGE_ROWS)), states=queries.STATES, standard=_standard(site),
+            event=event, number=number, pages=max(1, -(-found // PAGE_ROWS)), states=queries.STATES, standard=_standard(site),
         )  # fmt: skip
 
     @routes.get("/rows")
     def rows(request: Request, codes: str = "") -> Response:
         """The rows of these centers, for a page that has heard that they moved."""
+        asked = codes.split(",")[:MAX_ROWS_ASKED]
         with site.store.read() as conn:
-            found = queries.some(conn, site.ranks(), codes.split(",")[:MAX_ROWS_ASKED])
+            found = queries.some(conn, site.ranks(), [each for each in asked if CODE.fullmatch(each)])
         return View.of(site, request).page("rows.html", rows=found)
 
     @routes.get("/centers/{code}")
     def center(request: Request, code: str) -> Response:
+        event = site.hub.last_event
         with site.store.read() as conn:
-            row = queries.one(conn, site.ranks(), code)
+            row = queries.one(conn, site.ranks(), known_code(code))
             if row is None:
                 raise Mistaken(404, f"center {code[:40]!r}: is not registered")
             values = _center_values(site, conn, code)
         asked = request.query_params.get("range", "24h")
         return View.of(site, request).page(
             "center.html", row=row, **values, ranges=tuple(RANGES_S), range=asked if asked in RANGES_S else "24h",
-            range_s=RANGES_S.get(asked, RANGES_S["24h"]), standard=_standard(site),
+            range_s=RANGES_S.get(asked, RANGES_S["24h"]), standard=_standard(site), event=event,
         )  # fmt: skip
 
     return routes

@@ -151,13 +151,14 @@ function keys(kind, u) {
   const place = charts.get(kind)?.keys, index = u.cursor.idx;
   if (!place) return;
   const said = KINDS[kind].series().map((s, i) => {
-    const value = index == null ? undefined : u.data[i + 1][index];
+    const value = index == null ? undefined : u.data[i + 1][index]; // undefined too: just zoomed, the cursor not yet moved
     return `${words[s.key]}${value === undefined || (s.dots && value == null) ? "" : ` ${s.say(value)}`}`;
   });
   place.querySelectorAll("span").forEach((span, i) => { span.textContent = said[i]; });
-  place.querySelector("time").textContent = index == null ? "" : new Intl.DateTimeFormat("en-GB", {
+  const at = index == null ? undefined : u.data[0][index];
+  place.querySelector("time").textContent = at === undefined ? "" : new Intl.DateTimeFormat("en-GB", {
     timeZone: "Asia/Karachi", weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit",
-  }).format(new Date(u.data[0][index] * 1000));
+  }).format(new Date(at * 1000));
 }
 
 function legend(kind, place) {

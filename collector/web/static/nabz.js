@@ -41,7 +41,6 @@ addEventListener("keydown", (event) => {
 const light = document.querySelector(".live");
 const title = document.title;
 let moves = 0;
-let lost = false; // something may have been missed while the stream was away
 
 function say(on) {
   light.dataset.live = on ? "on" : "off";
@@ -113,21 +112,23 @@ function refresh() {
 }
 
 let stream = null;
+let after = light?.dataset.after; // the last event that this page knows
+
+function missed() {
+  if (center) refresh();
+  else { moves += 1; announce(); }
+}
+
 function open() {
-  stream = new EventSource("/api/v1/live");
-  stream.onopen = () => {
-    say(true);
-    if (lost && center) refresh();
-    else if (lost) { moves += 1; announce(); }
-    lost = false;
-  };
-  stream.onerror = () => { say(false); lost = true; };
-  stream.onmessage = (event) => tell(JSON.parse(event.data));
+  stream = new EventSource(`/api/v1/live?after=${encodeURIComponent(after)}`);
+  stream.onopen = () => say(true);
+  stream.onerror = () => say(false);
+  stream.onmessage = (event) => { after = event.lastEventId; tell(JSON.parse(event.data)); };
+  stream.addEventListener("lost", (event) => { after = event.lastEventId; missed(); });
 }
 function shut() {
   stream?.close();
   stream = null;
-  lost = true;
 }
 if (light) {
   open();

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import math
 import random
+import sys
+import threading
+import time
+import types
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 import sqlalchemy as sa
+import uvicorn
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fastapi import FastAPI
 
 from agent import wire
+from collector.config import Collector, Settings
 from collector.standard import Standards, example
 from collector.store import Store, schema
+from collector.web import auth
+from collector.web.app import build
+from collector.web.live import Hub
 
 NOW_MS = 1_795_000_000_000  # a Wednesday of November 2026, 16:06 in Karachi
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
@@ -22,7 +36,8 @@ MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 PLACES = (
     ("Lahore", "Lahore", "Punjab", "one"), ("Karachi", "Karachi South", "Sindh", "one"),
     ("Peshawar", "Peshawar", "Khyber Pakhtunkhwa", "two"), ("Quetta", "Quetta", "Balochistan", "two"),
-    ("Gilgit", "Gilgit", "Gilgit-Baltistan", "three"), ("Muzaffarabad", "Muzaffarabad", "Azad Jammu and Kashmir", "three"),
+    ("Gilgit", "Gilgit", "Gilgit-Baltistan", "three"),
+    ("Muzaffarabad", "Muzaffarabad", "Azad Jammu and Kashmir", "three"),
 )  # fmt: skip
 HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)> \u202e"
 
@@ -32,7 +47,7 @@ def center_row(code: str, number: int = 0, **facts: object) -> dict[str, Any]:
     return {
         "center": code, "name": f"e-Rozgar Center {city} {number + 1}", "owner": "Bint-e-Hawa Trust", "building": "",
         "city": city, "district": district, "province": province, "tier": tier, "seats_promised": 20,
-        "isp": ("PTCL", "Nayatel", "StormFiber")[number % 3], "feeder": f"F-{number % 40:02}",
+        "isp": ("PTCL", "Nayatel", "StormFiber")[number // 6 % 3], "feeder": f"F-{number % 40:02}",
         "opening": "Mon-Sat 09:00-21:00", "latitude": None, "longitude": None, "lifecycle": "declared",
         "since_ms": NOW_MS - 90 * DAY_MS, "changed_ms": NOW_MS - 90 * DAY_MS, **facts,
     }  # fmt: skip
@@ -111,10 +126,15 @@ def seats_reading() -> wire.SeatsReading:
 def add_full_center(store: Store, code: str, now_ms: int = NOW_MS, minutes: int = 1440) -> None:
     """A day of every kind of reading, with a gap, a cut of mains and an evening that is slow."""
     rng = random.Random(7)
-    times = [t for t in range(now_ms - minutes * MINUTE_MS, now_ms, MINUTE_MS) if not now_ms - 9 * HOUR_MS < t < now_ms - 8 * HOUR_MS]
+    times = [
+        t
+        for t in range(now_ms - minutes * MINUTE_MS, now_ms, MINUTE_MS)
+        if not now_ms - 9 * HOUR_MS < t < now_ms - 8 * HOUR_MS
+    ]
     add_readings(store, code, "link", [
-        {"wall_ms": t, "rtt_median_ms": 20 + 8 * math.sin(t / 7e6) + rng.random() * 4, "rtt_p95_ms": 34 + rng.random() * 30,
-         "jitter_ms": 2 + rng.random(), "loss_pct": 5.0 if rng.random() > 0.985 else 0.0}
+        {"wall_ms": t, "rtt_median_ms": 20 + 8 * math.sin(t / 7e6) + rng.random() * 4,
+         "rtt_p95_ms": 34 + rng.random() * 30, "jitter_ms": 2 + rng.random(),
+         "loss_pct": 5.0 if rng.random() > 0.985 else 0.0}
         for t in times
     ])  # fmt: skip
     cut = range(now_ms - 4 * HOUR_MS, now_ms - 3 * HOUR_MS)
@@ -125,18 +145,35 @@ def add_full_center(store: Store, code: str, now_ms: int = NOW_MS, minutes: int 
         for t in times
     ])  # fmt: skip
     add_readings(store, code, "seats", [
-        {"wall_ms": t, "known": 20, "healthy": 16 if t > now_ms - 5 * HOUR_MS else 19, "unhealthy": 1, "missing": 2, "off": 1}
+        {"wall_ms": t, "known": 20, "healthy": 16 if t > now_ms - 5 * HOUR_MS else 19,
+         "unhealthy": 1, "missing": 2, "off": 1}
         for t in times
     ])  # fmt: skip
     add_readings(store, code, "speed", [
-        {"wall_ms": now_ms - hours * HOUR_MS, "download_mbps": down, "upload_mbps": down and down / 2.4, "purpose": purpose,
-         "failure": failure}
+        {"wall_ms": now_ms - hours * HOUR_MS, "download_mbps": down, "upload_mbps": down and down / 2.4,
+         "purpose": purpose, "failure": failure}
         for hours, down, purpose, failure in (
             (23, 47.0, "routine", None), (18, 44.5, "routine", None), (13, None, "routine", '{"cause":"timeout"}'),
             (7, 31.0, "routine", None), (2, 46.2, "self-test", None))
     ])  # fmt: skip
     for reading in (UPS, SPEED, LINK, GATEWAY, seats_reading()):
         add_latest(store, code, reading, now_ms - 20_000)
+
+
+def add_story(store: Store, code: str) -> None:
+    """A gateway, some changes of its flags and a finding about its honesty."""
+    insert(store, schema.devices, [device_row(code, hostname=HOSTILE)])
+    moves = (("internet.download", "pending", "raised", 26), ("seats.usable", "recovering", "clear", 30))
+    insert(store, schema.changes, [
+        {"center": code, "criterion": criterion, "subject": "", "was": was, "now": now,
+         "at_ms": NOW_MS - hours * HOUR_MS, "recorded_ms": NOW_MS, "value": 12.4, "bound": 40.0,
+         "reason": "recovery held: 95 %; at least 90 % is asked", "standard": "example-2026-1"}
+        for criterion, was, now, hours in moves
+    ])  # fmt: skip
+    insert(store, schema.integrity, [
+        {"at_ms": NOW_MS - HOUR_MS, "center": code, "device": f"g{code.lower()}", "finding": "equivocation",
+         "detail": HOSTILE}
+    ])  # fmt: skip
 
 
 CRITERIA = tuple(each.id for each in example().criteria)
@@ -151,22 +188,66 @@ def add_fleet(store: Store, number: int, now_ms: int = NOW_MS) -> None:
         if role == 18:
             continue
         pulses.append(pulse_row(code, now_ms - (3 * HOUR_MS if role == 0 else 20_000 + n % 40_000)))
-        for criterion in CRITERIA:
-            flags.append(flag_row(code, criterion))
-        own = {flag["criterion"]: flag for flag in flags[-len(CRITERIA) :]}
-        if role == 0:
-            own["presence.silent"].update(state="raised", verdict="below", since_ms=now_ms - 2 * HOUR_MS - n * 1000, value=10800, bound=900, reason="silent for 3 h")
-        if role in (1, 2):
-            own["internet.download"].update(state="raised", verdict="below", since_ms=now_ms - 26 * HOUR_MS - n * 1000, value=12.4, bound=40.0, reason="12.4 Mbit/s; at least 40 Mbit/s is asked")
-        if role == 2:
-            own["power.battery_low"].update(state="recovering", verdict="below", since_ms=now_ms - 50 * MINUTE_MS, reason="battery_status is low; none of depleted, low is asked")
-        if role == 3:
-            own["internet.loss"].update(state="pending", verdict="below", since_ms=now_ms - 4 * MINUTE_MS, value=4.2, bound=2.0, reason="4.2 %; at most 2 % is asked")
-        if role in (4, 5):
-            own["power.backup"].update(verdict="unknown", reason="the reading has no runtime_s")
+        own = {criterion: flag_row(code, criterion) for criterion in CRITERIA}
+        for criterion, parts in troubles(role, now_ms, n).items():
+            own[criterion].update(parts)
+        flags += own.values()
     insert(store, schema.centers, rows)
     insert(store, schema.pulse, pulses)
     insert(store, schema.flags, flags)
+
+
+def troubles(role: int, now_ms: int, n: int) -> dict[str, dict[str, Any]]:
+    """What is wrong with a center of this role, by criterion."""
+    raised = {"state": "raised", "verdict": "below"}
+    silent = {
+        "since_ms": now_ms - 2 * HOUR_MS - n * 1000,
+        "value": 10800,
+        "bound": 900,
+        "reason": "10800 s; at most 900 s is asked",
+    }
+    slow = {
+        "since_ms": now_ms - 26 * HOUR_MS - n * 1000,
+        "value": 12.4,
+        "bound": 40.0,
+        "reason": "12.4 Mbit/s; at least 40 Mbit/s is asked",
+    }
+    low = {
+        "state": "recovering",
+        "verdict": "below",
+        "since_ms": now_ms - 50 * MINUTE_MS,
+        "reason": "battery_status is low; none of depleted, low is asked",
+    }
+    loss = {
+        "state": "pending",
+        "verdict": "below",
+        "since_ms": now_ms - 4 * MINUTE_MS,
+        "value": 4.2,
+        "bound": 2.0,
+        "reason": "4.2 %; at most 2 % is asked",
+    }
+    unknown = {"verdict": "unknown", "reason": "the reading has no runtime_s"}
+    return {
+        0: {"presence.silent": raised | silent},
+        1: {"internet.download": raised | slow},
+        2: {"internet.download": raised | slow, "power.battery_low": low},
+        3: {"internet.loss": loss},
+        4: {"power.backup": unknown},
+        5: {"power.backup": unknown},
+    }.get(role, {})
+
+
+def device_row(code: str, **parts: object) -> dict[str, Any]:
+    return {
+        "device": f"g{code.lower()}", "center": code, "public_key": b"k" * 32, "enrolled_ms": NOW_MS - DAY_MS,
+        "hostname": "gateway", "version": "0.1.0", **parts,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def cast() -> types.ModuleType:
+    """This module, for tests that put rows of their own into a database."""
+    return sys.modules[__name__]
 
 
 @pytest.fixture
@@ -176,6 +257,69 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def standards() -> Standards:
     return Standards.of([example()])
+
+
+TOKEN = "the-token-of-these-tests"
+
+
+@dataclass
+class Served:
+    """The application behind a real server on a real port."""
+
+    url: str
+    store: Store
+    hub: Hub
+    app: FastAPI
+
+    @contextmanager
+    def client(self, *, logged_in: bool = True, **headers: str) -> Iterator[httpx.Client]:
+        with httpx.Client(base_url=self.url, headers={"accept": "text/html", **headers}, timeout=20) as client:
+            if logged_in:
+                assert client.get("/login", params={"token": TOKEN}).status_code == 303
+            yield client
+
+
+@contextmanager
+def serve(store: Store, standards: Standards, data_dir: Path, now_ms: int = NOW_MS) -> Iterator[Served]:
+    (data_dir / auth.TOKEN_FILE).write_text(TOKEN)
+    hub = Hub(gather_s=0.05)
+    config = Settings(collector=Collector(data_dir=data_dir))
+    app = build(store, config, hub, standards=standards, key=Ed25519PrivateKey.generate(), now=lambda: now_ms)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        until = time.monotonic() + 20
+        while not server.started:
+            assert time.monotonic() < until, "the web server did not start"
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Served(f"http://127.0.0.1:{port}", store, hub, app)
+    finally:
+        hub.close()
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive(), "the web server did not stop while a page was open"
+
+
+@pytest.fixture
+def served(store: Store, standards: Standards, tmp_path: Path) -> Iterator[Served]:
+    """An empty register, to fill."""
+    with serve(store, standards, tmp_path) as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory, standards: Standards) -> Iterator[Served]:
+    """120 centers in every state, the center KHI-0001 with a day of readings; for tests that only read."""
+    folder = tmp_path_factory.mktemp("fleet")
+    store = Store.open(f"sqlite:///{folder}/nabz.sqlite")
+    add_fleet(store, 120)
+    add_full_center(store, "KHI-0001")
+    add_story(store, "KHI-0001")
+    with serve(store, standards, folder) as site:
+        yield site
+    store.close()

@@ -1,0 +1,147 @@
+"""The API: centers, series, enrolment, each over a real socket."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from collector import enrolment
+from collector.store import schema
+from collector.web.api import MAX_REFUSALS
+
+
+def test_the_list_gives_counts_and_centers_under_the_filter(fleet) -> None:
+    with fleet.client() as client:
+        found = client.get("/api/v1/centers", params={"state": "below", "limit": 5}).json()
+    assert found["counts"]["below"] == 12
+    assert len(found["centers"]) == 5
+    assert {center["state"] for center in found["centers"]} == {"below"}
+    assert found["centers"][0]["criterion"] == "power.battery_low"
+
+
+def test_pages_of_the_list_do_not_overlap(fleet) -> None:
+    with fleet.client() as client:
+        asked = [{"limit": 50, "offset": offset} for offset in (0, 50, 100)]
+        pages = [client.get("/api/v1/centers", params=each).json()["centers"] for each in asked]
+    assert len({center["center"] for page in pages for center in page}) == 120
+
+
+def test_a_center_comes_with_its_verdicts_and_latest_readings(fleet) -> None:
+    with fleet.client() as client:
+        found = client.get("/api/v1/centers/KHI-0001").json()
+    assert found["center"]["state"] == "below"
+    verdicts = {each["criterion"]: each for each in found["verdicts"]}
+    assert (verdicts["internet.latency"]["verdict"], verdicts["internet.latency"]["bound"]) == ("meets", 100)
+    assert "self-test never counts" in verdicts["internet.download"]["reason"]
+    assert found["latest"]["ups"]["model"] == "Smart-UPS 3000"
+
+
+def test_a_series_has_a_gap_where_readings_are_missing(fleet, cast) -> None:
+    asked = {"kind": "link", "fields": "rtt_median_ms", "from": cast.NOW_MS - cast.DAY_MS, "to": cast.NOW_MS}
+    with fleet.client() as client:
+        found = client.get("/api/v1/centers/KHI-0001/series", params={**asked, "points": 480}).json()
+    holes = [t for t, value in zip(found["t"], found["rtt_median_ms"], strict=True) if value is None]
+    assert len(holes) == 1
+    assert cast.NOW_MS - 9 * cast.HOUR_MS < holes[0] < cast.NOW_MS - 8 * cast.HOUR_MS
+    assert len(found["t"]) <= 481
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("kind=weather", "kind: 'weather' has no series; ask for one of link speed ups seats gateway"),
+        ("kind=link&fields=rtt_median_ms,body", "fields: 'body' is no field of link"),
+        ("kind=link&points=0", "points: '0' is not a whole number from 1 to 2000"),
+        ("kind=link&points=1e3", "points: '1e3' is not a whole number"),
+        ("kind=link&from=9&to=3", "from, to: must be milliseconds with from before to"),
+        ("kind=link&from=0&to=9007199254740992", "at most 400 days"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_answered_in_one_sentence(fleet, query: str, said: str) -> None:
+    with fleet.client() as client:
+        answer = client.get(f"/api/v1/centers/KHI-0001/series?{query}")
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]
+
+
+def test_an_unknown_center_has_no_series(fleet) -> None:
+    with fleet.client() as client:
+        for code in ("NONE", "%00", "a'b"):
+            assert client.get(f"/api/v1/centers/{code}/series?kind=link").status_code == 404
+            assert client.get(f"/api/v1/centers/{code}").status_code == 404
+
+
+def test_health_is_told_without_a_session_and_tells_no_more(fleet) -> None:
+    found = httpx.get(f"{fleet.url}/healthz").json()
+    assert found["ok"] is True
+    assert set(found) == {"ok", "version"}
+
+
+# ---------------------------------------------------------------- enrolment
+
+
+def question(token: str, key: Ed25519PrivateKey) -> dict[str, str]:
+    return {
+        "token": token,
+        "public_key": base64.b64encode(key.public_key().public_bytes_raw()).decode(),
+        "proof": base64.b64encode(key.sign(b"nabz-enrol\n" + token.encode())).decode(),
+        "hostname": "gateway",
+        "version": "0.1.0",
+    }
+
+
+def test_a_gateway_enrols_with_its_token_and_no_session(served, cast) -> None:
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-014")])
+    with served.store.write() as conn:
+        token = enrolment.issue_token(conn, "LHR-014", cast.NOW_MS)
+    answer = httpx.post(f"{served.url}/api/v1/enrol", json=question(token, Ed25519PrivateKey.generate()))
+    assert answer.status_code == 200
+    found = answer.json()
+    assert (found["center"], len(base64.b64decode(found["collector_key"]))) == ("LHR-014", 32)
+    assert set(found) == {"device", "center", "name", "collector_key", "broker", "measure_url", "nonce"}
+    with served.client() as client:
+        assert "The gateway has enrolled" in client.get("/centers/LHR-014").text
+
+
+def test_a_refused_enrolment_says_why(served) -> None:
+    answer = httpx.post(f"{served.url}/api/v1/enrol", json=question("f" * 32, Ed25519PrivateKey.generate()))
+    assert answer.status_code == 403
+    assert "token: is not known here" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"token": 3}', b"\xff\xfe", b"[" * 4000])
+def test_an_enrolment_that_is_no_request_is_refused_in_one_sentence(served, body: bytes) -> None:
+    answer = httpx.post(f"{served.url}/api/v1/enrol", content=body)
+    assert answer.status_code == 400
+    assert "\n" not in answer.json()["error"]
+
+
+def test_a_long_enrolment_is_not_read_to_its_end(served) -> None:
+    def endless():
+        for _ in range(200):
+            yield b" " * 65536
+
+    try:
+        answer = httpx.post(f"{served.url}/api/v1/enrol", content=endless())
+    except httpx.WriteError:
+        return  # the server hung up while we were still sending: it did not read on
+    assert answer.status_code == 413
+    assert "limit is 4096 bytes" in answer.json()["error"]
+
+
+def test_guessing_tokens_ends_in_a_pause_that_a_good_token_does_not_cause(served, cast) -> None:
+    cast.insert(served.store, schema.centers, [cast.center_row(f"LHR-{n:03}") for n in range(MAX_REFUSALS + 5)])
+    key = Ed25519PrivateKey.generate
+    with httpx.Client(base_url=served.url) as client:
+        for n in range(MAX_REFUSALS + 5):  # many gateways behind one address
+            with served.store.write() as conn:
+                token = enrolment.issue_token(conn, f"LHR-{n:03}", cast.NOW_MS)
+            assert client.post("/api/v1/enrol", json=question(token, key())).status_code == 200
+        answers = [client.post("/api/v1/enrol", json=question("f" * 32, key())) for _ in range(MAX_REFUSALS + 1)]
+    assert {answer.status_code for answer in answers[:-1]} == {403}
+    assert answers[-1].status_code == 429
+    assert "wait a minute" in json.loads(answers[-1].content)["error"]

@@ -1,0 +1,311 @@
+"""The pages in a real browser: what people see, hear by keyboard and get without asking."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from collector.store import schema
+
+ROOT = Path(__file__).parents[3]
+CHROMIUM = Path("/usr/bin/chromium")
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+DESKTOP, PHONE = {"width": 1366, "height": 768}, {"width": 360, "height": 740}
+TOKEN = "the-token-of-these-tests"
+PAGES = ("/", "/centers/KHI-0001", "/centers/LHE-0018", "/login", "/centers/NONE")
+
+if not CHROMIUM.exists() and not os.environ.get("CI"):
+    pytest.skip("Debian's chromium is not installed: apt install chromium", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def reader(browser: Browser, url: str, *, lang: str = "en", log_in: bool = True, **options: object) -> Iterator[Page]:
+    """A page of somebody new; afterwards it must have stayed at home and complained of nothing."""
+    options.setdefault("viewport", DESKTOP)
+    context: BrowserContext = browser.new_context(base_url=url, locale={"en": "en-GB", "ur": "ur-PK"}[lang], **options)
+    context.set_default_timeout(15_000)
+    page = context.new_page()
+    complaints: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}") or dialog.dismiss())
+    if log_in:
+        page.goto(f"/login?token={TOKEN}")
+    yield page
+    context.close()
+    abroad = [address for address in asked if not address.startswith((url, "data:"))]
+    assert abroad == [], "a page asked somebody else"
+    missing = "Failed to load resource: the server responded with a status of 404 (Not Found)"
+    assert [said for said in complaints if said != missing] == []
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+# ---------------------------------------------------------------- accessibility and looks
+
+
+@pytest.mark.parametrize("lang", ["en", "ur"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser: Browser, fleet, scheme: str, lang: str) -> None:
+    with reader(browser, fleet.url, lang=lang, color_scheme=scheme, reduced_motion="reduce") as page:
+        for path in PAGES:
+            page.goto(path)
+            if path == "/centers/KHI-0001":
+                expect(page.locator("#charts canvas")).to_have_count(4)
+            page.evaluate(AXE.read_text("utf-8"))
+            found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+            said = [(each["id"], [node["html"][:120] for node in each["nodes"]][:3]) for each in found["violations"]]
+            assert said == [], f"{path} {scheme} {lang}"
+
+
+@pytest.mark.parametrize("lang", ["en", "ur"])
+def test_nothing_needs_sideways_scrolling_on_a_phone(browser: Browser, fleet, lang: str) -> None:
+    with reader(browser, fleet.url, lang=lang, viewport=PHONE) as page:
+        for path in PAGES:
+            page.goto(path)
+            assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
+
+
+def test_urdu_letters_come_from_the_urdu_fonts(browser: Browser, fleet) -> None:
+    with reader(browser, fleet.url, lang="ur") as page:
+        page.goto("/centers/KHI-0001")
+        page.evaluate("document.fonts.ready")
+        session = page.context.new_cdp_session(page)
+        session.send("DOM.enable")
+        session.send("CSS.enable")
+        root = session.send("DOM.getDocument", {"depth": -1})["root"]["nodeId"]
+        for place, font in (("section.flags h2", "Noto Nastaliq Urdu"), (".verdicts thead th", "Noto Naskh Arabic")):
+            node = session.send("DOM.querySelector", {"nodeId": root, "selector": place})["nodeId"]
+            used = session.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
+            assert {each["familyName"] for each in used if each["isCustomFont"]} == {font}, place
+
+
+def test_the_theme_follows_the_system_until_one_is_chosen(browser: Browser, fleet) -> None:
+    background = "getComputedStyle(document.body).backgroundColor"
+    with reader(browser, fleet.url, color_scheme="dark") as page:
+        page.goto("/")
+        dark = page.evaluate(background)
+        page.emulate_media(color_scheme="light")
+        light = page.evaluate(background)
+        assert dark != light
+        page.get_by_text("Appearance").click()
+        page.get_by_role("link", name="Dark").click()
+        page.wait_for_url("**theme=dark")
+        assert page.evaluate(background) == dark
+        page.goto("/login")
+        assert page.evaluate(background) == dark
+
+
+def test_motion_stops_for_those_who_ask(browser: Browser, fleet) -> None:
+    moving = "document.getAnimations().length"
+    with reader(browser, fleet.url) as page:
+        page.goto("/centers/LHE-0018")
+        assert page.evaluate(moving) > 0
+        page.emulate_media(reduced_motion="reduce")
+        assert page.evaluate(moving) == 0
+
+
+# ---------------------------------------------------------------- by keyboard, without scripts
+
+
+def test_the_keyboard_reaches_the_content_and_shows_where_it_is(browser: Browser, fleet) -> None:
+    with reader(browser, fleet.url) as page:
+        page.goto("/")
+        page.keyboard.press("Tab")
+        expect(page.get_by_text("Skip to the content")).to_be_focused()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        expect(page.locator("#q")).to_be_focused()
+        for _ in range(4):
+            page.keyboard.press("Tab")
+            outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline == "solid", page.evaluate("document.activeElement.outerHTML.slice(0, 80)")
+
+
+def test_a_slash_finds_the_search_which_answers_while_one_types(browser: Browser, fleet) -> None:
+    with reader(browser, fleet.url) as page:
+        page.goto("/?state=below")
+        page.keyboard.press("/")
+        page.keyboard.type("karachi")
+        page.wait_for_url("**q=karachi*")
+        expect(page.locator("tbody tr")).to_have_count(page.locator("tr[id^=c-KHI]").count())
+        assert "state=below" in page.url
+        expect(page.locator("#q")).to_be_focused()
+        page.reload()
+        assert page.locator("#q").input_value() == "karachi"
+        page.locator("tbody a").first.click()
+        page.wait_for_url("**/centers/KHI-*")
+        page.go_back()
+        expect(page.locator("#q")).to_have_value("karachi")
+
+
+def test_a_slash_inside_the_search_is_a_letter(browser: Browser, fleet) -> None:
+    with reader(browser, fleet.url) as page:
+        page.goto("/")
+        page.locator("#q").fill("a")
+        page.locator("#q").press("/")
+        assert page.locator("#q").input_value() == "a/"
+
+
+def test_everything_can_be_read_without_scripts(browser: Browser, fleet) -> None:
+    with reader(browser, fleet.url, java_script_enabled=False) as page:
+        page.goto("/")
+        page.locator("#q").fill("KHI-0001")
+        page.get_by_role("button", name="Search").click()
+        page.locator("tbody a").click()
+        expect(page.locator("h1")).to_have_text("e-Rozgar Center Karachi 2")
+        expect(page.locator(".verdicts tbody tr")).to_have_count(13)
+        expect(page.get_by_text("The charts need JavaScript")).to_be_visible()
+
+
+# ---------------------------------------------------------------- live
+
+
+def test_a_waiting_center_fills_itself_when_its_first_reading_comes(browser: Browser, served, cast) -> None:
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-014")])
+    cast.insert(served.store, schema.devices, [cast.device_row("LHR-014")])
+    with reader(browser, served.url) as page:
+        page.goto("/centers/LHR-014")
+        expect(page.get_by_text("Waiting for the first reading")).to_be_visible()
+        expect(page.locator(".live")).to_have_attribute("data-live", "on")
+        page.evaluate("window.still = true")
+        cast.insert(served.store, schema.pulse, [cast.pulse_row("LHR-014")])
+        cast.add_full_center(served.store, "LHR-014", minutes=60)
+        served.hub.publish({"LHR-014"})
+        expect(page.get_by_text("46.2 Mbit/s")).to_be_visible()
+        expect(page.get_by_text("Waiting for the first reading")).to_have_count(0)
+        expect(page.locator("#charts canvas")).to_have_count(4)
+        assert page.evaluate("window.still") is True, "the page was loaded anew"
+
+
+def test_rows_change_in_place_and_the_order_waits_for_a_refresh(browser: Browser, served, cast) -> None:
+    cast.add_fleet(served.store, 40)
+    before = served.hub.last_event
+    served.hub.publish({"LHE-0000"})  # the register was filled after the server started
+    wait_until(lambda: served.hub.last_event != before)
+    with reader(browser, served.url) as page:
+        page.goto("/")
+        expect(page.locator(".live")).to_have_attribute("data-live", "on")
+        codes = page.locator("tbody tr").evaluate_all("rows => rows.map(row => row.id)")
+        with served.store.write() as conn:
+            mine = (schema.flags.c.center == "LHE-0006") & (schema.flags.c.criterion == "internet.loss")
+            conn.execute(
+                sa.update(schema.flags).where(mine).values(state="raised", since_ms=cast.NOW_MS, value=9, bound=2)
+            )
+        page.locator("#c-LHE-0006 a").focus()
+        served.hub.publish({"LHE-0006"})
+        row = page.locator("#c-LHE-0006")
+        expect(row).to_have_class(re.compile(r"\bbelow\b"))
+        expect(row).to_contain_text("Packet loss: 9 %, at most 2 % asked")
+        expect(row.locator("a")).to_be_focused()
+        assert page.locator("tbody tr").evaluate_all("rows => rows.map(row => row.id)") == codes
+        expect(page.locator(".news")).to_have_text("1 change – refresh")
+        expect(page).to_have_title("(7) Centers · Nabz")
+        expect(page.locator('[data-state="below"] b')).to_have_text("5")
+        page.locator(".news a").click()
+        page.wait_for_function("document.querySelector('.news').hidden")
+        places = page.locator("tbody tr").evaluate_all("rows => rows.map(row => row.id)")
+        assert places.index("c-LHE-0006") < codes.index("c-LHE-0006")
+
+
+def test_a_page_says_when_its_news_stop_and_catches_up_after(browser: Browser, served, cast) -> None:
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-014")])
+    with reader(browser, served.url) as page:
+        page.goto("/")
+        expect(page.locator(".live")).to_have_attribute("data-live", "on")
+        served.hub._end_all()  # as when the server drops a page that does not keep up
+        expect(page.locator(".live")).to_have_attribute("data-live", "off")
+        cast.insert(served.store, schema.pulse, [cast.pulse_row("LHR-014")])
+        served.hub.publish({"LHR-014"})  # while it is away
+        expect(page.locator(".live")).to_have_attribute("data-live", "on")
+        expect(page.locator("#c-LHR-014")).to_contain_text("Not enough data")
+
+
+# ---------------------------------------------------------------- charts
+
+
+def shown_s(page: Page) -> float:
+    """How many seconds the time axis shows, from its labels' own chart."""
+    asked = page.evaluate("performance.getEntriesByType('resource').map(r => r.name).filter(n => n.includes('series'))")
+    first, last = (int(re.search(rf"{name}=(\d+)", asked[-1])[1]) for name in ("from", "to"))
+    return (last - first) / 1000
+
+
+def test_the_range_is_in_the_address_and_holds_for_all_charts(browser: Browser, fleet) -> None:
+    with reader(browser, fleet.url) as page:
+        page.goto("/centers/KHI-0001")
+        expect(page.locator("#charts canvas")).to_have_count(4)
+        assert shown_s(page) == 86_400
+        with page.expect_response("**/series*kind=seats*"):
+            page.get_by_role("link", name="1 hour").click()
+        assert shown_s(page) == 3600
+        assert "range=1h" in page.url
+        expect(page.locator(".ranges [aria-current]")).to_have_text("1 hour")
+        page.reload()
+        expect(page.locator("#charts canvas")).to_have_count(4)
+        assert shown_s(page) == 3600
+
+
+def test_dragging_zooms_and_a_double_click_goes_back(browser: Browser, fleet) -> None:
+    with reader(browser, fleet.url) as page:
+        page.goto("/centers/KHI-0001")
+        expect(page.locator("#charts canvas")).to_have_count(4)
+        over = page.locator('[data-chart="link"] .u-over')
+        over.scroll_into_view_if_needed()
+        place = over.bounding_box()
+        middle = place["y"] + place["height"] / 2
+        page.mouse.move(place["x"] + place["width"] * 0.25, middle)
+        page.mouse.down()
+        page.mouse.move(place["x"] + place["width"] * 0.5, middle, steps=5)
+        with page.expect_response("**/series*kind=ups*"):
+            page.mouse.up()
+        assert 5 * 3600 < shown_s(page) < 7 * 3600
+        with page.expect_response("**/series*kind=ups*"):
+            over.dblclick(position={"x": 40, "y": 20})
+        assert shown_s(page) == 86_400
+
+
+def test_the_cursor_shows_one_moment_on_every_chart(browser: Browser, fleet) -> None:
+    with reader(browser, fleet.url) as page:
+        page.goto("/centers/KHI-0001")
+        expect(page.locator("#charts canvas")).to_have_count(4)
+        page.locator('[data-chart="ups"] .u-over').hover()
+        expect(page.locator('[data-chart="ups"] .keys')).to_contain_text(re.compile(r"charge \d+ %"))
+        expect(page.locator('[data-chart="link"] .keys')).to_contain_text(re.compile(r"median \d+ ms"))
+        times = page.locator(".keys time").all_inner_texts()
+        assert len({time for time in times if time}) >= 1
+
+
+def test_a_chart_says_its_last_values_to_those_who_do_not_see_it(browser: Browser, fleet) -> None:
+    with reader(browser, fleet.url) as page:
+        page.goto("/centers/KHI-0001")
+        expect(page.locator("#charts canvas")).to_have_count(4)
+        label = page.locator('[data-chart="seats"] .plot').get_attribute("aria-label")
+        assert label == "Seats, known 20, healthy 16"

@@ -1,0 +1,249 @@
+"""The stream that keeps pages true: what it says, to whom, and whom it drops."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Collection, Iterator
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from collector.store import schema
+from collector.web import live
+from collector.web.live import Follower, Full, Hub
+
+
+def next_news(lines: Iterator[str]) -> dict:
+    for line in lines:
+        if line.startswith("data: "):
+            return json.loads(line[6:])
+    raise AssertionError("the stream ended without news")
+
+
+def test_an_open_page_hears_of_a_center_whose_state_moved(served, cast) -> None:
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-014"), cast.center_row("LHR-015")])
+    with served.client() as client, client.stream("GET", "/api/v1/live") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        lines = stream.iter_lines()
+        assert next(lines).startswith("retry:")
+        cast.insert(served.store, schema.pulse, [cast.pulse_row("LHR-014", cast.NOW_MS - 5)])
+        served.hub.publish({"LHR-014"})
+        news = next_news(lines)
+        assert news["heard"] == {"LHR-014": cast.NOW_MS - 5}
+        assert "LHR-014" in news["moved"]  # it was not in the register when the server started
+        assert news["counts"]["waiting"] == 1
+        assert news["counts"]["unknown"] == 1
+        with served.store.write() as conn:
+            conn.execute(sa.update(schema.pulse).values(heard_ms=cast.NOW_MS))
+        served.hub.publish({"LHR-014"})
+        assert next_news(lines) == {**news, "heard": {"LHR-014": cast.NOW_MS}, "moved": []}
+
+
+def test_what_is_published_in_one_moment_is_told_in_one_event(served, cast) -> None:
+    codes = [f"LHR-{n:03}" for n in range(60)]
+    cast.insert(served.store, schema.centers, [cast.center_row(code) for code in codes])
+    with served.client() as client, client.stream("GET", "/api/v1/live") as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        threads = [threading.Thread(target=served.hub.publish, args=({code},)) for code in codes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        heard: dict[str, object] = {}
+        events = 0
+        while len(heard) < len(codes):
+            heard |= next_news(lines)["heard"]
+            events += 1
+    assert set(heard) == set(codes)
+    assert events <= 3
+
+
+def test_publishing_costs_nothing_when_nobody_serves_pages() -> None:
+    hub = Hub()
+    hub.publish({"LHR-014"})
+    hub.close()
+    hub.close()
+
+
+def test_two_hundred_pages_hear_the_same_at_once(served, cast) -> None:
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-014")])
+
+    async def listen(client: httpx.AsyncClient) -> dict:
+        async with client.stream("GET", "/api/v1/live") as stream:
+            async for line in stream.aiter_lines():
+                if line.startswith("data: "):
+                    return json.loads(line[6:])
+        raise AssertionError("the stream ended")
+
+    async def all_of_them() -> list[dict]:
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        async with httpx.AsyncClient(base_url=served.url, cookies=cookies, timeout=30, limits=limits) as client:
+            pages = [asyncio.create_task(listen(client)) for _ in range(200)]
+            await reach(lambda: served.hub.audience == 200, "every page must be let in")
+            served.hub.publish({"LHR-014"})
+            return await asyncio.gather(*pages)
+
+    with served.client() as client:
+        cookies = dict(client.cookies)
+    found = asyncio.run(all_of_them())
+    assert len(found) == 200
+    assert all(news == found[0] for news in found)
+    until = time.monotonic() + 10
+    while served.hub.audience and time.monotonic() < until:
+        time.sleep(0.02)
+    assert served.hub.audience == 0
+
+
+# ---------------------------------------------------------------- the hub by itself
+
+
+def say(codes: Collection[str]) -> bytes:
+    return ",".join(sorted(codes)).encode()
+
+
+def news_of(event: bytes) -> str:
+    return event.decode().split("data: ")[1].strip()
+
+
+async def reach(condition, what: str) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(what)
+
+
+def test_a_page_that_does_not_keep_up_is_dropped_and_the_others_are_not() -> None:
+    async def story() -> None:
+        hub = Hub(gather_s=0, backlog=4)
+        task = asyncio.create_task(hub.run(say))
+        await asyncio.sleep(0)
+        slow, quick = hub.subscribe(), hub.subscribe()
+        heard: list[bytes] = []
+
+        async def read_along() -> None:
+            async for event in hub.stream(quick):
+                heard.append(event)
+
+        reader = asyncio.create_task(read_along())
+        for n in range(8):
+            before = len(heard)
+            hub.publish({f"C{n}"})
+            await reach(lambda before=before: len(heard) > before, "the quick page must hear every event")
+        await reach(lambda: hub.audience == 1, "the slow page must be dropped")
+        rest = [event async for event in hub.stream(slow)]
+        assert rest == [live.RETRY]  # its stream ends at once: its browser comes back and asks anew
+        assert news_of(heard[-1]) == "C7"
+        hub.close()
+        await asyncio.wait_for(reader, 5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(story())
+
+
+def test_a_quiet_stream_beats() -> None:
+    async def story() -> None:
+        hub = Hub(heartbeat_s=0.01)
+        stream = hub.stream(hub.subscribe())
+        assert await anext(stream) == live.RETRY
+        assert await asyncio.wait_for(anext(stream), 5) == live.HEARTBEAT
+        await stream.aclose()
+        assert hub.audience == 0
+
+    asyncio.run(story())
+
+
+def test_a_database_that_is_away_for_a_moment_does_not_end_the_stream(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        failures = [OSError("away")]
+
+        def describe(codes: Collection[str]) -> bytes:
+            if failures:
+                raise failures.pop()
+            return say(codes)
+
+        hub = Hub(gather_s=0)
+        task = asyncio.create_task(hub.run(describe))
+        await asyncio.sleep(0)
+        client = hub.subscribe()
+        hub.publish({"C1"})
+        await reach(lambda: not failures, "the first news must be tried")
+        hub.publish({"C2"})
+        assert news_of(await asyncio.wait_for(client.get(), 5)) == "C2"
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(story())
+    assert "could not be looked up" in caplog.text
+
+
+def test_what_happened_between_a_page_and_its_stream_is_told() -> None:
+    async def story() -> None:
+        hub = Hub(gather_s=0, backlog=4)
+        task = asyncio.create_task(hub.run(say))
+        await asyncio.sleep(0)
+        made = [hub.last_event]
+        for n in range(6):
+            hub.publish({f"C{n}"})
+            await reach(lambda: hub.last_event != made[-1], "an event must be numbered")
+            made.append(hub.last_event)
+
+        def told(after: str | None) -> list[str]:
+            client = hub.subscribe(after)
+            return ["lost" if b"lost" in event else news_of(event) for event in iter_queue(client)]
+
+        assert told(made[6]) == []
+        assert told(made[4]) == ["C4", "C5"]
+        assert told(made[2]) == ["C2", "C3", "C4", "C5"]
+        assert told(made[1]) == ["lost"]  # C1 is no longer held
+        assert told("another-run-3") == told("nonsense") == told("") == told(f"{made[0]}x") == ["lost"]
+        assert told(None) == []
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(story())
+
+
+def iter_queue(client: asyncio.Queue[bytes]) -> Iterator[bytes]:
+    while not client.empty():
+        yield client.get_nowait()
+
+
+def test_more_pages_than_are_served_are_refused() -> None:
+    hub = Hub(most=2)
+    hub.subscribe()
+    hub.subscribe()
+    with pytest.raises(Full):
+        hub.subscribe()
+
+
+def test_many_changes_are_looked_up_all_at_once() -> None:
+    asked: list[object] = []
+    rows = [{"center": f"C{n}", "rank": 1, "criterion": None, "heard_ms": n} for n in range(1000)]
+
+    def look(codes: Collection[str] | None) -> list[dict[str, object]]:
+        asked.append(None if codes is None else len(codes))
+        return rows
+
+    follower = Follower(look)
+    follower.start()
+    news = json.loads(follower.describe({f"C{n}" for n in range(500)}))
+    assert asked == [None, None]
+    assert len(news["heard"]) == 500
+    assert news["moved"] == []
+
+
+def test_a_center_that_left_the_register_leaves_the_counts() -> None:
+    rows = [{"center": f"C{n}", "rank": 5, "criterion": None, "heard_ms": n} for n in range(3)]
+    follower = Follower(lambda codes: [row for row in rows if codes is None or row["center"] in codes])
+    follower.start()
+    rows.pop()
+    for _ in range(live.ALL_AFTER):
+        news = json.loads(follower.describe({"C0"}))
+    assert news["counts"]["meets"] == 2

@@ -1,0 +1,254 @@
+"""What the pages say, read as a browser without JavaScript gets them."""
+
+from __future__ import annotations
+
+import gzip
+import html
+import re
+
+import pytest
+
+from agent import wire
+from collector.store import schema
+
+SCRIPT = re.compile(r"<script(?![^>]*src=)|\son\w+=|javascript:|style=", re.IGNORECASE)
+
+
+def rows_of(page: str) -> list[str]:
+    return re.findall(r'<tr id="c-([^"]+)"', page)
+
+
+def states_of(page: str) -> list[str]:
+    return re.findall(r'<tr id="c-[^"]+" class="row (\w+)"', page)
+
+
+def text_of(page: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def test_centers_stand_worst_first_and_oldest_first_within(fleet) -> None:
+    with fleet.client() as client:
+        page = client.get("/").text
+    order = ["silent", "below", "watch", "unknown", "waiting", "meets", "paused"]
+    states = states_of(page)
+    assert len(states) == 120
+    assert states == sorted(states, key=order.index)
+    assert set(states) == set(order)
+    # of the silent, the one that has been silent longest; of those below, the urgent before the serious
+    assert rows_of(page)[:6] == ["GIL-0100", "PEW-0080", "LHE-0060", "GIL-0040", "PEW-0020", "LHE-0000"]
+    first_below = page[page.index('class="row below"') :].split("</tr>")[0]
+    assert "battery status" in first_below
+
+
+def test_each_row_says_its_state_in_a_word_and_its_reason(fleet) -> None:
+    with fleet.client() as client:
+        page = client.get("/", params={"q": "KHI-0001"}).text
+    assert rows_of(page) == ["KHI-0001"]
+    assert "Download speed: 12.4\xa0Mbit/s, at least 40\xa0Mbit/s asked" in html.unescape(re.sub(r"<[^>]+>", "", page))
+
+
+def test_counts_are_filters_and_agree_with_what_they_show(fleet) -> None:
+    with fleet.client() as client:
+        page = client.get("/").text
+        for state, number in re.findall(r'data-state="(\w+)".*?<b><bdi dir="ltr">([\d,]+)</bdi></b>', page):
+            shown = client.get("/", params={"state": state}).text
+            assert len(rows_of(shown)) == int(number)
+            assert set(states_of(shown)) == {state}
+
+
+def test_search_takes_each_word_from_anywhere(fleet) -> None:
+    with fleet.client() as client:
+        both = rows_of(client.get("/", params={"q": "lahore nayatel"}).text)
+        lahore = rows_of(client.get("/", params={"q": "LAHORE"}).text)
+        nothing = client.get("/", params={"q": "100%_"}).text
+    assert 0 < len(both) < len(lahore) == 20
+    assert rows_of(nothing) == []
+    assert "No center matches" in nothing
+
+
+def test_province_state_and_search_hold_together(fleet) -> None:
+    with fleet.client() as client:
+        page = client.get("/", params={"province": "Sindh", "state": "below", "q": "karachi"}).text
+    assert rows_of(page)
+    assert all(code.startswith("KHI") for code in rows_of(page))
+    assert set(states_of(page)) == {"below"}
+    assert "<option selected>Sindh" in page
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["state=nonsense", "sort=drop", "page=0", "page=-1", "page=x", "page=99999999999", "q=%00", "lang=xx", "theme=x"],
+)
+def test_an_address_that_makes_no_sense_still_shows_a_page(fleet, query: str) -> None:
+    with fleet.client() as client:
+        assert client.get(f"/?{query}").status_code == 200
+
+
+def test_an_empty_register_says_what_to_do(served) -> None:
+    with served.client() as client:
+        assert "nabz-collector center import FILE.csv" in client.get("/").text
+
+
+def test_a_deaf_collector_says_so_above_everything(served, cast) -> None:
+    deaf = cast.flag_row("*", "collector.deaf", state="raised", verdict="below", value=97.0, bound=50.0)
+    cast.insert(served.store, schema.flags, [deaf])
+    with served.client() as client:
+        page = client.get("/").text
+    assert 'role="alert"' in page
+    assert "The collector hears almost nobody" in text_of(page)
+
+
+# ---------------------------------------------------------------- one center
+
+
+def test_a_center_shows_facts_verdicts_and_the_latest_of_each_kind(fleet) -> None:
+    with fleet.client() as client:
+        page = text_of(client.get("/centers/KHI-0001").text)
+    for said in (
+        "e-Rozgar Center Karachi 2", "PTCL", "Mon-Sat 09:00-21:00", "21.3 ms", "46.2 Mbit/s", "On mains", "16 of 20",
+        "American Power Conversion Smart-UPS 3000", "49 min", "PC-17", "disk 98 % full", "recovery held", "38.5 MB",
+    ):  # fmt: skip
+        assert said in page, said
+
+
+def test_every_criterion_has_a_verdict_with_value_bound_and_reason(fleet, standards) -> None:
+    with fleet.client() as client:
+        page = client.get("/centers/KHI-0001").text
+    table = page[page.index('class="verdicts"') :].split("</table>")[0]
+    said = text_of(table)
+    for criterion in standards.versions[0].criteria:
+        assert criterion.name.en in said
+    assert "Latency 21.3 ms at most 100 ms" in said
+    assert "Below Seats that work 80 % at least 90 %" in said
+
+
+def test_an_unofficial_standard_is_marked_wherever_it_judges(fleet) -> None:
+    with fleet.client() as client:
+        assert "example-2026-1 – an example, not official" in text_of(client.get("/centers/KHI-0001").text)
+        assert "no official technical standard has been published" in text_of(client.get("/").text)
+
+
+def test_a_self_test_is_labelled_and_said_not_to_count(fleet) -> None:
+    with fleet.client() as client:
+        page = text_of(client.get("/centers/KHI-0001").text)
+    assert "Self-test: it does not count towards a verdict" in page
+    assert "Not enough data Download speed – at least 40 Mbit/s A self-test never counts" in page.replace(
+        "– – A", "– at least 40 Mbit/s A"
+    )
+
+
+def test_open_flags_come_with_their_reason_and_the_fix(fleet) -> None:
+    with fleet.client() as client:
+        page = text_of(client.get("/centers/KHI-0001").text)
+    assert "Ask the internet provider to restore the speed of the contract" in page
+
+
+def test_integrity_findings_are_there_but_folded_away(fleet) -> None:
+    with fleet.client() as client:
+        page = client.get("/centers/KHI-0001").text
+    assert '<details class="integrity">' in page
+    assert "equivocation" in page
+
+
+def test_a_center_without_readings_says_what_it_waits_for(served, cast) -> None:
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-014")])
+    with served.client() as client:
+        assert "nabz-collector token LHR-014" in client.get("/centers/LHR-014").text
+        cast.insert(served.store, schema.devices, [cast.device_row("LHR-014")])
+        page = client.get("/centers/LHR-014").text
+    assert "Waiting for the first reading" in page
+    assert "nabz-collector token" not in page
+    assert re.search(r'<section id="charts"[^>]* hidden>', page)
+
+
+def test_a_failed_measurement_shows_its_cause(served, cast) -> None:
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-014")])
+    for failed in (wire.SpeedReading, wire.LinkReading, wire.UpsReading, wire.GatewayReading, wire.SeatsReading):
+        reading = failed(failure=wire.Failure("unreachable", "10.0.0.9:161 does not answer"))
+        cast.add_latest(served.store, "LHR-014", reading, cast.NOW_MS - 1000)
+    with served.client() as client:
+        answer = client.get("/centers/LHR-014")
+    assert answer.status_code == 200
+    assert text_of(answer.text).count("Failed: unreachable") >= 3
+
+
+def test_an_unknown_center_is_a_page_with_a_way_back(fleet) -> None:
+    with fleet.client() as client:
+        answer = client.get("/centers/NONE")
+        assert answer.status_code == 404
+        assert "Nothing is here" in answer.text
+        assert 'href="/"' in answer.text
+
+
+# ---------------------------------------------------------------- hostile input, size, languages
+
+
+def test_hostile_names_are_shown_as_letters_and_never_run(served, cast) -> None:
+    hostile = dict.fromkeys(("name", "owner", "city", "district", "province", "isp", "feeder"), cast.HOSTILE)
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-014", **hostile)])
+    cast.insert(served.store, schema.pulse, [cast.pulse_row("LHR-014")])
+    cast.insert(served.store, schema.flags, [
+        cast.flag_row("LHR-014", cast.HOSTILE[:60], state="raised", subject=cast.HOSTILE[:60], reason=cast.HOSTILE)
+    ])  # fmt: skip
+    cast.add_story(served.store, "LHR-014")
+    with served.client() as client:
+        for path in (
+            "/",
+            "/centers/LHR-014",
+            "/rows?codes=LHR-014",
+            f"/?q={cast.HOSTILE}",
+            f"/centers/{cast.HOSTILE[8:20]}",
+        ):
+            for lang in ("en", "ur"):
+                page = client.get(path, headers={"accept-language": lang}).text
+                assert "<script>alert" not in page, path
+                assert "<img" not in page, path
+                assert not SCRIPT.search(re.sub(r"&lt;.*?&gt;", "", page)), path
+
+
+def test_the_first_load_is_small(fleet) -> None:
+    """Page, styles, scripts and shapes of the heaviest English page, compressed: under 150 KB."""
+    with fleet.client(**{"accept-encoding": "gzip"}) as client:
+        for path in ("/", "/centers/KHI-0001"):
+            page = client.get(path)
+            size = len(gzip.compress(page.content))
+            for address in sorted(set(re.findall(r'(?:src|href)="(/static/[^"#]+)', page.text))):
+                answer = client.get(address)
+                assert answer.status_code == 200, address
+                assert "immutable" in answer.headers["cache-control"]
+                size += len(gzip.compress(answer.content))
+            assert size < 150_000, f"{path} weighs {size} bytes"
+
+
+def test_the_language_comes_from_the_address_then_the_cookie_then_the_browser(fleet) -> None:
+    with fleet.client(**{"accept-language": "ur-PK,ur;q=0.9,en;q=0.8"}) as client:
+        assert '<html lang="ur" dir="rtl"' in client.get("/").text
+        assert '<html lang="en" dir="ltr"' in client.get("/?lang=en").text
+        assert '<html lang="en" dir="ltr"' in client.get("/").text
+
+
+def test_the_urdu_fonts_are_asked_for_in_urdu_only(fleet) -> None:
+    with fleet.client() as client:
+        assert "urdu.css" in client.get("/?lang=ur").text
+        assert "urdu.css" not in client.get("/?lang=en").text
+
+
+def test_figures_and_codes_stay_left_to_right_in_urdu(fleet) -> None:
+    with fleet.client() as client:
+        page = client.get("/centers/KHI-0001?lang=ur").text
+    for figure in ("21.3\xa0ms", "46.2\xa0Mbit/s", "KHI-0001", "example-2026-1"):
+        assert f'<bdi dir="ltr">{figure}</bdi>' in page, figure
+
+
+def test_the_theme_is_kept_once_chosen(fleet) -> None:
+    with fleet.client() as client:
+        assert 'data-theme="auto"' in client.get("/").text
+        assert 'data-theme="dark"' in client.get("/?theme=dark").text
+        assert 'data-theme="dark"' in client.get("/").text
+
+
+def test_moved_rows_are_given_without_the_page_around_them(fleet) -> None:
+    with fleet.client() as client:
+        found = client.get("/rows", params={"codes": "KHI-0001,LHE-0000,NONE"}).text
+    assert sorted(rows_of(found)) == ["KHI-0001", "LHE-0000"]
+    assert "<html" not in found
