@@ -19,7 +19,8 @@ Report = Mapping[str, Any]
 
 COLUMNS = (
     "criterion", "subject", "name", "verdict", "reason", "samples", "met", "met_pct", "asked_pct", "upper_95_pct",
-    "bound", "unit", "p10", "median", "p90", "days", "slots", "covered_minutes", "coverage_pct", "asked_coverage_pct", "grade",
+    "bound", "unit", "p10", "median", "p90", "days", "slots", "covered_minutes", "coverage_pct", "asked_coverage_pct",
+    "grade",
 )  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
