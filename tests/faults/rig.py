@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import signal
 import socket
 import sqlite3
@@ -11,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +22,7 @@ import sqlalchemy as sa
 from agent import wire
 from collector.store import Store, schema
 
-DRAIN_S = 90.0
+ROOT = Path(__file__).parents[2]
 
 Heads = dict[str, tuple[int, bytes]]  # by spool: the last number promised, and the chain there
 
@@ -38,9 +40,9 @@ class House:
     """A broker, a collector and one agent, on free ports, below one folder."""
 
     folder: Path
+    source: Path = ROOT  # whose code runs: the repository's, or a copy with a planted bug
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     argv: dict[str, list[str]] = field(default_factory=dict)
-    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def __post_init__(self) -> None:
         self.web, self.broker, self.status, self.seats = free_ports(4)
@@ -71,7 +73,7 @@ class House:
     def start(self, name: str) -> None:
         log = (self.folder / f"{name}.log").open("ab")
         self.processes[name] = subprocess.Popen(
-            self.argv[name], stdout=log, stderr=log, start_new_session=True, env=self.environment
+            self.argv[name], stdout=log, stderr=log, start_new_session=True, cwd=self.source
         )
         log.close()
 
@@ -108,7 +110,7 @@ class House:
             self.stop(name)
 
     def call(self, argv: Sequence[str]) -> str:
-        done = subprocess.run(list(argv), capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(list(argv), capture_output=True, text=True, check=False, timeout=120, cwd=self.source)
         assert done.returncode == 0, f"{argv[1:]}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
         return done.stdout
 
@@ -155,12 +157,12 @@ class House:
         store.close()
         return found
 
-    def deliver(self) -> Heads:
+    def deliver(self, drain_s: float) -> Heads:
         """Stop the agent, note what it has promised by then, and let it send until that is held."""
         self.stop("agent")
         promised = self.heads()
         self.start("agent")
-        until = time.monotonic() + DRAIN_S
+        until = time.monotonic() + drain_s
         while time.monotonic() < until:
             if all(set(range(1, last + 1)) <= self.held(spool).keys() for spool, (last, _) in promised.items()):
                 break
@@ -190,3 +192,62 @@ def account(house: House, promises: Heads) -> Account:
         whole = [held[seq][0] for seq in range(1, last + 1) if seq in held]
         unbroken &= wire.chain(wire.GENESIS, whole) == chain
     return Account(promised, lost, doubled, unbroken)
+
+
+def plant(folder: Path, edits: Sequence[tuple[str, str, str]]) -> Path:
+    """A copy of the code with a bug in it: each edit replaces a text that stands exactly once in a file."""
+    copy = folder / "planted"
+    for package in ("agent", "collector"):
+        shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, right, wrong in edits:
+        text = (copy / name).read_text()
+        assert text.count(right) == 1, f"{name} has changed: plant this bug anew\n{right}"
+        (copy / name).write_text(text.replace(right, wrong))
+    return copy
+
+
+@dataclass(frozen=True)
+class Ordeal:
+    """What an ordeal left: the agent's promises and those of the simulated fleet beside it."""
+
+    agent: Account
+    fleet: dict[str, int]
+
+    @property
+    def clean(self) -> bool:
+        faults = self.agent.lost + self.agent.doubled + sum(self.fleet[word] for word in ("lost", "doubled", "altered"))
+        return faults == 0 and self.agent.unbroken
+
+
+def wait_for(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.1)
+
+
+def suffer(house: House, victim: str, kills: int, seed: int, drain_s: float = 90) -> Ordeal:
+    """Kill one part again and again at random moments, under load from an agent and 40 simulated centers."""
+    chance = random.Random(f"{seed} {victim}")
+    truth, config = house.folder / "truth.jsonl", str(house.collector_toml)
+    minutes = 2 * kills
+    try:
+        house.open()
+        fleet = ("--centers", "40", "--seed", str(seed), "--minutes", str(minutes), "--speedup", "30")
+        house.argv["fleet"] = house.collector("simulate", "--config", config, *fleet, "--truth", str(truth))
+        house.start("fleet")
+        wait_for(lambda: truth.exists() and truth.stat().st_size > 10_000, "the fleet's first promises")
+        for _ in range(kills):
+            time.sleep(chance.uniform(0.5, 3.5))
+            house.kill(victim)
+            time.sleep(chance.choice([0, 0.3]))
+            house.start(victim)
+        house.wait_healthy()
+        house.processes["fleet"].wait(minutes * 2 + 60 + drain_s)
+        agent = account(house, house.deliver(drain_s))
+        check = house.collector("simulate", "--config", config, "--check", str(truth), "--json")
+        done = subprocess.run(check, capture_output=True, text=True, check=False, cwd=house.source)
+        assert done.stdout, f"{done.stderr[-2000:]}\n{(house.folder / 'fleet.log').read_text()[-2000:]}"
+        return Ordeal(agent, json.loads(done.stdout))
+    finally:
+        house.close()
