@@ -284,7 +284,7 @@ class Spool:
         """Back to the file when a trial write to its folder is durable; the memory's spool moves into it."""
         assert self._ram is not None
         try:
-            _try_folder(self._path.parent)
+            try_folder(self._path.parent)
             self._close_disk()
             self._disk = self._open_disk()
             self._disk.adopt(self._ram.head, self._ram.groups(self._forgotten))
@@ -310,7 +310,7 @@ class Spool:
         except sqlite3.OperationalError as error:
             if "locked" in str(error) or "full" in str(error):
                 raise
-            _try_folder(self._path.parent)
+            try_folder(self._path.parent)
             return self._rebuild(str(error))
         self._owe(lost)
         return disk
@@ -367,7 +367,7 @@ def _joined(lost: Iterable[Lost]) -> list[Lost]:
     return joined
 
 
-def _try_folder(folder: Path) -> None:
+def try_folder(folder: Path) -> None:
     """Raises OSError unless a small write here becomes durable."""
     trial = folder / "disk.trial"
     with trial.open("wb") as file:

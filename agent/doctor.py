@@ -1,0 +1,202 @@
+"""Looks an installation over: what it has, what it lacks, and how to put that right. Changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from agent import identity
+from agent.config import Settings
+from agent.probes import PROBES
+from agent.probes.gateway import clock_state
+from agent.probes.probe import Context, ProbeFailed
+from agent.spool import try_folder
+from agent.wire import Reading
+
+REACH_S = 10.0
+UPS_S = 8.0
+SPARE_BYTES = 64 * 1024 * 1024
+IN_MEMORY = frozenset({"tmpfs", "ramfs"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of the doctor. ``fix`` is empty when all is well."""
+
+    what: str
+    detail: str
+    fix: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.fix
+
+
+@dataclass(frozen=True)
+class Installation:
+    settings: Settings
+    mine: identity.Identity | None
+    not_enrolled: str  # why there is no identity
+
+
+Check = Callable[[Installation], Iterator[Finding]]
+
+
+def look_over(settings: Settings) -> Iterator[Finding]:
+    """Every finding, as soon as it is made."""
+    try:
+        installation = Installation(settings, identity.load(settings.state_dir), "")
+    except identity.IdentityError as error:
+        installation = Installation(settings, None, str(error))
+    for check in CHECKS:
+        yield from check(installation)
+
+
+def _identity(here: Installation) -> Iterator[Finding]:
+    if here.mine is None:
+        what, _, fix = here.not_enrolled.rpartition("; ")
+        yield Finding(what="identity", detail=what, fix=fix or "enrol with `nabz-agent enrol URL TOKEN`")
+    else:
+        yield Finding(what="identity", detail=f"{here.mine.device} of center {here.mine.center} ({here.mine.name})")
+
+
+def _state_folder(here: Installation) -> Iterator[Finding]:
+    folder = here.settings.state_dir
+    kind = file_system(folder, Path("/proc/mounts").read_text("utf-8", "replace"))
+    try:
+        try_folder(folder)
+    except OSError as error:
+        fix = "make it, owned by the agent's user, or set [agent] state_dir"
+        yield Finding(what="state folder", detail=f"{folder}: cannot be written durably ({error.strerror})", fix=fix)
+        return
+    if kind in IN_MEMORY:
+        fix = "set [agent] state_dir to a folder on a disk"
+        yield Finding(what="state folder", detail=f"{folder} is in memory ({kind}): a power cut empties it", fix=fix)
+    else:
+        yield Finding(what="state folder", detail=f"{folder} on {kind}, written durably")
+
+
+def file_system(folder: Path, mounts: str) -> str:
+    """The kind of the file system that holds ``folder``, by /proc/mounts."""
+    best, kind = "", "unknown"
+    for line in mounts.splitlines():
+        words = line.split()
+        if len(words) >= 3 and folder.is_relative_to(words[1]) and len(words[1]) >= len(best):
+            best, kind = words[1], words[2]
+    return kind
+
+
+def _disk(here: Installation) -> Iterator[Finding]:
+    folder = here.settings.state_dir
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    wanted = 2 * here.settings.spool.max_mb * 1024 * 1024 + SPARE_BYTES  # a salvage writes the spool once more
+    detail = f"{free // 2**20} MB free, {wanted // 2**20} MB wanted"
+    yield Finding(what="disk", detail=detail, fix="" if free >= wanted else "free some, or lower [spool] max_mb")
+
+
+def _ping(_here: Installation) -> Iterator[Finding]:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP).close()
+    except OSError as error:
+        yield Finding(
+            what="ping",
+            detail=f"echoes are not allowed ({error.strerror}); latency is measured by TCP connects instead",
+            fix='sysctl -w net.ipv4.ping_group_range="0 2147483647", and keep it in /etc/sysctl.d',
+        )
+    else:
+        yield Finding(what="ping", detail="echoes are allowed without privilege")
+
+
+def _clock(_here: Installation) -> Iterator[Finding]:
+    state = clock_state()
+    if state.quality == "synced":
+        yield Finding(what="clock", detail=f"synchronised, {state.offset_ms or 0:g} ms to correct")
+    else:
+        fix = "install chrony or enable systemd-timesyncd, and let NTP out"
+        yield Finding(what="clock", detail="not synchronised: times are corrected only later", fix=fix)
+
+
+def _broker(here: Installation) -> Iterator[Finding]:
+    if here.mine is not None:
+        yield reach("broker", here.mine.broker_host, here.mine.broker_port, "let this port out of the center's network")
+
+
+def _measure_server(here: Installation) -> Iterator[Finding]:
+    url = here.settings.speed.server or (here.mine.measure_url if here.mine else "")
+    if not here.settings.speed.enabled or not url:
+        return
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    yield reach("measurement server", parts.hostname or "", port, "let this port out, or set [speed] server")
+
+
+def reach(what: str, host: str, port: int, fix: str) -> Finding:
+    """Whether a TCP connection comes about."""
+    try:
+        socket.create_connection((host, port), REACH_S).close()
+    except OSError as error:
+        return Finding(what=what, detail=f"{host}:{port} cannot be reached ({error.strerror or error})", fix=fix)
+    return Finding(what=what, detail=f"{host}:{port} answers")
+
+
+def _ups(here: Installation) -> Iterator[Finding]:
+    if not here.settings.ups:
+        return
+    try:
+        readings = asyncio.run(_ups_readings(here.settings))
+    except (ProbeFailed, TimeoutError) as error:
+        yield Finding(what="ups", detail=str(error) or "no answer in time", fix="correct the [[ups]] tables")
+        return
+    for reading in readings:
+        if reading.failure is None:
+            yield Finding(what="ups", detail=f"{reading.subject}: answers")
+        else:
+            fix = "try `nabz-agent probe ups --host ADDRESS --explain`"
+            yield Finding(what="ups", detail=f"{reading.subject}: {reading.failure.detail}", fix=fix)
+
+
+async def _ups_readings(settings: Settings) -> Sequence[Reading]:
+    async with asyncio.timeout(UPS_S):
+        return await PROBES["ups"](Context(settings=settings, deadline_s=UPS_S))
+
+
+def _agent(here: Installation) -> Iterator[Finding]:
+    host, _, port = here.settings.agent.status_listen.rpartition(":")
+    at = f"{host}:{port}"
+    if is_taken(host, int(port)):
+        yield Finding(what="agent", detail=f"runs; its page is at http://{at}")
+    else:
+        yield Finding(what="agent", detail="does not run", fix="systemctl enable --now nabz-agent")
+
+
+def _seat_listener(here: Installation) -> Iterator[Finding]:
+    if not here.settings.seats.enabled:
+        return
+    host, _, port = here.settings.seats.listen.rpartition(":")
+    if is_taken(host, int(port)):
+        yield Finding(what="seat listener", detail=f"{host}:{port} listens")
+    else:
+        fix = "start the agent; open this port for the LAN in the firewall"
+        yield Finding(what="seat listener", detail=f"nobody listens on {host}:{port}", fix=fix)
+
+
+def is_taken(host: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    reachable = "127.0.0.1" if host in ("", "0.0.0.0") else host.strip("[]")  # noqa: S104  compared, not bound
+    try:
+        socket.create_connection((reachable, port), REACH_S).close()
+    except OSError:
+        return False
+    return True
+
+
+CHECKS: tuple[Check, ...] = (
+    _identity, _state_folder, _disk, _ping, _clock, _broker, _measure_server, _ups, _agent, _seat_listener,
+)  # fmt: skip

@@ -1,0 +1,65 @@
+"""Settings: each broken file in config/ says in its first lines the exact mistakes it must be told."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agent import config
+
+BROKEN = sorted(Path(__file__).with_name("config").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
+def test_every_mistake_is_told_with_file_key_rule_and_fix(path: Path) -> None:
+    wanted = [line.removeprefix("# expects: ") for line in path.read_text().splitlines() if line.startswith("# exp")]
+    with pytest.raises(config.SettingsError) as told:
+        config.load(path)
+    assert told.value.mistakes == [f"{path}: {mistake}" for mistake in wanted]
+
+
+def test_a_good_file_gives_typed_settings(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text('[agent]\ncycle_s = 30\n[[ups]]\nname = "rack"\nhost = "192.0.2.1"\n')
+    settings = config.load(path)
+    assert (settings.agent.cycle_s, settings.ups[0].name, settings.spool.max_mb) == (30.0, "rack", 64)
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text("")
+    assert config.load(path) == config.Settings()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"[agent\n", "is not TOML"), (b"\xff\xfe", "is not TOML"), (None, "cannot be read")]
+)
+def test_a_file_that_cannot_be_read_is_one_clear_mistake(tmp_path: Path, content: bytes | None, said: str) -> None:
+    path = tmp_path / "agent.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(config.SettingsError, match=said):
+        config.load(path)
+
+
+def test_every_key_has_its_help_and_no_help_is_without_its_key() -> None:
+    sections = {"agent": config.Agent, "link": config.Link, "speed": config.Speed, "ups": config.Ups}
+    sections |= {"seats": config.Seats, "spool": config.Spool}
+    keys = {name: {field.name for field in msgspec.structs.fields(section)} for name, section in sections.items()}
+    assert {name: set(words) for name, words in config.HELP.items()} == keys
+
+
+@pytest.mark.parametrize(
+    ("slot", "minutes"), [("00:00-24:00", (0, 1440)), ("08:30-09:00", (510, 540)), ("22:00-24:00", (1320, 1440))]
+)
+def test_a_slot_is_minutes_of_the_day(slot: str, minutes: tuple[int, int]) -> None:
+    assert config.slot_minutes(slot) == minutes
+
+
+@pytest.mark.parametrize("slot", ["", "8:00-9:00", "09:00-09:00", "23:00-01:00", "20:00-24:01", "09:60-10:00", "a"])
+def test_what_is_no_slot_is_refused(slot: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(slot)}$"):
+        config.slot_minutes(slot)

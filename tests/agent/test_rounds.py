@@ -1,0 +1,315 @@
+"""Rounds with probes that answer, fail, hang, break, and a UPS whose mains goes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agent import config, rounds, wire
+from agent.probes.probe import Context, ProbeFailed
+from agent.rounds import Parts, Rounds, SpeedLedger
+from agent.schedule import SpeedBook
+from agent.spool_record import Value
+
+T0 = 1_790_000_000_000
+Kept = list[tuple[list[wire.Reading], Value]]
+
+
+def stamp() -> wire.Stamp:
+    return wire.Stamp(wall_ms=T0, mono_ms=5, boot="1a2b3c4d", clock="synced")
+
+
+async def link(context: Context) -> Sequence[wire.Reading]:
+    return [wire.LinkReading(subject="wan", loss_pct=0.0)]
+
+
+async def gateway(context: Context) -> Sequence[wire.Reading]:
+    return [wire.GatewayReading(cpu_pct=1.0)]
+
+
+async def seats(context: Context) -> Sequence[wire.Reading]:
+    return [wire.SeatsReading(known=0)]
+
+
+async def no_ups(context: Context) -> Sequence[wire.Reading]:
+    raise ProbeFailed("timeout", "no answer")
+
+
+async def hangs(context: Context) -> Sequence[wire.Reading]:
+    await asyncio.sleep(3600)
+    return []
+
+
+async def breaks(context: Context) -> Sequence[wire.Reading]:
+    raise ZeroDivisionError("by design")
+
+
+async def lies(context: Context) -> Sequence[wire.Reading]:
+    return [wire.LinkReading(rtt_min_ms=1e300)]
+
+
+def made(
+    tmp_path: Path, kept: Kept, settings: config.Settings | None = None, measure_url: str = "", **probes: object
+) -> Rounds:
+    settings = settings or config.Settings()
+
+    async def keep(readings: Sequence[wire.Reading], value: Value) -> None:
+        kept.append((list(readings), value))
+
+    parts = Parts(
+        settings=settings,
+        device="g1",
+        context=Context(settings=settings, deadline_s=1.0, measure_url=measure_url, purpose="routine"),
+        probes={"link": link, "gateway": gateway, "seats": seats, "ups": no_ups} | probes,  # type: ignore[arg-type]
+        stamp=stamp,
+        keep=keep,
+        enrich=lambda reading: reading,
+    )
+    return Rounds(parts, SpeedLedger(tmp_path))
+
+
+def with_ups(*names: str) -> config.Settings:
+    return config.Settings(ups=[config.Ups(name=name, host="192.0.2.1") for name in names])
+
+
+def kinds(readings: Sequence[wire.Reading]) -> list[str]:
+    return [str(reading.__struct_config__.tag) for reading in readings]
+
+
+def test_a_round_is_one_commit_of_stamped_readings(tmp_path: Path) -> None:
+    kept: Kept = []
+    asyncio.run(made(tmp_path, kept).round())
+    ((readings, value),) = kept
+    assert kinds(readings) == ["link", "gateway", "seats"]
+    assert all(reading.at == stamp() for reading in readings)
+    assert value == "low"
+
+
+def test_a_probe_that_breaks_is_a_reading_with_its_cause_and_the_others_go_on(tmp_path: Path) -> None:
+    kept: Kept = []
+    asyncio.run(made(tmp_path, kept, link=breaks).round())
+    ((readings, value),) = kept
+    assert kinds(readings) == ["link", "gateway", "seats"]
+    assert readings[0].failure == wire.Failure("broken", "ZeroDivisionError: by design")
+    assert value == "normal"
+
+
+def test_a_probe_that_hangs_is_cut_at_its_deadline() -> None:
+    context = Context(settings=config.Settings(), deadline_s=0.05)
+    (reading,) = asyncio.run(rounds.measure("link", hangs, context, stamp))
+    assert reading.failure is not None
+    assert reading.failure.cause == "timeout"
+
+
+def test_a_reading_the_collector_would_refuse_becomes_a_failure_here() -> None:
+    context = Context(settings=config.Settings(), deadline_s=1.0)
+    (reading,) = asyncio.run(rounds.measure("link", lies, context, stamp))
+    assert reading.failure is not None
+    assert reading.failure.cause == "broken"
+    assert reading.at == stamp()
+
+
+def test_a_long_sentence_of_a_probe_is_cut_to_what_the_wire_takes() -> None:
+    failure = rounds.failed("ups", "x" * 500, "y" * 500).failure
+    assert failure is not None
+    assert (len(failure.cause), len(failure.detail)) == (64, 200)
+
+
+def test_a_roll_call_that_is_only_settling_says_nothing(tmp_path: Path) -> None:
+    async def settling(context: Context) -> Sequence[wire.Reading]:
+        raise ProbeFailed("settling", "just started")
+
+    kept: Kept = []
+    asyncio.run(made(tmp_path, kept, seats=settling).round())
+    assert kinds(kept[0][0]) == ["link", "gateway"]
+
+
+# ---------------------------------------------------------------- power
+
+
+def test_power_news_is_kept_at_once_and_quiet_looks_wait_for_the_round(tmp_path: Path) -> None:
+    states = iter(["online", "online", "battery", "battery"])
+
+    async def ups(context: Context) -> Sequence[wire.Reading]:
+        return [msgspec.convert({"kind": "ups", "subject": "ups", "output_state": next(states)}, wire.UpsReading)]
+
+    async def story(kept: Kept) -> None:
+        watched = made(tmp_path, kept, with_ups("ups"), ups=ups)
+        await watched.look_at_ups()
+        await watched.look_at_ups()
+        assert kept == []
+        await watched.round()  # the second look goes with the round
+        assert kinds(kept[-1][0]) == ["link", "gateway", "seats", "ups"]
+        await watched.look_at_ups()  # the mains goes
+        assert (kinds(kept[-1][0]), kept[-1][1]) == (["ups"], "high")
+        await watched.round()  # already kept: not twice
+        assert kinds(kept[-1][0]) == ["link", "gateway", "seats"]
+        await watched.look_at_ups()
+        await watched.round()
+        assert kinds(kept[-1][0]) == ["link", "gateway", "seats", "ups"]
+        assert kept[-1][1] == "normal"
+
+    asyncio.run(story([]))
+
+
+def test_a_ups_that_falls_silent_is_news_under_its_name(tmp_path: Path) -> None:
+    answers = iter([True, False])
+
+    async def ups(context: Context) -> Sequence[wire.Reading]:
+        if next(answers):
+            return [wire.UpsReading(subject="a", output_state="online"), wire.UpsReading(subject="b")]
+        raise ProbeFailed("unreachable", "no route")
+
+    async def story(kept: Kept) -> None:
+        watched = made(tmp_path, kept, with_ups("a", "b"), ups=ups)
+        await watched.look_at_ups()
+        await watched.look_at_ups()
+        ((readings, value),) = kept
+        assert [reading.subject for reading in readings] == ["a", "b"]
+        assert all(reading.failure is not None for reading in readings)
+        assert value == "high"
+
+    asyncio.run(story([]))
+
+
+# ---------------------------------------------------------------- speed
+
+
+def speed_probe(contexts: list[Context], moved: int = 10_000_000) -> object:
+    async def speed(context: Context) -> Sequence[wire.Reading]:
+        contexts.append(context)
+        return [wire.SpeedReading(download_mbps=20.0, bytes_total=moved)]
+
+    return speed
+
+
+def test_a_test_against_this_very_machine_is_a_self_test_and_costs_no_budget(tmp_path: Path) -> None:
+    kept: Kept = []
+    contexts: list[Context] = []
+    own = made(tmp_path, kept, measure_url="http://127.0.0.1:8481", speed=speed_probe(contexts))
+    asyncio.run(own.speed_test("routine"))
+    ((reading,), value) = kept[0]
+    assert isinstance(reading, wire.SpeedReading)
+    assert (reading.purpose, value) == ("self-test", "normal")
+    assert contexts[0].purpose == "self-test"
+    assert SpeedLedger(tmp_path).book.bytes == 0
+
+
+def test_a_test_is_charged_durably_and_past_the_budget_the_skip_is_a_reading(tmp_path: Path) -> None:
+    kept: Kept = []
+    contexts: list[Context] = []
+    settings = config.Settings(speed=config.Speed(monthly_budget_mb=25))
+    own = made(tmp_path, kept, settings, "http://measure.example", speed=speed_probe(contexts))
+
+    async def three() -> None:
+        for _ in range(3):
+            await own.speed_test("routine")
+
+    asyncio.run(three())
+    assert len(contexts) == 2
+    assert SpeedLedger(tmp_path).book.bytes == 20_000_000
+    (skipped,) = kept[2][0]
+    assert isinstance(skipped, wire.SpeedReading)
+    assert skipped.failure is not None
+    assert skipped.failure.cause == "budget"
+    assert skipped.purpose == "routine"
+    assert "20 of 25 MB" in skipped.failure.detail
+
+
+def test_a_failed_test_is_a_reading_that_keeps_its_purpose(tmp_path: Path) -> None:
+    async def refused(context: Context) -> Sequence[wire.Reading]:
+        raise ProbeFailed("unreachable", "nobody there")
+
+    kept: Kept = []
+    own = made(tmp_path, kept, measure_url="http://measure.example", speed=refused)
+    asyncio.run(own.speed_test("desk"))
+    ((reading,), _value) = kept[0]
+    assert isinstance(reading, wire.SpeedReading)
+    assert reading.purpose == "desk"
+    assert reading.failure == wire.Failure("unreachable", "nobody there")
+
+
+def test_the_link_is_never_measured_while_a_speed_test_runs(tmp_path: Path) -> None:
+    running = 0
+
+    async def alone(context: Context) -> Sequence[wire.Reading]:
+        nonlocal running
+        assert running == 0
+        running += 1
+        await asyncio.sleep(0.05)
+        running -= 1
+        return [wire.LinkReading(loss_pct=0.0)]
+
+    async def fast(context: Context) -> Sequence[wire.Reading]:
+        return [wire.SpeedReading(failure=(await alone(context))[0].failure)]
+
+    async def story(kept: Kept) -> None:
+        own = made(tmp_path, kept, measure_url="http://measure.example", link=alone, speed=fast)
+        await asyncio.gather(own.speed_test("routine"), own.round(), own.speed_test("routine"), own.round())
+        assert all(reading.failure is None for readings, _value in kept for reading in readings)
+
+    asyncio.run(story([]))
+
+
+def test_the_collectors_task_runs_a_test_against_the_server_and_token_it_names(tmp_path: Path) -> None:
+    contexts: list[Context] = []
+    kept: Kept = []
+    settings = config.Settings(speed=config.Speed(enabled=False), agent=config.Agent(cycle_s=3600))
+
+    async def story() -> None:
+        own = made(tmp_path, kept, settings, speed=speed_probe(contexts))
+        task = asyncio.create_task(own.run())
+        own.obey(a_task("late", 1))
+        own.obey(a_task("now", T0 + 1))
+        async with asyncio.timeout(5):
+            while not contexts:  # noqa: ASYNC110  the task runs beside us
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(story())
+    (context,) = contexts
+    assert (context.test_token, context.settings.speed.server, context.purpose) == ("t", "http://m.example", "desk")
+
+
+def a_task(name: str, expires_ms: int) -> wire.Task:
+    return wire.Task(v=1, device="g1", id=name, do="speed", token="t", server="http://m.example", expires_ms=expires_ms)
+
+
+def test_a_flood_of_tasks_is_bounded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        own = made(tmp_path, [])
+        for number in range(50):
+            own.obey(a_task(str(number), T0 + 1))
+
+    asyncio.run(story())
+    assert sum("too many wait" in record.message for record in caplog.records) == 42
+
+
+# ---------------------------------------------------------------- small files
+
+
+def test_the_book_and_the_secret_survive_a_restart(tmp_path: Path) -> None:
+    first = SpeedLedger(tmp_path)
+    first.keep(SpeedBook(month="2026-11", bytes=7))
+    again = SpeedLedger(tmp_path)
+    assert (again.secret, again.book) == (first.secret, first.book)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"bytes": "many"}'])
+def test_a_damaged_book_is_a_new_book(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "speed.json").write_bytes(content)
+    (tmp_path / "slots.key").write_bytes(content)
+    ledger = SpeedLedger(tmp_path)
+    assert ledger.book == SpeedBook()
+    assert len(ledger.secret) == 32
+
+
+def test_without_a_disk_the_book_lives_in_memory(tmp_path: Path) -> None:
+    ledger = SpeedLedger(tmp_path / "nowhere")
+    ledger.keep(SpeedBook(bytes=7))
+    assert ledger.book.bytes == 7
