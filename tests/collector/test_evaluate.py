@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -26,10 +25,8 @@ CENTER = Center(
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
-    yield opened
-    opened.close()
+def store(either_store: Store) -> Store:
+    return either_store
 
 
 def link(wall_ms: int, loss_pct: float, received_ms: int | None = None, subject: str = "") -> Fresh:

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -28,16 +27,14 @@ URL = "http://nabz.example.pk"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
+def store(either_store: Store) -> Store:
     center = Center(
         code="LHR-001", name="Gulberg", city="Lahore", province="Punjab", tier="three", seats_promised=10,
         opening="always", lifecycle="declared",
     )  # fmt: skip
-    with opened.write() as conn:
+    with either_store.write() as conn:
         upsert(conn, schema.centers, [center.row()])
-    yield opened
-    opened.close()
+    return either_store
 
 
 @dataclass

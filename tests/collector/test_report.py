@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from html.parser import HTMLParser
@@ -41,11 +40,9 @@ AFTER = at("2026-03-05T12:00")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
-    enrol(opened, at("2026-02-01T00:00"))
-    yield opened
-    opened.close()
+def store(either_store: Store) -> Store:
+    enrol(either_store, at("2026-02-01T00:00"))
+    return either_store
 
 
 def enrol(store: Store, at_ms: int) -> None:
