@@ -79,7 +79,10 @@ class Words:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Criterion:
-    """One line of a standard, the same only as itself. `figure` is None for the word comparisons, `words` empty for the numeric ones."""
+    """One line of a standard, the same only as itself.
+
+    `figure` is None for the word comparisons, `words` empty for the numeric ones.
+    """
 
     id: str
     reading: str
