@@ -44,12 +44,12 @@ def a_gateway(center: Center = FLEET[0]) -> Gateway:
     return Gateway(center=center, key=key, device=identities.device_of(key), spool="0" * 32)
 
 
-def a_play(fleet: list[Center], file: io.StringIO | None = None, cycle_ms: int = HOUR_MS, **others: object) -> Play:
+def a_play(fleet: list[Center], cycle_ms: int = HOUR_MS, **others: object) -> Play:
     gateways = [a_gateway(center) for center in fleet]
     play = Play(
         fleet={gateway.device: gateway for gateway in gateways},
         stage=Stage(fleet, 3, START_MS, cycle_ms),
-        truth=Truth(file or io.StringIO()),
+        truth=Truth(io.StringIO()),
         collector_key=Ed25519PrivateKey.generate().public_key(),
     )
     for name, value in others.items():
@@ -241,22 +241,19 @@ def test_a_batch_of_a_large_center_stays_within_the_limits() -> None:
 # ---------------------------------------------------------------- the truth
 
 
-def test_every_promise_is_written_before_anything_is_sent() -> None:
-    file = io.StringIO()
-    play = a_play(FLEET[:5], file)
-    play.measure(START_MS + 10 * 60_000)
-    promised = {(line["device"], line["seq"]): line["sha256"] for line in lines_of(file) if line["what"] == "promise"}
+def test_every_promise_is_in_the_file_before_anything_can_be_sent(tmp_path: Path) -> None:
+    path = tmp_path / "truth.jsonl"
+    with path.open("w") as file:
+        play = a_play(FLEET[:5], truth=Truth(file))
+        play.measure(START_MS + 10 * 60_000)
+        promised = read_promises(path)  # as another process sees it, while the play goes on
     kept = {
-        (gateway.device, kept.seq): hashlib.sha256(kept.raw).hexdigest()
+        (gateway.device, gateway.spool, kept.seq): hashlib.sha256(kept.raw).hexdigest()
         for gateway in play.fleet.values()
         for kept in gateway.waiting
     }
     assert promised == kept
     assert len(promised) == play.counts.taken
-
-
-def lines_of(file: io.StringIO) -> list[dict[str, object]]:
-    return [json.loads(line) for line in file.getvalue().splitlines()]
 
 
 def test_the_check_counts_lost_doubled_altered_and_strange_readings() -> None:
