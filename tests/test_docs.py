@@ -22,6 +22,8 @@ from agent.probes.speed import ENGINES
 from agent.probes.ups.profiles import PROFILES
 from collector import config as collector_config
 from collector.__main__ import COMMANDS as COLLECTOR_COMMANDS
+from collector.alerts import outbox
+from collector.alerts.message import SUMMARY
 from collector.standard import example
 
 ROOT = Path(__file__).parents[1]
@@ -116,6 +118,14 @@ def test_the_desks_page_tells_every_state_of_an_alert_and_of_a_flag() -> None:
     text = page("desk.md")
     for word in ("waiting", "sending", "sent", "failed", "unsure", "pending", "raised", "recovering", "clear"):
         assert f"**{word}**" in text, word
+
+
+def test_the_desks_page_tells_when_alerts_are_tried_again_and_when_they_become_a_summary() -> None:
+    text = " ".join(page("desk.md").split())
+    words = [f"{s} s" if s < 60 else f"{s // 60} min" if s < 3600 else f"{s // 3600} h" for s in outbox.BACKOFF_S]
+    assert f"{', '.join(words[:-1])} and {words[-1]}" in text
+    assert f"more than {outbox.BRAKE} messages come within {outbox.BRAKE_MS // 60_000} minutes" in text
+    assert SUMMARY in text
 
 
 def test_every_kind_of_reading_and_message_is_documented_with_a_golden_message() -> None:
