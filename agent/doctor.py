@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -140,7 +142,7 @@ def _measure_server(here: Installation) -> Iterator[Finding]:
 def reach(what: str, host: str, port: int, fix: str) -> Finding:
     """Whether a TCP connection comes about."""
     try:
-        socket.create_connection((host, port), REACH_S).close()
+        connect(host, port)
     except OSError as error:
         return Finding(what=what, detail=f"{host}:{port} cannot be reached ({error.strerror or error})", fix=fix)
     return Finding(what=what, detail=f"{host}:{port} answers")
@@ -191,10 +193,18 @@ def is_taken(host: str, port: int) -> bool:
     """Whether somebody listens there."""
     reachable = "127.0.0.1" if host in ("", "0.0.0.0") else host.strip("[]")  # noqa: S104  compared, not bound
     try:
-        socket.create_connection((reachable, port), REACH_S).close()
+        connect(reachable, port)
     except OSError:
         return False
     return True
+
+
+def connect(host: str, port: int) -> None:
+    """Makes a TCP connection and ends it. Raises OSError."""
+    with socket.create_connection((host, port), REACH_S) as made:
+        # On one machine a connection to a port of nobody's can meet itself (RFC 9293, simultaneous open).
+        if made.getsockname() == made.getpeername():
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
 
 CHECKS: tuple[Check, ...] = (

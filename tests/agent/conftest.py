@@ -30,8 +30,9 @@ class WireBroker:
         self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until_s = time.monotonic() + 20
         while time.monotonic() < until_s:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as made:
+                if made.getsockname() != made.getpeername():  # a port of nobody's may connect to itself
+                    return
             time.sleep(0.05)
         raise TimeoutError("the broker does not listen")
 
@@ -105,8 +106,9 @@ def wire_broker() -> Iterator[WireBroker]:
 
 
 @pytest.fixture
-def mortal_broker(free_port: int) -> Iterator[WireBroker]:
-    broker = WireBroker(free_port)
+def mortal_broker() -> Iterator[WireBroker]:
+    """One that a test may kill and start."""
+    broker = WireBroker(a_free_port())
     broker.start()
     yield broker
     broker.kill()
