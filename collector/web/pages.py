@@ -25,6 +25,7 @@ from collector.web.view import View
 PAGE_ROWS = 200
 MAX_ROWS_ASKED = 400
 VERDICTS = ("below", "unknown", "meets")
+NEW_S = 4 * 3600
 RANGES_S = {"1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
 
 
@@ -74,10 +75,11 @@ def router(site: Site) -> APIRouter:
             if row is None:
                 raise Mistaken(404, f"center {code[:40]!r}: is not registered")
             values = _center_values(site, conn, code)
-        asked = request.query_params.get("range", "24h")
+        asked = request.query_params.get("range", "")
+        span = asked if asked in RANGES_S else _usual_range(values["devices"], site.now())
         return View.of(site, request).page(
-            "center.html", row=row, **values, ranges=tuple(RANGES_S), range=asked if asked in RANGES_S else "24h",
-            range_s=RANGES_S.get(asked, RANGES_S["24h"]), standard=_standard(site), event=event,
+            "center.html", event=event, row=row, **values, ranges=tuple(RANGES_S), range=span, range_s=RANGES_S[span],
+            standard=_standard(site),
         )  # fmt: skip
 
     return routes
@@ -128,6 +130,12 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "integrity": queries.integrity_of(conn, code),
         "seats": [seat for each in latest.get("seats", ()) for seat in _seats(each["reading"])],
     }
+
+
+def _usual_range(devices: Sequence[sa.RowMapping], now_ms: int) -> str:
+    """A day; an hour while a center is so new that its first readings would be a dot at the edge."""
+    first_ms = min((device["enrolled_ms"] for device in devices), default=0)
+    return "1h" if now_ms - first_ms < NEW_S * 1000 else "24h"
 
 
 def _by_kind(rows: Sequence[sa.RowMapping]) -> dict[str, list[dict[str, Any]]]:

@@ -75,7 +75,7 @@ class Show:
 
     def place(self, row: Mapping[str, Any]) -> Markup:
         """City, district, province; each isolated, so that none turns its neighbours round."""
-        names = dict.fromkeys(name for name in (row["city"], row["district"], row["province"]) if name)
+        names = dict.fromkeys(name for name in (row["city"], row["district"], row["province"]) if name) or ["–"]
         return self.words("comma").join(Markup("<bdi>{}</bdi>").format(name) for name in names)
 
     # ------------------------------------------------------------ criteria

@@ -57,7 +57,7 @@ const KINDS = {
     lines: () => [],
   },
   seats: {
-    fields: ["healthy", "known"], scale: (u, min, max) => [0, Math.max(promised, max ?? 0) * 1.12], unit: "",
+    fields: ["healthy", "known"], scale: (u, min, max) => [0, Math.max(promised, max ?? 0) * 1.12], unit: "", whole: true,
     series: () => [
       { key: "known", stroke: css("--plot-2"), width: 1, paths: step, say: fixed(0, "") },
       { key: "healthy", stroke: css("--plot-1"), fill: css("--plot-soft"), width: 1.75, paths: step, say: fixed(0, "") },
@@ -113,13 +113,13 @@ function options(kind, place, last) {
   const spec = KINDS[kind], axis = { stroke: css("--muted"), font: "11px system-ui, sans-serif", ticks: { show: false } };
   const grid = { stroke: css("--grid"), width: 1 };
   return {
-    width: place.clientWidth, height: last ? 144 : 120, tzDate: (s) => uPlot.tzDate(new Date(s * 1000), "Asia/Karachi"),
+    width: place.parentElement.clientWidth, height: last ? 144 : 120, tzDate: (s) => uPlot.tzDate(new Date(s * 1000), "Asia/Karachi"),
     legend: { show: false }, padding: [6, 18, 0, 0],
     cursor: { sync: { key: sync.key, scales: ["x", null] }, y: false, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
     scales: { x: { time: true }, y: { range: spec.scale }, pct: { range: near(25) }, bool: { range: [0, 1] } },
     axes: [
       { ...axis, grid, size: last ? 26 : 4, values: last ? clock : (u, ticks) => ticks.map(() => "") },
-      { ...axis, grid, size: 40, space: 34, values: (u, ticks) => ticks.map(String) },
+      { ...axis, grid, size: 40, space: 34, ...(spec.whole ? { incrs: [1, 2, 5, 10, 20, 50, 100] } : {}), values: (u, ticks) => ticks.map(String) },
     ],
     series: [{}, ...spec.series().map((s) => ({
       scale: s.scale ?? "y", stroke: s.stroke, fill: s.dots ? undefined : s.fill, width: s.width ?? 1.5, spanGaps: false,
@@ -182,6 +182,7 @@ function draw(kind, found) {
   const shaped = spec.shape ? spec.shape(found) : found;
   const data = [found.t.map((ms) => ms / 1000), ...spec.series().map((s) => shaped[s.key].map((v) => (s.hideZero && v === 0 ? null : v)))];
   figure.querySelector(".gone").hidden = found.t.length > 0;
+  figure.classList.toggle("empty", !found.t.length);
   let chart = charts.get(kind);
   if (!chart) {
     const holder = figure.querySelector(".keys");
@@ -256,7 +257,7 @@ document.addEventListener("nabz:news", () => {
   waiting = setTimeout(() => { waiting = null; load(); }, 500);
 });
 addEventListener("resize", () => {
-  for (const [kind, { plot }] of charts) plot.setSize({ width: plot.root.parentElement.clientWidth, height: kind === "seats" ? 144 : 120 });
+  for (const [kind, { plot }] of charts) plot.setSize({ width: plot.root.closest("figure").clientWidth, height: kind === "seats" ? 144 : 120 });
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const { plot } of charts.values()) plot.destroy();

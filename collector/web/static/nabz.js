@@ -40,7 +40,7 @@ addEventListener("keydown", (event) => {
 
 const light = document.querySelector(".live");
 const title = document.title;
-let moves = 0;
+const moves = new Set(); // the centers that moved since the order was made
 
 function say(on) {
   light.dataset.live = on ? "on" : "off";
@@ -77,7 +77,7 @@ function announce() {
   const bar = document.querySelector(".news");
   if (!bar) return;
   const words = bar.querySelector("span").dataset;
-  bar.querySelector("span").textContent = moves === 1 ? words.one : words.other.replace("{n}", moves);
+  bar.querySelector("span").textContent = moves.size === 1 ? words.one : words.other.replace("{n}", moves.size);
   bar.hidden = false;
 }
 
@@ -93,7 +93,7 @@ function centersNews(news) {
   heard(news);
   count(news.counts);
   if (!news.moved.length) return;
-  moves += news.moved.length;
+  for (const code of news.moved) moves.add(code);
   refetch(news.moved);
   announce();
 }
@@ -116,7 +116,7 @@ let after = light?.dataset.after; // the last event that this page knows
 
 function missed() {
   if (center) refresh();
-  else { moves += 1; announce(); }
+  else { moves.add(""); announce(); }
 }
 
 function open() {

@@ -223,7 +223,7 @@ def test_rows_change_in_place_and_the_order_waits_for_a_refresh(browser: Browser
         served.hub.publish({"LHE-0006"})
         row = page.locator("#c-LHE-0006")
         expect(row).to_have_class(re.compile(r"\bbelow\b"))
-        expect(row).to_contain_text("Packet loss: 9 %, at most 2 % asked")
+        expect(row).to_contain_text("Packet loss: 9 % (at most 2 %)")
         expect(row.locator("a")).to_be_focused()
         assert page.locator("tbody tr").evaluate_all("rows => rows.map(row => row.id)") == codes
         expect(page.locator(".news")).to_have_text("1 change – refresh")

@@ -44,7 +44,7 @@ def test_each_row_says_its_state_in_a_word_and_its_reason(fleet) -> None:
     with fleet.client() as client:
         page = client.get("/", params={"q": "KHI-0001"}).text
     assert rows_of(page) == ["KHI-0001"]
-    assert "Download speed: 12.4\xa0Mbit/s, at least 40\xa0Mbit/s asked" in html.unescape(re.sub(r"<[^>]+>", "", page))
+    assert "Download speed: 12.4\xa0Mbit/s (at least 40\xa0Mbit/s)" in html.unescape(re.sub(r"<[^>]+>", "", page))
 
 
 def test_counts_are_filters_and_agree_with_what_they_show(fleet) -> None:
