@@ -59,6 +59,7 @@ class LittleCollector:
         self._client.on_connect = lambda client, *_rest: client.subscribe(
             [(f"{wire.ROOT}/up/+", 1), (f"{wire.ROOT}/presence/+", 1)]
         )
+        self._client.reconnect_delay_set(0.1, 0.1)  # type: ignore[arg-type]
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
 
