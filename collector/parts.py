@@ -34,7 +34,7 @@ class Part(Protocol):
 class Every:
     """Does `work` every `pause_s` seconds in a thread; a failure is logged and the next turn tries again."""
 
-    def __init__(self, name: str, pause_s: float, work: Callable[[], None]) -> None:
+    def __init__(self, name: str, pause_s: float, work: Callable[[], object]) -> None:
         self._name, self._pause_s, self._work = name, pause_s, work
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name)

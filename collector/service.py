@@ -17,6 +17,8 @@ from contextlib import ExitStack
 import sqlalchemy as sa
 
 from collector import sdnotify
+from collector.alerts.channel import Channel, by_apprise
+from collector.alerts.outbox import Outbox
 from collector.broker import Broker
 from collector.centers import Center
 from collector.config import ConfigError, Settings, read_secret, split_listen
@@ -82,6 +84,10 @@ class Running:
             self._start(Broker(*settings.broker_address), stack)
         self._start(self.listener, stack)
         self._start(Every("sweep", settings.sweep.every_s, _sweeper(store, standards, hub)), stack)
+        # Without channels it still empties the queue, so that a channel added later is not told old news.
+        outbox = Outbox(store, read_channels(settings), standards, settings.web_url, clock_ms)
+        outbox.after_start()
+        self._start(Every("alerts", settings.alerts.every_s, outbox.look), stack)
         if settings.measure.enabled:
             child = Child("measurement server", ["measure", "--listen", settings.measure.listen])
             self.children.append(child)
@@ -117,6 +123,14 @@ def read_standards(settings: Settings) -> Standards:
         return Standards.of([load(path) for path in settings.standard.files] or [example()])
     except StandardError as error:
         raise ConfigError(str(error)) from None
+
+
+def read_channels(settings: Settings) -> list[Channel]:
+    """Where alerts go. Raises ConfigError for an address that Apprise does not know."""
+    try:
+        return [by_apprise(each.name, each.secret_url(), each.events) for each in settings.alerts.channels]
+    except ValueError as error:
+        raise ConfigError(f"[[alerts.channels]] {error}") from None
 
 
 def broker_address(settings: Settings) -> Address:
