@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent import wire
 from collector.enrolment import is_signed
 from collector.ranges import Run, run_of
+
+DEVICE = re.compile(r"[a-z0-9-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +56,13 @@ class Refused(Exception):
 
 
 def claimed_device(message: Message) -> str:
-    """The device whose topic this came by, or an empty text when the topic is nobody's."""
+    """The device whose topic this came by, or an empty text when the topic can be nobody's."""
     try:
         device = wire.device_of(message.topic)
     except wire.WireError:
         return ""
-    return device if message.topic == wire.batch_topic(device) else ""
+    named = DEVICE.fullmatch(device) is not None and message.topic == wire.batch_topic(device)
+    return device if named else ""
 
 
 def open_message(message: Message, known: Mapping[str, Device]) -> Arrival:
@@ -72,7 +76,7 @@ def open_message(message: Message, known: Mapping[str, Device]) -> Arrival:
         raise Refused("unframed", str(error), name if name in known else "") from None
     device = known.get(name)
     if device is None:
-        raise Refused("unknown_device", f"device {name[:64]!r} is not enrolled")
+        raise Refused("unknown_device", f"device {name} is not enrolled")
     if device.revoked_ms is not None:
         raise Refused("revoked_device", f"device {name} is revoked", name)
     if not is_signed(device.public_key, body, signature):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from asyncio import IncompleteReadError, StreamReader, StreamWriter
+from asyncio import StreamReader, StreamWriter
 from collections.abc import Coroutine
 from typing import Any
 
@@ -16,6 +16,9 @@ from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
 from amqtt.broker import Broker as Amqtt
 from amqtt.contexts import BrokerConfig, ListenerConfig
 from amqtt.errors import AMQTTError
+from amqtt.errors import BrokerError as AmqttBrokerError
+from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
+from amqtt.session import Session
 
 from agent import wire
 
@@ -24,7 +27,7 @@ log = logging.getLogger("nabz.broker")
 MAX_PACKET_BYTES = wire.MAX_BATCH_BYTES + 1024  # a full batch, its signature, topic and headers
 MAX_CONNECTIONS = 20_000
 PLUGINS = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
-START_S, STOP_S = 10.0, 10.0
+START_S, CONNECT_S, STOP_S = 10.0, 30.0, 10.0
 
 
 class BrokerError(Exception):
@@ -46,7 +49,7 @@ class Broker:
         self._thread.start()
         try:
             self._do(self._start(), START_S)
-        except (AMQTTError, OSError, TimeoutError) as error:
+        except (AMQTTError, AmqttBrokerError, OSError, TimeoutError) as error:
             self._end_loop()
             where = f"broker {self.host}:{self.port}"
             raise BrokerError(f"{where}: cannot listen ({error}); set [broker] listen to a free address") from None
@@ -55,7 +58,7 @@ class Broker:
         try:
             if self._amqtt is not None:
                 self._do(self._amqtt.shutdown(), STOP_S)
-        except (AMQTTError, TimeoutError) as error:
+        except (AMQTTError, AmqttBrokerError, TimeoutError) as error:
             log.warning("the broker did not stop cleanly: %s", error)
         self._end_loop()
 
@@ -88,24 +91,39 @@ class Broker:
         self._thread.join(STOP_S)
 
 
+class TooLarge(Exception):
+    """A client announced more than the largest packet of the contract."""
+
+
 class _Amqtt(Amqtt):  # type: ignore[misc]
-    """amqtt with a limit on packets, without retained messages, and with a quick way to a topic's subscribers."""
+    """amqtt with limits on packets and patience, without retained messages, and closing what it opened."""
 
     def bound_port(self) -> int:
         return int(self._servers["default"].instance.sockets[0].getsockname()[1])
 
     async def stream_connected(self, reader: StreamReader, writer: StreamWriter, listener_name: str) -> None:
-        await self._client_connected(listener_name, _LimitedReader(reader), StreamWriterAdapter(writer))
+        try:
+            await self._client_connected(listener_name, _LimitedReader(reader), StreamWriterAdapter(writer))
+        except Exception as error:
+            log.warning("a client's session ended: %r", error)
+        finally:
+            writer.close()
+
+    async def _initialize_client_session(self, *words: Any) -> tuple[BrokerProtocolHandler, Session]:
+        """Whatever is wrong with a client's first packet, amqtt is told in the one way that it cleans up after."""
+        try:
+            return await asyncio.wait_for(super()._initialize_client_session(*words), CONNECT_S)
+        except AMQTTError:
+            raise
+        except Exception as error:
+            raise AMQTTError(f"no connection: {error!r}") from error
 
     async def retain_message(self, *_message: object, **_options: object) -> None:
         """Nothing is retained: amqtt offers each retained message to each client that connects, whatever it wants."""
 
 
 class _LimitedReader(StreamReaderAdapter):  # type: ignore[misc]
-    """Ends the connection of whoever announces more than the largest packet of the contract."""
-
     async def read(self, n: int = -1) -> bytes:
         if n > MAX_PACKET_BYTES:
-            log.warning("a client announced a packet of %d bytes, the limit is %d; disconnected", n, MAX_PACKET_BYTES)
-            raise IncompleteReadError(b"", n)
+            raise TooLarge(f"a packet of {n} bytes, the limit is {MAX_PACKET_BYTES}")
         return bytes(await super().read(n))

@@ -70,6 +70,7 @@ def answers(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Name
 
 def say(text: str) -> None:
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def complain(text: str) -> None:
@@ -87,5 +88,6 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def start_log(level: str) -> None:
     """One line an event on standard error; libraries speak only when something is wrong."""
     logging.basicConfig(level=level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("amqtt", "transitions", "uvicorn", "uvicorn.error", "apprise"):
+    for noisy in ("transitions", "uvicorn", "uvicorn.error", "apprise"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    logging.getLogger("amqtt").setLevel(logging.CRITICAL)  # to it, every client that goes away is an error

@@ -181,7 +181,8 @@ class Filing:
         if held is None or held["wall_ms"] <= wall_ms:  # type: ignore[operator]
             body = raw.decode(errors="replace")
             self.latest[center, kind, subject] = {"kind": kind, "wall_ms": wall_ms, "body": body, **known}
-        self.fresh[center].append(Fresh(kind, reading, wall_ms, self.now_ms))
+        named = f"{device} {arrival.batch.spool} {seq}"
+        self.fresh[center].append(Fresh(kind, reading, wall_ms, self.now_ms, named))
 
     def _receipt(self, arrival: Arrival, doubts: list[str]) -> None:
         batch = arrival.batch

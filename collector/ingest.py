@@ -98,7 +98,7 @@ class Ingest:
             except Exception as error:
                 log.error("a message on %r cannot be %s: %r", message.topic[:80], "read" if readable else "held", error)
         filing = Filing(now_ms)
-        filing.refuse(message, Refused("broken", "it cannot be held; the log says why", claimed_device(message)))
+        filing.refuse(message, Refused("broken", "it cannot be held; the log says why"))
         flush(conn, filing)
         return filing
 
@@ -106,7 +106,7 @@ class Ingest:
         filing = Filing(now_ms)
         arrivals = self._opened(conn, messages, filing)
         held = _spools(conn, arrivals)
-        issued = nonces.issued_ms(conn, (arrival.batch.nonce for arrival in arrivals if arrival.batch.nonce))
+        issued = nonces.issued_ms(conn, (arrival.batch.nonce for arrival in arrivals))
         for arrival in arrivals:
             spool = held.setdefault(_spool_key(arrival), Spool())
             known = stored_raws(conn, filing, arrival, spool)
@@ -141,7 +141,7 @@ def _spool_key(arrival: Arrival) -> tuple[str, str, str]:
 def _devices(conn: sa.Connection, names: set[str]) -> dict[str, Device]:
     table = schema.devices.c
     asked = sa.select(table.device, table.center, table.public_key, table.enrolled_ms, table.revoked_ms)
-    rows = conn.execute(asked.where(table.device.in_(sorted(name for name in names if len(name) <= 64))))
+    rows = conn.execute(asked.where(table.device.in_(sorted(names))))
     return {row.device: Device(row.device, row.center, bytes(row.public_key), *row[3:]) for row in rows}
 
 

@@ -33,6 +33,7 @@ QUEUE = 2_000  # messages in memory; past that the broker waits
 KEEPALIVE_S = 60
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 MAX_PACE_MS = 5_000
+PATIENCE_S = 3.0  # receipts wait this long for the broker to be back
 FINE = ("readings", "duplicates")  # what is counted and no cause for a word
 
 
@@ -59,14 +60,14 @@ class Delivery:
 class Worker:
     """Takes deliveries in groups, in a thread of its own.
 
-    `publish` sends one receipt, `notify` is told the centers whose state moved, `pause(True)` asks that no more be
+    `publish` sends receipts, `notify` is told the centers whose state moved, `pause(True)` asks that no more be
     delivered (the database is away), `pause(False)` that all be as before.
     """
 
     def __init__(
         self,
         ingest: Ingest,
-        publish: Callable[[Message], None],
+        publish: Callable[[Sequence[Message]], None],
         notify: Callable[[set[str]], None],
         now_ms: Callable[[], int],
         pause: Callable[[bool], None] = lambda _paused: None,
@@ -106,9 +107,12 @@ class Worker:
     def _run(self) -> None:
         while not self._stopped.is_set():
             group = self._gather()
-            taken = self._taken(group) if group else None
-            if taken is not None:
-                self._answer(group, taken)
+            if group and (taken := self._taken(group)) is not None:
+                self._answer(taken)
+                self.readings += taken.counts["readings"]
+            if not self._stopped.is_set():
+                for delivery in group:
+                    delivery.acknowledge()
 
     def _gather(self) -> list[Delivery]:
         group: list[Delivery] = []
@@ -121,7 +125,8 @@ class Worker:
         return group
 
     def _taken(self, group: Sequence[Delivery]) -> Taken | None:
-        """Tries until it is committed; None when stopped before."""
+        """Tries until it is committed; None when stopped before, or when these messages can never be: the gateways
+        have no receipt for them and keep them."""
         messages = [delivery.message for delivery in group]
         pause_s = FIRST_PAUSE_S
         while True:
@@ -132,6 +137,9 @@ class Worker:
             except UNAVAILABLE as error:
                 log.error("the database is away (%s); trying again, nothing is receipted meanwhile", _first_line(error))
                 self._set_away(away=True)
+            except Exception:
+                log.exception("%d messages cannot be taken; they are not receipted", len(group))
+                return None
             if self._stopped.wait(random.uniform(0, pause_s)):  # noqa: S311 - spreads load, guards nothing
                 return None
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
@@ -146,17 +154,10 @@ class Worker:
         fill = self._queue.qsize() / QUEUE
         return int(max(0.0, fill - 0.25) * MAX_PACE_MS)
 
-    def _answer(self, group: Sequence[Delivery], taken: Taken) -> None:
-        for receipt in taken.receipts:
-            self._publish(receipt)
-        for delivery in group:
-            delivery.acknowledge()
-        self.readings += taken.counts["readings"]
-        doubts = {
-            word: count for word, count in taken.counts.items() if word not in ("readings", "duplicates") and count
-        }
-        if doubts:
-            log.warning("not all is well with what came: %s", ", ".join(f"{n} {word}" for word, n in doubts.items()))
+    def _answer(self, taken: Taken) -> None:
+        self._publish(taken.receipts)
+        if doubts := [f"{count} {word}" for word, count in taken.counts.items() if count and word not in FINE]:
+            log.warning("not all is well with what came: %s", ", ".join(doubts))
         if taken.touched:
             self._notify(taken.touched)
 
@@ -174,7 +175,8 @@ class Listener:
         client_id: str = "nabz-collector",
     ) -> None:
         self._address = address
-        self._client = self._make_client(client_id)
+        self._client_id = client_id
+        self._client: mqtt.Client | None = None
         self._worker = Worker(ingest, self._publish, notify, now_ms, self._pause)
         self.connected = threading.Event()
 
@@ -185,8 +187,7 @@ class Listener:
 
     def stop(self) -> None:
         self._worker.stop()
-        self._client.disconnect()
-        self._client.loop_stop()
+        self._disconnect()
 
     def is_alive(self) -> bool:
         return self._worker.is_alive()
@@ -196,8 +197,8 @@ class Listener:
         """Readings taken since the start."""
         return self._worker.readings
 
-    def _make_client(self, client_id: str) -> mqtt.Client:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, manual_ack=True)
+    def _make_client(self) -> mqtt.Client:
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self._client_id, manual_ack=True)
         client.max_inflight_messages_set(0)  # receipts need not wait for each other
         client.reconnect_delay_set(1, int(LONGEST_PAUSE_S))
         client.on_connect = self._on_connect
@@ -211,15 +212,27 @@ class Listener:
         return client
 
     def _connect(self) -> None:
+        self._client = self._make_client()
         self._client.connect_async(self._address.host, self._address.port, KEEPALIVE_S)
         self._client.loop_start()
 
-    def _publish(self, receipt: Message) -> None:
-        self._client.publish(receipt.topic, receipt.payload, qos=1)
+    def _disconnect(self) -> None:
+        if self._client is not None:
+            self._client.disconnect()
+            self._client.loop_stop()
+            self._client = None
+        self.connected.clear()
+
+    def _publish(self, receipts: Sequence[Message]) -> None:
+        # paho would let a message overtake the CONNECT of a session that is just being made.
+        if not self.connected.wait(PATIENCE_S) or self._client is None:
+            log.warning("%d receipts are not sent, as the broker is away; gateways will ask again", len(receipts))
+            return
+        for receipt in receipts:
+            self._client.publish(receipt.topic, receipt.payload, qos=1)
 
     def _pause(self, paused: bool) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        self._disconnect()
         if not paused:
             self._connect()
 

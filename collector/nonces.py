@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterable
 
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from collector.store import schema
 
 ROTATE_MS = 10 * 60_000
+NONCE = re.compile(r"[0-9a-f]{32}")
 
 
 def current(conn: sa.Connection, now_ms: int) -> str:
@@ -28,5 +30,6 @@ def current(conn: sa.Connection, now_ms: int) -> str:
 def issued_ms(conn: sa.Connection, wanted: Iterable[str]) -> dict[str, int]:
     """When each of `wanted` was issued; those that were never issued are left out."""
     nonces = schema.nonces.c
-    rows = conn.execute(sa.select(nonces.nonce, nonces.issued_ms).where(nonces.nonce.in_(sorted(set(wanted)))))
+    likely = sorted({nonce for nonce in wanted if NONCE.fullmatch(nonce)})
+    rows = conn.execute(sa.select(nonces.nonce, nonces.issued_ms).where(nonces.nonce.in_(likely)))
     return {row.nonce: row.issued_ms for row in rows}

@@ -21,6 +21,7 @@ log = logging.getLogger("nabz.service")
 
 STOP_S = 10.0
 RESTART_S = 5.0
+SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
 class Part(Protocol):
@@ -71,8 +72,10 @@ class Child:
         self._started_s = 0.0
 
     def start(self) -> None:
-        # Its own session, so that Ctrl-C in a terminal reaches only us and parts stop in order.
-        self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, start_new_session=True)
+        # Its own session, so that Ctrl-C in a terminal reaches only us and parts stop in order; and no word of its own
+        # to systemd, which would take it for ours.
+        environment = {name: value for name, value in os.environ.items() if name not in SYSTEMD}
+        self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, start_new_session=True, env=environment)
         self._started_s = time.monotonic()
 
     def tend(self) -> None:

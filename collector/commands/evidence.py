@@ -19,7 +19,7 @@ from collector.filing import fresh_raws
 from collector.store import Store, schema
 
 EXAMPLE = "nabz-collector evidence ids --center LHR-014"
-PAGE = 500
+PAGE = 200
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

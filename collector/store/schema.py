@@ -48,6 +48,8 @@ centers = sa.Table(
     sa.Column("lifecycle", sa.String(16), nullable=False),  # applied probation declared watch suspended closed
     sa.Column("since_ms", Ms, nullable=False),
     sa.Column("changed_ms", Ms, nullable=False),
+    sa.Index("centers_by_feeder", "feeder"),
+    sa.Index("centers_by_isp", "isp", "city"),
 )
 
 tokens = sa.Table(
@@ -212,6 +214,43 @@ alerts = sa.Table(
     sa.Index("alerts_due", "state", "next_ms"),
 )
 
+# Times in which a center was not heard, by the collector's clock, and why. The center "*" is the collector itself. A
+# cause that later evidence changes is a new revision; while it stands, `facts` and `evidence` grow in place.
+gaps = sa.Table(
+    "gaps",
+    metadata,
+    sa.Column("center", Code, primary_key=True),
+    sa.Column("from_ms", Ms, primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("to_ms", Ms, nullable=False),
+    sa.Column("cause", sa.String(16), nullable=False),
+    sa.Column("grade", sa.String(16), nullable=False),
+    sa.Column("evidence", sa.Text, nullable=False),  # JSON: sentences that name readings and centers
+    sa.Column("facts", sa.Text, nullable=False),  # JSON: collector.flags.cause.Facts
+    sa.Column("witness", sa.Text, nullable=False),  # JSON: collector.flags.cause.Witness
+    sa.Column("recorded_ms", Ms, nullable=False),
+    sa.Column("look_ms", Ms, index=True),  # when neighbours are asked once more; None: they have been
+)
+
+# Cuts of the mains as each UPS went through them. A settled cut (`open` false) that later evidence changes is a new
+# revision; one that goes on, or recharges, changes in place.
+cuts = sa.Table(
+    "cuts",
+    metadata,
+    sa.Column("center", Code, primary_key=True),
+    sa.Column("subject", sa.String(64), primary_key=True),
+    sa.Column("noted_ms", Ms, primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("from_ms", Ms, nullable=False),
+    sa.Column("last_ms", Ms, nullable=False),
+    sa.Column("to_ms", Ms),  # None: it goes on
+    sa.Column("carried", sa.Boolean),  # None: not known yet
+    sa.Column("facts", sa.Text, nullable=False),  # JSON: collector.flags.backup.Cut
+    sa.Column("recorded_ms", Ms, nullable=False),
+    sa.Column("open", sa.Boolean, nullable=False),
+    sa.Index("cuts_open", "open", "center"),
+)
+
 
 def _column_type(annotation: object) -> sa.types.TypeEngine[typing.Any]:
     """The column for a wire field: numbers and words as themselves, everything with parts as JSON text."""
@@ -250,3 +289,5 @@ def _readings_table(kind: str, struct: type[wire.Reading]) -> sa.Table:
 
 
 readings = {kind: _readings_table(kind, struct) for kind, struct in wire.KINDS.items()}
+
+boots_by_center = sa.Index("boots_by_center", readings["boot"].c.center, readings["boot"].c.wall_ms)

@@ -1,0 +1,131 @@
+"""What tests of the collector's core share: a gateway that speaks the real wire, and a store on each database."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent import wire
+from collector import centers
+from collector.arrivals import Message
+from collector.enrolment import device_name
+from collector.store import Store, schema
+
+NOW = 1_795_000_000_000
+ROW = {"name": "Lahore One", "tier": "one", "seats_promised": "20", "opening": "Mon-Sat 09:00-21:00"}
+
+
+@dataclass
+class Gateway:
+    """An enrolled gateway: it numbers, chains and signs as a real one does."""
+
+    center: str
+    key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    spool: str = field(default_factory=lambda: uuid.uuid4().hex)
+    next_seq: int = 1
+    chain: bytes = wire.GENESIS
+
+    @property
+    def public_key(self) -> bytes:
+        return self.key.public_key().public_bytes_raw()
+
+    @property
+    def device(self) -> str:
+        return device_name(self.public_key)
+
+    def ups(self, wall_ms: int = NOW, clock: str = "synced", mono_ms: int = 1, boot: str = "b", **values) -> bytes:
+        at = wire.Stamp(wall_ms=wall_ms, mono_ms=mono_ms, boot=boot, clock=clock)
+        return wire.encode_reading(wire.UpsReading(at=at, **({"output_state": "online"} | values)))
+
+    def batch(self, raws: Sequence[bytes], **changes) -> Message:
+        """The next readings of the spool, sealed."""
+        sealed = self.sealed(raws, self.next_seq, self.chain, **changes)
+        self.next_seq += len(raws)
+        self.chain = wire.chain(self.chain, raws)
+        return sealed
+
+    def sealed(self, raws: Sequence[bytes], first_seq: int, prev: bytes, **changes) -> Message:
+        facts = {"v": 1, "device": self.device, "spool": self.spool, "first_seq": first_seq, "prev": prev.hex()}
+        batch = wire.Batch(readings=[msgspec.Raw(raw) for raw in raws], **(facts | changes))
+        return Message(wire.batch_topic(self.device), wire.seal(wire.encode(batch), self.key.sign))
+
+
+@pytest.fixture
+def gateway() -> Callable[..., Gateway]:
+    """Makes a gateway, enrolled at a center that is registered with it."""
+
+    def make(store: Store, center: str = "LHR-1", **facts: str) -> Gateway:
+        made = Gateway(center)
+        with store.write() as conn:
+            if not centers.some_centers(conn, [center]):
+                centers.add(conn, {"center": center, **ROW, **facts}, NOW - 10**9)
+            row = {"device": made.device, "center": center, "public_key": made.public_key}
+            conn.execute(sa.insert(schema.devices).values(**row, enrolled_ms=NOW - 10**9))
+        return made
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The socket folder of a private PostgreSQL cluster, run by an unprivileged user."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    tools = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not tools:
+        if os.environ.get("CI"):
+            pytest.fail("PostgreSQL is not installed; see tests/packages.txt")
+        pytest.skip("PostgreSQL is not installed")
+    user = "postgres" if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="nabz-pg-"))
+    if user:
+        shutil.chown(folder, user, user)
+
+    def run(tool: str, *words: str) -> None:
+        argv = [str(tools[-1].with_name(tool)), "-D", str(folder / "db"), *words]
+        subprocess.run(argv, user=user, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+
+    run("initdb", "--username=nabz", "--auth=trust", "--no-sync", "--encoding=UTF8", "--no-locale")
+    quick = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off -c max_connections=60"
+    run("pg_ctl", "--silent", "--wait", "--log", str(folder / "log"), "--options", quick, "start")
+    yield str(folder)
+    run("pg_ctl", "--silent", "--mode", "immediate", "stop")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'nabz.db'}"
+    folder, name = request.getfixturevalue("postgres"), f"t{uuid.uuid4().hex}"
+    admin = sa.create_engine(f"postgresql+psycopg://nabz@/postgres?host={folder}", isolation_level="AUTOCOMMIT")
+    with admin.connect() as conn:
+        conn.execute(sa.text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+    return f"postgresql+psycopg://nabz@/{name}?host={folder}"
+
+
+@pytest.fixture
+def either_store(database_url: str) -> Iterator[Store]:
+    """An empty store on each database."""
+    store = Store.open(database_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def sqlite_store(tmp_path: Path) -> Iterator[Store]:
+    store = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
+    yield store
+    store.close()

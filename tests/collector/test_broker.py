@@ -1,0 +1,143 @@
+"""The embedded broker: quick to start, clean to stop, and not to be filled."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from paho.mqtt import client as mqtt
+
+from agent import wire
+from collector.broker import MAX_PACKET_BYTES, Broker, BrokerError
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    made = Broker("127.0.0.1", 0)
+    made.start()
+    yield made
+    made.stop()
+
+
+class Client:
+    def __init__(self, port: int, *topics: str) -> None:
+        self.heard: list[tuple[str, bytes]] = []
+        self.gone = threading.Event()
+        ready = threading.Event()
+        self.mqtt = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
+        self.mqtt.on_message = lambda _c, _d, message: self.heard.append((message.topic, bytes(message.payload)))
+        self.mqtt.on_subscribe = lambda *_words: ready.set()
+        self.mqtt.on_disconnect = lambda *_words: self.gone.set()
+        self.mqtt.connect("127.0.0.1", port)
+        self.mqtt.loop_start()
+        for topic in topics:
+            self.mqtt.subscribe(topic, qos=1)
+            assert ready.wait(10)
+
+    def send(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        self.mqtt.publish(topic, payload, qos=1, retain=retain).wait_for_publish(10)
+
+    def waits_for(self, count: int) -> None:
+        until_s = time.monotonic() + 10
+        while len(self.heard) < count:
+            assert time.monotonic() < until_s, self.heard
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        self.mqtt.disconnect()
+        self.mqtt.loop_stop()
+
+
+def test_messages_reach_who_subscribed_and_nobody_else(broker: Broker) -> None:
+    collector, one, other = (
+        Client(broker.port, "nabz/v1/up/+"),
+        Client(broker.port, "nabz/v1/receipt/one"),
+        Client(broker.port, "nabz/v1/receipt/other"),
+    )
+    one.send("nabz/v1/up/one", b"batch")
+    collector.waits_for(1)
+    collector.send("nabz/v1/receipt/one", b"receipt")
+    one.waits_for(1)
+    assert collector.heard == [("nabz/v1/up/one", b"batch")]
+    assert one.heard == [("nabz/v1/receipt/one", b"receipt")]
+    assert other.heard == []
+    for client in (collector, one, other):
+        client.close()
+
+
+def test_the_largest_message_of_the_contract_passes(broker: Broker) -> None:
+    collector, gateway = Client(broker.port, "nabz/v1/up/+"), Client(broker.port)
+    largest = b"x" * (wire.MAX_BATCH_BYTES + 128)
+    gateway.send(wire.batch_topic("g0123456789abcdef"), largest)
+    collector.waits_for(1)
+    assert collector.heard[0][1] == largest
+    collector.close()
+    gateway.close()
+
+
+def test_who_announces_more_is_disconnected_before_it_is_read(broker: Broker) -> None:
+    hostile, honest = Client(broker.port), Client(broker.port, "nabz/v1/up/+")
+    hostile.mqtt.publish("nabz/v1/up/x", b"x" * (MAX_PACKET_BYTES + 1), qos=1)
+    assert hostile.gone.wait(10)
+    honest.send("nabz/v1/up/y", b"fine")
+    honest.waits_for(1)
+    assert honest.heard == [("nabz/v1/up/y", b"fine")]
+    hostile.close()
+    honest.close()
+
+
+@pytest.mark.parametrize("garbage", [b"\x00", b"GET / HTTP/1.1\r\n\r\n", b"\x10\xff\xff\xff\x7f", b"\xff" * 4096, b""])
+def test_garbage_on_the_socket_harms_nobody(broker: Broker, garbage: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", broker.port), timeout=5) as raw:
+        raw.sendall(garbage)
+    client = Client(broker.port, "nabz/v1/up/+")
+    client.send("nabz/v1/up/y", b"fine")
+    client.waits_for(1)
+    client.close()
+
+
+def test_nothing_is_retained(broker: Broker) -> None:
+    first = Client(broker.port)
+    first.send("nabz/v1/presence/one", b"online", retain=True)
+    late = Client(broker.port, "nabz/v1/presence/+", "nabz/v1/up/+")
+    late.send("nabz/v1/up/one", b"after")
+    late.waits_for(1)
+    assert late.heard == [("nabz/v1/up/one", b"after")]
+    first.close()
+    late.close()
+
+
+def test_it_stops_cleanly_with_clients_connected_and_frees_its_port() -> None:
+    made = Broker("127.0.0.1", 0)
+    made.start()
+    client = Client(made.port, "nabz/v1/up/+")
+    made.stop()
+    assert client.gone.wait(10)
+    assert not made.is_alive()
+    client.close()
+    again = Broker("127.0.0.1", made.port)
+    again.start()
+    again.stop()
+
+
+def test_a_port_that_is_taken_is_told_in_one_sentence(broker: Broker) -> None:
+    with pytest.raises(BrokerError, match=f"broker 127.0.0.1:{broker.port}: cannot listen .*set .broker. listen"):
+        Broker("127.0.0.1", broker.port).start()
+
+
+def test_the_command_runs_until_it_is_told_to_stop(free_port: int) -> None:
+    words = [sys.executable, "-W", "error", "-m", "collector", "broker", "--listen", f"127.0.0.1:{free_port}"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"broker at 127.0.0.1:{free_port}\n"
+        with socket.create_connection(("127.0.0.1", free_port), timeout=5):
+            pass
+        process.terminate()
+        assert process.wait(15) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""

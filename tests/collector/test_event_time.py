@@ -1,0 +1,71 @@
+"""When a reading was taken, if its gateway's clock was wrong."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.wire import Stamp
+from collector.event_time import LIVE_MS, SLACK_MS, Bracket, bracket, event_times
+
+RECEIVED = 1_795_000_000_000
+ENROLLED = RECEIVED - 90 * 86_400_000
+BACKLOG = Bracket(ENROLLED, RECEIVED)
+
+
+def stamp(wall_ms: int, mono_ms: int = 0, boot: str = "b", clock: str = "unsynced") -> Stamp:
+    return Stamp(wall_ms=wall_ms, mono_ms=mono_ms, boot=boot, clock=clock)
+
+
+def test_a_clock_that_can_be_right_is_believed() -> None:
+    at = [stamp(RECEIVED - 3_600_000), stamp(RECEIVED - 1000, clock="synced"), stamp(RECEIVED, boot="c")]
+    assert event_times(at[:1], BACKLOG) == [RECEIVED - 3_600_000]
+    assert event_times(at[1:], BACKLOG) == [RECEIVED - 1000, RECEIVED]
+
+
+def test_a_boot_in_1970_is_dated_by_its_monotonic_clock_as_late_as_can_be() -> None:
+    at = [stamp(5_000, mono_ms=60_000), stamp(65_000, mono_ms=120_000), stamp(95_000, mono_ms=150_000)]
+    assert event_times(at, BACKLOG) == [RECEIVED - 90_000, RECEIVED - 30_000, RECEIVED]
+
+
+def test_a_boot_that_synchronised_later_in_the_batch_dates_its_beginning() -> None:
+    at = [stamp(5_000, mono_ms=10_000), stamp(RECEIVED - 60_000, mono_ms=70_000, clock="synced")]
+    assert event_times(at, BACKLOG) == [RECEIVED - 120_000, RECEIVED - 60_000]
+
+
+def test_an_earlier_boot_is_put_before_the_next() -> None:
+    at = [stamp(0, 50_000, "a"), stamp(1_000, 60_000, "a"), stamp(RECEIVED - 5_000, 9_000, "b", "synced")]
+    assert event_times(at, BACKLOG) == [RECEIVED - 15_000, RECEIVED - 5_000, RECEIVED - 5_000]
+
+
+def test_a_clock_ahead_of_ours_is_not_believed_even_if_it_says_synced() -> None:
+    assert event_times([stamp(RECEIVED + SLACK_MS, clock="synced")], BACKLOG) == [RECEIVED + SLACK_MS]
+    assert event_times([stamp(RECEIVED + SLACK_MS + 1, clock="synced")], BACKLOG) == [RECEIVED]
+
+
+def test_live_readings_are_not_much_older_than_the_nonce_they_were_sent_after() -> None:
+    live = bracket(live=True, issued_ms=RECEIVED - 60_000, enrolled_ms=ENROLLED, received_ms=RECEIVED)
+    backlog = bracket(live=False, issued_ms=RECEIVED - 60_000, enrolled_ms=ENROLLED, received_ms=RECEIVED)
+    hour_ago = [stamp(RECEIVED - 3_600_000)]
+    assert live.from_ms == RECEIVED - 60_000 - LIVE_MS
+    assert event_times(hour_ago, live) == [RECEIVED]
+    assert event_times(hour_ago, backlog) == [RECEIVED - 3_600_000]
+
+
+stamps = st.lists(
+    st.builds(
+        stamp,
+        st.integers(0, 2**53),
+        st.integers(0, 2**53),
+        st.sampled_from("abc"),
+        st.sampled_from(["synced", "unsynced"]),
+    ),
+    max_size=20,
+)
+
+
+@given(stamps)
+def test_whatever_is_claimed_no_time_is_negative_or_beyond_receipt_and_slack(at: list[Stamp]) -> None:
+    times = event_times(at, BACKLOG)
+    assert len(times) == len(at)
+    assert all(0 <= time_ms <= RECEIVED + SLACK_MS for time_ms in times)

@@ -1,0 +1,289 @@
+"""The listener: receipts only after the commit, bounded memory, patience with a database that is away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from paho.mqtt import client as mqtt
+
+from agent import wire
+from collector import listener
+from collector.arrivals import Message
+from collector.broker import Broker
+from collector.ingest import Ingest, Taken
+from collector.listener import Address, Delivery, Listener, Worker
+from collector.store import Store, schema
+
+NOW = 1_795_000_000_000
+KEY = Ed25519PrivateKey.generate()
+
+
+def wait_until(true: Callable[[], object], timeout_s: float = 15.0) -> None:
+    until_s = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < until_s, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def held(store: Store) -> int:
+    with store.read() as conn:
+        return conn.scalar(sa.select(sa.func.count()).select_from(schema.evidence)) or 0
+
+
+class Judge:
+    """A judge that can be made to find the database away, as a statement of its own would."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.broken = False
+        self.asked = 0
+
+    def __call__(self, _conn: sa.Connection, _group: Sequence[object], _now_ms: int) -> None:
+        self.asked += 1
+        if self.away:
+            raise sa.exc.OperationalError("INSERT", {}, Exception("database or disk is full"))
+
+
+@pytest.fixture
+def judge() -> Judge:
+    return Judge()
+
+
+@pytest.fixture
+def ingest(sqlite_store: Store, judge: Judge) -> Ingest:
+    return Ingest(sqlite_store, KEY, judge)
+
+
+@pytest.fixture
+def diary() -> list[object]:
+    """What a worker did, in order."""
+    return []
+
+
+@pytest.fixture
+def worker(ingest: Ingest, sqlite_store: Store, diary: list[object]) -> Iterator[Worker]:
+    made = Worker(
+        ingest,
+        publish=lambda receipts: diary.append((len(receipts), held(sqlite_store))),
+        notify=diary.append,
+        now_ms=lambda: NOW,
+        pause=lambda paused: diary.append("pause" if paused else "resume"),
+    )
+    made.start()
+    yield made
+    made.stop()
+
+
+def delivery(message: Message, diary: list[object]) -> Delivery:
+    return Delivery(message, lambda: diary.append("acknowledged"))
+
+
+def test_receipts_follow_the_commit_and_acknowledgements_follow_the_receipts(
+    worker: Worker, sqlite_store: Store, gateway, diary: list[object]
+) -> None:
+    mine = gateway(sqlite_store)
+    worker.offer(delivery(mine.batch([mine.ups()]), diary))
+    wait_until(lambda: len(diary) == 3)
+    # When the receipt leaves, another connection sees the batch already.
+    assert diary == [(1, 1), {"LHR-1"}, "acknowledged"]
+    assert worker.readings == 1
+
+
+def test_many_messages_are_one_commit(worker: Worker, sqlite_store: Store, gateway, judge: Judge, diary) -> None:
+    mine = gateway(sqlite_store)
+    with sqlite_store.write():  # until all are in the queue
+        worker.offer(delivery(mine.batch([mine.ups()]), diary))
+        time.sleep(0.3)
+        for _ in range(150):
+            worker.offer(delivery(mine.batch([mine.ups()]), diary))
+    wait_until(lambda: diary.count("acknowledged") == 151)
+    assert judge.asked <= 3
+
+
+def test_while_the_database_is_away_nothing_is_said_and_then_all_of_it(
+    worker: Worker, sqlite_store: Store, gateway, judge: Judge, diary: list[object]
+) -> None:
+    mine = gateway(sqlite_store)
+    judge.away = True
+    worker.offer(delivery(mine.batch([mine.ups()]), diary))
+    wait_until(lambda: judge.asked >= 2)
+    assert diary == ["pause"]
+    assert held(sqlite_store) == 0
+    # Nothing more is taken into memory meanwhile.
+    assert not worker.offer(delivery(mine.batch([mine.ups()]), diary))
+    judge.away = False
+    wait_until(lambda: "acknowledged" in diary)
+    assert diary == ["pause", "resume", (1, 1), {"LHR-1"}, "acknowledged"]
+
+
+def test_a_stop_while_the_database_is_away_is_quick_and_silent(
+    ingest: Ingest, sqlite_store: Store, gateway, judge: Judge, diary: list[object]
+) -> None:
+    mine = gateway(sqlite_store)
+    judge.away = True
+    worker = Worker(ingest, diary.append, diary.append, lambda: NOW)
+    worker.start()
+    worker.offer(delivery(mine.batch([mine.ups()]), diary))
+    wait_until(lambda: judge.asked)
+    began_s = time.monotonic()
+    worker.stop()
+    assert time.monotonic() - began_s < 2
+    assert diary == []
+
+
+def test_memory_is_bounded_and_the_broker_waits(ingest: Ingest, sqlite_store: Store, gateway) -> None:
+    mine = gateway(sqlite_store)
+    message = mine.batch([mine.ups()])
+    worker = Worker(ingest, lambda _receipts: None, lambda _codes: None, lambda: NOW)  # not started: nobody takes
+    for _ in range(listener.QUEUE):
+        assert worker.offer(Delivery(message, lambda: None))
+    offered = threading.Thread(target=worker.offer, args=(Delivery(message, lambda: None),))
+    offered.start()
+    offered.join(0.5)
+    assert offered.is_alive()
+    worker.start()
+    offered.join(10)
+    assert not offered.is_alive()
+    worker.stop()
+
+
+def test_gateways_with_a_backlog_are_slowed_as_memory_fills(ingest: Ingest, sqlite_store: Store, gateway) -> None:
+    mine = gateway(sqlite_store)
+    messages = [mine.batch([mine.ups()]) for _ in range(listener.QUEUE)]
+    paces: list[int] = []
+
+    def publish(receipts: Sequence[Message]) -> None:
+        paces.extend(wire.decode_receipt(wire.unseal(receipt.payload)[0]).pace_ms for receipt in receipts)
+
+    worker = Worker(ingest, publish, lambda _codes: None, lambda: NOW)
+    for message in messages:
+        worker.offer(Delivery(message, lambda: None))
+    worker.start()
+    wait_until(lambda: len(paces) == len(messages), 60)
+    worker.stop()
+    assert paces[0] > 2000
+    assert paces[-1] == 0
+    assert paces == sorted(paces, reverse=True)
+
+
+def test_a_group_that_can_never_be_taken_does_not_end_the_worker(
+    sqlite_store: Store, gateway, diary: list[object]
+) -> None:
+    class Broken(Ingest):
+        def take(self, messages: Sequence[Message], now_ms: int, pace_ms: int = 0) -> Taken:
+            if b"junk" in messages[0].payload:
+                raise ZeroDivisionError
+            return super().take(messages, now_ms, pace_ms)
+
+    mine = gateway(sqlite_store)
+    worker = Worker(Broken(sqlite_store, KEY, Judge()), diary.append, lambda _codes: None, lambda: NOW)
+    worker.start()
+    worker.offer(delivery(Message("t", b"junk"), diary))
+    wait_until(lambda: diary == ["acknowledged"])
+    worker.offer(delivery(mine.batch([mine.ups()]), diary))
+    wait_until(lambda: len(diary) == 3)
+    worker.stop()
+    assert held(sqlite_store) == 1
+
+
+# ---------------------------------------------------------------- with a real broker
+
+
+class Ear:
+    """A gateway's side of the broker: sends batches and hears receipts."""
+
+    def __init__(self, port: int, device: str) -> None:
+        self.receipts: list[wire.Receipt] = []
+        self._heard = threading.Event()
+        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+        self._client.on_message = lambda _client, _data, message: self._take(bytes(message.payload))
+        self._client.on_subscribe = lambda *_words: self._heard.set()
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        self._client.subscribe(wire.receipt_topic(device), qos=1)
+        assert self._heard.wait(10)
+
+    def _take(self, payload: bytes) -> None:
+        body, signature = wire.unseal(payload)
+        KEY.public_key().verify(signature, body)
+        self.receipts.append(wire.decode_receipt(body))
+
+    def send(self, message: Message) -> None:
+        self._client.publish(message.topic, message.payload, qos=1)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    made = Broker("127.0.0.1", 0)
+    made.start()
+    yield made
+    made.stop()
+
+
+def listening(port: int, ingest: Ingest) -> Listener:
+    made = Listener(Address("127.0.0.1", port), ingest, lambda _codes: None, lambda: NOW)
+    made.start()
+    assert made.connected.wait(15)
+    return made
+
+
+def test_a_gateway_gets_receipts_over_a_real_broker(
+    broker: Broker, ingest: Ingest, sqlite_store: Store, gateway
+) -> None:
+    mine = gateway(sqlite_store)
+    ear, made = Ear(broker.port, mine.device), listening(broker.port, ingest)
+    for _ in range(50):
+        ear.send(mine.batch([mine.ups()]))
+    wait_until(lambda: len(ear.receipts) == 50)
+    made.stop()
+    ear.close()
+    assert sorted(receipt.last_seq for receipt in ear.receipts) == list(range(1, 51))
+    assert held(sqlite_store) == 50
+
+
+def test_the_database_coming_back_is_enough_for_the_real_session_too(
+    broker: Broker, ingest: Ingest, sqlite_store: Store, gateway, judge: Judge
+) -> None:
+    mine = gateway(sqlite_store)
+    ear, made = Ear(broker.port, mine.device), listening(broker.port, ingest)
+    judge.away = True
+    first, second = mine.batch([mine.ups()]), mine.batch([mine.ups()])
+    ear.send(first)
+    wait_until(lambda: not made.connected.is_set())
+    ear.send(second)  # lost: nobody listens, and the broker keeps nothing
+    judge.away = False
+    wait_until(lambda: [receipt.last_seq for receipt in ear.receipts] == [1])
+    wait_until(made.connected.is_set)
+    ear.send(second)  # as a gateway without a receipt does
+    wait_until(lambda: [receipt.last_seq for receipt in ear.receipts] == [1, 2])
+    made.stop()
+    ear.close()
+
+
+def test_a_broker_that_comes_late_or_comes_again_is_found(
+    ingest: Ingest, sqlite_store: Store, gateway, free_port: int
+) -> None:
+    mine = gateway(sqlite_store)
+    made = Listener(Address("127.0.0.1", free_port), ingest, lambda _codes: None, lambda: NOW)
+    made.start()
+    for number in (1, 2):
+        broker = Broker("127.0.0.1", free_port)
+        broker.start()
+        assert made.connected.wait(20)
+        ear = Ear(free_port, mine.device)
+        ear.send(mine.batch([mine.ups()]))
+        wait_until(lambda ear=ear: len(ear.receipts) == 1)
+        assert held(sqlite_store) == number
+        ear.close()
+        broker.stop()
+        wait_until(lambda: not made.connected.is_set())
+    made.stop()
