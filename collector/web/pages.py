@@ -24,6 +24,7 @@ from collector.web.view import View
 
 PAGE_ROWS = 200
 MAX_ROWS_ASKED = 400
+CHARTS = ("link", "speed", "ups", "seats")
 VERDICTS = ("below", "unknown", "meets")
 NEW_S = 4 * 3600
 RANGES_S = {"1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
@@ -79,7 +80,7 @@ def router(site: Site) -> APIRouter:
         span = asked if asked in RANGES_S else _usual_range(values["devices"], site.now())
         return View.of(site, request).page(
             "center.html", event=event, row=row, **values, ranges=tuple(RANGES_S), range=span, range_s=RANGES_S[span],
-            standard=_standard(site),
+            standard=_standard(site), charts=CHARTS, subjects=_subjects(values["latest"], request.query_params),
         )  # fmt: skip
 
     return routes
@@ -129,6 +130,14 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "devices": queries.devices_of(conn, code),
         "integrity": queries.integrity_of(conn, code),
         "seats": [seat for each in latest.get("seats", ()) for seat in _seats(each["reading"])],
+    }
+
+
+def _subjects(latest: Mapping[str, Sequence[Mapping[str, Any]]], asked: Mapping[str, str]) -> dict[str, str | None]:
+    """Which of several links or UPSs each chart shows; None where there is but one."""
+    names = {kind: [str(each["subject"]) for each in latest.get(kind, ())] for kind in CHARTS}
+    return {
+        kind: None if len(own) < 2 else asked[kind] if asked.get(kind) in own else own[0] for kind, own in names.items()
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -55,11 +55,13 @@ class Site:
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            auto_reload=False,
         )
         environment.globals["static"] = static_address
         return environment
 
 
+@cache
 def static_address(name: str) -> str:
     """The address of a file under static/, which changes with its content: browsers may keep it for good."""
     digest = hashlib.sha256((HERE / "static" / name).read_bytes()).hexdigest()[:10]

@@ -81,7 +81,7 @@ function dashes(kind) {
       c.moveTo(left, y);
       c.lineTo(left + width, y);
       c.stroke();
-      c.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+      c.font = `${11 * devicePixelRatio}px ${getComputedStyle(box).fontFamily}`; // in Urdu a system font may lack letters
       c.textAlign = "right";
       c.textBaseline = "bottom";
       c.fillText(label, left + width - 4 * devicePixelRatio, y - 2 * devicePixelRatio);
@@ -217,6 +217,8 @@ async function load() {
   const to = zoom ? Math.round(zoom.to * 1000) : now, from = zoom ? Math.round(zoom.from * 1000) : now - spanS * 1000;
   await Promise.all(Object.keys(KINDS).map(async (kind) => {
     const question = new URLSearchParams({ kind, fields: KINDS[kind].fields.join(","), from, to, points: 480 });
+    const { subject } = box.querySelector(`[data-chart="${kind}"]`).dataset;
+    if (subject !== undefined) question.set("subject", subject);
     const answer = await fetch(`/api/v1/centers/${code}/series?${question}`);
     if (answer.ok) draw(kind, await answer.json());
   }));

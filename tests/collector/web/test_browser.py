@@ -29,6 +29,12 @@ PAGES = ("/", "/centers/KHI-0001", "/centers/LHE-0018", "/login", "/centers/NONE
 if not CHROMIUM.exists() and not os.environ.get("CI"):
     pytest.skip("Debian's chromium is not installed: apt install chromium", allow_module_level=True)
 
+# What stands beyond the edge of the window, but for what scrolls by itself or is meant for screen readers.
+OUTSIDE = """width => [...document.querySelectorAll('body *')]
+    .filter(each => !each.closest('.counts, .scroll, .hidden, .skip, thead, .uplot, template') && each.offsetParent)
+    .filter(each => { const r = each.getBoundingClientRect(); return r.left < -1 || r.right > width + 1 })
+    .map(each => each.outerHTML.slice(0, 100))"""
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -91,6 +97,7 @@ def test_nothing_needs_sideways_scrolling_on_a_phone(browser: Browser, fleet, la
         for path in PAGES:
             page.goto(path)
             assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
+            assert page.evaluate(OUTSIDE, PHONE["width"]) == [], path
 
 
 def test_urdu_letters_come_from_the_urdu_fonts(browser: Browser, fleet) -> None:

@@ -45,7 +45,7 @@ def spoken() -> set[str]:
     keys |= {f"fault.{place}" for place in ("lan", "isp", "beyond")}
     keys |= words_of("output_state", "ups.state") | words_of("battery_status", "ups.battery")
     keys |= {f"seat.{state}" for state in ("healthy", "unhealthy", "missing", "off")}
-    keys |= {f"chart.{kind}" for kind in ("link", "speed", "ups", "seats")}
+    keys |= {f"chart.{kind}" for kind in pages.CHARTS}
     keys |= {f"error{part}.{code}" for part in ("", ".fix") for code in (403, 404, 503, "other")}
     keys |= {key for key, _ in reasons._PATTERNS} | set(reasons._CHANGES.values())
     keys |= {

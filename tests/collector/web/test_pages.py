@@ -172,6 +172,17 @@ def test_a_failed_measurement_shows_its_cause(served, cast) -> None:
     assert text_of(answer.text).count("Failed: unreachable") >= 3
 
 
+def test_a_center_with_two_links_shows_one_at_a_time_and_names_both(served, cast) -> None:
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-014")])
+    for subject in ("backup", "wan"):
+        cast.add_latest(served.store, "LHR-014", wire.LinkReading(subject=subject, rtt_median_ms=20.0), cast.NOW_MS)
+    with served.client() as client:
+        assert '<figure data-chart="link" data-subject="backup">' in client.get("/centers/LHR-014").text
+        assert '<figure data-chart="link" data-subject="wan">' in client.get("/centers/LHR-014?link=wan").text
+        assert '<figure data-chart="link" data-subject="backup">' in client.get("/centers/LHR-014?link=none").text
+        assert '<figure data-chart="ups">' in client.get("/centers/LHR-014").text
+
+
 def test_an_unknown_center_is_a_page_with_a_way_back(fleet) -> None:
     with fleet.client() as client:
         answer = client.get("/centers/NONE")
