@@ -64,8 +64,7 @@ def line(terms: Terms) -> Iterator[Line]:
             yield made
         finally:
             emulator.terminate()
-            told = emulator.stdout.read()
-            emulator.wait()
+            told, _ = emulator.communicate()
         made.counts = json.loads(told)
     finally:
         for name in (near, far):

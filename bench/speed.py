@@ -14,7 +14,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from bench.emulator import GOODPUT
 from bench.line import SERVER, Line, Terms, line
@@ -26,11 +27,16 @@ RATES = ("2/0.5", "5/1", "10/2", "20/5", "50/10", "100/20", "300/100")
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
+    """Mbit/s of payload, as measured; `megabytes` is what the line really carried."""
+
     down: float | None
     up: float | None
-    megabytes: float
     seconds: float
+    megabytes: float = 0.0
     rss_mb: float | None = None
+    capacity_down: float | None = None
+    capacity_up: float | None = None
+    flags: tuple[str, ...] = ()
     note: str = ""
 
 
@@ -69,9 +75,8 @@ def cell(terms: Terms, meter: str, cross: str = "", tries: int = 2) -> Row:
         moved = sum(way["bytes"] for way in made.counts.values()) / 1e6
         late = f" LATE {made.late_ms:.1f} ms" if made.late_ms > LATE_MS else ""
         if not late or not left:
-            note = f"{row.note}{late}".strip()
-            return Row(down=row.down, up=row.up, megabytes=moved, seconds=row.seconds, rss_mb=row.rss_mb, note=note)
-    raise AssertionError
+            return replace(row, megabytes=moved, note=f"{row.note}{late}".strip())
+    raise AssertionError("tries must be 1 or more")
 
 
 @contextlib.contextmanager
@@ -127,27 +132,39 @@ def _ours(mode: str, engine: str = "librespeed") -> Callable[[Line, Terms], Row]
         words = [*made.client, sys.executable, "-m", "bench.once", engine, mode, f"http://{SERVER}:{PORT}"]
         started = time.monotonic()
         found = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+        seconds = time.monotonic() - started
         if "failure" in found:
-            return Row(down=None, up=None, megabytes=0, seconds=time.monotonic() - started, note=found["failure"])
-        note = ",".join(found["flags"])
-        if found["cross_traffic_down_pct"] or found["cross_traffic_up_pct"]:
-            down = (found["capacity_down_mbps"] or 0) / terms.down_mbps / GOODPUT
-            up = (found["capacity_up_mbps"] or 0) / terms.up_mbps / GOODPUT
-            crosses = f"{found['cross_traffic_down_pct']}/{found['cross_traffic_up_pct']} %"
-            note += f" capacity {down:.3f}/{up:.3f} cross {crosses}"
-        note += f" said {found['bytes_total'] / 1e6:.1f} MB"
+            return Row(down=None, up=None, seconds=seconds, note=found["failure"])
         return Row(
-            down=found["download_mbps"], up=found["upload_mbps"], megabytes=0, seconds=time.monotonic() - started,
-            rss_mb=found["rss_mb"], note=note,
-        )  # fmt: skip
+            down=found["download_mbps"],
+            up=found["upload_mbps"],
+            seconds=seconds,
+            rss_mb=found["rss_mb"],
+            capacity_down=found["capacity_down_mbps"],
+            capacity_up=found["capacity_up_mbps"],
+            flags=tuple(found["flags"]),
+            note=_note(found, terms),
+        )
 
     return meter
+
+
+def _note(found: dict[str, Any], terms: Terms) -> str:
+    said = [",".join(found["flags"]), f"says {found['bytes_total'] / 1e6:.1f} MB"]
+    if found["cross_traffic_down_pct"] or found["cross_traffic_up_pct"]:
+        down, up = (
+            (found[f"capacity_{way}_mbps"] or 0) / mbps / GOODPUT
+            for way, mbps in (("down", terms.down_mbps), ("up", terms.up_mbps))
+        )
+        others = f"{found['cross_traffic_down_pct']}/{found['cross_traffic_up_pct']} %"
+        said.append(f"capacity {down:.3f}/{up:.3f}, others {others}")
+    return ", ".join(part for part in said if part)
 
 
 def _iperf3(made: Line, _terms: Terms) -> Row:
     started = time.monotonic()
     down, up = (_iperf3_mbps(made, ["-R"]), _iperf3_mbps(made, []))
-    return Row(down=down, up=up, megabytes=0, seconds=time.monotonic() - started)
+    return Row(down=down, up=up, seconds=time.monotonic() - started)
 
 
 def _iperf3_mbps(made: Line, options: list[str]) -> float:

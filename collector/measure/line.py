@@ -34,13 +34,13 @@ class Line:
         if session is self.session:
             return
         self.leave()
-        self.base, self.session = self._total(), session
+        self.session = session
         self.number = session.join(self.count)
 
     def leave(self) -> None:
         if self.session is not None:
             self.session.leave(self.number)
-            self.session = None
+            self.base, self.session = self._total(), None
 
     def count(self) -> Count:
         total = self._total()
@@ -50,7 +50,7 @@ class Line:
         info = tcpinfo.read(self.sock)
         if info is None:
             return Count(down=self.sent, up=self.received)
-        return Count(down=info.acked, up=info.received, min_rtt_us=info.min_rtt_us)
+        return Count(down=info.down, up=info.up, min_rtt_us=info.min_rtt_us)
 
     def close(self) -> None:
         self.leave()
@@ -61,16 +61,16 @@ class Line:
         collected = self.early
         self._wake_at(1)
         async with asyncio.timeout(self.limits.head_s):
-            while b"\r\n\r\n" not in collected:
-                if len(collected) > self.limits.head_bytes:
-                    raise Refused(431, f"a request's head may have {self.limits.head_bytes} bytes")
+            while (end := collected.find(b"\r\n\r\n")) < 0 and len(collected) <= self.limits.head_bytes:
                 got = await self.loop.sock_recv(self.sock, 4096)
                 if not got:
                     raise EOFError
                 self.received += len(got)
                 collected += got
-        head, _, self.early = collected.partition(b"\r\n\r\n")
-        return head + b"\r\n\r\n"
+        if not 0 <= end <= self.limits.head_bytes:
+            raise Refused(431, f"a request's head may have {self.limits.head_bytes} bytes")
+        self.early = collected[end + 4 :]
+        return collected[: end + 4]
 
     async def send(self, data: bytes | memoryview) -> None:
         async with asyncio.timeout(self.limits.idle_s):
@@ -140,10 +140,11 @@ class Line:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
             self.wake_at = count
 
-    async def linger(self) -> None:
-        """After a refusal: lets the client read it before a body it is still sending turns it into a reset."""
+    async def linger(self, most_s: float) -> None:
+        """Says no more, and waits until the client has it all: what is on its way counts only when it has arrived,
+        and a refusal is not to be overtaken by the reset that an unread body brings."""
         self.sock.shutdown(socket.SHUT_WR)
         with contextlib.suppress(TimeoutError, EOFError):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(most_s):
                 while True:
                     await self.discard(CHUNK_BYTES)

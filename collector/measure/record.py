@@ -15,9 +15,9 @@ Sign = Callable[[bytes], bytes]
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
-    """One direction. `bytes` is TCP payload: what the client acknowledged (down), what arrived in order (up), HTTP
-    heads included. `at_ms` and `total` are one curve: cumulative bytes at milliseconds after the test's start, a point
-    every 100 ms while bytes moved."""
+    """One direction. `bytes` is TCP payload that crossed the line, HTTP heads included (see tcpinfo.crossed). `at_ms`
+    and `total` are one curve: cumulative bytes at milliseconds after the test's start, a point every 100 ms while
+    bytes moved."""
 
     bytes: int
     at_ms: list[int]

@@ -126,6 +126,7 @@ class MeasureServer:
                 self._in_pace(who)
                 await routes.answer(self, line, request, address)
                 if not request.keep_alive:
+                    await line.linger(self.limits.idle_s)
                     return
         except Refused as refused:
             body = (refused.why + "\n").encode()
@@ -133,7 +134,7 @@ class MeasureServer:
                 refused.status, len(body), cors=True, keep_alive=False, retry_after_s=refused.retry_after_s
             )
             await line.send(head + body)
-            await line.linger()
+            await line.linger(1)
 
     def _has_room(self, who: str) -> None:
         if self.open.total() > self.limits.connections:

@@ -39,6 +39,7 @@ class Session:
     live: dict[int, Callable[[], Count]] = field(default_factory=dict)
     past: Count = Count()
     moved: int = 0  # bytes handed over and taken, for the cap: cheaper to ask than the kernel
+    sampled_ms: int = 0
     over: bool = False  # its connections have to close
     curves: tuple[list[int], list[int], list[int], list[int]] = field(default_factory=lambda: ([], [], [], []))
 
@@ -57,14 +58,19 @@ class Session:
         return total
 
     def sample(self, now: float) -> Count:
-        """Adds a point to each curve that moved."""
+        """Adds a point to each curve that moved, and before a first one the point where it still stood."""
         total, at_ms = self.count(), round((now - self.started_s) * 1000)
         down_at, down, up_at, up = self.curves
         for at, curve, value in ((down_at, down, total.down), (up_at, up, total.up)):
-            if value > (curve[-1] if curve else 0):
+            stood = curve[-1] if curve else 0
+            if value > stood:
+                if self.sampled_ms > (at[-1] if at else -1):
+                    at.append(self.sampled_ms)
+                    curve.append(stood)
                 at.append(at_ms)
                 curve.append(value)
                 self.active_s = now
+        self.sampled_ms = at_ms
         return total
 
     def record(self, now: float, end: End | None) -> Record:

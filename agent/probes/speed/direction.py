@@ -9,8 +9,9 @@ from collections.abc import Callable
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed import latency, tcpinfo
 from agent.probes.speed.counters import Counters, Interface
+from agent.probes.speed.lane import Direction
 from agent.probes.speed.modes import WIDEN_S, Mode
-from agent.probes.speed.streams import Direction, Streams
+from agent.probes.speed.streams import Streams
 from agent.probes.speed.target import CONNECT_S, Target
 from agent.probes.speed.trace import SATURATED_MS, End, Trace, delivered, ended
 
@@ -39,6 +40,7 @@ class Run:
         self.loaded: latency.Loaded | None = None
         self.began_s = 0.0
         self.warm_s = 0.0
+        self.widened_s = 0.0
         self.late = 0
         self.ip_bytes = 40 if ":" in target.address else 20
 
@@ -63,7 +65,7 @@ class Run:
                 raise self.streams.failure or ProbeFailed("timeout", f"not a byte came within {STALL_S:g} s")
             self._check()
             await asyncio.sleep(0.005)
-        self.began_s = time.monotonic()
+        self.began_s = self._tick()  # a very fast line reaches its byte cap by the next tick
         self.warm_s = self.began_s + self.mode.warmup_s
 
     def _check(self) -> None:
@@ -104,7 +106,7 @@ class Run:
             return None
         first = next(i for i, at in enumerate(self.streams.times_s) if at >= self.warm_s)
         times, totals = self.streams.times_s[first:], totals[first:]
-        return ended(self.mode, now - self.began_s, self.most_s, times, totals)
+        return ended(self.mode, now - self.began_s - self.widened_s, self.most_s, times, totals)
 
     def _widen(self, now: float) -> bool:
         """Twice the streams and a longer warm-up, when the warm-up ends on a line that the load has not filled."""
@@ -118,7 +120,7 @@ class Run:
         self.streams.add(more)
         self.loaded.rtts_ms.clear()
         self.warm_s = now + WIDEN_S
-        self.most_s += WIDEN_S
+        self.widened_s += WIDEN_S
         return True
 
     def _trace(self, end: End, cpu_share: float) -> Trace:

@@ -16,8 +16,8 @@ from agent.probes.probe import ProbeFailed
 from agent.probes.speed import counters, latency, tcpinfo, witness
 from agent.probes.speed.direction import Run
 from agent.probes.speed.engine import SpeedRequest, Throughput
+from agent.probes.speed.lane import Direction
 from agent.probes.speed.modes import MODES
-from agent.probes.speed.streams import Direction
 from agent.probes.speed.target import Target, find, parse
 from agent.probes.speed.trace import Trace, Way, judge
 

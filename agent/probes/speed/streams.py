@@ -7,14 +7,11 @@ import contextlib
 import os
 import socket
 import struct
-from dataclasses import dataclass, field
-from typing import Literal
 
 from agent.probes.probe import ProbeFailed
+from agent.probes.speed.lane import Direction, Lane
 from agent.probes.speed.target import CONNECT_S, Target, status_of
-from agent.probes.speed.tcpinfo import Read, TcpInfo
-
-Direction = Literal["down", "up"]
+from agent.probes.speed.tcpinfo import Read
 
 BLOCK_BYTES = 64 * 1024
 BODY_BLOCKS = 320  # 20 MiB a POST, what LibreSpeed's own client sends; its servers are set up for that
@@ -26,13 +23,15 @@ FAILURES = 3  # a stream that fails so often in a row is not tried again
 
 
 class Stream(asyncio.BaseProtocol):
-    """One connection. `moved` is what this process read or handed over; `ended` is set when it is gone."""
+    """One connection. `moved` is what this process read or handed over; `ended` is set, with the reason, when no more
+    will; `closed` when the socket is gone."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.moved = 0
         self.head: bytearray | None = bytearray()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.closed = asyncio.Event()
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -67,6 +66,7 @@ class Stream(asyncio.BaseProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(exc)
+        self.closed.set()
 
     def abort(self) -> None:
         if self.transport is not None:
@@ -158,22 +158,12 @@ def _refusal(target: Target, status: int, rest: bytes) -> ProbeFailed:
     return ProbeFailed("refused", sentence)
 
 
-@dataclass(kw_only=True, eq=False)
-class Lane:
-    """The counters of one connection: entry i is of tick `first` + i. `info` is empty where the kernel is silent."""
-
-    stream: Stream
-    first: int
-    info: list[TcpInfo] = field(default_factory=list)
-    moved: list[int] = field(default_factory=list)
-
-
 class Streams:
     """Keeps `count` streams of one direction going and samples them together."""
 
     def __init__(self, direction: Direction, target: Target, read: Read) -> None:
         self.direction, self.target, self.read = direction, target, read
-        self.lanes: list[Lane] = []
+        self.opened: list[tuple[Stream, Lane]] = []
         self.times_s: list[float] = []
         self.keepers: list[asyncio.Task[None]] = []
         self.failure: ProbeFailed | None = None
@@ -184,7 +174,11 @@ class Streams:
 
     @property
     def moved(self) -> int:
-        return sum(lane.stream.moved for lane in self.lanes)
+        return sum(stream.moved for stream, _ in self.opened)
+
+    @property
+    def lanes(self) -> list[Lane]:
+        return [lane for _, lane in self.opened]
 
     def add(self, count: int) -> None:
         loop = asyncio.get_running_loop()
@@ -195,8 +189,8 @@ class Streams:
         failures = 0
         while failures < FAILURES:
             try:
-                lane = await self._open()
-                await lane.stream.ended
+                stream = await self._open()
+                await stream.ended
                 failures = 0
             except ProbeFailed as failed:
                 self.failure = failed
@@ -206,7 +200,7 @@ class Streams:
                 self.failure = ProbeFailed("interrupted", f"a stream to {self.target.host} broke: {error or 'timeout'}")
                 await asyncio.sleep(0.1)
 
-    async def _open(self) -> Lane:
+    async def _open(self) -> Stream:
         target, loop = self.target, asyncio.get_running_loop()
         name = target.host if target.tls else None
         async with asyncio.timeout(CONNECT_S):
@@ -217,15 +211,13 @@ class Streams:
                 ssl=target.tls,
                 server_hostname=name,
             )
-        lane = Lane(stream=stream, first=len(self.times_s))
-        self.lanes.append(lane)
-        return lane
+        self.opened.append((stream, Lane(first=len(self.times_s))))
+        return stream
 
     def tick(self, now: float) -> None:
         """Samples every stream that still has a socket; `now` is monotonic seconds."""
         self.times_s.append(now)
-        for lane in self.lanes:
-            stream = lane.stream
+        for stream, lane in self.opened:
             open_ = stream.transport is not None and not stream.transport.is_closing()
             info = self.read(stream.sock) if open_ else None
             if info is not None:
@@ -236,5 +228,6 @@ class Streams:
         for keeper in self.keepers:
             keeper.cancel()
         await asyncio.gather(*self.keepers, return_exceptions=True)
-        for lane in self.lanes:
-            lane.stream.abort()
+        for stream, _ in self.opened:
+            stream.abort()
+        await asyncio.gather(*(stream.closed.wait() for stream, _ in self.opened))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import ssl
@@ -84,13 +85,20 @@ async def _ask(target: Target) -> tuple[int, Target]:
                 writer.write(target.head("GET", "empty", {}, "Connection: close"))
                 line = await reader.readline()
             finally:
-                writer.transport.abort()
+                await hang_up(writer)
     except (OSError, ValueError) as error:  # TimeoutError and ssl.SSLError among them
         why = _why(error)
         where = f"{target.host}:{target.port}"
         sentence = f"the speed server {where} cannot be reached ({why}); check the address and that it runs"
         raise ProbeFailed("unreachable", sentence) from error
     return status_of(line), replace(target, address=peer[0], local_address=local[0])
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Closes without waiting for what is still to be sent."""
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 def _why(error: Exception) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 IPPROTO_TCP, TCP_INFO = 6, 11
-_LAYOUT = struct.Struct("=8B 24I 4Q 6I 4Q 2I 2Q")  # to tcpi_bytes_retrans (Linux 4.19)
+_LAYOUT = struct.Struct("=8B 24I 4Q 6I 4Q 2I 2Q 4I")  # to tcpi_snd_wnd (Linux 5.4)
 _TIMESTAMPS = 1  # TCPI_OPT_TIMESTAMPS
 _TIMESTAMP_BYTES = 12  # the option and its padding, in every segment (RFC 7323)
 
@@ -26,8 +26,10 @@ class TcpInfo:
     acked: int  # bytes the peer has, in order
     delivered: int  # segments the peer has, in order or not; no segment twice
     sent: int  # bytes, retransmissions included
+    sent_again: int  # bytes of these that were retransmissions
     received: int  # bytes we have, in order
     data_segments_in: int  # segments with payload, in order or not, duplicates included
+    out_of_order_in: int  # of these, those that came before one sent earlier
     segments_in: int
     segments_out: int
     options_bytes: int
@@ -39,7 +41,7 @@ Read = Callable[[Asked], TcpInfo | None]
 
 
 def read(sock: Asked) -> TcpInfo | None:
-    """None where the kernel does not tell (not Linux, older than 4.19)."""
+    """None where the kernel does not tell (not Linux, older than 5.4)."""
     try:
         raw = sock.getsockopt(IPPROTO_TCP, TCP_INFO, _LAYOUT.size)
     except OSError:
@@ -55,6 +57,8 @@ def read(sock: Asked) -> TcpInfo | None:
         data_segments_in=fields[40],
         delivered=fields[46],
         sent=fields[48],
+        sent_again=fields[49],
+        out_of_order_in=fields[52],
         send_mss=fields[10],
         receive_mss=fields[11],
         options_bytes=_TIMESTAMP_BYTES if fields[5] & _TIMESTAMPS else 0,

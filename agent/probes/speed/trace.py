@@ -8,16 +8,17 @@ from typing import Literal
 
 from agent.probes.speed import rate
 from agent.probes.speed.counters import Counters
+from agent.probes.speed.lane import Direction, Lane
 from agent.probes.speed.latency import median, rise_ms
 from agent.probes.speed.modes import SETTLE_SPAN_S, Mode
-from agent.probes.speed.streams import Direction, Lane
 from agent.probes.speed.tcpinfo import TcpInfo
 
 End = Literal["time", "settled", "bytes"]
 
 SATURATED_MS = 3.0  # a line that is full queues: a load that lifts the round trip by less has not filled it
 CROSS_PCT = 5.0
-NOISE_PCT = 1.0
+NOISE = 0.01
+MANY, HALF_EMPTY = 500, 0.6  # of so many segments no line keeps so many waiting
 BUSY_CPU, LATE_SHARE = 0.8, 0.2
 
 
@@ -70,12 +71,14 @@ def judge(trace: Trace, idle_rtt_ms: float | None, mode: Mode) -> Way:
     window = _window(trace)
     times = [trace.times_s[i] for i in window]
     mbps = _slope(times, delivered(trace), window)
-    capacity, cross = _capacity(trace, mbps, times, window)
+    others = _others(trace, mbps, times, window)
+    capacity = None if mbps is None or others is None else mbps + others
+    cross = round(100 * others / capacity, 2) if capacity and others is not None else None
     received, sent = _on_line(trace)
     flags = set()
     if trace.end == "bytes":
         flags.add("capped")
-    if not times or times[-1] - times[0] < 0.8 * (mode.least_s - mode.warmup_s):
+    if not times or times[-1] - trace.warm_s < 0.8 * (mode.least_s - mode.warmup_s):
         flags.add("short")
     rise = rise_ms(idle_rtt_ms, trace.loaded_ms)
     if rise is not None and rise < SATURATED_MS:
@@ -96,28 +99,38 @@ def judge(trace: Trace, idle_rtt_ms: float | None, mode: Mode) -> Way:
 
 
 def delivered(trace: Trace) -> list[float] | None:
-    """Payload that had crossed the line at each tick, in order or not: segments that arrived, times a full segment.
-
-    In-order bytes lag while a hole waits to be filled and then leap: with 1 % loss they read 0.76 to 1.06 of a line
-    whose segments read 1.00. Where the kernel does not tell, what this process read; None for an upload there, since
-    what was handed to a socket says nothing.
-    """
+    """Payload that had crossed the line at each tick. Where the kernel does not tell, what this process read; None
+    for an upload there, since what was handed to a socket says nothing."""
     count = len(trace.times_s)
     if any(lane.info for lane in trace.lanes):
-        curves = ((lane.first, _crossed(trace.direction, lane.info)) for lane in trace.lanes)
-        return rate.total(curves, count)
+        return rate.total(((lane.first, crossed(trace.direction, lane.info)) for lane in trace.lanes), count)
     if trace.direction == "down":
         return rate.total(((lane.first, lane.moved) for lane in trace.lanes), count)
     return None
 
 
-def _crossed(direction: Direction, infos: Sequence[TcpInfo]) -> list[float]:
+def crossed(direction: Direction, infos: Sequence[TcpInfo]) -> Sequence[float]:
+    """Payload bytes of one connection that had crossed the line at each of its samples.
+
+    A connection without a hole is counted by its bytes. With holes, in-order bytes lag until a hole is filled and
+    then leap (on lossy lines they read 0.76 to 1.06 of the truth), so the segments that arrived count, each a full
+    one; unless they cannot have been full.
+    """
     if not infos:
         return []
-    if direction == "down":
-        mss = max(info.receive_mss for info in infos)  # the kernel's guess, from what came so far
-        return [info.data_segments_in * float(mss) for info in infos]
-    return [info.delivered * float(infos[-1].send_mss) for info in infos]
+    if direction == "up":
+        return [info.acked for info in infos] if not infos[-1].sent_again else [_delivered(info) for info in infos]
+    mss = max(info.receive_mss for info in infos)  # the kernel's guess, from what came so far
+    full = infos[-1].data_segments_in * mss
+    half_empty = infos[-1].data_segments_in >= MANY and infos[-1].received < HALF_EMPTY * full
+    if not infos[-1].out_of_order_in or half_empty:
+        return [info.received for info in infos]
+    return [info.data_segments_in * mss for info in infos]
+
+
+def _delivered(info: TcpInfo) -> int:
+    """No more than was sent once can have arrived, whatever the segments' sizes."""
+    return min(info.delivered * info.send_mss, info.sent - info.sent_again)
 
 
 def _window(trace: Trace) -> range:
@@ -133,31 +146,29 @@ def _slope(times: Sequence[float], curve: Sequence[float] | None, window: range)
     return None if curve is None else rate.slope_mbps(times, [curve[i] for i in window])
 
 
-def _capacity(
-    trace: Trace, own_mbps: float | None, times: Sequence[float], window: range
-) -> tuple[float | None, float | None]:
-    """(own goodput plus what others moved, the others' share in percent), from the interface's counters."""
+def _others(trace: Trace, own_mbps: float | None, times: Sequence[float], window: range) -> float | None:
+    """What others moved over the line meanwhile, as the payload of full segments; None without counters.
+
+    An interface counts before the line's queue. What others sent up is thinned there, by less than ours when they
+    send evenly and by as much when they push as we do: by half of ours is within 4 % of the line either way.
+    """
     seen = [trace.counters[i] for i in window]
     infos = [info for lane in trace.lanes for info in lane.info[-1:]]
     if own_mbps is None or not infos or any(counters is None for counters in seen):
-        return None, None
+        return None
     down = trace.direction == "down"
     line = rate.slope_mbps(times, [counters.rx if down else counters.tx for counters in seen if counters])
     own_wire = _slope(times, _own_wire(trace), window)
-    if line is None or own_wire is None or own_wire <= 0:
-        return None, None
-    others = max(0.0, line - own_wire) * (1.0 if down else _passed(trace, own_mbps, times, window))
-    carried = own_wire * (1.0 if down else _passed(trace, own_mbps, times, window)) + others
-    cross_pct = 100 * others / carried
-    if cross_pct < NOISE_PCT:
-        return own_mbps, 0.0
+    if line is None or own_wire is None:
+        return None
     mss = infos[0].receive_mss if down else infos[0].send_mss
-    return own_mbps + others * mss / (mss + _header(trace, infos[0])), round(cross_pct, 2)
+    passed = 1.0 if down else (1 + _passed(trace, own_mbps, times, window)) / 2
+    others = max(0.0, line - own_wire) * mss / (mss + _header(trace, infos[0])) * passed
+    return others if others >= NOISE * (own_mbps + others) else 0.0
 
 
 def _passed(trace: Trace, own_mbps: float, times: Sequence[float], window: range) -> float:
-    """The share of what we sent that arrived. An interface counts before the line's queue, so what others sent is
-    thinned by the loss that our own met in the same queue."""
+    """The share of what we sent that arrived."""
     sent = _slope(times, _sum(trace, lambda info: info.sent), window)
     return min(1.0, own_mbps / sent) if sent else 1.0
 
@@ -177,10 +188,13 @@ def _on_line(trace: Trace) -> tuple[int, int]:
     if not last:
         moved = sum(lane.moved[-1] for lane in trace.lanes if lane.moved)
         return (moved, 0) if trace.direction == "down" else (0, moved)
-    received = sum(i.received + i.segments_in * _header(trace, i) for i in last)
-    arrived = sum(i.delivered * (i.send_mss + _header(trace, i)) for i in last)
-    acknowledged = sum(i.segments_out * _header(trace, i) for i in last)
-    return (received, acknowledged) if trace.direction == "down" else (received, arrived)
+    payload = (delivered(trace) or [0.0])[-1]
+    headers_in = sum(info.segments_in * _header(trace, info) for info in last)
+    headers_out = sum(info.segments_out * _header(trace, info) for info in last)
+    if trace.direction == "down":
+        return round(payload + headers_in), headers_out
+    sent = sum(info.sent for info in last)
+    return headers_in, round(payload + headers_out * (min(1.0, payload / sent) if sent else 1.0))
 
 
 def _header(trace: Trace, info: TcpInfo) -> int:

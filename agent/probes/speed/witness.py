@@ -10,7 +10,7 @@ import msgspec
 
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed import rate
-from agent.probes.speed.target import CONNECT_S, Target, status_of
+from agent.probes.speed.target import CONNECT_S, Target, hang_up, status_of
 from agent.probes.speed.trace import Way
 
 RECORD_BYTES = 256 * 1024
@@ -37,6 +37,8 @@ async def upload(target: Target, test_id: str, warmup_s: float, way: Way) -> Way
             raise ValueError(f"answered {status}")
         curve = msgspec.json.decode(body.split(b"\n", 1)[0], type=Record).up
         mbps = slope(curve, warmup_s)
+        if mbps is None:
+            raise ValueError("too short to tell")
     except (OSError, ValueError, msgspec.MsgspecError) as error:
         sentence = f"neither this kernel nor the server counts what an upload delivers (record: {error or 'no answer'})"
         raise ProbeFailed("uncounted", sentence) from None
@@ -48,6 +50,8 @@ def slope(curve: Curve, warmup_s: float) -> float | None:
     if len(curve.at_ms) != len(curve.total):
         raise ValueError("the record's curve is not one")
     after = [i for i, at in enumerate(curve.at_ms) if at >= curve.at_ms[0] + 1000 * warmup_s]
+    if len(after) < rate.MIN_BINS:
+        after = list(range(len(curve.at_ms)))
     return rate.slope_mbps([curve.at_ms[i] / 1000 for i in after], [curve.total[i] for i in after])
 
 
@@ -62,6 +66,6 @@ async def _get(target: Target, test_id: str) -> tuple[int, bytes]:
         while len(answer) < RECORD_BYTES and (more := await reader.read(RECORD_BYTES - len(answer))):
             answer += more
     finally:
-        writer.transport.abort()
+        await hang_up(writer)
     head, _, body = answer.partition(b"\r\n\r\n")
     return status_of(head), body

@@ -1,0 +1,56 @@
+"""The engine of record on emulated lines whose truth is known: real TCP through two namespaces. The whole matrix is
+`make bench`; these are its corners."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench.emulator import GOODPUT
+from bench.line import Terms
+from bench.speed import cell
+
+MISSING = [name for name in ("ip", "iperf3") if shutil.which(name) is None]
+MAY_NOT = os.geteuid() != 0 or not Path("/dev/net/tun").exists()
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(
+        bool(MISSING or MAY_NOT) and not os.environ.get("CI"), reason="needs root, /dev/net/tun, iproute2 and iperf3"
+    ),
+]
+
+LOSSY = Terms(down_mbps=10, up_mbps=2, rtt_ms=80, loss_pct=1)
+SLOW = Terms(down_mbps=2, up_mbps=0.5, rtt_ms=5)
+COMMON = Terms(down_mbps=20, up_mbps=5, rtt_ms=30)
+
+
+@pytest.mark.parametrize(
+    ("terms", "mode", "within", "most_mb"),
+    [(COMMON, "quick", 0.03, 8.0), (LOSSY, "adaptive", 0.02, 10.0), (SLOW, "quick", 0.03, 2.0)],
+)
+def test_the_truth_of_a_line_is_read(terms: Terms, mode: str, within: float, most_mb: float) -> None:
+    row = cell(terms, mode, tries=3)
+    if "LATE" in row.note:
+        pytest.skip(f"the emulator did not get the CPU it needs: {row.note}")
+    assert row.down is not None
+    assert row.up is not None
+    assert row.down / terms.down_mbps / GOODPUT == pytest.approx(1, abs=within)
+    assert row.up / terms.up_mbps / GOODPUT == pytest.approx(1, abs=within)
+    assert row.megabytes < most_mb
+    assert not row.flags
+
+
+def test_a_full_house_is_not_called_slow() -> None:
+    """Half the line down is taken by others: the goodput says so, the capacity adds it back."""
+    row = cell(COMMON, "quick", "udp50-down", tries=3)
+    if "LATE" in row.note:
+        pytest.skip(f"the emulator did not get the CPU it needs: {row.note}")
+    assert row.down is not None
+    assert row.down / COMMON.down_mbps / GOODPUT < 0.65
+    assert row.capacity_down is not None
+    assert row.capacity_down / COMMON.down_mbps / GOODPUT == pytest.approx(1, abs=0.03)
+    assert row.flags == ("cross_traffic",)
