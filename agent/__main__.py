@@ -15,6 +15,7 @@ COMMANDS = {
     "probe": "measure one thing once, now, and explain it",
     "status": "what the running agent last measured, and what waits to be sent",
     "doctor": "check this installation and say what is missing",
+    "seats": "list, approve, accept, forget or rename the seats of this center",
     "seat-key": "print the key that seat PCs of this center use",
 }
 

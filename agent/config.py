@@ -77,6 +77,7 @@ class Seats(Section, frozen=True, kw_only=True):
 
 class Spool(Section, frozen=True, kw_only=True):
     max_mb: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
+    approve: Literal["first", "always", "never"] = "first"
 
 
 class Settings(Section, frozen=True, kw_only=True):
@@ -157,6 +158,8 @@ class SettingsError(Exception):
         super().__init__("\n".join(mistakes))
         self.mistakes = mistakes
 
+        "approve": "which new hardware counts by itself: first (that of the first day; later PCs wait for "
+        "`nabz-agent seats approve`), always or never",
 
 def load_or_default(path: str | Path | None) -> Settings:
     """The settings of ``path``; without one those of DEFAULT_PATH, or the defaults where that is missing."""

@@ -58,7 +58,7 @@ class Service:
         self._board = status.Board()
         self._started_ms = self._stamp().wall_ms
         self._stats = SpoolStats(0, 0, volatile=False, shed=0, unreadable=0, trouble="")
-        self._roll = Roll(settings.state_dir, time.monotonic_ns() // 1_000_000)
+        self._roll = Roll(settings.state_dir, time.monotonic_ns() // 1_000_000, settings.seats.approve)
         self._ledger = SpeedLedger(settings.state_dir)
         self._spool = Spool(
             settings.state_dir / SPOOL_FILE, stamp=self._stamp, max_bytes=settings.spool.max_mb * 1024 * 1024

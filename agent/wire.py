@@ -150,7 +150,11 @@ class UpsReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="up
 
 
 class SeatColumns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The roll call as columns: entry ``i`` of every list is seat ``i``. Columns cost a fifth of rows to decode."""
+    """The roll call as columns: entry ``i`` of every list is seat ``i``. Columns cost a fifth of rows to decode.
+
+    ``changed`` names the parts a seat has lost since they were accepted. ``waiting`` is no column: it names hardware
+    that nobody has approved yet, which is not counted and in no column.
+    """
 
     id: Annotated[list[Word], msgspec.Meta(max_length=500)]
     state: list[Literal["healthy", "unhealthy", "missing", "off"]]
@@ -163,13 +167,15 @@ class SeatColumns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
-            column = getattr(self, name)
+            column = getattr(self, name) if name != "waiting" else []
             if (column or name in ("state", "why")) and len(column) != len(self.id):
                 raise ValueError(f"column `{name}` has {len(column)} entries for {len(self.id)} seats")
 
 
 class SeatsReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="seats"):
-    """The roll call of a center's seats. ``known`` counts every seat ever enrolled at this gateway."""
+    changed: list[Text] = []
+    waiting: Annotated[list[Word], msgspec.Meta(max_length=64)] = []
+    """The roll call of a center's seats. ``known`` counts every seat approved at this gateway."""
 
     known: Count | None = None
     healthy: Count | None = None

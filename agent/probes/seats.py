@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from agent.probes import silence
 from agent.probes.probe import Context, ProbeFailed
 from agent.wire import Reading, SeatsReading
 
@@ -26,10 +27,17 @@ async def probe(context: Context) -> Sequence[Reading]:
     """
     if context.roll is None:
         return [await asyncio.to_thread(last_call, context.settings.agent.status_listen, context.deadline_s)]
-    reading = context.roll.call(time.monotonic_ns() // 1_000_000, context.settings.seats)
+    silent = context.roll.silent(mono_ms(), context.settings.seats)
+    if silent:
+        context.roll.note_answers(await silence.look(silent))
+    reading = context.roll.call(mono_ms(), context.settings.seats)
     if reading is None:
         raise ProbeFailed("settling", "the agent has just started and known seats still have time to report")
     return [reading]
+
+
+def mono_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
 
 
 def last_call(status_listen: str, timeout_s: float) -> SeatsReading:

@@ -11,16 +11,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent import __version__
 from agent.seat import snapshot as contract
+from agent.seat.drives import Seldom
+from agent.seat.drives import read as read_drives
 from agent.seat.identity import Identity, identify
+from agent.seat.keyring import Keyring
 from agent.seat.measure import hardware, measure
 from agent.seat.post import PostFailed, check_gateway, post
 
 IDENTITY_FILE = "identity.json"
+STEADY_MS = 60_000  # a gateway that refuses while the clocks agree so far has another reason
 FIRST_CPU_WINDOW_S = 0.5  # psutil averages since its last call; the first needs some time behind it
 
 
@@ -31,8 +35,9 @@ class Seat:
     identity: Identity
     name: str
     url: str
-    key: bytes
+    keyring: Keyring
     interval_s: float
+    drives: Seldom = field(default_factory=lambda: Seldom(read_drives))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -93,7 +98,8 @@ def load(options: argparse.Namespace) -> Seat:
     identity, is_new = who_am_i(options.state_dir)
     if is_new:
         keep(identity, options.state_dir)
-    return Seat(identity=identity, name=name, url=url, key=key, interval_s=options.interval)
+    keyring = Keyring(key, identity.id, options.state_dir)
+    return Seat(identity=identity, name=name, url=url, keyring=keyring, interval_s=options.interval)
 
 
 def check_name(name: str) -> str:
@@ -135,7 +141,7 @@ def read_identity(file: Path) -> Identity | None:
 def show(options: argparse.Namespace) -> int:
     time.sleep(FIRST_CPU_WINDOW_S)
     identity, _is_new = who_am_i(options.state_dir)
-    shown = measure(identity, check_name(options.name), "0" * 32, wall_ms(), version=__version__)
+    shown = measure(identity, check_name(options.name), "0" * 32, wall_ms(), version=__version__, drives=read_drives())
     print(json.dumps(json.loads(contract.encode(shown)), indent=2))
     return 0
 
@@ -153,7 +159,7 @@ def once(seat: Seat) -> int:
 def run(seat: Seat) -> int:
     """Every `interval_s`, until asked to stop; then the last word, so that *off* is told from *missing*."""
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         signal.signal(number, lambda _number, _frame: stop.set())
     print(f"nabz-seat: {seat.name or seat.identity.id} reports to {seat.url} every {seat.interval_s:g} s", flush=True)
     offset_ms = keep_saying(seat, stop.wait)
@@ -162,6 +168,11 @@ def run(seat: Seat) -> int:
     except PostFailed as error:
         print(f"nabz-seat: last word not heard: {error}", file=sys.stderr)
     return 0
+
+
+def stop_signals() -> list[signal.Signals]:
+    """Windows says by SIGBREAK that the console closes or the machine shuts down."""
+    return [signal.SIGTERM, signal.SIGINT, *(each for each in signal.Signals if each.name == "SIGBREAK")]
 
 
 def keep_saying(seat: Seat, wait: Callable[[float], bool]) -> int:
@@ -180,20 +191,29 @@ def keep_saying(seat: Seat, wait: Callable[[float], bool]) -> int:
 
 
 def say(seat: Seat, state: contract.State, offset_ms: int) -> int:
-    """Sends one snapshot; tries once more by the gateway's clock if this PC's is wrong. Raises PostFailed."""
-    for is_last_try in (False, True):
+    """Sends one snapshot. Tries once more by the gateway's clock if this PC's is wrong, and once under the center's key
+    if the gateway has forgotten this seat's own. Raises PostFailed."""
+    key = seat.keyring.key
+    for tries_left in (2, 1, 0):
         at_ms = wall_ms() + offset_ms
         said = measure(
             seat.identity, seat.name, secrets.token_hex(16), at_ms, state=state, interval_s=seat.interval_s,
-            version=__version__,
+            version=__version__, drives=seat.drives(), hand=seat.keyring.hand(key),
         )  # fmt: skip
         try:
-            post(said, seat.url, seat.key)
+            answer = post(said, seat.url, key)
         except PostFailed as error:
-            if is_last_try or error.now_ms is None:
+            if not tries_left:
                 raise
-            offset_ms = error.now_ms - wall_ms()
+            if error.now_ms is not None and abs(error.now_ms - at_ms) > STEADY_MS:
+                offset_ms = error.now_ms - wall_ms()
+            elif error.is_key and key != seat.keyring.center_key:
+                key = seat.keyring.center_key
+            else:
+                raise
         else:
+            if trouble := seat.keyring.take(answer.hand):
+                print(f"nabz-seat: {trouble}", file=sys.stderr, flush=True)
             break
     return offset_ms
 

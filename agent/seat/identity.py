@@ -32,7 +32,7 @@ class Identity:
 
 def facts_of(found: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """Hashes of what was found, ``(kind, value)`` pairs, without what many machines share."""
-    return tuple(sorted({_fact(kind, value) for kind, value in found if not is_generic(value)}))
+    return tuple(sorted({fact(kind, value) for kind, value in found if not is_generic(value)}))
 
 
 def is_generic(value: str) -> bool:
@@ -68,9 +68,10 @@ def same_machine(now: Iterable[str], before: Iterable[str]) -> bool:
 def counting(facts: Iterable[str]) -> frozenset[str]:
     """The hardware facts; the weak ones where there is no hardware to see."""
     known = frozenset(facts)
-    return frozenset(fact for fact in known if fact.partition(":")[0] not in WEAK) or known
+    return frozenset(each for each in known if each.partition(":")[0] not in WEAK) or known
 
 
-def _fact(kind: str, value: str) -> str:
+def fact(kind: str, value: str) -> str:
+    """What is said of one part: its kind and 16 hex digits of a hash; the value itself never travels."""
     digest = hashlib.sha256(f"nabz-seat\n{kind}\n{value.strip().lower()}".encode()).hexdigest()
     return f"{kind}:{digest[:16]}"

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import psutil
 
+from agent.seat import windows
+from agent.seat.clocks import slept_s
+from agent.seat.drives import built_in, serial_of
 from agent.seat.identity import Identity, facts_of, is_burnt_in
-from agent.seat.snapshot import MAX_DISKS, Disk, Snapshot, State
+from agent.seat.snapshot import MAX_DISKS, Disk, Drive, Snapshot, State
 
+STARTED_S = time.monotonic()  # stops while asleep, and so does a program
 SANE_CELSIUS = (-40.0, 150.0)  # absent sensors answer 0 K, 255 or nonsense
 DMI = Path("/sys/class/dmi/id")
 DMI_FACTS = {"board": "board_serial", "product": "product_serial", "uuid": "product_uuid", "chassis": "chassis_serial"}
@@ -18,7 +22,7 @@ DMI_FACTS = {"board": "board_serial", "product": "product_serial", "uuid": "prod
 
 def measure(
     identity: Identity, name: str, nonce: str, at_ms: int, *, state: State = "running", interval_s: float = 60.0,
-    version: str = "",
+    version: str = "", drives: tuple[Drive, ...] | None = None, hand: str = "",
 ) -> Snapshot:  # fmt: skip
     """One snapshot; processor load is the average since the call before. What cannot be read is None."""
     memory, battery = psutil.virtual_memory(), _battery()
@@ -40,6 +44,10 @@ def measure(
         uptime_s=round(time.time() - psutil.boot_time(), 0) if time.time() > psutil.boot_time() else None,
         net_errors=net_errors(),
         version=version,
+        drives=drives,
+        slept_s=slept_s(),
+        running_s=round(time.monotonic() - STARTED_S, 1),
+        hand=hand,
     )
 
 
@@ -93,17 +101,20 @@ def _battery() -> tuple[float | None, bool | None]:
 
 def hardware() -> tuple[str, ...]:
     """Hashed facts of this machine, see agent.seat.identity. What this account may not read is left out."""
-    found = [("mac" if is_burnt_in(mac) else "lmac", mac) for mac in _macs()]
-    found += [("disk", serial) for serial in _disk_serials()]
+    found = [("mac" if is_burnt_in(mac) and stays else "lmac", mac) for mac, stays in _macs()]
+    if sys.platform == "win32":
+        return facts_of([*found, *windows.inventory().found])
+    found += [("disk", serial_of(disk)) for disk in built_in(Path("/sys"))]
     found += [(kind, _line(DMI / file)) for kind, file in DMI_FACTS.items()]
     found += [("machine", _line(Path("/etc/machine-id")))]
     return facts_of(found)
 
 
-def _macs() -> list[str]:
+def _macs() -> list[tuple[str, bool]]:
+    """(address, whether its card is built in) of every physical card."""
     family = psutil.AF_LINK
     return [
-        entry.address
+        (entry.address, not _is_on_usb(name))
         for name, entries in psutil.net_if_addrs().items()
         for entry in entries
         if entry.family == family and _is_physical(name)
@@ -115,13 +126,9 @@ def _is_physical(interface: str) -> bool:
     return not sys.platform.startswith("linux") or Path("/sys/class/net", interface, "device").exists()
 
 
-def _disk_serials() -> list[str]:
-    """Serials of built-in disks on Linux; the kernel shows those of NVMe and MMC to everybody."""
-    found = []
-    for disk in sorted(Path("/sys/block").glob("*")) if sys.platform.startswith("linux") else []:
-        if _line(disk / "removable") != "1":
-            found += [_line(disk / "device" / file) for file in ("serial", "cid") if (disk / "device" / file).exists()]
-    return found
+def _is_on_usb(interface: str) -> bool:
+    """Docking stations and dongles go from PC to PC: their address tells apart only where nothing else does."""
+    return any(part.startswith("usb") for part in Path("/sys/class/net", interface, "device").resolve().parts)
 
 
 def _line(path: Path) -> str:

@@ -14,11 +14,13 @@ _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the ga
 
 
 class PostFailed(Exception):
-    """The gateway did not take the snapshot; the message says why. `now_ms` is the gateway's clock if it said so."""
+    """The gateway did not take the snapshot; the message says why. `now_ms` is the gateway's clock if it said so,
+    `is_key` that it does not know the key that was used."""
 
-    def __init__(self, why: str, now_ms: int | None = None) -> None:
+    def __init__(self, why: str, now_ms: int | None = None, *, is_key: bool = False) -> None:
         super().__init__(why)
         self.now_ms = now_ms
+        self.is_key = is_key
 
 
 def check_gateway(url: str) -> str:
@@ -45,7 +47,8 @@ def post(snapshot: contract.Snapshot, url: str, key: bytes, timeout_s: float = 1
             sealed = refusal.read(MAX_ANSWER_BYTES)
         if refusal.code != 403:
             raise PostFailed(
-                f"the gateway refused ({refusal.code}): {sealed.decode('utf-8', 'replace')[:200]}"
+                f"the gateway refused ({refusal.code}): {sealed.decode('utf-8', 'replace')[:200]}",
+                is_key=refusal.code == 401,
             ) from None
     except (OSError, http.client.HTTPException) as error:
         raise PostFailed(f"no gateway answers at {url}: {getattr(error, 'reason', error)}") from None

@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 import hmac
 import json
+import re
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -21,12 +22,14 @@ VERSION = 1
 MAX_BYTES = 8 * 1024
 MAX_DISKS = 16
 MAX_FACTS = 32
+MAX_HAND = 512  # hex digits of a public value, see agent.seat.keys
 MIN_KEY_BYTES = 16
 SNAPSHOT, ANSWER = b"nabz-seat-1\n", b"nabz-gateway-1\n"  # labels: one kind of message never passes for the other
 HEX = frozenset("0123456789abcdef")
 NAME_SIGNS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 State = Literal["running", "stopping"]
+Health = Literal["good", "failing"]
 
 
 class SnapshotError(ValueError):
@@ -43,11 +46,23 @@ class Disk:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Drive:
+    """One built-in disk as a part of the machine. `id` is the hash of its serial number."""
+
+    id: str
+    size_gb: float
+    health: Health | None = None
+    temperature_c: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """One machine at one moment; None is unknown, never zero.
 
     `id` is made from hardware facts (see agent.seat.identity), `facts` are hashes of them, `at_ms` is this machine's
-    wall time. `stopping` is the last word before an orderly shutdown.
+    wall time. `stopping` is the last word before an orderly shutdown. `slept_s` is the time asleep since boot and
+    `running_s` the age of this program: with `uptime_s` they tell afterwards what a silence was. `hand` is the seat's
+    half of a key of its own (see agent.seat.keys).
     """
 
     id: str
@@ -67,6 +82,10 @@ class Snapshot:
     uptime_s: float | None = None
     net_errors: int | None = None
     version: str = ""
+    drives: tuple[Drive, ...] | None = None
+    slept_s: float | None = None
+    running_s: float | None = None
+    hand: str = ""
 
     @property
     def disk_pct(self) -> float | None:
@@ -76,12 +95,16 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """The gateway's word: taken or not, why not, and its own time, so that a seat with a wrong clock can go by it."""
+    """The gateway's word: taken or not, why not, and its own time, so that a seat with a wrong clock can go by it.
+
+    `hand` is the gateway's half of the seat's own key, when the snapshot offered one and the seat is approved.
+    """
 
     nonce: str
     ok: bool
     now_ms: int
     error: str = ""
+    hand: str = ""
 
 
 # ---------------------------------------------------------------- bytes
@@ -114,6 +137,10 @@ def decode(body: bytes) -> Snapshot:
         uptime_s=_maybe(fields, "uptime_s", 0, 1e10),
         net_errors=_whole(fields, "net_errors"),
         version=_label(fields, "version"),
+        drives=_drives(fields),
+        slept_s=_maybe(fields, "slept_s", 0, 1e10),
+        running_s=_maybe(fields, "running_s", 0, 1e10),
+        hand=_hand(fields),
     )
 
 
@@ -127,7 +154,7 @@ def decode_answer(body: bytes) -> Answer:
     if not isinstance(ok, bool) or not isinstance(error, str):
         raise SnapshotError("answer: `ok` must be true or false and `error` a text")
     now_ms = int(_number(fields, "now_ms", 0, 2**53))
-    return Answer(nonce=_hex(fields, "nonce", 32), ok=ok, now_ms=now_ms, error=error[:200])
+    return Answer(nonce=_hex(fields, "nonce", 32), ok=ok, now_ms=now_ms, error=error[:200], hand=_hand(fields))
 
 
 def seal(body: bytes, key: bytes, label: bytes) -> bytes:
@@ -141,6 +168,15 @@ def unseal(payload: bytes, key: bytes, label: bytes) -> bytes:
     if not newline or not hmac.compare_digest(mac, _mac(body, key, label)):
         raise SnapshotError("the signature is not made with this center's seat key")
     return body
+
+
+def claimed_id(payload: bytes) -> str:
+    """The id a sealed snapshot says it is of, unproven: enough to find the key that must prove it; or nothing."""
+    found = _CLAIM.match(payload)
+    return found[1].decode() if found else ""
+
+
+_CLAIM = re.compile(rb'\{"v":1,"id":"(s[0-9a-f]{16})"')
 
 
 def parse_key(text: str) -> bytes:
@@ -227,6 +263,13 @@ def _hex(fields: Fields, name: str, length: int, prefix: str = "") -> str:
     return value
 
 
+def _hand(fields: Fields) -> str:
+    value = fields.get("hand", "")
+    if not isinstance(value, str) or len(value) > MAX_HAND or not HEX.issuperset(value):
+        raise SnapshotError(f"snapshot: `hand` must be at most {MAX_HAND} hex digits")
+    return value
+
+
 def _fact(value: object) -> str:
     if not isinstance(value, str) or len(value) > 32:
         raise SnapshotError("snapshot: `facts` must be texts like `mac:0123456789abcdef`")
@@ -250,4 +293,22 @@ def _disk(value: object) -> Disk:
         role=cast(Literal["system", "data"], _word(value, "role", ("system", "data"))),
         total_gb=_number(value, "total_gb", 0, 1e7),
         used_pct=_number(value, "used_pct", 0, 100),
+    )
+
+
+def _drives(fields: Fields) -> tuple[Drive, ...] | None:
+    if fields.get("drives") is None:
+        return None
+    return tuple(_drive(drive) for drive in _list(fields, "drives", MAX_DISKS))
+
+
+def _drive(value: object) -> Drive:
+    if not isinstance(value, dict):
+        raise SnapshotError("snapshot: `drives` must hold objects")
+    health = None if value.get("health") is None else _word(value, "health", ("good", "failing"))
+    return Drive(
+        id=_hex(value, "id", 16),
+        size_gb=_number(value, "size_gb", 0, 1e7),
+        health=cast(Health | None, health),
+        temperature_c=_maybe(value, "temperature_c", -50, 200),
     )

@@ -18,6 +18,7 @@ from agent.config import Seats
 from agent.probes.roll import Roll
 from agent.seat.__main__ import Seat, keep_saying, main, read_identity
 from agent.seat.identity import Identity
+from agent.seat.keyring import Keyring
 from agent.seat.measure import disks, hardware, measure
 from agent.seat.post import PostFailed, check_gateway, post
 
@@ -120,7 +121,13 @@ def test_what_answers_without_the_key_is_not_believed() -> None:
 
 
 def test_trouble_is_said_once_when_it_begins(free_port: int, capsys: pytest.CaptureFixture[str]) -> None:
-    seat = Seat(identity=ME, name="SEAT-01", url=f"http://127.0.0.1:{free_port}/seat", key=KEY, interval_s=60.0)
+    seat = Seat(
+        identity=ME,
+        name="SEAT-01",
+        url=f"http://127.0.0.1:{free_port}/seat",
+        keyring=Keyring(KEY, ME.id),
+        interval_s=60.0,
+    )
     waits = iter([False, False, True])
     keep_saying(seat, lambda _interval_s: next(waits))
     assert capsys.readouterr().err.count("no gateway answers") == 1

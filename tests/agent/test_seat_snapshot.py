@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.seat import snapshot as contract
-from agent.seat.snapshot import Answer, Disk, Snapshot, SnapshotError
+from agent.seat.snapshot import Answer, Disk, Drive, Snapshot, SnapshotError
 
 KEY = bytes(range(32))
 WHOLE = Snapshot(
@@ -29,6 +29,10 @@ WHOLE = Snapshot(
     uptime_s=3600.0,
     net_errors=0,
     version="0.1.0",
+    drives=(Drive(id="0123456789abcdef", size_gb=240.1, health="good", temperature_c=38.0),),
+    slept_s=3600.5,
+    running_s=1800.0,
+    hand="ab" * 256,
 )
 BARE = Snapshot(id="s0123456789abcdef", name="", at_ms=0, nonce="f" * 32)
 
@@ -47,9 +51,11 @@ def test_the_fullest_disk_speaks_for_all() -> None:
 def test_a_snapshot_is_about_the_machine_and_has_no_field_for_a_person() -> None:
     assert set(json.loads(contract.encode(WHOLE))) == {
         "v", "id", "name", "at_ms", "nonce", "state", "interval_s", "facts", "cpu_pct", "memory_pct", "memory_mb",
-        "disks", "temperature_c", "battery_pct", "on_mains", "uptime_s", "net_errors", "version",
+        "disks", "temperature_c", "battery_pct", "on_mains", "uptime_s", "net_errors", "version", "drives", "slept_s",
+        "running_s", "hand",
     }  # fmt: skip
     assert set(json.loads(contract.encode(WHOLE))["disks"][0]) == {"role", "total_gb", "used_pct"}
+    assert set(json.loads(contract.encode(WHOLE))["drives"][0]) == {"id", "size_gb", "health", "temperature_c"}
 
 
 def test_another_key_another_label_or_another_byte_is_refused() -> None:

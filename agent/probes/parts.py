@@ -1,0 +1,47 @@
+"""What a seat is made of, and what of that has gone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agent.seat.snapshot import Snapshot
+
+MEMORY_SLACK = 0.06  # firmware and graphics take more or less of the same memory from one start to the next
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """`memory_mb` None and an empty `drives` (id to gigabytes) are unknown, never gone."""
+
+    memory_mb: float | None = None
+    drives: Mapping[str, float] = field(default_factory=dict)
+
+
+def parts_of(snapshot: Snapshot) -> Parts:
+    drives = {drive.id: drive.size_gb for drive in snapshot.drives or ()}
+    return Parts(memory_mb=snapshot.memory_mb, drives=drives)
+
+
+def lost(accepted: Parts, now: Parts) -> list[str]:
+    """One short sentence for each part that was accepted and is not there now."""
+    gone = []
+    if _is_less(now.memory_mb, accepted.memory_mb):
+        gone.append(f"memory gone: {_gb(now.memory_mb)} left of {_gb(accepted.memory_mb)}")
+    if now.drives:
+        gone += [f"disk gone: {size:g} GB" for each, size in sorted(accepted.drives.items()) if each not in now.drives]
+    return gone
+
+
+def grown(accepted: Parts, now: Parts) -> Parts:
+    """What was accepted and what has come to it since: a part added counts, so that its loss is noticed."""
+    more = accepted.memory_mb is None or _is_less(accepted.memory_mb, now.memory_mb)
+    return Parts(memory_mb=now.memory_mb if more else accepted.memory_mb, drives={**now.drives, **accepted.drives})
+
+
+def _is_less(value: float | None, than: float | None) -> bool:
+    return value is not None and than is not None and value < than * (1 - MEMORY_SLACK)
+
+
+def _gb(megabytes: float | None) -> str:
+    return f"{(megabytes or 0) / 1000:.1f} GB"

@@ -1,0 +1,90 @@
+"""What Windows tells of a PC's hardware: one question to PowerShell, within a deadline, hourly at most.
+
+Asked are the serial numbers of board and case, the firmware's UUID and the fixed disks; nothing about users, programs
+or files. The answer is JSON and is parsed here, apart from asking.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+
+from agent.seat.identity import fact, is_generic
+from agent.seat.snapshot import MAX_DISKS, Drive, Health
+
+ASK_S = 30.0
+HEALTH: dict[object, Health] = {
+    "Healthy": "good", "Warning": "failing", "Unhealthy": "failing", 0: "good", 1: "failing", 2: "failing",
+}  # fmt: skip
+REMOVABLE = ("USB", "SD", "1394", 7, 12, 4)  # MSFT_PhysicalDisk.BusType, as word or number
+
+QUESTION = """
+$ErrorActionPreference = 'SilentlyContinue'
+[Console]::OutputEncoding = [Text.Encoding]::UTF8
+@{
+  uuid    = (Get-CimInstance Win32_ComputerSystemProduct).UUID
+  product = (Get-CimInstance Win32_BIOS).SerialNumber
+  board   = (Get-CimInstance Win32_BaseBoard).SerialNumber
+  chassis = @(Get-CimInstance Win32_SystemEnclosure)[0].SerialNumber
+  machine = (Get-ItemProperty 'HKLM:\\SOFTWARE\\Microsoft\\Cryptography').MachineGuid
+  disks   = @(Get-PhysicalDisk | ForEach-Object {
+    $wear = $_ | Get-StorageReliabilityCounter
+    @{ serial = $_.SerialNumber; size = $_.Size; health = "$($_.HealthStatus)"; bus = "$($_.BusType)"
+       celsius = $wear.Temperature }
+  })
+} | ConvertTo-Json -Depth 3 -Compress
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inventory:
+    """`found` is (kind, value) as agent.seat.identity takes it; `drives` is None where no disk tells its serial."""
+
+    found: tuple[tuple[str, str], ...] = ()
+    drives: tuple[Drive, ...] | None = None
+
+
+def inventory() -> Inventory:
+    """What this PC tells now; nothing when PowerShell is missing, refuses or is too slow."""
+    words = ["powershell.exe", "-NoProfile", "-NonInteractive", "-Command", "-"]
+    try:
+        done = subprocess.run(words, input=QUESTION.encode(), capture_output=True, timeout=ASK_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return Inventory()
+    return parse(done.stdout)
+
+
+def parse(answer: bytes) -> Inventory:
+    """Takes nothing on trust: what is not as expected is left out."""
+    try:
+        said = json.loads(answer.decode("utf-8", "replace").lstrip("\ufeff"))
+    except (ValueError, RecursionError):
+        return Inventory()
+    if not isinstance(said, dict):
+        return Inventory()
+    kinds = ("uuid", "product", "board", "chassis", "machine")
+    found = [(kind, value[:200]) for kind in kinds if isinstance(value := said.get(kind), str)]
+    rows = said.get("disks")
+    listed = rows if isinstance(rows, list) else [rows]  # PowerShell 5 writes a list of one without its brackets
+    disks = [row for row in listed if isinstance(row, dict) and row.get("bus") not in REMOVABLE]
+    drives = {drive.id: drive for row in disks if (drive := _drive(row))}
+    found += [("disk", _serial(row)) for row in disks if _serial(row)]
+    return Inventory(found=tuple(found), drives=tuple(drives.values())[:MAX_DISKS] or None)
+
+
+def _serial(row: dict[str, object]) -> str:
+    serial = row.get("serial")
+    return serial.strip(" .\0")[:200] if isinstance(serial, str) else ""
+
+
+def _drive(row: dict[str, object]) -> Drive | None:
+    serial, size, celsius, health = _serial(row), row.get("size"), row.get("celsius"), row.get("health")
+    if is_generic(serial):
+        return None
+    return Drive(
+        id=fact("disk", serial).partition(":")[2],
+        size_gb=round(size / 1e9, 1) if type(size) is int and 0 <= size < 10**16 else 0.0,
+        health=HEALTH.get(health) if isinstance(health, str | int) else None,
+        temperature_c=float(celsius) if type(celsius) is int and 0 < celsius < 120 else None,
+    )
