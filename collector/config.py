@@ -145,6 +145,12 @@ class Sweep(Section):
     silent_after_s: float = Field(
         default=300.0, ge=30, le=86400, description="How long a center may be silent before that is judged, in seconds."
     )
+    gap_s: float = Field(
+        default=180.0,
+        ge=5,
+        le=86400,
+        description="A pause longer than this between two arrivals is a gap whose cause is looked for, in seconds.",
+    )
 
 
 class Settings(Section):

@@ -36,12 +36,14 @@ class Place(Promise, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """A reading that has just been committed to evidence. `wall_ms` is its corrected time, `received_ms` ours."""
+    """A reading that has just been committed to evidence. `wall_ms` is its corrected time, `received_ms` ours; `id` is
+    its device, spool and number."""
 
     kind: str
     reading: wire.Reading
     wall_ms: int
     received_ms: int
+    id: str = ""
 
     @property
     def at_ms(self) -> int:

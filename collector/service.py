@@ -16,7 +16,7 @@ from contextlib import ExitStack
 
 import sqlalchemy as sa
 
-from collector import sdnotify
+from collector import causes, sdnotify
 from collector.alerts.channel import Channel, by_apprise
 from collector.alerts.outbox import Outbox
 from collector.broker import Broker
@@ -74,6 +74,7 @@ class Running:
             listening_again(conn, standards, clock_ms())
 
         def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[Fresh]]], now_ms: int) -> int:
+            causes.note_group(conn, group, now_ms, settings.sweep.gap_s)
             return judge_group(conn, group, standards, now_ms)
 
         ingest = Ingest(store, key, judge, settings.sweep.silent_after_s)
@@ -83,7 +84,9 @@ class Running:
         if settings.broker.url == "embedded":
             self._start(Broker(*settings.broker_address), stack)
         self._start(self.listener, stack)
-        self._start(Every("sweep", settings.sweep.every_s, _sweeper(store, standards, hub)), stack)
+        self._start(
+            Every("sweep", settings.sweep.every_s, _sweeper(store, standards, hub, settings.sweep.gap_s)), stack
+        )
         # Without channels it still empties the queue, so that a channel added later is not told old news.
         outbox = Outbox(store, read_channels(settings), standards, settings.web_url, clock_ms)
         outbox.after_start()
@@ -143,11 +146,12 @@ def broker_address(settings: Settings) -> Address:
     return Address(host, port, broker.url.startswith("mqtts:"), broker.ca_file, broker.username, password)
 
 
-def _sweeper(store: Store, standards: Standards, hub: Hub) -> Callable[[], None]:
+def _sweeper(store: Store, standards: Standards, hub: Hub, gap_s: float) -> Callable[[], None]:
     def look() -> None:
         with store.write() as conn:
             swept = sweep(conn, standards, clock_ms())
             moved = set(conn.scalars(_NEWEST.limit(swept.changed))) if swept.changed else set()
+            moved |= causes.look_again(conn, clock_ms(), gap_s)
         if moved:
             hub.publish(moved)
 

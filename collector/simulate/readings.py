@@ -58,7 +58,8 @@ def minute_of(center: Center, at_ms: int, stage: Stage, is_open: bool, boot_ms: 
     dice = random.Random(f"{center.code}:{minute}")
     offline = stage.offline(center, at_ms)
     slow = stage.of(center.code, "slow_line", at_ms) is not None
-    yield link(center, at_ms, dice, offline, slow)
+    unplugged = stage.of(center.code, "cable_out", at_ms) is not None
+    yield unplugged_link() if unplugged else link(center, at_ms, dice, offline, slow)
     yield ups(center, at_ms, dice, stage.last_cut(center.code, at_ms))
     yield seats(center, dice, is_open, stage.of(center.code, "broken_seats", at_ms))
     if (minute + center.index) % GATEWAY_EVERY == 0:
@@ -96,6 +97,15 @@ def link(center: Center, at_ms: int, dice: random.Random, offline: bool, slow: b
         fault_place="none",
         hops=[lan],
     )
+
+
+def unplugged_link() -> LinkReading:
+    """The cable to the router is out: nothing answers, from the first hop on."""
+    hops = [
+        Hop(role="lan", target="192.0.2.1", method="icmp", sent=PROBES, received=0),
+        Hop(role="isp", target="198.51.100.1", method="icmp", sent=PROBES, received=0),
+    ]
+    return LinkReading(subject="wan", loss_pct=100.0, fault_place="lan", hops=hops)
 
 
 def speed(center: Center, at_ms: int, dice: random.Random, slow: bool) -> SpeedReading:
@@ -206,7 +216,7 @@ def gateway(at_ms: int, dice: random.Random, boot_ms: int) -> GatewayReading:
 
 
 def boot(why: str, last_alive_ms: int | None, at_ms: int) -> BootReading:
-    """`why`: ``first``, ``clean``, ``killed`` or, after staged darkness, ``power`` or ``unknown``."""
+    """`why`: ``first``, ``clean`` or, after staged darkness, ``power``, ``reboot``, ``killed`` or ``unknown``."""
     evidence = {"power": ["the UPS was on battery and low at the last sign of life"]}.get(why, [])
     dark_s = None if last_alive_ms is None else max(0, at_ms - last_alive_ms) / 1000
     return BootReading(

@@ -121,7 +121,8 @@ class Play:
             gateway.dark = dark[2]
             return
         if gateway.dark:
-            gateway.boot_ms = at_ms - REBOOT_MS
+            if gateway.dark != "killed":
+                gateway.boot_ms = at_ms - REBOOT_MS
             self._keep(gateway, readings.boot(gateway.dark, gateway.last_alive_ms, at_ms), at_ms)
             gateway.dark = None
         is_open = opening.is_open(opening.parse(center.opening), at_ms)

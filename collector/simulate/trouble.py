@@ -14,13 +14,25 @@ from typing import Literal
 
 from collector.simulate.fleet import Center
 
-What = Literal["feeder_cut", "carrier_outage", "slow_line", "broken_seats", "silent_gateway", "lying_clock"]
+What = Literal[
+    "feeder_cut",
+    "carrier_outage",
+    "slow_line",
+    "broken_seats",
+    "silent_gateway",
+    "lying_clock",
+    "cable_out",
+    "switched_off",
+    "agent_killed",
+]
 Window = Callable[[tuple[float, float], tuple[float, float]], tuple[int, int]]  # shares of a cycle -> (from, to) in ms
 
 CYCLE_MS = 3_600_000
 RECHARGE_S = 3 * 3600.0  # empty to full
 MEMORY_MS = 6 * 3_600_000  # a trouble this long over shows in no reading any more
 START_UP_MS = 90_000  # from mains back to the agent's first reading
+# What the next start says of troubles that end the agent (see `agent.wire.BootReading.previous_end`).
+ENDS: dict[What, str] = {"silent_gateway": "unknown", "switched_off": "reboot", "agent_killed": "killed"}
 LIE_MS = 5 * 3_600_000  # Pakistan's offset from UTC: the commonest wrong clock
 
 
@@ -90,6 +102,9 @@ def _ailments(fleet: Sequence[Center], dice: random.Random, window: Window) -> I
         ("lying_clock", 1),
         ("slow_line", max(1, len(codes) // 25)),
         ("broken_seats", max(1, len(codes) // 25)),
+        ("cable_out", max(1, len(codes) // 50)),
+        ("switched_off", max(1, len(codes) // 50)),
+        ("agent_killed", max(1, len(codes) // 50)),
     )
     for what, count in kinds:
         for code in codes[:count]:
@@ -139,9 +154,10 @@ class Stage:
         return begun[-1] if begun else None
 
     def dark(self, center: Center, at_ms: int) -> tuple[int, int, str] | None:
-        """(from, to, why) while this center's gateway does not run: its UPS is empty, or nobody knows why."""
-        if silent := self.of(center.code, "silent_gateway", at_ms):
-            return silent.from_ms, silent.to_ms, "unknown"
+        """(from, to, why) while this center's agent does not run: ended, its UPS is empty, or nobody knows why."""
+        for what, end in ENDS.items():
+            if silent := self.of(center.code, what, at_ms):
+                return silent.from_ms, silent.to_ms, end
         cut = self.last_cut(center.code, at_ms)
         if cut is None:
             return None
@@ -151,7 +167,7 @@ class Stage:
 
     def offline(self, center: Center, at_ms: int) -> bool:
         """Its gateway runs but nothing reaches the collector. In every third cut the carrier's box dies as well."""
-        if self.of(center.code, "carrier_outage", at_ms):
+        if self.of(center.code, "carrier_outage", at_ms) or self.of(center.code, "cable_out", at_ms):
             return True
         cut = self.of(center.code, "feeder_cut", at_ms)
         return cut is not None and center.index % 3 == 0

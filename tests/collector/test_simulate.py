@@ -87,6 +87,9 @@ def test_every_kind_of_trouble_is_staged_within_the_cycle() -> None:
             "broken_seats",
             "silent_gateway",
             "lying_clock",
+            "cable_out",
+            "switched_off",
+            "agent_killed",
         }
         assert all(START_MS <= t.from_ms < t.to_ms <= START_MS + cycle_ms for t in troubles)
 

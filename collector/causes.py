@@ -1,0 +1,219 @@
+"""Gaps and their causes, in the transaction of the reading that closes or revises them.
+
+A center that is heard again after more than `gap_s` has had a gap. Its cause is named from what has come by then, again
+with every late reading that was taken in it, and once more a while later, when the neighbours have come back too. What
+happens to nearly every transaction, that no gap is touched, costs one question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from agent import wire
+from collector import cuts
+from collector.evaluate import Fresh, Place
+from collector.flags import cause
+from collector.flags.cause import NOBODY, Cause, Facts, Sign, Witness
+from collector.neighbours import witnesses
+from collector.standard.criteria import EVERYONE
+from collector.store import schema, upsert
+
+LOOK_AGAIN_MS = 300_000  # after the last news of a gap, its neighbours are asked once more
+LOOKS = 200  # gaps looked at again in one go
+MIN_FLEET = 5  # centers that must be known before silence of all of them says something about the collector
+
+_g, _p, _l = schema.gaps.c, schema.pulse.c, schema.latest.c
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The newest revision of a gap."""
+
+    center: str
+    revision: int
+    facts: Facts
+    witness: Witness
+    named: Cause | None = None  # None: it is new
+
+
+def note_group(
+    conn: sa.Connection, group: Sequence[tuple[Place, Sequence[Fresh]]], now_ms: int, gap_s: float
+) -> set[str]:
+    """Notes what a transaction brings, before `pulse` and `latest` know of it; returns the centers with news.
+
+    `gap_s` is also how late a reading must be to be one that was kept while nothing could be sent.
+    """
+    gap_ms = int(gap_s * 1000)
+    touched = cuts.note_group(conn, group, now_ms, gap_ms)
+    heard = _heard(conn, [center.code for center, _ in group])
+    known: list[Gap] = []
+    late: dict[str, list[Sign]] = {}
+    for center, fresh in group:
+        heard_ms = heard.get(center.code)
+        if heard_ms is not None and now_ms - heard_ms > gap_ms:
+            facts = cause.begin(heard_ms, now_ms, _before(conn, center.code))
+            known.append(Gap(center.code, 1, cause.fold(facts, signs_of(fresh)), NOBODY))
+        elif signs := signs_of(each for each in fresh if each.wall_ms < now_ms - gap_ms or each.kind == "boot"):
+            late[center.code] = signs
+    if known:
+        _note_deaf(conn, now_ms, gap_ms)
+        known = _asked(conn, known, gap_ms)
+    known += _revised(conn, late)
+    _save(conn, known, now_ms, now_ms + LOOK_AGAIN_MS)
+    return touched | {gap.center for gap in known}
+
+
+def look_again(conn: sa.Connection, now_ms: int, gap_s: float) -> set[str]:
+    """Asks the neighbours of gaps that are due; returns the centers whose cause has a new revision."""
+    due = sa.select(_g.center, _g.from_ms).where(_g.look_ms <= now_ms).order_by(_g.look_ms).limit(LOOKS)
+    keys = [tuple(row) for row in conn.execute(due)]
+    found = _newest(conn, sa.tuple_(_g.center, _g.from_ms).in_(keys)) if keys else []
+    asked = _asked(conn, found, int(gap_s * 1000))
+    moved = {gap.center for gap in asked if cause.name_cause(gap.facts, gap.witness) != gap.named}
+    _save(conn, asked, now_ms, None)
+    return moved
+
+
+def likely(conn: sa.Connection, code: str, now_ms: int, gap_s: float) -> Cause | None:
+    """Why a center that is silent now is so, as far as the last readings and the neighbours tell."""
+    heard_ms = _heard(conn, [code]).get(code)
+    if heard_ms is None:
+        return None
+    (witness,) = witnesses(conn, [(code, (heard_ms, now_ms))], int(gap_s * 1000))
+    return cause.name_cause(cause.begin(heard_ms, now_ms, _before(conn, code)), witness)
+
+
+def cause_of(conn: sa.Connection, code: str, at_ms: int) -> Cause | None:
+    """The cause of the last gap that began by then."""
+    asked = sa.select(_g.cause, _g.grade, _g.evidence).where(_g.center == code, _g.from_ms <= at_ms)
+    row = conn.execute(asked.order_by(_g.from_ms.desc(), _g.revision.desc()).limit(1)).first()
+    return None if row is None else Cause(name=row.cause, grade=row.grade, evidence=_words(row.evidence))
+
+
+def _asked(conn: sa.Connection, gaps: Sequence[Gap], gap_ms: int) -> list[Gap]:
+    """The gaps with what the neighbours say now."""
+    said = witnesses(conn, [(gap.center, (gap.facts.from_ms, gap.facts.to_ms)) for gap in gaps], gap_ms)
+    return [replace(gap, witness=witness) for gap, witness in zip(gaps, said, strict=True)]
+
+
+# ---------------------------------------------------------------- signs
+
+
+def signs_of(fresh: Iterable[Fresh]) -> list[Sign]:
+    return [cause.sign_of(each.reading, each.kind, each.at_ms, each.id) for each in fresh]
+
+
+def _before(conn: sa.Connection, code: str) -> list[Sign]:
+    """The newest UPS and link readings, which are the last ones before the gap while `latest` still has them."""
+    asked = sa.select(_l.kind, _l.device, _l.wall_ms, _l.received_ms, _l.body)
+    rows = conn.execute(asked.where(_l.center == code, _l.kind.in_(("ups", "link")))).all()
+    found = []
+    for row in rows:
+        table = schema.readings[row.kind].c
+        named = sa.select(table.spool, table.seq).where(
+            table.wall_ms == row.wall_ms, table.center == code, table.device == row.device
+        )
+        first = conn.execute(named.limit(1)).first()
+        id = f"{row.device} {first.spool} {first.seq}" if first else row.device
+        reading = wire.decode_reading(row.body.encode())
+        found.append(cause.sign_of(reading, row.kind, min(row.wall_ms, row.received_ms), id))
+    return found
+
+
+def _heard(conn: sa.Connection, codes: Sequence[str]) -> dict[str, int]:
+    return {row.center: row.heard_ms for row in conn.execute(_HEARD, {"codes": codes})}
+
+
+_HEARD = sa.select(_p.center, _p.heard_ms).where(_p.center.in_(sa.bindparam("codes", expanding=True)))
+
+
+def _note_deaf(conn: sa.Connection, now_ms: int, gap_ms: int) -> None:
+    """If nobody at all has been heard for as long, the gap is the collector's own, and is written as such."""
+    newest_ms, known = conn.execute(sa.select(sa.func.max(_p.heard_ms), sa.func.count())).one()
+    if newest_ms is None or known < MIN_FLEET or now_ms - newest_ms <= gap_ms:
+        return
+    row = {
+        "center": EVERYONE, "from_ms": newest_ms, "revision": 1, "to_ms": now_ms, "cause": "collector",
+        "grade": "shown", "evidence": _text([f"none of {known} centers was heard"]), "facts": "{}", "witness": "{}",
+        "recorded_ms": now_ms, "look_ms": None,
+    }  # fmt: skip
+    upsert(conn, schema.gaps, [row])
+
+
+# ---------------------------------------------------------------- reading and writing
+
+
+def _revised(conn: sa.Connection, late: Mapping[str, Sequence[Sign]]) -> list[Gap]:
+    """The gaps that these readings were taken in, with them."""
+    if not late:
+        return []
+    oldest_ms = min(sign.at_ms for signs in late.values() for sign in signs)
+    mine = _g.center.in_(list(late)) & (_g.to_ms >= oldest_ms - cause.SLACK_MS)
+    found = []
+    for gap in _newest(conn, mine):
+        facts = cause.fold(gap.facts, late[gap.center])
+        if facts != gap.facts:
+            found.append(replace(gap, facts=facts))
+    return found
+
+
+def _newest(conn: sa.Connection, mine: sa.ColumnElement[bool]) -> list[Gap]:
+    asked = sa.select(_g.center, _g.from_ms, _g.revision, _g.cause, _g.grade, _g.evidence, _g.facts, _g.witness)
+    rows = conn.execute(asked.where(mine, _g.center != EVERYONE).order_by(_g.center, _g.from_ms, _g.revision))
+    newest = {(row.center, row.from_ms): row for row in rows}
+    return [
+        Gap(
+            row.center,
+            row.revision,
+            msgspec.json.decode(row.facts, type=Facts),
+            msgspec.json.decode(row.witness, type=Witness),
+            Cause(name=row.cause, grade=row.grade, evidence=_words(row.evidence)),
+        )
+        for row in newest.values()
+    ]
+
+
+def _save(conn: sa.Connection, gaps: Iterable[Gap], now_ms: int, look_ms: int | None) -> None:
+    """A cause or weight that moved becomes a new revision; one that stands keeps its number."""
+    rows, old = [], []
+    for gap in gaps:
+        named = cause.name_cause(gap.facts, gap.witness)
+        stands = gap.named is None or (gap.named.name, gap.named.grade) == (named.name, named.grade)
+        if not stands:
+            old.append({"code": gap.center, "began_ms": gap.facts.from_ms})
+        rows.append(_row(replace(gap, revision=gap.revision + (not stands)), named, now_ms, look_ms))
+    if old:
+        settled = sa.update(schema.gaps).where(
+            _g.center == sa.bindparam("code"), _g.from_ms == sa.bindparam("began_ms")
+        )
+        conn.execute(settled.values(look_ms=None), old)
+    upsert(conn, schema.gaps, rows)
+
+
+def _row(gap: Gap, named: Cause, now_ms: int, look_ms: int | None) -> dict[str, Any]:
+    return {
+        "center": gap.center,
+        "from_ms": gap.facts.from_ms,
+        "revision": gap.revision,
+        "to_ms": gap.facts.to_ms,
+        "cause": named.name,
+        "grade": named.grade,
+        "evidence": _text(named.evidence),
+        "facts": _text(gap.facts),
+        "witness": _text(gap.witness),
+        "recorded_ms": now_ms,
+        "look_ms": look_ms,
+    }
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(msgspec.json.decode(text, type=list[str]))

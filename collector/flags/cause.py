@@ -1,0 +1,466 @@
+"""Why a center was not heard for a while: from what is known of the gap to a named cause. Pure.
+
+A gap is the time between the last arrival before a silence and the first one after it, by the collector's clock. What
+is known grows: the boot reading comes with the first arrival, the readings kept meanwhile follow as backlog. `fold`
+takes readings in runs, in the order they were taken; `name_cause` judges what is known by then.
+
+Power is asked before the line: a mains cut takes the line's own boxes down as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+from collector.standard.criteria import Words
+
+Name = Literal[
+    "mains_carried", "ups_exhausted", "isp_down", "lan_fault", "switched_off", "agent_stopped", "collector", "unknown"
+]
+Grade = Literal["confirmed", "shown", "likely", "unsupported", "none"]
+NAMES: tuple[Name, ...] = get_args(Name)
+GRADES: tuple[Grade, ...] = get_args(Grade)
+
+SLACK_MS = 60_000  # between a sign and what it is a sign of: a round of measuring
+FRESH_MS = 180_000  # so long before its end a UPS reading still speaks for the end of a run
+MIN_WITNESSES = 3  # fewer neighbours may all be wrong by chance
+MAJORITY, FEW = 0.5, 0.2  # of the neighbours: enough to confirm, too few not to contradict
+# A line that fails so soon after the mains, or is heard so soon after they return, was without power.
+TIED_FALL_MS, TIED_RISE_MS = 120_000, 300_000
+ROUND_MS = 90_000  # a gap begins with the last arrival, up to a round before what ended it
+MAX_ON_BATTERY_S = 86_400  # what a UPS says beyond that of its time on battery is not believed
+MAX_RUNS = 64  # of one UPS in one gap: a flickering mains must not grow a row without end
+
+SAID: Mapping[Name, Words] = {
+    "mains_carried": Words("Mains cut; the UPS carried the gateway", "بجلی گئی؛ یو پی ایس نے گیٹ وے کو چلائے رکھا"),
+    "ups_exhausted": Words("Mains cut; the UPS gave out", "بجلی گئی؛ یو پی ایس جواب دے گیا"),
+    "isp_down": Words("Internet line down", "انٹرنیٹ لائن بند"),
+    "lan_fault": Words("Fault in the center's own network", "مرکز کے اپنے نیٹ ورک میں خرابی"),
+    "switched_off": Words("Gateway switched off", "گیٹ وے بند کر دیا گیا"),
+    "agent_stopped": Words("Agent stopped while the gateway ran", "گیٹ وے چلتا رہا مگر ایجنٹ رک گیا"),
+    "collector": Words("Our own collector did not listen", "ہمارا اپنا مرکزی نظام نہیں سن رہا تھا"),
+    "unknown": Words("Not known", "معلوم نہیں"),
+}
+WEIGHT: Mapping[Grade, Words] = {
+    "confirmed": Words("confirmed by neighbours", "پڑوسی مراکز سے تصدیق شدہ"),
+    "shown": Words("shown by its own readings", "اپنی پیمائش سے ثابت"),
+    "likely": Words("likely", "غالباً"),
+    "unsupported": Words("unsupported: neighbours contradict it", "بے ثبوت: پڑوسی مراکز اس کی تردید کرتے ہیں"),
+    "none": Words("no evidence", "کوئی ثبوت نہیں"),
+}
+PLACES = ("lan", "isp", "beyond", "none")
+STOPS: Mapping[str, tuple[Name, str]] = {
+    "reboot": ("switched_off", "the machine was shut down in order"),
+    "clean": ("agent_stopped", "the agent was stopped while the machine ran on"),
+    "killed": ("agent_stopped", "the agent ended without a word while the machine ran on"),
+    "crash": ("agent_stopped", "the agent or its machine ended by a fault of its own"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boot:
+    """A boot reading: what ended the run before it. `id` names the reading (device, spool, number)."""
+
+    at_ms: int
+    previous_end: str
+    dark_s: float | None
+    id: str
+
+    @property
+    def died_ms(self) -> int | None:
+        """The last sign of life before it."""
+        return None if self.dark_s is None else self.at_ms - round(self.dark_s * 1000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Consecutive readings of one UPS that agree on whether it ran on battery."""
+
+    on_battery: bool
+    first_ms: int
+    last_ms: int
+    low: bool
+    charge_pct: float | None  # the last one known
+    id: str  # of the newest reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """How often something was read, and one reading that says so."""
+
+    count: int
+    id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of one gap. `power` begins with the last readings before it; `taken` counts the readings that
+    the agent took during the gap and delivered later, the earliest at `taken_from_ms`; `places` where its link probe
+    saw the fault meanwhile."""
+
+    from_ms: int
+    to_ms: int
+    boots: tuple[Boot, ...] = ()
+    power: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
+    places: Mapping[str, Seen] = field(default_factory=dict)
+    place_before: str = ""
+    taken: int = 0
+    taken_from_ms: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sign:
+    """One reading as far as causes are concerned: exactly one of the last three is set, or none of them."""
+
+    at_ms: int
+    id: str
+    subject: str = ""
+    boot: Boot | None = None
+    run: Run | None = None
+    place: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Witness:
+    """What neighbours say of the same time; counts of centers, `named` some of them. `deaf_ms`: how much of the gap
+    the collector heard nobody at all."""
+
+    feeder: str = ""
+    feeder_cut: int = 0
+    feeder_mains: int = 0
+    feeder_named: tuple[str, ...] = ()
+    isp: str = ""
+    isp_silent: int = 0
+    isp_heard: int = 0
+    isp_named: tuple[str, ...] = ()
+    deaf_ms: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """`evidence` names each fact that counted, with the reading or the centers it comes from."""
+
+    name: Name
+    grade: Grade
+    evidence: tuple[str, ...]
+
+
+NOBODY = Witness()
+
+
+# ---------------------------------------------------------------- collecting
+
+
+def sign_of(reading: object, kind: str, at_ms: int, id: str) -> Sign:
+    """What a reading says about causes, if anything."""
+    subject = str(getattr(reading, "subject", ""))
+    if kind == "boot":
+        previous_end, dark_s = getattr(reading, "previous_end", "unknown"), getattr(reading, "dark_s", None)
+        return Sign(at_ms=at_ms, id=id, boot=Boot(at_ms=at_ms, previous_end=previous_end, dark_s=dark_s, id=id))
+    if kind == "ups" and getattr(reading, "output_state", None) is not None:
+        return Sign(at_ms=at_ms, id=id, subject=subject, run=run_of(reading, at_ms, id))
+    if kind == "link":
+        return Sign(at_ms=at_ms, id=id, subject=subject, place=_place(reading))
+    return Sign(at_ms=at_ms, id=id)
+
+
+def run_of(reading: object, at_ms: int, id: str) -> Run:
+    """A UPS reading as a run of one."""
+    status = getattr(reading, "battery_status", None)
+    return Run(
+        on_battery=getattr(reading, "output_state", None) == "battery",
+        first_ms=at_ms - _on_battery_ms(reading),
+        last_ms=at_ms,
+        low=status in ("low", "depleted"),
+        charge_pct=getattr(reading, "battery_charge_pct", None),
+        id=id,
+    )
+
+
+def _on_battery_ms(reading: object) -> int:
+    """How long before this reading the UPS says that it went on battery."""
+    said_s = getattr(reading, "on_battery_s", None) if getattr(reading, "output_state", None) == "battery" else None
+    return round(said_s * 1000) if said_s is not None and 0 <= said_s <= MAX_ON_BATTERY_S else 0
+
+
+def _place(reading: object) -> str:
+    """A gateway without a default route has lost its own network."""
+    failure = getattr(reading, "failure", None)
+    if failure is not None:
+        return "lan" if getattr(failure, "cause", "") == "no_route" else ""
+    return getattr(reading, "fault_place", None) or ""
+
+
+def begin(from_ms: int, to_ms: int, before: Iterable[Sign]) -> Facts:
+    """A gap of which only the last readings before it are known; old ones among them say nothing."""
+    facts = Facts(from_ms=from_ms, to_ms=to_ms)
+    power: dict[str, tuple[Run, ...]] = {}
+    place_before = ""
+    for sign in (each for each in before if each.at_ms >= from_ms - FRESH_MS):
+        if sign.run is not None:
+            power[sign.subject] = (sign.run,)
+        place_before = sign.place or place_before
+    return replace(facts, power=power, place_before=place_before)
+
+
+def fold(facts: Facts, signs: Sequence[Sign]) -> Facts:
+    """With these readings added; each must be given once. A boot or UPS reading just after the gap counts too: it
+    tells what ended it."""
+    boots, power, places = list(facts.boots), dict(facts.power), dict(facts.places)
+    taken_ms = [facts.taken_from_ms] if facts.taken_from_ms is not None else []
+    taken = facts.taken
+    for sign in sorted(signs, key=lambda each: each.at_ms):
+        within = facts.from_ms < sign.at_ms < facts.to_ms
+        if not within and not facts.from_ms <= sign.at_ms <= facts.to_ms + SLACK_MS:
+            continue
+        if sign.boot is not None:
+            boots.append(sign.boot)
+            continue
+        if sign.run is not None:
+            power[sign.subject] = add_run(power.get(sign.subject, ()), sign.run)
+        if within:
+            taken += 1
+            taken_ms.append(sign.at_ms)
+            if sign.place:
+                seen = places.get(sign.place)
+                places[sign.place] = Seen(count=1 + (seen.count if seen else 0), id=sign.id)
+    ordered = tuple(sorted(boots, key=lambda boot: boot.at_ms))
+    earliest_ms = min(taken_ms, default=None)
+    return replace(facts, boots=ordered, power=power, places=places, taken=taken, taken_from_ms=earliest_ms)
+
+
+def add_run(runs: tuple[Run, ...], new: Run) -> tuple[Run, ...]:
+    """The runs with one more, joined to its neighbours where they agree."""
+    joined: list[Run] = []
+    for run in sorted((*runs, new), key=lambda each: each.first_ms):
+        if joined and joined[-1].on_battery == run.on_battery:
+            joined[-1] = _join(joined[-1], run)
+        else:
+            joined.append(run)
+    return tuple(joined[-MAX_RUNS:])
+
+
+def _join(first: Run, second: Run) -> Run:
+    newest = max(first, second, key=lambda run: run.last_ms)
+    charge_pct = newest.charge_pct if newest.charge_pct is not None else first.charge_pct
+    return replace(newest, first_ms=first.first_ms, low=newest.low, charge_pct=charge_pct)
+
+
+# ---------------------------------------------------------------- judging
+
+
+def name_cause(facts: Facts, witness: Witness = NOBODY) -> Cause:
+    """The first rule that has an answer; what no rule explains is unknown, and says what is missing."""
+    for rule in (_power_died, _stopped, _carried, _line, _collector, _guess):
+        cause = rule(facts, witness)
+        if cause is not None:
+            return cause
+    missing = "nothing taken during the gap has come" if not facts.taken else "what was taken during the gap shows none"
+    return Cause(name="unknown", grade="none", evidence=(missing, *_boot_words(facts)))
+
+
+def _power_died(facts: Facts, witness: Witness) -> Cause | None:
+    """The machine went down, and its UPS was on battery by then: the mains had gone and the battery gave out."""
+    for boot in facts.boots:
+        run = _at_death(facts, boot)
+        if boot.previous_end in ("power", "reboot", "unknown") and run is not None and run.on_battery:
+            grade: Grade = "likely" if boot.previous_end == "unknown" else "shown"
+            return _by_feeder("ups_exhausted", grade, (_boot_word(boot), _run_word(run)), witness)
+        if boot.previous_end == "power" and run is None:
+            words = (_boot_word(boot), "no UPS reading tells of the mains")
+            return _by_feeder("ups_exhausted", "likely", words, witness)
+        if boot.previous_end == "power" and run is not None and _share_cut(witness) >= MAJORITY:
+            words = (_boot_word(boot), f"{_run_word(run)}: it carried nothing")
+            return _by_feeder("ups_exhausted", "likely", words, witness)
+    return None
+
+
+def _at_death(facts: Facts, boot: Boot) -> Run | None:
+    """What the UPS said last before this boot's machine went down. Of several UPSs, one on battery counts."""
+    died_ms = boot.died_ms if boot.died_ms is not None else boot.at_ms
+    last = []
+    for runs in facts.power.values():
+        before = [run for run in runs if run.first_ms <= died_ms + SLACK_MS // 2 and run.first_ms < boot.at_ms]
+        last += [run for run in before[-1:] if died_ms - run.last_ms <= FRESH_MS]
+    return next((run for run in last if run.on_battery), last[0] if last else None)
+
+
+def _stopped(facts: Facts, _witness: Witness) -> Cause | None:
+    """The agent did not run for most of the gap, and its next start says why."""
+    boot = max(facts.boots, key=lambda each: _dark_ms(facts, each), default=None)
+    if boot is None or (facts.taken and 2 * _dark_ms(facts, boot) < facts.to_ms - facts.from_ms):
+        return None
+    if boot.previous_end not in STOPS:
+        return _unexplained(facts, boot)
+    name, said = STOPS[boot.previous_end]
+    return Cause(name=name, grade="shown", evidence=(f"{_boot_word(boot)}: {said}",))
+
+
+def _unexplained(facts: Facts, boot: Boot) -> Cause:
+    """A machine that went down without a shutdown while it had power: pulled, held or broken, nobody can tell."""
+    run = _at_death(facts, boot)
+    words = [_boot_word(boot)]
+    if run is not None:
+        words.append(f"{_run_word(run)}: a pulled plug, a held button or a failed machine all look like this")
+    return Cause(name="unknown", grade="none", evidence=tuple(words))
+
+
+def _dark_ms(facts: Facts, boot: Boot) -> int:
+    """How much of the gap lies between the last sign of life and this boot."""
+    died_ms = boot.died_ms if boot.died_ms is not None else facts.from_ms
+    return max(0, min(boot.at_ms, facts.to_ms) - max(died_ms, facts.from_ms))
+
+
+def _carried(facts: Facts, witness: Witness) -> Cause | None:
+    """The agent ran on, on battery for most of the gap: the mains took the line down, the UPS carried the rest."""
+    span_ms = facts.to_ms - facts.from_ms
+    for runs in facts.power.values():
+        parts = [(run, until_ms) for run, until_ms in _lasting(runs) if run.on_battery]
+        battery_ms = sum(max(0, min(end, facts.to_ms) - max(run.first_ms, facts.from_ms)) for run, end in parts)
+        if 2 * battery_ms >= span_ms > 0 and any(_tied(facts, run, until_ms) for run, until_ms in parts):
+            newest = [run for run in runs if run.on_battery][-1]
+            line = [_seen_word(place, facts.places[place]) for place in _told(facts) if place != "none"]
+            minutes = f"on battery for {battery_ms // 60_000} of {span_ms // 60_000} minutes"
+            grade: Grade = "shown" if facts.taken else "likely"
+            return _by_feeder("mains_carried", grade, (f"{_run_word(newest)}, {minutes}", *line), witness)
+    return None
+
+
+def _lasting(runs: Sequence[Run]) -> Iterator[tuple[Run, int]]:
+    """Each run and until when: until the next one, the last one as far as it was read."""
+    for place, run in enumerate(runs):
+        yield run, runs[place + 1].first_ms if place + 1 < len(runs) else run.last_ms
+
+
+def _tied(facts: Facts, run: Run, until_ms: int) -> bool:
+    """Whether the mains may have taken the line along: it neither fell before them nor was back before them, and one
+    of the two went together. Otherwise the line has a trouble of its own."""
+    fall_ms, rise_ms = facts.from_ms - run.first_ms, facts.to_ms - until_ms
+    if fall_ms < -ROUND_MS or rise_ms < -ROUND_MS:
+        return False
+    return fall_ms <= TIED_FALL_MS or rise_ms <= TIED_RISE_MS
+
+
+def _line(facts: Facts, witness: Witness) -> Cause | None:
+    """The agent ran on and saw where the line broke."""
+    told = _told(facts)
+    if not told:
+        return None
+    word = _seen_word(told[0], facts.places[told[0]])
+    if told[0] == "lan":
+        return Cause(name="lan_fault", grade="shown", evidence=(word,))
+    if told[0] == "isp":
+        return _by_isp("shown", (word,), witness)
+    if told[0] == "beyond":
+        return _by_isp("likely", (word,), witness)
+    if facts.taken_from_ms is None or 2 * (facts.taken_from_ms - facts.from_ms) > facts.to_ms - facts.from_ms:
+        return None  # only the end of the gap is known, when all was well again
+    return Cause(name="collector", grade="likely", evidence=(word, *_deaf_words(facts, witness)))
+
+
+def _told(facts: Facts) -> list[str]:
+    """The places of the fault, the one seen most often first; a line that is well again is only waiting to be used."""
+    found = [place for place in PLACES if place in facts.places]
+    return sorted(found, key=lambda place: -facts.places[place].count * (1 if place == "none" else 5))
+
+
+def _collector(facts: Facts, witness: Witness) -> Cause | None:
+    if 2 * witness.deaf_ms < facts.to_ms - facts.from_ms:
+        return None
+    return Cause(name="collector", grade="shown", evidence=_deaf_words(facts, witness))
+
+
+def _guess(facts: Facts, witness: Witness) -> Cause | None:
+    """Nothing of its own tells yet: the last readings before the gap, and who fell silent with it."""
+    if facts.boots:
+        return None
+    low = next((run for runs in facts.power.values() for run in runs[-1:] if run.on_battery), None)
+    if low is not None:
+        name: Name = "ups_exhausted" if low.low else "mains_carried"
+        return _by_feeder(name, "likely", (f"{_run_word(low)}, the last that was heard",), witness)
+    if _share_cut(witness) >= MAJORITY:
+        return _by_feeder("ups_exhausted", "likely", (), witness)
+    if _share_silent(witness) >= MAJORITY:
+        return _by_isp("likely", (), witness)
+    if facts.place_before in ("lan", "isp"):
+        words = (f"the last link reading before it saw a fault at the {facts.place_before}",)
+        guessed: Name = "lan_fault" if facts.place_before == "lan" else "isp_down"
+        return Cause(name=guessed, grade="likely", evidence=words)
+    return None
+
+
+# ---------------------------------------------------------------- witnesses
+
+
+def _by_feeder(name: Name, grade: Grade, words: Sequence[str], witness: Witness) -> Cause:
+    """With what the centers on the same feeder say of the mains."""
+    asked = witness.feeder_cut + witness.feeder_mains
+    if asked == 0:
+        return Cause(name=name, grade=grade, evidence=tuple(words))
+    cut = witness.feeder_cut / asked
+    if cut >= MAJORITY:
+        said = f"{witness.feeder_cut} of {asked} others on feeder {witness.feeder} were cut too"
+        grade = "confirmed" if grade == "shown" else "likely"
+    else:
+        said = f"{witness.feeder_mains} of {asked} others on feeder {witness.feeder} had mains"
+        grade = "unsupported" if asked >= MIN_WITNESSES and cut <= FEW else grade
+    return Cause(name=name, grade=grade, evidence=(*words, f"{said}{_named(witness.feeder_named)}"))
+
+
+def _by_isp(grade: Grade, words: Sequence[str], witness: Witness) -> Cause:
+    """With who else on the same provider, in the same place, was not heard."""
+    asked = witness.isp_silent + witness.isp_heard
+    if asked == 0:
+        return Cause(name="isp_down", grade=grade, evidence=tuple(words))
+    if _share_silent(witness) >= MAJORITY:
+        said = f"{witness.isp_silent} of {asked} others on {witness.isp} nearby were silent too"
+        grade = "confirmed" if grade == "shown" else "likely"
+    else:
+        said = f"{witness.isp_heard} of {asked} others on {witness.isp} nearby were heard: it is this center's own line"
+    return Cause(name="isp_down", grade=grade, evidence=(*words, f"{said}{_named(witness.isp_named)}"))
+
+
+def _share_cut(witness: Witness) -> float:
+    asked = witness.feeder_cut + witness.feeder_mains
+    return witness.feeder_cut / asked if asked else 0.0
+
+
+def _share_silent(witness: Witness) -> float:
+    """One neighbour alone says too little."""
+    asked = witness.isp_silent + witness.isp_heard
+    return witness.isp_silent / asked if asked >= MIN_WITNESSES else 0.0
+
+
+# ---------------------------------------------------------------- words
+
+
+def _boot_words(facts: Facts) -> tuple[str, ...]:
+    return tuple(map(_boot_word, facts.boots))
+
+
+def _boot_word(boot: Boot) -> str:
+    dark = "" if boot.dark_s is None else f" after {boot.dark_s:.0f} s"
+    return f"boot reading {boot.id}: {boot.previous_end}{dark}"
+
+
+def _run_word(run: Run) -> str:
+    state = ("on battery, low" if run.low else "on battery") if run.on_battery else "on mains"
+    charge = "" if run.charge_pct is None else f" at {run.charge_pct:.0f} %"
+    return f"UPS reading {run.id}: {state}{charge}"
+
+
+def _seen_word(place: str, seen: Seen) -> str:
+    where = {"lan": "in its own network", "isp": "at the provider", "beyond": "beyond the provider", "none": "nowhere"}
+    return f"{seen.count} link readings saw the fault {where[place]}, the last is {seen.id}"
+
+
+def _deaf_words(facts: Facts, witness: Witness) -> tuple[str, ...]:
+    if not witness.deaf_ms:
+        return ()
+    total_s = (facts.to_ms - facts.from_ms) // 1000
+    return (f"the collector heard nobody for {witness.deaf_ms // 1000} of {total_s} s",)
+
+
+def _named(names: Sequence[str]) -> str:
+    return f" ({', '.join(names)})" if names else ""
