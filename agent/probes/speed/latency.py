@@ -12,12 +12,12 @@ from agent.probes.speed.target import Target
 
 IDLE_ECHOES, IDLE_INTERVAL_S = 20, 0.05
 LOADED_INTERVAL_S = 0.1
-TIMEOUT_S = 3.0
+IDLE_TIMEOUT_S, LOADED_TIMEOUT_S = 1.5, 3.0
 ECHO_BITS = 8 * 60  # an echo with its IP and frame headers
 SHARE = 0.002  # of the line: at 10 a second, echoes alone are 1 % of 0.5 Mbit/s
 SLOWEST_S = 0.7
 
-Ask = Callable[[int, float], Awaitable[Echoes]]  # (count, interval) -> round trips
+Ask = Callable[[int, float, float], Awaitable[Echoes]]  # (count, interval, timeout) -> round trips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +32,15 @@ class Idle:
 async def idle(target: Target) -> Idle:
     """By ICMP where it is allowed and answered, else by TCP handshakes with the server."""
 
-    async def by_icmp(count: int, interval_s: float) -> Echoes:
-        return await ping(target.address, count, interval_s, TIMEOUT_S, tcp_port=target.port)
+    async def by_icmp(count: int, interval_s: float, timeout_s: float) -> Echoes:
+        return await ping(target.address, count, interval_s, timeout_s, tcp_port=target.port)
 
-    async def by_tcp(count: int, interval_s: float) -> Echoes:
-        return await tcp_ping(target.address, target.port, count, interval_s, TIMEOUT_S)
+    async def by_tcp(count: int, interval_s: float, timeout_s: float) -> Echoes:
+        return await tcp_ping(target.address, target.port, count, interval_s, timeout_s)
 
     probe = await ping(target.address, 2, IDLE_INTERVAL_S, 1.0, tcp_port=target.port)
     ask = by_icmp if any(rtt is not None for rtt in probe.rtts_ms) else by_tcp
-    found = summary(await ask(IDLE_ECHOES, IDLE_INTERVAL_S))
+    found = summary(await ask(IDLE_ECHOES, IDLE_INTERVAL_S, IDLE_TIMEOUT_S))
     return Idle(rtt_ms=found.median_ms, jitter_ms=found.jitter_ms, ask=ask)
 
 
@@ -62,7 +62,7 @@ class Loaded:
             await asyncio.sleep(interval_s(self.mbps))
 
     async def _echo(self) -> None:
-        found = await self.ask(1, 0.0)
+        found = await self.ask(1, 0.0, LOADED_TIMEOUT_S)
         self.rtts_ms += [rtt for rtt in found.rtts_ms if rtt is not None]
 
     async def close(self) -> None:

@@ -97,7 +97,7 @@ class _Test:
         return Throughput(
             engine=NAME,
             engine_version=__version__,
-            server=f"{'https' if target.tls else 'http'}://{target.host}:{target.port}{target.folder}",
+            server=f"{'https' if target.tls else 'http'}://{target.place}{target.folder}"[:200],
             mode=self.request.mode,
             download_mbps=_round(down.mbps),
             upload_mbps=_round(up.mbps),

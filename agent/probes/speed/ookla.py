@@ -71,7 +71,7 @@ def parse_output(output: str, mode: str, seconds: float) -> Throughput:
     return Throughput(
         engine=NAME,
         engine_version=metadata.version("speedtest-cli"),
-        server=said.server.url,
+        server=said.server.url[:200],
         mode=mode,
         download_mbps=round(said.download / 1e6, 4),
         upload_mbps=round(said.upload / 1e6, 4),

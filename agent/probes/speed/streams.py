@@ -150,9 +150,7 @@ STREAMS: dict[Direction, type[Stream]] = {"down": Download, "up": Upload}
 
 def _refusal(target: Target, status: int, rest: bytes) -> ProbeFailed:
     said = rest[:120].decode("utf-8", "replace").split("\n", 1)[0].strip()
-    sentence = (
-        f"the speed server {target.host}:{target.port} answered {status or 'no HTTP'}{': ' + said if said else ''}"
-    )
+    sentence = f"the speed server {target.place} answered {status or 'no HTTP'}{': ' + said if said else ''}"
     if status in (429, 503):
         return ProbeFailed("busy", sentence)
     return ProbeFailed("refused", sentence)

@@ -32,12 +32,17 @@ class Target:
     local_address: str = ""
     extra: tuple[tuple[str, str], ...] = ()  # query fields that go with every request
 
+    @property
+    def place(self) -> str:
+        """HOST:PORT as it stands in an address."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     def head(self, method: str, name: str, query: dict[str, str], *headers: str) -> bytes:
         """The head of a request for `name` (``garbage``, ``empty``), with a random field against caches."""
         fields = urlencode([*query.items(), *self.extra, ("r", secrets.token_hex(8))])
         lines = [
             f"{method} {self.folder}/{name}{self.suffix}?{fields} HTTP/1.1",
-            f"Host: {self.host}:{self.port}",
+            f"Host: {self.place}",
             f"User-Agent: nabz-agent/{__version__}",
             "Accept-Encoding: identity",
             *headers,
@@ -71,8 +76,9 @@ async def find(target: Target) -> Target:
         if status == 200:
             return found
         statuses.append(f"{place} {status}")
-    where = f"{target.host}:{target.port}"
-    raise ProbeFailed("not_a_speed_server", f"{where} answers but does not speak LibreSpeed: {', '.join(statuses)}")
+    raise ProbeFailed(
+        "not_a_speed_server", f"{target.place} answers but does not speak LibreSpeed: {', '.join(statuses)}"
+    )
 
 
 async def _ask(target: Target) -> tuple[int, Target]:
@@ -88,8 +94,7 @@ async def _ask(target: Target) -> tuple[int, Target]:
                 await hang_up(writer)
     except (OSError, ValueError) as error:  # TimeoutError and ssl.SSLError among them
         why = _why(error)
-        where = f"{target.host}:{target.port}"
-        sentence = f"the speed server {where} cannot be reached ({why}); check the address and that it runs"
+        sentence = f"the speed server {target.place} cannot be reached ({why}); check the address and that it runs"
         raise ProbeFailed("unreachable", sentence) from error
     return status_of(line), replace(target, address=peer[0], local_address=local[0])
 
