@@ -43,8 +43,10 @@ class Part:
         threading.Thread(target=self._relay, args=(self.process, say), daemon=True).start()
 
     def _relay(self, process: subprocess.Popen[str], say: Callable[[str, str], None]) -> None:
-        for line in process.stdout or ():
-            say(self.name, line.rstrip())
+        assert process.stdout is not None
+        with process.stdout as lines:
+            for line in lines:
+                say(self.name, line.rstrip())
 
     def ended(self) -> int | None:
         return None if self.process is None else self.process.poll()

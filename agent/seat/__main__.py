@@ -25,6 +25,7 @@ from agent.seat.post import PostFailed, check_gateway, post
 
 IDENTITY_FILE = "identity.json"
 STEADY_MS = 60_000  # a gateway that refuses while the clocks agree so far has another reason
+RETRY_S = 5.0
 FIRST_CPU_WINDOW_S = 0.5  # psutil averages since its last call; the first needs some time behind it
 
 
@@ -186,7 +187,8 @@ def keep_saying(seat: Seat, wait: Callable[[float], bool]) -> int:
         if now_trouble != trouble:  # said once when it begins and once when it ends, not every minute
             print(f"nabz-seat: {now_trouble or 'the gateway answers again'}", file=sys.stderr, flush=True)
             trouble = now_trouble
-        if wait(seat.interval_s):
+        # A gateway that is only starting, or a cable just plugged in, is not kept waiting for a whole interval.
+        if wait(min(RETRY_S, seat.interval_s) if trouble else seat.interval_s):
             return offset_ms
 
 
