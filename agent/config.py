@@ -51,10 +51,16 @@ class Speed(Section, frozen=True, kw_only=True):
     wan_interface: str = ""  # empty: the one that carries the default route
 
 
+class Power(Section, frozen=True, kw_only=True):
+    trap_listen: str = ""  # empty: traps are not listened to
+
+
 class Ups(Section, frozen=True, kw_only=True):
     name: str = "ups"
+    driver: Literal["snmp", "nut"] = "snmp"
     host: str = ""
-    port: Port = 161
+    port: Port | None = None  # left out: 161 for SNMP, 3493 for NUT
+    ups: str = ""  # NUT alone: one server may have several
     snmp_version: Literal["1", "2c", "3"] = "2c"
     community: str = "public"
     user: str = ""
@@ -62,12 +68,16 @@ class Ups(Section, frozen=True, kw_only=True):
     auth_key_file: str = ""
     priv_protocol: Literal["none", "des", "aes", "aes192", "aes256"] = "none"
     priv_key_file: str = ""
+    password_file: str = ""
+    write_community_file: str = ""
     poll_s: Seconds = 10.0
+    self_test: Literal["never", "monthly", "quarterly"] = "never"
 
 
 class Seats(Section, frozen=True, kw_only=True):
     enabled: bool = True
     listen: str = "0.0.0.0:8471"
+    approve: Literal["first", "always", "never"] = "first"
     missing_after_s: Seconds = 180.0
     max_cpu_pct: float = 97.0
     max_memory_pct: float = 97.0
@@ -77,7 +87,6 @@ class Seats(Section, frozen=True, kw_only=True):
 
 class Spool(Section, frozen=True, kw_only=True):
     max_mb: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
-    approve: Literal["first", "always", "never"] = "first"
 
 
 class Settings(Section, frozen=True, kw_only=True):
@@ -86,6 +95,7 @@ class Settings(Section, frozen=True, kw_only=True):
     agent: Agent = Agent()
     link: Link = Link()
     speed: Speed = Speed()
+    power: Power = Power()
     ups: list[Ups] = []
     seats: Seats = Seats()
     spool: Spool = Spool()
@@ -123,22 +133,33 @@ HELP: dict[str, dict[str, str]] = {
         "at_start": "whether one test runs when the agent starts",
         "wan_interface": "interface whose counters tell other traffic; empty for the one with the default route",
     },
+    "power": {
+        "trap_listen": "HOST:PORT (UDP, 1024 or above) where UPSs report at once, such as 0.0.0.0:1162; empty for none",
+    },
     "ups": {
         "name": "what this UPS is called in readings",
-        "host": "address of the UPS's network card",
-        "port": "UDP port of its SNMP agent",
+        "driver": "how it is read: snmp (its network card) or nut (USB and serial UPSs, through NUT's upsd)",
+        "host": "address of the UPS's network card, or of the NUT server",
+        "port": "its port; left out: UDP 161 of SNMP, TCP 3493 of NUT",
+        "ups": "NUT: what the server calls this UPS; empty for the only one it has",
         "snmp_version": "1, 2c or 3",
         "community": "SNMP v1 and v2c community",
-        "user": "SNMP v3 user",
+        "user": "SNMP v3 user, or NUT user",
         "auth_protocol": "SNMP v3 authentication: none, md5, sha, sha224, sha256, sha384 or sha512",
         "auth_key_file": "file that holds the SNMP v3 authentication pass phrase",
         "priv_protocol": "SNMP v3 privacy: none, des, aes, aes192 or aes256",
         "priv_key_file": "file that holds the SNMP v3 privacy pass phrase",
-        "poll_s": "seconds between two looks at the UPS",
+        "password_file": "NUT: file that holds the user's password; NUT sends it in the clear",
+        "write_community_file": "SNMP v1 and v2c: file that holds the community that may start a self-test; "
+        "empty for `community`",
+        "poll_s": "seconds between two looks at the UPS on mains; on battery and after a trap it is 2",
+        "self_test": "whether the agent starts a battery self-test by night: never, monthly or quarterly",
     },
     "seats": {
         "enabled": "whether seat PCs are listened to",
         "listen": "HOST:PORT on the LAN where seat PCs report",
+        "approve": "which new hardware counts by itself: first (that of the first day; later PCs wait for "
+        "`nabz-agent seats approve`), always or never",
         "missing_after_s": "seconds of silence after which a seat counts as missing",
         "max_cpu_pct": "processor load above which a seat is unhealthy",
         "max_memory_pct": "memory use above which a seat is unhealthy",
@@ -158,8 +179,6 @@ class SettingsError(Exception):
         super().__init__("\n".join(mistakes))
         self.mistakes = mistakes
 
-        "approve": "which new hardware counts by itself: first (that of the first day; later PCs wait for "
-        "`nabz-agent seats approve`), always or never",
 
 def load_or_default(path: str | Path | None) -> Settings:
     """The settings of ``path``; without one those of DEFAULT_PATH, or the defaults where that is missing."""
@@ -261,6 +280,8 @@ def _rules(section: Section) -> Iterator[tuple[str, str]]:
             yield from slot_rules(section.slots)
             if section.server and not section.server.startswith(("http://", "https://")):
                 yield "server", f"{section.server!r} is not an http(s) URL; write http://HOST:PORT"
+        case Power() if section.trap_listen:
+            yield from _address_rules("trap_listen", section.trap_listen)
         case Ups():
             yield from _ups_rules(section)
         case Seats():
@@ -275,6 +296,10 @@ def _rules(section: Section) -> Iterator[tuple[str, str]]:
 def _ups_rules(ups: Ups) -> Iterator[tuple[str, str]]:
     if not ups.host:
         yield "host", 'is missing; write host = "ADDRESS" of the UPS\'s network card, or remove the table'
+    if ups.driver == "nut":
+        if ups.password_file and not ups.user:
+            yield "user", "a NUT password needs its user; write the one set in upsd.users"
+        return
     if ups.snmp_version == "3" and not ups.user:
         yield "user", "SNMP v3 needs a user; write the one set in the UPS's card"
     for kind in ("auth", "priv"):

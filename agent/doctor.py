@@ -160,13 +160,34 @@ def _ups(here: Installation) -> Iterator[Finding]:
         if reading.failure is None:
             yield Finding(what="ups", detail=f"{reading.subject}: answers")
         else:
-            fix = "try `nabz-agent probe ups --host ADDRESS --explain`"
+            fix = "try `nabz-agent probe ups --explain`"
             yield Finding(what="ups", detail=f"{reading.subject}: {reading.failure.detail}", fix=fix)
 
 
 async def _ups_readings(settings: Settings) -> Sequence[Reading]:
     async with asyncio.timeout(UPS_S):
         return await PROBES["ups"](Context(settings=settings, deadline_s=UPS_S))
+
+
+def _trap_listener(here: Installation) -> Iterator[Finding]:
+    """Without it a cut is seen at the next look; with it, at once."""
+    address = here.settings.power.trap_listen
+    if not address:
+        return
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as ear:
+        try:
+            ear.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                yield Finding(what="trap listener", detail=f"{address} listens")
+            else:
+                fix = "set [power] trap_listen to an address of this machine and a port of 1024 or above"
+                yield Finding(what="trap listener", detail=f"{address}: {error.strerror or error}", fix=fix)
+            return
+    fix = "start the agent; point the UPS card's traps at this port, and open it for the LAN in the firewall"
+    yield Finding(what="trap listener", detail=f"nobody listens on {address}", fix=fix)
 
 
 def _agent(here: Installation) -> Iterator[Finding]:
@@ -209,4 +230,5 @@ def connect(host: str, port: int) -> None:
 
 CHECKS: tuple[Check, ...] = (
     _identity, _state_folder, _disk, _ping, _clock, _broker, _measure_server, _ups, _agent, _seat_listener,
+    _trap_listener,
 )  # fmt: skip

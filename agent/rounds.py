@@ -1,8 +1,8 @@
 """Runs the probes when the schedule says, and hands on what they return: stamped, whole, fit for the wire.
 
 A probe may fail, hang or break: that is a reading with its cause, and the others go on. Light probes make one round a
-cycle and one commit; the UPS is looked at more often, and its news does not wait for the round. The link probe and a
-speed test never run at once: each would measure the other.
+cycle and one commit; UPSs are watched apart (agent.power), and their quiet looks come along with the round. The link
+probe and a speed test never run at once: each would measure the other.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from pathlib import Path
 import msgspec
 
 from agent import schedule, wire
-from agent.config import Settings
+from agent.config import Settings, Ups
 from agent.identity import write_atomically
+from agent.power import PowerWatch, SelfTestBook, StartTest
+from agent.probes import start_self_test
 from agent.probes.probe import Context, Probe, ProbeFailed
 from agent.spool_record import Value
 
@@ -47,6 +49,7 @@ class Parts:
     stamp: Stamp
     keep: Keep
     enrich: Callable[[wire.Reading], wire.Reading]
+    start_test: StartTest = start_self_test
 
 
 async def measure(kind: str, probe: Probe, context: Context, stamp: Stamp) -> list[wire.Reading]:
@@ -81,6 +84,7 @@ class SpeedLedger:
     """The book of speed tests and the secret of their slots, in two small files. Without a disk both live in memory."""
 
     def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
         self._path = state_dir / BOOK_FILE
         self.secret = self._load_secret(state_dir / SLOTS_KEY_FILE)
         self.book = self._load_book()
@@ -122,8 +126,14 @@ class Rounds:
         self._parts = parts
         self._ledger = ledger
         self._quiet = asyncio.Lock()  # held by whoever needs the line for itself
-        self._ups: dict[str, wire.Reading] = {}
-        self._ups_kept: dict[str, wire.Reading] = {}
+        self.power = PowerWatch(
+            parts.settings.ups,
+            device=parts.device,
+            look=self._look_at_ups,
+            keep=parts.keep,
+            start_test=parts.start_test,
+            book=SelfTestBook(ledger.state_dir),
+        )
         self._tasks: asyncio.Queue[wire.Task] = asyncio.Queue(maxsize=8)
         self.last_round_s = time.monotonic()
 
@@ -132,7 +142,7 @@ class Rounds:
             group.create_task(self._cycle())
             group.create_task(self._obey())
             if self._parts.settings.ups:
-                group.create_task(self._watch_ups())
+                group.create_task(self.power.run())
             if self._parts.settings.speed.enabled:
                 group.create_task(self._test_speed())
 
@@ -158,9 +168,7 @@ class Rounds:
         kinds = ["link", "gateway", *(["seats"] if self._parts.settings.seats.enabled else [])]
         taken = await asyncio.gather(*map(self._measure, kinds))
         readings = [reading for some in taken for reading in some]
-        news = {subject: ups for subject, ups in self._ups.items() if self._ups_kept.get(subject) is not ups}
-        self._ups_kept |= news
-        readings += news.values()
+        readings += self.power.news()
         if readings:
             await self._parts.keep(readings, schedule.value_of(readings))
 
@@ -176,29 +184,10 @@ class Rounds:
         told = [reading for reading in readings if reading.failure is None or reading.failure.cause not in QUIET]
         return [self._parts.enrich(reading) for reading in told]
 
-    # ------------------------------------------------------------ power
-
-    async def _watch_ups(self) -> None:
-        poll_s = min(ups.poll_s for ups in self._parts.settings.ups)
-        while True:
-            began_s = time.monotonic()
-            await self.look_at_ups()
-            await asyncio.sleep(max(0.1, began_s + poll_s - time.monotonic()))
-
-    async def look_at_ups(self) -> None:
-        """One look at every UPS; what changed is kept at once, the rest with the next round."""
-        readings = await self._once("ups", self._parts.context)
-        if len(readings) == 1 and not readings[0].subject:  # the probe failed as a whole: no UPS was read
-            readings = [msgspec.structs.replace(readings[0], subject=ups.name) for ups in self._parts.settings.ups]
-        changed: list[wire.Reading] = []
-        for reading in readings:
-            before = self._ups.get(reading.subject)
-            self._ups[reading.subject] = reading
-            if isinstance(reading, wire.UpsReading) and isinstance(before, wire.UpsReading | None):
-                changed += [reading] if schedule.ups_changed(before, reading) else []
-        if changed:
-            self._ups_kept |= {reading.subject: reading for reading in changed}
-            await self._parts.keep(changed, "high")
+    async def _look_at_ups(self, ups: Ups) -> list[wire.Reading]:
+        """The probe sees this UPS alone: a slow one does not hold up another."""
+        alone = msgspec.structs.replace(self._parts.context.settings, ups=[ups])
+        return await self._once("ups", replace(self._parts.context, settings=alone))
 
     # ------------------------------------------------------------ speed
 

@@ -65,7 +65,66 @@ def ups_changed(before: UpsReading | None, now: UpsReading) -> bool:
 
 
 def _power(reading: UpsReading) -> tuple[object, ...]:
-    return reading.output_state, reading.battery_status, reading.failure is None
+    return reading.output_state, reading.battery_status, reading.self_test, reading.failure is None
+
+
+# ---------------------------------------------------------------- power
+
+
+BATTERY_POLL_S = 2.0
+TRAP_WATCH_S = 60.0  # what a UPS called for may take a while to show in its values
+DARK_WATCH_S = 600.0  # silent for so long, a UPS that was on battery is off, and its card with it
+
+SelfTests = Literal["never", "monthly", "quarterly"]
+SELF_TEST_DAYS: dict[SelfTests, int] = {"monthly": 30, "quarterly": 91}
+QUIET_HOURS = (2, 5)  # center's time: no seat is taken, and there is a night left to charge again
+TEST_CHARGE_PCT = 95.0  # below, a test would say more of the last cut than of the battery
+
+
+@dataclass(frozen=True)
+class Pace:
+    every_s: float
+    reason: Literal["mains", "battery", "trap"]
+
+
+def ups_pace(poll_s: float, *, on_battery: bool, dark_s: float | None, trap_s: float | None) -> Pace:
+    """How often a UPS is looked at. ``on_battery`` is what it said last, ``dark_s`` for how long it has not answered,
+    ``trap_s`` how long ago it called; None: it answers, it never called."""
+    fast_s = min(poll_s, BATTERY_POLL_S)
+    if on_battery and (dark_s is None or dark_s < DARK_WATCH_S):
+        return Pace(fast_s, "battery")
+    if trap_s is not None and trap_s < TRAP_WATCH_S:
+        return Pace(fast_s, "trap")
+    return Pace(poll_s, "mains")
+
+
+SelfTestPermit = Literal["yes", "never", "clock", "not_quiet", "recent", "not_on_mains", "not_charged", "not_known"]
+
+
+def may_self_test(policy: SelfTests, last_ms: int, seed: str, reading: UpsReading | None) -> SelfTestPermit:
+    """Whether this UPS's battery may be tested now, by its newest reading. ``seed`` draws its minute of the night."""
+    if policy == "never":
+        return "never"
+    if reading is None or reading.at is None or reading.failure is not None:
+        return "not_known"
+    if reading.at.clock != "synced":
+        return "clock"
+    if not _in_quiet_minute(reading.at.wall_ms, seed):
+        return "not_quiet"
+    if reading.at.wall_ms - last_ms < SELF_TEST_DAYS[policy] * DAY_MS - DAY_MS // 2:
+        return "recent"
+    if reading.output_state not in ("online", "boost", "trim", "eco"):
+        return "not_on_mains"
+    charged = reading.battery_charge_pct is None or reading.battery_charge_pct >= TEST_CHARGE_PCT
+    return "yes" if charged and reading.battery_status in ("normal", None) else "not_charged"
+
+
+def _in_quiet_minute(now_ms: int, seed: str) -> bool:
+    """From a minute of each gateway's own to the end of the night: a nation's batteries are not tested at once."""
+    local = datetime.fromtimestamp(now_ms / 1000, CENTER_TIME)
+    start, end = (hour * 60 for hour in QUIET_HOURS)
+    share = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big") / 2**64
+    return start + share * (end - start) * SLOT_TAIL <= local.hour * 60 + local.minute < end
 
 
 # ---------------------------------------------------------------- speed tests

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Protocol
 
 import msgspec
 
@@ -22,7 +23,7 @@ from agent.probes.gateway import clock_state
 from agent.probes.probe import Context
 from agent.probes.roll import Roll
 from agent.rounds import Parts, Rounds, SpeedLedger
-from agent.spool import Spool, SpoolStats
+from agent.spool import Kept, Spool, SpoolStats
 from agent.spool_record import Value
 from agent.uplink import Uplink
 
@@ -46,6 +47,14 @@ def stamper() -> Callable[[], wire.Stamp]:
         )
 
     return stamp
+
+
+class Listening(Protocol):
+    """An open port, as `asyncio.Server` is one."""
+
+    async def __aenter__(self) -> object: ...
+    async def __aexit__(self, *_: object) -> None: ...
+    async def serve_forever(self) -> None: ...
 
 
 class Service:
@@ -101,11 +110,18 @@ class Service:
     def _listeners(self) -> list[Awaitable[None]]:
         settings = self._settings
         page = keep_listening("status page", lambda: status.serve(settings.agent.status_listen, self._view))
-        if not settings.seats.enabled:
-            return [page]
-        key = identity.seat_key(settings.state_dir)
-        ear = keep_listening("seat listener", lambda: lan.listen(self._roll, settings.seats.listen, key))
-        return [page, ear]
+        ears: list[Awaitable[None]] = [page]
+        if settings.seats.enabled:
+            key = identity.seat_key(settings.state_dir)
+            ears.append(keep_listening("seat listener", lambda: lan.listen(self._roll, settings.seats.listen, key)))
+        if settings.power.trap_listen:
+            ears.append(keep_listening("trap listener", self._listen_for_traps))
+        return ears
+
+    async def _listen_for_traps(self) -> Listening:
+        from agent.probes.ups import traps  # costs memory only where it is wanted
+
+        return await traps.listen(self._settings.power.trap_listen, self._settings.ups, self._rounds.power.called)
 
     # ------------------------------------------------------------ readings
 
@@ -113,12 +129,13 @@ class Service:
         for reading in readings:
             self._board.note(reading)
         raws = [wire.encode_reading(reading) for reading in readings]
-        self._stats = await asyncio.to_thread(self._append, raws, value)
-        self._uplink.readings_waiting()
+        kept, self._stats = await asyncio.to_thread(self._append, raws, value)
+        gasps = any(isinstance(reading, wire.UpsReading) and reading.last_gasp for reading in readings)
+        self._uplink.readings_waiting(urgent=(kept.spool, kept.last_seq) if gasps else None)
 
-    def _append(self, raws: list[bytes], value: Value) -> SpoolStats:
-        self._spool.append(raws, value, self._stamp().wall_ms)
-        return self._spool.stats()
+    def _append(self, raws: list[bytes], value: Value) -> tuple[Kept, SpoolStats]:
+        kept = self._spool.append(raws, value, self._stamp().wall_ms)
+        return kept, self._spool.stats()
 
     def _enrich(self, reading: wire.Reading) -> wire.Reading:
         if not isinstance(reading, wire.GatewayReading) or reading.failure is not None:
@@ -227,7 +244,7 @@ async def _logged(part: Awaitable[None]) -> None:
         log.exception("a part of the agent broke and is off until the next start")
 
 
-async def keep_listening(what: str, listen: Callable[[], Awaitable[asyncio.Server]]) -> None:
+async def keep_listening(what: str, listen: Callable[[], Awaitable[Listening]]) -> None:
     """Serves; while its port is taken, says so once and tries again."""
     said = ""
     while True:

@@ -13,7 +13,7 @@ import random
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -73,7 +73,7 @@ class Flight:
 
 @dataclass(frozen=True)
 class Send:
-    reason: Literal["live", "backlog"]
+    reason: Literal["last_gasp", "live", "backlog"]
     groups: tuple[Group, ...]
 
 
@@ -89,9 +89,18 @@ def receipt_wait_s(tries: int) -> float:
 
 
 def next_step(
-    flights: Sequence[Flight], fresh: Sequence[Group], backlog: Sequence[Group], paced_until_s: float, now_s: float
+    flights: Sequence[Flight],
+    fresh: Sequence[Group],
+    backlog: Sequence[Group],
+    paced_until_s: float,
+    now_s: float,
+    urgent: Collection[Ident] = (),
 ) -> Send | Wait:
-    """The one decision. ``fresh`` and ``backlog`` hold nothing that is in flight; no flight is overdue."""
+    """The one decision. ``fresh`` and ``backlog`` hold nothing that is in flight; no flight is overdue. What is
+    ``urgent`` goes alone and at once, whatever else is on its way: the power may be gone before a receipt."""
+    for group in fresh:
+        if group.ident in urgent:
+            return Send("last_gasp", (group,))
     first_due_s = min((flight.due_s for flight in flights), default=None)
     if len(flights) >= WINDOW:
         return Wait("window_full", first_due_s)
@@ -168,9 +177,14 @@ class Uplink:
         self._paced_until_s = 0.0
         self._heard_s = 0.0
         self._tasks_seen: deque[str] = deque(maxlen=256)
+        self._urgent: deque[Ident] = deque(maxlen=16)
+        self._hurry = asyncio.Event()
 
-    def readings_waiting(self) -> None:
-        """The spool has something new."""
+    def readings_waiting(self, urgent: Ident | None = None) -> None:
+        """The spool has something new; ``urgent`` names the group that goes ahead of everything."""
+        if urgent is not None:
+            self._urgent.append(urgent)
+            self._hurry.set()
         self._events.put_nowait(("readings", None))
 
     async def run(self) -> None:
@@ -193,7 +207,16 @@ class Uplink:
                 self._flights.clear()
             stable = connected_s is not None and self._now_s() - connected_s >= STABLE_S
             failures = 0 if stable else failures + 1
-            await asyncio.sleep(backoff_s(failures, self._chance()))
+            await self._pause(backoff_s(failures, self._chance()))
+
+    async def _pause(self, seconds: float) -> None:
+        """Between two sessions. A last gasp cuts it short: there may be no later."""
+        await asyncio.sleep(min(seconds, BACKOFF_MIN_S))
+        try:
+            async with asyncio.timeout(max(0.0, seconds - BACKOFF_MIN_S)):
+                await self._hurry.wait()
+        except TimeoutError:
+            return
 
     async def _connect(self, client: Client) -> None:
         """Raises UplinkLost, or OSError when the broker cannot be reached."""
@@ -245,7 +268,7 @@ class Uplink:
             self._expire(now_s)
             skip = {group.ident for flight in self._flights.values() for group in flight.groups}
             fresh, backlog = await asyncio.to_thread(self._waiting, skip)
-            step = next_step(list(self._flights.values()), fresh, backlog, self._paced_until_s, now_s)
+            step = next_step(list(self._flights.values()), fresh, backlog, self._paced_until_s, now_s, self._urgent)
             if isinstance(step, Wait):
                 return step.until_s
             self._send(client, step, now_s)
@@ -256,11 +279,14 @@ class Uplink:
         return self._spool.newest(skip, since_ms), self._spool.oldest(skip)
 
     def _send(self, client: Client, step: Send, now_s: float) -> None:
-        live = step.reason == "live"
+        live = step.reason != "backlog"
         body = batch_of(step.groups, device=self._identity.device, nonce=self._nonce, live=live)
         client.publish(wire.batch_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)
         flight = Flight(groups=step.groups, live=live, sent_s=now_s, tries=self._tries.get(step.groups[0].ident, 0))
         self._flights[flight.key] = flight
+        if step.reason == "last_gasp":
+            self._urgent.remove(step.groups[0].ident)
+            self._hurry.clear()
         self.view.counts["sent"] += 1
 
     def _expire(self, now_s: float) -> None:

@@ -125,7 +125,11 @@ class SpeedReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="
 
 
 class UpsReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="ups"):
-    """One UPS in the one vocabulary every vendor table is read into. ``None`` is unknown, never zero."""
+    """One UPS in the one vocabulary every vendor table is read into. ``None`` is unknown, never zero.
+
+    A UPS that does not answer is a ``failure`` with the time of the first look in vain: its last values are not
+    repeated. ``last_gasp`` says that this may be the gateway's last word, and why.
+    """
 
     output_state: Literal["online", "battery", "bypass", "boost", "trim", "eco", "standby", "off", "none"] | None = None
     battery_status: Literal["normal", "low", "depleted", "fault"] | None = None
@@ -147,6 +151,11 @@ class UpsReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="up
     serial: Text | None = None
     profiles: Words = []  # the vendor tables that matched, best first
     corrected: Words = []  # fields whose scale was put right, with the reason
+    input_source: Literal["mains", "mains2", "bypass", "generator", "flywheel", "fuel_cell", "none"] | None = None
+    self_test: Literal["running", "passed", "warning", "failed", "aborted", "refused"] | None = None  # the last one
+    self_test_ms: Millis | None = None  # when the agent started it; None for one that it did not start
+    unreadable_since_ms: Millis | None = None
+    last_gasp: Literal["battery_low", "runtime_short", "comms_lost"] | None = None
 
 
 class SeatColumns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -164,6 +173,8 @@ class SeatColumns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     disk_pct: list[Number | None] = []
     temperature_c: list[Number | None] = []
     uptime_s: list[Number | None] = []
+    changed: list[Text] = []
+    waiting: Annotated[list[Word], msgspec.Meta(max_length=64)] = []
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -173,8 +184,6 @@ class SeatColumns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class SeatsReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="seats"):
-    changed: list[Text] = []
-    waiting: Annotated[list[Word], msgspec.Meta(max_length=64)] = []
     """The roll call of a center's seats. ``known`` counts every seat approved at this gateway."""
 
     known: Count | None = None

@@ -21,6 +21,7 @@ from agent.probes.probe import Context, ProbeFailed
 from agent.wire import Reading
 
 if TYPE_CHECKING:
+    from agent.probes.ups import nut
     from agent.probes.ups.snmp import Target
 
 EXAMPLE = "nabz-agent probe ups --host 192.168.1.50 --community public --explain"
@@ -79,7 +80,8 @@ async def measure(options: argparse.Namespace, settings: Settings) -> Sequence[R
     if options.kind == "ups" and options.host:
         from agent.probes.ups import UpsProbe
 
-        return [await UpsProbe().measure(_target(options), deadline_s, explain)]
+        target = _nut_server(options) if options.driver == "nut" else _target(options)
+        return [await UpsProbe().measure(target, deadline_s, explain)]
     collector_host, measure_url = _enrolled(settings) if options.kind in ("link", "speed") else (None, None)
     context = Context(
         settings=settings,
@@ -159,11 +161,14 @@ def _speed_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _ups_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", help="address of the UPS's network card (default: every [[ups]] of the settings)")
-    parser.add_argument("--port", type=_port, default=161, help="UDP port (default: 161)")
+    parser.add_argument("--host", help="its network card's address, or the NUT server's (default: every [[ups]] set)")
+    parser.add_argument("--driver", choices=("snmp", "nut"), default="snmp", help="how it is read (default: snmp)")
+    parser.add_argument("--port", type=_port, help="default: UDP 161 of SNMP, TCP 3493 of NUT")
+    parser.add_argument("--ups", default="", metavar="NAME", help="NUT: which UPS (default: the only one)")
     parser.add_argument("--community", default="public", help="SNMP v1 and v2c (default: public)")
     parser.add_argument("--snmp-version", choices=("1", "2c", "3"), default="2c", help="default: 2c")
-    parser.add_argument("--user", default="", help="SNMP v3 user")
+    parser.add_argument("--user", default="", help="SNMP v3 user, or NUT user")
+    parser.add_argument("--password", type=_secret, default="", metavar="PW|@FILE", help="NUT password, or its file")
     parser.add_argument("--auth-protocol", choices=AUTH_PROTOCOLS, default="none", help="SNMP v3 (default: none)")
     parser.add_argument("--auth-key", type=_secret, default="", metavar="KEY|@FILE", help="pass phrase, or its file")
     parser.add_argument("--priv-protocol", choices=PRIV_PROTOCOLS, default="none", help="SNMP v3 (default: none)")
@@ -190,12 +195,24 @@ def _secret(text: str) -> str:
         raise argparse.ArgumentTypeError(f"key file {text[1:]} cannot be read: {error}") from None
 
 
+def _nut_server(options: argparse.Namespace) -> nut.Server:
+    from agent.probes.ups.nut import PORT, Server
+
+    return Server(
+        host=options.host,
+        port=options.port or PORT,
+        ups=options.ups,
+        user=options.user,
+        password=options.password,
+    )
+
+
 def _target(options: argparse.Namespace) -> Target:
-    from agent.probes.ups.snmp import Target
+    from agent.probes.ups.snmp import PORT, Target
 
     target = Target(
         host=options.host,
-        port=options.port,
+        port=options.port or PORT,
         version=options.snmp_version,
         community=options.community,
         user=options.user,
@@ -213,7 +230,7 @@ def _target(options: argparse.Namespace) -> Target:
 KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "link": ("latency, jitter and loss to the collector and the hops before it", _link_options),
     "speed": ("one speed test against a measurement server", _speed_options),
-    "ups": ("one UPS over SNMP, or every one of the settings", _ups_options),
+    "ups": ("one UPS over SNMP or through NUT, or every one of the settings", _ups_options),
     "seats": ("the roll call of this center's seats", _no_options),
     "gateway": ("this machine's own health", _no_options),
 }

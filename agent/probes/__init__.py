@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 
+from agent.config import Ups
 from agent.probes.probe import Context, Probe
 from agent.wire import Reading
 
@@ -24,3 +25,10 @@ PROBES: dict[str, Probe] = {
     "seats": _loaded_at_first_use("agent.probes.seats"),
     "gateway": _loaded_at_first_use("agent.probes.gateway"),
 }
+
+
+async def start_self_test(ups: Ups) -> None:
+    """Starts a UPS's battery self-test. Raises ProbeFailed when it was not started."""
+    from agent.probes.ups.selftest import start
+
+    await start(ups)

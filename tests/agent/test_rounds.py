@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from agent import config, rounds, wire
@@ -131,47 +130,39 @@ def test_a_roll_call_that_is_only_settling_says_nothing(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- power
 
 
-def test_power_news_is_kept_at_once_and_quiet_looks_wait_for_the_round(tmp_path: Path) -> None:
-    states = iter(["online", "online", "battery", "battery"])
-
+def test_quiet_looks_at_a_ups_come_along_with_the_round_once(tmp_path: Path) -> None:
     async def ups(context: Context) -> Sequence[wire.Reading]:
-        return [msgspec.convert({"kind": "ups", "subject": "ups", "output_state": next(states)}, wire.UpsReading)]
+        return [wire.UpsReading(subject="ups", output_state="online")]
 
     async def story(kept: Kept) -> None:
-        watched = made(tmp_path, kept, with_ups("ups"), ups=ups)
-        await watched.look_at_ups()
-        await watched.look_at_ups()
+        own = made(tmp_path, kept, with_ups("ups"), ups=ups)
+        await own.power.look("ups")
+        await own.power.look("ups")
         assert kept == []
-        await watched.round()  # the second look goes with the round
+        await own.round()
         assert kinds(kept[-1][0]) == ["link", "gateway", "seats", "ups"]
-        await watched.look_at_ups()  # the mains goes
-        assert (kinds(kept[-1][0]), kept[-1][1]) == (["ups"], "high")
-        await watched.round()  # already kept: not twice
+        await own.round()  # nothing new was read: not twice
         assert kinds(kept[-1][0]) == ["link", "gateway", "seats"]
-        await watched.look_at_ups()
-        await watched.round()
-        assert kinds(kept[-1][0]) == ["link", "gateway", "seats", "ups"]
-        assert kept[-1][1] == "normal"
 
     asyncio.run(story([]))
 
 
-def test_a_ups_that_falls_silent_is_news_under_its_name(tmp_path: Path) -> None:
-    answers = iter([True, False])
-
+def test_each_ups_is_looked_at_alone_and_a_probe_that_fails_does_so_under_its_name(tmp_path: Path) -> None:
     async def ups(context: Context) -> Sequence[wire.Reading]:
-        if next(answers):
-            return [wire.UpsReading(subject="a", output_state="online"), wire.UpsReading(subject="b")]
+        (one,) = context.settings.ups
+        if one.name == "a":
+            return [wire.UpsReading(subject="a", output_state="online")]
         raise ProbeFailed("unreachable", "no route")
 
     async def story(kept: Kept) -> None:
-        watched = made(tmp_path, kept, with_ups("a", "b"), ups=ups)
-        await watched.look_at_ups()
-        await watched.look_at_ups()
-        ((readings, value),) = kept
-        assert [reading.subject for reading in readings] == ["a", "b"]
-        assert all(reading.failure is not None for reading in readings)
-        assert value == "high"
+        own = made(tmp_path, kept, with_ups("a", "b"), ups=ups)
+        await own.power.look("a")
+        await own.power.look("b")
+        await own.round()
+        a, b = kept[-1][0][-2:]
+        assert (a.subject, a.failure) == ("a", None)
+        assert (b.subject, b.failure) == ("b", wire.Failure("unreachable", "no route"))
+        assert kept[-1][1] == "normal"
 
     asyncio.run(story([]))
 

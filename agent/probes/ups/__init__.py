@@ -1,22 +1,31 @@
-"""Reads each configured UPS over SNMP into the one vocabulary of `wire.UpsReading`."""
+"""Reads each configured UPS into the one vocabulary of `wire.UpsReading`: its network card over SNMP, or through NUT
+what hangs on USB or a serial line.
+
+Looked at every 10 s on mains, every 2 s on battery and for a minute after the UPS itself has called (an SNMP trap,
+`[power] trap_listen`). A UPS that does not answer is unreadable since the first look in vain, never its last values.
+On low battery, and when a UPS on battery falls silent, the reading is a last gasp and goes ahead of everything.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgspec
 
 from agent.config import Ups
 from agent.probes.probe import Context, Probe, ProbeFailed
+from agent.probes.ups import nut
 from agent.probes.ups.detect import Plan, discover
 from agent.probes.ups.merge import read
 from agent.probes.ups.snmp import Session, Silent, Target, as_v1, conversation, target_of
 from agent.wire import Failure, UpsReading
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 LONGEST_POLL_S = 5.0
 REDISCOVER_S = 3600.0  # a UPS behind the same card may be another one by then
@@ -40,27 +49,22 @@ class UpsProbe:
 
     async def _configured(self, ups: Ups, context: Context) -> UpsReading:
         try:
-            target = target_of(ups)
+            target = nut.server_of(ups) if ups.driver == "nut" else target_of(ups)
         except ProbeFailed as error:
             return UpsReading(subject=ups.name, failure=Failure(error.cause, error.detail[:200]))
         return await self.measure(target, context.deadline_s, context.explain)
 
-    async def measure(self, target: Target, deadline_s: float, say: Say) -> UpsReading:
+    async def measure(self, target: Target | nut.Server, deadline_s: float, say: Say) -> UpsReading:
         """One UPS, bounded in time. What cannot be read is a reading with its failure, never an old value."""
         limit_s = min(deadline_s, LONGEST_POLL_S)
+        look = self._converse(target, say) if isinstance(target, Target) else nut.look(target, say)
         try:
-            async with asyncio.timeout(limit_s):
-                reading = await self._converse(target, say)
+            reading = await bounded(look, target.place, limit_s)
         except ProbeFailed as error:
-            failure = Failure(error.cause, error.detail[:200])
-        except TimeoutError:
-            failure = Failure("timeout", f"{target.place} did not finish answering within {limit_s:g} s")
-        except (OSError, UnicodeError) as error:  # UnicodeError: a host name that cannot be one
-            failure = Failure("unreachable", f"{target.place} cannot be asked: {error}"[:200])
-        else:
-            return reading
-        self._plans.pop(target, None)
-        return UpsReading(subject=target.name, failure=failure)
+            if isinstance(target, Target):
+                self._plans.pop(target, None)
+            return UpsReading(subject=target.name, failure=Failure(error.cause, error.detail[:200]))
+        return msgspec.structs.replace(reading, subject=target.name)
 
     async def _converse(self, target: Target, say: Say) -> UpsReading:
         if problem := target.mistake():
@@ -81,7 +85,7 @@ class UpsProbe:
             session.longest = plan.longest
             reading = read(plan.profiles, {**plan.texts, **await session.get(plan.numbers)}, say)
             if reading is not None:
-                return _named(reading, target)
+                return reading
         plan, raw = await discover(session, say)
         reading = read(plan.profiles, raw, say)
         if reading is None:
@@ -89,7 +93,7 @@ class UpsProbe:
                 "not_a_ups", f"{target.place} answers SNMP but shows no UPS: no known MIB gives its state"
             )
         self._plans[target] = (plan, time.monotonic() + REDISCOVER_S)
-        return _named(reading, target)
+        return reading
 
     async def _silence(self, target: Target, silence: Silent) -> ProbeFailed:
         """Why nothing came back, as far as SNMP can tell."""
@@ -116,8 +120,15 @@ class UpsProbe:
             return True
 
 
-def _named(reading: UpsReading, target: Target) -> UpsReading:
-    return msgspec.structs.replace(reading, subject=target.name)
+async def bounded(look: Awaitable[T], place: str, limit_s: float) -> T:
+    """What the conversation gives, or ProbeFailed: whatever a network can do to it within that time."""
+    try:
+        async with asyncio.timeout(limit_s):
+            return await look
+    except TimeoutError:
+        raise ProbeFailed("timeout", f"{place} did not finish answering within {limit_s:g} s") from None
+    except (OSError, UnicodeError) as error:  # UnicodeError: a host name that cannot be one
+        raise ProbeFailed("unreachable", f"{place} cannot be asked: {error}") from None
 
 
 probe: Probe = UpsProbe()

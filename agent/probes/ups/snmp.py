@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 Value = int | float | bytes | str | None  # number, octets, OID as dotted text, nothing
 Binding = tuple[str, Value]
-Command = Literal["get", "next"]
+Command = Literal["get", "next", "set"]
+Setting = int | str  # an INTEGER, or an object identifier as dotted text
 
+PORT = 161
 LONGEST = 28  # objects in one question: the answer stays within one unfragmented datagram
 SHORTEST = 4  # what even the smallest card takes
 NO_ERROR, TOO_BIG, NO_SUCH_NAME = 0, 1, 2  # RFC 1157 section 4.1.1; everything else is treated like genErr(5)
@@ -43,7 +45,7 @@ class Target:
 
     name: str = "ups"
     host: str
-    port: int = 161
+    port: int = PORT
     version: Literal["1", "2c", "3"] = "2c"
     community: str = field(default="public", repr=False)
     user: str = ""
@@ -90,18 +92,19 @@ def target_of(ups: Ups) -> Target:
     return Target(
         name=ups.name,
         host=ups.host,
-        port=ups.port,
+        port=ups.port or PORT,
         version=ups.snmp_version,
         community=ups.community,
         user=ups.user,
         auth_protocol=ups.auth_protocol,
-        auth_key=_key(ups.auth_key_file),
+        auth_key=secret_of(ups.auth_key_file),
         priv_protocol=ups.priv_protocol,
-        priv_key=_key(ups.priv_key_file),
+        priv_key=secret_of(ups.priv_key_file),
     )
 
 
-def _key(path: str) -> str:
+def secret_of(path: str) -> str:
+    """What the file holds, without blanks around it; nothing without a file. Raises ProbeFailed."""
     if not path:
         return ""
     try:
@@ -232,11 +235,13 @@ class Community:
         if self._transport is not None:
             self._transport.close()
 
-    async def exchange(self, command: Command, oids: Sequence[str], wait_s: float) -> Answer:
-        """Raises Silent, and OSError when the host refuses the port."""
+    async def exchange(
+        self, command: Command, oids: Sequence[str], wait_s: float, values: Sequence[Setting] = ()
+    ) -> Answer:
+        """Raises Silent, and OSError when the host refuses the port. `values` are for ``set``, one an object."""
         assert self._transport is not None
         self._number += 1
-        self._transport.sendto(encode(self.target, self._number, command, oids))
+        self._transport.sendto(encode(self.target, self._number, command, oids, values))
         heard = ""
         try:
             async with asyncio.timeout(wait_s):
@@ -255,16 +260,18 @@ class Community:
             raise Silent(heard) from None
 
 
-def encode(target: Target, number: int, command: Command, oids: Sequence[str]) -> bytes:
+def encode(target: Target, number: int, command: Command, oids: Sequence[str], values: Sequence[Setting] = ()) -> bytes:
     """One v1 or v2c question as it goes over the wire (RFC 1157, RFC 3416)."""
     from pyasn1.codec.ber import encoder
     from pysnmp.proto import api
 
     module = api.PROTOCOL_MODULES[api.SNMP_VERSION_1 if target.version == "1" else api.SNMP_VERSION_2C]
-    pdu = module.GetRequestPDU() if command == "get" else module.GetNextRequestPDU()
+    pdu = {"get": module.GetRequestPDU, "next": module.GetNextRequestPDU, "set": module.SetRequestPDU}[command]()
     module.apiPDU.set_defaults(pdu)
     module.apiPDU.set_request_id(pdu, number)
-    module.apiPDU.set_varbinds(pdu, [(arcs(oid), module.Null("")) for oid in oids])
+    given = [module.Integer(it) if isinstance(it, int) else module.ObjectIdentifier(arcs(it)) for it in values]
+    blanks = [module.Null("")] * len(oids)
+    module.apiPDU.set_varbinds(pdu, list(zip(map(arcs, oids), given or blanks, strict=True)))
     message = module.Message()
     module.apiMessage.set_defaults(message)
     module.apiMessage.set_community(message, target.community)
@@ -370,13 +377,20 @@ class User:
     async def __aexit__(self, *_: object) -> None:
         self._engine.close_dispatcher()
 
-    async def exchange(self, command: Command, oids: Sequence[str], _wait_s: float) -> Answer:
+    async def exchange(
+        self, command: Command, oids: Sequence[str], _wait_s: float, values: Sequence[Setting] = ()
+    ) -> Answer:
         """Raises Silent, and ProbeFailed when the agent refuses this user or its keys."""
         from pysnmp.hlapi.v3arch import asyncio as hlapi
         from pysnmp.proto.errind import RequestTimedOut
 
-        send = hlapi.get_cmd if command == "get" else hlapi.next_cmd
-        objects = [hlapi.ObjectType(hlapi.ObjectIdentity(arcs(oid))) for oid in oids]
+        send = {"get": hlapi.get_cmd, "next": hlapi.next_cmd, "set": hlapi.set_cmd}[command]
+        given = [hlapi.Integer32(it) if isinstance(it, int) else hlapi.ObjectIdentifier(arcs(it)) for it in values]
+        blanks = [hlapi.Null("")] * len(oids)
+        objects = [
+            hlapi.ObjectType(hlapi.ObjectIdentity(arcs(oid)), value)
+            for oid, value in zip(oids, given or blanks, strict=True)
+        ]
         problem, status, index, bindings = await send(self._engine, *self._parts, *objects, lookupMib=False)
         if isinstance(problem, RequestTimedOut):
             raise Silent

@@ -29,6 +29,8 @@ STATES = {
     27: "battery",  # distributedEnergyReserve
 }
 
+RESULTS = {1: "passed", 2: "failed", 3: "aborted", 4: "running"}  # invalidTest(3): broken off by an event
+
 POWERNET = Profile(
     "powernet",
     "1.3.6.1.4.1.318.1.1.1",
@@ -64,6 +66,7 @@ POWERNET = Profile(
         Obj("model", "1.1.1", "upsBasicIdentModel"),
         Obj("firmware", "1.2.1", "upsAdvIdentFirmwareRevision"),
         Obj("serial", "1.2.3", "upsAdvIdentSerialNumber"),
+        Obj("self_test", "7.2.3", "upsAdvTestDiagnosticsResults", enum=RESULTS),
     ),
     maker="APC",
 )

@@ -15,6 +15,8 @@ STATES = {
     11: "online",  # onOverload
 }
 
+RESULTS = {1: "passed", 2: "failed", 3: "aborted", 4: "running"}  # as PowerNet numbers them
+
 CYBERPOWER = Profile(
     "cyberpower",
     "1.3.6.1.4.1.3808.1.1.1",
@@ -36,6 +38,7 @@ CYBERPOWER = Profile(
         Obj("model", "1.1.1", "upsBaseIdentModel"),
         Obj("firmware", "1.2.1", "upsAdvanceIdentFirmwareRevision"),
         Obj("serial", "1.2.3", "upsAdvanceIdentSerialNumber"),
+        Obj("self_test", "7.2.3", "upsAdvanceTestDiagnosticsResults", enum=RESULTS),
     ),
     maker="CyberPower",
 )

@@ -17,6 +17,9 @@ SOURCES = {
     12: "eco",  # essMode
 }
 
+TESTS = {2: "passed", 3: "failed", 4: "running", 6: "refused"}  # inhibited(6): by the UPS itself
+INPUTS = {2: "none", 3: "mains", 4: "bypass", 5: "mains2", 6: "generator", 7: "flywheel", 8: "fuel_cell"}
+
 XUPS = Profile(
     "xups",
     "1.3.6.1.4.1.534.1",
@@ -41,6 +44,8 @@ XUPS = Profile(
         Obj("model", "1.2", "xupsIdentModel"),
         Obj("firmware", "1.3", "xupsIdentSoftwareVersion"),
         Obj("serial", "1.6", "xupsIdentSerialNumber"),
+        Obj("self_test", "8.2", "xupsTestBatteryStatus", enum=TESTS),
+        Obj("input_source", "3.5", "xupsInputSource", enum=INPUTS),
     ),
 )
 

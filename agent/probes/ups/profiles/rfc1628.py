@@ -26,6 +26,13 @@ OBJECTS = (
     Obj("manufacturer", "1.1", "upsIdentManufacturer"),
     Obj("model", "1.2", "upsIdentModel"),
     Obj("firmware", "1.3", "upsIdentUPSSoftwareVersion"),
+    # upsTestResultsSummary: noTestsInitiated(6) says nothing
+    Obj(
+        "self_test",
+        "7.3",
+        "upsTestResultsSummary",
+        enum={1: "passed", 2: "warning", 3: "failed", 4: "aborted", 5: "running"},
+    ),
 )
 
 RFC1628 = Profile("rfc1628", "1.3.6.1.2.1.33.1", "RFC 1628", OBJECTS)
