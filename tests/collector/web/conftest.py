@@ -119,6 +119,7 @@ def seats_reading() -> wire.SeatsReading:
         seats=wire.SeatColumns(
             id=[f"PC-{n:02}" for n in range(1, 21)], state=states, why=why,
             cpu_pct=[float(n) for n in range(20)], memory_pct=[40.0] * 20,
+            changed=[""] * 16 + ["disk gone: 256 GB", "", "", ""], waiting=["PC-21", "s0123456789abcdef"],
         ),
     )  # fmt: skip
 

@@ -26,6 +26,8 @@ DESKTOP, PHONE = {"width": 1366, "height": 768}, {"width": 360, "height": 740}
 TOKEN = "the-token-of-these-tests"
 PAGES = ("/", "/centers/KHI-0001", "/centers/LHE-0018", "/login", "/centers/NONE")
 
+expect.set_options(timeout=15_000)  # a busy machine is slow, not wrong
+
 if not CHROMIUM.exists() and not os.environ.get("CI"):
     pytest.skip("Debian's chromium is not installed: apt install chromium", allow_module_level=True)
 
@@ -81,7 +83,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(browser: Browser, fleet, scheme: str, lang: str) -> None:
     with reader(browser, fleet.url, lang=lang, color_scheme=scheme, reduced_motion="reduce") as page:
-        for path in PAGES:
+        for path in ("/?province=Sindh", *PAGES[1:]):  # fewer rows, every state: axe takes its time with each
             page.goto(path)
             if path == "/centers/KHI-0001":
                 expect(page.locator("#charts canvas")).to_have_count(4)

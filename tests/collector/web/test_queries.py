@@ -168,16 +168,16 @@ def test_other_centers_and_other_lines_stay_out(store, cast) -> None:
 
 
 def test_a_list_of_ten_thousand_centers_answers_before_anybody_waits(store, cast) -> None:
-    """A guard against a query that forgets an index: three times what was measured, on a busy machine."""
+    """A guard against a query that forgets an index, in seconds of CPU, which a busy machine does not change much."""
     cast.add_fleet(store, 10_000)
     with store.read() as conn:
-        started = time.perf_counter()
+        started = time.process_time()
         rows = queries.page(conn, Ranks(), Filter(), limit=200)
         queries.counts(conn, Ranks(), Filter())
-        listed_s = time.perf_counter() - started
-        started = time.perf_counter()
+        listed_s = time.process_time() - started
+        started = time.process_time()
         queries.one(conn, Ranks(), "LHE-0000")
-        one_s = time.perf_counter() - started
+        one_s = time.process_time() - started
     assert len(rows) == 200
     assert listed_s < 2.0
     assert one_s < 0.2
