@@ -24,7 +24,7 @@ from pathlib import Path
 
 from agent import wire
 from agent.identity import sync_folder
-from agent.spool_file import Lost, SpoolDamaged, SpoolFile
+from agent.spool_file import Lost, SpoolDamaged, SpoolFile, is_damage
 from agent.spool_record import VALUES, Group, Head, Ident, Value, build, first_batch, run_of
 from agent.spool_salvage import Salvage, beside, finish_replacement, remove
 
@@ -34,7 +34,7 @@ RAM_BYTES = 4 * 1024 * 1024  # two days of minutes
 FORGET_AT_ONCE = 512  # groups forgotten but not yet deleted
 TRIAL_BYTES = 64 * 1024
 
-DiskError = (sqlite3.Error, OSError)
+DiskError = (sqlite3.Error, OSError, UnicodeDecodeError)  # the last: SQLite quoting a damaged schema
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Spool:
         self._lock = threading.RLock()
         self._disk: SpoolFile | None = None
         self._ram: SpoolFile | None = None
-        self._suspect = False  # the disk failed a write: what it says it holds may not be there
+        self._suspect = ""  # why the file must be rebuilt before it is used again
         self._known: Head | None = None  # what the file held when it last worked
         self._owed: list[Lost] = []  # gone, and not yet accounted for in a reading
         self._forgotten: dict[Ident, int] = {}  # with the readings in each
@@ -93,6 +93,8 @@ class Spool:
                 if self._ram is not None:
                     raise
                 self._go_volatile(error)
+                if is_damage(error):
+                    self._return_to_disk()  # which rebuilds it: the disk itself works
             return self._commit(raws, value, wall_ms)
 
     def forget(self, spool: str, first_seq: int, last_seq: int, chain: str) -> bool:
@@ -265,8 +267,14 @@ class Spool:
         self._trouble = str(error) or type(error).__name__
         if self._disk is not None:
             self._known = self._disk.head
-            self._suspect = "full" not in str(error)
+            self._suspect = self._suspicion(error)
         self._ram = SpoolFile.create(None, [Head(uuid.uuid4().hex)])
+
+    def _suspicion(self, error: Exception) -> str:
+        """After a failed sync the log may seem whole in memory and not be so on disk: no old log is trusted then."""
+        if is_damage(error) or (beside(self._path, "-wal").exists() and "full" not in str(error)):
+            return str(error)
+        return ""
 
     def _lose_disk(self, error: Exception) -> None:
         """It cannot even be read: go on without it."""
@@ -290,19 +298,19 @@ class Spool:
             self._disk.adopt(self._ram.head, self._ram.groups(self._forgotten))
         except DiskError as error:
             self._trouble = str(error) or type(error).__name__
+            self._suspect = self._suspect or (str(error) if is_damage(error) else "")
             return
         log.warning("spool: the disk works again; what was kept in memory is on it now")
         self._ram.close()
-        self._ram, self._known, self._suspect, self._trouble = None, None, False, ""
+        self._ram, self._known, self._suspect, self._trouble = None, None, "", ""
 
     def _open_disk(self) -> SpoolFile:
         """Opens, creates or rebuilds the file. Raises DiskError when the disk does not allow it."""
         finish_replacement(self._path, self._stamp().wall_ms)
-        # After a failed sync the log may seem whole in memory and not be so on disk: trust no old file's log then.
-        if self._suspect and beside(self._path, "-wal").exists():
-            return self._rebuild("a write to it failed")
         if not self._path.exists():
             return SpoolFile.create(self._path, [Head(uuid.uuid4().hex)])
+        if self._suspect:
+            return self._rebuild(self._suspect)
         try:
             disk, lost = SpoolFile.open(self._path)
         except SpoolDamaged as error:

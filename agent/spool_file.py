@@ -29,7 +29,7 @@ from agent.spool_record import (
     unpack,
 )
 
-PAGE_BYTES = 4096
+PAGE_BYTES = 2048
 SEQ_BITS = 40
 SEQ_MASK = (1 << SEQ_BITS) - 1
 WAL_PAGES = 256  # a checkpoint every MiB: few syncs, and no long replay after a power cut
@@ -38,7 +38,7 @@ MAX_SPAN = 100  # readings one damaged group may have held (wire.MAX_BATCH_READI
 SCHEMA = f"""
 PRAGMA page_size={PAGE_BYTES};
 CREATE TABLE spools (epoch INTEGER PRIMARY KEY, spool TEXT NOT NULL, seq INTEGER NOT NULL, chain BLOB NOT NULL,
-                     wall_ms INTEGER NOT NULL, proof BLOB NOT NULL);
+                     wall_ms INTEGER NOT NULL, held INTEGER NOT NULL, proof BLOB NOT NULL);
 CREATE TABLE groups (key INTEGER PRIMARY KEY, record BLOB NOT NULL);
 """
 
@@ -72,6 +72,7 @@ class SpoolFile:
         self._epochs: dict[str, int] = {}
         self.head = Head("")
         self.readings = 0
+        self._held = 0  # groups; kept in the file too, because a flipped bit in a tree can make rows vanish unseen
 
     # ------------------------------------------------------------ opening
 
@@ -84,7 +85,7 @@ class SpoolFile:
             sql.executescript(SCHEMA)
             sql.execute("BEGIN")
             for epoch, head in enumerate(heads, 1):
-                _put_head(sql, epoch, head)
+                _put_head(sql, epoch, head, 0)
             sql.execute("COMMIT")
             if target is not None:
                 _make_durable(sql)
@@ -112,7 +113,7 @@ class SpoolFile:
             lost = opened._verify()
         except BaseException as error:
             sql.close()
-            if isinstance(error, sqlite3.DatabaseError) and is_damage(error):
+            if is_damage(error):
                 raise SpoolDamaged(str(error)) from None
             raise
         return opened, lost
@@ -121,15 +122,13 @@ class SpoolFile:
         self._sql.close()
 
     def _read_heads(self) -> None:
-        rows = self._sql.execute(
-            "SELECT epoch, spool, seq, chain, wall_ms, proof FROM spools ORDER BY epoch"
-        ).fetchall()
-        for epoch, *known, proof in rows:
-            self.head = Head(*known)
-            if _proof(epoch, self.head) != proof:
+        query = "SELECT epoch, spool, seq, chain, wall_ms, held, proof FROM spools ORDER BY epoch"
+        for epoch, *known, held, proof in self._sql.execute(query).fetchall():
+            self.head, self._held = Head(*known), held
+            if _proof(epoch, self.head, held) != proof:
                 raise SpoolDamaged("the spool's numbers do not match their proof")
             self._epochs[self.head.spool] = epoch
-        if not rows:
+        if not self._epochs:
             raise SpoolDamaged("the spool has no numbers")
 
     def _verify(self) -> list[Lost]:
@@ -137,66 +136,81 @@ class SpoolFile:
         spools = {epoch: spool for spool, epoch in self._epochs.items()}
         lost: list[Lost] = []
         bad: list[int] = []
-        before = 0
+        before = seen = 0
         for key, record in self._sql.execute("SELECT key, record FROM groups ORDER BY key"):
-            spool, last = spools.get(key >> SEQ_BITS, ""), key & SEQ_MASK
-            try:
-                group = unpack(record if isinstance(record, bytes) else b"")
-                if group.ident != (spool, last):
-                    raise RecordDamaged("the record is not the one its key names")
+            seen += 1
+            spool, last = spools.get(key >> SEQ_BITS), key & SEQ_MASK
+            group = _unpack_or_none(record)
+            if key <= before or spool is None or (group is not None and group.ident != (spool, last)):
+                raise SpoolDamaged("a group stands under a key that is not its own, or twice")
+            if group is not None:
                 self.readings += len(group.raws)
-            except RecordDamaged:
+            else:
                 bad.append(key)
-                if spool:
-                    floor = (before & SEQ_MASK) + 1 if before >> SEQ_BITS == key >> SEQ_BITS else 1
-                    lost.append(Lost("unreadable", spool, max(floor, last - MAX_SPAN + 1), last))
+                floor = (before & SEQ_MASK) + 1 if before >> SEQ_BITS == key >> SEQ_BITS else 1
+                lost.append(Lost("unreadable", spool, max(floor, last - MAX_SPAN + 1), last))
             before = key
-        with self._transaction():
-            self._sql.executemany("DELETE FROM groups WHERE key = ?", [(key,) for key in bad])
+        if seen != self._held:
+            raise SpoolDamaged(f"the file holds {self._held} groups and shows {seen}")
+        if bad:
+            with self._transaction():
+                self._sql.executemany("DELETE FROM groups WHERE key = ?", [(key,) for key in bad])
+                self._put_head(self.head, seen - len(bad))
+            self._held -= len(bad)
         return lost
 
     # ------------------------------------------------------------ writing
 
     def write(self, groups: Iterable[Group], forget: Iterable[Ident] = ()) -> None:
         """Forgets some groups and appends others, numbered on from the head: durably and at once, or not at all."""
-        head, added, removed = self.head, 0, 0
+        head, readings, held = self.head, self.readings, self._held
         with self._transaction():
             for spool, last_seq in forget:
-                removed += self._remove(self._epochs[spool] << SEQ_BITS | last_seq)
+                for count in self._remove(self._epochs[spool] << SEQ_BITS | last_seq):
+                    readings, held = readings - count, held - 1
             for group in groups:
-                self._sql.execute("INSERT INTO groups VALUES (?, ?)", (self._key(group), pack(group)))
+                self._insert(group)
                 head = head.after(group)
-                added += len(group.raws)
-            _put_head(self._sql, self._epochs[head.spool], head)
-        self.head = head
-        self.readings += added - removed
+                readings, held = readings + len(group.raws), held + 1
+            self._put_head(head, held)
+        self.head, self.readings, self._held = head, readings, held
 
     def adopt(self, head: Head, groups: Iterable[Group]) -> None:
         """Takes over a spool from elsewhere; its numbering goes on here, and the one so far only waits to be sent."""
-        epoch = max(self._epochs.values(), default=0) + 1
-        added = 0
-        with self._transaction():
-            _put_head(self._sql, epoch, head)
-            for group in groups:
-                self._sql.execute("INSERT INTO groups VALUES (?, ?)", (epoch << SEQ_BITS | group.last_seq, pack(group)))
-                added += len(group.raws)
-        self._epochs[head.spool] = epoch
+        self._epochs[head.spool] = max(self._epochs.values(), default=0) + 1
+        try:
+            self._take_in(head, groups)
+        except BaseException:
+            del self._epochs[head.spool]
+            raise
         self.head = head
-        self.readings += added
 
     def keep(self, groups: Iterable[Group]) -> None:
         """Puts back groups that were salvaged, each in the spool it came from."""
+        self._take_in(self.head, groups)
+
+    def _take_in(self, head: Head, groups: Iterable[Group]) -> None:
+        readings, held = self.readings, self._held
         with self._transaction():
             for group in groups:
-                self._sql.execute("INSERT INTO groups VALUES (?, ?)", (self._key(group), pack(group)))
-                self.readings += len(group.raws)
+                self._insert(group)
+                readings, held = readings + len(group.raws), held + 1
+            self._put_head(head, held)
+        self.readings, self._held = readings, held
 
-    def _remove(self, key: int) -> int:
-        """How many readings went with the group."""
+    def _insert(self, group: Group) -> None:
+        key = self._epochs[group.spool] << SEQ_BITS | group.last_seq
+        self._sql.execute("INSERT INTO groups VALUES (?, ?)", (key, pack(group)))
+
+    def _remove(self, key: int) -> list[int]:
+        """How many readings went with the group, when it was there."""
         rows = self._sql.execute(
             "DELETE FROM groups WHERE key = ? RETURNING substr(record, ?, 2)", (key, COUNT_OFFSET + 1)
         ).fetchall()
-        return sum(int.from_bytes(count, "big") for (count,) in rows)
+        return [int.from_bytes(count, "big") if isinstance(count, bytes) else 0 for (count,) in rows]
+
+    def _put_head(self, head: Head, held: int) -> None:
+        _put_head(self._sql, self._epochs[head.spool], head, held)
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._sql)
@@ -238,9 +252,6 @@ class SpoolFile:
     def holds(self, spool: str) -> bool:
         return spool in self._epochs
 
-    def _key(self, group: Group) -> int:
-        return self._epochs[group.spool] << SEQ_BITS | group.last_seq
-
 
 class _Transaction:
     """BEGIN and COMMIT by hand: what sqlite3's own context manager rolls back, it may also have half begun."""
@@ -258,9 +269,11 @@ class _Transaction:
             self._sql.execute("ROLLBACK")
 
 
-def is_damage(error: sqlite3.DatabaseError) -> bool:
+def is_damage(error: BaseException) -> bool:
     """Whether the bytes are at fault, not the disk or the room on it."""
-    return not isinstance(error, sqlite3.OperationalError) or str(error).startswith("no such")
+    if isinstance(error, sqlite3.OperationalError):
+        return str(error).startswith("no such")
+    return isinstance(error, sqlite3.DatabaseError | UnicodeDecodeError)
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:
@@ -283,16 +296,15 @@ def _make_durable(sql: sqlite3.Connection) -> None:
     sql.execute(f"PRAGMA journal_size_limit={WAL_PAGES * PAGE_BYTES * 2}")
 
 
-def _put_head(sql: sqlite3.Connection, epoch: int, head: Head) -> None:
+def _put_head(sql: sqlite3.Connection, epoch: int, head: Head, held: int) -> None:
     sql.execute(
-        "INSERT INTO spools VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (epoch) DO UPDATE "
-        "SET seq = excluded.seq, chain = excluded.chain, wall_ms = excluded.wall_ms, proof = excluded.proof",
-        (epoch, head.spool, head.seq, head.chain, head.wall_ms, _proof(epoch, head)),
+        "INSERT OR REPLACE INTO spools VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (epoch, head.spool, head.seq, head.chain, head.wall_ms, held, _proof(epoch, head, held)),
     )
 
 
-def _proof(epoch: int, head: Head) -> bytes:
-    return hashlib.sha256(f"{epoch} {head!r}".encode()).digest()[:16]
+def _proof(epoch: int, head: Head, held: int) -> bytes:
+    return hashlib.sha256(f"{epoch} {head!r} {held!r}".encode()).digest()[:16]
 
 
 def _unpack_or_none(record: object) -> Group | None:
