@@ -105,6 +105,7 @@ def test_one_command_measures_this_machine_stops_cleanly_and_goes_on_next_time(
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{address}/api/v1/centers/PILOT", timeout=10)
     assert refused.value.code in (401, 403)
+    refused.value.close()
     first.web.open(f"{address}/login?token={token}", timeout=10).close()
     # Real readings of every kind this machine has, within the promised minute.
     center = first.wait_for_kinds(address, {"link", "speed", "seats", "gateway", "boot"})
