@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -251,3 +252,21 @@ def suffer(house: House, victim: str, kills: int, seed: int, drain_s: float = 90
         return Ordeal(agent, json.loads(done.stdout))
     finally:
         house.close()
+
+
+def work(module: str, *words: object, source: Path = ROOT, timeout_s: float = 3600) -> dict[str, Any]:
+    """The figures that a worker of this suite prints as JSON, with the product's code taken from ``source``."""
+    argv = [sys.executable, "-m", module, *map(str, words)]
+    path = os.pathsep.join([str(source), str(ROOT)])
+    done = subprocess.run(
+        argv,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_s,
+        cwd=source,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert done.returncode == 0, f"{argv[1:]}: exit {done.returncode}\n{done.stderr[-3000:]}"
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures

@@ -1,0 +1,70 @@
+"""The spool opens on whatever a power cut or a worn card leaves of it, loses nothing synced and believes nothing false.
+
+The states come from a recording of the spool's own writes and syncs (`crash_states`); every run records anew.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults import rig
+
+FAULTS = ("lost", "wrong", "crashes", "volatile", "stuck")
+SHORT_STATES, STATES = 2_000, 100_000
+
+
+@pytest.fixture
+def quick_folder() -> Iterator[Path]:
+    """In memory where there is such a place: each state is a folder of its own."""
+    if shutil.which("strace") is None:
+        if os.environ.get("CI"):
+            pytest.fail("strace is not installed; see tests/packages.txt")
+        pytest.skip("strace is not installed (Debian: apt install strace)")
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="nabz-states-", dir=memory if os.access(memory, os.W_OK) else None))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def explored(folder: Path, seed: int, states: int, source: Path = rig.ROOT) -> dict[str, float]:
+    figures = rig.work("tests.faults.torn_tails", folder / "states", seed, states, source=source)
+    print(figures)
+    return figures
+
+
+def test_every_state_of_the_disk_opens_with_all_that_was_promised(seed: int, torture: bool, quick_folder: Path) -> None:
+    figures = explored(quick_folder, seed, STATES if torture else SHORT_STATES)
+    assert {fault: figures.get(fault, 0) for fault in FAULTS} == dict.fromkeys(FAULTS, 0)
+    assert min(figures["legal"], figures["harmed"]) > SHORT_STATES // 4
+    assert figures["slowest_s"] < 30
+
+
+UNCHECKED = [
+    (
+        "agent/spool_record.py",
+        "if len(record) < HEADER.size + CHECK_BYTES or check(record[:-CHECK_BYTES]) != record[-CHECK_BYTES:]:",
+        "if len(record) < HEADER.size + CHECK_BYTES:",
+    )
+]
+UNSYNCED = [("agent/spool_file.py", "PRAGMA synchronous=FULL", "PRAGMA synchronous=OFF")]
+UNSALVAGED = [
+    ("agent/spool.py", "        except SpoolDamaged as error:\n            return self._rebuild(str(error))\n", "")
+]
+
+
+@pytest.mark.parametrize(
+    ("bug", "fault"),
+    [(UNCHECKED, "wrong"), (UNSYNCED, "lost"), (UNSALVAGED, "crashes")],
+    ids=["records unchecked", "nothing synced", "damage not salvaged"],
+)
+def test_a_planted_bug_is_seen_in_some_state(
+    bug: list[tuple[str, str, str]], fault: str, seed: int, quick_folder: Path, tmp_path: Path
+) -> None:
+    figures = explored(quick_folder, seed, 400, rig.plant(tmp_path, bug))
+    assert figures[fault] > 0

@@ -1,0 +1,110 @@
+"""Opens the spool on states of its disk: ``python -m tests.faults.torn_tails FOLDER SEED STATES``; prints its figures.
+
+Some of the states are what a power cut may leave by the rules of POSIX: nothing promised may be missing. The others
+have a fault in what was synced: whatever is then missing, nothing false may be read and life must go on.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from agent.spool import Spool
+from agent.spool_record import Group
+from tests.faults.crash_states import Disk, Files, Say, Step, harmed, record
+from tests.faults.spool_work import STAMP, T0, Promises, Truth, everything
+
+COMMITS = 240  # some three turns of the log
+ROOT = Path(__file__).parents[2]
+
+
+def main(folder: Path, seed: int, states: int) -> None:
+    chance = random.Random(seed)
+    figures: Counter[str] = Counter()
+    slowest_s = 0.0
+    for number, (files, promises, legal) in enumerate(every_state(folder, seed, states, chance)):
+        place = folder / f"s{number}"
+        place.mkdir()
+        for name, content in files.items():
+            (place / name).write_bytes(content)
+        began_s = time.monotonic()
+        figures += look(place / "spool.db", Truth(seed, promises.spool), promises, legal=legal)
+        slowest_s = max(slowest_s, time.monotonic() - began_s)
+        figures["legal" if legal else "harmed"] += 1
+        shutil.rmtree(place)
+    print(json.dumps({**figures, "slowest_s": round(slowest_s, 3)}))
+
+
+def every_state(folder: Path, seed: int, states: int, chance: random.Random) -> Iterator[tuple[Files, Promises, bool]]:
+    """Each state once. The play is recorded on the code that is being tested."""
+    work = folder / "work"
+    work.mkdir(parents=True)
+    argv = [sys.executable, "-m", "tests.faults.spool_work", str(work / "spool.db"), str(seed), str(COMMITS)]
+    steps = record(argv, work, folder / "trace")
+    seen: set[int] = set()
+    while len(seen) < states:
+        every = max(2, round(2 * len(steps) / (states - len(seen))))
+        for files, promises, legal in one_pass(steps, every, chance):
+            key = hash(tuple(sorted(files.items())))
+            if key not in seen and len(seen) < states:
+                seen.add(key)
+                yield files, promises, legal
+
+
+def one_pass(steps: list[Step], every: int, chance: random.Random) -> Iterator[tuple[Files, Promises, bool]]:
+    """A power cut after about one in ``every`` steps, each with states of both kinds."""
+    disk, promises = Disk(), Promises()
+    for step in steps:
+        if isinstance(step, Say):
+            for line in step.text.splitlines():
+                promises.hear(line)
+        else:
+            disk.take(step)
+        if chance.randrange(every) == 0:
+            for _ in range(3):  # many are alike
+                yield disk.cut(chance), promises, True
+            if any((whole := disk.whole()).values()):
+                yield harmed(whole, chance), promises, False
+
+
+def look(path: Path, truth: Truth, promises: Promises, *, legal: bool) -> Counter[str]:
+    found: Counter[str] = Counter()
+    try:
+        spool = Spool(path, stamp=lambda: STAMP)
+        groups = everything(spool)
+        head = spool.head()
+        found["volatile"] += spool.stats().volatile
+        kept = spool.append([b'{"kind":"none","x":"life goes on"}'], "low", T0)
+        found["stuck"] += not kept.durable
+        spool.close()
+    except Exception:
+        traceback.print_exc()
+        found["crashes"] += 1
+        return found
+    found["wrong"] += sum(not (truth.holds(group) or is_account(group)) for group in groups)
+    held = {group.ident for group in groups}
+    promised = {
+        group.ident
+        for last, group in truth.up_to(promises.promised).items()
+        if promises.forgotten < last <= promises.promised
+    }
+    missing = len(promised - held)
+    found["lost" if legal else "lost_to_harm"] += missing
+    if legal and promises.promised:
+        found["lost"] += head.spool != promises.spool or head.seq < promises.promised
+    return found
+
+
+def is_account(group: Group) -> bool:
+    return all(raw.startswith(b'{"kind":"shed"') for raw in group.raws)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
