@@ -9,6 +9,8 @@ const css = (name) => getComputedStyle(document.documentElement).getPropertyValu
 const sync = uPlot.sync("center");
 const charts = new Map();
 let spanS = Number(box.dataset.rangeS);
+const POINTS = 480;
+let loaded = 0;
 let zoom = null; // {from, to} in seconds while the reader looks closer; live drawing waits meanwhile
 
 const bar = uPlot.paths.bars({ size: [0.9, 6, 2] });
@@ -213,10 +215,11 @@ function describe(kind, place, data) {
 // ---------------------------------------------------------------- asking
 
 async function load() {
+  loaded = Date.now();
   const now = Date.now() - (Date.now() % 1000) - skew;
   const to = zoom ? Math.round(zoom.to * 1000) : now, from = zoom ? Math.round(zoom.from * 1000) : now - spanS * 1000;
   await Promise.all(Object.keys(KINDS).map(async (kind) => {
-    const question = new URLSearchParams({ kind, fields: KINDS[kind].fields.join(","), from, to, points: 480 });
+    const question = new URLSearchParams({ kind, fields: KINDS[kind].fields.join(","), from, to, points: POINTS });
     const { subject } = box.querySelector(`[data-chart="${kind}"]`).dataset;
     if (subject !== undefined) question.set("subject", subject);
     const answer = await fetch(`/api/v1/centers/${code}/series?${question}`);
@@ -236,6 +239,8 @@ function pick(u) {
 
 function back() {
   zoom = null;
+  clearTimeout(waiting);
+  waiting = null;
   load();
 }
 
@@ -256,7 +261,9 @@ let waiting = null;
 document.addEventListener("nabz:news", () => {
   box.hidden = false;
   if (zoom || waiting) return;
-  waiting = setTimeout(() => { waiting = null; load(); }, 500);
+  // Nothing new is seen before one point's width of time has passed; a long span is dear to read.
+  const due = charts.size ? loaded + (spanS * 1000) / POINTS : 0;
+  waiting = setTimeout(() => { waiting = null; load(); }, Math.max(500, due - Date.now()));
 });
 addEventListener("resize", () => {
   for (const [kind, { plot }] of charts) plot.setSize({ width: plot.root.closest("figure").clientWidth, height: kind === "seats" ? 144 : 120 });
