@@ -14,6 +14,7 @@ import jinja2
 
 from collector.flags.judge import show
 from collector.opening import local
+from collector.usable import worst
 
 Report = Mapping[str, Any]
 
@@ -49,7 +50,8 @@ def safe_cell(value: object) -> object:
 
 def as_html(report: Report) -> str:
     """One file without scripts or anything from elsewhere."""
-    return _template().render(report=report, show=show, local=local)
+    seats = report["seats"]
+    return _template().render(report=report, show=show, local=local, worst=worst(seats["hours"], seats["promised"]))
 
 
 FORMS: dict[str, Callable[[Report], str]] = {"json": as_json, "csv": as_csv, "html": as_html}

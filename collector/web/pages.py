@@ -132,6 +132,7 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "seats": [seat for each in latest.get("seats", ()) for seat in _seats(each["reading"])],
     }
 
+        "waiting": [name for each in latest.get("seats", ()) for name in _waiting(each["reading"])],
 
 def _subjects(latest: Mapping[str, Sequence[Mapping[str, Any]]], asked: Mapping[str, str]) -> dict[str, str | None]:
     """Which of several links or UPSs each chart shows; None where there is but one."""
@@ -163,7 +164,8 @@ def _seats(reading: wire.SeatsReading) -> list[dict[str, Any]]:
     order = ("unhealthy", "missing", "off", "healthy")
     seats = [
         {"id": name, "state": columns.state[place], "why": columns.why[place],
-         "cpu_pct": _at(columns.cpu_pct, place), "memory_pct": _at(columns.memory_pct, place)}
+         "cpu_pct": _at(columns.cpu_pct, place), "memory_pct": _at(columns.memory_pct, place),
+         "changed": bool(columns.changed and columns.changed[place])}
         for place, name in enumerate(columns.id)
     ]  # fmt: skip
     return sorted(seats, key=lambda seat: order.index(seat["state"]))
@@ -171,6 +173,10 @@ def _seats(reading: wire.SeatsReading) -> list[dict[str, Any]]:
 
 def _at(column: Sequence[float | None], place: int) -> float | None:
     return column[place] if column else None
+def _waiting(reading: wire.SeatsReading) -> list[str]:
+    return reading.seats.waiting if reading.seats else []
+
+
 
 
 def _bounds(verdicts: Sequence[Current]) -> str:

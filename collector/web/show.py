@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -127,3 +127,7 @@ class Show:
     def raw(self, text: str) -> Markup:
         """What a machine said, as it said it."""
         return Markup('<bdi lang="en" dir="ltr">{}</bdi>').format(text)
+
+    def listed(self, names: Sequence[str]) -> Markup:
+        """Names that machines or people gave, one after the other."""
+        return self.words("comma").join(self.words.ltr(name) for name in names)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent.seat.identity import Identity, facts_of, identify, is_burnt_in, is_generic, same_machine
 
@@ -103,3 +105,78 @@ def test_two_machines_without_a_common_fact_are_not_the_same() -> None:
     assert not same_machine((), ())
     assert not same_machine(("mac:1",), ("mac:2",))
     assert same_machine(("mac:1", "disk:1"), ("mac:1", "disk:1", "board:1"))
+
+
+# ---------------------------------------------------------------- whatever the hardware: never two seats in one
+
+KINDS = ("mac", "disk", "board", "product", "uuid", "chassis")
+FILLERS = (
+    "", "None", "To be filled by O.E.M.", "Default string", "System Serial Number", "0123456789", "xxxxxxxx",
+    "00000000-0000-0000-0000-000000000000", "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF",
+    "03000200-0400-0500-0006-000700080009",
+)  # fmt: skip
+
+
+def parts(owner: str) -> st.SearchStrategy[list[tuple[str, str]]]:
+    """Three to six parts that only this machine has, as makers number them."""
+    chosen = st.lists(st.sampled_from(KINDS), min_size=3, max_size=6, unique=True)
+    return chosen.map(lambda kinds: [(kind, f"{owner}-{kind}-SN4711") for kind in kinds])
+
+
+fillers = st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from(FILLERS)), max_size=6)
+# A dock that goes from desk to desk, an image that was copied: what two machines may both show.
+shared = st.lists(
+    st.sampled_from(
+        [("lmac", "3c:52:82:d0:c0:01"), ("machine", "3d1219c7c4c5404aaa1f6d2a48adfda4"), ("lmac", "02:42:ac:11:00:02")]
+    )
+)
+
+
+@given(parts("A"), parts("B"), fillers, shared)
+@settings(max_examples=400, deadline=None)
+def test_two_machines_are_two_seats_whatever_they_share(
+    first: list[tuple[str, str]],
+    second: list[tuple[str, str]],
+    filler: list[tuple[str, str]],
+    both: list[tuple[str, str]],
+) -> None:
+    one = seat([*first, *filler, *both])
+    assert seat([*second, *filler, *both]).id != one.id
+    # Nor when the second was cloned with the first's id on its disk.
+    assert seat([*second, *filler, *both], one).id != one.id
+
+
+@given(parts("A"), st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_burnt_in_dock_between_two_machines_merges_none(first: list[tuple[str, str]], data: st.DataObject) -> None:
+    """Where the system cannot tell that a card is on USB (Windows), the dock's address counts as one fact of many."""
+    second = data.draw(parts("B"))
+    dock = ("mac", "3c:52:82:d0:c0:01")
+    assert seat([*second, dock], seat([*first, dock])).id != seat([*first, dock]).id
+    # And a seat without its dock is the same seat.
+    docked = seat([*first, dock])
+    assert seat(first, docked).id == docked.id
+
+
+@given(parts("A"), fillers, shared, st.data())
+@settings(max_examples=400, deadline=None)
+def test_any_one_part_may_be_swapped(
+    first: list[tuple[str, str]], filler: list[tuple[str, str]], both: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    before = seat([*first, *filler, *both])
+    place = data.draw(st.integers(0, len(first) - 1))
+    swapped = [*first[:place], (first[place][0], "A-NEW-SN0815"), *first[place + 1 :]]
+    after = seat([*swapped, *filler, *both], before)
+    assert after.id == before.id
+    assert after.facts != before.facts
+    # Part by part the whole machine may be renewed; one at a time it stays the seat.
+    for number, (kind, _value) in enumerate(swapped):
+        swapped[number] = (kind, f"A-NEWER-{kind}")
+        after = seat([*swapped, *filler], after)
+    assert after.id == before.id
+
+
+@given(fillers)
+@settings(max_examples=100, deadline=None)
+def test_a_machine_that_shows_only_fillers_is_no_seat(filler: list[tuple[str, str]]) -> None:
+    assert identify(facts_of(filler), None) is None

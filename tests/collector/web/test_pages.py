@@ -111,6 +111,22 @@ def test_a_center_shows_facts_verdicts_and_the_latest_of_each_kind(fleet) -> Non
         assert said in page, said
 
 
+@pytest.mark.parametrize(
+    ("lang", "gone", "new"),
+    [
+        ("en", "A part is gone; accept it", "not counted until approved"),
+        ("ur", "کوئی پرزہ غائب ہے", "منظوری تک شمار نہیں"),
+    ],
+)
+def test_a_part_that_is_gone_and_new_hardware_are_told_in_both_languages(fleet, lang: str, gone: str, new: str) -> None:
+    with fleet.client() as client:
+        page = text_of(client.get("/centers/KHI-0001", params={"lang": lang}).text)
+    assert page.count(gone) == 1
+    assert new in page
+    assert "PC-21" in page
+    assert "s0123456789abcdef" in page
+
+
 def test_every_criterion_has_a_verdict_with_value_bound_and_reason(fleet, standards) -> None:
     with fleet.client() as client:
         page = client.get("/centers/KHI-0001").text
