@@ -9,6 +9,7 @@ import asyncio
 import logging
 import threading
 from asyncio import StreamReader, StreamWriter
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any
 
@@ -18,7 +19,7 @@ from amqtt.contexts import BrokerConfig, ListenerConfig
 from amqtt.errors import AMQTTError
 from amqtt.errors import BrokerError as AmqttBrokerError
 from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
-from amqtt.session import Session
+from amqtt.session import OutgoingApplicationMessage, Session
 
 from agent import wire
 
@@ -27,6 +28,7 @@ log = logging.getLogger("nabz.broker")
 MAX_PACKET_BYTES = wire.MAX_BATCH_BYTES + 1024  # a full batch, its signature, topic and headers
 MAX_CONNECTIONS = 20_000
 PLUGINS = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
+MAX_LEVELS = 6
 START_S, CONNECT_S, STOP_S = 10.0, 30.0, 10.0
 
 
@@ -95,6 +97,18 @@ class TooLarge(Exception):
     """A client announced more than the largest packet of the contract."""
 
 
+def filters_of(topic: str) -> list[str]:
+    """Every filter that matches `topic` (MQTT 3.1.1, 4.7); none for a topic of too many levels to be ours."""
+    levels = topic.split("/")
+    if len(levels) > MAX_LEVELS:
+        return []
+    found, starts = [], [""]
+    for level in levels:
+        found += [start + "#" for start in starts]
+        starts = [start + choice + "/" for start in starts for choice in (level, "+")]
+    return [*found, *(start[:-1] for start in starts), *(start + "#" for start in starts)]
+
+
 class _Amqtt(Amqtt):  # type: ignore[misc]
     """amqtt with limits on packets and patience, without retained messages, and closing what it opened."""
 
@@ -120,6 +134,19 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
 
     async def retain_message(self, *_message: object, **_options: object) -> None:
         """Nothing is retained: amqtt offers each retained message to each client that connects, whatever it wants."""
+
+    async def _publish_retained_messages_for_subscription(self, *_words: object) -> None:
+        """As nothing is retained; amqtt asks once for every subscription of everybody at each connect."""
+
+    async def _run_broadcast(self, running_tasks: deque[asyncio.Task[OutgoingApplicationMessage]]) -> None:
+        """One message to its subscribers, found by look-up: amqtt compares it with every filter of every client."""
+        broadcast = await self._broadcast_queue.get()
+        for pattern in filters_of(broadcast["topic"]):
+            for session, qos in self._subscriptions.get(pattern, ()):
+                handler = self._get_handler(session)
+                if handler is not None and session.transitions.state == "connected":
+                    sending = handler.mqtt_publish(broadcast["topic"], broadcast["data"], qos, retain=False)
+                    running_tasks.append(asyncio.ensure_future(sending))
 
 
 class _LimitedReader(StreamReaderAdapter):  # type: ignore[misc]

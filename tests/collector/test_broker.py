@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from paho.mqtt import client as mqtt
 
 from agent import wire
-from collector.broker import MAX_PACKET_BYTES, Broker, BrokerError
+from collector.broker import MAX_PACKET_BYTES, Broker, BrokerError, filters_of
 
 
 @pytest.fixture
@@ -68,6 +70,22 @@ def test_messages_reach_who_subscribed_and_nobody_else(broker: Broker) -> None:
     assert other.heard == []
     for client in (collector, one, other):
         client.close()
+
+
+levels = st.text("ab", min_size=0, max_size=1)
+
+
+@given(st.lists(levels, min_size=1, max_size=4), st.lists(levels | st.sampled_from(["+", "#"]), min_size=1, max_size=5))
+def test_subscribers_are_found_as_the_standard_says(topic: list[str], pattern: list[str]) -> None:
+    # The oracle is paho's own matching, which follows MQTT 3.1.1 section 4.7.
+    if "#" in pattern[:-1]:
+        return
+    asked, told = "/".join(pattern), "/".join(topic)
+    assert (asked in filters_of(told)) == mqtt.topic_matches_sub(asked, told), (asked, told)
+
+
+def test_a_topic_of_very_many_levels_costs_nothing() -> None:
+    assert filters_of("/" * 60_000) == []
 
 
 def test_the_largest_message_of_the_contract_passes(broker: Broker) -> None:
