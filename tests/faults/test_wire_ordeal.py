@@ -1,0 +1,61 @@
+"""Batches repeated, disordered, cut anew, forged, oversized: the readings that are held stay the same.
+
+Each control switches one layer off in a copy of the code and must see the figure move that the layer guards.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults import rig
+
+SHORT_TIMES, TIMES = 100, 10_000
+
+
+def suffered(folder: Path, seed: int, times: int, source: Path = rig.ROOT) -> dict[str, int]:
+    figures = rig.work("tests.faults.wire_ordeal", folder / "desk", seed, times, source=source)
+    print(figures)
+    return figures
+
+
+def test_nothing_hostile_repeated_or_disordered_changes_what_is_held(seed: int, torture: bool, tmp_path: Path) -> None:
+    times = TIMES if torture else SHORT_TIMES
+    figures = suffered(tmp_path, seed, times)
+    assert figures.pop("slowest_ms") < 500  # of one message, with all that ingest does for it
+    assert figures == {"permutations": times, "replays": times, "forged": times}
+
+
+SIGNATURE_OFF = [("collector/arrivals.py", "if not is_signed(device.public_key, body, signature):", "if False:")]
+NAME_OFF = [("collector/arrivals.py", "if batch.device != device.device:", "if False:")]
+SIZE_OFF = [
+    ("agent/wire.py", "if len(payload) > limit + 128:", "if False:"),
+    ("agent/wire.py", "    if len(body) > limit:", "    if False:"),
+]
+DEDUPE_OFF = [
+    (
+        "collector/filing.py",
+        "        gaps = missing(spool.ranges, run.first, run.last)\n        if len",
+        "        gaps = [(run.first, run.last)]\n        if len",
+    )
+]
+LATEST_BY_ARRIVAL = [
+    ("collector/filing.py", 'list(filing.latest.values()), newer_by="wall_ms")', "list(filing.latest.values()))")
+]
+
+
+@pytest.mark.parametrize(
+    ("bug", "fault"),
+    [
+        (SIGNATURE_OFF, "accepted: a stranger's key"),
+        (NAME_OFF, "accepted: another's name"),
+        (SIZE_OFF, "accepted: oversized"),
+        (DEDUPE_OFF, "replays_that_changed"),
+        (LATEST_BY_ARRIVAL, "other_states"),
+    ],
+    ids=["signature off", "name off", "size off", "dedupe off", "latest by arrival"],
+)
+def test_a_layer_that_is_off_is_seen(bug: list[tuple[str, str, str]], fault: str, seed: int, tmp_path: Path) -> None:
+    figures = suffered(tmp_path, seed, 30, rig.plant(tmp_path, bug))
+    assert figures.get(fault, 0) > 0
