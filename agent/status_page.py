@@ -62,6 +62,7 @@ WORDS = {
     "missing": ("missing", "لاپتا"),
     "seat_off": ("switched off", "بند"),
     "known": ("known", "معلوم"),
+    "new": ("new, to be approved", "نئے، منظوری باقی"),
     "cpu": ("Processor", "پروسیسر"),
     "memory": ("Memory", "میموری"),
     "disk_free": ("Disk free", "خالی ڈسک"),
@@ -194,6 +195,7 @@ def seats_rows(reading: Reading, _view: StatusView, say: Say) -> tuple[list[Row]
     rows = [(say("known"), number(reading.known, 0))]
     rows += [(say(word), number(getattr(reading, field), 0)) for field, word in names]
     seats = reading.seats
+    rows += [(say("new"), number(len(seats.waiting), 0))] if seats and seats.waiting else []
     troubled = zip(seats.id, seats.state, seats.why, strict=True) if seats else ()
     lines = "".join(
         f"<li><b>{escape(name)}</b> {say(state)} <small><bdi>{escape(why)}</bdi></small></li>"

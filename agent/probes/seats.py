@@ -1,4 +1,10 @@
-"""The roll call: every seat this gateway knows, healthy, unhealthy, missing or off."""
+"""The roll call: every seat this gateway knows, healthy, unhealthy, missing or off.
+
+1. What each seat PC last said is held against the settings' limits, and its parts against those accepted.
+2. Who fell silent without a last word is asked after on the LAN (an echo, ARP): on but not reporting, or off, asleep or
+   unplugged. Back again, its own clocks tell which of these it was.
+3. Hardware that nobody has approved is named, not counted.
+"""
 
 from __future__ import annotations
 

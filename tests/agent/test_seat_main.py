@@ -104,6 +104,21 @@ def test_a_seat_whose_clock_is_wrong_goes_by_the_gateways(key_file: Path, ahead_
     with_ear(story, ahead_ms)
 
 
+def test_a_seat_whose_key_the_gateway_has_lost_comes_back_under_the_centers(key_file: Path) -> None:
+    async def story(port: int, roll: Roll) -> None:
+        for _ in range(2):
+            seat = await start(port, key_file)
+            await until(lambda: roll.seats)
+            seat.terminate()
+            await seat.communicate()
+            # Its last word came under the key of its own.
+            assert [known.key is not None for known in roll.seats.values()] == [True]
+            assert states(roll) == ["off"]
+            roll.seats.clear()
+
+    with_ear(story)
+
+
 def test_what_answers_without_the_key_is_not_believed() -> None:
     async def impostor(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -200,6 +215,12 @@ def test_this_machine_can_be_measured() -> None:
 
 def test_the_gateways_address_needs_scheme_host_and_port() -> None:
     assert check_gateway("http://192.168.1.10:8471/") == "http://192.168.1.10:8471/seat"
+
+
+def test_a_seat_needs_nothing_that_windows_has_not() -> None:
+    blocked = "for name in ('fcntl', 'pwd', 'grp', 'termios', 'resource'): sys.modules[name] = None"
+    asked = f"import sys, psutil\n{blocked}\nimport agent.seat.__main__"
+    subprocess.run([sys.executable, "-c", asked], check=True)
 
 
 def test_a_seat_pc_needs_no_library_but_psutil() -> None:
