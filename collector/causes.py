@@ -24,6 +24,7 @@ from collector.standard.criteria import EVERYONE
 from collector.store import schema, upsert
 
 LOOK_AGAIN_MS = 300_000  # after the last news of a gap, its neighbours are asked once more
+GAP_S = 180.0  # as the settings have it by default
 LOOKS = 200  # gaps looked at again in one go
 MIN_FLEET = 5  # centers that must be known before silence of all of them says something about the collector
 
@@ -79,7 +80,7 @@ def look_again(conn: sa.Connection, now_ms: int, gap_s: float) -> set[str]:
     return moved
 
 
-def likely(conn: sa.Connection, code: str, now_ms: int, gap_s: float) -> Cause | None:
+def likely(conn: sa.Connection, code: str, now_ms: int, gap_s: float = GAP_S) -> Cause | None:
     """Why a center that is silent now is so, as far as the last readings and the neighbours tell."""
     heard_ms = _heard(conn, [code]).get(code)
     if heard_ms is None:
@@ -88,11 +89,36 @@ def likely(conn: sa.Connection, code: str, now_ms: int, gap_s: float) -> Cause |
     return cause.name_cause(cause.begin(heard_ms, now_ms, _before(conn, code)), witness)
 
 
-def cause_of(conn: sa.Connection, code: str, at_ms: int) -> Cause | None:
-    """The cause of the last gap that began by then."""
-    asked = sa.select(_g.cause, _g.grade, _g.evidence).where(_g.center == code, _g.from_ms <= at_ms)
+def last(conn: sa.Connection, code: str) -> Cause | None:
+    """The cause of a center's last gap."""
+    asked = sa.select(_g.cause, _g.grade, _g.evidence).where(_g.center == code)
     row = conn.execute(asked.order_by(_g.from_ms.desc(), _g.revision.desc()).limit(1)).first()
     return None if row is None else Cause(name=row.cause, grade=row.grade, evidence=_words(row.evidence))
+
+
+@dataclass(frozen=True)
+class Told:
+    """A gap as people see it: its newest revision, and how often its cause was put right."""
+
+    from_ms: int
+    to_ms: int
+    revision: int
+    cause: Cause
+
+
+def gaps_of(conn: sa.Connection, code: str, from_ms: int = 0, to_ms: int = 2**53, limit: int = -1) -> list[Told]:
+    """The gaps of a center that began in this time, newest first."""
+    asked = sa.select(_g.from_ms, _g.to_ms, _g.revision, _g.cause, _g.grade, _g.evidence)
+    mine = asked.where(_g.center == code, _g.from_ms >= from_ms, _g.from_ms < to_ms)
+    rows = conn.execute(mine.order_by(_g.from_ms, _g.revision))
+    newest = {
+        row.from_ms: Told(
+            row.from_ms, row.to_ms, row.revision, Cause(name=row.cause, grade=row.grade, evidence=_words(row.evidence))
+        )
+        for row in rows
+    }
+    found = sorted(newest.values(), key=lambda gap: -gap.from_ms)
+    return found if limit < 0 else found[:limit]
 
 
 def _asked(conn: sa.Connection, gaps: Sequence[Gap], gap_ms: int) -> list[Gap]:

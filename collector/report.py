@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import sqlalchemy as sa
 
-from collector import opening, usable
+from collector import opening, outages, usable
 from collector.centers import Center
 from collector.flags.judge import Verdict, bound_of, judge
 from collector.ledger import Ledger, ledger, minutes_of, minutes_open
@@ -110,6 +110,7 @@ def build(conn: sa.Connection, center: Center, month: str, standards: Standards,
         "ledger": {"open": book.open, **book.minutes},
         "criteria": [row for each in standard.criteria for row in _rows(each, center, found, book, open_minutes)],
         "seats": usable.book(conn, center.code, center.seats_promised, open_minutes),
+        "outages": outages.book(conn, center, standard, span.from_ms, span.to_ms),
         "evidence": {"sha256": evidence.hexdigest(), "grade": GRADE},
     }
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 
+from collector.flags.cause import SAID
 from collector.flags.judge import show
 from collector.opening import local
 from collector.usable import worst
@@ -51,7 +52,9 @@ def safe_cell(value: object) -> object:
 def as_html(report: Report) -> str:
     """One file without scripts or anything from elsewhere."""
     seats = report["seats"]
-    return _template().render(report=report, show=show, local=local, worst=worst(seats["hours"], seats["promised"]))
+    return _template().render(
+        report=report, show=show, local=local, causes=SAID, worst=worst(seats["hours"], seats["promised"])
+    )
 
 
 FORMS: dict[str, Callable[[Report], str]] = {"json": as_json, "csv": as_csv, "html": as_html}

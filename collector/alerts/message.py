@@ -7,17 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from collector.alerts.channel import Event, Message
+from collector.flags.cause import SAID, WEIGHT, Cause
 from collector.flags.judge import show
 from collector.opening import local
 from collector.standard.criteria import EVERYONE, Criterion, Standard
 
 SUMMARY = "Many changes at once"
 NAMED = 10  # centers that a summary names
+EVIDENCE = 2  # sentences of it in a message; the page has all
 
 
 @dataclass(frozen=True)
 class Told:
-    """A change that people are told of, with its center's facts. `began_ms`: when a cleared flag was raised."""
+    """A change that people are told of, with its center's facts. `began_ms`: when a cleared flag was raised. `cause`:
+    why the center was silent, if it was and anything tells."""
 
     id: int
     center: str
@@ -33,6 +36,7 @@ class Told:
     city: str | None = None
     province: str | None = None
     began_ms: int | None = None
+    cause: Cause | None = None
 
     @property
     def event(self) -> Event:
@@ -55,6 +59,7 @@ def message(told: Told, standard: Standard | None, base_url: str) -> Message:
         f"Since: {local(told.at_ms, tz)}{_lasted(told)}",
         *_numbers(told, criterion),
         f"Why: {told.reason}",
+        *_cause(told.cause),
         *((f"Severity: {criterion.severity}", *_fix(criterion)) if raised and criterion else ()),
         f"More: {base_url}/{'' if told.center == EVERYONE else f'centers/{told.center}'}",
         *([_standard(standard)] if standard else ()),
@@ -96,6 +101,14 @@ def _numbers(told: Told, criterion: Criterion | None) -> list[str]:
     unit = criterion.unit if criterion else ""
     side = "at most" if criterion and criterion.compare == "at_most" else "at least"
     return [f"Measured: {show(told.value, unit)}; asked: {side} {show(told.bound, unit)}"]
+
+
+def _cause(cause: Cause | None) -> list[str]:
+    if cause is None or cause.name == "unknown":
+        return []
+    name, weight = SAID[cause.name], WEIGHT[cause.grade]
+    said = [f"Cause: {name.en} ({weight.en})", f"وجہ: {name.ur} ({weight.ur})"]
+    return said + [f"Evidence: {word}" for word in cause.evidence[:EVIDENCE]]
 
 
 def _fix(criterion: Criterion) -> tuple[str, str]:

@@ -16,9 +16,11 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
+from collector import causes
 from collector.alerts.channel import Channel, Message, SendFailed
 from collector.alerts.message import SUMMARY, Told, message, summary
 from collector.flags import machine
+from collector.flags.cause import Cause
 from collector.standard import Standards
 from collector.store import Store, schema
 
@@ -110,6 +112,7 @@ def queue(conn: sa.Connection, channels: Sequence[Channel], standards: Standards
     held = braking and bool(conn.scalar(_SUMMARIES_SINCE, {"since_ms": now_ms - BRAKE_MS}))
     if not braking:
         told = [replace(each, began_ms=_began_ms(conn, each)) for each in told]
+        told = [replace(each, cause=_cause(conn, each, standards, now_ms)) for each in told]
     words = _summaries if braking else _messages
     made = [] if held else [row for channel in channels for row in words(told, channel, standards, base_url, now_ms)]
     if made:
@@ -182,8 +185,11 @@ _NEXT_DUE = (
 )
 
 
+_LATER = ("began_ms", "cause")  # asked once it is known that a message is made
+
+
 def _told(row: sa.Row[tuple[object, ...]]) -> Told:
-    return Told(**{name: row._mapping[name] for name in Told.__dataclass_fields__ if name != "began_ms"})
+    return Told(**{name: row._mapping[name] for name in Told.__dataclass_fields__ if name not in _LATER})
 
 
 def _began_ms(conn: sa.Connection, told: Told) -> int | None:
@@ -194,6 +200,15 @@ def _began_ms(conn: sa.Connection, told: Told) -> int | None:
     raised = sa.and_(_ch.was.in_(("clear", "pending")), _ch.now == "raised", _ch.id < told.id)
     began_ms: int | None = conn.scalar(sa.select(sa.func.max(_ch.at_ms)).where(same, raised))
     return began_ms
+
+
+def _cause(conn: sa.Connection, told: Told, standards: Standards, now_ms: int) -> Cause | None:
+    """Why a center fell silent: likely while it lasts, and what was found out when it is heard again."""
+    standard = standards.at(told.at_ms)
+    criterion = standard.by_id.get(told.criterion) if standard else None
+    if criterion is None or criterion.reading != "silence":
+        return None
+    return causes.likely(conn, told.center, now_ms) if told.event == "raised" else causes.last(conn, told.center)
 
 
 def _messages(

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from collector import enrolment
+from collector import enrolment, outages
 from collector.centers import CODE, CenterError, get
 from collector.evaluate import Current, current_verdicts
 from collector.store import queries
@@ -67,12 +67,14 @@ def router(site: Site) -> APIRouter:
             found = queries.one(conn, site.ranks(), known_code(code))
             if found is None:
                 raise Mistaken(404, f"center {code[:40]!r}: is not registered; GET /api/v1/centers lists all")
-            verdicts = current_verdicts(conn, get(conn, code), site.standards, site.now())
+            registered = get(conn, code)
+            verdicts = current_verdicts(conn, registered, site.standards, site.now())
+            story = outages.plain(conn, registered, site.standards.at(site.now()))
             latest = {
                 f"{row['kind']}/{row['subject']}".rstrip("/"): msgspec.Raw(row["body"].encode())
                 for row in queries.latest_readings(conn, code)
             }
-        return reply({"center": found, "verdicts": [_said(each) for each in verdicts], "latest": latest})
+        return reply({"center": found, "verdicts": [_said(each) for each in verdicts], "latest": latest, **story})
 
     @routes.get("/api/v1/centers/{code}/series")
     def series(code: str, request: Request) -> Response:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from agent import wire
+from collector import outages
 from collector.centers import CODE, CenterError, get
 from collector.evaluate import Current, current_verdicts
 from collector.standard.criteria import DEAF, EVERYONE
@@ -117,7 +118,8 @@ def _deaf(conn: sa.Connection) -> sa.RowMapping | None:
 
 def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]:
     try:
-        verdicts = current_verdicts(conn, get(conn, code), site.standards, site.now())
+        registered = get(conn, code)
+        verdicts = current_verdicts(conn, registered, site.standards, site.now())
     except CenterError as error:
         raise Mistaken(404, str(error)) from None
     latest = _by_kind(queries.latest_readings(conn, code))
@@ -127,12 +129,13 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "latest": latest,
         "open_flags": [flag for flag in queries.flags_of(conn, code) if flag["state"] in queries.OPEN],
         "changes": queries.changes_of(conn, code),
+        **outages.values(conn, registered, site.standards.at(site.now())),
         "devices": queries.devices_of(conn, code),
         "integrity": queries.integrity_of(conn, code),
         "seats": [seat for each in latest.get("seats", ()) for seat in _seats(each["reading"])],
+        "waiting": [name for each in latest.get("seats", ()) for name in _waiting(each["reading"])],
     }
 
-        "waiting": [name for each in latest.get("seats", ()) for name in _waiting(each["reading"])],
 
 def _subjects(latest: Mapping[str, Sequence[Mapping[str, Any]]], asked: Mapping[str, str]) -> dict[str, str | None]:
     """Which of several links or UPSs each chart shows; None where there is but one."""
@@ -171,12 +174,12 @@ def _seats(reading: wire.SeatsReading) -> list[dict[str, Any]]:
     return sorted(seats, key=lambda seat: order.index(seat["state"]))
 
 
-def _at(column: Sequence[float | None], place: int) -> float | None:
-    return column[place] if column else None
 def _waiting(reading: wire.SeatsReading) -> list[str]:
     return reading.seats.waiting if reading.seats else []
 
 
+def _at(column: Sequence[float | None], place: int) -> float | None:
+    return column[place] if column else None
 
 
 def _bounds(verdicts: Sequence[Current]) -> str:

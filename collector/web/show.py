@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
+from collector.flags.cause import SAID, WEIGHT, Grade, Name
 from collector.standard import Standards
 from collector.standard.criteria import Criterion
 from collector.web import reasons
@@ -78,6 +80,13 @@ class Show:
         names = dict.fromkeys(name for name in (row["city"], row["district"], row["province"]) if name) or ["–"]
         return self.words("comma").join(Markup("<bdi>{}</bdi>").format(name) for name in names)
 
+    def cause(self, name: Name) -> str:
+        return self.words.either(SAID[name].en, SAID[name].ur)
+
+    def weight(self, grade: Grade) -> str:
+        """How well a cause is shown."""
+        return self.words.either(WEIGHT[grade].en, WEIGHT[grade].ur)
+
     # ------------------------------------------------------------ criteria
 
     def criterion(self, name: str) -> Criterion | None:
@@ -109,11 +118,21 @@ class Show:
             return self.words("why.silent", time=self.at(row["heard_ms"]))
         if name is None or row["state"] in ("meets", "waiting", "paused"):
             return self._why_without_flag(row)
+        if row["state"] in ("watch", "below") and row["verdict"] == "meets":
+            return self._why_not_settled(row)
         found, value, bound = self.criterion(name), row["value"], row["bound"]
         if found is None or value is None or bound is None or found.unit == "":
             return self.words("why.said", name=self.criterion_name(name), reason=self.said(row["reason"]))
         figure, asked = self.value(value, found.unit), self.asked(name, bound)
         return self.words("why.figure", name=self.criterion_name(name), value=figure, asked=asked)
+
+    def _why_not_settled(self, row: Mapping[str, Any]) -> Markup:
+        """The newest reading meets what is asked, and the flag waits all the same: for what, and how far it is."""
+        name = self.criterion_name(row["criterion"])
+        if row["state"] == "below":
+            return self.words("why.recovering", name=name)
+        spoken = json.loads(row["memory"])
+        return self.words("why.counted", name=name, below=sum(spoken), n=len(spoken))
 
     def _why_without_flag(self, row: Mapping[str, Any]) -> Markup:
         if row["state"] == "unknown":
