@@ -113,8 +113,11 @@ class Spool:
     def renumber(self) -> None:
         """Begins a new spool id: for a file that turned out older than what was sent from it (a restored image)."""
         with self._lock:
-            log.error("spool: the collector holds later numbers than this file; numbering starts anew")
-            self._newest_file().adopt(Head(uuid.uuid4().hex), ())
+            log.error("spool: the collector holds other readings under these numbers; numbering starts anew")
+            try:
+                self._newest_file().adopt(Head(uuid.uuid4().hex), ())
+            except DiskError as error:
+                self._go_volatile(error)  # which begins a new spool id too
 
     def close(self) -> None:
         """What was forgotten is deleted first, so that a stopped agent resends nothing."""

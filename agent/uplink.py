@@ -1,8 +1,8 @@
 """Carries the spool to the collector over MQTT 3.1.1, and forgets nothing but what the collector has committed.
 
 The broker is a lossy wire (design P1): a PUBACK only says that somebody listens. A batch is forgotten on a receipt
-sealed by the collector's key whose chain is our own; without one in time it is offered again. `next_step` decides what
-goes out next and why; the rest of this module is the session around it. Retry towards the collector lives only here.
+sealed by the collector's key whose chain is our own; without one in time it is offered again. What goes out next, and
+why, is decided in `agent.window`; here is the session around it. Retry towards the collector lives only here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import random
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -27,13 +27,16 @@ from agent import __version__, wire
 from agent.identity import Identity
 from agent.spool import Spool
 from agent.spool_record import Group, Ident
+from agent.window import BACKOFF_MIN_S, Flight, Send, Wait, backoff_s, next_step
 
 log = logging.getLogger(__name__)
 
-WINDOW = 4  # batches awaiting a receipt; the last place is kept for live readings
-RECEIPT_S, RECEIPT_MAX_S = 15.0, 120.0
 LIVE_MS = 150_000  # readings this close to the newest go ahead of the backlog
 MAX_PACE_S = 600.0
+
+# How a receipt's reason begins when the collector holds other readings under our numbers: this file is a restored
+# image or a clone. What was sent is held as evidence; only new numbers can say anything new.
+OTHER_HISTORY = ("equivocation", "fork")
 
 # Over 30 % loss and 800 ms round trips a connect takes 5 to 120 s, so nothing here gives up early. The kernel tells a
 # dead peer sooner than MQTT can: TCP_USER_TIMEOUT and TCP keepalive find a half-open line within 80 s.
@@ -42,80 +45,11 @@ KEEPALIVE_S = 300
 TCP_IDLE_S, TCP_EVERY_S, TCP_DEAD_MS = 15, 10, 65_000
 SILENT_S = 150.0  # with batches out and not even a PUBACK back: somebody in between only pretends
 
-BACKOFF_MIN_S, BACKOFF_MAX_S = 1.0, 300.0
 STABLE_S = 60.0  # a session must last this long before the backoff starts over
 
 
 class UplinkLost(Exception):
     """The session ended; the text says why."""
-
-
-# ---------------------------------------------------------------- what goes out next: pure
-
-
-@dataclass(frozen=True, kw_only=True)
-class Flight:
-    """A batch sent and not yet receipted. Times in seconds of one monotonic clock."""
-
-    groups: tuple[Group, ...]
-    live: bool
-    sent_s: float
-    tries: int
-
-    @property
-    def due_s(self) -> float:
-        return self.sent_s + receipt_wait_s(self.tries)
-
-    @property
-    def key(self) -> tuple[str, int, int]:
-        return self.groups[0].spool, self.groups[0].first_seq, self.groups[-1].last_seq
-
-
-@dataclass(frozen=True)
-class Send:
-    reason: Literal["last_gasp", "live", "backlog"]
-    groups: tuple[Group, ...]
-
-
-@dataclass(frozen=True)
-class Wait:
-    reason: Literal["window_full", "paced", "nothing_to_send"]
-    until_s: float | None = None
-
-
-def receipt_wait_s(tries: int) -> float:
-    """How long a batch waits for its receipt before it is offered again."""
-    return min(RECEIPT_S * 2.0 ** min(tries, 10), RECEIPT_MAX_S)
-
-
-def next_step(
-    flights: Sequence[Flight],
-    fresh: Sequence[Group],
-    backlog: Sequence[Group],
-    paced_until_s: float,
-    now_s: float,
-    urgent: Collection[Ident] = (),
-) -> Send | Wait:
-    """The one decision. ``fresh`` and ``backlog`` hold nothing that is in flight; no flight is overdue. What is
-    ``urgent`` goes alone and at once, whatever else is on its way: the power may be gone before a receipt."""
-    for group in fresh:
-        if group.ident in urgent:
-            return Send("last_gasp", (group,))
-    first_due_s = min((flight.due_s for flight in flights), default=None)
-    if len(flights) >= WINDOW:
-        return Wait("window_full", first_due_s)
-    if fresh:
-        return Send("live", tuple(fresh))
-    if now_s < paced_until_s:
-        return Wait("paced", paced_until_s if first_due_s is None else min(paced_until_s, first_due_s))
-    if backlog and sum(not flight.live for flight in flights) < WINDOW - 1:
-        return Send("backlog", tuple(backlog))
-    return Wait("window_full" if backlog else "nothing_to_send", first_due_s)
-
-
-def backoff_s(failures: int, chance: float) -> float:
-    """Full jitter: anywhere up to a bound that doubles; ``chance`` in 0 … 1."""
-    return max(BACKOFF_MIN_S, chance * min(BACKOFF_MAX_S, 2.0 ** min(failures, 10)))
 
 
 def batch_of(groups: Sequence[Group], *, device: str, nonce: str, live: bool) -> bytes:
@@ -328,6 +262,8 @@ class Uplink:
             self.view.last_receipt_ms = self._stamp().wall_ms
             self.view.counts["receipted"] += 1
             self.view.counts["set_aside"] += receipt.outcome == "set_aside"
+            if receipt.reason.startswith(OTHER_HISTORY) and receipt.spool == self._spool.head().spool:
+                await asyncio.to_thread(self._spool.renumber)
             for group in flight.groups if flight else ():
                 self._tries.pop(group.ident, None)
         elif flight is not None:

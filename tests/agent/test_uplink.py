@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from agent import uplink, wire
+from agent import window, wire
 from agent.identity import Identity
 from agent.spool import Spool
 from agent.spool_record import Group, Head, build
-from agent.uplink import Flight, Send, Uplink, Wait, next_step
+from agent.uplink import Uplink
+from agent.window import Flight, Send, Wait, next_step
 
 T0 = 1_790_000_000_000
 
@@ -93,18 +94,47 @@ def test_a_collector_that_asks_for_pace_gets_it_for_backlog_only() -> None:
 
 
 def test_receipts_are_awaited_15_s_growing_to_120() -> None:
-    assert [uplink.receipt_wait_s(tries) for tries in (0, 1, 2, 3, 4, 50)] == [15, 30, 60, 120, 120, 120]
+    assert [window.receipt_wait_s(tries) for tries in (0, 1, 2, 3, 4, 50)] == [15, 30, 60, 120, 120, 120]
 
 
 def test_backoff_has_full_jitter_between_a_second_and_five_minutes() -> None:
-    assert uplink.backoff_s(0, 1.0) == 1.0
-    assert uplink.backoff_s(5, 1.0) == 32.0
-    assert uplink.backoff_s(5, 0.5) == 16.0
-    assert uplink.backoff_s(500, 1.0) == 300.0
-    assert uplink.backoff_s(500, 0.0) == 1.0
+    assert window.backoff_s(0, 1.0) == 1.0
+    assert window.backoff_s(5, 1.0) == 32.0
+    assert window.backoff_s(5, 0.5) == 16.0
+    assert window.backoff_s(500, 1.0) == 300.0
+    assert window.backoff_s(500, 0.0) == 1.0
+
+
+def test_a_last_gasp_goes_alone_ahead_of_everything_though_the_window_is_full() -> None:
+    *flying, gasp, after = groups(6)
+    flights = [flight(group, live=True) for group in flying]
+    assert next_step(flights, [gasp, after], [], 99.0, 1, [gasp.ident]) == Send("last_gasp", (gasp,))
+    assert next_step(flights, [after], [], 0, 1, [gasp.ident]) == Wait("window_full", 15.0)
 
 
 # ---------------------------------------------------------------- over a real broker
+
+
+def test_a_last_gasp_does_not_wait_for_the_pause_between_two_sessions(
+    mortal_broker, enrolled_at_mortal_broker, spool
+) -> None:
+    mine, collector = enrolled_at_mortal_broker
+    mortal_broker.kill()
+
+    async def story() -> None:
+        link = Uplink(mine, spool, stamp=stamp, on_task=lambda _task: None, chance=lambda: 1.0)
+        running = asyncio.create_task(link.run())
+        await asyncio.sleep(6.5)  # after failures at 0, 2 and 6 s the next try is 8 s away
+        await asyncio.to_thread(mortal_broker.start)
+        kept = spool.append([reading(9)], "high", T0)
+        began_s = time.monotonic()
+        link.readings_waiting(urgent=(kept.spool, kept.last_seq))
+        await until(lambda: len(collector.held) == 1)
+        assert time.monotonic() - began_s < 3.5
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(story())
 
 
 def test_what_is_receipted_is_forgotten_and_the_rest_is_kept(enrolled, little_collector, spool) -> None:
@@ -201,6 +231,29 @@ def test_readings_set_aside_are_forgotten_and_counted(enrolled, little_collector
             assert link.view.counts["set_aside"] == 1
 
     asyncio.run(story())
+
+
+def test_a_restored_image_begins_a_new_spool_once_the_collector_tells_of_another_history(
+    enrolled, little_collector, spool
+) -> None:
+    plain = little_collector.answer
+    aside = {"outcome": "set_aside", "reason": "equivocation: other bytes are held of 1"}
+    first = spool.head().spool
+    little_collector.answer = lambda batch: (
+        wire.Receipt(**{**fields(plain(batch)), **aside}) if batch.spool == first else plain(batch)
+    )
+
+    async def story() -> None:
+        spool.append([reading(1)], "low", T0)
+        async with running(enrolled, spool) as link:
+            await until(lambda: spool.head().spool != first)
+            spool.append([reading(2)], "low", T0)
+            link.readings_waiting()
+            await until(lambda: spool.stats().readings == 0)
+
+    asyncio.run(story())
+    (_old, _number), (new, number) = little_collector.held
+    assert (new, number) == (spool.head().spool, 1)
 
 
 def test_the_newest_reading_arrives_before_an_old_backlog(enrolled, little_collector, spool) -> None:
