@@ -114,3 +114,17 @@ def test_the_command_prints_each_finding_with_its_fix_and_exits_1(tmp_path: Path
     rows = json.loads(capsys.readouterr().out)
     assert [row["what"] for row in rows][:3] == ["identity", "state folder", "disk"]
     assert all(row["ok"] or row["fix"] for row in rows)
+
+
+def test_the_trap_listener_is_looked_for_where_it_is_asked_for(tmp_path: Path) -> None:
+    assert "trap listener" not in found(settings_at(tmp_path))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
+        ear.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{ear.getsockname()[1]}"
+        settings = settings_at(tmp_path, power=config.Power(trap_listen=address))
+        assert found(settings)["trap listener"].ok
+    silent = found(settings)["trap listener"]
+    assert silent.detail == f"nobody listens on {address}"
+    assert "start the agent" in silent.fix
+    elsewhere = found(settings_at(tmp_path, power=config.Power(trap_listen="192.0.2.7:1162")))["trap listener"]
+    assert "an address of this machine" in elsewhere.fix
