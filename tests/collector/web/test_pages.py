@@ -288,11 +288,12 @@ def test_moved_rows_are_given_without_the_page_around_them(fleet) -> None:
 def test_a_flag_that_waits_although_all_is_met_now_says_what_it_waits_for(fleet) -> None:
     with fleet.store.write() as conn:
         flags = schema.flags.c
-        mine = schema.flags.update().where(flags.center == "KHI-0001")
+        mine = schema.flags.update().where(flags.center == "KHI-0001", flags.criterion == "internet.download")
+        conn.execute(schema.flags.delete().where(flags.center == "KHI-0001", flags.criterion != "internet.download"))
         conn.execute(mine.values(state="pending", verdict="meets", memory="[true, false, false]"))
     with fleet.client() as client:
-        assert ": below in 1 of the last 3 readings" in joined(client.get("/?q=KHI-0001").text)
+        assert "Download speed: below in 1 of the last 3 readings" in joined(client.get("/?q=KHI-0001").text)
     with fleet.store.write() as conn:
         conn.execute(mine.values(state="recovering", verdict="meets", memory="[true]"))
     with fleet.client() as client:
-        assert ": met again, but not yet for long enough" in joined(client.get("/?q=KHI-0001").text)
+        assert "Download speed: met again, but not yet for long enough" in joined(client.get("/?q=KHI-0001").text)
