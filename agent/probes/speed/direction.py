@@ -17,6 +17,12 @@ from agent.probes.speed.trace import SATURATED_MS, End, Trace, delivered, ended
 
 BIN_S = 0.05
 STALL_S = CONNECT_S + 3
+COMMON_RTT_MS, ROUND_TRIPS = 80.0, 6
+
+
+def longer_s(rtt_ms: float | None) -> float:
+    """What a long round trip adds to the warm-up: TCP needs so many of them to find the line's rate."""
+    return max(0.0, (rtt_ms or 0.0) - COMMON_RTT_MS) / 1000 * ROUND_TRIPS
 
 
 class Run:
@@ -66,7 +72,8 @@ class Run:
             self._check()
             await asyncio.sleep(0.005)
         self.began_s = self._tick()  # a very fast line reaches its byte cap by the next tick
-        self.warm_s = self.began_s + self.mode.warmup_s
+        self.widened_s = longer_s(self.idle.rtt_ms)
+        self.warm_s = self.began_s + self.mode.warmup_s + self.widened_s
 
     def _check(self) -> None:
         if self.stopped():

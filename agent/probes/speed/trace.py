@@ -19,7 +19,7 @@ SATURATED_MS = 3.0  # a line that is full queues: a load that lifts the round tr
 CROSS_PCT = 5.0
 NOISE = 0.01
 MANY, HALF_EMPTY = 500, 0.6  # of so many segments no line keeps so many waiting
-BUSY_CPU, LATE_SHARE = 0.8, 0.2
+BUSY_CPU, LATE_SHARE = 0.8, 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
