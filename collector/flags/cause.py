@@ -316,9 +316,9 @@ def _carried(facts: Facts, witness: Witness) -> Cause | None:
     """The agent ran on, on battery for most of the gap: the mains took the line down, the UPS carried the rest."""
     span_ms = facts.to_ms - facts.from_ms
     for runs in facts.power.values():
-        parts = [(run, until_ms) for run, until_ms in _lasting(runs) if run.on_battery]
-        battery_ms = sum(max(0, min(end, facts.to_ms) - max(run.first_ms, facts.from_ms)) for run, end in parts)
-        if 2 * battery_ms >= span_ms > 0 and any(_tied(facts, run, until_ms) for run, until_ms in parts):
+        parts = [(run, after) for run, after in _followed(runs) if run.on_battery]
+        battery_ms = sum(_overlap_ms(facts, run.first_ms, after or run.last_ms) for run, after in parts)
+        if 2 * battery_ms >= span_ms > 0 and any(_tied(facts, run.first_ms, after) for run, after in parts):
             newest = [run for run in runs if run.on_battery][-1]
             line = [_seen_word(place, facts.places[place]) for place in _told(facts) if place != "none"]
             minutes = f"on battery for {battery_ms // 60_000} of {span_ms // 60_000} minutes"
@@ -327,19 +327,24 @@ def _carried(facts: Facts, witness: Witness) -> Cause | None:
     return None
 
 
-def _lasting(runs: Sequence[Run]) -> Iterator[tuple[Run, int]]:
-    """Each run and until when: until the next one, the last one as far as it was read."""
+def _followed(runs: Sequence[Run]) -> Iterator[tuple[Run, int | None]]:
+    """Each run and when the next one was seen; None for the last."""
     for place, run in enumerate(runs):
-        yield run, runs[place + 1].first_ms if place + 1 < len(runs) else run.last_ms
+        yield run, runs[place + 1].first_ms if place + 1 < len(runs) else None
 
 
-def _tied(facts: Facts, run: Run, until_ms: int) -> bool:
+def _overlap_ms(facts: Facts, from_ms: int, to_ms: int) -> int:
+    return max(0, min(to_ms, facts.to_ms) - max(from_ms, facts.from_ms))
+
+
+def _tied(facts: Facts, cut_ms: int, mains_ms: int | None) -> bool:
     """Whether the mains may have taken the line along: it neither fell before them nor was back before them, and one
-    of the two went together. Otherwise the line has a trouble of its own."""
-    fall_ms, rise_ms = facts.from_ms - run.first_ms, facts.to_ms - until_ms
-    if fall_ms < -ROUND_MS or rise_ms < -ROUND_MS:
+    of the two went together. Otherwise the line has a trouble of its own. `mains_ms` None: not back by the end."""
+    fall_ms = facts.from_ms - cut_ms
+    rise_ms = None if mains_ms is None else facts.to_ms - mains_ms
+    if fall_ms < -ROUND_MS or (rise_ms is not None and rise_ms < -ROUND_MS):
         return False
-    return fall_ms <= TIED_FALL_MS or rise_ms <= TIED_RISE_MS
+    return fall_ms <= TIED_FALL_MS or (rise_ms is not None and rise_ms <= TIED_RISE_MS)
 
 
 def _line(facts: Facts, witness: Witness) -> Cause | None:

@@ -1,0 +1,244 @@
+"""From what is known of a gap to its cause: each cause as a story of readings, neighbours, and properties of all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.wire import BootReading, Failure, LinkReading, Reading, SeatsReading, UpsReading
+from collector.flags.cause import (
+    GRADES,
+    NAMES,
+    SAID,
+    WEIGHT,
+    Facts,
+    Sign,
+    Witness,
+    begin,
+    fold,
+    name_cause,
+    sign_of,
+)
+
+MINUTE = 60_000
+START = 1_770_000_000_000
+MAINS = UpsReading(output_state="online", battery_status="normal", battery_charge_pct=100.0)
+BATTERY = UpsReading(output_state="battery", battery_status="normal", battery_charge_pct=60.0)
+LOW = UpsReading(output_state="battery", battery_status="low", battery_charge_pct=4.0)
+
+
+def place(word: Any) -> LinkReading:
+    return LinkReading(loss_pct=100.0, fault_place=word)
+
+
+def boot(end: Any, dark_minutes: float | None) -> BootReading:
+    return BootReading(previous_end=end, dark_s=None if dark_minutes is None else dark_minutes * 60)
+
+
+def signs(*told: tuple[float, Reading]) -> list[Sign]:
+    """Readings by the minute of their story, the gap being from 0 to 30."""
+    found = []
+    for number, (minute, reading) in enumerate(told):
+        kind = str(type(reading).__struct_config__.tag)
+        found.append(sign_of(reading, kind, START + round(minute * MINUTE), f"g1 s {number}"))
+    return found
+
+
+def gap(before: list[tuple[float, Reading]], *told: tuple[float, Reading]) -> Facts:
+    return fold(begin(START, START + 30 * MINUTE, signs(*before)), signs(*told))
+
+
+def every(first: int, last: int, reading: Reading) -> list[tuple[float, Reading]]:
+    return [(minute + 0.5, reading) for minute in range(first, last)]
+
+
+def named(facts: Facts, witness: Witness = Witness()) -> tuple[str, str]:  # noqa: B008
+    cause = name_cause(facts, witness)
+    return cause.name, cause.grade
+
+
+QUIET = [(-0.5, MAINS), (-0.5, LinkReading(fault_place="none"))]
+
+
+# ---------------------------------------------------------------- the six
+
+
+def test_a_machine_that_went_down_on_battery_had_its_ups_exhausted() -> None:
+    facts = gap([(-0.2, LOW)], (30.0, boot("power", 30.2)), (30.1, MAINS))
+    assert named(facts) == ("ups_exhausted", "shown")
+    evidence = name_cause(facts).evidence
+    assert evidence[0] == "boot reading g1 s 0: power after 1812 s"
+    assert evidence[1] == "UPS reading g1 s 0: on battery, low at 4 %"
+
+
+def test_a_shutdown_in_order_on_a_low_battery_is_the_battery_s_doing_too() -> None:
+    assert named(gap([(-0.2, LOW)], (30.0, boot("reboot", 30.2)))) == ("ups_exhausted", "shown")
+
+
+def test_a_gateway_that_lost_its_line_first_and_its_battery_later_had_its_ups_exhausted() -> None:
+    before = [(-0.5, MAINS)]
+    told = [*every(0, 20, BATTERY), *every(0, 20, place("isp")), (20.0, LOW), (29.9, boot("power", 9.8))]
+    assert named(gap(before, *told)) == ("ups_exhausted", "shown")
+
+
+def test_an_agent_that_ran_on_battery_all_the_time_was_carried() -> None:
+    facts = gap(QUIET, *every(0, 30, BATTERY), *every(0, 30, place("isp")), (30.2, MAINS))
+    assert named(facts) == ("mains_carried", "shown")
+
+
+def test_a_line_with_a_trouble_of_its_own_in_the_midst_of_a_cut_is_the_line_s_trouble() -> None:
+    before = [(-0.5, UpsReading(output_state="battery", on_battery_s=3000.0))]
+    told = [*every(0, 30, BATTERY), *every(0, 30, place("isp"))]
+    assert named(gap(before, *told))[0] == "isp_down"
+    # The provider's own battery may have lasted for a while; its box came back with the mains.
+    assert named(gap(before, *told, (29.8, MAINS)))[0] == "mains_carried"
+
+
+def test_a_line_that_fell_before_the_mains_did_not_fall_for_want_of_them() -> None:
+    told = [*every(0, 30, place("lan")), *every(4, 25, BATTERY), (25.6, MAINS)]
+    assert named(gap(QUIET, *told))[0] == "lan_fault"
+
+
+def test_readings_kept_while_the_provider_was_silent_show_the_line_down() -> None:
+    assert named(gap(QUIET, *every(0, 30, MAINS), *every(0, 30, place("isp")))) == ("isp_down", "shown")
+    assert named(gap(QUIET, *every(0, 30, place("beyond")))) == ("isp_down", "likely")
+
+
+@pytest.mark.parametrize("lost", [place("lan"), LinkReading(failure=Failure("no_route", "no default route"))])
+def test_readings_kept_while_the_own_router_was_silent_show_a_fault_at_home(lost: LinkReading) -> None:
+    assert named(gap(QUIET, *every(0, 30, MAINS), *every(0, 30, lost))) == ("lan_fault", "shown")
+
+
+def test_a_shutdown_in_order_on_mains_is_a_switch() -> None:
+    assert named(gap(QUIET, (30.0, boot("reboot", 30.5)), (30.1, MAINS))) == ("switched_off", "shown")
+
+
+@pytest.mark.parametrize("end", ["clean", "killed", "crash"])
+def test_an_agent_that_ended_while_its_machine_ran_on_was_stopped(end: str) -> None:
+    assert named(gap(QUIET, (30.0, boot(end, 30.5)), (30.1, MAINS))) == ("agent_stopped", "shown")
+
+
+def test_a_short_restart_in_a_long_loss_of_the_line_is_not_its_cause() -> None:
+    told = [*every(0, 30, place("isp")), (15.0, boot("killed", 0.5))]
+    assert named(gap(QUIET, *told)) == ("isp_down", "shown")
+
+
+# ---------------------------------------------------------------- what cannot be told
+
+
+def test_a_machine_that_went_down_while_its_ups_had_mains_is_not_explained() -> None:
+    cause = name_cause(gap(QUIET, (30.0, boot("power", 30.5))))
+    assert (cause.name, cause.grade) == ("unknown", "none")
+    assert "a pulled plug, a held button or a failed machine all look like this" in cause.evidence[1]
+
+
+def test_nothing_known_is_unknown_and_says_so() -> None:
+    cause = name_cause(gap([]))
+    assert (cause.name, cause.grade) == ("unknown", "none")
+    assert cause.evidence == ("nothing taken during the gap has come",)
+
+
+def test_an_old_reading_of_the_ups_says_nothing_about_the_gap() -> None:
+    assert named(gap([(-30.0, LOW)])) == ("unknown", "none")
+
+
+def test_a_line_that_was_well_by_the_time_of_return_says_nothing_about_the_gap() -> None:
+    assert named(gap(QUIET, (29.0, LinkReading(fault_place="none")))) == ("unknown", "none")
+    whole = gap(QUIET, *every(0, 30, LinkReading(fault_place="none")))
+    assert named(whole) == ("collector", "likely")
+
+
+def test_while_it_lasts_the_last_words_and_the_neighbours_are_all_there_is() -> None:
+    assert named(gap([(-0.5, LOW)])) == ("ups_exhausted", "likely")
+    assert named(gap([(-0.5, place("lan"))])) == ("lan_fault", "likely")
+    assert named(gap(QUIET), Witness(isp="A", isp_silent=4, isp_heard=1)) == ("isp_down", "likely")
+    assert named(gap(QUIET), Witness(feeder="F", feeder_cut=4, feeder_mains=1)) == ("ups_exhausted", "likely")
+
+
+# ---------------------------------------------------------------- neighbours
+
+
+EXHAUSTED = gap([(-0.2, LOW)], (30.0, boot("power", 30.2)))
+
+
+def test_eleven_of_twelve_with_mains_make_a_claim_unsupported() -> None:
+    cause = name_cause(EXHAUSTED, Witness(feeder="F7", feeder_cut=1, feeder_mains=11, feeder_named=("LHR-2",)))
+    assert (cause.name, cause.grade) == ("ups_exhausted", "unsupported")
+    assert cause.evidence[-1] == "11 of 12 others on feeder F7 had mains (LHR-2)"
+
+
+def test_most_of_the_feeder_dark_confirms_the_claim() -> None:
+    assert named(EXHAUSTED, Witness(feeder="F7", feeder_cut=9, feeder_mains=3)) == ("ups_exhausted", "confirmed")
+
+
+def test_two_neighbours_are_too_few_to_contradict() -> None:
+    assert named(EXHAUSTED, Witness(feeder="F7", feeder_cut=0, feeder_mains=2)) == ("ups_exhausted", "shown")
+
+
+def test_a_claim_of_power_without_any_ups_needs_its_neighbours() -> None:
+    claim = gap([], (30.0, boot("power", 30.5)))
+    assert named(claim) == ("ups_exhausted", "likely")
+    assert named(claim, Witness(feeder="F", feeder_mains=5)) == ("ups_exhausted", "unsupported")
+
+
+def test_others_heard_on_the_same_provider_make_it_the_own_line() -> None:
+    facts = gap(QUIET, *every(0, 30, place("isp")))
+    assert named(facts, Witness(isp="A", isp_silent=5, isp_heard=1)) == ("isp_down", "confirmed")
+    alone = name_cause(facts, Witness(isp="A", isp_silent=0, isp_heard=6))
+    assert (alone.name, alone.grade) == ("isp_down", "shown")
+    assert "own line" in alone.evidence[-1]
+
+
+def test_a_deaf_collector_accuses_nobody_unless_the_center_s_own_readings_tell_otherwise() -> None:
+    deaf = Witness(deaf_ms=25 * MINUTE)
+    assert named(gap(QUIET), deaf) == ("collector", "shown")
+    assert named(gap(QUIET, *every(0, 30, place("lan"))), deaf) == ("lan_fault", "shown")
+
+
+# ---------------------------------------------------------------- of all
+
+
+ends = st.sampled_from(["first", "clean", "power", "crash", "killed", "reboot", "unknown", "nonsense"])
+counts = st.integers(0, 20)
+any_reading = st.one_of(
+    st.builds(boot, ends, st.none() | st.floats(-10, 90)),
+    st.sampled_from([MAINS, BATTERY, LOW, UpsReading(failure=Failure("timeout")), SeatsReading(known=3)]),
+    st.builds(place, st.sampled_from(["lan", "isp", "beyond", "none", None])),
+)
+story = st.lists(st.tuples(st.floats(-5, 40), any_reading), max_size=30)
+witnesses = st.builds(
+    Witness, feeder_cut=counts, feeder_mains=counts, isp_silent=counts, isp_heard=counts, deaf_ms=st.integers(0, 10**7)
+)
+
+
+@given(story, story, witnesses)
+def test_any_story_has_one_cause_with_evidence(before: Any, told: Any, witness: Witness) -> None:
+    cause = name_cause(gap(before, *told), witness)
+    assert cause.name in NAMES
+    assert cause.grade in GRADES
+    assert all(cause.evidence)
+    assert (cause.name == "unknown") == (cause.grade == "none")
+    assert cause.evidence or cause.grade == "likely"
+
+
+@given(story, st.integers(0, 30))
+def test_readings_may_come_in_any_number_of_batches(told: Any, cut: int) -> None:
+    ordered = sorted(signs(*told), key=lambda sign: sign.at_ms)
+    empty = begin(START, START + 30 * MINUTE, signs(*QUIET))
+    assert fold(fold(empty, ordered[:cut]), ordered[cut:]) == fold(empty, ordered)
+
+
+@given(story, witnesses)
+def test_neighbours_change_how_sure_a_shown_cause_is_never_what_it_is(told: Any, witness: Witness) -> None:
+    alone = name_cause(gap(QUIET, *told))
+    if alone.grade == "shown":
+        assert name_cause(gap(QUIET, *told), witness).name == alone.name
+
+
+def test_every_cause_and_grade_has_words_in_both_languages() -> None:
+    assert set(SAID) == set(NAMES)
+    assert set(WEIGHT) == set(GRADES)
+    assert all(words.en and words.ur for words in (*SAID.values(), *WEIGHT.values()))
