@@ -96,10 +96,13 @@ def test_every_user_is_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_every_folder_is_made_for_its_user(tmp_path: Path) -> None:
+def test_every_folder_is_made_for_its_user_and_the_seat_may_read_its_hardware(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root: folders are given to other users")
     (tmp_path / "etc").mkdir()
+    uuid = tmp_path / "sys/class/dmi/id/product_uuid"  # the others are not there, as on some machines
+    uuid.parent.mkdir(parents=True)
+    uuid.touch(0o400)
     for name, folder in (("systemd-sysusers", "sysusers.d"), ("systemd-tmpfiles", "tmpfiles.d")):
         words = [tool(name), f"--root={tmp_path}", *(["--create"] if folder == "tmpfiles.d" else [])]
         done = subprocess.run([*words, FOLDER / folder / "nabz.conf"], capture_output=True, text=True, check=False)
@@ -107,6 +110,9 @@ def test_every_folder_is_made_for_its_user(tmp_path: Path) -> None:
     assert (tmp_path / "var/lib/nabz-agent").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "var/lib/nabz-agent").stat().st_uid != 0
     assert (tmp_path / "etc/nabz").stat().st_uid == 0
+    # The seat may read what tells its PC apart; nobody else but root may.
+    assert (uuid.stat().st_mode & 0o777, uuid.stat().st_uid) == (0o440, 0)
+    assert uuid.stat().st_gid != 0
 
 
 def test_the_agent_may_ask_whether_its_clock_is_right() -> None:

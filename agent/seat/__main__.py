@@ -99,7 +99,7 @@ def load(options: argparse.Namespace) -> Seat:
     identity, is_new = who_am_i(options.state_dir)
     if is_new:
         keep(identity, options.state_dir)
-    keyring = Keyring(key, identity.id, options.state_dir)
+    keyring = Keyring(key, identity.id, options.state_dir, asks=options.command == "run")
     return Seat(identity=identity, name=name, url=url, keyring=keyring, interval_s=options.interval)
 
 

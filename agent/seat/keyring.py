@@ -12,10 +12,13 @@ FILE = "own.key"
 
 
 class Keyring:
-    """`folder` is where the own key is kept; None, or one that cannot be written: the seat stays with the center's."""
+    """`folder` is where the own key is kept; None, or one that cannot be written: the seat stays with the center's.
 
-    def __init__(self, center_key: bytes, seat_id: str, folder: Path | None = None) -> None:
-        self.center_key, self.seat_id = center_key, seat_id
+    Only who `asks` agrees on a new key: a try by hand, as root, must not leave one that the service cannot read.
+    """
+
+    def __init__(self, center_key: bytes, seat_id: str, folder: Path | None = None, *, asks: bool = True) -> None:
+        self.center_key, self.seat_id, self.asks = center_key, seat_id, asks
         self.file = folder / FILE if folder else None
         self.own = read(self.file, seat_id) if self.file else None
         self.secret: int | None = None
@@ -26,7 +29,7 @@ class Keyring:
 
     def hand(self, key: bytes) -> str:
         """Our half of an own key, to go with what is said under the center's; nothing under an own key."""
-        if self.file is None or key != self.center_key:
+        if not self.asks or self.file is None or key != self.center_key:
             return ""
         self.secret = self.secret or keys.make_secret()
         return keys.half(self.secret)
