@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
@@ -92,7 +93,7 @@ class Running:
         outbox.after_start()
         self._start(Every("alerts", settings.alerts.every_s, outbox.look), stack)
         if settings.measure.enabled:
-            child = Child("measurement server", ["measure", "--listen", settings.measure.listen])
+            child = Child("measurement server", measure_words(settings))
             self.children.append(child)
             self._start(child, stack)
         self._start(Web(app, place, hub.close), stack)
@@ -118,6 +119,13 @@ class Running:
                 said_s, said_readings = time.monotonic(), readings
         log.info("stopping")
         return 0
+
+
+def measure_words(settings: Settings) -> list[str]:
+    """The subcommand that runs the measurement server; it names itself to clients as gateways are told to reach it."""
+    words = ["measure", "--listen", settings.measure.listen]
+    public = urlsplit(settings.measure.public_url).netloc
+    return [*words, "--public", public] if public else words
 
 
 def read_standards(settings: Settings) -> Standards:
