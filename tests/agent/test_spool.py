@@ -324,6 +324,30 @@ def test_a_flipped_record_is_reported_by_number_and_the_others_are_kept(path: Pa
     again.close()
 
 
+def leaf_of_groups(content: bytes) -> int:
+    """Where a page lies that holds several groups (a table's leaf, sqlite.org/fileformat2.html §1.6)."""
+    page = spool_file.PAGE_BYTES
+    heads = range(page, len(content), page)
+    return next(at for at in heads if content[at] == 0x0D and int.from_bytes(content[at + 3 : at + 5], "big") >= 2)
+
+
+@pytest.mark.parametrize("harm", ["a row less", "one row twice, another not at all"])
+def test_a_row_that_vanishes_without_an_error_is_missed_and_found_again(path: Path, spool: Spool, harm: str) -> None:
+    fill(spool, 30)
+    truth = readings_in(everything(spool))
+    spool.close()
+    content = bytearray(path.read_bytes())
+    at = leaf_of_groups(content)
+    if harm == "a row less":
+        content[at + 4] -= 1  # the page's count of cells
+    else:
+        content[at + 10 : at + 12] = content[at + 8 : at + 10]  # two pointers to one cell
+    path.write_bytes(content)
+    again = opened(path)
+    assert readings_in([group for group in everything(again) if not shed_in([group])]) == truth
+    again.close()
+
+
 def test_a_file_of_noise_is_moved_aside_and_never_deleted(path: Path) -> None:
     noise = random.Random(3).randbytes(50_000)
     path.write_bytes(noise)
@@ -334,17 +358,25 @@ def test_a_file_of_noise_is_moved_aside_and_never_deleted(path: Path) -> None:
     assert [aside.read_bytes() for aside in path.parent.glob("spool.db.damaged-*")] == [noise]
 
 
+@pytest.mark.parametrize("harm", ["the file's first byte", "a page's count"])
 def test_a_salvage_cut_short_at_any_step_is_finished_at_the_next_start(
-    path: Path, tmp_path: Path, spool: Spool
+    path: Path, tmp_path: Path, spool: Spool, harm: str
 ) -> None:
     """Whatever the salvage had renamed when the power went, the next start ends with the same readings."""
     fill(spool, 10)
-    truth = readings_in(everything(spool))
     spool.close()
-    broken = bytearray(path.read_bytes())
-    broken[100] ^= 0xFF  # the root page of the schema
-    path.write_bytes(broken)
-    steps = states_of_a_salvage(path, tmp_path)
+    again = opened(path)  # with a new log, which does not hold the page that will be damaged
+    fill(again, 1, first=10)
+    truth = readings_in(everything(again))
+    image = tmp_path / "image" / path.name  # with its log, as a power cut leaves it
+    image.parent.mkdir()
+    snapshot(path, image)
+    again.close()
+    broken = bytearray(image.read_bytes())
+    broken[0 if harm == "the file's first byte" else leaf_of_groups(broken) + 4] -= 1
+    image.write_bytes(broken)
+    assert image.with_name(image.name + "-wal").stat().st_size
+    steps = states_of_a_salvage(image, tmp_path)
     assert len(steps) > 5
     for number, files in enumerate(steps):
         folder = tmp_path / f"step{number}"
@@ -357,13 +389,13 @@ def test_a_salvage_cut_short_at_any_step_is_finished_at_the_next_start(
         again.close()
 
 
-def states_of_a_salvage(path: Path, tmp_path: Path) -> list[dict[str, bytes]]:
+def states_of_a_salvage(image: Path, tmp_path: Path) -> list[dict[str, bytes]]:
     """The folder after each call that changes a name or a file, seen from a child that is stopped there."""
     steps: list[dict[str, bytes]] = []
     for stop_at in range(1, 200):
         folder = tmp_path / f"cut{stop_at}"
         folder.mkdir()
-        (folder / path.name).write_bytes(path.read_bytes())
+        snapshot(image, folder / image.name)
         script = textwrap.dedent("""
             import os, sys
             from pathlib import Path
