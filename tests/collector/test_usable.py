@@ -58,6 +58,12 @@ def test_an_open_hour_without_a_roll_call_is_unknown_and_a_closed_one_is_not_the
     assert found == [Hour(start_ms), Hour(start_ms + HOUR_MS)]
 
 
+def test_the_closed_part_of_an_hour_counts_for_nothing() -> None:
+    nine_ms, half_ms = at("2026-02-02T09:00"), at("2026-02-02T09:30")
+    (hour,) = hours([Call(nine_ms, 0, 10, 10), Call(half_ms, 9, 1, 10)], minutes(half_ms, 30))
+    assert (hour.hour_ms, hour.calls, hour.fewest) == (nine_ms, 1, 9)
+
+
 def test_reasons_are_the_roll_calls_own_words_and_bounded() -> None:
     said = reasons(columns(("healthy", ""), ("unhealthy", "disk failing: 256 GB"), ("missing", ""), ("off", "x")), 6)
     assert said == [
