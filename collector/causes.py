@@ -25,6 +25,7 @@ from collector.store import schema, upsert
 
 LOOK_AGAIN_MS = 300_000  # after the last news of a gap, its neighbours are asked once more
 GAP_S = 180.0  # as the settings have it by default
+HELD_UP_MS = 10_000  # a reading older than the last arrival by more than this was kept while nothing could be sent
 LOOKS = 200  # gaps looked at again in one go
 MIN_FLEET = 5  # centers that must be known before silence of all of them says something about the collector
 
@@ -45,10 +46,7 @@ class Gap:
 def note_group(
     conn: sa.Connection, group: Sequence[tuple[Place, Sequence[Fresh]]], now_ms: int, gap_s: float
 ) -> set[str]:
-    """Notes what a transaction brings, before `pulse` and `latest` know of it; returns the centers with news.
-
-    `gap_s` is also how late a reading must be to be one that was kept while nothing could be sent.
-    """
+    """Notes what a transaction brings, before `pulse` and `latest` know of it; returns the centers with news."""
     gap_ms = int(gap_s * 1000)
     touched = cuts.note_group(conn, group, now_ms, gap_ms)
     heard = _heard(conn, [center.code for center, _ in group])
@@ -59,7 +57,9 @@ def note_group(
         if heard_ms is not None and now_ms - heard_ms > gap_ms:
             facts = cause.begin(heard_ms, now_ms, _before(conn, center.code))
             known.append(Gap(center.code, 1, cause.fold(facts, signs_of(fresh)), NOBODY))
-        elif signs := signs_of(each for each in fresh if each.wall_ms < now_ms - gap_ms or each.kind == "boot"):
+            continue
+        late_ms = max(now_ms - gap_ms, (heard_ms or 0) - HELD_UP_MS)
+        if signs := signs_of(each for each in fresh if each.wall_ms < late_ms or each.kind == "boot"):
             late[center.code] = signs
     if known:
         _note_deaf(conn, now_ms, gap_ms)

@@ -94,7 +94,7 @@ def _times(conn: sa.Connection, asked: sa.Select[Any]) -> dict[str, int]:
 def _said(around: Around, row: Home, span: Span, gap_ms: int) -> Witness:
     feeder = [code for code in around.feeder.get(row.feeder, ()) if code != row.center][:MOST]
     cut = [code for code in feeder if _was_cut(around, code, span)]
-    mains = [code for code in feeder if code not in cut and around.ups_ms.get(code, 0) >= span[1]]
+    mains = [code for code in feeder if code not in cut and around.ups_ms.get(code, 0) >= span[1] - gap_ms]
     line = [code for code in around.isp.get((row.isp, row.city), ()) if code != row.center][:MOST]
     silent = [code for code in line if _was_silent(around, code, span, gap_ms)]
     heard = [code for code in line if code not in silent and around.heard_ms.get(code, 0) > span[0]]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from collector import causes, centers, cuts
+from collector.alerts.message import Told, message
 from collector.arrivals import Message
 from collector.flags import cause
 from collector.ingest import Ingest
@@ -181,3 +184,162 @@ def carried_cuts(run: Run, end_ms: int) -> list[tuple[str, int]]:
         if cut.from_ms + by_code[code].autonomy_s * 1000 >= cut.to_ms
         and not any(code in end.centers and end.from_ms < cut.to_ms and cut.from_ms < end.to_ms for end in ends)
     ]
+
+
+# ---------------------------------------------------------------- one center, on each database
+
+
+Story = Callable[..., Any]
+NOON = 1_795_000_000_000
+
+
+@dataclass
+class Teller:
+    """A gateway whose readings reach the collector when told."""
+
+    store: Store
+    gateway: Any
+
+    def tells(self, received: float, *readings: tuple[float, wire.Reading], live: bool = True) -> None:
+        """Readings, each with the minute it was taken in, received in one batch at a minute."""
+        raws = []
+        for minute, reading in readings:
+            wall_ms = NOON + round(minute * MINUTE_MS)
+            at = wire.Stamp(wall_ms=wall_ms, mono_ms=wall_ms - NOON + 10**8, boot="b", clock="synced")
+            raws.append(wire.encode_reading(msgspec.structs.replace(reading, at=at)))
+        take(self.store, [self.gateway.batch(raws, live=live)], received)
+
+
+def take(store: Store, messages: list[Message], minute: float) -> None:
+    ingest = Ingest(store, KEY, lambda conn, group, now_ms: causes.note_group(conn, group, now_ms, GAP_S))
+    ingest.take(messages, NOON + round(minute * MINUTE_MS))
+
+
+def look_again(store: Store, minute: float) -> set[str]:
+    with store.write() as conn:
+        return causes.look_again(conn, NOON + round(minute * MINUTE_MS), GAP_S)
+
+
+def revisions(store: Store, center: str = "LHR-1") -> list[tuple[int, str, str]]:
+    with store.read() as conn:
+        return [(row.revision, row.cause, row.grade) for row in conn.execute(GAPS) if row.center == center]
+
+
+MAINS = wire.UpsReading(output_state="online", battery_status="normal", battery_charge_pct=100.0, load_pct=40.0)
+LOW = wire.UpsReading(output_state="battery", battery_status="low", battery_charge_pct=5.0, load_pct=40.0)
+LOST = wire.LinkReading(loss_pct=100.0, fault_place="isp")
+WELL = wire.LinkReading(loss_pct=0.0, fault_place="none")
+POWER = wire.BootReading(previous_end="power", dark_s=29.0 * 60)
+
+
+def test_late_readings_revise_a_cause_and_leave_what_was_said_before(either_store: Store, gateway: Story) -> None:
+    center = Teller(either_store, gateway(either_store))
+    center.tells(0, (0, MAINS), (0, WELL))
+    center.tells(30, (30, WELL))
+    assert revisions(either_store) == [(1, "unknown", "none")]
+    center.tells(30.1, *((minute, LOST) for minute in range(1, 29)), live=False)
+    assert revisions(either_store) == [(1, "unknown", "none"), (2, "isp_down", "shown")]
+    with either_store.read() as conn:
+        (told,) = causes.gaps_of(conn, "LHR-1")
+    assert (told.revision, told.cause.name) == (2, "isp_down")
+    assert f"the last is {center.gateway.device} {center.gateway.spool} 31" in told.cause.evidence[0]
+
+
+def test_more_of_the_same_evidence_is_no_new_revision(either_store: Store, gateway: Story) -> None:
+    center = Teller(either_store, gateway(either_store))
+    center.tells(0, (0, MAINS))
+    center.tells(30, (30, WELL))
+    center.tells(30.1, *((minute, LOST) for minute in range(1, 15)), live=False)
+    center.tells(30.2, *((minute, LOST) for minute in range(15, 29)), live=False)
+    assert [revision for revision, *_ in revisions(either_store)] == [1, 2]
+    with either_store.read() as conn:
+        (told,) = causes.gaps_of(conn, "LHR-1")
+    assert told.cause.evidence[0].startswith("28 link readings")
+
+
+def test_a_center_that_is_heard_every_minute_has_no_gap(either_store: Store, gateway: Story) -> None:
+    center = Teller(either_store, gateway(either_store))
+    for minute in range(10):
+        center.tells(minute, (minute, MAINS), (minute, WELL))
+    assert revisions(either_store) == []
+
+
+def test_neighbours_with_mains_make_a_claim_of_a_cut_unsupported(either_store: Store, gateway: Story) -> None:
+    told = Teller(either_store, gateway(either_store, "LHR-1", feeder="F1"))
+    others = [Teller(either_store, gateway(either_store, f"LHR-{n}", feeder="F1")) for n in range(2, 14)]
+    told.tells(0, (0, LOW))
+    for minute in (*range(0, 30, 2), 31):
+        if minute == 31:
+            told.tells(30, (30, POWER), (30, MAINS))
+            assert revisions(either_store) == [(1, "ups_exhausted", "unsupported")]
+        for number, other in enumerate(others):
+            other.tells(minute, (minute, LOW if number == 0 else MAINS))
+    with either_store.read() as conn:
+        (gap,) = causes.gaps_of(conn, "LHR-1")
+    assert "11 of 12 others on feeder F1 had mains" in gap.cause.evidence[-1]
+
+
+def test_neighbours_that_come_back_later_are_asked_once_more(either_store: Store, gateway: Story) -> None:
+    first = Teller(either_store, gateway(either_store, "LHR-1", feeder="F1"))
+    others = [Teller(either_store, gateway(either_store, f"LHR-{n}", feeder="F1")) for n in range(2, 5)]
+    first.tells(0, (0, LOW))
+    for other in others:
+        other.tells(0, (0, MAINS))
+    first.tells(30, (30, POWER), (30, MAINS))
+    assert revisions(either_store)[-1] == (1, "ups_exhausted", "shown")
+    for other in others:
+        other.tells(32, (31, MAINS))
+        other.tells(33, (20, LOW), live=False)
+    assert "LHR-1" in look_again(either_store, 36)
+    assert revisions(either_store)[-1] == (2, "ups_exhausted", "confirmed")
+    assert look_again(either_store, 37) == set()
+
+
+def test_when_nobody_was_heard_it_was_the_collector(either_store: Store, gateway: Story) -> None:
+    centers_ = [Teller(either_store, gateway(either_store, f"LHR-{n}")) for n in range(1, 7)]
+    for each in centers_:
+        each.tells(0, (0, MAINS), (0, WELL))
+    for each in centers_:
+        each.tells(30, (30, WELL))
+    for n in range(1, 7):
+        assert revisions(either_store, f"LHR-{n}") == [(1, "collector", "shown")]
+
+
+def test_a_cut_is_timed_and_a_boot_that_comes_late_makes_it_not_carried(either_store: Store, gateway: Story) -> None:
+    center = Teller(either_store, gateway(either_store))
+    center.tells(0, (0, MAINS))
+    center.tells(1, (1, LOW))
+    center.tells(2, (2, LOW))
+    center.tells(31.5, (31.5, MAINS))
+    with either_store.read() as conn:
+        ((cut,),) = cuts.cuts_of(conn, "LHR-1").values()
+    assert cut.carried is True
+    center.tells(32, (31.4, POWER))
+    with either_store.read() as conn:
+        ((cut,),) = cuts.cuts_of(conn, "LHR-1").values()
+        kept = conn.scalar(sa.select(sa.func.count()).select_from(schema.cuts))
+    assert cut.carried is False
+    assert cut.backup_s == pytest.approx(84, abs=1)
+    assert kept == 2, "what was said before stays"
+
+
+def test_a_silent_center_s_likely_cause_is_told_and_the_found_one_when_it_is_back(
+    either_store: Store, gateway: Story
+) -> None:
+    center = Teller(either_store, gateway(either_store))
+    center.tells(0, (0, LOW))
+    with either_store.read() as conn:
+        guess = causes.likely(conn, "LHR-1", NOON + 20 * MINUTE_MS)
+    assert guess is not None
+    assert (guess.name, guess.grade) == ("ups_exhausted", "likely")
+    center.tells(30, (30, POWER), (30, MAINS))
+    with either_store.read() as conn:
+        found = causes.last(conn, "LHR-1")
+    assert found is not None
+    assert (found.name, found.grade) == ("ups_exhausted", "shown")
+    facts = {"id": 1, "center": "LHR-1", "criterion": "presence.silent", "subject": "", "at_ms": NOON, "reason": "r"}
+    told = Told(**facts, was="pending", now="raised", value=None, bound=None, cause=found)
+    text = message(told, None, "http://x").text
+    assert "Cause: Mains cut; the UPS gave out (shown by its own readings)" in text
+    assert "وجہ: بجلی گئی" in text
+    assert "Evidence: boot reading" in text

@@ -1,0 +1,160 @@
+"""Cuts timed from UPS readings, and what they say together of a battery."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.flags.backup import Charge, Cut, add_charges, battery, slope_a_day, with_boots
+from collector.flags.cause import Boot
+
+MINUTE = 60_000
+DAY = 86_400_000
+START = 1_770_000_000_000
+
+
+def read(minute: float, on_battery: bool | None, pct: float | None = None, **more: float) -> Charge:
+    return Charge(
+        at_ms=START + round(minute * MINUTE), on_battery=on_battery, charge_pct=pct, id=f"m{minute:g}", **more
+    )
+
+
+STORY = [
+    read(0, False, 100), read(1, True, 99, load_pct=40), read(2, True, 90, load_pct=50), read(11, True, 50),
+    read(12, False, 49), read(60, False, 80), read(130, False, 96),
+]  # fmt: skip
+
+
+def died(minute: float, dark_minutes: float, end: str = "power") -> Boot:
+    return Boot(at_ms=START + round(minute * MINUTE), previous_end=end, dark_s=dark_minutes * 60, id="b")
+
+
+def test_a_cut_lasts_from_the_first_reading_on_battery_to_the_first_on_mains() -> None:
+    (cut,) = add_charges((), STORY)
+    assert (cut.from_ms, cut.to_ms) == (START + MINUTE, START + 12 * MINUTE)
+    assert cut.carried is True
+    assert (cut.backup_s, cut.load_pct, cut.recharge_s) == (660, 45, 118 * 60)
+    assert cut.evidence == ("begins with UPS reading m1", "ends with UPS reading m12")
+    # Ten minutes used 49 of a hundred percent.
+    assert cut.whole_s == pytest.approx(600 * 100 / 49)
+
+
+def test_what_the_ups_says_of_its_time_on_battery_puts_the_beginning_right() -> None:
+    (cut,) = add_charges((), [read(5, True, on_battery_s=120)])
+    assert cut.from_ms == START + 3 * MINUTE
+    (unbelieved,) = add_charges((), [read(5, True, on_battery_s=9e9)])
+    assert unbelieved.from_ms == START + 5 * MINUTE
+
+
+def test_a_cut_that_goes_on_is_neither_carried_nor_not() -> None:
+    (cut,) = add_charges((), STORY[:3])
+    assert cut.carried is None
+    assert battery([cut], 1800).cuts == 0
+
+
+def test_a_machine_that_went_down_in_it_makes_it_not_carried() -> None:
+    known = [read(1, True, 100), read(20, True, 3), read(60, False, 2)]
+    (cut,) = add_charges((), known)
+    fallen = with_boots(cut, [died(59, 38.5)])
+    assert (fallen.carried, fallen.backup_s) == (False, 19.5 * 60)
+    assert fallen.evidence[-1] == "gave out: boot reading b, power"
+    assert with_boots(fallen, [died(59, 38.5)]) == fallen
+
+
+@pytest.mark.parametrize("boot", [died(59, 38.5, "killed"), died(300, 5), died(0.5, 0.2)])
+def test_an_agent_that_was_killed_or_went_down_at_another_time_changes_no_cut(boot: Boot) -> None:
+    (cut,) = add_charges((), [read(1, True, 100), read(20, True, 3), read(60, False, 2)])
+    assert with_boots(cut, [boot]) == cut
+
+
+def test_late_readings_end_a_cut_where_it_ended() -> None:
+    live_first = add_charges((), [read(1, True), read(90, False)])
+    (cut,) = add_charges(live_first, [read(2, True), read(12, False), read(13, False)])
+    assert cut.to_ms == START + 12 * MINUTE
+
+
+def test_late_readings_of_its_beginning_join_the_cut_that_is_known() -> None:
+    known = add_charges((), [read(10, True, 60), read(12, False)])
+    (cut,) = add_charges(known, [read(1, True, 99), read(5, True, 80)])
+    assert (cut.noted_ms, cut.from_ms, cut.to_ms) == (START + 10 * MINUTE, START + MINUTE, START + 12 * MINUTE)
+    assert cut.charge_from_pct == 99
+
+
+def test_a_ups_that_cannot_be_read_says_neither() -> None:
+    assert add_charges((), [read(1, None), read(2, None)]) == ()
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.booleans()), unique_by=lambda each: each[0]), st.integers(0, 300))
+def test_cuts_in_order_come_out_the_same_in_any_number_of_batches(told: list[tuple[int, bool]], split: int) -> None:
+    readings = [read(minute, on_battery) for minute, on_battery in sorted(told)]
+    whole = add_charges((), readings)
+    assert add_charges(add_charges((), readings[:split]), readings[split:]) == whole
+    for cut in whole:
+        assert cut.from_ms <= cut.last_ms
+        assert cut.to_ms is None or cut.last_ms < cut.to_ms
+    for before, after in itertools.pairwise(whole):
+        assert before.to_ms is not None
+        assert before.to_ms < after.from_ms
+
+
+# ---------------------------------------------------------------- together
+
+
+def gave_out(day: float, minutes: float, load_pct: float | None = None) -> Cut:
+    from_ms = START + round(day * DAY)
+    end_ms = from_ms + round(minutes * MINUTE)
+    loads = 0 if load_pct is None else 1
+    return Cut(
+        noted_ms=from_ms, from_ms=from_ms, last_ms=end_ms, died_ms=end_ms, to_ms=end_ms + 10 * MINUTE,
+        load_sum_pct=load_pct or 0.0, loads=loads,
+    )  # fmt: skip
+
+
+def test_the_observed_backup_is_the_shortest_that_gave_out_or_the_longest_carried() -> None:
+    carried = Cut(noted_ms=START, from_ms=START, last_ms=START + 8 * MINUTE, to_ms=START + 9 * MINUTE)
+    only = battery([carried], None)
+    assert (only.observed_min, only.gave_out, only.carried, only.not_carried) == (9.0, False, 1, 0)
+    both = battery([carried, gave_out(1, 31, 40), gave_out(2, 35, 40)], None)
+    assert (both.observed_min, both.gave_out, both.load_pct, both.not_carried) == (31.0, True, 40.0, 2)
+
+
+def test_a_battery_that_loses_a_minute_a_week_falls_below_when_the_line_says() -> None:
+    said = battery([gave_out(7 * week, 40 - week) for week in range(8)], 1800)
+    assert said.trend_min_a_month == pytest.approx(-4.3, abs=0.1)
+    assert said.below_ms == pytest.approx(START + 70 * DAY, abs=DAY)
+
+
+def test_one_odd_cut_does_not_move_the_trend() -> None:
+    cuts = [gave_out(7 * week, 40 - week) for week in range(8)]
+    odd = [*cuts[:4], gave_out(28, 5), *cuts[5:]]
+    assert battery(odd, 1800).below_ms == pytest.approx(START + 70 * DAY, abs=3 * DAY)
+
+
+def test_twice_the_load_for_half_the_time_is_the_same_battery() -> None:
+    cuts = [gave_out(7 * week, 40 if week % 2 else 20, 30 if week % 2 else 60) for week in range(8)]
+    assert battery(cuts, 1800).trend_min_a_month == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    "cuts",
+    [
+        [gave_out(day, 40 - day) for day in range(5)],  # too short a time
+        [gave_out(20 * n, 40 - n) for n in range(4)],  # too few
+        [gave_out(7 * n, 40 + n) for n in range(8)],  # it does not fall
+        [gave_out(7 * n, random.Random(n).uniform(20, 40)) for n in range(9)],  # they disagree
+        [gave_out(30 * n, 400 - 0.01 * n) for n in range(8)],  # far away
+    ],
+    ids=["days", "cuts", "rises", "noise", "far"],
+)
+def test_no_date_is_named_without_good_reason(cuts: list[Cut]) -> None:
+    assert battery(cuts, 1800).below_ms is None
+
+
+def test_without_cuts_nothing_is_claimed() -> None:
+    said = battery([], 1800)
+    assert (said.cuts, said.observed_min, said.whole_min, said.below_ms) == (0, None, None, None)
+    assert slope_a_day([]) is None
