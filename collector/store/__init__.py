@@ -51,6 +51,7 @@ class Store:
             with store.write() as conn:
                 schema.metadata.create_all(conn)
                 _check_version(conn)
+                _add_columns(conn)
         except sa.exc.DBAPIError as error:
             store.close()
             why = f"cannot be opened ({error.orig}); check that it exists and is writable"
@@ -118,6 +119,17 @@ def _check_version(conn: sa.Connection) -> None:
         conn.execute(sa.insert(schema.about).values(name="schema", value=str(VERSION)))
     elif int(held) != VERSION:
         raise StoreError(f"database: its tables are version {held}, this program knows {VERSION}; install what fits")
+
+
+def _add_columns(conn: sa.Connection) -> None:
+    """The tables of readings follow the wire, whose later minor versions add fields: a database of before gets them."""
+    known = sa.inspect(conn)
+    for table in schema.readings.values():
+        held = {column["name"] for column in known.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in held:
+                kind = column.type.compile(conn.dialect)
+                conn.execute(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}"))
 
 
 def _engine(url: sa.URL, *, reads_only: bool) -> sa.Engine:

@@ -135,3 +135,13 @@ def test_a_database_that_cannot_be_opened_is_one_sentence_without_its_password(t
     with pytest.raises(StoreError) as refused:
         Store.open("mysql://root:hunter2@localhost/x")
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_database_of_before_gets_the_fields_that_the_wire_has_added(either_store: Store) -> None:
+    with either_store.write() as conn:
+        conn.execute(sa.text("ALTER TABLE ups_readings DROP COLUMN last_gasp"))
+        conn.execute(sa.text("ALTER TABLE ups_readings DROP COLUMN self_test_ms"))
+    again = Store.open(either_store.url.render_as_string(hide_password=False))
+    with again.read() as conn:
+        assert conn.execute(sa.select(schema.readings["ups"])).all() == []
+    again.close()
