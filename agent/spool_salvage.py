@@ -6,7 +6,10 @@ in. Page and cell layout: sqlite.org/fileformat2.html, §1.6 (cells, overflow) a
 
 from __future__ import annotations
 
+import errno
 import mmap
+import os
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +26,8 @@ LOCAL_MAX = PAGE_BYTES - 35  # a payload up to this stays in its page
 LOCAL_MIN = (PAGE_BYTES - 12) * 32 // 255 - 23
 KEPT_ASIDE = 2  # damaged files kept for inspection
 MAX_VERSIONS = 64  # of one long record, in a log that holds its pages many times
+# One wrong bit in a journal lets SQLite stretch a file to terabytes of nothing; a spool holds 4 GiB at most.
+LARGEST_BYTES = min(5 << 30, sys.maxsize // 2)
 
 
 class Salvage:
@@ -97,6 +102,7 @@ class _Pages:
 
     def __init__(self, path: Path) -> None:
         self._file = _map(path)
+        self._written = list(_written(path, len(self._file)))
         self._wal = _map(path.with_name(path.name + "-wal"))
         self._in_wal: dict[int, list[int]] = defaultdict(list)
         for offset in range(WAL_HEADER, len(self._wal) - FRAME_HEADER - PAGE_BYTES + 1, FRAME_HEADER + PAGE_BYTES):
@@ -117,8 +123,9 @@ class _Pages:
             yield from _records(page, self)
 
     def _all(self) -> Iterator[bytes]:
-        for offset in range(0, len(self._file), PAGE_BYTES):
-            yield self._file[offset : offset + PAGE_BYTES]
+        for start, end in self._written:
+            for offset in range(start, end, PAGE_BYTES):
+                yield self._file[offset : offset + PAGE_BYTES]
         for offsets in list(self._in_wal.values()):
             for offset in offsets:
                 yield self._wal[offset : offset + PAGE_BYTES]
@@ -131,10 +138,29 @@ class _Pages:
 
 
 def _map(path: Path) -> mmap.mmap | bytes:
-    if not path.exists() or path.stat().st_size == 0:
+    size = min(path.stat().st_size, LARGEST_BYTES) if path.exists() else 0
+    if size == 0:
         return b""
     with path.open("rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+
+
+def _written(path: Path, size: int) -> Iterator[tuple[int, int]]:
+    """Where the file is no hole, from the start of a page on; nothing twice."""
+    if size == 0:
+        return
+    with path.open("rb") as file:
+        end = 0
+        while end < size:
+            try:
+                data = os.lseek(file.fileno(), end, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # only a hole is left
+                    return
+                raise
+            start = max(end, data // PAGE_BYTES * PAGE_BYTES)
+            end = min(size, -(-os.lseek(file.fileno(), data, os.SEEK_HOLE) // PAGE_BYTES) * PAGE_BYTES)
+            yield start, end
 
 
 def _records(page: bytes, pages: _Pages) -> Iterator[Group]:

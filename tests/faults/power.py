@@ -11,6 +11,8 @@ import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,7 +45,15 @@ def mounted(image: Path, place: Path) -> Iterator[Path]:
     try:
         yield place
     finally:
-        run("umount", place)
+        _unmount(place)
+
+
+def _unmount(place: Path) -> None:
+    """A loop device lets go of its file a moment after the file system on it was left."""
+    until_s = time.monotonic() + 30
+    while subprocess.run(["umount", str(place)], check=False, capture_output=True).returncode != 0:
+        assert time.monotonic() < until_s, f"{place} cannot be unmounted"
+        time.sleep(0.1)
 
 
 @dataclass(frozen=True)
@@ -67,8 +77,20 @@ class Power:
 
 
 @contextmanager
-def plugged_in(folder: Path) -> Iterator[Power]:
+def plugged_in() -> Iterator[Power]:
+    """A folder of its own: whoever tidies up old temporary folders must not walk into a disk that is in use."""
     needed("mkfs.xfs", "mkfs.ext4", "losetup")
+    folder = Path(tempfile.mkdtemp(prefix="nabz-power-"))
+    try:
+        with _disk_in(folder) as power:
+            yield power
+    finally:
+        if not any(os.path.ismount(place) for place in folder.iterdir()):
+            shutil.rmtree(folder)
+
+
+@contextmanager
+def _disk_in(folder: Path) -> Iterator[Power]:
     host = folder / "host.img"
     with host.open("wb") as file:
         file.truncate(HOST_BYTES)
@@ -79,4 +101,3 @@ def plugged_in(folder: Path) -> Iterator[Power]:
         run("mkfs.ext4", "-q", "-F", inside / "disk.img")
         with mounted(inside / "disk.img", folder / "live") as live:
             yield Power(folder, live)
-    host.unlink()

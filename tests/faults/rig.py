@@ -227,8 +227,24 @@ def wait_for(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-def suffer(house: House, victim: str, kills: int, seed: int, drain_s: float = 90) -> Ordeal:
-    """Kill one part again and again at random moments, under load from an agent and 40 simulated centers."""
+def suffer(
+    house: House,
+    victim: str,
+    kills: int,
+    seed: int,
+    drain_s: float = 90,
+    blow: Callable[[int, random.Random], None] | None = None,
+) -> Ordeal:
+    """Kill one part again and again at random moments, under load from an agent and 40 simulated centers.
+
+    ``blow`` does something else to it than a kill and a start; it is told its turn, from 1.
+    """
+
+    def kill(_turn: int, chance: random.Random) -> None:
+        house.kill(victim)
+        time.sleep(chance.choice([0, 0.3]))
+        house.start(victim)
+
     chance = random.Random(f"{seed} {victim}")
     truth, config = house.folder / "truth.jsonl", str(house.collector_toml)
     minutes = 2 * kills
@@ -238,11 +254,9 @@ def suffer(house: House, victim: str, kills: int, seed: int, drain_s: float = 90
         house.argv["fleet"] = house.collector("simulate", "--config", config, *fleet, "--truth", str(truth))
         house.start("fleet")
         wait_for(lambda: truth.exists() and truth.stat().st_size > 10_000, "the fleet's first promises")
-        for _ in range(kills):
+        for turn in range(1, kills + 1):
             time.sleep(chance.uniform(0.5, 3.5))
-            house.kill(victim)
-            time.sleep(chance.choice([0, 0.3]))
-            house.start(victim)
+            (blow or kill)(turn, chance)
         house.wait_healthy()
         house.processes["fleet"].wait(minutes * 2 + 60 + drain_s)
         agent = account(house, house.deliver(drain_s))

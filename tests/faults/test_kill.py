@@ -78,7 +78,7 @@ DEDUPE_REMOVED = [
 FORGOTTEN_WHEN_SENT = [
     (
         "agent/uplink.py",
-        '        live = step.reason == "live"\n        body',
+        '        live = step.reason != "backlog"\n        body',
         '        live = step.reason == "live"\n'
         "        for group in step.groups:\n"
         "            self._spool.forget(*group.ident[:1], group.first_seq, group.ident[1], group.after.hex())\n"

@@ -8,12 +8,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from agent.spool import Spool
 from tests.faults import rig
+from tests.faults.spool_work import STAMP, Truth, everything, work
 
 FAULTS = ("lost", "wrong", "crashes", "volatile", "stuck")
 SHORT_STATES, STATES = 2_000, 100_000
@@ -43,6 +46,23 @@ def test_every_state_of_the_disk_opens_with_all_that_was_promised(seed: int, tor
     assert {fault: figures.get(fault, 0) for fault in FAULTS} == dict.fromkeys(FAULTS, 0)
     assert min(figures["legal"], figures["harmed"]) > SHORT_STATES // 4
     assert figures["slowest_s"] < 30
+
+
+def test_a_file_stretched_to_terabytes_is_salvaged_all_the_same(seed: int, tmp_path: Path) -> None:
+    """What SQLite makes of a file whose rollback journal has one wrong bit in the size it restores."""
+    path = tmp_path / "spool.db"
+    work(path, seed, 5)
+    with path.open("r+b") as file:
+        file.seek(100)  # the root page of the schema
+        file.write(b"\xff")
+        file.truncate(1 << 42)
+    began_s = time.monotonic()
+    spool = Spool(path, stamp=lambda: STAMP)
+    groups = everything(spool)
+    spool.close()
+    assert time.monotonic() - began_s < 30
+    truth = Truth(seed, groups[0].spool)
+    assert [truth.holds(group) for group in groups] == [True] * 5
 
 
 UNCHECKED = [

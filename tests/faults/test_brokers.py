@@ -1,0 +1,68 @@
+"""The broker is a lossy wire: its store may vanish and another make may take its place while gateways have a backlog.
+
+Mosquitto (Debian) with its persistence on, killed and robbed of its store; then the embedded amqtt on the same port;
+then Mosquitto again, empty. Every promise of an agent and of 40 simulated gateways must be held once.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults import rig
+from tests.faults.test_kill import FORGOTTEN_WHEN_SENT
+
+
+def mosquitto(house: rig.House) -> list[str]:
+    """What starts Mosquitto on the house's port, with a store that it trusts in."""
+    tool = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
+    if tool is None:
+        if os.environ.get("CI"):
+            pytest.fail("mosquitto is not installed; see tests/packages.txt")
+        pytest.skip("mosquitto is not installed (Debian: apt install mosquitto)")
+    store = house.folder / "mosquitto"
+    store.mkdir(exist_ok=True)
+    settings = house.folder / "mosquitto.conf"
+    settings.write_text(
+        f"listener {house.broker} 127.0.0.1\nallow_anonymous true\nuser root\n"
+        f"persistence true\npersistence_location {store}/\nautosave_interval 1\nautosave_on_changes true\n"
+    )
+    return [tool, "-c", str(settings)]
+
+
+def replace_broker(house: rig.House, makes: list[list[str]], turn: int, chance: random.Random) -> None:
+    """Killed in mid-backlog, its store removed, and another make started in its place."""
+    house.kill("broker")
+    shutil.rmtree(house.folder / "mosquitto")
+    (house.folder / "mosquitto").mkdir()
+    time.sleep(chance.uniform(1, 3))  # a backlog grows
+    house.argv["broker"] = makes[turn % len(makes)]
+    house.start("broker")
+
+
+def suffered(house: rig.House, turns: int, seed: int, drain_s: float = 90) -> rig.Ordeal:
+    makes = [mosquitto(house), house.argv["broker"], mosquitto(house)]
+    house.argv["broker"] = makes[0]
+    ordeal = rig.suffer(
+        house, "broker", turns, seed, drain_s, blow=lambda turn, chance: replace_broker(house, makes, turn, chance)
+    )
+    print(turns, "brokers lost with their stores:", ordeal)
+    return ordeal
+
+
+def test_brokers_that_lose_everything_and_change_their_make_cost_no_reading(
+    seed: int, torture: bool, tmp_path: Path
+) -> None:
+    ordeal = suffered(rig.House(tmp_path), 30 if torture else 3, seed)
+    assert ordeal.fleet["promised"] > 100
+    assert ordeal.clean, ordeal
+
+
+def test_an_agent_that_trusts_the_broker_is_seen(seed: int, tmp_path: Path) -> None:
+    ordeal = suffered(rig.House(tmp_path, source=rig.plant(tmp_path, FORGOTTEN_WHEN_SENT)), 4, seed, drain_s=10)
+    assert ordeal.agent.lost > 0
