@@ -1,4 +1,4 @@
-"""The `nabz-collector` command: each subcommand is a module of `collector.commands`, loaded only when it is asked for."""
+"""The `nabz-collector` command: each subcommand is a module of `collector.commands`, loaded when it is asked for."""
 
 from __future__ import annotations
 
