@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from agent.wire import Reading, Stamp, encode_reading
-from collector import evaluate, sweep
+from collector import causes, evaluate, sweep
 from collector.centers import Center
 from collector.evaluate import Fresh
 from collector.flags import machine
@@ -93,15 +93,16 @@ class Story:
         for each in arrivals:
             by_center.setdefault(each.center, []).append(each.fresh)
         with self.store.write() as conn:
-            evaluate.judge_group(
-                conn, [(self.centers[code], fresh) for code, fresh in by_center.items()], self.standards, now_ms
-            )
+            group = [(self.centers[code], fresh) for code, fresh in by_center.items()]
+            causes.note_group(conn, group, now_ms, causes.GAP_S)
+            evaluate.judge_group(conn, group, self.standards, now_ms)
             for code, fresh in by_center.items():
                 for one in fresh:
                     upsert(conn, schema.latest, [latest_row(code, one)], newer_by="wall_ms")
             upsert(conn, schema.pulse, [pulse_row(code, now_ms) for code in by_center])
         with self.store.write() as conn:
             sweep.sweep(conn, self.standards, now_ms)
+            causes.look_again(conn, now_ms, causes.GAP_S)
 
     def changes(self, criterion: str = "") -> list[sa.Row[tuple[object, ...]]]:
         with self.store.read() as conn:

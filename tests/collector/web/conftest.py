@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import sys
@@ -170,6 +171,24 @@ def add_story(store: Store, code: str) -> None:
          "at_ms": NOW_MS - hours * HOUR_MS, "recorded_ms": NOW_MS, "value": 12.4, "bound": 40.0,
          "reason": "recovery held: 95 %; at least 90 % is asked", "standard": "example-2026-1"}
         for criterion, was, now, hours in moves
+    ])  # fmt: skip
+    gap = {
+        "center": code, "from_ms": NOW_MS - 9 * HOUR_MS, "to_ms": NOW_MS - 8 * HOUR_MS, "facts": "{}", "witness": "{}",
+        "recorded_ms": NOW_MS,
+    }  # fmt: skip
+    insert(store, schema.gaps, [
+        {**gap, "revision": 1, "cause": "unknown", "grade": "none", "evidence": "[]"},
+        {**gap, "revision": 2, "cause": "isp_down", "grade": "shown", "evidence": '["57 link readings saw the fault"]'},
+    ])  # fmt: skip
+    begun_ms = NOW_MS - 4 * HOUR_MS
+    cut = {
+        "noted_ms": begun_ms, "from_ms": begun_ms, "last_ms": begun_ms + HOUR_MS - MINUTE_MS,
+        "to_ms": begun_ms + HOUR_MS, "charge_from_pct": 100.0, "charge_low_pct": 60.0, "load_sum_pct": 37.0, "loads": 1,
+        "evidence": ["begins with UPS reading g s 7"],
+    }  # fmt: skip
+    insert(store, schema.cuts, [
+        {"center": code, "subject": "", "revision": 1, "carried": True, "facts": json.dumps(cut), "recorded_ms": NOW_MS,
+         "open": True, **{name: cut[name] for name in ("noted_ms", "from_ms", "last_ms", "to_ms")}}
     ])  # fmt: skip
     insert(store, schema.integrity, [
         {"at_ms": NOW_MS - HOUR_MS, "center": code, "device": f"g{code.lower()}", "finding": "equivocation",
