@@ -36,13 +36,15 @@ def mosquitto(house: rig.House) -> list[str]:
 
 
 def replace_broker(house: rig.House, makes: list[list[str]], turn: int, chance: random.Random) -> None:
-    """Killed in mid-backlog, its store removed, and another make started in its place."""
+    """While the collector is away the broker alone has what is sent; then it goes too, and its store, and its make."""
+    house.kill("collector")
+    time.sleep(chance.uniform(1, 2))
     house.kill("broker")
     shutil.rmtree(house.folder / "mosquitto")
     (house.folder / "mosquitto").mkdir()
-    time.sleep(chance.uniform(1, 3))  # a backlog grows
     house.argv["broker"] = makes[turn % len(makes)]
     house.start("broker")
+    house.start("collector")
 
 
 def suffered(house: rig.House, turns: int, seed: int, drain_s: float = 90) -> rig.Ordeal:
