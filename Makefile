@@ -27,7 +27,7 @@ packages:
 	@tests/packages.sh
 
 test: install packages
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 torture: install packages
 	$(BIN)/python -m pytest tests/faults --torture $(ARGS)

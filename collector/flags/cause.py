@@ -270,7 +270,8 @@ def _power_died(facts: Facts, witness: Witness) -> Cause | None:
         if boot.previous_end == "power" and run is None:
             words = (_boot_word(boot), "no UPS reading tells of the mains")
             return _by_feeder("ups_exhausted", "likely", words, witness)
-        if boot.previous_end == "power" and run is not None and _share_cut(witness) >= MAJORITY:
+        dark = 2 * _dark_ms(facts, boot) >= facts.to_ms - facts.from_ms
+        if boot.previous_end == "power" and run is not None and dark and _share_cut(witness) >= MAJORITY:
             words = (_boot_word(boot), f"{_run_word(run)}: it carried nothing")
             return _by_feeder("ups_exhausted", "likely", words, witness)
     return None

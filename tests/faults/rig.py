@@ -244,10 +244,11 @@ def suffer(
         house.kill(victim)
         time.sleep(chance.choice([0, 0.3]))
         house.start(victim)
+        house.wait_healthy()  # the next blow should fall on work, not on a start
 
     chance = random.Random(f"{seed} {victim}")
     truth, config = house.folder / "truth.jsonl", str(house.collector_toml)
-    minutes = 2 * kills
+    minutes = 3 * kills
     try:
         house.open()
         fleet = ("--centers", "40", "--seed", str(seed), "--minutes", str(minutes), "--speedup", "30")

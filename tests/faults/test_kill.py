@@ -36,7 +36,7 @@ def test_kill_9_loses_and_doubles_nothing(
     ordeal = rig.suffer(rig.House(tmp_path), victim, kills, seed)
     print(victim, kills, "kills:", ordeal)
     # The agent's own promises: its spool's numbers, and the chain over their bytes.
-    assert ordeal.agent.promised > 10 * kills
+    assert ordeal.agent.promised > 5 * kills
     assert (ordeal.agent.lost, ordeal.agent.doubled, ordeal.agent.unbroken) == (0, 0, True)
     # And those of the fleet beside it, each id and hash written down before it was sent.
     assert ordeal.fleet["promised"] > 100 * kills
@@ -50,7 +50,7 @@ RECEIPT_BEFORE_COMMIT = [
         "                filed = self._file(conn, messages, now_ms)\n"
         "                for receipt in filed.receipts:\n"
         "                    self.early(self._sealed(receipt, nonce, now_ms, pace_ms))\n"
-        "                import time; time.sleep(0.15)\n"
+        "                import time; time.sleep(0.25)\n"
         "        except",
     ),
     (

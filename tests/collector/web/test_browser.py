@@ -226,7 +226,9 @@ def test_rows_change_in_place_and_the_order_waits_for_a_refresh(browser: Browser
         with served.store.write() as conn:
             mine = (schema.flags.c.center == "LHE-0006") & (schema.flags.c.criterion == "internet.loss")
             conn.execute(
-                sa.update(schema.flags).where(mine).values(state="raised", since_ms=cast.NOW_MS, value=9, bound=2)
+                sa.update(schema.flags)
+                .where(mine)
+                .values(state="raised", verdict="below", since_ms=cast.NOW_MS, value=9, bound=2)
             )
         page.locator("#c-LHE-0006 a").focus()
         served.hub.publish({"LHE-0006"})
