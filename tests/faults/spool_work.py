@@ -17,6 +17,7 @@ from agent.spool_record import VALUES, Group, Head, Ident, build
 
 T0 = 1_790_000_000_000
 STAMP = wire.Stamp(wall_ms=T0, mono_ms=1, boot="b", clock="synced")
+FARTHEST = 100_000  # no play gets this far
 KEPT_GROUPS = 24  # the rest is forgotten, as if receipted
 
 
@@ -43,6 +44,8 @@ class Truth:
         self._groups: dict[int, Group] = {}
 
     def holds(self, group: Group) -> bool:
+        if group.last_seq > FARTHEST:  # a number from damage, not from the play
+            return False
         return self.up_to(group.last_seq).get(group.last_seq) == group
 
     def up_to(self, seq: int) -> dict[int, Group]:
