@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import random
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -48,8 +49,7 @@ RECEIPT_BEFORE_COMMIT = [
         "collector/ingest.py",
         "                filed = self._file(conn, messages, now_ms)\n        except",
         "                filed = self._file(conn, messages, now_ms)\n"
-        "                for receipt in filed.receipts:\n"
-        "                    self.early(self._sealed(receipt, nonce, now_ms, pace_ms))\n"
+        "                self.early([self._sealed(each, nonce, now_ms, pace_ms) for each in filed.receipts])\n"
         "                import time; time.sleep(0.25)\n"
         "        except",
     ),
@@ -92,14 +92,25 @@ def test_every_batch_sent_twice_counts_once(seed: int, tmp_path: Path) -> None:
     assert ordeal.clean, ordeal
 
 
-@pytest.mark.parametrize(
-    ("victim", "bug"),
-    [("collector", RECEIPT_BEFORE_COMMIT), ("agent", DEDUPE_REMOVED), ("collector", FORGOTTEN_WHEN_SENT)],
-    ids=["receipt before commit", "dedupe removed", "forgotten when sent"],
-)
-def test_a_planted_bug_turns_the_suite_red(
-    victim: str, bug: list[tuple[str, str, str]], seed: int, tmp_path: Path
-) -> None:
-    ordeal = rig.suffer(rig.House(tmp_path, source=rig.plant(tmp_path, bug)), victim, 4, seed, drain_s=15)
-    print("planted:", ordeal)
-    assert not ordeal.clean
+def test_a_receipt_before_the_commit_is_seen(seed: int, tmp_path: Path) -> None:
+    house = rig.House(tmp_path, source=rig.plant(tmp_path, RECEIPT_BEFORE_COMMIT))
+    assert not rig.suffer(house, "collector", 4, seed, drain_s=10).clean
+
+
+def test_a_missing_dedupe_is_seen(seed: int, tmp_path: Path) -> None:
+    house = rig.House(tmp_path, source=rig.plant(tmp_path, DEDUPE_REMOVED))
+    assert not rig.suffer(house, "agent", 2, seed, drain_s=10).clean
+
+
+def test_an_agent_that_forgets_what_it_only_sent_is_seen(seed: int, tmp_path: Path) -> None:
+    house = rig.House(tmp_path, source=rig.plant(tmp_path, FORGOTTEN_WHEN_SENT))
+
+    def both(_turn: int, _chance: random.Random) -> None:
+        house.kill("collector")
+        time.sleep(1.2)  # two cycles of the agent go to a broker without a subscriber
+        house.kill("agent")
+        house.start("agent")
+        house.start("collector")
+        house.wait_healthy()
+
+    assert not rig.suffer(house, "collector", 2, seed, drain_s=10, blow=both).clean
