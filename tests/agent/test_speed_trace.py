@@ -111,12 +111,12 @@ def test_a_line_used_by_nobody_else_has_no_cross_traffic() -> None:
     assert (way.capacity_mbps, way.cross_pct) == (way.mbps, 0.0)
 
 
-def test_what_others_send_up_is_thinned_by_half_of_our_own_loss() -> None:
+def test_what_others_send_up_is_thinned_by_two_thirds_of_our_own_loss() -> None:
     ours = lane("up", 6)
     infos = [replace(i, sent=i.sent * 5 // 4, segments_out=i.segments_out * 5 // 4, sent_again=1) for i in ours.info]
     wire = (6 * 1.25 + 5) * (MSS + HEADER) / MSS
     way = judge(trace("up", [replace(ours, info=infos)], counters=counted("up", wire)), 30.0, QUICK)
-    assert way.capacity_mbps == pytest.approx(6 + 5 * 0.9, rel=0.01)
+    assert way.capacity_mbps == pytest.approx(6 + 5 * (1 - 0.2 * 2 / 3), rel=0.01)
 
 
 def test_a_load_that_lifts_no_round_trip_has_not_filled_the_line() -> None:
