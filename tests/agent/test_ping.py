@@ -81,18 +81,19 @@ def test_this_machine_answers_every_echo() -> None:
 
 def test_a_busy_program_is_not_read_as_latency() -> None:
     async def busy() -> None:
-        for _ in range(8):
+        for _ in range(6):
             await asyncio.sleep(0)
-            time.sleep(0.06)  # noqa: ASYNC251 — this is the trouble: the loop stands still while answers arrive
+            time.sleep(0.2)  # noqa: ASYNC251 — this is the trouble: the loop stands still while answers arrive
 
     async def story() -> Echoes:
-        heard, _ = await asyncio.gather(ping("127.0.0.1", 5, 0.01, 1.0), busy())
+        heard, _ = await asyncio.gather(ping("127.0.0.1", 5, 0.01, 3.0), busy())
         return heard
 
     heard = asyncio.run(story())
     if heard.method != "icmp":
         pytest.skip("this process may not send ICMP: only the kernel's stamps are free of the loop's delay")
-    assert all(rtt is not None and rtt < 50 for rtt in heard.rtts_ms)
+    # Most, not all: on a full machine the kernel itself may take us off the processor between stamp and send.
+    assert sum(rtt is not None and rtt < 100 for rtt in heard.rtts_ms) >= 3
 
 
 def test_ipv6_is_asked_the_same_way() -> None:
