@@ -5,7 +5,8 @@ no canonical form to argue about. Readings keep their own bytes inside the body;
 running hash, ``chain(n) = sha256(chain(n-1) + reading bytes)``, so a batch may be cut anywhere and resent cut
 elsewhere and still be held against its neighbours.
 
-Receipts and tasks travel the other way in the same sealed form, signed by the collector.
+Receipts and tasks travel the other way in the same sealed form, signed by the collector. An ask is sealed by the
+gateway and kept by nobody: it is repeated until its answer, a task of the same id, has come or is no longer wanted.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import msgspec
 VERSION = 1
 MAX_BATCH_BYTES = 64 * 1024
 MAX_BATCH_READINGS = 100
-MAX_SMALL_BYTES = 4 * 1024  # receipts, tasks, presence
+MAX_SMALL_BYTES = 4 * 1024  # receipts, tasks, asks, presence
 GENESIS = bytes(32)  # the chain before the first reading of a spool
 
 ROOT = "nabz/v1"
@@ -30,6 +31,8 @@ T = TypeVar("T")
 
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Text = Annotated[str, msgspec.Meta(max_length=200)]
+Token = Annotated[str, msgspec.Meta(max_length=512)]
+Purpose = Literal["routine", "self-test", "retest", "desk", "manual"]
 Hex = Annotated[str, msgspec.Meta(max_length=64)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Millis = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
@@ -100,14 +103,20 @@ class LinkReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="l
 
 
 class SpeedReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="speed"):
-    """One speed test. Goodput in Mbit/s; ``capacity`` adds back what others moved over the line meanwhile."""
+    """One speed test. Goodput in Mbit/s; ``capacity`` adds back what others moved over the line meanwhile.
+
+    ``test_id`` is the one of the collector's grant, under which the measurement server signed what it saw. ``slot`` is
+    the time of day it was due in; a test that was due and not made is a ``failure`` with the reason.
+    """
 
     engine: Text | None = None
     engine_version: Text | None = None
     server: Text | None = None
     mode: Text | None = None
-    purpose: Literal["routine", "self-test", "retest", "desk", "manual"] = "routine"
+    purpose: Purpose = "routine"
+    slot: Text | None = None
     test_id: Text | None = None
+    tls: bool | None = None
     download_mbps: Number | None = None
     upload_mbps: Number | None = None
     capacity_down_mbps: Number | None = None
@@ -121,6 +130,11 @@ class SpeedReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="
     loss_pct: Number | None = None
     bytes_total: Count | None = None
     seconds: Number | None = None
+    others_from: Literal["interface", "router"] | None = None  # whose counters told other traffic; None: nobody's
+    public_address: Text | None = None
+    network: Text | None = None  # ASN or ISP of that address, where known
+    wan_interface: Text | None = None
+    failover: bool | None = None
     flags: Words = []
 
 
@@ -292,16 +306,37 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pace_ms: Count = 0
 
 
+class Ask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A gateway's wish for a turn at a measurement server. The answer is a task of the same id, in its turn.
+
+    ``expected_bytes`` is what such a test moved last time. After ``expires_ms`` the gateway no longer waits.
+    """
+
+    v: int
+    device: Word
+    id: Word
+    want: Literal["speed"]
+    purpose: Purpose
+    slot: Text = ""
+    expected_bytes: Count = 0
+    nonce: Hex = ""
+    expires_ms: Millis
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing the collector asks a gateway to do once, before ``expires_ms``."""
+    """One thing the collector asks a gateway to do once, before ``expires_ms``.
+
+    For a speed test ``id`` is its test id, ``token`` admits it once at ``server``.
+    """
 
     v: int
     device: Word
     id: Word
     do: Literal["speed", "probe"]
     probe: Word | None = None
+    purpose: Purpose = "desk"
     nonce: Hex = ""
-    token: Text = ""
+    token: Token = ""
     server: Text = ""
     expires_ms: Millis
 
@@ -316,7 +351,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: Text = ""
 
 
-M = TypeVar("M", Batch, Receipt, Task, Presence)
+M = TypeVar("M", Batch, Receipt, Ask, Task, Presence)
 
 
 # ---------------------------------------------------------------- topics
@@ -328,6 +363,10 @@ def batch_topic(device: str) -> str:
 
 def receipt_topic(device: str) -> str:
     return f"{ROOT}/receipt/{device}"
+
+
+def ask_topic(device: str) -> str:
+    return f"{ROOT}/ask/{device}"
 
 
 def task_topic(device: str) -> str:
@@ -366,7 +405,7 @@ def decode_reading(raw: bytes) -> AnyReading:
     return _decode(_reading, raw, "reading")
 
 
-def encode(message: Batch | Receipt | Task | Presence) -> bytes:
+def encode(message: Batch | Receipt | Ask | Task | Presence) -> bytes:
     return _encoder.encode(message)
 
 
@@ -386,6 +425,10 @@ def decode_frame(body: bytes) -> Batch:
 
 def decode_receipt(body: bytes) -> Receipt:
     return _spoken(_decode(_receipt, body, "receipt", MAX_SMALL_BYTES), "receipt")
+
+
+def decode_ask(body: bytes) -> Ask:
+    return _spoken(_decode(_ask, body, "ask", MAX_SMALL_BYTES), "ask")
 
 
 def decode_task(body: bytes) -> Task:
@@ -441,5 +484,6 @@ _encoder = msgspec.json.Encoder()
 _reading: msgspec.json.Decoder[AnyReading] = msgspec.json.Decoder(AnyReading)
 _batch = msgspec.json.Decoder(Batch)
 _receipt = msgspec.json.Decoder(Receipt)
+_ask = msgspec.json.Decoder(Ask)
 _task = msgspec.json.Decoder(Task)
 _presence = msgspec.json.Decoder(Presence)

@@ -18,12 +18,14 @@ Schema = dict[str, Any]
 MESSAGES: dict[str, type] = {
     "batch": wire.Batch,
     "receipt": wire.Receipt,
+    "ask": wire.Ask,
     "task": wire.Task,
     "presence": wire.Presence,
 }
 CHANNELS = {
     "batch": ("up", "send", "A gateway sends the oldest readings it still keeps; new ones go before a backlog."),
     "receipt": ("receipt", "receive", "The collector says that it holds them; only then may the gateway forget."),
+    "ask": ("ask", "send", "A gateway wants a turn at a measurement server; the answer is a task of the same id."),
     "task": ("task", "receive", "The collector asks for one thing, once, before it expires."),
     "presence": ("presence", "send", "Retained, and the MQTT last will: a hint to look sooner, never evidence."),
 }
@@ -57,7 +59,7 @@ SHA-256 of its 32 public bytes. It joins a center once, with a one-time token fr
 status of 4xx, `error`: one sentence.
 
 ## Sealing
-A batch, a receipt and a task travel as
+A batch, a receipt, an ask and a task travel as
 
     body LF base64(Ed25519 signature over exactly the body's bytes)
 

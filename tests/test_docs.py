@@ -291,7 +291,7 @@ def test_the_published_schema_refuses_what_the_code_refuses(path: Path) -> None:
 def test_the_published_channels_are_the_topics_of_the_code() -> None:
     channels = yaml.safe_load((DOCS / "asyncapi.yaml").read_text())["channels"]
     topics = {"batch": wire.batch_topic, "receipt": wire.receipt_topic, "task": wire.task_topic}
-    topics["presence"] = wire.presence_topic
+    topics |= {"ask": wire.ask_topic, "presence": wire.presence_topic}
     assert {name: channel["address"] for name, channel in channels.items()} == {
         name: topic("{device}") for name, topic in topics.items()
     }

@@ -81,6 +81,34 @@ READINGS: dict[str, wire.Reading] = {
         seconds=15.5,
         flags=["busy_line"],
     ),
+    "speed-granted": wire.SpeedReading(
+        at=AT,
+        subject="wan",
+        engine="ndt7",
+        engine_version="1",
+        server="wss://measure.example",
+        mode="quick",
+        purpose="retest",
+        slot="2026-05-28 19:00-22:00",
+        test_id="t-0002",
+        tls=True,
+        download_mbps=9.1,
+        upload_mbps=1.9,
+        seconds=4.5,
+        others_from="router",
+        public_address="192.0.2.10",
+        network="AS64500 Example Broadband",
+        wan_interface="eth0",
+        failover=False,
+        flags=["capped"],
+    ),
+    "speed-skipped": wire.SpeedReading(
+        at=AT,
+        subject="wan",
+        slot="2026-05-28 19:00-22:00",
+        failover=True,
+        failure=wire.Failure("skipped_failover", "the line in use is metered"),
+    ),
     "ups": wire.UpsReading(
         at=AT,
         subject="ups",
@@ -189,7 +217,7 @@ READINGS: dict[str, wire.Reading] = {
     "shed": wire.ShedReading(at=AT, first_seq=100, last_seq=199, count=100, why="full"),
 }
 RAWS = [wire.encode_reading(READINGS[kind]) for kind in ("boot", "link", "ups")]
-MESSAGES: dict[str, wire.Batch | wire.Receipt | wire.Task | wire.Presence] = {
+MESSAGES: dict[str, wire.Batch | wire.Receipt | wire.Ask | wire.Task | wire.Presence] = {
     "batch": wire.Batch(
         v=1,
         device=DEVICE,
@@ -222,6 +250,28 @@ MESSAGES: dict[str, wire.Batch | wire.Receipt | wire.Task | wire.Presence] = {
         reason="reading: Invalid value 'weather' - at `$.kind`",
         at_ms=1_780_000_000_250,
     ),
+    "ask": wire.Ask(
+        v=1,
+        device=DEVICE,
+        id="t-0001",
+        want="speed",
+        purpose="routine",
+        slot="2026-05-28 19:00-22:00",
+        expected_bytes=11_000_000,
+        nonce="c0ffee02",
+        expires_ms=1_780_000_600_000,
+    ),
+    "task-granted": wire.Task(
+        v=1,
+        device=DEVICE,
+        id="t-0001",
+        do="speed",
+        purpose="routine",
+        nonce="c0ffee03",
+        token="t-0001.one-time",
+        server="https://measure.example",
+        expires_ms=1_780_000_300_000,
+    ),
     "task": wire.Task(
         v=1,
         device=DEVICE,
@@ -238,7 +288,9 @@ DECODERS = {
     "batch": wire.decode_batch,
     "receipt": wire.decode_receipt,
     "receipt-set-aside": wire.decode_receipt,
+    "ask": wire.decode_ask,
     "task": wire.decode_task,
+    "task-granted": wire.decode_task,
     "presence": wire.decode_presence,
 }
 
@@ -426,6 +478,7 @@ def test_fields_of_a_later_minor_version_are_tolerated(name: str) -> None:
         (wire.decode_batch, wire.MAX_BATCH_BYTES),
         (wire.decode_reading, wire.MAX_BATCH_BYTES),
         (wire.decode_receipt, wire.MAX_SMALL_BYTES),
+        (wire.decode_ask, wire.MAX_SMALL_BYTES),
         (wire.decode_task, wire.MAX_SMALL_BYTES),
         (wire.decode_presence, wire.MAX_SMALL_BYTES),
     ],
