@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -483,8 +484,7 @@ def test_fields_of_a_later_minor_version_are_tolerated(name: str) -> None:
         (wire.decode_presence, wire.MAX_SMALL_BYTES),
     ],
 )
-def test_sizes_are_capped_before_anything_is_decoded(decode: object, limit: int) -> None:
-    assert callable(decode)
+def test_sizes_are_capped_before_anything_is_decoded(decode: Callable[[bytes], object], limit: int) -> None:
     with pytest.raises(wire.WireError, match=f"{limit + 1} bytes is over the limit of {limit}"):
         decode(b"[" * (limit + 1))
     with pytest.raises(wire.WireError):
