@@ -12,6 +12,7 @@ MAX_BATTERY_V = 1000.0
 MIN_BATTERY_V = 6.0  # less is one cell's voltage
 LEAST_MAINS_V, MOST_MAINS_V = 85.0, 290.0  # phase to neutral, anywhere in the world
 MAX_SECONDS = 31 * 86400.0
+MAX_COUNT = 10_000.0  # of alarms: a card that reports more counts something else
 
 
 class Verdict(NamedTuple):
@@ -43,7 +44,7 @@ def possible(field: str, value: float, scale: float = 1.0, *, on_mains: bool = F
         case "battery_temp_c":
             return _celsius(value, scale)
         case _:
-            return Verdict(value) if value >= 0 else Verdict(None, "negative")
+            return Verdict(value) if 0 <= value <= MAX_COUNT else Verdict(None, f"{value:g} is no count")
 
 
 def _percent(value: float, most: float) -> Verdict:
