@@ -251,6 +251,41 @@ cuts = sa.Table(
     sa.Index("cuts_open", "open", "center"),
 )
 
+# Where gateways may test their speed. `public_key` proves what a server says it saw; None: it cannot sign.
+measure_servers = sa.Table(
+    "measure_servers",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("public_key", sa.LargeBinary),
+    sa.Column("place", sa.Text, nullable=False, server_default=""),
+    sa.Column("tests_at_once", sa.Integer, nullable=False),
+    sa.Column("joined_ms", Ms, nullable=False),
+    sa.Column("revoked_ms", Ms),
+)
+
+# Turns at a measurement server: wished for by a gateway, by the desk or by a miss, given by the collector in order.
+grants = sa.Table(
+    "grants",
+    metadata,
+    sa.Column("test_id", sa.String(64), primary_key=True),
+    sa.Column("center", Code, nullable=False),
+    sa.Column("device", Device, nullable=False),
+    sa.Column("server", sa.String(64), nullable=False),
+    sa.Column("purpose", sa.String(16), nullable=False),  # wire.Purpose
+    sa.Column("slot", sa.Text, nullable=False, server_default=""),
+    sa.Column("asked_ms", Ms, nullable=False),
+    sa.Column("granted_ms", Ms),
+    sa.Column("expires_ms", Ms, nullable=False),  # while asked: how long it is wanted; once granted: how long it holds
+    sa.Column("closed_ms", Ms),
+    sa.Column("expected_bytes", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("state", sa.String(12), nullable=False),  # asked | granted | done | expired | refused
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Index("grants_open", "state", "server"),
+    sa.Index("grants_by_center", "center", "asked_ms"),
+    sa.Index("grants_by_device", "device", "asked_ms"),
+)
+
 
 def _column_type(annotation: object) -> sa.types.TypeEngine[typing.Any]:
     """The column for a wire field: numbers and words as themselves, everything with parts as JSON text."""
