@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import FieldInfo
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Engine = Literal["librespeed", "ndt7", "ookla", "iperf3"]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 
 
@@ -39,7 +40,7 @@ class Link(Section, frozen=True, kw_only=True):
 
 class Speed(Section, frozen=True, kw_only=True):
     enabled: bool = True
-    engine: Literal["librespeed", "ookla"] = "librespeed"
+    engine: Engine = "librespeed"
     server: str = ""  # empty: the measurement server named at enrolment
     mode: Literal["quick", "adaptive", "full"] = "adaptive"
     slots: list[str] = msgspec.field(
@@ -49,6 +50,8 @@ class Speed(Section, frozen=True, kw_only=True):
     plan_mbps: Annotated[float, msgspec.Meta(gt=0)] | None = None
     at_start: bool = True
     wan_interface: str = ""  # empty: the one that carries the default route
+    ca_file: str = ""  # empty: only what the system trusts
+    locate_url: str = "https://locate.measurementlab.net/v2/nearest/ndt/ndt7"
 
 
 class Power(Section, frozen=True, kw_only=True):
@@ -124,7 +127,7 @@ HELP: dict[str, dict[str, str]] = {
     },
     "speed": {
         "enabled": "whether speed tests run by themselves",
-        "engine": "which engine measures: librespeed (of record) or ookla (speedtest-cli)",
+        "engine": "which engine measures: librespeed (of record), ndt7, ookla (speedtest-cli) or iperf3",
         "server": "measurement server's URL; empty for the one named at enrolment",
         "mode": "how long a test lasts: quick, adaptive or full",
         "slots": "times of day, center's local time, in each of which one test starts at random: HH:MM-HH:MM",
@@ -132,6 +135,8 @@ HELP: dict[str, dict[str, str]] = {
         "plan_mbps": "the line's download rate by contract, in Mbit/s; leave out if unknown",
         "at_start": "whether one test runs when the agent starts",
         "wan_interface": "interface whose counters tell other traffic; empty for the one with the default route",
+        "ca_file": "PEM file of certificates trusted besides the system's, for https servers of your own",
+        "locate_url": "Locate service that names a public ndt7 server when none is set; such results are published",
     },
     "power": {
         "trap_listen": "HOST:PORT (UDP, 1024 or above) where UPSs report at once, such as 0.0.0.0:1162; empty for none",

@@ -11,11 +11,11 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
-from agent.config import DEFAULT_PATH, Settings, SettingsError, load_or_default
+from agent.config import DEFAULT_PATH, Engine, Settings, SettingsError, load_or_default
 from agent.probes import PROBES
 from agent.probes.probe import Context, ProbeFailed
 from agent.wire import Reading
@@ -28,6 +28,7 @@ EXAMPLE = "nabz-agent probe ups --host 192.168.1.50 --community public --explain
 DEADLINE_S = {"link": 30.0, "speed": 120.0, "ups": 5.0, "seats": 10.0, "gateway": 20.0}
 HIDDEN = frozenset({"at", "failure"})
 AUTH_PROTOCOLS = ("none", "md5", "sha", "sha224", "sha256", "sha384", "sha512")
+ENGINES = get_args(Engine)
 PRIV_PROTOCOLS = ("none", "des", "aes", "aes192", "aes256")
 
 
@@ -156,7 +157,7 @@ def _link_options(parser: argparse.ArgumentParser) -> None:
 
 def _speed_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--server", metavar="URL", help="measurement server (default: the one named at enrolment)")
-    parser.add_argument("--engine", metavar="NAME", choices=("librespeed", "ookla"), help="librespeed or ookla")
+    parser.add_argument("--engine", metavar="NAME", choices=ENGINES, help=", ".join(ENGINES))
     parser.add_argument("--mode", choices=("quick", "adaptive", "full"), help="how long to measure")
 
 

@@ -38,6 +38,8 @@ async def probe(context: Context) -> Sequence[Reading]:
         token=context.test_token,
         wan_interface=settings.wan_interface,
         plan_mbps=settings.plan_mbps,
+        ca_file=settings.ca_file,
+        locate_url=settings.locate_url,
         explain=context.explain,
     )
     try:

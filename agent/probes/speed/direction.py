@@ -11,7 +11,7 @@ from agent.probes.speed import latency, tcpinfo
 from agent.probes.speed.counters import Counters, Interface
 from agent.probes.speed.lane import Direction
 from agent.probes.speed.modes import WIDEN_S, Mode
-from agent.probes.speed.streams import Streams
+from agent.probes.speed.streams import Stream, Streams
 from agent.probes.speed.target import CONNECT_S, Target
 from agent.probes.speed.trace import SATURATED_MS, End, Trace, delivered, ended
 
@@ -35,13 +35,14 @@ class Run:
         mode: Mode,
         idle: latency.Idle,
         *,
+        kind: type[Stream],
         interface: Interface | None,
         stopped: Callable[[], bool],
         read: tcpinfo.Read,
         most_s: float,
     ) -> None:
         self.mode, self.idle, self.interface, self.stopped, self.most_s = mode, idle, interface, stopped, most_s
-        self.streams = Streams(direction, target, read)
+        self.streams = Streams(direction, target, kind, read)
         self.counters: list[Counters | None] = []
         self.loaded: latency.Loaded | None = None
         self.began_s = 0.0

@@ -15,6 +15,7 @@ def _silent(_line: str) -> None:
 class SpeedRequest:
     """One test to run. `server` is http(s)://HOST[:PORT][/FOLDER], or ``public`` for an engine that has a public
     service. `test_id` and `token` go with every request, so that the server can tell what it saw of this very test.
+    `ca_file` holds certificates trusted besides the system's; `locate_url` is asked for a public ndt7 server.
     """
 
     server: str
@@ -24,6 +25,8 @@ class SpeedRequest:
     token: str = ""
     wan_interface: str = ""
     plan_mbps: float | None = None
+    ca_file: str = ""
+    locate_url: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
     explain: Callable[[str], None] = field(default=_silent)
 
@@ -36,6 +39,7 @@ class Throughput:
     engine_version: str
     server: str
     mode: str
+    tls: bool | None = None
     download_mbps: float | None = None
     upload_mbps: float | None = None
     capacity_down_mbps: float | None = None

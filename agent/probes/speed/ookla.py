@@ -73,6 +73,7 @@ def parse_output(output: str, mode: str, seconds: float) -> Throughput:
         engine_version=metadata.version("speedtest-cli"),
         server=said.server.url[:200],
         mode=mode,
+        tls=said.server.url.startswith("https:"),
         download_mbps=round(said.download / 1e6, 4),
         upload_mbps=round(said.upload / 1e6, 4),
         idle_rtt_ms=said.ping if said.ping < MISSING_PING_MS else None,

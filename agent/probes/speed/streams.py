@@ -159,8 +159,8 @@ def _refusal(target: Target, status: int, rest: bytes) -> ProbeFailed:
 class Streams:
     """Keeps `count` streams of one direction going and samples them together."""
 
-    def __init__(self, direction: Direction, target: Target, read: Read) -> None:
-        self.direction, self.target, self.read = direction, target, read
+    def __init__(self, direction: Direction, target: Target, kind: type[Stream], read: Read) -> None:
+        self.direction, self.target, self.kind, self.read = direction, target, kind, read
         self.opened: list[tuple[Stream, Lane]] = []
         self.times_s: list[float] = []
         self.keepers: list[asyncio.Task[None]] = []
@@ -203,7 +203,7 @@ class Streams:
         name = target.host if target.tls else None
         async with asyncio.timeout(CONNECT_S):
             _, stream = await loop.create_connection(
-                lambda: STREAMS[self.direction](target),
+                lambda: self.kind(target),
                 target.address,
                 target.port,
                 ssl=target.tls,

@@ -37,6 +37,10 @@ class Target:
         """HOST:PORT as it stands in an address."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def shown(self) -> str:
+        return f"{'https' if self.tls else 'http'}://{self.place}{self.folder}"[:200]
+
     def head(self, method: str, name: str, query: dict[str, str], *headers: str) -> bytes:
         """The head of a request for `name` (``garbage``, ``empty``), with a random field against caches."""
         fields = urlencode([*query.items(), *self.extra, ("r", secrets.token_hex(8))])
@@ -50,8 +54,8 @@ class Target:
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-def parse(server: str, extra: dict[str, str]) -> Target:
-    """Raises ProbeFailed(``bad_server``)."""
+def parse(server: str, extra: dict[str, str], ca_file: str = "") -> Target:
+    """Raises ProbeFailed(``bad_server``, ``bad_ca_file``)."""
     try:
         parts = urlsplit(server)
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -60,9 +64,21 @@ def parse(server: str, extra: dict[str, str]) -> Target:
         host = ""
     if not host or parts.scheme not in ("http", "https"):
         raise ProbeFailed("bad_server", f"speed server {server[:100]!r} must be http://HOST:PORT or https://HOST")
-    tls = ssl.create_default_context() if parts.scheme == "https" else None
+    tls = trust(ca_file) if parts.scheme == "https" else None
     fields = tuple((name, value) for name, value in extra.items() if value)
     return Target(host=host, port=port, tls=tls, folder=parts.path.rstrip("/"), extra=fields)
+
+
+def trust(ca_file: str) -> ssl.SSLContext:
+    """The system's certificates and those of `ca_file`. Raises ProbeFailed(``bad_ca_file``)."""
+    context = ssl.create_default_context()
+    if ca_file:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:  # ssl.SSLError among them
+            sentence = f"speed.ca_file {ca_file[:100]} cannot be used ({error.strerror or error}); give a PEM file"
+            raise ProbeFailed("bad_ca_file", sentence) from None
+    return context
 
 
 async def find(target: Target) -> Target:
