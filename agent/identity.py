@@ -7,9 +7,10 @@ import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -18,6 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 IDENTITY_FILE = "identity.json"
 KEY_FILE = "signing.key"
 SEAT_KEY_FILE = "seat.key"
+TLS_KEY_FILE = "tls.key"
+TLS_CERT_FILE = "tls.crt"
+CA_FILE = "ca.pem"
 LOCK_FILE = "lock"
 
 
@@ -33,8 +37,32 @@ class StateBusy(IdentityError):
     """Another process works in this state folder."""
 
 
+class Broker(msgspec.Struct, frozen=True):
+    """One way to a broker. Ways are tried in their order."""
+
+    host: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
+    tls: bool = False
+    transport: Literal["tcp", "websockets"] = "tcp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TlsFiles:
+    """What TLS needs, as paths: the roots this gateway trusts, its certificate (chain), its key (0600)."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+class Signer(Protocol):
+    """What signs for this gateway: a key on disk today; a TPM's key would answer the same."""
+
+    def sign(self, data: bytes, /) -> bytes: ...
+
+
 class Enrolled(msgspec.Struct, frozen=True, kw_only=True):
-    """The identity file: nothing in it is secret."""
+    """The identity file: nothing in it is secret. ``url`` is where this gateway enrolled and renews."""
 
     device: str
     center: str
@@ -45,11 +73,16 @@ class Enrolled(msgspec.Struct, frozen=True, kw_only=True):
     measure_url: str
     enrolled_ms: int
     nonce: str = ""
+    url: str = ""
+    brokers: list[Broker] = []
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What enrolment gave, with the key that proves it. ``nonce`` is the collector's at enrolment."""
+    """What enrolment gave, with the key that proves it. ``nonce`` is the collector's at enrolment.
+
+    ``brokers`` is never empty: an identity from before certificates has its one broker in it. ``tls`` is None for such.
+    """
 
     device: str
     center: str
@@ -60,7 +93,14 @@ class Identity:
     measure_url: str
     enrolled_ms: int
     nonce: str = ""
-    key: Ed25519PrivateKey = field(repr=False)
+    url: str = ""
+    brokers: Sequence[Broker] = ()
+    tls: TlsFiles | None = None
+    key: Signer = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.brokers:
+            object.__setattr__(self, "brokers", (Broker(self.broker_host, self.broker_port),))
 
     def sign(self, body: bytes) -> bytes:
         return self.key.sign(body)
@@ -100,7 +140,14 @@ def load(state_dir: Path) -> Identity:
             f"{state_dir}: the signing key is {'missing' if key is None else 'not the one'} of {known.device}; "
             "put it back or enrol again with `nabz-agent enrol URL TOKEN --force`"
         )
-    return Identity(key=key, **msgspec.structs.asdict(known))
+    return Identity(key=key, tls=tls_files(state_dir), **msgspec.structs.asdict(known))
+
+
+def tls_files(state_dir: Path) -> TlsFiles | None:
+    """Where TLS finds its files; None for a gateway that was never given a certificate."""
+    key = next((folder / TLS_KEY_FILE for folder in _folders(state_dir) if (folder / TLS_KEY_FILE).exists()), None)
+    files = TlsFiles(ca=state_dir / CA_FILE, cert=state_dir / TLS_CERT_FILE, key=key or state_dir / TLS_KEY_FILE)
+    return files if key and files.ca.exists() and files.cert.exists() else None
 
 
 def save(state_dir: Path, known: Enrolled) -> None:
@@ -140,8 +187,7 @@ def seat_key(state_dir: Path) -> bytes:
 
 
 def _secret(state_dir: Path, name: str) -> bytes | None:
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    for folder in ([Path(credentials)] if credentials else []) + [state_dir]:
+    for folder in _folders(state_dir):
         path = folder / name
         try:
             return path.read_bytes()
@@ -150,6 +196,12 @@ def _secret(state_dir: Path, name: str) -> bytes | None:
         except OSError as error:
             raise IdentityError(f"{path}: cannot be read ({error.strerror}); run as the agent's own user") from None
     return None
+
+
+def _folders(state_dir: Path) -> list[Path]:
+    """Where secrets are looked for: systemd's credentials first."""
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    return ([Path(credentials)] if credentials else []) + [state_dir]
 
 
 def make_folder(folder: Path) -> None:
