@@ -22,11 +22,12 @@ REASONS = {
 
 
 class Refused(Exception):
-    """This request gets `status` and one sentence; `retry_after_s` when trying later may help."""
+    """This request gets `status` and one sentence; `retry_after_s` when trying later may help, `position` (from 1) when
+    it has a place in the queue until then."""
 
-    def __init__(self, status: int, why: str, retry_after_s: int | None = None) -> None:
+    def __init__(self, status: int, why: str, retry_after_s: int | None = None, position: int | None = None) -> None:
         super().__init__(why)
-        self.status, self.why, self.retry_after_s = status, why, retry_after_s
+        self.status, self.why, self.retry_after_s, self.position = status, why, retry_after_s, position
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +107,7 @@ def response_head(
     cors: bool = False,
     keep_alive: bool = True,
     retry_after_s: int | None = None,
+    position: int | None = None,
 ) -> bytes:
     lines = [
         f"HTTP/1.1 {status} {REASONS[status]}",
@@ -116,11 +118,14 @@ def response_head(
     ]
     if retry_after_s is not None:
         lines.append(f"Retry-After: {retry_after_s}")
+    if position is not None:
+        lines.append(f"Queue-Position: {position}")
     if cors:
         lines += [
             "Access-Control-Allow-Origin: *",
             "Access-Control-Allow-Methods: GET, POST",
             "Access-Control-Allow-Headers: Content-Encoding, Content-Type",
+            "Access-Control-Expose-Headers: Queue-Position, Retry-After",
             "Timing-Allow-Origin: *",
         ]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")

@@ -22,4 +22,7 @@ class Limits:
     test_s: float = 120.0
     test_idle_s: float = 5.0  # a test without a connection for so long is over
     retry_after_s: int = 5
+    waiting: int = 32  # tests in the queue for a free place
+    waiting_per_address: int = 8
+    waiting_s: float = 15.0  # a test that did not ask again for so long has left the queue
     records_kept: int = 200

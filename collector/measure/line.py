@@ -99,7 +99,7 @@ class Line:
 
     def done(self) -> bool:
         session = self.session
-        return session is not None and (session.over or session.moved >= self.limits.bytes_per_test)
+        return session is not None and (session.over or session.spent)
 
     async def discard(self, count: int) -> int:
         """Takes up to `count` bytes that nobody needs; returns how many came. Raises EOFError."""

@@ -16,11 +16,12 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine
 
 from collector.measure import http, routes
+from collector.measure.admission import Admit
 from collector.measure.http import Refused
 from collector.measure.limits import Limits
 from collector.measure.line import Line
 from collector.measure.record import Record, Sign
-from collector.measure.sessions import Admit, Sessions, group
+from collector.measure.sessions import Sessions, group
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +132,12 @@ class MeasureServer:
         except Refused as refused:
             body = (refused.why + "\n").encode()
             head = http.response_head(
-                refused.status, len(body), cors=True, keep_alive=False, retry_after_s=refused.retry_after_s
+                refused.status,
+                len(body),
+                cors=True,
+                keep_alive=False,
+                retry_after_s=refused.retry_after_s,
+                position=refused.position,
             )
             await line.send(head + body)
             await line.linger(1)

@@ -8,12 +8,14 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from collector.measure.admission import Admit
 from collector.measure.http import Refused
 from collector.measure.limits import Limits
 from collector.measure.record import End, Record, Way
+from collector.measure.token import Claims
+from collector.measure.waiting import Waiting
 
 HOUR_S = 3600.0
-Admit = Callable[[str, str, str], str | None]  # (test, token, address) -> why not, or None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,9 @@ class Session:
     address: str
     started_s: float
     started_ms: int
-    witnessed: bool
+    most_bytes: int
+    token: str = ""
+    claims: Claims | None = None  # what the token says; None: nobody gave this test a turn
     active_s: float = 0.0
     connections: int = 0
     live: dict[int, Callable[[], Count]] = field(default_factory=dict)
@@ -42,6 +46,14 @@ class Session:
     sampled_ms: int = 0
     over: bool = False  # its connections have to close
     curves: tuple[list[int], list[int], list[int], list[int]] = field(default_factory=lambda: ([], [], [], []))
+
+    @property
+    def spent(self) -> bool:
+        return self.moved >= self.most_bytes
+
+    @property
+    def witnessed(self) -> bool:
+        return self.claims is not None
 
     def join(self, count: Callable[[], Count]) -> int:
         self.connections += 1
@@ -97,6 +109,7 @@ class Sessions:
         self.limits, self.admit = limits, admit
         self.running: dict[str, Session] = {}
         self.records: OrderedDict[str, Record] = OrderedDict()
+        self.waiting = Waiting(limits)
         self.started: dict[str, deque[float]] = {}
 
     def enter(self, name: str, token: str, address: str, now: float, wall_ms: int) -> Session:
@@ -105,38 +118,46 @@ class Sessions:
         key = name or f"at {group(address)}"
         test = self.running.get(key)
         if test is None:
-            self._may_start(name, token, address, now)
-            test = Session(
-                name=name or secrets.token_hex(8),
-                address=address,
-                started_s=now,
-                started_ms=wall_ms,
-                witnessed=self.admit is not None,
-                active_s=now,
-            )
-            self.running[key] = test
-            self.started.setdefault(group(address), deque()).append(now)
+            test = self._begin(key, name, token, address, now, wall_ms)
         if group(test.address) != group(address):
             raise Refused(403, f"test {name!r} is being run from another address")
-        if test.moved >= self.limits.bytes_per_test:
-            raise Refused(429, f"this test has moved its {self.limits.bytes_per_test} bytes")
+        if token != test.token:
+            raise Refused(403, f"other_token: test {name!r} was begun with another token")
+        if test.spent:
+            raise Refused(429, f"this test has moved its {test.most_bytes} bytes")
         return test
 
-    def _may_start(self, name: str, token: str, address: str, now: float) -> None:
+    def _begin(self, key: str, name: str, token: str, address: str, now: float, wall_ms: int) -> Session:
+        """A token is looked at before all else, so that nobody without one takes a place; it is used up last."""
         if name in self.records:
-            raise Refused(403, f"test {name!r} is over: a test's name is used once")
-        if len(self.running) >= self.limits.tests_at_once:
-            why = f"{len(self.running)} tests are running, this server takes no more at once"
-            raise Refused(503, why, self.limits.retry_after_s)
+            raise Refused(403, f"used: test {name!r} is over: a test's name is used once")
+        claims = None if self.admit is None else self.admit.check(name, token, address, wall_ms)
+        self._in_rate(address, now)
+        self.waiting.pass_or_wait(key, group(address), self.limits.tests_at_once - len(self.running), now)
+        if claims is not None and self.admit is not None:
+            self.admit.use(claims, wall_ms)
+        most_bytes = self.limits.bytes_per_test
+        test = Session(
+            name=name or secrets.token_hex(8),
+            address=address,
+            started_s=now,
+            started_ms=wall_ms,
+            most_bytes=most_bytes if claims is None else min(most_bytes, claims.max_bytes),
+            token=token,
+            claims=claims,
+            active_s=now,
+        )
+        self.running[key] = test
+        self.started.setdefault(group(address), deque()).append(now)
+        return test
+
+    def _in_rate(self, address: str, now: float) -> None:
         starts = self.started.get(group(address), deque())
         while starts and starts[0] < now - HOUR_S:
             starts.popleft()
         if len(starts) >= self.limits.tests_per_address:
             why = f"{address} has started {len(starts)} tests within an hour, the most allowed"
             raise Refused(429, why, round(starts[0] + HOUR_S - now) + 1)
-        why_not = None if self.admit is None else self.admit(name, token, address)
-        if why_not is not None:
-            raise Refused(403, why_not)
 
     def tick(self, now: float) -> list[Record]:
         """Samples the running tests and ends those that are over; returns the records of these."""
@@ -158,7 +179,7 @@ class Sessions:
             return "time"
         if test.live or now - test.active_s < self.limits.test_idle_s:
             return None
-        return "bytes" if test.moved >= self.limits.bytes_per_test else "idle"
+        return "bytes" if test.spent else "idle"
 
     def _keep(self, record: Record) -> None:
         self.records[record.test] = record

@@ -227,7 +227,8 @@ def test_a_full_server_answers_503_and_when_to_come_again() -> None:
         status, head, why = await it.ask("/garbage?ckSize=1&test=b")
         assert status == 503
         assert "Retry-After: 5" in head
-        assert b"1 tests are running" in why
+        assert "Queue-Position: 1" in head
+        assert b"number 1 in the queue" in why
 
     against(work, limits=Limits(tests_at_once=1))
 

@@ -14,6 +14,7 @@ from collector.measure.limits import Limits
 from collector.measure.record import encode
 from collector.measure.sessions import Count, Session, Sessions, group
 from collector.measure.tcpinfo import crossed
+from collector.measure.token import Claims
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 
@@ -85,16 +86,105 @@ def test_a_test_has_so_many_bytes() -> None:
     assert record.end == "bytes"
 
 
+class Book:
+    """Admits those with a token, each for so many bytes; notes whose token was taken."""
+
+    def __init__(self, max_bytes: int = 2**40) -> None:
+        self.max_bytes = max_bytes
+        self.used: list[str] = []
+
+    def check(self, test: str, token: str, address: str, now_ms: int) -> Claims | None:
+        if token == "bad":
+            raise Refused(403, "bad_signature: no")
+        if not token:
+            return None
+        return Claims(
+            test=test, device="g1", server="s", expires_ms=now_ms + 1, max_bytes=self.max_bytes, purpose="desk"
+        )
+
+    def use(self, claims: Claims, now_ms: int) -> None:
+        self.used.append(claims.test)
+
+
 def test_who_admits_gives_the_reason() -> None:
-    sessions = Sessions(Limits(), lambda test, token, address: f"{test} {token} {address}: no")
+    sessions = Sessions(Limits(), Book())
     with pytest.raises(Refused) as caught:
-        sessions.enter("t1", "tok", HERE, 0, 0)
-    assert (caught.value.status, caught.value.why) == (403, f"t1 tok {HERE}: no")
+        sessions.enter("t1", "bad", HERE, 0, 0)
+    assert (caught.value.status, caught.value.why) == (403, "bad_signature: no")
+    assert not sessions.running
 
 
-def test_only_an_admitted_test_is_witnessed() -> None:
+def test_only_a_test_with_a_token_is_witnessed() -> None:
     assert start(Sessions(Limits(), None)).record(0, None).witnessed is False
-    assert start(Sessions(Limits(), lambda *_: None)).record(0, None).witnessed is True
+    assert start(Sessions(Limits(), Book())).record(0, None).witnessed is False
+    assert Sessions(Limits(), Book()).enter("t1", "token", HERE, 0, 0).record(0, None).witnessed is True
+
+
+def test_a_token_is_taken_once_for_all_requests_of_its_test_and_no_other_joins_it() -> None:
+    book = Book()
+    sessions = Sessions(Limits(), book)
+    for _ in range(3):
+        sessions.enter("t1", "token", HERE, 0, 0)
+    assert book.used == ["t1"]
+    with pytest.raises(Refused, match="other_token"):
+        sessions.enter("t1", "", HERE, 0, 0)
+
+
+def test_a_token_bounds_what_its_test_may_move() -> None:
+    test = Sessions(Limits(bytes_per_test=100), Book(max_bytes=10)).enter("t1", "token", HERE, 0, 0)
+    test.moved = 9
+    assert not test.spent
+    test.moved = 10
+    assert test.spent
+    assert Sessions(Limits(bytes_per_test=5), Book(max_bytes=10)).enter("t1", "token", HERE, 0, 0).most_bytes == 5
+
+
+def test_a_token_is_not_taken_by_a_test_that_has_to_wait() -> None:
+    book = Book()
+    sessions = Sessions(Limits(tests_at_once=1), book)
+    sessions.enter("t1", "token", HERE, 0, 0)
+    with pytest.raises(Refused, match="queued"):
+        sessions.enter("t2", "token", HERE, 0, 0)
+    assert book.used == ["t1"]
+
+
+# ---------------------------------------------------------------- the queue
+
+
+def test_a_full_server_queues_and_tells_each_its_place() -> None:
+    sessions = Sessions(Limits(tests_at_once=1), None)
+    start(sessions)
+    assert [refusal(sessions, f"w{n}").position for n in range(3)] == [1, 2, 3]
+    assert refusal(sessions, "w1").position == 2
+
+
+def test_a_place_that_comes_free_is_kept_for_the_first_in_the_queue() -> None:
+    sessions = Sessions(Limits(tests_at_once=1), None)
+    start(sessions)
+    refusal(sessions, "first")
+    finish(sessions, 0)
+    assert refusal(sessions, "late", now=7).position == 2
+    start(sessions, "first", now=8)
+    assert refusal(sessions, "late", now=9).position == 1
+
+
+def test_whoever_does_not_ask_again_in_time_has_left_the_queue() -> None:
+    sessions = Sessions(Limits(tests_at_once=1, waiting_s=15), None)
+    start(sessions)
+    refusal(sessions, "gone")
+    finish(sessions, 0)
+    assert refusal(sessions, "late", now=14).position == 2
+    start(sessions, "late", now=16)
+
+
+def test_the_queue_is_bounded_for_all_and_for_one_address() -> None:
+    sessions = Sessions(Limits(tests_at_once=1, waiting=3, waiting_per_address=2), None)
+    start(sessions)
+    refusal(sessions, "a"), refusal(sessions, "b")
+    crowded = refusal(sessions, "c")
+    assert (crowded.position, crowded.why.partition(":")[0]) == (None, "queue_full")
+    assert refusal(sessions, "d", THERE).position == 3
+    assert refusal(sessions, "e", THERE).position is None
 
 
 def test_a_test_ends_when_it_has_been_idle_but_not_while_it_is_connected() -> None:
