@@ -24,6 +24,7 @@ def main(engine: str, mode: str, server: str) -> None:
         found = asdict(ENGINES[engine](request))
     except ProbeFailed as failed:
         found = {"failure": str(failed)}
+    found["test_id"] = request.test_id
     found["rss_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
     print(json.dumps(found))
 

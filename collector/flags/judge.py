@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from collector.flags.witness import Witness
 from collector.standard.criteria import DERIVED, Criterion, Figure, Matching, Promise
 
 Word = Literal["meets", "below", "unknown"]
@@ -25,21 +26,24 @@ class Verdict:
     recovers: bool = False
 
 
-def judge(criterion: Criterion, reading: object, center: Promise) -> Verdict:
+def judge(criterion: Criterion, reading: object, center: Promise, witness: Witness | None = None) -> Verdict:
     """Holds a reading (a wire reading, or a row with its columns) against a criterion.
 
     1. A reading that does not count for the criterion is `unknown`; a self-test never counts, whatever a standard says.
     2. So is one without the value: the measurement failed, or the source does not report it.
-    3. Otherwise the value is compared; a lower bound can meet the criterion but not prove that it is missed.
+    3. So is one whose witness does not agree, where a witness is asked for; and no more counts than is credited.
+    4. Otherwise the value is compared; a lower bound can meet the criterion but not prove that it is missed.
     """
     if reason := _does_not_count(criterion, reading):
         return Verdict("unknown", reason)
-    value = _value(criterion, reading, center)
+    name, value = _value(criterion, reading, center)
     if value is None:
         return Verdict("unknown", _why_no_value(criterion, reading))
     if criterion.figure is None:
         return _judge_word(criterion, _word(value))
     assert not isinstance(value, str)
+    if criterion.evidence == "witnessed":
+        return _judge_witnessed(criterion, criterion.figure, reading, name, float(value), center, witness)
     return _judge_number(criterion, criterion.figure, reading, float(value), center)
 
 
@@ -88,13 +92,14 @@ def _word(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _value(criterion: Criterion, reading: object, center: Promise) -> float | str | bool | None:
+def _value(criterion: Criterion, reading: object, center: Promise) -> tuple[str, float | str | bool | None]:
+    """The first field that is known, and its value."""
     for name in criterion.fields:
         derive = DERIVED.get((criterion.reading, name))
         value: float | str | bool | None = derive(reading, center) if derive else getattr(reading, name, None)
         if value is not None:
-            return value
-    return None
+            return name, value
+    return "", None
 
 
 def _why_no_value(criterion: Criterion, reading: object) -> str:
@@ -113,6 +118,29 @@ def _judge_word(criterion: Criterion, word: str) -> Verdict:
 
 def _list(words: Iterable[str]) -> str:
     return ", ".join(sorted(words))
+
+
+def _judge_witnessed(
+    criterion: Criterion,
+    figure: Figure,
+    reading: object,
+    name: str,
+    value: float,
+    center: Promise,
+    witness: Witness | None,
+) -> Verdict:
+    """A figure that is cut to what its witness credits may meet the criterion; that it falls short proves nothing when
+    the whole figure would not.
+    """
+    if witness is None or witness.word != "agrees":
+        why = f"{witness.word}: {witness.reason}" if witness else "unwitnessed: no server was asked"
+        return Verdict("unknown", f"not witnessed: {why}")
+    credited = min(value, witness.credited.get(name, value))
+    verdict = _judge_number(criterion, figure, reading, credited, center)
+    if verdict.word == "below" and _judge_number(criterion, figure, reading, value, center).word == "meets":
+        shown = show(value, criterion.unit)
+        return Verdict("unknown", f"{verdict.reason}; but {shown} is claimed, so it proves no shortfall", credited)
+    return verdict
 
 
 def _judge_number(criterion: Criterion, figure: Figure, reading: object, value: float, center: Promise) -> Verdict:

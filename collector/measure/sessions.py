@@ -90,6 +90,8 @@ class Session:
         down_at, down, up_at, up = self.curves
         return Record(
             test=self.name,
+            server=self.claims.server if self.claims else "",
+            device=self.claims.device if self.claims else "",
             address=self.address,
             started_ms=self.started_ms,
             seconds=round(now - self.started_s, 3),

@@ -12,6 +12,7 @@ TIERS = ("one", "two", "three")
 Comparison = Literal["at_least", "at_most", "one_of", "none_of"]
 When = Literal["open_hours", "always"]
 Severity = Literal["info", "warning", "serious", "urgent"]
+Evidence = Literal["signed", "witnessed"]  # by the gateway alone, or also by the server it tested against
 Matching = Mapping[str, frozenset[str]]  # field -> the words that match
 
 
@@ -100,6 +101,7 @@ class Criterion:
     only: Matching = field(default_factory=dict)  # readings that do not match say nothing about this criterion
     ignore: Matching = field(default_factory=dict)  # readings that match say nothing
     lower_bound: Matching = field(default_factory=dict)  # readings that match may meet it, but never fall short
+    evidence: Evidence = "signed"  # what a reading needs to count
     month: MonthRule
     name: Words
     fix: Words

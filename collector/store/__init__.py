@@ -130,6 +130,8 @@ def _add_columns(conn: sa.Connection) -> None:
             if column.name not in held:
                 kind = column.type.compile(conn.dialect)
                 conn.execute(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}"))
+        for index in table.indexes:
+            index.create(conn, checkfirst=True)
 
 
 def _engine(url: sa.URL, *, reads_only: bool) -> sa.Engine:

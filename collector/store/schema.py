@@ -286,6 +286,42 @@ grants = sa.Table(
     sa.Index("grants_by_device", "device", "asked_ms"),
 )
 
+# Words with which one measurement server joins, once. Its row in `measure_servers` is made when it does.
+server_tokens = sa.Table(
+    "server_tokens",
+    metadata,
+    sa.Column("token_hash", sa.String(64), primary_key=True),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("place", sa.Text, nullable=False, server_default=""),
+    sa.Column("tests_at_once", sa.Integer, nullable=False),
+    sa.Column("issued_ms", Ms, nullable=False),
+    sa.Column("expires_ms", Ms, nullable=False),
+    sa.Column("used_ms", Ms),
+)
+
+# What measurement servers saw, as they signed it, and the figures drawn from it (collector.witnessing).
+records = sa.Table(
+    "records",
+    metadata,
+    sa.Column("test_id", sa.String(64), primary_key=True),
+    sa.Column("server", sa.String(64), nullable=False),
+    sa.Column("device", Device, nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("started_ms", Ms, nullable=False),
+    sa.Column("received_ms", Ms, nullable=False),
+    sa.Column("witnessed", sa.Boolean, nullable=False),
+    sa.Column("min_rtt_ms", sa.Float),
+    sa.Column("down_mbps", sa.Float),
+    sa.Column("up_mbps", sa.Float),
+    sa.Column("down_bytes", sa.BigInteger, nullable=False),
+    sa.Column("up_bytes", sa.BigInteger, nullable=False),
+    sa.Column("down_s", sa.Float, nullable=False),
+    sa.Column("up_s", sa.Float, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("signature", sa.LargeBinary, nullable=False),
+)
+
 
 def _column_type(annotation: object) -> sa.types.TypeEngine[typing.Any]:
     """The column for a wire field: numbers and words as themselves, everything with parts as JSON text."""
@@ -326,3 +362,4 @@ def _readings_table(kind: str, struct: type[wire.Reading]) -> sa.Table:
 readings = {kind: _readings_table(kind, struct) for kind, struct in wire.KINDS.items()}
 
 boots_by_center = sa.Index("boots_by_center", readings["boot"].c.center, readings["boot"].c.wall_ms)
+speeds_by_test = sa.Index("speeds_by_test", readings["speed"].c.test_id)

@@ -1,0 +1,71 @@
+"""What a measurement server saw of one test: bytes both ways against its own clock, in the form that it signs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import msgspec
+
+from agent import wire
+
+VERSION = 1
+MAX_BYTES = 512 * 1024  # sealed: two curves of a point each 100 ms for two minutes, and much to spare
+End = Literal["idle", "bytes", "time", "closing"]
+Sign = Callable[[bytes], bytes]
+Name = Annotated[str, msgspec.Meta(max_length=64)]
+Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Curve = Annotated[list[Whole], msgspec.Meta(max_length=10_000)]
+
+
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """One direction. `bytes` is TCP payload that crossed the line, HTTP heads included (see tcpinfo.crossed). `at_ms`
+    and `total` are one curve: cumulative bytes at milliseconds after the test's start, a point every 100 ms while
+    bytes moved.
+    """
+
+    bytes: Whole
+    at_ms: Curve
+    total: Curve
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """`witnessed` is False when the test came without a token of a collector: then this proves nothing to anyone.
+    `server` is the name under which this server joined, `device` the gateway that the token named.
+    """
+
+    v: int = VERSION
+    test: Name
+    server: Name = ""
+    device: Name = ""
+    address: Name
+    started_ms: Whole
+    seconds: float
+    end: End | None  # None: the test still runs
+    witnessed: bool
+    connections: Whole
+    min_rtt_ms: float | None
+    down: Way
+    up: Way
+
+
+def encode(record: Record, sign: Sign | None) -> bytes:
+    """JSON; with a key ``JSON LF base64(signature of the JSON)``, the sealed form of every message of the wire."""
+    body = msgspec.json.encode(record)
+    return body if sign is None else wire.seal(body, sign)
+
+
+def decode(body: bytes) -> Record:
+    """Raises wire.WireError."""
+    try:
+        record = msgspec.json.decode(body, type=Record)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise wire.WireError(f"record: {error}") from None
+    if record.v != VERSION:
+        raise wire.WireError(f"record: version {record.v} is not spoken here, only {VERSION}")
+    for way, curve in (("down", record.down), ("up", record.up)):
+        if len(curve.at_ms) != len(curve.total):
+            raise wire.WireError(
+                f"record: the curve `{way}` has {len(curve.at_ms)} times and {len(curve.total)} totals"
+            )
+    return record
