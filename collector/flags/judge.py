@@ -130,8 +130,7 @@ def _judge_witnessed(
     witness: Witness | None,
 ) -> Verdict:
     """A figure that is cut to what its witness credits may meet the criterion; that it falls short proves nothing when
-    the whole figure would not.
-    """
+    the whole figure would not."""
     if witness is None or witness.word != "agrees":
         why = f"{witness.word}: {witness.reason}" if witness else "unwitnessed: no server was asked"
         return Verdict("unknown", f"not witnessed: {why}")

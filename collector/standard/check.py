@@ -222,7 +222,7 @@ def criterion(values: Mapping[str, object], place: int, where: str, mistakes: li
     before = len(mistakes)
     one = Table(f"{where}: {named if isinstance(named, str) and named else f'criterion {place}'}", values, mistakes)
     compare, bound, wanted = _comparison(one)
-    reading = typing.cast("str", one.take("reading", choice(*READINGS)))
+    reading = typing.cast(str, one.take("reading", choice(*READINGS)))
     fields = one.take("field", names)
     if reading and fields and compare:
         _check_fields(one, reading, fields, compare)
@@ -231,16 +231,17 @@ def criterion(values: Mapping[str, object], place: int, where: str, mistakes: li
     parts = {key: one.take(key, matching, anything) for key in ("only", "ignore", "lower_bound")}
     for key, part in parts.items():
         _check_matching(one, key, reading, part)
-    evidence = typing.cast("Evidence", one.take("evidence", choice("signed", "witnessed"), "signed"))
+    evidence = typing.cast(Evidence, one.take("evidence", choice("signed", "witnessed"), "signed"))
     if evidence == "witnessed" and reading != "speed":
         one.wrong("evidence", "only speed readings have a witness, the measurement server; leave it out")
+    severity = typing.cast(Severity, one.take("severity", choice("notice", "info", "warning", "serious", "urgent")))
     built = dict(
         id=one.take("id", identifier), reading=reading, fields=fields, compare=compare, figure=bound, words=wanted,
         unit=one.take("unit", plain), count_at_pct=count_at_pct, window=_window(one, "window"),
         recovery=_recovery(one, compare, count_at_pct), fresh_s=one.take("fresh_s", whole(1, 400 * DAY_S)),
-        when=typing.cast("When", one.take("when", choice("open_hours", "always"))),
-        severity=typing.cast("Severity", one.take("severity", choice("info", "warning", "serious", "urgent"))),
-        month=_month(one), name=_words(one, "name"), fix=_words(one, "fix"), evidence=evidence, **parts,
+        when=typing.cast(When, one.take("when", choice("open_hours", "always"))),
+        severity=severity, month=_no_month(one) if severity == "notice" else _month(one),
+        name=_words(one, "name"), fix=_words(one, "fix"), evidence=evidence, **parts,
     )  # fmt: skip
     one.done()
     return None if len(mistakes) > before else Criterion(**built)  # type: ignore[arg-type]  # None only with mistakes
@@ -317,6 +318,13 @@ def _month(owner: Table) -> MonthRule | None:
     if bands is not None and rule.min_slots > len(bands):
         one.wrong("min_slots", f"asks for {rule.min_slots} slots and {len(bands)} are given; list them in slots")
     return rule
+
+
+def _no_month(owner: Table) -> MonthRule:
+    if "month" in owner.values:
+        owner.known.append("month")
+        owner.wrong("month", "a notice is no shortfall and has none; remove it, or give another severity")
+    return MonthRule(share_pct=0.0)
 
 
 def _words(owner: Table, key: str) -> Words | None:
