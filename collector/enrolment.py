@@ -1,4 +1,4 @@
-"""How a gateway joins: the desk issues a one-time token for a center, the gateway proves its key with it.
+"""How a gateway joins and stays: a one-time token for a center, proof of a key, a second person's word, a certificate.
 
 The exchange is described in docs/developer.md, "Enrolment over HTTP".
 """
@@ -9,20 +9,24 @@ import base64
 import binascii
 import hashlib
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from collector import centers, nonces
+from collector import approvals, centers, devices, nonces
+from collector.ca import MAX_CSR_BYTES, Authority, CsrRefused, checked_csr
 from collector.store import schema
 
 MAX_REQUEST_BYTES = 4096
 DAY_S = 86_400
+Approval = Literal["none", "second_person"]
+Csr = Annotated[str, msgspec.Meta(max_length=MAX_CSR_BYTES)]
 
 
 class EnrolmentRefused(Exception):
@@ -36,12 +40,19 @@ class EnrolmentRefused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the collector tells each gateway about itself."""
+    """What the collector tells each gateway about itself, and by which rules it lets one in.
+
+    `brokers` are all ways to a broker ({host, port, tls, transport}), the best first. Without an authority nobody is
+    given a certificate.
+    """
 
     collector_key: bytes
     broker_host: str
     broker_port: int
     measure_url: str
+    brokers: Sequence[Mapping[str, object]] = ()
+    authority: Authority | None = None
+    approval: Approval = "none"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,10 +61,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     proof: Annotated[str, msgspec.Meta(max_length=128)]
     hostname: Annotated[str, msgspec.Meta(max_length=200)] = ""
     version: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    csr: Csr = ""
 
 
-def issue_token(conn: sa.Connection, center: str, now_ms: int, ttl_s: int = DAY_S) -> str:
-    """A token with which one gateway may join `center` once, within `ttl_s`. Only its hash is kept.
+class Renewal(msgspec.Struct, frozen=True, kw_only=True):
+    device: Annotated[str, msgspec.Meta(max_length=64)]
+    csr: Csr
+    proof: Annotated[str, msgspec.Meta(max_length=128)]
+
+
+def issue_token(conn: sa.Connection, center: str, now_ms: int, ttl_s: int = DAY_S, made_by: str = "") -> str:
+    """A token with which one gateway may join `center` once, within `ttl_s`. Only its hash is kept, and who made it.
 
     Raises centers.CenterError when there is no such center, or it is closed.
     """
@@ -62,22 +80,31 @@ def issue_token(conn: sa.Connection, center: str, now_ms: int, ttl_s: int = DAY_
     token = secrets.token_hex(16)
     row = {"token_hash": _hash(token), "center": center, "issued_ms": now_ms, "expires_ms": now_ms + ttl_s * 1000}
     conn.execute(sa.insert(schema.tokens).values(row))
+    approvals.note_token(conn, _hash(token), center, made_by, now_ms)
     return token
 
 
 def enrol(conn: sa.Connection, body: bytes, now_ms: int, facts: Facts) -> dict[str, object]:
-    """The reply to an enrolment request (its JSON bytes). Raises EnrolmentRefused.
+    """The reply to an enrolment request (its JSON bytes); `{"waiting": why}` until a second person has decided.
 
-    1. The request is decoded and its proof verified: whoever asks holds the private key.
+    1. The request is decoded and its proof verified: whoever asks holds the private key, and named this TLS key.
     2. The token is claimed by one conditional update, so that of two gateways with one token one joins.
-    3. The device is written. The same gateway asking again with the same token gets the same answer: the first may
+    3. Where policy asks for it, somebody else than the token's maker lets the gateway in.
+    4. The device is written. The same gateway asking again with the same token gets the same answer: the first may
        have been lost on its way.
+
+    Raises EnrolmentRefused.
     """
-    request = _decoded(body)
+    request = _decoded(body, Request)
     public_key = _proven(request)
     device = device_name(public_key)
+    if request.csr:
+        _checked_csr(request.csr, device)
     center = _claimed(conn, request.token, device, now_ms)
-    _write_device(conn, device, center, public_key, request, now_ms)
+    held = _held(conn, device, center)
+    if held is None and facts.approval == "second_person" and (why := _waits(conn, request, device, now_ms)):
+        return {"waiting": why, "device": device}
+    _write_device(conn, device, center, public_key, request, now_ms, is_new=held is None)
     return {
         "device": device,
         "center": center,
@@ -86,7 +113,55 @@ def enrol(conn: sa.Connection, body: bytes, now_ms: int, facts: Facts) -> dict[s
         "broker": {"host": facts.broker_host, "port": facts.broker_port},
         "measure_url": facts.measure_url,
         "nonce": nonces.current(conn, now_ms),
+        **_certified(conn, device, request.csr, now_ms, facts),
     }
+
+
+def renew(conn: sa.Connection, body: bytes, now_ms: int, facts: Facts) -> dict[str, object]:
+    """A certificate for a gateway that is known and not revoked, also when its last one ran out long ago.
+
+    Asked again before half of a certificate's life it gives the same one. Raises EnrolmentRefused.
+    """
+    request = _decoded(body, Renewal)
+    table = schema.devices
+    held = conn.execute(sa.select(table).where(table.c.device == request.device)).one_or_none()
+    if held is None:
+        raise EnrolmentRefused(404, f"gateway {request.device!r}: is not enrolled here; enrol it with a new token")
+    signed = f"nabz-renew\n{request.device}\n{request.csr}".encode(errors="replace")
+    if not is_signed(bytes(held.public_key), signed, _from_base64(request.proof, "proof")):
+        raise EnrolmentRefused(401, f"proof: is not of gateway {held.device}; sign with the key it enrolled with")
+    if held.revoked_ms is not None:
+        raise EnrolmentRefused(403, f"gateway {held.device}: was revoked; make a new key and enrol with a new token")
+    if facts.authority is None:
+        raise EnrolmentRefused(404, "certificate: this collector gives none; use its broker without one")
+    return _certified(conn, held.device, request.csr, now_ms, facts)
+
+
+def _certified(conn: sa.Connection, device: str, csr: str, now_ms: int, facts: Facts) -> dict[str, object]:
+    """What comes with a certificate: roots to trust and brokers that will know it."""
+    if not csr or facts.authority is None:
+        return {}
+    try:
+        certificate = devices.certificate(conn, facts.authority, device, csr, now_ms)
+    except CsrRefused as refused:
+        raise EnrolmentRefused(400, str(refused)) from None
+    except devices.DeviceError as refused:
+        raise EnrolmentRefused(429, str(refused)) from None
+    trusted = facts.authority.root_pem.decode()
+    return {"certificate": certificate, "ca": trusted, "brokers": list(facts.brokers), "at_ms": now_ms}
+
+
+def _waits(conn: sa.Connection, request: Request, device: str, now_ms: int) -> str:
+    """Why this gateway is not in yet; empty when somebody let it in. Raises EnrolmentRefused when it was not let in."""
+    asked = approvals.ask(conn, _hash(request.token), device, _printable(request.hostname), now_ms)
+    if asked is None or not asked.made_by:
+        raise EnrolmentRefused(403, "token: nobody is recorded as its maker; ask the desk for a new one")
+    if asked.state == "refused":
+        why = f" ({asked.reason})" if asked.reason else ""
+        raise EnrolmentRefused(403, f"gateway {device}: {asked.decided_by} refused it{why}; ask the desk")
+    if asked.state == "approved":
+        return ""
+    return f"gateway {device} waits for approval by another person than {asked.made_by}"
 
 
 def device_name(public_key: bytes) -> str:
@@ -112,28 +187,43 @@ def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _decoded(body: bytes) -> Request:
+Kind = TypeVar("Kind", Request, Renewal)
+
+
+def _decoded(body: bytes, kind: type[Kind]) -> Kind:
     if len(body) > MAX_REQUEST_BYTES:
         raise EnrolmentRefused(
             413, f"request of {len(body)} bytes: the limit is {MAX_REQUEST_BYTES}; send only its fields"
         )
     try:
-        return msgspec.json.decode(body, type=Request)
+        return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise EnrolmentRefused(400, f"request: {error}; send the fields of an enrolment as JSON") from None
 
 
 def _proven(request: Request) -> bytes:
-    try:
-        public_key = base64.b64decode(request.public_key, validate=True)
-        proof = base64.b64decode(request.proof, validate=True)
-    except (binascii.Error, ValueError):
-        raise EnrolmentRefused(400, "public_key, proof: must be base64; encode them so") from None
+    public_key, proof = _from_base64(request.public_key, "public_key"), _from_base64(request.proof, "proof")
     if len(public_key) != 32:
         raise EnrolmentRefused(400, f"public_key: has {len(public_key)} bytes, Ed25519 has 32; send the raw key")
-    if not is_signed(public_key, b"nabz-enrol\n" + request.token.encode(errors="replace"), proof):
-        raise EnrolmentRefused(401, "proof: does not fit the key; sign `nabz-enrol`, a line feed and the token")
+    signed = "\n".join(filter(None, ("nabz-enrol", request.token, request.csr)))
+    if not is_signed(public_key, signed.encode(errors="replace"), proof):
+        raise EnrolmentRefused(401, "proof: does not fit the key; sign `nabz-enrol`, the token and the csr, if any")
     return public_key
+
+
+def _from_base64(text: str, name: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise EnrolmentRefused(400, f"{name}: must be base64; encode it so") from None
+
+
+def _checked_csr(csr: str, device: str) -> None:
+    """Before the token is touched: a bad request does not use it up."""
+    try:
+        checked_csr(csr, device)
+    except CsrRefused as refused:
+        raise EnrolmentRefused(400, str(refused)) from None
 
 
 def _claimed(conn: sa.Connection, token: str, device: str, now_ms: int) -> str:
@@ -152,21 +242,26 @@ def _claimed(conn: sa.Connection, token: str, device: str, now_ms: int) -> str:
     return str(row.center)
 
 
-def _write_device(
-    conn: sa.Connection, device: str, center: str, public_key: bytes, request: Request, now_ms: int
-) -> None:
-    devices = schema.devices
-    about = {"hostname": _printable(request.hostname), "version": _printable(request.version)}
-    held = conn.execute(sa.select(devices).where(devices.c.device == device)).one_or_none()
-    if held is None:
-        row = {"device": device, "center": center, "public_key": public_key, "enrolled_ms": now_ms}
-        conn.execute(sa.insert(devices).values(row | about))
-    elif held.revoked_ms is not None:
+def _held(conn: sa.Connection, device: str, center: str) -> sa.Row[tuple[object, ...]] | None:
+    """This gateway, if it is known already and may come again. Raises EnrolmentRefused."""
+    held = conn.execute(sa.select(schema.devices).where(schema.devices.c.device == device)).one_or_none()
+    if held is not None and held.revoked_ms is not None:
         raise EnrolmentRefused(403, f"gateway {device}: was revoked; make a new key and enrol with a new token")
-    elif held.center != center:
+    if held is not None and held.center != center:
         raise EnrolmentRefused(409, f"gateway {device}: serves {held.center}; make a new key to serve {center}")
+    return held
+
+
+def _write_device(
+    conn: sa.Connection, device: str, center: str, public_key: bytes, request: Request, now_ms: int, *, is_new: bool
+) -> None:
+    table = schema.devices
+    about = {"hostname": _printable(request.hostname), "version": _printable(request.version)}
+    if is_new:
+        row = {"device": device, "center": center, "public_key": public_key, "enrolled_ms": now_ms}
+        conn.execute(sa.insert(table).values(row | about))
     else:
-        conn.execute(sa.update(devices).where(devices.c.device == device).values(about))
+        conn.execute(sa.update(table).where(table.c.device == device).values(about))
 
 
 def _printable(text: str) -> str:

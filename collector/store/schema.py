@@ -63,6 +63,47 @@ tokens = sa.Table(
     sa.Column("device", Device),
 )
 
+# One row a token: who made it, and what became of the gateway that came with it.
+enrolments = sa.Table(
+    "enrolments",
+    metadata,
+    sa.Column("token_hash", sa.String(64), primary_key=True),
+    sa.Column("center", Code, nullable=False),
+    sa.Column("made_by", sa.Text, nullable=False),
+    sa.Column("made_ms", Ms, nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),  # issued | waiting | approved | refused
+    sa.Column("device", Device, nullable=False, server_default=""),
+    sa.Column("hostname", sa.Text, nullable=False, server_default=""),
+    sa.Column("asked_ms", Ms),
+    sa.Column("decided_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("decided_ms", Ms),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Index("enrolments_waiting", "state", "asked_ms"),
+)
+
+# Certificates given to gateways: what a renewal is compared with, and what a revocation list names.
+certificates = sa.Table(
+    "certificates",
+    metadata,
+    sa.Column("serial", sa.String(40), primary_key=True),
+    sa.Column("device", Device, nullable=False),
+    sa.Column("key_hash", sa.String(64), nullable=False),  # SHA-256 of the TLS key's SubjectPublicKeyInfo
+    sa.Column("issued_ms", Ms, nullable=False),
+    sa.Column("expires_ms", Ms, nullable=False),
+    sa.Column("pem", sa.Text, nullable=False),
+    sa.Index("certificates_by_device", "device", "issued_ms"),
+)
+
+# Why and by whom a device was revoked; `devices.revoked_ms` is what decides.
+revocations = sa.Table(
+    "revocations",
+    metadata,
+    sa.Column("device", Device, primary_key=True),
+    sa.Column("at_ms", Ms, nullable=False),
+    sa.Column("revoked_by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+
 devices = sa.Table(
     "devices",
     metadata,

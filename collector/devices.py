@@ -1,0 +1,100 @@
+"""Gateways as the collector knows them: their certificates, and their end.
+
+A revocation is one row. Ingest reads it with each group of messages, so no batch is taken and no receipt given from its
+commit on; renewal is refused; the broker's sessions are ended by whoever runs the broker (`revoked`, `write_crl`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives import serialization
+
+from collector.ca import Authority, checked_csr
+from collector.store import schema
+
+DAY_MS = 86_400_000
+MAX_LIFE_MS = 400 * DAY_MS  # older certificates are of no more use than none
+MAX_A_DAY = 20  # certificates one gateway may have issued in a day: keys do not change that often
+
+
+class DeviceError(Exception):
+    """What was asked of a gateway cannot be; one sentence with the thing, the rule and the fix."""
+
+
+def certificate(conn: sa.Connection, authority: Authority, device: str, csr_pem: str, now_ms: int) -> str:
+    """The PEM chain for the key of this request: the one it has until half of its life, then a new one.
+
+    Raises ca.CsrRefused, or DeviceError when it has had too many today.
+    """
+    table = schema.certificates
+    spki = checked_csr(csr_pem, device).public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    key_hash = hashlib.sha256(spki).hexdigest()
+    mine = sa.select(table).where(table.c.device == device, table.c.issued_ms > now_ms - MAX_LIFE_MS)
+    held = conn.execute(mine.order_by(table.c.issued_ms.desc())).all()
+    for row in held:
+        if row.key_hash == key_hash and row.issued_ms <= now_ms < (row.issued_ms + row.expires_ms) // 2:
+            return str(row.pem)
+    if sum(row.issued_ms > now_ms - DAY_MS for row in held) >= MAX_A_DAY:
+        raise DeviceError(f"gateway {device}: had {MAX_A_DAY} certificates today; keep a key for a certificate's life")
+    issued = authority.issue_gateway(csr_pem, device, now_ms)
+    pem = issued.cert_pem.decode()
+    about = {"serial": issued.serial, "device": device, "key_hash": key_hash, "pem": pem}
+    conn.execute(sa.insert(table).values(**about, issued_ms=now_ms, expires_ms=issued.not_after_ms))
+    return pem
+
+
+def revoke(conn: sa.Connection, device: str, by: str, reason: str, now_ms: int) -> int:
+    """Since when this gateway is revoked, in ms; a second time changes nothing. Raises DeviceError."""
+    table = schema.devices
+    held = conn.execute(sa.select(table.c.revoked_ms).where(table.c.device == device)).one_or_none()
+    if held is None:
+        raise DeviceError(f"gateway {device[:40]!r}: is not enrolled; see `nabz-collector device list`")
+    if held.revoked_ms is not None:
+        return int(held.revoked_ms)
+    conn.execute(sa.update(table).where(table.c.device == device).values(revoked_ms=now_ms))
+    row = {"device": device, "at_ms": now_ms, "revoked_by": by, "reason": reason}
+    conn.execute(sa.insert(schema.revocations).values(row))
+    return now_ms
+
+
+def revoked(conn: sa.Connection) -> frozenset[str]:
+    """The names of all revoked gateways."""
+    table = schema.devices.c
+    return frozenset(conn.scalars(sa.select(table.device).where(table.revoked_ms.is_not(None))))
+
+
+def revoked_serials(conn: sa.Connection, now_ms: int) -> Sequence[tuple[str, int]]:
+    """(serial, revoked_ms) of each certificate of a revoked gateway that has not run out."""
+    certificates, devices = schema.certificates.c, schema.devices.c
+    query = (
+        sa.select(certificates.serial, devices.revoked_ms)
+        .join(schema.devices, devices.device == certificates.device)
+        .where(devices.revoked_ms.is_not(None), certificates.expires_ms > now_ms)
+        .order_by(certificates.serial)
+    )
+    return [(row.serial, row.revoked_ms) for row in conn.execute(query)]
+
+
+def listing(conn: sa.Connection, center: str = "") -> list[dict[str, object]]:
+    """Every gateway, or those of a center: when it joined, when its newest certificate runs out, whether it is out."""
+    devices, revocations = schema.devices.c, schema.revocations.c
+    expiry = (
+        sa.select(sa.func.max(schema.certificates.c.expires_ms))
+        .where(schema.certificates.c.device == devices.device)
+        .scalar_subquery()
+        .label("expires_ms")
+    )
+    query = (
+        sa.select(
+            devices.device, devices.center, devices.hostname, devices.version, devices.enrolled_ms, expiry,
+            devices.revoked_ms, revocations.revoked_by, revocations.reason,
+        )
+        .outerjoin_from(schema.devices, schema.revocations, revocations.device == devices.device)
+        .order_by(devices.center, devices.enrolled_ms)
+    )  # fmt: skip
+    return [dict(row._mapping) for row in conn.execute(query.where(devices.center == center) if center else query)]
