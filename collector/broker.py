@@ -1,35 +1,55 @@
 """The embedded broker: amqtt in a thread of its own, so that one command runs everything. Any MQTT broker replaces it.
 
-It keeps nothing: no sessions, no retained messages. Whatever it drops is sent again, since only receipts count.
+It keeps nothing: no sessions, no retained messages. Whatever it drops is sent again, since only receipts count. Behind
+a door with TLS a client is who its certificate says, has one session, and says and hears what `access` lets it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import threading
+import time
 from asyncio import StreamReader, StreamWriter
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 
-from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
+from amqtt.adapters import StreamWriterAdapter
 from amqtt.broker import Broker as Amqtt
-from amqtt.contexts import BrokerConfig, ListenerConfig
+from amqtt.broker import Server
+from amqtt.contexts import Action, BrokerConfig, ListenerConfig, ListenerType
 from amqtt.errors import AMQTTError
 from amqtt.errors import BrokerError as AmqttBrokerError
+from amqtt.mqtt.connack import NOT_AUTHORIZED, ConnackPacket
 from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 from amqtt.session import OutgoingApplicationMessage, Session
+from amqtt.utils import gen_client_id
+from websockets.asyncio.server import ServerConnection
 
-from agent import wire
+from collector import access
+from collector.doors import (
+    PATIENCE_S,
+    Door,
+    LimitedReader,
+    WebSocketReader,
+    WebSocketWriter,
+    open_tcp,
+    open_websockets,
+    watch_peer,
+)
+from collector.tls import TlsError, common_name, fill, server_context
 
 log = logging.getLogger("nabz.broker")
 
-MAX_PACKET_BYTES = wire.MAX_BATCH_BYTES + 1024  # a full batch, its signature, topic and headers
 MAX_CONNECTIONS = 20_000
 PLUGINS = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
 MAX_LEVELS = 6
-START_S, CONNECT_S, STOP_S = 10.0, 30.0, 10.0
+START_S, STOP_S = 10.0, 10.0
+TEND_S = 15.0  # between looks for sessions whose certificate has expired
+
+NAME, UNTIL_S, FILTERS = "nabz.name", "nabz.until_s", "nabz.filters"  # what a session carries
 
 
 class BrokerError(Exception):
@@ -37,24 +57,40 @@ class BrokerError(Exception):
 
 
 class Broker:
-    """Listens on `host`:`port` from `start` to `stop`; port 0 takes a free one, told by `port` afterwards."""
+    """Listens at its doors from `start` to `stop`. The first is `host`:`port`, without TLS; an empty host means none.
+    Port 0 takes a free one, told by `port` and `ports` afterwards. `book` keeps what was refused.
+    """
 
-    def __init__(self, host: str, port: int) -> None:
-        self.host = host
-        self.port = port
+    def __init__(
+        self, host: str, port: int, doors: Sequence[Door] = (), services: Collection[str] = access.SERVICES
+    ) -> None:
+        self._doors = [*([Door(host, port)] if host else []), *doors]
+        self.host = self._doors[0].host
+        self.ports = [door.port for door in self._doors]
+        self.book = access.Book(time.monotonic)
+        self._services = frozenset(services)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
         self._amqtt: _Amqtt | None = None
+
+    @property
+    def port(self) -> int:
+        return self.ports[0]
 
     def start(self) -> None:
         """Returns when it listens. Raises BrokerError."""
         self._thread.start()
         try:
             self._do(self._start(), START_S)
+        except TlsError as error:
+            self._end_loop()
+            raise BrokerError(str(error)) from None
         except (AMQTTError, AmqttBrokerError, OSError, TimeoutError) as error:
             self._end_loop()
-            where = f"broker {self.host}:{self.port}"
-            raise BrokerError(f"{where}: cannot listen ({error}); set [broker] listen to a free address") from None
+            where = ", ".join(door.where for door in self._doors)
+            raise BrokerError(
+                f"broker {where}: cannot listen ({error}); set [broker] listen to a free address"
+            ) from None
 
     def stop(self) -> None:
         try:
@@ -67,12 +103,21 @@ class Broker:
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
+    def refuse(self, names: Collection[str]) -> None:
+        """From now on holders of certificates of these names are not let in, and those who are in are put out."""
+        refused = frozenset(names)
+        if self._amqtt is not None:
+            self._do(self._amqtt.refuse(refused), STOP_S)
+
+    def reload(self) -> None:
+        """Reads the doors' certificates again. Raises tls.TlsError; the old ones serve on then."""
+        if self._amqtt is not None:
+            self._do(self._amqtt.reload(), STOP_S)
+
     async def _start(self) -> None:
-        listener = ListenerConfig(bind=f"{self.host}:{self.port}", max_connections=MAX_CONNECTIONS)
-        config = BrokerConfig(listeners={"default": listener}, plugins=dict(PLUGINS))
-        amqtt = _Amqtt(config, self._loop)
+        amqtt = _Amqtt(self._doors, self._services, self.book, self._loop)
         await amqtt.start()
-        self.port = amqtt.bound_port()
+        self.ports = amqtt.bound_ports()
         self._amqtt = amqtt
 
     def _do(self, work: Coroutine[Any, Any, None], timeout_s: float) -> None:
@@ -93,10 +138,6 @@ class Broker:
         self._thread.join(STOP_S)
 
 
-class TooLarge(Exception):
-    """A client announced more than the largest packet of the contract."""
-
-
 def filters_of(topic: str) -> list[str]:
     """Every filter that matches `topic` (MQTT 3.1.1, 4.7); none for a topic of too many levels to be ours."""
     levels = topic.split("/")
@@ -110,27 +151,170 @@ def filters_of(topic: str) -> list[str]:
 
 
 class _Amqtt(Amqtt):  # type: ignore[misc]
-    """amqtt with limits on packets and patience, without retained messages, and closing what it opened."""
+    """amqtt with doors, names and limits of ours, without retained messages, and closing what it opened."""
 
-    def bound_port(self) -> int:
-        return int(self._servers["default"].instance.sockets[0].getsockname()[1])
+    def __init__(
+        self, doors: Sequence[Door], services: frozenset[str], book: access.Book, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        # amqtt wants an address in text for each listener; ours are opened by `_start_listeners` below.
+        listeners = {
+            ("default" if number == 0 else f"door-{number}"): ListenerConfig(
+                type=ListenerType.TCP if door.transport == "tcp" else ListenerType.WS, bind=door.where
+            )
+            for number, door in enumerate(doors)
+        }
+        super().__init__(BrokerConfig(listeners=listeners, plugins=dict(PLUGINS)), loop)
+        self._doors = dict(zip(listeners, doors, strict=True))
+        self._services = services
+        self._book = book
+        self._contexts: dict[str, ssl.SSLContext | None] = {}
+        self._refused: frozenset[str] = frozenset()
+        self._tending: asyncio.Task[None] | None = None
+
+    # ------------------------------------------------------------ doors
+
+    async def _start_listeners(self) -> None:
+        for name, door in self._doors.items():
+            context = self._contexts[name] = server_context(door.tls) if door.tls else None
+            if door.transport == "tcp":
+                opened = await open_tcp(door, context, self._greeter(self.stream_connected, name))
+            else:
+                opened = await open_websockets(door, context, self._greeter(self.ws_connected, name))
+            self._servers[name] = Server(name, opened, MAX_CONNECTIONS)
+        self._tending = asyncio.create_task(self._tend())
+
+    @staticmethod
+    def _greeter(connected: Callable[..., Coroutine[Any, Any, None]], name: str) -> Callable[..., Any]:
+        async def greet(*connection: object) -> None:
+            await connected(*connection, listener_name=name)
+
+        return greet
+
+    async def reload(self) -> None:
+        for name, context in self._contexts.items():
+            files = self._doors[name].tls
+            if context is not None and files is not None:
+                fill(context, files)
+
+    def bound_ports(self) -> list[int]:
+        opened = [self._servers[name].instance for name in self._doors]
+        return [int(next(iter(each.sockets)).getsockname()[1]) for each in opened]
+
+    async def shutdown(self) -> None:
+        if self._tending is not None:
+            self._tending.cancel()
+        await super().shutdown()
 
     async def stream_connected(self, reader: StreamReader, writer: StreamWriter, listener_name: str) -> None:
+        watch_peer(writer.get_extra_info("socket"))
         try:
-            await self._client_connected(listener_name, _LimitedReader(reader), StreamWriterAdapter(writer))
+            await self._client_connected(listener_name, LimitedReader(reader), StreamWriterAdapter(writer))
         except Exception as error:
             log.warning("a client's session ended: %r", error)
         finally:
             writer.close()
 
-    async def _initialize_client_session(self, *words: Any) -> tuple[BrokerProtocolHandler, Session]:
+    async def ws_connected(self, websocket: ServerConnection, listener_name: str) -> None:
+        watch_peer(websocket.transport.get_extra_info("socket"))
+        try:
+            await self._client_connected(listener_name, WebSocketReader(websocket), WebSocketWriter(websocket))
+        except Exception as error:
+            log.warning("a client's session ended: %r", error)
+
+    # ------------------------------------------------------------ who may come in
+
+    async def _initialize_client_session(
+        self, reader: Any, writer: Any, *_address: object
+    ) -> tuple[BrokerProtocolHandler, Session]:
         """Whatever is wrong with a client's first packet, amqtt is told in the one way that it cleans up after."""
         try:
-            return await asyncio.wait_for(super()._initialize_client_session(*words), CONNECT_S)
+            async with asyncio.timeout(PATIENCE_S):
+                handler, session = await BrokerProtocolHandler.init_from_connect(reader, writer, self.plugins_manager)
+                await self._admit(session, writer)
         except AMQTTError:
             raise
         except Exception as error:
             raise AMQTTError(f"no connection: {error!r}") from error
+        session.client_id = session.client_id or gen_client_id()
+        session.clean_session, session.parent = True, 0  # no session outlives its connection
+        await self._take_over(session)
+        return handler, session
+
+    async def _admit(self, session: Session, writer: Any) -> None:
+        """Who it is must be certain before anything is done in its name. Raises AMQTTError."""
+        inside: ssl.SSLObject | None = session.ssl_object
+        if inside is None:
+            return
+        certificate = inside.getpeercert() or {}
+        name = common_name(certificate)
+        why = access.refusal(name, self._services, session.client_id or "", session.will_topic)
+        if not why and name in self._refused:
+            why = f"{name} is revoked"
+        if why:
+            self._book.refuse_session(name, str(session.remote_address), why)
+            await ConnackPacket.build(0, NOT_AUTHORIZED).to_stream(writer)
+            raise AMQTTError(why)
+        session.attributes[NAME] = name
+        session.attributes[UNTIL_S] = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+
+    async def _take_over(self, session: Session) -> None:
+        """One name, one session: the newest. amqtt would leave the old connection open."""
+        old, handler = self._sessions.get(session.client_id, (None, None))
+        if old is None:
+            return
+        if old.transitions.state == "connected" and (name := session.attributes.get(NAME)):
+            self._book.take_over(name, str(old.remote_address), str(session.remote_address))
+        await self._end(session.client_id, old, handler)
+
+    async def _end(self, client_id: str, session: Session, handler: BrokerProtocolHandler) -> None:
+        self._sessions.pop(client_id, None)
+        await self._del_all_subscriptions(session)
+        await handler.handle_connection_closed()
+        await handler.stop()
+        session.clear_queues()
+
+    async def refuse(self, names: frozenset[str]) -> None:
+        self._refused = names
+        await self._put_out(lambda session: session.attributes.get(NAME) in names, "is revoked")
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(TEND_S)
+            now_s = time.time()
+            await self._put_out(
+                lambda session: session.attributes.get(UNTIL_S, now_s) < now_s,  # noqa: B023  used up at once
+                "has an expired certificate",
+            )
+
+    async def _put_out(self, unwanted: Callable[[Session], bool], why: str) -> None:
+        for client_id, (session, handler) in list(self._sessions.items()):
+            if unwanted(session):
+                log.warning("%s %s; its session ends", session.attributes[NAME], why)
+                await self._end(client_id, session, handler)
+
+    # ------------------------------------------------------------ who may say and hear what
+
+    async def _topic_filtering(self, session: Session, topic: str, action: Action) -> bool:
+        name = session.attributes.get(NAME)
+        if name is None or action == Action.RECEIVE:
+            return True
+        word: access.Action = "publish" if action == Action.PUBLISH else "subscribe"
+        if access.may(name, self._services, word, topic):
+            return True
+        self._book.refuse(name, word, topic)
+        return False
+
+    async def add_subscription(self, subscription: tuple[str, int], session: Session) -> int:
+        code: int = await super().add_subscription(subscription, session)
+        session.attributes.setdefault(FILTERS, set()).add(subscription[0])
+        return code
+
+    async def _del_all_subscriptions(self, session: Session) -> None:
+        """The session's own: amqtt would look through those of everybody."""
+        for pattern in session.attributes.pop(FILTERS, set()):
+            self._del_subscription(pattern, session)
+            if not self._subscriptions.get(pattern, True):
+                del self._subscriptions[pattern]
 
     async def retain_message(self, *_message: object, **_options: object) -> None:
         """Nothing is retained: amqtt offers each retained message to each client that connects, whatever it wants."""
@@ -147,10 +331,3 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
                 if handler is not None and session.transitions.state == "connected":
                     sending = handler.mqtt_publish(broadcast["topic"], broadcast["data"], qos, retain=False)
                     running_tasks.append(asyncio.ensure_future(sending))
-
-
-class _LimitedReader(StreamReaderAdapter):  # type: ignore[misc]
-    async def read(self, n: int = -1) -> bytes:
-        if n > MAX_PACKET_BYTES:
-            raise TooLarge(f"a packet of {n} bytes, the limit is {MAX_PACKET_BYTES}")
-        return bytes(await super().read(n))

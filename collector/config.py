@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 DEFAULT_FILE = Path("/etc/nabz/collector.toml")
-BROKER_PORTS = {"mqtt": 1883, "mqtts": 8883}
+BROKER_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 
 
 class ConfigError(Exception):
@@ -44,12 +46,27 @@ def _broker(text: str) -> str:
     if text != "embedded":
         if not separator or scheme not in BROKER_PORTS or not place or "/" in place or "@" in place:
             raise ValueError(
-                'must be "embedded", mqtt://HOST:PORT or mqtts://HOST:PORT; write e.g. mqtt://127.0.0.1:1883'
+                'must be "embedded" or one of mqtt:// mqtts:// ws:// wss:// and HOST:PORT; write e.g. mqtt://127.0.0.1:1883'
             )
         split_listen(place if ":" in place else f"{place}:{BROKER_PORTS[scheme]}")
     return text
 
 
+def split_broker(url: str) -> tuple[str, tuple[str, int]]:
+    """(scheme, (host, port)) of an outside broker's URL."""
+    scheme, _, place = url.partition("://")
+    return scheme, split_listen(place if ":" in place else f"{place}:{BROKER_PORTS[scheme]}")
+
+
+def is_loopback(listen: str) -> bool:
+    host = split_listen(listen)[0]
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  compared with, not listened on
 Listen = Annotated[str, AfterValidator(_listen)]
 Address = Annotated[str, AfterValidator(_address)]
 HttpUrl = Annotated[str, AfterValidator(_http)]
@@ -78,20 +95,89 @@ class Database(Section):
     )
 
 
+@dataclass(frozen=True)
+class Way:
+    """One way by which a gateway reaches the broker."""
+
+    host: str
+    port: int
+    tls: bool = False
+    transport: Literal["tcp", "websockets"] = "tcp"
+
+
 class Broker(Section):
     url: Annotated[str, AfterValidator(_broker)] = Field(
         default="embedded",
-        description="`embedded`: a broker inside; or any other: `mqtt://HOST:PORT`, `mqtts://HOST:PORT`.",
+        description="`embedded`: a broker inside; or any other: `mqtts://HOST:PORT`, `wss://` (WebSocket), or without "
+        "TLS `mqtt://`, `ws://`.",
     )
     listen: Listen = Field(
-        default="127.0.0.1:1883", description="Where the embedded broker listens; gateways must reach it."
+        default="127.0.0.1:1883",
+        description="Where the embedded broker listens without TLS for whoever comes: on loopback, for this machine.",
+    )
+    tls_listen: Address = Field(
+        default="",
+        description="Where it listens for gateways: MQTT over TLS 1.3, each with its certificate; e.g. `0.0.0.0:8883`.",
+    )
+    websocket_listen: Address = Field(
+        default="", description="The same over WebSocket, for lines that let only the web through; e.g. `0.0.0.0:443`."
+    )
+    trust_network: bool = Field(
+        default=False, description="Let `listen` be reached from the network without TLS. Only in a closed laboratory."
     )
     public: Address = Field(
-        default="", description="`HOST:PORT` told to gateways at enrolment; empty: as `listen` or `url`."
+        default="",
+        description="`HOST:PORT` told to gateways at enrolment; empty: as `tls_listen`, else `listen`, or `url`.",
+    )
+    public_websocket: Address = Field(
+        default="", description="`HOST:PORT` of MQTT over WebSocket and TLS, told to them as well; empty: as above."
+    )
+    services: tuple[str, ...] = Field(
+        default=("nabz-collector",),
+        description="Names of certificates that act as collector: they hear all gateways and send receipts and tasks.",
     )
     username: str = Field(default="", description="Name to log in at an outside broker with; empty: none.")
     password_file: Path | None = Field(default=None, description="File with the password for `username`.")
-    ca_file: Path | None = Field(default=None, description="CA certificates for `mqtts`; empty: the system's.")
+    ca_file: Path | None = Field(
+        default=None, description="The CA certificates an outside broker must be signed by; empty: the system's."
+    )
+    cert_file: Path | None = Field(
+        default=None, description="Our certificate at an outside broker, whose name is one of `services`; empty: none."
+    )
+    key_file: Path | None = Field(default=None, description="The key of `cert_file`.")
+
+    @model_validator(mode="after")
+    def _safe(self) -> Broker:
+        """What one key alone cannot tell. Raises ValueError."""
+        if self.url == "embedded" and not self.trust_network and not is_loopback(self.listen):
+            raise ValueError(
+                f"listen {self.listen} would let in anybody on the network; keep listen on 127.0.0.1 and set "
+                'tls_listen = "0.0.0.0:8883" for gateways'
+            )
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together; name both")
+        for listen, public in (("tls_listen", "public"), ("websocket_listen", "public_websocket")):
+            place = getattr(self, listen)
+            if place and split_listen(place)[0] in EVERYWHERE and not getattr(self, public):
+                raise ValueError(
+                    f"{listen} {place} is no address to tell gateways; set {public} to the HOST:PORT they reach"
+                )
+        return self
+
+    @property
+    def ways(self) -> list[Way]:
+        """How gateways reach the broker, best first; told at enrolment."""
+        if self.url == "embedded":
+            main = split_listen(self.public or self.tls_listen or self.listen)
+            web = self.websocket_listen and (self.public_websocket or self.websocket_listen)
+            ways = [Way(*main, tls=bool(self.tls_listen))]
+        else:
+            scheme, address = split_broker(self.url)
+            main = split_listen(self.public) if self.public else address
+            web = self.public_websocket
+            transport: Literal["tcp", "websockets"] = "websockets" if scheme in ("ws", "wss") else "tcp"
+            ways = [Way(*main, tls=scheme in ("mqtts", "wss"), transport=transport)]
+        return [*ways, Way(*split_listen(web), tls=True, transport="websockets")] if web else ways
 
 
 class Web(Section):
@@ -184,15 +270,13 @@ class Settings(Section):
     @property
     def broker_address(self) -> tuple[str, int]:
         """(host, port) the collector itself connects to."""
-        if self.broker.url == "embedded":
-            return split_listen(self.broker.listen)
-        scheme, _, place = self.broker.url.partition("://")
-        return split_listen(place if ":" in place else f"{place}:{BROKER_PORTS[scheme]}")
+        return split_listen(self.broker.listen) if self.broker.url == "embedded" else split_broker(self.broker.url)[1]
 
     @property
     def broker_public(self) -> tuple[str, int]:
         """(host, port) told to gateways."""
-        return split_listen(self.broker.public) if self.broker.public else self.broker_address
+        way = self.broker.ways[0]
+        return way.host, way.port
 
 
 def load(path: Path) -> Settings:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from paho.mqtt import client as mqtt
 
 from agent import wire
-from collector.broker import MAX_PACKET_BYTES, Broker, BrokerError, filters_of
+from collector.broker import Broker, BrokerError, filters_of
+from collector.doors import MAX_PACKET_BYTES
 
 
 @pytest.fixture

@@ -1,0 +1,116 @@
+"""Who may say and hear what on the broker: the rules, and the book that the embedded broker keeps of breaches.
+
+One table holds for every broker: the embedded one asks it, the settings of others are generated from it. A name is
+the common name of a client certificate that our CA signed.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Literal
+
+from agent import wire
+
+log = logging.getLogger("nabz.broker")
+
+Action = Literal["publish", "subscribe"]
+
+GATEWAY = re.compile(r"g[0-9a-f]{16}")
+GATEWAY_SAYS, GATEWAY_HEARS = ("up", "ask", "presence"), ("receipt", "task")
+SERVICES = ("nabz-collector",)
+
+# A line that broke makes a gateway come back while its old session still seems alive, now and then. Two machines with
+# one key take turns without end.
+FLAPS, FLAPS_S = 4, 900.0
+MAX_BOOK = 20_000  # names in the book; past that the oldest is let go
+
+
+def may(name: str, services: Collection[str], action: Action, topic: str) -> bool:
+    """Whether the holder of certificate `name` may publish to this topic, or subscribe with this filter."""
+    root, _, rest = topic.partition(wire.ROOT + "/")
+    kind, _, whose = rest.partition("/")
+    if root or not whose:
+        return False
+    if name in services:
+        return kind in (GATEWAY_HEARS if action == "publish" else GATEWAY_SAYS) and "/" not in whose and whose != "#"
+    return kind in (GATEWAY_SAYS if action == "publish" else GATEWAY_HEARS) and whose == name
+
+
+def refusal(name: str, services: Collection[str], client_id: str, will_topic: str | None) -> str:
+    """Why this certificate may not open this session; empty when it may."""
+    if name in services:
+        # Workers that share one certificate differ after a full stop; a gateway's name has none.
+        named = client_id == name or client_id.startswith(f"{name}.")
+    else:
+        named = GATEWAY.fullmatch(name) is not None and client_id == name
+    if not named:
+        return f"certificate of {name[:64]!r} does not fit client id {client_id[:64]!r}"
+    if will_topic is not None and not may(name, services, "publish", will_topic):
+        return f"{name} left a will for {will_topic[:80]!r}, which it may not publish to"
+    return ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the collector should hold against a device: a short fixed word, and a sentence."""
+
+    device: str
+    finding: str
+    detail: str
+
+
+@dataclass
+class Book:
+    """What went wrong at the door. Times are seconds of the clock that `now_s` reads."""
+
+    now_s: Callable[[], float]
+    counts: Counter[str] = field(default_factory=Counter)  # refused_session, refused_publish, refused_filter, takeover
+    refused: Counter[str] = field(default_factory=Counter)  # refused publishes, by name
+    _turned_away: Counter[str] = field(default_factory=Counter)
+    _turns: dict[str, deque[tuple[float, str]]] = field(default_factory=dict)
+    _findings: deque[Finding] = field(default_factory=lambda: deque(maxlen=1000))
+
+    def refuse_session(self, name: str, address: str, why: str) -> None:
+        """The log tells the first of each name; the others are counted."""
+        self.counts["refused_session"] += 1
+        self._turned_away[name] += 1
+        if self._turned_away[name] == 1:
+            log.warning("a client at %s is refused: %s; further tries are counted", address, why)
+        if len(self._turned_away) > MAX_BOOK:
+            self._turned_away.clear()
+
+    def refuse(self, name: str, action: Action, topic: str) -> None:
+        """The log tells the first of each name; the others are counted."""
+        self.counts["refused_publish" if action == "publish" else "refused_filter"] += 1
+        if action == "publish":
+            self.refused[name] += 1
+            if self.refused[name] > 1:
+                return
+            self._findings.append(Finding(name, "forbidden_topic", f"{name} tried to publish to {topic[:80]!r}"))
+        log.warning("%s may not %s %r; further tries are counted", name, action, topic[:80])
+
+    def take_over(self, name: str, old: str, new: str) -> None:
+        """A new session of `name` from address `new` ended one from `old` that was alive."""
+        self.counts["takeover"] += 1
+        turns = self._turns.setdefault(name, deque(maxlen=FLAPS))
+        turns.append((self.now_s(), new))
+        if len(self._turns) > MAX_BOOK:
+            del self._turns[next(iter(self._turns))]
+        if len(turns) == FLAPS and turns[-1][0] - turns[0][0] <= FLAPS_S:
+            where = ", ".join(sorted({old} | {address for _, address in turns}))
+            span_s = turns[-1][0] - turns[0][0]
+            self._findings.append(
+                Finding(name, "clone", f"{FLAPS} sessions took each other's place within {span_s:.0f} s, from {where}")
+            )
+            turns.clear()
+
+    def findings(self) -> list[Finding]:
+        """Those since the last time this was asked."""
+        taken = []
+        while self._findings:
+            taken.append(self._findings.popleft())
+        return taken
