@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
 REASONS = {
+    101: "Switching Protocols",
     200: "OK",
     204: "No Content",
     400: "Bad Request",
@@ -15,6 +16,7 @@ REASONS = {
     408: "Request Timeout",
     411: "Length Required",
     413: "Content Too Large",
+    426: "Upgrade Required",
     429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
@@ -31,15 +33,26 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Upgrade:
+    """What a request to become a WebSocket says (RFC 6455 section 4.2.1)."""
+
+    key: str
+    version: str
+    protocols: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """`name` is the last step of the path without `.php`, so LibreSpeed's and Ookla's folders do not matter."""
 
     method: str
+    path: str
     name: str
     query: dict[str, str]
     body_bytes: int | None  # None: chunked
     expects_continue: bool
     keep_alive: bool
+    upgrade: Upgrade | None = None
 
 
 def parse(head: bytes) -> Request:
@@ -57,11 +70,24 @@ def parse(head: bytes) -> Request:
     path, query = _target(target)
     return Request(
         method=method,
+        path=path,
         name=path.rpartition("/")[2].removesuffix(".php"),
         query=query,
         body_bytes=_body_bytes(headers),
         expects_continue=headers.get("expect", "").lower() == "100-continue",
         keep_alive=connection == "keep-alive" if version == "HTTP/1.0" else connection != "close",
+        upgrade=_upgrade(headers),
+    )
+
+
+def _upgrade(headers: dict[str, str]) -> Upgrade | None:
+    if headers.get("upgrade", "").lower() != "websocket":
+        return None
+    protocols = headers.get("sec-websocket-protocol", "").split(",")
+    return Upgrade(
+        key=headers.get("sec-websocket-key", ""),
+        version=headers.get("sec-websocket-version", ""),
+        protocols=tuple(protocol.strip() for protocol in protocols),
     )
 
 

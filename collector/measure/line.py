@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 
 from collector.measure import tcpinfo
 from collector.measure.http import Refused
 from collector.measure.limits import Limits
+from collector.measure.pipe import Pipe
 from collector.measure.sessions import Count, Session
 
 CHUNK_BYTES = 256 * 1024
 LEAST_BYTES = 16 * 1024
-WAKE_BYTES = 8 * 1024
+WAKE_BYTES = 8 * 1024  # the kernel wakes us for a mouthful, not for every packet
+HEAD_PIECE = 4096
 
 
 class Line:
-    def __init__(self, sock: socket.socket, limits: Limits) -> None:
-        sock.setblocking(False)
-        self.sock, self.limits = sock, limits
-        self.loop = asyncio.get_running_loop()
+    def __init__(self, pipe: Pipe, limits: Limits) -> None:
+        self.pipe, self.sock, self.limits = pipe, pipe.sock, limits
         self.buffer = memoryview(bytearray(CHUNK_BYTES))
         self.early = b""  # came with a head but belongs to what follows it
-        self.wake_at = 1
         self.sent = self.received = 0
         self.session: Session | None = None
         self.number = 0
@@ -59,14 +57,9 @@ class Line:
     async def head(self) -> bytes:
         """Up to and with the blank line. Raises Refused, EOFError when the client has no more to ask."""
         collected = self.early
-        self._wake_at(1)
         async with asyncio.timeout(self.limits.head_s):
             while (end := collected.find(b"\r\n\r\n")) < 0 and len(collected) <= self.limits.head_bytes:
-                got = await self.loop.sock_recv(self.sock, 4096)
-                if not got:
-                    raise EOFError
-                self.received += len(got)
-                collected += got
+                collected += await self._some()
         if not 0 <= end <= self.limits.head_bytes:
             raise Refused(431, f"a request's head may have {self.limits.head_bytes} bytes")
         self.early = collected[end + 4 :]
@@ -74,7 +67,7 @@ class Line:
 
     async def send(self, data: bytes | memoryview) -> None:
         async with asyncio.timeout(self.limits.idle_s):
-            await self.loop.sock_sendall(self.sock, data)
+            await self.pipe.send_all(data)
         self.sent += len(data)
         self._moved(len(data))
 
@@ -103,47 +96,51 @@ class Line:
 
     async def discard(self, count: int) -> int:
         """Takes up to `count` bytes that nobody needs; returns how many came. Raises EOFError."""
+        return len(await self.take(count, min(count, WAKE_BYTES), self.limits.idle_s))
+
+    async def take(self, most: int, wake_at: int, within_s: float) -> bytes | memoryview:
+        """Up to `most` bytes, to be used before the next are taken; `wake_at` of them are sure to come. Raises
+        EOFError, and TimeoutError after `within_s`."""
         if self.early:
-            taken, self.early = self.early[:count], self.early[count:]
-            return len(taken)
-        self._wake_at(min(count, WAKE_BYTES))
-        async with asyncio.timeout(self.limits.idle_s):
-            got = await self.loop.sock_recv_into(self.sock, self.buffer[: min(count, CHUNK_BYTES)])
+            taken, self.early = self.early[:most], self.early[most:]
+            return taken
+        self.pipe.wake_at(wake_at)
+        room = self.buffer[: min(most, CHUNK_BYTES)]
+        async with asyncio.timeout(within_s):
+            got = await self.pipe.recv_into(room)
         if not got:
             raise EOFError
         self.received += got
         self._moved(got)
-        return got
+        return room[:got]
 
     async def text_line(self, most: int = 256) -> bytes:
         """One line of a chunked body, without its end. Raises Refused, EOFError."""
-        self._wake_at(1)
         while b"\r\n" not in self.early:
             if len(self.early) > most:
                 raise Refused(400, f"a chunk's first line may have {most} bytes")
             async with asyncio.timeout(self.limits.idle_s):
-                got = await self.loop.sock_recv(self.sock, 4096)
-            if not got:
-                raise EOFError
-            self.received += len(got)
-            self.early += got
+                self.early += await self._some()
         text, _, self.early = self.early.partition(b"\r\n")
         return text
+
+    async def _some(self) -> bytes:
+        """Whatever has come of a head or of a line. Raises EOFError."""
+        self.pipe.wake_at(1)
+        got = await self.pipe.recv_into(self.buffer[:HEAD_PIECE])
+        if not got:
+            raise EOFError
+        self.received += got
+        return bytes(self.buffer[:got])
 
     def _moved(self, count: int) -> None:
         if self.session is not None:
             self.session.moved += count
 
-    def _wake_at(self, count: int) -> None:
-        """The kernel wakes us for a mouthful of `count` bytes, not for every packet."""
-        if count != self.wake_at:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
-            self.wake_at = count
-
     async def linger(self, most_s: float) -> None:
         """Says no more, and waits until the client has it all: what is on its way counts only when it has arrived,
         and a refusal is not to be overtaken by the reset that an unread body brings."""
-        self.sock.shutdown(socket.SHUT_WR)
+        self.pipe.finish()
         with contextlib.suppress(TimeoutError, EOFError):
             async with asyncio.timeout(most_s):
                 while True:

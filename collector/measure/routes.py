@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from agent import __version__
-from collector.measure import ookla, record
+from collector.measure import ndt7, ookla, record
 from collector.measure.http import Refused, Request, response_head
 from collector.measure.line import Line
 
@@ -29,6 +29,9 @@ async def answer(server: MeasureServer, line: Line, request: Request, address: s
     if request.method == "OPTIONS":
         await _take_body(line, request)
         await line.send(response_head(204, 0, cors=True, keep_alive=request.keep_alive))
+        return
+    if request.upgrade is not None or ndt7.FOLDER in request.path:
+        await _ndt7(server, line, request, address)
         return
     handler = ROUTES.get(request.name)
     if handler is None:
@@ -90,6 +93,16 @@ async def _upload(server: MeasureServer, line: Line, request: Request, address: 
     await _say(line, request, f"size={taken}".encode())
 
 
+# ---------------------------------------------------------------- ndt7
+
+
+async def _ndt7(server: MeasureServer, line: Line, request: Request, address: str) -> None:
+    agreed = ndt7.agreed(request)
+    _enter(server, line, request, address)
+    await ndt7.run(line, agreed, server.block, address)
+    raise EOFError  # nothing can be asked on this connection any more
+
+
 # ---------------------------------------------------------------- our own
 
 
@@ -143,7 +156,7 @@ def _enter(server: MeasureServer, line: Line, request: Request, address: str) ->
     name = request.query.get("test", "")
     if name and not NAME.match(name):
         raise Refused(400, "test= takes 1 to 64 letters, digits, dots, dashes or underscores")
-    token = request.query.get("token", "")
+    token = request.query.get("token") or request.query.get("access_token", "")
     now, wall_ms = server.clock(), time.time_ns() // 1_000_000
     line.join(server.sessions.enter(name, token, address, now, wall_ms))
 

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import socket
+import ssl
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine
@@ -20,6 +21,7 @@ from collector.measure.admission import Admit
 from collector.measure.http import Refused
 from collector.measure.limits import Limits
 from collector.measure.line import Line
+from collector.measure.pipe import Plain, Tls
 from collector.measure.record import Record, Sign
 from collector.measure.sessions import Sessions, group
 
@@ -40,11 +42,13 @@ class MeasureServer:
         sign: Sign | None = None,
         admit: Admit | None = None,
         public: str = "",
+        tls: ssl.SSLContext | None = None,
         on_record: Callable[[Record], None] = lambda _record: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = limits or Limits()
         self.sign, self.public, self.on_record, self.clock = sign, public, on_record, clock
+        self.tls = tls
         self.sessions = Sessions(self.limits, admit)
         self.block = memoryview(os.urandom(1 << 20))  # incompressible; its period exceeds every compressor's window
         self.open: Counter[str] = Counter()
@@ -107,14 +111,20 @@ class MeasureServer:
     async def _serve(self, sock: socket.socket, address: str) -> None:
         who = group(address)
         self.open[who] += 1
-        line = Line(sock, self.limits)
         try:
-            async with asyncio.timeout(self.limits.connection_s):
-                await self._exchanges(line, who, address)
+            sock.setblocking(False)
+            line = Line(Plain(sock) if self.tls is None else Tls(sock, self.tls), self.limits)
+            try:
+                async with asyncio.timeout(self.limits.head_s):
+                    await line.pipe.open()
+                async with asyncio.timeout(self.limits.connection_s):
+                    await self._exchanges(line, who, address)
+            finally:
+                line.close()
         except (OSError, EOFError):  # TimeoutError among them: the client went away or stalled; its bytes are counted
             pass
         finally:
-            line.close()
+            sock.close()
             self.open[who] -= 1
             if not self.open[who]:
                 del self.open[who]

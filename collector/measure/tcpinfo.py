@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 TCP_INFO = 11  # include/uapi/linux/tcp.h
 _LAYOUT = struct.Struct("=8B 24I 4Q 6I 4Q 2I 2Q 4I")  # to tcpi_snd_wnd (Linux 5.4)
+RTT, RTTVAR, ACKED, RECEIVED, MIN_RTT = 23, 24, 34, 35, 39  # places in the structure
+BUSY, RWND_LIMITED, SNDBUF_LIMITED, SENT, RETRANSMITTED = 43, 44, 45, 48, 49
 _MANY, _HALF_EMPTY = 500, 0.6  # of so many segments no line keeps so many waiting
 
 
@@ -20,17 +22,38 @@ class TcpInfo:
     min_rtt_us: int | None
 
 
-def read(sock: socket.socket) -> TcpInfo | None:
-    """None where the kernel does not tell (not Linux, older than 5.4)."""
+def fields(sock: socket.socket) -> tuple[int, ...] | None:
+    """All of it. None where the kernel does not tell (not Linux, older than 5.4)."""
     try:
         raw = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, _LAYOUT.size)
     except OSError:
         return None
-    if len(raw) < _LAYOUT.size:
+    return _LAYOUT.unpack(raw) if len(raw) == _LAYOUT.size else None
+
+
+def ndt7(now: tuple[int, ...], base: tuple[int, ...]) -> dict[str, int]:
+    """TCPInfo as ndt7 has it (spec/ndt7-protocol.md): microseconds, and bytes since `base`."""
+    return {
+        "BusyTime": now[BUSY],
+        "BytesAcked": now[ACKED] - base[ACKED],
+        "BytesReceived": now[RECEIVED] - base[RECEIVED],
+        "BytesSent": now[SENT] - base[SENT],
+        "BytesRetrans": now[RETRANSMITTED] - base[RETRANSMITTED],
+        "MinRTT": now[MIN_RTT],
+        "RTT": now[RTT],
+        "RTTVar": now[RTTVAR],
+        "RWndLimited": now[RWND_LIMITED],
+        "SndBufLimited": now[SNDBUF_LIMITED],
+    }
+
+
+def read(sock: socket.socket) -> TcpInfo | None:
+    """None where the kernel does not tell."""
+    found = fields(sock)
+    if found is None:
         return None
-    fields = _LAYOUT.unpack(raw)
-    send_mss, receive_mss, acked, received, min_rtt_us = (fields[i] for i in (10, 11, 34, 35, 39))
-    segments_in, delivered, sent, sent_again, out_of_order = (fields[i] for i in (40, 46, 48, 49, 52))
+    send_mss, receive_mss, acked, received, min_rtt_us = (found[i] for i in (10, 11, ACKED, RECEIVED, MIN_RTT))
+    segments_in, delivered, sent, sent_again, out_of_order = (found[i] for i in (40, 46, SENT, RETRANSMITTED, 52))
     return TcpInfo(
         down=min(crossed(acked, delivered, send_mss, sent_again), sent - sent_again),
         up=crossed(received, segments_in, receive_mss, out_of_order),

@@ -9,14 +9,16 @@ from dataclasses import asdict
 from typing import Literal, cast
 
 from agent.probes.probe import Context, ProbeFailed
-from agent.probes.speed import librespeed, ookla
+from agent.probes.speed import librespeed, ndt7, ookla
 from agent.probes.speed.engine import Engine, SpeedRequest
 from agent.wire import Reading, SpeedReading
 
 ENGINES: dict[str, Engine] = {
     librespeed.NAME: librespeed.measure,
+    ndt7.NAME: ndt7.measure,
     ookla.NAME: ookla.measure,
 }
+HAVE_PUBLIC_SERVERS = (ndt7.NAME, ookla.NAME)
 
 Purpose = Literal["routine", "self-test", "retest", "desk", "manual"]
 
@@ -28,7 +30,7 @@ async def probe(context: Context) -> Sequence[Reading]:
     if engine is None:
         raise ProbeFailed("bad_engine", f"speed engine {settings.engine!r} must be one of {', '.join(ENGINES)}")
     server = settings.server or context.measure_url or ""
-    if not server and settings.engine != ookla.NAME:
+    if not server and settings.engine not in HAVE_PUBLIC_SERVERS:
         raise ProbeFailed("no_server", "no speed server is known: enrol this gateway, or set `server` under [speed]")
     request = SpeedRequest(
         server=server,

@@ -79,7 +79,7 @@ class Run:
     def _check(self) -> None:
         if self.stopped():
             raise ProbeFailed("stopped", "the speed test was stopped before it had a result")
-        if all(keeper.done() for keeper in self.streams.keepers):
+        if all(keeper.done() for keeper in self.streams.keepers) and not self.streams.over:
             raise self.streams.failure or ProbeFailed("interrupted", "every stream to the speed server ended")
 
     async def _measure(self) -> End:
@@ -90,6 +90,8 @@ class Run:
             self._check()
             now = self._tick()
             self.late += now - due > BIN_S / 2
+            if self.streams.over:
+                return "closed"
             if self.loaded is None and now >= self.warm_s - self.mode.warmup_s / 2:
                 self.loaded = latency.Loaded(self.idle.ask)
             end = self._judge(now)

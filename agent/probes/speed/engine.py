@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+PUBLIC = "public"  # as a server: whichever the engine's public service names
+
 
 def _silent(_line: str) -> None:
     return None

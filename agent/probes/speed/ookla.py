@@ -17,11 +17,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agent.probes.probe import ProbeFailed
-from agent.probes.speed.engine import SpeedRequest, Throughput
+from agent.probes.speed.engine import PUBLIC, SpeedRequest, Throughput
 from agent.probes.speed.target import parse
 
 NAME = "ookla"
-PUBLIC = "public"
 MEMORY_BYTES = 384 * 1024 * 1024
 MISSING_PING_MS = 1e6  # it says 1800000 when no latency.txt was reached
 OUTPUT_BYTES = 64 * 1024

@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import struct
+from typing import ClassVar
 
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.lane import Direction, Lane
@@ -24,7 +25,10 @@ FAILURES = 3  # a stream that fails so often in a row is not tried again
 
 class Stream(asyncio.BaseProtocol):
     """One connection. `moved` is what this process read or handed over; `ended` is set, with the reason, when no more
-    will; `closed` when the socket is gone."""
+    will; `closed` when the socket is gone. One of a kind that runs `once` is not opened again when it ends well."""
+
+    once: ClassVar[bool] = False
+    answer: ClassVar[int] = 200
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -52,7 +56,7 @@ class Stream(asyncio.BaseProtocol):
         return found
 
     def take_head(self, data: bytes) -> None:
-        """Collects the first answer's head; a status other than 200 ends the stream with the reason."""
+        """Collects the first answer's head; a status other than `answer` ends the stream with the reason."""
         if self.head is None:
             return
         self.head += data
@@ -61,18 +65,23 @@ class Stream(asyncio.BaseProtocol):
         head, _, rest = bytes(self.head).partition(b"\r\n\r\n")
         self.head = None
         status = status_of(head)
-        if status != 200:
-            self._end(_refusal(self.target, status, rest))
+        if status != self.answer:
+            self.end(_refusal(self.target, status, rest))
+        else:
+            self.answered(head, rest)
+
+    def answered(self, head: bytes, rest: bytes) -> None:
+        """The first answer's head, and what came with it."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(exc)
+        self.end(exc)
         self.closed.set()
 
     def abort(self) -> None:
         if self.transport is not None:
             self.transport.abort()
 
-    def _end(self, why: Exception | None) -> None:
+    def end(self, why: Exception | None) -> None:
         if not self.ended.done():
             self.ended.set_exception(why) if why else self.ended.set_result(None)
             self.ended.exception()  # whoever closes the stream need not look
@@ -86,9 +95,11 @@ class Download(Stream, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        request = self.target.head("GET", "garbage", {"ckSize": "1024"}, "Connection: close")
         assert self.transport is not None
-        self.transport.write(request)
+        self.transport.write(self.ask())
+
+    def ask(self) -> bytes:
+        return self.target.head("GET", "garbage", {"ckSize": "1024"}, "Connection: close")
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  (asyncio names it)
         return self.buffer
@@ -116,6 +127,9 @@ class Upload(Stream, asyncio.Protocol):
         super().connection_made(transport)
         assert self.transport is not None
         self.transport.set_write_buffer_limits(high=0)
+        self.begin()
+
+    def begin(self) -> None:
         self.feed()
 
     def feed(self) -> None:
@@ -123,16 +137,18 @@ class Upload(Stream, asyncio.Protocol):
         for _ in range(16):  # then the other streams and the clock get their turn
             if self.paused or self.ended.done() or self.transport.is_closing():
                 return
-            if not self.blocks_left:
-                length = f"Content-Length: {BODY_BLOCKS * BLOCK_BYTES}"
-                self.transport.write(
-                    self.target.head("POST", "empty", {}, length, "Content-Type: application/octet-stream")
-                )
-                self.blocks_left = BODY_BLOCKS
-            self.transport.write(self.block)
-            self.blocks_left -= 1
-            self.moved += BLOCK_BYTES
+            self.push(self.transport)
         asyncio.get_running_loop().call_soon(self.feed)
+
+    def push(self, transport: asyncio.Transport) -> None:
+        """Hands one block over."""
+        if not self.blocks_left:
+            length = f"Content-Length: {BODY_BLOCKS * BLOCK_BYTES}"
+            transport.write(self.target.head("POST", "empty", {}, length, "Content-Type: application/octet-stream"))
+            self.blocks_left = BODY_BLOCKS
+        transport.write(self.block)
+        self.blocks_left -= 1
+        self.moved += BLOCK_BYTES
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -175,6 +191,12 @@ class Streams:
         return sum(stream.moved for stream, _ in self.opened)
 
     @property
+    def over(self) -> bool:
+        """Whether every stream of a kind that runs once has had its one run."""
+        ended = self.kind.once and all(keeper.done() for keeper in self.keepers)
+        return ended and self.moved > 0 and self.failure is None
+
+    @property
     def lanes(self) -> list[Lane]:
         return [lane for _, lane in self.opened]
 
@@ -190,12 +212,17 @@ class Streams:
                 stream = await self._open()
                 await stream.ended
                 failures = 0
+                if self.kind.once:
+                    self.failure = None
+                    return
             except ProbeFailed as failed:
                 self.failure = failed
                 return
             except OSError as error:  # TimeoutError and ssl.SSLError among them
                 failures += 1
                 self.failure = ProbeFailed("interrupted", f"a stream to {self.target.host} broke: {error or 'timeout'}")
+                if self.kind.once and self.moved:
+                    return
                 await asyncio.sleep(0.1)
 
     async def _open(self) -> Stream:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 import ssl
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode, urlsplit
 
@@ -31,6 +32,7 @@ class Target:
     address: str = ""
     local_address: str = ""
     extra: tuple[tuple[str, str], ...] = ()  # query fields that go with every request
+    schemes: tuple[str, str] = ("http", "https")  # what it is shown as, plain and over TLS
 
     @property
     def place(self) -> str:
@@ -39,7 +41,7 @@ class Target:
 
     @property
     def shown(self) -> str:
-        return f"{'https' if self.tls else 'http'}://{self.place}{self.folder}"[:200]
+        return f"{self.schemes[self.tls is not None]}://{self.place}{self.folder}"[:200]
 
     def head(self, method: str, name: str, query: dict[str, str], *headers: str) -> bytes:
         """The head of a request for `name` (``garbage``, ``empty``), with a random field against caches."""
@@ -99,20 +101,29 @@ async def find(target: Target) -> Target:
 
 async def _ask(target: Target) -> tuple[int, Target]:
     """The status of GET empty, and the target with the addresses of the connection that told it."""
+    async with connected(target) as (reader, writer, found):
+        writer.write(target.head("GET", "empty", {}, "Connection: close"))
+        return status_of(await reader.readline()), found
+
+
+Connected = tuple[asyncio.StreamReader, asyncio.StreamWriter, Target]
+
+
+@contextlib.asynccontextmanager
+async def connected(target: Target) -> AsyncIterator[Connected]:
+    """One connection for CONNECT_S at most, and the target with its addresses. Raises ProbeFailed(``unreachable``)."""
     try:
         async with asyncio.timeout(CONNECT_S):
             reader, writer = await asyncio.open_connection(target.host, target.port, ssl=target.tls)
             try:
                 peer, local = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
-                writer.write(target.head("GET", "empty", {}, "Connection: close"))
-                line = await reader.readline()
+                yield reader, writer, replace(target, address=peer[0], local_address=local[0])
             finally:
                 await hang_up(writer)
     except (OSError, ValueError) as error:  # TimeoutError and ssl.SSLError among them
         why = _why(error)
         sentence = f"the speed server {target.place} cannot be reached ({why}); check the address and that it runs"
         raise ProbeFailed("unreachable", sentence) from error
-    return status_of(line), replace(target, address=peer[0], local_address=local[0])
 
 
 async def hang_up(writer: asyncio.StreamWriter) -> None:

@@ -13,7 +13,7 @@ from agent.probes.speed.latency import median, rise_ms
 from agent.probes.speed.modes import SETTLE_SPAN_S, Mode
 from agent.probes.speed.tcpinfo import TcpInfo
 
-End = Literal["time", "settled", "bytes"]
+End = Literal["time", "settled", "bytes", "closed"]
 
 SATURATED_MS = 3.0  # a line that is full queues: a load that lifts the round trip by less has not filled it
 CROSS_PCT = 5.0
@@ -76,7 +76,7 @@ def judge(trace: Trace, idle_rtt_ms: float | None, mode: Mode) -> Way:
     cross = round(100 * others / capacity, 2) if capacity and others is not None else None
     received, sent = _on_line(trace)
     flags = set()
-    if trace.end == "bytes":
+    if trace.end in ("bytes", "closed"):
         flags.add("capped")
     if not times or times[-1] - trace.warm_s < 0.8 * (mode.least_s - mode.warmup_s):
         flags.add("short")
