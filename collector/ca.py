@@ -132,14 +132,17 @@ class Authority:
         """What was issued with a key of ours, as the files `ca/NAME.crt`, `ca/NAME.key` and `ca/trusted.pem`."""
         if issued.key_pem is None:
             raise ValueError(f"{name}: its key is not here")
-        files = Files(
-            ca=self._folder / "trusted.pem", cert=self._folder / f"{name}.crt", key=self._folder / f"{name}.key"
-        )
+        files = self.files(name)
         with self._alone():
             _write(files.ca, self.root_pem)
             _write(files.key, issued.key_pem)
             _write(files.cert, issued.cert_pem)
         return files
+
+    def files(self, name: str) -> Files:
+        """Where `keep` puts what is called `name`."""
+        folder = self._folder
+        return Files(ca=folder / "trusted.pem", cert=folder / f"{name}.crt", key=folder / f"{name}.key")
 
     def write_crl(self, revoked: Sequence[tuple[str, int]], now_ms: int) -> Path:
         """`ca/crl.pem` with one list of each trusted root, of (serial, revoked_ms). For brokers of other makes."""

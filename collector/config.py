@@ -185,6 +185,27 @@ class Web(Section):
     public_url: HttpUrl = Field(default="", description="Address people and gateways use for it; empty: as `listen`.")
 
 
+class Enrolment(Section):
+    listen: Address = Field(
+        default="",
+        description="Where gateways enrol and renew over TLS with a certificate of our own authority, e.g. "
+        "`0.0.0.0:8443`; empty: only at `[web] listen`, which suits this machine alone.",
+    )
+    public_url: HttpUrl = Field(
+        default="", description="Address gateways use for it, as `https://HOST:PORT`; empty: as `listen`."
+    )
+    approval: Literal["none", "second_person"] = Field(
+        default="none",
+        description="`second_person`: a gateway waits until somebody else than the maker of its token approves it.",
+    )
+    certificate_days: int = Field(
+        default=30,
+        ge=1,
+        le=365,
+        description="How long certificates last, renewed at half of it. No official figure exists: this is ours.",
+    )
+
+
 class Measure(Section):
     enabled: bool = Field(
         default=True, description="Run the measurement server beside the collector, as a process of its own."
@@ -258,6 +279,7 @@ class Settings(Section):
     @property
     def database_url(self) -> str:
         return self.database.url or f"sqlite:///{self.data_dir / 'nabz.db'}"
+    enrolment: Enrolment = Enrolment()
 
     @property
     def web_url(self) -> str:
@@ -275,6 +297,11 @@ class Settings(Section):
     @property
     def broker_public(self) -> tuple[str, int]:
         """(host, port) told to gateways."""
+    @property
+    def enrolment_url(self) -> str:
+        own = f"https://{self.enrolment.listen}" if self.enrolment.listen else self.web_url
+        return self.enrolment.public_url or own
+
         way = self.broker.ways[0]
         return way.host, way.port
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from typing import Protocol
 import uvicorn
 from fastapi import FastAPI
 
+from collector.ca import Files
 from collector.store import UNAVAILABLE
 
 log = logging.getLogger("nabz.service")
@@ -100,18 +102,35 @@ class Child:
 
 
 class Web:
-    """uvicorn in a thread. `before_stop` ends what would keep it waiting."""
+    """uvicorn in a thread. `before_stop` ends what would keep it waiting. With `files` it speaks TLS 1.3 alone."""
 
-    def __init__(self, app: FastAPI, place: socket.socket, before_stop: Callable[[], None]) -> None:
+    def __init__(
+        self, app: FastAPI, place: socket.socket, before_stop: Callable[[], None], files: Files | None = None
+    ) -> None:
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, timeout_graceful_shutdown=3, server_header=False
+            app,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=3,
+            server_header=False,
+            ssl_certfile=files and files.cert,
+            ssl_keyfile=files and files.key,
         )
+        config.load()
+        self._files, self._context = files, config.ssl
+        if self._context is not None:
+            self._context.minimum_version = ssl.TLSVersion.TLSv1_3
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([place],), name="web")
         self._before_stop = before_stop
 
     def start(self) -> None:
         self._thread.start()
+
+    def reload(self) -> None:
+        """What the files hold now, for every handshake from here on. Raises OSError."""
+        if self._context is not None and self._files is not None:
+            self._context.load_cert_chain(self._files.cert, self._files.key)
 
     def stop(self) -> None:
         self._before_stop()

@@ -6,9 +6,7 @@ The only module that knows all the others. Speed tests run in a process of their
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,17 +18,16 @@ import sqlalchemy as sa
 from collector import causes, sdnotify
 from collector.alerts.channel import Channel, by_apprise
 from collector.alerts.outbox import Outbox
-from collector.broker import Broker
 from collector.centers import Center
-from collector.config import ConfigError, Settings, read_secret, split_listen
-from collector.console import opened
+from collector.config import ConfigError, Settings, read_secret
+from collector.doorkeeper import Doorkeeper, bound
 from collector.evaluate import Fresh, judge_group
 from collector.identity import load_or_make
 from collector.ingest import Ingest
 from collector.listener import Address, Listener
 from collector.parts import Child, Every, Part, Web
 from collector.standard import StandardError, Standards, example, load
-from collector.store import Store, StoreError, schema
+from collector.store import Store, schema
 from collector.sweep import listening_again, sweep
 from collector.web.app import build
 from collector.web.live import Hub
@@ -69,7 +66,7 @@ class Running:
         store = stack.enter_context(opened(settings))
         key = load_or_make(settings.data_dir)
         hub = Hub()
-        place = stack.enter_context(_bound(settings))
+        place = stack.enter_context(bound(settings.web.listen, "[web] listen"))
         app = build(store, settings, hub, standards=standards, key=key)
         with store.write() as conn:
             listening_again(conn, standards, clock_ms())
@@ -83,11 +80,12 @@ class Running:
         self.children: list[Child] = []
         self.parts: list[Part] = []
         if settings.broker.url == "embedded":
-            self._start(Broker(*settings.broker_address), stack)
+            self._start(keeper.broker(), stack)
         self._start(self.listener, stack)
         self._start(
             Every("sweep", settings.sweep.every_s, _sweeper(store, standards, hub, settings.sweep.gap_s)), stack
         )
+        keeper = Doorkeeper(settings, store, clock_ms)
         # Without channels it still empties the queue, so that a channel added later is not told old news.
         outbox = Outbox(store, read_channels(settings), standards, settings.web_url, clock_ms)
         outbox.after_start()
@@ -108,6 +106,8 @@ class Running:
         said_s, said_readings = time.monotonic(), 0
         while not stop.wait(LOOK_S):
             if dead := [part for part in self.parts if not part.is_alive()]:
+        for part in keeper.parts(app, stack):
+            self._start(part, stack)
                 log.critical("%s ended by itself; stopping", type(dead[0]).__name__)
                 return 1
             for child in self.children:
@@ -167,14 +167,3 @@ def _sweeper(store: Store, standards: Standards, hub: Hub, gap_s: float) -> Call
 
 
 _NEWEST = sa.select(schema.changes.c.center).order_by(schema.changes.c.id.desc())
-
-
-def _bound(settings: Settings) -> socket.socket:
-    host, port = split_listen(settings.web.listen)
-    try:
-        return socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512
-        )
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise StoreError(f"[web] listen {settings.web.listen}: cannot listen ({why}); set a free address") from None

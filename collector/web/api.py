@@ -1,4 +1,4 @@
-"""The API: the register with its states, one center, its series, and the door at which gateways enrol."""
+"""The API: the register with its states, one center, its series. Gateways have a door of their own, `gateways`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from collector import enrolment, outages
+from collector import outages
 from collector.centers import CODE, CenterError, get
 from collector.evaluate import Current, current_verdicts
 from collector.store import queries
@@ -21,8 +20,6 @@ from collector.web.site import Site
 MAX_PAGE = 10_000
 MAX_POINTS = 2_000
 MAX_SPAN_MS = 400 * 86_400_000
-# Refused enrolments an address may collect in a minute; whoever holds a good token is never counted.
-MAX_REFUSALS, REFUSAL_WINDOW_MS, MAX_ADDRESSES = 20, 60_000, 10_000
 
 _encoder = msgspec.json.Encoder()
 
@@ -39,17 +36,6 @@ def router(site: Site) -> APIRouter:
         with site.store.read() as conn:
             held = conn.exec_driver_sql("SELECT 1").scalar()
         return reply({"ok": held == 1, "version": site.version})
-
-    @routes.post("/api/v1/enrol")
-    async def enrol(request: Request) -> Response:
-        address = request.client.host if request.client else ""
-        if _is_weary(site, address):
-            return reply({"error": f"enrolment from {address}: too many refusals; wait a minute"}, 429)
-        body = await _small_body(request)
-        if body is None:
-            limit = enrolment.MAX_REQUEST_BYTES
-            return reply({"error": f"request: the limit is {limit} bytes; send only the fields of an enrolment"}, 413)
-        return await run_in_threadpool(_enrol, site, body, address)
 
     @routes.get("/api/v1/centers")
     def centers(request: Request) -> Response:
@@ -165,36 +151,3 @@ def _said(current: Current) -> dict[str, Any]:
         "flag": current.flag.state if current.flag else None,
         "flag_since_ms": current.flag.since_ms if current.flag else None,
     }
-
-
-# ---------------------------------------------------------------- enrolment
-
-
-async def _small_body(request: Request) -> bytes | None:
-    """The request's body, read no further than an enrolment is long; None if it is longer."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > enrolment.MAX_REQUEST_BYTES:
-            return None
-    return body
-
-
-def _enrol(site: Site, body: bytes, address: str) -> Response:
-    try:
-        with site.store.write() as conn:
-            return reply(enrolment.enrol(conn, body, site.now(), site.facts))
-    except enrolment.EnrolmentRefused as refused:
-        _note_refusal(site, address)
-        return reply({"error": refused.sentence}, refused.status)
-
-
-def _is_weary(site: Site, address: str) -> bool:
-    after_ms = site.now() - REFUSAL_WINDOW_MS
-    return sum(at_ms > after_ms for at_ms in site.refusals.get(address, ())) >= MAX_REFUSALS
-
-
-def _note_refusal(site: Site, address: str) -> None:
-    if len(site.refusals) >= MAX_ADDRESSES:
-        site.refusals.clear()  # forgetting is better than growing: a token has 128 random bits anyway
-    site.refusals[address] = [*site.refusals.get(address, ())[-MAX_REFUSALS:], site.now()]

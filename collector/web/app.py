@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -13,11 +14,12 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
+from collector.ca import Authority
 from collector.config import Settings
 from collector.enrolment import Facts
 from collector.standard import Standards
 from collector.store import Store, queries
-from collector.web import api, auth, errors, pages
+from collector.web import api, auth, errors, gateways, pages
 from collector.web.guard import Guard
 from collector.web.live import Follower, Hub
 from collector.web.site import HERE, Site
@@ -36,7 +38,9 @@ def build(
     key: Ed25519PrivateKey,
     now: Callable[[], int] = now_ms,
 ) -> FastAPI:
-    """The application, to be served by one process. Makes the log-in token in the data folder if there is none.
+    """The application, to be served by one process; its `state.gateways` is the door for gateways alone.
+
+    Makes the log-in token and the certificate authority in the data folder if there are none.
 
     `hub.close()` must be called before the server is asked to stop: open pages keep their streams until then.
     """
@@ -46,12 +50,17 @@ def build(
         broker_host=host,
         broker_port=port,
         measure_url=config.measure_url,
+        brokers=[dataclasses.asdict(way) for way in config.broker.ways],
+        authority=Authority(config.data_dir, now(), config.enrolment.certificate_days),
+        approval=config.enrolment.approval,
     )
     door = auth.Door(auth.load_token(config.data_dir))
     site = Site(store, hub, standards, door, facts, now, config.web_url.startswith("https://"))
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(site))
+    app.state.gateways = gateways.build(site, key)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     app.include_router(api.router(site))
+    app.include_router(gateways.router(site, key))
     app.include_router(pages.router(site))
     errors.add(app, site)
     app.add_middleware(GZipMiddleware, minimum_size=800, compresslevel=6)

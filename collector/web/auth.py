@@ -15,9 +15,9 @@ from pathlib import Path
 COOKIE = "nabz_session"
 SESSION_S = 30 * 86_400
 TOKEN_FILE = "web-token"  # noqa: S105 - a file's name
-OPEN_PATHS = frozenset({"/login", "/healthz", "/favicon.ico"})
+OPEN_PATHS = frozenset({"/login", "/healthz", "/favicon.ico", "/api/v1/ca", "/api/v1/time"})
 OPEN_PREFIX = "/static/"
-OPEN_POSTS = frozenset({"/api/v1/enrol"})
+OPEN_POSTS = frozenset({"/api/v1/enrol", "/api/v1/renew"})
 
 
 def load_token(data_dir: Path) -> str:

@@ -1,0 +1,87 @@
+"""Keeps the doors that gateways come by: their certificates, and who may come no more."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Literal
+
+from fastapi import FastAPI
+
+from collector import devices
+from collector.broker import Broker
+from collector.ca import Authority
+from collector.config import Settings, split_listen
+from collector.doors import Door
+from collector.papers import papers
+from collector.parts import Every, Part, Web
+from collector.store import Store, StoreError
+
+log = logging.getLogger("nabz.doors")
+
+# A revoked gateway is out within this and the time a session takes to end; promised are five minutes.
+REVOKED_LOOK_S = 10.0
+PAPERS_LOOK_S = 60.0
+
+
+class Doorkeeper:
+    """Makes the embedded broker and the gateways' web door, and the two parts that look after them."""
+
+    def __init__(self, settings: Settings, store: Store, now_ms: Callable[[], int]) -> None:
+        self._settings, self._store, self._now_ms = settings, store, now_ms
+        self._authority = Authority(settings.data_dir, now_ms(), settings.enrolment.certificate_days)
+        self._own, _ = papers(self._authority, settings, now_ms())
+        self._broker: Broker | None = None
+        self._door: Web | None = None
+
+    def broker(self) -> Broker:
+        """The broker inside, with a door for each address that the settings name."""
+        broker = self._settings.broker
+        listens: tuple[tuple[str, Literal["tcp", "websockets"]], ...] = (
+            (broker.tls_listen, "tcp"),
+            (broker.websocket_listen, "websockets"),
+        )
+        doors = [Door(*split_listen(listen), transport, self._own.server) for listen, transport in listens if listen]
+        self._broker = Broker(*self._settings.broker_address, doors, broker.services)
+        return self._broker
+
+    def parts(self, app: FastAPI, stack: ExitStack) -> list[Part]:
+        """What to start once the broker runs. `stack` closes the listening socket. Raises StoreError."""
+        parts: list[Part] = [Every("revocations", REVOKED_LOOK_S, self.put_out_revoked)]
+        if self._settings.enrolment.listen:
+            place = stack.enter_context(bound(self._settings.enrolment.listen, "[enrolment] listen"))
+            self._door = Web(app.state.gateways, place, lambda: None, self._own.server)
+            parts.append(self._door)
+        return [*parts, Every("certificates", PAPERS_LOOK_S, self.renew)]
+
+    def put_out_revoked(self) -> None:
+        """Sessions of revoked gateways end; brokers of other makes find the list of their certificates."""
+        with self._store.read() as conn:
+            names, serials = devices.revoked(conn), devices.revoked_serials(conn, self._now_ms())
+        if self._broker is not None:
+            self._broker.refuse(names)
+        self._authority.write_crl(serials, self._now_ms())
+
+    def renew(self) -> None:
+        """Our own certificates, after half of their life or a rollover of the root."""
+        _, are_new = papers(self._authority, self._settings, self._now_ms())
+        if are_new:
+            log.info("our own certificates were made anew")
+            for part in (self._broker, self._door):
+                if part is not None:
+                    part.reload()
+
+
+def bound(listen: str, key: str) -> socket.socket:
+    """A listening socket for uvicorn. Raises StoreError."""
+    host, port = split_listen(listen)
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512
+        )
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise StoreError(f"{key} {listen}: cannot listen ({why}); set a free address") from None
