@@ -1,4 +1,5 @@
-"""From bytes on a topic to a batch that is proven to come from a known gateway. Everything is hostile until then."""
+"""From bytes on a topic to a batch or an ask that is proven to come from a known gateway. Everything is hostile until
+then."""
 
 from __future__ import annotations
 
@@ -45,6 +46,14 @@ class Arrival:
     readable: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A wish for a turn at a measurement server, signed by its gateway."""
+
+    device: Device
+    ask: wire.Ask
+
+
 class Refused(Exception):
     """A message that cannot be trusted or framed: `finding` is a short fixed word, `reason` a sentence."""
 
@@ -61,17 +70,40 @@ def claimed_device(message: Message) -> str:
         device = wire.device_of(message.topic)
     except wire.WireError:
         return ""
-    named = DEVICE.fullmatch(device) is not None and message.topic == wire.batch_topic(device)
-    return device if named else ""
+    named = DEVICE.fullmatch(device) is not None
+    return device if named and message.topic in (wire.batch_topic(device), wire.ask_topic(device)) else ""
+
+
+def is_ask(message: Message) -> bool:
+    """Whether it came by the topic of an ask."""
+    device = claimed_device(message)
+    return bool(device) and message.topic == wire.ask_topic(device)
 
 
 def open_message(message: Message, known: Mapping[str, Device]) -> Arrival:
-    """Raises Refused. Sizes come first, then who it is, then the signature; only then is anything decoded."""
+    """A batch. Raises Refused."""
+    return _decoded(*_proven(message, known, wire.MAX_BATCH_BYTES))
+
+
+def open_ask(message: Message, known: Mapping[str, Device]) -> Asked:
+    """A wish for a turn. Raises Refused."""
+    device, body, _ = _proven(message, known, wire.MAX_SMALL_BYTES)
+    try:
+        ask = wire.decode_ask(body)
+    except wire.WireError as error:
+        raise Refused("unframed", str(error), device.device) from None
+    if ask.device != device.device:
+        raise Refused("wrong_topic", f"device {device.device} sent an ask of {ask.device!r}", device.device)
+    return Asked(device, ask)
+
+
+def _proven(message: Message, known: Mapping[str, Device], limit: int) -> tuple[Device, bytes, bytes]:
+    """(sender, body, signature). Sizes first, then who it is, then the signature; only then may anything be decoded."""
     name = claimed_device(message)
     if not name:
         raise Refused("wrong_topic", f"topic {message.topic[:80]!r} is not {wire.batch_topic('DEVICE')}")
     try:
-        body, signature = wire.unseal(message.payload)
+        body, signature = wire.unseal(message.payload, limit)
     except wire.WireError as error:
         raise Refused("unframed", str(error), name if name in known else "") from None
     device = known.get(name)
@@ -81,7 +113,7 @@ def open_message(message: Message, known: Mapping[str, Device]) -> Arrival:
         raise Refused("revoked_device", f"device {name} is revoked", name)
     if not is_signed(device.public_key, body, signature):
         raise Refused("bad_signature", f"the signature is not of device {name}", name)
-    return _decoded(device, body, signature)
+    return device, body, signature
 
 
 def _decoded(device: Device, body: bytes, signature: bytes) -> Arrival:

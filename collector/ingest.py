@@ -1,22 +1,24 @@
 """Messages in, receipts out: one transaction for a group of messages, and no word to a gateway before its COMMIT.
 
-In the transaction: evidence as received, readings in their tables, flags judged, the newest state, findings about
-honesty. A reading's id is (device, spool, seq): what is held already is compared byte by byte and counted, not stored.
+In the transaction: evidence as received, readings in their tables, flags judged, the newest state, wishes for a turn
+at a measurement server, findings about honesty. A reading's id is (device, spool, seq): what is held already is
+compared byte by byte and counted, not stored.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from collector import centers, nonces
-from collector.arrivals import Arrival, Device, Message, Refused, claimed_device, open_message
+from collector import centers, nonces, turns
+from collector.arrivals import Arrival, Asked, Device, Message, Refused, claimed_device, is_ask, open_ask, open_message
 from collector.centers import Center
 from collector.evaluate import Fresh
 from collector.filing import Filing, Spool, flush, stored_raws
@@ -104,7 +106,12 @@ class Ingest:
 
     def _file(self, conn: sa.Connection, messages: Sequence[Message], now_ms: int, *, readable: bool = True) -> Filing:
         filing = Filing(now_ms)
-        arrivals = self._opened(conn, messages, filing)
+        devices = _devices(conn, {claimed_device(message) for message in messages})
+        asks: list[Message] = []
+        batches: list[Message] = []
+        for message in messages:
+            (asks if is_ask(message) else batches).append(message)
+        arrivals = _opened(open_message, batches, devices, filing)
         held = _spools(conn, arrivals)
         issued = nonces.issued_ms(conn, (arrival.batch.nonce for arrival in arrivals))
         for arrival in arrivals:
@@ -112,19 +119,9 @@ class Ingest:
             known = stored_raws(conn, filing, arrival, spool)
             filing.add(arrival, spool, known, issued.get(arrival.batch.nonce), readable=readable)
         self._judge_fresh(conn, filing, now_ms)
+        _take_asks(conn, asks, devices, filing)
         flush(conn, filing, self._silent_after_ms)
         return filing
-
-    def _opened(self, conn: sa.Connection, messages: Iterable[Message], filing: Filing) -> list[Arrival]:
-        messages = list(messages)
-        known = _devices(conn, {claimed_device(message) for message in messages})
-        arrivals = []
-        for message in messages:
-            try:
-                arrivals.append(open_message(message, known))
-            except Refused as refused:
-                filing.refuse(message, refused)
-        return arrivals
 
     def _judge_fresh(self, conn: sa.Connection, filing: Filing, now_ms: int) -> None:
         """Before `latest` is written: it tells the judge what newer readings have judged already."""
@@ -132,6 +129,34 @@ class Ingest:
             registered = centers.some_centers(conn, filing.fresh)
             group = [(registered[code], fresh) for code, fresh in filing.fresh.items() if code in registered]
             self._judge(conn, group, now_ms)
+
+
+Opened = TypeVar("Opened", Arrival, Asked)
+
+
+def _opened(
+    opener: Callable[[Message, Mapping[str, Device]], Opened],
+    messages: Iterable[Message],
+    known: Mapping[str, Device],
+    filing: Filing,
+) -> list[Opened]:
+    found = []
+    for message in messages:
+        try:
+            found.append(opener(message, known))
+        except Refused as refused:
+            filing.refuse(message, refused)
+    return found
+
+
+def _take_asks(conn: sa.Connection, messages: Sequence[Message], known: Mapping[str, Device], filing: Filing) -> None:
+    """Wishes for a turn: what is refused is a finding, what comes too late or again is only counted."""
+    asked = _opened(open_ask, messages, known, filing)
+    for each, (word, refused) in zip(asked, turns.take(conn, asked, filing.now_ms), strict=True):
+        if refused is None:
+            filing.counts[word] += 1
+        else:
+            filing.refuse(Message(wire.ask_topic(each.device.device), wire.encode(each.ask)), refused)
 
 
 def _spool_key(arrival: Arrival) -> tuple[str, str, str]:

@@ -34,7 +34,7 @@ KEEPALIVE_S = 60
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 MAX_PACE_MS = 5_000
 PATIENCE_S = 3.0  # receipts wait this long for the broker to be back
-FINE = ("readings", "duplicates")  # what is counted and no cause for a word
+FINE = ("readings", "duplicates", "ask", "ask_again")  # what is counted and no cause for a word
 
 
 @dataclass(frozen=True)
@@ -223,13 +223,19 @@ class Listener:
             self._client = None
         self.connected.clear()
 
-    def _publish(self, receipts: Sequence[Message]) -> None:
+    def tell(self, messages: Sequence[Message]) -> bool:
+        """Sends them to gateways; False when the broker is away. Any thread."""
         # paho would let a message overtake the CONNECT of a session that is just being made.
-        if not self.connected.wait(PATIENCE_S) or self._client is None:
+        client = self._client if self.connected.wait(PATIENCE_S) else None
+        if client is None:
+            return False
+        for message in messages:
+            client.publish(message.topic, message.payload, qos=1)
+        return True
+
+    def _publish(self, receipts: Sequence[Message]) -> None:
+        if not self.tell(receipts):
             log.warning("%d receipts are not sent, as the broker is away; gateways will ask again", len(receipts))
-            return
-        for receipt in receipts:
-            self._client.publish(receipt.topic, receipt.payload, qos=1)
 
     def _pause(self, paused: bool) -> None:
         self._disconnect()
@@ -242,7 +248,7 @@ class Listener:
         if reason.is_failure:
             log.error("broker %s:%d refuses us: %s", self._address.host, self._address.port, reason)
             return
-        client.subscribe(wire.batch_topic("+"), qos=1)
+        client.subscribe([(wire.batch_topic("+"), 1), (wire.ask_topic("+"), 1)])
         self.connected.set()
         log.info("listening at broker %s:%d", self._address.host, self._address.port)
 

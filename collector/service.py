@@ -5,6 +5,7 @@ The only module that knows all the others. Speed tests run in a process of their
 
 from __future__ import annotations
 
+import base64
 import logging
 import signal
 import threading
@@ -15,7 +16,8 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from collector import causes, sdnotify
+from collector import causes, sdnotify, turns
+from collector.admission import places
 from collector.alerts.channel import Channel, by_apprise
 from collector.alerts.outbox import Outbox
 from collector.centers import Center
@@ -25,10 +27,12 @@ from collector.evaluate import Fresh, judge_group
 from collector.identity import load_or_make
 from collector.ingest import Ingest
 from collector.listener import Address, Listener
+from collector.pacer import Pacer
 from collector.parts import Child, Every, Part, Web
 from collector.standard import StandardError, Standards, example, load
 from collector.store import Store, schema
 from collector.sweep import listening_again, sweep
+from collector.upgrades import opened_and_upgraded
 from collector.web.app import build
 from collector.web.live import Hub
 
@@ -36,13 +40,14 @@ log = logging.getLogger("nabz.service")
 
 LOOK_S = 1.0
 SAY_S = 60.0
+PACE_S = 1.0  # between two looks at who may test
 
 
 def clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, *, migrates: bool = False) -> int:
     """Runs until SIGTERM or SIGINT (0), or until a part ends by itself (1).
 
     Raises ConfigError, StoreError or broker.BrokerError when it cannot start.
@@ -51,7 +56,7 @@ def serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as stack:
-        running = Running(settings, stack)
+        running = Running(settings, stack, migrates=migrates)
         log.info("pages at %s", settings.web_url)
         sdnotify.tell("READY=1")
         stack.callback(sdnotify.tell, "STOPPING=1")
@@ -61,21 +66,26 @@ def serve(settings: Settings) -> int:
 class Running:
     """The started parts; `stack` stops them."""
 
-    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+    def __init__(self, settings: Settings, stack: ExitStack, *, migrates: bool = False) -> None:
         standards = read_standards(settings)
-        store = stack.enter_context(opened(settings))
+        store = stack.enter_context(opened_and_upgraded(settings, migrates=migrates))
         key = load_or_make(settings.data_dir)
         hub = Hub()
         place = stack.enter_context(bound(settings.web.listen, "[web] listen"))
         app = build(store, settings, hub, standards=standards, key=key)
+        public_key = key.public_key().public_bytes_raw()
         with store.write() as conn:
             listening_again(conn, standards, clock_ms())
+            runs, at_once = settings.measure.enabled, tests_at_once(settings)
+            turns.note_here(conn, settings.measure_url, public_key, at_once, clock_ms(), runs=runs)
 
         def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[Fresh]]], now_ms: int) -> int:
             causes.note_group(conn, group, now_ms, settings.sweep.gap_s)
+            turns.note_group(conn, group, standards, now_ms)
             return judge_group(conn, group, standards, now_ms)
 
         ingest = Ingest(store, key, judge, settings.sweep.silent_after_s)
+        keeper = Doorkeeper(settings, store, clock_ms)
         self.listener = Listener(broker_address(settings), ingest, hub.publish, clock_ms)
         self.children: list[Child] = []
         self.parts: list[Part] = []
@@ -85,16 +95,19 @@ class Running:
         self._start(
             Every("sweep", settings.sweep.every_s, _sweeper(store, standards, hub, settings.sweep.gap_s)), stack
         )
-        keeper = Doorkeeper(settings, store, clock_ms)
         # Without channels it still empties the queue, so that a channel added later is not told old news.
         outbox = Outbox(store, read_channels(settings), standards, settings.web_url, clock_ms)
         outbox.after_start()
         self._start(Every("alerts", settings.alerts.every_s, outbox.look), stack)
+        pacer = Pacer(store, key, self.listener.tell, hub.publish, clock_ms)
+        self._start(Every("pacer", PACE_S, pacer.look), stack)
         if settings.measure.enabled:
-            child = Child("measurement server", measure_words(settings))
+            child = Child("measurement server", measure_words(settings, public_key))
             self.children.append(child)
             self._start(child, stack)
         self._start(Web(app, place, hub.close), stack)
+        for part in keeper.parts(app, stack):
+            self._start(part, stack)
 
     def _start(self, part: Part, stack: ExitStack) -> None:
         part.start()
@@ -106,8 +119,6 @@ class Running:
         said_s, said_readings = time.monotonic(), 0
         while not stop.wait(LOOK_S):
             if dead := [part for part in self.parts if not part.is_alive()]:
-        for part in keeper.parts(app, stack):
-            self._start(part, stack)
                 log.critical("%s ended by itself; stopping", type(dead[0]).__name__)
                 return 1
             for child in self.children:
@@ -121,11 +132,18 @@ class Running:
         return 0
 
 
-def measure_words(settings: Settings) -> list[str]:
-    """The subcommand that runs the measurement server; it names itself to clients as gateways are told to reach it."""
-    words = ["measure", "--listen", settings.measure.listen]
+def measure_words(settings: Settings, key: bytes) -> list[str]:
+    """The subcommand that runs the measurement server; it names itself to clients as gateways are told to reach it, and
+    tests with tokens of this collector, whose public key is `key`."""
+    words = ["measure", "--listen", settings.measure.listen, "--tests", str(tests_at_once(settings))]
+    words += ["--collector-key", base64.b64encode(key).decode(), "--name", turns.HERE]
+    words += ["--used", str(settings.data_dir / "used-tokens")]
     public = urlsplit(settings.measure.public_url).netloc
     return [*words, "--public", public] if public else words
+
+
+def tests_at_once(settings: Settings) -> int:
+    return places(settings.measure.bandwidth_mbps, settings.measure.line_mbps)
 
 
 def read_standards(settings: Settings) -> Standards:

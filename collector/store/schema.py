@@ -330,6 +330,7 @@ grants = sa.Table(
 # Words with which one measurement server joins, once. Its row in `measure_servers` is made when it does.
 server_tokens = sa.Table(
     "server_tokens",
+    sa.Index("grants_closed", "closed_ms"),
     metadata,
     sa.Column("token_hash", sa.String(64), primary_key=True),
     sa.Column("name", sa.String(64), nullable=False),
