@@ -5,7 +5,6 @@ The only module that knows all the others. Speed tests run in a process of their
 
 from __future__ import annotations
 
-import base64
 import logging
 import signal
 import threading
@@ -16,23 +15,21 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from collector import causes, sdnotify, turns
-from collector.admission import places
+from collector import causes, sdnotify
 from collector.alerts.channel import Channel, by_apprise
 from collector.alerts.outbox import Outbox
 from collector.centers import Center
 from collector.config import ConfigError, Settings, read_secret
+from collector.console import opened
 from collector.doorkeeper import Doorkeeper, bound
 from collector.evaluate import Fresh, judge_group
 from collector.identity import load_or_make
 from collector.ingest import Ingest
 from collector.listener import Address, Listener
-from collector.pacer import Pacer
 from collector.parts import Child, Every, Part, Web
 from collector.standard import StandardError, Standards, example, load
 from collector.store import Store, schema
 from collector.sweep import listening_again, sweep
-from collector.upgrades import opened_and_upgraded
 from collector.web.app import build
 from collector.web.live import Hub
 
@@ -40,14 +37,13 @@ log = logging.getLogger("nabz.service")
 
 LOOK_S = 1.0
 SAY_S = 60.0
-PACE_S = 1.0  # between two looks at who may test
 
 
 def clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def serve(settings: Settings, *, migrates: bool = False) -> int:
+def serve(settings: Settings) -> int:
     """Runs until SIGTERM or SIGINT (0), or until a part ends by itself (1).
 
     Raises ConfigError, StoreError or broker.BrokerError when it cannot start.
@@ -56,7 +52,7 @@ def serve(settings: Settings, *, migrates: bool = False) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as stack:
-        running = Running(settings, stack, migrates=migrates)
+        running = Running(settings, stack)
         log.info("pages at %s", settings.web_url)
         sdnotify.tell("READY=1")
         stack.callback(sdnotify.tell, "STOPPING=1")
@@ -66,22 +62,18 @@ def serve(settings: Settings, *, migrates: bool = False) -> int:
 class Running:
     """The started parts; `stack` stops them."""
 
-    def __init__(self, settings: Settings, stack: ExitStack, *, migrates: bool = False) -> None:
+    def __init__(self, settings: Settings, stack: ExitStack) -> None:
         standards = read_standards(settings)
-        store = stack.enter_context(opened_and_upgraded(settings, migrates=migrates))
+        store = stack.enter_context(opened(settings))
         key = load_or_make(settings.data_dir)
         hub = Hub()
         place = stack.enter_context(bound(settings.web.listen, "[web] listen"))
         app = build(store, settings, hub, standards=standards, key=key)
-        public_key = key.public_key().public_bytes_raw()
         with store.write() as conn:
             listening_again(conn, standards, clock_ms())
-            runs, at_once = settings.measure.enabled, tests_at_once(settings)
-            turns.note_here(conn, settings.measure_url, public_key, at_once, clock_ms(), runs=runs)
 
         def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[Fresh]]], now_ms: int) -> int:
             causes.note_group(conn, group, now_ms, settings.sweep.gap_s)
-            turns.note_group(conn, group, standards, now_ms)
             return judge_group(conn, group, standards, now_ms)
 
         ingest = Ingest(store, key, judge, settings.sweep.silent_after_s)
@@ -99,10 +91,8 @@ class Running:
         outbox = Outbox(store, read_channels(settings), standards, settings.web_url, clock_ms)
         outbox.after_start()
         self._start(Every("alerts", settings.alerts.every_s, outbox.look), stack)
-        pacer = Pacer(store, key, self.listener.tell, hub.publish, clock_ms)
-        self._start(Every("pacer", PACE_S, pacer.look), stack)
         if settings.measure.enabled:
-            child = Child("measurement server", measure_words(settings, public_key))
+            child = Child("measurement server", measure_words(settings))
             self.children.append(child)
             self._start(child, stack)
         self._start(Web(app, place, hub.close), stack)
@@ -132,18 +122,11 @@ class Running:
         return 0
 
 
-def measure_words(settings: Settings, key: bytes) -> list[str]:
-    """The subcommand that runs the measurement server; it names itself to clients as gateways are told to reach it, and
-    tests with tokens of this collector, whose public key is `key`."""
-    words = ["measure", "--listen", settings.measure.listen, "--tests", str(tests_at_once(settings))]
-    words += ["--collector-key", base64.b64encode(key).decode(), "--name", turns.HERE]
-    words += ["--used", str(settings.data_dir / "used-tokens")]
+def measure_words(settings: Settings) -> list[str]:
+    """The subcommand that runs the measurement server; it names itself to clients as gateways are told to reach it."""
+    words = ["measure", "--listen", settings.measure.listen]
     public = urlsplit(settings.measure.public_url).netloc
     return [*words, "--public", public] if public else words
-
-
-def tests_at_once(settings: Settings) -> int:
-    return places(settings.measure.bandwidth_mbps, settings.measure.line_mbps)
 
 
 def read_standards(settings: Settings) -> Standards:
