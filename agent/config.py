@@ -16,6 +16,8 @@ from msgspec.structs import FieldInfo
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Engine = Literal["librespeed", "ndt7", "ookla", "iperf3"]
+AuthProtocol = Literal["none", "md5", "sha", "sha224", "sha256", "sha384", "sha512"]
+PrivProtocol = Literal["none", "des", "aes", "aes192", "aes256"]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 
 
@@ -36,6 +38,8 @@ class Link(Section, frozen=True, kw_only=True):
     isp_hops: Annotated[int, msgspec.Meta(ge=0, le=5)] = 2
     probes: Annotated[int, msgspec.Meta(ge=3, le=1000)] = 20
     interval_ms: Annotated[int, msgspec.Meta(ge=20, le=10000)] = 100
+    primary_interface: str = ""  # empty: not told
+    failover_interfaces: list[str] = []
 
 
 class Speed(Section, frozen=True, kw_only=True):
@@ -51,6 +55,17 @@ class Speed(Section, frozen=True, kw_only=True):
     at_start: bool = True
     wan_interface: str = ""  # empty: the one that carries the default route
     ca_file: str = ""  # empty: only what the system trusts
+    inline: Literal["auto", "yes", "no"] = "auto"
+    router_host: str = ""  # empty: the gateway's own counters
+    router_interface: str = ""
+    router_port: Port = 161
+    router_snmp_version: Literal["2c", "3"] = "2c"
+    router_community: str = "public"
+    router_user: str = ""
+    router_auth_protocol: AuthProtocol = "none"
+    router_auth_key_file: str = ""
+    router_priv_protocol: PrivProtocol = "none"
+    router_priv_key_file: str = ""
     locate_url: str = "https://locate.measurementlab.net/v2/nearest/ndt/ndt7"
 
 
@@ -67,9 +82,9 @@ class Ups(Section, frozen=True, kw_only=True):
     snmp_version: Literal["1", "2c", "3"] = "2c"
     community: str = "public"
     user: str = ""
-    auth_protocol: Literal["none", "md5", "sha", "sha224", "sha256", "sha384", "sha512"] = "none"
+    auth_protocol: AuthProtocol = "none"
     auth_key_file: str = ""
-    priv_protocol: Literal["none", "des", "aes", "aes192", "aes256"] = "none"
+    priv_protocol: PrivProtocol = "none"
     priv_key_file: str = ""
     password_file: str = ""
     write_community_file: str = ""
@@ -124,6 +139,9 @@ HELP: dict[str, dict[str, str]] = {
         "isp_hops": "how many of the ISP's first hops are measured too",
         "probes": "echoes sent to each hop in a round",
         "interval_ms": "milliseconds between two echoes",
+        "primary_interface": "interface that has the default route while the main line works; on any other the center "
+        "counts as on its backup line; empty if not known",
+        "failover_interfaces": "interfaces of backup lines that are paid by the megabyte: no heavy speed tests there",
     },
     "speed": {
         "enabled": "whether speed tests run by themselves",
@@ -136,6 +154,19 @@ HELP: dict[str, dict[str, str]] = {
         "at_start": "whether one test runs when the agent starts",
         "wan_interface": "interface whose counters tell other traffic; empty for the one with the default route",
         "ca_file": "PEM file of certificates trusted besides the system's, for https servers of your own",
+        "inline": "whether all of the center's traffic passes this gateway: yes, no, or auto (it does when the gateway "
+        "forwards packets)",
+        "router_host": "address of the router whose WAN counters tell other traffic when this gateway is no router; "
+        "empty for the gateway's own counters",
+        "router_interface": "the router's WAN interface, as its ifName or ifDescr, or its ifIndex",
+        "router_port": "UDP port of the router's SNMP agent",
+        "router_snmp_version": "2c or 3; version 1 has no counters wide enough",
+        "router_community": "SNMP v2c community",
+        "router_user": "SNMP v3 user",
+        "router_auth_protocol": "SNMP v3 authentication: none, md5, sha, sha224, sha256, sha384 or sha512",
+        "router_auth_key_file": "file that holds the SNMP v3 authentication pass phrase",
+        "router_priv_protocol": "SNMP v3 privacy: none, des, aes, aes192 or aes256",
+        "router_priv_key_file": "file that holds the SNMP v3 privacy pass phrase",
         "locate_url": "Locate service that names a public ndt7 server when none is set; such results are published",
     },
     "power": {
@@ -285,6 +316,8 @@ def _rules(section: Section) -> Iterator[tuple[str, str]]:
             yield from slot_rules(section.slots)
             if section.server and not section.server.startswith(("http://", "https://")):
                 yield "server", f"{section.server!r} is not an http(s) URL; write http://HOST:PORT"
+            if section.router_host:
+                yield from _router_rules(section)
         case Power() if section.trap_listen:
             yield from _address_rules("trap_listen", section.trap_listen)
         case Ups():
@@ -305,14 +338,29 @@ def _ups_rules(ups: Ups) -> Iterator[tuple[str, str]]:
         if ups.password_file and not ups.user:
             yield "user", "a NUT password needs its user; write the one set in upsd.users"
         return
-    if ups.snmp_version == "3" and not ups.user:
-        yield "user", "SNMP v3 needs a user; write the one set in the UPS's card"
+    yield from _snmp_rules(ups, "", "the UPS's card")
+
+
+def _router_rules(speed: Speed) -> Iterator[tuple[str, str]]:
+    if not speed.router_interface:
+        yield "router_interface", 'is missing; write the name of the router\'s WAN interface, such as "ether1"'
+    yield from _snmp_rules(speed, "router_", "the router")
+
+
+def _snmp_rules(section: Speed | Ups, prefix: str, device: str) -> Iterator[tuple[str, str]]:
+    """Settings of one SNMP agent, in keys with this prefix (RFC 3414 section 11.2)."""
+
+    def value(key: str) -> str:
+        return str(getattr(section, prefix + key))
+
+    if value("snmp_version") == "3" and not value("user"):
+        yield f"{prefix}user", f"SNMP v3 needs a user; write the one set in {device}"
     for kind in ("auth", "priv"):
-        protocol, file = getattr(ups, f"{kind}_protocol"), getattr(ups, f"{kind}_key_file")
-        if protocol != "none" and not file:
-            yield f"{kind}_key_file", f"{kind}_protocol {protocol!r} needs a pass phrase; name the file that holds it"
-    if ups.priv_protocol != "none" and ups.auth_protocol == "none":
-        yield "priv_protocol", "SNMP v3 has no privacy without authentication; set auth_protocol too"
+        protocol, file_key = value(f"{kind}_protocol"), f"{prefix}{kind}_key_file"
+        if protocol != "none" and not value(f"{kind}_key_file"):
+            yield file_key, f"{prefix}{kind}_protocol {protocol!r} needs a pass phrase; name the file that holds it"
+    if value("priv_protocol") != "none" and value("auth_protocol") == "none":
+        yield f"{prefix}priv_protocol", f"SNMP v3 has no privacy without authentication; set {prefix}auth_protocol too"
 
 
 def _address_rules(key: str, address: str) -> Iterator[tuple[str, str]]:

@@ -23,6 +23,7 @@ from agent import schedule
 from agent.config import Ups
 from agent.identity import write_atomically
 from agent.probes.probe import ProbeFailed
+from agent.speed_plan import Supply
 from agent.spool_record import Value
 from agent.wire import Failure, Reading, UpsReading
 
@@ -201,6 +202,14 @@ class PowerWatch:
         if watched := self._watched.get(name):
             watched.called_s = self._now_s()
             watched.called.set()
+
+    @property
+    def supply(self) -> Supply:
+        """What feeds the center: ``low`` once a UPS on battery has said that it is nearly empty."""
+        discharging = [watched.known for watched in self._watched.values() if watched.known.on_battery]
+        if any(known.gasped & {"battery_low", "runtime_short"} for known in discharging):
+            return "low"
+        return "battery" if discharging else "mains"
 
     def news(self) -> list[Reading]:
         """What was read since the last round and is not yet kept; the caller keeps it."""

@@ -1,24 +1,17 @@
 """When each thing runs, as pure functions: `now` is an argument and chance is seeded, so a plan can be asked twice.
 
 Rounds keep a phase of their own for each gateway, so that a nation whose power comes back at once does not measure in
-step. Speed tests start at random inside their slots: the owner cannot know when, the fleet cannot all test at once,
-and a restart does not draw again.
+step. When speed tests run is told in `agent.speed_plan`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
-import random
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Literal
-from urllib.parse import urlsplit
 
-import msgspec
-
-from agent.config import slot_minutes
 from agent.spool_record import Value
 from agent.wire import LinkReading, Reading, SpeedReading, UpsReading
 
@@ -26,8 +19,7 @@ from agent.wire import LinkReading, Reading, SpeedReading, UpsReading
 CENTER_TIME = timezone(timedelta(hours=5), "PKT")
 DAY_MS = 86_400_000
 MINUTE_MS = 60_000
-SLOT_TAIL = 0.9  # a test starts in the first nine tenths of its slot, so that it also ends in it
-RESTART_PAUSE_MS = 15 * MINUTE_MS  # a gateway that keeps restarting does not test at each start
+SLOT_TAIL = 0.9  # what is drawn at random falls in the first nine tenths of its time, so that it also ends in it
 
 
 # ---------------------------------------------------------------- rounds
@@ -125,87 +117,3 @@ def _in_quiet_minute(now_ms: int, seed: str) -> bool:
     start, end = (hour * 60 for hour in QUIET_HOURS)
     share = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big") / 2**64
     return start + share * (end - start) * SLOT_TAIL <= local.hour * 60 + local.minute < end
-
-
-# ---------------------------------------------------------------- speed tests
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One slot of one day (milliseconds UTC) and the moment drawn in it."""
-
-    name: str
-    start_ms: int
-    test_ms: int
-    end_ms: int
-
-
-def plan_day(now_ms: int, slots: Sequence[str], device: str, secret: bytes) -> list[Slot]:
-    """Today's slots by the center's clock. The same day, device and secret always draw the same moments."""
-    local = datetime.fromtimestamp(now_ms / 1000, CENTER_TIME)
-    day = local.strftime("%Y-%m-%d")
-    midnight = datetime(local.year, local.month, local.day, tzinfo=CENTER_TIME).astimezone(UTC)
-    midnight_ms = round(midnight.timestamp() * 1000)
-    plan = []
-    for slot in slots:
-        start, end = (midnight_ms + minute * MINUTE_MS for minute in slot_minutes(slot))
-        seed = hashlib.sha256(b"\0".join((secret, device.encode(), day.encode(), slot.encode()))).digest()
-        chance = random.Random(seed).random()  # noqa: S311  seeded by a secret hash, not by a guess
-        plan.append(Slot(f"{day} {slot}", start, start + round((end - start) * SLOT_TAIL * chance), end))
-    return plan
-
-
-def due_slot(plan: Sequence[Slot], done: Collection[str], now_ms: int) -> Slot | None:
-    """The slot whose test should run now. One that was due while the gateway was down still runs before its end."""
-    return next((slot for slot in plan if slot.name not in done and slot.test_ms <= now_ms < slot.end_ms), None)
-
-
-def is_self_test(url: str) -> bool:
-    """Whether the measurement server is this very machine: then a test says nothing of the line."""
-    host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-class SpeedBook(msgspec.Struct, frozen=True, kw_only=True):
-    """What speed tests have cost this month, which slots are done, and when and how big the last test was."""
-
-    month: str = ""
-    bytes: int = 0
-    done: list[str] = []
-    last_ms: int = 0
-    last_bytes: int = 0
-
-    def at(self, now_ms: int) -> SpeedBook:
-        """The book as of now: a new month starts at zero, yesterday's slots are forgotten."""
-        local = datetime.fromtimestamp(now_ms / 1000, CENTER_TIME)
-        month, day = local.strftime("%Y-%m"), local.strftime("%Y-%m-%d")
-        return msgspec.structs.replace(
-            self,
-            month=month,
-            bytes=self.bytes if self.month == month else 0,
-            done=[name for name in self.done if name.startswith(day)],
-        )
-
-    def ticked(self, slot: Slot) -> SpeedBook:
-        return msgspec.structs.replace(self, done=[*self.done, slot.name])
-
-    def charged(self, moved_bytes: int, now_ms: int) -> SpeedBook:
-        return msgspec.structs.replace(
-            self, bytes=self.bytes + moved_bytes, last_ms=now_ms, last_bytes=moved_bytes or self.last_bytes
-        )
-
-
-Permit = Literal["yes", "budget"]
-
-
-def may_test(book: SpeedBook, budget_mb: int) -> Permit:
-    """Whether another test like the last one still fits this month's budget."""
-    return "yes" if book.bytes + max(book.last_bytes, 1) <= budget_mb * 1_000_000 else "budget"
-
-
-def start_test_due(book: SpeedBook, now_ms: int) -> bool:
-    """Whether the test at the agent's start runs: not when one ran minutes ago, nor after a clock that jumped back."""
-    return not 0 <= now_ms - book.last_ms < RESTART_PAUSE_MS

@@ -22,7 +22,8 @@ from agent.probes import PROBES, boot
 from agent.probes.gateway import clock_state
 from agent.probes.probe import Context
 from agent.probes.roll import Roll
-from agent.rounds import Parts, Rounds, SpeedLedger
+from agent.rounds import Parts, Rounds
+from agent.speed_rounds import SpeedLedger
 from agent.spool import Kept, Spool, SpoolStats
 from agent.spool_record import Value
 from agent.uplink import Uplink
@@ -92,6 +93,7 @@ class Service:
             stamp=self._stamp,
             keep=self._keep,
             enrich=self._enrich,
+            ask=lambda ask: self._uplink.ask(ask),
         )
 
     async def run(self, stop: asyncio.Event) -> None:

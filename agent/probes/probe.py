@@ -36,13 +36,15 @@ class Context:
     """All that a probe may use besides the network.
 
     `roll` holds the seats' last snapshots (None outside the running agent). `explain` takes one line of reasoning at
-    a time, for `nabz-agent probe KIND --explain`. `collector_host` and `measure_url` come from enrolment.
+    a time, for `nabz-agent probe KIND --explain`. `collector_host` and `measure_url` come from enrolment, `test_id` and
+    `test_token` with a turn at a measurement server.
     """
 
     settings: Settings
     deadline_s: float
     collector_host: str | None = None
     measure_url: str | None = None
+    test_id: str = ""
     test_token: str = ""
     purpose: str = "manual"
     roll: Roll | None = None

@@ -51,13 +51,14 @@ class LittleCollector:
         self.public_key = self.key.public_key().public_bytes_raw()
         self.batches: list[wire.Batch] = []
         self.presence: list[wire.Presence] = []
+        self.asks: list[tuple[bytes, bytes]] = []  # (body, signature)
         self.held: dict[tuple[str, int], bytes] = {}
         self.answer: Callable[[wire.Batch], wire.Receipt | None] = receipt_for
         self.sign: Callable[[bytes], bytes] = self.key.sign
         self._client = Client(CallbackAPIVersion.VERSION2, client_id="collector")
         self._client.on_message = self._take
         self._client.on_connect = lambda client, *_rest: client.subscribe(
-            [(f"{wire.ROOT}/up/+", 1), (f"{wire.ROOT}/presence/+", 1)]
+            [(f"{wire.ROOT}/{word}/+", 1) for word in ("up", "presence", "ask")]
         )
         self._client.reconnect_delay_set(0.1, 0.1)  # type: ignore[arg-type]
         self._client.connect("127.0.0.1", port)
@@ -67,7 +68,10 @@ class LittleCollector:
         if "/presence/" in message.topic:
             self.presence.append(wire.decode_presence(bytes(message.payload)))
             return
-        body, _signature = wire.unseal(bytes(message.payload))
+        body, signature = wire.unseal(bytes(message.payload))
+        if "/ask/" in message.topic:
+            self.asks.append((body, signature))
+            return
         batch = wire.decode_batch(body)
         self.batches.append(batch)
         for number, raw in enumerate(batch.readings, batch.first_seq):

@@ -10,8 +10,8 @@ import pytest
 
 from agent import config, rounds, wire
 from agent.probes.probe import Context, ProbeFailed
-from agent.rounds import Parts, Rounds, SpeedLedger
-from agent.schedule import SpeedBook
+from agent.rounds import Parts, Rounds
+from agent.speed_rounds import SpeedLedger
 from agent.spool_record import Value
 
 T0 = 1_790_000_000_000
@@ -67,6 +67,7 @@ def made(
         stamp=stamp,
         keep=keep,
         enrich=lambda reading: reading,
+        ask=lambda ask: None,
     )
     return Rounds(parts, SpeedLedger(tmp_path))
 
@@ -167,61 +168,24 @@ def test_each_ups_is_looked_at_alone_and_a_probe_that_fails_does_so_under_its_na
     asyncio.run(story([]))
 
 
+# ---------------------------------------------------------------- tasks
+
+
+def a_task(name: str, expires_ms: int) -> wire.Task:
+    return wire.Task(v=1, device="g1", id=name, do="speed", token="t", server="http://m.example", expires_ms=expires_ms)
+
+
+def test_a_flood_of_tasks_is_bounded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        own = made(tmp_path, [])
+        for number in range(50):
+            own.obey(a_task(str(number), T0 + 1))
+
+    asyncio.run(story())
+    assert sum("too many wait" in record.message for record in caplog.records) == 42
+
+
 # ---------------------------------------------------------------- speed
-
-
-def speed_probe(contexts: list[Context], moved: int = 10_000_000) -> object:
-    async def speed(context: Context) -> Sequence[wire.Reading]:
-        contexts.append(context)
-        return [wire.SpeedReading(download_mbps=20.0, bytes_total=moved)]
-
-    return speed
-
-
-def test_a_test_against_this_very_machine_is_a_self_test_and_costs_no_budget(tmp_path: Path) -> None:
-    kept: Kept = []
-    contexts: list[Context] = []
-    own = made(tmp_path, kept, measure_url="http://127.0.0.1:8481", speed=speed_probe(contexts))
-    asyncio.run(own.speed_test("routine"))
-    ((reading,), value) = kept[0]
-    assert isinstance(reading, wire.SpeedReading)
-    assert (reading.purpose, value) == ("self-test", "normal")
-    assert contexts[0].purpose == "self-test"
-    assert SpeedLedger(tmp_path).book.bytes == 0
-
-
-def test_a_test_is_charged_durably_and_past_the_budget_the_skip_is_a_reading(tmp_path: Path) -> None:
-    kept: Kept = []
-    contexts: list[Context] = []
-    settings = config.Settings(speed=config.Speed(monthly_budget_mb=25))
-    own = made(tmp_path, kept, settings, "http://measure.example", speed=speed_probe(contexts))
-
-    async def three() -> None:
-        for _ in range(3):
-            await own.speed_test("routine")
-
-    asyncio.run(three())
-    assert len(contexts) == 2
-    assert SpeedLedger(tmp_path).book.bytes == 20_000_000
-    (skipped,) = kept[2][0]
-    assert isinstance(skipped, wire.SpeedReading)
-    assert skipped.failure is not None
-    assert skipped.failure.cause == "budget"
-    assert skipped.purpose == "routine"
-    assert "20 of 25 MB" in skipped.failure.detail
-
-
-def test_a_failed_test_is_a_reading_that_keeps_its_purpose(tmp_path: Path) -> None:
-    async def refused(context: Context) -> Sequence[wire.Reading]:
-        raise ProbeFailed("unreachable", "nobody there")
-
-    kept: Kept = []
-    own = made(tmp_path, kept, measure_url="http://measure.example", speed=refused)
-    asyncio.run(own.speed_test("desk"))
-    ((reading,), _value) = kept[0]
-    assert isinstance(reading, wire.SpeedReading)
-    assert reading.purpose == "desk"
-    assert reading.failure == wire.Failure("unreachable", "nobody there")
 
 
 def test_the_link_is_never_measured_while_a_speed_test_runs(tmp_path: Path) -> None:
@@ -240,7 +204,8 @@ def test_the_link_is_never_measured_while_a_speed_test_runs(tmp_path: Path) -> N
 
     async def story(kept: Kept) -> None:
         own = made(tmp_path, kept, measure_url="http://measure.example", link=alone, speed=fast)
-        await asyncio.gather(own.speed_test("routine"), own.round(), own.speed_test("routine"), own.round())
+        tests = [own.speed.obey(a_task(name, T0 + 1)) for name in ("one", "two")]
+        await asyncio.gather(tests[0], own.round(), tests[1], own.round())
         assert all(reading.failure is None for readings, _value in kept for reading in readings)
 
     asyncio.run(story([]))
@@ -248,11 +213,15 @@ def test_the_link_is_never_measured_while_a_speed_test_runs(tmp_path: Path) -> N
 
 def test_the_collectors_task_runs_a_test_against_the_server_and_token_it_names(tmp_path: Path) -> None:
     contexts: list[Context] = []
-    kept: Kept = []
+
+    async def speed(context: Context) -> Sequence[wire.Reading]:
+        contexts.append(context)
+        return [wire.SpeedReading(download_mbps=20.0, bytes_total=10)]
+
     settings = config.Settings(speed=config.Speed(enabled=False), agent=config.Agent(cycle_s=3600))
 
     async def story() -> None:
-        own = made(tmp_path, kept, settings, speed=speed_probe(contexts))
+        own = made(tmp_path, [], settings, speed=speed)
         task = asyncio.create_task(own.run())
         own.obey(a_task("late", 1))
         own.obey(a_task("now", T0 + 1))
@@ -265,42 +234,3 @@ def test_the_collectors_task_runs_a_test_against_the_server_and_token_it_names(t
     asyncio.run(story())
     (context,) = contexts
     assert (context.test_token, context.settings.speed.server, context.purpose) == ("t", "http://m.example", "desk")
-
-
-def a_task(name: str, expires_ms: int) -> wire.Task:
-    return wire.Task(v=1, device="g1", id=name, do="speed", token="t", server="http://m.example", expires_ms=expires_ms)
-
-
-def test_a_flood_of_tasks_is_bounded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async def story() -> None:
-        own = made(tmp_path, [])
-        for number in range(50):
-            own.obey(a_task(str(number), T0 + 1))
-
-    asyncio.run(story())
-    assert sum("too many wait" in record.message for record in caplog.records) == 42
-
-
-# ---------------------------------------------------------------- small files
-
-
-def test_the_book_and_the_secret_survive_a_restart(tmp_path: Path) -> None:
-    first = SpeedLedger(tmp_path)
-    first.keep(SpeedBook(month="2026-11", bytes=7))
-    again = SpeedLedger(tmp_path)
-    assert (again.secret, again.book) == (first.secret, first.book)
-
-
-@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"bytes": "many"}'])
-def test_a_damaged_book_is_a_new_book(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "speed.json").write_bytes(content)
-    (tmp_path / "slots.key").write_bytes(content)
-    ledger = SpeedLedger(tmp_path)
-    assert ledger.book == SpeedBook()
-    assert len(ledger.secret) == 32
-
-
-def test_without_a_disk_the_book_lives_in_memory(tmp_path: Path) -> None:
-    ledger = SpeedLedger(tmp_path / "nowhere")
-    ledger.keep(SpeedBook(bytes=7))
-    assert ledger.book.bytes == 7

@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from agent import schedule, wire
-from agent.schedule import SpeedBook
 
 SLOTS = ["08:00-09:00", "10:00-13:00", "19:00-22:00"]
 SECRET = b"s" * 32
@@ -35,93 +34,6 @@ def test_the_next_round_is_at_the_phase_and_within_a_cycle(now_s: float) -> None
     begin_s = schedule.next_round_s(now_s, 60.0, 12.5)
     assert now_s < begin_s <= now_s + 60.0
     assert begin_s % 60.0 == pytest.approx(12.5)
-
-
-# ---------------------------------------------------------------- slots
-
-
-def test_each_slot_of_the_day_has_one_moment_inside_it() -> None:
-    plan = schedule.plan_day(at("2026-11-21T12:00"), SLOTS, "g1", SECRET)
-    assert [slot.name for slot in plan] == [f"2026-11-21 {slot}" for slot in SLOTS]
-    assert plan[1].start_ms == at("2026-11-21T10:00")
-    assert plan[1].end_ms == at("2026-11-21T13:00")
-    assert all(slot.start_ms <= slot.test_ms < slot.end_ms for slot in plan)
-
-
-def test_a_restart_draws_the_same_moments_and_another_day_gateway_or_secret_others() -> None:
-    now = at("2026-11-21T12:00")
-    plan = schedule.plan_day(now, SLOTS, "g1", SECRET)
-    assert schedule.plan_day(now + 3_600_000, SLOTS, "g1", SECRET) == plan
-
-    def shifts(other: list[schedule.Slot]) -> list[int]:
-        return [slot.test_ms - slot.start_ms for slot in other]
-
-    for other in (
-        schedule.plan_day(now + schedule.DAY_MS, SLOTS, "g1", SECRET),
-        schedule.plan_day(now, SLOTS, "g2", SECRET),
-        schedule.plan_day(now, SLOTS, "g1", b"t" * 32),
-    ):
-        assert shifts(other) != shifts(plan)
-
-
-def test_the_day_is_the_centers_not_utc() -> None:
-    plan = schedule.plan_day(at("2026-11-22T01:00"), SLOTS, "g1", SECRET)  # still the 21st in UTC
-    assert plan[0].name.startswith("2026-11-22")
-
-
-def test_a_slot_is_due_from_its_moment_to_its_end_and_once() -> None:
-    plan = schedule.plan_day(at("2026-11-21T12:00"), SLOTS, "g1", SECRET)
-    slot = plan[1]
-    assert schedule.due_slot(plan, [], slot.test_ms - 1) is None
-    assert schedule.due_slot(plan, [], slot.test_ms) == slot
-    # The gateway was down at the drawn moment and is up before the slot ends.
-    assert schedule.due_slot(plan, [], slot.end_ms - 1) == slot
-    assert schedule.due_slot(plan, [], slot.end_ms) is None
-    assert schedule.due_slot(plan, [slot.name], slot.test_ms) is None
-
-
-# ---------------------------------------------------------------- budget
-
-
-def test_a_test_that_would_pass_the_budget_is_not_made() -> None:
-    assert schedule.may_test(SpeedBook(bytes=90_000_000, last_bytes=10_000_000), 100) == "yes"
-    assert schedule.may_test(SpeedBook(bytes=90_000_001, last_bytes=10_000_000), 100) == "budget"
-    assert schedule.may_test(SpeedBook(), 0) == "budget"
-
-
-def test_a_new_month_of_the_center_starts_at_zero_and_old_slots_are_forgotten() -> None:
-    book = SpeedBook(month="2026-11", bytes=5, done=["2026-11-30 08:00-09:00"], last_bytes=5)
-    assert book.at(at("2026-11-30T23:59")) == book
-    fresh = book.at(at("2026-12-01T00:00"))
-    assert (fresh.month, fresh.bytes, fresh.done, fresh.last_bytes) == ("2026-12", 0, [], 5)
-
-
-def test_a_failed_test_does_not_make_the_next_one_seem_free() -> None:
-    book = SpeedBook(bytes=50, last_bytes=50).charged(0, 7)
-    assert (book.bytes, book.last_bytes, book.last_ms) == (50, 50, 7)
-
-
-def test_a_gateway_that_keeps_restarting_does_not_test_at_each_start() -> None:
-    book = SpeedBook(last_ms=1_000_000)
-    assert not schedule.start_test_due(book, 1_000_000 + 60_000)
-    assert schedule.start_test_due(book, 1_000_000 + schedule.RESTART_PAUSE_MS)
-    assert schedule.start_test_due(book, 5)  # the clock jumped back
-
-
-@pytest.mark.parametrize(
-    ("url", "own"),
-    [
-        ("http://127.0.0.1:8481", True),
-        ("http://localhost/x", True),
-        ("http://[::1]:80", True),
-        ("127.0.0.1:80", True),
-        ("http://measure.example", False),
-        ("http://10.0.0.1", False),
-        ("", False),
-    ],
-)
-def test_a_server_on_this_machine_makes_a_self_test(url: str, own: bool) -> None:
-    assert schedule.is_self_test(url) is own
 
 
 # ---------------------------------------------------------------- news

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent import window, wire
-from agent.identity import Identity
+from agent.identity import Identity, verify
 from agent.spool import Spool
 from agent.spool_record import Group, Head, build
 from agent.uplink import Uplink
@@ -307,6 +308,27 @@ def test_a_task_is_taken_once_and_only_in_time(enrolled, little_collector, spool
 
     asyncio.run(story())
     assert [task.id for task in taken] == ["one", "two"]
+
+
+def test_an_ask_goes_out_sealed_with_the_newest_nonce_and_without_a_session_it_is_lost(
+    enrolled, little_collector, spool
+) -> None:
+    def ask(name: str) -> wire.Ask:
+        return wire.Ask(v=1, device=enrolled.device, id=name, want="speed", purpose="routine", expires_ms=T0)
+
+    async def story() -> None:
+        async with running(enrolled, spool) as link:
+            link.ask(ask("too soon"))
+            spool.append([reading(1)], "low", T0)
+            link.readings_waiting()
+            await until(lambda: spool.stats().readings == 0)  # the receipt brought another nonce
+            link.ask(ask("one"))
+            await until(lambda: len(little_collector.asks) == 1)
+
+    asyncio.run(story())
+    ((body, signature),) = little_collector.asks
+    assert wire.decode_ask(body) == msgspec.structs.replace(ask("one"), nonce="nonce-2")
+    assert verify(enrolled.key.public_key().public_bytes_raw(), body, signature)
 
 
 def test_presence_says_online_and_on_a_stop_offline(enrolled, little_collector, spool) -> None:
