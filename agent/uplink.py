@@ -8,14 +8,17 @@ why, is decided in `agent.window`; here is the session around it. Retry towards 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import socket
+import ssl
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -24,10 +27,15 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent import __version__, wire
-from agent.identity import Identity
+from agent.identity import Broker, Identity, IdentityError
 from agent.spool import Spool
 from agent.spool_record import Group, Ident
-from agent.window import BACKOFF_MIN_S, Flight, Send, Wait, backoff_s, next_step
+from agent.tls import client_context
+from agent.ways import Ways, told
+from agent.window import BACKOFF_MIN_S, Flight, Send, Wait, backoff_s, failures_after, next_step
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import SocketLike
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +48,11 @@ OTHER_HISTORY = ("equivocation", "fork")
 
 # Over 30 % loss and 800 ms round trips a connect takes 5 to 120 s, so nothing here gives up early. The kernel tells a
 # dead peer sooner than MQTT can: TCP_USER_TIMEOUT and TCP keepalive find a half-open line within 80 s.
-CONNECT_S = 120.0
+CONNECT_S = 150.0
+WEBSOCKET_PATH = "/mqtt"
 KEEPALIVE_S = 300
 TCP_IDLE_S, TCP_EVERY_S, TCP_DEAD_MS = 15, 10, 65_000
 SILENT_S = 150.0  # with batches out and not even a PUBACK back: somebody in between only pretends
-
-STABLE_S = 60.0  # a session must last this long before the backoff starts over
 
 
 class UplinkLost(Exception):
@@ -96,6 +103,8 @@ class Uplink:
         on_task: Callable[[wire.Task], None],
         now_s: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        way_file: Path | None = None,
+        connect_s: float = CONNECT_S,
     ) -> None:
         self.view = UplinkView()
         self._identity = identity
@@ -107,13 +116,15 @@ class Uplink:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._flights: dict[tuple[str, int, int], Flight] = {}
         self._tries: dict[Ident, int] = {}
+        self._connect_s = connect_s
+        self._ways = Ways(identity.brokers, way_file)
+        self._proven = False  # the collector has answered in this session
         self._nonce = identity.nonce
         self._paced_until_s = 0.0
         self._heard_s = 0.0
         self._tasks_seen: deque[str] = deque(maxlen=256)
         self._urgent: deque[Ident] = deque(maxlen=16)
         self._hurry = asyncio.Event()
-        self._asks_to: Client | None = None
 
     def readings_waiting(self, urgent: Ident | None = None) -> None:
         """The spool has something new; ``urgent`` names the group that goes ahead of everything."""
@@ -122,32 +133,30 @@ class Uplink:
             self._hurry.set()
         self._events.put_nowait(("readings", None))
 
-    def ask(self, ask: wire.Ask) -> None:
-        """Sends an ask with the newest nonce. Without a session it is lost: whoever asks will ask again."""
-        if self._asks_to is not None and self.view.state == "connected":
-            body = wire.encode(msgspec.structs.replace(ask, nonce=self._nonce))
-            self._asks_to.publish(wire.ask_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)
-
     async def run(self) -> None:
         """Connects, carries, reconnects; ends only when cancelled, and then says good-bye."""
         failures = 0
         while True:
             connected_s: float | None = None
-            client = self._client()
+            silent, self._proven = False, False
+            client = self._client(self._ways.current)
             try:
-                await self._connect(client)
+                await self._connect(client, self._ways.current)
                 connected_s = self._now_s()
                 await self._carry(client)
-            except (UplinkLost, OSError, ValueError) as error:
-                self.view.detail = str(error) or type(error).__name__
+            except (UplinkLost, IdentityError, OSError, ValueError) as error:
+                silent = isinstance(error, TimeoutError)
+                self.view.detail = f"{told(self._ways.current)}: {error or type(error).__name__}"
                 log.warning("uplink: %s", self.view.detail)
             finally:
                 was_connected = self.view.state == "connected"
-                self.view.state, self._asks_to = "off", None
+                self.view.state = "off"
                 await asyncio.shield(asyncio.to_thread(self._leave, client, was_connected))
                 self._flights.clear()
-            stable = connected_s is not None and self._now_s() - connected_s >= STABLE_S
-            failures = 0 if stable else failures + 1
+            lasted_s = None if connected_s is None else self._now_s() - connected_s
+            failures = failures_after(failures, lasted_s)
+            if failures and not self._proven:
+                self._ways.failed(silent=silent)
             await self._pause(backoff_s(failures, self._chance()))
 
     async def _pause(self, seconds: float) -> None:
@@ -159,24 +168,27 @@ class Uplink:
         except TimeoutError:
             return
 
-    async def _connect(self, client: Client) -> None:
-        """Raises UplinkLost, or OSError when the broker cannot be reached."""
+    async def _connect(self, client: _Client, way: Broker) -> None:
+        """Raises UplinkLost, IdentityError, or OSError when the broker is not reached; TimeoutError if it is silent."""
         self.view.state = "connecting"
         identity = self._identity
         self._events = asyncio.Queue()
-        await asyncio.to_thread(client.connect, identity.broker_host, identity.broker_port, KEEPALIVE_S)
+        if way.tls:
+            client.tls_set_context(await asyncio.to_thread(client_context, identity.tls))
+        async with asyncio.timeout(self._connect_s):
+            await asyncio.to_thread(client.connect, way.host, way.port, KEEPALIVE_S)
+        client.watch_peer()
         client.loop_start()
         await self._expect("connected")
         client.subscribe([(wire.receipt_topic(identity.device), 1), (wire.task_topic(identity.device), 1)])
         await self._expect("subscribed")
         client.publish(wire.presence_topic(identity.device), self._presence("online"), qos=1, retain=True)
-        self._asks_to = client
         self.view.state, self.view.detail = "connected", ""
-        log.info("uplink: connected to %s:%d", identity.broker_host, identity.broker_port)
+        log.info("uplink: connected to %s", told(way))
 
     async def _expect(self, wanted: str) -> None:
         try:
-            async with asyncio.timeout(CONNECT_S):
+            async with asyncio.timeout(self._connect_s):
                 while True:
                     name, what = await self._events.get()
                     if name == wanted:
@@ -184,7 +196,7 @@ class Uplink:
                     if name == "lost":
                         raise UplinkLost(str(what))
         except TimeoutError:
-            raise UplinkLost(f"the broker did not say `{wanted}` within {CONNECT_S:g} s") from None
+            raise TimeoutError(f"the broker did not say `{wanted}` within {self._connect_s:g} s") from None
 
     async def _carry(self, client: Client) -> None:
         """Sends what may be sent, takes what comes, until the session is lost."""
@@ -267,6 +279,7 @@ class Uplink:
         ours = await asyncio.to_thread(self._spool.forget, *key, receipt.chain)
         flight = self._flights.pop(key, None)
         if ours:
+            self._proven = True
             self.view.last_receipt_ms = self._stamp().wall_ms
             self.view.counts["receipted"] += 1
             self.view.counts["set_aside"] += receipt.outcome == "set_aside"
@@ -274,6 +287,7 @@ class Uplink:
                 await asyncio.to_thread(self._spool.renumber)
             for group in flight.groups if flight else ():
                 self._tries.pop(group.ident, None)
+            await asyncio.to_thread(self._ways.worked)
         elif flight is not None:
             self._dispute(receipt, flight)
 
@@ -294,7 +308,7 @@ class Uplink:
 
     # ------------------------------------------------------------ paho's thread
 
-    def _client(self) -> Client:
+    def _client(self, way: Broker) -> _Client:
         """A new client for each session, so that nothing of an old one is sent again behind our back."""
         loop = asyncio.get_running_loop()
 
@@ -317,16 +331,20 @@ class Uplink:
             refused = any(code.is_failure for code in codes)
             tell("lost", "the broker refused the subscription to our receipts") if refused else tell("subscribed")
 
-        client = Client(
-            CallbackAPIVersion.VERSION2, client_id=self._identity.device, clean_session=True, reconnect_on_failure=False
+        client = _Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._identity.device,
+            clean_session=True,
+            reconnect_on_failure=False,
+            transport=way.transport,
         )
-        client.connect_timeout = CONNECT_S
+        client.ws_set_options(path=WEBSOCKET_PATH)
+        client.connect_timeout = self._connect_s
         client.on_connect = on_connect
         client.on_disconnect = on_disconnect
         client.on_subscribe = on_subscribe
         client.on_publish = lambda *_said: tell("heard")
         client.on_message = lambda _client, _data, message: tell("message", message)
-        client.on_socket_open = lambda _client, _data, opened: watch_peer(opened)
         client.will_set(wire.presence_topic(self._identity.device), self._presence("offline"), qos=1, retain=True)
         return client
 
@@ -336,18 +354,62 @@ class Uplink:
         )
         return wire.encode(presence)
 
-    def _leave(self, client: Client, was_connected: bool) -> None:
+    def _leave(self, client: _Client, was_connected: bool) -> None:
         """Blocks for at most a few seconds."""
+        client.give_up()
         if was_connected and client.is_connected():
             client.publish(wire.presence_topic(self._identity.device), self._presence("offline"), retain=True)
         client.disconnect()
         client.loop_stop()
 
 
-def watch_peer(opened: object) -> None:
-    """Asks the kernel to notice a dead peer (RFC 5482), whether or not something is being sent."""
-    if isinstance(opened, socket.socket):
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, TCP_IDLE_S)
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, TCP_EVERY_S)
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_DEAD_MS)
+class _Client(Client):
+    """paho's client, whose connection can be watched, ended while it is still being made, and is closed if it fails."""
+
+    _line: socket.socket | None = None  # a second handle, as TLS and WebSocket take the socket itself over
+    _made: socket.socket | None = None
+    _unwanted = False
+
+    def _create_socket(self) -> SocketLike:
+        try:
+            return super()._create_socket()
+        except BaseException:
+            self.give_up()
+            if self._made is not None:
+                self._made.close()
+            raise
+        finally:
+            self._made = None
+
+    def _create_socket_connection(self) -> socket.socket:
+        self._made = super()._create_socket_connection()
+        self._line = self._made.dup()
+        if self._unwanted:
+            raise ConnectionAbortedError("nobody waits for this connection any more")
+        return self._made
+
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        assert self._ssl_context is not None
+        made = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self.host, do_handshake_on_connect=False)
+        self._made = made
+        made.settimeout(self.connect_timeout)
+        made.do_handshake()
+        return made
+
+    def watch_peer(self) -> None:
+        """Asks the kernel to notice a dead peer (RFC 5482), whether or not something is being sent."""
+        line, self._line = self._line, None
+        if line is not None:
+            with line:
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, TCP_IDLE_S)
+                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, TCP_EVERY_S)
+                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_DEAD_MS)
+
+    def give_up(self) -> None:
+        """Ends a handshake that nobody waits for any more; nothing once the connection is made."""
+        self._unwanted = True
+        line, self._line = self._line, None
+        if line is not None:
+            with line, contextlib.suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)

@@ -11,6 +11,7 @@ from agent.spool_record import Group, Ident
 WINDOW = 4  # batches awaiting a receipt; the last place is kept for live readings
 RECEIPT_S, RECEIPT_MAX_S = 15.0, 120.0
 BACKOFF_MIN_S, BACKOFF_MAX_S = 1.0, 300.0
+STABLE_S = 60.0  # a session must last this long before the backoff starts over
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,3 +77,9 @@ def next_step(
 def backoff_s(failures: int, chance: float) -> float:
     """Full jitter: anywhere up to a bound that doubles; ``chance`` in 0 … 1."""
     return max(BACKOFF_MIN_S, chance * min(BACKOFF_MAX_S, 2.0 ** min(failures, 10)))
+
+
+def failures_after(failures: int, lasted_s: float | None) -> int:
+    """Failures in a row, after a session that lasted so long (None: there was none). To have been connected is no
+    success: whoever is put out again at once, by a twin say, would come back ever sooner."""
+    return 0 if lasted_s is not None and lasted_s >= STABLE_S else failures + 1

@@ -150,6 +150,20 @@ def identity_at(state: Path, broker_port: int, collector: LittleCollector) -> id
 
 
 @pytest.fixture
+def collector_at() -> Iterator[Callable[[int, Path], tuple[identity.Identity, LittleCollector]]]:
+    """Makes a little collector at the broker on a port, and an identity in a folder that trusts it."""
+    made: list[LittleCollector] = []
+
+    def make(port: int, state: Path) -> tuple[identity.Identity, LittleCollector]:
+        made.append(LittleCollector(port))
+        return identity_at(state, port, made[-1]), made[-1]
+
+    yield make
+    for collector in made:
+        collector.close()
+
+
+@pytest.fixture
 def enrolled_at_mortal_broker(
     tmp_path: Path, mortal_broker: WireBroker
 ) -> Iterator[tuple[identity.Identity, LittleCollector]]:

@@ -1,0 +1,28 @@
+"""TLS 1.3 to the broker: our certificate, and one authority that is believed, the one this gateway enrolled with.
+
+The web's authorities count for nothing here, so whoever stands in between (a captive portal, an ISP's proxy) is refused
+in the handshake, before a byte of ours is sent.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+from agent.identity import IdentityError, TlsFiles
+
+
+def client_context(files: TlsFiles | None) -> ssl.SSLContext:
+    """Made anew for each session, so that a renewed certificate is used at once. Raises IdentityError."""
+    if files is None:
+        raise IdentityError("this gateway has no certificate; enrol again with `nabz-agent enrol URL TOKEN --force`")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_verify_locations(files.ca)
+        context.load_cert_chain(files.cert, files.key)
+    except OSError as error:
+        where = f"{files.ca}, {files.cert}, {files.key}"
+        raise IdentityError(
+            f"{where}: are no CA, certificate and key ({error}); enrol again with `nabz-agent enrol URL TOKEN --force`"
+        ) from None
+    return context

@@ -1,0 +1,65 @@
+"""Which way to a broker is tried next: in the order told at enrolment, and first the one that worked last.
+
+Many lines let nothing but the web through: their firewall drops what goes to MQTT's port, or a portal answers there. A
+way that fails again and again is left for the next, and the last leads back to the first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from agent.identity import Broker, write_atomically
+
+log = logging.getLogger(__name__)
+
+TRIES = 3  # failures in a row before the next way is tried; a way that never answers costs minutes and gets one
+
+
+class Ways:
+    """``file`` remembers across restarts which way worked; without one that is forgotten."""
+
+    def __init__(self, ways: Sequence[Broker], file: Path | None = None) -> None:
+        self._ways = list(ways)
+        self._file = file
+        self._worked = self._remembered()
+        self._at = self._ways.index(self._worked) if self._worked in self._ways else 0
+        self._failures = 0
+
+    @property
+    def current(self) -> Broker:
+        return self._ways[self._at]
+
+    def failed(self, *, silent: bool) -> None:
+        """The current way brought nothing to the collector; ``silent``: it did not even answer."""
+        self._failures += 1
+        if (silent or self._failures >= TRIES) and len(self._ways) > 1:
+            self._at = (self._at + 1) % len(self._ways)
+            self._failures = 0
+            log.warning("uplink: that way is left for the next, %s", told(self.current))
+
+    def worked(self) -> None:
+        """The collector answered by the current way."""
+        self._failures = 0
+        if self._worked == self.current:
+            return
+        self._worked = self.current
+        if self._file is not None:
+            try:
+                write_atomically(self._file, msgspec.json.encode(self.current))
+            except OSError as error:
+                log.warning("uplink: %s cannot be written (%s); a restart tries all ways anew", self._file, error)
+
+    def _remembered(self) -> Broker | None:
+        try:
+            return None if self._file is None else msgspec.json.decode(self._file.read_bytes(), type=Broker)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return None
+
+
+def told(way: Broker) -> str:
+    how = [word for word, so in (("TLS", way.tls), ("WebSocket", way.transport == "websockets")) if so]
+    return f"{way.host}:{way.port}" + (f" ({', '.join(how)})" if how else "")
