@@ -123,6 +123,7 @@ class Settings(Section, frozen=True, kw_only=True):
         return Path(self.agent.state_dir)
 
 
+SPEED_SCHEMES = ("http://", "https://", "ws://", "wss://", "iperf3://")
 DEFAULT_PATH = Path("/etc/nabz/agent.toml")
 
 # One sentence a key: what it is. Docs and errors quote these.
@@ -146,7 +147,7 @@ HELP: dict[str, dict[str, str]] = {
     "speed": {
         "enabled": "whether speed tests run by themselves",
         "engine": "which engine measures: librespeed (of record), ndt7, ookla (speedtest-cli) or iperf3",
-        "server": "measurement server's URL; empty for the one named at enrolment",
+        "server": "measurement server's URL; empty for the one named at enrolment, public for the engine's public service",
         "mode": "how long a test lasts: quick, adaptive or full",
         "slots": "times of day, center's local time, in each of which one test starts at random: HH:MM-HH:MM",
         "monthly_budget_mb": "megabytes a month that tests may move; further tests are skipped, and that is reported",
@@ -314,8 +315,8 @@ def _rules(section: Section) -> Iterator[tuple[str, str]]:
             yield "probes", f"{section.probes} echoes every {section.interval_ms} ms take over 30 s; lower one of them"
         case Speed():
             yield from slot_rules(section.slots)
-            if section.server and not section.server.startswith(("http://", "https://")):
-                yield "server", f"{section.server!r} is not an http(s) URL; write http://HOST:PORT"
+            if section.server not in ("", "public") and not section.server.startswith(SPEED_SCHEMES):
+                yield "server", f"{section.server!r} is not an http(s), ws(s) or iperf3 URL; write http://HOST:PORT"
             if section.router_host:
                 yield from _router_rules(section)
         case Power() if section.trap_listen:

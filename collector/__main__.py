@@ -15,6 +15,7 @@ COMMANDS = {
     "broker": "run the embedded MQTT broker by itself",
     "measure": "run the measurement server that gateways test their speed against",
     "center": "the register of centers: import, add, list, show",
+    "server": "the measurement servers: add, list, revoke",
     "token": "a one-time token with which a gateway joins a center",
     "standard": "check or show a standard (the criteria as data)",
     "report": "a center's month: each criterion's verdict with its numbers",

@@ -22,9 +22,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 import sqlalchemy as sa
 
-from collector import opening, outages, usable
+from collector import opening, outages, usable, witnessing
 from collector.centers import Center
 from collector.flags.judge import Verdict, bound_of, judge
+from collector.flags.witness import Witness
 from collector.ledger import Ledger, ledger, minutes_of, minutes_open
 from collector.standard import Standards
 from collector.standard.criteria import DEAF, DERIVED, EVERYONE, Criterion, MonthRule, Standard
@@ -34,6 +35,7 @@ FORMAT = 1
 DISTINCT = 1024  # rows of a kind are mostly alike: equal ones are judged once
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
 GRADE = "E1"  # signed by the gateway, chained, and bracketed in time by our nonces
+WITNESSED = "E2"  # and seen by a measurement server that signed the same
 ASKED_OF_DERIVED = {
     "readable": (),
     "healthy_of_promised_pct": ("healthy",),
@@ -91,7 +93,7 @@ def build(conn: sa.Connection, center: Center, month: str, standards: Standards,
     hours = opening.parse(center.opening, standard.tz)
     open_minutes = minutes_open(hours, span.from_ms, span.to_ms)
     evidence = hashlib.sha256()
-    found, measured = _collect(conn, center, span, standards, open_minutes, evidence)
+    found, measured = _collect(conn, center, span, standards, open_minutes, evidence, now_ms)
     book = ledger(
         open_minutes,
         measured,
@@ -145,6 +147,7 @@ def _collect(
     open_minutes: set[int],
     evidence: Any,
 ) -> tuple[dict[tuple[str, str], Samples], set[int]]:
+    now_ms: int,
     """(samples by criterion and subject, minutes in which anything was measured)."""
     found: dict[tuple[str, str], Samples] = {}
     measured: set[int] = set()
@@ -152,7 +155,9 @@ def _collect(
         names = _columns(kind, standards)
         judged = lru_cache(DISTINCT)(_judge(kind, names, center))
         for row in _readings(conn, kind, names, center.code, span):
-            evidence.update(msgspec.json.encode([kind, *row]))
+        seen = _witnesses(conn, kind, center.code, span, standards, now_ms)
+            witness = seen.get(f"{row.device} {row.spool} {row.seq}")
+            evidence.update(msgspec.json.encode([kind, *row, *([witness.word, witness.reason] if witness else [])]))
             covers = minutes_of(row.wall_ms)
             measured.update(covers)
             standard = standards.at(row.wall_ms)
@@ -160,7 +165,7 @@ def _collect(
                 continue
             minute = row.wall_ms // opening.MINUTE_MS
             day, clock = _local(minute, standard.tz)
-            for criterion, verdict in judged(standard, tuple(row)[_KEYS:]):
+            for criterion, verdict in judged(standard, tuple(row)[_KEYS:], witness):
                 if criterion.when == "always" or minute in open_minutes:
                     samples = found.setdefault((criterion.id, row.subject), Samples())
                     _add(samples, criterion, verdict, day, clock, covers)
@@ -168,6 +173,14 @@ def _collect(
 
 
 _KEYS = 5  # wall_ms, device, spool, seq, subject
+def _witnesses(
+    conn: sa.Connection, kind: str, code: str, span: Period, standards: Standards, now_ms: int
+) -> Mapping[str, Witness]:
+    """By the reading's id; none where no version of the standard asks for one."""
+    asks = (each.evidence == "witnessed" for version in standards.versions for each in version.by_reading.get(kind, ()))
+    return witnessing.of_center(conn, code, span.from_ms, span.to_ms, now_ms) if any(asks) else {}
+
+
 
 
 def _readings(conn: sa.Connection, kind: str, names: Sequence[str], code: str, span: Period) -> Iterator[sa.Row[Any]]:
@@ -192,12 +205,14 @@ def _columns(kind: str, standards: Standards) -> list[str]:
 
 
 def _judge(kind: str, names: Sequence[str], center: Center) -> Any:
-    """A function from (standard, values) to verdicts."""
+    """A function from (standard, values, witness) to verdicts."""
 
-    def judged(standard: Standard, values: tuple[object, ...]) -> list[tuple[Criterion, Verdict]]:
+    def judged(
+        standard: Standard, values: tuple[object, ...], witness: Witness | None
+    ) -> list[tuple[Criterion, Verdict]]:
         fields = {name: _plain(name, value) for name, value in zip(names, values, strict=True)}
         reading = SimpleNamespace(**fields)
-        return [(each, judge(each, reading, center)) for each in standard.by_reading.get(kind, ())]
+        return [(each, judge(each, reading, center, witness)) for each in standard.by_reading.get(kind, ())]
 
     return judged
 
@@ -321,7 +336,7 @@ def _row(
         "coverage_pct": coverage_pct,
         "asked_coverage_pct": criterion.month.min_coverage_pct,
         "not_counted": dict(sorted(samples.not_counted.items())),
-        "grade": GRADE,
+        "grade": WITNESSED if criterion.evidence == "witnessed" else GRADE,
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Literal, cast
 
 from agent.probes.probe import Context, ProbeFailed
-from agent.probes.speed import librespeed, ndt7, ookla
+from agent.probes.speed import iperf3, librespeed, ndt7, ookla
 from agent.probes.speed.engine import Engine, SpeedRequest
 from agent.wire import Reading, SpeedReading
 
@@ -17,6 +17,7 @@ ENGINES: dict[str, Engine] = {
     librespeed.NAME: librespeed.measure,
     ndt7.NAME: ndt7.measure,
     ookla.NAME: ookla.measure,
+    iperf3.NAME: iperf3.measure,
 }
 HAVE_PUBLIC_SERVERS = (ndt7.NAME, ookla.NAME)
 

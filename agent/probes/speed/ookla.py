@@ -8,7 +8,6 @@ take 175 MB and has no deadline of its own; a process of its own bounds all thre
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from importlib import metadata
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agent.probes.probe import ProbeFailed
+from agent.probes.speed import tool
 from agent.probes.speed.engine import PUBLIC, SpeedRequest, Throughput
 from agent.probes.speed.target import parse
 
@@ -24,7 +24,6 @@ NAME = "ookla"
 MEMORY_BYTES = 384 * 1024 * 1024
 MISSING_PING_MS = 1e6  # it says 1800000 when no latency.txt was reached
 OUTPUT_BYTES = 64 * 1024
-POLL_S = 0.25
 
 # The child bounds itself before it loads the tool: address space, and thread stacks that fit into it.
 _SHIM = f"""
@@ -56,9 +55,12 @@ def measure(request: SpeedRequest) -> Throughput:
     public = request.server in ("", PUBLIC)
     started = time.monotonic()
     options = ["--json", "--no-pre-allocate", *(["--secure"] if public else [])]
-    output = _run([sys.executable, "-c", _SHIM, *options], _environment("" if public else request.server), request)
-    request.explain(f"speedtest-cli: {output.strip()[:200]}")
-    return parse_output(output, request.mode, round(time.monotonic() - started, 2))
+    environment = _environment("" if public else request.server)
+    said = tool.run("speedtest-cli", [sys.executable, "-c", _SHIM, *options], environment, request, OUTPUT_BYTES)
+    request.explain(f"speedtest-cli: {said.output.strip()[:200]}")
+    if said.code != 0:
+        raise _failure(said.errors, request.server)
+    return parse_output(said.output, request.mode, round(time.monotonic() - started, 2))
 
 
 def parse_output(output: str, mode: str, seconds: float) -> Throughput:
@@ -90,33 +92,6 @@ def _environment(server: str) -> dict[str, str]:
     if target.tls is not None:
         raise ProbeFailed("bad_server", f"the ookla engine needs a server at http://, not {server[:100]!r}")
     return kept | {"http_proxy": f"http://{urlsplit(server).netloc}", "no_proxy": target.host}
-
-
-def _run(command: list[str], environment: dict[str, str], request: SpeedRequest) -> str:
-    ends = time.monotonic() + request.deadline_s
-    process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    with process:
-        try:
-            while True:
-                try:
-                    output, errors = process.communicate(timeout=POLL_S)
-                    break
-                except subprocess.TimeoutExpired:
-                    _check(request, ends)
-        finally:
-            process.kill()
-    if process.returncode != 0:
-        raise _failure(errors, request.server)
-    return output[:OUTPUT_BYTES]
-
-
-def _check(request: SpeedRequest, ends: float) -> None:
-    if request.stop.is_set():
-        raise ProbeFailed("stopped", "the speed test was stopped before it had a result")
-    if time.monotonic() > ends:
-        raise ProbeFailed("timeout", f"speedtest-cli did not finish within its deadline of {request.deadline_s:g} s")
 
 
 def _failure(errors: str, server: str) -> ProbeFailed:
