@@ -15,10 +15,11 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from agent import wire
-from collector import opening
+from collector import opening, witnessing
 from collector.flags import machine
 from collector.flags.judge import Verdict, bound_of, judge
 from collector.flags.machine import Change, FlagState
+from collector.flags.witness import Witness
 from collector.standard import Standards
 from collector.standard.criteria import Criterion, Promise, Silence, Standard
 from collector.store import schema, upsert
@@ -44,6 +45,7 @@ class Fresh:
     wall_ms: int
     received_ms: int
     id: str = ""
+    witness: Witness | None = None  # what the server says of it; see collector.witnessing
 
     @property
     def at_ms(self) -> int:
@@ -113,6 +115,18 @@ def judge_group(
     return save(conn, benches, now_ms)
 
 
+def judge_again(
+    conn: sa.Connection, group: Sequence[tuple[Place, Sequence[Fresh]]], standards: Standards, now_ms: int
+) -> int:
+    """`judge_group` for readings that are held already and of which more is known now. They are no sign of life, and
+    those that newer ones of their stream have followed move nothing."""
+    benches = load(conn, [center for center, _ in group])
+    for bench, (_, fresh) in zip(benches, group, strict=True):
+        for each in sorted(fresh, key=lambda one: one.at_ms):
+            _judge_newest(bench, each, standards)
+    return save(conn, benches, now_ms)
+
+
 # ---------------------------------------------------------------- deciding: no I/O
 
 
@@ -124,17 +138,21 @@ def decide(bench: Bench, fresh: Iterable[Fresh], standards: Standards) -> None:
     heard_ms = -1
     for each in sorted(fresh, key=lambda one: one.at_ms):
         heard_ms = max(heard_ms, each.received_ms)
-        stream = each.kind, each.reading.subject
-        if each.at_ms < bench.newest_ms.get(stream, 0):
-            continue
-        bench.newest_ms[stream] = each.at_ms
-        standard = standards.at(each.at_ms)
-        if standard is not None:
-            _judge_one(bench, each, standard)
+        _judge_newest(bench, each, standards)
     standard = standards.at(heard_ms)
     if standard is not None:
         _heard(bench, standard, heard_ms)
         _retire(bench, standard, heard_ms)
+
+
+def _judge_newest(bench: Bench, fresh: Fresh, standards: Standards) -> None:
+    stream = fresh.kind, fresh.reading.subject
+    if fresh.at_ms < bench.newest_ms.get(stream, 0):
+        return
+    bench.newest_ms[stream] = fresh.at_ms
+    standard = standards.at(fresh.at_ms)
+    if standard is not None:
+        _judge_one(bench, fresh, standard)
 
 
 def _judge_one(bench: Bench, fresh: Fresh, standard: Standard) -> None:
@@ -147,7 +165,7 @@ def _judge_one(bench: Bench, fresh: Fresh, standard: Standard) -> None:
         if closed and criterion.when == "open_hours":
             _close(bench, criterion, subject, at_ms, standard)
             continue
-        verdict = judge(criterion, fresh.reading, bench.center)
+        verdict = judge(criterion, fresh.reading, bench.center, fresh.witness)
         held = bench.held(criterion, subject, at_ms)
         if held.at_rest and verdict.word == "meets":  # nearly all there is: nothing can move
             held.verdict = verdict
@@ -287,7 +305,9 @@ def current_verdicts(conn: sa.Connection, center: Place, standards: Standards, n
         if criterion.reading == "silence":
             latest["silence"] = _silence(conn, center, standard, now_ms)
         for subject, at_ms, reading in latest.get(criterion.reading) or [("", None, None)]:
-            verdict = _now(criterion, center, standard, reading, at_ms, now_ms)
+            asks = criterion.evidence == "witnessed" and at_ms is not None
+            witness = witnessing.of_latest(conn, center.code, subject, at_ms or 0, now_ms) if asks else None
+            verdict = _now(criterion, center, standard, (reading, witness), at_ms, now_ms)
             held = flags.get((criterion.id, subject))
             found.append(Current(criterion, subject, verdict, at_ms, held.flag if held else None))
     return found
@@ -313,7 +333,12 @@ def _silence(conn: sa.Connection, center: Place, standard: Standard, now_ms: int
 
 
 def _now(
-    criterion: Criterion, center: Place, standard: Standard, reading: object, at_ms: int | None, now_ms: int
+    criterion: Criterion,
+    center: Place,
+    standard: Standard,
+    found: tuple[object, Witness | None],
+    at_ms: int | None,
+    now_ms: int,
 ) -> Verdict:
     if at_ms is None:
         return Verdict("unknown", "not enough data: no reading yet", bound=bound_of(criterion, center))
@@ -321,7 +346,7 @@ def _now(
         minutes = (now_ms - at_ms) // 60_000
         reason = f"not enough data: the last reading is {minutes} minutes old, it speaks for {criterion.fresh_s // 60}"
         return Verdict("unknown", reason, bound=bound_of(criterion, center))
-    verdict = judge(criterion, reading, center)
+    verdict = judge(criterion, found[0], center, found[1])
     if verdict.word == "unknown":
         return replace(verdict, reason=f"not enough data: {verdict.reason}")
     if criterion.when == "open_hours" and not opening.is_open(opening.parse(center.opening, standard.tz), now_ms):

@@ -5,6 +5,7 @@ The only module that knows all the others. Speed tests run in a process of their
 
 from __future__ import annotations
 
+import base64
 import logging
 import signal
 import threading
@@ -15,35 +16,44 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from collector import causes, sdnotify
+from collector import causes, records, sdnotify, turns
+from collector.admission import places
 from collector.alerts.channel import Channel, by_apprise
 from collector.alerts.outbox import Outbox
+from collector.arrivals import Refused
 from collector.centers import Center
 from collector.config import ConfigError, Settings, read_secret
-from collector.console import opened
 from collector.doorkeeper import Doorkeeper, bound
 from collector.evaluate import Fresh, judge_group
-from collector.identity import load_or_make
+from collector.identity import KEY_FILE, load_or_make
 from collector.ingest import Ingest
 from collector.listener import Address, Listener
+from collector.measure import membership
+from collector.measure.delivery import Outgoing
+from collector.pacer import Pacer
 from collector.parts import Child, Every, Part, Web
 from collector.standard import StandardError, Standards, example, load
 from collector.store import Store, schema
 from collector.sweep import listening_again, sweep
+from collector.upgrades import opened_and_upgraded
 from collector.web.app import build
 from collector.web.live import Hub
 
 log = logging.getLogger("nabz.service")
 
+MEASURE = "measure"  # the folder of our own measurement server, under `data_dir`
+
 LOOK_S = 1.0
 SAY_S = 60.0
+PACE_S = 1.0  # between two looks at who may test
+GATHER_S = 1.0  # between two looks for records of our own measurement server
 
 
 def clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, *, migrates: bool = False) -> int:
     """Runs until SIGTERM or SIGINT (0), or until a part ends by itself (1).
 
     Raises ConfigError, StoreError or broker.BrokerError when it cannot start.
@@ -52,7 +62,7 @@ def serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as stack:
-        running = Running(settings, stack)
+        running = Running(settings, stack, migrates=migrates)
         log.info("pages at %s", settings.web_url)
         sdnotify.tell("READY=1")
         stack.callback(sdnotify.tell, "STOPPING=1")
@@ -62,19 +72,24 @@ def serve(settings: Settings) -> int:
 class Running:
     """The started parts; `stack` stops them."""
 
-    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+    def __init__(self, settings: Settings, stack: ExitStack, *, migrates: bool = False) -> None:
         standards = read_standards(settings)
-        store = stack.enter_context(opened(settings))
+        store = stack.enter_context(opened_and_upgraded(settings, migrates=migrates))
         key = load_or_make(settings.data_dir)
         hub = Hub()
         place = stack.enter_context(bound(settings.web.listen, "[web] listen"))
         app = build(store, settings, hub, standards=standards, key=key)
+        public_key = key.public_key().public_bytes_raw()
         with store.write() as conn:
             listening_again(conn, standards, clock_ms())
+            runs, at_once = settings.measure.enabled, tests_at_once(settings)
+            turns.note_here(conn, settings.measure_url, public_key, at_once, clock_ms(), runs=runs)
 
         def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[Fresh]]], now_ms: int) -> int:
             causes.note_group(conn, group, now_ms, settings.sweep.gap_s)
-            return judge_group(conn, group, standards, now_ms)
+            seen = records.attach(conn, group, now_ms)
+            turns.note_group(conn, seen, standards, now_ms)
+            return judge_group(conn, seen, standards, now_ms)
 
         ingest = Ingest(store, key, judge, settings.sweep.silent_after_s)
         keeper = Doorkeeper(settings, store, clock_ms)
@@ -91,10 +106,14 @@ class Running:
         outbox = Outbox(store, read_channels(settings), standards, settings.web_url, clock_ms)
         outbox.after_start()
         self._start(Every("alerts", settings.alerts.every_s, outbox.look), stack)
+        pacer = Pacer(store, key, self.listener.tell, hub.publish, clock_ms)
+        self._start(Every("pacer", PACE_S, pacer.look), stack)
         if settings.measure.enabled:
             child = Child("measurement server", measure_words(settings))
             self.children.append(child)
+            gather = _gatherer(store, standards, hub, _measure_state(settings, public_key))
             self._start(child, stack)
+            self._start(Every("records", GATHER_S, gather), stack)
         self._start(Web(app, place, hub.close), stack)
         for part in keeper.parts(app, stack):
             self._start(part, stack)
@@ -124,9 +143,28 @@ class Running:
 
 def measure_words(settings: Settings) -> list[str]:
     """The subcommand that runs the measurement server; it names itself to clients as gateways are told to reach it."""
-    words = ["measure", "--listen", settings.measure.listen]
+    words = ["measure", "--listen", settings.measure.listen, "--tests", str(tests_at_once(settings))]
+    words += ["--state", str(settings.data_dir / MEASURE)]
     public = urlsplit(settings.measure.public_url).netloc
     return [*words, "--public", public] if public else words
+
+
+def _measure_state(settings: Settings, key: bytes) -> Outgoing:
+    """The folder of our own measurement server: it belongs to us without having to join, signs with our key, whose
+    public part is `key`, and leaves there what it saw. Returns its records."""
+    folder = settings.data_dir / MEASURE
+    own = membership.Joined(
+        name=turns.HERE,
+        collector="",
+        collector_key=base64.b64encode(key).decode(),
+        key_file=str((settings.data_dir / KEY_FILE).absolute()),
+    )
+    membership.note(folder, own)
+    return Outgoing(folder / membership.RECORDS)
+
+
+def tests_at_once(settings: Settings) -> int:
+    return places(settings.measure.bandwidth_mbps, settings.measure.line_mbps)
 
 
 def read_standards(settings: Settings) -> Standards:
@@ -165,6 +203,22 @@ def _sweeper(store: Store, standards: Standards, hub: Hub, gap_s: float) -> Call
             hub.publish(moved)
 
     return look
+
+
+def _gatherer(store: Store, standards: Standards, hub: Hub, outgoing: Outgoing) -> Callable[[], None]:
+    def gather() -> None:
+        for path in outgoing.waiting():
+            try:
+                with store.write() as conn:
+                    touched = records.take_record(conn, path.read_bytes(), clock_ms(), standards)
+            except Refused as refused:
+                log.error("a record of our own measurement server: %s", refused)
+                outgoing.set_aside(path)
+            else:
+                outgoing.done(path)
+                hub.publish(touched)
+
+    return gather
 
 
 _NEWEST = sa.select(schema.changes.c.center).order_by(schema.changes.c.id.desc())

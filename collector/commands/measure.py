@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
-import binascii
 import logging
+import os
 import signal
 import sys
 import time
@@ -15,10 +14,15 @@ from pathlib import Path
 
 from collector import sdnotify
 from collector.measure.admission import ByToken, UsedTokens
+from collector.measure.delivery import Delivery, Outgoing, sender
 from collector.measure.limits import Limits
+from collector.measure.membership import RECORDS, USED, JoinError, Membership, held, join
 from collector.measure.server import MeasureServer
+from collector.record import Record
 
-EXAMPLE = "nabz-collector measure --listen 0.0.0.0:8474"
+EXAMPLE = "nabz-collector measure --listen 0.0.0.0:8474 --collector https://nabz.example.pk --join TOKEN"
+log = logging.getLogger(__name__)
+
 ALIVE_S = 15.0  # between two words to systemd's watchdog
 
 
@@ -30,11 +34,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tests", type=int, default=Limits.tests_at_once, metavar="N", help="tests at once, default %(default)s"
     )
+    parser.add_argument("--collector", default="", metavar="URL", help="whose tokens admit and who gets the records")
+    parser.add_argument("--join", default="", metavar="TOKEN", help="join it, once (`nabz-collector server add`)")
     parser.add_argument(
-        "--collector-key", default="", metavar="BASE64", help="test only with tokens of the collector that has this key"
+        "--state",
+        type=Path,
+        default=Path(os.environ.get("STATE_DIRECTORY", "measure")),
+        metavar="DIR",
+        help="its key, used tokens and records on their way; default: as systemd says, or %(default)s",
     )
-    parser.add_argument("--name", default="", metavar="NAME", help="how that collector calls this server")
-    parser.add_argument("--used", type=Path, metavar="FILE", help="where used tokens are noted, to outlive a restart")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,33 +52,63 @@ def run(options: argparse.Namespace) -> int:
         return _wrong(f"--listen {options.listen!r} must be HOST:PORT, for example 0.0.0.0:8474")
     if options.tests < 1:
         return _wrong(f"--tests {options.tests} must be 1 or more")
+    if (options.join and not options.collector) or (options.collector and not _is_http(options.collector)):
+        return _wrong("--join needs --collector, the address of the collector: http://HOST:PORT or https://HOST")
+    limits = Limits(tests_at_once=options.tests)
     try:
-        admit = _admit(options)
-    except ValueError as error:
-        return _wrong(str(error))
-    except OSError as error:
-        print(f"--used {options.used}: cannot be used ({error.strerror}); name a file of ours", file=sys.stderr)
+        member = join(options.state, options.collector, options.join) if options.join else held(options.state)
+        witness = Witness(member) if member else None
+    except JoinError as error:
+        print(error, file=sys.stderr)
         return 1
-    server = MeasureServer(limits=Limits(tests_at_once=options.tests), public=options.public, admit=admit)
+    except OSError as error:
+        print(f"--state {options.state}: cannot be used ({error.strerror}); name a folder of ours", file=sys.stderr)
+        return 1
+    if witness is None:
+        server = MeasureServer(limits=limits, public=options.public)
+    else:
+        server = MeasureServer(
+            limits=limits,
+            public=options.public,
+            sign=witness.member.key.sign,
+            admit=witness.admit,
+            on_record=witness.take,
+        )
     try:
-        asyncio.run(_serve(server, host.strip("[]") or "0.0.0.0", int(port)))  # noqa: S104  (a server for all)
+        asyncio.run(_serve(server, host.strip("[]") or "0.0.0.0", int(port), witness))  # noqa: S104  (a server for all)
     except OSError as error:
         print(f"cannot listen on {options.listen}: {error}; choose another with --listen", file=sys.stderr)
         return 1
     return 0
 
 
-def _admit(options: argparse.Namespace) -> ByToken | None:
-    """Who may test: whoever has a token, or anyone without a collector. Raises ValueError, OSError."""
-    if not options.collector_key:
-        return None
-    try:
-        key = base64.b64decode(options.collector_key, validate=True)
-    except binascii.Error:
-        key = b""
-    if len(key) != 32 or not options.name or options.used is None:
-        raise ValueError("--collector-key takes 32 bytes as base64 and needs --name and --used beside it")
-    return ByToken(key, options.name, UsedTokens(options.used, time.time_ns() // 1_000_000))
+class Witness:
+    """What a server that belongs to a collector does beyond measuring: it asks for tokens, and hands over what it saw.
+
+    With no address of a collector its records stay in the folder, from where the collector on this machine takes them.
+    """
+
+    def __init__(self, member: Membership) -> None:
+        self.member = member
+        used = UsedTokens(member.folder / USED, time.time_ns() // 1_000_000)
+        self.admit = ByToken(member.collector_key, member.name, used)
+        self.outgoing = Outgoing(member.folder / RECORDS)
+        self.delivery = Delivery(self.outgoing, sender(member.collector)) if member.collector else None
+
+    def take(self, record: Record) -> None:
+        """On the disk when this returns; what nobody gave a turn proves nothing and is not kept."""
+        if not record.witnessed:
+            return
+        try:
+            self.outgoing.add(record, self.member.key.sign)
+        except OSError as error:
+            log.error("record of test %s is lost: %s", record.test, error)
+        if self.delivery is not None:
+            self.delivery.news.set()
+
+
+def _is_http(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
 
 
 def _wrong(sentence: str) -> int:
@@ -78,14 +116,15 @@ def _wrong(sentence: str) -> int:
     return 2
 
 
-async def _serve(server: MeasureServer, host: str, port: int) -> None:
+async def _serve(server: MeasureServer, host: str, port: int, witness: Witness | None) -> None:
     host, port = await server.start(host, port)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    who = "tests only with tokens" if server.sessions.admit else "results are unwitnessed: no collector"
-    logging.getLogger(__name__).info("measurement server on http://%s; %s", shown, who)
+    who = f"{witness.member.name}, tests with tokens" if witness else "results are unwitnessed: no collector"
+    log.info("measurement server on http://%s; %s", shown, who)
+    handing = asyncio.ensure_future(witness.delivery.run()) if witness and witness.delivery else None
     sdnotify.tell("READY=1")
     while not stop.is_set():
         sdnotify.tell("WATCHDOG=1")
@@ -93,3 +132,6 @@ async def _serve(server: MeasureServer, host: str, port: int) -> None:
             await asyncio.wait_for(stop.wait(), ALIVE_S)
     sdnotify.tell("STOPPING=1")
     await server.close()
+    if handing is not None:  # what has not been sent is on the disk
+        handing.cancel()
+        await asyncio.gather(handing, return_exceptions=True)

@@ -17,7 +17,7 @@ SESSION_S = 30 * 86_400
 TOKEN_FILE = "web-token"  # noqa: S105 - a file's name
 OPEN_PATHS = frozenset({"/login", "/healthz", "/favicon.ico", "/api/v1/ca", "/api/v1/time"})
 OPEN_PREFIX = "/static/"
-OPEN_POSTS = frozenset({"/api/v1/enrol", "/api/v1/renew"})
+OPEN_POSTS = frozenset({"/api/v1/enrol", "/api/v1/renew", "/api/v1/servers/join", "/api/v1/records"})
 
 
 def load_token(data_dir: Path) -> str:

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, Response
 
 from collector import enrolment
-from collector.web import errors
+from collector.web import errors, witnesses
 from collector.web.errors import Mistaken
 from collector.web.guard import Guard
 from collector.web.site import Site
@@ -62,6 +62,7 @@ def router(site: Site, key: Ed25519PrivateKey) -> APIRouter:
     async def renew(request: Request) -> Response:
         return await _answered(site, request, enrolment.renew)
 
+    routes.include_router(witnesses.router(site))
     return routes
 
 

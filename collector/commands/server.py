@@ -1,0 +1,61 @@
+"""`nabz-collector server`: the measurement servers that gateways test their speed against."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+from collector.console import answers, common_arguments, complain, opened, say, settings_of, table
+from collector.servers import ServerError, add, listed, revoke
+
+EXAMPLE = "nabz-collector server add pie-karachi https://speed.example.pk --tests 5"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    new = verbs.add_parser("add", help="a one-time token with which a measurement server joins")
+    new.add_argument("name", metavar="NAME", help="small letters, digits, dots and dashes")
+    new.add_argument("url", metavar="URL", help="where gateways reach it: http://HOST:PORT")
+    new.add_argument("--tests", type=int, default=5, metavar="N", help="tests it takes at once (default 5)")
+    new.add_argument("--place", default="", metavar="TEXT", help="where it stands")
+    gone = verbs.add_parser("revoke", help="from now on nothing that this server sees counts")
+    gone.add_argument("name", metavar="NAME")
+    for verb in (new, verbs.add_parser("list", help="every server, its state and how many records came"), gone):
+        common_arguments(verb)
+        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+
+
+@answers
+def run(options: argparse.Namespace) -> int:
+    settings, now_ms = settings_of(options), time.time_ns() // 1_000_000
+    try:
+        with opened(settings) as store, store.write() as conn:
+            if options.verb == "add":
+                token = add(conn, options.name, options.url, options.tests, options.place, now_ms)
+                _say_token(options, settings.web_url, token)
+            elif options.verb == "revoke":
+                revoke(conn, options.name, now_ms)
+                say(json.dumps({"name": options.name, "revoked_ms": now_ms}) if options.json else "revoked")
+            else:
+                _say_list(options, listed(conn))
+    except ServerError as error:
+        complain(str(error))
+        return 1
+    return 0
+
+
+def _say_token(options: argparse.Namespace, collector: str, token: str) -> None:
+    line = f"nabz-collector measure --collector {collector} --join {token}"
+    facts = {"name": options.name, "url": options.url, "token": token, "join": line}
+    say(json.dumps(facts) if options.json else f"{token}\nOn that host, within a day and once:\n  {line}")
+
+
+def _say_list(options: argparse.Namespace, found: list[dict[str, object]]) -> None:
+    if options.json:
+        say(json.dumps(found))
+        return
+    names = ("name", "state", "url", "place", "tests_at_once", "records")
+    say(
+        table(("NAME", "STATE", "URL", "PLACE", "TESTS", "RECORDS"), [[each[name] for name in names] for each in found])
+    )

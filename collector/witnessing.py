@@ -1,0 +1,178 @@
+"""The witness of speed readings: what is stored about their tests, put before `collector.flags.witness`.
+
+A witness is never stored: it is drawn from the server's record, the grant, earlier uses and the line's counters each
+time it is asked for, so that live flags, pages and reports say the same of the same facts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from collector.flags.witness import Claim, Facts, Grant, Moved, Seen, Witness, compare
+from collector.store import schema
+
+ASKED_AT_ONCE = 500
+AROUND_MS = 15 * 60_000  # how far from a test its line's counters may have been read
+FIGURES = ("download_mbps", "upload_mbps", "capacity_down_mbps", "capacity_up_mbps")
+
+speeds = schema.readings["speed"].c
+_OWN = (speeds.wall_ms, speeds.center, speeds.device, speeds.spool, speeds.seq, speeds.received_ms)
+_SAID = (*(getattr(speeds, name) for name in FIGURES), speeds.purpose, speeds.server, speeds.test_id)
+_CLAIM = (*_OWN, *_SAID, speeds.seconds, speeds.others_from)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """A claim and what is needed to find the counters around its test."""
+
+    claim: Claim
+    center: str
+    wall_ms: int
+    seconds: float
+    counted: bool  # its add-back came from this gateway's own counters
+
+
+# ---------------------------------------------------------------- the witness of readings
+
+
+def witnesses(conn: sa.Connection, told: Sequence[Told], now_ms: int) -> dict[str, Witness]:
+    """The witness of each claim, by its id."""
+    tests = sorted({each.claim.test_id for each in told if each.claim.test_id})
+    seen, grants, uses = _seen(conn, tests), _grants(conn, tests), _uses(conn, tests)
+    for each in told:
+        if each.claim.test_id and _has_figure(each.claim):
+            uses[each.claim.test_id].add((each.claim.received_ms, each.claim.id))
+    servers = _servers(conn) if told else ()
+    found = {}
+    for each in told:
+        claim = each.claim
+        before = [
+            name
+            for use in sorted(uses.get(claim.test_id, ()))
+            if use < (claim.received_ms, claim.id) and _device(name := use[1]) == claim.device
+        ]
+        facts = Facts(
+            seen=seen.get(claim.test_id),
+            grant=grants.get(claim.test_id),
+            earlier=before[0] if before else "",
+            servers=servers,
+            moved=_moved(conn, each) if claim.test_id in seen else Moved(),
+        )
+        found[claim.id] = compare(claim, facts, now_ms)
+    return found
+
+
+def of_center(conn: sa.Connection, code: str, from_ms: int, to_ms: int, now_ms: int) -> dict[str, Witness]:
+    """The witness of every speed reading of a center in a time, by the reading's id."""
+    asked = sa.select(*_CLAIM).where(speeds.center == code, speeds.wall_ms >= from_ms, speeds.wall_ms < to_ms)
+    return witnesses(conn, [told_by(row) for row in conn.execute(asked)], now_ms)
+
+
+def of_latest(conn: sa.Connection, code: str, subject: str, wall_ms: int, now_ms: int) -> Witness | None:
+    """The witness of the newest speed reading of one line."""
+    asked = sa.select(*_CLAIM).where(
+        speeds.wall_ms == wall_ms, speeds.center == code, speeds.subject == subject
+    )  # fmt: skip
+    told = [told_by(row) for row in conn.execute(asked)]
+    newest = max(told, key=lambda each: (each.claim.received_ms, each.claim.id), default=None)
+    return None if newest is None else witnesses(conn, [newest], now_ms)[newest.claim.id]
+
+
+def told_by(row: sa.Row[Any]) -> Told:
+    """The claim of a stored reading."""
+    return Told(
+        claim=Claim(
+            id=f"{row.device} {row.spool} {row.seq}",
+            device=row.device,
+            received_ms=row.received_ms,
+            purpose=row.purpose or "",
+            server=row.server or "",
+            test_id=row.test_id or "",
+            **{name: getattr(row, name) for name in FIGURES},
+        ),
+        center=row.center,
+        wall_ms=row.wall_ms,
+        seconds=row.seconds or 0.0,
+        counted=row.others_from == "interface",
+    )
+
+
+# ---------------------------------------------------------------- what is stored
+
+
+def _has_figure(claim: Claim) -> bool:
+    return any(getattr(claim, name) is not None for name in FIGURES)
+
+
+def _device(name: str) -> str:
+    return name.partition(" ")[0]
+
+
+def _seen(conn: sa.Connection, tests: Sequence[str]) -> dict[str, Seen]:
+    table = schema.records
+    names = [field for field in Seen.__dataclass_fields__ if field in table.c]
+    rows = _rows(conn, table.c.test_id, [table.c[name] for name in names], tests)
+    return {row.test_id: Seen(**{name: getattr(row, name) for name in names}) for row in rows}
+
+
+def _grants(conn: sa.Connection, tests: Sequence[str]) -> dict[str, Grant]:
+    table = schema.grants.c
+    rows = _rows(conn, table.test_id, [table.device, table.server, table.granted_ms, table.expires_ms], tests)
+    return {row.test_id: Grant(**{name: getattr(row, name) for name in Grant.__dataclass_fields__}) for row in rows}
+
+
+def _uses(conn: sa.Connection, tests: Sequence[str]) -> dict[str, set[tuple[int, str]]]:
+    """(received_ms, id) of every stored reading with a figure, by its test."""
+    found: dict[str, set[tuple[int, str]]] = defaultdict(set)
+    for row in _rows(conn, speeds.test_id, [each for each in _CLAIM if each is not speeds.test_id], tests):
+        told = told_by(row)
+        if _has_figure(told.claim):
+            found[row.test_id].add((row.received_ms, told.claim.id))
+    return found
+
+
+def _rows(conn: sa.Connection, key: Any, columns: Sequence[Any], tests: Sequence[str]) -> list[sa.Row[Any]]:
+    found: list[sa.Row[Any]] = []
+    for first in range(0, len(tests), ASKED_AT_ONCE):
+        some = tests[first : first + ASKED_AT_ONCE]
+        found += conn.execute(sa.select(key, *columns).where(key.in_(some))).all()
+    return found
+
+
+def _servers(conn: sa.Connection) -> tuple[str, ...]:
+    table = schema.measure_servers.c
+    return tuple(conn.scalars(sa.select(table.url).order_by(table.name)))
+
+
+def _moved(conn: sa.Connection, told: Told) -> Moved:
+    """What the gateway's own counters of the line moved around the test; nothing when it restarted meanwhile."""
+    if not told.counted:
+        return Moved()
+    table = schema.readings["gateway"].c
+    margin_ms = int(told.seconds * 1000)
+    asked = sa.select(table.wall_ms, table.uptime_s, table.wan_interface, table.wan_rx_bytes, table.wan_tx_bytes)
+    mine = asked.where(table.center == told.center, table.device == told.claim.device, table.wan_rx_bytes.is_not(None))
+    first_ms, last_ms = told.wall_ms - margin_ms, told.wall_ms + margin_ms
+    before = conn.execute(
+        mine.where(table.wall_ms.between(first_ms - AROUND_MS, first_ms)).order_by(table.wall_ms.desc()).limit(1)
+    ).one_or_none()
+    after = conn.execute(
+        mine.where(table.wall_ms.between(last_ms, last_ms + AROUND_MS)).order_by(table.wall_ms).limit(1)
+    ).one_or_none()
+    if before is None or after is None or before.wan_interface != after.wan_interface:
+        return Moved()
+    if (after.uptime_s or 0) < (before.uptime_s or 0):
+        return Moved()
+    return Moved(
+        down_bytes=_grown(before.wan_rx_bytes, after.wan_rx_bytes),
+        up_bytes=_grown(before.wan_tx_bytes, after.wan_tx_bytes),
+    )
+
+
+def _grown(before: int | None, after: int | None) -> int | None:
+    return after - before if before is not None and after is not None and after >= before else None
