@@ -214,6 +214,18 @@ class Measure(Section):
     public_url: HttpUrl = Field(
         default="", description="Address gateways test against, told at enrolment; empty: as `listen`."
     )
+    bandwidth_mbps: float = Field(
+        default=1000.0,
+        gt=0,
+        le=1e6,
+        description="What the measurement server's own line carries each way, in Mbit/s: it bounds the tests at once.",
+    )
+    line_mbps: float = Field(
+        default=100.0,
+        gt=0,
+        le=1e6,
+        description="The fastest line a center has, in Mbit/s: each test at once may need as much. No official figure.",
+    )
 
 
 class Standard(Section):
