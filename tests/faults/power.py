@@ -45,10 +45,10 @@ def mounted(image: Path, place: Path) -> Iterator[Path]:
     try:
         yield place
     finally:
-        _unmount(place)
+        unmount(place)
 
 
-def _unmount(place: Path) -> None:
+def unmount(place: Path) -> None:
     """A loop device lets go of its file a moment after the file system on it was left."""
     until_s = time.monotonic() + 30
     while subprocess.run(["umount", str(place)], check=False, capture_output=True).returncode != 0:

@@ -172,6 +172,15 @@ class House:
         return promised
 
 
+def newest(house: House, kind: str) -> dict[str, Any] | None:
+    """The agent's newest reading of a kind as the collector holds it."""
+    store = Store.open(f"sqlite:///{house.folder}/data/nabz.db")
+    with store.read() as conn:
+        body = conn.execute(sa.select(schema.latest.c.body).where(schema.latest.c.kind == kind)).scalar()
+    store.close()
+    return None if body is None else dict(json.loads(body))
+
+
 @dataclass(frozen=True)
 class Account:
     promised: int

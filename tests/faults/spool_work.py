@@ -104,7 +104,11 @@ def work(path: Path, seed: int, commits: int) -> None:
 
 
 def say(word: str, head: Head) -> None:
-    sys.stdout.write(f"{word} {head.spool} {head.seq}\n")
+    say_line(f"{word} {head.spool} {head.seq}")
+
+
+def say_line(line: str) -> None:
+    sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 

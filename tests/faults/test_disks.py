@@ -1,0 +1,215 @@
+"""A disk that fails, fills up, turns read-only or is pulled out: measuring goes on, says so, resumes alone (P2).
+
+Syscalls are made to fail by strace, at each point of a spool's life in turn; the real agent then meets a real file
+system that is full or gone. What this cannot show: a kernel that drops the pages of a sync that failed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.faults import rig
+from tests.faults.disk_work import Said, found
+from tests.faults.power import needed, run, unmount
+
+COMMITS = 40
+FAULTS = {
+    "a sync fails": ("fsync,fdatasync", "EIO"),
+    "a write fails": ("pwrite64", "EIO"),
+    "the disk is full": ("pwrite64,fallocate", "ENOSPC"),
+    "the file system turned read-only": ("pwrite64,fsync,fdatasync", "EROFS"),
+}
+EXT4_SHUTDOWN = 0x8004587D  # linux/fs/ext4: EXT4_IOC_SHUTDOWN
+WITHOUT_A_LAST_SYNC = 2
+DISK_BYTES = 12 << 20
+
+
+@pytest.fixture
+def strace() -> str:
+    tool = shutil.which("strace")
+    if tool is None:
+        if os.environ.get("CI"):
+            pytest.fail("strace is not installed; see tests/packages.txt")
+        pytest.skip("strace is not installed (Debian: apt install strace)")
+    return tool
+
+
+def suffer(folder: Path, strace: str, inject: str, source: Path = rig.ROOT) -> tuple[Said, Counter[str]]:
+    """One life of a spool with a fault; its promises, and what the spool holds once the disk is sound again."""
+    folder.mkdir()
+    calls = inject.partition(":")[0]
+    argv = [strace, "-f", "-qq", "-o", folder / "trace", "-e", f"trace={calls}", "-e", f"inject={inject}"]
+    argv += [sys.executable, "-m", "tests.faults.disk_work", folder / "spool.db", COMMITS]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(source), str(rig.ROOT)])}
+    done = subprocess.run(
+        [str(word) for word in argv], capture_output=True, text=True, check=False, cwd=source, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = Said.of(done.stdout)
+    assert len(said.durable) + len(said.volatile) == COMMITS, "it has stopped measuring"
+    return said, found(folder / "spool.db", said)
+
+
+def calls_in_a_life(folder: Path, strace: str, calls: str) -> int:
+    folder.mkdir()
+    argv = [strace, "-f", "-qq", "-o", folder / "trace", "-e", f"trace={calls}"]
+    argv += [sys.executable, "-m", "tests.faults.disk_work", folder / "spool.db", str(COMMITS)]
+    subprocess.run([str(word) for word in argv], check=True, capture_output=True, cwd=rig.ROOT)
+    return len(re.findall(r"\w+\(\d+", (folder / "trace").read_text()))
+
+
+def points(seed: int, count: int, torture: bool) -> list[int]:
+    everywhere = range(1, count + 1)
+    return list(everywhere) if torture else sorted(random.Random(seed).sample(everywhere, 2))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_passes_loses_nothing_and_is_over_by_the_next_reading(
+    fault: str, seed: int, torture: bool, tmp_path: Path, strace: str
+) -> None:
+    calls, error = FAULTS[fault]
+    figures: Counter[str] = Counter()
+    for at in points(seed, calls_in_a_life(tmp_path / "sound", strace, calls), torture):
+        said, held = suffer(tmp_path / f"at{at}", strace, f"{calls}:error={error}:when={at}")
+        figures += held + Counter(lives=1, volatile_readings=len(said.volatile))
+        assert len(said.volatile) <= 2, f"the fault was at call {at} alone"
+    print(fault, dict(figures))
+    assert [figures[word] for word in ("lost", "lost_in_memory", "doubled", "broken_chains", "volatile")] == [0] * 5
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_stays_takes_back_no_promise(
+    fault: str, seed: int, torture: bool, tmp_path: Path, strace: str
+) -> None:
+    calls, error = FAULTS[fault]
+    figures: Counter[str] = Counter()
+    for at in points(seed, calls_in_a_life(tmp_path / "sound", strace, calls), torture):
+        said, held = suffer(tmp_path / f"at{at}", strace, f"{calls}:error={error}:when={at}+")
+        figures += held + Counter(lives=1, volatile_readings=len(said.volatile))
+    print(fault, dict(figures))
+    assert [figures[word] for word in ("lost", "doubled", "broken_chains", "volatile")] == [0] * 4
+    assert figures["volatile_readings"] > 0
+
+
+SAYS_DURABLE = [("agent/spool.py", "durable=file is self._disk)", "durable=True)")]
+STAYS_AWAY = [
+    (
+        "agent/spool.py",
+        "            if self._ram is not None:\n                self._return_to_disk()\n            try:",
+        "            try:",
+    )
+]
+
+
+def test_a_spool_that_calls_memory_durable_is_seen(seed: int, tmp_path: Path, strace: str) -> None:
+    at = points(seed, 20, torture=False)[0]
+    source = rig.plant(tmp_path, SAYS_DURABLE)
+    _, held = suffer(tmp_path / "life", strace, f"fsync,fdatasync:error=EIO:when={at}+", source)
+    assert held["lost"] > 0
+
+
+def test_a_spool_that_does_not_come_back_to_its_disk_is_seen(tmp_path: Path, strace: str) -> None:
+    source = rig.plant(tmp_path, STAYS_AWAY)
+    said, _ = suffer(tmp_path / "life", strace, "pwrite64:error=ENOSPC:when=25", source)
+    assert len(said.volatile) > 2
+
+
+# ---------------------------------------------------------------- the real agent on a real disk
+
+
+@contextmanager
+def house_on_a_disk() -> Iterator[tuple[rig.House, Path, Path]]:
+    """The house, the image of its agent's disk, and where that is mounted; in a folder that nobody else tidies up."""
+    needed("mkfs.ext4", "losetup")
+    folder = Path(tempfile.mkdtemp(prefix="nabz-disk-"))
+    image, disk = folder / "disk.img", folder / "agent"
+    with image.open("wb") as file:
+        file.truncate(DISK_BYTES)
+    run("mkfs.ext4", "-q", "-F", "-m", "0", image)
+    disk.mkdir()
+    run("mount", "-o", "loop", image, disk)
+    house = rig.House(folder)
+    try:
+        house.open()
+        yield house, image, disk
+    finally:
+        house.close()
+        while os.path.ismount(disk):
+            unmount(disk)
+        shutil.rmtree(folder)
+
+
+def is_volatile(house: rig.House) -> bool | None:
+    """What the agent's newest gateway reading at the collector says; it came over the wire, so measuring goes on."""
+    answer = rig.newest(house, "gateway")
+    return None if answer is None else bool(answer.get("spool_volatile"))
+
+
+def fill(disk: Path) -> None:
+    with (disk / "filler").open("wb", buffering=0) as filler:
+        try:
+            while filler.write(bytes(4096)):
+                pass
+        except OSError:
+            os.fsync(filler.fileno())
+
+
+@pytest.mark.root
+def test_an_agent_whose_disk_is_full_goes_on_and_comes_back_when_there_is_room() -> None:
+    with house_on_a_disk() as (house, _, disk):
+        rig.wait_for(lambda: is_volatile(house) is False, "the first reading on a sound disk")
+        fill(disk)
+        rig.wait_for(lambda: is_volatile(house) is True, "the word that its disk is of no use")
+        (disk / "filler").unlink()
+        rig.wait_for(lambda: is_volatile(house) is False, "its return to the disk", 60)
+        assert house.processes["agent"].poll() is None
+        agent = rig.account(house, house.deliver(60))
+        print(agent)
+        assert (agent.lost, agent.doubled, agent.unbroken) == (0, 0, True)
+
+
+@pytest.mark.root
+def test_an_agent_whose_card_is_pulled_goes_on_and_uses_the_card_when_it_is_back() -> None:
+    with house_on_a_disk() as (house, image, disk):
+        rig.wait_for(lambda: is_volatile(house) is False, "the first reading on a sound disk")
+        pull_out(disk)
+        rig.wait_for(lambda: is_volatile(house) is True, "the word that its disk is gone")
+        time.sleep(2)
+        put_back(image, disk)
+        rig.wait_for(lambda: is_volatile(house) is False, "its return to the card", 60)
+        assert house.processes["agent"].poll() is None
+        agent = rig.account(house, house.deliver(60))
+        print(agent)
+        assert (agent.lost, agent.doubled, agent.unbroken) == (0, 0, True)
+
+
+def put_back(image: Path, disk: Path) -> None:
+    """As a device of its own, as the kernel takes the same file for the file system that is gone; and mounted over the
+    old one, so that there is no instant in which the folder below is written to."""
+    again = image.with_name("again.img")
+    shutil.copyfile(image, again)
+    run("mount", "-o", "loop", again, disk)
+
+
+def pull_out(disk: Path) -> None:
+    """The file system answers nothing but errors from now on."""
+    folder = os.open(disk, os.O_RDONLY)
+    try:
+        fcntl.ioctl(folder, EXT4_SHUTDOWN, struct.pack("I", WITHOUT_A_LAST_SYNC))
+    finally:
+        os.close(folder)
