@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 IDENTITY_FILE = "identity.json"
@@ -59,6 +61,8 @@ class Signer(Protocol):
     """What signs for this gateway: a key on disk today; a TPM's key would answer the same."""
 
     def sign(self, data: bytes, /) -> bytes: ...
+
+    def public_key(self) -> Ed25519PublicKey: ...
 
 
 class Enrolled(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,6 +158,12 @@ def save(state_dir: Path, known: Enrolled) -> None:
     write_atomically(state_dir / IDENTITY_FILE, msgspec.json.format(msgspec.json.encode(known), indent=2))
 
 
+def save_brokers(state_dir: Path, brokers: list[Broker]) -> None:
+    """The identity as it is, with other ways to a broker."""
+    known = msgspec.json.decode((state_dir / IDENTITY_FILE).read_bytes(), type=Enrolled)
+    save(state_dir, msgspec.structs.replace(known, brokers=brokers))
+
+
 def load_key(state_dir: Path) -> Ed25519PrivateKey | None:
     """The signing key from systemd's credentials or the state folder; None when there is none."""
     raw = _secret(state_dir, KEY_FILE)
@@ -172,6 +182,38 @@ def make_key(state_dir: Path) -> Ed25519PrivateKey:
         make_folder(state_dir)
         write_atomically(state_dir / KEY_FILE, key.private_bytes_raw())
     return key
+
+
+def load_tls_key(state_dir: Path) -> ec.EllipticCurvePrivateKey | None:
+    """The TLS key (ECDSA P-256, PEM) from systemd's credentials or the state folder; None when there is none."""
+    raw = _secret(state_dir, TLS_KEY_FILE)
+    if raw is None:
+        return None
+    try:
+        key = serialization.load_pem_private_key(raw, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise IdentityError(f"{state_dir / TLS_KEY_FILE}: holds no ECDSA P-256 key in PEM; restore it")
+    return key
+
+
+def make_tls_key(state_dir: Path) -> ec.EllipticCurvePrivateKey:
+    """The TLS key of this gateway, made now if there is none. It stays through renewals; signing has its own."""
+    key = load_tls_key(state_dir)
+    if key is None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        none = serialization.NoEncryption()
+        pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, none)
+        make_folder(state_dir)
+        write_atomically(state_dir / TLS_KEY_FILE, pem)
+    return key
+
+
+def save_certificate(state_dir: Path, chain_pem: str, ca_pem: str) -> None:
+    """Roots first: whoever finds the new certificate finds who vouches for the other side's."""
+    write_atomically(state_dir / CA_FILE, ca_pem.encode())
+    write_atomically(state_dir / TLS_CERT_FILE, chain_pem.encode())
 
 
 def seat_key(state_dir: Path) -> bytes:

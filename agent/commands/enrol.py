@@ -9,14 +9,22 @@ import time
 
 from agent import config, enrol, identity
 
-EXAMPLE = "nabz-agent enrol https://nabz.example:8443 0123456789abcdef0123456789abcdef"
+EXAMPLE = "nabz-agent enrol https://nabz.example:8443 0123456789abcdef0123456789abcdef.89abcdef0123456789abcdef01234567"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("url", metavar="URL", help="the collector's address, as the desk gave it")
-    parser.add_argument("token", metavar="TOKEN", help="the one-time token of this center")
+    parser.add_argument("token", metavar="TOKEN", help="the one-time token of this center, with its fingerprint")
     parser.add_argument("--config", metavar="FILE", help=f"settings (default: {config.DEFAULT_PATH}, if it is there)")
     parser.add_argument("--force", action="store_true", help="put the identity and unsent readings so far aside")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=enrol.APPROVAL_S,
+        metavar="S",
+        help="seconds to wait for a second person's word",
+    )
+    parser.add_argument("--plain-http", action="store_true", help="allow http to another machine: it hides nothing")
     parser.add_argument("--json", action="store_true", help="print the identity as JSON")
 
 
@@ -24,7 +32,13 @@ def run(options: argparse.Namespace) -> int:
     try:
         settings = config.load_or_default(options.config)
         mine = enrol.enrol(
-            settings.state_dir, options.url, options.token, time.time_ns() // 1_000_000, force=options.force
+            settings.state_dir,
+            options.url,
+            options.token,
+            time.time_ns() // 1_000_000,
+            force=options.force,
+            plain=options.plain_http,
+            waiting=enrol.Waiting(timeout_s=options.timeout, say=progress),
         )
     except config.SettingsError as error:
         print(error, file=sys.stderr)
@@ -39,9 +53,14 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 def told(mine: identity.Identity) -> str:
+    ways = ", ".join(f"{way.host}:{way.port}{' (TLS)' if way.tls else ''}" for way in mine.brokers)
     return (
         f"enrolled as {mine.device} of center {mine.center} ({mine.name})\n"
-        f"broker {mine.broker_host}:{mine.broker_port}, measurement server {mine.measure_url}\n"
+        f"broker {ways}; measurement server {mine.measure_url}\n"
         "next: nabz-agent run"
     )

@@ -76,7 +76,7 @@ def test_a_token_gives_an_identity_and_the_proof_is_right(tmp_path: Path, desk: 
     (asked,) = desk.asked
     assert asked["path"] == "/api/v1/enrol"
     public, proof = base64.b64decode(asked["public_key"]), base64.b64decode(asked["proof"])
-    assert identity.verify(public, b"nabz-enrol\ntoken-1", proof)
+    assert identity.verify(public, f"nabz-enrol\ntoken-1\n{asked['csr']}".encode(), proof)
     assert identity.load(tmp_path / "state").device == mine.device
 
 

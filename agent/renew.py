@@ -1,0 +1,105 @@
+"""Renews this gateway's certificate at half of its life, and also long after its end: the signing key is what counts.
+
+The collector is asked over the pinned door. What it gives is written beside and renamed into place; the uplink reads it
+at its next session. The key stays: it was made here and never left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from agent import identity, trust
+from agent.door import Door, DoorShut
+from agent.enrol import Certified, EnrolFailed, checked_certificate, csr_of
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 3600.0  # the clock may be set meanwhile, so nobody sleeps until a date
+JITTER = 0.1  # of a certificate's life, after half of it
+RETRY_MIN_S, RETRY_MAX_S = 60.0, 3600.0
+
+
+def due_ms(certificate: x509.Certificate, chance: float) -> int:
+    """When to renew: after half of its life and up to a tenth more, so that a fleet does not come at once."""
+    start_ms, end_ms = (
+        int(at.timestamp() * 1000) for at in (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+    )
+    return start_ms + int((end_ms - start_ms) * (0.5 + JITTER * chance))
+
+
+def is_due(certificate: x509.Certificate, chance: float, now_ms: int) -> bool:
+    """A certificate of the future is due too: then the clock here is wrong, and the collector will say so."""
+    return now_ms >= due_ms(certificate, chance) or now_ms < int(certificate.not_valid_before_utc.timestamp() * 1000)
+
+
+class Renewal:
+    """Looks now and then whether the certificate is due. ``clock`` is shared with the uplink: what one learns of the
+    time, both know."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        mine: identity.Identity,
+        clock: trust.TrustedClock,
+        *,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._state_dir, self._mine, self._clock = state_dir, mine, clock
+        self._chance = chance
+        self._share = chance()
+        self.detail = ""  # why the last try failed
+
+    async def run(self) -> None:
+        """For ever; at once ended for a gateway that was given no certificate."""
+        failures = 0
+        while self._mine.tls is not None and self._mine.url:
+            try:
+                if await asyncio.to_thread(self.look):
+                    log.info("the certificate was renewed")
+                failures, self.detail = 0, ""
+                await asyncio.sleep(LOOK_S * (0.5 + self._chance() / 2))
+            except (DoorShut, EnrolFailed, identity.IdentityError, OSError, ValueError) as error:
+                failures, self.detail = failures + 1, str(error)
+                log.warning("renewal: %s", error)
+                await asyncio.sleep(max(RETRY_MIN_S, self._chance() * min(RETRY_MAX_S, RETRY_MIN_S * 2.0**failures)))
+
+    def look(self) -> bool:
+        """Whether a new certificate was taken. Raises DoorShut, EnrolFailed, IdentityError, OSError or ValueError."""
+        files, key = self._mine.tls, identity.load_tls_key(self._state_dir)
+        if files is None or key is None:
+            return False
+        held = x509.load_pem_x509_certificates(files.cert.read_bytes())[0]
+        if not is_due(held, self._share, self._clock.now_ms()):
+            return False
+        door = self.door(files)
+        if self._clock.is_wall:
+            door.learn_time()  # a certificate that seems due by a clock that nobody vouched for
+            if not is_due(held, self._share, self._clock.now_ms()):
+                return False
+        given = self._asked(door, key)
+        self._take(given, key)
+        self._share = self._chance()
+        return given.certificate.encode() != files.cert.read_bytes()
+
+    def door(self, files: identity.TlsFiles) -> Door:
+        return Door(self._mine.url, files.ca, self._mine.collector_key, clock=self._clock)
+
+    def _asked(self, door: Door, key: ec.EllipticCurvePrivateKey) -> Certified:
+        device = self._mine.device
+        csr = csr_of(key, device)
+        proof = self._mine.key.sign(f"nabz-renew\n{device}\n{csr}".encode())
+        return door.ask("/api/v1/renew", {"device": device, "csr": csr, "proof": proof}, Certified)[1]
+
+    def _take(self, given: Certified, key: ec.EllipticCurvePrivateKey) -> None:
+        """Ways to a broker that have changed are used from the next start on."""
+        chain = checked_certificate(given, self._mine.device, key)
+        identity.save_certificate(self._state_dir, chain, given.ca)
+        if given.brokers and list(self._mine.brokers) != given.brokers:
+            identity.save_brokers(self._state_dir, given.brokers)

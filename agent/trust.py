@@ -1,0 +1,96 @@
+"""What this gateway believes: roots of its collector alone, and time, where its own clock cannot be right.
+
+A certificate is judged by a clock. Where that is the only thing wrong (a board without a battery wakes in 1970), the
+collector is asked for its time: it signs our challenge with the key of its receipts, which enrolment pinned. From then
+on certificates are judged by that time, carried on by the monotonic clock. Nothing is ever left unjudged: the check
+that OpenSSL makes by the wall clock is only made by us instead, on the same connection and before anything is sent.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography import x509
+
+from agent.identity import TlsFiles
+
+NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL 1.1.0 and later, which Python does not name
+TIME_CODES = frozenset({9, 10})  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
+CLOSE_MS = 5 * 60_000  # a wall clock this near to the collector's time judges by itself again
+
+
+class Untrusted(Exception):
+    """A server is not our collector's; the text says why and what to do."""
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def boot_ms() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+class TrustedClock:
+    """The wall clock, until a signed time says that it is wrong."""
+
+    def __init__(self, wall: Callable[[], int] = wall_ms, boot: Callable[[], int] = boot_ms) -> None:
+        self._wall, self._boot = wall, boot
+        self._ahead_ms: int | None = None  # of the signed time before the monotonic clock
+
+    def learn(self, at_ms: int) -> None:
+        """``at_ms`` is true now: the collector signed it."""
+        self._ahead_ms = at_ms - self._boot()
+
+    def now_ms(self) -> int:
+        return self._wall() if self._ahead_ms is None else self._ahead_ms + self._boot()
+
+    @property
+    def is_wall(self) -> bool:
+        """Whether OpenSSL, which knows only the wall clock, judges as this clock does."""
+        return abs(self.now_ms() - self._wall()) <= CLOSE_MS
+
+
+def context(ca: Path | str, clock: TrustedClock, files: TlsFiles | None = None) -> ssl.SSLContext:
+    """TLS 1.3 to a server whose certificate ``ca`` (a file, or PEM text) vouches for; names are checked. With ``files``
+    we show who we are. While the wall clock is known to be wrong, `check_time` must be called once connected.
+
+    Raises OSError (ssl.SSLError among them) when a file cannot be used.
+    """
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    if isinstance(ca, Path):
+        made.load_verify_locations(cafile=ca)
+    else:
+        made.load_verify_locations(cadata=ca)
+    if files is not None:
+        made.load_cert_chain(files.cert, files.key)
+    if not clock.is_wall:
+        made.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
+    return made
+
+
+def check_time(connected: ssl.SSLSocket, clock: TrustedClock) -> None:
+    """Judges the server's certificate by the signed time. Raises Untrusted."""
+    if clock.is_wall:
+        return
+    certificate = x509.load_der_x509_certificate(connected.getpeercert(binary_form=True) or b"")
+    start_s, end_s = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
+    if not start_s <= clock.now_ms() / 1000 <= end_s:
+        raise Untrusted("the server's certificate is not valid at the collector's own time; tell its operator")
+
+
+def is_about_time(error: BaseException) -> bool:
+    """Whether a certificate failed for its time alone: OpenSSL looks at the chain and at names first of all."""
+    return isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in TIME_CODES
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
