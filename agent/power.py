@@ -34,6 +34,8 @@ KEEP_ON_BATTERY_S = 10.0
 FROZEN_MS = 600_000  # on battery for so long without any value moving: a card that repeats itself
 SHORT_RUNTIME_S = 120.0  # some UPSs never say "low"
 SETTLE_MS = 15_000  # a UPS told to test its battery may show the result of the test before for so long
+LONGEST_TEST_MS = 1_800_000  # a UPS that says for longer that it tests its battery is on battery all the same
+LEAST_MAINS_V = 85.0  # phase to neutral, anywhere in the world: below it the mains is gone
 BOOK_FILE = "self-tests.json"
 
 Look = Callable[[Ups], Awaitable[Sequence[Reading]]]
@@ -54,6 +56,7 @@ class Known:
     unreadable_since_ms: int | None = None
     moved: UpsReading | None = None  # the first reading whose values are those of `good`
     gasped: frozenset[Gasp] = frozenset()
+    testing: UpsReading | None = None  # the first reading of the battery test that runs
 
     @property
     def on_battery(self) -> bool:
@@ -64,6 +67,9 @@ def told(known: Known, reading: UpsReading) -> tuple[Known, UpsReading]:
     """(what is known now, the reading to keep). The reading must be stamped."""
     at = reading.at
     assert at is not None
+    testing = (known.testing or reading) if reading.self_test == "running" else None
+    if testing is not None and not _is_test(testing, reading):
+        reading = msgspec.structs.replace(reading, self_test=None)
     moved = known.moved if known.moved and _values(known.moved) == _values(reading) else reading
     if frozen_since_ms := _frozen_since_ms(moved, reading):
         why = "on battery, but no value moves: the card repeats itself"
@@ -86,8 +92,19 @@ def told(known: Known, reading: UpsReading) -> tuple[Known, UpsReading]:
         unreadable_since_ms=None if readable else since_ms,
         moved=moved,
         gasped=gasped,
+        testing=testing,
     )
     return after, reading
+
+
+def _is_test(first: UpsReading, reading: UpsReading) -> bool:
+    """Whether a UPS that says so is on battery for its own test. A cut of the mains in the middle of one is none, and
+    a card whose test never ends must not hide the next cut."""
+    if reading.output_state != "battery" or first.at is None or reading.at is None:
+        return True
+    cut = reading.input_voltage_v is not None and reading.input_voltage_v < LEAST_MAINS_V
+    same_boot = first.at.boot == reading.at.boot
+    return not cut and not (same_boot and reading.at.mono_ms - first.at.mono_ms > LONGEST_TEST_MS)
 
 
 def _gasp(reading: UpsReading) -> Gasp | None:
@@ -268,8 +285,10 @@ class PowerWatch:
         test = self._book.of(reading.subject)
         if test is None or reading.failure is not None:
             return reading
-        settling = reading.at is not None and reading.at.wall_ms - test.at_ms < SETTLE_MS
-        result = "refused" if test.refused else None if settling else reading.self_test
+        result = "refused" if test.refused else reading.self_test
+        if not test.refused and reading.at is not None and reading.at.wall_ms - test.at_ms < SETTLE_MS:
+            runs = reading.self_test == "running" or reading.output_state == "battery"
+            result = "running" if runs else None
         return msgspec.structs.replace(reading, self_test=result, self_test_ms=test.at_ms)
 
     async def _test_battery(self, watched: _Watched) -> None:

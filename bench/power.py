@@ -1,4 +1,4 @@
-"""Seconds from a UPS's trap to its reading on the gateway's disk, and to the collector's row and judgement of it.
+"""Seconds from a UPS's trap to its reading on the gateway's disk, to the collector's row, and to the flag it raises.
 
 Everything is real: net-snmp's agent with the state of RFC 1628 in it, net-snmp's own trap, `nabz-collector pilot` with
 its broker, collector and enrolled agent. The clock starts before `snmptrap` is called: its start-up is in the figure.
@@ -20,10 +20,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agent import spool_record
+from bench import cards
 
 UPS_MIB = "1.3.6.1.2.1.33.1"
 STATE, TRAP = f"{UPS_MIB}.4.1.0", "1.3.6.1.2.1.33.2.1"
 MAINS, BATTERY = "3", "5"
+UPS = {f"{UPS_MIB}.{oid}": ("2", text) for oid, text in {
+    "2.1.0": "2", "2.2.0": "0", "2.3.0": "30", "2.4.0": "97", "4.1.0": MAINS,
+}.items()}  # fmt: skip
 LONGEST_S = 30.0
 QUIET_S = 1.0  # so that the next cut does not fall into the pause after the last look
 
@@ -35,28 +39,28 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         data, card, ear = Path(folder), free_port(), free_port(socket.SOCK_DGRAM)
-        with simulated_ups(data, card), pilot(data / "pilot", card, ear):
+        with cards.card(UPS, data / "card", card), pilot(data / "pilot", card, ear):
             spool, store = (find(data / "pilot", name) for name in ("spool.db", "nabz.db"))
             taken = [one_cut(card, ear, spool, store) for _ in range(options.cuts)]
-    for name, seconds in zip(
-        ("on the gateway's disk", "judged by the collector"), zip(*taken, strict=True), strict=True
-    ):
+    places = ("on the gateway's disk", "in the collector's rows", "flagged by the collector")
+    for name, seconds in zip(places, zip(*taken, strict=True), strict=True):
         print(f"{name}: median {statistics.median(seconds):.2f} s, worst {max(seconds):.2f} s of {len(seconds)}")
     return 0
 
 
-def one_cut(card: int, ear: int, spool: Path, store: Path) -> tuple[float, float]:
-    """(seconds to the spool, seconds to the collector's row), then mains again."""
+def one_cut(card: int, ear: int, spool: Path, store: Path) -> tuple[float, float, float]:
+    """(seconds to the spool, to the collector's row, to its flag), then mains again."""
     turn(card, BATTERY)
     began_s, began_ms = time.monotonic(), time.time_ns() // 1_000_000
     call(ear)
     spool_s = seconds_until(lambda: states_in_spool(spool, began_ms), began_s)
     store_s = seconds_until(lambda: states_in_store(store, began_ms), began_s)
+    flag_s = seconds_until(lambda: flag_state(store, began_ms) == "raised", began_s)
     turn(card, MAINS)
     call(ear)
-    seconds_until(lambda: last_state(store) == "online", time.monotonic())
+    seconds_until(lambda: flag_state(store, began_ms) == "clear", time.monotonic())
     time.sleep(QUIET_S)
-    return spool_s, store_s
+    return spool_s, store_s, flag_s
 
 
 def seconds_until(true: Callable[[], bool], began_s: float) -> float:
@@ -96,6 +100,14 @@ def states_in_store(store: Path, since_ms: int) -> bool:
         return conn.execute(query, (since_ms,)).fetchone() is not None
 
 
+def flag_state(store: Path, since_ms: int) -> str:
+    """What the flag of the notice "runs on battery" was last changed to since then."""
+    with looking_at(store) as conn:
+        query = "SELECT now FROM changes WHERE criterion = 'power.mains' AND recorded_ms >= ? ORDER BY id DESC LIMIT 1"
+        row = conn.execute(query, (since_ms,)).fetchone()
+    return row[0] if row else ""
+
+
 def last_state(store: Path) -> str:
     with looking_at(store) as conn:
         row = conn.execute("SELECT output_state FROM ups_readings ORDER BY wall_ms DESC, seq DESC LIMIT 1").fetchone()
@@ -117,27 +129,12 @@ def looking_at(database: Path) -> Iterator[sqlite3.Connection]:
 def turn(card: int, state: str) -> None:
     subprocess.run(
         ["snmpset", "-v2c", "-c", "private", "-On", f"127.0.0.1:{card}", STATE, "i", state],
-        check=True, stdout=subprocess.DEVNULL, env=plain(),
+        check=True, stdout=subprocess.DEVNULL, env=cards.plain(),
     )  # fmt: skip
 
 
 def call(ear: int) -> None:
-    subprocess.run(["snmptrap", "-v2c", "-c", "public", f"127.0.0.1:{ear}", "", TRAP], check=True, env=plain())
-
-
-def plain() -> dict[str, str]:
-    """Without MIB files: numbers alone, and a quicker start."""
-    return os.environ | {"MIBS": "", "SNMPCONFPATH": "/nonexistent"}
-
-
-@contextmanager
-def simulated_ups(folder: Path, port: int) -> Iterator[None]:
-    objects = {"2.1.0": 2, "2.2.0": 0, "2.3.0": 30, "2.4.0": 97, "4.1.0": MAINS}
-    lines = [f"override -rw .{UPS_MIB}.{oid} integer {value}" for oid, value in objects.items()]
-    (folder / "snmpd.conf").write_text("\n".join(["rocommunity public", "rwcommunity private", *lines, ""]))
-    words = ["snmpd", "-f", "-C", "-c", str(folder / "snmpd.conf"), "-Ln", "-I", "-system_mib", f"udp:127.0.0.1:{port}"]
-    with running(words, plain() | {"SNMP_PERSISTENT_DIR": str(folder / "snmp")}):
-        yield
+    subprocess.run(["snmptrap", "-v2c", "-c", "public", f"127.0.0.1:{ear}", "", TRAP], check=True, env=cards.plain())
 
 
 @contextmanager
@@ -145,24 +142,14 @@ def pilot(data: Path, card: int, ear: int) -> Iterator[None]:
     """A collector with its broker and one enrolled agent, which watches the simulated UPS."""
     data.mkdir()
     words = [sys.executable, "-m", "collector", "pilot", "--data", str(data)]
-    with running(words, dict(os.environ)):
+    with cards.running(words, dict(os.environ)):
         settings = find(data, "agent.toml")
     text = settings.read_text() + f'[power]\ntrap_listen = "127.0.0.1:{ear}"\n[speed]\nenabled = false\n'
     settings.write_text(text + f'[[ups]]\nhost = "127.0.0.1"\nport = {card}\n')
-    with running(words, dict(os.environ)):
+    with cards.running(words, dict(os.environ)):
         store = find(data, "nabz.db", 60)
         seconds_until(lambda: last_state(store) == "online", time.monotonic() + 60)
         yield
-
-
-@contextmanager
-def running(words: list[str], environment: dict[str, str]) -> Iterator[None]:
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def find(folder: Path, name: str, seconds: float = LONGEST_S) -> Path:

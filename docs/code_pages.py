@@ -239,7 +239,8 @@ from which it holds. A version is never edited once it is in force, so that a mo
 How to read one: a **flag** is raised when readings fall below the bound for as long as "raised after" says, and clears
 when they hold the stricter bound for as long as "cleared after" says. Missing readings never raise and never clear it.
 A **month** meets the criterion when the share of its readings says so; with too few readings it is "not enough data",
-which is neither a pass nor a fail.
+which is neither a pass nor a fail. A **notice** tells how things stand: it lowers no center, sends no alert and has no
+month.
 """
 
 
@@ -257,7 +258,7 @@ def _criterion(criterion: Criterion) -> Iterator[str]:
     ):
         if matching:
             yield f"- {title} {_matching(matching)}."
-    if criterion is not DEAF:
+    if criterion is not DEAF and criterion.severity != "notice":
         least = f"at least {month.min_samples} readings on {month.min_days} days"
         yield f"- A month meets it when {month.share_pct:g} % of its readings do, with {least}."
     yield f"- What to do: {criterion.fix.en}"

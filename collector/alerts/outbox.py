@@ -106,8 +106,10 @@ def queue(conn: sa.Connection, channels: Sequence[Channel], standards: Standards
     With more than BRAKE of them within BRAKE_MS, one summary goes out and the rest wait for the next one.
     """
     rows = conn.execute(_UNQUEUED).all()
-    told = [_told(row) for row in rows if machine.alerts(row.was, row.now) and row.lifecycle not in PAUSED]
-    recent = conn.scalar(_TOLD_SINCE, {"since_ms": now_ms - BRAKE_MS}) or 0
+    notices = frozenset[str]().union(*(standard.notices for standard in standards.versions))
+    loud = [row for row in rows if row.criterion not in notices and row.lifecycle not in PAUSED]
+    told = [_told(row) for row in loud if machine.alerts(row.was, row.now)]
+    recent = conn.scalar(_TOLD_SINCE, {"since_ms": now_ms - BRAKE_MS, "notices": list(notices)}) or 0
     braking = recent + len(told) > BRAKE
     held = braking and bool(conn.scalar(_SUMMARIES_SINCE, {"since_ms": now_ms - BRAKE_MS}))
     if not braking:
@@ -167,7 +169,9 @@ _UNQUEUED = (
     .where(_ch.queued_ms.is_(None))
     .order_by(_ch.id)
 )
-_TOLD_SINCE = sa.select(sa.func.count()).where(_TOLD, _ch.queued_ms > sa.bindparam("since_ms"))
+_TOLD_SINCE = sa.select(sa.func.count()).where(
+    _TOLD, _ch.queued_ms > sa.bindparam("since_ms"), _ch.criterion.not_in(sa.bindparam("notices", expanding=True))
+)
 _SUMMARIES_SINCE = (
     sa.select(sa.func.count())
     .select_from(schema.alerts.join(schema.changes, _ch.id == _al.change))

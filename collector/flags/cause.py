@@ -158,7 +158,7 @@ def sign_of(reading: object, kind: str, at_ms: int, id: str) -> Sign:
     if kind == "boot":
         previous_end, dark_s = getattr(reading, "previous_end", "unknown"), getattr(reading, "dark_s", None)
         return Sign(at_ms=at_ms, id=id, boot=Boot(at_ms=at_ms, previous_end=previous_end, dark_s=dark_s, id=id))
-    if kind == "ups" and getattr(reading, "output_state", None) is not None:
+    if kind == "ups" and getattr(reading, "output_state", None) is not None and not tests_battery(reading):
         return Sign(at_ms=at_ms, id=id, subject=subject, run=run_of(reading, at_ms, id))
     if kind == "link":
         return Sign(at_ms=at_ms, id=id, subject=subject, place=_place(reading))
@@ -176,6 +176,12 @@ def run_of(reading: object, at_ms: int, id: str) -> Run:
         charge_pct=getattr(reading, "battery_charge_pct", None),
         id=id,
     )
+
+
+def tests_battery(reading: object) -> bool:
+    """On battery because the UPS tests it: the mains is there."""
+    running = getattr(reading, "self_test", None) == "running"
+    return running and getattr(reading, "output_state", None) == "battery"
 
 
 def _on_battery_ms(reading: object) -> int:

@@ -11,7 +11,7 @@ TIERS = ("one", "two", "three")
 
 Comparison = Literal["at_least", "at_most", "one_of", "none_of"]
 When = Literal["open_hours", "always"]
-Severity = Literal["info", "warning", "serious", "urgent"]
+Severity = Literal["notice", "info", "warning", "serious", "urgent"]
 Evidence = Literal["signed", "witnessed"]  # by the gateway alone, or also by the server it tested against
 Matching = Mapping[str, frozenset[str]]  # field -> the words that match
 
@@ -80,7 +80,8 @@ class Words:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Criterion:
-    """One line of a standard, the same only as itself.
+    """One line of a standard, the same only as itself. A *notice* tells how things stand and is no shortfall: its flag
+    lowers no center and sends no alert, and no month is held against it.
 
     `figure` is None for the word comparisons, `words` empty for the numeric ones.
     """
@@ -124,6 +125,10 @@ class Standard:
     def by_reading(self) -> dict[str, tuple[Criterion, ...]]:
         kinds = {criterion.reading for criterion in self.criteria}
         return {kind: tuple(c for c in self.criteria if c.reading == kind) for kind in kinds}
+
+    @cached_property
+    def notices(self) -> frozenset[str]:
+        return frozenset(criterion.id for criterion in self.criteria if criterion.severity == "notice")
 
     @cached_property
     def by_id(self) -> dict[str, Criterion]:

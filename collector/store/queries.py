@@ -25,12 +25,13 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Ranks:
-    """How criteria weigh against each other: their severity (greater is worse), which of them mean silence, and which
-    must be known before a center can be said to meet the standard."""
+    """How criteria weigh against each other: their severity (greater is worse), which of them mean silence, which
+    must be known before a center can be said to meet the standard, and which are notices, to be watched at most."""
 
     severity: Mapping[str, int] = field(default_factory=dict)
     silence: Collection[str] = ()
     asked: Collection[str] = ()
+    notices: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ def _worst_flags(ranks: Ranks) -> sa.Select[Any]:
     severity = sa.case(dict(ranks.severity), value=flags.c.criterion, else_=0) if ranks.severity else sa.literal(0)
     kind = sa.case(
         (flags.c.state.in_(OPEN) & flags.c.criterion.in_(list(ranks.silence)), _SILENT),
-        (flags.c.state.in_(OPEN), _BELOW),
-        (flags.c.state == "pending", _WATCH),
+        (flags.c.state.in_(OPEN) & flags.c.criterion.not_in(list(ranks.notices)), _BELOW),
+        (flags.c.state != "clear", _WATCH),
         else_=_UNKNOWN,
     )
     weight = kind + severity

@@ -20,7 +20,7 @@ from collector.web.live import Hub
 
 HERE = Path(__file__).parent
 ZONE = ZoneInfo("Asia/Karachi")
-SEVERITIES = ("info", "warning", "serious", "urgent")
+SEVERITIES = ("notice", "info", "warning", "serious", "urgent")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Site:
         return queries.Ranks(
             severity={each.id: SEVERITIES.index(each.severity) for each in criteria},
             silence=tuple(each.id for each in criteria if each.reading == "silence"),
-            asked=tuple(each.id for each in criteria if each.reading != "silence"),
+            asked=tuple(each.id for each in criteria if each.reading != "silence" and each.severity != "notice"),
+            notices=standard.notices if standard else (),
         )
 
     @cached_property

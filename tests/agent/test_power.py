@@ -301,6 +301,39 @@ def test_the_result_of_the_test_before_is_not_taken_for_this_ones(tmp_path: Path
     assert [(each.self_test, each.at) for each, _value in kept] == [("failed", at(20))]
 
 
+def test_a_ups_on_battery_just_after_it_was_told_to_test_it_is_testing(tmp_path: Path) -> None:
+    book = SelfTestBook(tmp_path)
+    book.note("ups", SelfTest(at(0).wall_ms))
+    device = Device(reading(1, "battery"), reading(3, "battery", self_test="passed"), reading(20, "battery"))
+    kept: Kept = []
+
+    async def story() -> None:
+        own = watch(tmp_path, device, kept, book=book)
+        for _ in range(3):
+            await own.look("ups")
+            kept.extend((each, "low") for each in own.news() if isinstance(each, wire.UpsReading))
+
+    asyncio.run(story())
+    # The result of the test before is not this one's; who is on battery later is so for another reason.
+    assert [each.self_test for each, _value in kept] == ["running", "running", None]
+
+
+def said_of_tests(*readings: wire.UpsReading) -> list[str | None]:
+    return [each.self_test for each in tell(*readings)]
+
+
+def test_a_test_that_runs_while_the_mains_is_gone_hides_no_cut() -> None:
+    tested = [reading(s, "battery", self_test="running", input_voltage_v=v) for s, v in ((0, 228.0), (2, 0.0))]
+    assert said_of_tests(*tested) == ["running", None]
+
+
+def test_a_card_whose_test_never_ends_hides_a_cut_for_half_an_hour_at_most() -> None:
+    looks = [reading(s, "battery", self_test="running", battery_charge_pct=90 - s / 100) for s in (0, 900, 1800, 1801)]
+    assert said_of_tests(*looks) == ["running", "running", "running", None]
+    on_mains = reading(7200, "online", self_test="running")
+    assert said_of_tests(*looks, on_mains)[-1] == "running"
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"ups": 1}'])
 def test_a_damaged_book_of_self_tests_is_a_new_book(tmp_path: Path, content: bytes) -> None:
     (tmp_path / power.BOOK_FILE).write_bytes(content)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.flags.backup import Charge, Cut, add_charges, battery, slope_a_day, with_boots
+from agent.wire import UpsReading
+from collector.flags.backup import Charge, Cut, add_charges, battery, charge_of, slope_a_day, with_boots
 from collector.flags.cause import Boot
 
 MINUTE = 60_000
@@ -48,6 +50,14 @@ def test_what_the_ups_says_of_its_time_on_battery_puts_the_beginning_right() -> 
     assert cut.from_ms == START + 3 * MINUTE
     (unbelieved,) = add_charges((), [read(5, True, on_battery_s=9e9)])
     assert unbelieved.from_ms == START + 5 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("state", "self_test", "on_battery"),
+    [("battery", None, True), ("battery", "passed", True), ("battery", "running", None), ("online", "running", False)],
+)
+def test_a_battery_under_test_says_nothing_of_the_mains(state: Any, self_test: Any, on_battery: bool | None) -> None:
+    assert charge_of(UpsReading(output_state=state, self_test=self_test), START, "m0").on_battery is on_battery
 
 
 def test_a_cut_that_goes_on_is_neither_carried_nor_not() -> None:

@@ -96,6 +96,16 @@ def test_a_raised_flag_is_told_with_all_that_a_person_needs(store: Store) -> Non
     ]
 
 
+def test_a_notice_is_told_to_nobody_and_does_not_make_others_wait(store: Store) -> None:
+    for _ in range(2 * BRAKE):
+        change(store, was="clear", criterion="power.mains")
+    box = Box()
+    assert outbox(store, Channel("desk", box.send)).look() == 0
+    change(store)
+    assert outbox(store, Channel("desk", box.send)).look() == 1
+    assert box.got[0].title == "Gulberg: Packet loss is below the standard"
+
+
 def test_its_end_is_told_with_its_length(store: Store) -> None:
     change(store)
     change(store, was="recovering", now="clear", at_ms=NOON + 65 * MINUTE)

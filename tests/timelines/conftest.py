@@ -50,6 +50,8 @@ def clock(at_ms: int) -> str:
 
 
 class Story:
+    clock = staticmethod(clock)
+
     def __init__(self, store: Store) -> None:
         self.store = store
         self.standards = Standards.of([example()])
@@ -111,7 +113,8 @@ class Story:
 
     def told(self) -> list[tuple[str, str, str, str]]:
         """(time, raised or clear, criterion, center) of each change that people are told of."""
-        told = [row for row in self.changes() if machine.alerts(row.was, row.now)]
+        notices = self.standards.versions[0].notices
+        told = [row for row in self.changes() if machine.alerts(row.was, row.now) and row.criterion not in notices]
         return [(clock(row.at_ms), row.now, row.criterion, row.center) for row in told]
 
     def wants(self, *wanted: tuple[str, ...]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent.wire import Failure, LinkReading, SeatsReading, SpeedReading, UpsReading
-from collector import sweep
+from collector import cuts, sweep
 from collector.evaluate import current_verdicts
 from collector.store import schema
 
@@ -111,6 +111,38 @@ def test_load_shedding_is_told_only_when_the_battery_is_nearly_empty(story: Stor
     story.wants(
         ("11:10", "11:10", "raised", "power.battery_low"), ("11:30", "11:30", "clear", "power.battery_low")
     )  # fmt: skip
+    assert [(story.clock(row.at_ms), row.was, row.now) for row in story.changes("power.mains")] == [
+        ("10:10", "clear", "raised"), ("11:20", "raised", "clear"),
+    ]  # fmt: skip
+
+
+def test_a_battery_that_is_tested_is_no_cut(story: Story) -> None:
+    tested = UpsReading(output_state="battery", battery_replace=False, battery_status="normal", self_test="running")
+    story.plays(
+        story.every_minute("10:00", "10:10", MAINS),
+        story.every_minute("10:10", "10:12", tested),
+        story.every_minute("10:12", "10:20", MAINS),
+    )
+    story.wants()
+    assert story.changes("power.mains") == []
+    with story.store.read() as conn:
+        assert cuts.cuts_of(conn, "LHR-001") == {}
+
+
+def test_a_cut_that_begins_in_a_battery_test_is_a_cut(story: Story) -> None:
+    on_battery = UpsReading(output_state="battery", battery_replace=False, battery_status="normal")
+    tested = UpsReading(output_state="battery", battery_replace=False, battery_status="normal", self_test="running")
+    story.plays(
+        story.every_minute("10:00", "10:10", MAINS),
+        story.every_minute("10:10", "10:11", tested),
+        story.every_minute("10:11", "10:30", on_battery),
+        story.every_minute("10:30", "10:35", MAINS),
+    )
+    assert [(story.clock(row.at_ms), row.now) for row in story.changes("power.mains")] == [
+        ("10:11", "raised"), ("10:30", "clear"),
+    ]  # fmt: skip
+    with story.store.read() as conn:
+        assert [story.clock(cut.from_ms) for cut in cuts.cuts_of(conn, "LHR-001")[""]] == ["10:11"]
 
 
 def test_a_ups_that_stops_answering_is_told_after_ten_minutes(story: Story) -> None:

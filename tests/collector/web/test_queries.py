@@ -20,6 +20,14 @@ def state_of(store, code: str = "LHR-014") -> str:
     return found["state"]
 
 
+def test_a_notice_that_is_raised_is_watched_and_no_shortfall(center, cast) -> None:
+    ranks = Ranks(asked=("link",), notices=("mains",))
+    add(center, cast, "link")
+    add(center, cast, "mains", state="raised")
+    with center.read() as conn:
+        assert queries.one(conn, ranks, "LHR-014")["state"] == "watch"
+
+
 @pytest.fixture
 def center(store, cast):
     """A center that is heard and meets everything, until a test adds what it likes."""
