@@ -1,9 +1,9 @@
-# Seven words, the same for people and for CI:  install  run  demo  test  lint  bench  docs   (and: torture  lock)
+# Seven words, the same for people and for CI:  install  run  demo  test  lint  bench  docs   (and: torture  lock  migration)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: install run demo test lint bench docs torture lock packages
+.PHONY: install run demo test lint bench docs torture lock packages migration
 
 install: $(READY)
 
@@ -43,6 +43,10 @@ bench: install packages
 
 docs: install
 	$(BIN)/python docs/generate.py
+
+# The next step of the database's tables, drafted from what the schema has gained: make migration WHY="seats have colours"
+migration: install
+	$(BIN)/python -m collector.store.draft $(WHY)
 
 lock:
 	for role in agent seat collector dev; do \

@@ -20,6 +20,7 @@ COMMANDS = {
     "standard": "check or show a standard (the criteria as data)",
     "report": "a center's month: each criterion's verdict with its numbers",
     "evidence": "what is held: every reading's id and hash",
+    "migrate": "the database's tables to what this program needs",
     "simulate": "a fleet of simulated centers that speaks the real wire",
 }
 

@@ -19,9 +19,10 @@ from pathlib import Path
 
 from collector import centers
 from collector.config import Settings, load
-from collector.console import answers, complain, opened, say
+from collector.console import answers, complain, say
 from collector.enrolment import issue_token
 from collector.pilot import Household, Part, python, run_to_the_end, wait_until_healthy
+from collector.upgrades import opened_and_upgraded
 
 EXAMPLE = "nabz-collector pilot --simulate 1000"
 CODE = "PILOT"
@@ -128,7 +129,7 @@ def _register(settings: Settings) -> str:
     """The center of this machine, registered when it is not yet; returns a token for its gateway."""
     facts = {"center": CODE, "name": "This machine", "tier": "one", "seats_promised": "1", "opening": "always"}
     now_ms = time.time_ns() // 1_000_000
-    with opened(settings) as store, store.write() as conn:
+    with opened_and_upgraded(settings, migrates=False) as store, store.write() as conn:
         if not centers.some_centers(conn, [CODE]):
             centers.add(conn, facts | {"lifecycle": "probation"}, now_ms)
         return issue_token(conn, CODE, now_ms, ttl_s=600)

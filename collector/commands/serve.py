@@ -13,6 +13,9 @@ EXAMPLE = "nabz-collector serve --config /etc/nabz/collector.toml"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     common_arguments(parser)
+    parser.add_argument(
+        "--migrate", action="store_true", help="migrate PostgreSQL first, after a copy (SQLite always is)"
+    )
 
 
 @answers
@@ -20,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     start_log(settings.collector.log_level)
     try:
-        return serve(settings)
+        return serve(settings, migrates=options.migrate)
     except BrokerError as error:
         complain(str(error))
         return 1

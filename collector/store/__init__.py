@@ -1,13 +1,14 @@
 """The one door to the database: SQLite for a pilot, PostgreSQL for the nation, the same tables and statements on both.
 
 `write()` gives one transaction at a time, in this process and between processes, so a decision may read, think and
-write without another slipping in between. `read()` gives a snapshot that refuses to write.
+write without another slipping in between. On PostgreSQL `write(beside=True)` gives one that others of its kind run
+beside; it must `claim` the centers it decides about. `read()` gives a snapshot that refuses to write.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -16,22 +17,28 @@ import sqlalchemy as sa
 from pysqlite3 import dbapi2 as sqlite3  # Debian 12's own SQLite 3.40 can corrupt a WAL file of two connections
 from sqlalchemy.dialects import postgresql, sqlite
 
-from collector.store import schema
+from collector.store import migrate, schema
 
-VERSION = 1
 BUSY_MS = 30_000
 FORMS = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 PRAGMAS = (f"busy_timeout = {BUSY_MS}", "foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL")
-WRITERS = 0x6E61627A  # the advisory lock of PostgreSQL that every writer takes ("nabz")
+WRITERS = 0x6E61627A  # the advisory lock of PostgreSQL that every writer takes ("nabz"); those beside others share it
+KEEPERS = WRITERS + 1  # the one that housekeeping takes: it runs beside writers, but once only
 
 # What a statement raises when the database is gone, locked or full: worth trying again later, unlike a wrong statement.
 UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
+
+MOVING = "moving"  # in `about` while a move is under way
 
 Row = Mapping[str, Any]
 
 
 class StoreError(Exception):
     """The database cannot be used as configured; one sentence with the thing, the rule and the fix."""
+
+
+class NeedsMigration(StoreError):
+    """The tables are of an older program."""
 
 
 class Store:
@@ -45,13 +52,17 @@ class Store:
 
     @classmethod
     def open(cls, url: str) -> Store:
-        """A store with all its tables. `url` is ``sqlite:///FILE`` or ``postgresql+psycopg://…``. Raises StoreError."""
-        store = cls(_checked(url))
+        """A store with all its tables, made when there are none. `url` is ``sqlite:///FILE`` or
+        ``postgresql+psycopg://…``. Raises NeedsMigration for tables of an older program, StoreError otherwise."""
+        store = cls.attach(url)
         try:
-            with store.write() as conn:
-                schema.metadata.create_all(conn)
-                _check_version(conn)
-                _add_columns(conn)
+            with store.read() as conn:
+                held = migrate.version(conn)
+            if held is None:
+                held = store._found()
+            _check_version(store, held)
+            with store.read() as conn:
+                _check_whole(conn)
         except sa.exc.DBAPIError as error:
             store.close()
             why = f"cannot be opened ({error.orig}); check that it exists and is writable"
@@ -61,12 +72,42 @@ class Store:
             raise
         return store
 
+    def _found(self) -> str:
+        """Makes the tables of an empty database; returns their version."""
+        with self.write() as conn:
+            if (held := migrate.version(conn)) is None:
+                schema.metadata.create_all(conn)
+                migrate.stamp(conn)
+            return held if held is not None else migrate.HEAD
+
+    @classmethod
+    def attach(cls, url: str) -> Store:
+        """A store as it is, of whatever version: for migrations. Raises StoreError for what is no URL."""
+        return cls(_checked(url))
+
+    @property
+    def parted(self) -> bool:
+        """PostgreSQL: the big tables are in monthly parts, and writers may run beside each other."""
+        return self.url.drivername != "sqlite"
+
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
-        """One transaction, alone; committed at the end of the block, rolled back if it raises."""
+    def write(self, *, beside: bool = False) -> Iterator[sa.Connection]:
+        """One transaction, alone; committed at the end of the block, rolled back if it raises.
+
+        `beside` others that say so too, on PostgreSQL; SQLite has but one writer.
+        """
         with self._turn, self._writer.begin() as conn:
-            if conn.dialect.name == "postgresql":
-                conn.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS)))
+            if self.parted:
+                lock = sa.func.pg_advisory_xact_lock_shared if beside else sa.func.pg_advisory_xact_lock
+                conn.execute(sa.select(lock(WRITERS)))
+            yield conn
+
+    @contextmanager
+    def keep(self) -> Iterator[sa.Connection]:
+        """One transaction of housekeeping: beside writers on PostgreSQL, never beside another housekeeper."""
+        with self._turn, self._writer.begin() as conn:
+            if self.parted:
+                conn.execute(sa.select(sa.func.pg_advisory_xact_lock(KEEPERS)))
             yield conn
 
     @contextmanager
@@ -81,6 +122,19 @@ class Store:
 
     def __str__(self) -> str:
         return self.url.render_as_string(hide_password=True)
+
+
+def claim(conn: sa.Connection, codes: Iterable[str]) -> None:
+    """Until this transaction ends, no other that claims any of these centers runs beside it. Claim once, and all."""
+    if conn.dialect.name == "postgresql":
+        conn.execute(_CLAIM, {"codes": sorted(set(codes))})
+
+
+# In one order everywhere, so that two never wait for each other.
+_CLAIM = sa.text(
+    "SELECT pg_advisory_xact_lock(:space, place) FROM "
+    "(SELECT DISTINCT hashtext(code) AS place FROM unnest(CAST(:codes AS text[])) AS code ORDER BY place) AS places"
+).bindparams(space=WRITERS)
 
 
 def upsert(conn: sa.Connection, table: sa.Table, rows: Sequence[Row], newer_by: str | None = None) -> None:
@@ -113,25 +167,21 @@ def _checked(text: str) -> sa.URL:
     return url
 
 
-def _check_version(conn: sa.Connection) -> None:
-    held = conn.scalar(sa.select(schema.about.c.value).where(schema.about.c.name == "schema"))
-    if held is None:
-        conn.execute(sa.insert(schema.about).values(name="schema", value=str(VERSION)))
-    elif int(held) != VERSION:
-        raise StoreError(f"database: its tables are version {held}, this program knows {VERSION}; install what fits")
+def _check_version(store: Store, held: str) -> None:
+    if held > migrate.HEAD:
+        raise StoreError(
+            f"database {store}: its tables are version {held}, this program knows {migrate.HEAD}; update it"
+        )
+    if held < migrate.HEAD:
+        said = f"its tables are version {held or 'of before'}, this program needs {migrate.HEAD}"
+        raise NeedsMigration(f"database {store}: {said}; stop what writes to it and run `nabz-collector migrate`")
 
 
-def _add_columns(conn: sa.Connection) -> None:
-    """The tables of readings follow the wire, whose later minor versions add fields: a database of before gets them."""
-    known = sa.inspect(conn)
-    for table in schema.readings.values():
-        held = {column["name"] for column in known.get_columns(table.name)}
-        for column in table.columns:
-            if column.name not in held:
-                kind = column.type.compile(conn.dialect)
-                conn.execute(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}"))
-        for index in table.indexes:
-            index.create(conn, checkfirst=True)
+def _check_whole(conn: sa.Connection) -> None:
+    """A database into which `move` has not finished is not all there. Raises StoreError."""
+    moving = conn.scalar(sa.select(schema.about.c.value).where(schema.about.c.name == MOVING))
+    if moving is not None:
+        raise StoreError(f"database: a move into it from {moving} was broken off; run `nabz-collector move` again")
 
 
 def _engine(url: sa.URL, *, reads_only: bool) -> sa.Engine:

@@ -2,7 +2,8 @@
 
 Times are milliseconds since 1970 UTC. Every table about a center has its code in its key, so that a distributed
 database can shard by it. The tables of readings are derived from the wire types (one column a field, lists as JSON)
-and lie in time order: clustered by center, every row of a fleet dirties a page of its own.
+and lie in time order: clustered by center, every row of a fleet dirties a page of its own. On PostgreSQL they and the
+evidence are partitioned by month (collector.store.months); each has a partition for the rest, so no row is homeless.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ spools = sa.Table(
 evidence = sa.Table(
     "evidence",
     metadata,
-    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), autoincrement=True),
     sa.Column("center", Code, nullable=False),
     sa.Column("device", Device, nullable=False),
     sa.Column("spool", sa.String(64), nullable=False),
@@ -150,7 +151,11 @@ evidence = sa.Table(
     sa.Column("issued_ms", Ms),  # when the nonce it carries was issued: it was sent after that
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("signature", sa.LargeBinary, nullable=False),
+    # A key of PostgreSQL's partitioned tables must hold what they are parted by.
+    sa.PrimaryKeyConstraint("id").ddl_if(dialect="sqlite"),
+    sa.UniqueConstraint("id", "received_ms", name="evidence_id_received_ms_key").ddl_if(dialect="postgresql"),
     sa.Index("evidence_by_seq", "device", "spool", "first_seq"),
+    postgresql_partition_by="RANGE (received_ms)",
 )
 
 set_aside = sa.Table(
@@ -325,12 +330,12 @@ grants = sa.Table(
     sa.Index("grants_open", "state", "server"),
     sa.Index("grants_by_center", "center", "asked_ms"),
     sa.Index("grants_by_device", "device", "asked_ms"),
+    sa.Index("grants_closed", "closed_ms"),
 )
 
 # Words with which one measurement server joins, once. Its row in `measure_servers` is made when it does.
 server_tokens = sa.Table(
     "server_tokens",
-    sa.Index("grants_closed", "closed_ms"),
     metadata,
     sa.Column("token_hash", sa.String(64), primary_key=True),
     sa.Column("name", sa.String(64), nullable=False),
@@ -398,6 +403,7 @@ def _readings_table(kind: str, struct: type[wire.Reading]) -> sa.Table:
         sa.Column("received_ms", Ms, nullable=False),
         *(sa.Column(name, _column_type(hints[name])) for name in own),
         sqlite_with_rowid=False,
+        postgresql_partition_by="RANGE (wall_ms)",
     )
 
 
@@ -405,3 +411,79 @@ readings = {kind: _readings_table(kind, struct) for kind, struct in wire.KINDS.i
 
 boots_by_center = sa.Index("boots_by_center", readings["boot"].c.center, readings["boot"].c.wall_ms)
 speeds_by_test = sa.Index("speeds_by_test", readings["speed"].c.test_id)
+
+# The tables that PostgreSQL has in monthly parts, and the time each is parted by.
+PARTED = {"evidence": "received_ms", **dict.fromkeys((table.name for table in readings.values()), "wall_ms")}
+for _name in PARTED:
+    _rest = sa.DDL(f"CREATE TABLE {_name}_rest PARTITION OF {_name} DEFAULT")  # type: ignore[no-untyped-call]
+    sa.event.listen(metadata.tables[_name], "after_create", _rest.execute_if(dialect="postgresql"))
+
+# What is drawn of the readings, and how those of one stretch of time become one figure: the worse side where a mean
+# would hide it. `is WORD` is 1 if any reading had that word in the column, `any` 1 if any had something there.
+FIGURES: dict[str, dict[str, tuple[str, str]]] = {
+    "link": {
+        "rtt_median_ms": ("avg", "rtt_median_ms"),
+        "rtt_p95_ms": ("max", "rtt_p95_ms"),
+        "jitter_ms": ("avg", "jitter_ms"),
+        "loss_pct": ("max", "loss_pct"),
+    },
+    "speed": {
+        "download_mbps": ("avg", "download_mbps"),
+        "upload_mbps": ("avg", "upload_mbps"),
+        "self_test": ("is self-test", "purpose"),
+        "failed": ("any", "failure"),
+    },
+    "ups": {
+        "battery_charge_pct": ("min", "battery_charge_pct"),
+        "load_pct": ("max", "load_pct"),
+        "input_voltage_v": ("min", "input_voltage_v"),
+        "runtime_s": ("min", "runtime_s"),
+        "on_battery": ("is battery", "output_state"),
+    },
+    "seats": {
+        "healthy": ("min", "healthy"),
+        "unhealthy": ("max", "unhealthy"),
+        "missing": ("max", "missing"),
+        "off": ("max", "off"),
+        "known": ("max", "known"),
+    },
+    "gateway": {
+        "cpu_pct": ("avg", "cpu_pct"),
+        "memory_pct": ("avg", "memory_pct"),
+        "disk_free_pct": ("min", "disk_free_pct"),
+        "spool_readings": ("max", "spool_readings"),
+    },
+}
+
+
+def _rollup_table(kind: str, step: str) -> sa.Table:
+    """Sums of `step` (hours, days); a mean is kept as its sum and count. Clustered by center, as charts ask."""
+    figures = [
+        sa.Column(name, sa.Float)
+        for field, (how, _) in FIGURES[kind].items()
+        for name in ((f"{field}_sum", f"{field}_n") if how == "avg" else (field,))
+    ]
+    return sa.Table(
+        f"{kind}_{step}",
+        metadata,
+        sa.Column("center", Code, primary_key=True),
+        sa.Column("subject", sa.String(64), primary_key=True),
+        sa.Column("from_ms", Ms, primary_key=True),
+        sa.Column("n", sa.Integer, nullable=False),
+        *figures,
+        sa.Index(f"{kind}_{step}_by_time", "from_ms"),
+        sqlite_with_rowid=False,
+    )
+
+
+hours = {kind: _rollup_table(kind, "hours") for kind in FIGURES}
+days = {kind: _rollup_table(kind, "days") for kind in FIGURES}
+
+# Hours that had ended when something more of them came: their sums are made again (collector.store.rollups).
+late_hours = sa.Table(
+    "late_hours",
+    metadata,
+    sa.Column("hour_ms", Ms, primary_key=True),
+    sa.Column("center", Code, primary_key=True),
+    sa.Column("marked_ms", Ms, nullable=False),
+)

@@ -1,0 +1,54 @@
+"""`nabz-collector migrate`: the database's tables to what this program needs, or what that would take."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from contextlib import closing
+
+from collector.console import answers, common_arguments, make_data_dir, opened, say, settings_of
+from collector.store import Store, StoreError, migrate
+from collector.upgrades import upgrade
+
+EXAMPLE = "nabz-collector migrate --dry-run"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common_arguments(parser)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="do nothing; exit 1 if there is something to do")
+    what.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+@answers
+def run(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    make_data_dir(settings)
+    with closing(Store.attach(settings.database_url)) as store, store.read() as conn:
+        held, steps = migrate.version(conn), migrate.pending(conn)
+    if held is not None and held > migrate.HEAD:
+        raise StoreError(f"its tables are version {held}, this program knows {migrate.HEAD}; update the program")
+    copy = None
+    if not (options.check or options.dry_run):
+        if held is not None:
+            steps, copy = upgrade(settings)
+        with opened(settings):  # makes the tables of an empty database, refuses those of a newer program
+            pass
+    facts = {"held": held, "wanted": migrate.HEAD, "steps": [vars(step) for step in steps]}
+    if options.json:
+        say(json.dumps(facts | {"copy": str(copy) if copy else None}))
+    else:
+        for line in _lines(held, steps, done=not (options.check or options.dry_run)):
+            say(line)
+        if copy:
+            say(f"the copy of before: {copy}")
+    return 1 if options.check and (steps or held is None) else 0
+
+
+def _lines(held: str | None, steps: list[migrate.Step], *, done: bool) -> list[str]:
+    if held is None:
+        return [f"the database is empty; {'its tables were' if done else 'its tables would be'} made"]
+    if not steps:
+        return [f"nothing to do: the tables are version {held}, as this program needs"]
+    return [f"{'done' if done else 'to do'}: {step.number} {step.why}" for step in steps]

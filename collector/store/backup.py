@@ -1,0 +1,129 @@
+"""Copies of the whole database: SQLite's online backup, PostgreSQL's `pg_dump` and `pg_restore` in custom format.
+
+Both may run while the collector does: a copy is of one moment.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import sqlalchemy as sa
+from pysqlite3 import dbapi2 as sqlite3
+
+from collector.store import Store, StoreError, migrate
+
+PAGES = 2_000  # of SQLite at a time
+DUMP = b"PGDMP"
+
+Progress = Callable[[float], None]
+"""Told the share that is done, from 0 to 1; not told at all where a tool does the work."""
+
+
+def quiet(_share: float) -> None:
+    """No progress is wanted."""
+
+
+def backup(store: Store, to: Path, progress: Progress = quiet) -> int:
+    """Writes a copy and checks that it can be read; returns its bytes. Raises StoreError; leaves no half file."""
+    if to.exists():
+        raise StoreError(f"{to}: exists already and is not overwritten; name a new file")
+    part = to.with_name(to.name + ".part")
+    part.unlink(missing_ok=True)
+    try:
+        if store.parted:
+            _run("pg_dump", store.url, "--format=custom", "--file", str(part))
+            _run("pg_restore", None, "--list", str(part))
+        else:
+            _copy_sqlite(Path(store.url.database or ""), part, progress)
+        _sync(part)
+        part.rename(to)
+    except OSError as error:
+        raise StoreError(f"{to}: cannot be written ({error.strerror}); name a place with room") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return to.stat().st_size
+
+
+def restore(store: Store, source: Path, progress: Progress = quiet) -> None:
+    """Fills an empty database from a copy, all of it or nothing. `store` is attached, not opened. Raises StoreError."""
+    is_dump = _starts(source).startswith(DUMP)
+    if is_dump != store.parted:
+        kinds = "PostgreSQL" if is_dump else "SQLite", "PostgreSQL" if store.parted else "SQLite"
+        raise StoreError(f"{source}: is a copy of {kinds[0]}, the database is {kinds[1]}; use `nabz-collector move`")
+    with store.read() as conn:
+        if migrate.version(conn) is not None:
+            raise StoreError(f"database {store}: is not empty; name an empty one, a copy never overwrites")
+    if is_dump:
+        _run("pg_restore", store.url, "--exit-on-error", "--single-transaction", "--no-owner", str(source))
+        return
+    _check_sqlite(source)
+    store.close()
+    to = Path(store.url.database or "")
+    part = to.with_name(to.name + ".part")
+    try:
+        _copy_sqlite(source, part, progress)
+        _sync(part)
+        for leftover in (to.with_name(to.name + "-wal"), to.with_name(to.name + "-shm")):
+            leftover.unlink(missing_ok=True)
+        part.rename(to)
+    except OSError as error:
+        raise StoreError(f"{to}: cannot be written ({error.strerror}); make room or name another place") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _starts(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(16)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror}); name a copy that `backup` made") from None
+
+
+def _copy_sqlite(source: Path, to: Path, progress: Progress) -> None:
+    def told(_status: int, left: int, total: int) -> None:
+        progress(1 - left / max(1, total))
+
+    try:
+        with closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as old, closing(sqlite3.connect(to)) as new:
+            old.backup(new, pages=PAGES, progress=told)
+        _check_sqlite(to)
+    except sqlite3.Error as error:
+        raise StoreError(f"{source}: cannot be copied to {to} ({error}); look at both") from None
+
+
+def _check_sqlite(path: Path) -> None:
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as file:
+            (said,) = file.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: is not a whole SQLite database ({error}); take another copy") from None
+    if said != "ok":
+        raise StoreError(f"{path}: is damaged ({said}); take another copy")
+
+
+def _run(tool: str, url: sa.URL | None, *words: str) -> None:
+    """One of PostgreSQL's own tools; its password goes by the environment, where `ps` does not show it."""
+    if shutil.which(tool) is None:
+        raise StoreError(f"{tool}: is not found; install PostgreSQL's client programs (Debian: postgresql-client)")
+    argv: Sequence[str] = [tool, *words]
+    environment = dict(os.environ)
+    if url is not None:
+        if url.password:
+            environment["PGPASSWORD"] = str(url.password)
+        where = url.set(drivername="postgresql", password=None).render_as_string()
+        argv = [tool, "--dbname", where, *words]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise StoreError(f"{tool}: {lines[0]}; correct that and run it again")
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
