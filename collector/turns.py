@@ -195,18 +195,18 @@ def note_group(
     for center, fresh in group:
         for each in fresh:
             if isinstance(each.reading, wire.SpeedReading):
-                ended = end(conn, each.reading.test_id or "", each.id.partition(" ")[0], now_ms)
+                ended = _end(conn, each.reading, each.id.partition(" ")[0], now_ms)
                 if (_is_fresh_miss(each, center, standards, now_ms) and _retest(conn, center, each, now_ms)) or ended:
                     touched.add(center.code)
     return touched
 
 
-def end(conn: sa.Connection, test_id: str, device: str, now_ms: int) -> bool:
-    """A result of this test came from the gateway whose turn it was; a late one ends an expired turn properly."""
-    mine = (_g.test_id == test_id) & (_g.device == device)
-    open_or_late = mine & _g.granted_ms.is_not(None) & _g.state.in_(("granted", "expired"))
-    done = {"state": "done", "reason": "result", "closed_ms": now_ms}
-    return bool(test_id) and bool(conn.execute(sa.update(schema.grants).where(open_or_late).values(done)).rowcount)
+def _end(conn: sa.Connection, reading: wire.SpeedReading, device: str, now_ms: int) -> bool:
+    """A result of a test came from the gateway whose turn it was; a late one ends an expired turn properly."""
+    mine = (_g.test_id == reading.test_id) & (_g.device == device) & _g.granted_ms.is_not(None)
+    done = {"state": "done", "reason": "no_figure" if reading.failure else "result", "closed_ms": now_ms}
+    over = sa.update(schema.grants).where(mine, _g.state.in_(("granted", "expired"))).values(done)
+    return bool(reading.test_id) and bool(conn.execute(over).rowcount)
 
 
 def _is_fresh_miss(fresh: Fresh, center: Place, standards: Standards, now_ms: int) -> bool:
