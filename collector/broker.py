@@ -194,7 +194,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         for name, context in self._contexts.items():
             files = self._doors[name].tls
             if context is not None and files is not None:
-                fill(context, files)
+                fill(context, files.ca, files.cert, files.key)
 
     def bound_ports(self) -> list[int]:
         opened = [self._servers[name].instance for name in self._doors]

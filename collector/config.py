@@ -139,10 +139,12 @@ class Broker(Section):
     username: str = Field(default="", description="Name to log in at an outside broker with; empty: none.")
     password_file: Path | None = Field(default=None, description="File with the password for `username`.")
     ca_file: Path | None = Field(
-        default=None, description="The CA certificates an outside broker must be signed by; empty: the system's."
+        default=None,
+        description="CA certificates that sign an outside broker's; empty: with `username` the system's, else our own.",
     )
     cert_file: Path | None = Field(
-        default=None, description="Our certificate at an outside broker, whose name is one of `services`; empty: none."
+        default=None,
+        description="Our certificate there, named as one of `services`; empty: as made by our own authority.",
     )
     key_file: Path | None = Field(default=None, description="The key of `cert_file`.")
 
@@ -279,6 +281,7 @@ class Settings(Section):
     database: Database = Database()
     broker: Broker = Broker()
     web: Web = Web()
+    enrolment: Enrolment = Enrolment()
     measure: Measure = Measure()
     standard: Standard = Standard()
     alerts: Alerts = Alerts()
@@ -291,11 +294,15 @@ class Settings(Section):
     @property
     def database_url(self) -> str:
         return self.database.url or f"sqlite:///{self.data_dir / 'nabz.db'}"
-    enrolment: Enrolment = Enrolment()
 
     @property
     def web_url(self) -> str:
         return self.web.public_url or f"http://{self.web.listen}"
+
+    @property
+    def enrolment_url(self) -> str:
+        own = f"https://{self.enrolment.listen}" if self.enrolment.listen else self.web_url
+        return self.enrolment.public_url or own
 
     @property
     def measure_url(self) -> str:
@@ -309,11 +316,6 @@ class Settings(Section):
     @property
     def broker_public(self) -> tuple[str, int]:
         """(host, port) told to gateways."""
-    @property
-    def enrolment_url(self) -> str:
-        own = f"https://{self.enrolment.listen}" if self.enrolment.listen else self.web_url
-        return self.enrolment.public_url or own
-
         way = self.broker.ways[0]
         return way.host, way.port
 

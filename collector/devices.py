@@ -98,3 +98,18 @@ def listing(conn: sa.Connection, center: str = "") -> list[dict[str, object]]:
         .order_by(devices.center, devices.enrolled_ms)
     )  # fmt: skip
     return [dict(row._mapping) for row in conn.execute(query.where(devices.center == center) if center else query)]
+
+
+def doubt(conn: sa.Connection, findings: Sequence[tuple[str, str, str]], now_ms: int) -> None:
+    """Writes (device, finding, detail) of known gateways to the integrity table; others have no center to tell."""
+    names = {device for device, _, _ in findings}
+    known = schema.devices.c
+    asked = sa.select(known.device, known.center).where(known.device.in_(names))
+    centers = {row.device: row.center for row in conn.execute(asked)}
+    rows = [
+        {"at_ms": now_ms, "center": centers[device], "device": device, "finding": finding, "detail": detail[:500]}
+        for device, finding, detail in findings
+        if device in centers
+    ]
+    if rows:
+        conn.execute(sa.insert(schema.integrity), rows)

@@ -12,6 +12,7 @@ from typing import Literal
 from fastapi import FastAPI
 
 from collector import devices
+from collector.address import Address, broker_address
 from collector.broker import Broker
 from collector.ca import Authority
 from collector.config import Settings, split_listen
@@ -25,6 +26,7 @@ log = logging.getLogger("nabz.doors")
 # A revoked gateway is out within this and the time a session takes to end; promised are five minutes.
 REVOKED_LOOK_S = 10.0
 PAPERS_LOOK_S = 60.0
+BREACHES_LOOK_S = 5.0
 
 
 class Doorkeeper:
@@ -36,6 +38,10 @@ class Doorkeeper:
         self._own, _ = papers(self._authority, settings, now_ms())
         self._broker: Broker | None = None
         self._door: Web | None = None
+
+    def address(self) -> Address:
+        """Where the collector listens. Raises ConfigError."""
+        return broker_address(self._settings, self._own.service)
 
     def broker(self) -> Broker:
         """The broker inside, with a door for each address that the settings name."""
@@ -51,6 +57,8 @@ class Doorkeeper:
     def parts(self, app: FastAPI, stack: ExitStack) -> list[Part]:
         """What to start once the broker runs. `stack` closes the listening socket. Raises StoreError."""
         parts: list[Part] = [Every("revocations", REVOKED_LOOK_S, self.put_out_revoked)]
+        if self._broker is not None:
+            parts.append(Every("breaches", BREACHES_LOOK_S, self.write_breaches))
         if self._settings.enrolment.listen:
             place = stack.enter_context(bound(self._settings.enrolment.listen, "[enrolment] listen"))
             self._door = Web(app.state.gateways, place, lambda: None, self._own.server)
@@ -64,6 +72,13 @@ class Doorkeeper:
         if self._broker is not None:
             self._broker.refuse(names)
         self._authority.write_crl(serials, self._now_ms())
+
+    def write_breaches(self) -> None:
+        """What the broker found against gateways becomes a row beside their other doubts."""
+        found = self._broker.book.findings() if self._broker is not None else []
+        if found:
+            with self._store.write() as conn:
+                devices.doubt(conn, [(each.device, each.finding, each.detail) for each in found], self._now_ms())
 
     def renew(self) -> None:
         """Our own certificates, after half of their life or a rollover of the root."""

@@ -9,20 +9,22 @@ from __future__ import annotations
 import logging
 import queue
 import random
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent import wire
+from collector.address import WEBSOCKET_PATH, Address
 from collector.arrivals import Message
 from collector.ingest import Ingest, Taken
 from collector.store import UNAVAILABLE
+from collector.tls import TlsError, client_context, fill
 
 log = logging.getLogger("nabz.listener")
 
@@ -35,18 +37,6 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 MAX_PACE_MS = 5_000
 PATIENCE_S = 3.0  # receipts wait this long for the broker to be back
 FINE = ("readings", "duplicates", "ask", "ask_again")  # what is counted and no cause for a word
-
-
-@dataclass(frozen=True)
-class Address:
-    """How to reach the broker. `ca_file` matters with `tls` only; None means the system's certificates."""
-
-    host: str
-    port: int
-    tls: bool = False
-    ca_file: Path | None = None
-    username: str = ""
-    password: str = ""
 
 
 @dataclass(frozen=True)
@@ -198,7 +188,12 @@ class Listener:
         return self._worker.readings
 
     def _make_client(self) -> mqtt.Client:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self._client_id, manual_ack=True)
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            manual_ack=True,
+            transport=self._address.transport,
+        )
         client.max_inflight_messages_set(0)  # receipts need not wait for each other
         client.reconnect_delay_set(1, int(LONGEST_PAUSE_S))
         client.on_connect = self._on_connect
@@ -206,10 +201,19 @@ class Listener:
         client.on_message = self._on_message
         if self._address.username:
             client.username_pw_set(self._address.username, self._address.password)
+        client.ws_set_options(path=WEBSOCKET_PATH)
         if self._address.tls:
-            client.tls_set(ca_certs=str(self._address.ca_file) if self._address.ca_file else None)
-            client.tls_insecure_set(False)
+            context = client_context(self._address.ca, self._address.cert, self._address.key)
+            client.tls_set_context(context)
+            client.on_pre_connect = lambda *_said: self._refresh(context)
         return client
+
+    def _refresh(self, context: ssl.SSLContext) -> None:
+        """Certificates are renewed while sessions last; a new session shows the newest."""
+        try:
+            fill(context, self._address.ca, self._address.cert, self._address.key)
+        except TlsError as error:
+            log.error("broker %s: %s", self._address.where, error)
 
     def _connect(self) -> None:
         self._client = self._make_client()
@@ -246,18 +250,18 @@ class Listener:
         self, client: mqtt.Client, _data: object, _flags: mqtt.ConnectFlags, reason: ReasonCode, _more: object
     ) -> None:
         if reason.is_failure:
-            log.error("broker %s:%d refuses us: %s", self._address.host, self._address.port, reason)
+            log.error("broker %s refuses us: %s", self._address.where, reason)
             return
         client.subscribe([(wire.batch_topic("+"), 1), (wire.ask_topic("+"), 1)])
         self.connected.set()
-        log.info("listening at broker %s:%d", self._address.host, self._address.port)
+        log.info("listening at broker %s", self._address.where)
 
     def _on_disconnect(
         self, _client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, _more: object
     ) -> None:
         self.connected.clear()
         if reason.is_failure:
-            log.warning("broker %s:%d is gone (%s); trying again", self._address.host, self._address.port, reason)
+            log.warning("broker %s is gone (%s); trying again", self._address.where, reason)
 
     def _on_message(self, client: mqtt.Client, _data: object, incoming: mqtt.MQTTMessage) -> None:
         message = Message(_topic(incoming), bytes(incoming.payload))

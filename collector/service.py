@@ -22,12 +22,12 @@ from collector.alerts.channel import Channel, by_apprise
 from collector.alerts.outbox import Outbox
 from collector.arrivals import Refused
 from collector.centers import Center
-from collector.config import ConfigError, Settings, read_secret
+from collector.config import ConfigError, Settings
 from collector.doorkeeper import Doorkeeper, bound
 from collector.evaluate import Fresh, judge_group
 from collector.identity import KEY_FILE, load_or_make
 from collector.ingest import Ingest
-from collector.listener import Address, Listener
+from collector.listener import Listener
 from collector.measure import membership
 from collector.measure.delivery import Outgoing
 from collector.pacer import Pacer
@@ -93,7 +93,7 @@ class Running:
 
         ingest = Ingest(store, key, judge, settings.sweep.silent_after_s)
         keeper = Doorkeeper(settings, store, clock_ms)
-        self.listener = Listener(broker_address(settings), ingest, hub.publish, clock_ms)
+        self.listener = Listener(keeper.address(), ingest, hub.publish, clock_ms)
         self.children: list[Child] = []
         self.parts: list[Part] = []
         if settings.broker.url == "embedded":
@@ -181,16 +181,6 @@ def read_channels(settings: Settings) -> list[Channel]:
         return [by_apprise(each.name, each.secret_url(), each.events) for each in settings.alerts.channels]
     except ValueError as error:
         raise ConfigError(f"[[alerts.channels]] {error}") from None
-
-
-def broker_address(settings: Settings) -> Address:
-    """Raises ConfigError when the password file cannot be read."""
-    host, port = settings.broker_address
-    broker = settings.broker
-    if broker.url == "embedded":
-        return Address(host if host not in ("0.0.0.0", "::") else "127.0.0.1", port)  # noqa: S104
-    password = read_secret(broker.password_file, "[broker] password_file") if broker.password_file else ""
-    return Address(host, port, broker.url.startswith("mqtts:"), broker.ca_file, broker.username, password)
 
 
 def _sweeper(store: Store, standards: Standards, hub: Hub, gap_s: float) -> Callable[[], None]:

@@ -13,10 +13,11 @@ from paho.mqtt import client as mqtt
 
 from agent import wire
 from collector import listener
+from collector.address import Address
 from collector.arrivals import Message
 from collector.broker import Broker
 from collector.ingest import Ingest, Taken
-from collector.listener import Address, Delivery, Listener, Worker
+from collector.listener import Delivery, Listener, Worker
 from collector.store import Store, schema
 
 NOW = 1_795_000_000_000
