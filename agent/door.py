@@ -24,7 +24,7 @@ FINGERPRINT_DIGITS = 32  # as many of the root's SHA-256 as a token carries: 128
 Shape = TypeVar("Shape")
 
 
-class DoorShut(Exception):
+class DoorShut(OSError):
     """No answer that can be used; the text names the thing, the rule and the fix."""
 
 

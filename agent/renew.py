@@ -16,12 +16,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent import identity, trust
-from agent.door import Door, DoorShut
+from agent.door import Door
 from agent.enrol import Certified, EnrolFailed, checked_certificate, csr_of
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 3600.0  # the clock may be set meanwhile, so nobody sleeps until a date
+LOOK_S = 600.0  # the clock may be set meanwhile, so nobody sleeps until a date
 JITTER = 0.1  # of a certificate's life, after half of it
 RETRY_MIN_S, RETRY_MAX_S = 60.0, 3600.0
 
@@ -65,31 +65,37 @@ class Renewal:
                     log.info("the certificate was renewed")
                 failures, self.detail = 0, ""
                 await asyncio.sleep(LOOK_S * (0.5 + self._chance() / 2))
-            except (DoorShut, EnrolFailed, identity.IdentityError, OSError, ValueError) as error:
+            except (EnrolFailed, identity.IdentityError, OSError, ValueError) as error:
                 failures, self.detail = failures + 1, str(error)
                 log.warning("renewal: %s", error)
                 await asyncio.sleep(max(RETRY_MIN_S, self._chance() * min(RETRY_MAX_S, RETRY_MIN_S * 2.0**failures)))
 
     def look(self) -> bool:
-        """Whether a new certificate was taken. Raises DoorShut, EnrolFailed, IdentityError, OSError or ValueError."""
+        """Whether a new certificate was taken. Raises EnrolFailed, IdentityError, OSError (DoorShut) or ValueError."""
         files, key = self._mine.tls, identity.load_tls_key(self._state_dir)
         if files is None or key is None:
             return False
         held = x509.load_pem_x509_certificates(files.cert.read_bytes())[0]
         if not is_due(held, self._share, self._clock.now_ms()):
             return False
-        door = self.door(files)
+        door = self.door()
         if self._clock.is_wall:
             door.learn_time()  # a certificate that seems due by a clock that nobody vouched for
             if not is_due(held, self._share, self._clock.now_ms()):
                 return False
-        given = self._asked(door, key)
+        before, given = files.cert.read_bytes(), self._asked(door, key)
         self._take(given, key)
         self._share = self._chance()
-        return given.certificate.encode() != files.cert.read_bytes()
+        return given.certificate.encode() != before
 
-    def door(self, files: identity.TlsFiles) -> Door:
-        return Door(self._mine.url, files.ca, self._mine.collector_key, clock=self._clock)
+    def door(self) -> Door:
+        """Over plain http only where enrolment was told to go by it. Raises DoorShut."""
+        ca = self._mine.tls.ca if self._mine.tls else None
+        return Door(self._mine.url, ca, self._mine.collector_key, plain=True, clock=self._clock)
+
+    def learn_time(self) -> None:
+        """Puts the clock that the uplink shares right. Raises DoorShut."""
+        self.door().learn_time()
 
     def _asked(self, door: Door, key: ec.EllipticCurvePrivateKey) -> Certified:
         device = self._mine.device

@@ -22,16 +22,19 @@ from agent.probes import PROBES, boot
 from agent.probes.gateway import clock_state
 from agent.probes.probe import Context
 from agent.probes.roll import Roll
+from agent.renew import Renewal
 from agent.rounds import Parts, Rounds
 from agent.speed_rounds import SpeedLedger
 from agent.spool import Kept, Spool, SpoolStats
 from agent.spool_record import Value
+from agent.trust import TrustedClock
 from agent.uplink import Uplink
 
 log = logging.getLogger(__name__)
 
 THREADS = 4  # the spool, the broker's address, a speed test, one more; each costs memory
 LISTEN_AGAIN_S = 60.0
+WAY_FILE = "way.json"
 STUCK_ROUNDS = 5  # without a round for so many cycles the watchdog is let bite
 
 
@@ -74,7 +77,17 @@ class Service:
             settings.state_dir / SPOOL_FILE, stamp=self._stamp, max_bytes=settings.spool.max_mb * 1024 * 1024
         )
         self._rounds = Rounds(self._parts(), self._ledger)
-        self._uplink = Uplink(mine, self._spool, stamp=self._stamp, on_task=self._rounds.obey)
+        clock = TrustedClock()
+        self._renewal = Renewal(settings.state_dir, mine, clock)
+        self._uplink = Uplink(
+            mine,
+            self._spool,
+            stamp=self._stamp,
+            on_task=self._rounds.obey,
+            way_file=settings.state_dir / WAY_FILE,
+            clock=clock,
+            learn_time=self._renewal.learn_time if mine.tls else None,
+        )
 
     def _parts(self) -> Parts:
         context = Context(
@@ -104,6 +117,7 @@ class Service:
             for listening in self._listeners():
                 await stack.enter_async_context(in_background(listening))
             await stack.enter_async_context(in_background(self._watchdog()))
+            await stack.enter_async_context(in_background(self._renewal.run()))
             notify("READY=1")
             await first_of(stop, self._rounds.run(), self._uplink.run())
             notify("STOPPING=1")

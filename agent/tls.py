@@ -9,20 +9,18 @@ from __future__ import annotations
 import ssl
 
 from agent.identity import IdentityError, TlsFiles
+from agent.trust import TrustedClock
+from agent.trust import context as trusting
 
 
-def client_context(files: TlsFiles | None) -> ssl.SSLContext:
+def client_context(files: TlsFiles | None, clock: TrustedClock) -> ssl.SSLContext:
     """Made anew for each session, so that a renewed certificate is used at once. Raises IdentityError."""
     if files is None:
         raise IdentityError("this gateway has no certificate; enrol again with `nabz-agent enrol URL TOKEN --force`")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
     try:
-        context.load_verify_locations(files.ca)
-        context.load_cert_chain(files.cert, files.key)
+        return trusting(files.ca, clock, files)
     except OSError as error:
         where = f"{files.ca}, {files.cert}, {files.key}"
         raise IdentityError(
             f"{where}: are no CA, certificate and key ({error}); enrol again with `nabz-agent enrol URL TOKEN --force`"
         ) from None
-    return context

@@ -23,7 +23,7 @@ TIME_CODES = frozenset({9, 10})  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CER
 CLOSE_MS = 5 * 60_000  # a wall clock this near to the collector's time judges by itself again
 
 
-class Untrusted(Exception):
+class Untrusted(OSError):
     """A server is not our collector's; the text says why and what to do."""
 
 

@@ -26,7 +26,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from agent import __version__, wire
+from agent import __version__, trust, wire
 from agent.identity import Broker, Identity, IdentityError
 from agent.spool import Spool
 from agent.spool_record import Group, Ident
@@ -105,6 +105,8 @@ class Uplink:
         chance: Callable[[], float] = random.random,
         way_file: Path | None = None,
         connect_s: float = CONNECT_S,
+        clock: trust.TrustedClock | None = None,
+        learn_time: Callable[[], None] | None = None,
     ) -> None:
         self.view = UplinkView()
         self._identity = identity
@@ -117,6 +119,8 @@ class Uplink:
         self._flights: dict[tuple[str, int, int], Flight] = {}
         self._tries: dict[Ident, int] = {}
         self._connect_s = connect_s
+        self._clock = clock or trust.TrustedClock()
+        self._learn_time = learn_time  # asks the collector; blocking; raises OSError
         self._ways = Ways(identity.brokers, way_file)
         self._proven = False  # the collector has answered in this session
         self._nonce = identity.nonce
@@ -148,9 +152,11 @@ class Uplink:
                 silent = isinstance(error, TimeoutError)
                 self.view.detail = f"{told(self._ways.current)}: {error or type(error).__name__}"
                 log.warning("uplink: %s", self.view.detail)
+                if trust.is_about_time(error):
+                    await self._ask_for_time()
             finally:
                 was_connected = self.view.state == "connected"
-                self.view.state = "off"
+                self.view.state, self._asks_to = "off", None
                 await asyncio.shield(asyncio.to_thread(self._leave, client, was_connected))
                 self._flights.clear()
             lasted_s = None if connected_s is None else self._now_s() - connected_s
@@ -158,6 +164,15 @@ class Uplink:
             if failures and not self._proven:
                 self._ways.failed(silent=silent)
             await self._pause(backoff_s(failures, self._chance()))
+
+    async def _ask_for_time(self) -> None:
+        """The broker's certificate failed for its time alone: whose clock is wrong?"""
+        try:
+            if self._learn_time is not None:
+                await asyncio.to_thread(self._learn_time)
+                log.warning("uplink: this clock is %s by the collector's", "right" if self._clock.is_wall else "wrong")
+        except OSError as error:
+            log.warning("uplink: %s", error)
 
     async def _pause(self, seconds: float) -> None:
         """Between two sessions. A last gasp cuts it short: there may be no later."""
@@ -174,7 +189,7 @@ class Uplink:
         identity = self._identity
         self._events = asyncio.Queue()
         if way.tls:
-            client.tls_set_context(await asyncio.to_thread(client_context, identity.tls))
+            client.tls_set_context(await asyncio.to_thread(client_context, identity.tls, self._clock))
         async with asyncio.timeout(self._connect_s):
             await asyncio.to_thread(client.connect, way.host, way.port, KEEPALIVE_S)
         client.watch_peer()
@@ -338,6 +353,7 @@ class Uplink:
             reconnect_on_failure=False,
             transport=way.transport,
         )
+        client.clock = self._clock
         client.ws_set_options(path=WEBSOCKET_PATH)
         client.connect_timeout = self._connect_s
         client.on_connect = on_connect
@@ -369,6 +385,7 @@ class _Client(Client):
     _line: socket.socket | None = None  # a second handle, as TLS and WebSocket take the socket itself over
     _made: socket.socket | None = None
     _unwanted = False
+    clock: trust.TrustedClock
 
     def _create_socket(self) -> SocketLike:
         try:
@@ -394,6 +411,7 @@ class _Client(Client):
         self._made = made
         made.settimeout(self.connect_timeout)
         made.do_handshake()
+        trust.check_time(made, self.clock)
         return made
 
     def watch_peer(self) -> None:
