@@ -160,15 +160,16 @@ def checked(answer: Answer, url: str, key: identity.Signer, now_ms: int) -> iden
         raise EnrolFailed(f"the collector answered for {answer.device[:40]!r}, this gateway is {mine}; enrol again")
     if len(answer.collector_key) != 32:
         raise EnrolFailed("the collector's key is not an Ed25519 key (32 bytes); tell its operator")
-    if answer.broker is None or not answer.center:
+    broker = answer.brokers[0] if answer.brokers else answer.broker
+    if broker is None or not answer.center:
         raise EnrolFailed("the answer is not a collector's (no broker or no center); check the address")
     return identity.Enrolled(
         device=answer.device,
         center=answer.center,
         name=answer.name,
         collector_key=answer.collector_key,
-        broker_host=answer.broker.host,
-        broker_port=answer.broker.port,
+        broker_host=broker.host,
+        broker_port=broker.port,
         measure_url=answer.measure_url,
         enrolled_ms=now_ms,
         nonce=answer.nonce,

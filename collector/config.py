@@ -300,6 +300,11 @@ class Settings(Section):
         return self.web.public_url or f"http://{self.web.listen}"
 
     @property
+    def broker_plain(self) -> tuple[str, int]:
+        """(host, port) for whoever enrols without asking for a certificate, such as simulated gateways."""
+        return self.broker_address if self.broker.ways[0].tls else self.broker_public
+
+    @property
     def enrolment_url(self) -> str:
         own = f"https://{self.enrolment.listen}" if self.enrolment.listen else self.web_url
         return self.enrolment.public_url or own

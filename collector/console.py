@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import logging
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 
+from collector.approvals import named
 from collector.config import DEFAULT_FILE, ConfigError, Settings, load
 from collector.store import Store, StoreError
 
@@ -18,6 +22,23 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings (default: {DEFAULT_FILE} if it exists)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="instead of [collector] data_dir")
     parser.add_argument("--database", metavar="URL", help="instead of [database] url")
+
+
+def who_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--by", default="", metavar="NAME", help="who does this; recorded (default: your user name)")
+
+
+def acting(options: argparse.Namespace) -> str:
+    """Who does this. Behind sudo that is whoever called it. Raises approvals.ApprovalError."""
+    return named(options.by or os.environ.get("SUDO_USER") or _user())
+
+
+def _user() -> str:
+    """Empty for a user without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
@@ -83,6 +104,11 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def moment(ms: object) -> str:
+    """UTC, to the minute; empty for None."""
+    return time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(ms / 1000)) if isinstance(ms, int) else ""
 
 
 def start_log(level: str) -> None:

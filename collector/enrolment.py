@@ -25,6 +25,7 @@ from collector.store import schema
 
 MAX_REQUEST_BYTES = 4096
 DAY_S = 86_400
+FINGERPRINT_DIGITS = 32  # of SHA-256: 128 bits
 Approval = Literal["none", "second_person"]
 Csr = Annotated[str, msgspec.Meta(max_length=MAX_CSR_BYTES)]
 
@@ -82,6 +83,11 @@ def issue_token(conn: sa.Connection, center: str, now_ms: int, ttl_s: int = DAY_
     conn.execute(sa.insert(schema.tokens).values(row))
     approvals.note_token(conn, _hash(token), center, made_by, now_ms)
     return token
+
+
+def told_token(secret: str, authority: Authority) -> str:
+    """As a person carries it to the gateway: with the fingerprint of our root, so that first contact is not blind."""
+    return f"{secret}.{authority.fingerprint[:FINGERPRINT_DIGITS]}"
 
 
 def enrol(conn: sa.Connection, body: bytes, now_ms: int, facts: Facts) -> dict[str, object]:

@@ -18,15 +18,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 from collector import centers
+from collector.ca import Authority
 from collector.config import Settings, load
 from collector.console import answers, complain, say
-from collector.enrolment import issue_token
+from collector.enrolment import issue_token, told_token
 from collector.pilot import Household, Part, python, run_to_the_end, wait_until_healthy
 from collector.upgrades import opened_and_upgraded
 
 EXAMPLE = "nabz-collector pilot --simulate 1000"
 CODE = "PILOT"
-PORTS = {"web": 8480, "measure": 8481, "broker": 18830, "status": 8470, "seats": 8471}
+PORTS = {
+    "web": 8480,
+    "measure": 8481,
+    "broker": 18830,
+    "gateways": 18831,
+    "enrolment": 8443,
+    "status": 8470,
+    "seats": 8471,
+}
 
 COLLECTOR_TOML = """\
 # Written by `nabz-collector pilot` once; edit as you like. Every key: docs/settings.md
@@ -41,6 +50,10 @@ listen = "127.0.0.1:{measure}"
 
 [broker]
 listen = "127.0.0.1:{broker}"
+tls_listen = "127.0.0.1:{gateways}"
+
+[enrolment]
+listen = "127.0.0.1:{enrolment}"
 """
 
 AGENT_TOML = """\
@@ -110,7 +123,7 @@ def _start(household: Household, data: Path, settings: Settings, options: argpar
     token = _register(settings)
     if not (data / "agent" / "identity.json").exists():
         run_to_the_end(
-            python("agent", "enrol", settings.web_url, token, "--config", agent_toml), household.say, "agent"
+            python("agent", "enrol", settings.enrolment_url, token, "--config", agent_toml), household.say, "agent"
         )
     key = run_to_the_end(python("agent", "seat-key", "--config", agent_toml), household.say, "agent")
     key_file = data / "seat.key"
@@ -132,7 +145,8 @@ def _register(settings: Settings) -> str:
     with opened_and_upgraded(settings, migrates=False) as store, store.write() as conn:
         if not centers.some_centers(conn, [CODE]):
             centers.add(conn, facts | {"lifecycle": "probation"}, now_ms)
-        return issue_token(conn, CODE, now_ms, ttl_s=600)
+        secret = issue_token(conn, CODE, now_ms, 600, made_by="pilot")
+    return told_token(secret, Authority(settings.data_dir, now_ms, settings.enrolment.certificate_days))
 
 
 def _seats_listen(data: Path) -> str:

@@ -1,15 +1,20 @@
-"""`nabz-collector token`: a one-time token with which one gateway joins a center."""
+"""`nabz-collector token`: a one-time token with which one gateway joins a center, as text and as a QR code."""
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
 import time
 
+import segno
+
+from collector.approvals import ApprovalError
+from collector.ca import Authority
 from collector.centers import CenterError
-from collector.console import answers, common_arguments, complain, opened, say, settings_of
-from collector.enrolment import issue_token
+from collector.console import acting, answers, common_arguments, complain, opened, say, settings_of, who_argument
+from collector.enrolment import issue_token, told_token
 
 EXAMPLE = "nabz-collector token LHR-014 --ttl 24h"
 UNITS_S = {"m": 60, "h": 3600, "d": 86_400}
@@ -20,6 +25,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     common_arguments(parser)
     parser.add_argument("center", metavar="CENTER", help="the center's code")
     parser.add_argument("--ttl", type=_seconds, default=86_400, metavar="TIME", help="30m, 24h, 7d (default: 24h)")
+    who_argument(parser)
+    parser.add_argument("--no-qr", action="store_true", help="print the text alone")
     parser.add_argument("--json", action="store_true", help="print facts as JSON")
 
 
@@ -29,14 +36,24 @@ def run(options: argparse.Namespace) -> int:
     now_ms = time.time_ns() // 1_000_000
     try:
         with opened(settings) as store, store.write() as conn:
-            token = issue_token(conn, options.center, now_ms, options.ttl)
-    except CenterError as error:
+            secret = issue_token(conn, options.center, now_ms, options.ttl, acting(options))
+            authority = Authority(settings.data_dir, now_ms, settings.enrolment.certificate_days)
+    except (CenterError, ApprovalError) as error:
         complain(str(error))
         return 1
-    line = f"nabz-agent enrol {settings.web_url} {token}"
+    token = told_token(secret, authority)
+    line = f"nabz-agent enrol {settings.enrolment_url} {token}"
     facts = {"center": options.center, "token": token, "expires_ms": now_ms + options.ttl * 1000, "enrol": line}
-    say(json.dumps(facts) if options.json else f"{token}\nOn the gateway, within its time and once:\n  {line}")
+    text = f"{token}\nOn the gateway, within its time and once:\n  {line}"
+    say(json.dumps(facts) if options.json else text if options.no_qr else f"{text}\n\n{picture(line)}")
     return 0
+
+
+def picture(text: str) -> str:
+    """A QR code (ISO/IEC 18004) of half blocks, for a terminal."""
+    out = io.StringIO()
+    segno.make(text, error="m", micro=False).terminal(out, compact=True)
+    return out.getvalue()
 
 
 def _seconds(text: str) -> int:

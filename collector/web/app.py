@@ -44,7 +44,7 @@ def build(
 
     `hub.close()` must be called before the server is asked to stop: open pages keep their streams until then.
     """
-    host, port = config.broker_public
+    host, port = config.broker_plain
     facts = Facts(
         collector_key=key.public_key().public_bytes_raw(),
         broker_host=host,

@@ -1,0 +1,62 @@
+"""`nabz-collector ca`: the certificate authority inside: what is trusted, and a new root without a lock-out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from collector.ca import Authority
+from collector.console import answers, common_arguments, make_data_dir, say, settings_of
+
+EXAMPLE = "nabz-collector ca rollover"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs.add_parser("show", help="the roots that are trusted, as PEM")
+    verbs.add_parser("rollover", help="a new root issues from now on, vouched for by the old; both are trusted")
+    verbs.add_parser("retire", help="trust the newest root alone: when every gateway has renewed since the rollover")
+    issue = verbs.add_parser("issue", help="a certificate for another service of ours at a broker, or for a broker")
+    issue.add_argument("name", metavar="NAME", help="a service's name, or with --server the broker's host name")
+    issue.add_argument("--server", action="store_true", help="for a server that is reached by NAME")
+    issue.add_argument("--output", type=Path, required=True, metavar="DIR", help="where NAME.crt and NAME.key go")
+    for verb in verbs.choices.values():
+        common_arguments(verb)
+        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+
+
+@answers
+def run(options: argparse.Namespace) -> int:
+    settings, now_ms = settings_of(options), time.time_ns() // 1_000_000
+    make_data_dir(settings)
+    authority = Authority(settings.data_dir, now_ms, settings.enrolment.certificate_days)
+    words = ""
+    if options.verb == "rollover":
+        authority.rollover(now_ms)
+        words = "a new root issues from now on; gateways learn it at their next renewal, and both are trusted"
+    elif options.verb == "retire":
+        words = f"roots put aside: {authority.retire()}; gateways that know only those must enrol again"
+    elif options.verb == "issue":
+        words = f"written to {_issue(authority, options, now_ms)}"
+    facts = {"fingerprint": authority.fingerprint, "trusted_pem": authority.root_pem.decode()}
+    say(
+        json.dumps(facts) if options.json else words or f"{facts['trusted_pem']}newest: SHA-256 {authority.fingerprint}"
+    )
+    return 0
+
+
+def _issue(authority: Authority, options: argparse.Namespace, now_ms: int) -> Path:
+    folder: Path = options.output
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    given = (
+        authority.issue_server([options.name], now_ms)
+        if options.server
+        else authority.issue_service(options.name, now_ms)
+    )
+    for suffix, content in (("crt", given.cert_pem), ("key", given.key_pem or b""), ("ca.pem", authority.root_pem)):
+        path = folder / f"{options.name}.{suffix}"
+        path.touch(mode=0o600)
+        path.write_bytes(content)
+    return folder

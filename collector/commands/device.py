@@ -1,0 +1,76 @@
+"""`nabz-collector device`: gateways with their certificates, and their revocation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+from collector import devices
+from collector.approvals import ApprovalError
+from collector.ca import Authority
+from collector.console import (
+    acting,
+    answers,
+    common_arguments,
+    complain,
+    moment,
+    opened,
+    say,
+    settings_of,
+    table,
+    who_argument,
+)
+
+EXAMPLE = "nabz-collector device revoke g0123456789abcdef --reason 'stolen from the center'"
+SHOWN = ("device", "center", "hostname", "enrolled_ms", "expires_ms", "revoked_ms", "reason")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    listed = verbs.add_parser("list", help="every gateway, or those of one center")
+    listed.add_argument("--center", default="", metavar="CODE")
+    revoked = verbs.add_parser("revoke", help="nothing of it is taken any more, and its session ends")
+    revoked.add_argument("device", metavar="DEVICE")
+    revoked.add_argument("--reason", required=True, metavar="TEXT", help="recorded")
+    who_argument(revoked)
+    for verb in verbs.choices.values():
+        common_arguments(verb)
+        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+
+
+@answers
+def run(options: argparse.Namespace) -> int:
+    return _list(options) if options.verb == "list" else _revoke(options)
+
+
+def _list(options: argparse.Namespace) -> int:
+    with opened(settings_of(options)) as store, store.read() as conn:
+        rows = devices.listing(conn, options.center)
+    cells = [[moment(row[name]) if name.endswith("_ms") else row[name] or "" for name in SHOWN] for row in rows]
+    heads = [name.removesuffix("_ms") for name in SHOWN]
+    say(json.dumps(rows) if options.json else table(heads, cells))
+    return 0
+
+
+def _revoke(options: argparse.Namespace) -> int:
+    """The list of revoked certificates is written at once, as a broker of another make may run without us."""
+    settings, now_ms = settings_of(options), time.time_ns() // 1_000_000
+    try:
+        by = acting(options)
+        with opened(settings) as store:
+            with store.write() as conn:
+                since_ms = devices.revoke(conn, options.device, by, options.reason, now_ms)
+            with store.read() as conn:
+                serials = devices.revoked_serials(conn, now_ms)
+    except (devices.DeviceError, ApprovalError) as error:
+        complain(str(error))
+        return 1
+    crl = Authority(settings.data_dir, now_ms).write_crl(serials, now_ms)
+    facts = {"device": options.device, "revoked_ms": since_ms, "by": by, "crl": str(crl)}
+    words = (
+        f"{options.device}: revoked; nothing of it is taken from now on, and a running collector ends its session\n"
+        f"a broker of another make reads {crl}: give it the file, and restart it to end sessions"
+    )
+    say(json.dumps(facts) if options.json else words)
+    return 0
