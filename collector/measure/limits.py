@@ -20,6 +20,7 @@ class Limits:
     idle_s: float = 10.0  # no byte either way for so long ends a connection
     connection_s: float = 60.0
     test_s: float = 120.0
+    ndt7_s: float = 10.0  # one direction, as the protocol has it
     test_idle_s: float = 5.0  # a test without a connection for so long is over
     retry_after_s: int = 5
     waiting: int = 32  # tests in the queue for a free place

@@ -27,7 +27,7 @@ from collector.measure.line import CHUNK_BYTES, WAKE_BYTES, Line
 SUBPROTOCOL = "net.measurementlab.ndt.v7"
 FOLDER = "/ndt/v7/"
 QUERY_BYTES = 4096
-TEST_S, FAREWELL_S, SILENCE_S = 10.0, 3.0, 15.0
+FAREWELL_S, SILENCE_S = 3.0, 15.0
 LEAST_MESSAGE, MOST_MESSAGE, SCALE = 1 << 13, 1 << 20, 16
 MEAN_S, SOONEST_S, LATEST_S = 0.25, 0.025, 0.625  # between two measurements
 EARLY_EXIT_MB = "250"  # the only early end a client may ask for
@@ -112,7 +112,7 @@ class _Talk:
     def goes_on(self) -> bool:
         most = self.found.most_bytes
         early = most is not None and (acked := self.acked()) is not None and acked >= most
-        return not early and self.elapsed_s < TEST_S and not self.heard.done() and not self.line.done()
+        return not early and self.elapsed_s < self.line.limits.ndt7_s and not self.heard.done() and not self.line.done()
 
     async def _hear(self) -> int:
         """Raises OSError, EOFError."""
@@ -185,7 +185,7 @@ async def _download(talk: _Talk, block: memoryview) -> None:
 async def _upload(talk: _Talk, _block: memoryview) -> None:
     while talk.goes_on():
         await talk.measure()
-        wait_s = min(talk.measure_at_s, TEST_S) - talk.elapsed_s
+        wait_s = min(talk.measure_at_s, talk.line.limits.ndt7_s) - talk.elapsed_s
         await asyncio.wait({talk.heard}, timeout=max(0.0, wait_s))
 
 

@@ -9,10 +9,12 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.config import Settings
 from agent.probes.probe import Context, ProbeFailed
@@ -21,43 +23,14 @@ from agent.probes.speed.engine import SpeedRequest
 from agent.probes.speed.librespeed import measure
 from agent.probes.speed.target import find, parse, status_of
 from agent.wire import SpeedReading
+from collector.measure.admission import ByToken, UsedTokens
 from collector.measure.limits import Limits
-from collector.measure.record import Record
-from collector.measure.server import MeasureServer
+from collector.measure.pipe import server_context
+from tests.authority import TestAuthority
+from tests.measuring import in_thread, measure_server
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@contextlib.contextmanager
-def in_thread(serve: Callable[[asyncio.Event], Awaitable[None]]) -> Iterator[None]:
-    """Runs `serve` in a loop of its own until the block ends; it ends when its event is set."""
-    loop, stop = asyncio.new_event_loop(), asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve(stop)))
-    thread.start()
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
-        loop.close()
-
-
-@contextlib.contextmanager
-def measure_server(**options: Any) -> Iterator[tuple[str, list[Record]]]:
-    """Our measurement server: its address and the records of the tests that are over."""
-    records: list[Record] = []
-    server, ready, port = MeasureServer(on_record=records.append, **options), threading.Event(), [0]
-
-    async def serve(stop: asyncio.Event) -> None:
-        _, port[0] = await server.start("127.0.0.1", 0)
-        ready.set()
-        await stop.wait()
-        await server.close()
-
-    with in_thread(serve):
-        assert ready.wait(5)
-        yield f"http://127.0.0.1:{port[0]}", records
 
 
 @contextlib.contextmanager
@@ -231,11 +204,12 @@ def test_a_busy_server_is_busy_with_its_reason() -> None:
 
 
 def test_a_refusal_keeps_the_servers_reason() -> None:
-    refusing = measure_server(admit=lambda _test, _token, _address: "this token was used")
+    key = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    refusing = measure_server(admit=ByToken(key, "here", UsedTokens(None, 0)))
     with refusing as (server, _), pytest.raises(ProbeFailed) as caught:
-        measure(request(server))
+        measure(request(server, token="forged"))
     assert caught.value.cause == "refused"
-    assert "this token was used" in caught.value.detail
+    assert "bad_signature" in caught.value.detail
 
 
 def test_a_mode_that_is_none_is_refused() -> None:
@@ -310,3 +284,24 @@ def test_every_engine_is_one_the_settings_know() -> None:
     for name in ENGINES:
         assert msgspec.convert({"speed": {"engine": name}}, Settings).speed.engine == name
     assert librespeed.NAME in ENGINES
+
+
+def test_the_engine_of_record_goes_over_https_both_ways_and_says_so(tmp_path: Path) -> None:
+    files = TestAuthority(tmp_path).server("127.0.0.1")
+    with measure_server(tls=server_context(files.cert, files.key), limits=Limits(test_idle_s=2.0)) as (server, records):
+        found = measure(request(server, ca_file=str(files.ca)))
+        assert cause(request(server)) == "unreachable"  # the system does not know this authority
+        assert cause(request(server.replace("https", "http"))) in ("unreachable", "not_a_speed_server")
+    assert (found.tls, found.server) == (True, server)
+    assert (found.download_mbps or 0) > 50
+    assert (found.upload_mbps or 0) > 50
+    assert records[0].up.bytes > 10_000_000
+
+
+def test_a_file_of_authorities_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    for name in ("ca.pem", "none.pem"):
+        with pytest.raises(ProbeFailed) as caught:
+            measure(request("https://127.0.0.1:1", ca_file=str(tmp_path / name)))
+        assert caught.value.cause == "bad_ca_file"
+        assert "speed.ca_file" in caught.value.detail

@@ -126,7 +126,8 @@ class Upload(Stream, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         assert self.transport is not None
-        self.transport.set_write_buffer_limits(high=0)
+        # asyncio's TLS, told to hold nothing, pauses at once and never resumes.
+        self.transport.set_write_buffer_limits(high=0 if self.target.tls is None else BLOCK_BYTES)
         self.begin()
 
     def begin(self) -> None:

@@ -136,6 +136,10 @@ async def hang_up(writer: asyncio.StreamWriter) -> None:
 def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {CONNECT_S:g} s"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message}; a private authority goes into speed.ca_file"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or 'no agreement'}"
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if number and number > 0 else str(error) or type(error).__name__
 
