@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from collector.files import keep_once
 from collector.store import StoreError
 
 KEY_FILE = "collector.key"
@@ -19,37 +19,9 @@ def load_or_make(data_dir: Path) -> Ed25519PrivateKey:
     """
     path = data_dir / KEY_FILE
     try:
-        raw = path.read_bytes() if path.exists() else _make(path)
+        raw = path.read_bytes() if path.exists() else keep_once(path, Ed25519PrivateKey.generate().private_bytes_raw())
     except OSError as error:
         raise StoreError(f"{path}: cannot be used ({error.strerror}); check its folder's owner and space") from None
     if len(raw) != 32:
         raise StoreError(f"{path}: holds {len(raw)} bytes, an Ed25519 key has 32; restore it from a backup")
     return Ed25519PrivateKey.from_private_bytes(raw)
-
-
-def _make(path: Path) -> bytes:
-    """Old or new, never half: written beside and linked into place, so two starts at once agree on one key."""
-    raw = Ed25519PrivateKey.generate().private_bytes_raw()
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            return path.read_bytes()
-        _sync_folder(path.parent)
-    finally:
-        draft.unlink()
-    return raw
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
+
+from collector.files import keep_once
 
 COOKIE = "nabz_session"
 SESSION_S = 30 * 86_400
@@ -23,22 +24,8 @@ OPEN_POSTS = frozenset({"/api/v1/enrol", "/api/v1/renew", "/api/v1/servers/join"
 def load_token(data_dir: Path) -> str:
     """The token kept in `data_dir` (mode 0600), made now if there is none. Raises OSError."""
     path = data_dir / TOKEN_FILE
-    if not path.exists():
-        _keep(path, secrets.token_urlsafe(32))
-    return path.read_text("ascii").strip()
-
-
-def _keep(path: Path, token: str) -> None:
-    """Written beside and linked into place, so that of two starts at once both use one token."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(token + "\n")
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        return
-    finally:
-        draft.unlink()
+    kept = path.read_bytes() if path.exists() else keep_once(path, secrets.token_urlsafe(32).encode() + b"\n")
+    return kept.decode("ascii").strip()
 
 
 class Door:
@@ -65,6 +52,13 @@ class Door:
             return False
         right = hmac.compare_digest(seal.encode(), self._seal(expires_s).encode())
         return right and now_ms < int(expires_s) * 1000
+
+    def form_mark(self, session: str | None) -> str:
+        """What a form of this session carries, so that no other site can send it in a reader's name."""
+        return hmac.new(self._key, f"form\0{session or ''}".encode(), hashlib.sha256).hexdigest()
+
+    def is_form_of(self, session: str | None, mark: str) -> bool:
+        return hmac.compare_digest(self.form_mark(session).encode(), mark.encode())
 
     def _seal(self, expires_s: str) -> str:
         return hmac.new(self._key, expires_s.encode(), hashlib.sha256).hexdigest()
