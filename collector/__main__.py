@@ -13,6 +13,7 @@ COMMANDS = {
     "serve": "receive, judge, show and alert until stopped",
     "pilot": "serve, and run this very machine as the first center",
     "broker": "run the embedded MQTT broker by itself",
+    "broker-config": "settings for a broker of another make: mosquitto or nats",
     "measure": "run the measurement server that gateways test their speed against",
     "center": "the register of centers: import, add, list, show",
     "server": "the measurement servers: add, list, revoke",
@@ -23,6 +24,7 @@ COMMANDS = {
     "standard": "check or show a standard (the criteria as data)",
     "report": "a center's month: each criterion's verdict with its numbers",
     "evidence": "what is held: every reading's id and hash",
+    "ingest": "one more process that takes readings, beside serve",
     "migrate": "the database's tables to what this program needs",
     "simulate": "a fleet of simulated centers that speaks the real wire",
 }

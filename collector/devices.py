@@ -68,6 +68,12 @@ def revoked(conn: sa.Connection) -> frozenset[str]:
     return frozenset(conn.scalars(sa.select(table.device).where(table.revoked_ms.is_not(None))))
 
 
+def trusted(conn: sa.Connection) -> list[str]:
+    """The names of all gateways that are not revoked, in order."""
+    table = schema.devices.c
+    return list(conn.scalars(sa.select(table.device).where(table.revoked_ms.is_(None)).order_by(table.device)))
+
+
 def revoked_serials(conn: sa.Connection, now_ms: int) -> Sequence[tuple[str, int]]:
     """(serial, revoked_ms) of each certificate of a revoked gateway that has not run out."""
     certificates, devices = schema.certificates.c, schema.devices.c

@@ -28,6 +28,7 @@ def server_names(settings: Settings) -> list[str]:
     listens = (broker.public, broker.public_websocket, broker.tls_listen, broker.websocket_listen, enrolment.listen)
     hosts = [split_listen(each)[0] for each in listens if each]
     public = urlsplit(enrolment.public_url).hostname
+    hosts.append(settings.broker_address[0])
     wanted = [*hosts, *([public] if public else []), "localhost", "127.0.0.1", "::1"]
     here = [socket.gethostname()] if any(host in EVERYWHERE for host in hosts) else []
     return list(dict.fromkeys([*(host for host in wanted if host not in EVERYWHERE), *here]))

@@ -1,0 +1,71 @@
+"""`nabz-collector broker-config`: complete settings for a broker of another make, with its certificates."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+
+from collector import devices
+from collector.broker_config import CERTIFICATES, MAKES, Site
+from collector.ca import Authority
+from collector.config import Settings, split_listen
+from collector.console import answers, common_arguments, complain, opened, say, settings_of
+from collector.papers import papers
+
+EXAMPLE = "nabz-collector broker-config mosquitto --out /etc/mosquitto/nabz"
+DEFAULT_LISTEN = "0.0.0.0:8883"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common_arguments(parser)
+    parser.add_argument("make", choices=sorted(MAKES), help="which broker")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: below data_dir)")
+
+
+@answers
+def run(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    folder: Path = (options.out or settings.data_dir / options.make).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = [*_certificates(settings, folder), *_settings(settings, options.make, folder)]
+    except OSError as error:
+        complain(f"--out {folder}: cannot be written ({error.strerror}); name a folder of your own")
+        return 1
+    say("\n".join(str(folder / name) for name in names))
+    return 0
+
+
+def _settings(settings: Settings, make: str, folder: Path) -> list[str]:
+    broker = settings.broker
+    with opened(settings) as store, store.read() as conn:
+        gateways, revoked = devices.trusted(conn), sorted(devices.revoked(conn))
+    site = Site(
+        tls=split_listen(broker.tls_listen or DEFAULT_LISTEN),
+        websocket=split_listen(broker.websocket_listen) if broker.websocket_listen else None,
+        services=broker.services,
+        gateways=gateways,
+        revoked=revoked,
+        folder=str(folder),
+    )
+    files = MAKES[make](site)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return list(files)
+
+
+def _certificates(settings: Settings, folder: Path) -> list[str]:
+    """Copies, as the broker runs as a user of its own; the key is readable to its owner and group alone."""
+    now_ms = time.time_ns() // 1_000_000
+    authority = Authority(settings.data_dir, now_ms, settings.enrolment.certificate_days)
+    own = papers(authority, settings, now_ms)[0].server
+    with opened(settings) as store, store.read() as conn:
+        revoked = authority.write_crl(devices.revoked_serials(conn, now_ms), now_ms)
+    for word, source in (("ca", own.ca), ("cert", own.cert), ("key", own.key), ("crl", revoked)):
+        target = folder / CERTIFICATES[word]
+        target.unlink(missing_ok=True)
+        target.touch(mode=0o640)
+        shutil.copyfile(source, target)
+    return list(CERTIFICATES.values())
