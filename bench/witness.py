@@ -87,11 +87,9 @@ def _cell(terms: Terms, mode: str, options: argparse.Namespace) -> tuple[Pair, P
 
 
 def _record(made: Line, test_id: str) -> bytes:
-    script = (
-        f"import urllib.request as u; print(u.urlopen('http://{SERVER}:{PORT}/record?test={test_id}').read().decode())"
-    )
-    words = [*made.client, sys.executable, "-c", script]
-    return subprocess.run(words, check=True, capture_output=True).stdout
+    address = f"http://{SERVER}:{PORT}/record?test={test_id}"
+    script = f"from urllib.request import urlopen; print(urlopen({address!r}, timeout=20).read().decode())"
+    return subprocess.run([*made.client, sys.executable, "-c", script], check=True, capture_output=True).stdout
 
 
 def _show(terms: Terms, mode: str, down: Pair, up: Pair, note: str) -> list[float]:

@@ -39,7 +39,7 @@ class Rules:
     `late_ms`: how long after its grant's end a test may begin. `lan_rtt_ms`: a shorter round trip leaves no building.
     """
 
-    bound_pct: float = 8.0
+    bound_pct: float = 5.0
     floor_mbps: float = 0.05
     patience_ms: int = 15 * MINUTE_MS
     late_ms: int = MINUTE_MS

@@ -77,6 +77,24 @@ def gateway() -> Callable[..., Gateway]:
     return make
 
 
+@pytest.fixture
+def vouch() -> Callable[..., None]:
+    """Grants tests to a device, and has the measurement server see these figures: {test id: (down, up)} in Mbit/s."""
+
+    def seen(store: Store, center: str, device: str, tests: dict[str, tuple[float, float]], at_ms: int = NOW) -> None:
+        turn = {"center": center, "device": device, "server": "s", "purpose": "routine", "state": "done"}
+        times = {"asked_ms": at_ms, "granted_ms": at_ms, "expires_ms": at_ms + 10**12}
+        saw = {"server": "s", "device": device, "address": "203.0.113.7", "started_ms": at_ms, "received_ms": at_ms}
+        size = {"down_bytes": 10**7, "up_bytes": 10**6, "down_s": 4.0, "up_s": 4.0, "body": b"", "signature": b""}
+        rates = [{"test_id": test, "down_mbps": down, "up_mbps": up} for test, (down, up) in tests.items()]
+        with store.write() as conn:
+            conn.execute(sa.insert(schema.grants), [{"test_id": test, **turn, **times} for test in tests])
+            rows = [{**rate, **saw, **size, "witnessed": True, "min_rtt_ms": 20.0} for rate in rates]
+            conn.execute(sa.insert(schema.records), rows)
+
+    return seen
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The socket folder of a private PostgreSQL cluster, run by an unprivileged user."""

@@ -8,11 +8,13 @@ import pytest
 
 from agent.wire import Failure, GatewayReading, LinkReading, SeatsReading, SpeedReading, UpsReading
 from collector.flags.judge import bound_of, judge, show
+from collector.flags.witness import Witness
 from collector.standard import example
 from collector.standard.criteria import Silence
 
 ASKED = example().by_id
-DOWNLOAD = ASKED["internet.download"]
+WITNESSED = ASKED["internet.download"]
+DOWNLOAD = replace(WITNESSED, evidence="signed")
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,29 @@ def test_a_lower_bound_can_meet_but_not_fall_short() -> None:
     verdict = judge(DOWNLOAD, SpeedReading(download_mbps=3.0, flags=["not_saturated"]), CENTER)
     assert verdict.word == "unknown"
     assert verdict.reason.endswith("but the reading is not_saturated, so it proves no shortfall")
+
+
+def test_a_figure_without_a_witness_is_unknown_and_says_why() -> None:
+    said = Witness(word="no_record", reason="no server record came within 15 minutes")
+    for witness, why in ((None, "unwitnessed: no server was asked"), (said, f"no_record: {said.reason}")):
+        verdict = judge(WITNESSED, SpeedReading(download_mbps=900.0), CENTER, witness)
+        assert (verdict.word, verdict.reason) == ("unknown", f"not witnessed: {why}")
+
+
+def test_no_more_counts_than_the_witness_credits() -> None:
+    agrees = Witness(word="agrees", reason="", most=(("download_mbps", 16.0), ("capacity_down_mbps", 18.0)))
+    assert judge(WITNESSED, SpeedReading(download_mbps=16.5), CENTER, agrees).value == 16.0
+    full = SpeedReading(download_mbps=16.5, capacity_down_mbps=40.0)
+    assert judge(WITNESSED, full, CENTER, agrees).value == 18.0
+
+
+def test_a_figure_that_is_cut_proves_no_shortfall() -> None:
+    agrees = Witness(word="agrees", reason="", most=(("download_mbps", 5.0), ("capacity_down_mbps", 10.0)))
+    claimed = judge(WITNESSED, SpeedReading(download_mbps=5.0, capacity_down_mbps=40.0), CENTER, agrees)
+    assert (claimed.word, claimed.value) == ("unknown", 10.0)
+    assert claimed.reason.endswith("but 40 Mbit/s is claimed, so it proves no shortfall")
+    slow = judge(WITNESSED, SpeedReading(download_mbps=5.0, capacity_down_mbps=9.0), CENTER, agrees)
+    assert (slow.word, slow.value) == ("below", 9.0)
 
 
 def test_a_failed_measurement_is_unknown_and_says_the_cause() -> None:

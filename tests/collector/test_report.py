@@ -24,7 +24,9 @@ from collector.standard.criteria import MonthRule
 from collector.store import Store, schema, upsert
 
 MINUTE = 60_000
-STANDARDS = Standards.of([example()])
+WITNESSED = example()
+PLAIN = replace(WITNESSED, criteria=tuple(replace(each, evidence="signed") for each in WITNESSED.criteria))
+STANDARDS = Standards.of([PLAIN])
 CENTER = Center(
     code="LHR-001", name="Gulberg <b>", city="Lahore", tier="three", seats_promised=10, lifecycle="declared",
     opening="Mon-Sat 09:00-21:00",
@@ -205,6 +207,29 @@ def test_flags_of_a_test_are_read_from_their_column(store: Store) -> None:
     assert row(report(store), "internet.download")["samples"] == 0
 
 
+def test_a_test_counts_as_far_as_its_server_saw_it(store: Store, vouch) -> None:
+    days = four_a_day(60)
+    for i, wall_ms in enumerate(days):
+        speed(store, [wall_ms], 20.0, test_id=f"t{i}")
+    vouch(store, CENTER.code, "g0", {f"t{i}": (20.0 if i % 2 else 12.0, 9.0) for i in range(59)}, days[0])
+    found = row(report(store, Standards.of([WITNESSED])), "internet.download")
+    assert (found["samples"], found["met"], found["grade"]) == (29, 29, "E2")
+    saw = "down: gateway g0 says 20 Mbit/s, server s saw 12; they may differ by 5 %"
+    never = "not witnessed: unwitnessed: the server named is not joined"
+    assert found["not_counted"] == {f"not witnessed: disagrees: {saw}": 30, never: 1}
+
+
+def test_a_report_with_witnesses_is_the_same_each_time(store: Store, vouch) -> None:
+    days = four_a_day(50)
+    for i, wall_ms in enumerate(days):
+        speed(store, [wall_ms], 20.0, test_id=f"t{i}")
+    vouch(store, CENTER.code, "g0", {f"t{i}": (20.0, 9.0) for i in range(49)}, days[0])
+    first, later = (
+        as_json(report(store, Standards.of([WITNESSED]), now_ms=AFTER + later)) for later in (0, 90 * 86_400_000)
+    )
+    assert first == later
+
+
 def test_percentiles_are_of_the_values_themselves() -> None:
     assert [percentile([5.0, 1.0, 3.0, 2.0, 4.0], p) for p in (10, 50, 90)] == [1.0, 3.0, 5.0]
     assert percentile([7.0], 10) == 7.0
@@ -214,11 +239,11 @@ def test_percentiles_are_of_the_values_themselves() -> None:
 def test_a_reading_is_judged_by_the_version_that_held_then(store: Store) -> None:
     speed(store, four_a_day(40), 20.0)
     half = at("2026-02-08T00:00")
-    older = replace(example(), valid_to_ms=half)
+    older = replace(PLAIN, valid_to_ms=half)
     stricter = tuple(
-        replace(each, count_at_pct=200.0) if each.id == "internet.download" else each for each in example().criteria
+        replace(each, count_at_pct=200.0) if each.id == "internet.download" else each for each in PLAIN.criteria
     )
-    newer = replace(example(), id="example-2026-2", valid_from_ms=half, criteria=stricter)
+    newer = replace(PLAIN, id="example-2026-2", valid_from_ms=half, criteria=stricter)
     found = report(store, Standards.of([older, newer]))
     assert found["standard"]["id"] == "example-2026-2"
     assert 0 < row(found, "internet.download")["met"] < row(found, "internet.download")["samples"]

@@ -1,0 +1,346 @@
+"""Records and readings in the store: whichever comes first, both make the verdict; what is dishonest is refused."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent import wire
+from collector import centers, records, servers
+from collector.arrivals import Refused
+from collector.centers import Center
+from collector.enrolment import EnrolmentRefused
+from collector.evaluate import Fresh, current_verdicts, judge_group
+from collector.flags.witness import RULES
+from collector.ingest import Ingest
+from collector.record import Record, Way, encode
+from collector.report import build
+from collector.standard import Standards, example
+from collector.store import Store, schema
+
+NOON = 1_795_071_600_000  # Thursday 2026-11-19 12:00 in Karachi
+MINUTE = 60_000
+STANDARDS = Standards.of([example()])
+FIELDS = ("download_mbps", "capacity_down_mbps", "upload_mbps", "capacity_up_mbps")
+
+
+def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[Fresh]]], now_ms: int) -> int:
+    return judge_group(conn, records.attach(conn, group, now_ms), STANDARDS, now_ms)
+
+
+def way(mbps: float, seconds: float = 4.0, start_ms: int = 0) -> Way:
+    at_ms = [start_ms + 100 * i for i in range(int(seconds * 10) + 1)]
+    total = [round(mbps * 1e6 / 8 * 0.1 * i) for i in range(len(at_ms))]
+    return Way(bytes=total[-1], at_ms=at_ms, total=total)
+
+
+@dataclass
+class House:
+    """A collector with one joined measurement server, `pie`."""
+
+    store: Store
+    key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    tests: itertools.count = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.ingest = Ingest(self.store, Ed25519PrivateKey.generate(), judge)
+        public = self.key.public_key().public_bytes_raw()
+        row = {"name": "pie", "url": "https://pie.example", "public_key": public, "tests_at_once": 5}
+        with self.store.write() as conn:
+            conn.execute(sa.insert(schema.measure_servers).values(**row, joined_ms=NOON - 10**9))
+
+    def grant(self, device: str, center: str, at_ms: int = NOON) -> str:
+        test = f"t{next(self.tests)}"
+        times = {"asked_ms": at_ms, "granted_ms": at_ms, "expires_ms": at_ms + 5 * MINUTE}
+        who = {"center": center, "device": device, "server": "pie", "purpose": "routine", "state": "granted"}
+        with self.store.write() as conn:
+            conn.execute(sa.insert(schema.grants).values(test_id=test, **who, **times))
+        return test
+
+    def sealed(self, test: str, device: str, down: float = 60.0, up: float = 30.0, **more) -> bytes:
+        fields = {"server": "pie", "address": "203.0.113.7", "started_ms": NOON, "witnessed": True, "min_rtt_ms": 18.0}
+        record = Record(
+            test=test, device=device, seconds=9.0, end="idle", connections=7, down=way(down), up=way(up, 4.0, 4500),
+            **(fields | more),
+        )  # fmt: skip
+        return encode(record, self.key.sign)
+
+    def record(self, sealed: bytes, now_ms: int = NOON + MINUTE) -> set[str]:
+        with self.store.write() as conn:
+            return records.take_record(conn, sealed, now_ms, STANDARDS)
+
+    def told(self, gateway, test: str, now_ms: int = NOON + MINUTE, wall_ms: int = NOON, **fields) -> None:
+        figures = dict(zip(FIELDS, (60.0, 60.0, 30.0, 30.0), strict=True))
+        values = figures | {"server": "https://pie.example", "engine": "librespeed", "test_id": test} | fields
+        at = wire.Stamp(wall_ms=wall_ms, mono_ms=wall_ms - NOON + 10**6, boot="b", clock="synced")
+        reading = wire.SpeedReading(at=at, subject="wan", **values)
+        self.ingest.take([gateway.batch([wire.encode_reading(reading)])], now_ms)
+
+    def flag(self, center: str = "LHR-1") -> tuple[str, str]:
+        f = schema.flags.c
+        asked = sa.select(f.verdict, f.state).where(f.center == center, f.criterion == "internet.download")
+        with self.store.read() as conn:
+            row = conn.execute(asked).one_or_none()
+        return (row.verdict, row.state) if row else ("", "")
+
+    def now(self, now_ms: int = NOON + 2 * MINUTE, center: str = "LHR-1") -> tuple[str, str]:
+        with self.store.read() as conn:
+            found = current_verdicts(conn, centers.get(conn, center), STANDARDS, now_ms)
+        return next((e.verdict.word, e.verdict.reason) for e in found if e.criterion.id == "internet.download")
+
+    def findings(self) -> list[tuple[str, str, str]]:
+        table = schema.integrity.c
+        asked = sa.select(table.finding, table.center, table.detail).order_by(table.id)
+        with self.store.read() as conn:
+            return [tuple(row) for row in conn.execute(asked)]
+
+    def month(self, center: str = "LHR-1", now_ms: int = NOON + 40 * 86_400_000) -> dict:
+        with self.store.read() as conn:
+            found = build(conn, centers.get(conn, center), "2026-11", STANDARDS, now_ms)
+        return next(row for row in found["criteria"] if row["criterion"] == "internet.download")
+
+
+@pytest.fixture
+def house(either_store: Store) -> House:
+    return House(either_store)
+
+
+@pytest.fixture
+def mine(house: House, gateway: Callable):
+    return gateway(house.store)
+
+
+# ---------------------------------------------------------------- the honest way
+
+
+@pytest.mark.parametrize("record_first", [True, False])
+def test_whichever_comes_first_the_verdict_is_that_of_both(house: House, mine, record_first: bool) -> None:
+    test = house.grant(mine.device, mine.center)
+    steps = [lambda: house.record(house.sealed(test, mine.device)), lambda: house.told(mine, test)]
+    for step in steps if record_first else reversed(steps):
+        assert house.flag()[0] != "meets"
+        step()
+    assert house.flag() == ("meets", "clear")
+    assert house.now()[0] == "meets"
+    assert house.month()["samples"] == 1
+    assert house.findings() == []
+
+
+def test_a_miss_is_a_miss_only_when_the_server_saw_it(house: House, mine) -> None:
+    for minute in range(3):
+        test = house.grant(mine.device, mine.center)
+        slow = {"download_mbps": 9.0, "capacity_down_mbps": 9.0}
+        house.told(mine, test, now_ms=NOON + (minute + 1) * MINUTE, wall_ms=NOON + minute * MINUTE, **slow)
+        assert house.flag()[1] == ("pending" if minute else "clear")
+        house.record(house.sealed(test, mine.device, down=9.0), NOON + (minute + 1) * MINUTE + 1)
+    assert house.flag() == ("below", "raised")
+    with house.store.read() as conn:
+        (raised,) = conn.execute(sa.select(schema.changes).where(schema.changes.c.now == "raised")).all()
+    assert raised.recorded_ms == NOON + 3 * MINUTE + 1  # in the transaction of the last record
+
+
+def test_a_record_that_comes_late_moves_no_flag_that_newer_readings_have_judged(house: House, mine) -> None:
+    old, new = house.grant(mine.device, mine.center), house.grant(mine.device, mine.center)
+    house.told(mine, old, download_mbps=9.0, capacity_down_mbps=9.0)
+    house.record(house.sealed(new, mine.device))
+    house.told(mine, new, wall_ms=NOON + MINUTE, now_ms=NOON + 2 * MINUTE)
+    house.record(house.sealed(old, mine.device, down=9.0), NOON + 3 * MINUTE)
+    assert house.flag() == ("meets", "clear")
+    assert (house.month()["samples"], house.month()["met"]) == (2, 1)
+
+
+def test_a_late_record_is_no_sign_of_life(house: House, mine) -> None:
+    test = house.grant(mine.device, mine.center)
+    house.told(mine, test)
+    p = schema.pulse
+    with house.store.read() as conn:
+        before = conn.execute(sa.select(p)).all()
+    house.record(house.sealed(test, mine.device), NOON + 60 * MINUTE)
+    with house.store.read() as conn:
+        assert conn.execute(sa.select(p)).all() == before
+
+
+def test_the_same_record_again_changes_nothing_and_another_is_a_finding(house: House, mine) -> None:
+    test = house.grant(mine.device, mine.center)
+    sealed = house.sealed(test, mine.device)
+    house.record(sealed)
+    assert house.record(sealed) == set()
+    assert house.findings() == []
+    house.record(house.sealed(test, mine.device, down=900.0))
+    assert [finding for finding, _, _ in house.findings()] == ["record_conflict"]
+    house.told(mine, test)
+    assert house.flag()[0] == "meets"
+
+
+# ---------------------------------------------------------------- what is refused, and why
+
+
+def refused_cases() -> dict[str, Callable[[House, object, object], None]]:
+    def forged(house: House, mine, _other) -> None:
+        house.told(mine, house.grant(mine.device, mine.center), download_mbps=900.0)
+
+    def made_up(house: House, mine, _other) -> None:
+        house.told(mine, "of-my-own-making")
+
+    def replayed(house: House, mine, _other) -> None:
+        test = house.grant(mine.device, mine.center)
+        house.record(house.sealed(test, mine.device))
+        house.told(mine, test)
+        house.told(mine, test, wall_ms=NOON + MINUTE, now_ms=NOON + 2 * MINUTE)
+
+    def foreign(house: House, mine, other) -> None:
+        test = house.grant(other.device, other.center)
+        house.record(house.sealed(test, other.device))
+        house.told(mine, test)
+
+    def inflated(house: House, mine, _other) -> None:
+        test = house.grant(mine.device, mine.center)
+        house.record(house.sealed(test, mine.device, down=9.0))
+        house.told(mine, test)
+
+    def inflated_before(house: House, mine, _other) -> None:
+        test = house.grant(mine.device, mine.center)
+        house.told(mine, test)
+        house.record(house.sealed(test, mine.device, down=9.0))
+
+    def lan(house: House, mine, _other) -> None:
+        house.told(mine, house.grant(mine.device, mine.center), server="http://192.168.1.5:8474")
+
+    def near(house: House, mine, _other) -> None:
+        test = house.grant(mine.device, mine.center)
+        house.told(mine, test)
+        house.record(house.sealed(test, mine.device, min_rtt_ms=0.1))
+
+    def late(house: House, mine, _other) -> None:
+        test = house.grant(mine.device, mine.center)
+        house.told(mine, test)
+        house.record(house.sealed(test, mine.device, started_ms=NOON + 60 * MINUTE), NOON + 61 * MINUTE)
+
+    def tokenless(house: House, mine, _other) -> None:
+        test = house.grant(mine.device, mine.center)
+        house.record(house.sealed(test, "", witnessed=False))
+        house.told(mine, test)
+
+    def without_test(house: House, mine, _other) -> None:
+        house.told(mine, "")
+
+    def self_test(house: House, mine, _other) -> None:
+        house.told(mine, house.grant(mine.device, mine.center), purpose="self-test")
+
+    return {name: case for name, case in locals().items() if callable(case)}
+
+
+WHY = {
+    "forged": ("no_record: no server record came within 15 minutes", []),
+    "made_up": ("unknown_test: test of-my-own-making was never granted", []),
+    "replayed": ("replayed: test t0 is that of an earlier reading, {mine} {spool} 1", ["replayed"]),
+    "foreign": ("not_granted_to_this_device: test t0 was granted to {other}, not to {mine}",
+                ["not_granted_to_this_device"]),
+    "inflated": ("disagrees: down: gateway {mine} says 60 Mbit/s, server pie saw 9; they may differ by 5 %",
+                 ["disagrees"]),
+    "inflated_before": ("disagrees: down: gateway {mine} says 60 Mbit/s, server pie saw 9; they may differ by 5 %",
+                        ["disagrees"]),
+    "lan": ("lan_server: the server 192.168.1.5 lies on the center's own network", ["lan_server"]),
+    "near": ("lan_server: the server pie is 0.1 ms away, less than any line out of the building", ["lan_server"]),
+    "late": ("expired: test t0 began 3300 s after its grant ended", []),
+    "tokenless": ("unwitnessed: the server pie took this test without a token", []),
+    "without_test": ("unwitnessed: the test has no id, so no server of ours was asked for it", []),
+    "self_test": ("a self-test never counts", []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(WHY))
+def test_what_is_not_witnessed_is_refused_with_its_reason(house: House, mine, gateway, name: str) -> None:
+    other = gateway(house.store, "KHI-1")
+    refused_cases()[name](house, mine, other)
+    reason, findings = WHY[name]
+    reason = reason.format(mine=mine.device, other=other.device, spool=mine.spool)
+    reason = reason if name == "self_test" else f"not witnessed: {reason}"
+    word, said = house.now(NOON + MINUTE + RULES.patience_ms)
+    assert (word, said) == ("unknown", f"not enough data: {reason}")
+    assert [finding for finding, _, _ in house.findings()] == findings
+    assert all(center == "LHR-1" and mine.device in detail for _, center, detail in house.findings())
+    month = house.month()
+    assert (month["samples"], month["not_counted"]) == (int(name == "replayed"), {reason: 1})
+
+
+def test_a_reading_waits_before_it_has_no_record(house: House, mine) -> None:
+    house.told(mine, house.grant(mine.device, mine.center))
+    waiting = "not enough data: not witnessed: waiting: the server's record has not come yet"
+    assert house.now(NOON + MINUTE + RULES.patience_ms - 1) == ("unknown", waiting)
+
+
+# ---------------------------------------------------------------- who may bring records
+
+
+def test_a_record_of_nobody_known_is_refused(house: House, mine) -> None:
+    test = house.grant(mine.device, mine.center)
+    sealed = house.sealed(test, mine.device)
+    body, _ = wire.unseal(sealed)
+    cases = {
+        "unframed": b"{}",
+        "unknown_server": house.sealed(test, mine.device, server="nobody"),
+        "bad_signature": wire.seal(body, Ed25519PrivateKey.generate().sign),
+    }
+    for word, what in cases.items():
+        with pytest.raises(Refused) as caught:
+            house.record(what)
+        assert caught.value.finding == word
+    with house.store.write() as conn:
+        servers.revoke(conn, "pie", NOON - 1)
+    with pytest.raises(Refused) as caught:
+        house.record(sealed)
+    assert caught.value.finding == "revoked_server"
+
+
+@pytest.mark.parametrize("change", [{"v": 2}, {"test": "x" * 65}, {"started_ms": -1}, {"down": {}}])
+def test_a_record_in_another_form_is_refused(house: House, mine, change: dict) -> None:
+    body, _ = wire.unseal(house.sealed("t", mine.device))
+    changed = msgspec.json.encode(msgspec.json.decode(body) | change)
+    with pytest.raises(Refused) as caught:
+        house.record(wire.seal(changed, house.key.sign))
+    assert caught.value.finding == "unframed"
+
+
+def join_request(key: Ed25519PrivateKey, token: str) -> bytes:
+    fields = {"public_key": key.public_key().public_bytes_raw(), "proof": key.sign(servers.CONTEXT + token.encode())}
+    return msgspec.json.encode({"token": token} | {n: base64.b64encode(v).decode() for n, v in fields.items()})
+
+
+def test_a_server_joins_once_with_its_token(house: House) -> None:
+    key, thief = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    with house.store.write() as conn:
+        token = servers.add(conn, "khi", "https://khi.example/", 7, "Karachi", NOON)
+        assert [each["state"] for each in servers.listed(conn)] == ["joined", "waiting"]
+        answer = servers.join(conn, join_request(key, token), NOON + 1, b"k" * 32)
+        assert answer == servers.join(conn, join_request(key, token), NOON + 2, b"k" * 32)
+        with pytest.raises(EnrolmentRefused, match="used by another server"):
+            servers.join(conn, join_request(thief, token), NOON + 3, b"k" * 32)
+        (khi, _) = servers.listed(conn)
+    assert answer == {"name": "khi", "collector_key": base64.b64encode(b"k" * 32).decode()}
+    assert (khi["url"], khi["tests_at_once"], khi["state"]) == ("https://khi.example", 7, "joined")
+
+
+def test_a_token_that_is_old_or_unknown_or_without_proof_joins_nobody(house: House) -> None:
+    key = Ed25519PrivateKey.generate()
+    with house.store.write() as conn:
+        token = servers.add(conn, "khi", "https://khi.example", 7, "", NOON)
+        for request, now_ms, why in (
+            (join_request(key, token), NOON + servers.DAY_MS, "expired"),
+            (join_request(key, "0" * 32), NOON, "not known"),
+            (join_request(key, token).replace(token.encode(), b"1" * 32), NOON, "does not fit"),
+            (b"{", NOON, "request"),
+        ):
+            with pytest.raises(EnrolmentRefused, match=why):
+                servers.join(conn, request, now_ms, b"k" * 32)
+        assert len(servers.listed(conn)) == 2
+        servers.revoke(conn, "pie", NOON)
+        with pytest.raises(servers.ServerError, match="was revoked already"):
+            servers.add(conn, "pie", "https://pie.example", 5, "", NOON)
