@@ -32,7 +32,7 @@ from agent.schedule import CENTER_TIME, DAY_MS, MINUTE_MS, SLOT_TAIL
 from agent.wire import Purpose
 
 MB = 1_000_000
-RESTART_PAUSE_MS = 15 * MINUTE_MS  # a gateway that keeps restarting does not test at each start
+RESTART_PAUSE_MS = 20 * 60 * MINUTE_MS  # where the power goes each day, tests do not all fall on its return
 WEEK_MS = 7 * DAY_MS
 MOST_SKIPS = 5
 MOST_DEFERRAL_MS = 30 * MINUTE_MS
@@ -159,7 +159,8 @@ class SpeedBook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def start_test_due(book: SpeedBook, now_ms: int) -> bool:
-    """Whether the test at the agent's start runs: not when one ran minutes ago, nor after a clock that jumped back."""
+    """Whether the test at the agent's start runs: not when one ran within a day or so. A time to come is a clock that
+    jumped back."""
     return not 0 <= now_ms - book.last_ms < RESTART_PAUSE_MS
 
 

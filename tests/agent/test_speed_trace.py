@@ -190,3 +190,40 @@ SLOW = Curve(EVEN.times, [i * BIN_S * 6e4 for i in range(50)])
 )
 def test_a_direction_ends_when_its_mode_has_enough(mode: Mode, seconds: float, curve: Curve, end: str | None) -> None:
     assert ended(mode, seconds, mode.most_s, curve.times, curve.totals) == end
+
+
+# ---------------------------------------------------------------- counters shown anew only now and then
+
+
+def leaping(counters: list[Counters | None], every: int, first: int = 0) -> list[Counters | None]:
+    """The same counters, shown anew each so many ticks."""
+    return [counters[max(0, i - (i - first) % every)] for i in range(len(counters))]
+
+
+@pytest.mark.parametrize("every", [1, 6, 10, 13])
+@pytest.mark.parametrize("direction", ["down", "up"])
+def test_a_routers_leaping_counters_tell_what_others_moved(direction: Direction, every: int) -> None:
+    wire = (12.0 + 6.0) * (MSS + HEADER) / MSS
+    seen = leaping(counted(direction, wire), every, first=3)
+    way = judge(trace(direction, [lane(direction, 12.0)], counters=seen, stepped=True), 20.0, QUICK)
+    assert way.capacity_mbps == pytest.approx(18.0, rel=0.02)
+    assert "cross_traffic" in way.flags
+
+
+@pytest.mark.parametrize("every", [25, TICKS])
+def test_a_router_that_leaps_too_rarely_tells_nothing(every: int) -> None:
+    seen = leaping(counted("down", 20.0), every)
+    way = judge(trace("down", [lane("down", 12.0)], counters=seen, stepped=True), 20.0, QUICK)
+    assert (way.mbps, way.capacity_mbps, way.cross_pct) == (pytest.approx(12.0, rel=0.01), None, None)
+
+
+def test_a_router_that_falls_silent_or_starts_anew_tells_nothing() -> None:
+    for spoilt in ([None] * TICKS, [*counted("down", 20.0)[:30], *counted("down", 1.0)[:13]]):
+        way = judge(trace("down", [lane("down", 12.0)], counters=spoilt, stepped=True), 20.0, QUICK)
+        assert way.capacity_mbps is None
+
+
+def test_a_little_more_on_a_routers_counter_is_the_seeing_not_others() -> None:
+    wire = 12.2 * (MSS + HEADER) / MSS
+    way = judge(trace("down", [lane("down", 12.0)], counters=counted("down", wire), stepped=True), 20.0, QUICK)
+    assert way.capacity_mbps == pytest.approx(12.0, rel=0.01)

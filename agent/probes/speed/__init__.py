@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Literal, cast
 
 from agent.probes.probe import Context, ProbeFailed
-from agent.probes.speed import iperf3, librespeed, ndt7, ookla
+from agent.probes.speed import iperf3, librespeed, ndt7, ookla, others
 from agent.probes.speed.engine import Engine, SpeedRequest
+from agent.probes.speed.seen import Seen, seen_by
+from agent.speed_plan import is_self_test
+from agent.wan import Line, line_now
 from agent.wire import Reading, SpeedReading
 
 ENGINES: dict[str, Engine] = {
@@ -25,7 +29,8 @@ Purpose = Literal["routine", "self-test", "retest", "desk", "manual"]
 
 
 async def probe(context: Context) -> Sequence[Reading]:
-    """One speed test, in a thread of its own. Raises ProbeFailed."""
+    """One speed test, in a thread of its own, and on which line it was. Raises ProbeFailed."""
+    began_s = time.monotonic()
     settings = context.settings.speed
     engine = ENGINES.get(settings.engine)
     if engine is None:
@@ -33,21 +38,35 @@ async def probe(context: Context) -> Sequence[Reading]:
     server = settings.server or context.measure_url or ""
     if not server and settings.engine not in HAVE_PUBLIC_SERVERS:
         raise ProbeFailed("no_server", "no speed server is known: enrol this gateway, or set `server` under [speed]")
+    at_home = is_self_test(server)
+    line = Line(None, None) if at_home else line_now(context.settings.link)
+    seen = Seen() if at_home else await seen_by(server, settings.ca_file)
     request = SpeedRequest(
         server=server,
         mode=settings.mode,
-        deadline_s=context.deadline_s,
-        test_id=secrets.token_hex(16),
+        deadline_s=context.deadline_s - (time.monotonic() - began_s),
+        test_id=context.test_id or secrets.token_hex(16),
         token=context.test_token,
-        wan_interface=settings.wan_interface,
+        wan_interface="" if line.failover else settings.wan_interface,
         plan_mbps=settings.plan_mbps,
         ca_file=settings.ca_file,
         locate_url=settings.locate_url,
         explain=context.explain,
     )
     try:
-        found = await asyncio.to_thread(engine, request)
+        told = await asyncio.to_thread(others.measure, engine, request, settings)
     finally:
         request.stop.set()  # a thread cannot be cancelled: it looks at this
-    values = asdict(found) | {"flags": list(found.flags)}
-    return [SpeedReading(purpose=cast(Purpose, context.purpose), test_id=request.test_id, **values)]
+    values = asdict(told.found) | {"flags": list(told.found.flags)}
+    return [
+        SpeedReading(
+            purpose=cast(Purpose, context.purpose),
+            test_id=request.test_id,
+            others_from=told.others_from,
+            public_address=seen.address,
+            network=seen.network,
+            wan_interface=line.interface,
+            failover=line.failover,
+            **values,
+        )
+    ]

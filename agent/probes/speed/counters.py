@@ -26,11 +26,13 @@ class Counters:
 
 @dataclass(frozen=True, kw_only=True)
 class Interface:
-    """The interface a test goes over. `frame_bytes` is what its counters add to every IP packet."""
+    """The interface a test goes over. `frame_bytes` is what its counters add to every IP packet; `stepped` counters are
+    shown anew only now and then, so that only the moments of their changes tell something."""
 
     name: str
     frame_bytes: int
     read: Callable[[], Counters | None]
+    stepped: bool = False
 
 
 def find(wan_interface: str, local_address: str) -> Interface | None:

@@ -148,4 +148,5 @@ class Run:
             late_share=self.late / ticks,
             ip_bytes=self.ip_bytes,
             frame_bytes=self.interface.frame_bytes if self.interface else 14,
+            stepped=self.interface is not None and self.interface.stepped,
         )

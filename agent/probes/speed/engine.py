@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from agent.probes.speed.counters import Interface
+
 PUBLIC = "public"  # as a server: whichever the engine's public service names
 
 
@@ -17,6 +19,7 @@ def _silent(_line: str) -> None:
 class SpeedRequest:
     """One test to run. `server` is http(s)://HOST[:PORT][/FOLDER], or ``public`` for an engine that has a public
     service. `test_id` and `token` go with every request, so that the server can tell what it saw of this very test.
+    `others` counts everybody's traffic where this machine's own interface does not.
     `ca_file` holds certificates trusted besides the system's; `locate_url` is asked for a public ndt7 server.
     """
 
@@ -29,6 +32,7 @@ class SpeedRequest:
     plan_mbps: float | None = None
     ca_file: str = ""
     locate_url: str = ""
+    others: Interface | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     explain: Callable[[str], None] = field(default=_silent)
 

@@ -86,7 +86,7 @@ class _Test:
             self.mode,
             idle,
             kind=self.protocol.kinds[direction],
-            interface=interface,
+            interface=self.request.others or interface,
             stopped=self.request.stop.is_set,
             read=self.read,
             most_s=self._most_s(direction),

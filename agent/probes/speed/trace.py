@@ -18,6 +18,7 @@ End = Literal["time", "settled", "bytes", "closed"]
 SATURATED_MS = 3.0  # a line that is full queues: a load that lifts the round trip by less has not filled it
 CROSS_PCT = 5.0
 NOISE = 0.01
+STEPS_S, STEPS_NOISE = 1.5, 0.03  # leaps are seen up to a tenth of a second late
 MANY, HALF_EMPTY = 500, 0.6  # of so many segments no line keeps so many waiting
 BUSY_CPU, LATE_SHARE = 0.8, 0.1
 
@@ -39,6 +40,7 @@ class Trace:
     late_share: float
     ip_bytes: int = 20
     frame_bytes: int = 14
+    stepped: bool = False  # the counters are shown anew only now and then
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +154,8 @@ def _others(trace: Trace, own_mbps: float | None, times: Sequence[float], window
     An interface counts before the line's queue. What others sent up is thinned there, by less than ours when they
     send evenly and by as much when they push as we do: two thirds of ours was nearest to the truth of both.
     """
+    if trace.stepped:
+        return _others_by_steps(trace, own_mbps, window)
     seen = [trace.counters[i] for i in window]
     infos = [info for lane in trace.lanes for info in lane.info[-1:]]
     if own_mbps is None or not infos or any(counters is None for counters in seen):
@@ -165,6 +169,58 @@ def _others(trace: Trace, own_mbps: float | None, times: Sequence[float], window
     passed = 1.0 if down else (1 + 2 * _passed(trace, own_mbps, times, window)) / 3
     others = max(0.0, line - own_wire) * mss / (mss + _header(trace, infos[0])) * passed
     return others if others >= NOISE * (own_mbps + others) else 0.0
+
+
+def _others_by_steps(trace: Trace, own_mbps: float | None, window: range) -> float | None:
+    """The same of counters that stand still and leap, from their first leap to their last: after the warm-up, or when
+    these lie too close, of the whole run. A router counts behind its queue, so what it counts has passed."""
+    infos = [info for lane in trace.lanes for info in lane.info[-1:]]
+    first, last = _leaps(trace, window) or _leaps(trace, range(len(trace.times_s))) or (0, 0)
+    before, after = _moved(trace, first), _moved(trace, last)
+    if own_mbps is None or not infos or first == last or before is None or after is None or after < before:
+        return None
+    seconds = trace.times_s[last] - trace.times_s[first]
+    own = _own_wire(trace)
+    mss = infos[0].receive_mss if trace.direction == "down" else infos[0].send_mss
+    others = max(0.0, after - before - (own[last] - own[first])) * 8 / 1e6 / seconds
+    others *= mss / (mss + _header(trace, infos[0]))
+    return others if others >= STEPS_NOISE * (own_mbps + others) else 0.0
+
+
+def _leaps(trace: Trace, ticks: range) -> tuple[int, int] | None:
+    """The first and the last tick at which the counter moved; None when they are too close to tell a rate."""
+    seen = [i for i in ticks if i and _moved(trace, i - 1) not in (None, _moved(trace, i))]
+    far = len(seen) > 1 and trace.times_s[seen[-1]] - trace.times_s[seen[0]] >= STEPS_S
+    return (seen[0], seen[-1]) if far else None
+
+
+def _moved(trace: Trace, tick: int) -> int | None:
+    counters = trace.counters[tick]
+    return None if counters is None else counters.rx if trace.direction == "down" else counters.tx
+
+
+def _others_by_steps(trace: Trace, own_mbps: float | None, window: range) -> float | None:
+    """The same of counters that stand still and leap, from their first leap after the warm-up to their last; None when
+    these lie too close. A router counts behind its queue, so what it counts has passed."""
+    infos = [info for lane in trace.lanes for info in lane.info[-1:]]
+    leaps = [i for i in window if i and _moved(trace, i) != _moved(trace, i - 1)]
+    if own_mbps is None or not infos or len(leaps) < 2:
+        return None
+    first, last = leaps[0], leaps[-1]
+    seconds = trace.times_s[last] - trace.times_s[first]
+    before, after = _moved(trace, first), _moved(trace, last)
+    if seconds < STEPS_S or before is None or after is None or after < before:
+        return None
+    own = _own_wire(trace)
+    mss = infos[0].receive_mss if trace.direction == "down" else infos[0].send_mss
+    others = max(0.0, after - before - (own[last] - own[first])) * 8 / 1e6 / seconds
+    others *= mss / (mss + _header(trace, infos[0]))
+    return others if others >= STEPS_NOISE * (own_mbps + others) else 0.0
+
+
+def _moved(trace: Trace, tick: int) -> int | None:
+    counters = trace.counters[tick]
+    return None if counters is None else counters.rx if trace.direction == "down" else counters.tx
 
 
 def _passed(trace: Trace, own_mbps: float, times: Sequence[float], window: range) -> float:

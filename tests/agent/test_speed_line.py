@@ -1,0 +1,125 @@
+"""On which line a test ran, how the server sees it, and whose counters told of others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from agent.config import Link, Speed
+from agent.probes.route import Route
+from agent.probes.speed import others
+from agent.probes.speed.counters import Counters
+from agent.probes.speed.engine import SpeedRequest, Throughput
+from agent.probes.speed.quiet import load_of
+from agent.probes.speed.seen import Seen, parse_answer, seen_by
+from agent.speed_plan import Load
+from agent.wan import Line, line_of
+
+ETH, LTE = Route(interface="eth0", gateway="192.0.2.1", metric=1), Route(interface="wwan0", gateway=None, metric=9)
+
+
+@pytest.mark.parametrize(
+    ("route", "link", "line"),
+    [
+        (None, Link(primary_interface="eth0"), Line(None, None)),
+        (ETH, Link(), Line("eth0", None)),
+        (ETH, Link(primary_interface="eth0"), Line("eth0", False)),
+        (LTE, Link(primary_interface="eth0"), Line("wwan0", True)),
+        (LTE, Link(failover_interfaces=["wwan0"]), Line("wwan0", True)),
+        (ETH, Link(failover_interfaces=["wwan0"]), Line("eth0", False)),
+        (LTE, Link(primary_interface="wwan0", failover_interfaces=["wwan0"]), Line("wwan0", True)),
+    ],
+)
+def test_the_backup_line_is_known_by_what_the_settings_name(route: Route | None, link: Link, line: Line) -> None:
+    assert line_of(route, link) == line
+
+
+@pytest.mark.parametrize(
+    ("body", "seen"),
+    [
+        (b'{"processedString":"203.0.113.9","rawIspInfo":""}', Seen(address="203.0.113.9")),
+        (
+            b'{"processedString":"203.0.113.9 - Example Telecom, PK","rawIspInfo":{}}',
+            Seen(address="203.0.113.9", network="Example Telecom, PK"),
+        ),
+        (
+            b'{"processedString":"2001:db8::9 - Shown","rawIspInfo":{"org":"AS64500  Example"}}',
+            Seen(address="2001:db8::9", network="AS64500 Example"),
+        ),
+        (b'3c\r\n{"processedString":"203.0.113.9 - X"}\r\n0\r\n\r\n', Seen(address="203.0.113.9", network="X")),
+        (b"203.0.113.9\n", Seen(address="203.0.113.9")),
+        (b'{"processedString":"<b>me</b>"}', Seen()),
+        (b'{"processedString":7,"rawIspInfo":[]}', Seen()),
+        (b"{", Seen()),
+        (b"{}", Seen()),
+        (b"\xff\xfe", Seen()),
+        (b"", Seen()),
+        (b"[" * 9000 + b"{" * 9000 + b"}", Seen()),
+        (b'{"processedString":"203.0.113.9 - ' + b"x" * 9000 + b'"}', Seen(address="203.0.113.9", network="x" * 200)),
+    ],
+)
+def test_what_the_server_says_of_us_is_read_and_nothing_else(body: bytes, seen: Seen) -> None:
+    assert parse_answer(body) == seen
+
+
+@pytest.mark.parametrize("server", ["public", "iperf3://x", "http://127.0.0.1:1", ""])
+def test_a_server_that_cannot_be_asked_says_nothing(server: str) -> None:
+    assert asyncio.run(seen_by(server)) == Seen()
+
+
+# ---------------------------------------------------------------- whose counters
+
+
+def finding(request: SpeedRequest) -> Throughput:
+    return Throughput(
+        engine="e",
+        engine_version="1",
+        server="s",
+        mode="quick",
+        download_mbps=9.0,
+        capacity_down_mbps=18.0,
+        cross_traffic_down_pct=50.0,
+        flags=("cross_traffic",),
+    )
+
+
+def test_a_gateway_that_does_not_see_all_traffic_tells_no_capacity() -> None:
+    told = others.measure(finding, SpeedRequest(server="s"), Speed(inline="no"))
+    assert told.others_from is None
+    assert (told.found.capacity_down_mbps, told.found.cross_traffic_down_pct) == (None, None)
+    assert told.found.download_mbps == 9.0
+    assert told.found.flags == ("cross_traffic", "others_unseen")
+
+
+def test_a_gateway_that_carries_all_traffic_tells_it_by_its_own_interface() -> None:
+    told = others.measure(finding, SpeedRequest(server="s"), Speed(inline="yes"))
+    assert told == others.Told(finding(SpeedRequest(server="s")), "interface")
+
+
+def test_an_engine_that_counts_nobody_says_so_and_does_not_blame_the_router(free_port: int) -> None:
+    def ookla(request: SpeedRequest) -> Throughput:
+        return Throughput(engine="ookla", engine_version="1", server="s", mode="quick", download_mbps=9.0)
+
+    speed = Speed(router_host="127.0.0.1", router_port=free_port, router_interface="wan")
+    for engine, flags in ((ookla, ("others_unseen",)), (asking, ("others_unseen", "router_silent"))):
+        told = others.measure(engine, SpeedRequest(server="s"), speed)
+        assert (told.others_from, told.found.flags) == (None, flags)
+
+
+def asking(request: SpeedRequest) -> Throughput:
+    """An engine that asks for others' counters and, told nothing, has no capacity."""
+    read: Callable[[], Counters | None] = request.others.read if request.others else lambda: None
+    capacity = None if read() is None else 9.0
+    return Throughput(engine="e", engine_version="1", server="s", mode="quick", capacity_down_mbps=capacity)
+
+
+# ---------------------------------------------------------------- the line before a test
+
+
+def test_the_lines_load_is_what_its_counters_moved_and_unknown_when_they_were_reset() -> None:
+    before, after = Counters(rx=0, tx=0), Counters(rx=3_000_000, tx=750_000)
+    assert load_of(before, after, 3.0) == Load(down_mbps=8.0, up_mbps=2.0)
+    assert load_of(after, before, 3.0) is None
+    assert load_of(before, after, 0.0) is None
