@@ -199,30 +199,6 @@ def _moved(trace: Trace, tick: int) -> int | None:
     return None if counters is None else counters.rx if trace.direction == "down" else counters.tx
 
 
-def _others_by_steps(trace: Trace, own_mbps: float | None, window: range) -> float | None:
-    """The same of counters that stand still and leap, from their first leap after the warm-up to their last; None when
-    these lie too close. A router counts behind its queue, so what it counts has passed."""
-    infos = [info for lane in trace.lanes for info in lane.info[-1:]]
-    leaps = [i for i in window if i and _moved(trace, i) != _moved(trace, i - 1)]
-    if own_mbps is None or not infos or len(leaps) < 2:
-        return None
-    first, last = leaps[0], leaps[-1]
-    seconds = trace.times_s[last] - trace.times_s[first]
-    before, after = _moved(trace, first), _moved(trace, last)
-    if seconds < STEPS_S or before is None or after is None or after < before:
-        return None
-    own = _own_wire(trace)
-    mss = infos[0].receive_mss if trace.direction == "down" else infos[0].send_mss
-    others = max(0.0, after - before - (own[last] - own[first])) * 8 / 1e6 / seconds
-    others *= mss / (mss + _header(trace, infos[0]))
-    return others if others >= STEPS_NOISE * (own_mbps + others) else 0.0
-
-
-def _moved(trace: Trace, tick: int) -> int | None:
-    counters = trace.counters[tick]
-    return None if counters is None else counters.rx if trace.direction == "down" else counters.tx
-
-
 def _passed(trace: Trace, own_mbps: float, times: Sequence[float], window: range) -> float:
     """The share of what we sent that arrived."""
     sent = _slope(times, _sum(trace, lambda info: info.sent), window)
