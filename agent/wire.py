@@ -175,8 +175,9 @@ class UpsReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="up
 class SeatColumns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The roll call as columns: entry ``i`` of every list is seat ``i``. Columns cost a fifth of rows to decode.
 
-    ``changed`` names the parts a seat has lost since they were accepted. ``waiting`` is no column: it names hardware
-    that nobody has approved yet, which is not counted and in no column.
+    ``changed`` names the parts a seat has lost since they were accepted. ``quiet_s`` is how long ago a seat that is off
+    or missing spoke its last word, for a quarter of an hour: who closes a center leaves such words, a power cut none.
+    ``waiting`` is no column: it names hardware that nobody has approved yet, which is not counted and in no column.
     """
 
     id: Annotated[list[Word], msgspec.Meta(max_length=500)]
@@ -188,6 +189,7 @@ class SeatColumns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     temperature_c: list[Number | None] = []
     uptime_s: list[Number | None] = []
     changed: list[Text] = []
+    quiet_s: list[Number | None] = []
     waiting: Annotated[list[Word], msgspec.Meta(max_length=64)] = []
 
     def __post_init__(self) -> None:

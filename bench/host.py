@@ -146,7 +146,9 @@ def heard(folder: Path) -> dict[str, object]:
     seats, test = json.loads(body or "{}"), json.loads(speed or "{}")
     return {
         **found,
-        "healthy of known seats": f"{seats.get('healthy', 0)} of {seats.get('known')}",
+        "seats of the last call": {
+            state: seats.get(state, 0) for state in ("known", "healthy", "unhealthy", "missing")
+        },
         "download": test.get("download_mbps", test.get("failure")),
     }
 
@@ -169,7 +171,7 @@ def center(folder: Path, inside: Sequence[str], outside: Sequence[str], *, speed
             start(card(device(name), folder / name, port, inside))
         until(lambda: called([*collector, "center", "add", *settings, *facts]) is not None)
         token = json.loads(called([*collector, "token", CENTER, "--json", *settings]) or "{}")["token"]
-        enrol = [*inside, *agent, "enrol", f"http://{SERVER}:8480", token, *own]
+        enrol = [*inside, *agent, "enrol", f"http://{SERVER}:8480", token, "--plain-http", *own]
         until(lambda: called(enrol) is not None)
         (folder / "seat.key").write_text(called([*agent, "seat-key", *own]) or "")
         pid = start(traced([*inside, *agent, "run", *own], folder))

@@ -70,10 +70,11 @@ def note_group(
 
 
 def look_again(conn: sa.Connection, now_ms: int, gap_s: float) -> set[str]:
-    """Asks the neighbours of gaps that are due; returns the centers whose cause has a new revision."""
+    """Asks the neighbours of gaps that are due, and the seats; returns the centers whose cause has a new revision."""
     due = sa.select(_g.center, _g.from_ms).where(_g.look_ms <= now_ms).order_by(_g.look_ms).limit(LOOKS)
     keys = [tuple(row) for row in conn.execute(due)]
     found = _newest(conn, sa.tuple_(_g.center, _g.from_ms).in_(keys)) if keys else []
+    found = [replace(gap, facts=cause.fold(gap.facts, _latest(conn, gap.center, ("seats",)))) for gap in found]
     asked = _asked(conn, found, int(gap_s * 1000))
     moved = {gap.center for gap in asked if cause.name_cause(gap.facts, gap.witness) != gap.named}
     _save(conn, asked, now_ms, None)
@@ -135,9 +136,13 @@ def signs_of(fresh: Iterable[Fresh]) -> list[Sign]:
 
 
 def _before(conn: sa.Connection, code: str) -> list[Sign]:
-    """The newest UPS and link readings, which are the last ones before the gap while `latest` still has them."""
+    """The newest readings that tell, which are the last ones before the gap while `latest` still has them."""
+    return _latest(conn, code, ("ups", "link", "seats"))
+
+
+def _latest(conn: sa.Connection, code: str, kinds: Sequence[str]) -> list[Sign]:
     asked = sa.select(_l.kind, _l.device, _l.wall_ms, _l.received_ms, _l.body)
-    rows = conn.execute(asked.where(_l.center == code, _l.kind.in_(("ups", "link")))).all()
+    rows = conn.execute(asked.where(_l.center == code, _l.kind.in_(kinds))).all()
     found = []
     for row in rows:
         table = schema.readings[row.kind].c

@@ -28,6 +28,7 @@ MAX_SEATS = 500  # the wire's limit for one roll call
 MAX_WAITING = 64  # hardware not approved: the one longest unheard makes room
 SAVE_EVERY_MS = 60_000  # good-byes may come in waves; new seats are written at once
 CONFLICT_MS = 15 * 60_000
+LATELY_S = 15 * 60.0  # for so long the time of a last word is told
 BACK_MS = 30 * 60_000  # how long a seat that came back says what its silence was
 SILENT_S = 150.0  # from here on a pause is a silence that wants a reason
 FIRST_DAY_MS = 24 * 3600_000
@@ -220,6 +221,10 @@ def roll_call(seats: list[Seat], now_ms: int, started_ms: int, limits: Seats) ->
         for seat, (state, _) in zip(ordered, judged, strict=True)
     ]
     changed = ["; ".join(lost_parts(seat))[:200] for seat in ordered]
+    quiet_s = [
+        _quiet_s(seat, now_ms) if state in ("off", "missing") else None
+        for seat, (state, _) in zip(ordered, judged, strict=True)
+    ]
     return SeatsReading(
         known=len(ordered),
         healthy=count["healthy"],
@@ -236,9 +241,16 @@ def roll_call(seats: list[Seat], now_ms: int, started_ms: int, limits: Seats) ->
             temperature_c=[last.temperature_c if last else None for last in shown],
             uptime_s=[last.uptime_s if last else None for last in shown],
             changed=changed if any(changed) else [],
+            quiet_s=quiet_s if any(each is not None for each in quiet_s) else [],
             waiting=sorted(labels[seat.id] for seat in seats if not seat.approved)[:MAX_WAITING],
         ),
     )
+
+
+def _quiet_s(seat: Seat, now_ms: int) -> float | None:
+    """Since its last word, if that was spoken lately in this run of the agent."""
+    quiet_s = None if seat.heard_ms is None else (now_ms - seat.heard_ms) / 1000
+    return round(quiet_s) if quiet_s is not None and quiet_s <= LATELY_S else None
 
 
 def label(seats: Iterable[Seat]) -> dict[str, str]:

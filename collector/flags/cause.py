@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
+from collector.flags import roll
+from collector.flags.roll import Call, Seats
 from collector.standard.criteria import Words
 
 Name = Literal[
@@ -75,7 +77,7 @@ class Boot:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Consecutive readings of one UPS that agree on whether it ran on battery."""
+    """Consecutive readings of one UPS that agree on whether it ran on battery. `gasp` is its last gasp, if any."""
 
     on_battery: bool
     first_ms: int
@@ -83,6 +85,7 @@ class Run:
     low: bool
     charge_pct: float | None  # the last one known
     id: str  # of the newest reading
+    gasp: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +100,7 @@ class Seen:
 class Facts:
     """What is known of one gap. `power` begins with the last readings before it; `taken` counts the readings that
     the agent took during the gap and delivered later, the earliest at `taken_from_ms`; `places` where its link probe
-    saw the fault meanwhile."""
+    saw the fault meanwhile; `seats` what the roll calls around it say."""
 
     from_ms: int
     to_ms: int
@@ -107,11 +110,12 @@ class Facts:
     place_before: str = ""
     taken: int = 0
     taken_from_ms: int | None = None
+    seats: Seats = field(default_factory=Seats)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sign:
-    """One reading as far as causes are concerned: exactly one of the last three is set, or none of them."""
+    """One reading as far as causes are concerned: exactly one of the last four is set, or none of them."""
 
     at_ms: int
     id: str
@@ -119,6 +123,7 @@ class Sign:
     boot: Boot | None = None
     run: Run | None = None
     place: str = ""
+    call: Call | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,23 +163,32 @@ def sign_of(reading: object, kind: str, at_ms: int, id: str) -> Sign:
     if kind == "boot":
         previous_end, dark_s = getattr(reading, "previous_end", "unknown"), getattr(reading, "dark_s", None)
         return Sign(at_ms=at_ms, id=id, boot=Boot(at_ms=at_ms, previous_end=previous_end, dark_s=dark_s, id=id))
-    if kind == "ups" and getattr(reading, "output_state", None) is not None and not tests_battery(reading):
+    if kind == "ups" and _tells_power(reading):
         return Sign(at_ms=at_ms, id=id, subject=subject, run=run_of(reading, at_ms, id))
     if kind == "link":
         return Sign(at_ms=at_ms, id=id, subject=subject, place=_place(reading))
+    if kind == "seats":
+        return Sign(at_ms=at_ms, id=id, call=roll.call_of(reading, at_ms, id))
     return Sign(at_ms=at_ms, id=id)
+
+
+def _tells_power(reading: object) -> bool:
+    """Also a UPS that could not be read does, with its last gasp: it was on battery by then."""
+    known = getattr(reading, "output_state", None) is not None or bool(getattr(reading, "last_gasp", None))
+    return known and not tests_battery(reading)
 
 
 def run_of(reading: object, at_ms: int, id: str) -> Run:
     """A UPS reading as a run of one."""
-    status = getattr(reading, "battery_status", None)
+    status, gasp = getattr(reading, "battery_status", None), getattr(reading, "last_gasp", None) or ""
     return Run(
-        on_battery=getattr(reading, "output_state", None) == "battery",
+        on_battery=getattr(reading, "output_state", None) == "battery" or bool(gasp),
         first_ms=at_ms - _on_battery_ms(reading),
         last_ms=at_ms,
-        low=status in ("low", "depleted"),
+        low=status in ("low", "depleted") or gasp in ("battery_low", "runtime_short"),
         charge_pct=getattr(reading, "battery_charge_pct", None),
         id=id,
+        gasp=gasp,
     )
 
 
@@ -207,17 +221,20 @@ def begin(from_ms: int, to_ms: int, before: Iterable[Sign]) -> Facts:
         if sign.run is not None:
             power[sign.subject] = (sign.run,)
         place_before = sign.place or place_before
+        facts = replace(facts, seats=roll.before(sign.call)) if sign.call is not None else facts
     return replace(facts, power=power, place_before=place_before)
 
 
 def fold(facts: Facts, signs: Sequence[Sign]) -> Facts:
     """With these readings added; each must be given once. A boot or UPS reading just after the gap counts too: it
     tells what ended it."""
-    boots, power, places = list(facts.boots), dict(facts.power), dict(facts.places)
+    boots, power, places, seats = list(facts.boots), dict(facts.power), dict(facts.places), facts.seats
     taken_ms = [facts.taken_from_ms] if facts.taken_from_ms is not None else []
     taken = facts.taken
     for sign in sorted(signs, key=lambda each: each.at_ms):
         within = facts.from_ms < sign.at_ms < facts.to_ms
+        if sign.call is not None:
+            seats = roll.after(seats, sign.call, facts.from_ms, facts.to_ms)
         if not within and not facts.from_ms <= sign.at_ms <= facts.to_ms + SLACK_MS:
             continue
         if sign.boot is not None:
@@ -233,7 +250,9 @@ def fold(facts: Facts, signs: Sequence[Sign]) -> Facts:
                 places[sign.place] = Seen(count=1 + (seen.count if seen else 0), id=sign.id)
     ordered = tuple(sorted(boots, key=lambda boot: boot.at_ms))
     earliest_ms = min(taken_ms, default=None)
-    return replace(facts, boots=ordered, power=power, places=places, taken=taken, taken_from_ms=earliest_ms)
+    return replace(
+        facts, boots=ordered, power=power, places=places, taken=taken, taken_from_ms=earliest_ms, seats=seats
+    )
 
 
 def add_run(runs: tuple[Run, ...], new: Run) -> tuple[Run, ...]:
@@ -250,7 +269,8 @@ def add_run(runs: tuple[Run, ...], new: Run) -> tuple[Run, ...]:
 def _join(first: Run, second: Run) -> Run:
     newest = max(first, second, key=lambda run: run.last_ms)
     charge_pct = newest.charge_pct if newest.charge_pct is not None else first.charge_pct
-    return replace(newest, first_ms=first.first_ms, low=newest.low, charge_pct=charge_pct)
+    gasp = newest.gasp or first.gasp or second.gasp
+    return replace(newest, first_ms=first.first_ms, low=newest.low, charge_pct=charge_pct, gasp=gasp)
 
 
 # ---------------------------------------------------------------- judging
@@ -271,14 +291,17 @@ def _power_died(facts: Facts, witness: Witness) -> Cause | None:
     for boot in facts.boots:
         run = _at_death(facts, boot)
         if boot.previous_end in ("power", "reboot", "unknown") and run is not None and run.on_battery:
-            grade: Grade = "likely" if boot.previous_end == "unknown" else "shown"
+            grade: Grade = "likely" if boot.previous_end == "unknown" and not run.gasp else "shown"
             return _by_feeder("ups_exhausted", grade, (_boot_word(boot), _run_word(run)), witness)
-        if boot.previous_end == "power" and run is None:
-            words = (_boot_word(boot), "no UPS reading tells of the mains")
+        had_mains = (facts.seats.were_shut_down or facts.seats.stayed_on) and _share_cut(witness) < MAJORITY
+        if boot.previous_end != "power" or had_mains:
+            continue
+        if run is None:
+            words = (_boot_word(boot), "no UPS reading tells of the mains", *facts.seats.words)
             return _by_feeder("ups_exhausted", "likely", words, witness)
         dark = 2 * _dark_ms(facts, boot) >= facts.to_ms - facts.from_ms
-        if boot.previous_end == "power" and run is not None and dark and _share_cut(witness) >= MAJORITY:
-            words = (_boot_word(boot), f"{_run_word(run)}: it carried nothing")
+        if dark and (_share_cut(witness) >= MAJORITY or facts.seats.lost_power):
+            words = (_boot_word(boot), f"{_run_word(run)}: it carried nothing", *facts.seats.words)
             return _by_feeder("ups_exhausted", "likely", words, witness)
     return None
 
@@ -301,13 +324,16 @@ def _stopped(facts: Facts, _witness: Witness) -> Cause | None:
     if boot.previous_end not in STOPS:
         return _unexplained(facts, boot)
     name, said = STOPS[boot.previous_end]
-    return Cause(name=name, grade="shown", evidence=(f"{_boot_word(boot)}: {said}",))
+    return Cause(name=name, grade="shown", evidence=(f"{_boot_word(boot)}: {said}", *facts.seats.words))
 
 
 def _unexplained(facts: Facts, boot: Boot) -> Cause:
-    """A machine that went down without a shutdown while it had power: pulled, held or broken, nobody can tell."""
+    """A machine that went down without a shutdown while it had power: pulled, held or broken, nobody can tell; but
+    after the seats were shut down in order, people were closing."""
     run = _at_death(facts, boot)
-    words = [_boot_word(boot)]
+    if boot.previous_end == "power" and facts.seats.were_shut_down:
+        return Cause(name="switched_off", grade="likely", evidence=(_boot_word(boot), *facts.seats.words))
+    words = [_boot_word(boot), *facts.seats.words]
     if run is not None:
         words.append(f"{_run_word(run)}: a pulled plug, a held button or a failed machine all look like this")
     return Cause(name="unknown", grade="none", evidence=tuple(words))
@@ -389,8 +415,10 @@ def _guess(facts: Facts, witness: Witness) -> Cause | None:
         return None
     low = next((run for runs in facts.power.values() for run in runs[-1:] if run.on_battery), None)
     if low is not None:
-        name: Name = "ups_exhausted" if low.low else "mains_carried"
+        name: Name = "ups_exhausted" if low.low or low.gasp else "mains_carried"
         return _by_feeder(name, "likely", (f"{_run_word(low)}, the last that was heard",), witness)
+    if facts.seats.were_shut_down:
+        return Cause(name="switched_off", grade="likely", evidence=facts.seats.words)
     if _share_cut(witness) >= MAJORITY:
         return _by_feeder("ups_exhausted", "likely", (), witness)
     if _share_silent(witness) >= MAJORITY:
@@ -459,7 +487,8 @@ def _boot_word(boot: Boot) -> str:
 def _run_word(run: Run) -> str:
     state = ("on battery, low" if run.low else "on battery") if run.on_battery else "on mains"
     charge = "" if run.charge_pct is None else f" at {run.charge_pct:.0f} %"
-    return f"UPS reading {run.id}: {state}{charge}"
+    gasp = f", its last gasp: {run.gasp.replace('_', ' ')}" if run.gasp else ""
+    return f"UPS reading {run.id}: {state}{charge}{gasp}"
 
 
 def _seen_word(place: str, seen: Seen) -> str:

@@ -51,6 +51,18 @@ def test_off_is_not_missing() -> None:
     assert called(roll, 100 * MINUTE_MS).state == ["off"]
 
 
+def test_the_time_of_a_last_word_is_told_for_a_quarter_of_an_hour() -> None:
+    roll = Roll(None)
+    roll.take(said(1), 0)
+    roll.take(said(2), 0)
+    roll.take(said(3, state="stopping"), 0)
+    assert called(roll, 60_000).quiet_s == [None, None, 60.0]
+    roll.take(said(1), 180_000)
+    assert called(roll, 200_000).quiet_s == [None, 200.0, 200.0]
+    roll.take(said(1), 901_000)
+    assert called(roll, 901_000).quiet_s == []
+
+
 @pytest.mark.parametrize(
     ("values", "why"),
     [

@@ -190,6 +190,20 @@ READINGS: dict[str, wire.Reading] = {
             waiting=["seat-03"],
         ),
     ),
+    "seats-closing": wire.SeatsReading(
+        at=AT,
+        known=3,
+        healthy=1,
+        unhealthy=0,
+        missing=1,
+        off=1,
+        seats=wire.SeatColumns(
+            id=["seat-01", "seat-02", "seat-03"],
+            state=["healthy", "missing", "off"],
+            why=["", "silent for 200 s", "said it was shutting down"],
+            quiet_s=[None, 200.0, 45.0],
+        ),
+    ),
     "gateway": wire.GatewayReading(
         at=AT,
         cpu_pct=4.5,

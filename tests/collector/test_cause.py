@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.wire import BootReading, Failure, LinkReading, Reading, SeatsReading, UpsReading
+from agent.wire import BootReading, Failure, LinkReading, Reading, SeatColumns, SeatsReading, UpsReading
 from collector.flags.cause import (
     GRADES,
     NAMES,
@@ -47,7 +48,7 @@ def signs(*told: tuple[float, Reading]) -> list[Sign]:
     return found
 
 
-def gap(before: list[tuple[float, Reading]], *told: tuple[float, Reading]) -> Facts:
+def gap(before: Sequence[tuple[float, Reading]], *told: tuple[float, Reading]) -> Facts:
     return fold(begin(START, START + 30 * MINUTE, signs(*before)), signs(*told))
 
 
@@ -60,7 +61,77 @@ def named(facts: Facts, witness: Witness = Witness()) -> tuple[str, str]:  # noq
     return cause.name, cause.grade
 
 
+def roll(*, on: int = 0, off: int = 0, missing: int = 0, up_minutes: Sequence[float] = ()) -> SeatsReading:
+    """A roll call: so many seats on, off and missing of late, and long up or for so many minutes."""
+    states: list[Any] = ["healthy"] * (on + len(up_minutes)) + ["off"] * off + ["missing"] * missing
+    return SeatsReading(
+        seats=SeatColumns(
+            id=[f"SEAT-{n}" for n in range(len(states))], state=states, why=[""] * len(states),
+            uptime_s=[36_000.0] * on + [60 * each for each in up_minutes] + [None] * (off + missing),
+            quiet_s=[None] * (on + len(up_minutes)) + [200.0] * (off + missing),
+        )
+    )  # fmt: skip
+
+
 QUIET = [(-0.5, MAINS), (-0.5, LinkReading(fault_place="none"))]
+
+
+# ---------------------------------------------------------------- last gasps and last words
+
+
+@pytest.mark.parametrize("gasp", ["battery_low", "runtime_short", "comms_lost"])
+def test_a_last_gasp_shows_what_an_unknown_end_was(gasp: Any) -> None:
+    last = UpsReading(output_state="battery", battery_status="normal", last_gasp=gasp)
+    if gasp == "comms_lost":
+        last = UpsReading(failure=Failure("timeout"), last_gasp=gasp)
+    facts = gap([(-0.2, last)], (30.0, boot("unknown", 30.2)))
+    assert named(facts) == ("ups_exhausted", "shown")
+    assert f"its last gasp: {gasp.replace('_', ' ')}" in name_cause(facts).evidence[1]
+    assert named(gap([(-0.2, last)])) == ("ups_exhausted", "likely")  # it is silent still
+
+
+def test_without_a_last_gasp_an_unknown_end_is_only_likely_the_battery() -> None:
+    assert named(gap([(-0.2, BATTERY)], (30.0, boot("unknown", 30.2)))) == ("ups_exhausted", "likely")
+
+
+CLOSING = roll(on=2, off=7)
+WORKING = roll(on=9)
+
+
+def test_a_gateway_that_goes_down_after_its_seats_were_shut_down_was_switched_off() -> None:
+    for before in ([(-0.5, CLOSING)], [(-0.5, MAINS), (-0.5, CLOSING)]):
+        facts = gap(before, (30.0, boot("power", 30.2)))
+        assert named(facts) == ("switched_off", "likely")
+        assert name_cause(facts).evidence[1].endswith("7 of 9 seats had shut down in order just before")
+    assert named(gap([(-0.5, CLOSING)])) == ("switched_off", "likely")
+
+
+def test_seats_that_went_without_a_word_speak_for_the_mains() -> None:
+    anew = (32.0, roll(up_minutes=[1.5] * 9))
+    assert named(gap([(-0.5, WORKING)], (30.0, boot("power", 30.2)), anew)) == ("ups_exhausted", "likely")
+    dead_battery = gap([(-0.5, WORKING), (-0.5, MAINS)], (30.0, boot("power", 30.2)), anew)
+    assert named(dead_battery) == ("ups_exhausted", "likely")
+    assert "0 of 9 seats ran on through it, 9 started anew" in name_cause(dead_battery).evidence[2]
+
+
+def test_seats_that_ran_on_had_mains_and_the_gateway_alone_went_down() -> None:
+    facts = gap([(-0.5, WORKING)], (30.0, boot("power", 30.2)), (32.0, roll(on=9)))
+    assert named(facts) == ("unknown", "none")
+    assert name_cause(facts).evidence[1].endswith("9 of 9 seats ran on through it, 0 started anew")
+    cut = Witness(feeder="F", feeder_cut=4, feeder_mains=1)  # they hang on a UPS of their own
+    assert named(facts, cut) == ("ups_exhausted", "likely")
+
+
+def test_a_ups_on_battery_is_believed_whatever_the_seats_do() -> None:
+    for calls in ([(-0.5, CLOSING)], [(32.0, roll(on=9))]):
+        facts = gap([(-0.2, LOW), *calls[:1]], (30.0, boot("power", 30.2)), *calls)
+        assert named(facts) == ("ups_exhausted", "shown")
+
+
+def test_one_seat_alone_says_too_little_and_old_good_byes_say_nothing() -> None:
+    assert named(gap([(-0.5, roll(on=0, off=1))], (30.0, boot("power", 30.2)))) == ("ups_exhausted", "likely")
+    gone_since_noon = SeatsReading(seats=SeatColumns(id=["a", "b", "c"], state=["off"] * 3, why=[""] * 3))
+    assert named(gap([(-0.5, gone_since_noon)], (30.0, boot("power", 30.2)))) == ("ups_exhausted", "likely")
 
 
 # ---------------------------------------------------------------- the six

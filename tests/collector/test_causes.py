@@ -295,6 +295,35 @@ def test_neighbours_that_come_back_later_are_asked_once_more(either_store: Store
     assert look_again(either_store, 37) == set()
 
 
+def roll(state: Any, uptime_s: float | None) -> wire.SeatsReading:
+    """Three seats that are all alike; of those that are off, the last words are a minute old."""
+    quiet_s = [60.0] * 3 if uptime_s is None else []
+    columns = wire.SeatColumns(
+        id=list("abc"), state=[state] * 3, why=[""] * 3, uptime_s=[uptime_s] * 3, quiet_s=quiet_s
+    )
+    return wire.SeatsReading(known=3, seats=columns)
+
+
+def test_seats_shut_down_before_the_gateway_tell_that_people_were_closing(either_store: Store, gateway: Story) -> None:
+    center = Teller(either_store, gateway(either_store))
+    center.tells(0, (-0.2, roll("off", None)), (0, WELL))
+    center.tells(30, (30, POWER))
+    assert revisions(either_store) == [(1, "switched_off", "likely")]
+
+
+def test_seats_that_come_back_after_the_gap_put_its_cause_right(either_store: Store, gateway: Story) -> None:
+    center = Teller(either_store, gateway(either_store))
+    center.tells(0, (0, roll("healthy", 7200.0)), (0, WELL))
+    center.tells(30, (30, POWER))
+    assert revisions(either_store) == [(1, "ups_exhausted", "likely")]
+    center.tells(32, (32, roll("healthy", 9120.0)))
+    assert "LHR-1" in look_again(either_store, 36)
+    assert revisions(either_store)[-1] == (2, "unknown", "none")
+    with either_store.read() as conn:
+        (told,) = causes.gaps_of(conn, "LHR-1")
+    assert "3 of 3 seats ran on through it" in told.cause.evidence[1]
+
+
 def test_when_nobody_was_heard_it_was_the_collector(either_store: Store, gateway: Story) -> None:
     centers_ = [Teller(either_store, gateway(either_store, f"LHR-{n}")) for n in range(1, 7)]
     for each in centers_:

@@ -128,7 +128,7 @@ class Gateway:
         (self.folder / "machine").write_text("running\n")
         self.new_boot()
         config = str(self.folder / "agent.toml")
-        done = self.run([*rig.House.agent("enrol", f"http://{HOST}:{web}", token, "--config", config)])
+        done = self.run([*rig.House.agent("enrol", f"http://{HOST}:{web}", token, "--plain-http", "--config", config)])
         assert done.wait(60) == 0, (self.folder / "agent.log").read_text()
 
     def new_boot(self) -> None:

@@ -1,0 +1,98 @@
+"""What a center's seats say of a gap: who had shut down in order just before it, and who ran on through it. Pure.
+
+Seats are witnesses on the same mains with clocks of their own. Who closes a center shuts the PCs down one after the
+other; a cut of the mains takes them without a word; a plug pulled from the gateway alone leaves them running.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+LEAST = 2  # one seat alone says too little
+START_MS = 300_000  # so long after a gap seats are still being switched on because of it
+AFTER_MS = 900_000  # a later call speaks of other things
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One roll call as far as gaps are concerned: seats that were on until lately (or still are), those of them that
+    said good-bye, and since when each that is heard has been up, in milliseconds UTC."""
+
+    at_ms: int
+    on_lately: int
+    off_lately: int
+    up_since_ms: tuple[int, ...]
+    id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seats:
+    """What the roll calls around a gap say together. Zero calls say nothing."""
+
+    on_before: int = 0
+    off_before: int = 0
+    before_id: str = ""
+    heard_after: int = 0
+    ran_on: int = 0
+    anew: int = 0
+    after_id: str = ""
+
+    @property
+    def were_shut_down(self) -> bool:
+        """Most of those that had been on said good-bye just before the gap."""
+        return _most(self.off_before, self.on_before)
+
+    @property
+    def stayed_on(self) -> bool:
+        return _most(self.ran_on, self.heard_after)
+
+    @property
+    def lost_power(self) -> bool:
+        """Most went down in the gap, and not because they were shut down before it."""
+        return _most(self.anew, self.heard_after) and not self.were_shut_down
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        found = []
+        if self.off_before:
+            said = f"{self.off_before} of {self.on_before} seats had shut down in order just before"
+            found.append(f"seats reading {self.before_id}: {said}")
+        if self.ran_on or self.anew:
+            said = f"{self.ran_on} of {self.heard_after} seats ran on through it, {self.anew} started anew"
+            found.append(f"seats reading {self.after_id}: {said}")
+        return tuple(found)
+
+
+def _most(part: int, whole: int) -> bool:
+    return part >= LEAST and 2 * part >= whole
+
+
+def call_of(reading: object, at_ms: int, id: str) -> Call | None:
+    """A seats reading as a call; None for one that says nothing of single seats."""
+    columns = getattr(reading, "seats", None)
+    if columns is None:
+        return None
+    lately = list(columns.quiet_s) or [None] * len(columns.id)
+    off = sum(state == "off" and quiet_s is not None for state, quiet_s in zip(columns.state, lately, strict=True))
+    gone = sum(state == "missing" and quiet_s is not None for state, quiet_s in zip(columns.state, lately, strict=True))
+    heard = sum(state in ("healthy", "unhealthy") for state in columns.state)
+    up_since_ms = tuple(sorted(at_ms - round(up_s * 1000) for up_s in columns.uptime_s if up_s is not None))
+    return Call(at_ms=at_ms, on_lately=heard + off + gone, off_lately=off, up_since_ms=up_since_ms, id=id)
+
+
+def before(call: Call) -> Seats:
+    """What the last call before a gap says."""
+    return Seats(on_before=call.on_lately, off_before=call.off_lately, before_id=call.id)
+
+
+def after(seats: Seats, call: Call, from_ms: int, to_ms: int) -> Seats:
+    """With the first call after the gap that heard any seat."""
+    if seats.heard_after or not call.up_since_ms or not to_ms <= call.at_ms <= to_ms + AFTER_MS:
+        return seats
+    return replace(
+        seats,
+        heard_after=len(call.up_since_ms),
+        ran_on=sum(since_ms < from_ms for since_ms in call.up_since_ms),
+        anew=sum(from_ms <= since_ms <= to_ms + START_MS for since_ms in call.up_since_ms),
+        after_id=call.id,
+    )
