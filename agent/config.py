@@ -147,7 +147,7 @@ HELP: dict[str, dict[str, str]] = {
     "speed": {
         "enabled": "whether speed tests run by themselves",
         "engine": "which engine measures: librespeed (of record), ndt7, ookla (speedtest-cli) or iperf3",
-        "server": "measurement server's URL; empty for the one named at enrolment, public for the engine's public service",
+        "server": "measurement server's URL; empty for the one named at enrolment, public for a public service",
         "mode": "how long a test lasts: quick, adaptive or full",
         "slots": "times of day, center's local time, in each of which one test starts at random: HH:MM-HH:MM",
         "monthly_budget_mb": "megabytes a month that tests may move; further tests are skipped, and that is reported",

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import signal
+import ssl
 import sys
 import time
 from contextlib import suppress
@@ -17,6 +18,7 @@ from collector.measure.admission import ByToken, UsedTokens
 from collector.measure.delivery import Delivery, Outgoing, sender
 from collector.measure.limits import Limits
 from collector.measure.membership import RECORDS, USED, JoinError, Membership, held, join
+from collector.measure.pipe import server_context
 from collector.measure.server import MeasureServer
 from collector.record import Record
 
@@ -34,6 +36,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tests", type=int, default=Limits.tests_at_once, metavar="N", help="tests at once, default %(default)s"
     )
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="serve https and wss: certificate chain, PEM")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
     parser.add_argument("--collector", default="", metavar="URL", help="whose tokens admit and who gets the records")
     parser.add_argument("--join", default="", metavar="TOKEN", help="join it, once (`nabz-collector server add`)")
     parser.add_argument(
@@ -54,6 +58,10 @@ def run(options: argparse.Namespace) -> int:
         return _wrong(f"--tests {options.tests} must be 1 or more")
     if (options.join and not options.collector) or (options.collector and not _is_http(options.collector)):
         return _wrong("--join needs --collector, the address of the collector: http://HOST:PORT or https://HOST")
+    try:
+        tls = _tls(options.tls_cert, options.tls_key)
+    except ValueError as error:
+        return _wrong(str(error))
     limits = Limits(tests_at_once=options.tests)
     try:
         member = join(options.state, options.collector, options.join) if options.join else held(options.state)
@@ -65,11 +73,12 @@ def run(options: argparse.Namespace) -> int:
         print(f"--state {options.state}: cannot be used ({error.strerror}); name a folder of ours", file=sys.stderr)
         return 1
     if witness is None:
-        server = MeasureServer(limits=limits, public=options.public)
+        server = MeasureServer(limits=limits, public=options.public, tls=tls)
     else:
         server = MeasureServer(
             limits=limits,
             public=options.public,
+            tls=tls,
             sign=witness.member.key.sign,
             admit=witness.admit,
             on_record=witness.take,
@@ -107,6 +116,15 @@ class Witness:
             self.delivery.news.set()
 
 
+def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """Raises ValueError with a sentence."""
+    if cert is None and key is None:
+        return None
+    if cert is None or key is None:
+        raise ValueError("--tls-cert and --tls-key go together: name both PEM files, or neither")
+    return server_context(cert, key)
+
+
 def _is_http(url: str) -> bool:
     return url.startswith(("http://", "https://"))
 
@@ -123,7 +141,7 @@ async def _serve(server: MeasureServer, host: str, port: int, witness: Witness |
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     who = f"{witness.member.name}, tests with tokens" if witness else "results are unwitnessed: no collector"
-    log.info("measurement server on http://%s; %s", shown, who)
+    log.info("measurement server on %s://%s; %s", "https" if server.tls else "http", shown, who)
     handing = asyncio.ensure_future(witness.delivery.run()) if witness and witness.delivery else None
     sdnotify.tell("READY=1")
     while not stop.is_set():
