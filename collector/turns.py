@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -45,8 +45,15 @@ _g, _s = schema.grants.c, schema.measure_servers.c
 Row = dict[str, Any]
 
 
+NoTurn = Literal["too_many", "no_server", "no_gateway"]
+
+
 class TurnRefused(Exception):
-    """There is no turn to be had; one sentence with the thing, the rule and the fix."""
+    """There is no turn to be had: a short fixed word, and a sentence with the thing, the rule and the fix."""
+
+    def __init__(self, reason: NoTurn, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
 
 
 def servers(conn: sa.Connection) -> dict[str, Server]:
@@ -160,10 +167,11 @@ def ask_for(conn: sa.Connection, code: str, now_ms: int) -> str:
         return str(held)
     recent = sa.select(sa.func.count()).select_from(schema.grants).where(mine, _g.asked_ms > now_ms - DAY_MS)
     if (conn.scalar(recent) or 0) >= DESK_A_DAY:
-        raise TurnRefused(f"center {code}: was tested {DESK_A_DAY} times within a day, the most there are; try later")
+        why = f"center {code}: was tested {DESK_A_DAY} times within a day, the most there are; try later"
+        raise TurnRefused("too_many", why)
     server = home(center.code, list(servers(conn).values()))
     if server is None:
-        raise TurnRefused("measurement servers: none takes tests; set [measure] enabled or join one")
+        raise TurnRefused("no_server", "measurement servers: none takes tests; set [measure] enabled or join one")
     row = _row(secrets.token_hex(16), center.code, _gateway(conn, center), server.name, "desk", now_ms)
     conn.execute(sa.insert(schema.grants).values(row | {"expires_ms": now_ms + DESK_WAIT_MS}))
     return str(row["test_id"])
@@ -176,7 +184,8 @@ def _gateway(conn: sa.Connection, center: Center) -> str:
     asked = sa.select(d.device).where(d.center == center.code, d.revoked_ms.is_(None))
     found = conn.scalar(asked.order_by((d.device == heard).desc(), d.enrolled_ms.desc()).limit(1))
     if found is None:
-        raise TurnRefused(f"center {center.code}: has no gateway; make one with `nabz-collector token {center.code}`")
+        why = f"center {center.code}: has no gateway; make one with `nabz-collector token {center.code}`"
+        raise TurnRefused("no_gateway", why)
     return str(found)
 
 
@@ -258,14 +267,18 @@ def open_turns(conn: sa.Connection, now_ms: int) -> list[Turn]:
     return [Turn(**row._mapping) for row in rows]
 
 
-def newest(conn: sa.Connection, center: str, purposes: Iterable[str] = ("desk", "retest")) -> sa.RowMapping | None:
-    """The newest turn of a center, with the name of its server and, when it is done, its figures."""
-    speed = schema.readings["speed"].c
-    asked = (
-        sa.select(schema.grants, speed.download_mbps, speed.upload_mbps, speed.failure)
-        .outerjoin(schema.readings["speed"], (speed.test_id == _g.test_id) & (speed.device == _g.device))
-        .where(_g.center == center, _g.purpose.in_(list(purposes)))
-        .order_by(_g.asked_ms.desc(), _g.test_id)
-        .limit(1)
-    )
-    return conn.execute(asked).mappings().one_or_none()
+def newest(conn: sa.Connection, center: str) -> sa.RowMapping | None:
+    """The newest turn of a center that people asked for or a miss did, as `by_id`."""
+    asked = _WITH_FIGURES.where(_g.center == center, _g.purpose.in_(("desk", "retest")))
+    return conn.execute(asked.order_by(_g.asked_ms.desc(), _g.test_id).limit(1)).mappings().one_or_none()
+
+
+def by_id(conn: sa.Connection, test_id: str) -> sa.RowMapping | None:
+    """A turn as its row has it, with `download_mbps`, `upload_mbps` and `failure` (JSON) of its result."""
+    return conn.execute(_WITH_FIGURES.where(_g.test_id == test_id).limit(1)).mappings().one_or_none()
+
+
+_speed = schema.readings["speed"].c
+_WITH_FIGURES = sa.select(schema.grants, _speed.download_mbps, _speed.upload_mbps, _speed.failure).outerjoin(
+    schema.readings["speed"], (_speed.test_id == _g.test_id) & (_speed.device == _g.device)
+)

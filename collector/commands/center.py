@@ -8,10 +8,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from collector import centers
+import sqlalchemy as sa
+
+from collector import centers, turns
 from collector.console import answers, common_arguments, complain, opened, say, settings_of, table
+from collector.store import Store
 
 EXAMPLE = "nabz-collector center import centers.csv --dry-run"
+LOOK_S = 0.5
 SHOWN = ("center", "name", "city", "tier", "seats_promised", "isp", "lifecycle")
 
 
@@ -30,6 +34,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     show = verbs.add_parser("show", help="one center")
     show.add_argument("code", metavar="CODE")
     verbs.add_parser("list", help="all centers")
+    test = verbs.add_parser("test", help="ask for a speed test of a center now; the running collector gives the turn")
+    test.add_argument("code", metavar="CODE")
+    test.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="wait so long for its result")
     for verb in verbs.choices.values():
         common_arguments(verb)
         verb.add_argument("--json", action="store_true", help="print facts as JSON")
@@ -39,7 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     try:
         return VERBS[options.verb](options)
-    except centers.CenterError as error:
+    except (centers.CenterError, turns.TurnRefused) as error:
         complain(str(error))
         return 1
 
@@ -100,6 +107,35 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
+def _test(options: argparse.Namespace) -> int:
+    """0 when it was asked for or, with `--wait`, when there is a result."""
+    with opened(settings_of(options)) as store:
+        with store.write() as conn:
+            test_id = turns.ask_for(conn, options.code, _now_ms())
+        until_s = time.monotonic() + options.wait
+        while (turn := _turn(store, test_id))["state"] in turns.OPEN and time.monotonic() < until_s:
+            time.sleep(LOOK_S)
+    say(json.dumps(dict(turn)) if options.json else _said(turn))
+    return 0 if turn["reason"] == "result" or not options.wait else 1
+
+
+def _turn(store: Store, test_id: str) -> sa.RowMapping:
+    with store.read() as conn:
+        found = turns.by_id(conn, test_id)
+    assert found is not None, "turns are never deleted"
+    return found
+
+
+def _said(turn: sa.RowMapping) -> str:
+    head = f"{turn['center']}: test {turn['test_id']} at {turn['server']}"
+    if turn["reason"] == "result":
+        return f"{head}: {turn['download_mbps']} Mbit/s down, {turn['upload_mbps']} up"
+    if turn["state"] in turns.OPEN:
+        state = "runs" if turn["state"] == "granted" else "waits for its turn"
+        return f"{head}: {state}; its result will be on the center's page"
+    return f"{head}: {turn['state']}, {turn['reason']}{': ' + turn['failure'] if turn['failure'] else ''}"
+
+
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -110,4 +146,5 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "move": _move,
     "list": _list,
     "show": _show,
+    "test": _test,
 }

@@ -17,7 +17,7 @@ from collector.centers import CODE, CenterError, get
 from collector.evaluate import Current, current_verdicts
 from collector.standard.criteria import DEAF, EVERYONE
 from collector.store import queries
-from collector.web import auth
+from collector.web import auth, desk
 from collector.web.api import filter_of, known_code
 from collector.web.errors import Mistaken
 from collector.web.site import Site
@@ -76,7 +76,7 @@ def router(site: Site) -> APIRouter:
             row = queries.one(conn, site.ranks(), known_code(code))
             if row is None:
                 raise Mistaken(404, f"center {code[:40]!r}: is not registered")
-            values = _center_values(site, conn, code)
+            values = {**_center_values(site, conn, code), **desk.values(site, conn, request, code)}
         asked = request.query_params.get("range", "")
         span = asked if asked in RANGES_S else _usual_range(values["devices"], site.now())
         return View.of(site, request).page(

@@ -31,8 +31,8 @@ from collector.store import Store, schema
 
 KEY = Ed25519PrivateKey.generate()
 AT_ONCE = 5
-FASTER = 40  # the collector's clock, so that what holds a place for seconds does not hold up the test
-ABSENT = 4  # gateways that asked and went away
+FASTER = 20  # the collector's clock, so that what holds a place for seconds does not hold up the test
+ABSENT = 2  # gateways that asked and went away
 STANDARDS = Standards.of([example()])
 
 
@@ -50,7 +50,7 @@ class Server:
     """A measurement server with room for more than it is promised, in a thread of its own: it counts for itself."""
 
     def __init__(self) -> None:
-        limits = Limits(tests_at_once=100, test_idle_s=TAIL_MS / 1000 / FASTER / 2, tests_per_address=10**6)
+        limits = Limits(tests_at_once=100, test_idle_s=TAIL_MS / 1000 / FASTER / 6, tests_per_address=10**6)
         self.refused: list[str] = []
         admit = ByToken(KEY.public_key().public_bytes_raw(), turns.HERE, UsedTokens(None, 0), self.refused.append)
         self.loop = asyncio.new_event_loop()
@@ -171,7 +171,7 @@ def most_at_once(rows: list[Any]) -> int:
 def test_a_crowd_asks_at_once_and_no_more_run_than_there_are_places(
     server: Server, broker: Broker, sqlite_store: Store, gateway, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    number = 200 if request.config.getoption("--torture") else 60
+    number = 200 if request.config.getoption("--torture") else 40
     store, clock = sqlite_store, Clock()
     crowd = Crowd(broker.port, server, [gateway(store, f"C-{n}") for n in range(number)], clock)
     with store.write() as conn:

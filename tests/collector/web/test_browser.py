@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from collector import turns
 from collector.store import schema
 
 ROOT = Path(__file__).parents[3]
@@ -320,3 +321,30 @@ def test_a_chart_says_its_last_values_to_those_who_do_not_see_it(browser: Browse
         expect(page.locator("#charts canvas")).to_have_count(4)
         label = page.locator('[data-chart="seats"] .plot').get_attribute("aria-label")
         assert label == "Seats, known 20, healthy 16"
+
+
+@pytest.mark.parametrize("lang", ["en", "ur"])
+def test_a_test_is_asked_for_by_keyboard_and_its_turn_shows_without_asking(
+    browser: Browser, served, cast, lang: str
+) -> None:
+    code = "KHI-0001"
+    cast.insert(served.store, schema.centers, [cast.center_row(code)])
+    cast.insert(served.store, schema.devices, [cast.device_row(code)])
+    with served.store.write() as conn:
+        turns.note_here(conn, "http://measure.example", b"k", 1, cast.NOW_MS, runs=True)
+    running = {"en": "Running", "ur": "جاری ہے"}[lang]
+    with reader(browser, served.url, lang=lang) as page:
+        page.goto(f"/centers/{code}")
+        expect(page.locator(".live[data-live=on]")).to_be_visible()
+        button = page.locator("#test-now button")
+        button.focus()
+        page.keyboard.press("Enter")
+        expect(button).to_be_disabled()
+        expect(page.locator(".live[data-live=on]")).to_be_visible()
+        with served.store.write() as conn:
+            conn.execute(sa.update(schema.grants).values(state="granted", granted_ms=cast.NOW_MS))
+        served.hub.publish({code})
+        expect(page.locator("#test-now [role=status]")).to_contain_text(running)
+        page.evaluate(AXE.read_text("utf-8"))
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        assert [(each["id"], each["nodes"][0]["html"][:120]) for each in found["violations"]] == []

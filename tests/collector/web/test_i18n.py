@@ -11,6 +11,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from agent import wire
+from collector import turns
 from collector.centers import LIFECYCLE, TIERS
 from collector.flags.machine import State
 from collector.store.queries import STATES
@@ -45,7 +46,8 @@ def spoken() -> set[str]:
     keys |= {f"fault.{place}" for place in ("lan", "isp", "beyond")}
     keys |= words_of("output_state", "ups.state") | words_of("battery_status", "ups.battery")
     keys |= {f"seat.{state}" for state in ("healthy", "unhealthy", "missing", "off")}
-    keys |= {f"chart.{kind}" for kind in pages.CHARTS}
+    keys |= {f"chart.{kind}" for kind in pages.CHARTS} | {f"test.{word}" for word in get_args(turns.NoTurn)}
+    keys |= {f"test.{word}" for word in ("desk", "retest", "too_late", "no_result", "server_gone")}
     keys |= {f"error{part}.{code}" for part in ("", ".fix") for code in (403, 404, 503, "other")}
     keys |= {key for key, _ in reasons._PATTERNS} | set(reasons._CHANGES.values())
     keys |= {

@@ -1,0 +1,60 @@
+"""The desk's button: a test of one center now, and what became of the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import msgspec
+import sqlalchemy as sa
+from fastapi import APIRouter, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from agent import wire
+from collector import turns
+from collector.centers import CenterError
+from collector.web import auth
+from collector.web.api import known_code
+from collector.web.errors import Mistaken
+from collector.web.site import Site
+
+ASKED = "test"  # the question of the page's address that holds why there is no test
+REASONS = get_args(turns.NoTurn)
+
+
+def router(site: Site) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.post("/centers/{code}/test")
+    def test(request: Request, code: str, mark: str = Form("")) -> Response:
+        """Asks for a test and goes back to the page, which shows what becomes of it."""
+        if not site.door.is_form_of(request.cookies.get(auth.COOKIE), mark):
+            raise Mistaken(403, "form: is not of this session; open the page again and press its button")
+        page = f"/centers/{known_code(code)}"
+        try:
+            with site.store.write() as conn:
+                turns.ask_for(conn, code, site.now())
+        except CenterError as error:
+            raise Mistaken(404, str(error)) from None
+        except turns.TurnRefused as refused:
+            return RedirectResponse(f"{page}?{ASKED}={refused.reason}#test-now", status_code=303)
+        site.hub.publish({code})
+        return RedirectResponse(f"{page}#test-now", status_code=303)
+
+    return routes
+
+
+def values(site: Site, conn: sa.Connection, request: Request, code: str) -> Mapping[str, Any]:
+    """What the page needs to show the button and the newest test that was asked for."""
+    newest = turns.newest(conn, code)
+    why_not = request.query_params.get(ASKED, "")
+    return {
+        "turn": {**newest, "failure": _cause(newest["failure"])} if newest else None,
+        "turn_open": newest is not None and newest["state"] in turns.OPEN,
+        "why_no_turn": why_not if why_not in REASONS else "",
+        "form_mark": site.door.form_mark(request.cookies.get(auth.COOKIE)),
+    }
+
+
+def _cause(failure: str | None) -> str:
+    return msgspec.json.decode(failure, type=wire.Failure).cause if failure else ""
