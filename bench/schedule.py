@@ -51,7 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--centers", type=int, default=10_000, metavar="N", help="default: %(default)s")
     parser.add_argument("--days", type=int, default=30, metavar="N", help="default: %(default)s")
     parser.add_argument("--servers", type=int, default=4, metavar="N", help="default: %(default)s")
-    parser.add_argument("--places", type=int, default=16, metavar="N", help="tests at once a server (%(default)s)")
+    parser.add_argument("--places", type=int, default=24, metavar="N", help="tests at once a server (%(default)s)")
     parser.add_argument("--mode", choices=speed_plan.SHORTER, default=Speed().mode, help="default: %(default)s")
     parser.add_argument("--budget", type=int, default=Speed().monthly_budget_mb, metavar="MB", help="%(default)s")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="default: %(default)s")
@@ -405,7 +405,9 @@ def table(options: argparse.Namespace, stories: Sequence[Story]) -> Iterator[str
     yield _row("  tested though still busy", count["tested though busy"], len(deferred), "of those not skipped")
     yield "seconds waited for a turn    " + _spread(waited, (50, 99, 99.9, 100), ".1f")
     yield "MB a center in the month     " + _spread(megabytes, (50, 95, 100), ".0f") + f" of {options.budget}"
-    yield _row("  centers over the budget", sum(each > options.budget for each in megabytes), options.centers)
+    yield _row(
+        "  centers over the budget", sum(each > options.budget for each in megabytes), options.centers, "of the centers"
+    )
     yield "witnessed tests a center     " + _spread(valid, (0, 1, 50), ".0f")
     for number, story in enumerate(stories):
         at_once = ", ".join(f"p{share:g} {_weighted(story.at_once, share)}" for share in (50, 99, 99.9))

@@ -316,7 +316,7 @@ def test_a_restart_while_the_line_is_busy_does_not_lose_the_slot(tmp_path: Path)
 
 
 def test_a_test_is_charged_durably_and_past_the_budget_the_skip_is_a_reading(tmp_path: Path) -> None:
-    gateway = Gateway(tmp_path, Speed(monthly_budget_mb=25, mode="quick", slots=[], at_start=False))
+    gateway = Gateway(tmp_path, Speed(monthly_budget_mb=30, mode="quick", slots=[], at_start=False))
 
     async def three() -> None:
         for _ in range(3):
@@ -328,7 +328,7 @@ def test_a_test_is_charged_durably_and_past_the_budget_the_skip_is_a_reading(tmp
     assert (book.bytes, book.costs, book.down_mbps, book.up_mbps) == (20 * MB, {"quick": 10 * MB}, 20.0, 5.0)
     failure = gateway.kept[2].failure
     assert failure is not None
-    assert "20 of 25 MB" in failure.detail
+    assert "20 of 30 MB" in failure.detail
 
 
 def test_a_failed_test_is_charged_what_the_line_moved_meanwhile_and_keeps_its_purpose(tmp_path: Path) -> None:
