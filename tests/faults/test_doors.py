@@ -25,7 +25,11 @@ A, B, REVOKED = "g" + "a" * 16, "g" + "b" * 16, "g" + "c" * 16
 # paho leaves the socket of a refused handshake to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-DOORS = [(make, transport) for make in MAKES for transport in ("tcp", "websockets")]
+QUICK = [("amqtt", "tcp"), ("amqtt", "websockets"), ("mosquitto", "tcp")]
+DOORS = [
+    pytest.param(door, marks=[] if door in QUICK else pytest.mark.slow, id="-".join(door))
+    for door in ((make, transport) for make in MAKES for transport in ("tcp", "websockets"))
+]
 
 
 @dataclass
@@ -66,7 +70,7 @@ class Scene:
         time.sleep(0.1)
 
 
-@pytest.fixture(params=DOORS, ids="-".join)
+@pytest.fixture(params=DOORS)
 def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
     make, transport = request.param
     authority = TestAuthority(tmp_path / "authority")
