@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,16 @@ class Power:
     folder: Path
     live: Path
 
+    def lose(self, ends: Callable[[], None]) -> None:
+        """The power fails, for good: ``ends`` kills whoever writes, and ``live`` is what had reached the disk."""
+        host = self.folder / "host"
+        with (host / "disk.img").open("rb") as disk, (host / "cut.img").open("wb") as taken:
+            fcntl.ioctl(taken, FICLONE, disk.fileno())
+        ends()
+        unmount(self.live)
+        (host / "cut.img").replace(host / "disk.img")
+        run("mount", "-o", "loop", host / "disk.img", self.live)
+
     @contextmanager
     def cut(self) -> Iterator[Path]:
         """What is found after the power comes back, mounted (the journal is replayed) and writable."""
@@ -77,27 +87,39 @@ class Power:
 
 
 @contextmanager
-def plugged_in() -> Iterator[Power]:
+def plugged_in(disk_bytes: int = DISK_BYTES) -> Iterator[Power]:
     """A folder of its own: whoever tidies up old temporary folders must not walk into a disk that is in use."""
     needed("mkfs.xfs", "mkfs.ext4", "losetup")
-    folder = Path(tempfile.mkdtemp(prefix="nabz-power-"))
-    try:
-        with _disk_in(folder) as power:
-            yield power
-    finally:
-        if not any(os.path.ismount(place) for place in folder.iterdir()):
-            shutil.rmtree(folder)
+    with shared_folder("nabz-power-") as folder, _disk_in(folder, disk_bytes) as power:
+        yield power
 
 
 @contextmanager
-def _disk_in(folder: Path) -> Iterator[Power]:
+def shared_folder(prefix: str) -> Iterator[Path]:
+    """A temporary folder whose unmounts reach other mount namespaces too: `ip netns exec` makes one, with a copy of
+    every mount, and a file system that somebody still has mounted cannot be left."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    run("mount", "--bind", folder, folder)
+    try:
+        run("mount", "--make-shared", folder)
+        yield folder
+    finally:
+        for place in folder.iterdir():
+            while os.path.ismount(place):
+                unmount(place)
+        unmount(folder)
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _disk_in(folder: Path, disk_bytes: int) -> Iterator[Power]:
     host = folder / "host.img"
     with host.open("wb") as file:
-        file.truncate(HOST_BYTES)
+        file.truncate(max(HOST_BYTES, 3 * disk_bytes))
     run("mkfs.xfs", "-q", "-m", "reflink=1", host)
     with mounted(host, folder / "host") as inside:
         with (inside / "disk.img").open("wb") as file:
-            file.truncate(DISK_BYTES)
+            file.truncate(disk_bytes)
         run("mkfs.ext4", "-q", "-F", inside / "disk.img")
         with mounted(inside / "disk.img", folder / "live") as live:
             yield Power(folder, live)

@@ -42,14 +42,19 @@ class House:
 
     folder: Path
     source: Path = ROOT  # whose code runs: the repository's, or a copy with a planted bug
+    server: Path | None = None  # where the collector keeps its files, when that is another disk
+    database: str = ""  # its URL; empty: SQLite among those files
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     argv: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.web, self.broker, self.status, self.seats = free_ports(4)
+        data = f"{self.server or self.folder}/data"
+        self.database = self.database or f"sqlite:///{data}/nabz.db"
         self.collector_toml, self.agent_toml = self.folder / "collector.toml", self.folder / "agent.toml"
         self.collector_toml.write_text(
-            f'[collector]\ndata_dir = "{self.folder}/data"\n[web]\nlisten = "127.0.0.1:{self.web}"\n'
+            f'[collector]\ndata_dir = "{data}"\n[database]\nurl = "{self.database}"\n'
+            f'[web]\nlisten = "127.0.0.1:{self.web}"\n'
             f'[broker]\nurl = "mqtt://127.0.0.1:{self.broker}"\n[measure]\nenabled = false\n'
         )
         self.agent_toml.write_text(
@@ -134,7 +139,7 @@ class House:
     def held(self, spool: str) -> dict[int, list[bytes]]:
         """Every copy of every reading of a spool that the collector holds, by number."""
         found: dict[int, list[bytes]] = {}
-        store = Store.open(f"sqlite:///{self.folder}/data/nabz.db")
+        store = Store.open(self.database)
         with store.read() as conn:
             rows = conn.execute(sa.select(schema.evidence).where(schema.evidence.c.spool == spool))
             for row in rows:
@@ -148,7 +153,7 @@ class House:
 
     def rows(self, spool: str) -> list[int]:
         """The numbers of a spool in the tables of readings, as often as they stand there."""
-        store = Store.open(f"sqlite:///{self.folder}/data/nabz.db")
+        store = Store.open(self.database)
         with store.read() as conn:
             found = [
                 seq
@@ -174,7 +179,7 @@ class House:
 
 def newest(house: House, kind: str) -> dict[str, Any] | None:
     """The agent's newest reading of a kind as the collector holds it."""
-    store = Store.open(f"sqlite:///{house.folder}/data/nabz.db")
+    store = Store.open(house.database)
     with store.read() as conn:
         body = conn.execute(sa.select(schema.latest.c.body).where(schema.latest.c.kind == kind)).scalar()
     store.close()

@@ -18,14 +18,14 @@ from tests.faults import rig
 from tests.faults.test_kill import FORGOTTEN_WHEN_SENT
 
 
-def mosquitto(house: rig.House) -> list[str]:
+def mosquitto(house: rig.House, store: Path | None = None) -> list[str]:
     """What starts Mosquitto on the house's port, with a store that it trusts in."""
     tool = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
     if tool is None:
         if os.environ.get("CI"):
             pytest.fail("mosquitto is not installed; see tests/packages.txt")
         pytest.skip("mosquitto is not installed (Debian: apt install mosquitto)")
-    store = house.folder / "mosquitto"
+    store = store or house.folder / "mosquitto"
     store.mkdir(exist_ok=True)
     settings = house.folder / "mosquitto.conf"
     settings.write_text(

@@ -14,7 +14,6 @@ import shutil
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ import pytest
 
 from tests.faults import rig
 from tests.faults.disk_work import Said, found
-from tests.faults.power import needed, run, unmount
+from tests.faults.power import needed, run, shared_folder
 
 COMMITS = 40
 FAULTS = {
@@ -134,24 +133,21 @@ def test_a_spool_that_does_not_come_back_to_its_disk_is_seen(tmp_path: Path, str
 
 @contextmanager
 def house_on_a_disk() -> Iterator[tuple[rig.House, Path, Path]]:
-    """The house, the image of its agent's disk, and where that is mounted; in a folder that nobody else tidies up."""
+    """The house, the image of its agent's disk, and where that is mounted."""
     needed("mkfs.ext4", "losetup")
-    folder = Path(tempfile.mkdtemp(prefix="nabz-disk-"))
-    image, disk = folder / "disk.img", folder / "agent"
-    with image.open("wb") as file:
-        file.truncate(DISK_BYTES)
-    run("mkfs.ext4", "-q", "-F", "-m", "0", image)
-    disk.mkdir()
-    run("mount", "-o", "loop", image, disk)
-    house = rig.House(folder)
-    try:
-        house.open()
-        yield house, image, disk
-    finally:
-        house.close()
-        while os.path.ismount(disk):
-            unmount(disk)
-        shutil.rmtree(folder)
+    with shared_folder("nabz-disk-") as folder:
+        image, disk = folder / "disk.img", folder / "agent"
+        with image.open("wb") as file:
+            file.truncate(DISK_BYTES)
+        run("mkfs.ext4", "-q", "-F", "-m", "0", image)
+        disk.mkdir()
+        run("mount", "-o", "loop", image, disk)
+        house = rig.House(folder)
+        try:
+            house.open()
+            yield house, image, disk
+        finally:
+            house.close()
 
 
 def is_volatile(house: rig.House) -> bool | None:
