@@ -101,11 +101,12 @@ class Book:
         if len(self._turns) > MAX_BOOK:
             del self._turns[next(iter(self._turns))]
         if len(turns) == FLAPS and turns[-1][0] - turns[0][0] <= FLAPS_S:
-            where = ", ".join(sorted({old} | {address for _, address in turns}))
+            places = sorted({old} | {address for _, address in turns})
             span_s = turns[-1][0] - turns[0][0]
-            self._findings.append(
-                Finding(name, "clone", f"{FLAPS} sessions took each other's place within {span_s:.0f} s, from {where}")
-            )
+            # From one address it may still be a line that breaks again and again.
+            word = "clone" if len(places) > 1 else "flapping"
+            told = f"{FLAPS} sessions took each other's place within {span_s:.0f} s, from {', '.join(places)}"
+            self._findings.append(Finding(name, word, told))
             turns.clear()
 
     def findings(self) -> list[Finding]:

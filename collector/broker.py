@@ -47,7 +47,7 @@ MAX_CONNECTIONS = 20_000
 PLUGINS = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
 MAX_LEVELS = 6
 START_S, STOP_S = 10.0, 10.0
-TEND_S = 15.0  # between looks for sessions whose certificate has expired
+TEND_S = 5.0  # between looks for sessions whose certificate has expired
 
 NAME, UNTIL_S, FILTERS = "nabz.name", "nabz.until_s", "nabz.filters"  # what a session carries
 

@@ -7,7 +7,7 @@ import signal
 import threading
 
 from collector.broker import Broker, BrokerError
-from collector.config import split_listen
+from collector.config import is_loopback, split_listen
 from collector.console import complain, say, start_log
 
 EXAMPLE = "nabz-collector broker --listen 127.0.0.1:1883"
@@ -15,14 +15,24 @@ EXAMPLE = "nabz-collector broker --listen 127.0.0.1:1883"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--listen", default="127.0.0.1:1883", metavar="HOST:PORT", help="where (default: loopback)")
+    parser.add_argument(
+        "--trust-network", action="store_true", help="let anybody on the network in; only in a closed laboratory"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     start_log("info")
     try:
+        safe = options.trust_network or is_loopback(options.listen)
         broker = Broker(*split_listen(options.listen))
     except ValueError as error:
         complain(f"--listen {options.listen}: {error}")
+        return 2
+    if not safe:
+        complain(
+            f"--listen {options.listen}: would let in anybody on the network; run `nabz-collector serve` with [broker] "
+            "tls_listen, or a broker set up by `nabz-collector broker-config`"
+        )
         return 2
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from paho.mqtt import client as mqtt
 
 from agent import wire
+from collector.__main__ import main
 from collector.broker import Broker, BrokerError, filters_of
 from collector.doors import MAX_PACKET_BYTES
 
@@ -147,6 +148,11 @@ def test_it_stops_cleanly_with_clients_connected_and_frees_its_port() -> None:
 def test_a_port_that_is_taken_is_told_in_one_sentence(broker: Broker) -> None:
     with pytest.raises(BrokerError, match=f"broker 127.0.0.1:{broker.port}: cannot listen .*set .broker. listen"):
         Broker("127.0.0.1", broker.port).start()
+
+
+def test_the_command_does_not_let_in_the_network(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["broker", "--listen", "0.0.0.0:1883"]) == 2
+    assert "would let in anybody on the network; run `nabz-collector serve` with" in capsys.readouterr().err
 
 
 def test_the_command_runs_until_it_is_told_to_stop(free_port: int) -> None:
