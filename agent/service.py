@@ -15,7 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from agent import __version__, identity, lan, status, wire
+from agent import __version__, identity, lan, speed_plan, status, wire
 from agent.config import Settings
 from agent.enrol import SPOOL_FILE
 from agent.probes import PROBES, boot
@@ -188,6 +188,8 @@ class Service:
     def _view(self) -> status.StatusView:
         uplink, stats, book = self._uplink.view, self._stats, self._ledger.book
         now = self._stamp()
+        speed = self._settings.speed
+        plan = speed_plan.thrift(book.at(now.wall_ms), speed, speed_plan.slots_left(now.wall_ms, speed.slots))
         return status.StatusView(
             now_ms=now.wall_ms,
             started_ms=self._started_ms,
@@ -202,7 +204,9 @@ class Service:
             spool_bytes=stats.bytes,
             spool_max_bytes=self._settings.spool.max_mb * 1024 * 1024,
             speed_used_mb=book.at(now.wall_ms).bytes / 1e6,
-            speed_budget_mb=float(self._settings.speed.monthly_budget_mb),
+            speed_budget_mb=float(speed.monthly_budget_mb),
+            speed_mode=plan.mode if speed.enabled else "",
+            speed_share=plan.share,
             clock=now.clock,
             last=self._board.last,
             failures=self._board.failures,

@@ -73,6 +73,8 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     spool_max_bytes: int | None = None
     speed_used_mb: float | None = None  # this month
     speed_budget_mb: float | None = None
+    speed_mode: str = ""  # how long tests are for the rest of the month, so that the budget holds
+    speed_share: float = 1.0  # of the slots
     clock: Literal["synced", "unsynced"] = "unsynced"
     last: Mapping[str, Reading] = {}
     failures: Mapping[str, Reading] = {}

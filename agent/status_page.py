@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
+from agent.bloat import bloat
 from agent.status import StatusView
 from agent.wire import BootReading, GatewayReading, LinkReading, Reading, SeatsReading, SpeedReading, UpsReading
 
@@ -20,6 +21,12 @@ WORDS = {
     "readings": ("readings", "پیمائشیں"),
     "receipt": ("Last receipt", "آخری رسید"),
     "sending": ("Sending", "ترسیل"),
+    "mode_full": ("long tests", "لمبی جانچ"),
+    "mode_adaptive": ("tests as long as needed", "ضرورت کے مطابق جانچ"),
+    "mode_quick": ("short tests", "مختصر جانچ"),
+    "of_slots": ("of the times", "اوقات میں"),
+    "bloat": ("Delay under load", "بوجھ میں تاخیر"),
+    "failover": ("on the backup line", "متبادل لائن پر"),
     "budget": ("Speed tests, month", "اس ماہ رفتار کی جانچ"),
     "clock": ("Clock", "گھڑی"),
     "synced": ("synchronised", "درست"),
@@ -138,10 +145,17 @@ def uplink_card(view: StatusView, say: Say) -> str:
         ("", number(megabytes, 1, " MB")),
         (say("receipt"), age(view.last_receipt_ms, view.now_ms, say)),
         (say("budget"), f'<bdi dir="ltr">{used} / {budget}</bdi>'),
+        *([("", budget_plan(view, say))] if view.speed_mode else []),
         (say("clock"), say(view.clock)),
     ]
     detail = f'<small dir="ltr">{escape(view.uplink_detail)}</small>' if view.uplink_detail else ""
     return f"<section><h2>{say('sending')}</h2>{table(rows)}{detail}</section>"
+
+
+def budget_plan(view: StatusView, say: Say) -> str:
+    """How tests are shortened so that the month's bytes last."""
+    share = "" if view.speed_share >= 1 else f" · {number(100 * view.speed_share, 0, ' %')} {say('of_slots')}"
+    return f"{say(f'mode_{view.speed_mode}')}{share}"
 
 
 def card(key: str, reading: Reading, view: StatusView, say: Say) -> str:
@@ -173,6 +187,10 @@ def speed_rows(reading: Reading, view: StatusView, say: Say) -> tuple[list[Row],
         (say("upload"), number(reading.upload_mbps, 1, " Mbit/s")),
         (say("engine"), escape(f"{reading.engine or DASH} · {reading.purpose}")),
     ]
+    if (found := bloat(reading)) is not None:
+        rows.append((say("bloat"), f'<bdi dir="ltr">{found.grade}</bdi>'))
+    if reading.failover:
+        rows.append(("", f'<b class="warn">{say("failover")}</b>'))
     return rows, sparkline(series(view, reading, "download_mbps"), say("download"))
 
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
+from agent.bloat import bloat
 from agent.config import DEFAULT_PATH, Engine, Settings, SettingsError, load_or_default
 from agent.probes import PROBES
 from agent.probes.probe import Context, ProbeFailed
-from agent.wire import Reading
+from agent.wire import Reading, SpeedReading
 
 if TYPE_CHECKING:
     from agent.probes.ups import nut
@@ -128,9 +129,19 @@ def _flat(reading: Reading) -> dict[str, Any]:
 
 def table(reading: Reading) -> str:
     """What is known, one line a field, names aligned."""
-    known = [(name, value) for name, value in _flat(reading).items() if value not in (None, "", [])]
+    shown = _flat(reading) | _graded(reading)
+    known = [(name, value) for name, value in shown.items() if value not in (None, "", [])]
     width = max(len(name) for name, _ in known)
     return "\n".join(f"{name:<{width}}  {_cell(value)}" for name, value in known)
+
+
+def _graded(reading: Reading) -> dict[str, Any]:
+    """What the load of a speed test did to round trips."""
+    found = bloat(reading) if isinstance(reading, SpeedReading) else None
+    if found is None:
+        return {}
+    rises = ((word, ms) for word, ms in (("down", found.down_ms), ("up", found.up_ms)) if ms is not None)
+    return {"bufferbloat": f"{found.grade} ({', '.join(f'+{ms:.0f} ms {word}' for word, ms in rises)})"}
 
 
 def _cell(value: object) -> str:

@@ -12,7 +12,7 @@ import pytest
 from agent.__main__ import main
 from agent.commands.probe import KINDS, show, table
 from agent.probes import PROBES
-from agent.wire import Failure, Hop, LinkReading, UpsReading
+from agent.wire import Failure, Hop, LinkReading, SpeedReading, UpsReading
 
 Captured = pytest.CaptureFixture[str]
 
@@ -85,3 +85,9 @@ def test_parts_with_parts_of_their_own_stay_readable() -> None:
     hop = Hop(role="lan", target="192.168.1.1", method="icmp", sent=3, received=3, median_ms=0.5)
 
     assert "role=lan target=192.168.1.1 method=icmp sent=3 received=3 median_ms=0.5" in table(LinkReading(hops=[hop]))
+
+
+def test_the_table_of_a_speed_test_grades_what_the_load_did_to_round_trips() -> None:
+    loaded = SpeedReading(idle_rtt_ms=20.0, loaded_rtt_down_ms=118.0, loaded_rtt_up_ms=40.0)
+    assert "bufferbloat         B (+98 ms down, +20 ms up)" in table(loaded)
+    assert "bufferbloat" not in table(SpeedReading(download_mbps=20.0))

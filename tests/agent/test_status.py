@@ -158,6 +158,24 @@ def test_unknown_is_a_dash_and_never_a_zero() -> None:
     assert "<dt>Loss</dt><dd>–</dd>" in text
 
 
+def test_the_page_says_how_tests_are_shortened_so_that_the_budget_holds() -> None:
+    full = page(view_of(board(), speed_mode="adaptive", speed_budget_mb=8000.0))
+    assert "tests as long as needed" in full
+    assert "of the times" not in full
+    short = page(view_of(board(), speed_mode="quick", speed_share=0.43))
+    assert "short tests" in short
+    assert "43 %" in short
+    assert "tests" not in page(view_of(board())).replace("Speed tests, month", "")
+
+
+def test_a_speed_test_shows_its_grade_under_load_and_the_backup_line() -> None:
+    good = SpeedReading(at=AT, download_mbps=9.0, idle_rtt_ms=20.0, loaded_rtt_down_ms=130.0)
+    assert "Delay under load" in page(view_of(board(good)))
+    assert ">C<" in page(view_of(board(good)))
+    assert "Delay under load" not in page(view_of(board(*EVERYTHING)))
+    assert "on the backup line" in page(view_of(board(msgspec.structs.replace(good, failover=True))))
+
+
 def test_ages_are_said_in_the_largest_unit() -> None:
     for then_ms, said in ((NOW_MS, "0 s"), (NOW_MS - 90_000, "1 min"), (NOW_MS - 7_200_000, "2 h"), (1, "20833 d")):
         assert said in age(then_ms, NOW_MS, lambda key: key)
