@@ -174,14 +174,22 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
     # ------------------------------------------------------------ doors
 
     async def _start_listeners(self) -> None:
-        for name, door in self._doors.items():
-            context = self._contexts[name] = server_context(door.tls) if door.tls else None
-            if door.transport == "tcp":
-                opened = await open_tcp(door, context, self._greeter(self.stream_connected, name))
-            else:
-                opened = await open_websockets(door, context, self._greeter(self.ws_connected, name))
-            self._servers[name] = Server(name, opened, MAX_CONNECTIONS)
+        try:
+            for name, door in self._doors.items():
+                await self._open(name, door)
+        except Exception:
+            for server in self._servers.values():
+                await server.close_instance()
+            raise
         self._tending = asyncio.create_task(self._tend())
+
+    async def _open(self, name: str, door: Door) -> None:
+        context = self._contexts[name] = server_context(door.tls) if door.tls else None
+        if door.transport == "tcp":
+            opened = await open_tcp(door, context, self._greeter(self.stream_connected, name))
+        else:
+            opened = await open_websockets(door, context, self._greeter(self.ws_connected, name))
+        self._servers[name] = Server(name, opened, MAX_CONNECTIONS)
 
     @staticmethod
     def _greeter(connected: Callable[..., Coroutine[Any, Any, None]], name: str) -> Callable[..., Any]:

@@ -179,9 +179,7 @@ def test_a_session_ends_with_its_certificate(broker: Broker, authority: TestAuth
     assert not lasting.gone.is_set()
 
 
-def test_sessions_of_one_certificate_that_put_each_other_out_are_found(
-    broker: Broker, authority: TestAuthority, visit
-) -> None:
+def test_sessions_that_put_each_other_out_are_found(broker: Broker, authority: TestAuthority, visit) -> None:
     papers = authority.client(A)
     visitors = []
     for _ in range(access.FLAPS + 1):

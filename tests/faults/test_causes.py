@@ -228,7 +228,7 @@ class Town:
             f'[broker]\nurl = "mqtt://127.0.0.1:{house.broker}"\npublic = "{HOST}:{house.broker}"\n'
             f"[measure]\nenabled = false\n[sweep]\ngap_s = {GAP_S}\n"
         )
-        house.argv["broker"] = house.collector("broker", "--listen", f"0.0.0.0:{house.broker}")
+        house.argv["broker"] = house.collector("broker", "--listen", f"0.0.0.0:{house.broker}", "--trust-network")
         ip("netns", "add", self.provider)
         ip("link", "add", f"{self.mark}h", "type", "veth", "peer", "name", "home", "netns", self.provider)
         ip("address", "add", f"{HOST}/30", "dev", f"{self.mark}h")
