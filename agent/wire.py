@@ -81,7 +81,7 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     role: Literal["lan", "isp", "collector"]
     target: Text
-    method: Literal["icmp", "tcp"]
+    method: Literal["icmp", "tcp", "udp"]
     sent: Count
     received: Count
     min_ms: Number | None = None

@@ -27,17 +27,17 @@ def in_thread(serve: Callable[[asyncio.Event], Awaitable[None]]) -> Iterator[Non
 
 
 @contextlib.contextmanager
-def measure_server(**options: Any) -> Iterator[tuple[str, list[Record]]]:
+def measure_server(port: int = 0, **options: Any) -> Iterator[tuple[str, list[Record]]]:
     """Our measurement server: its address and the records of the tests that are over."""
     records: list[Record] = []
-    server, ready, port = MeasureServer(on_record=records.append, **options), threading.Event(), [0]
+    server, ready, got = MeasureServer(on_record=records.append, **options), threading.Event(), [0]
 
     async def serve(stop: asyncio.Event) -> None:
-        _, port[0] = await server.start("127.0.0.1", 0)
+        _, got[0] = await server.start("127.0.0.1", port)
         ready.set()
         await stop.wait()
         await server.close()
 
     with in_thread(serve):
         assert ready.wait(5)
-        yield f"{'https' if server.tls else 'http'}://127.0.0.1:{port[0]}", records
+        yield f"{'https' if server.tls else 'http'}://127.0.0.1:{got[0]}", records

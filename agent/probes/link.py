@@ -2,7 +2,8 @@
 
 1. Find the way: the default route, the target's address, the routers behind the site's own (agent.probes.trace).
 2. Send echoes to all of them at once. A router that ignores echoes but told its place is held by those answers; a
-   target that ignores them but takes TCP connections is measured by TCP: a filter is not a loss.
+   target that ignores them is measured by its measurement server's UDP echo, or by the TCP connections it takes: a
+   filter is not a loss.
 3. Say where a fault lies: at the first place from which on everything is as lossy as the far end.
 
 The way is remembered in the state folder, so that a line that is down still has hops to be silent.
@@ -20,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from agent.probes.ping import Echoes, ping, resolve, summary, tcp_ping
+from agent.probes.cookie import ask_cookie
+from agent.probes.ping import Echoes, ping, resolve, summary, tcp_ping, udp_ping
 from agent.probes.probe import Context, ProbeFailed
 from agent.probes.route import default_route
 from agent.probes.trace import Router, trace
@@ -40,10 +42,12 @@ Place = Literal["none", "lan", "isp", "beyond"]
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where the line is measured to. `port` serves TCP when the host ignores echoes."""
+    """Where the line is measured to. `port` serves TCP when the host ignores echoes; `measure_url` is the measurement
+    server on that host, if there is one."""
 
     host: str
     port: int = FALLBACK_PORT
+    measure_url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +76,8 @@ async def probe(context: Context) -> Sequence[Reading]:
         asked.append(("lan", _echo(lan, routers, count, interval_s)))
     asked += [("isp", _echo(address, routers, count, interval_s)) for address in way.isp[: settings.isp_hops]]
     if target is not None:
-        asked.append(("collector", _reach(target, way.address, count, interval_s)))
+        ca_file = context.settings.speed.ca_file
+        asked.append(("collector", _reach(target, way.address, count, interval_s, ca_file)))
     echoes = await asyncio.gather(*(wanted for _role, wanted in asked))
     hops = [hop(role, echo) for (role, _wanted), echo in zip(asked, echoes, strict=True)]
     for one in hops:
@@ -148,8 +153,9 @@ def target_of(context: Context) -> Target | None:
         measure = urllib.parse.urlsplit(context.measure_url or "")
         if not parts.hostname or parts.path:
             raise ValueError("no host name in it")
-        same = measure.port if measure.hostname == parts.hostname else None
-        return Target(host=parts.hostname, port=parts.port or same or FALLBACK_PORT)
+        same = context.measure_url if measure.hostname == parts.hostname else None
+        port = parts.port or (measure.port if same else None) or FALLBACK_PORT
+        return Target(host=parts.hostname, port=port, measure_url=same or "")
     except ValueError as error:
         raise ProbeFailed("bad_target", f"link.target {text[:60]!r} is not HOST or HOST:PORT: {error}") from None
 
@@ -232,12 +238,20 @@ async def _echo(address: str, routers: Sequence[Router], count: int, interval_s:
     return Echoes(target=address, method="icmp", rtts_ms=tuple(told))
 
 
-async def _reach(target: Target, address: str | None, count: int, interval_s: float) -> Echoes:
-    """Echoes to the target, by TCP when it takes connections but no echoes. Unresolvable is unreachable: all lost."""
+async def _reach(target: Target, address: str | None, count: int, interval_s: float, ca_file: str) -> Echoes:
+    """Echoes to the target; when it takes none, by its measurement server's echo, else by TCP. Unresolvable is
+    unreachable: all lost."""
     if address is None:
         return Echoes(target=target.host[:200], method="icmp", rtts_ms=(None,) * count)
     echoes = await ping(address, count, interval_s, TIMEOUT_S, tcp_port=target.port)
-    if echoes.method == "tcp" or any(rtt is not None for rtt in echoes.rtts_ms):
+    if echoes.method == "icmp" and any(rtt is not None for rtt in echoes.rtts_ms):
+        return echoes
+    cookie = await ask_cookie(target.measure_url, ca_file) if target.measure_url else None
+    if cookie is not None:
+        by_udp = await udp_ping(address, cookie.port, cookie.value, count, interval_s, TIMEOUT_S)
+        if any(rtt is not None for rtt in by_udp.rtts_ms):
+            return by_udp
+    if echoes.method == "tcp":
         return echoes
     by_tcp = await tcp_ping(address, target.port, count, interval_s, TIMEOUT_S)
     return by_tcp if any(rtt is not None for rtt in by_tcp.rtts_ms) else echoes

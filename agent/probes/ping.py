@@ -1,4 +1,5 @@
-"""Round trips to one host without root: ICMP echo where the kernel allows it, TCP connects where it does not.
+"""Round trips to one host without root: ICMP echo where the kernel allows it, TCP connects where it does not, and
+datagrams to a measurement server's echo.
 
 Linux lets a plain process send echoes over datagram sockets when its group lies in ``net.ipv4.ping_group_range``; a
 process with CAP_NET_RAW uses a raw socket. The kernel stamps each answer as it arrives (SO_TIMESTAMPNS), so a busy
@@ -16,10 +17,11 @@ import socket
 import statistics
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 
-Method = Literal["icmp", "tcp"]
+Method = Literal["icmp", "tcp", "udp"]
 Address = tuple[str, int] | tuple[str, int, int, int]
 
 SO_TIMESTAMPNS = 35  # asm-generic/socket.h; its control message has the same number
@@ -83,8 +85,35 @@ async def ping(host: str, count: int, interval_s: float, timeout_s: float, *, tc
     sock = icmp_socket(family)
     if sock is None:
         return await tcp_ping(host, tcp_port, count, interval_s, timeout_s)
+    identifier, cookie = int.from_bytes(os.urandom(2), "big"), os.urandom(COOKIE_BYTES)  # a datagram socket has its own
+
+    def ask(sequence: int) -> bytes:
+        return echo_request(family, identifier, sequence, cookie)
+
+    def answered(data: bytes) -> int | None:
+        return echo_reply(family, data, cookie, raw=sock.type == socket.SOCK_RAW)
+
     with sock:
-        return await _Flight(sock, family, address, count, timeout_s).run(interval_s)
+        rtts_ms = await _Flight(sock, address, count, timeout_s, ask, answered).run(interval_s)
+    return Echoes(target=address[0], method="icmp", rtts_ms=rtts_ms)
+
+
+async def udp_ping(host: str, port: int, cookie: bytes, count: int, interval_s: float, timeout_s: float) -> Echoes:
+    """The same by datagrams to a measurement server's echo, which answers to the ``cookie`` it gave. Raises OSError
+    when ``host`` has no address."""
+    family, address = await resolve(host, port)
+    head = cookie + os.urandom(COOKIE_BYTES)
+
+    def ask(sequence: int) -> bytes:
+        return head + sequence.to_bytes(2, "big")
+
+    def answered(data: bytes) -> int | None:
+        return int.from_bytes(data[-2:], "big") if data[:-2] == head else None
+
+    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        rtts_ms = await _Flight(sock, address, count, timeout_s, ask, answered).run(interval_s)
+    return Echoes(target=address[0], method="udp", rtts_ms=rtts_ms)
 
 
 async def tcp_ping(host: str, port: int, count: int, interval_s: float, timeout_s: float) -> Echoes:
@@ -141,16 +170,21 @@ class _Flight:
     """The echoes under way on one socket."""
 
     def __init__(
-        self, sock: socket.socket, family: socket.AddressFamily, address: Address, count: int, timeout_s: float
+        self,
+        sock: socket.socket,
+        address: Address,
+        count: int,
+        timeout_s: float,
+        ask: Callable[[int], bytes],
+        answered: Callable[[bytes], int | None],
     ) -> None:
-        self.sock, self.family, self.address, self.timeout_s = sock, family, address, timeout_s
-        self.cookie = os.urandom(COOKIE_BYTES)
-        self.identifier = int.from_bytes(os.urandom(2), "big")  # a datagram socket puts its own in its place
+        self.sock, self.address, self.timeout_s = sock, address, timeout_s
+        self.ask, self.answered = ask, answered  # a sequence's echo; the sequence that an answer has, if it is one
         self.sent_ns: dict[int, tuple[int, int, int]] = {}  # sequence on the wire: (number, wall, monotonic)
         self.rtts_ms: list[float | None] = [None] * count
         self.all_heard = asyncio.Event()
 
-    async def run(self, interval_s: float) -> Echoes:
+    async def run(self, interval_s: float) -> tuple[float | None, ...]:
         loop = asyncio.get_running_loop()
         loop.add_reader(self.sock, self.hear)
         try:
@@ -164,10 +198,10 @@ class _Flight:
             pass  # the answers still out are the lost ones
         finally:
             loop.remove_reader(self.sock)
-        return Echoes(target=self.address[0], method="icmp", rtts_ms=tuple(self.rtts_ms))
+        return tuple(self.rtts_ms)
 
     def send(self, number: int) -> None:
-        message = echo_request(self.family, self.identifier, number & 0xFFFF, self.cookie)
+        message = self.ask(number & 0xFFFF)
         self.sent_ns[number & 0xFFFF] = (number, time.time_ns(), time.monotonic_ns())
         try:
             self.sock.sendto(message, self.address)
@@ -185,7 +219,7 @@ class _Flight:
             self.take(data, control, source[0])
 
     def take(self, data: bytes, control: list[tuple[int, int, bytes]], source: str) -> None:
-        sequence = echo_reply(self.family, data, self.cookie, raw=self.sock.type == socket.SOCK_RAW)
+        sequence = self.answered(data)
         if sequence is None or sequence not in self.sent_ns or source != self.address[0]:
             return
         number, wall_ns, mono_ns = self.sent_ns.pop(sequence)

@@ -14,6 +14,7 @@ class Limits:
     connections: int = 256
     connections_per_address: int = 64
     requests_per_address_s: float = 200.0
+    echoes_per_address_s: float = 100.0  # UDP
     bytes_per_test: int = 2 * 1024**3
     head_bytes: int = 8 * 1024
     head_s: float = 10.0  # a request's head must be complete within this

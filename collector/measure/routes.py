@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from agent import __version__
-from collector.measure import ndt7, ookla, record
+from collector.measure import echo, ndt7, ookla, record
 from collector.measure.http import Refused, Request, response_head
 from collector.measure.line import Line
 
@@ -119,6 +119,14 @@ async def _hello(server: MeasureServer, line: Line, request: Request, address: s
     await _say(line, request, json.dumps(facts).encode(), "application/json")
 
 
+async def _echo(server: MeasureServer, line: Line, request: Request, address: str) -> None:
+    """The cookie to which the UDP echo answers, for this address."""
+    if server.echo.port is None:
+        raise Refused(404, "this server offers no UDP echo")
+    facts = {"port": server.echo.port, "cookie": server.echo.cookie(address).hex(), "valid_s": echo.VALID_S}
+    await _say(line, request, json.dumps(facts).encode(), "application/json")
+
+
 async def _health(server: MeasureServer, line: Line, request: Request, _address: str) -> None:
     facts = {"ok": True, "tests": len(server.sessions.running), "connections": server.open.total()}
     await _say(line, request, json.dumps(facts).encode(), "application/json")
@@ -143,6 +151,7 @@ ROUTES: Mapping[str, Handler] = {
     "latency.txt": _latency,
     "upload": _upload,
     "hello": _hello,
+    "echo": _echo,
     "health": _health,
     "record": _record,
     "": _mini,

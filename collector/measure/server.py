@@ -13,14 +13,16 @@ import os
 import socket
 import ssl
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Coroutine
 
 from collector.measure import http, routes
 from collector.measure.admission import Admit
+from collector.measure.echo import Echo
 from collector.measure.http import Refused
 from collector.measure.limits import Limits
 from collector.measure.line import Line
+from collector.measure.pace import Pace
 from collector.measure.pipe import Plain, Tls
 from collector.measure.record import Record, Sign
 from collector.measure.sessions import Sessions, group
@@ -52,7 +54,8 @@ class MeasureServer:
         self.sessions = Sessions(self.limits, admit)
         self.block = memoryview(os.urandom(1 << 20))  # incompressible; its period exceeds every compressor's window
         self.open: Counter[str] = Counter()
-        self.pace: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self.pace = Pace(self.limits.requests_per_address_s)
+        self.echo = Echo(self.limits, clock)
         self.tasks: set[asyncio.Task[None]] = set()
         self.listener: socket.socket | None = None
 
@@ -73,10 +76,20 @@ class MeasureServer:
         self._spawn(self._accept(listener))
         self._spawn(self._tick())
         got = listener.getsockname()
+        await self._offer_echo(got)
         return got[0], got[1]
+
+    async def _offer_echo(self, address: tuple[str, int]) -> None:
+        """On the same port of UDP; a server without it still measures."""
+        try:
+            await asyncio.get_running_loop().create_datagram_endpoint(lambda: self.echo, local_addr=address[:2])
+        except OSError as error:
+            log.warning("measurement server: no UDP echo on port %d: %s", address[1], error)
 
     async def close(self) -> None:
         """Ends every connection and records the tests that were under way."""
+        if self.echo.transport is not None:
+            self.echo.transport.close()
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -159,15 +172,8 @@ class MeasureServer:
             raise Refused(429, "too many connections from this address", self.limits.retry_after_s)
 
     def _in_pace(self, who: str) -> None:
-        """A bucket of one second's worth of requests per address."""
-        rate, now = self.limits.requests_per_address_s, self.clock()
-        left, since = self.pace.pop(who, (rate, now))
-        left = min(rate, left + (now - since) * rate)
-        self.pace[who] = (max(0.0, left - 1), now)
-        if len(self.pace) > 10_000:
-            self.pace.popitem(last=False)
-        if left < 1:
-            raise Refused(429, f"more than {rate:g} requests a second from this address", 1)
+        if not self.pace.takes(who, self.clock()):
+            raise Refused(429, f"more than {self.pace.rate:g} requests a second from this address", 1)
 
 
 def _prefer_bbr(listener: socket.socket) -> None:

@@ -88,7 +88,8 @@ def test_a_target_is_a_host_with_or_without_a_port(tmp_path: Path, text: str, ta
 
 def test_the_measurement_servers_port_stands_in_on_the_same_host(tmp_path: Path) -> None:
     found = target_of(context(tmp_path, "10.0.0.1", "http://10.0.0.1:8474/measure"))
-    assert found == Target(host="10.0.0.1", port=8474)
+    assert found == Target(host="10.0.0.1", port=8474, measure_url="http://10.0.0.1:8474/measure")
+    assert target_of(context(tmp_path, "10.0.0.1", "http://10.0.0.2:8474")) == Target(host="10.0.0.1", port=443)
 
 
 @pytest.mark.parametrize("text", ["host:99999", "a/b", "[::1", "host:port"])
@@ -141,7 +142,8 @@ from agent.probes.link import probe
 from agent.probes.probe import Context, ProbeFailed
 settings = Settings(agent=Agent(state_dir=sys.argv[1]), link=Link(target=sys.argv[2], probes=5, interval_ms=20))
 try:
-    print(msgspec.json.encode(asyncio.run(probe(Context(settings=settings, deadline_s=10)))[0]).decode())
+    context = Context(settings=settings, deadline_s=10, measure_url=sys.argv[3])
+    print(msgspec.json.encode(asyncio.run(probe(context))[0]).decode())
 except ProbeFailed as error:
     print(msgspec.json.encode({"failed": error.cause}).decode())
 """
@@ -182,8 +184,8 @@ class Line:
         for name in NAMES:
             subprocess.run(["ip", "netns", "delete", self.prefix + name], check=False)
 
-    def measure(self, target: str = "10.3.0.2") -> dict[str, Any]:
-        found = json.loads(self.run("a", sys.executable, "-c", ONCE, str(self.state_dir), target))
+    def measure(self, target: str = "10.3.0.2", measure_url: str = "") -> dict[str, Any]:
+        found = json.loads(self.run("a", sys.executable, "-c", ONCE, str(self.state_dir), target, measure_url))
         assert isinstance(found, dict)
         return found
 
@@ -233,3 +235,20 @@ def test_a_real_line_is_measured_hop_by_hop_and_its_faults_have_places(line: Lin
     line.run("a", "ip", "link", "set", "tor", "down")
     assert line.measure()["fault_place"] == "lan"
     assert line.measure("") == {"failed": "no_route"}
+
+
+@pytest.mark.root
+def test_a_collector_that_ignores_echoes_is_measured_by_its_measurement_servers_own(line: Line) -> None:
+    line.run("c", "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
+    inside = ["ip", "netns", "exec", f"{line.prefix}c"]
+    words = [*inside, sys.executable, "-m", "collector", "measure", "--listen", "10.3.0.2:8474"]
+    with subprocess.Popen([*words, "--state", str(line.state_dir)], stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        assert "10.3.0.2:8474" in server.stderr.readline()
+        found = line.measure(measure_url="http://10.3.0.2:8474")
+        server.terminate()
+        server.stderr.read()
+    far = found["hops"][-1]
+    assert (far["role"], far["method"], far["received"], far["sent"]) == ("collector", "udp", 5, 5)
+    assert 0 < far["median_ms"] < 500
+    assert (found["fault_place"], found["loss_pct"]) == ("none", 0.0)
