@@ -39,12 +39,13 @@ sys.modules["ups_card"] = ups_card
 _spec.loader.exec_module(ups_card)
 
 AT = wire.Stamp(wall_ms=1, mono_ms=1, boot="b", clock="synced")
-READERS = 16  # UPSs read at once: while one waits, others are busy
+READERS = 6  # UPSs read at once: while one waits, others are busy
 WAIT_S = 0.5
 SMALL = 5  # objects that most cards put into one answer: taking apart a long one costs ten times as much
 POLL_LIMIT_S = 8.0  # the reader promises 5
 MUTANTS = 12  # with each question, before the one that may pass for its answer
-DEAD = 0.04  # of the polls, in which nothing answers the question
+DAMAGED = 0.06  # of the answers that may pass for the one that is waited for
+DEAD = 0.03  # of the polls, in which nothing answers the question
 
 # What RFC 1628 has, and what stands in a poll's own three values
 MINUTES, CHARGE, LOAD = (f"1.3.6.1.2.1.33.1.{part}" for part in ("2.3.0", "2.4.0", "4.4.1.5.1"))
@@ -136,7 +137,7 @@ class Hostile(asyncio.DatagramProtocol):
         for _ in range(MUTANTS):
             self._send(self._stranger(honest, number), addr)
         if not self.dead:
-            self._send(mutate(honest, self.dice) if self.dice.random() < 0.3 else honest, addr)
+            self._send(mutate(honest, self.dice) if self.dice.random() < DAMAGED else honest, addr)
 
     def _answer(self, question: bytes) -> bytes:
         blank = renumbered(question, b"\0\0\0\0")
