@@ -43,6 +43,7 @@ listen = "0.0.0.0:8480"
 public_url = "http://{server}:8480"
 [broker]
 listen = "0.0.0.0:1883"
+trust_network = true
 public = "{server}:1883"
 [measure]
 listen = "0.0.0.0:8481"
