@@ -7,10 +7,13 @@ import errno
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from cryptography import x509
 
 from agent import identity
 from agent.config import Settings
@@ -65,6 +68,24 @@ def _identity(here: Installation) -> Iterator[Finding]:
         yield Finding(what="identity", detail=what, fix=fix or "enrol with `nabz-agent enrol URL TOKEN`")
     else:
         yield Finding(what="identity", detail=f"{here.mine.device} of center {here.mine.center} ({here.mine.name})")
+
+
+def _certificate(here: Installation) -> Iterator[Finding]:
+    if here.mine is None or here.mine.tls is None:
+        return
+    try:
+        held = x509.load_pem_x509_certificates(here.mine.tls.cert.read_bytes())[0]
+    except (OSError, ValueError) as error:
+        fix = "enrol again with `nabz-agent enrol URL TOKEN --force`"
+        yield Finding(what="certificate", detail=f"{here.mine.tls.cert}: cannot be read ({error})", fix=fix)
+        return
+    start_s, end_s = held.not_valid_before_utc.timestamp(), held.not_valid_after_utc.timestamp()
+    detail = f"holds until {held.not_valid_after_utc:%Y-%m-%d}, renewed half way"
+    if not start_s <= time.time() <= end_s:
+        detail = f"holds from {held.not_valid_before_utc:%Y-%m-%d} until {held.not_valid_after_utc:%Y-%m-%d}, not today"
+        yield Finding(what="certificate", detail=detail, fix=f"start the agent and let {here.mine.url} be reached")
+    else:
+        yield Finding(what="certificate", detail=detail)
 
 
 def _state_folder(here: Installation) -> Iterator[Finding]:
@@ -229,6 +250,6 @@ def connect(host: str, port: int) -> None:
 
 
 CHECKS: tuple[Check, ...] = (
-    _identity, _state_folder, _disk, _ping, _clock, _broker, _measure_server, _ups, _agent, _seat_listener,
-    _trap_listener,
+    _identity, _certificate, _state_folder, _disk, _ping, _clock, _broker, _measure_server, _ups, _agent,
+    _seat_listener, _trap_listener,
 )  # fmt: skip

@@ -53,10 +53,11 @@ reading only on the collector's receipt.
 ## A gateway's identity
 An Ed25519 key (RFC 8032) made on the gateway. Its name, `DEVICE` below, is `g` and the first 16 hex digits of the
 SHA-256 of its 32 public bytes. It joins a center once, with a one-time token from the desk:
-`POST /api/v1/enrol` with JSON `token`, `public_key` (base64), `proof` (base64 of the signature over the bytes
-`nabz-enrol`, line feed, token), `hostname`, `version`. The answer holds `device`, `center`, `name`, `collector_key`
-(base64; its receipts and tasks are signed with it), `broker` (`host`, `port`), `measure_url`, `nonce`; or, with a
-status of 4xx, `error`: one sentence.
+`POST /api/v1/enrol` with JSON `token`, `public_key` (base64), `csr` (PEM; for a certificate), `proof` (base64 of the
+signature over `nabz-enrol`, token, csr, joined by line feeds), `hostname`, `version`. The answer holds `device`,
+`center`, `name`, `collector_key` (base64; its receipts and tasks are signed with it), `broker` (`host`, `port`),
+`measure_url`, `nonce`, and for a csr `certificate`, `ca`, `brokers`, `at_ms`; `waiting` with status 202; or, with a
+status of 4xx, `error`: one sentence. Renewal and the rest: [developer.md](developer.md).
 
 ## Sealing
 A batch, a receipt, an ask and a task travel as

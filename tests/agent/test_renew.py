@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from cryptography import x509
 
 from agent import enrol, identity, trust, wire
+from agent.config import Settings
+from agent.doctor import Installation, _certificate
 from agent.door import Door, DoorShut, Refused
 from agent.renew import Renewal, due_ms, is_due
 from agent.spool import Spool
@@ -239,6 +241,23 @@ def test_a_gateway_that_knows_only_the_old_root_renews_and_learns_the_new(house:
     assert renewal_of(mine, tmp_path).look()
     assert (tmp_path / identity.CA_FILE).read_bytes() == house.authority.root_pem
     assert house.authority.root_pem.count(b"BEGIN") == 2
+
+
+def test_the_doctor_says_until_when_the_certificate_holds(house: House, tmp_path: Path) -> None:
+    mine = joined(house, tmp_path)
+    here = Installation(Settings(), mine, "")
+    (finding,) = _certificate(here)
+    assert (finding.ok, finding.detail) == (
+        True,
+        f"holds until {held(tmp_path).not_valid_after_utc:%Y-%m-%d}, renewed half way",
+    )
+    expire(house, mine, tmp_path)
+    (finding,) = _certificate(here)
+    assert not finding.ok
+    assert finding.detail.endswith("not today")
+    (tmp_path / identity.TLS_CERT_FILE).write_bytes(b"rubbish")
+    (finding,) = _certificate(here)
+    assert "cannot be read" in finding.detail
 
 
 # ---------------------------------------------------------------- revocation
