@@ -26,6 +26,7 @@ log = logging.getLogger("nabz.doors")
 # A revoked gateway is out within this and the time a session takes to end; promised are five minutes.
 REVOKED_LOOK_S = 10.0
 PAPERS_LOOK_S = 60.0
+DAY_MS = 86_400_000
 BREACHES_LOOK_S = 5.0
 
 
@@ -38,10 +39,11 @@ class Doorkeeper:
         self._own, _ = papers(self._authority, settings, now_ms())
         self._broker: Broker | None = None
         self._door: Web | None = None
+        self._told: object = None  # what the list of the revoked was last written of
 
-    def address(self) -> Address:
+    def addresses(self) -> list[Address]:
         """Where the collector listens. Raises ConfigError."""
-        return broker_address(self._settings, self._own.service)
+        return broker_addresses(self._settings, self._own.service)
 
     def broker(self) -> Broker:
         """The broker inside, with a door for each address that the settings name."""
@@ -71,7 +73,10 @@ class Doorkeeper:
             names, serials = devices.revoked(conn), devices.revoked_serials(conn, self._now_ms())
         if self._broker is not None:
             self._broker.refuse(names)
-        self._authority.write_crl(serials, self._now_ms())
+        told = (tuple(serials), self._now_ms() // DAY_MS, self._authority.fingerprint)
+        if told != self._told:
+            self._authority.write_crl(serials, self._now_ms())
+            self._told = told
 
     def write_breaches(self) -> None:
         """What the broker found against gateways becomes a row beside their other doubts."""

@@ -37,7 +37,9 @@ def run(options: argparse.Namespace) -> int:
         authority.rollover(now_ms)
         words = "a new root issues from now on; gateways learn it at their next renewal, and both are trusted"
     elif options.verb == "retire":
-        words = f"roots put aside: {authority.retire()}; gateways that know only those must enrol again"
+        words = (
+            f"roots put aside: {authority.retire()}; restart the collector; gateways that know only those enrol again"
+        )
     elif options.verb == "issue":
         words = f"written to {_issue(authority, options, now_ms)}"
     facts = {"fingerprint": authority.fingerprint, "trusted_pem": authority.root_pem.decode()}
