@@ -41,8 +41,8 @@ def add(conn: sa.Connection, name: str, url: str, tests_at_once: int, place: str
         raise ServerError(f"server {name[:64]!r}: must be 1 to 64 small letters, digits, dots, dashes; e.g. pie-khi")
     if not url.startswith(("http://", "https://")):
         raise ServerError(f"server {name}: its address {url[:80]!r} must begin with http:// or https://")
-    if not 1 <= tests_at_once <= 10_000:
-        raise ServerError(f"server {name}: --tests {tests_at_once} must be 1 to 10000; as its line carries")
+    if not 0 <= tests_at_once <= 10_000:
+        raise ServerError(f"server {name}: --tests {tests_at_once} must be 0 (no turns) to 10000; as its line carries")
     held = conn.scalar(sa.select(_servers.c.revoked_ms.is_(None)).where(_servers.c.name == name))
     if held is not None:
         how = "has joined" if held else "was revoked"

@@ -58,7 +58,7 @@ class TurnRefused(Exception):
 
 def servers(conn: sa.Connection) -> dict[str, Server]:
     """The measurement servers that take tests now, by name."""
-    rows = conn.execute(sa.select(_s.name, _s.tests_at_once).where(_s.revoked_ms.is_(None)))
+    rows = conn.execute(sa.select(_s.name, _s.tests_at_once).where(_s.revoked_ms.is_(None), _s.tests_at_once > 0))
     return {row.name: Server(name=row.name, tests_at_once=row.tests_at_once) for row in rows}
 
 

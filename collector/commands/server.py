@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     new = verbs.add_parser("add", help="a one-time token with which a measurement server joins")
     new.add_argument("name", metavar="NAME", help="small letters, digits, dots and dashes")
     new.add_argument("url", metavar="URL", help="where gateways reach it: http://HOST:PORT")
-    new.add_argument("--tests", type=int, default=5, metavar="N", help="tests it takes at once (default 5)")
+    new.add_argument("--tests", type=int, default=5, metavar="N", help="tests at once, default 5; 0: it gets no turns")
     new.add_argument("--place", default="", metavar="TEXT", help="where it stands")
     gone = verbs.add_parser("revoke", help="from now on nothing that this server sees counts")
     gone.add_argument("name", metavar="NAME")

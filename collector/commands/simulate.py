@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from collector.config import Settings
 from collector.console import answers, common_arguments, complain, opened, say, settings_of
-from collector.simulate import identities, join, register
+from collector.simulate import identities, join, register, witness
 from collector.simulate.fleet import Center, make_fleet
 from collector.simulate.gateway import Gateway
 from collector.simulate.identities import FleetError
@@ -123,7 +123,7 @@ def _play(options: argparse.Namespace, settings: Settings) -> int:
     folder = settings.data_dir / "simulated" / f"seed-{options.seed}"
     fleet = make_fleet(options.centers, options.seed)
     tell = _teller()
-    with identities.held(folder):
+    with identities.held(folder), opened(settings) as store:
         keys = _join_all(options, settings, folder, fleet, tell)
         members = [keys[center.code] for center in fleet]
         truth_path = options.truth or folder / "truth.jsonl"
@@ -131,6 +131,8 @@ def _play(options: argparse.Namespace, settings: Settings) -> int:
             gateways = identities.take_spools(folder, fleet, keys)
             try:
                 play, start_ms = _cast(options, gateways, Truth(file), join.collector_key_of(members))
+                url = options.url or settings.web_url
+                play.server = witness.joined(url, folder, store, f"simulated-{options.seed}")
                 broker = options.broker or join.broker_of(members)
                 asyncio.run(_perform(options, play, broker, start_ms, tell))
             finally:

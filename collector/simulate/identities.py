@@ -78,7 +78,7 @@ def load_keys(folder: Path) -> dict[str, Identity]:
 
 def add_key(folder: Path, identity: Identity) -> None:
     row = {"center": identity.center, "key": identity.key.private_bytes_raw().hex(), "enrolled": identity.enrolled}
-    with open(folder / KEYS, "a", opener=_private) as file:
+    with open(folder / KEYS, "a", opener=private) as file:
         file.write(json.dumps(row) + "\n")
 
 
@@ -98,7 +98,7 @@ def leave_spools(folder: Path, gateways: Iterable[Gateway]) -> None:
     """Written whole beside its place, then put there: a run killed meanwhile leaves none, never half of one."""
     rows = {gateway.center.code: _row(gateway) for gateway in gateways}
     part = folder / (SPOOLS + ".part")
-    with open(part, "w", opener=_private) as file:
+    with open(part, "w", opener=private) as file:
         json.dump(rows, file)
         file.flush()
         os.fsync(file.fileno())
@@ -138,5 +138,5 @@ def _row(gateway: Gateway) -> dict[str, object]:
     }
 
 
-def _private(path: str, flags: int) -> int:
+def private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)

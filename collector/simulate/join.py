@@ -43,13 +43,13 @@ def enrol(url: str, center: str, token: str) -> Identity:
         "hostname": f"simulated-{center.lower()}",
         "version": VERSION,
     }
-    identity = Identity(center=center, key=key, enrolled=_ask(f"{url.rstrip('/')}/api/v1/enrol", question))
+    identity = Identity(center=center, key=key, enrolled=ask(f"{url.rstrip('/')}/api/v1/enrol", question))
     if identity.enrolled.get("device") != identity.device or identity.enrolled.get("center") != center:
         raise FleetError(f"{url}: answered for another gateway than {center}; is it a Nabz collector?")
     return identity
 
 
-def _ask(url: str, question: dict[str, str]) -> dict[str, object]:
+def ask(url: str, question: dict[str, str]) -> dict[str, object]:
     request = urllib.request.Request(  # noqa: S310 - the scheme is checked by the command
         url, json.dumps(question).encode(), {"Content-Type": "application/json"}
     )
@@ -57,13 +57,9 @@ def _ask(url: str, question: dict[str, str]) -> dict[str, object]:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
             return dict(json.load(answer))
     except urllib.error.HTTPError as error:
-        raise FleetError(
-            f"{url}: enrolment refused ({error.code}): {error.read(500).decode(errors='replace')}"
-        ) from None
+        raise FleetError(f"{url}: refused ({error.code}): {error.read(500).decode(errors='replace')}") from None
     except (OSError, ValueError, TypeError) as error:
-        raise FleetError(
-            f"{url}: no answer to the enrolment ({error}); is `nabz-collector serve` running there?"
-        ) from None
+        raise FleetError(f"{url}: no answer ({error}); is `nabz-collector serve` running there?") from None
 
 
 def broker_of(identities: Sequence[Identity]) -> tuple[str, int]:

@@ -20,6 +20,7 @@ from collector.simulate.line import Line, open_lines
 from collector.simulate.readings import MINUTE_MS
 from collector.simulate.trouble import Stage
 from collector.simulate.truth import Truth
+from collector.simulate.witness import CHEATS, Server
 
 TICK_S = 0.25
 SETTLE_S = 120.0  # how long the end waits for the last receipts
@@ -60,6 +61,7 @@ class Play:
     stage: Stage
     truth: Truth
     collector_key: Ed25519PublicKey
+    server: Server | None = None  # where its gateways test; None: nowhere that anybody would believe
     counts: Counts = field(default_factory=Counts)
     over: bool = False
     _due: list[tuple[int, str]] = field(default_factory=list)
@@ -110,6 +112,10 @@ class Play:
     def waiting(self) -> int:
         return sum(len(gateway.waiting) for gateway in self.fleet.values())
 
+    def unsettled(self) -> bool:
+        """Whether a reading lacks its receipt, or a test its record."""
+        return bool(self.waiting() or (self.server and self.server.waiting))
+
     def _reachable(self, gateway: Gateway, now_ms: int) -> bool:
         if self.over:
             return True
@@ -127,8 +133,15 @@ class Play:
             gateway.dark = None
         is_open = opening.is_open(opening.parse(center.opening), at_ms)
         for reading in readings.minute_of(center, at_ms, self.stage, is_open, gateway.boot_ms):
-            self._keep(gateway, reading, at_ms)
+            self._keep(gateway, self._tested(gateway, reading, at_ms), at_ms)
         gateway.last_alive_ms = at_ms
+
+    def _tested(self, gateway: Gateway, reading: wire.Reading, at_ms: int) -> wire.Reading:
+        if self.server is None or not isinstance(reading, wire.SpeedReading):
+            return reading
+        code = gateway.center.code
+        cheat = next((what for what in CHEATS if self.stage.of(code, what, at_ms)), None)
+        return self.server.test(gateway, reading, at_ms, cheat)
 
     def _keep(self, gateway: Gateway, reading: wire.Reading, at_ms: int) -> None:
         error_ms = self.stage.clock_error_ms(gateway.center, at_ms)
@@ -155,6 +168,7 @@ async def perform(
         play.receive(device, payload, pace.now_ms(now_s), now_s)
 
     lines = open_lines(broker, list(play.fleet), deliver)
+    reporting = asyncio.ensure_future(play.server.run(tell)) if play.server else None
     try:
         while not stop.is_set() and (until_ms is None or pace.now_ms(time.monotonic()) < until_ms):
             now_s = time.monotonic()
@@ -166,6 +180,9 @@ async def perform(
         stop.clear()
         await _settle(play, lines, pace, stop, settle_s, tell)
     finally:
+        if reporting is not None:
+            reporting.cancel()
+            await asyncio.gather(reporting, return_exceptions=True)
         for line in set(lines.values()):
             line.close()
 
@@ -181,7 +198,11 @@ async def _settle(
     """Every trouble is over: wait until all that was promised is receipted, or the time is up, or a second Ctrl-C."""
     play.over = True
     began_s = time.monotonic()
-    while play.waiting() and not stop.is_set() and time.monotonic() - began_s < settle_s:
+    while (
+        (play.waiting() or (play.server and play.server.waiting))
+        and not stop.is_set()
+        and time.monotonic() - began_s < settle_s
+    ):
         now_s = time.monotonic()
         play.send(pace.now_ms(now_s), now_s, lines)
         tell("the last readings: " + progress(play, pace.now_ms(now_s)))

@@ -24,6 +24,9 @@ What = Literal[
     "cable_out",
     "switched_off",
     "agent_killed",
+    "forged_speed",
+    "replayed_test",
+    "inflated_speed",
 ]
 Window = Callable[[tuple[float, float], tuple[float, float]], tuple[int, int]]  # shares of a cycle -> (from, to) in ms
 
@@ -105,6 +108,9 @@ def _ailments(fleet: Sequence[Center], dice: random.Random, window: Window) -> I
         ("cable_out", max(1, len(codes) // 50)),
         ("switched_off", max(1, len(codes) // 50)),
         ("agent_killed", max(1, len(codes) // 50)),
+        ("forged_speed", max(1, len(codes) // 50)),
+        ("replayed_test", max(1, len(codes) // 50)),
+        ("inflated_speed", max(1, len(codes) // 50)),
     )
     for what, count in kinds:
         for code in codes[:count]:
