@@ -41,9 +41,9 @@ class Doorkeeper:
         self._door: Web | None = None
         self._told: object = None  # what the list of the revoked was last written of
 
-    def addresses(self) -> list[Address]:
+    def address(self) -> Address:
         """Where the collector listens. Raises ConfigError."""
-        return broker_addresses(self._settings, self._own.service)
+        return broker_address(self._settings, self._own.service)
 
     def broker(self) -> Broker:
         """The broker inside, with a door for each address that the settings name."""
