@@ -1,21 +1,28 @@
-"""`nabz-collector evidence ids`: every reading that is held, by id and hash, straight from the signed bytes.
+"""`nabz-collector evidence`: what is held, in a form that others can check without us.
 
-Whoever knows what was promised can compare: `device spool seq sha256(reading)`, one line a reading.
+`ids` names every reading by id and hash, straight from the signed bytes: `device spool seq sha256(reading)`, one line a
+reading. `records` gives what measurement servers signed, with their public keys; `verify` checks such a file offline.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import json
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import sqlalchemy as sa
 
-from collector.console import answers, common_arguments, opened, settings_of
+from agent import wire
+from collector.console import answers, common_arguments, complain, opened, say, settings_of
+from collector.enrolment import is_signed
 from collector.filing import fresh_raws
+from collector.flags.witness import rate_mbps
+from collector.record import decode
 from collector.store import Store, schema
 
 EXAMPLE = "nabz-collector evidence ids --center LHR-014"
@@ -28,12 +35,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     common_arguments(ids)
     ids.add_argument("--center", metavar="CODE", help="of this center only")
     ids.add_argument("--json", action="store_true", help="one JSON object a line")
+    records = verbs.add_parser("records", help="what measurement servers signed, one JSON object a line")
+    common_arguments(records)
+    records.add_argument("--center", metavar="CODE", help="of this center's tests only")
+    check = verbs.add_parser("verify", help="check such a file offline; exit code 1 when a line is not as signed")
+    check.add_argument("file", type=Path, metavar="FILE")
+    check.add_argument("--key", default="", metavar="BASE64", help="believe only this server's public key")
+    check.add_argument("--json", action="store_true", help="print facts as JSON")
 
 
 @answers
 def run(options: argparse.Namespace) -> int:
+    if options.verb == "verify":
+        return _verify(options)
     try:
         with opened(settings_of(options)) as store:
+            if options.verb == "records":
+                for line in record_lines(store, options.center):
+                    sys.stdout.write(json.dumps(line) + "\n")
+                sys.stdout.flush()
+                return 0
             for device, spool, seq, digest in held_ids(store, options.center):
                 facts = {"device": device, "spool": spool, "seq": seq, "sha256": digest}
                 sys.stdout.write((json.dumps(facts) if options.json else f"{device} {spool} {seq} {digest}") + "\n")
@@ -58,3 +79,63 @@ def held_ids(store: Store, center: str | None = None) -> Iterator[tuple[str, str
             for seq, raw in fresh_raws(bytes(row.body), row.fresh, row.first_seq).items():
                 yield row.device, row.spool, seq, hashlib.sha256(raw).hexdigest()
         last = page[-1].id
+
+
+# ---------------------------------------------------------------- records
+
+
+def record_lines(store: Store, center: str | None = None) -> Iterator[dict[str, object]]:
+    """Each record as it was signed, whose test it was, the key that proves it and the figures drawn from it."""
+    r, g, m = schema.records.c, schema.grants.c, schema.measure_servers.c
+    asked = (
+        sa.select(r.test_id, r.server, m.public_key, g.center, g.device, r.body, r.signature, r.down_mbps, r.up_mbps)
+        .outerjoin(schema.grants, g.test_id == r.test_id)
+        .outerjoin(schema.measure_servers, m.name == r.server)
+        .order_by(r.received_ms, r.test_id)
+    )
+    with store.read() as conn:
+        mine = asked if center is None else asked.where(g.center == center)
+        rows = conn.execute(mine, execution_options={"yield_per": PAGE})
+        for row in rows:
+            raw = {name: getattr(row, name) or b"" for name in ("public_key", "body", "signature")}
+            facts = {name: getattr(row, name) for name in row._fields if name not in raw}
+            yield facts | {name: base64.b64encode(bytes(value)).decode() for name, value in raw.items()}
+
+
+def _verify(options: argparse.Namespace) -> int:
+    """Signature, test, server, and that the figures follow from the curves that were signed."""
+    right, wrong = 0, []
+    try:
+        with options.file.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                why = why_not(line, options.key)
+                right += not why
+                wrong += [f"line {number}: {why}"] if why else []
+    except (OSError, UnicodeDecodeError) as error:
+        complain(f"{options.file}: cannot be read ({error}); name a file that `evidence records` wrote")
+        return 2
+    facts = {"right": right, "wrong": len(wrong), "examples": wrong[:5]}
+    say(json.dumps(facts) if options.json else "\n  ".join([f"{right} right, {len(wrong)} wrong", *wrong[:5]]))
+    return 1 if wrong or not right else 0
+
+
+def why_not(line: str, only_key: str = "") -> str:
+    """Why this line of `evidence records` proves nothing; empty when it is as its server signed it."""
+    try:
+        told = json.loads(line)
+        key, body, signature = (
+            base64.b64decode(told[name], validate=True) for name in ("public_key", "body", "signature")
+        )
+        record = decode(body)
+    except (ValueError, KeyError, TypeError, wire.WireError) as error:
+        return f"is no record ({error})"
+    if only_key and told["public_key"] != only_key:
+        return f"is signed with another key, that of server {record.server}"
+    if len(key) != 32 or not is_signed(key, body, signature):
+        return f"the signature is not of server {told['server']}"
+    if (record.test, record.server) != (told["test_id"], told["server"]):
+        return f"says test {told['test_id']} of {told['server']}, signed was {record.test} of {record.server}"
+    drawn = tuple(rate_mbps(each.at_ms, each.total)[0] for each in (record.down, record.up))
+    if drawn != (told["down_mbps"], told["up_mbps"]):
+        return f"says {told['down_mbps']} and {told['up_mbps']} Mbit/s, the signed curves {drawn[0]} and {drawn[1]}"
+    return ""

@@ -90,6 +90,9 @@ def test_every_kind_of_trouble_is_staged_within_the_cycle() -> None:
             "cable_out",
             "switched_off",
             "agent_killed",
+            "forged_speed",
+            "replayed_test",
+            "inflated_speed",
         }
         assert all(START_MS <= t.from_ms < t.to_ms <= START_MS + cycle_ms for t in troubles)
 
