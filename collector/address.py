@@ -31,6 +31,12 @@ class Address:
         return f"{self.host}:{self.port}"
 
 
+def broker_addresses(settings: Settings, own: Files) -> list[Address]:
+    """The first broker and those beside it. Raises ConfigError."""
+    brokers = [settings.broker.model_copy(update={"url": url}) for url in (settings.broker.url, *settings.broker.also)]
+    return [broker_address(settings.model_copy(update={"broker": broker}), own) for broker in brokers]
+
+
 def broker_address(settings: Settings, own: Files) -> Address:
     """`own` are our papers from our own authority: they are shown where the settings name no others and no user.
 

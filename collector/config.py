@@ -93,6 +93,16 @@ class Database(Section):
         default="",
         description="`sqlite:///FILE` or `postgresql+psycopg://USER@HOST/NAME`; empty: `nabz.db` in `data_dir`.",
     )
+    ingest_url: str = Field(
+        default="",
+        description="The same database as a user of the role `nabz_ingest`, for what takes and judges readings; "
+        "empty: as `url`.",
+    )
+    keep_url: str = Field(
+        default="",
+        description="The same database as a user of the role `nabz_migrate`, for housekeeping and migrations; "
+        "empty: as `url`.",
+    )
 
 
 @dataclass(frozen=True)
@@ -110,6 +120,11 @@ class Broker(Section):
         default="embedded",
         description="`embedded`: a broker inside; or any other: `mqtts://HOST:PORT`, `wss://` (WebSocket), or without "
         "TLS `mqtt://`, `ws://`.",
+    )
+    also: tuple[Annotated[str, AfterValidator(_broker)], ...] = Field(
+        default=(),
+        description="Further brokers to listen at, each by itself, with the same name and certificates: a gateway may "
+        "be at any of them.",
     )
     listen: Listen = Field(
         default="127.0.0.1:1883",
@@ -180,6 +195,48 @@ class Broker(Section):
             transport: Literal["tcp", "websockets"] = "websockets" if scheme in ("ws", "wss") else "tcp"
             ways = [Way(*main, tls=scheme in ("mqtts", "wss"), transport=transport)]
         return [*ways, Way(*split_listen(web), tls=True, transport="websockets")] if web else ways
+
+
+class Ingest(Section):
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes that take batches from the broker. More than one needs PostgreSQL and a broker with "
+        "MQTT 5's shared subscriptions.",
+    )
+    shared: bool = Field(
+        default=False,
+        description="Share the subscription with `nabz-collector ingest` run elsewhere; with several `workers` it is.",
+    )
+
+    @property
+    def shares(self) -> bool:
+        return self.shared or self.workers > 1
+
+
+class Keep(Section):
+    """No official figure exists for any of these: they are ours."""
+
+    raw_days: int = Field(
+        default=400, ge=0, le=36_500, description="Days that readings are kept; 0: for ever. Reports need their month."
+    )
+    hours_days: int = Field(
+        default=1100, ge=0, le=36_500, description="Days that the sums of hours are kept; 0: for ever."
+    )
+    evidence_days: int = Field(
+        default=2600,
+        ge=0,
+        le=36_500,
+        description="Days that the signed evidence and the sums of days are kept, longest of all; 0: for ever.",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Keep:
+        longest = self.evidence_days or 10**9
+        if max(self.raw_days or 10**9, self.hours_days or 10**9) > longest:
+            raise ValueError("evidence_days must be the longest (or 0), so that what is shown can be proven")
+        return self
 
 
 class Web(Section):
@@ -286,6 +343,8 @@ class Settings(Section):
     standard: Standard = Standard()
     alerts: Alerts = Alerts()
     sweep: Sweep = Sweep()
+    ingest: Ingest = Ingest()
+    keep: Keep = Keep()
 
     @property
     def data_dir(self) -> Path:
@@ -294,6 +353,19 @@ class Settings(Section):
     @property
     def database_url(self) -> str:
         return self.database.url or f"sqlite:///{self.data_dir / 'nabz.db'}"
+
+    @property
+    def as_ingest(self) -> Settings:
+        """As the role that takes readings."""
+        return self._at(self.database.ingest_url)
+
+    @property
+    def as_keeper(self) -> Settings:
+        """As the role that owns the tables."""
+        return self._at(self.database.keep_url)
+
+    def _at(self, url: str) -> Settings:
+        return self.model_copy(update={"database": self.database.model_copy(update={"url": url})}) if url else self
 
     @property
     def web_url(self) -> str:

@@ -41,6 +41,12 @@ def _user() -> str:
         return ""
 
 
+def common_words(options: argparse.Namespace) -> list[str]:
+    """The common options as they were given, for a child of ours."""
+    given = (("--config", options.config), ("--data", options.data), ("--database", options.database))
+    return [word for name, value in given if value for word in (name, str(value))]
+
+
 def settings_of(options: argparse.Namespace) -> Settings:
     """The settings file with the command line's corrections. Raises ConfigError."""
     path = options.config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)

@@ -12,7 +12,7 @@ from typing import Literal
 from fastapi import FastAPI
 
 from collector import devices
-from collector.address import Address, broker_address
+from collector.address import Address, broker_addresses
 from collector.broker import Broker
 from collector.ca import Authority
 from collector.config import Settings, split_listen
@@ -41,9 +41,9 @@ class Doorkeeper:
         self._door: Web | None = None
         self._told: object = None  # what the list of the revoked was last written of
 
-    def address(self) -> Address:
+    def addresses(self) -> list[Address]:
         """Where the collector listens. Raises ConfigError."""
-        return broker_address(self._settings, self._own.service)
+        return broker_addresses(self._settings, self._own.service)
 
     def broker(self) -> Broker:
         """The broker inside, with a door for each address that the settings name."""

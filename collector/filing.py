@@ -17,6 +17,7 @@ from collector.evaluate import Fresh
 from collector.event_time import bracket, event_times
 from collector.ranges import Range, forks, merge, missing, parse, render
 from collector.store import schema, upsert
+from collector.store.rollups import HOUR_MS
 
 SET_ASIDE_ROWS = 10_000
 SET_ASIDE_BYTES = 4096  # of a payload; what was receipted stands whole in evidence
@@ -255,6 +256,7 @@ def flush(conn: sa.Connection, filing: Filing, silent_after_ms: int = 0) -> None
     for table, rows in [(schema.evidence, filing.evidence), *_by_table(filing.readings)]:
         if rows:
             conn.execute(sa.insert(table), rows)
+    upsert(conn, schema.late_hours, _late_hours(filing))
     upsert(conn, schema.latest, list(filing.latest.values()), newer_by="wall_ms")
     now_ms = filing.now_ms
     due_ms = now_ms + silent_after_ms
@@ -271,6 +273,17 @@ def flush(conn: sa.Connection, filing: Filing, silent_after_ms: int = 0) -> None
 
 def _by_table(readings: Mapping[str, list[Row]]) -> Iterable[tuple[sa.Table, list[Row]]]:
     return ((schema.readings[kind], rows) for kind, rows in sorted(readings.items()))
+
+
+def _late_hours(filing: Filing) -> list[Row]:
+    """The hours that had ended when these readings of them came: their sums must be made (again)."""
+    hours = {
+        (row["wall_ms"] // HOUR_MS * HOUR_MS, row["center"])  # type: ignore[operator]
+        for kind in schema.FIGURES
+        for row in filing.readings.get(kind, ())
+    }
+    ended = sorted((hour, center) for hour, center in hours if hour + HOUR_MS <= filing.now_ms)
+    return [{"hour_ms": hour, "center": center, "marked_ms": filing.now_ms} for hour, center in ended]
 
 
 def _spool_row(key: tuple[str, str, str], spool: Spool, now_ms: int) -> Row:

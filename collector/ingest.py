@@ -22,7 +22,7 @@ from collector.arrivals import Arrival, Asked, Device, Message, Refused, claimed
 from collector.centers import Center
 from collector.evaluate import Fresh
 from collector.filing import Filing, Spool, flush, stored_raws
-from collector.store import UNAVAILABLE, Store, schema
+from collector.store import UNAVAILABLE, Store, claim, schema
 
 log = logging.getLogger("nabz.ingest")
 
@@ -55,18 +55,25 @@ class Ingest:
         or set aside, so that it blocks nobody.
         """
         try:
-            with self._store.write() as conn:
-                nonce = nonces.current(conn, now_ms)
+            with self._store.write(beside=True) as conn:
+                nonce = self._begin(conn, messages, now_ms)
                 filed = self._file(conn, messages, now_ms)
         except UNAVAILABLE:
             raise
         except Exception:
             log.exception("a group of %d messages cannot be taken together; taking each alone", len(messages))
-            with self._store.write() as conn:
-                nonce = nonces.current(conn, now_ms)
+            with self._store.write(beside=True) as conn:
+                nonce = self._begin(conn, messages, now_ms)
                 filed = self._each_alone(conn, messages, now_ms)
         receipts = [self._sealed(receipt, nonce, now_ms, pace_ms) for receipt in filed.receipts]
         return Taken(receipts, set(filed.heard), filed.counts)
+
+    def _begin(self, conn: sa.Connection, messages: Sequence[Message], now_ms: int) -> str:
+        """Keeps the centers of these messages from other workers until the commit; returns the nonce to hand out."""
+        if self._store.parted:
+            devices = _devices(conn, {claimed_device(message) for message in messages})
+            claim(conn, (device.center for device in devices.values()))
+        return nonces.current(conn, now_ms)
 
     def _sealed(self, receipt: wire.Receipt, nonce: str, now_ms: int, pace_ms: int) -> Message:
         whole = wire.Receipt(

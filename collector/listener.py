@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent import wire
@@ -33,6 +35,8 @@ GATHER_S = 0.2  # and no message waits longer than this for others
 QUIET_S = 0.01  # a group is closed when nothing more came for this long: few may be in flight at a time
 QUEUE = 2_000  # messages in memory; past that the broker waits
 KEEPALIVE_S = 60
+GROUP_NAME = "nabz"  # of the shared subscription
+UNSUPPORTED_VERSION, NO_SHARES = 0x84, 0x9E  # MQTT 5, section 2.4
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 MAX_PACE_MS = 5_000
 PATIENCE_S = 3.0  # receipts wait this long for the broker to be back
@@ -153,8 +157,10 @@ class Worker:
 
 
 class Listener:
-    """One MQTT session that feeds a worker. While the database is away the session is closed, so that memory stays
-    bounded and the broker keeps nothing for us: gateways keep it."""
+    """One MQTT session that feeds a worker; `shared` with those of other workers, each message goes to one of them.
+
+    While the database is away the session is closed, so that memory stays bounded and the broker keeps nothing for us:
+    gateways keep it."""
 
     def __init__(
         self,
@@ -163,12 +169,16 @@ class Listener:
         notify: Callable[[set[str]], None],
         now_ms: Callable[[], int],
         client_id: str = "nabz-collector",
+        *,
+        shared: bool = False,
     ) -> None:
         self._address = address
+        self._share = f"$share/{GROUP_NAME}/" if shared else ""
         self._client_id = client_id
         self._client: mqtt.Client | None = None
         self._worker = Worker(ingest, self._publish, notify, now_ms, self._pause)
         self.connected = threading.Event()
+        self.refused = ""  # why this broker can never do, in a sentence
 
     def start(self) -> None:
         """Returns at once; connects, and connects again, in the background."""
@@ -180,7 +190,7 @@ class Listener:
         self._disconnect()
 
     def is_alive(self) -> bool:
-        return self._worker.is_alive()
+        return self._worker.is_alive() and not self.refused
 
     @property
     def readings(self) -> int:
@@ -193,12 +203,14 @@ class Listener:
             client_id=self._client_id,
             manual_ack=True,
             transport=self._address.transport,
+            protocol=mqtt.MQTTv5 if self._share else mqtt.MQTTv311,
         )
         client.max_inflight_messages_set(0)  # receipts need not wait for each other
         client.reconnect_delay_set(1, int(LONGEST_PAUSE_S))
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
+        client.on_subscribe = self._on_subscribe
         if self._address.username:
             client.username_pw_set(self._address.username, self._address.password)
         client.ws_set_options(path=WEBSOCKET_PATH)
@@ -217,7 +229,11 @@ class Listener:
 
     def _connect(self) -> None:
         self._client = self._make_client()
-        self._client.connect_async(self._address.host, self._address.port, KEEPALIVE_S)
+        properties = None
+        if self._share:  # few in hand, so that others take what this one cannot
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            properties.ReceiveMaximum = 2 * GROUP
+        self._client.connect_async(self._address.host, self._address.port, KEEPALIVE_S, properties=properties)
         self._client.loop_start()
 
     def _disconnect(self) -> None:
@@ -251,10 +267,25 @@ class Listener:
     ) -> None:
         if reason.is_failure:
             log.error("broker %s refuses us: %s", self._address.where, reason)
+            if self._share and reason.value == UNSUPPORTED_VERSION:
+                self._refuse("does not speak MQTT 5")
             return
-        client.subscribe([(wire.batch_topic("+"), 1), (wire.ask_topic("+"), 1)])
+        client.subscribe([(self._share + topic, 1) for topic in (wire.batch_topic("+"), wire.ask_topic("+"))])
         self.connected.set()
         log.info("listening at broker %s", self._address.where)
+
+    def _on_subscribe(
+        self, _client: mqtt.Client, _data: object, _mid: int, reasons: Sequence[ReasonCode], _more: object
+    ) -> None:
+        if refused := [reason for reason in reasons if reason.is_failure]:
+            log.error("broker %s does not let us listen: %s", self._address.where, refused[0])
+            if self._share and refused[0].value == NO_SHARES:
+                self._refuse("has no shared subscriptions")
+
+    def _refuse(self, why: str) -> None:
+        fix = "set [ingest] workers = 1 and shared = false, or use a broker that has them (Mosquitto 2, EMQX, NATS …)"
+        self.refused = f"broker {self._address.where}: {why}, which several ingest workers need; {fix}"
+        log.critical("%s", self.refused)
 
     def _on_disconnect(
         self, _client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, _more: object

@@ -21,13 +21,13 @@ from collector.admission import places
 from collector.alerts.channel import Channel, by_apprise
 from collector.alerts.outbox import Outbox
 from collector.arrivals import Refused
-from collector.centers import Center
 from collector.config import ConfigError, Settings
+from collector.console import opened
 from collector.doorkeeper import Doorkeeper, bound
-from collector.evaluate import Fresh, judge_group
+from collector.housekeeping import EVERY_S as HOUSEKEEPING_S
+from collector.housekeeping import Housekeeping
 from collector.identity import KEY_FILE, load_or_make
-from collector.ingest import Ingest
-from collector.listener import Listener
+from collector.intake import Intake
 from collector.measure import membership
 from collector.measure.delivery import Outgoing
 from collector.pacer import Pacer
@@ -45,6 +45,7 @@ MEASURE = "measure"  # the folder of our own measurement server, under `data_dir
 
 LOOK_S = 1.0
 SAY_S = 60.0
+FOLLOW_S = 1.0
 PACE_S = 1.0  # between two looks at who may test
 GATHER_S = 1.0  # between two looks for records of our own measurement server
 
@@ -53,8 +54,9 @@ def clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def serve(settings: Settings, *, migrates: bool = False) -> int:
-    """Runs until SIGTERM or SIGINT (0), or until a part ends by itself (1).
+def serve(settings: Settings, *, migrates: bool = False, again: Sequence[str] = ()) -> int:
+    """Runs until SIGTERM or SIGINT (0), or until a part ends by itself (1). `again` are the options with which a child
+    finds the same settings.
 
     Raises ConfigError, StoreError or broker.BrokerError when it cannot start.
     """
@@ -62,7 +64,7 @@ def serve(settings: Settings, *, migrates: bool = False) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as stack:
-        running = Running(settings, stack, migrates=migrates)
+        running = Running(settings, stack, migrates=migrates, again=again)
         log.info("pages at %s", settings.web_url)
         sdnotify.tell("READY=1")
         stack.callback(sdnotify.tell, "STOPPING=1")
@@ -72,7 +74,9 @@ def serve(settings: Settings, *, migrates: bool = False) -> int:
 class Running:
     """The started parts; `stack` stops them."""
 
-    def __init__(self, settings: Settings, stack: ExitStack, *, migrates: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, stack: ExitStack, *, migrates: bool = False, again: Sequence[str] = ()
+    ) -> None:
         standards = read_standards(settings)
         store = stack.enter_context(opened_and_upgraded(settings, migrates=migrates))
         key = load_or_make(settings.data_dir)
@@ -80,33 +84,33 @@ class Running:
         place = stack.enter_context(bound(settings.web.listen, "[web] listen"))
         app = build(store, settings, hub, standards=standards, key=key)
         public_key = key.public_key().public_bytes_raw()
-        with store.write() as conn:
+        own = stack.enter_context(opened(settings.as_ingest)) if settings.database.ingest_url else store
+        with own.write() as conn:
             listening_again(conn, standards, clock_ms())
+        with store.write() as conn:
             runs, at_once = settings.measure.enabled, tests_at_once(settings)
             turns.note_here(conn, settings.measure_url, public_key, at_once, clock_ms(), runs=runs)
 
-        def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[Fresh]]], now_ms: int) -> int:
-            causes.note_group(conn, group, now_ms, settings.sweep.gap_s)
-            seen = records.attach(conn, group, now_ms)
-            turns.note_group(conn, seen, standards, now_ms)
-            return judge_group(conn, seen, standards, now_ms)
-
-        ingest = Ingest(store, key, judge, settings.sweep.silent_after_s)
         keeper = Doorkeeper(settings, store, clock_ms)
-        self.listener = Listener(keeper.address(), ingest, hub.publish, clock_ms)
+        self.intake = Intake(settings, own, key, standards, keeper.addresses(), hub.publish, clock_ms)
         self.children: list[Child] = []
         self.parts: list[Part] = []
         if settings.broker.url == "embedded":
             self._start(keeper.broker(), stack)
-        self._start(self.listener, stack)
-        self._start(
-            Every("sweep", settings.sweep.every_s, _sweeper(store, standards, hub, settings.sweep.gap_s)), stack
-        )
+        self._start(self.intake, stack)
+        for number in range(2, settings.ingest.workers + 1):
+            self.children.append(Child(f"ingest worker {number}", ["ingest", *again]))
+            self._start(self.children[-1], stack)
+        if settings.ingest.shares:
+            self._start(Every("follow", FOLLOW_S, _follower(store, hub)), stack)
+        self._start(Every("sweep", settings.sweep.every_s, _sweeper(own, standards, hub, settings.sweep.gap_s)), stack)
+        tidy = Housekeeping(stack.enter_context(opened(settings.as_keeper)), settings, clock_ms)
+        self._start(Every("housekeeping", HOUSEKEEPING_S, tidy.look), stack)
         # Without channels it still empties the queue, so that a channel added later is not told old news.
         outbox = Outbox(store, read_channels(settings), standards, settings.web_url, clock_ms)
         outbox.after_start()
         self._start(Every("alerts", settings.alerts.every_s, outbox.look), stack)
-        pacer = Pacer(store, key, self.listener.tell, hub.publish, clock_ms)
+        pacer = Pacer(store, key, self.intake.tell, hub.publish, clock_ms)
         self._start(Every("pacer", PACE_S, pacer.look), stack)
         if settings.measure.enabled:
             child = Child("measurement server", measure_words(settings))
@@ -134,7 +138,7 @@ class Running:
                 child.tend()
             sdnotify.tell("WATCHDOG=1")
             if time.monotonic() - said_s >= SAY_S:
-                readings = self.listener.readings
+                readings = self.intake.readings
                 log.info("%d readings in the last minute, %d since the start", readings - said_readings, readings)
                 said_s, said_readings = time.monotonic(), readings
         log.info("stopping")
@@ -209,6 +213,22 @@ def _gatherer(store: Store, standards: Standards, hub: Hub, outgoing: Outgoing) 
                 hub.publish(touched)
 
     return gather
+
+
+def _follower(store: Store, hub: Hub) -> Callable[[], None]:
+    """Tells the pages of centers that other workers have heard."""
+    seen_ms = clock_ms()
+
+    def look() -> None:
+        nonlocal seen_ms
+        heard = schema.pulse.c
+        with store.read() as conn:
+            rows = conn.execute(sa.select(heard.center, heard.heard_ms).where(heard.heard_ms >= seen_ms)).all()
+        if rows:
+            seen_ms = max(row.heard_ms for row in rows)
+            hub.publish({row.center for row in rows})
+
+    return look
 
 
 _NEWEST = sa.select(schema.changes.c.center).order_by(schema.changes.c.id.desc())

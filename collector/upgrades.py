@@ -20,7 +20,7 @@ def upgrade(settings: Settings) -> tuple[list[migrate.Step], Path | None]:
 
     The steps are one transaction: all or none. Raises StoreError.
     """
-    with closing(Store.attach(settings.database_url)) as store:
+    with closing(Store.attach(settings.as_keeper.database_url)) as store:
         with store.read() as conn:
             held, steps = migrate.version(conn), migrate.pending(conn)
         if held is None or not steps:

@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 @answers
 def run(options: argparse.Namespace) -> int:
-    settings = settings_of(options)
+    settings = settings_of(options).as_keeper
     make_data_dir(settings)
     with closing(Store.attach(settings.database_url)) as store, store.read() as conn:
         held, steps = migrate.version(conn), migrate.pending(conn)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from collector.broker import BrokerError
-from collector.console import answers, common_arguments, complain, settings_of, start_log
+from collector.console import answers, common_arguments, common_words, complain, settings_of, start_log
 from collector.service import serve
 
 EXAMPLE = "nabz-collector serve --config /etc/nabz/collector.toml"
@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     start_log(settings.collector.log_level)
     try:
-        return serve(settings, migrates=options.migrate)
+        return serve(settings, migrates=options.migrate, again=common_words(options))
     except BrokerError as error:
         complain(str(error))
         return 1

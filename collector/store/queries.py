@@ -14,6 +14,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from collector.store import schema
+from collector.store.rollups import DAY_MS, HOUR_MS, rolled_until, summed, together, worst
 from collector.store.schema import centers, changes, devices, flags, integrity, latest, pulse, readings
 
 STATES = ("silent", "below", "watch", "unknown", "waiting", "meets", "paused")
@@ -234,51 +236,7 @@ def integrity_of(conn: sa.Connection, code: str, limit: int = 20) -> list[sa.Row
 # ---------------------------------------------------------------- series
 
 
-def _share(kind: str, name: str, word: str) -> sa.ColumnElement[Any]:
-    """1 if a reading in the bucket said this word, else 0."""
-    return sa.func.max(sa.case((readings[kind].c[name] == word, 1), else_=0))
-
-
-def _field(kind: str, name: str, how: str) -> sa.ColumnElement[Any]:
-    column = readings[kind].c[name]
-    return {"avg": sa.func.avg(column), "min": sa.func.min(column), "max": sa.func.max(column)}[how]
-
-
-# What may be drawn, and how the readings of one bucket become one point: the worse side where a mean would hide it.
-SERIES: dict[str, dict[str, sa.ColumnElement[Any]]] = {
-    "link": {
-        "rtt_median_ms": _field("link", "rtt_median_ms", "avg"),
-        "rtt_p95_ms": _field("link", "rtt_p95_ms", "max"),
-        "jitter_ms": _field("link", "jitter_ms", "avg"),
-        "loss_pct": _field("link", "loss_pct", "max"),
-    },
-    "speed": {
-        "download_mbps": _field("speed", "download_mbps", "avg"),
-        "upload_mbps": _field("speed", "upload_mbps", "avg"),
-        "self_test": _share("speed", "purpose", "self-test"),
-        "failed": sa.func.max(sa.case((readings["speed"].c.failure.is_not(None), 1), else_=0)),
-    },
-    "ups": {
-        "battery_charge_pct": _field("ups", "battery_charge_pct", "min"),
-        "load_pct": _field("ups", "load_pct", "max"),
-        "input_voltage_v": _field("ups", "input_voltage_v", "min"),
-        "runtime_s": _field("ups", "runtime_s", "min"),
-        "on_battery": _share("ups", "output_state", "battery"),
-    },
-    "seats": {
-        "healthy": _field("seats", "healthy", "min"),
-        "unhealthy": _field("seats", "unhealthy", "max"),
-        "missing": _field("seats", "missing", "max"),
-        "off": _field("seats", "off", "max"),
-        "known": _field("seats", "known", "max"),
-    },
-    "gateway": {
-        "cpu_pct": _field("gateway", "cpu_pct", "avg"),
-        "memory_pct": _field("gateway", "memory_pct", "avg"),
-        "disk_free_pct": _field("gateway", "disk_free_pct", "min"),
-        "spool_readings": _field("gateway", "spool_readings", "max"),
-    },
-}
+HOURS_FROM_MS, DAYS_FROM_MS = 3 * DAY_MS, 120 * DAY_MS  # spans drawn from sums
 
 # A pause longer than this is a gap; speed tests are seldom by design and have none.
 GAP_MS = dict.fromkeys(("link", "ups", "seats", "gateway"), 180_000)
@@ -296,26 +254,62 @@ def series(
 ) -> dict[str, list[float | None]]:
     """Columns `t` (ms, the mean time of each bucket) and one per field, of at most `max_points` rows.
 
+    Weeks are drawn from the sums of hours, months of them from those of days, what has no sums yet from readings.
     Where readings are missing for longer than GAP_MS and two buckets, a row of None stands between, so that whoever
-    draws a line lifts the pen. Raises KeyError for a kind or field that SERIES does not have.
+    draws a line lifts the pen. Raises KeyError for a kind or field that `schema.FIGURES` does not have.
     """
-    table, known = readings[kind], SERIES[kind]
     step_ms = max(1, -(-(to_ms - from_ms) // max_points))
-    bucket = ((table.c.wall_ms - from_ms) // step_ms).label("bucket")
-    query = (
-        sa.select(sa.func.avg(table.c.wall_ms), *(known[name] for name in fields))
-        .where(table.c.center == code, table.c.wall_ms >= from_ms, table.c.wall_ms < to_ms)
-        .group_by(bucket)
-        .order_by(bucket)
-    )
-    if subject is not None:
-        query = query.where(table.c.subject == subject)
+    if to_ms - from_ms < HOURS_FROM_MS:
+        query = _of_readings(kind, code, from_ms, to_ms, step_ms, fields, subject)
+    else:
+        table, least_ms = (schema.days, DAY_MS) if to_ms - from_ms >= DAYS_FROM_MS else (schema.hours, HOUR_MS)
+        step_ms = max(step_ms, least_ms)
+        sums = _with_tail(conn, table[kind], kind, code, (from_ms, to_ms), least_ms, subject)
+        figures = (together(name, schema.FIGURES[kind][name][0], sums) for name in fields)
+        bucket = ((sums.c.at_ms - from_ms) // step_ms).label("bucket")
+        query = sa.select(sa.func.avg(sums.c.at_ms), *figures).group_by(bucket).order_by(bucket)
     rows = conn.execute(query).all()
     points = _with_gaps([(round(row[0]), *row[1:]) for row in rows], max(GAP_MS.get(kind, to_ms), 2 * step_ms))
     found: dict[str, list[float | None]] = {"t": [point[0] for point in points]}
     for place, name in enumerate(fields, 1):
         found[name] = [None if point[place] is None else round(float(point[place]), 3) for point in points]
     return found
+
+
+def _of_readings(
+    kind: str, code: str, from_ms: int, to_ms: int, step_ms: int, fields: Sequence[str], subject: str | None
+) -> sa.Select[Any]:
+    raw = readings[kind].c
+    bucket = ((raw.wall_ms - from_ms) // step_ms).label("bucket")
+    figures = (worst(how, raw[column]) for how, column in (schema.FIGURES[kind][name] for name in fields))
+    mine = [raw.center == code, raw.wall_ms >= from_ms, raw.wall_ms < to_ms, schema.of_record(kind)]
+    mine += [] if subject is None else [raw.subject == subject]
+    return sa.select(sa.func.avg(raw.wall_ms), *figures).where(*mine).group_by(bucket).order_by(bucket)
+
+
+def _with_tail(
+    conn: sa.Connection,
+    table: sa.Table,
+    kind: str,
+    code: str,
+    span: tuple[int, int],
+    least_ms: int,
+    subject: str | None,
+) -> sa.Subquery:
+    """The sums of a span, each at the middle of its time, and the readings of the hours that have none yet."""
+    from_ms, to_ms = span
+    tail_ms = max(from_ms, rolled_until(conn))
+    one = [] if subject is None else [table.c.subject == subject]
+    held = sa.select((table.c.from_ms + least_ms // 2).label("at_ms"), *list(table.c)[3:]).where(
+        table.c.center == code, table.c.from_ms > from_ms - least_ms, table.c.from_ms < min(to_ms, tail_ms), *one
+    )
+    raw = readings[kind].c
+    hour = raw.wall_ms // HOUR_MS * HOUR_MS + HOUR_MS // 2
+    one = [] if subject is None else [raw.subject == subject]
+    fresh = summed(kind, hour).where(raw.center == code, raw.wall_ms >= tail_ms, raw.wall_ms < to_ms, *one)
+    rest = fresh.group_by(hour).subquery()
+    names = [rest.c.from_ms.label("at_ms"), *list(rest.c)[3:]]
+    return sa.union_all(held, sa.select(*names)).subquery()
 
 
 def _with_gaps(points: Sequence[tuple[Any, ...]], longest_ms: int) -> list[tuple[Any, ...]]:

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from collector import outages
 from collector.centers import CODE, CenterError, get
 from collector.evaluate import Current, current_verdicts
-from collector.store import queries
+from collector.store import queries, schema
 from collector.web.errors import Mistaken
 from collector.web.live import Full
 from collector.web.site import Site
@@ -124,9 +124,9 @@ def _number(asked: Mapping[str, str], name: str, default: int, least: int, most:
 def _series_asked(asked: Mapping[str, str], now_ms: int) -> tuple[str, list[str], tuple[int, int, int]]:
     """(kind, fields, (from, to, points)) of a question for a series. Raises Mistaken."""
     kind = asked.get("kind", "")
-    if kind not in queries.SERIES:
-        raise Mistaken(400, f"kind: {kind[:40]!r} has no series; ask for one of {' '.join(queries.SERIES)}")
-    known = queries.SERIES[kind]
+    if kind not in schema.FIGURES:
+        raise Mistaken(400, f"kind: {kind[:40]!r} has no series; ask for one of {' '.join(schema.FIGURES)}")
+    known = schema.FIGURES[kind]
     fields = [name for name in asked.get("fields", "").split(",") if name] or list(known)
     if unknown := [name for name in fields if name not in known]:
         raise Mistaken(400, f"fields: {unknown[0][:40]!r} is no field of {kind}; ask for {' '.join(known)}")

@@ -1,0 +1,22 @@
+"""`nabz-collector ingest`: one more process that takes readings, beside `serve`, here or on another machine."""
+
+from __future__ import annotations
+
+import argparse
+
+from collector.console import answers, common_arguments, settings_of, start_log
+from collector.intake import work
+from collector.service import clock_ms, read_standards
+
+EXAMPLE = "nabz-collector ingest --config /etc/nabz/collector.toml"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common_arguments(parser)
+
+
+@answers
+def run(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    start_log(settings.collector.log_level)
+    return work(settings, read_standards(settings), clock_ms)

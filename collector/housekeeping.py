@@ -1,0 +1,38 @@
+"""What the database needs now and then: months made ahead, sums of hours, and what is old let go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from collector.config import Settings
+from collector.store import Store
+from collector.store.months import Kept, ahead, forget
+from collector.store.rollups import MOST, roll
+
+log = logging.getLogger("nabz.housekeeping")
+
+EVERY_S = 60.0
+FORGET_MS = 3_600_000
+
+
+class Housekeeping:
+    """`look` is to be called every minute or so; `store` should be its own, so that no writer waits for it."""
+
+    def __init__(self, store: Store, settings: Settings, now_ms: Callable[[], int]) -> None:
+        keep = settings.keep
+        self._store, self._now_ms = store, now_ms
+        self._kept = Kept(keep.raw_days, keep.hours_days, keep.evidence_days)
+        self._forgot_ms = 0
+
+    def look(self) -> None:
+        now_ms = self._now_ms()
+        with self._store.keep() as conn:
+            if made := ahead(conn, now_ms):
+                log.info("%d monthly parts made, up to %s", len(made), made[-1])
+        while roll(self._store, now_ms) == MOST:
+            pass
+        if now_ms - self._forgot_ms >= FORGET_MS:
+            for table, count in forget(self._store, self._kept, now_ms).items():
+                log.info("%s: %d let go, as [keep] says", table, count)
+            self._forgot_ms = now_ms

@@ -1,0 +1,100 @@
+"""Monthly parts on PostgreSQL, and what is let go of when it is too old, on both databases."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import sqlalchemy as sa
+
+from collector.store import Store, schema
+from collector.store.months import AHEAD, DAY_MS, Kept, Month, ahead, forget
+
+NOW = 1_795_000_000_000  # 2026-11-18
+
+
+def evidence(received_ms: int) -> dict[str, object]:
+    known = {"center": "LHR-1", "device": "g1", "spool": "s", "first_seq": 1, "last_seq": 1, "fresh": json.dumps([])}
+    return known | {"received_ms": received_ms, "body": b"{}", "signature": b"s"}
+
+
+def reading(wall_ms: int) -> dict[str, object]:
+    key = {"wall_ms": wall_ms, "center": "LHR-1", "device": "g1", "spool": "s", "seq": wall_ms}
+    return key | {"subject": "", "received_ms": NOW}
+
+
+def put(store: Store, *times_ms: int) -> None:
+    with store.write() as conn:
+        conn.execute(sa.insert(schema.evidence), [evidence(at) for at in times_ms])
+        conn.execute(sa.insert(schema.readings["link"]), [reading(at) for at in times_ms])
+
+
+def times(store: Store) -> tuple[list[int], list[int]]:
+    with store.read() as conn:
+        held, raw = schema.evidence.c.received_ms, schema.readings["link"].c.wall_ms
+        return sorted(conn.scalars(sa.select(held))), sorted(conn.scalars(sa.select(raw)))
+
+
+def parts_of(store: Store, table: str) -> dict[str, int]:
+    with store.read() as conn:
+        asked = sa.text(f"SELECT tableoid::regclass::text AS part, count(*) FROM {table} GROUP BY 1")
+        return {row.part: row.count for row in conn.execute(asked)}
+
+
+@pytest.mark.parametrize(("at_ms", "suffix"), [(0, "p1970_01"), (NOW, "p2026_11"), (1_798_761_599_999, "p2026_12")])
+def test_a_month_is_of_utc_and_meets_the_next(at_ms: int, suffix: str) -> None:
+    month = Month.of(at_ms)
+    assert month.suffix == suffix
+    assert month.from_ms <= at_ms < month.to_ms == month.next.from_ms
+
+
+def test_parts_are_made_ahead_once_and_rows_that_came_before_move_into_theirs(either_store: Store) -> None:
+    put(either_store, NOW, NOW + 40 * DAY_MS, NOW + 4000 * DAY_MS, 7)
+    with either_store.keep() as conn:
+        made = ahead(conn, NOW)
+    with either_store.keep() as conn:
+        assert ahead(conn, NOW) == []
+    assert len(made) == (len(schema.PARTED) * (AHEAD + 1) if either_store.parted else 0)
+    put(either_store, NOW + 1)
+    assert times(either_store)[1] == [7, NOW, NOW + 1, NOW + 40 * DAY_MS, NOW + 4000 * DAY_MS]
+    if either_store.parted:
+        homes = {"link_readings_rest": 2, "link_readings_p2026_11": 2, "link_readings_p2026_12": 1}
+        assert parts_of(either_store, "link_readings") == homes
+        assert parts_of(either_store, "evidence")["evidence_p2026_11"] == 2
+
+
+def test_what_is_too_old_goes_and_evidence_stays_longer(either_store: Store) -> None:
+    old, older = NOW - 100 * DAY_MS, NOW - 1000 * DAY_MS
+    for at_ms in (NOW, old, older):
+        with either_store.keep() as conn:
+            ahead(conn, at_ms)
+    put(either_store, NOW, old, older, 7)
+    dropped = forget(either_store, Kept(raw_days=60, hours_days=60, evidence_days=500), NOW)
+    assert times(either_store) == ([old, NOW], [NOW])
+    assert set(dropped) >= {"link_readings", "evidence"}
+    if either_store.parted:  # whole months go at once: their parts are gone, not emptied
+        assert set(parts_of(either_store, "link_readings")) == {"link_readings_p2026_11"}
+        with either_store.read() as conn:
+            assert "link_readings_p2026_08" not in sa.inspect(conn).get_table_names()
+    assert forget(either_store, Kept(raw_days=60, hours_days=60, evidence_days=500), NOW) == {}
+
+
+def test_a_month_goes_only_when_all_of_it_is_too_old(either_store: Store) -> None:
+    with either_store.keep() as conn:
+        ahead(conn, NOW)
+    first, last = Month.of(NOW).from_ms, NOW
+    put(either_store, first, last)
+    forget(either_store, Kept(raw_days=1), NOW + DAY_MS // 2)
+    assert times(either_store)[1] == ([first, last] if either_store.parted else [last])
+
+
+def test_nothing_is_let_go_where_all_is_kept_for_ever(either_store: Store) -> None:
+    put(either_store, 7, NOW)
+    assert forget(either_store, Kept(), NOW) == {}
+    assert times(either_store) == ([7, NOW], [7, NOW])
+
+
+def test_many_rows_go_in_small_batches(sqlite_store: Store) -> None:
+    with sqlite_store.write() as conn:
+        conn.execute(sa.insert(schema.readings["link"]), [reading(n) for n in range(12_345)])
+    assert forget(sqlite_store, Kept(raw_days=1), NOW) == {"link_readings": 12_345}
