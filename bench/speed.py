@@ -192,6 +192,7 @@ METERS: dict[str, Callable[[Line, Terms], Row]] = {
     "quick": _ours("quick"),
     "adaptive": _ours("adaptive"),
     "full": _ours("full"),
+    "ndt7": _ours("full", "ndt7"),
     "iperf3": _iperf3,
     "speedtest-cli": _ours("-", "ookla"),
 }

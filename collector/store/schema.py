@@ -455,6 +455,16 @@ FIGURES: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 
+SECOND_OPINIONS = ("ndt7", "ookla", "iperf3")  # engines that measure by rules of their own
+
+
+def of_record(kind: str) -> sa.ColumnElement[bool]:
+    """Which readings may stand in one trend: those of speed only by the engine of record."""
+    if kind != "speed":
+        return sa.true()
+    engine = readings["speed"].c.engine
+    return sa.or_(engine.is_(None), engine.not_in(SECOND_OPINIONS))
+
 
 def _rollup_table(kind: str, step: str) -> sa.Table:
     """Sums of `step` (hours, days); a mean is kept as its sum and count. Clustered by center, as charts ask."""
