@@ -9,7 +9,7 @@ from pathlib import Path
 
 from collector.config import Settings
 from collector.console import make_data_dir, opened
-from collector.store import NeedsMigration, Store, migrate
+from collector.store import NeedsMigration, Store, migrate, roles
 from collector.store.backup import backup
 
 log = logging.getLogger("nabz.upgrades")
@@ -29,6 +29,8 @@ def upgrade(settings: Settings) -> tuple[list[migrate.Step], Path | None]:
         backup(store, copy)
         with store.write() as conn:
             migrate.upgrade(conn)
+            if roles.made(conn):
+                roles.grant(conn)
         return steps, copy
 
 

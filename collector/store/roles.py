@@ -1,0 +1,104 @@
+"""Who may do what in PostgreSQL, so that the database itself refuses the rest.
+
+`nabz_ingest` takes and judges readings: evidence, readings, changes and findings it can only add to. `nabz_web` is the
+pages, the desk, enrolment, alerts and measurement servers' records. `nabz_auditor` reads all but secrets.
+`nabz_migrate` owns the tables: migrations and housekeeping. All may log in; how is PostgreSQL's own business.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from collector.store import schema
+
+INGEST, WEB, AUDITOR, OWNER = "nabz_ingest", "nabz_web", "nabz_auditor", "nabz_migrate"
+WORDS = {"r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE", "q": "UPDATE (queued_ms)"}
+
+# Of each table: what ingest, web and the auditor may do, in letters of WORDS.
+_ADDED = ("ra", "r", "r")
+_DERIVED = ("raw", "r", "r")
+_DESK = ("r", "raw", "r")
+_SUMS = ("", "r", "r")
+MATRIX: dict[str, tuple[str, str, str]] = {
+    "about": ("r", "r", "r"),
+    "alerts": ("", "raw", "r"),
+    "boot_readings": _ADDED,
+    "centers": _DESK,
+    "certificates": ("r", "ra", "r"),
+    "changes": ("ra", "raq", "r"),  # the alerts' queue is a mark on the row, the only thing that may change
+    "cuts": _DERIVED,
+    "devices": _DESK,
+    "enrolments": ("", "raw", ""),
+    "evidence": _ADDED,
+    "flags": ("raw", "raw", "r"),  # a measurement server's record may move one
+    "gaps": _DERIVED,
+    "gateway_days": _SUMS,
+    "gateway_hours": _SUMS,
+    "gateway_readings": _ADDED,
+    "grants": ("raw", "raw", "r"),
+    "integrity": ("ra", "ra", "r"),
+    "late_hours": _DERIVED,
+    "latest": _DERIVED,
+    "link_days": _SUMS,
+    "link_hours": _SUMS,
+    "link_readings": _ADDED,
+    "measure_servers": _DESK,
+    "nonces": ("ra", "ra", "r"),
+    "pulse": _DERIVED,
+    "records": ("r", "ra", "r"),
+    "revocations": ("r", "ra", "r"),
+    "seats_days": _SUMS,
+    "seats_hours": _SUMS,
+    "seats_readings": _ADDED,
+    "server_tokens": ("", "rawd", ""),
+    "set_aside": ("rad", "r", "r"),
+    "shed_readings": _ADDED,
+    "speed_days": _SUMS,
+    "speed_hours": _SUMS,
+    "speed_readings": _ADDED,
+    "spools": _DERIVED,
+    "tokens": ("", "raw", ""),
+    "ups_days": _SUMS,
+    "ups_hours": _SUMS,
+    "ups_readings": _ADDED,
+}
+
+
+def made(conn: sa.Connection) -> bool:
+    """Whether this PostgreSQL has the roles."""
+    if conn.dialect.name != "postgresql":
+        return False
+    return bool(conn.scalar(sa.text("SELECT count(*) FROM pg_roles WHERE rolname = :name"), {"name": OWNER}))
+
+
+def make(conn: sa.Connection) -> None:
+    """Makes the roles that are missing, gives the tables to their owner, and grants. By a superuser."""
+    for role in (INGEST, WEB, AUDITOR, OWNER):
+        if not conn.scalar(sa.text("SELECT count(*) FROM pg_roles WHERE rolname = :name"), {"name": role}):
+            conn.execute(sa.text(f"CREATE ROLE {role} LOGIN"))
+    conn.execute(sa.text(f"GRANT USAGE, CREATE ON SCHEMA public TO {OWNER}"))
+    for name in conn.scalars(_TABLES):
+        conn.execute(sa.text(f'ALTER TABLE "{name}" OWNER TO {OWNER}'))
+    grant(conn)
+
+
+def grant(conn: sa.Connection) -> None:
+    """Says anew who may do what; nobody else may do anything. By the owner of the tables."""
+    everyone = f"PUBLIC, {INGEST}, {WEB}, {AUDITOR}"
+    conn.execute(sa.text(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {everyone}"))
+    conn.execute(sa.text(f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {everyone}"))
+    conn.execute(sa.text(f"REVOKE CREATE ON SCHEMA public FROM {everyone}"))
+    conn.execute(sa.text(f"GRANT USAGE ON SCHEMA public TO {INGEST}, {WEB}, {AUDITOR}"))
+    conn.execute(sa.text(f"GRANT SELECT ON alembic_version TO {INGEST}, {WEB}, {AUDITOR}"))
+    for table, letters in MATRIX.items():
+        for role, may in zip((INGEST, WEB, AUDITOR), letters, strict=True):
+            if may:
+                conn.execute(sa.text(f"GRANT {', '.join(WORDS[letter] for letter in may)} ON {table} TO {role}"))
+            if "a" in may and "id" in schema.metadata.tables[table].c:
+                conn.execute(sa.text(f"GRANT USAGE ON SEQUENCE {table}_id_seq TO {role}"))
+
+
+_TABLES = sa.text(
+    "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p')"
+)
