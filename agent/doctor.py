@@ -148,7 +148,9 @@ def _clock(_here: Installation) -> Iterator[Finding]:
 
 def _broker(here: Installation) -> Iterator[Finding]:
     if here.mine is not None:
-        yield reach("broker", here.mine.broker_host, here.mine.broker_port, "let this port out of the center's network")
+        for way in here.mine.brokers:
+            what = "broker by WebSocket" if way.transport == "websockets" else "broker"
+            yield reach(what, way.host, way.port, "let this port out of the center's network")
 
 
 def _measure_server(here: Installation) -> Iterator[Finding]:

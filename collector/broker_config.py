@@ -1,6 +1,6 @@
 """Settings for brokers of other makes, generated from ours: the same doors, names, rules and limits. Pure.
 
-What a make cannot do is said in the file itself, and in docs/operator.md.
+What a make cannot do is said in the file itself, and in docs/developer.md.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import subprocess
 import sysconfig
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 from paho.mqtt import client as mqtt
 
-from agent import wire
 from collector import broker_config
 from collector.broker import Broker
 from collector.broker_config import Site
@@ -37,9 +36,6 @@ class Running:
     tls: int
     websocket: int
     embedded: Broker | None = None  # the make that is ours, to look into
-
-
-Start = Callable[..., "Iterator[Running]"]
 
 
 def tool(name: str) -> str:
@@ -77,14 +73,24 @@ def nats(folder: Path, authority: TestAuthority, **facts: object) -> Iterator[Ru
 def _outside(
     make: str, folder: Path, authority: TestAuthority, argv: list[str], facts: Mapping[str, object]
 ) -> Iterator[Running]:
-    """`facts`: `gateways`, `revoked` (Files), `revoked_names`, and `edit`, a change of the settings' text."""
+    """`facts`: `gateways`, `revoked` (Files) and `revoked_names`."""
     argv[0] = tool(argv[0])
     folder.mkdir(parents=True, exist_ok=True)
-    tls, websocket, client = free_ports(3)
     server, revoked = authority.server(), facts.get("revoked", ())
     for word, source in (("ca", server.ca), ("cert", server.cert), ("key", server.key)):
         shutil.copyfile(source, folder / broker_config.CERTIFICATES[word])
     shutil.copyfile(authority.revocations(*revoked), folder / broker_config.CERTIFICATES["crl"])  # type: ignore[misc]
+    process, running = _started(make, folder, argv, facts)
+    with process:
+        yield running
+        process.terminate()
+
+
+def _started(
+    make: str, folder: Path, argv: list[str], facts: Mapping[str, object], tries: int = 4
+) -> tuple[subprocess.Popen[bytes], Running]:
+    """On ports that were free a moment ago; somebody else may have taken one since, so more than once if need be."""
+    tls, websocket, client = free_ports(3)
     site = Site(
         tls=("127.0.0.1", tls),
         websocket=("127.0.0.1", websocket),
@@ -93,19 +99,22 @@ def _outside(
         revoked=facts.get("revoked_names", ()),  # type: ignore[arg-type]
         folder=str(folder),
     )
-    edit: Callable[[str], str] = facts.get("edit", lambda text: text)  # type: ignore[assignment]
     for name, text in broker_config.MAKES[make](site).items():
-        (folder / name).write_text(edit(text.replace("127.0.0.1:4222", f"127.0.0.1:{client}")))
-    if make == "mosquitto":
-        with (folder / "mosquitto.conf").open("a") as settings:
-            settings.write("user root\n")  # else it gives up root, and with it the folder of this test
-    with (folder / "log").open("wb") as log, subprocess.Popen(argv, cwd=folder, stdout=log, stderr=log) as process:
-        try:
-            for port in (tls, websocket):
-                _wait(port, process, folder / "log")
-            yield Running(tls, websocket)
-        finally:
-            process.terminate()
+        # As root Mosquitto would give that up, and with it the folder of this test.
+        more = "user root\n" if name == "mosquitto.conf" else ""
+        (folder / name).write_text(text.replace("127.0.0.1:4222", f"127.0.0.1:{client}") + more)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(argv, cwd=folder, stdout=log, stderr=log)
+    try:
+        for port in (tls, websocket):
+            _wait(port, process, folder / "log")
+    except AssertionError:
+        process.kill()
+        process.wait()
+        if tries == 1:
+            raise
+        return _started(make, folder, argv, facts, tries - 1)
+    return process, Running(tls, websocket)
 
 
 def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -206,7 +215,3 @@ class Client:
     def close(self) -> None:
         self.mqtt.disconnect()
         self.mqtt.loop_stop()
-
-
-def batch(device: str) -> str:
-    return wire.batch_topic(device)

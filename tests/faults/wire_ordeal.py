@@ -54,10 +54,11 @@ class Gateway:
 class Desk:
     """A store with ingest on it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, key: Ed25519PrivateKey | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.store = Store.open(f"sqlite:///{folder}/nabz.db")
-        self.ingest = Ingest(self.store, Ed25519PrivateKey.generate(), lambda *_group: None)
+        self.key = key or Ed25519PrivateKey.generate()
+        self.ingest = Ingest(self.store, self.key, lambda *_group: None)
 
     def enrol(self, gateway: Gateway) -> Gateway:
         with self.store.write() as conn:
