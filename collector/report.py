@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -27,6 +27,7 @@ from collector.centers import Center
 from collector.flags.judge import Verdict, bound_of, judge
 from collector.flags.witness import Witness
 from collector.ledger import Ledger, ledger, minutes_of, minutes_open
+from collector.pooled import WEIGHED_BY, Days, weight_of
 from collector.standard import Standards
 from collector.standard.criteria import DEAF, DERIVED, EVERYONE, Criterion, MonthRule, Standard
 from collector.store import schema
@@ -147,16 +148,18 @@ def _collect(
     standards: Standards,
     open_minutes: set[int],
     evidence: Any,
-) -> tuple[dict[tuple[str, str], Samples], set[int]]:
     now_ms: int,
+) -> tuple[dict[tuple[str, str], Samples], set[int]]:
     """(samples by criterion and subject, minutes in which anything was measured)."""
     found: dict[tuple[str, str], Samples] = {}
+    pooled: dict[tuple[Criterion, str], Days] = {}
     measured: set[int] = set()
     for kind in ("link", "speed", "ups", "seats", "gateway"):
         names = _columns(kind, standards)
+        weighed = [WEIGHED_BY[kind]] if kind in WEIGHED_BY and _by_day(kind, standards) else []
         judged = lru_cache(DISTINCT)(_judge(kind, names, center))
-        for row in _readings(conn, kind, names, center.code, span):
         seen = _witnesses(conn, kind, center.code, span, standards, now_ms)
+        for row in _readings(conn, kind, [*names, *weighed], center.code, span):
             witness = seen.get(f"{row.device} {row.spool} {row.seq}")
             evidence.update(msgspec.json.encode([kind, *row, *([witness.word, witness.reason] if witness else [])]))
             covers = minutes_of(row.wall_ms)
@@ -166,14 +169,25 @@ def _collect(
                 continue
             minute = row.wall_ms // opening.MINUTE_MS
             day, clock = _local(minute, standard.tz)
-            for criterion, verdict in judged(standard, tuple(row)[_KEYS:], witness):
-                if criterion.when == "always" or minute in open_minutes:
-                    samples = found.setdefault((criterion.id, row.subject), Samples())
-                    _add(samples, criterion, verdict, day, clock, covers)
+            for criterion, verdict in judged(standard, tuple(row)[_KEYS : _KEYS + len(names)], witness):
+                if criterion.when == "open_hours" and minute not in open_minutes:
+                    continue
+                samples = found.setdefault((criterion.id, row.subject), Samples())
+                if criterion.month.per == "day" and verdict.value is not None:
+                    days = pooled.setdefault((criterion, row.subject), Days(criterion))
+                    days.add(day, verdict.value, weight_of(kind, row[-1] if weighed else None), clock, covers)
+                else:
+                    _add(samples, criterion, verdict, day, [clock], covers)
+    for (criterion, subject), days in pooled.items():
+        for number, whole, verdict in days.verdicts(center):
+            _add(found[criterion.id, subject], criterion, verdict, number, whole.clocks, whole.minutes)
     return found, measured
 
 
-_KEYS = 5  # wall_ms, device, spool, seq, subject
+def _by_day(kind: str, standards: Standards) -> bool:
+    return any(each.month.per == "day" for version in standards.versions for each in version.by_reading.get(kind, ()))
+
+
 def _witnesses(
     conn: sa.Connection, kind: str, code: str, span: Period, standards: Standards, now_ms: int
 ) -> Mapping[str, Witness]:
@@ -182,6 +196,7 @@ def _witnesses(
     return witnessing.of_center(conn, code, span.from_ms, span.to_ms, now_ms) if any(asks) else {}
 
 
+_KEYS = 5  # wall_ms, device, spool, seq, subject
 
 
 def _readings(conn: sa.Connection, kind: str, names: Sequence[str], code: str, span: Period) -> Iterator[sa.Row[Any]]:
@@ -225,14 +240,17 @@ def _plain(name: str, value: object) -> object:
     return json.loads(value) if isinstance(value, str) and value.startswith("[") else value
 
 
-def _add(samples: Samples, criterion: Criterion, verdict: Verdict, day: int, clock: int, covers: Sequence[int]) -> None:
+def _add(
+    samples: Samples, criterion: Criterion, verdict: Verdict, day: int, clocks: Iterable[int], covers: Iterable[int]
+) -> None:
     if verdict.word == "unknown":
         samples.not_counted[verdict.reason] += 1
         return
     samples.counted += 1
     samples.met += verdict.word == "meets"
     samples.days.add(day)
-    samples.slots.update(i for i, (start, end) in enumerate(criterion.month.slots) if start <= clock < end)
+    bands = enumerate(criterion.month.slots)
+    samples.slots.update(i for i, (start, end) in bands if any(start <= clock < end for clock in clocks))
     samples.minutes.update(covers)
     if verdict.value is not None:
         samples.values.append(verdict.value)

@@ -259,8 +259,9 @@ def _criterion(criterion: Criterion) -> Iterator[str]:
         if matching:
             yield f"- {title} {_matching(matching)}."
     if criterion is not DEAF and criterion.severity != "notice":
-        least = f"at least {month.min_samples} readings on {month.min_days} days"
-        yield f"- A month meets it when {month.share_pct:g} % of its readings do, with {least}."
+        samples = {"reading": "readings", "day": "days, each with all its packets as one sample,"}[month.per]
+        least = f"at least {month.min_samples} {month.per}s on {month.min_days} days"
+        yield f"- A month meets it when {month.share_pct:g} % of its {samples} do, with {least}."
     yield f"- What to do: {criterion.fix.en}"
     yield f"- کیا کریں: {criterion.fix.ur}\n"
 

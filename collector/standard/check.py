@@ -313,8 +313,11 @@ def _month(owner: Table) -> MonthRule | None:
         min_slots=one.take("min_slots", whole(0, 24), 0) or 0,
         min_coverage_pct=one.take("min_coverage_pct", percent, 0.0) or 0.0,
         slots=bands or (),
+        per=typing.cast(typing.Literal["reading", "day"], one.take("per", choice("reading", "day"), "reading")),
     )
     one.done()
+    if rule.per == "day" and not {"at_least", "at_most"} & owner.values.keys():
+        one.wrong("per", "a day of words has no mean; leave it out, or ask for at_least or at_most")
     if bands is not None and rule.min_slots > len(bands):
         one.wrong("min_slots", f"asks for {rule.min_slots} slots and {len(bands)} are given; list them in slots")
     return rule
@@ -340,10 +343,15 @@ def _words(owner: Table, key: str) -> Words | None:
 # ---------------------------------------------------------------- what readings have
 
 
+TOO_FEW = {("speed", "loss_pct")}  # one test's echoes tell no loss: a day of the link's readings does
+
+
 def value_type(reading: str, name: str) -> str | None:
     """`number`, `word` or `words` for a value that readings of this kind can have, else None."""
     if (reading, name) in DERIVED:
         return "number"
+    if (reading, name) in TOO_FEW:
+        return None
     struct = wire.KINDS.get(reading)
     if struct is None or name not in struct.__struct_fields__ or name in ("at", "subject", "failure"):
         return None

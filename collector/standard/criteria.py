@@ -59,7 +59,8 @@ class MonthRule:
     """When a month can be decided, and the share of its samples that must meet the bound.
 
     `slots` are (from, to) minutes of the local day; samples must lie on `min_days` days and in `min_slots` slots.
-    `min_coverage_pct` is the share of open minutes with a sample.
+    `min_coverage_pct` is the share of open minutes with a sample. A sample is a reading, or all of a day's readings as
+    one (`collector.pooled`).
     """
 
     share_pct: float
@@ -67,6 +68,7 @@ class MonthRule:
     min_days: int = 0
     min_slots: int = 0
     min_coverage_pct: float = 0.0
+    per: Literal["reading", "day"] = "reading"
     slots: tuple[tuple[int, int], ...] = ()
 
 

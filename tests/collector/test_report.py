@@ -174,8 +174,45 @@ def test_each_line_has_its_own_row(store: Store) -> None:
     put(store, "link", minutes("2026-02-02"), subject="fibre", loss_pct=0.0)
     put(store, "link", minutes("2026-02-02"), subject="radio", loss_pct=9.0)
     found = report(store)
-    assert row(found, "internet.loss", "fibre")["met"] == 720
+    assert row(found, "internet.loss", "fibre")["met"] == 1  # a day is one sample
     assert row(found, "internet.loss", "radio")["met"] == 0
+
+
+def far_hop(sent: int) -> str:
+    """A router that was asked often, and the far end."""
+    hops = [
+        {"role": "lan", "target": "192.0.2.1", "method": "icmp", "sent": 999, "received": 999},
+        {"role": "collector", "target": "192.0.2.2", "method": "icmp", "sent": sent, "received": 0},
+    ]
+    return json.dumps(hops)
+
+
+def test_a_days_loss_is_that_of_all_its_packets(store: Store) -> None:
+    put(store, "link", minutes("2026-02-02", count=100), loss_pct=0.0, hops=far_hop(90))
+    put(store, "link", minutes("2026-02-02", "12:00", count=100), loss_pct=20.0, hops=far_hop(10))
+    put(store, "link", minutes("2026-02-03", count=100), loss_pct=0.0, hops=far_hop(10))
+    put(store, "link", minutes("2026-02-03", "12:00", count=100), loss_pct=20.0, hops=far_hop(90))
+    found = row(report(store), "internet.loss")
+    assert (found["samples"], found["days"], found["met"]) == (2, 2, 1)  # 2 % and 18 % lost; a mean of minutes says 10
+    assert (found["p10"], found["p90"]) == (2.0, 18.0)
+    assert 400 <= found["covered_minutes"] <= 404  # a reading also speaks for its neighbour
+
+
+def test_readings_that_do_not_tell_how_much_was_sent_count_alike(store: Store) -> None:
+    for hops in (None, "[]", "{", '[{"role":"lan","target":"x","method":"icmp","sent":9,"received":9}]'):
+        put(store, "link", minutes("2026-02-02", count=10), loss_pct=1.0, hops=hops)
+        put(store, "link", minutes("2026-02-02", "12:00", count=30), loss_pct=5.0, hops=hops)
+    assert row(report(store), "internet.loss")["median"] == 4.0
+
+
+def test_a_minute_of_loss_no_longer_spoils_nor_a_clean_one_saves_a_day(store: Store) -> None:
+    for day in range(2, 21):
+        lossy = 20 if day % 2 else 200  # of 720 minutes, each a quarter lost
+        put(store, "link", minutes(f"2026-02-{day:02}", count=lossy), loss_pct=25.0, hops=far_hop(20))
+        put(store, "link", minutes(f"2026-02-{day:02}", "13:00", count=480), loss_pct=0.0, hops=far_hop(20))
+    found = row(report(store), "internet.loss")
+    working = [day for day in range(2, 21) if day % 7 != 1]
+    assert (found["samples"], found["met"]) == (len(working), sum(day % 2 for day in working))
 
 
 def test_another_centers_readings_are_not_this_ones(store: Store) -> None:

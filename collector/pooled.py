@@ -1,0 +1,65 @@
+"""Readings that count by the day: one sample a day, the mean of all its readings, each by its weight. Pure.
+
+A minute's twenty echoes tell loss in steps of 5 %; a day's thousands tell it to a thousandth. So loss is weighed by the
+packets that were sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+
+import msgspec
+
+from agent.wire import Hop
+from collector.flags.judge import Verdict, judge
+from collector.standard.criteria import Criterion, Promise
+
+WEIGHED_BY = {"link": "hops"}  # kind -> the column that tells a reading's weight
+
+_hops = msgspec.json.Decoder(list[Hop])
+
+
+@dataclass
+class Day:
+    """What one day brought; `clocks` and `minutes` are those of its readings."""
+
+    weight: float = 0.0
+    total: float = 0.0
+    clocks: set[int] = field(default_factory=set)
+    minutes: set[int] = field(default_factory=set)
+
+
+@dataclass
+class Days:
+    """The days of one criterion and subject."""
+
+    criterion: Criterion
+    days: dict[int, Day] = field(default_factory=dict)
+
+    def add(self, day: int, value: float, weight: float, clock: int, minutes: Iterable[int]) -> None:
+        mine = self.days.setdefault(day, Day())
+        mine.weight += weight
+        mine.total += weight * value
+        mine.clocks.add(clock)
+        mine.minutes.update(minutes)
+
+    def verdicts(self, center: Promise) -> Iterator[tuple[int, Day, Verdict]]:
+        plain = replace(self.criterion, only={}, ignore={}, lower_bound={})  # of its readings, these have been asked
+        for number, day in sorted(self.days.items()):
+            if day.weight:
+                value = round(day.total / day.weight, 4)
+                reading = SimpleNamespace(**{self.criterion.fields[0]: value}, failure=None)
+                yield number, day, judge(plain, reading, center)
+
+
+def weight_of(kind: str, text: object) -> float:
+    """Packets sent to the far end; 1 for a reading that does not tell."""
+    if kind != "link" or not isinstance(text, str):
+        return 1.0
+    try:
+        hops = _hops.decode(text)
+    except msgspec.DecodeError:
+        return 1.0
+    return float(hops[-1].sent) if hops and hops[-1].role == "collector" else 1.0
