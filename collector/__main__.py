@@ -25,6 +25,9 @@ COMMANDS = {
     "report": "a center's month: each criterion's verdict with its numbers",
     "evidence": "what is held: every reading's id and hash",
     "ingest": "one more process that takes readings, beside serve",
+    "backup": "a copy of the whole database, while the collector runs",
+    "restore": "an empty database filled from a copy",
+    "move": "all of one database into another, checked at both ends",
     "migrate": "the database's tables to what this program needs",
     "simulate": "a fleet of simulated centers that speaks the real wire",
 }

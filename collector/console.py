@@ -104,6 +104,31 @@ def complain(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
+class Bar:
+    """A bar on the terminal's standard error that says how much is done; nothing where nobody looks."""
+
+    WIDTH, EVERY_S = 40, 0.1
+
+    def __init__(self, what: str) -> None:
+        self._what, self._shown_s = what, 0.0
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._shown_s:
+            sys.stderr.write("\n")
+
+    def share(self, done: float) -> None:
+        """`done` is from 0 to 1. Any number of times."""
+        now_s = time.monotonic()
+        if sys.stderr.isatty() and (now_s - self._shown_s >= self.EVERY_S or done >= 1):
+            self._shown_s = now_s
+            full = round(self.WIDTH * min(1.0, done))
+            sys.stderr.write(f"\r[{'#' * full}{'.' * (self.WIDTH - full)}] {100 * done:5.1f} % {self._what}")
+            sys.stderr.flush()
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Columns padded to their widest cell."""
     cells = [[str(cell) for cell in row] for row in [heads, *rows]]

@@ -16,7 +16,7 @@ from collector.arrivals import Arrival, Message, Refused
 from collector.evaluate import Fresh
 from collector.event_time import bracket, event_times
 from collector.ranges import Range, forks, merge, missing, parse, render
-from collector.store import schema, upsert
+from collector.store import bulk_insert, schema, upsert
 from collector.store.rollups import HOUR_MS
 
 SET_ASIDE_ROWS = 10_000
@@ -254,8 +254,7 @@ def fresh_raws(body: bytes, fresh: str, first: int) -> dict[int, bytes]:
 def flush(conn: sa.Connection, filing: Filing, silent_after_ms: int = 0) -> None:
     """Writes everything, one statement a table."""
     for table, rows in [(schema.evidence, filing.evidence), *_by_table(filing.readings)]:
-        if rows:
-            conn.execute(sa.insert(table), rows)
+        bulk_insert(conn, table, rows)
     upsert(conn, schema.late_hours, _late_hours(filing))
     upsert(conn, schema.latest, list(filing.latest.values()), newer_by="wall_ms")
     now_ms = filing.now_ms

@@ -146,6 +146,27 @@ def upsert(conn: sa.Connection, table: sa.Table, rows: Sequence[Row], newer_by: 
         conn.execute(_upsert(conn.dialect.name, table, tuple(rows[0]), newer_by), list(rows))
 
 
+def bulk_insert(conn: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
+    """Insert `rows` (same keys in each), as the database does it fastest: COPY on PostgreSQL."""
+    if not rows:
+        return
+    if conn.dialect.name != "postgresql":
+        conn.execute(sa.insert(table), list(rows))
+        return
+    import psycopg  # of no use to those who have SQLite only, and slow to load
+
+    names = list(rows[0])
+    statement = f"COPY {table.name} ({', '.join(names)}) FROM STDIN"
+    raw = conn.connection.driver_connection
+    assert isinstance(raw, psycopg.Connection)
+    try:
+        with raw.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row([row[name] for name in names])
+    except psycopg.Error as error:  # as every other statement would say it, see UNAVAILABLE
+        raise sa.exc.DBAPIError.instance(statement, None, error, psycopg.Error, dialect=conn.dialect) from error
+
+
 @lru_cache(maxsize=256)
 def _upsert(dialect: str, table: sa.Table, columns: tuple[str, ...], newer_by: str | None) -> sa.Insert:
     insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)

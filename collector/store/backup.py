@@ -18,7 +18,7 @@ from pysqlite3 import dbapi2 as sqlite3
 from collector.store import Store, StoreError, migrate
 
 PAGES = 2_000  # of SQLite at a time
-DUMP = b"PGDMP"
+DUMP, FILE = b"PGDMP", b"SQLite format 3\0"
 
 Progress = Callable[[float], None]
 """Told the share that is done, from 0 to 1; not told at all where a tool does the work."""
@@ -51,7 +51,10 @@ def backup(store: Store, to: Path, progress: Progress = quiet) -> int:
 
 def restore(store: Store, source: Path, progress: Progress = quiet) -> None:
     """Fills an empty database from a copy, all of it or nothing. `store` is attached, not opened. Raises StoreError."""
-    is_dump = _starts(source).startswith(DUMP)
+    start = _starts(source)
+    is_dump = start.startswith(DUMP)
+    if not (is_dump or start.startswith(FILE)):
+        raise StoreError(f"{source}: is no copy of a database; name one that `backup` made")
     if is_dump != store.parted:
         kinds = "PostgreSQL" if is_dump else "SQLite", "PostgreSQL" if store.parted else "SQLite"
         raise StoreError(f"{source}: is a copy of {kinds[0]}, the database is {kinds[1]}; use `nabz-collector move`")
