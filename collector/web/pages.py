@@ -12,9 +12,10 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from agent import wire
-from collector import outages
+from collector import outages, witnessing
 from collector.centers import CODE, CenterError, get
 from collector.evaluate import Current, current_verdicts
+from collector.flags.witness import Witness
 from collector.standard.criteria import DEAF, EVERYONE
 from collector.store import queries
 from collector.web import auth, desk
@@ -127,6 +128,7 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "verdicts": sorted(verdicts, key=lambda each: VERDICTS.index(each.verdict.word)),
         "bounds": _bounds(verdicts),
         "latest": latest,
+        "witness": _witness(site, conn, code, latest.get("speed", ())),
         "open_flags": [flag for flag in queries.flags_of(conn, code) if flag["state"] in queries.OPEN],
         "changes": queries.changes_of(conn, code),
         **outages.values(conn, registered, site.standards.at(site.now())),
@@ -135,6 +137,15 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "seats": [seat for each in latest.get("seats", ()) for seat in _seats(each["reading"])],
         "waiting": [name for each in latest.get("seats", ()) for name in _waiting(each["reading"])],
     }
+
+
+def _witness(site: Site, conn: sa.Connection, code: str, speeds: Sequence[Mapping[str, Any]]) -> Witness | None:
+    """What the measurement server says of the newest test; a self-test and a failed one need nobody's word."""
+    for newest in speeds[:1]:
+        reading = newest["reading"]
+        if reading.purpose != "self-test" and reading.failure is None:
+            return witnessing.of_latest(conn, code, str(newest["subject"]), newest["wall_ms"], site.now())
+    return None
 
 
 def _subjects(latest: Mapping[str, Sequence[Mapping[str, Any]]], asked: Mapping[str, str]) -> dict[str, str | None]:

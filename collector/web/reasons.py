@@ -12,6 +12,7 @@ from typing import get_args
 from markupsafe import Markup
 
 from collector.flags.machine import Reason
+from collector.flags.witness import Word
 from collector.web.i18n import Words
 
 _FORMS = (
@@ -32,6 +33,8 @@ _FORMS = (
 _PATTERNS = tuple((f"said.{name}", re.compile(pattern)) for name, pattern in _FORMS)
 _CHANGES = {reason: f"change.{reason.replace(' ', '_')}" for reason in get_args(Reason)}
 _LOWER_BOUND = re.compile(r"(?P<figures>.+); but the reading is (?P<word>.+), so it proves no shortfall")
+_CLAIMED = re.compile(r"(?P<figures>.+); but (?P<word>.+) is claimed, so it proves no shortfall")
+_WITNESS = re.compile(r"not witnessed: (?P<word>\w+): .+")
 _CLOSED_NOW = " (closed now: it moves no flag)"
 _UNKNOWN = "not enough data: "
 
@@ -46,6 +49,10 @@ def said(words: Words, reason: str) -> Markup:
         return words("said.closed_now", found=said(words, reason.removesuffix(_CLOSED_NOW)))
     if match := _LOWER_BOUND.fullmatch(reason):
         return words("said.lower_bound", found=said(words, match["figures"]), word=words.ltr(_plain(match["word"])))
+    if match := _CLAIMED.fullmatch(reason):
+        return words("said.claimed", found=said(words, match["figures"]), word=words.ltr(match["word"]))
+    if (match := _WITNESS.fullmatch(reason)) and match["word"] in get_args(Word):
+        return words(f"witness.{match['word']}")
     for key, pattern in _PATTERNS:
         if match := pattern.fullmatch(reason):
             return words(key, **{name: words.ltr(_plain(part)) for name, part in match.groupdict().items()})

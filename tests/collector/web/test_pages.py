@@ -6,7 +6,9 @@ import gzip
 import html
 import re
 
+import msgspec
 import pytest
+import sqlalchemy as sa
 
 from agent import wire
 from collector.store import schema
@@ -155,6 +157,34 @@ def test_a_self_test_is_labelled_and_said_not_to_count(fleet) -> None:
     assert "Not enough data Download speed – at least 40 Mbit/s A self-test never counts" in page.replace(
         "– – A", "– at least 40 Mbit/s A"
     )
+
+
+@pytest.mark.parametrize(
+    ("lang", "seen_down", "figures", "word"),
+    [
+        ("en", 46.0, "Server s saw 46 Mbit/s down, 18.9 Mbit/s up", "the measurement server saw the same"),
+        ("en", 12.0, "Server s saw 12 Mbit/s down, 18.9 Mbit/s up", "Not counted: the server saw another figure"),
+        ("en", None, "", "Waiting for the measurement server's record"),
+        ("ur", 12.0, "سرور s نے دیکھا: ڈاؤن لوڈ 12 Mbit/s، اپ لوڈ 18.9 Mbit/s", "شمار نہیں: سرور نے کچھ اور دیکھا"),
+    ],
+)
+def test_the_servers_figure_stands_beside_the_gateways_with_its_word(
+    served, cast, vouch, lang: str, seen_down: float | None, figures: str, word: str
+) -> None:
+    told = msgspec.structs.replace(cast.SPEED, purpose="routine", test_id="t1")
+    at_ms = cast.NOW_MS - 20_000
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-014")])
+    cast.add_latest(served.store, "LHR-014", told, at_ms)
+    row = {"wall_ms": at_ms, "download_mbps": 46.2, "upload_mbps": 18.9, "purpose": "routine", "test_id": "t1"}
+    cast.add_readings(served.store, "LHR-014", "speed", [row])
+    vouch(served.store, "LHR-014", "glhr-014", {"t1": (seen_down or 1.0, 18.9)}, at_ms)
+    if seen_down is None:
+        with served.store.write() as conn:
+            conn.execute(sa.delete(schema.records))
+    with served.client() as client:
+        page = text_of(client.get(f"/centers/LHR-014?lang={lang}").text).replace("\xa0", " ").replace(" ,", ",")
+    assert word in page
+    assert figures in page.replace(" ،", "،")
 
 
 def test_open_flags_come_with_their_reason_and_the_fix(fleet) -> None:

@@ -10,6 +10,7 @@ import pytest
 from agent import wire
 from collector.flags import judge
 from collector.flags.machine import Reason
+from collector.flags.witness import Word
 from collector.standard import example
 from collector.web import i18n, reasons
 
@@ -47,6 +48,8 @@ def sentences() -> set[str]:
         "not enough data: the last reading is 12 minutes old, it speaks for 5",
         "12 ms; at most 100 ms is asked (closed now: it moves no flag)",
         "closed before it was decided: the center is closed",
+        *(f"not enough data: not witnessed: {word}: whatever the case" for word in get_args(Word)),
+        "18 Mbit/s; at least 20 Mbit/s is asked; but 40 Mbit/s is claimed, so it proves no shortfall",
     }  # fmt: skip
 
 
