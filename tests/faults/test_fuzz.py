@@ -246,6 +246,7 @@ CENTER_KEY = bytes(range(32))
 WALL_MS = 1_790_000_000_000
 STEP_MS = 250  # of the listener's clocks, for each word
 LIMITS = Seats()
+VICTIM = f"s{0xFFFF:016x}"
 WEIRD: tuple[Any, ...] = (
     None, True, -1, 0, 2**63, 10**400, -1e308, 1.5, "", "x" * 40, "\0", "ٹ", "0" * 32, [], [[]] * 40, {}, {"v": 1},
 )  # fmt: skip
@@ -269,13 +270,15 @@ class Town:
 
     def word(self) -> tuple[str, bytes]:
         """(what it is, the payload)."""
-        kind = self.dice.choice(("bytes", "sealed bytes", "fields", "again", "old", "own"))
+        kind = self.dice.choice(("bytes", "sealed bytes", "fields", "again", "old", "own", "another's"))
         own = seat(self.dice.randrange(1, 400), WALL_MS + self.now_ms, self.dice)
         body = contract.encode(own)
         if kind == "again" and self.heard:
             return kind, self.dice.choice(self.heard)
         if kind == "old":
             body = contract.encode(replace(own, at_ms=own.at_ms - self.dice.randint(121_000, 10**9)))
+        elif kind == "another's":
+            body = contract.encode(replace(own, id=VICTIM, name="SEAT-VICTIM"))
         elif kind == "fields":
             body = self._odd(body)
         elif kind == "sealed bytes":
@@ -312,7 +315,7 @@ def test_hostile_words_to_the_seat_listener_are_survived_and_old_ones_never_take
     dice, statuses = random.Random(seed), Counter[tuple[str, int]]()
     town, began_s, hung = Town(dice), time.monotonic(), 0
     roll = Roll(None, policy="always")
-    victim = seat(0xFFFF, WALL_MS, dice)
+    victim = replace(seat(0, WALL_MS, dice), id=VICTIM, name="SEAT-VICTIM")
 
     def mono() -> int:
         return town.now_ms
@@ -351,7 +354,7 @@ def test_hostile_words_to_the_seat_listener_are_survived_and_old_ones_never_take
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
     assert not [kind for kind, status in statuses if status == 500]
     assert statuses["own", 200] > wanted / 20, "a listener that takes nothing takes nothing stale either"
-    assert (statuses["again", 200], statuses["old", 200]) == (0, 0)
+    assert (statuses["again", 200], statuses["old", 200], statuses["another's", 200]) == (0, 0, 0)
     state = {each.id: each for each in roll.seats.values()}[victim.id]
     assert state.heard_ms == 0, "the victim was silent, and nobody may speak for it"
     calls = roll.call(mono(), LIMITS)

@@ -19,9 +19,9 @@ import msgspec
 from agent.config import Ups
 from agent.probes.probe import Context, Probe, ProbeFailed
 from agent.probes.ups import nut
-from agent.probes.ups.detect import Plan, discover
+from agent.probes.ups.detect import Plan, discover, standing
 from agent.probes.ups.merge import read
-from agent.probes.ups.snmp import Session, Silent, Target, as_v1, conversation, target_of
+from agent.probes.ups.snmp import Session, Silent, Target, Value, as_v1, conversation, target_of
 from agent.wire import Failure, UpsReading
 
 Say = Callable[[str], None]
@@ -38,6 +38,7 @@ class UpsProbe:
 
     wait_s: float = 1.0  # for one answer
     _plans: dict[Target, tuple[Plan, float]] = field(default_factory=dict)
+    _alarms: dict[Target, tuple[str, ...]] = field(default_factory=dict)  # that stood at the last look
 
     async def __call__(self, context: Context) -> Sequence[UpsReading]:
         configured = [ups for ups in context.settings.ups if ups.host]
@@ -83,17 +84,24 @@ class UpsProbe:
         plan, until = self._plans.get(target, (None, 0.0))
         if plan is not None and time.monotonic() < until:
             session.longest = plan.longest
-            reading = read(plan.profiles, {**plan.texts, **await session.get(plan.numbers)}, say)
+            reading = await self._read(session, target, plan, {**plan.texts, **await session.get(plan.numbers)}, say)
             if reading is not None:
                 return reading
         plan, raw = await discover(session, say)
-        reading = read(plan.profiles, raw, say)
+        reading = await self._read(session, target, plan, raw, say)
         if reading is None:
             raise ProbeFailed(
                 "not_a_ups", f"{target.place} answers SNMP but shows no UPS: no known MIB gives its state"
             )
         self._plans[target] = (plan, time.monotonic() + REDISCOVER_S)
         return reading
+
+    async def _read(
+        self, session: Session, target: Target, plan: Plan, raw: dict[str, Value], say: Say
+    ) -> UpsReading | None:
+        alarms = await standing(session, plan, raw, self._alarms.get(target, ()))
+        self._alarms[target] = tuple(alarms)
+        return read(plan.profiles, {**raw, **alarms}, say)
 
     async def _silence(self, target: Target, silence: Silent) -> ProbeFailed:
         """Why nothing came back, as far as SNMP can tell."""

@@ -7,8 +7,8 @@ a later poll asks for, in one or two datagrams.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from agent.probes.ups.profiles import PROFILES
 from agent.probes.ups.profiles.table import TEXTS, Obj, Profile
@@ -16,22 +16,27 @@ from agent.probes.ups.snmp import Session, Value
 
 Say = Callable[[str], None]
 
+MOST_ROUNDS = 3  # for alarms that are new
+MOST_ALARMS = 24  # a table without end is a card's mistake
+
 
 @dataclass(frozen=True)
 class Plan:
-    """What to ask one UPS from now on. `texts` are names and serials, read once."""
+    """What to ask one UPS from now on. `texts` are names and serials, read once; `alarms` the columns of its tables of
+    alarms, each with the object that counts them."""
 
     profiles: tuple[Profile, ...]
     numbers: tuple[str, ...]
     texts: Mapping[str, Value]
     longest: int
+    alarms: Mapping[str, str] = field(default_factory=dict)
 
 
 async def discover(session: Session, say: Say) -> tuple[Plan, dict[str, Value]]:
     """The plan for this device and the first values of all its objects; an empty plan when no table matches."""
     raw: dict[str, Value] = {}
     profiles = await _matching(session, raw, say)
-    objects = [(profile, obj) for profile in profiles for obj in profile.objects]
+    objects = [(profile, obj) for profile in profiles for obj in profile.objects if not obj.standing]
     lines: dict[str, int] = {}
     cursors: dict[str, str] = {}
     for profile, obj in objects:
@@ -42,7 +47,47 @@ async def discover(session: Session, say: Say) -> tuple[Plan, dict[str, Value]]:
     texts = [base for profile, obj in objects if obj.field in TEXTS for base in profile.bases(obj)]
     named = {oid: value for oid, value in raw.items() if any(_within(oid, base) for base in texts)}
     numbers = tuple(oid for oid in raw if oid not in named and any(_within(oid, base) for base in lines))
-    return Plan(tuple(profiles), numbers, named, session.longest), raw
+    return Plan(tuple(profiles), numbers, named, session.longest, _alarms(profiles)), raw
+
+
+def _alarms(profiles: Sequence[Profile]) -> dict[str, str]:
+    return {
+        base: counter
+        for profile in profiles
+        for obj in profile.objects
+        if obj.standing
+        for base in profile.bases(obj)
+        for counter in _counters(profile)
+    }
+
+
+def _counters(profile: Profile) -> list[str]:
+    return [base for obj in profile.objects if obj.field == "alarms_count" for base in profile.bases(obj)]
+
+
+async def standing(session: Session, plan: Plan, raw: Mapping[str, Value], known: Collection[str]) -> dict[str, Value]:
+    """The alarms that stand now; no question while none does, one while they are `known` from the look before, and a
+    few for those that are new."""
+    columns = [column for column, counter in plan.alarms.items() if _count(raw, counter)]
+    found: dict[str, Value] = {}
+    cursors = {*columns, *(oid for oid in known if any(_within(oid, column) for column in columns))}
+    for _ in range(MOST_ROUNDS if columns else 0):
+        answers = await session.following(cursors)
+        fresh = {
+            oid: value
+            for oid, value in answers.values()
+            if oid not in found and any(_within(oid, column) for column in columns)
+        }
+        found.update(fresh)
+        cursors = set(fresh) - cursors  # what comes after these is not known yet
+        if not cursors or len(found) > MOST_ALARMS:
+            break
+    return found
+
+
+def _count(raw: Mapping[str, Value], counter: str) -> int:
+    counts = [value for oid, value in raw.items() if _within(oid, counter) and isinstance(value, int)]
+    return max(counts, default=0)
 
 
 async def _matching(session: Session, raw: dict[str, Value], say: Say) -> list[Profile]:

@@ -73,6 +73,52 @@ def test_a_getnext_that_never_ends_does_not_hold_the_poll(card: CardMaker, look:
     assert time.monotonic() - started < 5.5
 
 
+ALARMS, DESCR, KNOWN = (f"1.3.6.1.2.1.33.1.6.{part}" for part in ("1.0", "2.1.2", "3"))
+ON_BATTERY, BATTERY_BAD, OVERLOAD = f"{KNOWN}.2", f"{KNOWN}.1", f"{KNOWN}.8"
+
+
+def stand(device: Any, alarms: dict[int, str]) -> None:
+    """The card's table of alarms holds exactly these."""
+    kept = {oid: row for oid, row in device.objects.items() if not oid.startswith(f"{DESCR}.")}
+    rows = {f"{DESCR}.{index}": ("6", alarm) for index, alarm in alarms.items()}
+    device.objects = {**kept, **rows, ALARMS: ("66", str(len(alarms)))}
+
+
+@pytest.mark.parametrize("version", ["1", "2c"])
+def test_alarms_are_asked_for_only_while_some_stand(card: CardMaker, look: Look, version: str) -> None:
+    device, probe = card("rfc1628"), UpsProbe(wait_s=0.25)
+
+    def told(alarms: dict[int, str]) -> tuple[bool | None, int]:
+        stand(device, alarms)
+        device.questions.clear()
+        reading = look(device.target(version=version), probe)
+        assert reading.alarms_count == len(alarms)
+        return reading.battery_replace, len(device.questions)
+
+    told({})
+    assert told({}) == (None, 1)
+    assert told({7: ON_BATTERY, 22: BATTERY_BAD})[0] is True
+    # In v1 the end of the tree is an error, and costs a question more.
+    assert told({7: ON_BATTERY, 22: BATTERY_BAD}) == (True, 2 if version == "2c" else 3)
+    # Another one in its place: the count is the same, and the old word is not kept.
+    assert told({7: ON_BATTERY, 23: OVERLOAD})[0] is None
+    assert told({}) == (None, 1)
+
+
+def test_a_table_of_alarms_without_end_does_not_hold_the_poll(card: CardMaker, look: Look) -> None:
+    device = card("rfc1628")
+    stand(device, dict.fromkeys(range(1, 200), ON_BATTERY))
+    probe = UpsProbe(wait_s=0.25)
+    reading = look(device.target(), probe)
+    assert reading.output_state == "online"
+    assert len(device.questions) <= 8, "finding out what it is, and three for the alarms"
+    for _ in range(60):
+        device.questions.clear()
+        look(device.target(), probe)
+
+    assert len(device.questions) <= 5
+
+
 def test_a_dead_port_is_told_from_silence(look: Look, free_udp_port: int) -> None:
     cause, detail = failure_of(look(Target(host="127.0.0.1", port=free_udp_port)))
 

@@ -23,6 +23,8 @@ OBJECTS = (
     Obj("output_voltage_v", "4.4.1.2", "upsOutputVoltage", lines=3),
     Obj("load_pct", "4.4.1.5", "upsOutputPercentLoad", lines=3),
     Obj("alarms_count", "6.1", "upsAlarmsPresent"),
+    # upsAlarmBatteryBad: "One or more batteries have been determined to require replacement."
+    Obj("battery_replace", "6.2.1.2", "upsAlarmDescr", words={"1.3.6.1.2.1.33.1.6.3.1": True}, standing=True),
     Obj("manufacturer", "1.1", "upsIdentManufacturer"),
     Obj("model", "1.2", "upsIdentModel"),
     Obj("firmware", "1.3", "upsIdentUPSSoftwareVersion"),

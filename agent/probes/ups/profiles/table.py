@@ -28,7 +28,8 @@ class Obj:
     `scale` turns the raw number into the field's unit. `enum` maps raw numbers, `words` raw texts (in lower case) to
     values; a raw value outside them says nothing. `unknown` lists raw numbers that say nothing here besides `NEVER`.
     `lines` is how many instances to ask for: phases of a table. `exact` means that `oid` already names the one
-    instance. `rows` picks rows of a table by what another column says they measure.
+    instance. `rows` picks rows of a table by what another column says they measure. `standing` marks a column of a
+    table of alarms, whose rows come and go: it is walked while the device says that some stand.
     """
 
     field: str
@@ -41,6 +42,7 @@ class Obj:
     lines: int = 1
     exact: bool = False
     rows: Rows | None = None
+    standing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
