@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
+from agent.bloat import Bloat, bloat
+from agent.wire import SpeedReading
 from collector.flags.cause import SAID, WEIGHT, Grade, Name
 from collector.standard import Standards
 from collector.standard.criteria import Criterion
@@ -18,6 +20,9 @@ from collector.web import reasons
 from collector.web.i18n import Words
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+NOT_MADE = (  # causes that a gateway gives for a test that was due and left out
+    "skipped_on_battery", "skipped_battery_low", "skipped_failover", "skipped_budget", "skipped_no_turn",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,14 @@ class Show:
         if digits:
             figure = figure.rstrip("0").rstrip(".")
         return self.words.ltr(f"{figure}\u00a0{unit}" if unit else figure)
+
+    def bloat(self, reading: SpeedReading) -> Bloat | None:
+        """What a speed test's load did to round trips."""
+        return bloat(reading)
+
+    def not_tested(self, cause: str) -> Markup:
+        """Why a speed test has no figures."""
+        return self.words(cause) if cause in NOT_MADE else self.words("failed", cause=self.raw(cause))
 
     def place(self, row: Mapping[str, Any]) -> Markup:
         """City, district, province; each isolated, so that none turns its neighbours round."""
