@@ -17,7 +17,7 @@ from collector.measure import token
 from collector.measure.http import Refused
 from collector.measure.token import Claims, TokenRefused
 
-SPARE_LINES = 1_000  # after so many more, those that have expired are forgotten
+SPARE_LINES = 200  # after so many more, those that have expired are forgotten
 
 
 class Admit(Protocol):
