@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -31,16 +30,21 @@ SAID: dict[str, Any] = {
 
 
 @pytest.fixture
-def server(free_port: int) -> Iterator[str]:
+def server() -> Iterator[str]:
     if shutil.which("iperf3") is None and not os.environ.get("CI"):
         pytest.skip("iperf3 is not installed (tests/packages.txt)")
-    with subprocess.Popen(["iperf3", "--server", "--port", str(free_port)], stdout=subprocess.DEVNULL) as process:
-        for _ in range(100):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", free_port), 1):
-                break
-            time.sleep(0.05)
-        yield f"iperf3://127.0.0.1:{free_port}"
-        process.kill()
+    for _ in range(5):  # a port that was free may not be any more
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        words = ["iperf3", "--server", "--bind", "127.0.0.1", "--port", str(port), "--forceflush"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            if any("listening" in line for line in process.stdout):  # one that only knocks would upset it
+                yield f"iperf3://127.0.0.1:{port}"
+                process.kill()
+                return
+    raise RuntimeError("iperf3 -s did not listen on any of five ports")
 
 
 def failed(given: SpeedRequest, program: str = "iperf3") -> ProbeFailed:
@@ -146,6 +150,17 @@ def test_a_program_that_does_not_stop_talking_is_silenced(tmp_path: Path) -> Non
     failure = failed(SpeedRequest(server="iperf3://127.0.0.1", deadline_s=20), program(tmp_path, "exec yes"))
     assert failure.cause == "bad_output"
     assert "more than" in failure.detail
+
+
+def test_a_server_between_two_tests_is_asked_once_more(tmp_path: Path) -> None:
+    """It answers the first time, is away for the second, and is there again."""
+    (tmp_path / "said.json").write_text(json.dumps(SAID))
+    refused = json.dumps({"error": "unable to connect to server: Connection refused"})
+    script = f"""echo x >> {tmp_path}/runs
+case $(wc -l < {tmp_path}/runs) in 2) echo '{refused}';; *) cat {tmp_path}/said.json;; esac"""
+    found = measure(SpeedRequest(server="iperf3://127.0.0.1"), program(tmp_path, script))
+    assert (found.download_mbps, found.upload_mbps) == (20.0, 20.0)
+    assert (tmp_path / "runs").read_text().count("x") == 3
 
 
 def test_a_program_that_says_nothing_is_a_failure_with_its_code(tmp_path: Path) -> None:

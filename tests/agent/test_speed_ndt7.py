@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, replace
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
+from agent import frames
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed import locate, ndt7
 from agent.probes.speed.engine import PUBLIC, SpeedRequest, Throughput
@@ -73,6 +75,28 @@ def library_server(talk: Talk, protocol: str = ndt7.SUBPROTOCOL) -> Iterator[str
 
 
 @contextlib.contextmanager
+def impostor(answer: Callable[[bytes], bytes]) -> Iterator[str]:
+    """Answers a request's head with bytes of its own, and hangs up."""
+    ready, port = threading.Event(), [0]
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            writer.write(answer(await reader.readuntil(b"\r\n\r\n")))
+            await writer.drain()
+        writer.close()
+
+    async def work(stop: asyncio.Event) -> None:
+        async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+            port[0] = server.sockets[0].getsockname()[1]
+            ready.set()
+            await stop.wait()
+
+    with in_thread(work):
+        assert ready.wait(5)
+        yield f"ws://127.0.0.1:{port[0]}"
+
+
+@contextlib.contextmanager
 def locate_server(status: int, answer: object) -> Iterator[str]:
     """A Locate that answers everybody the same."""
 
@@ -110,13 +134,11 @@ def test_our_own_server_is_measured_both_ways_and_keeps_one_record_of_it() -> No
     assert isinstance(found, Throughput)
     assert (found.engine, found.mode, found.tls) == ("ndt7", "full", False)
     assert found.server == f"{server.replace('http', 'ws')}/ndt/v7"
-    assert found.download_mbps is not None
-    assert found.upload_mbps is not None
+    assert (found.download_mbps or 0) > 20
+    assert (found.upload_mbps or 0) > 20
     (record,) = records
     assert (record.test, record.connections, record.end) == ("t1", 2, "closing")
-    # What the server's kernel saw is what the client says, at the lengths that its rates are of.
-    assert record.down.bytes * 8 / 1e6 == pytest.approx(found.download_mbps, rel=0.15)
-    assert record.up.bytes * 8 / 1e6 == pytest.approx(found.upload_mbps, rel=0.3)
+    # What the server's kernel saw is what the client says it spent.
     assert found.bytes_total is not None
     assert record.down.bytes + record.up.bytes == pytest.approx(found.bytes_total, rel=0.1)
     assert found.idle_rtt_ms is not None
@@ -235,6 +257,27 @@ def test_a_server_that_speaks_another_protocol_is_none_of_ours(free_port: int) -
         assert failed(request(server)).cause in ("refused", "not_a_speed_server")
     assert failed(request(f"ws://127.0.0.1:{free_port}")).cause == "unreachable"
     assert failed(request("ftp://host")).cause == "bad_server"
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        (f"Sec-WebSocket-Protocol: {ndt7.SUBPROTOCOL}\r\nSec-WebSocket-Accept: AAAA\r\n", "as a WebSocket server does"),
+        ("Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Accept: {}\r\n", "but not net.measurementlab.ndt.v7"),
+        ("Sec-WebSocket-Accept: {}\r\n", "but not net.measurementlab.ndt.v7"),
+    ],
+)
+def test_a_handshake_that_is_answered_wrongly_is_no_handshake(headers: str, said: str) -> None:
+    def answer(head: bytes) -> bytes:
+        key = re.search(rb"Sec-WebSocket-Key: (\S+)", head)
+        accept = frames.accept(key[1].decode()) if key else ""
+        said = f"HTTP/1.1 101 Switching Protocols\r\n{headers.format(accept)}\r\n".encode()
+        return said + b"\x82\x7e\x20\x00" + bytes(8192)
+
+    with impostor(answer) as server:
+        failure = failed(request(server))
+    assert failure.cause == "not_a_speed_server"
+    assert said in failure.detail
 
 
 def test_a_server_that_needs_a_token_is_quoted() -> None:
