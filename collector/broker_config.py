@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from agent import wire
 from collector.access import GATEWAY_HEARS, GATEWAY_SAYS
+from collector.config import EVERYWHERE
 from collector.doors import MAX_PACKET_BYTES
 
 MAX_CONNECTIONS = 20_000
@@ -72,7 +73,8 @@ def _mosquitto_door(site: Site, protocol: str, place: tuple[str, int]) -> list[s
     files = {word: f"{site.folder}/{name}" for word, name in CERTIFICATES.items()}
     return [
         "",
-        f"listener {port} {host}",
+        # At the WebSocket door Mosquitto looks for an interface of that name, and there is none of "0.0.0.0".
+        f"listener {port}" if host in EVERYWHERE else f"listener {port} {host}",
         f"protocol {protocol}",
         f"max_connections {MAX_CONNECTIONS}",
         f"cafile {files['ca']}",

@@ -93,7 +93,8 @@ def _started(
     tls, websocket, client = free_ports(3)
     site = Site(
         tls=("127.0.0.1", tls),
-        websocket=("127.0.0.1", websocket),
+        # Mosquitto would look for loopback among all interfaces, and fail while another test makes some.
+        websocket=("0.0.0.0", websocket),
         services=[SERVICE],
         gateways=facts.get("gateways", ()),  # type: ignore[arg-type]
         revoked=facts.get("revoked_names", ()),  # type: ignore[arg-type]
