@@ -6,33 +6,14 @@ then Mosquitto again, empty. Every promise of an agent and of 40 simulated gatew
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.faults import rig
+from tests.faults.mosquitto import mosquitto
 from tests.faults.test_kill import FORGOTTEN_WHEN_SENT
-
-
-def mosquitto(house: rig.House, store: Path | None = None) -> list[str]:
-    """What starts Mosquitto on the house's port, with a store that it trusts in."""
-    tool = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
-    if tool is None:
-        if os.environ.get("CI"):
-            pytest.fail("mosquitto is not installed; see tests/packages.txt")
-        pytest.skip("mosquitto is not installed (Debian: apt install mosquitto)")
-    store = store or house.folder / "mosquitto"
-    store.mkdir(exist_ok=True)
-    settings = house.folder / "mosquitto.conf"
-    settings.write_text(
-        f"listener {house.broker} 127.0.0.1\nallow_anonymous true\nuser root\n"
-        f"persistence true\npersistence_location {store}/\nautosave_interval 1\nautosave_on_changes true\n"
-    )
-    return [tool, "-c", str(settings)]
 
 
 def replace_broker(house: rig.House, makes: list[list[str]], turn: int, chance: random.Random) -> None:

@@ -5,35 +5,22 @@ The controls plant the bugs that this suite exists for, in a copy of the code, a
 
 from __future__ import annotations
 
-import importlib.util
 import random
-import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-_spec = importlib.util.spec_from_file_location("rig", Path(__file__).with_name("rig.py"))
-assert _spec is not None
-assert _spec.loader is not None
-rig = importlib.util.module_from_spec(_spec)
-sys.modules["rig"] = rig
-_spec.loader.exec_module(rig)
-
-
-@pytest.fixture
-def seed(request: pytest.FixtureRequest) -> int:
-    chosen = request.config.getoption("--fault-seed")
-    value = chosen if chosen is not None else random.SystemRandom().randrange(2**31)
-    print(f"replay with --fault-seed {value}")
-    return value
+from tests.faults import rig
+from tests.faults.databases import Database, Postgres, Sqlite
+from tests.faults.mosquitto import mosquitto
 
 
 @pytest.mark.parametrize("victim", ["agent", "collector", "broker"])
-def test_kill_9_loses_and_doubles_nothing(
-    victim: str, seed: int, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    kills = 20 if request.config.getoption("--torture") else 3
+def test_kill_9_loses_and_doubles_nothing(victim: str, seed: int, torture: bool, tmp_path: Path) -> None:
+    kills = 20 if torture else 3
     ordeal = rig.suffer(rig.House(tmp_path), victim, kills, seed)
     print(victim, kills, "kills:", ordeal)
     # The agent's own promises: its spool's numbers, and the chain over their bytes.
@@ -42,6 +29,55 @@ def test_kill_9_loses_and_doubles_nothing(
     # And those of the fleet beside it, each id and hash written down before it was sent.
     assert ordeal.fleet["promised"] > 100 * kills
     assert ordeal.clean
+
+
+KILLED = [
+    ("agent", "sqlite", "mosquitto"),
+    ("agent", "postgresql", "amqtt"),
+    ("collector", "sqlite", "mosquitto"),
+    ("collector", "postgresql", "amqtt"),
+    ("collector", "postgresql", "mosquitto"),
+    ("broker", "sqlite", "mosquitto"),
+    ("broker", "postgresql", "amqtt"),
+    ("broker", "postgresql", "mosquitto"),
+    ("database", "postgresql", "amqtt"),
+    ("database", "postgresql", "mosquitto"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("victim", "database", "broker"), KILLED, ids=" ".join)
+def test_kill_9_loses_and_doubles_nothing_with_any_database_and_broker(
+    victim: str, database: str, broker: str, seed: int, torture: bool, tmp_path: Path
+) -> None:
+    kills = 20 if torture else 3
+    with served_by(tmp_path, database, broker) as (house, base):
+
+        def blow(_turn: int, chance: random.Random) -> None:
+            base.kill()
+            time.sleep(chance.uniform(0, 1))
+            base.start()
+
+        ordeal = rig.suffer(house, victim, kills, seed, blow=blow if victim == "database" else None)
+    print(victim, database, broker, kills, "kills:", ordeal)
+    assert ordeal.fleet["promised"] > 100 * kills
+    assert ordeal.clean
+
+
+@contextmanager
+def served_by(folder: Path, database: str, broker: str) -> Iterator[tuple[rig.House, Database]]:
+    disk = folder / "disk"
+    disk.mkdir()
+    for place in (folder, *folder.parents[:2]):
+        place.chmod(0o755)  # PostgreSQL's own user has to get there
+    base: Database = Postgres(disk) if database == "postgresql" else Sqlite(disk)
+    house = rig.House(folder, server=disk, database=base.url)
+    if broker == "mosquitto":
+        house.argv["broker"] = mosquitto(house)
+    try:
+        yield house, base
+    finally:
+        base.kill()
 
 
 RECEIPT_BEFORE_COMMIT = [

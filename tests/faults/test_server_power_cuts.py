@@ -7,17 +7,13 @@ end everything promised must be held once: gateways forget on a receipt, and hav
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
 import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 import sqlalchemy as sa
@@ -27,8 +23,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from agent import wire
 from collector.store import Store, schema
 from tests.faults import rig
+from tests.faults.databases import Database, Postgres, Sqlite
+from tests.faults.mosquitto import mosquitto
 from tests.faults.power import Power, plugged_in
-from tests.faults.test_brokers import mosquitto
 
 pytestmark = pytest.mark.root
 
@@ -36,68 +33,6 @@ SHORT_CUTS, CUTS = 1, 50
 DISK_BYTES = 400 << 20
 CENTERS, SPEEDUP = 40, 30
 Promise = tuple[str, str, int, int]  # device, spool, first, last
-
-
-class Database(Protocol):
-    url: str
-
-    def start(self) -> None: ...
-
-    def kill(self) -> None: ...
-
-
-class Sqlite:
-    """It lives in the collector's process: nothing of its own to start or kill."""
-
-    def __init__(self, disk: Path) -> None:
-        self.url = f"sqlite:///{disk}/data/nabz.db"
-
-    def start(self) -> None: ...
-
-    def kill(self) -> None: ...
-
-
-class Postgres:
-    """A cluster of its own, by an unprivileged user as it demands."""
-
-    def __init__(self, disk: Path, settings: str = "") -> None:
-        tools = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-        if not tools:
-            if os.environ.get("CI"):
-                pytest.fail("PostgreSQL is not installed; see tests/packages.txt")
-            pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
-        self._bin, self._folder = tools[-1].parent, disk / "pg"
-        self._socket = disk.parent / "socket"
-        self._settings = f"-c listen_addresses= -c unix_socket_directories={self._socket} {settings}".split()
-        self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"postgresql+psycopg://nabz@/nabz?host={self._socket}"
-        for folder in (self._folder, self._socket):
-            folder.mkdir()
-            shutil.chown(folder, "postgres", "postgres")
-        disk.parent.chmod(0o755)
-        words = ("--username=nabz", "--auth=trust", "--encoding=UTF8", "--no-locale", "--wal-segsize=1")
-        self._call("initdb", "-D", str(self._folder), *words)
-        self.start()
-        self._call("createdb", "-h", str(self._socket), "-U", "nabz", "nabz")
-
-    def _call(self, tool: str, *words: str) -> None:
-        subprocess.run([str(self._bin / tool), *words], user="postgres", check=True, cwd="/", capture_output=True)
-
-    def start(self) -> None:
-        argv = [str(self._bin / "postgres"), "-D", str(self._folder), *self._settings]
-        with (self._socket / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                argv, user="postgres", cwd="/", stdout=log, stderr=log, start_new_session=True
-            )
-        ready = [str(self._bin / "pg_isready"), "-h", str(self._socket), "-q"]
-        rig.wait_for(lambda: subprocess.run(ready, check=False).returncode == 0, "PostgreSQL")
-
-    def kill(self) -> None:
-        assert self._process is not None
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, 9)
-        self._process.wait()
-        subprocess.run(["pkill", "-9", "-f", f"postgres.*{self._folder}"], check=False)
 
 
 class Receipts:

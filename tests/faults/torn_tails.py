@@ -80,7 +80,8 @@ def look(path: Path, truth: Truth, promises: Promises, *, legal: bool) -> Counte
         spool = Spool(path, stamp=lambda: STAMP)
         groups = everything(spool)
         head = spool.head()
-        found["volatile"] += spool.stats().volatile
+        if spool.stats().volatile:
+            found.update(("volatile", f"volatile: {spool.stats().trouble}"))
         kept = spool.append([b'{"kind":"none","x":"life goes on"}'], "low", T0)
         found["stuck"] += not kept.durable
         spool.close()
