@@ -214,7 +214,7 @@ def _is(truth: tuple[int, int, int], said: Sequence[float | None]) -> bool:
 def test_hostile_answers_to_the_ups_reader_are_survived_and_old_ones_never_shown(
     seed: int, torture: bool, version: str
 ) -> None:
-    wanted = 500_000 if torture else 4_000
+    wanted = 500_000 if torture else 2_500
     score, began_s = Score(), time.monotonic()
     dice = [random.Random(f"{seed} {version} {reader}") for reader in range(READERS)]
     cards = [Hostile(each, SMALL if number else 1000) for number, each in enumerate(dice)]

@@ -21,11 +21,13 @@ from collector import causes, evaluate, sweep
 from collector.centers import Center
 from collector.evaluate import Fresh
 from collector.flags import machine
+from collector.flags.witness import Witness
 from collector.standard import Standards, example
 from collector.store import Store, schema, upsert
 
 MIDNIGHT_MS = 1_769_972_400_000  # Monday 2026-02-02 00:00 in Karachi
 MINUTE_MS = 60_000
+WITNESSES = {"speed": Witness(word="agrees", reason="the server saw the same")}  # no story is of a dishonest test
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ class Story:
         kinds = [type(reading).__struct_config__.tag for reading in readings]
         stamped = [replace_stamp(reading, stamp) for reading in readings]
         return [
-            Arrival(received_ms, center, Fresh(str(kind), reading, wall_ms, received_ms))
+            Arrival(
+                received_ms, center, Fresh(str(kind), reading, wall_ms, received_ms, witness=WITNESSES.get(str(kind)))
+            )
             for kind, reading in zip(kinds, stamped, strict=True)
         ]
 
