@@ -114,6 +114,7 @@ def work(settings: Settings, standards: Standards, now_ms: Callable[[], int]) ->
             if time.monotonic() - said_s >= SAY_S:
                 said_s = time.monotonic()
                 log.info("%d readings since the start", intake.readings)
+        log.info("stopping after %d readings", intake.readings)
     return 0
 
 

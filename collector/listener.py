@@ -13,18 +13,17 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent import wire
 from collector.address import WEBSOCKET_PATH, Address
 from collector.arrivals import Message
 from collector.ingest import Ingest, Taken
+from collector.pacing import Pacing
 from collector.store import UNAVAILABLE
 from collector.tls import TlsError, client_context, fill
 
@@ -38,7 +37,6 @@ KEEPALIVE_S = 60
 GROUP_NAME = "nabz"  # of the shared subscription
 UNSUPPORTED_VERSION, NO_SHARES = 0x84, 0x9E  # MQTT 5, section 2.4
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
-MAX_PACE_MS = 5_000
 PATIENCE_S = 3.0  # receipts wait this long for the broker to be back
 FINE = ("readings", "duplicates", "ask", "ask_again")  # what is counted and no cause for a word
 
@@ -49,6 +47,7 @@ class Delivery:
 
     message: Message
     acknowledge: Callable[[], None]
+    came_s: float = field(default_factory=time.monotonic)
 
 
 class Worker:
@@ -71,6 +70,7 @@ class Worker:
         self._notify = notify
         self._now_ms = now_ms
         self._pause = pause
+        self._pacing = Pacing()
         self._queue: queue.Queue[Delivery] = queue.Queue(QUEUE)
         self._stopped = threading.Event()
         self._away = threading.Event()
@@ -122,10 +122,13 @@ class Worker:
         """Tries until it is committed; None when stopped before, or when these messages can never be: the gateways
         have no receipt for them and keep them."""
         messages = [delivery.message for delivery in group]
+        self._pacing.heard({message.topic for message in messages}, time.monotonic())
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                taken = self._ingest.take(messages, self._now_ms(), self._pace_ms())
+                began_s = time.monotonic()
+                taken = self._ingest.take(messages, self._now_ms(), self._pacing.pace_ms(began_s - group[0].came_s))
+                self._pacing.took(len(group), time.monotonic() - began_s)
                 self._set_away(away=False)
                 return taken
             except UNAVAILABLE as error:
@@ -142,11 +145,6 @@ class Worker:
         if away != self._away.is_set():
             (self._away.set if away else self._away.clear)()
             self._pause(away)
-
-    def _pace_ms(self) -> int:
-        """The pause asked of gateways with a backlog: none while the queue is short, growing as it fills."""
-        fill = self._queue.qsize() / QUEUE
-        return int(max(0.0, fill - 0.25) * MAX_PACE_MS)
 
     def _answer(self, taken: Taken) -> None:
         self._publish(taken.receipts)
@@ -229,11 +227,8 @@ class Listener:
 
     def _connect(self) -> None:
         self._client = self._make_client()
-        properties = None
-        if self._share:  # few in hand, so that others take what this one cannot
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.ReceiveMaximum = 2 * GROUP
-        self._client.connect_async(self._address.host, self._address.port, KEEPALIVE_S, properties=properties)
+        # No property of MQTT 5 is set, so that amqtt can read the packet and say that it does not speak that.
+        self._client.connect_async(self._address.host, self._address.port, KEEPALIVE_S)
         self._client.loop_start()
 
     def _disconnect(self) -> None:
