@@ -120,8 +120,10 @@ class Spool:
                 self._go_volatile(error)  # which begins a new spool id too
 
     def close(self) -> None:
-        """What was forgotten is deleted first, so that a stopped agent resends nothing."""
+        """What is only in memory tries the disk once more; what was forgotten is deleted, so that it is not resent."""
         with self._lock:
+            if self._ram is not None:
+                self._return_to_disk()
             self._delete_forgotten()
             for file in self._files():
                 file.close()
