@@ -8,6 +8,7 @@ import sys
 
 BENCHES = {
     "speed": "measured over true rate on emulated lines, ours beside iperf3 and speedtest-cli (root)",
+    "witness": "a gateway's figure beside the measurement server's own on emulated lines (root)",
     "power": "seconds from a UPS's trap to the gateway's disk and to the collector",
     "schedule": "the speed tests of 10,000 centers over a month, played by the real rules",
     "polls": "questions and milliseconds of each look at a UPS, ours beside NUT's snmp-ups",

@@ -258,6 +258,8 @@ def _criterion(criterion: Criterion) -> Iterator[str]:
     ):
         if matching:
             yield f"- {title} {_matching(matching)}."
+    if criterion.evidence == "witnessed":
+        yield "- A reading counts when the measurement server signed that it saw the same, and no more than it saw."
     if criterion is not DEAF and criterion.severity != "notice":
         samples = {"reading": "readings", "day": "days, each with all its packets as one sample,"}[month.per]
         least = f"at least {month.min_samples} {month.per}s on {month.min_days} days"

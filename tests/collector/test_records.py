@@ -159,12 +159,15 @@ def test_a_record_that_comes_late_moves_no_flag_that_newer_readings_have_judged(
 def test_a_late_record_is_no_sign_of_life(house: House, mine) -> None:
     test = house.grant(mine.device, mine.center)
     house.told(mine, test)
-    p = schema.pulse
+    silent = schema.flags.c.criterion == "presence.silent"
+    with house.store.write() as conn:  # it has fallen silent since
+        conn.execute(sa.update(schema.flags).where(silent).values(state="raised", verdict="below"))
+    asked = (sa.select(schema.pulse), sa.select(schema.flags).where(silent))
     with house.store.read() as conn:
-        before = conn.execute(sa.select(p)).all()
+        before = [conn.execute(each).all() for each in asked]
     house.record(house.sealed(test, mine.device), NOON + 60 * MINUTE)
     with house.store.read() as conn:
-        assert conn.execute(sa.select(p)).all() == before
+        assert [conn.execute(each).all() for each in asked] == before
 
 
 def test_the_same_record_again_changes_nothing_and_another_is_a_finding(house: House, mine) -> None:
