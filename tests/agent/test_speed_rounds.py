@@ -331,6 +331,17 @@ def test_a_test_is_charged_durably_and_past_the_budget_the_skip_is_a_reading(tmp
     assert "20 of 30 MB" in failure.detail
 
 
+def test_many_wishes_at_once_do_not_pass_the_budget(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, Speed(monthly_budget_mb=30, mode="quick", slots=[], at_start=False))
+
+    async def story() -> None:
+        await asyncio.gather(*(gateway.speed.obey(gateway.task(str(number))) for number in range(5)))
+
+    asyncio.run(story())
+    assert sorted(map(str, gateway.causes)) == ["None"] * 2 + ["skipped_budget"] * 3
+    assert SpeedLedger(tmp_path).book.bytes == 20 * MB
+
+
 def test_a_failed_test_is_charged_what_the_line_moved_meanwhile_and_keeps_its_purpose(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path)
     gateway.result = wire.SpeedReading(failure=wire.Failure("unreachable", "nobody there"))
