@@ -4,7 +4,7 @@ then."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from agent import wire
@@ -12,6 +12,8 @@ from collector.enrolment import is_signed
 from collector.ranges import Run, run_of
 
 DEVICE = re.compile(r"[a-z0-9-]{1,64}")
+
+Verify = Callable[[bytes, bytes, bytes], bool]  # (public key, body, signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +82,14 @@ def is_ask(message: Message) -> bool:
     return bool(device) and message.topic == wire.ask_topic(device)
 
 
-def open_message(message: Message, known: Mapping[str, Device]) -> Arrival:
+def open_message(message: Message, known: Mapping[str, Device], verify: Verify = is_signed) -> Arrival:
     """A batch. Raises Refused."""
-    return _decoded(*_proven(message, known, wire.MAX_BATCH_BYTES))
+    return _decoded(*_proven(message, known, wire.MAX_BATCH_BYTES, verify))
 
 
-def open_ask(message: Message, known: Mapping[str, Device]) -> Asked:
+def open_ask(message: Message, known: Mapping[str, Device], verify: Verify = is_signed) -> Asked:
     """A wish for a turn. Raises Refused."""
-    device, body, _ = _proven(message, known, wire.MAX_SMALL_BYTES)
+    device, body, _ = _proven(message, known, wire.MAX_SMALL_BYTES, verify)
     try:
         ask = wire.decode_ask(body)
     except wire.WireError as error:
@@ -97,7 +99,7 @@ def open_ask(message: Message, known: Mapping[str, Device]) -> Asked:
     return Asked(device, ask)
 
 
-def _proven(message: Message, known: Mapping[str, Device], limit: int) -> tuple[Device, bytes, bytes]:
+def _proven(message: Message, known: Mapping[str, Device], limit: int, verify: Verify) -> tuple[Device, bytes, bytes]:
     """(sender, body, signature). Sizes first, then who it is, then the signature; only then may anything be decoded."""
     name = claimed_device(message)
     if not name:
@@ -111,7 +113,7 @@ def _proven(message: Message, known: Mapping[str, Device], limit: int) -> tuple[
         raise Refused("unknown_device", f"device {name} is not enrolled")
     if device.revoked_ms is not None:
         raise Refused("revoked_device", f"device {name} is revoked", name)
-    if not is_signed(device.public_key, body, signature):
+    if not verify(device.public_key, body, signature):
         raise Refused("bad_signature", f"the signature is not of device {name}", name)
     return device, body, signature
 

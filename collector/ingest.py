@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -18,8 +19,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from collector import centers, nonces, turns
-from collector.arrivals import Arrival, Asked, Device, Message, Refused, claimed_device, is_ask, open_ask, open_message
+from collector.arrivals import (
+    Arrival,
+    Asked,
+    Device,
+    Message,
+    Refused,
+    Verify,
+    claimed_device,
+    is_ask,
+    open_ask,
+    open_message,
+)
 from collector.centers import Center
+from collector.enrolment import is_signed
 from collector.evaluate import Fresh
 from collector.filing import Filing, Spool, flush, stored_raws
 from collector.store import UNAVAILABLE, Store, claim, schema
@@ -42,11 +55,19 @@ class Taken:
 class Ingest:
     """`silent_after_s` is how long a center may then be silent before the sweep judges it."""
 
-    def __init__(self, store: Store, key: Ed25519PrivateKey, judge: Judge, silent_after_s: float = 300.0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        key: Ed25519PrivateKey,
+        judge: Judge,
+        silent_after_s: float = 300.0,
+        verify: Verify = is_signed,
+    ) -> None:
         self._store = store
         self._key = key
         self._judge = judge
         self._silent_after_ms = int(silent_after_s * 1000)
+        self._open_batch = partial(open_message, verify=verify)
 
     def take(self, messages: Sequence[Message], now_ms: int, pace_ms: int = 0) -> Taken:
         """Returns when all of it is committed. Raises one of `store.UNAVAILABLE` when nothing is, to be tried again.
@@ -118,7 +139,7 @@ class Ingest:
         batches: list[Message] = []
         for message in messages:
             (asks if is_ask(message) else batches).append(message)
-        arrivals = _opened(open_message, batches, devices, filing)
+        arrivals = _opened(self._open_batch, batches, devices, filing)
         held = _spools(conn, arrivals)
         issued = nonces.issued_ms(conn, (arrival.batch.nonce for arrival in arrivals))
         for arrival in arrivals:

@@ -1,0 +1,42 @@
+"""How long a gateway with a backlog is asked to pause between two of its batches. Pure: one monotonic clock, seconds.
+
+When thousands come back at once, each with one batch on its way, the wait here is their number times what one takes.
+Past the time a gateway waits for a receipt (`agent.window.RECEIPT_S`) each would send again what is still in the queue,
+and the queue would grow by that alone. A pause of number times time keeps the queue short whoever they are; it is
+asked for in the measure in which there is a queue at all, so that one gateway after a quiet night drains at full speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+WAIT_S = 4.0  # what a message may wait here before its sender is asked for the whole pause
+WINDOW_S = 60.0  # whoever was heard in the present or the last of these is counted
+SMOOTH = 0.2  # the weight of the newest group in what a message takes
+MAX_PACE_MS = 300_000
+
+
+class Pacing:
+    def __init__(self) -> None:
+        self._each_s = 0.0
+        self._heard: set[str] = set()
+        self._before = 0
+        self._turned_s = 0.0
+
+    def heard(self, senders: Collection[str], now_s: float) -> None:
+        """Messages came to hand, of these senders."""
+        if now_s - self._turned_s >= WINDOW_S:
+            self._before = len(self._heard) if now_s - self._turned_s < 2 * WINDOW_S else 0
+            self._heard, self._turned_s = set(), now_s
+        self._heard.update(senders)
+
+    def took(self, messages: int, seconds: float) -> None:
+        """So many messages were taken together, and that took so long."""
+        each_s = seconds / messages
+        self._each_s += (each_s - self._each_s) * (SMOOTH if self._each_s else 1.0)
+
+    def pace_ms(self, waited_s: float) -> int:
+        """The pause to ask for, when the oldest message in hand has waited so long."""
+        senders = max(self._before, len(self._heard))
+        pause_s = senders * self._each_s * min(1.0, waited_s / WAIT_S)
+        return min(MAX_PACE_MS, int(pause_s * 1000))
