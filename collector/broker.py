@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 
-from amqtt.adapters import StreamWriterAdapter
 from amqtt.broker import Broker as Amqtt
 from amqtt.broker import Server
 from amqtt.contexts import Action, BrokerConfig, ListenerConfig, ListenerType
@@ -35,6 +34,7 @@ from collector.doors import (
     LimitedReader,
     WebSocketReader,
     WebSocketWriter,
+    Writer,
     open_tcp,
     open_websockets,
     watch_peer,
@@ -216,7 +216,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
     async def stream_connected(self, reader: StreamReader, writer: StreamWriter, listener_name: str) -> None:
         watch_peer(writer.get_extra_info("socket"))
         try:
-            await self._client_connected(listener_name, LimitedReader(reader), StreamWriterAdapter(writer))
+            await self._client_connected(listener_name, LimitedReader(reader), Writer(writer))
         except Exception as error:
             log.warning("a client's session ended: %r", error)
         finally:
@@ -277,6 +277,8 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
     async def _end(self, client_id: str, session: Session, handler: BrokerProtocolHandler) -> None:
         self._sessions.pop(client_id, None)
         await self._del_all_subscriptions(session)
+        if isinstance(handler.writer, Writer | WebSocketWriter):
+            handler.writer.abort()
         await handler.handle_connection_closed()
         await handler.stop()
         session.clear_queues()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import websockets.asyncio.server as ws
-from amqtt.adapters import ReaderAdapter, StreamReaderAdapter, WriterAdapter
+from amqtt.adapters import ReaderAdapter, StreamReaderAdapter, StreamWriterAdapter, WriterAdapter
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
@@ -87,6 +87,17 @@ class LimitedReader(StreamReaderAdapter):  # type: ignore[misc]
         return bytes(await super().read(n))
 
 
+class Writer(StreamWriterAdapter):  # type: ignore[misc]
+    """Can also end at once: who is gone without a word would be waited for at a polite good-bye."""
+
+    def __init__(self, writer: StreamWriter) -> None:
+        super().__init__(writer)
+        self._transport = writer.transport
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+
 class WebSocketReader(ReaderAdapter):  # type: ignore[misc]
     """MQTT packets may begin and end anywhere in WebSocket messages (MQTT 3.1.1, 6.0)."""
 
@@ -139,6 +150,9 @@ class WebSocketWriter(WriterAdapter):  # type: ignore[misc]
 
     async def close(self) -> None:
         await self._connection.close()
+
+    def abort(self) -> None:
+        self._connection.transport.abort()
 
 
 # A gateway whose line went dark without a word is noticed by the kernel within a minute and a half (RFC 5482).

@@ -23,8 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     start_log("info")
     try:
-        safe = options.trust_network or is_loopback(options.listen)
-        broker = Broker(*split_listen(options.listen))
+        place, safe = split_listen(options.listen), options.trust_network or is_loopback(options.listen)
     except ValueError as error:
         complain(f"--listen {options.listen}: {error}")
         return 2
@@ -34,6 +33,7 @@ def run(options: argparse.Namespace) -> int:
             "tls_listen, or a broker set up by `nabz-collector broker-config`"
         )
         return 2
+    broker = Broker(*place)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
