@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from collector.files import put, sync_folder
 from collector.store import StoreError
 
 FOLDER = "ca"
@@ -103,7 +104,7 @@ class Authority:
             for number in old:
                 for name in (f"root-{number}.pem", f"root-{number}.key"):
                     (self._folder / name).rename(self._folder / f"retired-{name}")
-            _sync(self._folder)
+            sync_folder(self._folder)
         return len(old)
 
     # ------------------------------------------------------------ issuing
@@ -134,9 +135,9 @@ class Authority:
             raise ValueError(f"{name}: its key is not here")
         files = self.files(name)
         with self._alone():
-            _write(files.ca, self.root_pem)
-            _write(files.key, issued.key_pem)
-            _write(files.cert, issued.cert_pem)
+            put(files.ca, self.root_pem)
+            put(files.key, issued.key_pem)
+            put(files.cert, issued.cert_pem)
         return files
 
     def files(self, name: str) -> Files:
@@ -157,7 +158,7 @@ class Authority:
                     builder = builder.add_revoked_certificate(entry.revocation_date(_time(at_ms)).build())
                 lists.append(builder.sign(root.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
             path = self._folder / "crl.pem"
-            _write(path, b"".join(lists), 0o644)
+            put(path, b"".join(lists), 0o644)
         return path
 
     def _issue(
@@ -191,11 +192,11 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = f"Nabz root {number} {os.urandom(4).hex()}"
         cert = _authority_builder(subject, key, None, now_ms).sign(key, hashes.SHA256())
-        _write(self._folder / f"root-{number}.key", _key_pem(key))
+        put(self._folder / f"root-{number}.key", _key_pem(key))
         if vouching is not None:
             cross = _authority_builder(subject, key, vouching, now_ms).sign(vouching.key, hashes.SHA256())
-            _write(self._folder / f"cross-{number}.pem", _pem(cross) + self._cross(vouching.number), 0o644)
-        _write(self._folder / f"root-{number}.pem", _pem(cert), 0o644)
+            put(self._folder / f"cross-{number}.pem", _pem(cross) + self._cross(vouching.number), 0o644)
+        put(self._folder / f"root-{number}.pem", _pem(cert), 0o644)
         return _Root(number, cert, key)
 
     def _cross(self, number: int) -> bytes:
@@ -346,23 +347,3 @@ def _pem(cert: x509.Certificate) -> bytes:
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     none = serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, none)
-
-
-def _write(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Old or new, never half, also after a power cut."""
-    draft = path.with_name(path.name + ".new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -113,8 +113,8 @@ class Web:
             access_log=False,
             timeout_graceful_shutdown=3,
             server_header=False,
-            ssl_certfile=files and files.cert,
-            ssl_keyfile=files and files.key,
+            ssl_certfile=None if files is None else files.cert,
+            ssl_keyfile=None if files is None else files.key,
         )
         config.load()
         self._files, self._context = files, config.ssl

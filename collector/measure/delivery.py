@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from collector.measure.membership import write_whole
+from collector.files import put
 from collector.record import Record, Sign, encode
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Outgoing:
         if len(self.waiting()) >= MOST:
             log.error("record of test %s is lost: %d wait already; is the collector there?", record.test, MOST)
             return
-        write_whole(self._folder / name, encode(record, sign))
+        put(self._folder / name, encode(record, sign))
 
     def waiting(self) -> list[Path]:
         return sorted(path for path in self._folder.iterdir() if path.is_file() and path.suffix != ".new")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from typing import Annotated
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from collector.files import put
 
 KEY, JOINED, USED, RECORDS = "measure.key", "joined.json", "used-tokens", "records"
 CONTEXT = b"nabz-join\n"  # what is signed to join, with the token after it
@@ -92,29 +93,13 @@ def join(folder: Path, collector: str, token: str) -> Membership:
 def note(folder: Path, joined: Joined) -> None:
     """Old or new, never half. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_whole(folder / JOINED, msgspec.json.encode(joined))
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Returns when `path` is on the disk, whole, readable to us alone. Raises OSError."""
-    draft = path.with_name(f"{path.name}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    put(folder / JOINED, msgspec.json.encode(joined))
 
 
 def _make_key(path: Path) -> Ed25519PrivateKey:
     """The folder's key, made when there is none."""
     if not path.exists():
-        write_whole(path, Ed25519PrivateKey.generate().private_bytes_raw())
+        put(path, Ed25519PrivateKey.generate().private_bytes_raw())
     return _key(path)
 
 
