@@ -36,7 +36,7 @@ MINUTE_MS = 60_000
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """`bound_pct` and `floor_mbps`: how far the two figures of one direction may lie apart. On emulated lines of 2 to 100
+    """`bound_pct` and `floor_mbps`: how far the two figures of a direction may lie apart. On emulated lines of 2 to 100
     Mbit/s, 5 to 80 ms, with and without loss, honest ones were at most 2.0 % apart (n 114, `bench witness`); the bound
     is twice that and a little for what no emulator has. `patience_ms`: how long a record may be on its way before its
     absence is named. `late_ms`: how long after its grant's end a test may begin. `lan_rtt_ms`: a shorter round trip
