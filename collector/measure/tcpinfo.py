@@ -63,7 +63,8 @@ def read(sock: socket.socket) -> TcpInfo | None:
 
 def crossed(in_order: int, segments: int, mss: int, holes: int) -> int:
     """Payload bytes that crossed the line: those in order, or on a connection with holes, whose bytes lag and leap,
-    its segments, each a full one (unless they cannot have been full). The gateway counts by the same rule."""
+    its segments, each a full one (unless they cannot have been full), but never less than is in order. The gateway
+    counts by the same rule."""
     full = segments * mss
     half_empty = segments >= _MANY and in_order < _HALF_EMPTY * full
-    return full if holes and not half_empty else in_order
+    return max(in_order, full) if holes and not half_empty else in_order
