@@ -49,6 +49,7 @@ OTHER_HISTORY = ("equivocation", "fork")
 # Over 30 % loss and 800 ms round trips a connect takes 5 to 120 s, so nothing here gives up early. The kernel tells a
 # dead peer sooner than MQTT can: TCP_USER_TIMEOUT and TCP keepalive find a half-open line within 80 s.
 CONNECT_S = 150.0
+REACH_S = 45.0  # of it for the first packets: the kernel repeats them ever more rarely, a new try begins at once
 WEBSOCKET_PATH = "/mqtt"
 KEEPALIVE_S = 300
 TCP_IDLE_S, TCP_EVERY_S, TCP_DEAD_MS = 15, 10, 65_000
@@ -355,7 +356,7 @@ class Uplink:
         )
         client.clock = self._clock
         client.ws_set_options(path=WEBSOCKET_PATH)
-        client.connect_timeout = self._connect_s
+        client.connect_timeout = min(self._connect_s, REACH_S)
         client.on_connect = on_connect
         client.on_disconnect = on_disconnect
         client.on_subscribe = on_subscribe
@@ -409,7 +410,7 @@ class _Client(Client):
         assert self._ssl_context is not None
         made = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self.host, do_handshake_on_connect=False)
         self._made = made
-        made.settimeout(self.connect_timeout)
+        made.settimeout(CONNECT_S)
         made.do_handshake()
         trust.check_time(made, self.clock)
         return made

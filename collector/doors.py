@@ -84,7 +84,12 @@ class LimitedReader(StreamReaderAdapter):  # type: ignore[misc]
     async def read(self, n: int = -1) -> bytes:
         if n > MAX_PACKET_BYTES:
             raise TooLarge(f"a packet of {n} bytes, the limit is {MAX_PACKET_BYTES}")
-        return bytes(await super().read(n))
+        try:
+            return bytes(await super().read(n))
+        except OSError as error:
+            # The kernel gave up on a silent peer with a TimeoutError. amqtt takes that for its own patience with a
+            # living one, and would read again, and again, for ever.
+            raise ConnectionResetError(str(error)) from error
 
 
 class Writer(StreamWriterAdapter):  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 import threading
@@ -21,7 +22,7 @@ from collector.address import Address
 from collector.broker import Broker, BrokerError
 from collector.ca import Files
 from collector.config import ConfigError, load
-from collector.doors import Door
+from collector.doors import Door, LimitedReader
 from collector.listener import Listener
 from tests.authority import TestAuthority
 
@@ -226,6 +227,18 @@ def test_a_door_whose_certificate_is_missing_is_told_in_one_sentence(tmp_path: P
     files.key.unlink()
     with pytest.raises(BrokerError, match=r"server.crt, .*server.key: are no readable certificate and its key"):
         Broker("127.0.0.1", 0, [Door("127.0.0.1", 0, "tcp", files)]).start()
+
+
+def test_a_peer_the_kernel_gave_up_on_is_gone_and_not_waited_for() -> None:
+    """amqtt would read a TimeoutError for ever, and keep a gateway that came back from its new session."""
+
+    async def story() -> None:
+        line = asyncio.StreamReader()
+        line.set_exception(TimeoutError(110, "Connection timed out"))
+        with pytest.raises(ConnectionResetError, match="timed out"):
+            await LimitedReader(line).read(1)
+
+    asyncio.run(story())
 
 
 # ---------------------------------------------------------------- settings
