@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from collector import centers, records, servers
+from collector import centers, records, servers, witnessing
 from collector.arrivals import Refused
 from collector.centers import Center
 from collector.enrolment import EnrolmentRefused
@@ -180,6 +180,29 @@ def test_the_same_record_again_changes_nothing_and_another_is_a_finding(house: H
     assert [finding for finding, _, _ in house.findings()] == ["record_conflict"]
     house.told(mine, test)
     assert house.flag()[0] == "meets"
+
+
+@pytest.mark.parametrize(
+    ("moved_bytes", "up_s", "credited"),
+    [(60_000_000, 1500.0, 50.0), (20_000_000, 1500.0, 30.0), (20_000_000, 5.0, 50.0), (None, 0.0, 50.0)],
+    ids=["borne out", "contradicted", "restarted between", "not told"],
+)
+def test_the_lines_own_counters_may_contradict_an_add_back(
+    house: House, mine, moved_bytes: int | None, up_s: float, credited: float
+) -> None:
+    """The test moved 15 MB in four seconds; others at 20 Mbit/s would have moved 10 MB more."""
+    test = house.grant(mine.device, mine.center)
+    house.record(house.sealed(test, mine.device, down=30.0))
+    figures = {"download_mbps": 30.0, "capacity_down_mbps": 50.0}
+    house.told(mine, test, **figures, seconds=9.0, others_from="interface")
+    told = ((NOON - 5 * MINUTE, 10**9, 900.0), (NOON + 5 * MINUTE, 10**9 + (moved_bytes or 0), up_s))
+    for at_ms, rx_bytes, uptime_s in told if moved_bytes else ():
+        at = wire.Stamp(wall_ms=at_ms, mono_ms=at_ms - NOON + 10**6, boot="b", clock="synced")
+        reading = wire.GatewayReading(at=at, wan_interface="eth0", wan_rx_bytes=rx_bytes, uptime_s=uptime_s)
+        house.ingest.take([mine.batch([wire.encode_reading(reading)])], NOON + 6 * MINUTE)
+    with house.store.read() as conn:
+        (found,) = witnessing.of_center(conn, mine.center, 0, 2**53, NOON).values()
+    assert found.credited["capacity_down_mbps"] == pytest.approx(credited, rel=0.01)
 
 
 # ---------------------------------------------------------------- what is refused, and why
