@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import Speed
+from agent.config import Settings, Speed
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed import router
+from agent.probes.speed.quiet import line_load
 from agent.probes.speed.router import RouterWatch, refresh_s
 from agent.probes.ups import snmp
 from bench.cards import plain, running
@@ -112,6 +113,22 @@ def test_an_interface_that_is_not_there_is_named_with_those_that_are(tmp_path: P
         time.sleep(0.5)
         watch = watched(settings(port, router_interface="ether1"), 0.3)
     assert "no interface 'ether1'; it has: lo" in watch.trouble
+
+
+@NEEDS_SNMPD
+def test_the_line_is_looked_at_by_the_routers_counters(tmp_path: Path, port: int) -> None:
+    whole = Settings(speed=settings(port))
+    with snmpd(tmp_path, f"127.0.0.1:{port}", "lo", 0.3):
+        time.sleep(0.5)
+        with chatter():
+            load = asyncio.run(line_load(whole, 2.0))
+    assert load is not None
+    assert load.down_mbps > 0.005
+    assert load.up_mbps > 0.005
+
+
+def test_a_silent_router_tells_no_load(port: int) -> None:
+    assert asyncio.run(line_load(Settings(speed=settings(port)), 0.0)) is None
 
 
 def test_a_router_that_does_not_answer_holds_nobody_up_for_long(port: int) -> None:

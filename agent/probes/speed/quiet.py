@@ -5,18 +5,31 @@ from __future__ import annotations
 import asyncio
 import time
 
-from agent.config import Settings
+from agent.config import Settings, Speed
 from agent.probes.route import default_route
 from agent.probes.speed import counters
+from agent.probes.speed.router import RouterWatch
 from agent.speed_plan import Load
 
 
 async def line_load(settings: Settings, seconds: float) -> Load | None:
-    """Over so many seconds. None when no counter can be read, or they were reset meanwhile."""
+    """Over so many seconds. None when no counter can be read, or they were reset meanwhile; also when a router did not
+    show its counters anew."""
+    if settings.speed.router_host:
+        return await asyncio.to_thread(_router_load, settings.speed, seconds)
     before, began_s = wan_counters(settings), time.monotonic()
     await asyncio.sleep(seconds)
     after, took_s = wan_counters(settings), time.monotonic() - began_s
     return None if before is None or after is None else load_of(before, after, took_s)
+
+
+def _router_load(speed: Speed, seconds: float) -> Load | None:
+    with RouterWatch(speed) as watch:
+        read = watch.interface.read
+        before, began_s = read(), time.monotonic()
+        time.sleep(seconds)
+        after, took_s = read(), time.monotonic() - began_s
+    return None if before is None or after is None or after == before else load_of(before, after, took_s)
 
 
 def load_of(before: counters.Counters, after: counters.Counters, seconds: float) -> Load | None:
