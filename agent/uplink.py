@@ -130,6 +130,7 @@ class Uplink:
         self._tasks_seen: deque[str] = deque(maxlen=256)
         self._urgent: deque[Ident] = deque(maxlen=16)
         self._hurry = asyncio.Event()
+        self._asks_to: Client | None = None
 
     def readings_waiting(self, urgent: Ident | None = None) -> None:
         """The spool has something new; ``urgent`` names the group that goes ahead of everything."""
@@ -137,6 +138,12 @@ class Uplink:
             self._urgent.append(urgent)
             self._hurry.set()
         self._events.put_nowait(("readings", None))
+
+    def ask(self, ask: wire.Ask) -> None:
+        """Sends an ask with the newest nonce. Without a session it is lost: whoever asks will ask again."""
+        if self._asks_to is not None and self.view.state == "connected":
+            body = wire.encode(msgspec.structs.replace(ask, nonce=self._nonce))
+            self._asks_to.publish(wire.ask_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)
 
     async def run(self) -> None:
         """Connects, carries, reconnects; ends only when cancelled, and then says good-bye."""
@@ -199,6 +206,7 @@ class Uplink:
         client.subscribe([(wire.receipt_topic(identity.device), 1), (wire.task_topic(identity.device), 1)])
         await self._expect("subscribed")
         client.publish(wire.presence_topic(identity.device), self._presence("online"), qos=1, retain=True)
+        self._asks_to = client
         self.view.state, self.view.detail = "connected", ""
         log.info("uplink: connected to %s", told(way))
 
