@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from collector.config import Settings
 from collector.store import Store
-from collector.store.months import Kept, ahead, forget
+from collector.store.months import Kept, ahead, forget, settle
 from collector.store.rollups import MOST, roll
 
 log = logging.getLogger("nabz.housekeeping")
@@ -35,4 +35,6 @@ class Housekeeping:
         if now_ms - self._forgot_ms >= FORGET_MS:
             for table, count in forget(self._store, self._kept, now_ms).items():
                 log.info("%s: %d let go, as [keep] says", table, count)
+            for part in settle(self._store, now_ms):
+                log.info("%s: its month is over, it has an index by center", part)
             self._forgot_ms = now_ms

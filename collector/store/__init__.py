@@ -110,6 +110,11 @@ class Store:
                 conn.execute(sa.select(sa.func.pg_advisory_xact_lock(KEEPERS)))
             yield conn
 
+    def outside(self, statement: str) -> None:
+        """One statement that PostgreSQL wants outside of any transaction."""
+        with self._turn, self._writer.connect() as conn:
+            conn.execution_options(isolation_level="AUTOCOMMIT").execute(sa.text(statement))
+
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """One snapshot; never waits for writers; a statement that writes raises."""

@@ -18,6 +18,7 @@ from collector.store import Store, schema, upsert
 AHEAD = 2  # months beyond this one
 BATCH = 5_000  # rows deleted in one transaction
 DAY_MS = 86_400_000
+SETTLED_MS = 2 * DAY_MS  # what comes later than this of a month is little
 RAW_FROM = "raw_from_ms"  # in `about`: readings older than this have been dropped, their sums stand
 
 
@@ -82,6 +83,25 @@ def part(conn: sa.Connection, table: str, column: str, month: Month) -> None:
     conn.execute(sa.text(f"WITH moved AS ({moved}) INSERT INTO {name} SELECT * FROM moved"))  # noqa: S608
     bounds = f"FROM ({month.from_ms}) TO ({month.to_ms})"
     conn.execute(sa.text(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES {bounds}"))
+
+
+def settle(store: Store, now_ms: int) -> list[str]:
+    """Gives the readings of months that are over an index by center, which month reports read by; returns the parts.
+
+    Rows that are still written lie in time order alone: by center, each of a fleet would dirty a page of its own. It is
+    built beside writers. Nothing on SQLite, whose files have no parts.
+    """
+    if not store.parted:
+        return []
+    last = Month.of(now_ms - SETTLED_MS).suffix
+    with store.keep() as conn:
+        valid = set(conn.scalars(sa.text("SELECT i.indexrelid::regclass::text FROM pg_index i WHERE i.indisvalid")))
+        parts = [name for name in _parts(conn) if "_readings_p" in name and name[-len(last) :] < last]
+    made = [name for name in parts if f"{name}_by_center" not in valid]
+    for name in made:
+        store.outside(f"DROP INDEX IF EXISTS {name}_by_center")  # half built, when it was broken off
+        store.outside(f"CREATE INDEX CONCURRENTLY {name}_by_center ON {name} (center, wall_ms)")
+    return made
 
 
 def forget(store: Store, kept: Kept, now_ms: int) -> dict[str, int]:

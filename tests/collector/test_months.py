@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from collector.store import Store, schema
-from collector.store.months import AHEAD, DAY_MS, Kept, Month, ahead, forget
+from collector.store.months import AHEAD, DAY_MS, Kept, Month, ahead, forget, settle
 
 NOW = 1_795_000_000_000  # 2026-11-18
 
@@ -86,6 +86,24 @@ def test_a_month_goes_only_when_all_of_it_is_too_old(either_store: Store) -> Non
     put(either_store, first, last)
     forget(either_store, Kept(raw_days=1), NOW + DAY_MS // 2)
     assert times(either_store)[1] == ([first, last] if either_store.parted else [last])
+
+
+def test_a_month_that_is_over_gets_an_index_by_center_and_the_running_one_does_not(either_store: Store) -> None:
+    for at_ms in (NOW - 40 * DAY_MS, NOW):
+        with either_store.keep() as conn:
+            ahead(conn, at_ms)
+    if either_store.parted:  # one that was broken off while it was built
+        either_store.outside("CREATE INDEX link_readings_p2026_10_by_center ON link_readings_p2026_10 (seq)")
+        spoil = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'link_readings_p2026_10_by_center'::regclass"
+        either_store.outside(spoil)
+    made = settle(either_store, NOW)
+    assert made == (sorted(f"{t.name}_p2026_10" for t in schema.readings.values()) if either_store.parted else [])
+    assert settle(either_store, NOW) == []
+    if either_store.parted:
+        with either_store.read() as conn:
+            held = sa.inspect(conn).get_indexes("link_readings_p2026_10")
+            assert ["center", "wall_ms"] in [each["column_names"] for each in held]
+            assert sa.inspect(conn).get_indexes("link_readings_p2026_11") == []
 
 
 def test_nothing_is_let_go_where_all_is_kept_for_ever(either_store: Store) -> None:
