@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -67,6 +68,12 @@ class Postgres:
             )
         ready = [str(self._bin / "pg_isready"), "-h", str(self._socket), "-q"]
         rig.wait_for(lambda: subprocess.run(ready, check=False).returncode == 0, "PostgreSQL")
+
+    def stop(self) -> None:
+        """PostgreSQL's immediate shutdown: at once, and by its own hand."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(30)
 
     def kill(self) -> None:
         assert self._process is not None
