@@ -269,6 +269,7 @@ def test_a_handshake_that_is_not_the_protocols_is_refused_before_a_test_begins(s
         (b"\x82\x81abcdx" * 60_000, 1008),  # a byte a frame
         (frames.closing(1000, masked=True), 1000),
     ],
+    ids=["unmasked", "reserved bits", "too large", "pongs without end", "a byte a frame", "a good-bye"],
 )
 def test_what_breaks_the_frames_ends_the_test_with_its_code(sent: bytes, code: int) -> None:
     async def work(it: Running) -> None:
