@@ -6,7 +6,6 @@ import difflib
 import json
 import re
 import tomllib
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin
@@ -230,7 +229,7 @@ def load(path: Path) -> Settings:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read ({error.strerror}); create it or name another"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # tomllib's own, broken UTF-8, numbers of thousands of digits
         raise SettingsError([f"{path}: is not TOML ({error}); correct that line"]) from None
     mistakes = [*_mistakes(table)]
     if mistakes:
@@ -242,7 +241,7 @@ def _mistakes(table: dict[str, object]) -> Iterator[str]:
     known = {field.name: field.type for field in msgspec.structs.fields(Settings)}
     for name, content in table.items():
         if name not in known:
-            yield f"[{name}]: no such section{_meant(name, known)}"
+            yield f"[{_plain(name)}]: no such section{_meant(name, known)}"
         elif name == "ups":
             yield from _ups_mistakes(content)
         elif not isinstance(content, dict):
@@ -255,12 +254,12 @@ def _ups_mistakes(content: object) -> Iterator[str]:
     if not isinstance(content, list) or not all(isinstance(ups, dict) for ups in content):
         yield "[[ups]]: must be a list of tables; write [[ups]] with two brackets"
         return
-    names = Counter(str(ups.get("name", "ups")) for ups in content)
-    for number, ups in enumerate(content, 1):
+    names = [ups.get("name", "ups") for ups in content]
+    for number, (name, ups) in enumerate(zip(names, content, strict=True), 1):
         where = f"[[ups]] {number}"
         yield from _section_mistakes(where, Ups, ups)
-        if names[str(ups.get("name", "ups"))] > 1:
-            yield f"{where} name: two UPSs have the name {ups.get('name', 'ups')!r}; give each its own"
+        if isinstance(name, str) and names.count(name) > 1:
+            yield f"{where} name: two UPSs have the name {name!r}; give each its own"
 
 
 def _section_mistakes(where: str, section: type[Section], content: dict[str, object]) -> Iterator[str]:
@@ -268,7 +267,7 @@ def _section_mistakes(where: str, section: type[Section], content: dict[str, obj
     fields = {field.name: field for field in msgspec.structs.fields(section)}
     wrong = {key: mistake for key, value in content.items() if (mistake := _key_mistake(fields, key, value))}
     for key, mistake in wrong.items():
-        yield f"{where} {key}: {mistake}"
+        yield f"{where} {_plain(key)}: {mistake}"
     right = msgspec.convert({key: value for key, value in content.items() if key not in wrong}, section)
     for key, rule in _rules(right):
         if key not in wrong:
@@ -366,7 +365,7 @@ def _snmp_rules(section: Speed | Ups, prefix: str, device: str) -> Iterator[tupl
 
 def _address_rules(key: str, address: str) -> Iterator[tuple[str, str]]:
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+    if not host or not port.isdecimal() or len(port) > 5 or not 1 <= int(port) <= 65535:
         yield key, f'{address!r} is not HOST:PORT; write for example {key} = "127.0.0.1:8470"'
 
 
@@ -405,4 +404,12 @@ def _meant(word: str, known: Iterable[str]) -> str:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except ValueError:  # Python writes no whole number of over 4,300 digits
+        return "a number of thousands of digits"
+
+
+def _plain(key: str) -> str:
+    """A key as it stands, or quoted when it would break the line."""
+    return key if key.isprintable() else repr(key)

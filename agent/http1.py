@@ -90,7 +90,7 @@ async def serve(address: str, handler: Handler, limits: Limits) -> asyncio.Serve
 def split_address(address: str) -> tuple[str, int]:
     """(host, port) of ``HOST:PORT``; port 0 lets the system choose. Raises ValueError."""
     host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not colon or not host or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
         raise ValueError(f"listen address {address!r} is not HOST:PORT, for example 127.0.0.1:8470")
     return host.removeprefix("[").removesuffix("]"), int(port)
 

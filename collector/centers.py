@@ -258,7 +258,7 @@ def _tier(text: str) -> str:
 
 
 def _seats(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:9]) <= MAX_SEATS:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10) or not 1 <= int(text) <= MAX_SEATS:
         raise ValueError(f"{text[:40]!r} is not a whole number from 1 to {MAX_SEATS}; write the seats promised")
     return int(text)
 

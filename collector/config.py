@@ -21,7 +21,7 @@ class ConfigError(Exception):
 def split_listen(text: str) -> tuple[str, int]:
     """("host", port) of ``host:port``; raises ValueError with the rule and an example."""
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
+    if not colon or not host or not port.isdecimal() or len(port) > 5 or not 0 <= int(port) <= 65535:
         raise ValueError("must be HOST:PORT with a port from 0 to 65535; write e.g. 127.0.0.1:8480")
     return host.strip("[]"), int(port)
 
@@ -403,10 +403,10 @@ def load(path: Path) -> Settings:
         return Settings.model_validate(tomllib.loads(path.read_text("utf-8")))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a file that exists") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not TOML ({error}); correct that line") from None
     except ValidationError as error:
         raise ConfigError("\n".join(_sentences(path, error))) from None
+    except (ValueError, RecursionError) as error:  # tomllib's own, broken UTF-8, numbers of thousands of digits
+        raise ConfigError(f"{path}: is not TOML ({error}); correct that line") from None
 
 
 def read_secret(path: Path, key: str) -> str:
@@ -424,8 +424,13 @@ def _sentences(path: Path, error: ValidationError) -> list[str]:
 
 
 def _key(place: tuple[int | str, ...]) -> str:
-    section, *rest = (str(part) if isinstance(part, str) else f"#{part + 1}" for part in place)
+    section, *rest = (_plain(part) if isinstance(part, str) else f"#{part + 1}" for part in place)
     return f"[{section}] {' '.join(rest)}".strip()
+
+
+def _plain(key: str) -> str:
+    """A key as it stands, or quoted when it would break the line."""
+    return key if key.isprintable() else repr(key)
 
 
 def _rule(kind: str, message: str, place: tuple[int | str, ...]) -> str:

@@ -154,5 +154,5 @@ def _utc_ms(day: date, minute: int, zone: ZoneInfo) -> int:
 def _zone(tz: str) -> ZoneInfo:
     try:
         return ZoneInfo(tz)
-    except (KeyError, ValueError, OSError):
+    except (KeyError, ValueError, OSError, RecursionError):  # the last for a path of thousands of steps
         raise ValueError(f"time zone {tz!r} is not known here; write e.g. Asia/Karachi") from None

@@ -115,6 +115,6 @@ def _lines(path: Path, now_ms: int) -> list[tuple[str, int]]:
     found = []
     for line in path.read_text("ascii", errors="replace").splitlines():
         until, _, test = line.partition(" ")
-        if until.isdigit() and len(until) < 16 and test and int(until) > now_ms:
+        if until.isdecimal() and len(until) < 16 and test and int(until) > now_ms:
             found.append((test, int(until)))
     return found

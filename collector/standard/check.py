@@ -55,16 +55,28 @@ class Table:
         try:
             return shape(self.values[key])
         except ValueError as error:
-            self.wrong(key, f"{error} (found {self.values[key]!r:.60})")
+            self.wrong(key, f"{error} (found {_shown(self.values[key])})")
             return None
 
     def wrong(self, key: str, rule_and_fix: str) -> None:
-        self.mistakes.append(f"{self.where}: {key}: {rule_and_fix}")
+        self.mistakes.append(f"{self.where}: {_plain(key)}: {rule_and_fix}")
 
     def done(self) -> None:
         for key in self.values:
             if key not in self.known:
                 self.wrong(key, f"is not a key here; remove it, or use one of {' '.join(sorted(set(self.known)))}")
+
+
+def _plain(key: str) -> str:
+    """A key as it stands, or quoted when it would break the line."""
+    return key if key.isprintable() else repr(key)
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)[:60]
+    except ValueError:  # Python writes no whole number of over 4,300 digits
+        return "a number of thousands of digits"
 
 
 # ---------------------------------------------------------------- shapes
@@ -204,9 +216,9 @@ def standard(values: Mapping[str, object], digest: str, where: str) -> tuple[Sta
     if first and last and last < first:
         top.wrong("valid_to", "must not be before valid_from; it is the last day on which the standard holds")
     criteria = tuple(criterion(each, i, where, mistakes) for i, each in enumerate(found or [], 1))
-    ids = [str(each.get("id")) for each in found or []]
+    ids = [given for each in found or [] if isinstance(given := each.get("id"), str)]
     twice = sorted({each for each in ids if ids.count(each) > 1})
-    mistakes += [f"{where}: {each}: id: is used by two criteria; give each its own" for each in twice]
+    mistakes += [f"{where}: {_plain(each)}: id: is used by two criteria; give each its own" for each in twice]
     if mistakes or not (name and note and tz and first and last):
         return None, mistakes
     to_ms = None if last == date.max else _midnight_ms(last + timedelta(days=1), tz)
@@ -220,7 +232,8 @@ def standard(values: Mapping[str, object], digest: str, where: str) -> tuple[Sta
 def criterion(values: Mapping[str, object], place: int, where: str, mistakes: list[str]) -> Criterion | None:
     named = values.get("id")
     before = len(mistakes)
-    one = Table(f"{where}: {named if isinstance(named, str) and named else f'criterion {place}'}", values, mistakes)
+    called = named if isinstance(named, str) and named and named.isprintable() else f"criterion {place}"
+    one = Table(f"{where}: {called}", values, mistakes)
     compare, bound, wanted = _comparison(one)
     reading = typing.cast(str, one.take("reading", choice(*READINGS)))
     fields = one.take("field", names)
@@ -396,7 +409,7 @@ def _list_of_tables(value: object) -> list[dict[str, object]]:
 def _zone(value: object) -> str:
     try:
         return ZoneInfo(text(value)).key
-    except (KeyError, ValueError, OSError):
+    except (KeyError, ValueError, OSError, RecursionError):  # the last for a path of thousands of steps
         raise ValueError('must be a time zone, e.g. "Asia/Karachi"') from None
 
 

@@ -101,7 +101,7 @@ def _log_in(site: Site, request: Request, token: str, onward: str) -> Response:
 
 
 def _page_number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and int(text[:6]) > 0 else 1
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 and int(text) > 0 else 1
 
 
 def _standard(site: Site) -> object:

@@ -65,6 +65,7 @@ def test_nothing_is_written_while_there_is_a_mistake(either_store: Store) -> Non
         ([HEAD, GOOD.replace("Lahore One", "x" * 201)], "line 2: name: must be one line"),
         ([HEAD, GOOD.replace("Lahore One", "a\x1b[2Jb")], "line 2: name: must be one line"),
         ([HEAD, GOOD.replace("31.5", "nan")], "line 2: latitude: nan lies outside Pakistan"),
+        ([HEAD, GOOD.replace(",20,", ",0000000019999999,")], "line 2: seats_promised: '0000000019999999' is not a"),
         ([HEAD, GOOD.replace(",20,", ",٢٠,")], "line 2: seats_promised: '٢٠' is not a whole number"),
         ([], "line 1: center: is missing"),
     ],

@@ -1,0 +1,303 @@
+"""One plain function for each way in: bytes that anybody may have written, and what must hold whatever they are.
+
+A harness raises nothing for bytes that are refused by the error their module promises. Whatever else comes out of it is
+a finding, and so is a value that was taken but cannot be what the module says: it would not travel, or is not in order.
+"""
+
+# ruff: noqa: PT017  what follows an error is judged where it comes out
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import itertools
+import json
+import tempfile
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeVar, cast
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent import config as agent_settings
+from agent import http1, wire
+from agent.probes.probe import ProbeFailed
+from agent.probes.ups import merge, nut, snmp, traps
+from agent.probes.ups.profiles import PROFILES
+from agent.seat import snapshot
+from collector import config as collector_settings
+from collector import opening, record, standard
+from collector.measure import http as measure
+from collector.measure import token
+
+T = TypeVar("T")
+HERE = Path(__file__).parent
+MOST_QUESTIONS = 200  # of an SNMP session that gets one answer to everything: more is a session without end
+KEY = bytes(range(32))
+SIGNER = Ed25519PrivateKey.from_private_bytes(KEY)
+AT = wire.Stamp(wall_ms=1, mono_ms=1, boot="b", clock="synced")
+MONDAY_MS = 1_790_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Harness:
+    """`seeds` are the files to begin with besides those of `corpus/NAME`, as patterns under `tests`."""
+
+    one: Callable[[bytes], None]
+    seeds: tuple[str, ...] = ()
+
+    def corpus(self, name: str) -> list[bytes]:
+        files = sorted({*(HERE / "corpus" / name).glob("*"), *(it for at in self.seeds for it in HERE.parent.glob(at))})
+        return [file.read_bytes() for file in files]
+
+
+# ---------------------------------------------------------------- the wire
+
+
+def messages(data: bytes) -> None:
+    decoders = (wire.decode_batch, wire.decode_receipt, wire.decode_ask, wire.decode_task, wire.decode_presence)
+    for decode in decoders:
+        message = refused(wire.WireError, decode, data)
+        if message is not None:
+            assert decode(wire.encode(message)) == message
+    batch = refused(wire.WireError, wire.decode_frame, data)
+    if batch is not None:
+        assert len(batch.last_chain()) == 32
+        for raw in batch.readings:
+            reading(bytes(raw))
+    reading(data)
+
+
+def reading(data: bytes) -> None:
+    found = refused(wire.WireError, wire.decode_reading, data)
+    if found is not None and found.at is not None:
+        assert wire.decode_reading(wire.encode_reading(found)) == found
+
+
+def sealed(data: bytes) -> None:
+    """As they come in: a topic on the first line, then the payload."""
+    topic, _, payload = data.partition(b"\n")
+    refused(wire.WireError, wire.device_of, topic.decode("utf-8", "replace"))
+    opened = refused(wire.WireError, wire.unseal, payload)
+    if opened is not None:
+        assert len(opened[1]) == 64
+        messages(opened[0])
+
+
+def records(data: bytes) -> None:
+    found = refused(wire.WireError, record.decode, data)
+    if found is not None:
+        assert record.decode(record.encode(found, None)) == found
+
+
+def tokens(data: bytes) -> None:
+    """Both as it comes, which no signature admits, and as the collector's own word, so that what is behind the
+    signature is reached."""
+    claimed = data.decode("utf-8", "replace")
+    assert admitted(claimed) is None, "a token nobody signed"
+    body, signature = token._text(data), token._text(SIGNER.sign(token.CONTEXT + data))
+    claims = admitted(f"{body}.{signature}")
+    assert claims is None or (claims.test, claims.server) == ("t1", "s1")
+
+
+def admitted(text: str) -> token.Claims | None:
+    try:
+        return token.read(text, SIGNER.public_key(), test="t1", server="s1", now_ms=MONDAY_MS)
+    except token.TokenRefused as error:
+        assert error.reason in ("no_token", "other_server", "other_test", "expired", "bad_signature")
+        return None
+
+
+# ---------------------------------------------------------------- settings
+
+
+def agent_config(data: bytes) -> None:
+    try:
+        agent_settings.load(file_of(data))
+    except agent_settings.SettingsError as error:
+        assert error.mistakes
+        assert not [mistake for mistake in error.mistakes if "\n" in mistake], "a mistake over several lines"
+
+
+def collector_config(data: bytes) -> None:
+    where = file_of(data)
+    try:
+        collector_settings.load(where)
+    except collector_settings.ConfigError as error:
+        assert all(line.startswith(str(where)) for line in str(error).split("\n")), "a mistake over several lines"
+
+
+def standards(data: bytes) -> None:
+    try:
+        standard.read(data, "it.toml")
+    except standard.StandardError as error:
+        assert error.mistakes
+        assert not [mistake for mistake in error.mistakes if "\n" in mistake], "a mistake over several lines"
+
+
+def opening_hours(data: bytes) -> None:
+    """The hours, and on a second line the time zone."""
+    text, _, zone = data.decode("utf-8", "replace").partition("\n")
+    try:
+        hours = opening.parse(text, zone or "Asia/Karachi")
+        for day in hours.week:
+            assert all(0 <= start < end <= opening.DAY_MINUTES for start, end in day)
+            assert all(end <= start for (_, end), (start, _) in itertools.pairwise(day))
+        after = opening.after_open(hours, MONDAY_MS, opening.MINUTE_MS)
+        assert after is None or after > MONDAY_MS
+        opening.is_open(hours, MONDAY_MS)
+    except ValueError as error:
+        assert str(error).startswith(("opening hours", "time zone")), f"a sentence of another's: {error!r}"
+
+
+# ---------------------------------------------------------------- what a UPS says
+
+
+def snmp_answers(data: bytes) -> None:
+    for version in ("1", "2c"):
+        decoded = refused(ValueError, lambda data: snmp.decode(version, data), data)  # noqa: B023  called at once
+        if decoded is not None:
+            _, answer = decoded
+            asked = [name for name, _ in answer.bindings] or ["1.3.6.1"]
+            finished(session(answer).get(asked))
+            finished(session(answer).following([*asked, *(profile.root for profile in PROFILES)]))
+            travels(merge.read(PROFILES, dict(answer.bindings), lambda _line: None))
+
+
+def session(answer: snmp.Answer) -> snmp.Session:
+    """Of a card that says the same to every question."""
+    asked = itertools.count()
+
+    async def exchange(_command: snmp.Command, _oids: Sequence[str], _wait_s: float) -> snmp.Answer:
+        assert next(asked) < MOST_QUESTIONS, "a session without end"
+        return answer
+
+    return snmp.Session(exchange)
+
+
+def snmp_traps(data: bytes) -> None:
+    call = traps.heard(data)
+    assert call is None or call.version in (0, 1, traps.V3)
+
+
+def nut_lines(data: bytes) -> None:
+    async def ask() -> None:
+        upsd = nut.Upsd(nut.Server(host="h"), heard(data, nut.LINE_BYTES), cast(asyncio.StreamWriter, Mute()))
+        await upsd.find()
+        travels(nut.read(await upsd.variables(), lambda _line: None))
+
+    refused(ProbeFailed, lambda _: finished(ask()), data)
+
+
+def travels(found: wire.UpsReading | None) -> None:
+    if found is not None:
+        raw = wire.encode_reading(msgspec.structs.replace(found, at=AT))
+        assert wire.encode_reading(wire.decode_reading(raw)) == raw
+
+
+# ---------------------------------------------------------------- HTTP and the LAN
+
+
+def seats(data: bytes) -> None:
+    found = refused(snapshot.SnapshotError, snapshot.decode, data)
+    if found is not None:
+        assert snapshot.decode(snapshot.encode(found)) == found
+    answer = refused(snapshot.SnapshotError, snapshot.decode_answer, data)
+    if answer is not None:
+        assert snapshot.decode_answer(snapshot.encode_answer(answer)) == replace(answer, error=answer.error[:200])
+    refused(snapshot.SnapshotError, lambda data: snapshot.unseal(data, KEY, snapshot.SNAPSHOT), data)
+    assert snapshot.unseal(snapshot.seal(data, KEY, snapshot.SNAPSHOT), KEY, snapshot.SNAPSHOT) == data
+    snapshot.claimed_id(data)
+
+
+def agent_http(data: bytes) -> None:
+    limits = http1.Limits()
+    try:
+        request = finished(http1.read_request(heard(data, limits.head_bytes), "127.0.0.1", limits))
+        assert len(request.body) <= limits.body_bytes
+    except http1.Refused as error:
+        answer = http1.error(error.status, str(error))
+        assert json.loads(answer.body)["error"]
+        assert http1.encode(answer).endswith(answer.body)
+    except asyncio.IncompleteReadError:  # what the door answers with 400
+        pass
+
+
+def measure_http(data: bytes) -> None:
+    try:
+        request = measure.parse(data)
+    except measure.Refused as error:
+        assert measure.response_head(error.status, len(error.why), cors=True)
+        return
+    assert request.body_bytes is None or 0 <= request.body_bytes < 10**15
+    assert len(request.query) <= 32
+
+
+HARNESSES: dict[str, Harness] = {
+    "messages": Harness(one=messages, seeds=("wire/v1/*.json",)),
+    "sealed": Harness(one=sealed),
+    "records": Harness(one=records),
+    "tokens": Harness(one=tokens),
+    "agent_config": Harness(one=agent_config, seeds=("agent/config/*.toml",)),
+    "collector_config": Harness(one=collector_config),
+    "standards": Harness(one=standards, seeds=("collector/standards/*.toml",)),
+    "opening_hours": Harness(one=opening_hours),
+    "snmp_answers": Harness(one=snmp_answers),
+    "snmp_traps": Harness(one=snmp_traps),
+    "nut_lines": Harness(one=nut_lines),
+    "seats": Harness(one=seats),
+    "agent_http": Harness(one=agent_http),
+    "measure_http": Harness(one=measure_http),
+}
+
+
+# ---------------------------------------------------------------- what they share
+
+
+def refused(error: type[Exception], decode: Callable[[bytes], T], data: Any) -> T | None:
+    """What was decoded; None when it was refused as promised, by that very error."""
+    try:
+        return decode(data)
+    except error as raised:
+        assert type(raised) is error, f"an error that nobody promised: {raised!r}"
+        return None
+
+
+def finished(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of one that finds all it waits for."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return cast(T, done.value)
+    raise AssertionError("it waits for more, although the other side has gone")
+
+
+def heard(data: bytes, limit: int) -> asyncio.StreamReader:
+    """A connection over which these bytes came before it ended."""
+    loop = cast(asyncio.AbstractEventLoop, SimpleNamespace(get_debug=lambda: False))
+    reader = asyncio.StreamReader(limit=limit, loop=loop)
+    if data:
+        reader.feed_data(data)
+    reader.feed_eof()
+    return reader
+
+
+class Mute:
+    """The way out of a connection on which nobody listens."""
+
+    def write(self, data: bytes) -> None: ...
+
+    async def drain(self) -> None: ...
+
+
+FOLDER = tempfile.TemporaryDirectory(prefix="nabz-fuzz-")
+atexit.register(FOLDER.cleanup)
+
+
+def file_of(data: bytes) -> Path:
+    path = Path(FOLDER.name) / "it.toml"
+    path.write_bytes(data)
+    return path
