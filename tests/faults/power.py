@@ -49,10 +49,13 @@ def mounted(image: Path, place: Path) -> Iterator[Path]:
 
 
 def unmount(place: Path) -> None:
-    """A loop device lets go of its file a moment after the file system on it was left."""
-    until_s = time.monotonic() + 30
+    """A loop device lets go of its file a moment after the file system on it was left; and a mount namespace that
+    somebody made meanwhile may hold it longer, so that in the end only the name is taken away."""
+    until_s = time.monotonic() + 10
     while subprocess.run(["umount", str(place)], check=False, capture_output=True).returncode != 0:
-        assert time.monotonic() < until_s, f"{place} cannot be unmounted"
+        if time.monotonic() > until_s:
+            run("umount", "--lazy", place)
+            return
         time.sleep(0.1)
 
 
