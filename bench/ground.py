@@ -289,20 +289,20 @@ def _wait(true: Callable[[], bool], process: subprocess.Popen[bytes], what: str,
 
 @dataclass(frozen=True)
 class Cost:
-    """Processor seconds since its start and resident bytes of a process and its children; shared pages count in each."""
+    """Processor seconds since the start and resident bytes, of a process with its children; shared pages count in each."""
 
     cpu_s: float
     rss_bytes: int
 
 
 def cost(pid: int) -> Cost:
-    """Of the process group `pid` leads; zero when it is gone."""
+    """Of `pid`, its children and the process group it leads; zero when it is gone."""
     ticks = pages = 0
     for place in Path("/proc").iterdir():
         if place.name.isdigit():
             try:
                 fields = (place / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[2]) == pid:
+                if pid in (int(fields[1]), int(fields[2])):  # PostgreSQL's children have groups of their own
                     ticks += sum(map(int, fields[11:15]))
                     pages += int((place / "statm").read_text().split()[1])
             except OSError:

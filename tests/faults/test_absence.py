@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,14 +89,13 @@ def came_home(house: rig.House, rounds: int, max_bytes: int, drain_s: float, *, 
             house.start("broker")
         else:
             house.start("agent")
-        visible_s, lag_s, drained_s = watched(house, end, drain_s)
+        visible_s, lag_s, drained_s = watched(house, end, stats.shed, drain_s)
         first = evidence_of(house, before + 1)
         house.stop("agent")
         promises = house.heads()
         house.start("agent")
-        rig.wait_for(
-            lambda: all(whole(ranges(house, spool), last) for spool, (last, _) in promises.items()), "the rest"
-        )
+        at_last = [(spool, last, stats.shed if spool == end.spool else 0) for spool, (last, _) in promises.items()]
+        rig.wait_for(lambda: all(missing(house, spool, last) <= shed for spool, last, shed in at_last), "the rest")
         house.stop("agent")
         return Homecoming(
             **accounted(house, promises),
@@ -111,34 +109,35 @@ def came_home(house: rig.House, rounds: int, max_bytes: int, drain_s: float, *, 
         house.close()
 
 
-def watched(house: rig.House, end: Head, drain_s: float) -> tuple[float, float, float]:
+def watched(house: rig.House, end: Head, shed: int, drain_s: float) -> tuple[float, float, float]:
     """Seconds until the newest state is seen, the worst age of it from then on, seconds until the backlog is here."""
     began_s, visible_s, worst_s = time.monotonic(), 0.0, 0.0
     while True:
         passed_s = time.monotonic() - began_s
-        assert passed_s < drain_s, f"not drained within {drain_s:g} s: {ranges(house, end.spool)}, promised {end.seq}"
+        left = missing(house, end.spool, end.seq) - shed
+        assert passed_s < drain_s, f"not drained within {drain_s:g} s: {left} of {end.seq} outstanding"
         newest = rig.newest(house, "link")
         age_s = (time.time_ns() / 1e6 - (newest or {"at": {"wall_ms": 0}})["at"]["wall_ms"]) / 1000
         if not visible_s and age_s < passed_s:
             visible_s = passed_s
         elif visible_s:
             worst_s = max(worst_s, age_s)
-        if visible_s and whole(ranges(house, end.spool), end.seq):
+        if visible_s and left <= 0:
             return visible_s, worst_s, passed_s
         time.sleep(0.2)
 
 
-def whole(held: Sequence[Sequence[object]], last: int) -> bool:
-    """Whether nothing that still exists is outstanding: the end is here, and what was shed is the only hole."""
-    return bool(held) and int(str(held[-1][1])) >= last and len(held) <= 2
+def missing(house: rig.House, spool: str, last: int) -> int:
+    """How many of a spool's numbers are not held."""
+    return last - sum(min(end, last) - begin + 1 for begin, end, *_ in ranges(house, spool) if begin <= last)
 
 
-def ranges(house: rig.House, spool: str) -> list[list[object]]:
+def ranges(house: rig.House, spool: str) -> list[tuple[int, int, str, str]]:
     store = Store.open(house.database)
     with store.read() as conn:
         text = conn.scalar(sa.select(schema.spools.c.ranges).where(schema.spools.c.spool == spool))
     store.close()
-    return list(msgspec.json.decode(text)) if text else []
+    return msgspec.json.decode(text, type=list[tuple[int, int, str, str]]) if text else []
 
 
 def evidence_rows(house: rig.House) -> int:
