@@ -13,6 +13,7 @@ BENCHES = {
     "schedule": "the speed tests of 10,000 centers over a month, played by the real rules",
     "polls": "questions and milliseconds of each look at a UPS, ours beside NUT's snmp-ups",
     "ingest": "what taking readings costs with signatures and TLS, beside none and beside a bare subscriber",
+    "charts": "what sums of hours save a chart of days, at fleet width",
     "storm": "thousands of gateways come back at once with hours of backlog, over TLS",
     "host": "what the agent costs its gateway with two UPSs, fifty seats and a speed test (root)",
 }
