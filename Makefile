@@ -30,7 +30,8 @@ test: install packages
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 torture: install packages
-	$(BIN)/python -m pytest tests/faults --torture $(ARGS)
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/fuzz.lock
+	$(BIN)/python -m pytest tests/faults tests/fuzz --torture $(ARGS)
 
 lint: install
 	$(BIN)/ruff check .
@@ -49,6 +50,6 @@ migration: install
 	$(BIN)/python -m collector.store.draft $(WHY)
 
 lock:
-	for role in agent seat collector dev; do \
+	for role in agent seat collector dev fuzz; do \
 	  $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-annotate --no-header --allow-unsafe \
 	    $$( [ $$role = dev ] && echo --extra agent --extra seat --extra collector ) --extra $$role -o requirements/$$role.lock pyproject.toml; done

@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 
 NO_ATHERIS = (
-    "atheris is not installed here: it comes with the development packages on Linux on x86-64. Without it, "
+    "atheris is not installed here: `pip install -r requirements/fuzz.lock` brings it on Linux on x86-64. Without it, "
     "`pytest tests/fuzz --torture` still plays mutations of the corpus."
 )
 LONGEST_BYTES = 70_000

@@ -58,14 +58,13 @@ FOUND: tuple[tuple[str, bytes], ...] = (
     ("agent_config", b'[agent]\n"a\\nb" = 1\n'),
     ("collector_config", b"a = " + b"[" * LONG),
     ("collector_config", b"a = " + b"9" * LONG),
-    ("collector_config", b'[web]\nlisten = "h:' + b"9" * LONG + b'"'),
     ("collector_config", b'[web]\n"a\\nb" = 1\n'),
     ("standards", b"a = " + b"9" * LONG),
     ("standards", b"id = 0x" + b"f" * LONG),
     ("standards", b"[[criterion]]\nid = 0x" + b"f" * LONG),
     ("standards", b'"a\\nb" = 1'),
     ("standards", b'[[criterion]]\nid = "a\\nb"\n[[criterion]]\nid = "a\\nb"'),
-    ("standards", b'tz = "' + b"Asia/" * LONG + b'a"'),
+    ("standards", b'timezone = "' + b"Asia/" * LONG + b'a"'),
     ("opening_hours", b"always\n" + b"Asia/" * LONG + b"a"),
 )
 
