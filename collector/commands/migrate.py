@@ -48,6 +48,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         for line in _lines(held, steps, done=not (options.check or options.dry_run)):
             say(line)
+        if options.roles:
+            say(f"the roles are made: {', '.join((roles.INGEST, roles.WEB, roles.AUDITOR, roles.OWNER))}")
         if copy:
             say(f"the copy of before: {copy}")
     return 1 if options.check and (steps or held is None) else 0
