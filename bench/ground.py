@@ -289,7 +289,7 @@ def _wait(true: Callable[[], bool], process: subprocess.Popen[bytes], what: str,
 
 @dataclass(frozen=True)
 class Cost:
-    """Processor seconds since the start and resident bytes, of a process with its children; shared pages count in each."""
+    """Processor seconds and resident bytes of a process with its children; pages they share count in each."""
 
     cpu_s: float
     rss_bytes: int

@@ -43,7 +43,6 @@ AHEAD = 100  # readings of the backlog that a gateway has in hand
 MARK = 120  # readings between two marks of a chain
 TAIL_ROUNDS = 3  # the newest of the backlog still count as live
 SETTLE_S = 300.0
-LEAST_S = 90.0  # it goes on so long at least, for the live readings' sake
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
     parser.add_argument("--tls", action=argparse.BooleanOptionalAction, default=True, help="embedded broker only")
     parser.add_argument("--spread", type=float, default=0.0, metavar="S", help="they come within so long (default 0)")
+    parser.add_argument("--least", type=float, default=90.0, metavar="S", help="goes on so long at least (default 90)")
     parser.add_argument("--minutes", type=float, default=60.0, metavar="M", help="give up after so long (default 60)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave logs and database there")
 
@@ -247,7 +247,7 @@ class Storm:
                 said_s, last = now_s, self.receipted
                 self._spent(before)
             drained = all(each.drained_s is not None for each in self.returning)
-            if self.measuring and ((drained and now_s - self.began_s > LEAST_S) or now_s > stop_s):
+            if self.measuring and ((drained and now_s - self.began_s > self._options.least) or now_s > stop_s):
                 self.measuring, stop_s = False, now_s + SETTLE_S
             if not self.measuring and (not any(each.gateway.waiting for each in self.returning) or now_s > stop_s):
                 break
@@ -371,9 +371,8 @@ class Storm:
             f"{self.receipted / all_s:.0f} readings/s and {self.batches / all_s:.1f} batches/s over all"
         )
         print(f"newest state receipted after coming: {_three(seen)} s; live lag: {_three(lags)} s, n {len(lags)}")
-        print(
-            f"pace: asked for in {self.paced} receipts, at most {self.most_pace_ms / 1000:.1f} s; receipts not ours: {self.bad}"
-        )
+        most_s = self.most_pace_ms / 1000
+        print(f"pace: asked for in {self.paced} receipts, at most {most_s:.1f} s; receipts not ours: {self.bad}")
         for name, spent in self.cpu_s.items():
             print(
                 f"{name}: {spent:.1f} s of processor, {1000 * spent / max(1, held.held):.3f} s per 1,000 readings, "
