@@ -44,10 +44,12 @@ MONDAY_MS = 1_790_000_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Harness:
-    """`seeds` are the files to begin with besides those of `corpus/NAME`, as patterns under `tests`."""
+    """`seeds` are the files to begin with besides those of `corpus/NAME`, as patterns under `tests`; `quick` is
+    how many mutants a quick run plays."""
 
     one: Callable[[bytes], None]
     seeds: tuple[str, ...] = ()
+    quick: int = 100
 
     def corpus(self, name: str) -> list[bytes]:
         files = sorted({*(HERE / "corpus" / name).glob("*"), *(it for at in self.seeds for it in HERE.parent.glob(at))})
@@ -245,12 +247,12 @@ HARNESSES: dict[str, Harness] = {
     "collector_config": Harness(one=collector_config),
     "standards": Harness(one=standards, seeds=("collector/standards/*.toml",)),
     "opening_hours": Harness(one=opening_hours),
-    "snmp_answers": Harness(one=snmp_answers),
+    "snmp_answers": Harness(one=snmp_answers, quick=50),
     "snmp_traps": Harness(one=snmp_traps),
     "nut_lines": Harness(one=nut_lines),
     "seats": Harness(one=seats),
-    "agent_http": Harness(one=agent_http),
-    "measure_http": Harness(one=measure_http),
+    "agent_http": Harness(one=agent_http, quick=300),
+    "measure_http": Harness(one=measure_http, quick=300),
 }
 
 

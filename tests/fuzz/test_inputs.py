@@ -11,15 +11,15 @@ import pytest
 from tests.fuzz.harnesses import HARNESSES, HERE
 from tests.fuzz.mutants import play
 
-SEED = 1  # quick runs play the same mutants every time; --fault-seed plays others
+SEED = 2  # quick runs play the same mutants every time, which find an unguarded length; --fault-seed plays others
 MOST_FILES, MOST_BYTES = 40, 40_000
 
 
 @pytest.mark.parametrize("name", HARNESSES)
 def test_whatever_comes_in_is_taken_or_refused_as_promised(name: str, request: pytest.FixtureRequest) -> None:
     seed = request.config.getoption("--fault-seed")
-    runs = 20_000 if request.config.getoption("--torture") else 120
     harness = HARNESSES[name]
+    runs = 20_000 if request.config.getoption("--torture") else harness.quick
     print(f"\n{name}: {play(harness.one, harness.corpus(name), runs, SEED if seed is None else seed)}")
 
 
