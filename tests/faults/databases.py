@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -51,7 +52,9 @@ class Postgres:
         for folder in (self._folder, self._socket):
             folder.mkdir()
             shutil.chown(folder, "postgres", "postgres")
-        disk.parent.chmod(0o755)
+        for place in disk.parents:  # PostgreSQL's own user has to get there
+            if place.is_relative_to(tempfile.gettempdir()) and place != Path(tempfile.gettempdir()):
+                place.chmod(place.stat().st_mode | 0o011)
         words = ("--username=nabz", "--auth=trust", "--encoding=UTF8", "--no-locale", "--wal-segsize=1")
         self._call("initdb", "-D", str(self._folder), *words)
         self.start()

@@ -66,9 +66,11 @@ class Power:
     folder: Path
     live: Path
 
-    def lose(self, ends: Callable[[], None]) -> None:
-        """The power fails, for good: ``ends`` kills whoever writes, and ``live`` is what had reached the disk."""
+    def lose(self, stops: Callable[[], None], ends: Callable[[], None]) -> None:
+        """The power fails, for good: ``stops`` halts whoever gives promises, as nothing may be promised after the
+        instant that the disk is copied; ``ends`` kills whoever writes. ``live`` is then what had reached the disk."""
         host = self.folder / "host"
+        stops()
         with (host / "disk.img").open("rb") as disk, (host / "cut.img").open("wb") as taken:
             fcntl.ioctl(taken, FICLONE, disk.fileno())
         ends()

@@ -68,8 +68,6 @@ def test_kill_9_loses_and_doubles_nothing_with_any_database_and_broker(
 def served_by(folder: Path, database: str, broker: str) -> Iterator[tuple[rig.House, Database]]:
     disk = folder / "disk"
     disk.mkdir()
-    for place in (folder, *folder.parents[:2]):
-        place.chmod(0o755)  # PostgreSQL's own user has to get there
     base: Database = Postgres(disk) if database == "postgresql" else Sqlite(disk)
     house = rig.House(folder, server=disk, database=base.url)
     if broker == "mosquitto":

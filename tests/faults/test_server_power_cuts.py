@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import subprocess
 import threading
 import time
@@ -88,6 +89,9 @@ def suffer(
     figures: Counter[str] = Counter()
     truth, config = folder / "truth.jsonl", str(house.collector_toml)
 
+    def stops() -> None:
+        house.processes["collector"].send_signal(signal.SIGSTOP)
+
     def ends() -> None:
         for name in ("collector", "broker"):
             house.kill(name)
@@ -103,8 +107,8 @@ def suffer(
         rig.wait_for(lambda: len(receipts.so_far()) > CENTERS, "the fleet's first receipts")
         for _ in range(cuts):
             time.sleep(chance.uniform(0.5, 4))
+            power.lose(stops, ends)
             promises = receipts.so_far()
-            power.lose(ends)
             database.start()
             figures += Counter(cuts=1, receipted=sum(last - first + 1 for _, _, first, last in promises))
             figures["lost"] += missing(database.url, promises)
