@@ -73,8 +73,10 @@ def calls_in_a_life(folder: Path, strace: str, calls: str) -> int:
 
 
 def points(seed: int, count: int, torture: bool) -> list[int]:
-    everywhere = range(1, count + 1)
-    return list(everywhere) if torture else sorted(random.Random(seed).sample(everywhere[: count * 3 // 4], 2))  # so that something follows
+    """Every call of a life, or two of those after which something follows."""
+    if torture:
+        return list(range(1, count + 1))
+    return sorted(random.Random(seed).sample(range(1, count * 3 // 4), 2))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
