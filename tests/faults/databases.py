@@ -49,9 +49,11 @@ class Postgres:
         self._settings = f"-c listen_addresses= -c unix_socket_directories={self._socket} {settings}".split()
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"postgresql+psycopg://nabz@/nabz?host={self._socket}"
+        self._user = "postgres" if os.geteuid() == 0 else None
         for folder in (self._folder, self._socket):
             folder.mkdir()
-            shutil.chown(folder, "postgres", "postgres")
+            if self._user:
+                shutil.chown(folder, self._user, self._user)
         for place in disk.parents:  # PostgreSQL's own user has to get there
             if place.is_relative_to(tempfile.gettempdir()) and place != Path(tempfile.gettempdir()):
                 place.chmod(place.stat().st_mode | 0o011)
@@ -61,13 +63,13 @@ class Postgres:
         self._call("createdb", "-h", str(self._socket), "-U", "nabz", "nabz")
 
     def _call(self, tool: str, *words: str) -> None:
-        subprocess.run([str(self._bin / tool), *words], user="postgres", check=True, cwd="/", capture_output=True)
+        subprocess.run([str(self._bin / tool), *words], user=self._user, check=True, cwd="/", capture_output=True)
 
     def start(self) -> None:
         argv = [str(self._bin / "postgres"), "-D", str(self._folder), *self._settings]
         with (self._socket / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                argv, user="postgres", cwd="/", stdout=log, stderr=log, start_new_session=True
+                argv, user=self._user, cwd="/", stdout=log, stderr=log, start_new_session=True
             )
         ready = [str(self._bin / "pg_isready"), "-h", str(self._socket), "-q"]
         rig.wait_for(lambda: subprocess.run(ready, check=False).returncode == 0, "PostgreSQL")
