@@ -20,27 +20,27 @@ from collector.arrivals import Refused
 from collector.centers import Center
 from collector.enrolment import is_signed
 from collector.evaluate import Fresh, judge_again
-from collector.flags.witness import FINDINGS, Claim, Witness, rate_mbps
+from collector.flags.witness import FINDINGS, Witness, rate_mbps
 from collector.record import MAX_BYTES, Record, decode
 from collector.standard import Standards
 from collector.store import schema
-from collector.witnessing import FIGURES, Told, speeds, told_by, witnesses
+from collector.witnessing import Told, speeds, told, told_by, witnesses
 
 Group = Sequence[tuple[Center, Sequence[Fresh]]]
 
 
 def attach(conn: sa.Connection, group: Group, now_ms: int) -> Group:
     """The same readings, each speed reading with its witness; what is dishonest in them becomes a finding."""
-    told = [
-        _told(center.code, each, each.reading)
+    claims = [
+        told(each.reading, each.id, center.code, each.wall_ms, each.received_ms)
         for center, fresh in group
         for each in fresh
         if isinstance(each.reading, wire.SpeedReading) and each.reading.failure is None
     ]
-    if not told:
+    if not claims:
         return list(group)
-    found = witnesses(conn, told, now_ms)
-    _note(conn, [(each, found[each.claim.id]) for each in told], now_ms)
+    found = witnesses(conn, claims, now_ms)
+    _note(conn, [(each, found[each.claim.id]) for each in claims], now_ms)
     return [
         (center, [replace(each, witness=found[each.id]) if each.id in found else each for each in fresh])
         for center, fresh in group
@@ -113,13 +113,13 @@ def _judge_again(conn: sa.Connection, test: str, now_ms: int, standards: Standar
     rows = conn.execute(asked).all()
     if not rows:
         return set()
-    told = [told_by(row) for row in rows]
-    found = witnesses(conn, told, now_ms)
+    claims = [told_by(row) for row in rows]
+    found = witnesses(conn, claims, now_ms)
     # What the record does not change was noted when its reading came.
-    by_record = [(each, found[each.claim.id]) for each in told if found[each.claim.id].server]
+    by_record = [(each, found[each.claim.id]) for each in claims if found[each.claim.id].server]
     _note(conn, by_record, now_ms)
     by_center: dict[str, list[Fresh]] = defaultdict(list)
-    for row, each in zip(rows, told, strict=True):
+    for row, each in zip(rows, claims, strict=True):
         reading = _reading(row)
         by_center[row.center].append(
             Fresh("speed", reading, row.wall_ms, row.received_ms, each.claim.id, found[each.claim.id])
@@ -138,28 +138,14 @@ def _reading(row: sa.Row[Any]) -> wire.SpeedReading:
     return wire.SpeedReading(**(fields | {"flags": msgspec.json.decode(row.flags or "[]")}))
 
 
-def _told(center: str, fresh: Fresh, reading: wire.SpeedReading) -> Told:
-    claim = Claim(
-        id=fresh.id,
-        device=fresh.id.partition(" ")[0],
-        received_ms=fresh.received_ms,
-        purpose=reading.purpose,
-        server=reading.server or "",
-        test_id=reading.test_id or "",
-        **{name: getattr(reading, name) for name in FIGURES},
-    )
-    counted = reading.others_from == "interface"
-    return Told(claim=claim, center=center, wall_ms=fresh.wall_ms, seconds=reading.seconds or 0.0, counted=counted)
-
-
 # ---------------------------------------------------------------- findings about honesty
 
 
 def _note(conn: sa.Connection, found: Iterable[tuple[Told, Witness]], now_ms: int) -> None:
     """A row for each dishonest reading, naming both sides."""
     rows = [
-        (witness.word, told.center, told.claim.device, f"reading {told.claim.id}: {witness.reason}")
-        for told, witness in found
+        (witness.word, one.center, one.claim.device, f"reading {one.claim.id}: {witness.reason}")
+        for one, witness in found
         if witness.word in FINDINGS
     ]
     _find(conn, rows, now_ms)

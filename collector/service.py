@@ -77,54 +77,70 @@ class Running:
     def __init__(
         self, settings: Settings, stack: ExitStack, *, migrates: bool = False, again: Sequence[str] = ()
     ) -> None:
-        standards = read_standards(settings)
-        store = stack.enter_context(opened_and_upgraded(settings, migrates=migrates))
-        key = load_or_make(settings.data_dir)
-        hub = Hub()
+        self._settings, self._stack = settings, stack
+        self._standards = read_standards(settings)
+        self._store = stack.enter_context(opened_and_upgraded(settings, migrates=migrates))
+        self._key = load_or_make(settings.data_dir)
+        self._public_key = self._key.public_key().public_bytes_raw()
+        self._hub = Hub()
         place = stack.enter_context(bound(settings.web.listen, "[web] listen"))
-        app = build(store, settings, hub, standards=standards, key=key)
-        public_key = key.public_key().public_bytes_raw()
-        own = stack.enter_context(opened(settings.as_ingest)) if settings.database.ingest_url else store
-        with own.write() as conn:
-            listening_again(conn, standards, clock_ms())
-        with store.write() as conn:
-            runs, at_once = settings.measure.enabled, tests_at_once(settings)
-            turns.note_here(conn, settings.measure_url, public_key, at_once, clock_ms(), runs=runs)
-
-        keeper = Doorkeeper(settings, store, clock_ms)
-        self.intake = Intake(settings, own, key, standards, keeper.addresses(), hub.publish, clock_ms)
+        app = build(self._store, settings, self._hub, standards=self._standards, key=self._key)
+        own = stack.enter_context(opened(settings.as_ingest)) if settings.database.ingest_url else self._store
+        keeper = Doorkeeper(settings, self._store, clock_ms)
+        self.intake = Intake(settings, own, self._key, self._standards, keeper.addresses(), self._hub.publish, clock_ms)
         self.children: list[Child] = []
         self.parts: list[Part] = []
+        with own.write() as conn:
+            listening_again(conn, self._standards, clock_ms())
+        with self._store.write() as conn:
+            runs, at_once = settings.measure.enabled, tests_at_once(settings)
+            turns.note_here(conn, settings.measure_url, self._public_key, at_once, clock_ms(), runs=runs)
         if settings.broker.url == "embedded":
-            self._start(keeper.broker(), stack)
-        self._start(self.intake, stack)
-        for number in range(2, settings.ingest.workers + 1):
-            self.children.append(Child(f"ingest worker {number}", ["ingest", *again]))
-            self._start(self.children[-1], stack)
-        if settings.ingest.shares:
-            self._start(Every("follow", FOLLOW_S, _follower(store, hub)), stack)
-        self._start(Every("sweep", settings.sweep.every_s, _sweeper(own, standards, hub, settings.sweep.gap_s)), stack)
-        tidy = Housekeeping(stack.enter_context(opened(settings.as_keeper)), settings, clock_ms)
-        self._start(Every("housekeeping", HOUSEKEEPING_S, tidy.look), stack)
-        # Without channels it still empties the queue, so that a channel added later is not told old news.
-        outbox = Outbox(store, read_channels(settings), standards, settings.web_url, clock_ms)
-        outbox.after_start()
-        self._start(Every("alerts", settings.alerts.every_s, outbox.look), stack)
-        pacer = Pacer(store, key, self.intake.tell, hub.publish, clock_ms)
-        self._start(Every("pacer", PACE_S, pacer.look), stack)
-        if settings.measure.enabled:
-            child = Child("measurement server", measure_words(settings))
-            self.children.append(child)
-            gather = _gatherer(store, standards, hub, _measure_state(settings, public_key))
-            self._start(child, stack)
-            self._start(Every("records", GATHER_S, gather), stack)
-        self._start(Web(app, place, hub.close), stack)
+            self._start(keeper.broker())
+        self._listen(again)
+        self._look(own)
+        self._measure()
+        self._start(Web(app, place, self._hub.close))
         for part in keeper.parts(app, stack):
-            self._start(part, stack)
+            self._start(part)
 
-    def _start(self, part: Part, stack: ExitStack) -> None:
+    def _listen(self, again: Sequence[str]) -> None:
+        """What takes readings: our own intake, and workers beside it."""
+        self._start(self.intake)
+        for number in range(2, self._settings.ingest.workers + 1):
+            self._start_child(Child(f"ingest worker {number}", ["ingest", *again]))
+        if self._settings.ingest.shares:
+            self._start(Every("follow", FOLLOW_S, _follower(self._store, self._hub)))
+
+    def _look(self, own: Store) -> None:
+        """What looks at the database now and then: for silence, for old months, for alerts."""
+        settings = self._settings
+        look = _sweeper(own, self._standards, self._hub, settings.sweep.gap_s)
+        self._start(Every("sweep", settings.sweep.every_s, look))
+        tidy = Housekeeping(self._stack.enter_context(opened(settings.as_keeper)), settings, clock_ms)
+        self._start(Every("housekeeping", HOUSEKEEPING_S, tidy.look))
+        # Without channels it still empties the queue, so that a channel added later is not told old news.
+        outbox = Outbox(self._store, read_channels(settings), self._standards, settings.web_url, clock_ms)
+        outbox.after_start()
+        self._start(Every("alerts", settings.alerts.every_s, outbox.look))
+
+    def _measure(self) -> None:
+        """Who gives turns at measurement servers, and the one that is ours."""
+        pacer = Pacer(self._store, self._key, self.intake.tell, self._hub.publish, clock_ms)
+        self._start(Every("pacer", PACE_S, pacer.look))
+        if self._settings.measure.enabled:
+            outgoing = _measure_state(self._settings, self._public_key)
+            gather = _gatherer(self._store, self._standards, self._hub, outgoing)
+            self._start_child(Child("measurement server", measure_words(self._settings)))
+            self._start(Every("records", GATHER_S, gather))
+
+    def _start_child(self, child: Child) -> None:
+        self.children.append(child)
+        self._start(child)
+
+    def _start(self, part: Part) -> None:
         part.start()
-        stack.callback(part.stop)
+        self._stack.callback(part.stop)
         self.parts.append(part)
 
     def watch(self, stop: threading.Event) -> int:

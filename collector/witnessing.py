@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from agent import wire
 from collector.flags.witness import Claim, Facts, Grant, Moved, Seen, Witness, compare
 from collector.store import schema
 
@@ -40,16 +41,16 @@ class Told:
 # ---------------------------------------------------------------- the witness of readings
 
 
-def witnesses(conn: sa.Connection, told: Sequence[Told], now_ms: int) -> dict[str, Witness]:
+def witnesses(conn: sa.Connection, claims: Sequence[Told], now_ms: int) -> dict[str, Witness]:
     """The witness of each claim, by its id."""
-    tests = sorted({each.claim.test_id for each in told if each.claim.test_id})
+    tests = sorted({each.claim.test_id for each in claims if each.claim.test_id})
     seen, grants, uses = _seen(conn, tests), _grants(conn, tests), _uses(conn, tests)
-    for each in told:
+    for each in claims:
         if each.claim.test_id and _has_figure(each.claim):
             uses[each.claim.test_id].add((each.claim.received_ms, each.claim.id))
-    servers = _servers(conn) if told else ()
+    servers = _servers(conn) if claims else ()
     found = {}
-    for each in told:
+    for each in claims:
         claim = each.claim
         before = [
             name
@@ -78,27 +79,32 @@ def of_latest(conn: sa.Connection, code: str, subject: str, wall_ms: int, now_ms
     asked = sa.select(*_CLAIM).where(
         speeds.wall_ms == wall_ms, speeds.center == code, speeds.subject == subject
     )  # fmt: skip
-    told = [told_by(row) for row in conn.execute(asked)]
-    newest = max(told, key=lambda each: (each.claim.received_ms, each.claim.id), default=None)
+    claims = [told_by(row) for row in conn.execute(asked)]
+    newest = max(claims, key=lambda each: (each.claim.received_ms, each.claim.id), default=None)
     return None if newest is None else witnesses(conn, [newest], now_ms)[newest.claim.id]
 
 
 def told_by(row: sa.Row[Any]) -> Told:
     """The claim of a stored reading."""
+    return told(row, f"{row.device} {row.spool} {row.seq}", row.center, row.wall_ms, row.received_ms)
+
+
+def told(said: wire.SpeedReading | sa.Row[Any], name: str, center: str, wall_ms: int, received_ms: int) -> Told:
+    """The claim of a reading, fresh or stored; `name` is its device, spool and number."""
     return Told(
         claim=Claim(
-            id=f"{row.device} {row.spool} {row.seq}",
-            device=row.device,
-            received_ms=row.received_ms,
-            purpose=row.purpose or "",
-            server=row.server or "",
-            test_id=row.test_id or "",
-            **{name: getattr(row, name) for name in FIGURES},
+            id=name,
+            device=_device(name),
+            received_ms=received_ms,
+            purpose=said.purpose or "",
+            server=said.server or "",
+            test_id=said.test_id or "",
+            **{name: getattr(said, name) for name in FIGURES},
         ),
-        center=row.center,
-        wall_ms=row.wall_ms,
-        seconds=row.seconds or 0.0,
-        counted=row.others_from == "interface",
+        center=center,
+        wall_ms=wall_ms,
+        seconds=said.seconds or 0.0,
+        counted=said.others_from == "interface",
     )
 
 
@@ -130,9 +136,9 @@ def _uses(conn: sa.Connection, tests: Sequence[str]) -> dict[str, set[tuple[int,
     """(received_ms, id) of every stored reading with a figure, by its test."""
     found: dict[str, set[tuple[int, str]]] = defaultdict(set)
     for row in _rows(conn, speeds.test_id, [each for each in _CLAIM if each is not speeds.test_id], tests):
-        told = told_by(row)
-        if _has_figure(told.claim):
-            found[row.test_id].add((row.received_ms, told.claim.id))
+        claim = told_by(row).claim
+        if _has_figure(claim):
+            found[row.test_id].add((row.received_ms, claim.id))
     return found
 
 

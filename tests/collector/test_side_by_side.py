@@ -68,10 +68,13 @@ def test_what_reaches_all_workers_at_once_counts_once(either_store: Store, datab
         assert len(found) == len(set(found)), "a flag moves once"
 
 
+on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
 @pytest.fixture
 def two(database_url: str, either_store: Store) -> Iterator[tuple[Store, Store]]:
-    if not either_store.parted:
-        pytest.skip("SQLite has one writer")
+    """For PostgreSQL alone: SQLite has one writer."""
+    assert either_store.parted
     with ExitStack() as stack:
         first, second = (stack.enter_context(closing(Store.open(database_url))) for _ in range(2))
         yield first, second
@@ -82,6 +85,7 @@ def finishes(thread: threading.Thread, within_s: float = 0.5) -> bool:
     return not thread.is_alive()
 
 
+@on_postgresql
 def test_workers_wait_for_each_other_only_where_they_share_a_center(two: tuple[Store, Store]) -> None:
     first, second = two
 
@@ -102,6 +106,7 @@ def test_workers_wait_for_each_other_only_where_they_share_a_center(two: tuple[S
     assert finishes(waiting, 10)
 
 
+@on_postgresql
 def test_who_writes_alone_waits_for_all_workers(two: tuple[Store, Store]) -> None:
     first, second = two
 

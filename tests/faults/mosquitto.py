@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
-import pytest
-
 from tests.faults import rig
+from tests.faults.makes import tool
 
 
 def mosquitto(house: rig.House, store: Path | None = None) -> list[str]:
     """What starts Mosquitto on the house's port, with a store that it trusts in."""
-    tool = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
-    if tool is None:
-        if os.environ.get("CI"):
-            pytest.fail("mosquitto is not installed; see tests/packages.txt")
-        pytest.skip("mosquitto is not installed (Debian: apt install mosquitto)")
     store = store or house.folder / "mosquitto"
     store.mkdir(exist_ok=True)
     settings = house.folder / "mosquitto.conf"
@@ -25,4 +17,4 @@ def mosquitto(house: rig.House, store: Path | None = None) -> list[str]:
         f"listener {house.broker} 127.0.0.1\nallow_anonymous true\nuser root\n"
         f"persistence true\npersistence_location {store}/\nautosave_interval 1\nautosave_on_changes true\n"
     )
-    return [tool, "-c", str(settings)]
+    return [tool("mosquitto"), "-c", str(settings)]
