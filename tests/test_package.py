@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -109,6 +110,33 @@ def test_the_three_commands_are_declared_and_installed() -> None:
 
 
 # ---------------------------------------------------------------- locks
+
+
+# What comes with a library that is declared, as a part of it.
+PART_OF = {"markupsafe": "jinja2", "starlette": "fastapi", "pyasn1": "pysnmp"}
+
+
+@pytest.mark.parametrize("package", ["agent", "collector"])
+def test_what_the_code_imports_is_declared(package: str) -> None:
+    """A library that only came along with another one is gone when that one changes its mind."""
+    declared = {re.split(r"[^\w-]", word)[0] for word in PROJECT["optional-dependencies"][package]}
+    shipped = metadata.packages_distributions()
+    assert imported(package)
+    for name in imported(package):
+        distributions = {PART_OF.get(each.lower(), each.lower()) for each in shipped.get(name, [name])}
+        assert distributions & declared, f"{name} is imported and not declared in [{package}]"
+
+
+def imported(package: str) -> set[str]:
+    """The names of other people's packages that this one imports."""
+    names: set[str] = set()
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.partition(".")[0])
+    return names - set(sys.stdlib_module_names) - {"agent", "collector"}
 
 
 def test_there_is_a_lock_for_every_role() -> None:
