@@ -159,7 +159,7 @@ async def _connect_ms(family: socket.AddressFamily, address: Address, timeout_s:
         try:
             async with asyncio.timeout(timeout_s):
                 await asyncio.get_running_loop().sock_connect(sock, address)
-        except ConnectionRefusedError:
+        except ConnectionRefusedError:  # a refusal is an answer too, and it came back
             pass
         except OSError:  # TimeoutError among them
             return None
