@@ -340,6 +340,8 @@ class Spool:
             new.write(build(new.head, self._accounts(found.holes, new.head.spool), "high", self._stamp().wall_ms))
         finally:
             new.close()
+        if beside(building, "-wal").exists():  # closing empties it into the file, and says nothing when it cannot
+            raise OSError(f"{building}: what was salvaged did not reach the disk")
         building.replace(beside(self._path, ".rebuilt"))
         sync_folder(self._path.parent)
         finish_replacement(self._path, self._stamp().wall_ms)

@@ -93,6 +93,17 @@ def test_a_fault_that_passes_loses_nothing_and_is_over_by_the_next_reading(
     assert [figures[word] for word in ("lost", "lost_in_memory", "doubled", "broken_chains", "volatile")] == [0] * 5
 
 
+def test_a_second_fault_while_the_first_is_mended_takes_back_no_promise(tmp_path: Path, strace: str) -> None:
+    """A write fails, the file is rebuilt, and then the last sync of the rebuilt one fails too."""
+    calls, error = FAULTS["the file system turned read-only"]  # strace counts each kind of call by itself
+    figures: Counter[str] = Counter()
+    for at in range(43, 48):
+        said, held = suffer(tmp_path / f"at{at}", strace, f"{calls}:error={error}:when={at}")
+        figures += held + Counter(volatile_readings=len(said.volatile))
+    assert figures["volatile_readings"] > 0
+    assert [figures[word] for word in ("lost", "lost_in_memory", "doubled", "broken_chains", "volatile")] == [0] * 5
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_that_stays_takes_back_no_promise(
     fault: str, seed: int, torture: bool, tmp_path: Path, strace: str

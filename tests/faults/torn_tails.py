@@ -85,9 +85,9 @@ def look(path: Path, truth: Truth, promises: Promises, *, legal: bool) -> Counte
         kept = spool.append([b'{"kind":"none","x":"life goes on"}'], "low", T0)
         found["stuck"] += not kept.durable
         spool.close()
-    except Exception:
+    except Exception as error:
         traceback.print_exc()
-        found["crashes"] += 1
+        found.update(("crashes", f"crash: {error!r}"))
         return found
     found["wrong"] += sum(not (truth.holds(group) or is_account(group)) for group in groups)
     held = {group.ident for group in groups}
