@@ -35,12 +35,11 @@ SEQ_MASK = (1 << SEQ_BITS) - 1
 WAL_PAGES = 256  # a checkpoint every MiB: few syncs, and no long replay after a power cut
 MAX_SPAN = 100  # readings one damaged group may have held (wire.MAX_BATCH_READINGS)
 
-SCHEMA = f"""
-PRAGMA page_size={PAGE_BYTES};
-CREATE TABLE spools (epoch INTEGER PRIMARY KEY, spool TEXT NOT NULL, seq INTEGER NOT NULL, chain BLOB NOT NULL,
-                     wall_ms INTEGER NOT NULL, held INTEGER NOT NULL, proof BLOB NOT NULL);
-CREATE TABLE groups (key INTEGER PRIMARY KEY, record BLOB NOT NULL);
-"""
+TABLES = (
+    "CREATE TABLE spools (epoch INTEGER PRIMARY KEY, spool TEXT NOT NULL, seq INTEGER NOT NULL, chain BLOB NOT NULL, "
+    "wall_ms INTEGER NOT NULL, held INTEGER NOT NULL, proof BLOB NOT NULL)",
+    "CREATE TABLE groups (key INTEGER PRIMARY KEY, record BLOB NOT NULL)",
+)
 
 
 class SpoolDamaged(Exception):
@@ -82,8 +81,10 @@ class SpoolFile:
         sql = _connect(target)
         try:
             _configure(sql)
-            sql.executescript(SCHEMA)
+            sql.execute(f"PRAGMA page_size={PAGE_BYTES}")
             sql.execute("BEGIN")
+            for table in TABLES:
+                sql.execute(table)
             for epoch, head in enumerate(heads, 1):
                 _put_head(sql, epoch, head, 0)
             sql.execute("COMMIT")
@@ -109,6 +110,7 @@ class SpoolFile:
         try:
             _configure(sql)
             _make_durable(sql)
+            _check_tables(sql)
             opened._read_heads()
             lost = opened._verify()
         except BaseException as error:
@@ -294,6 +296,14 @@ def _make_durable(sql: sqlite3.Connection) -> None:
     sql.execute("PRAGMA synchronous=FULL")
     sql.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
     sql.execute(f"PRAGMA journal_size_limit={WAL_PAGES * PAGE_BYTES * 2}")
+
+
+def _check_tables(sql: sqlite3.Connection) -> None:
+    """SQLite keeps the tables' texts in the file and believes them, whatever a flipped bit has made of a column.
+
+    Raises SpoolDamaged; sqlite3.Error."""
+    if tuple(text for (text,) in sql.execute("SELECT sql FROM sqlite_master ORDER BY rowid")) != TABLES:
+        raise SpoolDamaged("the tables are not as they were made")
 
 
 def _put_head(sql: sqlite3.Connection, epoch: int, head: Head, held: int) -> None:

@@ -348,6 +348,26 @@ def test_a_row_that_vanishes_without_an_error_is_missed_and_found_again(path: Pa
     again.close()
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [(b"key INTEGER PRIMARY", b"key INTEGEZ PRIMARY"), (b"record BLOB NOT NULL", b"recorf BLOB NOT NULL")],
+)
+def test_a_flipped_bit_in_the_tables_own_text_costs_no_reading(
+    path: Path, spool: Spool, right: bytes, wrong: bytes
+) -> None:
+    """SQLite would go by it: a key that is none, a column of another name."""
+    fill(spool, 30)
+    truth = readings_in(everything(spool))
+    spool.close()
+    content = path.read_bytes()
+    assert content.count(right) == 1
+    path.write_bytes(content.replace(right, wrong))
+    again = opened(path)
+    assert readings_in(everything(again)) == truth
+    assert again.append([b"life goes on"], "low", T0).durable
+    again.close()
+
+
 def test_a_file_of_noise_is_moved_aside_and_never_deleted(path: Path) -> None:
     noise = random.Random(3).randbytes(50_000)
     path.write_bytes(noise)

@@ -80,10 +80,10 @@ def look(path: Path, truth: Truth, promises: Promises, *, legal: bool) -> Counte
         spool = Spool(path, stamp=lambda: STAMP)
         groups = everything(spool)
         head = spool.head()
-        if spool.stats().volatile:
-            found.update(("volatile", f"volatile: {spool.stats().trouble}"))
-        kept = spool.append([b'{"kind":"none","x":"life goes on"}'], "low", T0)
-        found["stuck"] += not kept.durable
+        if spool.stats().volatile:  # damage may only show in reading; the next append mends it
+            found.update(("volatile" if legal else "volatile_by_harm", f"volatile: {spool.stats().trouble}"))
+        if not spool.append([b'{"kind":"none","x":"life goes on"}'], "low", T0).durable:
+            found.update(("stuck", f"stuck: {spool.stats().trouble}"))
         spool.close()
     except Exception as error:
         traceback.print_exc()
