@@ -350,12 +350,12 @@ def test_a_row_that_vanishes_without_an_error_is_missed_and_found_again(path: Pa
 
 @pytest.mark.parametrize(
     ("right", "wrong"),
-    [(b"key INTEGER PRIMARY", b"key INTEGEZ PRIMARY"), (b"record BLOB NOT NULL", b"recorf BLOB NOT NULL")],
+    [(b"key INTEGER PRIMARY", b"key INTEGER QRIMARY"), (b"epoch INTEGER PRIMARY", b"epoch INTEGER QRIMARY")],
 )
 def test_a_flipped_bit_in_the_tables_own_text_costs_no_reading(
     path: Path, spool: Spool, right: bytes, wrong: bytes
 ) -> None:
-    """SQLite would go by it: a key that is none, a column of another name."""
+    """SQLite would go by it: what is no key is empty in every row."""
     fill(spool, 30)
     truth = readings_in(everything(spool))
     spool.close()
