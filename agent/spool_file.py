@@ -111,6 +111,8 @@ class SpoolFile:
             _configure(sql)
             _make_durable(sql)
             _check_tables(sql)
+            sql.execute("BEGIN IMMEDIATE")  # a header that forbids writing is found here, not at the first reading
+            sql.execute("ROLLBACK")
             opened._read_heads()
             lost = opened._verify()
         except BaseException as error:

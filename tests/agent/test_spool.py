@@ -368,6 +368,19 @@ def test_a_flipped_bit_in_the_tables_own_text_costs_no_reading(
     again.close()
 
 
+def test_a_flipped_bit_that_makes_the_file_read_only_costs_no_reading(path: Path, spool: Spool) -> None:
+    fill(spool, 30)
+    truth = readings_in(everything(spool))
+    spool.close()
+    content = bytearray(path.read_bytes())
+    content[18] = 6  # the write version, sqlite.org/fileformat2.html §1.3.3: of a format to come, so only to be read
+    path.write_bytes(content)
+    again = opened(path)
+    assert readings_in(everything(again)) == truth
+    assert again.append([b"life goes on"], "low", T0).durable
+    again.close()
+
+
 def test_a_file_of_noise_is_moved_aside_and_never_deleted(path: Path) -> None:
     noise = random.Random(3).randbytes(50_000)
     path.write_bytes(noise)
