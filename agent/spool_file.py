@@ -111,8 +111,7 @@ class SpoolFile:
             _configure(sql)
             _make_durable(sql)
             _check_tables(sql)
-            sql.execute("BEGIN IMMEDIATE")  # a header that forbids writing is found here, not at the first reading
-            sql.execute("ROLLBACK")
+            sql.execute("DELETE FROM groups WHERE 0")  # a header that forbids writing shows here, not at an append
             opened._read_heads()
             lost = opened._verify()
         except BaseException as error:
