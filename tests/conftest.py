@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import defaultdict
 
 import pytest
 from hypothesis import settings
@@ -22,3 +23,24 @@ def free_port() -> int:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--torture", action="store_true", help="run the fault suite at full counts")
     parser.addoption("--fault-seed", type=int, default=None, help="replay the fault suite of this seed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a test says of the torture catalogue travels with its report, from other processes too."""
+    for item in items:
+        item.user_properties += [("row", number) for mark in item.iter_markers("row") for number in mark.args]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """With `--torture`: each row of the catalogue with what became of its tests."""
+    if not config.getoption("--torture"):
+        return
+    rows: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            for name, value in getattr(report, "user_properties", ()):
+                if name == "row":
+                    rows[value][outcome] += 1
+    terminalreporter.section("rows of the torture catalogue (docs/torture.md)")
+    for number, outcomes in sorted(rows.items()):
+        terminalreporter.line(f"{number:4}  " + ", ".join(f"{count} {word}" for word, count in outcomes.items()))

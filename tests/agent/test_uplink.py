@@ -232,6 +232,7 @@ def test_readings_set_aside_are_forgotten_and_counted(enrolled, little_collector
     asyncio.run(story())
 
 
+@pytest.mark.row(27)
 def test_a_restored_image_begins_a_new_spool_once_the_collector_tells_of_another_history(
     enrolled, little_collector, spool
 ) -> None:

@@ -125,6 +125,7 @@ def test_large_batches_pass_the_websocket_whole(house, broker: Broker, spool: Sp
     assert sorted(number for _spool, number in collector.held) == list(range(1, 1002))
 
 
+@pytest.mark.row(21)
 def test_a_port_that_refuses_three_times_is_left_for_the_websocket_which_is_remembered(
     house, broker: Broker, spool: Spool, tmp_path: Path, free_port: int
 ) -> None:
@@ -134,6 +135,7 @@ def test_a_port_that_refuses_three_times_is_left_for_the_websocket_which_is_reme
     assert Ways(mine.brokers, tmp_path / "way").current == websocket(broker)
 
 
+@pytest.mark.row(21)
 def test_a_port_that_never_answers_is_left_after_one_try(house, broker: Broker, spool: Spool, tmp_path: Path) -> None:
     mine, _collector = house
     with socket.create_server(("127.0.0.1", 0)) as mute:
@@ -259,6 +261,7 @@ def contexts(authority: TestAuthority, tmp_path: Path) -> dict[str, ssl.SSLConte
 
 
 @pytest.mark.parametrize("transport", ["tcp", "websockets"])
+@pytest.mark.row(21)
 def test_whoever_stands_in_between_gets_no_byte_of_ours(
     transport, house, authority: TestAuthority, spool: Spool, tmp_path: Path
 ) -> None:
@@ -283,6 +286,7 @@ def test_whoever_stands_in_between_gets_no_byte_of_ours(
     assert spool.stats().readings == 1
 
 
+@pytest.mark.control("the interceptor's certificate is believed", row=21)
 def test_the_interceptor_does_read_what_a_trusting_gateway_sends(house, authority: TestAuthority, spool: Spool) -> None:
     """The control: the same server, with a certificate that is believed, reads the greeting."""
     mine, _collector = house

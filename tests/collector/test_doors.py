@@ -89,6 +89,7 @@ def test_a_session_has_the_name_of_its_certificate(name: str, client_id: str, wi
     assert (refusal(name, SERVICES, client_id, will) == "") == fits
 
 
+@pytest.mark.row(26)
 def test_sessions_that_take_turns_are_a_clone_and_a_line_that_broke_is_not() -> None:
     clock = [0.0]
     book = Book(lambda: clock[0])

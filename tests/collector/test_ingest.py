@@ -211,6 +211,7 @@ def test_any_order_cut_and_repetition_end_in_the_same_state(sqlite_store: Store,
 # ---------------------------------------------------------------- honesty
 
 
+@pytest.mark.row(26, 27)
 def test_other_bytes_under_a_held_number_are_an_equivocation_with_both_kept(house: House, gateway) -> None:
     mine = gateway(house.store)
     honest = mine.sealed([mine.ups(load_pct=1.0), mine.ups()], 1, wire.GENESIS)
@@ -230,6 +231,7 @@ def test_other_bytes_under_a_held_number_are_an_equivocation_with_both_kept(hous
     assert (len(house.findings()), len(house.rows(schema.evidence))) == (2, 2)
 
 
+@pytest.mark.row(26)
 def test_two_stories_in_one_group_are_told_apart_too(house: House, gateway) -> None:
     mine = gateway(house.store)
     honest = mine.sealed([mine.ups(load_pct=1.0)], 1, wire.GENESIS)
@@ -238,6 +240,7 @@ def test_two_stories_in_one_group_are_told_apart_too(house: House, gateway) -> N
     assert house.findings() == ["equivocation", "fork"]
 
 
+@pytest.mark.row(27)
 def test_a_chain_that_does_not_continue_is_a_fork_and_its_readings_are_held(house: House, gateway) -> None:
     mine = gateway(house.store)
     house.take(mine.batch([mine.ups()]))

@@ -106,6 +106,7 @@ def test_many_messages_are_one_commit(worker: Worker, sqlite_store: Store, gatew
     assert judge.asked <= 3
 
 
+@pytest.mark.row(22)
 def test_while_the_database_is_away_nothing_is_said_and_then_all_of_it(
     worker: Worker, sqlite_store: Store, gateway, judge: Judge, diary: list[object]
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_stop_while_the_database_is_away_is_quick_and_silent(
     assert diary == []
 
 
+@pytest.mark.row(22, 23)
 def test_memory_is_bounded_and_the_broker_waits(ingest: Ingest, sqlite_store: Store, gateway) -> None:
     mine = gateway(sqlite_store)
     message = mine.batch([mine.ups()])

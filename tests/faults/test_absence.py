@@ -178,6 +178,7 @@ def accounted(house: rig.House, promises: rig.Heads) -> dict[str, int]:
     return facts
 
 
+@pytest.mark.row(18)
 def test_after_a_partition_the_newest_comes_first_and_nothing_is_missing(torture: bool, tmp_path: Path) -> None:
     rounds = 1440 if torture else 90
     back = came_home(rig.House(tmp_path), rounds, 64 << 20, drain_s=600 if torture else 60, meets_no_broker=torture)
@@ -189,6 +190,7 @@ def test_after_a_partition_the_newest_comes_first_and_nothing_is_missing(torture
     assert back.lag_s < LIVE_S
 
 
+@pytest.mark.row(18)
 def test_after_a_month_what_is_missing_is_exactly_what_was_shed(torture: bool, tmp_path: Path) -> None:
     """The quick one fills a small file, so that there is something to shed."""
     rounds, max_bytes = (43_200, 64 << 20) if torture else (150, 96 << 10)
@@ -207,6 +209,7 @@ BACKLOG_FIRST = [
 
 
 @pytest.mark.slow
+@pytest.mark.control("the backlog is sent before what is new", row=18)
 def test_an_agent_that_sends_the_oldest_first_is_seen(tmp_path: Path) -> None:
     house = rig.House(tmp_path, source=rig.plant(tmp_path, BACKLOG_FIRST))
     back = came_home(house, 90, 64 << 20, drain_s=60, meets_no_broker=False)

@@ -94,6 +94,7 @@ def ends(terms: Terms, folder: Path, count: int) -> Iterator[Ends]:
             made.close()
 
 
+@pytest.mark.row(19)
 def test_a_line_that_goes_dark_without_a_word_is_noticed_in_90_s_and_found_again(tmp_path: Path) -> None:
     count = 12
     with ends(GOOD, tmp_path, count) as here:
@@ -118,6 +119,7 @@ def test_a_line_that_goes_dark_without_a_word_is_noticed_in_90_s_and_found_again
     assert resumed_s[-1] <= BACK_S
 
 
+@pytest.mark.row(20)
 def test_a_backlog_drains_over_30_pct_loss_each_way_and_800_ms(torture: bool, tmp_path: Path) -> None:
     """Twelve hours are 7,200 readings; the full count has them, the shorter run ten minutes of them six times."""
     count, backlog, seconds = (1, 7200, 3600.0) if torture else (6, 100, 600.0)

@@ -69,6 +69,7 @@ def away(house: rig.House, base: Database, seconds: float, seed: int) -> tuple[i
 
 @pytest.mark.slow
 @pytest.mark.parametrize("database", ["postgresql", "sqlite"])
+@pytest.mark.row(22)
 def test_a_database_that_is_away_costs_neither_memory_nor_a_reading(
     database: str, seed: int, torture: bool, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ RUNS = [
 
 
 @pytest.mark.parametrize(("make", "layers"), RUNS)
+@pytest.mark.row(28, 30)
 def test_each_layer_alone_keeps_out_all_that_is_hostile(
     make: str, layers: str, seed: int, torture: bool, tmp_path: Path
 ) -> None:
@@ -57,6 +58,7 @@ def test_each_layer_alone_keeps_out_all_that_is_hostile(
 
 
 @pytest.mark.parametrize("make", ["amqtt", pytest.param("mosquitto", marks=SLOW)])
+@pytest.mark.control("the broker's rules and the check of signatures are both off", row=30)
 def test_two_layers_that_are_off_are_seen(make: str, seed: int, tmp_path: Path) -> None:
     source = rig.plant(tmp_path, [*ACL_OFF[make], *NAMES_OFF[make], *SIGNATURE_OFF])
     figures = besieged(tmp_path, seed, SHORT_TIMES, make, "both", source)

@@ -211,6 +211,7 @@ def _is(truth: tuple[int, int, int], said: Sequence[float | None]) -> bool:
 
 
 @pytest.mark.parametrize("version", ["2c", "1"])
+@pytest.mark.row(36)
 def test_hostile_answers_to_the_ups_reader_are_survived_and_old_ones_never_shown(
     seed: int, torture: bool, version: str
 ) -> None:
@@ -308,6 +309,7 @@ async def say(port: int, source: str, payload: bytes, mangle: Callable[[bytes], 
     return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.1 ") else 0
 
 
+@pytest.mark.row(35)
 def test_hostile_words_to_the_seat_listener_are_survived_and_old_ones_never_taken(
     seed: int, torture: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

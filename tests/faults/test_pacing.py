@@ -110,6 +110,7 @@ def drained(folder: Path, gateways: int, each_s: float, seconds: float) -> SlowI
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("gateways", "each_s", "least"), [(20, 0.02, 100), (3, 0.2, 10)])
+@pytest.mark.row(23)
 def test_live_readings_pass_while_a_backlog_drains(gateways: int, each_s: float, least: int, tmp_path: Path) -> None:
     """The second is a database that takes 200 ms for each batch (row 23)."""
     done = drained(tmp_path, gateways, each_s, seconds=25)

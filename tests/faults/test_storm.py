@@ -9,12 +9,16 @@ import argparse
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from bench import storm
 from bench.ground import Held, check, ground
 
 GATEWAYS, HOURS = 20, 0.5
 
 
+@pytest.mark.row(24)
+@pytest.mark.control("a reading that never came, and one that came otherwise than promised", row=24)
 def test_everybody_comes_back_over_tls_and_all_of_it_is_held_once(tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     storm.arguments(parser)

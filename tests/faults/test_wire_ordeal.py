@@ -20,6 +20,7 @@ def suffered(folder: Path, seed: int, times: int, source: Path = rig.ROOT) -> di
     return figures
 
 
+@pytest.mark.row(28, 29, 30)
 def test_nothing_hostile_repeated_or_disordered_changes_what_is_held(seed: int, torture: bool, tmp_path: Path) -> None:
     times = TIMES if torture else SHORT_TIMES
     figures = suffered(tmp_path, seed, times)
@@ -48,13 +49,37 @@ LATEST_BY_ARRIVAL = [
 @pytest.mark.parametrize(
     ("bug", "fault"),
     [
-        (SIGNATURE_OFF, "accepted: a stranger's key"),
-        (NAME_OFF, "accepted: another's name"),
-        (SIZE_OFF, "accepted: oversized"),
-        (DEDUPE_OFF, "replays_that_changed"),
-        (LATEST_BY_ARRIVAL, "other_states"),
+        pytest.param(
+            SIGNATURE_OFF,
+            "accepted: a stranger's key",
+            id="signature off",
+            marks=pytest.mark.control("signatures are not checked", row=30),
+        ),
+        pytest.param(
+            NAME_OFF,
+            "accepted: another's name",
+            id="name off",
+            marks=pytest.mark.control("the name in a batch is not compared with its topic's", row=30),
+        ),
+        pytest.param(
+            SIZE_OFF,
+            "accepted: oversized",
+            id="size off",
+            marks=pytest.mark.control("a message's size is not looked at", row=32),
+        ),
+        pytest.param(
+            DEDUPE_OFF,
+            "replays_that_changed",
+            id="dedupe off",
+            marks=pytest.mark.control("what is held already is filed again", row=28),
+        ),
+        pytest.param(
+            LATEST_BY_ARRIVAL,
+            "other_states",
+            id="latest by arrival",
+            marks=pytest.mark.control("what came last counts as the newest", row=29),
+        ),
     ],
-    ids=["signature off", "name off", "size off", "dedupe off", "latest by arrival"],
 )
 def test_a_layer_that_is_off_is_seen(bug: list[tuple[str, str, str]], fault: str, seed: int, tmp_path: Path) -> None:
     figures = suffered(tmp_path, seed, 30, rig.plant(tmp_path, bug))

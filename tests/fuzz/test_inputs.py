@@ -16,6 +16,7 @@ MOST_FILES, MOST_BYTES = 40, 40_000
 
 
 @pytest.mark.parametrize("name", HARNESSES)
+@pytest.mark.row(31)
 def test_whatever_comes_in_is_taken_or_refused_as_promised(name: str, request: pytest.FixtureRequest) -> None:
     seed = request.config.getoption("--fault-seed")
     harness = HARNESSES[name]
@@ -25,6 +26,7 @@ def test_whatever_comes_in_is_taken_or_refused_as_promised(name: str, request: p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HARNESSES)
+@pytest.mark.row(31)
 def test_atheris_finds_nothing_either(name: str, tmp_path: Path) -> None:
     pytest.importorskip("atheris", reason="atheris has no wheel for this machine")
     root = HERE.parents[1]
@@ -86,11 +88,13 @@ def unguarded(data: bytes) -> None:
             int(value)
 
 
+@pytest.mark.control("a number of the head is taken as it stands", row=31)
 def test_a_number_that_nobody_guarded_is_found() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         play(unguarded, HARNESSES["agent_http"].corpus("agent_http"), 500, SEED)
 
 
+@pytest.mark.control("a message is taken with a field unchecked", row=31)
 def test_a_decoder_that_lets_a_field_through_unchecked_is_found() -> None:
     def careless(data: bytes) -> None:
         body, _, _ = data.rpartition(b"\n")
