@@ -17,8 +17,9 @@ import sqlalchemy as sa
 from agent import wire
 from collector import cuts
 from collector.evaluate import Fresh, Place
-from collector.flags import cause
-from collector.flags.cause import NOBODY, Cause, Facts, Sign, Witness
+from collector.flags import gap_facts
+from collector.flags.cause import NOBODY, Cause, Witness, name_cause
+from collector.flags.gap_facts import Facts, Sign
 from collector.neighbours import witnesses
 from collector.standard.criteria import EVERYONE
 from collector.store import schema, upsert
@@ -55,8 +56,8 @@ def note_group(
     for center, fresh in group:
         heard_ms = heard.get(center.code)
         if heard_ms is not None and now_ms - heard_ms > gap_ms:
-            facts = cause.begin(heard_ms, now_ms, _before(conn, center.code))
-            known.append(Gap(center.code, 1, cause.fold(facts, signs_of(fresh)), NOBODY))
+            facts = gap_facts.begin(heard_ms, now_ms, _before(conn, center.code))
+            known.append(Gap(center.code, 1, gap_facts.fold(facts, signs_of(fresh)), NOBODY))
             continue
         late_ms = max(now_ms - gap_ms, (heard_ms or 0) - HELD_UP_MS)
         if signs := signs_of(each for each in fresh if each.wall_ms < late_ms or each.kind == "boot"):
@@ -74,9 +75,9 @@ def look_again(conn: sa.Connection, now_ms: int, gap_s: float) -> set[str]:
     due = sa.select(_g.center, _g.from_ms).where(_g.look_ms <= now_ms).order_by(_g.look_ms).limit(LOOKS)
     keys = [tuple(row) for row in conn.execute(due)]
     found = _newest(conn, sa.tuple_(_g.center, _g.from_ms).in_(keys)) if keys else []
-    found = [replace(gap, facts=cause.fold(gap.facts, _latest(conn, gap.center, ("seats",)))) for gap in found]
+    found = [replace(gap, facts=gap_facts.fold(gap.facts, _latest(conn, gap.center, ("seats",)))) for gap in found]
     asked = _asked(conn, found, int(gap_s * 1000))
-    moved = {gap.center for gap in asked if cause.name_cause(gap.facts, gap.witness) != gap.named}
+    moved = {gap.center for gap in asked if name_cause(gap.facts, gap.witness) != gap.named}
     _save(conn, asked, now_ms, None)
     return moved
 
@@ -87,7 +88,7 @@ def likely(conn: sa.Connection, code: str, now_ms: int, gap_s: float = GAP_S) ->
     if heard_ms is None:
         return None
     (witness,) = witnesses(conn, [(code, (heard_ms, now_ms))], int(gap_s * 1000))
-    return cause.name_cause(cause.begin(heard_ms, now_ms, _before(conn, code)), witness)
+    return name_cause(gap_facts.begin(heard_ms, now_ms, _before(conn, code)), witness)
 
 
 def last(conn: sa.Connection, code: str) -> Cause | None:
@@ -132,7 +133,7 @@ def _asked(conn: sa.Connection, gaps: Sequence[Gap], gap_ms: int) -> list[Gap]:
 
 
 def signs_of(fresh: Iterable[Fresh]) -> list[Sign]:
-    return [cause.sign_of(each.reading, each.kind, each.at_ms, each.id) for each in fresh]
+    return [gap_facts.sign_of(each.reading, each.kind, each.at_ms, each.id) for each in fresh]
 
 
 def _before(conn: sa.Connection, code: str) -> list[Sign]:
@@ -152,7 +153,7 @@ def _latest(conn: sa.Connection, code: str, kinds: Sequence[str]) -> list[Sign]:
         first = conn.execute(named.limit(1)).first()
         id = f"{row.device} {first.spool} {first.seq}" if first else row.device
         reading = wire.decode_reading(row.body.encode())
-        found.append(cause.sign_of(reading, row.kind, min(row.wall_ms, row.received_ms), id))
+        found.append(gap_facts.sign_of(reading, row.kind, min(row.wall_ms, row.received_ms), id))
     return found
 
 
@@ -184,10 +185,10 @@ def _revised(conn: sa.Connection, late: Mapping[str, Sequence[Sign]]) -> list[Ga
     if not late:
         return []
     oldest_ms = min(sign.at_ms for signs in late.values() for sign in signs)
-    mine = _g.center.in_(list(late)) & (_g.to_ms >= oldest_ms - cause.SLACK_MS)
+    mine = _g.center.in_(list(late)) & (_g.to_ms >= oldest_ms - gap_facts.SLACK_MS)
     found = []
     for gap in _newest(conn, mine):
-        facts = cause.fold(gap.facts, late[gap.center])
+        facts = gap_facts.fold(gap.facts, late[gap.center])
         if facts != gap.facts:
             found.append(replace(gap, facts=facts))
     return found
@@ -213,7 +214,7 @@ def _save(conn: sa.Connection, gaps: Iterable[Gap], now_ms: int, look_ms: int | 
     """A cause or weight that moved becomes a new revision; one that stands keeps its number."""
     rows, old = [], []
     for gap in gaps:
-        named = cause.name_cause(gap.facts, gap.witness)
+        named = name_cause(gap.facts, gap.witness)
         stands = gap.named is None or (gap.named.name, gap.named.grade) == (named.name, named.grade)
         if not stands:
             old.append({"code": gap.center, "began_ms": gap.facts.from_ms})

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from collector.evaluate import Fresh, Place
 from collector.flags.backup import Charge, Cut, add_charges, charge_of, with_boots
-from collector.flags.cause import Boot
+from collector.flags.gap_facts import Boot
 from collector.store import schema, upsert
 
 RECHARGE_MS = 48 * 3_600_000  # a battery not full by then has its recharge left unknown

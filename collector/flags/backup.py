@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from collector.flags.cause import MAX_ON_BATTERY_S, SLACK_MS, Boot, tests_battery
+from collector.flags.gap_facts import MAX_ON_BATTERY_S, SLACK_MS, Boot, tests_battery
 
 MIN_USED_PCT = 20.0  # less charge used is too little to reckon the whole battery from
 FULL_PCT = 95.0

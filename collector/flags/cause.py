@@ -1,20 +1,16 @@
 """Why a center was not heard for a while: from what is known of the gap to a named cause. Pure.
 
-A gap is the time between the last arrival before a silence and the first one after it, by the collector's clock. What
-is known grows: the boot reading comes with the first arrival, the readings kept meanwhile follow as backlog. `fold`
-takes readings in runs, in the order they were taken; `name_cause` judges what is known by then.
-
+`collector.flags.gap_facts` collects what is known; `name_cause` judges it, again whenever more has come.
 Power is asked before the line: a mains cut takes the line's own boxes down as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
-from collector.flags import roll
-from collector.flags.roll import Call, Seats
+from collector.flags.gap_facts import FRESH_MS, SLACK_MS, Boot, Facts, Run, Seen
 from collector.standard.criteria import Words
 
 Name = Literal[
@@ -24,15 +20,11 @@ Grade = Literal["confirmed", "shown", "likely", "unsupported", "none"]
 NAMES: tuple[Name, ...] = get_args(Name)
 GRADES: tuple[Grade, ...] = get_args(Grade)
 
-SLACK_MS = 60_000  # between a sign and what it is a sign of: a round of measuring
-FRESH_MS = 180_000  # so long before its end a UPS reading still speaks for the end of a run
 MIN_WITNESSES = 3  # fewer neighbours may all be wrong by chance
 MAJORITY, FEW = 0.5, 0.2  # of the neighbours: enough to confirm, too few not to contradict
 # A line that fails so soon after the mains, or is heard so soon after they return, was without power.
 TIED_FALL_MS, TIED_RISE_MS = 120_000, 300_000
 ROUND_MS = 90_000  # a gap begins with the last arrival, up to a round before what ended it
-MAX_ON_BATTERY_S = 86_400  # what a UPS says beyond that of its time on battery is not believed
-MAX_RUNS = 64  # of one UPS in one gap: a flickering mains must not grow a row without end
 
 SAID: Mapping[Name, Words] = {
     "mains_carried": Words("Mains cut; the UPS carried the gateway", "بجلی گئی؛ یو پی ایس نے گیٹ وے کو چلائے رکھا"),
@@ -61,72 +53,6 @@ STOPS: Mapping[str, tuple[Name, str]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Boot:
-    """A boot reading: what ended the run before it. `id` names the reading (device, spool, number)."""
-
-    at_ms: int
-    previous_end: str
-    dark_s: float | None
-    id: str
-
-    @property
-    def died_ms(self) -> int | None:
-        """The last sign of life before it."""
-        return None if self.dark_s is None else self.at_ms - round(self.dark_s * 1000)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """Consecutive readings of one UPS that agree on whether it ran on battery. `gasp` is its last gasp, if any."""
-
-    on_battery: bool
-    first_ms: int
-    last_ms: int
-    low: bool
-    charge_pct: float | None  # the last one known
-    id: str  # of the newest reading
-    gasp: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """How often something was read, and one reading that says so."""
-
-    count: int
-    id: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What is known of one gap. `power` begins with the last readings before it; `taken` counts the readings that
-    the agent took during the gap and delivered later, the earliest at `taken_from_ms`; `places` where its link probe
-    saw the fault meanwhile; `seats` what the roll calls around it say."""
-
-    from_ms: int
-    to_ms: int
-    boots: tuple[Boot, ...] = ()
-    power: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
-    places: Mapping[str, Seen] = field(default_factory=dict)
-    place_before: str = ""
-    taken: int = 0
-    taken_from_ms: int | None = None
-    seats: Seats = field(default_factory=Seats)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sign:
-    """One reading as far as causes are concerned: exactly one of the last four is set, or none of them."""
-
-    at_ms: int
-    id: str
-    subject: str = ""
-    boot: Boot | None = None
-    run: Run | None = None
-    place: str = ""
-    call: Call | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Witness:
     """What neighbours say of the same time; counts of centers, `named` some of them. `deaf_ms`: how much of the gap
     the collector heard nobody at all."""
@@ -152,125 +78,6 @@ class Cause:
 
 
 NOBODY = Witness()
-
-
-# ---------------------------------------------------------------- collecting
-
-
-def sign_of(reading: object, kind: str, at_ms: int, id: str) -> Sign:
-    """What a reading says about causes, if anything."""
-    subject = str(getattr(reading, "subject", ""))
-    if kind == "boot":
-        previous_end, dark_s = getattr(reading, "previous_end", "unknown"), getattr(reading, "dark_s", None)
-        return Sign(at_ms=at_ms, id=id, boot=Boot(at_ms=at_ms, previous_end=previous_end, dark_s=dark_s, id=id))
-    if kind == "ups" and _tells_power(reading):
-        return Sign(at_ms=at_ms, id=id, subject=subject, run=run_of(reading, at_ms, id))
-    if kind == "link":
-        return Sign(at_ms=at_ms, id=id, subject=subject, place=_place(reading))
-    if kind == "seats":
-        return Sign(at_ms=at_ms, id=id, call=roll.call_of(reading, at_ms, id))
-    return Sign(at_ms=at_ms, id=id)
-
-
-def _tells_power(reading: object) -> bool:
-    """Also a UPS that could not be read does, with its last gasp: it was on battery by then."""
-    known = getattr(reading, "output_state", None) is not None or bool(getattr(reading, "last_gasp", None))
-    return known and not tests_battery(reading)
-
-
-def run_of(reading: object, at_ms: int, id: str) -> Run:
-    """A UPS reading as a run of one."""
-    status, gasp = getattr(reading, "battery_status", None), getattr(reading, "last_gasp", None) or ""
-    return Run(
-        on_battery=getattr(reading, "output_state", None) == "battery" or bool(gasp),
-        first_ms=at_ms - _on_battery_ms(reading),
-        last_ms=at_ms,
-        low=status in ("low", "depleted") or gasp in ("battery_low", "runtime_short"),
-        charge_pct=getattr(reading, "battery_charge_pct", None),
-        id=id,
-        gasp=gasp,
-    )
-
-
-def tests_battery(reading: object) -> bool:
-    """On battery because the UPS tests it: the mains is there."""
-    running = getattr(reading, "self_test", None) == "running"
-    return running and getattr(reading, "output_state", None) == "battery"
-
-
-def _on_battery_ms(reading: object) -> int:
-    """How long before this reading the UPS says that it went on battery."""
-    said_s = getattr(reading, "on_battery_s", None) if getattr(reading, "output_state", None) == "battery" else None
-    return round(said_s * 1000) if said_s is not None and 0 <= said_s <= MAX_ON_BATTERY_S else 0
-
-
-def _place(reading: object) -> str:
-    """A gateway without a default route has lost its own network."""
-    failure = getattr(reading, "failure", None)
-    if failure is not None:
-        return "lan" if getattr(failure, "cause", "") == "no_route" else ""
-    return getattr(reading, "fault_place", None) or ""
-
-
-def begin(from_ms: int, to_ms: int, before: Iterable[Sign]) -> Facts:
-    """A gap of which only the last readings before it are known; old ones among them say nothing."""
-    facts = Facts(from_ms=from_ms, to_ms=to_ms)
-    power: dict[str, tuple[Run, ...]] = {}
-    place_before = ""
-    for sign in (each for each in before if each.at_ms >= from_ms - FRESH_MS):
-        if sign.run is not None:
-            power[sign.subject] = (sign.run,)
-        place_before = sign.place or place_before
-        facts = replace(facts, seats=roll.before(sign.call)) if sign.call is not None else facts
-    return replace(facts, power=power, place_before=place_before)
-
-
-def fold(facts: Facts, signs: Sequence[Sign]) -> Facts:
-    """With these readings added; each must be given once. A boot or UPS reading just after the gap counts too: it
-    tells what ended it."""
-    boots, power, places, seats = list(facts.boots), dict(facts.power), dict(facts.places), facts.seats
-    taken_ms = [facts.taken_from_ms] if facts.taken_from_ms is not None else []
-    taken = facts.taken
-    for sign in sorted(signs, key=lambda each: each.at_ms):
-        within = facts.from_ms < sign.at_ms < facts.to_ms
-        if sign.call is not None:
-            seats = roll.after(seats, sign.call, facts.from_ms, facts.to_ms)
-        if not within and not facts.from_ms <= sign.at_ms <= facts.to_ms + SLACK_MS:
-            continue
-        if sign.boot is not None:
-            boots.append(sign.boot)
-            continue
-        if sign.run is not None:
-            power[sign.subject] = add_run(power.get(sign.subject, ()), sign.run)
-        if within:
-            taken += 1
-            taken_ms.append(sign.at_ms)
-            if sign.place:
-                seen = places.get(sign.place)
-                places[sign.place] = Seen(count=1 + (seen.count if seen else 0), id=sign.id)
-    ordered = tuple(sorted(boots, key=lambda boot: boot.at_ms))
-    earliest_ms = min(taken_ms, default=None)
-    return replace(
-        facts, boots=ordered, power=power, places=places, taken=taken, taken_from_ms=earliest_ms, seats=seats
-    )
-
-
-def add_run(runs: tuple[Run, ...], new: Run) -> tuple[Run, ...]:
-    """The runs with one more, joined to its neighbours where they agree."""
-    joined: list[Run] = []
-    for run in sorted((*runs, new), key=lambda each: each.first_ms):
-        if joined and joined[-1].on_battery == run.on_battery:
-            joined[-1] = _join(joined[-1], run)
-        else:
-            joined.append(run)
-    return tuple(joined[-MAX_RUNS:])
-
-
-def _join(first: Run, second: Run) -> Run:
-    newest = max(first, second, key=lambda run: run.last_ms)
-    charge_pct = newest.charge_pct if newest.charge_pct is not None else first.charge_pct
-    gasp = newest.gasp or first.gasp or second.gasp
-    return replace(newest, first_ms=first.first_ms, low=newest.low, charge_pct=charge_pct, gasp=gasp)
 
 
 # ---------------------------------------------------------------- judging

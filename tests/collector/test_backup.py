@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agent.wire import UpsReading
 from collector.flags.backup import Charge, Cut, add_charges, battery, charge_of, slope_a_day, with_boots
-from collector.flags.cause import Boot
+from collector.flags.gap_facts import Boot
 
 MINUTE = 60_000
 DAY = 86_400_000

@@ -15,14 +15,10 @@ from collector.flags.cause import (
     NAMES,
     SAID,
     WEIGHT,
-    Facts,
-    Sign,
     Witness,
-    begin,
-    fold,
     name_cause,
-    sign_of,
 )
+from collector.flags.gap_facts import Facts, Sign, begin, fold, sign_of
 
 MINUTE = 60_000
 START = 1_770_000_000_000
