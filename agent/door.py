@@ -77,7 +77,10 @@ class Door:
         """Asks the collector for its time, signed. Raises DoorShut."""
         if self.collector_key is None:
             raise DoorShut(f"{self.url}: only its time is wrong, or ours; set this machine's clock, then try again")
-        self._learn(self.collector_key)
+        try:
+            self._learn(self.collector_key)
+        except ssl.SSLCertVerificationError as error:
+            raise self._stranger(error) from None
 
     def _learn(self, key: bytes) -> None:
         challenge = secrets.token_hex(16)
@@ -93,14 +96,17 @@ class Door:
             return self._exchange(method, path, body)
         except ssl.SSLCertVerificationError as error:
             if not trust.is_about_time(error):
-                why = f"its certificate is not of the collector that was pinned ({error.verify_message})"
-                raise DoorShut(f"{self.url}: {why}; somebody stands in between, or the address is wrong") from None
+                raise self._stranger(error) from None
         self.learn_time()
         try:
             return self._exchange(method, path, body)
         except ssl.SSLCertVerificationError as error:
             why = f"its certificate is not valid at the collector's own time ({error.verify_message})"
             raise DoorShut(f"{self.url}: {why}; tell its operator") from None
+
+    def _stranger(self, error: ssl.SSLCertVerificationError) -> DoorShut:
+        why = f"its certificate is not of the collector that was pinned ({error.verify_message})"
+        return DoorShut(f"{self.url}: {why}; somebody stands in between, or the address is wrong")
 
     def _exchange(self, method: str, path: str, body: bytes, *, judged: bool = True) -> Said:
         """One request. Raises DoorShut, or ssl.SSLCertVerificationError. Without ``judged`` time is not looked at."""

@@ -161,7 +161,8 @@ def save(state_dir: Path, known: Enrolled) -> None:
 def save_brokers(state_dir: Path, brokers: list[Broker]) -> None:
     """The identity as it is, with other ways to a broker."""
     known = msgspec.json.decode((state_dir / IDENTITY_FILE).read_bytes(), type=Enrolled)
-    save(state_dir, msgspec.structs.replace(known, brokers=brokers))
+    first = brokers[0]
+    save(state_dir, msgspec.structs.replace(known, brokers=brokers, broker_host=first.host, broker_port=first.port))
 
 
 def load_key(state_dir: Path) -> Ed25519PrivateKey | None:

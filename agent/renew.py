@@ -1,7 +1,8 @@
 """Renews this gateway's certificate at half of its life, and also long after its end: the signing key is what counts.
 
 The collector is asked over the pinned door. What it gives is written beside and renamed into place; the uplink reads it
-at its next session. The key stays: it was made here and never left.
+at its next session, and other brokers at once. The key stays: it was made here and never left. A gateway without a
+receipt for an hour or two asks too, due or not: its brokers may have moved, or believe another root by now.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 600.0  # the clock may be set meanwhile, so nobody sleeps until a date
 JITTER = 0.1  # of a certificate's life, after half of it
 RETRY_MIN_S, RETRY_MAX_S = 60.0, 3600.0
+ALONE_S = 3600.0  # without a receipt, and up to twice that, so that an outage does not bring all to the door at once
 
 
 def due_ms(certificate: x509.Certificate, chance: float) -> int:
@@ -41,7 +43,8 @@ def is_due(certificate: x509.Certificate, chance: float, now_ms: int) -> bool:
 
 class Renewal:
     """Looks now and then whether the certificate is due. ``clock`` is shared with the uplink: what one learns of the
-    time, both know."""
+    time, both know. ``alone_s`` tells for how long there has been no receipt; ``move`` is told other brokers, by `run`.
+    """
 
     def __init__(
         self,
@@ -50,10 +53,15 @@ class Renewal:
         clock: trust.TrustedClock,
         *,
         chance: Callable[[], float] = random.random,
+        alone_s: Callable[[], float] = lambda: 0.0,
+        move: Callable[[Sequence[identity.Broker]], None] = lambda _brokers: None,
     ) -> None:
         self._state_dir, self._mine, self._clock = state_dir, mine, clock
         self._chance = chance
         self._share = chance()
+        self._alone_s, self._move = alone_s, move
+        self._asks_alone_s, self._was_alone_s = self._patience_s(), 0.0
+        self._brokers = list(mine.brokers)
         self.detail = ""  # why the last try failed
 
     async def run(self) -> None:
@@ -61,8 +69,11 @@ class Renewal:
         failures = 0
         while self._mine.tls is not None and self._mine.url:
             try:
+                before = self._brokers
                 if await asyncio.to_thread(self.look):
                     log.info("the certificate was renewed")
+                if self._brokers != before:
+                    self._move(self._brokers)
                 failures, self.detail = 0, ""
                 await asyncio.sleep(LOOK_S * (0.5 + self._chance() / 2))
             except (EnrolFailed, identity.IdentityError, OSError, ValueError) as error:
@@ -76,10 +87,11 @@ class Renewal:
         if files is None or key is None:
             return False
         held = x509.load_pem_x509_certificates(files.cert.read_bytes())[0]
-        if not is_due(held, self._share, self._clock.now_ms()):
+        is_stranded = self._is_stranded()
+        if not is_stranded and not is_due(held, self._share, self._clock.now_ms()):
             return False
         door = self.door()
-        if self._clock.is_wall:
+        if self._clock.is_wall and not is_stranded:
             door.learn_time()  # a certificate that seems due by a clock that nobody vouched for
             if not is_due(held, self._share, self._clock.now_ms()):
                 return False
@@ -87,6 +99,20 @@ class Renewal:
         self._take(given, key)
         self._share = self._chance()
         return given.certificate.encode() != before
+
+    def _is_stranded(self) -> bool:
+        """Whether it is time to ask for that reason; then not again for another hour or two of it."""
+        alone_s, before_s = self._alone_s(), self._was_alone_s
+        self._was_alone_s = alone_s
+        if alone_s < before_s:
+            self._asks_alone_s = self._patience_s()
+        if alone_s < self._asks_alone_s:
+            return False
+        self._asks_alone_s = alone_s + self._patience_s()
+        return True
+
+    def _patience_s(self) -> float:
+        return ALONE_S * (1 + self._chance())
 
     def door(self) -> Door:
         """Over plain http only where enrolment was told to go by it. Raises DoorShut."""
@@ -104,8 +130,8 @@ class Renewal:
         return door.ask("/api/v1/renew", {"device": device, "csr": csr, "proof": proof}, Certified)[1]
 
     def _take(self, given: Certified, key: ec.EllipticCurvePrivateKey) -> None:
-        """Ways to a broker that have changed are used from the next start on."""
         chain = checked_certificate(given, self._mine.device, key)
         identity.save_certificate(self._state_dir, chain, given.ca)
-        if given.brokers and list(self._mine.brokers) != given.brokers:
+        if given.brokers and self._brokers != given.brokers:
             identity.save_brokers(self._state_dir, given.brokers)
+            self._brokers = given.brokers

@@ -130,6 +130,10 @@ class Rounds:
         except asyncio.QueueFull:
             log.warning("task %s is left: too many wait already", task.id)
 
+    def collector_at(self, host: str) -> None:
+        """The collector has moved: the link is measured as far as there from now on."""
+        self._parts = replace(self._parts, context=replace(self._parts.context, collector_host=host))
+
     # ------------------------------------------------------------ the round
 
     async def _cycle(self) -> None:

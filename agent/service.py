@@ -78,7 +78,9 @@ class Service:
         )
         self._rounds = Rounds(self._parts(), self._ledger)
         clock = TrustedClock()
-        self._renewal = Renewal(settings.state_dir, mine, clock)
+        self._renewal = Renewal(
+            settings.state_dir, mine, clock, alone_s=lambda: self._uplink.alone_s(), move=self._move
+        )
         self._uplink = Uplink(
             mine,
             self._spool,
@@ -88,6 +90,10 @@ class Service:
             clock=clock,
             learn_time=self._renewal.learn_time if mine.tls else None,
         )
+
+    def _move(self, brokers: Sequence[identity.Broker]) -> None:
+        self._uplink.move(brokers)
+        self._rounds.collector_at(brokers[0].host)
 
     def _parts(self) -> Parts:
         context = Context(

@@ -127,6 +127,7 @@ class Uplink:
         self._nonce = identity.nonce
         self._paced_until_s = 0.0
         self._heard_s = 0.0
+        self._receipt_s = now_s()
         self._tasks_seen: deque[str] = deque(maxlen=256)
         self._urgent: deque[Ident] = deque(maxlen=16)
         self._hurry = asyncio.Event()
@@ -144,6 +145,17 @@ class Uplink:
         if self._asks_to is not None and self.view.state == "connected":
             body = wire.encode(msgspec.structs.replace(ask, nonce=self._nonce))
             self._asks_to.publish(wire.ask_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)
+
+    def move(self, brokers: Sequence[Broker]) -> None:
+        """The collector names other brokers: a session at one no longer named ends, and so does a pause."""
+        gone = self._ways.replace(brokers)
+        self._hurry.set()
+        if gone:
+            self._events.put_nowait(("lost", "the collector names other brokers"))
+
+    def alone_s(self) -> float:
+        """Since the last receipt, or since the start, by the clock that ``now_s`` reads."""
+        return self._now_s() - self._receipt_s
 
     async def run(self) -> None:
         """Connects, carries, reconnects; ends only when cancelled, and then says good-bye."""
@@ -183,13 +195,15 @@ class Uplink:
             log.warning("uplink: %s", error)
 
     async def _pause(self, seconds: float) -> None:
-        """Between two sessions. A last gasp cuts it short: there may be no later."""
+        """Between two sessions. A last gasp cuts it short, as there may be no later, and so do other brokers."""
         await asyncio.sleep(min(seconds, BACKOFF_MIN_S))
         try:
             async with asyncio.timeout(max(0.0, seconds - BACKOFF_MIN_S)):
                 await self._hurry.wait()
         except TimeoutError:
             return
+        if not self._urgent:
+            self._hurry.clear()
 
     async def _connect(self, client: _Client, way: Broker) -> None:
         """Raises UplinkLost, IdentityError, or OSError when the broker is not reached; TimeoutError if it is silent."""
@@ -303,7 +317,7 @@ class Uplink:
         ours = await asyncio.to_thread(self._spool.forget, *key, receipt.chain)
         flight = self._flights.pop(key, None)
         if ours:
-            self._proven = True
+            self._proven, self._receipt_s = True, self._now_s()
             self.view.last_receipt_ms = self._stamp().wall_ms
             self.view.counts["receipted"] += 1
             self.view.counts["set_aside"] += receipt.outcome == "set_aside"

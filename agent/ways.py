@@ -33,6 +33,13 @@ class Ways:
     def current(self) -> Broker:
         return self._ways[self._at]
 
+    def replace(self, ways: Sequence[Broker]) -> bool:
+        """Other ways from now on, at least one; whether the current one is no longer among them."""
+        current, self._ways, self._failures = self.current, list(ways), 0
+        gone = current not in self._ways
+        self._at = 0 if gone else self._ways.index(current)
+        return gone
+
     def failed(self, *, silent: bool) -> None:
         """The current way brought nothing to the collector; ``silent``: it did not even answer."""
         self._failures += 1

@@ -90,6 +90,11 @@ class Authority:
         """SHA-256 of the newest root's DER, in hex."""
         return self._certificate(self._numbers()[-1]).fingerprint(hashes.SHA256()).hex()
 
+    def is_of_newest(self, chain_pem: str) -> bool:
+        """Whether the newest root issued this certificate (the first, when there are several)."""
+        leaf = x509.load_pem_x509_certificate(chain_pem.encode())
+        return leaf.issuer == self._certificate(self._numbers()[-1]).subject
+
     def rollover(self, now_ms: int) -> str:
         """A new root, vouched for by the old one, issues from now on; both are trusted. Returns its fingerprint."""
         with self._alone():

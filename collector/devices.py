@@ -25,7 +25,8 @@ class DeviceError(Exception):
 
 
 def certificate(conn: sa.Connection, authority: Authority, device: str, csr_pem: str, now_ms: int) -> str:
-    """The PEM chain for the key of this request: the one it has until half of its life, then a new one.
+    """The PEM chain for the key of this request: the one it has until half of its life, then a new one; at once when a
+    rollover has replaced the root of the one it has.
 
     Raises ca.CsrRefused, or DeviceError when it has had too many today.
     """
@@ -37,7 +38,8 @@ def certificate(conn: sa.Connection, authority: Authority, device: str, csr_pem:
     mine = sa.select(table).where(table.c.device == device, table.c.issued_ms > now_ms - MAX_LIFE_MS)
     held = conn.execute(mine.order_by(table.c.issued_ms.desc())).all()
     for row in held:
-        if row.key_hash == key_hash and row.issued_ms <= now_ms < (row.issued_ms + row.expires_ms) // 2:
+        young = row.issued_ms <= now_ms < (row.issued_ms + row.expires_ms) // 2
+        if row.key_hash == key_hash and young and authority.is_of_newest(row.pem):
             return str(row.pem)
     if sum(row.issued_ms > now_ms - DAY_MS for row in held) >= MAX_A_DAY:
         raise DeviceError(f"gateway {device}: had {MAX_A_DAY} certificates today; keep a key for a certificate's life")
@@ -46,6 +48,21 @@ def certificate(conn: sa.Connection, authority: Authority, device: str, csr_pem:
     about = {"serial": issued.serial, "device": device, "key_hash": key_hash, "pem": pem}
     conn.execute(sa.insert(table).values(**about, issued_ms=now_ms, expires_ms=issued.not_after_ms))
     return pem
+
+
+def of_older_roots(conn: sa.Connection, authority: Authority, now_ms: int) -> list[str]:
+    """Gateways that count and whose every valid certificate is of a root before the newest: to retire that would shut
+    them out at brokers. One whose certificate ran out is none of them: it renews by the door, which asks for none."""
+    certificates, known = schema.certificates.c, schema.devices.c
+    query = (
+        sa.select(certificates.device, certificates.pem)
+        .join(schema.devices, known.device == certificates.device)
+        .where(known.revoked_ms.is_(None), certificates.expires_ms > now_ms)
+    )
+    held: dict[str, bool] = {}
+    for row in conn.execute(query):
+        held[row.device] = held.get(row.device, False) or authority.is_of_newest(row.pem)
+    return sorted(device for device, is_new in held.items() if not is_new)
 
 
 def revoke(conn: sa.Connection, device: str, by: str, reason: str, now_ms: int) -> int:

@@ -35,10 +35,13 @@ class House:
     """`shift_ms` is how far the collector's clock is from this machine's. To a gateway whose certificates were made
     before, a jump of the collector's clock is a jump of its own the other way."""
 
-    def __init__(self, folder: Path, stack: ExitStack, **enrolment: object) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, again: House | None = None, **enrolment: object) -> None:
+        """`again` was there before, and is stopped: its files and ports are used."""
         self.shift_ms = 0
-        folder.mkdir()
+        folder.mkdir(exist_ok=again is not None)
         self.broker_port, self.door_port, plain = free_port(), free_port(), free_port()
+        if again is not None:
+            self.broker_port, self.door_port = again.broker_port, again.door_port
         self.settings = Settings.model_validate(
             {
                 "collector": {"data_dir": folder},
@@ -58,8 +61,9 @@ class House:
         for part in (self.broker, listener, *self.keeper.parts(self.app, stack)):
             part.start()
             stack.callback(part.stop)
-        with self.store.write() as conn:
-            centers.add(conn, {"center": "LHR-1", **ROW}, self.now_ms())
+        if again is None:
+            with self.store.write() as conn:
+                centers.add(conn, {"center": "LHR-1", **ROW}, self.now_ms())
 
     @property
     def url(self) -> str:

@@ -57,7 +57,7 @@ def expire(house: House, mine: identity.Identity, state: Path, days: int = 60) -
     (state / identity.TLS_CERT_FILE).write_bytes(old.cert_pem)
     with house.store.write() as conn:
         table = schema.certificates.c
-        conn.execute(sa.update(schema.certificates).values(
+        conn.execute(sa.update(schema.certificates).where(table.device == mine.device).values(
             issued_ms=table.issued_ms - days * DAY_MS, expires_ms=table.expires_ms - days * DAY_MS
         ))  # fmt: skip
 
