@@ -73,7 +73,6 @@ class Spool:
         self._ram: SpoolFile | None = None
         self._suspect = ""  # why the file must be rebuilt before it is used again
         self._known: Head | None = None  # what the file held when it last worked
-        self._owed: list[Lost] = []  # gone, and not yet accounted for in a reading
         self._forgotten: dict[Ident, int] = {}  # with the readings in each
         self._shed = 0
         self._unreadable = 0
@@ -195,11 +194,10 @@ class Spool:
     def _commit(self, raws: Sequence[bytes], value: Value, wall_ms: int) -> Kept:
         file = self._newest_file()
         victims, lost = self._make_room(file)
-        accounts = build(file.head, self._accounts([*self._owed, *lost], file.head.spool), "high", wall_ms)
+        accounts = build(file.head, self._accounts(lost, file.head.spool), "high", wall_ms)
         head = file.head.after(accounts[-1]) if accounts else file.head
         gone = {ident for ident in self._forgotten if file.holds(ident[0])}
         file.write([*accounts, *build(head, raws, value, wall_ms)], gone | set(victims))
-        self._owed.clear()
         self._shed += sum(count for ident, count in victims.items() if ident not in gone)
         for ident in gone:
             del self._forgotten[ident]
@@ -317,7 +315,7 @@ class Spool:
         if self._suspect:
             return self._rebuild(self._suspect)
         try:
-            disk, lost = SpoolFile.open(self._path)
+            return self._struck(*SpoolFile.open(self._path))
         except SpoolDamaged as error:
             return self._rebuild(str(error))
         except sqlite3.OperationalError as error:
@@ -325,8 +323,6 @@ class Spool:
                 raise
             try_folder(self._path.parent)
             return self._rebuild(str(error))
-        self._owe(lost)
-        return disk
 
     def _rebuild(self, why: str) -> SpoolFile:
         """What can be read moves into a new file under a new spool id; every step may be cut and done again."""
@@ -346,16 +342,24 @@ class Spool:
         sync_folder(self._path.parent)
         finish_replacement(self._path, self._stamp().wall_ms)
         self._unreadable += sum(hole.count for hole in found.holes)
-        disk, lost = SpoolFile.open(self._path)
-        self._owe(lost)
-        return disk
+        return self._struck(*SpoolFile.open(self._path))
 
-    def _owe(self, lost: list[Lost]) -> None:
+    def _struck(self, disk: SpoolFile, lost: list[Lost]) -> SpoolFile:
+        """Records that are not whole give way to their account, at once: a power cut between the two would leave a
+        hole that nothing explains. Raises DiskError."""
         if lost:
             count = sum(gone.count for gone in lost)
-            log.error("spool: at most %d readings cannot be read any more; they will be reported by number", count)
+            log.error("spool: at most %d readings cannot be read any more; they are reported by number", count)
+            accounts = build(disk.head, self._accounts(lost, disk.head.spool), "high", self._stamp().wall_ms)
+            try:
+                disk.write(accounts, {(gone.spool, gone.last_seq) for gone in lost})
+            except BaseException as error:
+                disk.close()
+                if is_damage(error):
+                    raise SpoolDamaged(str(error)) from None
+                raise
             self._unreadable += count
-            self._owed += lost
+        return disk
 
 
 def _accounts_in(group: Group) -> list[Lost]:

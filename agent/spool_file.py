@@ -17,7 +17,6 @@ from typing import Literal
 
 from agent.identity import sync_folder
 from agent.spool_record import (
-    COUNT_OFFSET,
     VALUE_OFFSET,
     VALUES,
     Group,
@@ -42,7 +41,7 @@ TABLES = (
 )
 
 
-class SpoolDamaged(Exception):
+class SpoolDamaged(sqlite3.DatabaseError):
     """The file cannot be trusted as it is: salvage it into a new one."""
 
 
@@ -100,7 +99,7 @@ class SpoolFile:
 
     @classmethod
     def open(cls, path: Path) -> tuple[SpoolFile, list[Lost]]:
-        """The file and what of it can no longer be read, which is removed. Every record is verified.
+        """The file, and what of it can no longer be read: each ends where a group stands that is to be forgotten.
 
         Raises SpoolDamaged when the numbers or the file's structure cannot be trusted; OSError or
         sqlite3.OperationalError when the disk does not let us in at all.
@@ -135,10 +134,9 @@ class SpoolFile:
             raise SpoolDamaged("the spool has no numbers")
 
     def _verify(self) -> list[Lost]:
-        """Removes every record that is not whole, with the most it can have held."""
+        """Every record that is not whole, with the most it can have held."""
         spools = {epoch: spool for spool, epoch in self._epochs.items()}
         lost: list[Lost] = []
-        bad: list[int] = []
         before = seen = 0
         for key, record in self._sql.execute("SELECT key, record FROM groups ORDER BY key"):
             seen += 1
@@ -149,17 +147,11 @@ class SpoolFile:
             if group is not None:
                 self.readings += len(group.raws)
             else:
-                bad.append(key)
                 floor = (before & SEQ_MASK) + 1 if before >> SEQ_BITS == key >> SEQ_BITS else 1
                 lost.append(Lost("unreadable", spool, max(floor, last - MAX_SPAN + 1), last))
             before = key
         if seen != self._held:
             raise SpoolDamaged(f"the file holds {self._held} groups and shows {seen}")
-        if bad:
-            with self._transaction():
-                self._sql.executemany("DELETE FROM groups WHERE key = ?", [(key,) for key in bad])
-                self._put_head(self.head, seen - len(bad))
-            self._held -= len(bad)
         return lost
 
     # ------------------------------------------------------------ writing
@@ -206,11 +198,10 @@ class SpoolFile:
         self._sql.execute("INSERT INTO groups VALUES (?, ?)", (key, pack(group)))
 
     def _remove(self, key: int) -> list[int]:
-        """How many readings went with the group, when it was there."""
-        rows = self._sql.execute(
-            "DELETE FROM groups WHERE key = ? RETURNING substr(record, ?, 2)", (key, COUNT_OFFSET + 1)
-        ).fetchall()
-        return [int.from_bytes(count, "big") if isinstance(count, bytes) else 0 for (count,) in rows]
+        """How many readings went with the group, when it was there; a record that is not whole counts for none."""
+        rows = self._sql.execute("DELETE FROM groups WHERE key = ? RETURNING record", (key,)).fetchall()
+        groups = [_unpack_or_none(record) for (record,) in rows]
+        return [0 if group is None else len(group.raws) for group in groups]
 
     def _put_head(self, head: Head, held: int) -> None:
         _put_head(self._sql, self._epochs[head.spool], head, held)

@@ -21,8 +21,7 @@ VALUES: tuple[Value, ...] = ("low", "normal", "high")  # the order in which a fu
 
 MAGIC = b"NbG1"
 HEADER = struct.Struct(">4s16sQHBQ32sI")
-COUNT_OFFSET = 28  # of the count of readings (2 bytes) in a record, and of its value (1 byte)
-VALUE_OFFSET = 30
+VALUE_OFFSET = 30  # in a record
 CHECK_BYTES = 16
 MAX_RECORD_BYTES = HEADER.size + wire.MAX_BATCH_BYTES + 1024 + CHECK_BYTES
 

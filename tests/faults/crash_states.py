@@ -9,14 +9,13 @@ from __future__ import annotations
 import random
 import re
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 SECTOR = 512
 CALLS = "openat,pwrite64,write,ftruncate,fsync,fdatasync,unlink,rename"
 LINE = re.compile(r"(\w+)\((.*)\) += (\d+)(?:<(.*)>)?$")
-HEX = re.compile(r"\\x([0-9a-f]{2})")
 
 Files = dict[str, bytes]
 
@@ -58,15 +57,16 @@ class Say:
 Step = Write | Truncate | Sync | Name | Say
 
 
-def record(argv: Sequence[str], folder: Path, into: Path, **options: object) -> list[Step]:
-    """Every step that ``argv`` took on files in ``folder``, and what it wrote to standard output, in order."""
+def record(argv: Sequence[str], folder: Path, into: Path, there: Collection[str] = (), **options: object) -> list[Step]:
+    """Every step that ``argv`` took on files in ``folder``, and what it wrote to standard output, in order; ``there``
+    are the files that were in it before."""
     trace = ["strace", "-y", "-xx", "-s", "1000000", "-e", f"trace={CALLS}", "-o", str(into), *argv]
     subprocess.run(trace, check=True, stdout=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
-    return list(_steps(into.read_text().splitlines(), str(folder)))
+    return list(_steps(into.read_text().splitlines(), str(folder), set(there)))
 
 
-def _steps(lines: Sequence[str], folder: str) -> Iterator[Step]:
-    there: set[str] = set()
+def _steps(lines: Sequence[str], folder: str, there: set[str]) -> Iterator[Step]:
+    ends: dict[str, int] = {}  # of what is written without an offset, by the number of the open file
     for line in lines:
         if (found := LINE.match(line)) is None:
             continue
@@ -84,13 +84,21 @@ def _steps(lines: Sequence[str], folder: str) -> Iterator[Step]:
         if not paths:
             continue
         name = paths[0][len(folder) + 1 :]
-        if call == "openat" and "O_CREAT" in words and name not in there:
-            there.add(name)
-            yield Name("", name)
+        if call == "openat" and "O_CREAT" in words:
+            if name not in there:
+                there.add(name)
+                yield Name("", name)
+            if "O_TRUNC" in words:
+                ends[result] = 0
+                yield Truncate(name, 0)
         elif call == "pwrite64":
             yield Write(name, int(words.rpartition(", ")[2]), texts[-1].encode("latin-1")[: int(result)])
         elif call == "write":
-            raise ValueError(f"{name} is written without an offset: teach the enumerator that")
+            number = words.partition("<")[0]
+            if number not in ends:
+                raise ValueError(f"{name} is written without an offset and was not made anew: teach me that")
+            yield Write(name, ends[number], texts[-1].encode("latin-1")[: int(result)])
+            ends[number] += int(result)
         elif call == "ftruncate":
             yield Truncate(name, int(words.rpartition(", ")[2]))
         elif call in ("fsync", "fdatasync"):
@@ -105,7 +113,7 @@ def _steps(lines: Sequence[str], folder: str) -> Iterator[Step]:
 
 
 def _bytes(escaped: str) -> bytes:
-    return bytes.fromhex(HEX.sub(r"\1", escaped))
+    return bytes.fromhex(escaped.replace("\\x", ""))
 
 
 # ---------------------------------------------------------------- the disk
@@ -130,6 +138,12 @@ class Disk:
     now: dict[str, Inode] = field(default_factory=dict)
     certain: dict[str, Inode] = field(default_factory=dict)
     pending: list[tuple[Name, Inode]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, files: Files) -> Disk:
+        """A disk that held these files before anybody came."""
+        inodes = {name: Inode(bytearray(content)) for name, content in files.items()}
+        return cls(dict(inodes), dict(inodes))
 
     def take(self, step: Step) -> None:
         if isinstance(step, Write | Truncate):

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import random
 import sys
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from agent import wire
@@ -35,6 +38,32 @@ def next_group(seed: int, head: Head) -> Group:
     return group
 
 
+def foretold(group: Group, seeds: Iterable[int]) -> bool:
+    """Whether one of these plays would have appended it there."""
+    before = Head(group.spool, group.first_seq - 1, group.prev)
+    return any(next_group(seed, before) == group for seed in seeds)
+
+
+@dataclass
+class Promises:
+    """What a play has said: by spool the last number promised, and the last one it was allowed to forget."""
+
+    spool: str = ""
+    promised: int = 0
+    forgotten: int = 0
+
+    def hear_all(self, text: str) -> None:
+        for line in text.splitlines():
+            self.hear(line)
+
+    def hear(self, line: str) -> None:
+        word, spool, seq = line.split()
+        if word == "promised":
+            self.spool, self.promised = spool, int(seq)
+        else:
+            self.forgotten = int(seq)
+
+
 class Truth:
     """Every group of a spool by its last number, made as far as it is asked for."""
 
@@ -55,21 +84,10 @@ class Truth:
             self._head = self._head.after(group)
         return self._groups
 
-
-@dataclass
-class Promises:
-    """What a play has said: by spool the last number promised, and the last one it was allowed to forget."""
-
-    spool: str = ""
-    promised: int = 0
-    forgotten: int = 0
-
-    def hear(self, line: str) -> None:
-        word, spool, seq = line.split()
-        if word == "promised":
-            self.spool, self.promised = spool, int(seq)
-        else:
-            self.forgotten = int(seq)
+    def promised(self, promises: Promises) -> list[Group]:
+        """What was promised and not allowed to be forgotten."""
+        groups = self.up_to(promises.promised)
+        return [group for last, group in groups.items() if promises.forgotten < last <= promises.promised]
 
 
 def everything(spool: Spool) -> list[Group]:
@@ -82,6 +100,28 @@ def everything(spool: Spool) -> list[Group]:
         found += run
         skip |= {group.ident for group in run}
     return found
+
+
+def broken_chains(groups: Sequence[Group]) -> int:
+    following = [(one, two) for one, two in pairwise(groups) if one.ident == (two.spool, two.first_seq - 1)]
+    return sum(one.after != two.prev for one, two in following)
+
+
+def unexplained(groups: Sequence[Group]) -> int:
+    """Numbers missing between groups of one spool that no account among the groups speaks of."""
+    said: dict[str, list[range]] = defaultdict(list)
+    for group in groups:
+        for raw in group.raws:
+            if raw.startswith(b'{"kind":"shed"'):
+                account = wire.decode_reading(raw)
+                assert isinstance(account, wire.ShedReading)
+                said[account.subject or group.spool].append(range(account.first_seq, account.last_seq + 1))
+    return sum(
+        not any(number in span for span in said[one.spool])
+        for one, two in pairwise(groups)
+        if one.spool == two.spool
+        for number in range(one.last_seq + 1, two.first_seq)
+    )
 
 
 def work(path: Path, seed: int, commits: int) -> None:

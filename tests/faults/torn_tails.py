@@ -14,6 +14,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from agent.spool import Spool
@@ -43,11 +44,8 @@ def main(folder: Path, seed: int, states: int) -> None:
 
 
 def every_state(folder: Path, seed: int, states: int, chance: random.Random) -> Iterator[tuple[Files, Promises, bool]]:
-    """Each state once. The play is recorded on the code that is being tested."""
-    work = folder / "work"
-    work.mkdir(parents=True)
-    argv = [sys.executable, "-m", "tests.faults.spool_work", str(work / "spool.db"), str(seed), str(COMMITS)]
-    steps = record(argv, work, folder / "trace")
+    """Each state once."""
+    steps = recorded_play(folder, seed)
     seen: set[int] = set()
     while len(seen) < states:
         every = max(2, round(2 * len(steps) / (states - len(seen))))
@@ -58,20 +56,27 @@ def every_state(folder: Path, seed: int, states: int, chance: random.Random) -> 
                 yield files, promises, legal
 
 
+def recorded_play(folder: Path, seed: int, commits: int = COMMITS) -> list[Step]:
+    """The play is recorded on the code that is being tested."""
+    work = folder / "work"
+    work.mkdir(parents=True)
+    argv = [sys.executable, "-m", "tests.faults.spool_work", str(work / "spool.db"), str(seed), str(commits)]
+    return record(argv, work, folder / "trace")
+
+
 def one_pass(steps: list[Step], every: int, chance: random.Random) -> Iterator[tuple[Files, Promises, bool]]:
     """A power cut after about one in ``every`` steps, each with states of both kinds."""
     disk, promises = Disk(), Promises()
     for step in steps:
         if isinstance(step, Say):
-            for line in step.text.splitlines():
-                promises.hear(line)
+            promises.hear_all(step.text)
         else:
             disk.take(step)
         if chance.randrange(every) == 0:
             for _ in range(3):  # many are alike
-                yield disk.cut(chance), promises, True
+                yield disk.cut(chance), replace(promises), True
             if any((whole := disk.whole()).values()):
-                yield harmed(whole, chance), promises, False
+                yield harmed(whole, chance), replace(promises), False
 
 
 def look(path: Path, truth: Truth, promises: Promises, *, legal: bool) -> Counter[str]:
@@ -91,12 +96,7 @@ def look(path: Path, truth: Truth, promises: Promises, *, legal: bool) -> Counte
         return found
     found["wrong"] += sum(not (truth.holds(group) or is_account(group)) for group in groups)
     held = {group.ident for group in groups}
-    promised = {
-        group.ident
-        for last, group in truth.up_to(promises.promised).items()
-        if promises.forgotten < last <= promises.promised
-    }
-    missing = len(promised - held)
+    missing = len({group.ident for group in truth.promised(promises)} - held)
     found["lost" if legal else "lost_to_harm"] += missing
     if legal and promises.promised:
         found["lost"] += head.spool != promises.spool or head.seq < promises.promised
