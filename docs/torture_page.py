@@ -92,7 +92,10 @@ def catalogue(folder: Path = TESTS) -> dict[int, Row]:
 def _enter(rows: dict[int, Row], test: Test, mark: ast.Call) -> None:
     is_row = _mark_name(mark) == "row"
     numbers = mark.args if is_row else [word.value for word in mark.keywords if word.arg == "row"] or mark.args[1:]
-    given = [ast.literal_eval(each) for each in numbers]
+    try:
+        given = [ast.literal_eval(each) for each in numbers]
+    except ValueError:
+        raise ValueError(f"{test.path}: {test.name}: write the row's number itself: {ast.unparse(mark)}") from None
     for number in (one for each in given for one in (each if isinstance(each, tuple) else (each,))):
         if number not in rows:
             raise ValueError(f"{test.path}: {test.name} is marked for row {number}, which the catalogue does not have")

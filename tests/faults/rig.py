@@ -1,4 +1,4 @@
-"""The whole house in processes of its own, to be killed at will, and the one checker of what is held afterwards."""
+"""The whole house in processes of its own, to be killed at will, and what became of what it promised (`master`)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from agent import wire
 from collector.store import Store, schema
+from tests.faults.master import Account, check
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,6 +46,7 @@ class House:
     database: str = ""  # its URL; empty: SQLite among those files
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     argv: dict[str, list[str]] = field(default_factory=dict)
+    ended: list[str] = field(default_factory=list)  # that nobody ended
 
     def __post_init__(self) -> None:
         self.web, self.broker, self.status, self.seats = free_ports(4)
@@ -85,10 +86,17 @@ class House:
 
     def kill(self, name: str) -> None:
         """SIGKILL to the process and its children: nothing of it gets a last word."""
+        self.look(name)
         os.killpg(self.processes[name].pid, signal.SIGKILL)
         self.processes[name].wait()
 
+    def look(self, name: str) -> None:
+        """Notes a part that has ended, unless it was killed outright, which is always our doing. The fleet is no part."""
+        if name in self.processes and name != "fleet" and (code := self.processes[name].poll()) not in (None, -signal.SIGKILL):
+            self.ended.append(f"{name}: {code}")
+
     def stop(self, name: str) -> None:
+        self.look(name)
         process = self.processes.pop(name, None)
         if process is not None and process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -99,7 +107,12 @@ class House:
                 process.wait()
 
     def open(self, center: str = "FAULT-1") -> None:
-        """Start broker and collector, register a center, enrol the agent by the real path, start it."""
+        """Enrol the agent and start it."""
+        self.enrol(center)
+        self.start("agent")
+
+    def enrol(self, center: str = "FAULT-1") -> None:
+        """Start broker and collector, register a center, enrol the agent by the real path."""
         self.start("broker")
         self.start("collector")
         self.wait_healthy()
@@ -109,7 +122,6 @@ class House:
         answer = self.call(self.collector("token", center, "--json", *config))
         token = json.loads(answer)["token"]
         self.call(self.agent("enrol", f"http://127.0.0.1:{self.web}", token, "--config", str(self.agent_toml)))
-        self.start("agent")
 
     def close(self) -> None:
         for name in ("fleet", "agent", "collector", "broker"):
@@ -136,33 +148,6 @@ class House:
             rows = file.execute("SELECT spool, seq, chain FROM spools").fetchall()
         return {spool: (seq, bytes(chain)) for spool, seq, chain in rows}
 
-    def held(self, spool: str) -> dict[int, list[bytes]]:
-        """Every copy of every reading of a spool that the collector holds, by number."""
-        found: dict[int, list[bytes]] = {}
-        store = Store.open(self.database)
-        with store.read() as conn:
-            rows = conn.execute(sa.select(schema.evidence).where(schema.evidence.c.spool == spool))
-            for row in rows:
-                batch = wire.decode_batch(row.body)
-                fresh = {seq for first, last in json.loads(row.fresh) for seq in range(first, last + 1)}
-                for seq, raw in enumerate(batch.readings, batch.first_seq):
-                    if seq in fresh:
-                        found.setdefault(seq, []).append(bytes(raw))
-        store.close()
-        return found
-
-    def rows(self, spool: str) -> list[int]:
-        """The numbers of a spool in the tables of readings, as often as they stand there."""
-        store = Store.open(self.database)
-        with store.read() as conn:
-            found = [
-                seq
-                for table in schema.readings.values()
-                for (seq,) in conn.execute(sa.select(table.c.seq).where(table.c.spool == spool))
-            ]
-        store.close()
-        return found
-
     def deliver(self, drain_s: float) -> Heads:
         """Stop the agent, note what it has promised by then, and let it send until that is held."""
         self.stop("agent")
@@ -170,7 +155,7 @@ class House:
         self.start("agent")
         until = time.monotonic() + drain_s
         while time.monotonic() < until:
-            if all(set(range(1, last + 1)) <= self.held(spool).keys() for spool, (last, _) in promised.items()):
+            if not account(self, promised).lost:
                 break
             time.sleep(0.5)
         self.stop("agent")
@@ -186,27 +171,11 @@ def newest(house: House, kind: str) -> dict[str, Any] | None:
     return None if body is None else dict(json.loads(body))
 
 
-@dataclass(frozen=True)
-class Account:
-    promised: int
-    lost: int
-    doubled: int
-    unbroken: bool  # the chain over everything held ends where the agent's own chain ends
-
-
 def account(house: House, promises: Heads) -> Account:
-    """The master check: everything promised is held once, and byte for byte what was promised."""
-    promised = lost = doubled = 0
-    unbroken = True
-    for spool, (last, chain) in promises.items():
-        held = house.held(spool)
-        rows = house.rows(spool)
-        promised += last
-        lost += sum(1 for seq in range(1, last + 1) if seq not in held)
-        doubled += sum(len(copies) - 1 for copies in held.values()) + len(rows) - len(set(rows))
-        whole = [held[seq][0] for seq in range(1, last + 1) if seq in held]
-        unbroken &= wire.chain(wire.GENESIS, whole) == chain
-    return Account(promised, lost, doubled, unbroken)
+    """The master check of what the agent promised."""
+    for name in house.processes:
+        house.look(name)
+    return check(house.database, promises, ended=house.ended)
 
 
 def plant(folder: Path, edits: Sequence[tuple[str, str, str]]) -> Path:
@@ -223,15 +192,14 @@ def plant(folder: Path, edits: Sequence[tuple[str, str, str]]) -> Path:
 
 @dataclass(frozen=True)
 class Ordeal:
-    """What an ordeal left: the agent's promises and those of the simulated fleet beside it."""
+    """What an ordeal left: the agent's promises and those of the simulated fleet beside it, if there was one."""
 
     agent: Account
-    fleet: dict[str, int]
+    fleet: Account
 
     @property
     def clean(self) -> bool:
-        faults = self.agent.lost + self.agent.doubled + sum(self.fleet[word] for word in ("lost", "doubled", "altered"))
-        return faults == 0 and self.agent.unbroken
+        return self.agent.clean and self.fleet.clean
 
 
 def wait_for(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
@@ -248,8 +216,9 @@ def suffer(
     seed: int,
     drain_s: float = 90,
     blow: Callable[[int, random.Random], None] | None = None,
+    centers: int = 40,
 ) -> Ordeal:
-    """Kill one part again and again at random moments, under load from an agent and 40 simulated centers.
+    """Kill one part again and again at random moments, under load from an agent and simulated centers beside it.
 
     ``blow`` does something else to it than a kill and a start; it is told its turn, from 1.
     """
@@ -261,26 +230,30 @@ def suffer(
         house.wait_healthy()  # the next blow should fall on work, not on a start
 
     chance = random.Random(f"{seed} {victim}")
-    truth, config = house.folder / "truth.jsonl", str(house.collector_toml)
     minutes = 3 * kills
     try:
         house.open()
-        fleet = ("--centers", "40", "--seed", str(seed), "--minutes", str(minutes), "--speedup", "30")
-        house.argv["fleet"] = house.collector("simulate", "--config", config, *fleet, "--truth", str(truth))
-        house.start("fleet")
-        wait_for(lambda: truth.exists() and truth.stat().st_size > 10_000, "the fleet's first promises")
+        if centers:
+            load(house, centers, seed, minutes)
         for turn in range(1, kills + 1):
             time.sleep(chance.uniform(0.5, 3.5))
             (blow or kill)(turn, chance)
         house.wait_healthy()
-        house.processes["fleet"].wait(minutes * 2 + 60 + drain_s)
+        if centers:
+            house.processes["fleet"].wait(minutes * 2 + 60 + drain_s)
         agent = account(house, house.deliver(drain_s))
-        check = house.collector("simulate", "--config", config, "--check", str(truth), "--json")
-        done = subprocess.run(check, capture_output=True, text=True, check=False, cwd=house.source)
-        assert done.stdout, f"{done.stderr[-2000:]}\n{(house.folder / 'fleet.log').read_text()[-2000:]}"
-        return Ordeal(agent, json.loads(done.stdout))
+        return Ordeal(agent, check(house.database, {}, house.folder / "truth.jsonl") if centers else Account())
     finally:
         house.close()
+
+
+def load(house: House, centers: int, seed: int, minutes: int) -> None:
+    """Start a simulated fleet, thirty times as fast as life, and wait for its first promises."""
+    truth, config = house.folder / "truth.jsonl", str(house.collector_toml)
+    fleet = ("--centers", str(centers), "--seed", str(seed), "--minutes", str(minutes), "--speedup", "30")
+    house.argv["fleet"] = house.collector("simulate", "--config", config, *fleet, "--truth", str(truth))
+    house.start("fleet")
+    wait_for(lambda: truth.exists() and truth.stat().st_size > 10_000, "the fleet's first promises")
 
 
 def work(module: str, *words: object, source: Path = ROOT, timeout_s: float = 3600) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def test_a_database_that_is_away_costs_neither_memory_nor_a_reading(
         said = (tmp_path / "collector.log").read_text()
     print(f"{database} away for {seconds} s: {grown / 1e6:.1f} MB more; {ordeal}")
     assert grown < GROWTH_BYTES
-    assert ordeal.fleet["promised"] > 20 * seconds
+    assert ordeal.fleet.promised > 20 * seconds
     assert ordeal.clean
     if database == "postgresql":  # SQLite's lock is waited for inside the transaction
         assert "the database is away" in said

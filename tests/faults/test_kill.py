@@ -27,7 +27,7 @@ def test_kill_9_loses_and_doubles_nothing(victim: str, seed: int, torture: bool,
     assert ordeal.agent.promised > 5 * kills
     assert (ordeal.agent.lost, ordeal.agent.doubled, ordeal.agent.unbroken) == (0, 0, True)
     # And those of the fleet beside it, each id and hash written down before it was sent.
-    assert ordeal.fleet["promised"] > 100 * kills
+    assert ordeal.fleet.promised > 100 * kills
     assert ordeal.clean
 
 
@@ -60,7 +60,7 @@ def test_kill_9_loses_and_doubles_nothing_with_any_database_and_broker(
 
         ordeal = rig.suffer(house, victim, kills, seed, blow=blow if victim == "database" else None)
     print(victim, database, broker, kills, "kills:", ordeal)
-    assert ordeal.fleet["promised"] > 100 * kills
+    assert ordeal.fleet.promised > 100 * kills
     assert ordeal.clean
 
 

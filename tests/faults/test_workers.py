@@ -68,7 +68,7 @@ def test_a_worker_that_is_killed_leaves_nothing_lost_doubled_or_late(seed: int, 
         shares = [taken(house, worker) for worker in WORKERS]
     print(kills, "workers killed:", ordeal, f"latest {late_ms} ms, the workers took {shares}")
     assert ordeal.clean, ordeal
-    assert ordeal.fleet["promised"] > 100 * kills
+    assert ordeal.fleet.promised > 100 * kills
     assert late_ms < LATE_MS
     assert sum(shares) > 0, "workers that are there take their share"
 
