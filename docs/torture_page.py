@@ -50,8 +50,21 @@ CATALOGUE: dict[int, str] = {
     34: "Rollover of an authority's or the collector's key",
     35: "A hostile seat PC",
     36: "A UPS card that answers garbage, too late or without end",
+    37: "Scripts in names: of centers, seats, UPSs, topics",
+    38: "Requests forged, framed, fixed or sent on to elsewhere",
+    39: "Every page and route asked for by everybody",
+    40: "Records changed behind the program's back, by each role",
+    41: "Passphrases guessed",
+    42: "Formulas in cells",
+    43: "Paths that lead out of their folder",
+    44: "Statements, templates and addresses smuggled in",
+    45: "An update that is broken, cut short, or goes back",
     46: "The arithmetic of a month's report",
+    47: "A storm of alerts: a region loses its power",
+    48: "Hours of everything at once",
 }
+# What agent, wire, broker, collector and database are held to: no row of these may be without a test and a control.
+HELD_TO = (*range(1, 37), 46)
 
 # A row whose fault nothing of ours could let through, with the reason.
 WITHOUT_CONTROL: dict[int, str] = {}
@@ -203,7 +216,7 @@ it can be said with 95 % confidence that fewer than 3/n lose anything.
 
 def torture_page() -> str:
     rows = catalogue()
-    return INTRODUCTION + "".join(_line(number, row) for number, row in rows.items())
+    return INTRODUCTION + "".join(_line(number, row) for number, row in rows.items() if number in HELD_TO or row.tests)
 
 
 def _line(number: int, row: Row) -> str:

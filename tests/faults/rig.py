@@ -91,8 +91,9 @@ class House:
         self.processes[name].wait()
 
     def look(self, name: str) -> None:
-        """Notes a part that has ended, unless it was killed outright, which is always our doing. The fleet is no part."""
-        if name in self.processes and name != "fleet" and (code := self.processes[name].poll()) not in (None, -signal.SIGKILL):
+        """Notes a part that has ended, unless it was killed outright, which is our doing. The fleet is no part."""
+        code = self.processes[name].poll() if name in self.processes and name != "fleet" else None
+        if code not in (None, -signal.SIGKILL):
             self.ended.append(f"{name}: {code}")
 
     def stop(self, name: str) -> None:
