@@ -19,6 +19,7 @@ COMMANDS = {
     "server": "the measurement servers: add, list, revoke",
     "token": "a one-time token with which a gateway joins a center",
     "enrolment": "gateways that wait for a second person's approval: list, approve, refuse",
+    "person": "people who issue tokens and approve gateways, with a passphrase: add, list, renew, remove",
     "device": "gateways with their certificates: list, revoke",
     "ca": "the certificate authority inside: show, rollover, retire, issue",
     "standard": "check or show a standard (the criteria as data)",

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 
-from collector.approvals import named
+from collector import persons
 from collector.config import DEFAULT_FILE, ConfigError, Settings, load
 from collector.store import Store, StoreError
 
@@ -29,8 +29,8 @@ def who_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def acting(options: argparse.Namespace) -> str:
-    """Who does this. Behind sudo that is whoever called it. Raises approvals.ApprovalError."""
-    return named(options.by or os.environ.get("SUDO_USER") or _user())
+    """Who does this. Behind sudo that is whoever called it. Raises persons.PersonError."""
+    return persons.named(options.by or os.environ.get("SUDO_USER") or _user())
 
 
 def _user() -> str:
@@ -39,6 +39,21 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return ""
+
+
+def proof_of(store: Store, name: str, now_ms: int) -> str:
+    """That `name` sits here, by their passphrase; empty where nobody was ever registered. Raises persons.PersonError."""
+    with store.read() as conn:
+        if not persons.registered(conn):
+            return ""
+    return persons.prove(store, name, asked_secret(f"Passphrase of {name}: "), now_ms, counted=False).proof
+
+
+def asked_secret(prompt: str) -> str:
+    """From the terminal without an echo, or one line of standard input: never an argument, which others could read."""
+    if sys.stdin.isatty():
+        return getpass.getpass(prompt)
+    return sys.stdin.readline().rstrip("\r\n")
 
 
 def common_words(options: argparse.Namespace) -> list[str]:

@@ -71,17 +71,20 @@ class Renewal(msgspec.Struct, frozen=True, kw_only=True):
     proof: Annotated[str, msgspec.Meta(max_length=128)]
 
 
-def issue_token(conn: sa.Connection, center: str, now_ms: int, ttl_s: int = DAY_S, made_by: str = "") -> str:
+def issue_token(
+    conn: sa.Connection, center: str, now_ms: int, ttl_s: int = DAY_S, made_by: str = "", *, proof: str = ""
+) -> str:
     """A token with which one gateway may join `center` once, within `ttl_s`. Only its hash is kept, and who made it.
 
-    Raises centers.CenterError when there is no such center, or it is closed.
+    `proof` is of `persons.prove`. Raises centers.CenterError when there is no such center, or it is closed, and
+    persons.PersonError when its maker must be proven and is not, or may not issue any.
     """
     if centers.get(conn, center).lifecycle == "closed":
         raise centers.CenterError(f"center {center!r}: is closed; move it to applied before a gateway joins")
     token = secrets.token_hex(16)
     row = {"token_hash": _hash(token), "center": center, "issued_ms": now_ms, "expires_ms": now_ms + ttl_s * 1000}
     conn.execute(sa.insert(schema.tokens).values(row))
-    approvals.note_token(conn, _hash(token), center, made_by, now_ms)
+    approvals.note_token(conn, _hash(token), center, made_by, now_ms, proof=proof)
     return token
 
 
@@ -108,7 +111,7 @@ def enrol(conn: sa.Connection, body: bytes, now_ms: int, facts: Facts) -> dict[s
         _checked_csr(request.csr, device)
     center = _claimed(conn, request.token, device, now_ms)
     held = _held(conn, device, center)
-    if held is None and facts.approval == "second_person" and (why := _waits(conn, request, device, now_ms)):
+    if held is None and facts.approval == "second_person" and (why := _waits(conn, request, public_key, now_ms)):
         return {"waiting": why, "device": device}
     _write_device(conn, device, center, public_key, request, now_ms, is_new=held is None)
     return {
@@ -157,9 +160,10 @@ def _certified(conn: sa.Connection, device: str, csr: str, now_ms: int, facts: F
     return {"certificate": certificate, "ca": trusted, "brokers": list(facts.brokers), "at_ms": now_ms}
 
 
-def _waits(conn: sa.Connection, request: Request, device: str, now_ms: int) -> str:
+def _waits(conn: sa.Connection, request: Request, public_key: bytes, now_ms: int) -> str:
     """Why this gateway is not in yet; empty when somebody let it in. Raises EnrolmentRefused when it was not let in."""
-    asked = approvals.ask(conn, _hash(request.token), device, _printable(request.hostname), now_ms)
+    device, key_hash = device_name(public_key), hashlib.sha256(public_key).hexdigest()
+    asked = approvals.ask(conn, _hash(request.token), device, key_hash, _printable(request.hostname), now_ms)
     if asked is None or not asked.made_by:
         raise EnrolmentRefused(403, "token: nobody is recorded as its maker; ask the desk for a new one")
     if asked.state == "refused":

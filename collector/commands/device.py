@@ -7,7 +7,6 @@ import json
 import time
 
 from collector import devices
-from collector.approvals import ApprovalError
 from collector.ca import Authority
 from collector.console import (
     acting,
@@ -21,6 +20,7 @@ from collector.console import (
     table,
     who_argument,
 )
+from collector.persons import PersonError
 
 EXAMPLE = "nabz-collector device revoke g0123456789abcdef --reason 'stolen from the center'"
 SHOWN = ("device", "center", "hostname", "enrolled_ms", "expires_ms", "revoked_ms", "reason")
@@ -63,7 +63,7 @@ def _revoke(options: argparse.Namespace) -> int:
                 since_ms = devices.revoke(conn, options.device, by, options.reason, now_ms)
             with store.read() as conn:
                 serials = devices.revoked_serials(conn, now_ms)
-    except (devices.DeviceError, ApprovalError) as error:
+    except (devices.DeviceError, PersonError) as error:
         complain(str(error))
         return 1
     crl = Authority(settings.data_dir, now_ms).write_crl(serials, now_ms)

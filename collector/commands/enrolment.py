@@ -6,7 +6,7 @@ import argparse
 import json
 import time
 
-from collector import approvals
+from collector import approvals, persons
 from collector.console import (
     acting,
     answers,
@@ -14,6 +14,7 @@ from collector.console import (
     complain,
     moment,
     opened,
+    proof_of,
     say,
     settings_of,
     table,
@@ -21,7 +22,7 @@ from collector.console import (
 )
 
 EXAMPLE = "nabz-collector enrolment approve g0123456789abcdef --by Ayesha"
-SHOWN = ("device", "center", "hostname", "made_by", "asked_ms")
+SHOWN = ("device", "center", "hostname", "made_by", "made_proven", "asked_ms")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         made = verbs.add_parser(verb, help=f"{what}; not for whoever made its token")
         made.add_argument("device", metavar="DEVICE")
         who_argument(made)
+        made.add_argument("--center", default="", metavar="CODE", help="which, when it waits for several centers")
         made.add_argument("--reason", default="", metavar="TEXT", help="told to the installer and recorded")
     for made in verbs.choices.values():
         common_arguments(made)
@@ -44,7 +46,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     with opened(settings_of(options)) as store, store.read() as conn:
-        rows = approvals.waiting(conn)
+        rows, doubt = approvals.waiting(conn), persons.doubt(conn)
+    if doubt:
+        complain(persons.DOUBTS[doubt])
     cells = [[moment(row[name]) if name.endswith("_ms") else row[name] for name in SHOWN] for row in rows]
     say(json.dumps(rows) if options.json else table(SHOWN, cells))
     return 0
@@ -55,11 +59,21 @@ def _decide(options: argparse.Namespace) -> int:
     now_ms = time.time_ns() // 1_000_000
     try:
         by = acting(options)
-        with opened(settings_of(options)) as store, store.write() as conn:
-            approvals.decide(conn, options.device, decision, by, now_ms, options.reason)
-    except approvals.ApprovalError as error:
+        with opened(settings_of(options)) as store:
+            about = {"proof": proof_of(store, by, now_ms), "center": options.center}
+            with store.write() as conn:
+                approvals.decide(conn, options.device, decision, by, now_ms, options.reason, **about)
+    except persons.PersonError as error:
         complain(str(error))
         return 1
-    facts = {"device": options.device, "decision": decision, "by": by, "at_ms": now_ms}
+    if not about["proof"]:
+        complain(persons.DOUBTS["nobody"])
+    facts = {
+        "device": options.device,
+        "decision": decision,
+        "by": by,
+        "proven": bool(about["proof"]),
+        "at_ms": now_ms,
+    }
     say(json.dumps(facts) if options.json else f"{options.device}: {decision} by {by}")
     return 0

@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from collector import centers
+from collector import centers, persons
 from collector.ca import Authority
 from collector.config import Settings, load
 from collector.console import answers, complain, say
@@ -145,7 +145,8 @@ def _register(settings: Settings) -> str:
     with opened_and_upgraded(settings, migrates=False) as store, store.write() as conn:
         if not centers.some_centers(conn, [CODE]):
             centers.add(conn, facts | {"lifecycle": "probation"}, now_ms)
-        secret = issue_token(conn, CODE, now_ms, 600, made_by="pilot")
+        maker = "" if persons.registered(conn) else "pilot"  # where names are proven, that one issues nothing
+        secret = issue_token(conn, CODE, now_ms, 600, made_by=maker)
     return told_token(secret, Authority(settings.data_dir, now_ms, settings.enrolment.certificate_days))
 
 

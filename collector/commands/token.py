@@ -10,11 +10,21 @@ import time
 
 import segno
 
-from collector.approvals import ApprovalError
 from collector.ca import Authority
 from collector.centers import CenterError
-from collector.console import acting, answers, common_arguments, complain, opened, say, settings_of, who_argument
+from collector.console import (
+    acting,
+    answers,
+    common_arguments,
+    complain,
+    opened,
+    proof_of,
+    say,
+    settings_of,
+    who_argument,
+)
 from collector.enrolment import issue_token, told_token
+from collector.persons import DOUBTS, PersonError
 
 EXAMPLE = "nabz-collector token LHR-014 --ttl 24h"
 UNITS_S = {"m": 60, "h": 3600, "d": 86_400}
@@ -35,12 +45,17 @@ def run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     now_ms = time.time_ns() // 1_000_000
     try:
-        with opened(settings) as store, store.write() as conn:
-            secret = issue_token(conn, options.center, now_ms, options.ttl, acting(options))
+        by = acting(options)
+        with opened(settings) as store:
+            proof = proof_of(store, by, now_ms)
+            with store.write() as conn:
+                secret = issue_token(conn, options.center, now_ms, options.ttl, by, proof=proof)
             authority = Authority(settings.data_dir, now_ms, settings.enrolment.certificate_days)
-    except (CenterError, ApprovalError) as error:
+    except (CenterError, PersonError) as error:
         complain(str(error))
         return 1
+    if settings.enrolment.approval == "second_person" and not proof:
+        complain(DOUBTS["nobody"])
     token = told_token(secret, authority)
     line = f"nabz-agent enrol {settings.enrolment_url} {token}"
     facts = {"center": options.center, "token": token, "expires_ms": now_ms + options.ttl * 1000, "enrol": line}

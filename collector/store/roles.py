@@ -30,6 +30,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "devices": _DESK,
     "enrolments": ("", "raw", ""),
     "evidence": _ADDED,
+    "decisions": ("", "ra", "r"),
     "flags": ("raw", "raw", "r"),  # a measurement server's record may move one
     "gaps": _DERIVED,
     "gateway_days": _SUMS,
@@ -48,6 +49,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "records": ("r", "ra", "r"),
     "revocations": ("r", "ra", "r"),
     "seats_days": _SUMS,
+    "persons": ("", "r", ""),
     "seats_hours": _SUMS,
     "seats_readings": _ADDED,
     "server_tokens": ("", "rawd", ""),
@@ -61,6 +63,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "ups_days": _SUMS,
     "ups_hours": _SUMS,
     "ups_readings": _ADDED,
+    "wrong_tries": ("", "rad", ""),
 }
 
 

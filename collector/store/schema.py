@@ -72,14 +72,56 @@ enrolments = sa.Table(
     sa.Column("center", Code, nullable=False),
     sa.Column("made_by", sa.Text, nullable=False),
     sa.Column("made_ms", Ms, nullable=False),
+    sa.Column("made_proven", sa.Boolean, nullable=False, server_default=sa.false()),  # the maker gave a passphrase
     sa.Column("state", sa.String(12), nullable=False),  # issued | waiting | approved | refused
     sa.Column("device", Device, nullable=False, server_default=""),
+    sa.Column("key_hash", sa.String(64), nullable=False, server_default=""),  # SHA-256 of its public key
     sa.Column("hostname", sa.Text, nullable=False, server_default=""),
     sa.Column("asked_ms", Ms),
     sa.Column("decided_by", sa.Text, nullable=False, server_default=""),
     sa.Column("decided_ms", Ms),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.Index("enrolments_waiting", "state", "asked_ms"),
+)
+
+# Who may issue tokens and let gateways in. Nobody is ever deleted: from the first row on, names are proven.
+persons = sa.Table(
+    "persons",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),  # the name as collector.persons.key_of writes it
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("kept", sa.Text, nullable=False),  # of the passphrase: collector.passphrase.keep
+    sa.Column("may_issue", sa.Boolean, nullable=False),
+    sa.Column("may_approve", sa.Boolean, nullable=False),
+    sa.Column("added_ms", Ms, nullable=False),
+    sa.Column("added_by", sa.Text, nullable=False),
+    sa.Column("removed_ms", Ms),
+)
+
+# Passphrases given at the pages that did not fit, or are being looked at: bounded by the hour and name.
+wrong_tries = sa.Table(
+    "wrong_tries",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("whose", sa.String(64), nullable=False),  # SHA-256 of the name
+    sa.Column("at_ms", Ms, nullable=False),
+    sa.Index("wrong_tries_by_name", "whose", "at_ms"),
+)
+
+# Who issued a token, let a gateway in, refused one, or changed the register of persons; rows are only added.
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("at_ms", Ms, nullable=False),
+    sa.Column("act", sa.String(16), nullable=False),  # collector.persons.Act
+    sa.Column("person", sa.Text, nullable=False),  # who did it
+    sa.Column("is_proven", sa.Boolean, nullable=False),  # by a passphrase; else the name is as given
+    sa.Column("subject", sa.Text, nullable=False),  # the person it was done to
+    sa.Column("center", Code, nullable=False),
+    sa.Column("device", Device, nullable=False),
+    sa.Column("key_hash", sa.String(64), nullable=False),  # SHA-256 of the gateway's public key
+    sa.Column("reason", sa.Text, nullable=False),
 )
 
 # Certificates given to gateways: what a renewal is compared with, and what a revocation list names.

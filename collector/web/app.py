@@ -19,7 +19,7 @@ from collector.config import Settings
 from collector.enrolment import Facts
 from collector.standard import Standards
 from collector.store import Store, queries
-from collector.web import api, auth, desk, errors, gateways, pages
+from collector.web import api, auth, desk, errors, gateways, pages, waiting
 from collector.web.guard import Guard
 from collector.web.live import Follower, Hub
 from collector.web.site import HERE, Site
@@ -63,6 +63,7 @@ def build(
     app.include_router(gateways.router(site, key))
     app.include_router(pages.router(site))
     app.include_router(desk.router(site))
+    app.include_router(waiting.router(site))
     errors.add(app, site)
     app.add_middleware(GZipMiddleware, minimum_size=800, compresslevel=6)
     app.add_middleware(Guard, site=site)

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from agent import wire
 from collector import turns
 from collector.centers import CenterError
-from collector.web import auth
+from collector.web import auth, forms
 from collector.web.api import known_code
 from collector.web.errors import Mistaken
 from collector.web.site import Site
@@ -28,8 +28,7 @@ def router(site: Site) -> APIRouter:
     @routes.post("/centers/{code}/test")
     def test(request: Request, code: str, mark: str = Form("")) -> Response:
         """Asks for a test and goes back to the page, which shows what becomes of it."""
-        if not site.door.is_form_of(request.cookies.get(auth.COOKIE), mark):
-            raise Mistaken(403, "form: is not of this session; open the page again and press its button")
+        forms.check(site, request, mark)
         page = f"/centers/{known_code(code)}"
         try:
             with site.store.write() as conn:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from agent import wire
-from collector import outages, witnessing
+from collector import approvals, outages, witnessing
 from collector.centers import CODE, CenterError, get
 from collector.evaluate import Current, current_verdicts
 from collector.flags.witness import Witness
@@ -55,11 +55,12 @@ def router(site: Site) -> APIRouter:
             counts = queries.counts(conn, ranks, wanted)
             rows = queries.page(conn, ranks, wanted, limit=PAGE_ROWS, offset=(number - 1) * PAGE_ROWS)
             provinces, deaf = queries.provinces(conn), _deaf(conn)
+            waiting = approvals.number_waiting(conn)
         found = counts[wanted.state] if wanted.state else sum(counts.values())
         return View.of(site, request).page(
             "centers.html", event=event, rows=rows, counts=counts, wanted=wanted, provinces=provinces, deaf=deaf,
             found=found, number=number, pages=max(1, -(-found // PAGE_ROWS)), states=queries.STATES,
-            standard=_standard(site),
+            standard=_standard(site), waiting=waiting,
         )  # fmt: skip
 
     @routes.get("/rows")

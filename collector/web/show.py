@@ -160,6 +160,10 @@ class Show:
         """What a machine said, as it said it."""
         return Markup('<bdi lang="en" dir="ltr">{}</bdi>').format(text)
 
+    def person(self, name: str) -> Markup:
+        """Somebody's name, in whatever script."""
+        return Markup("<bdi>{}</bdi>").format(name)
+
     def listed(self, names: Sequence[str]) -> Markup:
         """Names that machines or people gave, one after the other."""
         return self.words("comma").join(self.words.ltr(name) for name in names)

@@ -17,10 +17,11 @@ from agent import enrol as gateway
 from agent.identity import device_name
 from collector import approvals, centers, devices
 from collector.__main__ import main
-from collector.approvals import ApprovalError, decide
+from collector.approvals import decide
 from collector.ca import Authority
 from collector.devices import MAX_A_DAY, DeviceError, revoke
 from collector.enrolment import EnrolmentRefused, Facts, enrol, issue_token, renew
+from collector.persons import PersonError
 from collector.store import Store, schema
 
 NOW = 1_795_000_000_000
@@ -217,7 +218,7 @@ def test_whoever_made_the_token_cannot_approve_it(strict: Desk, same: str) -> No
     mine = Gateway()
     body = mine.question(strict.token(by="Ali"))
     strict.enrol(body)
-    with pytest.raises(ApprovalError, match="Ali made its token; another person must approve it"):
+    with pytest.raises(PersonError, match="Ali made its token; another person must approve it"):
         strict.decide(mine.device, "approved", same)
     assert "waiting" in strict.enrol(body)
 
@@ -228,7 +229,7 @@ def test_a_refused_gateway_is_told_so(strict: Desk) -> None:
     strict.enrol(body)
     strict.decide(mine.device, "refused", "Bina", "wrong box")
     assert strict.refusal("enrol", body) == (403, f"gateway {mine.device}: Bina refused it (wrong box); ask the desk")
-    with pytest.raises(ApprovalError, match="does not wait"):
+    with pytest.raises(PersonError, match="does not wait"):
         strict.decide(mine.device, "approved", "Bina")
 
 
@@ -241,7 +242,7 @@ def test_a_token_without_a_maker_cannot_be_approved(strict: Desk) -> None:
 def test_a_decision_has_a_name(strict: Desk, name: str) -> None:
     mine = Gateway()
     strict.enrol(mine.question(strict.token()))
-    with pytest.raises(ApprovalError, match="must be a name"):
+    with pytest.raises(PersonError, match="must be a name"):
         strict.decide(mine.device, "approved", name)
 
 
@@ -285,7 +286,7 @@ def test_the_commands_show_approve_and_revoke(tmp_path: Path, capsys: pytest.Cap
     def ask(*line: str, code: int = 0) -> str:
         assert main([*line, *words]) == code
         said = capsys.readouterr()
-        return said.out + said.err
+        return said.out or said.err
 
     ask(
         "center",

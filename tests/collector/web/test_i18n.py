@@ -15,8 +15,9 @@ from collector import turns
 from collector.centers import LIFECYCLE, TIERS
 from collector.flags.machine import State
 from collector.flags.witness import Word
+from collector.persons import Doubt
 from collector.store.queries import STATES
-from collector.web import i18n, pages, reasons, view
+from collector.web import i18n, pages, reasons, view, waiting
 from collector.web.show import NOT_MADE
 
 WEB = Path(str(resources.files("collector.web")))
@@ -53,6 +54,8 @@ def spoken() -> set[str]:
     keys |= {f"witness.{word}" for word in get_args(Word)}
     keys |= {f"test.{word}" for word in ("desk", "retest", "too_late", "no_result", "server_gone")}
     keys |= {f"error{part}.{code}" for part in ("", ".fix") for code in (403, 404, 503, "other")}
+    keys |= {f"gateways.why.{reason}" for reason in waiting.SAID} | {"gateways.approved", "gateways.refused"}
+    keys |= {f"gateways.doubt.{doubt}{part}" for doubt in get_args(Doubt) for part in ("", ".head")}
     keys |= {key for key, _ in reasons._PATTERNS} | set(reasons._CHANGES.values())
     keys |= {
         f"series.{key}" for key in re.search(r"{% for key in \((.*?)\) %}<i", source)[1].replace('"', "").split(", ")

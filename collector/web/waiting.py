@@ -1,0 +1,104 @@
+"""The page of gateways that wait for a second person, and that person's word: by name and passphrase, so that nobody
+has to log in as somebody."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from collector import approvals, centers, persons
+from collector.web import auth, forms
+from collector.web.errors import Mistaken
+from collector.web.site import Site
+from collector.web.view import View
+
+SHOWN, DECIDED_SHOWN = 50, 20
+DEVICE = re.compile(r"g[0-9a-f]{16}")
+DECISIONS: dict[str, approvals.Decision] = {"approve": "approved", "refuse": "refused"}
+STATUS: dict[persons.Why, int] = {"wrong": 403, "not_proven": 403, "may_not": 403, "too_many": 429, "busy": 503}
+SAID: tuple[persons.Why, ...] = (
+    *STATUS, "bad_name", "not_waiting", "which_center", "own_token", "maker_not_proven"
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a decision was not taken, beside the form it was given in."""
+
+    device: str
+    center: str
+    name: str
+    reason: persons.Why
+
+
+def router(site: Site) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/waiting")
+    def waiting(request: Request) -> Response:
+        return _page(site, request)
+
+    @routes.post("/waiting")
+    def decide(
+        request: Request, mark: str = Form(""), device: str = Form(""), center: str = Form(""), name: str = Form(""),
+        passphrase: str = Form(""), reason: str = Form(""), decision: str = Form(""),
+    ) -> Response:  # fmt: skip
+        forms.check(site, request, mark)
+        if decision not in DECISIONS or not DEVICE.fullmatch(device) or not centers.CODE.fullmatch(center):
+            raise Mistaken(400, "form: is not of this page; open the page again and press its button")
+        try:
+            _decide(site, device, center, DECISIONS[decision], name, passphrase, reason)
+        except persons.PersonError as refused:
+            refusal = Refusal(device, center, name[: persons.MAX_NAME], refused.reason)
+            return _page(site, request, refusal, STATUS.get(refused.reason, 409))
+        return RedirectResponse("/waiting#decided", status_code=303)
+
+    return routes
+
+
+def _decide(
+    site: Site, device: str, center: str, decision: approvals.Decision, name: str, secret: str, reason: str
+) -> None:
+    """The passphrase is compared outside of any transaction, as that takes a while. Raises PersonError."""
+    now_ms = site.now()
+    who = persons.prove(site.store, name, secret, now_ms, counted=True)
+    about = {"proof": who.proof, "center": center}
+    with site.store.write() as conn:
+        approvals.decide(conn, device, decision, who.name, now_ms, _printable(reason), **about)
+
+
+def _page(site: Site, request: Request, refusal: Refusal | None = None, status: int = 200) -> Response:
+    with site.store.read() as conn:
+        values = _values(site, conn)
+    return View.of(site, request).page(
+        "waiting.html", status=status, refusal=refusal, form_mark=site.door.form_mark(request.cookies.get(auth.COOKIE)),
+        grouped=grouped, **values,
+    )  # fmt: skip
+
+
+def _values(site: Site, conn: sa.Connection) -> dict[str, Any]:
+    rows = approvals.waiting(conn)
+    codes = {str(row["center"]) for row in rows}
+    return {
+        "asks": site.facts.approval == "second_person",
+        "doubt": persons.doubt(conn),
+        "registered": persons.registered(conn),
+        "rows": rows[:SHOWN],
+        "more": len(rows[SHOWN:]),
+        "names": {code: found.name for code, found in centers.some_centers(conn, codes).items()},
+        "decided": approvals.decided(conn, DECIDED_SHOWN),
+    }
+
+
+def grouped(key_hash: str) -> list[str]:
+    """A fingerprint as people compare it: fours."""
+    return [key_hash[place : place + 4] for place in range(0, len(key_hash), 4)]
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)
