@@ -1,6 +1,7 @@
 """Settings for brokers of other makes, generated from ours: the same doors, names, rules and limits. Pure.
 
-What a make cannot do is said in the file itself, and in docs/developer.md.
+What a make cannot do is said in the file itself, and in docs/developer.md. What changes by itself stands in files of
+its own (`CHANGING`), which a running collector keeps (`collector.outside`).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from agent import wire
 from collector.access import GATEWAY_HEARS, GATEWAY_SAYS
@@ -21,14 +23,21 @@ QUEUED_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
+class People:
+    """Who comes to a broker, and who may no more; by the common names of certificates."""
+
+    services: Sequence[str]
+    gateways: Sequence[str]
+    revoked: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Site:
     """Where the broker listens, and who comes. `websocket` may be None. Certificates lie beside the settings."""
 
     tls: tuple[str, int]
     websocket: tuple[str, int] | None
-    services: Sequence[str]
-    gateways: Sequence[str]
-    revoked: Sequence[str] = ()
+    people: People
     folder: str
 
 
@@ -38,15 +47,16 @@ CERTIFICATES = {"ca": "ca.pem", "cert": "server.crt", "key": "server.key", "crl"
 def mosquitto(site: Site) -> Mapping[str, str]:
     """File name -> content. Mosquitto 2.0 or newer."""
     doors = [("mqtt", site.tls)] + ([("websockets", site.websocket)] if site.websocket else [])
-    return {"mosquitto.conf": _mosquitto_conf(site, doors), "acl": _mosquitto_acl(site)}
+    return {"mosquitto.conf": _mosquitto_conf(site, doors), **mosquitto_people(site.people)}
 
 
 def _mosquitto_conf(site: Site, doors: Sequence[tuple[str, tuple[str, int]]]) -> str:
     return "\n".join(
         [
             "# Made by `nabz-collector broker-config mosquitto`, anew by each run: change Nabz's settings instead.",
-            "# Run it daily and after a revocation, and `systemctl reload mosquitto`: certificates and revocations are",
-            "# renewed so. A reload ends no session, but a revoked gateway can neither send nor hear from then on. The",
+            "# A collector that has this folder in [[broker.outside]] keeps `acl` and the certificates by itself; else",
+            "# run it daily and after a revocation, and `systemctl reload mosquitto`. A reload ends no session, but a",
+            "# revoked gateway can neither send nor hear from then on; such a collector ends its session too. The",
             "# revocation list is not read at the WebSocket door (2.0.11), so there the file `acl` alone refuses.",
             "# Every worker needs a certificate of its own: two sessions of one put each other out.",
             "per_listener_settings false",
@@ -88,23 +98,23 @@ def _mosquitto_door(site: Site, protocol: str, place: tuple[str, int]) -> list[s
     ]
 
 
-def _mosquitto_acl(site: Site) -> str:
+def mosquitto_people(people: People) -> Mapping[str, str]:
     """Patterns hold for everybody, with the common name of the certificate for %u."""
     lines = ["# Made by `nabz-collector broker-config mosquitto`."]
     lines += [f"pattern write {wire.ROOT}/{kind}/%u" for kind in GATEWAY_SAYS]
     lines += [f"pattern read {wire.ROOT}/{kind}/%u" for kind in GATEWAY_HEARS]
-    for service in site.services:
+    for service in people.services:
         lines += ["", f"user {service}"]
         lines += [f"topic read {wire.ROOT}/{kind}/+" for kind in GATEWAY_SAYS]
         lines += [f"topic write {wire.ROOT}/{kind}/+" for kind in GATEWAY_HEARS]
-    for name in site.revoked:
+    for name in people.revoked:
         lines += ["", f"user {name}", "topic deny #"]
-    return "\n".join([*lines, ""])
+    return {"acl": "\n".join([*lines, ""])}
 
 
 def nats(site: Site) -> Mapping[str, str]:
     """File name -> content. NATS server 2.10 or newer."""
-    return {"nats.conf": _nats_conf(site)}
+    return {"nats.conf": _nats_conf(site), **nats_people(site.people)}
 
 
 def _nats_conf(site: Site) -> str:
@@ -117,16 +127,15 @@ def _nats_conf(site: Site) -> str:
             'timeout: "59s"',
         ],
     )
-    users = [_nats_user(name, GATEWAY_HEARS, GATEWAY_SAYS, "*") for name in site.services]
-    users += [_nats_user(name, GATEWAY_SAYS, GATEWAY_HEARS, name) for name in site.gateways]
     doors = _block("mqtt", [_listen(site.tls), *tls, f"max_ack_pending: {IN_FLIGHT}"])
     if site.websocket:
         doors += _block("websocket", [_listen(site.websocket), *tls, "compression: false"])
     return "\n".join(
         [
             "# Made by `nabz-collector broker-config nats`, anew by each run: change Nabz's settings instead.",
-            "# NATS has no patterns for permissions: every gateway is a user here. Run it after each enrolment and",
-            "# revocation, then `nats-server --signal reload`; a gateway gone from the list is put out at once.",
+            "# NATS has no patterns for permissions: every gateway is a user in `users.conf`. A collector that has",
+            "# this folder in [[broker.outside]] keeps it by itself; else run it after each enrolment and revocation,",
+            "# then `nats-server --signal reload`. A gateway gone from the list is put out at once.",
             "# NATS does not hold client ids against certificates: a gateway that shows another's ends that one's",
             "# session, though it can neither send nor hear in its name. It reads no revocation list either.",
             "server_name: nabz",
@@ -135,15 +144,17 @@ def _nats_conf(site: Site) -> str:
             f"max_connections: {MAX_CONNECTIONS}",
             *_block("jetstream", [f"store_dir: {json.dumps(f'{site.folder}/store')}", "max_file_store: 4GB"]),
             *doors,
-            "authorization {",
-            '  timeout: "59s"',
-            "  users: [",
-            *(f"    {user}" for user in users),
-            "  ]",
-            "}",
+            'include "users.conf"',
             "",
         ]
     )
+
+
+def nats_people(people: People) -> Mapping[str, str]:
+    users = [_nats_user(name, GATEWAY_HEARS, GATEWAY_SAYS, "*") for name in people.services]
+    users += [_nats_user(name, GATEWAY_SAYS, GATEWAY_HEARS, name) for name in people.gateways]
+    listed = ["users: [", *(f"  {user}" for user in users), "]"]
+    return {"users.conf": "\n".join([*_block("authorization", ['timeout: "59s"', *listed]), ""])}
 
 
 def _listen(place: tuple[str, int]) -> str:
@@ -163,4 +174,6 @@ def _nats_user(name: str, says: Sequence[str], hears: Sequence[str], whose: str)
     return f"{{user: {json.dumps(f'CN={name}')}, permissions: {json.dumps(rules)}}}"
 
 
-MAKES: dict[str, Callable[[Site], Mapping[str, str]]] = {"mosquitto": mosquitto, "nats": nats}
+Make = Literal["mosquitto", "nats"]
+MAKES: dict[Make, Callable[[Site], Mapping[str, str]]] = {"mosquitto": mosquitto, "nats": nats}
+CHANGING: dict[Make, Callable[[People], Mapping[str, str]]] = {"mosquitto": mosquitto_people, "nats": nats_people}

@@ -31,6 +31,7 @@ GATEWAY_DAYS = 30
 ROOT_DAYS = 20 * 365
 BACKDATE_MS = 3_600_000  # a verifier whose clock is a little behind need not wait
 DAY_MS = 86_400_000
+STAND_IN_MS = 300_000
 MAX_CSR_BYTES = 2048
 DEVICE_URI = "nabz:device:"
 SERVICE_URI = "nabz:service:"
@@ -134,6 +135,13 @@ class Authority:
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(SERVICE_URI + name)]
         return self._issue(key.public_key(), key, name, names, ExtendedKeyUsageOID.CLIENT_AUTH, now_ms)
 
+    def issue_stand_in(self, device: str, now_ms: int) -> Issued:
+        """With which the collector comes to a broker in the name of a revoked gateway, to end its session."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(SERVICE_URI + device)]
+        until_ms = now_ms + STAND_IN_MS
+        return self._issue(key.public_key(), key, device, names, ExtendedKeyUsageOID.CLIENT_AUTH, now_ms, until_ms)
+
     def keep(self, name: str, issued: Issued) -> Files:
         """What was issued with a key of ours, as the files `ca/NAME.crt`, `ca/NAME.key` and `ca/trusted.pem`."""
         if issued.key_pem is None:
@@ -162,9 +170,13 @@ class Authority:
                     entry = x509.RevokedCertificateBuilder().serial_number(int(serial, 16))
                     builder = builder.add_revoked_certificate(entry.revocation_date(_time(at_ms)).build())
                 lists.append(builder.sign(root.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-            path = self._folder / "crl.pem"
-            put(path, b"".join(lists), 0o644)
-        return path
+            put(self.crl, b"".join(lists), 0o644)
+        return self.crl
+
+    @property
+    def crl(self) -> Path:
+        """Where `write_crl` puts what it makes."""
+        return self._folder / "crl.pem"
 
     def _issue(
         self,
@@ -174,9 +186,10 @@ class Authority:
         names: Sequence[x509.GeneralName],
         usage: x509.ObjectIdentifier,
         now_ms: int,
+        until_ms: int | None = None,
     ) -> Issued:
         root, serial = self._newest(), x509.random_serial_number()
-        until_ms = now_ms + self._days * DAY_MS
+        until_ms = until_ms or now_ms + self._days * DAY_MS
         builder = _builder(common_name, public_key, root, serial, now_ms, until_ms)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_key_usage(signs=True), critical=True)

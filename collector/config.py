@@ -115,6 +115,31 @@ class Way:
     transport: Literal["tcp", "websockets"] = "tcp"
 
 
+def _way(url: str, public: str) -> Way:
+    """To an outside broker, at its public address where it has another."""
+    scheme, address = split_broker(url)
+    place = split_listen(public) if public else address
+    transport: Literal["tcp", "websockets"] = "websockets" if scheme in ("ws", "wss") else "tcp"
+    return Way(*place, tls=scheme in ("mqtts", "wss"), transport=transport)
+
+
+class Outside(Section):
+    """A broker of another make, whose files and sessions this collector looks after."""
+
+    make: Literal["mosquitto", "nats"] = Field(description="Which.")
+    url: Annotated[str, AfterValidator(_broker)] = Field(
+        description="`mqtts://HOST:PORT` or `wss://` where it is reached, as in `[broker] url` or `also`."
+    )
+    folder: Path = Field(
+        description="Where `nabz-collector broker-config` put its settings, writable to the collector."
+    )
+    reload: tuple[str, ...] = Field(
+        default=(),
+        description="What makes it read them anew, a word each, e.g. `systemctl reload mosquitto`; empty: something "
+        "else does when they change (a systemd `.path` unit).",
+    )
+
+
 class Broker(Section):
     url: Annotated[str, AfterValidator(_broker)] = Field(
         default="embedded",
@@ -125,6 +150,13 @@ class Broker(Section):
         default=(),
         description="Further brokers to listen at, each by itself, with the same name and certificates: a gateway may "
         "be at any of them.",
+    )
+    public_also: tuple[Listen, ...] = Field(
+        default=(), description="`HOST:PORT` of each of `also` as told to gateways, in its order; empty: as there."
+    )
+    outside: tuple[Outside, ...] = Field(
+        default=(),
+        description="Brokers of other makes to keep: who may come and who is revoked reaches them within seconds.",
     )
     listen: Listen = Field(
         default="127.0.0.1:1883",
@@ -173,6 +205,10 @@ class Broker(Section):
             )
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file belong together; name both")
+        if self.public_also and len(self.public_also) != len(self.also):
+            raise ValueError(
+                f"public_also has {len(self.public_also)} addresses, also {len(self.also)}; name one for each"
+            )
         for listen, public in (("tls_listen", "public"), ("websocket_listen", "public_websocket")):
             place = getattr(self, listen)
             if place and split_listen(place)[0] in EVERYWHERE and not getattr(self, public):
@@ -183,17 +219,13 @@ class Broker(Section):
 
     @property
     def ways(self) -> list[Way]:
-        """How gateways reach the broker, best first; told at enrolment."""
+        """How gateways reach a broker, best first; told at enrolment and at each renewal."""
         if self.url == "embedded":
-            main = split_listen(self.public or self.tls_listen or self.listen)
+            main = Way(*split_listen(self.public or self.tls_listen or self.listen), tls=bool(self.tls_listen))
             web = self.websocket_listen and (self.public_websocket or self.websocket_listen)
-            ways = [Way(*main, tls=bool(self.tls_listen))]
         else:
-            scheme, address = split_broker(self.url)
-            main = split_listen(self.public) if self.public else address
-            web = self.public_websocket
-            transport: Literal["tcp", "websockets"] = "websockets" if scheme in ("ws", "wss") else "tcp"
-            ways = [Way(*main, tls=scheme in ("mqtts", "wss"), transport=transport)]
+            main, web = _way(self.url, self.public), self.public_websocket
+        ways = [main, *map(_way, self.also, self.public_also or [""] * len(self.also))]
         return [*ways, Way(*split_listen(web), tls=True, transport="websockets")] if web else ways
 
 

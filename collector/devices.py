@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from cryptography.hazmat.primitives import serialization
 
+from collector.broker_config import People
 from collector.ca import Authority, checked_csr
 from collector.store import schema
 
@@ -79,16 +80,21 @@ def revoke(conn: sa.Connection, device: str, by: str, reason: str, now_ms: int) 
     return now_ms
 
 
-def revoked(conn: sa.Connection) -> frozenset[str]:
-    """The names of all revoked gateways."""
+def revoked(conn: sa.Connection, since_ms: int = 0) -> frozenset[str]:
+    """The names of all gateways that were revoked at that time or later."""
     table = schema.devices.c
-    return frozenset(conn.scalars(sa.select(table.device).where(table.revoked_ms.is_not(None))))
+    return frozenset(conn.scalars(sa.select(table.device).where(table.revoked_ms >= since_ms)))
 
 
 def trusted(conn: sa.Connection) -> list[str]:
     """The names of all gateways that are not revoked, in order."""
     table = schema.devices.c
     return list(conn.scalars(sa.select(table.device).where(table.revoked_ms.is_(None)).order_by(table.device)))
+
+
+def people(conn: sa.Connection, services: Sequence[str]) -> People:
+    """Who comes to a broker."""
+    return People(services=services, gateways=trusted(conn), revoked=sorted(revoked(conn)))
 
 
 def revoked_serials(conn: sa.Connection, now_ms: int) -> Sequence[tuple[str, int]]:

@@ -17,6 +17,7 @@ from collector.broker import Broker
 from collector.ca import Authority
 from collector.config import Settings, split_listen
 from collector.doors import Door
+from collector.outside import Outside
 from collector.papers import papers
 from collector.parts import Every, Part, Web
 from collector.store import Store, StoreError
@@ -27,6 +28,7 @@ log = logging.getLogger("nabz.doors")
 REVOKED_LOOK_S = 10.0
 PAPERS_LOOK_S = 60.0
 DAY_MS = 86_400_000
+LATELY_MS = 7 * DAY_MS  # whom a broker of another make may still have in a session; there it can do nothing in any case
 BREACHES_LOOK_S = 5.0
 
 
@@ -40,6 +42,7 @@ class Doorkeeper:
         self._broker: Broker | None = None
         self._door: Web | None = None
         self._told: object = None  # what the list of the revoked was last written of
+        self._outside = [Outside(each, self._authority) for each in settings.broker.outside]
 
     def addresses(self) -> list[Address]:
         """Where the collector listens. Raises ConfigError."""
@@ -68,15 +71,19 @@ class Doorkeeper:
         return [*parts, Every("certificates", PAPERS_LOOK_S, self.renew)]
 
     def put_out_revoked(self) -> None:
-        """Sessions of revoked gateways end; brokers of other makes find the list of their certificates."""
+        """Sessions of revoked gateways end, at brokers of other makes too where we keep those."""
+        services = self._settings.broker.services
         with self._store.read() as conn:
-            names, serials = devices.revoked(conn), devices.revoked_serials(conn, self._now_ms())
+            people, serials = devices.people(conn, services), devices.revoked_serials(conn, self._now_ms())
+            lately = devices.revoked(conn, self._now_ms() - LATELY_MS)
         if self._broker is not None:
-            self._broker.refuse(names)
+            self._broker.refuse(frozenset(people.revoked))
         told = (tuple(serials), self._now_ms() // DAY_MS, self._authority.fingerprint)
         if told != self._told:
             self._authority.write_crl(serials, self._now_ms())
             self._told = told
+        for outside in self._outside:
+            outside.look(people, lately, self._own.server, self._authority.crl, self._now_ms())
 
     def write_breaches(self) -> None:
         """What the broker found against gateways becomes a row beside their other doubts."""

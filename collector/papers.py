@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from collector.ca import Authority, Files
-from collector.config import EVERYWHERE, Settings, split_listen
+from collector.config import EVERYWHERE, Settings, split_broker, split_listen
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ def server_names(settings: Settings) -> list[str]:
     hosts = [split_listen(each)[0] for each in listens if each]
     public = urlsplit(enrolment.public_url).hostname
     hosts.append(settings.broker_address[0])
+    hosts += [split_broker(url)[1][0] for url in broker.also]
+    hosts += [split_listen(each)[0] for each in broker.public_also]
     wanted = [*hosts, *([public] if public else []), "localhost", "127.0.0.1", "::1"]
     here = [socket.gethostname()] if any(host in EVERYWHERE for host in hosts) else []
     return list(dict.fromkeys([*(host for host in wanted if host not in EVERYWHERE), *here]))

@@ -56,8 +56,8 @@ class House:
         key, hub = load_or_make(folder), Hub()
         self.app = build(self.store, self.settings, hub, standards=Standards.of([example()]), key=key, now=self.now_ms)
         self.broker = self.keeper.broker()
-        ingest = Ingest(self.store, key, lambda _conn, _group, _now: 0)
-        listener = Listener(Address("127.0.0.1", plain), ingest, lambda _touched: None, self.now_ms)
+        self.ingest = Ingest(self.store, key, lambda _conn, _group, _now: 0)
+        listener = Listener(Address("127.0.0.1", plain), self.ingest, lambda _touched: None, self.now_ms)
         for part in (self.broker, listener, *self.keeper.parts(self.app, stack)):
             part.start()
             stack.callback(part.stop)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import time
 from pathlib import Path
 
 from collector import devices
-from collector.broker_config import CERTIFICATES, MAKES, Site
+from collector.broker_config import MAKES, Make, Site
 from collector.ca import Authority
 from collector.config import Settings, split_listen
 from collector.console import answers, common_arguments, complain, opened, say, settings_of
+from collector.outside import certificates, write
 from collector.papers import papers
 
 EXAMPLE = "nabz-collector broker-config mosquitto --out /etc/mosquitto/nabz"
@@ -38,21 +38,18 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(settings: Settings, make: str, folder: Path) -> list[str]:
+def _settings(settings: Settings, make: Make, folder: Path) -> list[str]:
     broker = settings.broker
     with opened(settings) as store, store.read() as conn:
-        gateways, revoked = devices.trusted(conn), sorted(devices.revoked(conn))
+        people = devices.people(conn, broker.services)
     site = Site(
         tls=split_listen(broker.tls_listen or DEFAULT_LISTEN),
         websocket=split_listen(broker.websocket_listen) if broker.websocket_listen else None,
-        services=broker.services,
-        gateways=gateways,
-        revoked=revoked,
+        people=people,
         folder=str(folder),
     )
-    files = MAKES[make](site)
-    for name, text in files.items():
-        (folder / name).write_text(text)
+    files = {name: text.encode() for name, text in MAKES[make](site).items()}
+    write(folder, files)
     return list(files)
 
 
@@ -63,9 +60,6 @@ def _certificates(settings: Settings, folder: Path) -> list[str]:
     own = papers(authority, settings, now_ms)[0].server
     with opened(settings) as store, store.read() as conn:
         revoked = authority.write_crl(devices.revoked_serials(conn, now_ms), now_ms)
-    for word, source in (("ca", own.ca), ("cert", own.cert), ("key", own.key), ("crl", revoked)):
-        target = folder / CERTIFICATES[word]
-        target.unlink(missing_ok=True)
-        target.touch(mode=0o640)
-        shutil.copyfile(source, target)
-    return list(CERTIFICATES.values())
+    copies = certificates(own, revoked)
+    write(folder, copies)
+    return list(copies)

@@ -70,7 +70,7 @@ def _revoke(options: argparse.Namespace) -> int:
     facts = {"device": options.device, "revoked_ms": since_ms, "by": by, "crl": str(crl)}
     words = (
         f"{options.device}: revoked; nothing of it is taken from now on, and a running collector ends its session\n"
-        f"a broker of another make reads {crl}: give it the file, and restart it to end sessions"
+        f"so at brokers in [[broker.outside]]; at others run `nabz-collector broker-config` and reload them ({crl})"
     )
     say(json.dumps(facts) if options.json else words)
     return 0

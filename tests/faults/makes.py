@@ -20,7 +20,7 @@ from paho.mqtt import client as mqtt
 
 from collector import broker_config
 from collector.broker import Broker
-from collector.broker_config import Site
+from collector.broker_config import People, Site
 from collector.ca import Files
 from collector.doors import Door
 from tests.authority import TestAuthority
@@ -95,9 +95,11 @@ def _started(
         tls=("127.0.0.1", tls),
         # Mosquitto would look for loopback among all interfaces, and fail while another test makes some.
         websocket=("0.0.0.0", websocket),
-        services=[SERVICE],
-        gateways=facts.get("gateways", ()),  # type: ignore[arg-type]
-        revoked=facts.get("revoked_names", ()),  # type: ignore[arg-type]
+        people=People(
+            services=[SERVICE],
+            gateways=facts.get("gateways", ()),  # type: ignore[arg-type]
+            revoked=facts.get("revoked_names", ()),  # type: ignore[arg-type]
+        ),
         folder=str(folder),
     )
     for name, text in broker_config.MAKES[make](site).items():
@@ -108,7 +110,7 @@ def _started(
         process = subprocess.Popen(argv, cwd=folder, stdout=log, stderr=log)
     try:
         for port in (tls, websocket):
-            _wait(port, process, folder / "log")
+            listening(port, process, folder / "log")
     except AssertionError:
         process.kill()
         process.wait()
@@ -118,7 +120,8 @@ def _started(
     return process, Running(tls, websocket)
 
 
-def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def listening(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Returns once it does. Raises AssertionError with the end of its log."""
     until_s = time.monotonic() + 30
     while time.monotonic() < until_s and process.poll() is None:
         try:
