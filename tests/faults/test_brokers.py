@@ -11,9 +11,11 @@ import shutil
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.faults import rig
 from tests.faults.mosquitto import mosquitto
-from tests.faults.test_kill import FORGOTTEN_WHEN_SENT
+from tests.faults.test_kill_steps import FORGOTTEN_WHEN_SENT
 
 
 def replace_broker(house: rig.House, makes: list[list[str]], turn: int, chance: random.Random) -> None:
@@ -38,6 +40,7 @@ def suffered(house: rig.House, turns: int, seed: int, drain_s: float = 90) -> ri
     return ordeal
 
 
+@pytest.mark.row(3, 4)
 def test_brokers_that_lose_everything_and_change_their_make_cost_no_reading(
     seed: int, torture: bool, tmp_path: Path
 ) -> None:
@@ -46,6 +49,7 @@ def test_brokers_that_lose_everything_and_change_their_make_cost_no_reading(
     assert ordeal.clean, ordeal
 
 
+@pytest.mark.control("the agent forgets what it has only sent", row=4)
 def test_an_agent_that_trusts_the_broker_is_seen(seed: int, tmp_path: Path) -> None:
     ordeal = suffered(rig.House(tmp_path, source=rig.plant(tmp_path, FORGOTTEN_WHEN_SENT)), 4, seed, drain_s=10)
     assert ordeal.agent.lost > 0

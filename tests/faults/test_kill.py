@@ -1,13 +1,13 @@
 """kill -9 of each part at random moments under load: nothing promised is lost, nothing counts twice (P1).
 
-The controls plant the bugs that this suite exists for, in a copy of the code, and must see it go red.
+At every step instead of at random: `test_kill_steps`, with the planted bugs that this suite exists for.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from tests.faults.databases import Database, Postgres, Sqlite
 from tests.faults.mosquitto import mosquitto
 
 
+@pytest.mark.slow
+@pytest.mark.row(1, 2, 3)
 @pytest.mark.parametrize("victim", ["agent", "collector", "broker"])
 def test_kill_9_loses_and_doubles_nothing(victim: str, seed: int, torture: bool, tmp_path: Path) -> None:
     kills = 20 if torture else 3
@@ -46,7 +48,8 @@ KILLED = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("victim", "database", "broker"), KILLED, ids=" ".join)
+@pytest.mark.row(1, 2, 3, 5)
+@pytest.mark.parametrize(("victim", "database", "broker"), KILLED)
 def test_kill_9_loses_and_doubles_nothing_with_any_database_and_broker(
     victim: str, database: str, broker: str, seed: int, torture: bool, tmp_path: Path
 ) -> None:
@@ -65,10 +68,10 @@ def test_kill_9_loses_and_doubles_nothing_with_any_database_and_broker(
 
 
 @contextmanager
-def served_by(folder: Path, database: str, broker: str) -> Iterator[tuple[rig.House, Database]]:
+def served_by(folder: Path, database: str, broker: str, settings: str = "") -> Iterator[tuple[rig.House, Database]]:
     disk = folder / "disk"
     disk.mkdir()
-    base: Database = Postgres(disk) if database == "postgresql" else Sqlite(disk)
+    base: Database = Postgres(disk, settings) if database == "postgresql" else Sqlite(disk)
     house = rig.House(folder, server=disk, database=base.url)
     if broker == "mosquitto":
         house.argv["broker"] = mosquitto(house)
@@ -78,21 +81,6 @@ def served_by(folder: Path, database: str, broker: str) -> Iterator[tuple[rig.Ho
         base.kill()
 
 
-RECEIPT_BEFORE_COMMIT = [
-    (
-        "collector/ingest.py",
-        "                filed = self._file(conn, messages, now_ms)\n        except",
-        "                filed = self._file(conn, messages, now_ms)\n"
-        "                self.early([self._sealed(each, nonce, now_ms, pace_ms) for each in filed.receipts])\n"
-        "                import time; time.sleep(0.25)\n"
-        "        except",
-    ),
-    (
-        "collector/listener.py",
-        "        self._ingest = ingest\n",
-        "        self._ingest = ingest; ingest.early = publish\n",
-    ),
-]
 SENT_TWICE = [
     (
         "agent/uplink.py",
@@ -101,50 +89,39 @@ SENT_TWICE = [
         "        client.publish(wire.batch_topic(self._identity.device), wire.seal",
     )
 ]
-DEDUPE_REMOVED = [
-    *SENT_TWICE,
-    (
-        "collector/filing.py",
-        "        gaps = missing(spool.ranges, run.first, run.last)\n        if len",
-        "        gaps = [(run.first, run.last)]\n        if len",
-    ),
-]
-FORGOTTEN_WHEN_SENT = [
-    (
-        "agent/uplink.py",
-        '        live = step.reason != "backlog"\n        body',
-        '        live = step.reason == "live"\n'
-        "        for group in step.groups:\n"
-        "            self._spool.forget(*group.ident[:1], group.first_seq, group.ident[1], group.after.hex())\n"
-        "        body",
-    ),
-]
 
 
+@pytest.mark.row(2)
 def test_every_batch_sent_twice_counts_once(seed: int, tmp_path: Path) -> None:
     ordeal = rig.suffer(rig.House(tmp_path, source=rig.plant(tmp_path, SENT_TWICE)), "agent", 2, seed)
     assert ordeal.clean, ordeal
 
 
-def test_a_receipt_before_the_commit_is_seen(seed: int, tmp_path: Path) -> None:
-    house = rig.House(tmp_path, source=rig.plant(tmp_path, RECEIPT_BEFORE_COMMIT))
-    assert not rig.suffer(house, "collector", 4, seed, drain_s=10).clean
+def fail_in_turn(base: Database) -> Callable[[int, random.Random], None]:
+    """kill -9 of PostgreSQL and all its children, then an immediate shutdown, and so on."""
+    assert isinstance(base, Postgres)
+
+    def blow(turn: int, chance: random.Random) -> None:
+        base.kill() if turn % 2 else base.stop()
+        time.sleep(chance.uniform(0, 1))
+        base.start()
+
+    return blow
 
 
-def test_a_missing_dedupe_is_seen(seed: int, tmp_path: Path) -> None:
-    house = rig.House(tmp_path, source=rig.plant(tmp_path, DEDUPE_REMOVED))
-    assert not rig.suffer(house, "agent", 2, seed, drain_s=10).clean
+@pytest.mark.row(5)
+def test_postgresql_killed_or_shut_down_at_once_takes_back_no_receipt(seed: int, torture: bool, tmp_path: Path) -> None:
+    fails = 100 if torture else 2
+    with served_by(tmp_path, "postgresql", "mosquitto") as (house, base):
+        ordeal = rig.suffer(house, "database", fails, seed, blow=fail_in_turn(base), centers=40 if torture else 0)
+    print(fails, "ends of PostgreSQL:", ordeal)
+    assert ordeal.agent.promised > fails
+    assert ordeal.clean
 
 
-def test_an_agent_that_forgets_what_it_only_sent_is_seen(seed: int, tmp_path: Path) -> None:
-    house = rig.House(tmp_path, source=rig.plant(tmp_path, FORGOTTEN_WHEN_SENT))
-
-    def both(_turn: int, _chance: random.Random) -> None:
-        house.kill("collector")
-        time.sleep(1.2)  # two cycles of the agent go to a broker without a subscriber
-        house.kill("agent")
-        house.start("agent")
-        house.start("collector")
-        house.wait_healthy()
-
-    assert not rig.suffer(house, "collector", 2, seed, drain_s=10, blow=both).clean
+@pytest.mark.control("PostgreSQL answers a COMMIT before it is written", row=5)
+def test_a_database_that_writes_later_than_it_commits_is_seen(seed: int, tmp_path: Path) -> None:
+    late = "-c synchronous_commit=off -c wal_writer_delay=10000"
+    with served_by(tmp_path, "postgresql", "mosquitto", late) as (house, base):
+        ordeal = rig.suffer(house, "database", 1, seed, drain_s=3, blow=fail_in_turn(base), centers=0)
+    assert ordeal.agent.lost > 0

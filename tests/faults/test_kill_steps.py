@@ -1,0 +1,337 @@
+"""kill -9 at every step of a batch's life, not only at random: before each system call, between each two steps.
+
+The agent dies before its k-th call that others can see, for every k, from the making of its spool to the commit that
+forgets a receipted batch. The collector dies in each gap of receive, insert, commit, receipt, PUBACK; the broker before
+each kind of packet that it sends. `gate` finds these points in the programs as they are. Nothing promised by then may
+be lost, no number given twice.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import shutil
+import signal
+import socket
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from agent.spool import Spool
+from tests.faults import rig
+from tests.faults.gate import gated
+from tests.faults.spool_work import STAMP
+from tests.faults.test_kill import served_by
+
+PATIENCE_S = 120
+
+
+# ---------------------------------------------------------------- the agent, before each of its calls
+
+
+@dataclass(frozen=True)
+class Death:
+    """``calls`` up to the one never made; what the spool left had promised; how long the start took, when it ended."""
+
+    calls: Sequence[str]
+    promised: rig.Heads
+    up_s: float | None
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def start_gated(house: rig.House, part: str, plan: str) -> Path:
+    plain, log = house.argv[part], house.folder / f"{part}.calls"
+    house.argv[part] = gated(plan, log, plain)
+    house.start(part)
+    house.argv[part] = plain
+    return log
+
+
+def calls_of(house: rig.House, part: str) -> list[str]:
+    """What a part that its gate has killed did until then."""
+    process = house.processes[part]
+    rig.wait_for(lambda: process.poll() is not None, f"the point where {part} is to die", PATIENCE_S)
+    calls = (house.folder / f"{part}.calls").read_text().splitlines()
+    assert calls[-1].endswith("!"), f"{part} ended by itself\n{(house.folder / f'{part}.log').read_text()[-3000:]}"
+    return calls
+
+
+def die_at(house: rig.House, plan: str) -> Death:
+    """One life of the agent, from its start until its gate kills it."""
+    began_s, up_s = time.monotonic(), None
+    start_gated(house, "agent", plan)
+    process = house.processes["agent"]
+    while process.poll() is None and time.monotonic() < began_s + PATIENCE_S:
+        if up_s is None and answers(house.status):  # the page opens after the first promise
+            up_s = time.monotonic() - began_s
+        time.sleep(0.02)
+    return Death(calls_of(house, "agent"), heads_left(house.folder / "agent"), up_s)
+
+
+def heads_left(state: Path) -> rig.Heads:
+    """What a killed agent's spool promises, read from a copy: what is broken must stay so for the agent to mend."""
+    with tempfile.TemporaryDirectory() as folder:
+        for file in state.glob("spool.db*"):
+            shutil.copy(file, folder)
+        with closing(sqlite3.connect(f"{folder}/spool.db")) as spool:
+            if spool.execute("SELECT 1 FROM sqlite_master WHERE name = 'spools'").fetchone() is None:
+                return {}
+            rows = spool.execute("SELECT spool, seq, chain FROM spools").fetchall()
+    return {spool: (seq, bytes(chain)) for spool, seq, chain in rows}
+
+
+def two_batches_forgotten(calls: Sequence[str]) -> bool:
+    """The rows of a receipted batch go with the next commit."""
+    sent = [place for place, call in enumerate(calls) if call.endswith("PUBLISH up")]
+    return len(sent) > 1 and sum(call.endswith("fdatasync spool.db-wal") for call in calls[sent[1] :]) > 1
+
+
+def every_k(house: rig.House) -> Iterator[Death]:
+    """Twice: while the spool is made and from there on, and once more with the spool that is there."""
+    for _ in range(2):
+        for k in itertools.count(1):
+            death = die_at(house, f"at {k}")
+            yield death
+            if two_batches_forgotten(death.calls):
+                break
+
+
+def some_k(house: rig.House, seed: int) -> Iterator[Death]:
+    for k in random.Random(seed).sample(range(1, 60), 4):
+        yield die_at(house, f"at {k}")
+
+
+def suffer(house: rig.House, deaths: Callable[[], Iterator[Death]]) -> tuple[list[Death], list[rig.Account]]:
+    """The deaths one after the other, then a life that delivers; the account of all, and of each death's promises."""
+    try:
+        house.enrol()
+        died = list(deaths())
+        house.start("agent")
+        rig.wait_for(lambda: answers(house.status), "the agent's page")
+        promised = house.deliver(90)
+    finally:
+        house.close()
+    return died, [rig.account(house, each) for each in [promised, *(death.promised for death in died)]]
+
+
+def told(died: Sequence[Death]) -> str:
+    up_s = [death.up_s for death in died if death.up_s is not None]
+    before = Counter(death.calls[-1].partition(" ")[2].rstrip(" !") for death in died)
+    figures = f"median {statistics.median(up_s):.1f} s, worst {max(up_s):.1f} s" if up_s else "none"
+    load = os.getloadavg()[0]
+    return f"{len(died)} deaths, up again in {figures} (n {len(up_s)}), load {load:.0f}; before {dict(before)}"
+
+
+def kept(accounts: Sequence[rig.Account]) -> bool:
+    return all((each.lost, each.doubled, each.unbroken) == (0, 0, True) for each in accounts)
+
+
+@pytest.mark.row(1)
+def test_an_agent_killed_before_any_of_its_calls_keeps_its_promises(seed: int, torture: bool, tmp_path: Path) -> None:
+    house = rig.House(tmp_path)
+    died, accounts = suffer(house, lambda: every_k(house) if torture else some_k(house, seed))
+    print(told(died), accounts[0])
+    assert accounts[0].promised > len(died) // 2
+    assert kept(accounts)
+
+
+# ---------------------------------------------------------------- the collector and the broker, between steps
+
+GAPS = [f"gap {gap}" for gap in ("received", "inserted", "committed", "receipted", "acknowledged")]
+PACKETS = [f"before {packet}" for packet in ("CONNACK", "SUBACK", "PUBLISH up", "PUBACK", "PUBLISH receipt")]
+STACKS = [
+    ("sqlite", "amqtt"),
+    *(
+        pytest.param(*each, marks=pytest.mark.slow)
+        for each in (("sqlite", "mosquitto"), ("postgresql", "amqtt"), ("postgresql", "mosquitto"))
+    ),
+]
+
+
+def plans(points: Sequence[str], each: int, seed: int) -> list[str]:
+    """Every gap or packet so many times, in any order, at its first, second or third occasion."""
+    chance = random.Random(seed)
+    found = [f"{point} {chance.randint(1, 2 if 'ACK' in point else 3)}" for point in points * each]
+    chance.shuffle(found)
+    return found
+
+
+def in_turn(house: rig.House, part: str, points: Sequence[str]) -> Callable[[int, random.Random], None]:
+    """A part dies at one point after the other, the next time at once; after the last it lives."""
+
+    def blow(turn: int, _chance: random.Random) -> None:
+        if turn == 1:
+            house.kill(part)
+            start_gated(house, part, points[0])
+        calls_of(house, part)
+        if turn < len(points):
+            start_gated(house, part, points[turn])
+        else:
+            house.start(part)
+
+    return blow
+
+
+def dies(part: str, points: Sequence[str], folder: Path, database: str, broker: str, *, loaded: bool) -> rig.Ordeal:
+    with served_by(folder, database, broker) as (house, _base):
+        blow, centers = in_turn(house, part, points), 40 if loaded else 0
+        ordeal = rig.suffer(house, part, len(points), len(points), blow=blow, centers=centers)
+    print(part, database, broker, len(points), "kills:", ordeal)
+    return ordeal
+
+
+@pytest.mark.row(2)
+@pytest.mark.parametrize(("database", "broker"), STACKS)
+def test_a_collector_killed_between_any_two_steps_loses_and_doubles_nothing(
+    database: str, broker: str, seed: int, torture: bool, tmp_path: Path
+) -> None:
+    each_gap = 50 if torture else 1  # on each of four stacks
+    ordeal = dies("collector", plans(GAPS, each_gap, seed), tmp_path, database, broker, loaded=torture)
+    assert ordeal.agent.promised > 5 * each_gap
+    assert ordeal.clean
+
+
+@pytest.mark.row(3)
+@pytest.mark.parametrize(("database", "broker"), STACKS)
+def test_a_broker_killed_before_any_of_its_packets_loses_and_doubles_nothing(
+    database: str, broker: str, seed: int, torture: bool, tmp_path: Path
+) -> None:
+    each_packet = 10 if torture else 1  # on each of four stacks
+    ordeal = dies("broker", plans(PACKETS, each_packet, seed), tmp_path, database, broker, loaded=torture)
+    assert ordeal.agent.promised > 5 * each_packet
+    assert ordeal.clean
+
+
+# ---------------------------------------------------------------- controls: the bugs that each row exists for
+
+INSERTED = "                self._insert(group)\n                head = head.after(group)\n"
+NUMBER_BEFORE_READINGS = [
+    (
+        "agent/spool_file.py",
+        f"            for group in groups:\n{INSERTED}",
+        "            groups = list(groups)\n"
+        "            ahead = head\n"
+        "            for group in groups:\n"
+        "                ahead = ahead.after(group)\n"
+        "            self._put_head(ahead, held + len(groups))\n"
+        '            self._sql.execute("COMMIT")\n'
+        '            self._sql.execute("BEGIN")\n'
+        f"            for group in groups:\n{INSERTED}",
+    )
+]
+RECEIPT_BEFORE_COMMIT = [
+    (
+        "collector/ingest.py",
+        "                filed = self._file(conn, messages, now_ms)\n        except",
+        "                filed = self._file(conn, messages, now_ms)\n"
+        "                self.early([self._sealed(each, nonce, now_ms, pace_ms) for each in filed.receipts])\n"
+        "                import time; time.sleep(0.25)\n"
+        "        except",
+    ),
+    (
+        "collector/listener.py",
+        "        self._ingest = ingest\n",
+        "        self._ingest = ingest; ingest.early = publish\n",
+    ),
+]
+DEDUPE_REMOVED = [
+    (
+        "collector/filing.py",
+        "        gaps = missing(spool.ranges, run.first, run.last)\n        if len",
+        "        gaps = [(run.first, run.last)]\n        if len",
+    ),
+]
+FORGOTTEN_WHEN_SENT = [
+    (
+        "agent/uplink.py",
+        '        live = step.reason != "backlog"\n        body',
+        '        live = step.reason == "live"\n'
+        "        for group in step.groups:\n"
+        "            self._spool.forget(*group.ident[:1], group.first_seq, group.ident[1], group.after.hex())\n"
+        "        body",
+    ),
+]
+
+
+@pytest.mark.control("the spool commits a number before its readings", row=1)
+def test_a_number_that_is_kept_before_its_readings_is_seen(tmp_path: Path) -> None:
+    house = rig.House(tmp_path, source=rig.plant(tmp_path, NUMBER_BEFORE_READINGS))
+    # The first sync of the log is of its header, the second of the first commit.
+    _died, accounts = suffer(house, lambda: iter([die_at(house, "after fdatasync spool.db-wal 2")]))
+    assert accounts[1].lost > 0
+
+
+def died_once(tmp_path: Path, part: str, point: str, bug: Sequence[tuple[str, str, str]]) -> tuple[rig.Ordeal, int]:
+    """What became of it, and how many readings the agent has still to send: these are not lost, only late."""
+    house = rig.House(tmp_path, source=rig.plant(tmp_path, bug))
+    ordeal = rig.suffer(house, part, 1, 0, drain_s=3, blow=in_turn(house, part, [point]), centers=0)
+    spool = Spool(tmp_path / "agent" / "spool.db", stamp=lambda: STAMP)
+    with closing(spool):
+        return ordeal, spool.waiting()
+
+
+@pytest.mark.control("the receipt is sent before the commit", row=2)
+def test_a_receipt_before_the_commit_is_seen(tmp_path: Path) -> None:
+    ordeal, waiting = died_once(tmp_path, "collector", "gap inserted 1", RECEIPT_BEFORE_COMMIT)
+    assert ordeal.agent.lost > waiting
+
+
+@pytest.mark.control("what is held already is stored again", row=2)
+def test_a_missing_dedupe_is_seen(tmp_path: Path) -> None:
+    ordeal, _waiting = died_once(tmp_path, "collector", "gap committed 1", DEDUPE_REMOVED)
+    assert ordeal.agent.doubled > 0
+
+
+@pytest.mark.control("the agent forgets what it has only sent", row=3)
+def test_an_agent_that_forgets_what_it_only_sent_is_seen(tmp_path: Path) -> None:
+    ordeal, waiting = died_once(tmp_path, "broker", "before PUBLISH up 1", FORGOTTEN_WHEN_SENT)
+    assert ordeal.agent.lost > waiting
+
+
+# ---------------------------------------------------------------- the gate itself
+
+WRITER = """
+import os, sys, threading
+def write(): os.write(handle, b"x")
+handle = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+for _ in range(9):
+    thread = threading.Thread(target=write)
+    thread.start()
+    thread.join()
+"""
+
+
+@pytest.mark.parametrize(
+    ("plan", "written"), [("at 1", 0), ("at 5", 3), ("before write out 7", 6), ("after write out 2", 2)]
+)
+def test_the_gate_kills_before_the_call_that_is_meant_whatever_thread_makes_it(
+    plan: str, written: int, tmp_path: Path
+) -> None:
+    argv = gated(plan, tmp_path / "calls", [sys.executable, "-c", WRITER, str(tmp_path / "out")])
+    assert subprocess.run(argv, check=False, timeout=60).returncode == -signal.SIGKILL
+    assert len((tmp_path / "out").read_bytes() if written else b"") == written
+    assert (tmp_path / "calls").read_text().endswith(" !\n")
+
+
+def test_the_gate_lets_a_program_end_whose_point_never_comes(tmp_path: Path) -> None:
+    argv = gated("at 100", tmp_path / "calls", [sys.executable, "-c", WRITER, str(tmp_path / "out")])
+    assert subprocess.run(argv, check=False, timeout=60).returncode == 0
+    assert (tmp_path / "out").read_bytes() == b"x" * 9
