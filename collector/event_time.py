@@ -1,18 +1,21 @@
 """When a reading was taken, if its gateway did not know. Pure; the gateway's own words stay in evidence.
 
-A wall clock is believed while it can be true: not after we received the batch, and, if unsynchronised, not before the
-gateway could have been measuring. Otherwise the monotonic clock of the same boot dates the reading.
+Within one boot the monotonic clock tells how far readings lie apart, whatever the wall clock does meanwhile. So a boot
+has one figure, how far its monotonic clock is behind UTC, and that dates all its readings. A synchronised wall clock
+says it, or one that can be true, or else the time of receipt; as the batches come, the better figure is taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.wire import Stamp
 
 SLACK_MS = 2 * 60_000  # how far a clock may run ahead of ours and still be believed
 LIVE_MS = 15 * 60_000  # readings sent as live are never older than this when they leave
+SAME_MS = 1_000  # two figures of one boot that are this near are the same
+FIRST_MS = 1_735_689_600_000  # 2025: no gateway measured before, so no clock that says so is right
 
 
 @dataclass(frozen=True)
@@ -21,43 +24,80 @@ class Bracket:
 
     from_ms: int
     received_ms: int
+    live: bool = False
 
     def holds(self, stamp: Stamp) -> bool:
-        if stamp.wall_ms > self.received_ms + SLACK_MS:
+        """Whether its wall clock can be true."""
+        if not FIRST_MS <= stamp.wall_ms <= self.received_ms + SLACK_MS:
             return False
         return stamp.clock == "synced" or stamp.wall_ms >= self.from_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """How far UTC is ahead of a boot's monotonic clock; `sure` if a synchronised clock said so."""
+
+    ms: int
+    sure: bool
 
 
 def bracket(*, live: bool, issued_ms: int | None, enrolled_ms: int, received_ms: int) -> Bracket:
     """A backlog may reach back to the enrolment; live readings only a little before the nonce they were sent after."""
     if live and issued_ms is not None:
-        return Bracket(max(enrolled_ms, issued_ms - LIVE_MS), received_ms)
-    return Bracket(enrolled_ms, received_ms)
+        return Bracket(max(enrolled_ms, issued_ms - LIVE_MS), received_ms, live)
+    return Bracket(enrolled_ms, received_ms, live)
 
 
-def event_times(stamps: Sequence[Stamp], when: Bracket) -> list[int]:
-    """The time of each reading of a batch, in milliseconds UTC.
+def boots_of(stamps: Sequence[Stamp], when: Bracket, known: Mapping[str, Ahead]) -> dict[str, Ahead]:
+    """The figure of each boot in a batch, `known` being those of the batches before.
 
-    1. A believable wall clock is taken as it is, unless it is unsynchronised and another reading of the same boot was
-       synchronised: then the boot is dated by that one.
-    2. Other readings are dated as late as they can be: the last reading of the batch at its receipt, earlier boots just
-       before the next, and within a boot by the monotonic clock.
+    What nothing dates is put as late as it can be: the last reading of the batch at its receipt, an earlier boot just
+    before the next.
     """
-    offsets = {stamp.boot: stamp.wall_ms - stamp.mono_ms for stamp in stamps if _sure(stamp, when)}
-    latest_ms = when.received_ms
-    times: list[int] = []
-    for stamp in reversed(stamps):
-        if stamp.boot not in offsets and not when.holds(stamp):
-            offsets[stamp.boot] = latest_ms - stamp.mono_ms
-        offset_ms = offsets.get(stamp.boot)
-        if offset_ms is None or _sure(stamp, when):
-            time_ms = stamp.wall_ms
-        else:
-            time_ms = min(max(0, stamp.mono_ms + offset_ms), when.received_ms)
-        latest_ms = min(latest_ms, time_ms)
-        times.append(time_ms)
-    return times[::-1]
+    found: dict[str, Ahead] = {}
+    until_ms = when.received_ms
+    for boot in reversed(dict.fromkeys(stamp.boot for stamp in stamps)):
+        mine = [stamp for stamp in stamps if stamp.boot == boot]
+        found[boot] = _synced(mine, when, known.get(boot)) or _unsynced(mine, when, known.get(boot), until_ms)
+        until_ms = min(until_ms, dated(mine[0].mono_ms, found[boot], when.received_ms))
+    return found
 
 
-def _sure(stamp: Stamp, when: Bracket) -> bool:
-    return stamp.clock == "synced" and when.holds(stamp)
+def dated(mono_ms: int, ahead: Ahead, received_ms: int) -> int:
+    """The time of a reading of a boot; never later than its receipt, but for the slack of a synchronised clock."""
+    return max(FIRST_MS, min(mono_ms + ahead.ms, received_ms + (SLACK_MS if ahead.sure else 0)))
+
+
+def _synced(mine: Sequence[Stamp], when: Bracket, known: Ahead | None) -> Ahead | None:
+    """What synchronised clocks say, those of this batch and of the ones before; None if they say nothing that can be.
+
+    1. The boot's last reading cannot be later than its receipt. Live readings were taken just before it, so of two
+       figures that can be true the later is. A backlog is dated as its boot was before.
+    2. Where all are ahead of our clock, the one that is least so is believed within the slack.
+    """
+    last_ms = max(stamp.mono_ms for stamp in mine)
+    said = [stamp.wall_ms - stamp.mono_ms for stamp in mine if stamp.clock == "synced" and when.holds(stamp)]
+    held = [known.ms] if known and known.sure and _can_be(last_ms + known.ms, when) else []
+    if held and not when.live:
+        return known
+    possible = [ms for ms in said if last_ms + ms <= when.received_ms + SAME_MS] + held
+    near = [ms for ms in said if last_ms + ms <= when.received_ms + SLACK_MS]
+    if not possible and not near:
+        return None
+    best = Ahead(max(possible) if possible else min(near), sure=True)
+    return known if known and known.sure and abs(known.ms - best.ms) <= SAME_MS else best
+
+
+def _unsynced(mine: Sequence[Stamp], when: Bracket, known: Ahead | None, until_ms: int) -> Ahead:
+    """What other clocks say, if it can be true; else the boot ends at `until_ms`."""
+    last_ms = max(stamp.mono_ms for stamp in mine)
+    said = [stamp.wall_ms - stamp.mono_ms for stamp in mine if stamp.clock != "synced" and when.holds(stamp)]
+    held = [known.ms] if known and not known.sure and _can_be(last_ms + known.ms, when) else []
+    possible = [ms for ms in [*(said if when.live or not held else []), *held] if last_ms + ms <= until_ms + SAME_MS]
+    best = max(possible, default=until_ms - last_ms)
+    return known if held and known and abs(known.ms - best) <= SAME_MS else Ahead(best, sure=False)
+
+
+def _can_be(at_ms: int, when: Bracket) -> bool:
+    """Whether the last reading of a boot in a batch can have been taken then."""
+    return at_ms <= when.received_ms + SAME_MS and (at_ms >= when.from_ms or not when.live)

@@ -12,9 +12,11 @@ import msgspec
 import sqlalchemy as sa
 
 from agent import wire
+from collector import boots
 from collector.arrivals import Arrival, Message, Refused
+from collector.boots import Boots
 from collector.evaluate import Fresh
-from collector.event_time import bracket, event_times
+from collector.event_time import FIRST_MS, bracket, dated
 from collector.ranges import Range, forks, merge, missing, parse, render
 from collector.store import bulk_insert, schema, upsert
 from collector.store.rollups import HOUR_MS
@@ -53,6 +55,7 @@ class Filing:
     """Rows to write and words to say, in the order they arose."""
 
     now_ms: int
+    boots: Boots = field(default_factory=Boots)
     receipts: list[wire.Receipt] = field(default_factory=list)
     heard: dict[str, str] = field(default_factory=dict)  # center -> device
     fresh: dict[str, list[Fresh]] = field(default_factory=lambda: defaultdict(list))
@@ -166,12 +169,19 @@ class Filing:
             enrolled_ms=arrival.device.enrolled_ms,
             received_ms=self.now_ms,
         )
-        times = event_times([stamp for _, _, stamp in decoded], when)
-        for (seq, reading, _), wall_ms in zip(decoded, times, strict=True):
-            self._file_reading(arrival, seq, reading, wall_ms, raws[seq])
+        figures = self.boots.figures(arrival, [stamp for _, _, stamp in decoded], when)
+        filed: list[boots.Filed] = []
+        for seq, reading, stamp in decoded:
+            wall_ms = dated(stamp.mono_ms, figures[stamp.boot], self.now_ms)
+            kind, subject = self._file_reading(arrival, seq, _believed(reading, wall_ms), wall_ms, raws[seq])
+            filed.append((kind, subject, seq, stamp, wall_ms))
+        self.boots.filed(arrival, filed, figures, self.now_ms)
         return unread
 
-    def _file_reading(self, arrival: Arrival, seq: int, reading: wire.AnyReading, wall_ms: int, raw: bytes) -> None:
+    def _file_reading(
+        self, arrival: Arrival, seq: int, reading: wire.AnyReading, wall_ms: int, raw: bytes
+    ) -> tuple[str, str]:
+        """Returns the kind and the subject it is filed under."""
         kind, center, device = type(reading).__struct_config__.tag, arrival.device.center, arrival.device.device
         assert isinstance(kind, str)
         subject = _clean(reading.subject)
@@ -184,6 +194,7 @@ class Filing:
             self.latest[center, kind, subject] = {"kind": kind, "wall_ms": wall_ms, "body": body, **known}
         named = f"{device} {arrival.batch.spool} {seq}"
         self.fresh[center].append(Fresh(kind, reading, wall_ms, self.now_ms, named))
+        return kind, subject
 
     def _receipt(self, arrival: Arrival, doubts: list[str]) -> None:
         batch = arrival.batch
@@ -255,9 +266,9 @@ def flush(conn: sa.Connection, filing: Filing, silent_after_ms: int = 0) -> None
     """Writes everything, one statement a table."""
     for table, rows in [(schema.evidence, filing.evidence), *_by_table(filing.readings)]:
         bulk_insert(conn, table, rows)
-    upsert(conn, schema.late_hours, _late_hours(filing))
     upsert(conn, schema.latest, list(filing.latest.values()), newer_by="wall_ms")
     now_ms = filing.now_ms
+    upsert(conn, schema.late_hours, _late_hours(filing, boots.flush(conn, filing.boots, now_ms)))
     due_ms = now_ms + silent_after_ms
     pulse = [{"center": c, "device": d, "heard_ms": now_ms, "due_ms": due_ms} for c, d in sorted(filing.heard.items())]
     upsert(conn, schema.pulse, pulse)
@@ -274,13 +285,13 @@ def _by_table(readings: Mapping[str, list[Row]]) -> Iterable[tuple[sa.Table, lis
     return ((schema.readings[kind], rows) for kind, rows in sorted(readings.items()))
 
 
-def _late_hours(filing: Filing) -> list[Row]:
-    """The hours that had ended when these readings of them came: their sums must be made (again)."""
+def _late_hours(filing: Filing, moves: Iterable[tuple[int, str]]) -> list[Row]:
+    """The hours that had ended when these readings of them came, or moved: their sums must be made (again)."""
     hours = {
         (row["wall_ms"] // HOUR_MS * HOUR_MS, row["center"])  # type: ignore[operator]
         for kind in schema.FIGURES
         for row in filing.readings.get(kind, ())
-    }
+    } | {(at_ms // HOUR_MS * HOUR_MS, center) for at_ms, center in moves}
     ended = sorted((hour, center) for hour, center in hours if hour + HOUR_MS <= filing.now_ms)
     return [{"hour_ms": hour, "center": center, "marked_ms": filing.now_ms} for hour, center in ended]
 
@@ -316,6 +327,15 @@ _OWN = {
     kind: [name for name in struct.__struct_fields__ if name not in ("at", "subject")]
     for kind, struct in wire.KINDS.items()
 }
+
+
+def _believed(reading: wire.AnyReading, wall_ms: int) -> wire.AnyReading:
+    """A boot tells of the run before it by that run's clock; a time that cannot be true says nothing of the dark."""
+    if not isinstance(reading, wire.BootReading) or reading.last_alive_ms is None:
+        return reading
+    if FIRST_MS <= reading.last_alive_ms <= wall_ms:
+        return reading
+    return msgspec.structs.replace(reading, last_alive_ms=None, dark_s=None)
 
 
 def _plain(value: object) -> object:

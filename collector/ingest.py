@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from collector import centers, nonces, turns
+from collector import boots, centers, nonces, turns
 from collector.arrivals import (
     Arrival,
     Asked,
@@ -140,7 +140,7 @@ class Ingest:
         for message in messages:
             (asks if is_ask(message) else batches).append(message)
         arrivals = _opened(self._open_batch, batches, devices, filing)
-        held = _spools(conn, arrivals)
+        held, filing.boots = _spools(conn, arrivals), boots.load(conn, arrivals)
         issued = nonces.issued_ms(conn, (arrival.batch.nonce for arrival in arrivals))
         for arrival in arrivals:
             spool = held.setdefault(_spool_key(arrival), Spool())

@@ -19,6 +19,8 @@ AHEAD = 2  # months beyond this one
 BATCH = 5_000  # rows deleted in one transaction
 DAY_MS = 86_400_000
 SETTLED_MS = 2 * DAY_MS  # what comes later than this of a month is little
+GUESS_DAYS = 7  # a gateway that could send for so long without learning the time will not learn it in this boot
+BOOT_DAYS = 60  # a spool holds thirty days, and a center may be closed for as long again
 RAW_FROM = "raw_from_ms"  # in `about`: readings older than this have been dropped, their sums stand
 
 
@@ -125,6 +127,8 @@ def forget(store: Store, kept: Kept, now_ms: int) -> dict[str, int]:
 def _policy(kept: Kept) -> Iterator[tuple[str, str, int]]:
     for name, column in schema.PARTED.items():
         yield name, column, kept.evidence_days if name == "evidence" else kept.raw_days
+    yield "guesses", "received_ms", GUESS_DAYS
+    yield "boots", "noted_ms", BOOT_DAYS
     for tables, days in ((schema.hours, kept.hours_days), (schema.days, kept.evidence_days)):
         yield from ((table.name, "from_ms", days) for table in tables.values())
 

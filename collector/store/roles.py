@@ -1,7 +1,8 @@
 """Who may do what in PostgreSQL, so that the database itself refuses the rest.
 
-`nabz_ingest` takes and judges readings: evidence, readings, changes and findings it can only add to. `nabz_web` is the
-pages, the desk, enrolment, alerts and measurement servers' records. `nabz_auditor` reads all but secrets.
+`nabz_ingest` takes and judges readings: evidence, changes and findings it can only add to, and of a reading it can
+move but the time. `nabz_web` is the pages, the desk, enrolment, alerts and measurement servers' records. `nabz_auditor`
+reads all but secrets.
 `nabz_migrate` owns the tables: migrations and housekeeping. All may log in; how is PostgreSQL's own business.
 """
 
@@ -12,57 +13,60 @@ import sqlalchemy as sa
 from collector.store import schema
 
 INGEST, WEB, AUDITOR, OWNER = "nabz_ingest", "nabz_web", "nabz_auditor", "nabz_migrate"
-WORDS = {"r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE", "q": "UPDATE (queued_ms)"}
+WORDS = {"r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE", "q": "UPDATE (queued_ms)", "t": "UPDATE (wall_ms)"}
 
 # Of each table: what ingest, web and the auditor may do, in letters of WORDS.
 _ADDED = ("ra", "r", "r")
+_DATED = ("rat", "r", "r")  # a boot that synchronises late puts the time of its readings right
 _DERIVED = ("raw", "r", "r")
 _DESK = ("r", "raw", "r")
 _SUMS = ("", "r", "r")
 MATRIX: dict[str, tuple[str, str, str]] = {
     "about": ("r", "r", "r"),
     "alerts": ("", "raw", "r"),
-    "boot_readings": _ADDED,
+    "boot_readings": _DATED,
+    "boots": _DERIVED,
     "centers": _DESK,
     "certificates": ("r", "ra", "r"),
     "changes": ("ra", "raq", "r"),  # the alerts' queue is a mark on the row, the only thing that may change
     "cuts": _DERIVED,
+    "decisions": ("", "ra", "r"),
     "devices": _DESK,
     "enrolments": ("", "raw", ""),
     "evidence": _ADDED,
-    "decisions": ("", "ra", "r"),
     "flags": ("raw", "raw", "r"),  # a measurement server's record may move one
     "gaps": _DERIVED,
     "gateway_days": _SUMS,
     "gateway_hours": _SUMS,
-    "gateway_readings": _ADDED,
+    "gateway_readings": _DATED,
     "grants": ("raw", "raw", "r"),
+    "guesses": ("rawd", "r", "r"),
     "integrity": ("ra", "ra", "r"),
     "late_hours": _DERIVED,
     "latest": _DERIVED,
     "link_days": _SUMS,
     "link_hours": _SUMS,
-    "link_readings": _ADDED,
+    "link_readings": _DATED,
     "measure_servers": _DESK,
     "nonces": ("ra", "ra", "r"),
+    "persons": ("", "r", ""),
     "pulse": _DERIVED,
     "records": ("r", "ra", "r"),
     "revocations": ("r", "ra", "r"),
     "seats_days": _SUMS,
-    "persons": ("", "r", ""),
     "seats_hours": _SUMS,
-    "seats_readings": _ADDED,
+    "seats_readings": _DATED,
     "server_tokens": ("", "rawd", ""),
     "set_aside": ("rad", "r", "r"),
-    "shed_readings": _ADDED,
+    "shed_readings": _DATED,
     "speed_days": _SUMS,
     "speed_hours": _SUMS,
-    "speed_readings": _ADDED,
+    "speed_readings": _DATED,
     "spools": _DERIVED,
     "tokens": ("", "raw", ""),
     "ups_days": _SUMS,
     "ups_hours": _SUMS,
-    "ups_readings": _ADDED,
+    "ups_readings": _DATED,
     "wrong_tries": ("", "rad", ""),
 }
 

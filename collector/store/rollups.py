@@ -78,9 +78,11 @@ def _late_hour(store: Store) -> bool:
 
 
 def sum_hour(conn: sa.Connection, hour_ms: int, codes: Sequence[str] | None = None) -> None:
-    """Sums an hour, and its day, of these centers or of all."""
+    """Sums an hour, and its day, of these centers or of all. Where nothing is left of one, it has no sum."""
     day_ms = day_of(hour_ms)
     for kind in schema.FIGURES:
+        for table, from_ms in ((schema.hours[kind], hour_ms), (schema.days[kind], day_ms)):
+            conn.execute(sa.delete(table).where(table.c.from_ms == from_ms, table.c.center.in_(codes or ())))
         raw = schema.readings[kind].c
         hour = raw.wall_ms.between(hour_ms, hour_ms + HOUR_MS - 1)
         mine = [] if codes is None else [raw.center.in_(codes)]

@@ -166,6 +166,32 @@ nonces = sa.Table(
     sa.Column("issued_ms", Ms, nullable=False),
 )
 
+# How far UTC is ahead of each boot's monotonic clock, as well as it is known; `sure` if a synchronised clock said so.
+boots = sa.Table(
+    "boots",
+    metadata,
+    sa.Column("device", Device, primary_key=True),
+    sa.Column("boot", sa.String(64), primary_key=True),
+    sa.Column("center", Code, nullable=False),
+    sa.Column("ahead_ms", Ms, nullable=False),
+    sa.Column("sure", sa.Boolean, nullable=False),
+    sa.Column("noted_ms", Ms, nullable=False, index=True),
+)
+
+# Readings filed before a synchronised clock of their boot dated them: `readings` is JSON [[kind, subject, number,
+# monotonic time, time filed under], …]. They go when the boot is sure, or when nobody hopes for that any more.
+guesses = sa.Table(
+    "guesses",
+    metadata,
+    sa.Column("device", Device, primary_key=True),
+    sa.Column("boot", sa.String(64), primary_key=True),
+    sa.Column("spool", sa.String(64), primary_key=True),
+    sa.Column("first_seq", sa.BigInteger, primary_key=True),
+    sa.Column("center", Code, nullable=False),
+    sa.Column("received_ms", Ms, nullable=False, index=True),
+    sa.Column("readings", sa.Text, nullable=False),
+)
+
 # What is held of each spool: `ranges` is JSON [[first, last, chain before, chain after], …], ascending, disjoint.
 spools = sa.Table(
     "spools",

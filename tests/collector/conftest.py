@@ -23,6 +23,7 @@ from collector.enrolment import device_name
 from collector.store import Store, schema
 
 NOW = 1_795_000_000_000
+YEAR_MS = 365 * 86_400_000
 ROW = {"name": "Lahore One", "tier": "one", "seats_promised": "20", "opening": "Mon-Sat 09:00-21:00"}
 
 
@@ -44,8 +45,12 @@ class Gateway:
     def device(self) -> str:
         return device_name(self.public_key)
 
-    def ups(self, wall_ms: int = NOW, clock: str = "synced", mono_ms: int = 1, boot: str = "b", **values) -> bytes:
-        at = wire.Stamp(wall_ms=wall_ms, mono_ms=mono_ms, boot=boot, clock=clock)
+    def ups(
+        self, wall_ms: int = NOW, clock: str = "synced", mono_ms: int | None = None, boot: str = "b", **values
+    ) -> bytes:
+        """As of a machine that booted a year before NOW, unless `mono_ms` says otherwise."""
+        since_ms = max(0, wall_ms - NOW + YEAR_MS) if mono_ms is None else mono_ms
+        at = wire.Stamp(wall_ms=wall_ms, mono_ms=since_ms, boot=boot, clock=clock)
         return wire.encode_reading(wire.UpsReading(at=at, **({"output_state": "online"} | values)))
 
     def batch(self, raws: Sequence[bytes], **changes) -> Message:

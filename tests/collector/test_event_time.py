@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.wire import Stamp
-from collector.event_time import LIVE_MS, SLACK_MS, Bracket, bracket, event_times
+from collector.event_time import LIVE_MS, SLACK_MS, Ahead, Bracket, boots_of, bracket, dated
 
 RECEIVED = 1_795_000_000_000
 ENROLLED = RECEIVED - 90 * 86_400_000
@@ -15,6 +17,11 @@ BACKLOG = Bracket(ENROLLED, RECEIVED)
 
 def stamp(wall_ms: int, mono_ms: int = 0, boot: str = "b", clock: str = "unsynced") -> Stamp:
     return Stamp(wall_ms=wall_ms, mono_ms=mono_ms, boot=boot, clock=clock)
+
+
+def event_times(stamps: Sequence[Stamp], when: Bracket, known: Mapping[str, Ahead] | None = None) -> list[int]:
+    found = boots_of(stamps, when, known or {})
+    return [dated(stamp.mono_ms, found[stamp.boot], when.received_ms) for stamp in stamps]
 
 
 def test_a_clock_that_can_be_right_is_believed() -> None:

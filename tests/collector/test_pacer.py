@@ -131,7 +131,8 @@ class Crowd:
         self.server.test(task, lambda: self._report(task))
 
     def _report(self, task: wire.Task) -> None:
-        at = wire.Stamp(wall_ms=self.clock(), mono_ms=1, boot="b", clock="synced")
+        now_ms = self.clock()
+        at = wire.Stamp(wall_ms=now_ms, mono_ms=now_ms % 10**9, boot="b", clock="synced")
         reading = wire.SpeedReading(at=at, test_id=task.id, download_mbps=90.0, upload_mbps=40.0, purpose=task.purpose)
         with self._lock:
             batch = self.gateways[task.device].batch([wire.encode_reading(reading)])

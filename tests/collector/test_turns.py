@@ -90,7 +90,7 @@ def ask(gateway: Any, name: str = "t1", sign: Any = None, **facts: Any) -> Messa
 
 
 def result(gateway: Any, at_ms: int = NOW, **values: Any) -> Message:
-    at = wire.Stamp(wall_ms=at_ms, mono_ms=1, boot="b", clock="synced")
+    at = wire.Stamp(wall_ms=at_ms, mono_ms=at_ms - NOW + DAY_MS, boot="b", clock="synced")
     figures = {"download_mbps": 100.0, "upload_mbps": 100.0, "purpose": "routine"} | values
     return gateway.batch([wire.encode_reading(wire.SpeedReading(at=at, **figures))])
 
