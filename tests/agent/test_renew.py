@@ -7,6 +7,7 @@ import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from agent import enrol, identity, trust, wire
 from agent.config import Settings
 from agent.doctor import Installation, _certificate
 from agent.door import Door, DoorShut, Refused
-from agent.renew import Renewal, due_ms, is_due
+from agent.renew import ALONE_S, Renewal, due_ms, is_due
 from agent.spool import Spool
 from agent.uplink import Uplink
 from collector import approvals, devices
@@ -243,6 +244,79 @@ def test_a_gateway_that_knows_only_the_old_root_renews_and_learns_the_new(house:
     assert house.authority.root_pem.count(b"BEGIN") == 2
 
 
+def moved_house(house: House, mine: identity.Identity, state: Path, alone: list[float]) -> tuple[Renewal, list[Uplink]]:
+    """A renewal whose uplink is the one in the list, once there is one."""
+    links: list[Uplink] = []
+    renewal = Renewal(
+        state,
+        mine,
+        trust.TrustedClock(),
+        chance=lambda: 0.0,
+        alone_s=lambda: alone[0],
+        move=lambda brokers: links[0].move(brokers),
+    )
+    return renewal, links
+
+
+def test_a_gateway_whose_brokers_have_moved_asks_after_an_hour_and_goes_there_at_once(
+    house: House, tmp_path: Path
+) -> None:
+    mine = joined(house, tmp_path)
+    gone = replace(mine, brokers=[identity.Broker("127.0.0.1", 9, tls=True)])
+    alone = [ALONE_S - 1]
+    renewal, links = moved_house(house, gone, tmp_path, alone)
+
+    async def story() -> float:
+        async with linked(gone, tmp_path, renewal) as (link, spool):
+            links.append(link)
+            assert not await asyncio.to_thread(renewal.look)
+            await until(lambda: link.view.detail != "")
+            assert spool.stats().readings == 3
+            alone[0] = ALONE_S
+            task = asyncio.create_task(renewal.run())
+            try:
+                return await until(lambda: spool.stats().readings == 0, 30)
+            finally:
+                task.cancel()
+                await asyncio.wait([task])
+
+    print(f"delivered {asyncio.run(story()):.2f} s after it asked")
+    assert list(identity.load(tmp_path).brokers) == list(mine.brokers)
+    assert identity.load(tmp_path).broker_port == house.broker_port
+    assert not renewal._is_stranded()
+
+
+def test_a_session_at_a_broker_that_is_no_longer_named_ends_and_one_that_is_stays(house: House, tmp_path: Path) -> None:
+    mine = joined(house, tmp_path)
+    elsewhere = identity.Broker("127.0.0.1", 9, tls=True)
+
+    async def story() -> None:
+        async with linked(mine, tmp_path, renewal_of(mine, tmp_path)) as (link, spool):
+            await until(lambda: spool.stats().readings == 0)
+            link.move([elsewhere, *mine.brokers])
+            await asyncio.sleep(0.3)
+            assert (link.view.state, link.view.detail) == ("connected", "")
+            link.move([elsewhere])
+            await until(lambda: link.view.state != "connected")
+            assert "the collector names other brokers" in link.view.detail
+
+    asyncio.run(story())
+
+
+def test_one_that_stays_alone_asks_again_only_after_another_hour(house: House, tmp_path: Path) -> None:
+    alone = [0.0]
+    renewal, _ = moved_house(house, joined(house, tmp_path), tmp_path, alone)
+    asked = []
+    for minute in range(0, 241, 10):
+        alone[0] = minute * 60.0
+        asked += [minute] if renewal._is_stranded() else []
+    assert asked == [60, 120, 180, 240]
+    alone[0] = 0.0
+    assert not renewal._is_stranded()
+    alone[0] = 3599.0
+    assert not renewal._is_stranded()
+
+
 def test_the_doctor_says_until_when_the_certificate_holds(house: House, tmp_path: Path) -> None:
     mine = joined(house, tmp_path)
     here = Installation(Settings(), mine, "")
@@ -373,3 +447,13 @@ def test_the_learnt_time_goes_on_with_the_monotonic_clock_and_ends_when_the_wall
     assert not clock.is_wall
     wall[0] = 1_795_000_050_000
     assert clock.is_wall
+
+
+def test_of_a_time_that_was_true_a_while_ago_no_more_is_learnt_than_it_says() -> None:
+    boot = [1000]
+    clock = trust.TrustedClock(wall=lambda: 0, boot=lambda: boot[0])
+    found = []
+    for at_ms, within_ms in ((50_000, 8_000), (52_000, 8_000), (49_000, 8_000), (40_000, 8_000), (40_000, 0)):
+        clock.learn(at_ms, within_ms)
+        found.append(clock.now_ms())
+    assert found == [50_000, 52_000, 52_000, 48_000, 40_000]

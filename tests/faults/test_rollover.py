@@ -163,6 +163,7 @@ def test_over_a_rollover_no_gateway_is_locked_out(scene: Scene, torture: bool) -
     assert scene.house.count(schema.readings["gateway"]) == sent
 
 
+@pytest.mark.slow
 @pytest.mark.row(34)
 def test_a_gateway_that_slept_through_two_rollovers_and_a_new_key_of_the_server_delivers(scene: Scene) -> None:
     gateway = scene.join(90)
@@ -189,6 +190,7 @@ def test_a_root_that_is_only_replaced_locks_the_sleeper_out(scene: Scene) -> Non
     assert "not of the collector that was pinned" in scene.deliver([gateway])[0]
 
 
+@pytest.mark.slow
 @pytest.mark.control("the old root is retired under those that still show its certificate and never ask", row=34)
 def test_an_old_root_retired_too_early_is_seen(scene: Scene) -> None:
     gateway = scene.join(0)
