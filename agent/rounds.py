@@ -35,14 +35,15 @@ Stamp = Callable[[], wire.Stamp]
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What the rounds work with. ``enrich`` completes readings with what only the service knows, ``ask`` sends an ask
-    to the collector."""
+    """What the rounds work with. ``now_ms`` is the collector's time as far as it is known, ``enrich`` completes
+    readings with what only the service knows, ``ask`` sends an ask to the collector."""
 
     settings: Settings
     device: str
     context: Context
     probes: Mapping[str, Probe]
     stamp: Stamp
+    now_ms: Callable[[], int]
     keep: Keep
     enrich: Callable[[wire.Reading], wire.Reading]
     ask: Callable[[wire.Ask], None]
@@ -102,6 +103,7 @@ class Rounds:
             device=parts.device,
             context=parts.context,
             stamp=parts.stamp,
+            now_ms=parts.now_ms,
             keep=parts.keep,
             measure=self._once,
             line=self._quiet,
@@ -175,7 +177,7 @@ class Rounds:
     async def _obey(self) -> None:
         while True:
             task = await self._tasks.get()
-            if task.expires_ms <= self._parts.stamp().wall_ms:
+            if task.expires_ms <= self._parts.now_ms():
                 log.warning("task %s expired before it could be done", task.id)
             elif task.do == "speed":
                 await self.speed.obey(task)

@@ -19,7 +19,7 @@ from agent import __version__, identity, lan, speed_plan, status, wire
 from agent.config import Settings
 from agent.enrol import SPOOL_FILE
 from agent.probes import PROBES, boot
-from agent.probes.gateway import clock_state
+from agent.probes.gateway import ClockState, clock_state
 from agent.probes.probe import Context
 from agent.probes.roll import Roll
 from agent.renew import Renewal
@@ -38,8 +38,8 @@ WAY_FILE = "way.json"
 STUCK_ROUNDS = 5  # without a round for so many cycles the watchdog is let bite
 
 
-def stamper() -> Callable[[], wire.Stamp]:
-    """Dates readings by this machine's clocks."""
+def stamper(kernel: Callable[[], ClockState]) -> Callable[[], wire.Stamp]:
+    """Dates readings by this machine's clocks; ``kernel`` says whether the wall clock is synchronised."""
     this_boot = boot.boot_id()[:8]
 
     def stamp() -> wire.Stamp:
@@ -47,7 +47,7 @@ def stamper() -> Callable[[], wire.Stamp]:
             wall_ms=time.time_ns() // 1_000_000,
             mono_ms=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000,
             boot=this_boot,
-            clock=clock_state().quality,
+            clock=kernel().quality,
         )
 
     return stamp
@@ -64,10 +64,12 @@ class Listening(Protocol):
 class Service:
     """One run of the agent."""
 
-    def __init__(self, settings: Settings, mine: identity.Identity) -> None:
+    def __init__(
+        self, settings: Settings, mine: identity.Identity, kernel: Callable[[], ClockState] = clock_state
+    ) -> None:
         self._settings = settings
         self._mine = mine
-        self._stamp = stamper()
+        self._stamp = stamper(kernel)
         self._board = status.Board()
         self._started_ms = self._stamp().wall_ms
         self._stats = SpoolStats(0, 0, volatile=False, shed=0, unreadable=0, trouble="")
@@ -76,6 +78,7 @@ class Service:
         self._spool = Spool(
             settings.state_dir / SPOOL_FILE, stamp=self._stamp, max_bytes=settings.spool.max_mb * 1024 * 1024
         )
+        self._told = TrustedClock()
         self._rounds = Rounds(self._parts(), self._ledger)
         clock = TrustedClock()
         self._renewal = Renewal(
@@ -88,6 +91,7 @@ class Service:
             on_task=self._rounds.obey,
             way_file=settings.state_dir / WAY_FILE,
             clock=clock,
+            told=self._told,
             learn_time=self._renewal.learn_time if mine.tls else None,
         )
 
@@ -110,6 +114,7 @@ class Service:
             context=context,
             probes=PROBES,
             stamp=self._stamp,
+            now_ms=self._told.now_ms,
             keep=self._keep,
             enrich=self._enrich,
             ask=lambda ask: self._uplink.ask(ask),
@@ -193,9 +198,9 @@ class Service:
 
     def _view(self) -> status.StatusView:
         uplink, stats, book = self._uplink.view, self._stats, self._ledger.book
-        now = self._stamp()
+        now, told_ms = self._stamp(), self._told.now_ms()
         speed = self._settings.speed
-        plan = speed_plan.thrift(book.at(now.wall_ms), speed, speed_plan.slots_left(now.wall_ms, speed.slots))
+        plan = speed_plan.thrift(book.at(told_ms), speed, speed_plan.slots_left(told_ms, speed.slots))
         return status.StatusView(
             now_ms=now.wall_ms,
             started_ms=self._started_ms,
@@ -209,7 +214,7 @@ class Service:
             spool_readings=self._spool.waiting(),
             spool_bytes=stats.bytes,
             spool_max_bytes=self._settings.spool.max_mb * 1024 * 1024,
-            speed_used_mb=book.at(now.wall_ms).bytes / 1e6,
+            speed_used_mb=book.at(told_ms).bytes / 1e6,
             speed_budget_mb=float(speed.monthly_budget_mb),
             speed_mode=plan.mode if speed.enabled else "",
             speed_share=plan.share,
@@ -220,9 +225,9 @@ class Service:
         )
 
 
-def run(settings: Settings, mine: identity.Identity) -> None:
+def run(settings: Settings, mine: identity.Identity, kernel: Callable[[], ClockState] = clock_state) -> None:
     """Runs the agent until SIGTERM or SIGINT."""
-    service = Service(settings, mine)
+    service = Service(settings, mine, kernel)
     try:
         asyncio.run(_until_signal(service))
     except BaseException:

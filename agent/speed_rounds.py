@@ -70,8 +70,9 @@ class SpeedLedger:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Seconds between two looks at the slots (short: the wall clock may jump), before the test at start (so that the
-    first round's figures are there to see), that a look at the line's load takes, between two such, between two asks.
+    """Seconds between two looks at the slots (short: the time may be learnt meanwhile), before the test at start (so
+    that the time is known by then, and the first round's figures are there to see), that a look at the line's load
+    takes, between two such, between two asks.
     """
 
     look_s: float = 10.0
@@ -83,13 +84,16 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedParts:
-    """What tests work with. ``measure`` runs one probe; ``line`` is held by whoever needs the line for itself; ``load``
-    looks at the line for so many seconds; ``moved`` counts its bytes, both ways."""
+    """What tests work with. ``now_ms`` goes on by a monotonic clock once the collector has told the time: slots and
+    turns are kept by it, so a wall clock that jumps neither repeats nor skips one. ``measure`` runs one probe; ``line``
+    is held by whoever needs the line for itself; ``load`` looks at the line for so many seconds; ``moved`` counts its
+    bytes, both ways."""
 
     settings: Settings
     device: str
     context: Context
     stamp: Callable[[], wire.Stamp]
+    now_ms: Callable[[], int]
     keep: Callable[[Sequence[wire.Reading], Value], Awaitable[None]]
     measure: Callable[[str, Context], Awaitable[list[wire.Reading]]]
     line: asyncio.Lock
@@ -113,9 +117,10 @@ class SpeedRounds:
     async def run(self) -> None:
         """Ends only when cancelled."""
         speed = self._parts.settings.speed
-        if speed.at_start and speed_plan.start_test_due(self._ledger.book, self._now_ms()):
+        if speed.at_start:
             await asyncio.sleep(self._timing.start_pause_s)
-            await self.due("routine")
+            if speed_plan.start_test_due(self._ledger.book, self._now_ms()):
+                await self.due("routine")
         while True:
             now_ms = self._now_ms()
             plan = speed_plan.plan_day(now_ms, speed.slots, self._parts.device, self._ledger.secret)
@@ -250,7 +255,7 @@ class SpeedRounds:
         return speed_plan.is_self_test(server or self._parts.context.measure_url or "")
 
     def _now_ms(self) -> int:
-        return self._parts.stamp().wall_ms
+        return self._parts.now_ms()
 
     def _book(self) -> SpeedBook:
         return self._ledger.book.at(self._now_ms())

@@ -36,18 +36,25 @@ def boot_ms() -> int:
 
 
 class TrustedClock:
-    """The wall clock, until a signed time says that it is wrong."""
+    """The wall clock, until a signed time says what is true; from then on that, by the monotonic clock."""
 
     def __init__(self, wall: Callable[[], int] = wall_ms, boot: Callable[[], int] = boot_ms) -> None:
         self._wall, self._boot = wall, boot
         self._ahead_ms: int | None = None  # of the signed time before the monotonic clock
 
-    def learn(self, at_ms: int) -> None:
-        """``at_ms`` is true now: the collector signed it."""
-        self._ahead_ms = at_ms - self._boot()
+    def learn(self, at_ms: int, within_ms: int = 0) -> None:
+        """``at_ms`` was true at some moment of the last ``within_ms``: the collector signed it. What is known already
+        moves no further than that asks for."""
+        least_ms = at_ms - self._boot()
+        known_ms = least_ms if self._ahead_ms is None else self._ahead_ms
+        self._ahead_ms = min(max(known_ms, least_ms), least_ms + within_ms)
 
     def now_ms(self) -> int:
         return self._wall() if self._ahead_ms is None else self._ahead_ms + self._boot()
+
+    @property
+    def has_learnt(self) -> bool:
+        return self._ahead_ms is not None
 
     @property
     def is_wall(self) -> bool:

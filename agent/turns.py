@@ -20,7 +20,8 @@ AGAIN_S = 60.0
 
 
 class Turns:
-    """``ask`` publishes an ask, or loses it while there is no session; ``now_ms`` is the wall clock."""
+    """``ask`` publishes an ask, or loses it while there is no session; ``now_ms`` is the collector's
+    time."""
 
     def __init__(
         self, device: str, ask: Callable[[wire.Ask], None], now_ms: Callable[[], int], again_s: float = AGAIN_S

@@ -107,6 +107,7 @@ class Uplink:
         way_file: Path | None = None,
         connect_s: float = CONNECT_S,
         clock: trust.TrustedClock | None = None,
+        told: trust.TrustedClock | None = None,
         learn_time: Callable[[], None] | None = None,
     ) -> None:
         self.view = UplinkView()
@@ -121,6 +122,7 @@ class Uplink:
         self._tries: dict[Ident, int] = {}
         self._connect_s = connect_s
         self._clock = clock or trust.TrustedClock()
+        self._told = told or trust.TrustedClock()  # the time as receipts tell it: tasks expire by it, not by our clock
         self._learn_time = learn_time  # asks the collector; blocking; raises OSError
         self._ways = Ways(identity.brokers, way_file)
         self._proven = False  # the collector has answered in this session
@@ -323,11 +325,19 @@ class Uplink:
             self.view.counts["set_aside"] += receipt.outcome == "set_aside"
             if receipt.reason.startswith(OTHER_HISTORY) and receipt.spool == self._spool.head().spool:
                 await asyncio.to_thread(self._spool.renumber)
-            for group in flight.groups if flight else ():
-                self._tries.pop(group.ident, None)
+            if flight is not None:
+                self._learn(receipt, flight)
             await asyncio.to_thread(self._ways.worked)
         elif flight is not None:
             self._dispute(receipt, flight)
+
+    def _learn(self, receipt: wire.Receipt, flight: Flight) -> None:
+        """A receipt was given since its batch was sent, so it tells the time; of one sent twice, nobody knows since
+        when."""
+        if not flight.tries:
+            self._told.learn(receipt.at_ms, round((self._now_s() - flight.sent_s) * 1000))
+        for group in flight.groups:
+            self._tries.pop(group.ident, None)
 
     def _dispute(self, receipt: wire.Receipt, flight: Flight) -> None:
         """The collector holds other readings under these numbers: ours are kept, and offered again ever more rarely."""
@@ -339,7 +349,9 @@ class Uplink:
     def _take_task(self, task: wire.Task) -> None:
         if task.v != wire.VERSION or task.device != self._identity.device:
             raise wire.WireError("the task is for another device or version")
-        if task.expires_ms <= self._stamp().wall_ms or task.id in self._tasks_seen:
+        if not self._told.has_learnt:
+            raise wire.WireError("no receipt has told the time yet, so nobody knows whether the task has expired")
+        if task.expires_ms <= self._told.now_ms() or task.id in self._tasks_seen:
             raise wire.WireError("the task has expired or was taken before")
         self._tasks_seen.append(task.id)
         self._on_task(task)

@@ -168,6 +168,9 @@ def test_the_installer_waits_for_a_second_person(strict: House, tmp_path: Path) 
     assert mine.tls is not None
     assert len(said) == 1
     assert "waits for approval by another person than Ali" in said[0]
+    device = said[0].partition("gateway ")[2].partition(" ")[0]
+    shown = said[0].rpartition(": ")[2]
+    assert (len(shown.replace(" ", "")), shown.replace(" ", "")[:16]) == (64, device[1:])
 
 
 def test_an_installer_does_not_wait_for_ever_and_may_come_again(strict: House, tmp_path: Path) -> None:

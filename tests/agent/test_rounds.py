@@ -65,6 +65,7 @@ def made(
         context=Context(settings=settings, deadline_s=1.0, measure_url=measure_url, purpose="routine"),
         probes={"link": link, "gateway": gateway, "seats": seats, "ups": no_ups} | probes,  # type: ignore[arg-type]
         stamp=stamp,
+        now_ms=lambda: T0,
         keep=keep,
         enrich=lambda reading: reading,
         ask=lambda ask: None,

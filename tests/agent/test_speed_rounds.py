@@ -55,6 +55,7 @@ class Gateway:
             device="g1",
             context=Context(settings=settings, deadline_s=1.0, measure_url=url, purpose="routine"),
             stamp=self.clock.stamp,
+            now_ms=lambda: self.clock.stamp().wall_ms,
             keep=self._keep,
             measure=self._measure,
             line=asyncio.Lock(),

@@ -15,6 +15,7 @@ from agent import window, wire
 from agent.identity import Identity, verify
 from agent.spool import Spool
 from agent.spool_record import Group, Head, build
+from agent.trust import TrustedClock
 from agent.uplink import Uplink
 from agent.window import Flight, Send, Wait, next_step
 
@@ -37,9 +38,11 @@ def spool(tmp_path: Path) -> AsyncIterator[Spool]:
 
 
 @asynccontextmanager
-async def running(mine: Identity, spool: Spool, tasks: list[wire.Task] | None = None) -> AsyncIterator[Uplink]:
+async def running(
+    mine: Identity, spool: Spool, tasks: list[wire.Task] | None = None, told: TrustedClock | None = None
+) -> AsyncIterator[Uplink]:
     taken: list[wire.Task] = [] if tasks is None else tasks
-    link = Uplink(mine, spool, stamp=stamp, on_task=taken.append, chance=lambda: 0.0)
+    link = Uplink(mine, spool, stamp=stamp, on_task=taken.append, chance=lambda: 0.0, told=told)
     running = asyncio.create_task(link.run())
     try:
         yield link
@@ -291,21 +294,30 @@ def test_a_broker_that_was_away_gets_what_was_measured_meanwhile(
     assert sorted(number for _spool, number in collector.held) == [1]
 
 
-def test_a_task_is_taken_once_and_only_in_time(enrolled, little_collector, spool) -> None:
+@pytest.mark.parametrize("wall_ms", [0, 2_100_000_000_000], ids=["1970", "2036"])
+def test_a_task_is_taken_once_and_only_in_time_whatever_this_clock_says(
+    enrolled, little_collector, spool, wall_ms: int
+) -> None:
     def task(name: str, expires_ms: int) -> bytes:
         return wire.encode(
             wire.Task(v=wire.VERSION, device=enrolled.device, id=name, do="speed", expires_ms=expires_ms)
         )
 
     taken: list[wire.Task] = []
+    soon_ms, over_ms = stamp().wall_ms + 60_000, stamp().wall_ms - 1000
+    bodies = [task("one", soon_ms), task("one", soon_ms), task("late", over_ms), task("two", soon_ms)]
 
     async def story() -> None:
-        async with running(enrolled, spool, taken) as link:
+        async with running(enrolled, spool, taken, TrustedClock(wall=lambda: wall_ms)) as link:
             await until(lambda: link.view.state == "connected")
-            soon_ms = stamp().wall_ms + 60_000
-            for body in (task("one", soon_ms), task("one", soon_ms), task("late", 1), task("two", soon_ms)):
+            little_collector.tell(wire.task_topic(enrolled.device), task("unknown", soon_ms))
+            await until(lambda: link.view.counts["refused"] == 1)  # it is said again, and the time is known by then
+            spool.append([reading(1)], "low", T0)
+            link.readings_waiting()
+            await until(lambda: link.view.counts["receipted"] == 1)
+            for body in bodies:
                 little_collector.tell(wire.task_topic(enrolled.device), body)
-            await until(lambda: link.view.counts["refused"] == 2 and len(taken) == 2)
+            await until(lambda: link.view.counts["refused"] == 3 and len(taken) == 2)
 
     asyncio.run(story())
     assert [task.id for task in taken] == ["one", "two"]
