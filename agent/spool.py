@@ -298,7 +298,7 @@ class Spool:
             try_folder(self._path.parent)
             self._close_disk()
             self._disk = self._open_disk()
-            self._disk.adopt(self._ram.head, self._ram.groups(self._forgotten))
+            self._hand_over(self._disk, self._ram)
         except DiskError as error:
             self._trouble = str(error) or type(error).__name__
             self._suspect = self._suspect or (str(error) if is_damage(error) else "")
@@ -306,6 +306,13 @@ class Spool:
         log.warning("spool: the disk works again; what was kept in memory is on it now")
         self._ram.close()
         self._ram, self._known, self._suspect, self._trouble = None, None, "", ""
+
+    def _hand_over(self, disk: SpoolFile, ram: SpoolFile) -> None:
+        try:
+            disk.adopt(ram.head, ram.groups(self._forgotten))
+        except DiskError as error:
+            self._suspect = self._suspect or self._suspicion(error)
+            raise
 
     def _open_disk(self) -> SpoolFile:
         """Opens, creates or rebuilds the file. Raises DiskError when the disk does not allow it."""

@@ -65,8 +65,9 @@ class Lost:
 class SpoolFile:
     """The current spool is the newest epoch; older ones only wait to be sent."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, folder: Path | None) -> None:
         self._sql = connection
+        self._unsynced = folder  # until the name of the log in it is durable
         self._epochs: dict[str, int] = {}
         self.head = Head("")
         self.readings = 0
@@ -90,7 +91,7 @@ class SpoolFile:
             if target is not None:
                 _make_durable(sql)
                 sync_folder(target.parent)
-            opened = cls(sql)
+            opened = cls(sql, None if target is None else target.parent)
             opened._read_heads()
         except BaseException:
             sql.close()
@@ -105,7 +106,7 @@ class SpoolFile:
         sqlite3.OperationalError when the disk does not let us in at all.
         """
         sql = _connect(path)
-        opened = cls(sql)
+        opened = cls(sql, path.parent)
         try:
             _configure(sql)
             _make_durable(sql)
@@ -168,13 +169,16 @@ class SpoolFile:
                 head = head.after(group)
                 readings, held = readings + len(group.raws), held + 1
             self._put_head(head, held)
+        self._sync_name()
         self.head, self.readings, self._held = head, readings, held
 
     def adopt(self, head: Head, groups: Iterable[Group]) -> None:
-        """Takes over a spool from elsewhere; its numbering goes on here, and the one so far only waits to be sent."""
+        """Takes over a spool from elsewhere; its numbering goes on here, and the one so far only waits to be sent.
+        What an attempt before, of which nobody could tell whether it came through, has left of it goes."""
+        before = self._epochs.get(head.spool)
         self._epochs[head.spool] = max(self._epochs.values(), default=0) + 1
         try:
-            self._take_in(head, groups)
+            self._take_in(head, groups, instead_of=before)
         except BaseException:
             del self._epochs[head.spool]
             raise
@@ -184,14 +188,31 @@ class SpoolFile:
         """Puts back groups that were salvaged, each in the spool it came from."""
         self._take_in(self.head, groups)
 
-    def _take_in(self, head: Head, groups: Iterable[Group]) -> None:
+    def _take_in(self, head: Head, groups: Iterable[Group], instead_of: int | None = None) -> None:
         readings, held = self.readings, self._held
         with self._transaction():
+            if instead_of is not None:
+                counts = self._clear(instead_of)
+                readings, held = readings - sum(counts), held - len(counts)
             for group in groups:
                 self._insert(group)
                 readings, held = readings + len(group.raws), held + 1
             self._put_head(head, held)
+        self._sync_name()
         self.readings, self._held = readings, held
+
+    def _clear(self, epoch: int) -> list[int]:
+        """How many readings went with each group of a spool that is here no more."""
+        first, last = epoch << SEQ_BITS, epoch << SEQ_BITS | SEQ_MASK
+        keys = self._sql.execute("SELECT key FROM groups WHERE key BETWEEN ? AND ?", (first, last)).fetchall()
+        self._sql.execute("DELETE FROM spools WHERE epoch = ?", (epoch,))
+        return [count for (key,) in keys for count in self._remove(key)]
+
+    def _sync_name(self) -> None:
+        """The first commit makes the log. SQLite syncs its folder then, but goes on when that fails (unixSync)."""
+        if self._unsynced is not None:
+            sync_folder(self._unsynced)
+            self._unsynced = None
 
     def _insert(self, group: Group) -> None:
         key = self._epochs[group.spool] << SEQ_BITS | group.last_seq

@@ -17,6 +17,7 @@ import pytest
 
 from agent import spool_file, wire
 from agent.spool import Spool
+from agent.spool_file import SpoolFile
 from agent.spool_record import Group, Head, RecordDamaged, build, pack, unpack
 
 T0 = 1_790_000_000_000
@@ -499,6 +500,22 @@ def limit_file_size(limit: int | None) -> None:
 
     _soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard if limit is None else limit, hard))
+
+
+def test_a_spool_that_moves_to_the_disk_a_second_time_is_held_once(path: Path) -> None:
+    """The first time nobody could tell whether it had come through: it had."""
+    memory, file = SpoolFile.create(None, [Head("ab" * 16)]), SpoolFile.create(path, [Head("cd" * 16)])
+    memory.write(build(memory.head, minute(1), "low", T0))
+    file.adopt(memory.head, memory.groups())
+    memory.write(build(memory.head, minute(2), "low", T0))
+    file.adopt(memory.head, memory.groups())
+    assert [group.ident for group in file.groups()] == [group.ident for group in memory.groups()]
+    assert (file.readings, file.head) == (memory.readings, memory.head)
+    file.close()
+    again, lost = SpoolFile.open(path)
+    assert (again.readings, again.head, lost) == (memory.readings, memory.head, [])
+    again.close()
+    memory.close()
 
 
 def test_memory_is_bounded_too_and_says_what_it_gave_up(tmp_path: Path) -> None:

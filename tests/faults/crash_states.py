@@ -127,8 +127,11 @@ class Inode:
     def after(self, steps: Sequence[Write | Truncate]) -> bytearray:
         content = bytearray(self.certain)
         for step in steps:
-            _apply(content, step)
+            changed(content, step)
         return content
+
+    def sync(self) -> None:
+        self.certain, self.pending = self.after(self.pending), []
 
 
 @dataclass
@@ -155,8 +158,7 @@ class Disk:
         elif isinstance(step, Sync) and not step.name:
             self.certain, self.pending = dict(self.now), []
         elif isinstance(step, Sync):
-            inode = self.now[step.name]
-            inode.certain, inode.pending = inode.after(inode.pending), []
+            self.now[step.name].sync()
 
     def whole(self) -> Files:
         """Everything reached the disk."""
@@ -176,7 +178,8 @@ def _rename(names: dict[str, Inode], step: Name, inode: Inode) -> None:
         names[step.becomes] = inode
 
 
-def _apply(content: bytearray, step: Write | Truncate) -> None:
+def changed(content: bytearray, step: Write | Truncate) -> None:
+    """In place."""
     size = step.size if isinstance(step, Truncate) else step.offset
     if len(content) < size:
         content.extend(bytes(size - len(content)))

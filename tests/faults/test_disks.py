@@ -1,7 +1,7 @@
 """A disk that fails, fills up, turns read-only or is pulled out: measuring goes on, says so, resumes alone (P2).
 
-Syscalls are made to fail by strace, at each point of a spool's life in turn; the real agent then meets a real file
-system that is full or gone. What this cannot show: a kernel that drops the pages of a sync that failed.
+Syscalls are made to fail by strace, at each point of a spool's life in turn, and by a file system of our own that drops
+what it could not sync, as the kernel does; the real agent then meets a real file system that is full or gone.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import pytest
 
 from tests.faults import rig
 from tests.faults.disk_work import Said, found
+from tests.faults.dropping_disk import DroppingDisk
 from tests.faults.power import needed, run, shared_folder
 
 COMMITS = 40
@@ -33,8 +34,11 @@ FAULTS = {
     "the disk is full": ("pwrite64,fallocate", "ENOSPC"),
     "the file system turned read-only": ("pwrite64,fsync,fdatasync", "EROFS"),
 }
+ROWS = dict(zip(FAULTS, (12, 12, 11, 13), strict=True))
+EACH = [pytest.param(fault, marks=pytest.mark.row(row)) for fault, row in ROWS.items()]
 EXT4_SHUTDOWN = 0x8004587D  # linux/fs/ext4: EXT4_IOC_SHUTDOWN
 WITHOUT_A_LAST_SYNC = 2
+CUT_EVERY = 11
 DISK_BYTES = 12 << 20
 
 
@@ -79,7 +83,7 @@ def points(seed: int, count: int, torture: bool) -> list[int]:
     return sorted(random.Random(seed).sample(range(1, count * 3 // 4), 2))
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", EACH)
 def test_a_fault_that_passes_loses_nothing_and_is_over_by_the_next_reading(
     fault: str, seed: int, torture: bool, tmp_path: Path, strace: str
 ) -> None:
@@ -93,6 +97,7 @@ def test_a_fault_that_passes_loses_nothing_and_is_over_by_the_next_reading(
     assert [figures[word] for word in ("lost", "lost_in_memory", "doubled", "broken_chains", "volatile")] == [0] * 5
 
 
+@pytest.mark.row(13)
 def test_a_second_fault_while_the_first_is_mended_takes_back_no_promise(tmp_path: Path, strace: str) -> None:
     """A write fails, the file is rebuilt, and then the last sync of the rebuilt one fails too."""
     calls, error = FAULTS["the file system turned read-only"]  # strace counts each kind of call by itself
@@ -104,7 +109,7 @@ def test_a_second_fault_while_the_first_is_mended_takes_back_no_promise(tmp_path
     assert [figures[word] for word in ("lost", "lost_in_memory", "doubled", "broken_chains", "volatile")] == [0] * 5
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", EACH)
 def test_a_fault_that_stays_takes_back_no_promise(
     fault: str, seed: int, torture: bool, tmp_path: Path, strace: str
 ) -> None:
@@ -128,6 +133,7 @@ STAYS_AWAY = [
 ]
 
 
+@pytest.mark.control("what is in memory is called durable", row=13)
 def test_a_spool_that_calls_memory_durable_is_seen(seed: int, tmp_path: Path, strace: str) -> None:
     at = points(seed, 20, torture=False)[0]
     source = rig.plant(tmp_path, SAYS_DURABLE)
@@ -135,10 +141,76 @@ def test_a_spool_that_calls_memory_durable_is_seen(seed: int, tmp_path: Path, st
     assert held["lost"] > 0
 
 
+@pytest.mark.control("the spool stays in memory when there is room again", row=11)
 def test_a_spool_that_does_not_come_back_to_its_disk_is_seen(tmp_path: Path, strace: str) -> None:
     source = rig.plant(tmp_path, STAYS_AWAY)
     said, _ = suffer(tmp_path / "life", strace, "pwrite64:error=ENOSPC:when=25", source)
     assert len(said.volatile) > 2
+
+
+# ---------------------------------------------------------------- a kernel that drops what it could not sync
+
+
+def suffer_drops(folder: Path, *fails: int, evicts: bool, source: Path = rig.ROOT) -> Counter[str]:
+    """What cuts of the power leave in and after a life in which these of its syncs fail."""
+    folder.mkdir()
+    disk, text, cuts = DroppingDisk(fails, evicts=evicts), "", []
+    with disk.mounted(folder / "disk"):
+        argv = [sys.executable, "-m", "tests.faults.disk_work", str(folder / "disk" / "spool.db"), str(COMMITS)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(source), str(rig.ROOT)])}
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=source, env=environment) as life:
+            assert life.stdout is not None
+            for number, line in enumerate(life.stdout):
+                text += line
+                if number % CUT_EVERY == 0:
+                    cuts.append((Said.of(text), disk.after_a_cut()))
+        assert life.returncode == 0
+    said = Said.of(text)
+    figures = Counter(lives=1, volatile_readings=len(said.volatile))
+    for number, (by_then, files) in enumerate([*cuts, (said, disk.after_a_cut())]):
+        place = folder / f"cut{number}"
+        place.mkdir()
+        for name, content in files.items():
+            (place / name).write_bytes(content)
+        by_then.forgot = said.forgot  # what it forgot in the instant between is no loss
+        figures += found(place / "spool.db", by_then) + Counter(cuts=1)
+        if number < len(cuts):
+            del figures["lost_in_memory"]  # a cut may take what was called volatile
+    return figures
+
+
+def syncs_that_fail(seed: int, torture: bool) -> list[tuple[int, ...]]:
+    """Each one of a life, and each one while the spool mends itself after an earlier one; or two of those."""
+    alone = [(at,) for at in range(1, COMMITS + 16)]
+    again = [(20, at) for at in range(21, 50)]
+    chance = random.Random(seed)
+    return [*alone, *again] if torture else [chance.choice(alone), chance.choice(again)]
+
+
+@pytest.mark.row(12)
+@pytest.mark.root
+@pytest.mark.parametrize("evicts", [True, False], ids=["dropped at once", "dropped with the power"])
+def test_what_a_failed_sync_dropped_is_written_anew_elsewhere(
+    evicts: bool, seed: int, torture: bool, tmp_path: Path
+) -> None:
+    figures: Counter[str] = Counter()
+    for number, fails in enumerate(syncs_that_fail(seed, torture)):
+        figures += suffer_drops(tmp_path / f"life{number}", *fails, evicts=evicts)
+    print(dict(figures))
+    assert [figures[word] for word in ("lost", "lost_in_memory", "doubled", "broken_chains", "volatile")] == [0] * 5
+
+
+LEFT_TO_SQLITE = [("agent/spool_file.py", "            sync_folder(self._unsynced)\n", "")]
+
+
+@pytest.mark.control("a failed sync of the folder is passed over", row=12)
+@pytest.mark.root
+def test_a_sync_of_the_folder_that_only_sqlite_makes_is_not_enough(tmp_path: Path) -> None:
+    """It passes over the failure, and its log has no name when the power comes back."""
+    source, figures = rig.plant(tmp_path, LEFT_TO_SQLITE), Counter[str]()
+    for at in (10, 11, 12):  # where the log is made
+        figures += suffer_drops(tmp_path / f"life{at}", at, evicts=False, source=source)
+    assert figures["lost"] > 0
 
 
 # ---------------------------------------------------------------- the real agent on a real disk
@@ -178,6 +250,7 @@ def fill(disk: Path) -> None:
             os.fsync(filler.fileno())
 
 
+@pytest.mark.row(11)
 @pytest.mark.root
 def test_an_agent_whose_disk_is_full_goes_on_and_comes_back_when_there_is_room() -> None:
     with house_on_a_disk() as (house, _, disk):
@@ -192,6 +265,7 @@ def test_an_agent_whose_disk_is_full_goes_on_and_comes_back_when_there_is_room()
         assert (agent.lost, agent.doubled, agent.unbroken) == (0, 0, True)
 
 
+@pytest.mark.row(13)
 @pytest.mark.root
 def test_an_agent_whose_card_is_pulled_goes_on_and_uses_the_card_when_it_is_back() -> None:
     with house_on_a_disk() as (house, image, disk):
