@@ -207,7 +207,7 @@ def _decoded(body: bytes, kind: type[Kind]) -> Kind:
         )
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise EnrolmentRefused(400, f"request: {error}; send the fields of an enrolment as JSON") from None
 
 

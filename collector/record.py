@@ -15,7 +15,9 @@ End = Literal["idle", "bytes", "time", "closing"]
 Sign = Callable[[bytes], bytes]
 Name = Annotated[str, msgspec.Meta(max_length=64)]
 Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-Curve = Annotated[list[Whole], msgspec.Meta(max_length=10_000)]
+LONGEST_CURVE = 10_000
+MOST_COMMAS = 4 * LONGEST_CURVE + 100
+Curve = Annotated[list[Whole], msgspec.Meta(max_length=LONGEST_CURVE)]
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +59,10 @@ def encode(record: Record, sign: Sign | None) -> bytes:
 
 def decode(body: bytes) -> Record:
     """Raises wire.WireError."""
+    if len(body) > MAX_BYTES:
+        raise wire.WireError(f"record of {len(body)} bytes is over the limit of {MAX_BYTES}")
+    if body.count(b",") > MOST_COMMAS:  # a list is built before it is counted
+        raise wire.WireError("record: more than its curves can hold")
     try:
         record = msgspec.json.decode(body, type=Record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

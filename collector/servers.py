@@ -110,7 +110,7 @@ def _proven(body: bytes) -> tuple[str, bytes]:
         request = msgspec.json.decode(body, type=Request)
         public_key = base64.b64decode(request.public_key, validate=True)
         proof = base64.b64decode(request.proof, validate=True)
-    except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error, ValueError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, binascii.Error, ValueError) as error:
         raise EnrolmentRefused(400, f"request: {error}; send token, public_key and proof as JSON") from None
     if len(public_key) != 32 or not is_signed(public_key, CONTEXT + request.token.encode(errors="replace"), proof):
         raise EnrolmentRefused(401, "proof: does not fit the key; sign `nabz-join`, a line feed and the token")

@@ -39,6 +39,6 @@ async def ask_cookie(measure_url: str, ca_file: str = "") -> Cookie | None:
                 while not reader.at_eof() and len(body) < ANSWER_BYTES:
                     body += await reader.read(ANSWER_BYTES)
             answer = msgspec.json.decode(body, type=_Answer) if status_of(head) == 200 else None
-    except (TimeoutError, ProbeFailed, msgspec.MsgspecError):
+    except (TimeoutError, ProbeFailed, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return None if answer is None else Cookie(port=answer.port, value=bytes.fromhex(answer.cookie))

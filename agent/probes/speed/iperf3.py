@@ -112,7 +112,7 @@ def parse_output(output: str) -> Way:
     """One direction's answer. Raises ProbeFailed (``busy``, ``unreachable``, ``failed``, ``bad_output``)."""
     try:
         said = msgspec.json.decode(output.encode(), type=_Said)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ProbeFailed("bad_output", f"iperf3's answer is not its JSON: {error}") from None
     if said.error:
         raise _failure(said.error)

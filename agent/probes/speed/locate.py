@@ -49,7 +49,7 @@ def parse(status: int, body: bytes, host: str) -> list[dict[Direction, str]]:
     """Pure. Raises ProbeFailed."""
     try:
         answer = msgspec.json.decode(body, type=_Answer)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ProbeFailed("bad_output", f"{host} answered {status} and no list of servers: {error}") from None
     if answer.error is not None or status != 200:
         problem = answer.error or _Problem(title="no reason given")

@@ -172,7 +172,7 @@ def measurement(text: bytes) -> Iterator[Measurement]:
     """The message's figures; nothing when it has none that can be read, for the test does not hang on one message."""
     try:
         yield msgspec.json.decode(text, type=Measurement)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return
 
 

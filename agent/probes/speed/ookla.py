@@ -66,7 +66,7 @@ def parse_output(output: str, mode: str, seconds: float) -> Throughput:
     """Raises ProbeFailed(``bad_output``)."""
     try:
         said = msgspec.json.decode(output.encode(), type=_Said)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ProbeFailed("bad_output", f"speedtest-cli's answer is not its JSON: {error}") from None
     from importlib import metadata  # 3 MB that a gateway without this engine need not hold
 

@@ -39,7 +39,7 @@ async def upload(target: Target, test_id: str, warmup_s: float, way: Way) -> Way
         mbps = slope(curve, warmup_s)
         if mbps is None:
             raise ValueError("too short to tell")
-    except (OSError, ValueError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:
         sentence = f"neither this kernel nor the server counts what an upload delivers (record: {error or 'no answer'})"
         raise ProbeFailed("uncounted", sentence) from None
     return replace(way, mbps=mbps)

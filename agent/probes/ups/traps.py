@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from agent.config import Ups
 from agent.probes.probe import ProbeFailed
-from agent.probes.ups.snmp import AUTH, PRIV, Target, target_of
+from agent.probes.ups.snmp import AUTH, PRIV, Target, target_of, weigh
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ def heard(datagram: bytes) -> Call | None:
     from pysnmp.proto import api
 
     try:
+        weigh(datagram)
         version = int(api.decodeMessageVersion(datagram))
         if version == V3:
             return Call(version)
