@@ -15,7 +15,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agent import wire
-from collector import cuts
+from collector import cuts, revisions
 from collector.evaluate import Fresh, Place
 from collector.flags import gap_facts
 from collector.flags.cause import NOBODY, Cause, Witness, name_cause
@@ -225,6 +225,7 @@ def _save(conn: sa.Connection, gaps: Iterable[Gap], now_ms: int, look_ms: int | 
         )
         conn.execute(settled.values(look_ms=None), old)
     upsert(conn, schema.gaps, rows)
+    revisions.note_outages(conn, ((row["center"], row["from_ms"]) for row in rows), now_ms)
 
 
 def _row(gap: Gap, named: Cause, now_ms: int, look_ms: int | None) -> dict[str, Any]:

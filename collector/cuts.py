@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from collector import revisions
 from collector.evaluate import Fresh, Place
 from collector.flags.backup import Charge, Cut, add_charges, charge_of, with_boots
 from collector.flags.gap_facts import Boot
@@ -58,6 +59,7 @@ def note_group(
                 boots = [*each.boots, *(_boots(conn, code, before, charges) if each.oldest_ms else ())]
                 rows += _moved(code, subject, before, add_charges([one.cut for one in before], charges), boots, now_ms)
     upsert(conn, schema.cuts, rows)
+    revisions.note_outages(conn, ((row["center"], row["from_ms"]) for row in rows), now_ms)
     return {str(row["center"]) for row in rows}
 
 

@@ -12,7 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agent import wire
-from collector import boots
+from collector import boots, revisions
 from collector.arrivals import Arrival, Message, Refused
 from collector.boots import Boots
 from collector.evaluate import Fresh
@@ -268,7 +268,9 @@ def flush(conn: sa.Connection, filing: Filing, silent_after_ms: int = 0) -> None
         bulk_insert(conn, table, rows)
     upsert(conn, schema.latest, list(filing.latest.values()), newer_by="wall_ms")
     now_ms = filing.now_ms
-    upsert(conn, schema.late_hours, _late_hours(filing, boots.flush(conn, filing.boots, now_ms)))
+    moves = boots.flush(conn, filing.boots, now_ms)
+    revisions.note_moves(conn, moves, now_ms)
+    upsert(conn, schema.late_hours, _late_hours(filing, moves))
     due_ms = now_ms + silent_after_ms
     pulse = [{"center": c, "device": d, "heard_ms": now_ms, "due_ms": due_ms} for c, d in sorted(filing.heard.items())]
     upsert(conn, schema.pulse, pulse)

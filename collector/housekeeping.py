@@ -1,11 +1,13 @@
-"""What the database needs now and then: months made ahead, sums of hours, and what is old let go."""
+"""What the database needs now and then: months made ahead, sums of hours, months reported, and what is old let go."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 
+from collector import closing
 from collector.config import Settings
+from collector.standard import Standards
 from collector.store import Store
 from collector.store.months import Kept, ahead, forget, settle
 from collector.store.rollups import MOST, roll
@@ -19,9 +21,9 @@ FORGET_MS = 3_600_000
 class Housekeeping:
     """`look` is to be called every minute or so; `store` should be its own, so that no writer waits for it."""
 
-    def __init__(self, store: Store, settings: Settings, now_ms: Callable[[], int]) -> None:
+    def __init__(self, store: Store, settings: Settings, standards: Standards, now_ms: Callable[[], int]) -> None:
         keep = settings.keep
-        self._store, self._now_ms = store, now_ms
+        self._store, self._standards, self._now_ms = store, standards, now_ms
         self._kept = Kept(keep.raw_days, keep.hours_days, keep.evidence_days)
         self._forgot_ms = 0
 
@@ -32,8 +34,13 @@ class Housekeeping:
                 log.info("%d monthly parts made, up to %s", len(made), made[-1])
         while roll(self._store, now_ms) == MOST:
             pass
+        if begun := closing.begin(self._store, self._standards, now_ms):
+            log.info("%d months are over: their reports are made", begun)
+        closing.finish(self._store, self._standards, now_ms)
         if now_ms - self._forgot_ms >= FORGET_MS:
-            for table, count in forget(self._store, self._kept, now_ms).items():
+            with self._store.read() as conn:
+                needed_ms = closing.reported_until(conn)
+            for table, count in forget(self._store, self._kept, now_ms, needed_ms).items():
                 log.info("%s: %d let go, as [keep] says", table, count)
             for part in settle(self._store, now_ms):
                 log.info("%s: its month is over, it has an index by center", part)

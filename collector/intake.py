@@ -19,7 +19,7 @@ from contextlib import ExitStack
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from collector import causes, records, turns
+from collector import causes, records, revisions, turns
 from collector.address import Address, broker_addresses
 from collector.arrivals import Message
 from collector.ca import Authority
@@ -85,6 +85,7 @@ def judge_with(settings: Settings, standards: Standards) -> Judge:
     """All that thinks about fresh readings, in the order in which it must."""
 
     def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[Fresh]]], now_ms: int) -> int:
+        revisions.note_group(conn, group, now_ms)
         causes.note_group(conn, group, now_ms, settings.sweep.gap_s)
         seen = records.attach(conn, group, now_ms)
         turns.note_group(conn, seen, standards, now_ms)

@@ -23,11 +23,11 @@ _hops = msgspec.json.Decoder(list[Hop])
 
 @dataclass
 class Day:
-    """What one day brought; `clocks` and `minutes` are those of its readings."""
+    """What one day brought; `slots` (parts of the day) and `minutes` are those of its readings."""
 
     weight: float = 0.0
     total: float = 0.0
-    clocks: set[int] = field(default_factory=set)
+    slots: set[int] = field(default_factory=set)
     minutes: set[int] = field(default_factory=set)
 
 
@@ -38,11 +38,11 @@ class Days:
     criterion: Criterion
     days: dict[int, Day] = field(default_factory=dict)
 
-    def add(self, day: int, value: float, weight: float, clock: int, minutes: Iterable[int]) -> None:
+    def add(self, day: int, value: float, weight: float, slots: Iterable[int], minutes: Iterable[int]) -> None:
         mine = self.days.setdefault(day, Day())
         mine.weight += weight
         mine.total += weight * value
-        mine.clocks.add(clock)
+        mine.slots.update(slots)
         mine.minutes.update(minutes)
 
     def verdicts(self, center: Promise) -> Iterator[tuple[int, Day, Verdict]]:

@@ -15,7 +15,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agent import wire
-from collector import centers, turns
+from collector import centers, revisions, turns
 from collector.arrivals import Refused
 from collector.centers import Center
 from collector.enrolment import is_signed
@@ -118,6 +118,7 @@ def _judge_again(conn: sa.Connection, test: str, now_ms: int, standards: Standar
     # What the record does not change was noted when its reading came.
     by_record = [(each, found[each.claim.id]) for each in claims if found[each.claim.id].server]
     _note(conn, by_record, now_ms)
+    revisions.note_records(conn, ((row.center, row.wall_ms) for row in rows), now_ms)
     by_center: dict[str, list[Fresh]] = defaultdict(list)
     for row, each in zip(rows, claims, strict=True):
         reading = _reading(row)

@@ -7,14 +7,17 @@ a pass nor a fail. How much is enough, and which share must meet the bound, stan
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -32,7 +35,9 @@ from collector.standard import Standards
 from collector.standard.criteria import DEAF, DERIVED, EVERYONE, Criterion, MonthRule, Standard
 from collector.store import schema
 
-FORMAT = 1
+FORMAT = 2
+KINDS = ("link", "speed", "ups", "seats", "gateway")
+FOR_EVER_MS = 2**53
 DISTINCT = 1024  # rows of a kind are mostly alike: equal ones are judged once
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
 GRADE = "E1"  # signed by the gateway, chained, and bracketed in time by our nonces
@@ -63,13 +68,34 @@ class Period:
 class Samples:
     """What the readings of a period say of one criterion and subject."""
 
-    values: list[float] = field(default_factory=list)
+    values: array[float] = field(default_factory=lambda: array("d"))
     counted: int = 0
     met: int = 0
     days: set[int] = field(default_factory=set)
     slots: set[int] = field(default_factory=set)
-    minutes: set[int] = field(default_factory=set)
+    minutes: bytearray = field(default_factory=bytearray)  # one byte for each open minute, 1 where it is covered
     not_counted: Counter[str] = field(default_factory=Counter)
+
+
+class Case:
+    """What the readings of a period say of one center. `places` numbers its open minutes."""
+
+    def __init__(self, center: Center, places: Mapping[int, int]) -> None:
+        self.center, self.places = center, places
+        self.found: dict[tuple[str, str], Samples] = {}
+        self.measured = bytearray(len(places))
+        self.seats = usable.Hours(places)
+        self.evidence = hashlib.sha256()
+
+    @property
+    def measured_minutes(self) -> Iterator[int]:
+        return (minute for minute, place in self.places.items() if self.measured[place])
+
+    def samples(self, criterion: Criterion, subject: str) -> Samples:
+        key = criterion.id, subject
+        if key not in self.found:
+            self.found[key] = Samples(minutes=bytearray(len(self.places)))
+        return self.found[key]
 
 
 def period(month: str, tz: str, now_ms: int) -> Period:
@@ -86,36 +112,60 @@ def period(month: str, tz: str, now_ms: int) -> Period:
 
 
 def build(conn: sa.Connection, center: Center, month: str, standards: Standards, now_ms: int) -> dict[str, Any]:
-    """The report as plain values, ready for JSON. Raises ReportError."""
+    """The report as plain values, ready for JSON. Of a month that is over it says the same at any `now_ms`.
+
+    Raises ReportError.
+    """
+    return build_some(conn, [center], month, standards, now_ms)[center.code]
+
+
+def build_some(
+    conn: sa.Connection, centers: Sequence[Center], month: str, standards: Standards, now_ms: int
+) -> dict[str, dict[str, Any]]:
+    """`build` for several centers, by code, in one pass over the month's readings. What is held of each while it runs
+    is small (a few megabytes), however many readings there are. Raises ReportError."""
     span = period(month, "Asia/Karachi", now_ms)
     standard = standards.at(span.to_ms - 1)
     if standard is None:
         raise ReportError(f"month {month}: no standard holds at its end; add its version to [standard] files")
-    asked = [criterion for criterion in standard.criteria if criterion.id not in standard.notices]
-    hours = opening.parse(center.opening, standard.tz)
-    open_minutes = minutes_open(hours, span.from_ms, span.to_ms)
-    evidence = hashlib.sha256()
-    found, measured = _collect(conn, center, span, standards, open_minutes, evidence, now_ms)
+    hours = {each.opening: _places(each.opening, standard, span) for each in centers}
+    cases = {each.code: Case(each, hours[each.opening]) for each in centers}
+    for kind in KINDS:
+        _collect(conn, kind, cases, span, standards, FOR_EVER_MS if span.complete else now_ms)
+    ours = _ours(conn, span)
+    return {code: _report(conn, case, span, standard, ours) for code, case in cases.items()}
+
+
+def _places(text: str, standard: Standard, span: Period) -> dict[int, int]:
+    open_minutes = minutes_open(opening.parse(text, standard.tz), span.from_ms, span.to_ms)
+    return {minute: place for place, minute in enumerate(sorted(open_minutes))}
+
+
+def _report(
+    conn: sa.Connection, case: Case, span: Period, standard: Standard, ours: Sequence[tuple[int, int]]
+) -> dict[str, Any]:
+    center = case.center
     book = ledger(
-        open_minutes,
-        measured,
+        set(case.places),
+        case.measured_minutes,
         enrolled_ms=_enrolled_ms(conn, center.code),
         dark=_dark(conn, center.code, span),
-        ours=_ours(conn, span),
+        ours=ours,
     )
+    asked = [criterion for criterion in standard.criteria if criterion.id not in standard.notices]
     return {
         "format": FORMAT,
         "center": {name: getattr(center, name) for name in _CENTER},
-        "month": month,
+        "month": span.month,
         "from_ms": span.from_ms,
         "to_ms": span.to_ms,
         "complete": span.complete,
         "standard": _standard(standard),
         "ledger": {"open": book.open, **book.minutes},
-        "criteria": [row for each in asked for row in _rows(each, center, found, book, open_minutes)],
-        "seats": usable.book(conn, center.code, center.seats_promised, open_minutes),
+        "criteria": [row for each in asked for row in _rows(each, center, case.found, book)],
+        "seats": usable.book(conn, center.code, center.seats_promised, case.seats.all()),
         "outages": outages.book(conn, center, standard, span.from_ms, span.to_ms),
-        "evidence": {"sha256": evidence.hexdigest(), "grade": GRADE},
+        "evidence": {"sha256": case.evidence.hexdigest(), "grade": GRADE},
     }
 
 
@@ -142,46 +192,42 @@ def _standard(standard: Standard) -> dict[str, object]:
 
 
 def _collect(
-    conn: sa.Connection,
-    center: Center,
-    span: Period,
-    standards: Standards,
-    open_minutes: set[int],
-    evidence: Any,
-    now_ms: int,
-) -> tuple[dict[tuple[str, str], Samples], set[int]]:
-    """(samples by criterion and subject, minutes in which anything was measured)."""
-    found: dict[tuple[str, str], Samples] = {}
-    pooled: dict[tuple[Criterion, str], Days] = {}
-    measured: set[int] = set()
-    for kind in ("link", "speed", "ups", "seats", "gateway"):
-        names = _columns(kind, standards)
-        weighed = [WEIGHED_BY[kind]] if kind in WEIGHED_BY and _by_day(kind, standards) else []
-        judged = lru_cache(DISTINCT)(_judge(kind, names, center))
-        seen = _witnesses(conn, kind, center.code, span, standards, now_ms)
-        for row in _readings(conn, kind, [*names, *weighed], center.code, span):
-            witness = seen.get(f"{row.device} {row.spool} {row.seq}")
-            evidence.update(msgspec.json.encode([kind, *row, *([witness.word, witness.reason] if witness else [])]))
-            covers = minutes_of(row.wall_ms)
-            measured.update(covers)
-            standard = standards.at(row.wall_ms)
-            if standard is None:
+    conn: sa.Connection, kind: str, cases: Mapping[str, Case], span: Period, standards: Standards, now_ms: int
+) -> None:
+    """Tells the cases what the readings of one kind say."""
+    names = _columns(kind, standards)
+    weighed = [WEIGHED_BY[kind]] if kind in WEIGHED_BY and _by_day(kind, standards) else []
+    judges = {code: lru_cache(DISTINCT)(_judge(kind, names, case.center)) for code, case in cases.items()}
+    pooled: dict[str, dict[tuple[Criterion, str], Days]] = {code: {} for code in cases}
+    seen = _witnesses(conn, kind, list(cases), span, standards, now_ms)
+    for row in _readings(conn, kind, [*names, *weighed], list(cases), span):
+        case = cases[row.center]
+        witness = seen.get(f"{row.device} {row.spool} {row.seq}") if seen else None
+        case.evidence.update(msgspec.json.encode([kind, *row, *([witness.word, witness.reason] if witness else [])]))
+        minute = row.wall_ms // opening.MINUTE_MS
+        covers = [case.places[each] for each in minutes_of(row.wall_ms) if each in case.places]
+        for place in covers:
+            case.measured[place] = 1
+        if kind == "seats" and row.healthy is not None:
+            case.seats.add(usable.Call(row.wall_ms, row.healthy, row.off or 0, row.known or 0))
+        standard = standards.at(row.wall_ms)
+        if standard is None:
+            continue
+        day, clock = _local(minute, standard.tz)
+        for criterion, verdict in judges[row.center](standard, tuple(row)[_KEYS : _KEYS + len(names)], witness):
+            if criterion.when == "open_hours" and minute not in case.places:
                 continue
-            minute = row.wall_ms // opening.MINUTE_MS
-            day, clock = _local(minute, standard.tz)
-            for criterion, verdict in judged(standard, tuple(row)[_KEYS : _KEYS + len(names)], witness):
-                if criterion.when == "open_hours" and minute not in open_minutes:
-                    continue
-                samples = found.setdefault((criterion.id, row.subject), Samples())
-                if criterion.month.per == "day" and verdict.value is not None:
-                    days = pooled.setdefault((criterion, row.subject), Days(criterion))
-                    days.add(day, verdict.value, weight_of(kind, row[-1] if weighed else None), clock, covers)
-                else:
-                    _add(samples, criterion, verdict, day, [clock], covers)
-    for (criterion, subject), days in pooled.items():
-        for number, whole, verdict in days.verdicts(center):
-            _add(found[criterion.id, subject], criterion, verdict, number, whole.clocks, whole.minutes)
-    return found, measured
+            samples = case.samples(criterion, row.subject)
+            if criterion.month.per == "day" and verdict.value is not None:
+                days = pooled[row.center].setdefault((criterion, row.subject), Days(criterion))
+                weight = weight_of(kind, row[-1] if weighed else None)
+                days.add(day, verdict.value, weight, _slots(criterion, clock), covers)
+            else:
+                _add(samples, verdict, day, _slots(criterion, clock), covers)
+    for code, its in pooled.items():
+        for (criterion, subject), days in its.items():
+            for number, whole, verdict in days.verdicts(cases[code].center):
+                _add(cases[code].samples(criterion, subject), verdict, number, whole.slots, whole.minutes)
 
 
 def _by_day(kind: str, standards: Standards) -> bool:
@@ -189,28 +235,36 @@ def _by_day(kind: str, standards: Standards) -> bool:
 
 
 def _witnesses(
-    conn: sa.Connection, kind: str, code: str, span: Period, standards: Standards, now_ms: int
+    conn: sa.Connection, kind: str, codes: Sequence[str], span: Period, standards: Standards, now_ms: int
 ) -> Mapping[str, Witness]:
     """By the reading's id; none where no version of the standard asks for one."""
     asks = (each.evidence == "witnessed" for version in standards.versions for each in version.by_reading.get(kind, ()))
-    return witnessing.of_center(conn, code, span.from_ms, span.to_ms, now_ms) if any(asks) else {}
+    return witnessing.of_centers(conn, codes, span.from_ms, span.to_ms, now_ms) if any(asks) else {}
 
 
-_KEYS = 5  # wall_ms, device, spool, seq, subject
+_KEYS = 6  # wall_ms, center, device, spool, seq, subject
 
 
-def _readings(conn: sa.Connection, kind: str, names: Sequence[str], code: str, span: Period) -> Iterator[sa.Row[Any]]:
+def _readings(
+    conn: sa.Connection, kind: str, names: Sequence[str], codes: Sequence[str], span: Period
+) -> Iterator[sa.Row[Any]]:
+    """In the order of time, those of one instant in that of their ids: never in the order in which they came. It is
+    sorted here, since databases sort words each in its own way."""
     table = schema.readings[kind]
-    keys = [table.c[name] for name in ("wall_ms", "device", "spool", "seq", "subject")]
+    keys = [table.c[name] for name in ("wall_ms", "center", "device", "spool", "seq", "subject")]
     asked = sa.select(*keys, *(table.c[name] for name in names))
-    within = sa.and_(table.c.center == code, table.c.wall_ms >= span.from_ms, table.c.wall_ms < span.to_ms)
-    ordered = asked.where(within).order_by(*keys[:4])
-    return iter(conn.execute(ordered, execution_options={"yield_per": 1000}))
+    within = sa.and_(table.c.center.in_(codes), table.c.wall_ms >= span.from_ms, table.c.wall_ms < span.to_ms)
+    rows = conn.execute(asked.where(within).order_by(table.c.wall_ms), execution_options={"yield_per": 1000})
+    for _, some in itertools.groupby(rows, key=attrgetter("wall_ms")):
+        yield from sorted(some, key=lambda row: tuple(row)[:5])
+
+
+_ALWAYS = {"speed": {"purpose"}, "seats": {"healthy", "off", "known"}}
 
 
 def _columns(kind: str, standards: Standards) -> list[str]:
     """What judging this kind needs of a row, under any version."""
-    names = {"failure"} | ({"purpose"} if kind == "speed" else set())
+    names = {"failure"} | _ALWAYS.get(kind, set())
     for standard in standards.versions:
         for criterion in standard.by_reading.get(kind, ()):
             derived = [name for name in criterion.fields if (kind, name) in DERIVED]
@@ -240,20 +294,23 @@ def _plain(name: str, value: object) -> object:
     return json.loads(value) if isinstance(value, str) and value.startswith("[") else value
 
 
-def _add(
-    samples: Samples, criterion: Criterion, verdict: Verdict, day: int, clocks: Iterable[int], covers: Iterable[int]
-) -> None:
+def _add(samples: Samples, verdict: Verdict, day: int, slots: Iterable[int], covers: Iterable[int]) -> None:
     if verdict.word == "unknown":
         samples.not_counted[verdict.reason] += 1
         return
     samples.counted += 1
     samples.met += verdict.word == "meets"
     samples.days.add(day)
-    bands = enumerate(criterion.month.slots)
-    samples.slots.update(i for i, (start, end) in bands if any(start <= clock < end for clock in clocks))
-    samples.minutes.update(covers)
+    samples.slots.update(slots)
+    for place in covers:
+        samples.minutes[place] = 1
     if verdict.value is not None:
         samples.values.append(verdict.value)
+
+
+def _slots(criterion: Criterion, clock: int) -> list[int]:
+    """The parts of the day, as the criterion has them, that this minute of the day lies in."""
+    return [i for i, (start, end) in enumerate(criterion.month.slots) if start <= clock < end]
 
 
 @lru_cache(64)
@@ -305,29 +362,26 @@ def _rows(
     center: Center,
     found: Mapping[tuple[str, str], Samples],
     book: Ledger,
-    open_minutes: set[int],
 ) -> Iterator[dict[str, Any]]:
     """A row for each line or UPS that the criterion was judged on; one without numbers if there was none."""
     if criterion.reading == "silence":
-        yield _row(criterion, center, "", _presence(book), book, open_minutes)
+        yield _row(criterion, center, "", _presence(book), book)
         return
     mine = {subject: samples for (name, subject), samples in found.items() if name == criterion.id}
     for subject, samples in sorted(mine.items()) or [("", Samples())]:
-        yield _row(criterion, center, subject, samples, book, open_minutes)
+        yield _row(criterion, center, subject, samples, book)
 
 
 def _presence(book: Ledger) -> Samples:
     """Minutes as samples: each that the center answers for, and of these the measured ones."""
     met = book.minutes["measured"]
     days = set(range(1 if book.owed else 0))
-    return Samples(counted=book.owed, met=met, days=days, minutes=set())
+    return Samples(counted=book.owed, met=met, days=days)
 
 
-def _row(
-    criterion: Criterion, center: Center, subject: str, samples: Samples, book: Ledger, open_minutes: set[int]
-) -> dict[str, Any]:
+def _row(criterion: Criterion, center: Center, subject: str, samples: Samples, book: Ledger) -> dict[str, Any]:
     silence = criterion.reading == "silence"
-    covered = samples.met if silence else len(samples.minutes & open_minutes)
+    covered = samples.met if silence else sum(samples.minutes)
     coverage_pct = _pct(covered, book.owed)
     verdict, reason = decide(criterion.month, samples, coverage_pct)
     return {

@@ -11,10 +11,12 @@ from importlib import resources
 from typing import Any
 
 import jinja2
+import msgspec
 
 from collector.flags.cause import SAID
 from collector.flags.judge import show
 from collector.opening import local
+from collector.revisions import TZ, Revision
 from collector.usable import worst
 
 Report = Mapping[str, Any]
@@ -32,11 +34,11 @@ def as_json(report: Report) -> str:
 
 
 def as_csv(report: Report) -> str:
-    """A row a criterion, with the center, the month and the standard repeated in each."""
+    """A row a criterion, with the center, the month, its revision and the standard repeated in each."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(("center", "month", "complete", "standard", "standard_sha256", *COLUMNS))
-    head = (report["center"]["code"], report["month"], report["complete"])
+    writer.writerow(("center", "month", "complete", "revision", "standard", "standard_sha256", *COLUMNS))
+    head = (report["center"]["code"], report["month"], report["complete"], report["revision"]["number"])
     standard = report["standard"]
     for row in report["criteria"]:
         cells = (*head, standard["id"], standard["sha256"], *(row[name] for name in COLUMNS))
@@ -53,8 +55,41 @@ def as_html(report: Report) -> str:
     """One file without scripts or anything from elsewhere."""
     seats = report["seats"]
     return _template().render(
-        report=report, show=show, local=local, causes=SAID, worst=worst(seats["hours"], seats["promised"])
-    )
+        report=report, show=show, local=local, causes=SAID, worst=worst(seats["hours"], seats["promised"]),
+        reasons=reasons,
+    )  # fmt: skip
+
+
+_WHY = {
+    "first": ("the month was over", "مہینہ ختم ہوا"),
+    "gone": (
+        "the readings had been let go, so the report stands as it was",
+        "ریڈنگز مدت پوری ہونے پر ہٹائی جا چکی تھیں، رپورٹ جوں کی توں ہے",
+    ),
+    "readings": (
+        "{n} late readings, taken from {first} to {last}, of gateway {devices}",
+        "گیٹ وے {devices} کی {n} تاخیر سے آئی ریڈنگز، {first} سے {last} تک",
+    ),
+    "records": ("{n} late records of measurement servers", "پیمائشی سرورز کے {n} تاخیر سے آئے ریکارڈ"),
+    "outages": ("{n} changes of gaps and power cuts", "وقفوں اور بجلی کی بندش میں {n} تبدیلیاں"),
+}
+
+
+def reasons(revision: Revision | Mapping[str, Any], lang: str) -> list[str]:
+    """Why a revision was made, as sentences in `en` or `ur`."""
+    told = msgspec.to_builtins(revision)
+    why, place = told["why"], lang == "ur"
+    if not why:
+        return [_WHY["first"][place]]
+    values = {
+        "first": local(why["first_ms"], TZ) if "first_ms" in why else "",
+        "last": local(why["last_ms"], TZ) if "last_ms" in why else "",
+        "devices": ", ".join(why.get("devices", ())),
+    }
+    said = [
+        _WHY[word][place].format(n=why[word], **values) for word in ("readings", "records", "outages") if word in why
+    ]
+    return said + ([_WHY["gone"][place]] if told["changed"].get("readings_gone") else [])
 
 
 FORMS: dict[str, Callable[[Report], str]] = {"json": as_json, "csv": as_csv, "html": as_html}

@@ -117,7 +117,7 @@ class Running:
         settings = self._settings
         look = _sweeper(own, self._standards, self._hub, settings.sweep.gap_s)
         self._start(Every("sweep", settings.sweep.every_s, look))
-        tidy = Housekeeping(self._stack.enter_context(opened(settings.as_keeper)), settings, clock_ms)
+        tidy = Housekeeping(self._stack.enter_context(opened(settings.as_keeper)), settings, self._standards, clock_ms)
         self._start(Every("housekeeping", HOUSEKEEPING_S, tidy.look))
         # Without channels it still empties the queue, so that a channel added later is not told old news.
         outbox = Outbox(self._store, read_channels(settings), self._standards, settings.web_url, clock_ms)

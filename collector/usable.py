@@ -1,13 +1,13 @@
 """How many of a center's promised seats could be used in each open hour, and why the others could not.
 
 Usable is what the roll call said was healthy; a seat that was switched off in order stands beside it. An hour without
-a roll call is unknown, neither good nor bad. One query of counts, one of the worst roll call of each hour.
+a roll call is unknown, neither good nor bad.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -45,19 +45,46 @@ class Hour:
     fewest_ms: int | None = None
 
 
-def hours(calls: Iterable[Call], open_minutes: Iterable[int]) -> list[Hour]:
-    """Pure. Every hour with an open minute, in order; roll calls outside open minutes count for nothing."""
-    open_set = set(open_minutes)
-    found: dict[int, list[Call]] = {minute * MINUTE_MS // HOUR_MS: [] for minute in sorted(open_set)}
+class Hours:
+    """Takes roll calls in the order of their time and keeps those of one hour at once."""
+
+    def __init__(self, open_minutes: Collection[int]) -> None:
+        self._open = open_minutes
+        self._found = {number: Hour(number * HOUR_MS) for number in _hours_of(open_minutes)}
+        self._calls: list[Call] = []
+
+    def add(self, call: Call) -> None:
+        """Roll calls outside open minutes count for nothing."""
+        if call.wall_ms // MINUTE_MS in self._open:
+            if self._calls and self._calls[0].wall_ms // HOUR_MS != call.wall_ms // HOUR_MS:
+                self._close()
+            self._calls.append(call)
+
+    def all(self) -> list[Hour]:
+        """Every hour with an open minute, in order."""
+        self._close()
+        return list(self._found.values())
+
+    def _close(self) -> None:
+        if self._calls:
+            number = self._calls[0].wall_ms // HOUR_MS
+            self._found[number] = _hour(number * HOUR_MS, self._calls)
+            self._calls = []
+
+
+def hours(calls: Iterable[Call], open_minutes: Collection[int]) -> list[Hour]:
+    """Pure. Every hour with an open minute, from roll calls in the order of their time."""
+    found = Hours(open_minutes)
     for call in calls:
-        if call.wall_ms // MINUTE_MS in open_set:
-            found[call.wall_ms // HOUR_MS].append(call)
-    return [_hour(number * HOUR_MS, its) for number, its in found.items()]
+        found.add(call)
+    return found.all()
+
+
+def _hours_of(open_minutes: Iterable[int]) -> list[int]:
+    return sorted({minute * MINUTE_MS // HOUR_MS for minute in open_minutes})
 
 
 def _hour(hour_ms: int, calls: Sequence[Call]) -> Hour:
-    if not calls:
-        return Hour(hour_ms)
     worst = min(calls, key=lambda call: (call.healthy, call.wall_ms))
     return Hour(
         hour_ms,
@@ -81,11 +108,8 @@ def reasons(columns: wire.SeatColumns, promised: int) -> list[str]:
     return said[:MOST_REASONS] + more + ([f"{never} of those promised are not on the roll"] if never > 0 else [])
 
 
-def book(conn: sa.Connection, code: str, promised: int, open_minutes: set[int]) -> dict[str, Any]:
+def book(conn: sa.Connection, code: str, promised: int, found: Sequence[Hour]) -> dict[str, Any]:
     """The report's part on seats, as plain values."""
-    if not open_minutes:
-        return {"promised": promised, "open_hours": 0, "known_hours": 0, "full_hours": 0, "hours": []}
-    found = hours(_calls(conn, code, open_minutes), open_minutes)
     known = [hour for hour in found if hour.usable is not None]
     short = [hour.fewest_ms for hour in known if hour.fewest_ms is not None and (hour.fewest or 0) < promised]
     why = _reasons(conn, code, short, promised)
@@ -115,16 +139,6 @@ def _plain(hour: Hour, why: Mapping[int, list[str]]) -> dict[str, Any]:
     }
 
 
-def _calls(conn: sa.Connection, code: str, open_minutes: set[int]) -> Iterable[Call]:
-    table = schema.readings["seats"].c
-    from_ms, to_ms = min(open_minutes) * MINUTE_MS, (max(open_minutes) + 1) * MINUTE_MS
-    asked = sa.select(table.wall_ms, table.healthy, table.off, table.known).where(
-        table.center == code, table.wall_ms >= from_ms, table.wall_ms < to_ms, table.healthy.is_not(None),
-    )  # fmt: skip
-    rows = conn.execute(asked.order_by(table.wall_ms, table.device, table.spool, table.seq))
-    return [Call(row.wall_ms, row.healthy, row.off or 0, row.known or 0) for row in rows]
-
-
 def _reasons(conn: sa.Connection, code: str, times: Sequence[int], promised: int) -> dict[int, list[str]]:
     table = schema.readings["seats"].c
     found: dict[int, list[str]] = {}
@@ -133,6 +147,6 @@ def _reasons(conn: sa.Connection, code: str, times: Sequence[int], promised: int
         asked = sa.select(table.wall_ms, table.seats).where(
             table.center == code, table.wall_ms.in_(some), table.seats.is_not(None)
         )
-        for row in conn.execute(asked):
+        for row in conn.execute(asked.order_by(table.wall_ms, table.device, table.spool, table.seq)):
             found[row.wall_ms] = reasons(msgspec.json.decode(row.seats, type=wire.SeatColumns), promised)
     return found

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from collector import centers
-from collector.console import answers, common_arguments, complain, opened, settings_of
-from collector.report import ReportError, build
+from collector import centers, closing
+from collector.console import answers, common_arguments, complain, opened, say, settings_of
+from collector.report import ReportError
 from collector.report_forms import FORMS
 from collector.standard import StandardError, Standards, example, load
 
@@ -22,6 +23,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--month", required=True, metavar="YYYY-MM")
     parser.add_argument("--format", choices=tuple(FORMS), default="json", help="default: json")
     parser.add_argument("--json", action="store_const", dest="format", const="json", help="same as --format json")
+    parser.add_argument(
+        "--check", action="store_true", help="make a reported month anew from its readings; exit 1 if it differs"
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
 
 
@@ -31,8 +35,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         standards = Standards.of([load(path) for path in settings.standard.files] or [example()])
         with opened(settings) as store, store.read() as conn:
-            center = centers.get(conn, options.center)
-            report = build(conn, center, options.month, standards, time.time_ns() // 1_000_000)
+            asked = options.center, options.month, standards, time.time_ns() // 1_000_000
+            if options.check:
+                return _checked(closing.check(conn, *asked), options.month)
+            report = closing.told(conn, *asked)
     except (ReportError, StandardError) as error:
         complain(str(error))
         return 2
@@ -40,6 +46,14 @@ def run(options: argparse.Namespace) -> int:
         complain(str(error))
         return 1
     return _put(FORMS[options.format](report), options.output)
+
+
+def _checked(differs: Sequence[str], month: str) -> int:
+    if differs:
+        complain(f"month {month}: the readings say otherwise in {', '.join(differs)}; see it with --format json")
+        return 1
+    say(f"month {month}: made anew from its readings it is the same to the bit")
+    return 0
 
 
 def _put(text: str, output: Path | None) -> int:

@@ -106,18 +106,26 @@ def settle(store: Store, now_ms: int) -> list[str]:
     return made
 
 
-def forget(store: Store, kept: Kept, now_ms: int) -> dict[str, int]:
+def raw_from(conn: sa.Connection) -> int:
+    """Readings older than this have been let go; 0 when none has."""
+    return int(conn.scalar(sa.select(schema.about.c.value).where(schema.about.c.name == RAW_FROM)) or 0)
+
+
+def forget(store: Store, kept: Kept, now_ms: int, needed_ms: int = 2**53) -> dict[str, int]:
     """Drops what is older than it is kept; returns rows (SQLite) or parts (PostgreSQL) dropped, by table.
 
-    On PostgreSQL a part goes when all of its month is too old; what lies in the rest goes row by row.
+    On PostgreSQL a part goes when all of its month is too old; what lies in the rest goes row by row. Readings from
+    `needed_ms` on, and turns and records since then, stay whatever their age: a report is still to be made of them.
     """
     dropped: dict[str, int] = {}
     for table, column, days in _policy(kept):
         if days:
             before_ms = now_ms - days * DAY_MS
+            if column == "wall_ms" or table in ("grants", "records"):
+                before_ms = min(before_ms, needed_ms)
             if column == "wall_ms":
                 with store.keep() as conn:
-                    upsert(conn, schema.about, [{"name": RAW_FROM, "value": str(before_ms)}])
+                    upsert(conn, schema.about, [{"name": RAW_FROM, "value": str(max(before_ms, raw_from(conn)))}])
             count = _drop_parts(store, table, before_ms) if store.parted and table in schema.PARTED else 0
             if count := count + _delete(store, schema.metadata.tables[table], column, before_ms):
                 dropped[table] = count
@@ -129,6 +137,9 @@ def _policy(kept: Kept) -> Iterator[tuple[str, str, int]]:
         yield name, column, kept.evidence_days if name == "evidence" else kept.raw_days
     yield "guesses", "received_ms", GUESS_DAYS
     yield "boots", "noted_ms", BOOT_DAYS
+    yield "grants", "asked_ms", kept.evidence_days  # whose test it was: as long as the evidence that it is held against
+    yield "records", "received_ms", kept.evidence_days
+    yield "reports", "from_ms", kept.evidence_days
     for tables, days in ((schema.hours, kept.hours_days), (schema.days, kept.evidence_days)):
         yield from ((table.name, "from_ms", days) for table in tables.values())
 

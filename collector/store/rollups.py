@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from collector.store import Store, schema, upsert
-from collector.store.months import RAW_FROM
+from collector.store.months import raw_from
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 DAY_STARTS_MS = 19 * HOUR_MS  # midnight in Pakistan (UTC+5, no summer time), as time of the UTC day
@@ -72,7 +72,7 @@ def _late_hour(store: Store) -> bool:
         marks = sa.select(late.center).where(late.hour_ms == hour_ms).with_for_update(skip_locked=True)
         codes = list(conn.scalars(marks))
         conn.execute(sa.delete(schema.late_hours).where(late.hour_ms == hour_ms, late.center.in_(codes)))
-        if hour_ms >= int(conn.scalar(_ABOUT, {"name": RAW_FROM}) or 0):  # else its readings have been dropped
+        if hour_ms >= raw_from(conn):  # else its readings have been dropped
             sum_hour(conn, hour_ms, codes)
         return bool(codes)
 

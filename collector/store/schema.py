@@ -365,6 +365,26 @@ cuts = sa.Table(
     sa.Index("cuts_open", "open", "center"),
 )
 
+# Months as they were reported, whole, so that a report outlives its readings. A month is reported when it is over; what
+# changes it afterwards opens its next revision, in the transaction that brings the change (collector.revisions).
+reports = sa.Table(
+    "reports",
+    metadata,
+    sa.Column("center", Code, primary_key=True),
+    sa.Column("from_ms", Ms, primary_key=True),  # when the month begins in Pakistan
+    sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("opened_ms", Ms, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),  # JSON: collector.revisions.Why
+    sa.Column("marks", sa.Integer, nullable=False),  # how often its cause grew: a report made meanwhile does not count
+    sa.Column("look_ms", Ms, index=True),  # when it is to be made; None: it is closed
+    sa.Column("closed_ms", Ms),
+    sa.Column("changed", sa.Text, nullable=False, server_default="{}"),  # JSON: what the revision before said otherwise
+    sa.Column("sha256", sa.String(64), nullable=False, server_default=""),  # of the report's JSON
+    sa.Column("body", sa.LargeBinary),  # that JSON, compressed by zlib
+    sa.Index("reports_by_time", "from_ms"),
+)
+
+
 # Where gateways may test their speed. `public_key` proves what a server says it saw; None: it cannot sign.
 measure_servers = sa.Table(
     "measure_servers",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,10 +13,11 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from agent import wire
-from collector import approvals, outages, witnessing
+from collector import approvals, outages, revisions, witnessing
 from collector.centers import CODE, CenterError, get
 from collector.evaluate import Current, current_verdicts
 from collector.flags.witness import Witness
+from collector.report_forms import reasons
 from collector.standard.criteria import DEAF, EVERYONE
 from collector.store import queries
 from collector.web import auth, desk
@@ -26,6 +28,7 @@ from collector.web.view import View
 
 PAGE_ROWS = 200
 MAX_ROWS_ASKED = 400
+REPORTS = 12  # months of a page
 CHARTS = ("link", "speed", "ups", "seats")
 VERDICTS = ("below", "unknown", "meets")
 NEW_S = 4 * 3600
@@ -81,9 +84,11 @@ def router(site: Site) -> APIRouter:
             values = {**_center_values(site, conn, code), **desk.values(site, conn, request, code)}
         asked = request.query_params.get("range", "")
         span = asked if asked in RANGES_S else _usual_range(values["devices"], site.now())
-        return View.of(site, request).page(
+        view = View.of(site, request)
+        return view.page(
             "center.html", event=event, row=row, **values, ranges=tuple(RANGES_S), range=span, range_s=RANGES_S[span],
-            standard=_standard(site), charts=CHARTS, subjects=_subjects(values["latest"], request.query_params),
+            standard=_standard(site), charts=CHARTS, said=partial(reasons, lang=view.words.lang),
+            subjects=_subjects(values["latest"], request.query_params),
         )  # fmt: skip
 
     return routes
@@ -133,6 +138,7 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "open_flags": [flag for flag in queries.flags_of(conn, code) if flag["state"] in queries.OPEN],
         "changes": queries.changes_of(conn, code),
         **outages.values(conn, registered, site.standards.at(site.now())),
+        "reports": revisions.newest_of(conn, code, REPORTS),
         "devices": queries.devices_of(conn, code),
         "integrity": queries.integrity_of(conn, code),
         "seats": [seat for each in latest.get("seats", ()) for seat in _seats(each["reading"])],

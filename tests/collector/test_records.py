@@ -201,7 +201,7 @@ def test_the_lines_own_counters_may_contradict_an_add_back(
         reading = wire.GatewayReading(at=at, wan_interface="eth0", wan_rx_bytes=rx_bytes, uptime_s=uptime_s)
         house.ingest.take([mine.batch([wire.encode_reading(reading)])], NOON + 6 * MINUTE)
     with house.store.read() as conn:
-        (found,) = witnessing.of_center(conn, mine.center, 0, 2**53, NOON).values()
+        (found,) = witnessing.of_centers(conn, [mine.center], 0, 2**53, NOON).values()
     assert found.credited["capacity_down_mbps"] == pytest.approx(credited, rel=0.01)
 
 

@@ -17,7 +17,8 @@ import sqlalchemy as sa
 
 from collector.__main__ import main
 from collector.centers import Center
-from collector.report import ReportError, Samples, build, decide, percentile, period, wilson_upper_pct
+from collector.closing import told
+from collector.report import ReportError, Samples, decide, percentile, period, wilson_upper_pct
 from collector.report_forms import as_csv, as_html, as_json, safe_cell
 from collector.standard import Standards, example
 from collector.standard.criteria import MonthRule
@@ -82,7 +83,7 @@ def minutes(day: str, first: str = "09:00", count: int = 720) -> list[int]:
 
 def report(store: Store, standards: Standards = STANDARDS, month: str = "2026-02", now_ms: int = AFTER) -> Any:
     with store.read() as conn:
-        return build(conn, CENTER, month, standards, now_ms)
+        return told(conn, CENTER.code, month, standards, now_ms)
 
 
 def row(found: Any, criterion: str, subject: str = "") -> Any:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from agent import wire
 from collector.centers import Center
+from collector.closing import told
 from collector.report import build
 from collector.report_forms import as_html
 from collector.standard import Standards, example
@@ -112,7 +113,7 @@ def test_the_report_says_hour_by_hour_what_could_be_used_and_why_not(store: Stor
     put(store, at("2026-02-02T10:00"), 60, part)
     put(store, at("2026-02-02T22:00"), 60, part)  # closed
     with store.read() as conn:
-        report = build(conn, CENTER, "2026-02", Standards.of([example()]), at("2026-03-05T12:00"))
+        report = told(conn, CENTER.code, "2026-02", Standards.of([example()]), at("2026-03-05T12:00"))
     seats = report["seats"]
     assert (seats["promised"], seats["open_hours"], seats["known_hours"], seats["full_hours"]) == (3, 24 * 12, 2, 1)
     nine, ten = [hour for hour in seats["hours"] if hour["calls"]]

@@ -1,0 +1,343 @@
+"""Row 46: a center's time is replayed through filing and judging, and its reports are held to what was really measured,
+to the order in which it came, and to every way in which a database is carried about.
+
+The quick set plays six weeks with a round each 20 minutes; --torture plays a year with a round a minute.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from contextlib import closing as closed
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent import wire
+from collector import causes, centers, closing, revisions
+from collector.arrivals import Message
+from collector.config import Settings
+from collector.enrolment import device_name
+from collector.evaluate import judge_group
+from collector.ingest import Ingest, Judge
+from collector.intake import judge_with
+from collector.report_forms import FORMS
+from collector.simulate import fleet, readings
+from collector.simulate.trouble import Stage
+from collector.standard import Standards, example
+from collector.store import Store, schema
+from collector.store.backup import backup, restore
+from collector.store.months import Kept, forget
+from collector.store.move import move
+from collector.sweep import sweep
+
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+JANUARY = 1_767_207_600_000  # 2026-01-01 00:00 in Pakistan
+OFFLINE = JANUARY + 6 * DAY, JANUARY + 36 * DAY + 13 * HOUR  # 30 days; January has been reported when it ends
+STANDARDS = Standards.of(
+    [replace(example(), criteria=tuple(replace(each, evidence="signed") for each in example().criteria))]
+)
+SETTINGS = Settings()
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A batch as it left the gateway, with the time of its last reading."""
+
+    message: Message
+    at_ms: int
+
+
+@dataclass
+class Play:
+    """What a gateway measured, and the batches it made of that."""
+
+    center: fleet.Center
+    days: int
+    key: Ed25519PrivateKey
+    sent: list[Sent] = field(default_factory=list)
+    truth: list[tuple[int, wire.Reading]] = field(default_factory=list)
+
+    @property
+    def device(self) -> str:
+        return device_name(self.key.public_key().public_bytes_raw())
+
+    @property
+    def end_ms(self) -> int:
+        return JANUARY + self.days * DAY
+
+    @property
+    def months(self) -> list[str]:
+        """Those that are over for long enough at the end."""
+        last_ms = self.end_ms - revisions.CLOSE_MS
+        found = revisions.months_within(JANUARY, self.end_ms)
+        return [revisions.named(each) for each in found if revisions.month_after(each) <= last_ms]
+
+
+def played(seed: int, days: int, every_min: int, clock: str = "synced") -> Play:
+    """Hour by hour, with every trouble that the simulation knows."""
+    some = fleet.make_fleet(12, seed)
+    mine = replace(min(some, key=lambda each: each.seats), opening="Mon-Sat 09:00-21:00")
+    stage = Stage([mine if each.code == mine.code else each for each in some], seed, JANUARY, DAY)
+    key = Ed25519PrivateKey.from_private_bytes(random.Random(seed).randbytes(32))
+    play, spool = Play(mine, days, key), f"{seed:032x}"
+    seq, chain, boot_ms, dark, alive_ms = 1, wire.GENESIS, JANUARY, "first", None
+    for hour_ms in range(JANUARY, play.end_ms, HOUR):
+        stage.extend(hour_ms + HOUR)
+        raws: list[bytes] = []
+        for at_ms in range(hour_ms + int(mine.phase * MINUTE), hour_ms + HOUR, every_min * MINUTE):
+            if (why := stage.dark(mine, at_ms)) is not None:
+                dark = why[2]
+                continue
+            said: list[wire.Reading] = []
+            if dark:
+                boot_ms, said = at_ms - 5_000, [readings.boot(dark, alive_ms, at_ms)]
+            said += readings.minute_of(mine, at_ms, stage, _is_open(at_ms), boot_ms)
+            at = _clocked(readings.stamp(mine, at_ms, boot_ms, 0), clock)
+            raws += [wire.encode_reading(msgspec.structs.replace(each, at=at)) for each in said]
+            play.truth += [(at_ms, each) for each in said]
+            alive_ms, dark = at_ms, ""
+        for some_raws in (raws[i : i + 60] for i in range(0, len(raws), 60)):
+            batch = wire.Batch(
+                v=wire.VERSION, device=play.device, spool=spool, first_seq=seq, prev=chain.hex(),
+                readings=[msgspec.Raw(raw) for raw in some_raws],
+            )  # fmt: skip
+            seq, chain = seq + len(some_raws), wire.chain(chain, some_raws)
+            message = Message(wire.batch_topic(play.device), wire.seal(wire.encode(batch), key.sign))
+            play.sent.append(Sent(message, hour_ms + HOUR))
+    return play
+
+
+def _clocked(stamp: wire.Stamp, clock: str) -> wire.Stamp:
+    """As a gateway stamps that was never told the time."""
+    return stamp if clock == "synced" else wire.Stamp(wall_ms=0, mono_ms=stamp.mono_ms, boot=stamp.boot, clock=clock)
+
+
+def _is_open(at_ms: int) -> bool:
+    """Mon-Sat 09:00-21:00 in Pakistan, by arithmetic of our own: UTC+5, and 1970-01-01 was a Thursday."""
+    local = at_ms + 5 * HOUR
+    return (local // DAY + 3) % 7 != 6 and 9 * HOUR <= local % DAY < 21 * HOUR
+
+
+# ---------------------------------------------------------------- into a store
+
+
+def enrolled(store: Store, play: Play) -> None:
+    with store.write() as conn:
+        centers.add(conn, play.center.row(), JANUARY)
+        row = {
+            "device": play.device,
+            "center": play.center.code,
+            "public_key": play.key.public_key().public_bytes_raw(),
+        }
+        conn.execute(sa.insert(schema.devices).values(**row, enrolled_ms=JANUARY))
+
+
+def as_it_came(play: Play) -> list[tuple[int, Sent]]:
+    """When each batch arrived: at once, or after 30 days without a line, then the newest first."""
+    away = [each for each in play.sent if OFFLINE[0] <= each.at_ms < OFFLINE[1]]
+    there = [each for each in play.sent if each not in set(away)]
+    back = [away[-1], *away[:-1]] if away else []
+    return sorted(
+        [(each.at_ms, each) for each in there] + [(OFFLINE[1], each) for each in back], key=lambda one: one[0]
+    )
+
+
+def replay(store: Store, play: Play, arrivals: Sequence[tuple[int, Sent]], judge: Judge | None = None) -> None:
+    """Ingest, the sweep each hour and housekeeping each day, as the collector does them."""
+    enrolled(store, play)
+    ingest = Ingest(store, Ed25519PrivateKey.generate(), judge or judge_with(SETTINGS, STANDARDS))
+    waiting = list(arrivals)[::-1]
+    for hour_ms in range(JANUARY + HOUR, play.end_ms + HOUR, HOUR):
+        due = []
+        while waiting and waiting[-1][0] <= hour_ms:
+            due.append(waiting.pop()[1].message)
+        for some in (due[i : i + 50] for i in range(0, len(due), 50)):
+            ingest.take(some, hour_ms)
+        with store.write() as conn:
+            sweep(conn, STANDARDS, hour_ms + MINUTE)
+            causes.look_again(conn, hour_ms + 10 * MINUTE, SETTINGS.sweep.gap_s)
+        if hour_ms % DAY == 0:
+            closing.begin(store, STANDARDS, hour_ms)
+            closing.finish(store, STANDARDS, hour_ms + revisions.SETTLE_MS)
+    tidy(store, play.end_ms + DAY)
+
+
+def tidy(store: Store, now_ms: int) -> None:
+    closing.begin(store, STANDARDS, now_ms)
+    while closing.finish(store, STANDARDS, now_ms + revisions.SETTLE_MS):
+        pass
+
+
+def told(store: Store, play: Play) -> dict[str, Any]:
+    with store.read() as conn:
+        return {
+            month: closing.told(conn, play.center.code, month, STANDARDS, play.end_ms + 9 * DAY)
+            for month in play.months
+        }
+
+
+def printed(store: Store, play: Play) -> list[str]:
+    return [form(report) for report in told(store, play).values() for form in FORMS.values()]
+
+
+def revised(reports: dict[str, Any]) -> list[int]:
+    return [report["revision"]["number"] for report in reports.values()]
+
+
+# ---------------------------------------------------------------- held to the truth
+
+
+def untrue(reports: dict[str, Any], play: Play) -> list[str]:
+    """What the reports say otherwise than arithmetic of our own, done on what was really measured."""
+    found = []
+    for month, report in reports.items():
+        mine = [(at, each) for at, each in play.truth if report["from_ms"] <= at < report["to_ms"]]
+        open_minutes = {
+            m for m in range(report["from_ms"] // MINUTE, report["to_ms"] // MINUTE) if _is_open(m * MINUTE)
+        }
+        heard = {m for at, _ in mine for m in ((at - 30_000) // MINUTE, at // MINUTE, (at + 30_000) // MINUTE)}
+        book = dict(report["ledger"])
+        said = {
+            "open": (book.pop("open"), len(open_minutes)),
+            "measured": (book["measured"], len(heard & open_minutes)),
+            "all minutes": (sum(book.values()), len(open_minutes)),
+            **_counts(report, [each for at, each in mine if _is_open(at)]),
+        }
+        found += [f"{month}: {name}: {told} instead of {true}" for name, (told, true) in said.items() if told != true]
+    return found
+
+
+def _counts(report: Any, open_readings: Sequence[wire.Reading]) -> dict[str, tuple[object, object]]:
+    """(told, true) samples and how many met of three criteria."""
+    links = [each for each in open_readings if isinstance(each, wire.LinkReading) and each.rtt_median_ms is not None]
+    downs = [
+        each for each in open_readings if isinstance(each, wire.SpeedReading) and each.capacity_down_mbps is not None
+    ]
+    rows = {row["criterion"]: row for row in report["criteria"]}
+    latency, download = rows["internet.latency"], rows["internet.download"]
+    return {
+        "latency": (
+            (latency["samples"], latency["met"]),
+            (len(links), sum((each.rtt_median_ms or 0) <= latency["bound"] for each in links)),
+        ),
+        "download": (
+            (download["samples"], download["met"]),
+            (len(downs), sum((each.capacity_down_mbps or 0) >= download["bound"] for each in downs)),
+        ),
+    }
+
+
+def verdicts(reports: dict[str, Any]) -> list[object]:
+    """All that rests on readings alone. When gaps were noticed depends on when we heard, and is told as such."""
+    return [[report[part] for part in ("ledger", "criteria", "seats", "evidence")] for report in reports.values()]
+
+
+# ---------------------------------------------------------------- the row
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    chosen = request.config.getoption("--fault-seed")
+    value: int = chosen if chosen is not None else random.SystemRandom().randrange(2**31)
+    print(f"replay with --fault-seed {value}")
+    return value
+
+
+@pytest.fixture
+def play(request: pytest.FixtureRequest, seed: int) -> Play:
+    return played(seed, 381, 1) if request.config.getoption("--torture") else played(seed, 43, 20)
+
+
+@pytest.fixture
+def few(seed: int) -> Play:
+    """Enough for what a control has to show."""
+    return played(seed, 43, 60)
+
+
+def _empty(folder: Path, name: str) -> Store:
+    return Store.open(f"sqlite:///{folder / name}")
+
+
+@pytest.mark.row(46)
+def test_reports_are_what_was_measured_the_same_to_the_bit_wherever_the_database_goes(
+    play: Play, either_store: Store, database_url: str, tmp_path: Path
+) -> None:
+    replay(either_store, play, as_it_came(play))
+    reports = told(either_store, play)
+    assert untrue(reports, play) == []
+    assert revised(reports) == [2, *([1] * (len(reports) - 1))], "30 days came after January was reported"
+    before = printed(either_store, play)
+    assert printed(either_store, play) == before
+    with either_store.read() as conn:
+        for month in play.months:
+            assert closing.check(conn, play.center.code, month, STANDARDS, play.end_ms + 9 * DAY) == []
+    copy = tmp_path / "copy"
+    backup(either_store, copy)
+    if not either_store.parted:
+        with closed(Store.attach(f"sqlite:///{tmp_path / 'restored.db'}")) as empty:
+            restore(empty, copy)
+        with closed(_empty(tmp_path, "restored.db")) as restored:
+            assert printed(restored, play) == before
+    with closed(Store.attach(f"sqlite:///{tmp_path / 'moved.db'}")) as empty:
+        move(either_store, empty, lambda _done, _all: None)
+    with closed(_empty(tmp_path, "moved.db")) as moved:
+        assert printed(moved, play) == before
+    assert sum(forget(either_store, Kept(raw_days=1), play.end_ms + 400 * DAY).values())
+    assert printed(either_store, play) == before
+
+
+@pytest.mark.row(46)
+def test_no_verdict_depends_on_the_order_in_which_readings_came(few: Play, seed: int, tmp_path: Path) -> None:
+    """As it came, all at the end, and all at the end in no order at all."""
+    end_ms = few.end_ms
+    shuffled = random.Random(seed).sample(few.sent, len(few.sent))
+    found = []
+    for name, arrivals in (
+        ("came", as_it_came(few)),
+        ("late", [(end_ms, each) for each in few.sent]),
+        ("mixed", [(end_ms, each) for each in shuffled]),
+    ):
+        with closed(_empty(tmp_path, f"{name}.db")) as store:
+            replay(store, few, arrivals)
+            found.append(verdicts(told(store, few)))
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.control("the gateway has no clock, so its readings are dated by when they came", row=46)
+def test_a_verdict_that_depends_on_the_order_of_arrival_is_seen(seed: int, tmp_path: Path) -> None:
+    blind = played(seed, 43, 60, clock="unsynced")
+    found = []
+    for name, arrivals in (("came", as_it_came(blind)), ("late", [(blind.end_ms, each) for each in blind.sent])):
+        with closed(_empty(tmp_path, f"{name}.db")) as store:
+            replay(store, blind, arrivals)
+            found.append(verdicts(told(store, blind)))
+    assert found[0] != found[1]
+
+
+@pytest.mark.control("late readings are receipted and left out of the month", row=46)
+def test_late_readings_that_are_not_folded_in_are_seen(few: Play, tmp_path: Path) -> None:
+    came = [(at_ms, each) for at_ms, each in as_it_came(few) if at_ms - each.at_ms <= DAY]
+    with closed(_empty(tmp_path, "nabz.db")) as store:
+        replay(store, few, came)
+        reports = told(store, few)
+        assert any("measured" in each for each in untrue(reports, few))
+
+
+@pytest.mark.control("a judge that opens no revision", row=46)
+def test_a_month_that_late_readings_do_not_open_again_is_seen(few: Play, tmp_path: Path) -> None:
+    def judge(conn: sa.Connection, group: Any, now_ms: int) -> object:
+        return judge_group(conn, group, STANDARDS, now_ms)
+
+    with closed(_empty(tmp_path, "nabz.db")) as store:
+        replay(store, few, as_it_came(few), judge)
+        reports = told(store, few)
+        assert revised(reports) == [1]
+        assert any("measured" in each for each in untrue(reports, few))
+        with store.read() as conn:
+            assert "ledger" in closing.check(conn, few.center.code, few.months[0], STANDARDS, few.end_ms + 9 * DAY)
