@@ -34,16 +34,8 @@ CALLS = {
 }  # fmt: skip
 LOCK = 72  # fcntl
 NAMES = {number: name for name, number in CALLS.items()} | {LOCK: "lock"}
-PATH_AT = {
-    "truncate": 0,
-    "rename": 0,
-    "mkdir": 0,
-    "unlink": 0,
-    "openat": 1,
-    "unlinkat": 1,
-    "renameat": 1,
-    "renameat2": 1,
-}
+PATH_AT = dict.fromkeys(("truncate", "rename", "mkdir", "unlink"), 0)  # which of its words is a path
+PATH_AT |= dict.fromkeys(("openat", "unlinkat", "renameat", "renameat2"), 1)
 
 # ---------------------------------------------------------------- the filter (seccomp(2), linux/bpf_common.h)
 
@@ -105,13 +97,8 @@ class Call:
 
     @property
     def name(self) -> str:
-        return (
-            packet(self.data)
-            if self.where == "tcp"
-            else statement(self.data)
-            if self.where == "postgresql"
-            else self.what
-        )
+        read = {"tcp": packet, "postgresql": statement}.get(self.where)
+        return self.what if read is None else read(self.data)
 
 
 PACKETS = {0x10: "CONNECT", 0x20: "CONNACK", 0x40: "PUBACK", 0x82: "SUBSCRIBE", 0x90: "SUBACK", 0xE0: "DISCONNECT"}
@@ -139,6 +126,7 @@ class Calls:
         self._sockets: dict[str, str] = {}
 
     def named(self, thread: int, number: int, words: tuple[int, ...]) -> Call:
+        """``words`` are what the call was given."""
         what = NAMES[number]
         with Path(f"/proc/{thread}/mem").open("rb", 0) as memory:
             if what in PATH_AT:
@@ -245,7 +233,7 @@ class Gap:
             if call.name in ("BEGIN", "lock nabz.db-shm"):
                 self._wrote = False
                 return "received"
-            if call.name in ("COMMIT", "pwrite64 nabz.db-wal"):
+            if call.name == "pwrite64 nabz.db-wal" or (call.name == "COMMIT" and self._wrote):
                 return "inserted"
         if self._stands == "inserted" and call.name == "PUBLISH receipt":
             return "committed"
@@ -271,11 +259,8 @@ def keep(pid: int, listener: int, plan: Plan, log: Path) -> None:
             asked = bytearray(80)
             try:
                 fcntl.ioctl(listener, RECEIVE, asked)
-                ident, thread, number, words = (
-                    *struct.unpack_from("QIxxxxi", asked),
-                    struct.unpack_from("6Q", asked, 32),
-                )
-                call = calls.named(thread, number, words)
+                ident, thread, number = struct.unpack_from("QIxxxxi", asked)
+                call = calls.named(thread, number, struct.unpack_from("6Q", asked, 32))
                 if call.where:
                     fatal = plan(call)
                     told.write(f"{thread - pid} {call.name}{' !' * fatal}\n")
@@ -288,6 +273,7 @@ def keep(pid: int, listener: int, plan: Plan, log: Path) -> None:
 
 
 def become(plan: Plan, log: Path, argv: list[str]) -> None:
+    """Leaves a keeper behind and turns into the program, which keeps this process's number."""
     place = mmap.mmap(-1, 4)
     place[:] = struct.pack("i", -1)
     wait, go = os.pipe()

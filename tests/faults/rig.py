@@ -241,7 +241,7 @@ def suffer(
             (blow or kill)(turn, chance)
         house.wait_healthy()
         if centers:
-            house.processes["fleet"].wait(minutes * 2 + 60 + drain_s)
+            unload(house, centers, seed, minutes * 2 + 60 + drain_s)
         agent = account(house, house.deliver(drain_s))
         return Ordeal(agent, check(house.database, {}, house.folder / "truth.jsonl") if centers else Account())
     finally:
@@ -255,6 +255,14 @@ def load(house: House, centers: int, seed: int, minutes: int) -> None:
     house.argv["fleet"] = house.collector("simulate", "--config", config, *fleet, "--truth", str(truth))
     house.start("fleet")
     wait_for(lambda: truth.exists() and truth.stat().st_size > 10_000, "the fleet's first promises")
+
+
+def unload(house: House, centers: int, seed: int, patience_s: float) -> None:
+    """Wait for the fleet's end. What it had no chance to bring by then it brings in another minute: its spools stay."""
+    house.processes["fleet"].wait(patience_s)
+    if "waiting 0, truth" not in (house.folder / "fleet.log").read_text():
+        load(house, centers, seed, 1)
+        house.processes["fleet"].wait(patience_s)
 
 
 def work(module: str, *words: object, source: Path = ROOT, timeout_s: float = 3600) -> dict[str, Any]:
