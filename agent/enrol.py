@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import socket
 import time
@@ -89,7 +90,8 @@ def enrol(
             if door.is_tls and fingerprint:
                 door.ca = pinned_root(door.url, fingerprint)
             key, tls_key = identity.make_key(state_dir), identity.make_tls_key(state_dir)
-            answer = asked_until_let_in(door, question(secret, key, tls_key), waiting or Waiting())
+            asked = question(secret, key, tls_key)
+            answer = asked_until_let_in(door, asked, waiting or Waiting(), fingerprint_of(key))
             keep(state_dir, answer, door.url, key, tls_key, fingerprint, now_ms)
             identity.seat_key(state_dir)
             return identity.load(state_dir)
@@ -118,7 +120,13 @@ def csr_of(tls_key: ec.EllipticCurvePrivateKey, device: str) -> str:
     return made.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def asked_until_let_in(door: Door, asked: dict[str, object], waiting: Waiting) -> Answer:
+def fingerprint_of(key: identity.Signer) -> str:
+    """SHA-256 of the public key in hex, in fours, as the desk's page shows it: to be compared by voice."""
+    digits = hashlib.sha256(key.public_key().public_bytes_raw()).hexdigest()
+    return " ".join(digits[place : place + 4] for place in range(0, len(digits), 4))
+
+
+def asked_until_let_in(door: Door, asked: dict[str, object], waiting: Waiting, fingerprint: str) -> Answer:
     """The collector's answer, once a second person has decided where one must. Raises EnrolFailed or DoorShut."""
     until_s, pause_s, said = waiting.now_s() + waiting.timeout_s, POLL_MIN_S, ""
     while True:
@@ -129,7 +137,7 @@ def asked_until_let_in(door: Door, asked: dict[str, object], waiting: Waiting) -
         if waiting.now_s() >= until_s:
             raise EnrolFailed(f"{why}, for {waiting.timeout_s:g} s by now; run this again once it is given")
         if why != said:
-            waiting.say(f"{why}; waiting up to {waiting.timeout_s:g} s")
+            waiting.say(f"{why}; waiting up to {waiting.timeout_s:g} s\nfingerprint of its key: {fingerprint}")
             said = why
         waiting.sleep(pause_s * (0.5 + waiting.chance() / 2))
         pause_s = min(POLL_MAX_S, pause_s * 1.5)

@@ -11,7 +11,7 @@ from typing import Literal
 
 from fastapi import FastAPI
 
-from collector import devices
+from collector import devices, persons
 from collector.address import Address, broker_addresses
 from collector.broker import Broker
 from collector.ca import Authority
@@ -41,8 +41,15 @@ class Doorkeeper:
         self._own, _ = papers(self._authority, settings, now_ms())
         self._broker: Broker | None = None
         self._door: Web | None = None
+        self._say_what_is_not_proven()
         self._told: object = None  # what the list of the revoked was last written of
         self._outside = [Outside(each, self._authority) for each in settings.broker.outside]
+
+    def _say_what_is_not_proven(self) -> None:
+        with self._store.read() as conn:
+            doubt = persons.doubt(conn)
+        if doubt and self._settings.enrolment.approval == "second_person":
+            log.warning("[enrolment] approval: %s", persons.DOUBTS[doubt])
 
     def addresses(self) -> list[Address]:
         """Where the collector listens. Raises ConfigError."""

@@ -75,8 +75,10 @@ def _decide(
 def _page(site: Site, request: Request, refusal: Refusal | None = None, status: int = 200) -> Response:
     with site.store.read() as conn:
         values = _values(site, conn)
+    about = (refusal.device, refusal.center) if refusal else ()
+    beside = any((row["device"], row["center"]) == about for row in values["rows"])
     return View.of(site, request).page(
-        "waiting.html", status=status, refusal=refusal, form_mark=site.door.form_mark(request.cookies.get(auth.COOKIE)),
+        "waiting.html", status=status, refusal=refusal, beside=beside and values["registered"], form_mark=site.door.form_mark(request.cookies.get(auth.COOKIE)),
         grouped=grouped, **values,
     )  # fmt: skip
 

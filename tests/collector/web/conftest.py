@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import random
@@ -24,7 +25,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 
 from agent import wire
-from collector.config import Collector, Settings
+from collector import approvals, enrolment, passphrase, persons
+from collector.config import Collector, Enrolment, Settings
+from collector.enrolment import Approval
 from collector.standard import Standards, example
 from collector.store import Store, schema
 from collector.web import auth
@@ -196,6 +199,26 @@ def add_story(store: Store, code: str) -> None:
     ])  # fmt: skip
 
 
+def add_person(store: Store, name: str, secret: str, *may: persons.May) -> None:
+    with store.write() as conn:
+        kept = passphrase.keep(secret, passphrase.Cost(log2_n=4))
+        persons.add(conn, name, kept, may or persons.MAY, "root", NOW_MS)
+
+
+def add_waiting(
+    store: Store, number: int, maker: str = "Ali", given: str = "", code: str = "KHI-0001", hostname: str = "box"
+) -> str:
+    """A gateway that came with a token of `maker`, whose passphrase may be `given`; returns its name."""
+    proof = persons.prove(store, maker, given, NOW_MS, counted=False).proof if given else ""
+    key_hash = hashlib.sha256(f"gateway {number}".encode()).hexdigest()
+    at_ms = NOW_MS - (50 - number) * MINUTE_MS
+    with store.write() as conn:
+        token = enrolment.issue_token(conn, code, at_ms, 3600, maker, proof=proof)
+        held = hashlib.sha256(token.encode()).hexdigest()
+        approvals.ask(conn, held, "g" + key_hash[:16], key_hash, hostname, at_ms)
+    return "g" + key_hash[:16]
+
+
 CRITERIA = tuple(each.id for each in example().criteria)
 
 
@@ -303,10 +326,12 @@ class Served:
 
 
 @contextmanager
-def serve(store: Store, standards: Standards, data_dir: Path, now_ms: int = NOW_MS) -> Iterator[Served]:
+def serve(
+    store: Store, standards: Standards, data_dir: Path, now_ms: int = NOW_MS, approval: Approval = "none"
+) -> Iterator[Served]:
     (data_dir / auth.TOKEN_FILE).write_text(TOKEN)
     hub = Hub(gather_s=0.05)
-    config = Settings(collector=Collector(data_dir=data_dir))
+    config = Settings(collector=Collector(data_dir=data_dir), enrolment=Enrolment(approval=approval))
     app = build(store, config, hub, standards=standards, key=Ed25519PrivateKey.generate(), now=lambda: now_ms)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))
     thread = threading.Thread(target=server.run)

@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from collector import turns
-from collector.store import schema
+from collector import approvals, persons, turns
+from collector.store import Store, schema
 
 ROOT = Path(__file__).parents[3]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -25,7 +26,8 @@ FLAGS = [
 ]  # fmt: skip
 DESKTOP, PHONE = {"width": 1366, "height": 768}, {"width": 360, "height": 740}
 TOKEN = "the-token-of-these-tests"
-PAGES = ("/", "/centers/KHI-0001", "/centers/LHE-0018", "/login", "/centers/NONE")
+ALI, BINA = "ali likes long walks", "bina sails to Gwadar"
+PAGES = ("/", "/centers/KHI-0001", "/centers/LHE-0018", "/login", "/centers/NONE", "/waiting")
 
 expect.set_options(timeout=15_000)  # a busy machine is slow, not wrong
 
@@ -48,7 +50,9 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def reader(browser: Browser, url: str, *, lang: str = "en", log_in: bool = True, **options: object) -> Iterator[Page]:
+def reader(
+    browser: Browser, url: str, *, lang: str = "en", log_in: bool = True, refuses: bool = False, **options: object
+) -> Iterator[Page]:
     """A page of somebody new; afterwards it must have stayed at home and complained of nothing."""
     options.setdefault("viewport", DESKTOP)
     context: BrowserContext = browser.new_context(base_url=url, locale={"en": "en-GB", "ur": "ur-PK"}[lang], **options)
@@ -66,8 +70,31 @@ def reader(browser: Browser, url: str, *, lang: str = "en", log_in: bool = True,
     context.close()
     abroad = [address for address in asked if not address.startswith((url, "data:"))]
     assert abroad == [], "a page asked somebody else"
-    missing = "Failed to load resource: the server responded with a status of 404 (Not Found)"
-    assert [said for said in complaints if said != missing] == []
+    missing = ["Failed to load resource: the server responded with a status of 404 (Not Found)"]
+    if refuses:
+        missing.append("Failed to load resource: the server responded with a status of 403 (Forbidden)")
+    assert [said for said in complaints if said not in missing] == []
+
+
+@pytest.fixture(scope="module")
+def queue(tmp_path_factory: pytest.TempPathFactory, standards, cast) -> Iterator[Any]:
+    """Gateways that wait: three of a proven maker, one of a maker who is not, and one that was let in."""
+    folder = tmp_path_factory.mktemp("queue")
+    store = Store.open(f"sqlite:///{folder}/nabz.sqlite")
+    cast.insert(store, schema.centers, [cast.center_row("KHI-0001"), cast.center_row("LHE-0002", 1)])
+    cast.add_waiting(store, 9, "Zed")
+    cast.add_person(store, "Ali", ALI)
+    cast.add_person(store, "Bina", BINA)
+    device = cast.add_waiting(store, 0, given=ALI)
+    with store.write() as conn:
+        proof = persons.prove(store, "Bina", BINA, cast.NOW_MS, counted=False).proof
+        approvals.decide(conn, device, "approved", "Bina", cast.NOW_MS - 40_000, "seen by Hamid", proof=proof)
+    cast.add_waiting(store, 1, given=ALI, hostname="nabz-gateway-of-a-long-name-in-the-hall")
+    cast.add_waiting(store, 2, given=ALI, code="LHE-0002")
+    cast.add_waiting(store, 4, given=ALI)
+    with cast.serve(store, standards, folder, approval="second_person") as site:
+        yield site
+    store.close()
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -101,6 +128,44 @@ def test_nothing_needs_sideways_scrolling_on_a_phone(browser: Browser, fleet, la
             page.goto(path)
             assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
             assert page.evaluate(OUTSIDE, PHONE["width"]) == [], path
+
+
+def refused(page: Page) -> None:
+    """The page of waiting gateways after a wrong passphrase for the second of them."""
+    page.goto("/waiting")
+    page.locator("#name-2").fill("Bina")
+    page.locator("#passphrase-2").fill("wrong")
+    page.locator("section.gateway").nth(1).get_by_role("button").first.click()
+    expect(page.locator("section.gateway").nth(1).locator("#refused")).to_be_visible()
+
+
+@pytest.mark.parametrize("lang", ["en", "ur"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_where_gateways_wait(browser: Browser, queue, scheme: str, lang: str) -> None:
+    with reader(browser, queue.url, lang=lang, color_scheme=scheme, refuses=True) as page:
+        refused(page)
+        page.evaluate(AXE.read_text("utf-8"))
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        assert [(each["id"], each["nodes"][0]["html"][:120]) for each in found["violations"]] == []
+
+
+@pytest.mark.parametrize("lang", ["en", "ur"])
+def test_a_gateway_is_let_in_on_a_phone_by_keyboard_without_scripts(browser: Browser, queue, lang: str) -> None:
+    with reader(browser, queue.url, lang=lang, viewport=PHONE, java_script_enabled=False, refuses=True) as page:
+        refused(page)
+        assert page.locator("#name-2").input_value() == "Bina"
+        assert page.locator("#passphrase-2").input_value() == ""
+        before = page.locator("section.gateway").count()
+        page.locator("#passphrase-2").fill(BINA)
+        for _ in range(2):  # past the reason, to the first button
+            page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/waiting#decided")
+        assert page.locator("section.gateway").count() == before - 1
+    with reader(browser, queue.url, lang=lang, viewport=PHONE) as page:
+        page.goto("/waiting")
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert page.evaluate(OUTSIDE, PHONE["width"]) == []
 
 
 def test_urdu_letters_come_from_the_urdu_fonts(browser: Browser, fleet) -> None:
