@@ -431,7 +431,7 @@ def test_another_version_is_refused_by_name(name: str, version: int) -> None:
         ({"device": ""}, "length >= 1"),
         ({"device": "x" * 65}, "length <= 64"),
         ({"readings": []}, "length >= 1"),
-        ({"readings": [{}] * 101}, "length <= 100"),
+        ({"readings": [{}] * 101}, "at most length 100"),
     ],
 )
 def test_a_batch_with_a_wrong_frame_is_refused_with_its_rule(fields: dict[str, object], rule: str) -> None:

@@ -7,6 +7,7 @@ what it could not sync, as the kernel does; the real agent then meets a real fil
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import random
 import re
@@ -16,16 +17,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from agent import wire
+from agent.spool import Spool
 from tests.faults import rig
 from tests.faults.disk_work import Said, found
 from tests.faults.dropping_disk import DroppingDisk
 from tests.faults.power import needed, run, shared_folder
+from tests.faults.spool_work import STAMP, T0, broken_chains, everything, unexplained
 
 COMMITS = 40
 FAULTS = {
@@ -34,8 +38,12 @@ FAULTS = {
     "the disk is full": ("pwrite64,fallocate", "ENOSPC"),
     "the file system turned read-only": ("pwrite64,fsync,fdatasync", "EROFS"),
 }
-ROWS = dict(zip(FAULTS, (12, 12, 11, 13), strict=True))
-EACH = [pytest.param(fault, marks=pytest.mark.row(row)) for fault, row in ROWS.items()]
+EACH = [
+    pytest.param("a sync fails", marks=pytest.mark.row(12)),
+    pytest.param("a write fails", marks=pytest.mark.row(12)),
+    pytest.param("the disk is full", marks=pytest.mark.row(11)),
+    pytest.param("the file system turned read-only", marks=pytest.mark.row(13)),
+]
 EXT4_SHUTDOWN = 0x8004587D  # linux/fs/ext4: EXT4_IOC_SHUTDOWN
 WITHOUT_A_LAST_SYNC = 2
 CUT_EVERY = 11
@@ -213,6 +221,98 @@ def test_a_sync_of_the_folder_that_only_sqlite_makes_is_not_enough(tmp_path: Pat
     assert figures["lost"] > 0
 
 
+# ---------------------------------------------------------------- a day without a disk
+
+DAY_MIN, SHORT_MIN = 1_440, 90
+RING_BYTES, SMALL_RING_BYTES = 4 << 20, 120_000
+
+
+def minute(number: int) -> list[bytes]:
+    """What a center of fifty seats and two UPSs says in a minute."""
+    chance = random.Random(number)
+    at = wire.Stamp(wall_ms=T0 + number * 60_000, mono_ms=number * 60_000, boot="b", clock="synced")
+    seats = wire.SeatColumns(
+        id=[f"PC-{seat:02}" for seat in range(50)],
+        state=["healthy"] * 50,
+        why=[""] * 50,
+        cpu_pct=[round(chance.uniform(1, 60), 1) for _ in range(50)],
+        memory_pct=[round(chance.uniform(30, 70), 1) for _ in range(50)],
+    )
+    readings: list[wire.Reading] = [
+        *(wire.UpsReading(at=at, subject=ups, load_pct=chance.uniform(20, 40)) for ups in ("one", "two")),
+        wire.GatewayReading(at=at, cpu_pct=chance.uniform(1, 9), wan_rx_bytes=chance.randrange(10**10)),
+        wire.SeatsReading(at=at, known=50, healthy=50, unhealthy=0, missing=0, off=0, seats=seats),
+    ]
+    return [wire.encode_reading(reading) for reading in readings]
+
+
+def power_event(number: int) -> bytes:
+    return wire.encode_reading(wire.UpsReading(at=STAMP, subject="one", output_state="on_battery", on_battery_s=number))
+
+
+@contextmanager
+def spool_without_a_disk(harm: str, ring_bytes: int) -> Iterator[tuple[Spool, Callable[[], None]]]:
+    """A spool with one reading whose file system has turned read-only, or has died; and what makes it whole again."""
+    needed("mkfs.ext4", "losetup")
+    with shared_folder("nabz-day-") as folder:
+        image, disk = folder / "disk.img", folder / "disk"
+        with image.open("wb") as file:
+            file.truncate(DISK_BYTES)
+        run("mkfs.ext4", "-q", "-F", "-m", "0", image)
+        disk.mkdir()
+        run("mount", "-o", "loop", image, disk)
+        spool = Spool(disk / "spool.db", stamp=lambda: STAMP, ram_bytes=ring_bytes)
+        assert spool.append([b'{"kind":"none","x":"before"}'], "low", T0).durable
+        if harm == "read-only":
+            spool.close()
+            run("mount", "-o", "remount,ro", disk)
+            spool = Spool(disk / "spool.db", stamp=lambda: STAMP, ram_bytes=ring_bytes)
+            heal = functools.partial(run, "mount", "-o", "remount,rw", disk)
+        else:
+            pull_out(disk)
+            heal = functools.partial(put_back, image, disk)
+        try:
+            yield spool, heal
+        finally:
+            spool.close()
+
+
+def spend(spool: Spool, minutes: int) -> set[bytes]:
+    """Measures on, in memory; an hour has one power event. Gives those."""
+    events = set()
+    for number in range(minutes):
+        if number % 60 == 5:
+            events.add(power_event(number))
+            assert not spool.append([power_event(number)], "high", T0 + number * 60_000).durable
+        raws = minute(number)
+        kept = spool.append(raws, "low", T0 + number * 60_000)
+        assert spool.stats().volatile
+        assert not kept.durable
+        assert list(spool.newest()[-1].raws) == raws, "live readings are not to be had"
+    return events
+
+
+@pytest.mark.row(13)
+@pytest.mark.root
+@pytest.mark.parametrize("ring", [RING_BYTES, SMALL_RING_BYTES], ids=["room for it", "the ring overflows"])
+@pytest.mark.parametrize("harm", ["read-only", "dead"])
+def test_a_day_without_a_disk_is_measured_on_and_power_events_outlast_the_rest(
+    harm: str, ring: int, torture: bool
+) -> None:
+    with spool_without_a_disk(harm, ring) as (spool, heal):
+        events = spend(spool, DAY_MIN if torture else SHORT_MIN)
+        used, shed = spool.stats().bytes, spool.stats().shed
+        heal()
+        assert spool.append(minute(DAY_MIN), "low", T0).durable
+        groups = everything(spool)
+        print(f"{harm}: {used} bytes in memory, {shed} readings shed, {sum(len(group.raws) for group in groups)} held")
+        assert events <= {raw for group in groups for raw in group.raws}
+        assert (shed > 0) == (ring == SMALL_RING_BYTES)
+        assert used <= ring + wire.MAX_BATCH_BYTES
+        assert unexplained(groups) == 0
+        assert broken_chains(groups) == 0
+
+
 # ---------------------------------------------------------------- the real agent on a real disk
 
 
@@ -241,6 +341,18 @@ def is_volatile(house: rig.House) -> bool | None:
     return None if answer is None else bool(answer.get("spool_volatile"))
 
 
+def cycles_unsaid(house: rig.House, promises: rig.Heads) -> int:
+    """How many cycles passed in memory before one said so: a spool that is not the first was begun there."""
+    worst = 0
+    for spool in list(promises)[1:]:
+        held = house.held(spool)
+        said = [wire.decode_reading(held[seq][0]) for seq in sorted(held)]
+        gateways = [reading.spool_volatile for reading in said if isinstance(reading, wire.GatewayReading)]
+        if True in gateways:
+            worst = max(worst, gateways.index(True))
+    return worst
+
+
 def fill(disk: Path) -> None:
     with (disk / "filler").open("wb", buffering=0) as filler:
         try:
@@ -258,10 +370,14 @@ def test_an_agent_whose_disk_is_full_goes_on_and_comes_back_when_there_is_room()
         fill(disk)
         rig.wait_for(lambda: is_volatile(house) is True, "the word that its disk is of no use")
         (disk / "filler").unlink()
+        freed_s = time.monotonic()
         rig.wait_for(lambda: is_volatile(house) is False, "its return to the disk", 60)
+        print(f"back {time.monotonic() - freed_s:.1f} s after there was room")
         assert house.processes["agent"].poll() is None
-        agent = rig.account(house, house.deliver(60))
+        promises = house.deliver(60)
+        agent = rig.account(house, promises)
         print(agent)
+        assert cycles_unsaid(house, promises) <= 1
         assert (agent.lost, agent.doubled, agent.unbroken) == (0, 0, True)
 
 
@@ -276,8 +392,10 @@ def test_an_agent_whose_card_is_pulled_goes_on_and_uses_the_card_when_it_is_back
         put_back(image, disk)
         rig.wait_for(lambda: is_volatile(house) is False, "its return to the card", 60)
         assert house.processes["agent"].poll() is None
-        agent = rig.account(house, house.deliver(60))
+        promises = house.deliver(60)
+        agent = rig.account(house, promises)
         print(agent)
+        assert cycles_unsaid(house, promises) <= 1
         assert (agent.lost, agent.doubled, agent.unbroken) == (0, 0, True)
 
 

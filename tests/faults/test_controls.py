@@ -1,0 +1,125 @@
+"""Bugs planted in a copy of the code, each with a test of its row that must go red over it.
+
+Rows whose ordeals run programs of their own plant their bugs beside them; here are those that a row's own test sees.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults import rig
+
+Edits = list[tuple[str, str, str]]
+FAILED = 1  # pytest's exit codes; others mean that no test was run
+ROOT_SLOW = (pytest.mark.root, pytest.mark.slow)
+
+
+def outcome(source: Path, test: str, folder: Path) -> tuple[int, str]:
+    """pytest's exit code and words for one test, with the product's code taken from ``source``."""
+    argv = [sys.executable, "-m", "pytest", f"{rig.ROOT}/{test}", "--fault-seed", "1", "-p", "no:cacheprovider"]
+    paths = f"{source} {rig.ROOT}"
+    done = subprocess.run(
+        [*argv, "-o", f"pythonpath={paths}", "--basetemp", str(folder / "under")],
+        capture_output=True, text=True, check=False, cwd=rig.ROOT, timeout=900,
+        env=os.environ | {"PYTHONPATH": paths.replace(" ", os.pathsep)},
+    )  # fmt: skip
+    return done.returncode, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+DEAF_TO_THE_KERNEL = [
+    ("agent/uplink.py", "                line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)\n", ""),
+    (
+        "agent/uplink.py",
+        "                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_DEAD_MS)\n",
+        "",
+    ),
+]
+IMPATIENT = [("agent/uplink.py", "CONNECT_S = 150.0\nREACH_S = 45.0", "CONNECT_S = 2.0\nREACH_S = 2.0")]
+NOT_PAUSED = [("collector/listener.py", "                self._set_away(away=True)\n", "")]
+UNBOUNDED = [("collector/listener.py", "queue.Queue(QUEUE)", "queue.Queue()")]
+BELIEVED = [("collector/filing.py", "if stored.raws.get(seq, raw) != raw]", "if False]")]
+UNCHAINED = [("collector/ranges.py", "and run.after(seq) != chain})", "and False})")]
+HEARD_AGAIN = [("agent/lan.py", "if nonce in self.seen or len", "if len")]
+ANY_KEY = [
+    (
+        "agent/seat/snapshot.py",
+        "if not newline or not hmac.compare_digest(",
+        "if not newline and not hmac.compare_digest(",
+    )
+]
+ANY_ANSWER = [("agent/probes/ups/snmp.py", "if number == self._number:", "if number:")]
+
+DARK = "tests/faults/test_bad_lines.py::test_a_line_that_goes_dark_without_a_word_is_noticed_in_90_s_and_found_again"
+LOSSY = "tests/faults/test_bad_lines.py::test_a_backlog_drains_over_30_pct_loss_each_way_and_800_ms"
+AWAY = "tests/collector/test_listener.py::test_while_the_database_is_away_nothing_is_said_and_then_all_of_it"
+BOUNDED = "tests/collector/test_listener.py::test_memory_is_bounded_and_the_broker_waits"
+OTHERS = "tests/collector/test_ingest.py::test_other_bytes_under_a_held_number_are_an_equivocation_with_both_kept"
+FORKED = "tests/collector/test_ingest.py::test_a_chain_that_does_not_continue_is_a_fork_and_its_readings_are_held"
+TWICE = "tests/agent/test_lan.py::test_the_same_words_are_not_heard_twice"
+KEYS = "tests/agent/test_lan_keys.py::test_a_leaked_seat_cannot_speak_for_another"
+CARD = "tests/faults/test_fuzz.py::test_hostile_answers_to_the_ups_reader_are_survived_and_old_ones_never_shown"
+
+
+@pytest.mark.parametrize(
+    ("bug", "test"),
+    [
+        pytest.param(
+            DEAF_TO_THE_KERNEL,
+            DARK,
+            marks=[*ROOT_SLOW, pytest.mark.control("nobody asks the kernel to notice a dead peer", row=19)],
+        ),
+        pytest.param(
+            IMPATIENT,
+            LOSSY,
+            marks=[*ROOT_SLOW, pytest.mark.control("a connect is given up after 2 s", row=20)],
+        ),
+        pytest.param(
+            NOT_PAUSED,
+            AWAY,
+            marks=pytest.mark.control("the broker goes on delivering while the database is away", row=22),
+        ),
+        pytest.param(
+            UNBOUNDED,
+            BOUNDED,
+            marks=pytest.mark.control("the queue before the database has no end", row=23),
+        ),
+        pytest.param(
+            BELIEVED,
+            OTHERS,
+            marks=pytest.mark.control("other bytes under a held number pass for a repetition", row=26),
+        ),
+        pytest.param(
+            UNCHAINED,
+            FORKED,
+            marks=pytest.mark.control("chains are not compared where they meet", row=27),
+        ),
+        pytest.param(
+            HEARD_AGAIN,
+            TWICE,
+            marks=pytest.mark.control("a seat's words are heard again", row=35),
+        ),
+        pytest.param(
+            ANY_KEY,
+            KEYS,
+            marks=pytest.mark.control("a seat may speak under any key", row=35),
+        ),
+        pytest.param(
+            ANY_ANSWER,
+            CARD,
+            marks=pytest.mark.control("an answer to another question is taken", row=36),
+        ),
+    ],
+)
+def test_a_planted_bug_is_seen_by_the_rows_own_test(bug: Edits, test: str, tmp_path: Path) -> None:
+    code, said = outcome(rig.plant(tmp_path, bug), test, tmp_path)
+    assert code == FAILED, said
+
+
+def test_without_a_bug_the_same_way_of_running_it_is_green(tmp_path: Path) -> None:
+    code, said = outcome(rig.plant(tmp_path, []), BOUNDED, tmp_path)
+    assert code == 0, said
