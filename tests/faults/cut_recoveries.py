@@ -22,7 +22,6 @@ from agent.spool_record import Group, Head, pack
 from tests.faults.crash_states import Disk, Files, Name, Say, Step, record
 from tests.faults.spool_work import (
     STAMP,
-    Promises,
     Truth,
     broken_chains,
     everything,
@@ -31,7 +30,7 @@ from tests.faults.spool_work import (
     say_line,
     unexplained,
 )
-from tests.faults.torn_tails import is_account, one_pass, recorded_play
+from tests.faults.torn_tails import is_account, one_pass, played, recorded_play
 
 COMMITS = 150  # one turn of the log and a half
 DEPTH = 3
@@ -92,17 +91,6 @@ def starts(play: list[Step], seed: int, kinds: str, chance: random.Random) -> It
         yield State({"spool.db": spoilt}, frozenset(groups) - {group}, Head(promises.spool, promises.promised))
     if "tables" in kinds:
         yield State({"spool.db": content[:100] + bytes(16) + content[116:]}, frozenset(groups), Head(""))
-
-
-def played(play: list[Step]) -> tuple[Disk, Promises]:
-    """All of it: the spool was closed, and its log emptied into the file."""
-    disk, promises = Disk(), Promises()
-    for step in play:
-        if isinstance(step, Say):
-            promises.hear_all(step.text)
-        else:
-            disk.take(step)
-    return disk, promises
 
 
 def forest(folder: Path, seed: int, level: list[State], width: int, chance: random.Random) -> Counter[str]:

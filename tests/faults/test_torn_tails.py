@@ -18,8 +18,9 @@ from agent.spool import Spool
 from tests.faults import rig
 from tests.faults.spool_work import STAMP, Truth, everything, work
 
-FAULTS = ("lost", "wrong", "crashes", "volatile", "stuck")
+FAULTS = ("lost", "wrong", "crashes", "volatile", "stuck", "unexplained")
 SHORT_STATES, STATES = 2_000, 100_000
+SHORT_FLIPS, FLIPS = 300, 65_536
 
 
 @pytest.fixture
@@ -35,8 +36,8 @@ def quick_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def explored(folder: Path, seed: int, states: int, source: Path = rig.ROOT) -> dict[str, float]:
-    figures = rig.work("tests.faults.torn_tails", folder / "states", seed, states, source=source)
+def explored(folder: Path, seed: int, states: int, kind: str = "state", source: Path = rig.ROOT) -> dict[str, float]:
+    figures = rig.work("tests.faults.torn_tails", folder / "states", seed, states, kind, source=source)
     print(figures)
     return figures
 
@@ -47,6 +48,16 @@ def test_every_state_of_the_disk_opens_with_all_that_was_promised(seed: int, tor
     assert {fault: figures.get(fault, 0) for fault in FAULTS} == dict.fromkeys(FAULTS, 0)
     assert min(figures["legal"], figures["harmed"]) > SHORT_STATES // 4
     assert figures["slowest_s"] < 30
+
+
+@pytest.mark.row(9)
+def test_a_wrong_bit_in_the_middle_of_the_file_costs_one_record_at_most_and_that_is_said(
+    seed: int, torture: bool, quick_folder: Path
+) -> None:
+    figures = explored(quick_folder, seed, FLIPS if torture else SHORT_FLIPS, "flip")
+    faults = (*FAULTS, "several_lost")
+    assert {fault: figures.get(fault, 0) for fault in faults} == dict.fromkeys(faults, 0)
+    assert figures["lost_to_harm"] > SHORT_FLIPS // 10
 
 
 @pytest.mark.row(8)
@@ -79,20 +90,23 @@ UNSALVAGED = [
     ("agent/spool.py", "        except SpoolDamaged as error:\n            return self._rebuild(str(error))\n", "")
 ]
 
+UNSAID = [("agent/spool.py", "self._accounts(lost, disk.head.spool)", "self._accounts((), disk.head.spool)")]
+
 
 @pytest.mark.parametrize(
-    ("bug", "fault"),
+    ("bug", "kind", "fault"),
     [
-        pytest.param(UNCHECKED, "wrong", marks=pytest.mark.control("records are not checked", row=8)),
-        pytest.param(UNSYNCED, "lost", marks=pytest.mark.control("nothing is synced", row=8)),
-        pytest.param(UNSALVAGED, "crashes", marks=pytest.mark.control("damage is not salvaged", row=8)),
+        pytest.param(UNCHECKED, "state", "wrong", marks=pytest.mark.control("records are not checked", row=8)),
+        pytest.param(UNSYNCED, "state", "lost", marks=pytest.mark.control("nothing is synced", row=8)),
+        pytest.param(UNSALVAGED, "state", "stuck", marks=pytest.mark.control("damage is not salvaged", row=8)),
+        pytest.param(UNSAID, "flip", "unexplained", marks=pytest.mark.control("what was lost is not said", row=9)),
     ],
-    ids=["records unchecked", "nothing synced", "damage not salvaged"],
+    ids=["records unchecked", "nothing synced", "damage not salvaged", "loss not said"],
 )
 def test_a_planted_bug_is_seen_in_some_state(
-    bug: list[tuple[str, str, str]], fault: str, seed: int, quick_folder: Path, tmp_path: Path
+    bug: list[tuple[str, str, str]], kind: str, fault: str, seed: int, quick_folder: Path, tmp_path: Path
 ) -> None:
-    figures = explored(quick_folder, seed, 400, rig.plant(tmp_path, bug))
+    figures = explored(quick_folder, seed, 400, kind, rig.plant(tmp_path, bug))
     assert figures.get(fault, 0) > 0
 
 

@@ -1,4 +1,4 @@
-"""Opens the spool on states of its disk: ``python -m tests.faults.torn_tails FOLDER SEED STATES``; prints its figures.
+"""Opens the spool on states of its disk: ``python -m tests.faults.torn_tails FOLDER SEED STATES KIND``.
 
 Some of the states are what a power cut may leave by the rules of POSIX: nothing promised may be missing. The others
 have a fault in what was synced: whatever is then missing, nothing false may be read and life must go on.
@@ -20,17 +20,18 @@ from pathlib import Path
 from agent.spool import Spool
 from agent.spool_record import Group
 from tests.faults.crash_states import Disk, Files, Say, Step, harmed, record
-from tests.faults.spool_work import STAMP, T0, Promises, Truth, everything
+from tests.faults.spool_work import STAMP, T0, Promises, Truth, everything, unexplained
 
 COMMITS = 240  # some three turns of the log
+STRETCH = 64 * 1024
 ROOT = Path(__file__).parents[2]
 
 
-def main(folder: Path, seed: int, states: int) -> None:
+def main(folder: Path, seed: int, states: int, kind: str) -> None:
     chance = random.Random(seed)
     figures: Counter[str] = Counter()
     slowest_s = 0.0
-    for number, (files, promises, legal) in enumerate(every_state(folder, seed, states, chance)):
+    for number, (files, promises, legal) in enumerate(KINDS[kind](folder, seed, states, chance)):
         place = folder / f"s{number}"
         place.mkdir()
         for name, content in files.items():
@@ -62,6 +63,28 @@ def recorded_play(folder: Path, seed: int, commits: int = COMMITS) -> list[Step]
     work.mkdir(parents=True)
     argv = [sys.executable, "-m", "tests.faults.spool_work", str(work / "spool.db"), str(seed), str(commits)]
     return record(argv, work, folder / "trace")
+
+
+def played(play: list[Step]) -> tuple[Disk, Promises]:
+    """All of it: the spool was closed, and its log emptied into the file."""
+    disk, promises = Disk(), Promises()
+    for step in play:
+        if isinstance(step, Say):
+            promises.hear_all(step.text)
+        else:
+            disk.take(step)
+    return disk, promises
+
+
+def every_flip(folder: Path, seed: int, states: int, chance: random.Random) -> Iterator[tuple[Files, Promises, bool]]:
+    """One bit wrong in each byte, or in so many of them, of a stretch in the middle of a closed spool's file."""
+    disk, promises = played(recorded_play(folder, seed))
+    content = disk.whole()["spool.db"]
+    middle = (len(content) - STRETCH) // 2
+    for place in sorted(chance.sample(range(middle, middle + STRETCH), states)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << chance.randrange(8)
+        yield {"spool.db": bytes(flipped)}, promises, False
 
 
 def one_pass(steps: list[Step], every: int, chance: random.Random) -> Iterator[tuple[Files, Promises, bool]]:
@@ -98,6 +121,8 @@ def look(path: Path, truth: Truth, promises: Promises, *, legal: bool) -> Counte
     held = {group.ident for group in groups}
     missing = len({group.ident for group in truth.promised(promises)} - held)
     found["lost" if legal else "lost_to_harm"] += missing
+    found["several_lost"] += missing > 1
+    found["unexplained"] += unexplained(groups)
     if legal and promises.promised:
         found["lost"] += head.spool != promises.spool or head.seq < promises.promised
     return found
@@ -107,5 +132,7 @@ def is_account(group: Group) -> bool:
     return all(raw.startswith(b'{"kind":"shed"') for raw in group.raws)
 
 
+KINDS = {"state": every_state, "flip": every_flip}
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
