@@ -42,8 +42,9 @@ class Ahead:
 
 
 def bracket(*, live: bool, issued_ms: int | None, enrolled_ms: int, received_ms: int) -> Bracket:
-    """A backlog may reach back to the enrolment; live readings only a little before the nonce they were sent after."""
-    if live and issued_ms is not None:
+    """A backlog may reach back to the enrolment; live readings only a little before the nonce they were sent after. A
+    nonce of the time to come says nothing: then our own clock was put back."""
+    if live and issued_ms is not None and issued_ms <= received_ms:
         return Bracket(max(enrolled_ms, issued_ms - LIVE_MS), received_ms, live)
     return Bracket(enrolled_ms, received_ms, live)
 

@@ -6,7 +6,7 @@ import asyncio
 import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -385,6 +385,7 @@ def test_a_revocation_by_command_ends_the_session_within_five_minutes(house: Hou
 # ---------------------------------------------------------------- clocks
 
 
+@pytest.mark.row(16)
 @pytest.mark.parametrize("shift_ms", [YEARS_10, -60 * DAY_MS], ids=["gateway-behind", "gateway-ahead"])
 def test_a_gateway_whose_clock_is_wrong_learns_the_time_and_its_readings_arrive(
     house: House, tmp_path: Path, shift_ms: int
@@ -403,6 +404,26 @@ def test_a_gateway_whose_clock_is_wrong_learns_the_time_and_its_readings_arrive(
     assert not renewal._clock.is_wall
 
 
+@pytest.mark.control("nobody is asked for the time", row=16)
+def test_a_gateway_that_asks_nobody_for_the_time_stays_out(house: House, tmp_path: Path) -> None:
+    mine = joined(house, tmp_path)
+    house.shift_ms = YEARS_10
+    house.keeper.renew()
+    with closing(Spool(tmp_path / "spool.db", stamp=stamp)) as spool:
+        link = Uplink(mine, spool, stamp=stamp, on_task=lambda _task: None, chance=lambda: 0.0)
+
+        async def story() -> None:
+            running = asyncio.create_task(link.run())
+            await until(lambda: "certificate is not yet valid" in link.view.detail)
+            with pytest.raises(TimeoutError):
+                await until(lambda: link.view.state == "connected", 2.5)  # two more tries
+            running.cancel()
+            await asyncio.wait([running])
+
+        asyncio.run(story())
+
+
+@pytest.mark.row(16)
 def test_by_the_signed_time_a_server_that_ran_out_is_still_refused(house: House, tmp_path: Path) -> None:
     """The stolen key of a server whose certificate has run out, and a relay to the true collector's time."""
     mine = joined(house, tmp_path)

@@ -76,3 +76,23 @@ def test_whatever_is_claimed_no_time_is_negative_or_beyond_receipt_and_slack(at:
     times = event_times(at, BACKLOG)
     assert len(times) == len(at)
     assert all(0 <= time_ms <= RECEIVED + SLACK_MS for time_ms in times)
+
+
+def test_a_nonce_of_the_time_to_come_proves_nothing() -> None:
+    """The collector's own clock was ahead when it gave the nonce out."""
+    when = bracket(live=True, issued_ms=RECEIVED + 10**9, enrolled_ms=ENROLLED, received_ms=RECEIVED)
+    assert when.from_ms == ENROLLED
+    assert event_times([stamp(RECEIVED - 500, mono_ms=7)], when) == [RECEIVED - 500]
+
+
+def test_what_a_boot_said_before_dates_what_comes_later_of_it() -> None:
+    known = {"b": Ahead(RECEIVED - 100_000, sure=True)}
+    at = [stamp(5_000, mono_ms=40_000), stamp(9_000, mono_ms=90_000)]
+    assert event_times(at, BACKLOG, known) == [RECEIVED - 60_000, RECEIVED - 10_000]
+    trembles = [stamp(RECEIVED - 20_000 + SAME_MS, mono_ms=80_000, clock="synced")]
+    assert event_times(trembles, BACKLOG, known) == [RECEIVED - 20_000]
+
+
+def test_no_clock_that_says_synchronised_is_believed_of_a_time_before_there_were_gateways() -> None:
+    assert event_times([stamp(5_000, mono_ms=5_000, clock="synced")], BACKLOG) == [RECEIVED]
+    assert event_times([stamp(FIRST_MS, clock="synced")], BACKLOG) == [FIRST_MS]
