@@ -15,6 +15,7 @@ from asyncio import StreamReader, StreamWriter
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from amqtt.broker import Broker as Amqtt
 from amqtt.broker import Server
@@ -49,7 +50,8 @@ MAX_LEVELS = 6
 START_S, STOP_S = 10.0, 10.0
 TEND_S = 5.0  # between looks for sessions whose certificate has expired
 
-NAME, UNTIL_S, FILTERS = "nabz.name", "nabz.until_s", "nabz.filters"  # what a session carries
+# What a session carries; `TURN` only while it begins.
+NAME, UNTIL_S, FILTERS, TURN = "nabz.name", "nabz.until_s", "nabz.filters", "nabz.turn"
 
 
 class BrokerError(Exception):
@@ -169,6 +171,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         self._book = book
         self._contexts: dict[str, ssl.SSLContext | None] = {}
         self._refused: frozenset[str] = frozenset()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # to begin a session of a name
         self._tending: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------ doors
@@ -245,8 +248,27 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
             raise AMQTTError(f"no connection: {error!r}") from error
         session.client_id = session.client_id or gen_client_id()
         session.clean_session, session.parent = True, 0  # no session outlives its connection
-        await self._take_over(session)
         return handler, session
+
+    async def _handle_client_session(self, reader: Any, writer: Any, session: Session, *more: Any) -> None:
+        """Of one name one session begins at a time: of two that come at once the second must find the first, and amqtt
+        cannot end one that has only half begun."""
+        turn = session.attributes[TURN] = self._turns.setdefault(session.client_id, asyncio.Lock())
+        await turn.acquire()
+        try:
+            await self._take_over(session)
+            await super()._handle_client_session(reader, writer, session, *more)
+        finally:
+            self._has_begun(session)
+
+    async def _client_message_loop(self, session: Session, handler: BrokerProtocolHandler) -> None:
+        self._has_begun(session)
+        await super()._client_message_loop(session, handler)
+
+    @staticmethod
+    def _has_begun(session: Session) -> None:
+        if turn := session.attributes.pop(TURN, None):
+            turn.release()
 
     async def _admit(self, session: Session, writer: Any) -> None:
         """Who it is must be certain before anything is done in its name. Raises AMQTTError."""
@@ -298,7 +320,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
 
     async def _put_out(self, unwanted: Callable[[Session], bool], why: str) -> None:
         for client_id, (session, handler) in list(self._sessions.items()):
-            if unwanted(session):
+            if unwanted(session) and TURN not in session.attributes:  # else at the next look
                 log.warning("%s %s; its session ends", session.attributes[NAME], why)
                 await self._end(client_id, session, handler)
 
