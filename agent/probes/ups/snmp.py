@@ -8,6 +8,7 @@ halves), wrong types, broken encodings, late or foreign answers (ignored). It de
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -19,6 +20,8 @@ from agent.probes.probe import ProbeFailed
 
 if TYPE_CHECKING:
     from agent.config import Ups
+
+log = logging.getLogger(__name__)
 
 Value = int | float | bytes | str | None  # number, octets, OID as dotted text, nothing
 Binding = tuple[str, Value]
@@ -380,6 +383,22 @@ PRIV = {
 }
 
 
+def careful_dispatcher() -> Any:
+    """pysnmp's own, except that what it cannot take apart ends there: it raises TypeError and others on hostile
+    datagrams, and on those that come while it closes, and each would stand in the log as a fault of this program."""
+    from pysnmp.carrier.asyncio.dispatch import AsyncioDispatcher
+
+    class Careful(AsyncioDispatcher):  # type: ignore[misc]
+        def _callback_function(self, transport: object, address: object, datagram: bytes) -> None:
+            try:
+                weigh(datagram)
+                super()._callback_function(transport, address, datagram)
+            except Exception as error:
+                log.debug("a datagram that no SNMP v3 agent sends: %s", type(error).__name__)
+
+    return Careful()
+
+
 @dataclass
 class User:
     """v3 with the user security model (RFC 3414); use with `async with`. Costs memory only where it is configured."""
@@ -395,6 +414,7 @@ class User:
 
         target = self.target
         self._engine = hlapi.SnmpEngine()
+        self._engine.register_transport_dispatcher(careful_dispatcher())
         user = hlapi.UsmUserData(
             target.user,
             target.auth_key or None,

@@ -1,11 +1,16 @@
-"""SNMP v3 against pysnmp's own command responder: the right keys read, wrong ones are refused by name."""
+"""SNMP v3 against pysnmp's own command responder: the right keys read, wrong ones are refused by name, and somebody
+who stands in between and changes, repeats and makes up what the card says is never believed."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -15,11 +20,18 @@ from pysnmp.entity.rfc3413 import cmdrsp, context
 from pysnmp.proto.api import v2c
 from pysnmp.smi import instrum
 
+from agent.probes.ups import UpsProbe
 from agent.probes.ups.snmp import Target
 from agent.wire import UpsReading
 
 Look = Callable[..., UpsReading]
 AUTH, PRIV = "correct horse", "battery staple"
+SERIAL = "GX00000001"
+QUICK, FULL = 300, 100_000
+MUTANTS = 10  # before each true answer
+MOST_POLLS = 40  # to see one that is read: a forged word of the card ends most
+DEAD = 0.1  # of the polls, in which no true answer comes
+POLL_S, LIMIT_S = 5.0, 8.0
 
 
 class Objects(instrum.AbstractMibInstrumController):  # type: ignore[misc]
@@ -81,7 +93,7 @@ def test_a_user_with_the_right_keys_reads_the_ups(v3: Callable[..., Target], loo
 
     assert reading.failure is None
     assert reading.output_state == "eco"
-    assert reading.serial == "GX00000001"
+    assert reading.serial == SERIAL
 
 
 @pytest.mark.parametrize("wrong", [{"user": "stranger"}, {"auth_key": "wrong horse"}, {"auth_protocol": "md5"}])
@@ -112,3 +124,120 @@ def test_settings_that_cannot_work_are_said_before_anything_is_sent(
     assert reading.failure.cause == "settings"
     assert missing in reading.failure.detail
     assert AUTH not in repr(Target(host="x", auth_key=AUTH))
+
+
+# ---------------------------------------------------------------- somebody in between
+
+
+def mutate(datagram: bytes, dice: random.Random) -> bytes:
+    octets = bytearray(datagram)
+    for _ in range(dice.randint(1, 4)):
+        place = dice.randrange(len(octets) + 1)
+        match dice.randrange(5):
+            case 0 if octets:
+                octets[place % len(octets)] ^= 1 << dice.randrange(8)
+            case 1 if octets:
+                octets[place % len(octets)] = dice.choice((0, 1, 0x7F, 0x80, 0xFF, 0x30))
+            case 2:
+                del octets[place:]
+            case 3:
+                octets[place:place] = dice.randbytes(dice.randint(1, 8))
+            case _:
+                octets[place:place] = octets[place : place + dice.randint(1, 40)]
+    return bytes(octets)
+
+
+@dataclass
+class Between(asyncio.DatagramProtocol):
+    """Speaks to the reader; `Behind` speaks to the card."""
+
+    card_port: int
+    dice: random.Random
+    dead: bool = False
+    changed: int = 0
+    old: list[bytes] = field(default_factory=list)
+    reader: Any = None
+    front: Any = None
+    back: Any = None
+
+    async def stand(self) -> int:
+        loop = asyncio.get_running_loop()
+        self.front, _ = await loop.create_datagram_endpoint(lambda: self, ("127.0.0.1", 0))
+        at_card = ("127.0.0.1", self.card_port)
+        self.back, _ = await loop.create_datagram_endpoint(lambda: Behind(self), remote_addr=at_card)
+        return int(self.front.get_extra_info("sockname")[1])
+
+    def leave(self) -> None:
+        self.front.close()
+        self.back.close()
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.reader = addr
+        self.back.sendto(data)
+
+    def answered(self, data: bytes) -> None:
+        for _ in range(MUTANTS):
+            again = self.old and self.dice.random() < 0.3
+            self.front.sendto(self.dice.choice(self.old) if again else mutate(data, self.dice), self.reader)
+            self.changed += 1
+        self.old = [*self.old[-40:], data]
+        if not self.dead:
+            self.front.sendto(data, self.reader)
+
+
+@dataclass
+class Behind(asyncio.DatagramProtocol):
+    between: Between
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.between.answered(data)
+
+
+async def besieged(target: Target, dice: random.Random, wanted: int) -> Counter[str]:
+    """Polls until so many changed answers were sent; what came of them."""
+    figures: Counter[str] = Counter()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: figures.update([f"raised: {context.get('exception')!r:.150}"]))
+    between = Between(target.port, dice)
+    probe = UpsProbe(wait_s=0.5)
+    at = replace(target, port=await between.stand())
+    while between.changed < wanted or (not figures["read"] and figures["polls"] < MOST_POLLS):
+        between.dead = dice.random() < DEAD
+        began_s = time.monotonic()
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                reading = await probe.measure(at, POLL_S, lambda _line: None)
+        except TimeoutError:
+            figures["hung"] += 1
+            continue
+        except Exception as error:  # whatever comes out of the reader is the finding
+            figures[f"raised: {error!r:.150}"] += 1
+            continue
+        figures["polls"] += 1
+        figures["longest_ms"] = max(figures["longest_ms"], int(1000 * (time.monotonic() - began_s)))
+        if reading.failure is not None:
+            figures[f"failed: {reading.failure.cause}"] += 1
+            figures["values beside a failure"] += reading.serial is not None
+        else:
+            figures["read"] += 1
+            figures["stale"] += between.dead
+            figures["believed"] += reading.serial != SERIAL
+    figures["changed"] = between.changed
+    between.leave()
+    return figures
+
+
+@pytest.mark.row(36)
+def test_nothing_changed_or_old_is_believed_of_a_v3_card(
+    v3: Callable[..., Target], request: pytest.FixtureRequest
+) -> None:
+    torture = request.config.getoption("--torture")
+    wanted = FULL if torture else QUICK
+    seed = request.config.getoption("--fault-seed") or random.SystemRandom().randrange(2**31)
+    print(f"replay with --fault-seed {seed}")
+    figures = asyncio.run(besieged(v3(), random.Random(seed), wanted))
+    print(dict(figures))
+    bad = {word: count for word, count in figures.items() if count and word.startswith(("raised", "hung", "values"))}
+    assert bad == {}
+    assert figures["believed"] == figures["stale"] == 0
+    assert figures["read"] > 0
