@@ -33,7 +33,7 @@ from agent import wire
 from agent.spool import Spool
 from collector.store import Store
 from tests.faults import rig
-from tests.faults.gate import gated
+from tests.faults.gate import MARKS, Call, Gap, gated
 from tests.faults.master import held_of
 from tests.faults.spool_work import STAMP
 from tests.faults.test_kill import served_by
@@ -373,3 +373,36 @@ def test_the_gate_lets_a_program_end_whose_point_never_comes(tmp_path: Path) -> 
     argv = gated("at 100", tmp_path / "calls", [sys.executable, "-c", WRITER, str(tmp_path / "out")])
     assert subprocess.run(argv, check=False, timeout=60).returncode == 0
     assert (tmp_path / "out").read_bytes() == b"x" * 9
+
+
+def file(thread: int, what: str, data: bytes = b"") -> Call:
+    return Call(thread, what, what.rpartition(" ")[2], data)
+
+
+SAID = [
+    Call(2, "sendto", "tcp", b"\x32\x20\x00\x12nabz/v1/receipt/g1"),
+    Call(2, "sendto", "tcp", b"\x40\x02\x00\x01"),
+    Call(3, "sendto", "tcp", b"\xc0\x00"),
+]
+COMMITS = {
+    "sqlite": [
+        *(file(thread, "lock nabz.db-shm") for thread in (3, 1)),
+        file(1, "pwrite64 nabz.db-wal", MARKS[0]),
+    ],
+    "postgresql": [
+        Call(1, "sendto", "postgresql", b"Q\x00\x00\x00\x0aBEGIN\x00"),
+        Call(1, "sendto", "postgresql", MARKS[1]),
+        Call(1, "sendto", "postgresql", b"Q\x00\x00\x00\x0bCOMMIT\x00"),
+    ],
+}
+
+
+@pytest.mark.parametrize("database", COMMITS)
+def test_the_gaps_of_ingest_are_told_by_the_calls_beside_them(database: str) -> None:
+    calls = [*COMMITS[database], *SAID] * 2
+    gaps = {gap: Gap(gap, "1") for gap in (point.partition(" ")[2] for point in GAPS)}
+    died = {gap: next(place for place, call in enumerate(calls) if plan(call)) for gap, plan in gaps.items()}
+    # Who ingests is known from the first batch written on, so the first beginning that counts is the second.
+    assert died == {
+        "received": 6 + (database == "sqlite"), "inserted": 2, "committed": 3, "receipted": 4, "acknowledged": 5,
+    }  # fmt: skip
