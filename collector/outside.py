@@ -44,6 +44,7 @@ def write(folder: Path, files: Mapping[str, bytes]) -> list[str]:
     changed = [name for name, content in files.items() if not _is(folder / name, content)]
     for name in changed:
         put(folder / name, files[name], READABLE)
+        (folder / name).chmod(READABLE)  # whatever umask we run with
     return changed
 
 

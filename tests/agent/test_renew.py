@@ -226,6 +226,7 @@ def test_a_gateway_that_was_away_for_two_months_renews_and_its_readings_arrive(h
     assert not renewal.look()
 
 
+@pytest.mark.row(33)
 def test_a_renewal_is_refused_after_revocation_and_the_old_certificate_stays(house: House, tmp_path: Path) -> None:
     mine = joined(house, tmp_path)
     expire(house, mine, tmp_path)
@@ -340,6 +341,7 @@ def test_the_doctor_says_until_when_the_certificate_holds(house: House, tmp_path
 # ---------------------------------------------------------------- revocation
 
 
+@pytest.mark.row(33)
 def test_a_revoked_gateways_session_ends_and_nothing_of_it_is_taken(house: House, tmp_path: Path) -> None:
     mine = joined(house, tmp_path)
     renewal = renewal_of(mine, tmp_path)

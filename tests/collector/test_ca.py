@@ -146,6 +146,7 @@ def _as_request(pem: str) -> str:
     return pem.replace("CERTIFICATE", "CERTIFICATE REQUEST")
 
 
+@pytest.mark.row(33)
 @pytest.mark.parametrize(
     ("make", "why"),
     [

@@ -150,6 +150,7 @@ def strangers(scene: Scene) -> dict[str, Files | None]:
     }
 
 
+@pytest.mark.row(33)
 def test_strangers_are_not_heard_and_disturb_nobody(scene: Scene) -> None:
     for name, files in strangers(scene).items():
         visitor = scene.client(files, REVOKED if name == "revoked" else A)
