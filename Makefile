@@ -31,7 +31,7 @@ test: install packages
 
 torture: install packages
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/fuzz.lock
-	$(BIN)/python -m pytest tests --torture -m "row or control or slow" $(ARGS)
+	$(BIN)/python -m pytest tests --torture -m "row or control or slow or root" $(ARGS)
 
 lint: install
 	$(BIN)/ruff check .

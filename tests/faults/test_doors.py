@@ -101,6 +101,7 @@ def test_a_gateway_is_heard_and_hears_its_receipts(scene: Scene) -> None:
     assert sorted(scene.a.heard) == [(wire.receipt_topic(A), b"receipt"), (wire.task_topic(A), b"task")]
 
 
+@pytest.mark.row(30)
 def test_nobody_says_or_hears_what_is_anothers(scene: Scene) -> None:
     for topic in (
         wire.batch_topic(A),
@@ -125,6 +126,7 @@ def test_nobody_says_or_hears_what_is_anothers(scene: Scene) -> None:
     assert listens.heard == []
 
 
+@pytest.mark.row(30)
 def test_a_will_is_a_word_like_others(scene: Scene) -> None:
     heir = scene.client(scene.authority.client(B), B, will=wire.presence_topic(A))
     if heir.is_in():
@@ -151,6 +153,7 @@ def strangers(scene: Scene) -> dict[str, Files | None]:
 
 
 @pytest.mark.row(33)
+@pytest.mark.row(33)
 def test_strangers_are_not_heard_and_disturb_nobody(scene: Scene) -> None:
     for name, files in strangers(scene).items():
         visitor = scene.client(files, REVOKED if name == "revoked" else A)
@@ -175,6 +178,7 @@ def test_strangers_are_not_heard_and_disturb_nobody(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("scene", HELD_TO_THEIR_NAMES, indirect=True)
+@pytest.mark.row(26)
 def test_another_ones_client_id_does_not_end_its_session(scene: Scene) -> None:
     for _ in range(3):
         scene.client(scene.authority.client(B), A)
@@ -182,6 +186,7 @@ def test_another_ones_client_id_does_not_end_its_session(scene: Scene) -> None:
     assert scene.a.is_in()
 
 
+@pytest.mark.row(26)
 def test_one_certificate_has_one_session_the_newest(scene: Scene) -> None:
     again = scene.client(scene.authority.client(A), A)
     assert scene.a.gone.wait(10)
@@ -194,6 +199,7 @@ def test_one_certificate_has_one_session_the_newest(scene: Scene) -> None:
     assert again.heard == [(wire.receipt_topic(A), b"receipt")]
 
 
+@pytest.mark.row(32)
 def test_an_oversized_message_is_not_passed_on(scene: Scene) -> None:
     scene.client(scene.authority.client(B), B).says(wire.batch_topic(B), b"x" * 200_000)
     scene.settle()

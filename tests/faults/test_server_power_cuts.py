@@ -130,6 +130,7 @@ def suffer(
         database.kill()
 
 
+@pytest.mark.row(7)
 @pytest.mark.parametrize("make", [Sqlite, pytest.param(Postgres, marks=pytest.mark.slow)], ids=["sqlite", "postgresql"])
 def test_a_power_cut_of_the_server_side_takes_back_no_receipt(
     make: Callable[[Path], Database], seed: int, torture: bool, tmp_path: Path
@@ -143,6 +144,7 @@ def test_a_power_cut_of_the_server_side_takes_back_no_receipt(
     assert {name: figures[name] for name in faults} == dict.fromkeys(faults, 0)
 
 
+@pytest.mark.control("a COMMIT is answered before it is on the disk", row=7)
 def test_a_database_that_commits_before_it_syncs_is_seen(seed: int, tmp_path: Path) -> None:
     late = "-c synchronous_commit=off -c wal_writer_delay=10000"
     with plugged_in(DISK_BYTES) as power:
