@@ -21,6 +21,7 @@ from agent.probes.probe import Context, ProbeFailed
 from agent.probes.speed import ENGINES, librespeed, probe
 from agent.probes.speed.engine import SpeedRequest
 from agent.probes.speed.librespeed import measure
+from agent.probes.speed.streams import again_s_of
 from agent.probes.speed.target import find, parse, status_of
 from agent.wire import SpeedReading
 from collector.measure.admission import ByToken, UsedTokens
@@ -198,9 +199,61 @@ def test_what_does_not_speak_http_is_said_so() -> None:
 def test_a_busy_server_is_busy_with_its_reason() -> None:
     busy = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 4\r\n\r\nfull"
     with stand_in(says(busy, only_for=b"garbage")) as server, pytest.raises(ProbeFailed) as caught:
-        measure(request(server))
+        measure(request(server, deadline_s=16))  # too short to ask again and measure
     assert caught.value.cause == "busy"
     assert "503: full" in caught.value.detail
+
+
+def test_a_full_server_is_asked_again_when_it_says_and_the_test_then_runs() -> None:
+    said: list[str] = []
+    full = Limits(tests_at_once=1, retry_after_s=1, test_idle_s=0.3)
+    with measure_server(limits=full) as (server, _), socket.socket() as other:
+        other.connect(("127.0.0.1", int(server.rpartition(":")[2])))
+        other.sendall(b"GET /garbage?ckSize=1024&test=another HTTP/1.1\r\nHost: x\r\n\r\n")
+        other.recv(1)
+        leaves = threading.Timer(1.5, other.shutdown, (socket.SHUT_RDWR,))
+        leaves.start()
+        found = measure(request(server, explain=said.append))
+        leaves.join()
+    assert found.download_mbps is not None
+    waits = [line for line in said if "asked again in 1 s" in line]
+    assert waits
+    assert "number 1 in the queue" in waits[0]
+
+
+@pytest.mark.parametrize(
+    ("head", "again_s"),
+    [
+        (b"HTTP/1.1 503 Full\r\nRetry-After: 7", 7), (b"HTTP/1.1 503 Full\r\nretry-after:0\r\nX: 1", 1),
+        (b"HTTP/1.1 503 Full\r\nRetry-After: Wed, 21 Oct 2026 07:28:00 GMT", None), (b"HTTP/1.1 503 Full", None),
+        (b"HTTP/1.1 503 Full\r\nRetry-After: 99999999", None), (b"HTTP/1.1 503 Full\r\nRetry-After: -1", None),
+    ],
+)  # fmt: skip
+def test_when_to_ask_again_is_read_as_written(head: bytes, again_s: int | None) -> None:
+    assert again_s_of(head) == again_s
+
+
+def test_whoever_stops_a_test_does_not_wait_for_a_place() -> None:
+    busy = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 20\r\nContent-Length: 4\r\n\r\nfull"
+    given = threading.Event()
+    stops = threading.Timer(2.0, given.set)
+    stops.start()
+    began = time.monotonic()
+    with stand_in(says(busy, only_for=b"garbage")) as server:
+        assert cause(request(server, stop=given)) == "stopped"
+    stops.join()
+    assert time.monotonic() - began < 15
+
+
+def test_a_test_by_hand_is_told_how_to_get_a_turn() -> None:
+    def answer(asked: bytes) -> bytes:
+        return b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%b" % (len(asked), asked)
+
+    no_token = b"no_token: this server tests only with a token; ask the collector for a turn"
+    with stand_in(says(answer(no_token), only_for=b"garbage")) as server, pytest.raises(ProbeFailed) as caught:
+        measure(request(server))
+    assert caught.value.cause == "no_turn"
+    assert "nabz-collector center test CODE" in caught.value.detail
 
 
 def test_a_refusal_keeps_the_servers_reason() -> None:

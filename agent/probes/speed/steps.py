@@ -14,7 +14,7 @@ from agent.probes.speed.direction import Run
 from agent.probes.speed.engine import SpeedRequest, Throughput
 from agent.probes.speed.lane import Direction
 from agent.probes.speed.modes import Mode
-from agent.probes.speed.streams import Stream
+from agent.probes.speed.streams import HEAD_BYTES, Busy, Stream
 from agent.probes.speed.target import Target
 from agent.probes.speed.trace import Trace, Way, judge
 
@@ -80,7 +80,43 @@ class _Test:
     async def _direction(
         self, direction: Direction, target: Target, idle: latency.Idle, interface: counters.Interface | None
     ) -> Way:
-        run = self.runs[direction] = Run(
+        run, trace = await self._admitted(direction, target, idle, interface)
+        way = await self.protocol.told(self.request, run, judge(trace, idle.rtt_ms, self.mode))
+        self.request.explain(_told(direction, trace, way, run.streams.count))
+        return way
+
+    async def _admitted(
+        self, direction: Direction, target: Target, idle: latency.Idle, interface: counters.Interface | None
+    ) -> tuple[Run, Trace]:
+        """The direction, once the server has a place: it keeps ours as long as we ask again when it says."""
+        while True:
+            run = self.runs[direction] = self._run(direction, target, idle, interface)
+            try:
+                return run, await run.run()
+            except Busy as busy:
+                left_s = self.started_s + self.request.deadline_s - time.monotonic()
+                has_begun = run.streams.moved > run.streams.count * HEAD_BYTES  # more came than refusals
+                if busy.again_s is None or has_begun or left_s - busy.again_s < self._least_s():
+                    raise
+                self.request.explain(f"{busy.detail}; asked again in {busy.again_s} s")
+                await self._rest(busy.again_s)
+
+    async def _rest(self, seconds: float) -> None:
+        """Raises ProbeFailed(``stopped``)."""
+        until_s = time.monotonic() + seconds
+        while (left_s := until_s - time.monotonic()) > 0:
+            if self.request.stop.is_set():
+                raise ProbeFailed("stopped", "the speed test was stopped while it waited for a place at the server")
+            await asyncio.sleep(min(0.5, left_s))
+
+    def _least_s(self) -> float:
+        """What a whole test needs at the least."""
+        return 2 * self.mode.most_s + 5.5
+
+    def _run(
+        self, direction: Direction, target: Target, idle: latency.Idle, interface: counters.Interface | None
+    ) -> Run:
+        return Run(
             direction,
             target,
             self.mode,
@@ -91,10 +127,6 @@ class _Test:
             read=self.read,
             most_s=self._most_s(direction),
         )
-        trace = await run.run()
-        way = await self.protocol.told(self.request, run, judge(trace, idle.rtt_ms, self.mode))
-        self.request.explain(_told(direction, trace, way, run.streams.count))
-        return way
 
     def _most_s(self, direction: Direction) -> float:
         """The mode's longest, or what the deadline leaves for this direction."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import struct
 from typing import ClassVar
@@ -66,7 +67,7 @@ class Stream(asyncio.BaseProtocol):
         self.head = None
         status = status_of(head)
         if status != self.answer:
-            self.end(_refusal(self.target, status, rest))
+            self.end(_refusal(self.target, status, head, rest))
         else:
             self.answered(head, rest)
 
@@ -165,11 +166,29 @@ class Upload(Stream, asyncio.Protocol):
 STREAMS: dict[Direction, type[Stream]] = {"down": Download, "up": Upload}
 
 
-def _refusal(target: Target, status: int, rest: bytes) -> ProbeFailed:
+class Busy(ProbeFailed):
+    """The server has no place now. `again_s` is when to ask again, as it said itself; None: it did not say."""
+
+    def __init__(self, detail: str, again_s: int | None) -> None:
+        super().__init__("busy", detail)
+        self.again_s = again_s
+
+
+def again_s_of(head: bytes) -> int | None:
+    """Retry-After in seconds (RFC 9110 §10.2.3); a date is as good as nothing said."""
+    found = re.search(rb"\r\nretry-after:[ \t]*(\d{1,5})[ \t]*(?:\r\n|$)", head, re.IGNORECASE)
+    return max(1, int(found[1])) if found else None
+
+
+def _refusal(target: Target, status: int, head: bytes, rest: bytes) -> ProbeFailed:
     said = rest[:120].decode("utf-8", "replace").split("\n", 1)[0].strip()
     sentence = f"the speed server {target.place} answered {status or 'no HTTP'}{': ' + said if said else ''}"
     if status in (429, 503):
-        return ProbeFailed("busy", sentence)
+        return Busy(sentence, again_s_of(head))
+    if said.startswith("no_token"):
+        rule = f"the speed server {target.place} tests only whom the collector gave a turn; a test by hand has none"
+        fix = "press Test now on the center's page, or run `nabz-collector center test CODE`"
+        return ProbeFailed("no_turn", f"{rule}: {fix}")
     return ProbeFailed("refused", sentence)
 
 
