@@ -35,6 +35,31 @@ _CHANGES = {reason: f"change.{reason.replace(' ', '_')}" for reason in get_args(
 _LOWER_BOUND = re.compile(r"(?P<figures>.+); but the reading is (?P<word>.+), so it proves no shortfall")
 _CLAIMED = re.compile(r"(?P<figures>.+); but (?P<word>.+) is claimed, so it proves no shortfall")
 _WITNESS = re.compile(r"not witnessed: (?P<word>\w+): .+")
+# What a gateway's roll call says of a seat (agent.probes.roll), sentence by sentence.
+_SEAT_FORMS = (
+    ("said_bye", r"said it was shutting down"),
+    ("silent_on", r"silent for (?P<seconds>\d+) s: the PC is on, nabz-seat is stopped or broken"),
+    ("silent_gone", r"silent for (?P<seconds>\d+) s: the PC does not answer, it is off, asleep or unplugged"),
+    ("silent", r"silent for (?P<seconds>\d+) s"),
+    ("unheard_on", r"not heard since the agent started, (?P<seconds>\d+) s: the PC is on, .+"),
+    ("unheard_gone", r"not heard since the agent started, (?P<seconds>\d+) s: the PC does not answer, .+"),
+    ("unheard", r"not heard since the agent started, (?P<seconds>\d+) s"),
+    ("back_off", r"back after (?P<minutes>\d+) min: it was off, without a last word"),
+    ("back_asleep", r"back after (?P<minutes>\d+) min: it was asleep"),
+    ("back_stopped", r"back after (?P<minutes>\d+) min: it was on, nabz-seat was stopped"),
+    ("back_network", r"back after (?P<minutes>\d+) min: it was on, the network between was gone"),
+    ("clone", r"two machines report under this identity: one is a clone"),
+    ("intruder", r"a PC without this seat's own key speaks for it: newly installed, approve it; else a clone"),
+    ("cpu", r"processor busy: (?P<value>[^,;]+), limit (?P<bound>[^;]+)"),
+    ("memory", r"memory full: (?P<value>[^,;]+), limit (?P<bound>[^;]+)"),
+    ("disk", r"disk full: (?P<value>[^,;]+), limit (?P<bound>[^;]+)"),
+    ("hot", r"too hot: (?P<value>[^,;]+), limit (?P<bound>[^;]+)"),
+    ("disk_failing", r"disk failing: (?P<value>[^;]+)"),
+    ("disk_gone", r"disk gone: (?P<value>[^;]+)"),
+    ("memory_gone", r"memory gone: (?P<left>.+) left of (?P<all>[^;]+)"),
+)
+_SEAT_PATTERNS = tuple((f"note.{name}", re.compile(pattern)) for name, pattern in _SEAT_FORMS)
+_BETWEEN_NOTES = re.compile(r"; (?!else a clone)")
 _CLOSED_NOW = " (closed now: it moves no flag)"
 _UNKNOWN = "not enough data: "
 
@@ -57,6 +82,18 @@ def said(words: Words, reason: str) -> Markup:
         if match := pattern.fullmatch(reason):
             return words(key, **{name: words.ltr(_plain(part)) for name, part in match.groupdict().items()})
     return Markup('<span lang="en" dir="ltr">{}</span>').format(reason)
+
+
+def seat_note(words: Words, note: str) -> Markup:
+    """What is wrong with a seat, one sentence after the other."""
+    return words("note.between").join(_one_note(words, each) for each in _BETWEEN_NOTES.split(note))
+
+
+def _one_note(words: Words, note: str) -> Markup:
+    for key, pattern in _SEAT_PATTERNS:
+        if match := pattern.fullmatch(note):
+            return words(key, **{name: words.ltr(part) for name, part in match.groupdict().items()})
+    return Markup('<bdi lang="en" dir="ltr">{}</bdi>').format(note)
 
 
 def _plain(name: str) -> str:

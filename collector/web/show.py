@@ -156,6 +156,10 @@ class Show:
         """A sentence of the judge."""
         return reasons.said(self.words, reason)
 
+    def seat_note(self, note: str) -> Markup:
+        """What a gateway says is wrong with a seat."""
+        return reasons.seat_note(self.words, note)
+
     def raw(self, text: str) -> Markup:
         """What a machine said, as it said it."""
         return Markup('<bdi lang="en" dir="ltr">{}</bdi>').format(text)

@@ -76,11 +76,10 @@ def _page(site: Site, request: Request, refusal: Refusal | None = None, status: 
     with site.store.read() as conn:
         values = _values(site, conn)
     about = (refusal.device, refusal.center) if refusal else ()
-    beside = any((row["device"], row["center"]) == about for row in values["rows"])
-    return View.of(site, request).page(
-        "waiting.html", status=status, refusal=refusal, beside=beside and values["registered"], form_mark=site.door.form_mark(request.cookies.get(auth.COOKIE)),
-        grouped=grouped, **values,
-    )  # fmt: skip
+    is_shown = any((row["device"], row["center"]) == about for row in values["rows"])
+    values["beside"] = is_shown and values["registered"]
+    values["form_mark"] = site.door.form_mark(request.cookies.get(auth.COOKIE))
+    return View.of(site, request).page("waiting.html", status=status, refusal=refusal, grouped=grouped, **values)
 
 
 def _values(site: Site, conn: sa.Connection) -> dict[str, Any]:

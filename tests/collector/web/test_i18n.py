@@ -56,6 +56,7 @@ def spoken() -> set[str]:
     keys |= {f"error{part}.{code}" for part in ("", ".fix") for code in (403, 404, 503, "other")}
     keys |= {f"gateways.why.{reason}" for reason in waiting.SAID} | {"gateways.approved", "gateways.refused"}
     keys |= {f"gateways.doubt.{doubt}{part}" for doubt in get_args(Doubt) for part in ("", ".head")}
+    keys |= {key for key, _ in reasons._SEAT_PATTERNS}
     keys |= {key for key, _ in reasons._PATTERNS} | set(reasons._CHANGES.values())
     keys |= {
         f"series.{key}" for key in re.search(r"{% for key in \((.*?)\) %}<i", source)[1].replace('"', "").split(", ")
