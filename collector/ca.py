@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -59,6 +60,29 @@ class Files:
     ca: Path
     cert: Path
     key: Path
+
+
+class Issuer(Protocol):
+    """Who certifies gateways: the authority inside today. An outside one, such as a step-ca, would answer the same by
+    its own API, and bring its own list of the revoked; how the brokers' certificates come is a matter apart."""
+
+    @property
+    def root_pem(self) -> bytes:
+        """All trusted roots, the newest first."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the newest root's DER, in hex: what a token carries."""
+        ...
+
+    def is_of_newest(self, chain_pem: str) -> bool:
+        """Whether the newest root stands behind this certificate: if not, a renewal gives another."""
+        ...
+
+    def issue_gateway(self, csr_pem: str, device: str, now_ms: int) -> Issued:
+        """Raises CsrRefused."""
+        ...
 
 
 @dataclass(frozen=True)

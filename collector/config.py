@@ -287,7 +287,8 @@ class Enrolment(Section):
     )
     approval: Literal["none", "second_person"] = Field(
         default="none",
-        description="`second_person`: a gateway waits until somebody else than the maker of its token approves it.",
+        description="`second_person`: a gateway waits until somebody else than the maker of its token approves it; "
+        "both by passphrase once `nabz-collector person add` has registered anybody.",
     )
     certificate_days: int = Field(
         default=30,

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives import serialization
 
 from collector.broker_config import People
-from collector.ca import Authority, checked_csr
+from collector.ca import Issuer, checked_csr
 from collector.store import schema
 
 DAY_MS = 86_400_000
@@ -25,7 +25,7 @@ class DeviceError(Exception):
     """What was asked of a gateway cannot be; one sentence with the thing, the rule and the fix."""
 
 
-def certificate(conn: sa.Connection, authority: Authority, device: str, csr_pem: str, now_ms: int) -> str:
+def certificate(conn: sa.Connection, authority: Issuer, device: str, csr_pem: str, now_ms: int) -> str:
     """The PEM chain for the key of this request: the one it has until half of its life, then a new one; at once when a
     rollover has replaced the root of the one it has.
 
@@ -51,7 +51,7 @@ def certificate(conn: sa.Connection, authority: Authority, device: str, csr_pem:
     return pem
 
 
-def of_older_roots(conn: sa.Connection, authority: Authority, now_ms: int) -> list[str]:
+def of_older_roots(conn: sa.Connection, authority: Issuer, now_ms: int) -> list[str]:
     """Gateways that count and whose every valid certificate is of a root before the newest: to retire that would shut
     them out at brokers. One whose certificate ran out is none of them: it renews by the door, which asks for none."""
     certificates, known = schema.certificates.c, schema.devices.c

@@ -20,7 +20,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from collector import approvals, centers, devices, nonces
-from collector.ca import MAX_CSR_BYTES, Authority, CsrRefused, checked_csr
+from collector.ca import MAX_CSR_BYTES, CsrRefused, Issuer, checked_csr
 from collector.store import schema
 
 MAX_REQUEST_BYTES = 4096
@@ -52,7 +52,7 @@ class Facts:
     broker_port: int
     measure_url: str
     brokers: Sequence[Mapping[str, object]] = ()
-    authority: Authority | None = None
+    authority: Issuer | None = None
     approval: Approval = "none"
 
 
@@ -88,7 +88,7 @@ def issue_token(
     return token
 
 
-def told_token(secret: str, authority: Authority) -> str:
+def told_token(secret: str, authority: Issuer) -> str:
     """As a person carries it to the gateway: with the fingerprint of our root, so that first contact is not blind."""
     return f"{secret}.{authority.fingerprint[:FINGERPRINT_DIGITS]}"
 

@@ -148,6 +148,24 @@ def test_a_replayed_enrolment_gives_nothing_new(desk: Desk) -> None:
     assert (desk.count(schema.devices), desk.count(schema.certificates)) == (1, 1)
 
 
+class Outside:
+    """An issuer of another make: what the exchange needs of one, and nothing more."""
+
+    def __init__(self, folder: Path) -> None:
+        self._behind = Authority(folder, NOW, 7)
+        self.root_pem, self.fingerprint = self._behind.root_pem, self._behind.fingerprint
+        self.is_of_newest, self.issue_gateway = self._behind.is_of_newest, self._behind.issue_gateway
+
+
+def test_an_issuer_of_another_make_certifies_gateways_as_well(desk: Desk, tmp_path: Path) -> None:
+    mine, outside = Gateway(), Outside(tmp_path / "outside")
+    other = Desk(desk.store, replace(desk.facts, authority=outside))
+    reply = other.enrol(mine.question(desk.token()))
+    assert reply["ca"] == outside.root_pem.decode() != desk.facts.authority.root_pem.decode()
+    assert leaf(reply).not_valid_after_utc.timestamp() * 1000 == NOW + 7 * DAY
+    assert leaf(other.renew(mine.renewal(), NOW + 1)) == leaf(reply)
+
+
 # ---------------------------------------------------------------- renewal
 
 
