@@ -141,6 +141,7 @@ def prove(store: Store, name: str, secret: str, now_ms: int, *, counted: bool) -
     `counted` guesses are bounded by the hour and name, in the database, so that a restart forgets none. Whoever sits at
     the collector's files could try the stored hashes anyway: there nothing is counted, so nobody is locked out.
     """
+    name = named(name)
     with _alone():
         guess = _count(store, name, now_ms) if counted else None
         with store.read() as conn:
@@ -167,7 +168,7 @@ def _alone() -> Iterator[None]:
 def _count(store: Store, name: str, now_ms: int) -> int:
     """Notes a guess before it is looked at: of many at once none slips by. Returns its row's id."""
     table = schema.wrong_tries
-    whose = hashlib.sha256(key_of(name[: 4 * MAX_NAME]).encode(errors="replace")).hexdigest()
+    whose = hashlib.sha256(key_of(name).encode()).hexdigest()
     with store.write() as conn:
         conn.execute(sa.delete(table).where(table.c.at_ms <= now_ms - HOUR_MS))
         held = conn.scalar(sa.select(sa.func.count()).select_from(table).where(table.c.whose == whose)) or 0

@@ -143,7 +143,7 @@ def test_what_is_in_doubt_is_named(sqlite_store: Store) -> None:
 # ---------------------------------------------------------------- the proof
 
 
-@pytest.mark.parametrize(("name", "secret"), [("Ali", "wrong"), ("Ali", ""), ("Nobody", SECRETS["Ali"]), ("", "")])
+@pytest.mark.parametrize(("name", "secret"), [("Ali", "wrong"), ("Ali", ""), ("Nobody", SECRETS["Ali"])])
 def test_a_wrong_passphrase_and_a_name_that_nobody_has_are_told_the_same(
     sqlite_store: Store, name: str, secret: str
 ) -> None:
@@ -151,6 +151,21 @@ def test_a_wrong_passphrase_and_a_name_that_nobody_has_are_told_the_same(
     with pytest.raises(PersonError) as why:
         persons.prove(sqlite_store, name, secret, NOW, counted=True)
     assert (reason_of(why), str(why.value)[:24]) == ("wrong", "name or passphrase: do n")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\x00b", "\ud800", "x" * 65, "\u202eilA"])
+def test_what_cannot_be_a_name_is_refused_before_any_look(either_store: Store, name: str) -> None:
+    with pytest.raises(PersonError) as why:
+        persons.prove(either_store, name, "any", NOW, counted=True)
+    assert reason_of(why) == "bad_name"
+
+
+@pytest.mark.parametrize("secret", ["\x00", "\ud800", "\U0001f600" * 300])
+def test_a_strange_passphrase_is_only_wrong(either_store: Store, secret: str) -> None:
+    add(either_store, "Ali")
+    with pytest.raises(PersonError) as why:
+        persons.prove(either_store, "Ali", secret, NOW, counted=True)
+    assert reason_of(why) == "wrong"
 
 
 @pytest.mark.row(41)
