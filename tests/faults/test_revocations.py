@@ -6,6 +6,7 @@ The gateway is the real uplink with its real identity; the broker's settings are
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
-from agent import identity, wire
+from agent import identity, trust, wire
 from collector import devices
 from collector.address import Address
 from collector.listener import Listener
@@ -158,5 +160,43 @@ def test_a_session_that_nobody_ends_is_seen(scene: Scene) -> None:
                 await asyncio.to_thread(scene.look)
                 await asyncio.sleep(LOOK_S)
             assert link.view.state == "connected"
+
+    asyncio.run(story())
+
+
+def shown(scene: Scene) -> x509.Certificate:
+    """The certificate that the broker shows now."""
+    mine = scene.honest[0].tls
+    assert mine is not None
+    context = trust.context(mine.ca, trust.TrustedClock(), mine)
+    with (
+        socket.create_connection(("127.0.0.1", scene.broker.tls), 5) as line,
+        context.wrap_socket(line, server_hostname="127.0.0.1") as wrapped,
+    ):
+        return x509.load_der_x509_certificate(wrapped.getpeercert(binary_form=True) or b"")
+
+
+@pytest.mark.slow
+@pytest.mark.row(34)
+def test_over_a_rollover_a_kept_broker_lets_in_old_and_new_and_no_revoked_one(scene: Scene) -> None:
+    """Mosquitto wants a list of the revoked from each root, or refuses all that a new one named."""
+    before = shown(scene)
+    scene.house.authority.rollover(now_ms())
+    scene.house.keeper.renew()
+    scene.look()
+    until_s = time.monotonic() + 10
+    while shown(scene) == before and time.monotonic() < until_s:
+        time.sleep(0.2)
+    assert shown(scene) == x509.load_pem_x509_certificate(scene.house.authority.files("server").cert.read_bytes())
+    way = scene.honest[0].brokers[0]
+    states = [scene.honest[1].parent / f"new-{number}" for number in range(2)]
+    fresh = [(replace(joined(scene.house, state), brokers=[way]), state) for state in states]
+    scene.look()
+
+    async def story() -> None:
+        for mine, state in (scene.honest, *fresh):
+            async with linked(mine, state, renewal_of(mine, state)) as (_, spool):
+                await until(lambda: spool.stats().readings == 0, 30)
+        await revoked_live(scene, *fresh[1])
 
     asyncio.run(story())
