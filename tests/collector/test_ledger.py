@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.ledger import BUCKETS, ledger, minutes_of, minutes_open
-from collector.opening import open_minutes, parse
+from collector.ledger import BUCKETS, Ledger, Span, ledger, minutes_of, minutes_open
+from collector.opening import is_open, open_minutes, parse
+from collector.revisions import month_after, months_within
 
 MINUTE = 60_000
 
@@ -70,3 +73,61 @@ def test_the_buckets_sum_to_the_open_minutes(
     assert book.open == len(open_set)
     assert set(book.minutes) == set(BUCKETS)
     assert all(count >= 0 for count in book.minutes.values())
+
+
+# ---------------------------------------------------------------- a whole year
+
+YEAR = at("2027-01-01T00:00"), at("2028-01-01T00:00")
+WEEKS = ("Mon-Sat 09:00-21:00", "Fri-Sat 22:00-02:00", "Mon,Wed 09:00-13:00,14:00-19:30; Sun 00:00-24:00")
+DAYS = st.floats(0.0, 365.0).map(lambda days: YEAR[0] + round(days * 86_400_000))
+TIMES = st.lists(
+    st.tuples(DAYS, st.floats(0.0, 20.0)).map(lambda s: (s[0], s[0] + round(s[1] * 86_400_000))), max_size=4
+)
+
+
+def calendar(
+    text: str, heard: list[Span], enrolled_ms: int | None, dark: list[Span], ours: list[Span]
+) -> tuple[list[Ledger], Counter[str]]:
+    """The year's ledgers, month by month, and the same minutes put into their buckets one by one."""
+    hours = parse(text)
+    measured = {
+        minute for start, end in heard for at_ms in range(start, end, 7 * MINUTE) for minute in minutes_of(at_ms)
+    }
+    week = [is_open(hours, minute * MINUTE) for minute in range(7 * 24 * 60)]  # Pakistan has no summer time
+    books, one_by_one = [], Counter[str]()
+    for from_ms in months_within(YEAR[0], YEAR[1] - 1):
+        minutes = minutes_open(hours, from_ms, month_after(from_ms))
+        books.append(ledger(minutes, measured, enrolled_ms=enrolled_ms, dark=dark, ours=ours))
+    for minute in range(YEAR[0] // MINUTE, YEAR[1] // MINUTE):
+        if week[minute % len(week)]:
+            one_by_one[_bucket(minute, measured, enrolled_ms, dark, ours)] += 1
+    return books, one_by_one
+
+
+def _bucket(minute: int, measured: set[int], enrolled_ms: int | None, dark: list[Span], ours: list[Span]) -> str:
+    if minute in measured:
+        return "measured"
+    if enrolled_ms is None or minute * MINUTE < enrolled_ms:
+        return "before"
+    within = [any(start // MINUTE <= minute < -(-end // MINUTE) for start, end in spans) for spans in (dark, ours)]
+    return "dark" if within[0] else "ours" if within[1] else "silent"
+
+
+@pytest.mark.row(46)
+@settings(max_examples=5)
+@given(st.sampled_from(WEEKS), TIMES, st.none() | DAYS, TIMES, TIMES)
+def test_every_open_minute_of_a_year_is_in_one_bucket_and_none_is_unexplained(
+    text: str, heard: list[Span], enrolled_ms: int | None, dark: list[Span], ours: list[Span]
+) -> None:
+    books, one_by_one = calendar(text, heard, enrolled_ms, dark, ours)
+    assert len(books) == 12
+    assert sum(book.open for book in books) == open_minutes(parse(text), *YEAR) == one_by_one.total()
+    assert {name: sum(book.minutes[name] for book in books) for name in BUCKETS} == {b: one_by_one[b] for b in BUCKETS}
+
+
+@pytest.mark.control("months that begin at midnight of UTC, not of Pakistan", row=46)
+def test_a_calendar_that_does_not_sum_is_seen() -> None:
+    hours, shift_ms = parse("daily 00:00-24:00"), 5 * 3_600_000
+    months = months_within(YEAR[0], YEAR[1] - 1)
+    found = [minutes_open(hours, from_ms, month_after(from_ms) + shift_ms) for from_ms in months]
+    assert sum(len(each) for each in found) != open_minutes(hours, *YEAR)
