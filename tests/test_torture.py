@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,35 @@ def test_rows_counts_and_controls_are_read_from_the_marks(folder: Path) -> None:
     assert str(cut) == "[a power cut](../tests/test_it.py) (cuts: 3, full 2,000; in the long run only)"
 
 
-def test_a_mark_of_a_row_that_is_not_is_named(folder: Path) -> None:
-    (folder / "test_it.py").write_text("import pytest\n@pytest.mark.row(360)\ndef test_it(): ...\n")
-    with pytest.raises(ValueError, match=r"tests/test_it\.py: test_it is marked for row 360"):
+def test_a_row_without_a_test_or_a_control_is_found(folder: Path) -> None:
+    (folder / "test_it.py").write_text("import pytest\n@pytest.mark.row(14)\ndef test_it(): ...\n")
+    rows = torture_page.catalogue(folder)
+    assert rows[14].tests
+    assert not rows[14].controls
+    assert not rows[13].tests
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [("360", "is marked for row 360, which the catalogue does not have"), ("SIX", "write the row's number itself")],
+)
+def test_a_mark_of_a_row_that_is_not_is_named(number: str, said: str, folder: Path) -> None:
+    (folder / "test_it.py").write_text(f"import pytest\n@pytest.mark.row({number})\ndef test_it(): ...\n")
+    with pytest.raises(ValueError, match=rf"tests/test_it\.py: test_it.* {said}"):
         torture_page.catalogue(folder)
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[int, Any]:
+    found: dict[int, Any] = torture_page.catalogue()
+    return found
+
+
+@pytest.mark.parametrize("number", torture_page.HELD_TO)
+def test_every_row_is_played_and_has_been_seen_red(number: int, rows: dict[int, Any]) -> None:
+    row = rows[number]
+    assert row.tests, f"row {number} ({row.fault}) is played by no test: mark one with @pytest.mark.row({number})"
+    assert row.controls or number in torture_page.WITHOUT_CONTROL, (
+        f"row {number} ({row.fault}) was never seen red: plant a bug and mark its test with "
+        f'@pytest.mark.control("the bug", row={number}), or say why none can be in WITHOUT_CONTROL'
+    )
