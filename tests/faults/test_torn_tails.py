@@ -55,7 +55,7 @@ def test_a_wrong_bit_in_the_middle_of_the_file_costs_one_record_at_most_and_that
     seed: int, torture: bool, quick_folder: Path
 ) -> None:
     figures = explored(quick_folder, seed, FLIPS if torture else SHORT_FLIPS, "flip")
-    faults = (*FAULTS, "several_lost")
+    faults = (*FAULTS, "several_lost", "unexplained_harm")
     assert {fault: figures.get(fault, 0) for fault in faults} == dict.fromkeys(faults, 0)
     assert figures["lost_to_harm"] > SHORT_FLIPS // 10
 
@@ -99,7 +99,7 @@ UNSAID = [("agent/spool.py", "self._accounts(lost, disk.head.spool)", "self._acc
         pytest.param(UNCHECKED, "state", "wrong", marks=pytest.mark.control("records are not checked", row=8)),
         pytest.param(UNSYNCED, "state", "lost", marks=pytest.mark.control("nothing is synced", row=8)),
         pytest.param(UNSALVAGED, "state", "stuck", marks=pytest.mark.control("damage is not salvaged", row=8)),
-        pytest.param(UNSAID, "flip", "unexplained", marks=pytest.mark.control("what was lost is not said", row=9)),
+        pytest.param(UNSAID, "flip", "unexplained_harm", marks=pytest.mark.control("what was lost is not said", row=9)),
     ],
     ids=["records unchecked", "nothing synced", "damage not salvaged", "loss not said"],
 )

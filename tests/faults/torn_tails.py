@@ -122,7 +122,7 @@ def look(path: Path, truth: Truth, promises: Promises, *, legal: bool) -> Counte
     missing = len({group.ident for group in truth.promised(promises)} - held)
     found["lost" if legal else "lost_to_harm"] += missing
     found["several_lost"] += missing > 1
-    found["unexplained"] += unexplained(groups)
+    found["unexplained" if legal else "unexplained_harm"] += unexplained(groups)
     if legal and promises.promised:
         found["lost"] += head.spool != promises.spool or head.seq < promises.promised
     return found
