@@ -32,7 +32,7 @@ from agent.spool import Spool
 from agent.spool_record import Group, Ident
 from agent.tls import client_context
 from agent.ways import Ways, told
-from agent.window import BACKOFF_MIN_S, Flight, Send, Wait, backoff_s, failures_after, next_step
+from agent.window import BACKOFF_MIN_S, Flight, Flow, Send, Wait, backoff_s, failures_after, next_step
 
 if TYPE_CHECKING:
     from paho.mqtt.client import SocketLike
@@ -127,7 +127,7 @@ class Uplink:
         self._ways = Ways(identity.brokers, way_file)
         self._proven = False  # the collector has answered in this session
         self._nonce = identity.nonce
-        self._paced_until_s = 0.0
+        self._flow = Flow()
         self._heard_s = 0.0
         self._receipt_s = now_s()
         self._tasks_seen: deque[str] = deque(maxlen=256)
@@ -241,6 +241,7 @@ class Uplink:
     async def _carry(self, client: Client) -> None:
         """Sends what may be sent, takes what comes, until the session is lost."""
         self._heard_s = self._now_s()
+        self._flow = Flow()
         while True:
             until_s = await self._send_all(client)
             try:
@@ -262,7 +263,7 @@ class Uplink:
             self._expire(now_s)
             skip = {group.ident for flight in self._flights.values() for group in flight.groups}
             fresh, backlog = await asyncio.to_thread(self._waiting, skip)
-            step = next_step(list(self._flights.values()), fresh, backlog, self._paced_until_s, now_s, self._urgent)
+            step = next_step(self._flow, list(self._flights.values()), fresh, backlog, now_s, self._urgent)
             if isinstance(step, Wait):
                 return step.until_s
             self._send(client, step, now_s)
@@ -276,7 +277,9 @@ class Uplink:
         live = step.reason != "backlog"
         body = batch_of(step.groups, device=self._identity.device, nonce=self._nonce, live=live)
         client.publish(wire.batch_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)
-        flight = Flight(groups=step.groups, live=live, sent_s=now_s, tries=self._tries.get(step.groups[0].ident, 0))
+        tries = self._tries.get(step.groups[0].ident, 0)
+        due_s = now_s + self._flow.wait_s(tries)
+        flight = Flight(groups=step.groups, live=live, sent_s=now_s, due_s=due_s, tries=tries)
         self._flights[flight.key] = flight
         if step.reason == "last_gasp":
             self._urgent.remove(step.groups[0].ident)
@@ -314,10 +317,10 @@ class Uplink:
         if receipt.v != wire.VERSION or receipt.device != self._identity.device:
             raise wire.WireError("the receipt is for another device or version")
         self._nonce = receipt.nonce or self._nonce
-        self._paced_until_s = self._now_s() + min(receipt.pace_ms / 1000, MAX_PACE_S)
         key = (receipt.spool, receipt.first_seq, receipt.last_seq)
         ours = await asyncio.to_thread(self._spool.forget, *key, receipt.chain)
         flight = self._flights.pop(key, None)
+        self._flow = self._flow.after(flight, min(receipt.pace_ms / 1000, MAX_PACE_S), self._now_s())
         if ours:
             self._proven, self._receipt_s = True, self._now_s()
             self.view.last_receipt_ms = self._stamp().wall_ms

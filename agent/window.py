@@ -1,4 +1,9 @@
-"""What the uplink sends next, and why: pure, so that each rule can be asked alone. One monotonic clock, in seconds."""
+"""What the uplink sends next, and why: pure, so that each rule can be asked alone. One monotonic clock, in seconds.
+
+A broker takes at once whatever it is given, so its queue hides that the collector is behind: after a national outage
+every gateway would send all it may, wait, and send it again. `Flow` is TCP's answer to the same (RFC 5681, RFC 6298):
+begin small, grow with each receipt, fall back when a pause is asked for, wait as long as receipts take.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,12 @@ from typing import Literal
 
 from agent.spool_record import Group, Ident
 
-WINDOW = 4  # batches awaiting a receipt; the last place is kept for live readings
+WINDOW = 4  # batches awaiting a receipt at most; the last place is kept for live readings
+PACED_WINDOW = 2  # one of them live, when the collector is behind
+PACED_S = 1.0  # a shorter pause is no sign of that
 RECEIPT_S, RECEIPT_MAX_S = 15.0, 120.0
+FIRST_RECEIPT_S = 30.0  # in a new session nobody knows yet what receipts take
+PATIENCE = 4.0  # times what the last one took
 BACKOFF_MIN_S, BACKOFF_MAX_S = 1.0, 300.0
 STABLE_S = 60.0  # a session must last this long before the backoff starts over
 
@@ -21,11 +30,8 @@ class Flight:
     groups: tuple[Group, ...]
     live: bool
     sent_s: float
+    due_s: float  # then it is offered again
     tries: int
-
-    @property
-    def due_s(self) -> float:
-        return self.sent_s + receipt_wait_s(self.tries)
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -44,16 +50,35 @@ class Wait:
     until_s: float | None = None
 
 
-def receipt_wait_s(tries: int) -> float:
-    """How long a batch waits for its receipt before it is offered again."""
-    return min(RECEIPT_S * 2.0 ** min(tries, 10), RECEIPT_MAX_S)
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """What a session has learnt from its receipts; ``receipt_s`` is what the last one took, None before the first."""
+
+    window: int = 1
+    receipt_s: float | None = None
+    paced_until_s: float = 0.0
+
+    def wait_s(self, tries: int) -> float:
+        """How long a batch waits for its receipt before it is offered again."""
+        usual_s = FIRST_RECEIPT_S if self.receipt_s is None else max(RECEIPT_S, PATIENCE * self.receipt_s)
+        return min(usual_s * 2.0 ** min(tries, 10), RECEIPT_MAX_S)
+
+    def after(self, flight: Flight | None, pace_s: float, now_s: float) -> Flow:
+        """With the receipt of this batch, which asks for such a pause. Of a batch sent again nobody knows which sending
+        it answers, and of one that is no longer awaited (None) not even that: it took at least the wait before."""
+        overdue = flight is None or flight.tries > 0
+        took_s = self.wait_s(max(0, flight.tries - 1) if flight else 0) if overdue else 0.0
+        if flight is not None:
+            took_s = max(took_s, now_s - flight.sent_s)
+        window = PACED_WINDOW if pace_s >= PACED_S else min(self.window + 1, WINDOW)
+        return Flow(window=window, receipt_s=took_s, paced_until_s=now_s + pace_s)
 
 
 def next_step(
+    flow: Flow,
     flights: Sequence[Flight],
     fresh: Sequence[Group],
     backlog: Sequence[Group],
-    paced_until_s: float,
     now_s: float,
     urgent: Collection[Ident] = (),
 ) -> Send | Wait:
@@ -63,13 +88,13 @@ def next_step(
         if group.ident in urgent:
             return Send("last_gasp", (group,))
     first_due_s = min((flight.due_s for flight in flights), default=None)
-    if len(flights) >= WINDOW:
+    if len(flights) >= flow.window:
         return Wait("window_full", first_due_s)
     if fresh:
         return Send("live", tuple(fresh))
-    if now_s < paced_until_s:
-        return Wait("paced", paced_until_s if first_due_s is None else min(paced_until_s, first_due_s))
-    if backlog and sum(not flight.live for flight in flights) < WINDOW - 1:
+    if now_s < flow.paced_until_s:
+        return Wait("paced", flow.paced_until_s if first_due_s is None else min(flow.paced_until_s, first_due_s))
+    if backlog and sum(not flight.live for flight in flights) < max(1, flow.window - 1):
         return Send("backlog", tuple(backlog))
     return Wait("window_full" if backlog else "nothing_to_send", first_due_s)
 

@@ -1,9 +1,10 @@
 """All gateways come back at once, each with hours of backlog, while measuring goes on: connections, drain, lag, loss.
 
 Each gateway has an MQTT session of its own over TLS 1.3 with its own certificate, its own spool, chain and signatures
-(those of `collector.simulate`), and the agent's own waits: connect timeout, backoff, receipts. A round a minute of
-link, gateway, UPS and seats, as it was missed and as it goes on. Gateways of one size tell the same measurements in the
-backlog, so that the memory of one process is enough. At the end each promise is held against the database.
+(those of `collector.simulate`), and the agent's own decisions: connect timeout, backoff, window, receipts. A round a
+minute of link, gateway, UPS and seats, as it was missed and as it goes on. Gateways of one size tell the same
+measurements in the backlog, so that the memory of one process is enough. At the end each promise is held against the
+database.
 """
 
 from __future__ import annotations
@@ -28,18 +29,19 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import wire
-from agent.uplink import CONNECT_S
-from agent.window import backoff_s, failures_after, receipt_wait_s
+from agent.spool_record import Group
+from agent.uplink import CONNECT_S, batch_of
+from agent.window import Flight, Flow, Send, backoff_s, failures_after, next_step
 from bench.ground import DATABASES, Ground, GroundError, Member, check, costs, ground, now_ms
 from bench.session import Session
 from collector.simulate import readings
 from collector.simulate.fleet import Center
-from collector.simulate.gateway import Gateway, Kept
+from collector.simulate.gateway import LIVE_MS, Gateway, Kept, fitting
 from collector.simulate.readings import MINUTE_MS
 
 TICK_S = 0.5
 SAY_S = 10.0
-AHEAD = 100  # readings of the backlog that a gateway has in hand
+AHEAD = 400  # readings of the backlog that a gateway has in hand
 MARK = 120  # readings between two marks of a chain
 TAIL_ROUNDS = 3  # the newest of the backlog still count as live
 SETTLE_S = 300.0
@@ -180,8 +182,9 @@ class Returning:
     drained_s: float | None = None
     live: dict[int, float] = field(default_factory=dict)
     lags_s: list[float] = field(default_factory=list)
-    flight: tuple[int, int] | None = None
-    tries: int = 0
+    flow: Flow = field(default_factory=Flow)
+    flights: dict[tuple[int, int], Flight] = field(default_factory=dict)
+    tries: dict[int, int] = field(default_factory=dict)  # by the first number of what was overdue
 
     @property
     def gateway(self) -> Gateway:
@@ -208,7 +211,7 @@ class Storm:
                 missed[center.seats] = Missed.by(center, rounds, until_ms)
             self.returning.append(Returning(member=member, backlog=Backlog(missed[center.seats], member.gateway)))
         self._by_device = {each.gateway.device: each for each in self.returning}
-        self.receipted = self.paced = self.bad = self.batches = 0
+        self.receipted = self.paced = self.bad = self.batches = self.again = 0
         self.most_pace_ms = self._pace_ms = 0  # of all receipts, of those since the last line
         self._lags_s: list[float] = []
         self.measuring = True
@@ -284,14 +287,15 @@ class Storm:
                 await session.connect("127.0.0.1", self._port, context, topics, CONNECT_S)
                 connected_s = time.monotonic()
                 each.connect_s.append(connected_s - began_s)
-                each.session, each.since_s = session, connected_s
+                each.session, each.since_s, each.flow = session, connected_s, Flow()
                 each.first_s = each.first_s or connected_s
                 self._pump(each, connected_s)
                 await session.run()
             except OSError:
                 each.refused += 1
             finally:
-                each.session, each.gateway.flying = None, None
+                each.session = None
+                each.flights.clear()
                 await session.close()
             lasted_s = None if connected_s is None else time.monotonic() - connected_s
             failures = failures_after(failures, lasted_s)
@@ -311,15 +315,31 @@ class Storm:
     def _pump(self, each: Returning, now_s: float) -> None:
         if each.session is None or not each.session.up:
             return
-        gateway = each.gateway
-        if gateway.flying is None:
-            each.backlog.fill(gateway)
-        payload = gateway.next_batch(now_ms(), now_s)
-        if payload is not None:
-            each.tries = each.tries + 1 if gateway.flying == each.flight else 0
-            each.flight, gateway.resend_s = gateway.flying, receipt_wait_s(each.tries)
-            self.batches += 1
-            each.session.publish(wire.batch_topic(gateway.device), payload)
+        for key in [key for key, flight in each.flights.items() if now_s >= flight.due_s]:
+            each.tries[key[0]] = each.flights.pop(key).tries + 1
+            self.again += 1
+        each.backlog.fill(each.gateway)
+        while isinstance(step := self._step(each, now_s), Send):
+            self._send(each, step, now_s)
+
+    def _step(self, each: Returning, now_s: float) -> object:
+        """The agent's own decision."""
+        flying, since_ms = list(each.flights), now_ms() - LIVE_MS
+        idle = [kept for kept in each.gateway.waiting if not any(low <= kept.seq <= high for low, high in flying)]
+        fresh = _group(each, [kept for kept in idle if kept.at_ms > since_ms])
+        backlog = _group(each, [kept for kept in idle if kept.at_ms <= since_ms])
+        return next_step(each.flow, list(each.flights.values()), fresh, backlog, now_s)
+
+    def _send(self, each: Returning, step: Send, now_s: float) -> None:
+        device, live = each.gateway.device, step.reason == "live"
+        body = batch_of(step.groups, device=device, nonce=each.gateway.nonce, live=live)
+        tries = each.tries.get(step.groups[0].first_seq, 0)
+        due_s = now_s + each.flow.wait_s(tries)
+        flight = Flight(groups=step.groups, live=live, sent_s=now_s, due_s=due_s, tries=tries)
+        each.flights[flight.key[1:]] = flight
+        self.batches += 1
+        if each.session is not None:
+            each.session.publish(wire.batch_topic(device), wire.seal(body, each.gateway.key.sign))
 
     def _receive(self, each: Returning, _topic: str, payload: bytes) -> None:
         try:
@@ -330,13 +350,15 @@ class Storm:
             self.bad += 1
             return
         now_s, before = time.monotonic(), len(each.gateway.waiting)
+        flight = each.flights.pop((receipt.first_seq, receipt.last_seq), None)
+        each.flow = each.flow.after(flight, receipt.pace_ms / 1000, now_s)
         if each.gateway.take_receipt(receipt, now_s) != "receipted":
             return
         self.receipted += before - len(each.gateway.waiting)
         self.paced += receipt.pace_ms > 0
         self._pace_ms = max(self._pace_ms, receipt.pace_ms)
         self.most_pace_ms = max(self.most_pace_ms, receipt.pace_ms)
-        each.flight = None
+        each.tries.pop(receipt.first_seq, None)
         self._note(each, receipt, now_s)
         self._pump(each, now_s)
 
@@ -372,7 +394,10 @@ class Storm:
         )
         print(f"newest state receipted after coming: {_three(seen)} s; live lag: {_three(lags)} s, n {len(lags)}")
         most_s = self.most_pace_ms / 1000
-        print(f"pace: asked for in {self.paced} receipts, at most {most_s:.1f} s; receipts not ours: {self.bad}")
+        print(
+            f"pace: asked for in {self.paced} receipts, at most {most_s:.1f} s; sent again: {self.again}; "
+            f"receipts not ours: {self.bad}"
+        )
         for name, spent in self.cpu_s.items():
             print(
                 f"{name}: {spent:.1f} s of processor, {1000 * spent / max(1, held.held):.3f} s per 1,000 readings, "
@@ -380,6 +405,17 @@ class Storm:
             )
         print(f"check: {held}; load {os.getloadavg()[0]:.1f}")
         return 0 if held.good else 1
+
+
+def _group(each: Returning, run: Sequence[Kept]) -> list[Group]:
+    """The first of these readings that fit into a batch, as the agent's spool would give them out."""
+    fit = fitting(run)
+    if not fit:
+        return []
+    raws = tuple(kept.raw for kept in fit)
+    first = fit[0]
+    spool = each.gateway.spool
+    return [Group(spool=spool, first_seq=first.seq, value="low", wall_ms=fit[-1].at_ms, prev=first.before, raws=raws)]
 
 
 def _at(values: Sequence[float], share: float) -> float:

@@ -1,17 +1,19 @@
 """How long a gateway with a backlog is asked to pause between two of its batches. Pure: one monotonic clock, seconds.
 
 When thousands come back at once, each with one batch on its way, the wait here is their number times what one takes.
-Past the time a gateway waits for a receipt (`agent.window.RECEIPT_S`) each would send again what is still in the queue,
-and the queue would grow by that alone. A pause of number times time keeps the queue short whoever they are; it is
-asked for in the measure in which there is a queue at all, so that one gateway after a quiet night drains at full speed.
+Past the time a gateway waits for a receipt (`agent.window`) each would send again what is still in the queue, and the
+queue would grow by that alone. A pause of number times time keeps the queue short whoever they are; it is asked for in
+the measure in which there is a queue, so that one gateway after a quiet night drains at full speed. Where live readings
+alone take most of the time, the queue asks for several turns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-WAIT_S = 4.0  # what a message may wait here before its sender is asked for the whole pause
+WAIT_S = 4.0  # what a message may wait here before its sender is asked for the pause of one turn
 WINDOW_S = 60.0  # whoever was heard in the present or the last of these is counted
+MOST_TURNS = 3.0  # for three times that wait
 SMOOTH = 0.2  # the weight of the newest group in what a message takes
 MAX_PACE_MS = 300_000
 
@@ -38,5 +40,5 @@ class Pacing:
     def pace_ms(self, waited_s: float) -> int:
         """The pause to ask for, when the oldest message in hand has waited so long."""
         senders = max(self._before, len(self._heard))
-        pause_s = senders * self._each_s * min(1.0, waited_s / WAIT_S)
+        pause_s = senders * self._each_s * min(MOST_TURNS, waited_s / WAIT_S)
         return min(MAX_PACE_MS, int(pause_s * 1000))

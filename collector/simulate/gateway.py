@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -81,12 +82,12 @@ class Gateway:
         )
         return wire.seal(wire.encode(batch), self.key.sign)
 
-    def _choose(self, now_ms: int, now_s: float) -> tuple[list[Kept], bool]:
+    def _choose(self, now_ms: int, now_s: float) -> tuple[Sequence[Kept], bool]:
         """The newest run that is live, or else the oldest run of the backlog once its pause is over."""
         live = [kept for kept in self.waiting if now_ms - kept.at_ms < LIVE_MS]
         if live:
-            return _fit(live), True
-        return (_fit(self.waiting), False) if now_s >= self.paced_s else ([], False)
+            return fitting(live), True
+        return (fitting(self.waiting), False) if now_s >= self.paced_s else ([], False)
 
     def take_receipt(self, receipt: wire.Receipt, now_s: float) -> Answer:
         """Forget what the receipt covers, if its chain is ours; otherwise keep everything."""
@@ -105,7 +106,7 @@ class Gateway:
         return "receipted" if receipt.outcome == "stored" else "set_aside"
 
 
-def _fit(run: list[Kept]) -> list[Kept]:
+def fitting(run: Sequence[Kept]) -> Sequence[Kept]:
     """The beginning of `run` that is consecutive and fits into one batch."""
     size = 0
     for index, kept in enumerate(run[: wire.MAX_BATCH_READINGS]):

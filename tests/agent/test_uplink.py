@@ -17,7 +17,7 @@ from agent.spool import Spool
 from agent.spool_record import Group, Head, build
 from agent.trust import TrustedClock
 from agent.uplink import Uplink
-from agent.window import Flight, Send, Wait, next_step
+from agent.window import FIRST_RECEIPT_S, PACED_S, PACED_WINDOW, WINDOW, Flight, Flow, Send, Wait, next_step
 
 T0 = 1_790_000_000_000
 
@@ -62,7 +62,11 @@ def groups(count: int, spool: str = "a" * 32) -> list[Group]:
 
 
 def flight(group: Group, *, live: bool = False, sent_s: float = 0.0, tries: int = 0) -> Flight:
-    return Flight(groups=(group,), live=live, sent_s=sent_s, tries=tries)
+    return Flight(groups=(group,), live=live, sent_s=sent_s, due_s=sent_s + 15, tries=tries)
+
+
+def flow(window: int = WINDOW, paced_until_s: float = 0.0) -> Flow:
+    return Flow(window=window, receipt_s=0.1, paced_until_s=paced_until_s)
 
 
 # ---------------------------------------------------------------- the decision
@@ -70,35 +74,76 @@ def flight(group: Group, *, live: bool = False, sent_s: float = 0.0, tries: int 
 
 def test_live_readings_go_before_the_backlog() -> None:
     old, new = groups(2)
-    assert next_step([], [new], [old], 0, 0) == Send("live", (new,))
+    assert next_step(flow(), [], [new], [old], 0) == Send("live", (new,))
 
 
 def test_the_backlog_follows_when_nothing_is_live() -> None:
     (old,) = groups(1)
-    assert next_step([], [], [old], 0, 0) == Send("backlog", (old,))
+    assert next_step(flow(), [], [], [old], 0) == Send("backlog", (old,))
 
 
 def test_backlog_never_takes_the_last_place_so_live_readings_are_not_starved() -> None:
     *flying, waiting, new = groups(5)
     flights = [flight(group) for group in flying]
-    assert next_step(flights, [], [waiting], 0, 1) == Wait("window_full", 15.0)
-    assert next_step(flights, [new], [waiting], 0, 1) == Send("live", (new,))
+    assert next_step(flow(), flights, [], [waiting], 1) == Wait("window_full", 15.0)
+    assert next_step(flow(), flights, [new], [waiting], 1) == Send("live", (new,))
 
 
 def test_a_full_window_waits_for_the_first_receipt_due() -> None:
     *flying, new = groups(5)
     flights = [flight(group, live=True, sent_s=float(number)) for number, group in enumerate(flying)]
-    assert next_step(flights, [new], [], 0, 5) == Wait("window_full", 15.0)
+    assert next_step(flow(), flights, [new], [], 5) == Wait("window_full", 15.0)
 
 
 def test_a_collector_that_asks_for_pace_gets_it_for_backlog_only() -> None:
     old, new = groups(2)
-    assert next_step([], [], [old], 9.0, 1.0) == Wait("paced", 9.0)
-    assert next_step([], [new], [old], 9.0, 1.0) == Send("live", (new,))
+    assert next_step(flow(paced_until_s=9.0), [], [], [old], 1.0) == Wait("paced", 9.0)
+    assert next_step(flow(paced_until_s=9.0), [], [new], [old], 1.0) == Send("live", (new,))
 
 
-def test_receipts_are_awaited_15_s_growing_to_120() -> None:
-    assert [window.receipt_wait_s(tries) for tries in (0, 1, 2, 3, 4, 50)] == [15, 30, 60, 120, 120, 120]
+def test_a_session_begins_with_one_batch_and_the_live_one_first() -> None:
+    old, new = groups(2)
+    assert next_step(Flow(), [], [new], [old], 0) == Send("live", (new,))
+    assert next_step(Flow(), [flight(new, live=True)], [], [old], 1) == Wait("window_full", 15.0)
+    assert next_step(Flow(), [], [], [old], 0) == Send("backlog", (old,))
+
+
+def test_the_window_grows_with_each_receipt_and_falls_back_when_a_pause_is_asked_for() -> None:
+    (group,) = groups(1)
+    grown, windows = Flow(), []
+    for _ in range(5):
+        grown = grown.after(flight(group), 0.0, 1.0)
+        windows.append(grown.window)
+    assert windows == [2, 3, 4, WINDOW, WINDOW]
+    assert grown.after(flight(group), PACED_S / 2, 1.0).window == WINDOW
+    assert grown.after(flight(group), PACED_S, 1.0) == Flow(window=PACED_WINDOW, receipt_s=1.0, paced_until_s=2.0)
+
+
+def test_behind_a_queue_one_batch_of_backlog_is_on_its_way_and_live_ones_go_together() -> None:
+    old, waiting, first, second = groups(4)
+    paced, flights = flow(PACED_WINDOW), [flight(old)]
+    assert next_step(paced, flights, [], [waiting], 1) == Wait("window_full", 15.0)
+    assert next_step(paced, flights, [first], [waiting], 1) == Send("live", (first,))
+    assert next_step(paced, [*flights, flight(first, live=True)], [second], [], 1) == Wait("window_full", 15.0)
+
+
+def test_receipts_are_awaited_four_times_what_the_last_one_took() -> None:
+    def waits(receipt_s: float | None) -> list[float]:
+        return [Flow(receipt_s=receipt_s).wait_s(tries) for tries in (0, 1, 2, 3, 50)]
+
+    assert waits(None) == [FIRST_RECEIPT_S, 60, 120, 120, 120]
+    assert waits(0.1) == [15, 30, 60, 120, 120]
+    assert waits(10.0) == [40, 80, 120, 120, 120]
+    assert waits(500.0) == [120, 120, 120, 120, 120]
+
+
+def test_a_receipt_of_what_was_sent_again_took_at_least_the_wait_before() -> None:
+    """Karn's problem: the answer to the first sending must not pass for a quick one to the second."""
+    (group,) = groups(1)
+    known = Flow(receipt_s=0.1)
+    assert known.after(flight(group, sent_s=100.0, tries=2), 0.0, 100.5).receipt_s == known.wait_s(1) == 30
+    assert known.after(flight(group, sent_s=100.0, tries=1), 0.0, 150.0).receipt_s == 50
+    assert known.after(None, 0.0, 100.5).receipt_s == known.wait_s(0)
 
 
 def test_backoff_has_full_jitter_between_a_second_and_five_minutes() -> None:
@@ -112,8 +157,10 @@ def test_backoff_has_full_jitter_between_a_second_and_five_minutes() -> None:
 def test_a_last_gasp_goes_alone_ahead_of_everything_though_the_window_is_full() -> None:
     *flying, gasp, after = groups(6)
     flights = [flight(group, live=True) for group in flying]
-    assert next_step(flights, [gasp, after], [], 99.0, 1, [gasp.ident]) == Send("last_gasp", (gasp,))
-    assert next_step(flights, [after], [], 0, 1, [gasp.ident]) == Wait("window_full", 15.0)
+    assert next_step(flow(paced_until_s=99.0), flights, [gasp, after], [], 1, [gasp.ident]) == Send(
+        "last_gasp", (gasp,)
+    )
+    assert next_step(flow(), flights, [after], [], 1, [gasp.ident]) == Wait("window_full", 15.0)
 
 
 # ---------------------------------------------------------------- over a real broker
@@ -184,7 +231,7 @@ def test_a_batch_without_a_receipt_is_sent_again(enrolled, little_collector, spo
         )
         task = asyncio.create_task(link.run())
         await until(lambda: len(little_collector.batches) == 1)
-        clock[0] += 16.0
+        clock[0] += FIRST_RECEIPT_S + 1
         link.readings_waiting()
         await until(lambda: spool.stats().readings == 0)
         assert link.view.counts["overdue"] == 1

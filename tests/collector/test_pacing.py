@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collector.pacing import MAX_PACE_MS, WAIT_S, WINDOW_S, Pacing
+from collector.pacing import MAX_PACE_MS, MOST_TURNS, WAIT_S, WINDOW_S, Pacing
 
 EACH_S = 0.01
 
@@ -20,7 +20,8 @@ def test_without_a_queue_nobody_pauses() -> None:
 
 def test_behind_a_queue_each_pauses_for_a_turn_of_all() -> None:
     assert of(2000).pace_ms(WAIT_S) == 20_000
-    assert of(2000).pace_ms(10 * WAIT_S) == 20_000
+    assert of(2000).pace_ms(2 * WAIT_S) == 40_000
+    assert of(2000).pace_ms(10 * WAIT_S) == MOST_TURNS * 20_000
     assert of(2000).pace_ms(WAIT_S / 2) == 10_000
     assert of(1).pace_ms(WAIT_S) == 10
 
