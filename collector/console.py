@@ -42,7 +42,7 @@ def _user() -> str:
 
 
 def proof_of(store: Store, name: str, now_ms: int) -> str:
-    """That `name` sits here, by their passphrase; empty where nobody was ever registered. Raises persons.PersonError."""
+    """That `name` sits here, by passphrase; empty where nobody was ever registered. Raises persons.PersonError."""
     with store.read() as conn:
         if not persons.registered(conn):
             return ""
