@@ -78,9 +78,9 @@ def _synced(mine: Sequence[Stamp], when: Bracket, known: Ahead | None) -> Ahead 
     """
     last_ms = max(stamp.mono_ms for stamp in mine)
     said = [stamp.wall_ms - stamp.mono_ms for stamp in mine if stamp.clock == "synced" and when.holds(stamp)]
-    held = [known.ms] if known and known.sure and _can_be(last_ms + known.ms, when) else []
-    if held and not when.live:
-        return known
+    held = [known.ms] if known and known.sure and last_ms + known.ms <= when.received_ms + SAME_MS else []
+    if held and not (when.live and said):
+        return known if _can_be(last_ms + held[0], when) else None
     possible = [ms for ms in said if last_ms + ms <= when.received_ms + SAME_MS] + held
     near = [ms for ms in said if last_ms + ms <= when.received_ms + SLACK_MS]
     if not possible and not near:

@@ -93,6 +93,14 @@ def test_what_a_boot_said_before_dates_what_comes_later_of_it() -> None:
     assert event_times(trembles, BACKLOG, known) == [RECEIVED - 20_000]
 
 
+def test_a_clock_that_is_put_back_further_turns_no_order_round() -> None:
+    """Both figures are too old for live readings: the later keeps the order of what is filed already."""
+    hour_ago = {"b": Ahead(RECEIVED - 3_600_000, sure=True)}
+    live = bracket(live=True, issued_ms=RECEIVED - 60_000, enrolled_ms=ENROLLED, received_ms=RECEIVED)
+    assert event_times([stamp(RECEIVED - 3_900_000, clock="synced")], live, hour_ago) == [RECEIVED - 3_600_000]
+    assert event_times([stamp(RECEIVED - 3_900_000)], live, hour_ago) == [RECEIVED]
+
+
 def test_no_clock_that_says_synchronised_is_believed_of_a_time_before_there_were_gateways() -> None:
     assert event_times([stamp(5_000, mono_ms=5_000, clock="synced")], BACKLOG) == [RECEIVED]
     assert event_times([stamp(FIRST_MS, clock="synced")], BACKLOG) == [FIRST_MS]
