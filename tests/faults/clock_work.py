@@ -51,7 +51,7 @@ def agent(settings_file: str, synced: Path) -> None:
 @dataclass
 class Clocks:
     """Of one boot: it began at `began_ms` (true), its wall clock is `off_ms` from the truth. `honest`: whatever was
-    called synchronised was right."""
+    called synchronised was right. `was_heard`: the collector has been told a time by it that was."""
 
     name: str
     began_ms: int
@@ -59,6 +59,7 @@ class Clocks:
     synced: bool = False
     honest: bool = True
     was_synced: bool = False
+    was_heard: bool = False
 
     def jump(self, by_ms: int, *, lies: bool) -> None:
         """The kernel no longer calls a clock synchronised that somebody has set; `lies` if it does."""
@@ -133,10 +134,11 @@ def play(ingest: Ingest, mine: Gateway, dice: random.Random, jumps: int) -> None
                 mine.take(clocks, now_ms)
                 if not is_away:
                     now_ms = send(ingest, mine, now_ms, dice)
+                    clocks.was_heard = clocks.was_synced
             if dice.random() < 0.4:
                 clocks.off_ms, clocks.synced = 0, True
             else:
-                clocks.jump(dice.choice(JUMPS_MS), lies=clocks.was_synced and dice.random() < 0.3)
+                clocks.jump(dice.choice(JUMPS_MS), lies=clocks.was_heard and dice.random() < 0.3)
         now_ms = send(ingest, mine, now_ms, dice)
         now_ms += dice.randint(MINUTE_MS, 3 * HOUR_MS)
 
