@@ -1,0 +1,142 @@
+"""Everybody comes back at once, in time that is only counted: gateways that decide as the agent does (`agent.window`),
+one queue, and a collector that paces as ours does (`collector.pacing`).
+
+What `python -m bench storm` plays with real sessions for a quarter of an hour, this plays in seconds, so that the rules
+can be tried, and broken. A gateway stands for forty: a message takes forty times as long as on a real machine.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agent.spool_record import Group, Head, build
+from agent.window import Flight, Flow, Send, next_step
+from collector.pacing import Pacing
+
+LIVE_S, BACKLOG_S, AGAIN_S = 0.16, 0.28, 0.1  # of a message, by what is in it; AGAIN_S: it is held already
+GATHERED = 5  # messages in one commit at most
+COME_S, ROUND_S = 5.0, 60.0
+
+
+@dataclass
+class Returning:
+    """A gateway: its groups not yet sent, batches on their way, and when each of its live groups was measured."""
+
+    fresh: list[Group] = field(default_factory=list)
+    backlog: list[Group] = field(default_factory=list)
+    flow: Flow = field(default_factory=Flow)
+    flights: dict[int, Flight] = field(default_factory=dict)  # by the last number in it
+    tries: dict[int, int] = field(default_factory=dict)
+    measured_s: dict[int, float] = field(default_factory=dict)
+    held: set[int] = field(default_factory=set)
+    looks_s: float = float("inf")  # when it looks again by itself
+    head: Head = field(default_factory=lambda: Head("a" * 32))
+
+    def group(self) -> Group:
+        (made,) = build(self.head, [b"{}"], "low", 0)
+        self.head = self.head.after(made)
+        return made
+
+
+class Outage:
+    """`play` until all backlog is held or `most_s` have passed. Rules are passed in, so that others can be tried."""
+
+    def __init__(self, gateways: int, backlog: int, *, flow: Callable[[], Flow] = Flow, seed: int = 1) -> None:
+        self._chance = random.Random(seed)
+        self._pacing = Pacing()
+        self._all = [Returning(flow=flow()) for _ in range(gateways)]
+        self._queue: deque[tuple[float, Returning, tuple[Group, ...]]] = deque()
+        self._events: list[tuple[float, int, Callable[[float], None]]] = []
+        self._ticket = itertools.count()
+        self._busy = False
+        self._left = gateways * backlog
+        self.lags_s: list[float] = []
+        self.drained_s: float | None = None
+        self.sent = self.again = 0
+        for each in self._all:
+            each.backlog = [each.group() for _ in range(backlog)]
+            come_s = self._chance.uniform(0, COME_S)
+            self._at(come_s, lambda now_s, each=each: self._measure(each, now_s))
+            round_s = come_s + self._chance.uniform(0, ROUND_S)  # each has a minute of its own
+            self._at(round_s, lambda now_s, each=each: self._rounds(each, now_s))
+
+    def play(self, most_s: float) -> None:
+        while self._events and self.drained_s is None and self._events[0][0] < most_s:
+            now_s, _, work = heapq.heappop(self._events)
+            work(now_s)
+        self.lags_s.sort()
+
+    def _at(self, when_s: float, work: Callable[[float], None]) -> None:
+        heapq.heappush(self._events, (when_s, next(self._ticket), work))
+
+    def _rounds(self, each: Returning, now_s: float) -> None:
+        self._at(now_s + ROUND_S, lambda later_s: self._rounds(each, later_s))
+        self._measure(each, now_s)
+
+    def _measure(self, each: Returning, now_s: float) -> None:
+        group = each.group()
+        each.fresh.append(group)
+        each.measured_s[group.last_seq] = now_s
+        self._send(each, now_s)
+
+    def _send(self, each: Returning, now_s: float) -> None:
+        """As `agent.uplink` does: what is overdue is offered again, then whatever may go."""
+        for last, flight in list(each.flights.items()):
+            if now_s >= flight.due_s:
+                del each.flights[last]
+                each.tries.update((group.last_seq, flight.tries + 1) for group in flight.groups)
+                (each.fresh if flight.live else each.backlog)[:0] = flight.groups
+        while isinstance(
+            step := next_step(each.flow, list(each.flights.values()), each.fresh, each.backlog[:1], now_s), Send
+        ):
+            waiting = each.backlog if step.reason == "backlog" else each.fresh
+            del waiting[: len(step.groups)]
+            last, tries = step.groups[-1].last_seq, each.tries.get(step.groups[0].last_seq, 0)
+            due_s = now_s + each.flow.wait_s(tries)
+            live = step.reason == "live"
+            each.flights[last] = Flight(groups=step.groups, live=live, sent_s=now_s, due_s=due_s, tries=tries)
+            self.sent, self.again = self.sent + 1, self.again + (tries > 0)
+            self._queue.append((now_s, each, step.groups))
+            self._serve(now_s)
+        if step.until_s is not None and not now_s < each.looks_s <= step.until_s:
+            each.looks_s = max(step.until_s, now_s + 0.01)
+            self._at(each.looks_s, lambda later_s: self._send(each, later_s))
+
+    def _serve(self, now_s: float) -> None:
+        if self._busy or not self._queue:
+            return
+        self._busy = True
+        taken = [self._queue.popleft() for _ in range(min(len(self._queue), GATHERED))]
+        spent_s = sum(self._cost_s(each, groups) for _, each, groups in taken)
+        self._pacing.heard([str(id(each)) for _, each, _ in taken], now_s)
+        pace_s = self._pacing.pace_ms(now_s - taken[0][0]) / 1000
+        self._pacing.took(len(taken), spent_s)
+        self._at(now_s + spent_s, lambda later_s: self._receipted(taken, pace_s, later_s))
+
+    @staticmethod
+    def _cost_s(each: Returning, groups: tuple[Group, ...]) -> float:
+        if groups[-1].last_seq in each.held:
+            return AGAIN_S
+        return LIVE_S if groups[-1].last_seq in each.measured_s else BACKLOG_S
+
+    def _receipted(self, taken: list[tuple[float, Returning, tuple[Group, ...]]], pace_s: float, now_s: float) -> None:
+        self._busy = False
+        for _, each, groups in taken:
+            for group in (group for group in groups if group.last_seq not in each.held):
+                each.held.add(group.last_seq)
+                if group.last_seq in each.measured_s:
+                    self.lags_s.append(now_s - each.measured_s[group.last_seq])
+                else:
+                    self._left -= 1
+            each.flow = each.flow.after(each.flights.pop(groups[-1].last_seq, None), pace_s, now_s)
+            each.fresh = [group for group in each.fresh if group.last_seq not in each.held]
+            each.backlog = [group for group in each.backlog if group.last_seq not in each.held]
+            self._send(each, now_s)
+        if not self._left:
+            self.drained_s = now_s
+        self._serve(now_s)
