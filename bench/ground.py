@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import enrol as agent_enrol
 from agent import wire
 from collector import broker_config, enrolment
-from collector.broker_config import Site
+from collector.broker_config import People, Site
 from collector.ca import Authority
 from collector.config import Settings, load
 from collector.identity import load_or_make
@@ -257,8 +257,7 @@ def _mosquitto(made: Ground) -> None:
     site = Site(
         tls=("127.0.0.1", made.tls),
         websocket=None,
-        services=made.settings.broker.services,
-        gateways=names,
+        people=People(services=made.settings.broker.services, gateways=names),
         folder=str(place),
     )
     for name, text in broker_config.mosquitto(site).items():

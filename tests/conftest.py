@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from collections import defaultdict
 
 import pytest
 from hypothesis import settings
+
+from tests.ports import free_ports
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
@@ -15,9 +16,7 @@ settings.load_profile("untimed")
 @pytest.fixture
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,14 +20,9 @@ from collector.standard import Standards, example
 from collector.store import Store
 from collector.web.app import build
 from collector.web.live import Hub
+from tests.ports import free_ports
 
 ROW = {"name": "One", "tier": "one", "seats_promised": "20", "opening": "always"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class House:
@@ -39,7 +33,7 @@ class House:
         """`again` was there before, and is stopped: its files and ports are used."""
         self.shift_ms = 0
         folder.mkdir(exist_ok=again is not None)
-        self.broker_port, self.door_port, plain = free_port(), free_port(), free_port()
+        self.broker_port, self.door_port, plain = free_ports(1)[0], free_ports(1)[0], free_ports(1)[0]
         if again is not None:
             self.broker_port, self.door_port = again.broker_port, again.door_port
         self.settings = Settings.model_validate(

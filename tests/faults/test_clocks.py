@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from agent import wire
 from collector.store import Store, schema
 from tests.faults import rig
+from tests.ports import free_ports
 
 NEAR_MS = 2_000
 SOON_S = 120.0  # until the first reading is held, from the agent's start
@@ -50,7 +51,7 @@ class House(rig.House):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.tls, self.door = rig.free_ports(2)
+        self.tls, self.door = free_ports(2)
         text = self.collector_toml.read_text().partition("[broker]")[0]
         self.collector_toml.write_text(
             f'{text}[broker]\nlisten = "127.0.0.1:{self.broker}"\ntls_listen = "127.0.0.1:{self.tls}"\n'

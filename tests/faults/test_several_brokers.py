@@ -32,6 +32,7 @@ from tests.faults.makes import Client, listening
 from tests.faults.mosquitto import mosquitto
 from tests.faults.test_kill import SENT_TWICE, served_by
 from tests.house import House
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -97,7 +98,7 @@ class Scene:
 def scene(tmp_path: Path) -> Iterator[Scene]:
     with ExitStack() as stack:
         house = House(tmp_path / "collector", stack)
-        first = First(rig.free_ports(1)[0], tmp_path / "first.log")
+        first = First(free_ports(1)[0], tmp_path / "first.log")
         first.start()
         stack.callback(first.kill)
         second = stack.enter_context(kept("mosquitto", house, tmp_path / "second"))
@@ -198,7 +199,7 @@ def test_of_two_brokers_one_dies_again_and_again(
     kills = 20 if torture else 3
     with served_by(tmp_path, database, brokers) as (house, _base):
         house.source = rig.plant(tmp_path, bug) if bug else rig.ROOT
-        (second,) = rig.free_ports(1)
+        (second,) = free_ports(1)
         house.argv["second"] = mosquitto(house, port=second)
         text = house.collector_toml.read_text().replace(
             "[broker]\n", f'[broker]\nalso = ["mqtt://127.0.0.1:{second}"]\n'
