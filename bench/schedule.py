@@ -419,7 +419,7 @@ def _row(name: str, number: int, whole: int = 0, of: str = "of the slots") -> st
 
 
 def _spread(values: Sequence[float], shares: Sequence[float], form: str) -> str:
-    names = {0: "least", 50: "median", 100: "most"}
+    names: dict[float, str] = {0: "least", 50: "median", 100: "most"}
     return ", ".join(f"{names.get(share, f'p{share:g}')} {_at(values, share):{form}}" for share in shares)
 
 

@@ -247,6 +247,7 @@ def test_a_collector_killed_between_any_two_steps_loses_and_doubles_nothing(
     assert ordeal.clean
 
 
+@pytest.mark.slow
 @pytest.mark.row(3)
 @pytest.mark.parametrize(("database", "broker"), STACKS)
 def test_a_broker_killed_before_any_of_its_packets_loses_and_doubles_nothing(
