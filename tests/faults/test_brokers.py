@@ -30,11 +30,17 @@ def replace_broker(house: rig.House, makes: list[list[str]], turn: int, chance: 
     house.start("collector")
 
 
-def suffered(house: rig.House, turns: int, seed: int, drain_s: float = 90) -> rig.Ordeal:
+def suffered(house: rig.House, turns: int, seed: int, drain_s: float = 90, centers: int = 40) -> rig.Ordeal:
     makes = [mosquitto(house), house.argv["broker"], mosquitto(house)]
     house.argv["broker"] = makes[0]
     ordeal = rig.suffer(
-        house, "broker", turns, seed, drain_s, blow=lambda turn, chance: replace_broker(house, makes, turn, chance)
+        house,
+        "broker",
+        turns,
+        seed,
+        drain_s,
+        blow=lambda turn, chance: replace_broker(house, makes, turn, chance),
+        centers=centers,
     )
     print(turns, "brokers lost with their stores:", ordeal)
     return ordeal
@@ -51,5 +57,6 @@ def test_brokers_that_lose_everything_and_change_their_make_cost_no_reading(
 
 @pytest.mark.control("the agent forgets what it has only sent", row=4)
 def test_an_agent_that_trusts_the_broker_is_seen(seed: int, tmp_path: Path) -> None:
-    ordeal = suffered(rig.House(tmp_path, source=rig.plant(tmp_path, FORGOTTEN_WHEN_SENT)), 4, seed, drain_s=10)
+    house = rig.House(tmp_path, source=rig.plant(tmp_path, FORGOTTEN_WHEN_SENT))
+    ordeal = suffered(house, 4, seed, drain_s=3, centers=0)
     assert ordeal.agent.lost > 0

@@ -152,6 +152,7 @@ async def deliver(links: list[tuple[Uplink, Spool]]) -> float:
     return await until(lambda: all(spool.stats().readings == 0 for _, spool in links), 90)
 
 
+@pytest.mark.slow
 def test_gateways_change_over_between_brokers_and_back_and_nothing_is_lost_or_doubled(scene: Scene) -> None:
     """The last gateway was told of the first broker alone: it shows what would be without the others."""
 
