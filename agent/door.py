@@ -14,7 +14,7 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from agent import trust
+from agent import trust, wire
 from agent.identity import verify
 
 TIMEOUT_S = 90.0  # connecting takes up to 120 s over the worst lines; half of them answer within 8
@@ -146,7 +146,7 @@ class Door:
         """What the collector said, or that it is no collector."""
         try:
             words = msgspec.json.decode(said.body, type=Refusal).error[:1000]
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except wire.UNREADABLE:
             return f"{self.url}{path}: answered {said.status} and is not a collector's; check the address"
         return f"the collector refused ({said.status}): {''.join(c if c.isprintable() else '?' for c in words)}"
 
@@ -155,7 +155,7 @@ class Door:
             raise DoorShut(f"{self.url}{path}: the answer is over {MAX_ANSWER_BYTES} bytes; check the address")
         try:
             return msgspec.json.decode(said.body, type=shape)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except wire.UNREADABLE as error:
             where = f"{self.url}{path.partition('?')[0]}"
             raise DoorShut(f"{where}: the answer is not a collector's ({error}); check the address") from None
 

@@ -66,10 +66,9 @@ class Flow:
     def after(self, flight: Flight | None, pace_s: float, now_s: float) -> Flow:
         """With the receipt of this batch, which asks for such a pause. Of a batch sent again nobody knows which sending
         it answers, and of one that is no longer awaited (None) not even that: it took at least the wait before."""
-        overdue = flight is None or flight.tries > 0
-        took_s = self.wait_s(max(0, flight.tries - 1) if flight else 0) if overdue else 0.0
-        if flight is not None:
-            took_s = max(took_s, now_s - flight.sent_s)
+        tries = flight.tries if flight else 1
+        overdue_s = self.wait_s(tries - 1) if tries else 0.0
+        took_s = max(overdue_s, now_s - flight.sent_s if flight else 0.0)
         window = PACED_WINDOW if pace_s >= PACED_S else min(self.window + 1, WINDOW)
         return Flow(window=window, receipt_s=took_s, paced_until_s=now_s + pace_s)
 

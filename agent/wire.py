@@ -27,6 +27,9 @@ GENESIS = bytes(32)  # the chain before the first reading of a spool
 
 ROOT = "nabz/v1"
 
+# What decoding JSON of strangers may raise; the last for thousands of brackets within each other.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 T = TypeVar("T")
 
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -479,7 +482,7 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes, what: str, limit: int
         raise WireError(f"{what} of {len(body)} bytes is over the limit of {limit}")
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise WireError(f"{what}: {error}") from None
 
 

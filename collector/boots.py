@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 import sqlalchemy as sa
 
+from agent import wire
 from agent.wire import Stamp
 from collector.arrivals import Arrival
 from collector.event_time import Ahead, Bracket, boots_of, dated
@@ -99,7 +100,7 @@ def _named(arrival: Arrival) -> set[str]:
     for raw in arrival.raws:
         try:
             found.add(_stamped.decode(raw).at.boot)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except wire.UNREADABLE:
             continue  # it cannot be read, and will be set aside as such
     return {boot for boot in found if NAME.fullmatch(boot)}
 
@@ -128,12 +129,14 @@ def _move(conn: sa.Connection, key: Key, ahead: Ahead) -> list[tuple[int, str]]:
     mine = sa.and_(_g.device == key[0], _g.boot == key[1])
     moves: dict[str, list[Row]] = defaultdict(list)
     again: list[Row] = []
+    touched: list[tuple[int, str]] = []
     for row in conn.execute(sa.select(schema.guesses).where(mine)).mappings():
         readings = json.loads(row["readings"])
         for each in readings:
             kind, subject, seq, mono_ms, was_ms = each
             each[4] = dated(mono_ms, ahead, row["received_ms"])
             names = {"the_center": row["center"], "the_device": key[0], "the_spool": row["spool"], "the_seq": seq}
+            touched += [(was_ms, row["center"]), (each[4], row["center"])]
             moves[kind].append({**names, "the_subject": subject, "was_ms": was_ms, "is_ms": each[4]})
         again.append({**row, "readings": json.dumps(readings, separators=(",", ":"))})
     for kind, some in moves.items():
@@ -142,8 +145,7 @@ def _move(conn: sa.Connection, key: Key, ahead: Ahead) -> list[tuple[int, str]]:
         conn.execute(sa.delete(schema.guesses).where(mine))
     else:
         upsert(conn, schema.guesses, again)
-    times = [(each["was_ms"], each["is_ms"], each["the_center"]) for some in moves.values() for each in some]
-    return [(at_ms, center) for *both, center in times for at_ms in both]  # type: ignore[misc]
+    return touched
 
 
 def _redate(conn: sa.Connection, kind: str, moves: Sequence[Row]) -> None:

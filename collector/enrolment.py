@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from agent import wire
 from collector import approvals, centers, devices, nonces
 from collector.ca import MAX_CSR_BYTES, CsrRefused, Issuer, checked_csr
 from collector.store import schema
@@ -207,7 +208,7 @@ def _decoded(body: bytes, kind: type[Kind]) -> Kind:
         )
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except wire.UNREADABLE as error:
         raise EnrolmentRefused(400, f"request: {error}; send the fields of an enrolment as JSON") from None
 
 

@@ -65,7 +65,7 @@ def decode(body: bytes) -> Record:
         raise wire.WireError("record: more than its curves can hold")
     try:
         record = msgspec.json.decode(body, type=Record)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except wire.UNREADABLE as error:
         raise wire.WireError(f"record: {error}") from None
     if record.v != VERSION:
         raise wire.WireError(f"record: version {record.v} is not spoken here, only {VERSION}")

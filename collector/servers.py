@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 import secrets
@@ -12,6 +11,7 @@ from typing import Annotated
 import msgspec
 import sqlalchemy as sa
 
+from agent import wire
 from collector.enrolment import EnrolmentRefused, is_signed
 from collector.store import schema
 
@@ -110,7 +110,7 @@ def _proven(body: bytes) -> tuple[str, bytes]:
         request = msgspec.json.decode(body, type=Request)
         public_key = base64.b64decode(request.public_key, validate=True)
         proof = base64.b64decode(request.proof, validate=True)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, binascii.Error, ValueError) as error:
+    except (*wire.UNREADABLE, ValueError) as error:
         raise EnrolmentRefused(400, f"request: {error}; send token, public_key and proof as JSON") from None
     if len(public_key) != 32 or not is_signed(public_key, CONTEXT + request.token.encode(errors="replace"), proof):
         raise EnrolmentRefused(401, "proof: does not fit the key; sign `nabz-join`, a line feed and the token")

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import msgspec
 
+from agent import wire
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.target import connected, parse, status_of
 
@@ -39,6 +40,6 @@ async def ask_cookie(measure_url: str, ca_file: str = "") -> Cookie | None:
                 while not reader.at_eof() and len(body) < ANSWER_BYTES:
                     body += await reader.read(ANSWER_BYTES)
             answer = msgspec.json.decode(body, type=_Answer) if status_of(head) == 200 else None
-    except (TimeoutError, ProbeFailed, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (TimeoutError, ProbeFailed, *wire.UNREADABLE):
         return None
     return None if answer is None else Cookie(port=answer.port, value=bytes.fromhex(answer.cookie))

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from agent import wire
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed import tool
 from agent.probes.speed.engine import SpeedRequest, Throughput
@@ -112,7 +113,7 @@ def parse_output(output: str) -> Way:
     """One direction's answer. Raises ProbeFailed (``busy``, ``unreachable``, ``failed``, ``bad_output``)."""
     try:
         said = msgspec.json.decode(output.encode(), type=_Said)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except wire.UNREADABLE as error:
         raise ProbeFailed("bad_output", f"iperf3's answer is not its JSON: {error}") from None
     if said.error:
         raise _failure(said.error)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from agent import __version__
+from agent import __version__, wire
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.lane import Direction
 
@@ -49,7 +49,7 @@ def parse(status: int, body: bytes, host: str) -> list[dict[Direction, str]]:
     """Pure. Raises ProbeFailed."""
     try:
         answer = msgspec.json.decode(body, type=_Answer)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except wire.UNREADABLE as error:
         raise ProbeFailed("bad_output", f"{host} answered {status} and no list of servers: {error}") from None
     if answer.error is not None or status != 200:
         problem = answer.error or _Problem(title="no reason given")

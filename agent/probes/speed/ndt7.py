@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import msgspec
 
-from agent import __version__, frames
+from agent import __version__, frames, wire
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed import locate, steps, tcpinfo
 from agent.probes.speed.direction import Run
@@ -172,7 +172,7 @@ def measurement(text: bytes) -> Iterator[Measurement]:
     """The message's figures; nothing when it has none that can be read, for the test does not hang on one message."""
     try:
         yield msgspec.json.decode(text, type=Measurement)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except wire.UNREADABLE:
         return
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from agent import wire
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed import tool
 from agent.probes.speed.engine import PUBLIC, SpeedRequest, Throughput
@@ -66,7 +67,7 @@ def parse_output(output: str, mode: str, seconds: float) -> Throughput:
     """Raises ProbeFailed(``bad_output``)."""
     try:
         said = msgspec.json.decode(output.encode(), type=_Said)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except wire.UNREADABLE as error:
         raise ProbeFailed("bad_output", f"speedtest-cli's answer is not its JSON: {error}") from None
     from importlib import metadata  # 3 MB that a gateway without this engine need not hold
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 
+from agent import wire
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed import rate
 from agent.probes.speed.target import CONNECT_S, Target, hang_up, status_of
@@ -39,7 +40,7 @@ async def upload(target: Target, test_id: str, warmup_s: float, way: Way) -> Way
         mbps = slope(curve, warmup_s)
         if mbps is None:
             raise ValueError("too short to tell")
-    except (OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:
+    except (OSError, ValueError, *wire.UNREADABLE) as error:
         sentence = f"neither this kernel nor the server counts what an upload delivers (record: {error or 'no answer'})"
         raise ProbeFailed("uncounted", sentence) from None
     return replace(way, mbps=mbps)
