@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults import rig
 from tests.faults.mosquitto import mosquitto
-from tests.faults.test_kill_steps import FORGOTTEN_WHEN_SENT
+from tests.faults.stacks import FORGOTTEN_WHEN_SENT
 
 
 def replace_broker(house: rig.House, makes: list[list[str]], turn: int, chance: random.Random) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults import rig
 from tests.faults.databases import Database, Postgres
-from tests.faults.test_kill import served_by
+from tests.faults.stacks import served_by
 
 GROWTH_BYTES = 50_000_000
 FLEET_MINUTES_S = 6  # the fleet of `rig.suffer` plays three minutes for each turn, thirty times as fast

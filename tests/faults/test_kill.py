@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.faults import rig
-from tests.faults.databases import Database, Postgres, Sqlite
-from tests.faults.mosquitto import mosquitto
+from tests.faults.databases import Database, Postgres
+from tests.faults.stacks import SENT_TWICE, served_by
 
 
 @pytest.mark.slow
@@ -65,30 +64,6 @@ def test_kill_9_loses_and_doubles_nothing_with_any_database_and_broker(
     print(victim, database, broker, kills, "kills:", ordeal)
     assert ordeal.fleet.promised > 100 * kills
     assert ordeal.clean
-
-
-@contextmanager
-def served_by(folder: Path, database: str, broker: str, settings: str = "") -> Iterator[tuple[rig.House, Database]]:
-    disk = folder / "disk"
-    disk.mkdir()
-    base: Database = Postgres(disk, settings) if database == "postgresql" else Sqlite(disk)
-    house = rig.House(folder, server=disk, database=base.url)
-    if broker == "mosquitto":
-        house.argv["broker"] = mosquitto(house)
-    try:
-        yield house, base
-    finally:
-        base.kill()
-
-
-SENT_TWICE = [
-    (
-        "agent/uplink.py",
-        "        client.publish(wire.batch_topic(self._identity.device), wire.seal",
-        "        client.publish(wire.batch_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)\n"
-        "        client.publish(wire.batch_topic(self._identity.device), wire.seal",
-    )
-]
 
 
 @pytest.mark.row(2)

@@ -36,7 +36,7 @@ from tests.faults import rig
 from tests.faults.gate import MARKS, Call, Gap, gated
 from tests.faults.master import held_of
 from tests.faults.spool_work import STAMP
-from tests.faults.test_kill import SENT_TWICE, served_by
+from tests.faults.stacks import FORGOTTEN_WHEN_SENT, SENT_TWICE, served_by
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64" and not os.environ.get("CI"), reason="the gate knows the calls of x86-64 alone"
@@ -298,16 +298,6 @@ DEDUPE_REMOVED = [
         "collector/filing.py",
         "        gaps = missing(spool.ranges, run.first, run.last)\n        if len",
         "        gaps = [(run.first, run.last)]\n        if len",
-    ),
-]
-FORGOTTEN_WHEN_SENT = [
-    (
-        "agent/uplink.py",
-        '        live = step.reason != "backlog"\n        body',
-        '        live = step.reason == "live"\n'
-        "        for group in step.groups:\n"
-        "            self._spool.forget(*group.ident[:1], group.first_seq, group.ident[1], group.after.hex())\n"
-        "        body",
     ),
 ]
 

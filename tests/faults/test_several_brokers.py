@@ -30,7 +30,7 @@ from tests.faults import rig
 from tests.faults.kept_broker import Kept, kept
 from tests.faults.makes import Client, listening
 from tests.faults.mosquitto import mosquitto
-from tests.faults.test_kill import SENT_TWICE, served_by
+from tests.faults.stacks import SENT_TWICE, served_by
 from tests.house import House
 from tests.ports import free_ports
 

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from collector.store import Store, schema
 from tests.faults import rig
-from tests.faults.test_kill import served_by
+from tests.faults.stacks import served_by
 
 WORKERS = ("worker1", "worker2")
 LATE_MS = 60_000

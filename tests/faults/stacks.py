@@ -1,0 +1,44 @@
+"""The house on either database and either broker, and bugs of the agent that more than one row must see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.faults import rig
+from tests.faults.databases import Database, Postgres, Sqlite
+from tests.faults.mosquitto import mosquitto
+
+SENT_TWICE = [
+    (
+        "agent/uplink.py",
+        "        client.publish(wire.batch_topic(self._identity.device), wire.seal",
+        "        client.publish(wire.batch_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)\n"
+        "        client.publish(wire.batch_topic(self._identity.device), wire.seal",
+    )
+]
+FORGOTTEN_WHEN_SENT = [
+    (
+        "agent/uplink.py",
+        '        live = step.reason != "backlog"\n        body',
+        '        live = step.reason == "live"\n'
+        "        for group in step.groups:\n"
+        "            self._spool.forget(*group.ident[:1], group.first_seq, group.ident[1], group.after.hex())\n"
+        "        body",
+    ),
+]
+
+
+@contextmanager
+def served_by(folder: Path, database: str, broker: str, settings: str = "") -> Iterator[tuple[rig.House, Database]]:
+    disk = folder / "disk"
+    disk.mkdir()
+    base: Database = Postgres(disk, settings) if database == "postgresql" else Sqlite(disk)
+    house = rig.House(folder, server=disk, database=base.url)
+    if broker == "mosquitto":
+        house.argv["broker"] = mosquitto(house)
+    try:
+        yield house, base
+    finally:
+        base.kill()
