@@ -27,12 +27,13 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent import __version__, trust, wire
+from agent.flights import Flights
 from agent.identity import Broker, Identity, IdentityError
 from agent.spool import Spool
 from agent.spool_record import Group, Ident
 from agent.tls import client_context
 from agent.ways import Ways, told
-from agent.window import BACKOFF_MIN_S, Flight, Flow, Send, Wait, backoff_s, failures_after, next_step
+from agent.window import BACKOFF_MIN_S, Flight, Send, Wait, backoff_s, failures_after, next_step
 
 if TYPE_CHECKING:
     from paho.mqtt.client import SocketLike
@@ -118,8 +119,7 @@ class Uplink:
         self._now_s = now_s
         self._chance = chance
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._flights: dict[tuple[str, int, int], Flight] = {}
-        self._tries: dict[Ident, int] = {}
+        self._flights = Flights()
         self._connect_s = connect_s
         self._clock = clock or trust.TrustedClock()
         self._told = told or trust.TrustedClock()  # the time as receipts tell it: tasks expire by it, not by our clock
@@ -127,7 +127,6 @@ class Uplink:
         self._ways = Ways(identity.brokers, way_file)
         self._proven = False  # the collector has answered in this session
         self._nonce = identity.nonce
-        self._flow = Flow()
         self._heard_s = 0.0
         self._receipt_s = now_s()
         self._tasks_seen: deque[str] = deque(maxlen=256)
@@ -180,7 +179,7 @@ class Uplink:
                 was_connected = self.view.state == "connected"
                 self.view.state, self._asks_to = "off", None
                 await asyncio.shield(asyncio.to_thread(self._leave, client, was_connected))
-                self._flights.clear()
+                self._flights.begin()
             lasted_s = None if connected_s is None else self._now_s() - connected_s
             failures = failures_after(failures, lasted_s)
             if failures and not self._proven:
@@ -241,7 +240,6 @@ class Uplink:
     async def _carry(self, client: Client) -> None:
         """Sends what may be sent, takes what comes, until the session is lost."""
         self._heard_s = self._now_s()
-        self._flow = Flow()
         while True:
             until_s = await self._send_all(client)
             try:
@@ -261,9 +259,8 @@ class Uplink:
         while True:
             now_s = self._now_s()
             self._expire(now_s)
-            skip = {group.ident for flight in self._flights.values() for group in flight.groups}
-            fresh, backlog = await asyncio.to_thread(self._waiting, skip)
-            step = next_step(self._flow, list(self._flights.values()), fresh, backlog, now_s, self._urgent)
+            fresh, backlog = await asyncio.to_thread(self._waiting, self._flights.idents())
+            step = next_step(self._flights.flow, list(self._flights), fresh, backlog, now_s, self._urgent)
             if isinstance(step, Wait):
                 return step.until_s
             self._send(client, step, now_s)
@@ -277,10 +274,7 @@ class Uplink:
         live = step.reason != "backlog"
         body = batch_of(step.groups, device=self._identity.device, nonce=self._nonce, live=live)
         client.publish(wire.batch_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)
-        tries = self._tries.get(step.groups[0].ident, 0)
-        due_s = now_s + self._flow.wait_s(tries)
-        flight = Flight(groups=step.groups, live=live, sent_s=now_s, due_s=due_s, tries=tries)
-        self._flights[flight.key] = flight
+        self._flights.sent(step, now_s)
         if step.reason == "last_gasp":
             self._urgent.remove(step.groups[0].ident)
             self._hurry.clear()
@@ -288,14 +282,10 @@ class Uplink:
 
     def _expire(self, now_s: float) -> None:
         """What is overdue may be offered again, perhaps cut otherwise; a silent broker is left."""
-        for key, flight in list(self._flights.items()):
-            if now_s >= flight.due_s:
-                del self._flights[key]
-                for group in flight.groups:
-                    self._tries[group.ident] = flight.tries + 1
-                self.view.counts["overdue"] += 1
-                if now_s - self._heard_s > SILENT_S:
-                    raise UplinkLost(f"nothing heard from the broker for {SILENT_S:g} s")
+        overdue = self._flights.overdue(now_s)
+        self.view.counts["overdue"] += len(overdue)
+        if overdue and now_s - self._heard_s > SILENT_S:
+            raise UplinkLost(f"nothing heard from the broker for {SILENT_S:g} s")
 
     # ------------------------------------------------------------ what the collector says
 
@@ -319,8 +309,7 @@ class Uplink:
         self._nonce = receipt.nonce or self._nonce
         key = (receipt.spool, receipt.first_seq, receipt.last_seq)
         ours = await asyncio.to_thread(self._spool.forget, *key, receipt.chain)
-        flight = self._flights.pop(key, None)
-        self._flow = self._flow.after(flight, min(receipt.pace_ms / 1000, MAX_PACE_S), self._now_s())
+        flight = self._flights.receipted(key, min(receipt.pace_ms / 1000, MAX_PACE_S), self._now_s())
         if ours:
             self._proven, self._receipt_s = True, self._now_s()
             self.view.last_receipt_ms = self._stamp().wall_ms
@@ -339,15 +328,13 @@ class Uplink:
         when."""
         if not flight.tries:
             self._told.learn(receipt.at_ms, round((self._now_s() - flight.sent_s) * 1000))
-        for group in flight.groups:
-            self._tries.pop(group.ident, None)
+        self._flights.done(flight)
 
     def _dispute(self, receipt: wire.Receipt, flight: Flight) -> None:
         """The collector holds other readings under these numbers: ours are kept, and offered again ever more rarely."""
         self.view.counts["disputed"] += 1
         log.error("uplink: the collector disputes numbers %d to %d", receipt.first_seq, receipt.last_seq)
-        for group in flight.groups:
-            self._tries[group.ident] = flight.tries + 1
+        self._flights.failed(flight)
 
     def _take_task(self, task: wire.Task) -> None:
         if task.v != wire.VERSION or task.device != self._identity.device:

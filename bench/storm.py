@@ -29,9 +29,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import wire
+from agent.flights import Flights
 from agent.spool_record import Group
 from agent.uplink import CONNECT_S, batch_of
-from agent.window import Flight, Flow, Send, backoff_s, failures_after, next_step
+from agent.window import Send, backoff_s, failures_after, next_step
 from bench.ground import DATABASES, Ground, GroundError, Member, check, costs, ground, now_ms
 from bench.session import Session
 from collector.simulate import readings
@@ -182,9 +183,7 @@ class Returning:
     drained_s: float | None = None
     live: dict[int, float] = field(default_factory=dict)
     lags_s: list[float] = field(default_factory=list)
-    flow: Flow = field(default_factory=Flow)
-    flights: dict[tuple[int, int], Flight] = field(default_factory=dict)
-    tries: dict[int, int] = field(default_factory=dict)  # by the first number of what was overdue
+    flights: Flights = field(default_factory=Flights)
 
     @property
     def gateway(self) -> Gateway:
@@ -195,7 +194,7 @@ class Returning:
         """Whether the newest reading is neither on its way nor receipted."""
         newest = self.gateway.next_seq - 1
         waits = bool(self.gateway.waiting) and self.gateway.waiting[-1].seq == newest
-        return waits and all(last < newest for _, last in self.flights)
+        return waits and all(flight.key[2] < newest for flight in self.flights)
 
     @property
     def backlogged(self) -> int:
@@ -294,7 +293,7 @@ class Storm:
                 await session.connect("127.0.0.1", self._port, context, topics, CONNECT_S)
                 connected_s = time.monotonic()
                 each.connect_s.append(connected_s - began_s)
-                each.session, each.since_s, each.flow = session, connected_s, Flow()
+                each.session, each.since_s = session, connected_s
                 each.first_s = each.first_s or connected_s
                 self._pump(each, connected_s)
                 await session.run()
@@ -302,7 +301,7 @@ class Storm:
                 each.refused += 1
             finally:
                 each.session = None
-                each.flights.clear()
+                each.flights.begin()
                 await session.close()
             lasted_s = None if connected_s is None else time.monotonic() - connected_s
             failures = failures_after(failures, lasted_s)
@@ -322,10 +321,9 @@ class Storm:
     def _pump(self, each: Returning, now_s: float) -> None:
         if each.session is None or not each.session.up:
             return
-        for key in [key for key, flight in each.flights.items() if now_s >= flight.due_s]:
-            each.tries[key[0]] = each.flights.pop(key).tries + 1
-            self.again += 1
-        if len(each.flights) >= each.flow.window or (now_s < each.flow.paced_until_s and not each.has_news):
+        self.again += len(each.flights.overdue(now_s))
+        flow = each.flights.flow
+        if len(each.flights) >= flow.window or (now_s < flow.paced_until_s and not each.has_news):
             return  # thousands are asked twice a second: what is certain anyhow must cost nothing
         each.backlog.fill(each.gateway)
         while isinstance(step := self._step(each, now_s), Send):
@@ -333,19 +331,16 @@ class Storm:
 
     def _step(self, each: Returning, now_s: float) -> object:
         """The agent's own decision."""
-        flying, since_ms = list(each.flights), now_ms() - LIVE_MS
+        flying, since_ms = [flight.key[1:] for flight in each.flights], now_ms() - LIVE_MS
         idle = [kept for kept in each.gateway.waiting if not any(low <= kept.seq <= high for low, high in flying)]
         fresh = _group(each, [kept for kept in idle if kept.at_ms > since_ms])
         backlog = _group(each, [kept for kept in idle if kept.at_ms <= since_ms])
-        return next_step(each.flow, list(each.flights.values()), fresh, backlog, now_s)
+        return next_step(each.flights.flow, list(each.flights), fresh, backlog, now_s)
 
     def _send(self, each: Returning, step: Send, now_s: float) -> None:
         device, live = each.gateway.device, step.reason == "live"
         body = batch_of(step.groups, device=device, nonce=each.gateway.nonce, live=live)
-        tries = each.tries.get(step.groups[0].first_seq, 0)
-        due_s = now_s + each.flow.wait_s(tries)
-        flight = Flight(groups=step.groups, live=live, sent_s=now_s, due_s=due_s, tries=tries)
-        each.flights[flight.key[1:]] = flight
+        each.flights.sent(step, now_s)
         self.batches += 1
         if each.session is not None:
             each.session.publish(wire.batch_topic(device), wire.seal(body, each.gateway.key.sign))
@@ -359,15 +354,16 @@ class Storm:
             self.bad += 1
             return
         now_s, before = time.monotonic(), len(each.gateway.waiting)
-        flight = each.flights.pop((receipt.first_seq, receipt.last_seq), None)
-        each.flow = each.flow.after(flight, receipt.pace_ms / 1000, now_s)
+        key = (receipt.spool, receipt.first_seq, receipt.last_seq)
+        flight = each.flights.receipted(key, receipt.pace_ms / 1000, now_s)
         if each.gateway.take_receipt(receipt, now_s) != "receipted":
             return
         self.receipted += before - len(each.gateway.waiting)
         self.paced += receipt.pace_ms > 0
         self._pace_ms = max(self._pace_ms, receipt.pace_ms)
         self.most_pace_ms = max(self.most_pace_ms, receipt.pace_ms)
-        each.tries.pop(receipt.first_seq, None)
+        if flight is not None:
+            each.flights.done(flight)
         self._note(each, receipt, now_s)
         self._pump(each, now_s)
 

@@ -341,10 +341,13 @@ def _believed(reading: wire.AnyReading, wall_ms: int) -> wire.AnyReading:
 
 
 def _plain(value: object) -> object:
-    """A wire value as a column: parts as JSON text, and no NUL, which PostgreSQL has no text for."""
+    """A wire value as a column: parts as JSON text, no NUL, which PostgreSQL has no text for, and no minus zero, which
+    SQLite does not tell from zero, so that both databases hold the same."""
     if isinstance(value, str):
         return _clean(value) if "\x00" in value else value
-    if value is None or isinstance(value, bool | int | float):
+    if isinstance(value, float):
+        return value + 0.0
+    if value is None or isinstance(value, bool | int):
         return value
     return msgspec.json.encode(value).decode()
 

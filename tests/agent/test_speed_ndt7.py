@@ -29,7 +29,7 @@ from collector.measure.pipe import server_context
 from tests.authority import TestAuthority
 from tests.measuring import in_thread, measure_server
 
-SHORT = Limits(ndt7_s=1.0, test_idle_s=1.0)
+SHORT = Limits(ndt7_s=1.0, test_idle_s=1.0, bytes_per_test=1 << 40)  # loopback moves 2 GiB in a second
 Talk = Callable[[ServerConnection], Awaitable[None]]
 SAID: dict[str, Any] = {
     "TCPInfo": {

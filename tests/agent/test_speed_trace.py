@@ -12,7 +12,7 @@ from agent.probes.speed.counters import Counters
 from agent.probes.speed.lane import Direction, Lane
 from agent.probes.speed.modes import MODES, Mode
 from agent.probes.speed.tcpinfo import TcpInfo
-from agent.probes.speed.trace import Trace, crossed, ended, judge
+from agent.probes.speed.trace import End, Trace, crossed, ended, judge
 
 BIN_S, MSS, HEADER = 0.05, 1448, 52
 TICKS = 43
@@ -68,6 +68,11 @@ def test_streams_add_up_and_a_line_that_queues_has_no_flag(direction: Direction)
     assert way.loaded_rtt_ms == 100.0
     assert way.flags == set()
     assert (way.capacity_mbps, way.cross_pct) == (None, None)
+
+
+@pytest.mark.parametrize(("end", "mbps"), [("bytes", None), ("closed", None), ("time", 0.0)])
+def test_what_was_cut_off_before_anything_moved_is_unknown_and_a_dead_line_is_not(end: End, mbps: float | None) -> None:
+    assert judge(trace("up", [lane("up", 0)], end=end), 30.0, QUICK).mbps == mbps
 
 
 def test_bytes_that_wait_for_a_hole_have_crossed_the_line() -> None:

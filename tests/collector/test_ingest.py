@@ -383,6 +383,13 @@ def test_text_that_no_database_likes_is_cleaned_in_tables_and_kept_in_evidence(h
     assert raw in house.rows(schema.evidence)[0].body
 
 
+def test_minus_zero_is_zero_in_every_database(house: House, gateway) -> None:
+    """SQLite knows no other, so a copy from PostgreSQL would differ."""
+    mine = gateway(house.store)
+    house.take(mine.batch([mine.ups(load_pct=-0.0)]))
+    assert str(house.rows(schema.readings["ups"])[0].load_pct) == "0.0"
+
+
 def test_a_spool_with_too_many_gaps_is_refused(house: House, gateway) -> None:
     mine = gateway(house.store)
     gaps = [(3 * n + 1, 3 * n + 1, "00" * 32, "00" * 32) for n in range(MAX_RANGES)]

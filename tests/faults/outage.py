@@ -14,8 +14,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from agent.flights import Flights
 from agent.spool_record import Group, Head, build
-from agent.window import Flight, Flow, Send, next_step
+from agent.window import Flow, Send, Wait, next_step
 from collector.pacing import Pacing
 
 LIVE_S, BACKLOG_S, AGAIN_S = 0.16, 0.28, 0.1  # of a message, by what is in it; AGAIN_S: it is held already
@@ -25,13 +26,11 @@ COME_S, ROUND_S = 5.0, 60.0
 
 @dataclass
 class Returning:
-    """A gateway: its groups not yet sent, batches on their way, and when each of its live groups was measured."""
+    """A gateway: its groups not yet sent, those on their way, and when each of its live groups was measured."""
 
     fresh: list[Group] = field(default_factory=list)
     backlog: list[Group] = field(default_factory=list)
-    flow: Flow = field(default_factory=Flow)
-    flights: dict[int, Flight] = field(default_factory=dict)  # by the last number in it
-    tries: dict[int, int] = field(default_factory=dict)
+    flights: Flights = field(default_factory=Flights)
     measured_s: dict[int, float] = field(default_factory=dict)
     held: set[int] = field(default_factory=set)
     looks_s: float = float("inf")  # when it looks again by itself
@@ -46,10 +45,10 @@ class Returning:
 class Outage:
     """`play` until all backlog is held or `most_s` have passed. Rules are passed in, so that others can be tried."""
 
-    def __init__(self, gateways: int, backlog: int, *, flow: Callable[[], Flow] = Flow, seed: int = 1) -> None:
+    def __init__(self, gateways: int, backlog: int, *, flow: Flow | None = None, seed: int = 1) -> None:
         self._chance = random.Random(seed)
         self._pacing = Pacing()
-        self._all = [Returning(flow=flow()) for _ in range(gateways)]
+        self._all = [Returning(flights=Flights(flow)) for _ in range(gateways)]
         self._queue: deque[tuple[float, Returning, tuple[Group, ...]]] = deque()
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._ticket = itertools.count()
@@ -86,26 +85,21 @@ class Outage:
 
     def _send(self, each: Returning, now_s: float) -> None:
         """As `agent.uplink` does: what is overdue is offered again, then whatever may go."""
-        for last, flight in list(each.flights.items()):
-            if now_s >= flight.due_s:
-                del each.flights[last]
-                each.tries.update((group.last_seq, flight.tries + 1) for group in flight.groups)
-                (each.fresh if flight.live else each.backlog)[:0] = flight.groups
-        while isinstance(
-            step := next_step(each.flow, list(each.flights.values()), each.fresh, each.backlog[:1], now_s), Send
-        ):
-            waiting = each.backlog if step.reason == "backlog" else each.fresh
-            del waiting[: len(step.groups)]
-            last, tries = step.groups[-1].last_seq, each.tries.get(step.groups[0].last_seq, 0)
-            due_s = now_s + each.flow.wait_s(tries)
-            live = step.reason == "live"
-            each.flights[last] = Flight(groups=step.groups, live=live, sent_s=now_s, due_s=due_s, tries=tries)
-            self.sent, self.again = self.sent + 1, self.again + (tries > 0)
+        for flight in each.flights.overdue(now_s):
+            (each.fresh if flight.live else each.backlog)[:0] = flight.groups
+        while isinstance(step := self._step(each, now_s), Send):
+            del (each.backlog if step.reason == "backlog" else each.fresh)[: len(step.groups)]
+            flight = each.flights.sent(step, now_s)
+            self.sent, self.again = self.sent + 1, self.again + (flight.tries > 0)
             self._queue.append((now_s, each, step.groups))
             self._serve(now_s)
         if step.until_s is not None and not now_s < each.looks_s <= step.until_s:
             each.looks_s = max(step.until_s, now_s + 0.01)
             self._at(each.looks_s, lambda later_s: self._send(each, later_s))
+
+    @staticmethod
+    def _step(each: Returning, now_s: float) -> Send | Wait:
+        return next_step(each.flights.flow, list(each.flights), each.fresh, each.backlog[:1], now_s)
 
     def _serve(self, now_s: float) -> None:
         if self._busy or not self._queue:
@@ -133,7 +127,9 @@ class Outage:
                     self.lags_s.append(now_s - each.measured_s[group.last_seq])
                 else:
                     self._left -= 1
-            each.flow = each.flow.after(each.flights.pop(groups[-1].last_seq, None), pace_s, now_s)
+            key = (groups[0].spool, groups[0].first_seq, groups[-1].last_seq)
+            if (flight := each.flights.receipted(key, pace_s, now_s)) is not None:
+                each.flights.done(flight)
             each.fresh = [group for group in each.fresh if group.last_seq not in each.held]
             each.backlog = [group for group in each.backlog if group.last_seq not in each.held]
             self._send(each, now_s)

@@ -313,7 +313,13 @@ def test_a_number_that_is_kept_before_its_readings_is_seen(tmp_path: Path) -> No
 def died_once(tmp_path: Path, part: str, point: str, bug: Sequence[tuple[str, str, str]]) -> tuple[rig.Ordeal, int]:
     """What became of it, and how many readings the agent has still to send: these are not lost, only late."""
     house = rig.House(tmp_path, source=rig.plant(tmp_path, bug))
-    ordeal = rig.suffer(house, part, 1, 0, drain_s=3, blow=in_turn(house, part, [point]), centers=0)
+    blow = in_turn(house, part, [point])
+
+    def then_a_round(turn: int, chance: random.Random) -> None:
+        blow(turn, chance)
+        time.sleep(3)  # what an agent has forgotten is gone from its disk with the next reading
+
+    ordeal = rig.suffer(house, part, 1, 0, drain_s=3, blow=then_a_round, centers=0)
     spool = Spool(tmp_path / "agent" / "spool.db", stamp=lambda: STAMP)
     with closing(spool):
         return ordeal, spool.waiting()

@@ -50,7 +50,7 @@ class Fixed(Flow):
     "the window is four from the beginning, and a receipt is awaited for 15 s whatever it takes", row=24
 )
 def test_a_window_that_heeds_nothing_is_seen_to_collapse() -> None:
-    outage = Outage(GATEWAYS, BACKLOG, flow=Fixed)
+    outage = Outage(GATEWAYS, BACKLOG, flow=Fixed())
     outage.play(HOUR_S / 2)
     print(
         f"drained after {outage.drained_s} s, live p99 {p99(outage.lags_s):.0f} s, again {outage.again}/{outage.sent}"

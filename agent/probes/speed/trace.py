@@ -73,12 +73,14 @@ def judge(trace: Trace, idle_rtt_ms: float | None, mode: Mode) -> Way:
     window = _window(trace)
     times = [trace.times_s[i] for i in window]
     mbps = _slope(times, delivered(trace), window)
+    capped = trace.end in ("bytes", "closed")
+    mbps = None if capped and not mbps else mbps  # cut off before anything was seen to move: unknown, not nothing
     others = _others(trace, mbps, times, window)
     capacity = None if mbps is None or others is None else mbps + others
     cross = round(100 * others / capacity, 2) if capacity and others is not None else None
     received, sent = _on_line(trace)
     flags = set()
-    if trace.end in ("bytes", "closed"):
+    if capped:
         flags.add("capped")
     if not times or times[-1] - trace.warm_s < 0.8 * (mode.least_s - mode.warmup_s):
         flags.add("short")
