@@ -31,12 +31,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import enrol as agent_enrol
 from agent import wire
-from collector import broker_config, enrolment
-from collector.broker_config import People, Site
-from collector.ca import Authority
+from collector.access import enrolment
+from collector.access.ca import Authority
+from collector.access.server_certs import papers
+from collector.access.signing_key import load_or_make
+from collector.brokers import generated_config
+from collector.brokers.generated_config import People, Site
 from collector.config import Settings, load
-from collector.identity import load_or_make
-from collector.papers import papers
 from collector.simulate.fleet import Center, make_fleet
 from collector.simulate.gateway import Gateway
 from collector.simulate.identities import device_of
@@ -251,8 +252,8 @@ def _mosquitto(made: Ground) -> None:
     authority = Authority(made.settings.data_dir, now_ms())
     server = papers(authority, made.settings, now_ms())[0].server
     for word, source in (("ca", server.ca), ("cert", server.cert), ("key", server.key)):
-        shutil.copyfile(source, place / broker_config.CERTIFICATES[word])
-    shutil.copyfile(authority.write_crl([], now_ms()), place / broker_config.CERTIFICATES["crl"])
+        shutil.copyfile(source, place / generated_config.CERTIFICATES[word])
+    shutil.copyfile(authority.write_crl([], now_ms()), place / generated_config.CERTIFICATES["crl"])
     names = [member.gateway.device for member in made.members]
     site = Site(
         tls=("127.0.0.1", made.tls),
@@ -260,7 +261,7 @@ def _mosquitto(made: Ground) -> None:
         people=People(services=made.settings.broker.services, gateways=names),
         folder=str(place),
     )
-    for name, text in broker_config.mosquitto(site).items():
+    for name, text in generated_config.mosquitto(site).items():
         # As root it would give that up, and with it the folder of this run.
         (place / name).write_text(text + ("user root\n" if name == "mosquitto.conf" else ""))
     process = made.start("broker", [tool, "-c", str(place / "mosquitto.conf")])

@@ -1,6 +1,6 @@
 """The speed tests of a fleet over a month, played in virtual time by the very functions that rule the real ones.
 
-`agent.speed_plan` decides for each gateway and `collector.admission` for each server. Made up are the centers: their
+`agent.speed_plan` decides for each gateway and `collector.speedtests.policy` for each server. Made up are the centers: their
 lines, their work, cuts of the mains by feeder, how long batteries last, backup lines, and how often nobody hears. The
 same seed plays the same month; servers share no state, so each is played by a process of its own.
 """
@@ -25,8 +25,8 @@ from agent import speed_plan
 from agent.config import Speed, slot_minutes
 from agent.schedule import CENTER_TIME, DAY_MS, MINUTE_MS
 from agent.speed_plan import CAPPED, MB, Here, Load, Run, Skip, Slot, SpeedBook
-from collector import admission
-from collector.admission import Server, Turn
+from collector.speedtests import policy
+from collector.speedtests.policy import Server, Turn
 
 HOUR_MS = 60 * MINUTE_MS
 START_MS = round(datetime(2026, 11, 1, tzinfo=CENTER_TIME).astimezone(UTC).timestamp() * 1000)
@@ -179,7 +179,7 @@ def played(options: argparse.Namespace, number: int) -> Story:
     centers = [
         make_center(each, options.seed, options.days)
         for each in range(options.centers)
-        if admission.home(f"c{each}", servers) == mine
+        if policy.home(f"c{each}", servers) == mine
     ]
     speed = Speed(mode=options.mode, monthly_budget_mb=options.budget)
     return _Play(centers, mine, speed, options.days).run()
@@ -318,7 +318,7 @@ class _Play:
             self.at(now_ms - now_ms % 1000 + 1000, self.look)
 
     def look(self, now_ms: int) -> None:
-        for decision in admission.decide(self.turns.values(), {self.server.name: self.server}, now_ms):
+        for decision in policy.decide(self.turns.values(), {self.server.name: self.server}, now_ms):
             turn = self.turns[decision.test_id]
             if decision.state == "granted" and turn.state == "asked":
                 self.grant(turn, now_ms)
@@ -334,7 +334,7 @@ class _Play:
     def grant(self, turn: Turn, now_ms: int) -> None:
         center, slot = self.wishes.pop(turn.test_id)
         self.story.waited_s.append((now_ms - turn.asked_ms) / 1000)
-        given = replace(turn, state="granted", expires_ms=now_ms + admission.HOLD_MS)
+        given = replace(turn, state="granted", expires_ms=now_ms + policy.HOLD_MS)
         self.turns[turn.test_id] = given
         if dark := within(center.dark, now_ms):
             self._when_back(center, slot, dark[1])
@@ -355,7 +355,7 @@ def replace(turn: Turn, **changes: object) -> Turn:
 
 
 def is_over(turn: Turn, now_ms: int) -> bool:
-    return turn.closed_ms is not None and turn.closed_ms <= now_ms - admission.TAIL_MS
+    return turn.closed_ms is not None and turn.closed_ms <= now_ms - policy.TAIL_MS
 
 
 def in_slots(from_ms: int, to_ms: int, slots: Sequence[str]) -> int:

@@ -21,18 +21,18 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from agent import wire
 from bench.ground import now_ms
-from collector.address import Address, broker_addresses
-from collector.ca import Authority
+from collector.access.ca import Authority
+from collector.access.enrolment import is_signed
+from collector.access.server_certs import papers
+from collector.access.signing_key import load_or_make
+from collector.access.tls import client_context
+from collector.brokers.endpoints import Address, broker_addresses
 from collector.config import Settings, load
-from collector.enrolment import is_signed
-from collector.identity import load_or_make
-from collector.ingest import Ingest
-from collector.intake import judge_with
-from collector.listener import Listener
-from collector.papers import papers
-from collector.service import read_standards
+from collector.ingest.subscriber import Listener
+from collector.ingest.transaction import Ingest
+from collector.ingest.workers import judge_with
+from collector.run.service import read_standards
 from collector.store import Store
-from collector.tls import client_context
 
 LOOK_S = 0.02
 GIVE_UP_S = 600.0

@@ -18,7 +18,7 @@ import msgspec
 from bench.line import SERVER, Line, Terms, line
 from bench.speed import LATE_MS, PORT, RATES, _servers
 from collector.flags.witness import RULES, rate_mbps
-from collector.record import Record
+from collector.measure.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)

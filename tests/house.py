@@ -8,14 +8,14 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from collector import centers
-from collector.ca import Authority
+from collector.access.ca import Authority
+from collector.access.enrolment import issue_token, told_token
+from collector.access.signing_key import load_or_make
 from collector.config import Settings
-from collector.doorkeeper import Doorkeeper
-from collector.enrolment import issue_token, told_token
-from collector.identity import load_or_make
-from collector.ingest import Ingest
-from collector.listener import Address, Listener
+from collector.ingest.subscriber import Address, Listener
+from collector.ingest.transaction import Ingest
+from collector.register import centers
+from collector.run.tls_maintenance import Doorkeeper
 from collector.standard import Standards, example
 from collector.store import Store
 from collector.web.app import build

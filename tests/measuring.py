@@ -8,8 +8,8 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
+from collector.measure.record import Record
 from collector.measure.server import MeasureServer
-from collector.record import Record
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ def test_every_contract_between_the_parts_is_kept() -> None:
     ("where", "line", "contract"),
     [
         ("agent/uplink.py", "import collector.config", "the agent never imports the collector"),
-        ("collector/ingest.py", "import agent.spool", "the collector knows the agent only by the wire"),
+        ("collector/ingest/transaction.py", "import agent.spool", "the collector knows the agent only by the wire"),
         ("collector/flags/machine.py", "import time", "judging is pure"),
         ("collector/simulate/run.py", "import collector.web", "rim rooms do not import each other"),
         ("agent/seat/measure.py", "import agent.wire", "a seat knows only itself"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from collector.alerts.channel import Event, Message
 from collector.flags.cause import SAID, WEIGHT, Cause
 from collector.flags.judge import show
-from collector.opening import local
+from collector.register.opening_hours import local
 from collector.standard.criteria import EVERYONE, Criterion, Standard
 
 SUMMARY = "Many changes at once"

@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from collector import causes
 from collector.alerts.channel import Channel, Message, SendFailed
 from collector.alerts.message import SUMMARY, Told, message, summary
 from collector.flags import machine
 from collector.flags.cause import Cause
+from collector.outages import gaps
 from collector.standard import Standards
 from collector.store import Store, schema
 
@@ -212,7 +212,7 @@ def _cause(conn: sa.Connection, told: Told, standards: Standards, now_ms: int) -
     criterion = standard.by_id.get(told.criterion) if standard else None
     if criterion is None or criterion.reading != "silence":
         return None
-    return causes.likely(conn, told.center, now_ms) if told.event == "raised" else causes.last(conn, told.center)
+    return gaps.likely(conn, told.center, now_ms) if told.event == "raised" else gaps.last(conn, told.center)
 
 
 def _messages(

@@ -6,9 +6,9 @@ import argparse
 import signal
 import threading
 
-from collector.broker import Broker, BrokerError
+from collector.brokers.embedded import Broker, BrokerError
+from collector.commands.console import complain, say, start_log
 from collector.config import is_loopback, split_listen
-from collector.console import complain, say, start_log
 
 EXAMPLE = "nabz-collector broker --listen 127.0.0.1:1883"
 

@@ -6,13 +6,13 @@ import argparse
 import time
 from pathlib import Path
 
-from collector import devices
-from collector.broker_config import MAKES, Make, Site
-from collector.ca import Authority
+from collector.access import devices
+from collector.access.ca import Authority
+from collector.access.server_certs import papers
+from collector.brokers.external import certificates, write
+from collector.brokers.generated_config import MAKES, Make, Site
+from collector.commands.console import answers, common_arguments, complain, opened, say, settings_of
 from collector.config import Settings, split_listen
-from collector.console import answers, common_arguments, complain, opened, say, settings_of
-from collector.outside import certificates, write
-from collector.papers import papers
 
 EXAMPLE = "nabz-collector broker-config mosquitto --out /etc/mosquitto/nabz"
 DEFAULT_LISTEN = "0.0.0.0:8883"

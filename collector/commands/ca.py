@@ -7,10 +7,10 @@ import json
 import time
 from pathlib import Path
 
-from collector import devices
-from collector.ca import Authority
+from collector.access import devices
+from collector.access.ca import Authority
+from collector.commands.console import answers, common_arguments, complain, make_data_dir, opened, say, settings_of
 from collector.config import Settings
-from collector.console import answers, common_arguments, complain, make_data_dir, opened, say, settings_of
 
 EXAMPLE = "nabz-collector ca retire --dry-run"
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from collector import centers, turns
-from collector.console import answers, common_arguments, complain, opened, say, settings_of, table
+from collector.commands.console import answers, common_arguments, complain, opened, say, settings_of, table
+from collector.register import centers
+from collector.speedtests import requests
 from collector.store import Store
 
 EXAMPLE = "nabz-collector center import centers.csv --dry-run"
@@ -46,7 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     try:
         return VERBS[options.verb](options)
-    except (centers.CenterError, turns.TurnRefused) as error:
+    except (centers.CenterError, requests.TurnRefused) as error:
         complain(str(error))
         return 1
 
@@ -111,9 +112,9 @@ def _test(options: argparse.Namespace) -> int:
     """0 when it was asked for or, with `--wait`, when there is a result."""
     with opened(settings_of(options)) as store:
         with store.write() as conn:
-            test_id = turns.ask_for(conn, options.code, _now_ms())
+            test_id = requests.ask_for(conn, options.code, _now_ms())
         until_s = time.monotonic() + options.wait
-        while (turn := _turn(store, test_id))["state"] in turns.OPEN and time.monotonic() < until_s:
+        while (turn := _turn(store, test_id))["state"] in requests.OPEN and time.monotonic() < until_s:
             time.sleep(LOOK_S)
     say(json.dumps(dict(turn)) if options.json else _said(turn))
     return 0 if turn["reason"] == "result" or not options.wait else 1
@@ -121,7 +122,7 @@ def _test(options: argparse.Namespace) -> int:
 
 def _turn(store: Store, test_id: str) -> sa.RowMapping:
     with store.read() as conn:
-        found = turns.by_id(conn, test_id)
+        found = requests.by_id(conn, test_id)
     assert found is not None, "turns are never deleted"
     return found
 
@@ -130,7 +131,7 @@ def _said(turn: sa.RowMapping) -> str:
     head = f"{turn['center']}: test {turn['test_id']} at {turn['server']}"
     if turn["reason"] == "result":
         return f"{head}: {turn['download_mbps']} Mbit/s down, {turn['upload_mbps']} up"
-    if turn["state"] in turns.OPEN:
+    if turn["state"] in requests.OPEN:
         state = "runs" if turn["state"] == "granted" else "waits for its turn"
         return f"{head}: {state}; its result will be on the center's page"
     return f"{head}: {turn['state']}, {turn['reason']}{': ' + turn['failure'] if turn['failure'] else ''}"

@@ -6,9 +6,10 @@ import argparse
 import json
 import time
 
-from collector import devices
-from collector.ca import Authority
-from collector.console import (
+from collector.access import devices
+from collector.access.ca import Authority
+from collector.access.users import PersonError
+from collector.commands.console import (
     acting,
     answers,
     common_arguments,
@@ -20,7 +21,6 @@ from collector.console import (
     table,
     who_argument,
 )
-from collector.persons import PersonError
 
 EXAMPLE = "nabz-collector device revoke g0123456789abcdef --reason 'stolen from the center'"
 SHOWN = ("device", "center", "hostname", "enrolled_ms", "expires_ms", "revoked_ms", "reason")

@@ -6,8 +6,8 @@ import argparse
 import json
 import time
 
-from collector import approvals, persons
-from collector.console import (
+from collector.access import approvals, users
+from collector.commands.console import (
     acting,
     answers,
     common_arguments,
@@ -46,9 +46,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     with opened(settings_of(options)) as store, store.read() as conn:
-        rows, doubt = approvals.waiting(conn), persons.doubt(conn)
+        rows, doubt = approvals.waiting(conn), users.doubt(conn)
     if doubt:
-        complain(persons.DOUBTS[doubt])
+        complain(users.DOUBTS[doubt])
     cells = [[moment(row[name]) if name.endswith("_ms") else row[name] for name in SHOWN] for row in rows]
     say(json.dumps(rows) if options.json else table(SHOWN, cells))
     return 0
@@ -63,11 +63,11 @@ def _decide(options: argparse.Namespace) -> int:
             about = {"proof": proof_of(store, by, now_ms), "center": options.center}
             with store.write() as conn:
                 approvals.decide(conn, options.device, decision, by, now_ms, options.reason, **about)
-    except persons.PersonError as error:
+    except users.PersonError as error:
         complain(str(error))
         return 1
     if not about["proof"]:
-        complain(persons.DOUBTS["nobody"])
+        complain(users.DOUBTS["nobody"])
     facts = {
         "device": options.device,
         "decision": decision,

@@ -18,11 +18,11 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from agent import wire
-from collector.console import answers, common_arguments, complain, opened, say, settings_of
-from collector.enrolment import is_signed
-from collector.filing import fresh_raws
+from collector.access.enrolment import is_signed
+from collector.commands.console import answers, common_arguments, complain, opened, say, settings_of
 from collector.flags.witness import rate_mbps
-from collector.record import decode
+from collector.ingest.rows import fresh_raws
+from collector.measure.record import decode
 from collector.store import Store, schema
 
 EXAMPLE = "nabz-collector evidence ids --center LHR-014"

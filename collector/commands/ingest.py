@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from collector.console import answers, common_arguments, settings_of, start_log
-from collector.intake import work
-from collector.service import clock_ms, read_standards
+from collector.commands.console import answers, common_arguments, settings_of, start_log
+from collector.ingest.workers import work
+from collector.run.service import clock_ms, read_standards
 
 EXAMPLE = "nabz-collector ingest --config /etc/nabz/collector.toml"
 

@@ -13,14 +13,14 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from collector import sdnotify
 from collector.measure.admission import ByToken, UsedTokens
 from collector.measure.delivery import Delivery, Outgoing, sender
 from collector.measure.limits import Limits
 from collector.measure.membership import RECORDS, USED, JoinError, Membership, held, join
 from collector.measure.pipe import server_context
+from collector.measure.record import Record
 from collector.measure.server import MeasureServer
-from collector.record import Record
+from collector.run import sdnotify
 
 EXAMPLE = "nabz-collector measure --listen 0.0.0.0:8474 --collector https://nabz.example.pk --join TOKEN"
 log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from contextlib import closing
 
 import sqlalchemy as sa
 
-from collector.console import answers, common_arguments, make_data_dir, opened, say, settings_of
+from collector.commands.console import answers, common_arguments, make_data_dir, opened, say, settings_of
+from collector.run.upgrades import upgrade
 from collector.store import Store, StoreError, migrate, roles
-from collector.upgrades import upgrade
 
 EXAMPLE = "nabz-collector migrate --dry-run"
 

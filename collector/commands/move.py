@@ -7,7 +7,7 @@ import json
 from contextlib import closing
 from pathlib import Path
 
-from collector.console import Bar, answers, say, table
+from collector.commands.console import Bar, answers, say, table
 from collector.store import Store, StoreError
 from collector.store.move import move, plan
 

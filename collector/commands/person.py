@@ -6,8 +6,8 @@ import argparse
 import json
 import time
 
-from collector import passphrase, persons
-from collector.console import (
+from collector.access import passwords, users
+from collector.commands.console import (
     acting,
     answers,
     asked_secret,
@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     verbs.add_parser("list", help="everybody, and what they may do")
     added = verbs.add_parser("add", help="a person; from the first one on, names are proven")
     added.add_argument(
-        "--may", action="append", choices=persons.MAY, help="issue tokens, or approve gateways (default: both)"
+        "--may", action="append", choices=users.MAY, help="issue tokens, or approve gateways (default: both)"
     )
     verbs.add_parser("renew", help="another passphrase for a person; the old one counts no more")
     verbs.add_parser("remove", help="the name proves nothing any more; what was decided stands")
@@ -50,18 +50,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     try:
         return _list(options) if options.verb == "list" else _change(options)
-    except persons.PersonError as error:
+    except users.PersonError as error:
         complain(str(error))
-    except passphrase.Weak as error:
+    except passwords.Weak as error:
         complain(str(error))
     return 1
 
 
 def _list(options: argparse.Namespace) -> int:
     with opened(settings_of(options)) as store, store.read() as conn:
-        rows, doubt = persons.listing(conn), persons.doubt(conn)
+        rows, doubt = users.listing(conn), users.doubt(conn)
     if doubt:
-        complain(persons.DOUBTS[doubt])
+        complain(users.DOUBTS[doubt])
     cells = [
         [row["name"], _may(row), moment(row["added_ms"]), row["added_by"], moment(row["removed_ms"])] for row in rows
     ]
@@ -70,33 +70,33 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _may(row: dict[str, object]) -> str:
-    return ", ".join(may for may in persons.MAY if row[f"may_{may}"])
+    return ", ".join(may for may in users.MAY if row[f"may_{may}"])
 
 
 def _change(options: argparse.Namespace) -> int:
     """By the owner of the tables where there are roles: the pages' own role may only look persons up."""
-    now_ms, by, name = time.time_ns() // 1_000_000, acting(options), persons.named(options.name)
+    now_ms, by, name = time.time_ns() // 1_000_000, acting(options), users.named(options.name)
     secret = _secret(name, asks=options.ask) if options.verb != "remove" else ""
     with opened(settings_of(options).as_keeper) as store, store.write() as conn:
         match options.verb:
             case "add":
-                may = tuple(options.may or persons.MAY)
-                persons.add(conn, name, passphrase.keep(secret), may, by, now_ms)
+                may = tuple(options.may or users.MAY)
+                users.add(conn, name, passwords.keep(secret), may, by, now_ms)
             case "renew":
-                persons.renew(conn, name, passphrase.keep(secret), by, now_ms)
+                users.renew(conn, name, passwords.keep(secret), by, now_ms)
             case _:
-                persons.remove(conn, name, by, now_ms)
+                users.remove(conn, name, by, now_ms)
     _tell(options, name, "" if options.verb == "remove" or options.ask else secret)
     return 0
 
 
 def _secret(name: str, *, asks: bool) -> str:
     if not asks:
-        return passphrase.make()
+        return passwords.make()
     secret = asked_secret(f"New passphrase of {name}: ")
-    passphrase.judge(secret)
+    passwords.judge(secret)
     if asked_secret("Once more: ") != secret:
-        raise passphrase.Weak("passphrase: differs the second time; give the same twice")
+        raise passwords.Weak("passphrase: differs the second time; give the same twice")
     return secret
 
 

@@ -17,13 +17,14 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from collector import centers, persons
-from collector.ca import Authority
+from collector.access import users
+from collector.access.ca import Authority
+from collector.access.enrolment import issue_token, told_token
+from collector.commands.console import answers, complain, say
 from collector.config import Settings, load
-from collector.console import answers, complain, say
-from collector.enrolment import issue_token, told_token
-from collector.pilot import Household, Part, python, run_to_the_end, wait_until_healthy
-from collector.upgrades import opened_and_upgraded
+from collector.register import centers
+from collector.run.pilot import Household, Part, python, run_to_the_end, wait_until_healthy
+from collector.run.upgrades import opened_and_upgraded
 
 EXAMPLE = "nabz-collector pilot --simulate 1000"
 CODE = "PILOT"
@@ -145,7 +146,7 @@ def _register(settings: Settings) -> str:
     with opened_and_upgraded(settings, migrates=False) as store, store.write() as conn:
         if not centers.some_centers(conn, [CODE]):
             centers.add(conn, facts | {"lifecycle": "probation"}, now_ms)
-        maker = "" if persons.registered(conn) else "pilot"  # where names are proven, that one issues nothing
+        maker = "" if users.registered(conn) else "pilot"  # where names are proven, that one issues nothing
         secret = issue_token(conn, CODE, now_ms, 600, made_by=maker)
     return told_token(secret, Authority(settings.data_dir, now_ms, settings.enrolment.certificate_days))
 

@@ -8,10 +8,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from collector import centers, closing
-from collector.console import answers, common_arguments, complain, opened, say, settings_of
-from collector.report import ReportError
-from collector.report_forms import FORMS
+from collector.commands.console import answers, common_arguments, complain, opened, say, settings_of
+from collector.register import centers
+from collector.reports import schedule
+from collector.reports.monthly import ReportError
+from collector.reports.render import FORMS
 from collector.standard import StandardError, Standards, example, load
 
 EXAMPLE = "nabz-collector report --center LHR-014 --month 2026-01 --format html --output january.html"
@@ -37,8 +38,8 @@ def run(options: argparse.Namespace) -> int:
         with opened(settings) as store, store.read() as conn:
             asked = options.center, options.month, standards, time.time_ns() // 1_000_000
             if options.check:
-                return _checked(closing.check(conn, *asked), options.month)
-            report = closing.told(conn, *asked)
+                return _checked(schedule.check(conn, *asked), options.month)
+            report = schedule.told(conn, *asked)
     except (ReportError, StandardError) as error:
         complain(str(error))
         return 2

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from collector.broker import BrokerError
-from collector.console import answers, common_arguments, common_words, complain, settings_of, start_log
-from collector.service import serve
+from collector.brokers.embedded import BrokerError
+from collector.commands.console import answers, common_arguments, common_words, complain, settings_of, start_log
+from collector.run.service import serve
 
 EXAMPLE = "nabz-collector serve --config /etc/nabz/collector.toml"
 

@@ -6,8 +6,8 @@ import argparse
 import json
 import time
 
-from collector.console import answers, common_arguments, complain, opened, say, settings_of, table
-from collector.servers import ServerError, add, listed, revoke
+from collector.commands.console import answers, common_arguments, complain, opened, say, settings_of, table
+from collector.speedtests.servers import ServerError, add, listed, revoke
 
 EXAMPLE = "nabz-collector server add pie-karachi https://speed.example.pk --tests 5"
 

@@ -7,7 +7,7 @@ import json
 import time
 from pathlib import Path
 
-from collector.console import answers, common_arguments, complain, say, settings_of, table
+from collector.commands.console import answers, common_arguments, complain, say, settings_of, table
 from collector.flags.judge import show
 from collector.standard import Standard, StandardError, Standards, example, load
 from collector.standard.criteria import Criterion, Window

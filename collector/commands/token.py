@@ -10,9 +10,10 @@ import time
 
 import segno
 
-from collector.ca import Authority
-from collector.centers import CenterError
-from collector.console import (
+from collector.access.ca import Authority
+from collector.access.enrolment import issue_token, told_token
+from collector.access.users import DOUBTS, PersonError
+from collector.commands.console import (
     acting,
     answers,
     common_arguments,
@@ -23,8 +24,7 @@ from collector.console import (
     settings_of,
     who_argument,
 )
-from collector.enrolment import issue_token, told_token
-from collector.persons import DOUBTS, PersonError
+from collector.register.centers import CenterError
 
 EXAMPLE = "nabz-collector token LHR-014 --ttl 24h"
 UNITS_S = {"m": 60, "h": 3600, "d": 86_400}

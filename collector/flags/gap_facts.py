@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from collector.flags import roll
-from collector.flags.roll import Call, Seats
+from collector.flags import seat_evidence
+from collector.flags.seat_evidence import Call, Seats
 
 SLACK_MS = 60_000  # between a sign and what it is a sign of: a round of measuring
 FRESH_MS = 180_000  # so long before its end a UPS reading still speaks for the end of a run
@@ -96,7 +96,7 @@ def sign_of(reading: object, kind: str, at_ms: int, id: str) -> Sign:
     if kind == "link":
         return Sign(at_ms=at_ms, id=id, subject=subject, place=_place(reading))
     if kind == "seats":
-        return Sign(at_ms=at_ms, id=id, call=roll.call_of(reading, at_ms, id))
+        return Sign(at_ms=at_ms, id=id, call=seat_evidence.call_of(reading, at_ms, id))
     return Sign(at_ms=at_ms, id=id)
 
 
@@ -149,7 +149,7 @@ def begin(from_ms: int, to_ms: int, before: Iterable[Sign]) -> Facts:
         if sign.run is not None:
             power[sign.subject] = (sign.run,)
         place_before = sign.place or place_before
-        facts = replace(facts, seats=roll.before(sign.call)) if sign.call is not None else facts
+        facts = replace(facts, seats=seat_evidence.before(sign.call)) if sign.call is not None else facts
     return replace(facts, power=power, place_before=place_before)
 
 
@@ -162,7 +162,7 @@ def fold(facts: Facts, signs: Sequence[Sign]) -> Facts:
     for sign in sorted(signs, key=lambda each: each.at_ms):
         within = facts.from_ms < sign.at_ms < facts.to_ms
         if sign.call is not None:
-            seats = roll.after(seats, sign.call, facts.from_ms, facts.to_ms)
+            seats = seat_evidence.after(seats, sign.call, facts.from_ms, facts.to_ms)
         if not within and not facts.from_ms <= sign.at_ms <= facts.to_ms + SLACK_MS:
             continue
         if sign.boot is not None:

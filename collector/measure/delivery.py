@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from collector.files import put
-from collector.record import Record, Sign, encode
+from collector.access.atomic_files import put
+from collector.measure.record import Record, Sign, encode
 
 log = logging.getLogger(__name__)
 

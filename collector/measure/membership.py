@@ -18,7 +18,7 @@ from typing import Annotated
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from collector.files import put
+from collector.access.atomic_files import put
 
 KEY, JOINED, USED, RECORDS = "measure.key", "joined.json", "used-tokens", "records"
 CONTEXT = b"nabz-join\n"  # what is signed to join, with the token after it

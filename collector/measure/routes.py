@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from agent import __version__
-from collector import record
-from collector.measure import echo, ndt7, ookla
+from collector.measure import echo, ndt7, ookla, record
 from collector.measure.http import Refused, Request, response_head
 from collector.measure.line import Line
 

@@ -24,8 +24,8 @@ from collector.measure.limits import Limits
 from collector.measure.line import Line
 from collector.measure.pace import Pace
 from collector.measure.pipe import Plain, Tls
+from collector.measure.record import Record, Sign
 from collector.measure.sessions import Sessions, group
-from collector.record import Record, Sign
 
 log = logging.getLogger(__name__)
 

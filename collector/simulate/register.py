@@ -6,7 +6,8 @@ import csv
 import io
 from collections.abc import Sequence
 
-from collector import centers, enrolment
+from collector.access import enrolment
+from collector.register import centers
 from collector.simulate.fleet import Center
 from collector.simulate.identities import FleetError
 from collector.store import Store

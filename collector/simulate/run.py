@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import wire
-from collector import opening
+from collector.register import opening_hours
 from collector.simulate import readings
 from collector.simulate.gateway import Gateway
 from collector.simulate.line import Line, open_lines
@@ -131,7 +131,7 @@ class Play:
                 gateway.boot_ms = at_ms - REBOOT_MS
             self._keep(gateway, readings.boot(gateway.dark, gateway.last_alive_ms, at_ms), at_ms)
             gateway.dark = None
-        is_open = opening.is_open(opening.parse(center.opening), at_ms)
+        is_open = opening_hours.is_open(opening_hours.parse(center.opening), at_ms)
         for reading in readings.minute_of(center, at_ms, self.stage, is_open, gateway.boot_ms):
             self._keep(gateway, self._tested(gateway, reading, at_ms), at_ms)
         gateway.last_alive_ms = at_ms

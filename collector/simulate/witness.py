@@ -23,12 +23,12 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.wire import SpeedReading
-from collector import servers
-from collector.record import Record, Way, encode
+from collector.measure.record import Record, Way, encode
 from collector.simulate.gateway import Gateway
 from collector.simulate.identities import FleetError, private
 from collector.simulate.join import TIMEOUT_S, ask
 from collector.simulate.trouble import What
+from collector.speedtests import servers
 from collector.store import UNAVAILABLE, Store, schema
 
 URL = "http://simulated.invalid"  # a name that by RFC 2606 nobody has

@@ -14,7 +14,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from agent import wire
-from collector import opening
+from collector.register import opening_hours
 from collector.standard.criteria import (
     DERIVED,
     TIERS,
@@ -195,7 +195,7 @@ def m_of_n(value: object) -> tuple[int, int]:
 def slots(value: object) -> tuple[tuple[int, int], ...]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise ValueError('must be a list of hours, e.g. ["00:00-10:00", "10:00-24:00"]')
-    return tuple(span for each in value for day in opening.parse(f"Mon {each}").week for span in day)
+    return tuple(span for each in value for day in opening_hours.parse(f"Mon {each}").week for span in day)
 
 
 # ---------------------------------------------------------------- tables

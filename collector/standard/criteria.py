@@ -17,7 +17,7 @@ Matching = Mapping[str, frozenset[str]]  # field -> the words that match
 
 
 class Promise(Protocol):
-    """What a center promised, as far as judging needs it; `collector.centers.Center` is one."""
+    """What a center promised, as far as judging needs it; `collector.register.centers.Center` is one."""
 
     @property
     def tier(self) -> str: ...
@@ -60,7 +60,7 @@ class MonthRule:
 
     `slots` are (from, to) minutes of the local day; samples must lie on `min_days` days and in `min_slots` slots.
     `min_coverage_pct` is the share of open minutes with a sample. A sample is a reading, or all of a day's readings as
-    one (`collector.pooled`).
+    one (`collector.reports.daily_samples`).
     """
 
     share_pct: float

@@ -43,7 +43,7 @@ centers = sa.Table(
     sa.Column("seats_promised", sa.Integer, nullable=False),
     sa.Column("isp", sa.Text, nullable=False, server_default=""),
     sa.Column("feeder", sa.Text, nullable=False, server_default=""),
-    sa.Column("opening", sa.Text, nullable=False),  # "Mon-Sat 09:00-21:00", see collector.centers
+    sa.Column("opening", sa.Text, nullable=False),  # "Mon-Sat 09:00-21:00", see collector.register.centers
     sa.Column("latitude", sa.Float),
     sa.Column("longitude", sa.Float),
     sa.Column("lifecycle", sa.String(16), nullable=False),  # applied probation declared watch suspended closed
@@ -88,9 +88,9 @@ enrolments = sa.Table(
 persons = sa.Table(
     "persons",
     metadata,
-    sa.Column("key", sa.Text, primary_key=True),  # the name as collector.persons.key_of writes it
+    sa.Column("key", sa.Text, primary_key=True),  # the name as collector.access.users.key_of writes it
     sa.Column("name", sa.Text, nullable=False),
-    sa.Column("kept", sa.Text, nullable=False),  # of the passphrase: collector.passphrase.keep
+    sa.Column("kept", sa.Text, nullable=False),  # of the passphrase: collector.access.passwords.keep
     sa.Column("may_issue", sa.Boolean, nullable=False),
     sa.Column("may_approve", sa.Boolean, nullable=False),
     sa.Column("added_ms", Ms, nullable=False),
@@ -114,7 +114,7 @@ decisions = sa.Table(
     metadata,
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
     sa.Column("at_ms", Ms, nullable=False),
-    sa.Column("act", sa.String(16), nullable=False),  # collector.persons.Act
+    sa.Column("act", sa.String(16), nullable=False),  # collector.access.users.Act
     sa.Column("person", sa.Text, nullable=False),  # who did it
     sa.Column("is_proven", sa.Boolean, nullable=False),  # by a passphrase; else the name is as given
     sa.Column("subject", sa.Text, nullable=False),  # the person it was done to
@@ -366,7 +366,7 @@ cuts = sa.Table(
 )
 
 # Months as they were reported, whole, so that a report outlives its readings. A month is reported when it is over; what
-# changes it afterwards opens its next revision, in the transaction that brings the change (collector.revisions).
+# changes it afterwards opens its next revision, in the transaction that brings the change (collector.reports.revisions).
 reports = sa.Table(
     "reports",
     metadata,
@@ -374,7 +374,7 @@ reports = sa.Table(
     sa.Column("from_ms", Ms, primary_key=True),  # when the month begins in Pakistan
     sa.Column("revision", sa.Integer, primary_key=True),
     sa.Column("opened_ms", Ms, nullable=False),
-    sa.Column("why", sa.Text, nullable=False),  # JSON: collector.revisions.Why
+    sa.Column("why", sa.Text, nullable=False),  # JSON: collector.reports.revisions.Why
     sa.Column("marks", sa.Integer, nullable=False),  # how often its cause grew: a report made meanwhile does not count
     sa.Column("look_ms", Ms, index=True),  # when it is to be made; None: it is closed
     sa.Column("closed_ms", Ms),
@@ -435,7 +435,7 @@ server_tokens = sa.Table(
     sa.Column("used_ms", Ms),
 )
 
-# What measurement servers saw, as they signed it, and the figures drawn from it (collector.witnessing).
+# What measurement servers saw, as they signed it, and the figures drawn from it (collector.judging.server_check).
 records = sa.Table(
     "records",
     metadata,

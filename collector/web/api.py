@@ -9,9 +9,9 @@ import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
-from collector import outages
-from collector.centers import CODE, CenterError, get
-from collector.evaluate import Current, current_verdicts
+from collector.judging.evaluate import Current, current_verdicts
+from collector.outages import summary
+from collector.register.centers import CODE, CenterError, get
 from collector.store import queries, schema
 from collector.web.errors import Mistaken
 from collector.web.live import Full
@@ -55,7 +55,7 @@ def router(site: Site) -> APIRouter:
                 raise Mistaken(404, f"center {code[:40]!r}: is not registered; GET /api/v1/centers lists all")
             registered = get(conn, code)
             verdicts = current_verdicts(conn, registered, site.standards, site.now())
-            story = outages.plain(conn, registered, site.standards.at(site.now()))
+            story = summary.plain(conn, registered, site.standards.at(site.now()))
             latest = {
                 f"{row['kind']}/{row['subject']}".rstrip("/"): msgspec.Raw(row["body"].encode())
                 for row in queries.latest_readings(conn, code)

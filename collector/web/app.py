@@ -14,9 +14,9 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
-from collector.ca import Authority
+from collector.access.ca import Authority
+from collector.access.enrolment import Facts
 from collector.config import Settings
-from collector.enrolment import Facts
 from collector.standard import Standards
 from collector.store import Store, queries
 from collector.web import api, auth, desk, errors, gateways, pages, waiting

@@ -11,7 +11,7 @@ import hmac
 import secrets
 from pathlib import Path
 
-from collector.files import keep_once
+from collector.access.atomic_files import keep_once
 
 COOKIE = "nabz_session"
 SESSION_S = 30 * 86_400

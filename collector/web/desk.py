@@ -11,15 +11,15 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from agent import wire
-from collector import turns
-from collector.centers import CenterError
+from collector.register.centers import CenterError
+from collector.speedtests import requests
 from collector.web import auth, forms
 from collector.web.api import known_code
 from collector.web.errors import Mistaken
 from collector.web.site import Site
 
 ASKED = "test"  # the question of the page's address that holds why there is no test
-REASONS = get_args(turns.NoTurn)
+REASONS = get_args(requests.NoTurn)
 
 
 def router(site: Site) -> APIRouter:
@@ -32,10 +32,10 @@ def router(site: Site) -> APIRouter:
         page = f"/centers/{known_code(code)}"
         try:
             with site.store.write() as conn:
-                turns.ask_for(conn, code, site.now())
+                requests.ask_for(conn, code, site.now())
         except CenterError as error:
             raise Mistaken(404, str(error)) from None
-        except turns.TurnRefused as refused:
+        except requests.TurnRefused as refused:
             return RedirectResponse(f"{page}?{ASKED}={refused.reason}#test-now", status_code=303)
         site.hub.publish({code})
         return RedirectResponse(f"{page}#test-now", status_code=303)
@@ -45,11 +45,11 @@ def router(site: Site) -> APIRouter:
 
 def values(site: Site, conn: sa.Connection, request: Request, code: str) -> Mapping[str, Any]:
     """What the page needs to show the button and the newest test that was asked for."""
-    newest = turns.newest(conn, code)
+    newest = requests.newest(conn, code)
     why_not = request.query_params.get(ASKED, "")
     return {
         "turn": {**newest, "failure": _cause(newest["failure"])} if newest else None,
-        "turn_open": newest is not None and newest["state"] in turns.OPEN,
+        "turn_open": newest is not None and newest["state"] in requests.OPEN,
         "why_no_turn": why_not if why_not in REASONS else "",
         "form_mark": site.door.form_mark(request.cookies.get(auth.COOKIE)),
     }

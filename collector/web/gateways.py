@@ -13,7 +13,7 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, Response
 
-from collector import enrolment
+from collector.access import enrolment
 from collector.web import errors, witnesses
 from collector.web.errors import Mistaken
 from collector.web.guard import Guard

@@ -13,11 +13,14 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from agent import wire
-from collector import approvals, outages, revisions, witnessing
-from collector.centers import CODE, CenterError, get
-from collector.evaluate import Current, current_verdicts
+from collector.access import approvals
 from collector.flags.witness import Witness
-from collector.report_forms import reasons
+from collector.judging import server_check
+from collector.judging.evaluate import Current, current_verdicts
+from collector.outages import summary
+from collector.register.centers import CODE, CenterError, get
+from collector.reports import revisions
+from collector.reports.render import reasons
 from collector.standard.criteria import DEAF, EVERYONE
 from collector.store import queries
 from collector.web import auth, desk
@@ -137,7 +140,7 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "witness": _witness(site, conn, code, latest.get("speed", ())),
         "open_flags": [flag for flag in queries.flags_of(conn, code) if flag["state"] in queries.OPEN],
         "changes": queries.changes_of(conn, code),
-        **outages.values(conn, registered, site.standards.at(site.now())),
+        **summary.values(conn, registered, site.standards.at(site.now())),
         "reports": revisions.newest_of(conn, code, REPORTS),
         "devices": queries.devices_of(conn, code),
         "integrity": queries.integrity_of(conn, code),
@@ -151,7 +154,7 @@ def _witness(site: Site, conn: sa.Connection, code: str, speeds: Sequence[Mappin
     for newest in speeds[:1]:
         reading = newest["reading"]
         if reading.purpose != "self-test" and reading.failure is None:
-            return witnessing.of_latest(conn, code, str(newest["subject"]), newest["wall_ms"], site.now())
+            return server_check.of_latest(conn, code, str(newest["subject"]), newest["wall_ms"], site.now())
     return None
 
 

@@ -1,6 +1,6 @@
 """The judge's sentences in the reader's language.
 
-Reasons are stored as the sentences of `collector.flags` and `collector.evaluate`, so that evidence and report read
+Reasons are stored as the sentences of `collector.flags` and `collector.judging.evaluate`, so that evidence and report read
 alike everywhere. Here each form is known by a pattern; one that is not known is shown as it stands.
 """
 

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import jinja2
 
 from agent import __version__
-from collector.enrolment import Facts
+from collector.access.enrolment import Facts
 from collector.standard import Standards
 from collector.store import Store, queries
 from collector.web.auth import Door

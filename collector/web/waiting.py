@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from collector import approvals, centers, persons
+from collector.access import approvals, users
+from collector.register import centers
 from collector.web import auth, forms
 from collector.web.errors import Mistaken
 from collector.web.site import Site
@@ -20,8 +21,8 @@ from collector.web.view import View
 SHOWN, DECIDED_SHOWN = 50, 20
 DEVICE = re.compile(r"g[0-9a-f]{16}")
 DECISIONS: dict[str, approvals.Decision] = {"approve": "approved", "refuse": "refused"}
-STATUS: dict[persons.Why, int] = {"wrong": 403, "not_proven": 403, "may_not": 403, "too_many": 429, "busy": 503}
-SAID: tuple[persons.Why, ...] = (
+STATUS: dict[users.Why, int] = {"wrong": 403, "not_proven": 403, "may_not": 403, "too_many": 429, "busy": 503}
+SAID: tuple[users.Why, ...] = (
     *STATUS, "bad_name", "not_waiting", "which_center", "own_token", "maker_not_proven"
 )  # fmt: skip
 
@@ -33,7 +34,7 @@ class Refusal:
     device: str
     center: str
     name: str
-    reason: persons.Why
+    reason: users.Why
 
 
 def router(site: Site) -> APIRouter:
@@ -53,8 +54,8 @@ def router(site: Site) -> APIRouter:
             raise Mistaken(400, "form: is not of this page; open the page again and press its button")
         try:
             _decide(site, device, center, DECISIONS[decision], name, passphrase, reason)
-        except persons.PersonError as refused:
-            refusal = Refusal(device, center, name[: persons.MAX_NAME], refused.reason)
+        except users.PersonError as refused:
+            refusal = Refusal(device, center, name[: users.MAX_NAME], refused.reason)
             return _page(site, request, refusal, STATUS.get(refused.reason, 409))
         return RedirectResponse("/waiting#decided", status_code=303)
 
@@ -66,7 +67,7 @@ def _decide(
 ) -> None:
     """The passphrase is compared outside of any transaction, as that takes a while. Raises PersonError."""
     now_ms = site.now()
-    who = persons.prove(site.store, name, secret, now_ms, counted=True)
+    who = users.prove(site.store, name, secret, now_ms, counted=True)
     about = {"proof": who.proof, "center": center}
     with site.store.write() as conn:
         approvals.decide(conn, device, decision, who.name, now_ms, _printable(reason), **about)
@@ -87,8 +88,8 @@ def _values(site: Site, conn: sa.Connection) -> dict[str, Any]:
     codes = {str(row["center"]) for row in rows}
     return {
         "asks": site.facts.approval == "second_person",
-        "doubt": persons.doubt(conn),
-        "registered": persons.registered(conn),
+        "doubt": users.doubt(conn),
+        "registered": users.registered(conn),
         "rows": rows[:SHOWN],
         "more": len(rows[SHOWN:]),
         "names": {code: found.name for code, found in centers.some_centers(conn, codes).items()},

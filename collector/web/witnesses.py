@@ -6,11 +6,11 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from collector import servers
-from collector.arrivals import Refused
-from collector.enrolment import EnrolmentRefused
-from collector.record import MAX_BYTES
-from collector.records import take_record
+from collector.access.enrolment import EnrolmentRefused
+from collector.ingest.server_results import take_record
+from collector.ingest.verify import Refused
+from collector.measure.record import MAX_BYTES
+from collector.speedtests import servers
 from collector.web.api import reply
 from collector.web.site import Site
 

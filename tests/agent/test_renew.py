@@ -21,8 +21,8 @@ from agent.door import Door, DoorShut, Refused
 from agent.renew import ALONE_S, Renewal, due_ms, is_due
 from agent.spool import Spool
 from agent.uplink import Uplink
-from collector import approvals, devices
-from collector.ca import Authority
+from collector.access import approvals, devices
+from collector.access.ca import Authority
 from collector.store import schema
 from tests.house import House
 

@@ -23,8 +23,8 @@ from agent.spool import Spool
 from agent.uplink import Uplink
 from agent.ways import TRIES, Ways
 from agent.window import backoff_s, failures_after
-from collector.broker import Broker
-from collector.doors import Door
+from collector.brokers.embedded import Broker
+from collector.brokers.listeners import Door
 from tests.authority import TestAuthority
 
 T0 = 1_790_000_000_000

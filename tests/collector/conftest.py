@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from collector import centers
-from collector.arrivals import Message
-from collector.enrolment import device_name
+from collector.access.enrolment import device_name
+from collector.ingest.verify import Message
+from collector.register import centers
 from collector.store import Store, schema
 
 NOW = 1_795_000_000_000

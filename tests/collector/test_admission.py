@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import wire
-from collector.admission import (
+from collector.speedtests.policy import (
     ASKS_A_DAY,
     HOLD_MS,
     MOST_BYTES,

@@ -15,13 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import enrol as gateway
 from agent.identity import device_name
-from collector import approvals, centers, devices
 from collector.__main__ import main
-from collector.approvals import decide
-from collector.ca import Authority
-from collector.devices import MAX_A_DAY, DeviceError, revoke
-from collector.enrolment import EnrolmentRefused, Facts, enrol, issue_token, renew
-from collector.persons import PersonError
+from collector.access import approvals, devices
+from collector.access.approvals import decide
+from collector.access.ca import Authority
+from collector.access.devices import MAX_A_DAY, DeviceError, revoke
+from collector.access.enrolment import EnrolmentRefused, Facts, enrol, issue_token, renew
+from collector.access.users import PersonError
+from collector.register import centers
 from collector.store import Store, schema
 
 NOW = 1_795_000_000_000

@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from collector.arrivals import Message
-from collector.boots import load
 from collector.config import Settings
-from collector.event_time import FIRST_MS, SAME_MS
-from collector.housekeeping import Housekeeping
-from collector.ingest import Ingest
+from collector.ingest.boot_clocks import load
+from collector.ingest.event_time import FIRST_MS, SAME_MS
+from collector.ingest.transaction import Ingest
+from collector.ingest.verify import Message
+from collector.run.housekeeping import Housekeeping
 from collector.standard import Standards, example
 from collector.store import Store, schema
 from collector.store.rollups import HOUR_MS, roll

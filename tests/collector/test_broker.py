@@ -16,8 +16,8 @@ from paho.mqtt import client as mqtt
 
 from agent import wire
 from collector.__main__ import main
-from collector.broker import Broker, BrokerError, filters_of
-from collector.doors import MAX_PACKET_BYTES
+from collector.brokers.embedded import Broker, BrokerError, filters_of
+from collector.brokers.listeners import MAX_PACKET_BYTES
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from agent.enrol import csr_of
-from collector.ca import Authority, CsrRefused, Files
+from collector.access.ca import Authority, CsrRefused, Files
 from collector.store import StoreError
 
 DEVICE = "g0123456789abcdef"

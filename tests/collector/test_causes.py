@@ -15,11 +15,12 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from collector import causes, centers, cuts
 from collector.alerts.message import Told, message
-from collector.arrivals import Message
 from collector.flags import cause
-from collector.ingest import Ingest
+from collector.ingest.transaction import Ingest
+from collector.ingest.verify import Message
+from collector.outages import gaps, mains_cuts
+from collector.register import centers
 from collector.simulate import identities
 from collector.simulate.fleet import make_fleet
 from collector.simulate.gateway import Gateway
@@ -53,7 +54,7 @@ class Run:
 
     def go(self, minutes: int) -> int:
         """Measures, sends, receives and looks again, step by step; returns the time at the end."""
-        ingest = Ingest(self.store, KEY, lambda conn, group, now_ms: causes.note_group(conn, group, now_ms, GAP_S))
+        ingest = Ingest(self.store, KEY, lambda conn, group, now_ms: gaps.note_group(conn, group, now_ms, GAP_S))
         post = Post()
         lines = dict.fromkeys(self.play.fleet, post)
         for now_ms in range(START_MS, START_MS + minutes * MINUTE_MS, STEP_MS):
@@ -65,7 +66,7 @@ class Run:
                         self.play.receive(wire.device_of(receipt.topic), receipt.payload, now_ms, now_ms / 1000)
                     post.waiting.clear()
             with self.store.write() as conn:
-                causes.look_again(conn, now_ms, GAP_S)
+                gaps.look_again(conn, now_ms, GAP_S)
         return now_ms
 
 
@@ -134,7 +135,7 @@ def staged(folder: Path, seed: int, count: int) -> tuple[list[tuple[str, str]], 
     end_ms = run.go(minutes=75)
     with store.read() as conn:
         newest = {(row.center, row.from_ms): row for row in conn.execute(GAPS)}
-        noted = {each.center.code: cuts.cuts_of(conn, each.center.code) for each in run.play.fleet.values()}
+        noted = {each.center.code: mains_cuts.cuts_of(conn, each.center.code) for each in run.play.fleet.values()}
     store.close()
     found: list[tuple[str, str]] = []
     wrong: list[str] = []
@@ -211,13 +212,13 @@ class Teller:
 
 
 def take(store: Store, messages: list[Message], minute: float) -> None:
-    ingest = Ingest(store, KEY, lambda conn, group, now_ms: causes.note_group(conn, group, now_ms, GAP_S))
+    ingest = Ingest(store, KEY, lambda conn, group, now_ms: gaps.note_group(conn, group, now_ms, GAP_S))
     ingest.take(messages, NOON + round(minute * MINUTE_MS))
 
 
 def look_again(store: Store, minute: float) -> set[str]:
     with store.write() as conn:
-        return causes.look_again(conn, NOON + round(minute * MINUTE_MS), GAP_S)
+        return gaps.look_again(conn, NOON + round(minute * MINUTE_MS), GAP_S)
 
 
 def revisions(store: Store, center: str = "LHR-1") -> list[tuple[int, str, str]]:
@@ -240,7 +241,7 @@ def test_late_readings_revise_a_cause_and_leave_what_was_said_before(either_stor
     center.tells(30.1, *((minute, LOST) for minute in range(1, 29)), live=False)
     assert revisions(either_store) == [(1, "unknown", "none"), (2, "isp_down", "shown")]
     with either_store.read() as conn:
-        (told,) = causes.gaps_of(conn, "LHR-1")
+        (told,) = gaps.gaps_of(conn, "LHR-1")
     assert (told.revision, told.cause.name) == (2, "isp_down")
     assert f"the last is {center.gateway.device} {center.gateway.spool} 31" in told.cause.evidence[0]
 
@@ -253,7 +254,7 @@ def test_more_of_the_same_evidence_is_no_new_revision(either_store: Store, gatew
     center.tells(30.2, *((minute, LOST) for minute in range(15, 29)), live=False)
     assert [revision for revision, *_ in revisions(either_store)] == [1, 2]
     with either_store.read() as conn:
-        (told,) = causes.gaps_of(conn, "LHR-1")
+        (told,) = gaps.gaps_of(conn, "LHR-1")
     assert told.cause.evidence[0].startswith("28 link readings")
 
 
@@ -275,7 +276,7 @@ def test_neighbours_with_mains_make_a_claim_of_a_cut_unsupported(either_store: S
         for number, other in enumerate(others):
             other.tells(minute, (minute, LOW if number == 0 else MAINS))
     with either_store.read() as conn:
-        (gap,) = causes.gaps_of(conn, "LHR-1")
+        (gap,) = gaps.gaps_of(conn, "LHR-1")
     assert "11 of 12 others on feeder F1 had mains" in gap.cause.evidence[-1]
 
 
@@ -320,7 +321,7 @@ def test_seats_that_come_back_after_the_gap_put_its_cause_right(either_store: St
     assert "LHR-1" in look_again(either_store, 36)
     assert revisions(either_store)[-1] == (2, "unknown", "none")
     with either_store.read() as conn:
-        (told,) = causes.gaps_of(conn, "LHR-1")
+        (told,) = gaps.gaps_of(conn, "LHR-1")
     assert "3 of 3 seats ran on through it" in told.cause.evidence[1]
 
 
@@ -341,11 +342,11 @@ def test_a_cut_is_timed_and_a_boot_that_comes_late_makes_it_not_carried(either_s
     center.tells(2, (2, LOW))
     center.tells(31.5, (31.5, MAINS))
     with either_store.read() as conn:
-        ((cut,),) = cuts.cuts_of(conn, "LHR-1").values()
+        ((cut,),) = mains_cuts.cuts_of(conn, "LHR-1").values()
     assert cut.carried is True
     center.tells(32, (31.4, POWER))
     with either_store.read() as conn:
-        ((cut,),) = cuts.cuts_of(conn, "LHR-1").values()
+        ((cut,),) = mains_cuts.cuts_of(conn, "LHR-1").values()
         kept = conn.scalar(sa.select(sa.func.count()).select_from(schema.cuts))
     assert cut.carried is False
     assert cut.backup_s == pytest.approx(84, abs=1)
@@ -358,12 +359,12 @@ def test_a_silent_center_s_likely_cause_is_told_and_the_found_one_when_it_is_bac
     center = Teller(either_store, gateway(either_store))
     center.tells(0, (0, LOW))
     with either_store.read() as conn:
-        guess = causes.likely(conn, "LHR-1", NOON + 20 * MINUTE_MS)
+        guess = gaps.likely(conn, "LHR-1", NOON + 20 * MINUTE_MS)
     assert guess is not None
     assert (guess.name, guess.grade) == ("ups_exhausted", "likely")
     center.tells(30, (30, POWER), (30, MAINS))
     with either_store.read() as conn:
-        found = causes.last(conn, "LHR-1")
+        found = gaps.last(conn, "LHR-1")
     assert found is not None
     assert (found.name, found.grade) == ("ups_exhausted", "shown")
     facts = {"id": 1, "center": "LHR-1", "criterion": "presence.silent", "subject": "", "at_ms": NOON, "reason": "r"}

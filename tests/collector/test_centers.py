@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from collector import centers
 from collector.__main__ import main
-from collector.centers import CenterError
+from collector.register import centers
+from collector.register.centers import CenterError
 from collector.store import Store
 
 NOW = 1_795_000_000_000

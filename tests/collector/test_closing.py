@@ -11,13 +11,13 @@ import pytest
 import sqlalchemy as sa
 
 from agent import wire
-from collector import closing, revisions
 from collector.__main__ import main
-from collector.centers import Center
-from collector.closing import told
-from collector.evaluate import Fresh
-from collector.report import ReportError
-from collector.report_forms import FORMS
+from collector.judging.evaluate import Fresh
+from collector.register.centers import Center
+from collector.reports import revisions, schedule
+from collector.reports.monthly import ReportError
+from collector.reports.render import FORMS
+from collector.reports.schedule import told
 from collector.standard import Standards, example
 from collector.store import Store, schema, upsert
 from collector.store.months import Kept, forget
@@ -63,8 +63,8 @@ def day(month_ms: int, number: int, count: int = 300) -> list[int]:
 
 def look(store: Store, now_ms: int) -> int:
     """What housekeeping does, once what is due has settled."""
-    closing.begin(store, STANDARDS, now_ms)
-    return closing.finish(store, STANDARDS, now_ms + revisions.SETTLE_MS)
+    schedule.begin(store, STANDARDS, now_ms)
+    return schedule.finish(store, STANDARDS, now_ms + revisions.SETTLE_MS)
 
 
 def report(store: Store, now_ms: int = DUE + DAY, month: str = "2026-02") -> Any:
@@ -95,7 +95,7 @@ def test_a_kept_report_is_the_one_that_was_made(store: Store) -> None:
     look(store, DUE)
     after = report(store)
     assert {**before, "revision": 0} == {**after, "revision": 0}
-    assert after["revision"]["sha256"] == closing.sha256_of(before)
+    assert after["revision"]["sha256"] == schedule.sha256_of(before)
 
 
 def test_what_a_center_promises_later_is_no_matter_for_a_month_that_was_reported(store: Store) -> None:
@@ -163,16 +163,16 @@ def test_a_revision_that_says_the_same_is_none(store: Store) -> None:
 def test_what_comes_while_a_report_is_made_is_in_it_all_the_same(store: Store) -> None:
     """Between reading and writing another transaction brings more: the report made meanwhile is thrown away."""
     put(store, day(FEBRUARY, 2), FEBRUARY)
-    closing.begin(store, STANDARDS, DUE)
+    schedule.begin(store, STANDARDS, DUE)
     at_ms = DUE + revisions.SETTLE_MS
     with store.read() as conn:
-        due = closing._due(conn, at_ms, 1)
-        made = closing._made(conn, due, STANDARDS, at_ms)
+        due = schedule._due(conn, at_ms, 1)
+        made = schedule._made(conn, due, STANDARDS, at_ms)
     put(store, day(FEBRUARY, 3), at_ms, seq=5000)
     with store.keep() as conn:
-        closing._settle(conn, due[0], made[CENTER.code], at_ms)
+        schedule._settle(conn, due[0], made[CENTER.code], at_ms)
     assert report(store)["revision"]["closed_ms"] is None
-    assert closing.finish(store, STANDARDS, at_ms + revisions.SETTLE_MS) == 1
+    assert schedule.finish(store, STANDARDS, at_ms + revisions.SETTLE_MS) == 1
     found = report(store)
     assert (found["revision"]["number"], found["ledger"]["measured"]) == (1, 600)
 
@@ -195,10 +195,10 @@ def test_a_revision_that_is_not_written_is_found_by_the_check(store: Store) -> N
     put(store, day(FEBRUARY, 2), FEBRUARY)
     look(store, DUE)
     with store.read() as conn:
-        assert closing.check(conn, CENTER.code, "2026-02", STANDARDS, DUE + DAY) == []
+        assert schedule.check(conn, CENTER.code, "2026-02", STANDARDS, DUE + DAY) == []
     put(store, day(FEBRUARY, 3), DUE + DAY, seq=5000, notes=False)
     with store.read() as conn:
-        differs = closing.check(conn, CENTER.code, "2026-02", STANDARDS, DUE + DAY)
+        differs = schedule.check(conn, CENTER.code, "2026-02", STANDARDS, DUE + DAY)
     assert differs == ["ledger", "criteria", "evidence"]
 
 
@@ -212,7 +212,7 @@ def test_a_report_outlives_its_readings_to_the_bit(store: Store) -> None:
     assert forget(store, Kept(raw_days=1), DUE + 60 * DAY)["link_readings"]
     assert {name: form(report(store)) for name, form in FORMS.items()} == before
     with store.read() as conn, pytest.raises(ReportError, match="have been let go"):
-        closing.check(conn, CENTER.code, "2026-02", STANDARDS, DUE + DAY)
+        schedule.check(conn, CENTER.code, "2026-02", STANDARDS, DUE + DAY)
 
 
 def test_what_comes_after_the_readings_were_let_go_is_told_and_changes_no_report(store: Store) -> None:
@@ -230,14 +230,14 @@ def test_what_comes_after_the_readings_were_let_go_is_told_and_changes_no_report
 
 def test_readings_stay_until_their_month_is_reported(store: Store) -> None:
     put(store, day(FEBRUARY, 2), FEBRUARY)
-    closing.begin(store, STANDARDS, FEBRUARY + 20 * DAY)
+    schedule.begin(store, STANDARDS, FEBRUARY + 20 * DAY)
     for now_ms in (FEBRUARY + 20 * DAY, DUE):
         with store.read() as conn:
-            needed_ms = closing.reported_until(conn)
+            needed_ms = schedule.reported_until(conn)
         assert forget(store, Kept(raw_days=1), now_ms, needed_ms) == {}
     look(store, DUE)
     with store.read() as conn:
-        needed_ms = closing.reported_until(conn)
+        needed_ms = schedule.reported_until(conn)
     assert needed_ms == MARCH
     assert "link_readings" in forget(store, Kept(raw_days=1), DUE, needed_ms)
 
@@ -288,8 +288,8 @@ def test_the_command_makes_a_month_anew_and_compares(store: Store, tmp_path: Pat
     plain = Standards.of([example()])
     assert main([*words, "--check"]) == 2
     assert "is not reported yet" in capsys.readouterr().err
-    closing.begin(store, plain, DUE)
-    closing.finish(store, plain, DUE + revisions.SETTLE_MS)
+    schedule.begin(store, plain, DUE)
+    schedule.finish(store, plain, DUE + revisions.SETTLE_MS)
     assert main([*words, "--check"]) == 0
     assert "the same to the bit" in capsys.readouterr().out
     put(store, day(FEBRUARY, 3), DUE + DAY, notes=False)
@@ -298,17 +298,17 @@ def test_the_command_makes_a_month_anew_and_compares(store: Store, tmp_path: Pat
 
 
 def test_a_report_without_its_standard_waits_and_keeps_its_readings(store: Store) -> None:
-    closing.begin(store, STANDARDS, DUE)
+    schedule.begin(store, STANDARDS, DUE)
     nothing = Standards.of([])
-    assert closing.finish(store, nothing, DUE + revisions.SETTLE_MS) == 1
+    assert schedule.finish(store, nothing, DUE + revisions.SETTLE_MS) == 1
     with store.read() as conn:
-        assert closing.reported_until(conn) == FEBRUARY
-    assert closing.finish(store, STANDARDS, DUE + 2 * closing.LATER_MS) == 1
+        assert schedule.reported_until(conn) == FEBRUARY
+    assert schedule.finish(store, STANDARDS, DUE + 2 * schedule.LATER_MS) == 1
     assert report(store)["revision"]["number"] == 1
 
 
 def test_many_centers_are_reported_in_one_pass_each_as_if_alone(sqlite_store: Store) -> None:
-    codes = [f"C-{number}" for number in range(closing.AT_ONCE + 1)]
+    codes = [f"C-{number}" for number in range(schedule.AT_ONCE + 1)]
     with sqlite_store.write() as conn:
         upsert(conn, schema.centers, [replace(CENTER, code=code).row() for code in codes])
         device = {"public_key": b"", "enrolled_ms": FEBRUARY}
@@ -320,8 +320,8 @@ def test_many_centers_are_reported_in_one_pass_each_as_if_alone(sqlite_store: St
                 for i, at in enumerate(day(FEBRUARY, 2, 30 + number))
             ]  # fmt: skip
             conn.execute(sa.insert(schema.readings["link"]), rows)
-    assert (look(sqlite_store, DUE), look(sqlite_store, DUE)) == (closing.AT_ONCE, 1)
+    assert (look(sqlite_store, DUE), look(sqlite_store, DUE)) == (schedule.AT_ONCE, 1)
     with sqlite_store.read() as conn:
         for code in codes:
-            assert closing.check(conn, code, "2026-02", STANDARDS, DUE + DAY) == []
+            assert schedule.check(conn, code, "2026-02", STANDARDS, DUE + DAY) == []
             assert told(conn, code, "2026-02", STANDARDS, DUE)["ledger"]["measured"] == 30 + codes.index(code)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.__main__ import main
 from collector.commands.evidence import held_ids
-from collector.ingest import Ingest
+from collector.ingest.transaction import Ingest
 from collector.store import Store, StoreError, bulk_insert, schema
 from collector.store.backup import backup
 from collector.store.move import _tally, move

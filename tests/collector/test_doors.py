@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from paho.mqtt import client as mqtt
 
 from agent import wire
-from collector import access
-from collector.access import Book, may, refusal
-from collector.address import Address
-from collector.broker import Broker, BrokerError
-from collector.ca import Files
+from collector.access import acl
+from collector.access.acl import Book, may, refusal
+from collector.access.ca import Files
+from collector.brokers.embedded import Broker, BrokerError
+from collector.brokers.endpoints import Address
+from collector.brokers.listeners import Door, LimitedReader
 from collector.config import ConfigError, load
-from collector.doors import Door, LimitedReader
-from collector.listener import Listener
+from collector.ingest.subscriber import Listener
 from tests.authority import TestAuthority
 
 A, B = "g" + "a" * 16, "g" + "b" * 16
@@ -64,9 +64,9 @@ levels = st.sampled_from(["nabz", "v1", "v2", "up", "ask", "receipt", "task", "p
 
 
 @given(st.lists(levels, max_size=6), st.sampled_from(["publish", "subscribe"]))
-def test_whatever_the_topic_a_gateway_has_five_of_its_own(words: list[str], action: access.Action) -> None:
+def test_whatever_the_topic_a_gateway_has_five_of_its_own(words: list[str], action: acl.Action) -> None:
     topic = "/".join(words)
-    kinds = access.GATEWAY_SAYS if action == "publish" else access.GATEWAY_HEARS
+    kinds = acl.GATEWAY_SAYS if action == "publish" else acl.GATEWAY_HEARS
     assert may(A, SERVICES, action, topic) == (topic in {f"{wire.ROOT}/{kind}/{A}" for kind in kinds})
 
 
@@ -97,7 +97,7 @@ def test_sessions_that_take_turns_are_a_clone_and_a_line_that_broke_is_not() -> 
         clock[0] += 8 * 3600
         book.take_over(A, "192.0.2.1", "192.0.2.1")
     assert book.findings() == []
-    for turn in range(access.FLAPS):
+    for turn in range(acl.FLAPS):
         clock[0] += 30
         book.take_over(B, f"192.0.2.{turn % 2}", f"192.0.2.{(turn + 1) % 2}")
     (found,) = book.findings()
@@ -184,10 +184,10 @@ def test_a_session_ends_with_its_certificate(broker: Broker, authority: TestAuth
 def test_sessions_that_put_each_other_out_are_found(broker: Broker, authority: TestAuthority, visit) -> None:
     papers = authority.client(A)
     visitors = []
-    for _ in range(access.FLAPS + 1):
+    for _ in range(acl.FLAPS + 1):
         visitors.append(visit(papers, A))
         assert visitors[-1].come.wait(10)
-    wait_until(lambda: sum(each.gone.is_set() for each in visitors) == access.FLAPS)
+    wait_until(lambda: sum(each.gone.is_set() for each in visitors) == acl.FLAPS)
     assert [(found.device, found.finding) for found in broker.book.findings()] == [(A, "flapping")]
 
 

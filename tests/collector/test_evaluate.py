@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from agent.wire import LinkReading, Stamp, UpsReading, encode_reading
-from collector.centers import Center
-from collector.evaluate import Fresh, judge_group, judge_readings
+from collector.judging.evaluate import Fresh, judge_group, judge_readings
+from collector.register.centers import Center
 from collector.standard import Standards, example
 from collector.store import Store, schema, upsert
 

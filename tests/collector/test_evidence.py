@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import wire
 from collector.__main__ import main
 from collector.commands import evidence
-from collector.ingest import Ingest
+from collector.ingest.transaction import Ingest
 from collector.store import Store
 
 

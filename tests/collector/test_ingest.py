@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent import wire
-from collector.arrivals import Message
 from collector.commands.evidence import held_ids
-from collector.filing import MAX_RANGES, REPEAT_MS, SET_ASIDE_BYTES
-from collector.ingest import Ingest, Taken
-from collector.ranges import render
+from collector.ingest.rows import MAX_RANGES, REPEAT_MS, SET_ASIDE_BYTES
+from collector.ingest.sequence_ranges import render
+from collector.ingest.transaction import Ingest, Taken
+from collector.ingest.verify import Message
 from collector.store import Store, schema, upsert
 
 NOW = 1_795_000_000_000

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.ledger import BUCKETS, Ledger, Span, ledger, minutes_of, minutes_open
-from collector.opening import is_open, open_minutes, parse
-from collector.revisions import month_after, months_within
+from collector.register.opening_hours import is_open, open_minutes, parse
+from collector.reports.ledger import BUCKETS, Ledger, Span, ledger, minutes_of, minutes_open
+from collector.reports.revisions import month_after, months_within
 
 MINUTE = 60_000
 

@@ -12,12 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from paho.mqtt import client as mqtt
 
 from agent import wire
-from collector import listener
-from collector.address import Address
-from collector.arrivals import Message
-from collector.broker import Broker
-from collector.ingest import Ingest, Taken
-from collector.listener import Delivery, Listener, Worker
+from collector.brokers.embedded import Broker
+from collector.brokers.endpoints import Address
+from collector.ingest import subscriber
+from collector.ingest.subscriber import Delivery, Listener, Worker
+from collector.ingest.transaction import Ingest, Taken
+from collector.ingest.verify import Message
 from collector.store import Store, schema
 
 NOW = 1_795_000_000_000
@@ -143,7 +143,7 @@ def test_memory_is_bounded_and_the_broker_waits(ingest: Ingest, sqlite_store: St
     mine = gateway(sqlite_store)
     message = mine.batch([mine.ups()])
     worker = Worker(ingest, lambda _receipts: None, lambda _codes: None, lambda: NOW)  # not started: nobody takes
-    for _ in range(listener.QUEUE):
+    for _ in range(subscriber.QUEUE):
         assert worker.offer(Delivery(message, lambda: None))
     offered = threading.Thread(target=worker.offer, args=(Delivery(message, lambda: None),))
     offered.start()
@@ -164,14 +164,14 @@ def test_gateways_with_a_backlog_are_slowed_while_a_queue_waits(ingest: Ingest, 
 
     worker = Worker(ingest, publish, lambda _codes: None, lambda: NOW)
     long_ago_s = time.monotonic() - 60
-    for message in [mine.batch([mine.ups()]) for _ in range(2 * listener.GROUP // 10) for mine in senders]:
+    for message in [mine.batch([mine.ups()]) for _ in range(2 * subscriber.GROUP // 10) for mine in senders]:
         worker.offer(Delivery(message, lambda: None, long_ago_s))
     worker.start()
-    wait_until(lambda: len(paces) == 2 * listener.GROUP, 60)
+    wait_until(lambda: len(paces) == 2 * subscriber.GROUP, 60)
     worker.offer(Delivery(senders[0].batch([senders[0].ups()]), lambda: None))
-    wait_until(lambda: len(paces) > 2 * listener.GROUP, 60)
+    wait_until(lambda: len(paces) > 2 * subscriber.GROUP, 60)
     worker.stop()
-    assert paces[listener.GROUP] > 0  # in a queue
+    assert paces[subscriber.GROUP] > 0  # in a queue
     assert paces[-1] == 0  # alone
 
 

@@ -21,11 +21,11 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from collector.enrolment import is_signed
-from collector.identity import load_or_make
+from collector.access.enrolment import is_signed
+from collector.access.signing_key import load_or_make
 from collector.measure import token
 from collector.measure.delivery import LONGEST_S, Answer, Delivery, Outgoing, pause_s
-from collector.record import Record, Way, decode
+from collector.measure.record import Record, Way, decode
 from collector.store import Store, schema
 
 MIB = 1 << 20

@@ -26,9 +26,9 @@ from collector.measure import ndt7, token
 from collector.measure.admission import ByToken, UsedTokens
 from collector.measure.limits import Limits
 from collector.measure.pipe import server_context
+from collector.measure.record import Record
 from collector.measure.server import MeasureServer
 from collector.measure.token import Claims
-from collector.record import Record
 from tests.authority import TestAuthority
 
 SHORT = Limits(ndt7_s=1.0, test_idle_s=1.0)

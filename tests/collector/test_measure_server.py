@@ -22,8 +22,8 @@ import pytest
 
 from collector.measure import ookla
 from collector.measure.limits import Limits
+from collector.measure.record import Record
 from collector.measure.server import MeasureServer
-from collector.record import Record
 
 
 @dataclass

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import wire
 from collector.measure.http import Refused
 from collector.measure.limits import Limits
+from collector.measure.record import encode
 from collector.measure.sessions import Count, Session, Sessions, group
 from collector.measure.tcpinfo import crossed
 from collector.measure.token import Claims
-from collector.record import encode
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 

@@ -13,8 +13,8 @@ from alembic.runtime.migration import MigrationContext
 
 from collector.__main__ import main
 from collector.config import Database, Settings
+from collector.run.upgrades import opened_and_upgraded
 from collector.store import NeedsMigration, Store, StoreError, draft, migrate, schema
-from collector.upgrades import opened_and_upgraded
 
 EVIDENCE = {
     "center": "LHR-1", "device": "g1", "spool": "s", "first_seq": 1, "last_seq": 1, "fresh": "[[1,1]]",

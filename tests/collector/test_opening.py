@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.opening import after_open, is_open, open_minutes, parse, spans_between
+from collector.register.opening_hours import after_open, is_open, open_minutes, parse, spans_between
 
 KARACHI = ZoneInfo("Asia/Karachi")
 HOUR = 3_600_000

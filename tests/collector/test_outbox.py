@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from collector.alerts.channel import Channel, Message, SendFailed, by_apprise
 from collector.alerts.outbox import BACKOFF_S, BRAKE, Outbox, claim
-from collector.centers import Center
+from collector.register.centers import Center
 from collector.standard import Standards, example
 from collector.store import Store, schema, upsert
 

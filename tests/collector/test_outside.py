@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from collector.broker_config import People
-from collector.ca import Authority, Files
+from collector.access.ca import Authority, Files
+from collector.brokers.external import LOOKS, Outside, reload
+from collector.brokers.generated_config import People
 from collector.config import Outside as Settings
-from collector.outside import LOOKS, Outside, reload
 
 NOW = time.time_ns() // 1_000_000
 A, B = "g" + "a" * 16, "g" + "b" * 16

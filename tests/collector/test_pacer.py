@@ -16,16 +16,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from paho.mqtt import client as mqtt
 
 from agent import wire
-from collector import turns
-from collector.admission import TAIL_MS
-from collector.broker import Broker
-from collector.ingest import Ingest
-from collector.listener import Address, Listener
+from collector.brokers.embedded import Broker
+from collector.ingest.subscriber import Address, Listener
+from collector.ingest.transaction import Ingest
 from collector.measure.admission import ByToken, UsedTokens
 from collector.measure.limits import Limits
 from collector.measure.server import MeasureServer
-from collector.pacer import Pacer
-from collector.parts import Every
+from collector.run.runtime import Every
+from collector.speedtests import requests
+from collector.speedtests.policy import TAIL_MS
+from collector.speedtests.scheduler import Pacer
 from collector.standard import Standards, example
 from collector.store import Store, schema
 
@@ -52,7 +52,7 @@ class Server:
     def __init__(self) -> None:
         limits = Limits(tests_at_once=100, test_idle_s=TAIL_MS / 1000 / FASTER / 6, tests_per_address=10**6)
         self.refused: list[str] = []
-        admit = ByToken(KEY.public_key().public_bytes_raw(), turns.HERE, UsedTokens(None, 0), self.refused.append)
+        admit = ByToken(KEY.public_key().public_bytes_raw(), requests.HERE, UsedTokens(None, 0), self.refused.append)
         self.loop = asyncio.new_event_loop()
         self.most = 0
         self.tests: list[object] = []  # asyncio itself holds its tasks weakly
@@ -176,8 +176,8 @@ def test_a_crowd_asks_at_once_and_no_more_run_than_there_are_places(
     store, clock = sqlite_store, Clock()
     crowd = Crowd(broker.port, server, [gateway(store, f"C-{n}") for n in range(number)], clock)
     with store.write() as conn:
-        turns.note_here(conn, f"http://127.0.0.1:{server.port}", b"k", AT_ONCE, clock(), runs=True)
-    ingest = Ingest(store, KEY, lambda conn, group, now_ms: turns.note_group(conn, group, STANDARDS, now_ms))
+        requests.note_here(conn, f"http://127.0.0.1:{server.port}", b"k", AT_ONCE, clock(), runs=True)
+    ingest = Ingest(store, KEY, lambda conn, group, now_ms: requests.note_group(conn, group, STANDARDS, now_ms))
     listener = Listener(Address("127.0.0.1", broker.port), ingest, lambda _codes: None, clock)
     pacer = Every("pacer", 0.02, Pacer(store, KEY, listener.tell, lambda _codes: None, clock).look)
     late = list(crowd.gateways)[-1]

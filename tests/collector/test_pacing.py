@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collector.pacing import MAX_PACE_MS, MOST_TURNS, WAIT_S, WINDOW_S, Pacing
+from collector.ingest.backpressure import MAX_PACE_MS, MOST_TURNS, WAIT_S, WINDOW_S, Pacing
 
 EACH_S = 0.01
 

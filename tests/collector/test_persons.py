@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from collector import approvals, centers, passphrase, persons
-from collector.enrolment import issue_token
-from collector.passphrase import Cost
-from collector.persons import HOUR_MS, TRIES_AN_HOUR, PersonError
+from collector.access import approvals, passwords, users
+from collector.access.enrolment import issue_token
+from collector.access.passwords import Cost
+from collector.access.users import HOUR_MS, TRIES_AN_HOUR, PersonError
+from collector.register import centers
 from collector.store import Store, schema
 
 NOW = 1_795_000_000_000
@@ -27,13 +28,13 @@ HASH = hashlib.sha256(KEY).hexdigest()
 DEVICE = "g" + HASH[:16]
 
 
-def add(store: Store, name: str, *may: persons.May) -> None:
+def add(store: Store, name: str, *may: users.May) -> None:
     with store.write() as conn:
-        persons.add(conn, name, passphrase.keep(SECRETS[name], QUICK), may or persons.MAY, "root", NOW)
+        users.add(conn, name, passwords.keep(SECRETS[name], QUICK), may or users.MAY, "root", NOW)
 
 
 def proof(store: Store, name: str, secret: str = "", *, counted: bool = False, now_ms: int = NOW) -> str:
-    return persons.prove(store, name, secret or SECRETS[name], now_ms, counted=counted).proof
+    return users.prove(store, name, secret or SECRETS[name], now_ms, counted=counted).proof
 
 
 def wait(store: Store, maker: str = "Ali", given: str = "", center: str = "LHR-1") -> None:
@@ -63,29 +64,29 @@ def decisions(store: Store) -> list[sa.RowMapping]:
 
 
 def test_a_passphrase_fits_itself_alone_and_is_nowhere_in_what_is_kept() -> None:
-    kept = passphrase.keep("caf\u00e9 at the corner", QUICK)
-    assert passphrase.fits("cafe\u0301 at the corner", kept)  # as another keyboard writes it
+    kept = passwords.keep("caf\u00e9 at the corner", QUICK)
+    assert passwords.fits("cafe\u0301 at the corner", kept)  # as another keyboard writes it
     for wrong in ("", "Caf\u00e9 at the corner", "caf\u00e9 at the corner ", "x" * 10_000):
-        assert not passphrase.fits(wrong, kept)
+        assert not passwords.fits(wrong, kept)
     assert "corner" not in kept
-    assert passphrase.keep("caf\u00e9 at the corner", QUICK) != kept
+    assert passwords.keep("caf\u00e9 at the corner", QUICK) != kept
 
 
 def test_what_is_kept_costs_what_is_recommended() -> None:
-    assert passphrase.keep("any").startswith("scrypt$15$8$3$")
+    assert passwords.keep("any").startswith("scrypt$15$8$3$")
 
 
 def test_passphrases_that_are_made_are_long_and_never_the_same() -> None:
-    made = {passphrase.make() for _ in range(200)}
+    made = {passwords.make() for _ in range(200)}
     assert len(made) == 200
     for each in made:
-        passphrase.judge(each)
+        passwords.judge(each)
 
 
 @pytest.mark.parametrize("weak", ["", "short", "x" * 13, "a" * 40, "abababababababab", "y" * 201])
 def test_a_passphrase_that_can_be_guessed_is_refused(weak: str) -> None:
-    with pytest.raises(passphrase.Weak, match="take several words"):
-        passphrase.judge(weak)
+    with pytest.raises(passwords.Weak, match="take several words"):
+        passwords.judge(weak)
 
 
 # ---------------------------------------------------------------- the register
@@ -95,7 +96,7 @@ def test_one_name_is_one_person_however_it_is_written(sqlite_store: Store) -> No
     add(sqlite_store, "Ali")
     for same in ("ali", " A\uff2c\uff29 ", "ALI"):
         with pytest.raises(PersonError, match="registered already") as why, sqlite_store.write() as conn:
-            persons.add(conn, same, "x", persons.MAY, "root", NOW)
+            users.add(conn, same, "x", users.MAY, "root", NOW)
         assert reason_of(why) == "known"
     assert proof(sqlite_store, "aLI", SECRETS["Ali"])
 
@@ -103,7 +104,7 @@ def test_one_name_is_one_person_however_it_is_written(sqlite_store: Store) -> No
 def test_the_register_is_listed_without_what_is_kept_of_passphrases(sqlite_store: Store) -> None:
     add(sqlite_store, "Ali", "issue")
     with sqlite_store.read() as conn:
-        (row,) = persons.listing(conn)
+        (row,) = users.listing(conn)
     assert (row["name"], row["may_issue"], row["may_approve"], row["added_by"]) == ("Ali", True, False, "root")
     assert "scrypt" not in str(row)
 
@@ -111,23 +112,23 @@ def test_the_register_is_listed_without_what_is_kept_of_passphrases(sqlite_store
 def test_a_renewed_passphrase_ends_the_old_and_a_removed_person_proves_nothing(sqlite_store: Store) -> None:
     add(sqlite_store, "Ali")
     with sqlite_store.write() as conn:
-        persons.renew(conn, "ali", passphrase.keep("another one, quite long", QUICK), "root", NOW)
+        users.renew(conn, "ali", passwords.keep("another one, quite long", QUICK), "root", NOW)
     with pytest.raises(PersonError):
         proof(sqlite_store, "Ali")
     assert proof(sqlite_store, "Ali", "another one, quite long")
     with sqlite_store.write() as conn:
-        persons.remove(conn, "Ali", "root", NOW)
+        users.remove(conn, "Ali", "root", NOW)
     with pytest.raises(PersonError):
         proof(sqlite_store, "Ali", "another one, quite long")
     with pytest.raises(PersonError, match="is not registered"), sqlite_store.write() as conn:
-        persons.remove(conn, "Ali", "root", NOW)
+        users.remove(conn, "Ali", "root", NOW)
     assert [row["act"] for row in decisions(sqlite_store)] == ["person_added", "person_renewed", "person_removed"]
 
 
 def test_what_is_in_doubt_is_named(sqlite_store: Store) -> None:
     def doubt() -> str | None:
         with sqlite_store.read() as conn:
-            return persons.doubt(conn)
+            return users.doubt(conn)
 
     assert doubt() == "nobody"
     add(sqlite_store, "Ali")
@@ -135,8 +136,8 @@ def test_what_is_in_doubt_is_named(sqlite_store: Store) -> None:
     add(sqlite_store, "Bina", "approve")
     assert doubt() is None
     with sqlite_store.write() as conn:
-        persons.remove(conn, "Bina", "root", NOW)
-        persons.remove(conn, "Ali", "root", NOW)
+        users.remove(conn, "Bina", "root", NOW)
+        users.remove(conn, "Ali", "root", NOW)
     assert doubt() == "no_pair"  # never "nobody" again: names without a proof stay worthless
 
 
@@ -149,14 +150,14 @@ def test_a_wrong_passphrase_and_a_name_that_nobody_has_are_told_the_same(
 ) -> None:
     add(sqlite_store, "Ali")
     with pytest.raises(PersonError) as why:
-        persons.prove(sqlite_store, name, secret, NOW, counted=True)
+        users.prove(sqlite_store, name, secret, NOW, counted=True)
     assert (reason_of(why), str(why.value)[:24]) == ("wrong", "name or passphrase: do n")
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\x00b", "\ud800", "x" * 65, "\u202eilA"])
 def test_what_cannot_be_a_name_is_refused_before_any_look(either_store: Store, name: str) -> None:
     with pytest.raises(PersonError) as why:
-        persons.prove(either_store, name, "any", NOW, counted=True)
+        users.prove(either_store, name, "any", NOW, counted=True)
     assert reason_of(why) == "bad_name"
 
 
@@ -164,7 +165,7 @@ def test_what_cannot_be_a_name_is_refused_before_any_look(either_store: Store, n
 def test_a_strange_passphrase_is_only_wrong(either_store: Store, secret: str) -> None:
     add(either_store, "Ali")
     with pytest.raises(PersonError) as why:
-        persons.prove(either_store, "Ali", secret, NOW, counted=True)
+        users.prove(either_store, "Ali", secret, NOW, counted=True)
     assert reason_of(why) == "wrong"
 
 
@@ -244,7 +245,7 @@ def test_from_the_first_person_on_a_name_without_a_proof_decides_nothing(sqlite_
     with pytest.raises(PersonError):
         wait(sqlite_store, "Ali")
     with sqlite_store.write() as conn:
-        persons.remove(conn, "Bina", "root", NOW)
+        users.remove(conn, "Bina", "root", NOW)
     with pytest.raises(PersonError):
         decide(sqlite_store, "Bina")
 
@@ -254,7 +255,7 @@ def test_a_proof_does_not_outlive_the_passphrase_or_the_person(sqlite_store: Sto
     add(sqlite_store, "Bina")
     given = proof(sqlite_store, "Bina")
     with sqlite_store.write() as conn:
-        persons.renew(conn, "Bina", passphrase.keep("another one, quite long", QUICK), "root", NOW)
+        users.renew(conn, "Bina", passwords.keep("another one, quite long", QUICK), "root", NOW)
     with pytest.raises(PersonError) as why:
         decide(sqlite_store, "Bina", given, "refused")
     assert reason_of(why) == "not_proven"

@@ -13,15 +13,18 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from collector import centers, records, servers, witnessing
-from collector.arrivals import Refused
-from collector.centers import Center
-from collector.enrolment import EnrolmentRefused
-from collector.evaluate import Fresh, current_verdicts, judge_group
+from collector.access.enrolment import EnrolmentRefused
 from collector.flags.witness import RULES
-from collector.ingest import Ingest
-from collector.record import Record, Way, encode
-from collector.report import build
+from collector.ingest import server_results
+from collector.ingest.transaction import Ingest
+from collector.ingest.verify import Refused
+from collector.judging import server_check
+from collector.judging.evaluate import Fresh, current_verdicts, judge_group
+from collector.measure.record import Record, Way, encode
+from collector.register import centers
+from collector.register.centers import Center
+from collector.reports.monthly import build
+from collector.speedtests import servers
 from collector.standard import Standards, example
 from collector.store import Store, schema
 
@@ -32,7 +35,7 @@ FIELDS = ("download_mbps", "capacity_down_mbps", "upload_mbps", "capacity_up_mbp
 
 
 def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[Fresh]]], now_ms: int) -> int:
-    return judge_group(conn, records.attach(conn, group, now_ms), STANDARDS, now_ms)
+    return judge_group(conn, server_results.attach(conn, group, now_ms), STANDARDS, now_ms)
 
 
 def way(mbps: float, seconds: float = 4.0, start_ms: int = 0) -> Way:
@@ -74,7 +77,7 @@ class House:
 
     def record(self, sealed: bytes, now_ms: int = NOON + MINUTE) -> set[str]:
         with self.store.write() as conn:
-            return records.take_record(conn, sealed, now_ms, STANDARDS)
+            return server_results.take_record(conn, sealed, now_ms, STANDARDS)
 
     def told(self, gateway, test: str, now_ms: int = NOON + MINUTE, wall_ms: int = NOON, **fields) -> None:
         figures = dict(zip(FIELDS, (60.0, 60.0, 30.0, 30.0), strict=True))
@@ -201,7 +204,7 @@ def test_the_lines_own_counters_may_contradict_an_add_back(
         reading = wire.GatewayReading(at=at, wan_interface="eth0", wan_rx_bytes=rx_bytes, uptime_s=uptime_s)
         house.ingest.take([mine.batch([wire.encode_reading(reading)])], NOON + 6 * MINUTE)
     with house.store.read() as conn:
-        (found,) = witnessing.of_centers(conn, [mine.center], 0, 2**53, NOON).values()
+        (found,) = server_check.of_centers(conn, [mine.center], 0, 2**53, NOON).values()
     assert found.credited["capacity_down_mbps"] == pytest.approx(credited, rel=0.01)
 
 

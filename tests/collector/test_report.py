@@ -16,10 +16,10 @@ import pytest
 import sqlalchemy as sa
 
 from collector.__main__ import main
-from collector.centers import Center
-from collector.closing import told
-from collector.report import ReportError, Samples, decide, percentile, period, wilson_upper_pct
-from collector.report_forms import as_csv, as_html, as_json, safe_cell
+from collector.register.centers import Center
+from collector.reports.monthly import ReportError, Samples, decide, percentile, period, wilson_upper_pct
+from collector.reports.render import as_csv, as_html, as_json, safe_cell
+from collector.reports.schedule import told
 from collector.standard import Standards, example
 from collector.standard.criteria import MonthRule
 from collector.store import Store, schema, upsert

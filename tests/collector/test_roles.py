@@ -10,16 +10,16 @@ import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from collector import enrolment
+from collector.access import enrolment
 from collector.alerts.outbox import Outbox
 from collector.config import Keep, Settings
-from collector.housekeeping import Housekeeping
-from collector.ingest import Ingest
-from collector.intake import judge_with
+from collector.ingest.transaction import Ingest
+from collector.ingest.workers import judge_with
+from collector.judging.silence import sweep
+from collector.run.housekeeping import Housekeeping
 from collector.standard import Standards, example
 from collector.store import Store, roles, schema
 from collector.store.migrate import HEAD
-from collector.sweep import sweep
 
 NOW = 1_795_000_000_000
 ROLES = (roles.INGEST, roles.WEB, roles.AUDITOR)

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from collector.ingest import Ingest
+from collector.ingest.transaction import Ingest
 from collector.store import Store, queries, schema, upsert
 from collector.store.months import RAW_FROM
 from collector.store.rollups import DAY_MS, HOUR_MS, ROLLED, SETTLE_MS, day_of, roll, rolled_until

@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from paho.mqtt import client as mqtt
 
 from agent import wire
-from collector.identity import load_or_make
-from collector.parts import Every
+from collector.access.signing_key import load_or_make
+from collector.run.runtime import Every
 from collector.store import StoreError
 from tests.ports import free_ports
 

@@ -10,12 +10,12 @@ import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from collector.arrivals import Message
 from collector.commands.evidence import held_ids
 from collector.config import Settings
-from collector.ingest import Ingest
-from collector.intake import judge_with
-from collector.ranges import parse
+from collector.ingest.sequence_ranges import parse
+from collector.ingest.transaction import Ingest
+from collector.ingest.verify import Message
+from collector.ingest.workers import judge_with
 from collector.standard import Standards, example
 from collector.store import Store, claim, schema
 

@@ -24,8 +24,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from paho.mqtt.enums import CallbackAPIVersion
 
 from agent import wire
-from collector import centers, enrolment
 from collector.__main__ import main
+from collector.access import enrolment
+from collector.register import centers
 from collector.simulate import identities, join, readings, register
 from collector.simulate.fleet import Center, make_fleet
 from collector.simulate.gateway import LIVE_MS, RESEND_S, Gateway

@@ -17,15 +17,17 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from collector import enrolment, records, servers
 from collector.__main__ import main
-from collector.arrivals import Message
+from collector.access import enrolment
 from collector.commands.evidence import record_lines, why_not
-from collector.evaluate import judge_group
-from collector.ingest import Ingest
+from collector.ingest import server_results
+from collector.ingest.transaction import Ingest
+from collector.ingest.verify import Message
+from collector.judging.evaluate import judge_group
 from collector.simulate import identities, readings, register, witness
 from collector.simulate.fleet import make_fleet
 from collector.simulate.gateway import Gateway
+from collector.speedtests import servers
 from collector.standard import Standards, example
 from collector.store import Store, schema
 
@@ -43,7 +45,7 @@ def a_collector(store: Store) -> Iterator[str]:
         return servers.join(conn, body, NOW, KEY.public_key().public_bytes_raw())
 
     def take(conn: sa.Connection, body: bytes) -> object:
-        return {"about": sorted(records.take_record(conn, body, NOW, STANDARDS))}
+        return {"about": sorted(server_results.take_record(conn, body, NOW, STANDARDS))}
 
     paths: dict[str, Callable[[sa.Connection, bytes], object]] = {
         "/api/v1/servers/join": join,
@@ -85,7 +87,7 @@ def fleet_of(store: Store) -> list[Gateway]:
 
 def play(store: Store, server: witness.Server, gateways: list[Gateway]) -> None:
     """Each gateway tests twice; all but the first cheat the second time, each in another way."""
-    ingest = Ingest(store, KEY, lambda c, g, n: judge_group(c, records.attach(c, g, n), STANDARDS, n))
+    ingest = Ingest(store, KEY, lambda c, g, n: judge_group(c, server_results.attach(c, g, n), STANDARDS, n))
     for step, cheats in enumerate((dict.fromkeys(range(4)), dict(zip((1, 2, 3), witness.CHEATS, strict=True)))):
         for number, gateway in enumerate(gateways):
             at_ms = NOW - (1 - step) * 60_000
@@ -121,7 +123,7 @@ def test_a_play_tells_who_cheats_and_how(played) -> None:
             for each in gateways
             for row in conn.execute(sa.select(schema.readings["speed"]).where(
                 schema.readings["speed"].c.device == each.device))
-            for name, word in records.witnesses(conn, [records.told_by(row)], NOW + 10**6).items()
+            for name, word in server_results.witnesses(conn, [server_results.told_by(row)], NOW + 10**6).items()
         }  # fmt: skip
     assert found == {(replayer.device, "replayed"), (inflater.device, "disagrees")}
     second = {each.device: said[each.device, each.spool, 2] for each in gateways}
@@ -135,11 +137,11 @@ def test_a_play_tells_who_cheats_and_how(played) -> None:
 
 
 def test_the_server_gets_no_turns_from_the_pacer(played) -> None:
-    from collector import turns
+    from collector.speedtests import requests
 
     store, _, _ = played
     with store.read() as conn:
-        assert turns.servers(conn) == {}
+        assert requests.servers(conn) == {}
         assert [row["name"] for row in servers.listed(conn)] == ["simulated-5"]
 
 

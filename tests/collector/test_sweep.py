@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from collector.centers import Center
+from collector.judging.silence import Swept, listening_again, sweep
+from collector.register.centers import Center
 from collector.standard import Standards, example
 from collector.store import Store, schema, upsert
-from collector.sweep import Swept, listening_again, sweep
 
 NOON = 1_769_972_400_000 + 12 * 3_600_000  # Monday 2026-02-02 12:00 in Karachi
 MINUTE = 60_000

@@ -13,15 +13,16 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from collector import centers, turns
 from collector.__main__ import main
-from collector.admission import ASKS_A_DAY, DAY_MS, DESK_A_DAY, HOLD_MS, MOST_WAIT_MS, RETESTS_A_DAY, START_MS
-from collector.arrivals import Message
-from collector.centers import CenterError
-from collector.evaluate import Fresh
-from collector.ingest import Ingest, Taken
+from collector.ingest.transaction import Ingest, Taken
+from collector.ingest.verify import Message
+from collector.judging.evaluate import Fresh
 from collector.measure import token
-from collector.pacer import AGAIN_MS, Pacer
+from collector.register import centers
+from collector.register.centers import CenterError
+from collector.speedtests import requests
+from collector.speedtests.policy import ASKS_A_DAY, DAY_MS, DESK_A_DAY, HOLD_MS, MOST_WAIT_MS, RETESTS_A_DAY, START_MS
+from collector.speedtests.scheduler import AGAIN_MS, Pacer
 from collector.standard import Standards, example, read
 from collector.store import Store, schema
 
@@ -31,7 +32,7 @@ STANDARDS = Standards.of([example()])
 
 
 def note(conn: sa.Connection, group: Any, now_ms: int) -> None:
-    turns.note_group(conn, group, STANDARDS, now_ms)
+    requests.note_group(conn, group, STANDARDS, now_ms)
 
 
 class Desk:
@@ -203,7 +204,7 @@ def test_asks_and_readings_travel_together(desk: Desk, gateway) -> None:
 def test_without_a_server_there_is_no_turn_to_ask_for(either_store: Store, gateway) -> None:
     desk = Desk(either_store)
     with either_store.write() as conn:
-        turns.note_here(conn, "http://x", b"k", 1, NOW, runs=False)
+        requests.note_here(conn, "http://x", b"k", 1, NOW, runs=False)
     assert desk.take(ask(gateway(either_store))).counts["ask_no_server"] == 1
     assert desk.rows() == []
 
@@ -264,7 +265,7 @@ def test_no_wish_is_kept_for_ever(desk: Desk, gateway) -> None:
 def test_a_server_that_is_gone_gives_back_its_turns(desk: Desk, gateway) -> None:
     desk.take(ask(gateway(desk.store)))
     with desk.store.write() as conn:
-        turns.note_here(conn, "http://x", b"k", 1, NOW, runs=False)
+        requests.note_here(conn, "http://x", b"k", 1, NOW, runs=False)
     assert desk.look() == {"server_gone": 1}
     assert desk.states() == {"t1": ("refused", "server_gone")}
 
@@ -274,7 +275,7 @@ def test_a_server_that_is_gone_gives_back_its_turns(desk: Desk, gateway) -> None
 
 def wish(desk: Desk, center: str = "LHR-1") -> str:
     with desk.store.write() as conn:
-        return turns.ask_for(conn, center, desk.now_ms)
+        return requests.ask_for(conn, center, desk.now_ms)
 
 
 def test_the_desk_goes_ahead_of_those_who_wait(desk: Desk, gateway) -> None:
@@ -294,7 +295,7 @@ def test_a_second_wish_of_the_desk_is_the_first_until_it_has_ended(desk: Desk, g
     assert wish(desk) == test_id
     desk.take(result(mine, test_id=test_id, purpose="desk", download_mbps=31.5))
     with desk.store.read() as conn:
-        newest = turns.newest(conn, "LHR-1")
+        newest = requests.newest(conn, "LHR-1")
     assert newest is not None
     assert (newest["state"], newest["download_mbps"], newest["server"]) == ("done", 31.5, "collector")
     assert wish(desk) != test_id
@@ -305,14 +306,14 @@ def test_the_desk_asks_a_bounded_number_of_times_and_only_where_there_is_a_gatew
     for _ in range(DESK_A_DAY):
         wish(desk)
         desk.look(700_000)
-    with pytest.raises(turns.TurnRefused, match="12 times within a day"):
+    with pytest.raises(requests.TurnRefused, match="12 times within a day"):
         wish(desk)
     with pytest.raises(CenterError, match="not registered"):
         wish(desk, "NO-1")
     with desk.store.write() as conn:
         conn.execute(sa.update(schema.devices).values(revoked_ms=NOW))
     desk.now_ms += DAY_MS
-    with pytest.raises(turns.TurnRefused, match="has no gateway"):
+    with pytest.raises(requests.TurnRefused, match="has no gateway"):
         wish(desk)
 
 
@@ -343,7 +344,7 @@ def trusting() -> Standards:
 def two(either_store: Store) -> Desk:
     """A collector with two servers, that takes a gateway's word for a miss."""
     desk, standards = Desk(either_store, ("isb", "khi")), trusting()
-    desk.ingest = Ingest(either_store, KEY, lambda conn, group, now: turns.note_group(conn, group, standards, now))
+    desk.ingest = Ingest(either_store, KEY, lambda conn, group, now: requests.note_group(conn, group, standards, now))
     return desk
 
 
@@ -376,7 +377,7 @@ def test_a_second_look_at_the_same_reading_asks_for_nothing_more(two: Desk, gate
         reading = wire.SpeedReading(at=at, download_mbps=0.5, upload_mbps=0.5)
         fresh = Fresh("speed", reading, NOW, NOW, f"{mine.device} s 1")
         for _ in range(2):
-            turns.note_group(conn, [(place, [fresh])], trusting(), NOW)
+            requests.note_group(conn, [(place, [fresh])], trusting(), NOW)
     assert len(retests(two)) == 1
 
 
@@ -406,7 +407,7 @@ def test_only_a_routine_result_that_misses_is_checked(two: Desk, gateway, values
 
 def test_old_misses_and_misses_outside_opening_hours_are_not_checked(two: Desk, gateway) -> None:
     mine = gateway(two.store)
-    two.take(result(mine, NOW - turns.RETEST_FRESH_MS - 1, download_mbps=0.5, upload_mbps=0.5))
+    two.take(result(mine, NOW - requests.RETEST_FRESH_MS - 1, download_mbps=0.5, upload_mbps=0.5))
     two.now_ms = NOW + 8 * 3_600_000
     two.take(miss(mine, two))
     assert retests(two) == []

@@ -10,13 +10,13 @@ import pytest
 import sqlalchemy as sa
 
 from agent import wire
-from collector.centers import Center
-from collector.closing import told
-from collector.report import build
-from collector.report_forms import as_html
+from collector.register.centers import Center
+from collector.reports.monthly import build
+from collector.reports.render import as_html
+from collector.reports.schedule import told
+from collector.reports.seat_availability import HOUR_MS, Call, Hour, hours, reasons, worst
 from collector.standard import Standards, example
 from collector.store import Store, schema, upsert
-from collector.usable import HOUR_MS, Call, Hour, hours, reasons, worst
 
 MINUTE = 60_000
 CENTER = Center(

@@ -19,14 +19,17 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from collector import causes, centers, closing, revisions
-from collector.arrivals import Message
+from collector.access.enrolment import device_name
 from collector.config import Settings
-from collector.enrolment import device_name
-from collector.evaluate import judge_group
-from collector.ingest import Ingest, Judge
-from collector.intake import judge_with
-from collector.report_forms import FORMS
+from collector.ingest.transaction import Ingest, Judge
+from collector.ingest.verify import Message
+from collector.ingest.workers import judge_with
+from collector.judging.evaluate import judge_group
+from collector.judging.silence import sweep
+from collector.outages import gaps
+from collector.register import centers
+from collector.reports import revisions, schedule
+from collector.reports.render import FORMS
 from collector.simulate import fleet, readings
 from collector.simulate.trouble import Stage
 from collector.standard import Standards, example
@@ -34,7 +37,6 @@ from collector.store import Store, schema
 from collector.store.backup import backup, restore
 from collector.store.months import Kept, forget
 from collector.store.move import move
-from collector.sweep import sweep
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 JANUARY = 1_767_207_600_000  # 2026-01-01 00:00 in Pakistan
@@ -170,23 +172,23 @@ def replay(store: Store, play: Play, arrivals: Sequence[tuple[int, Sent]], judge
             ingest.take(some, now_ms)
         with store.write() as conn:
             sweep(conn, STANDARDS, now_ms + MINUTE)
-            causes.look_again(conn, now_ms + 10 * MINUTE, SETTINGS.sweep.gap_s)
+            gaps.look_again(conn, now_ms + 10 * MINUTE, SETTINGS.sweep.gap_s)
         if (now_ms - JANUARY) % DAY == 0:
-            closing.begin(store, STANDARDS, now_ms)
-            closing.finish(store, STANDARDS, now_ms + revisions.SETTLE_MS)
+            schedule.begin(store, STANDARDS, now_ms)
+            schedule.finish(store, STANDARDS, now_ms + revisions.SETTLE_MS)
     tidy(store, play.end_ms + DAY)
 
 
 def tidy(store: Store, now_ms: int) -> None:
-    closing.begin(store, STANDARDS, now_ms)
-    while closing.finish(store, STANDARDS, now_ms + revisions.SETTLE_MS):
+    schedule.begin(store, STANDARDS, now_ms)
+    while schedule.finish(store, STANDARDS, now_ms + revisions.SETTLE_MS):
         pass
 
 
 def told(store: Store, play: Play) -> dict[str, Any]:
     with store.read() as conn:
         return {
-            month: closing.told(conn, play.center.code, month, STANDARDS, play.end_ms + 9 * DAY)
+            month: schedule.told(conn, play.center.code, month, STANDARDS, play.end_ms + 9 * DAY)
             for month in play.months
         }
 
@@ -277,7 +279,7 @@ def test_reports_are_what_was_measured_the_same_to_the_bit_wherever_the_database
     assert printed(either_store, play) == before
     with either_store.read() as conn:
         for month in play.months:
-            assert closing.check(conn, play.center.code, month, STANDARDS, play.end_ms + 9 * DAY) == []
+            assert schedule.check(conn, play.center.code, month, STANDARDS, play.end_ms + 9 * DAY) == []
     copy = tmp_path / "copy"
     backup(either_store, copy)
     if not either_store.parted:
@@ -341,4 +343,4 @@ def test_a_month_that_late_readings_do_not_open_again_is_seen(few: Play, tmp_pat
         assert revised(reports) == [1]
         assert any("measured" in each for each in untrue(reports, few))
         with store.read() as conn:
-            assert "ledger" in closing.check(conn, few.center.code, few.months[0], STANDARDS, few.end_ms + 9 * DAY)
+            assert "ledger" in schedule.check(conn, few.center.code, few.months[0], STANDARDS, few.end_ms + 9 * DAY)

@@ -23,8 +23,8 @@ from agent import config, identity, service, speed_plan, wire
 from agent.commands.run import begin_log
 from agent.probes.gateway import ClockState
 from agent.trust import TrustedClock
-from collector.arrivals import Message
-from collector.ingest import Ingest
+from collector.ingest.transaction import Ingest
+from collector.ingest.verify import Message
 from collector.store import Store, schema
 
 SECOND_MS, MINUTE_MS, HOUR_MS, DAY_MS = 1000, 60_000, 3_600_000, 86_400_000

@@ -20,10 +20,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from agent import wire
-from collector.address import Address
-from collector.arrivals import Message
-from collector.ca import Files
-from collector.listener import Listener
+from collector.access.ca import Files
+from collector.brokers.endpoints import Address
+from collector.ingest.subscriber import Listener
+from collector.ingest.verify import Message
 from collector.store import schema
 from tests.authority import TestAuthority
 from tests.faults.makes import MAKES, SERVICE, Client, Running

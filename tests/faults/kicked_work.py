@@ -21,7 +21,7 @@ from typing import Any
 from agent import identity, wire
 from agent.spool import Spool
 from agent.uplink import Uplink
-from collector.broker import Broker
+from collector.brokers.embedded import Broker
 
 LOOK_S = 0.05  # for what a thread has done meanwhile
 QUIET_S = 0.002

@@ -19,11 +19,11 @@ from agent import identity, wire
 from agent.identity import TlsFiles
 from agent.spool import Spool
 from agent.uplink import Uplink
-from collector.address import Address
-from collector.broker import Broker
-from collector.ca import Files
-from collector.doors import Door
-from collector.listener import Listener
+from collector.access.ca import Files
+from collector.brokers.embedded import Broker
+from collector.brokers.endpoints import Address
+from collector.brokers.listeners import Door
+from collector.ingest.subscriber import Listener
 from tests.authority import TestAuthority
 from tests.faults.makes import SERVICE
 from tests.faults.wire_ordeal import Desk, Gateway

@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 from paho.mqtt import client as mqtt
 
-from collector import broker_config
-from collector.broker import Broker
-from collector.broker_config import People, Site
-from collector.ca import Files
-from collector.doors import Door
+from collector.access.ca import Files
+from collector.brokers import generated_config
+from collector.brokers.embedded import Broker
+from collector.brokers.generated_config import People, Site
+from collector.brokers.listeners import Door
 from tests.authority import TestAuthority
 from tests.ports import free_ports
 
@@ -78,8 +78,8 @@ def _outside(
     folder.mkdir(parents=True, exist_ok=True)
     server, revoked = authority.server(), facts.get("revoked", ())
     for word, source in (("ca", server.ca), ("cert", server.cert), ("key", server.key)):
-        shutil.copyfile(source, folder / broker_config.CERTIFICATES[word])
-    shutil.copyfile(authority.revocations(*revoked), folder / broker_config.CERTIFICATES["crl"])  # type: ignore[misc]
+        shutil.copyfile(source, folder / generated_config.CERTIFICATES[word])
+    shutil.copyfile(authority.revocations(*revoked), folder / generated_config.CERTIFICATES["crl"])  # type: ignore[misc]
     process, running = _started(make, folder, argv, facts)
     with process:
         yield running
@@ -102,7 +102,7 @@ def _started(
         ),
         folder=str(folder),
     )
-    for name, text in broker_config.MAKES[make](site).items():
+    for name, text in generated_config.MAKES[make](site).items():
         # As root Mosquitto would give that up, and with it the folder of this test.
         more = "user root\n" if name == "mosquitto.conf" else ""
         (folder / name).write_text(text.replace("127.0.0.1:4222", f"127.0.0.1:{client}") + more)

@@ -23,7 +23,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import wire
-from collector import centers, opening, report
+from collector.register import centers, opening_hours
+from collector.reports import monthly
 from collector.simulate.truth import read_promises
 from collector.standard import Standards, example
 from collector.store import Store, schema
@@ -164,16 +165,16 @@ def named(conn: sa.Connection, spool: str) -> set[int]:
     return {seq for first, last in rows for seq in range(first, last + 1)}
 
 
-def off_calendar(conn: sa.Connection, now_ms: int, build: Build = report.build) -> int:
+def off_calendar(conn: sa.Connection, now_ms: int, build: Build = monthly.build) -> int:
     """Centers whose ledger of this month does not have each open minute once, counted here minute by minute."""
     standards = Standards.of([example()])
     wrong = 0
     for center in centers.all_centers(conn)[:CALENDARS]:
-        month = opening.local(now_ms, "Asia/Karachi")[:7]
+        month = opening_hours.local(now_ms, "Asia/Karachi")[:7]
         book = build(conn, center, month, standards, now_ms)
-        hours = opening.parse(center.opening)
-        minutes = range(book["from_ms"], book["to_ms"], opening.MINUTE_MS)
+        hours = opening_hours.parse(center.opening)
+        minutes = range(book["from_ms"], book["to_ms"], opening_hours.MINUTE_MS)
         buckets = dict(book["ledger"])
-        wrong += sum(opening.is_open(hours, at_ms) for at_ms in minutes) != buckets.pop("open")
+        wrong += sum(opening_hours.is_open(hours, at_ms) for at_ms in minutes) != buckets.pop("open")
         wrong += sum(buckets.values()) != book["ledger"]["open"]
     return wrong

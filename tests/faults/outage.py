@@ -1,5 +1,5 @@
 """Everybody comes back at once, in time that is only counted: gateways that decide as the agent does (`agent.window`),
-one queue, and a collector that paces as ours does (`collector.pacing`).
+one queue, and a collector that paces as ours does (`collector.ingest.backpressure`).
 
 What `python -m bench storm` plays with real sessions for a quarter of an hour, this plays in seconds, so that the rules
 can be tried, and broken. A gateway stands for forty: a message takes forty times as long as on a real machine.
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from agent.flights import Flights
 from agent.spool_record import Group, Head, build
 from agent.window import Flow, Send, Wait, next_step
-from collector.pacing import Pacing
+from collector.ingest.backpressure import Pacing
 
 LIVE_S, BACKLOG_S, AGAIN_S = 0.16, 0.28, 0.1  # of a message, by what is in it; AGAIN_S: it is held already
 GATHERED = 5  # messages in one commit at most

@@ -13,10 +13,11 @@ import sys
 import time
 from pathlib import Path
 
-from collector import approvals, centers, passphrase, persons
-from collector.enrolment import issue_token
-from collector.passphrase import Cost
-from collector.persons import PersonError
+from collector.access import approvals, passwords, users
+from collector.access.enrolment import issue_token
+from collector.access.passwords import Cost
+from collector.access.users import PersonError
+from collector.register import centers
 from collector.store import Store
 
 NOW = 1_795_000_000_000
@@ -33,9 +34,9 @@ def suffered(folder: Path, seed: int, times: int, pairs: int) -> dict[str, float
     store = Store.open(f"sqlite:///{folder}/nabz.db")
     with store.write() as conn:
         centers.add(conn, ROW, NOW)
-        persons.add(conn, "Ali", passphrase.keep(ALI, QUICK), persons.MAY, "root", NOW)
-        persons.add(conn, "Bina", passphrase.keep(BINA, QUICK), persons.MAY, "root", NOW)
-        persons.add(conn, "Usual", passphrase.keep(ALI), persons.MAY, "root", NOW)
+        users.add(conn, "Ali", passwords.keep(ALI, QUICK), users.MAY, "root", NOW)
+        users.add(conn, "Bina", passwords.keep(BINA, QUICK), users.MAY, "root", NOW)
+        users.add(conn, "Usual", passwords.keep(ALI), users.MAY, "root", NOW)
     dice = random.Random(seed)
     figures = {
         "approved by the maker": approved_by_the_maker(store),
@@ -49,7 +50,7 @@ def suffered(folder: Path, seed: int, times: int, pairs: int) -> dict[str, float
 
 
 def waits(store: Store) -> None:
-    given = persons.prove(store, "Ali", ALI, NOW, counted=False).proof
+    given = users.prove(store, "Ali", ALI, NOW, counted=False).proof
     with store.write() as conn:
         secret = issue_token(conn, "LHR-1", NOW, 3600, "Ali", proof=given)
         approvals.ask(conn, hashlib.sha256(secret.encode()).hexdigest(), DEVICE, KEY_HASH, "box", NOW)
@@ -68,14 +69,14 @@ def approved_by_the_maker(store: Store) -> int:
     taken = 0
     for name in SPELLINGS:
         waits(store)
-        taken += approves(store, name, persons.prove(store, name, ALI, NOW, counted=False).proof)
+        taken += approves(store, name, users.prove(store, name, ALI, NOW, counted=False).proof)
     return taken
 
 
 def approved_without_a_proof(store: Store, dice: random.Random, times: int) -> int:
     """Names with no proof, another's, and made-up ones."""
-    others = persons.prove(store, "Ali", ALI, NOW, counted=False).proof
-    proofs = ("", others, passphrase.keep(BINA, QUICK))
+    others = users.prove(store, "Ali", ALI, NOW, counted=False).proof
+    proofs = ("", others, passwords.keep(BINA, QUICK))
     taken = 0
     for _ in range(times):
         waits(store)
@@ -89,14 +90,14 @@ def wrong_taken(store: Store, dice: random.Random, times: int) -> int:
     for _ in range(times):
         place = dice.randrange(len(BINA))
         near = BINA[:place] + dice.choice(("", BINA[place] * 2, "\u0628")) + BINA[place + 1 :]
-        guess = dice.choice((near, BINA[:place], BINA.upper(), ALI, passphrase.make(), ""))
+        guess = dice.choice((near, BINA[:place], BINA.upper(), ALI, passwords.make(), ""))
         taken += looks(store, "Bina", guess, counted=False) == "taken"
     return taken
 
 
 def looks(store: Store, name: str, guess: str, *, counted: bool) -> str:
     try:
-        persons.prove(store, name, guess, NOW, counted=counted)
+        users.prove(store, name, guess, NOW, counted=counted)
     except PersonError as error:
         return error.reason
     return "taken"
@@ -104,9 +105,7 @@ def looks(store: Store, name: str, guess: str, *, counted: bool) -> str:
 
 def looked_at(store: Store, dice: random.Random, times: int) -> dict[str, int]:
     """How many of `times` guesses within one hour were compared; whether the person can still decide by the command."""
-    found = [
-        looks(store, dice.choice(("Bina", "bina", " BINA")), passphrase.make(), counted=True) for _ in range(times)
-    ]
+    found = [looks(store, dice.choice(("Bina", "bina", " BINA")), passwords.make(), counted=True) for _ in range(times)]
     shut_out = looks(store, "Bina", BINA, counted=False) != "taken"
     return {"guesses": times, "guesses looked at": found.count("wrong"), "shut out of the command": int(shut_out)}
 

@@ -18,10 +18,10 @@ import pytest
 from agent import http1, wire
 from agent.probes.ups import nut, snmp, traps
 from agent.seat import snapshot
-from collector import enrolment, record
-from collector.arrivals import Device, Message, Refused, open_ask, open_message
+from collector.access import enrolment
+from collector.ingest.verify import Device, Message, Refused, open_ask, open_message
 from collector.measure import http as measure
-from collector.measure import token
+from collector.measure import record, token
 from tests.fuzz.harnesses import KEY, SIGNER, finished, heard
 
 CPU_MS = 1.0  # for each 64 KiB

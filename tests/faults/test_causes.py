@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from collector import cuts
+from collector.outages import mains_cuts
 from collector.store import Store, schema
 
 _spec = importlib.util.spec_from_file_location("rig", Path(__file__).with_name("rig.py"))
@@ -272,7 +272,7 @@ class Town:
         with store.read() as conn:
             row = conn.execute(asked.order_by(table.from_ms.desc(), table.revision.desc()).limit(1)).first()
             carried = [
-                cut for some in cuts.cuts_of(conn, code, since_ms - 5000).values() for cut in some if cut.carried
+                cut for some in mains_cuts.cuts_of(conn, code, since_ms - 5000).values() for cut in some if cut.carried
             ]
         store.close()
         if row is not None:

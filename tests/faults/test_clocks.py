@@ -214,9 +214,11 @@ def test_whatever_clocks_do_readings_keep_their_order_and_tests_their_slots(seed
     assert {name: found[name] for name in FAULTS if found.get(name)} == {}
 
 
-FORGETFUL = [("collector/ingest.py", "boots.load(conn, arrivals)", "boots.Boots()")]
-NOT_MOVED = [("collector/boots.py", "for key in sorted(boots.better)", "for key in sorted(boots.better & set())")]
-BY_WALL = [("collector/filing.py", "dated(stamp.mono_ms, figures[stamp.boot], self.now_ms)", "stamp.wall_ms")]
+FORGETFUL = [("collector/ingest/transaction.py", "boots.load(conn, arrivals)", "boots.Boots()")]
+NOT_MOVED = [
+    ("collector/ingest/boot_clocks.py", "for key in sorted(boots.better)", "for key in sorted(boots.better & set())")
+]
+BY_WALL = [("collector/ingest/rows.py", "dated(stamp.mono_ms, figures[stamp.boot], self.now_ms)", "stamp.wall_ms")]
 SLOTS_BY_WALL = [("agent/trust.py", "self._wall() if self._ahead_ms is None else", "self._wall() if True else")]
 
 

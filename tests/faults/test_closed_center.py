@@ -8,7 +8,7 @@ import pytest
 
 from agent.spool import Spool
 from agent.wire import GatewayReading, encode_reading
-from collector import devices
+from collector.access import devices
 from collector.store import schema
 from tests.agent.test_renew import held, now_ms, stamp
 from tests.faults import test_rollover

@@ -40,10 +40,10 @@ DEAF_TO_THE_KERNEL = [
     ),
 ]
 IMPATIENT = [("agent/uplink.py", "CONNECT_S = 150.0\nREACH_S = 45.0", "CONNECT_S = 2.0\nREACH_S = 2.0")]
-NOT_PAUSED = [("collector/listener.py", "                self._set_away(away=True)\n", "")]
-UNBOUNDED = [("collector/listener.py", "queue.Queue(QUEUE)", "queue.Queue()")]
-BELIEVED = [("collector/filing.py", "if stored.raws.get(seq, raw) != raw]", "if False]")]
-UNCHAINED = [("collector/ranges.py", "and run.after(seq) != chain})", "and False})")]
+NOT_PAUSED = [("collector/ingest/subscriber.py", "                self._set_away(away=True)\n", "")]
+UNBOUNDED = [("collector/ingest/subscriber.py", "queue.Queue(QUEUE)", "queue.Queue()")]
+BELIEVED = [("collector/ingest/rows.py", "if stored.raws.get(seq, raw) != raw]", "if False]")]
+UNCHAINED = [("collector/ingest/sequence_ranges.py", "and run.after(seq) != chain})", "and False})")]
 HEARD_AGAIN = [("agent/lan.py", "if nonce in self.seen or len", "if len")]
 ANY_KEY = [
     (

@@ -16,13 +16,13 @@ from tests.faults.test_wire_ordeal import SIGNATURE_OFF
 SHORT_TIMES, TIMES = 2, 300
 
 ACL_OFF = {
-    "amqtt": [("collector/access.py", 'root, _, rest = topic.partition(wire.ROOT + "/")', "return True")],
-    "mosquitto": [("collector/broker_config.py", '            f"acl_file {site.folder}/acl",\n', "")],
+    "amqtt": [("collector/access/acl.py", 'root, _, rest = topic.partition(wire.ROOT + "/")', "return True")],
+    "mosquitto": [("collector/brokers/generated_config.py", '            f"acl_file {site.folder}/acl",\n', "")],
 }
 # Without names the insider comes in as the victim, and a revoked certificate as itself.
 NAMES_OFF = {
-    "amqtt": [("collector/access.py", "    if not named:", "    if False:")],
-    "mosquitto": [("collector/broker_config.py", '        "use_username_as_clientid true",\n', "")],
+    "amqtt": [("collector/access/acl.py", "    if not named:", "    if False:")],
+    "mosquitto": [("collector/brokers/generated_config.py", '        "use_username_as_clientid true",\n', "")],
 }
 STANDS = {"signature": lambda make: [*ACL_OFF[make], *NAMES_OFF[make]], "acl": lambda _make: SIGNATURE_OFF}
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from agent import wire
-from collector.ca import Files
+from collector.access.ca import Files
 from tests.authority import TestAuthority
 from tests.faults.makes import MAKES, SERVICE, Client, Running
 

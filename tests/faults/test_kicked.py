@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.broker import Broker
+from collector.brokers.embedded import Broker
 from tests.faults import rig
 
 STEADY_S = 1200.0  # until the pauses have grown

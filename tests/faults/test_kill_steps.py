@@ -280,7 +280,7 @@ NUMBER_BEFORE_READINGS = [
 ]
 RECEIPT_BEFORE_COMMIT = [
     (
-        "collector/ingest.py",
+        "collector/ingest/transaction.py",
         "                filed = self._file(conn, messages, now_ms)\n        except",
         "                filed = self._file(conn, messages, now_ms)\n"
         "                self.early([self._sealed(each, nonce, now_ms, pace_ms) for each in filed.receipts])\n"
@@ -288,14 +288,14 @@ RECEIPT_BEFORE_COMMIT = [
         "        except",
     ),
     (
-        "collector/listener.py",
+        "collector/ingest/subscriber.py",
         "        self._ingest = ingest\n",
         "        self._ingest = ingest; ingest.early = publish\n",
     ),
 ]
 DEDUPE_REMOVED = [
     (
-        "collector/filing.py",
+        "collector/ingest/rows.py",
         "        gaps = missing(spool.ranges, run.first, run.last)\n        if len",
         "        gaps = [(run.first, run.last)]\n        if len",
     ),

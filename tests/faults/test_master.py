@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from agent import wire
-from collector import report
+from collector.reports import monthly
 from collector.store import schema
 from tests.faults.master import Account, check, off_calendar
 from tests.faults.wire_ordeal import NOW, READINGS, Desk, Gateway, play
@@ -129,7 +129,7 @@ def test_a_minute_that_stands_in_no_bucket_or_in_two_is_seen(scene: Scene) -> No
 
     def astray(minutes: int, bucket: str) -> Callable[..., dict[str, Any]]:
         def build(*words: Any) -> dict[str, Any]:
-            made = report.build(*words)
+            made = monthly.build(*words)
             return {**made, "ledger": {**made["ledger"], bucket: made["ledger"][bucket] + minutes}}
 
         return build

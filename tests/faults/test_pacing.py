@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from agent import identity, wire
 from agent.spool import Spool
 from agent.uplink import Uplink
-from collector.address import Address
-from collector.broker import Broker
-from collector.ingest import Ingest
-from collector.listener import Listener
+from collector.brokers.embedded import Broker
+from collector.brokers.endpoints import Address
+from collector.ingest.subscriber import Listener
+from collector.ingest.transaction import Ingest
 from tests.faults.wire_ordeal import Desk, Gateway
 
 HOUR_MS = 3_600_000

@@ -31,16 +31,16 @@ def test_guessing_gets_nobody_in_and_shuts_nobody_out(seed: int, torture: bool, 
         assert figures["known slower"] in SAME_AT_200
 
 
-SELF = [("collector/approvals.py", "if persons.key_of(by) == persons.key_of(row.made_by):", "if False:")]
+SELF = [("collector/access/approvals.py", "if persons.key_of(by) == persons.key_of(row.made_by):", "if False:")]
 SPELLING = [
-    ("collector/approvals.py", "if persons.key_of(by) == persons.key_of(row.made_by):", "if by == row.made_by:")
+    ("collector/access/approvals.py", "if persons.key_of(by) == persons.key_of(row.made_by):", "if by == row.made_by:")
 ]
-WRONG = [("collector/passphrase.py", "return hmac.compare_digest(made, base64.b64decode(digest))", "return True")]
-UNPROVEN = [("collector/persons.py", "or not proof or row.kept != proof:", "or (proof and row.kept != proof):")]
-THROTTLE = [("collector/persons.py", "if held >= TRIES_AN_HOUR:", "if False:")]
+WRONG = [("collector/access/passwords.py", "return hmac.compare_digest(made, base64.b64decode(digest))", "return True")]
+UNPROVEN = [("collector/access/users.py", "or not proof or row.kept != proof:", "or (proof and row.kept != proof):")]
+THROTTLE = [("collector/access/users.py", "if held >= TRIES_AN_HOUR:", "if False:")]
 QUICK_NO = [
     (
-        "collector/persons.py",
+        "collector/access/users.py",
         "        if not passphrase.fits(",
         '        if not known:\n            raise PersonError("wrong", "")\n        if not passphrase.fits(',
     )

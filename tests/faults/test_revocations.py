@@ -17,10 +17,10 @@ import pytest
 from cryptography import x509
 
 from agent import identity, trust, wire
-from collector import devices
-from collector.address import Address
-from collector.listener import Listener
-from collector.outside import Outside
+from collector.access import devices
+from collector.brokers.endpoints import Address
+from collector.brokers.external import Outside
+from collector.ingest.subscriber import Listener
 from collector.store import schema
 from tests.agent.test_renew import joined, linked, now_ms, renewal_of, stamp, until
 from tests.faults.kept_broker import Kept, kept

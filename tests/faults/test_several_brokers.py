@@ -21,9 +21,9 @@ from agent import identity, wire
 from agent.spool import Spool
 from agent.uplink import Uplink
 from agent.window import STABLE_S
-from collector.address import Address
+from collector.brokers.endpoints import Address
 from collector.config import Broker
-from collector.listener import Listener
+from collector.ingest.subscriber import Listener
 from collector.store import Store, schema
 from tests.agent.test_renew import joined, linked, now_ms, renewal_of, stamp, until
 from tests.faults import rig

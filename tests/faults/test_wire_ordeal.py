@@ -28,21 +28,21 @@ def test_nothing_hostile_repeated_or_disordered_changes_what_is_held(seed: int, 
     assert figures == {"permutations": times, "replays": times, "forged": times}
 
 
-SIGNATURE_OFF = [("collector/arrivals.py", "if not verify(device.public_key, body, signature):", "if False:")]
-NAME_OFF = [("collector/arrivals.py", "if batch.device != device.device:", "if False:")]
+SIGNATURE_OFF = [("collector/ingest/verify.py", "if not verify(device.public_key, body, signature):", "if False:")]
+NAME_OFF = [("collector/ingest/verify.py", "if batch.device != device.device:", "if False:")]
 SIZE_OFF = [
     ("agent/wire.py", "if len(payload) > limit + 128:", "if False:"),
     ("agent/wire.py", "    if len(body) > limit:", "    if False:"),
 ]
 DEDUPE_OFF = [
     (
-        "collector/filing.py",
+        "collector/ingest/rows.py",
         "        gaps = missing(spool.ranges, run.first, run.last)\n        if len",
         "        gaps = [(run.first, run.last)]\n        if len",
     )
 ]
 LATEST_BY_ARRIVAL = [
-    ("collector/filing.py", 'list(filing.latest.values()), newer_by="wall_ms")', "list(filing.latest.values()))")
+    ("collector/ingest/rows.py", 'list(filing.latest.values()), newer_by="wall_ms")', "list(filing.latest.values()))")
 ]
 
 

@@ -29,9 +29,10 @@ from agent.probes.ups import merge, nut, snmp, traps
 from agent.probes.ups.profiles import PROFILES
 from agent.seat import snapshot
 from collector import config as collector_settings
-from collector import opening, record, standard
+from collector import standard
 from collector.measure import http as measure
-from collector.measure import token
+from collector.measure import record, token
+from collector.register import opening_hours as opening
 
 T = TypeVar("T")
 HERE = Path(__file__).parent

@@ -17,11 +17,12 @@ import pytest
 import sqlalchemy as sa
 
 from agent.wire import Reading, Stamp, encode_reading
-from collector import causes, evaluate, sweep
-from collector.centers import Center
-from collector.evaluate import Fresh
 from collector.flags import machine
 from collector.flags.witness import Witness
+from collector.judging import evaluate, silence
+from collector.judging.evaluate import Fresh
+from collector.outages import gaps
+from collector.register.centers import Center
 from collector.standard import Standards, example
 from collector.store import Store, schema, upsert
 
@@ -100,15 +101,15 @@ class Story:
             by_center.setdefault(each.center, []).append(each.fresh)
         with self.store.write() as conn:
             group = [(self.centers[code], fresh) for code, fresh in by_center.items()]
-            causes.note_group(conn, group, now_ms, causes.GAP_S)
+            gaps.note_group(conn, group, now_ms, gaps.GAP_S)
             evaluate.judge_group(conn, group, self.standards, now_ms)
             for code, fresh in by_center.items():
                 for one in fresh:
                     upsert(conn, schema.latest, [latest_row(code, one)], newer_by="wall_ms")
             upsert(conn, schema.pulse, [pulse_row(code, now_ms) for code in by_center])
         with self.store.write() as conn:
-            sweep.sweep(conn, self.standards, now_ms)
-            causes.look_again(conn, now_ms, causes.GAP_S)
+            silence.sweep(conn, self.standards, now_ms)
+            gaps.look_again(conn, now_ms, gaps.GAP_S)
 
     def changes(self, criterion: str = "") -> list[sa.Row[tuple[object, ...]]]:
         with self.store.read() as conn:

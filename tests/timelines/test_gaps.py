@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agent.wire import BootReading, LinkReading, Reading, UpsReading
-from collector import causes, cuts
+from collector.outages import gaps, mains_cuts
 
 Story = Any  # the fixture's class lives in conftest.py, which cannot be imported by name
 
@@ -33,7 +33,7 @@ def kept(story: Story, received: str, hour: int, first: int, last: int, *reading
 def named(story: Story, center: str = "LHR-001") -> list[tuple[str, str]]:
     """The causes of a center's gaps, in the order of the day."""
     with story.store.read() as conn:
-        return [(gap.cause.name, gap.cause.grade) for gap in reversed(causes.gaps_of(conn, center))]
+        return [(gap.cause.name, gap.cause.grade) for gap in reversed(gaps.gaps_of(conn, center))]
 
 
 def test_each_dark_hour_of_a_day_gets_its_cause(story: Story) -> None:
@@ -59,7 +59,7 @@ def test_each_dark_hour_of_a_day_gets_its_cause(story: Story) -> None:
         ("agent_stopped", "shown"), ("mains_carried", "shown"),
     ]  # fmt: skip
     with story.store.read() as conn:
-        (found,) = cuts.cuts_of(conn, "LHR-001").values()
+        (found,) = mains_cuts.cuts_of(conn, "LHR-001").values()
     assert [cut.carried for cut in found] == [False, True]
 
 

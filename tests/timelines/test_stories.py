@@ -7,8 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent.wire import Failure, LinkReading, SeatsReading, SpeedReading, UpsReading
-from collector import cuts, sweep
-from collector.evaluate import current_verdicts
+from collector.judging import silence
+from collector.judging.evaluate import current_verdicts
+from collector.outages import mains_cuts
 from collector.store import schema
 
 Story = Any  # the fixture's class lives in conftest.py, which cannot be imported by name
@@ -126,7 +127,7 @@ def test_a_battery_that_is_tested_is_no_cut(story: Story) -> None:
     story.wants()
     assert story.changes("power.mains") == []
     with story.store.read() as conn:
-        assert cuts.cuts_of(conn, "LHR-001") == {}
+        assert mains_cuts.cuts_of(conn, "LHR-001") == {}
 
 
 def test_a_cut_that_begins_in_a_battery_test_is_a_cut(story: Story) -> None:
@@ -142,7 +143,7 @@ def test_a_cut_that_begins_in_a_battery_test_is_a_cut(story: Story) -> None:
         ("10:11", "raised"), ("10:30", "clear"),
     ]  # fmt: skip
     with story.store.read() as conn:
-        assert [story.clock(cut.from_ms) for cut in cuts.cuts_of(conn, "LHR-001")[""]] == ["10:11"]
+        assert [story.clock(cut.from_ms) for cut in mains_cuts.cuts_of(conn, "LHR-001")[""]] == ["10:11"]
 
 
 def test_a_ups_that_stops_answering_is_told_after_ten_minutes(story: Story) -> None:
@@ -228,10 +229,10 @@ def test_time_in_which_the_collector_did_not_run_is_nobodys_silence(story: Story
     story.plays(story.every_minute("10:00", "10:10", WELL))
     at_noon = 1_769_972_400_000 + 12 * 3_600_000
     with story.store.write() as conn:
-        sweep.listening_again(conn, story.standards, at_noon)
-        assert sweep.sweep(conn, story.standards, at_noon + 14 * 60_000).changed == 0
+        silence.listening_again(conn, story.standards, at_noon)
+        assert silence.sweep(conn, story.standards, at_noon + 14 * 60_000).changed == 0
     with story.store.write() as conn:
-        assert sweep.sweep(conn, story.standards, at_noon + 15 * 60_000).changed == 1
+        assert silence.sweep(conn, story.standards, at_noon + 15 * 60_000).changed == 1
 
 
 def test_a_short_restart_does_not_put_silence_off(story: Story) -> None:
@@ -239,7 +240,7 @@ def test_a_short_restart_does_not_put_silence_off(story: Story) -> None:
     at_ten_past = 1_769_972_400_000 + (10 * 60 + 12) * 60_000
     with story.store.write() as conn:
         before = conn.scalar(sa.select(schema.pulse.c.due_ms))
-        sweep.listening_again(conn, story.standards, at_ten_past)
+        silence.listening_again(conn, story.standards, at_ten_past)
         assert conn.scalar(sa.select(schema.pulse.c.due_ms)) == before
 
 

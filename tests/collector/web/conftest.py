@@ -25,9 +25,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 
 from agent import wire
-from collector import approvals, enrolment, passphrase, persons
+from collector.access import approvals, enrolment, passwords, users
+from collector.access.enrolment import Approval
 from collector.config import Collector, Enrolment, Settings
-from collector.enrolment import Approval
 from collector.standard import Standards, example
 from collector.store import Store, schema
 from collector.web import auth
@@ -199,17 +199,17 @@ def add_story(store: Store, code: str) -> None:
     ])  # fmt: skip
 
 
-def add_person(store: Store, name: str, secret: str, *may: persons.May) -> None:
+def add_person(store: Store, name: str, secret: str, *may: users.May) -> None:
     with store.write() as conn:
-        kept = passphrase.keep(secret, passphrase.Cost(log2_n=4))
-        persons.add(conn, name, kept, may or persons.MAY, "root", NOW_MS)
+        kept = passwords.keep(secret, passwords.Cost(log2_n=4))
+        users.add(conn, name, kept, may or users.MAY, "root", NOW_MS)
 
 
 def add_waiting(
     store: Store, number: int, maker: str = "Ali", given: str = "", code: str = "KHI-0001", hostname: str = "box"
 ) -> str:
     """A gateway that came with a token of `maker`, whose passphrase may be `given`; returns its name."""
-    proof = persons.prove(store, maker, given, NOW_MS, counted=False).proof if given else ""
+    proof = users.prove(store, maker, given, NOW_MS, counted=False).proof if given else ""
     key_hash = hashlib.sha256(f"gateway {number}".encode()).hexdigest()
     at_ms = NOW_MS - (50 - number) * MINUTE_MS
     with store.write() as conn:

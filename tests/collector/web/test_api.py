@@ -9,7 +9,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from collector import enrolment
+from collector.access import enrolment
 from collector.store import schema
 from collector.web.gateways import MAX_REFUSALS
 

@@ -14,7 +14,8 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from collector import approvals, persons, turns
+from collector.access import approvals, users
+from collector.speedtests import requests
 from collector.store import Store, schema
 
 ROOT = Path(__file__).parents[3]
@@ -87,7 +88,7 @@ def queue(tmp_path_factory: pytest.TempPathFactory, standards, cast) -> Iterator
     cast.add_person(store, "Bina", BINA)
     device = cast.add_waiting(store, 0, given=ALI)
     with store.write() as conn:
-        proof = persons.prove(store, "Bina", BINA, cast.NOW_MS, counted=False).proof
+        proof = users.prove(store, "Bina", BINA, cast.NOW_MS, counted=False).proof
         approvals.decide(conn, device, "approved", "Bina", cast.NOW_MS - 40_000, "seen by Hamid", proof=proof)
     cast.add_waiting(store, 1, given=ALI, hostname="nabz-gateway-of-a-long-name-in-the-hall")
     cast.add_waiting(store, 2, given=ALI, code="LHE-0002")
@@ -398,7 +399,7 @@ def test_a_test_is_asked_for_by_keyboard_and_its_turn_shows_without_asking(
     cast.insert(served.store, schema.centers, [cast.center_row(code)])
     cast.insert(served.store, schema.devices, [cast.device_row(code)])
     with served.store.write() as conn:
-        turns.note_here(conn, "http://measure.example", b"k", 1, cast.NOW_MS, runs=True)
+        requests.note_here(conn, "http://measure.example", b"k", 1, cast.NOW_MS, runs=True)
     running = {"en": "Running", "ur": "جاری ہے"}[lang]
     with reader(browser, served.url, lang=lang) as page:
         page.goto(f"/centers/{code}")

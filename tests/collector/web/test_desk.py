@@ -10,8 +10,8 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from collector import turns
-from collector.admission import DESK_A_DAY
+from collector.speedtests import requests
+from collector.speedtests.policy import DESK_A_DAY
 from collector.store import Store, schema
 
 NOW_MS = 1_795_000_000_000
@@ -24,7 +24,7 @@ def site(served, cast) -> Any:
     cast.insert(served.store, schema.centers, [cast.center_row(CODE)])
     cast.insert(served.store, schema.devices, [cast.device_row(CODE)])
     with served.store.write() as conn:
-        turns.note_here(conn, "http://measure.example", b"k", 1, NOW_MS, runs=True)
+        requests.note_here(conn, "http://measure.example", b"k", 1, NOW_MS, runs=True)
     return served
 
 

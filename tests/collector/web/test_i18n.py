@@ -11,11 +11,11 @@ from typing import get_args, get_type_hints
 import pytest
 
 from agent import wire
-from collector import turns
-from collector.centers import LIFECYCLE, TIERS
+from collector.access.users import Doubt
 from collector.flags.machine import State
 from collector.flags.witness import Word
-from collector.persons import Doubt
+from collector.register.centers import LIFECYCLE, TIERS
+from collector.speedtests import requests
 from collector.store.queries import STATES
 from collector.web import i18n, pages, reasons, view, waiting
 from collector.web.show import NOT_MADE
@@ -50,7 +50,7 @@ def spoken() -> set[str]:
     keys |= {f"fault.{place}" for place in ("lan", "isp", "beyond")}
     keys |= words_of("output_state", "ups.state") | words_of("battery_status", "ups.battery")
     keys |= {f"seat.{state}" for state in ("healthy", "unhealthy", "missing", "off")}
-    keys |= {f"chart.{kind}" for kind in pages.CHARTS} | {f"test.{word}" for word in get_args(turns.NoTurn)}
+    keys |= {f"chart.{kind}" for kind in pages.CHARTS} | {f"test.{word}" for word in get_args(requests.NoTurn)}
     keys |= {f"witness.{word}" for word in get_args(Word)}
     keys |= {f"test.{word}" for word in ("desk", "retest", "too_late", "no_result", "server_gone")}
     keys |= {f"error{part}.{code}" for part in ("", ".fix") for code in (403, 404, 503, "other")}

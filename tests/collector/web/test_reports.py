@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from collector import revisions
-from collector.revisions import Why
+from collector.reports import revisions
+from collector.reports.revisions import Why
 from collector.store import Store, schema
 
 CHANGED = {

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from collector import approvals
+from collector.access import approvals
 from collector.store import Store, schema
 from collector.web import waiting
 

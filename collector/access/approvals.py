@@ -1,0 +1,105 @@
+"""The second person: where policy asks for one, a gateway waits until somebody else than the token's maker lets it in.
+
+How far names are proven is said in `collector.access.users`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import sqlalchemy as sa
+
+from collector.access import users
+from collector.access.users import PersonError
+from collector.store import schema
+
+MAX_REASON = 500
+Decision = Literal["approved", "refused"]
+
+
+def note_token(
+    conn: sa.Connection, token_hash: str, center: str, made_by: str, now_ms: int, *, proof: str = ""
+) -> None:
+    """A token without a maker lets nobody in where a second person is asked for. Raises PersonError."""
+    is_proven = bool(made_by) and users.check(conn, made_by, proof, "issue")
+    row = {"token_hash": token_hash, "center": center, "made_by": made_by, "made_ms": now_ms, "state": "issued"}
+    conn.execute(sa.insert(schema.enrolments).values(**row, made_proven=is_proven))
+    if made_by:
+        users.record(conn, "issued", made_by, now_ms, is_proven=is_proven, center=center)
+
+
+def ask(
+    conn: sa.Connection, token_hash: str, device: str, key_hash: str, hostname: str, now_ms: int
+) -> sa.Row[tuple[object, ...]] | None:
+    """The row of this token, which waits from now on if it did not before; None for a token without a maker.
+
+    `key_hash` is the SHA-256 of the gateway's public key, in hex.
+    """
+    table = schema.enrolments
+    mine = table.c.token_hash == token_hash
+    asked = {"state": "waiting", "device": device, "key_hash": key_hash, "hostname": hostname, "asked_ms": now_ms}
+    conn.execute(sa.update(table).where(mine, table.c.state == "issued").values(asked))
+    return conn.execute(sa.select(table).where(mine)).one_or_none()
+
+
+def waiting(conn: sa.Connection) -> list[dict[str, object]]:
+    """Who waits, the longest first."""
+    table = schema.enrolments
+    rows = conn.execute(sa.select(table).where(table.c.state == "waiting").order_by(table.c.asked_ms))
+    return [{name: value for name, value in row._mapping.items() if name != "token_hash"} for row in rows]
+
+
+def number_waiting(conn: sa.Connection) -> int:
+    table = schema.enrolments
+    return conn.scalar(sa.select(sa.func.count()).select_from(table).where(table.c.state == "waiting")) or 0
+
+
+def decided(conn: sa.Connection, most: int) -> list[sa.RowMapping]:
+    """The newest decisions about gateways."""
+    table = schema.decisions
+    about_gateways = table.c.act.in_(("approved", "refused"))
+    return list(conn.execute(sa.select(table).where(about_gateways).order_by(table.c.id.desc()).limit(most)).mappings())
+
+
+def decide(
+    conn: sa.Connection, device: str, decision: Decision, by: str, now_ms: int, reason: str = "", *, proof: str = "",
+    center: str = "",
+) -> None:  # fmt: skip
+    """Lets a waiting gateway in, or not. Raises PersonError; the maker of the token cannot approve it.
+
+    `proof` is of `persons.prove`; without one the name counts only where nobody was ever registered.
+    """
+    by, table = users.named(by), schema.enrolments
+    is_proven = users.check(conn, by, proof, "approve")
+    row = _waiting_one(conn, device, center)
+    if decision == "approved":
+        _check_maker(row, by, is_proven=is_proven)
+    reason = reason[:MAX_REASON]
+    values = {"state": decision, "decided_by": by, "decided_ms": now_ms, "reason": reason}
+    conn.execute(sa.update(table).where(table.c.token_hash == row.token_hash).values(values))
+    about = {"center": row.center, "device": row.device, "key_hash": row.key_hash, "reason": reason}
+    users.record(conn, decision, by, now_ms, is_proven=is_proven, **about)
+
+
+def _waiting_one(conn: sa.Connection, device: str, center: str) -> sa.Row[tuple[object, ...]]:
+    """The row that a decision is about: one gateway may ask with tokens of several centers."""
+    table = schema.enrolments
+    mine = sa.and_(table.c.device == device, table.c.state == "waiting")
+    rows = conn.execute(sa.select(table).where(mine).order_by(table.c.asked_ms)).all()
+    rows = [row for row in rows if center in ("", row.center)]
+    if not rows:
+        raise PersonError("not_waiting", f"gateway {device[:40]!r}: does not wait; see `nabz-collector enrolment list`")
+    if len({row.center for row in rows}) > 1:
+        asked = ", ".join(sorted({row.center for row in rows}))
+        raise PersonError("which_center", f"gateway {device}: waits for {asked}; add `--center CODE`")
+    return rows[0]
+
+
+def _check_maker(row: sa.Row[tuple[object, ...]], by: str, *, is_proven: bool) -> None:
+    if users.key_of(by) == users.key_of(row.made_by):
+        raise PersonError(
+            "own_token", f"gateway {row.device}: {row.made_by} made its token; another person must approve it"
+        )
+    if is_proven and not row.made_proven:
+        why = f"{row.made_by}, who made its token, is not proven"
+        raise PersonError("maker_not_proven", f"gateway {row.device}: {why}; refuse it, and give it a new token")

@@ -1,0 +1,280 @@
+"""How a gateway joins and stays: a one-time token for a center, proof of a key, a second person's word, a certificate.
+
+The exchange is described in docs/developer.md, "Enrolment over HTTP".
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from agent import wire
+from collector.access import approvals, devices
+from collector.access.ca import MAX_CSR_BYTES, CsrRefused, Issuer, checked_csr
+from collector.register import centers
+from collector.store import nonces, schema
+
+MAX_REQUEST_BYTES = 4096
+DAY_S = 86_400
+FINGERPRINT_DIGITS = 32  # of SHA-256: 128 bits
+Approval = Literal["none", "second_person"]
+Csr = Annotated[str, msgspec.Meta(max_length=MAX_CSR_BYTES)]
+
+
+class EnrolmentRefused(Exception):
+    """Why not: an HTTP status and one sentence with the thing, the rule and the fix."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the collector tells each gateway about itself, and by which rules it lets one in.
+
+    `brokers` are all ways to a broker ({host, port, tls, transport}), the best first. Without an authority nobody is
+    given a certificate.
+    """
+
+    collector_key: bytes
+    broker_host: str
+    broker_port: int
+    measure_url: str
+    brokers: Sequence[Mapping[str, object]] = ()
+    authority: Issuer | None = None
+    approval: Approval = "none"
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    token: Annotated[str, msgspec.Meta(max_length=100)]  # the fingerprint after its full stop counts for nothing here
+    public_key: Annotated[str, msgspec.Meta(max_length=64)]
+    proof: Annotated[str, msgspec.Meta(max_length=128)]
+    hostname: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    version: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    csr: Csr = ""
+
+
+class Renewal(msgspec.Struct, frozen=True, kw_only=True):
+    device: Annotated[str, msgspec.Meta(max_length=64)]
+    csr: Csr
+    proof: Annotated[str, msgspec.Meta(max_length=128)]
+
+
+def issue_token(
+    conn: sa.Connection, center: str, now_ms: int, ttl_s: int = DAY_S, made_by: str = "", *, proof: str = ""
+) -> str:
+    """A token with which one gateway may join `center` once, within `ttl_s`. Only its hash is kept, and who made it.
+
+    `proof` is of `persons.prove`. Raises centers.CenterError when there is no such center, or it is closed, and
+    persons.PersonError when its maker must be proven and is not, or may not issue any.
+    """
+    if centers.get(conn, center).lifecycle == "closed":
+        raise centers.CenterError(f"center {center!r}: is closed; move it to applied before a gateway joins")
+    token = secrets.token_hex(16)
+    row = {"token_hash": _hash(token), "center": center, "issued_ms": now_ms, "expires_ms": now_ms + ttl_s * 1000}
+    conn.execute(sa.insert(schema.tokens).values(row))
+    approvals.note_token(conn, _hash(token), center, made_by, now_ms, proof=proof)
+    return token
+
+
+def told_token(secret: str, authority: Issuer) -> str:
+    """As a person carries it to the gateway: with the fingerprint of our root, so that first contact is not blind."""
+    return f"{secret}.{authority.fingerprint[:FINGERPRINT_DIGITS]}"
+
+
+def enrol(conn: sa.Connection, body: bytes, now_ms: int, facts: Facts) -> dict[str, object]:
+    """The reply to an enrolment request (its JSON bytes); `{"waiting": why}` until a second person has decided.
+
+    1. The request is decoded and its proof verified: whoever asks holds the private key, and named this TLS key.
+    2. The token is claimed by one conditional update, so that of two gateways with one token one joins.
+    3. Where policy asks for it, somebody else than the token's maker lets the gateway in.
+    4. The device is written. The same gateway asking again with the same token gets the same answer: the first may
+       have been lost on its way.
+
+    Raises EnrolmentRefused.
+    """
+    request = _decoded(body, Request)
+    public_key = _proven(request)
+    device = device_name(public_key)
+    if request.csr:
+        _checked_csr(request.csr, device)
+    center = _claimed(conn, request.token, device, now_ms)
+    held = _held(conn, device, center)
+    if held is None and facts.approval == "second_person" and (why := _waits(conn, request, public_key, now_ms)):
+        return {"waiting": why, "device": device}
+    _write_device(conn, device, center, public_key, request, now_ms, is_new=held is None)
+    return {
+        "device": device,
+        "center": center,
+        "name": centers.get(conn, center).name,
+        "collector_key": base64.b64encode(facts.collector_key).decode(),
+        "broker": {"host": facts.broker_host, "port": facts.broker_port},
+        "measure_url": facts.measure_url,
+        "nonce": nonces.current(conn, now_ms),
+        **_certified(conn, device, request.csr, now_ms, facts),
+    }
+
+
+def renew(conn: sa.Connection, body: bytes, now_ms: int, facts: Facts) -> dict[str, object]:
+    """A certificate for a gateway that is known and not revoked, also when its last one ran out long ago.
+
+    Asked again before half of a certificate's life it gives the same one. Raises EnrolmentRefused.
+    """
+    request = _decoded(body, Renewal)
+    table = schema.devices
+    held = conn.execute(sa.select(table).where(table.c.device == request.device)).one_or_none()
+    if held is None:
+        raise EnrolmentRefused(404, f"gateway {request.device!r}: is not enrolled here; enrol it with a new token")
+    signed = f"nabz-renew\n{request.device}\n{request.csr}".encode(errors="replace")
+    if not is_signed(bytes(held.public_key), signed, _from_base64(request.proof, "proof")):
+        raise EnrolmentRefused(401, f"proof: is not of gateway {held.device}; sign with the key it enrolled with")
+    if held.revoked_ms is not None:
+        raise EnrolmentRefused(403, f"gateway {held.device}: was revoked; make a new key and enrol with a new token")
+    if facts.authority is None:
+        raise EnrolmentRefused(404, "certificate: this collector gives none; use its broker without one")
+    return _certified(conn, held.device, request.csr, now_ms, facts)
+
+
+def _certified(conn: sa.Connection, device: str, csr: str, now_ms: int, facts: Facts) -> dict[str, object]:
+    """What comes with a certificate: roots to trust and brokers that will know it."""
+    if not csr or facts.authority is None:
+        return {}
+    try:
+        certificate = devices.certificate(conn, facts.authority, device, csr, now_ms)
+    except CsrRefused as refused:
+        raise EnrolmentRefused(400, str(refused)) from None
+    except devices.DeviceError as refused:
+        raise EnrolmentRefused(429, str(refused)) from None
+    trusted = facts.authority.root_pem.decode()
+    return {"certificate": certificate, "ca": trusted, "brokers": list(facts.brokers), "at_ms": now_ms}
+
+
+def _waits(conn: sa.Connection, request: Request, public_key: bytes, now_ms: int) -> str:
+    """Why this gateway is not in yet; empty when somebody let it in. Raises EnrolmentRefused when it was not let in."""
+    device, key_hash = device_name(public_key), hashlib.sha256(public_key).hexdigest()
+    asked = approvals.ask(conn, _hash(request.token), device, key_hash, _printable(request.hostname), now_ms)
+    if asked is None or not asked.made_by:
+        raise EnrolmentRefused(403, "token: nobody is recorded as its maker; ask the desk for a new one")
+    if asked.state == "refused":
+        why = f" ({asked.reason})" if asked.reason else ""
+        raise EnrolmentRefused(403, f"gateway {device}: {asked.decided_by} refused it{why}; ask the desk")
+    if asked.state == "approved":
+        return ""
+    return f"gateway {device} waits for approval by another person than {asked.made_by}"
+
+
+def device_name(public_key: bytes) -> str:
+    """A name bound to the key, so that no other key can claim it."""
+    return "g" + hashlib.sha256(public_key).hexdigest()[:16]
+
+
+def is_signed(public_key: bytes, body: bytes, signature: bytes) -> bool:
+    """Whether the holder of `public_key` (32 bytes, Ed25519, RFC 8032) signed exactly `body`."""
+    try:
+        _verifier(public_key).verify(signature, body)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+@lru_cache(maxsize=16_384)
+def _verifier(public_key: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(public_key)
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.partition(".")[0].encode(errors="replace")).hexdigest()
+
+
+Kind = TypeVar("Kind", Request, Renewal)
+
+
+def _decoded(body: bytes, kind: type[Kind]) -> Kind:
+    if len(body) > MAX_REQUEST_BYTES:
+        raise EnrolmentRefused(
+            413, f"request of {len(body)} bytes: the limit is {MAX_REQUEST_BYTES}; send only its fields"
+        )
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except wire.UNREADABLE as error:
+        raise EnrolmentRefused(400, f"request: {error}; send the fields of an enrolment as JSON") from None
+
+
+def _proven(request: Request) -> bytes:
+    public_key, proof = _from_base64(request.public_key, "public_key"), _from_base64(request.proof, "proof")
+    if len(public_key) != 32:
+        raise EnrolmentRefused(400, f"public_key: has {len(public_key)} bytes, Ed25519 has 32; send the raw key")
+    signed = "\n".join(filter(None, ("nabz-enrol", request.token, request.csr)))
+    if not is_signed(public_key, signed.encode(errors="replace"), proof):
+        raise EnrolmentRefused(401, "proof: does not fit the key; sign `nabz-enrol`, the token and the csr, if any")
+    return public_key
+
+
+def _from_base64(text: str, name: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise EnrolmentRefused(400, f"{name}: must be base64; encode it so") from None
+
+
+def _checked_csr(csr: str, device: str) -> None:
+    """Before the token is touched: a bad request does not use it up."""
+    try:
+        checked_csr(csr, device)
+    except CsrRefused as refused:
+        raise EnrolmentRefused(400, str(refused)) from None
+
+
+def _claimed(conn: sa.Connection, token: str, device: str, now_ms: int) -> str:
+    """The center this token opens for this device."""
+    tokens = schema.tokens
+    mine = tokens.c.token_hash == _hash(token)
+    free = sa.and_(mine, tokens.c.used_ms.is_(None), tokens.c.expires_ms > now_ms)
+    claimed = conn.execute(sa.update(tokens).where(free).values(used_ms=now_ms, device=device)).rowcount
+    row = conn.execute(sa.select(tokens).where(mine)).one_or_none()
+    if row is None:
+        raise EnrolmentRefused(403, "token: is not known here; ask the desk for `nabz-collector token CENTER`")
+    if not claimed and row.used_ms is None:
+        raise EnrolmentRefused(403, "token: has expired; ask the desk for a new one")
+    if row.device != device:
+        raise EnrolmentRefused(403, "token: was used by another gateway; ask the desk for a new one")
+    return str(row.center)
+
+
+def _held(conn: sa.Connection, device: str, center: str) -> sa.Row[tuple[object, ...]] | None:
+    """This gateway, if it is known already and may come again. Raises EnrolmentRefused."""
+    held = conn.execute(sa.select(schema.devices).where(schema.devices.c.device == device)).one_or_none()
+    if held is not None and held.revoked_ms is not None:
+        raise EnrolmentRefused(403, f"gateway {device}: was revoked; make a new key and enrol with a new token")
+    if held is not None and held.center != center:
+        raise EnrolmentRefused(409, f"gateway {device}: serves {held.center}; make a new key to serve {center}")
+    return held
+
+
+def _write_device(
+    conn: sa.Connection, device: str, center: str, public_key: bytes, request: Request, now_ms: int, *, is_new: bool
+) -> None:
+    table = schema.devices
+    about = {"hostname": _printable(request.hostname), "version": _printable(request.version)}
+    if is_new:
+        row = {"device": device, "center": center, "public_key": public_key, "enrolled_ms": now_ms}
+        conn.execute(sa.insert(table).values(row | about))
+    else:
+        conn.execute(sa.update(table).where(table.c.device == device).values(about))
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

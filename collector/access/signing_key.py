@@ -1,0 +1,27 @@
+"""The collector's signing key: made at first start, readable to its own user only, never shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from collector.access.atomic_files import keep_once
+from collector.store import StoreError
+
+KEY_FILE = "collector.key"
+
+
+def load_or_make(data_dir: Path) -> Ed25519PrivateKey:
+    """The 32-byte Ed25519 key (RFC 8032) of this collector. Raises StoreError when what is there cannot be used.
+
+    Gateways trust receipts of this key alone: a lost key means enrolling them again, so a bad file is never replaced.
+    """
+    path = data_dir / KEY_FILE
+    try:
+        raw = path.read_bytes() if path.exists() else keep_once(path, Ed25519PrivateKey.generate().private_bytes_raw())
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be used ({error.strerror}); check its folder's owner and space") from None
+    if len(raw) != 32:
+        raise StoreError(f"{path}: holds {len(raw)} bytes, an Ed25519 key has 32; restore it from a backup")
+    return Ed25519PrivateKey.from_private_bytes(raw)

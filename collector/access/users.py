@@ -1,0 +1,209 @@
+"""Persons who prove themselves by a passphrase: who may issue tokens, who may let a gateway in.
+
+As long as nobody has ever been registered, names are what people give on the command line: recorded, not proven. From
+the first person on a name counts only with its passphrase, also when everybody has been removed again: removing people
+must not weaken anything. Whoever can write the database or run `nabz-collector person` is trusted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import unicodedata
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import sqlalchemy as sa
+
+from collector.access import passwords
+from collector.store import Store, schema
+
+MAX_NAME = 64
+May = Literal["issue", "approve"]
+MAY: tuple[May, ...] = get_args(May)
+Why = Literal[
+    "bad_name", "weak", "known", "unknown", "wrong", "too_many", "busy", "not_proven", "may_not", "not_waiting",
+    "which_center", "own_token", "maker_not_proven",
+]  # fmt: skip
+Doubt = Literal["nobody", "no_pair"]
+
+TRIES_AN_HOUR, HOUR_MS = 20, 3_600_000
+BUSY_S = 2.0
+_one_at_a_time = threading.Lock()  # a comparison takes 32 MiB and a quarter of a second of a core
+
+
+class PersonError(Exception):
+    """Not done: a named reason, and one sentence with the thing, the rule and the fix."""
+
+    def __init__(self, reason: Why, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Proven:
+    """A person who gave their passphrase; `proof` is what a transaction compares with the register once more."""
+
+    name: str
+    proof: str
+
+
+def named(name: str) -> str:
+    """A person's name as it is recorded. Raises PersonError."""
+    name = " ".join(name.split())
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        raise PersonError("bad_name", f"--by {name[:40]!r}: must be a name of 1 to {MAX_NAME} letters; give yours")
+    return name
+
+
+def key_of(name: str) -> str:
+    """The same for every way of writing one name: large, small, wide, with more spaces."""
+    return unicodedata.normalize("NFKC", " ".join(name.split())).casefold()
+
+
+# ---------------------------------------------------------------- the register
+
+
+def registered(conn: sa.Connection) -> bool:
+    """Whether anybody was ever added: from then on names are proven."""
+    return conn.scalar(sa.select(sa.func.count()).select_from(schema.persons)) != 0
+
+
+def listing(conn: sa.Connection) -> list[dict[str, object]]:
+    """Everybody, also those removed, without what is kept of their passphrases."""
+    rows = conn.execute(sa.select(schema.persons).order_by(schema.persons.c.key))
+    return [{name: value for name, value in row._mapping.items() if name not in ("key", "kept")} for row in rows]
+
+
+def add(conn: sa.Connection, name: str, kept: str, may: Collection[May], by: str, now_ms: int) -> None:
+    """A new person, or one who was removed and comes back; `kept` is of `passphrase.keep`. Raises PersonError."""
+    name, held = named(name), _row(conn, name)
+    if held is not None and held.removed_ms is None:
+        raise PersonError("known", f"person {name!r}: is registered already; use `nabz-collector person renew`")
+    table = schema.persons
+    row = {"name": name, "kept": kept, **{f"may_{each}": each in may for each in MAY}}
+    since = {"added_ms": now_ms, "added_by": by, "removed_ms": None}
+    if held is None:
+        conn.execute(sa.insert(table).values(key=key_of(name), **row, **since))
+    else:
+        conn.execute(sa.update(table).where(table.c.key == key_of(name)).values(**row, **since))
+    record(conn, "person_added", by, now_ms, subject=name, reason=" ".join(sorted(may)))
+
+
+def renew(conn: sa.Connection, name: str, kept: str, by: str, now_ms: int) -> None:
+    """Another passphrase for a person; the old one counts no more. Raises PersonError."""
+    _change(conn, name, {"kept": kept})
+    record(conn, "person_renewed", by, now_ms, subject=name)
+
+
+def remove(conn: sa.Connection, name: str, by: str, now_ms: int) -> None:
+    """The name proves nothing any more. What was decided stands. Raises PersonError."""
+    _change(conn, name, {"removed_ms": now_ms})
+    record(conn, "person_removed", by, now_ms, subject=name)
+
+
+def _change(conn: sa.Connection, name: str, values: dict[str, object]) -> None:
+    table = schema.persons
+    mine = sa.and_(table.c.key == key_of(name), table.c.removed_ms.is_(None))
+    if not conn.execute(sa.update(table).where(mine).values(values)).rowcount:
+        raise PersonError("unknown", f"person {name[:40]!r}: is not registered; see `nabz-collector person list`")
+
+
+def _row(conn: sa.Connection, name: str) -> sa.Row[tuple[object, ...]] | None:
+    return conn.execute(sa.select(schema.persons).where(schema.persons.c.key == key_of(name))).one_or_none()
+
+
+def doubt(conn: sa.Connection) -> Doubt | None:
+    """What keeps a second person from being proven: nobody is registered, or no two of whom one may issue tokens and
+    another approve."""
+    if not registered(conn):
+        return "nobody"
+    active = [row for row in listing(conn) if row["removed_ms"] is None]
+    issue, approve = ({row["name"] for row in active if row[f"may_{may}"]} for may in MAY)
+    return None if issue and approve and len(issue | approve) > 1 else "no_pair"
+
+
+DOUBTS: dict[Doubt, str] = {
+    "nobody": "nobody is registered, so names are recorded as given, not proven; use `nabz-collector person add NAME`",
+    "no_pair": "no two persons are registered of whom one may issue tokens and another approve, so no gateway can be "
+    "let in; use `nabz-collector person add NAME`",
+}
+
+
+# ---------------------------------------------------------------- the proof
+
+
+def prove(store: Store, name: str, secret: str, now_ms: int, *, counted: bool) -> Proven:
+    """The person of this name, whose passphrase `secret` is. Raises PersonError: the same for names that nobody has.
+
+    `counted` guesses are bounded by the hour and name, in the database, so that a restart forgets none. Whoever sits at
+    the collector's files could try the stored hashes anyway: there nothing is counted, so nobody is locked out.
+    """
+    name = named(name)
+    with _alone():
+        guess = _count(store, name, now_ms) if counted else None
+        with store.read() as conn:
+            row = _row(conn, name)
+        known = row is not None and row.removed_ms is None
+        if not passwords.fits(secret, row.kept if row is not None and known else passwords.NOBODYS) or row is None:
+            raise PersonError("wrong", "name or passphrase: do not fit; try again, or have `person renew` run")
+        if guess is not None:
+            with store.write() as conn:
+                conn.execute(sa.delete(schema.wrong_tries).where(schema.wrong_tries.c.id == guess))
+        return Proven(row.name, row.kept)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    if not _one_at_a_time.acquire(timeout=BUSY_S):
+        raise PersonError("busy", "passphrases: too many are compared at once; try again in a moment")
+    try:
+        yield
+    finally:
+        _one_at_a_time.release()
+
+
+def _count(store: Store, name: str, now_ms: int) -> int:
+    """Notes a guess before it is looked at: of many at once none slips by. Returns its row's id."""
+    table = schema.wrong_tries
+    whose = hashlib.sha256(key_of(name).encode()).hexdigest()
+    with store.write() as conn:
+        conn.execute(sa.delete(table).where(table.c.at_ms <= now_ms - HOUR_MS))
+        held = conn.scalar(sa.select(sa.func.count()).select_from(table).where(table.c.whose == whose)) or 0
+        if held >= TRIES_AN_HOUR:
+            raise PersonError(
+                "too_many",
+                f"passphrase: {TRIES_AN_HOUR} wrong ones within an hour; wait, or use the command on the collector",
+            )
+        key = conn.execute(sa.insert(table).values(whose=whose, at_ms=now_ms)).inserted_primary_key
+        assert key is not None
+        return int(key[0])
+
+
+def check(conn: sa.Connection, name: str, proof: str, may: May) -> bool:
+    """Whether the name is proven; False only where nobody was ever registered. Inside the transaction that it allows,
+    so that whoever was removed or renewed meanwhile is not taken. Raises PersonError."""
+    if not registered(conn):
+        return False
+    row = _row(conn, name)
+    if row is None or row.removed_ms is not None or not proof or row.kept != proof:
+        fix = "give a name of `nabz-collector person list` and its passphrase"
+        raise PersonError("not_proven", f"{name}: is not proven, and names are proven here; {fix}")
+    if not row._mapping[f"may_{may}"]:
+        raise PersonError("may_not", f"{name}: may not {may}; another person must, or be added with `--may {may}`")
+    return True
+
+
+Act = Literal["issued", "approved", "refused", "person_added", "person_renewed", "person_removed"]
+
+
+def record(
+    conn: sa.Connection, act: Act, by: str, now_ms: int, *, is_proven: bool = False, subject: str = "",
+    center: str = "", device: str = "", key_hash: str = "", reason: str = "",
+) -> None:  # fmt: skip
+    """Who did what, in the transaction that does it; rows are only ever added."""
+    about = {"subject": subject, "center": center, "device": device, "key_hash": key_hash, "reason": reason}
+    row = {"at_ms": now_ms, "act": act, "person": by, "is_proven": is_proven, **about}
+    conn.execute(sa.insert(schema.decisions).values(row))

@@ -1,0 +1,365 @@
+"""The embedded broker: amqtt in a thread of its own, so that one command runs everything. Any MQTT broker replaces it.
+
+It keeps nothing: no sessions, no retained messages. Whatever it drops is sent again, since only receipts count. Behind
+a door with TLS a client is who its certificate says, has one session, and says and hears what `access` lets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import threading
+import time
+from asyncio import StreamReader, StreamWriter
+from collections import deque
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from typing import Any
+from weakref import WeakValueDictionary
+
+from amqtt.broker import Broker as Amqtt
+from amqtt.broker import Server
+from amqtt.contexts import Action, BrokerConfig, ListenerConfig, ListenerType
+from amqtt.errors import AMQTTError
+from amqtt.errors import BrokerError as AmqttBrokerError
+from amqtt.mqtt.connack import NOT_AUTHORIZED, ConnackPacket
+from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
+from amqtt.session import OutgoingApplicationMessage, Session
+from amqtt.utils import gen_client_id
+from websockets.asyncio.server import ServerConnection
+
+from collector.access import acl
+from collector.access.tls import TlsError, common_name, fill, server_context
+from collector.brokers.listeners import (
+    PATIENCE_S,
+    Door,
+    LimitedReader,
+    WebSocketReader,
+    WebSocketWriter,
+    Writer,
+    open_tcp,
+    open_websockets,
+    watch_peer,
+)
+
+log = logging.getLogger("nabz.broker")
+
+MAX_CONNECTIONS = 20_000
+PLUGINS = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
+MAX_LEVELS = 6
+START_S, STOP_S = 10.0, 10.0
+TEND_S = 5.0  # between looks for sessions whose certificate has expired
+
+# What a session carries; `TURN` only while it begins.
+NAME, UNTIL_S, FILTERS, TURN = "nabz.name", "nabz.until_s", "nabz.filters", "nabz.turn"
+
+
+class BrokerError(Exception):
+    """The broker cannot start; one sentence with the thing, the rule and the fix."""
+
+
+class Broker:
+    """Listens at its doors from `start` to `stop`. The first is `host`:`port`, without TLS; an empty host means none.
+    Port 0 takes a free one, told by `port` and `ports` afterwards. `book` keeps what was refused.
+    """
+
+    def __init__(
+        self, host: str, port: int, doors: Sequence[Door] = (), services: Collection[str] = acl.SERVICES
+    ) -> None:
+        self._doors = [*([Door(host, port)] if host else []), *doors]
+        self.host = self._doors[0].host
+        self.ports = [door.port for door in self._doors]
+        self.book = acl.Book(time.monotonic)
+        self._services = frozenset(services)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
+        self._amqtt: _Amqtt | None = None
+
+    @property
+    def port(self) -> int:
+        return self.ports[0]
+
+    def start(self) -> None:
+        """Returns when it listens. Raises BrokerError."""
+        self._thread.start()
+        try:
+            self._do(self._start(), START_S)
+        except TlsError as error:
+            self._end_loop()
+            raise BrokerError(str(error)) from None
+        except (AMQTTError, AmqttBrokerError, OSError, TimeoutError) as error:
+            self._end_loop()
+            where = ", ".join(door.where for door in self._doors)
+            raise BrokerError(
+                f"broker {where}: cannot listen ({error}); set [broker] listen to a free address"
+            ) from None
+
+    def stop(self) -> None:
+        try:
+            if self._amqtt is not None:
+                self._do(self._amqtt.shutdown(), STOP_S)
+        except (AMQTTError, AmqttBrokerError, TimeoutError) as error:
+            log.warning("the broker did not stop cleanly: %s", error)
+        self._end_loop()
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def refuse(self, names: Collection[str]) -> None:
+        """From now on holders of certificates of these names are not let in, and those who are in are put out."""
+        refused = frozenset(names)
+        if self._amqtt is not None:
+            self._do(self._amqtt.refuse(refused), STOP_S)
+
+    def reload(self) -> None:
+        """Reads the doors' certificates again. Raises tls.TlsError; the old ones serve on then."""
+        if self._amqtt is not None:
+            self._do(self._amqtt.reload(), STOP_S)
+
+    async def _start(self) -> None:
+        amqtt = _Amqtt(self._doors, self._services, self.book, self._loop)
+        await amqtt.start()
+        self.ports = amqtt.bound_ports()
+        self._amqtt = amqtt
+
+    def _do(self, work: Coroutine[Any, Any, None], timeout_s: float) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        pending = asyncio.all_tasks(self._loop)
+        for task in pending:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(STOP_S)
+
+
+def filters_of(topic: str) -> list[str]:
+    """Every filter that matches `topic` (MQTT 3.1.1, 4.7); none for a topic of too many levels to be ours."""
+    levels = topic.split("/")
+    if len(levels) > MAX_LEVELS:
+        return []
+    found, starts = [], [""]
+    for level in levels:
+        found += [start + "#" for start in starts]
+        starts = [start + choice + "/" for start in starts for choice in (level, "+")]
+    return [*found, *(start[:-1] for start in starts), *(start + "#" for start in starts)]
+
+
+class _Amqtt(Amqtt):  # type: ignore[misc]
+    """amqtt with doors, names and limits of ours, without retained messages, and closing what it opened."""
+
+    def __init__(
+        self, doors: Sequence[Door], services: frozenset[str], book: acl.Book, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        # amqtt wants an address in text for each listener; ours are opened by `_start_listeners` below.
+        listeners = {
+            ("default" if number == 0 else f"door-{number}"): ListenerConfig(
+                type=ListenerType.TCP if door.transport == "tcp" else ListenerType.WS, bind=door.where
+            )
+            for number, door in enumerate(doors)
+        }
+        super().__init__(BrokerConfig(listeners=listeners, plugins=dict(PLUGINS)), loop)
+        self._doors = dict(zip(listeners, doors, strict=True))
+        self._services = services
+        self._book = book
+        self._contexts: dict[str, ssl.SSLContext | None] = {}
+        self._refused: frozenset[str] = frozenset()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # to begin a session of a name
+        self._tending: asyncio.Task[None] | None = None
+
+    # ------------------------------------------------------------ doors
+
+    async def _start_listeners(self) -> None:
+        try:
+            for name, door in self._doors.items():
+                await self._open(name, door)
+        except Exception:
+            for server in self._servers.values():
+                await server.close_instance()
+            raise
+        self._tending = asyncio.create_task(self._tend())
+
+    async def _open(self, name: str, door: Door) -> None:
+        context = self._contexts[name] = server_context(door.tls) if door.tls else None
+        if door.transport == "tcp":
+            opened = await open_tcp(door, context, self._greeter(self.stream_connected, name))
+        else:
+            opened = await open_websockets(door, context, self._greeter(self.ws_connected, name))
+        self._servers[name] = Server(name, opened, MAX_CONNECTIONS)
+
+    @staticmethod
+    def _greeter(connected: Callable[..., Coroutine[Any, Any, None]], name: str) -> Callable[..., Any]:
+        async def greet(*connection: object) -> None:
+            await connected(*connection, listener_name=name)
+
+        return greet
+
+    async def reload(self) -> None:
+        for name, context in self._contexts.items():
+            files = self._doors[name].tls
+            if context is not None and files is not None:
+                fill(context, files.ca, files.cert, files.key)
+
+    def bound_ports(self) -> list[int]:
+        opened = [self._servers[name].instance for name in self._doors]
+        return [int(next(iter(each.sockets)).getsockname()[1]) for each in opened]
+
+    async def shutdown(self) -> None:
+        if self._tending is not None:
+            self._tending.cancel()
+        await super().shutdown()
+
+    async def stream_connected(self, reader: StreamReader, writer: StreamWriter, listener_name: str) -> None:
+        watch_peer(writer.get_extra_info("socket"))
+        try:
+            await self._client_connected(listener_name, LimitedReader(reader), Writer(writer))
+        except Exception as error:
+            log.warning("a client's session ended: %r", error)
+        finally:
+            writer.close()
+
+    async def ws_connected(self, websocket: ServerConnection, listener_name: str) -> None:
+        watch_peer(websocket.transport.get_extra_info("socket"))
+        try:
+            await self._client_connected(listener_name, WebSocketReader(websocket), WebSocketWriter(websocket))
+        except Exception as error:
+            log.warning("a client's session ended: %r", error)
+
+    # ------------------------------------------------------------ who may come in
+
+    async def _initialize_client_session(
+        self, reader: Any, writer: Any, *_address: object
+    ) -> tuple[BrokerProtocolHandler, Session]:
+        """Whatever is wrong with a client's first packet, amqtt is told in the one way that it cleans up after."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                handler, session = await BrokerProtocolHandler.init_from_connect(reader, writer, self.plugins_manager)
+                await self._admit(session, writer)
+        except AMQTTError:
+            raise
+        except Exception as error:
+            raise AMQTTError(f"no connection: {error!r}") from error
+        session.client_id = session.client_id or gen_client_id()
+        session.clean_session, session.parent = True, 0  # no session outlives its connection
+        return handler, session
+
+    async def _handle_client_session(self, reader: Any, writer: Any, session: Session, *more: Any) -> None:
+        """Of one name one session begins at a time: of two that come at once the second must find the first, and amqtt
+        cannot end one that has only half begun."""
+        turn = session.attributes[TURN] = self._turns.setdefault(session.client_id, asyncio.Lock())
+        await turn.acquire()
+        try:
+            await self._take_over(session)
+            await super()._handle_client_session(reader, writer, session, *more)
+        finally:
+            self._has_begun(session)
+
+    async def _client_message_loop(self, session: Session, handler: BrokerProtocolHandler) -> None:
+        self._has_begun(session)
+        await super()._client_message_loop(session, handler)
+
+    @staticmethod
+    def _has_begun(session: Session) -> None:
+        if turn := session.attributes.pop(TURN, None):
+            turn.release()
+
+    async def _admit(self, session: Session, writer: Any) -> None:
+        """Who it is must be certain before anything is done in its name. Raises AMQTTError."""
+        inside: ssl.SSLObject | None = session.ssl_object
+        if inside is None:
+            return
+        certificate = inside.getpeercert() or {}
+        name = common_name(certificate)
+        why = acl.refusal(name, self._services, session.client_id or "", session.will_topic)
+        if not why and name in self._refused:
+            why = f"{name} is revoked"
+        if why:
+            self._book.refuse_session(name, str(session.remote_address), why)
+            await ConnackPacket.build(0, NOT_AUTHORIZED).to_stream(writer)
+            raise AMQTTError(why)
+        session.attributes[NAME] = name
+        session.attributes[UNTIL_S] = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+
+    async def _take_over(self, session: Session) -> None:
+        """One name, one session: the newest. amqtt would leave the old connection open."""
+        old, handler = self._sessions.get(session.client_id, (None, None))
+        if old is None:
+            return
+        if old.transitions.state == "connected" and (name := session.attributes.get(NAME)):
+            self._book.take_over(name, str(old.remote_address), str(session.remote_address))
+        await self._end(session.client_id, old, handler)
+
+    async def _end(self, client_id: str, session: Session, handler: BrokerProtocolHandler) -> None:
+        self._sessions.pop(client_id, None)
+        await self._del_all_subscriptions(session)
+        if isinstance(handler.writer, Writer | WebSocketWriter):
+            handler.writer.abort()
+        await handler.handle_connection_closed()
+        await handler.stop()
+        session.clear_queues()
+
+    async def refuse(self, names: frozenset[str]) -> None:
+        self._refused = names
+        await self._put_out(lambda session: session.attributes.get(NAME) in names, "is revoked")
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(TEND_S)
+            now_s = time.time()
+            await self._put_out(
+                lambda session: session.attributes.get(UNTIL_S, now_s) < now_s,  # noqa: B023  used up at once
+                "has an expired certificate",
+            )
+
+    async def _put_out(self, unwanted: Callable[[Session], bool], why: str) -> None:
+        for client_id, (session, handler) in list(self._sessions.items()):
+            if unwanted(session) and TURN not in session.attributes:  # else at the next look
+                log.warning("%s %s; its session ends", session.attributes[NAME], why)
+                await self._end(client_id, session, handler)
+
+    # ------------------------------------------------------------ who may say and hear what
+
+    async def _topic_filtering(self, session: Session, topic: str, action: Action) -> bool:
+        name = session.attributes.get(NAME)
+        if name is None or action == Action.RECEIVE:
+            return True
+        word: acl.Action = "publish" if action == Action.PUBLISH else "subscribe"
+        if acl.may(name, self._services, word, topic):
+            return True
+        self._book.refuse(name, word, topic)
+        return False
+
+    async def add_subscription(self, subscription: tuple[str, int], session: Session) -> int:
+        code: int = await super().add_subscription(subscription, session)
+        session.attributes.setdefault(FILTERS, set()).add(subscription[0])
+        return code
+
+    async def _del_all_subscriptions(self, session: Session) -> None:
+        """The session's own: amqtt would look through those of everybody."""
+        for pattern in session.attributes.pop(FILTERS, set()):
+            self._del_subscription(pattern, session)
+            if not self._subscriptions.get(pattern, True):
+                del self._subscriptions[pattern]
+
+    async def retain_message(self, *_message: object, **_options: object) -> None:
+        """Nothing is retained: amqtt offers each retained message to each client that connects, whatever it wants."""
+
+    async def _publish_retained_messages_for_subscription(self, *_words: object) -> None:
+        """As nothing is retained; amqtt asks once for every subscription of everybody at each connect."""
+
+    async def _run_broadcast(self, running_tasks: deque[asyncio.Task[OutgoingApplicationMessage]]) -> None:
+        """One message to its subscribers, found by look-up: amqtt compares it with every filter of every client."""
+        broadcast = await self._broadcast_queue.get()
+        for pattern in filters_of(broadcast["topic"]):
+            for session, qos in self._subscriptions.get(pattern, ()):
+                handler = self._get_handler(session)
+                if handler is not None and session.transitions.state == "connected":
+                    sending = handler.mqtt_publish(broadcast["topic"], broadcast["data"], qos, retain=False)
+                    running_tasks.append(asyncio.ensure_future(sending))

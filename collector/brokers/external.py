@@ -1,0 +1,139 @@
+"""Brokers of other makes, kept: who may come, who is revoked, our certificates; and the sessions of the revoked ended.
+
+Their files lie in a folder that `nabz-collector broker-config` wrote first; what has changed is written anew and the
+broker told to read it. Mosquitto then neither hears a revoked gateway nor tells it anything, but leaves its session
+open: it is ended by coming in its name for a moment, as a name has one session there, the newest. NATS ends it itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from collector import config
+from collector.access.atomic_files import put
+from collector.access.ca import Authority, Files
+from collector.access.tls import client_context
+from collector.brokers.endpoints import WEBSOCKET_PATH
+from collector.brokers.generated_config import CERTIFICATES, CHANGING, People
+from collector.config import split_broker
+
+log = logging.getLogger("nabz.doors")
+
+RELOAD_S = 30.0
+END_S = 15.0
+LOOKS = 6  # a reload takes effect a moment after it was asked for, and a gateway is back within seconds
+KEEPS_SESSIONS = frozenset({"mosquitto"})  # over a reload, also of who is revoked
+READABLE = 0o640  # to the broker's own user by its group
+
+
+def certificates(own: Files, crl: Path) -> dict[str, bytes]:
+    """By the name each has beside the broker's settings. Raises OSError."""
+    sources = {"ca": own.ca, "cert": own.cert, "key": own.key, "crl": crl}
+    return {CERTIFICATES[word]: source.read_bytes() for word, source in sources.items()}
+
+
+def write(folder: Path, files: Mapping[str, bytes]) -> list[str]:
+    """Those that were not there as they should be, now written. Raises OSError."""
+    changed = [name for name, content in files.items() if not _is(folder / name, content)]
+    for name in changed:
+        put(folder / name, files[name], READABLE)
+        (folder / name).chmod(READABLE)  # whatever umask we run with
+    return changed
+
+
+class Outside:
+    """One such broker. `run` runs the command that reloads it, and `end` ends a session; both raise OSError."""
+
+    def __init__(
+        self,
+        settings: config.Outside,
+        authority: Authority,
+        *,
+        run: Callable[[Sequence[str]], None] | None = None,
+        end: Callable[[str, str, Files], None] | None = None,
+    ) -> None:
+        self._settings, self._authority = settings, authority
+        self._run, self._end = run or reload, end or end_session
+        self._behind = True  # whether the broker may not have read what is written; so at the start, whoever wrote it
+        self._looks: dict[str, int] = {}  # at each revoked gateway, still to come
+        self._said = ""
+
+    def look(self, people: People, lately: Collection[str], own: Files, crl: Path, now_ms: int) -> None:
+        """`lately` are those of the revoked that may still have a session. What fails is tried again next time.
+
+        Raises StoreError when the authority's folder cannot be used.
+        """
+        files = {name: text.encode() for name, text in CHANGING[self._settings.make](people).items()}
+        try:
+            changed = write(self._settings.folder, files | certificates(own, crl))
+            if (changed or self._behind) and self._settings.reload:
+                self._behind = True
+                self._run(self._settings.reload)
+                log.info("broker %s was told to read %s", self._settings.url, ", ".join(changed) or "its settings")
+            self._behind = False
+            if self._settings.make in KEEPS_SESSIONS:
+                self._end_sessions(lately, now_ms)
+            self._said = ""
+        except OSError as error:
+            self._complain(f"broker {self._settings.url}: {error}; trying again")
+
+    def _end_sessions(self, lately: Collection[str], now_ms: int) -> None:
+        self._looks = {device: self._looks.get(device, LOOKS) for device in lately}
+        for device in sorted(device for device, left in self._looks.items() if left):
+            stand_in = self._authority.keep("stand-in", self._authority.issue_stand_in(device, now_ms))
+            self._end(self._settings.url, device, stand_in)
+            self._looks[device] -= 1
+
+    def _complain(self, sentence: str) -> None:
+        if sentence != self._said:
+            self._said = sentence
+            log.error("%s", sentence)
+
+
+def reload(words: Sequence[str]) -> None:
+    """Raises OSError with what the command said."""
+    try:
+        subprocess.run(words, check=True, capture_output=True, text=True, timeout=RELOAD_S, stdin=subprocess.DEVNULL)
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr or error.stdout).strip()[-200:]
+        raise OSError(f"`{' '.join(words)}` ended with exit code {error.returncode} ({said})") from None
+    except subprocess.TimeoutExpired:
+        raise OSError(f"`{' '.join(words)}` did not end within {RELOAD_S:g} s") from None
+
+
+def end_session(url: str, device: str, stand_in: Files) -> None:
+    """Comes in as `device` and leaves: the session that was there is ended by the broker. Raises OSError."""
+    scheme, (host, port) = split_broker(url)
+    client = mqtt.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=device,
+        transport="websockets" if scheme == "wss" else "tcp",
+        reconnect_on_failure=False,
+    )
+    client.ws_set_options(path=WEBSOCKET_PATH)
+    client.tls_set_context(client_context(stand_in.ca, stand_in.cert, stand_in.key))
+    client.connect_timeout = END_S
+    client.connect(host, port)
+    client.loop_start()
+    until_s = time.monotonic() + END_S
+    while not client.is_connected() and time.monotonic() < until_s:
+        time.sleep(0.02)
+    came = client.is_connected()
+    client.disconnect()
+    client.loop_stop()
+    if not came:
+        raise TimeoutError(f"did not let us end the session of {device} within {END_S:g} s")
+
+
+def _is(path: Path, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content
+    except FileNotFoundError:
+        return False

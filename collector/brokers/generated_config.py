@@ -1,0 +1,179 @@
+"""Settings for brokers of other makes, generated from ours: the same doors, names, rules and limits. Pure.
+
+What a make cannot do is said in the file itself, and in docs/developer.md. What changes by itself stands in files of
+its own (`CHANGING`), which a running collector keeps (`collector.brokers.external`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from agent import wire
+from collector.access.acl import GATEWAY_HEARS, GATEWAY_SAYS
+from collector.brokers.listeners import MAX_PACKET_BYTES
+from collector.config import EVERYWHERE
+
+MAX_CONNECTIONS = 20_000
+IN_FLIGHT = 100  # messages on their way to one client; a gateway has few, a collector many
+QUEUED = 100_000  # waiting for one client; what is dropped is sent again, as it has no receipt
+QUEUED_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class People:
+    """Who comes to a broker, and who may no more; by the common names of certificates."""
+
+    services: Sequence[str]
+    gateways: Sequence[str]
+    revoked: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Where the broker listens, and who comes. `websocket` may be None. Certificates lie beside the settings."""
+
+    tls: tuple[str, int]
+    websocket: tuple[str, int] | None
+    people: People
+    folder: str
+
+
+CERTIFICATES = {"ca": "ca.pem", "cert": "server.crt", "key": "server.key", "crl": "crl.pem"}
+
+
+def mosquitto(site: Site) -> Mapping[str, str]:
+    """File name -> content. Mosquitto 2.0 or newer."""
+    doors = [("mqtt", site.tls)] + ([("websockets", site.websocket)] if site.websocket else [])
+    return {"mosquitto.conf": _mosquitto_conf(site, doors), **mosquitto_people(site.people)}
+
+
+def _mosquitto_conf(site: Site, doors: Sequence[tuple[str, tuple[str, int]]]) -> str:
+    return "\n".join(
+        [
+            "# Made by `nabz-collector broker-config mosquitto`, anew by each run: change Nabz's settings instead.",
+            "# A collector that has this folder in [[broker.outside]] keeps `acl` and the certificates by itself; else",
+            "# run it daily and after a revocation, and `systemctl reload mosquitto`. A reload ends no session, but a",
+            "# revoked gateway can neither send nor hear from then on; such a collector ends its session too. The",
+            "# revocation list is not read at the WebSocket door (2.0.11), so there the file `acl` alone refuses.",
+            "# Every worker needs a certificate of its own: two sessions of one put each other out.",
+            "per_listener_settings false",
+            "allow_anonymous false",
+            f"acl_file {site.folder}/acl",
+            "persistence false",
+            f"max_packet_size {MAX_PACKET_BYTES}",
+            f"max_inflight_messages {IN_FLIGHT}",
+            f"max_queued_messages {QUEUED}",
+            f"max_queued_bytes {QUEUED_BYTES}",
+            "queue_qos0_messages false",
+            "set_tcp_nodelay true",
+            "log_type error",
+            "log_type warning",
+            "log_type notice",
+            *(line for protocol, place in doors for line in _mosquitto_door(site, protocol, place)),
+            "",
+        ]
+    )
+
+
+def _mosquitto_door(site: Site, protocol: str, place: tuple[str, int]) -> list[str]:
+    host, port = place
+    files = {word: f"{site.folder}/{name}" for word, name in CERTIFICATES.items()}
+    return [
+        "",
+        # At the WebSocket door Mosquitto looks for an interface of that name, and there is none of "0.0.0.0".
+        f"listener {port}" if host in EVERYWHERE else f"listener {port} {host}",
+        f"protocol {protocol}",
+        f"max_connections {MAX_CONNECTIONS}",
+        f"cafile {files['ca']}",
+        f"certfile {files['cert']}",
+        f"keyfile {files['key']}",
+        f"crlfile {files['crl']}",
+        "tls_version tlsv1.3",
+        "require_certificate true",
+        "use_identity_as_username true",
+        "use_username_as_clientid true",
+    ]
+
+
+def mosquitto_people(people: People) -> Mapping[str, str]:
+    """Patterns hold for everybody, with the common name of the certificate for %u."""
+    lines = ["# Made by `nabz-collector broker-config mosquitto`."]
+    lines += [f"pattern write {wire.ROOT}/{kind}/%u" for kind in GATEWAY_SAYS]
+    lines += [f"pattern read {wire.ROOT}/{kind}/%u" for kind in GATEWAY_HEARS]
+    for service in people.services:
+        lines += ["", f"user {service}"]
+        lines += [f"topic read {wire.ROOT}/{kind}/+" for kind in GATEWAY_SAYS]
+        lines += [f"topic write {wire.ROOT}/{kind}/+" for kind in GATEWAY_HEARS]
+    for name in people.revoked:
+        lines += ["", f"user {name}", "topic deny #"]
+    return {"acl": "\n".join([*lines, ""])}
+
+
+def nats(site: Site) -> Mapping[str, str]:
+    """File name -> content. NATS server 2.10 or newer."""
+    return {"nats.conf": _nats_conf(site), **nats_people(site.people)}
+
+
+def _nats_conf(site: Site) -> str:
+    tls = _block(
+        "tls",
+        [
+            *(f"{word}_file: {json.dumps(f'{site.folder}/{CERTIFICATES[word]}')}" for word in ("ca", "cert", "key")),
+            'min_version: "1.3"',
+            "verify_and_map: true",
+            'timeout: "59s"',
+        ],
+    )
+    doors = _block("mqtt", [_listen(site.tls), *tls, f"max_ack_pending: {IN_FLIGHT}"])
+    if site.websocket:
+        doors += _block("websocket", [_listen(site.websocket), *tls, "compression: false"])
+    return "\n".join(
+        [
+            "# Made by `nabz-collector broker-config nats`, anew by each run: change Nabz's settings instead.",
+            "# NATS has no patterns for permissions: every gateway is a user in `users.conf`. A collector that has",
+            "# this folder in [[broker.outside]] keeps it by itself; else run it after each enrolment and revocation,",
+            "# then `nats-server --signal reload`. A gateway gone from the list is put out at once.",
+            "# NATS does not hold client ids against certificates: a gateway that shows another's ends that one's",
+            "# session, though it can neither send nor hear in its name. It reads no revocation list either.",
+            "server_name: nabz",
+            'listen: "127.0.0.1:4222"',
+            f"max_payload: {MAX_PACKET_BYTES}",
+            f"max_connections: {MAX_CONNECTIONS}",
+            *_block("jetstream", [f"store_dir: {json.dumps(f'{site.folder}/store')}", "max_file_store: 4GB"]),
+            *doors,
+            'include "users.conf"',
+            "",
+        ]
+    )
+
+
+def nats_people(people: People) -> Mapping[str, str]:
+    users = [_nats_user(name, GATEWAY_HEARS, GATEWAY_SAYS, "*") for name in people.services]
+    users += [_nats_user(name, GATEWAY_SAYS, GATEWAY_HEARS, name) for name in people.gateways]
+    listed = ["users: [", *(f"  {user}" for user in users), "]"]
+    return {"users.conf": "\n".join([*_block("authorization", ['timeout: "59s"', *listed]), ""])}
+
+
+def _listen(place: tuple[str, int]) -> str:
+    return f'listen: "{place[0]}:{place[1]}"'
+
+
+def _block(name: str, lines: Sequence[str]) -> list[str]:
+    return [f"{name} {{", *(f"  {line}" for line in lines), "}"]
+
+
+def _nats_user(name: str, says: Sequence[str], hears: Sequence[str], whose: str) -> str:
+    """NATS writes the levels of a topic with full stops. `$MQTT.sub` carries its own deliveries of QoS 1."""
+    root = wire.ROOT.replace("/", ".")
+    publish = [f"{root}.{kind}.{whose}" for kind in says]
+    subscribe = [f"{root}.{kind}.{whose}" for kind in hears] + ["$MQTT.sub.>"]
+    rules = {"publish": {"allow": publish}, "subscribe": {"allow": subscribe}}
+    return f"{{user: {json.dumps(f'CN={name}')}, permissions: {json.dumps(rules)}}}"
+
+
+Make = Literal["mosquitto", "nats"]
+MAKES: dict[Make, Callable[[Site], Mapping[str, str]]] = {"mosquitto": mosquitto, "nats": nats}
+CHANGING: dict[Make, Callable[[People], Mapping[str, str]]] = {"mosquitto": mosquitto_people, "nats": nats_people}

@@ -1,0 +1,165 @@
+"""What all subcommands share: their common options, settings and store, and words for people."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+
+from collector.access import users
+from collector.config import DEFAULT_FILE, ConfigError, Settings, load
+from collector.store import Store, StoreError
+
+
+def common_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings (default: {DEFAULT_FILE} if it exists)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="instead of [collector] data_dir")
+    parser.add_argument("--database", metavar="URL", help="instead of [database] url")
+
+
+def who_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--by", default="", metavar="NAME", help="who does this; recorded (default: your user name)")
+
+
+def acting(options: argparse.Namespace) -> str:
+    """Who does this. Behind sudo that is whoever called it. Raises persons.PersonError."""
+    return users.named(options.by or os.environ.get("SUDO_USER") or _user())
+
+
+def _user() -> str:
+    """Empty for a user without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+
+
+def proof_of(store: Store, name: str, now_ms: int) -> str:
+    """That `name` sits here, by passphrase; empty where nobody was ever registered. Raises persons.PersonError."""
+    with store.read() as conn:
+        if not users.registered(conn):
+            return ""
+    return users.prove(store, name, asked_secret(f"Passphrase of {name}: "), now_ms, counted=False).proof
+
+
+def asked_secret(prompt: str) -> str:
+    """From the terminal without an echo, or one line of standard input: never an argument, which others could read."""
+    if sys.stdin.isatty():
+        return getpass.getpass(prompt)
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def common_words(options: argparse.Namespace) -> list[str]:
+    """The common options as they were given, for a child of ours."""
+    given = (("--config", options.config), ("--data", options.data), ("--database", options.database))
+    return [word for name, value in given if value for word in (name, str(value))]
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The settings file with the command line's corrections. Raises ConfigError."""
+    path = options.config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    settings = load(path) if path else Settings()
+    if options.data:
+        collector = settings.collector.model_copy(update={"data_dir": options.data})
+        settings = settings.model_copy(update={"collector": collector})
+    if options.database:
+        database = settings.database.model_copy(update={"url": options.database})
+        settings = settings.model_copy(update={"database": database})
+    return settings
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Store]:
+    """The store of these settings, its folder made when it is missing. Raises StoreError."""
+    make_data_dir(settings)
+    store = Store.open(settings.database_url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def make_data_dir(settings: Settings) -> None:
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{settings.data_dir}: cannot be made ({error.strerror}); set [collector] data_dir") from None
+
+
+def answers(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Turns the errors that every subcommand may meet into a sentence and an exit code."""
+
+    @wraps(run)
+    def guarded(options: argparse.Namespace) -> int:
+        try:
+            return run(options)
+        except ConfigError as error:
+            complain(str(error))
+            return 2
+        except StoreError as error:
+            complain(str(error))
+            return 1
+
+    return guarded
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def complain(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+class Bar:
+    """A bar on the terminal's standard error that says how much is done; nothing where nobody looks."""
+
+    WIDTH, EVERY_S = 40, 0.1
+
+    def __init__(self, what: str) -> None:
+        self._what, self._shown_s = what, 0.0
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._shown_s:
+            sys.stderr.write("\n")
+
+    def share(self, done: float) -> None:
+        """`done` is from 0 to 1. Any number of times."""
+        now_s = time.monotonic()
+        if sys.stderr.isatty() and (now_s - self._shown_s >= self.EVERY_S or done >= 1):
+            self._shown_s = now_s
+            full = round(self.WIDTH * min(1.0, done))
+            sys.stderr.write(f"\r[{'#' * full}{'.' * (self.WIDTH - full)}] {100 * done:5.1f} % {self._what}")
+            sys.stderr.flush()
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns padded to their widest cell."""
+    cells = [[str(cell) for cell in row] for row in [heads, *rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def moment(ms: object) -> str:
+    """UTC, to the minute; empty for None."""
+    return time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(ms / 1000)) if isinstance(ms, int) else ""
+
+
+def start_log(level: str) -> None:
+    """One line an event on standard error; libraries speak only when something is wrong."""
+    logging.basicConfig(level=level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for noisy in ("transitions", "uvicorn", "uvicorn.error", "apprise"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    logging.getLogger("amqtt").setLevel(logging.CRITICAL)  # to it, every client that goes away is an error

@@ -1,0 +1,164 @@
+"""What is known of the clocks of gateways, boot by boot, and which readings were dated before more was known.
+
+A boot that synchronises late dates what came before it too: readings that were filed by a worse figure are found again
+by `guesses` and moved to their time, in the transaction that brings the better one. Flags stay as they were judged: the
+reading was news then. The gateway's own words stay in evidence.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import sqlalchemy as sa
+
+from agent import wire
+from agent.wire import Stamp
+from collector.ingest.event_time import Ahead, Bracket, boots_of, dated
+from collector.ingest.verify import Arrival
+from collector.store import bulk_insert, schema, upsert
+
+NAME = re.compile(r"[0-9A-Za-z-]{1,64}")  # of a boot, as agents name them; others are not remembered
+
+Row = dict[str, object]
+Key = tuple[str, str]  # device, boot
+Filed = tuple[str, str, int, Stamp, int]  # kind, subject, number, the gateway's word, the time it was filed under
+
+_b, _g, _l = schema.boots.c, schema.guesses.c, schema.latest.c
+
+
+@dataclass
+class Boots:
+    """The figures of the boots that a transaction touches, and what it files by them."""
+
+    known: dict[Key, Ahead] = field(default_factory=dict)
+    moved: dict[Key, str] = field(default_factory=dict)  # -> center
+    better: set[Key] = field(default_factory=set)  # of `moved`, those by which readings may have been filed already
+    guesses: list[Row] = field(default_factory=list)
+
+    def figures(self, arrival: Arrival, stamps: Sequence[Stamp], when: Bracket) -> dict[str, Ahead]:
+        """The figure of each boot in these stamps, which is remembered if it is better than the one before."""
+        device = arrival.device
+        names = {stamp.boot for stamp in stamps}
+        before = {boot: self.known[device.device, boot] for boot in names if (device.device, boot) in self.known}
+        found = boots_of(stamps, when, before)
+        for boot, ahead in found.items():
+            was, key = before.get(boot), (device.device, boot)
+            if ahead == was or (was and was.sure and not ahead.sure) or NAME.fullmatch(boot) is None:
+                continue
+            if was and not was.sure:
+                self.better.add(key)
+            self.known[key], self.moved[key] = ahead, device.center
+        return found
+
+    def filed(self, arrival: Arrival, rows: Sequence[Filed], found: Mapping[str, Ahead], now_ms: int) -> None:
+        """Remembers the readings that no synchronised clock has dated."""
+        unsure: dict[str, list[list[object]]] = defaultdict(list)
+        for kind, subject, seq, stamp, wall_ms in rows:
+            if not found[stamp.boot].sure and NAME.fullmatch(stamp.boot):
+                unsure[stamp.boot].append([kind, subject, seq, stamp.mono_ms, wall_ms])
+        for boot, some in unsure.items():
+            self.guesses.append(
+                {
+                    "device": arrival.device.device,
+                    "boot": boot,
+                    "spool": arrival.batch.spool,
+                    "first_seq": some[0][2],
+                    "center": arrival.device.center,
+                    "received_ms": now_ms,
+                    "readings": json.dumps(some, separators=(",", ":")),
+                }
+            )
+
+
+class _Boot(msgspec.Struct):
+    boot: str = ""
+
+
+class _Stamped(msgspec.Struct):
+    at: _Boot = msgspec.field(default_factory=_Boot)
+
+
+_stamped = msgspec.json.Decoder(_Stamped)
+
+
+def load(conn: sa.Connection, arrivals: Iterable[Arrival]) -> Boots:
+    """What is known of the boots that these batches name."""
+    keys = {(arrival.device.device, boot) for arrival in arrivals for boot in _named(arrival)}
+    if not keys:
+        return Boots()
+    asked = sa.select(_b.device, _b.boot, _b.ahead_ms, _b.sure).where(sa.tuple_(_b.device, _b.boot).in_(sorted(keys)))
+    return Boots({(row.device, row.boot): Ahead(row.ahead_ms, row.sure) for row in conn.execute(asked)})
+
+
+def _named(arrival: Arrival) -> set[str]:
+    found = set()
+    for raw in arrival.raws:
+        try:
+            found.add(_stamped.decode(raw).at.boot)
+        except wire.UNREADABLE:
+            continue  # it cannot be read, and will be set aside as such
+    return {boot for boot in found if NAME.fullmatch(boot)}
+
+
+def flush(conn: sa.Connection, boots: Boots, now_ms: int) -> list[tuple[int, str]]:
+    """Writes what is known now, after the readings themselves; returns the moves: (time of a reading, center), both
+    the old and the new one."""
+    bulk_insert(conn, schema.guesses, boots.guesses)
+    rows = [
+        {
+            "device": key[0],
+            "boot": key[1],
+            "center": center,
+            "ahead_ms": boots.known[key].ms,
+            "sure": boots.known[key].sure,
+            "noted_ms": now_ms,
+        }
+        for key, center in sorted(boots.moved.items())
+    ]
+    upsert(conn, schema.boots, rows)
+    return [move for key in sorted(boots.better) for move in _move(conn, key, boots.known[key])]
+
+
+def _move(conn: sa.Connection, key: Key, ahead: Ahead) -> list[tuple[int, str]]:
+    """Readings filed by a worse figure of this boot go to their time."""
+    mine = sa.and_(_g.device == key[0], _g.boot == key[1])
+    moves: dict[str, list[Row]] = defaultdict(list)
+    again: list[Row] = []
+    touched: list[tuple[int, str]] = []
+    for row in conn.execute(sa.select(schema.guesses).where(mine)).mappings():
+        readings = json.loads(row["readings"])
+        for each in readings:
+            kind, subject, seq, mono_ms, was_ms = each
+            each[4] = dated(mono_ms, ahead, row["received_ms"])
+            names = {"the_center": row["center"], "the_device": key[0], "the_spool": row["spool"], "the_seq": seq}
+            touched += [(was_ms, row["center"]), (each[4], row["center"])]
+            moves[kind].append({**names, "the_subject": subject, "was_ms": was_ms, "is_ms": each[4]})
+        again.append({**row, "readings": json.dumps(readings, separators=(",", ":"))})
+    for kind, some in moves.items():
+        _redate(conn, kind, [each for each in some if each["was_ms"] != each["is_ms"]])
+    if ahead.sure:
+        conn.execute(sa.delete(schema.guesses).where(mine))
+    else:
+        upsert(conn, schema.guesses, again)
+    return touched
+
+
+def _redate(conn: sa.Connection, kind: str, moves: Sequence[Row]) -> None:
+    if not moves:
+        return
+    table, say = schema.readings[kind], sa.bindparam
+    found = sa.and_(
+        table.c.wall_ms == say("was_ms"), table.c.center == say("the_center"), table.c.device == say("the_device"),
+        table.c.spool == say("the_spool"), table.c.seq == say("the_seq"),
+    )  # fmt: skip
+    conn.execute(sa.update(table).where(found).values(wall_ms=say("is_ms")), moves)
+    newest = sa.and_(
+        _l.center == say("the_center"), _l.kind == kind, _l.subject == say("the_subject"),
+        _l.device == say("the_device"), _l.wall_ms == say("was_ms"),
+    )  # fmt: skip
+    conn.execute(sa.update(schema.latest).where(newest).values(wall_ms=say("is_ms")), moves)

@@ -1,0 +1,365 @@
+"""The paperwork of one transaction: what each batch brings, collected in memory, then written table by table."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+import sqlalchemy as sa
+
+from agent import wire
+from collector.ingest import boot_clocks
+from collector.ingest.boot_clocks import Boots
+from collector.ingest.event_time import FIRST_MS, bracket, dated
+from collector.ingest.sequence_ranges import Range, forks, merge, missing, parse, render
+from collector.ingest.verify import Arrival, Message, Refused
+from collector.judging.evaluate import Fresh
+from collector.reports import revisions
+from collector.store import bulk_insert, schema, upsert
+from collector.store.rollups import HOUR_MS
+
+SET_ASIDE_ROWS = 10_000
+SET_ASIDE_BYTES = 4096  # of a payload; what was receipted stands whole in evidence
+MAX_RANGES = 2_000
+REPEAT_MS = 3_600_000  # the same doubt about the same gateway is written once an hour
+PROVEN = ("equivocation", "fork")  # doubts that a gateway has signed itself: each is written
+
+Row = dict[str, object]
+
+
+@dataclass
+class Spool:
+    """What is held of one spool, as the transaction goes on."""
+
+    ranges: list[Range] = field(default_factory=list)
+    duplicates: int = 0
+
+    @classmethod
+    def of(cls, ranges: str, duplicates: int) -> Spool:
+        return cls(parse(ranges), duplicates)
+
+
+@dataclass
+class Stored:
+    """What the evidence holds of the numbers a batch names: each reading's bytes, and the batches they came in."""
+
+    raws: dict[int, bytes] = field(default_factory=dict)
+    bodies: set[bytes] = field(default_factory=set)
+
+
+@dataclass
+class Filing:
+    """Rows to write and words to say, in the order they arose."""
+
+    now_ms: int
+    boots: Boots = field(default_factory=Boots)
+    receipts: list[wire.Receipt] = field(default_factory=list)
+    heard: dict[str, str] = field(default_factory=dict)  # center -> device
+    fresh: dict[str, list[Fresh]] = field(default_factory=lambda: defaultdict(list))
+    counts: Counter[str] = field(default_factory=Counter)
+    evidence: list[Row] = field(default_factory=list)
+    readings: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    latest: dict[tuple[str, str, str], Row] = field(default_factory=dict)
+    spools: dict[tuple[str, str, str], Spool] = field(default_factory=dict)
+    integrity: list[Row] = field(default_factory=list)
+    set_aside: list[Row] = field(default_factory=list)
+
+    def add_outcome(self, other: Filing) -> None:
+        """The words of a part that has been written already."""
+        self.receipts += other.receipts
+        self.heard |= other.heard
+        self.counts += other.counts
+
+    def refuse(self, message: Message, why: Refused) -> None:
+        self.counts[why.finding] += 1
+        self._put_aside(message.topic, f"{why.finding}: {why.reason}", message.payload)
+        self._doubt(why.finding, "", why.device, why.reason)
+
+    def add(self, arrival: Arrival, spool: Spool, stored: Stored, issued_ms: int | None, *, readable: bool) -> None:
+        """One proven batch.
+
+        1. Numbers held already are compared with what is held; other bytes under the same number are an equivocation,
+           other chains at a border a fork. Either way the batch is kept as evidence.
+        2. New readings go to evidence and, as far as they can be read, to their tables.
+        3. A receipt says whether all of it was understood.
+        """
+        run = arrival.run
+        gaps = missing(spool.ranges, run.first, run.last)
+        if len(spool.ranges) + len(gaps) > MAX_RANGES:
+            why = Refused(
+                "too_many_gaps", f"spool {arrival.batch.spool}: over {MAX_RANGES} gaps", arrival.device.device
+            )
+            return self.refuse(Message(wire.batch_topic(arrival.device.device), arrival.body), why)
+        doubts = self._compare(arrival, spool, stored)
+        if gaps or (doubts and arrival.body not in stored.bodies):
+            self._keep(arrival, gaps, issued_ms)
+        unread = self._read(arrival, gaps, issued_ms, readable=readable and arrival.readable)
+        spool.ranges = merge(spool.ranges, run)
+        self.spools[arrival.device.center, arrival.device.device, arrival.batch.spool] = spool
+        if gaps:  # a repeated batch is no sign of life: anyone may have kept it
+            self.heard[arrival.device.center] = arrival.device.device
+        self._receipt(arrival, [*doubts, *unread])
+        return None
+
+    def _compare(self, arrival: Arrival, spool: Spool, stored: Stored) -> list[str]:
+        batch = arrival.batch
+        others = [seq for seq, raw in _numbered(arrival) if stored.raws.get(seq, raw) != raw]
+        spool.duplicates += (
+            same := len(stored.raws.keys() & set(range(batch.first_seq, batch.last_seq + 1))) - len(others)
+        )
+        self.counts["duplicates"] += same
+        doubts = []
+        if others:
+            doubts.append(f"equivocation: other bytes are held of {_listed(others)}")
+        if borders := forks(spool.ranges, arrival.run):
+            doubts.append(f"fork: another chain is held after {_listed(borders)}")
+        if arrival.body not in stored.bodies:
+            for doubt in doubts:
+                finding, _, detail = doubt.partition(": ")
+                held = f"spool {batch.spool}, batch {batch.first_seq} to {batch.last_seq}: {detail}"
+                self._doubt(finding, arrival.device.center, arrival.device.device, held)
+        return doubts
+
+    def _keep(self, arrival: Arrival, gaps: list[tuple[int, int]], issued_ms: int | None) -> None:
+        batch, device = arrival.batch, arrival.device
+        self.evidence.append(
+            {
+                "center": device.center,
+                "device": device.device,
+                "spool": batch.spool,
+                "first_seq": batch.first_seq,
+                "last_seq": batch.last_seq,
+                "fresh": json.dumps(gaps, separators=(",", ":")),
+                "received_ms": self.now_ms,
+                "issued_ms": issued_ms,
+                "body": arrival.body,
+                "signature": arrival.signature,
+            }
+        )
+
+    def _read(
+        self, arrival: Arrival, gaps: list[tuple[int, int]], issued_ms: int | None, *, readable: bool
+    ) -> list[str]:
+        """Files the readings that are new and can be read; returns why others cannot."""
+        raws = dict(_numbered(arrival))
+        new = [seq for first, last in gaps for seq in range(first, last + 1)]
+        self.counts["readings"] += len(new)
+        if new and not readable:
+            why = f"version {arrival.batch.v} is held but not read here, only {wire.VERSION}"
+            self._put_aside(wire.batch_topic(arrival.device.device), f"unread: {why}", arrival.body)
+            return [why]
+        decoded: list[tuple[int, wire.AnyReading, wire.Stamp]] = []
+        unread: list[str] = []
+        for seq in new:
+            try:
+                reading = wire.decode_reading(raws[seq])
+                if reading.at is None:
+                    raise wire.WireError("reading: has no stamp")
+                decoded.append((seq, reading, reading.at))
+            except wire.WireError as error:
+                unread.append(f"reading {seq}: {error}")
+                where = f"{arrival.device.device} {arrival.batch.spool} {seq}"
+                self._put_aside(wire.batch_topic(arrival.device.device), f"unread: {where}: {error}", raws[seq])
+        when = bracket(
+            live=arrival.batch.live,
+            issued_ms=issued_ms,
+            enrolled_ms=arrival.device.enrolled_ms,
+            received_ms=self.now_ms,
+        )
+        figures = self.boots.figures(arrival, [stamp for _, _, stamp in decoded], when)
+        filed: list[boot_clocks.Filed] = []
+        for seq, reading, stamp in decoded:
+            wall_ms = dated(stamp.mono_ms, figures[stamp.boot], self.now_ms)
+            kind, subject = self._file_reading(arrival, seq, _believed(reading, wall_ms), wall_ms, raws[seq])
+            filed.append((kind, subject, seq, stamp, wall_ms))
+        self.boots.filed(arrival, filed, figures, self.now_ms)
+        return unread
+
+    def _file_reading(
+        self, arrival: Arrival, seq: int, reading: wire.AnyReading, wall_ms: int, raw: bytes
+    ) -> tuple[str, str]:
+        """Returns the kind and the subject it is filed under."""
+        kind, center, device = type(reading).__struct_config__.tag, arrival.device.center, arrival.device.device
+        assert isinstance(kind, str)
+        subject = _clean(reading.subject)
+        known: Row = {"center": center, "device": device, "subject": subject, "received_ms": self.now_ms}
+        own = {name: _plain(getattr(reading, name)) for name in _OWN[kind]}
+        self.readings[kind].append({"wall_ms": wall_ms, "spool": arrival.batch.spool, "seq": seq, **known, **own})
+        held = self.latest.get((center, kind, subject))
+        if held is None or held["wall_ms"] <= wall_ms:  # type: ignore[operator]
+            body = raw.decode(errors="replace")
+            self.latest[center, kind, subject] = {"kind": kind, "wall_ms": wall_ms, "body": body, **known}
+        named = f"{device} {arrival.batch.spool} {seq}"
+        self.fresh[center].append(Fresh(kind, reading, wall_ms, self.now_ms, named))
+        return kind, subject
+
+    def _receipt(self, arrival: Arrival, doubts: list[str]) -> None:
+        batch = arrival.batch
+        self.receipts.append(
+            wire.Receipt(
+                v=wire.VERSION,
+                device=batch.device,
+                spool=batch.spool,
+                first_seq=batch.first_seq,
+                last_seq=batch.last_seq,
+                chain=arrival.run.after(batch.last_seq),
+                outcome="set_aside" if doubts else "stored",
+                reason=_clean("; ".join(doubts))[:200],
+                at_ms=self.now_ms,
+            )
+        )
+
+    def _put_aside(self, topic: str, reason: str, payload: bytes) -> None:
+        self.set_aside.append(
+            {
+                "received_ms": self.now_ms,
+                "topic": _clean(topic)[:200],
+                "reason": _clean(reason)[:500],
+                "payload": payload[:SET_ASIDE_BYTES],
+            }
+        )
+
+    def _doubt(self, finding: str, center: str, device: str, detail: str) -> None:
+        self.counts[finding] += finding in PROVEN
+        row: Row = {"at_ms": self.now_ms, "center": center, "device": device, "finding": finding}
+        self.integrity.append({**row, "detail": _clean(detail)[:500]})
+
+
+# ---------------------------------------------------------------- reading and writing
+
+
+def stored_raws(conn: sa.Connection, filing: Filing, arrival: Arrival, spool: Spool) -> Stored:
+    """What is held of the numbers this batch names: in the database, and earlier in this transaction."""
+    run, batch = arrival.run, arrival.batch
+    gaps = missing(spool.ranges, run.first, run.last)
+    if gaps == [(run.first, run.last)] and not forks(spool.ranges, run):
+        return Stored()
+    table = schema.evidence.c
+    asked = sa.select(table.body, table.fresh, table.first_seq).where(
+        table.device == arrival.device.device,
+        table.spool == batch.spool,
+        table.first_seq.between(run.first - wire.MAX_BATCH_READINGS, run.last),
+        table.last_seq >= run.first,
+    )
+    rows = [(bytes(row.body), str(row.fresh), int(row.first_seq)) for row in conn.execute(asked)]
+    mine = (row for row in filing.evidence if (row["device"], row["spool"]) == (batch.device, batch.spool))
+    rows += [(bytes(row["body"]), str(row["fresh"]), int(row["first_seq"])) for row in mine]  # type: ignore[call-overload]
+    stored = Stored()
+    for body, fresh, first in rows:
+        stored.bodies.add(body)
+        stored.raws |= fresh_raws(body, fresh, first)
+    wanted = range(run.first, run.last + 1)
+    stored.raws = {seq: raw for seq, raw in stored.raws.items() if seq in wanted}
+    return stored
+
+
+def fresh_raws(body: bytes, fresh: str, first: int) -> dict[int, bytes]:
+    """The readings that this evidence was the first to bring, by number."""
+    raws = wire.decode_frame(body).readings
+    return {seq: bytes(raws[seq - first]) for start, end in json.loads(fresh) for seq in range(start, end + 1)}
+
+
+def flush(conn: sa.Connection, filing: Filing, silent_after_ms: int = 0) -> None:
+    """Writes everything, one statement a table."""
+    for table, rows in [(schema.evidence, filing.evidence), *_by_table(filing.readings)]:
+        bulk_insert(conn, table, rows)
+    upsert(conn, schema.latest, list(filing.latest.values()), newer_by="wall_ms")
+    now_ms = filing.now_ms
+    moves = boot_clocks.flush(conn, filing.boots, now_ms)
+    revisions.note_moves(conn, moves, now_ms)
+    upsert(conn, schema.late_hours, _late_hours(filing, moves))
+    due_ms = now_ms + silent_after_ms
+    pulse = [{"center": c, "device": d, "heard_ms": now_ms, "due_ms": due_ms} for c, d in sorted(filing.heard.items())]
+    upsert(conn, schema.pulse, pulse)
+    upsert(conn, schema.spools, [_spool_row(key, spool, now_ms) for key, spool in filing.spools.items()])
+    if doubts := _news(conn, filing):
+        conn.execute(sa.insert(schema.integrity), doubts)
+    if filing.set_aside:
+        conn.execute(sa.insert(schema.set_aside), filing.set_aside[-SET_ASIDE_ROWS:])
+        newest = conn.scalar(sa.select(sa.func.max(schema.set_aside.c.id))) or 0
+        conn.execute(sa.delete(schema.set_aside).where(schema.set_aside.c.id <= newest - SET_ASIDE_ROWS))
+
+
+def _by_table(readings: Mapping[str, list[Row]]) -> Iterable[tuple[sa.Table, list[Row]]]:
+    return ((schema.readings[kind], rows) for kind, rows in sorted(readings.items()))
+
+
+def _late_hours(filing: Filing, moves: Iterable[tuple[int, str]]) -> list[Row]:
+    """The hours that had ended when these readings of them came, or moved: their sums must be made (again)."""
+    hours = {
+        (row["wall_ms"] // HOUR_MS * HOUR_MS, row["center"])  # type: ignore[operator]
+        for kind in schema.FIGURES
+        for row in filing.readings.get(kind, ())
+    } | {(at_ms // HOUR_MS * HOUR_MS, center) for at_ms, center in moves}
+    ended = sorted((hour, center) for hour, center in hours if hour + HOUR_MS <= filing.now_ms)
+    return [{"hour_ms": hour, "center": center, "marked_ms": filing.now_ms} for hour, center in ended]
+
+
+def _spool_row(key: tuple[str, str, str], spool: Spool, now_ms: int) -> Row:
+    center, device, name = key
+    known: Row = {"center": center, "device": device, "spool": name, "updated_ms": now_ms}
+    return {**known, "ranges": render(spool.ranges), "duplicates": spool.duplicates}
+
+
+def _news(conn: sa.Connection, filing: Filing) -> list[Row]:
+    """The doubts worth a row: proven ones always, others once an hour for each gateway."""
+    table = schema.integrity.c
+    news: list[Row] = []
+    others: dict[tuple[object, object], Row] = {}
+    for row in filing.integrity:
+        if row["finding"] in PROVEN:
+            news.append(row)
+        else:
+            others.setdefault((row["finding"], row["device"]), row)
+    for (finding, device), row in others.items():
+        asked = sa.select(table.id).where(
+            table.finding == finding, table.device == device, table.at_ms > filing.now_ms - REPEAT_MS
+        )
+        if conn.execute(asked.limit(1)).first() is None:
+            news.append(row)
+    return news
+
+
+# ---------------------------------------------------------------- small things
+
+_OWN = {
+    kind: [name for name in struct.__struct_fields__ if name not in ("at", "subject")]
+    for kind, struct in wire.KINDS.items()
+}
+
+
+def _believed(reading: wire.AnyReading, wall_ms: int) -> wire.AnyReading:
+    """A boot tells of the run before it by that run's clock; a time that cannot be true says nothing of the dark."""
+    if not isinstance(reading, wire.BootReading) or reading.last_alive_ms is None:
+        return reading
+    if FIRST_MS <= reading.last_alive_ms <= wall_ms:
+        return reading
+    return msgspec.structs.replace(reading, last_alive_ms=None, dark_s=None)
+
+
+def _plain(value: object) -> object:
+    """A wire value as a column: parts as JSON text, no NUL, which PostgreSQL has no text for, and no minus zero, which
+    SQLite does not tell from zero, so that both databases hold the same."""
+    if isinstance(value, str):
+        return _clean(value) if "\x00" in value else value
+    if isinstance(value, float):
+        return value + 0.0
+    if value is None or isinstance(value, bool | int):
+        return value
+    return msgspec.json.encode(value).decode()
+
+
+def _clean(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _numbered(arrival: Arrival) -> Iterable[tuple[int, bytes]]:
+    return zip(itertools.count(arrival.batch.first_seq), arrival.raws, strict=False)
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:5])) + (" …" if len(numbers) > 5 else "")

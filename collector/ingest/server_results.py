@@ -1,0 +1,166 @@
+"""Records of measurement servers, and what they change: a reading that waited for its witness is judged again.
+
+What can be told when a reading comes is told in its transaction; a record that comes after it has the reading judged
+once more in the transaction that stores the record. What is dishonest in either becomes a finding, once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from agent import wire
+from collector.access.enrolment import is_signed
+from collector.flags.witness import FINDINGS, Witness, rate_mbps
+from collector.ingest.verify import Refused
+from collector.judging.evaluate import Fresh, judge_again
+from collector.judging.server_check import Told, speeds, told, told_by, witnesses
+from collector.measure.record import MAX_BYTES, Record, decode
+from collector.register import centers
+from collector.register.centers import Center
+from collector.reports import revisions
+from collector.speedtests import requests
+from collector.standard import Standards
+from collector.store import schema
+
+Group = Sequence[tuple[Center, Sequence[Fresh]]]
+
+
+def attach(conn: sa.Connection, group: Group, now_ms: int) -> Group:
+    """The same readings, each speed reading with its witness; what is dishonest in them becomes a finding."""
+    claims = [
+        told(each.reading, each.id, center.code, each.wall_ms, each.received_ms)
+        for center, fresh in group
+        for each in fresh
+        if isinstance(each.reading, wire.SpeedReading) and each.reading.failure is None
+    ]
+    if not claims:
+        return list(group)
+    found = witnesses(conn, claims, now_ms)
+    _note(conn, [(each, found[each.claim.id]) for each in claims], now_ms)
+    return [
+        (center, [replace(each, witness=found[each.id]) if each.id in found else each for each in fresh])
+        for center, fresh in group
+    ]
+
+
+def take_record(conn: sa.Connection, sealed: bytes, now_ms: int, standards: Standards) -> set[str]:
+    """Stores what a server saw and judges its reading again, if there is one; returns the centers it is about.
+
+    The same record once more changes nothing; another one of the same test is a finding, and the first stands.
+    Raises Refused.
+    """
+    record, body, signature = _proven(conn, sealed)
+    table = schema.records
+    held = conn.execute(sa.select(table.c.body, table.c.server).where(table.c.test_id == record.test)).one_or_none()
+    if held is not None:
+        if bytes(held.body) != body:
+            detail = f"test {record.test}: server {held.server} sent one record and {record.server} another"
+            _find(conn, [("record_conflict", _center_of(conn, record.device), record.device, detail)], now_ms)
+        return set()
+    conn.execute(sa.insert(table).values(row_of(record, body, signature, now_ms)))
+    return _judge_again(conn, record.test, now_ms, standards)
+
+
+def row_of(record: Record, body: bytes, signature: bytes, now_ms: int) -> dict[str, object]:
+    """As the table has it, its figures drawn from its curves."""
+    down_mbps, down_s = rate_mbps(record.down.at_ms, record.down.total)
+    up_mbps, up_s = rate_mbps(record.up.at_ms, record.up.total)
+    return {
+        "test_id": record.test,
+        "server": record.server,
+        "device": record.device,
+        "address": record.address,
+        "started_ms": record.started_ms,
+        "received_ms": now_ms,
+        "witnessed": record.witnessed,
+        "min_rtt_ms": record.min_rtt_ms,
+        "down_mbps": down_mbps,
+        "up_mbps": up_mbps,
+        "down_bytes": record.down.bytes,
+        "up_bytes": record.up.bytes,
+        "down_s": down_s,
+        "up_s": up_s,
+        "body": body,
+        "signature": signature,
+    }
+
+
+def _proven(conn: sa.Connection, sealed: bytes) -> tuple[Record, bytes, bytes]:
+    """A record signed by a server that is joined. Raises Refused."""
+    try:
+        body, signature = wire.unseal(sealed, MAX_BYTES)
+        record = decode(body)
+    except wire.WireError as error:
+        raise Refused("unframed", str(error)) from None
+    table = schema.measure_servers.c
+    asked = sa.select(table.public_key, table.revoked_ms).where(table.name == record.server)
+    server = conn.execute(asked).one_or_none()
+    if server is None or server.public_key is None:
+        raise Refused("unknown_server", f"server {record.server!r} is not joined; join it with its token")
+    if not is_signed(bytes(server.public_key), body, signature):
+        raise Refused("bad_signature", f"the record's signature is not of server {record.server!r}")
+    if server.revoked_ms is not None and record.started_ms >= server.revoked_ms:
+        raise Refused("revoked_server", f"server {record.server!r} is revoked; this test began after that")
+    return record, body, signature
+
+
+def _judge_again(conn: sa.Connection, test: str, now_ms: int, standards: Standards) -> set[str]:
+    asked = sa.select(schema.readings["speed"]).where(speeds.test_id == test, speeds.failure.is_(None))
+    rows = conn.execute(asked).all()
+    if not rows:
+        return set()
+    claims = [told_by(row) for row in rows]
+    found = witnesses(conn, claims, now_ms)
+    # What the record does not change was noted when its reading came.
+    by_record = [(each, found[each.claim.id]) for each in claims if found[each.claim.id].server]
+    _note(conn, by_record, now_ms)
+    revisions.note_records(conn, ((row.center, row.wall_ms) for row in rows), now_ms)
+    by_center: dict[str, list[Fresh]] = defaultdict(list)
+    for row, each in zip(rows, claims, strict=True):
+        reading = _reading(row)
+        by_center[row.center].append(
+            Fresh("speed", reading, row.wall_ms, row.received_ms, each.claim.id, found[each.claim.id])
+        )
+    registered = centers.some_centers(conn, by_center)
+    group = [(registered[code], fresh) for code, fresh in by_center.items() if code in registered]
+    requests.note_group(conn, group, standards, now_ms)
+    judge_again(conn, group, standards, now_ms)
+    return set(by_center)
+
+
+def _reading(row: sa.Row[Any]) -> wire.SpeedReading:
+    """The reading of a row, as far as judging needs it: without its stamp."""
+    names = [name for name in wire.SpeedReading.__struct_fields__ if name not in ("at", "failure")]
+    fields = {name: value for name in names if (value := getattr(row, name)) is not None}
+    return wire.SpeedReading(**(fields | {"flags": msgspec.json.decode(row.flags or "[]")}))
+
+
+# ---------------------------------------------------------------- findings about honesty
+
+
+def _note(conn: sa.Connection, found: Iterable[tuple[Told, Witness]], now_ms: int) -> None:
+    """A row for each dishonest reading, naming both sides."""
+    rows = [
+        (witness.word, one.center, one.claim.device, f"reading {one.claim.id}: {witness.reason}")
+        for one, witness in found
+        if witness.word in FINDINGS
+    ]
+    _find(conn, rows, now_ms)
+
+
+def _find(conn: sa.Connection, rows: Sequence[tuple[str, str, str, str]], now_ms: int) -> None:
+    if rows:
+        names = ("finding", "center", "device", "detail")
+        values = [dict(zip(names, row, strict=True)) | {"at_ms": now_ms, "detail": row[3][:500]} for row in rows]
+        conn.execute(sa.insert(schema.integrity), values)
+
+
+def _center_of(conn: sa.Connection, device: str) -> str:
+    table = schema.devices.c
+    return str(conn.scalar(sa.select(table.center).where(table.device == device)) or "")

@@ -1,0 +1,310 @@
+"""From the broker to ingest and back: messages in, one commit for a group of them, then receipts, then PUBACKs.
+
+The order is the promise: a receipt leaves only after the COMMIT of its batch, and the broker is let go of a message
+only after that. The broker is a lossy wire all the same: what it loses, gateways send again, as they lack a receipt.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from agent import wire
+from collector.access.tls import TlsError, client_context, fill
+from collector.brokers.endpoints import WEBSOCKET_PATH, Address
+from collector.ingest.backpressure import Pacing
+from collector.ingest.transaction import Ingest, Taken
+from collector.ingest.verify import Message
+from collector.store import UNAVAILABLE
+
+log = logging.getLogger("nabz.listener")
+
+GROUP = 200  # messages in one commit at most
+GATHER_S = 0.2  # and no message waits longer than this for others
+QUIET_S = 0.01  # a group is closed when nothing more came for this long: few may be in flight at a time
+QUEUE = 2_000  # messages in memory; past that the broker waits
+KEEPALIVE_S = 60
+GROUP_NAME = "nabz"  # of the shared subscription
+UNSUPPORTED_VERSION, NO_SHARES = 0x84, 0x9E  # MQTT 5, section 2.4
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+PATIENCE_S = 3.0  # receipts wait this long for the broker to be back
+FINE = ("readings", "duplicates", "ask", "ask_again")  # what is counted and no cause for a word
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A message in hand and the way to acknowledge it."""
+
+    message: Message
+    acknowledge: Callable[[], None]
+    came_s: float = field(default_factory=time.monotonic)
+
+
+class Worker:
+    """Takes deliveries in groups, in a thread of its own.
+
+    `publish` sends receipts, `notify` is told the centers whose state moved, `pause(True)` asks that no more be
+    delivered (the database is away), `pause(False)` that all be as before.
+    """
+
+    def __init__(
+        self,
+        ingest: Ingest,
+        publish: Callable[[Sequence[Message]], None],
+        notify: Callable[[set[str]], None],
+        now_ms: Callable[[], int],
+        pause: Callable[[bool], None] = lambda _paused: None,
+    ) -> None:
+        self._ingest = ingest
+        self._publish = publish
+        self._notify = notify
+        self._now_ms = now_ms
+        self._pause = pause
+        self._pacing = Pacing()
+        self._queue: queue.Queue[Delivery] = queue.Queue(QUEUE)
+        self._stopped = threading.Event()
+        self._away = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ingest")
+        self.readings = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends after the group in hand; what waits in memory was never acknowledged and will be sent again."""
+        self._stopped.set()
+        self._thread.join()
+
+    def offer(self, delivery: Delivery) -> bool:
+        """Waits while memory is full, so that the broker does; False when the delivery is dropped unacknowledged."""
+        while not self._stopped.is_set() and not self._away.is_set():
+            try:
+                self._queue.put(delivery, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            group = self._gather()
+            if group and (taken := self._taken(group)) is not None:
+                self._answer(taken)
+                self.readings += taken.counts["readings"]
+            if not self._stopped.is_set():
+                for delivery in group:
+                    delivery.acknowledge()
+
+    def _gather(self) -> list[Delivery]:
+        group: list[Delivery] = []
+        until_s = time.monotonic() + GATHER_S
+        while len(group) < GROUP and (left_s := until_s - time.monotonic()) > 0:
+            try:
+                group.append(self._queue.get(timeout=min(left_s, QUIET_S) if group else left_s))
+            except queue.Empty:
+                break
+        return group
+
+    def _taken(self, group: Sequence[Delivery]) -> Taken | None:
+        """Tries until it is committed; None when stopped before, or when these messages can never be: the gateways
+        have no receipt for them and keep them."""
+        messages = [delivery.message for delivery in group]
+        self._pacing.heard({message.topic for message in messages}, time.monotonic())
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                began_s = time.monotonic()
+                taken = self._ingest.take(messages, self._now_ms(), self._pacing.pace_ms(began_s - group[0].came_s))
+                self._pacing.took(len(group), time.monotonic() - began_s)
+                self._set_away(away=False)
+                return taken
+            except UNAVAILABLE as error:
+                log.error("the database is away (%s); trying again, nothing is receipted meanwhile", _first_line(error))
+                self._set_away(away=True)
+            except Exception:
+                log.exception("%d messages cannot be taken; they are not receipted", len(group))
+                return None
+            if self._stopped.wait(random.uniform(0, pause_s)):  # noqa: S311 - spreads load, guards nothing
+                return None
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+    def _set_away(self, *, away: bool) -> None:
+        if away != self._away.is_set():
+            (self._away.set if away else self._away.clear)()
+            self._pause(away)
+
+    def _answer(self, taken: Taken) -> None:
+        self._publish(taken.receipts)
+        if doubts := [f"{count} {word}" for word, count in taken.counts.items() if count and word not in FINE]:
+            log.warning("not all is well with what came: %s", ", ".join(doubts))
+        if taken.touched:
+            self._notify(taken.touched)
+
+
+class Listener:
+    """One MQTT session that feeds a worker; `shared` with those of other workers, each message goes to one of them.
+
+    While the database is away the session is closed, so that memory stays bounded and the broker keeps nothing for us:
+    gateways keep it."""
+
+    def __init__(
+        self,
+        address: Address,
+        ingest: Ingest,
+        notify: Callable[[set[str]], None],
+        now_ms: Callable[[], int],
+        client_id: str = "nabz-collector",
+        *,
+        shared: bool = False,
+    ) -> None:
+        self._address = address
+        self._share = f"$share/{GROUP_NAME}/" if shared else ""
+        self._client_id = client_id
+        self._client: mqtt.Client | None = None
+        self._worker = Worker(ingest, self._publish, notify, now_ms, self._pause)
+        self.connected = threading.Event()
+        self.refused = ""  # why this broker can never do, in a sentence
+
+    def start(self) -> None:
+        """Returns at once; connects, and connects again, in the background."""
+        self._worker.start()
+        self._connect()
+
+    def stop(self) -> None:
+        self._worker.stop()
+        self._disconnect()
+
+    def is_alive(self) -> bool:
+        return self._worker.is_alive() and not self.refused
+
+    @property
+    def readings(self) -> int:
+        """Readings taken since the start."""
+        return self._worker.readings
+
+    def _make_client(self) -> mqtt.Client:
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            manual_ack=True,
+            transport=self._address.transport,
+            protocol=mqtt.MQTTv5 if self._share else mqtt.MQTTv311,
+        )
+        client.max_inflight_messages_set(0)  # receipts need not wait for each other
+        client.reconnect_delay_set(1, int(LONGEST_PAUSE_S))
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        client.on_subscribe = self._on_subscribe
+        if self._address.username:
+            client.username_pw_set(self._address.username, self._address.password)
+        client.ws_set_options(path=WEBSOCKET_PATH)
+        if self._address.tls:
+            context = client_context(self._address.ca, self._address.cert, self._address.key)
+            client.tls_set_context(context)
+            client.on_pre_connect = lambda *_said: self._refresh(context)
+        return client
+
+    def _refresh(self, context: ssl.SSLContext) -> None:
+        """Certificates are renewed while sessions last; a new session shows the newest."""
+        try:
+            fill(context, self._address.ca, self._address.cert, self._address.key)
+        except TlsError as error:
+            log.error("broker %s: %s", self._address.where, error)
+
+    def _connect(self) -> None:
+        self._client = self._make_client()
+        # No property of MQTT 5 is set, so that amqtt can read the packet and say that it does not speak that.
+        self._client.connect_async(self._address.host, self._address.port, KEEPALIVE_S)
+        self._client.loop_start()
+
+    def _disconnect(self) -> None:
+        if self._client is not None:
+            self._client.disconnect()
+            self._client.loop_stop()
+            self._client = None
+        self.connected.clear()
+
+    def tell(self, messages: Sequence[Message]) -> bool:
+        """Sends them to gateways; False when the broker is away. Any thread."""
+        # paho would let a message overtake the CONNECT of a session that is just being made.
+        client = self._client if self.connected.wait(PATIENCE_S) else None
+        if client is None:
+            return False
+        for message in messages:
+            client.publish(message.topic, message.payload, qos=1)
+        return True
+
+    def _publish(self, receipts: Sequence[Message]) -> None:
+        if not self.tell(receipts):
+            log.warning("%d receipts are not sent, as the broker is away; gateways will ask again", len(receipts))
+
+    def _pause(self, paused: bool) -> None:
+        self._disconnect()
+        if not paused:
+            self._connect()
+
+    def _on_connect(
+        self, client: mqtt.Client, _data: object, _flags: mqtt.ConnectFlags, reason: ReasonCode, _more: object
+    ) -> None:
+        if reason.is_failure:
+            log.error("broker %s refuses us: %s", self._address.where, reason)
+            if self._share and reason.value == UNSUPPORTED_VERSION:
+                self._refuse("does not speak MQTT 5")
+            return
+        client.subscribe([(self._share + topic, 1) for topic in (wire.batch_topic("+"), wire.ask_topic("+"))])
+        self.connected.set()
+        log.info("listening at broker %s", self._address.where)
+
+    def _on_subscribe(
+        self, _client: mqtt.Client, _data: object, _mid: int, reasons: Sequence[ReasonCode], _more: object
+    ) -> None:
+        if refused := [reason for reason in reasons if reason.is_failure]:
+            log.error("broker %s does not let us listen: %s", self._address.where, refused[0])
+            if self._share and refused[0].value == NO_SHARES:
+                self._refuse("has no shared subscriptions")
+
+    def _refuse(self, why: str) -> None:
+        fix = "set [ingest] workers = 1 and shared = false, or use a broker that has them (Mosquitto 2, EMQX, NATS …)"
+        self.refused = f"broker {self._address.where}: {why}, which several ingest workers need; {fix}"
+        log.critical("%s", self.refused)
+
+    def _on_disconnect(
+        self, _client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, _more: object
+    ) -> None:
+        self.connected.clear()
+        if reason.is_failure:
+            log.warning("broker %s is gone (%s); trying again", self._address.where, reason)
+
+    def _on_message(self, client: mqtt.Client, _data: object, incoming: mqtt.MQTTMessage) -> None:
+        message = Message(_topic(incoming), bytes(incoming.payload))
+        self._worker.offer(Delivery(message, lambda: _acknowledge(client, incoming)))
+
+
+def _acknowledge(client: mqtt.Client, incoming: mqtt.MQTTMessage) -> None:
+    # A PUBACK that comes too late for its session is harmless: only receipts make gateways forget.
+    client.ack(incoming.mid, incoming.qos)
+
+
+def _topic(incoming: mqtt.MQTTMessage) -> str:
+    try:
+        return incoming.topic
+    except UnicodeDecodeError:
+        return ""
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,212 @@
+"""Messages in, receipts out: one transaction for a group of messages, and no word to a gateway before its COMMIT.
+
+In the transaction: evidence as received, readings in their tables, flags judged, the newest state, wishes for a turn
+at a measurement server, findings about honesty. A reading's id is (device, spool, seq): what is held already is
+compared byte by byte and counted, not stored.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent import wire
+from collector.access.enrolment import is_signed
+from collector.ingest import boot_clocks
+from collector.ingest.rows import Filing, Spool, flush, stored_raws
+from collector.ingest.verify import (
+    Arrival,
+    Asked,
+    Device,
+    Message,
+    Refused,
+    Verify,
+    claimed_device,
+    is_ask,
+    open_ask,
+    open_message,
+)
+from collector.judging.evaluate import Fresh
+from collector.register import centers
+from collector.register.centers import Center
+from collector.speedtests import requests
+from collector.store import UNAVAILABLE, Store, claim, nonces, schema
+
+log = logging.getLogger("nabz.ingest")
+
+Judge = Callable[[sa.Connection, Sequence[tuple[Center, Sequence[Fresh]]], int], object]
+"""Judges what a transaction brings: (conn, [(center, fresh readings), …], now_ms); see collector.judging.evaluate."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a committed group leaves to say: sealed receipts by topic, and whose state has moved."""
+
+    receipts: list[Message]
+    touched: set[str]
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class Ingest:
+    """`silent_after_s` is how long a center may then be silent before the sweep judges it."""
+
+    def __init__(
+        self,
+        store: Store,
+        key: Ed25519PrivateKey,
+        judge: Judge,
+        silent_after_s: float = 300.0,
+        verify: Verify = is_signed,
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._judge = judge
+        self._silent_after_ms = int(silent_after_s * 1000)
+        self._open_batch = partial(open_message, verify=verify)
+
+    def take(self, messages: Sequence[Message], now_ms: int, pace_ms: int = 0) -> Taken:
+        """Returns when all of it is committed. Raises one of `store.UNAVAILABLE` when nothing is, to be tried again.
+
+        A message that breaks the transaction in a way nobody foresaw is found by taking each alone; it is held unread
+        or set aside, so that it blocks nobody.
+        """
+        try:
+            with self._store.write(beside=True) as conn:
+                nonce = self._begin(conn, messages, now_ms)
+                filed = self._file(conn, messages, now_ms)
+        except UNAVAILABLE:
+            raise
+        except Exception:
+            log.exception("a group of %d messages cannot be taken together; taking each alone", len(messages))
+            with self._store.write(beside=True) as conn:
+                nonce = self._begin(conn, messages, now_ms)
+                filed = self._each_alone(conn, messages, now_ms)
+        receipts = [self._sealed(receipt, nonce, now_ms, pace_ms) for receipt in filed.receipts]
+        return Taken(receipts, set(filed.heard), filed.counts)
+
+    def _begin(self, conn: sa.Connection, messages: Sequence[Message], now_ms: int) -> str:
+        """Keeps the centers of these messages from other workers until the commit; returns the nonce to hand out."""
+        if self._store.parted:
+            devices = _devices(conn, {claimed_device(message) for message in messages})
+            claim(conn, (device.center for device in devices.values()))
+        return nonces.current(conn, now_ms)
+
+    def _sealed(self, receipt: wire.Receipt, nonce: str, now_ms: int, pace_ms: int) -> Message:
+        whole = wire.Receipt(
+            v=receipt.v,
+            device=receipt.device,
+            spool=receipt.spool,
+            first_seq=receipt.first_seq,
+            last_seq=receipt.last_seq,
+            chain=receipt.chain,
+            outcome=receipt.outcome,
+            reason=receipt.reason,
+            nonce=nonce,
+            at_ms=now_ms,
+            pace_ms=pace_ms,
+        )
+        return Message(wire.receipt_topic(receipt.device), wire.seal(wire.encode(whole), self._key.sign))
+
+    def _each_alone(self, conn: sa.Connection, messages: Sequence[Message], now_ms: int) -> Filing:
+        whole = Filing(now_ms)
+        for message in messages:
+            whole.add_outcome(self._alone(conn, message, now_ms))
+        return whole
+
+    def _alone(self, conn: sa.Connection, message: Message, now_ms: int) -> Filing:
+        for readable in (True, False):
+            try:
+                with conn.begin_nested():
+                    return self._file(conn, [message], now_ms, readable=readable)
+            except UNAVAILABLE:
+                raise
+            except Exception as error:
+                log.error("a message on %r cannot be %s: %r", message.topic[:80], "read" if readable else "held", error)
+        filing = Filing(now_ms)
+        filing.refuse(message, Refused("broken", "it cannot be held; the log says why"))
+        flush(conn, filing)
+        return filing
+
+    def _file(self, conn: sa.Connection, messages: Sequence[Message], now_ms: int, *, readable: bool = True) -> Filing:
+        filing = Filing(now_ms)
+        devices = _devices(conn, {claimed_device(message) for message in messages})
+        asks: list[Message] = []
+        batches: list[Message] = []
+        for message in messages:
+            (asks if is_ask(message) else batches).append(message)
+        arrivals = _opened(self._open_batch, batches, devices, filing)
+        held, filing.boots = _spools(conn, arrivals), boot_clocks.load(conn, arrivals)
+        issued = nonces.issued_ms(conn, (arrival.batch.nonce for arrival in arrivals))
+        for arrival in arrivals:
+            spool = held.setdefault(_spool_key(arrival), Spool())
+            known = stored_raws(conn, filing, arrival, spool)
+            filing.add(arrival, spool, known, issued.get(arrival.batch.nonce), readable=readable)
+        self._judge_fresh(conn, filing, now_ms)
+        _take_asks(conn, asks, devices, filing)
+        flush(conn, filing, self._silent_after_ms)
+        return filing
+
+    def _judge_fresh(self, conn: sa.Connection, filing: Filing, now_ms: int) -> None:
+        """Before `latest` is written: it tells the judge what newer readings have judged already."""
+        if filing.fresh:
+            registered = centers.some_centers(conn, filing.fresh)
+            group = [(registered[code], fresh) for code, fresh in filing.fresh.items() if code in registered]
+            self._judge(conn, group, now_ms)
+
+
+Opened = TypeVar("Opened", Arrival, Asked)
+
+
+def _opened(
+    opener: Callable[[Message, Mapping[str, Device]], Opened],
+    messages: Iterable[Message],
+    known: Mapping[str, Device],
+    filing: Filing,
+) -> list[Opened]:
+    found = []
+    for message in messages:
+        try:
+            found.append(opener(message, known))
+        except Refused as refused:
+            filing.refuse(message, refused)
+    return found
+
+
+def _take_asks(conn: sa.Connection, messages: Sequence[Message], known: Mapping[str, Device], filing: Filing) -> None:
+    """Wishes for a turn: what is refused is a finding, what comes too late or again is only counted."""
+    asked = _opened(open_ask, messages, known, filing)
+    for each, (word, refused) in zip(asked, requests.take(conn, asked, filing.now_ms), strict=True):
+        if refused is None:
+            filing.counts[word] += 1
+        else:
+            filing.refuse(Message(wire.ask_topic(each.device.device), wire.encode(each.ask)), refused)
+
+
+def _spool_key(arrival: Arrival) -> tuple[str, str, str]:
+    return arrival.device.center, arrival.device.device, arrival.batch.spool
+
+
+def _devices(conn: sa.Connection, names: set[str]) -> dict[str, Device]:
+    table = schema.devices.c
+    asked = sa.select(table.device, table.center, table.public_key, table.enrolled_ms, table.revoked_ms)
+    rows = conn.execute(asked.where(table.device.in_(sorted(names))))
+    return {row.device: Device(row.device, row.center, bytes(row.public_key), *row[3:]) for row in rows}
+
+
+def _spools(conn: sa.Connection, arrivals: Iterable[Arrival]) -> dict[tuple[str, str, str], Spool]:
+    keys = {_spool_key(arrival) for arrival in arrivals}
+    if not keys:
+        return {}
+    table = schema.spools.c
+    named = [sorted({key[part] for key in keys}) for part in range(3)]
+    asked = sa.select(table.center, table.device, table.spool, table.ranges, table.duplicates).where(
+        table.center.in_(named[0]), table.device.in_(named[1]), table.spool.in_(named[2])
+    )
+    return {(row.center, row.device, row.spool): Spool.of(row.ranges, row.duplicates) for row in conn.execute(asked)}

@@ -1,0 +1,132 @@
+"""From bytes on a topic to a batch or an ask that is proven to come from a known gateway. Everything is hostile until
+then."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from agent import wire
+from collector.access.enrolment import is_signed
+from collector.ingest.sequence_ranges import Run, run_of
+
+DEVICE = re.compile(r"[a-z0-9-]{1,64}")
+
+Verify = Callable[[bytes, bytes, bytes], bool]  # (public key, body, signature)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """As the broker delivered it."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A gateway that has enrolled."""
+
+    device: str
+    center: str
+    public_key: bytes
+    enrolled_ms: int
+    revoked_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A batch signed by its gateway. `readable` is false when it is of a version that is held but not understood."""
+
+    device: Device
+    batch: wire.Batch
+    body: bytes
+    signature: bytes
+    raws: tuple[bytes, ...]
+    run: Run
+    readable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A wish for a turn at a measurement server, signed by its gateway."""
+
+    device: Device
+    ask: wire.Ask
+
+
+class Refused(Exception):
+    """A message that cannot be trusted or framed: `finding` is a short fixed word, `reason` a sentence."""
+
+    def __init__(self, finding: str, reason: str, device: str = "") -> None:
+        super().__init__(reason)
+        self.finding = finding
+        self.reason = reason
+        self.device = device
+
+
+def claimed_device(message: Message) -> str:
+    """The device whose topic this came by, or an empty text when the topic can be nobody's."""
+    try:
+        device = wire.device_of(message.topic)
+    except wire.WireError:
+        return ""
+    named = DEVICE.fullmatch(device) is not None
+    return device if named and message.topic in (wire.batch_topic(device), wire.ask_topic(device)) else ""
+
+
+def is_ask(message: Message) -> bool:
+    """Whether it came by the topic of an ask."""
+    device = claimed_device(message)
+    return bool(device) and message.topic == wire.ask_topic(device)
+
+
+def open_message(message: Message, known: Mapping[str, Device], verify: Verify = is_signed) -> Arrival:
+    """A batch. Raises Refused."""
+    return _decoded(*_proven(message, known, wire.MAX_BATCH_BYTES, verify))
+
+
+def open_ask(message: Message, known: Mapping[str, Device], verify: Verify = is_signed) -> Asked:
+    """A wish for a turn. Raises Refused."""
+    device, body, _ = _proven(message, known, wire.MAX_SMALL_BYTES, verify)
+    try:
+        ask = wire.decode_ask(body)
+    except wire.WireError as error:
+        raise Refused("unframed", str(error), device.device) from None
+    if ask.device != device.device:
+        raise Refused("wrong_topic", f"device {device.device} sent an ask of {ask.device!r}", device.device)
+    return Asked(device, ask)
+
+
+def _proven(message: Message, known: Mapping[str, Device], limit: int, verify: Verify) -> tuple[Device, bytes, bytes]:
+    """(sender, body, signature). Sizes first, then who it is, then the signature; only then may anything be decoded."""
+    name = claimed_device(message)
+    if not name:
+        raise Refused("wrong_topic", f"topic {message.topic[:80]!r} is not {wire.batch_topic('DEVICE')}")
+    try:
+        body, signature = wire.unseal(message.payload, limit)
+    except wire.WireError as error:
+        raise Refused("unframed", str(error), name if name in known else "") from None
+    device = known.get(name)
+    if device is None:
+        raise Refused("unknown_device", f"device {name} is not enrolled")
+    if device.revoked_ms is not None:
+        raise Refused("revoked_device", f"device {name} is revoked", name)
+    if not verify(device.public_key, body, signature):
+        raise Refused("bad_signature", f"the signature is not of device {name}", name)
+    return device, body, signature
+
+
+def _decoded(device: Device, body: bytes, signature: bytes) -> Arrival:
+    try:
+        batch = wire.decode_frame(body)
+    except wire.WireError as error:
+        raise Refused("unframed", str(error), device.device) from None
+    if batch.device != device.device:
+        raise Refused("wrong_topic", f"device {device.device} sent a batch of {batch.device!r}", device.device)
+    if batch.last_seq > 2**53:
+        raise Refused("unframed", f"batch: sequence number {batch.last_seq} is over 2^53", device.device)
+    raws = tuple(bytes(raw) for raw in batch.readings)
+    run = run_of(batch.first_seq, batch.prev, raws)
+    return Arrival(device, batch, body, signature, raws, run, readable=batch.v == wire.VERSION)

@@ -1,0 +1,134 @@
+"""What takes readings: a listener at each broker, one ingest behind them. `serve` has one, `ingest` is one.
+
+Several workers, in processes or on machines, share the brokers' subscriptions and keep out of each other's way by the
+database alone: each claims the centers of its group until its commit. One that dies leaves nothing half done; what was
+in its hands has no receipt, so gateways send it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from collector.access.ca import Authority
+from collector.access.server_certs import papers
+from collector.access.signing_key import load_or_make
+from collector.brokers.endpoints import Address, broker_addresses
+from collector.commands.console import opened
+from collector.config import ConfigError, Settings
+from collector.ingest import server_results
+from collector.ingest.subscriber import Listener
+from collector.ingest.transaction import Ingest, Judge
+from collector.ingest.verify import Message
+from collector.judging.evaluate import Fresh, judge_group
+from collector.outages import gaps
+from collector.register.centers import Center
+from collector.reports import revisions
+from collector.speedtests import requests
+from collector.standard import Standards
+from collector.store import Store
+
+log = logging.getLogger("nabz.intake")
+
+LOOK_S = 1.0
+SAY_S = 60.0
+
+
+class Intake:
+    """The listeners at all brokers. `notify` is told the centers whose state moved."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        key: Ed25519PrivateKey,
+        standards: Standards,
+        addresses: Sequence[Address],
+        notify: Callable[[set[str]], None],
+        now_ms: Callable[[], int],
+    ) -> None:
+        _check(settings)
+        shared = settings.ingest.shares
+        name = f"nabz-{socket.gethostname()}-{os.getpid()}" if shared else "nabz-collector"
+        ingest = Ingest(store, key, judge_with(settings, standards), settings.sweep.silent_after_s)
+        self.listeners = [Listener(each, ingest, notify, now_ms, name, shared=shared) for each in addresses]
+
+    def start(self) -> None:
+        for listener in self.listeners:
+            listener.start()
+
+    def stop(self) -> None:
+        for listener in self.listeners:
+            listener.stop()
+
+    def is_alive(self) -> bool:
+        return all(listener.is_alive() for listener in self.listeners)
+
+    def tell(self, messages: Sequence[Message]) -> bool:
+        """Sends them by every broker, as a gateway may be at any; whether one at least took them. Any thread."""
+        said = [listener.tell(messages) for listener in self.listeners]  # all of them, whatever the first says
+        return any(said)
+
+    @property
+    def readings(self) -> int:
+        """Readings taken by this process since its start."""
+        return sum(listener.readings for listener in self.listeners)
+
+
+def judge_with(settings: Settings, standards: Standards) -> Judge:
+    """All that thinks about fresh readings, in the order in which it must."""
+
+    def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[Fresh]]], now_ms: int) -> int:
+        revisions.note_group(conn, group, now_ms)
+        gaps.note_group(conn, group, now_ms, settings.sweep.gap_s)
+        seen = server_results.attach(conn, group, now_ms)
+        requests.note_group(conn, seen, standards, now_ms)
+        return judge_group(conn, seen, standards, now_ms)
+
+    return judge
+
+
+def work(settings: Settings, standards: Standards, now_ms: Callable[[], int]) -> int:
+    """One worker until SIGTERM or SIGINT (0), or until it cannot go on (1). Raises ConfigError, StoreError."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with ExitStack() as stack:
+        store = stack.enter_context(opened(settings.as_ingest))
+        key = load_or_make(settings.data_dir)
+        authority = Authority(settings.data_dir, now_ms(), settings.enrolment.certificate_days)
+        addresses = broker_addresses(settings, papers(authority, settings, now_ms())[0].service)
+        shared = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"shared": True})})
+        intake = Intake(shared, store, key, standards, addresses, lambda _codes: None, now_ms)
+        intake.start()
+        stack.callback(intake.stop)
+        said_s = time.monotonic()
+        while not stop.wait(LOOK_S):
+            if not intake.is_alive():
+                return 1
+            if time.monotonic() - said_s >= SAY_S:
+                said_s = time.monotonic()
+                log.info("%d readings since the start", intake.readings)
+        log.info("stopping after %d readings", intake.readings)
+    return 0
+
+
+def _check(settings: Settings) -> None:
+    """Raises ConfigError where several workers cannot be."""
+    if not settings.ingest.shares:
+        return
+    if settings.broker.url == "embedded":
+        fix = "set [broker] url to one that has them (Mosquitto 2, EMQX, NATS …), or [ingest] workers = 1"
+        raise ConfigError(f"[ingest] workers: the embedded broker has no shared subscriptions; {fix}")
+    if settings.database_url.startswith("sqlite"):
+        fix = "set [database] url to a PostgreSQL, or [ingest] workers = 1"
+        raise ConfigError(f"[ingest] workers: SQLite has one writer, more would only wait; {fix}")

@@ -1,0 +1,355 @@
+"""From fresh readings to flags: judge, step the machine, write what moved. All inside the caller's transaction.
+
+A flag's row is written when its state, memory or verdict moves, so a healthy fleet writes nothing here. What newer
+readings have already judged is told by `latest`; judge a batch before its readings enter that table.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from agent import wire
+from collector.flags import machine
+from collector.flags.judge import Verdict, bound_of, judge
+from collector.flags.machine import Change, FlagState
+from collector.flags.witness import Witness
+from collector.judging import server_check
+from collector.register import opening_hours as opening
+from collector.standard import Standards
+from collector.standard.criteria import Criterion, Promise, Silence, Standard
+from collector.store import schema, upsert
+
+
+class Place(Promise, Protocol):
+    """What is needed of a center; `collector.register.centers.Center` is one."""
+
+    @property
+    def code(self) -> str: ...
+
+    @property
+    def opening(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A reading that has just been committed to evidence. `wall_ms` is its corrected time, `received_ms` ours; `id` is
+    its device, spool and number."""
+
+    kind: str
+    reading: wire.Reading
+    wall_ms: int
+    received_ms: int
+    id: str = ""
+    witness: Witness | None = None  # what the server says of it; see collector.judging.server_check
+
+    @property
+    def at_ms(self) -> int:
+        """When it was taken; never later than it was received, so that a fast clock cannot freeze a flag."""
+        return min(self.wall_ms, self.received_ms)
+
+
+@dataclass(slots=True)
+class Held:
+    """A flag as stored, and what has become of it."""
+
+    flag: FlagState
+    word: str = ""
+    verdict: Verdict | None = None
+    standard: str = ""
+    moved: bool = False
+
+    @property
+    def at_rest(self) -> bool:
+        return self.word == "meets" and self.flag.state == "clear" and not self.flag.memory
+
+
+@dataclass(slots=True)
+class Bench:
+    """One center's case: its flags, the newest time judged of each stream, and the changes so far."""
+
+    center: Place
+    flags: dict[tuple[str, str], Held] = field(default_factory=dict)
+    newest_ms: dict[tuple[str, str], int] = field(default_factory=dict)
+    changes: list[tuple[str, str, Change, Verdict, str]] = field(default_factory=list)
+
+    def apply(
+        self,
+        criterion: Criterion,
+        subject: str,
+        verdict: Verdict,
+        after: tuple[FlagState, Change | None],
+        standard: str,
+    ) -> None:
+        """Takes the machine's answer: what moved will be written."""
+        held = self.flags[criterion.id, subject]
+        flag, change = after
+        waits = flag.state in ("pending", "recovering") and flag.judged_until_ms != held.flag.judged_until_ms
+        held.moved |= waits or flag.memory != held.flag.memory or verdict.word != held.word or change is not None
+        held.flag, held.word, held.verdict, held.standard = flag, verdict.word, verdict, standard
+        if change:
+            self.changes.append((criterion.id, subject, change, verdict, standard))
+
+    def held(self, criterion: Criterion, subject: str, at_ms: int) -> Held:
+        return self.flags.setdefault((criterion.id, subject), Held(FlagState(since_ms=at_ms)))
+
+
+def judge_readings(
+    conn: sa.Connection, center: Place, fresh: Sequence[Fresh], standards: Standards, now_ms: int
+) -> int:
+    """`judge_group` for one center."""
+    return judge_group(conn, [(center, fresh)], standards, now_ms)
+
+
+def judge_group(
+    conn: sa.Connection, group: Sequence[tuple[Place, Sequence[Fresh]]], standards: Standards, now_ms: int
+) -> int:
+    """Judges what a transaction brings for several centers (each named once); returns how many flags changed state."""
+    benches = load(conn, [center for center, _ in group])
+    for bench, (_, fresh) in zip(benches, group, strict=True):
+        decide(bench, fresh, standards)
+    return save(conn, benches, now_ms)
+
+
+def judge_again(
+    conn: sa.Connection, group: Sequence[tuple[Place, Sequence[Fresh]]], standards: Standards, now_ms: int
+) -> int:
+    """`judge_group` for readings that are held already and of which more is known now. They are no sign of life, and
+    those that newer ones of their stream have followed move nothing."""
+    benches = load(conn, [center for center, _ in group])
+    for bench, (_, fresh) in zip(benches, group, strict=True):
+        for each in sorted(fresh, key=lambda one: one.at_ms):
+            _judge_newest(bench, each, standards)
+    return save(conn, benches, now_ms)
+
+
+# ---------------------------------------------------------------- deciding: no I/O
+
+
+def decide(bench: Bench, fresh: Iterable[Fresh], standards: Standards) -> None:
+    """1. Readings in the order they were taken, each against the criteria of its kind that held then.
+    2. A reading older than what its stream has brought before is history: it moves no flag.
+    3. Whoever sends anything is not silent.
+    """
+    heard_ms = -1
+    for each in sorted(fresh, key=lambda one: one.at_ms):
+        heard_ms = max(heard_ms, each.received_ms)
+        _judge_newest(bench, each, standards)
+    standard = standards.at(heard_ms)
+    if standard is not None:
+        _heard(bench, standard, heard_ms)
+        _retire(bench, standard, heard_ms)
+
+
+def _judge_newest(bench: Bench, fresh: Fresh, standards: Standards) -> None:
+    stream = fresh.kind, fresh.reading.subject
+    if fresh.at_ms < bench.newest_ms.get(stream, 0):
+        return
+    bench.newest_ms[stream] = fresh.at_ms
+    standard = standards.at(fresh.at_ms)
+    if standard is not None:
+        _judge_one(bench, fresh, standard)
+
+
+def _judge_one(bench: Bench, fresh: Fresh, standard: Standard) -> None:
+    criteria = standard.by_reading.get(fresh.kind, ())
+    at_ms, subject = fresh.at_ms, fresh.reading.subject
+    closed = bool(criteria) and not opening.is_open(opening.parse(bench.center.opening, standard.tz), at_ms)
+    for criterion in criteria:
+        if fresh.received_ms - at_ms > criterion.fresh_s * 1000:
+            continue  # it speaks for the past only
+        if closed and criterion.when == "open_hours":
+            _close(bench, criterion, subject, at_ms, standard)
+            continue
+        verdict = judge(criterion, fresh.reading, bench.center, fresh.witness)
+        held = bench.held(criterion, subject, at_ms)
+        if held.at_rest and verdict.word == "meets":  # nearly all there is: nothing can move
+            held.verdict = verdict
+            continue
+        bench.apply(criterion, subject, verdict, machine.step(held.flag, verdict, criterion, at_ms), standard.id)
+
+
+def _close(bench: Bench, criterion: Criterion, subject: str, at_ms: int, standard: Standard) -> None:
+    held = bench.flags.get((criterion.id, subject))
+    if held is not None and held.flag.state in ("pending", "recovering"):
+        verdict = Verdict("unknown", "the center is closed")
+        bench.apply(criterion, subject, verdict, machine.pause(held.flag, at_ms), standard.id)
+
+
+def _heard(bench: Bench, standard: Standard, heard_ms: int) -> None:
+    for criterion in standard.by_reading.get("silence", ()):
+        held = bench.held(criterion, "", heard_ms)
+        if held.flag.state != "clear" or held.word != "meets":
+            verdict = judge(criterion, Silence(0.0), bench.center)
+            bench.apply(criterion, "", verdict, machine.step(held.flag, verdict, criterion, heard_ms), standard.id)
+
+
+def _retire(bench: Bench, standard: Standard, at_ms: int) -> None:
+    """A flag of a criterion that the standard no longer has is cleared, and says so."""
+    for (criterion, subject), held in bench.flags.items():
+        if criterion not in standard.by_id and held.flag.state != "clear":
+            change = Change(held.flag.state, "clear", at_ms, "no longer asked")
+            verdict = Verdict("unknown", f"{standard.id} has no such criterion")
+            held.flag, held.verdict, held.standard = FlagState("clear", at_ms, at_ms), verdict, standard.id
+            held.moved = True
+            bench.changes.append((criterion, subject, change, verdict, standard.id))
+
+
+# ---------------------------------------------------------------- reading and writing
+
+
+def load(conn: sa.Connection, centers: Sequence[Place]) -> list[Bench]:
+    """The centers' cases, in two questions for all of them."""
+    benches = {center.code: Bench(center) for center in centers}
+    codes = {"codes": list(benches)}
+    for row in conn.execute(_FLAGS, codes):
+        flag = FlagState(row.state, row.since_ms, row.judged_until_ms, _memory(row.memory))
+        benches[row.center].flags[row.criterion, row.subject] = Held(flag, row.verdict)
+    for newest in conn.execute(_NEWEST, codes):
+        at_ms = min(newest.wall_ms, newest.received_ms)  # as in Fresh.at_ms
+        benches[newest.center].newest_ms[newest.kind, newest.subject] = at_ms
+    return list(benches.values())
+
+
+def save(conn: sa.Connection, benches: Iterable[Bench], now_ms: int) -> int:
+    """Writes the flags that moved and a row for each change; returns the number of changes."""
+    benches = list(benches)
+    upsert(conn, schema.flags, list(itertools.chain.from_iterable(map(_flag_rows, benches))))
+    changes = list(itertools.chain.from_iterable(_change_rows(bench, now_ms) for bench in benches))
+    if changes:
+        conn.execute(sa.insert(schema.changes), changes)
+    return len(changes)
+
+
+_f = schema.flags.c
+_FLAGS = sa.select(
+    _f.center, _f.criterion, _f.subject, _f.state, _f.since_ms, _f.judged_until_ms, _f.memory, _f.verdict
+).where(_f.center.in_(sa.bindparam("codes", expanding=True)))
+_NEWEST = sa.select(
+    schema.latest.c.center,
+    schema.latest.c.kind,
+    schema.latest.c.subject,
+    schema.latest.c.wall_ms,
+    schema.latest.c.received_ms,
+).where(schema.latest.c.center.in_(sa.bindparam("codes", expanding=True)))
+
+
+def _memory(text: str) -> tuple[bool, ...]:
+    return () if text == "[]" else tuple(json.loads(text))
+
+
+def _flag_rows(bench: Bench) -> Iterator[dict[str, Any]]:
+    for (criterion, subject), held in bench.flags.items():
+        if held.moved and held.verdict is not None:
+            yield {
+                "center": bench.center.code,
+                "criterion": criterion,
+                "subject": subject,
+                "state": held.flag.state,
+                "since_ms": held.flag.since_ms,
+                "judged_until_ms": held.flag.judged_until_ms,
+                "memory": json.dumps(list(held.flag.memory)),
+                "verdict": held.verdict.word,
+                "value": held.verdict.value,
+                "bound": held.verdict.bound,
+                "reason": held.verdict.reason,
+                "standard": held.standard,
+            }
+
+
+def _change_rows(bench: Bench, now_ms: int) -> Iterator[dict[str, Any]]:
+    for criterion, subject, change, verdict, standard in bench.changes:
+        yield {
+            "center": bench.center.code,
+            "criterion": criterion,
+            "subject": subject,
+            "was": change.was,
+            "now": change.now,
+            "at_ms": change.at_ms,
+            "recorded_ms": now_ms,
+            "value": verdict.value,
+            "bound": verdict.bound,
+            "reason": f"{change.reason}: {verdict.reason}",
+            "standard": standard,
+        }
+
+
+# ---------------------------------------------------------------- for pages
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """How a center stands on one criterion now. `at_ms` is the time of the reading, None without one; `flag` is None
+    while nothing has been judged."""
+
+    criterion: Criterion
+    subject: str
+    verdict: Verdict
+    at_ms: int | None
+    flag: FlagState | None
+
+
+def current_verdicts(conn: sa.Connection, center: Place, standards: Standards, now_ms: int) -> list[Current]:
+    """Every criterion of the standard that holds now, with its verdict or the reason why there is none."""
+    standard = standards.at(now_ms)
+    if standard is None:
+        return []
+    latest = _latest(conn, center.code)
+    flags = load(conn, [center])[0].flags
+    found = []
+    for criterion in standard.criteria:
+        if criterion.reading == "silence":
+            latest["silence"] = _silence(conn, center, standard, now_ms)
+        for subject, at_ms, reading in latest.get(criterion.reading) or [("", None, None)]:
+            asks = criterion.evidence == "witnessed" and at_ms is not None
+            witness = server_check.of_latest(conn, center.code, subject, at_ms or 0, now_ms) if asks else None
+            verdict = _now(criterion, center, standard, (reading, witness), at_ms, now_ms)
+            held = flags.get((criterion.id, subject))
+            found.append(Current(criterion, subject, verdict, at_ms, held.flag if held else None))
+    return found
+
+
+_Latest = list[tuple[str, int | None, object]]
+
+
+def _latest(conn: sa.Connection, code: str) -> dict[str, _Latest]:
+    table = schema.latest.c
+    asked = sa.select(table.kind, table.subject, table.wall_ms, table.body).where(table.center == code)
+    rows = conn.execute(asked.order_by(table.kind, table.subject)).all()
+    kinds = itertools.groupby(rows, key=lambda row: str(row.kind))
+    return {kind: [(r.subject, r.wall_ms, wire.decode_reading(r.body.encode())) for r in rows] for kind, rows in kinds}
+
+
+def _silence(conn: sa.Connection, center: Place, standard: Standard, now_ms: int) -> _Latest:
+    heard_ms = conn.scalar(sa.select(schema.pulse.c.heard_ms).where(schema.pulse.c.center == center.code))
+    if heard_ms is None:
+        return []
+    silent_ms = opening.open_ms(opening.parse(center.opening, standard.tz), heard_ms, now_ms)
+    return [("", now_ms, Silence(silent_ms / 1000))]
+
+
+def _now(
+    criterion: Criterion,
+    center: Place,
+    standard: Standard,
+    found: tuple[object, Witness | None],
+    at_ms: int | None,
+    now_ms: int,
+) -> Verdict:
+    if at_ms is None:
+        return Verdict("unknown", "not enough data: no reading yet", bound=bound_of(criterion, center))
+    if now_ms - at_ms > criterion.fresh_s * 1000:
+        minutes = (now_ms - at_ms) // 60_000
+        reason = f"not enough data: the last reading is {minutes} minutes old, it speaks for {criterion.fresh_s // 60}"
+        return Verdict("unknown", reason, bound=bound_of(criterion, center))
+    verdict = judge(criterion, found[0], center, found[1])
+    if verdict.word == "unknown":
+        return replace(verdict, reason=f"not enough data: {verdict.reason}")
+    if criterion.when == "open_hours" and not opening.is_open(opening.parse(center.opening, standard.tz), now_ms):
+        return replace(verdict, reason=f"{verdict.reason} (closed now: it moves no flag)")
+    return verdict

@@ -1,0 +1,160 @@
+"""Cuts of the mains as UPS readings tell of them, kept in the transaction of the reading that moves them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from collector.flags.backup import Charge, Cut, add_charges, charge_of, with_boots
+from collector.flags.gap_facts import Boot
+from collector.judging.evaluate import Fresh, Place
+from collector.reports import revisions
+from collector.store import schema, upsert
+
+RECHARGE_MS = 48 * 3_600_000  # a battery not full by then has its recharge left unknown
+
+_c, _b = schema.cuts.c, schema.readings["boot"].c
+
+Key = tuple[str, str]  # center, UPS
+
+
+@dataclass(frozen=True)
+class Held:
+    """A cut as stored."""
+
+    revision: int
+    open: bool
+    cut: Cut
+
+
+@dataclass(frozen=True)
+class News:
+    """What a transaction says of one center's power. `oldest_ms` of its readings that are late, if any."""
+
+    charges: Mapping[str, Sequence[Charge]]
+    boots: Sequence[Boot]
+    oldest_ms: int | None
+
+
+def note_group(
+    conn: sa.Connection, group: Sequence[tuple[Place, Sequence[Fresh]]], now_ms: int, gap_ms: int
+) -> set[str]:
+    """Notes what a transaction brings; returns the centers whose cuts moved."""
+    news = {center.code: _news(fresh, now_ms - gap_ms) for center, fresh in group}
+    told = {code: each for code, each in news.items() if each.charges or each.boots}
+    if not told:
+        return set()
+    held = _load(conn, told)
+    rows: list[dict[str, Any]] = []
+    for code, each in told.items():
+        mine = {subject: cuts for (owner, subject), cuts in held.items() if owner == code}
+        for subject in sorted(mine.keys() | each.charges.keys()):
+            before, charges = mine.get(subject, []), each.charges.get(subject, ())
+            if before or any(charge.on_battery for charge in charges):
+                boots = [*each.boots, *(_boots(conn, code, before, charges) if each.oldest_ms else ())]
+                rows += _moved(code, subject, before, add_charges([one.cut for one in before], charges), boots, now_ms)
+    upsert(conn, schema.cuts, rows)
+    revisions.note_outages(conn, ((row["center"], row["from_ms"]) for row in rows), now_ms)
+    return {str(row["center"]) for row in rows}
+
+
+def _news(fresh: Iterable[Fresh], late_ms: int) -> News:
+    charges: dict[str, list[Charge]] = defaultdict(list)
+    boots: list[Boot] = []
+    oldest_ms: int | None = None
+    for each in fresh:
+        if each.kind == "ups":
+            charges[each.reading.subject].append(charge_of(each.reading, each.at_ms, each.id))
+        elif each.kind == "boot":
+            dark_s, end = getattr(each.reading, "dark_s", None), getattr(each.reading, "previous_end", "unknown")
+            boots.append(Boot(at_ms=each.at_ms, previous_end=end, dark_s=dark_s, id=each.id))
+        else:
+            continue
+        if each.at_ms < late_ms or each.kind == "boot":
+            oldest_ms = min(each.at_ms, oldest_ms or each.at_ms)
+    return News(charges, boots, oldest_ms)
+
+
+def _moved(
+    code: str, subject: str, before: Sequence[Held], after: Sequence[Cut], boots: Sequence[Boot], now_ms: int
+) -> Iterable[dict[str, Any]]:
+    known = {one.cut.noted_ms: one for one in before}
+    for each in after:
+        cut, one = with_boots(each, boots), known.get(each.noted_ms)
+        settled = _settled(cut, now_ms)
+        if one is None or cut != one.cut or one.open == settled:
+            revision = 1 if one is None else one.revision + (not one.open)
+            yield _row(code, subject, revision, cut, now_ms, settled=settled)
+
+
+def _settled(cut: Cut, now_ms: int) -> bool:
+    over_ms = cut.to_ms
+    return over_ms is not None and (cut.charged_ms is not None or now_ms - over_ms > RECHARGE_MS)
+
+
+def _load(conn: sa.Connection, told: Mapping[str, News]) -> dict[Key, list[Held]]:
+    """The newest revisions of the cuts these news may speak of: those not settled, and those near late readings."""
+    held: dict[tuple[str, str, int], Held] = {}
+    asked = sa.select(_c.center, _c.subject, _c.noted_ms, _c.revision, _c.open, _c.facts)
+    going_on = (_c.open == sa.true()) & _c.center.in_(list(told))
+    late = {code: each.oldest_ms for code, each in told.items() if each.oldest_ms is not None}
+    rows = list(conn.execute(asked.where(going_on)))
+    if late:
+        near = _c.center.in_(list(late)) & (sa.func.coalesce(_c.to_ms, _c.last_ms) >= min(late.values()))
+        rows += list(conn.execute(asked.where(near)))
+    for row in sorted(rows, key=lambda each: each.revision):
+        cut = msgspec.json.decode(row.facts, type=Cut)
+        held[row.center, row.subject, row.noted_ms] = Held(row.revision, row.open, cut)
+    found: dict[Key, list[Held]] = defaultdict(list)
+    for (center, subject, _), one in sorted(held.items(), key=lambda item: item[1].cut.from_ms):
+        found[center, subject].append(one)
+    return found
+
+
+def _boots(conn: sa.Connection, code: str, before: Sequence[Held], charges: Sequence[Charge]) -> list[Boot]:
+    """Boots known from before: a cut may come to be known only after the boot that ended it."""
+    from_ms = min([one.cut.from_ms for one in before] + [charge.at_ms for charge in charges])
+    asked = sa.select(_b.wall_ms, _b.received_ms, _b.previous_end, _b.dark_s, _b.device, _b.spool, _b.seq)
+    rows = conn.execute(asked.where(_b.center == code, _b.wall_ms >= from_ms))
+    return [
+        Boot(
+            at_ms=min(row.wall_ms, row.received_ms),
+            previous_end=row.previous_end,
+            dark_s=row.dark_s,
+            id=f"{row.device} {row.spool} {row.seq}",
+        )
+        for row in rows
+    ]
+
+
+def _row(code: str, subject: str, revision: int, cut: Cut, now_ms: int, *, settled: bool) -> dict[str, Any]:
+    return {
+        "center": code,
+        "subject": subject,
+        "noted_ms": cut.noted_ms,
+        "revision": revision,
+        "from_ms": cut.from_ms,
+        "last_ms": cut.last_ms,
+        "to_ms": cut.to_ms,
+        "carried": cut.carried,
+        "facts": msgspec.json.encode(cut).decode(),
+        "recorded_ms": now_ms,
+        "open": not settled,
+    }
+
+
+def cuts_of(conn: sa.Connection, code: str, from_ms: int = 0, to_ms: int = 2**53) -> dict[str, list[Cut]]:
+    """The cuts of each UPS of a center that began in this time, oldest first, as the newest evidence has them."""
+    asked = sa.select(_c.subject, _c.noted_ms, _c.facts).where(
+        _c.center == code, _c.from_ms >= from_ms, _c.from_ms < to_ms
+    )
+    newest = {(row.subject, row.noted_ms): row.facts for row in conn.execute(asked.order_by(_c.revision))}
+    found: dict[str, list[Cut]] = defaultdict(list)
+    for (subject, _), facts in newest.items():
+        found[subject].append(msgspec.json.decode(facts, type=Cut))
+    return {subject: sorted(some, key=lambda cut: cut.from_ms) for subject, some in sorted(found.items())}

@@ -1,0 +1,258 @@
+"""A month that was reported already and is changed by what comes later: its next revision, opened in the transaction
+that brings the change.
+
+Live readings cost one comparison each: only what is older than the youngest closed month is looked up. Making the
+report is not ingest's work (collector.reports.schedule): the row says that it is due, and why.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import sqlalchemy as sa
+
+from collector.judging.evaluate import Fresh, Place
+from collector.store import schema, upsert
+
+TZ = "Asia/Karachi"
+CLOSE_MS = 5 * 86_400_000  # a month is reported so long after its end; no official figure exists
+SETTLE_MS = 600_000  # what comes late comes in many batches: a revision is made when they have stopped
+AROUND_MS = 3_600_000  # so far readings speak for their neighbours (counters around a test, the edge of a minute)
+
+_r = schema.reports.c
+Key = tuple[str, int]  # center, and when the month begins
+
+
+class Why(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came after a month was reported: late readings (how many, taken from when to when, by which gateways),
+    records of measurement servers, gaps and cuts that were put right. Nothing of it: the month was over."""
+
+    readings: int = 0
+    first_ms: int | None = None
+    last_ms: int | None = None
+    devices: tuple[str, ...] = ()
+    records: int = 0
+    outages: int = 0
+
+    def __or__(self, other: Why) -> Why:
+        firsts = [each for each in (self.first_ms, other.first_ms) if each is not None]
+        lasts = [each for each in (self.last_ms, other.last_ms) if each is not None]
+        return Why(
+            readings=self.readings + other.readings,
+            first_ms=min(firsts, default=None),
+            last_ms=max(lasts, default=None),
+            devices=tuple(sorted({*self.devices, *other.devices})),
+            records=self.records + other.records,
+            outages=self.outages + other.outages,
+        )
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One row. `closed_ms` is None while it is being made; `changed` is what `differences` found."""
+
+    number: int
+    opened_ms: int
+    closed_ms: int | None
+    why: Why
+    changed: Mapping[str, Any]
+    sha256: str
+
+
+# ---------------------------------------------------------------- months
+
+
+def month_of(at_ms: int) -> int:
+    """When the month of that time began in Pakistan."""
+    at = datetime.fromtimestamp(at_ms / 1000, ZoneInfo(TZ))
+    return int(datetime(at.year, at.month, 1, tzinfo=ZoneInfo(TZ)).timestamp()) * 1000
+
+
+def month_after(from_ms: int) -> int:
+    """When the month after the one that begins then begins."""
+    return month_of(from_ms + 32 * 86_400_000)
+
+
+def named(from_ms: int) -> str:
+    """ "2026-01"."""
+    return datetime.fromtimestamp(from_ms / 1000, ZoneInfo(TZ)).strftime("%Y-%m")
+
+
+@lru_cache(1024)
+def months_within(from_ms: int, to_ms: int) -> tuple[int, ...]:
+    """Every month that a time touches."""
+    months = [month_of(max(0, from_ms))]
+    while (after := month_after(months[-1])) <= to_ms:
+        months.append(after)
+    return tuple(months)
+
+
+# ---------------------------------------------------------------- what comes late opens a revision
+
+
+def note_group(conn: sa.Connection, group: Sequence[tuple[Place, Sequence[Fresh]]], now_ms: int) -> None:
+    """Notes the readings of a transaction that speak of months reported already."""
+    late_ms = now_ms - CLOSE_MS + AROUND_MS
+    told: dict[Key, Why] = defaultdict(Why)
+    for center, fresh in group:
+        times: dict[tuple[int, str], list[int]] = defaultdict(list)
+        for each in fresh:
+            if (from_ms := _from_ms(each)) < late_ms:
+                for month in _months(from_ms, each.wall_ms):
+                    times[month, each.id.partition(" ")[0]].append(each.wall_ms)
+        for (month, device), own in times.items():
+            one = Why(readings=len(own), first_ms=min(own), last_ms=max(own), devices=(device,))
+            told[center.code, month] |= one
+    reopen(conn, told, now_ms)
+
+
+def _from_ms(fresh: Fresh) -> int:
+    """A boot speaks of all the time since the last sign of life before it."""
+    alive_ms: int | None = getattr(fresh.reading, "last_alive_ms", None)
+    return fresh.wall_ms if alive_ms is None else min(alive_ms, fresh.wall_ms)
+
+
+def _months(from_ms: int, to_ms: int) -> tuple[int, ...]:
+    first, last = from_ms // AROUND_MS - 1, to_ms // AROUND_MS + 2
+    return months_within(first * AROUND_MS, last * AROUND_MS)
+
+
+def note_records(conn: sa.Connection, told: Iterable[tuple[str, int]], now_ms: int) -> None:
+    """A server's record came that speaks of a center's reading of that time."""
+    one = Why(records=1)
+    _note(conn, ((code, month_of(at_ms), one) for code, at_ms in told if at_ms < now_ms - CLOSE_MS), now_ms)
+
+
+def note_moves(conn: sa.Connection, moves: Iterable[tuple[int, str]], now_ms: int) -> None:
+    """A boot's clock has become known better: readings went from one of these times to another."""
+    one = Why(readings=1)
+    _note(conn, ((code, month_of(at_ms), one) for at_ms, code in moves if at_ms < now_ms - CLOSE_MS), now_ms)
+
+
+def note_outages(conn: sa.Connection, told: Iterable[tuple[str, int]], now_ms: int) -> None:
+    """A center's gap or cut that began then is told of otherwise than before. Trends of batteries look back, so every
+    later month may say otherwise too; those that do not are not revised."""
+    one = Why(outages=1)
+    last_ms = now_ms - CLOSE_MS
+    _note(conn, ((code, month, one) for code, at_ms in told for month in months_within(at_ms, last_ms)), now_ms)
+
+
+def _note(conn: sa.Connection, touched: Iterable[tuple[str, int, Why]], now_ms: int) -> None:
+    told: dict[Key, Why] = defaultdict(Why)
+    for code, month, one in touched:
+        told[code, month] |= one
+    reopen(conn, told, now_ms)
+
+
+def reopen(conn: sa.Connection, told: Mapping[Key, Why], now_ms: int) -> None:
+    """Opens the next revision of those of these months that are closed, and tells more of those that are open. A month
+    that has not been reported is left alone: its first report will know."""
+    if not told:
+        return
+    asked = sa.select(_r.center, _r.from_ms, _r.revision, _r.opened_ms, _r.closed_ms, _r.why, _r.marks)
+    mine = asked.where(_r.center.in_({code for code, _ in told}), _r.from_ms.in_({month for _, month in told}))
+    newest = {(row.center, row.from_ms): row for row in conn.execute(mine.order_by(_r.revision))}
+    rows = []
+    for key, why in told.items():
+        if (held := newest.get(key)) is not None:
+            goes_on = held.closed_ms is None
+            rows.append(
+                {
+                    "center": held.center,
+                    "from_ms": held.from_ms,
+                    "revision": held.revision + (not goes_on),
+                    "opened_ms": held.opened_ms if goes_on else now_ms,
+                    "why": text_of(_decoded(held.why) | why if goes_on and held.revision > 1 else why),
+                    "marks": held.marks + 1,
+                    "look_ms": now_ms + SETTLE_MS,
+                }
+            )
+    upsert(conn, schema.reports, rows)
+
+
+def text_of(why: Why) -> str:
+    return msgspec.json.encode(why).decode()
+
+
+def _decoded(why: str) -> Why:
+    return msgspec.json.decode(why, type=Why)
+
+
+# ---------------------------------------------------------------- what is held of a month
+
+
+def revisions_of(conn: sa.Connection, code: str, from_ms: int) -> list[Revision]:
+    """All revisions of a center's month, oldest first, without their reports."""
+    asked = sa.select(_r.revision, _r.opened_ms, _r.closed_ms, _r.why, _r.changed, _r.sha256)
+    rows = conn.execute(asked.where(_r.center == code, _r.from_ms == from_ms).order_by(_r.revision))
+    return [_revision(row) for row in rows]
+
+
+def newest_of(conn: sa.Connection, code: str, limit: int) -> list[tuple[str, Revision]]:
+    """The last months that a center was reported for, newest first, each with its newest revision."""
+    n = schema.reports.alias()
+    last = sa.select(sa.func.max(n.c.revision)).where(n.c.center == _r.center, n.c.from_ms == _r.from_ms)
+    asked = sa.select(_r.from_ms, _r.revision, _r.opened_ms, _r.closed_ms, _r.why, _r.changed, _r.sha256)
+    mine = asked.where(_r.center == code, _r.revision == last.scalar_subquery())
+    return [(named(row.from_ms), _revision(row)) for row in conn.execute(mine.order_by(_r.from_ms.desc()).limit(limit))]
+
+
+def _revision(row: Any) -> Revision:
+    changed = msgspec.json.decode(row.changed)
+    return Revision(row.revision, row.opened_ms, row.closed_ms, _decoded(row.why), changed, row.sha256)
+
+
+def report_of(conn: sa.Connection, code: str, from_ms: int, number: int) -> dict[str, Any]:
+    """The report of a closed revision, as it was made."""
+    asked = sa.select(_r.body).where(_r.center == code, _r.from_ms == from_ms, _r.revision == number)
+    return unpacked(conn.execute(asked).scalar_one())
+
+
+def packed(report: Mapping[str, Any]) -> bytes:
+    return zlib.compress(msgspec.json.encode(report))
+
+
+def unpacked(body: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(zlib.decompress(body))
+    return found
+
+
+# ---------------------------------------------------------------- what it changes
+
+SHOWN = ("verdict", "samples", "met_pct", "median", "coverage_pct")
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Pure. The criteria and the minutes of the ledger that two reports tell otherwise, old and new side by side."""
+    before, after = (_by_row(report) for report in (old, new))
+    criteria = [
+        {
+            **{name: (after.get(key) or before[key])[name] for name in ("criterion", "subject", "name", "name_ur")},
+            "was": _shown(before.get(key)),
+            "now": _shown(after.get(key)),
+        }
+        for key in [*before, *(key for key in after if key not in before)]
+        if before.get(key) != after.get(key)
+    ]
+    minutes = {
+        name: {"was": old["ledger"][name], "now": count}
+        for name, count in new["ledger"].items()
+        if old["ledger"][name] != count
+    }
+    return {"criteria": criteria, "minutes": minutes}
+
+
+def _by_row(report: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    return {(row["criterion"], row["subject"]): row for row in report["criteria"]}
+
+
+def _shown(row: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: None if row is None else row[name] for name in SHOWN}

@@ -1,0 +1,218 @@
+"""Months are reported: each center's, some days after its end, and again when it has been changed by what came late.
+
+First a row says that the month is due, then, when transactions that began before are over, the report is made from the
+readings and kept in the row. What comes meanwhile is told to the row, and then the report is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from collector.register import centers
+from collector.register.centers import Center
+from collector.reports import revisions
+from collector.reports.monthly import ReportError, build, build_some, period
+from collector.reports.revisions import CLOSE_MS, SETTLE_MS, TZ, Revision, Why
+from collector.standard import Standards
+from collector.store import Store, schema, upsert
+from collector.store.months import raw_from
+
+log = logging.getLogger("nabz.closing")
+
+AT_ONCE = 16  # centers whose reports are made in one pass over the month
+REPORTED = "reported_until_ms"  # in `about`: months before have their rows
+LATER_MS = 3_600_000  # a report that cannot be made is tried again then
+
+_r = schema.reports.c
+
+
+@dataclass(frozen=True)
+class Due:
+    """A revision to be made. `marks` tells whether more has come since it was read."""
+
+    center: str
+    from_ms: int
+    number: int
+    marks: int
+
+
+def begin(store: Store, standards: Standards, now_ms: int) -> int:
+    """Rows for the months that are over; returns how many months."""
+    begun = 0
+    with store.keep() as conn:
+        if (month := _next_month(conn)) is None:
+            return 0
+        while (to_ms := revisions.month_after(month)) + CLOSE_MS <= now_ms:
+            if standards.at(to_ms - 1) is not None:  # else there is nothing to hold a month against
+                _begin_month(conn, month, to_ms, now_ms)
+            month, begun = to_ms, begun + 1
+        upsert(conn, schema.about, [{"name": REPORTED, "value": str(month)}])
+    return begun
+
+
+def _next_month(conn: sa.Connection) -> int | None:
+    """The first month without rows; None while nobody is enrolled. Of months whose readings have been let go before
+    they were reported nothing can be told."""
+    until_ms = conn.scalar(sa.select(schema.about.c.value).where(schema.about.c.name == REPORTED))
+    if until_ms is not None:
+        return int(until_ms)
+    first_ms = conn.scalar(sa.select(sa.func.min(schema.devices.c.enrolled_ms)))
+    if first_ms is None:
+        return None
+    gone_ms = raw_from(conn)
+    whole_ms = revisions.month_after(revisions.month_of(gone_ms - 1)) if gone_ms else 0
+    return max(revisions.month_of(first_ms), whole_ms)
+
+
+def _begin_month(conn: sa.Connection, from_ms: int, to_ms: int, now_ms: int) -> None:
+    d, c = schema.devices.c, schema.centers.c
+    values = [from_ms, 1, now_ms, revisions.text_of(Why()), 0, now_ms + SETTLE_MS]
+    names = ["center", "from_ms", "revision", "opened_ms", "why", "marks", "look_ms"]
+    chosen = sa.select(d.center, *(sa.literal(value) for value in values)).distinct()
+    known = chosen.join_from(schema.devices, schema.centers, d.center == c.center).where(d.enrolled_ms < to_ms)
+    conn.execute(sa.insert(schema.reports).from_select(names, known))
+
+
+def reported_until(conn: sa.Connection) -> int:
+    """From here on readings are needed: a month is not reported yet, or is being revised."""
+    until_ms = conn.scalar(sa.select(schema.about.c.value).where(schema.about.c.name == REPORTED))
+    open_ms = conn.scalar(sa.select(sa.func.min(_r.from_ms)).where(_r.closed_ms.is_(None)))
+    return min(int(each) for each in (until_ms, open_ms, 2**53) if each is not None)
+
+
+# ---------------------------------------------------------------- making them
+
+
+def finish(store: Store, standards: Standards, now_ms: int, most: int = AT_ONCE) -> int:
+    """Makes some of the reports that are due, of one month; returns how many it looked at."""
+    with store.read() as conn:
+        due = _due(conn, now_ms, most)
+        made = _made(conn, due, standards, now_ms) if due else {}
+    for each in due:
+        with store.keep() as conn:
+            _settle(conn, each, made.get(each.center), now_ms)
+    return len(due)
+
+
+def _due(conn: sa.Connection, now_ms: int, most: int) -> list[Due]:
+    asked = sa.select(_r.center, _r.from_ms, _r.revision, _r.marks).where(_r.look_ms <= now_ms)
+    rows = [Due(*row) for row in conn.execute(asked.order_by(_r.from_ms, _r.center).limit(most))]
+    return [each for each in rows if each.from_ms == rows[0].from_ms]
+
+
+def _made(conn: sa.Connection, due: Sequence[Due], standards: Standards, now_ms: int) -> dict[str, dict[str, Any]]:
+    """The reports of one month by center; what cannot be made is missing."""
+    month_ms = due[0].from_ms
+    if month_ms < raw_from(conn):
+        return {}
+    registered = centers.some_centers(conn, [each.center for each in due])
+    judged = [_as_reported(conn, center, month_ms) for center in registered.values()]
+    try:
+        return build_some(conn, judged, revisions.named(month_ms), standards, now_ms)
+    except ReportError as error:
+        log.error("%s; it is tried again in an hour", error)
+        return {}
+
+
+def _as_reported(conn: sa.Connection, center: Center, from_ms: int) -> Center:
+    """A center as it was when the month was first reported: what it promises today is no matter for the past."""
+    first = conn.scalar(sa.select(_r.body).where(_r.center == center.code, _r.from_ms == from_ms, _r.revision == 1))
+    return center if first is None else Center(**revisions.unpacked(first)["center"])
+
+
+def _settle(conn: sa.Connection, due: Due, report: Mapping[str, Any] | None, now_ms: int) -> None:
+    """Closes the revision, unless more has come since the report was made. One that says the same as the one before is
+    none."""
+    mine = (_r.center == due.center) & (_r.from_ms == due.from_ms) & (_r.revision == due.number)
+    mine &= (_r.marks == due.marks) & _r.closed_ms.is_(None)
+    old = revisions.report_of(conn, due.center, due.from_ms, due.number - 1) if due.number > 1 else None
+    if report is None and (old is None or due.from_ms >= raw_from(conn)):
+        conn.execute(sa.update(schema.reports).where(mine).values(look_ms=now_ms + LATER_MS))
+        return
+    if report is not None and report == old:
+        conn.execute(sa.delete(schema.reports).where(mine))
+        return
+    new = report if report is not None else old
+    assert new is not None
+    changed = {"readings_gone": True} if report is None else revisions.differences(old, report) if old else {}
+    values = {
+        "look_ms": None,
+        "closed_ms": now_ms,
+        "changed": msgspec.json.encode(changed).decode(),
+        "sha256": sha256_of(new),
+        "body": revisions.packed(new),
+    }
+    conn.execute(sa.update(schema.reports).where(mine).values(values))
+
+
+def sha256_of(report: Mapping[str, Any]) -> str:
+    """Of the report's JSON without spaces, its revision left out."""
+    return hashlib.sha256(msgspec.json.encode({**report, "revision": None})).hexdigest()
+
+
+# ---------------------------------------------------------------- what people are shown
+
+
+def told(conn: sa.Connection, code: str, month: str, standards: Standards, now_ms: int) -> dict[str, Any]:
+    """A center's month as it was reported, or as the readings tell it while no report stands; `revision` says which.
+
+    Raises ReportError, centers.CenterError.
+    """
+    center = centers.get(conn, code)
+    span = period(month, TZ, now_ms)
+    known = revisions.revisions_of(conn, center.code, span.from_ms)
+    closed = [each for each in known if each.closed_ms is not None]
+    if closed and (closed[-1] is known[-1] or span.from_ms < raw_from(conn)):
+        report = revisions.report_of(conn, center.code, span.from_ms, closed[-1].number)
+    else:
+        report = _plain(build(conn, _as_reported(conn, center, span.from_ms), month, standards, now_ms))
+    changed = _changed(conn, center.code, span.from_ms, known, report)
+    return {**report, "revision": _revision(known, changed)}
+
+
+def _changed(
+    conn: sa.Connection, code: str, from_ms: int, known: Sequence[Revision], report: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """What the newest revision says otherwise than the one before it; of an open one, as far as is known now."""
+    if len(known) < 2 or known[-1].closed_ms is not None:
+        return known[-1].changed if known else {}
+    return revisions.differences(revisions.report_of(conn, code, from_ms, known[-2].number), report)
+
+
+def _revision(known: Sequence[Revision], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """`number` 0: the month has not been reported yet. `closed_ms` None: this is how it looks, it may still change."""
+    if not known:
+        return {"number": 0, "closed_ms": None, "why": {}, "replaces": None, "changed": {}, "history": []}
+    history = [_plain(each) for each in known]
+    last, before = history[-1], history[-2] if len(history) > 1 else None
+    replaces = {name: before[name] for name in ("number", "closed_ms", "sha256")} if before else None
+    own = {name: last[name] for name in ("number", "opened_ms", "closed_ms", "sha256", "why")}
+    return {**own, "replaces": replaces, "changed": changed, "history": history}
+
+
+def _plain(value: Any) -> Any:
+    """As it comes back from JSON, so that what is kept and what is just made are the same."""
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def check(conn: sa.Connection, code: str, month: str, standards: Standards, now_ms: int) -> list[str]:
+    """Makes a closed report anew from the readings; returns what it says otherwise, nothing when it is the same to the
+    bit. Raises ReportError where there is nothing to compare."""
+    center = centers.get(conn, code)
+    span = period(month, TZ, now_ms)
+    closed = [each for each in revisions.revisions_of(conn, center.code, span.from_ms) if each.closed_ms is not None]
+    if not closed:
+        raise ReportError(f"month {month}: is not reported yet, so there is nothing to compare; see it without --check")
+    if span.from_ms < raw_from(conn):
+        raise ReportError(f"month {month}: its readings have been let go; `nabz-collector evidence` still has them")
+    kept = revisions.report_of(conn, center.code, span.from_ms, closed[-1].number)
+    anew = _plain(build(conn, _as_reported(conn, center, span.from_ms), month, standards, now_ms))
+    return [name for name in itertools.chain(kept, anew.keys() - kept.keys()) if kept.get(name) != anew.get(name)]

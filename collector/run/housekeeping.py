@@ -1,0 +1,47 @@
+"""What the database needs now and then: months made ahead, sums of hours, months reported, and what is old let go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from collector.config import Settings
+from collector.reports import schedule
+from collector.standard import Standards
+from collector.store import Store
+from collector.store.months import Kept, ahead, forget, settle
+from collector.store.rollups import MOST, roll
+
+log = logging.getLogger("nabz.housekeeping")
+
+EVERY_S = 60.0
+FORGET_MS = 3_600_000
+
+
+class Housekeeping:
+    """`look` is to be called every minute or so; `store` should be its own, so that no writer waits for it."""
+
+    def __init__(self, store: Store, settings: Settings, standards: Standards, now_ms: Callable[[], int]) -> None:
+        keep = settings.keep
+        self._store, self._standards, self._now_ms = store, standards, now_ms
+        self._kept = Kept(keep.raw_days, keep.hours_days, keep.evidence_days)
+        self._forgot_ms = 0
+
+    def look(self) -> None:
+        now_ms = self._now_ms()
+        with self._store.keep() as conn:
+            if made := ahead(conn, now_ms):
+                log.info("%d monthly parts made, up to %s", len(made), made[-1])
+        while roll(self._store, now_ms) == MOST:
+            pass
+        if begun := schedule.begin(self._store, self._standards, now_ms):
+            log.info("%d months are over: their reports are made", begun)
+        schedule.finish(self._store, self._standards, now_ms)
+        if now_ms - self._forgot_ms >= FORGET_MS:
+            with self._store.read() as conn:
+                needed_ms = schedule.reported_until(conn)
+            for table, count in forget(self._store, self._kept, now_ms, needed_ms).items():
+                log.info("%s: %d let go, as [keep] says", table, count)
+            for part in settle(self._store, now_ms):
+                log.info("%s: its month is over, it has an index by center", part)
+            self._forgot_ms = now_ms

@@ -1,0 +1,141 @@
+"""The kinds of parts a running collector is made of: work repeated in a thread, a child process, the web server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import uvicorn
+from fastapi import FastAPI
+
+from collector.access.ca import Files
+from collector.store import UNAVAILABLE
+
+log = logging.getLogger("nabz.service")
+
+STOP_S = 10.0
+RESTART_S = 5.0
+SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+
+
+class Part(Protocol):
+    """What the service starts and stops; a part that is no longer alive ends the service."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def is_alive(self) -> bool: ...
+
+
+class Every:
+    """Does `work` every `pause_s` seconds in a thread; a failure is logged and the next turn tries again."""
+
+    def __init__(self, name: str, pause_s: float, work: Callable[[], object]) -> None:
+        self._name, self._pause_s, self._work = name, pause_s, work
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._work()
+            except UNAVAILABLE as error:
+                log.error("%s: the database is away (%s); trying again", self._name, str(error).partition("\n")[0])
+            except Exception:
+                log.exception("%s: failed; trying again in %g s", self._name, self._pause_s)
+            self._stopped.wait(self._pause_s)
+
+
+class Child:
+    """A subcommand of ours in a process of its own, started again when it ends. `tend` must be called now and then,
+    by the thread that called `start`: the kernel ends the child with it."""
+
+    def __init__(self, name: str, words: Sequence[str]) -> None:
+        self._name = name
+        self._argv = [sys.executable, "-m", "collector.run.child_process", str(os.getpid()), *words]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_s = 0.0
+
+    def start(self) -> None:
+        # Its own session, so that Ctrl-C in a terminal reaches only us and parts stop in order; and no word of its own
+        # to systemd, which would take it for ours.
+        environment = {name: value for name, value in os.environ.items() if name not in SYSTEMD}
+        self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, start_new_session=True, env=environment)
+        self._started_s = time.monotonic()
+
+    def tend(self) -> None:
+        if self._process is None or self._process.poll() is None:
+            return
+        if time.monotonic() - self._started_s > RESTART_S:
+            log.error("%s ended with exit code %s; starting it again", self._name, self._process.returncode)
+            self.start()
+
+    def stop(self) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def is_alive(self) -> bool:
+        return self._process is not None
+
+
+class Web:
+    """uvicorn in a thread. `before_stop` ends what would keep it waiting. With `files` it speaks TLS 1.3 alone."""
+
+    def __init__(
+        self, app: FastAPI, place: socket.socket, before_stop: Callable[[], None], files: Files | None = None
+    ) -> None:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=3,
+            server_header=False,
+            ssl_certfile=None if files is None else files.cert,
+            ssl_keyfile=None if files is None else files.key,
+        )
+        config.load()
+        self._files, self._context = files, config.ssl
+        if self._context is not None:
+            self._context.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([place],), name="web")
+        self._before_stop = before_stop
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def reload(self) -> None:
+        """What the files hold now, for every handshake from here on. Raises OSError."""
+        if self._context is not None and self._files is not None:
+            self._context.load_cert_chain(self._files.cert, self._files.key)
+
+    def stop(self) -> None:
+        self._before_stop()
+        self._server.should_exit = True
+        self._thread.join()
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()

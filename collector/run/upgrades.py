@@ -1,0 +1,60 @@
+"""Bringing a database to this program's tables, with a copy of it made before."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from collector.commands.console import make_data_dir, opened
+from collector.config import Settings
+from collector.store import NeedsMigration, Store, migrate, roles
+from collector.store.backup import backup
+
+log = logging.getLogger("nabz.upgrades")
+
+
+def upgrade(settings: Settings) -> tuple[list[migrate.Step], Path | None]:
+    """Runs what is pending; returns the steps and where the copy of before is, None if there was nothing to do.
+
+    The steps are one transaction: all or none. Raises StoreError.
+    """
+    with closing(Store.attach(settings.as_keeper.database_url)) as store:
+        with store.read() as conn:
+            held, steps = migrate.version(conn), migrate.pending(conn)
+        if held is None or not steps:
+            return [], None
+        copy = copy_place(settings, held)
+        backup(store, copy)
+        with store.write() as conn:
+            migrate.upgrade(conn)
+            if roles.made(conn):
+                roles.grant(conn)
+        return steps, copy
+
+
+def copy_place(settings: Settings, held: str) -> Path:
+    """A free name in `data_dir` for the copy made before a migration."""
+    make_data_dir(settings)
+    for number in range(1, 10_000):
+        path = settings.data_dir / f"before-{migrate.HEAD}-from-{held or '0000'}-{number}.backup"
+        if not path.exists():
+            return path
+    raise AssertionError("ten thousand copies of one version")
+
+
+@contextmanager
+def opened_and_upgraded(settings: Settings, *, migrates: bool) -> Iterator[Store]:
+    """As `console.opened`; a database of an older program is migrated first, if it is an SQLite file or `migrates`."""
+    try:
+        with opened(settings):
+            pass
+    except NeedsMigration:
+        if not (migrates or settings.database_url.startswith("sqlite")):
+            raise
+        steps, copy = upgrade(settings)
+        log.warning("the database was brought to version %s by %d steps; the copy of before is %s",
+                    migrate.HEAD, len(steps), copy)  # fmt: skip
+    with opened(settings) as store:
+        yield store

@@ -1,0 +1,284 @@
+"""Turns at measurement servers, as rows: wishes in, results noted. `collector.speedtests.scheduler` gives the turns.
+
+Everything happens inside the caller's transaction. A wish repeated is the same row, so asking again changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from agent import wire
+from collector.flags.judge import judge
+from collector.ingest.verify import Asked, Refused
+from collector.judging.evaluate import Fresh, Place
+from collector.register import centers, opening_hours
+from collector.register.centers import Center
+from collector.speedtests.policy import (
+    DAY_MS,
+    DESK_A_DAY,
+    MINUTE_MS,
+    MOST_WAIT_MS,
+    RETESTS_A_DAY,
+    TAIL_MS,
+    Server,
+    Turn,
+    home,
+    may_ask,
+)
+from collector.standard import Standards
+from collector.store import schema
+
+HERE = "collector"  # the measurement server inside the collector
+OPEN = ("asked", "granted")
+DESK_WAIT_MS = 10 * MINUTE_MS
+RETEST_WAIT_MS = 30 * MINUTE_MS
+RETEST_FRESH_MS = 30 * MINUTE_MS  # an older miss is history: another test now says nothing of then
+
+_g, _s = schema.grants.c, schema.measure_servers.c
+
+Row = dict[str, Any]
+
+
+NoTurn = Literal["too_many", "no_server", "no_gateway"]
+
+
+class TurnRefused(Exception):
+    """There is no turn to be had: a short fixed word, and a sentence with the thing, the rule and the fix."""
+
+    def __init__(self, reason: NoTurn, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+def servers(conn: sa.Connection) -> dict[str, Server]:
+    """The measurement servers that take tests now, by name."""
+    rows = conn.execute(sa.select(_s.name, _s.tests_at_once).where(_s.revoked_ms.is_(None), _s.tests_at_once > 0))
+    return {row.name: Server(name=row.name, tests_at_once=row.tests_at_once) for row in rows}
+
+
+def note_here(conn: sa.Connection, url: str, key: bytes, tests_at_once: int, now_ms: int, *, runs: bool) -> None:
+    """The collector's own measurement server as the settings have it now; one that no longer runs takes no tests."""
+    facts: Row = {"url": url, "public_key": key, "tests_at_once": tests_at_once}
+    facts["revoked_ms"] = None if runs else now_ms
+    table = schema.measure_servers
+    known = conn.execute(sa.update(table).where(_s.name == HERE).values(facts)).rowcount
+    if not known and runs:
+        conn.execute(sa.insert(table).values(name=HERE, joined_ms=now_ms, **facts))
+
+
+# ---------------------------------------------------------------- a gateway asks
+
+
+def take(conn: sa.Connection, asks: Sequence[Asked], now_ms: int) -> list[tuple[str, Refused | None]]:
+    """Takes the wishes of gateways; for each a word: ``ask``, ``ask_again`` (changes nothing), or why it is refused."""
+    if not asks:
+        return []
+    known = _owners(conn, {each.ask.id for each in asks})
+    counts = _asked_today(conn, {each.device.device for each in asks}, now_ms)
+    choice = list(servers(conn).values())
+    words: list[tuple[str, Refused | None]] = []
+    rows: list[Row] = []
+    for each in asks:
+        device, ask = each.device, each.ask
+        owner = known.get(ask.id)
+        server = home(device.center, choice)
+        if owner is not None:
+            words.append(("ask_again", None) if owner == device.device else _refused("ask_clone", each))
+        elif (reason := may_ask(ask, counts[device.device], now_ms)) != "ok":
+            words.append(("ask_late", None) if reason == "late" else _refused(f"ask_{reason}", each))
+        elif server is None:
+            words.append(("ask_no_server", None))
+        else:
+            rows.append(
+                _row(ask.id, device.center, device.device, server.name, ask.purpose, now_ms) | _wish(ask, now_ms)
+            )
+            known[ask.id] = device.device
+            counts[device.device][ask.purpose] += 1
+            words.append(("ask", None))
+    if rows:
+        conn.execute(sa.insert(schema.grants), rows)
+    return words
+
+
+def _wish(ask: wire.Ask, now_ms: int) -> Row:
+    slot = "".join(letter if letter.isprintable() else "?" for letter in ask.slot)
+    until_ms = min(ask.expires_ms, now_ms + MOST_WAIT_MS)
+    return {"slot": slot, "expected_bytes": ask.expected_bytes, "expires_ms": until_ms}
+
+
+def _refused(finding: str, asked: Asked) -> tuple[str, Refused]:
+    sentence = _SENTENCES[finding].format(device=asked.device.device, purpose=asked.ask.purpose)
+    return finding, Refused(finding, sentence, asked.device.device)
+
+
+_SENTENCES = {
+    "ask_clone": "device {device} asks under the id of another gateway's test",
+    "ask_bad_id": "device {device} asks with an id that is not 1 to 64 letters, digits, dots, dashes or underscores",
+    "ask_not_yours": "device {device} asks for a test of purpose {purpose}, which is not a gateway's to ask for",
+    "ask_too_big": "device {device} asks for a test of more bytes than a test may move",
+    "ask_too_many": "device {device} has asked for as many tests of purpose {purpose} as a day has",
+}
+
+
+def _owners(conn: sa.Connection, ids: set[str]) -> dict[str, str]:
+    rows = conn.execute(sa.select(_g.test_id, _g.device).where(_g.test_id.in_(sorted(ids))))
+    return {row.test_id: row.device for row in rows}
+
+
+def _asked_today(conn: sa.Connection, devices: set[str], now_ms: int) -> dict[str, Counter[str]]:
+    found: dict[str, Counter[str]] = {device: Counter() for device in devices}
+    count = sa.func.count().label("number")
+    asked = sa.select(_g.device, _g.purpose, count).where(_g.device.in_(sorted(devices)), _g.asked_ms > now_ms - DAY_MS)
+    for row in conn.execute(asked.group_by(_g.device, _g.purpose)):
+        found[row.device][row.purpose] = row.number
+    return found
+
+
+def _row(test_id: str, center: str, device: str, server: str, purpose: str, now_ms: int) -> Row:
+    return {
+        "test_id": test_id,
+        "center": center,
+        "device": device,
+        "server": server,
+        "purpose": purpose,
+        "asked_ms": now_ms,
+        "state": "asked",
+    }
+
+
+# ---------------------------------------------------------------- the desk asks
+
+
+def ask_for(conn: sa.Connection, code: str, now_ms: int) -> str:
+    """The desk's wish for a test of a center; returns its id, which is the same until that test has ended.
+
+    Raises TurnRefused, or centers.CenterError when there is no such center.
+    """
+    center = centers.get(conn, code)
+    mine = (_g.center == center.code) & (_g.purpose == "desk")
+    held = conn.scalar(sa.select(_g.test_id).where(mine, _g.state.in_(OPEN)))
+    if held is not None:
+        return str(held)
+    recent = sa.select(sa.func.count()).select_from(schema.grants).where(mine, _g.asked_ms > now_ms - DAY_MS)
+    if (conn.scalar(recent) or 0) >= DESK_A_DAY:
+        why = f"center {code}: was tested {DESK_A_DAY} times within a day, the most there are; try later"
+        raise TurnRefused("too_many", why)
+    server = home(center.code, list(servers(conn).values()))
+    if server is None:
+        raise TurnRefused("no_server", "measurement servers: none takes tests; set [measure] enabled or join one")
+    row = _row(secrets.token_hex(16), center.code, _gateway(conn, center), server.name, "desk", now_ms)
+    conn.execute(sa.insert(schema.grants).values(row | {"expires_ms": now_ms + DESK_WAIT_MS}))
+    return str(row["test_id"])
+
+
+def _gateway(conn: sa.Connection, center: Center) -> str:
+    """The center's gateway; of several, the one heard last."""
+    d, p = schema.devices.c, schema.pulse.c
+    heard = sa.select(p.device).where(p.center == center.code).scalar_subquery()
+    asked = sa.select(d.device).where(d.center == center.code, d.revoked_ms.is_(None))
+    found = conn.scalar(asked.order_by((d.device == heard).desc(), d.enrolled_ms.desc()).limit(1))
+    if found is None:
+        why = f"center {center.code}: has no gateway; make one with `nabz-collector token {center.code}`"
+        raise TurnRefused("no_gateway", why)
+    return str(found)
+
+
+# ---------------------------------------------------------------- readings come
+
+
+def note_group(
+    conn: sa.Connection, group: Sequence[tuple[Place, Sequence[Fresh]]], standards: Standards, now_ms: int
+) -> set[str]:
+    """Notes what a transaction's speed readings mean for turns; returns the centers with news.
+
+    1. A result ends its turn.
+    2. A fresh routine result that misses a criterion is checked once, at another server if there is one.
+    """
+    touched = set()
+    for center, fresh in group:
+        for each in fresh:
+            if isinstance(each.reading, wire.SpeedReading):
+                ended = _end(conn, each.reading, each.id.partition(" ")[0], now_ms)
+                if (_is_fresh_miss(each, center, standards, now_ms) and _retest(conn, center, each, now_ms)) or ended:
+                    touched.add(center.code)
+    return touched
+
+
+def _end(conn: sa.Connection, reading: wire.SpeedReading, device: str, now_ms: int) -> bool:
+    """A result of a test came from the gateway whose turn it was; a late one ends an expired turn properly."""
+    mine = (_g.test_id == reading.test_id) & (_g.device == device) & _g.granted_ms.is_not(None)
+    done = {"state": "done", "reason": "no_figure" if reading.failure else "result", "closed_ms": now_ms}
+    over = sa.update(schema.grants).where(mine, _g.state.in_(("granted", "expired"))).values(done)
+    return bool(reading.test_id) and bool(conn.execute(over).rowcount)
+
+
+def _is_fresh_miss(fresh: Fresh, center: Place, standards: Standards, now_ms: int) -> bool:
+    standard = standards.at(fresh.at_ms)
+    routine = isinstance(fresh.reading, wire.SpeedReading) and fresh.reading.purpose == "routine"
+    if standard is None or not routine or now_ms - fresh.at_ms > RETEST_FRESH_MS:
+        return False
+    is_open = opening_hours.is_open(opening_hours.parse(center.opening, standard.tz), fresh.at_ms)
+    criteria = (each for each in standard.by_reading.get("speed", ()) if is_open or each.when == "always")
+    return any(judge(each, fresh.reading, center, fresh.witness).word == "below" for each in criteria)
+
+
+def _retest(conn: sa.Connection, center: Place, missed: Fresh, now_ms: int) -> bool:
+    """One wish a miss: its id is drawn from the reading's, so that a second look at the same miss finds it."""
+    test_id = "r" + hashlib.sha256(missed.id.encode()).hexdigest()[:31]
+    mine = (_g.center == center.code) & (_g.purpose == "retest")
+    recent = sa.select(sa.func.count()).select_from(schema.grants).where(mine, _g.asked_ms > now_ms - DAY_MS)
+    known = conn.scalar(sa.select(_g.test_id).where(_g.test_id == test_id))
+    if known is not None or (conn.scalar(recent) or 0) >= RETESTS_A_DAY:
+        return False
+    choice = servers(conn)
+    before = _server_of(conn, missed.reading, center.code, choice)
+    server = home(center.code, list(choice.values()), avoid=before)
+    if server is None:
+        return False
+    row = _row(test_id, center.code, missed.id.partition(" ")[0], server.name, "retest", now_ms)
+    why = "retest_same_server" if server.name == before else "retest_elsewhere"
+    conn.execute(sa.insert(schema.grants).values(row | {"expires_ms": now_ms + RETEST_WAIT_MS, "reason": why}))
+    return True
+
+
+def _server_of(conn: sa.Connection, reading: wire.Reading, center: str, choice: Mapping[str, Server]) -> str:
+    """The name of the server a result was measured at: as its turn has it, or the center's usual one."""
+    test_id = getattr(reading, "test_id", None) or ""
+    granted = conn.scalar(sa.select(_g.server).where(_g.test_id == test_id))
+    usual = home(center, list(choice.values()))
+    return str(granted) if granted else usual.name if usual else ""
+
+
+# ---------------------------------------------------------------- for the pacer and for pages
+
+
+def open_turns(conn: sa.Connection, now_ms: int) -> list[Turn]:
+    """What the pacer decides on: all that wait or run, and those that have just ended."""
+    names = ("test_id", "device", "server", "purpose", "asked_ms", "expires_ms", "state", "closed_ms")
+    asked = sa.select(*(_g[name] for name in names))
+    just_ended = asked.where(_g.closed_ms > now_ms - TAIL_MS, _g.state == "done")
+    rows = [*conn.execute(asked.where(_g.state.in_(OPEN))), *conn.execute(just_ended)]
+    return [Turn(**row._mapping) for row in rows]
+
+
+def newest(conn: sa.Connection, center: str) -> sa.RowMapping | None:
+    """The newest turn of a center that people asked for or a miss did, as `by_id`."""
+    asked = _WITH_FIGURES.where(_g.center == center, _g.purpose.in_(("desk", "retest")))
+    return conn.execute(asked.order_by(_g.asked_ms.desc(), _g.test_id).limit(1)).mappings().one_or_none()
+
+
+def by_id(conn: sa.Connection, test_id: str) -> sa.RowMapping | None:
+    """A turn as its row has it, with `download_mbps`, `upload_mbps` and `failure` (JSON) of its result."""
+    return conn.execute(_WITH_FIGURES.where(_g.test_id == test_id).limit(1)).mappings().one_or_none()
+
+
+_speed = schema.readings["speed"].c
+_WITH_FIGURES = sa.select(schema.grants, _speed.download_mbps, _speed.upload_mbps, _speed.failure).outerjoin(
+    schema.readings["speed"], (_speed.test_id == _g.test_id) & (_speed.device == _g.device)
+)

@@ -1,0 +1,121 @@
+"""Gives turns at measurement servers: decides, writes, and then tells the gateway with a task that holds its token.
+
+A task is said again while its test may still begin: the broker is a lossy wire, and gateways take each id once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent import wire
+from collector.ingest.verify import Message
+from collector.measure import token
+from collector.speedtests import requests
+from collector.speedtests.policy import HOLD_MS, MOST_BYTES, START_MS, Decision, Turn, decide
+from collector.store import Store, nonces, schema
+
+log = logging.getLogger("nabz.pacer")
+
+AGAIN_MS = 20_000
+
+_g, _s = schema.grants.c, schema.measure_servers.c
+
+
+class Pacer:
+    """`publish` sends tasks and says whether it could, `notify` is told the centers whose turn moved.
+
+    `look` is to be called every second."""
+
+    def __init__(
+        self,
+        store: Store,
+        key: Ed25519PrivateKey,
+        publish: Callable[[Sequence[Message]], bool],
+        notify: Callable[[set[str]], None],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._store, self._key, self._publish, self._notify, self._now_ms = store, key, publish, notify, now_ms
+        self._told: dict[str, int] = {}
+
+    def look(self) -> Counter[str]:
+        """Decides once over all open turns; returns how many moved, by reason. Nothing is written when none does."""
+        now_ms = self._now_ms()
+        with self._store.read() as conn:
+            known, moving = _decided(conn, now_ms)
+        moved = self._move(now_ms) if moving else []
+        if moved or any(turn.state == "granted" for turn in known):
+            self._tell(now_ms)
+        return Counter(decision.reason for decision in moved)
+
+    def _move(self, now_ms: int) -> list[Decision]:
+        """Decides again, alone with the database, and writes what moved."""
+        with self._store.write() as conn:
+            _, moved = _decided(conn, now_ms)
+            for each in moved:
+                conn.execute(sa.update(schema.grants).where(_g.test_id == each.test_id).values(_after(each, now_ms)))
+            ids = [each.test_id for each in moved]
+            touched = set(conn.scalars(sa.select(_g.center).where(_g.test_id.in_(ids))))
+        self._notify(touched)
+        if ended := Counter(each.reason for each in moved if each.state != "granted"):
+            log.info("turns ended: %s", ", ".join(f"{number} {reason}" for reason, number in sorted(ended.items())))
+        return moved
+
+    def _tell(self, now_ms: int) -> None:
+        """Tasks of turns that were just given, and of those whose test could still begin and was not told lately."""
+        asked = (
+            sa.select(schema.grants, _s.url)
+            .join(schema.measure_servers, _s.name == _g.server)
+            .where(_g.state == "granted", _g.granted_ms > now_ms - START_MS)
+        )
+        with self._store.read() as conn:
+            rows = list(conn.execute(asked))
+        self._told = {row.test_id: self._told.get(row.test_id, 0) for row in rows}
+        due = [row for row in rows if now_ms - self._told[row.test_id] >= AGAIN_MS]
+        if not due:
+            return
+        with self._store.write() as conn:
+            nonce = nonces.current(conn, now_ms)
+        if self._publish([self._task(row, nonce) for row in due]):
+            self._told |= {row.test_id: now_ms for row in due}
+
+    def _task(self, row: sa.Row[tuple[object, ...]], nonce: str) -> Message:
+        until_ms = row.granted_ms + START_MS
+        claims = token.Claims(
+            test=row.test_id,
+            device=row.device,
+            server=row.server,
+            expires_ms=until_ms,
+            max_bytes=MOST_BYTES,
+            purpose=row.purpose,
+        )
+        task = wire.Task(
+            v=wire.VERSION,
+            device=row.device,
+            id=row.test_id,
+            do="speed",
+            purpose=row.purpose,
+            nonce=nonce,
+            token=token.make(claims, self._key.sign),
+            server=row.url,
+            expires_ms=until_ms,
+        )
+        return Message(wire.task_topic(row.device), wire.seal(wire.encode(task), self._key.sign))
+
+
+def _decided(conn: sa.Connection, now_ms: int) -> tuple[list[Turn], list[Decision]]:
+    """The open turns, and the decisions that change one of them."""
+    known = requests.open_turns(conn, now_ms)
+    was = {turn.test_id: turn.state for turn in known}
+    decisions = decide(known, requests.servers(conn), now_ms)
+    return known, [each for each in decisions if each.state != was[each.test_id]]
+
+
+def _after(decision: Decision, now_ms: int) -> dict[str, object]:
+    if decision.state == "granted":
+        return {"state": "granted", "granted_ms": now_ms, "expires_ms": now_ms + HOLD_MS}
+    return {"state": decision.state, "closed_ms": now_ms, "reason": decision.reason}
