@@ -15,20 +15,22 @@ from typing import Protocol
 
 import msgspec
 
-from agent import __version__, identity, lan, speed_plan, status, wire
+from agent import __version__, identity, wire
 from agent.config import Settings
-from agent.enrol import SPOOL_FILE
+from agent.local import lan, status
 from agent.probes import PROBES, boot
 from agent.probes.gateway import ClockState, clock_state
 from agent.probes.probe import Context
-from agent.probes.roll import Roll
-from agent.renew import Renewal
-from agent.rounds import Parts, Rounds
-from agent.speed_rounds import SpeedLedger
-from agent.spool import Kept, Spool, SpoolStats
-from agent.spool_record import Value
-from agent.trust import TrustedClock
-from agent.uplink import Uplink
+from agent.probes.seats.registry import Roll
+from agent.scheduling import speed_plan
+from agent.scheduling.rounds import Parts, Rounds
+from agent.scheduling.speed_rounds import SpeedLedger
+from agent.spool.queue import Kept, Spool, SpoolStats
+from agent.spool.record import Value
+from agent.uplink.enrol import SPOOL_FILE
+from agent.uplink.renew import Renewal
+from agent.uplink.session import Uplink
+from agent.uplink.trust import TrustedClock
 
 log = logging.getLogger(__name__)
 

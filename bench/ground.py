@@ -29,8 +29,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent import enrol as agent_enrol
 from agent import wire
+from agent.uplink import enrol as agent_enrol
 from collector.access import enrolment
 from collector.access.ca import Authority
 from collector.access.server_certs import papers

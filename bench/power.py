@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from agent import spool_record
+from agent.spool import record
 from bench import cards
 
 UPS_MIB = "1.3.6.1.2.1.33.1"
@@ -82,16 +82,16 @@ def states_in_spool(spool: Path, since_ms: int) -> bool:
     )
 
 
-def groups_in(path: Path) -> Iterator[spool_record.Group]:
+def groups_in(path: Path) -> Iterator[record.Group]:
     pages = path.read_bytes() if path.exists() else b""
-    place = pages.find(spool_record.MAGIC)
+    place = pages.find(record.MAGIC)
     while place >= 0:
-        header = pages[place : place + spool_record.HEADER.size]
-        length = spool_record.record_bytes(header) if len(header) == spool_record.HEADER.size else None
+        header = pages[place : place + record.HEADER.size]
+        length = record.record_bytes(header) if len(header) == record.HEADER.size else None
         if length is not None:
-            with suppress(spool_record.RecordDamaged):  # half of one, whose other half lies in another page
-                yield spool_record.unpack(pages[place : place + length])
-        place = pages.find(spool_record.MAGIC, place + 1)
+            with suppress(record.RecordDamaged):  # half of one, whose other half lies in another page
+                yield record.unpack(pages[place : place + length])
+        place = pages.find(record.MAGIC, place + 1)
 
 
 def states_in_store(store: Path, since_ms: int) -> bool:

@@ -1,6 +1,6 @@
 """The speed tests of a fleet over a month, played in virtual time by the very functions that rule the real ones.
 
-`agent.speed_plan` decides for each gateway and `collector.speedtests.policy` for each server. Made up are the centers: their
+`agent.scheduling.speed_plan` decides for each gateway and `collector.speedtests.policy` for each server. Made up are the centers: their
 lines, their work, cuts of the mains by feeder, how long batteries last, backup lines, and how often nobody hears. The
 same seed plays the same month; servers share no state, so each is played by a process of its own.
 """
@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from agent import speed_plan
 from agent.config import Speed, slot_minutes
-from agent.schedule import CENTER_TIME, DAY_MS, MINUTE_MS
-from agent.speed_plan import CAPPED, MB, Here, Load, Run, Skip, Slot, SpeedBook
+from agent.scheduling import speed_plan
+from agent.scheduling.schedule import CENTER_TIME, DAY_MS, MINUTE_MS
+from agent.scheduling.speed_plan import CAPPED, MB, Here, Load, Run, Skip, Slot, SpeedBook
 from collector.speedtests import policy
 from collector.speedtests.policy import Server, Turn
 

@@ -29,10 +29,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import wire
-from agent.flights import Flights
-from agent.spool_record import Group
-from agent.uplink import CONNECT_S, batch_of
-from agent.window import Send, backoff_s, failures_after, next_step
+from agent.spool.record import Group
+from agent.uplink.inflight import Flights
+from agent.uplink.session import CONNECT_S, batch_of
+from agent.uplink.window import Send, backoff_s, failures_after, next_step
 from bench.ground import DATABASES, Ground, GroundError, Member, check, costs, ground, now_ms
 from bench.session import Session
 from collector.simulate import readings

@@ -6,7 +6,8 @@ import argparse
 import json
 import sys
 
-from agent import config, doctor
+from agent import config
+from agent.diagnostics import doctor
 
 EXAMPLE = "nabz-agent doctor --json"
 

@@ -7,7 +7,8 @@ import json
 import sys
 import time
 
-from agent import config, enrol, identity
+from agent import config, identity
+from agent.uplink import enrol
 
 EXAMPLE = "nabz-agent enrol https://nabz.example:8443 0123456789abcdef0123456789abcdef.89abcdef0123456789abcdef01234567"
 

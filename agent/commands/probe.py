@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
-from agent.bloat import bloat
+from agent.common.bufferbloat import bloat
 from agent.config import DEFAULT_PATH, Engine, Settings, SettingsError, load_or_default
 from agent.probes import PROBES
 from agent.probes.probe import Context, ProbeFailed

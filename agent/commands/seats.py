@@ -12,9 +12,9 @@ from collections.abc import Mapping
 
 from agent import config
 from agent.identity import IdentityError
-from agent.probes import roll_file
-from agent.probes.roll import label
-from agent.probes.roll_file import Order, Seat
+from agent.probes.seats import registry_file
+from agent.probes.seats.registry import label
+from agent.probes.seats.registry_file import Order, Seat
 
 EXAMPLE = "nabz-agent seats approve SEAT-07"
 
@@ -52,13 +52,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     try:
         folder = config.load_or_default(options.config).state_dir
-        seats = roll_file.load(folder)
-        for _path, order in roll_file.waiting(folder):
-            seats = roll_file.obeyed(seats, order) if order else seats
+        seats = registry_file.load(folder)
+        for _path, order in registry_file.waiting(folder):
+            seats = registry_file.obeyed(seats, order) if order else seats
         orders = [] if options.verb == "list" else orders_of(options, seats)
         for order in orders:
-            roll_file.give(folder, order)
-            seats = roll_file.obeyed(seats, order)
+            registry_file.give(folder, order)
+            seats = registry_file.obeyed(seats, order)
     except config.SettingsError as error:
         print(error, file=sys.stderr)
         return 2
@@ -82,7 +82,7 @@ def orders_of(options: argparse.Namespace, seats: Mapping[str, Seat]) -> list[Or
     if not options.seat:
         raise WrongSeat("name a seat, or all that wait with --all; `nabz-agent seats list` shows them")
     name = options.name if options.verb == "rename" else ""
-    if not roll_file.is_name(name):
+    if not registry_file.is_name(name):
         raise WrongSeat(f"name {name!r:.80} must be at most 32 letters, digits or - _ .")
     return [Order(do=options.verb, seat=find(options.seat, seats), name=name)]
 

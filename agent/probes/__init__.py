@@ -19,10 +19,10 @@ def _loaded_at_first_use(module: str) -> Probe:
 
 
 PROBES: dict[str, Probe] = {
-    "link": _loaded_at_first_use("agent.probes.link"),
+    "link": _loaded_at_first_use("agent.probes.link.link"),
     "speed": _loaded_at_first_use("agent.probes.speed"),
     "ups": _loaded_at_first_use("agent.probes.ups"),
-    "seats": _loaded_at_first_use("agent.probes.seats"),
+    "seats": _loaded_at_first_use("agent.probes.seats.seats"),
     "gateway": _loaded_at_first_use("agent.probes.gateway"),
 }
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 
 from agent import __version__
+from agent.probes.link.route import default_route
 from agent.probes.probe import Context
-from agent.probes.route import default_route
 from agent.wire import Clock, GatewayReading, Reading
 
 STA_UNSYNC, STA_NANO, TIME_ERROR = 0x0040, 0x2000, 5  # linux/timex.h

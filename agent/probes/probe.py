@@ -14,7 +14,7 @@ from agent.config import Settings
 from agent.wire import Reading
 
 if TYPE_CHECKING:
-    from agent.probes.roll import Roll
+    from agent.probes.seats.registry import Roll
 
 
 class ProbeFailed(Exception):

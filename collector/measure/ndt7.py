@@ -19,7 +19,7 @@ from typing import Literal
 
 import msgspec
 
-from agent import frames
+from agent.common import websocket_frames
 from collector.measure import tcpinfo
 from collector.measure.http import Refused, Request
 from collector.measure.line import CHUNK_BYTES, WAKE_BYTES, Line
@@ -63,7 +63,7 @@ def agreed(request: Request) -> Agreed:
     if request.query.get("early_exit", EARLY_EXIT_MB) != EARLY_EXIT_MB:
         raise Refused(400, f"early_exit= takes {EARLY_EXIT_MB} and no other number of megabytes")
     most_bytes = int(EARLY_EXIT_MB) * MB if "early_exit" in request.query and direction == "download" else None
-    return Agreed(direction=direction, accept=frames.accept(upgrade.key), most_bytes=most_bytes)
+    return Agreed(direction=direction, accept=websocket_frames.accept(upgrade.key), most_bytes=most_bytes)
 
 
 def _is_key(text: str) -> bool:
@@ -94,7 +94,7 @@ class _Talk:
 
     def __init__(self, line: Line, found: Agreed, address: str) -> None:
         self.line, self.found, self.address = line, found, address
-        self.reader = frames.Reader(masked=True)
+        self.reader = websocket_frames.Reader(masked=True)
         self.turn = asyncio.Lock()  # whole messages only
         self.began_s = time.monotonic()
         self.base = tcpinfo.fields(line.sock)
@@ -120,11 +120,11 @@ class _Talk:
             while True:
                 data = await self.line.take(CHUNK_BYTES, min(WAKE_BYTES, self.reader.expects), SILENCE_S)
                 for message in self.reader.feed(data):
-                    if message.opcode == frames.CLOSE:
-                        return frames.NORMAL
-                    if message.opcode == frames.PING:
-                        await self.say(frames.message(frames.PONG, message.payload, masked=False))
-        except frames.FrameError as error:
+                    if message.opcode == websocket_frames.CLOSE:
+                        return websocket_frames.NORMAL
+                    if message.opcode == websocket_frames.PING:
+                        await self.say(websocket_frames.message(websocket_frames.PONG, message.payload, masked=False))
+        except websocket_frames.FrameError as error:
             return error.code
 
     async def say(self, data: bytes, load: bytes | memoryview = b"") -> None:
@@ -135,13 +135,13 @@ class _Talk:
 
     async def part(self) -> None:
         """Both say farewell, this side first when its time is up. Raises OSError, EOFError."""
-        code = self.heard.result() if self.heard.done() else frames.NORMAL
-        await self.say(frames.closing(code, masked=False))
+        code = self.heard.result() if self.heard.done() else websocket_frames.NORMAL
+        await self.say(websocket_frames.closing(code, masked=False))
         await asyncio.wait({self.heard}, timeout=FAREWELL_S)
 
     async def measure(self) -> None:
         text = msgspec.json.encode(self.measurement())
-        await self.say(frames.message(frames.TEXT, text, masked=False))
+        await self.say(websocket_frames.message(websocket_frames.TEXT, text, masked=False))
         self.measure_at_s = self.elapsed_s + min(LATEST_S, max(SOONEST_S, self.dice.expovariate(1 / MEAN_S)))
 
     def measurement(self) -> dict[str, object]:
@@ -174,7 +174,7 @@ class _Talk:
 async def _download(talk: _Talk, block: memoryview) -> None:
     size = LEAST_MESSAGE
     while talk.goes_on():
-        await talk.say(frames.head(frames.BINARY, size), block[:size])
+        await talk.say(websocket_frames.head(websocket_frames.BINARY, size), block[:size])
         talk.sent += size
         if talk.elapsed_s >= talk.measure_at_s:
             await talk.measure()

@@ -35,7 +35,7 @@ _CHANGES = {reason: f"change.{reason.replace(' ', '_')}" for reason in get_args(
 _LOWER_BOUND = re.compile(r"(?P<figures>.+); but the reading is (?P<word>.+), so it proves no shortfall")
 _CLAIMED = re.compile(r"(?P<figures>.+); but (?P<word>.+) is claimed, so it proves no shortfall")
 _WITNESS = re.compile(r"not witnessed: (?P<word>\w+): .+")
-# What a gateway's roll call says of a seat (agent.probes.roll), sentence by sentence.
+# What a gateway's roll call says of a seat (agent.probes.seats.registry), sentence by sentence.
 _SEAT_FORMS = (
     ("said_bye", r"said it was shutting down"),
     ("silent_on", r"silent for (?P<seconds>\d+) s: the PC is on, nabz-seat is stopped or broken"),

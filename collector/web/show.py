@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
-from agent.bloat import Bloat, bloat
+from agent.common.bufferbloat import Bloat, bloat
 from agent.wire import SpeedReading
 from collector.flags.cause import SAID, WEIGHT, Grade, Name
 from collector.standard import Standards

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.bloat import Bloat, bloat
+from agent.common.bufferbloat import Bloat, bloat
 from agent.wire import SpeedReading
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agent import config, doctor
+from agent import config
 from agent.__main__ import main
+from agent.diagnostics import doctor
 from agent.identity import Identity
 
 MOUNTS = """/dev/sda1 / ext4 rw 0 0

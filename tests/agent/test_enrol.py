@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from agent import enrol, identity
+from agent import identity
 from agent.__main__ import main
+from agent.uplink import enrol
 
 COLLECTOR_KEY = bytes(range(32))
 

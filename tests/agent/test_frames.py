@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from agent import frames
-from agent.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, FrameError, Message, Reader
+from agent.common import websocket_frames
+from agent.common.websocket_frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, FrameError, Message, Reader
 
 
 def theirs(opcode: int, payload: bytes, *, masked: bool, final: bool = True) -> bytes:
@@ -31,8 +31,8 @@ def test_what_a_library_frames_is_read_and_the_load_only_counted(size: int, mask
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536, 1 << 20])
 def test_our_heads_are_those_of_a_library(size: int) -> None:
     payload = bytes(size)
-    assert frames.head(BINARY, size) + payload == theirs(BINARY, payload, masked=False)
-    ours = frames.head(BINARY, size, b"abcd")
+    assert websocket_frames.head(BINARY, size) + payload == theirs(BINARY, payload, masked=False)
+    ours = websocket_frames.head(BINARY, size, b"abcd")
     assert ours == theirs(BINARY, payload, masked=True)[: len(ours) - 4] + b"abcd"
 
 
@@ -62,11 +62,11 @@ def test_where_the_network_cuts_the_bytes_does_not_matter(dice: random.Random, m
 
 
 def test_the_answer_to_a_key_is_that_of_the_standards_example() -> None:
-    assert frames.accept("dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    assert websocket_frames.accept("dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
 def test_a_closing_has_its_code_and_fits() -> None:
-    (said,) = Reader(masked=True).feed(frames.closing(1009, "x" * 300, masked=True))
+    (said,) = Reader(masked=True).feed(websocket_frames.closing(1009, "x" * 300, masked=True))
     assert said == Message(opcode=CLOSE, payload=(1009).to_bytes(2, "big") + b"x" * 123)
 
 

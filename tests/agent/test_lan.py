@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from agent import http1, lan
-from agent.probes.roll import MAX_SEATS, Roll
+from agent.local import http, lan
+from agent.probes.seats.registry import MAX_SEATS, Roll
 from agent.seat import snapshot as contract
 from agent.seat.snapshot import Snapshot
 
@@ -165,10 +165,10 @@ def test_who_says_nothing_is_let_go() -> None:
     async def story() -> None:
         limits = replace(lan.LIMITS, request_s=0.1)
 
-        async def never(_request: http1.Request) -> http1.Answer:
+        async def never(_request: http.Request) -> http.Answer:
             raise AssertionError("nothing was asked")
 
-        server = await http1.serve("127.0.0.1:0", never, limits)
+        server = await http.serve("127.0.0.1:0", never, limits)
         async with server:
             port = server.sockets[0].getsockname()[1]
             assert (await send(port, b"POST /seat HT", end=False))[0] == 408
@@ -191,7 +191,7 @@ def test_many_open_doors_do_not_keep_an_honest_seat_out() -> None:
 
 
 def test_a_flood_is_slowed_by_address_and_memory_stays_bounded() -> None:
-    pace = http1.Pace(http1.Limits(requests_per_s=1.0, burst=3.0, addresses=10))
+    pace = http.Pace(http.Limits(requests_per_s=1.0, burst=3.0, addresses=10))
     assert [pace.allows("10.0.0.1", 0.0) for _ in range(5)] == [True, True, True, False, False]
     # Another address is not made to pay.
     assert pace.allows("10.0.0.2", 0.0)
@@ -225,11 +225,11 @@ def test_nonces_are_remembered_for_the_window_and_bounded() -> None:
 
 
 def test_a_fault_of_ours_is_an_answer_and_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    async def broken(_request: http1.Request) -> http1.Answer:
+    async def broken(_request: http.Request) -> http.Answer:
         raise RuntimeError("planted")
 
     async def story() -> None:
-        async with await http1.serve("127.0.0.1:0", broken, http1.Limits()) as server:
+        async with await http.serve("127.0.0.1:0", broken, http.Limits()) as server:
             assert (await send(server.sockets[0].getsockname()[1], b"GET / HTTP/1.1\r\n\r\n"))[0] == 500
 
     asyncio.run(story())

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from agent import http1, lan
 from agent.config import Seats
-from agent.probes import roll_file
-from agent.probes.roll import Policy, Roll
-from agent.probes.roll_file import Order
+from agent.local import http, lan
+from agent.probes.seats import registry_file
+from agent.probes.seats.registry import Policy, Roll
+from agent.probes.seats.registry_file import Order
 from agent.seat import keys
 from agent.seat import snapshot as contract
 from agent.seat.keyring import Keyring
@@ -33,15 +33,15 @@ class Gateway:
         self.roll = Roll(folder, 0, policy)
         self.ear = lan._Ear(self.roll, CENTER_KEY, lan.wall_ms, lan.mono_ms)
 
-    def hear(self, body: bytes, peer: str = "192.0.2.20") -> http1.Answer:
-        request = http1.Request(method="POST", path="/seat", headers={}, body=body, peer=peer)
+    def hear(self, body: bytes, peer: str = "192.0.2.20") -> http.Answer:
+        request = http.Request(method="POST", path="/seat", headers={}, body=body, peer=peer)
         hearing = self.ear.hear(request)
         try:
             hearing.send(None)  # it waits for nothing, so it needs no loop
         except StopIteration as done:
-            answer: http1.Answer = done.value
-        except http1.Refused as refused:
-            answer = http1.Answer(status=refused.status, body=str(refused).encode())
+            answer: http.Answer = done.value
+        except http.Refused as refused:
+            answer = http.Answer(status=refused.status, body=str(refused).encode())
         return answer
 
     def say(self, ring: Keyring, *, key: bytes | None = None, **more: object) -> int:
@@ -112,7 +112,7 @@ def test_new_hardware_gets_no_key_before_it_is_approved(tmp_path: Path) -> None:
     gateway, ring = Gateway(tmp_path, "never"), Keyring(CENTER_KEY, ID, tmp_path / "seat")
     assert gateway.say(ring) == 200
     assert ring.own is None
-    roll_file.give(tmp_path, Order(do="approve", seat=ID))
+    registry_file.give(tmp_path, Order(do="approve", seat=ID))
     gateway.roll.obey()
     assert gateway.say(ring) == 200
     assert ring.own is not None
@@ -136,7 +136,7 @@ def test_approval_lets_a_newly_installed_seat_in_again(tmp_path: Path) -> None:
     assert [gateway.say(ring), gateway.say(ring)] == [200, 200]
     fresh = Keyring(CENTER_KEY, ID, tmp_path / "new")
     assert gateway.say(fresh) == 403
-    roll_file.give(tmp_path, Order(do="approve", seat=ID))
+    registry_file.give(tmp_path, Order(do="approve", seat=ID))
     gateway.roll.obey()
     assert [gateway.say(fresh), gateway.say(fresh)] == [200, 200]
     assert gateway.say(ring) == 401
@@ -212,7 +212,7 @@ def test_mutated_snapshots_crash_nothing_and_are_never_taken_as_fresh(count: int
     """Most under the right key, so that the parser meets them; a third as they were sealed before."""
     dice = random.Random(4)
     gateway = Gateway()
-    gateway.ear.pace = http1.Pace(http1.Limits(requests_per_s=1e9, burst=1e9, addresses=8))
+    gateway.ear.pace = http.Pace(http.Limits(requests_per_s=1e9, burst=1e9, addresses=8))
     gateway.ear.nonces.most = count
     statuses: Counter[int] = Counter()
     for number in range(count):

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from agent.config import Agent, Link, Settings
-from agent.probes.link import Target, Way, place_fault, probe, read_way, remember, target_of, write_way
+from agent.probes.link.link import Target, Way, place_fault, probe, read_way, remember, target_of, write_way
 from agent.probes.probe import Context, ProbeFailed
 from agent.wire import Hop, LinkReading
 
@@ -138,7 +138,7 @@ ONCE = """
 import asyncio, sys, msgspec
 from pathlib import Path
 from agent.config import Agent, Link, Settings
-from agent.probes.link import probe
+from agent.probes.link.link import probe
 from agent.probes.probe import Context, ProbeFailed
 settings = Settings(agent=Agent(state_dir=sys.argv[1]), link=Link(target=sys.argv[2], probes=5, interval_ms=20))
 try:

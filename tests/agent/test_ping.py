@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from agent.probes.ping import Echoes, checksum, echo_reply, echo_request, ping, resolve, summary, tcp_ping
+from agent.probes.link.ping import Echoes, checksum, echo_reply, echo_request, ping, resolve, summary, tcp_ping
 
 
 def echoes(*rtts_ms: float | None) -> Echoes:
@@ -124,7 +124,7 @@ def test_what_is_no_host_name_is_an_os_error(name: str) -> None:
 
 IN_A_NAMESPACE = """
 import asyncio
-from agent.probes.ping import ping, summary
+from agent.probes.link.ping import ping, summary
 heard = asyncio.run(ping("127.0.0.1", 3, 0.01, 1.0))
 print(heard.method, summary(heard).received)
 silent = asyncio.run(ping("192.0.2.9", 2, 0.01, 0.2))

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from agent import power, wire
+from agent import wire
 from agent.config import Ups
-from agent.power import Known, PowerWatch, SelfTest, SelfTestBook, told
 from agent.probes.probe import ProbeFailed
-from agent.spool_record import Value
+from agent.scheduling import power
+from agent.scheduling.power import Known, PowerWatch, SelfTest, SelfTestBook, told
+from agent.spool.record import Value
 
 NIGHT_MS = 1_790_120_700_000  # 04:45 by the center's clock: every gateway's quiet minute has begun
 Kept = list[tuple[wire.UpsReading, Value]]

@@ -14,13 +14,14 @@ import pytest
 import sqlalchemy as sa
 from cryptography import x509
 
-from agent import enrol, identity, trust, wire
+from agent import identity, wire
 from agent.config import Settings
-from agent.doctor import Installation, _certificate
-from agent.door import Door, DoorShut, Refused
-from agent.renew import ALONE_S, Renewal, due_ms, is_due
-from agent.spool import Spool
-from agent.uplink import Uplink
+from agent.diagnostics.doctor import Installation, _certificate
+from agent.spool.queue import Spool
+from agent.uplink import enrol, trust
+from agent.uplink.collector_client import Door, DoorShut, Refused
+from agent.uplink.renew import ALONE_S, Renewal, due_ms, is_due
+from agent.uplink.session import Uplink
 from collector.access import approvals, devices
 from collector.access.ca import Authority
 from collector.store import schema

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent.config import Seats
-from agent.probes.roll import MAX_SEATS, Roll, RollFull, Seat, judge_seat
+from agent.probes.seats.registry import MAX_SEATS, Roll, RollFull, Seat, judge_seat
 from agent.seat.snapshot import Disk, Snapshot
 from agent.wire import SeatColumns
 

@@ -11,10 +11,10 @@ import pytest
 
 from agent.__main__ import main
 from agent.config import Seats
-from agent.probes import roll_file
 from agent.probes.parts import Parts, grown, lost
-from agent.probes.roll import FIRST_DAY_MS, Policy, Roll, is_let_in
-from agent.probes.roll_file import Order, Seat
+from agent.probes.seats import registry_file
+from agent.probes.seats.registry import FIRST_DAY_MS, Policy, Roll, is_let_in
+from agent.probes.seats.registry_file import Order, Seat
 from agent.seat.snapshot import Drive, Snapshot
 from agent.wire import SeatsReading
 
@@ -72,9 +72,9 @@ def test_a_new_seat_is_named_and_not_counted_until_it_is_approved(tmp_path: Path
     assert (reading.known, reading.healthy) == (0, 0)
     assert reading.seats is not None
     assert (reading.seats.id, reading.seats.waiting) == ([], ["SEAT-01"])
-    roll_file.give(tmp_path, Order(do="approve", seat=said(1).id))
+    registry_file.give(tmp_path, Order(do="approve", seat=said(1).id))
     assert called(roll).healthy == 1
-    assert not list(tmp_path.glob(roll_file.ORDERS))
+    assert not list(tmp_path.glob(registry_file.ORDERS))
     # And still so after a restart.
     assert Roll(tmp_path, 0, "never").seats[said(1).id].approved
 
@@ -131,7 +131,7 @@ def test_a_wrong_seat_is_one_line_and_exit_2(
     said_so = capsys.readouterr().err
     assert rule in said_so
     assert said_so.count("\n") == 1
-    assert not list(tmp_path.glob(roll_file.ORDERS))
+    assert not list(tmp_path.glob(registry_file.ORDERS))
 
 
 def test_a_gateway_without_seats_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,7 +148,7 @@ def test_a_file_that_holds_no_order_is_removed_and_changes_nothing(tmp_path: Pat
     roll.take(said(1), 0)
     (tmp_path / "seats-order-0.json").write_text(text)
     assert called(roll).healthy == 1
-    assert not list(tmp_path.glob(roll_file.ORDERS))
+    assert not list(tmp_path.glob(registry_file.ORDERS))
 
 
 # ---------------------------------------------------------------- parts
@@ -166,7 +166,7 @@ def test_a_part_that_goes_is_unhealthy_until_people_accept_it(tmp_path: Path) ->
     assert reading.unhealthy == 1
     assert reading.seats.why == ["memory gone: 8.0 GB left of 16.0 GB; disk gone: 1000.2 GB"]
     assert reading.seats.changed == reading.seats.why
-    roll_file.give(tmp_path, Order(do="accept", seat=said().id))
+    registry_file.give(tmp_path, Order(do="accept", seat=said().id))
     reading = called(roll, 70_001)
     assert reading.seats is not None
     assert (reading.healthy, reading.seats.changed) == (1, [])

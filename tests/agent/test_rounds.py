@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from agent import config, rounds, wire
+from agent import config, wire
 from agent.probes.probe import Context, ProbeFailed
-from agent.rounds import Parts, Rounds
-from agent.speed_rounds import SpeedLedger
-from agent.spool_record import Value
+from agent.scheduling import rounds
+from agent.scheduling.rounds import Parts, Rounds
+from agent.scheduling.speed_rounds import SpeedLedger
+from agent.spool.record import Value
 
 T0 = 1_790_000_000_000
 Kept = list[tuple[list[wire.Reading], Value]]

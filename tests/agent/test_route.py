@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.probes.route import Route, parse_ipv4, parse_ipv6
+from agent.probes.link.route import Route, parse_ipv4, parse_ipv6
 
 HEAD = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
 

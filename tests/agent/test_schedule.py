@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from agent import schedule, wire
+from agent import wire
+from agent.scheduling import schedule
 
 SLOTS = ["08:00-09:00", "10:00-13:00", "19:00-22:00"]
 SECRET = b"s" * 32

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from agent import lan
 from agent.config import Seats
-from agent.probes.roll import Roll
+from agent.local import lan
+from agent.probes.seats.registry import Roll
 from agent.seat.__main__ import Seat, keep_saying, main, read_identity
 from agent.seat.identity import Identity
 from agent.seat.keyring import Keyring

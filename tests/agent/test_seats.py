@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from agent import http1, lan, status
 from agent.config import Agent, Settings
+from agent.local import http, lan, status
 from agent.probes.probe import Context, ProbeFailed
-from agent.probes.roll import Roll
-from agent.probes.seats import probe
+from agent.probes.seats.registry import Roll
+from agent.probes.seats.seats import probe
 from agent.seat.snapshot import Snapshot
 from agent.wire import SeatsReading
 
@@ -71,11 +71,11 @@ def test_no_agent_is_said_in_one_line(free_port: int) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"last":{"seats":{"known":-1}}}', b'{"last":{"seats":7}}'])
 def test_another_program_on_that_port_is_not_believed(body: bytes) -> None:
-    async def other(_request: http1.Request) -> http1.Answer:
-        return http1.Answer(status=200, body=body)
+    async def other(_request: http.Request) -> http.Answer:
+        return http.Answer(status=200, body=body)
 
     async def story() -> None:
-        async with await http1.serve("127.0.0.1:0", other, http1.Limits()) as server:
+        async with await http.serve("127.0.0.1:0", other, http.Limits()) as server:
             with pytest.raises(ProbeFailed):
                 await probe(outside(f"127.0.0.1:{server.sockets[0].getsockname()[1]}"))
 

@@ -11,9 +11,9 @@ import pytest
 
 from agent.config import Seats, Settings
 from agent.probes.probe import Context
-from agent.probes.roll import Roll
-from agent.probes.seats import mono_ms, probe
-from agent.probes.silence import MOST_AT_ONCE, Silent, cause, echo, is_on, look, parse_arp
+from agent.probes.seats.reachability import MOST_AT_ONCE, Silent, cause, echo, is_on, look, parse_arp
+from agent.probes.seats.registry import Roll
+from agent.probes.seats.seats import mono_ms, probe
 from agent.seat.clocks import slept_s
 from agent.seat.identity import fact
 from agent.seat.snapshot import Snapshot

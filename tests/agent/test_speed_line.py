@@ -8,14 +8,14 @@ from collections.abc import Callable
 import pytest
 
 from agent.config import Link, Speed
-from agent.probes.route import Route
-from agent.probes.speed import others
+from agent.probes.link.route import Route
+from agent.probes.speed import cross_traffic
 from agent.probes.speed.counters import Counters
 from agent.probes.speed.engine import SpeedRequest, Throughput
-from agent.probes.speed.quiet import load_of
-from agent.probes.speed.seen import Seen, parse_answer, seen_by
-from agent.speed_plan import Load
-from agent.wan import Line, line_of
+from agent.probes.speed.idle_check import load_of
+from agent.probes.speed.server_view import Seen, parse_answer, seen_by
+from agent.probes.speed.wan import Line, line_of
+from agent.scheduling.speed_plan import Load
 
 ETH, LTE = Route(interface="eth0", gateway="192.0.2.1", metric=1), Route(interface="wwan0", gateway=None, metric=9)
 
@@ -86,7 +86,7 @@ def finding(request: SpeedRequest) -> Throughput:
 
 
 def test_a_gateway_that_does_not_see_all_traffic_tells_no_capacity() -> None:
-    told = others.measure(finding, SpeedRequest(server="s"), Speed(inline="no"))
+    told = cross_traffic.measure(finding, SpeedRequest(server="s"), Speed(inline="no"))
     assert told.others_from is None
     assert (told.found.capacity_down_mbps, told.found.cross_traffic_down_pct) == (None, None)
     assert told.found.download_mbps == 9.0
@@ -94,8 +94,8 @@ def test_a_gateway_that_does_not_see_all_traffic_tells_no_capacity() -> None:
 
 
 def test_a_gateway_that_carries_all_traffic_tells_it_by_its_own_interface() -> None:
-    told = others.measure(finding, SpeedRequest(server="s"), Speed(inline="yes"))
-    assert told == others.Told(finding(SpeedRequest(server="s")), "interface")
+    told = cross_traffic.measure(finding, SpeedRequest(server="s"), Speed(inline="yes"))
+    assert told == cross_traffic.Told(finding(SpeedRequest(server="s")), "interface")
 
 
 def test_an_engine_that_counts_nobody_says_so_and_does_not_blame_the_router(free_port: int) -> None:
@@ -104,7 +104,7 @@ def test_an_engine_that_counts_nobody_says_so_and_does_not_blame_the_router(free
 
     speed = Speed(router_host="127.0.0.1", router_port=free_port, router_interface="wan")
     for engine, flags in ((ookla, ("others_unseen",)), (asking, ("others_unseen", "router_silent"))):
-        told = others.measure(engine, SpeedRequest(server="s"), speed)
+        told = cross_traffic.measure(engine, SpeedRequest(server="s"), speed)
         assert (told.others_from, told.found.flags) == (None, flags)
 
 

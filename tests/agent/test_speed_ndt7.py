@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
-from agent import frames
+from agent.common import websocket_frames
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed import locate, ndt7
 from agent.probes.speed.engine import PUBLIC, SpeedRequest, Throughput
@@ -270,7 +270,7 @@ def test_a_server_that_speaks_another_protocol_is_none_of_ours(free_port: int) -
 def test_a_handshake_that_is_answered_wrongly_is_no_handshake(headers: str, said: str) -> None:
     def answer(head: bytes) -> bytes:
         key = re.search(rb"Sec-WebSocket-Key: (\S+)", head)
-        accept = frames.accept(key[1].decode()) if key else ""
+        accept = websocket_frames.accept(key[1].decode()) if key else ""
         said = f"HTTP/1.1 101 Switching Protocols\r\n{headers.format(accept)}\r\n".encode()
         return said + b"\x82\x7e\x20\x00" + bytes(8192)
 

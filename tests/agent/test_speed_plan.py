@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent import schedule, speed_plan
 from agent.config import Speed
-from agent.speed_plan import CAPPED, COST_BYTES, MB, Here, Load, Run, Skip, Slot, SpeedBook, Thrift, decide
+from agent.scheduling import schedule, speed_plan
+from agent.scheduling.speed_plan import CAPPED, COST_BYTES, MB, Here, Load, Run, Skip, Slot, SpeedBook, Thrift, decide
 
 SLOTS = ["08:00-09:00", "10:00-13:00", "19:00-22:00"]
 SECRET = b"s" * 32

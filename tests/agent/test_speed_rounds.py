@@ -10,11 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent import speed_plan, wire
+from agent import wire
 from agent.config import Settings, Speed
 from agent.probes.probe import Context
-from agent.speed_plan import MB, Load, Slot, SpeedBook
-from agent.speed_rounds import SpeedLedger, SpeedParts, SpeedRounds, Timing
+from agent.scheduling import speed_plan
+from agent.scheduling.speed_plan import MB, Load, Slot, SpeedBook
+from agent.scheduling.speed_rounds import SpeedLedger, SpeedParts, SpeedRounds, Timing
 
 T0 = 1_790_000_000_000
 NAMED = "http://measure.example"

@@ -19,7 +19,7 @@ import pytest
 from agent.config import Settings, Speed
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed import router
-from agent.probes.speed.quiet import line_load
+from agent.probes.speed.idle_check import line_load
 from agent.probes.speed.router import RouterWatch, refresh_s
 from agent.probes.ups import snmp
 from bench.cards import plain, running

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from agent.probes.speed.counters import Counters
-from agent.probes.speed.lane import Direction, Lane
 from agent.probes.speed.modes import MODES, Mode
+from agent.probes.speed.saturation import End, Trace, crossed, ended, judge
+from agent.probes.speed.stream import Direction, Lane
 from agent.probes.speed.tcpinfo import TcpInfo
-from agent.probes.speed.trace import End, Trace, crossed, ended, judge
 
 BIN_S, MSS, HEADER = 0.05, 1448, 52
 TICKS = 43

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from agent import spool_file, wire
-from agent.spool import Spool
-from agent.spool_file import SpoolFile
-from agent.spool_record import Group, Head, RecordDamaged, build, pack, unpack
+from agent import wire
+from agent.spool import file as spool_file
+from agent.spool.file import SpoolFile
+from agent.spool.queue import Spool
+from agent.spool.record import Group, Head, RecordDamaged, build, pack, unpack
 
 T0 = 1_790_000_000_000
 MINUTE_MS = 60_000
@@ -442,7 +443,7 @@ def states_of_a_salvage(image: Path, tmp_path: Path) -> list[dict[str, bytes]]:
                         os.kill(os.getpid(), 9)
             sys.addaudithook(watch)
             from agent import wire
-            from agent.spool import Spool
+            from agent.spool.queue import Spool
             at = wire.Stamp(wall_ms=1, mono_ms=1, boot="b", clock="synced")
             Spool(Path(sys.argv[1]) / "spool.db", stamp=lambda: at).close()
         """)
@@ -543,7 +544,7 @@ PROMISER = """
 import sys
 from pathlib import Path
 from agent import wire
-from agent.spool import Spool
+from agent.spool.queue import Spool
 at = wire.Stamp(wall_ms=1, mono_ms=1, boot="b", clock="synced")
 spool = Spool(Path(sys.argv[1]), stamp=lambda: at, max_bytes=64 << 20)
 first = spool.head().seq

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from agent import __main__ as nabz_agent
-from agent import http1, status
-from agent.status import Board, StatusView, is_local_name, respond
-from agent.status_page import WORDS, age, page, sparkline
+from agent.local import http, status
+from agent.local.status import Board, StatusView, is_local_name, respond
+from agent.local.status_page import WORDS, age, page, sparkline
 from agent.wire import (
     BootReading,
     Failure,
@@ -57,8 +57,8 @@ def view_of(noted: Board, **more: object) -> StatusView:
     return StatusView(**given)  # type: ignore[arg-type]
 
 
-def get(path: str, host: str = "127.0.0.1:8470", method: str = "GET") -> http1.Request:
-    return http1.Request(method=method, path=path, headers={"host": host}, body=b"", peer="127.0.0.1")
+def get(path: str, host: str = "127.0.0.1:8470", method: str = "GET") -> http.Request:
+    return http.Request(method=method, path=path, headers={"host": host}, body=b"", peer="127.0.0.1")
 
 
 class Tags(HTMLParser):
@@ -206,8 +206,8 @@ def test_the_data_is_json_with_kinds() -> None:
         (get("/", host=""), 403),
     ],
 )
-def test_other_requests_are_refused(request_: http1.Request, status_code: int) -> None:
-    with pytest.raises(http1.Refused) as refused:
+def test_other_requests_are_refused(request_: http.Request, status_code: int) -> None:
+    with pytest.raises(http.Refused) as refused:
         respond(request_, lambda: view_of(Board()))
     assert refused.value.status == status_code
 

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 
-from agent.probes.trace import IP_RECVERR, IPV6_RECVERR, router_of, trace
+from agent.probes.link.trace import IP_RECVERR, IPV6_RECVERR, router_of, trace
 
 
 def error(origin: int, kind: int, tail: bytes) -> bytes:

@@ -11,13 +11,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent import window, wire
+from agent import wire
 from agent.identity import Identity, verify
-from agent.spool import Spool
-from agent.spool_record import Group, Head, build
-from agent.trust import TrustedClock
-from agent.uplink import Uplink
-from agent.window import FIRST_RECEIPT_S, PACED_S, PACED_WINDOW, WINDOW, Flight, Flow, Send, Wait, next_step
+from agent.spool.queue import Spool
+from agent.spool.record import Group, Head, build
+from agent.uplink import window
+from agent.uplink.session import Uplink
+from agent.uplink.trust import TrustedClock
+from agent.uplink.window import FIRST_RECEIPT_S, PACED_S, PACED_WINDOW, WINDOW, Flight, Flow, Send, Wait, next_step
 
 T0 = 1_790_000_000_000
 

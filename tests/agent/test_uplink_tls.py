@@ -19,10 +19,10 @@ import pytest
 from agent import wire
 from agent.identity import Broker as Way
 from agent.identity import Identity, TlsFiles
-from agent.spool import Spool
-from agent.uplink import Uplink
-from agent.ways import TRIES, Ways
-from agent.window import backoff_s, failures_after
+from agent.spool.queue import Spool
+from agent.uplink.endpoints import TRIES, Ways
+from agent.uplink.session import Uplink
+from agent.uplink.window import backoff_s, failures_after
 from collector.brokers.embedded import Broker
 from collector.brokers.listeners import Door
 from tests.authority import TestAuthority

@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent import enrol as gateway
 from agent.identity import device_name
+from agent.uplink import enrol as gateway
 from collector.__main__ import main
 from collector.access import approvals, devices
 from collector.access.approvals import decide

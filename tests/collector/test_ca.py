@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from agent.enrol import csr_of
+from agent.uplink.enrol import csr_of
 from collector.access.ca import Authority, CsrRefused, Files
 from collector.store import StoreError
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from agent.probes.cookie import Cookie, ask_cookie
-from agent.probes.ping import udp_ping
+from agent.probes.link.echo_cookie import Cookie, ask_cookie
+from agent.probes.link.ping import udp_ping
 from collector.measure.echo import LEAST_BYTES, MOST_BYTES, VALID_S, Echo
 from collector.measure.limits import Limits
 from collector.measure.pace import MOST, Pace

@@ -21,7 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from agent import frames
+from agent.common import websocket_frames
 from collector.measure import ndt7, token
 from collector.measure.admission import ByToken, UsedTokens
 from collector.measure.limits import Limits
@@ -267,7 +267,7 @@ def test_a_handshake_that_is_not_the_protocols_is_refused_before_a_test_begins(s
         (b"\x82\xff\x00\x00\x00\x00\x01\x00\x00\x01abcd", 1009),
         (b"\x8a\x80abcd" * 3000, 1008),  # pongs without end
         (b"\x82\x81abcdx" * 60_000, 1008),  # a byte a frame
-        (frames.closing(1000, masked=True), 1000),
+        (websocket_frames.closing(1000, masked=True), 1000),
     ],
     ids=["unmasked", "reserved bits", "too large", "pongs without end", "a byte a frame", "a good-bye"],
 )
@@ -277,10 +277,12 @@ def test_what_breaks_the_frames_ends_the_test_with_its_code(sent: bytes, code: i
         with contextlib.suppress(OSError):
             writer.write(sent)
             await writer.drain()
-        talk, codes = frames.Reader(masked=False), []
+        talk, codes = websocket_frames.Reader(masked=False), []
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                codes += [int.from_bytes(m.payload[:2], "big") for m in talk.feed(data) if m.opcode == frames.CLOSE]
+                codes += [
+                    int.from_bytes(m.payload[:2], "big") for m in talk.feed(data) if m.opcode == websocket_frames.CLOSE
+                ]
         assert codes == [code]
         writer.transport.abort()
 

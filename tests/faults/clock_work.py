@@ -19,10 +19,11 @@ import msgspec
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent import config, identity, service, speed_plan, wire
+from agent import config, identity, service, wire
 from agent.commands.run import begin_log
 from agent.probes.gateway import ClockState
-from agent.trust import TrustedClock
+from agent.scheduling import speed_plan
+from agent.uplink.trust import TrustedClock
 from collector.ingest.transaction import Ingest
 from collector.ingest.verify import Message
 from collector.store import Store, schema
@@ -197,7 +198,7 @@ LOOK_MS = 5 * MINUTE_MS
 
 
 def slots(seed: int, count: int) -> Counter[str]:
-    """Tests by the rules of `agent.speed_rounds` while the wall clock jumps, about once in an hour."""
+    """Tests by the rules of `agent.scheduling.speed_rounds` while the wall clock jumps, about once in an hour."""
     dice, found, truth = random.Random(f"{seed} slots"), Counter[str](), [BEGAN_MS]
     off_ms = [0]
     clock = TrustedClock(wall=lambda: max(0, truth[0] + off_ms[0]), boot=lambda: truth[0] - BEGAN_MS)

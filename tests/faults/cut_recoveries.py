@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.spool import Spool
-from agent.spool_record import Group, Head, pack
+from agent.spool.queue import Spool
+from agent.spool.record import Group, Head, pack
 from tests.faults.crash_states import Disk, Files, Name, Say, Step, record
 from tests.faults.spool_work import (
     STAMP,

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.spool import Spool
+from agent.spool.queue import Spool
 from tests.faults.spool_work import STAMP, T0, everything, say_line
 
 FORGET_EVERY = 12

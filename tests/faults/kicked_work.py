@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from agent import identity, wire
-from agent.spool import Spool
-from agent.uplink import Uplink
+from agent.spool.queue import Spool
+from agent.uplink.session import Uplink
 from collector.brokers.embedded import Broker
 
 LOOK_S = 0.05  # for what a thread has done meanwhile
@@ -106,7 +106,7 @@ def enrolled(folder: Path, port: int) -> identity.Identity:
 async def play(folder: Path, mine: identity.Identity, hours: float, seed: int, skipping: Skipping) -> list[float]:
     now_s = asyncio.get_running_loop().time
     watch = Watch(now_s)
-    log = logging.getLogger("agent.uplink")
+    log = logging.getLogger("agent.uplink.session")
     log.addHandler(watch)
     log.setLevel(logging.INFO)
     log.propagate = False

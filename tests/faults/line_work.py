@@ -17,8 +17,8 @@ from pathlib import Path
 
 from agent import identity, wire
 from agent.identity import TlsFiles
-from agent.spool import Spool
-from agent.uplink import Uplink
+from agent.spool.queue import Spool
+from agent.uplink.session import Uplink
 from collector.access.ca import Files
 from collector.brokers.embedded import Broker
 from collector.brokers.endpoints import Address

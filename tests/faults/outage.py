@@ -1,4 +1,4 @@
-"""Everybody comes back at once, in time that is only counted: gateways that decide as the agent does (`agent.window`),
+"""Everybody comes back at once, in time that is only counted: gateways that decide as the agent does (`agent.uplink.window`),
 one queue, and a collector that paces as ours does (`collector.ingest.backpressure`).
 
 What `python -m bench storm` plays with real sessions for a quarter of an hour, this plays in seconds, so that the rules
@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.flights import Flights
-from agent.spool_record import Group, Head, build
-from agent.window import Flow, Send, Wait, next_step
+from agent.spool.record import Group, Head, build
+from agent.uplink.inflight import Flights
+from agent.uplink.window import Flow, Send, Wait, next_step
 from collector.ingest.backpressure import Pacing
 
 LIVE_S, BACKLOG_S, AGAIN_S = 0.16, 0.28, 0.1  # of a message, by what is in it; AGAIN_S: it is held already
@@ -84,7 +84,7 @@ class Outage:
         self._send(each, now_s)
 
     def _send(self, each: Returning, now_s: float) -> None:
-        """As `agent.uplink` does: what is overdue is offered again, then whatever may go."""
+        """As `agent.uplink.session` does: what is overdue is offered again, then whatever may go."""
         for flight in each.flights.overdue(now_s):
             (each.fresh if flight.live else each.backlog)[:0] = flight.groups
         while isinstance(step := self._step(each, now_s), Send):

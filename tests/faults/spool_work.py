@@ -15,8 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from agent import wire
-from agent.spool import Spool
-from agent.spool_record import VALUES, Group, Head, Ident, build
+from agent.spool.queue import Spool
+from agent.spool.record import VALUES, Group, Head, Ident, build
 
 T0 = 1_790_000_000_000
 STAMP = wire.Stamp(wall_ms=T0, mono_ms=1, boot="b", clock="synced")

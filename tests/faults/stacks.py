@@ -12,7 +12,7 @@ from tests.faults.mosquitto import mosquitto
 
 SENT_TWICE = [
     (
-        "agent/uplink.py",
+        "agent/uplink/session.py",
         "        client.publish(wire.batch_topic(self._identity.device), wire.seal",
         "        client.publish(wire.batch_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)\n"
         "        client.publish(wire.batch_topic(self._identity.device), wire.seal",
@@ -20,7 +20,7 @@ SENT_TWICE = [
 ]
 FORGOTTEN_WHEN_SENT = [
     (
-        "agent/uplink.py",
+        "agent/uplink/session.py",
         '        live = step.reason != "backlog"\n        body',
         '        live = step.reason == "live"\n'
         "        for group in step.groups:\n"

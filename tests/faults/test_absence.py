@@ -16,9 +16,9 @@ import pytest
 import sqlalchemy as sa
 
 from agent import wire
-from agent.schedule import value_of
-from agent.spool import Spool, SpoolStats
-from agent.spool_record import Head
+from agent.scheduling.schedule import value_of
+from agent.spool.queue import Spool, SpoolStats
+from agent.spool.record import Head
 from collector.simulate import readings
 from collector.simulate.fleet import make_fleet
 from collector.simulate.readings import MINUTE_MS
@@ -184,7 +184,7 @@ def test_after_a_month_what_is_missing_is_exactly_what_was_shed(torture: bool, t
 
 
 BACKLOG_FIRST = [
-    ("agent/window.py", "    if fresh:\n        return", "    if fresh and not backlog:\n        return"),
+    ("agent/uplink/window.py", "    if fresh:\n        return", "    if fresh and not backlog:\n        return"),
 ]
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from agent import http1, wire
+from agent import wire
+from agent.local import http
 from agent.probes.ups import nut, snmp, traps
 from agent.seat import snapshot
 from collector.access import enrolment
@@ -118,7 +119,7 @@ def bombs(way: WayIn) -> dict[str, bytes]:
 
 
 def http_head(data: bytes) -> object:
-    return finished(http1.read_request(heard(data, http1.Limits().head_bytes), "127.0.0.1", http1.Limits()))
+    return finished(http.read_request(heard(data, http.Limits().head_bytes), "127.0.0.1", http.Limits()))
 
 
 def upsd(data: bytes) -> object:
@@ -187,7 +188,7 @@ PLAIN: Mapping[str, tuple[Read, Mapping[str, bytes]]] = {
 ALL = [(name, what, way.read, data) for name, way in JSON.items() for what, data in bombs(way).items()]
 ALL += [(name, what, read, data) for name, (read, some) in PLAIN.items() for what, data in some.items()]
 REFUSALS = (
-    wire.WireError, Refused, enrolment.EnrolmentRefused, snapshot.SnapshotError, token.TokenRefused, http1.Refused,
+    wire.WireError, Refused, enrolment.EnrolmentRefused, snapshot.SnapshotError, token.TokenRefused, http.Refused,
     measure.Refused, asyncio.IncompleteReadError, snmp.ProbeFailed, ValueError,
 )  # fmt: skip
 

@@ -219,7 +219,7 @@ NOT_MOVED = [
     ("collector/ingest/boot_clocks.py", "for key in sorted(boots.better)", "for key in sorted(boots.better & set())")
 ]
 BY_WALL = [("collector/ingest/rows.py", "dated(stamp.mono_ms, figures[stamp.boot], self.now_ms)", "stamp.wall_ms")]
-SLOTS_BY_WALL = [("agent/trust.py", "self._wall() if self._ahead_ms is None else", "self._wall() if True else")]
+SLOTS_BY_WALL = [("agent/uplink/trust.py", "self._wall() if self._ahead_ms is None else", "self._wall() if True else")]
 
 
 def seen(edits: list[tuple[str, str, str]], folder: Path) -> set[str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.spool import Spool
+from agent.spool.queue import Spool
 from agent.wire import GatewayReading, encode_reading
 from collector.access import devices
 from collector.store import schema

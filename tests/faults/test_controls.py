@@ -32,19 +32,19 @@ def outcome(source: Path, test: str, folder: Path) -> tuple[int, str]:
 
 
 DEAF_TO_THE_KERNEL = [
-    ("agent/uplink.py", "                line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)\n", ""),
+    ("agent/uplink/session.py", "                line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)\n", ""),
     (
-        "agent/uplink.py",
+        "agent/uplink/session.py",
         "                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_DEAD_MS)\n",
         "",
     ),
 ]
-IMPATIENT = [("agent/uplink.py", "CONNECT_S = 150.0\nREACH_S = 45.0", "CONNECT_S = 2.0\nREACH_S = 2.0")]
+IMPATIENT = [("agent/uplink/session.py", "CONNECT_S = 150.0\nREACH_S = 45.0", "CONNECT_S = 2.0\nREACH_S = 2.0")]
 NOT_PAUSED = [("collector/ingest/subscriber.py", "                self._set_away(away=True)\n", "")]
 UNBOUNDED = [("collector/ingest/subscriber.py", "queue.Queue(QUEUE)", "queue.Queue()")]
 BELIEVED = [("collector/ingest/rows.py", "if stored.raws.get(seq, raw) != raw]", "if False]")]
 UNCHAINED = [("collector/ingest/sequence_ranges.py", "and run.after(seq) != chain})", "and False})")]
-HEARD_AGAIN = [("agent/lan.py", "if nonce in self.seen or len", "if len")]
+HEARD_AGAIN = [("agent/local/lan.py", "if nonce in self.seen or len", "if len")]
 ANY_KEY = [
     (
         "agent/seat/snapshot.py",

@@ -24,7 +24,7 @@ from pathlib import Path
 import pytest
 
 from agent import wire
-from agent.spool import Spool
+from agent.spool.queue import Spool
 from collector.store import Store
 from tests.faults import master, rig
 from tests.faults.disk_work import Said, found
@@ -132,10 +132,10 @@ def test_a_fault_that_stays_takes_back_no_promise(
     assert figures["volatile_readings"] > 0
 
 
-SAYS_DURABLE = [("agent/spool.py", "durable=file is self._disk)", "durable=True)")]
+SAYS_DURABLE = [("agent/spool/queue.py", "durable=file is self._disk)", "durable=True)")]
 STAYS_AWAY = [
     (
-        "agent/spool.py",
+        "agent/spool/queue.py",
         "            if self._ram is not None:\n                self._return_to_disk()\n            try:",
         "            try:",
     )
@@ -209,7 +209,7 @@ def test_what_a_failed_sync_dropped_is_written_anew_elsewhere(
     assert [figures[word] for word in ("lost", "lost_in_memory", "doubled", "broken_chains", "volatile")] == [0] * 5
 
 
-LEFT_TO_SQLITE = [("agent/spool_file.py", "            sync_folder(self._unsynced)\n", "")]
+LEFT_TO_SQLITE = [("agent/spool/file.py", "            sync_folder(self._unsynced)\n", "")]
 
 
 @pytest.mark.control("a failed sync of the folder is passed over", row=12)

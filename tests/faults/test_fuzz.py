@@ -21,11 +21,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent import lan, rounds, wire
+from agent import wire
 from agent.config import Seats
-from agent.probes.roll import Roll
+from agent.local import lan
+from agent.probes.seats.registry import Roll
 from agent.probes.ups import UpsProbe
 from agent.probes.ups.snmp import Target
+from agent.scheduling import rounds
 from agent.seat import snapshot as contract
 from agent.seat.keyring import Keyring
 from agent.seat.post import PostFailed, post

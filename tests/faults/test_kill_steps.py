@@ -30,7 +30,7 @@ from pathlib import Path
 import pytest
 
 from agent import wire
-from agent.spool import Spool
+from agent.spool.queue import Spool
 from collector.store import Store
 from tests.faults import rig
 from tests.faults.gate import MARKS, Call, Gap, gated
@@ -266,7 +266,7 @@ def test_a_broker_killed_before_any_of_its_packets_loses_and_doubles_nothing(
 INSERTED = "                self._insert(group)\n                head = head.after(group)\n"
 NUMBER_BEFORE_READINGS = [
     (
-        "agent/spool_file.py",
+        "agent/spool/file.py",
         f"            for group in groups:\n{INSERTED}",
         "            groups = list(groups)\n"
         "            ahead = head\n"

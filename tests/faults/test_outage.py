@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from agent.window import RECEIPT_MAX_S, RECEIPT_S, WINDOW, Flight, Flow
+from agent.uplink.window import RECEIPT_MAX_S, RECEIPT_S, WINDOW, Flight, Flow
 from tests.faults.outage import Outage
 
 GATEWAYS, BACKLOG = 250, 6  # that stand for 10,000

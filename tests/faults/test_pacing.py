@@ -15,8 +15,8 @@ import pytest
 import sqlalchemy as sa
 
 from agent import identity, wire
-from agent.spool import Spool
-from agent.uplink import Uplink
+from agent.spool.queue import Spool
+from agent.uplink.session import Uplink
 from collector.brokers.embedded import Broker
 from collector.brokers.endpoints import Address
 from collector.ingest.subscriber import Listener

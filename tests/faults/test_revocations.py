@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from agent import identity, trust, wire
+from agent import identity, wire
+from agent.uplink import trust
 from collector.access import devices
 from collector.brokers.endpoints import Address
 from collector.brokers.external import Outside

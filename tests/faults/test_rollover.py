@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from agent import identity, trust
-from agent.door import DoorShut
-from agent.renew import ALONE_S, Renewal
+from agent import identity
+from agent.uplink import trust
+from agent.uplink.collector_client import DoorShut
+from agent.uplink.renew import ALONE_S, Renewal
 from collector.store import schema
 from tests.agent.test_renew import expire, held, joined, linked, now_ms, until
 from tests.faults import rig

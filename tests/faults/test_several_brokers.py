@@ -18,9 +18,9 @@ import sqlalchemy as sa
 from paho.mqtt import client as mqtt
 
 from agent import identity, wire
-from agent.spool import Spool
-from agent.uplink import Uplink
-from agent.window import STABLE_S
+from agent.spool.queue import Spool
+from agent.uplink.session import Uplink
+from agent.uplink.window import STABLE_S
 from collector.brokers.endpoints import Address
 from collector.config import Broker
 from collector.ingest.subscriber import Listener

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.spool import Spool
+from agent.spool.queue import Spool
 from tests.faults import rig
 from tests.faults.spool_work import STAMP, Truth, everything, work
 
@@ -80,17 +80,21 @@ def test_a_file_stretched_to_terabytes_is_salvaged_all_the_same(seed: int, tmp_p
 
 UNCHECKED = [
     (
-        "agent/spool_record.py",
+        "agent/spool/record.py",
         "if len(record) < HEADER.size + CHECK_BYTES or check(record[:-CHECK_BYTES]) != record[-CHECK_BYTES:]:",
         "if len(record) < HEADER.size + CHECK_BYTES:",
     )
 ]
-UNSYNCED = [("agent/spool_file.py", "PRAGMA synchronous=FULL", "PRAGMA synchronous=OFF")]
+UNSYNCED = [("agent/spool/file.py", "PRAGMA synchronous=FULL", "PRAGMA synchronous=OFF")]
 UNSALVAGED = [
-    ("agent/spool.py", "        except SpoolDamaged as error:\n            return self._rebuild(str(error))\n", "")
+    (
+        "agent/spool/queue.py",
+        "        except SpoolDamaged as error:\n            return self._rebuild(str(error))\n",
+        "",
+    )
 ]
 
-UNSAID = [("agent/spool.py", "self._accounts(lost, disk.head.spool)", "self._accounts((), disk.head.spool)")]
+UNSAID = [("agent/spool/queue.py", "self._accounts(lost, disk.head.spool)", "self._accounts((), disk.head.spool)")]
 
 
 @pytest.mark.parametrize(
@@ -134,14 +138,14 @@ def test_a_recovery_cut_short_and_the_next_and_the_next_finds_all_that_the_first
 
 SAID_LATER = [
     (
-        "agent/spool.py",
+        "agent/spool/queue.py",
         "                disk.write(accounts, {(gone.spool, gone.last_seq) for gone in lost})\n",
         "                disk.write((), {(gone.spool, gone.last_seq) for gone in lost})\n"
         "                disk.write(accounts)\n",
     )
 ]
 BUILT_IN_PLACE = [
-    ("agent/spool.py", 'building = beside(self._path, ".building")', 'building = beside(self._path, ".rebuilt")')
+    ("agent/spool/queue.py", 'building = beside(self._path, ".building")', 'building = beside(self._path, ".rebuilt")')
 ]
 
 

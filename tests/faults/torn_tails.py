@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from agent.spool import Spool
-from agent.spool_record import Group
+from agent.spool.queue import Spool
+from agent.spool.record import Group
 from tests.faults.crash_states import Disk, Files, Say, Step, harmed, record
 from tests.faults.spool_work import STAMP, T0, Promises, Truth, everything, unexplained
 

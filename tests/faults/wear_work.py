@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from agent import wire
-from agent.schedule import value_of
-from agent.spool import Spool
+from agent.scheduling.schedule import value_of
+from agent.spool.queue import Spool
 from collector.simulate.readings import MINUTE_MS
 from tests.faults.spool_work import STAMP, T0
 from tests.faults.test_absence import round_of

@@ -23,7 +23,8 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import config as agent_settings
-from agent import http1, wire
+from agent import wire
+from agent.local import http
 from agent.probes.probe import ProbeFailed
 from agent.probes.ups import merge, nut, snmp, traps
 from agent.probes.ups.profiles import PROFILES
@@ -217,14 +218,14 @@ def seats(data: bytes) -> None:
 
 
 def agent_http(data: bytes) -> None:
-    limits = http1.Limits()
+    limits = http.Limits()
     try:
-        request = finished(http1.read_request(heard(data, limits.head_bytes), "127.0.0.1", limits))
+        request = finished(http.read_request(heard(data, limits.head_bytes), "127.0.0.1", limits))
         assert len(request.body) <= limits.body_bytes
-    except http1.Refused as error:
-        answer = http1.error(error.status, str(error))
+    except http.Refused as error:
+        answer = http.error(error.status, str(error))
         assert json.loads(answer.body)["error"]
-        assert http1.encode(answer).endswith(answer.body)
+        assert http.encode(answer).endswith(answer.body)
     except asyncio.IncompleteReadError:  # what the door answers with 400
         pass
 

@@ -10,11 +10,11 @@ from dataclasses import asdict
 from typing import Literal, cast
 
 from agent.probes.probe import Context, ProbeFailed
-from agent.probes.speed import iperf3, librespeed, ndt7, ookla, others
+from agent.probes.speed import cross_traffic, iperf3, librespeed, ndt7, ookla
 from agent.probes.speed.engine import Engine, SpeedRequest
-from agent.probes.speed.seen import Seen, seen_by
-from agent.speed_plan import is_self_test
-from agent.wan import Line, line_now
+from agent.probes.speed.server_view import Seen, seen_by
+from agent.probes.speed.wan import Line, line_now
+from agent.scheduling.speed_plan import is_self_test
 from agent.wire import Reading, SpeedReading
 
 ENGINES: dict[str, Engine] = {
@@ -54,7 +54,7 @@ async def probe(context: Context) -> Sequence[Reading]:
         explain=context.explain,
     )
     try:
-        told = await asyncio.to_thread(others.measure, engine, request, settings)
+        told = await asyncio.to_thread(cross_traffic.measure, engine, request, settings)
     finally:
         request.stop.set()  # a thread cannot be cancelled: it looks at this
     values = asdict(told.found) | {"flags": list(told.found.flags)}

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from agent.probes.ping import Echoes, ping, summary, tcp_ping
+from agent.probes.link.ping import Echoes, ping, summary, tcp_ping
 from agent.probes.speed.target import Target
 
 IDLE_ECHOES, IDLE_INTERVAL_S = 20, 0.05

@@ -11,13 +11,13 @@ Over https the figures still count what TCP delivered, so TLS's own bytes (0.2 %
 from __future__ import annotations
 
 from agent.probes.probe import ProbeFailed
-from agent.probes.speed import steps, tcpinfo, witness
-from agent.probes.speed.direction import Run
+from agent.probes.speed import phases, tcpinfo, witness
 from agent.probes.speed.engine import SpeedRequest, Throughput
 from agent.probes.speed.modes import MODES
+from agent.probes.speed.saturation import Way
 from agent.probes.speed.streams import STREAMS
 from agent.probes.speed.target import find, parse
-from agent.probes.speed.trace import Way
+from agent.probes.speed.transfer import Run
 
 NAME = "librespeed"
 
@@ -26,10 +26,10 @@ def measure(request: SpeedRequest, read: tcpinfo.Read = tcpinfo.read) -> Through
     """Blocks until done, at most `request.deadline_s`. Raises ProbeFailed."""
     if request.mode not in MODES:
         raise ProbeFailed("bad_mode", f"speed mode {request.mode!r} must be one of {', '.join(MODES)}")
-    return steps.measure(PROTOCOL, request.mode, MODES[request.mode], request, read)
+    return phases.measure(PROTOCOL, request.mode, MODES[request.mode], request, read)
 
 
-async def _find(request: SpeedRequest) -> steps.Targets:
+async def _find(request: SpeedRequest) -> phases.Targets:
     extra = {"test": request.test_id, "token": request.token}
     target = await find(parse(request.server, extra, request.ca_file))
     return {"down": target, "up": target}
@@ -42,4 +42,4 @@ async def _told(request: SpeedRequest, run: Run, way: Way) -> Way:
     return await witness.upload(run.streams.target, request.test_id, run.mode.warmup_s, way)
 
 
-PROTOCOL = steps.Protocol(name=NAME, kinds=STREAMS, find=_find, told=_told)
+PROTOCOL = phases.Protocol(name=NAME, kinds=STREAMS, find=_find, told=_told)

@@ -12,7 +12,7 @@ import msgspec
 
 from agent import __version__, wire
 from agent.probes.probe import ProbeFailed
-from agent.probes.speed.lane import Direction
+from agent.probes.speed.stream import Direction
 
 ANSWER_BYTES = 64 * 1024
 ANSWER_S = 8.0

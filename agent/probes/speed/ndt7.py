@@ -21,16 +21,17 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import msgspec
 
-from agent import __version__, frames, wire
+from agent import __version__, wire
+from agent.common import websocket_frames
 from agent.probes.probe import ProbeFailed
-from agent.probes.speed import locate, steps, tcpinfo
-from agent.probes.speed.direction import Run
+from agent.probes.speed import locate, phases, tcpinfo
 from agent.probes.speed.engine import PUBLIC, SpeedRequest, Throughput
-from agent.probes.speed.lane import Direction
 from agent.probes.speed.modes import MB, Mode
+from agent.probes.speed.saturation import Way
+from agent.probes.speed.stream import Direction
 from agent.probes.speed.streams import WAKE_BYTES, Download, Stream, Upload
 from agent.probes.speed.target import Target, connected, parse
-from agent.probes.speed.trace import Way
+from agent.probes.speed.transfer import Run
 
 NAME = "ndt7"
 SUBPROTOCOL = "net.measurementlab.ndt.v7"
@@ -74,13 +75,13 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
 
 def measure(request: SpeedRequest, read: tcpinfo.Read = tcpinfo.read) -> Throughput:
     """Blocks until done, at most `request.deadline_s`; always the protocol's full length. Raises ProbeFailed."""
-    return steps.measure(PROTOCOL, "full", MODE, request, read)
+    return phases.measure(PROTOCOL, "full", MODE, request, read)
 
 
 # ---------------------------------------------------------------- where
 
 
-async def _find(request: SpeedRequest) -> steps.Targets:
+async def _find(request: SpeedRequest) -> phases.Targets:
     if request.server not in ("", PUBLIC):
         return await _reach(named(request))
     failure = ProbeFailed("unreachable", "Locate named no server")
@@ -108,7 +109,7 @@ def _target(url: str, extra: dict[str, str], ca_file: str) -> Target:
     return replace(target, schemes=("ws", "wss"))
 
 
-async def _reach(pair: Mapping[Direction, Target]) -> steps.Targets:
+async def _reach(pair: Mapping[Direction, Target]) -> phases.Targets:
     """With the addresses that answer."""
     found: dict[Direction, Target] = {}
     for way, target in pair.items():
@@ -125,7 +126,7 @@ class Talk:
 
     def __init__(self) -> None:
         self.key = base64.b64encode(os.urandom(16)).decode()
-        self.reader = frames.Reader(masked=False)
+        self.reader = websocket_frames.Reader(masked=False)
         self.said: list[Measurement] = []
         self.opened_s = 0.0
 
@@ -146,7 +147,7 @@ class Talk:
         lines = [line.partition(":") for line in head.decode("latin-1").split("\r\n")[1:]]
         headers = {name.strip().lower(): value.strip() for name, _, value in lines}
         self.opened_s = time.monotonic()
-        if headers.get("sec-websocket-accept") != frames.accept(self.key):
+        if headers.get("sec-websocket-accept") != websocket_frames.accept(self.key):
             return ProbeFailed("not_a_speed_server", f"{target.place} does not answer as a WebSocket server does")
         if headers.get("sec-websocket-protocol") != SUBPROTOCOL:
             return ProbeFailed("not_a_speed_server", f"{target.place} speaks WebSocket but not {SUBPROTOCOL}")
@@ -156,15 +157,15 @@ class Talk:
         """Measurements are kept, a ping is answered, a closing ends the stream."""
         try:
             messages = self.reader.feed(data)
-        except frames.FrameError as error:
+        except websocket_frames.FrameError as error:
             stream.end(ProbeFailed("bad_output", f"{stream.target.place}: {error}"))
             return
         for message in messages:
-            if message.opcode == frames.CLOSE:
+            if message.opcode == websocket_frames.CLOSE:
                 stream.end(None)
-            elif message.opcode == frames.PING and stream.transport is not None:
-                stream.transport.write(frames.message(frames.PONG, message.payload, masked=True))
-            elif message.opcode == frames.TEXT and len(self.said) < MOST_MEASURES:
+            elif message.opcode == websocket_frames.PING and stream.transport is not None:
+                stream.transport.write(websocket_frames.message(websocket_frames.PONG, message.payload, masked=True))
+            elif message.opcode == websocket_frames.TEXT and len(self.said) < MOST_MEASURES:
                 self.said += measurement(message.payload)
 
 
@@ -241,7 +242,9 @@ class Ndt7Upload(Upload):
         """One message, masked without work: random bytes stay random under a random mask."""
         if self.size < len(self.block) and self.size <= self.moved // SCALE:
             self.size *= 2
-        transport.writelines([frames.head(frames.BINARY, self.size, os.urandom(4)), self.block[: self.size]])
+        transport.writelines(
+            [websocket_frames.head(websocket_frames.BINARY, self.size, os.urandom(4)), self.block[: self.size]]
+        )
         self.moved += self.size
 
 
@@ -305,7 +308,7 @@ def _again_pct(said: list[Measurement]) -> float | None:
     return None
 
 
-PROTOCOL = steps.Protocol(
+PROTOCOL = phases.Protocol(
     name=NAME,
     kinds={"down": Ndt7Download, "up": Ndt7Upload},
     find=_find,

@@ -11,7 +11,7 @@ import struct
 from typing import ClassVar
 
 from agent.probes.probe import ProbeFailed
-from agent.probes.speed.lane import Direction, Lane
+from agent.probes.speed.stream import Direction, Lane
 from agent.probes.speed.target import CONNECT_S, Target, status_of
 from agent.probes.speed.tcpinfo import Read
 

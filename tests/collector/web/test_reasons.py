@@ -11,9 +11,9 @@ import pytest
 
 from agent import wire
 from agent.config import Seats
-from agent.probes import roll, silence
 from agent.probes.parts import Parts, lost
-from agent.probes.roll import NETWORK_SAYS, faults_of
+from agent.probes.seats import reachability, registry
+from agent.probes.seats.registry import NETWORK_SAYS, faults_of
 from agent.seat.snapshot import Disk, Drive, Snapshot
 from collector.flags import judge
 from collector.flags.machine import Reason
@@ -103,9 +103,9 @@ def seat_notes() -> set[str]:
     found = {*lost(before, now), *faults_of(worn, Seats()), "said it was shutting down"}
     for says in NETWORK_SAYS.values():
         found |= {f"silent for 301 s{says}", f"not heard since the agent started, 301 s{says}"}
-    source = inspect.getsource(silence.cause)
+    source = inspect.getsource(reachability.cause)
     found |= {f"back after 6 min: {why}" for why in re.findall(r'return "(.+)"', source)}
-    return found | set(re.findall(r'append\("(.+ clone)"\)', inspect.getsource(roll)))
+    return found | set(re.findall(r'append\("(.+ clone)"\)', inspect.getsource(registry)))
 
 
 def test_every_note_of_a_seat_is_said_in_urdu() -> None:

@@ -1,0 +1,137 @@
+"""The gateway's ear on the LAN: takes seat snapshots by ``POST /seat`` and nothing else.
+
+Order of the checks, cheapest first, so that a hostile PC costs little: pace and number of connections, size, MAC,
+shape, pace of the seat, time window, replay, roll. Only what carries a key of this center gets past the third.
+
+Two kinds of key: the center's lets a PC in; once it is approved, seat and gateway agree on a key of its own (see
+agent.seat.keys), and from its first use on nobody speaks for that seat without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from agent.local import http
+from agent.probes.seats.registry import Roll, RollFull
+from agent.seat import keys
+from agent.seat import snapshot as contract
+
+WINDOW_MS = 120_000  # how far a seat's clock may be from the gateway's
+MAX_NONCES = 20_000  # 500 seats, every 6 s, for a window on either side
+LIMITS = http.Limits(body_bytes=contract.MAX_BYTES + 65)
+SEAT_PACE = http.Limits(requests_per_s=0.5, burst=20.0, addresses=1024)  # a seat; else one could use up all nonces
+
+Clock = Callable[[], int]
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def mono_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+async def listen(
+    roll: Roll, address: str, seat_key: bytes, *, wall: Clock = wall_ms, mono: Clock = mono_ms
+) -> asyncio.Server:
+    """Listens on ``HOST:PORT`` and enters what seats say into ``roll`` (by monotonic milliseconds).
+
+    Raises ValueError for an address that is none, OSError when it cannot be listened on.
+    """
+    ear = _Ear(roll, seat_key, wall, mono)
+    return await http.serve(address, ear.hear, LIMITS)
+
+
+class Nonces:
+    """Remembers each nonce for as long as its message would pass the time window; bounded."""
+
+    def __init__(self, most: int = MAX_NONCES) -> None:
+        self.most = most
+        self.seen: OrderedDict[str, int] = OrderedDict()  # nonce: heard at, oldest first
+
+    def is_fresh(self, nonce: str, now_ms: int) -> bool:
+        """True once for each nonce. False too when there is no room: better one snapshot lost than one replayed."""
+        while self.seen and now_ms - next(iter(self.seen.values())) > 2 * WINDOW_MS:
+            self.seen.popitem(last=False)
+        if nonce in self.seen or len(self.seen) >= self.most:
+            return False
+        self.seen[nonce] = now_ms
+        return True
+
+
+class _Ear:
+    def __init__(self, roll: Roll, key: bytes, wall: Clock, mono: Clock) -> None:
+        self.roll, self.key, self.wall, self.mono = roll, key, wall, mono
+        self.nonces = Nonces()
+        self.pace = http.Pace(SEAT_PACE)
+
+    async def hear(self, request: http.Request) -> http.Answer:
+        if request.path != "/seat":
+            raise http.Refused(404, "only POST /seat is heard here")
+        if request.method != "POST":
+            raise http.Refused(405, "only POST /seat is heard here")
+        claimed = contract.claimed_id(request.body)
+        try:
+            body, key = self.opened(request.body, claimed)
+        except contract.SnapshotError as error:
+            raise http.Refused(401, str(error)) from None
+        try:
+            snapshot = contract.decode(body)
+        except contract.SnapshotError as error:
+            raise http.Refused(400, str(error)) from None
+        if snapshot.id != claimed:  # the key was looked up by the claim: it must be what is read, too
+            raise http.Refused(400, "snapshot: `v` and `id` must come first, in this order")
+        problem = self.take(snapshot, key, request.peer)
+        hand = "" if problem else self.hand(snapshot, key)
+        answer = contract.Answer(nonce=snapshot.nonce, ok=not problem, now_ms=self.wall(), error=problem, hand=hand)
+        sealed = contract.seal(contract.encode_answer(answer), key, contract.ANSWER)
+        return http.Answer(status=403 if problem else 200, body=sealed)
+
+    def opened(self, payload: bytes, claimed: str) -> tuple[bytes, bytes]:
+        """(body, the key it is sealed under). Raises SnapshotError."""
+        for key in self.roll.keys_of(claimed):
+            with contextlib.suppress(contract.SnapshotError):
+                return contract.unseal(payload, key, contract.SNAPSHOT), key
+        return contract.unseal(payload, self.key, contract.SNAPSHOT), self.key
+
+    def hand(self, snapshot: contract.Snapshot, key: bytes) -> str:
+        """Our half of the seat's own key, when it is approved, asks for one and has none."""
+        if key != self.key or not snapshot.hand or not self.roll.seats[snapshot.id].approved:
+            return ""
+        secret = keys.make_secret()
+        try:
+            own = keys.agree(secret, snapshot.hand, self.key, snapshot.id)
+        except ValueError:
+            return ""
+        self.roll.offer(snapshot.id, own)
+        return keys.half(secret)
+
+    def take(self, snapshot: contract.Snapshot, key: bytes, address: str) -> str:
+        """Why the snapshot was not taken, or nothing."""
+        if key == self.key and self.is_keyed(snapshot.id):
+            self.roll.intruded(snapshot.id, self.mono())
+            return (
+                "key: this seat has a key of its own; if it was installed anew, `nabz-agent seats approve` lets it in"
+            )
+        if not self.pace.allows(snapshot.id, self.mono() / 1000):
+            return "pace: this seat says too much; once in 5 seconds is the most"
+        if abs(snapshot.at_ms - self.wall()) > WINDOW_MS:
+            return "clock: this seat's clock differs from the gateway's; count from `now_ms`"
+        if not self.nonces.is_fresh(snapshot.nonce, self.mono()):
+            return "replay: this nonce was heard before"
+        try:
+            self.roll.take(snapshot, self.mono(), address)
+        except RollFull as full:
+            return str(full)
+        if key != self.key:
+            self.roll.proved(snapshot.id, key)
+        return ""
+
+    def is_keyed(self, seat_id: str) -> bool:
+        seat = self.roll.seats.get(seat_id)
+        return seat is not None and seat.key is not None

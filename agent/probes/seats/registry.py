@@ -1,0 +1,314 @@
+"""The roll of a center's seats: who is known, what each last said, and what that makes it now.
+
+Held in memory. What must outlive a restart (names, hardware, approval, keys, who said good-bye) goes to one small file,
+and only when it changed: a gateway's flash is not for heartbeats.
+
+Hardware that is new is `waiting` until people approve it, but for what the policy lets in by itself: a seat counts only
+once somebody answers for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from agent.config import Seats
+from agent.probes import parts
+from agent.probes.seats import reachability, registry_file
+from agent.probes.seats.registry_file import Seat
+from agent.seat.identity import same_machine
+from agent.seat.snapshot import Snapshot
+from agent.wire import SeatColumns, SeatsReading
+
+MAX_SEATS = 500  # the wire's limit for one roll call
+MAX_WAITING = 64  # hardware not approved: the one longest unheard makes room
+SAVE_EVERY_MS = 60_000  # good-byes may come in waves; new seats are written at once
+CONFLICT_MS = 15 * 60_000
+LATELY_S = 15 * 60.0  # for so long the time of a last word is told
+BACK_MS = 30 * 60_000  # how long a seat that came back says what its silence was
+SILENT_S = 150.0  # from here on a pause is a silence that wants a reason
+FIRST_DAY_MS = 24 * 3600_000
+CLOCK_SET_MS = 1_600_000_000_000  # a wall clock before September 2020 was never set
+MOST_AN_ADDRESS = 8  # seats that one address may bring in unasked
+
+State = Literal["healthy", "unhealthy", "missing", "off"]
+Policy = Literal["first", "always", "never"]
+
+
+class RollFull(Exception):
+    """More seats than a roll can hold: a new one is not taken."""
+
+
+class Roll:
+    """All seats ever heard at this gateway. Every `now_ms` must come from one monotonic clock."""
+
+    def __init__(self, state_dir: Path | None, now_ms: int = 0, policy: Policy = "first") -> None:
+        self.folder = state_dir
+        self.policy = policy
+        self.seats = registry_file.load(state_dir)
+        self.started_ms = now_ms
+        self.saved_ms: int | None = None
+        self.unsaved = False
+
+    def take(self, snapshot: Snapshot, now_ms: int, address: str = "") -> Seat:
+        """Enters what a seat said. Raises RollFull; a roll that cannot be written is kept in memory all the same."""
+        before = self.seats.get(snapshot.id)
+        approved = before.approved if before else is_let_in(self.policy, self.seats.values(), snapshot, address)
+        if before is None:
+            self.make_room(approved=approved)
+        seat = replace(enter(before, snapshot, now_ms), approved=approved, address=address)
+        self.seats[seat.id] = seat
+        is_new = before is None or before.called != seat.called
+        self.unsaved |= is_new or (before is not None and registry_file.durable(before) != registry_file.durable(seat))
+        self.save(now_ms, at_once=is_new and approved)
+        return seat
+
+    def make_room(self, *, approved: bool) -> None:
+        """For one more seat. Raises RollFull."""
+        strangers = [seat for seat in self.seats.values() if not seat.approved]
+        if approved and len(self.seats) - len(strangers) >= MAX_SEATS:
+            raise RollFull(f"this gateway's roll holds {MAX_SEATS} seats and takes no more")
+        if not approved and len(strangers) >= MAX_WAITING:
+            del self.seats[min(strangers, key=lambda seat: seat.heard_ms or 0).id]
+
+    def call(self, now_ms: int, limits: Seats) -> SeatsReading | None:
+        """Every seat's state now. None while seats known from before still have time to report after a start."""
+        self.obey()
+        self.save(now_ms)
+        if self.is_settling(now_ms, limits):
+            return None
+        return roll_call(list(self.seats.values()), now_ms, self.started_ms, limits)
+
+    def is_settling(self, now_ms: int, limits: Seats) -> bool:
+        """True while silence since the agent's start proves nothing yet."""
+        if now_ms - self.started_ms > limits.missing_after_s * 1000:
+            return False
+        return any(seat.heard_ms is None and not seat.said_goodbye for seat in self.seats.values() if seat.approved)
+
+    # ------------------------------------------------------------ keys
+
+    def keys_of(self, seat_id: str) -> tuple[bytes, ...]:
+        """The keys under which this seat may speak for itself: its own, and one that it was just given."""
+        seat = self.seats.get(seat_id)
+        return tuple(key for key in (seat.key, seat.offered) if key) if seat else ()
+
+    def offer(self, seat_id: str, key: bytes) -> None:
+        self.seats[seat_id] = replace(self.seats[seat_id], offered=key)
+
+    def proved(self, seat_id: str, key: bytes) -> None:
+        """The seat has spoken under this key: from now on it is the only one."""
+        seat = self.seats[seat_id]
+        if seat.key != key:
+            self.seats[seat_id] = replace(seat, key=key, offered=None)
+            self.unsaved = True
+
+    def intruded(self, seat_id: str, now_ms: int) -> None:
+        self.seats[seat_id] = replace(self.seats[seat_id], intruder_ms=now_ms)
+
+    # ------------------------------------------------------------ silence, orders, the file
+
+    def silent(self, now_ms: int, limits: Seats) -> list[reachability.Silent]:
+        """The missing seats whose machine may be asked after, those never asked first."""
+        missing = [
+            seat
+            for seat in self.seats.values()
+            if seat.approved and seat.address and _judge(seat, now_ms, self.started_ms, limits)[0] == "missing"
+        ]
+        return [
+            reachability.Silent(id=seat.id, address=seat.address, facts=seat.facts, asked=seat.answers is not None)
+            for seat in sorted(missing, key=lambda seat: seat.answers is not None)
+        ]
+
+    def note_answers(self, answers: Mapping[str, bool]) -> None:
+        for seat_id, is_on in answers.items():
+            if seat_id in self.seats:
+                self.seats[seat_id] = replace(self.seats[seat_id], answers=is_on)
+
+    def obey(self) -> None:
+        """Takes up the orders that lie in the folder."""
+        for path, order in registry_file.waiting(self.folder):
+            if order is not None:
+                self.seats = registry_file.obeyed(self.seats, order)
+                self.unsaved, self.saved_ms = True, None
+            with contextlib.suppress(OSError):  # one that stays is taken up again: each may be obeyed twice
+                path.unlink()
+
+    def save(self, now_ms: int, *, at_once: bool = False) -> None:
+        recently = self.saved_ms is not None and now_ms - self.saved_ms < SAVE_EVERY_MS
+        if self.folder is None or not self.unsaved or (recently and not at_once):
+            return
+        self.saved_ms = now_ms
+        with contextlib.suppress(OSError):  # a full disk: tried again at the next call, a minute later
+            registry_file.save(self.folder, self.seats.values())
+            self.unsaved = False
+
+
+# ---------------------------------------------------------------- entering
+
+
+def is_let_in(policy: Policy, seats: Iterable[Seat], snapshot: Snapshot, address: str) -> bool:
+    """Pure. Whether new hardware counts at once: ``always``, ``never``, or ``first``: in the roll's first day.
+
+    One address brings in a few seats at most: a PC that makes up machines does not fill the roll.
+    """
+    if policy == "never":
+        return False
+    known = list(seats)
+    if not _is_local(address) and sum(seat.address == address for seat in known) >= MOST_AN_ADDRESS:
+        return False
+    began_ms = min((seat.since_ms for seat in known if seat.since_ms > CLOCK_SET_MS), default=snapshot.at_ms)
+    return policy == "always" or snapshot.at_ms - began_ms <= FIRST_DAY_MS
+
+
+def _is_local(address: str) -> bool:
+    """This machine itself, or unknown."""
+    try:
+        return not address or ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def enter(before: Seat | None, snapshot: Snapshot, now_ms: int) -> Seat:
+    """The seat after it spoke. Another machine under the same id (a cloned identity) is noted as a conflict."""
+    now = parts.parts_of(snapshot)
+    if before is None:
+        fresh = Seat(id=snapshot.id, name=snapshot.name, facts=snapshot.facts, since_ms=snapshot.at_ms, accepted=now)
+        return _heard(fresh, snapshot, now_ms)
+    other = bool(before.facts and snapshot.facts) and not same_machine(snapshot.facts, before.facts)
+    accepted = parts.grown(before.accepted, now) if before.accepted else now
+    came_back = _back(before, snapshot, now_ms)
+    return replace(
+        _heard(before, snapshot, now_ms),
+        name=snapshot.name,
+        facts=snapshot.facts,
+        accepted=before.accepted if accepted == before.accepted else accepted,
+        conflict_ms=now_ms if other else before.conflict_ms,
+        back_ms=now_ms if came_back else before.back_ms,
+        back_why=came_back or before.back_why,
+    )
+
+
+def _heard(seat: Seat, snapshot: Snapshot, now_ms: int) -> Seat:
+    return replace(seat, said_goodbye=snapshot.state == "stopping", last=snapshot, heard_ms=now_ms, answers=None)
+
+
+def _back(before: Seat, snapshot: Snapshot, now_ms: int) -> str:
+    """What the silence was from which a seat comes back without having said good-bye; nothing when there was none."""
+    if before.heard_ms is None or before.last is None or before.said_goodbye:
+        return ""
+    silent_s = (now_ms - before.heard_ms) / 1000
+    if silent_s < max(SILENT_S, 2.5 * before.last.interval_s):
+        return ""
+    why = reachability.cause(before.last, snapshot, silent_s)
+    return f"back after {silent_s / 60:.0f} min: {why}" if why else ""
+
+
+# ---------------------------------------------------------------- calling
+
+
+def roll_call(seats: list[Seat], now_ms: int, started_ms: int, limits: Seats) -> SeatsReading:
+    """Pure. One column entry a seat, by label; `why` says in words what is wrong. Who waits is named, not counted."""
+    labels = label(seats)
+    ordered = sorted((seat for seat in seats if seat.approved), key=lambda seat: labels[seat.id])
+    judged = [judge_seat(seat, now_ms, started_ms, limits) for seat in ordered]
+    count = Counter(state for state, _why in judged)
+    shown = [
+        seat.last if state in ("healthy", "unhealthy") else None
+        for seat, (state, _) in zip(ordered, judged, strict=True)
+    ]
+    changed = ["; ".join(lost_parts(seat))[:200] for seat in ordered]
+    quiet_s = [
+        _quiet_s(seat, now_ms) if state in ("off", "missing") else None
+        for seat, (state, _) in zip(ordered, judged, strict=True)
+    ]
+    return SeatsReading(
+        known=len(ordered),
+        healthy=count["healthy"],
+        unhealthy=count["unhealthy"],
+        missing=count["missing"],
+        off=count["off"],
+        seats=SeatColumns(
+            id=[labels[seat.id] for seat in ordered],
+            state=[state for state, _why in judged],
+            why=[why[:200] for _state, why in judged],
+            cpu_pct=[last.cpu_pct if last else None for last in shown],
+            memory_pct=[last.memory_pct if last else None for last in shown],
+            disk_pct=[last.disk_pct if last else None for last in shown],
+            temperature_c=[last.temperature_c if last else None for last in shown],
+            uptime_s=[last.uptime_s if last else None for last in shown],
+            changed=changed if any(changed) else [],
+            quiet_s=quiet_s if any(each is not None for each in quiet_s) else [],
+            waiting=sorted(labels[seat.id] for seat in seats if not seat.approved)[:MAX_WAITING],
+        ),
+    )
+
+
+def _quiet_s(seat: Seat, now_ms: int) -> float | None:
+    """Since its last word, if that was spoken lately in this run of the agent."""
+    quiet_s = None if seat.heard_ms is None else (now_ms - seat.heard_ms) / 1000
+    return round(quiet_s) if quiet_s is not None and quiet_s <= LATELY_S else None
+
+
+def label(seats: Iterable[Seat]) -> dict[str, str]:
+    """What each seat is called: the name the center gave it; its id where there is none or two share one."""
+    seats = list(seats)
+    times = Counter(seat.called for seat in seats)
+    return {seat.id: seat.called if seat.called and times[seat.called] == 1 else seat.id for seat in seats}
+
+
+def judge_seat(seat: Seat, now_ms: int, started_ms: int, limits: Seats) -> tuple[State, str]:
+    """Pure. (state, why): *off* said good-bye, *missing* fell silent without it, *unhealthy* says what is wrong."""
+    state, why = _judge(seat, now_ms, started_ms, limits)
+    notes = [why] if why else []
+    if seat.back_ms is not None and now_ms - seat.back_ms < BACK_MS and state in ("healthy", "unhealthy"):
+        notes.append(seat.back_why)
+    if seat.intruder_ms is not None and now_ms - seat.intruder_ms < CONFLICT_MS:
+        notes.append("a PC without this seat's own key speaks for it: newly installed, approve it; else a clone")
+    return state, "; ".join(notes)
+
+
+def _judge(seat: Seat, now_ms: int, started_ms: int, limits: Seats) -> tuple[State, str]:
+    if seat.said_goodbye:
+        return "off", "said it was shutting down"
+    since_ms = seat.heard_ms if seat.heard_ms is not None else started_ms
+    silent_s = (now_ms - since_ms) / 1000
+    if silent_s > limits.missing_after_s or seat.last is None:
+        ago = "silent for" if seat.heard_ms is not None else "not heard since the agent started,"
+        return "missing", f"{ago} {silent_s:.0f} s{NETWORK_SAYS[seat.answers]}"
+    faults = [*lost_parts(seat), *faults_of(seat.last, limits)]
+    if seat.conflict_ms is not None and now_ms - seat.conflict_ms < CONFLICT_MS:
+        faults.append("two machines report under this identity: one is a clone")
+    return ("unhealthy", "; ".join(faults)) if faults else ("healthy", "")
+
+
+NETWORK_SAYS = {
+    None: "",
+    True: ": the PC is on, nabz-seat is stopped or broken",
+    False: ": the PC does not answer, it is off, asleep or unplugged",
+}
+
+
+def lost_parts(seat: Seat) -> list[str]:
+    """Pure. What it was made of and is not any more, until people accept that."""
+    return parts.lost(seat.accepted, parts.parts_of(seat.last)) if seat.accepted and seat.last else []
+
+
+def faults_of(snapshot: Snapshot, limits: Seats) -> list[str]:
+    """Pure. One short sentence for every limit that is passed; unknown values pass none."""
+    checks = (
+        ("processor busy", snapshot.cpu_pct, limits.max_cpu_pct, "%"),
+        ("memory full", snapshot.memory_pct, limits.max_memory_pct, "%"),
+        ("disk full", snapshot.disk_pct, limits.max_disk_pct, "%"),
+        ("too hot", snapshot.temperature_c, limits.max_temperature_c, " °C"),
+    )
+    failing = [f"disk failing: {drive.size_gb:g} GB" for drive in snapshot.drives or () if drive.health == "failing"]
+    return failing + [
+        f"{what}: {value:.0f}{unit}, limit {bound:g}{unit}"
+        for what, value, bound, unit in checks
+        if value is not None and value > bound
+    ]

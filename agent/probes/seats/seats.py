@@ -1,0 +1,63 @@
+"""The roll call: every seat this gateway knows, healthy, unhealthy, missing or off.
+
+1. What each seat PC last said is held against the settings' limits, and its parts against those accepted.
+2. Who fell silent without a last word is asked after on the LAN (an echo, ARP): on but not reporting, or off, asleep or
+   unplugged. Back again, its own clocks tell which of these it was.
+3. Hardware that nobody has approved is named, not counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+
+import msgspec
+
+from agent.probes.probe import Context, ProbeFailed
+from agent.probes.seats import reachability
+from agent.wire import Reading, SeatsReading
+
+MAX_PAGE_BYTES = 1024 * 1024
+_no_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+async def probe(context: Context) -> Sequence[Reading]:
+    """One SeatsReading from the running agent's roll; outside it, what its status page last said.
+
+    Raises ProbeFailed: ``settling`` just after a start, ``no_agent`` and ``no_reading`` outside a running agent.
+    """
+    if context.roll is None:
+        return [await asyncio.to_thread(last_call, context.settings.agent.status_listen, context.deadline_s)]
+    silent = context.roll.silent(mono_ms(), context.settings.seats)
+    if silent:
+        context.roll.note_answers(await reachability.look(silent))
+    reading = context.roll.call(mono_ms(), context.settings.seats)
+    if reading is None:
+        raise ProbeFailed("settling", "the agent has just started and known seats still have time to report")
+    return [reading]
+
+
+def mono_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+def last_call(status_listen: str, timeout_s: float) -> SeatsReading:
+    """The seats reading on a running agent's status page. Raises ProbeFailed."""
+    url = f"http://{status_listen}/status.json"
+    try:
+        with _no_proxy.open(url, timeout=timeout_s) as answer:
+            page = json.loads(answer.read(MAX_PAGE_BYTES))
+        return msgspec.convert(page["last"]["seats"], SeatsReading)
+    except (urllib.error.URLError, OSError) as error:
+        raise ProbeFailed("no_agent", f"no agent answers at {url} ({error}): start it with `nabz-agent run`") from None
+    except (KeyError, TypeError):
+        raise ProbeFailed(
+            "no_reading", "the running agent has not called the roll yet: try again in a minute"
+        ) from None
+    except (ValueError, RecursionError, http.client.HTTPException) as error:
+        raise ProbeFailed("not_an_agent", f"what answers at {url} is not a Nabz agent: {str(error)[:80]}") from None

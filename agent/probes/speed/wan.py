@@ -1,0 +1,32 @@
+"""Which line carries the center now: the main one, or a metered backup. Judging is pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.config import Link
+from agent.probes.link.route import Route, default_route
+
+
+@dataclass(frozen=True)
+class Line:
+    """The interface of the default route. `failover` is None while the settings do not tell which lines there are, or
+    when there is no route at all."""
+
+    interface: str | None
+    failover: bool | None
+
+
+def line_of(route: Route | None, link: Link) -> Line:
+    """A line named as a backup is one; so is any other than the main line, where that is named."""
+    if route is None:
+        return Line(None, None)
+    if route.interface in link.failover_interfaces:
+        return Line(route.interface, True)
+    if link.primary_interface:
+        return Line(route.interface, route.interface != link.primary_interface)
+    return Line(route.interface, False if link.failover_interfaces else None)
+
+
+def line_now(link: Link) -> Line:
+    return line_of(default_route(), link)

@@ -1,0 +1,310 @@
+"""Watches every UPS: how often it is looked at, what must not wait, and what is said when it falls silent.
+
+1. Each UPS has a watch of its own: every `poll_s` on mains, every 2 s on battery, at once when it calls (a trap).
+2. `told` turns a look into what is kept: a UPS that does not answer is unreadable since the first look in vain; one
+   whose values stand still on battery is not believed; a last gasp is said once for each reason and discharge.
+3. On mains quiet looks wait for the round. News does not, and on battery nothing does: the next second may be dark.
+4. Battery self-tests, where the settings ask for them, start by night; the book of them is written before the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from agent.config import Ups
+from agent.identity import write_atomically
+from agent.probes.probe import ProbeFailed
+from agent.scheduling import schedule
+from agent.scheduling.speed_plan import Supply
+from agent.spool.record import Value
+from agent.wire import Failure, Reading, UpsReading
+
+log = logging.getLogger(__name__)
+
+LEAST_PAUSE_S = 0.5  # between two looks, however often a UPS calls
+KEEP_ON_BATTERY_S = 10.0
+FROZEN_MS = 600_000  # on battery for so long without any value moving: a card that repeats itself
+SHORT_RUNTIME_S = 120.0  # some UPSs never say "low"
+SETTLE_MS = 15_000  # a UPS told to test its battery may show the result of the test before for so long
+LONGEST_TEST_MS = 1_800_000  # a UPS that says for longer that it tests its battery is on battery all the same
+LEAST_MAINS_V = 85.0  # phase to neutral, anywhere in the world: below it the mains is gone
+BOOK_FILE = "self-tests.json"
+
+Look = Callable[[Ups], Awaitable[Sequence[Reading]]]
+Keep = Callable[[Sequence[Reading], Value], Awaitable[None]]
+StartTest = Callable[[Ups], Awaitable[None]]
+Gasp = Literal["battery_low", "runtime_short", "comms_lost"]
+
+
+# ---------------------------------------------------------------- what a look tells: pure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known of one UPS. ``good`` is what it said last, ``gasped`` what was said of this discharge."""
+
+    last: UpsReading | None = None
+    good: UpsReading | None = None
+    unreadable_since_ms: int | None = None
+    moved: UpsReading | None = None  # the first reading whose values are those of `good`
+    gasped: frozenset[Gasp] = frozenset()
+    testing: UpsReading | None = None  # the first reading of the battery test that runs
+
+    @property
+    def on_battery(self) -> bool:
+        return self.good is not None and self.good.output_state == "battery"
+
+
+def told(known: Known, reading: UpsReading) -> tuple[Known, UpsReading]:
+    """(what is known now, the reading to keep). The reading must be stamped."""
+    at = reading.at
+    assert at is not None
+    testing = (known.testing or reading) if reading.self_test == "running" else None
+    if testing is not None and not _is_test(testing, reading):
+        reading = msgspec.structs.replace(reading, self_test=None)
+    moved = known.moved if known.moved and _values(known.moved) == _values(reading) else reading
+    if frozen_since_ms := _frozen_since_ms(moved, reading):
+        why = "on battery, but no value moves: the card repeats itself"
+        since_ms = known.unreadable_since_ms or frozen_since_ms
+        reading = UpsReading(at=at, subject=reading.subject, failure=Failure("frozen", why))
+    else:
+        since_ms = known.unreadable_since_ms or at.wall_ms
+    if reading.failure is not None:
+        reading = msgspec.structs.replace(reading, unreadable_since_ms=since_ms)
+        moved = known.moved or moved
+    on_battery = known.on_battery if reading.failure else reading.output_state == "battery"
+    gasped = known.gasped if on_battery else frozenset[Gasp]()
+    gasp = _gasp(reading) if on_battery else None
+    if gasp is not None and gasp not in gasped:
+        reading, gasped = msgspec.structs.replace(reading, last_gasp=gasp), gasped | {gasp}
+    readable = reading.failure is None
+    after = Known(
+        last=reading,
+        good=reading if readable else known.good,
+        unreadable_since_ms=None if readable else since_ms,
+        moved=moved,
+        gasped=gasped,
+        testing=testing,
+    )
+    return after, reading
+
+
+def _is_test(first: UpsReading, reading: UpsReading) -> bool:
+    """Whether a UPS that says so is on battery for its own test. A cut of the mains in the middle of one is none, and
+    a card whose test never ends must not hide the next cut."""
+    if reading.output_state != "battery" or first.at is None or reading.at is None:
+        return True
+    cut = reading.input_voltage_v is not None and reading.input_voltage_v < LEAST_MAINS_V
+    same_boot = first.at.boot == reading.at.boot
+    return not cut and not (same_boot and reading.at.mono_ms - first.at.mono_ms > LONGEST_TEST_MS)
+
+
+def _gasp(reading: UpsReading) -> Gasp | None:
+    """Why the power may go any moment, of a UPS on battery."""
+    if reading.failure is not None:
+        return "comms_lost"
+    if reading.battery_status in ("low", "depleted"):
+        return "battery_low"
+    return "runtime_short" if reading.runtime_s is not None and reading.runtime_s <= SHORT_RUNTIME_S else None
+
+
+def _values(reading: UpsReading) -> tuple[object, ...]:
+    return (
+        reading.output_state,
+        reading.on_battery_s,
+        reading.battery_charge_pct,
+        reading.runtime_s,
+        reading.battery_voltage_v,
+        reading.load_pct,
+        reading.output_voltage_v,
+    )
+
+
+def _frozen_since_ms(moved: UpsReading, reading: UpsReading) -> int | None:
+    """Since when a UPS on battery repeats itself. Only one that counts its seconds on battery can be caught: those
+    must move; a coarse charge or voltage need not."""
+    if reading.output_state != "battery" or not reading.on_battery_s or moved.at is None or reading.at is None:
+        return None
+    same_boot = moved.at.boot == reading.at.boot
+    return moved.at.wall_ms if same_boot and reading.at.mono_ms - moved.at.mono_ms >= FROZEN_MS else None
+
+
+# ---------------------------------------------------------------- the book of self-tests
+
+
+class SelfTest(msgspec.Struct, frozen=True):
+    """The last self-test that the agent asked a UPS for (milliseconds UTC), and whether it was refused."""
+
+    at_ms: int
+    refused: bool = False
+
+
+class SelfTestBook:
+    """One small file in the state folder. Without a disk it lives in memory."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / BOOK_FILE
+        self._tests = self._load()
+
+    def of(self, name: str) -> SelfTest | None:
+        return self._tests.get(name)
+
+    def note(self, name: str, test: SelfTest) -> None:
+        self._tests = {**self._tests, name: test}
+        try:
+            write_atomically(self._path, msgspec.json.encode(self._tests))
+        except OSError as error:
+            log.warning("%s: cannot be written (%s); kept in memory", self._path, error)
+
+    def _load(self) -> Mapping[str, SelfTest]:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=dict[str, SelfTest])
+        except FileNotFoundError:
+            return {}
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            log.warning("%s: cannot be read (%s); self-tests are counted from now", self._path, error)
+            return {}
+
+
+# ---------------------------------------------------------------- the watch
+
+
+@dataclass
+class _Watched:
+    ups: Ups
+    known: Known = field(default_factory=Known)
+    kept: UpsReading | None = None
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+    called_s: float | None = None  # monotonic seconds
+    kept_s: float = 0.0
+
+
+class PowerWatch:
+    """All UPSs of one gateway. `run` ends only when cancelled."""
+
+    def __init__(
+        self,
+        upses: Sequence[Ups],
+        *,
+        device: str,
+        look: Look,
+        keep: Keep,
+        start_test: StartTest,
+        book: SelfTestBook,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._watched = {ups.name: _Watched(ups) for ups in upses}
+        self._device = device
+        self._look = look
+        self._keep = keep
+        self._start_test = start_test
+        self._book = book
+        self._now_s = now_s
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for watched in self._watched.values():
+                group.create_task(self._watch(watched))
+
+    def called(self, name: str) -> None:
+        """A UPS called: it is looked at as soon as the pause since the last look allows."""
+        if watched := self._watched.get(name):
+            watched.called_s = self._now_s()
+            watched.called.set()
+
+    @property
+    def supply(self) -> Supply:
+        """What feeds the center: ``low`` once a UPS on battery has said that it is nearly empty."""
+        discharging = [watched.known for watched in self._watched.values() if watched.known.on_battery]
+        if any(known.gasped & {"battery_low", "runtime_short"} for known in discharging):
+            return "low"
+        return "battery" if discharging else "mains"
+
+    def news(self) -> list[Reading]:
+        """What was read since the last round and is not yet kept; the caller keeps it."""
+        fresh: list[Reading] = []
+        for watched in self._watched.values():
+            if watched.known.last is not None and watched.kept is not watched.known.last:
+                watched.kept = watched.known.last
+                fresh.append(watched.kept)
+        return fresh
+
+    async def _watch(self, watched: _Watched) -> None:
+        while True:
+            began_s = self._now_s()
+            watched.called.clear()
+            await self.look(watched.ups.name)
+            await self._test_battery(watched)
+            await asyncio.sleep(max(0.0, began_s + LEAST_PAUSE_S - self._now_s()))
+            next_s = began_s + self._pace(watched).every_s
+            try:
+                async with asyncio.timeout(max(0.0, next_s - self._now_s())):
+                    await watched.called.wait()
+            except TimeoutError:
+                continue
+
+    def _pace(self, watched: _Watched) -> schedule.Pace:
+        known, now_s = watched.known, self._now_s()
+        dark_ms = None
+        if known.unreadable_since_ms is not None and known.last is not None and known.last.at is not None:
+            dark_ms = known.last.at.wall_ms - known.unreadable_since_ms
+        return schedule.ups_pace(
+            watched.ups.poll_s,
+            on_battery=known.on_battery,
+            dark_s=None if dark_ms is None else dark_ms / 1000,
+            trap_s=None if watched.called_s is None else now_s - watched.called_s,
+        )
+
+    async def look(self, name: str) -> None:
+        """One look at one UPS; what must not wait is kept before this returns."""
+        watched = self._watched[name]
+        for reading in await self._look(watched.ups):
+            if isinstance(reading, UpsReading) and reading.subject in ("", name):
+                await self._take(watched, self._tested(msgspec.structs.replace(reading, subject=name)))
+
+    async def _take(self, watched: _Watched, reading: UpsReading) -> None:
+        before = watched.known.last
+        watched.known, reading = told(watched.known, reading)
+        urgent = schedule.ups_changed(before, reading) or reading.last_gasp is not None
+        stale = self._now_s() - watched.kept_s >= KEEP_ON_BATTERY_S
+        if urgent or (watched.known.on_battery and stale):
+            watched.kept, watched.kept_s = reading, self._now_s()
+            await self._keep([reading], "high" if urgent else "normal")
+
+    # ------------------------------------------------------------ self-tests
+
+    def _tested(self, reading: UpsReading) -> UpsReading:
+        test = self._book.of(reading.subject)
+        if test is None or reading.failure is not None:
+            return reading
+        result = "refused" if test.refused else reading.self_test
+        if not test.refused and reading.at is not None and reading.at.wall_ms - test.at_ms < SETTLE_MS:
+            runs = reading.self_test == "running" or reading.output_state == "battery"
+            result = "running" if runs else None
+        return msgspec.structs.replace(reading, self_test=result, self_test_ms=test.at_ms)
+
+    async def _test_battery(self, watched: _Watched) -> None:
+        ups, reading = watched.ups, watched.known.last
+        last = self._book.of(ups.name)
+        permit = schedule.may_self_test(ups.self_test, last.at_ms if last else 0, self._device + ups.name, reading)
+        if permit != "yes" or reading is None or reading.at is None:
+            return
+        test = SelfTest(reading.at.wall_ms)
+        # Noted before the test: a battery that fails it takes this machine down, and must not do so every night.
+        await asyncio.to_thread(self._book.note, ups.name, test)
+        try:
+            await self._start_test(ups)
+        except ProbeFailed as error:
+            log.warning("%s: the battery self-test was not started: %s", ups.name, error.detail)
+            await asyncio.to_thread(self._book.note, ups.name, msgspec.structs.replace(test, refused=True))
+        else:
+            log.info("%s: battery self-test started", ups.name)
+            self.called(ups.name)  # its course is followed as closely as what a trap tells

@@ -1,0 +1,188 @@
+"""Runs the probes when the schedule says, and hands on what they return: stamped, whole, fit for the wire.
+
+A probe may fail, hang or break: that is a reading with its cause, and the others go on. Light probes make one round a
+cycle and one commit; UPSs are watched apart (agent.scheduling.power), and their quiet looks come along with the round. The link
+probe and a speed test (agent.scheduling.speed_rounds) never run at once: each would measure the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from agent import wire
+from agent.config import Settings, Ups
+from agent.probes import start_self_test
+from agent.probes.probe import Context, Probe, ProbeFailed
+from agent.probes.speed import idle_check, wan
+from agent.scheduling import schedule
+from agent.scheduling.power import PowerWatch, SelfTestBook, StartTest
+from agent.scheduling.speed_rounds import SpeedLedger, SpeedParts, SpeedRounds
+from agent.spool.record import Value
+
+log = logging.getLogger(__name__)
+
+DEADLINE_S = {"link": 45.0, "speed": 240.0, "ups": 8.0, "seats": 10.0, "gateway": 20.0}
+QUIET = frozenset({"settling"})  # causes that are no news: the probe has simply not begun to know
+
+Keep = Callable[[Sequence[wire.Reading], Value], Awaitable[None]]
+Stamp = Callable[[], wire.Stamp]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the rounds work with. ``now_ms`` is the collector's time as far as it is known, ``enrich`` completes
+    readings with what only the service knows, ``ask`` sends an ask to the collector."""
+
+    settings: Settings
+    device: str
+    context: Context
+    probes: Mapping[str, Probe]
+    stamp: Stamp
+    now_ms: Callable[[], int]
+    keep: Keep
+    enrich: Callable[[wire.Reading], wire.Reading]
+    ask: Callable[[wire.Ask], None]
+    start_test: StartTest = start_self_test
+
+
+async def measure(kind: str, probe: Probe, context: Context, stamp: Stamp) -> list[wire.Reading]:
+    """What the probe returned, stamped; its failure as a reading. Raises nothing but cancellation."""
+    try:
+        async with asyncio.timeout(context.deadline_s):
+            readings = await probe(context)
+    except ProbeFailed as error:
+        readings = [failed(kind, error.cause, error.detail)]
+    except TimeoutError:
+        readings = [failed(kind, "timeout", f"the {kind} probe did not end within {context.deadline_s:g} s")]
+    except Exception as error:  # a probe may break on anything it meets; the others must go on
+        log.exception("the %s probe broke", kind)
+        readings = [failed(kind, "broken", f"{type(error).__name__}: {error}")]
+    return [fit(kind, msgspec.structs.replace(reading, at=reading.at or stamp())) for reading in readings]
+
+
+def failed(kind: str, cause: str, detail: str, subject: str = "") -> wire.Reading:
+    return wire.KINDS[kind](subject=subject[:64], failure=wire.Failure(cause[:64] or "unknown", detail[:200]))
+
+
+def fit(kind: str, reading: wire.Reading) -> wire.Reading:
+    """The reading, or a failure in its place when the other end would refuse it."""
+    try:
+        return wire.decode_reading(wire.encode_reading(reading))
+    except wire.WireError as error:
+        log.error("a reading breaks the contract: %s", error)
+        return msgspec.structs.replace(failed(kind, "broken", str(error)), at=reading.at)
+
+
+class Rounds:
+    """All measuring of one gateway. `run` ends only when cancelled."""
+
+    def __init__(self, parts: Parts, ledger: SpeedLedger) -> None:
+        self._parts = parts
+        self._quiet = asyncio.Lock()  # held by whoever needs the line for itself
+        self.power = PowerWatch(
+            parts.settings.ups,
+            device=parts.device,
+            look=self._look_at_ups,
+            keep=parts.keep,
+            start_test=parts.start_test,
+            book=SelfTestBook(ledger.state_dir),
+        )
+        self.speed = SpeedRounds(self._speed_parts(), ledger)
+        self._tasks: asyncio.Queue[wire.Task] = asyncio.Queue(maxsize=8)
+        self.last_round_s = time.monotonic()
+
+    def _speed_parts(self) -> SpeedParts:
+        parts = self._parts
+        return SpeedParts(
+            settings=parts.settings,
+            device=parts.device,
+            context=parts.context,
+            stamp=parts.stamp,
+            now_ms=parts.now_ms,
+            keep=parts.keep,
+            measure=self._once,
+            line=self._quiet,
+            supply=lambda: self.power.supply,
+            failover=lambda: wan.line_now(parts.settings.link).failover is True,
+            load=lambda seconds: idle_check.line_load(parts.settings, seconds),
+            moved=lambda: idle_check.moved_bytes(parts.settings),
+            ask=parts.ask,
+        )
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._cycle())
+            group.create_task(self._obey())
+            if self._parts.settings.ups:
+                group.create_task(self.power.run())
+            if self._parts.settings.speed.enabled:
+                group.create_task(self.speed.run())
+
+    def obey(self, task: wire.Task) -> None:
+        """Takes a task of the collector; with too many waiting, it is left to expire."""
+        if task.do == "speed" and self.speed.take(task):
+            return
+        try:
+            self._tasks.put_nowait(task)
+        except asyncio.QueueFull:
+            log.warning("task %s is left: too many wait already", task.id)
+
+    def collector_at(self, host: str) -> None:
+        """The collector has moved: the link is measured as far as there from now on."""
+        self._parts = replace(self._parts, context=replace(self._parts.context, collector_host=host))
+
+    # ------------------------------------------------------------ the round
+
+    async def _cycle(self) -> None:
+        cycle_s = self._parts.settings.agent.cycle_s
+        phase = schedule.phase_s(self._parts.device, cycle_s)
+        while True:
+            await self.round()
+            self.last_round_s = time.monotonic()
+            await asyncio.sleep(schedule.next_round_s(self.last_round_s, cycle_s, phase) - self.last_round_s)
+
+    async def round(self) -> None:
+        """One round of all light probes and one commit."""
+        kinds = ["link", "gateway", *(["seats"] if self._parts.settings.seats.enabled else [])]
+        taken = await asyncio.gather(*map(self._measure, kinds))
+        readings = [reading for some in taken for reading in some]
+        readings += self.power.news()
+        if readings:
+            await self._parts.keep(readings, schedule.value_of(readings))
+
+    async def _measure(self, kind: str) -> list[wire.Reading]:
+        if kind == "link":
+            async with self._quiet:
+                return await self._once(kind, self._parts.context)
+        return await self._once(kind, self._parts.context)
+
+    async def _once(self, kind: str, context: Context) -> list[wire.Reading]:
+        deadline = replace(context, deadline_s=DEADLINE_S[kind])
+        readings = await measure(kind, self._parts.probes[kind], deadline, self._parts.stamp)
+        told = [reading for reading in readings if reading.failure is None or reading.failure.cause not in QUIET]
+        return [self._parts.enrich(reading) for reading in told]
+
+    async def _look_at_ups(self, ups: Ups) -> list[wire.Reading]:
+        """The probe sees this UPS alone: a slow one does not hold up another."""
+        alone = msgspec.structs.replace(self._parts.context.settings, ups=[ups])
+        return await self._once("ups", replace(self._parts.context, settings=alone))
+
+    # ------------------------------------------------------------ the collector's tasks
+
+    async def _obey(self) -> None:
+        while True:
+            task = await self._tasks.get()
+            if task.expires_ms <= self._parts.now_ms():
+                log.warning("task %s expired before it could be done", task.id)
+            elif task.do == "speed":
+                await self.speed.obey(task)
+            elif task.probe is not None and task.probe in self._parts.probes:
+                await self._parts.keep(await self._measure(task.probe), "normal")
+            else:
+                log.warning("task %s asks for a probe that is not here: %s", task.id, task.probe)

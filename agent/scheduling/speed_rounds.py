@@ -1,0 +1,274 @@
+"""Runs the speed tests: when one is due, whether it may run, its turn at a server, and what it cost.
+
+The rules are those of `agent.scheduling.speed_plan`. Every slot ends in one reading: a test, or the reason why there is none. A
+slot is ticked only then, so a restart while the line is busy or a turn is waited for does not lose it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from agent import wire
+from agent.config import Settings
+from agent.identity import write_atomically
+from agent.probes.probe import Context
+from agent.scheduling import speed_plan
+from agent.scheduling.speed_plan import Here, Load, Mode, Run, Skip, Slot, SpeedBook, Supply
+from agent.scheduling.test_requests import AGAIN_S, Turns
+from agent.spool.record import Value
+
+log = logging.getLogger(__name__)
+
+BOOK_FILE = "speed.json"
+SLOTS_KEY_FILE = "slots.key"
+
+
+class SpeedLedger:
+    """The book of speed tests and the secret of their slots, in two small files. Without a disk both live in memory."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
+        self._path = state_dir / BOOK_FILE
+        self.secret = self._load_secret(state_dir / SLOTS_KEY_FILE)
+        self.book = self._load_book()
+
+    def keep(self, book: SpeedBook) -> None:
+        self.book = book
+        self._save(self._path, msgspec.json.encode(book))
+
+    def _load_book(self) -> SpeedBook:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=SpeedBook)
+        except FileNotFoundError:
+            return SpeedBook()
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            log.warning("%s: cannot be read (%s); this month's tests are counted from now", self._path, error)
+            return SpeedBook()
+
+    def _load_secret(self, path: Path) -> bytes:
+        try:
+            if len(known := path.read_bytes()) == 32:
+                return known
+        except OSError as error:
+            log.debug("%s: %s", path, error)
+        fresh = secrets.token_bytes(32)
+        self._save(path, fresh)
+        return fresh
+
+    def _save(self, path: Path, content: bytes) -> None:
+        try:
+            write_atomically(path, content)
+        except OSError as error:
+            log.warning("%s: cannot be written (%s); kept in memory", path, error)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Seconds between two looks at the slots (short: the time may be learnt meanwhile), before the test at start (so
+    that the time is known by then, and the first round's figures are there to see), that a look at the line's load
+    takes, between two such, between two asks.
+    """
+
+    look_s: float = 10.0
+    start_pause_s: float = 3.0
+    quiet_s: float = 3.0
+    busy_again_s: float = 60.0
+    ask_again_s: float = AGAIN_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedParts:
+    """What tests work with. ``now_ms`` goes on by a monotonic clock once the collector has told the time: slots and
+    turns are kept by it, so a wall clock that jumps neither repeats nor skips one. ``measure`` runs one probe; ``line``
+    is held by whoever needs the line for itself; ``load`` looks at the line for so many seconds; ``moved`` counts its
+    bytes, both ways."""
+
+    settings: Settings
+    device: str
+    context: Context
+    stamp: Callable[[], wire.Stamp]
+    now_ms: Callable[[], int]
+    keep: Callable[[Sequence[wire.Reading], Value], Awaitable[None]]
+    measure: Callable[[str, Context], Awaitable[list[wire.Reading]]]
+    line: asyncio.Lock
+    supply: Callable[[], Supply]
+    failover: Callable[[], bool]
+    load: Callable[[float], Awaitable[Load | None]]
+    moved: Callable[[], int | None]
+    ask: Callable[[wire.Ask], None]
+
+
+class SpeedRounds:
+    """All speed tests of one gateway, one at a time."""
+
+    def __init__(self, parts: SpeedParts, ledger: SpeedLedger, timing: Timing | None = None) -> None:
+        self._parts = parts
+        self._ledger = ledger
+        self._timing = timing or Timing()
+        self._one = asyncio.Lock()
+        self._turns = Turns(parts.device, parts.ask, self._now_ms, self._timing.ask_again_s)
+
+    async def run(self) -> None:
+        """Ends only when cancelled."""
+        speed = self._parts.settings.speed
+        if speed.at_start:
+            await asyncio.sleep(self._timing.start_pause_s)
+            if speed_plan.start_test_due(self._ledger.book, self._now_ms()):
+                await self.due("routine")
+        while True:
+            now_ms = self._now_ms()
+            plan = speed_plan.plan_day(now_ms, speed.slots, self._parts.device, self._ledger.secret)
+            slot = speed_plan.due_slot(plan, self._book().done, now_ms)
+            if slot is not None:
+                await self.due("routine", slot)
+            await asyncio.sleep(self._timing.look_s)
+
+    async def due(self, purpose: wire.Purpose, slot: Slot | None = None) -> None:
+        """A test of the gateway's own accord: decided, put off while the line is busy, given its turn."""
+        task = None
+        if not self._is_at_home() and isinstance(self._decide(purpose, slot), Run):
+            await self._wait_for_quiet(slot)
+            task = await self._turn(purpose, slot)
+        await self._test(purpose, slot, task)
+
+    async def obey(self, task: wire.Task) -> None:
+        """A test that the collector wants now, unasked."""
+        await self._test(task.purpose, None, task)
+
+    def take(self, task: wire.Task) -> bool:
+        """Whether the task is the turn that a due test asked for."""
+        return self._turns.take(task)
+
+    # ------------------------------------------------------------ before the test
+
+    def _decide(self, purpose: wire.Purpose, slot: Slot | None) -> Run | Skip:
+        here = Here(supply=self._parts.supply(), failover=self._parts.failover())
+        lot = slot.lot if slot else 0.0
+        return speed_plan.decide(self._book(), here, purpose, self._parts.settings.speed, self._now_ms(), lot)
+
+    async def _wait_for_quiet(self, slot: Slot | None) -> None:
+        until_ms = speed_plan.defer_until_ms(slot, self._now_ms())
+        plan_mbps = self._parts.settings.speed.plan_mbps
+        while self._now_ms() < until_ms:
+            load = await self._parts.load(self._timing.quiet_s)
+            if load is None or not speed_plan.is_busy(load, self._book(), plan_mbps):
+                return
+            left_s = (until_ms - self._now_ms()) / 1000
+            await asyncio.sleep(max(0.0, min(self._timing.busy_again_s, left_s)))
+
+    def _asks(self) -> bool:
+        """Whether turns are given: at the server of our enrolment they are, at one of our own settings they are not."""
+        return bool(self._parts.context.measure_url) and not self._parts.settings.speed.server
+
+    async def _turn(self, purpose: wire.Purpose, slot: Slot | None) -> wire.Task | None:
+        if not self._asks():
+            return None
+        speed = self._parts.settings.speed
+        mode = speed_plan.thrift(self._book(), speed, speed_plan.slots_left(self._now_ms(), speed.slots)).mode
+        expected = speed_plan.cost_bytes(self._book(), mode, speed.plan_mbps)
+        until_ms = speed_plan.turn_until_ms(slot, self._now_ms())
+        return await self._turns.turn(purpose, slot.name if slot else "", expected, until_ms)
+
+    # ------------------------------------------------------------ the test
+
+    async def _test(self, purpose: wire.Purpose, slot: Slot | None, task: wire.Task | None) -> None:
+        """One test, or the reason why there is none; either way a reading, and the slot is done."""
+        async with self._one:
+            at_home = self._is_at_home(task)
+            mode = self._parts.settings.speed.mode
+            decision = Run(mode) if at_home else self._without_turn(self._decide(purpose, slot), purpose, task)
+            # Ticked before the test: a test that brings the agent down must not run at every start.
+            await self._keep_book(self._book().ticked(slot) if slot else self._book())
+            if isinstance(decision, Skip):
+                await self._skip(decision, purpose, slot, task)
+            else:
+                await self._run(decision.mode, "self-test" if at_home else purpose, slot, task)
+
+    def _without_turn(self, decision: Run | Skip, purpose: wire.Purpose, task: wire.Task | None) -> Run | Skip:
+        """What was decided, seen in the light that a turn did not come, or is over."""
+        wanting = task.expires_ms <= self._now_ms() if task else self._asks()
+        if isinstance(decision, Skip) or not wanting:
+            return decision
+        if task is None and purpose not in speed_plan.AT_ONCE and not self._book().is_excused("skipped_no_turn"):
+            return Run("quick")
+        why = "the turn was over before the test could begin" if task else "the collector gave no turn in time"
+        return Skip("skipped_no_turn", f"{why}; its server tests nobody without one")
+
+    async def _run(self, mode: Mode, purpose: wire.Purpose, slot: Slot | None, task: wire.Task | None) -> None:
+        context = self._context(mode, purpose, task)
+        async with self._parts.line:
+            before = self._parts.moved()
+            readings = await self._parts.measure("speed", context)
+            after = self._parts.moved()
+        line = after - before if before is not None and after is not None else 0
+        await self._charge(mode, readings, line, free=purpose == "self-test")
+        named = [_named(reading, purpose, slot, context.test_id) for reading in readings]
+        await self._parts.keep(named, "normal")
+
+    def _context(self, mode: Mode, purpose: wire.Purpose, task: wire.Task | None) -> Context:
+        settings = self._parts.settings
+        server = task.server if task and task.server else settings.speed.server
+        speed = msgspec.structs.replace(settings.speed, mode=mode, server=server)
+        return replace(
+            self._parts.context,
+            settings=msgspec.structs.replace(settings, speed=speed),
+            purpose=purpose,
+            test_id=task.id if task else secrets.token_hex(16),
+            test_token=task.token if task else "",
+        )
+
+    async def _charge(self, mode: Mode, readings: Sequence[wire.Reading], line_bytes: int, *, free: bool) -> None:
+        """A test that failed moved something, too: what the line did meanwhile, at most what a whole one would."""
+        tests = [reading for reading in readings if isinstance(reading, wire.SpeedReading)]
+        book, now_ms = self._book(), self._now_ms()
+        whole = any(test.bytes_total for test in tests)
+        moved = sum(test.bytes_total or 0 for test in tests)
+        if not whole:
+            plan_mbps = self._parts.settings.speed.plan_mbps
+            moved = min(max(0, line_bytes), speed_plan.cost_bytes(book, mode, plan_mbps))
+        if free:
+            await self._keep_book(msgspec.structs.replace(book, last_ms=now_ms))
+            return
+        book = book.charged(mode, moved, now_ms, whole=whole)
+        for test in tests:
+            down, up = test.capacity_down_mbps or test.download_mbps, test.capacity_up_mbps or test.upload_mbps
+            book = book.learnt(down, up)
+        await self._keep_book(book)
+
+    async def _skip(self, skip: Skip, purpose: wire.Purpose, slot: Slot | None, task: wire.Task | None) -> None:
+        log.info("no speed test: %s (%s)", skip.detail, skip.cause)
+        if skip.cause in speed_plan.CAPPED and purpose not in speed_plan.AT_ONCE:
+            await self._keep_book(self._book().skipped(skip.cause, self._now_ms()))
+        reading = wire.SpeedReading(at=self._parts.stamp(), failure=wire.Failure(skip.cause, skip.detail[:200]))
+        await self._parts.keep([_named(reading, purpose, slot, task.id if task else "")], "normal")
+
+    # ------------------------------------------------------------ small things
+
+    def _is_at_home(self, task: wire.Task | None = None) -> bool:
+        server = task.server if task and task.server else self._parts.settings.speed.server
+        return speed_plan.is_self_test(server or self._parts.context.measure_url or "")
+
+    def _now_ms(self) -> int:
+        return self._parts.now_ms()
+
+    def _book(self) -> SpeedBook:
+        return self._ledger.book.at(self._now_ms())
+
+    async def _keep_book(self, book: SpeedBook) -> None:
+        await asyncio.to_thread(self._ledger.keep, book)
+
+
+def _named(reading: wire.Reading, purpose: wire.Purpose, slot: Slot | None, test_id: str) -> wire.Reading:
+    """A speed reading says what it was run for, in which slot and under which id, also when it failed."""
+    if not isinstance(reading, wire.SpeedReading):
+        return reading
+    return msgspec.structs.replace(
+        reading, purpose=purpose, slot=slot.name if slot else None, test_id=test_id or reading.test_id
+    )

@@ -1,0 +1,403 @@
+"""Readings not yet receipted, kept through kills and power cuts (design P2).
+
+1. `append` numbers readings on from the head, chains them and commits them in one transaction.
+2. `newest` and `oldest` give whole groups, ready for a batch. `forget` drops a range only against a chain that matches;
+   the rows go with the next commit, so that forgetting costs no sync of its own (a kill before it means a resend, and
+   a resend is a no-op).
+3. Over `max_bytes` the oldest groups of the least value go first, and a shed reading accounts for their numbers.
+4. It always opens. A damaged file is salvaged record by record into a new one and moved aside, never deleted at once.
+5. When the disk fails or is full, readings go on in memory under a spool id of their own (`volatile`); once the disk
+   works again it adopts that spool, numbers and all.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from agent import wire
+from agent.identity import sync_folder
+from agent.spool.file import Lost, SpoolDamaged, SpoolFile, is_damage
+from agent.spool.record import VALUES, Group, Head, Ident, Value, build, first_batch, run_of
+from agent.spool.salvage import Salvage, beside, finish_replacement, remove
+
+log = logging.getLogger(__name__)
+
+RAM_BYTES = 4 * 1024 * 1024  # two days of minutes
+FORGET_AT_ONCE = 512  # groups forgotten but not yet deleted
+TRIAL_BYTES = 64 * 1024
+
+DiskError = (sqlite3.Error, OSError, UnicodeDecodeError)  # the last: SQLite quoting a damaged schema
+
+
+@dataclass(frozen=True)
+class SpoolStats:
+    """``shed`` and ``unreadable`` count readings lost since this agent started, ``bytes`` what the file uses."""
+
+    readings: int
+    bytes: int
+    volatile: bool
+    shed: int
+    unreadable: int
+    trouble: str  # why the disk is not used, empty when it is
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where appended readings went: the last number given, and whether a power cut would spare them."""
+
+    spool: str
+    last_seq: int
+    durable: bool
+
+
+class Spool:
+    """Thread-safe; every method may block on the disk. ``stamp`` dates the shed readings."""
+
+    def __init__(
+        self, path: Path, *, stamp: Callable[[], wire.Stamp], max_bytes: int = 64 << 20, ram_bytes: int = RAM_BYTES
+    ) -> None:
+        self._path = path
+        self._stamp = stamp
+        self._max_bytes = max_bytes
+        self._ram_bytes = ram_bytes
+        self._lock = threading.RLock()
+        self._disk: SpoolFile | None = None
+        self._ram: SpoolFile | None = None
+        self._suspect = ""  # why the file must be rebuilt before it is used again
+        self._known: Head | None = None  # what the file held when it last worked
+        self._forgotten: dict[Ident, int] = {}  # with the readings in each
+        self._shed = 0
+        self._unreadable = 0
+        self._trouble = ""
+        self._open()
+
+    # ------------------------------------------------------------ writing
+
+    def append(self, raws: Sequence[bytes], value: Value, wall_ms: int) -> Kept:
+        """Commits at once. Raises ValueError for a reading that fits no batch."""
+        with self._lock:
+            if self._ram is not None:
+                self._return_to_disk()
+            try:
+                return self._commit(raws, value, wall_ms)
+            except DiskError as error:
+                if self._ram is not None:
+                    raise
+                self._go_volatile(error)
+                if is_damage(error):
+                    self._return_to_disk()  # which rebuilds it: the disk itself works
+            return self._commit(raws, value, wall_ms)
+
+    def forget(self, spool: str, first_seq: int, last_seq: int, chain: str) -> bool:
+        """Whether ``chain`` (hex) is our own at ``last_seq``; if so the groups in the range are forgotten."""
+        with self._lock:
+            group = self._find(spool, last_seq)
+            if group is None or group.after.hex() != chain:
+                return False
+            while group is not None and group.first_seq >= first_seq:
+                self._forgotten[group.ident] = len(group.raws)
+                group = self._find(spool, group.first_seq - 1)
+            if len(self._forgotten) >= FORGET_AT_ONCE:
+                self._delete_forgotten()
+            return True
+
+    def renumber(self) -> None:
+        """Begins a new spool id: for a file that turned out older than what was sent from it (a restored image)."""
+        with self._lock:
+            log.error("spool: the collector holds other readings under these numbers; numbering starts anew")
+            try:
+                self._newest_file().adopt(Head(uuid.uuid4().hex), ())
+            except DiskError as error:
+                self._go_volatile(error)  # which begins a new spool id too
+
+    def close(self) -> None:
+        """What is only in memory tries the disk once more; what was forgotten is deleted, so that it is not resent."""
+        with self._lock:
+            if self._ram is not None:
+                self._return_to_disk()
+            self._delete_forgotten()
+            for file in self._files():
+                file.close()
+
+    # ------------------------------------------------------------ reading
+
+    def newest(self, skip: Collection[Ident] = (), since_ms: int = 0) -> list[Group]:
+        """The newest run of groups taken since ``since_ms`` that fits one batch, in order; empty when there is none."""
+        return run_of(self._groups(skip, newest_first=True), since_ms)[::-1]
+
+    def oldest(self, skip: Collection[Ident] = ()) -> list[Group]:
+        """The oldest run of groups that fits one batch, in order."""
+        return run_of(self._groups(skip, newest_first=False), 0)
+
+    def waiting(self) -> int:
+        """Readings not yet receipted. Never blocks: for whoever only looks."""
+        held = sum(file.readings for file in self._files())
+        return max(0, held - sum(self._forgotten.copy().values()))
+
+    def head(self) -> Head:
+        """The newest number given, the chain and the time there: known even when every reading is forgotten."""
+        with self._lock:
+            return self._newest_file().head
+
+    def stats(self) -> SpoolStats:
+        with self._lock:
+            files = self._files()
+            return SpoolStats(
+                readings=self.waiting(),
+                bytes=sum(file.used_bytes() for file in files),
+                volatile=self._ram is not None,
+                shed=self._shed,
+                unreadable=self._unreadable,
+                trouble=self._trouble,
+            )
+
+    def _groups(self, skip: Collection[Ident], *, newest_first: bool) -> list[Group]:
+        """At most one batch's worth beyond what is skipped."""
+        with self._lock:
+            passed = {*self._forgotten, *skip}
+            files = self._files()
+            found: list[Group] = []
+            for file in reversed(files) if newest_first else files:
+                try:
+                    found += first_batch(file.groups(passed, newest_first=newest_first))
+                except DiskError as error:
+                    if file is self._ram:
+                        raise
+                    self._lose_disk(error)
+            return found
+
+    def _find(self, spool: str, last_seq: int) -> Group | None:
+        if (spool, last_seq) in self._forgotten:
+            return None
+        for file in self._files():
+            try:
+                group = file.find(spool, last_seq)
+            except DiskError as error:
+                if file is self._ram:
+                    raise
+                self._lose_disk(error)
+                continue
+            if group is not None:
+                return group
+        return None
+
+    # ------------------------------------------------------------ one commit
+
+    def _commit(self, raws: Sequence[bytes], value: Value, wall_ms: int) -> Kept:
+        file = self._newest_file()
+        victims, lost = self._make_room(file)
+        accounts = build(file.head, self._accounts(lost, file.head.spool), "high", wall_ms)
+        head = file.head.after(accounts[-1]) if accounts else file.head
+        gone = {ident for ident in self._forgotten if file.holds(ident[0])}
+        file.write([*accounts, *build(head, raws, value, wall_ms)], gone | set(victims))
+        self._shed += sum(count for ident, count in victims.items() if ident not in gone)
+        for ident in gone:
+            del self._forgotten[ident]
+        return Kept(file.head.spool, file.head.seq, durable=file is self._disk)
+
+    def _make_room(self, file: SpoolFile) -> tuple[dict[Ident, int], list[Lost]]:
+        """The groups to give up (with the readings in each), oldest of the least value first, and what to say of it."""
+        limit = self._ram_bytes if file is self._ram else self._max_bytes
+        over = file.used_bytes() + wire.MAX_BATCH_BYTES // 2 - limit
+        victims: dict[Ident, int] = {}
+        lost: list[Lost] = []
+        if over <= 0:
+            return victims, lost
+        enough = over + limit // 100
+        for group, size in (found for value in VALUES for found in file.oldest_of(value)):
+            victims[group.ident] = len(group.raws)
+            lost.append(Lost("disk" if file is self._ram else "full", group.spool, group.first_seq, group.last_seq))
+            lost += _accounts_in(group)
+            enough -= size
+            if enough <= 0:
+                break
+        return victims, lost
+
+    def _accounts(self, lost: Iterable[Lost], own: str) -> list[bytes]:
+        return [
+            wire.encode_reading(
+                wire.ShedReading(
+                    at=self._stamp(),
+                    subject="" if gone.spool == own else gone.spool,
+                    first_seq=gone.first_seq,
+                    last_seq=gone.last_seq,
+                    count=gone.count,
+                    why=gone.why,
+                )
+            )
+            for gone in _joined(lost)
+        ]
+
+    def _delete_forgotten(self) -> None:
+        for file in self._files():
+            gone = {ident for ident in self._forgotten if file.holds(ident[0])}
+            if not gone or (file is self._disk and self._ram is not None):
+                continue
+            try:
+                file.write((), gone)
+            except DiskError as error:
+                if file is self._ram:
+                    raise
+                self._go_volatile(error)
+            else:
+                self._forgotten = {ident: count for ident, count in self._forgotten.items() if ident not in gone}
+
+    # ------------------------------------------------------------ the disk comes and goes
+
+    def _files(self) -> list[SpoolFile]:
+        """Oldest readings first."""
+        return [file for file in (self._disk, self._ram) if file is not None]
+
+    def _newest_file(self) -> SpoolFile:
+        return self._files()[-1]
+
+    def _open(self) -> None:
+        try:
+            self._disk = self._open_disk()
+        except DiskError as error:
+            self._go_volatile(error)
+
+    def _go_volatile(self, error: Exception) -> None:
+        log.error("spool: the disk failed (%s); readings are kept in memory until it works again", error)
+        self._trouble = str(error) or type(error).__name__
+        if self._disk is not None:
+            self._known = self._disk.head
+            self._suspect = self._suspicion(error)
+        self._ram = SpoolFile.create(None, [Head(uuid.uuid4().hex)])
+
+    def _suspicion(self, error: Exception) -> str:
+        """After a failed sync the log may seem whole in memory and not be so on disk: no old log is trusted then."""
+        if is_damage(error) or (beside(self._path, "-wal").exists() and "full" not in str(error)):
+            return str(error)
+        return ""
+
+    def _lose_disk(self, error: Exception) -> None:
+        """It cannot even be read: go on without it."""
+        if self._ram is None:
+            self._go_volatile(error)
+        self._close_disk()
+
+    def _close_disk(self) -> None:
+        if self._disk is not None:
+            with suppress(sqlite3.Error):
+                self._disk.close()
+            self._disk = None
+
+    def _return_to_disk(self) -> None:
+        """Back to the file when a trial write to its folder is durable; the memory's spool moves into it."""
+        assert self._ram is not None
+        try:
+            try_folder(self._path.parent)
+            self._close_disk()
+            self._disk = self._open_disk()
+            self._hand_over(self._disk, self._ram)
+        except DiskError as error:
+            self._trouble = str(error) or type(error).__name__
+            self._suspect = self._suspect or (str(error) if is_damage(error) else "")
+            return
+        log.warning("spool: the disk works again; what was kept in memory is on it now")
+        self._ram.close()
+        self._ram, self._known, self._suspect, self._trouble = None, None, "", ""
+
+    def _hand_over(self, disk: SpoolFile, ram: SpoolFile) -> None:
+        try:
+            disk.adopt(ram.head, ram.groups(self._forgotten))
+        except DiskError as error:
+            self._suspect = self._suspect or self._suspicion(error)
+            raise
+
+    def _open_disk(self) -> SpoolFile:
+        """Opens, creates or rebuilds the file. Raises DiskError when the disk does not allow it."""
+        finish_replacement(self._path, self._stamp().wall_ms)
+        if not self._path.exists():
+            return SpoolFile.create(self._path, [Head(uuid.uuid4().hex)])
+        if self._suspect:
+            return self._rebuild(self._suspect)
+        try:
+            return self._struck(*SpoolFile.open(self._path))
+        except SpoolDamaged as error:
+            return self._rebuild(str(error))
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) or "full" in str(error):
+                raise
+            try_folder(self._path.parent)
+            return self._rebuild(str(error))
+
+    def _rebuild(self, why: str) -> SpoolFile:
+        """What can be read moves into a new file under a new spool id; every step may be cut and done again."""
+        log.error("spool: %s is damaged (%s); salvaging it", self._path, why)
+        found = Salvage(self._path, self._known)
+        building = beside(self._path, ".building")
+        remove(building)
+        new = SpoolFile.create(building, [*found.heads, Head(uuid.uuid4().hex)])
+        try:
+            new.keep(found.groups())
+            new.write(build(new.head, self._accounts(found.holes, new.head.spool), "high", self._stamp().wall_ms))
+        finally:
+            new.close()
+        if beside(building, "-wal").exists():  # closing empties it into the file, and says nothing when it cannot
+            raise OSError(f"{building}: what was salvaged did not reach the disk")
+        building.replace(beside(self._path, ".rebuilt"))
+        sync_folder(self._path.parent)
+        finish_replacement(self._path, self._stamp().wall_ms)
+        self._unreadable += sum(hole.count for hole in found.holes)
+        return self._struck(*SpoolFile.open(self._path))
+
+    def _struck(self, disk: SpoolFile, lost: list[Lost]) -> SpoolFile:
+        """Records that are not whole give way to their account, at once: a power cut between the two would leave a
+        hole that nothing explains. Raises DiskError."""
+        if lost:
+            count = sum(gone.count for gone in lost)
+            log.error("spool: at most %d readings cannot be read any more; they are reported by number", count)
+            accounts = build(disk.head, self._accounts(lost, disk.head.spool), "high", self._stamp().wall_ms)
+            try:
+                disk.write(accounts, {(gone.spool, gone.last_seq) for gone in lost})
+            except BaseException as error:
+                disk.close()
+                if is_damage(error):
+                    raise SpoolDamaged(str(error)) from None
+                raise
+            self._unreadable += count
+        return disk
+
+
+def _accounts_in(group: Group) -> list[Lost]:
+    """What a group that is given up had itself accounted for: it must be said again."""
+    found = []
+    for raw in group.raws:
+        if raw.startswith(b'{"kind":"shed"'):
+            with suppress(wire.WireError):
+                said = wire.decode_reading(raw)
+                if isinstance(said, wire.ShedReading):
+                    found.append(Lost(said.why, said.subject or group.spool, said.first_seq, said.last_seq))
+    return found
+
+
+def _joined(lost: Iterable[Lost]) -> list[Lost]:
+    """Neighbouring and overlapping ranges of one spool and reason become one."""
+    joined: list[Lost] = []
+    for gone in sorted(lost):
+        last = joined[-1] if joined else None
+        if last and (last.why, last.spool) == (gone.why, gone.spool) and gone.first_seq <= last.last_seq + 1:
+            joined[-1] = replace(last, last_seq=max(last.last_seq, gone.last_seq))
+        else:
+            joined.append(gone)
+    return joined
+
+
+def try_folder(folder: Path) -> None:
+    """Raises OSError unless a small write here becomes durable."""
+    trial = folder / "disk.trial"
+    with trial.open("wb") as file:
+        file.write(bytes(TRIAL_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    trial.unlink()

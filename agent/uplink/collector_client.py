@@ -1,0 +1,221 @@
+"""The collector's door for gateways, over HTTPS with a pinned root: where one enrols, renews and learns the time."""
+
+from __future__ import annotations
+
+import http.client
+import secrets
+import ssl
+import urllib.parse
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from agent import wire
+from agent.identity import verify
+from agent.uplink import trust
+
+TIMEOUT_S = 90.0  # connecting takes up to 120 s over the worst lines; half of them answer within 8
+MAX_ANSWER_BYTES = 64 * 1024
+FINGERPRINT_DIGITS = 32  # as many of the root's SHA-256 as a token carries: 128 bits
+
+Shape = TypeVar("Shape")
+
+
+class DoorShut(OSError):
+    """No answer that can be used; the text names the thing, the rule and the fix."""
+
+
+class Refused(DoorShut):
+    """The collector said no, in its own words."""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    error: str
+
+
+class SignedTime(msgspec.Struct, frozen=True):
+    challenge: str
+    at_ms: int
+    signature: bytes
+
+
+@dataclass(frozen=True)
+class Said:
+    status: int
+    body: bytes
+
+
+@dataclass
+class Door:
+    """``ca`` are the roots that count (a file, or PEM text). Over plain HTTP there is none, so that is for loopback, or
+    for whoever insists (``plain``). With ``collector_key`` a wrong clock here is no hindrance."""
+
+    url: str
+    ca: Path | str | None = None
+    collector_key: bytes | None = None
+    plain: bool = False
+    clock: trust.TrustedClock = field(default_factory=trust.TrustedClock)
+
+    def __post_init__(self) -> None:
+        self.url = address(self.url)
+
+    @property
+    def is_tls(self) -> bool:
+        return self.url.startswith("https:")
+
+    def ask(self, path: str, question: object, shape: type[Shape]) -> tuple[int, Shape]:
+        """The status and the answer to a question in JSON. Raises DoorShut."""
+        said = self._said("POST", path, msgspec.json.encode(question))
+        if said.status >= 400:
+            raise Refused(self._refusal(said, path))
+        return said.status, self._decoded(said, shape, path)
+
+    def learn_time(self) -> None:
+        """Asks the collector for its time, signed. Raises DoorShut."""
+        if self.collector_key is None:
+            raise DoorShut(f"{self.url}: only its time is wrong, or ours; set this machine's clock, then try again")
+        try:
+            self._learn(self.collector_key)
+        except ssl.SSLCertVerificationError as error:
+            raise self._stranger(error) from None
+
+    def _learn(self, key: bytes) -> None:
+        challenge = secrets.token_hex(16)
+        path = f"/api/v1/time?challenge={challenge}"
+        answer = self._decoded(self._exchange("GET", path, b"", judged=False), SignedTime, path)
+        signed = f"nabz-time\n{challenge}\n{answer.at_ms}".encode()
+        if answer.challenge != challenge or not verify(key, signed, answer.signature):
+            raise DoorShut(f"{self.url}: its time is not signed by the collector of this gateway; tell its operator")
+        self.clock.learn(answer.at_ms)
+
+    def _said(self, method: str, path: str, body: bytes) -> Said:
+        try:
+            return self._exchange(method, path, body)
+        except ssl.SSLCertVerificationError as error:
+            if not trust.is_about_time(error):
+                raise self._stranger(error) from None
+        self.learn_time()
+        try:
+            return self._exchange(method, path, body)
+        except ssl.SSLCertVerificationError as error:
+            why = f"its certificate is not valid at the collector's own time ({error.verify_message})"
+            raise DoorShut(f"{self.url}: {why}; tell its operator") from None
+
+    def _stranger(self, error: ssl.SSLCertVerificationError) -> DoorShut:
+        why = f"its certificate is not of the collector that was pinned ({error.verify_message})"
+        return DoorShut(f"{self.url}: {why}; somebody stands in between, or the address is wrong")
+
+    def _exchange(self, method: str, path: str, body: bytes, *, judged: bool = True) -> Said:
+        """One request. Raises DoorShut, or ssl.SSLCertVerificationError. Without ``judged`` time is not looked at."""
+        connection = self._connection(judged=judged)
+        try:
+            connection.connect()
+            if judged and isinstance(connection.sock, ssl.SSLSocket):
+                trust.check_time(connection.sock, self.clock)
+            connection.request(method, path, body, {"Content-Type": "application/json", "Connection": "close"})
+            answer = connection.getresponse()
+            return Said(answer.status, answer.read(MAX_ANSWER_BYTES + 1))
+        except ssl.SSLCertVerificationError:
+            raise
+        except trust.Untrusted as error:
+            raise DoorShut(f"{self.url}: {error}") from None
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            what = f"{self.url}{path.partition('?')[0]}"
+            raise DoorShut(f"{what}: no answer ({error}); check the address and this machine's network") from None
+        finally:
+            connection.close()
+
+    def _connection(self, *, judged: bool) -> http.client.HTTPConnection:
+        parts = urllib.parse.urlsplit(self.url)
+        host = parts.hostname or ""
+        if not self.is_tls:
+            if not (self.plain or trust.is_loopback(host)):
+                raise DoorShut(f"{self.url}: plain http shows the token to the network; use the https address")
+            return http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT_S)
+        if self.ca is None:
+            raise DoorShut(f"{self.url}: no root is known to judge it by; give the whole token, with its fingerprint")
+        made = trust.context(self.ca, self.clock)
+        if not judged:
+            made.verify_flags |= ssl.VerifyFlags(trust.NO_CHECK_TIME)
+        return http.client.HTTPSConnection(host, parts.port, timeout=TIMEOUT_S, context=made)
+
+    def _refusal(self, said: Said, path: str) -> str:
+        """What the collector said, or that it is no collector."""
+        try:
+            words = msgspec.json.decode(said.body, type=Refusal).error[:1000]
+        except wire.UNREADABLE:
+            return f"{self.url}{path}: answered {said.status} and is not a collector's; check the address"
+        return f"the collector refused ({said.status}): {''.join(c if c.isprintable() else '?' for c in words)}"
+
+    def _decoded(self, said: Said, shape: type[Shape], path: str) -> Shape:
+        if len(said.body) > MAX_ANSWER_BYTES:
+            raise DoorShut(f"{self.url}{path}: the answer is over {MAX_ANSWER_BYTES} bytes; check the address")
+        try:
+            return msgspec.json.decode(said.body, type=shape)
+        except wire.UNREADABLE as error:
+            where = f"{self.url}{path.partition('?')[0]}"
+            raise DoorShut(f"{where}: the answer is not a collector's ({error}); check the address") from None
+
+
+def address(url: str) -> str:
+    """``SCHEME://HOST:PORT`` of a collector. Raises DoorShut."""
+    parts = urllib.parse.urlsplit(url if "//" in url else f"http://{url}")
+    try:
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise DoorShut(f"URL: {url!r} is not the address of a collector; give for example https://nabz.example:8443")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def pinned_root(url: str, fingerprint: str) -> str:
+    """The root (PEM) whose SHA-256 begins with ``fingerprint``, as the collector at ``url`` gives it out.
+
+    It is fetched from whoever answers: nothing is sent, and only the right root has this fingerprint. Raises DoorShut.
+    """
+    parts = urllib.parse.urlsplit(address(url))
+    blind = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
+    connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_S, context=blind)
+    try:
+        connection.request("GET", "/api/v1/ca", headers={"Connection": "close"})
+        roots = root_of(connection.getresponse().read(MAX_ANSWER_BYTES), fingerprint)
+    except (OSError, http.client.HTTPException) as error:
+        what = f"{parts.scheme}://{parts.netloc}/api/v1/ca"
+        raise DoorShut(f"{what}: no answer ({error}); check the address and this machine's network") from None
+    finally:
+        connection.close()
+    if not roots:
+        why = "shows no root with the token's fingerprint: it is not the collector that made the token"
+        raise DoorShut(f"{parts.netloc}: {why}; check the address, and whether somebody stands in between")
+    return roots
+
+
+def root_of(pem: bytes, fingerprint: str) -> str:
+    """The one certificate of ``pem`` with this fingerprint, as PEM; empty when there is none."""
+    try:
+        held = x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        return ""
+    encoded = {each.fingerprint(hashes.SHA256()).hex(): each for each in held}
+    found = [each for name, each in encoded.items() if name.startswith(fingerprint)]
+    return ssl.DER_cert_to_PEM_cert(found[0].public_bytes(serialization.Encoding.DER)) if found else ""
+
+
+def split_token(text: str) -> tuple[str, str]:
+    """(secret, fingerprint) of a token as the desk prints it; the fingerprint is empty when it has none.
+
+    Raises DoorShut.
+    """
+    secret, _, fingerprint = text.strip().partition(".")
+    if not secret:
+        raise DoorShut("TOKEN: is empty; ask the desk for `nabz-collector token CENTER`")
+    fingerprint = fingerprint.lower()
+    if fingerprint and (len(fingerprint) != FINGERPRINT_DIGITS or not set(fingerprint) <= set("0123456789abcdef")):
+        raise DoorShut("TOKEN: is cut short or mistyped after its full stop; copy all of it")
+    return secret, fingerprint

@@ -1,0 +1,459 @@
+"""Carries the spool to the collector over MQTT 3.1.1, and forgets nothing but what the collector has committed.
+
+The broker is a lossy wire (design P1): a PUBACK only says that somebody listens. A batch is forgotten on a receipt
+sealed by the collector's key whose chain is our own; without one in time it is offered again. What goes out next, and
+why, is decided in `agent.uplink.window`; here is the session around it. Retry towards the collector lives only here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+import ssl
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from agent import __version__, wire
+from agent.identity import Broker, Identity, IdentityError
+from agent.spool.queue import Spool
+from agent.spool.record import Group, Ident
+from agent.uplink import trust
+from agent.uplink.endpoints import Ways, told
+from agent.uplink.inflight import Flights
+from agent.uplink.tls import client_context
+from agent.uplink.window import BACKOFF_MIN_S, Flight, Send, Wait, backoff_s, failures_after, next_step
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import SocketLike
+
+log = logging.getLogger(__name__)
+
+LIVE_MS = 150_000  # readings this close to the newest go ahead of the backlog
+MAX_PACE_S = 600.0
+
+# How a receipt's reason begins when the collector holds other readings under our numbers: this file is a restored
+# image or a clone. What was sent is held as evidence; only new numbers can say anything new.
+OTHER_HISTORY = ("equivocation", "fork")
+
+# Over 30 % loss and 800 ms round trips a connect takes 5 to 120 s, so nothing here gives up early. The kernel tells a
+# dead peer sooner than MQTT can: TCP_USER_TIMEOUT and TCP keepalive find a half-open line within 80 s.
+CONNECT_S = 150.0
+REACH_S = 45.0  # of it for the first packets: the kernel repeats them ever more rarely, a new try begins at once
+WEBSOCKET_PATH = "/mqtt"
+KEEPALIVE_S = 300
+TCP_IDLE_S, TCP_EVERY_S, TCP_DEAD_MS = 15, 10, 65_000
+SILENT_S = 150.0  # with batches out and not even a PUBACK back: somebody in between only pretends
+
+
+class UplinkLost(Exception):
+    """The session ended; the text says why."""
+
+
+def batch_of(groups: Sequence[Group], *, device: str, nonce: str, live: bool) -> bytes:
+    """The body of a batch: consecutive groups of one spool."""
+    return wire.encode(
+        wire.Batch(
+            v=wire.VERSION,
+            device=device,
+            spool=groups[0].spool,
+            first_seq=groups[0].first_seq,
+            prev=groups[0].prev.hex(),
+            nonce=nonce,
+            live=live,
+            readings=[msgspec.Raw(reading) for group in groups for reading in group.raws],
+        )
+    )
+
+
+# ---------------------------------------------------------------- the session
+
+
+@dataclass
+class UplinkView:
+    """What the status page and the doctor tell of the uplink."""
+
+    state: Literal["connected", "connecting", "off"] = "off"
+    detail: str = ""
+    last_receipt_ms: int | None = None
+    counts: Counter[str] = field(default_factory=Counter)  # sent, receipted, set_aside, disputed, refused, overdue
+
+
+Event = tuple[Literal["connected", "subscribed", "lost", "heard", "message", "readings"], object]
+
+
+class Uplink:
+    """One session at a time, for as long as `run` runs. ``on_task`` gets each new task of the collector once."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        spool: Spool,
+        *,
+        stamp: Callable[[], wire.Stamp],
+        on_task: Callable[[wire.Task], None],
+        now_s: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+        way_file: Path | None = None,
+        connect_s: float = CONNECT_S,
+        clock: trust.TrustedClock | None = None,
+        told: trust.TrustedClock | None = None,
+        learn_time: Callable[[], None] | None = None,
+    ) -> None:
+        self.view = UplinkView()
+        self._identity = identity
+        self._spool = spool
+        self._stamp = stamp
+        self._on_task = on_task
+        self._now_s = now_s
+        self._chance = chance
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._flights = Flights()
+        self._connect_s = connect_s
+        self._clock = clock or trust.TrustedClock()
+        self._told = told or trust.TrustedClock()  # the time as receipts tell it: tasks expire by it, not by our clock
+        self._learn_time = learn_time  # asks the collector; blocking; raises OSError
+        self._ways = Ways(identity.brokers, way_file)
+        self._proven = False  # the collector has answered in this session
+        self._nonce = identity.nonce
+        self._heard_s = 0.0
+        self._receipt_s = now_s()
+        self._tasks_seen: deque[str] = deque(maxlen=256)
+        self._urgent: deque[Ident] = deque(maxlen=16)
+        self._hurry = asyncio.Event()
+        self._asks_to: Client | None = None
+
+    def readings_waiting(self, urgent: Ident | None = None) -> None:
+        """The spool has something new; ``urgent`` names the group that goes ahead of everything."""
+        if urgent is not None:
+            self._urgent.append(urgent)
+            self._hurry.set()
+        self._events.put_nowait(("readings", None))
+
+    def ask(self, ask: wire.Ask) -> None:
+        """Sends an ask with the newest nonce. Without a session it is lost: whoever asks will ask again."""
+        if self._asks_to is not None and self.view.state == "connected":
+            body = wire.encode(msgspec.structs.replace(ask, nonce=self._nonce))
+            self._asks_to.publish(wire.ask_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)
+
+    def move(self, brokers: Sequence[Broker]) -> None:
+        """The collector names other brokers: a session at one no longer named ends, and so does a pause."""
+        gone = self._ways.replace(brokers)
+        self._hurry.set()
+        if gone:
+            self._events.put_nowait(("lost", "the collector names other brokers"))
+
+    def alone_s(self) -> float:
+        """Since the last receipt, or since the start, by the clock that ``now_s`` reads."""
+        return self._now_s() - self._receipt_s
+
+    async def run(self) -> None:
+        """Connects, carries, reconnects; ends only when cancelled, and then says good-bye."""
+        failures = 0
+        while True:
+            connected_s: float | None = None
+            silent, self._proven = False, False
+            client = self._client(self._ways.current)
+            try:
+                await self._connect(client, self._ways.current)
+                connected_s = self._now_s()
+                await self._carry(client)
+            except (UplinkLost, IdentityError, OSError, ValueError) as error:
+                silent = isinstance(error, TimeoutError)
+                self.view.detail = f"{told(self._ways.current)}: {error or type(error).__name__}"
+                log.warning("uplink: %s", self.view.detail)
+                if trust.is_about_time(error):
+                    await self._ask_for_time()
+            finally:
+                was_connected = self.view.state == "connected"
+                self.view.state, self._asks_to = "off", None
+                await asyncio.shield(asyncio.to_thread(self._leave, client, was_connected))
+                self._flights.begin()
+            lasted_s = None if connected_s is None else self._now_s() - connected_s
+            failures = failures_after(failures, lasted_s)
+            if failures and not self._proven:
+                self._ways.failed(silent=silent)
+            await self._pause(backoff_s(failures, self._chance()))
+
+    async def _ask_for_time(self) -> None:
+        """The broker's certificate failed for its time alone: whose clock is wrong?"""
+        try:
+            if self._learn_time is not None:
+                await asyncio.to_thread(self._learn_time)
+                log.warning("uplink: this clock is %s by the collector's", "right" if self._clock.is_wall else "wrong")
+        except OSError as error:
+            log.warning("uplink: %s", error)
+
+    async def _pause(self, seconds: float) -> None:
+        """Between two sessions. A last gasp cuts it short, as there may be no later, and so do other brokers."""
+        await asyncio.sleep(min(seconds, BACKOFF_MIN_S))
+        try:
+            async with asyncio.timeout(max(0.0, seconds - BACKOFF_MIN_S)):
+                await self._hurry.wait()
+        except TimeoutError:
+            return
+        if not self._urgent:
+            self._hurry.clear()
+
+    async def _connect(self, client: _Client, way: Broker) -> None:
+        """Raises UplinkLost, IdentityError, or OSError when the broker is not reached; TimeoutError if it is silent."""
+        self.view.state = "connecting"
+        identity = self._identity
+        self._events = asyncio.Queue()
+        if way.tls:
+            client.tls_set_context(await asyncio.to_thread(client_context, identity.tls, self._clock))
+        async with asyncio.timeout(self._connect_s):
+            await asyncio.to_thread(client.connect, way.host, way.port, KEEPALIVE_S)
+        client.watch_peer()
+        client.loop_start()
+        await self._expect("connected")
+        client.subscribe([(wire.receipt_topic(identity.device), 1), (wire.task_topic(identity.device), 1)])
+        await self._expect("subscribed")
+        client.publish(wire.presence_topic(identity.device), self._presence("online"), qos=1, retain=True)
+        self._asks_to = client
+        self.view.state, self.view.detail = "connected", ""
+        log.info("uplink: connected to %s", told(way))
+
+    async def _expect(self, wanted: str) -> None:
+        try:
+            async with asyncio.timeout(self._connect_s):
+                while True:
+                    name, what = await self._events.get()
+                    if name == wanted:
+                        return
+                    if name == "lost":
+                        raise UplinkLost(str(what))
+        except TimeoutError:
+            raise TimeoutError(f"the broker did not say `{wanted}` within {self._connect_s:g} s") from None
+
+    async def _carry(self, client: Client) -> None:
+        """Sends what may be sent, takes what comes, until the session is lost."""
+        self._heard_s = self._now_s()
+        while True:
+            until_s = await self._send_all(client)
+            try:
+                async with asyncio.timeout(None if until_s is None else max(0.01, until_s - self._now_s())):
+                    name, what = await self._events.get()
+            except TimeoutError:
+                continue
+            if name == "lost":
+                raise UplinkLost(str(what))
+            if name in ("heard", "message"):
+                self._heard_s = self._now_s()
+            if isinstance(what, MQTTMessage):
+                await self._take(what.topic, bytes(what.payload))
+
+    async def _send_all(self, client: Client) -> float | None:
+        """Sends until there is a reason to wait; answers when to look again (monotonic seconds; None: at an event)."""
+        while True:
+            now_s = self._now_s()
+            self._expire(now_s)
+            fresh, backlog = await asyncio.to_thread(self._waiting, self._flights.idents())
+            step = next_step(self._flights.flow, list(self._flights), fresh, backlog, now_s, self._urgent)
+            if isinstance(step, Wait):
+                return step.until_s
+            self._send(client, step, now_s)
+
+    def _waiting(self, skip: set[Ident]) -> tuple[list[Group], list[Group]]:
+        """The newest and the oldest groups not yet on their way. Live means close in time to the newest reading."""
+        since_ms = self._spool.head().wall_ms - LIVE_MS
+        return self._spool.newest(skip, since_ms), self._spool.oldest(skip)
+
+    def _send(self, client: Client, step: Send, now_s: float) -> None:
+        live = step.reason != "backlog"
+        body = batch_of(step.groups, device=self._identity.device, nonce=self._nonce, live=live)
+        client.publish(wire.batch_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)
+        self._flights.sent(step, now_s)
+        if step.reason == "last_gasp":
+            self._urgent.remove(step.groups[0].ident)
+            self._hurry.clear()
+        self.view.counts["sent"] += 1
+
+    def _expire(self, now_s: float) -> None:
+        """What is overdue may be offered again, perhaps cut otherwise; a silent broker is left."""
+        overdue = self._flights.overdue(now_s)
+        self.view.counts["overdue"] += len(overdue)
+        if overdue and now_s - self._heard_s > SILENT_S:
+            raise UplinkLost(f"nothing heard from the broker for {SILENT_S:g} s")
+
+    # ------------------------------------------------------------ what the collector says
+
+    async def _take(self, topic: str, payload: bytes) -> None:
+        """Only what the collector's pinned key has sealed counts."""
+        try:
+            body, signature = wire.unseal(payload, wire.MAX_SMALL_BYTES)
+            if not self._identity.is_collectors(body, signature):
+                raise wire.WireError("not sealed by the collector this gateway is enrolled with")
+            if topic == wire.receipt_topic(self._identity.device):
+                await self._take_receipt(wire.decode_receipt(body))
+            elif topic == wire.task_topic(self._identity.device):
+                self._take_task(wire.decode_task(body))
+        except wire.WireError as error:
+            self.view.counts["refused"] += 1
+            log.debug("uplink: refused a message on %s: %s", topic, error)
+
+    async def _take_receipt(self, receipt: wire.Receipt) -> None:
+        if receipt.v != wire.VERSION or receipt.device != self._identity.device:
+            raise wire.WireError("the receipt is for another device or version")
+        self._nonce = receipt.nonce or self._nonce
+        key = (receipt.spool, receipt.first_seq, receipt.last_seq)
+        ours = await asyncio.to_thread(self._spool.forget, *key, receipt.chain)
+        flight = self._flights.receipted(key, min(receipt.pace_ms / 1000, MAX_PACE_S), self._now_s())
+        if ours:
+            self._proven, self._receipt_s = True, self._now_s()
+            self.view.last_receipt_ms = self._stamp().wall_ms
+            self.view.counts["receipted"] += 1
+            self.view.counts["set_aside"] += receipt.outcome == "set_aside"
+            if receipt.reason.startswith(OTHER_HISTORY) and receipt.spool == self._spool.head().spool:
+                await asyncio.to_thread(self._spool.renumber)
+            if flight is not None:
+                self._learn(receipt, flight)
+            await asyncio.to_thread(self._ways.worked)
+        elif flight is not None:
+            self._dispute(receipt, flight)
+
+    def _learn(self, receipt: wire.Receipt, flight: Flight) -> None:
+        """A receipt was given since its batch was sent, so it tells the time; of one sent twice, nobody knows since
+        when."""
+        if not flight.tries:
+            self._told.learn(receipt.at_ms, round((self._now_s() - flight.sent_s) * 1000))
+        self._flights.done(flight)
+
+    def _dispute(self, receipt: wire.Receipt, flight: Flight) -> None:
+        """The collector holds other readings under these numbers: ours are kept, and offered again ever more rarely."""
+        self.view.counts["disputed"] += 1
+        log.error("uplink: the collector disputes numbers %d to %d", receipt.first_seq, receipt.last_seq)
+        self._flights.failed(flight)
+
+    def _take_task(self, task: wire.Task) -> None:
+        if task.v != wire.VERSION or task.device != self._identity.device:
+            raise wire.WireError("the task is for another device or version")
+        if not self._told.has_learnt:
+            raise wire.WireError("no receipt has told the time yet, so nobody knows whether the task has expired")
+        if task.expires_ms <= self._told.now_ms() or task.id in self._tasks_seen:
+            raise wire.WireError("the task has expired or was taken before")
+        self._tasks_seen.append(task.id)
+        self._on_task(task)
+
+    # ------------------------------------------------------------ paho's thread
+
+    def _client(self, way: Broker) -> _Client:
+        """A new client for each session, so that nothing of an old one is sent again behind our back."""
+        loop = asyncio.get_running_loop()
+
+        def tell(name: Literal["connected", "subscribed", "lost", "heard", "message"], what: object = None) -> None:
+            loop.call_soon_threadsafe(lambda: self._events.put_nowait((name, what)))
+
+        def on_connect(
+            _client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, _properties: Properties | None
+        ) -> None:
+            tell("lost", f"the broker refused this gateway: {code}") if code.is_failure else tell("connected")
+
+        def on_disconnect(
+            _client: Client, _data: object, _flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
+        ) -> None:
+            tell("lost", f"the session ended: {code}")
+
+        def on_subscribe(
+            _client: Client, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
+        ) -> None:
+            refused = any(code.is_failure for code in codes)
+            tell("lost", "the broker refused the subscription to our receipts") if refused else tell("subscribed")
+
+        client = _Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._identity.device,
+            clean_session=True,
+            reconnect_on_failure=False,
+            transport=way.transport,
+        )
+        client.clock = self._clock
+        client.ws_set_options(path=WEBSOCKET_PATH)
+        client.connect_timeout = min(self._connect_s, REACH_S)
+        client.on_connect = on_connect
+        client.on_disconnect = on_disconnect
+        client.on_subscribe = on_subscribe
+        client.on_publish = lambda *_said: tell("heard")
+        client.on_message = lambda _client, _data, message: tell("message", message)
+        client.will_set(wire.presence_topic(self._identity.device), self._presence("offline"), qos=1, retain=True)
+        return client
+
+    def _presence(self, state: Literal["online", "offline"]) -> bytes:
+        presence = wire.Presence(
+            v=wire.VERSION, device=self._identity.device, state=state, boot=self._stamp().boot, version=__version__
+        )
+        return wire.encode(presence)
+
+    def _leave(self, client: _Client, was_connected: bool) -> None:
+        """Blocks for at most a few seconds."""
+        client.give_up()
+        if was_connected and client.is_connected():
+            client.publish(wire.presence_topic(self._identity.device), self._presence("offline"), retain=True)
+        client.disconnect()
+        client.loop_stop()
+
+
+class _Client(Client):
+    """paho's client, whose connection can be watched, ended while it is still being made, and is closed if it fails."""
+
+    _line: socket.socket | None = None  # a second handle, as TLS and WebSocket take the socket itself over
+    _made: socket.socket | None = None
+    _unwanted = False
+    clock: trust.TrustedClock
+
+    def _create_socket(self) -> SocketLike:
+        try:
+            return super()._create_socket()
+        except BaseException:
+            self.give_up()
+            if self._made is not None:
+                self._made.close()
+            raise
+        finally:
+            self._made = None
+
+    def _create_socket_connection(self) -> socket.socket:
+        self._made = super()._create_socket_connection()
+        self._line = self._made.dup()
+        if self._unwanted:
+            raise ConnectionAbortedError("nobody waits for this connection any more")
+        return self._made
+
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        assert self._ssl_context is not None
+        made = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self.host, do_handshake_on_connect=False)
+        self._made = made
+        made.settimeout(CONNECT_S)
+        made.do_handshake()
+        trust.check_time(made, self.clock)
+        return made
+
+    def watch_peer(self) -> None:
+        """Asks the kernel to notice a dead peer (RFC 5482), whether or not something is being sent."""
+        line, self._line = self._line, None
+        if line is not None:
+            with line:
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, TCP_IDLE_S)
+                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, TCP_EVERY_S)
+                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_DEAD_MS)
+
+    def give_up(self) -> None:
+        """Ends a handshake that nobody waits for any more; nothing once the connection is made."""
+        self._unwanted = True
+        line, self._line = self._line, None
+        if line is not None:
+            with line, contextlib.suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
