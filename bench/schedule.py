@@ -1,8 +1,8 @@
 """The speed tests of a fleet over a month, played in virtual time by the very functions that rule the real ones.
 
-`agent.scheduling.speed_plan` decides for each gateway and `collector.speedtests.policy` for each server. Made up are the centers: their
-lines, their work, cuts of the mains by feeder, how long batteries last, backup lines, and how often nobody hears. The
-same seed plays the same month; servers share no state, so each is played by a process of its own.
+`agent.scheduling.speed_plan` decides for each gateway and `collector.speedtests.policy` for each server. Made up are
+the centers: their lines, their work, cuts of the mains by feeder, how long batteries last, backup lines, and how often
+nobody hears. The same seed plays the same month; servers share no state, so each is played by a process of its own.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 from hypothesis import settings
 
-from tests.ports import free_ports
+from tests.helpers.ports import free_ports
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")

@@ -1,8 +1,8 @@
 """Runs the probes when the schedule says, and hands on what they return: stamped, whole, fit for the wire.
 
 A probe may fail, hang or break: that is a reading with its cause, and the others go on. Light probes make one round a
-cycle and one commit; UPSs are watched apart (agent.scheduling.power), and their quiet looks come along with the round. The link
-probe and a speed test (agent.scheduling.speed_rounds) never run at once: each would measure the other.
+cycle and one commit; UPSs are watched apart (agent.scheduling.power), and their quiet polls come along with the
+round. The link probe and a speed test (agent.scheduling.speed_rounds) never run at once: each would measure the other.
 """
 
 from __future__ import annotations

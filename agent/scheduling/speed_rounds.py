@@ -1,7 +1,7 @@
 """Runs the speed tests: when one is due, whether it may run, its turn at a server, and what it cost.
 
-The rules are those of `agent.scheduling.speed_plan`. Every slot ends in one reading: a test, or the reason why there is none. A
-slot is ticked only then, so a restart while the line is busy or a turn is waited for does not lose it.
+The rules are those of `agent.scheduling.speed_plan`. Every slot ends in one reading: a test, or the reason why there
+is none. A slot is ticked only then, so a restart while the line is busy or a turn is waited for does not lose it.
 """
 
 from __future__ import annotations

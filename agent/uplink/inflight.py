@@ -1,5 +1,7 @@
-"""What is on its way to the collector and not yet receipted: the memory that `agent.uplink.window` decides by. No I/O; times
-are seconds of one monotonic clock."""
+"""What is on its way to the collector and not yet receipted: the memory that `agent.uplink.window` decides by.
+
+No I/O; times are seconds of one monotonic clock.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """How long a gateway with a backlog is asked to pause between two of its batches. Pure: one monotonic clock, seconds.
 
 When thousands come back at once, each with one batch on its way, the wait here is their number times what one takes.
-Past the time a gateway waits for a receipt (`agent.uplink.window`) each would send again what is still in the queue, and the
-queue would grow by that alone. A pause of number times time keeps the queue short whoever they are; it is asked for in
-the measure in which there is a queue, so that one gateway after a quiet night drains at full speed. Where live readings
-alone take most of the time, the queue asks for several turns.
+Past the time a gateway waits for a receipt (`agent.uplink.window`) each would send again what is still in the queue,
+and the queue would grow by that alone. A pause of number times time keeps the queue short whoever they are; it is asked
+for in the measure in which there is a queue, so that one gateway after a quiet night drains at full speed. Where live
+readings alone take most of the time, the queue asks for several turns.
 """
 
 from __future__ import annotations

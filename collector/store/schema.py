@@ -366,7 +366,7 @@ cuts = sa.Table(
 )
 
 # Months as they were reported, whole, so that a report outlives its readings. A month is reported when it is over; what
-# changes it afterwards opens its next revision, in the transaction that brings the change (collector.reports.revisions).
+# changes it afterwards opens its next revision, in the transaction of the change (collector.reports.revisions).
 reports = sa.Table(
     "reports",
     metadata,

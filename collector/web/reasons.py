@@ -1,7 +1,7 @@
 """The judge's sentences in the reader's language.
 
-Reasons are stored as the sentences of `collector.flags` and `collector.judging.evaluate`, so that evidence and report read
-alike everywhere. Here each form is known by a pattern; one that is not known is shown as it stands.
+Reasons are stored as the sentences of `collector.flags` and `collector.judging.evaluate`, so that evidence and report
+read alike everywhere. Here each form is known by a pattern; one that is not known is shown as it stands.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ SETTLE_S = 12.0
 
 
 def card() -> Any:
-    path = Path(__file__).parents[1] / "agent" / "ups" / "conftest.py"
+    path = Path(__file__).parents[1] / "agent" / "probes" / "ups" / "conftest.py"
     spec = importlib.util.spec_from_file_location("ups_card", path)
     assert spec is not None
     assert spec.loader is not None

@@ -13,8 +13,8 @@ from pathlib import Path
 from collector.config import Outside
 from tests.faults import rig
 from tests.faults.makes import listening, tool
-from tests.house import House
-from tests.ports import free_ports
+from tests.helpers.collector_side import House
+from tests.helpers.ports import free_ports
 
 ARGV = {"mosquitto": ["mosquitto", "-c", "mosquitto.conf"], "nats": ["nats-server", "-c", "nats.conf"]}
 

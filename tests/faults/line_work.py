@@ -24,9 +24,9 @@ from collector.brokers.embedded import Broker
 from collector.brokers.endpoints import Address
 from collector.brokers.listeners import Door
 from collector.ingest.subscriber import Listener
-from tests.authority import TestAuthority
 from tests.faults.makes import SERVICE
-from tests.faults.wire_ordeal import Desk, Gateway
+from tests.faults.wire_soak import Desk, Gateway
+from tests.helpers.authority import TestAuthority
 
 TRICKLE_S = 5.0
 

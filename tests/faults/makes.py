@@ -23,8 +23,8 @@ from collector.brokers import generated_config
 from collector.brokers.embedded import Broker
 from collector.brokers.generated_config import People, Site
 from collector.brokers.listeners import Door
-from tests.authority import TestAuthority
-from tests.ports import free_ports
+from tests.helpers.authority import TestAuthority
+from tests.helpers.ports import free_ports
 
 SERVICE = "nabz-collector"
 

@@ -1,4 +1,4 @@
-"""Everybody comes back at once, in time that is only counted: gateways that decide as the agent does (`agent.uplink.window`),
+"""Everybody comes back at once, in time that is only counted: gateways that decide as `agent.uplink.window` does,
 one queue, and a collector that paces as ours does (`collector.ingest.backpressure`).
 
 What `python -m bench storm` plays with real sessions for a quarter of an hour, this plays in seconds, so that the rules

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from collector.store import Store, schema
 from tests.faults.master import Account, check
-from tests.ports import free_ports
+from tests.helpers.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from agent import wire
 from collector.store import Store, schema
 from tests.faults import rig
-from tests.ports import free_ports
+from tests.helpers.ports import free_ports
 
 NEAR_MS = 2_000
 SOON_S = 120.0  # until the first reading is held, from the agent's start

@@ -10,7 +10,7 @@ from agent.spool.queue import Spool
 from agent.wire import GatewayReading, encode_reading
 from collector.access import devices
 from collector.store import schema
-from tests.agent.test_renew import held, now_ms, stamp
+from tests.agent.uplink.test_renew import held, now_ms, stamp
 from tests.faults import test_rollover
 from tests.faults.test_rollover import READINGS, Gateway, Scene, told
 

@@ -32,7 +32,7 @@ from agent.seat import snapshot as contract
 from agent.seat.keyring import Keyring
 from agent.seat.post import PostFailed, post
 
-_path = Path(__file__).parents[1] / "agent" / "ups" / "conftest.py"
+_path = Path(__file__).parents[1] / "agent" / "probes" / "ups" / "conftest.py"
 _spec = importlib.util.spec_from_file_location("ups_card", _path)
 assert _spec is not None
 assert _spec.loader is not None

@@ -17,7 +17,7 @@ from agent import wire
 from collector.reports import monthly
 from collector.store import schema
 from tests.faults.master import Account, check, off_calendar
-from tests.faults.wire_ordeal import NOW, READINGS, Desk, Gateway, play
+from tests.faults.wire_soak import NOW, READINGS, Desk, Gateway, play
 
 UPS = schema.readings["ups"]
 SHED = wire.ShedReading(

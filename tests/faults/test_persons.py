@@ -15,7 +15,7 @@ SAME_AT_200 = range(73, 128)
 
 
 def attacked(folder: Path, seed: int, times: int, pairs: int, source: Path = rig.ROOT) -> dict[str, float]:
-    figures = rig.work("tests.faults.person_ordeal", folder / "desk", seed, times, pairs, source=source)
+    figures = rig.work("tests.faults.person_soak", folder / "desk", seed, times, pairs, source=source)
     print(figures)
     return figures
 

@@ -23,9 +23,9 @@ from collector.brokers.endpoints import Address
 from collector.brokers.external import Outside
 from collector.ingest.subscriber import Listener
 from collector.store import schema
-from tests.agent.test_renew import joined, linked, now_ms, renewal_of, stamp, until
+from tests.agent.uplink.test_renew import joined, linked, now_ms, renewal_of, stamp, until
 from tests.faults.kept_broker import Kept, kept
-from tests.house import House
+from tests.helpers.collector_side import House
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 LIMIT_S = 300.0

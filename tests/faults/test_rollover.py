@@ -21,9 +21,9 @@ from agent.uplink import trust
 from agent.uplink.collector_client import DoorShut
 from agent.uplink.renew import ALONE_S, Renewal
 from collector.store import schema
-from tests.agent.test_renew import expire, held, joined, linked, now_ms, until
+from tests.agent.uplink.test_renew import expire, held, joined, linked, now_ms, until
 from tests.faults import rig
-from tests.house import House
+from tests.helpers.collector_side import House
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 READINGS = 3

@@ -25,14 +25,14 @@ from collector.brokers.endpoints import Address
 from collector.config import Broker
 from collector.ingest.subscriber import Listener
 from collector.store import Store, schema
-from tests.agent.test_renew import joined, linked, now_ms, renewal_of, stamp, until
+from tests.agent.uplink.test_renew import joined, linked, now_ms, renewal_of, stamp, until
 from tests.faults import rig
 from tests.faults.kept_broker import Kept, kept
 from tests.faults.makes import Client, listening
 from tests.faults.mosquitto import mosquitto
 from tests.faults.stacks import SENT_TWICE, served_by
-from tests.house import House
-from tests.ports import free_ports
+from tests.helpers.collector_side import House
+from tests.helpers.ports import free_ports
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 

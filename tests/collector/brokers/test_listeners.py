@@ -1,0 +1,272 @@
+"""The embedded broker's doors: what it notes of those who may not, and how it puts out those who may no more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paho.mqtt import client as mqtt
+
+from agent import wire
+from collector.access import acl
+from collector.access.acl import Book, may, refusal
+from collector.access.ca import Files
+from collector.brokers.embedded import Broker, BrokerError
+from collector.brokers.endpoints import Address
+from collector.brokers.listeners import Door, LimitedReader
+from collector.config import ConfigError, load
+from collector.ingest.subscriber import Listener
+from tests.helpers.authority import TestAuthority
+
+A, B = "g" + "a" * 16, "g" + "b" * 16
+SERVICES = ("nabz-collector",)
+
+
+def wait_until(true: Callable[[], object], timeout_s: float = 15.0) -> None:
+    until_s = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < until_s, "it did not happen in time"
+        time.sleep(0.01)
+
+
+# ---------------------------------------------------------------- the rules
+
+
+@pytest.mark.parametrize("kind", ["up", "ask", "presence"])
+def test_a_gateway_says_its_own_topics_and_a_service_hears_them(kind: str) -> None:
+    topic = f"{wire.ROOT}/{kind}/{A}"
+    assert may(A, SERVICES, "publish", topic)
+    assert not may(B, SERVICES, "publish", topic)
+    assert not may(A, SERVICES, "subscribe", topic)
+    assert not may(SERVICES[0], SERVICES, "publish", topic)
+    assert may(SERVICES[0], SERVICES, "subscribe", f"{wire.ROOT}/{kind}/+")
+
+
+@pytest.mark.parametrize("kind", ["receipt", "task"])
+def test_a_gateway_hears_its_own_topics_and_a_service_says_them(kind: str) -> None:
+    topic = f"{wire.ROOT}/{kind}/{A}"
+    assert may(A, SERVICES, "subscribe", topic)
+    assert not may(B, SERVICES, "subscribe", topic)
+    assert not may(A, SERVICES, "publish", topic)
+    assert may(SERVICES[0], SERVICES, "publish", topic)
+    assert not may(SERVICES[0], SERVICES, "subscribe", f"{wire.ROOT}/{kind}/+")
+
+
+levels = st.sampled_from(["nabz", "v1", "v2", "up", "ask", "receipt", "task", "presence", A, B, "+", "#", "", "$SYS"])
+
+
+@given(st.lists(levels, max_size=6), st.sampled_from(["publish", "subscribe"]))
+def test_whatever_the_topic_a_gateway_has_five_of_its_own(words: list[str], action: acl.Action) -> None:
+    topic = "/".join(words)
+    kinds = acl.GATEWAY_SAYS if action == "publish" else acl.GATEWAY_HEARS
+    assert may(A, SERVICES, action, topic) == (topic in {f"{wire.ROOT}/{kind}/{A}" for kind in kinds})
+
+
+@pytest.mark.parametrize(
+    ("name", "client_id", "will", "fits"),
+    [
+        (A, A, None, True),
+        (A, A, wire.presence_topic(A), True),
+        (A, A, wire.presence_topic(B), False),
+        (A, B, None, False),
+        (A, "", None, False),
+        ("Mallory", "Mallory", None, False),
+        ("", "", None, False),
+        (SERVICES[0], SERVICES[0], None, True),
+        (SERVICES[0], SERVICES[0] + ".2", None, True),
+        (SERVICES[0], A, None, False),
+    ],
+)
+def test_a_session_has_the_name_of_its_certificate(name: str, client_id: str, will: str | None, fits: bool) -> None:
+    assert (refusal(name, SERVICES, client_id, will) == "") == fits
+
+
+@pytest.mark.row(26)
+def test_sessions_that_take_turns_are_a_clone_and_a_line_that_broke_is_not() -> None:
+    clock = [0.0]
+    book = Book(lambda: clock[0])
+    for _ in range(3):  # the line broke thrice in a day
+        clock[0] += 8 * 3600
+        book.take_over(A, "192.0.2.1", "192.0.2.1")
+    assert book.findings() == []
+    for turn in range(acl.FLAPS):
+        clock[0] += 30
+        book.take_over(B, f"192.0.2.{turn % 2}", f"192.0.2.{(turn + 1) % 2}")
+    (found,) = book.findings()
+    assert (found.device, found.finding) == (B, "clone")
+    assert found.detail.endswith("from 192.0.2.0, 192.0.2.1")
+    assert book.findings() == []
+
+
+def test_the_first_refused_word_is_logged_and_all_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    book = Book(lambda: 0.0)
+    for _ in range(1000):
+        book.refuse(A, "publish", wire.batch_topic(B))
+    assert (book.refused[A], book.counts["refused_publish"], len(caplog.records)) == (1000, 1000, 1)
+    assert [found.finding for found in book.findings()] == ["forbidden_topic"]
+
+
+# ---------------------------------------------------------------- the real thing
+
+
+class Visitor:
+    def __init__(self, port: int, files: Files, name: str) -> None:
+        self.gone, self.come, self.code = threading.Event(), threading.Event(), ""
+        self.mqtt = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=name, reconnect_on_failure=False)
+        context = ssl.create_default_context(cafile=str(files.ca))
+        context.load_cert_chain(files.cert, files.key)
+        self.mqtt.tls_set_context(context)
+        self.mqtt.on_connect = lambda _c, _d, _f, code, _p: self.gone.set() if code.is_failure else self.come.set()
+        self.mqtt.on_disconnect = lambda *_words: self.gone.set()
+        self.mqtt.connect("127.0.0.1", port)
+        self.mqtt.loop_start()
+
+    def close(self) -> None:
+        self.mqtt.disconnect()
+        self.mqtt.loop_stop()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> TestAuthority:
+    return TestAuthority(tmp_path / "authority")
+
+
+@pytest.fixture
+def broker(authority: TestAuthority) -> Iterator[Broker]:
+    made = Broker("127.0.0.1", 0, [Door("127.0.0.1", 0, "tcp", authority.server())])
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def visit(broker: Broker) -> Iterator[Callable[[Files, str], Visitor]]:
+    with contextlib.ExitStack() as stack:
+
+        def come(files: Files, name: str) -> Visitor:
+            made = Visitor(broker.ports[1], files, name)
+            stack.callback(made.close)
+            return made
+
+        yield come
+
+
+def test_the_revoked_are_put_out_at_once_and_not_let_in_again(broker: Broker, authority: TestAuthority, visit) -> None:
+    papers = authority.client(A)
+    inside, other = visit(papers, A), visit(authority.client(B), B)
+    assert inside.come.wait(10)
+    assert other.come.wait(10)
+    broker.refuse([A])
+    assert inside.gone.wait(5)
+    assert visit(papers, A).gone.wait(5)
+    broker.refuse([])
+    assert visit(papers, A).come.wait(5)
+    assert not other.gone.is_set()
+
+
+def test_a_session_ends_with_its_certificate(broker: Broker, authority: TestAuthority, visit) -> None:
+    short = visit(authority.client(A, ends_d=3 / 86_400), A)
+    lasting = visit(authority.client(B), B)
+    assert short.come.wait(5)
+    assert short.gone.wait(25)
+    assert lasting.come.is_set()
+    assert not lasting.gone.is_set()
+
+
+def test_sessions_that_put_each_other_out_are_found(broker: Broker, authority: TestAuthority, visit) -> None:
+    papers = authority.client(A)
+    visitors = []
+    for _ in range(acl.FLAPS + 1):
+        visitors.append(visit(papers, A))
+        assert visitors[-1].come.wait(10)
+    wait_until(lambda: sum(each.gone.is_set() for each in visitors) == acl.FLAPS)
+    assert [(found.device, found.finding) for found in broker.book.findings()] == [(A, "flapping")]
+
+
+def test_renewed_certificates_serve_the_next_handshake(broker: Broker, authority: TestAuthority, visit) -> None:
+    def serial() -> str:
+        context = ssl.create_default_context(cafile=str(authority.ca_file))
+        papers = authority.client(A)
+        context.load_cert_chain(papers.cert, papers.key)
+        visitor = visit(papers, A)
+        assert visitor.come.wait(10)
+        line = visitor.mqtt.socket()
+        assert isinstance(line, ssl.SSLSocket)
+        certificate = line.getpeercert()
+        assert certificate is not None
+        return str(certificate["serialNumber"])
+
+    before = serial()
+    authority.server()
+    broker.reload()
+    assert serial() != before
+
+
+def test_the_collector_comes_with_its_certificate_by_tls_and_by_websocket(authority: TestAuthority) -> None:
+    files, mine = authority.server(), authority.client("nabz-collector")
+    broker = Broker("", 0, [Door("127.0.0.1", 0, "tcp", files), Door("127.0.0.1", 0, "websockets", files)])
+    broker.start()
+    for port, transport in zip(broker.ports, ("tcp", "websockets"), strict=True):
+        address = Address("127.0.0.1", port, True, transport, mine.ca, mine.cert, mine.key)  # type: ignore[arg-type]
+        listener = Listener(address, None, lambda _moved: None, lambda: 0)  # type: ignore[arg-type]
+        listener.start()
+        assert listener.connected.wait(10)
+        listener.stop()
+    broker.stop()
+
+
+def test_a_door_whose_certificate_is_missing_is_told_in_one_sentence(tmp_path: Path, authority: TestAuthority) -> None:
+    files = authority.server()
+    files.key.unlink()
+    with pytest.raises(BrokerError, match=r"server.crt, .*server.key: are no readable certificate and its key"):
+        Broker("127.0.0.1", 0, [Door("127.0.0.1", 0, "tcp", files)]).start()
+
+
+def test_a_peer_the_kernel_gave_up_on_is_gone_and_not_waited_for() -> None:
+    """amqtt would read a TimeoutError for ever, and keep a gateway that came back from its new session."""
+
+    async def story() -> None:
+        line = asyncio.StreamReader()
+        line.set_exception(TimeoutError(110, "Connection timed out"))
+        with pytest.raises(ConnectionResetError, match="timed out"):
+            await LimitedReader(line).read(1)
+
+    asyncio.run(story())
+
+
+# ---------------------------------------------------------------- settings
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:1883", "192.0.2.1:1883", "[::]:1883", "broker.example.pk:1883"])
+def test_nobody_is_let_in_from_the_network_without_tls(listen: str, tmp_path: Path) -> None:
+    file = tmp_path / "collector.toml"
+    file.write_text(f'[broker]\nlisten = "{listen}"\n')
+    with pytest.raises(ConfigError, match=r'would let in anybody on the network; .* set tls_listen = "0.0.0.0:8883"'):
+        load(file)
+    file.write_text(f'[broker]\nlisten = "{listen}"\ntrust_network = true\n')
+    assert load(file).broker.listen == listen
+
+
+def test_gateways_are_told_tls_first_then_the_websocket(tmp_path: Path) -> None:
+    file = tmp_path / "collector.toml"
+    file.write_text(
+        '[broker]\ntls_listen = "0.0.0.0:8883"\npublic = "b.example.pk:8883"\n'
+        'websocket_listen = "0.0.0.0:443"\npublic_websocket = "b.example.pk:443"\n'
+    )
+    told = [(way.host, way.port, way.tls, way.transport) for way in load(file).broker.ways]
+    assert told == [("b.example.pk", 8883, True, "tcp"), ("b.example.pk", 443, True, "websockets")]
+
+
+def test_a_door_on_every_address_needs_one_to_be_told(tmp_path: Path) -> None:
+    file = tmp_path / "collector.toml"
+    file.write_text('[broker]\ntls_listen = "0.0.0.0:8883"\n')
+    with pytest.raises(ConfigError, match="is no address to tell gateways; set public"):
+        load(file)

@@ -1,0 +1,117 @@
+"""Standards: what is read from a file, what is refused and how it is said, and which version holds when."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from collector.standard import StandardError, Standards, example, load, read
+from collector.standard.criteria import Window
+
+FILES = Path(__file__).parent / "files"
+SAYS = "# says: "
+
+
+@dataclass(frozen=True)
+class Promised:
+    tier: str = "two"
+    seats_promised: int = 20
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("Asia/Karachi")).timestamp() * 1000)
+
+
+def test_a_file_becomes_values() -> None:
+    standard = load(FILES / "valid.toml")
+    (criterion,) = standard.criteria
+    assert standard.id == "test-1"
+    assert standard.official is False
+    assert criterion.fields == ("capacity_down_mbps", "download_mbps")
+    assert criterion.window == Window(m=3, n=4)
+    assert criterion.recovery.at_pct == 90
+    assert criterion.recovery.window == Window(m=2, n=2)
+    assert criterion.ignore == {"purpose": frozenset({"manual"})}
+    assert criterion.month.slots == ((0, 720), (720, 1440))
+
+
+def test_what_is_asked_is_the_larger_of_the_tier_and_the_seats() -> None:
+    figure = load(FILES / "valid.toml").criteria[0].figure
+    assert figure is not None
+    assert figure.of(Promised("two", 20)) == 30
+    assert figure.of(Promised("three", 20)) == 20
+    assert figure.of(Promised("three", 45)) == 45
+
+
+def test_the_digest_is_that_of_the_files_bytes() -> None:
+    path = FILES / "valid.toml"
+    assert load(path).digest == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_standard_holds_from_its_first_local_midnight_through_its_last_day() -> None:
+    standards = Standards.of([load(FILES / "valid.toml")])
+    assert standards.at(at("2025-12-31T23:59:59")) is None
+    assert standards.at(at("2026-01-01T00:00")) is not None
+    assert standards.at(at("2026-06-30T23:59:59")) is not None
+    assert standards.at(at("2026-07-01T00:00")) is None
+
+
+def test_each_time_has_the_version_that_held_then() -> None:
+    first = load(FILES / "valid.toml")
+    second = replace(first, id="test-2", valid_from_ms=at("2026-07-01T00:00"), valid_to_ms=None)
+    standards = Standards.of([second, first])
+    held = [standards.at(at(day)) for day in ("2026-03-01", "2026-07-01", "2031-01-01")]
+    assert [version and version.id for version in held] == ["test-1", "test-2", "test-2"]
+
+
+def test_two_versions_never_hold_at_once() -> None:
+    first = load(FILES / "valid.toml")
+    endless = replace(first, valid_to_ms=None)
+    with pytest.raises(StandardError, match="test-3: valid_from: test-1 still holds then"):
+        Standards.of([endless, replace(first, id="test-3", valid_from_ms=at("2027-01-01T00:00"))])
+    second = replace(first, id="test-2", valid_from_ms=at("2026-06-30T00:00"), valid_to_ms=None)
+    with pytest.raises(
+        StandardError, match="test-2: valid_from: test-1 still holds then; end it with valid_to the day"
+    ):
+        Standards.of([first, second])
+
+
+def test_the_example_is_shipped_and_says_that_it_is_not_official() -> None:
+    standard = example()
+    assert not standard.official
+    assert "No official technical standard" in standard.note
+    assert {criterion.reading for criterion in standard.criteria} == {
+        "speed", "link", "ups", "seats", "gateway", "silence"
+    }  # fmt: skip
+
+
+def test_every_criterion_of_the_example_has_a_fix_in_urdu() -> None:
+    for criterion in example().criteria:
+        assert any("\u0600" <= letter <= "\u06ff" for letter in criterion.name.ur + criterion.fix.ur), criterion.id
+
+
+@pytest.mark.parametrize("path", sorted(FILES.glob("invalid_*.toml")), ids=lambda path: path.stem)
+def test_every_mistake_of_a_file_is_named(path: Path) -> None:
+    text = path.read_text()
+    said = [line.removeprefix(SAYS) for line in text.splitlines() if line.startswith(SAYS)]
+    with pytest.raises(StandardError) as caught:
+        read(text.encode(), path.name)
+    assert caught.value.mistakes == said
+
+
+def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StandardError, match="cannot be read: No such file or directory; give the path"):
+        load(tmp_path / "missing.toml")
+
+
+@pytest.mark.parametrize(
+    "body", [b"\xff\xfe", b"[" * 5000, b"x = " + b"[" * 5000, b"", b"criterion = 3", b"[[criterion]]"]
+)
+def test_hostile_bytes_are_refused_not_a_crash(body: bytes) -> None:
+    with pytest.raises(StandardError):
+        read(body, "hostile.toml")
