@@ -17,7 +17,7 @@ import msgspec
 
 from agent import __version__, identity, wire
 from agent.config import Settings
-from agent.local import lan, status
+from agent.local import board, lan, status
 from agent.probes import PROBES, boot
 from agent.probes.gateway import ClockState, clock_state
 from agent.probes.probe import Context
@@ -72,7 +72,7 @@ class Service:
         self._settings = settings
         self._mine = mine
         self._stamp = stamper(kernel)
-        self._board = status.Board()
+        self._board = board.Board()
         self._started_ms = self._stamp().wall_ms
         self._stats = SpoolStats(0, 0, volatile=False, shed=0, unreadable=0, trouble="")
         self._roll = Roll(settings.state_dir, time.monotonic_ns() // 1_000_000, settings.seats.approve)
@@ -198,12 +198,12 @@ class Service:
                 notify("WATCHDOG=1")
             await asyncio.sleep(every_s)
 
-    def _view(self) -> status.StatusView:
+    def _view(self) -> board.StatusView:
         uplink, stats, book = self._uplink.view, self._stats, self._ledger.book
         now, told_ms = self._stamp(), self._told.now_ms()
         speed = self._settings.speed
         plan = speed_plan.thrift(book.at(told_ms), speed, speed_plan.slots_left(told_ms, speed.slots))
-        return status.StatusView(
+        return board.StatusView(
             now_ms=now.wall_ms,
             started_ms=self._started_ms,
             version=__version__,

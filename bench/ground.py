@@ -33,10 +33,11 @@ from agent import wire
 from agent.uplink import enrol as agent_enrol
 from collector.access import enrolment
 from collector.access.ca import Authority
+from collector.access.people import People
 from collector.access.server_certs import papers
 from collector.access.signing_key import load_or_make
 from collector.brokers import generated_config
-from collector.brokers.generated_config import People, Site
+from collector.brokers.generated_config import Site
 from collector.config import Settings, load
 from collector.simulate.fleet import Center, make_fleet
 from collector.simulate.gateway import Gateway

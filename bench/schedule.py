@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from agent.config import Speed, slot_minutes
 from agent.scheduling import speed_plan
 from agent.scheduling.schedule import CENTER_TIME, DAY_MS, MINUTE_MS
-from agent.scheduling.speed_plan import CAPPED, MB, Here, Load, Run, Skip, Slot, SpeedBook
+from agent.scheduling.speed_plan import CAPPED, MB, Here, Run, Skip, Slot, SpeedBook
 from collector.speedtests import policy
 from collector.speedtests.policy import Server, Turn
 
@@ -153,8 +153,7 @@ def is_busy(center: Center, now_ms: int) -> bool:
     hour = datetime.fromtimestamp(now_ms / 1000, CENTER_TIME).hour
     working = 0.15 if hour < 9 else 0.75 if hour < 19 else 0.85
     share = center.dice.betavariate(1.5, 4) if center.dice.random() < working else center.dice.uniform(0, 0.03)
-    load = Load(down_mbps=share * center.down_mbps, up_mbps=0.3 * share * center.up_mbps)
-    return speed_plan.is_busy(load, center.book, None)
+    return speed_plan.is_busy(share * center.down_mbps, 0.3 * share * center.up_mbps, center.book, None)
 
 
 # ---------------------------------------------------------------- the play of one server

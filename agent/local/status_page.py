@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from agent.common.bufferbloat import bloat
-from agent.local.status import StatusView
+from agent.local.board import StatusView
 from agent.wire import BootReading, GatewayReading, LinkReading, Reading, SeatsReading, SpeedReading, UpsReading
 
 # key: (English, Urdu)

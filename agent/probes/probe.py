@@ -6,15 +6,33 @@ returns, and turns `ProbeFailed` into a reading whose `failure` says the cause.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from agent.config import Settings
-from agent.wire import Reading
+from agent.config import Seats, Settings
+from agent.wire import Reading, SeatsReading
 
-if TYPE_CHECKING:
-    from agent.probes.seats.registry import Roll
+
+@dataclass(frozen=True, kw_only=True)
+class SilentSeat:
+    """A seat to ask after. `asked` says whether it was asked a round ago too: only then ARP's memory is an answer."""
+
+    id: str
+    address: str
+    facts: tuple[str, ...]
+    asked: bool
+
+
+class SeatRegistry(Protocol):
+    """The seats' last snapshots; `agent.probes.seats.registry` has the one of the running agent. Times are of the
+    monotonic clock, in milliseconds."""
+
+    def silent(self, now_ms: int, limits: Seats) -> Sequence[SilentSeat]: ...
+
+    def note_answers(self, answers: Mapping[str, bool]) -> None: ...
+
+    def call(self, now_ms: int, limits: Seats) -> SeatsReading | None: ...
 
 
 class ProbeFailed(Exception):
@@ -47,7 +65,7 @@ class Context:
     test_id: str = ""
     test_token: str = ""
     purpose: str = "manual"
-    roll: Roll | None = None
+    roll: SeatRegistry | None = None
     explain: Callable[[str], None] = field(default=_silent)
 
 

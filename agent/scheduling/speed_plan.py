@@ -16,14 +16,12 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import math
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -97,15 +95,6 @@ def slots_left(now_ms: int, slots: Sequence[str]) -> int:
     minute = local.hour * 60 + local.minute
     today = sum(slot_minutes(slot)[1] > minute for slot in slots)
     return today + (next_month.date() - local.date()).days * len(slots) - len(slots)
-
-
-def is_self_test(url: str) -> bool:
-    """Whether the measurement server is this very machine: then a test says nothing of the line."""
-    host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 # ---------------------------------------------------------------- the book
@@ -259,20 +248,12 @@ def _spent(book: SpeedBook, speed: Speed) -> str:
 # ---------------------------------------------------------------- deferral
 
 
-@dataclass(frozen=True, kw_only=True)
-class Load:
-    """What the line carries just now, Mbit/s on the wire."""
-
-    down_mbps: float
-    up_mbps: float
-
-
-def is_busy(load: Load, book: SpeedBook, plan_mbps: float | None) -> bool:
+def is_busy(down_mbps: float, up_mbps: float, book: SpeedBook, plan_mbps: float | None) -> bool:
     """Whether a test would take from people at work, and they from it."""
     down, up = book.down_mbps or plan_mbps, book.up_mbps
     if down is None:
-        return load.down_mbps + load.up_mbps > BUSY_UNKNOWN_MBPS
-    return load.down_mbps > BUSY_SHARE * down or load.up_mbps > (BUSY_SHARE * up if up else BUSY_UNKNOWN_MBPS)
+        return down_mbps + up_mbps > BUSY_UNKNOWN_MBPS
+    return down_mbps > BUSY_SHARE * down or up_mbps > (BUSY_SHARE * up if up else BUSY_UNKNOWN_MBPS)
 
 
 def defer_until_ms(slot: Slot | None, now_ms: int) -> int:

@@ -19,8 +19,10 @@ from agent import wire
 from agent.config import Settings
 from agent.identity import write_atomically
 from agent.probes.probe import Context
+from agent.probes.speed.idle_check import Load
+from agent.probes.target import is_self_test
 from agent.scheduling import speed_plan
-from agent.scheduling.speed_plan import Here, Load, Mode, Run, Skip, Slot, SpeedBook, Supply
+from agent.scheduling.speed_plan import Here, Mode, Run, Skip, Slot, SpeedBook, Supply
 from agent.scheduling.test_requests import AGAIN_S, Turns
 from agent.spool.record import Value
 
@@ -158,7 +160,7 @@ class SpeedRounds:
         plan_mbps = self._parts.settings.speed.plan_mbps
         while self._now_ms() < until_ms:
             load = await self._parts.load(self._timing.quiet_s)
-            if load is None or not speed_plan.is_busy(load, self._book(), plan_mbps):
+            if load is None or not speed_plan.is_busy(load.down_mbps, load.up_mbps, self._book(), plan_mbps):
                 return
             left_s = (until_ms - self._now_ms()) / 1000
             await asyncio.sleep(max(0.0, min(self._timing.busy_again_s, left_s)))
@@ -253,7 +255,7 @@ class SpeedRounds:
 
     def _is_at_home(self, task: wire.Task | None = None) -> bool:
         server = task.server if task and task.server else self._parts.settings.speed.server
-        return speed_plan.is_self_test(server or self._parts.context.measure_url or "")
+        return is_self_test(server or self._parts.context.measure_url or "")
 
     def _now_ms(self) -> int:
         return self._parts.now_ms()

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives import serialization
 
 from collector.access.ca import Issuer, checked_csr
-from collector.brokers.generated_config import People
+from collector.access.people import People
 from collector.store import schema
 
 DAY_MS = 86_400_000

@@ -19,9 +19,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from collector import config
 from collector.access.atomic_files import put
 from collector.access.ca import Authority, Files
+from collector.access.people import People
 from collector.access.tls import client_context
 from collector.brokers.endpoints import WEBSOCKET_PATH
-from collector.brokers.generated_config import CERTIFICATES, CHANGING, People
+from collector.brokers.generated_config import CERTIFICATES, CHANGING
 from collector.config import split_broker
 
 log = logging.getLogger("nabz.doors")

@@ -13,6 +13,7 @@ from typing import Literal
 
 from agent import wire
 from collector.access.acl import GATEWAY_HEARS, GATEWAY_SAYS
+from collector.access.people import People
 from collector.brokers.listeners import MAX_PACKET_BYTES
 from collector.config import EVERYWHERE
 
@@ -20,15 +21,6 @@ MAX_CONNECTIONS = 20_000
 IN_FLIGHT = 100  # messages on their way to one client; a gateway has few, a collector many
 QUEUED = 100_000  # waiting for one client; what is dropped is sent again, as it has no receipt
 QUEUED_BYTES = 256 * 1024 * 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class People:
-    """Who comes to a broker, and who may no more; by the common names of certificates."""
-
-    services: Sequence[str]
-    gateways: Sequence[str]
-    revoked: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

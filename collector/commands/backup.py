@@ -6,7 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from collector.commands.console import Bar, answers, common_arguments, opened, say, settings_of
+from collector.commands.console import Bar, answers, common_arguments, say, settings_of
+from collector.database import opened
 from collector.store.backup import backup
 
 EXAMPLE = "nabz-collector backup /var/backups/nabz-2026-11-22.backup"

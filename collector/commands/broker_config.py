@@ -11,8 +11,9 @@ from collector.access.ca import Authority
 from collector.access.server_certs import papers
 from collector.brokers.external import certificates, write
 from collector.brokers.generated_config import MAKES, Make, Site
-from collector.commands.console import answers, common_arguments, complain, opened, say, settings_of
+from collector.commands.console import answers, common_arguments, complain, say, settings_of
 from collector.config import Settings, split_listen
+from collector.database import opened
 
 EXAMPLE = "nabz-collector broker-config mosquitto --out /etc/mosquitto/nabz"
 DEFAULT_LISTEN = "0.0.0.0:8883"

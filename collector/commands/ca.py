@@ -9,8 +9,9 @@ from pathlib import Path
 
 from collector.access import devices
 from collector.access.ca import Authority
-from collector.commands.console import answers, common_arguments, complain, make_data_dir, opened, say, settings_of
+from collector.commands.console import answers, common_arguments, complain, say, settings_of
 from collector.config import Settings
+from collector.database import make_data_dir, opened
 
 EXAMPLE = "nabz-collector ca retire --dry-run"
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from collector.commands.console import answers, common_arguments, complain, opened, say, settings_of, table
+from collector.commands.console import answers, common_arguments, complain, say, settings_of, table
+from collector.database import opened
 from collector.register import centers
 from collector.speedtests import requests
 from collector.store import Store

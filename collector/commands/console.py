@@ -8,8 +8,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 
@@ -73,24 +72,6 @@ def settings_of(options: argparse.Namespace) -> Settings:
         database = settings.database.model_copy(update={"url": options.database})
         settings = settings.model_copy(update={"database": database})
     return settings
-
-
-@contextmanager
-def opened(settings: Settings) -> Iterator[Store]:
-    """The store of these settings, its folder made when it is missing. Raises StoreError."""
-    make_data_dir(settings)
-    store = Store.open(settings.database_url)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-def make_data_dir(settings: Settings) -> None:
-    try:
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{settings.data_dir}: cannot be made ({error.strerror}); set [collector] data_dir") from None
 
 
 def answers(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:

@@ -15,12 +15,12 @@ from collector.commands.console import (
     common_arguments,
     complain,
     moment,
-    opened,
     say,
     settings_of,
     table,
     who_argument,
 )
+from collector.database import opened
 
 EXAMPLE = "nabz-collector device revoke g0123456789abcdef --reason 'stolen from the center'"
 SHOWN = ("device", "center", "hostname", "enrolled_ms", "expires_ms", "revoked_ms", "reason")

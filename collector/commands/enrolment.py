@@ -13,13 +13,13 @@ from collector.commands.console import (
     common_arguments,
     complain,
     moment,
-    opened,
     proof_of,
     say,
     settings_of,
     table,
     who_argument,
 )
+from collector.database import opened
 
 EXAMPLE = "nabz-collector enrolment approve g0123456789abcdef --by Ayesha"
 SHOWN = ("device", "center", "hostname", "made_by", "made_proven", "asked_ms")

@@ -8,7 +8,8 @@ from contextlib import closing
 
 import sqlalchemy as sa
 
-from collector.commands.console import answers, common_arguments, make_data_dir, opened, say, settings_of
+from collector.commands.console import answers, common_arguments, say, settings_of
+from collector.database import make_data_dir, opened
 from collector.run.upgrades import upgrade
 from collector.store import Store, StoreError, migrate, roles
 

@@ -14,12 +14,12 @@ from collector.commands.console import (
     common_arguments,
     complain,
     moment,
-    opened,
     say,
     settings_of,
     table,
     who_argument,
 )
+from collector.database import opened
 
 EXAMPLE = "nabz-collector person add Ayesha --may approve"
 HEADS = ("name", "may", "added", "by", "removed")

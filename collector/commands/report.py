@@ -8,7 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from collector.commands.console import answers, common_arguments, complain, opened, say, settings_of
+from collector.commands.console import answers, common_arguments, complain, say, settings_of
+from collector.database import opened
 from collector.register import centers
 from collector.reports import schedule
 from collector.reports.monthly import ReportError

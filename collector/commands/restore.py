@@ -7,7 +7,8 @@ import json
 from contextlib import closing
 from pathlib import Path
 
-from collector.commands.console import Bar, answers, common_arguments, make_data_dir, say, settings_of
+from collector.commands.console import Bar, answers, common_arguments, say, settings_of
+from collector.database import make_data_dir
 from collector.store import NeedsMigration, Store, migrate
 from collector.store.backup import restore
 

@@ -6,7 +6,8 @@ import argparse
 import json
 import time
 
-from collector.commands.console import answers, common_arguments, complain, opened, say, settings_of, table
+from collector.commands.console import answers, common_arguments, complain, say, settings_of, table
+from collector.database import opened
 from collector.speedtests.servers import ServerError, add, listed, revoke
 
 EXAMPLE = "nabz-collector server add pie-karachi https://speed.example.pk --tests 5"

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from collector.commands.console import answers, common_arguments, complain, opened, say, settings_of
+from collector.commands.console import answers, common_arguments, complain, say, settings_of
 from collector.config import Settings
+from collector.database import opened
 from collector.simulate import identities, join, register, witness
 from collector.simulate.fleet import Center, make_fleet
 from collector.simulate.gateway import Gateway

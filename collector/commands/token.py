@@ -18,12 +18,12 @@ from collector.commands.console import (
     answers,
     common_arguments,
     complain,
-    opened,
     proof_of,
     say,
     settings_of,
     who_argument,
 )
+from collector.database import opened
 from collector.register.centers import CenterError
 
 EXAMPLE = "nabz-collector token LHR-014 --ttl 24h"

@@ -16,8 +16,9 @@ from collector.ingest import boot_clocks
 from collector.ingest.boot_clocks import Boots
 from collector.ingest.event_time import FIRST_MS, bracket, dated
 from collector.ingest.sequence_ranges import Range, forks, merge, missing, parse, render
-from collector.ingest.verify import Arrival, Message, Refused
+from collector.ingest.verify import Arrival
 from collector.judging.evaluate import Fresh
+from collector.messages import Message, Refused
 from collector.reports import revisions
 from collector.store import bulk_insert, schema, upsert
 from collector.store.rollups import HOUR_MS

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from agent import wire
 from collector.access.enrolment import is_signed
 from collector.flags.witness import FINDINGS, Witness, rate_mbps
-from collector.ingest.verify import Refused
 from collector.judging.evaluate import Fresh, judge_again
 from collector.judging.server_check import Told, speeds, told, told_by, witnesses
 from collector.measure.record import MAX_BYTES, Record, decode
+from collector.messages import Refused
 from collector.register import centers
 from collector.register.centers import Center
 from collector.reports import revisions

@@ -24,7 +24,7 @@ from collector.access.tls import TlsError, client_context, fill
 from collector.brokers.endpoints import WEBSOCKET_PATH, Address
 from collector.ingest.backpressure import Pacing
 from collector.ingest.transaction import Ingest, Taken
-from collector.ingest.verify import Message
+from collector.messages import Message
 from collector.store import UNAVAILABLE
 
 log = logging.getLogger("nabz.listener")

@@ -21,19 +21,9 @@ from agent import wire
 from collector.access.enrolment import is_signed
 from collector.ingest import boot_clocks
 from collector.ingest.rows import Filing, Spool, flush, stored_raws
-from collector.ingest.verify import (
-    Arrival,
-    Asked,
-    Device,
-    Message,
-    Refused,
-    Verify,
-    claimed_device,
-    is_ask,
-    open_ask,
-    open_message,
-)
+from collector.ingest.verify import Arrival, Verify, claimed_device, is_ask, open_ask, open_message
 from collector.judging.evaluate import Fresh
+from collector.messages import Asked, Device, Message, Refused
 from collector.register import centers
 from collector.register.centers import Center
 from collector.speedtests import requests

@@ -10,29 +10,11 @@ from dataclasses import dataclass
 from agent import wire
 from collector.access.enrolment import is_signed
 from collector.ingest.sequence_ranges import Run, run_of
+from collector.messages import Asked, Device, Message, Refused
 
 DEVICE = re.compile(r"[a-z0-9-]{1,64}")
 
 Verify = Callable[[bytes, bytes, bytes], bool]  # (public key, body, signature)
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """As the broker delivered it."""
-
-    topic: str
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A gateway that has enrolled."""
-
-    device: str
-    center: str
-    public_key: bytes
-    enrolled_ms: int
-    revoked_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +28,6 @@ class Arrival:
     raws: tuple[bytes, ...]
     run: Run
     readable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A wish for a turn at a measurement server, signed by its gateway."""
-
-    device: Device
-    ask: wire.Ask
-
-
-class Refused(Exception):
-    """A message that cannot be trusted or framed: `finding` is a short fixed word, `reason` a sentence."""
-
-    def __init__(self, finding: str, reason: str, device: str = "") -> None:
-        super().__init__(reason)
-        self.finding = finding
-        self.reason = reason
-        self.device = device
 
 
 def claimed_device(message: Message) -> str:

@@ -23,13 +23,13 @@ from collector.access.ca import Authority
 from collector.access.server_certs import papers
 from collector.access.signing_key import load_or_make
 from collector.brokers.endpoints import Address, broker_addresses
-from collector.commands.console import opened
 from collector.config import ConfigError, Settings
+from collector.database import opened
 from collector.ingest import server_results
 from collector.ingest.subscriber import Listener
 from collector.ingest.transaction import Ingest, Judge
-from collector.ingest.verify import Message
 from collector.judging.evaluate import Fresh, judge_group
+from collector.messages import Message
 from collector.outages import gaps
 from collector.register.centers import Center
 from collector.reports import revisions
@@ -89,7 +89,7 @@ def judge_with(settings: Settings, standards: Standards) -> Judge:
 
     def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[Fresh]]], now_ms: int) -> int:
         revisions.note_group(conn, group, now_ms)
-        gaps.note_group(conn, group, now_ms, settings.sweep.gap_s)
+        revisions.note_outages(conn, gaps.record_group(conn, group, now_ms, settings.sweep.gap_s), now_ms)
         seen = server_results.attach(conn, group, now_ms)
         requests.note_group(conn, seen, standards, now_ms)
         return judge_group(conn, seen, standards, now_ms)

@@ -5,26 +5,41 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from agent import __version__
 from collector.measure import echo, ndt7, ookla, record
+from collector.measure.echo import Echo
 from collector.measure.http import Refused, Request, response_head
+from collector.measure.limits import Limits
 from collector.measure.line import Line
-
-if TYPE_CHECKING:
-    from collector.measure.server import MeasureServer
+from collector.measure.sessions import Sessions
 
 MIB = 1 << 20
 BODY_BYTES = 1 << 30  # of one upload request
 CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,8}$")
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}$")
 
-Handler = Callable[["MeasureServer", Line, Request, str], Awaitable[None]]
+
+class Site(Protocol):
+    """What a route may use of the server it belongs to; `collector.measure.server.MeasureServer` is one."""
+
+    limits: Limits
+    sessions: Sessions
+    echo: Echo
+    open: Counter[str]
+    clock: Callable[[], float]
+    sign: Callable[[bytes], bytes] | None
+    block: memoryview
+    public: str
 
 
-async def answer(server: MeasureServer, line: Line, request: Request, address: str) -> None:
+Handler = Callable[["Site", Line, Request, str], Awaitable[None]]
+
+
+async def answer(server: Site, line: Line, request: Request, address: str) -> None:
     """Answers one request. Raises Refused; EOFError or OSError when the client is gone."""
     if request.method == "OPTIONS":
         await _take_body(line, request)
@@ -43,14 +58,14 @@ async def answer(server: MeasureServer, line: Line, request: Request, address: s
 # ---------------------------------------------------------------- LibreSpeed
 
 
-async def _garbage(server: MeasureServer, line: Line, request: Request, address: str) -> None:
+async def _garbage(server: Site, line: Line, request: Request, address: str) -> None:
     """`ckSize` mebibytes, 1 to 1024; 4 when it is absent or wrong, as LibreSpeed's own backends have it."""
     given = request.query.get("ckSize", "4")
     size = int(given) if given.isascii() and given.isdigit() and len(given) <= 4 else 4
     await _pour(server, line, request, address, (size if 1 <= size <= 1024 else 4) * MIB)
 
 
-async def _empty(server: MeasureServer, line: Line, request: Request, address: str) -> None:
+async def _empty(server: Site, line: Line, request: Request, address: str) -> None:
     """The upload's sink, and the ping: 200 with no body."""
     if request.body_bytes != 0:
         _enter(server, line, request, address)
@@ -58,7 +73,7 @@ async def _empty(server: MeasureServer, line: Line, request: Request, address: s
     await _say(line, request, b"")
 
 
-async def _get_ip(_server: MeasureServer, line: Line, request: Request, address: str) -> None:
+async def _get_ip(_server: Site, line: Line, request: Request, address: str) -> None:
     body = json.dumps({"processedString": address, "rawIspInfo": ""}).encode()
     await _say(line, request, body, "application/json")
 
@@ -66,27 +81,27 @@ async def _get_ip(_server: MeasureServer, line: Line, request: Request, address:
 # ---------------------------------------------------------------- Ookla, the legacy HTTP layout
 
 
-async def _config(_server: MeasureServer, line: Line, request: Request, address: str) -> None:
+async def _config(_server: Site, line: Line, request: Request, address: str) -> None:
     await _say(line, request, ookla.config_xml(address), "text/xml")
 
 
-async def _servers(server: MeasureServer, line: Line, request: Request, _address: str) -> None:
+async def _servers(server: Site, line: Line, request: Request, _address: str) -> None:
     await _say(line, request, ookla.servers_xml(server.public or _reached_at(line)), "text/xml")
 
 
-async def _latency(_server: MeasureServer, line: Line, request: Request, _address: str) -> None:
+async def _latency(_server: Site, line: Line, request: Request, _address: str) -> None:
     await _say(line, request, ookla.LATENCY)
 
 
-async def _mini(_server: MeasureServer, line: Line, request: Request, _address: str) -> None:
+async def _mini(_server: Site, line: Line, request: Request, _address: str) -> None:
     await _say(line, request, ookla.MINI, "text/html")
 
 
-async def _image(server: MeasureServer, line: Line, request: Request, address: str) -> None:
+async def _image(server: Site, line: Line, request: Request, address: str) -> None:
     await _pour(server, line, request, address, ookla.IMAGE_BYTES[request.name], "image/jpeg")
 
 
-async def _upload(server: MeasureServer, line: Line, request: Request, address: str) -> None:
+async def _upload(server: Site, line: Line, request: Request, address: str) -> None:
     if request.body_bytes != 0:
         _enter(server, line, request, address)
     taken = await _take_body(line, request)
@@ -96,7 +111,7 @@ async def _upload(server: MeasureServer, line: Line, request: Request, address: 
 # ---------------------------------------------------------------- ndt7
 
 
-async def _ndt7(server: MeasureServer, line: Line, request: Request, address: str) -> None:
+async def _ndt7(server: Site, line: Line, request: Request, address: str) -> None:
     agreed = ndt7.agreed(request)
     _enter(server, line, request, address)
     await ndt7.run(line, agreed, server.block, address)
@@ -106,7 +121,7 @@ async def _ndt7(server: MeasureServer, line: Line, request: Request, address: st
 # ---------------------------------------------------------------- our own
 
 
-async def _hello(server: MeasureServer, line: Line, request: Request, address: str) -> None:
+async def _hello(server: Site, line: Line, request: Request, address: str) -> None:
     """Who this is and what it allows; `witness` says whether results here can count for a verdict."""
     facts = {
         "server": "nabz",
@@ -119,7 +134,7 @@ async def _hello(server: MeasureServer, line: Line, request: Request, address: s
     await _say(line, request, json.dumps(facts).encode(), "application/json")
 
 
-async def _echo(server: MeasureServer, line: Line, request: Request, address: str) -> None:
+async def _echo(server: Site, line: Line, request: Request, address: str) -> None:
     """The cookie to which the UDP echo answers, for this address."""
     if server.echo.port is None:
         raise Refused(404, "this server offers no UDP echo")
@@ -127,12 +142,12 @@ async def _echo(server: MeasureServer, line: Line, request: Request, address: st
     await _say(line, request, json.dumps(facts).encode(), "application/json")
 
 
-async def _health(server: MeasureServer, line: Line, request: Request, _address: str) -> None:
+async def _health(server: Site, line: Line, request: Request, _address: str) -> None:
     facts = {"ok": True, "tests": len(server.sessions.running), "connections": server.open.total()}
     await _say(line, request, json.dumps(facts).encode(), "application/json")
 
 
-async def _record(server: MeasureServer, line: Line, request: Request, _address: str) -> None:
+async def _record(server: Site, line: Line, request: Request, _address: str) -> None:
     """What was seen of `test`, sealed when the server has a key. Its name is all it takes: names are random."""
     name = request.query.get("test", "")
     seen = server.sessions.record(name, server.clock())
@@ -161,7 +176,7 @@ ROUTES: Mapping[str, Handler] = {
 # ---------------------------------------------------------------- parts
 
 
-def _enter(server: MeasureServer, line: Line, request: Request, address: str) -> None:
+def _enter(server: Site, line: Line, request: Request, address: str) -> None:
     name = request.query.get("test", "")
     if name and not NAME.match(name):
         raise Refused(400, "test= takes 1 to 64 letters, digits, dots, dashes or underscores")
@@ -171,7 +186,7 @@ def _enter(server: MeasureServer, line: Line, request: Request, address: str) ->
 
 
 async def _pour(
-    server: MeasureServer,
+    server: Site,
     line: Line,
     request: Request,
     address: str,

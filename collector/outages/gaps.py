@@ -20,8 +20,8 @@ from collector.flags.cause import NOBODY, Cause, Witness, name_cause
 from collector.flags.gap_facts import Facts, Sign
 from collector.judging.evaluate import Fresh, Place
 from collector.outages import mains_cuts
+from collector.outages.mains_cuts import Began
 from collector.outages.neighbours import witnesses
-from collector.reports import revisions
 from collector.standard.criteria import EVERYONE
 from collector.store import schema, upsert
 
@@ -45,12 +45,13 @@ class Gap:
     named: Cause | None = None  # None: it is new
 
 
-def note_group(
+def record_group(
     conn: sa.Connection, group: Sequence[tuple[Place, Sequence[Fresh]]], now_ms: int, gap_s: float
-) -> set[str]:
-    """Notes what a transaction brings, before `pulse` and `latest` know of it; returns the centers with news."""
+) -> list[Began]:
+    """Records what a transaction brings, before `pulse` and `latest` know of it; returns the gaps and cuts that are
+    told otherwise than before: months reported already may have to be revised for them."""
     gap_ms = int(gap_s * 1000)
-    touched = mains_cuts.note_group(conn, group, now_ms, gap_ms)
+    cuts = mains_cuts.record_group(conn, group, now_ms, gap_ms)
     heard = _heard(conn, [center.code for center, _ in group])
     known: list[Gap] = []
     late: dict[str, list[Sign]] = {}
@@ -68,19 +69,19 @@ def note_group(
         known = _asked(conn, known, gap_ms)
     known += _revised(conn, late)
     _save(conn, known, now_ms, now_ms + LOOK_AGAIN_MS)
-    return touched | {gap.center for gap in known}
+    return cuts + [(gap.center, gap.facts.from_ms) for gap in known]
 
 
-def look_again(conn: sa.Connection, now_ms: int, gap_s: float) -> set[str]:
-    """Asks the neighbours of gaps that are due, and the seats; returns the centers whose cause has a new revision."""
+def reconsider(conn: sa.Connection, now_ms: int, gap_s: float) -> list[Began]:
+    """Names the causes of gaps that are due once more, by neighbours and seats; returns the gaps whose cause moved."""
     due = sa.select(_g.center, _g.from_ms).where(_g.look_ms <= now_ms).order_by(_g.look_ms).limit(LOOKS)
     keys = [tuple(row) for row in conn.execute(due)]
     found = _newest(conn, sa.tuple_(_g.center, _g.from_ms).in_(keys)) if keys else []
     found = [replace(gap, facts=gap_facts.fold(gap.facts, _latest(conn, gap.center, ("seats",)))) for gap in found]
     asked = _asked(conn, found, int(gap_s * 1000))
-    moved = {gap.center for gap in asked if name_cause(gap.facts, gap.witness) != gap.named}
+    moved = [gap for gap in asked if name_cause(gap.facts, gap.witness) != gap.named]
     _save(conn, asked, now_ms, None)
-    return moved
+    return [(gap.center, gap.facts.from_ms) for gap in moved]
 
 
 def likely(conn: sa.Connection, code: str, now_ms: int, gap_s: float = GAP_S) -> Cause | None:
@@ -226,7 +227,6 @@ def _save(conn: sa.Connection, gaps: Iterable[Gap], now_ms: int, look_ms: int | 
         )
         conn.execute(settled.values(look_ms=None), old)
     upsert(conn, schema.gaps, rows)
-    revisions.note_outages(conn, ((row["center"], row["from_ms"]) for row in rows), now_ms)
 
 
 def _row(gap: Gap, named: Cause, now_ms: int, look_ms: int | None) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from collector.flags.backup import Charge, Cut, add_charges, charge_of, with_boots
 from collector.flags.gap_facts import Boot
 from collector.judging.evaluate import Fresh, Place
-from collector.reports import revisions
 from collector.store import schema, upsert
 
 RECHARGE_MS = 48 * 3_600_000  # a battery not full by then has its recharge left unknown
@@ -21,6 +20,7 @@ RECHARGE_MS = 48 * 3_600_000  # a battery not full by then has its recharge left
 _c, _b = schema.cuts.c, schema.readings["boot"].c
 
 Key = tuple[str, str]  # center, UPS
+Began = tuple[str, int]  # center, and when a gap or a cut of it began
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class News:
     oldest_ms: int | None
 
 
-def note_group(
+def record_group(
     conn: sa.Connection, group: Sequence[tuple[Place, Sequence[Fresh]]], now_ms: int, gap_ms: int
-) -> set[str]:
-    """Notes what a transaction brings; returns the centers whose cuts moved."""
+) -> list[Began]:
+    """Records what a transaction brings; returns the cuts that are told otherwise than before."""
     news = {center.code: _news(fresh, now_ms - gap_ms) for center, fresh in group}
     told = {code: each for code, each in news.items() if each.charges or each.boots}
     if not told:
-        return set()
+        return []
     held = _load(conn, told)
     rows: list[dict[str, Any]] = []
     for code, each in told.items():
@@ -59,8 +59,7 @@ def note_group(
                 boots = [*each.boots, *(_boots(conn, code, before, charges) if each.oldest_ms else ())]
                 rows += _moved(code, subject, before, add_charges([one.cut for one in before], charges), boots, now_ms)
     upsert(conn, schema.cuts, rows)
-    revisions.note_outages(conn, ((row["center"], row["from_ms"]) for row in rows), now_ms)
-    return {str(row["center"]) for row in rows}
+    return [(row["center"], row["from_ms"]) for row in rows]
 
 
 def _news(fresh: Iterable[Fresh], late_ms: int) -> News:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import runpy
 import signal
 import sys
-
-from collector.__main__ import main
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -25,4 +24,5 @@ def tether(parent: int) -> None:
 
 if __name__ == "__main__":
     tether(int(sys.argv[1]))
-    sys.exit(main(sys.argv[2:]))
+    sys.argv = ["nabz-collector", *sys.argv[2:]]
+    runpy.run_module("collector", run_name="__main__", alter_sys=False)

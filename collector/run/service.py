@@ -19,15 +19,16 @@ import sqlalchemy as sa
 from collector.access.signing_key import KEY_FILE, load_or_make
 from collector.alerts.channel import Channel, by_apprise
 from collector.alerts.outbox import Outbox
-from collector.commands.console import opened
 from collector.config import ConfigError, Settings
+from collector.database import opened
 from collector.ingest import server_results
-from collector.ingest.verify import Refused
 from collector.ingest.workers import Intake
 from collector.judging.silence import listening_again, sweep
 from collector.measure import membership
 from collector.measure.delivery import Outgoing
+from collector.messages import Refused
 from collector.outages import gaps
+from collector.reports import revisions
 from collector.run import sdnotify
 from collector.run.housekeeping import EVERY_S as HOUSEKEEPING_S
 from collector.run.housekeeping import Housekeeping
@@ -211,7 +212,9 @@ def _sweeper(store: Store, standards: Standards, hub: Hub, gap_s: float) -> Call
         with store.write() as conn:
             swept = sweep(conn, standards, clock_ms())
             moved = set(conn.scalars(_NEWEST.limit(swept.changed))) if swept.changed else set()
-            moved |= gaps.look_again(conn, clock_ms(), gap_s)
+            began = gaps.reconsider(conn, clock_ms(), gap_s)
+            revisions.note_outages(conn, began, clock_ms())
+            moved |= {code for code, _ in began}
         if moved:
             hub.publish(moved)
 

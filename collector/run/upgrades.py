@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from collector.commands.console import make_data_dir, opened
 from collector.config import Settings
+from collector.database import make_data_dir, opened
 from collector.store import NeedsMigration, Store, migrate, roles
 from collector.store.backup import backup
 
@@ -46,7 +46,7 @@ def copy_place(settings: Settings, held: str) -> Path:
 
 @contextmanager
 def opened_and_upgraded(settings: Settings, *, migrates: bool) -> Iterator[Store]:
-    """As `console.opened`; a database of an older program is migrated first, if it is an SQLite file or `migrates`."""
+    """As `database.opened`; a database of an older program is migrated first, if it is an SQLite file or `migrates`."""
     try:
         with opened(settings):
             pass

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 
 from agent import wire
 from collector.flags.judge import judge
-from collector.ingest.verify import Asked, Refused
 from collector.judging.evaluate import Fresh, Place
+from collector.messages import Asked, Refused
 from collector.register import centers, opening_hours
 from collector.register.centers import Center
 from collector.speedtests.policy import (

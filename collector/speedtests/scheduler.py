@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from collector.ingest.verify import Message
 from collector.measure import token
+from collector.messages import Message
 from collector.speedtests import requests
 from collector.speedtests.policy import HOLD_MS, MOST_BYTES, START_MS, Decision, Turn, decide
 from collector.store import Store, nonces, schema

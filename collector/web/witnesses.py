@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from collector.access.enrolment import EnrolmentRefused
 from collector.ingest.server_results import take_record
-from collector.ingest.verify import Refused
 from collector.measure.record import MAX_BYTES
+from collector.messages import Refused
 from collector.speedtests import servers
 from collector.web.api import reply
 from collector.web.site import Site

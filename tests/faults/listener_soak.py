@@ -23,7 +23,7 @@ from agent import wire
 from collector.access.ca import Files
 from collector.brokers.endpoints import Address
 from collector.ingest.subscriber import Listener
-from collector.ingest.verify import Message
+from collector.messages import Message
 from collector.store import schema
 from tests.faults.makes import MAKES, SERVICE, Client, Running
 from tests.faults.wire_soak import FORGERIES, NOW, Desk, Gateway, play

@@ -19,9 +19,10 @@ import pytest
 from paho.mqtt import client as mqtt
 
 from collector.access.ca import Files
+from collector.access.people import People
 from collector.brokers import generated_config
 from collector.brokers.embedded import Broker
-from collector.brokers.generated_config import People, Site
+from collector.brokers.generated_config import Site
 from collector.brokers.listeners import Door
 from tests.helpers.authority import TestAuthority
 from tests.helpers.ports import free_ports

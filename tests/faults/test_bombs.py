@@ -20,9 +20,10 @@ from agent.local import http
 from agent.probes.ups import nut, snmp, traps
 from agent.seat import snapshot
 from collector.access import enrolment
-from collector.ingest.verify import Device, Message, Refused, open_ask, open_message
+from collector.ingest.verify import open_ask, open_message
 from collector.measure import http as measure
 from collector.measure import record, token
+from collector.messages import Device, Message, Refused
 from tests.fuzz.harnesses import KEY, SIGNER, finished, heard
 
 CPU_MS = 1.0  # for each 64 KiB

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import wire
 from collector.access.enrolment import device_name
 from collector.ingest.transaction import Ingest
-from collector.ingest.verify import Message
+from collector.messages import Message
 from collector.register import centers
 from collector.store import Store, schema
 

@@ -101,7 +101,7 @@ class Story:
             by_center.setdefault(each.center, []).append(each.fresh)
         with self.store.write() as conn:
             group = [(self.centers[code], fresh) for code, fresh in by_center.items()]
-            gaps.note_group(conn, group, now_ms, gaps.GAP_S)
+            gaps.record_group(conn, group, now_ms, gaps.GAP_S)
             evaluate.judge_group(conn, group, self.standards, now_ms)
             for code, fresh in by_center.items():
                 for one in fresh:
@@ -109,7 +109,7 @@ class Story:
             upsert(conn, schema.pulse, [pulse_row(code, now_ms) for code in by_center])
         with self.store.write() as conn:
             silence.sweep(conn, self.standards, now_ms)
-            gaps.look_again(conn, now_ms, gaps.GAP_S)
+            gaps.reconsider(conn, now_ms, gaps.GAP_S)
 
     def changes(self, criterion: str = "") -> list[sa.Row[tuple[object, ...]]]:
         with self.store.read() as conn:

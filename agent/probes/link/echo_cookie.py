@@ -11,7 +11,7 @@ import msgspec
 
 from agent import wire
 from agent.probes.probe import ProbeFailed
-from agent.probes.speed.target import connected, parse, status_of
+from agent.probes.target import connected, parse, status_of
 
 WITHIN_S = 2.0
 ANSWER_BYTES = 4096

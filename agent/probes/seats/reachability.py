@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from agent.probes.link.ping import Echoes, ping
+from agent.probes.probe import SilentSeat
 from agent.seat.identity import fact
 from agent.seat.snapshot import Snapshot
 
@@ -23,17 +23,9 @@ COMPLETE = 0x2  # ATF_COM of linux/if_arp.h
 Ask = Callable[[str], Awaitable[bool]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Silent:
-    """A seat to ask after. `asked` says whether it was asked a round ago too: only then ARP's memory is an answer."""
-
-    id: str
-    address: str
-    facts: tuple[str, ...]
-    asked: bool
-
-
-async def look(silent: Sequence[Silent], ask: Ask | None = None, arp: Path = Path("/proc/net/arp")) -> dict[str, bool]:
+async def look(
+    silent: Sequence[SilentSeat], ask: Ask | None = None, arp: Path = Path("/proc/net/arp")
+) -> dict[str, bool]:
     """{seat: whether its machine is on} of at most MOST_AT_ONCE seats, within about ECHO_S."""
     chosen = silent[:MOST_AT_ONCE]
     before = parse_arp(_text(arp))
@@ -52,7 +44,7 @@ async def echo(address: str) -> bool:
     return any(rtt is not None for rtt in answer.rtts_ms)
 
 
-def is_on(seat: Silent, echoed: bool, arp_before: dict[str, str], mac_now: str | None) -> bool:
+def is_on(seat: SilentSeat, echoed: bool, arp_before: dict[str, str], mac_now: str | None) -> bool:
     """Whether this machine, and no other that got its address since, is there."""
     macs = [each for each in seat.facts if each.startswith(("mac:", "lmac:"))]
     if mac_now and macs and not {fact("mac", mac_now), fact("lmac", mac_now)} & set(macs):

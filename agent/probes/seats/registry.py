@@ -19,6 +19,7 @@ from typing import Literal
 
 from agent.config import Seats
 from agent.probes import parts
+from agent.probes.probe import SilentSeat
 from agent.probes.seats import reachability, registry_file
 from agent.probes.seats.registry_file import Seat
 from agent.seat.identity import same_machine
@@ -112,7 +113,7 @@ class Roll:
 
     # ------------------------------------------------------------ silence, orders, the file
 
-    def silent(self, now_ms: int, limits: Seats) -> list[reachability.Silent]:
+    def silent(self, now_ms: int, limits: Seats) -> list[SilentSeat]:
         """The missing seats whose machine may be asked after, those never asked first."""
         missing = [
             seat
@@ -120,7 +121,7 @@ class Roll:
             if seat.approved and seat.address and _judge(seat, now_ms, self.started_ms, limits)[0] == "missing"
         ]
         return [
-            reachability.Silent(id=seat.id, address=seat.address, facts=seat.facts, asked=seat.answers is not None)
+            SilentSeat(id=seat.id, address=seat.address, facts=seat.facts, asked=seat.answers is not None)
             for seat in sorted(missing, key=lambda seat: seat.answers is not None)
         ]
 

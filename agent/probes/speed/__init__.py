@@ -14,7 +14,7 @@ from agent.probes.speed import cross_traffic, iperf3, librespeed, ndt7, ookla
 from agent.probes.speed.engine import Engine, SpeedRequest
 from agent.probes.speed.server_view import Seen, seen_by
 from agent.probes.speed.wan import Line, line_now
-from agent.scheduling.speed_plan import is_self_test
+from agent.probes.target import is_self_test
 from agent.wire import Reading, SpeedReading
 
 ENGINES: dict[str, Engine] = {

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 
 from agent.config import Settings, Speed
 from agent.probes.link.route import default_route
 from agent.probes.speed import counters
 from agent.probes.speed.router import RouterWatch
-from agent.scheduling.speed_plan import Load
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What the line carries just now, Mbit/s on the wire."""
+
+    down_mbps: float
+    up_mbps: float
 
 
 async def line_load(settings: Settings, seconds: float) -> Load | None:

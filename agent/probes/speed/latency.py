@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from agent.probes.link.ping import Echoes, ping, summary, tcp_ping
-from agent.probes.speed.target import Target
+from agent.probes.target import Target
 
 IDLE_ECHOES, IDLE_INTERVAL_S = 20, 0.05
 LOADED_INTERVAL_S = 0.1

@@ -16,8 +16,8 @@ from agent.probes.speed.engine import SpeedRequest, Throughput
 from agent.probes.speed.modes import MODES
 from agent.probes.speed.saturation import Way
 from agent.probes.speed.streams import STREAMS
-from agent.probes.speed.target import find, parse
 from agent.probes.speed.transfer import Run
+from agent.probes.target import find, parse
 
 NAME = "librespeed"
 

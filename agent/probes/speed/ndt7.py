@@ -30,8 +30,8 @@ from agent.probes.speed.modes import MB, Mode
 from agent.probes.speed.saturation import Way
 from agent.probes.speed.stream import Direction
 from agent.probes.speed.streams import WAKE_BYTES, Download, Stream, Upload
-from agent.probes.speed.target import Target, connected, parse
 from agent.probes.speed.transfer import Run
+from agent.probes.target import Target, connected, parse
 
 NAME = "ndt7"
 SUBPROTOCOL = "net.measurementlab.ndt.v7"

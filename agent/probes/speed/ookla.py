@@ -18,7 +18,7 @@ from agent import wire
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed import tool
 from agent.probes.speed.engine import PUBLIC, SpeedRequest, Throughput
-from agent.probes.speed.target import parse
+from agent.probes.target import parse
 
 NAME = "ookla"
 MEMORY_BYTES = 384 * 1024 * 1024

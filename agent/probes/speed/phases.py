@@ -15,8 +15,8 @@ from agent.probes.speed.modes import Mode
 from agent.probes.speed.saturation import Trace, Way, judge
 from agent.probes.speed.stream import Direction
 from agent.probes.speed.streams import HEAD_BYTES, Busy, Stream
-from agent.probes.speed.target import Target
 from agent.probes.speed.transfer import Run
+from agent.probes.target import Target
 
 LEAST_S = 1.0  # a direction that would get less is not worth its bytes
 IMPLAUSIBLE = 1.5

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 
 from agent.probes.probe import ProbeFailed
-from agent.probes.speed.target import CONNECT_S, Target, find, hang_up, parse, status_of
+from agent.probes.target import CONNECT_S, Target, find, hang_up, parse, status_of
 
 ANSWER_BYTES = 16 * 1024
 TEXT = 200  # as much as the wire takes

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.stream import Direction, Lane
-from agent.probes.speed.target import CONNECT_S, Target, status_of
 from agent.probes.speed.tcpinfo import Read
+from agent.probes.target import CONNECT_S, Target, status_of
 
 BLOCK_BYTES = 64 * 1024
 BODY_BLOCKS = 320  # 20 MiB a POST, what LibreSpeed's own client sends; its servers are set up for that

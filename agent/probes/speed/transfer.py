@@ -13,7 +13,7 @@ from agent.probes.speed.modes import WIDEN_S, Mode
 from agent.probes.speed.saturation import SATURATED_MS, End, Trace, delivered, ended
 from agent.probes.speed.stream import Direction
 from agent.probes.speed.streams import Stream, Streams
-from agent.probes.speed.target import CONNECT_S, Target
+from agent.probes.target import CONNECT_S, Target
 
 BIN_S = 0.05
 STALL_S = CONNECT_S + 3

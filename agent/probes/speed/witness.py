@@ -12,7 +12,7 @@ from agent import wire
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed import rate
 from agent.probes.speed.saturation import Way
-from agent.probes.speed.target import CONNECT_S, Target, hang_up, status_of
+from agent.probes.target import CONNECT_S, Target, hang_up, status_of
 
 RECORD_BYTES = 256 * 1024
 Points = Annotated[list[float], msgspec.Meta(max_length=5000)]

@@ -12,7 +12,8 @@ import pytest
 
 from agent import __main__ as nabz_agent
 from agent.local import http, status
-from agent.local.status import Board, StatusView, is_local_name, respond
+from agent.local.board import Board, StatusView
+from agent.local.status import is_local_name, respond
 from agent.local.status_page import WORDS, age, page, sparkline
 from agent.wire import (
     BootReading,

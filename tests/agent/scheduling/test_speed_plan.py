@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.config import Speed
+from agent.probes.target import is_self_test
 from agent.scheduling import schedule, speed_plan
 from agent.scheduling.speed_plan import CAPPED, COST_BYTES, MB, Here, Load, Run, Skip, Slot, SpeedBook, Thrift, decide
 
@@ -101,7 +102,7 @@ def test_the_slots_left_of_a_month_are_counted_to_its_end(when: str, left: int) 
     ],
 )
 def test_a_server_on_this_machine_makes_a_self_test(url: str, own: bool) -> None:
-    assert speed_plan.is_self_test(url) is own
+    assert is_self_test(url) is own
 
 
 # ---------------------------------------------------------------- the book

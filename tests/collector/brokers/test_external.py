@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from collector.access.ca import Authority, Files
+from collector.access.people import People
 from collector.brokers.external import LOOKS, Outside, reload
-from collector.brokers.generated_config import People
 from collector.config import Outside as Settings
 
 NOW = time.time_ns() // 1_000_000

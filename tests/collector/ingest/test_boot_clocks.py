@@ -14,7 +14,7 @@ from collector.config import Settings
 from collector.ingest.boot_clocks import load
 from collector.ingest.event_time import FIRST_MS, SAME_MS
 from collector.ingest.transaction import Ingest
-from collector.ingest.verify import Message
+from collector.messages import Message
 from collector.run.housekeeping import Housekeeping
 from collector.standard import Standards, example
 from collector.store import Store, schema

@@ -17,10 +17,10 @@ from collector.access.enrolment import EnrolmentRefused
 from collector.flags.witness import RULES
 from collector.ingest import server_results
 from collector.ingest.transaction import Ingest
-from collector.ingest.verify import Refused
 from collector.judging import server_check
 from collector.judging.evaluate import Fresh, current_verdicts, judge_group
 from collector.measure.record import Record, Way, encode
+from collector.messages import Refused
 from collector.register import centers
 from collector.register.centers import Center
 from collector.reports.monthly import build

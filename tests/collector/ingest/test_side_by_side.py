@@ -14,8 +14,8 @@ from collector.commands.evidence import held_ids
 from collector.config import Settings
 from collector.ingest.sequence_ranges import parse
 from collector.ingest.transaction import Ingest
-from collector.ingest.verify import Message
 from collector.ingest.workers import judge_with
+from collector.messages import Message
 from collector.standard import Standards, example
 from collector.store import Store, claim, schema
 

@@ -17,7 +17,7 @@ from collector.brokers.endpoints import Address
 from collector.ingest import subscriber
 from collector.ingest.subscriber import Delivery, Listener, Worker
 from collector.ingest.transaction import Ingest, Taken
-from collector.ingest.verify import Message
+from collector.messages import Message
 from collector.store import Store, schema
 
 NOW = 1_795_000_000_000

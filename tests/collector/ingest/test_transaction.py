@@ -19,7 +19,7 @@ from collector.commands.evidence import held_ids
 from collector.ingest.rows import MAX_RANGES, REPEAT_MS, SET_ASIDE_BYTES
 from collector.ingest.sequence_ranges import render
 from collector.ingest.transaction import Ingest, Taken
-from collector.ingest.verify import Message
+from collector.messages import Message
 from collector.store import Store, schema, upsert
 
 NOW = 1_795_000_000_000

@@ -18,7 +18,7 @@ from agent import wire
 from collector.alerts.message import Told, message
 from collector.flags import cause
 from collector.ingest.transaction import Ingest
-from collector.ingest.verify import Message
+from collector.messages import Message
 from collector.outages import gaps, mains_cuts
 from collector.register import centers
 from collector.simulate import identities
@@ -54,7 +54,7 @@ class Run:
 
     def go(self, minutes: int) -> int:
         """Measures, sends, receives and looks again, step by step; returns the time at the end."""
-        ingest = Ingest(self.store, KEY, lambda conn, group, now_ms: gaps.note_group(conn, group, now_ms, GAP_S))
+        ingest = Ingest(self.store, KEY, lambda conn, group, now_ms: gaps.record_group(conn, group, now_ms, GAP_S))
         post = Post()
         lines = dict.fromkeys(self.play.fleet, post)
         for now_ms in range(START_MS, START_MS + minutes * MINUTE_MS, STEP_MS):
@@ -66,7 +66,7 @@ class Run:
                         self.play.receive(wire.device_of(receipt.topic), receipt.payload, now_ms, now_ms / 1000)
                     post.waiting.clear()
             with self.store.write() as conn:
-                gaps.look_again(conn, now_ms, GAP_S)
+                gaps.reconsider(conn, now_ms, GAP_S)
         return now_ms
 
 
@@ -212,13 +212,13 @@ class Teller:
 
 
 def take(store: Store, messages: list[Message], minute: float) -> None:
-    ingest = Ingest(store, KEY, lambda conn, group, now_ms: gaps.note_group(conn, group, now_ms, GAP_S))
+    ingest = Ingest(store, KEY, lambda conn, group, now_ms: gaps.record_group(conn, group, now_ms, GAP_S))
     ingest.take(messages, NOON + round(minute * MINUTE_MS))
 
 
 def look_again(store: Store, minute: float) -> set[str]:
     with store.write() as conn:
-        return gaps.look_again(conn, NOON + round(minute * MINUTE_MS), GAP_S)
+        return {code for code, _ in gaps.reconsider(conn, NOON + round(minute * MINUTE_MS), GAP_S)}
 
 
 def revisions(store: Store, center: str = "LHR-1") -> list[tuple[int, str, str]]:

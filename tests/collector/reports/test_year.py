@@ -22,10 +22,10 @@ from agent import wire
 from collector.access.enrolment import device_name
 from collector.config import Settings
 from collector.ingest.transaction import Ingest, Judge
-from collector.ingest.verify import Message
 from collector.ingest.workers import judge_with
 from collector.judging.evaluate import judge_group
 from collector.judging.silence import sweep
+from collector.messages import Message
 from collector.outages import gaps
 from collector.register import centers
 from collector.reports import revisions, schedule
@@ -172,7 +172,8 @@ def replay(store: Store, play: Play, arrivals: Sequence[tuple[int, Sent]], judge
             ingest.take(some, now_ms)
         with store.write() as conn:
             sweep(conn, STANDARDS, now_ms + MINUTE)
-            gaps.look_again(conn, now_ms + 10 * MINUTE, SETTINGS.sweep.gap_s)
+            again_ms = now_ms + 10 * MINUTE
+            revisions.note_outages(conn, gaps.reconsider(conn, again_ms, SETTINGS.sweep.gap_s), again_ms)
         if (now_ms - JANUARY) % DAY == 0:
             schedule.begin(store, STANDARDS, now_ms)
             schedule.finish(store, STANDARDS, now_ms + revisions.SETTLE_MS)

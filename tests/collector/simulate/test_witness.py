@@ -22,8 +22,8 @@ from collector.access import enrolment
 from collector.commands.evidence import record_lines, why_not
 from collector.ingest import server_results
 from collector.ingest.transaction import Ingest
-from collector.ingest.verify import Message
 from collector.judging.evaluate import judge_group
+from collector.messages import Message
 from collector.simulate import identities, readings, register, witness
 from collector.simulate.fleet import make_fleet
 from collector.simulate.gateway import Gateway

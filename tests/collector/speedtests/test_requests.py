@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import wire
 from collector.__main__ import main
 from collector.ingest.transaction import Ingest, Taken
-from collector.ingest.verify import Message
 from collector.judging.evaluate import Fresh
 from collector.measure import token
+from collector.messages import Message
 from collector.register import centers
 from collector.register.centers import CenterError
 from collector.speedtests import requests

@@ -11,7 +11,7 @@ import pytest
 
 from agent.config import Seats, Settings
 from agent.probes.probe import Context
-from agent.probes.seats.reachability import MOST_AT_ONCE, Silent, cause, echo, is_on, look, parse_arp
+from agent.probes.seats.reachability import MOST_AT_ONCE, SilentSeat, cause, echo, is_on, look, parse_arp
 from agent.probes.seats.registry import Roll
 from agent.probes.seats.seats import mono_ms, probe
 from agent.seat.clocks import slept_s
@@ -35,8 +35,8 @@ def said(**more: Any) -> Snapshot:
     return replace(Snapshot(id="s0123456789abcdef", name="SEAT-01", at_ms=0, nonce="0" * 32, facts=FACTS), **more)
 
 
-def silent(address: str = "192.0.2.7", *, asked: bool = False) -> Silent:
-    return Silent(id="s1", address=address, facts=FACTS, asked=asked)
+def silent(address: str = "192.0.2.7", *, asked: bool = False) -> SilentSeat:
+    return SilentSeat(id="s1", address=address, facts=FACTS, asked=asked)
 
 
 # ---------------------------------------------------------------- while it lasts

@@ -18,9 +18,9 @@ MAC, OTHER_MAC = "3c:52:82:11:22:33", "3c:52:82:aa:bb:cc"
 SEAT = "10.99.7.2"
 LOOK = f"""
 import asyncio
-from agent.probes.silence import Silent, look
+from agent.probes.seats.reachability import SilentSeat, look
 for asked in (False, True):
-    seat = Silent(id="s1", address="{SEAT}", facts=("{fact("mac", MAC)}",), asked=asked)
+    seat = SilentSeat(id="s1", address="{SEAT}", facts=("{fact("mac", MAC)}",), asked=asked)
     print(asyncio.run(look([seat]))["s1"])
 """
 

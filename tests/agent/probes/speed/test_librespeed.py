@@ -22,7 +22,7 @@ from agent.probes.speed import ENGINES, librespeed, probe
 from agent.probes.speed.engine import SpeedRequest
 from agent.probes.speed.librespeed import measure
 from agent.probes.speed.streams import again_s_of
-from agent.probes.speed.target import find, parse, status_of
+from agent.probes.target import find, parse, status_of
 from agent.wire import SpeedReading
 from collector.measure.admission import ByToken, UsedTokens
 from collector.measure.limits import Limits

@@ -1,0 +1,73 @@
+"""What the gateway's own page shows: the newest readings, kept while the agent runs, and the view made of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from agent.wire import LinkReading, Reading, SpeedReading, UpsReading
+
+SERIES_LENGTH = 240  # four hours of a minute's readings
+
+
+class Board:
+    """The newest reading and the newest failure of each kind and subject, apart: a success hides no failure."""
+
+    def __init__(self) -> None:
+        self.last: dict[str, Reading] = {}
+        self.failures: dict[str, Reading] = {}
+        self.series: dict[str, deque[float | None]] = {}
+
+    def note(self, reading: Reading) -> None:
+        key = key_of(reading)
+        if reading.failure is not None:
+            self.failures[key] = reading
+        else:
+            self.last[key] = reading
+        for name, value in figures(reading).items():
+            name = f"{name} {reading.subject}".strip()
+            self.series.setdefault(name, deque(maxlen=SERIES_LENGTH)).append(value)
+
+
+def key_of(reading: Reading) -> str:
+    """``link``, ``ups`` …, with the subject behind a space where there is one."""
+    return f"{reading.__struct_config__.tag} {reading.subject}".strip()
+
+
+def figures(reading: Reading) -> dict[str, float | None]:
+    """The figures that are drawn over time; None leaves a gap, as a failure does."""
+    if isinstance(reading, LinkReading):
+        return {"rtt_median_ms": reading.rtt_median_ms, "loss_pct": reading.loss_pct}
+    if isinstance(reading, SpeedReading):
+        return {"download_mbps": reading.download_mbps, "upload_mbps": reading.upload_mbps}
+    if isinstance(reading, UpsReading):
+        return {"battery_charge_pct": reading.battery_charge_pct}
+    return {}
+
+
+class StatusView(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the page shows. Times in milliseconds UTC; None is unknown."""
+
+    now_ms: int
+    started_ms: int
+    version: str
+    center: str = ""  # code; empty before enrolment
+    center_name: str = ""
+    device: str = ""
+    uplink: Literal["connected", "connecting", "off"] = "off"
+    uplink_detail: str = ""  # why it is not connected, one line
+    last_receipt_ms: int | None = None
+    spool_readings: int | None = None
+    spool_bytes: int | None = None
+    spool_max_bytes: int | None = None
+    speed_used_mb: float | None = None  # this month
+    speed_budget_mb: float | None = None
+    speed_mode: str = ""  # how long tests are for the rest of the month, so that the budget holds
+    speed_share: float = 1.0  # of the slots
+    clock: Literal["synced", "unsynced"] = "unsynced"
+    last: Mapping[str, Reading] = {}
+    failures: Mapping[str, Reading] = {}
+    series: Mapping[str, Sequence[float | None]] = {}
