@@ -1,0 +1,3 @@
+"""Finds out why a gateway does not work."""
+
+__all__ = ["doctor"]

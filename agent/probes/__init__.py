@@ -9,6 +9,8 @@ from agent.config import Ups
 from agent.probes.probe import Context, Probe
 from agent.wire import Reading
 
+__all__ = ["PROBES", "boot", "gateway", "probe", "seats", "speed", "start_self_test", "target", "ups"]
+
 
 def _loaded_at_first_use(module: str) -> Probe:
     async def probe(context: Context) -> Sequence[Reading]:

@@ -19,7 +19,7 @@ from agent import wire
 from agent.config import Settings, Ups
 from agent.probes import start_self_test
 from agent.probes.probe import Context, Probe, ProbeFailed
-from agent.probes.speed import idle_check, wan
+from agent.probes.speed.line import idle_check, wan
 from agent.scheduling import schedule
 from agent.scheduling.power import PowerWatch, SelfTestBook, StartTest
 from agent.scheduling.speed_rounds import SpeedLedger, SpeedParts, SpeedRounds

@@ -19,7 +19,7 @@ from agent import wire
 from agent.config import Settings
 from agent.identity import write_atomically
 from agent.probes.probe import Context
-from agent.probes.speed.idle_check import Load
+from agent.probes.speed.line.idle_check import Load
 from agent.probes.target import is_self_test
 from agent.scheduling import speed_plan
 from agent.scheduling.speed_plan import Here, Mode, Run, Skip, Slot, SpeedBook, Supply

@@ -1,0 +1,16 @@
+"""Who may come in: enrolment, people and their passwords, devices, the certificate authority and its certificates."""
+
+__all__ = [
+    "acl",
+    "approvals",
+    "atomic_files",
+    "ca",
+    "devices",
+    "enrolment",
+    "passwords",
+    "people",
+    "server_certs",
+    "signing_key",
+    "tls",
+    "users",
+]

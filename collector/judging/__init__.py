@@ -1,0 +1,3 @@
+"""Judges fresh readings, silence and servers' records inside the caller's transaction."""
+
+__all__ = ["evaluate", "server_check", "silence"]

@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from agent import __version__
-from collector.measure import echo, ndt7, ookla, record
-from collector.measure.echo import Echo
+from collector.measure import record
 from collector.measure.http import Refused, Request, response_head
 from collector.measure.limits import Limits
 from collector.measure.line import Line
+from collector.measure.protocols import echo, ndt7, ookla
+from collector.measure.protocols.echo import Echo
 from collector.measure.sessions import Sessions
 
 MIB = 1 << 20

@@ -18,12 +18,11 @@ from collections.abc import Callable, Coroutine
 
 from collector.measure import http, routes
 from collector.measure.admission import Admit
-from collector.measure.echo import Echo
 from collector.measure.http import Refused
-from collector.measure.limits import Limits
+from collector.measure.limits import Limits, RateLimiter
 from collector.measure.line import Line
-from collector.measure.pace import Pace
 from collector.measure.pipe import Plain, Tls
+from collector.measure.protocols.echo import Echo
 from collector.measure.record import Record, Sign
 from collector.measure.sessions import Sessions, group
 
@@ -54,7 +53,7 @@ class MeasureServer:
         self.sessions = Sessions(self.limits, admit)
         self.block = memoryview(os.urandom(1 << 20))  # incompressible; its period exceeds every compressor's window
         self.open: Counter[str] = Counter()
-        self.pace = Pace(self.limits.requests_per_address_s)
+        self.pace = RateLimiter(self.limits.requests_per_address_s)
         self.echo = Echo(self.limits, clock)
         self.tasks: set[asyncio.Task[None]] = set()
         self.listener: socket.socket | None = None
@@ -172,7 +171,7 @@ class MeasureServer:
             raise Refused(429, "too many connections from this address", self.limits.retry_after_s)
 
     def _in_pace(self, who: str) -> None:
-        if not self.pace.takes(who, self.clock()):
+        if not self.pace.admits(who, self.clock()):
             raise Refused(429, f"more than {self.pace.rate:g} requests a second from this address", 1)
 
 

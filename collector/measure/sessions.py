@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from collector.measure.admission import Admit
 from collector.measure.http import Refused
 from collector.measure.limits import Limits
+from collector.measure.queue import Waiting
 from collector.measure.record import End, Record, Way
 from collector.measure.token import Claims
-from collector.measure.waiting import Waiting
 
 HOUR_S = 3600.0
 

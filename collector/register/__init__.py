@@ -1,0 +1,3 @@
+"""The register of centers and their opening hours."""
+
+__all__ = ["centers", "opening_hours"]

@@ -1,0 +1,3 @@
+"""Months: the ledger, a center's report, its rendering, its closing and its revisions."""
+
+__all__ = ["monthly", "render", "revisions", "schedule"]

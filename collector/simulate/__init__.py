@@ -3,3 +3,5 @@
 Everything up to the bytes is real: identities, keys, enrolment, batches, signatures, chains, receipts. Only the
 measurements are made up, and every center's name says so.
 """
+
+__all__ = ["fleet", "gateway", "identities", "join", "register", "run", "trouble", "truth", "witness"]

@@ -11,9 +11,9 @@ from importlib import resources
 from pathlib import Path
 
 from collector.standard import check
-from collector.standard.criteria import Criterion, Standard
+from collector.standard.criteria import Standard
 
-__all__ = ["Criterion", "Standard", "StandardError", "Standards", "example", "load", "read"]
+__all__ = ["Standard", "StandardError", "Standards", "criteria", "example", "load", "read"]
 
 EXAMPLE = "example-2026-1.toml"
 

@@ -19,6 +19,25 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from collector.store import migrate, schema
 
+__all__ = [
+    "UNAVAILABLE",
+    "NeedsMigration",
+    "Store",
+    "StoreError",
+    "backup",
+    "bulk_insert",
+    "claim",
+    "migrate",
+    "months",
+    "move",
+    "nonces",
+    "queries",
+    "roles",
+    "rollups",
+    "schema",
+    "upsert",
+]
+
 BUSY_MS = 30_000
 FORMS = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 PRAGMAS = (f"busy_timeout = {BUSY_MS}", "foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL")

@@ -19,9 +19,11 @@ from collector.access.enrolment import Facts
 from collector.config import Settings
 from collector.standard import Standards
 from collector.store import Store, queries
-from collector.web import api, auth, desk, errors, gateways, pages, waiting
+from collector.web import api, auth, errors
 from collector.web.guard import Guard
 from collector.web.live import Follower, Hub
+from collector.web.machines import gateways
+from collector.web.pages import approvals, centers, test_now
 from collector.web.site import HERE, Site
 
 
@@ -61,9 +63,9 @@ def build(
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     app.include_router(api.router(site))
     app.include_router(gateways.router(site, key))
-    app.include_router(pages.router(site))
-    app.include_router(desk.router(site))
-    app.include_router(waiting.router(site))
+    app.include_router(centers.router(site))
+    app.include_router(test_now.router(site))
+    app.include_router(approvals.router(site))
     errors.add(app, site)
     app.add_middleware(GZipMiddleware, minimum_size=800, compresslevel=6)
     app.add_middleware(Guard, site=site)

@@ -10,7 +10,7 @@ from fastapi import Request
 from starlette.responses import HTMLResponse, Response
 
 from collector.web import i18n
-from collector.web.show import Show
+from collector.web.format import Show
 from collector.web.site import Site
 
 THEMES = ("auto", "light", "dark")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,7 +56,7 @@ def test_a_breach_of_each_contract_is_seen(where: str, line: str, contract: str,
         file.write(f"\n{line}\n")
     done = subprocess.run(LINT, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1
-    assert contract in next(line for line in done.stdout.splitlines() if line.endswith("BROKEN"))
+    assert contract in next(line for line in done.stdout.splitlines() if " BROKEN" in line)
 
 
 @pytest.mark.parametrize("module", ["agent", "agent.wire", "agent.__main__", "agent.service"])
@@ -77,3 +79,67 @@ def test_every_package_folder_says_that_it_is_one() -> None:
     for top in ("agent", "collector"):
         for path in (ROOT / top).rglob("*.py"):
             assert (path.parent / "__init__.py").exists(), path.parent
+
+
+def modules() -> dict[str, Path]:
+    """Every module of both programs, dotted, with its file; steps of the database's tables are data, not rooms."""
+    files = [
+        path for top in ("agent", "collector") for path in (ROOT / top).rglob("*.py") if "migrations" not in path.parts
+    ]
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in files}
+
+
+def foreign_imports(known: dict[str, Path]) -> Iterator[tuple[str, str, str]]:
+    """(module, room, name): `name` of a room is imported by a module that lives outside of it."""
+    for module, path in known.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.ImportFrom)
+                and node.module
+                and node.module.partition(".")[0] in ("agent", "collector")
+            ):
+                for alias in node.names:
+                    whole = f"{node.module}.{alias.name}"
+                    parts = (whole if whole in known or node.module in rooms(known) else node.module).split(".")
+                    for depth in range(2, len(parts)):
+                        room = ".".join(parts[:depth])
+                        if room in rooms(known) and not f"{module}.".startswith(f"{room}."):
+                            yield module, room, parts[depth]
+
+
+def rooms(known: dict[str, Path]) -> set[str]:
+    return {name for name, path in known.items() if path.name == "__init__.py" and "." in name}
+
+
+def entry_of(path: Path) -> list[str]:
+    """The names in a room's `__all__`."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            return [str(name) for name in ast.literal_eval(node.value)]
+    return []
+
+
+def test_a_room_is_entered_by_what_its_first_page_names_and_by_nothing_else() -> None:
+    """`__all__` in a room's `__init__.py` is its entry: what others import is named there, and nothing besides."""
+    known = modules()
+    used: dict[str, set[str]] = {room: set() for room in rooms(known) if not room.endswith(".commands")}
+    wrong = []
+    for module, room, name in foreign_imports(known):
+        if room in used:
+            used[room].add(name)
+            if name not in entry_of(known[room]):
+                wrong.append(f"{module} imports {name} of {room}: name it in {room}.__all__, or import something else")
+    assert not wrong, "\n".join(wrong)
+    idle = {
+        room: [name for name in entry_of(known[room]) if f"{room}.{name}" in known and name not in names]
+        for room, names in used.items()
+    }
+    assert not {room: names for room, names in idle.items() if names}, "named as an entry and imported by nobody"
+
+
+def test_every_room_says_what_it_is_for_and_is_of_a_size_that_a_reader_can_survey() -> None:
+    known = modules()
+    for room in rooms(known):
+        assert ast.get_docstring(ast.parse(known[room].read_text())), f"{room}: its __init__.py has no docstring"
+        files = [path for path in known[room].parent.glob("*.py") if path.name != "__init__.py"]
+        assert room.endswith(".commands") or len(files) <= 14, f"{room} has {len(files)} files: split it"

@@ -1,0 +1,3 @@
+"""The link probe: loss, latency and the place of a fault on the way out."""
+
+__all__ = ["ping", "route"]

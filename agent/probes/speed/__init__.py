@@ -10,12 +10,15 @@ from dataclasses import asdict
 from typing import Literal, cast
 
 from agent.probes.probe import Context, ProbeFailed
-from agent.probes.speed import cross_traffic, iperf3, librespeed, ndt7, ookla
+from agent.probes.speed import cross_traffic
 from agent.probes.speed.engine import Engine, SpeedRequest
+from agent.probes.speed.engines import iperf3, librespeed, ndt7, ookla
+from agent.probes.speed.line.wan import Line, line_now
 from agent.probes.speed.server_view import Seen, seen_by
-from agent.probes.speed.wan import Line, line_now
 from agent.probes.target import is_self_test
 from agent.wire import Reading, SpeedReading
+
+__all__ = ["ENGINES", "line", "probe"]
 
 ENGINES: dict[str, Engine] = {
     librespeed.NAME: librespeed.measure,

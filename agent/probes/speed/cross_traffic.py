@@ -9,7 +9,7 @@ from typing import Literal
 
 from agent.config import Speed
 from agent.probes.speed.engine import Engine, SpeedRequest, Throughput
-from agent.probes.speed.router import RouterWatch
+from agent.probes.speed.line.router import RouterWatch
 
 FORWARDING = (Path("/proc/sys/net/ipv4/ip_forward"), Path("/proc/sys/net/ipv6/conf/all/forwarding"))
 BRIDGED = Path("/sys/class/net")  # a port of a bridge has a folder `brport` there

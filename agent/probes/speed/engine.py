@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.probes.speed.counters import Interface
+from agent.probes.speed.line.counters import Interface
 
 PUBLIC = "public"  # as a server: whichever the engine's public service names
 

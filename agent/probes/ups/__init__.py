@@ -24,6 +24,8 @@ from agent.probes.ups.merge import read
 from agent.probes.ups.snmp import Session, Silent, Target, Value, as_v1, conversation, target_of
 from agent.wire import Failure, UpsReading
 
+__all__ = ["UpsProbe", "bounded", "nut", "selftest", "snmp", "traps"]
+
 Say = Callable[[str], None]
 T = TypeVar("T")
 

@@ -20,8 +20,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from collector.measure import ookla
 from collector.measure.limits import Limits
+from collector.measure.protocols import ookla
 from collector.measure.record import Record
 from collector.measure.server import MeasureServer
 

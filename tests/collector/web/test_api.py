@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.access import enrolment
 from collector.store import schema
-from collector.web.gateways import MAX_REFUSALS
+from collector.web.machines.gateways import MAX_REFUSALS
 
 
 def test_the_list_gives_counts_and_centers_under_the_filter(fleet) -> None:

@@ -17,8 +17,9 @@ from collector.flags.witness import Word
 from collector.register.centers import LIFECYCLE, TIERS
 from collector.speedtests import requests
 from collector.store.queries import STATES
-from collector.web import i18n, pages, reasons, view, waiting
-from collector.web.show import NOT_MADE
+from collector.web import i18n, reasons, view
+from collector.web.format import NOT_MADE
+from collector.web.pages import approvals, centers
 
 WEB = Path(str(resources.files("collector.web")))
 LANGUAGES = tuple(i18n.LANGUAGES)
@@ -43,18 +44,18 @@ def spoken() -> set[str]:
         f"why.{state}" for state in ("waiting", "meets", "paused")
     }
     keys |= {f"lifecycle.{each}" for each in LIFECYCLE} | {f"tier.{tier}" for tier in TIERS}
-    keys |= {f"flag.{state}" for state in get_args(State)} | {f"verdict.{word}" for word in pages.VERDICTS}
-    keys |= {f"theme.{theme}" for theme in view.THEMES} | {f"range.{each}" for each in pages.RANGES_S}
+    keys |= {f"flag.{state}" for state in get_args(State)} | {f"verdict.{word}" for word in centers.VERDICTS}
+    keys |= {f"theme.{theme}" for theme in view.THEMES} | {f"range.{each}" for each in centers.RANGES_S}
     keys |= {f"unit.{unit}" for unit in ("s", "min", "h", "d")} | {f"asked.at_{side}" for side in ("least", "most")}
     keys |= set(NOT_MADE)
     keys |= {f"fault.{place}" for place in ("lan", "isp", "beyond")}
     keys |= words_of("output_state", "ups.state") | words_of("battery_status", "ups.battery")
     keys |= {f"seat.{state}" for state in ("healthy", "unhealthy", "missing", "off")}
-    keys |= {f"chart.{kind}" for kind in pages.CHARTS} | {f"test.{word}" for word in get_args(requests.NoTurn)}
+    keys |= {f"chart.{kind}" for kind in centers.CHARTS} | {f"test.{word}" for word in get_args(requests.NoTurn)}
     keys |= {f"witness.{word}" for word in get_args(Word)}
     keys |= {f"test.{word}" for word in ("desk", "retest", "too_late", "no_result", "server_gone")}
     keys |= {f"error{part}.{code}" for part in ("", ".fix") for code in (403, 404, 503, "other")}
-    keys |= {f"gateways.why.{reason}" for reason in waiting.SAID} | {"gateways.approved", "gateways.refused"}
+    keys |= {f"gateways.why.{reason}" for reason in approvals.SAID} | {"gateways.approved", "gateways.refused"}
     keys |= {f"gateways.doubt.{doubt}{part}" for doubt in get_args(Doubt) for part in ("", ".head")}
     keys |= {key for key, _ in reasons._SEAT_PATTERNS}
     keys |= {key for key, _ in reasons._PATTERNS} | set(reasons._CHANGES.values())

@@ -15,6 +15,8 @@ from agent.probes.ups.profiles import (
 )
 from agent.probes.ups.profiles.table import Profile
 
+__all__ = ["PROFILES", "rfc1628", "table"]
+
 PROFILES: tuple[Profile, ...] = (
     apc.POWERNET,
     cyberpower.CYBERPOWER,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.probes.speed.latency import interval_s, rise_ms
-from agent.probes.speed.transfer import longer_s
+from agent.probes.speed.multistream.transfer import longer_s
 
 
 @pytest.mark.parametrize(("mbps", "interval"), [(0.0, 0.1), (0.478, 0.502), (0.1, 0.7), (20.0, 0.1)])

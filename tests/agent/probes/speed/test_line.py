@@ -10,11 +10,11 @@ import pytest
 from agent.config import Link, Speed
 from agent.probes.link.route import Route
 from agent.probes.speed import cross_traffic
-from agent.probes.speed.counters import Counters
 from agent.probes.speed.engine import SpeedRequest, Throughput
-from agent.probes.speed.idle_check import load_of
+from agent.probes.speed.line.counters import Counters
+from agent.probes.speed.line.idle_check import load_of
+from agent.probes.speed.line.wan import Line, line_of
 from agent.probes.speed.server_view import Seen, parse_answer, seen_by
-from agent.probes.speed.wan import Line, line_of
 from agent.scheduling.speed_plan import Load
 
 ETH, LTE = Route(interface="eth0", gateway="192.0.2.1", metric=1), Route(interface="wwan0", gateway=None, metric=9)

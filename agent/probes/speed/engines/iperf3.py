@@ -1,0 +1,169 @@
+"""iperf3, Debian's binary as a subprocess, against an `iperf3 -s` of your own: for engineers, never of record.
+
+Down, then up, four streams, the first second omitted, each counted where it arrived. Such a server takes one test at a
+time, asks nobody for a token and signs nothing, so its results are unwitnessed. Bytes are payload, not the line's.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+
+from agent import wire
+from agent.probes.probe import ProbeFailed
+from agent.probes.speed.engine import SpeedRequest, Throughput
+from agent.probes.speed.engines import external_program
+
+NAME = "iperf3"
+PORT = 5201
+STREAMS, OMIT_S = 4, 1
+SECONDS = {"quick": 3, "adaptive": 6, "full": 10}  # each way, after what is omitted
+CONNECT_MS = 5000
+AGAIN_S = 1.0
+OUTPUT_BYTES = 256 * 1024
+
+Figure = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
+
+
+class _Sum(msgspec.Struct):
+    bits_per_second: Figure = 0.0
+    bytes: Figure = 0
+
+
+class _Sender(msgspec.Struct):
+    """The mean round trip in microseconds; 0 where the sender's kernel does not tell."""
+
+    mean_rtt: Figure = 0
+
+
+class _Stream(msgspec.Struct):
+    sender: _Sender = msgspec.field(default_factory=_Sender)
+
+
+class _End(msgspec.Struct):
+    sum_received: _Sum | None = None
+    streams: Annotated[list[_Stream], msgspec.Meta(max_length=128)] = []
+
+
+class _Start(msgspec.Struct):
+    version: str = ""
+
+
+class _Said(msgspec.Struct):
+    """The fields we use of `iperf3 --json`."""
+
+    start: _Start = msgspec.field(default_factory=_Start)
+    end: _End = msgspec.field(default_factory=_End)
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One direction; `rtt_ms` is the mean round trip under its load."""
+
+    version: str
+    mbps: float
+    bytes: int
+    rtt_ms: float | None
+
+
+def measure(request: SpeedRequest, program: str = NAME) -> Throughput:
+    """Blocks until done, at most `request.deadline_s`. Raises ProbeFailed."""
+    if request.mode not in SECONDS:
+        raise ProbeFailed("bad_mode", f"speed mode {request.mode!r} must be one of {', '.join(SECONDS)}")
+    host, port = place(request.server)
+    started = time.monotonic()
+    down = _way(request, program, host, port, ["--reverse"])
+    up = _second(request, started + request.deadline_s, program, host, port)
+    return Throughput(
+        engine=NAME,
+        engine_version=up.version[:60],
+        server=f"iperf3://{_shown(host)}:{port}"[:200],
+        mode=request.mode,
+        tls=False,
+        download_mbps=round(down.mbps, 4),
+        upload_mbps=round(up.mbps, 4),
+        loaded_rtt_down_ms=down.rtt_ms,
+        loaded_rtt_up_ms=up.rtt_ms,
+        bytes_total=down.bytes + up.bytes,
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+def place(server: str) -> tuple[str, int]:
+    """HOST[:PORT] or iperf3://HOST[:PORT]; of an http address the host, for its port is another service's.
+    Raises ProbeFailed(``bad_server``)."""
+    try:
+        parts = urlsplit(server if "://" in server else f"iperf3://{server}")
+        port = parts.port if parts.scheme == NAME else None
+        host = parts.hostname or ""
+    except ValueError:
+        host, port = "", None
+    if not host or host.startswith("-"):
+        raise ProbeFailed("bad_server", f"speed server {server[:100]!r} must be HOST or iperf3://HOST:PORT")
+    return host, port or PORT
+
+
+def parse_output(output: str) -> Way:
+    """One direction's answer. Raises ProbeFailed (``busy``, ``unreachable``, ``failed``, ``bad_output``)."""
+    try:
+        said = msgspec.json.decode(output.encode(), type=_Said)
+    except wire.UNREADABLE as error:
+        raise ProbeFailed("bad_output", f"iperf3's answer is not its JSON: {error}") from None
+    if said.error:
+        raise _failure(said.error)
+    if said.end.sum_received is None:
+        raise ProbeFailed("bad_output", "iperf3's answer has no figure of what arrived")
+    rtts = [stream.sender.mean_rtt for stream in said.end.streams if stream.sender.mean_rtt]
+    return Way(
+        version=said.start.version.removeprefix("iperf").strip(),
+        mbps=said.end.sum_received.bits_per_second / 1e6,
+        bytes=round(said.end.sum_received.bytes),
+        rtt_ms=round(sum(rtts) / len(rtts) / 1000, 3) if rtts else None,
+    )
+
+
+def _second(request: SpeedRequest, ends: float, program: str, host: str, port: int) -> Way:
+    """Such a server stops listening for a moment after each test: it is asked once more when it does not answer."""
+    try:
+        return _way(replace(request, deadline_s=ends - time.monotonic()), program, host, port, [])
+    except ProbeFailed as failed:
+        if failed.cause not in ("busy", "unreachable"):
+            raise
+    request.stop.wait(AGAIN_S)
+    return _way(replace(request, deadline_s=ends - time.monotonic()), program, host, port, [])
+
+
+def _way(request: SpeedRequest, program: str, host: str, port: int, options: list[str]) -> Way:
+    seconds = SECONDS[request.mode]
+    command = [program, "--client", host, "--port", str(port), "--json", *options]
+    command += ["--time", str(seconds), "--omit", str(OMIT_S), "--parallel", str(STREAMS)]
+    command += ["--connect-timeout", str(CONNECT_MS)]
+    try:
+        said = external_program.run(NAME, command, os.environ, request, OUTPUT_BYTES)
+    except OSError as error:
+        sentence = f"the program {program} cannot be run ({error.strerror}); install it (Debian: apt install iperf3)"
+        raise ProbeFailed("no_iperf3", sentence) from None
+    if not said.output.strip():
+        raise ProbeFailed("failed", f"iperf3 ended with {said.code}: {said.errors.strip()[:120] or 'it said nothing'}")
+    found = parse_output(said.output)
+    request.explain(f"iperf3 {'down' if options else 'up'}: {found.mbps:.2f} Mbit/s, {found.rtt_ms} ms under load")
+    return found
+
+
+def _failure(error: str) -> ProbeFailed:
+    said = error.removeprefix("error - ")[:150]
+    if "busy" in said:
+        return ProbeFailed("busy", f"the iperf3 server takes one test at a time: {said}")
+    if "unable to connect" in said or "unable to send control" in said:
+        return ProbeFailed("unreachable", f"iperf3: {said}; check the address and that `iperf3 -s` runs there")
+    return ProbeFailed("failed", f"iperf3: {said}")
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,108 @@
+"""speedtest-cli 2.1.3, unmodified, as a subprocess: a second opinion with a known bias, never the figure of record.
+
+It counts bytes when they are handed to a socket (+5 to +25 % on uplinks under 2 Mbit/s) and has slow start inside
+(-2 to -19 % down). It cannot be imported safely (it replaces builtins, and fails without a real standard output), can
+take 175 MB and has no deadline of its own; a process of its own bounds all three.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from urllib.parse import urlsplit
+
+import msgspec
+
+from agent import wire
+from agent.probes.probe import ProbeFailed
+from agent.probes.speed.engine import PUBLIC, SpeedRequest, Throughput
+from agent.probes.speed.engines import external_program
+from agent.probes.target import parse
+
+NAME = "ookla"
+MEMORY_BYTES = 384 * 1024 * 1024
+MISSING_PING_MS = 1e6  # it says 1800000 when no latency.txt was reached
+OUTPUT_BYTES = 64 * 1024
+
+# The child bounds itself before it loads the tool: address space, and thread stacks that fit into it.
+_SHIM = f"""
+import resource, runpy, threading, warnings
+resource.setrlimit(resource.RLIMIT_AS, ({MEMORY_BYTES}, {MEMORY_BYTES}))
+threading.stack_size(512 * 1024)
+warnings.simplefilter("ignore")
+runpy.run_module("speedtest", run_name="__main__", alter_sys=True)
+"""
+
+
+class _Server(msgspec.Struct):
+    url: str = ""
+
+
+class _Said(msgspec.Struct):
+    """The fields we use of `speedtest-cli --json`: bits per second, milliseconds, bytes."""
+
+    download: float
+    upload: float
+    ping: float
+    bytes_sent: int
+    bytes_received: int
+    server: _Server
+
+
+def measure(request: SpeedRequest) -> Throughput:
+    """Blocks until done, at most `request.deadline_s`. Raises ProbeFailed."""
+    public = request.server in ("", PUBLIC)
+    started = time.monotonic()
+    options = ["--json", "--no-pre-allocate", *(["--secure"] if public else [])]
+    environment = _environment("" if public else request.server)
+    said = external_program.run(
+        "speedtest-cli", [sys.executable, "-c", _SHIM, *options], environment, request, OUTPUT_BYTES
+    )
+    request.explain(f"speedtest-cli: {said.output.strip()[:200]}")
+    if said.code != 0:
+        raise _failure(said.errors, request.server)
+    return parse_output(said.output, request.mode, round(time.monotonic() - started, 2))
+
+
+def parse_output(output: str, mode: str, seconds: float) -> Throughput:
+    """Raises ProbeFailed(``bad_output``)."""
+    try:
+        said = msgspec.json.decode(output.encode(), type=_Said)
+    except wire.UNREADABLE as error:
+        raise ProbeFailed("bad_output", f"speedtest-cli's answer is not its JSON: {error}") from None
+    from importlib import metadata  # 3 MB that a gateway without this engine need not hold
+
+    return Throughput(
+        engine=NAME,
+        engine_version=metadata.version("speedtest-cli"),
+        server=said.server.url[:200],
+        mode=mode,
+        tls=said.server.url.startswith("https:"),
+        download_mbps=round(said.download / 1e6, 4),
+        upload_mbps=round(said.upload / 1e6, 4),
+        idle_rtt_ms=said.ping if said.ping < MISSING_PING_MS else None,
+        bytes_total=said.bytes_sent + said.bytes_received,
+        seconds=seconds,
+    )
+
+
+def _environment(server: str) -> dict[str, str]:
+    """Ours with the tool's own server list taken from `server` as if it were a proxy; the tests then go direct."""
+    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    if not server:
+        return kept | {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
+    target = parse(server, {})
+    if target.tls is not None:
+        raise ProbeFailed("bad_server", f"the ookla engine needs a server at http://, not {server[:100]!r}")
+    return kept | {"http_proxy": f"http://{urlsplit(server).netloc}", "no_proxy": target.host}
+
+
+def _failure(errors: str, server: str) -> ProbeFailed:
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    said = lines[-1].removeprefix("ERROR: ")[:150] if lines else "it said nothing"
+    if "MemoryError" in errors:
+        return ProbeFailed("memory", f"speedtest-cli needed more than its {MEMORY_BYTES >> 20} MB")
+    if "urlopen error" in errors or "Cannot retrieve" in errors or "Unable to connect" in errors:
+        return ProbeFailed("unreachable", f"speedtest-cli cannot reach {server or 'its public service'}: {said}")
+    return ProbeFailed("failed", f"speedtest-cli: {said}")

@@ -1,0 +1,240 @@
+"""One direction's samples, and what they say. Judging is pure: it reads a trace and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from agent.probes.speed.latency import median, rise_ms
+from agent.probes.speed.line.counters import Counters
+from agent.probes.speed.multistream import rate
+from agent.probes.speed.multistream.modes import SETTLE_SPAN_S, Mode
+from agent.probes.speed.multistream.stream import Direction, Lane
+from agent.probes.speed.multistream.tcpinfo import TcpInfo
+
+End = Literal["time", "settled", "bytes", "closed"]
+
+SATURATED_MS = 3.0  # a line that is full queues: a load that lifts the round trip by less has not filled it
+CROSS_PCT = 5.0
+NOISE = 0.01
+STEPS_S, STEPS_NOISE = 1.5, 0.03  # leaps are seen up to a tenth of a second late
+MANY, HALF_EMPTY = 500, 0.6  # of so many segments no line keeps so many waiting
+BUSY_CPU, LATE_SHARE = 0.8, 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """Entry i of `times_s` (monotonic) and `counters` is tick i. `ip_bytes` is an IP header's length, `frame_bytes`
+    what the interface's counters add to each packet. `late_share` of the ticks came more than half a bin late."""
+
+    direction: Direction
+    times_s: Sequence[float]
+    lanes: Sequence[Lane]
+    counters: Sequence[Counters | None]
+    loaded_ms: Sequence[float]
+    began_s: float
+    warm_s: float  # when the warm-up was over
+    end: End
+    cpu_share: float
+    late_share: float
+    ip_bytes: int = 20
+    frame_bytes: int = 14
+    stepped: bool = False  # the counters are shown anew only now and then
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One direction's figures; rates in Mbit/s of payload. None is unknown."""
+
+    mbps: float | None
+    capacity_mbps: float | None
+    cross_pct: float | None
+    loaded_rtt_ms: float | None
+    received_bytes: int
+    sent_bytes: int
+    flags: frozenset[str]
+
+
+def ended(mode: Mode, seconds: float, most_s: float, times: Sequence[float], totals: Sequence[float]) -> End | None:
+    """Whether a direction is measured, `seconds` after its first byte, and why. `times` and `totals` begin where the
+    warm-up ended."""
+    if seconds >= most_s:
+        return "time"
+    if seconds < mode.least_s or not totals or totals[-1] - totals[0] < mode.least_bytes:
+        return None
+    if not mode.settle:
+        return "time"
+    return "settled" if rate.settled(times, totals, SETTLE_SPAN_S) else None
+
+
+def judge(trace: Trace, idle_rtt_ms: float | None, mode: Mode) -> Way:
+    """What a trace says, of a test in this mode."""
+    window = _window(trace)
+    times = [trace.times_s[i] for i in window]
+    mbps = _slope(times, delivered(trace), window)
+    capped = trace.end in ("bytes", "closed")
+    mbps = None if capped and not mbps else mbps  # cut off before anything was seen to move: unknown, not nothing
+    others = _others(trace, mbps, times, window)
+    capacity = None if mbps is None or others is None else mbps + others
+    cross = round(100 * others / capacity, 2) if capacity and others is not None else None
+    received, sent = _on_line(trace)
+    flags = set()
+    if capped:
+        flags.add("capped")
+    if not times or times[-1] - trace.warm_s < 0.8 * (mode.least_s - mode.warmup_s):
+        flags.add("short")
+    rise = rise_ms(idle_rtt_ms, trace.loaded_ms)
+    if rise is not None and rise < SATURATED_MS:
+        flags.add("not_saturated")
+    if cross is not None and cross >= CROSS_PCT:
+        flags.add("cross_traffic")
+    if trace.cpu_share > BUSY_CPU or trace.late_share > LATE_SHARE:
+        flags.add("client_limited")
+    return Way(
+        mbps=mbps,
+        capacity_mbps=capacity,
+        cross_pct=cross,
+        loaded_rtt_ms=median(trace.loaded_ms),
+        received_bytes=received,
+        sent_bytes=sent,
+        flags=frozenset(flags),
+    )
+
+
+def delivered(trace: Trace) -> list[float] | None:
+    """Payload that had crossed the line at each tick. Where the kernel does not tell, what this process read; None
+    for an upload there, since what was handed to a socket says nothing."""
+    count = len(trace.times_s)
+    if any(lane.info for lane in trace.lanes):
+        return rate.total(((lane.first, crossed(trace.direction, lane.info)) for lane in trace.lanes), count)
+    if trace.direction == "down":
+        return rate.total(((lane.first, lane.moved) for lane in trace.lanes), count)
+    return None
+
+
+def crossed(direction: Direction, infos: Sequence[TcpInfo]) -> Sequence[float]:
+    """Payload bytes of one connection that had crossed the line at each of its samples.
+
+    A connection without a hole is counted by its bytes. With holes, in-order bytes lag until a hole is filled and
+    then leap (on lossy lines they read 0.76 to 1.06 of the truth), so the segments that arrived count, each a full
+    one; unless they cannot have been full.
+    """
+    if not infos:
+        return []
+    if direction == "up":
+        return [info.acked for info in infos] if not infos[-1].sent_again else [_delivered(info) for info in infos]
+    mss = max(info.receive_mss for info in infos)  # the kernel's guess, from what came so far
+    full = infos[-1].data_segments_in * mss
+    half_empty = infos[-1].data_segments_in >= MANY and infos[-1].received < HALF_EMPTY * full
+    if not infos[-1].out_of_order_in or half_empty:
+        return [info.received for info in infos]
+    return [info.data_segments_in * mss for info in infos]
+
+
+def _delivered(info: TcpInfo) -> int:
+    """No more than was sent once can have arrived, whatever the segments' sizes."""
+    return min(info.delivered * info.send_mss, info.sent - info.sent_again)
+
+
+def _window(trace: Trace) -> range:
+    """The ticks after the warm-up; the later half of all when it ended before there were enough of them."""
+    count = len(trace.times_s)
+    first = next((i for i, time in enumerate(trace.times_s) if time >= trace.warm_s), count)
+    if count - first < rate.MIN_BINS:
+        first = max(0, min(first, count // 2, count - 2))
+    return range(first, count)
+
+
+def _slope(times: Sequence[float], curve: Sequence[float] | None, window: range) -> float | None:
+    return None if curve is None else rate.slope_mbps(times, [curve[i] for i in window])
+
+
+def _others(trace: Trace, own_mbps: float | None, times: Sequence[float], window: range) -> float | None:
+    """What others moved over the line meanwhile, as the payload of full segments; None without counters.
+
+    An interface counts before the line's queue. What others sent up is thinned there, by less than ours when they
+    send evenly and by as much when they push as we do: two thirds of ours was nearest to the truth of both.
+    """
+    if trace.stepped:
+        return _others_by_steps(trace, own_mbps, window)
+    seen = [trace.counters[i] for i in window]
+    infos = [info for lane in trace.lanes for info in lane.info[-1:]]
+    if own_mbps is None or not infos or any(counters is None for counters in seen):
+        return None
+    down = trace.direction == "down"
+    line = rate.slope_mbps(times, [counters.rx if down else counters.tx for counters in seen if counters])
+    own_wire = _slope(times, _own_wire(trace), window)
+    if line is None or own_wire is None:
+        return None
+    mss = infos[0].receive_mss if down else infos[0].send_mss
+    passed = 1.0 if down else (1 + 2 * _passed(trace, own_mbps, times, window)) / 3
+    others = max(0.0, line - own_wire) * mss / (mss + _header(trace, infos[0])) * passed
+    return others if others >= NOISE * (own_mbps + others) else 0.0
+
+
+def _others_by_steps(trace: Trace, own_mbps: float | None, window: range) -> float | None:
+    """The same of counters that stand still and leap, from their first leap to their last: after the warm-up, or when
+    these lie too close, of the whole run. A router counts behind its queue, so what it counts has passed."""
+    infos = [info for lane in trace.lanes for info in lane.info[-1:]]
+    first, last = _leaps(trace, window) or _leaps(trace, range(len(trace.times_s))) or (0, 0)
+    before, after = _moved(trace, first), _moved(trace, last)
+    if own_mbps is None or not infos or first == last or before is None or after is None or after < before:
+        return None
+    seconds = trace.times_s[last] - trace.times_s[first]
+    own = _own_wire(trace)
+    mss = infos[0].receive_mss if trace.direction == "down" else infos[0].send_mss
+    others = max(0.0, after - before - (own[last] - own[first])) * 8 / 1e6 / seconds
+    others *= mss / (mss + _header(trace, infos[0]))
+    return others if others >= STEPS_NOISE * (own_mbps + others) else 0.0
+
+
+def _leaps(trace: Trace, ticks: range) -> tuple[int, int] | None:
+    """The first and the last tick at which the counter moved; None when they are too close to tell a rate."""
+    seen = [i for i in ticks if i and _moved(trace, i - 1) not in (None, _moved(trace, i))]
+    far = len(seen) > 1 and trace.times_s[seen[-1]] - trace.times_s[seen[0]] >= STEPS_S
+    return (seen[0], seen[-1]) if far else None
+
+
+def _moved(trace: Trace, tick: int) -> int | None:
+    counters = trace.counters[tick]
+    return None if counters is None else counters.rx if trace.direction == "down" else counters.tx
+
+
+def _passed(trace: Trace, own_mbps: float, times: Sequence[float], window: range) -> float:
+    """The share of what we sent that arrived."""
+    sent = _slope(times, _sum(trace, lambda info: info.sent), window)
+    return min(1.0, own_mbps / sent) if sent else 1.0
+
+
+def _own_wire(trace: Trace) -> list[float]:
+    """Bytes of our own on the line at each tick, headers included, in the direction measured."""
+    if trace.direction == "up":
+        return _sum(trace, lambda info: info.sent + info.segments_out * _header(trace, info))
+    payload = delivered(trace) or []
+    headers = _sum(trace, lambda info: info.segments_in * _header(trace, info))
+    return [a + b for a, b in zip(payload, headers, strict=True)]
+
+
+def _on_line(trace: Trace) -> tuple[int, int]:
+    """Bytes that our connections moved over the line, in and out, headers included; what was dropped before it not."""
+    last = [lane.info[-1] for lane in trace.lanes if lane.info]
+    if not last:
+        moved = sum(lane.moved[-1] for lane in trace.lanes if lane.moved)
+        return (moved, 0) if trace.direction == "down" else (0, moved)
+    payload = (delivered(trace) or [0.0])[-1]
+    headers_in = sum(info.segments_in * _header(trace, info) for info in last)
+    headers_out = sum(info.segments_out * _header(trace, info) for info in last)
+    if trace.direction == "down":
+        return round(payload + headers_in), headers_out
+    sent = sum(info.sent for info in last)
+    return headers_in, round(payload + headers_out * (min(1.0, payload / sent) if sent else 1.0))
+
+
+def _header(trace: Trace, info: TcpInfo) -> int:
+    return trace.ip_bytes + 20 + info.options_bytes + trace.frame_bytes
+
+
+def _sum(trace: Trace, value: Callable[[TcpInfo], int]) -> list[float]:
+    curves = ((lane.first, [value(info) for info in lane.info]) for lane in trace.lanes)
+    return rate.total(curves, len(trace.times_s))

@@ -1,0 +1,113 @@
+"""The door for gateways: trust, time, enrolment, renewal. Open to everybody, as whoever comes proves a key."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+
+import msgspec
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fastapi import APIRouter, FastAPI, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import PlainTextResponse, Response
+
+from collector.access import enrolment
+from collector.web import errors
+from collector.web.errors import Mistaken
+from collector.web.guard import Guard
+from collector.web.machines import measure_servers
+from collector.web.site import Site
+
+# Refused requests an address may collect in a minute; whoever holds a good token or key is never counted.
+MAX_REFUSALS, REFUSAL_WINDOW_MS, MAX_ADDRESSES = 20, 60_000, 10_000
+CHALLENGE = re.compile(r"[0-9a-f]{32}")
+
+Answer = Callable[[sa.Connection, bytes, int, enrolment.Facts], dict[str, object]]
+
+
+def build(site: Site, key: Ed25519PrivateKey) -> FastAPI:
+    """The door alone, to be served with a certificate of our own authority."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(router(site, key))
+    errors.add(app, site)
+    app.add_middleware(Guard, site=site)
+    return app
+
+
+def router(site: Site, key: Ed25519PrivateKey) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/api/v1/ca")
+    def trusted() -> Response:
+        """All roots. Whoever asks compares one with the fingerprint of its token."""
+        if site.facts.authority is None:
+            raise Mistaken(404, "ca: this collector has no authority; enrol over http on its own machine")
+        return PlainTextResponse(site.facts.authority.root_pem, media_type="application/x-pem-file")
+
+    @routes.get("/api/v1/time")
+    def time(challenge: str = "") -> Response:
+        """Our time, signed with the key of receipts: a gateway whose clock is wrong can believe no certificate."""
+        if not CHALLENGE.fullmatch(challenge):
+            raise Mistaken(400, "challenge: must be 32 hex digits of the asker's own making; send such")
+        at_ms = site.now()
+        signature = key.sign(f"nabz-time\n{challenge}\n{at_ms}".encode())
+        return reply({"challenge": challenge, "at_ms": at_ms, "signature": base64.b64encode(signature).decode()})
+
+    @routes.post("/api/v1/enrol")
+    async def enrol(request: Request) -> Response:
+        return await _answered(site, request, enrolment.enrol)
+
+    @routes.post("/api/v1/renew")
+    async def renew(request: Request) -> Response:
+        return await _answered(site, request, enrolment.renew)
+
+    routes.include_router(measure_servers.router(site))
+    return routes
+
+
+def reply(value: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+async def _answered(site: Site, request: Request, answer: Answer) -> Response:
+    address = request.client.host if request.client else ""
+    if _is_weary(site, address):
+        return reply({"error": f"enrolment from {address}: too many refusals; wait a minute"}, 429)
+    body = await _small_body(request)
+    if body is None:
+        limit = enrolment.MAX_REQUEST_BYTES
+        return reply({"error": f"request: the limit is {limit} bytes; send only the fields of an enrolment"}, 413)
+    return await run_in_threadpool(_answer, site, body, address, answer)
+
+
+async def _small_body(request: Request) -> bytes | None:
+    """The request's body, read no further than an enrolment is long; None if it is longer."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > enrolment.MAX_REQUEST_BYTES:
+            return None
+    return body
+
+
+def _answer(site: Site, body: bytes, address: str, answer: Answer) -> Response:
+    try:
+        with site.store.write() as conn:
+            said = answer(conn, body, site.now(), site.facts)
+    except enrolment.EnrolmentRefused as refused:
+        _note_refusal(site, address)
+        return reply({"error": refused.sentence}, refused.status)
+    return reply(said, 202 if "waiting" in said else 200)
+
+
+def _is_weary(site: Site, address: str) -> bool:
+    after_ms = site.now() - REFUSAL_WINDOW_MS
+    return sum(at_ms > after_ms for at_ms in site.refusals.get(address, ())) >= MAX_REFUSALS
+
+
+def _note_refusal(site: Site, address: str) -> None:
+    if len(site.refusals) >= MAX_ADDRESSES:
+        site.refusals.clear()  # forgetting is better than growing: a token has 128 random bits anyway
+    site.refusals[address] = [*site.refusals.get(address, ())[-MAX_REFUSALS:], site.now()]

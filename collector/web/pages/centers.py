@@ -1,0 +1,215 @@
+"""The pages: log-in, the centers, one center."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from fastapi import APIRouter, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from agent import wire
+from collector.access import approvals
+from collector.flags.witness import Witness
+from collector.judging import server_check
+from collector.judging.evaluate import Current, current_verdicts
+from collector.outages import summary
+from collector.register.centers import CODE, CenterError, get
+from collector.reports import revisions
+from collector.reports.render import reasons
+from collector.standard.criteria import DEAF, EVERYONE
+from collector.store import queries
+from collector.web import auth
+from collector.web.api import filter_of, known_code
+from collector.web.errors import Mistaken
+from collector.web.pages import test_now
+from collector.web.site import Site
+from collector.web.view import View
+
+PAGE_ROWS = 200
+MAX_ROWS_ASKED = 400
+REPORTS = 12  # months of a page
+CHARTS = ("link", "speed", "ups", "seats")
+VERDICTS = ("below", "unknown", "meets")
+NEW_S = 4 * 3600
+RANGES_S = {"1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
+
+
+def router(site: Site) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/login")
+    def login(request: Request, token: str = "", next: str = "/") -> Response:
+        return _log_in(site, request, token, next) if token else View.of(site, request).page(
+            "login.html", next=auth.onward(next), wrong=False
+        )  # fmt: skip
+
+    @routes.post("/login")
+    def login_by_form(request: Request, token: str = Form(""), next: str = Form("/")) -> Response:
+        return _log_in(site, request, token, next)
+
+    @routes.get("/")
+    def centers(request: Request) -> Response:
+        wanted = filter_of(request.query_params)
+        number = _page_number(request.query_params.get("page", "1"))
+        event = site.hub.last_event  # before the database is read: what comes after it is told by the stream
+        with site.store.read() as conn:
+            ranks = site.ranks()
+            counts = queries.counts(conn, ranks, wanted)
+            rows = queries.page(conn, ranks, wanted, limit=PAGE_ROWS, offset=(number - 1) * PAGE_ROWS)
+            provinces, deaf = queries.provinces(conn), _deaf(conn)
+            waiting = approvals.number_waiting(conn)
+        found = counts[wanted.state] if wanted.state else sum(counts.values())
+        return View.of(site, request).page(
+            "centers.html", event=event, rows=rows, counts=counts, wanted=wanted, provinces=provinces, deaf=deaf,
+            found=found, number=number, pages=max(1, -(-found // PAGE_ROWS)), states=queries.STATES,
+            standard=_standard(site), waiting=waiting,
+        )  # fmt: skip
+
+    @routes.get("/rows")
+    def rows(request: Request, codes: str = "") -> Response:
+        """The rows of these centers, for a page that has heard that they moved."""
+        asked = codes.split(",")[:MAX_ROWS_ASKED]
+        with site.store.read() as conn:
+            found = queries.some(conn, site.ranks(), [each for each in asked if CODE.fullmatch(each)])
+        return View.of(site, request).page("rows.html", rows=found)
+
+    @routes.get("/centers/{code}")
+    def center(request: Request, code: str) -> Response:
+        event = site.hub.last_event
+        with site.store.read() as conn:
+            row = queries.one(conn, site.ranks(), known_code(code))
+            if row is None:
+                raise Mistaken(404, f"center {code[:40]!r}: is not registered")
+            values = {**_center_values(site, conn, code), **test_now.values(site, conn, request, code)}
+        asked = request.query_params.get("range", "")
+        span = asked if asked in RANGES_S else _usual_range(values["devices"], site.now())
+        view = View.of(site, request)
+        return view.page(
+            "center.html", event=event, row=row, **values, ranges=tuple(RANGES_S), range=span, range_s=RANGES_S[span],
+            standard=_standard(site), charts=CHARTS, said=partial(reasons, lang=view.words.lang),
+            subjects=_subjects(values["latest"], request.query_params),
+        )  # fmt: skip
+
+    return routes
+
+
+def _log_in(site: Site, request: Request, token: str, onward: str) -> Response:
+    """A session for whoever knows the token; the token leaves the address at once."""
+    if not site.door.knows(token):
+        return View.of(site, request).page("login.html", status=403, next=auth.onward(onward), wrong=True)
+    answer = RedirectResponse(auth.onward(onward), status_code=303)
+    answer.set_cookie(
+        auth.COOKIE, site.door.session(site.now()), max_age=auth.SESSION_S, httponly=True, samesite="lax",
+        secure=site.secure,
+    )  # fmt: skip
+    return answer
+
+
+def _page_number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 and int(text) > 0 else 1
+
+
+def _standard(site: Site) -> object:
+    return site.standards.at(site.now())
+
+
+def _deaf(conn: sa.Connection) -> sa.RowMapping | None:
+    """The finding that the collector hears almost nobody, when it holds."""
+    found = (flag for flag in queries.flags_of(conn, EVERYONE) if flag["criterion"] == DEAF.id)
+    return next((flag for flag in found if flag["state"] in queries.OPEN), None)
+
+
+# ---------------------------------------------------------------- one center
+
+
+def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]:
+    try:
+        registered = get(conn, code)
+        verdicts = current_verdicts(conn, registered, site.standards, site.now())
+    except CenterError as error:
+        raise Mistaken(404, str(error)) from None
+    latest = _by_kind(queries.latest_readings(conn, code))
+    return {
+        "verdicts": sorted(verdicts, key=lambda each: VERDICTS.index(each.verdict.word)),
+        "bounds": _bounds(verdicts),
+        "latest": latest,
+        "witness": _witness(site, conn, code, latest.get("speed", ())),
+        "open_flags": [flag for flag in queries.flags_of(conn, code) if flag["state"] in queries.OPEN],
+        "changes": queries.changes_of(conn, code),
+        **summary.values(conn, registered, site.standards.at(site.now())),
+        "reports": revisions.newest_of(conn, code, REPORTS),
+        "devices": queries.devices_of(conn, code),
+        "integrity": queries.integrity_of(conn, code),
+        "seats": [seat for each in latest.get("seats", ()) for seat in _seats(each["reading"])],
+        "waiting": [name for each in latest.get("seats", ()) for name in _waiting(each["reading"])],
+    }
+
+
+def _witness(site: Site, conn: sa.Connection, code: str, speeds: Sequence[Mapping[str, Any]]) -> Witness | None:
+    """What the measurement server says of the newest test; a self-test and a failed one need nobody's word."""
+    for newest in speeds[:1]:
+        reading = newest["reading"]
+        if reading.purpose != "self-test" and reading.failure is None:
+            return server_check.of_latest(conn, code, str(newest["subject"]), newest["wall_ms"], site.now())
+    return None
+
+
+def _subjects(latest: Mapping[str, Sequence[Mapping[str, Any]]], asked: Mapping[str, str]) -> dict[str, str | None]:
+    """Which of several links or UPSs each chart shows; None where there is but one."""
+    names = {kind: [str(each["subject"]) for each in latest.get(kind, ())] for kind in CHARTS}
+    return {
+        kind: None if len(own) < 2 else asked[kind] if asked.get(kind) in own else own[0] for kind, own in names.items()
+    }
+
+
+def _usual_range(devices: Sequence[sa.RowMapping], now_ms: int) -> str:
+    """A day; an hour while a center is so new that its first readings would be a dot at the edge."""
+    first_ms = min((device["enrolled_ms"] for device in devices), default=0)
+    return "1h" if now_ms - first_ms < NEW_S * 1000 else "24h"
+
+
+def _by_kind(rows: Sequence[sa.RowMapping]) -> dict[str, list[dict[str, Any]]]:
+    """The newest readings of each kind, decoded: {kind: [{subject, wall_ms, reading}]}."""
+    grouped = itertools.groupby(rows, key=lambda row: str(row["kind"]))
+    return {
+        kind: [{**row, "reading": wire.decode_reading(row["body"].encode())} for row in rows] for kind, rows in grouped
+    }
+
+
+def _seats(reading: wire.SeatsReading) -> list[dict[str, Any]]:
+    """The roll call by seat, the ones that need a hand first."""
+    columns = reading.seats
+    if columns is None:
+        return []
+    order = ("unhealthy", "missing", "off", "healthy")
+    seats = [
+        {"id": name, "state": columns.state[place], "why": columns.why[place],
+         "cpu_pct": _at(columns.cpu_pct, place), "memory_pct": _at(columns.memory_pct, place),
+         "changed": bool(columns.changed and columns.changed[place])}
+        for place, name in enumerate(columns.id)
+    ]  # fmt: skip
+    return sorted(seats, key=lambda seat: order.index(seat["state"]))
+
+
+def _waiting(reading: wire.SeatsReading) -> list[str]:
+    return reading.seats.waiting if reading.seats else []
+
+
+def _at(column: Sequence[float | None], place: int) -> float | None:
+    return column[place] if column else None
+
+
+def _bounds(verdicts: Sequence[Current]) -> str:
+    """JSON {"kind.field": bound} of the criteria that a chart can show as a line."""
+    found: Mapping[str, float] = {
+        f"{each.criterion.reading}.{name}": each.verdict.bound
+        for each in verdicts
+        if each.verdict.bound is not None
+        for name in each.criterion.fields
+    }
+    return msgspec.json.encode(found).decode()
