@@ -20,18 +20,18 @@ PrivProtocol = Literal["none", "des", "aes", "aes192", "aes256"]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 
 
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AgentSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One table of the file. The help of each key stands in HELP, so that docs and errors say the same."""
 
 
-class Agent(Section, frozen=True, kw_only=True):
+class AgentTable(AgentSection, frozen=True, kw_only=True):
     state_dir: str = "/var/lib/nabz-agent"
     cycle_s: Seconds = 60.0
     status_listen: str = "127.0.0.1:8470"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Link(Section, frozen=True, kw_only=True):
+class LinkSection(AgentSection, frozen=True, kw_only=True):
     name: str = "wan"
     target: str = ""  # empty: the collector this gateway is enrolled with
     isp_hops: Annotated[int, msgspec.Meta(ge=0, le=5)] = 2
@@ -41,7 +41,7 @@ class Link(Section, frozen=True, kw_only=True):
     failover_interfaces: list[str] = []
 
 
-class Speed(Section, frozen=True, kw_only=True):
+class SpeedSection(AgentSection, frozen=True, kw_only=True):
     enabled: bool = True
     engine: Engine = "librespeed"
     server: str = ""  # empty: the measurement server named at enrolment
@@ -68,11 +68,11 @@ class Speed(Section, frozen=True, kw_only=True):
     locate_url: str = "https://locate.measurementlab.net/v2/nearest/ndt/ndt7"
 
 
-class Power(Section, frozen=True, kw_only=True):
+class PowerSection(AgentSection, frozen=True, kw_only=True):
     trap_listen: str = ""  # empty: traps are not listened to
 
 
-class Ups(Section, frozen=True, kw_only=True):
+class UpsSection(AgentSection, frozen=True, kw_only=True):
     name: str = "ups"
     driver: Literal["snmp", "nut"] = "snmp"
     host: str = ""
@@ -91,7 +91,7 @@ class Ups(Section, frozen=True, kw_only=True):
     self_test: Literal["never", "monthly", "quarterly"] = "never"
 
 
-class Seats(Section, frozen=True, kw_only=True):
+class SeatsSection(AgentSection, frozen=True, kw_only=True):
     enabled: bool = True
     listen: str = "0.0.0.0:8471"
     approve: Literal["first", "always", "never"] = "first"
@@ -102,20 +102,20 @@ class Seats(Section, frozen=True, kw_only=True):
     max_temperature_c: float = 95.0
 
 
-class Spool(Section, frozen=True, kw_only=True):
+class SpoolSection(AgentSection, frozen=True, kw_only=True):
     max_mb: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
 
 
-class Settings(Section, frozen=True, kw_only=True):
+class AgentSettings(AgentSection, frozen=True, kw_only=True):
     """The whole file."""
 
-    agent: Agent = Agent()
-    link: Link = Link()
-    speed: Speed = Speed()
-    power: Power = Power()
-    ups: list[Ups] = []
-    seats: Seats = Seats()
-    spool: Spool = Spool()
+    agent: AgentTable = AgentTable()
+    link: LinkSection = LinkSection()
+    speed: SpeedSection = SpeedSection()
+    power: PowerSection = PowerSection()
+    ups: list[UpsSection] = []
+    seats: SeatsSection = SeatsSection()
+    spool: SpoolSection = SpoolSection()
 
     @property
     def state_dir(self) -> Path:
@@ -216,14 +216,14 @@ class SettingsError(Exception):
         self.mistakes = mistakes
 
 
-def load_or_default(path: str | Path | None) -> Settings:
+def load_or_default(path: str | Path | None) -> AgentSettings:
     """The settings of ``path``; without one those of DEFAULT_PATH, or the defaults where that is missing."""
     if path is None and not DEFAULT_PATH.exists():
-        return Settings()
+        return AgentSettings()
     return load(Path(path or DEFAULT_PATH))
 
 
-def load(path: Path) -> Settings:
+def load(path: Path) -> AgentSettings:
     """The settings in a TOML file. Raises SettingsError with every mistake at once."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -234,11 +234,11 @@ def load(path: Path) -> Settings:
     mistakes = [*_mistakes(table)]
     if mistakes:
         raise SettingsError([f"{path}: {mistake}" for mistake in mistakes])
-    return msgspec.convert(table, Settings)
+    return msgspec.convert(table, AgentSettings)
 
 
 def _mistakes(table: dict[str, object]) -> Iterator[str]:
-    known = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    known = {field.name: field.type for field in msgspec.structs.fields(AgentSettings)}
     for name, content in table.items():
         if name not in known:
             yield f"[{_plain(name)}]: no such section{_meant(name, known)}"
@@ -257,12 +257,12 @@ def _ups_mistakes(content: object) -> Iterator[str]:
     names = [ups.get("name", "ups") for ups in content]
     for number, (name, ups) in enumerate(zip(names, content, strict=True), 1):
         where = f"[[ups]] {number}"
-        yield from _section_mistakes(where, Ups, ups)
+        yield from _section_mistakes(where, UpsSection, ups)
         if isinstance(name, str) and names.count(name) > 1:
             yield f"{where} name: two UPSs have the name {name!r}; give each its own"
 
 
-def _section_mistakes(where: str, section: type[Section], content: dict[str, object]) -> Iterator[str]:
+def _section_mistakes(where: str, section: type[AgentSection], content: dict[str, object]) -> Iterator[str]:
     """Each key by itself, then the rules that types cannot tell, over the keys that are right."""
     fields = {field.name: field for field in msgspec.structs.fields(section)}
     wrong = {key: mistake for key, value in content.items() if (mistake := _key_mistake(fields, key, value))}
@@ -303,26 +303,26 @@ def _example(field: FieldInfo) -> str:
 _PLAIN = {"str": "text", "bool": "true or false", "int": "a whole number", "float": "a number", "array": "a list"}
 
 
-def _rules(section: Section) -> Iterator[tuple[str, str]]:
+def _rules(section: AgentSection) -> Iterator[tuple[str, str]]:
     """Mistakes that a type cannot tell: (key, rule and fix)."""
     match section:
-        case Agent():
+        case AgentTable():
             yield from _address_rules("status_listen", section.status_listen)
             if not section.state_dir.startswith("/"):
                 yield "state_dir", f"{section.state_dir!r} is not an absolute path; begin it with /"
-        case Link() if section.probes * section.interval_ms > 30_000:
+        case LinkSection() if section.probes * section.interval_ms > 30_000:
             yield "probes", f"{section.probes} echoes every {section.interval_ms} ms take over 30 s; lower one of them"
-        case Speed():
+        case SpeedSection():
             yield from slot_rules(section.slots)
             if section.server not in ("", "public") and not section.server.startswith(SPEED_SCHEMES):
                 yield "server", f"{section.server!r} is not an http(s), ws(s) or iperf3 URL; write http://HOST:PORT"
             if section.router_host:
                 yield from _router_rules(section)
-        case Power() if section.trap_listen:
+        case PowerSection() if section.trap_listen:
             yield from _address_rules("trap_listen", section.trap_listen)
-        case Ups():
+        case UpsSection():
             yield from _ups_rules(section)
-        case Seats():
+        case SeatsSection():
             yield from _address_rules("listen", section.listen)
             for key in ("max_cpu_pct", "max_memory_pct", "max_disk_pct"):
                 if not 0 < getattr(section, key) <= 100:
@@ -331,7 +331,7 @@ def _rules(section: Section) -> Iterator[tuple[str, str]]:
                 yield "max_temperature_c", "must be over 0 and at most 150; write max_temperature_c = 95"
 
 
-def _ups_rules(ups: Ups) -> Iterator[tuple[str, str]]:
+def _ups_rules(ups: UpsSection) -> Iterator[tuple[str, str]]:
     if not ups.host:
         yield "host", 'is missing; write host = "ADDRESS" of the UPS\'s network card, or remove the table'
     if ups.driver == "nut":
@@ -341,13 +341,13 @@ def _ups_rules(ups: Ups) -> Iterator[tuple[str, str]]:
     yield from _snmp_rules(ups, "", "the UPS's card")
 
 
-def _router_rules(speed: Speed) -> Iterator[tuple[str, str]]:
+def _router_rules(speed: SpeedSection) -> Iterator[tuple[str, str]]:
     if not speed.router_interface:
         yield "router_interface", 'is missing; write the name of the router\'s WAN interface, such as "ether1"'
     yield from _snmp_rules(speed, "router_", "the router")
 
 
-def _snmp_rules(section: Speed | Ups, prefix: str, device: str) -> Iterator[tuple[str, str]]:
+def _snmp_rules(section: SpeedSection | UpsSection, prefix: str, device: str) -> Iterator[tuple[str, str]]:
     """Settings of one SNMP agent, in keys with this prefix (RFC 3414 section 11.2)."""
 
     def value(key: str) -> str:

@@ -39,7 +39,7 @@ class StateBusy(IdentityError):
     """Another process works in this state folder."""
 
 
-class Broker(msgspec.Struct, frozen=True):
+class BrokerEndpoint(msgspec.Struct, frozen=True):
     """One way to a broker. Ways are tried in their order."""
 
     host: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -78,7 +78,7 @@ class Enrolled(msgspec.Struct, frozen=True, kw_only=True):
     enrolled_ms: int
     nonce: str = ""
     url: str = ""
-    brokers: list[Broker] = []
+    brokers: list[BrokerEndpoint] = []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +98,13 @@ class Identity:
     enrolled_ms: int
     nonce: str = ""
     url: str = ""
-    brokers: Sequence[Broker] = ()
+    brokers: Sequence[BrokerEndpoint] = ()
     tls: TlsFiles | None = None
     key: Signer = field(repr=False)
 
     def __post_init__(self) -> None:
         if not self.brokers:
-            object.__setattr__(self, "brokers", (Broker(self.broker_host, self.broker_port),))
+            object.__setattr__(self, "brokers", (BrokerEndpoint(self.broker_host, self.broker_port),))
 
     def sign(self, body: bytes) -> bytes:
         return self.key.sign(body)
@@ -158,7 +158,7 @@ def save(state_dir: Path, known: Enrolled) -> None:
     write_atomically(state_dir / IDENTITY_FILE, msgspec.json.format(msgspec.json.encode(known), indent=2))
 
 
-def save_brokers(state_dir: Path, brokers: list[Broker]) -> None:
+def save_brokers(state_dir: Path, brokers: list[BrokerEndpoint]) -> None:
     """The identity as it is, with other ways to a broker."""
     known = msgspec.json.decode((state_dir / IDENTITY_FILE).read_bytes(), type=Enrolled)
     first = brokers[0]

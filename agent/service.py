@@ -16,16 +16,16 @@ from typing import Protocol
 import msgspec
 
 from agent import __version__, identity, wire
-from agent.config import Settings
+from agent.config import AgentSettings
 from agent.local import board, lan, status
 from agent.probes import PROBES, boot
 from agent.probes.gateway import ClockState, clock_state
 from agent.probes.probe import Context
-from agent.probes.seats.registry import Roll
+from agent.probes.seats.registry import Registry
 from agent.scheduling import speed_plan
-from agent.scheduling.rounds import Parts, Rounds
+from agent.scheduling.rounds import RoundContext, Rounds
 from agent.scheduling.speed_rounds import SpeedLedger
-from agent.spool.queue import Kept, Spool, SpoolStats
+from agent.spool.queue import Appended, Spool, SpoolStats
 from agent.spool.record import Value
 from agent.uplink.enrol import SPOOL_FILE
 from agent.uplink.renew import Renewal
@@ -67,7 +67,7 @@ class Service:
     """One run of the agent."""
 
     def __init__(
-        self, settings: Settings, mine: identity.Identity, kernel: Callable[[], ClockState] = clock_state
+        self, settings: AgentSettings, mine: identity.Identity, kernel: Callable[[], ClockState] = clock_state
     ) -> None:
         self._settings = settings
         self._mine = mine
@@ -75,7 +75,7 @@ class Service:
         self._board = board.Board()
         self._started_ms = self._stamp().wall_ms
         self._stats = SpoolStats(0, 0, volatile=False, shed=0, unreadable=0, trouble="")
-        self._roll = Roll(settings.state_dir, time.monotonic_ns() // 1_000_000, settings.seats.approve)
+        self._roll = Registry(settings.state_dir, time.monotonic_ns() // 1_000_000, settings.seats.approve)
         self._ledger = SpeedLedger(settings.state_dir)
         self._spool = Spool(
             settings.state_dir / SPOOL_FILE, stamp=self._stamp, max_bytes=settings.spool.max_mb * 1024 * 1024
@@ -97,11 +97,11 @@ class Service:
             learn_time=self._renewal.learn_time if mine.tls else None,
         )
 
-    def _move(self, brokers: Sequence[identity.Broker]) -> None:
+    def _move(self, brokers: Sequence[identity.BrokerEndpoint]) -> None:
         self._uplink.move(brokers)
         self._rounds.collector_at(brokers[0].host)
 
-    def _parts(self) -> Parts:
+    def _parts(self) -> RoundContext:
         context = Context(
             settings=self._settings,
             deadline_s=60.0,
@@ -110,7 +110,7 @@ class Service:
             purpose="routine",
             roll=self._roll,
         )
-        return Parts(
+        return RoundContext(
             settings=self._settings,
             device=self._mine.device,
             context=context,
@@ -162,7 +162,7 @@ class Service:
         gasps = any(isinstance(reading, wire.UpsReading) and reading.last_gasp for reading in readings)
         self._uplink.readings_waiting(urgent=(kept.spool, kept.last_seq) if gasps else None)
 
-    def _append(self, raws: list[bytes], value: Value) -> tuple[Kept, SpoolStats]:
+    def _append(self, raws: list[bytes], value: Value) -> tuple[Appended, SpoolStats]:
         kept = self._spool.append(raws, value, self._stamp().wall_ms)
         return kept, self._spool.stats()
 
@@ -227,7 +227,7 @@ class Service:
         )
 
 
-def run(settings: Settings, mine: identity.Identity, kernel: Callable[[], ClockState] = clock_state) -> None:
+def run(settings: AgentSettings, mine: identity.Identity, kernel: Callable[[], ClockState] = clock_state) -> None:
     """Runs the agent until SIGTERM or SIGINT."""
     service = Service(settings, mine, kernel)
     try:

@@ -37,9 +37,9 @@ from collector.access.people import People
 from collector.access.server_certs import papers
 from collector.access.signing_key import load_or_make
 from collector.brokers import generated_config
-from collector.brokers.generated_config import Site
+from collector.brokers.generated_config import BrokerSite
 from collector.config import Settings, load
-from collector.simulate.fleet import Center, make_fleet
+from collector.simulate.fleet import SimulatedCenter, make_fleet
 from collector.simulate.gateway import Gateway
 from collector.simulate.identities import device_of
 from collector.simulate.register import register
@@ -131,13 +131,13 @@ class Member:
         return context
 
 
-def enrolled(settings: Settings, fleet: Sequence[Center], folder: Path) -> list[Member]:
+def enrolled(settings: Settings, fleet: Sequence[SimulatedCenter], folder: Path) -> list[Member]:
     """A new gateway for each center, let in by the collector's own code, without the way over HTTP."""
     folder.mkdir()
     store = Store.open(settings.database_url)
     authority = Authority(settings.data_dir, now_ms(), settings.enrolment.certificate_days)
     key = load_or_make(settings.data_dir).public_key().public_bytes_raw()
-    facts = enrolment.Facts(
+    facts = enrolment.EnrolmentFacts(
         collector_key=key, broker_host="127.0.0.1", broker_port=1, measure_url="", authority=authority
     )
     tokens = register(store, fleet, now_ms())
@@ -154,7 +154,7 @@ def enrolled(settings: Settings, fleet: Sequence[Center], folder: Path) -> list[
     return members
 
 
-def _asking(center: Center, token: str, folder: Path) -> tuple[Member, dict[str, object]]:
+def _asking(center: SimulatedCenter, token: str, folder: Path) -> tuple[Member, dict[str, object]]:
     key, tls_key = Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256R1())
     device = device_of(key)
     place = folder / f"{device}.key"
@@ -256,7 +256,7 @@ def _mosquitto(made: Ground) -> None:
         shutil.copyfile(source, place / generated_config.CERTIFICATES[word])
     shutil.copyfile(authority.write_crl([], now_ms()), place / generated_config.CERTIFICATES["crl"])
     names = [member.gateway.device for member in made.members]
-    site = Site(
+    site = BrokerSite(
         tls=("127.0.0.1", made.tls),
         websocket=None,
         people=People(services=made.settings.broker.services, gateways=names),

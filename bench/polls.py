@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.probes.ups import UpsProbe
-from agent.probes.ups.snmp import Session, Target, conversation
+from agent.probes.ups.snmp import SnmpSession, SnmpTarget, conversation
 from bench.cards import DEVICES, card, device
 from bench.power import free_port
 
@@ -74,10 +74,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def measure_ours(port: int, looks: int) -> tuple[Sequence[str], Cost]:
-    return asyncio.run(_ours(Target(host="127.0.0.1", port=port), looks))
+    return asyncio.run(_ours(SnmpTarget(host="127.0.0.1", port=port), looks))
 
 
-async def _ours(target: Target, looks: int) -> tuple[Sequence[str], Cost]:
+async def _ours(target: SnmpTarget, looks: int) -> tuple[Sequence[str], Cost]:
     probe = UpsProbe()
     before = await packets(target)
     took_ms = []
@@ -92,10 +92,10 @@ async def _ours(target: Target, looks: int) -> tuple[Sequence[str], Cost]:
     return reading.profiles, Cost(first, took_ms[0], each, statistics.median(took_ms[1:]))
 
 
-async def packets(target: Target) -> int:
+async def packets(target: SnmpTarget) -> int:
     """Those that came in so far, this question among them."""
     async with conversation(target) as talk:
-        return int((await Session(talk.exchange).get([PACKETS_IN]))[PACKETS_IN] or 0)
+        return int((await SnmpSession(talk.exchange).get([PACKETS_IN]))[PACKETS_IN] or 0)
 
 
 def _silent(_line: str) -> None:
@@ -105,7 +105,7 @@ def _silent(_line: str) -> None:
 def wait_for(port: int) -> None:
     for _ in range(50):
         try:
-            asyncio.run(packets(Target(host="127.0.0.1", port=port)))
+            asyncio.run(packets(SnmpTarget(host="127.0.0.1", port=port)))
         except (OSError, RuntimeError, KeyError):
             time.sleep(0.1)
         else:
@@ -118,7 +118,7 @@ def wait_for(port: int) -> None:
 
 def measure_nut(port: int, folder: Path) -> Cost:
     """The driver runs for a while; its own log dates the begin and the end of each look."""
-    target = Target(host="127.0.0.1", port=port)
+    target = SnmpTarget(host="127.0.0.1", port=port)
     log = folder / "nut.log"
     settings = {"port": f"127.0.0.1:{port}", "community": "public", "snmp_version": "v2c", "pollfreq": "1"}
     words = [str(DRIVER), "-s", "bench", "-i", "1", "-u", "root", "-D", "-F"]

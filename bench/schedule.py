@@ -21,12 +21,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from agent.config import Speed, slot_minutes
+from agent.config import SpeedSection, slot_minutes
 from agent.scheduling import speed_plan
 from agent.scheduling.schedule import CENTER_TIME, DAY_MS, MINUTE_MS
-from agent.scheduling.speed_plan import CAPPED, MB, Here, Run, Skip, Slot, SpeedBook
+from agent.scheduling.speed_plan import CAPPED, MB, Here, RunTest, SkipTest, Slot, SpeedBook
 from collector.speedtests import policy
-from collector.speedtests.policy import Server, Turn
+from collector.speedtests.policy import ServerPlaces, TestRequest
 
 HOUR_MS = 60 * MINUTE_MS
 START_MS = round(datetime(2026, 11, 1, tzinfo=CENTER_TIME).astimezone(UTC).timestamp() * 1000)
@@ -52,8 +52,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--days", type=int, default=30, metavar="N", help="default: %(default)s")
     parser.add_argument("--servers", type=int, default=4, metavar="N", help="default: %(default)s")
     parser.add_argument("--places", type=int, default=24, metavar="N", help="tests at once a server (%(default)s)")
-    parser.add_argument("--mode", choices=speed_plan.SHORTER, default=Speed().mode, help="default: %(default)s")
-    parser.add_argument("--budget", type=int, default=Speed().monthly_budget_mb, metavar="MB", help="%(default)s")
+    parser.add_argument("--mode", choices=speed_plan.SHORTER, default=SpeedSection().mode, help="default: %(default)s")
+    parser.add_argument(
+        "--budget", type=int, default=SpeedSection().monthly_budget_mb, metavar="MB", help="%(default)s"
+    )
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="default: %(default)s")
 
 
@@ -173,25 +175,25 @@ class Story:
 
 
 def played(options: argparse.Namespace, number: int) -> Story:
-    servers = [Server(name=f"s{each}", tests_at_once=options.places) for each in range(options.servers)]
+    servers = [ServerPlaces(name=f"s{each}", tests_at_once=options.places) for each in range(options.servers)]
     mine = servers[number]
     centers = [
         make_center(each, options.seed, options.days)
         for each in range(options.centers)
         if policy.home(f"c{each}", servers) == mine
     ]
-    speed = Speed(mode=options.mode, monthly_budget_mb=options.budget)
+    speed = SpeedSection(mode=options.mode, monthly_budget_mb=options.budget)
     return _Play(centers, mine, speed, options.days).run()
 
 
 class _Play:
     """A heap of moments. What a moment does may push later ones; the pacer looks each second while turns are open."""
 
-    def __init__(self, centers: Sequence[Center], server: Server, speed: Speed, days: int) -> None:
+    def __init__(self, centers: Sequence[Center], server: ServerPlaces, speed: SpeedSection, days: int) -> None:
         self.centers, self.server, self.speed, self.days = centers, server, speed, days
         self.heap: list[tuple[int, int, Callable[[int], None]]] = []
         self.pushed = 0
-        self.turns: dict[str, Turn] = {}
+        self.turns: dict[str, TestRequest] = {}
         self.wishes: dict[str, tuple[Center, Slot]] = {}
         self.running = 0
         self.since_ms = START_MS
@@ -227,7 +229,7 @@ class _Play:
         if dark := within(center.dark, now_ms):
             return self._when_back(center, slot, dark[1])
         center.book = center.book.at(now_ms)
-        if isinstance(self.decide(center, slot, now_ms), Skip):
+        if isinstance(self.decide(center, slot, now_ms), SkipTest):
             return self.test(center, slot, None, now_ms)
         until_ms = speed_plan.defer_until_ms(slot, now_ms)
         look_ms = now_ms
@@ -244,7 +246,7 @@ class _Play:
         else:
             self.story.count["dark"] += 1
 
-    def decide(self, center: Center, slot: Slot, now_ms: int) -> Run | Skip:
+    def decide(self, center: Center, slot: Slot, now_ms: int) -> RunTest | SkipTest:
         return speed_plan.decide(center.book, center.here(now_ms), "routine", self.speed, now_ms, slot.lot)
 
     def ask(self, center: Center, slot: Slot, now_ms: int) -> None:
@@ -257,20 +259,20 @@ class _Play:
         self.asked += 1
         test_id = str(self.asked)
         asked_ms = deaf[1] if deaf else now_ms
-        turn = Turn(
+        turn = TestRequest(
             test_id=test_id, device=center.name, server=self.server.name, purpose="routine", asked_ms=asked_ms,
             expires_ms=until_ms, state="asked",
         )  # fmt: skip
         self.wishes[test_id] = center, slot
         return self.at(asked_ms, functools.partial(self.take, turn))
 
-    def test(self, center: Center, slot: Slot, turn: Turn | None, now_ms: int) -> None:
+    def test(self, center: Center, slot: Slot, turn: TestRequest | None, now_ms: int) -> None:
         """As SpeedRounds: the last decision, and what it costs."""
         center.book = center.book.at(now_ms)
         decision = self.decide(center, slot, now_ms)
-        if isinstance(decision, Run) and turn is None and center.book.is_excused("skipped_no_turn"):
-            decision = Skip("skipped_no_turn", "")
-        if isinstance(decision, Skip):
+        if isinstance(decision, RunTest) and turn is None and center.book.is_excused("skipped_no_turn"):
+            decision = SkipTest("skipped_no_turn", "")
+        if isinstance(decision, SkipTest):
             self.story.count[decision.cause] += 1
             if decision.cause in CAPPED:
                 center.book = center.book.skipped(decision.cause, now_ms)
@@ -281,7 +283,7 @@ class _Play:
         self.story.by_slot[slot.name[-11:]] += 1
         return self.move(center, decision.mode, turn, now_ms)
 
-    def move(self, center: Center, mode: str, turn: Turn | None, now_ms: int) -> None:
+    def move(self, center: Center, mode: str, turn: TestRequest | None, now_ms: int) -> None:
         cost, lasts_ms = center.cost(mode), round(SECONDS[mode] * 1000)
         center.month_bytes += cost
         center.book = center.book.charged(mode, cost, now_ms, whole=True).learnt(center.down_mbps, center.up_mbps)
@@ -299,11 +301,11 @@ class _Play:
 
     # ------------------------------------------------------------ the collector's side
 
-    def take(self, turn: Turn, now_ms: int) -> None:
+    def take(self, turn: TestRequest, now_ms: int) -> None:
         self.turns[turn.test_id] = turn
         self.wake(now_ms)
 
-    def end(self, turn: Turn | None, at_ms: int) -> None:
+    def end(self, turn: TestRequest | None, at_ms: int) -> None:
         if turn is not None and at_ms < turn.expires_ms + HOUR_MS:
             self.at(at_ms, functools.partial(self.ended, turn.test_id))
 
@@ -330,7 +332,7 @@ class _Play:
         if self.turns:
             self.wake(now_ms)
 
-    def grant(self, turn: Turn, now_ms: int) -> None:
+    def grant(self, turn: TestRequest, now_ms: int) -> None:
         center, slot = self.wishes.pop(turn.test_id)
         self.story.waited_s.append((now_ms - turn.asked_ms) / 1000)
         given = replace(turn, state="granted", expires_ms=now_ms + policy.HOLD_MS)
@@ -340,7 +342,7 @@ class _Play:
         else:
             self.at(now_ms + 500, functools.partial(self.test, center, slot, given))
 
-    def expire(self, turn: Turn, now_ms: int) -> None:
+    def expire(self, turn: TestRequest, now_ms: int) -> None:
         del self.turns[turn.test_id]
         self.story.count["turns that ended by themselves"] += turn.state == "granted"
         if turn.state == "asked":
@@ -348,12 +350,12 @@ class _Play:
             self.test(center, slot, None, now_ms)
 
 
-def replace(turn: Turn, **changes: object) -> Turn:
-    fields = {name: getattr(turn, name) for name in Turn.__slots__}
-    return Turn(**(fields | changes))
+def replace(turn: TestRequest, **changes: object) -> TestRequest:
+    fields = {name: getattr(turn, name) for name in TestRequest.__slots__}
+    return TestRequest(**(fields | changes))
 
 
-def is_over(turn: Turn, now_ms: int) -> bool:
+def is_over(turn: TestRequest, now_ms: int) -> bool:
     return turn.closed_ms is not None and turn.closed_ms <= now_ms - policy.TAIL_MS
 
 
@@ -374,7 +376,7 @@ def in_slots(from_ms: int, to_ms: int, slots: Sequence[str]) -> int:
 def table(options: argparse.Namespace, stories: Sequence[Story]) -> Iterator[str]:
     count = sum((story.count for story in stories), Counter[str]())
     by_slot = sum((story.by_slot for story in stories), Counter[str]())
-    due = options.centers * options.days * len(Speed().slots)
+    due = options.centers * options.days * len(SpeedSection().slots)
     ran = sum(number for name, number in count.items() if name.startswith("ran "))
     megabytes = sorted(each / MB for story in stories for each in story.month_bytes)
     valid = sorted(each for story in stories for each in story.valid)
@@ -389,8 +391,8 @@ def table(options: argparse.Namespace, stories: Sequence[Story]) -> Iterator[str
     )
     yield _row("slots due", due)
     yield _row("tests made", ran, due)
-    for slot in Speed().slots:
-        yield _row(f"  {slot}", by_slot[slot], due // len(Speed().slots), "of its slots")
+    for slot in SpeedSection().slots:
+        yield _row(f"  {slot}", by_slot[slot], due // len(SpeedSection().slots), "of its slots")
     for name, number in made.items():
         yield _row(f"  {name}", number, ran, "of the tests")
     yield _row("  excuses used up, so quick", count["excuses used up"], due)

@@ -12,20 +12,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agent.seat import snapshot as contract
-from agent.seat.__main__ import Seat, keep_saying
+from agent.seat.__main__ import SeatProgram, keep_saying
 from agent.seat.drives import Seldom
 from agent.seat.identity import facts_of, identify
 from agent.seat.keyring import Keyring
 from agent.seat.post import check_gateway
 
 
-def seat(number: int, url: str, key: bytes, folder: Path, interval_s: float) -> Seat:
+def seat(number: int, url: str, key: bytes, folder: Path, interval_s: float) -> SeatProgram:
     facts = facts_of([("board", f"bench board {number}"), ("disk", f"bench disk {number}")])
     identity = identify(facts, None)
     assert identity is not None
     keyring = Keyring(key, identity.id, folder / str(number))
     name = f"SEAT-{number:02}"
-    return Seat(identity=identity, name=name, url=url, keyring=keyring, interval_s=interval_s, drives=Seldom(tuple))
+    return SeatProgram(
+        identity=identity, name=name, url=url, keyring=keyring, interval_s=interval_s, drives=Seldom(tuple)
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -30,14 +30,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import wire
 from agent.spool.record import Group
-from agent.uplink.inflight import Flights
+from agent.uplink.inflight import InFlightBatches
 from agent.uplink.session import CONNECT_S, batch_of
 from agent.uplink.window import Send, backoff_s, failures_after, next_step
 from bench.ground import DATABASES, Ground, GroundError, Member, check, costs, ground, now_ms
 from bench.session import Session
 from collector.simulate import readings
-from collector.simulate.fleet import Center
-from collector.simulate.gateway import LIVE_MS, Gateway, Kept, fitting
+from collector.simulate.fleet import SimulatedCenter
+from collector.simulate.gateway import LIVE_MS, Gateway, PendingReading, fitting
 from collector.simulate.readings import MINUTE_MS
 
 TICK_S = 0.5
@@ -94,7 +94,7 @@ def _stormed(made: Ground, options: argparse.Namespace) -> int:
 # ---------------------------------------------------------------- the backlog
 
 
-def round_of(center: Center, at_ms: int, boot_ms: int) -> list[bytes]:
+def round_of(center: SimulatedCenter, at_ms: int, boot_ms: int) -> list[bytes]:
     """What is measured in a quiet minute."""
     dice = random.Random(f"{center.code}:{at_ms // MINUTE_MS}")
     made = [
@@ -114,7 +114,7 @@ class Missed:
     of: Sequence[tuple[int, bytes]]
 
     @classmethod
-    def by(cls, center: Center, rounds: int, until_ms: int) -> Missed:
+    def by(cls, center: SimulatedCenter, rounds: int, until_ms: int) -> Missed:
         boot_ms = until_ms - (rounds + 60) * MINUTE_MS
         times = [until_ms - back * MINUTE_MS for back in range(rounds, 0, -1)]
         return cls([(at_ms, raw) for at_ms in times for raw in round_of(center, at_ms, boot_ms)])
@@ -152,13 +152,13 @@ class Backlog:
             self._given += len(more)
             gateway.waiting = older + more + [kept for kept in gateway.waiting if kept.seq > self._end]
 
-    def _some(self, begin: int, end: int) -> list[Kept]:
+    def _some(self, begin: int, end: int) -> list[PendingReading]:
         mark = begin // MARK
         chain = wire.chain(self._marks[mark], [raw for _, raw in self._of[mark * MARK : begin]]) if self._of else b""
         found = []
         for index in range(begin, end):
             at_ms, raw = self._of[index]
-            found.append(Kept(index + 1, at_ms, raw, chain))
+            found.append(PendingReading(index + 1, at_ms, raw, chain))
             chain = wire.chain(chain, [raw])
         return found
 
@@ -183,7 +183,7 @@ class Returning:
     drained_s: float | None = None
     live: dict[int, float] = field(default_factory=dict)
     lags_s: list[float] = field(default_factory=list)
-    flights: Flights = field(default_factory=Flights)
+    flights: InFlightBatches = field(default_factory=InFlightBatches)
 
     @property
     def gateway(self) -> Gateway:
@@ -311,7 +311,7 @@ class Storm:
         if self.measuring and now_s >= each.measured_s:
             at_ms = now_ms()
             for raw in round_of(each.gateway.center, at_ms, self._boot_ms):
-                kept = Kept(each.gateway.next_seq, at_ms, raw, each.gateway.chain)
+                kept = PendingReading(each.gateway.next_seq, at_ms, raw, each.gateway.chain)
                 each.gateway.waiting.append(kept)
                 each.gateway.chain = wire.chain(each.gateway.chain, [raw])
                 each.gateway.next_seq += 1
@@ -412,7 +412,7 @@ class Storm:
         return 0 if held.good else 1
 
 
-def _group(each: Returning, run: Sequence[Kept]) -> list[Group]:
+def _group(each: Returning, run: Sequence[PendingReading]) -> list[Group]:
     """The first of these readings that fit into a batch, as the agent's spool would give them out."""
     fit = fitting(run)
     if not fit:

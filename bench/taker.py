@@ -28,7 +28,7 @@ from collector.access.signing_key import load_or_make
 from collector.access.tls import client_context
 from collector.brokers.endpoints import Address, broker_addresses
 from collector.config import Settings, load
-from collector.ingest.subscriber import Listener
+from collector.ingest.subscriber import Subscriber
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.run.service import read_standards
@@ -73,7 +73,7 @@ def take(kind: str, settings: Settings, wanted: int) -> dict[str, float]:
             judge = judge_with(settings, read_standards(settings))
             verify = is_signed if kind == "signed" else believes_everybody
             ingest = Ingest(store, load_or_make(settings.data_dir), judge, verify=verify)
-            listener = Listener(address[0], ingest, lambda _codes: None, now_ms)
+            listener = Subscriber(address[0], ingest, lambda _codes: None, now_ms)
             listener.start()
             stack.callback(listener.stop)
             listener.connected.wait(60)

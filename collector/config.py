@@ -73,13 +73,13 @@ HttpUrl = Annotated[str, AfterValidator(_http)]
 Event = Literal["raised", "cleared"]
 
 
-class Section(BaseModel):
+class CollectorSection(BaseModel):
     """One table of the file. Descriptions stand beside the keys, so that docs, help and errors say the same."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class Collector(Section):
+class CollectorTable(CollectorSection):
     data_dir: Path = Field(
         default=Path("data"), description="Folder of the collector's key and, with SQLite, its database."
     )
@@ -88,7 +88,7 @@ class Collector(Section):
     )
 
 
-class Database(Section):
+class DatabaseSection(CollectorSection):
     url: str = Field(
         default="",
         description="`sqlite:///FILE` or `postgresql+psycopg://USER@HOST/NAME`; empty: `nabz.db` in `data_dir`.",
@@ -106,7 +106,7 @@ class Database(Section):
 
 
 @dataclass(frozen=True)
-class Way:
+class PublicEndpoint:
     """One way by which a gateway reaches the broker."""
 
     host: str
@@ -115,15 +115,15 @@ class Way:
     transport: Literal["tcp", "websockets"] = "tcp"
 
 
-def _way(url: str, public: str) -> Way:
+def _way(url: str, public: str) -> PublicEndpoint:
     """To an outside broker, at its public address where it has another."""
     scheme, address = split_broker(url)
     place = split_listen(public) if public else address
     transport: Literal["tcp", "websockets"] = "websockets" if scheme in ("ws", "wss") else "tcp"
-    return Way(*place, tls=scheme in ("mqtts", "wss"), transport=transport)
+    return PublicEndpoint(*place, tls=scheme in ("mqtts", "wss"), transport=transport)
 
 
-class Outside(Section):
+class ExternalBrokerSection(CollectorSection):
     """A broker of another make, whose files and sessions this collector looks after."""
 
     make: Literal["mosquitto", "nats"] = Field(description="Which.")
@@ -140,7 +140,7 @@ class Outside(Section):
     )
 
 
-class Broker(Section):
+class BrokerSection(CollectorSection):
     url: Annotated[str, AfterValidator(_broker)] = Field(
         default="embedded",
         description="`embedded`: a broker inside; or any other: `mqtts://HOST:PORT`, `wss://` (WebSocket), or without "
@@ -154,7 +154,7 @@ class Broker(Section):
     public_also: tuple[Listen, ...] = Field(
         default=(), description="`HOST:PORT` of each of `also` as told to gateways, in its order; empty: as there."
     )
-    outside: tuple[Outside, ...] = Field(
+    outside: tuple[ExternalBrokerSection, ...] = Field(
         default=(),
         description="Brokers of other makes to keep: who may come and who is revoked reaches them within seconds.",
     )
@@ -196,7 +196,7 @@ class Broker(Section):
     key_file: Path | None = Field(default=None, description="The key of `cert_file`.")
 
     @model_validator(mode="after")
-    def _safe(self) -> Broker:
+    def _safe(self) -> BrokerSection:
         """What one key alone cannot tell. Raises ValueError."""
         if self.url == "embedded" and not self.trust_network and not is_loopback(self.listen):
             raise ValueError(
@@ -218,18 +218,20 @@ class Broker(Section):
         return self
 
     @property
-    def ways(self) -> list[Way]:
+    def ways(self) -> list[PublicEndpoint]:
         """How gateways reach a broker, best first; told at enrolment and at each renewal."""
         if self.url == "embedded":
-            main = Way(*split_listen(self.public or self.tls_listen or self.listen), tls=bool(self.tls_listen))
+            main = PublicEndpoint(
+                *split_listen(self.public or self.tls_listen or self.listen), tls=bool(self.tls_listen)
+            )
             web = self.websocket_listen and (self.public_websocket or self.websocket_listen)
         else:
             main, web = _way(self.url, self.public), self.public_websocket
         ways = [main, *map(_way, self.also, self.public_also or [""] * len(self.also))]
-        return [*ways, Way(*split_listen(web), tls=True, transport="websockets")] if web else ways
+        return [*ways, PublicEndpoint(*split_listen(web), tls=True, transport="websockets")] if web else ways
 
 
-class Ingest(Section):
+class IngestSection(CollectorSection):
     workers: int = Field(
         default=1,
         ge=1,
@@ -247,7 +249,7 @@ class Ingest(Section):
         return self.shared or self.workers > 1
 
 
-class Keep(Section):
+class KeepSection(CollectorSection):
     """No official figure exists for any of these: they are ours."""
 
     raw_days: int = Field(
@@ -264,19 +266,19 @@ class Keep(Section):
     )
 
     @model_validator(mode="after")
-    def _ordered(self) -> Keep:
+    def _ordered(self) -> KeepSection:
         longest = self.evidence_days or 10**9
         if max(self.raw_days or 10**9, self.hours_days or 10**9) > longest:
             raise ValueError("evidence_days must be the longest (or 0), so that what is shown can be proven")
         return self
 
 
-class Web(Section):
+class WebSection(CollectorSection):
     listen: Listen = Field(default="127.0.0.1:8480", description="Where the pages and the enrolment are served.")
     public_url: HttpUrl = Field(default="", description="Address people and gateways use for it; empty: as `listen`.")
 
 
-class Enrolment(Section):
+class EnrolmentSection(CollectorSection):
     listen: Address = Field(
         default="",
         description="Where gateways enrol and renew over TLS with a certificate of our own authority, e.g. "
@@ -298,7 +300,7 @@ class Enrolment(Section):
     )
 
 
-class Measure(Section):
+class MeasureSection(CollectorSection):
     enabled: bool = Field(
         default=True, description="Run the measurement server beside the collector, as a process of its own."
     )
@@ -320,14 +322,14 @@ class Measure(Section):
     )
 
 
-class Standard(Section):
+class StandardSection(CollectorSection):
     files: tuple[Path, ...] = Field(
         default=(),
         description="The standard's versions, one file each; empty: the shipped example, which is not official.",
     )
 
 
-class Channel(Section):
+class ChannelSection(CollectorSection):
     name: str = Field(min_length=1, max_length=64, description="Name of the channel in the log and on the pages.")
     url: str = Field(default="", description="An Apprise URL: mailto://, json://, tgram:// …")
     url_file: Path | None = Field(default=None, description="File with the URL instead, as it often holds a secret.")
@@ -340,16 +342,16 @@ class Channel(Section):
         return read_secret(self.url_file, "[alerts.channels] url_file") if self.url_file else self.url
 
 
-class Alerts(Section):
+class AlertsSection(CollectorSection):
     every_s: float = Field(
         default=5.0, gt=0, le=3600, description="Pause between looks at the queue of alerts, in seconds."
     )
-    channels: tuple[Channel, ...] = Field(
+    channels: tuple[ChannelSection, ...] = Field(
         default=(), description="Where alerts go: `[[alerts.channels]]` once for each."
     )
 
 
-class Sweep(Section):
+class SweepSection(CollectorSection):
     every_s: float = Field(
         default=15.0, gt=0, le=3600, description="Pause between looks for silent centers, in seconds."
     )
@@ -364,20 +366,20 @@ class Sweep(Section):
     )
 
 
-class Settings(Section):
+class Settings(CollectorSection):
     """The whole file."""
 
-    collector: Collector = Collector()
-    database: Database = Database()
-    broker: Broker = Broker()
-    web: Web = Web()
-    enrolment: Enrolment = Enrolment()
-    measure: Measure = Measure()
-    standard: Standard = Standard()
-    alerts: Alerts = Alerts()
-    sweep: Sweep = Sweep()
-    ingest: Ingest = Ingest()
-    keep: Keep = Keep()
+    collector: CollectorTable = CollectorTable()
+    database: DatabaseSection = DatabaseSection()
+    broker: BrokerSection = BrokerSection()
+    web: WebSection = WebSection()
+    enrolment: EnrolmentSection = EnrolmentSection()
+    measure: MeasureSection = MeasureSection()
+    standard: StandardSection = StandardSection()
+    alerts: AlertsSection = AlertsSection()
+    sweep: SweepSection = SweepSection()
+    ingest: IngestSection = IngestSection()
+    keep: KeepSection = KeepSection()
 
     @property
     def data_dir(self) -> Path:

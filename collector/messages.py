@@ -27,14 +27,14 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SpeedRequestReceived:
     """A wish for a turn at a measurement server, signed by its gateway."""
 
     device: Device
-    ask: wire.Ask
+    ask: wire.TestRequestMessage
 
 
-class Refused(Exception):
+class MessageRefused(Exception):
     """A message that cannot be trusted or framed: `finding` is a short fixed word, `reason` a sentence."""
 
     def __init__(self, finding: str, reason: str, device: str = "") -> None:

@@ -50,12 +50,12 @@ def agent_settings() -> list[Setting]:
     ]
 
 
-def _section(table: str) -> type[agent_config.Section]:
+def _section(table: str) -> type[agent_config.AgentSection]:
     """The type of one table of the agent's file; `[[ups]]` is a list of its type."""
-    found = typing.get_type_hints(agent_config.Settings)[table]
+    found = typing.get_type_hints(agent_config.AgentSettings)[table]
     section: object = typing.get_args(found)[0] if typing.get_origin(found) is list else found
     assert isinstance(section, type)
-    assert issubclass(section, agent_config.Section)
+    assert issubclass(section, agent_config.AgentSection)
     return section
 
 

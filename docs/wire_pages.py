@@ -18,7 +18,7 @@ Schema = dict[str, Any]
 MESSAGES: dict[str, type] = {
     "batch": wire.Batch,
     "receipt": wire.Receipt,
-    "ask": wire.Ask,
+    "ask": wire.TestRequestMessage,
     "task": wire.Task,
     "presence": wire.Presence,
 }

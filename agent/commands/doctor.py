@@ -34,10 +34,10 @@ def run(options: argparse.Namespace) -> int:
     return 0 if all(finding.ok for finding in findings) else 1
 
 
-def line(finding: doctor.Finding) -> str:
+def line(finding: doctor.Diagnosis) -> str:
     said = f"{'ok' if finding.ok else 'missing':<8} {finding.what:<18} {finding.detail}"
     return said if finding.ok else f"{said}; {finding.fix}"
 
 
-def row(finding: doctor.Finding) -> dict[str, object]:
+def row(finding: doctor.Diagnosis) -> dict[str, object]:
     return {"what": finding.what, "ok": finding.ok, "detail": finding.detail, "fix": finding.fix}

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
             time.time_ns() // 1_000_000,
             force=options.force,
             plain=options.plain_http,
-            waiting=enrol.Waiting(timeout_s=options.timeout, say=progress),
+            waiting=enrol.ApprovalWait(timeout_s=options.timeout, say=progress),
         )
     except config.SettingsError as error:
         print(error, file=sys.stderr)

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, get_args
 import msgspec
 
 from agent.common.bufferbloat import bloat
-from agent.config import DEFAULT_PATH, Engine, Settings, SettingsError, load_or_default
+from agent.config import DEFAULT_PATH, AgentSettings, Engine, SettingsError, load_or_default
 from agent.probes import PROBES
 from agent.probes.probe import Context, ProbeFailed
 from agent.wire import Reading, SpeedReading
 
 if TYPE_CHECKING:
     from agent.probes.ups import nut
-    from agent.probes.ups.snmp import Target
+    from agent.probes.ups.snmp import SnmpTarget
 
 EXAMPLE = "nabz-agent probe ups --host 192.168.1.50 --community public --explain"
 DEADLINE_S = {"link": 30.0, "speed": 120.0, "ups": 5.0, "seats": 10.0, "gateway": 20.0}
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     return show(options.kind, readings, as_json=options.json)
 
 
-def settings_for(options: argparse.Namespace) -> Settings:
+def settings_for(options: argparse.Namespace) -> AgentSettings:
     """The settings file, if any, with what the command line says laid over it."""
     settings = load_or_default(options.config)
     if options.kind == "link" and options.target:
@@ -76,7 +76,7 @@ def settings_for(options: argparse.Namespace) -> Settings:
     return settings
 
 
-async def measure(options: argparse.Namespace, settings: Settings) -> Sequence[Reading]:
+async def measure(options: argparse.Namespace, settings: AgentSettings) -> Sequence[Reading]:
     explain: Callable[[str], None] = _to_stderr if options.explain else _nowhere
     deadline_s = DEADLINE_S[options.kind]
     if options.kind == "ups" and options.host:
@@ -95,7 +95,7 @@ async def measure(options: argparse.Namespace, settings: Settings) -> Sequence[R
     return await PROBES[options.kind](context)
 
 
-def _enrolled(settings: Settings) -> tuple[str | None, str | None]:
+def _enrolled(settings: AgentSettings) -> tuple[str | None, str | None]:
     """Collector host and measurement server as enrolment gave them; (None, None) on a gateway not enrolled."""
     from agent.identity import IdentityError, load
 
@@ -207,10 +207,10 @@ def _secret(text: str) -> str:
         raise argparse.ArgumentTypeError(f"key file {text[1:]} cannot be read: {error}") from None
 
 
-def _nut_server(options: argparse.Namespace) -> nut.Server:
-    from agent.probes.ups.nut import PORT, Server
+def _nut_server(options: argparse.Namespace) -> nut.NutServer:
+    from agent.probes.ups.nut import PORT, NutServer
 
-    return Server(
+    return NutServer(
         host=options.host,
         port=options.port or PORT,
         ups=options.ups,
@@ -219,10 +219,10 @@ def _nut_server(options: argparse.Namespace) -> nut.Server:
     )
 
 
-def _target(options: argparse.Namespace) -> Target:
-    from agent.probes.ups.snmp import PORT, Target
+def _target(options: argparse.Namespace) -> SnmpTarget:
+    from agent.probes.ups.snmp import PORT, SnmpTarget
 
-    target = Target(
+    target = SnmpTarget(
         host=options.host,
         port=options.port or PORT,
         version=options.snmp_version,

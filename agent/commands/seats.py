@@ -14,7 +14,7 @@ from agent import config
 from agent.identity import IdentityError
 from agent.probes.seats import registry_file
 from agent.probes.seats.registry import label
-from agent.probes.seats.registry_file import Order, Seat
+from agent.probes.seats.registry_file import Order, SeatRecord
 
 EXAMPLE = "nabz-agent seats approve SEAT-07"
 
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def orders_of(options: argparse.Namespace, seats: Mapping[str, Seat]) -> list[Order]:
+def orders_of(options: argparse.Namespace, seats: Mapping[str, SeatRecord]) -> list[Order]:
     """What is asked for, seat by seat. Raises WrongSeat."""
     if options.verb == "approve" and options.all:
         return [Order(do="approve", seat=seat.id) for seat in seats.values() if not seat.approved]
@@ -87,7 +87,7 @@ def orders_of(options: argparse.Namespace, seats: Mapping[str, Seat]) -> list[Or
     return [Order(do=options.verb, seat=find(options.seat, seats), name=name)]
 
 
-def find(word: str, seats: Mapping[str, Seat]) -> str:
+def find(word: str, seats: Mapping[str, SeatRecord]) -> str:
     """The id of the seat called so. Raises WrongSeat."""
     if word in seats:
         return word
@@ -99,12 +99,12 @@ def find(word: str, seats: Mapping[str, Seat]) -> str:
     return named[0]
 
 
-def rows(seats: Mapping[str, Seat], shown: Mapping[str, Seat]) -> list[dict[str, object]]:
+def rows(seats: Mapping[str, SeatRecord], shown: Mapping[str, SeatRecord]) -> list[dict[str, object]]:
     labels = label(seats.values())
     return [_row(seat, labels[seat.id]) for seat in sorted(shown.values(), key=lambda seat: labels[seat.id])]
 
 
-def _row(seat: Seat, name: str) -> dict[str, object]:
+def _row(seat: SeatRecord, name: str) -> dict[str, object]:
     parts = seat.accepted
     return {
         "name": name,

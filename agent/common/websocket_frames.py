@@ -29,7 +29,7 @@ class FrameError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Message:
+class FrameMessage:
     """A text or control message, unmasked. The load itself makes none."""
 
     opcode: int
@@ -83,7 +83,7 @@ class Reader:
         """So many bytes at least are still to come before a frame is complete."""
         return self.missing or 2 - min(1, len(self.begun))
 
-    def feed(self, data: bytes | memoryview) -> list[Message]:
+    def feed(self, data: bytes | memoryview) -> list[FrameMessage]:
         """The messages that these bytes complete. Raises FrameError."""
         found, view = [], memoryview(data)
         while view:
@@ -152,7 +152,7 @@ class Reader:
         self.missing -= len(taken)
         return view[len(taken) :]
 
-    def _ended(self) -> Message | None:
+    def _ended(self) -> FrameMessage | None:
         """Closes a frame that is complete; the message it completes, if that is one to hand over."""
         if self.missing or len(self.begun) < 2 or len(self.begun) < self._head_bytes():
             return None
@@ -160,7 +160,7 @@ class Reader:
         self.begun.clear()
         self.kept.clear()
         if opcode >= CLOSE:
-            return Message(opcode=opcode, payload=payload)
+            return FrameMessage(opcode=opcode, payload=payload)
         kind = self.open
         self.text += payload
         if not self.final:
@@ -168,7 +168,7 @@ class Reader:
         text = bytes(self.text)
         self.text.clear()
         self.open = self.size = 0
-        return Message(opcode=TEXT, payload=text) if kind == TEXT else None
+        return FrameMessage(opcode=TEXT, payload=text) if kind == TEXT else None
 
 
 def _unmasked(payload: bytes, mask: bytes) -> bytes:

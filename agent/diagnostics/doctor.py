@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from agent import identity
-from agent.config import Settings
+from agent.config import AgentSettings
 from agent.probes import PROBES
 from agent.probes.gateway import clock_state
 from agent.probes.probe import Context, ProbeFailed
@@ -30,7 +30,7 @@ IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Diagnosis:
     """One line of the doctor. ``fix`` is empty when all is well."""
 
     what: str
@@ -44,15 +44,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Installation:
-    settings: Settings
+    settings: AgentSettings
     mine: identity.Identity | None
     not_enrolled: str  # why there is no identity
 
 
-Check = Callable[[Installation], Iterator[Finding]]
+Check = Callable[[Installation], Iterator[Diagnosis]]
 
 
-def look_over(settings: Settings) -> Iterator[Finding]:
+def look_over(settings: AgentSettings) -> Iterator[Diagnosis]:
     """Every finding, as soon as it is made."""
     try:
         installation = Installation(settings, identity.load(settings.state_dir), "")
@@ -62,46 +62,46 @@ def look_over(settings: Settings) -> Iterator[Finding]:
         yield from check(installation)
 
 
-def _identity(here: Installation) -> Iterator[Finding]:
+def _identity(here: Installation) -> Iterator[Diagnosis]:
     if here.mine is None:
         what, _, fix = here.not_enrolled.rpartition("; ")
-        yield Finding(what="identity", detail=what, fix=fix or "enrol with `nabz-agent enrol URL TOKEN`")
+        yield Diagnosis(what="identity", detail=what, fix=fix or "enrol with `nabz-agent enrol URL TOKEN`")
     else:
-        yield Finding(what="identity", detail=f"{here.mine.device} of center {here.mine.center} ({here.mine.name})")
+        yield Diagnosis(what="identity", detail=f"{here.mine.device} of center {here.mine.center} ({here.mine.name})")
 
 
-def _certificate(here: Installation) -> Iterator[Finding]:
+def _certificate(here: Installation) -> Iterator[Diagnosis]:
     if here.mine is None or here.mine.tls is None:
         return
     try:
         held = x509.load_pem_x509_certificates(here.mine.tls.cert.read_bytes())[0]
     except (OSError, ValueError) as error:
         fix = "enrol again with `nabz-agent enrol URL TOKEN --force`"
-        yield Finding(what="certificate", detail=f"{here.mine.tls.cert}: cannot be read ({error})", fix=fix)
+        yield Diagnosis(what="certificate", detail=f"{here.mine.tls.cert}: cannot be read ({error})", fix=fix)
         return
     start_s, end_s = held.not_valid_before_utc.timestamp(), held.not_valid_after_utc.timestamp()
     detail = f"holds until {held.not_valid_after_utc:%Y-%m-%d}, renewed half way"
     if not start_s <= time.time() <= end_s:
         detail = f"holds from {held.not_valid_before_utc:%Y-%m-%d} until {held.not_valid_after_utc:%Y-%m-%d}, not today"
-        yield Finding(what="certificate", detail=detail, fix=f"start the agent and let {here.mine.url} be reached")
+        yield Diagnosis(what="certificate", detail=detail, fix=f"start the agent and let {here.mine.url} be reached")
     else:
-        yield Finding(what="certificate", detail=detail)
+        yield Diagnosis(what="certificate", detail=detail)
 
 
-def _state_folder(here: Installation) -> Iterator[Finding]:
+def _state_folder(here: Installation) -> Iterator[Diagnosis]:
     folder = here.settings.state_dir
     kind = file_system(folder, Path("/proc/mounts").read_text("utf-8", "replace"))
     try:
         try_folder(folder)
     except OSError as error:
         fix = "make it, owned by the agent's user, or set [agent] state_dir"
-        yield Finding(what="state folder", detail=f"{folder}: cannot be written durably ({error.strerror})", fix=fix)
+        yield Diagnosis(what="state folder", detail=f"{folder}: cannot be written durably ({error.strerror})", fix=fix)
         return
     if kind in IN_MEMORY:
         fix = "set [agent] state_dir to a folder on a disk"
-        yield Finding(what="state folder", detail=f"{folder} is in memory ({kind}): a power cut empties it", fix=fix)
+        yield Diagnosis(what="state folder", detail=f"{folder} is in memory ({kind}): a power cut empties it", fix=fix)
     else:
-        yield Finding(what="state folder", detail=f"{folder} on {kind}, written durably")
+        yield Diagnosis(what="state folder", detail=f"{folder} on {kind}, written durably")
 
 
 def file_system(folder: Path, mounts: str) -> str:
@@ -114,46 +114,46 @@ def file_system(folder: Path, mounts: str) -> str:
     return kind
 
 
-def _disk(here: Installation) -> Iterator[Finding]:
+def _disk(here: Installation) -> Iterator[Diagnosis]:
     folder = here.settings.state_dir
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     wanted = 2 * here.settings.spool.max_mb * 1024 * 1024 + SPARE_BYTES  # a salvage writes the spool once more
     detail = f"{free // 2**20} MB free, {wanted // 2**20} MB wanted"
-    yield Finding(what="disk", detail=detail, fix="" if free >= wanted else "free some, or lower [spool] max_mb")
+    yield Diagnosis(what="disk", detail=detail, fix="" if free >= wanted else "free some, or lower [spool] max_mb")
 
 
-def _ping(_here: Installation) -> Iterator[Finding]:
+def _ping(_here: Installation) -> Iterator[Diagnosis]:
     try:
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP).close()
     except OSError as error:
-        yield Finding(
+        yield Diagnosis(
             what="ping",
             detail=f"echoes are not allowed ({error.strerror}); latency is measured by TCP connects instead",
             fix='sysctl -w net.ipv4.ping_group_range="0 2147483647", and keep it in /etc/sysctl.d',
         )
     else:
-        yield Finding(what="ping", detail="echoes are allowed without privilege")
+        yield Diagnosis(what="ping", detail="echoes are allowed without privilege")
 
 
-def _clock(_here: Installation) -> Iterator[Finding]:
+def _clock(_here: Installation) -> Iterator[Diagnosis]:
     state = clock_state()
     if state.quality == "synced":
-        yield Finding(what="clock", detail=f"synchronised, {state.offset_ms or 0:g} ms to correct")
+        yield Diagnosis(what="clock", detail=f"synchronised, {state.offset_ms or 0:g} ms to correct")
     else:
         fix = "install chrony or enable systemd-timesyncd, and let NTP out"
-        yield Finding(what="clock", detail="not synchronised: times are corrected only later", fix=fix)
+        yield Diagnosis(what="clock", detail="not synchronised: times are corrected only later", fix=fix)
 
 
-def _broker(here: Installation) -> Iterator[Finding]:
+def _broker(here: Installation) -> Iterator[Diagnosis]:
     if here.mine is not None:
         for way in here.mine.brokers:
             what = "broker by WebSocket" if way.transport == "websockets" else "broker"
             yield reach(what, way.host, way.port, "let this port out of the center's network")
 
 
-def _measure_server(here: Installation) -> Iterator[Finding]:
+def _measure_server(here: Installation) -> Iterator[Diagnosis]:
     url = here.settings.speed.server or (here.mine.measure_url if here.mine else "")
     if not here.settings.speed.enabled or not url:
         return
@@ -162,37 +162,37 @@ def _measure_server(here: Installation) -> Iterator[Finding]:
     yield reach("measurement server", parts.hostname or "", port, "let this port out, or set [speed] server")
 
 
-def reach(what: str, host: str, port: int, fix: str) -> Finding:
+def reach(what: str, host: str, port: int, fix: str) -> Diagnosis:
     """Whether a TCP connection comes about."""
     try:
         connect(host, port)
     except OSError as error:
-        return Finding(what=what, detail=f"{host}:{port} cannot be reached ({error.strerror or error})", fix=fix)
-    return Finding(what=what, detail=f"{host}:{port} answers")
+        return Diagnosis(what=what, detail=f"{host}:{port} cannot be reached ({error.strerror or error})", fix=fix)
+    return Diagnosis(what=what, detail=f"{host}:{port} answers")
 
 
-def _ups(here: Installation) -> Iterator[Finding]:
+def _ups(here: Installation) -> Iterator[Diagnosis]:
     if not here.settings.ups:
         return
     try:
         readings = asyncio.run(_ups_readings(here.settings))
     except (ProbeFailed, TimeoutError) as error:
-        yield Finding(what="ups", detail=str(error) or "no answer in time", fix="correct the [[ups]] tables")
+        yield Diagnosis(what="ups", detail=str(error) or "no answer in time", fix="correct the [[ups]] tables")
         return
     for reading in readings:
         if reading.failure is None:
-            yield Finding(what="ups", detail=f"{reading.subject}: answers")
+            yield Diagnosis(what="ups", detail=f"{reading.subject}: answers")
         else:
             fix = "try `nabz-agent probe ups --explain`"
-            yield Finding(what="ups", detail=f"{reading.subject}: {reading.failure.detail}", fix=fix)
+            yield Diagnosis(what="ups", detail=f"{reading.subject}: {reading.failure.detail}", fix=fix)
 
 
-async def _ups_readings(settings: Settings) -> Sequence[Reading]:
+async def _ups_readings(settings: AgentSettings) -> Sequence[Reading]:
     async with asyncio.timeout(UPS_S):
         return await PROBES["ups"](Context(settings=settings, deadline_s=UPS_S))
 
 
-def _trap_listener(here: Installation) -> Iterator[Finding]:
+def _trap_listener(here: Installation) -> Iterator[Diagnosis]:
     """Without it a cut is seen at the next look; with it, at once."""
     address = here.settings.power.trap_listen
     if not address:
@@ -204,33 +204,33 @@ def _trap_listener(here: Installation) -> Iterator[Finding]:
             ear.bind((host.strip("[]"), int(port)))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                yield Finding(what="trap listener", detail=f"{address} listens")
+                yield Diagnosis(what="trap listener", detail=f"{address} listens")
             else:
                 fix = "set [power] trap_listen to an address of this machine and a port of 1024 or above"
-                yield Finding(what="trap listener", detail=f"{address}: {error.strerror or error}", fix=fix)
+                yield Diagnosis(what="trap listener", detail=f"{address}: {error.strerror or error}", fix=fix)
             return
     fix = "start the agent; point the UPS card's traps at this port, and open it for the LAN in the firewall"
-    yield Finding(what="trap listener", detail=f"nobody listens on {address}", fix=fix)
+    yield Diagnosis(what="trap listener", detail=f"nobody listens on {address}", fix=fix)
 
 
-def _agent(here: Installation) -> Iterator[Finding]:
+def _agent(here: Installation) -> Iterator[Diagnosis]:
     host, _, port = here.settings.agent.status_listen.rpartition(":")
     at = f"{host}:{port}"
     if is_taken(host, int(port)):
-        yield Finding(what="agent", detail=f"runs; its page is at http://{at}")
+        yield Diagnosis(what="agent", detail=f"runs; its page is at http://{at}")
     else:
-        yield Finding(what="agent", detail="does not run", fix="systemctl enable --now nabz-agent")
+        yield Diagnosis(what="agent", detail="does not run", fix="systemctl enable --now nabz-agent")
 
 
-def _seat_listener(here: Installation) -> Iterator[Finding]:
+def _seat_listener(here: Installation) -> Iterator[Diagnosis]:
     if not here.settings.seats.enabled:
         return
     host, _, port = here.settings.seats.listen.rpartition(":")
     if is_taken(host, int(port)):
-        yield Finding(what="seat listener", detail=f"{host}:{port} listens")
+        yield Diagnosis(what="seat listener", detail=f"{host}:{port} listens")
     else:
         fix = "start the agent; open this port for the LAN in the firewall"
-        yield Finding(what="seat listener", detail=f"nobody listens on {host}:{port}", fix=fix)
+        yield Diagnosis(what="seat listener", detail=f"nobody listens on {host}:{port}", fix=fix)
 
 
 def is_taken(host: str, port: int) -> bool:

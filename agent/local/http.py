@@ -23,7 +23,7 @@ JSON, HTML = "application/json", "text/html; charset=utf-8"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class HttpRequest:
     method: str
     path: str  # as sent, query included
     headers: dict[str, str]  # names in lower case
@@ -32,13 +32,13 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class HttpAnswer:
     status: int
     body: bytes
     kind: str = JSON
 
 
-class Refused(Exception):
+class HttpRefused(Exception):
     """A request that breaks a rule: the status to answer with and one sentence."""
 
     def __init__(self, status: int, why: str) -> None:
@@ -47,7 +47,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class HttpLimits:
     head_bytes: int = 8 * 1024
     body_bytes: int = 16 * 1024
     request_s: float = 5.0
@@ -60,13 +60,13 @@ class Limits:
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Request], Awaitable[Answer]]
+Handler = Callable[[HttpRequest], Awaitable[HttpAnswer]]
 
 
-class Pace:
+class AddressLimiter:
     """A token bucket an address, for a bounded number of addresses: the longest unheard is forgotten first."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: HttpLimits) -> None:
         self.limits = limits
         self.buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # address: (tokens, when)
 
@@ -79,7 +79,7 @@ class Pace:
         return tokens >= 1
 
 
-async def serve(address: str, handler: Handler, limits: Limits) -> asyncio.Server:
+async def serve(address: str, handler: Handler, limits: HttpLimits) -> asyncio.Server:
     """Listens on ``HOST:PORT`` (``[::1]:PORT`` for IPv6). Raises ValueError for an address that is none, OSError when
     it cannot be listened on."""
     host, port = split_address(address)
@@ -98,8 +98,8 @@ def split_address(address: str) -> tuple[str, int]:
 class _Door:
     """Meets each connection: lets it in, reads one request, answers, closes."""
 
-    def __init__(self, handler: Handler, limits: Limits) -> None:
-        self.handler, self.limits, self.pace = handler, limits, Pace(limits)
+    def __init__(self, handler: Handler, limits: HttpLimits) -> None:
+        self.handler, self.limits, self.pace = handler, limits, AddressLimiter(limits)
         self.inside: Counter[str] = Counter()
 
     async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -120,18 +120,18 @@ class _Door:
             if not self.inside[peer]:
                 del self.inside[peer]
 
-    def refusal(self, peer: str, now_s: float) -> Answer | None:
+    def refusal(self, peer: str, now_s: float) -> HttpAnswer | None:
         if not self.pace.allows(peer, now_s):
             return error(429, "too many requests from this address: slow down")
         if self.inside.total() >= self.limits.connections or self.inside[peer] >= self.limits.connections_per_address:
             return error(503, "too many connections: try again in a moment")
         return None
 
-    async def answer(self, reader: asyncio.StreamReader, peer: str) -> Answer:
+    async def answer(self, reader: asyncio.StreamReader, peer: str) -> HttpAnswer:
         try:
             async with asyncio.timeout(self.limits.request_s):
                 return await self.handler(await read_request(reader, peer, self.limits))
-        except Refused as refused:
+        except HttpRefused as refused:
             return error(refused.status, str(refused))
         except TimeoutError:
             return error(408, f"the request did not arrive within {self.limits.request_s:g} s")
@@ -142,15 +142,15 @@ class _Door:
             return error(500, "this program failed on the request; its log says why")
 
 
-async def read_request(reader: asyncio.StreamReader, peer: str, limits: Limits) -> Request:
+async def read_request(reader: asyncio.StreamReader, peer: str, limits: HttpLimits) -> HttpRequest:
     """One request. Raises Refused for whatever is not one; bodies need a Content-Length (no chunked coding)."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.LimitOverrunError:
-        raise Refused(431, f"the head is over {limits.head_bytes} bytes") from None
+        raise HttpRefused(431, f"the head is over {limits.head_bytes} bytes") from None
     method, path, headers = parse_head(head)
     length = body_length(headers, limits)
-    return Request(method=method, path=path, headers=headers, body=await reader.readexactly(length), peer=peer)
+    return HttpRequest(method=method, path=path, headers=headers, body=await reader.readexactly(length), peer=peer)
 
 
 def parse_head(head: bytes) -> tuple[str, str, dict[str, str]]:
@@ -158,32 +158,32 @@ def parse_head(head: bytes) -> tuple[str, str, dict[str, str]]:
     lines = head.decode("latin-1").split("\r\n")
     words = lines[0].split(" ")
     if len(words) != 3 or not words[0].isalpha() or not words[1].startswith("/") or not words[2].startswith("HTTP/1."):
-        raise Refused(400, "the first line is not `METHOD /path HTTP/1.1`")
+        raise HttpRefused(400, "the first line is not `METHOD /path HTTP/1.1`")
     headers = {}
     for line in lines[1:-2]:
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip() or name.lower() in headers:
-            raise Refused(400, "a header line is malformed or given twice")
+            raise HttpRefused(400, "a header line is malformed or given twice")
         headers[name.lower()] = value.strip()
     return words[0], words[1], headers
 
 
-def body_length(headers: dict[str, str], limits: Limits) -> int:
+def body_length(headers: dict[str, str], limits: HttpLimits) -> int:
     if "transfer-encoding" in headers:
-        raise Refused(411, "send a Content-Length: transfer codings are not taken")
+        raise HttpRefused(411, "send a Content-Length: transfer codings are not taken")
     text = headers.get("content-length", "0")
     if not (text.isascii() and text.isdigit() and len(text) <= 12):
-        raise Refused(400, "Content-Length is not a number")
+        raise HttpRefused(400, "Content-Length is not a number")
     if int(text) > limits.body_bytes:
-        raise Refused(413, f"the body is over {limits.body_bytes} bytes")
+        raise HttpRefused(413, f"the body is over {limits.body_bytes} bytes")
     return int(text)
 
 
-def error(status: int, why: str) -> Answer:
-    return Answer(status=status, body=b'{"error":"%b"}' % why.replace("\\", "").replace('"', "'").encode())
+def error(status: int, why: str) -> HttpAnswer:
+    return HttpAnswer(status=status, body=b'{"error":"%b"}' % why.replace("\\", "").replace('"', "'").encode())
 
 
-def encode(answer: Answer) -> bytes:
+def encode(answer: HttpAnswer) -> bytes:
     head = (
         f"HTTP/1.1 {answer.status} {REASONS[answer.status]}\r\nContent-Type: {answer.kind}\r\n"
         f"Content-Length: {len(answer.body)}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
@@ -192,7 +192,7 @@ def encode(answer: Answer) -> bytes:
     return head.encode("latin-1") + answer.body
 
 
-async def _close(writer: asyncio.StreamWriter, answer: Answer) -> None:
+async def _close(writer: asyncio.StreamWriter, answer: HttpAnswer) -> None:
     """Says the answer and lets go; a peer that will not read it is dropped after a second."""
     with contextlib.suppress(ConnectionError, TimeoutError):
         async with asyncio.timeout(1.0):

@@ -16,14 +16,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from agent.local import http
-from agent.probes.seats.registry import Roll, RollFull
+from agent.probes.seats.registry import Registry, RegistryFull
 from agent.seat import keys
 from agent.seat import snapshot as contract
 
 WINDOW_MS = 120_000  # how far a seat's clock may be from the gateway's
 MAX_NONCES = 20_000  # 500 seats, every 6 s, for a window on either side
-LIMITS = http.Limits(body_bytes=contract.MAX_BYTES + 65)
-SEAT_PACE = http.Limits(requests_per_s=0.5, burst=20.0, addresses=1024)  # a seat; else one could use up all nonces
+LIMITS = http.HttpLimits(body_bytes=contract.MAX_BYTES + 65)
+SEAT_PACE = http.HttpLimits(requests_per_s=0.5, burst=20.0, addresses=1024)  # a seat; else one could use up all nonces
 
 Clock = Callable[[], int]
 
@@ -37,7 +37,7 @@ def mono_ms() -> int:
 
 
 async def listen(
-    roll: Roll, address: str, seat_key: bytes, *, wall: Clock = wall_ms, mono: Clock = mono_ms
+    roll: Registry, address: str, seat_key: bytes, *, wall: Clock = wall_ms, mono: Clock = mono_ms
 ) -> asyncio.Server:
     """Listens on ``HOST:PORT`` and enters what seats say into ``roll`` (by monotonic milliseconds).
 
@@ -65,32 +65,34 @@ class Nonces:
 
 
 class _Ear:
-    def __init__(self, roll: Roll, key: bytes, wall: Clock, mono: Clock) -> None:
+    def __init__(self, roll: Registry, key: bytes, wall: Clock, mono: Clock) -> None:
         self.roll, self.key, self.wall, self.mono = roll, key, wall, mono
         self.nonces = Nonces()
-        self.pace = http.Pace(SEAT_PACE)
+        self.pace = http.AddressLimiter(SEAT_PACE)
 
-    async def hear(self, request: http.Request) -> http.Answer:
+    async def hear(self, request: http.HttpRequest) -> http.HttpAnswer:
         if request.path != "/seat":
-            raise http.Refused(404, "only POST /seat is heard here")
+            raise http.HttpRefused(404, "only POST /seat is heard here")
         if request.method != "POST":
-            raise http.Refused(405, "only POST /seat is heard here")
+            raise http.HttpRefused(405, "only POST /seat is heard here")
         claimed = contract.claimed_id(request.body)
         try:
             body, key = self.opened(request.body, claimed)
         except contract.SnapshotError as error:
-            raise http.Refused(401, str(error)) from None
+            raise http.HttpRefused(401, str(error)) from None
         try:
             snapshot = contract.decode(body)
         except contract.SnapshotError as error:
-            raise http.Refused(400, str(error)) from None
+            raise http.HttpRefused(400, str(error)) from None
         if snapshot.id != claimed:  # the key was looked up by the claim: it must be what is read, too
-            raise http.Refused(400, "snapshot: `v` and `id` must come first, in this order")
+            raise http.HttpRefused(400, "snapshot: `v` and `id` must come first, in this order")
         problem = self.take(snapshot, key, request.peer)
         hand = "" if problem else self.hand(snapshot, key)
-        answer = contract.Answer(nonce=snapshot.nonce, ok=not problem, now_ms=self.wall(), error=problem, hand=hand)
+        answer = contract.GatewayReply(
+            nonce=snapshot.nonce, ok=not problem, now_ms=self.wall(), error=problem, hand=hand
+        )
         sealed = contract.seal(contract.encode_answer(answer), key, contract.ANSWER)
-        return http.Answer(status=403 if problem else 200, body=sealed)
+        return http.HttpAnswer(status=403 if problem else 200, body=sealed)
 
     def opened(self, payload: bytes, claimed: str) -> tuple[bytes, bytes]:
         """(body, the key it is sealed under). Raises SnapshotError."""
@@ -126,7 +128,7 @@ class _Ear:
             return "replay: this nonce was heard before"
         try:
             self.roll.take(snapshot, self.mono(), address)
-        except RollFull as full:
+        except RegistryFull as full:
             return str(full)
         if key != self.key:
             self.roll.proved(snapshot.id, key)

@@ -15,32 +15,34 @@ import msgspec
 from agent.local import http
 from agent.local.board import StatusView
 
-LIMITS = http.Limits(body_bytes=0, connections=16, connections_per_address=16)
+LIMITS = http.HttpLimits(body_bytes=0, connections=16, connections_per_address=16)
 
 
 async def serve(address: str, view: Callable[[], StatusView]) -> asyncio.Server:
     """Shows ``view()`` at ``HOST:PORT``. Raises ValueError for an address that is none, OSError when it is taken."""
 
-    async def answer(request: http.Request) -> http.Answer:
+    async def answer(request: http.HttpRequest) -> http.HttpAnswer:
         return respond(request, view)
 
     return await http.serve(address, answer, LIMITS)
 
 
-def respond(request: http.Request, view: Callable[[], StatusView]) -> http.Answer:
+def respond(request: http.HttpRequest, view: Callable[[], StatusView]) -> http.HttpAnswer:
     """The page as asked for. Raises http1.Refused."""
     from agent.local.status_page import page  # its words and styles cost memory only once somebody looks
 
     if request.method != "GET":
-        raise http.Refused(405, "this page is only read: GET")
+        raise http.HttpRefused(405, "this page is only read: GET")
     if not is_local_name(request.headers.get("host", "")):
-        raise http.Refused(403, "ask by address, not by name: a foreign site's name must not open this page")
+        raise http.HttpRefused(403, "ask by address, not by name: a foreign site's name must not open this page")
     path, _, query = request.path.partition("?")
     if path == "/status.json":
-        return http.Answer(status=200, body=msgspec.json.encode(view(), enc_hook=list))
+        return http.HttpAnswer(status=200, body=msgspec.json.encode(view(), enc_hook=list))
     if path == "/":
-        return http.Answer(status=200, body=page(view(), "ur" if query == "lang=ur" else "en").encode(), kind=http.HTML)
-    raise http.Refused(404, "there is only / and /status.json")
+        return http.HttpAnswer(
+            status=200, body=page(view(), "ur" if query == "lang=ur" else "en").encode(), kind=http.HTML
+        )
+    raise http.HttpRefused(404, "there is only / and /status.json")
 
 
 def is_local_name(host: str) -> bool:

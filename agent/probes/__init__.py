@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 
-from agent.config import Ups
+from agent.config import UpsSection
 from agent.probes.probe import Context, Probe
 from agent.wire import Reading
 
@@ -29,7 +29,7 @@ PROBES: dict[str, Probe] = {
 }
 
 
-async def start_self_test(ups: Ups) -> None:
+async def start_self_test(ups: UpsSection) -> None:
     """Starts a UPS's battery self-test. Raises ProbeFailed when it was not started."""
     from agent.probes.ups.selftest import start
 

@@ -11,19 +11,19 @@ MEMORY_SLACK = 0.06  # firmware and graphics take more or less of the same memor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class SeatParts:
     """`memory_mb` None and an empty `drives` (id to gigabytes) are unknown, never gone."""
 
     memory_mb: float | None = None
     drives: Mapping[str, float] = field(default_factory=dict)
 
 
-def parts_of(snapshot: Snapshot) -> Parts:
+def parts_of(snapshot: Snapshot) -> SeatParts:
     drives = {drive.id: drive.size_gb for drive in snapshot.drives or ()}
-    return Parts(memory_mb=snapshot.memory_mb, drives=drives)
+    return SeatParts(memory_mb=snapshot.memory_mb, drives=drives)
 
 
-def lost(accepted: Parts, now: Parts) -> list[str]:
+def lost(accepted: SeatParts, now: SeatParts) -> list[str]:
     """One short sentence for each part that was accepted and is not there now."""
     gone = []
     if _is_less(now.memory_mb, accepted.memory_mb):
@@ -33,10 +33,10 @@ def lost(accepted: Parts, now: Parts) -> list[str]:
     return gone
 
 
-def grown(accepted: Parts, now: Parts) -> Parts:
+def grown(accepted: SeatParts, now: SeatParts) -> SeatParts:
     """What was accepted and what has come to it since: a part added counts, so that its loss is noticed."""
     more = accepted.memory_mb is None or _is_less(accepted.memory_mb, now.memory_mb)
-    return Parts(memory_mb=now.memory_mb if more else accepted.memory_mb, drives={**now.drives, **accepted.drives})
+    return SeatParts(memory_mb=now.memory_mb if more else accepted.memory_mb, drives={**now.drives, **accepted.drives})
 
 
 def _is_less(value: float | None, than: float | None) -> bool:

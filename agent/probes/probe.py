@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from agent.config import Seats, Settings
+from agent.config import AgentSettings, SeatsSection
 from agent.wire import Reading, SeatsReading
 
 
@@ -28,11 +28,11 @@ class SeatRegistry(Protocol):
     """The seats' last snapshots; `agent.probes.seats.registry` has the one of the running agent. Times are of the
     monotonic clock, in milliseconds."""
 
-    def silent(self, now_ms: int, limits: Seats) -> Sequence[SilentSeat]: ...
+    def silent(self, now_ms: int, limits: SeatsSection) -> Sequence[SilentSeat]: ...
 
     def note_answers(self, answers: Mapping[str, bool]) -> None: ...
 
-    def call(self, now_ms: int, limits: Seats) -> SeatsReading | None: ...
+    def call(self, now_ms: int, limits: SeatsSection) -> SeatsReading | None: ...
 
 
 class ProbeFailed(Exception):
@@ -58,7 +58,7 @@ class Context:
     `test_token` with a turn at a measurement server.
     """
 
-    settings: Settings
+    settings: AgentSettings
     deadline_s: float
     collector_host: str | None = None
     measure_url: str | None = None

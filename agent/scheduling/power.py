@@ -19,7 +19,7 @@ from typing import Literal
 
 import msgspec
 
-from agent.config import Ups
+from agent.config import UpsSection
 from agent.identity import write_atomically
 from agent.probes.probe import ProbeFailed
 from agent.scheduling import schedule
@@ -38,9 +38,9 @@ LONGEST_TEST_MS = 1_800_000  # a UPS that says for longer that it tests its batt
 LEAST_MAINS_V = 85.0  # phase to neutral, anywhere in the world: below it the mains is gone
 BOOK_FILE = "self-tests.json"
 
-Look = Callable[[Ups], Awaitable[Sequence[Reading]]]
+Look = Callable[[UpsSection], Awaitable[Sequence[Reading]]]
 Keep = Callable[[Sequence[Reading], Value], Awaitable[None]]
-StartTest = Callable[[Ups], Awaitable[None]]
+StartTest = Callable[[UpsSection], Awaitable[None]]
 Gasp = Literal["battery_low", "runtime_short", "comms_lost"]
 
 
@@ -179,7 +179,7 @@ class SelfTestBook:
 
 @dataclass
 class _Watched:
-    ups: Ups
+    ups: UpsSection
     known: Known = field(default_factory=Known)
     kept: UpsReading | None = None
     called: asyncio.Event = field(default_factory=asyncio.Event)
@@ -192,7 +192,7 @@ class PowerWatch:
 
     def __init__(
         self,
-        upses: Sequence[Ups],
+        upses: Sequence[UpsSection],
         *,
         device: str,
         look: Look,
@@ -251,7 +251,7 @@ class PowerWatch:
             except TimeoutError:
                 continue
 
-    def _pace(self, watched: _Watched) -> schedule.Pace:
+    def _pace(self, watched: _Watched) -> schedule.SendInterval:
         known, now_s = watched.known, self._now_s()
         dark_ms = None
         if known.unreadable_since_ms is not None and known.last is not None and known.last.at is not None:

@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from agent import wire
-from agent.config import Settings, Ups
+from agent.config import AgentSettings, UpsSection
 from agent.probes import start_self_test
 from agent.probes.probe import Context, Probe, ProbeFailed
 from agent.probes.speed.line import idle_check, wan
 from agent.scheduling import schedule
 from agent.scheduling.power import PowerWatch, SelfTestBook, StartTest
-from agent.scheduling.speed_rounds import SpeedLedger, SpeedParts, SpeedRounds
+from agent.scheduling.speed_rounds import SpeedContext, SpeedLedger, SpeedRounds
 from agent.spool.record import Value
 
 log = logging.getLogger(__name__)
@@ -35,11 +35,11 @@ Stamp = Callable[[], wire.Stamp]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class RoundContext:
     """What the rounds work with. ``now_ms`` is the collector's time as far as it is known, ``enrich`` completes
     readings with what only the service knows, ``ask`` sends an ask to the collector."""
 
-    settings: Settings
+    settings: AgentSettings
     device: str
     context: Context
     probes: Mapping[str, Probe]
@@ -47,7 +47,7 @@ class Parts:
     now_ms: Callable[[], int]
     keep: Keep
     enrich: Callable[[wire.Reading], wire.Reading]
-    ask: Callable[[wire.Ask], None]
+    ask: Callable[[wire.TestRequestMessage], None]
     start_test: StartTest = start_self_test
 
 
@@ -82,7 +82,7 @@ def fit(kind: str, reading: wire.Reading) -> wire.Reading:
 class Rounds:
     """All measuring of one gateway. `run` ends only when cancelled."""
 
-    def __init__(self, parts: Parts, ledger: SpeedLedger) -> None:
+    def __init__(self, parts: RoundContext, ledger: SpeedLedger) -> None:
         self._parts = parts
         self._quiet = asyncio.Lock()  # held by whoever needs the line for itself
         self.power = PowerWatch(
@@ -97,9 +97,9 @@ class Rounds:
         self._tasks: asyncio.Queue[wire.Task] = asyncio.Queue(maxsize=8)
         self.last_round_s = time.monotonic()
 
-    def _speed_parts(self) -> SpeedParts:
+    def _speed_parts(self) -> SpeedContext:
         parts = self._parts
-        return SpeedParts(
+        return SpeedContext(
             settings=parts.settings,
             device=parts.device,
             context=parts.context,
@@ -168,7 +168,7 @@ class Rounds:
         told = [reading for reading in readings if reading.failure is None or reading.failure.cause not in QUIET]
         return [self._parts.enrich(reading) for reading in told]
 
-    async def _look_at_ups(self, ups: Ups) -> list[wire.Reading]:
+    async def _look_at_ups(self, ups: UpsSection) -> list[wire.Reading]:
         """The probe sees this UPS alone: a slow one does not hold up another."""
         alone = msgspec.structs.replace(self._parts.context.settings, ups=[ups])
         return await self._once("ups", replace(self._parts.context, settings=alone))

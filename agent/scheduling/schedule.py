@@ -74,20 +74,20 @@ TEST_CHARGE_PCT = 95.0  # below, a test would say more of the last cut than of t
 
 
 @dataclass(frozen=True)
-class Pace:
+class SendInterval:
     every_s: float
     reason: Literal["mains", "battery", "trap"]
 
 
-def ups_pace(poll_s: float, *, on_battery: bool, dark_s: float | None, trap_s: float | None) -> Pace:
+def ups_pace(poll_s: float, *, on_battery: bool, dark_s: float | None, trap_s: float | None) -> SendInterval:
     """How often a UPS is looked at. ``on_battery`` is what it said last, ``dark_s`` for how long it has not answered,
     ``trap_s`` how long ago it called; None: it answers, it never called."""
     fast_s = min(poll_s, BATTERY_POLL_S)
     if on_battery and (dark_s is None or dark_s < DARK_WATCH_S):
-        return Pace(fast_s, "battery")
+        return SendInterval(fast_s, "battery")
     if trap_s is not None and trap_s < TRAP_WATCH_S:
-        return Pace(fast_s, "trap")
-    return Pace(poll_s, "mains")
+        return SendInterval(fast_s, "trap")
+    return SendInterval(poll_s, "mains")
 
 
 SelfTestPermit = Literal["yes", "never", "clock", "not_quiet", "recent", "not_on_mains", "not_charged", "not_known"]

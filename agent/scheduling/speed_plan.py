@@ -25,7 +25,7 @@ from typing import Literal
 
 import msgspec
 
-from agent.config import Speed, slot_minutes
+from agent.config import SpeedSection, slot_minutes
 from agent.scheduling.schedule import CENTER_TIME, DAY_MS, MINUTE_MS, SLOT_TAIL
 from agent.wire import Purpose
 
@@ -176,7 +176,7 @@ def cost_bytes(book: SpeedBook, mode: str, plan_mbps: float | None) -> int:
     return math.ceil(COST_BYTES[mode] * (plan_mbps or COST_MBPS) / COST_MBPS)
 
 
-def thrift(book: SpeedBook, speed: Speed, left: int) -> Thrift:
+def thrift(book: SpeedBook, speed: SpeedSection, left: int) -> Thrift:
     """The longest mode, no longer than the settings', of which all ``left`` slots fit the budget; else a share."""
     bytes_left = speed.monthly_budget_mb * MB - book.bytes
     for mode in SHORTER[SHORTER.index(speed.mode) :]:
@@ -198,24 +198,26 @@ class Here:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunTest:
     mode: Mode
 
 
 @dataclass(frozen=True)
-class Skip:
+class SkipTest:
     """A slot left out: the cause for machines, a sentence for people."""
 
     cause: Cause
     detail: str
 
 
-def decide(book: SpeedBook, here: Here, purpose: Purpose, speed: Speed, now_ms: int, lot: float = 0.0) -> Run | Skip:
+def decide(
+    book: SpeedBook, here: Here, purpose: Purpose, speed: SpeedSection, now_ms: int, lot: float = 0.0
+) -> RunTest | SkipTest:
     """Whether the test that is due runs, by the rules at the head of this file. ``book`` is as of now."""
     if here.supply == "low":
-        return Skip("skipped_battery_low", "the UPS's battery is nearly empty: a test would cost its last minutes")
+        return SkipTest("skipped_battery_low", "the UPS's battery is nearly empty: a test would cost its last minutes")
     if book.bytes + SPARE * cost_bytes(book, "quick", speed.plan_mbps) > speed.monthly_budget_mb * MB:
-        return Skip("skipped_budget", _spent(book, speed))
+        return SkipTest("skipped_budget", _spent(book, speed))
     standing = _standing(here)
     if purpose not in AT_ONCE:
         for skip in standing:
@@ -226,20 +228,20 @@ def decide(book: SpeedBook, here: Here, purpose: Purpose, speed: Speed, now_ms: 
         share = (
             f"the budget of {speed.monthly_budget_mb} MB a month pays for {100 * plan.share:.0f} % of the slots left"
         )
-        return Skip("skipped_budget", f"{share}; raise [speed] monthly_budget_mb")
-    return Run("quick" if standing else plan.mode)
+        return SkipTest("skipped_budget", f"{share}; raise [speed] monthly_budget_mb")
+    return RunTest("quick" if standing else plan.mode)
 
 
-def _standing(here: Here) -> list[Skip]:
+def _standing(here: Here) -> list[SkipTest]:
     found = []
     if here.supply == "battery":
-        found.append(Skip("skipped_on_battery", "the gateway runs on the UPS's battery"))
+        found.append(SkipTest("skipped_on_battery", "the gateway runs on the UPS's battery"))
     if here.failover:
-        found.append(Skip("skipped_failover", "the center is on its metered backup line"))
+        found.append(SkipTest("skipped_failover", "the center is on its metered backup line"))
     return found
 
 
-def _spent(book: SpeedBook, speed: Speed) -> str:
+def _spent(book: SpeedBook, speed: SpeedSection) -> str:
     quick = cost_bytes(book, "quick", speed.plan_mbps) / MB
     used = f"{book.bytes / MB:.0f} of {speed.monthly_budget_mb} MB are used this month"
     return f"{used} and a quick test takes about {quick:.0f}; raise [speed] monthly_budget_mb"

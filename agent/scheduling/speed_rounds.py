@@ -16,14 +16,14 @@ from pathlib import Path
 import msgspec
 
 from agent import wire
-from agent.config import Settings
+from agent.config import AgentSettings
 from agent.identity import write_atomically
 from agent.probes.probe import Context
 from agent.probes.speed.line.idle_check import Load
 from agent.probes.target import is_self_test
 from agent.scheduling import speed_plan
-from agent.scheduling.speed_plan import Here, Mode, Run, Skip, Slot, SpeedBook, Supply
-from agent.scheduling.test_requests import AGAIN_S, Turns
+from agent.scheduling.speed_plan import Here, Mode, RunTest, SkipTest, Slot, SpeedBook, Supply
+from agent.scheduling.test_requests import AGAIN_S, TestRequests
 from agent.spool.record import Value
 
 log = logging.getLogger(__name__)
@@ -86,13 +86,13 @@ class Timing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpeedParts:
+class SpeedContext:
     """What tests work with. ``now_ms`` goes on by a monotonic clock once the collector has told the time: slots and
     turns are kept by it, so a wall clock that jumps neither repeats nor skips one. ``measure`` runs one probe; ``line``
     is held by whoever needs the line for itself; ``load`` looks at the line for so many seconds; ``moved`` counts its
     bytes, both ways."""
 
-    settings: Settings
+    settings: AgentSettings
     device: str
     context: Context
     stamp: Callable[[], wire.Stamp]
@@ -104,18 +104,18 @@ class SpeedParts:
     failover: Callable[[], bool]
     load: Callable[[float], Awaitable[Load | None]]
     moved: Callable[[], int | None]
-    ask: Callable[[wire.Ask], None]
+    ask: Callable[[wire.TestRequestMessage], None]
 
 
 class SpeedRounds:
     """All speed tests of one gateway, one at a time."""
 
-    def __init__(self, parts: SpeedParts, ledger: SpeedLedger, timing: Timing | None = None) -> None:
+    def __init__(self, parts: SpeedContext, ledger: SpeedLedger, timing: Timing | None = None) -> None:
         self._parts = parts
         self._ledger = ledger
         self._timing = timing or Timing()
         self._one = asyncio.Lock()
-        self._turns = Turns(parts.device, parts.ask, self._now_ms, self._timing.ask_again_s)
+        self._turns = TestRequests(parts.device, parts.ask, self._now_ms, self._timing.ask_again_s)
 
     async def run(self) -> None:
         """Ends only when cancelled."""
@@ -135,7 +135,7 @@ class SpeedRounds:
     async def due(self, purpose: wire.Purpose, slot: Slot | None = None) -> None:
         """A test of the gateway's own accord: decided, put off while the line is busy, given its turn."""
         task = None
-        if not self._is_at_home() and isinstance(self._decide(purpose, slot), Run):
+        if not self._is_at_home() and isinstance(self._decide(purpose, slot), RunTest):
             await self._wait_for_quiet(slot)
             task = await self._turn(purpose, slot)
         await self._test(purpose, slot, task)
@@ -150,7 +150,7 @@ class SpeedRounds:
 
     # ------------------------------------------------------------ before the test
 
-    def _decide(self, purpose: wire.Purpose, slot: Slot | None) -> Run | Skip:
+    def _decide(self, purpose: wire.Purpose, slot: Slot | None) -> RunTest | SkipTest:
         here = Here(supply=self._parts.supply(), failover=self._parts.failover())
         lot = slot.lot if slot else 0.0
         return speed_plan.decide(self._book(), here, purpose, self._parts.settings.speed, self._now_ms(), lot)
@@ -185,23 +185,25 @@ class SpeedRounds:
         async with self._one:
             at_home = self._is_at_home(task)
             mode = self._parts.settings.speed.mode
-            decision = Run(mode) if at_home else self._without_turn(self._decide(purpose, slot), purpose, task)
+            decision = RunTest(mode) if at_home else self._without_turn(self._decide(purpose, slot), purpose, task)
             # Ticked before the test: a test that brings the agent down must not run at every start.
             await self._keep_book(self._book().ticked(slot) if slot else self._book())
-            if isinstance(decision, Skip):
+            if isinstance(decision, SkipTest):
                 await self._skip(decision, purpose, slot, task)
             else:
                 await self._run(decision.mode, "self-test" if at_home else purpose, slot, task)
 
-    def _without_turn(self, decision: Run | Skip, purpose: wire.Purpose, task: wire.Task | None) -> Run | Skip:
+    def _without_turn(
+        self, decision: RunTest | SkipTest, purpose: wire.Purpose, task: wire.Task | None
+    ) -> RunTest | SkipTest:
         """What was decided, seen in the light that a turn did not come, or is over."""
         wanting = task.expires_ms <= self._now_ms() if task else self._asks()
-        if isinstance(decision, Skip) or not wanting:
+        if isinstance(decision, SkipTest) or not wanting:
             return decision
         if task is None and purpose not in speed_plan.AT_ONCE and not self._book().is_excused("skipped_no_turn"):
-            return Run("quick")
+            return RunTest("quick")
         why = "the turn was over before the test could begin" if task else "the collector gave no turn in time"
-        return Skip("skipped_no_turn", f"{why}; its server tests nobody without one")
+        return SkipTest("skipped_no_turn", f"{why}; its server tests nobody without one")
 
     async def _run(self, mode: Mode, purpose: wire.Purpose, slot: Slot | None, task: wire.Task | None) -> None:
         context = self._context(mode, purpose, task)
@@ -244,7 +246,7 @@ class SpeedRounds:
             book = book.learnt(down, up)
         await self._keep_book(book)
 
-    async def _skip(self, skip: Skip, purpose: wire.Purpose, slot: Slot | None, task: wire.Task | None) -> None:
+    async def _skip(self, skip: SkipTest, purpose: wire.Purpose, slot: Slot | None, task: wire.Task | None) -> None:
         log.info("no speed test: %s (%s)", skip.detail, skip.cause)
         if skip.cause in speed_plan.CAPPED and purpose not in speed_plan.AT_ONCE:
             await self._keep_book(self._book().skipped(skip.cause, self._now_ms()))

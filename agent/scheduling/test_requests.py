@@ -19,12 +19,16 @@ log = logging.getLogger(__name__)
 AGAIN_S = 60.0
 
 
-class Turns:
+class TestRequests:
     """``ask`` publishes an ask, or loses it while there is no session; ``now_ms`` is the collector's
     time."""
 
     def __init__(
-        self, device: str, ask: Callable[[wire.Ask], None], now_ms: Callable[[], int], again_s: float = AGAIN_S
+        self,
+        device: str,
+        ask: Callable[[wire.TestRequestMessage], None],
+        now_ms: Callable[[], int],
+        again_s: float = AGAIN_S,
     ) -> None:
         self._device, self._ask, self._now_ms, self._again_s = device, ask, now_ms, again_s
         self._waiting: dict[str, asyncio.Future[wire.Task]] = {}
@@ -32,7 +36,7 @@ class Turns:
 
     async def turn(self, purpose: wire.Purpose, slot: str, expected_bytes: int, until_ms: int) -> wire.Task | None:
         """The collector's answer; None when there is none by ``until_ms``."""
-        wish = wire.Ask(
+        wish = wire.TestRequestMessage(
             v=wire.VERSION,
             device=self._device,
             id=secrets.token_hex(16),
@@ -49,7 +53,7 @@ class Turns:
             del self._waiting[wish.id]
             self._given_up.append(wish.id)
 
-    async def _repeat(self, wish: wire.Ask, answer: asyncio.Future[wire.Task]) -> wire.Task | None:
+    async def _repeat(self, wish: wire.TestRequestMessage, answer: asyncio.Future[wire.Task]) -> wire.Task | None:
         while (left_s := (wish.expires_ms - self._now_ms()) / 1000) > 0:
             self._ask(wish)
             await asyncio.wait([answer], timeout=min(left_s, self._again_s))

@@ -18,7 +18,7 @@ from agent import __version__
 from agent.seat import snapshot as contract
 from agent.seat.drives import Seldom
 from agent.seat.drives import read as read_drives
-from agent.seat.identity import Identity, identify
+from agent.seat.identity import SeatIdentity, identify
 from agent.seat.keyring import Keyring
 from agent.seat.measure import hardware, measure
 from agent.seat.post import PostFailed, check_gateway, post
@@ -30,10 +30,10 @@ FIRST_CPU_WINDOW_S = 0.5  # psutil averages since its last call; the first needs
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seat:
+class SeatProgram:
     """All a running seat needs to know of itself."""
 
-    identity: Identity
+    identity: SeatIdentity
     name: str
     url: str
     keyring: Keyring
@@ -86,7 +86,7 @@ def default_state_dir() -> Path:
     return Path("/var/lib/nabz-seat")
 
 
-def load(options: argparse.Namespace) -> Seat:
+def load(options: argparse.Namespace) -> SeatProgram:
     """Checks everything before anything is sent. Raises OSError or ValueError with one sentence."""
     if not 5 <= options.interval <= 600:
         raise ValueError(f"--interval {options.interval:g} must lie between 5 and 600 seconds")
@@ -100,7 +100,7 @@ def load(options: argparse.Namespace) -> Seat:
     if is_new:
         keep(identity, options.state_dir)
     keyring = Keyring(key, identity.id, options.state_dir, asks=options.command == "run")
-    return Seat(identity=identity, name=name, url=url, keyring=keyring, interval_s=options.interval)
+    return SeatProgram(identity=identity, name=name, url=url, keyring=keyring, interval_s=options.interval)
 
 
 def check_name(name: str) -> str:
@@ -109,7 +109,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def who_am_i(state_dir: Path) -> tuple[Identity, bool]:
+def who_am_i(state_dir: Path) -> tuple[SeatIdentity, bool]:
     """(the id this PC had before, or one made from its hardware; whether that is to be kept). Raises ValueError."""
     kept = read_identity(state_dir / IDENTITY_FILE)
     identity = identify(hardware(), kept)
@@ -118,7 +118,7 @@ def who_am_i(state_dir: Path) -> tuple[Identity, bool]:
     return identity, identity != kept
 
 
-def keep(identity: Identity, state_dir: Path) -> None:
+def keep(identity: SeatIdentity, state_dir: Path) -> None:
     """Written when the id is new or a part changed. A seat that cannot still works, and says what that costs."""
     file = state_dir / IDENTITY_FILE
     try:
@@ -130,10 +130,10 @@ def keep(identity: Identity, state_dir: Path) -> None:
         print(f"nabz-seat: {error}: a changed part would make this PC a new seat", file=sys.stderr)
 
 
-def read_identity(file: Path) -> Identity | None:
+def read_identity(file: Path) -> SeatIdentity | None:
     try:
         kept = json.loads(file.read_bytes())
-        identity = Identity(id=str(kept["id"]), facts=tuple(str(fact) for fact in kept["facts"]))
+        identity = SeatIdentity(id=str(kept["id"]), facts=tuple(str(fact) for fact in kept["facts"]))
     except (OSError, ValueError, TypeError, KeyError, RecursionError):  # none yet, or spoilt: made anew from hardware
         return None
     return identity
@@ -147,7 +147,7 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
-def once(seat: Seat) -> int:
+def once(seat: SeatProgram) -> int:
     try:
         say(seat, "running", 0)
     except PostFailed as error:
@@ -157,7 +157,7 @@ def once(seat: Seat) -> int:
     return 0
 
 
-def run(seat: Seat) -> int:
+def run(seat: SeatProgram) -> int:
     """Every `interval_s`, until asked to stop; then the last word, so that *off* is told from *missing*."""
     stop = threading.Event()
     for number in stop_signals():
@@ -176,7 +176,7 @@ def stop_signals() -> list[signal.Signals]:
     return [signal.SIGTERM, signal.SIGINT, *(each for each in signal.Signals if each.name == "SIGBREAK")]
 
 
-def keep_saying(seat: Seat, wait: Callable[[float], bool]) -> int:
+def keep_saying(seat: SeatProgram, wait: Callable[[float], bool]) -> int:
     """Reports until ``wait`` says stop. Returns how far the gateway's clock is ahead of this one's, milliseconds."""
     offset_ms, trouble = 0, ""
     while True:
@@ -192,7 +192,7 @@ def keep_saying(seat: Seat, wait: Callable[[float], bool]) -> int:
             return offset_ms
 
 
-def say(seat: Seat, state: contract.State, offset_ms: int) -> int:
+def say(seat: SeatProgram, state: contract.State, offset_ms: int) -> int:
     """Sends one snapshot. Tries once more by the gateway's clock if this PC's is wrong, and once under the center's key
     if the gateway has forgotten this seat's own. Raises PostFailed."""
     key = seat.keyring.key

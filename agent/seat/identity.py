@@ -23,7 +23,7 @@ WEAK = frozenset({"machine", "lmac"})  # copied with an image, or self-given: no
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identity:
+class SeatIdentity:
     """A seat's id and the hashed facts it was last seen with, ``kind:16 hex digits``, sorted."""
 
     id: str
@@ -50,13 +50,15 @@ def is_burnt_in(mac: str) -> bool:
         return False
 
 
-def identify(facts: tuple[str, ...], kept: Identity | None) -> Identity | None:
+def identify(facts: tuple[str, ...], kept: SeatIdentity | None) -> SeatIdentity | None:
     """The id for a machine that shows ``facts`` now and was ``kept`` before; None when nothing tells it apart."""
     if kept is not None and same_machine(facts, kept.facts):
-        return Identity(id=kept.id, facts=facts)
+        return SeatIdentity(id=kept.id, facts=facts)
     if not facts:
         return None
-    return Identity(id="s" + hashlib.sha256("\n".join(sorted(counting(facts))).encode()).hexdigest()[:16], facts=facts)
+    return SeatIdentity(
+        id="s" + hashlib.sha256("\n".join(sorted(counting(facts))).encode()).hexdigest()[:16], facts=facts
+    )
 
 
 def same_machine(now: Iterable[str], before: Iterable[str]) -> bool:

@@ -11,7 +11,7 @@ import psutil
 from agent.seat import windows
 from agent.seat.clocks import slept_s
 from agent.seat.drives import built_in, serial_of
-from agent.seat.identity import Identity, facts_of, is_burnt_in
+from agent.seat.identity import SeatIdentity, facts_of, is_burnt_in
 from agent.seat.snapshot import MAX_DISKS, Disk, Drive, Snapshot, State
 
 STARTED_S = time.monotonic()  # stops while asleep, and so does a program
@@ -21,7 +21,7 @@ DMI_FACTS = {"board": "board_serial", "product": "product_serial", "uuid": "prod
 
 
 def measure(
-    identity: Identity, name: str, nonce: str, at_ms: int, *, state: State = "running", interval_s: float = 60.0,
+    identity: SeatIdentity, name: str, nonce: str, at_ms: int, *, state: State = "running", interval_s: float = 60.0,
     version: str = "", drives: tuple[Drive, ...] | None = None, hand: str = "",
 ) -> Snapshot:  # fmt: skip
     """One snapshot; processor load is the average since the call before. What cannot be read is None."""

@@ -35,7 +35,7 @@ def check_gateway(url: str) -> str:
     return f"http://{parts.netloc}/seat"
 
 
-def post(snapshot: contract.Snapshot, url: str, key: bytes, timeout_s: float = 10.0) -> contract.Answer:
+def post(snapshot: contract.Snapshot, url: str, key: bytes, timeout_s: float = 10.0) -> contract.GatewayReply:
     """Raises PostFailed when the gateway does not answer, refuses, or is not the one that holds the key."""
     payload = contract.seal(contract.encode(snapshot), key, contract.SNAPSHOT)
     request = urllib.request.Request(url, data=payload, headers={"Content-Type": "application/json"}, method="POST")  # noqa: S310
@@ -55,7 +55,7 @@ def post(snapshot: contract.Snapshot, url: str, key: bytes, timeout_s: float = 1
     return read_answer(sealed, snapshot.nonce, key)
 
 
-def read_answer(sealed: bytes, nonce: str, key: bytes) -> contract.Answer:
+def read_answer(sealed: bytes, nonce: str, key: bytes) -> contract.GatewayReply:
     """The gateway's word, if it holds the key and answers this very snapshot. Raises PostFailed."""
     try:
         answer = contract.decode_answer(contract.unseal(sealed, key, contract.ANSWER))

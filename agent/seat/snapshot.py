@@ -94,7 +94,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class GatewayReply:
     """The gateway's word: taken or not, why not, and its own time, so that a seat with a wrong clock can go by it.
 
     `hand` is the gateway's half of the seat's own key, when the snapshot offered one and the seat is approved.
@@ -144,17 +144,17 @@ def decode(body: bytes) -> Snapshot:
     )
 
 
-def encode_answer(answer: Answer) -> bytes:
+def encode_answer(answer: GatewayReply) -> bytes:
     return _dump({"v": VERSION, **dataclasses.asdict(answer)})
 
 
-def decode_answer(body: bytes) -> Answer:
+def decode_answer(body: bytes) -> GatewayReply:
     fields = _load(body, "answer")
     ok, error = fields.get("ok"), fields.get("error", "")
     if not isinstance(ok, bool) or not isinstance(error, str):
         raise SnapshotError("answer: `ok` must be true or false and `error` a text")
     now_ms = int(_number(fields, "now_ms", 0, 2**53))
-    return Answer(nonce=_hex(fields, "nonce", 32), ok=ok, now_ms=now_ms, error=error[:200], hand=_hand(fields))
+    return GatewayReply(nonce=_hex(fields, "nonce", 32), ok=ok, now_ms=now_ms, error=error[:200], hand=_hand(fields))
 
 
 def seal(body: bytes, key: bytes, label: bytes) -> bytes:

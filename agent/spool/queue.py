@@ -50,7 +50,7 @@ class SpoolStats:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Appended:
     """Where appended readings went: the last number given, and whether a power cut would spare them."""
 
     spool: str
@@ -81,7 +81,7 @@ class Spool:
 
     # ------------------------------------------------------------ writing
 
-    def append(self, raws: Sequence[bytes], value: Value, wall_ms: int) -> Kept:
+    def append(self, raws: Sequence[bytes], value: Value, wall_ms: int) -> Appended:
         """Commits at once. Raises ValueError for a reading that fits no batch."""
         with self._lock:
             if self._ram is not None:
@@ -191,7 +191,7 @@ class Spool:
 
     # ------------------------------------------------------------ one commit
 
-    def _commit(self, raws: Sequence[bytes], value: Value, wall_ms: int) -> Kept:
+    def _commit(self, raws: Sequence[bytes], value: Value, wall_ms: int) -> Appended:
         file = self._newest_file()
         victims, lost = self._make_room(file)
         accounts = build(file.head, self._accounts(lost, file.head.spool), "high", wall_ms)
@@ -201,7 +201,7 @@ class Spool:
         self._shed += sum(count for ident, count in victims.items() if ident not in gone)
         for ident in gone:
             del self._forgotten[ident]
-        return Kept(file.head.spool, file.head.seq, durable=file is self._disk)
+        return Appended(file.head.spool, file.head.seq, durable=file is self._disk)
 
     def _make_room(self, file: SpoolFile) -> tuple[dict[Ident, int], list[Lost]]:
         """The groups to give up (with the readings in each), oldest of the least value first, and what to say of it."""

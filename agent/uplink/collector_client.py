@@ -25,15 +25,15 @@ FINGERPRINT_DIGITS = 32  # as many of the root's SHA-256 as a token carries: 128
 Shape = TypeVar("Shape")
 
 
-class DoorShut(OSError):
+class CollectorUnreachable(OSError):
     """No answer that can be used; the text names the thing, the rule and the fix."""
 
 
-class Refused(DoorShut):
+class CollectorRefused(CollectorUnreachable):
     """The collector said no, in its own words."""
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class RefusalBody(msgspec.Struct, frozen=True):
     error: str
 
 
@@ -44,13 +44,13 @@ class SignedTime(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Said:
+class HttpReply:
     status: int
     body: bytes
 
 
 @dataclass
-class Door:
+class CollectorClient:
     """``ca`` are the roots that count (a file, or PEM text). Over plain HTTP there is none, so that is for loopback, or
     for whoever insists (``plain``). With ``collector_key`` a wrong clock here is no hindrance."""
 
@@ -71,13 +71,15 @@ class Door:
         """The status and the answer to a question in JSON. Raises DoorShut."""
         said = self._said("POST", path, msgspec.json.encode(question))
         if said.status >= 400:
-            raise Refused(self._refusal(said, path))
+            raise CollectorRefused(self._refusal(said, path))
         return said.status, self._decoded(said, shape, path)
 
     def learn_time(self) -> None:
         """Asks the collector for its time, signed. Raises DoorShut."""
         if self.collector_key is None:
-            raise DoorShut(f"{self.url}: only its time is wrong, or ours; set this machine's clock, then try again")
+            raise CollectorUnreachable(
+                f"{self.url}: only its time is wrong, or ours; set this machine's clock, then try again"
+            )
         try:
             self._learn(self.collector_key)
         except ssl.SSLCertVerificationError as error:
@@ -89,10 +91,12 @@ class Door:
         answer = self._decoded(self._exchange("GET", path, b"", judged=False), SignedTime, path)
         signed = f"nabz-time\n{challenge}\n{answer.at_ms}".encode()
         if answer.challenge != challenge or not verify(key, signed, answer.signature):
-            raise DoorShut(f"{self.url}: its time is not signed by the collector of this gateway; tell its operator")
+            raise CollectorUnreachable(
+                f"{self.url}: its time is not signed by the collector of this gateway; tell its operator"
+            )
         self.clock.learn(answer.at_ms)
 
-    def _said(self, method: str, path: str, body: bytes) -> Said:
+    def _said(self, method: str, path: str, body: bytes) -> HttpReply:
         try:
             return self._exchange(method, path, body)
         except ssl.SSLCertVerificationError as error:
@@ -103,13 +107,13 @@ class Door:
             return self._exchange(method, path, body)
         except ssl.SSLCertVerificationError as error:
             why = f"its certificate is not valid at the collector's own time ({error.verify_message})"
-            raise DoorShut(f"{self.url}: {why}; tell its operator") from None
+            raise CollectorUnreachable(f"{self.url}: {why}; tell its operator") from None
 
-    def _stranger(self, error: ssl.SSLCertVerificationError) -> DoorShut:
+    def _stranger(self, error: ssl.SSLCertVerificationError) -> CollectorUnreachable:
         why = f"its certificate is not of the collector that was pinned ({error.verify_message})"
-        return DoorShut(f"{self.url}: {why}; somebody stands in between, or the address is wrong")
+        return CollectorUnreachable(f"{self.url}: {why}; somebody stands in between, or the address is wrong")
 
-    def _exchange(self, method: str, path: str, body: bytes, *, judged: bool = True) -> Said:
+    def _exchange(self, method: str, path: str, body: bytes, *, judged: bool = True) -> HttpReply:
         """One request. Raises DoorShut, or ssl.SSLCertVerificationError. Without ``judged`` time is not looked at."""
         connection = self._connection(judged=judged)
         try:
@@ -118,14 +122,16 @@ class Door:
                 trust.check_time(connection.sock, self.clock)
             connection.request(method, path, body, {"Content-Type": "application/json", "Connection": "close"})
             answer = connection.getresponse()
-            return Said(answer.status, answer.read(MAX_ANSWER_BYTES + 1))
+            return HttpReply(answer.status, answer.read(MAX_ANSWER_BYTES + 1))
         except ssl.SSLCertVerificationError:
             raise
         except trust.Untrusted as error:
-            raise DoorShut(f"{self.url}: {error}") from None
+            raise CollectorUnreachable(f"{self.url}: {error}") from None
         except (OSError, ValueError, http.client.HTTPException) as error:
             what = f"{self.url}{path.partition('?')[0]}"
-            raise DoorShut(f"{what}: no answer ({error}); check the address and this machine's network") from None
+            raise CollectorUnreachable(
+                f"{what}: no answer ({error}); check the address and this machine's network"
+            ) from None
         finally:
             connection.close()
 
@@ -134,31 +140,39 @@ class Door:
         host = parts.hostname or ""
         if not self.is_tls:
             if not (self.plain or trust.is_loopback(host)):
-                raise DoorShut(f"{self.url}: plain http shows the token to the network; use the https address")
+                raise CollectorUnreachable(
+                    f"{self.url}: plain http shows the token to the network; use the https address"
+                )
             return http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT_S)
         if self.ca is None:
-            raise DoorShut(f"{self.url}: no root is known to judge it by; give the whole token, with its fingerprint")
+            raise CollectorUnreachable(
+                f"{self.url}: no root is known to judge it by; give the whole token, with its fingerprint"
+            )
         made = trust.context(self.ca, self.clock)
         if not judged:
             made.verify_flags |= ssl.VerifyFlags(trust.NO_CHECK_TIME)
         return http.client.HTTPSConnection(host, parts.port, timeout=TIMEOUT_S, context=made)
 
-    def _refusal(self, said: Said, path: str) -> str:
+    def _refusal(self, said: HttpReply, path: str) -> str:
         """What the collector said, or that it is no collector."""
         try:
-            words = msgspec.json.decode(said.body, type=Refusal).error[:1000]
+            words = msgspec.json.decode(said.body, type=RefusalBody).error[:1000]
         except wire.UNREADABLE:
             return f"{self.url}{path}: answered {said.status} and is not a collector's; check the address"
         return f"the collector refused ({said.status}): {''.join(c if c.isprintable() else '?' for c in words)}"
 
-    def _decoded(self, said: Said, shape: type[Shape], path: str) -> Shape:
+    def _decoded(self, said: HttpReply, shape: type[Shape], path: str) -> Shape:
         if len(said.body) > MAX_ANSWER_BYTES:
-            raise DoorShut(f"{self.url}{path}: the answer is over {MAX_ANSWER_BYTES} bytes; check the address")
+            raise CollectorUnreachable(
+                f"{self.url}{path}: the answer is over {MAX_ANSWER_BYTES} bytes; check the address"
+            )
         try:
             return msgspec.json.decode(said.body, type=shape)
         except wire.UNREADABLE as error:
             where = f"{self.url}{path.partition('?')[0]}"
-            raise DoorShut(f"{where}: the answer is not a collector's ({error}); check the address") from None
+            raise CollectorUnreachable(
+                f"{where}: the answer is not a collector's ({error}); check the address"
+            ) from None
 
 
 def address(url: str) -> str:
@@ -169,7 +183,9 @@ def address(url: str) -> str:
     except ValueError:
         valid = False
     if not valid:
-        raise DoorShut(f"URL: {url!r} is not the address of a collector; give for example https://nabz.example:8443")
+        raise CollectorUnreachable(
+            f"URL: {url!r} is not the address of a collector; give for example https://nabz.example:8443"
+        )
     return f"{parts.scheme}://{parts.netloc}"
 
 
@@ -187,12 +203,14 @@ def pinned_root(url: str, fingerprint: str) -> str:
         roots = root_of(connection.getresponse().read(MAX_ANSWER_BYTES), fingerprint)
     except (OSError, http.client.HTTPException) as error:
         what = f"{parts.scheme}://{parts.netloc}/api/v1/ca"
-        raise DoorShut(f"{what}: no answer ({error}); check the address and this machine's network") from None
+        raise CollectorUnreachable(
+            f"{what}: no answer ({error}); check the address and this machine's network"
+        ) from None
     finally:
         connection.close()
     if not roots:
         why = "shows no root with the token's fingerprint: it is not the collector that made the token"
-        raise DoorShut(f"{parts.netloc}: {why}; check the address, and whether somebody stands in between")
+        raise CollectorUnreachable(f"{parts.netloc}: {why}; check the address, and whether somebody stands in between")
     return roots
 
 
@@ -214,8 +232,8 @@ def split_token(text: str) -> tuple[str, str]:
     """
     secret, _, fingerprint = text.strip().partition(".")
     if not secret:
-        raise DoorShut("TOKEN: is empty; ask the desk for `nabz-collector token CENTER`")
+        raise CollectorUnreachable("TOKEN: is empty; ask the desk for `nabz-collector token CENTER`")
     fingerprint = fingerprint.lower()
     if fingerprint and (len(fingerprint) != FINGERPRINT_DIGITS or not set(fingerprint) <= set("0123456789abcdef")):
-        raise DoorShut("TOKEN: is cut short or mistyped after its full stop; copy all of it")
+        raise CollectorUnreachable("TOKEN: is cut short or mistyped after its full stop; copy all of it")
     return secret, fingerprint

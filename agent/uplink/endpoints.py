@@ -12,17 +12,17 @@ from pathlib import Path
 
 import msgspec
 
-from agent.identity import Broker, write_atomically
+from agent.identity import BrokerEndpoint, write_atomically
 
 log = logging.getLogger(__name__)
 
 TRIES = 3  # failures in a row before the next way is tried; a way that never answers costs minutes and gets one
 
 
-class Ways:
+class Endpoints:
     """``file`` remembers across restarts which way worked; without one that is forgotten."""
 
-    def __init__(self, ways: Sequence[Broker], file: Path | None = None) -> None:
+    def __init__(self, ways: Sequence[BrokerEndpoint], file: Path | None = None) -> None:
         self._ways = list(ways)
         self._file = file
         self._worked = self._remembered()
@@ -30,10 +30,10 @@ class Ways:
         self._failures = 0
 
     @property
-    def current(self) -> Broker:
+    def current(self) -> BrokerEndpoint:
         return self._ways[self._at]
 
-    def replace(self, ways: Sequence[Broker]) -> bool:
+    def replace(self, ways: Sequence[BrokerEndpoint]) -> bool:
         """Other ways from now on, at least one; whether the current one is no longer among them."""
         current, self._ways, self._failures = self.current, list(ways), 0
         gone = current not in self._ways
@@ -60,13 +60,13 @@ class Ways:
             except OSError as error:
                 log.warning("uplink: %s cannot be written (%s); a restart tries all ways anew", self._file, error)
 
-    def _remembered(self) -> Broker | None:
+    def _remembered(self) -> BrokerEndpoint | None:
         try:
-            return None if self._file is None else msgspec.json.decode(self._file.read_bytes(), type=Broker)
+            return None if self._file is None else msgspec.json.decode(self._file.read_bytes(), type=BrokerEndpoint)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
 
-def told(way: Broker) -> str:
+def told(way: BrokerEndpoint) -> str:
     how = [word for word, so in (("TLS", way.tls), ("WebSocket", way.transport == "websockets")) if so]
     return f"{way.host}:{way.port}" + (f" ({', '.join(how)})" if how else "")

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from agent import __version__, identity
-from agent.uplink.collector_client import Door, DoorShut, pinned_root, root_of, split_token
+from agent.uplink.collector_client import CollectorClient, CollectorUnreachable, pinned_root, root_of, split_token
 
 SPOOL_FILE = "spool.db"
 APPROVAL_S = 3600.0
@@ -36,23 +36,23 @@ class Certified(msgspec.Struct, frozen=True, kw_only=True):
 
     certificate: Pem = ""
     ca: Pem = ""
-    brokers: Annotated[list[identity.Broker], msgspec.Meta(max_length=16)] = []
+    brokers: Annotated[list[identity.BrokerEndpoint], msgspec.Meta(max_length=16)] = []
     at_ms: int = 0
 
 
-class Answer(Certified, frozen=True, kw_only=True):
+class EnrolmentAnswer(Certified, frozen=True, kw_only=True):
     device: Word
     waiting: Annotated[str, msgspec.Meta(max_length=500)] = ""
     center: Annotated[str, msgspec.Meta(max_length=200)] = ""
     name: Annotated[str, msgspec.Meta(max_length=200)] = ""
     collector_key: bytes = b""
-    broker: identity.Broker | None = None
+    broker: identity.BrokerEndpoint | None = None
     measure_url: Annotated[str, msgspec.Meta(max_length=200)] = ""
     nonce: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waiting:
+class ApprovalWait:
     """How long to wait for a second person, and how."""
 
     timeout_s: float = APPROVAL_S
@@ -70,7 +70,7 @@ def enrol(
     *,
     force: bool = False,
     plain: bool = False,
-    waiting: Waiting | None = None,
+    waiting: ApprovalWait | None = None,
 ) -> identity.Identity:
     """The identity that ``token`` gave. Raises EnrolFailed, identity.IdentityError or OSError.
 
@@ -79,7 +79,7 @@ def enrol(
     """
     try:
         secret, fingerprint = split_token(token)
-        door = Door(url, plain=plain)
+        door = CollectorClient(url, plain=plain)
         with identity.sole_user(state_dir):
             if force:
                 put_aside(state_dir, now_ms)
@@ -91,11 +91,11 @@ def enrol(
                 door.ca = pinned_root(door.url, fingerprint)
             key, tls_key = identity.make_key(state_dir), identity.make_tls_key(state_dir)
             asked = question(secret, key, tls_key)
-            answer = asked_until_let_in(door, asked, waiting or Waiting(), fingerprint_of(key))
+            answer = asked_until_let_in(door, asked, waiting or ApprovalWait(), fingerprint_of(key))
             keep(state_dir, answer, door.url, key, tls_key, fingerprint, now_ms)
             identity.seat_key(state_dir)
             return identity.load(state_dir)
-    except DoorShut as shut:
+    except CollectorUnreachable as shut:
         raise EnrolFailed(str(shut)) from None
 
 
@@ -126,11 +126,13 @@ def fingerprint_of(key: identity.Signer) -> str:
     return " ".join(digits[place : place + 4] for place in range(0, len(digits), 4))
 
 
-def asked_until_let_in(door: Door, asked: dict[str, object], waiting: Waiting, fingerprint: str) -> Answer:
+def asked_until_let_in(
+    door: CollectorClient, asked: dict[str, object], waiting: ApprovalWait, fingerprint: str
+) -> EnrolmentAnswer:
     """The collector's answer, once a second person has decided where one must. Raises EnrolFailed or DoorShut."""
     until_s, pause_s, said = waiting.now_s() + waiting.timeout_s, POLL_MIN_S, ""
     while True:
-        _, answer = door.ask("/api/v1/enrol", asked, Answer)
+        _, answer = door.ask("/api/v1/enrol", asked, EnrolmentAnswer)
         if not answer.waiting:
             return answer
         why = "".join(letter if letter.isprintable() else "?" for letter in answer.waiting)
@@ -145,7 +147,7 @@ def asked_until_let_in(door: Door, asked: dict[str, object], waiting: Waiting, f
 
 def keep(
     state_dir: Path,
-    answer: Answer,
+    answer: EnrolmentAnswer,
     url: str,
     key: identity.Signer,
     tls_key: ec.EllipticCurvePrivateKey,
@@ -161,7 +163,7 @@ def keep(
     identity.save(state_dir, known)
 
 
-def checked(answer: Answer, url: str, key: identity.Signer, now_ms: int) -> identity.Enrolled:
+def checked(answer: EnrolmentAnswer, url: str, key: identity.Signer, now_ms: int) -> identity.Enrolled:
     """What is kept of the answer. Raises EnrolFailed when it does not fit our key or cannot be trusted later."""
     mine = identity.device_name(key.public_key().public_bytes_raw())
     if answer.device != mine:

@@ -8,24 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agent.spool.record import Ident
-from agent.uplink.window import Flight, Flow, Send
+from agent.uplink.window import Flow, InFlight, Send
 
 Key = tuple[str, int, int]  # spool, first and last number
 
 
-class Flights:
+class InFlightBatches:
     """Of one session after another: `begin` forgets what was on its way, not how often each group was sent."""
 
     def __init__(self, flow: Flow | None = None) -> None:
         self._first = flow or Flow()
         self.flow = self._first
-        self._by_key: dict[Key, Flight] = {}
+        self._by_key: dict[Key, InFlight] = {}
         self._tries: dict[Ident, int] = {}
 
     def __len__(self) -> int:
         return len(self._by_key)
 
-    def __iter__(self) -> Iterator[Flight]:
+    def __iter__(self) -> Iterator[InFlight]:
         return iter(self._by_key.values())
 
     def begin(self) -> None:
@@ -37,14 +37,14 @@ class Flights:
         """The groups that are on their way."""
         return {group.ident for flight in self for group in flight.groups}
 
-    def sent(self, step: Send, now_s: float) -> Flight:
+    def sent(self, step: Send, now_s: float) -> InFlight:
         tries = self._tries.get(step.groups[0].ident, 0)
         live, due_s = step.reason != "backlog", now_s + self.flow.wait_s(tries)
-        flight = Flight(groups=step.groups, live=live, sent_s=now_s, due_s=due_s, tries=tries)
+        flight = InFlight(groups=step.groups, live=live, sent_s=now_s, due_s=due_s, tries=tries)
         self._by_key[flight.key] = flight
         return flight
 
-    def overdue(self, now_s: float) -> list[Flight]:
+    def overdue(self, now_s: float) -> list[InFlight]:
         """Those that waited long enough; they may be offered again, perhaps cut otherwise."""
         found = [flight for flight in self if now_s >= flight.due_s]
         for flight in found:
@@ -52,17 +52,17 @@ class Flights:
             self.failed(flight)
         return found
 
-    def receipted(self, key: Key, pace_s: float, now_s: float) -> Flight | None:
+    def receipted(self, key: Key, pace_s: float, now_s: float) -> InFlight | None:
         """The flight of this receipt, which asks for such a pause; None when it is no longer awaited."""
         flight = self._by_key.pop(key, None)
         self.flow = self.flow.after(flight, pace_s, now_s)
         return flight
 
-    def failed(self, flight: Flight) -> None:
+    def failed(self, flight: InFlight) -> None:
         """It was sent in vain: the next wait for its groups is longer."""
         for group in flight.groups:
             self._tries[group.ident] = flight.tries + 1
 
-    def done(self, flight: Flight) -> None:
+    def done(self, flight: InFlight) -> None:
         for group in flight.groups:
             self._tries.pop(group.ident, None)

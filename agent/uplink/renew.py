@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent import identity
 from agent.uplink import trust
-from agent.uplink.collector_client import Door
+from agent.uplink.collector_client import CollectorClient
 from agent.uplink.enrol import Certified, EnrolFailed, checked_certificate, csr_of
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Renewal:
         *,
         chance: Callable[[], float] = random.random,
         alone_s: Callable[[], float] = lambda: 0.0,
-        move: Callable[[Sequence[identity.Broker]], None] = lambda _brokers: None,
+        move: Callable[[Sequence[identity.BrokerEndpoint]], None] = lambda _brokers: None,
     ) -> None:
         self._state_dir, self._mine, self._clock = state_dir, mine, clock
         self._chance = chance
@@ -115,16 +115,16 @@ class Renewal:
     def _patience_s(self) -> float:
         return ALONE_S * (1 + self._chance())
 
-    def door(self) -> Door:
+    def door(self) -> CollectorClient:
         """Over plain http only where enrolment was told to go by it. Raises DoorShut."""
         ca = self._mine.tls.ca if self._mine.tls else None
-        return Door(self._mine.url, ca, self._mine.collector_key, plain=True, clock=self._clock)
+        return CollectorClient(self._mine.url, ca, self._mine.collector_key, plain=True, clock=self._clock)
 
     def learn_time(self) -> None:
         """Puts the clock that the uplink shares right. Raises DoorShut."""
         self.door().learn_time()
 
-    def _asked(self, door: Door, key: ec.EllipticCurvePrivateKey) -> Certified:
+    def _asked(self, door: CollectorClient, key: ec.EllipticCurvePrivateKey) -> Certified:
         device = self._mine.device
         csr = csr_of(key, device)
         proof = self._mine.key.sign(f"nabz-renew\n{device}\n{csr}".encode())

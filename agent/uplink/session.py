@@ -27,14 +27,14 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent import __version__, wire
-from agent.identity import Broker, Identity, IdentityError
+from agent.identity import BrokerEndpoint, Identity, IdentityError
 from agent.spool.queue import Spool
 from agent.spool.record import Group, Ident
 from agent.uplink import trust
-from agent.uplink.endpoints import Ways, told
-from agent.uplink.inflight import Flights
+from agent.uplink.endpoints import Endpoints, told
+from agent.uplink.inflight import InFlightBatches
 from agent.uplink.tls import client_context
-from agent.uplink.window import BACKOFF_MIN_S, Flight, Send, Wait, backoff_s, failures_after, next_step
+from agent.uplink.window import BACKOFF_MIN_S, InFlight, Send, Wait, backoff_s, failures_after, next_step
 
 if TYPE_CHECKING:
     from paho.mqtt.client import SocketLike
@@ -120,12 +120,12 @@ class Uplink:
         self._now_s = now_s
         self._chance = chance
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._flights = Flights()
+        self._flights = InFlightBatches()
         self._connect_s = connect_s
         self._clock = clock or trust.TrustedClock()
         self._told = told or trust.TrustedClock()  # the time as receipts tell it: tasks expire by it, not by our clock
         self._learn_time = learn_time  # asks the collector; blocking; raises OSError
-        self._ways = Ways(identity.brokers, way_file)
+        self._ways = Endpoints(identity.brokers, way_file)
         self._proven = False  # the collector has answered in this session
         self._nonce = identity.nonce
         self._heard_s = 0.0
@@ -142,13 +142,13 @@ class Uplink:
             self._hurry.set()
         self._events.put_nowait(("readings", None))
 
-    def ask(self, ask: wire.Ask) -> None:
+    def ask(self, ask: wire.TestRequestMessage) -> None:
         """Sends an ask with the newest nonce. Without a session it is lost: whoever asks will ask again."""
         if self._asks_to is not None and self.view.state == "connected":
             body = wire.encode(msgspec.structs.replace(ask, nonce=self._nonce))
             self._asks_to.publish(wire.ask_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)
 
-    def move(self, brokers: Sequence[Broker]) -> None:
+    def move(self, brokers: Sequence[BrokerEndpoint]) -> None:
         """The collector names other brokers: a session at one no longer named ends, and so does a pause."""
         gone = self._ways.replace(brokers)
         self._hurry.set()
@@ -207,7 +207,7 @@ class Uplink:
         if not self._urgent:
             self._hurry.clear()
 
-    async def _connect(self, client: _Client, way: Broker) -> None:
+    async def _connect(self, client: _Client, way: BrokerEndpoint) -> None:
         """Raises UplinkLost, IdentityError, or OSError when the broker is not reached; TimeoutError if it is silent."""
         self.view.state = "connecting"
         identity = self._identity
@@ -324,14 +324,14 @@ class Uplink:
         elif flight is not None:
             self._dispute(receipt, flight)
 
-    def _learn(self, receipt: wire.Receipt, flight: Flight) -> None:
+    def _learn(self, receipt: wire.Receipt, flight: InFlight) -> None:
         """A receipt was given since its batch was sent, so it tells the time; of one sent twice, nobody knows since
         when."""
         if not flight.tries:
             self._told.learn(receipt.at_ms, round((self._now_s() - flight.sent_s) * 1000))
         self._flights.done(flight)
 
-    def _dispute(self, receipt: wire.Receipt, flight: Flight) -> None:
+    def _dispute(self, receipt: wire.Receipt, flight: InFlight) -> None:
         """The collector holds other readings under these numbers: ours are kept, and offered again ever more rarely."""
         self.view.counts["disputed"] += 1
         log.error("uplink: the collector disputes numbers %d to %d", receipt.first_seq, receipt.last_seq)
@@ -349,7 +349,7 @@ class Uplink:
 
     # ------------------------------------------------------------ paho's thread
 
-    def _client(self, way: Broker) -> _Client:
+    def _client(self, way: BrokerEndpoint) -> _Client:
         """A new client for each session, so that nothing of an old one is sent again behind our back."""
         loop = asyncio.get_running_loop()
 

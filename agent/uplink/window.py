@@ -24,7 +24,7 @@ STABLE_S = 60.0  # a session must last this long before the backoff starts over
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flight:
+class InFlight:
     """A batch sent and not yet receipted. Times in seconds of one monotonic clock."""
 
     groups: tuple[Group, ...]
@@ -63,7 +63,7 @@ class Flow:
         usual_s = FIRST_RECEIPT_S if self.receipt_s is None else max(RECEIPT_S, PATIENCE * self.receipt_s)
         return min(usual_s * 2.0 ** min(tries, 10), RECEIPT_MAX_S)
 
-    def after(self, flight: Flight | None, pace_s: float, now_s: float) -> Flow:
+    def after(self, flight: InFlight | None, pace_s: float, now_s: float) -> Flow:
         """With the receipt of this batch, which asks for such a pause. Of a batch sent again nobody knows which sending
         it answers, and of one that is no longer awaited (None) not even that: it took at least the wait before."""
         tries = flight.tries if flight else 1
@@ -75,7 +75,7 @@ class Flow:
 
 def next_step(
     flow: Flow,
-    flights: Sequence[Flight],
+    flights: Sequence[InFlight],
     fresh: Sequence[Group],
     backlog: Sequence[Group],
     now_s: float,

@@ -42,7 +42,7 @@ class EnrolmentRefused(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class EnrolmentFacts:
     """What the collector tells each gateway about itself, and by which rules it lets one in.
 
     `brokers` are all ways to a broker ({host, port, tls, transport}), the best first. Without an authority nobody is
@@ -58,7 +58,7 @@ class Facts:
     approval: Approval = "none"
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class EnrolmentRequest(msgspec.Struct, frozen=True, kw_only=True):
     token: Annotated[str, msgspec.Meta(max_length=100)]  # the fingerprint after its full stop counts for nothing here
     public_key: Annotated[str, msgspec.Meta(max_length=64)]
     proof: Annotated[str, msgspec.Meta(max_length=128)]
@@ -67,7 +67,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     csr: Csr = ""
 
 
-class Renewal(msgspec.Struct, frozen=True, kw_only=True):
+class RenewalRequest(msgspec.Struct, frozen=True, kw_only=True):
     device: Annotated[str, msgspec.Meta(max_length=64)]
     csr: Csr
     proof: Annotated[str, msgspec.Meta(max_length=128)]
@@ -95,7 +95,7 @@ def told_token(secret: str, authority: Issuer) -> str:
     return f"{secret}.{authority.fingerprint[:FINGERPRINT_DIGITS]}"
 
 
-def enrol(conn: sa.Connection, body: bytes, now_ms: int, facts: Facts) -> dict[str, object]:
+def enrol(conn: sa.Connection, body: bytes, now_ms: int, facts: EnrolmentFacts) -> dict[str, object]:
     """The reply to an enrolment request (its JSON bytes); `{"waiting": why}` until a second person has decided.
 
     1. The request is decoded and its proof verified: whoever asks holds the private key, and named this TLS key.
@@ -106,7 +106,7 @@ def enrol(conn: sa.Connection, body: bytes, now_ms: int, facts: Facts) -> dict[s
 
     Raises EnrolmentRefused.
     """
-    request = _decoded(body, Request)
+    request = _decoded(body, EnrolmentRequest)
     public_key = _proven(request)
     device = device_name(public_key)
     if request.csr:
@@ -128,12 +128,12 @@ def enrol(conn: sa.Connection, body: bytes, now_ms: int, facts: Facts) -> dict[s
     }
 
 
-def renew(conn: sa.Connection, body: bytes, now_ms: int, facts: Facts) -> dict[str, object]:
+def renew(conn: sa.Connection, body: bytes, now_ms: int, facts: EnrolmentFacts) -> dict[str, object]:
     """A certificate for a gateway that is known and not revoked, also when its last one ran out long ago.
 
     Asked again before half of a certificate's life it gives the same one. Raises EnrolmentRefused.
     """
-    request = _decoded(body, Renewal)
+    request = _decoded(body, RenewalRequest)
     table = schema.devices
     held = conn.execute(sa.select(table).where(table.c.device == request.device)).one_or_none()
     if held is None:
@@ -148,7 +148,7 @@ def renew(conn: sa.Connection, body: bytes, now_ms: int, facts: Facts) -> dict[s
     return _certified(conn, held.device, request.csr, now_ms, facts)
 
 
-def _certified(conn: sa.Connection, device: str, csr: str, now_ms: int, facts: Facts) -> dict[str, object]:
+def _certified(conn: sa.Connection, device: str, csr: str, now_ms: int, facts: EnrolmentFacts) -> dict[str, object]:
     """What comes with a certificate: roots to trust and brokers that will know it."""
     if not csr or facts.authority is None:
         return {}
@@ -162,7 +162,7 @@ def _certified(conn: sa.Connection, device: str, csr: str, now_ms: int, facts: F
     return {"certificate": certificate, "ca": trusted, "brokers": list(facts.brokers), "at_ms": now_ms}
 
 
-def _waits(conn: sa.Connection, request: Request, public_key: bytes, now_ms: int) -> str:
+def _waits(conn: sa.Connection, request: EnrolmentRequest, public_key: bytes, now_ms: int) -> str:
     """Why this gateway is not in yet; empty when somebody let it in. Raises EnrolmentRefused when it was not let in."""
     device, key_hash = device_name(public_key), hashlib.sha256(public_key).hexdigest()
     asked = approvals.ask(conn, _hash(request.token), device, key_hash, _printable(request.hostname), now_ms)
@@ -199,7 +199,7 @@ def _hash(token: str) -> str:
     return hashlib.sha256(token.partition(".")[0].encode(errors="replace")).hexdigest()
 
 
-Kind = TypeVar("Kind", Request, Renewal)
+Kind = TypeVar("Kind", EnrolmentRequest, RenewalRequest)
 
 
 def _decoded(body: bytes, kind: type[Kind]) -> Kind:
@@ -213,7 +213,7 @@ def _decoded(body: bytes, kind: type[Kind]) -> Kind:
         raise EnrolmentRefused(400, f"request: {error}; send the fields of an enrolment as JSON") from None
 
 
-def _proven(request: Request) -> bytes:
+def _proven(request: EnrolmentRequest) -> bytes:
     public_key, proof = _from_base64(request.public_key, "public_key"), _from_base64(request.proof, "proof")
     if len(public_key) != 32:
         raise EnrolmentRefused(400, f"public_key: has {len(public_key)} bytes, Ed25519 has 32; send the raw key")
@@ -265,7 +265,14 @@ def _held(conn: sa.Connection, device: str, center: str) -> sa.Row[tuple[object,
 
 
 def _write_device(
-    conn: sa.Connection, device: str, center: str, public_key: bytes, request: Request, now_ms: int, *, is_new: bool
+    conn: sa.Connection,
+    device: str,
+    center: str,
+    public_key: bytes,
+    request: EnrolmentRequest,
+    now_ms: int,
+    *,
+    is_new: bool,
 ) -> None:
     table = schema.devices
     about = {"hostname": _printable(request.hostname), "version": _printable(request.version)}

@@ -15,7 +15,7 @@ from collector.config import EVERYWHERE, Settings, split_broker, split_listen
 
 
 @dataclass(frozen=True)
-class Papers:
+class ServerCertificates:
     """`server` is for every listener of ours, `service` is who we are at a broker."""
 
     server: Files
@@ -36,7 +36,7 @@ def server_names(settings: Settings) -> list[str]:
     return list(dict.fromkeys([*(host for host in wanted if host not in EVERYWHERE), *here]))
 
 
-def papers(authority: Authority, settings: Settings, now_ms: int) -> tuple[Papers, bool]:
+def papers(authority: Authority, settings: Settings, now_ms: int) -> tuple[ServerCertificates, bool]:
     """Both certificates, made anew after half of their life, for other names, or by another root; and whether any was.
 
     Raises store.StoreError.
@@ -50,7 +50,7 @@ def papers(authority: Authority, settings: Settings, now_ms: int) -> tuple[Paper
     if _is_stale(service, authority, [name], now_ms):
         authority.keep("service", authority.issue_service(name, now_ms))
         stale = True
-    return Papers(server, service), stale
+    return ServerCertificates(server, service), stale
 
 
 def _is_stale(files: Files, authority: Authority, names: Sequence[str], now_ms: int) -> bool:

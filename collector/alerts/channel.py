@@ -29,7 +29,7 @@ class SendFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Message:
+class AlertMessage:
     """What a person reads, and whether it is news of trouble or of its end."""
 
     title: str
@@ -42,7 +42,7 @@ class Channel:
     """`send` raises SendFailed; it blocks, so it runs in a thread of its own."""
 
     name: str
-    send: Callable[[Message], None]
+    send: Callable[[AlertMessage], None]
     events: tuple[Event, ...] = ("raised", "cleared")
 
 
@@ -56,7 +56,7 @@ def by_apprise(name: str, url: str, events: tuple[Event, ...] = ("raised", "clea
             f"channel {name!r}: its url is none that Apprise knows; write e.g. mailto://USER:PASSWORD@HOST?to=ADDRESS"
         )
 
-    def send(message: Message) -> None:
+    def send(message: AlertMessage) -> None:
         kind = "warning" if message.event == "raised" else "success"
         with apprise.LogCapture(level=logging.WARNING) as said:  # type: ignore[no-untyped-call]
             if not service.notify(body=message.text, title=message.title, notify_type=kind):

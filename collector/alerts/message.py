@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from collector.alerts.channel import Event, Message
+from collector.alerts.channel import AlertMessage, Event
 from collector.flags.cause import SAID, WEIGHT, Cause
 from collector.flags.judge import show
 from collector.register.opening_hours import local
@@ -18,7 +18,7 @@ EVIDENCE = 2  # sentences of it in a message; the page has all
 
 
 @dataclass(frozen=True)
-class Told:
+class Announcement:
     """A change that people are told of, with its center's facts. `began_ms`: when a cleared flag was raised. `cause`:
     why the center was silent, if it was and anything tells."""
 
@@ -43,7 +43,7 @@ class Told:
         return "raised" if self.now == "raised" else "cleared"
 
 
-def message(told: Told, standard: Standard | None, base_url: str) -> Message:
+def message(told: Announcement, standard: Standard | None, base_url: str) -> AlertMessage:
     """One change: center, what, since, value against bound, cause, fix, link."""
     criterion = standard.by_id.get(told.criterion) if standard else None
     what = criterion.name.en if criterion else told.criterion
@@ -64,10 +64,10 @@ def message(told: Told, standard: Standard | None, base_url: str) -> Message:
         f"More: {base_url}/{'' if told.center == EVERYONE else f'centers/{told.center}'}",
         *([_standard(standard)] if standard else ()),
     ]
-    return Message(title, "\n".join(lines), told.event)
+    return AlertMessage(title, "\n".join(lines), told.event)
 
 
-def summary(told: Sequence[Told], standard: Standard | None, base_url: str) -> Message:
+def summary(told: Sequence[Announcement], standard: Standard | None, base_url: str) -> AlertMessage:
     """Many changes in one message: how many of what, and where."""
     centers = sorted({each.center for each in told})
     raised, cleared = ([each for each in told if each.event == event] for event in ("raised", "cleared"))
@@ -79,23 +79,23 @@ def summary(told: Sequence[Told], standard: Standard | None, base_url: str) -> M
         f"Centers: {', '.join(centers[:NAMED])}{' …' if len(centers) > NAMED else ''}",
         f"More: {base_url}/",
     ]
-    return Message(f"{SUMMARY}: {len(told)} at {len(centers)} centers", "\n".join(lines))
+    return AlertMessage(f"{SUMMARY}: {len(told)} at {len(centers)} centers", "\n".join(lines))
 
 
-def _center(told: Told) -> str:
+def _center(told: Announcement) -> str:
     if told.center == EVERYONE:
         return "none; this is about the collector itself"
     return f"{told.center}{f' {told.name}' if told.name else ''}{f', {told.city}' if told.city else ''}"
 
 
-def _lasted(told: Told) -> str:
+def _lasted(told: Announcement) -> str:
     if told.event == "raised" or told.began_ms is None:
         return ""
     hours, minutes = divmod((told.at_ms - told.began_ms) // 60_000, 60)
     return f" (was below for {f'{hours} h ' if hours else ''}{minutes} min)"
 
 
-def _numbers(told: Told, criterion: Criterion | None) -> list[str]:
+def _numbers(told: Announcement, criterion: Criterion | None) -> list[str]:
     if told.value is None or told.bound is None:
         return []
     unit = criterion.unit if criterion else ""
@@ -119,7 +119,7 @@ def _standard(standard: Standard) -> str:
     return f"Standard: {standard.id}{'' if standard.official else ' (an example, not official)'}"
 
 
-def _counts(told: Sequence[Told], standard: Standard | None) -> str:
+def _counts(told: Sequence[Announcement], standard: Standard | None) -> str:
     names = standard.by_id if standard else {}
     return _top(Counter(names[each.criterion].name.en if each.criterion in names else each.criterion for each in told))
 

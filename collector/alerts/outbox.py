@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from collector.alerts.channel import Channel, Message, SendFailed
-from collector.alerts.message import SUMMARY, Told, message, summary
+from collector.alerts.channel import AlertMessage, Channel, SendFailed
+from collector.alerts.message import SUMMARY, Announcement, message, summary
 from collector.flags import machine
 from collector.flags.cause import Cause
 from collector.outages import gaps
@@ -36,12 +36,12 @@ _ch, _al, _ce = schema.changes.c, schema.alerts.c, schema.centers.c
 
 
 @dataclass(frozen=True)
-class Due:
+class ClaimedMessage:
     """A message claimed for sending."""
 
     id: int
     channel: str
-    message: Message
+    message: AlertMessage
     attempts: int
 
 
@@ -86,7 +86,7 @@ class Outbox:
             log.warning("alert %d by %s: %s", due.id, due.channel, problem)
         return problem is None
 
-    def _send(self, due: Due) -> SendFailed | None:
+    def _send(self, due: ClaimedMessage) -> SendFailed | None:
         channel = self.channels.get(due.channel)
         if channel is None:
             return SendFailed("no channel of this name is configured any more", permanent=True)
@@ -126,7 +126,7 @@ def queue(conn: sa.Connection, channels: Sequence[Channel], standards: Standards
     return len(made)
 
 
-def claim(conn: sa.Connection, now_ms: int) -> Due | None:
+def claim(conn: sa.Connection, now_ms: int) -> ClaimedMessage | None:
     """The next message, now `sending`; None if there is none, or another worker got there first."""
     row = conn.execute(_NEXT_DUE, {"now_ms": now_ms}).first()
     if row is None:
@@ -134,11 +134,11 @@ def claim(conn: sa.Connection, now_ms: int) -> Due | None:
     mine = sa.update(schema.alerts).where(_al.id == row.id, _al.state == "waiting")
     if conn.execute(mine.values(state="sending", attempts=row.attempts + 1)).rowcount != 1:
         return None
-    words = Message(row.title, row.text, "cleared" if row.now == "clear" else "raised")
-    return Due(row.id, row.channel, words, row.attempts + 1)
+    words = AlertMessage(row.title, row.text, "cleared" if row.now == "clear" else "raised")
+    return ClaimedMessage(row.id, row.channel, words, row.attempts + 1)
 
 
-def finish(conn: sa.Connection, due: Due, problem: SendFailed | None, now_ms: int) -> None:
+def finish(conn: sa.Connection, due: ClaimedMessage, problem: SendFailed | None, now_ms: int) -> None:
     """Writes how sending went."""
     if problem is None:
         values: dict[str, object] = {"state": "sent", "sent_ms": now_ms, "problem": ""}
@@ -192,11 +192,13 @@ _NEXT_DUE = (
 _LATER = ("began_ms", "cause")  # asked once it is known that a message is made
 
 
-def _told(row: sa.Row[tuple[object, ...]]) -> Told:
-    return Told(**{name: row._mapping[name] for name in Told.__dataclass_fields__ if name not in _LATER})
+def _told(row: sa.Row[tuple[object, ...]]) -> Announcement:
+    return Announcement(
+        **{name: row._mapping[name] for name in Announcement.__dataclass_fields__ if name not in _LATER}
+    )
 
 
-def _began_ms(conn: sa.Connection, told: Told) -> int | None:
+def _began_ms(conn: sa.Connection, told: Announcement) -> int | None:
     """When a flag that is cleared now was raised."""
     if told.event == "raised":
         return None
@@ -206,7 +208,7 @@ def _began_ms(conn: sa.Connection, told: Told) -> int | None:
     return began_ms
 
 
-def _cause(conn: sa.Connection, told: Told, standards: Standards, now_ms: int) -> Cause | None:
+def _cause(conn: sa.Connection, told: Announcement, standards: Standards, now_ms: int) -> Cause | None:
     """Why a center fell silent: likely while it lasts, and what was found out when it is heard again."""
     standard = standards.at(told.at_ms)
     criterion = standard.by_id.get(told.criterion) if standard else None
@@ -216,20 +218,20 @@ def _cause(conn: sa.Connection, told: Told, standards: Standards, now_ms: int) -
 
 
 def _messages(
-    told: Sequence[Told], channel: Channel, standards: Standards, base_url: str, now_ms: int
+    told: Sequence[Announcement], channel: Channel, standards: Standards, base_url: str, now_ms: int
 ) -> list[dict[str, object]]:
     wanted = [each for each in told if each.event in channel.events]
     return [_row(each, channel, message(each, standards.at(each.at_ms), base_url), now_ms) for each in wanted]
 
 
 def _summaries(
-    told: Sequence[Told], channel: Channel, standards: Standards, base_url: str, now_ms: int
+    told: Sequence[Announcement], channel: Channel, standards: Standards, base_url: str, now_ms: int
 ) -> list[dict[str, object]]:
     wanted = [each for each in told if each.event in channel.events]
     return [_row(wanted[-1], channel, summary(wanted, standards.at(now_ms), base_url), now_ms)] if wanted else []
 
 
-def _row(told: Told, channel: Channel, words: Message, now_ms: int) -> dict[str, object]:
+def _row(told: Announcement, channel: Channel, words: AlertMessage, now_ms: int) -> dict[str, object]:
     return {
         "change": told.id,
         "center": told.center,

@@ -32,8 +32,8 @@ from collector.access import acl
 from collector.access.tls import TlsError, common_name, fill, server_context
 from collector.brokers.listeners import (
     PATIENCE_S,
-    Door,
     LimitedReader,
+    Listener,
     WebSocketReader,
     WebSocketWriter,
     Writer,
@@ -58,15 +58,15 @@ class BrokerError(Exception):
     """The broker cannot start; one sentence with the thing, the rule and the fix."""
 
 
-class Broker:
+class EmbeddedBroker:
     """Listens at its doors from `start` to `stop`. The first is `host`:`port`, without TLS; an empty host means none.
     Port 0 takes a free one, told by `port` and `ports` afterwards. `book` keeps what was refused.
     """
 
     def __init__(
-        self, host: str, port: int, doors: Sequence[Door] = (), services: Collection[str] = acl.SERVICES
+        self, host: str, port: int, doors: Sequence[Listener] = (), services: Collection[str] = acl.SERVICES
     ) -> None:
-        self._doors = [*([Door(host, port)] if host else []), *doors]
+        self._doors = [*([Listener(host, port)] if host else []), *doors]
         self.host = self._doors[0].host
         self.ports = [door.port for door in self._doors]
         self.book = acl.Book(time.monotonic)
@@ -156,7 +156,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
     """amqtt with doors, names and limits of ours, without retained messages, and closing what it opened."""
 
     def __init__(
-        self, doors: Sequence[Door], services: frozenset[str], book: acl.Book, loop: asyncio.AbstractEventLoop
+        self, doors: Sequence[Listener], services: frozenset[str], book: acl.Book, loop: asyncio.AbstractEventLoop
     ) -> None:
         # amqtt wants an address in text for each listener; ours are opened by `_start_listeners` below.
         listeners = {
@@ -186,7 +186,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
             raise
         self._tending = asyncio.create_task(self._tend())
 
-    async def _open(self, name: str, door: Door) -> None:
+    async def _open(self, name: str, door: Listener) -> None:
         context = self._contexts[name] = server_context(door.tls) if door.tls else None
         if door.transport == "tcp":
             opened = await open_tcp(door, context, self._greeter(self.stream_connected, name))

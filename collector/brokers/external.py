@@ -49,12 +49,12 @@ def write(folder: Path, files: Mapping[str, bytes]) -> list[str]:
     return changed
 
 
-class Outside:
+class ExternalBroker:
     """One such broker. `run` runs the command that reloads it, and `end` ends a session; both raise OSError."""
 
     def __init__(
         self,
-        settings: config.Outside,
+        settings: config.ExternalBrokerSection,
         authority: Authority,
         *,
         run: Callable[[Sequence[str]], None] | None = None,

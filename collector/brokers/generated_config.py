@@ -24,7 +24,7 @@ QUEUED_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Site:
+class BrokerSite:
     """Where the broker listens, and who comes. `websocket` may be None. Certificates lie beside the settings."""
 
     tls: tuple[str, int]
@@ -36,13 +36,13 @@ class Site:
 CERTIFICATES = {"ca": "ca.pem", "cert": "server.crt", "key": "server.key", "crl": "crl.pem"}
 
 
-def mosquitto(site: Site) -> Mapping[str, str]:
+def mosquitto(site: BrokerSite) -> Mapping[str, str]:
     """File name -> content. Mosquitto 2.0 or newer."""
     doors = [("mqtt", site.tls)] + ([("websockets", site.websocket)] if site.websocket else [])
     return {"mosquitto.conf": _mosquitto_conf(site, doors), **mosquitto_people(site.people)}
 
 
-def _mosquitto_conf(site: Site, doors: Sequence[tuple[str, tuple[str, int]]]) -> str:
+def _mosquitto_conf(site: BrokerSite, doors: Sequence[tuple[str, tuple[str, int]]]) -> str:
     return "\n".join(
         [
             "# Made by `nabz-collector broker-config mosquitto`, anew by each run: change Nabz's settings instead.",
@@ -70,7 +70,7 @@ def _mosquitto_conf(site: Site, doors: Sequence[tuple[str, tuple[str, int]]]) ->
     )
 
 
-def _mosquitto_door(site: Site, protocol: str, place: tuple[str, int]) -> list[str]:
+def _mosquitto_door(site: BrokerSite, protocol: str, place: tuple[str, int]) -> list[str]:
     host, port = place
     files = {word: f"{site.folder}/{name}" for word, name in CERTIFICATES.items()}
     return [
@@ -104,12 +104,12 @@ def mosquitto_people(people: People) -> Mapping[str, str]:
     return {"acl": "\n".join([*lines, ""])}
 
 
-def nats(site: Site) -> Mapping[str, str]:
+def nats(site: BrokerSite) -> Mapping[str, str]:
     """File name -> content. NATS server 2.10 or newer."""
     return {"nats.conf": _nats_conf(site), **nats_people(site.people)}
 
 
-def _nats_conf(site: Site) -> str:
+def _nats_conf(site: BrokerSite) -> str:
     tls = _block(
         "tls",
         [
@@ -167,5 +167,5 @@ def _nats_user(name: str, says: Sequence[str], hears: Sequence[str], whose: str)
 
 
 Make = Literal["mosquitto", "nats"]
-MAKES: dict[Make, Callable[[Site], Mapping[str, str]]] = {"mosquitto": mosquitto, "nats": nats}
+MAKES: dict[Make, Callable[[BrokerSite], Mapping[str, str]]] = {"mosquitto": mosquitto, "nats": nats}
 CHANGING: dict[Make, Callable[[People], Mapping[str, str]]] = {"mosquitto": mosquitto_people, "nats": nats_people}

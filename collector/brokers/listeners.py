@@ -27,7 +27,7 @@ Server = asyncio.Server | ws.Server
 
 
 @dataclass(frozen=True)
-class Door:
+class Listener:
     """Where the broker listens. Without `tls` whoever reaches it may do all, so that is for loopback alone."""
 
     host: str
@@ -45,7 +45,7 @@ class TooLarge(Exception):
 
 
 async def open_tcp(
-    door: Door, context: ssl.SSLContext | None, greet: Callable[[StreamReader, StreamWriter], Awaitable[None]]
+    door: Listener, context: ssl.SSLContext | None, greet: Callable[[StreamReader, StreamWriter], Awaitable[None]]
 ) -> Server:
     """Raises OSError."""
     return await asyncio.start_server(
@@ -60,7 +60,7 @@ async def open_tcp(
 
 
 async def open_websockets(
-    door: Door, context: ssl.SSLContext | None, greet: Callable[[ws.ServerConnection], Awaitable[None]]
+    door: Listener, context: ssl.SSLContext | None, greet: Callable[[ws.ServerConnection], Awaitable[None]]
 ) -> Server:
     """Raises OSError."""
     # No compression: a few bytes could unfold to a great many. No pings either: MQTT has its own, and slow lines

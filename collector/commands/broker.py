@@ -6,7 +6,7 @@ import argparse
 import signal
 import threading
 
-from collector.brokers.embedded import Broker, BrokerError
+from collector.brokers.embedded import BrokerError, EmbeddedBroker
 from collector.commands.console import complain, say, start_log
 from collector.config import is_loopback, split_listen
 
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
             "tls_listen, or a broker set up by `nabz-collector broker-config`"
         )
         return 2
-    broker = Broker(*place)
+    broker = EmbeddedBroker(*place)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -10,7 +10,7 @@ from collector.access import devices
 from collector.access.ca import Authority
 from collector.access.server_certs import papers
 from collector.brokers.external import certificates, write
-from collector.brokers.generated_config import MAKES, Make, Site
+from collector.brokers.generated_config import MAKES, BrokerSite, Make
 from collector.commands.console import answers, common_arguments, complain, say, settings_of
 from collector.config import Settings, split_listen
 from collector.database import opened
@@ -43,7 +43,7 @@ def _settings(settings: Settings, make: Make, folder: Path) -> list[str]:
     broker = settings.broker
     with opened(settings) as store, store.read() as conn:
         people = devices.people(conn, broker.services)
-    site = Site(
+    site = BrokerSite(
         tls=split_listen(broker.tls_listen or DEFAULT_LISTEN),
         websocket=split_listen(broker.websocket_listen) if broker.websocket_listen else None,
         people=people,

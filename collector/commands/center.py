@@ -48,7 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     try:
         return VERBS[options.verb](options)
-    except (centers.CenterError, requests.TurnRefused) as error:
+    except (centers.CenterError, requests.TestRequestRefused) as error:
         complain(str(error))
         return 1
 

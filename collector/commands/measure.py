@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from collector.measure.admission import ByToken, UsedTokens
-from collector.measure.delivery import Delivery, Outgoing, sender
+from collector.measure.delivery import Outgoing, RecordSender, sender
 from collector.measure.limits import Limits
 from collector.measure.membership import RECORDS, USED, JoinError, Membership, held, join
 from collector.measure.pipe import server_context
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     limits = Limits(tests_at_once=options.tests)
     try:
         member = join(options.state, options.collector, options.join) if options.join else held(options.state)
-        witness = Witness(member) if member else None
+        witness = JoinedServer(member) if member else None
     except JoinError as error:
         print(error, file=sys.stderr)
         return 1
@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-class Witness:
+class JoinedServer:
     """What a server that belongs to a collector does beyond measuring: it asks for tokens, and hands over what it saw.
 
     With no address of a collector its records stay in the folder, from where the collector on this machine takes them.
@@ -102,7 +102,7 @@ class Witness:
         used = UsedTokens(member.folder / USED, time.time_ns() // 1_000_000)
         self.admit = ByToken(member.collector_key, member.name, used)
         self.outgoing = Outgoing(member.folder / RECORDS)
-        self.delivery = Delivery(self.outgoing, sender(member.collector)) if member.collector else None
+        self.delivery = RecordSender(self.outgoing, sender(member.collector)) if member.collector else None
 
     def take(self, record: Record) -> None:
         """On the disk when this returns; what nobody gave a turn proves nothing and is not kept."""
@@ -134,7 +134,7 @@ def _wrong(sentence: str) -> int:
     return 2
 
 
-async def _serve(server: MeasureServer, host: str, port: int, witness: Witness | None) -> None:
+async def _serve(server: MeasureServer, host: str, port: int, witness: JoinedServer | None) -> None:
     host, port = await server.start(host, port)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

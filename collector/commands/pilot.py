@@ -23,7 +23,7 @@ from collector.access.enrolment import issue_token, told_token
 from collector.commands.console import answers, complain, say
 from collector.config import Settings, load
 from collector.register import centers
-from collector.run.pilot import Household, Part, python, run_to_the_end, wait_until_healthy
+from collector.run.pilot import PilotProcess, PilotProcesses, python, run_to_the_end, wait_until_healthy
 from collector.run.upgrades import opened_and_upgraded
 
 EXAMPLE = "nabz-collector pilot --simulate 1000"
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     data: Path = options.data.absolute()
     write_settings(data)
     settings = load(data / "collector.toml")
-    household = Household(_teller())
+    household = PilotProcesses(_teller())
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
@@ -117,9 +117,11 @@ def write_settings(data: Path) -> None:
         (data / name).write_text(text.format(**paths, **ports))
 
 
-def _start(household: Household, data: Path, settings: Settings, options: argparse.Namespace) -> None:
+def _start(household: PilotProcesses, data: Path, settings: Settings, options: argparse.Namespace) -> None:
     collector_toml, agent_toml = str(data / "collector.toml"), str(data / "agent.toml")
-    serve = household.start(Part("collector", python("collector", "serve", "--config", collector_toml), vital=True))
+    serve = household.start(
+        PilotProcess("collector", python("collector", "serve", "--config", collector_toml), vital=True)
+    )
     wait_until_healthy(f"{settings.web_url}/healthz", serve)
     token = _register(settings)
     if not (data / "agent" / "identity.json").exists():
@@ -130,13 +132,13 @@ def _start(household: Household, data: Path, settings: Settings, options: argpar
     key_file = data / "seat.key"
     key_file.touch(mode=0o600)
     key_file.write_text(key)
-    household.start(Part("agent", python("agent", "run", "--config", agent_toml)))
+    household.start(PilotProcess("agent", python("agent", "run", "--config", agent_toml)))
     seats = f"http://{_seats_listen(data)}"
     seat_words = ("--key-file", str(key_file), "--name", "THIS-PC", "--state-dir", str(data / "seat"))
-    household.start(Part("seat", python("agent.seat", "run", "--gateway", seats, *seat_words)))
+    household.start(PilotProcess("seat", python("agent.seat", "run", "--gateway", seats, *seat_words)))
     if options.simulate:
         fleet = ("--centers", str(options.simulate), "--seed", str(options.seed))
-        household.start(Part("fleet", python("collector", "simulate", "--config", collector_toml, *fleet)))
+        household.start(PilotProcess("fleet", python("collector", "simulate", "--config", collector_toml, *fleet)))
 
 
 def _register(settings: Settings) -> str:

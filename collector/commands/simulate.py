@@ -21,10 +21,10 @@ from collector.commands.console import answers, common_arguments, complain, say,
 from collector.config import Settings
 from collector.database import opened
 from collector.simulate import identities, join, register, witness
-from collector.simulate.fleet import Center, make_fleet
+from collector.simulate.fleet import SimulatedCenter, make_fleet
 from collector.simulate.gateway import Gateway
 from collector.simulate.identities import FleetError
-from collector.simulate.run import Pace, Play, perform
+from collector.simulate.run import Play, SimulatedClock, perform
 from collector.simulate.trouble import CYCLE_MS, Stage, Trouble
 from collector.simulate.truth import Truth, TruthError, compare, read_held, read_promises
 
@@ -115,7 +115,7 @@ def _line_of(trouble: Trouble) -> str:
     return f"minute {first:5.1f} to {last:5.1f}  {trouble.what:15} {who:14} {trouble.subject}"
 
 
-def _stage(options: argparse.Namespace, fleet: list[Center], start_ms: int) -> Stage:
+def _stage(options: argparse.Namespace, fleet: list[SimulatedCenter], start_ms: int) -> Stage:
     cycle_ms = CYCLE_MS if options.minutes is None else min(CYCLE_MS, int(options.minutes * 60_000))
     return Stage(fleet, options.seed, start_ms, cycle_ms)
 
@@ -172,14 +172,18 @@ async def _perform(
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    pace = Pace(start_ms=start_ms, began_s=time.monotonic(), speedup=options.speedup)
+    pace = SimulatedClock(start_ms=start_ms, began_s=time.monotonic(), speedup=options.speedup)
     until_ms = None if options.minutes is None else start_ms + int(options.minutes * 60_000)
     await perform(play, broker, pace, until_ms, stop, tell)
 
 
 def _join_all(
-    options: argparse.Namespace, settings: Settings, folder: Path, fleet: list[Center], tell: Callable[[str], None]
-) -> dict[str, identities.Identity]:
+    options: argparse.Namespace,
+    settings: Settings,
+    folder: Path,
+    fleet: list[SimulatedCenter],
+    tell: Callable[[str], None],
+) -> dict[str, identities.SimulatedIdentity]:
     """Register and enrol whoever is missing, by the same code as a real center."""
     keys = identities.load_keys(folder)
     missing = [center for center in fleet if center.code not in keys]

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from collector.flags.gap_facts import FRESH_MS, SLACK_MS, Boot, Facts, Run, Seen
-from collector.standard.criteria import Words
+from collector.flags.gap_facts import FRESH_MS, SLACK_MS, BatteryRun, Boot, GapFacts, Sighting
+from collector.standard.criteria import BilingualText
 
 Name = Literal[
     "mains_carried", "ups_exhausted", "isp_down", "lan_fault", "switched_off", "agent_stopped", "collector", "unknown"
@@ -26,22 +26,24 @@ MAJORITY, FEW = 0.5, 0.2  # of the neighbours: enough to confirm, too few not to
 TIED_FALL_MS, TIED_RISE_MS = 120_000, 300_000
 ROUND_MS = 90_000  # a gap begins with the last arrival, up to a round before what ended it
 
-SAID: Mapping[Name, Words] = {
-    "mains_carried": Words("Mains cut; the UPS carried the gateway", "بجلی گئی؛ یو پی ایس نے گیٹ وے کو چلائے رکھا"),
-    "ups_exhausted": Words("Mains cut; the UPS gave out", "بجلی گئی؛ یو پی ایس جواب دے گیا"),
-    "isp_down": Words("Internet line down", "انٹرنیٹ لائن بند"),
-    "lan_fault": Words("Fault in the center's own network", "مرکز کے اپنے نیٹ ورک میں خرابی"),
-    "switched_off": Words("Gateway switched off", "گیٹ وے بند کر دیا گیا"),
-    "agent_stopped": Words("Agent stopped while the gateway ran", "گیٹ وے چلتا رہا مگر ایجنٹ رک گیا"),
-    "collector": Words("Our own collector did not listen", "ہمارا اپنا مرکزی نظام نہیں سن رہا تھا"),
-    "unknown": Words("Not known", "معلوم نہیں"),
+SAID: Mapping[Name, BilingualText] = {
+    "mains_carried": BilingualText(
+        "Mains cut; the UPS carried the gateway", "بجلی گئی؛ یو پی ایس نے گیٹ وے کو چلائے رکھا"
+    ),
+    "ups_exhausted": BilingualText("Mains cut; the UPS gave out", "بجلی گئی؛ یو پی ایس جواب دے گیا"),
+    "isp_down": BilingualText("Internet line down", "انٹرنیٹ لائن بند"),
+    "lan_fault": BilingualText("Fault in the center's own network", "مرکز کے اپنے نیٹ ورک میں خرابی"),
+    "switched_off": BilingualText("Gateway switched off", "گیٹ وے بند کر دیا گیا"),
+    "agent_stopped": BilingualText("Agent stopped while the gateway ran", "گیٹ وے چلتا رہا مگر ایجنٹ رک گیا"),
+    "collector": BilingualText("Our own collector did not listen", "ہمارا اپنا مرکزی نظام نہیں سن رہا تھا"),
+    "unknown": BilingualText("Not known", "معلوم نہیں"),
 }
-WEIGHT: Mapping[Grade, Words] = {
-    "confirmed": Words("confirmed by neighbours", "پڑوسی مراکز سے تصدیق شدہ"),
-    "shown": Words("shown by its own readings", "اپنی پیمائش سے ثابت"),
-    "likely": Words("likely", "غالباً"),
-    "unsupported": Words("unsupported: neighbours contradict it", "بے ثبوت: پڑوسی مراکز اس کی تردید کرتے ہیں"),
-    "none": Words("no evidence", "کوئی ثبوت نہیں"),
+WEIGHT: Mapping[Grade, BilingualText] = {
+    "confirmed": BilingualText("confirmed by neighbours", "پڑوسی مراکز سے تصدیق شدہ"),
+    "shown": BilingualText("shown by its own readings", "اپنی پیمائش سے ثابت"),
+    "likely": BilingualText("likely", "غالباً"),
+    "unsupported": BilingualText("unsupported: neighbours contradict it", "بے ثبوت: پڑوسی مراکز اس کی تردید کرتے ہیں"),
+    "none": BilingualText("no evidence", "کوئی ثبوت نہیں"),
 }
 PLACES = ("lan", "isp", "beyond", "none")
 STOPS: Mapping[str, tuple[Name, str]] = {
@@ -53,7 +55,7 @@ STOPS: Mapping[str, tuple[Name, str]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Witness:
+class NeighbourWitness:
     """What neighbours say of the same time; counts of centers, `named` some of them. `deaf_ms`: how much of the gap
     the collector heard nobody at all."""
 
@@ -77,13 +79,13 @@ class Cause:
     evidence: tuple[str, ...]
 
 
-NOBODY = Witness()
+NOBODY = NeighbourWitness()
 
 
 # ---------------------------------------------------------------- judging
 
 
-def name_cause(facts: Facts, witness: Witness = NOBODY) -> Cause:
+def name_cause(facts: GapFacts, witness: NeighbourWitness = NOBODY) -> Cause:
     """The first rule that has an answer; what no rule explains is unknown, and says what is missing."""
     for rule in (_power_died, _stopped, _carried, _line, _collector, _guess):
         cause = rule(facts, witness)
@@ -93,7 +95,7 @@ def name_cause(facts: Facts, witness: Witness = NOBODY) -> Cause:
     return Cause(name="unknown", grade="none", evidence=(missing, *_boot_words(facts)))
 
 
-def _power_died(facts: Facts, witness: Witness) -> Cause | None:
+def _power_died(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
     """The machine went down, and its UPS was on battery by then: the mains had gone and the battery gave out."""
     for boot in facts.boots:
         run = _at_death(facts, boot)
@@ -113,7 +115,7 @@ def _power_died(facts: Facts, witness: Witness) -> Cause | None:
     return None
 
 
-def _at_death(facts: Facts, boot: Boot) -> Run | None:
+def _at_death(facts: GapFacts, boot: Boot) -> BatteryRun | None:
     """What the UPS said last before this boot's machine went down. Of several UPSs, one on battery counts."""
     died_ms = boot.died_ms if boot.died_ms is not None else boot.at_ms
     last = []
@@ -123,7 +125,7 @@ def _at_death(facts: Facts, boot: Boot) -> Run | None:
     return next((run for run in last if run.on_battery), last[0] if last else None)
 
 
-def _stopped(facts: Facts, _witness: Witness) -> Cause | None:
+def _stopped(facts: GapFacts, _witness: NeighbourWitness) -> Cause | None:
     """The agent did not run for most of the gap, and its next start says why."""
     boot = max(facts.boots, key=lambda each: _dark_ms(facts, each), default=None)
     if boot is None or (facts.taken and 2 * _dark_ms(facts, boot) < facts.to_ms - facts.from_ms):
@@ -134,7 +136,7 @@ def _stopped(facts: Facts, _witness: Witness) -> Cause | None:
     return Cause(name=name, grade="shown", evidence=(f"{_boot_word(boot)}: {said}", *facts.seats.words))
 
 
-def _unexplained(facts: Facts, boot: Boot) -> Cause:
+def _unexplained(facts: GapFacts, boot: Boot) -> Cause:
     """A machine that went down without a shutdown while it had power: pulled, held or broken, nobody can tell; but
     after the seats were shut down in order, people were closing."""
     run = _at_death(facts, boot)
@@ -146,13 +148,13 @@ def _unexplained(facts: Facts, boot: Boot) -> Cause:
     return Cause(name="unknown", grade="none", evidence=tuple(words))
 
 
-def _dark_ms(facts: Facts, boot: Boot) -> int:
+def _dark_ms(facts: GapFacts, boot: Boot) -> int:
     """How much of the gap lies between the last sign of life and this boot."""
     died_ms = boot.died_ms if boot.died_ms is not None else facts.from_ms
     return max(0, min(boot.at_ms, facts.to_ms) - max(died_ms, facts.from_ms))
 
 
-def _carried(facts: Facts, witness: Witness) -> Cause | None:
+def _carried(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
     """The agent ran on, on battery for most of the gap: the mains took the line down, the UPS carried the rest."""
     span_ms = facts.to_ms - facts.from_ms
     for runs in facts.power.values():
@@ -167,17 +169,17 @@ def _carried(facts: Facts, witness: Witness) -> Cause | None:
     return None
 
 
-def _followed(runs: Sequence[Run]) -> Iterator[tuple[Run, int | None]]:
+def _followed(runs: Sequence[BatteryRun]) -> Iterator[tuple[BatteryRun, int | None]]:
     """Each run and when the next one was seen; None for the last."""
     for place, run in enumerate(runs):
         yield run, runs[place + 1].first_ms if place + 1 < len(runs) else None
 
 
-def _overlap_ms(facts: Facts, from_ms: int, to_ms: int) -> int:
+def _overlap_ms(facts: GapFacts, from_ms: int, to_ms: int) -> int:
     return max(0, min(to_ms, facts.to_ms) - max(from_ms, facts.from_ms))
 
 
-def _tied(facts: Facts, cut_ms: int, mains_ms: int | None) -> bool:
+def _tied(facts: GapFacts, cut_ms: int, mains_ms: int | None) -> bool:
     """Whether the mains may have taken the line along: it neither fell before them nor was back before them, and one
     of the two went together. Otherwise the line has a trouble of its own. `mains_ms` None: not back by the end."""
     fall_ms = facts.from_ms - cut_ms
@@ -187,7 +189,7 @@ def _tied(facts: Facts, cut_ms: int, mains_ms: int | None) -> bool:
     return fall_ms <= TIED_FALL_MS or (rise_ms is not None and rise_ms <= TIED_RISE_MS)
 
 
-def _line(facts: Facts, witness: Witness) -> Cause | None:
+def _line(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
     """The agent ran on and saw where the line broke."""
     told = _told(facts)
     if not told:
@@ -204,19 +206,19 @@ def _line(facts: Facts, witness: Witness) -> Cause | None:
     return Cause(name="collector", grade="likely", evidence=(word, *_deaf_words(facts, witness)))
 
 
-def _told(facts: Facts) -> list[str]:
+def _told(facts: GapFacts) -> list[str]:
     """The places of the fault, the one seen most often first; a line that is well again is only waiting to be used."""
     found = [place for place in PLACES if place in facts.places]
     return sorted(found, key=lambda place: -facts.places[place].count * (1 if place == "none" else 5))
 
 
-def _collector(facts: Facts, witness: Witness) -> Cause | None:
+def _collector(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
     if 2 * witness.deaf_ms < facts.to_ms - facts.from_ms:
         return None
     return Cause(name="collector", grade="shown", evidence=_deaf_words(facts, witness))
 
 
-def _guess(facts: Facts, witness: Witness) -> Cause | None:
+def _guess(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
     """Nothing of its own tells yet: the last readings before the gap, and who fell silent with it."""
     if facts.boots:
         return None
@@ -240,7 +242,7 @@ def _guess(facts: Facts, witness: Witness) -> Cause | None:
 # ---------------------------------------------------------------- witnesses
 
 
-def _by_feeder(name: Name, grade: Grade, words: Sequence[str], witness: Witness) -> Cause:
+def _by_feeder(name: Name, grade: Grade, words: Sequence[str], witness: NeighbourWitness) -> Cause:
     """With what the centers on the same feeder say of the mains."""
     asked = witness.feeder_cut + witness.feeder_mains
     if asked == 0:
@@ -255,7 +257,7 @@ def _by_feeder(name: Name, grade: Grade, words: Sequence[str], witness: Witness)
     return Cause(name=name, grade=grade, evidence=(*words, f"{said}{_named(witness.feeder_named)}"))
 
 
-def _by_isp(grade: Grade, words: Sequence[str], witness: Witness) -> Cause:
+def _by_isp(grade: Grade, words: Sequence[str], witness: NeighbourWitness) -> Cause:
     """With who else on the same provider, in the same place, was not heard."""
     asked = witness.isp_silent + witness.isp_heard
     if asked == 0:
@@ -268,12 +270,12 @@ def _by_isp(grade: Grade, words: Sequence[str], witness: Witness) -> Cause:
     return Cause(name="isp_down", grade=grade, evidence=(*words, f"{said}{_named(witness.isp_named)}"))
 
 
-def _share_cut(witness: Witness) -> float:
+def _share_cut(witness: NeighbourWitness) -> float:
     asked = witness.feeder_cut + witness.feeder_mains
     return witness.feeder_cut / asked if asked else 0.0
 
 
-def _share_silent(witness: Witness) -> float:
+def _share_silent(witness: NeighbourWitness) -> float:
     """One neighbour alone says too little."""
     asked = witness.isp_silent + witness.isp_heard
     return witness.isp_silent / asked if asked >= MIN_WITNESSES else 0.0
@@ -282,7 +284,7 @@ def _share_silent(witness: Witness) -> float:
 # ---------------------------------------------------------------- words
 
 
-def _boot_words(facts: Facts) -> tuple[str, ...]:
+def _boot_words(facts: GapFacts) -> tuple[str, ...]:
     return tuple(map(_boot_word, facts.boots))
 
 
@@ -291,19 +293,19 @@ def _boot_word(boot: Boot) -> str:
     return f"boot reading {boot.id}: {boot.previous_end}{dark}"
 
 
-def _run_word(run: Run) -> str:
+def _run_word(run: BatteryRun) -> str:
     state = ("on battery, low" if run.low else "on battery") if run.on_battery else "on mains"
     charge = "" if run.charge_pct is None else f" at {run.charge_pct:.0f} %"
     gasp = f", its last gasp: {run.gasp.replace('_', ' ')}" if run.gasp else ""
     return f"UPS reading {run.id}: {state}{charge}{gasp}"
 
 
-def _seen_word(place: str, seen: Seen) -> str:
+def _seen_word(place: str, seen: Sighting) -> str:
     where = {"lan": "in its own network", "isp": "at the provider", "beyond": "beyond the provider", "none": "nowhere"}
     return f"{seen.count} link readings saw the fault {where[place]}, the last is {seen.id}"
 
 
-def _deaf_words(facts: Facts, witness: Witness) -> tuple[str, ...]:
+def _deaf_words(facts: GapFacts, witness: NeighbourWitness) -> tuple[str, ...]:
     if not witness.deaf_ms:
         return ()
     total_s = (facts.to_ms - facts.from_ms) // 1000

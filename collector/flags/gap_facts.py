@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from collector.flags import seat_evidence
-from collector.flags.seat_evidence import Call, Seats
+from collector.flags.seat_evidence import SeatCount, SeatEvidence
 
 SLACK_MS = 60_000  # between a sign and what it is a sign of: a round of measuring
 FRESH_MS = 180_000  # so long before its end a UPS reading still speaks for the end of a run
@@ -35,7 +35,7 @@ class Boot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class BatteryRun:
     """Consecutive readings of one UPS that agree on whether it ran on battery. `gasp` is its last gasp, if any."""
 
     on_battery: bool
@@ -48,7 +48,7 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class Sighting:
     """How often something was read, and one reading that says so."""
 
     count: int
@@ -56,7 +56,7 @@ class Seen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class GapFacts:
     """What is known of one gap. `power` begins with the last readings before it; `taken` counts the readings that
     the agent took during the gap and delivered later, the earliest at `taken_from_ms`; `places` where its link probe
     saw the fault meanwhile; `seats` what the roll calls around it say."""
@@ -64,12 +64,12 @@ class Facts:
     from_ms: int
     to_ms: int
     boots: tuple[Boot, ...] = ()
-    power: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
-    places: Mapping[str, Seen] = field(default_factory=dict)
+    power: Mapping[str, tuple[BatteryRun, ...]] = field(default_factory=dict)
+    places: Mapping[str, Sighting] = field(default_factory=dict)
     place_before: str = ""
     taken: int = 0
     taken_from_ms: int | None = None
-    seats: Seats = field(default_factory=Seats)
+    seats: SeatEvidence = field(default_factory=SeatEvidence)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +80,9 @@ class Sign:
     id: str
     subject: str = ""
     boot: Boot | None = None
-    run: Run | None = None
+    run: BatteryRun | None = None
     place: str = ""
-    call: Call | None = None
+    call: SeatCount | None = None
 
 
 def sign_of(reading: object, kind: str, at_ms: int, id: str) -> Sign:
@@ -106,10 +106,10 @@ def _tells_power(reading: object) -> bool:
     return known and not tests_battery(reading)
 
 
-def run_of(reading: object, at_ms: int, id: str) -> Run:
+def run_of(reading: object, at_ms: int, id: str) -> BatteryRun:
     """A UPS reading as a run of one."""
     status, gasp = getattr(reading, "battery_status", None), getattr(reading, "last_gasp", None) or ""
-    return Run(
+    return BatteryRun(
         on_battery=getattr(reading, "output_state", None) == "battery" or bool(gasp),
         first_ms=at_ms - _on_battery_ms(reading),
         last_ms=at_ms,
@@ -140,10 +140,10 @@ def _place(reading: object) -> str:
     return getattr(reading, "fault_place", None) or ""
 
 
-def begin(from_ms: int, to_ms: int, before: Iterable[Sign]) -> Facts:
+def begin(from_ms: int, to_ms: int, before: Iterable[Sign]) -> GapFacts:
     """A gap of which only the last readings before it are known; old ones among them say nothing."""
-    facts = Facts(from_ms=from_ms, to_ms=to_ms)
-    power: dict[str, tuple[Run, ...]] = {}
+    facts = GapFacts(from_ms=from_ms, to_ms=to_ms)
+    power: dict[str, tuple[BatteryRun, ...]] = {}
     place_before = ""
     for sign in (each for each in before if each.at_ms >= from_ms - FRESH_MS):
         if sign.run is not None:
@@ -153,7 +153,7 @@ def begin(from_ms: int, to_ms: int, before: Iterable[Sign]) -> Facts:
     return replace(facts, power=power, place_before=place_before)
 
 
-def fold(facts: Facts, signs: Sequence[Sign]) -> Facts:
+def fold(facts: GapFacts, signs: Sequence[Sign]) -> GapFacts:
     """With these readings added; each must be given once. A boot or UPS reading just after the gap counts too: it
     tells what ended it."""
     boots, power, places, seats = list(facts.boots), dict(facts.power), dict(facts.places), facts.seats
@@ -175,7 +175,7 @@ def fold(facts: Facts, signs: Sequence[Sign]) -> Facts:
             taken_ms.append(sign.at_ms)
             if sign.place:
                 seen = places.get(sign.place)
-                places[sign.place] = Seen(count=1 + (seen.count if seen else 0), id=sign.id)
+                places[sign.place] = Sighting(count=1 + (seen.count if seen else 0), id=sign.id)
     ordered = tuple(sorted(boots, key=lambda boot: boot.at_ms))
     earliest_ms = min(taken_ms, default=None)
     return replace(
@@ -183,9 +183,9 @@ def fold(facts: Facts, signs: Sequence[Sign]) -> Facts:
     )
 
 
-def add_run(runs: tuple[Run, ...], new: Run) -> tuple[Run, ...]:
+def add_run(runs: tuple[BatteryRun, ...], new: BatteryRun) -> tuple[BatteryRun, ...]:
     """The runs with one more, joined to its neighbours where they agree."""
-    joined: list[Run] = []
+    joined: list[BatteryRun] = []
     for run in sorted((*runs, new), key=lambda each: each.first_ms):
         if joined and joined[-1].on_battery == run.on_battery:
             joined[-1] = _join(joined[-1], run)
@@ -194,7 +194,7 @@ def add_run(runs: tuple[Run, ...], new: Run) -> tuple[Run, ...]:
     return tuple(joined[-MAX_RUNS:])
 
 
-def _join(first: Run, second: Run) -> Run:
+def _join(first: BatteryRun, second: BatteryRun) -> BatteryRun:
     newest = max(first, second, key=lambda run: run.last_ms)
     charge_pct = newest.charge_pct if newest.charge_pct is not None else first.charge_pct
     gasp = newest.gasp or first.gasp or second.gasp

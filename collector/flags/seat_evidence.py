@@ -14,7 +14,7 @@ AFTER_MS = 900_000  # a later call speaks of other things
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class SeatCount:
     """One roll call as far as gaps are concerned: seats that were on until lately (or still are), those of them that
     said good-bye, and since when each that is heard has been up, in milliseconds UTC."""
 
@@ -26,7 +26,7 @@ class Call:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seats:
+class SeatEvidence:
     """What the roll calls around a gap say together. Zero calls say nothing."""
 
     on_before: int = 0
@@ -67,7 +67,7 @@ def _most(part: int, whole: int) -> bool:
     return part >= LEAST and 2 * part >= whole
 
 
-def call_of(reading: object, at_ms: int, id: str) -> Call | None:
+def call_of(reading: object, at_ms: int, id: str) -> SeatCount | None:
     """A seats reading as a call; None for one that says nothing of single seats."""
     columns = getattr(reading, "seats", None)
     if columns is None:
@@ -77,15 +77,15 @@ def call_of(reading: object, at_ms: int, id: str) -> Call | None:
     gone = sum(state == "missing" and quiet_s is not None for state, quiet_s in zip(columns.state, lately, strict=True))
     heard = sum(state in ("healthy", "unhealthy") for state in columns.state)
     up_since_ms = tuple(sorted(at_ms - round(up_s * 1000) for up_s in columns.uptime_s if up_s is not None))
-    return Call(at_ms=at_ms, on_lately=heard + off + gone, off_lately=off, up_since_ms=up_since_ms, id=id)
+    return SeatCount(at_ms=at_ms, on_lately=heard + off + gone, off_lately=off, up_since_ms=up_since_ms, id=id)
 
 
-def before(call: Call) -> Seats:
+def before(call: SeatCount) -> SeatEvidence:
     """What the last call before a gap says."""
-    return Seats(on_before=call.on_lately, off_before=call.off_lately, before_id=call.id)
+    return SeatEvidence(on_before=call.on_lately, off_before=call.off_lately, before_id=call.id)
 
 
-def after(seats: Seats, call: Call, from_ms: int, to_ms: int) -> Seats:
+def after(seats: SeatEvidence, call: SeatCount, from_ms: int, to_ms: int) -> SeatEvidence:
     """With the first call after the gap that heard any seat."""
     if seats.heard_after or not call.up_since_ms or not to_ms <= call.at_ms <= to_ms + AFTER_MS:
         return seats

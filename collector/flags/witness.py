@@ -72,7 +72,7 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class ServerRecord:
     """What a registered measurement server signed of that test. `…_s` is how long each direction moved bytes."""
 
     server: str
@@ -124,17 +124,17 @@ class Witness:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class TestFacts:
     """All that is stored about the test of one claim. `earlier` is the id of an earlier reading of the same test."""
 
-    seen: Seen | None = None
+    seen: ServerRecord | None = None
     grant: Grant | None = None
     earlier: str = ""
     servers: Sequence[str] = field(default=())  # addresses of the registered servers
     moved: Moved = Moved()
 
 
-def compare(claim: Claim, facts: Facts, now_ms: int, rules: Rules = RULES) -> Witness:
+def compare(claim: Claim, facts: TestFacts, now_ms: int, rules: Rules = RULES) -> Witness:
     """1. A test that nobody could have witnessed, or that was not this gateway's to run, has no witness.
     2. Without the server's record it waits, and after `patience_ms` it has none.
     3. The record must be of a test within its grant and over a line that leaves the building.
@@ -151,7 +151,7 @@ def compare(claim: Claim, facts: Facts, now_ms: int, rules: Rules = RULES) -> Wi
     return _recorded(claim, facts.seen, facts, rules)
 
 
-def _not_its_own(claim: Claim, facts: Facts) -> Witness | None:
+def _not_its_own(claim: Claim, facts: TestFacts) -> Witness | None:
     if claim.purpose == "self-test":
         return Witness(word="self_test", reason="a self-test never leaves the gateway")
     if not claim.test_id:
@@ -173,7 +173,7 @@ def _not_its_own(claim: Claim, facts: Facts) -> Witness | None:
     return None
 
 
-def _recorded(claim: Claim, seen: Seen, facts: Facts, rules: Rules) -> Witness:
+def _recorded(claim: Claim, seen: ServerRecord, facts: TestFacts, rules: Rules) -> Witness:
     figures = {"server": seen.server, "down_mbps": seen.down_mbps, "up_mbps": seen.up_mbps}
 
     def said(word: Word, reason: str, most: tuple[tuple[str, float], ...] = ()) -> Witness:
@@ -200,7 +200,7 @@ def _recorded(claim: Claim, seen: Seen, facts: Facts, rules: Rules) -> Witness:
     return said("agrees", f"the server {seen.server} saw the same", _credited(claim, seen, facts.moved, rules))
 
 
-def _apart(way: str, told: float | None, seen: float | None, claim: Claim, server: Seen, rules: Rules) -> str:
+def _apart(way: str, told: float | None, seen: float | None, claim: Claim, server: ServerRecord, rules: Rules) -> str:
     if told is None:
         return ""
     who = f"{way}: gateway {claim.device} says {told:g} Mbit/s, server {server.server} saw"
@@ -211,7 +211,7 @@ def _apart(way: str, told: float | None, seen: float | None, claim: Claim, serve
     return f"{who} {seen:g}; they may differ by {rules.bound_pct:g} %"
 
 
-def _credited(claim: Claim, seen: Seen, moved: Moved, rules: Rules) -> tuple[tuple[str, float], ...]:
+def _credited(claim: Claim, seen: ServerRecord, moved: Moved, rules: Rules) -> tuple[tuple[str, float], ...]:
     """Goodput: no more than the server saw. Capacity: that and the add-back, as far as it is bounded."""
     ways = (
         ("download_mbps", "capacity_down_mbps", seen.down_mbps, seen.down_bytes, seen.down_s, moved.down_bytes),

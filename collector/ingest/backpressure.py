@@ -18,7 +18,7 @@ SMOOTH = 0.2  # the weight of the newest group in what a message takes
 MAX_PACE_MS = 300_000
 
 
-class Pacing:
+class Backpressure:
     def __init__(self) -> None:
         self._each_s = 0.0
         self._heard: set[str] = set()

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from agent import wire
 from agent.wire import Stamp
 from collector.ingest.event_time import Ahead, Bracket, boots_of, dated
-from collector.ingest.verify import Arrival
+from collector.ingest.verify import VerifiedBatch
 from collector.store import bulk_insert, schema, upsert
 
 NAME = re.compile(r"[0-9A-Za-z-]{1,64}")  # of a boot, as agents name them; others are not remembered
@@ -32,7 +32,7 @@ _b, _g, _l = schema.boots.c, schema.guesses.c, schema.latest.c
 
 
 @dataclass
-class Boots:
+class BootClocks:
     """The figures of the boots that a transaction touches, and what it files by them."""
 
     known: dict[Key, Ahead] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Boots:
     better: set[Key] = field(default_factory=set)  # of `moved`, those by which readings may have been filed already
     guesses: list[Row] = field(default_factory=list)
 
-    def figures(self, arrival: Arrival, stamps: Sequence[Stamp], when: Bracket) -> dict[str, Ahead]:
+    def figures(self, arrival: VerifiedBatch, stamps: Sequence[Stamp], when: Bracket) -> dict[str, Ahead]:
         """The figure of each boot in these stamps, which is remembered if it is better than the one before."""
         device = arrival.device
         names = {stamp.boot for stamp in stamps}
@@ -55,7 +55,7 @@ class Boots:
             self.known[key], self.moved[key] = ahead, device.center
         return found
 
-    def filed(self, arrival: Arrival, rows: Sequence[Filed], found: Mapping[str, Ahead], now_ms: int) -> None:
+    def filed(self, arrival: VerifiedBatch, rows: Sequence[Filed], found: Mapping[str, Ahead], now_ms: int) -> None:
         """Remembers the readings that no synchronised clock has dated."""
         unsure: dict[str, list[list[object]]] = defaultdict(list)
         for kind, subject, seq, stamp, wall_ms in rows:
@@ -86,16 +86,16 @@ class _Stamped(msgspec.Struct):
 _stamped = msgspec.json.Decoder(_Stamped)
 
 
-def load(conn: sa.Connection, arrivals: Iterable[Arrival]) -> Boots:
+def load(conn: sa.Connection, arrivals: Iterable[VerifiedBatch]) -> BootClocks:
     """What is known of the boots that these batches name."""
     keys = {(arrival.device.device, boot) for arrival in arrivals for boot in _named(arrival)}
     if not keys:
-        return Boots()
+        return BootClocks()
     asked = sa.select(_b.device, _b.boot, _b.ahead_ms, _b.sure).where(sa.tuple_(_b.device, _b.boot).in_(sorted(keys)))
-    return Boots({(row.device, row.boot): Ahead(row.ahead_ms, row.sure) for row in conn.execute(asked)})
+    return BootClocks({(row.device, row.boot): Ahead(row.ahead_ms, row.sure) for row in conn.execute(asked)})
 
 
-def _named(arrival: Arrival) -> set[str]:
+def _named(arrival: VerifiedBatch) -> set[str]:
     found = set()
     for raw in arrival.raws:
         try:
@@ -105,7 +105,7 @@ def _named(arrival: Arrival) -> set[str]:
     return {boot for boot in found if NAME.fullmatch(boot)}
 
 
-def flush(conn: sa.Connection, boots: Boots, now_ms: int) -> list[tuple[int, str]]:
+def flush(conn: sa.Connection, boots: BootClocks, now_ms: int) -> list[tuple[int, str]]:
     """Writes what is known now, after the readings themselves; returns the moves: (time of a reading, center), both
     the old and the new one."""
     bulk_insert(conn, schema.guesses, boots.guesses)

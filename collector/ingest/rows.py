@@ -13,12 +13,12 @@ import sqlalchemy as sa
 
 from agent import wire
 from collector.ingest import boot_clocks
-from collector.ingest.boot_clocks import Boots
+from collector.ingest.boot_clocks import BootClocks
 from collector.ingest.event_time import FIRST_MS, bracket, dated
 from collector.ingest.sequence_ranges import Range, forks, merge, missing, parse, render
-from collector.ingest.verify import Arrival
-from collector.judging.evaluate import Fresh
-from collector.messages import Message, Refused
+from collector.ingest.verify import VerifiedBatch
+from collector.judging.evaluate import FreshReading
+from collector.messages import Message, MessageRefused
 from collector.reports import revisions
 from collector.store import bulk_insert, schema, upsert
 from collector.store.rollups import HOUR_MS
@@ -33,14 +33,14 @@ Row = dict[str, object]
 
 
 @dataclass
-class Spool:
+class SpoolState:
     """What is held of one spool, as the transaction goes on."""
 
     ranges: list[Range] = field(default_factory=list)
     duplicates: int = 0
 
     @classmethod
-    def of(cls, ranges: str, duplicates: int) -> Spool:
+    def of(cls, ranges: str, duplicates: int) -> SpoolState:
         return cls(parse(ranges), duplicates)
 
 
@@ -53,34 +53,36 @@ class Stored:
 
 
 @dataclass
-class Filing:
+class BatchWriter:
     """Rows to write and words to say, in the order they arose."""
 
     now_ms: int
-    boots: Boots = field(default_factory=Boots)
+    boots: BootClocks = field(default_factory=BootClocks)
     receipts: list[wire.Receipt] = field(default_factory=list)
     heard: dict[str, str] = field(default_factory=dict)  # center -> device
-    fresh: dict[str, list[Fresh]] = field(default_factory=lambda: defaultdict(list))
+    fresh: dict[str, list[FreshReading]] = field(default_factory=lambda: defaultdict(list))
     counts: Counter[str] = field(default_factory=Counter)
     evidence: list[Row] = field(default_factory=list)
     readings: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     latest: dict[tuple[str, str, str], Row] = field(default_factory=dict)
-    spools: dict[tuple[str, str, str], Spool] = field(default_factory=dict)
+    spools: dict[tuple[str, str, str], SpoolState] = field(default_factory=dict)
     integrity: list[Row] = field(default_factory=list)
     set_aside: list[Row] = field(default_factory=list)
 
-    def add_outcome(self, other: Filing) -> None:
+    def add_outcome(self, other: BatchWriter) -> None:
         """The words of a part that has been written already."""
         self.receipts += other.receipts
         self.heard |= other.heard
         self.counts += other.counts
 
-    def refuse(self, message: Message, why: Refused) -> None:
+    def refuse(self, message: Message, why: MessageRefused) -> None:
         self.counts[why.finding] += 1
         self._put_aside(message.topic, f"{why.finding}: {why.reason}", message.payload)
         self._doubt(why.finding, "", why.device, why.reason)
 
-    def add(self, arrival: Arrival, spool: Spool, stored: Stored, issued_ms: int | None, *, readable: bool) -> None:
+    def add(
+        self, arrival: VerifiedBatch, spool: SpoolState, stored: Stored, issued_ms: int | None, *, readable: bool
+    ) -> None:
         """One proven batch.
 
         1. Numbers held already are compared with what is held; other bytes under the same number are an equivocation,
@@ -91,7 +93,7 @@ class Filing:
         run = arrival.run
         gaps = missing(spool.ranges, run.first, run.last)
         if len(spool.ranges) + len(gaps) > MAX_RANGES:
-            why = Refused(
+            why = MessageRefused(
                 "too_many_gaps", f"spool {arrival.batch.spool}: over {MAX_RANGES} gaps", arrival.device.device
             )
             return self.refuse(Message(wire.batch_topic(arrival.device.device), arrival.body), why)
@@ -106,7 +108,7 @@ class Filing:
         self._receipt(arrival, [*doubts, *unread])
         return None
 
-    def _compare(self, arrival: Arrival, spool: Spool, stored: Stored) -> list[str]:
+    def _compare(self, arrival: VerifiedBatch, spool: SpoolState, stored: Stored) -> list[str]:
         batch = arrival.batch
         others = [seq for seq, raw in _numbered(arrival) if stored.raws.get(seq, raw) != raw]
         spool.duplicates += (
@@ -125,7 +127,7 @@ class Filing:
                 self._doubt(finding, arrival.device.center, arrival.device.device, held)
         return doubts
 
-    def _keep(self, arrival: Arrival, gaps: list[tuple[int, int]], issued_ms: int | None) -> None:
+    def _keep(self, arrival: VerifiedBatch, gaps: list[tuple[int, int]], issued_ms: int | None) -> None:
         batch, device = arrival.batch, arrival.device
         self.evidence.append(
             {
@@ -143,7 +145,7 @@ class Filing:
         )
 
     def _read(
-        self, arrival: Arrival, gaps: list[tuple[int, int]], issued_ms: int | None, *, readable: bool
+        self, arrival: VerifiedBatch, gaps: list[tuple[int, int]], issued_ms: int | None, *, readable: bool
     ) -> list[str]:
         """Files the readings that are new and can be read; returns why others cannot."""
         raws = dict(_numbered(arrival))
@@ -181,7 +183,7 @@ class Filing:
         return unread
 
     def _file_reading(
-        self, arrival: Arrival, seq: int, reading: wire.AnyReading, wall_ms: int, raw: bytes
+        self, arrival: VerifiedBatch, seq: int, reading: wire.AnyReading, wall_ms: int, raw: bytes
     ) -> tuple[str, str]:
         """Returns the kind and the subject it is filed under."""
         kind, center, device = type(reading).__struct_config__.tag, arrival.device.center, arrival.device.device
@@ -195,10 +197,10 @@ class Filing:
             body = raw.decode(errors="replace")
             self.latest[center, kind, subject] = {"kind": kind, "wall_ms": wall_ms, "body": body, **known}
         named = f"{device} {arrival.batch.spool} {seq}"
-        self.fresh[center].append(Fresh(kind, reading, wall_ms, self.now_ms, named))
+        self.fresh[center].append(FreshReading(kind, reading, wall_ms, self.now_ms, named))
         return kind, subject
 
-    def _receipt(self, arrival: Arrival, doubts: list[str]) -> None:
+    def _receipt(self, arrival: VerifiedBatch, doubts: list[str]) -> None:
         batch = arrival.batch
         self.receipts.append(
             wire.Receipt(
@@ -233,7 +235,7 @@ class Filing:
 # ---------------------------------------------------------------- reading and writing
 
 
-def stored_raws(conn: sa.Connection, filing: Filing, arrival: Arrival, spool: Spool) -> Stored:
+def stored_raws(conn: sa.Connection, filing: BatchWriter, arrival: VerifiedBatch, spool: SpoolState) -> Stored:
     """What is held of the numbers this batch names: in the database, and earlier in this transaction."""
     run, batch = arrival.run, arrival.batch
     gaps = missing(spool.ranges, run.first, run.last)
@@ -264,7 +266,7 @@ def fresh_raws(body: bytes, fresh: str, first: int) -> dict[int, bytes]:
     return {seq: bytes(raws[seq - first]) for start, end in json.loads(fresh) for seq in range(start, end + 1)}
 
 
-def flush(conn: sa.Connection, filing: Filing, silent_after_ms: int = 0) -> None:
+def flush(conn: sa.Connection, filing: BatchWriter, silent_after_ms: int = 0) -> None:
     """Writes everything, one statement a table."""
     for table, rows in [(schema.evidence, filing.evidence), *_by_table(filing.readings)]:
         bulk_insert(conn, table, rows)
@@ -289,7 +291,7 @@ def _by_table(readings: Mapping[str, list[Row]]) -> Iterable[tuple[sa.Table, lis
     return ((schema.readings[kind], rows) for kind, rows in sorted(readings.items()))
 
 
-def _late_hours(filing: Filing, moves: Iterable[tuple[int, str]]) -> list[Row]:
+def _late_hours(filing: BatchWriter, moves: Iterable[tuple[int, str]]) -> list[Row]:
     """The hours that had ended when these readings of them came, or moved: their sums must be made (again)."""
     hours = {
         (row["wall_ms"] // HOUR_MS * HOUR_MS, row["center"])  # type: ignore[operator]
@@ -300,13 +302,13 @@ def _late_hours(filing: Filing, moves: Iterable[tuple[int, str]]) -> list[Row]:
     return [{"hour_ms": hour, "center": center, "marked_ms": filing.now_ms} for hour, center in ended]
 
 
-def _spool_row(key: tuple[str, str, str], spool: Spool, now_ms: int) -> Row:
+def _spool_row(key: tuple[str, str, str], spool: SpoolState, now_ms: int) -> Row:
     center, device, name = key
     known: Row = {"center": center, "device": device, "spool": name, "updated_ms": now_ms}
     return {**known, "ranges": render(spool.ranges), "duplicates": spool.duplicates}
 
 
-def _news(conn: sa.Connection, filing: Filing) -> list[Row]:
+def _news(conn: sa.Connection, filing: BatchWriter) -> list[Row]:
     """The doubts worth a row: proven ones always, others once an hour for each gateway."""
     table = schema.integrity.c
     news: list[Row] = []
@@ -358,7 +360,7 @@ def _clean(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def _numbered(arrival: Arrival) -> Iterable[tuple[int, bytes]]:
+def _numbered(arrival: VerifiedBatch) -> Iterable[tuple[int, bytes]]:
     return zip(itertools.count(arrival.batch.first_seq), arrival.raws, strict=False)
 
 

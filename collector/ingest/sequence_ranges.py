@@ -25,7 +25,7 @@ class Range(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class ChainedRun:
     """What one batch says: `chains[i]` is the chain (hex) before its reading `i`, the last entry the one after all."""
 
     first: int
@@ -40,11 +40,11 @@ class Run:
         return self.chains[seq - self.first + 1]
 
 
-def run_of(first: int, prev: str, raws: Sequence[bytes]) -> Run:
+def run_of(first: int, prev: str, raws: Sequence[bytes]) -> ChainedRun:
     chains = [bytes.fromhex(prev)]
     for raw in raws:
         chains.append(wire.chain(chains[-1], [raw]))
-    return Run(first, tuple(chain.hex() for chain in chains))
+    return ChainedRun(first, tuple(chain.hex() for chain in chains))
 
 
 def parse(text: str) -> list[Range]:
@@ -69,7 +69,7 @@ def missing(held: Sequence[Range], first: int, last: int) -> list[tuple[int, int
     return gaps
 
 
-def forks(held: Sequence[Range], run: Run) -> list[int]:
+def forks(held: Sequence[Range], run: ChainedRun) -> list[int]:
     """The sequence numbers after which what is held and what the batch says have different chains."""
     return sorted({seq for seq, chain in _ends(held) if run.first - 1 <= seq <= run.last and run.after(seq) != chain})
 
@@ -81,7 +81,7 @@ def _ends(held: Sequence[Range]) -> Iterator[tuple[int, str]]:
         yield each.last, each.after
 
 
-def merge(held: Sequence[Range], run: Run) -> list[Range]:
+def merge(held: Sequence[Range], run: ChainedRun) -> list[Range]:
     """`held` with what the batch adds; neighbours become one range where their chains agree."""
     new = [
         Range(first, last, run.after(first - 1), run.after(last)) for first, last in missing(held, run.first, run.last)

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from agent import wire
 from collector.access.enrolment import is_signed
 from collector.flags.witness import FINDINGS, Witness, rate_mbps
-from collector.judging.evaluate import Fresh, judge_again
-from collector.judging.server_check import Told, speeds, told, told_by, witnesses
+from collector.judging.evaluate import FreshReading, judge_again
+from collector.judging.server_check import ClaimInContext, speeds, told, told_by, witnesses
 from collector.measure.record import MAX_BYTES, Record, decode
-from collector.messages import Refused
+from collector.messages import MessageRefused
 from collector.register import centers
 from collector.register.centers import Center
 from collector.reports import revisions
@@ -28,7 +28,7 @@ from collector.speedtests import requests
 from collector.standard import Standards
 from collector.store import schema
 
-Group = Sequence[tuple[Center, Sequence[Fresh]]]
+Group = Sequence[tuple[Center, Sequence[FreshReading]]]
 
 
 def attach(conn: sa.Connection, group: Group, now_ms: int) -> Group:
@@ -97,16 +97,16 @@ def _proven(conn: sa.Connection, sealed: bytes) -> tuple[Record, bytes, bytes]:
         body, signature = wire.unseal(sealed, MAX_BYTES)
         record = decode(body)
     except wire.WireError as error:
-        raise Refused("unframed", str(error)) from None
+        raise MessageRefused("unframed", str(error)) from None
     table = schema.measure_servers.c
     asked = sa.select(table.public_key, table.revoked_ms).where(table.name == record.server)
     server = conn.execute(asked).one_or_none()
     if server is None or server.public_key is None:
-        raise Refused("unknown_server", f"server {record.server!r} is not joined; join it with its token")
+        raise MessageRefused("unknown_server", f"server {record.server!r} is not joined; join it with its token")
     if not is_signed(bytes(server.public_key), body, signature):
-        raise Refused("bad_signature", f"the record's signature is not of server {record.server!r}")
+        raise MessageRefused("bad_signature", f"the record's signature is not of server {record.server!r}")
     if server.revoked_ms is not None and record.started_ms >= server.revoked_ms:
-        raise Refused("revoked_server", f"server {record.server!r} is revoked; this test began after that")
+        raise MessageRefused("revoked_server", f"server {record.server!r} is revoked; this test began after that")
     return record, body, signature
 
 
@@ -121,11 +121,11 @@ def _judge_again(conn: sa.Connection, test: str, now_ms: int, standards: Standar
     by_record = [(each, found[each.claim.id]) for each in claims if found[each.claim.id].server]
     _note(conn, by_record, now_ms)
     revisions.note_records(conn, ((row.center, row.wall_ms) for row in rows), now_ms)
-    by_center: dict[str, list[Fresh]] = defaultdict(list)
+    by_center: dict[str, list[FreshReading]] = defaultdict(list)
     for row, each in zip(rows, claims, strict=True):
         reading = _reading(row)
         by_center[row.center].append(
-            Fresh("speed", reading, row.wall_ms, row.received_ms, each.claim.id, found[each.claim.id])
+            FreshReading("speed", reading, row.wall_ms, row.received_ms, each.claim.id, found[each.claim.id])
         )
     registered = centers.some_centers(conn, by_center)
     group = [(registered[code], fresh) for code, fresh in by_center.items() if code in registered]
@@ -144,7 +144,7 @@ def _reading(row: sa.Row[Any]) -> wire.SpeedReading:
 # ---------------------------------------------------------------- findings about honesty
 
 
-def _note(conn: sa.Connection, found: Iterable[tuple[Told, Witness]], now_ms: int) -> None:
+def _note(conn: sa.Connection, found: Iterable[tuple[ClaimInContext, Witness]], now_ms: int) -> None:
     """A row for each dishonest reading, naming both sides."""
     rows = [
         (witness.word, one.center, one.claim.device, f"reading {one.claim.id}: {witness.reason}")

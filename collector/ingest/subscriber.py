@@ -22,7 +22,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from agent import wire
 from collector.access.tls import TlsError, client_context, fill
 from collector.brokers.endpoints import WEBSOCKET_PATH, Address
-from collector.ingest.backpressure import Pacing
+from collector.ingest.backpressure import Backpressure
 from collector.ingest.transaction import Ingest, Taken
 from collector.messages import Message
 from collector.store import UNAVAILABLE
@@ -42,7 +42,7 @@ FINE = ("readings", "duplicates", "ask", "ask_again")  # what is counted and no 
 
 
 @dataclass(frozen=True)
-class Delivery:
+class Unacknowledged:
     """A message in hand and the way to acknowledge it."""
 
     message: Message
@@ -50,7 +50,7 @@ class Delivery:
     came_s: float = field(default_factory=time.monotonic)
 
 
-class Worker:
+class IngestWorker:
     """Takes deliveries in groups, in a thread of its own.
 
     `publish` sends receipts, `notify` is told the centers whose state moved, `pause(True)` asks that no more be
@@ -70,8 +70,8 @@ class Worker:
         self._notify = notify
         self._now_ms = now_ms
         self._pause = pause
-        self._pacing = Pacing()
-        self._queue: queue.Queue[Delivery] = queue.Queue(QUEUE)
+        self._pacing = Backpressure()
+        self._queue: queue.Queue[Unacknowledged] = queue.Queue(QUEUE)
         self._stopped = threading.Event()
         self._away = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ingest")
@@ -85,7 +85,7 @@ class Worker:
         self._stopped.set()
         self._thread.join()
 
-    def offer(self, delivery: Delivery) -> bool:
+    def offer(self, delivery: Unacknowledged) -> bool:
         """Waits while memory is full, so that the broker does; False when the delivery is dropped unacknowledged."""
         while not self._stopped.is_set() and not self._away.is_set():
             try:
@@ -108,8 +108,8 @@ class Worker:
                 for delivery in group:
                     delivery.acknowledge()
 
-    def _gather(self) -> list[Delivery]:
-        group: list[Delivery] = []
+    def _gather(self) -> list[Unacknowledged]:
+        group: list[Unacknowledged] = []
         until_s = time.monotonic() + GATHER_S
         while len(group) < GROUP and (left_s := until_s - time.monotonic()) > 0:
             try:
@@ -118,7 +118,7 @@ class Worker:
                 break
         return group
 
-    def _taken(self, group: Sequence[Delivery]) -> Taken | None:
+    def _taken(self, group: Sequence[Unacknowledged]) -> Taken | None:
         """Tries until it is committed; None when stopped before, or when these messages can never be: the gateways
         have no receipt for them and keep them."""
         messages = [delivery.message for delivery in group]
@@ -154,7 +154,7 @@ class Worker:
             self._notify(taken.touched)
 
 
-class Listener:
+class Subscriber:
     """One MQTT session that feeds a worker; `shared` with those of other workers, each message goes to one of them.
 
     While the database is away the session is closed, so that memory stays bounded and the broker keeps nothing for us:
@@ -174,7 +174,7 @@ class Listener:
         self._share = f"$share/{GROUP_NAME}/" if shared else ""
         self._client_id = client_id
         self._client: mqtt.Client | None = None
-        self._worker = Worker(ingest, self._publish, notify, now_ms, self._pause)
+        self._worker = IngestWorker(ingest, self._publish, notify, now_ms, self._pause)
         self.connected = threading.Event()
         self.refused = ""  # why this broker can never do, in a sentence
 
@@ -291,7 +291,7 @@ class Listener:
 
     def _on_message(self, client: mqtt.Client, _data: object, incoming: mqtt.MQTTMessage) -> None:
         message = Message(_topic(incoming), bytes(incoming.payload))
-        self._worker.offer(Delivery(message, lambda: _acknowledge(client, incoming)))
+        self._worker.offer(Unacknowledged(message, lambda: _acknowledge(client, incoming)))
 
 
 def _acknowledge(client: mqtt.Client, incoming: mqtt.MQTTMessage) -> None:

@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import wire
 from collector.access.enrolment import is_signed
 from collector.ingest import boot_clocks
-from collector.ingest.rows import Filing, Spool, flush, stored_raws
-from collector.ingest.verify import Arrival, Verify, claimed_device, is_ask, open_ask, open_message
-from collector.judging.evaluate import Fresh
-from collector.messages import Asked, Device, Message, Refused
+from collector.ingest.rows import BatchWriter, SpoolState, flush, stored_raws
+from collector.ingest.verify import VerifiedBatch, Verify, claimed_device, is_ask, open_ask, open_message
+from collector.judging.evaluate import FreshReading
+from collector.messages import Device, Message, MessageRefused, SpeedRequestReceived
 from collector.register import centers
 from collector.register.centers import Center
 from collector.speedtests import requests
@@ -31,7 +31,7 @@ from collector.store import UNAVAILABLE, Store, claim, nonces, schema
 
 log = logging.getLogger("nabz.ingest")
 
-Judge = Callable[[sa.Connection, Sequence[tuple[Center, Sequence[Fresh]]], int], object]
+Judge = Callable[[sa.Connection, Sequence[tuple[Center, Sequence[FreshReading]]], int], object]
 """Judges what a transaction brings: (conn, [(center, fresh readings), …], now_ms); see collector.judging.evaluate."""
 
 
@@ -104,13 +104,13 @@ class Ingest:
         )
         return Message(wire.receipt_topic(receipt.device), wire.seal(wire.encode(whole), self._key.sign))
 
-    def _each_alone(self, conn: sa.Connection, messages: Sequence[Message], now_ms: int) -> Filing:
-        whole = Filing(now_ms)
+    def _each_alone(self, conn: sa.Connection, messages: Sequence[Message], now_ms: int) -> BatchWriter:
+        whole = BatchWriter(now_ms)
         for message in messages:
             whole.add_outcome(self._alone(conn, message, now_ms))
         return whole
 
-    def _alone(self, conn: sa.Connection, message: Message, now_ms: int) -> Filing:
+    def _alone(self, conn: sa.Connection, message: Message, now_ms: int) -> BatchWriter:
         for readable in (True, False):
             try:
                 with conn.begin_nested():
@@ -119,13 +119,15 @@ class Ingest:
                 raise
             except Exception as error:
                 log.error("a message on %r cannot be %s: %r", message.topic[:80], "read" if readable else "held", error)
-        filing = Filing(now_ms)
-        filing.refuse(message, Refused("broken", "it cannot be held; the log says why"))
+        filing = BatchWriter(now_ms)
+        filing.refuse(message, MessageRefused("broken", "it cannot be held; the log says why"))
         flush(conn, filing)
         return filing
 
-    def _file(self, conn: sa.Connection, messages: Sequence[Message], now_ms: int, *, readable: bool = True) -> Filing:
-        filing = Filing(now_ms)
+    def _file(
+        self, conn: sa.Connection, messages: Sequence[Message], now_ms: int, *, readable: bool = True
+    ) -> BatchWriter:
+        filing = BatchWriter(now_ms)
         devices = _devices(conn, {claimed_device(message) for message in messages})
         asks: list[Message] = []
         batches: list[Message] = []
@@ -135,7 +137,7 @@ class Ingest:
         held, filing.boots = _spools(conn, arrivals), boot_clocks.load(conn, arrivals)
         issued = nonces.issued_ms(conn, (arrival.batch.nonce for arrival in arrivals))
         for arrival in arrivals:
-            spool = held.setdefault(_spool_key(arrival), Spool())
+            spool = held.setdefault(_spool_key(arrival), SpoolState())
             known = stored_raws(conn, filing, arrival, spool)
             filing.add(arrival, spool, known, issued.get(arrival.batch.nonce), readable=readable)
         self._judge_fresh(conn, filing, now_ms)
@@ -143,7 +145,7 @@ class Ingest:
         flush(conn, filing, self._silent_after_ms)
         return filing
 
-    def _judge_fresh(self, conn: sa.Connection, filing: Filing, now_ms: int) -> None:
+    def _judge_fresh(self, conn: sa.Connection, filing: BatchWriter, now_ms: int) -> None:
         """Before `latest` is written: it tells the judge what newer readings have judged already."""
         if filing.fresh:
             registered = centers.some_centers(conn, filing.fresh)
@@ -151,25 +153,27 @@ class Ingest:
             self._judge(conn, group, now_ms)
 
 
-Opened = TypeVar("Opened", Arrival, Asked)
+Opened = TypeVar("Opened", VerifiedBatch, SpeedRequestReceived)
 
 
 def _opened(
     opener: Callable[[Message, Mapping[str, Device]], Opened],
     messages: Iterable[Message],
     known: Mapping[str, Device],
-    filing: Filing,
+    filing: BatchWriter,
 ) -> list[Opened]:
     found = []
     for message in messages:
         try:
             found.append(opener(message, known))
-        except Refused as refused:
+        except MessageRefused as refused:
             filing.refuse(message, refused)
     return found
 
 
-def _take_asks(conn: sa.Connection, messages: Sequence[Message], known: Mapping[str, Device], filing: Filing) -> None:
+def _take_asks(
+    conn: sa.Connection, messages: Sequence[Message], known: Mapping[str, Device], filing: BatchWriter
+) -> None:
     """Wishes for a turn: what is refused is a finding, what comes too late or again is only counted."""
     asked = _opened(open_ask, messages, known, filing)
     for each, (word, refused) in zip(asked, requests.take(conn, asked, filing.now_ms), strict=True):
@@ -179,7 +183,7 @@ def _take_asks(conn: sa.Connection, messages: Sequence[Message], known: Mapping[
             filing.refuse(Message(wire.ask_topic(each.device.device), wire.encode(each.ask)), refused)
 
 
-def _spool_key(arrival: Arrival) -> tuple[str, str, str]:
+def _spool_key(arrival: VerifiedBatch) -> tuple[str, str, str]:
     return arrival.device.center, arrival.device.device, arrival.batch.spool
 
 
@@ -190,7 +194,7 @@ def _devices(conn: sa.Connection, names: set[str]) -> dict[str, Device]:
     return {row.device: Device(row.device, row.center, bytes(row.public_key), *row[3:]) for row in rows}
 
 
-def _spools(conn: sa.Connection, arrivals: Iterable[Arrival]) -> dict[tuple[str, str, str], Spool]:
+def _spools(conn: sa.Connection, arrivals: Iterable[VerifiedBatch]) -> dict[tuple[str, str, str], SpoolState]:
     keys = {_spool_key(arrival) for arrival in arrivals}
     if not keys:
         return {}
@@ -199,4 +203,6 @@ def _spools(conn: sa.Connection, arrivals: Iterable[Arrival]) -> dict[tuple[str,
     asked = sa.select(table.center, table.device, table.spool, table.ranges, table.duplicates).where(
         table.center.in_(named[0]), table.device.in_(named[1]), table.spool.in_(named[2])
     )
-    return {(row.center, row.device, row.spool): Spool.of(row.ranges, row.duplicates) for row in conn.execute(asked)}
+    return {
+        (row.center, row.device, row.spool): SpoolState.of(row.ranges, row.duplicates) for row in conn.execute(asked)
+    }

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from agent import wire
 from collector.access.enrolment import is_signed
-from collector.ingest.sequence_ranges import Run, run_of
-from collector.messages import Asked, Device, Message, Refused
+from collector.ingest.sequence_ranges import ChainedRun, run_of
+from collector.messages import Device, Message, MessageRefused, SpeedRequestReceived
 
 DEVICE = re.compile(r"[a-z0-9-]{1,64}")
 
@@ -18,7 +18,7 @@ Verify = Callable[[bytes, bytes, bytes], bool]  # (public key, body, signature)
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class VerifiedBatch:
     """A batch signed by its gateway. `readable` is false when it is of a version that is held but not understood."""
 
     device: Device
@@ -26,7 +26,7 @@ class Arrival:
     body: bytes
     signature: bytes
     raws: tuple[bytes, ...]
-    run: Run
+    run: ChainedRun
     readable: bool
 
 
@@ -46,51 +46,51 @@ def is_ask(message: Message) -> bool:
     return bool(device) and message.topic == wire.ask_topic(device)
 
 
-def open_message(message: Message, known: Mapping[str, Device], verify: Verify = is_signed) -> Arrival:
+def open_message(message: Message, known: Mapping[str, Device], verify: Verify = is_signed) -> VerifiedBatch:
     """A batch. Raises Refused."""
     return _decoded(*_proven(message, known, wire.MAX_BATCH_BYTES, verify))
 
 
-def open_ask(message: Message, known: Mapping[str, Device], verify: Verify = is_signed) -> Asked:
+def open_ask(message: Message, known: Mapping[str, Device], verify: Verify = is_signed) -> SpeedRequestReceived:
     """A wish for a turn. Raises Refused."""
     device, body, _ = _proven(message, known, wire.MAX_SMALL_BYTES, verify)
     try:
         ask = wire.decode_ask(body)
     except wire.WireError as error:
-        raise Refused("unframed", str(error), device.device) from None
+        raise MessageRefused("unframed", str(error), device.device) from None
     if ask.device != device.device:
-        raise Refused("wrong_topic", f"device {device.device} sent an ask of {ask.device!r}", device.device)
-    return Asked(device, ask)
+        raise MessageRefused("wrong_topic", f"device {device.device} sent an ask of {ask.device!r}", device.device)
+    return SpeedRequestReceived(device, ask)
 
 
 def _proven(message: Message, known: Mapping[str, Device], limit: int, verify: Verify) -> tuple[Device, bytes, bytes]:
     """(sender, body, signature). Sizes first, then who it is, then the signature; only then may anything be decoded."""
     name = claimed_device(message)
     if not name:
-        raise Refused("wrong_topic", f"topic {message.topic[:80]!r} is not {wire.batch_topic('DEVICE')}")
+        raise MessageRefused("wrong_topic", f"topic {message.topic[:80]!r} is not {wire.batch_topic('DEVICE')}")
     try:
         body, signature = wire.unseal(message.payload, limit)
     except wire.WireError as error:
-        raise Refused("unframed", str(error), name if name in known else "") from None
+        raise MessageRefused("unframed", str(error), name if name in known else "") from None
     device = known.get(name)
     if device is None:
-        raise Refused("unknown_device", f"device {name} is not enrolled")
+        raise MessageRefused("unknown_device", f"device {name} is not enrolled")
     if device.revoked_ms is not None:
-        raise Refused("revoked_device", f"device {name} is revoked", name)
+        raise MessageRefused("revoked_device", f"device {name} is revoked", name)
     if not verify(device.public_key, body, signature):
-        raise Refused("bad_signature", f"the signature is not of device {name}", name)
+        raise MessageRefused("bad_signature", f"the signature is not of device {name}", name)
     return device, body, signature
 
 
-def _decoded(device: Device, body: bytes, signature: bytes) -> Arrival:
+def _decoded(device: Device, body: bytes, signature: bytes) -> VerifiedBatch:
     try:
         batch = wire.decode_frame(body)
     except wire.WireError as error:
-        raise Refused("unframed", str(error), device.device) from None
+        raise MessageRefused("unframed", str(error), device.device) from None
     if batch.device != device.device:
-        raise Refused("wrong_topic", f"device {device.device} sent a batch of {batch.device!r}", device.device)
+        raise MessageRefused("wrong_topic", f"device {device.device} sent a batch of {batch.device!r}", device.device)
     if batch.last_seq > 2**53:
-        raise Refused("unframed", f"batch: sequence number {batch.last_seq} is over 2^53", device.device)
+        raise MessageRefused("unframed", f"batch: sequence number {batch.last_seq} is over 2^53", device.device)
     raws = tuple(bytes(raw) for raw in batch.readings)
     run = run_of(batch.first_seq, batch.prev, raws)
-    return Arrival(device, batch, body, signature, raws, run, readable=batch.v == wire.VERSION)
+    return VerifiedBatch(device, batch, body, signature, raws, run, readable=batch.v == wire.VERSION)

@@ -26,9 +26,9 @@ from collector.brokers.endpoints import Address, broker_addresses
 from collector.config import ConfigError, Settings
 from collector.database import opened
 from collector.ingest import server_results
-from collector.ingest.subscriber import Listener
+from collector.ingest.subscriber import Subscriber
 from collector.ingest.transaction import Ingest, Judge
-from collector.judging.evaluate import Fresh, judge_group
+from collector.judging.evaluate import FreshReading, judge_group
 from collector.messages import Message
 from collector.outages import gaps
 from collector.register.centers import Center
@@ -43,7 +43,7 @@ LOOK_S = 1.0
 SAY_S = 60.0
 
 
-class Intake:
+class IngestWorkers:
     """The listeners at all brokers. `notify` is told the centers whose state moved."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Intake:
         shared = settings.ingest.shares
         name = f"nabz-{socket.gethostname()}-{os.getpid()}" if shared else "nabz-collector"
         ingest = Ingest(store, key, judge_with(settings, standards), settings.sweep.silent_after_s)
-        self.listeners = [Listener(each, ingest, notify, now_ms, name, shared=shared) for each in addresses]
+        self.listeners = [Subscriber(each, ingest, notify, now_ms, name, shared=shared) for each in addresses]
 
     def start(self) -> None:
         for listener in self.listeners:
@@ -87,7 +87,7 @@ class Intake:
 def judge_with(settings: Settings, standards: Standards) -> Judge:
     """All that thinks about fresh readings, in the order in which it must."""
 
-    def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[Fresh]]], now_ms: int) -> int:
+    def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[FreshReading]]], now_ms: int) -> int:
         revisions.note_group(conn, group, now_ms)
         revisions.note_outages(conn, gaps.record_group(conn, group, now_ms, settings.sweep.gap_s), now_ms)
         seen = server_results.attach(conn, group, now_ms)
@@ -108,7 +108,7 @@ def work(settings: Settings, standards: Standards, now_ms: Callable[[], int]) ->
         authority = Authority(settings.data_dir, now_ms(), settings.enrolment.certificate_days)
         addresses = broker_addresses(settings, papers(authority, settings, now_ms())[0].service)
         shared = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"shared": True})})
-        intake = Intake(shared, store, key, standards, addresses, lambda _codes: None, now_ms)
+        intake = IngestWorkers(shared, store, key, standards, addresses, lambda _codes: None, now_ms)
         intake.start()
         stack.callback(intake.stop)
         said_s = time.monotonic()

@@ -26,7 +26,7 @@ from collector.standard.criteria import Criterion, Promise, Silence, Standard
 from collector.store import schema, upsert
 
 
-class Place(Promise, Protocol):
+class CenterLike(Promise, Protocol):
     """What is needed of a center; `collector.register.centers.Center` is one."""
 
     @property
@@ -37,7 +37,7 @@ class Place(Promise, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Fresh:
+class FreshReading:
     """A reading that has just been committed to evidence. `wall_ms` is its corrected time, `received_ms` ours; `id` is
     its device, spool and number."""
 
@@ -55,7 +55,7 @@ class Fresh:
 
 
 @dataclass(slots=True)
-class Held:
+class TrackedFlag:
     """A flag as stored, and what has become of it."""
 
     flag: FlagState
@@ -70,11 +70,11 @@ class Held:
 
 
 @dataclass(slots=True)
-class Bench:
+class CenterState:
     """One center's case: its flags, the newest time judged of each stream, and the changes so far."""
 
-    center: Place
-    flags: dict[tuple[str, str], Held] = field(default_factory=dict)
+    center: CenterLike
+    flags: dict[tuple[str, str], TrackedFlag] = field(default_factory=dict)
     newest_ms: dict[tuple[str, str], int] = field(default_factory=dict)
     changes: list[tuple[str, str, Change, Verdict, str]] = field(default_factory=list)
 
@@ -95,19 +95,19 @@ class Bench:
         if change:
             self.changes.append((criterion.id, subject, change, verdict, standard))
 
-    def held(self, criterion: Criterion, subject: str, at_ms: int) -> Held:
-        return self.flags.setdefault((criterion.id, subject), Held(FlagState(since_ms=at_ms)))
+    def held(self, criterion: Criterion, subject: str, at_ms: int) -> TrackedFlag:
+        return self.flags.setdefault((criterion.id, subject), TrackedFlag(FlagState(since_ms=at_ms)))
 
 
 def judge_readings(
-    conn: sa.Connection, center: Place, fresh: Sequence[Fresh], standards: Standards, now_ms: int
+    conn: sa.Connection, center: CenterLike, fresh: Sequence[FreshReading], standards: Standards, now_ms: int
 ) -> int:
     """`judge_group` for one center."""
     return judge_group(conn, [(center, fresh)], standards, now_ms)
 
 
 def judge_group(
-    conn: sa.Connection, group: Sequence[tuple[Place, Sequence[Fresh]]], standards: Standards, now_ms: int
+    conn: sa.Connection, group: Sequence[tuple[CenterLike, Sequence[FreshReading]]], standards: Standards, now_ms: int
 ) -> int:
     """Judges what a transaction brings for several centers (each named once); returns how many flags changed state."""
     benches = load(conn, [center for center, _ in group])
@@ -117,7 +117,7 @@ def judge_group(
 
 
 def judge_again(
-    conn: sa.Connection, group: Sequence[tuple[Place, Sequence[Fresh]]], standards: Standards, now_ms: int
+    conn: sa.Connection, group: Sequence[tuple[CenterLike, Sequence[FreshReading]]], standards: Standards, now_ms: int
 ) -> int:
     """`judge_group` for readings that are held already and of which more is known now. They are no sign of life, and
     those that newer ones of their stream have followed move nothing."""
@@ -131,7 +131,7 @@ def judge_again(
 # ---------------------------------------------------------------- deciding: no I/O
 
 
-def decide(bench: Bench, fresh: Iterable[Fresh], standards: Standards) -> None:
+def decide(bench: CenterState, fresh: Iterable[FreshReading], standards: Standards) -> None:
     """1. Readings in the order they were taken, each against the criteria of its kind that held then.
     2. A reading older than what its stream has brought before is history: it moves no flag.
     3. Whoever sends anything is not silent.
@@ -146,7 +146,7 @@ def decide(bench: Bench, fresh: Iterable[Fresh], standards: Standards) -> None:
         _retire(bench, standard, heard_ms)
 
 
-def _judge_newest(bench: Bench, fresh: Fresh, standards: Standards) -> None:
+def _judge_newest(bench: CenterState, fresh: FreshReading, standards: Standards) -> None:
     stream = fresh.kind, fresh.reading.subject
     if fresh.at_ms < bench.newest_ms.get(stream, 0):
         return
@@ -156,7 +156,7 @@ def _judge_newest(bench: Bench, fresh: Fresh, standards: Standards) -> None:
         _judge_one(bench, fresh, standard)
 
 
-def _judge_one(bench: Bench, fresh: Fresh, standard: Standard) -> None:
+def _judge_one(bench: CenterState, fresh: FreshReading, standard: Standard) -> None:
     criteria = standard.by_reading.get(fresh.kind, ())
     at_ms, subject = fresh.at_ms, fresh.reading.subject
     closed = bool(criteria) and not opening.is_open(opening.parse(bench.center.opening, standard.tz), at_ms)
@@ -174,14 +174,14 @@ def _judge_one(bench: Bench, fresh: Fresh, standard: Standard) -> None:
         bench.apply(criterion, subject, verdict, machine.step(held.flag, verdict, criterion, at_ms), standard.id)
 
 
-def _close(bench: Bench, criterion: Criterion, subject: str, at_ms: int, standard: Standard) -> None:
+def _close(bench: CenterState, criterion: Criterion, subject: str, at_ms: int, standard: Standard) -> None:
     held = bench.flags.get((criterion.id, subject))
     if held is not None and held.flag.state in ("pending", "recovering"):
         verdict = Verdict("unknown", "the center is closed")
         bench.apply(criterion, subject, verdict, machine.pause(held.flag, at_ms), standard.id)
 
 
-def _heard(bench: Bench, standard: Standard, heard_ms: int) -> None:
+def _heard(bench: CenterState, standard: Standard, heard_ms: int) -> None:
     for criterion in standard.by_reading.get("silence", ()):
         held = bench.held(criterion, "", heard_ms)
         if held.flag.state != "clear" or held.word != "meets":
@@ -189,7 +189,7 @@ def _heard(bench: Bench, standard: Standard, heard_ms: int) -> None:
             bench.apply(criterion, "", verdict, machine.step(held.flag, verdict, criterion, heard_ms), standard.id)
 
 
-def _retire(bench: Bench, standard: Standard, at_ms: int) -> None:
+def _retire(bench: CenterState, standard: Standard, at_ms: int) -> None:
     """A flag of a criterion that the standard no longer has is cleared, and says so."""
     for (criterion, subject), held in bench.flags.items():
         if criterion not in standard.by_id and held.flag.state != "clear":
@@ -203,20 +203,20 @@ def _retire(bench: Bench, standard: Standard, at_ms: int) -> None:
 # ---------------------------------------------------------------- reading and writing
 
 
-def load(conn: sa.Connection, centers: Sequence[Place]) -> list[Bench]:
+def load(conn: sa.Connection, centers: Sequence[CenterLike]) -> list[CenterState]:
     """The centers' cases, in two questions for all of them."""
-    benches = {center.code: Bench(center) for center in centers}
+    benches = {center.code: CenterState(center) for center in centers}
     codes = {"codes": list(benches)}
     for row in conn.execute(_FLAGS, codes):
         flag = FlagState(row.state, row.since_ms, row.judged_until_ms, _memory(row.memory))
-        benches[row.center].flags[row.criterion, row.subject] = Held(flag, row.verdict)
+        benches[row.center].flags[row.criterion, row.subject] = TrackedFlag(flag, row.verdict)
     for newest in conn.execute(_NEWEST, codes):
         at_ms = min(newest.wall_ms, newest.received_ms)  # as in Fresh.at_ms
         benches[newest.center].newest_ms[newest.kind, newest.subject] = at_ms
     return list(benches.values())
 
 
-def save(conn: sa.Connection, benches: Iterable[Bench], now_ms: int) -> int:
+def save(conn: sa.Connection, benches: Iterable[CenterState], now_ms: int) -> int:
     """Writes the flags that moved and a row for each change; returns the number of changes."""
     benches = list(benches)
     upsert(conn, schema.flags, list(itertools.chain.from_iterable(map(_flag_rows, benches))))
@@ -243,7 +243,7 @@ def _memory(text: str) -> tuple[bool, ...]:
     return () if text == "[]" else tuple(json.loads(text))
 
 
-def _flag_rows(bench: Bench) -> Iterator[dict[str, Any]]:
+def _flag_rows(bench: CenterState) -> Iterator[dict[str, Any]]:
     for (criterion, subject), held in bench.flags.items():
         if held.moved and held.verdict is not None:
             yield {
@@ -262,7 +262,7 @@ def _flag_rows(bench: Bench) -> Iterator[dict[str, Any]]:
             }
 
 
-def _change_rows(bench: Bench, now_ms: int) -> Iterator[dict[str, Any]]:
+def _change_rows(bench: CenterState, now_ms: int) -> Iterator[dict[str, Any]]:
     for criterion, subject, change, verdict, standard in bench.changes:
         yield {
             "center": bench.center.code,
@@ -294,7 +294,7 @@ class Current:
     flag: FlagState | None
 
 
-def current_verdicts(conn: sa.Connection, center: Place, standards: Standards, now_ms: int) -> list[Current]:
+def current_verdicts(conn: sa.Connection, center: CenterLike, standards: Standards, now_ms: int) -> list[Current]:
     """Every criterion of the standard that holds now, with its verdict or the reason why there is none."""
     standard = standards.at(now_ms)
     if standard is None:
@@ -325,7 +325,7 @@ def _latest(conn: sa.Connection, code: str) -> dict[str, _Latest]:
     return {kind: [(r.subject, r.wall_ms, wire.decode_reading(r.body.encode())) for r in rows] for kind, rows in kinds}
 
 
-def _silence(conn: sa.Connection, center: Place, standard: Standard, now_ms: int) -> _Latest:
+def _silence(conn: sa.Connection, center: CenterLike, standard: Standard, now_ms: int) -> _Latest:
     heard_ms = conn.scalar(sa.select(schema.pulse.c.heard_ms).where(schema.pulse.c.center == center.code))
     if heard_ms is None:
         return []
@@ -335,7 +335,7 @@ def _silence(conn: sa.Connection, center: Place, standard: Standard, now_ms: int
 
 def _now(
     criterion: Criterion,
-    center: Place,
+    center: CenterLike,
     standard: Standard,
     found: tuple[object, Witness | None],
     at_ms: int | None,

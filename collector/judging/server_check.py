@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent import wire
-from collector.flags.witness import Claim, Facts, Grant, Moved, Seen, Witness, compare
+from collector.flags.witness import Claim, Grant, Moved, ServerRecord, TestFacts, Witness, compare
 from collector.store import schema
 
 ASKED_AT_ONCE = 500
@@ -28,7 +28,7 @@ _CLAIM = (*_OWN, *_SAID, speeds.seconds, speeds.others_from)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class ClaimInContext:
     """A claim and what is needed to find the counters around its test."""
 
     claim: Claim
@@ -41,7 +41,7 @@ class Told:
 # ---------------------------------------------------------------- the witness of readings
 
 
-def witnesses(conn: sa.Connection, claims: Sequence[Told], now_ms: int) -> dict[str, Witness]:
+def witnesses(conn: sa.Connection, claims: Sequence[ClaimInContext], now_ms: int) -> dict[str, Witness]:
     """The witness of each claim, by its id."""
     tests = sorted({each.claim.test_id for each in claims if each.claim.test_id})
     seen, grants, uses = _seen(conn, tests), _grants(conn, tests), _uses(conn, tests)
@@ -57,7 +57,7 @@ def witnesses(conn: sa.Connection, claims: Sequence[Told], now_ms: int) -> dict[
             for use in sorted(uses.get(claim.test_id, ()))
             if use < (claim.received_ms, claim.id) and _device(name := use[1]) == claim.device
         ]
-        facts = Facts(
+        facts = TestFacts(
             seen=seen.get(claim.test_id),
             grant=grants.get(claim.test_id),
             earlier=before[0] if before else "",
@@ -84,14 +84,16 @@ def of_latest(conn: sa.Connection, code: str, subject: str, wall_ms: int, now_ms
     return None if newest is None else witnesses(conn, [newest], now_ms)[newest.claim.id]
 
 
-def told_by(row: sa.Row[Any]) -> Told:
+def told_by(row: sa.Row[Any]) -> ClaimInContext:
     """The claim of a stored reading."""
     return told(row, f"{row.device} {row.spool} {row.seq}", row.center, row.wall_ms, row.received_ms)
 
 
-def told(said: wire.SpeedReading | sa.Row[Any], name: str, center: str, wall_ms: int, received_ms: int) -> Told:
+def told(
+    said: wire.SpeedReading | sa.Row[Any], name: str, center: str, wall_ms: int, received_ms: int
+) -> ClaimInContext:
     """The claim of a reading, fresh or stored; `name` is its device, spool and number."""
-    return Told(
+    return ClaimInContext(
         claim=Claim(
             id=name,
             device=_device(name),
@@ -119,11 +121,11 @@ def _device(name: str) -> str:
     return name.partition(" ")[0]
 
 
-def _seen(conn: sa.Connection, tests: Sequence[str]) -> dict[str, Seen]:
+def _seen(conn: sa.Connection, tests: Sequence[str]) -> dict[str, ServerRecord]:
     table = schema.records
-    names = [field for field in Seen.__dataclass_fields__ if field in table.c]
+    names = [field for field in ServerRecord.__dataclass_fields__ if field in table.c]
     rows = _rows(conn, table.c.test_id, [table.c[name] for name in names], tests)
-    return {row.test_id: Seen(**{name: getattr(row, name) for name in names}) for row in rows}
+    return {row.test_id: ServerRecord(**{name: getattr(row, name) for name in names}) for row in rows}
 
 
 def _grants(conn: sa.Connection, tests: Sequence[str]) -> dict[str, Grant]:
@@ -155,7 +157,7 @@ def _servers(conn: sa.Connection) -> tuple[str, ...]:
     return tuple(conn.scalars(sa.select(table.url).order_by(table.name)))
 
 
-def _moved(conn: sa.Connection, told: Told) -> Moved:
+def _moved(conn: sa.Connection, told: ClaimInContext) -> Moved:
     """What the gateway's own counters of the line moved around the test; nothing when it restarted meanwhile."""
     if not told.counted:
         return Moved()

@@ -143,7 +143,7 @@ def _fresh_start(conn: sa.Connection, criterion: Criterion, now_ms: int) -> None
     conn.execute(sa.update(schema.pulse).where(quiet, _p.due_ms < due_ms).values(due_ms=due_ms))
 
 
-def _judge(bench: evaluate.Bench, criterion: Criterion, standard: Standard, now_ms: int) -> int | None:
+def _judge(bench: evaluate.CenterState, criterion: Criterion, standard: Standard, now_ms: int) -> int | None:
     """Steps the flag of one silent center; returns when to look again."""
     center = bench.center
     assert isinstance(center, _Quiet)

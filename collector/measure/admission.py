@@ -14,7 +14,7 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from collector.measure import token
-from collector.measure.http import Refused
+from collector.measure.http import RequestRefused
 from collector.measure.token import Claims, TokenRefused
 
 SPARE_LINES = 200  # after so many more, those that have expired are forgotten
@@ -53,7 +53,7 @@ class ByToken:
                 raise TokenRefused("used", f"the token of test {test!r} was used before: it admits one test")
         except TokenRefused as refused:
             self._count(refused.reason)
-            raise Refused(403, f"{refused.reason}: {refused}") from None
+            raise RequestRefused(403, f"{refused.reason}: {refused}") from None
         return claims
 
     def use(self, claims: Claims, now_ms: int) -> None:
@@ -61,7 +61,9 @@ class ByToken:
             self._used.add(claims.test, claims.expires_ms, now_ms)
         except OSError as error:
             self._count("not_kept")
-            raise Refused(503, f"not_kept: this server cannot note the use of a token ({error.strerror})") from None
+            raise RequestRefused(
+                503, f"not_kept: this server cannot note the use of a token ({error.strerror})"
+            ) from None
 
 
 class UsedTokens:

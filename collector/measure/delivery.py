@@ -56,7 +56,7 @@ class Outgoing:
         path.replace(self._refused / path.name)
 
 
-class Delivery:
+class RecordSender:
     """Sends what waits until it is cancelled. `news` wakes it; `send` blocks and runs in a thread."""
 
     def __init__(self, outgoing: Outgoing, send: Send, chance: Callable[[], float] = random.random) -> None:

@@ -23,7 +23,7 @@ REASONS = {
 }
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """This request gets `status` and one sentence; `retry_after_s` when trying later may help, `position` (from 1) when
     it has a place in the queue until then."""
 
@@ -42,7 +42,7 @@ class Upgrade:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class MeasureRequest:
     """`name` is the last step of the path without `.php`, so LibreSpeed's and Ookla's folders do not matter."""
 
     method: str
@@ -55,20 +55,20 @@ class Request:
     upgrade: Upgrade | None = None
 
 
-def parse(head: bytes) -> Request:
+def parse(head: bytes) -> MeasureRequest:
     """A request from its head, blank line included. Absolute URIs (a client that thinks we are its proxy) are read as
     if they were ours; nothing is ever fetched for anyone. Raises Refused."""
     lines = head.decode("latin-1").split("\r\n")
     words = lines[0].split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):
-        raise Refused(400, "the first line must be METHOD TARGET HTTP/1.1")
+        raise RequestRefused(400, "the first line must be METHOD TARGET HTTP/1.1")
     method, target, version = words
     if method not in ("GET", "HEAD", "POST", "OPTIONS"):
-        raise Refused(405, f"method {method[:16]!r} is not served here, only GET, HEAD, POST and OPTIONS")
+        raise RequestRefused(405, f"method {method[:16]!r} is not served here, only GET, HEAD, POST and OPTIONS")
     headers = _headers(lines[1:])
     connection = headers.get("connection", headers.get("proxy-connection", "")).lower()
     path, query = _target(target)
-    return Request(
+    return MeasureRequest(
         method=method,
         path=path,
         name=path.rpartition("/")[2].removesuffix(".php"),
@@ -98,9 +98,9 @@ def _headers(lines: list[str]) -> dict[str, str]:
             continue
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
-            raise Refused(400, "every header line must be NAME: VALUE")
+            raise RequestRefused(400, "every header line must be NAME: VALUE")
         if name.lower() in headers and name.lower() in ("content-length", "transfer-encoding"):
-            raise Refused(400, f"{name} may be given once")
+            raise RequestRefused(400, f"{name} may be given once")
         headers[name.lower()] = value.strip()
     return headers
 
@@ -110,18 +110,20 @@ def _target(target: str) -> tuple[str, dict[str, str]]:
         parts = urlsplit(target)
         query = dict(parse_qsl(parts.query, keep_blank_values=True, max_num_fields=32))
     except ValueError:
-        raise Refused(400, "the target must be a path or an http:// address with at most 32 query fields") from None
+        raise RequestRefused(
+            400, "the target must be a path or an http:// address with at most 32 query fields"
+        ) from None
     return parts.path, query
 
 
 def _body_bytes(headers: dict[str, str]) -> int | None:
     if "transfer-encoding" in headers:
         if headers["transfer-encoding"].lower() != "chunked" or "content-length" in headers:
-            raise Refused(400, "a body comes either chunked or with a Content-Length")
+            raise RequestRefused(400, "a body comes either chunked or with a Content-Length")
         return None
     length = headers.get("content-length", "0")
     if not (length.isascii() and length.isdigit() and len(length) <= 15):
-        raise Refused(400, "Content-Length must be a number of bytes")
+        raise RequestRefused(400, "Content-Length must be a number of bytes")
     return int(length)
 
 

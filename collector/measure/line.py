@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 from collector.measure import tcpinfo
-from collector.measure.http import Refused
+from collector.measure.http import RequestRefused
 from collector.measure.limits import Limits
 from collector.measure.pipe import Pipe
 from collector.measure.sessions import Count, Session
@@ -17,7 +17,7 @@ WAKE_BYTES = 8 * 1024  # the kernel wakes us for a mouthful, not for every packe
 HEAD_PIECE = 4096
 
 
-class Line:
+class Connection:
     def __init__(self, pipe: Pipe, limits: Limits) -> None:
         self.pipe, self.sock, self.limits = pipe, pipe.sock, limits
         self.buffer = memoryview(bytearray(CHUNK_BYTES))
@@ -61,7 +61,7 @@ class Line:
             while (end := collected.find(b"\r\n\r\n")) < 0 and len(collected) <= self.limits.head_bytes:
                 collected += await self._some()
         if not 0 <= end <= self.limits.head_bytes:
-            raise Refused(431, f"a request's head may have {self.limits.head_bytes} bytes")
+            raise RequestRefused(431, f"a request's head may have {self.limits.head_bytes} bytes")
         self.early = collected[end + 4 :]
         return collected[: end + 4]
 
@@ -118,7 +118,7 @@ class Line:
         """One line of a chunked body, without its end. Raises Refused, EOFError."""
         while b"\r\n" not in self.early:
             if len(self.early) > most:
-                raise Refused(400, f"a chunk's first line may have {most} bytes")
+                raise RequestRefused(400, f"a chunk's first line may have {most} bytes")
             async with asyncio.timeout(self.limits.idle_s):
                 self.early += await self._some()
         text, _, self.early = self.early.partition(b"\r\n")

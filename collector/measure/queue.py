@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from collector.measure.http import Refused
+from collector.measure.http import RequestRefused
 from collector.measure.limits import Limits
 
 
-class Waiting:
+class TestQueue:
     """Tests that may not begin yet, in the order they came. Clients keep their place by asking again in time."""
 
     def __init__(self, limits: Limits) -> None:
@@ -30,14 +30,14 @@ class Waiting:
             self._has_room(who)
         self._line[test] = (who, now)
         why = f"queued: this server runs all the tests it can; this one is number {ahead + 1} in the queue"
-        raise Refused(503, why, self._limits.retry_after_s, ahead + 1)
+        raise RequestRefused(503, why, self._limits.retry_after_s, ahead + 1)
 
     def _has_room(self, who: str) -> None:
         limits = self._limits
         mine = sum(each == who for each, _ in self._line.values())
         if len(self._line) >= limits.waiting or mine >= limits.waiting_per_address:
             why = f"queue_full: this server runs all the tests it can and {len(self._line)} more wait; come later"
-            raise Refused(503, why, 4 * limits.retry_after_s)
+            raise RequestRefused(503, why, 4 * limits.retry_after_s)
 
     def _leave_unheard(self, now: float) -> None:
         for test, (_, heard) in list(self._line.items()):

@@ -20,7 +20,7 @@ MOST_COMMAS = 4 * LONGEST_CURVE + 100
 Curve = Annotated[list[Whole], msgspec.Meta(max_length=LONGEST_CURVE)]
 
 
-class Way(msgspec.Struct, frozen=True, kw_only=True):
+class RecordedDirection(msgspec.Struct, frozen=True, kw_only=True):
     """One direction. `bytes` is TCP payload that crossed the line, HTTP heads included (see tcpinfo.crossed). `at_ms`
     and `total` are one curve: cumulative bytes at milliseconds after the test's start, a point every 100 ms while
     bytes moved.
@@ -47,8 +47,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     witnessed: bool
     connections: Whole
     min_rtt_ms: float | None
-    down: Way
-    up: Way
+    down: RecordedDirection
+    up: RecordedDirection
 
 
 def encode(record: Record, sign: Sign | None) -> bytes:

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from agent import __version__
 from collector.measure import record
-from collector.measure.http import Refused, Request, response_head
+from collector.measure.http import MeasureRequest, RequestRefused, response_head
 from collector.measure.limits import Limits
-from collector.measure.line import Line
+from collector.measure.line import Connection
 from collector.measure.protocols import echo, ndt7, ookla
 from collector.measure.protocols.echo import Echo
 from collector.measure.sessions import Sessions
@@ -24,7 +24,7 @@ CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,8}$")
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}$")
 
 
-class Site(Protocol):
+class ServerState(Protocol):
     """What a route may use of the server it belongs to; `collector.measure.server.MeasureServer` is one."""
 
     limits: Limits
@@ -37,10 +37,10 @@ class Site(Protocol):
     public: str
 
 
-Handler = Callable[["Site", Line, Request, str], Awaitable[None]]
+Handler = Callable[["ServerState", Connection, MeasureRequest, str], Awaitable[None]]
 
 
-async def answer(server: Site, line: Line, request: Request, address: str) -> None:
+async def answer(server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
     """Answers one request. Raises Refused; EOFError or OSError when the client is gone."""
     if request.method == "OPTIONS":
         await _take_body(line, request)
@@ -52,21 +52,21 @@ async def answer(server: Site, line: Line, request: Request, address: str) -> No
     handler = ROUTES.get(request.name)
     if handler is None:
         names = ", ".join(name for name in ROUTES if name and "random" not in name)
-        raise Refused(404, f"{request.name[:64]!r} is not served here; these are: {names}, random*.jpg")
+        raise RequestRefused(404, f"{request.name[:64]!r} is not served here; these are: {names}, random*.jpg")
     await handler(server, line, request, address)
 
 
 # ---------------------------------------------------------------- LibreSpeed
 
 
-async def _garbage(server: Site, line: Line, request: Request, address: str) -> None:
+async def _garbage(server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
     """`ckSize` mebibytes, 1 to 1024; 4 when it is absent or wrong, as LibreSpeed's own backends have it."""
     given = request.query.get("ckSize", "4")
     size = int(given) if given.isascii() and given.isdigit() and len(given) <= 4 else 4
     await _pour(server, line, request, address, (size if 1 <= size <= 1024 else 4) * MIB)
 
 
-async def _empty(server: Site, line: Line, request: Request, address: str) -> None:
+async def _empty(server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
     """The upload's sink, and the ping: 200 with no body."""
     if request.body_bytes != 0:
         _enter(server, line, request, address)
@@ -74,7 +74,7 @@ async def _empty(server: Site, line: Line, request: Request, address: str) -> No
     await _say(line, request, b"")
 
 
-async def _get_ip(_server: Site, line: Line, request: Request, address: str) -> None:
+async def _get_ip(_server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
     body = json.dumps({"processedString": address, "rawIspInfo": ""}).encode()
     await _say(line, request, body, "application/json")
 
@@ -82,27 +82,27 @@ async def _get_ip(_server: Site, line: Line, request: Request, address: str) -> 
 # ---------------------------------------------------------------- Ookla, the legacy HTTP layout
 
 
-async def _config(_server: Site, line: Line, request: Request, address: str) -> None:
+async def _config(_server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
     await _say(line, request, ookla.config_xml(address), "text/xml")
 
 
-async def _servers(server: Site, line: Line, request: Request, _address: str) -> None:
+async def _servers(server: ServerState, line: Connection, request: MeasureRequest, _address: str) -> None:
     await _say(line, request, ookla.servers_xml(server.public or _reached_at(line)), "text/xml")
 
 
-async def _latency(_server: Site, line: Line, request: Request, _address: str) -> None:
+async def _latency(_server: ServerState, line: Connection, request: MeasureRequest, _address: str) -> None:
     await _say(line, request, ookla.LATENCY)
 
 
-async def _mini(_server: Site, line: Line, request: Request, _address: str) -> None:
+async def _mini(_server: ServerState, line: Connection, request: MeasureRequest, _address: str) -> None:
     await _say(line, request, ookla.MINI, "text/html")
 
 
-async def _image(server: Site, line: Line, request: Request, address: str) -> None:
+async def _image(server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
     await _pour(server, line, request, address, ookla.IMAGE_BYTES[request.name], "image/jpeg")
 
 
-async def _upload(server: Site, line: Line, request: Request, address: str) -> None:
+async def _upload(server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
     if request.body_bytes != 0:
         _enter(server, line, request, address)
     taken = await _take_body(line, request)
@@ -112,7 +112,7 @@ async def _upload(server: Site, line: Line, request: Request, address: str) -> N
 # ---------------------------------------------------------------- ndt7
 
 
-async def _ndt7(server: Site, line: Line, request: Request, address: str) -> None:
+async def _ndt7(server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
     agreed = ndt7.agreed(request)
     _enter(server, line, request, address)
     await ndt7.run(line, agreed, server.block, address)
@@ -122,7 +122,7 @@ async def _ndt7(server: Site, line: Line, request: Request, address: str) -> Non
 # ---------------------------------------------------------------- our own
 
 
-async def _hello(server: Site, line: Line, request: Request, address: str) -> None:
+async def _hello(server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
     """Who this is and what it allows; `witness` says whether results here can count for a verdict."""
     facts = {
         "server": "nabz",
@@ -135,25 +135,25 @@ async def _hello(server: Site, line: Line, request: Request, address: str) -> No
     await _say(line, request, json.dumps(facts).encode(), "application/json")
 
 
-async def _echo(server: Site, line: Line, request: Request, address: str) -> None:
+async def _echo(server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
     """The cookie to which the UDP echo answers, for this address."""
     if server.echo.port is None:
-        raise Refused(404, "this server offers no UDP echo")
+        raise RequestRefused(404, "this server offers no UDP echo")
     facts = {"port": server.echo.port, "cookie": server.echo.cookie(address).hex(), "valid_s": echo.VALID_S}
     await _say(line, request, json.dumps(facts).encode(), "application/json")
 
 
-async def _health(server: Site, line: Line, request: Request, _address: str) -> None:
+async def _health(server: ServerState, line: Connection, request: MeasureRequest, _address: str) -> None:
     facts = {"ok": True, "tests": len(server.sessions.running), "connections": server.open.total()}
     await _say(line, request, json.dumps(facts).encode(), "application/json")
 
 
-async def _record(server: Site, line: Line, request: Request, _address: str) -> None:
+async def _record(server: ServerState, line: Connection, request: MeasureRequest, _address: str) -> None:
     """What was seen of `test`, sealed when the server has a key. Its name is all it takes: names are random."""
     name = request.query.get("test", "")
     seen = server.sessions.record(name, server.clock())
     if seen is None:
-        raise Refused(404, f"no test {name[:64]!r} was seen here lately")
+        raise RequestRefused(404, f"no test {name[:64]!r} was seen here lately")
     await _say(line, request, record.encode(seen, server.sign), "application/json")
 
 
@@ -177,19 +177,19 @@ ROUTES: Mapping[str, Handler] = {
 # ---------------------------------------------------------------- parts
 
 
-def _enter(server: Site, line: Line, request: Request, address: str) -> None:
+def _enter(server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
     name = request.query.get("test", "")
     if name and not NAME.match(name):
-        raise Refused(400, "test= takes 1 to 64 letters, digits, dots, dashes or underscores")
+        raise RequestRefused(400, "test= takes 1 to 64 letters, digits, dots, dashes or underscores")
     token = request.query.get("token") or request.query.get("access_token", "")
     now, wall_ms = server.clock(), time.time_ns() // 1_000_000
     line.join(server.sessions.enter(name, token, address, now, wall_ms))
 
 
 async def _pour(
-    server: Site,
-    line: Line,
-    request: Request,
+    server: ServerState,
+    line: Connection,
+    request: MeasureRequest,
     address: str,
     count: int,
     content_type: str = "application/octet-stream",
@@ -202,15 +202,15 @@ async def _pour(
         await line.pour(server.block, count)
 
 
-async def _say(line: Line, request: Request, body: bytes, content_type: str = "text/plain") -> None:
+async def _say(line: Connection, request: MeasureRequest, body: bytes, content_type: str = "text/plain") -> None:
     head = response_head(200, len(body), content_type, cors="cors" in request.query, keep_alive=request.keep_alive)
     await line.send(head if request.method == "HEAD" else head + body)
 
 
-async def _take_body(line: Line, request: Request) -> int:
+async def _take_body(line: Connection, request: MeasureRequest) -> int:
     """Reads the request's body to its end; returns its bytes. Raises Refused."""
     if (request.body_bytes or 0) > BODY_BYTES:
-        raise Refused(413, f"a request's body may have {BODY_BYTES} bytes")
+        raise RequestRefused(413, f"a request's body may have {BODY_BYTES} bytes")
     if request.expects_continue:
         await line.send(b"HTTP/1.1 100 Continue\r\n\r\n")
     if request.body_bytes is not None:
@@ -226,13 +226,13 @@ async def _take_body(line: Line, request: Request) -> int:
     return taken
 
 
-async def _chunk_bytes(line: Line) -> int:
+async def _chunk_bytes(line: Connection) -> int:
     digits = (await line.text_line()).partition(b";")[0].strip()
     if not CHUNK_SIZE.match(digits):
-        raise Refused(400, "a chunk begins with its size in hexadecimal")
+        raise RequestRefused(400, "a chunk begins with its size in hexadecimal")
     return int(digits, 16)
 
 
-def _reached_at(line: Line) -> str:
+def _reached_at(line: Connection) -> str:
     host, port = line.sock.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -18,9 +18,9 @@ from collections.abc import Callable, Coroutine
 
 from collector.measure import http, routes
 from collector.measure.admission import Admit
-from collector.measure.http import Refused
+from collector.measure.http import RequestRefused
 from collector.measure.limits import Limits, RateLimiter
-from collector.measure.line import Line
+from collector.measure.line import Connection
 from collector.measure.pipe import Plain, Tls
 from collector.measure.protocols.echo import Echo
 from collector.measure.record import Record, Sign
@@ -125,7 +125,7 @@ class MeasureServer:
         self.open[who] += 1
         try:
             sock.setblocking(False)
-            line = Line(Plain(sock) if self.tls is None else Tls(sock, self.tls), self.limits)
+            line = Connection(Plain(sock) if self.tls is None else Tls(sock, self.tls), self.limits)
             try:
                 async with asyncio.timeout(self.limits.head_s):
                     await line.pipe.open()
@@ -141,7 +141,7 @@ class MeasureServer:
             if not self.open[who]:
                 del self.open[who]
 
-    async def _exchanges(self, line: Line, who: str, address: str) -> None:
+    async def _exchanges(self, line: Connection, who: str, address: str) -> None:
         try:
             self._has_room(who)
             while True:
@@ -151,7 +151,7 @@ class MeasureServer:
                 if not request.keep_alive:
                     await line.linger(self.limits.idle_s)
                     return
-        except Refused as refused:
+        except RequestRefused as refused:
             body = (refused.why + "\n").encode()
             head = http.response_head(
                 refused.status,
@@ -166,13 +166,15 @@ class MeasureServer:
 
     def _has_room(self, who: str) -> None:
         if self.open.total() > self.limits.connections:
-            raise Refused(503, "too many connections, this server takes no more at once", self.limits.retry_after_s)
+            raise RequestRefused(
+                503, "too many connections, this server takes no more at once", self.limits.retry_after_s
+            )
         if self.open[who] > self.limits.connections_per_address:
-            raise Refused(429, "too many connections from this address", self.limits.retry_after_s)
+            raise RequestRefused(429, "too many connections from this address", self.limits.retry_after_s)
 
     def _in_pace(self, who: str) -> None:
         if not self.pace.admits(who, self.clock()):
-            raise Refused(429, f"more than {self.pace.rate:g} requests a second from this address", 1)
+            raise RequestRefused(429, f"more than {self.pace.rate:g} requests a second from this address", 1)
 
 
 def _prefer_bbr(listener: socket.socket) -> None:

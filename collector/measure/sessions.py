@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from collector.measure.admission import Admit
-from collector.measure.http import Refused
+from collector.measure.http import RequestRefused
 from collector.measure.limits import Limits
-from collector.measure.queue import Waiting
-from collector.measure.record import End, Record, Way
+from collector.measure.queue import TestQueue
+from collector.measure.record import End, Record, RecordedDirection
 from collector.measure.token import Claims
 
 HOUR_S = 3600.0
@@ -99,8 +99,8 @@ class Session:
             witnessed=self.witnessed,
             connections=self.connections,
             min_rtt_ms=None if total.min_rtt_us is None else total.min_rtt_us / 1000,
-            down=Way(bytes=total.down, at_ms=list(down_at), total=list(down)),
-            up=Way(bytes=total.up, at_ms=list(up_at), total=list(up)),
+            down=RecordedDirection(bytes=total.down, at_ms=list(down_at), total=list(down)),
+            up=RecordedDirection(bytes=total.up, at_ms=list(up_at), total=list(up)),
         )
 
 
@@ -111,7 +111,7 @@ class Sessions:
         self.limits, self.admit = limits, admit
         self.running: dict[str, Session] = {}
         self.records: OrderedDict[str, Record] = OrderedDict()
-        self.waiting = Waiting(limits)
+        self.waiting = TestQueue(limits)
         self.started: dict[str, deque[float]] = {}
 
     def enter(self, name: str, token: str, address: str, now: float, wall_ms: int) -> Session:
@@ -122,17 +122,17 @@ class Sessions:
         if test is None:
             test = self._begin(key, name, token, address, now, wall_ms)
         if group(test.address) != group(address):
-            raise Refused(403, f"test {name!r} is being run from another address")
+            raise RequestRefused(403, f"test {name!r} is being run from another address")
         if token != test.token:
-            raise Refused(403, f"other_token: test {name!r} was begun with another token")
+            raise RequestRefused(403, f"other_token: test {name!r} was begun with another token")
         if test.spent:
-            raise Refused(429, f"this test has moved its {test.most_bytes} bytes")
+            raise RequestRefused(429, f"this test has moved its {test.most_bytes} bytes")
         return test
 
     def _begin(self, key: str, name: str, token: str, address: str, now: float, wall_ms: int) -> Session:
         """A token is looked at before all else, so that nobody without one takes a place; it is used up last."""
         if name in self.records:
-            raise Refused(403, f"used: test {name!r} is over: a test's name is used once")
+            raise RequestRefused(403, f"used: test {name!r} is over: a test's name is used once")
         claims = None if self.admit is None else self.admit.check(name, token, address, wall_ms)
         self._in_rate(address, now)
         self.waiting.pass_or_wait(key, group(address), self.limits.tests_at_once - len(self.running), now)
@@ -159,7 +159,7 @@ class Sessions:
             starts.popleft()
         if len(starts) >= self.limits.tests_per_address:
             why = f"{address} has started {len(starts)} tests within an hour, the most allowed"
-            raise Refused(429, why, round(starts[0] + HOUR_S - now) + 1)
+            raise RequestRefused(429, why, round(starts[0] + HOUR_S - now) + 1)
 
     def tick(self, now: float) -> list[Record]:
         """Samples the running tests and ends those that are over; returns the records of these."""

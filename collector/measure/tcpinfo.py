@@ -14,7 +14,7 @@ _MANY, _HALF_EMPTY = 500, 0.6  # of so many segments no line keeps so many waiti
 
 
 @dataclass(frozen=True, kw_only=True)
-class TcpInfo:
+class CrossedBytes:
     """Payload bytes that crossed the line each way; the least round trip in microseconds (None: none yet)."""
 
     down: int
@@ -47,14 +47,14 @@ def ndt7(now: tuple[int, ...], base: tuple[int, ...]) -> dict[str, int]:
     }
 
 
-def read(sock: socket.socket) -> TcpInfo | None:
+def read(sock: socket.socket) -> CrossedBytes | None:
     """None where the kernel does not tell."""
     found = fields(sock)
     if found is None:
         return None
     send_mss, receive_mss, acked, received, min_rtt_us = (found[i] for i in (10, 11, ACKED, RECEIVED, MIN_RTT))
     segments_in, delivered, sent, sent_again, out_of_order = (found[i] for i in (40, 46, SENT, RETRANSMITTED, 52))
-    return TcpInfo(
+    return CrossedBytes(
         down=min(crossed(acked, delivered, send_mss, sent_again), sent - sent_again),
         up=crossed(received, segments_in, receive_mss, out_of_order),
         min_rtt_us=min_rtt_us if min_rtt_us != 0xFFFFFFFF else None,

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 
 from agent import wire
 from collector.flags import gap_facts
-from collector.flags.cause import NOBODY, Cause, Witness, name_cause
-from collector.flags.gap_facts import Facts, Sign
-from collector.judging.evaluate import Fresh, Place
+from collector.flags.cause import NOBODY, Cause, NeighbourWitness, name_cause
+from collector.flags.gap_facts import GapFacts, Sign
+from collector.judging.evaluate import CenterLike, FreshReading
 from collector.outages import mains_cuts
 from collector.outages.mains_cuts import Began
 from collector.outages.neighbours import witnesses
@@ -40,13 +40,13 @@ class Gap:
 
     center: str
     revision: int
-    facts: Facts
-    witness: Witness
+    facts: GapFacts
+    witness: NeighbourWitness
     named: Cause | None = None  # None: it is new
 
 
 def record_group(
-    conn: sa.Connection, group: Sequence[tuple[Place, Sequence[Fresh]]], now_ms: int, gap_s: float
+    conn: sa.Connection, group: Sequence[tuple[CenterLike, Sequence[FreshReading]]], now_ms: int, gap_s: float
 ) -> list[Began]:
     """Records what a transaction brings, before `pulse` and `latest` know of it; returns the gaps and cuts that are
     told otherwise than before: months reported already may have to be revised for them."""
@@ -101,7 +101,7 @@ def last(conn: sa.Connection, code: str) -> Cause | None:
 
 
 @dataclass(frozen=True)
-class Told:
+class GapView:
     """A gap as people see it: its newest revision, and how often its cause was put right."""
 
     from_ms: int
@@ -110,13 +110,13 @@ class Told:
     cause: Cause
 
 
-def gaps_of(conn: sa.Connection, code: str, from_ms: int = 0, to_ms: int = 2**53, limit: int = -1) -> list[Told]:
+def gaps_of(conn: sa.Connection, code: str, from_ms: int = 0, to_ms: int = 2**53, limit: int = -1) -> list[GapView]:
     """The gaps of a center that began in this time, newest first."""
     asked = sa.select(_g.from_ms, _g.to_ms, _g.revision, _g.cause, _g.grade, _g.evidence)
     mine = asked.where(_g.center == code, _g.from_ms >= from_ms, _g.from_ms < to_ms)
     rows = conn.execute(mine.order_by(_g.from_ms, _g.revision))
     newest = {
-        row.from_ms: Told(
+        row.from_ms: GapView(
             row.from_ms, row.to_ms, row.revision, Cause(name=row.cause, grade=row.grade, evidence=_words(row.evidence))
         )
         for row in rows
@@ -134,7 +134,7 @@ def _asked(conn: sa.Connection, gaps: Sequence[Gap], gap_ms: int) -> list[Gap]:
 # ---------------------------------------------------------------- signs
 
 
-def signs_of(fresh: Iterable[Fresh]) -> list[Sign]:
+def signs_of(fresh: Iterable[FreshReading]) -> list[Sign]:
     return [gap_facts.sign_of(each.reading, each.kind, each.at_ms, each.id) for each in fresh]
 
 
@@ -204,8 +204,8 @@ def _newest(conn: sa.Connection, mine: sa.ColumnElement[bool]) -> list[Gap]:
         Gap(
             row.center,
             row.revision,
-            msgspec.json.decode(row.facts, type=Facts),
-            msgspec.json.decode(row.witness, type=Witness),
+            msgspec.json.decode(row.facts, type=GapFacts),
+            msgspec.json.decode(row.witness, type=NeighbourWitness),
             Cause(name=row.cause, grade=row.grade, evidence=_words(row.evidence)),
         )
         for row in newest.values()

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from collector.flags.backup import Charge, Cut, add_charges, charge_of, with_boots
 from collector.flags.gap_facts import Boot
-from collector.judging.evaluate import Fresh, Place
+from collector.judging.evaluate import CenterLike, FreshReading
 from collector.store import schema, upsert
 
 RECHARGE_MS = 48 * 3_600_000  # a battery not full by then has its recharge left unknown
@@ -24,7 +24,7 @@ Began = tuple[str, int]  # center, and when a gap or a cut of it began
 
 
 @dataclass(frozen=True)
-class Held:
+class StoredCut:
     """A cut as stored."""
 
     revision: int
@@ -42,7 +42,7 @@ class News:
 
 
 def record_group(
-    conn: sa.Connection, group: Sequence[tuple[Place, Sequence[Fresh]]], now_ms: int, gap_ms: int
+    conn: sa.Connection, group: Sequence[tuple[CenterLike, Sequence[FreshReading]]], now_ms: int, gap_ms: int
 ) -> list[Began]:
     """Records what a transaction brings; returns the cuts that are told otherwise than before."""
     news = {center.code: _news(fresh, now_ms - gap_ms) for center, fresh in group}
@@ -62,7 +62,7 @@ def record_group(
     return [(row["center"], row["from_ms"]) for row in rows]
 
 
-def _news(fresh: Iterable[Fresh], late_ms: int) -> News:
+def _news(fresh: Iterable[FreshReading], late_ms: int) -> News:
     charges: dict[str, list[Charge]] = defaultdict(list)
     boots: list[Boot] = []
     oldest_ms: int | None = None
@@ -80,7 +80,7 @@ def _news(fresh: Iterable[Fresh], late_ms: int) -> News:
 
 
 def _moved(
-    code: str, subject: str, before: Sequence[Held], after: Sequence[Cut], boots: Sequence[Boot], now_ms: int
+    code: str, subject: str, before: Sequence[StoredCut], after: Sequence[Cut], boots: Sequence[Boot], now_ms: int
 ) -> Iterable[dict[str, Any]]:
     known = {one.cut.noted_ms: one for one in before}
     for each in after:
@@ -96,9 +96,9 @@ def _settled(cut: Cut, now_ms: int) -> bool:
     return over_ms is not None and (cut.charged_ms is not None or now_ms - over_ms > RECHARGE_MS)
 
 
-def _load(conn: sa.Connection, told: Mapping[str, News]) -> dict[Key, list[Held]]:
+def _load(conn: sa.Connection, told: Mapping[str, News]) -> dict[Key, list[StoredCut]]:
     """The newest revisions of the cuts these news may speak of: those not settled, and those near late readings."""
-    held: dict[tuple[str, str, int], Held] = {}
+    held: dict[tuple[str, str, int], StoredCut] = {}
     asked = sa.select(_c.center, _c.subject, _c.noted_ms, _c.revision, _c.open, _c.facts)
     going_on = (_c.open == sa.true()) & _c.center.in_(list(told))
     late = {code: each.oldest_ms for code, each in told.items() if each.oldest_ms is not None}
@@ -108,14 +108,14 @@ def _load(conn: sa.Connection, told: Mapping[str, News]) -> dict[Key, list[Held]
         rows += list(conn.execute(asked.where(near)))
     for row in sorted(rows, key=lambda each: each.revision):
         cut = msgspec.json.decode(row.facts, type=Cut)
-        held[row.center, row.subject, row.noted_ms] = Held(row.revision, row.open, cut)
-    found: dict[Key, list[Held]] = defaultdict(list)
+        held[row.center, row.subject, row.noted_ms] = StoredCut(row.revision, row.open, cut)
+    found: dict[Key, list[StoredCut]] = defaultdict(list)
     for (center, subject, _), one in sorted(held.items(), key=lambda item: item[1].cut.from_ms):
         found[center, subject].append(one)
     return found
 
 
-def _boots(conn: sa.Connection, code: str, before: Sequence[Held], charges: Sequence[Charge]) -> list[Boot]:
+def _boots(conn: sa.Connection, code: str, before: Sequence[StoredCut], charges: Sequence[Charge]) -> list[Boot]:
     """Boots known from before: a cut may come to be known only after the boot that ended it."""
     from_ms = min([one.cut.from_ms for one in before] + [charge.at_ms for charge in charges])
     asked = sa.select(_b.wall_ms, _b.received_ms, _b.previous_end, _b.dark_s, _b.device, _b.spool, _b.seq)

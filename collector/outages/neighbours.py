@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from collector.flags.cause import Witness
+from collector.flags.cause import NeighbourWitness
 from collector.standard.criteria import EVERYONE
 from collector.store import schema
 
@@ -43,7 +43,7 @@ class Around:
     cuts: dict[str, list[tuple[int, int | None]]] = field(default_factory=lambda: defaultdict(list))
 
 
-def witnesses(conn: sa.Connection, gaps: Sequence[tuple[str, Span]], gap_ms: int) -> list[Witness]:
+def witnesses(conn: sa.Connection, gaps: Sequence[tuple[str, Span]], gap_ms: int) -> list[NeighbourWitness]:
     """What is said of each (center, gap), in their order. After `gap_ms` without a word a center is silent."""
     if not gaps:
         return []
@@ -53,7 +53,7 @@ def witnesses(conn: sa.Connection, gaps: Sequence[tuple[str, Span]], gap_ms: int
     codes = {code for names in (*around.feeder.values(), *around.isp.values()) for code in names}
     _ask(conn, around, codes | {EVERYONE}, min(span[0] for _, span in gaps))
     return [
-        _said(around, mine[code], span, gap_ms) if code in mine else Witness(deaf_ms=_deaf_ms(around, span))
+        _said(around, mine[code], span, gap_ms) if code in mine else NeighbourWitness(deaf_ms=_deaf_ms(around, span))
         for code, span in gaps
     ]
 
@@ -91,14 +91,14 @@ def _times(conn: sa.Connection, asked: sa.Select[Any]) -> dict[str, int]:
     return {row[0]: row[1] for row in conn.execute(asked)}
 
 
-def _said(around: Around, row: Home, span: Span, gap_ms: int) -> Witness:
+def _said(around: Around, row: Home, span: Span, gap_ms: int) -> NeighbourWitness:
     feeder = [code for code in around.feeder.get(row.feeder, ()) if code != row.center][:MOST]
     cut = [code for code in feeder if _was_cut(around, code, span)]
     mains = [code for code in feeder if code not in cut and around.ups_ms.get(code, 0) >= span[1] - gap_ms]
     line = [code for code in around.isp.get((row.isp, row.city), ()) if code != row.center][:MOST]
     silent = [code for code in line if _was_silent(around, code, span, gap_ms)]
     heard = [code for code in line if code not in silent and around.heard_ms.get(code, 0) > span[0]]
-    return Witness(
+    return NeighbourWitness(
         feeder=row.feeder,
         feeder_cut=len(cut),
         feeder_mains=len(mains),

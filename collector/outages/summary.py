@@ -20,7 +20,7 @@ BACKUP_FIELD = "runtime_s"  # the criterion on it says how long a battery must h
 
 
 @dataclass(frozen=True)
-class Ups:
+class UpsHistory:
     """One UPS: its cuts, newest first, and what all of them say of its battery."""
 
     name: str
@@ -34,7 +34,7 @@ def values(conn: sa.Connection, center: Center, standard: Standard | None) -> di
     return {
         "gaps": causes.gaps_of(conn, center.code, limit=SHOWN),
         "upses": [
-            Ups(name, battery(some, asked_s), some[: -SHOWN - 1 : -1])
+            UpsHistory(name, battery(some, asked_s), some[: -SHOWN - 1 : -1])
             for name, some in mains_cuts.cuts_of(conn, center.code).items()
         ],
     }

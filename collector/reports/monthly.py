@@ -212,7 +212,7 @@ def _collect(
         for place in covers:
             case.measured[place] = 1
         if kind == "seats" and row.healthy is not None:
-            case.seats.add(seat_availability.Call(row.wall_ms, row.healthy, row.off or 0, row.known or 0))
+            case.seats.add(seat_availability.SeatSample(row.wall_ms, row.healthy, row.off or 0, row.known or 0))
         standard = standards.at(row.wall_ms)
         if standard is None:
             continue

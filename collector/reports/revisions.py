@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import sqlalchemy as sa
 
-from collector.judging.evaluate import Fresh, Place
+from collector.judging.evaluate import CenterLike, FreshReading
 from collector.store import schema, upsert
 
 TZ = "Asia/Karachi"
@@ -98,7 +98,7 @@ def months_within(from_ms: int, to_ms: int) -> tuple[int, ...]:
 # ---------------------------------------------------------------- what comes late opens a revision
 
 
-def note_group(conn: sa.Connection, group: Sequence[tuple[Place, Sequence[Fresh]]], now_ms: int) -> None:
+def note_group(conn: sa.Connection, group: Sequence[tuple[CenterLike, Sequence[FreshReading]]], now_ms: int) -> None:
     """Notes the readings of a transaction that speak of months reported already."""
     late_ms = now_ms - CLOSE_MS + AROUND_MS
     told: dict[Key, Why] = defaultdict(Why)
@@ -114,7 +114,7 @@ def note_group(conn: sa.Connection, group: Sequence[tuple[Place, Sequence[Fresh]
     reopen(conn, told, now_ms)
 
 
-def _from_ms(fresh: Fresh) -> int:
+def _from_ms(fresh: FreshReading) -> int:
     """A boot speaks of all the time since the last sign of life before it."""
     alive_ms: int | None = getattr(fresh.reading, "last_alive_ms", None)
     return fresh.wall_ms if alive_ms is None else min(alive_ms, fresh.wall_ms)

@@ -35,7 +35,7 @@ _r = schema.reports.c
 
 
 @dataclass(frozen=True)
-class Due:
+class DueRevision:
     """A revision to be made. `marks` tells whether more has come since it was read."""
 
     center: str
@@ -102,13 +102,15 @@ def finish(store: Store, standards: Standards, now_ms: int, most: int = AT_ONCE)
     return len(due)
 
 
-def _due(conn: sa.Connection, now_ms: int, most: int) -> list[Due]:
+def _due(conn: sa.Connection, now_ms: int, most: int) -> list[DueRevision]:
     asked = sa.select(_r.center, _r.from_ms, _r.revision, _r.marks).where(_r.look_ms <= now_ms)
-    rows = [Due(*row) for row in conn.execute(asked.order_by(_r.from_ms, _r.center).limit(most))]
+    rows = [DueRevision(*row) for row in conn.execute(asked.order_by(_r.from_ms, _r.center).limit(most))]
     return [each for each in rows if each.from_ms == rows[0].from_ms]
 
 
-def _made(conn: sa.Connection, due: Sequence[Due], standards: Standards, now_ms: int) -> dict[str, dict[str, Any]]:
+def _made(
+    conn: sa.Connection, due: Sequence[DueRevision], standards: Standards, now_ms: int
+) -> dict[str, dict[str, Any]]:
     """The reports of one month by center; what cannot be made is missing."""
     month_ms = due[0].from_ms
     if month_ms < raw_from(conn):
@@ -128,7 +130,7 @@ def _as_reported(conn: sa.Connection, center: Center, from_ms: int) -> Center:
     return center if first is None else Center(**revisions.unpacked(first)["center"])
 
 
-def _settle(conn: sa.Connection, due: Due, report: Mapping[str, Any] | None, now_ms: int) -> None:
+def _settle(conn: sa.Connection, due: DueRevision, report: Mapping[str, Any] | None, now_ms: int) -> None:
     """Closes the revision, unless more has come since the report was made. One that says the same as the one before is
     none."""
     mine = (_r.center == due.center) & (_r.from_ms == due.from_ms) & (_r.revision == due.number)

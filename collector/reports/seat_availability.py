@@ -24,7 +24,7 @@ WORST = 10
 ASKED_AT_ONCE = 500  # bound values of one statement
 
 
-class Call(NamedTuple):
+class SeatSample(NamedTuple):
     """One roll call, in counts."""
 
     wall_ms: int
@@ -51,9 +51,9 @@ class Hours:
     def __init__(self, open_minutes: Collection[int]) -> None:
         self._open = open_minutes
         self._found = {number: Hour(number * HOUR_MS) for number in _hours_of(open_minutes)}
-        self._calls: list[Call] = []
+        self._calls: list[SeatSample] = []
 
-    def add(self, call: Call) -> None:
+    def add(self, call: SeatSample) -> None:
         """Roll calls outside open minutes count for nothing."""
         if call.wall_ms // MINUTE_MS in self._open:
             if self._calls and self._calls[0].wall_ms // HOUR_MS != call.wall_ms // HOUR_MS:
@@ -72,7 +72,7 @@ class Hours:
             self._calls = []
 
 
-def hours(calls: Iterable[Call], open_minutes: Collection[int]) -> list[Hour]:
+def hours(calls: Iterable[SeatSample], open_minutes: Collection[int]) -> list[Hour]:
     """Pure. Every hour with an open minute, from roll calls in the order of their time."""
     found = Hours(open_minutes)
     for call in calls:
@@ -84,7 +84,7 @@ def _hours_of(open_minutes: Iterable[int]) -> list[int]:
     return sorted({minute * MINUTE_MS // HOUR_MS for minute in open_minutes})
 
 
-def _hour(hour_ms: int, calls: Sequence[Call]) -> Hour:
+def _hour(hour_ms: int, calls: Sequence[SeatSample]) -> Hour:
     worst = min(calls, key=lambda call: (call.healthy, call.wall_ms))
     return Hour(
         hour_ms,

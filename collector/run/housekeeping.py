@@ -9,7 +9,7 @@ from collector.config import Settings
 from collector.reports import schedule
 from collector.standard import Standards
 from collector.store import Store
-from collector.store.months import Kept, ahead, forget, settle
+from collector.store.months import Retention, ahead, forget, settle
 from collector.store.rollups import MOST, roll
 
 log = logging.getLogger("nabz.housekeeping")
@@ -24,7 +24,7 @@ class Housekeeping:
     def __init__(self, store: Store, settings: Settings, standards: Standards, now_ms: Callable[[], int]) -> None:
         keep = settings.keep
         self._store, self._standards, self._now_ms = store, standards, now_ms
-        self._kept = Kept(keep.raw_days, keep.hours_days, keep.evidence_days)
+        self._kept = Retention(keep.raw_days, keep.hours_days, keep.evidence_days)
         self._forgot_ms = 0
 
     def look(self) -> None:

@@ -20,7 +20,7 @@ RESTART_S = 2.0
 
 
 @dataclass
-class Part:
+class PilotProcess:
     """One child process. `vital` ends the whole pilot when it ends; the others are started again."""
 
     name: str
@@ -63,13 +63,13 @@ class Part:
 
 
 @dataclass
-class Household:
+class PilotProcesses:
     """The parts that run, in the order in which they were started."""
 
     say: Callable[[str, str], None]
-    parts: list[Part] = field(default_factory=list)
+    parts: list[PilotProcess] = field(default_factory=list)
 
-    def start(self, part: Part) -> Part:
+    def start(self, part: PilotProcess) -> PilotProcess:
         part.start(self.say)
         self.parts.append(part)
         return part
@@ -92,7 +92,7 @@ class Household:
         return None
 
 
-def wait_until_healthy(url: str, part: Part, timeout_s: float = 60.0) -> None:
+def wait_until_healthy(url: str, part: PilotProcess, timeout_s: float = 60.0) -> None:
     """Returns when `url` answers 200; raises RuntimeError when the part ends first or the time is up."""
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:

@@ -26,7 +26,7 @@ RESTART_S = 5.0
 SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
-class Part(Protocol):
+class Component(Protocol):
     """What the service starts and stops; a part that is no longer alive ends the service."""
 
     def start(self) -> None: ...
@@ -34,7 +34,7 @@ class Part(Protocol):
     def is_alive(self) -> bool: ...
 
 
-class Every:
+class PeriodicTask:
     """Does `work` every `pause_s` seconds in a thread; a failure is logged and the next turn tries again."""
 
     def __init__(self, name: str, pause_s: float, work: Callable[[], object]) -> None:
@@ -63,7 +63,7 @@ class Every:
             self._stopped.wait(self._pause_s)
 
 
-class Child:
+class Subprocess:
     """A subcommand of ours in a process of its own, started again when it ends. `tend` must be called now and then,
     by the thread that called `start`: the kernel ends the child with it."""
 
@@ -101,7 +101,7 @@ class Child:
         return self._process is not None
 
 
-class Web:
+class WebServer:
     """uvicorn in a thread. `before_stop` ends what would keep it waiting. With `files` it speaks TLS 1.3 alone."""
 
     def __init__(

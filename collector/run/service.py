@@ -22,22 +22,22 @@ from collector.alerts.outbox import Outbox
 from collector.config import ConfigError, Settings
 from collector.database import opened
 from collector.ingest import server_results
-from collector.ingest.workers import Intake
+from collector.ingest.workers import IngestWorkers
 from collector.judging.silence import listening_again, sweep
 from collector.measure import membership
 from collector.measure.delivery import Outgoing
-from collector.messages import Refused
+from collector.messages import MessageRefused
 from collector.outages import gaps
 from collector.reports import revisions
 from collector.run import sdnotify
 from collector.run.housekeeping import EVERY_S as HOUSEKEEPING_S
 from collector.run.housekeeping import Housekeeping
-from collector.run.runtime import Child, Every, Part, Web
-from collector.run.tls_maintenance import Doorkeeper, bound
+from collector.run.runtime import Component, PeriodicTask, Subprocess, WebServer
+from collector.run.tls_maintenance import TlsMaintenance, bound
 from collector.run.upgrades import opened_and_upgraded
 from collector.speedtests import requests
 from collector.speedtests.policy import places
-from collector.speedtests.scheduler import Pacer
+from collector.speedtests.scheduler import TestScheduler
 from collector.standard import StandardError, Standards, example, load
 from collector.store import Store, schema
 from collector.web.app import build
@@ -90,10 +90,12 @@ class Running:
         place = stack.enter_context(bound(settings.web.listen, "[web] listen"))
         app = build(self._store, settings, self._hub, standards=self._standards, key=self._key)
         own = stack.enter_context(opened(settings.as_ingest)) if settings.database.ingest_url else self._store
-        keeper = Doorkeeper(settings, self._store, clock_ms)
-        self.intake = Intake(settings, own, self._key, self._standards, keeper.addresses(), self._hub.publish, clock_ms)
-        self.children: list[Child] = []
-        self.parts: list[Part] = []
+        keeper = TlsMaintenance(settings, self._store, clock_ms)
+        self.intake = IngestWorkers(
+            settings, own, self._key, self._standards, keeper.addresses(), self._hub.publish, clock_ms
+        )
+        self.children: list[Subprocess] = []
+        self.parts: list[Component] = []
         with own.write() as conn:
             listening_again(conn, self._standards, clock_ms())
         with self._store.write() as conn:
@@ -104,7 +106,7 @@ class Running:
         self._listen(again)
         self._look(own)
         self._measure()
-        self._start(Web(app, place, self._hub.close))
+        self._start(WebServer(app, place, self._hub.close))
         for part in keeper.parts(app, stack):
             self._start(part)
 
@@ -112,37 +114,37 @@ class Running:
         """What takes readings: our own intake, and workers beside it."""
         self._start(self.intake)
         for number in range(2, self._settings.ingest.workers + 1):
-            self._start_child(Child(f"ingest worker {number}", ["ingest", *again]))
+            self._start_child(Subprocess(f"ingest worker {number}", ["ingest", *again]))
         if self._settings.ingest.shares:
-            self._start(Every("follow", FOLLOW_S, _follower(self._store, self._hub)))
+            self._start(PeriodicTask("follow", FOLLOW_S, _follower(self._store, self._hub)))
 
     def _look(self, own: Store) -> None:
         """What looks at the database now and then: for silence, for old months, for alerts."""
         settings = self._settings
         look = _sweeper(own, self._standards, self._hub, settings.sweep.gap_s)
-        self._start(Every("sweep", settings.sweep.every_s, look))
+        self._start(PeriodicTask("sweep", settings.sweep.every_s, look))
         tidy = Housekeeping(self._stack.enter_context(opened(settings.as_keeper)), settings, self._standards, clock_ms)
-        self._start(Every("housekeeping", HOUSEKEEPING_S, tidy.look))
+        self._start(PeriodicTask("housekeeping", HOUSEKEEPING_S, tidy.look))
         # Without channels it still empties the queue, so that a channel added later is not told old news.
         outbox = Outbox(self._store, read_channels(settings), self._standards, settings.web_url, clock_ms)
         outbox.after_start()
-        self._start(Every("alerts", settings.alerts.every_s, outbox.look))
+        self._start(PeriodicTask("alerts", settings.alerts.every_s, outbox.look))
 
     def _measure(self) -> None:
         """Who gives turns at measurement servers, and the one that is ours."""
-        pacer = Pacer(self._store, self._key, self.intake.tell, self._hub.publish, clock_ms)
-        self._start(Every("pacer", PACE_S, pacer.look))
+        pacer = TestScheduler(self._store, self._key, self.intake.tell, self._hub.publish, clock_ms)
+        self._start(PeriodicTask("pacer", PACE_S, pacer.look))
         if self._settings.measure.enabled:
             outgoing = _measure_state(self._settings, self._public_key)
             gather = _gatherer(self._store, self._standards, self._hub, outgoing)
-            self._start_child(Child("measurement server", measure_words(self._settings)))
-            self._start(Every("records", GATHER_S, gather))
+            self._start_child(Subprocess("measurement server", measure_words(self._settings)))
+            self._start(PeriodicTask("records", GATHER_S, gather))
 
-    def _start_child(self, child: Child) -> None:
+    def _start_child(self, child: Subprocess) -> None:
         self.children.append(child)
         self._start(child)
 
-    def _start(self, part: Part) -> None:
+    def _start(self, part: Component) -> None:
         part.start()
         self._stack.callback(part.stop)
         self.parts.append(part)
@@ -227,7 +229,7 @@ def _gatherer(store: Store, standards: Standards, hub: Hub, outgoing: Outgoing) 
             try:
                 with store.write() as conn:
                     touched = server_results.take_record(conn, path.read_bytes(), clock_ms(), standards)
-            except Refused as refused:
+            except MessageRefused as refused:
                 log.error("a record of our own measurement server: %s", refused)
                 outgoing.set_aside(path)
             else:

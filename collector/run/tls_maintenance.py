@@ -14,12 +14,12 @@ from fastapi import FastAPI
 from collector.access import devices, users
 from collector.access.ca import Authority
 from collector.access.server_certs import papers
-from collector.brokers.embedded import Broker
+from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.endpoints import Address, broker_addresses
-from collector.brokers.external import Outside
-from collector.brokers.listeners import Door
+from collector.brokers.external import ExternalBroker
+from collector.brokers.listeners import Listener
 from collector.config import Settings, split_listen
-from collector.run.runtime import Every, Part, Web
+from collector.run.runtime import Component, PeriodicTask, WebServer
 from collector.store import Store, StoreError
 
 log = logging.getLogger("nabz.doors")
@@ -32,18 +32,18 @@ LATELY_MS = 7 * DAY_MS  # whom a broker of another make may still have in a sess
 BREACHES_LOOK_S = 5.0
 
 
-class Doorkeeper:
+class TlsMaintenance:
     """Makes the embedded broker and the gateways' web door, and the two parts that look after them."""
 
     def __init__(self, settings: Settings, store: Store, now_ms: Callable[[], int]) -> None:
         self._settings, self._store, self._now_ms = settings, store, now_ms
         self._authority = Authority(settings.data_dir, now_ms(), settings.enrolment.certificate_days)
         self._own, _ = papers(self._authority, settings, now_ms())
-        self._broker: Broker | None = None
-        self._door: Web | None = None
+        self._broker: EmbeddedBroker | None = None
+        self._door: WebServer | None = None
         self._say_what_is_not_proven()
         self._told: object = None  # what the list of the revoked was last written of
-        self._outside = [Outside(each, self._authority) for each in settings.broker.outside]
+        self._outside = [ExternalBroker(each, self._authority) for each in settings.broker.outside]
 
     def _say_what_is_not_proven(self) -> None:
         with self._store.read() as conn:
@@ -55,27 +55,29 @@ class Doorkeeper:
         """Where the collector listens. Raises ConfigError."""
         return broker_addresses(self._settings, self._own.service)
 
-    def broker(self) -> Broker:
+    def broker(self) -> EmbeddedBroker:
         """The broker inside, with a door for each address that the settings name."""
         broker = self._settings.broker
         listens: tuple[tuple[str, Literal["tcp", "websockets"]], ...] = (
             (broker.tls_listen, "tcp"),
             (broker.websocket_listen, "websockets"),
         )
-        doors = [Door(*split_listen(listen), transport, self._own.server) for listen, transport in listens if listen]
-        self._broker = Broker(*self._settings.broker_address, doors, broker.services)
+        doors = [
+            Listener(*split_listen(listen), transport, self._own.server) for listen, transport in listens if listen
+        ]
+        self._broker = EmbeddedBroker(*self._settings.broker_address, doors, broker.services)
         return self._broker
 
-    def parts(self, app: FastAPI, stack: ExitStack) -> list[Part]:
+    def parts(self, app: FastAPI, stack: ExitStack) -> list[Component]:
         """What to start once the broker runs. `stack` closes the listening socket. Raises StoreError."""
-        parts: list[Part] = [Every("revocations", REVOKED_LOOK_S, self.put_out_revoked)]
+        parts: list[Component] = [PeriodicTask("revocations", REVOKED_LOOK_S, self.put_out_revoked)]
         if self._broker is not None:
-            parts.append(Every("breaches", BREACHES_LOOK_S, self.write_breaches))
+            parts.append(PeriodicTask("breaches", BREACHES_LOOK_S, self.write_breaches))
         if self._settings.enrolment.listen:
             place = stack.enter_context(bound(self._settings.enrolment.listen, "[enrolment] listen"))
-            self._door = Web(app.state.gateways, place, lambda: None, self._own.server)
+            self._door = WebServer(app.state.gateways, place, lambda: None, self._own.server)
             parts.append(self._door)
-        return [*parts, Every("certificates", PAPERS_LOOK_S, self.renew)]
+        return [*parts, PeriodicTask("certificates", PAPERS_LOOK_S, self.renew)]
 
     def put_out_revoked(self) -> None:
         """Sessions of revoked gateways end, at brokers of other makes too where we keep those."""

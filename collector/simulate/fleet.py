@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from collector.simulate.places import CARRIERS, PLACES, Place
+from collector.simulate.places import CARRIERS, PLACES, City
 
 CODE_PREFIX = "SIM-"
 FEEDER_CENTERS = 8  # centers on one feeder, about
@@ -17,13 +17,13 @@ OPENINGS = ("Mon-Sat 09:00-21:00", "Mon-Sat 10:00-22:00", "always")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Center:
+class SimulatedCenter:
     """One simulated center. `autonomy_s`: how long its UPS carries it; `phase`: its share of the minute, 0 to 1."""
 
     index: int
     code: str
     name: str
-    place: Place
+    place: City
     latitude: float
     longitude: float
     isp: str
@@ -56,7 +56,7 @@ class Center:
         }
 
 
-def make_fleet(count: int, seed: int) -> list[Center]:
+def make_fleet(count: int, seed: int) -> list[SimulatedCenter]:
     """`count` centers. A larger fleet of the same seed begins with the smaller one, so a fleet can grow."""
     places = [place for place in PLACES for _ in range(place.weight)]
     standing: dict[str, int] = {}
@@ -69,9 +69,9 @@ def make_fleet(count: int, seed: int) -> list[Center]:
     return fleet
 
 
-def _center(index: int, place: Place, number: int, dice: random.Random) -> Center:
+def _center(index: int, place: City, number: int, dice: random.Random) -> SimulatedCenter:
     isp, added_ms = dice.choice(CARRIERS)
-    return Center(
+    return SimulatedCenter(
         index=index,
         code=f"{CODE_PREFIX}{place.short}-{number:04d}",
         name=f"Simulated center {number}, {place.city}",

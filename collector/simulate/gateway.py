@@ -10,7 +10,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from collector.simulate.fleet import Center
+from collector.simulate.fleet import SimulatedCenter
 
 RESEND_S = 20.0
 LIVE_MS = 3 * 60_000  # older readings are backlog
@@ -20,7 +20,7 @@ Answer = Literal["receipted", "set_aside", "stale", "forked"]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class PendingReading:
     """A reading not yet receipted; `before` is the chain before it."""
 
     seq: int
@@ -36,13 +36,13 @@ class Gateway:
     `dark` says why it took no reading lately: the next one is preceded by a boot reading with that reason.
     """
 
-    center: Center
+    center: SimulatedCenter
     key: Ed25519PrivateKey
     device: str
     spool: str
     next_seq: int = 1
     chain: bytes = wire.GENESIS
-    waiting: list[Kept] = field(default_factory=list)
+    waiting: list[PendingReading] = field(default_factory=list)
     nonce: str = ""
     boot_ms: int = 0
     last_alive_ms: int | None = None
@@ -52,8 +52,8 @@ class Gateway:
     paced_s: float = 0.0
     resend_s: float = RESEND_S
 
-    def keep(self, reading: wire.Reading, at_ms: int) -> Kept:
-        kept = Kept(self.next_seq, at_ms, wire.encode_reading(reading), self.chain)
+    def keep(self, reading: wire.Reading, at_ms: int) -> PendingReading:
+        kept = PendingReading(self.next_seq, at_ms, wire.encode_reading(reading), self.chain)
         self.waiting.append(kept)
         self.chain = wire.chain(self.chain, [kept.raw])
         self.next_seq += 1
@@ -82,7 +82,7 @@ class Gateway:
         )
         return wire.seal(wire.encode(batch), self.key.sign)
 
-    def _choose(self, now_ms: int, now_s: float) -> tuple[Sequence[Kept], bool]:
+    def _choose(self, now_ms: int, now_s: float) -> tuple[Sequence[PendingReading], bool]:
         """The newest run that is live, or else the oldest run of the backlog once its pause is over."""
         live = [kept for kept in self.waiting if now_ms - kept.at_ms < LIVE_MS]
         if live:
@@ -106,7 +106,7 @@ class Gateway:
         return "receipted" if receipt.outcome == "stored" else "set_aside"
 
 
-def fitting(run: Sequence[Kept]) -> Sequence[Kept]:
+def fitting(run: Sequence[PendingReading]) -> Sequence[PendingReading]:
     """The beginning of `run` that is consecutive and fits into one batch."""
     size = 0
     for index, kept in enumerate(run[: wire.MAX_BATCH_READINGS]):

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from collector.simulate.fleet import Center
-from collector.simulate.gateway import Gateway, Kept
+from collector.simulate.fleet import SimulatedCenter
+from collector.simulate.gateway import Gateway, PendingReading
 
 KEYS, SPOOLS, LOCK = "keys.jsonl", "spools.json", "lock"
 
@@ -30,7 +30,7 @@ class FleetError(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identity:
+class SimulatedIdentity:
     """`enrolled` is the collector's answer: collector_key (base64), broker {host, port}, nonce."""
 
     center: str
@@ -61,14 +61,16 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
-def load_keys(folder: Path) -> dict[str, Identity]:
+def load_keys(folder: Path) -> dict[str, SimulatedIdentity]:
     """By center. Raises FleetError."""
     path, found = folder / KEYS, {}
     for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
         try:
             row = json.loads(line)
             key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(row["key"]))
-            found[row["center"]] = Identity(center=row["center"], key=key, enrolled=dict(row["enrolled"]), known=True)
+            found[row["center"]] = SimulatedIdentity(
+                center=row["center"], key=key, enrolled=dict(row["enrolled"]), known=True
+            )
         except (ValueError, KeyError, TypeError):
             raise FleetError(
                 f"{path} line {number}: not an identity; remove that line to enrol its center anew"
@@ -76,13 +78,13 @@ def load_keys(folder: Path) -> dict[str, Identity]:
     return found
 
 
-def add_key(folder: Path, identity: Identity) -> None:
+def add_key(folder: Path, identity: SimulatedIdentity) -> None:
     row = {"center": identity.center, "key": identity.key.private_bytes_raw().hex(), "enrolled": identity.enrolled}
     with open(folder / KEYS, "a", opener=private) as file:
         file.write(json.dumps(row) + "\n")
 
 
-def take_spools(folder: Path, fleet: Sequence[Center], keys: dict[str, Identity]) -> list[Gateway]:
+def take_spools(folder: Path, fleet: Sequence[SimulatedCenter], keys: dict[str, SimulatedIdentity]) -> list[Gateway]:
     """Every center's gateway, as the last clean end left it. Raises FleetError."""
     path = folder / SPOOLS
     try:
@@ -105,7 +107,7 @@ def leave_spools(folder: Path, gateways: Iterable[Gateway]) -> None:
     part.replace(folder / SPOOLS)
 
 
-def _gateway(center: Center, identity: Identity, row: dict[str, object] | None) -> Gateway:
+def _gateway(center: SimulatedCenter, identity: SimulatedIdentity, row: dict[str, object] | None) -> Gateway:
     gateway = Gateway(
         center=center,
         key=identity.key,
@@ -123,7 +125,9 @@ def _gateway(center: Center, identity: Identity, row: dict[str, object] | None) 
     waiting = row["waiting"]
     if not isinstance(waiting, list):
         raise TypeError("waiting")
-    gateway.waiting = [Kept(seq, at_ms, raw.encode(), bytes.fromhex(before)) for seq, at_ms, raw, before in waiting]
+    gateway.waiting = [
+        PendingReading(seq, at_ms, raw.encode(), bytes.fromhex(before)) for seq, at_ms, raw, before in waiting
+    ]
     return gateway
 
 

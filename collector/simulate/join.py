@@ -12,19 +12,19 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from collector.simulate.identities import FleetError, Identity, add_key
+from collector.simulate.identities import FleetError, SimulatedIdentity, add_key
 from collector.simulate.readings import VERSION
 
 TIMEOUT_S = 30.0
 AT_ONCE = 4
 
 
-def join(url: str, folder: Path, tokens: Mapping[str, str], say: Callable[[str], None]) -> list[Identity]:
+def join(url: str, folder: Path, tokens: Mapping[str, str], say: Callable[[str], None]) -> list[SimulatedIdentity]:
     """Enrol a gateway for each center of `tokens` (center -> token); each identity is on disk before the next is asked.
 
     Raises FleetError at the first refusal; those who joined before it stay joined.
     """
-    joined: list[Identity] = []
+    joined: list[SimulatedIdentity] = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for identity in pool.map(lambda item: enrol(url, *item), tokens.items()):
             add_key(folder, identity)
@@ -33,7 +33,7 @@ def join(url: str, folder: Path, tokens: Mapping[str, str], say: Callable[[str],
     return joined
 
 
-def enrol(url: str, center: str, token: str) -> Identity:
+def enrol(url: str, center: str, token: str) -> SimulatedIdentity:
     """One gateway with a new key. Raises FleetError."""
     key = Ed25519PrivateKey.generate()
     question = {
@@ -43,7 +43,7 @@ def enrol(url: str, center: str, token: str) -> Identity:
         "hostname": f"simulated-{center.lower()}",
         "version": VERSION,
     }
-    identity = Identity(center=center, key=key, enrolled=ask(f"{url.rstrip('/')}/api/v1/enrol", question))
+    identity = SimulatedIdentity(center=center, key=key, enrolled=ask(f"{url.rstrip('/')}/api/v1/enrol", question))
     if identity.enrolled.get("device") != identity.device or identity.enrolled.get("center") != center:
         raise FleetError(f"{url}: answered for another gateway than {center}; is it a Nabz collector?")
     return identity
@@ -62,7 +62,7 @@ def ask(url: str, question: dict[str, str]) -> dict[str, object]:
         raise FleetError(f"{url}: no answer ({error}); is `nabz-collector serve` running there?") from None
 
 
-def broker_of(identities: Sequence[Identity]) -> tuple[str, int]:
+def broker_of(identities: Sequence[SimulatedIdentity]) -> tuple[str, int]:
     """The broker the collector named at enrolment. Raises FleetError."""
     broker = identities[0].enrolled.get("broker")
     if not isinstance(broker, dict):
@@ -70,5 +70,5 @@ def broker_of(identities: Sequence[Identity]) -> tuple[str, int]:
     return str(broker["host"]), int(broker["port"])
 
 
-def collector_key_of(identities: Sequence[Identity]) -> bytes:
+def collector_key_of(identities: Sequence[SimulatedIdentity]) -> bytes:
     return base64.b64decode(str(identities[0].enrolled["collector_key"]))

@@ -20,7 +20,7 @@ GROUP = 50  # gateways on one session
 KEEPALIVE_S = 60
 
 
-class Line:
+class SimulatedSession:
     """One session. `deliver(device, payload)` is called in the event loop for each receipt."""
 
     def __init__(
@@ -61,11 +61,11 @@ class Line:
 
 def open_lines(
     broker: tuple[str, int], devices: Sequence[str], deliver: Callable[[str, bytes], None]
-) -> dict[str, Line]:
+) -> dict[str, SimulatedSession]:
     """The line of each device."""
     lines = {}
     for number, begin in enumerate(range(0, len(devices), GROUP)):
         group = devices[begin : begin + GROUP]
-        line = Line(number, broker, group, deliver)
+        line = SimulatedSession(number, broker, group, deliver)
         lines.update(dict.fromkeys(group, line))
     return lines

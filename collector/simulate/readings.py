@@ -20,7 +20,7 @@ from agent.wire import (
     Stamp,
     UpsReading,
 )
-from collector.simulate.fleet import Center
+from collector.simulate.fleet import SimulatedCenter
 from collector.simulate.trouble import RECHARGE_S, Stage, Trouble
 
 MINUTE_MS = 60_000
@@ -31,12 +31,12 @@ PROBES = 20
 VERSION = "simulated"
 
 
-def boot_id(center: Center, boot_ms: int) -> str:
+def boot_id(center: SimulatedCenter, boot_ms: int) -> str:
     """The name of the boot that began at `boot_ms`: as stable as the kernel's, and different for every boot."""
     return str(uuid.UUID(bytes=hashlib.sha256(f"{center.code}:{boot_ms}".encode()).digest()[:16]))
 
 
-def stamp(center: Center, at_ms: int, boot_ms: int, error_ms: int) -> Stamp:
+def stamp(center: SimulatedCenter, at_ms: int, boot_ms: int, error_ms: int) -> Stamp:
     """`error_ms` is how wrong the wall clock is; the monotonic clock never lies."""
     return Stamp(
         wall_ms=at_ms + error_ms,
@@ -52,7 +52,7 @@ def busy(at_ms: int) -> float:
     return 0.5 + 0.5 * math.cos((hour - 21) / 24 * 2 * math.pi)
 
 
-def minute_of(center: Center, at_ms: int, stage: Stage, is_open: bool, boot_ms: int) -> Iterator[Reading]:
+def minute_of(center: SimulatedCenter, at_ms: int, stage: Stage, is_open: bool, boot_ms: int) -> Iterator[Reading]:
     """The readings of one minute, unstamped: link, UPS and seats each minute, the others now and then."""
     minute = at_ms // MINUTE_MS
     dice = random.Random(f"{center.code}:{minute}")
@@ -68,7 +68,7 @@ def minute_of(center: Center, at_ms: int, stage: Stage, is_open: bool, boot_ms: 
         yield speed(center, at_ms, dice, slow)
 
 
-def link(center: Center, at_ms: int, dice: random.Random, offline: bool, slow: bool) -> LinkReading:
+def link(center: SimulatedCenter, at_ms: int, dice: random.Random, offline: bool, slow: bool) -> LinkReading:
     lan = Hop(
         role="lan",
         target="192.0.2.1",
@@ -108,7 +108,7 @@ def unplugged_link() -> LinkReading:
     return LinkReading(subject="wan", loss_pct=100.0, fault_place="lan", hops=hops)
 
 
-def speed(center: Center, at_ms: int, dice: random.Random, slow: bool) -> SpeedReading:
+def speed(center: SimulatedCenter, at_ms: int, dice: random.Random, slow: bool) -> SpeedReading:
     share = (0.97 - 0.12 * busy(at_ms)) * dice.uniform(0.93, 1.0) * (0.25 if slow else 1)
     down, up = center.plan_mbps * share, center.plan_mbps * share * dice.uniform(0.5, 0.8)
     cross = dice.uniform(2, 18)
@@ -135,7 +135,7 @@ def speed(center: Center, at_ms: int, dice: random.Random, slow: bool) -> SpeedR
     )
 
 
-def charge_pct(center: Center, at_ms: int, cut: Trouble | None) -> float:
+def charge_pct(center: SimulatedCenter, at_ms: int, cut: Trouble | None) -> float:
     """The battery's charge: it falls to nothing in `autonomy_s` and fills again in `RECHARGE_S`."""
     if cut is None:
         return 100.0
@@ -144,7 +144,7 @@ def charge_pct(center: Center, at_ms: int, cut: Trouble | None) -> float:
     return min(100.0, low + max(0, at_ms - cut.to_ms) / 1000 / RECHARGE_S * 100.0)
 
 
-def ups(center: Center, at_ms: int, dice: random.Random, cut: Trouble | None) -> UpsReading:
+def ups(center: SimulatedCenter, at_ms: int, dice: random.Random, cut: Trouble | None) -> UpsReading:
     on_battery = cut is not None and cut.covers(at_ms)
     charge = charge_pct(center, at_ms, cut)
     mains = 222 - 14 * busy(at_ms) + dice.gauss(0, 3)
@@ -169,7 +169,7 @@ def ups(center: Center, at_ms: int, dice: random.Random, cut: Trouble | None) ->
     )
 
 
-def seats(center: Center, dice: random.Random, is_open: bool, broken: Trouble | None) -> SeatsReading:
+def seats(center: SimulatedCenter, dice: random.Random, is_open: bool, broken: Trouble | None) -> SeatsReading:
     """When the center is closed its seats are off; broken ones are, in turn, missing or unhealthy."""
     bad = min(int(broken.subject), center.seats) if broken else 0
     lit = ["missing" if i % 2 else "unhealthy" for i in range(bad)] + ["healthy"] * (center.seats - bad)

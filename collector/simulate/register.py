@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from collector.access import enrolment
 from collector.register import centers
-from collector.simulate.fleet import Center
+from collector.simulate.fleet import SimulatedCenter
 from collector.simulate.identities import FleetError
 from collector.store import Store
 
 
-def register(store: Store, fleet: Sequence[Center], now_ms: int) -> dict[str, str]:
+def register(store: Store, fleet: Sequence[SimulatedCenter], now_ms: int) -> dict[str, str]:
     """A token for each center, by code; the centers are added when they are new. Raises FleetError."""
     with store.write() as conn:
         done = centers.do_import(conn, _csv(fleet), now_ms)
@@ -22,7 +22,7 @@ def register(store: Store, fleet: Sequence[Center], now_ms: int) -> dict[str, st
         return {center.code: enrolment.issue_token(conn, center.code, now_ms) for center in fleet}
 
 
-def _csv(fleet: Sequence[Center]) -> list[str]:
+def _csv(fleet: Sequence[SimulatedCenter]) -> list[str]:
     text = io.StringIO()
     writer = csv.DictWriter(text, fleet[0].row().keys())
     writer.writeheader()

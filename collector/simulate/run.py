@@ -16,11 +16,11 @@ from agent import wire
 from collector.register import opening_hours
 from collector.simulate import readings
 from collector.simulate.gateway import Gateway
-from collector.simulate.line import Line, open_lines
+from collector.simulate.line import SimulatedSession, open_lines
 from collector.simulate.readings import MINUTE_MS
 from collector.simulate.trouble import Stage
 from collector.simulate.truth import Truth
-from collector.simulate.witness import CHEATS, Server
+from collector.simulate.witness import CHEATS, SimulatedServer
 
 TICK_S = 0.25
 SETTLE_S = 120.0  # how long the end waits for the last receipts
@@ -29,7 +29,7 @@ REBOOT_MS = 20_000  # from the kernel's start to the agent's
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
+class SimulatedClock:
     """Simulated time: it begins at `start_ms` and passes `speedup` times as fast as the clock on the wall."""
 
     start_ms: int
@@ -61,7 +61,7 @@ class Play:
     stage: Stage
     truth: Truth
     collector_key: Ed25519PublicKey
-    server: Server | None = None  # where its gateways test; None: nowhere that anybody would believe
+    server: SimulatedServer | None = None  # where its gateways test; None: nowhere that anybody would believe
     counts: Counts = field(default_factory=Counts)
     over: bool = False
     _due: list[tuple[int, str]] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Play:
             heapq.heappush(self._due, (at_ms + MINUTE_MS, device))
         self.truth.flush()
 
-    def send(self, now_ms: int, now_s: float, lines: dict[str, Line]) -> None:
+    def send(self, now_ms: int, now_s: float, lines: dict[str, SimulatedSession]) -> None:
         for device, gateway in self.fleet.items():
             if gateway.waiting and lines[device].up and self._reachable(gateway, now_ms):
                 payload = gateway.next_batch(now_ms, now_s)
@@ -153,7 +153,7 @@ class Play:
 async def perform(
     play: Play,
     broker: tuple[str, int],
-    pace: Pace,
+    pace: SimulatedClock,
     until_ms: int | None,
     stop: asyncio.Event,
     tell: Callable[[str], None],
@@ -189,8 +189,8 @@ async def perform(
 
 async def _settle(
     play: Play,
-    lines: dict[str, Line],
-    pace: Pace,
+    lines: dict[str, SimulatedSession],
+    pace: SimulatedClock,
     stop: asyncio.Event,
     settle_s: float,
     tell: Callable[[str], None],

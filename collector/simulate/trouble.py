@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from collector.simulate.fleet import Center
+from collector.simulate.fleet import SimulatedCenter
 
 What = Literal[
     "feeder_cut",
@@ -53,7 +53,7 @@ class Trouble:
         return self.from_ms <= at_ms < self.to_ms
 
 
-def stage(fleet: Sequence[Center], seed: int, cycle: int, from_ms: int, cycle_ms: int) -> list[Trouble]:
+def stage(fleet: Sequence[SimulatedCenter], seed: int, cycle: int, from_ms: int, cycle_ms: int) -> list[Trouble]:
     """The troubles of one cycle, which begins at `from_ms` and lasts `cycle_ms`."""
     dice = random.Random(f"nabz-trouble:{seed}:{cycle}")
 
@@ -64,7 +64,7 @@ def stage(fleet: Sequence[Center], seed: int, cycle: int, from_ms: int, cycle_ms
     return [*_cuts(fleet, dice, window), *_outage(fleet, dice, window), *_ailments(fleet, dice, window)]
 
 
-def _cuts(fleet: Sequence[Center], dice: random.Random, window: Window) -> Iterator[Trouble]:
+def _cuts(fleet: Sequence[SimulatedCenter], dice: random.Random, window: Window) -> Iterator[Trouble]:
     feeders = defaultdict(list)
     for center in fleet:
         feeders[center.feeder].append(center.code)
@@ -79,7 +79,7 @@ def _cuts(fleet: Sequence[Center], dice: random.Random, window: Window) -> Itera
         )
 
 
-def _outage(fleet: Sequence[Center], dice: random.Random, window: Window) -> Iterator[Trouble]:
+def _outage(fleet: Sequence[SimulatedCenter], dice: random.Random, window: Window) -> Iterator[Trouble]:
     """One carrier of one province: a national carrier's whole fall would hide everything else on the map."""
     regions = defaultdict(list)
     for center in fleet:
@@ -96,7 +96,7 @@ def _outage(fleet: Sequence[Center], dice: random.Random, window: Window) -> Ite
     )
 
 
-def _ailments(fleet: Sequence[Center], dice: random.Random, window: Window) -> Iterator[Trouble]:
+def _ailments(fleet: Sequence[SimulatedCenter], dice: random.Random, window: Window) -> Iterator[Trouble]:
     """Troubles of single centers, each on centers of its own while there are enough of them."""
     codes = [center.code for center in fleet]
     dice.shuffle(codes)
@@ -128,7 +128,7 @@ def _ailments(fleet: Sequence[Center], dice: random.Random, window: Window) -> I
 class Stage:
     """The troubles of a run by center, extended cycle by cycle as time passes."""
 
-    def __init__(self, fleet: Sequence[Center], seed: int, start_ms: int, cycle_ms: int = CYCLE_MS) -> None:
+    def __init__(self, fleet: Sequence[SimulatedCenter], seed: int, start_ms: int, cycle_ms: int = CYCLE_MS) -> None:
         self._fleet, self._seed, self._start_ms, self._cycle_ms = fleet, seed, start_ms, cycle_ms
         self._cycles = 0
         self.troubles: list[Trouble] = []
@@ -159,7 +159,7 @@ class Stage:
         begun = [t for t in self._by_center[code] if t.what == "feeder_cut" and t.from_ms <= at_ms]
         return begun[-1] if begun else None
 
-    def dark(self, center: Center, at_ms: int) -> tuple[int, int, str] | None:
+    def dark(self, center: SimulatedCenter, at_ms: int) -> tuple[int, int, str] | None:
         """(from, to, why) while this center's agent does not run: ended, its UPS is empty, or nobody knows why."""
         for what, end in ENDS.items():
             if silent := self.of(center.code, what, at_ms):
@@ -171,12 +171,12 @@ class Stage:
         back_ms = cut.to_ms + START_UP_MS
         return (empty_ms, back_ms, "power") if empty_ms < cut.to_ms and empty_ms <= at_ms < back_ms else None
 
-    def offline(self, center: Center, at_ms: int) -> bool:
+    def offline(self, center: SimulatedCenter, at_ms: int) -> bool:
         """Its gateway runs but nothing reaches the collector. In every third cut the carrier's box dies as well."""
         if self.of(center.code, "carrier_outage", at_ms) or self.of(center.code, "cable_out", at_ms):
             return True
         cut = self.of(center.code, "feeder_cut", at_ms)
         return cut is not None and center.index % 3 == 0
 
-    def clock_error_ms(self, center: Center, at_ms: int) -> int:
+    def clock_error_ms(self, center: SimulatedCenter, at_ms: int) -> int:
         return LIE_MS if self.of(center.code, "lying_clock", at_ms) else 0

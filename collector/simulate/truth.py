@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from collector.simulate.gateway import Gateway, Kept
+from collector.simulate.gateway import Gateway, PendingReading
 from collector.simulate.trouble import Trouble
 
 Id = tuple[str, str, int]  # device, spool, sequence number
@@ -47,7 +47,7 @@ class Truth:
             }
         )
 
-    def promise(self, gateway: Gateway, kept: Kept) -> None:
+    def promise(self, gateway: Gateway, kept: PendingReading) -> None:
         self._write(
             {
                 "what": "promise",
@@ -66,7 +66,7 @@ class Truth:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Comparison:
     """What a comparison found, in readings. `strange`: held under a promised spool, yet never promised."""
 
     promised: int
@@ -82,7 +82,7 @@ class Finding:
         return not (self.lost or self.doubled or self.altered or self.strange)
 
 
-def compare(promised: dict[Id, str], held: Iterable[tuple[Id, str]]) -> Finding:
+def compare(promised: dict[Id, str], held: Iterable[tuple[Id, str]]) -> Comparison:
     """Hold what was promised against what is held. Spools nobody promised (other gateways') are left out."""
     spools = {(device, spool) for device, spool, _ in promised}
     seen: set[Id] = set()
@@ -100,7 +100,7 @@ def compare(promised: dict[Id, str], held: Iterable[tuple[Id, str]]) -> Finding:
     wrong["lost"] = sorted(promised.keys() - seen)
     examples = tuple(f"{word}: {d} {s} {seq}" for word, keys in wrong.items() for d, s, seq in keys[:3])
     counts = {word: len(keys) for word, keys in wrong.items()}
-    return Finding(promised=len(promised), held=len(seen), examples=examples, **counts)
+    return Comparison(promised=len(promised), held=len(seen), examples=examples, **counts)
 
 
 def read_promises(path: Path) -> dict[Id, str]:

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.wire import SpeedReading
-from collector.measure.record import Record, Way, encode
+from collector.measure.record import Record, RecordedDirection, encode
 from collector.simulate.gateway import Gateway
 from collector.simulate.identities import FleetError, private
 from collector.simulate.join import TIMEOUT_S, ask
@@ -53,7 +53,7 @@ class Test:
 
 
 @dataclass
-class Server:
+class SimulatedServer:
     """`waiting` are tests that are over and not reported yet; `last` is each gateway's newest test id."""
 
     name: str
@@ -144,20 +144,20 @@ def inflated(reading: SpeedReading) -> SpeedReading:
     return msgspec.structs.replace(reading, **figures)
 
 
-def way(mbps: float) -> Way:
+def way(mbps: float) -> RecordedDirection:
     at_ms = [START_MS + 100 * i for i in range(int(SECONDS * 10) + 1)]
     total = [round(mbps * 1e5 / 8 * i) for i in range(len(at_ms))]
-    return Way(bytes=total[-1], at_ms=at_ms, total=total)
+    return RecordedDirection(bytes=total[-1], at_ms=at_ms, total=total)
 
 
-def joined(url: str, folder: Path, store: Store, name: str) -> Server:
+def joined(url: str, folder: Path, store: Store, name: str) -> SimulatedServer:
     """The server of this fleet, joined now if it has not been. Raises FleetError."""
     path = folder / FILE
     if path.exists():
         try:
             row = json.loads(path.read_text())
             key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(row["key"]))
-            return Server(str(row["name"]), key, url, store)
+            return SimulatedServer(str(row["name"]), key, url, store)
         except (ValueError, KeyError, TypeError):
             raise FleetError(f"{path}: not a measurement server; remove it to join with another --seed") from None
     key = Ed25519PrivateKey.generate()
@@ -172,7 +172,7 @@ def joined(url: str, folder: Path, store: Store, name: str) -> Server:
     answer = ask(f"{url.rstrip('/')}/api/v1/servers/join", question)
     with open(path, "w", opener=private) as file:
         json.dump({"name": answer["name"], "key": key.private_bytes_raw().hex()}, file)
-    return Server(str(answer["name"]), key, url, store)
+    return SimulatedServer(str(answer["name"]), key, url, store)
 
 
 def _now_ms() -> int:

@@ -42,7 +42,7 @@ AskReason = Literal["ok", "bad_id", "not_yours", "too_big", "late", "too_many"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class ServerPlaces:
     """A measurement server as the pacer needs it. `tests_at_once` is how many it may run together."""
 
     name: str
@@ -50,7 +50,7 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class TestRequest:
     """A wish that waits (``asked``), a turn that has been given (``granted``), or one just over (``done``).
 
     `expires_ms` is when the first two end by themselves, `closed_ms` when the last one did.
@@ -73,7 +73,7 @@ class Decision:
     reason: Reason
 
 
-def decide(turns: Iterable[Turn], servers: Mapping[str, Server], now_ms: int) -> list[Decision]:
+def decide(turns: Iterable[TestRequest], servers: Mapping[str, ServerPlaces], now_ms: int) -> list[Decision]:
     """What becomes of each turn now: one decision for each that is not over, those that wait with the reason."""
     turns = [turn for turn in turns if not _is_over(turn, now_ms)]
     decisions = [ended for turn in turns if (ended := _ended(turn, servers, now_ms))]
@@ -95,17 +95,17 @@ def decide(turns: Iterable[Turn], servers: Mapping[str, Server], now_ms: int) ->
     return decisions
 
 
-def _is_over(turn: Turn, now_ms: int) -> bool:
+def _is_over(turn: TestRequest, now_ms: int) -> bool:
     return turn.closed_ms is not None and turn.closed_ms <= now_ms - TAIL_MS
 
 
-def place(turn: Turn, now_ms: int) -> tuple[int, int, str]:
+def place(turn: TestRequest, now_ms: int) -> tuple[int, int, str]:
     """Where a wish stands in the queue, least first. Long waiting outweighs the purpose."""
     starving = now_ms - turn.asked_ms >= PATIENCE_MS
     return (-1 if starving else FIRST.get(turn.purpose, len(FIRST)), turn.asked_ms, turn.test_id)
 
 
-def _ended(turn: Turn, servers: Mapping[str, Server], now_ms: int) -> Decision | None:
+def _ended(turn: TestRequest, servers: Mapping[str, ServerPlaces], now_ms: int) -> Decision | None:
     if turn.state == "done":
         return None
     if turn.expires_ms <= now_ms:
@@ -118,7 +118,7 @@ def _ended(turn: Turn, servers: Mapping[str, Server], now_ms: int) -> Decision |
 # ---------------------------------------------------------------- asking
 
 
-def may_ask(ask: wire.Ask, asked: Mapping[str, int], now_ms: int) -> AskReason:
+def may_ask(ask: wire.TestRequestMessage, asked: Mapping[str, int], now_ms: int) -> AskReason:
     """Whether a gateway's wish is taken. `asked` counts what it asked for within a day, by purpose."""
     if TEST_ID.fullmatch(ask.id) is None:
         return "bad_id"
@@ -134,14 +134,14 @@ def may_ask(ask: wire.Ask, asked: Mapping[str, int], now_ms: int) -> AskReason:
 # ---------------------------------------------------------------- servers
 
 
-def home(center: str, servers: Sequence[Server], avoid: str = "") -> Server | None:
+def home(center: str, servers: Sequence[ServerPlaces], avoid: str = "") -> ServerPlaces | None:
     """The server of a center's tests: always the same while servers stay, so that its figures can be compared; shared
     out by their places (weighted rendezvous hashing). Another than `avoid`, if there is one; None without servers."""
     others = [server for server in servers if server.name != avoid] or servers
     return max(others, key=lambda server: _draw(center, server), default=None)
 
 
-def _draw(center: str, server: Server) -> tuple[float, str]:
+def _draw(center: str, server: ServerPlaces) -> tuple[float, str]:
     digest = hashlib.sha256(f"{center}\0{server.name}".encode()).digest()
     share = (int.from_bytes(digest[:8], "big") + 1) / (2**64 + 1)
     return -server.tests_at_once / math.log(share), server.name

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 
 from agent import wire
 from collector.flags.judge import judge
-from collector.judging.evaluate import Fresh, Place
-from collector.messages import Asked, Refused
+from collector.judging.evaluate import CenterLike, FreshReading
+from collector.messages import MessageRefused, SpeedRequestReceived
 from collector.register import centers, opening_hours
 from collector.register.centers import Center
 from collector.speedtests.policy import (
@@ -26,8 +26,8 @@ from collector.speedtests.policy import (
     MOST_WAIT_MS,
     RETESTS_A_DAY,
     TAIL_MS,
-    Server,
-    Turn,
+    ServerPlaces,
+    TestRequest,
     home,
     may_ask,
 )
@@ -48,7 +48,7 @@ Row = dict[str, Any]
 NoTurn = Literal["too_many", "no_server", "no_gateway"]
 
 
-class TurnRefused(Exception):
+class TestRequestRefused(Exception):
     """There is no turn to be had: a short fixed word, and a sentence with the thing, the rule and the fix."""
 
     def __init__(self, reason: NoTurn, sentence: str) -> None:
@@ -56,10 +56,10 @@ class TurnRefused(Exception):
         self.reason = reason
 
 
-def servers(conn: sa.Connection) -> dict[str, Server]:
+def servers(conn: sa.Connection) -> dict[str, ServerPlaces]:
     """The measurement servers that take tests now, by name."""
     rows = conn.execute(sa.select(_s.name, _s.tests_at_once).where(_s.revoked_ms.is_(None), _s.tests_at_once > 0))
-    return {row.name: Server(name=row.name, tests_at_once=row.tests_at_once) for row in rows}
+    return {row.name: ServerPlaces(name=row.name, tests_at_once=row.tests_at_once) for row in rows}
 
 
 def note_here(conn: sa.Connection, url: str, key: bytes, tests_at_once: int, now_ms: int, *, runs: bool) -> None:
@@ -75,14 +75,16 @@ def note_here(conn: sa.Connection, url: str, key: bytes, tests_at_once: int, now
 # ---------------------------------------------------------------- a gateway asks
 
 
-def take(conn: sa.Connection, asks: Sequence[Asked], now_ms: int) -> list[tuple[str, Refused | None]]:
+def take(
+    conn: sa.Connection, asks: Sequence[SpeedRequestReceived], now_ms: int
+) -> list[tuple[str, MessageRefused | None]]:
     """Takes the wishes of gateways; for each a word: ``ask``, ``ask_again`` (changes nothing), or why it is refused."""
     if not asks:
         return []
     known = _owners(conn, {each.ask.id for each in asks})
     counts = _asked_today(conn, {each.device.device for each in asks}, now_ms)
     choice = list(servers(conn).values())
-    words: list[tuple[str, Refused | None]] = []
+    words: list[tuple[str, MessageRefused | None]] = []
     rows: list[Row] = []
     for each in asks:
         device, ask = each.device, each.ask
@@ -106,15 +108,15 @@ def take(conn: sa.Connection, asks: Sequence[Asked], now_ms: int) -> list[tuple[
     return words
 
 
-def _wish(ask: wire.Ask, now_ms: int) -> Row:
+def _wish(ask: wire.TestRequestMessage, now_ms: int) -> Row:
     slot = "".join(letter if letter.isprintable() else "?" for letter in ask.slot)
     until_ms = min(ask.expires_ms, now_ms + MOST_WAIT_MS)
     return {"slot": slot, "expected_bytes": ask.expected_bytes, "expires_ms": until_ms}
 
 
-def _refused(finding: str, asked: Asked) -> tuple[str, Refused]:
+def _refused(finding: str, asked: SpeedRequestReceived) -> tuple[str, MessageRefused]:
     sentence = _SENTENCES[finding].format(device=asked.device.device, purpose=asked.ask.purpose)
-    return finding, Refused(finding, sentence, asked.device.device)
+    return finding, MessageRefused(finding, sentence, asked.device.device)
 
 
 _SENTENCES = {
@@ -168,10 +170,12 @@ def ask_for(conn: sa.Connection, code: str, now_ms: int) -> str:
     recent = sa.select(sa.func.count()).select_from(schema.grants).where(mine, _g.asked_ms > now_ms - DAY_MS)
     if (conn.scalar(recent) or 0) >= DESK_A_DAY:
         why = f"center {code}: was tested {DESK_A_DAY} times within a day, the most there are; try later"
-        raise TurnRefused("too_many", why)
+        raise TestRequestRefused("too_many", why)
     server = home(center.code, list(servers(conn).values()))
     if server is None:
-        raise TurnRefused("no_server", "measurement servers: none takes tests; set [measure] enabled or join one")
+        raise TestRequestRefused(
+            "no_server", "measurement servers: none takes tests; set [measure] enabled or join one"
+        )
     row = _row(secrets.token_hex(16), center.code, _gateway(conn, center), server.name, "desk", now_ms)
     conn.execute(sa.insert(schema.grants).values(row | {"expires_ms": now_ms + DESK_WAIT_MS}))
     return str(row["test_id"])
@@ -185,7 +189,7 @@ def _gateway(conn: sa.Connection, center: Center) -> str:
     found = conn.scalar(asked.order_by((d.device == heard).desc(), d.enrolled_ms.desc()).limit(1))
     if found is None:
         why = f"center {center.code}: has no gateway; make one with `nabz-collector token {center.code}`"
-        raise TurnRefused("no_gateway", why)
+        raise TestRequestRefused("no_gateway", why)
     return str(found)
 
 
@@ -193,7 +197,7 @@ def _gateway(conn: sa.Connection, center: Center) -> str:
 
 
 def note_group(
-    conn: sa.Connection, group: Sequence[tuple[Place, Sequence[Fresh]]], standards: Standards, now_ms: int
+    conn: sa.Connection, group: Sequence[tuple[CenterLike, Sequence[FreshReading]]], standards: Standards, now_ms: int
 ) -> set[str]:
     """Notes what a transaction's speed readings mean for turns; returns the centers with news.
 
@@ -218,7 +222,7 @@ def _end(conn: sa.Connection, reading: wire.SpeedReading, device: str, now_ms: i
     return bool(reading.test_id) and bool(conn.execute(over).rowcount)
 
 
-def _is_fresh_miss(fresh: Fresh, center: Place, standards: Standards, now_ms: int) -> bool:
+def _is_fresh_miss(fresh: FreshReading, center: CenterLike, standards: Standards, now_ms: int) -> bool:
     standard = standards.at(fresh.at_ms)
     routine = isinstance(fresh.reading, wire.SpeedReading) and fresh.reading.purpose == "routine"
     if standard is None or not routine or now_ms - fresh.at_ms > RETEST_FRESH_MS:
@@ -228,7 +232,7 @@ def _is_fresh_miss(fresh: Fresh, center: Place, standards: Standards, now_ms: in
     return any(judge(each, fresh.reading, center, fresh.witness).word == "below" for each in criteria)
 
 
-def _retest(conn: sa.Connection, center: Place, missed: Fresh, now_ms: int) -> bool:
+def _retest(conn: sa.Connection, center: CenterLike, missed: FreshReading, now_ms: int) -> bool:
     """One wish a miss: its id is drawn from the reading's, so that a second look at the same miss finds it."""
     test_id = "r" + hashlib.sha256(missed.id.encode()).hexdigest()[:31]
     mine = (_g.center == center.code) & (_g.purpose == "retest")
@@ -247,7 +251,7 @@ def _retest(conn: sa.Connection, center: Place, missed: Fresh, now_ms: int) -> b
     return True
 
 
-def _server_of(conn: sa.Connection, reading: wire.Reading, center: str, choice: Mapping[str, Server]) -> str:
+def _server_of(conn: sa.Connection, reading: wire.Reading, center: str, choice: Mapping[str, ServerPlaces]) -> str:
     """The name of the server a result was measured at: as its turn has it, or the center's usual one."""
     test_id = getattr(reading, "test_id", None) or ""
     granted = conn.scalar(sa.select(_g.server).where(_g.test_id == test_id))
@@ -258,13 +262,13 @@ def _server_of(conn: sa.Connection, reading: wire.Reading, center: str, choice: 
 # ---------------------------------------------------------------- for the pacer and for pages
 
 
-def open_turns(conn: sa.Connection, now_ms: int) -> list[Turn]:
+def open_turns(conn: sa.Connection, now_ms: int) -> list[TestRequest]:
     """What the pacer decides on: all that wait or run, and those that have just ended."""
     names = ("test_id", "device", "server", "purpose", "asked_ms", "expires_ms", "state", "closed_ms")
     asked = sa.select(*(_g[name] for name in names))
     just_ended = asked.where(_g.closed_ms > now_ms - TAIL_MS, _g.state == "done")
     rows = [*conn.execute(asked.where(_g.state.in_(OPEN))), *conn.execute(just_ended)]
-    return [Turn(**row._mapping) for row in rows]
+    return [TestRequest(**row._mapping) for row in rows]
 
 
 def newest(conn: sa.Connection, center: str) -> sa.RowMapping | None:

@@ -16,7 +16,7 @@ from agent import wire
 from collector.measure import token
 from collector.messages import Message
 from collector.speedtests import requests
-from collector.speedtests.policy import HOLD_MS, MOST_BYTES, START_MS, Decision, Turn, decide
+from collector.speedtests.policy import HOLD_MS, MOST_BYTES, START_MS, Decision, TestRequest, decide
 from collector.store import Store, nonces, schema
 
 log = logging.getLogger("nabz.pacer")
@@ -26,7 +26,7 @@ AGAIN_MS = 20_000
 _g, _s = schema.grants.c, schema.measure_servers.c
 
 
-class Pacer:
+class TestScheduler:
     """`publish` sends tasks and says whether it could, `notify` is told the centers whose turn moved.
 
     `look` is to be called every second."""
@@ -107,7 +107,7 @@ class Pacer:
         return Message(wire.task_topic(row.device), wire.seal(wire.encode(task), self._key.sign))
 
 
-def _decided(conn: sa.Connection, now_ms: int) -> tuple[list[Turn], list[Decision]]:
+def _decided(conn: sa.Connection, now_ms: int) -> tuple[list[TestRequest], list[Decision]]:
     """The open turns, and the decisions that change one of them."""
     known = requests.open_turns(conn, now_ms)
     was = {turn.test_id: turn.state for turn in known}

@@ -26,7 +26,7 @@ class ServerError(Exception):
     """A measurement server cannot be what was asked; one sentence with the thing, the rule and the fix."""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
     token: Annotated[str, msgspec.Meta(max_length=64)]
     public_key: Annotated[str, msgspec.Meta(max_length=64)]
     proof: Annotated[str, msgspec.Meta(max_length=128)]
@@ -107,7 +107,7 @@ def join(conn: sa.Connection, body: bytes, now_ms: int, collector_key: bytes) ->
 
 def _proven(body: bytes) -> tuple[str, bytes]:
     try:
-        request = msgspec.json.decode(body, type=Request)
+        request = msgspec.json.decode(body, type=JoinRequest)
         public_key = base64.b64decode(request.public_key, validate=True)
         proof = base64.b64decode(request.proof, validate=True)
     except (*wire.UNREADABLE, ValueError) as error:

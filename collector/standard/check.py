@@ -1,7 +1,7 @@
 """From a TOML table to a Standard, or to the list of everything that is wrong with it. Pure.
 
 Each key has a shape: a function from the value found to the value meant, which raises ValueError with the rule and
-the fix. `Table.take` collects what they raise, so that one look at a file names every mistake.
+the fix. `TomlTable.take` collects what they raise, so that one look at a file names every mistake.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collector.register import opening_hours
 from collector.standard.criteria import (
     DERIVED,
     TIERS,
+    BilingualText,
     Comparison,
     Criterion,
     Evidence,
@@ -29,7 +30,6 @@ from collector.standard.criteria import (
     Standard,
     When,
     Window,
-    Words,
 )
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ READINGS = ("link", "speed", "ups", "seats", "gateway", "silence")
 DAY_S = 86_400
 
 
-class Table:
+class TomlTable:
     """One table of the file while it is read: what is taken out of it, what is missing, what is left over."""
 
     def __init__(self, where: str, values: Mapping[str, object], mistakes: list[str]) -> None:
@@ -204,7 +204,7 @@ def slots(value: object) -> tuple[tuple[int, int], ...]:
 def standard(values: Mapping[str, object], digest: str, where: str) -> tuple[Standard | None, list[str]]:
     """(the standard, []) or (None, every mistake as "WHERE: CRITERION: KEY: rule; fix")."""
     mistakes: list[str] = []
-    top = Table(where, values, mistakes)
+    top = TomlTable(where, values, mistakes)
     name, official = top.take("id", identifier), top.take("official", flag)
     note, tz = top.take("note", text), top.take("timezone", _zone, "Asia/Karachi")
     first, last = top.take("valid_from", local_date), top.take("valid_to", local_date, date.max)
@@ -233,7 +233,7 @@ def criterion(values: Mapping[str, object], place: int, where: str, mistakes: li
     named = values.get("id")
     before = len(mistakes)
     called = named if isinstance(named, str) and named and named.isprintable() else f"criterion {place}"
-    one = Table(f"{where}: {called}", values, mistakes)
+    one = TomlTable(f"{where}: {called}", values, mistakes)
     compare, bound, wanted = _comparison(one)
     reading = typing.cast(str, one.take("reading", choice(*READINGS)))
     fields = one.take("field", names)
@@ -260,7 +260,7 @@ def criterion(values: Mapping[str, object], place: int, where: str, mistakes: li
     return None if len(mistakes) > before else Criterion(**built)  # type: ignore[arg-type]  # None only with mistakes
 
 
-def _comparison(one: Table) -> tuple[Comparison | None, Figure | None, frozenset[str]]:
+def _comparison(one: TomlTable) -> tuple[Comparison | None, Figure | None, frozenset[str]]:
     used = [key for key in COMPARISONS if key in one.values]
     one.known += COMPARISONS
     if len(used) != 1:
@@ -271,17 +271,17 @@ def _comparison(one: Table) -> tuple[Comparison | None, Figure | None, frozenset
     return used[0], None, one.take(used[0], words) or frozenset()
 
 
-def _window(owner: Table, key: str) -> Window | None:
+def _window(owner: TomlTable, key: str) -> Window | None:
     values = owner.take(key, table)
     if values is None:
         return None
-    one = Table(f"{owner.where}: {key}", values, owner.mistakes)
+    one = TomlTable(f"{owner.where}: {key}", values, owner.mistakes)
     window = _window_of(one)
     one.done()
     return window
 
 
-def _window_of(one: Table) -> Window | None:
+def _window_of(one: TomlTable) -> Window | None:
     if ("for_s" in one.values) == ("m_of_n" in one.values):
         one.known += ["for_s", "m_of_n"]
         one.wrong("for_s", "give either for_s (seconds) or m_of_n, e.g. { for_s = 600 } or { m_of_n = [3, 4] }")
@@ -295,11 +295,11 @@ def _window_of(one: Table) -> Window | None:
     return pair and Window(*pair)
 
 
-def _recovery(owner: Table, compare: Comparison | None, count_at_pct: float | None) -> Recovery | None:
+def _recovery(owner: TomlTable, compare: Comparison | None, count_at_pct: float | None) -> Recovery | None:
     values = owner.take("recover", table)
     if values is None:
         return None
-    one = Table(f"{owner.where}: recover", values, owner.mistakes)
+    one = TomlTable(f"{owner.where}: recover", values, owner.mistakes)
     window = _window_of(one)
     numeric = compare not in ("one_of", "none_of")
     at_pct = one.take("at_pct", percent, count_at_pct) if numeric else 100.0
@@ -312,11 +312,11 @@ def _recovery(owner: Table, compare: Comparison | None, count_at_pct: float | No
     return None if window is None or at_pct is None else Recovery(at_pct, window)
 
 
-def _month(owner: Table) -> MonthRule | None:
+def _month(owner: TomlTable) -> MonthRule | None:
     values = owner.take("month", table)
     if values is None:
         return None
-    one = Table(f"{owner.where}: month", values, owner.mistakes)
+    one = TomlTable(f"{owner.where}: month", values, owner.mistakes)
     none: tuple[tuple[int, int], ...] = ()
     bands = one.take("slots", slots, none)
     rule = MonthRule(
@@ -336,21 +336,21 @@ def _month(owner: Table) -> MonthRule | None:
     return rule
 
 
-def _no_month(owner: Table) -> MonthRule:
+def _no_month(owner: TomlTable) -> MonthRule:
     if "month" in owner.values:
         owner.known.append("month")
         owner.wrong("month", "a notice is no shortfall and has none; remove it, or give another severity")
     return MonthRule(share_pct=0.0)
 
 
-def _words(owner: Table, key: str) -> Words | None:
+def _words(owner: TomlTable, key: str) -> BilingualText | None:
     values = owner.take(key, table)
     if values is None:
         return None
-    one = Table(f"{owner.where}: {key}", values, owner.mistakes)
+    one = TomlTable(f"{owner.where}: {key}", values, owner.mistakes)
     en, ur = one.take("en", text), one.take("ur", text)
     one.done()
-    return Words(en, ur) if en and ur else None
+    return BilingualText(en, ur) if en and ur else None
 
 
 # ---------------------------------------------------------------- what readings have
@@ -385,7 +385,7 @@ def _values_of(reading: str, wanted: tuple[str, ...]) -> list[str]:
     return sorted(name for name in every if value_type(reading, name) in wanted)
 
 
-def _check_fields(one: Table, reading: str, fields: tuple[str, ...], compare: Comparison) -> None:
+def _check_fields(one: TomlTable, reading: str, fields: tuple[str, ...], compare: Comparison) -> None:
     wanted = "number" if compare in ("at_least", "at_most") else "word"
     for name in fields:
         if value_type(reading, name) != wanted:
@@ -393,7 +393,7 @@ def _check_fields(one: Table, reading: str, fields: tuple[str, ...], compare: Co
             one.wrong("field", f"{name!r} is not a {wanted} that {reading} readings have; use one of {fits}")
 
 
-def _check_matching(one: Table, key: str, reading: str | None, part: Matching | None) -> None:
+def _check_matching(one: TomlTable, key: str, reading: str | None, part: Matching | None) -> None:
     for name in part or {}:
         if reading and value_type(reading, name) not in ("word", "words"):
             fits = " ".join(_values_of(reading, ("word", "words"))) or "none"

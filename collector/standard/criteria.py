@@ -73,7 +73,7 @@ class MonthRule:
 
 
 @dataclass(frozen=True)
-class Words:
+class BilingualText:
     """A sentence in both languages of the programme."""
 
     en: str
@@ -106,8 +106,8 @@ class Criterion:
     lower_bound: Matching = field(default_factory=dict)  # readings that match may meet it, but never fall short
     evidence: Evidence = "signed"  # what a reading needs to count
     month: MonthRule
-    name: Words
-    fix: Words
+    name: BilingualText
+    fix: BilingualText
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -191,8 +191,8 @@ DEAF = Criterion(
     severity="urgent",
     fresh_s=300,
     month=MonthRule(share_pct=100),
-    name=Words("The collector hears almost nobody", "مرکزی نظام کو تقریباً کسی مرکز کی خبر نہیں مل رہی"),
-    fix=Words(
+    name=BilingualText("The collector hears almost nobody", "مرکزی نظام کو تقریباً کسی مرکز کی خبر نہیں مل رہی"),
+    fix=BilingualText(
         "Check the broker, its certificate and the collector's own internet line; the centers are probably well.",
         "بروکر، اس کا سرٹیفکیٹ اور مرکزی نظام کا اپنا انٹرنیٹ دیکھیں؛ مراکز غالباً ٹھیک ہیں۔",
     ),

@@ -54,7 +54,7 @@ class Month:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Retention:
     """How long each kind of thing is kept, in days; 0 is for ever."""
 
     raw_days: int = 0
@@ -111,7 +111,7 @@ def raw_from(conn: sa.Connection) -> int:
     return int(conn.scalar(sa.select(schema.about.c.value).where(schema.about.c.name == RAW_FROM)) or 0)
 
 
-def forget(store: Store, kept: Kept, now_ms: int, needed_ms: int = 2**53) -> dict[str, int]:
+def forget(store: Store, kept: Retention, now_ms: int, needed_ms: int = 2**53) -> dict[str, int]:
     """Drops what is older than it is kept; returns rows (SQLite) or parts (PostgreSQL) dropped, by table.
 
     On PostgreSQL a part goes when all of its month is too old; what lies in the rest goes row by row. Readings from
@@ -132,7 +132,7 @@ def forget(store: Store, kept: Kept, now_ms: int, needed_ms: int = 2**53) -> dic
     return dropped
 
 
-def _policy(kept: Kept) -> Iterator[tuple[str, str, int]]:
+def _policy(kept: Retention) -> Iterator[tuple[str, str, int]]:
     for name, column in schema.PARTED.items():
         yield name, column, kept.evidence_days if name == "evidence" else kept.raw_days
     yield "guesses", "received_ms", GUESS_DAYS

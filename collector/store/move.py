@@ -23,7 +23,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Table:
+class TableCopy:
     """One table at one end: its rows, and a sum over them that does not depend on their order."""
 
     name: str
@@ -37,7 +37,7 @@ def plan(source: Store) -> dict[str, int]:
         return {table.name: _count(conn, table) for table in _tables()}
 
 
-def move(source: Store, to: Store, progress: Progress) -> list[Table]:
+def move(source: Store, to: Store, progress: Progress) -> list[TableCopy]:
     """Moves all; returns the tables as both ends have them. `to` is attached, not opened. Raises StoreError.
 
     Nothing may write to `source` meanwhile: its checksums are of what was read, so what comes later stays behind.
@@ -83,7 +83,7 @@ def _begin(source: Store, to: Store) -> None:
 _MARK = sa.select(schema.about.c.value).where(schema.about.c.name == MOVING)
 
 
-def _send(source: Store, to: Store, table: sa.Table, told: Callable[[int], None]) -> Table:
+def _send(source: Store, to: Store, table: sa.Table, told: Callable[[int], None]) -> TableCopy:
     sums = _Sums()
     names = [column.name for column in table.columns]
     with to.write() as conn:
@@ -94,7 +94,7 @@ def _send(source: Store, to: Store, table: sa.Table, told: Callable[[int], None]
     return sums.of(table)
 
 
-def _tally(store: Store, table: sa.Table, told: Callable[[int], None]) -> Table:
+def _tally(store: Store, table: sa.Table, told: Callable[[int], None]) -> TableCopy:
     sums = _Sums()
     for rows in _rows(store, table):
         sums.add(rows)
@@ -124,8 +124,8 @@ class _Sums:
             self._sum = (self._sum + int.from_bytes(digest[:8])) % 2**64
         self._rows += len(rows)
 
-    def of(self, table: sa.Table) -> Table:
-        return Table(table.name, self._rows, f"{self._sum:016x}")
+    def of(self, table: sa.Table) -> TableCopy:
+        return TableCopy(table.name, self._rows, f"{self._sum:016x}")
 
 
 def _count(conn: sa.Connection, table: sa.Table) -> int:

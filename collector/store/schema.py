@@ -341,7 +341,7 @@ gaps = sa.Table(
     sa.Column("grade", sa.String(16), nullable=False),
     sa.Column("evidence", sa.Text, nullable=False),  # JSON: sentences that name readings and centers
     sa.Column("facts", sa.Text, nullable=False),  # JSON: collector.flags.cause.Facts
-    sa.Column("witness", sa.Text, nullable=False),  # JSON: collector.flags.cause.Witness
+    sa.Column("witness", sa.Text, nullable=False),  # JSON: collector.flags.cause.NeighbourWitness
     sa.Column("recorded_ms", Ms, nullable=False),
     sa.Column("look_ms", Ms, index=True),  # when neighbours are asked once more; None: they have been
 )

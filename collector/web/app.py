@@ -15,7 +15,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from collector.access.ca import Authority
-from collector.access.enrolment import Facts
+from collector.access.enrolment import EnrolmentFacts
 from collector.config import Settings
 from collector.standard import Standards
 from collector.store import Store, queries
@@ -47,7 +47,7 @@ def build(
     `hub.close()` must be called before the server is asked to stop: open pages keep their streams until then.
     """
     host, port = config.broker_plain
-    facts = Facts(
+    facts = EnrolmentFacts(
         collector_key=key.public_key().public_bytes_raw(),
         broker_host=host,
         broker_port=port,
@@ -56,7 +56,7 @@ def build(
         authority=Authority(config.data_dir, now(), config.enrolment.certificate_days),
         approval=config.enrolment.approval,
     )
-    door = auth.Door(auth.load_token(config.data_dir))
+    door = auth.Authenticator(auth.load_token(config.data_dir))
     site = Site(store, hub, standards, door, facts, now, config.web_url.startswith("https://"))
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(site))
     app.state.gateways = gateways.build(site, key)

@@ -28,7 +28,7 @@ def load_token(data_dir: Path) -> str:
     return kept.decode("ascii").strip()
 
 
-class Door:
+class Authenticator:
     """Opens to the token and to sessions it has made."""
 
     def __init__(self, token: str) -> None:

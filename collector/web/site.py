@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 import jinja2
 
 from agent import __version__
-from collector.access.enrolment import Facts
+from collector.access.enrolment import EnrolmentFacts
 from collector.standard import Standards
 from collector.store import Store, queries
-from collector.web.auth import Door
+from collector.web.auth import Authenticator
 from collector.web.live import Hub
 
 HERE = Path(__file__).parent
@@ -30,8 +30,8 @@ class Site:
     store: Store
     hub: Hub
     standards: Standards
-    door: Door
-    facts: Facts
+    door: Authenticator
+    facts: EnrolmentFacts
     now: Callable[[], int]
     secure: bool  # served over https, so its cookies travel over nothing else
     zone: ZoneInfo = ZONE

@@ -31,7 +31,7 @@ def test_a_good_file_gives_typed_settings(tmp_path: Path) -> None:
 def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text("")
-    assert config.load(path) == config.Settings()
+    assert config.load(path) == config.AgentSettings()
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,9 @@ def test_a_file_that_cannot_be_read_is_one_clear_mistake(tmp_path: Path, content
 
 
 def test_every_key_has_its_help_and_no_help_is_without_its_key() -> None:
-    sections = {field.name: field.type for field in msgspec.structs.fields(config.Settings)} | {"ups": config.Ups}
+    sections = {field.name: field.type for field in msgspec.structs.fields(config.AgentSettings)} | {
+        "ups": config.UpsSection
+    }
     keys = {name: {field.name for field in msgspec.structs.fields(section)} for name, section in sections.items()}
     assert {name: set(words) for name, words in config.HELP.items()} == keys
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from collector.config import Channel, ConfigError, Settings, load
+from collector.config import ChannelSection, ConfigError, Settings, load
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -90,15 +90,15 @@ def test_a_file_that_is_absent_or_no_toml_is_told(tmp_path: Path) -> None:
 
 def test_a_channel_may_keep_its_url_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("tgram://token/chat\n")
-    assert Channel(name="desk", url_file=tmp_path / "secret").secret_url() == "tgram://token/chat"
+    assert ChannelSection(name="desk", url_file=tmp_path / "secret").secret_url() == "tgram://token/chat"
     with pytest.raises(ConfigError, match="cannot be read"):
-        Channel(name="desk", url_file=tmp_path / "absent").secret_url()
+        ChannelSection(name="desk", url_file=tmp_path / "absent").secret_url()
 
 
 def test_every_setting_says_what_it_is() -> None:
     def sections(model: type[BaseModel]) -> list[type[BaseModel]]:
         return [field.annotation for field in model.model_fields.values()]
 
-    for section in [*sections(Settings), Channel]:
+    for section in [*sections(Settings), ChannelSection]:
         for name, field in section.model_fields.items():
             assert field.description, f"{section.__name__}.{name}"

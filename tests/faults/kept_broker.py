@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from collector.config import Outside
+from collector.config import ExternalBrokerSection
 from tests.faults import rig
 from tests.faults.makes import listening, tool
 from tests.helpers.collector_side import House
@@ -33,9 +33,9 @@ class Kept:
     def url(self) -> str:
         return f"mqtts://127.0.0.1:{self.tls}"
 
-    def settings(self, *, reload: bool = True) -> Outside:
+    def settings(self, *, reload: bool = True) -> ExternalBrokerSection:
         words = ("/bin/kill", "-HUP", str(self.process.pid)) if reload else ()
-        return Outside(make=self.make, url=self.url, folder=self.folder, reload=words)  # type: ignore[arg-type]
+        return ExternalBrokerSection(make=self.make, url=self.url, folder=self.folder, reload=words)  # type: ignore[arg-type]
 
     def start(self) -> None:
         program, *words = ARGV[self.make]

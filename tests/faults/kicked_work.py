@@ -21,7 +21,7 @@ from typing import Any
 from agent import identity, wire
 from agent.spool.queue import Spool
 from agent.uplink.session import Uplink
-from collector.brokers.embedded import Broker
+from collector.brokers.embedded import EmbeddedBroker
 
 LOOK_S = 0.05  # for what a thread has done meanwhile
 QUIET_S = 0.002
@@ -138,7 +138,7 @@ async def play(folder: Path, mine: identity.Identity, hours: float, seed: int, s
 
 def main(folder: Path, hours: float, seed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    broker = Broker("127.0.0.1", 0, [])
+    broker = EmbeddedBroker("127.0.0.1", 0, [])
     broker.start()
     mine, loop = enrolled(folder, broker.ports[0]), Loop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:

@@ -20,10 +20,10 @@ from agent.identity import TlsFiles
 from agent.spool.queue import Spool
 from agent.uplink.session import Uplink
 from collector.access.ca import Files
-from collector.brokers.embedded import Broker
+from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.endpoints import Address
-from collector.brokers.listeners import Door
-from collector.ingest.subscriber import Listener
+from collector.brokers.listeners import Listener
+from collector.ingest.subscriber import Subscriber
 from tests.faults.makes import SERVICE
 from tests.faults.wire_soak import Desk, Gateway
 from tests.helpers.authority import TestAuthority
@@ -50,11 +50,11 @@ def prepare(folder: Path, count: int, host: str) -> None:
 
 
 def server(folder: Path, host: str) -> None:
-    broker = Broker("127.0.0.1", 0, [Door(host, 0, "tcp", files_of(folder, "server"))])
+    broker = EmbeddedBroker("127.0.0.1", 0, [Listener(host, 0, "tcp", files_of(folder, "server"))])
     broker.start()
     desk = Desk(folder / "desk", identity.load_key(folder / "collector"))
     address = Address("127.0.0.1", broker.port)
-    listener = Listener(address, desk.ingest, lambda _moved: None, lambda: time.time_ns() // 1_000_000)
+    listener = Subscriber(address, desk.ingest, lambda _moved: None, lambda: time.time_ns() // 1_000_000)
     listener.start()
     assert listener.connected.wait(30)
     print(broker.ports[1], flush=True)
@@ -87,7 +87,7 @@ class Far:
             collector_key=collector_key.public_key().public_bytes_raw(),
             measure_url="",
             enrolled_ms=1,
-            brokers=[identity.Broker(self.host, self.port, tls=True)],
+            brokers=[identity.BrokerEndpoint(self.host, self.port, tls=True)],
             tls=TlsFiles(ca=papers.ca, cert=papers.cert, key=papers.key),
             key=key,
         )

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from agent import wire
 from collector.access.ca import Files
 from collector.brokers.endpoints import Address
-from collector.ingest.subscriber import Listener
+from collector.ingest.subscriber import Subscriber
 from collector.messages import Message
 from collector.store import schema
 from tests.faults.makes import MAKES, SERVICE, Client, Running
@@ -174,7 +174,7 @@ def main(folder: Path, seed: int, times: int, make: str, layers: str) -> None:
         broker = stack.enter_context(MAKES[make](folder / "broker", authority))
         service = authority.client(SERVICE)
         address = Address("127.0.0.1", broker.tls, tls=True, ca=service.ca, cert=service.cert, key=service.key)
-        listener = Listener(address, desk.ingest, lambda _moved: None, lambda: NOW)
+        listener = Subscriber(address, desk.ingest, lambda _moved: None, lambda: NOW)
         listener.start()
         stack.callback(listener.stop)
         assert listener.connected.wait(30)

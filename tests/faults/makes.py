@@ -21,9 +21,9 @@ from paho.mqtt import client as mqtt
 from collector.access.ca import Files
 from collector.access.people import People
 from collector.brokers import generated_config
-from collector.brokers.embedded import Broker
-from collector.brokers.generated_config import Site
-from collector.brokers.listeners import Door
+from collector.brokers.embedded import EmbeddedBroker
+from collector.brokers.generated_config import BrokerSite
+from collector.brokers.listeners import Listener
 from tests.helpers.authority import TestAuthority
 from tests.helpers.ports import free_ports
 
@@ -36,7 +36,7 @@ class Running:
 
     tls: int
     websocket: int
-    embedded: Broker | None = None  # the make that is ours, to look into
+    embedded: EmbeddedBroker | None = None  # the make that is ours, to look into
 
 
 def tool(name: str) -> str:
@@ -52,7 +52,9 @@ def tool(name: str) -> str:
 @contextmanager
 def amqtt(folder: Path, authority: TestAuthority, **_facts: object) -> Iterator[Running]:
     files = authority.server()
-    made = Broker("127.0.0.1", 0, [Door("127.0.0.1", 0, "tcp", files), Door("127.0.0.1", 0, "websockets", files)])
+    made = EmbeddedBroker(
+        "127.0.0.1", 0, [Listener("127.0.0.1", 0, "tcp", files), Listener("127.0.0.1", 0, "websockets", files)]
+    )
     made.start()
     yield Running(made.ports[1], made.ports[2], made)
     made.stop()
@@ -92,7 +94,7 @@ def _started(
 ) -> tuple[subprocess.Popen[bytes], Running]:
     """On ports that were free a moment ago; somebody else may have taken one since, so more than once if need be."""
     tls, websocket, client = free_ports(3)
-    site = Site(
+    site = BrokerSite(
         tls=("127.0.0.1", tls),
         # Mosquitto would look for loopback among all interfaces, and fail while another test makes some.
         websocket=("0.0.0.0", websocket),

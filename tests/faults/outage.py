@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent.spool.record import Group, Head, build
-from agent.uplink.inflight import Flights
+from agent.uplink.inflight import InFlightBatches
 from agent.uplink.window import Flow, Send, Wait, next_step
-from collector.ingest.backpressure import Pacing
+from collector.ingest.backpressure import Backpressure
 
 LIVE_S, BACKLOG_S, AGAIN_S = 0.16, 0.28, 0.1  # of a message, by what is in it; AGAIN_S: it is held already
 GATHERED = 5  # messages in one commit at most
@@ -30,7 +30,7 @@ class Returning:
 
     fresh: list[Group] = field(default_factory=list)
     backlog: list[Group] = field(default_factory=list)
-    flights: Flights = field(default_factory=Flights)
+    flights: InFlightBatches = field(default_factory=InFlightBatches)
     measured_s: dict[int, float] = field(default_factory=dict)
     held: set[int] = field(default_factory=set)
     looks_s: float = float("inf")  # when it looks again by itself
@@ -47,8 +47,8 @@ class Outage:
 
     def __init__(self, gateways: int, backlog: int, *, flow: Flow | None = None, seed: int = 1) -> None:
         self._chance = random.Random(seed)
-        self._pacing = Pacing()
-        self._all = [Returning(flights=Flights(flow)) for _ in range(gateways)]
+        self._pacing = Backpressure()
+        self._all = [Returning(flights=InFlightBatches(flow)) for _ in range(gateways)]
         self._queue: deque[tuple[float, Returning, tuple[Group, ...]]] = deque()
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._ticket = itertools.count()

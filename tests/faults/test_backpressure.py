@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from agent import identity, wire
 from agent.spool.queue import Spool
 from agent.uplink.session import Uplink
-from collector.brokers.embedded import Broker
+from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.endpoints import Address
-from collector.ingest.subscriber import Listener
+from collector.ingest.subscriber import Subscriber
 from collector.ingest.transaction import Ingest
 from tests.faults.wire_soak import Desk, Gateway
 
@@ -86,9 +86,9 @@ def drained(folder: Path, gateways: int, each_s: float, seconds: float) -> SlowI
     desk = Desk(folder / "desk")
     ingest = SlowIngest(desk.store, desk.key, lambda *_group: None)
     ingest.each_s, ingest.lags_s = each_s, []
-    broker = Broker("127.0.0.1", 0)
+    broker = EmbeddedBroker("127.0.0.1", 0)
     broker.start()
-    listener = Listener(Address("127.0.0.1", broker.port), ingest, lambda _moved: None, now_ms)
+    listener = Subscriber(Address("127.0.0.1", broker.port), ingest, lambda _moved: None, now_ms)
     listener.start()
     assert listener.connected.wait(30)
 

@@ -23,7 +23,7 @@ from collector.access import enrolment
 from collector.ingest.verify import open_ask, open_message
 from collector.measure import http as measure
 from collector.measure import record, token
-from collector.messages import Device, Message, Refused
+from collector.messages import Device, Message, MessageRefused
 from tests.fuzz.harnesses import KEY, SIGNER, finished, heard
 
 CPU_MS = 1.0  # for each 64 KiB
@@ -67,7 +67,7 @@ def small(decode: Read) -> Read:
 
 
 def enrol(body: bytes) -> object:
-    return enrolment._decoded(body, enrolment.Request)
+    return enrolment._decoded(body, enrolment.EnrolmentRequest)
 
 
 def keyed(body: bytes) -> bytes:
@@ -120,12 +120,12 @@ def bombs(way: WayIn) -> dict[str, bytes]:
 
 
 def http_head(data: bytes) -> object:
-    return finished(http.read_request(heard(data, http.Limits().head_bytes), "127.0.0.1", http.Limits()))
+    return finished(http.read_request(heard(data, http.HttpLimits().head_bytes), "127.0.0.1", http.HttpLimits()))
 
 
 def upsd(data: bytes) -> object:
     reader = heard(data, nut.LINE_BYTES)
-    return finished(nut.Upsd(nut.Server(host="h"), reader, _MUTE).find())
+    return finished(nut.Upsd(nut.NutServer(host="h"), reader, _MUTE).find())
 
 
 class _Mute:
@@ -189,8 +189,9 @@ PLAIN: Mapping[str, tuple[Read, Mapping[str, bytes]]] = {
 ALL = [(name, what, way.read, data) for name, way in JSON.items() for what, data in bombs(way).items()]
 ALL += [(name, what, read, data) for name, (read, some) in PLAIN.items() for what, data in some.items()]
 REFUSALS = (
-    wire.WireError, Refused, enrolment.EnrolmentRefused, snapshot.SnapshotError, token.TokenRefused, http.Refused,
-    measure.Refused, asyncio.IncompleteReadError, snmp.ProbeFailed, ValueError,
+    wire.WireError, MessageRefused,
+    enrolment.EnrolmentRefused, snapshot.SnapshotError, token.TokenRefused, http.HttpRefused,
+    measure.RequestRefused, asyncio.IncompleteReadError, snmp.ProbeFailed, ValueError,
 )  # fmt: skip
 
 

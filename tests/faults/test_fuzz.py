@@ -22,11 +22,11 @@ import msgspec
 import pytest
 
 from agent import wire
-from agent.config import Seats
+from agent.config import SeatsSection
 from agent.local import lan
-from agent.probes.seats.registry import Roll
+from agent.probes.seats.registry import Registry
 from agent.probes.ups import UpsProbe
-from agent.probes.ups.snmp import Target
+from agent.probes.ups.snmp import SnmpTarget
 from agent.scheduling import rounds
 from agent.seat import snapshot as contract
 from agent.seat.keyring import Keyring
@@ -174,7 +174,7 @@ async def read_hostile(hostile: Hostile, until: Callable[[], bool], version: Any
     """One reader and its card, poll after poll."""
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(lambda: hostile, ("127.0.0.1", 0))
-    target = Target(host="127.0.0.1", port=transport.get_extra_info("sockname")[1], version=version)
+    target = SnmpTarget(host="127.0.0.1", port=transport.get_extra_info("sockname")[1], version=version)
     probe = UpsProbe(wait_s=WAIT_S)
     while not until():
         hostile.begins()
@@ -248,7 +248,7 @@ def test_hostile_answers_to_the_ups_reader_are_survived_and_old_ones_never_shown
 CENTER_KEY = bytes(range(32))
 WALL_MS = 1_790_000_000_000
 STEP_MS = 250  # of the listener's clocks, for each word
-LIMITS = Seats()
+LIMITS = SeatsSection()
 VICTIM = f"s{0xFFFF:016x}"
 WEIRD: tuple[Any, ...] = (
     None, True, -1, 0, 2**63, 10**400, -1e308, 1.5, "", "x" * 40, "\0", "ٹ", "0" * 32, [], [[]] * 40, {}, {"v": 1},
@@ -318,7 +318,7 @@ def test_hostile_words_to_the_seat_listener_are_survived_and_old_ones_never_take
     wanted = 100_000 if torture else 1_500
     dice, statuses = random.Random(seed), Counter[tuple[str, int]]()
     town, began_s, hung = Town(dice), time.monotonic(), 0
-    roll = Roll(None, policy="always")
+    roll = Registry(None, policy="always")
     victim = replace(seat(0, WALL_MS, dice), id=VICTIM, name="SEAT-VICTIM")
 
     def mono() -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.brokers.embedded import Broker
+from collector.brokers.embedded import EmbeddedBroker
 from tests.faults import rig
 
 STEADY_S = 1200.0  # until the pauses have grown
@@ -77,7 +77,7 @@ def is_open(line: socket.socket) -> bool:
 @pytest.mark.row(25, 26)
 def test_of_two_that_come_at_the_same_instant_one_stays(torture: bool) -> None:
     """Seen before it was so: in 99 of 100 both had a session, and the first could not be put out any more."""
-    broker = Broker("127.0.0.1", 0, [])
+    broker = EmbeddedBroker("127.0.0.1", 0, [])
     broker.start()
     stayed: Counter[int] = Counter()
     for number in range(1000 if torture else 10):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from agent.uplink.window import RECEIPT_MAX_S, RECEIPT_S, WINDOW, Flight, Flow
+from agent.uplink.window import RECEIPT_MAX_S, RECEIPT_S, WINDOW, Flow, InFlight
 from tests.faults.outage import Outage
 
 GATEWAYS, BACKLOG = 250, 6  # that stand for 10,000
@@ -42,7 +42,7 @@ class Fixed(Flow):
     def wait_s(self, tries: int) -> float:
         return min(RECEIPT_S * 2.0**tries, RECEIPT_MAX_S)
 
-    def after(self, flight: Flight | None, pace_s: float, now_s: float) -> Flow:
+    def after(self, flight: InFlight | None, pace_s: float, now_s: float) -> Flow:
         return replace(self, paced_until_s=now_s + pace_s)
 
 

@@ -20,8 +20,8 @@ from agent import identity, wire
 from agent.uplink import trust
 from collector.access import devices
 from collector.brokers.endpoints import Address
-from collector.brokers.external import Outside
-from collector.ingest.subscriber import Listener
+from collector.brokers.external import ExternalBroker
+from collector.ingest.subscriber import Subscriber
 from collector.store import schema
 from tests.agent.uplink.test_renew import joined, linked, now_ms, renewal_of, stamp, until
 from tests.faults.kept_broker import Kept, kept
@@ -38,7 +38,7 @@ class Scene:
 
     house: House
     broker: Kept
-    outside: Outside
+    outside: ExternalBroker
     honest: tuple[identity.Identity, Path]
     gateways: list[tuple[identity.Identity, Path]]
 
@@ -62,15 +62,15 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path, torture: bool) -> Iter
         joining = [tmp_path / f"gateway-{number}" for number in range(21 if torture else 2)]
         people = [(joined(house, state), state) for state in joining]
         broker = stack.enter_context(kept(request.param, house, tmp_path / "broker"))
-        way = identity.Broker("127.0.0.1", broker.tls, tls=True)
+        way = identity.BrokerEndpoint("127.0.0.1", broker.tls, tls=True)
         people = [(replace(mine, brokers=[way]), state) for mine, state in people]
         own = house.authority.files("service")
         address = Address("127.0.0.1", broker.tls, tls=True, ca=own.ca, cert=own.cert, key=own.key)
-        listener = Listener(address, house.ingest, lambda _touched: None, now_ms)
+        listener = Subscriber(address, house.ingest, lambda _touched: None, now_ms)
         listener.start()
         stack.callback(listener.stop)
         assert listener.connected.wait(20)
-        outside = Outside(broker.settings(), house.authority)
+        outside = ExternalBroker(broker.settings(), house.authority)
         yield Scene(house, broker, outside, people[0], people[1:])
 
 
@@ -127,7 +127,7 @@ def test_a_revocation_ends_a_live_session_at_brokers_of_other_makes(scene: Scene
 def test_at_mosquittos_websocket_door_a_revoked_gateway_is_put_out_and_then_mute(scene: Scene) -> None:
     """Its revocation list is not read there (2.0.11): it may come again, but it is neither heard nor told anything."""
     mine, state = scene.gateways[0]
-    mine = replace(mine, brokers=[identity.Broker("127.0.0.1", scene.broker.websocket, True, "websockets")])
+    mine = replace(mine, brokers=[identity.BrokerEndpoint("127.0.0.1", scene.broker.websocket, True, "websockets")])
 
     async def story() -> None:
         async with linked(mine, state, renewal_of(mine, state)) as (link, spool):
@@ -150,7 +150,9 @@ def test_at_mosquittos_websocket_door_a_revoked_gateway_is_put_out_and_then_mute
 def test_a_session_that_nobody_ends_is_seen(scene: Scene) -> None:
     """What a reload does by itself, too: at Mosquitto the gateway goes on, mute."""
     reloads = scene.broker.make == "mosquitto"
-    scene.outside = Outside(scene.broker.settings(reload=reloads), scene.house.authority, end=lambda *_words: None)
+    scene.outside = ExternalBroker(
+        scene.broker.settings(reload=reloads), scene.house.authority, end=lambda *_words: None
+    )
     mine, state = scene.gateways[0]
 
     async def story() -> None:

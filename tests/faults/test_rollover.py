@@ -18,7 +18,7 @@ import pytest
 
 from agent import identity
 from agent.uplink import trust
-from agent.uplink.collector_client import DoorShut
+from agent.uplink.collector_client import CollectorUnreachable
 from agent.uplink.renew import ALONE_S, Renewal
 from collector.store import schema
 from tests.agent.uplink.test_renew import expire, held, joined, linked, now_ms, until
@@ -56,7 +56,7 @@ class Gateway:
             await asyncio.to_thread(self.renewal.look)
             async with linked(self.mine, self.state, self.renewal, READINGS) as (_, spool):
                 await until(lambda: spool.stats().readings == 0, 20)
-        except (DoorShut, TimeoutError) as error:
+        except (CollectorUnreachable, TimeoutError) as error:
             self.failure = str(error) or type(error).__name__
         self.took_s = time.monotonic() - began_s
 

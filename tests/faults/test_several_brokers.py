@@ -22,8 +22,8 @@ from agent.spool.queue import Spool
 from agent.uplink.session import Uplink
 from agent.uplink.window import STABLE_S
 from collector.brokers.endpoints import Address
-from collector.config import Broker
-from collector.ingest.subscriber import Listener
+from collector.config import BrokerSection
+from collector.ingest.subscriber import Subscriber
 from collector.store import Store, schema
 from tests.agent.uplink.test_renew import joined, linked, now_ms, renewal_of, stamp, until
 from tests.faults import rig
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 
 def test_gateways_are_told_every_broker_the_best_first() -> None:
-    settings = Broker(
+    settings = BrokerSection(
         tls_listen="192.0.2.1:8883",
         websocket_listen="192.0.2.1:443",
         also=("mqtts://192.0.2.2", "wss://10.0.0.3:444"),
@@ -51,7 +51,7 @@ def test_gateways_are_told_every_broker_the_best_first() -> None:
         ("192.0.2.1", 443, True, "websockets"),
     ]
     with pytest.raises(ValueError, match="public_also has 1 addresses, also 2; name one for each"):
-        Broker(also=("mqtts://192.0.2.2", "mqtts://192.0.2.3"), public_also=("192.0.2.2:8884",))
+        BrokerSection(also=("mqtts://192.0.2.2", "mqtts://192.0.2.3"), public_also=("192.0.2.2:8884",))
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Scene:
     house: House
     first: First
     second: Kept
-    listeners: list[Listener]
+    listeners: list[Subscriber]
     gateways: list[tuple[identity.Identity, Path]]
 
     def wait_for_listeners(self) -> None:
@@ -107,11 +107,14 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
             Address("127.0.0.1", first.port),
             Address("127.0.0.1", second.tls, tls=True, ca=own.ca, cert=own.cert, key=own.key),
         ]
-        listeners = [Listener(each, house.ingest, lambda _touched: None, now_ms) for each in addresses]
+        listeners = [Subscriber(each, house.ingest, lambda _touched: None, now_ms) for each in addresses]
         for listener in listeners:
             listener.start()
             stack.callback(listener.stop)
-        ways = [identity.Broker("127.0.0.1", first.port), identity.Broker("127.0.0.1", second.tls, tls=True)]
+        ways = [
+            identity.BrokerEndpoint("127.0.0.1", first.port),
+            identity.BrokerEndpoint("127.0.0.1", second.tls, tls=True),
+        ]
         states = [tmp_path / f"gateway-{number}" for number in range(3)]
         gateways = [(replace(joined(house, state), brokers=ways), state) for state in states]
         gateways[-1] = (replace(gateways[-1][0], brokers=ways[:1]), states[-1])

@@ -171,15 +171,15 @@ def snmp_answers(data: bytes) -> None:
             travels(merge.read(PROFILES, dict(answer.bindings), lambda _line: None))
 
 
-def session(answer: snmp.Answer) -> snmp.Session:
+def session(answer: snmp.SnmpResponse) -> snmp.SnmpSession:
     """Of a card that says the same to every question."""
     asked = itertools.count()
 
-    async def exchange(_command: snmp.Command, _oids: Sequence[str], _wait_s: float) -> snmp.Answer:
+    async def exchange(_command: snmp.Command, _oids: Sequence[str], _wait_s: float) -> snmp.SnmpResponse:
         assert next(asked) < MOST_QUESTIONS, "a session without end"
         return answer
 
-    return snmp.Session(exchange)
+    return snmp.SnmpSession(exchange)
 
 
 def snmp_traps(data: bytes) -> None:
@@ -189,7 +189,7 @@ def snmp_traps(data: bytes) -> None:
 
 def nut_lines(data: bytes) -> None:
     async def ask() -> None:
-        upsd = nut.Upsd(nut.Server(host="h"), heard(data, nut.LINE_BYTES), cast(asyncio.StreamWriter, Mute()))
+        upsd = nut.Upsd(nut.NutServer(host="h"), heard(data, nut.LINE_BYTES), cast(asyncio.StreamWriter, Mute()))
         await upsd.find()
         travels(nut.read(await upsd.variables(), lambda _line: None))
 
@@ -218,11 +218,11 @@ def seats(data: bytes) -> None:
 
 
 def agent_http(data: bytes) -> None:
-    limits = http.Limits()
+    limits = http.HttpLimits()
     try:
         request = finished(http.read_request(heard(data, limits.head_bytes), "127.0.0.1", limits))
         assert len(request.body) <= limits.body_bytes
-    except http.Refused as error:
+    except http.HttpRefused as error:
         answer = http.error(error.status, str(error))
         assert json.loads(answer.body)["error"]
         assert http.encode(answer).endswith(answer.body)
@@ -233,7 +233,7 @@ def agent_http(data: bytes) -> None:
 def measure_http(data: bytes) -> None:
     try:
         request = measure.parse(data)
-    except measure.Refused as error:
+    except measure.RequestRefused as error:
         assert measure.response_head(error.status, len(error.why), cors=True)
         return
     assert request.body_bytes is None or 0 <= request.body_bytes < 10**15

@@ -12,10 +12,10 @@ from collector.access.ca import Authority
 from collector.access.enrolment import issue_token, told_token
 from collector.access.signing_key import load_or_make
 from collector.config import Settings
-from collector.ingest.subscriber import Address, Listener
+from collector.ingest.subscriber import Address, Subscriber
 from collector.ingest.transaction import Ingest
 from collector.register import centers
-from collector.run.tls_maintenance import Doorkeeper
+from collector.run.tls_maintenance import TlsMaintenance
 from collector.standard import Standards, example
 from collector.store import Store
 from collector.web.app import build
@@ -46,12 +46,12 @@ class House:
         self.store = Store.open(f"sqlite:///{folder / 'nabz.db'}")
         stack.callback(self.store.close)
         self.authority = Authority(folder, self.now_ms())
-        self.keeper = Doorkeeper(self.settings, self.store, self.now_ms)
+        self.keeper = TlsMaintenance(self.settings, self.store, self.now_ms)
         key, hub = load_or_make(folder), Hub()
         self.app = build(self.store, self.settings, hub, standards=Standards.of([example()]), key=key, now=self.now_ms)
         self.broker = self.keeper.broker()
         self.ingest = Ingest(self.store, key, lambda _conn, _group, _now: 0)
-        listener = Listener(Address("127.0.0.1", plain), self.ingest, lambda _touched: None, self.now_ms)
+        listener = Subscriber(Address("127.0.0.1", plain), self.ingest, lambda _touched: None, self.now_ms)
         for part in (self.broker, listener, *self.keeper.parts(self.app, stack)):
             part.start()
             stack.callback(part.stop)

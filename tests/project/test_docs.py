@@ -85,7 +85,7 @@ def test_every_option_of_the_seat_is_documented() -> None:
 def test_every_setting_of_the_agent_is_documented_with_its_help(table: str) -> None:
     part = page("settings.md").partition("## The collector")[0]
     head = "### `[[ups]]`" if table == "ups" else f"### `[{table}]`"
-    fields = agent_config.Settings.__annotations__.keys()
+    fields = agent_config.AgentSettings.__annotations__.keys()
     assert set(agent_config.HELP) == set(fields)
     for key, text in agent_config.HELP[table].items():
         assert f"| `{key}` |" in section(part, head)

@@ -20,7 +20,7 @@ from agent.wire import Reading, Stamp, encode_reading
 from collector.flags import machine
 from collector.flags.witness import Witness
 from collector.judging import evaluate, silence
-from collector.judging.evaluate import Fresh
+from collector.judging.evaluate import FreshReading
 from collector.outages import gaps
 from collector.register.centers import Center
 from collector.standard import Standards, example
@@ -37,7 +37,7 @@ class Arrival:
 
     received_ms: int
     center: str
-    fresh: Fresh
+    fresh: FreshReading
 
 
 def ms(text: str) -> int:
@@ -77,7 +77,9 @@ class Story:
         stamped = [replace_stamp(reading, stamp) for reading in readings]
         return [
             Arrival(
-                received_ms, center, Fresh(str(kind), reading, wall_ms, received_ms, witness=WITNESSES.get(str(kind)))
+                received_ms,
+                center,
+                FreshReading(str(kind), reading, wall_ms, received_ms, witness=WITNESSES.get(str(kind))),
             )
             for kind, reading in zip(kinds, stamped, strict=True)
         ]
@@ -96,7 +98,7 @@ class Story:
             self._minute(minute, [each for each in arrivals if minute <= each.received_ms < minute + MINUTE_MS])
 
     def _minute(self, now_ms: int, arrivals: list[Arrival]) -> None:
-        by_center: dict[str, list[Fresh]] = {}
+        by_center: dict[str, list[FreshReading]] = {}
         for each in arrivals:
             by_center.setdefault(each.center, []).append(each.fresh)
         with self.store.write() as conn:
@@ -136,7 +138,7 @@ def replace_stamp(reading: Reading, stamp: Stamp) -> Reading:
     return type(reading)(**{**fields, "at": stamp})
 
 
-def latest_row(code: str, fresh: Fresh) -> dict[str, object]:
+def latest_row(code: str, fresh: FreshReading) -> dict[str, object]:
     return {
         "center": code,
         "kind": fresh.kind,

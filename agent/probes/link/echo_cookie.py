@@ -17,7 +17,7 @@ WITHIN_S = 2.0
 ANSWER_BYTES = 4096
 
 
-class _Answer(msgspec.Struct):
+class _CookieAnswer(msgspec.Struct):
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
     cookie: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 
@@ -39,7 +39,7 @@ async def ask_cookie(measure_url: str, ca_file: str = "") -> Cookie | None:
                 head, _, body = (await reader.read(ANSWER_BYTES)).partition(b"\r\n\r\n")
                 while not reader.at_eof() and len(body) < ANSWER_BYTES:
                     body += await reader.read(ANSWER_BYTES)
-            answer = msgspec.json.decode(body, type=_Answer) if status_of(head) == 200 else None
+            answer = msgspec.json.decode(body, type=_CookieAnswer) if status_of(head) == 200 else None
     except (TimeoutError, ProbeFailed, *wire.UNREADABLE):
         return None
     return None if answer is None else Cookie(port=answer.port, value=bytes.fromhex(answer.cookie))

@@ -41,7 +41,7 @@ Place = Literal["none", "lan", "isp", "beyond"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class LinkTarget:
     """Where the line is measured to. `port` serves TCP when the host ignores echoes; `measure_url` is the measurement
     server on that host, if there is one."""
 
@@ -51,7 +51,7 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class PathFound:
     """What was found of the way to a target; addresses, nearest first."""
 
     target: str = ""
@@ -142,7 +142,7 @@ def hop(role: Role, echoes: Echoes) -> Hop:
 # ---------------------------------------------------------------- the way
 
 
-def target_of(context: Context) -> Target | None:
+def target_of(context: Context) -> LinkTarget | None:
     """`link.target` or the collector, ``HOST`` or ``HOST:PORT``; without a port, the measurement server's on that host.
     Raises ProbeFailed (``bad_target``)."""
     text = context.settings.link.target or context.collector_host or ""
@@ -155,23 +155,23 @@ def target_of(context: Context) -> Target | None:
             raise ValueError("no host name in it")
         same = context.measure_url if measure.hostname == parts.hostname else None
         port = parts.port or (measure.port if same else None) or FALLBACK_PORT
-        return Target(host=parts.hostname, port=port, measure_url=same or "")
+        return LinkTarget(host=parts.hostname, port=port, measure_url=same or "")
     except ValueError as error:
         raise ProbeFailed("bad_target", f"link.target {text[:60]!r} is not HOST or HOST:PORT: {error}") from None
 
 
-async def find_way(context: Context, lan: str | None, target: Target | None) -> tuple[Way, list[Router]]:
+async def find_way(context: Context, lan: str | None, target: LinkTarget | None) -> tuple[PathFound, list[Router]]:
     """The way now, with what is remembered where the line does not tell; and the routers that told."""
     file = context.settings.state_dir / FILE
     towards = target.host if target else NOWHERE
     kept = read_way(file)
-    kept = kept if kept.target == towards else Way(target=towards)
+    kept = kept if kept.target == towards else PathFound(target=towards)
     address = await address_of(towards, kept.address, context.explain)
     family, point = await resolve(address or NOWHERE)
     routers = await trace(family, point, context.settings.link.isp_hops + 1, TRACE_TRIES, TIMEOUT_S)
     context.explain("routers: " + (", ".join(f"{one.ttl} {one.address}" for one in routers) or "none answered"))
     isp = tuple(one.address for one in routers if one.address not in (lan, point[0]))
-    found = Way(target=towards, address=address, isp=isp)
+    found = PathFound(target=towards, address=address, isp=isp)
     way = remember(kept, found)
     if way != kept and way.address is not None:
         write_way(file, way)
@@ -188,24 +188,24 @@ async def address_of(host: str, kept: str | None, explain: Callable[[str], None]
     return address[0]
 
 
-def remember(kept: Way, found: Way) -> Way:
+def remember(kept: PathFound, found: PathFound) -> PathFound:
     """Pure. New hops first, older ones kept behind them: an ISP that balances over two routers is then written once."""
     if set(found.isp) <= set(kept.isp) and found.address == kept.address:
         return kept
     older = tuple(address for address in kept.isp if address not in found.isp)
-    return Way(target=found.target, address=found.address, isp=(found.isp + older)[:MOST_REMEMBERED])
+    return PathFound(target=found.target, address=found.address, isp=(found.isp + older)[:MOST_REMEMBERED])
 
 
-def read_way(file: Path) -> Way:
+def read_way(file: Path) -> PathFound:
     """What was remembered; nothing when there is no such file or it is not ours."""
     try:
         row = json.loads(file.read_bytes())
         target, address, isp = row["target"], row["address"], row["isp"]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return Way()
+        return PathFound()
     if not isinstance(isp, list) or not isinstance(target, str) or not all(map(_is_address, (address, *isp))):
-        return Way()
-    return Way(target=target, address=address, isp=tuple(isp[:MOST_REMEMBERED]))
+        return PathFound()
+    return PathFound(target=target, address=address, isp=tuple(isp[:MOST_REMEMBERED]))
 
 
 def _is_address(text: object) -> bool:
@@ -215,7 +215,7 @@ def _is_address(text: object) -> bool:
         return False
 
 
-def write_way(file: Path, way: Way) -> None:
+def write_way(file: Path, way: PathFound) -> None:
     """Best effort, unsynced: losing it costs the name of a place once, and a test run may not write there."""
     with contextlib.suppress(OSError):
         fresh = file.with_suffix(".new")
@@ -238,7 +238,7 @@ async def _echo(address: str, routers: Sequence[Router], count: int, interval_s:
     return Echoes(target=address, method="icmp", rtts_ms=tuple(told))
 
 
-async def _reach(target: Target, address: str | None, count: int, interval_s: float, ca_file: str) -> Echoes:
+async def _reach(target: LinkTarget, address: str | None, count: int, interval_s: float, ca_file: str) -> Echoes:
     """Echoes to the target; when it takes none, by its measurement server's echo, else by TCP. Unresolvable is
     unreachable: all lost."""
     if address is None:

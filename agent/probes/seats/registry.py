@@ -17,11 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from agent.config import Seats
+from agent.config import SeatsSection
 from agent.probes import parts
 from agent.probes.probe import SilentSeat
 from agent.probes.seats import reachability, registry_file
-from agent.probes.seats.registry_file import Seat
+from agent.probes.seats.registry_file import SeatRecord
 from agent.seat.identity import same_machine
 from agent.seat.snapshot import Snapshot
 from agent.wire import SeatColumns, SeatsReading
@@ -41,11 +41,11 @@ State = Literal["healthy", "unhealthy", "missing", "off"]
 Policy = Literal["first", "always", "never"]
 
 
-class RollFull(Exception):
+class RegistryFull(Exception):
     """More seats than a roll can hold: a new one is not taken."""
 
 
-class Roll:
+class Registry:
     """All seats ever heard at this gateway. Every `now_ms` must come from one monotonic clock."""
 
     def __init__(self, state_dir: Path | None, now_ms: int = 0, policy: Policy = "first") -> None:
@@ -56,7 +56,7 @@ class Roll:
         self.saved_ms: int | None = None
         self.unsaved = False
 
-    def take(self, snapshot: Snapshot, now_ms: int, address: str = "") -> Seat:
+    def take(self, snapshot: Snapshot, now_ms: int, address: str = "") -> SeatRecord:
         """Enters what a seat said. Raises RollFull; a roll that cannot be written is kept in memory all the same."""
         before = self.seats.get(snapshot.id)
         approved = before.approved if before else is_let_in(self.policy, self.seats.values(), snapshot, address)
@@ -73,11 +73,11 @@ class Roll:
         """For one more seat. Raises RollFull."""
         strangers = [seat for seat in self.seats.values() if not seat.approved]
         if approved and len(self.seats) - len(strangers) >= MAX_SEATS:
-            raise RollFull(f"this gateway's roll holds {MAX_SEATS} seats and takes no more")
+            raise RegistryFull(f"this gateway's roll holds {MAX_SEATS} seats and takes no more")
         if not approved and len(strangers) >= MAX_WAITING:
             del self.seats[min(strangers, key=lambda seat: seat.heard_ms or 0).id]
 
-    def call(self, now_ms: int, limits: Seats) -> SeatsReading | None:
+    def call(self, now_ms: int, limits: SeatsSection) -> SeatsReading | None:
         """Every seat's state now. None while seats known from before still have time to report after a start."""
         self.obey()
         self.save(now_ms)
@@ -85,7 +85,7 @@ class Roll:
             return None
         return roll_call(list(self.seats.values()), now_ms, self.started_ms, limits)
 
-    def is_settling(self, now_ms: int, limits: Seats) -> bool:
+    def is_settling(self, now_ms: int, limits: SeatsSection) -> bool:
         """True while silence since the agent's start proves nothing yet."""
         if now_ms - self.started_ms > limits.missing_after_s * 1000:
             return False
@@ -113,7 +113,7 @@ class Roll:
 
     # ------------------------------------------------------------ silence, orders, the file
 
-    def silent(self, now_ms: int, limits: Seats) -> list[SilentSeat]:
+    def silent(self, now_ms: int, limits: SeatsSection) -> list[SilentSeat]:
         """The missing seats whose machine may be asked after, those never asked first."""
         missing = [
             seat
@@ -152,7 +152,7 @@ class Roll:
 # ---------------------------------------------------------------- entering
 
 
-def is_let_in(policy: Policy, seats: Iterable[Seat], snapshot: Snapshot, address: str) -> bool:
+def is_let_in(policy: Policy, seats: Iterable[SeatRecord], snapshot: Snapshot, address: str) -> bool:
     """Pure. Whether new hardware counts at once: ``always``, ``never``, or ``first``: in the roll's first day.
 
     One address brings in a few seats at most: a PC that makes up machines does not fill the roll.
@@ -174,11 +174,13 @@ def _is_local(address: str) -> bool:
         return False
 
 
-def enter(before: Seat | None, snapshot: Snapshot, now_ms: int) -> Seat:
+def enter(before: SeatRecord | None, snapshot: Snapshot, now_ms: int) -> SeatRecord:
     """The seat after it spoke. Another machine under the same id (a cloned identity) is noted as a conflict."""
     now = parts.parts_of(snapshot)
     if before is None:
-        fresh = Seat(id=snapshot.id, name=snapshot.name, facts=snapshot.facts, since_ms=snapshot.at_ms, accepted=now)
+        fresh = SeatRecord(
+            id=snapshot.id, name=snapshot.name, facts=snapshot.facts, since_ms=snapshot.at_ms, accepted=now
+        )
         return _heard(fresh, snapshot, now_ms)
     other = bool(before.facts and snapshot.facts) and not same_machine(snapshot.facts, before.facts)
     accepted = parts.grown(before.accepted, now) if before.accepted else now
@@ -194,11 +196,11 @@ def enter(before: Seat | None, snapshot: Snapshot, now_ms: int) -> Seat:
     )
 
 
-def _heard(seat: Seat, snapshot: Snapshot, now_ms: int) -> Seat:
+def _heard(seat: SeatRecord, snapshot: Snapshot, now_ms: int) -> SeatRecord:
     return replace(seat, said_goodbye=snapshot.state == "stopping", last=snapshot, heard_ms=now_ms, answers=None)
 
 
-def _back(before: Seat, snapshot: Snapshot, now_ms: int) -> str:
+def _back(before: SeatRecord, snapshot: Snapshot, now_ms: int) -> str:
     """What the silence was from which a seat comes back without having said good-bye; nothing when there was none."""
     if before.heard_ms is None or before.last is None or before.said_goodbye:
         return ""
@@ -212,7 +214,7 @@ def _back(before: Seat, snapshot: Snapshot, now_ms: int) -> str:
 # ---------------------------------------------------------------- calling
 
 
-def roll_call(seats: list[Seat], now_ms: int, started_ms: int, limits: Seats) -> SeatsReading:
+def roll_call(seats: list[SeatRecord], now_ms: int, started_ms: int, limits: SeatsSection) -> SeatsReading:
     """Pure. One column entry a seat, by label; `why` says in words what is wrong. Who waits is named, not counted."""
     labels = label(seats)
     ordered = sorted((seat for seat in seats if seat.approved), key=lambda seat: labels[seat.id])
@@ -249,20 +251,20 @@ def roll_call(seats: list[Seat], now_ms: int, started_ms: int, limits: Seats) ->
     )
 
 
-def _quiet_s(seat: Seat, now_ms: int) -> float | None:
+def _quiet_s(seat: SeatRecord, now_ms: int) -> float | None:
     """Since its last word, if that was spoken lately in this run of the agent."""
     quiet_s = None if seat.heard_ms is None else (now_ms - seat.heard_ms) / 1000
     return round(quiet_s) if quiet_s is not None and quiet_s <= LATELY_S else None
 
 
-def label(seats: Iterable[Seat]) -> dict[str, str]:
+def label(seats: Iterable[SeatRecord]) -> dict[str, str]:
     """What each seat is called: the name the center gave it; its id where there is none or two share one."""
     seats = list(seats)
     times = Counter(seat.called for seat in seats)
     return {seat.id: seat.called if seat.called and times[seat.called] == 1 else seat.id for seat in seats}
 
 
-def judge_seat(seat: Seat, now_ms: int, started_ms: int, limits: Seats) -> tuple[State, str]:
+def judge_seat(seat: SeatRecord, now_ms: int, started_ms: int, limits: SeatsSection) -> tuple[State, str]:
     """Pure. (state, why): *off* said good-bye, *missing* fell silent without it, *unhealthy* says what is wrong."""
     state, why = _judge(seat, now_ms, started_ms, limits)
     notes = [why] if why else []
@@ -273,7 +275,7 @@ def judge_seat(seat: Seat, now_ms: int, started_ms: int, limits: Seats) -> tuple
     return state, "; ".join(notes)
 
 
-def _judge(seat: Seat, now_ms: int, started_ms: int, limits: Seats) -> tuple[State, str]:
+def _judge(seat: SeatRecord, now_ms: int, started_ms: int, limits: SeatsSection) -> tuple[State, str]:
     if seat.said_goodbye:
         return "off", "said it was shutting down"
     since_ms = seat.heard_ms if seat.heard_ms is not None else started_ms
@@ -294,12 +296,12 @@ NETWORK_SAYS = {
 }
 
 
-def lost_parts(seat: Seat) -> list[str]:
+def lost_parts(seat: SeatRecord) -> list[str]:
     """Pure. What it was made of and is not any more, until people accept that."""
     return parts.lost(seat.accepted, parts.parts_of(seat.last)) if seat.accepted and seat.last else []
 
 
-def faults_of(snapshot: Snapshot, limits: Seats) -> list[str]:
+def faults_of(snapshot: Snapshot, limits: SeatsSection) -> list[str]:
     """Pure. One short sentence for every limit that is passed; unknown values pass none."""
     checks = (
         ("processor busy", snapshot.cpu_pct, limits.max_cpu_pct, "%"),

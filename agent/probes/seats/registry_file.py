@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from agent.identity import write_atomically
-from agent.probes.parts import Parts, parts_of
+from agent.probes.parts import SeatParts, parts_of
 from agent.seat.snapshot import NAME_SIGNS, Snapshot
 
 FILE = "seats.json"
@@ -28,7 +28,7 @@ Do = Literal["approve", "accept", "forget", "rename"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seat:
+class SeatRecord:
     """One seat. Times are the caller's monotonic milliseconds (None: not in this run of the agent) but for `since_ms`,
     its own wall clock when first heard.
 
@@ -47,7 +47,7 @@ class Seat:
     given: str = ""
     approved: bool = True
     since_ms: int = 0
-    accepted: Parts | None = None
+    accepted: SeatParts | None = None
     key: bytes | None = None
     offered: bytes | None = None
     address: str = ""
@@ -73,12 +73,12 @@ class Order:
 # ---------------------------------------------------------------- rows
 
 
-def durable(seat: Seat) -> tuple[object, ...]:
+def durable(seat: SeatRecord) -> tuple[object, ...]:
     """What is worth a write when it changes."""
     return (seat.name, seat.given, seat.facts, seat.said_goodbye, seat.approved, seat.key, seat.accepted)
 
 
-def load(folder: Path | None) -> dict[str, Seat]:
+def load(folder: Path | None) -> dict[str, SeatRecord]:
     """What an earlier run knew. A file that cannot be read is an empty roll: seats are learned again in a minute."""
     try:
         rows = json.loads((folder / FILE).read_bytes()) if folder else []
@@ -88,13 +88,13 @@ def load(folder: Path | None) -> dict[str, Seat]:
     return {seat.id: seat for seat in seats}
 
 
-def save(folder: Path, seats: Iterable[Seat]) -> None:
+def save(folder: Path, seats: Iterable[SeatRecord]) -> None:
     """Old or new, never half; for the agent's account alone: it holds keys. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / FILE, json.dumps([_row(seat) for seat in seats]).encode())
 
 
-def _row(seat: Seat) -> dict[str, object]:
+def _row(seat: SeatRecord) -> dict[str, object]:
     parts = seat.accepted
     return {
         "id": seat.id, "name": seat.name, "facts": seat.facts, "off": seat.said_goodbye, "given": seat.given,
@@ -104,12 +104,12 @@ def _row(seat: Seat) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _seat(row: Mapping[str, object]) -> Seat:
+def _seat(row: Mapping[str, object]) -> SeatRecord:
     """Rows of an earlier version have no word on approval: who was on the roll then stays on it."""
     facts, key = row["facts"], str(row.get("key", ""))
     if not isinstance(facts, list):
         raise ValueError("facts must be a list")
-    return Seat(
+    return SeatRecord(
         id=str(row["id"]),
         name=str(row["name"]),
         facts=tuple(map(str, facts)),
@@ -123,11 +123,11 @@ def _seat(row: Mapping[str, object]) -> Seat:
     )
 
 
-def _parts(said: object) -> Parts | None:
+def _parts(said: object) -> SeatParts | None:
     if not isinstance(said, dict):
         return None
     memory, drives = said.get("memory_mb"), said.get("drives")
-    return Parts(
+    return SeatParts(
         memory_mb=float(memory) if isinstance(memory, int | float) else None,
         drives={str(each): float(size) for each, size in drives.items()} if isinstance(drives, dict) else {},
     )
@@ -173,7 +173,7 @@ def is_name(name: str) -> bool:
     return len(name) <= 32 and NAME_SIGNS.issuperset(name)
 
 
-def obeyed(seats: Mapping[str, Seat], order: Order) -> dict[str, Seat]:
+def obeyed(seats: Mapping[str, SeatRecord], order: Order) -> dict[str, SeatRecord]:
     """Pure. The roll after one order; an order about a seat that is not on it changes nothing.
 
     Approval also lets a seat in anew whose own key was lost, as when its system was installed again.

@@ -13,8 +13,8 @@ from agent.probes.probe import Context, ProbeFailed
 from agent.probes.speed import cross_traffic
 from agent.probes.speed.engine import Engine, SpeedRequest
 from agent.probes.speed.engines import iperf3, librespeed, ndt7, ookla
-from agent.probes.speed.line.wan import Line, line_now
-from agent.probes.speed.server_view import Seen, seen_by
+from agent.probes.speed.line.wan import WanLine, line_now
+from agent.probes.speed.server_view import ServerView, seen_by
 from agent.probes.target import is_self_test
 from agent.wire import Reading, SpeedReading
 
@@ -42,8 +42,8 @@ async def probe(context: Context) -> Sequence[Reading]:
     if not server and settings.engine not in HAVE_PUBLIC_SERVERS:
         raise ProbeFailed("no_server", "no speed server is known: enrol this gateway, or set `server` under [speed]")
     at_home = is_self_test(server)
-    line = Line(None, None) if at_home else line_now(context.settings.link)
-    seen = Seen() if at_home else await seen_by(server, settings.ca_file)
+    line = WanLine(None, None) if at_home else line_now(context.settings.link)
+    seen = ServerView() if at_home else await seen_by(server, settings.ca_file)
     request = SpeedRequest(
         server=server,
         mode=settings.mode,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from agent.config import Speed
+from agent.config import SpeedSection
 from agent.probes.speed.engine import Engine, SpeedRequest, Throughput
 from agent.probes.speed.line.router import RouterWatch
 
@@ -18,14 +18,14 @@ Source = Literal["interface", "router"]
 
 
 @dataclass(frozen=True)
-class Told:
+class MeasuredWithOthers:
     """An engine's result with what can be said of others' traffic, and by whose counters."""
 
     found: Throughput
     others_from: Source | None
 
 
-def measure(engine: Engine, request: SpeedRequest, speed: Speed) -> Told:
+def measure(engine: Engine, request: SpeedRequest, speed: SpeedSection) -> MeasuredWithOthers:
     """Blocks until done. Raises ProbeFailed."""
     if not speed.router_host:
         return told(engine(request), "interface" if sees_all(speed.inline, request.wan_interface) else None)
@@ -34,10 +34,10 @@ def measure(engine: Engine, request: SpeedRequest, speed: Speed) -> Told:
     return seen if seen.others_from else replace(seen, found=_flagged(seen.found, watch.why_unseen()))
 
 
-def told(found: Throughput, source: Source | None) -> Told:
+def told(found: Throughput, source: Source | None) -> MeasuredWithOthers:
     """Without counters that see everybody, capacity is unknown: what this machine alone moved would pass for it."""
     if source is not None and (found.capacity_down_mbps is not None or found.capacity_up_mbps is not None):
-        return Told(found, source)
+        return MeasuredWithOthers(found, source)
     blind = replace(
         found,
         capacity_down_mbps=None,
@@ -45,7 +45,7 @@ def told(found: Throughput, source: Source | None) -> Told:
         cross_traffic_down_pct=None,
         cross_traffic_up_pct=None,
     )
-    return Told(_flagged(blind, {"others_unseen"}), None)
+    return MeasuredWithOthers(_flagged(blind, {"others_unseen"}), None)
 
 
 def _flagged(found: Throughput, flags: Set[str]) -> Throughput:

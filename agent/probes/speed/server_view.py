@@ -18,20 +18,20 @@ TEXT = 200  # as much as the wire takes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class ServerView:
     """`network` is an ASN or a provider's name, as the server puts it. None is unknown."""
 
     address: str | None = None
     network: str | None = None
 
 
-async def seen_by(server: str, ca_file: str = "") -> Seen:
+async def seen_by(server: str, ca_file: str = "") -> ServerView:
     """Nothing is known where the server cannot be asked; within a few seconds."""
     try:
         async with asyncio.timeout(2 * CONNECT_S):
             return parse_answer(await _ask(await find(parse(server, {}, ca_file))))
     except (OSError, ValueError, ProbeFailed):  # TimeoutError among them: the test itself will say what is wrong
-        return Seen()
+        return ServerView()
 
 
 async def _ask(target: Target) -> bytes:
@@ -49,21 +49,21 @@ async def _ask(target: Target) -> bytes:
     return body if status_of(head) == 200 else b""
 
 
-def parse_answer(body: bytes) -> Seen:
+def parse_answer(body: bytes) -> ServerView:
     """`{"processedString": "ADDRESS - NETWORK", "rawIspInfo": …}`, chunked or not, or the bare address of old servers.
     What is no address is nobody's."""
     start, end = body.find(b"{"), body.rfind(b"}")
     if start < 0:
-        return Seen(address=_address(body.decode("latin-1").strip()))
+        return ServerView(address=_address(body.decode("latin-1").strip()))
     try:
         said = json.loads(body[start : end + 1])
     except (ValueError, RecursionError):
-        return Seen()
+        return ServerView()
     shown, raw = said.get("processedString"), said.get("rawIspInfo")
     address, _, network = shown.partition(" - ") if isinstance(shown, str) else ("", "", "")
     org = raw.get("org") if isinstance(raw, dict) else None
     known = org if isinstance(org, str) and org else network
-    return Seen(address=_address(address.strip()), network=" ".join(known.split())[:TEXT] or None)
+    return ServerView(address=_address(address.strip()), network=" ".join(known.split())[:TEXT] or None)
 
 
 def _address(text: str) -> str | None:

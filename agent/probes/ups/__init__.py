@@ -16,12 +16,12 @@ from typing import TypeVar
 
 import msgspec
 
-from agent.config import Ups
+from agent.config import UpsSection
 from agent.probes.probe import Context, Probe, ProbeFailed
 from agent.probes.ups import nut
 from agent.probes.ups.detect import Plan, discover, standing
 from agent.probes.ups.merge import read
-from agent.probes.ups.snmp import Session, Silent, Target, Value, as_v1, conversation, target_of
+from agent.probes.ups.snmp import NoResponse, SnmpSession, SnmpTarget, Value, as_v1, conversation, target_of
 from agent.wire import Failure, UpsReading
 
 __all__ = ["UpsProbe", "bounded", "nut", "selftest", "snmp", "traps"]
@@ -39,8 +39,8 @@ class UpsProbe:
     """The probe, with what it learned of each UPS: which objects to ask for, and until when to trust that."""
 
     wait_s: float = 1.0  # for one answer
-    _plans: dict[Target, tuple[Plan, float]] = field(default_factory=dict)
-    _alarms: dict[Target, tuple[str, ...]] = field(default_factory=dict)  # that stood at the last look
+    _plans: dict[SnmpTarget, tuple[Plan, float]] = field(default_factory=dict)
+    _alarms: dict[SnmpTarget, tuple[str, ...]] = field(default_factory=dict)  # that stood at the last look
 
     async def __call__(self, context: Context) -> Sequence[UpsReading]:
         configured = [ups for ups in context.settings.ups if ups.host]
@@ -50,39 +50,39 @@ class UpsProbe:
             )
         return await asyncio.gather(*(self._configured(ups, context) for ups in configured))
 
-    async def _configured(self, ups: Ups, context: Context) -> UpsReading:
+    async def _configured(self, ups: UpsSection, context: Context) -> UpsReading:
         try:
             target = nut.server_of(ups) if ups.driver == "nut" else target_of(ups)
         except ProbeFailed as error:
             return UpsReading(subject=ups.name, failure=Failure(error.cause, error.detail[:200]))
         return await self.measure(target, context.deadline_s, context.explain)
 
-    async def measure(self, target: Target | nut.Server, deadline_s: float, say: Say) -> UpsReading:
+    async def measure(self, target: SnmpTarget | nut.NutServer, deadline_s: float, say: Say) -> UpsReading:
         """One UPS, bounded in time. What cannot be read is a reading with its failure, never an old value."""
         limit_s = min(deadline_s, LONGEST_POLL_S)
-        look = self._converse(target, say) if isinstance(target, Target) else nut.look(target, say)
+        look = self._converse(target, say) if isinstance(target, SnmpTarget) else nut.look(target, say)
         try:
             reading = await bounded(look, target.place, limit_s)
         except ProbeFailed as error:
-            if isinstance(target, Target):
+            if isinstance(target, SnmpTarget):
                 self._plans.pop(target, None)
             return UpsReading(subject=target.name, failure=Failure(error.cause, error.detail[:200]))
         return msgspec.structs.replace(reading, subject=target.name)
 
-    async def _converse(self, target: Target, say: Say) -> UpsReading:
+    async def _converse(self, target: SnmpTarget, say: Say) -> UpsReading:
         if problem := target.mistake():
             raise ProbeFailed("settings", problem)
         async with conversation(target) as talk:
-            session = Session(talk.exchange, self.wait_s)
+            session = SnmpSession(talk.exchange, self.wait_s)
             started = time.monotonic()
             try:
                 reading = await self._poll(session, target, say)
-            except Silent as silence:
+            except NoResponse as silence:
                 raise await self._silence(target, silence) from None
             say(f"{session.asked} questions, {(time.monotonic() - started) * 1000:.0f} ms")
             return reading
 
-    async def _poll(self, session: Session, target: Target, say: Say) -> UpsReading:
+    async def _poll(self, session: SnmpSession, target: SnmpTarget, say: Say) -> UpsReading:
         plan, until = self._plans.get(target, (None, 0.0))
         if plan is not None and time.monotonic() < until:
             session.longest = plan.longest
@@ -99,13 +99,13 @@ class UpsProbe:
         return reading
 
     async def _read(
-        self, session: Session, target: Target, plan: Plan, raw: dict[str, Value], say: Say
+        self, session: SnmpSession, target: SnmpTarget, plan: Plan, raw: dict[str, Value], say: Say
     ) -> UpsReading | None:
         alarms = await standing(session, plan, raw, self._alarms.get(target, ()))
         self._alarms[target] = tuple(alarms)
         return read(plan.profiles, {**raw, **alarms}, say)
 
-    async def _silence(self, target: Target, silence: Silent) -> ProbeFailed:
+    async def _silence(self, target: SnmpTarget, silence: NoResponse) -> ProbeFailed:
         """Why nothing came back, as far as SNMP can tell."""
         if silence.heard:
             return ProbeFailed("garbage", f"{target.place} answers, but with broken messages: {silence.heard}")
@@ -121,11 +121,11 @@ class UpsProbe:
             "check address, port, community, and that the card allows this machine",
         )
 
-    async def _answers(self, target: Target) -> bool:
+    async def _answers(self, target: SnmpTarget) -> bool:
         async with conversation(target) as talk:
             try:
                 await talk.exchange("get", [SYS_UPTIME], self.wait_s)
-            except Silent:
+            except NoResponse:
                 return False
             return True
 

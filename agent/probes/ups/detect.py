@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from agent.probes.ups.profiles import PROFILES
 from agent.probes.ups.profiles.table import TEXTS, Obj, Profile
-from agent.probes.ups.snmp import Session, Value
+from agent.probes.ups.snmp import SnmpSession, Value
 
 Say = Callable[[str], None]
 
@@ -32,7 +32,7 @@ class Plan:
     alarms: Mapping[str, str] = field(default_factory=dict)
 
 
-async def discover(session: Session, say: Say) -> tuple[Plan, dict[str, Value]]:
+async def discover(session: SnmpSession, say: Say) -> tuple[Plan, dict[str, Value]]:
     """The plan for this device and the first values of all its objects; an empty plan when no table matches."""
     raw: dict[str, Value] = {}
     profiles = await _matching(session, raw, say)
@@ -65,7 +65,9 @@ def _counters(profile: Profile) -> list[str]:
     return [base for obj in profile.objects if obj.field == "alarms_count" for base in profile.bases(obj)]
 
 
-async def standing(session: Session, plan: Plan, raw: Mapping[str, Value], known: Collection[str]) -> dict[str, Value]:
+async def standing(
+    session: SnmpSession, plan: Plan, raw: Mapping[str, Value], known: Collection[str]
+) -> dict[str, Value]:
     """The alarms that stand now; no question while none does, one while they are `known` from the look before, and a
     few for those that are new."""
     columns = [column for column, counter in plan.alarms.items() if _count(raw, counter)]
@@ -90,7 +92,7 @@ def _count(raw: Mapping[str, Value], counter: str) -> int:
     return max(counts, default=0)
 
 
-async def _matching(session: Session, raw: dict[str, Value], say: Say) -> list[Profile]:
+async def _matching(session: SnmpSession, raw: dict[str, Value], say: Say) -> list[Profile]:
     first = await session.following([profile.root for profile in PROFILES])
     matched = []
     for profile in PROFILES:
@@ -104,7 +106,7 @@ async def _matching(session: Session, raw: dict[str, Value], say: Say) -> list[P
     return matched or await _by_key_objects(session, raw, say)
 
 
-async def _by_key_objects(session: Session, raw: dict[str, Value], say: Say) -> list[Profile]:
+async def _by_key_objects(session: SnmpSession, raw: dict[str, Value], say: Say) -> list[Profile]:
     """For agents whose GETNEXT is broken: ask for each table's first object by its name."""
     keys = {f"{profile.root}.{_key_object(profile).oid}.0": profile for profile in PROFILES}
     found = await session.get(keys)
@@ -124,7 +126,7 @@ def _just_before(oid: str) -> str:
     return f"{above}.{int(last) - 1}"
 
 
-async def _walk(session: Session, lines: Mapping[str, int], cursors: dict[str, str], raw: dict[str, Value]) -> None:
+async def _walk(session: SnmpSession, lines: Mapping[str, int], cursors: dict[str, str], raw: dict[str, Value]) -> None:
     """The first instances under each base, as many as it has lines; one round of questions for each line."""
     for number in range(1, max(lines.values(), default=0) + 1):
         answers = await session.following(cursors.values())

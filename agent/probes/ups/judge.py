@@ -15,14 +15,14 @@ MAX_SECONDS = 31 * 86400.0
 MAX_COUNT = 10_000.0  # of alarms: a card that reports more counts something else
 
 
-class Verdict(NamedTuple):
+class Settled(NamedTuple):
     """`value` None: refused. `why` is empty when the number was believed as it came."""
 
     value: float | None
     why: str = ""
 
 
-def possible(field: str, value: float, scale: float = 1.0, *, on_mains: bool = False) -> Verdict:
+def possible(field: str, value: float, scale: float = 1.0, *, on_mains: bool = False) -> Settled:
     """The value to believe for one numeric field, in the field's unit.
 
     `scale` is what the raw number was multiplied with: tells a tenth that was meant as a whole. `on_mains` says that
@@ -34,7 +34,7 @@ def possible(field: str, value: float, scale: float = 1.0, *, on_mains: bool = F
         case "load_pct":
             return _percent(value, 250)
         case "runtime_s" | "on_battery_s":
-            return Verdict(value) if 0 <= value <= MAX_SECONDS else Verdict(None, f"{value:g} s is no duration")
+            return Settled(value) if 0 <= value <= MAX_SECONDS else Settled(None, f"{value:g} s is no duration")
         case "input_voltage_v" | "output_voltage_v":
             return _line_voltage(value, scale, on_mains)
         case "input_frequency_hz" | "output_frequency_hz":
@@ -44,54 +44,54 @@ def possible(field: str, value: float, scale: float = 1.0, *, on_mains: bool = F
         case "battery_temp_c":
             return _celsius(value, scale)
         case _:
-            return Verdict(value) if 0 <= value <= MAX_COUNT else Verdict(None, f"{value:g} is no count")
+            return Settled(value) if 0 <= value <= MAX_COUNT else Settled(None, f"{value:g} is no count")
 
 
-def _percent(value: float, most: float) -> Verdict:
+def _percent(value: float, most: float) -> Settled:
     if 0 <= value <= most:
-        return Verdict(value)
+        return Settled(value)
     if most < value <= most * 10 and value / 10 <= 100:
-        return Verdict(value / 10, f"{value:g} % read as tenths")
-    return Verdict(None, f"{value:g} % is impossible")
+        return Settled(value / 10, f"{value:g} % read as tenths")
+    return Settled(None, f"{value:g} % is impossible")
 
 
-def _scaled(value: float, most: float, unit: str) -> Verdict:
+def _scaled(value: float, most: float, unit: str) -> Settled:
     if value < 0:
-        return Verdict(None, f"{value:g} {unit} is impossible")
+        return Settled(None, f"{value:g} {unit} is impossible")
     for power, name in ((1, ""), (10, "tenths"), (100, "hundredths"), (1000, "thousandths")):
         if value / power <= most:
-            return Verdict(value / power, f"{value:g} {unit} read as {name}" if name else "")
-    return Verdict(None, f"{value:g} {unit} is impossible")
+            return Settled(value / power, f"{value:g} {unit} read as {name}" if name else "")
+    return Settled(None, f"{value:g} {unit} is impossible")
 
 
-def _line_voltage(value: float, scale: float, on_mains: bool) -> Verdict:
+def _line_voltage(value: float, scale: float, on_mains: bool) -> Settled:
     if on_mains and scale < 1 and LEAST_MAINS_V <= value / scale <= MOST_MAINS_V:
-        return Verdict(value / scale, f"{value:g} V on mains read as whole volts")
+        return Settled(value / scale, f"{value:g} V on mains read as whole volts")
     return _scaled(value, MAX_LINE_V, "V")
 
 
-def _hertz(value: float) -> Verdict:
+def _hertz(value: float) -> Settled:
     if value == 0:
-        return Verdict(0.0)
+        return Settled(0.0)
     for factor, name in ((1, ""), (0.1, "a tenth"), (10, "ten times"), (0.01, "a hundredth")):
         if 40 <= value * factor <= 70:
-            return Verdict(round(value * factor, 4), f"{value:g} Hz read as {name} of it" if name else "")
-    return Verdict(None, f"{value:g} Hz is no mains frequency")
+            return Settled(round(value * factor, 4), f"{value:g} Hz read as {name} of it" if name else "")
+    return Settled(None, f"{value:g} Hz is no mains frequency")
 
 
-def _battery_voltage(value: float) -> Verdict:
+def _battery_voltage(value: float) -> Settled:
     if value < MIN_BATTERY_V:
-        return Verdict(None, f"{value:g} V is not a battery's: one cell's, or not measured")
+        return Settled(None, f"{value:g} V is not a battery's: one cell's, or not measured")
     return _scaled(value, MAX_BATTERY_V, "V")
 
 
-def _celsius(value: float, scale: float) -> Verdict:
+def _celsius(value: float, scale: float) -> Settled:
     if value == 0:
-        return Verdict(None, "0 °C: no sensor")
+        return Settled(None, "0 °C: no sensor")
     if scale < 1 and 10 <= value / scale <= 60:
-        return Verdict(value / scale, f"{value:g} °C read as whole degrees")
+        return Settled(value / scale, f"{value:g} °C read as whole degrees")
     if -40 <= value <= 120:
-        return Verdict(value)
+        return Settled(value)
     if 120 < value <= 1200:
-        return Verdict(value / 10, f"{value:g} °C read as tenths")
-    return Verdict(None, f"{value:g} °C is impossible")
+        return Settled(value / 10, f"{value:g} °C read as tenths")
+    return Settled(None, f"{value:g} °C is impossible")

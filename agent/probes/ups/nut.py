@@ -21,7 +21,7 @@ from agent.probes.ups.snmp import secret_of
 from agent.wire import UpsReading
 
 if TYPE_CHECKING:
-    from agent.config import Ups
+    from agent.config import UpsSection
 
 Say = Callable[[str], None]
 
@@ -76,7 +76,7 @@ _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 
 
 @dataclass(frozen=True, kw_only=True)
-class Server:
+class NutServer:
     """Where a NUT server answers, and which of its UPSs is meant; an empty `ups` is the only one it has."""
 
     name: str = "ups"
@@ -91,9 +91,9 @@ class Server:
         return f"{self.ups or 'ups'}@{self.host}:{self.port}"
 
 
-def server_of(ups: Ups) -> Server:
+def server_of(ups: UpsSection) -> NutServer:
     """The server a `[[ups]]` table describes. Raises ProbeFailed for a password file that cannot be read."""
-    return Server(
+    return NutServer(
         name=ups.name,
         host=ups.host,
         port=ups.port or PORT,
@@ -182,7 +182,7 @@ def _number(
 class Upsd:
     """One connection. Every method raises ProbeFailed for a refusal or for what is no NUT."""
 
-    server: Server
+    server: NutServer
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     ups: str = ""
@@ -250,7 +250,7 @@ class Upsd:
 
 
 @asynccontextmanager
-async def connected(server: Server) -> AsyncIterator[Upsd]:
+async def connected(server: NutServer) -> AsyncIterator[Upsd]:
     """Raises OSError when nobody listens, ProbeFailed for a refusal."""
     reader, writer = await asyncio.open_connection(server.host, server.port, limit=LINE_BYTES)
     try:
@@ -264,7 +264,7 @@ async def connected(server: Server) -> AsyncIterator[Upsd]:
             await writer.wait_closed()
 
 
-async def look(server: Server, say: Say) -> UpsReading:
+async def look(server: NutServer, say: Say) -> UpsReading:
     """One reading. Raises ProbeFailed, OSError."""
     async with connected(server) as upsd:
         variables = await upsd.variables()
@@ -276,7 +276,7 @@ async def look(server: Server, say: Say) -> UpsReading:
     return reading
 
 
-async def start_test(server: Server) -> None:
+async def start_test(server: NutServer) -> None:
     """Starts the shortest battery self-test that the driver knows. Raises ProbeFailed, OSError."""
     async with connected(server) as upsd:
         known = {row[0] for row in await upsd.listing("CMD", upsd.ups) if row}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from agent.config import Ups
+from agent.config import UpsSection
 from agent.probes.probe import ProbeFailed
 from agent.probes.ups import bounded, nut
 from agent.probes.ups.detect import discover
@@ -16,10 +16,10 @@ from agent.probes.ups.profiles.rfc1628 import RFC1628
 from agent.probes.ups.snmp import (
     NO_ERROR,
     Community,
-    Session,
+    NoResponse,
     Setting,
-    Silent,
-    Target,
+    SnmpSession,
+    SnmpTarget,
     User,
     conversation,
     secret_of,
@@ -39,7 +39,7 @@ STARTS: dict[str, tuple[str, Setting]] = {
 }
 
 
-async def start(ups: Ups) -> None:
+async def start(ups: UpsSection) -> None:
     """Starts the test. Raises ProbeFailed when it was not started, and says why."""
     if ups.driver == "nut":
         server = nut.server_of(ups)
@@ -51,19 +51,19 @@ async def start(ups: Ups) -> None:
     await bounded(_start(target, secret_of(ups.write_community_file)), target.place, LIMIT_S)
 
 
-async def _start(target: Target, write_community: str) -> None:
+async def _start(target: SnmpTarget, write_community: str) -> None:
     try:
         async with conversation(target) as talk:
-            plan, _ = await discover(Session(talk.exchange, WAIT_S), _nowhere)
+            plan, _ = await discover(SnmpSession(talk.exchange, WAIT_S), _nowhere)
             names = [profile.name for profile in plan.profiles]
-            known = await Session(talk.exchange, WAIT_S).get([TEST_ID, SPIN_LOCK])
+            known = await SnmpSession(talk.exchange, WAIT_S).get([TEST_ID, SPIN_LOCK])
         settings = _settings(names, known)
         if not settings:
             raise ProbeFailed("unsupported", f"{target.place}: no known object starts a battery self-test")
         writer = replace(target, community=write_community or target.community)
         async with conversation(writer) as talk:
             await _write(talk, target.place, settings)
-    except Silent:
+    except NoResponse:
         why = f"no answer from {target.place}: it may not let this community or user write"
         raise ProbeFailed("timeout", why) from None
 

@@ -1,6 +1,6 @@
 """SNMP v1, v2c and v3 to one UPS: the only module that speaks it, through pysnmp, loaded at the first question.
 
-A `Session` asks for many objects in few datagrams and survives what UPS cards do: v1's all-or-nothing answers (the
+A `SnmpSession` asks for many objects in few datagrams and survives what UPS cards do: v1's all-or-nothing answers (the
 object named by the error is dropped and the rest asked again), tooBig and silence to long questions (asked again in
 halves), wrong types, broken encodings, late or foreign answers (ignored). It decides nothing about values.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from agent.probes.probe import ProbeFailed
 
 if TYPE_CHECKING:
-    from agent.config import Ups
+    from agent.config import UpsSection
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ LONGEST_OID = 640  # octets: 128 numbers of 32 bits (RFC 2578 section 3.5)
 NO_ERROR, TOO_BIG, NO_SUCH_NAME = 0, 1, 2  # RFC 1157 section 4.1.1; everything else is treated like genErr(5)
 
 
-class Silent(Exception):
+class NoResponse(Exception):
     """Nothing that can be understood came back in time. `heard` tells whether anything came at all."""
 
     def __init__(self, heard: str = "") -> None:
@@ -47,7 +47,7 @@ class Silent(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class SnmpTarget:
     """Where a UPS answers and as whom to ask. Keys are pass phrases of RFC 3414, never shown."""
 
     name: str = "ups"
@@ -83,7 +83,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Answer:
+class SnmpResponse:
     """One response: RFC 3416 error status and 1-based index (0 when the agent names none), and its bindings."""
 
     status: int
@@ -91,12 +91,12 @@ class Answer:
     bindings: Sequence[Binding]
 
 
-Exchange = Callable[[Command, Sequence[str], float], Awaitable[Answer]]  # (command, objects, seconds to wait)
+Exchange = Callable[[Command, Sequence[str], float], Awaitable[SnmpResponse]]  # (command, objects, seconds to wait)
 
 
-def target_of(ups: Ups) -> Target:
+def target_of(ups: UpsSection) -> SnmpTarget:
     """The target a `[[ups]]` table describes. Raises ProbeFailed for a key file that cannot be read."""
-    return Target(
+    return SnmpTarget(
         name=ups.name,
         host=ups.host,
         port=ups.port or PORT,
@@ -123,7 +123,7 @@ def secret_of(path: str) -> str:
 # ---------------------------------------------------------------- many objects, few datagrams
 
 
-class Session:
+class SnmpSession:
     """Questions to one agent. `asked` counts datagrams sent; `longest` shrinks when the agent cannot take more."""
 
     def __init__(self, exchange: Exchange, wait_s: float = 1.0) -> None:
@@ -157,7 +157,7 @@ class Session:
                 waiting = self._without_refused(part, answer) + rest
         return found
 
-    def _without_refused(self, part: list[str], answer: Answer) -> list[str]:
+    def _without_refused(self, part: list[str], answer: SnmpResponse) -> list[str]:
         if 1 <= answer.index <= len(part):
             return part[: answer.index - 1] + part[answer.index :]
         if len(part) == 1:
@@ -165,20 +165,20 @@ class Session:
         self.longest = len(part) // 2  # one of these is refused, but the agent does not say which
         return part
 
-    async def _answer(self, command: Command, part: list[str]) -> tuple[list[str], Answer]:
+    async def _answer(self, command: Command, part: list[str]) -> tuple[list[str], SnmpResponse]:
         """The objects that were answered, as many of the first as the agent can take, and its answer."""
         try:
             return await self._fitting(command, part)
-        except Silent as silence:
+        except NoResponse as silence:
             # A lost datagram, or a question too long for a small card: a quarter of it serves both
             part = part[: max(1, len(part) // 4)]
             self.longest = max(len(part), min(self.longest, SHORTEST))
             try:
                 return await self._fitting(command, part)
-            except Silent as again:
-                raise Silent(again.heard or silence.heard) from None
+            except NoResponse as again:
+                raise NoResponse(again.heard or silence.heard) from None
 
-    async def _fitting(self, command: Command, part: list[str]) -> tuple[list[str], Answer]:
+    async def _fitting(self, command: Command, part: list[str]) -> tuple[list[str], SnmpResponse]:
         while True:
             self.asked += 1
             answer = await self._exchange(command, part, self._wait_s)
@@ -226,7 +226,7 @@ class _Inbox(asyncio.DatagramProtocol):
 class Community:
     """v1 or v2c over one UDP socket; use with `async with`."""
 
-    target: Target
+    target: SnmpTarget
     _transport: asyncio.DatagramTransport | None = None
     _inbox: _Inbox = field(default_factory=_Inbox)
     _number: int = field(default_factory=lambda: random.SystemRandom().randrange(1, 2**30))
@@ -244,7 +244,7 @@ class Community:
 
     async def exchange(
         self, command: Command, oids: Sequence[str], wait_s: float, values: Sequence[Setting] = ()
-    ) -> Answer:
+    ) -> SnmpResponse:
         """Raises Silent, and OSError when the host refuses the port. `values` are for ``set``, one an object."""
         assert self._transport is not None
         self._number += 1
@@ -264,10 +264,12 @@ class Community:
                     if number == self._number:
                         return answer
         except TimeoutError:
-            raise Silent(heard) from None
+            raise NoResponse(heard) from None
 
 
-def encode(target: Target, number: int, command: Command, oids: Sequence[str], values: Sequence[Setting] = ()) -> bytes:
+def encode(
+    target: SnmpTarget, number: int, command: Command, oids: Sequence[str], values: Sequence[Setting] = ()
+) -> bytes:
     """One v1 or v2c question as it goes over the wire (RFC 1157, RFC 3416)."""
     from pyasn1.codec.ber import encoder
     from pysnmp.proto import api
@@ -286,7 +288,7 @@ def encode(target: Target, number: int, command: Command, oids: Sequence[str], v
     return bytes(encoder.encode(message))
 
 
-def decode(version: str, datagram: bytes) -> tuple[int, Answer]:
+def decode(version: str, datagram: bytes) -> tuple[int, SnmpResponse]:
     """(request number, answer) of one datagram. Raises ValueError for anything that is no SNMP response."""
     from pyasn1.codec.ber import decoder
     from pysnmp.proto import api
@@ -298,7 +300,7 @@ def decode(version: str, datagram: bytes) -> tuple[int, Answer]:
         pdu = module.apiMessage.get_pdu(message)
         if not pdu.isSameTypeWith(module.GetResponsePDU(), matchTags=True, matchConstraints=False):
             raise ValueError("not a response")
-        return int(module.apiPDU.get_request_id(pdu)), Answer(
+        return int(module.apiPDU.get_request_id(pdu)), SnmpResponse(
             int(pdu["error-status"]),
             int(pdu["error-index"]),
             [(str(oid), plain(value)) for oid, value in module.apiPDU.get_varbinds(pdu)],
@@ -403,7 +405,7 @@ def careful_dispatcher() -> Any:
 class User:
     """v3 with the user security model (RFC 3414); use with `async with`. Costs memory only where it is configured."""
 
-    target: Target
+    target: SnmpTarget
     wait_s: float = 1.0
     _engine: Any = None
     _parts: tuple[Any, ...] = ()
@@ -435,7 +437,7 @@ class User:
 
     async def exchange(
         self, command: Command, oids: Sequence[str], _wait_s: float, values: Sequence[Setting] = ()
-    ) -> Answer:
+    ) -> SnmpResponse:
         """Raises Silent, and ProbeFailed when the agent refuses this user or its keys."""
         from pysnmp.hlapi.v3arch import asyncio as hlapi
         from pysnmp.proto.errind import RequestTimedOut
@@ -449,19 +451,19 @@ class User:
         ]
         problem, status, index, bindings = await send(self._engine, *self._parts, *objects, lookupMib=False)
         if isinstance(problem, RequestTimedOut):
-            raise Silent
+            raise NoResponse
         if problem:
             detail = (
                 f"{self.target.place} refuses SNMPv3 user '{self.target.user}': {problem}; check user, protocols, keys"
             )
             raise ProbeFailed("refused", detail)
-        return Answer(int(status), int(index), [(str(name), plain(value)) for name, value in bindings])
+        return SnmpResponse(int(status), int(index), [(str(name), plain(value)) for name, value in bindings])
 
 
-def conversation(target: Target) -> Community | User:
+def conversation(target: SnmpTarget) -> Community | User:
     """The way to talk to this target, by its SNMP version."""
     return User(target) if target.version == "3" else Community(target)
 
 
-def as_v1(target: Target) -> Target:
+def as_v1(target: SnmpTarget) -> SnmpTarget:
     return replace(target, version="1")

@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from agent.config import Ups
+from agent.config import UpsSection
 from agent.probes.probe import ProbeFailed
-from agent.probes.ups.snmp import AUTH, PRIV, Target, target_of, weigh
+from agent.probes.ups.snmp import AUTH, PRIV, SnmpTarget, target_of, weigh
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +33,14 @@ V3 = 3  # msgVersion of RFC 3412
 
 
 @dataclass(frozen=True)
-class Call:
+class Notification:
     """A datagram that is a notification: its version (0: v1, 1: v2c, 3: v3) and what to answer, if anything."""
 
     version: int
     answer: bytes = b""
 
 
-def heard(datagram: bytes) -> Call | None:
+def heard(datagram: bytes) -> Notification | None:
     """What a datagram is, by RFC 1157, RFC 3416 and RFC 3412; None for anything that is no notification."""
     from pyasn1.codec.ber import decoder, encoder
     from pysnmp.proto import api
@@ -49,15 +49,15 @@ def heard(datagram: bytes) -> Call | None:
         weigh(datagram)
         version = int(api.decodeMessageVersion(datagram))
         if version == V3:
-            return Call(version)
+            return Notification(version)
         module = api.PROTOCOL_MODULES[version]
         message, _ = decoder.decode(datagram, asn1Spec=module.Message())
         pdu = module.apiMessage.get_pdu(message)
         if version == api.SNMP_VERSION_1:
-            return Call(version) if pdu.tagSet == module.TrapPDU.tagSet else None
+            return Notification(version) if pdu.tagSet == module.TrapPDU.tagSet else None
         if pdu.tagSet == module.InformRequestPDU.tagSet:
-            return Call(version, bytes(encoder.encode(_acknowledged(module, message, pdu))))
-        return Call(version) if pdu.tagSet == module.SNMPv2TrapPDU.tagSet else None
+            return Notification(version, bytes(encoder.encode(_acknowledged(module, message, pdu))))
+        return Notification(version) if pdu.tagSet == module.SNMPv2TrapPDU.tagSet else None
     except Exception as error:
         # pyasn1 raises its own errors, and IndexError, TypeError, AttributeError … on hostile input
         log.debug("a datagram that is no notification: %s", type(error).__name__)
@@ -105,7 +105,7 @@ class Ear(asyncio.DatagramProtocol):
     """`callers` names the UPSs behind each address."""
 
     alarm: Alarm
-    targets: Sequence[Target]
+    targets: Sequence[SnmpTarget]
     now_s: Callable[[], float] = time.monotonic
     callers: Mapping[str, list[str]] = field(default_factory=dict)
     _buckets: dict[str, _Bucket] = field(default_factory=dict)
@@ -150,7 +150,7 @@ class Ear(asyncio.DatagramProtocol):
             log.debug("an SNMPv3 message that cannot be answered: %s", type(error).__name__)
 
 
-def _engine(targets: Sequence[Target], transport: asyncio.DatagramTransport) -> Any:
+def _engine(targets: Sequence[SnmpTarget], transport: asyncio.DatagramTransport) -> Any:
     """pysnmp's engine, which knows how to answer v3 discovery and informs, on our socket."""
     from pysnmp.carrier.asyncio.dgram import udp
     from pysnmp.entity import config
@@ -176,7 +176,7 @@ def _engine(targets: Sequence[Target], transport: asyncio.DatagramTransport) -> 
 
 
 @dataclass
-class Listener:
+class TrapListener:
     """One open socket; `async with` it, and `serve_forever` keeps the UPSs' addresses fresh."""
 
     ear: Ear
@@ -187,7 +187,7 @@ class Listener:
     def port(self) -> int:
         return int(self.transport.get_extra_info("sockname")[1])
 
-    async def __aenter__(self) -> Listener:
+    async def __aenter__(self) -> TrapListener:
         self.ear.callers = await callers_of(self.hosts)
         return self
 
@@ -215,7 +215,7 @@ async def callers_of(hosts: Mapping[str, list[str]]) -> dict[str, list[str]]:
     return callers
 
 
-async def listen(address: str, upses: Sequence[Ups], alarm: Alarm) -> Listener:
+async def listen(address: str, upses: Sequence[UpsSection], alarm: Alarm) -> TrapListener:
     """Listens on ``HOST:PORT``. Raises OSError when the port is taken or not allowed."""
     host, _, port = address.rpartition(":")
     called = [ups for ups in upses if ups.driver == "snmp" and ups.host]
@@ -225,10 +225,10 @@ async def listen(address: str, upses: Sequence[Ups], alarm: Alarm) -> Listener:
     transport, ear = await asyncio.get_running_loop().create_datagram_endpoint(
         lambda: Ear(alarm, _users(called)), local_addr=(host.strip("[]"), int(port))
     )
-    return Listener(ear, transport, hosts)
+    return TrapListener(ear, transport, hosts)
 
 
-def _users(upses: Sequence[Ups]) -> list[Target]:
+def _users(upses: Sequence[UpsSection]) -> list[SnmpTarget]:
     targets = []
     for ups in upses:
         if ups.snmp_version != "3":

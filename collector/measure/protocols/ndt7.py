@@ -21,8 +21,8 @@ import msgspec
 
 from agent.common import websocket_frames
 from collector.measure import tcpinfo
-from collector.measure.http import Refused, Request
-from collector.measure.line import CHUNK_BYTES, WAKE_BYTES, Line
+from collector.measure.http import MeasureRequest, RequestRefused
+from collector.measure.line import CHUNK_BYTES, WAKE_BYTES, Connection
 
 SUBPROTOCOL = "net.measurementlab.ndt.v7"
 FOLDER = "/ndt/v7/"
@@ -46,22 +46,24 @@ class Agreed:
     most_bytes: int | None
 
 
-def agreed(request: Request) -> Agreed:
+def agreed(request: MeasureRequest) -> Agreed:
     """Pure. Raises Refused."""
     direction = next((each for each in DIRECTIONS if request.path.endswith(FOLDER + each)), None)
     upgrade = request.upgrade
     if direction is None:
-        raise Refused(404, f"no WebSocket is served at {request.path[:64]!r}, only at {FOLDER}download and upload")
+        raise RequestRefused(
+            404, f"no WebSocket is served at {request.path[:64]!r}, only at {FOLDER}download and upload"
+        )
     if upgrade is None or request.method != "GET":
-        raise Refused(426, "ndt7 is spoken over a WebSocket: ask with GET and Upgrade: websocket")
+        raise RequestRefused(426, "ndt7 is spoken over a WebSocket: ask with GET and Upgrade: websocket")
     if SUBPROTOCOL not in upgrade.protocols:
-        raise Refused(400, f"Sec-WebSocket-Protocol must be {SUBPROTOCOL}")
+        raise RequestRefused(400, f"Sec-WebSocket-Protocol must be {SUBPROTOCOL}")
     if upgrade.version != "13" or not _is_key(upgrade.key):
-        raise Refused(400, "Sec-WebSocket-Version must be 13 and Sec-WebSocket-Key 16 bytes in base64")
+        raise RequestRefused(400, "Sec-WebSocket-Version must be 13 and Sec-WebSocket-Key 16 bytes in base64")
     if sum(len(name) + len(value) + 2 for name, value in request.query.items()) > QUERY_BYTES:
-        raise Refused(400, f"the query may have {QUERY_BYTES} bytes")
+        raise RequestRefused(400, f"the query may have {QUERY_BYTES} bytes")
     if request.query.get("early_exit", EARLY_EXIT_MB) != EARLY_EXIT_MB:
-        raise Refused(400, f"early_exit= takes {EARLY_EXIT_MB} and no other number of megabytes")
+        raise RequestRefused(400, f"early_exit= takes {EARLY_EXIT_MB} and no other number of megabytes")
     most_bytes = int(EARLY_EXIT_MB) * MB if "early_exit" in request.query and direction == "download" else None
     return Agreed(direction=direction, accept=websocket_frames.accept(upgrade.key), most_bytes=most_bytes)
 
@@ -73,7 +75,7 @@ def _is_key(text: str) -> bool:
         return False
 
 
-async def run(line: Line, found: Agreed, block: memoryview, address: str) -> None:
+async def run(line: Connection, found: Agreed, block: memoryview, address: str) -> None:
     """One direction on a line that has joined its session, from the handshake to the farewell. Raises OSError when
     the client is gone."""
     lines = ("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade")
@@ -92,7 +94,7 @@ class _Talk:
     """`heard` is over when the client has said its farewell, or nothing more can come; its result is the code to
     answer with."""
 
-    def __init__(self, line: Line, found: Agreed, address: str) -> None:
+    def __init__(self, line: Connection, found: Agreed, address: str) -> None:
         self.line, self.found, self.address = line, found, address
         self.reader = websocket_frames.Reader(masked=True)
         self.turn = asyncio.Lock()  # whole messages only

@@ -24,7 +24,7 @@ from collector.web.site import Site
 MAX_REFUSALS, REFUSAL_WINDOW_MS, MAX_ADDRESSES = 20, 60_000, 10_000
 CHALLENGE = re.compile(r"[0-9a-f]{32}")
 
-Answer = Callable[[sa.Connection, bytes, int, enrolment.Facts], dict[str, object]]
+Answer = Callable[[sa.Connection, bytes, int, enrolment.EnrolmentFacts], dict[str, object]]
 
 
 def build(site: Site, key: Ed25519PrivateKey) -> FastAPI:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from collector.access.enrolment import EnrolmentRefused
 from collector.ingest.server_results import take_record
 from collector.measure.record import MAX_BYTES
-from collector.messages import Refused
+from collector.messages import MessageRefused
 from collector.speedtests import servers
 from collector.web.api import reply
 from collector.web.site import Site
@@ -52,7 +52,7 @@ def _take(site: Site, sealed: bytes) -> Response:
     try:
         with site.store.write() as conn:
             touched = take_record(conn, sealed, site.now(), site.standards)
-    except Refused as refused:
+    except MessageRefused as refused:
         return reply({"error": f"{refused.finding}: {refused.reason}"}, 403)
     if touched:
         site.hub.publish(touched)

@@ -28,7 +28,7 @@ SAID: tuple[users.Why, ...] = (
 
 
 @dataclass(frozen=True)
-class Refusal:
+class DecisionError:
     """Why a decision was not taken, beside the form it was given in."""
 
     device: str
@@ -55,7 +55,7 @@ def router(site: Site) -> APIRouter:
         try:
             _decide(site, device, center, DECISIONS[decision], name, passphrase, reason)
         except users.PersonError as refused:
-            refusal = Refusal(device, center, name[: users.MAX_NAME], refused.reason)
+            refusal = DecisionError(device, center, name[: users.MAX_NAME], refused.reason)
             return _page(site, request, refusal, STATUS.get(refused.reason, 409))
         return RedirectResponse("/waiting#decided", status_code=303)
 
@@ -73,7 +73,7 @@ def _decide(
         approvals.decide(conn, device, decision, who.name, now_ms, _printable(reason), **about)
 
 
-def _page(site: Site, request: Request, refusal: Refusal | None = None, status: int = 200) -> Response:
+def _page(site: Site, request: Request, refusal: DecisionError | None = None, status: int = 200) -> Response:
     with site.store.read() as conn:
         values = _values(site, conn)
     about = (refusal.device, refusal.center) if refusal else ()

@@ -35,7 +35,7 @@ def router(site: Site) -> APIRouter:
                 requests.ask_for(conn, code, site.now())
         except CenterError as error:
             raise Mistaken(404, str(error)) from None
-        except requests.TurnRefused as refused:
+        except requests.TestRequestRefused as refused:
             return RedirectResponse(f"{page}?{ASKED}={refused.reason}#test-now", status_code=303)
         site.hub.publish({code})
         return RedirectResponse(f"{page}#test-now", status_code=303)

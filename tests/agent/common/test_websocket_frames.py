@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from agent.common import websocket_frames
-from agent.common.websocket_frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, FrameError, Message, Reader
+from agent.common.websocket_frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, FrameError, FrameMessage, Reader
 
 
 def theirs(opcode: int, payload: bytes, *, masked: bool, final: bool = True) -> bytes:
@@ -23,7 +23,7 @@ def theirs(opcode: int, payload: bytes, *, masked: bool, final: bool = True) -> 
 def test_what_a_library_frames_is_read_and_the_load_only_counted(size: int, masked: bool) -> None:
     reader = Reader(masked=masked)
     sent = theirs(BINARY, os.urandom(size), masked=masked) + theirs(TEXT, b'{"a":1}', masked=masked)
-    assert reader.feed(sent) == [Message(opcode=TEXT, payload=b'{"a":1}')]
+    assert reader.feed(sent) == [FrameMessage(opcode=TEXT, payload=b'{"a":1}')]
     assert reader.load == size
     assert (len(reader.kept), len(reader.text)) == (0, 0)
 
@@ -49,9 +49,9 @@ def test_where_the_network_cuts_the_bytes_does_not_matter(dice: random.Random, m
             sent += theirs(opcode, piece, masked=masked, final=part == parts - 1)
             if part < parts - 1:
                 sent += theirs(PING, b"", masked=masked)
-                expected.append(Message(opcode=PING, payload=b""))
+                expected.append(FrameMessage(opcode=PING, payload=b""))
         load += size if kind == BINARY else 0
-        expected += [Message(opcode=kind, payload=payload)] if kind != BINARY else []
+        expected += [FrameMessage(opcode=kind, payload=payload)] if kind != BINARY else []
     reader, found, at = Reader(masked=masked), [], 0
     while at < len(sent):
         step = dice.randint(1, 200)
@@ -67,7 +67,7 @@ def test_the_answer_to_a_key_is_that_of_the_standards_example() -> None:
 
 def test_a_closing_has_its_code_and_fits() -> None:
     (said,) = Reader(masked=True).feed(websocket_frames.closing(1009, "x" * 300, masked=True))
-    assert said == Message(opcode=CLOSE, payload=(1009).to_bytes(2, "big") + b"x" * 123)
+    assert said == FrameMessage(opcode=CLOSE, payload=(1009).to_bytes(2, "big") + b"x" * 123)
 
 
 @pytest.mark.parametrize(

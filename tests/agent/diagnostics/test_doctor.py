@@ -20,12 +20,12 @@ tmpfs /run tmpfs rw 0 0
 """
 
 
-def found(settings: config.Settings) -> dict[str, doctor.Finding]:
+def found(settings: config.AgentSettings) -> dict[str, doctor.Diagnosis]:
     return {finding.what: finding for finding in doctor.look_over(settings)}
 
 
-def settings_at(folder: Path, **sections: object) -> config.Settings:
-    return config.Settings(agent=config.Agent(state_dir=str(folder), status_listen="127.0.0.1:1"), **sections)  # type: ignore[arg-type]
+def settings_at(folder: Path, **sections: object) -> config.AgentSettings:
+    return config.AgentSettings(agent=config.AgentTable(state_dir=str(folder), status_listen="127.0.0.1:1"), **sections)  # type: ignore[arg-type]
 
 
 def test_a_gateway_not_enrolled_is_told_how(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_state_folder_in_memory_is_missing_a_disk() -> None:
 
 def test_a_spool_larger_than_the_free_disk_is_missing_room(tmp_path: Path) -> None:
     free_mb = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize // 2**20
-    huge = config.Spool(max_mb=min(4096, free_mb)) if free_mb < 8192 else None
+    huge = config.SpoolSection(max_mb=min(4096, free_mb)) if free_mb < 8192 else None
     findings = found(settings_at(tmp_path, **({"spool": huge} if huge else {})))
     assert findings["disk"].ok is (huge is None)
 
@@ -86,7 +86,7 @@ def test_a_spool_larger_than_the_free_disk_is_missing_room(tmp_path: Path) -> No
 def test_a_ups_that_does_not_answer_is_missing(tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
-        ups = config.Ups(name="rack", host="127.0.0.1", port=silent.getsockname()[1])
+        ups = config.UpsSection(name="rack", host="127.0.0.1", port=silent.getsockname()[1])
         finding = found(settings_at(tmp_path, ups=[ups]))["ups"]
     assert not finding.ok
     assert finding.detail.startswith("rack: ")
@@ -96,8 +96,8 @@ def test_a_ups_that_does_not_answer_is_missing(tmp_path: Path) -> None:
 def test_somebody_on_the_ports_is_seen(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as page:
         at = f"127.0.0.1:{page.getsockname()[1]}"
-        settings = config.Settings(
-            agent=config.Agent(state_dir=str(tmp_path), status_listen=at), seats=config.Seats(listen=at)
+        settings = config.AgentSettings(
+            agent=config.AgentTable(state_dir=str(tmp_path), status_listen=at), seats=config.SeatsSection(listen=at)
         )
         findings = found(settings)
     assert findings["agent"].ok
@@ -122,10 +122,10 @@ def test_the_trap_listener_is_looked_for_where_it_is_asked_for(tmp_path: Path) -
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
         ear.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{ear.getsockname()[1]}"
-        settings = settings_at(tmp_path, power=config.Power(trap_listen=address))
+        settings = settings_at(tmp_path, power=config.PowerSection(trap_listen=address))
         assert found(settings)["trap listener"].ok
     silent = found(settings)["trap listener"]
     assert silent.detail == f"nobody listens on {address}"
     assert "start the agent" in silent.fix
-    elsewhere = found(settings_at(tmp_path, power=config.Power(trap_listen="192.0.2.7:1162")))["trap listener"]
+    elsewhere = found(settings_at(tmp_path, power=config.PowerSection(trap_listen="192.0.2.7:1162")))["trap listener"]
     assert "an address of this machine" in elsewhere.fix

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent.local import http, lan
-from agent.probes.seats.registry import MAX_SEATS, Roll
+from agent.probes.seats.registry import MAX_SEATS, Registry
 from agent.seat import snapshot as contract
 from agent.seat.snapshot import Snapshot
 
@@ -50,9 +50,9 @@ async def send(port: int, payload: bytes, *, end: bool = True) -> tuple[int, byt
     return int(head.split(b" ")[1]) if head else 0, body
 
 
-def with_ear(story: Callable[[int, Roll], Awaitable[None]]) -> None:
+def with_ear(story: Callable[[int, Registry], Awaitable[None]]) -> None:
     async def run() -> None:
-        roll = Roll(None)
+        roll = Registry(None)
         server = await lan.listen(roll, "127.0.0.1:0", KEY)
         async with server:
             await story(server.sockets[0].getsockname()[1], roll)
@@ -60,12 +60,12 @@ def with_ear(story: Callable[[int, Roll], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-def answer_of(body: bytes) -> contract.Answer:
+def answer_of(body: bytes) -> contract.GatewayReply:
     return contract.decode_answer(contract.unseal(body, KEY, contract.ANSWER))
 
 
 def test_a_seat_is_heard_and_answered_under_the_key() -> None:
-    async def story(port: int, roll: Roll) -> None:
+    async def story(port: int, roll: Registry) -> None:
         said = snapshot()
         status, body = await send(port, post(said))
         assert (status, answer_of(body).ok, answer_of(body).nonce) == (200, True, said.nonce)
@@ -75,7 +75,7 @@ def test_a_seat_is_heard_and_answered_under_the_key() -> None:
 
 
 def test_the_same_words_are_not_heard_twice() -> None:
-    async def story(port: int, roll: Roll) -> None:
+    async def story(port: int, roll: Registry) -> None:
         words = post(snapshot())
         assert (await send(port, words))[0] == 200
         heard_ms = roll.seats[snapshot().id].heard_ms
@@ -88,7 +88,7 @@ def test_the_same_words_are_not_heard_twice() -> None:
 
 @pytest.mark.parametrize("shift_ms", [-lan.WINDOW_MS - 1000, lan.WINDOW_MS + 1000])
 def test_old_and_future_words_are_refused_with_the_gateways_time(shift_ms: int) -> None:
-    async def story(port: int, roll: Roll) -> None:
+    async def story(port: int, roll: Registry) -> None:
         status, body = await send(port, post(snapshot(at_ms=lan.wall_ms() + shift_ms)))
         assert (status, answer_of(body).error.split(":")[0]) == (403, "clock")
         assert abs(answer_of(body).now_ms - lan.wall_ms()) < 5000
@@ -98,7 +98,7 @@ def test_old_and_future_words_are_refused_with_the_gateways_time(shift_ms: int) 
 
 
 def test_another_centers_key_says_nothing_here() -> None:
-    async def story(port: int, roll: Roll) -> None:
+    async def story(port: int, roll: Registry) -> None:
         status, body = await send(port, post(snapshot(), key=b"k" * 32))
         assert (status, roll.seats) == (401, {})
         assert b"seat key" in body
@@ -107,7 +107,7 @@ def test_another_centers_key_says_nothing_here() -> None:
 
 
 def test_a_well_signed_lie_about_the_shape_is_refused() -> None:
-    async def story(port: int, roll: Roll) -> None:
+    async def story(port: int, roll: Registry) -> None:
         body = contract.seal(b'{"v":1}', KEY, contract.SNAPSHOT)
         request = b"POST /seat HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
         assert (await send(port, request))[0] == 400
@@ -117,7 +117,7 @@ def test_a_well_signed_lie_about_the_shape_is_refused() -> None:
 
 
 def test_a_full_roll_takes_no_new_seat() -> None:
-    async def story(port: int, roll: Roll) -> None:
+    async def story(port: int, roll: Registry) -> None:
         for number in range(MAX_SEATS):
             roll.take(snapshot(number), 0)
         status, body = await send(port, post(snapshot(MAX_SEATS)))
@@ -152,7 +152,7 @@ def test_a_full_roll_takes_no_new_seat() -> None:
     ids=lambda value: repr(value)[:40],
 )
 def test_what_is_no_snapshot_is_answered_shortly(request_bytes: bytes, status: int) -> None:
-    async def story(port: int, roll: Roll) -> None:
+    async def story(port: int, roll: Registry) -> None:
         heard, body = await send(port, request_bytes)
         assert heard in (status, 0)  # 0: the answer crossed with what we were still sending
         assert len(body) < 300
@@ -165,7 +165,7 @@ def test_who_says_nothing_is_let_go() -> None:
     async def story() -> None:
         limits = replace(lan.LIMITS, request_s=0.1)
 
-        async def never(_request: http.Request) -> http.Answer:
+        async def never(_request: http.HttpRequest) -> http.HttpAnswer:
             raise AssertionError("nothing was asked")
 
         server = await http.serve("127.0.0.1:0", never, limits)
@@ -177,7 +177,7 @@ def test_who_says_nothing_is_let_go() -> None:
 
 
 def test_many_open_doors_do_not_keep_an_honest_seat_out() -> None:
-    async def story(port: int, roll: Roll) -> None:
+    async def story(port: int, roll: Registry) -> None:
         slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(lan.LIMITS.connections_per_address)]
         await asyncio.sleep(0.05)
         # This address has its share; the next one from it is turned away, not queued.
@@ -191,7 +191,7 @@ def test_many_open_doors_do_not_keep_an_honest_seat_out() -> None:
 
 
 def test_a_flood_is_slowed_by_address_and_memory_stays_bounded() -> None:
-    pace = http.Pace(http.Limits(requests_per_s=1.0, burst=3.0, addresses=10))
+    pace = http.AddressLimiter(http.HttpLimits(requests_per_s=1.0, burst=3.0, addresses=10))
     assert [pace.allows("10.0.0.1", 0.0) for _ in range(5)] == [True, True, True, False, False]
     # Another address is not made to pay.
     assert pace.allows("10.0.0.2", 0.0)
@@ -205,7 +205,7 @@ def test_a_flood_is_slowed_by_address_and_memory_stays_bounded() -> None:
 def test_stopping_with_a_connection_open_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
     with socket.socket() as lingering:
 
-        async def story(port: int, roll: Roll) -> None:
+        async def story(port: int, roll: Registry) -> None:
             lingering.connect(("127.0.0.1", port))
             await asyncio.sleep(0.05)
 
@@ -225,11 +225,11 @@ def test_nonces_are_remembered_for_the_window_and_bounded() -> None:
 
 
 def test_a_fault_of_ours_is_an_answer_and_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    async def broken(_request: http.Request) -> http.Answer:
+    async def broken(_request: http.HttpRequest) -> http.HttpAnswer:
         raise RuntimeError("planted")
 
     async def story() -> None:
-        async with await http.serve("127.0.0.1:0", broken, http.Limits()) as server:
+        async with await http.serve("127.0.0.1:0", broken, http.HttpLimits()) as server:
             assert (await send(server.sockets[0].getsockname()[1], b"GET / HTTP/1.1\r\n\r\n"))[0] == 500
 
     asyncio.run(story())
@@ -239,4 +239,4 @@ def test_a_fault_of_ours_is_an_answer_and_a_line_in_the_log(caplog: pytest.LogCa
 @pytest.mark.parametrize("address", ["", "8471", "host:", ":8471", "127.0.0.1:x", "127.0.0.1:70000"])
 def test_a_wrong_listen_address_is_named(address: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="HOST:PORT"):
-        asyncio.run(lan.listen(Roll(tmp_path), address, KEY))
+        asyncio.run(lan.listen(Registry(tmp_path), address, KEY))

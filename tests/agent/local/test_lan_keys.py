@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import Seats
+from agent.config import SeatsSection
 from agent.local import http, lan
 from agent.probes.seats import registry_file
-from agent.probes.seats.registry import Policy, Roll
+from agent.probes.seats.registry import Policy, Registry
 from agent.probes.seats.registry_file import Order
 from agent.seat import keys
 from agent.seat import snapshot as contract
@@ -30,18 +30,18 @@ class Gateway:
     """The ear itself, without a socket before it."""
 
     def __init__(self, folder: Path | None = None, policy: Policy = "always") -> None:
-        self.roll = Roll(folder, 0, policy)
+        self.roll = Registry(folder, 0, policy)
         self.ear = lan._Ear(self.roll, CENTER_KEY, lan.wall_ms, lan.mono_ms)
 
-    def hear(self, body: bytes, peer: str = "192.0.2.20") -> http.Answer:
-        request = http.Request(method="POST", path="/seat", headers={}, body=body, peer=peer)
+    def hear(self, body: bytes, peer: str = "192.0.2.20") -> http.HttpAnswer:
+        request = http.HttpRequest(method="POST", path="/seat", headers={}, body=body, peer=peer)
         hearing = self.ear.hear(request)
         try:
             hearing.send(None)  # it waits for nothing, so it needs no loop
         except StopIteration as done:
-            answer: http.Answer = done.value
-        except http.Refused as refused:
-            answer = http.Answer(status=refused.status, body=str(refused).encode())
+            answer: http.HttpAnswer = done.value
+        except http.HttpRefused as refused:
+            answer = http.HttpAnswer(status=refused.status, body=str(refused).encode())
         return answer
 
     def say(self, ring: Keyring, *, key: bytes | None = None, **more: object) -> int:
@@ -75,7 +75,7 @@ def test_a_seat_gets_a_key_of_its_own_and_the_centers_no_longer_speaks_for_it(tm
     assert gateway.say(Keyring(CENTER_KEY, ID, tmp_path / "thief"), key=CENTER_KEY, state="stopping") == 403
     assert gateway.roll.seats[ID].heard_ms == heard_ms
     assert not gateway.roll.seats[ID].said_goodbye
-    reading = gateway.roll.call(lan.mono_ms(), Seats())
+    reading = gateway.roll.call(lan.mono_ms(), SeatsSection())
     assert reading is not None
     assert reading.seats is not None
     assert "own key" in reading.seats.why[0]
@@ -212,7 +212,7 @@ def test_mutated_snapshots_crash_nothing_and_are_never_taken_as_fresh(count: int
     """Most under the right key, so that the parser meets them; a third as they were sealed before."""
     dice = random.Random(4)
     gateway = Gateway()
-    gateway.ear.pace = http.Pace(http.Limits(requests_per_s=1e9, burst=1e9, addresses=8))
+    gateway.ear.pace = http.AddressLimiter(http.HttpLimits(requests_per_s=1e9, burst=1e9, addresses=8))
     gateway.ear.nonces.most = count
     statuses: Counter[int] = Counter()
     for number in range(count):
@@ -229,4 +229,4 @@ def test_mutated_snapshots_crash_nothing_and_are_never_taken_as_fresh(count: int
             assert abs(taken.at_ms - lan.wall_ms()) <= lan.WINDOW_MS
             assert gateway.hear(payload).status == 403  # said again
     assert set(statuses) == {200, 400, 401, 403}
-    assert gateway.roll.call(lan.mono_ms(), Seats()) is not None
+    assert gateway.roll.call(lan.mono_ms(), SeatsSection()) is not None

@@ -58,8 +58,8 @@ def view_of(noted: Board, **more: object) -> StatusView:
     return StatusView(**given)  # type: ignore[arg-type]
 
 
-def get(path: str, host: str = "127.0.0.1:8470", method: str = "GET") -> http.Request:
-    return http.Request(method=method, path=path, headers={"host": host}, body=b"", peer="127.0.0.1")
+def get(path: str, host: str = "127.0.0.1:8470", method: str = "GET") -> http.HttpRequest:
+    return http.HttpRequest(method=method, path=path, headers={"host": host}, body=b"", peer="127.0.0.1")
 
 
 class Tags(HTMLParser):
@@ -207,8 +207,8 @@ def test_the_data_is_json_with_kinds() -> None:
         (get("/", host=""), 403),
     ],
 )
-def test_other_requests_are_refused(request_: http.Request, status_code: int) -> None:
-    with pytest.raises(http.Refused) as refused:
+def test_other_requests_are_refused(request_: http.HttpRequest, status_code: int) -> None:
+    with pytest.raises(http.HttpRefused) as refused:
         respond(request_, lambda: view_of(Board()))
     assert refused.value.status == status_code
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from agent.config import Agent, Settings, Speed
+from agent.config import AgentSettings, AgentTable, SpeedSection
 from agent.probes.gateway import ClockState, clock_state, disk_free_pct, judge_clock, probe, uptime_s
 from agent.probes.probe import Context
 from agent.wire import GatewayReading, Stamp, decode_reading, encode_reading
@@ -35,14 +35,14 @@ def test_the_kernel_is_asked_without_changing_the_clock() -> None:
     assert abs(time.time() - time.monotonic() - before) < 1
 
 
-def measure(settings: Settings) -> GatewayReading:
+def measure(settings: AgentSettings) -> GatewayReading:
     (reading,) = asyncio.run(probe(Context(settings=settings, deadline_s=5.0)))
     assert isinstance(reading, GatewayReading)
     return reading
 
 
 def test_this_machine_is_measured_and_the_reading_travels(tmp_path: Path) -> None:
-    reading = measure(Settings(agent=Agent(state_dir=str(tmp_path))))
+    reading = measure(AgentSettings(agent=AgentTable(state_dir=str(tmp_path))))
     assert reading.memory_pct is not None
     assert 0 < reading.memory_pct <= 100
     assert reading.disk_free_pct is not None
@@ -55,14 +55,16 @@ def test_this_machine_is_measured_and_the_reading_travels(tmp_path: Path) -> Non
 
 
 def test_wan_counters_are_those_of_the_named_interface(tmp_path: Path) -> None:
-    reading = measure(Settings(agent=Agent(state_dir=str(tmp_path)), speed=Speed(wan_interface="lo")))
+    reading = measure(AgentSettings(agent=AgentTable(state_dir=str(tmp_path)), speed=SpeedSection(wan_interface="lo")))
     assert reading.wan_interface == "lo"
     assert reading.wan_rx_bytes == reading.wan_tx_bytes
     assert reading.wan_rx_bytes is not None
 
 
 def test_an_interface_that_is_not_there_has_no_counters(tmp_path: Path) -> None:
-    reading = measure(Settings(agent=Agent(state_dir=str(tmp_path)), speed=Speed(wan_interface="nabz-none")))
+    reading = measure(
+        AgentSettings(agent=AgentTable(state_dir=str(tmp_path)), speed=SpeedSection(wan_interface="nabz-none"))
+    )
     assert (reading.wan_rx_bytes, reading.wan_tx_bytes) == (None, None)
 
 

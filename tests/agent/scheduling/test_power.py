@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent import wire
-from agent.config import Ups
+from agent.config import UpsSection
 from agent.probes.probe import ProbeFailed
 from agent.scheduling import power
 from agent.scheduling.power import Known, PowerWatch, SelfTest, SelfTestBook, told
@@ -127,16 +127,16 @@ class Device:
         self.acts = acts
         self.looks = 0
 
-    async def look(self, _ups: Ups) -> Sequence[wire.Reading]:
+    async def look(self, _ups: UpsSection) -> Sequence[wire.Reading]:
         self.looks += 1
         return [self.acts[min(self.looks, len(self.acts)) - 1]]
 
 
-async def no_test(_ups: Ups) -> None:
+async def no_test(_ups: UpsSection) -> None:
     raise AssertionError("no self-test was asked for")
 
 
-def watch(folder: Path, device: Device, kept: Kept, ups: Ups | None = None, **parts: Any) -> PowerWatch:
+def watch(folder: Path, device: Device, kept: Kept, ups: UpsSection | None = None, **parts: Any) -> PowerWatch:
     async def keep(readings: Sequence[wire.Reading], value: Value) -> None:
         for each in readings:
             assert isinstance(each, wire.UpsReading)
@@ -144,7 +144,7 @@ def watch(folder: Path, device: Device, kept: Kept, ups: Ups | None = None, **pa
 
     given: dict[str, Any] = {"device": "g1", "look": device.look, "keep": keep, "start_test": no_test}
     given["book"] = SelfTestBook(folder)
-    return PowerWatch([ups or Ups(name="ups", host="192.0.2.1")], **given | parts)
+    return PowerWatch([ups or UpsSection(name="ups", host="192.0.2.1")], **given | parts)
 
 
 def test_news_is_kept_at_once_as_of_high_value_and_quiet_looks_wait_for_the_round(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_ups_that_calls_is_looked_at_at_once_and_calls_do_not_add_up(tmp_path:
     device = Device(reading(0))
 
     async def story() -> None:
-        own = watch(tmp_path, device, [], Ups(name="ups", host="192.0.2.1", poll_s=3600))
+        own = watch(tmp_path, device, [], UpsSection(name="ups", host="192.0.2.1", poll_s=3600))
         running = asyncio.create_task(own.run())
         await until(lambda: device.looks == 1)
         for _ in range(1000):
@@ -211,7 +211,7 @@ async def until(true: Any, seconds: float = 5.0) -> None:
 def test_a_slow_ups_does_not_hold_up_another(tmp_path: Path) -> None:
     looks = {"slow": 0, "quick": 0}
 
-    async def look(ups: Ups) -> Sequence[wire.Reading]:
+    async def look(ups: UpsSection) -> Sequence[wire.Reading]:
         looks[ups.name] += 1
         await asyncio.sleep(3600 if ups.name == "slow" else 0)
         return [wire.UpsReading(at=at(0), subject=ups.name)]
@@ -220,7 +220,7 @@ def test_a_slow_ups_does_not_hold_up_another(tmp_path: Path) -> None:
         return None
 
     async def story() -> None:
-        upses = [Ups(name=name, host="192.0.2.1", poll_s=0.01) for name in looks]
+        upses = [UpsSection(name=name, host="192.0.2.1", poll_s=0.01) for name in looks]
         own = PowerWatch(upses, device="g1", look=look, keep=keep, start_test=no_test, book=SelfTestBook(tmp_path))
         running = asyncio.create_task(own.run())
         await until(lambda: looks["quick"] >= 2)
@@ -238,8 +238,8 @@ def well(second: float, **fields: Any) -> wire.UpsReading:
     return reading(second, battery_status="normal", battery_charge_pct=100.0, **fields)
 
 
-def a_tested_ups() -> Ups:
-    return Ups(name="ups", host="192.0.2.1", self_test="monthly", poll_s=0.01)
+def a_tested_ups() -> UpsSection:
+    return UpsSection(name="ups", host="192.0.2.1", self_test="monthly", poll_s=0.01)
 
 
 def test_a_self_test_is_noted_before_it_starts_and_runs_once(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_self_test_is_noted_before_it_starts_and_runs_once(tmp_path: Path) -> 
     kept: Kept = []
     device = Device(well(0), *(well(s, self_test="running") for s in (20, 21)), well(30, self_test="passed"))
 
-    async def start(ups: Ups) -> None:
+    async def start(ups: UpsSection) -> None:
         started.append(SelfTestBook(tmp_path).of(ups.name))
 
     async def story() -> None:
@@ -270,7 +270,7 @@ def test_a_self_test_that_was_refused_is_reported_and_not_tried_again_that_night
     tries: list[str] = []
     device = Device(well(0), well(5), well(20))
 
-    async def refuse(ups: Ups) -> None:
+    async def refuse(ups: UpsSection) -> None:
         tries.append(ups.name)
         raise ProbeFailed("refused", "the card lets nobody write")
 

@@ -11,7 +11,7 @@ import pytest
 from agent import config, wire
 from agent.probes.probe import Context, ProbeFailed
 from agent.scheduling import rounds
-from agent.scheduling.rounds import Parts, Rounds
+from agent.scheduling.rounds import RoundContext, Rounds
 from agent.scheduling.speed_rounds import SpeedLedger
 from agent.spool.record import Value
 
@@ -53,14 +53,14 @@ async def lies(context: Context) -> Sequence[wire.Reading]:
 
 
 def made(
-    tmp_path: Path, kept: Kept, settings: config.Settings | None = None, measure_url: str = "", **probes: object
+    tmp_path: Path, kept: Kept, settings: config.AgentSettings | None = None, measure_url: str = "", **probes: object
 ) -> Rounds:
-    settings = settings or config.Settings()
+    settings = settings or config.AgentSettings()
 
     async def keep(readings: Sequence[wire.Reading], value: Value) -> None:
         kept.append((list(readings), value))
 
-    parts = Parts(
+    parts = RoundContext(
         settings=settings,
         device="g1",
         context=Context(settings=settings, deadline_s=1.0, measure_url=measure_url, purpose="routine"),
@@ -74,8 +74,8 @@ def made(
     return Rounds(parts, SpeedLedger(tmp_path))
 
 
-def with_ups(*names: str) -> config.Settings:
-    return config.Settings(ups=[config.Ups(name=name, host="192.0.2.1") for name in names])
+def with_ups(*names: str) -> config.AgentSettings:
+    return config.AgentSettings(ups=[config.UpsSection(name=name, host="192.0.2.1") for name in names])
 
 
 def kinds(readings: Sequence[wire.Reading]) -> list[str]:
@@ -101,14 +101,14 @@ def test_a_probe_that_breaks_is_a_reading_with_its_cause_and_the_others_go_on(tm
 
 
 def test_a_probe_that_hangs_is_cut_at_its_deadline() -> None:
-    context = Context(settings=config.Settings(), deadline_s=0.05)
+    context = Context(settings=config.AgentSettings(), deadline_s=0.05)
     (reading,) = asyncio.run(rounds.measure("link", hangs, context, stamp))
     assert reading.failure is not None
     assert reading.failure.cause == "timeout"
 
 
 def test_a_reading_the_collector_would_refuse_becomes_a_failure_here() -> None:
-    context = Context(settings=config.Settings(), deadline_s=1.0)
+    context = Context(settings=config.AgentSettings(), deadline_s=1.0)
     (reading,) = asyncio.run(rounds.measure("link", lies, context, stamp))
     assert reading.failure is not None
     assert reading.failure.cause == "broken"
@@ -220,7 +220,7 @@ def test_the_collectors_task_runs_a_test_against_the_server_and_token_it_names(t
         contexts.append(context)
         return [wire.SpeedReading(download_mbps=20.0, bytes_total=10)]
 
-    settings = config.Settings(speed=config.Speed(enabled=False), agent=config.Agent(cycle_s=3600))
+    settings = config.AgentSettings(speed=config.SpeedSection(enabled=False), agent=config.AgentTable(cycle_s=3600))
 
     async def story() -> None:
         own = made(tmp_path, [], settings, speed=speed)

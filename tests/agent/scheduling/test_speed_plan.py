@@ -9,15 +9,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.config import Speed
+from agent.config import SpeedSection
 from agent.probes.target import is_self_test
 from agent.scheduling import schedule, speed_plan
-from agent.scheduling.speed_plan import CAPPED, COST_BYTES, MB, Here, Load, Run, Skip, Slot, SpeedBook, Thrift, decide
+from agent.scheduling.speed_plan import (
+    CAPPED,
+    COST_BYTES,
+    MB,
+    Here,
+    Load,
+    RunTest,
+    SkipTest,
+    Slot,
+    SpeedBook,
+    Thrift,
+    decide,
+)
 
 SLOTS = ["08:00-09:00", "10:00-13:00", "19:00-22:00"]
 SECRET = b"s" * 32
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
-SPEED = Speed()
+SPEED = SpeedSection()
 
 
 def at(text: str) -> int:
@@ -147,7 +159,7 @@ def test_tests_are_shortened_in_the_published_order_until_all_slots_that_are_lef
     book = SpeedBook(costs={"full": 30 * MB, "adaptive": 14 * MB, "quick": 8 * MB})
     order = []
     for budget_mb in (3750, 3749, 1750, 1749, 1000, 999, 500, 0):
-        plan = speed_plan.thrift(book, Speed(mode="full", monthly_budget_mb=budget_mb), 100)
+        plan = speed_plan.thrift(book, SpeedSection(mode="full", monthly_budget_mb=budget_mb), 100)
         order.append((plan.mode, round(plan.share, 3)))
     assert order == [
         ("full", 1), ("adaptive", 1), ("adaptive", 1), ("quick", 1), ("quick", 1), ("quick", 0.999), ("quick", 0.5),
@@ -156,7 +168,7 @@ def test_tests_are_shortened_in_the_published_order_until_all_slots_that_are_lef
 
 
 def test_no_test_is_longer_than_the_settings_want() -> None:
-    assert speed_plan.thrift(SpeedBook(), Speed(mode="quick", monthly_budget_mb=10**6), 1) == Thrift("quick", 1)
+    assert speed_plan.thrift(SpeedBook(), SpeedSection(mode="quick", monthly_budget_mb=10**6), 1) == Thrift("quick", 1)
 
 
 def test_the_cost_of_a_mode_is_that_of_its_last_test_else_reckoned() -> None:
@@ -178,14 +190,14 @@ def test_a_month_of_slots_never_passes_its_budget_and_uses_what_it_has(
     budget_mb: int, quick_mb: float, mode: str, seed: bytes, dearer: float
 ) -> None:
     """Though tests cost now what the last did, now a quarter more or less."""
-    speed = msgspec.convert({"mode": mode, "monthly_budget_mb": budget_mb, "slots": SLOTS}, Speed)
+    speed = msgspec.convert({"mode": mode, "monthly_budget_mb": budget_mb, "slots": SLOTS}, SpeedSection)
     costs = {name: round(quick_mb * MB * COST_BYTES[name] / COST_BYTES["quick"]) for name in COST_BYTES}
     book, ran = SpeedBook(costs=costs).at(at("2026-11-01T00:00")), 0
     for day in range(30):
         for slot in speed_plan.plan_day(at("2026-11-01T00:00") + day * DAY_MS, SLOTS, "g1", seed):
             book = book.at(slot.test_ms)
             decision = decide(book, Here(), "routine", speed, slot.test_ms, slot.lot)
-            if isinstance(decision, Run):
+            if isinstance(decision, RunTest):
                 ran += 1
                 cost = round(costs[decision.mode] * (dearer if ran % 2 else 1.0))
                 book = book.charged(decision.mode, cost, slot.test_ms, whole=True)
@@ -196,11 +208,11 @@ def test_a_month_of_slots_never_passes_its_budget_and_uses_what_it_has(
 
 def test_a_spent_budget_is_a_skip_that_says_how_much() -> None:
     book = SpeedBook(month="2026-11", bytes=20 * MB, costs={"quick": 10 * MB})
-    skip = decide(book, Here(), "routine", Speed(monthly_budget_mb=25), NOW)
-    assert isinstance(skip, Skip)
+    skip = decide(book, Here(), "routine", SpeedSection(monthly_budget_mb=25), NOW)
+    assert isinstance(skip, SkipTest)
     assert skip.cause == "skipped_budget"
     assert "20 of 25 MB are used this month and a quick test takes about 10" in skip.detail
-    assert decide(book, Here(), "desk", Speed(monthly_budget_mb=25), NOW) == skip
+    assert decide(book, Here(), "desk", SpeedSection(monthly_budget_mb=25), NOW) == skip
 
 
 # ---------------------------------------------------------------- excuses
@@ -217,25 +229,25 @@ def test_battery_and_backup_line_excuse_so_many_slots_a_week_then_the_test_runs_
             book = book.at(now_ms)
             decision = decide(book, here, "routine", SPEED, now_ms)
             said.append(decision)
-            if isinstance(decision, Skip):
+            if isinstance(decision, SkipTest):
                 book = book.skipped(decision.cause, now_ms)
-        assert [skip.cause for skip in said[: speed_plan.MOST_SKIPS] if isinstance(skip, Skip)] == [cause] * 5
-        assert said[speed_plan.MOST_SKIPS :] == [Run("quick"), Run("quick")]
+        assert [skip.cause for skip in said[: speed_plan.MOST_SKIPS] if isinstance(skip, SkipTest)] == [cause] * 5
+        assert said[speed_plan.MOST_SKIPS :] == [RunTest("quick"), RunTest("quick")]
 
 
 def test_a_nearly_empty_battery_is_always_an_excuse() -> None:
     book = SpeedBook(skips=[("skipped_battery_low", NOW)] * 50)
     for purpose in ("routine", "desk"):
         decision = decide(book, Here(supply="low"), purpose, SPEED, NOW)
-        assert isinstance(decision, Skip)
+        assert isinstance(decision, SkipTest)
         assert decision.cause == "skipped_battery_low"
 
 
 @pytest.mark.parametrize("purpose", ["desk", "retest", "manual"])
 def test_who_asks_for_a_test_now_gets_one_but_no_heavy_one(purpose: str) -> None:
     for here in (Here(supply="battery"), Here(failover=True)):
-        assert decide(SpeedBook(), here, purpose, SPEED, NOW) == Run("quick")  # type: ignore[arg-type]
-    assert decide(SpeedBook(), Here(), purpose, SPEED, NOW) == Run("adaptive")  # type: ignore[arg-type]
+        assert decide(SpeedBook(), here, purpose, SPEED, NOW) == RunTest("quick")  # type: ignore[arg-type]
+    assert decide(SpeedBook(), Here(), purpose, SPEED, NOW) == RunTest("adaptive")  # type: ignore[arg-type]
 
 
 heres = st.builds(Here, supply=st.sampled_from(["mains", "battery", "low"]), failover=st.booleans())
@@ -249,7 +261,7 @@ def test_in_no_seven_days_does_one_reason_excuse_more_than_its_share(steps: list
         now_ms += pause_ms
         book = book.at(now_ms)
         decision = decide(book, here, "routine", SPEED, now_ms)
-        if isinstance(decision, Run):
+        if isinstance(decision, RunTest):
             # A test runs in full only where nothing stands in its way.
             assert decision.mode == "quick" or here == Here()
             continue

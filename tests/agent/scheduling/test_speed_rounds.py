@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from agent import wire
-from agent.config import Settings, Speed
+from agent.config import AgentSettings, SpeedSection
 from agent.probes.probe import Context
 from agent.scheduling import speed_plan
 from agent.scheduling.speed_plan import MB, Load, Slot, SpeedBook
-from agent.scheduling.speed_rounds import SpeedLedger, SpeedParts, SpeedRounds, Timing
+from agent.scheduling.speed_rounds import SpeedContext, SpeedLedger, SpeedRounds, Timing
 
 T0 = 1_790_000_000_000
 NAMED = "http://measure.example"
@@ -36,11 +36,11 @@ class Clock:
 class Gateway:
     """The tests of one gateway with a line and a collector of our own making."""
 
-    def __init__(self, folder: Path, speed: Speed | None = None, url: str = NAMED, rate: float = 1.0) -> None:
+    def __init__(self, folder: Path, speed: SpeedSection | None = None, url: str = NAMED, rate: float = 1.0) -> None:
         self.contexts: list[Context] = []
         self.kept: list[wire.SpeedReading] = []
-        self.asks: list[wire.Ask] = []
-        self.answer: Callable[[wire.Ask], wire.Task | None] = self.granted
+        self.asks: list[wire.TestRequestMessage] = []
+        self.answer: Callable[[wire.TestRequestMessage], wire.Task | None] = self.granted
         self.result = wire.SpeedReading(download_mbps=20.0, upload_mbps=5.0, bytes_total=10 * MB)
         self.supply: speed_plan.Supply = "mains"
         self.failover = False
@@ -48,10 +48,10 @@ class Gateway:
         self.line_bytes = 0
         self.moves = 12 * MB
         self.clock = Clock(rate=rate)
-        settings = Settings(speed=speed or Speed(at_start=False))
+        settings = AgentSettings(speed=speed or SpeedSection(at_start=False))
         self.ledger = SpeedLedger(folder)
         self.running = 0
-        self.parts = SpeedParts(
+        self.parts = SpeedContext(
             settings=settings,
             device="g1",
             context=Context(settings=settings, deadline_s=1.0, measure_url=url, purpose="routine"),
@@ -86,13 +86,13 @@ class Gateway:
         await asyncio.sleep(seconds)
         return self.loads.pop(0) if self.loads else Load(down_mbps=0.0, up_mbps=0.0)
 
-    def _ask(self, ask: wire.Ask) -> None:
+    def _ask(self, ask: wire.TestRequestMessage) -> None:
         self.asks.append(ask)
         task = self.answer(ask)
         if task is not None:
             self.speed.take(task)
 
-    def granted(self, ask: wire.Ask) -> wire.Task:
+    def granted(self, ask: wire.TestRequestMessage) -> wire.Task:
         return self.task(ask.id, purpose=ask.purpose)
 
     def task(self, name: str, *, purpose: wire.Purpose = "desk", left_ms: int = 60_000) -> wire.Task:
@@ -178,7 +178,7 @@ def test_after_so_many_slots_without_a_turn_the_next_test_runs_quick_and_unwitne
 
 
 def test_a_gateway_with_a_server_of_its_own_tests_there_without_asking(tmp_path: Path) -> None:
-    gateway = Gateway(tmp_path, Speed(server="http://own.example", at_start=False))
+    gateway = Gateway(tmp_path, SpeedSection(server="http://own.example", at_start=False))
     asyncio.run(gateway.speed.due("routine", gateway.slot()))
     assert gateway.asks == []
     assert gateway.causes == [None]
@@ -263,7 +263,7 @@ def test_on_battery_or_the_backup_line_the_slot_is_a_skip_that_asks_for_no_turn(
 def test_mains_that_go_while_the_turn_is_waited_for_stop_the_test(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path)
 
-    def dark(ask: wire.Ask) -> wire.Task:
+    def dark(ask: wire.TestRequestMessage) -> wire.Task:
         gateway.supply = "battery"
         return gateway.granted(ask)
 
@@ -318,7 +318,7 @@ def test_a_restart_while_the_line_is_busy_does_not_lose_the_slot(tmp_path: Path)
 
 
 def test_a_test_is_charged_durably_and_past_the_budget_the_skip_is_a_reading(tmp_path: Path) -> None:
-    gateway = Gateway(tmp_path, Speed(monthly_budget_mb=30, mode="quick", slots=[], at_start=False))
+    gateway = Gateway(tmp_path, SpeedSection(monthly_budget_mb=30, mode="quick", slots=[], at_start=False))
 
     async def three() -> None:
         for _ in range(3):
@@ -334,7 +334,7 @@ def test_a_test_is_charged_durably_and_past_the_budget_the_skip_is_a_reading(tmp
 
 
 def test_many_wishes_at_once_do_not_pass_the_budget(tmp_path: Path) -> None:
-    gateway = Gateway(tmp_path, Speed(monthly_budget_mb=30, mode="quick", slots=[], at_start=False))
+    gateway = Gateway(tmp_path, SpeedSection(monthly_budget_mb=30, mode="quick", slots=[], at_start=False))
 
     async def story() -> None:
         await asyncio.gather(*(gateway.speed.obey(gateway.task(str(number))) for number in range(5)))
@@ -369,7 +369,7 @@ def test_others_traffic_during_a_failed_test_cannot_eat_the_budget(tmp_path: Pat
 
 def test_the_run_tests_at_its_start_and_in_each_slot_once(tmp_path: Path) -> None:
     slots = ["00:00-24:00"]
-    gateway = Gateway(tmp_path, Speed(slots=slots), rate=1_000_000)
+    gateway = Gateway(tmp_path, SpeedSection(slots=slots), rate=1_000_000)
 
     async def story() -> None:
         task = asyncio.create_task(gateway.speed.run())

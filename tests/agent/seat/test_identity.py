@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.seat.identity import Identity, facts_of, identify, is_burnt_in, is_generic, same_machine
+from agent.seat.identity import SeatIdentity, facts_of, identify, is_burnt_in, is_generic, same_machine
 
 PC = [
     ("mac", "3c:52:82:11:22:33"),
@@ -17,7 +17,7 @@ PC = [
 IMAGE = ("machine", "3d1219c7c4c5404aaa1f6d2a48adfda4")
 
 
-def seat(found: list[tuple[str, str]], kept: Identity | None = None) -> Identity:
+def seat(found: list[tuple[str, str]], kept: SeatIdentity | None = None) -> SeatIdentity:
     identity = identify(facts_of(found), kept)
     assert identity is not None
     return identity

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import Seats
+from agent.config import SeatsSection
 from agent.local import lan
-from agent.probes.seats.registry import Roll
-from agent.seat.__main__ import Seat, keep_saying, main, read_identity
-from agent.seat.identity import Identity
+from agent.probes.seats.registry import Registry
+from agent.seat.__main__ import SeatProgram, keep_saying, main, read_identity
+from agent.seat.identity import SeatIdentity
 from agent.seat.keyring import Keyring
 from agent.seat.measure import disks, hardware, measure
 from agent.seat.post import PostFailed, check_gateway, post
 
 KEY = bytes(range(32))
-ME = Identity(id="s0123456789abcdef", facts=("mac:0123456789abcdef",))
+ME = SeatIdentity(id="s0123456789abcdef", facts=("mac:0123456789abcdef",))
 
 
 @pytest.fixture
@@ -41,9 +41,9 @@ async def start(port: int, key_file: Path, *more: str) -> Process:
     )
 
 
-def with_ear(story: Callable[[int, Roll], Awaitable[None]], ahead_ms: int = 0) -> None:
+def with_ear(story: Callable[[int, Registry], Awaitable[None]], ahead_ms: int = 0) -> None:
     async def run() -> None:
-        roll = Roll(None)
+        roll = Registry(None)
         async with await lan.listen(roll, "127.0.0.1:0", KEY, wall=lambda: lan.wall_ms() + ahead_ms) as server:
             await story(server.sockets[0].getsockname()[1], roll)
 
@@ -56,15 +56,15 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.02)
 
 
-def states(roll: Roll) -> list[str]:
-    reading = roll.call(lan.mono_ms(), Seats(max_cpu_pct=101.0))
+def states(roll: Registry) -> list[str]:
+    reading = roll.call(lan.mono_ms(), SeatsSection(max_cpu_pct=101.0))
     assert reading is not None
     assert reading.seats is not None
     return list(reading.seats.state)
 
 
 def test_a_seat_reports_and_says_goodbye_when_stopped(key_file: Path) -> None:
-    async def story(port: int, roll: Roll) -> None:
+    async def story(port: int, roll: Registry) -> None:
         seat = await start(port, key_file)
         await until(lambda: roll.seats)
         assert states(roll) == ["healthy"]
@@ -79,13 +79,13 @@ def test_a_seat_reports_and_says_goodbye_when_stopped(key_file: Path) -> None:
 
 
 def test_a_killed_seat_says_nothing(key_file: Path) -> None:
-    async def story(port: int, roll: Roll) -> None:
+    async def story(port: int, roll: Registry) -> None:
         seat = await start(port, key_file)
         await until(lambda: roll.seats)
         seat.kill()
         await seat.communicate()
         later_ms = lan.mono_ms() + 181_000
-        reading = roll.call(later_ms, Seats())
+        reading = roll.call(later_ms, SeatsSection())
         assert reading is not None
         assert reading.missing == 1
 
@@ -94,7 +94,7 @@ def test_a_killed_seat_says_nothing(key_file: Path) -> None:
 
 @pytest.mark.parametrize("ahead_ms", [-50 * 365 * 86_400_000, 3_600_000])
 def test_a_seat_whose_clock_is_wrong_goes_by_the_gateways(key_file: Path, ahead_ms: int) -> None:
-    async def story(port: int, roll: Roll) -> None:
+    async def story(port: int, roll: Registry) -> None:
         seat = await start(port, key_file)
         await until(lambda: roll.seats)
         seat.terminate()
@@ -105,7 +105,7 @@ def test_a_seat_whose_clock_is_wrong_goes_by_the_gateways(key_file: Path, ahead_
 
 
 def test_a_seat_whose_key_the_gateway_has_lost_comes_back_under_the_centers(key_file: Path) -> None:
-    async def story(port: int, roll: Roll) -> None:
+    async def story(port: int, roll: Registry) -> None:
         for _ in range(2):
             seat = await start(port, key_file)
             await until(lambda: roll.seats)
@@ -136,7 +136,7 @@ def test_what_answers_without_the_key_is_not_believed() -> None:
 
 
 def test_trouble_is_said_once_when_it_begins(free_port: int, capsys: pytest.CaptureFixture[str]) -> None:
-    seat = Seat(
+    seat = SeatProgram(
         identity=ME,
         name="SEAT-01",
         url=f"http://127.0.0.1:{free_port}/seat",

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.seat import snapshot as contract
-from agent.seat.snapshot import Answer, Disk, Drive, Snapshot, SnapshotError
+from agent.seat.snapshot import Disk, Drive, GatewayReply, Snapshot, SnapshotError
 
 KEY = bytes(range(32))
 WHOLE = Snapshot(
@@ -134,7 +134,7 @@ def test_a_mutated_snapshot_is_taken_or_refused_and_never_worse(data: st.DataObj
 
 
 def test_the_gateways_answer_travels_sealed() -> None:
-    answer = Answer(nonce="a" * 32, ok=False, now_ms=5, error="clock")
+    answer = GatewayReply(nonce="a" * 32, ok=False, now_ms=5, error="clock")
     sealed = contract.seal(contract.encode_answer(answer), KEY, contract.ANSWER)
     assert contract.decode_answer(contract.unseal(sealed, KEY, contract.ANSWER)) == answer
     with pytest.raises(SnapshotError):

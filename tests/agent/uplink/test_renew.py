@@ -15,11 +15,11 @@ import sqlalchemy as sa
 from cryptography import x509
 
 from agent import identity, wire
-from agent.config import Settings
+from agent.config import AgentSettings
 from agent.diagnostics.doctor import Installation, _certificate
 from agent.spool.queue import Spool
 from agent.uplink import enrol, trust
-from agent.uplink.collector_client import Door, DoorShut, Refused
+from agent.uplink.collector_client import CollectorClient, CollectorRefused, CollectorUnreachable
 from agent.uplink.renew import ALONE_S, Renewal, due_ms, is_due
 from agent.uplink.session import Uplink
 from collector.access import approvals, devices
@@ -111,7 +111,7 @@ def renewal_of(mine: identity.Identity, state: Path) -> Renewal:
 def test_a_gateway_joins_over_the_pinned_root_and_its_readings_arrive(house: House, tmp_path: Path) -> None:
     state = tmp_path / "state"
     mine = joined(house, state)
-    assert mine.brokers[0] == identity.Broker("127.0.0.1", house.broker_port, tls=True)
+    assert mine.brokers[0] == identity.BrokerEndpoint("127.0.0.1", house.broker_port, tls=True)
     assert mine.url == house.url
     secrets = (identity.KEY_FILE, identity.TLS_KEY_FILE, identity.TLS_CERT_FILE, identity.IDENTITY_FILE)
     assert {stat.S_IMODE((state / name).stat().st_mode) for name in secrets} == {0o600}
@@ -152,8 +152,8 @@ def test_a_token_without_its_whole_fingerprint_is_not_sent(house: House, tmp_pat
 
 
 def test_plain_http_is_for_loopback_or_whoever_insists() -> None:
-    with pytest.raises(DoorShut, match="plain http shows the token"):
-        Door("http://192.0.2.1:8480").ask("/api/v1/enrol", {}, dict)
+    with pytest.raises(CollectorUnreachable, match="plain http shows the token"):
+        CollectorClient("http://192.0.2.1:8480").ask("/api/v1/enrol", {}, dict)
 
 
 def test_the_installer_waits_for_a_second_person(strict: House, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_the_installer_waits_for_a_second_person(strict: House, tmp_path: Path) 
             device = str(approvals.waiting(conn)[0]["device"])
             approvals.decide(conn, device, "approved", "Bina", now_ms())
 
-    waiting = enrol.Waiting(say=said.append, sleep=approve)
+    waiting = enrol.ApprovalWait(say=said.append, sleep=approve)
     mine = enrol.enrol(tmp_path, strict.url, strict.token(), now_ms(), waiting=waiting)
     assert mine.tls is not None
     assert len(said) == 1
@@ -181,7 +181,7 @@ def test_an_installer_does_not_wait_for_ever_and_may_come_again(strict: House, t
         naps.append(seconds)
         clock[0] += seconds
 
-    waiting = enrol.Waiting(timeout_s=600, sleep=sleep, now_s=lambda: clock[0], chance=lambda: 1.0)
+    waiting = enrol.ApprovalWait(timeout_s=600, sleep=sleep, now_s=lambda: clock[0], chance=lambda: 1.0)
     with pytest.raises(enrol.EnrolFailed, match="for 600 s by now; run this again once it is given"):
         enrol.enrol(tmp_path, strict.url, token, now_ms(), waiting=waiting)
     assert naps[:3] == [2.0, 3.0, 4.5]
@@ -234,7 +234,7 @@ def test_a_renewal_is_refused_after_revocation_and_the_old_certificate_stays(hou
     before = held(tmp_path)
     with house.store.write() as conn:
         devices.revoke(conn, mine.device, "Ali", "stolen", now_ms())
-    with pytest.raises(Refused, match=r"refused \(403\): gateway g\w+: was revoked"):
+    with pytest.raises(CollectorRefused, match=r"refused \(403\): gateway g\w+: was revoked"):
         renewal_of(mine, tmp_path).look()
     assert held(tmp_path) == before
 
@@ -267,7 +267,7 @@ def test_a_gateway_whose_brokers_have_moved_asks_after_an_hour_and_goes_there_at
     house: House, tmp_path: Path
 ) -> None:
     mine = joined(house, tmp_path)
-    gone = replace(mine, brokers=[identity.Broker("127.0.0.1", 9, tls=True)])
+    gone = replace(mine, brokers=[identity.BrokerEndpoint("127.0.0.1", 9, tls=True)])
     alone = [ALONE_S - 1]
     renewal, links = moved_house(house, gone, tmp_path, alone)
 
@@ -293,7 +293,7 @@ def test_a_gateway_whose_brokers_have_moved_asks_after_an_hour_and_goes_there_at
 
 def test_a_session_at_a_broker_that_is_no_longer_named_ends_and_one_that_is_stays(house: House, tmp_path: Path) -> None:
     mine = joined(house, tmp_path)
-    elsewhere = identity.Broker("127.0.0.1", 9, tls=True)
+    elsewhere = identity.BrokerEndpoint("127.0.0.1", 9, tls=True)
 
     async def story() -> None:
         async with linked(mine, tmp_path, renewal_of(mine, tmp_path)) as (link, spool):
@@ -324,7 +324,7 @@ def test_one_that_stays_alone_asks_again_only_after_another_hour(house: House, t
 
 def test_the_doctor_says_until_when_the_certificate_holds(house: House, tmp_path: Path) -> None:
     mine = joined(house, tmp_path)
-    here = Installation(Settings(), mine, "")
+    here = Installation(AgentSettings(), mine, "")
     (finding,) = _certificate(here)
     assert (finding.ok, finding.detail) == (
         True,
@@ -435,12 +435,12 @@ def test_by_the_signed_time_a_server_that_ran_out_is_still_refused(house: House,
     house.authority.keep("server", issued)
     house.keeper._door.reload()
     assert files.cert.read_bytes() == issued.cert_pem
-    door = Door(mine.url, mine.tls.ca, mine.collector_key)
-    with pytest.raises(DoorShut, match="not valid at the collector's own time"):
+    door = CollectorClient(mine.url, mine.tls.ca, mine.collector_key)
+    with pytest.raises(CollectorUnreachable, match="not valid at the collector's own time"):
         door.ask("/api/v1/renew", {}, dict)
     clock = trust.TrustedClock(wall=lambda: 0)  # woke in 1970
-    with pytest.raises(DoorShut, match="not valid at the collector's own time"):
-        Door(mine.url, mine.tls.ca, mine.collector_key, clock=_learnt(clock)).ask("/api/v1/renew", {}, dict)
+    with pytest.raises(CollectorUnreachable, match="not valid at the collector's own time"):
+        CollectorClient(mine.url, mine.tls.ca, mine.collector_key, clock=_learnt(clock)).ask("/api/v1/renew", {}, dict)
 
 
 def _learnt(clock: trust.TrustedClock) -> trust.TrustedClock:
@@ -452,8 +452,8 @@ def _learnt(clock: trust.TrustedClock) -> trust.TrustedClock:
 def test_a_time_that_another_key_signed_is_not_believed(house: House, tmp_path: Path) -> None:
     mine = joined(house, tmp_path)
     clock = trust.TrustedClock()
-    with pytest.raises(DoorShut, match="not signed by the collector of this gateway"):
-        Door(mine.url, mine.tls.ca, bytes(32), clock=clock).learn_time()
+    with pytest.raises(CollectorUnreachable, match="not signed by the collector of this gateway"):
+        CollectorClient(mine.url, mine.tls.ca, bytes(32), clock=clock).learn_time()
     assert clock.is_wall
 
 
@@ -461,8 +461,10 @@ def test_another_authority_is_refused_whatever_the_clock_says(house: House, tmp_
     mine = joined(house, tmp_path)
     (tmp_path / "wrong.pem").write_bytes(Authority(tmp_path / "stranger", now_ms()).root_pem)
     for clock in (trust.TrustedClock(), _learnt(trust.TrustedClock(wall=lambda: 0))):
-        with pytest.raises(DoorShut, match="not of the collector that was pinned"):
-            Door(mine.url, tmp_path / "wrong.pem", mine.collector_key, clock=clock).ask("/api/v1/renew", {}, dict)
+        with pytest.raises(CollectorUnreachable, match="not of the collector that was pinned"):
+            CollectorClient(mine.url, tmp_path / "wrong.pem", mine.collector_key, clock=clock).ask(
+                "/api/v1/renew", {}, dict
+            )
 
 
 def test_the_learnt_time_goes_on_with_the_monotonic_clock_and_ends_when_the_wall_clock_is_set() -> None:

@@ -18,7 +18,7 @@ from agent.spool.record import Group, Head, build
 from agent.uplink import window
 from agent.uplink.session import Uplink
 from agent.uplink.trust import TrustedClock
-from agent.uplink.window import FIRST_RECEIPT_S, PACED_S, PACED_WINDOW, WINDOW, Flight, Flow, Send, Wait, next_step
+from agent.uplink.window import FIRST_RECEIPT_S, PACED_S, PACED_WINDOW, WINDOW, Flow, InFlight, Send, Wait, next_step
 
 T0 = 1_790_000_000_000
 
@@ -62,8 +62,8 @@ def groups(count: int, spool: str = "a" * 32) -> list[Group]:
     return build(Head(spool), [b"x" * 40_000] * count, "low", T0)
 
 
-def flight(group: Group, *, live: bool = False, sent_s: float = 0.0, tries: int = 0) -> Flight:
-    return Flight(groups=(group,), live=live, sent_s=sent_s, due_s=sent_s + 15, tries=tries)
+def flight(group: Group, *, live: bool = False, sent_s: float = 0.0, tries: int = 0) -> InFlight:
+    return InFlight(groups=(group,), live=live, sent_s=sent_s, due_s=sent_s + 15, tries=tries)
 
 
 def flow(window: int = WINDOW, paced_until_s: float = 0.0) -> Flow:
@@ -374,8 +374,10 @@ def test_a_task_is_taken_once_and_only_in_time_whatever_this_clock_says(
 def test_an_ask_goes_out_sealed_with_the_newest_nonce_and_without_a_session_it_is_lost(
     enrolled, little_collector, spool
 ) -> None:
-    def ask(name: str) -> wire.Ask:
-        return wire.Ask(v=1, device=enrolled.device, id=name, want="speed", purpose="routine", expires_ms=T0)
+    def ask(name: str) -> wire.TestRequestMessage:
+        return wire.TestRequestMessage(
+            v=1, device=enrolled.device, id=name, want="speed", purpose="routine", expires_ms=T0
+        )
 
     async def story() -> None:
         async with running(enrolled, spool) as link:

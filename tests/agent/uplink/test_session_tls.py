@@ -17,14 +17,14 @@ from pathlib import Path
 import pytest
 
 from agent import wire
-from agent.identity import Broker as Way
+from agent.identity import BrokerEndpoint as Way
 from agent.identity import Identity, TlsFiles
 from agent.spool.queue import Spool
-from agent.uplink.endpoints import TRIES, Ways
+from agent.uplink.endpoints import TRIES, Endpoints
 from agent.uplink.session import Uplink
 from agent.uplink.window import backoff_s, failures_after
-from collector.brokers.embedded import Broker
-from collector.brokers.listeners import Door
+from collector.brokers.embedded import EmbeddedBroker
+from collector.brokers.listeners import Listener
 from tests.helpers.authority import TestAuthority
 
 T0 = 1_790_000_000_000
@@ -51,28 +51,30 @@ def authority(tmp_path: Path) -> TestAuthority:
 
 
 @pytest.fixture
-def broker(authority: TestAuthority) -> Iterator[Broker]:
+def broker(authority: TestAuthority) -> Iterator[EmbeddedBroker]:
     """Doors: the collector's without TLS, TLS, WebSocket over TLS."""
     files = authority.server()
-    made = Broker("127.0.0.1", 0, [Door("127.0.0.1", 0, "tcp", files), Door("127.0.0.1", 0, "websockets", files)])
+    made = EmbeddedBroker(
+        "127.0.0.1", 0, [Listener("127.0.0.1", 0, "tcp", files), Listener("127.0.0.1", 0, "websockets", files)]
+    )
     made.start()
     yield made
     made.stop()
 
 
 @pytest.fixture
-def house(broker: Broker, authority: TestAuthority, tmp_path: Path, collector_at) -> tuple[Identity, object]:
+def house(broker: EmbeddedBroker, authority: TestAuthority, tmp_path: Path, collector_at) -> tuple[Identity, object]:
     """A gateway with a certificate, and its little collector."""
     mine, collector = collector_at(broker.port, tmp_path / "state")
     files = authority.client(mine.device)
     return replace(mine, tls=TlsFiles(ca=files.ca, cert=files.cert, key=files.key)), collector
 
 
-def tls(broker: Broker) -> Way:
+def tls(broker: EmbeddedBroker) -> Way:
     return Way("127.0.0.1", broker.ports[1], tls=True)
 
 
-def websocket(broker: Broker) -> Way:
+def websocket(broker: EmbeddedBroker) -> Way:
     return Way("127.0.0.1", broker.ports[2], tls=True, transport="websockets")
 
 
@@ -111,13 +113,13 @@ def delivered(
 
 
 @pytest.mark.parametrize("way", [tls, websocket])
-def test_readings_arrive_over_tls_and_over_websocket(way, house, broker: Broker, spool: Spool) -> None:
+def test_readings_arrive_over_tls_and_over_websocket(way, house, broker: EmbeddedBroker, spool: Spool) -> None:
     mine, collector = house
     delivered(replace(mine, brokers=[way(broker)]), spool)
     assert len(collector.held) == 1
 
 
-def test_large_batches_pass_the_websocket_whole(house, broker: Broker, spool: Spool) -> None:
+def test_large_batches_pass_the_websocket_whole(house, broker: EmbeddedBroker, spool: Spool) -> None:
     mine, collector = house
     for minute in range(1000):
         spool.append([reading(minute)], "low", T0 + minute * 60_000)
@@ -127,16 +129,18 @@ def test_large_batches_pass_the_websocket_whole(house, broker: Broker, spool: Sp
 
 @pytest.mark.row(21)
 def test_a_port_that_refuses_three_times_is_left_for_the_websocket_which_is_remembered(
-    house, broker: Broker, spool: Spool, tmp_path: Path, free_port: int
+    house, broker: EmbeddedBroker, spool: Spool, tmp_path: Path, free_port: int
 ) -> None:
     mine, _collector = house
     mine = replace(mine, brokers=[Way("127.0.0.1", free_port, tls=True), websocket(broker)])
     delivered(mine, spool, lambda: (tmp_path / "way").exists(), way_file=tmp_path / "way")
-    assert Ways(mine.brokers, tmp_path / "way").current == websocket(broker)
+    assert Endpoints(mine.brokers, tmp_path / "way").current == websocket(broker)
 
 
 @pytest.mark.row(21)
-def test_a_port_that_never_answers_is_left_after_one_try(house, broker: Broker, spool: Spool, tmp_path: Path) -> None:
+def test_a_port_that_never_answers_is_left_after_one_try(
+    house, broker: EmbeddedBroker, spool: Spool, tmp_path: Path
+) -> None:
     mine, _collector = house
     with socket.create_server(("127.0.0.1", 0)) as mute:
         mine = replace(mine, brokers=[Way("127.0.0.1", mute.getsockname()[1], tls=True), websocket(broker)])
@@ -158,7 +162,7 @@ def test_a_stop_does_not_wait_for_a_handshake_that_hangs(house, spool: Spool) ->
         assert time.monotonic() - began_s < 5
 
 
-def test_a_gateway_without_a_certificate_says_so(house, broker: Broker, spool: Spool) -> None:
+def test_a_gateway_without_a_certificate_says_so(house, broker: EmbeddedBroker, spool: Spool) -> None:
     mine, _collector = house
 
     async def story() -> None:
@@ -170,7 +174,7 @@ def test_a_gateway_without_a_certificate_says_so(house, broker: Broker, spool: S
 
 def test_ways_are_left_after_three_failures_or_one_silence_and_come_round(tmp_path: Path) -> None:
     first, second = Way("a", 8883, tls=True), Way("b", 443, tls=True, transport="websockets")
-    ways = Ways([first, second], tmp_path / "way")
+    ways = Endpoints([first, second], tmp_path / "way")
     for _ in range(TRIES - 1):
         ways.failed(silent=False)
     assert ways.current == first
@@ -185,11 +189,11 @@ def test_ways_are_left_after_three_failures_or_one_silence_and_come_round(tmp_pa
 
 def test_a_way_that_is_no_longer_told_or_a_broken_file_begins_with_the_first(tmp_path: Path) -> None:
     first, second = Way("a", 1), Way("b", 2)
-    Ways([second, first], tmp_path / "way").worked()
-    assert Ways([first, second], tmp_path / "way").current == second
-    assert Ways([first], tmp_path / "way").current == first
+    Endpoints([second, first], tmp_path / "way").worked()
+    assert Endpoints([first, second], tmp_path / "way").current == second
+    assert Endpoints([first], tmp_path / "way").current == first
     (tmp_path / "way").write_bytes(b"\xff{")
-    assert Ways([first, second], tmp_path / "way").current == first
+    assert Endpoints([first, second], tmp_path / "way").current == first
 
 
 # ---------------------------------------------------------------- who stands in between

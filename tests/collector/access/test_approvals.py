@@ -20,7 +20,7 @@ from collector.access import approvals, devices
 from collector.access.approvals import decide
 from collector.access.ca import Authority
 from collector.access.devices import MAX_A_DAY, DeviceError, revoke
-from collector.access.enrolment import EnrolmentRefused, Facts, enrol, issue_token, renew
+from collector.access.enrolment import EnrolmentFacts, EnrolmentRefused, enrol, issue_token, renew
 from collector.access.users import PersonError
 from collector.register import centers
 from collector.store import Store, schema
@@ -55,7 +55,7 @@ def _text(value: object) -> object:
 class Desk:
     """Answers by one set of rules at a time."""
 
-    def __init__(self, store: Store, facts: Facts) -> None:
+    def __init__(self, store: Store, facts: EnrolmentFacts) -> None:
         self.store, self.facts = store, facts
 
     def token(self, by: str = "Ali", now_ms: int = NOW) -> str:
@@ -92,7 +92,7 @@ class Desk:
 def desk(either_store: Store, tmp_path: Path) -> Desk:
     with either_store.write() as conn:
         centers.add(conn, {"center": "LHR-1", **ROW}, NOW)
-    facts = Facts(
+    facts = EnrolmentFacts(
         collector_key=b"k" * 32, broker_host="b.example.pk", broker_port=1883, measure_url="", brokers=[WAY],
         authority=Authority(tmp_path, NOW),
     )  # fmt: skip
@@ -330,7 +330,7 @@ def test_the_commands_show_approve_and_revoke(tmp_path: Path, capsys: pytest.Cap
 
     mine = Gateway()
     store = Store.open(f"sqlite:///{tmp_path}/nabz.db")
-    rules = Facts(
+    rules = EnrolmentFacts(
         collector_key=b"k" * 32, broker_host="b", broker_port=1, measure_url="", authority=authority,
         approval="second_person",
     )  # fmt: skip

@@ -12,13 +12,15 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.__main__ import main
-from collector.access.enrolment import EnrolmentRefused, Facts, device_name, enrol, is_signed, issue_token
+from collector.access.enrolment import EnrolmentFacts, EnrolmentRefused, device_name, enrol, is_signed, issue_token
 from collector.register import centers
 from collector.register.centers import CenterError
 from collector.store import Store, nonces, schema
 
 NOW = 1_795_000_000_000
-FACTS = Facts(collector_key=b"k" * 32, broker_host="b.example.pk", broker_port=1883, measure_url="http://m.example.pk")
+FACTS = EnrolmentFacts(
+    collector_key=b"k" * 32, broker_host="b.example.pk", broker_port=1883, measure_url="http://m.example.pk"
+)
 ROW = {"name": "One", "tier": "one", "seats_promised": "20", "opening": "always"}
 
 

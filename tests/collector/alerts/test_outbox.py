@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import sqlalchemy as sa
 
-from collector.alerts.channel import Channel, Message, SendFailed, by_apprise
+from collector.alerts.channel import AlertMessage, Channel, SendFailed, by_apprise
 from collector.alerts.outbox import BACKOFF_S, BRAKE, Outbox, claim
 from collector.register.centers import Center
 from collector.standard import Standards, example
@@ -41,10 +41,10 @@ def store(either_store: Store) -> Store:
 class Box:
     """A channel that keeps what it is given, or fails as it is told to."""
 
-    got: list[Message] = field(default_factory=list)
+    got: list[AlertMessage] = field(default_factory=list)
     problems: list[SendFailed] = field(default_factory=list)
 
-    def send(self, message: Message) -> None:
+    def send(self, message: AlertMessage) -> None:
         if self.problems:
             raise self.problems.pop(0)
         self.got.append(message)
@@ -218,7 +218,7 @@ def test_a_message_cut_off_by_a_crash_is_unsure_and_never_sent_twice(store: Stor
     change(store)
     box = Box()
 
-    def crash_after_sending(message: Message) -> None:
+    def crash_after_sending(message: AlertMessage) -> None:
         box.send(message)
         raise Crash
 

@@ -16,13 +16,13 @@ from paho.mqtt import client as mqtt
 
 from agent import wire
 from collector.__main__ import main
-from collector.brokers.embedded import Broker, BrokerError, filters_of
+from collector.brokers.embedded import BrokerError, EmbeddedBroker, filters_of
 from collector.brokers.listeners import MAX_PACKET_BYTES
 
 
 @pytest.fixture
-def broker() -> Iterator[Broker]:
-    made = Broker("127.0.0.1", 0)
+def broker() -> Iterator[EmbeddedBroker]:
+    made = EmbeddedBroker("127.0.0.1", 0)
     made.start()
     yield made
     made.stop()
@@ -57,7 +57,7 @@ class Client:
         self.mqtt.loop_stop()
 
 
-def test_messages_reach_who_subscribed_and_nobody_else(broker: Broker) -> None:
+def test_messages_reach_who_subscribed_and_nobody_else(broker: EmbeddedBroker) -> None:
     collector, one, other = (
         Client(broker.port, "nabz/v1/up/+"),
         Client(broker.port, "nabz/v1/receipt/one"),
@@ -90,7 +90,7 @@ def test_a_topic_of_very_many_levels_costs_nothing() -> None:
     assert filters_of("/" * 60_000) == []
 
 
-def test_the_largest_message_of_the_contract_passes(broker: Broker) -> None:
+def test_the_largest_message_of_the_contract_passes(broker: EmbeddedBroker) -> None:
     collector, gateway = Client(broker.port, "nabz/v1/up/+"), Client(broker.port)
     largest = b"x" * (wire.MAX_BATCH_BYTES + 128)
     gateway.send(wire.batch_topic("g0123456789abcdef"), largest)
@@ -100,7 +100,7 @@ def test_the_largest_message_of_the_contract_passes(broker: Broker) -> None:
     gateway.close()
 
 
-def test_who_announces_more_is_disconnected_before_it_is_read(broker: Broker) -> None:
+def test_who_announces_more_is_disconnected_before_it_is_read(broker: EmbeddedBroker) -> None:
     hostile, honest = Client(broker.port), Client(broker.port, "nabz/v1/up/+")
     hostile.mqtt.publish("nabz/v1/up/x", b"x" * (MAX_PACKET_BYTES + 1), qos=1)
     assert hostile.gone.wait(10)
@@ -112,7 +112,7 @@ def test_who_announces_more_is_disconnected_before_it_is_read(broker: Broker) ->
 
 
 @pytest.mark.parametrize("garbage", [b"\x00", b"GET / HTTP/1.1\r\n\r\n", b"\x10\xff\xff\xff\x7f", b"\xff" * 4096, b""])
-def test_garbage_on_the_socket_harms_nobody(broker: Broker, garbage: bytes) -> None:
+def test_garbage_on_the_socket_harms_nobody(broker: EmbeddedBroker, garbage: bytes) -> None:
     with socket.create_connection(("127.0.0.1", broker.port), timeout=5) as raw:
         raw.sendall(garbage)
     client = Client(broker.port, "nabz/v1/up/+")
@@ -121,7 +121,7 @@ def test_garbage_on_the_socket_harms_nobody(broker: Broker, garbage: bytes) -> N
     client.close()
 
 
-def test_nothing_is_retained(broker: Broker) -> None:
+def test_nothing_is_retained(broker: EmbeddedBroker) -> None:
     first = Client(broker.port)
     first.send("nabz/v1/presence/one", b"online", retain=True)
     late = Client(broker.port, "nabz/v1/presence/+", "nabz/v1/up/+")
@@ -133,21 +133,21 @@ def test_nothing_is_retained(broker: Broker) -> None:
 
 
 def test_it_stops_cleanly_with_clients_connected_and_frees_its_port() -> None:
-    made = Broker("127.0.0.1", 0)
+    made = EmbeddedBroker("127.0.0.1", 0)
     made.start()
     client = Client(made.port, "nabz/v1/up/+")
     made.stop()
     assert client.gone.wait(10)
     assert not made.is_alive()
     client.close()
-    again = Broker("127.0.0.1", made.port)
+    again = EmbeddedBroker("127.0.0.1", made.port)
     again.start()
     again.stop()
 
 
-def test_a_port_that_is_taken_is_told_in_one_sentence(broker: Broker) -> None:
+def test_a_port_that_is_taken_is_told_in_one_sentence(broker: EmbeddedBroker) -> None:
     with pytest.raises(BrokerError, match=f"broker 127.0.0.1:{broker.port}: cannot listen .*set .broker. listen"):
-        Broker("127.0.0.1", broker.port).start()
+        EmbeddedBroker("127.0.0.1", broker.port).start()
 
 
 def test_the_command_does_not_let_in_the_network(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from collector.access.ca import Authority, Files
 from collector.access.people import People
-from collector.brokers.external import LOOKS, Outside, reload
-from collector.config import Outside as Settings
+from collector.brokers.external import LOOKS, ExternalBroker, reload
+from collector.config import ExternalBrokerSection as Settings
 
 NOW = time.time_ns() // 1_000_000
 A, B = "g" + "a" * 16, "g" + "b" * 16
@@ -61,7 +61,7 @@ class Desk:
         settings = Settings.model_validate(
             {"make": self.make, "url": "mqtts://127.0.0.1:8883", "folder": place, "reload": ("reload", "it")}
         )
-        self.outside = Outside(settings, self.authority, run=self.broker.reload, end=self.broker.end)
+        self.outside = ExternalBroker(settings, self.authority, run=self.broker.reload, end=self.broker.end)
 
     def look(self) -> None:
         gateways = [name for name in self.gateways if name not in self.revoked]

@@ -19,11 +19,11 @@ from agent import wire
 from collector.access import acl
 from collector.access.acl import Book, may, refusal
 from collector.access.ca import Files
-from collector.brokers.embedded import Broker, BrokerError
+from collector.brokers.embedded import BrokerError, EmbeddedBroker
 from collector.brokers.endpoints import Address
-from collector.brokers.listeners import Door, LimitedReader
+from collector.brokers.listeners import LimitedReader, Listener
 from collector.config import ConfigError, load
-from collector.ingest.subscriber import Listener
+from collector.ingest.subscriber import Subscriber
 from tests.helpers.authority import TestAuthority
 
 A, B = "g" + "a" * 16, "g" + "b" * 16
@@ -140,15 +140,15 @@ def authority(tmp_path: Path) -> TestAuthority:
 
 
 @pytest.fixture
-def broker(authority: TestAuthority) -> Iterator[Broker]:
-    made = Broker("127.0.0.1", 0, [Door("127.0.0.1", 0, "tcp", authority.server())])
+def broker(authority: TestAuthority) -> Iterator[EmbeddedBroker]:
+    made = EmbeddedBroker("127.0.0.1", 0, [Listener("127.0.0.1", 0, "tcp", authority.server())])
     made.start()
     yield made
     made.stop()
 
 
 @pytest.fixture
-def visit(broker: Broker) -> Iterator[Callable[[Files, str], Visitor]]:
+def visit(broker: EmbeddedBroker) -> Iterator[Callable[[Files, str], Visitor]]:
     with contextlib.ExitStack() as stack:
 
         def come(files: Files, name: str) -> Visitor:
@@ -159,7 +159,9 @@ def visit(broker: Broker) -> Iterator[Callable[[Files, str], Visitor]]:
         yield come
 
 
-def test_the_revoked_are_put_out_at_once_and_not_let_in_again(broker: Broker, authority: TestAuthority, visit) -> None:
+def test_the_revoked_are_put_out_at_once_and_not_let_in_again(
+    broker: EmbeddedBroker, authority: TestAuthority, visit
+) -> None:
     papers = authority.client(A)
     inside, other = visit(papers, A), visit(authority.client(B), B)
     assert inside.come.wait(10)
@@ -172,7 +174,7 @@ def test_the_revoked_are_put_out_at_once_and_not_let_in_again(broker: Broker, au
     assert not other.gone.is_set()
 
 
-def test_a_session_ends_with_its_certificate(broker: Broker, authority: TestAuthority, visit) -> None:
+def test_a_session_ends_with_its_certificate(broker: EmbeddedBroker, authority: TestAuthority, visit) -> None:
     short = visit(authority.client(A, ends_d=3 / 86_400), A)
     lasting = visit(authority.client(B), B)
     assert short.come.wait(5)
@@ -181,7 +183,7 @@ def test_a_session_ends_with_its_certificate(broker: Broker, authority: TestAuth
     assert not lasting.gone.is_set()
 
 
-def test_sessions_that_put_each_other_out_are_found(broker: Broker, authority: TestAuthority, visit) -> None:
+def test_sessions_that_put_each_other_out_are_found(broker: EmbeddedBroker, authority: TestAuthority, visit) -> None:
     papers = authority.client(A)
     visitors = []
     for _ in range(acl.FLAPS + 1):
@@ -191,7 +193,7 @@ def test_sessions_that_put_each_other_out_are_found(broker: Broker, authority: T
     assert [(found.device, found.finding) for found in broker.book.findings()] == [(A, "flapping")]
 
 
-def test_renewed_certificates_serve_the_next_handshake(broker: Broker, authority: TestAuthority, visit) -> None:
+def test_renewed_certificates_serve_the_next_handshake(broker: EmbeddedBroker, authority: TestAuthority, visit) -> None:
     def serial() -> str:
         context = ssl.create_default_context(cafile=str(authority.ca_file))
         papers = authority.client(A)
@@ -212,11 +214,13 @@ def test_renewed_certificates_serve_the_next_handshake(broker: Broker, authority
 
 def test_the_collector_comes_with_its_certificate_by_tls_and_by_websocket(authority: TestAuthority) -> None:
     files, mine = authority.server(), authority.client("nabz-collector")
-    broker = Broker("", 0, [Door("127.0.0.1", 0, "tcp", files), Door("127.0.0.1", 0, "websockets", files)])
+    broker = EmbeddedBroker(
+        "", 0, [Listener("127.0.0.1", 0, "tcp", files), Listener("127.0.0.1", 0, "websockets", files)]
+    )
     broker.start()
     for port, transport in zip(broker.ports, ("tcp", "websockets"), strict=True):
         address = Address("127.0.0.1", port, True, transport, mine.ca, mine.cert, mine.key)  # type: ignore[arg-type]
-        listener = Listener(address, None, lambda _moved: None, lambda: 0)  # type: ignore[arg-type]
+        listener = Subscriber(address, None, lambda _moved: None, lambda: 0)  # type: ignore[arg-type]
         listener.start()
         assert listener.connected.wait(10)
         listener.stop()
@@ -227,7 +231,7 @@ def test_a_door_whose_certificate_is_missing_is_told_in_one_sentence(tmp_path: P
     files = authority.server()
     files.key.unlink()
     with pytest.raises(BrokerError, match=r"server.crt, .*server.key: are no readable certificate and its key"):
-        Broker("127.0.0.1", 0, [Door("127.0.0.1", 0, "tcp", files)]).start()
+        EmbeddedBroker("127.0.0.1", 0, [Listener("127.0.0.1", 0, "tcp", files)]).start()
 
 
 def test_a_peer_the_kernel_gave_up_on_is_gone_and_not_waited_for() -> None:

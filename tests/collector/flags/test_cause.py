@@ -15,10 +15,10 @@ from collector.flags.cause import (
     NAMES,
     SAID,
     WEIGHT,
-    Witness,
+    NeighbourWitness,
     name_cause,
 )
-from collector.flags.gap_facts import Facts, Sign, begin, fold, sign_of
+from collector.flags.gap_facts import GapFacts, Sign, begin, fold, sign_of
 
 MINUTE = 60_000
 START = 1_770_000_000_000
@@ -44,7 +44,7 @@ def signs(*told: tuple[float, Reading]) -> list[Sign]:
     return found
 
 
-def gap(before: Sequence[tuple[float, Reading]], *told: tuple[float, Reading]) -> Facts:
+def gap(before: Sequence[tuple[float, Reading]], *told: tuple[float, Reading]) -> GapFacts:
     return fold(begin(START, START + 30 * MINUTE, signs(*before)), signs(*told))
 
 
@@ -52,7 +52,7 @@ def every(first: int, last: int, reading: Reading) -> list[tuple[float, Reading]
     return [(minute + 0.5, reading) for minute in range(first, last)]
 
 
-def named(facts: Facts, witness: Witness = Witness()) -> tuple[str, str]:  # noqa: B008
+def named(facts: GapFacts, witness: NeighbourWitness = NeighbourWitness()) -> tuple[str, str]:  # noqa: B008
     cause = name_cause(facts, witness)
     return cause.name, cause.grade
 
@@ -114,7 +114,7 @@ def test_seats_that_ran_on_had_mains_and_the_gateway_alone_went_down() -> None:
     facts = gap([(-0.5, WORKING)], (30.0, boot("power", 30.2)), (32.0, roll(on=9)))
     assert named(facts) == ("unknown", "none")
     assert name_cause(facts).evidence[1].endswith("9 of 9 seats ran on through it, 0 started anew")
-    cut = Witness(feeder="F", feeder_cut=4, feeder_mains=1)  # they hang on a UPS of their own
+    cut = NeighbourWitness(feeder="F", feeder_cut=4, feeder_mains=1)  # they hang on a UPS of their own
     assert named(facts, cut) == ("ups_exhausted", "likely")
 
 
@@ -221,8 +221,8 @@ def test_a_line_that_was_well_by_the_time_of_return_says_nothing_about_the_gap()
 def test_while_it_lasts_the_last_words_and_the_neighbours_are_all_there_is() -> None:
     assert named(gap([(-0.5, LOW)])) == ("ups_exhausted", "likely")
     assert named(gap([(-0.5, place("lan"))])) == ("lan_fault", "likely")
-    assert named(gap(QUIET), Witness(isp="A", isp_silent=4, isp_heard=1)) == ("isp_down", "likely")
-    assert named(gap(QUIET), Witness(feeder="F", feeder_cut=4, feeder_mains=1)) == ("ups_exhausted", "likely")
+    assert named(gap(QUIET), NeighbourWitness(isp="A", isp_silent=4, isp_heard=1)) == ("isp_down", "likely")
+    assert named(gap(QUIET), NeighbourWitness(feeder="F", feeder_cut=4, feeder_mains=1)) == ("ups_exhausted", "likely")
 
 
 # ---------------------------------------------------------------- neighbours
@@ -232,35 +232,38 @@ EXHAUSTED = gap([(-0.2, LOW)], (30.0, boot("power", 30.2)))
 
 
 def test_eleven_of_twelve_with_mains_make_a_claim_unsupported() -> None:
-    cause = name_cause(EXHAUSTED, Witness(feeder="F7", feeder_cut=1, feeder_mains=11, feeder_named=("LHR-2",)))
+    cause = name_cause(EXHAUSTED, NeighbourWitness(feeder="F7", feeder_cut=1, feeder_mains=11, feeder_named=("LHR-2",)))
     assert (cause.name, cause.grade) == ("ups_exhausted", "unsupported")
     assert cause.evidence[-1] == "11 of 12 others on feeder F7 had mains (LHR-2)"
 
 
 def test_most_of_the_feeder_dark_confirms_the_claim() -> None:
-    assert named(EXHAUSTED, Witness(feeder="F7", feeder_cut=9, feeder_mains=3)) == ("ups_exhausted", "confirmed")
+    assert named(EXHAUSTED, NeighbourWitness(feeder="F7", feeder_cut=9, feeder_mains=3)) == (
+        "ups_exhausted",
+        "confirmed",
+    )
 
 
 def test_two_neighbours_are_too_few_to_contradict() -> None:
-    assert named(EXHAUSTED, Witness(feeder="F7", feeder_cut=0, feeder_mains=2)) == ("ups_exhausted", "shown")
+    assert named(EXHAUSTED, NeighbourWitness(feeder="F7", feeder_cut=0, feeder_mains=2)) == ("ups_exhausted", "shown")
 
 
 def test_a_claim_of_power_without_any_ups_needs_its_neighbours() -> None:
     claim = gap([], (30.0, boot("power", 30.5)))
     assert named(claim) == ("ups_exhausted", "likely")
-    assert named(claim, Witness(feeder="F", feeder_mains=5)) == ("ups_exhausted", "unsupported")
+    assert named(claim, NeighbourWitness(feeder="F", feeder_mains=5)) == ("ups_exhausted", "unsupported")
 
 
 def test_others_heard_on_the_same_provider_make_it_the_own_line() -> None:
     facts = gap(QUIET, *every(0, 30, place("isp")))
-    assert named(facts, Witness(isp="A", isp_silent=5, isp_heard=1)) == ("isp_down", "confirmed")
-    alone = name_cause(facts, Witness(isp="A", isp_silent=0, isp_heard=6))
+    assert named(facts, NeighbourWitness(isp="A", isp_silent=5, isp_heard=1)) == ("isp_down", "confirmed")
+    alone = name_cause(facts, NeighbourWitness(isp="A", isp_silent=0, isp_heard=6))
     assert (alone.name, alone.grade) == ("isp_down", "shown")
     assert "own line" in alone.evidence[-1]
 
 
 def test_a_deaf_collector_accuses_nobody_unless_the_center_s_own_readings_tell_otherwise() -> None:
-    deaf = Witness(deaf_ms=25 * MINUTE)
+    deaf = NeighbourWitness(deaf_ms=25 * MINUTE)
     assert named(gap(QUIET), deaf) == ("collector", "shown")
     assert named(gap(QUIET, *every(0, 30, place("lan"))), deaf) == ("lan_fault", "shown")
 
@@ -277,12 +280,17 @@ any_reading = st.one_of(
 )
 story = st.lists(st.tuples(st.floats(-5, 40), any_reading), max_size=30)
 witnesses = st.builds(
-    Witness, feeder_cut=counts, feeder_mains=counts, isp_silent=counts, isp_heard=counts, deaf_ms=st.integers(0, 10**7)
+    NeighbourWitness,
+    feeder_cut=counts,
+    feeder_mains=counts,
+    isp_silent=counts,
+    isp_heard=counts,
+    deaf_ms=st.integers(0, 10**7),
 )
 
 
 @given(story, story, witnesses)
-def test_any_story_has_one_cause_with_evidence(before: Any, told: Any, witness: Witness) -> None:
+def test_any_story_has_one_cause_with_evidence(before: Any, told: Any, witness: NeighbourWitness) -> None:
     cause = name_cause(gap(before, *told), witness)
     assert cause.name in NAMES
     assert cause.grade in GRADES
@@ -299,7 +307,7 @@ def test_readings_may_come_in_any_number_of_batches(told: Any, cut: int) -> None
 
 
 @given(story, witnesses)
-def test_neighbours_change_how_sure_a_shown_cause_is_never_what_it_is(told: Any, witness: Witness) -> None:
+def test_neighbours_change_how_sure_a_shown_cause_is_never_what_it_is(told: Any, witness: NeighbourWitness) -> None:
     alone = name_cause(gap(QUIET, *told))
     if alone.grade == "shown":
         assert name_cause(gap(QUIET, *told), witness).name == alone.name

@@ -13,10 +13,10 @@ from collector.flags.witness import (
     FINDINGS,
     RULES,
     Claim,
-    Facts,
     Grant,
     Moved,
-    Seen,
+    ServerRecord,
+    TestFacts,
     compare,
     on_lan,
     rate_mbps,
@@ -28,15 +28,15 @@ CLAIM = Claim(
     id="g1 s 7", device="g1", received_ms=NOW, server="https://pie.example", test_id="t",
     download_mbps=20.0, upload_mbps=5.0, capacity_down_mbps=20.0, capacity_up_mbps=5.0,
 )  # fmt: skip
-SEEN = Seen(
+SEEN = ServerRecord(
     server="pie", device="g1", address="203.0.113.7", started_ms=NOW - 30_000, witnessed=True, min_rtt_ms=18.0,
     down_mbps=20.1, up_mbps=4.95, down_bytes=10_000_000, up_bytes=2_500_000, down_s=4.0, up_s=4.0,
 )  # fmt: skip
 GRANT = Grant(device="g1", server="pie", granted_ms=NOW - 60_000, expires_ms=NOW + HOUR)
-FACTS = Facts(seen=SEEN, grant=GRANT, servers=("https://pie.example",))
+FACTS = TestFacts(seen=SEEN, grant=GRANT, servers=("https://pie.example",))
 
 
-def word(claim: Claim = CLAIM, facts: Facts = FACTS, now_ms: int = NOW) -> str:
+def word(claim: Claim = CLAIM, facts: TestFacts = FACTS, now_ms: int = NOW) -> str:
     return compare(claim, facts, now_ms).word
 
 
@@ -171,7 +171,7 @@ def test_no_curve_breaks_the_rate(at_ms: list[int], total: list[int]) -> None:
 
 
 facts_of = st.builds(
-    Facts,
+    TestFacts,
     seen=st.sampled_from(
         [None, SEEN, replace(SEEN, device="g2"), replace(SEEN, witnessed=False), replace(SEEN, up_mbps=1)]
     ),
@@ -182,7 +182,7 @@ facts_of = st.builds(
 
 
 @given(facts_of, st.sampled_from(["", "t"]), st.integers(0, HOUR))
-def test_nothing_agrees_without_a_grant_a_record_and_a_first_use(facts: Facts, test_id: str, later_ms: int) -> None:
+def test_nothing_agrees_without_a_grant_a_record_and_a_first_use(facts: TestFacts, test_id: str, later_ms: int) -> None:
     found = compare(replace(CLAIM, test_id=test_id), facts, NOW + later_ms)
     honest = test_id and facts.seen == SEEN and facts.grant == GRANT and not facts.earlier
     assert (found.word == "agrees") == bool(honest)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collector.ingest.backpressure import MAX_PACE_MS, MOST_TURNS, WAIT_S, WINDOW_S, Pacing
+from collector.ingest.backpressure import MAX_PACE_MS, MOST_TURNS, WAIT_S, WINDOW_S, Backpressure
 
 EACH_S = 0.01
 
 
-def of(senders: int, now_s: float = 1000.0) -> Pacing:
-    pacing = Pacing()
+def of(senders: int, now_s: float = 1000.0) -> Backpressure:
+    pacing = Backpressure()
     pacing.heard([f"g{number}" for number in range(senders)], now_s)
     pacing.took(100, 100 * EACH_S)
     return pacing

@@ -18,9 +18,9 @@ from collector.flags.witness import RULES
 from collector.ingest import server_results
 from collector.ingest.transaction import Ingest
 from collector.judging import server_check
-from collector.judging.evaluate import Fresh, current_verdicts, judge_group
-from collector.measure.record import Record, Way, encode
-from collector.messages import Refused
+from collector.judging.evaluate import FreshReading, current_verdicts, judge_group
+from collector.measure.record import Record, RecordedDirection, encode
+from collector.messages import MessageRefused
 from collector.register import centers
 from collector.register.centers import Center
 from collector.reports.monthly import build
@@ -34,14 +34,14 @@ STANDARDS = Standards.of([example()])
 FIELDS = ("download_mbps", "capacity_down_mbps", "upload_mbps", "capacity_up_mbps")
 
 
-def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[Fresh]]], now_ms: int) -> int:
+def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[FreshReading]]], now_ms: int) -> int:
     return judge_group(conn, server_results.attach(conn, group, now_ms), STANDARDS, now_ms)
 
 
-def way(mbps: float, seconds: float = 4.0, start_ms: int = 0) -> Way:
+def way(mbps: float, seconds: float = 4.0, start_ms: int = 0) -> RecordedDirection:
     at_ms = [start_ms + 100 * i for i in range(int(seconds * 10) + 1)]
     total = [round(mbps * 1e6 / 8 * 0.1 * i) for i in range(len(at_ms))]
-    return Way(bytes=total[-1], at_ms=at_ms, total=total)
+    return RecordedDirection(bytes=total[-1], at_ms=at_ms, total=total)
 
 
 @dataclass
@@ -319,12 +319,12 @@ def test_a_record_of_nobody_known_is_refused(house: House, mine) -> None:
         "bad_signature": wire.seal(body, Ed25519PrivateKey.generate().sign),
     }
     for word, what in cases.items():
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(MessageRefused) as caught:
             house.record(what)
         assert caught.value.finding == word
     with house.store.write() as conn:
         servers.revoke(conn, "pie", NOON - 1)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(MessageRefused) as caught:
         house.record(sealed)
     assert caught.value.finding == "revoked_server"
 
@@ -333,7 +333,7 @@ def test_a_record_of_nobody_known_is_refused(house: House, mine) -> None:
 def test_a_record_in_another_form_is_refused(house: House, mine, change: dict) -> None:
     body, _ = wire.unseal(house.sealed("t", mine.device))
     changed = msgspec.json.encode(msgspec.json.decode(body) | change)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(MessageRefused) as caught:
         house.record(wire.seal(changed, house.key.sign))
     assert caught.value.finding == "unframed"
 

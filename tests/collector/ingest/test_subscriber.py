@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from paho.mqtt import client as mqtt
 
 from agent import wire
-from collector.brokers.embedded import Broker
+from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.endpoints import Address
 from collector.ingest import subscriber
-from collector.ingest.subscriber import Delivery, Listener, Worker
+from collector.ingest.subscriber import IngestWorker, Subscriber, Unacknowledged
 from collector.ingest.transaction import Ingest, Taken
 from collector.messages import Message
 from collector.store import Store, schema
@@ -67,8 +67,8 @@ def diary() -> list[object]:
 
 
 @pytest.fixture
-def worker(ingest: Ingest, sqlite_store: Store, diary: list[object]) -> Iterator[Worker]:
-    made = Worker(
+def worker(ingest: Ingest, sqlite_store: Store, diary: list[object]) -> Iterator[IngestWorker]:
+    made = IngestWorker(
         ingest,
         publish=lambda receipts: diary.append((len(receipts), held(sqlite_store))),
         notify=diary.append,
@@ -80,12 +80,12 @@ def worker(ingest: Ingest, sqlite_store: Store, diary: list[object]) -> Iterator
     made.stop()
 
 
-def delivery(message: Message, diary: list[object]) -> Delivery:
-    return Delivery(message, lambda: diary.append("acknowledged"))
+def delivery(message: Message, diary: list[object]) -> Unacknowledged:
+    return Unacknowledged(message, lambda: diary.append("acknowledged"))
 
 
 def test_receipts_follow_the_commit_and_acknowledgements_follow_the_receipts(
-    worker: Worker, sqlite_store: Store, gateway, diary: list[object]
+    worker: IngestWorker, sqlite_store: Store, gateway, diary: list[object]
 ) -> None:
     mine = gateway(sqlite_store)
     worker.offer(delivery(mine.batch([mine.ups()]), diary))
@@ -95,7 +95,7 @@ def test_receipts_follow_the_commit_and_acknowledgements_follow_the_receipts(
     assert worker.readings == 1
 
 
-def test_many_messages_are_one_commit(worker: Worker, sqlite_store: Store, gateway, judge: Judge, diary) -> None:
+def test_many_messages_are_one_commit(worker: IngestWorker, sqlite_store: Store, gateway, judge: Judge, diary) -> None:
     mine = gateway(sqlite_store)
     with sqlite_store.write():  # until all are in the queue
         worker.offer(delivery(mine.batch([mine.ups()]), diary))
@@ -108,7 +108,7 @@ def test_many_messages_are_one_commit(worker: Worker, sqlite_store: Store, gatew
 
 @pytest.mark.row(22)
 def test_while_the_database_is_away_nothing_is_said_and_then_all_of_it(
-    worker: Worker, sqlite_store: Store, gateway, judge: Judge, diary: list[object]
+    worker: IngestWorker, sqlite_store: Store, gateway, judge: Judge, diary: list[object]
 ) -> None:
     mine = gateway(sqlite_store)
     judge.away = True
@@ -128,7 +128,7 @@ def test_a_stop_while_the_database_is_away_is_quick_and_silent(
 ) -> None:
     mine = gateway(sqlite_store)
     judge.away = True
-    worker = Worker(ingest, diary.append, diary.append, lambda: NOW)
+    worker = IngestWorker(ingest, diary.append, diary.append, lambda: NOW)
     worker.start()
     worker.offer(delivery(mine.batch([mine.ups()]), diary))
     wait_until(lambda: judge.asked)
@@ -142,10 +142,10 @@ def test_a_stop_while_the_database_is_away_is_quick_and_silent(
 def test_memory_is_bounded_and_the_broker_waits(ingest: Ingest, sqlite_store: Store, gateway) -> None:
     mine = gateway(sqlite_store)
     message = mine.batch([mine.ups()])
-    worker = Worker(ingest, lambda _receipts: None, lambda _codes: None, lambda: NOW)  # not started: nobody takes
+    worker = IngestWorker(ingest, lambda _receipts: None, lambda _codes: None, lambda: NOW)  # not started: nobody takes
     for _ in range(subscriber.QUEUE):
-        assert worker.offer(Delivery(message, lambda: None))
-    offered = threading.Thread(target=worker.offer, args=(Delivery(message, lambda: None),))
+        assert worker.offer(Unacknowledged(message, lambda: None))
+    offered = threading.Thread(target=worker.offer, args=(Unacknowledged(message, lambda: None),))
     offered.start()
     offered.join(0.5)
     assert offered.is_alive()
@@ -162,13 +162,13 @@ def test_gateways_with_a_backlog_are_slowed_while_a_queue_waits(ingest: Ingest, 
     def publish(receipts: Sequence[Message]) -> None:
         paces.extend(wire.decode_receipt(wire.unseal(receipt.payload)[0]).pace_ms for receipt in receipts)
 
-    worker = Worker(ingest, publish, lambda _codes: None, lambda: NOW)
+    worker = IngestWorker(ingest, publish, lambda _codes: None, lambda: NOW)
     long_ago_s = time.monotonic() - 60
     for message in [mine.batch([mine.ups()]) for _ in range(2 * subscriber.GROUP // 10) for mine in senders]:
-        worker.offer(Delivery(message, lambda: None, long_ago_s))
+        worker.offer(Unacknowledged(message, lambda: None, long_ago_s))
     worker.start()
     wait_until(lambda: len(paces) == 2 * subscriber.GROUP, 60)
-    worker.offer(Delivery(senders[0].batch([senders[0].ups()]), lambda: None))
+    worker.offer(Unacknowledged(senders[0].batch([senders[0].ups()]), lambda: None))
     wait_until(lambda: len(paces) > 2 * subscriber.GROUP, 60)
     worker.stop()
     assert paces[subscriber.GROUP] > 0  # in a queue
@@ -185,7 +185,7 @@ def test_a_group_that_can_never_be_taken_does_not_end_the_worker(
             return super().take(messages, now_ms, pace_ms)
 
     mine = gateway(sqlite_store)
-    worker = Worker(Broken(sqlite_store, KEY, Judge()), diary.append, lambda _codes: None, lambda: NOW)
+    worker = IngestWorker(Broken(sqlite_store, KEY, Judge()), diary.append, lambda _codes: None, lambda: NOW)
     worker.start()
     worker.offer(delivery(Message("t", b"junk"), diary))
     wait_until(lambda: diary == ["acknowledged"])
@@ -239,22 +239,22 @@ class Ear:
 
 
 @pytest.fixture
-def broker() -> Iterator[Broker]:
-    made = Broker("127.0.0.1", 0)
+def broker() -> Iterator[EmbeddedBroker]:
+    made = EmbeddedBroker("127.0.0.1", 0)
     made.start()
     yield made
     made.stop()
 
 
-def listening(port: int, ingest: Ingest) -> Listener:
-    made = Listener(Address("127.0.0.1", port), ingest, lambda _codes: None, lambda: NOW)
+def listening(port: int, ingest: Ingest) -> Subscriber:
+    made = Subscriber(Address("127.0.0.1", port), ingest, lambda _codes: None, lambda: NOW)
     made.start()
     assert made.connected.wait(15)
     return made
 
 
 def test_a_gateway_gets_receipts_over_a_real_broker(
-    broker: Broker, ingest: Ingest, sqlite_store: Store, gateway
+    broker: EmbeddedBroker, ingest: Ingest, sqlite_store: Store, gateway
 ) -> None:
     mine = gateway(sqlite_store)
     ear, made = Ear(broker.port, mine.device), listening(broker.port, ingest)
@@ -266,7 +266,7 @@ def test_a_gateway_gets_receipts_over_a_real_broker(
 
 
 def test_the_database_coming_back_is_enough_for_the_real_session_too(
-    broker: Broker, ingest: Ingest, sqlite_store: Store, gateway, judge: Judge
+    broker: EmbeddedBroker, ingest: Ingest, sqlite_store: Store, gateway, judge: Judge
 ) -> None:
     mine = gateway(sqlite_store)
     ear, made = Ear(broker.port, mine.device), listening(broker.port, ingest)
@@ -286,10 +286,10 @@ def test_a_broker_that_comes_late_or_comes_again_is_found(
     ingest: Ingest, sqlite_store: Store, gateway, free_port: int
 ) -> None:
     mine = gateway(sqlite_store)
-    made = Listener(Address("127.0.0.1", free_port), ingest, lambda _codes: None, lambda: NOW)
+    made = Subscriber(Address("127.0.0.1", free_port), ingest, lambda _codes: None, lambda: NOW)
     made.start()
     for number in (1, 2):
-        broker = Broker("127.0.0.1", free_port)
+        broker = EmbeddedBroker("127.0.0.1", free_port)
         broker.start()
         assert made.connected.wait(30)
         ear = Ear(free_port, mine.device)

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from agent.wire import LinkReading, Stamp, UpsReading, encode_reading
-from collector.judging.evaluate import Fresh, judge_group, judge_readings
+from collector.judging.evaluate import FreshReading, judge_group, judge_readings
 from collector.register.centers import Center
 from collector.standard import Standards, example
 from collector.store import Store, schema, upsert
@@ -29,13 +29,13 @@ def store(either_store: Store) -> Store:
     return either_store
 
 
-def link(wall_ms: int, loss_pct: float, received_ms: int | None = None, subject: str = "") -> Fresh:
+def link(wall_ms: int, loss_pct: float, received_ms: int | None = None, subject: str = "") -> FreshReading:
     at = Stamp(wall_ms=wall_ms, mono_ms=0, boot="b", clock="synced")
     reading = LinkReading(at=at, subject=subject, loss_pct=loss_pct, rtt_median_ms=20.0, jitter_ms=1.0)
-    return Fresh("link", reading, wall_ms, received_ms or wall_ms)
+    return FreshReading("link", reading, wall_ms, received_ms or wall_ms)
 
 
-def ingest(store: Store, *fresh: Fresh, center: Center = CENTER, standards: Standards = STANDARDS) -> int:
+def ingest(store: Store, *fresh: FreshReading, center: Center = CENTER, standards: Standards = STANDARDS) -> int:
     """One transaction of the collector: judged, then kept as the newest of its stream."""
     with store.write() as conn:
         moved = judge_readings(conn, center, fresh, standards, max(each.received_ms for each in fresh))
@@ -170,6 +170,6 @@ def test_a_wait_survives_a_restart_between_readings(store: Store) -> None:
     off = UpsReading(at=at, output_state="bypass")
     for second in range(0, 301, 30):
         at_ms = NOON + second * SECOND
-        ingest(store, Fresh("ups", off, at_ms, at_ms))
+        ingest(store, FreshReading("ups", off, at_ms, at_ms))
     assert flag(store, "power.protected").state == "raised"
     assert flag(store, "power.protected").since_ms == NOON + 300 * SECOND

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.measure.http import Refused, parse, response_head
+from collector.measure.http import RequestRefused, parse, response_head
 
 
 def head(*lines: str) -> bytes:
@@ -59,14 +59,14 @@ def test_a_connection_is_kept_as_http_has_it(version: str, header: str, kept: bo
     ],
 )
 def test_what_breaks_a_rule_is_refused_with_it(lines: list[str], status: int) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         parse(head(*lines))
     assert caught.value.status == status
 
 
 @given(st.binary(max_size=300))
 def test_no_bytes_crash_the_parser(raw: bytes) -> None:
-    with contextlib.suppress(Refused):
+    with contextlib.suppress(RequestRefused):
         parse(raw + b"\r\n\r\n")
 
 

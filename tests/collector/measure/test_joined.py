@@ -24,15 +24,15 @@ from agent import wire
 from collector.access.enrolment import is_signed
 from collector.access.signing_key import load_or_make
 from collector.measure import token
-from collector.measure.delivery import LONGEST_S, Answer, Delivery, Outgoing, pause_s
-from collector.measure.record import Record, Way, decode
+from collector.measure.delivery import LONGEST_S, Answer, Outgoing, RecordSender, pause_s
+from collector.measure.record import Record, RecordedDirection, decode
 from collector.store import Store, schema
 
 MIB = 1 << 20
 
 
 def record(test: str, started_ms: int = 1) -> Record:
-    nothing = Way(bytes=0, at_ms=[], total=[])
+    nothing = RecordedDirection(bytes=0, at_ms=[], total=[])
     return Record(
         test=test, server="pie", device="g1", address="203.0.113.7", started_ms=started_ms, seconds=1.0, end="idle",
         witnessed=True, connections=1, min_rtt_ms=9.0, down=nothing, up=nothing,
@@ -201,7 +201,7 @@ def test_records_go_oldest_first_and_wait_while_nobody_answers(tmp_path: Path) -
         return answers[len(sent) - 1]
 
     async def work() -> None:
-        delivery = Delivery(outgoing, send, chance=lambda: 0.0)
+        delivery = RecordSender(outgoing, send, chance=lambda: 0.0)
         running = asyncio.ensure_future(delivery.run())
         async with asyncio.timeout(5):
             while len(sent) < 5 or outgoing.waiting():  # noqa: ASYNC110  a folder rings no bell

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from collector.alerts.message import Told, message
+from collector.alerts.message import Announcement, message
 from collector.flags import cause
 from collector.ingest.transaction import Ingest
 from collector.messages import Message
@@ -368,7 +368,7 @@ def test_a_silent_center_s_likely_cause_is_told_and_the_found_one_when_it_is_bac
     assert found is not None
     assert (found.name, found.grade) == ("ups_exhausted", "shown")
     facts = {"id": 1, "center": "LHR-1", "criterion": "presence.silent", "subject": "", "at_ms": NOON, "reason": "r"}
-    told = Told(**facts, was="pending", now="raised", value=None, bound=None, cause=found)
+    told = Announcement(**facts, was="pending", now="raised", value=None, bound=None, cause=found)
     text = message(told, None, "http://x").text
     assert "Cause: Mains cut; the UPS gave out (shown by its own readings)" in text
     assert "وجہ: بجلی گئی" in text

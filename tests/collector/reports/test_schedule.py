@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from agent import wire
 from collector.__main__ import main
-from collector.judging.evaluate import Fresh
+from collector.judging.evaluate import FreshReading
 from collector.register.centers import Center
 from collector.reports import revisions, schedule
 from collector.reports.monthly import ReportError
@@ -20,7 +20,7 @@ from collector.reports.render import FORMS
 from collector.reports.schedule import told
 from collector.standard import Standards, example
 from collector.store import Store, schema, upsert
-from collector.store.months import Kept, forget
+from collector.store.months import Retention, forget
 
 MINUTE, DAY = 60_000, 86_400_000
 STANDARDS = Standards.of(
@@ -50,7 +50,7 @@ def put(store: Store, times: list[int], now_ms: int, seq: int = 1, notes: bool =
          "received_ms": now_ms, "loss_pct": 0.0, "rtt_median_ms": 20.0, "jitter_ms": 1.0, **values}
         for i, at in enumerate(times)
     ]  # fmt: skip
-    fresh = [Fresh("link", wire.LinkReading(subject="wan"), at, now_ms, f"g0 s {seq}") for at in times]
+    fresh = [FreshReading("link", wire.LinkReading(subject="wan"), at, now_ms, f"g0 s {seq}") for at in times]
     with store.write() as conn:
         conn.execute(sa.insert(schema.readings["link"]), rows)
         if notes:
@@ -182,7 +182,7 @@ def test_a_boot_that_explains_a_dark_month_end_revises_both_months(store: Store)
     now_ms = DUE + DAY
     dark = {"previous_end": "power", "last_alive_ms": MARCH - DAY}
     boot = {"wall_ms": MARCH + DAY, "center": CENTER.code, "device": "g0", "spool": "s", "seq": 1, "subject": ""}
-    fresh = Fresh("boot", wire.BootReading(last_alive_ms=MARCH - DAY), MARCH + DAY, now_ms, "g0 s 1")
+    fresh = FreshReading("boot", wire.BootReading(last_alive_ms=MARCH - DAY), MARCH + DAY, now_ms, "g0 s 1")
     with store.write() as conn:
         conn.execute(sa.insert(schema.readings["boot"]), [{**boot, "received_ms": now_ms, **dark}])
         revisions.note_group(conn, [(CENTER, [fresh])], now_ms)
@@ -209,7 +209,7 @@ def test_a_report_outlives_its_readings_to_the_bit(store: Store) -> None:
     put(store, day(FEBRUARY, 2), FEBRUARY)
     look(store, DUE)
     before = {name: form(report(store)) for name, form in FORMS.items()}
-    assert forget(store, Kept(raw_days=1), DUE + 60 * DAY)["link_readings"]
+    assert forget(store, Retention(raw_days=1), DUE + 60 * DAY)["link_readings"]
     assert {name: form(report(store)) for name, form in FORMS.items()} == before
     with store.read() as conn, pytest.raises(ReportError, match="have been let go"):
         schedule.check(conn, CENTER.code, "2026-02", STANDARDS, DUE + DAY)
@@ -218,7 +218,7 @@ def test_a_report_outlives_its_readings_to_the_bit(store: Store) -> None:
 def test_what_comes_after_the_readings_were_let_go_is_told_and_changes_no_report(store: Store) -> None:
     put(store, day(FEBRUARY, 2), FEBRUARY)
     look(store, DUE)
-    forget(store, Kept(raw_days=1), DUE + 60 * DAY)
+    forget(store, Retention(raw_days=1), DUE + 60 * DAY)
     before = report(store)
     put(store, day(FEBRUARY, 3), DUE + 61 * DAY, seq=5000)
     look(store, DUE + 61 * DAY)
@@ -234,19 +234,19 @@ def test_readings_stay_until_their_month_is_reported(store: Store) -> None:
     for now_ms in (FEBRUARY + 20 * DAY, DUE):
         with store.read() as conn:
             needed_ms = schedule.reported_until(conn)
-        assert forget(store, Kept(raw_days=1), now_ms, needed_ms) == {}
+        assert forget(store, Retention(raw_days=1), now_ms, needed_ms) == {}
     look(store, DUE)
     with store.read() as conn:
         needed_ms = schedule.reported_until(conn)
     assert needed_ms == MARCH
-    assert "link_readings" in forget(store, Kept(raw_days=1), DUE, needed_ms)
+    assert "link_readings" in forget(store, Retention(raw_days=1), DUE, needed_ms)
 
 
 def test_turns_records_and_reports_go_with_the_evidence(store: Store, vouch) -> None:
     for name, at_ms in (("old", FEBRUARY), ("new", DUE)):
         vouch(store, CENTER.code, "g0", {name: (1.0, 1.0)}, at_ms)
     look(store, DUE)
-    dropped = forget(store, Kept(evidence_days=30), DUE + 29 * DAY)
+    dropped = forget(store, Retention(evidence_days=30), DUE + 29 * DAY)
     assert dropped == {"grants": 1, "records": 1, "reports": 1}
     with store.read() as conn:
         assert conn.scalars(sa.select(schema.grants.c.test_id)).all() == ["new"]

@@ -14,7 +14,7 @@ from collector.register.centers import Center
 from collector.reports.monthly import build
 from collector.reports.render import as_html
 from collector.reports.schedule import told
-from collector.reports.seat_availability import HOUR_MS, Call, Hour, hours, reasons, worst
+from collector.reports.seat_availability import HOUR_MS, Hour, SeatSample, hours, reasons, worst
 from collector.standard import Standards, example
 from collector.store import Store, schema, upsert
 
@@ -46,7 +46,7 @@ def columns(*states: tuple[str, str]) -> wire.SeatColumns:
 
 def test_an_hour_is_the_middle_of_its_roll_calls_and_remembers_the_worst() -> None:
     start_ms = at("2026-02-02T09:00")
-    calls = [Call(start_ms + i * MINUTE, healthy, 1, 10) for i, healthy in enumerate((8, 9, 2, 9, 9))]
+    calls = [SeatSample(start_ms + i * MINUTE, healthy, 1, 10) for i, healthy in enumerate((8, 9, 2, 9, 9))]
     (hour,) = hours(calls, minutes(start_ms, 60))
     assert (hour.calls, hour.usable, hour.off, hour.fewest) == (5, 9, 1, 2)
     assert hour.fewest_ms == start_ms + 2 * MINUTE
@@ -55,13 +55,13 @@ def test_an_hour_is_the_middle_of_its_roll_calls_and_remembers_the_worst() -> No
 def test_an_open_hour_without_a_roll_call_is_unknown_and_a_closed_one_is_not_there() -> None:
     start_ms = at("2026-02-02T09:00")
     closed_ms = at("2026-02-02T22:00")
-    found = hours([Call(closed_ms, 10, 0, 10)], minutes(start_ms, 120))
+    found = hours([SeatSample(closed_ms, 10, 0, 10)], minutes(start_ms, 120))
     assert found == [Hour(start_ms), Hour(start_ms + HOUR_MS)]
 
 
 def test_the_closed_part_of_an_hour_counts_for_nothing() -> None:
     nine_ms, half_ms = at("2026-02-02T09:00"), at("2026-02-02T09:30")
-    (hour,) = hours([Call(nine_ms, 0, 10, 10), Call(half_ms, 9, 1, 10)], minutes(half_ms, 30))
+    (hour,) = hours([SeatSample(nine_ms, 0, 10, 10), SeatSample(half_ms, 9, 1, 10)], minutes(half_ms, 30))
     assert (hour.hour_ms, hour.calls, hour.fewest) == (nine_ms, 1, 9)
 
 

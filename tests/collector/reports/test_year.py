@@ -35,7 +35,7 @@ from collector.simulate.trouble import Stage
 from collector.standard import Standards, example
 from collector.store import Store, schema
 from collector.store.backup import backup, restore
-from collector.store.months import Kept, forget
+from collector.store.months import Retention, forget
 from collector.store.move import move
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -59,7 +59,7 @@ class Sent:
 class Play:
     """What a gateway measured, and the batches it made of that."""
 
-    center: fleet.Center
+    center: fleet.SimulatedCenter
     days: int
     step_ms: int  # between two batches, and between two looks of the collector
     key: Ed25519PrivateKey
@@ -292,7 +292,7 @@ def test_reports_are_what_was_measured_the_same_to_the_bit_wherever_the_database
         move(either_store, empty, lambda _done, _all: None)
     with closed(_empty(tmp_path, "moved.db")) as moved:
         assert printed(moved, play) == before
-    assert sum(forget(either_store, Kept(raw_days=1), play.end_ms + 400 * DAY).values())
+    assert sum(forget(either_store, Retention(raw_days=1), play.end_ms + 400 * DAY).values())
     assert printed(either_store, play) == before
 
 

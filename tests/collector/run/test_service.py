@@ -22,7 +22,7 @@ from paho.mqtt import client as mqtt
 
 from agent import wire
 from collector.access.signing_key import load_or_make
-from collector.run.runtime import Every
+from collector.run.runtime import PeriodicTask
 from collector.store import StoreError
 from tests.helpers.ports import free_ports
 
@@ -257,7 +257,7 @@ def test_repeated_work_survives_its_own_failure() -> None:
             enough.set()
         raise ZeroDivisionError
 
-    every = Every("work", 0.01, work)
+    every = PeriodicTask("work", 0.01, work)
     every.start()
     assert enough.wait(5)
     assert every.is_alive()

@@ -28,9 +28,9 @@ from collector.__main__ import main
 from collector.access import enrolment
 from collector.register import centers
 from collector.simulate import identities, join, readings, register
-from collector.simulate.fleet import Center, make_fleet
+from collector.simulate.fleet import SimulatedCenter, make_fleet
 from collector.simulate.gateway import LIVE_MS, RESEND_S, Gateway
-from collector.simulate.run import Pace, Play, perform
+from collector.simulate.run import Play, SimulatedClock, perform
 from collector.simulate.trouble import CYCLE_MS, START_UP_MS, Stage
 from collector.simulate.truth import Truth, TruthError, compare, read_held, read_promises
 from collector.store import Store, schema
@@ -40,12 +40,12 @@ HOUR_MS = 3_600_000
 FLEET = make_fleet(120, seed=3)
 
 
-def a_gateway(center: Center = FLEET[0]) -> Gateway:
+def a_gateway(center: SimulatedCenter = FLEET[0]) -> Gateway:
     key = Ed25519PrivateKey.generate()
     return Gateway(center=center, key=key, device=identities.device_of(key), spool="0" * 32)
 
 
-def a_play(fleet: list[Center], cycle_ms: int = HOUR_MS, **others: object) -> Play:
+def a_play(fleet: list[SimulatedCenter], cycle_ms: int = HOUR_MS, **others: object) -> Play:
     gateways = [a_gateway(center) for center in fleet]
     play = Play(
         fleet={gateway.device: gateway for gateway in gateways},
@@ -107,7 +107,7 @@ def test_the_same_seed_stages_the_same_play() -> None:
 # ---------------------------------------------------------------- what they measure
 
 
-def at_every_minute(play: Play, minutes: int) -> list[tuple[Center, int, wire.AnyReading]]:
+def at_every_minute(play: Play, minutes: int) -> list[tuple[SimulatedCenter, int, wire.AnyReading]]:
     play.measure(START_MS + minutes * 60_000)
     return [
         (gateway.center, kept.at_ms, wire.decode_reading(kept.raw))
@@ -286,10 +286,10 @@ def test_a_file_that_is_no_truth_is_named_with_its_line(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- identities
 
 
-def identities_in(folder: Path, fleet: list[Center]) -> dict[str, identities.Identity]:
+def identities_in(folder: Path, fleet: list[SimulatedCenter]) -> dict[str, identities.SimulatedIdentity]:
     for center in fleet:
         key = Ed25519PrivateKey.generate()
-        identities.add_key(folder, identities.Identity(center=center.code, key=key, enrolled={"nonce": "n"}))
+        identities.add_key(folder, identities.SimulatedIdentity(center=center.code, key=key, enrolled={"nonce": "n"}))
     return identities.load_keys(folder)
 
 
@@ -397,7 +397,7 @@ def test_a_fleet_in_trouble_over_a_real_broker_loses_nothing(free_port: int, tmp
         taker.keys = {device: gateway.key.public_key() for device, gateway in play.fleet.items()}
         for gateway in play.fleet.values():
             gateway.resend_s = 1.0
-        pace = Pace(start_ms=START_MS, began_s=time.monotonic(), speedup=200)
+        pace = SimulatedClock(start_ms=START_MS, began_s=time.monotonic(), speedup=200)
 
         async def show() -> None:
             await perform(play, broker, pace, START_MS + 600_000, asyncio.Event(), lambda line: None)
@@ -456,7 +456,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def enrols(store: Store) -> Callable[[bytes], tuple[int, dict[str, object]]]:
     """The collector's own answer, from its own register."""
-    facts = enrolment.Facts(collector_key=bytes(32), broker_host="127.0.0.1", broker_port=1883, measure_url="")
+    facts = enrolment.EnrolmentFacts(collector_key=bytes(32), broker_host="127.0.0.1", broker_port=1883, measure_url="")
 
     def answer(body: bytes) -> tuple[int, dict[str, object]]:
         try:

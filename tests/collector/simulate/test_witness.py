@@ -85,7 +85,7 @@ def fleet_of(store: Store) -> list[Gateway]:
     return made
 
 
-def play(store: Store, server: witness.Server, gateways: list[Gateway]) -> None:
+def play(store: Store, server: witness.SimulatedServer, gateways: list[Gateway]) -> None:
     """Each gateway tests twice; all but the first cheat the second time, each in another way."""
     ingest = Ingest(store, KEY, lambda c, g, n: judge_group(c, server_results.attach(c, g, n), STANDARDS, n))
     for step, cheats in enumerate((dict.fromkeys(range(4)), dict(zip((1, 2, 3), witness.CHEATS, strict=True)))):
@@ -102,7 +102,7 @@ def play(store: Store, server: witness.Server, gateways: list[Gateway]) -> None:
 
 
 @pytest.fixture
-def played(sqlite_store: Store, tmp_path: Path) -> tuple[Store, list[Gateway], witness.Server]:
+def played(sqlite_store: Store, tmp_path: Path) -> tuple[Store, list[Gateway], witness.SimulatedServer]:
     gateways = fleet_of(sqlite_store)
     with a_collector(sqlite_store) as url:
         server = witness.joined(url, tmp_path, sqlite_store, "simulated-5")

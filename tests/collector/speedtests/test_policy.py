@@ -17,9 +17,9 @@ from collector.speedtests.policy import (
     PATIENCE_MS,
     TAIL_MS,
     Decision,
-    Server,
+    ServerPlaces,
     State,
-    Turn,
+    TestRequest,
     decide,
     home,
     may_ask,
@@ -27,18 +27,22 @@ from collector.speedtests.policy import (
 )
 
 NOW = 1_795_000_000_000
-ONE = {"s": Server(name="s", tests_at_once=1)}
+ONE = {"s": ServerPlaces(name="s", tests_at_once=1)}
 
 
-def turn(name: str, purpose: str = "routine", asked_ms: int = NOW, state: State = "asked", **facts: object) -> Turn:
-    made = Turn(
+def turn(
+    name: str, purpose: str = "routine", asked_ms: int = NOW, state: State = "asked", **facts: object
+) -> TestRequest:
+    made = TestRequest(
         test_id=name, device=f"g{name}", server="s", purpose=purpose, asked_ms=asked_ms, expires_ms=NOW + 10**7,
         state=state,
     )  # fmt: skip
     return replace(made, **facts)  # type: ignore[arg-type]
 
 
-def decided(turns: list[Turn], servers: dict[str, Server] = ONE, now_ms: int = NOW) -> dict[str, tuple[str, str]]:
+def decided(
+    turns: list[TestRequest], servers: dict[str, ServerPlaces] = ONE, now_ms: int = NOW
+) -> dict[str, tuple[str, str]]:
     return {each.test_id: (each.state, each.reason) for each in decide(turns, servers, now_ms)}
 
 
@@ -49,7 +53,7 @@ def test_the_longest_waiting_goes_first_and_the_rest_are_told_why_they_wait() ->
 
 def test_the_desk_goes_first_and_a_retest_next() -> None:
     asked = [turn("a", asked_ms=NOW - 9), turn("b", "retest", NOW - 5), turn("c", "manual", NOW - 8), turn("d", "desk")]
-    order = [each.test_id for each in decide(asked, {"s": Server(name="s", tests_at_once=9)}, NOW)]
+    order = [each.test_id for each in decide(asked, {"s": ServerPlaces(name="s", tests_at_once=9)}, NOW)]
     assert order == ["d", "b", "a", "c"]
 
 
@@ -65,7 +69,7 @@ def test_a_turn_just_over_holds_its_place_until_the_server_has_let_go_of_the_tes
 
 
 def test_a_gateway_runs_one_test_at_a_time_and_holds_up_no_other() -> None:
-    two = {"s": Server(name="s", tests_at_once=2)}
+    two = {"s": ServerPlaces(name="s", tests_at_once=2)}
     for first in (turn("a", state="granted"), turn("a", asked_ms=NOW - 1)):
         found = decided([first, turn("b", device="ga"), turn("c", asked_ms=NOW + 1)], two)
         assert found["b"] == ("asked", "gateway_busy")
@@ -82,7 +86,7 @@ def test_a_gateway_runs_one_test_at_a_time_and_holds_up_no_other() -> None:
         (turn("a", state="granted", expires_ms=NOW + 1), ("granted", "running")),
     ],
 )
-def test_what_can_no_longer_be_is_closed_with_its_reason(given: Turn, after: tuple[str, str]) -> None:
+def test_what_can_no_longer_be_is_closed_with_its_reason(given: TestRequest, after: tuple[str, str]) -> None:
     assert decided([given]) == {"a": after}
 
 
@@ -101,9 +105,9 @@ TURNS = st.lists(
 
 @given(TURNS, st.integers(1, 4))
 def test_never_more_at_once_than_places_and_never_two_on_one_line(given: list[tuple], at_once: int) -> None:  # type: ignore[type-arg]
-    servers = {name: Server(name=name, tests_at_once=at_once) for name in "st"}
+    servers = {name: ServerPlaces(name=name, tests_at_once=at_once) for name in "st"}
     turns = [
-        Turn(test_id=f"t{n}", device=device, server=server, purpose=purpose, asked_ms=NOW + asked,
+        TestRequest(test_id=f"t{n}", device=device, server=server, purpose=purpose, asked_ms=NOW + asked,
              expires_ms=NOW + left, state=state, closed_ms=NOW + closed if state == "done" else None)
         for n, (device, server, purpose, asked, left, state, closed) in enumerate(given)
     ]  # fmt: skip
@@ -141,9 +145,9 @@ def test_nobody_starves_under_a_desk_that_never_stops() -> None:
 # ---------------------------------------------------------------- asking
 
 
-def ask(**facts: object) -> wire.Ask:
+def ask(**facts: object) -> wire.TestRequestMessage:
     given = {"id": "t1", "purpose": "routine", "expires_ms": NOW + 1, "expected_bytes": 0, **facts}
-    return wire.Ask(v=1, device="g1", want="speed", **given)  # type: ignore[arg-type]
+    return wire.TestRequestMessage(v=1, device="g1", want="speed", **given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -173,18 +177,18 @@ def test_a_day_has_so_many_wishes_of_each_purpose(purpose: str) -> None:
 
 
 def test_a_center_keeps_its_server_and_servers_share_centers_by_their_places() -> None:
-    servers = [Server(name="a", tests_at_once=10), Server(name="b", tests_at_once=30)]
+    servers = [ServerPlaces(name="a", tests_at_once=10), ServerPlaces(name="b", tests_at_once=30)]
     chosen = {f"C-{n}": home(f"C-{n}", servers) for n in range(4000)}
     share = Counter(each.name for each in chosen.values() if each)
     assert 0.70 < share["b"] / 4000 < 0.80
-    more = [*servers, Server(name="c", tests_at_once=10)]
+    more = [*servers, ServerPlaces(name="c", tests_at_once=10)]
     moved = [code for code, was in chosen.items() if (now := home(code, more)) and now != was]
     assert all(home(code, more) == more[2] for code in moved)  # a new server takes its share, nobody else moves
     assert len(moved) < 1200
 
 
 def test_a_retest_avoids_a_server_when_another_is_there() -> None:
-    a, b = Server(name="a", tests_at_once=1), Server(name="b", tests_at_once=1)
+    a, b = ServerPlaces(name="a", tests_at_once=1), ServerPlaces(name="b", tests_at_once=1)
     assert home("C", [a, b], avoid="a") == b
     assert home("C", [a], avoid="a") == a
     assert home("C", []) is None

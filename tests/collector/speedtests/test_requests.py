@@ -15,14 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import wire
 from collector.__main__ import main
 from collector.ingest.transaction import Ingest, Taken
-from collector.judging.evaluate import Fresh
+from collector.judging.evaluate import FreshReading
 from collector.measure import token
 from collector.messages import Message
 from collector.register import centers
 from collector.register.centers import CenterError
 from collector.speedtests import requests
 from collector.speedtests.policy import ASKS_A_DAY, DAY_MS, DESK_A_DAY, HOLD_MS, MOST_WAIT_MS, RETESTS_A_DAY, START_MS
-from collector.speedtests.scheduler import AGAIN_MS, Pacer
+from collector.speedtests.scheduler import AGAIN_MS, TestScheduler
 from collector.standard import Standards, example, read
 from collector.store import Store, schema
 
@@ -42,7 +42,7 @@ class Desk:
         self.store, self.now_ms, self.online = store, NOW, True
         self.tasks: list[wire.Task] = []
         self.ingest = Ingest(store, KEY, note)
-        self.pacer = Pacer(store, KEY, self._publish, lambda codes: None, lambda: self.now_ms)
+        self.pacer = TestScheduler(store, KEY, self._publish, lambda codes: None, lambda: self.now_ms)
         with store.write() as conn:
             rows = [
                 {"name": name, "url": f"http://{name}.example", "tests_at_once": 1, "joined_ms": NOW}
@@ -86,7 +86,7 @@ def desk(either_store: Store) -> Desk:
 
 def ask(gateway: Any, name: str = "t1", sign: Any = None, **facts: Any) -> Message:
     given = {"id": name, "purpose": "routine", "expires_ms": NOW + 600_000, **facts}
-    wish = wire.Ask(**({"v": 1, "device": gateway.device, "want": "speed"} | given))
+    wish = wire.TestRequestMessage(**({"v": 1, "device": gateway.device, "want": "speed"} | given))
     return Message(wire.ask_topic(gateway.device), wire.seal(wire.encode(wish), sign or gateway.key.sign))
 
 
@@ -140,7 +140,7 @@ def test_a_task_is_said_again_while_the_test_may_still_begin(desk: Desk, gateway
 def test_a_collector_that_was_restarted_says_its_tasks_again(desk: Desk, gateway) -> None:
     desk.take(ask(gateway(desk.store)))
     desk.look()
-    desk.pacer = Pacer(desk.store, KEY, desk._publish, lambda codes: None, lambda: desk.now_ms)
+    desk.pacer = TestScheduler(desk.store, KEY, desk._publish, lambda codes: None, lambda: desk.now_ms)
     desk.look()
     assert len(desk.tasks) == 2
 
@@ -306,14 +306,14 @@ def test_the_desk_asks_a_bounded_number_of_times_and_only_where_there_is_a_gatew
     for _ in range(DESK_A_DAY):
         wish(desk)
         desk.look(700_000)
-    with pytest.raises(requests.TurnRefused, match="12 times within a day"):
+    with pytest.raises(requests.TestRequestRefused, match="12 times within a day"):
         wish(desk)
     with pytest.raises(CenterError, match="not registered"):
         wish(desk, "NO-1")
     with desk.store.write() as conn:
         conn.execute(sa.update(schema.devices).values(revoked_ms=NOW))
     desk.now_ms += DAY_MS
-    with pytest.raises(requests.TurnRefused, match="has no gateway"):
+    with pytest.raises(requests.TestRequestRefused, match="has no gateway"):
         wish(desk)
 
 
@@ -375,7 +375,7 @@ def test_a_second_look_at_the_same_reading_asks_for_nothing_more(two: Desk, gate
         place = centers.get(conn, "LHR-1")
         at = wire.Stamp(wall_ms=NOW, mono_ms=1, boot="b", clock="synced")
         reading = wire.SpeedReading(at=at, download_mbps=0.5, upload_mbps=0.5)
-        fresh = Fresh("speed", reading, NOW, NOW, f"{mine.device} s 1")
+        fresh = FreshReading("speed", reading, NOW, NOW, f"{mine.device} s 1")
         for _ in range(2):
             requests.note_group(conn, [(place, [fresh])], trusting(), NOW)
     assert len(retests(two)) == 1

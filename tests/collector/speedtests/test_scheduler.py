@@ -16,16 +16,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from paho.mqtt import client as mqtt
 
 from agent import wire
-from collector.brokers.embedded import Broker
-from collector.ingest.subscriber import Address, Listener
+from collector.brokers.embedded import EmbeddedBroker
+from collector.ingest.subscriber import Address, Subscriber
 from collector.ingest.transaction import Ingest
 from collector.measure.admission import ByToken, UsedTokens
 from collector.measure.limits import Limits
 from collector.measure.server import MeasureServer
-from collector.run.runtime import Every
+from collector.run.runtime import PeriodicTask
 from collector.speedtests import requests
 from collector.speedtests.policy import TAIL_MS
-from collector.speedtests.scheduler import Pacer
+from collector.speedtests.scheduler import TestScheduler
 from collector.standard import Standards, example
 from collector.store import Store, schema
 
@@ -115,7 +115,7 @@ class Crowd:
 
     def ask(self, device: str, expires_ms: int, purpose: Any = "routine") -> None:
         facts = {"v": 1, "device": device, "id": f"t-{device}", "want": "speed", "purpose": purpose}
-        wish = wire.Ask(expires_ms=expires_ms, **facts)  # type: ignore[arg-type]
+        wish = wire.TestRequestMessage(expires_ms=expires_ms, **facts)  # type: ignore[arg-type]
         sealed = wire.seal(wire.encode(wish), self.gateways[device].key.sign)
         self.client.publish(wire.ask_topic(device), sealed, qos=1)
 
@@ -151,8 +151,8 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def broker() -> Iterator[Broker]:
-    made = Broker("127.0.0.1", 0)
+def broker() -> Iterator[EmbeddedBroker]:
+    made = EmbeddedBroker("127.0.0.1", 0)
     made.start()
     yield made
     made.stop()
@@ -170,7 +170,7 @@ def most_at_once(rows: list[Any]) -> int:
 
 
 def test_a_crowd_asks_at_once_and_no_more_run_than_there_are_places(
-    server: Server, broker: Broker, sqlite_store: Store, gateway, request: pytest.FixtureRequest, tmp_path: Path
+    server: Server, broker: EmbeddedBroker, sqlite_store: Store, gateway, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     number = 200 if request.config.getoption("--torture") else 40
     store, clock = sqlite_store, Clock()
@@ -178,8 +178,8 @@ def test_a_crowd_asks_at_once_and_no_more_run_than_there_are_places(
     with store.write() as conn:
         requests.note_here(conn, f"http://127.0.0.1:{server.port}", b"k", AT_ONCE, clock(), runs=True)
     ingest = Ingest(store, KEY, lambda conn, group, now_ms: requests.note_group(conn, group, STANDARDS, now_ms))
-    listener = Listener(Address("127.0.0.1", broker.port), ingest, lambda _codes: None, clock)
-    pacer = Every("pacer", 0.02, Pacer(store, KEY, listener.tell, lambda _codes: None, clock).look)
+    listener = Subscriber(Address("127.0.0.1", broker.port), ingest, lambda _codes: None, clock)
+    pacer = PeriodicTask("pacer", 0.02, TestScheduler(store, KEY, listener.tell, lambda _codes: None, clock).look)
     late = list(crowd.gateways)[-1]
     listener.start()
     assert listener.connected.wait(15)

@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from collector.__main__ import main
-from collector.config import Database, Settings
+from collector.config import DatabaseSection, Settings
 from collector.run.upgrades import opened_and_upgraded
 from collector.store import NeedsMigration, Store, StoreError, draft, migrate, schema
 
@@ -143,7 +143,7 @@ def test_the_command_says_what_it_would_do_and_does_it_once(
 def test_an_sqlite_file_is_migrated_by_serve_itself_and_postgresql_only_when_told(
     database_url: str, tmp_path: Path
 ) -> None:
-    settings = Settings(database=Database(url=database_url), collector={"data_dir": tmp_path / "data"})
+    settings = Settings(database=DatabaseSection(url=database_url), collector={"data_dir": tmp_path / "data"})
     old(database_url).close()
     if database_url.startswith("postgresql"):
         with pytest.raises(NeedsMigration), opened_and_upgraded(settings, migrates=False):

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from collector.store import Store, schema
-from collector.store.months import AHEAD, DAY_MS, Kept, Month, ahead, forget, settle
+from collector.store.months import AHEAD, DAY_MS, Month, Retention, ahead, forget, settle
 
 NOW = 1_795_000_000_000  # 2026-11-18
 
@@ -69,14 +69,14 @@ def test_what_is_too_old_goes_and_evidence_stays_longer(either_store: Store) -> 
         with either_store.keep() as conn:
             ahead(conn, at_ms)
     put(either_store, NOW, old, older, 7)
-    dropped = forget(either_store, Kept(raw_days=60, hours_days=60, evidence_days=500), NOW)
+    dropped = forget(either_store, Retention(raw_days=60, hours_days=60, evidence_days=500), NOW)
     assert times(either_store) == ([old, NOW], [NOW])
     assert set(dropped) >= {"link_readings", "evidence"}
     if either_store.parted:  # whole months go at once: their parts are gone, not emptied
         assert set(parts_of(either_store, "link_readings")) == {"link_readings_p2026_11"}
         with either_store.read() as conn:
             assert "link_readings_p2026_08" not in sa.inspect(conn).get_table_names()
-    assert forget(either_store, Kept(raw_days=60, hours_days=60, evidence_days=500), NOW) == {}
+    assert forget(either_store, Retention(raw_days=60, hours_days=60, evidence_days=500), NOW) == {}
 
 
 def test_a_month_goes_only_when_all_of_it_is_too_old(either_store: Store) -> None:
@@ -84,7 +84,7 @@ def test_a_month_goes_only_when_all_of_it_is_too_old(either_store: Store) -> Non
         ahead(conn, NOW)
     first, last = Month.of(NOW).from_ms, NOW
     put(either_store, first, last)
-    forget(either_store, Kept(raw_days=1), NOW + DAY_MS // 2)
+    forget(either_store, Retention(raw_days=1), NOW + DAY_MS // 2)
     assert times(either_store)[1] == ([first, last] if either_store.parted else [last])
 
 
@@ -108,11 +108,11 @@ def test_a_month_that_is_over_gets_an_index_by_center_and_the_running_one_does_n
 
 def test_nothing_is_let_go_where_all_is_kept_for_ever(either_store: Store) -> None:
     put(either_store, 7, NOW)
-    assert forget(either_store, Kept(), NOW) == {}
+    assert forget(either_store, Retention(), NOW) == {}
     assert times(either_store) == ([7, NOW], [7, NOW])
 
 
 def test_many_rows_go_in_small_batches(sqlite_store: Store) -> None:
     with sqlite_store.write() as conn:
         conn.execute(sa.insert(schema.readings["link"]), [reading(n) for n in range(12_345)])
-    assert forget(sqlite_store, Kept(raw_days=1), NOW) == {"link_readings": 12_345}
+    assert forget(sqlite_store, Retention(raw_days=1), NOW) == {"link_readings": 12_345}

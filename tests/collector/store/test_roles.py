@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.access import enrolment
 from collector.alerts.outbox import Outbox
-from collector.config import Keep, Settings
+from collector.config import KeepSection, Settings
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.judging.silence import sweep
@@ -151,7 +151,7 @@ def test_each_role_can_do_its_work(as_role: Callable[[str], Store], gateway) -> 
     with ingesting.write() as conn:
         sweep(conn, standards, NOW + 9_000_000)
     Outbox(web, [], standards, "http://localhost", lambda: NOW).look()
-    kept = Settings(keep=Keep(raw_days=1, hours_days=1, evidence_days=2))
+    kept = Settings(keep=KeepSection(raw_days=1, hours_days=1, evidence_days=2))
     Housekeeping(owner, kept, standards, lambda: NOW + 10**9).look()
     with as_role(roles.AUDITOR).read() as conn:
         assert conn.scalar(sa.text("SELECT version_num FROM alembic_version")) == HEAD

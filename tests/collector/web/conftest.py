@@ -27,7 +27,7 @@ from fastapi import FastAPI
 from agent import wire
 from collector.access import approvals, enrolment, passwords, users
 from collector.access.enrolment import Approval
-from collector.config import Collector, Enrolment, Settings
+from collector.config import CollectorTable, EnrolmentSection, Settings
 from collector.standard import Standards, example
 from collector.store import Store, schema
 from collector.web import auth
@@ -331,7 +331,7 @@ def serve(
 ) -> Iterator[Served]:
     (data_dir / auth.TOKEN_FILE).write_text(TOKEN)
     hub = Hub(gather_s=0.05)
-    config = Settings(collector=Collector(data_dir=data_dir), enrolment=Enrolment(approval=approval))
+    config = Settings(collector=CollectorTable(data_dir=data_dir), enrolment=EnrolmentSection(approval=approval))
     app = build(store, config, hub, standards=standards, key=Ed25519PrivateKey.generate(), now=lambda: now_ms)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))
     thread = threading.Thread(target=server.run)

@@ -23,7 +23,7 @@ def test_the_token_is_made_once_and_readable_to_its_owner_only(tmp_path: Path) -
 
 
 def test_the_door_knows_its_token_and_no_other() -> None:
-    door = auth.Door("a" * 32)
+    door = auth.Authenticator("a" * 32)
     assert door.knows("a" * 32)
     assert door.knows(f" {'a' * 32}\n")  # as pasted
     for wrong in ("", "a" * 31, "a" * 33, "b" * 32, "\u0627" * 32):
@@ -32,11 +32,11 @@ def test_the_door_knows_its_token_and_no_other() -> None:
 
 def test_a_token_that_can_be_guessed_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 16 characters"):
-        auth.Door("short")
+        auth.Authenticator("short")
 
 
 def test_a_session_admits_until_it_expires() -> None:
-    door = auth.Door("a" * 32)
+    door = auth.Authenticator("a" * 32)
     session = door.session(NOW_MS)
     assert door.admits(session, NOW_MS)
     assert door.admits(session, NOW_MS + auth.SESSION_S * 1000 - 1)
@@ -44,12 +44,12 @@ def test_a_session_admits_until_it_expires() -> None:
 
 
 def test_a_session_cannot_be_made_longer_or_carried_to_another_token() -> None:
-    session = auth.Door("a" * 32).session(NOW_MS)
+    session = auth.Authenticator("a" * 32).session(NOW_MS)
     expires, seal = session.split(".")
-    door = auth.Door("a" * 32)
+    door = auth.Authenticator("a" * 32)
     for forged in (None, "", ".", expires, f"{int(expires) + 1}.{seal}", f"{expires}.{'0' * 64}", f"-1.{seal}", "x.y"):
         assert not door.admits(forged, NOW_MS)
-    assert not auth.Door("b" * 32).admits(session, NOW_MS)
+    assert not auth.Authenticator("b" * 32).admits(session, NOW_MS)
 
 
 def test_log_in_leads_to_a_path_of_this_site_only() -> None:

@@ -10,8 +10,8 @@ from typing import get_args
 import pytest
 
 from agent import wire
-from agent.config import Seats
-from agent.probes.parts import Parts, lost
+from agent.config import SeatsSection
+from agent.probes.parts import SeatParts, lost
 from agent.probes.seats import reachability, registry
 from agent.probes.seats.registry import NETWORK_SAYS, faults_of
 from agent.seat.snapshot import Disk, Drive, Snapshot
@@ -94,13 +94,13 @@ def test_a_hostile_sentence_takes_no_long_time() -> None:
 
 def seat_notes() -> set[str]:
     """Every sentence of the roll call, as the agent's own code says it."""
-    before, now = Parts(memory_mb=16_000.0, drives={"a": 512.0}), Parts(memory_mb=8_000.0, drives={"b": 256.0})
+    before, now = SeatParts(memory_mb=16_000.0, drives={"a": 512.0}), SeatParts(memory_mb=8_000.0, drives={"b": 256.0})
     worn = Snapshot(
         id="x", name="PC-1", at_ms=0, nonce="n", cpu_pct=100.0, memory_pct=99.9, temperature_c=120.0,
         disks=(Disk(role="system", total_gb=512.0, used_pct=99.9),),
         drives=(Drive(id="d", size_gb=512.0, health="failing"),),
     )  # fmt: skip
-    found = {*lost(before, now), *faults_of(worn, Seats()), "said it was shutting down"}
+    found = {*lost(before, now), *faults_of(worn, SeatsSection()), "said it was shutting down"}
     for says in NETWORK_SAYS.values():
         found |= {f"silent for 301 s{says}", f"not heard since the agent started, 301 s{says}"}
     source = inspect.getsource(reachability.cause)

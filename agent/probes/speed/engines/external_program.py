@@ -16,7 +16,7 @@ POLL_S = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
+class ProgramOutput:
     """What the program said on standard output and standard error, and its exit code."""
 
     output: str
@@ -26,7 +26,7 @@ class Said:
 
 def run(
     name: str, command: Sequence[str], environment: Mapping[str, str], request: SpeedRequest, most_bytes: int
-) -> Said:
+) -> ProgramOutput:
     """Runs to its end or kills it. Raises ProbeFailed (``stopped``, ``timeout``, ``bad_output``), and OSError when
     there is no such program."""
     ends = time.monotonic() + request.deadline_s
@@ -42,7 +42,7 @@ def run(
         finally:
             process.kill()
     output, errors = (text.decode("utf-8", "replace") for text in said)
-    return Said(output=output, errors=errors, code=process.returncode)
+    return ProgramOutput(output=output, errors=errors, code=process.returncode)
 
 
 def _listen(

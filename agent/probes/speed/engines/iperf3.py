@@ -54,7 +54,7 @@ class _Start(msgspec.Struct):
     version: str = ""
 
 
-class _Said(msgspec.Struct):
+class _Iperf3Report(msgspec.Struct):
     """The fields we use of `iperf3 --json`."""
 
     start: _Start = msgspec.field(default_factory=_Start)
@@ -63,7 +63,7 @@ class _Said(msgspec.Struct):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class Iperf3Direction:
     """One direction; `rtt_ms` is the mean round trip under its load."""
 
     version: str
@@ -109,10 +109,10 @@ def place(server: str) -> tuple[str, int]:
     return host, port or PORT
 
 
-def parse_output(output: str) -> Way:
+def parse_output(output: str) -> Iperf3Direction:
     """One direction's answer. Raises ProbeFailed (``busy``, ``unreachable``, ``failed``, ``bad_output``)."""
     try:
-        said = msgspec.json.decode(output.encode(), type=_Said)
+        said = msgspec.json.decode(output.encode(), type=_Iperf3Report)
     except wire.UNREADABLE as error:
         raise ProbeFailed("bad_output", f"iperf3's answer is not its JSON: {error}") from None
     if said.error:
@@ -120,7 +120,7 @@ def parse_output(output: str) -> Way:
     if said.end.sum_received is None:
         raise ProbeFailed("bad_output", "iperf3's answer has no figure of what arrived")
     rtts = [stream.sender.mean_rtt for stream in said.end.streams if stream.sender.mean_rtt]
-    return Way(
+    return Iperf3Direction(
         version=said.start.version.removeprefix("iperf").strip(),
         mbps=said.end.sum_received.bits_per_second / 1e6,
         bytes=round(said.end.sum_received.bytes),
@@ -128,7 +128,7 @@ def parse_output(output: str) -> Way:
     )
 
 
-def _second(request: SpeedRequest, ends: float, program: str, host: str, port: int) -> Way:
+def _second(request: SpeedRequest, ends: float, program: str, host: str, port: int) -> Iperf3Direction:
     """Such a server stops listening for a moment after each test: it is asked once more when it does not answer."""
     try:
         return _way(replace(request, deadline_s=ends - time.monotonic()), program, host, port, [])
@@ -139,7 +139,7 @@ def _second(request: SpeedRequest, ends: float, program: str, host: str, port: i
     return _way(replace(request, deadline_s=ends - time.monotonic()), program, host, port, [])
 
 
-def _way(request: SpeedRequest, program: str, host: str, port: int, options: list[str]) -> Way:
+def _way(request: SpeedRequest, program: str, host: str, port: int, options: list[str]) -> Iperf3Direction:
     seconds = SECONDS[request.mode]
     command = [program, "--client", host, "--port", str(port), "--json", *options]
     command += ["--time", str(seconds), "--omit", str(OMIT_S), "--parallel", str(STREAMS)]

@@ -14,9 +14,9 @@ from agent.probes.probe import ProbeFailed
 from agent.probes.speed.engine import SpeedRequest, Throughput
 from agent.probes.speed.multistream import phases, tcpinfo, witness
 from agent.probes.speed.multistream.modes import MODES
-from agent.probes.speed.multistream.saturation import Way
+from agent.probes.speed.multistream.saturation import DirectionResult
 from agent.probes.speed.multistream.streams import STREAMS
-from agent.probes.speed.multistream.transfer import Run
+from agent.probes.speed.multistream.transfer import TransferPlan
 from agent.probes.target import find, parse
 
 NAME = "librespeed"
@@ -35,7 +35,7 @@ async def _find(request: SpeedRequest) -> phases.Targets:
     return {"down": target, "up": target}
 
 
-async def _told(request: SpeedRequest, run: Run, way: Way) -> Way:
+async def _told(request: SpeedRequest, run: TransferPlan, way: DirectionResult) -> DirectionResult:
     """An upload that this kernel cannot count has the server's figure."""
     if way.mbps is not None or run.streams.direction == "down":
         return way

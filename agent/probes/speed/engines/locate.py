@@ -29,7 +29,7 @@ class _Problem(msgspec.Struct):
     detail: str = ""
 
 
-class _Answer(msgspec.Struct):
+class _LocateAnswer(msgspec.Struct):
     results: Annotated[list[_Near], msgspec.Meta(max_length=64)] = []
     error: _Problem | None = None
 
@@ -48,7 +48,7 @@ async def nearest(locate_url: str) -> list[dict[Direction, str]]:
 def parse(status: int, body: bytes, host: str) -> list[dict[Direction, str]]:
     """Pure. Raises ProbeFailed."""
     try:
-        answer = msgspec.json.decode(body, type=_Answer)
+        answer = msgspec.json.decode(body, type=_LocateAnswer)
     except wire.UNREADABLE as error:
         raise ProbeFailed("bad_output", f"{host} answered {status} and no list of servers: {error}") from None
     if answer.error is not None or status != 200:

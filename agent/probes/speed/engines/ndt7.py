@@ -28,10 +28,10 @@ from agent.probes.speed.engine import PUBLIC, SpeedRequest, Throughput
 from agent.probes.speed.engines import locate
 from agent.probes.speed.multistream import phases, tcpinfo
 from agent.probes.speed.multistream.modes import MB, Mode
-from agent.probes.speed.multistream.saturation import Way
+from agent.probes.speed.multistream.saturation import DirectionResult
 from agent.probes.speed.multistream.stream import Direction
 from agent.probes.speed.multistream.streams import WAKE_BYTES, Download, Stream, Upload
-from agent.probes.speed.multistream.transfer import Run
+from agent.probes.speed.multistream.transfer import TransferPlan
 from agent.probes.target import Target, connected, parse
 
 NAME = "ndt7"
@@ -56,7 +56,7 @@ class AppInfo(msgspec.Struct, frozen=True, kw_only=True):
     bytes: Amount = msgspec.field(name="NumBytes")
 
 
-class TcpInfo(msgspec.Struct, frozen=True, kw_only=True):
+class RemoteTcpInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What the other kernel knows of the connection: bytes and microseconds."""
 
     elapsed: Micros | None = msgspec.field(name="ElapsedTime", default=None)
@@ -71,7 +71,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """One text message of the server."""
 
     app: AppInfo | None = msgspec.field(name="AppInfo", default=None)
-    tcp: TcpInfo | None = msgspec.field(name="TCPInfo", default=None)
+    tcp: RemoteTcpInfo | None = msgspec.field(name="TCPInfo", default=None)
 
 
 def measure(request: SpeedRequest, read: tcpinfo.Read = tcpinfo.read) -> Throughput:
@@ -252,7 +252,7 @@ class Ndt7Upload(Upload):
 # ---------------------------------------------------------------- what it found
 
 
-async def _told(_request: SpeedRequest, run: Run, way: Way) -> Way:
+async def _told(_request: SpeedRequest, run: TransferPlan, way: DirectionResult) -> DirectionResult:
     """The protocol's own figure in the place of our slope; what others moved is added back to it as it was."""
     mbps = _mbps(run)
     if mbps is None:
@@ -263,7 +263,7 @@ async def _told(_request: SpeedRequest, run: Run, way: Way) -> Way:
     return replace(way, mbps=mbps, capacity_mbps=capacity, cross_pct=cross)
 
 
-def _mbps(run: Run) -> float | None:
+def _mbps(run: TransferPlan) -> float | None:
     """Mbit/s from the handshake to the end: bytes times eight over microseconds."""
     talk, moved, seconds = _talk(run)
     if run.streams.direction == "down":
@@ -277,14 +277,14 @@ def _mbps(run: Run) -> float | None:
     return infos[-1].acked * 8 / 1e6 / seconds if infos else None
 
 
-def _talk(run: Run) -> tuple[Talk, int, float]:
+def _talk(run: TransferPlan) -> tuple[Talk, int, float]:
     """What was said on the stream that ran, the bytes it had moved at the last look, and the seconds until then."""
     stream, lane = run.streams.opened[-1]
     assert isinstance(stream, Ndt7Download | Ndt7Upload)
     return stream.talk, lane.moved[-1], max(1e-3, run.streams.times_s[-1] - stream.talk.opened_s)
 
 
-def _sums_up(runs: Mapping[Direction, Run], found: Throughput) -> Throughput:
+def _sums_up(runs: Mapping[Direction, TransferPlan], found: Throughput) -> Throughput:
     """With the server's round trips, and its share of bytes sent again as loss."""
     down, up = (_talk(runs[way])[0].said for way in ("down", "up"))
     least = [said.tcp.min_rtt for said in (*down, *up) if said.tcp is not None and said.tcp.min_rtt]

@@ -39,7 +39,7 @@ class _Server(msgspec.Struct):
     url: str = ""
 
 
-class _Said(msgspec.Struct):
+class _OoklaReport(msgspec.Struct):
     """The fields we use of `speedtest-cli --json`: bits per second, milliseconds, bytes."""
 
     download: float
@@ -68,7 +68,7 @@ def measure(request: SpeedRequest) -> Throughput:
 def parse_output(output: str, mode: str, seconds: float) -> Throughput:
     """Raises ProbeFailed(``bad_output``)."""
     try:
-        said = msgspec.json.decode(output.encode(), type=_Said)
+        said = msgspec.json.decode(output.encode(), type=_OoklaReport)
     except wire.UNREADABLE as error:
         raise ProbeFailed("bad_output", f"speedtest-cli's answer is not its JSON: {error}") from None
     from importlib import metadata  # 3 MB that a gateway without this engine need not hold

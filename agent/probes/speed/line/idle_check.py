@@ -6,7 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from agent.config import Settings, Speed
+from agent.config import AgentSettings, SpeedSection
 from agent.probes.link.route import default_route
 from agent.probes.speed.line import counters
 from agent.probes.speed.line.router import RouterWatch
@@ -20,7 +20,7 @@ class Load:
     up_mbps: float
 
 
-async def line_load(settings: Settings, seconds: float) -> Load | None:
+async def line_load(settings: AgentSettings, seconds: float) -> Load | None:
     """Over so many seconds. None when no counter can be read, or they were reset meanwhile; also when a router did not
     show its counters anew."""
     if settings.speed.router_host:
@@ -31,7 +31,7 @@ async def line_load(settings: Settings, seconds: float) -> Load | None:
     return None if before is None or after is None else load_of(before, after, took_s)
 
 
-def _router_load(speed: Speed, seconds: float) -> Load | None:
+def _router_load(speed: SpeedSection, seconds: float) -> Load | None:
     with RouterWatch(speed) as watch:
         read = watch.interface.read
         before, began_s = read(), time.monotonic()
@@ -47,14 +47,14 @@ def load_of(before: counters.Counters, after: counters.Counters, seconds: float)
     return Load(down_mbps=down * 8 / 1e6 / seconds, up_mbps=up * 8 / 1e6 / seconds)
 
 
-def wan_counters(settings: Settings) -> counters.Counters | None:
+def wan_counters(settings: AgentSettings) -> counters.Counters | None:
     """Of the WAN interface of the settings, or the one with the default route."""
     route = default_route()
     name = settings.speed.wan_interface or (route.interface if route else "")
     return counters.read(name) if name else None
 
 
-def moved_bytes(settings: Settings) -> int | None:
+def moved_bytes(settings: AgentSettings) -> int | None:
     """What the line has moved so far, both ways."""
     counted = wan_counters(settings)
     return None if counted is None else counted.rx + counted.tx

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from agent.config import Speed
+from agent.config import SpeedSection
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.line.counters import ETHERNET_BYTES, Counters, Interface
 from agent.probes.ups import snmp
@@ -28,9 +28,9 @@ MOST_INTERFACES = 512
 START_S = 3.0
 
 
-def target_of(speed: Speed) -> snmp.Target:
+def target_of(speed: SpeedSection) -> snmp.SnmpTarget:
     """Raises ProbeFailed for a key file that cannot be read."""
-    return snmp.Target(
+    return snmp.SnmpTarget(
         name="router",
         host=speed.router_host,
         port=speed.router_port,
@@ -44,7 +44,7 @@ def target_of(speed: Speed) -> snmp.Target:
     )
 
 
-async def index_of(session: snmp.Session, wanted: str) -> str:
+async def index_of(session: snmp.SnmpSession, wanted: str) -> str:
     """The ifIndex of an interface by its number, ifName or ifDescr. Raises ProbeFailed(``no_interface``)."""
     if wanted.isdigit():
         return wanted
@@ -64,8 +64,8 @@ async def index_of(session: snmp.Session, wanted: str) -> str:
     raise ProbeFailed("no_interface", f"the router has no interface {wanted!r:.60}; it has: {names}")
 
 
-async def read(session: snmp.Session, index: str) -> Counters | None:
-    """None when the router does not have them. Raises snmp.Silent, OSError, ProbeFailed."""
+async def read(session: snmp.SnmpSession, index: str) -> Counters | None:
+    """None when the router does not have them. Raises snmp.NoResponse, OSError, ProbeFailed."""
     values = await session.get([f"{HC_IN}.{index}", f"{HC_OUT}.{index}"])
     rx, tx = values.get(f"{HC_IN}.{index}"), values.get(f"{HC_OUT}.{index}")
     return Counters(rx=rx, tx=tx) if isinstance(rx, int) and isinstance(tx, int) else None
@@ -74,7 +74,7 @@ async def read(session: snmp.Session, index: str) -> Counters | None:
 class RouterWatch:
     """Asks the router in a thread of its own, from `with` to its end. `trouble` says what was wrong last."""
 
-    def __init__(self, speed: Speed, explain: Callable[[str], None] = lambda _line: None) -> None:
+    def __init__(self, speed: SpeedSection, explain: Callable[[str], None] = lambda _line: None) -> None:
         self.trouble = ""
         self.changed_s: list[float] = []  # when a counter was seen to move (monotonic)
         self._speed, self._explain = speed, explain
@@ -125,14 +125,14 @@ class RouterWatch:
         if mistake := target.mistake():
             raise ProbeFailed("settings", mistake)
         async with snmp.conversation(target) as talk:
-            session = snmp.Session(talk.exchange, WAIT_S)
+            session = snmp.SnmpSession(talk.exchange, WAIT_S)
             index: str | None = None
             while not self._stop.is_set():
                 asked_s = time.monotonic()
                 try:
                     index = index or await index_of(session, self._speed.router_interface)
                     self._take(await read(session, index))
-                except snmp.Silent:
+                except snmp.NoResponse:
                     self.trouble = f"{target.place} does not answer; check router_host, router_community and its SNMP"
                 await asyncio.sleep(max(0.0, asked_s + ASK_EVERY_S - time.monotonic()))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.config import Link
+from agent.config import LinkSection
 from agent.probes.link.route import Route, default_route
 
 
 @dataclass(frozen=True)
-class Line:
+class WanLine:
     """The interface of the default route. `failover` is None while the settings do not tell which lines there are, or
     when there is no route at all."""
 
@@ -17,16 +17,16 @@ class Line:
     failover: bool | None
 
 
-def line_of(route: Route | None, link: Link) -> Line:
+def line_of(route: Route | None, link: LinkSection) -> WanLine:
     """A line named as a backup is one; so is any other than the main line, where that is named."""
     if route is None:
-        return Line(None, None)
+        return WanLine(None, None)
     if route.interface in link.failover_interfaces:
-        return Line(route.interface, True)
+        return WanLine(route.interface, True)
     if link.primary_interface:
-        return Line(route.interface, route.interface != link.primary_interface)
-    return Line(route.interface, False if link.failover_interfaces else None)
+        return WanLine(route.interface, route.interface != link.primary_interface)
+    return WanLine(route.interface, False if link.failover_interfaces else None)
 
 
-def line_now(link: Link) -> Line:
+def line_now(link: LinkSection) -> WanLine:
     return line_of(default_route(), link)

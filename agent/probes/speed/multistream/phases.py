@@ -14,10 +14,10 @@ from agent.probes.speed.engine import SpeedRequest, Throughput
 from agent.probes.speed.line import counters
 from agent.probes.speed.multistream import tcpinfo
 from agent.probes.speed.multistream.modes import Mode
-from agent.probes.speed.multistream.saturation import Trace, Way, judge
+from agent.probes.speed.multistream.saturation import DirectionResult, Trace, judge
 from agent.probes.speed.multistream.stream import Direction
 from agent.probes.speed.multistream.streams import HEAD_BYTES, Busy, Stream
-from agent.probes.speed.multistream.transfer import Run
+from agent.probes.speed.multistream.transfer import TransferPlan
 from agent.probes.target import Target
 
 LEAST_S = 1.0  # a direction that would get less is not worth its bytes
@@ -35,8 +35,8 @@ class Protocol:
     name: str
     kinds: Mapping[Direction, type[Stream]]
     find: Callable[[SpeedRequest], Awaitable[Targets]]
-    told: Callable[[SpeedRequest, Run, Way], Awaitable[Way]]
-    sums_up: Callable[[Mapping[Direction, Run], Throughput], Throughput] = lambda _runs, found: found
+    told: Callable[[SpeedRequest, TransferPlan, DirectionResult], Awaitable[DirectionResult]]
+    sums_up: Callable[[Mapping[Direction, TransferPlan], Throughput], Throughput] = lambda _runs, found: found
 
 
 def measure(
@@ -63,7 +63,7 @@ class _Test:
         self.protocol, self.mode_name, self.mode = protocol, mode_name, mode
         self.request, self.read = request, read
         self.started_s = time.monotonic()
-        self.runs: dict[Direction, Run] = {}
+        self.runs: dict[Direction, TransferPlan] = {}
 
     async def run(self) -> Throughput:
         request = self.request
@@ -81,7 +81,7 @@ class _Test:
 
     async def _direction(
         self, direction: Direction, target: Target, idle: latency.Idle, interface: counters.Interface | None
-    ) -> Way:
+    ) -> DirectionResult:
         run, trace = await self._admitted(direction, target, idle, interface)
         way = await self.protocol.told(self.request, run, judge(trace, idle.rtt_ms, self.mode))
         self.request.explain(_told(direction, trace, way, run.streams.count))
@@ -89,7 +89,7 @@ class _Test:
 
     async def _admitted(
         self, direction: Direction, target: Target, idle: latency.Idle, interface: counters.Interface | None
-    ) -> tuple[Run, Trace]:
+    ) -> tuple[TransferPlan, Trace]:
         """The direction, once the server has a place: it keeps ours as long as we ask again when it says."""
         while True:
             run = self.runs[direction] = self._run(direction, target, idle, interface)
@@ -117,8 +117,8 @@ class _Test:
 
     def _run(
         self, direction: Direction, target: Target, idle: latency.Idle, interface: counters.Interface | None
-    ) -> Run:
-        return Run(
+    ) -> TransferPlan:
+        return TransferPlan(
             direction,
             target,
             self.mode,
@@ -138,7 +138,9 @@ class _Test:
             raise ProbeFailed("timeout", f"the deadline of {self.request.deadline_s:g} s leaves no time to measure")
         return min(self.mode.most_s, share)
 
-    def _result(self, target: Target, idle: latency.Idle, down: Way, up: Way, spent: int) -> Throughput:
+    def _result(
+        self, target: Target, idle: latency.Idle, down: DirectionResult, up: DirectionResult, spent: int
+    ) -> Throughput:
         flags = down.flags | up.flags
         plan = self.request.plan_mbps
         if plan is not None and max(down.mbps or 0.0, up.mbps or 0.0) > IMPLAUSIBLE * plan:
@@ -166,7 +168,9 @@ class _Test:
         )
 
 
-def _spent(down: Way, up: Way, before: counters.Counters | None, after: counters.Counters | None) -> int:
+def _spent(
+    down: DirectionResult, up: DirectionResult, before: counters.Counters | None, after: counters.Counters | None
+) -> int:
     """Bytes this test cost the line. What came in is the interface's count, which has what was still on its way when
     we hung up, unless others used the line meanwhile."""
     received = down.received_bytes + up.received_bytes
@@ -179,7 +183,7 @@ def _round(mbps: float | None) -> float | None:
     return None if mbps is None else round(mbps, 4)
 
 
-def _told(direction: str, trace: Trace, way: Way, streams: int) -> str:
+def _told(direction: str, trace: Trace, way: DirectionResult, streams: int) -> str:
     mbps = "unknown" if way.mbps is None else f"{way.mbps:.2f} Mbit/s"
     cross = "" if not way.cross_pct else f", others had {way.cross_pct:g} % of the line"
     flags = f"; {', '.join(sorted(way.flags))}" if way.flags else ""

@@ -44,7 +44,7 @@ class Trace:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class DirectionResult:
     """One direction's figures; rates in Mbit/s of payload. None is unknown."""
 
     mbps: float | None
@@ -68,7 +68,7 @@ def ended(mode: Mode, seconds: float, most_s: float, times: Sequence[float], tot
     return "settled" if rate.settled(times, totals, SETTLE_SPAN_S) else None
 
 
-def judge(trace: Trace, idle_rtt_ms: float | None, mode: Mode) -> Way:
+def judge(trace: Trace, idle_rtt_ms: float | None, mode: Mode) -> DirectionResult:
     """What a trace says, of a test in this mode."""
     window = _window(trace)
     times = [trace.times_s[i] for i in window]
@@ -91,7 +91,7 @@ def judge(trace: Trace, idle_rtt_ms: float | None, mode: Mode) -> Way:
         flags.add("cross_traffic")
     if trace.cpu_share > BUSY_CPU or trace.late_share > LATE_SHARE:
         flags.add("client_limited")
-    return Way(
+    return DirectionResult(
         mbps=mbps,
         capacity_mbps=capacity,
         cross_pct=cross,

@@ -13,7 +13,7 @@ _TIMESTAMPS = 1  # TCPI_OPT_TIMESTAMPS
 _TIMESTAMP_BYTES = 12  # the option and its padding, in every segment (RFC 7323)
 
 
-class Asked(Protocol):
+class HasSocketOptions(Protocol):
     """A socket, or what asyncio shows of one."""
 
     def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
@@ -37,10 +37,10 @@ class TcpInfo:
     receive_mss: int  # the kernel's estimate from what came
 
 
-Read = Callable[[Asked], TcpInfo | None]
+Read = Callable[[HasSocketOptions], TcpInfo | None]
 
 
-def read(sock: Asked) -> TcpInfo | None:
+def read(sock: HasSocketOptions) -> TcpInfo | None:
     """None where the kernel does not tell (not Linux, older than 5.4)."""
     try:
         raw = sock.getsockopt(IPPROTO_TCP, TCP_INFO, _LAYOUT.size)

@@ -26,7 +26,7 @@ def longer_s(rtt_ms: float | None) -> float:
     return max(0.0, (rtt_ms or 0.0) - COMMON_RTT_MS) / 1000 * ROUND_TRIPS
 
 
-class Run:
+class TransferPlan:
     """One direction of one test. `most_s` may be less than the mode's, when the deadline is near."""
 
     def __init__(

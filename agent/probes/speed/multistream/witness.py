@@ -11,7 +11,7 @@ import msgspec
 from agent import wire
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.multistream import rate
-from agent.probes.speed.multistream.saturation import Way
+from agent.probes.speed.multistream.saturation import DirectionResult
 from agent.probes.target import CONNECT_S, Target, hang_up, status_of
 
 RECORD_BYTES = 256 * 1024
@@ -25,18 +25,18 @@ class Curve(msgspec.Struct):
     total: Points
 
 
-class Record(msgspec.Struct):
+class ServerCounts(msgspec.Struct):
     up: Curve
 
 
-async def upload(target: Target, test_id: str, warmup_s: float, way: Way) -> Way:
+async def upload(target: Target, test_id: str, warmup_s: float, way: DirectionResult) -> DirectionResult:
     """`way` with the server's figure for the upload. Raises ProbeFailed(``uncounted``) when it keeps no record."""
     try:
         async with asyncio.timeout(CONNECT_S):
             status, body = await _get(target, test_id)
         if status != 200:
             raise ValueError(f"answered {status}")
-        curve = msgspec.json.decode(body.split(b"\n", 1)[0], type=Record).up
+        curve = msgspec.json.decode(body.split(b"\n", 1)[0], type=ServerCounts).up
         mbps = slope(curve, warmup_s)
         if mbps is None:
             raise ValueError("too short to tell")

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.config import Agent, Link, Settings
-from agent.probes.link.link import Target, Way, place_fault, probe, read_way, remember, target_of, write_way
+from agent.config import AgentSettings, AgentTable, LinkSection
+from agent.probes.link.link import LinkTarget, PathFound, place_fault, probe, read_way, remember, target_of, write_way
 from agent.probes.probe import Context, ProbeFailed
 from agent.wire import Hop, LinkReading
 
@@ -68,28 +68,28 @@ def test_nothing_measured_has_no_place() -> None:
 
 
 def context(state_dir: Path, target: str = "", measure_url: str | None = None, **link: Any) -> Context:
-    settings = Settings(agent=Agent(state_dir=str(state_dir)), link=Link(target=target, **link))
+    settings = AgentSettings(agent=AgentTable(state_dir=str(state_dir)), link=LinkSection(target=target, **link))
     return Context(settings=settings, deadline_s=10.0, measure_url=measure_url)
 
 
 @pytest.mark.parametrize(
     ("text", "target"),
     [
-        ("collector.example", Target(host="collector.example", port=443)),
-        ("collector.example:8883", Target(host="collector.example", port=8883)),
-        ("[2001:db8::1]:8883", Target(host="2001:db8::1", port=8883)),
-        ("2001:db8::1", Target(host="2001:db8::1", port=443)),
+        ("collector.example", LinkTarget(host="collector.example", port=443)),
+        ("collector.example:8883", LinkTarget(host="collector.example", port=8883)),
+        ("[2001:db8::1]:8883", LinkTarget(host="2001:db8::1", port=8883)),
+        ("2001:db8::1", LinkTarget(host="2001:db8::1", port=443)),
         ("", None),
     ],
 )
-def test_a_target_is_a_host_with_or_without_a_port(tmp_path: Path, text: str, target: Target | None) -> None:
+def test_a_target_is_a_host_with_or_without_a_port(tmp_path: Path, text: str, target: LinkTarget | None) -> None:
     assert target_of(context(tmp_path, text)) == target
 
 
 def test_the_measurement_servers_port_stands_in_on_the_same_host(tmp_path: Path) -> None:
     found = target_of(context(tmp_path, "10.0.0.1", "http://10.0.0.1:8474/measure"))
-    assert found == Target(host="10.0.0.1", port=8474, measure_url="http://10.0.0.1:8474/measure")
-    assert target_of(context(tmp_path, "10.0.0.1", "http://10.0.0.2:8474")) == Target(host="10.0.0.1", port=443)
+    assert found == LinkTarget(host="10.0.0.1", port=8474, measure_url="http://10.0.0.1:8474/measure")
+    assert target_of(context(tmp_path, "10.0.0.1", "http://10.0.0.2:8474")) == LinkTarget(host="10.0.0.1", port=443)
 
 
 @pytest.mark.parametrize("text", ["host:99999", "a/b", "[::1", "host:port"])
@@ -99,16 +99,16 @@ def test_a_wrong_target_is_named(tmp_path: Path, text: str) -> None:
 
 
 def test_a_line_that_is_down_still_has_hops_to_be_silent(tmp_path: Path) -> None:
-    known = Way(target="c", address="192.0.2.1", isp=("10.0.0.1",))
+    known = PathFound(target="c", address="192.0.2.1", isp=("10.0.0.1",))
     write_way(tmp_path / "link.json", known)
     assert read_way(tmp_path / "link.json") == known
     # Nothing was found this time: what was known stays.
-    assert remember(known, Way(target="c", address="192.0.2.1", isp=())) == known
+    assert remember(known, PathFound(target="c", address="192.0.2.1", isp=())) == known
 
 
 def test_an_isp_that_balances_over_two_routers_is_written_once() -> None:
-    one = Way(target="c", address="192.0.2.1", isp=("10.0.0.1",))
-    both = remember(one, Way(target="c", address="192.0.2.1", isp=("10.0.0.2",)))
+    one = PathFound(target="c", address="192.0.2.1", isp=("10.0.0.1",))
+    both = remember(one, PathFound(target="c", address="192.0.2.1", isp=("10.0.0.2",)))
     assert both.isp == ("10.0.0.2", "10.0.0.1")
     assert remember(both, one) == both
 
@@ -120,7 +120,7 @@ def test_an_isp_that_balances_over_two_routers_is_written_once() -> None:
 )  # fmt: skip
 def test_a_spoilt_memory_is_no_memory(tmp_path: Path, text: str) -> None:
     (tmp_path / "link.json").write_text(text)
-    assert read_way(tmp_path / "link.json") == Way()
+    assert read_way(tmp_path / "link.json") == PathFound()
 
 
 def test_this_machine_as_the_target_has_no_fault(tmp_path: Path) -> None:

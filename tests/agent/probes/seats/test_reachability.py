@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from agent.config import Seats, Settings
+from agent.config import AgentSettings, SeatsSection
 from agent.probes.probe import Context
 from agent.probes.seats.reachability import MOST_AT_ONCE, SilentSeat, cause, echo, is_on, look, parse_arp
-from agent.probes.seats.registry import Roll
+from agent.probes.seats.registry import Registry
 from agent.probes.seats.seats import mono_ms, probe
 from agent.seat.clocks import slept_s
 from agent.seat.identity import fact
 from agent.seat.snapshot import Snapshot
 from agent.wire import SeatsReading
 
-LIMITS = Seats(missing_after_s=180.0)
+LIMITS = SeatsSection(missing_after_s=180.0)
 MAC = "3c:52:82:11:22:33"
 FACTS = (fact("mac", MAC),)
 ARP = """IP address       HW type     Flags       HW address            Mask     Device
@@ -81,7 +81,7 @@ def test_this_machine_answers_and_no_name_does() -> None:
 
 
 def test_the_roll_says_whether_a_silent_pc_is_on() -> None:
-    roll = Roll(None)
+    roll = Registry(None)
     roll.take(said(), 0, "192.0.2.7")
     assert roll.silent(60_000, LIMITS) == []
     (asked,) = roll.silent(200_000, LIMITS)
@@ -100,9 +100,9 @@ def test_the_roll_says_whether_a_silent_pc_is_on() -> None:
 
 
 def test_the_probe_asks_the_network_after_who_is_missing() -> None:
-    roll = Roll(None, mono_ms() - 1_000_000)
+    roll = Registry(None, mono_ms() - 1_000_000)
     roll.take(said(facts=()), mono_ms() - 900_000, "127.0.0.1")
-    (reading,) = asyncio.run(probe(Context(settings=Settings(seats=LIMITS), deadline_s=5.0, roll=roll)))
+    (reading,) = asyncio.run(probe(Context(settings=AgentSettings(seats=LIMITS), deadline_s=5.0, roll=roll)))
     assert isinstance(reading, SeatsReading)
     assert reading.seats is not None
     assert "the PC is on" in reading.seats.why[0]
@@ -124,7 +124,7 @@ BEFORE = said(uptime_s=10_000.0, slept_s=0.0, running_s=9_000.0)
 )
 def test_a_seat_that_comes_back_tells_what_its_silence_was(now: Snapshot, word: str) -> None:
     assert word in cause(BEFORE, now, 2400.0)
-    roll = Roll(None)
+    roll = Registry(None)
     roll.take(BEFORE, 0)
     roll.take(now, 2_400_000)
     reading = roll.call(2_400_000, LIMITS)
@@ -145,7 +145,7 @@ def test_clocks_that_do_not_tell_give_no_cause() -> None:
 
 
 def test_who_said_goodbye_owes_no_explanation() -> None:
-    roll = Roll(None)
+    roll = Registry(None)
     roll.take(replace(BEFORE, state="stopping"), 0)
     roll.take(said(uptime_s=60.0, running_s=30.0), 2_400_000)
     assert roll.seats[said().id].back_ms is None

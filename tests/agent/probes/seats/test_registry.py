@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from agent.config import Seats
-from agent.probes.seats.registry import MAX_SEATS, Roll, RollFull, Seat, judge_seat
+from agent.config import SeatsSection
+from agent.probes.seats.registry import MAX_SEATS, Registry, RegistryFull, Seat, judge_seat
 from agent.seat.snapshot import Disk, Snapshot
 from agent.wire import SeatColumns
 
-LIMITS = Seats(missing_after_s=180.0)
+LIMITS = SeatsSection(missing_after_s=180.0)
 MINUTE_MS = 60_000
 
 
@@ -24,7 +24,7 @@ def said(number: int = 1, **more: Any) -> Snapshot:
     )
 
 
-def called(roll: Roll, now_ms: int) -> SeatColumns:
+def called(roll: Registry, now_ms: int) -> SeatColumns:
     reading = roll.call(now_ms, LIMITS)
     assert reading is not None
     assert reading.seats is not None
@@ -33,7 +33,7 @@ def called(roll: Roll, now_ms: int) -> SeatColumns:
 
 
 def test_a_seat_is_healthy_while_it_reports_and_missing_when_it_falls_silent() -> None:
-    roll = Roll(None)
+    roll = Registry(None)
     roll.take(said(), 0)
     assert called(roll, 180_000).state == ["healthy"]
     silent = called(roll, 180_001)
@@ -45,14 +45,14 @@ def test_a_seat_is_healthy_while_it_reports_and_missing_when_it_falls_silent() -
 
 
 def test_off_is_not_missing() -> None:
-    roll = Roll(None)
+    roll = Registry(None)
     roll.take(said(), 0)
     roll.take(said(state="stopping"), 1000)
     assert called(roll, 100 * MINUTE_MS).state == ["off"]
 
 
 def test_the_time_of_a_last_word_is_told_for_a_quarter_of_an_hour() -> None:
-    roll = Roll(None)
+    roll = Registry(None)
     roll.take(said(1), 0)
     roll.take(said(2), 0)
     roll.take(said(3, state="stopping"), 0)
@@ -73,7 +73,7 @@ def test_the_time_of_a_last_word_is_told_for_a_quarter_of_an_hour() -> None:
     ],
 )
 def test_an_unhealthy_seat_says_why(values: dict[str, Any], why: str) -> None:
-    roll = Roll(None)
+    roll = Registry(None)
     roll.take(said(**values), 0)
     assert (called(roll, 0).state, called(roll, 0).why) == (["unhealthy"], [why])
 
@@ -84,7 +84,7 @@ def test_a_value_at_its_limit_or_unknown_is_healthy() -> None:
 
 
 def test_the_counts_add_up() -> None:
-    roll = Roll(None)
+    roll = Registry(None)
     for number in range(1, 6):
         roll.take(said(number), 0)
     roll.take(said(1, cpu_pct=100.0), 400_000)
@@ -96,7 +96,7 @@ def test_the_counts_add_up() -> None:
 
 
 def test_a_seat_is_called_by_its_name_unless_two_share_it() -> None:
-    roll = Roll(None)
+    roll = Registry(None)
     roll.take(said(1, name="DESK"), 0)
     roll.take(said(2, name="DESK"), 0)
     roll.take(said(3, name=""), 0)
@@ -105,7 +105,7 @@ def test_a_seat_is_called_by_its_name_unless_two_share_it() -> None:
 
 
 def test_a_cloned_identity_is_noticed_and_forgotten_when_it_ends() -> None:
-    roll = Roll(None)
+    roll = Registry(None)
     roll.take(said(1), 0)
     roll.take(said(1, facts=("mac:ffffffffffffffff",)), 1000)
     assert "clone" in called(roll, 1000).why[0]
@@ -115,26 +115,26 @@ def test_a_cloned_identity_is_noticed_and_forgotten_when_it_ends() -> None:
 
 
 def test_after_a_restart_silence_proves_nothing_until_it_has_lasted(tmp_path: Path) -> None:
-    Roll(tmp_path).take(said(1), 0)
-    again = Roll(tmp_path, now_ms=1000)
+    Registry(tmp_path).take(said(1), 0)
+    again = Registry(tmp_path, now_ms=1000)
     assert again.call(2000, LIMITS) is None
     assert called(again, 181_001).state == ["missing"]
     assert called(again, 181_001).why[0].startswith("not heard since the agent started")
     # All heard again: no need to wait.
-    heard = Roll(tmp_path, now_ms=1000)
+    heard = Registry(tmp_path, now_ms=1000)
     heard.take(said(1), 2000)
     assert called(heard, 2000).state == ["healthy"]
 
 
 def test_who_said_goodbye_is_still_off_after_a_restart(tmp_path: Path) -> None:
-    roll = Roll(tmp_path)
+    roll = Registry(tmp_path)
     roll.take(said(1), 0)
     roll.take(said(1, state="stopping"), 61_000)
-    assert called(Roll(tmp_path, now_ms=5), 6).state == ["off"]
+    assert called(Registry(tmp_path, now_ms=5), 6).state == ["off"]
 
 
 def test_heartbeats_write_nothing(tmp_path: Path) -> None:
-    roll = Roll(tmp_path)
+    roll = Registry(tmp_path)
     roll.take(said(1), 0)
     before = (tmp_path / "seats.json").stat().st_mtime_ns
     for minute in range(1, 100):
@@ -144,26 +144,26 @@ def test_heartbeats_write_nothing(tmp_path: Path) -> None:
 
 
 def test_a_new_or_renamed_seat_is_written_at_once(tmp_path: Path) -> None:
-    roll = Roll(tmp_path)
+    roll = Registry(tmp_path)
     roll.take(said(1), 0)
     roll.take(said(2), 1)
     roll.take(said(2, name="RENAMED"), 2)
-    assert [seat.name for seat in Roll(tmp_path).seats.values()] == ["SEAT-01", "RENAMED"]
+    assert [seat.name for seat in Registry(tmp_path).seats.values()] == ["SEAT-01", "RENAMED"]
 
 
 def test_goodbyes_in_a_wave_are_written_together(tmp_path: Path) -> None:
-    roll = Roll(tmp_path)
+    roll = Registry(tmp_path)
     roll.take(said(1), 0)
     before = (tmp_path / "seats.json").stat().st_mtime_ns
     roll.take(said(1, state="stopping"), 100)
     assert (tmp_path / "seats.json").stat().st_mtime_ns == before
     roll.call(MINUTE_MS, LIMITS)
-    assert Roll(tmp_path).seats[said(1).id].said_goodbye
+    assert Registry(tmp_path).seats[said(1).id].said_goodbye
 
 
 def test_a_roll_that_cannot_be_written_still_holds_in_memory(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file where the folder should be")
-    roll = Roll(tmp_path / "state")
+    roll = Registry(tmp_path / "state")
     roll.take(said(1), 0)
     assert called(roll, 0).state == ["healthy"]
 
@@ -171,14 +171,14 @@ def test_a_roll_that_cannot_be_written_still_holds_in_memory(tmp_path: Path) -> 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"id":1}]', "[" * 100_000, "null"])
 def test_a_spoilt_file_is_an_empty_roll(tmp_path: Path, text: str) -> None:
     (tmp_path / "seats.json").write_text(text)
-    assert Roll(tmp_path).seats == {}
+    assert Registry(tmp_path).seats == {}
 
 
 def test_a_roll_is_bounded() -> None:
-    roll = Roll(None)
+    roll = Registry(None)
     for number in range(MAX_SEATS):
         roll.take(said(number), 0)
-    with pytest.raises(RollFull, match="takes no more"):
+    with pytest.raises(RegistryFull, match="takes no more"):
         roll.take(said(MAX_SEATS), 0)
     # Those on it are still heard.
     roll.take(said(1), 1)

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from agent.__main__ import main
-from agent.config import Seats
-from agent.probes.parts import Parts, grown, lost
+from agent.config import SeatsSection
+from agent.probes.parts import SeatParts, grown, lost
 from agent.probes.seats import registry_file
-from agent.probes.seats.registry import FIRST_DAY_MS, Policy, Roll, is_let_in
-from agent.probes.seats.registry_file import Order, Seat
+from agent.probes.seats.registry import FIRST_DAY_MS, Policy, Registry, is_let_in
+from agent.probes.seats.registry_file import Order, SeatRecord
 from agent.seat.snapshot import Drive, Snapshot
 from agent.wire import SeatsReading
 
-LIMITS = Seats(missing_after_s=180.0)
+LIMITS = SeatsSection(missing_after_s=180.0)
 NOON_MS = 1_800_000_000_000
 SSD, HDD = Drive(id="a" * 16, size_gb=256.1), Drive(id="b" * 16, size_gb=1000.2)
 
@@ -30,7 +30,7 @@ def said(number: int = 1, **more: Any) -> Snapshot:
     return replace(plain, **more)
 
 
-def called(roll: Roll, now_ms: int = 0) -> SeatsReading:
+def called(roll: Registry, now_ms: int = 0) -> SeatsReading:
     reading = roll.call(now_ms, LIMITS)
     assert reading is not None
     assert reading.seats is not None
@@ -56,17 +56,17 @@ def agent(folder: Path, *words: str) -> int:
     ],
 )
 def test_new_hardware_counts_as_the_policy_says(policy: Policy, later_ms: int, counts: bool) -> None:
-    first = Seat(id="s1", name="", facts=(), since_ms=NOON_MS)
+    first = SeatRecord(id="s1", name="", facts=(), since_ms=NOON_MS)
     assert is_let_in(policy, [first], said(2, at_ms=NOON_MS + later_ms), "192.0.2.7") is counts
 
 
 def test_the_first_day_does_not_begin_in_1970() -> None:
-    unset = Seat(id="s1", name="", facts=(), since_ms=1000)
+    unset = SeatRecord(id="s1", name="", facts=(), since_ms=1000)
     assert is_let_in("first", [unset], said(2), "")
 
 
 def test_a_new_seat_is_named_and_not_counted_until_it_is_approved(tmp_path: Path) -> None:
-    roll = Roll(tmp_path, 0, "never")
+    roll = Registry(tmp_path, 0, "never")
     roll.take(said(1), 0)
     reading = called(roll)
     assert (reading.known, reading.healthy) == (0, 0)
@@ -76,19 +76,19 @@ def test_a_new_seat_is_named_and_not_counted_until_it_is_approved(tmp_path: Path
     assert called(roll).healthy == 1
     assert not list(tmp_path.glob(registry_file.ORDERS))
     # And still so after a restart.
-    assert Roll(tmp_path, 0, "never").seats[said(1).id].approved
+    assert Registry(tmp_path, 0, "never").seats[said(1).id].approved
 
 
 def test_who_was_on_the_roll_before_there_was_approval_stays_on_it(tmp_path: Path) -> None:
     (tmp_path / "seats.json").write_text('[{"id": "s1", "name": "A", "facts": ["mac:1"], "off": false}]')
-    assert Roll(tmp_path, 0, "never").seats["s1"].approved
+    assert Registry(tmp_path, 0, "never").seats["s1"].approved
 
 
 # ---------------------------------------------------------------- the commands
 
 
 def test_people_list_approve_rename_and_forget_seats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    roll = Roll(tmp_path, 0, "never")
+    roll = Registry(tmp_path, 0, "never")
     for number in (1, 2, 3):
         roll.take(said(number), number)
     roll.save(70_000)
@@ -124,7 +124,7 @@ def test_people_list_approve_rename_and_forget_seats(tmp_path: Path, capsys: pyt
 def test_a_wrong_seat_is_one_line_and_exit_2(
     words: tuple[str, ...], rule: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    roll = Roll(tmp_path)
+    roll = Registry(tmp_path)
     for number, name in ((1, "SEAT-01"), (2, "DESK"), (3, "DESK")):
         roll.take(said(number, name=name), 0)
     assert agent(tmp_path, *words) == 2
@@ -144,7 +144,7 @@ def test_a_gateway_without_seats_says_so(tmp_path: Path, capsys: pytest.CaptureF
     ["", "[", "[]", '{"do":"burn","seat":"s1","name":""}', '{"do":"rename","seat":"s1","name":"<b>"}', "[" * 9999],
 )
 def test_a_file_that_holds_no_order_is_removed_and_changes_nothing(tmp_path: Path, text: str) -> None:
-    roll = Roll(tmp_path)
+    roll = Registry(tmp_path)
     roll.take(said(1), 0)
     (tmp_path / "seats-order-0.json").write_text(text)
     assert called(roll).healthy == 1
@@ -155,11 +155,11 @@ def test_a_file_that_holds_no_order_is_removed_and_changes_nothing(tmp_path: Pat
 
 
 def test_a_part_that_goes_is_unhealthy_until_people_accept_it(tmp_path: Path) -> None:
-    roll = Roll(tmp_path)
+    roll = Registry(tmp_path)
     roll.take(said(memory_mb=16_000.0, drives=(SSD, HDD)), 0)
     roll.save(0, at_once=True)
     # The accepted parts outlive the agent.
-    roll = Roll(tmp_path, 0)
+    roll = Registry(tmp_path, 0)
     roll.take(said(memory_mb=8_000.0, drives=(SSD,)), 70_000)
     reading = called(roll, 70_000)
     assert reading.seats is not None
@@ -173,7 +173,7 @@ def test_a_part_that_goes_is_unhealthy_until_people_accept_it(tmp_path: Path) ->
 
 
 def test_a_part_that_comes_back_or_is_added_needs_no_word() -> None:
-    roll = Roll(None)
+    roll = Registry(None)
     roll.take(said(memory_mb=8_000.0, drives=(SSD,)), 0)
     roll.take(said(memory_mb=16_000.0, drives=(SSD, HDD)), 1)
     assert called(roll, 1).healthy == 1
@@ -185,16 +185,16 @@ def test_a_part_that_comes_back_or_is_added_needs_no_word() -> None:
 
 
 def test_what_cannot_be_read_is_not_gone() -> None:
-    accepted = Parts(memory_mb=8_000.0, drives={SSD.id: SSD.size_gb})
-    assert lost(accepted, Parts()) == []
-    assert grown(accepted, Parts()) == accepted
+    accepted = SeatParts(memory_mb=8_000.0, drives={SSD.id: SSD.size_gb})
+    assert lost(accepted, SeatParts()) == []
+    assert grown(accepted, SeatParts()) == accepted
     # Firmware that takes a little more memory has not taken a module.
-    assert lost(accepted, Parts(memory_mb=7_600.0)) == []
-    assert lost(accepted, Parts(memory_mb=7_500.0)) == ["memory gone: 7.5 GB left of 8.0 GB"]
+    assert lost(accepted, SeatParts(memory_mb=7_600.0)) == []
+    assert lost(accepted, SeatParts(memory_mb=7_500.0)) == ["memory gone: 7.5 GB left of 8.0 GB"]
 
 
 def test_a_failing_disk_is_unhealthy() -> None:
-    roll = Roll(None)
+    roll = Registry(None)
     roll.take(said(drives=(replace(SSD, health="failing"), HDD)), 0)
     reading = called(roll)
     assert reading.seats is not None

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import Agent, Settings
+from agent.config import AgentSettings, AgentTable
 from agent.local import http, lan, status
 from agent.probes.probe import Context, ProbeFailed
-from agent.probes.seats.registry import Roll
+from agent.probes.seats.registry import Registry
 from agent.probes.seats.seats import probe
 from agent.seat.snapshot import Snapshot
 from agent.wire import SeatsReading
@@ -20,26 +20,26 @@ SAID = Snapshot(id="s0123456789abcdef", name="SEAT-01", at_ms=0, nonce="0" * 32)
 
 
 def outside(address: str) -> Context:
-    return Context(settings=Settings(agent=Agent(status_listen=address)), deadline_s=5.0)
+    return Context(settings=AgentSettings(agent=AgentTable(status_listen=address)), deadline_s=5.0)
 
 
 def test_inside_the_agent_the_roll_is_called() -> None:
-    roll = Roll(None, lan.mono_ms())
+    roll = Registry(None, lan.mono_ms())
     roll.take(SAID, lan.mono_ms())
-    (reading,) = asyncio.run(probe(Context(settings=Settings(), deadline_s=5.0, roll=roll)))
+    (reading,) = asyncio.run(probe(Context(settings=AgentSettings(), deadline_s=5.0, roll=roll)))
     assert isinstance(reading, SeatsReading)
     assert (reading.known, reading.healthy) == (1, 1)
 
 
 def test_an_empty_roll_is_a_reading_of_no_seats() -> None:
-    (reading,) = asyncio.run(probe(Context(settings=Settings(), deadline_s=5.0, roll=Roll(None))))
+    (reading,) = asyncio.run(probe(Context(settings=AgentSettings(), deadline_s=5.0, roll=Registry(None))))
     assert isinstance(reading, SeatsReading)
     assert reading.known == 0
 
 
 def test_just_after_a_start_silence_is_not_yet_missing(tmp_path: Path) -> None:
-    Roll(tmp_path).take(SAID, 0)
-    context = Context(settings=Settings(), deadline_s=5.0, roll=Roll(tmp_path, lan.mono_ms()))
+    Registry(tmp_path).take(SAID, 0)
+    context = Context(settings=AgentSettings(), deadline_s=5.0, roll=Registry(tmp_path, lan.mono_ms()))
     with pytest.raises(ProbeFailed, match="settling"):
         asyncio.run(probe(context))
 
@@ -71,11 +71,11 @@ def test_no_agent_is_said_in_one_line(free_port: int) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"last":{"seats":{"known":-1}}}', b'{"last":{"seats":7}}'])
 def test_another_program_on_that_port_is_not_believed(body: bytes) -> None:
-    async def other(_request: http.Request) -> http.Answer:
-        return http.Answer(status=200, body=body)
+    async def other(_request: http.HttpRequest) -> http.HttpAnswer:
+        return http.HttpAnswer(status=200, body=body)
 
     async def story() -> None:
-        async with await http.serve("127.0.0.1:0", other, http.Limits()) as server:
+        async with await http.serve("127.0.0.1:0", other, http.HttpLimits()) as server:
             with pytest.raises(ProbeFailed):
                 await probe(outside(f"127.0.0.1:{server.sockets[0].getsockname()[1]}"))
 

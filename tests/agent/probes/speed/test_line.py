@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from agent.config import Link, Speed
+from agent.config import LinkSection, SpeedSection
 from agent.probes.link.route import Route
 from agent.probes.speed import cross_traffic
 from agent.probes.speed.engine import SpeedRequest, Throughput
 from agent.probes.speed.line.counters import Counters
 from agent.probes.speed.line.idle_check import load_of
-from agent.probes.speed.line.wan import Line, line_of
-from agent.probes.speed.server_view import Seen, parse_answer, seen_by
+from agent.probes.speed.line.wan import WanLine, line_of
+from agent.probes.speed.server_view import ServerView, parse_answer, seen_by
 from agent.scheduling.speed_plan import Load
 
 ETH, LTE = Route(interface="eth0", gateway="192.0.2.1", metric=1), Route(interface="wwan0", gateway=None, metric=9)
@@ -23,50 +23,55 @@ ETH, LTE = Route(interface="eth0", gateway="192.0.2.1", metric=1), Route(interfa
 @pytest.mark.parametrize(
     ("route", "link", "line"),
     [
-        (None, Link(primary_interface="eth0"), Line(None, None)),
-        (ETH, Link(), Line("eth0", None)),
-        (ETH, Link(primary_interface="eth0"), Line("eth0", False)),
-        (LTE, Link(primary_interface="eth0"), Line("wwan0", True)),
-        (LTE, Link(failover_interfaces=["wwan0"]), Line("wwan0", True)),
-        (ETH, Link(failover_interfaces=["wwan0"]), Line("eth0", False)),
-        (LTE, Link(primary_interface="wwan0", failover_interfaces=["wwan0"]), Line("wwan0", True)),
+        (None, LinkSection(primary_interface="eth0"), WanLine(None, None)),
+        (ETH, LinkSection(), WanLine("eth0", None)),
+        (ETH, LinkSection(primary_interface="eth0"), WanLine("eth0", False)),
+        (LTE, LinkSection(primary_interface="eth0"), WanLine("wwan0", True)),
+        (LTE, LinkSection(failover_interfaces=["wwan0"]), WanLine("wwan0", True)),
+        (ETH, LinkSection(failover_interfaces=["wwan0"]), WanLine("eth0", False)),
+        (LTE, LinkSection(primary_interface="wwan0", failover_interfaces=["wwan0"]), WanLine("wwan0", True)),
     ],
 )
-def test_the_backup_line_is_known_by_what_the_settings_name(route: Route | None, link: Link, line: Line) -> None:
+def test_the_backup_line_is_known_by_what_the_settings_name(
+    route: Route | None, link: LinkSection, line: WanLine
+) -> None:
     assert line_of(route, link) == line
 
 
 @pytest.mark.parametrize(
     ("body", "seen"),
     [
-        (b'{"processedString":"203.0.113.9","rawIspInfo":""}', Seen(address="203.0.113.9")),
+        (b'{"processedString":"203.0.113.9","rawIspInfo":""}', ServerView(address="203.0.113.9")),
         (
             b'{"processedString":"203.0.113.9 - Example Telecom, PK","rawIspInfo":{}}',
-            Seen(address="203.0.113.9", network="Example Telecom, PK"),
+            ServerView(address="203.0.113.9", network="Example Telecom, PK"),
         ),
         (
             b'{"processedString":"2001:db8::9 - Shown","rawIspInfo":{"org":"AS64500  Example"}}',
-            Seen(address="2001:db8::9", network="AS64500 Example"),
+            ServerView(address="2001:db8::9", network="AS64500 Example"),
         ),
-        (b'3c\r\n{"processedString":"203.0.113.9 - X"}\r\n0\r\n\r\n', Seen(address="203.0.113.9", network="X")),
-        (b"203.0.113.9\n", Seen(address="203.0.113.9")),
-        (b'{"processedString":"<b>me</b>"}', Seen()),
-        (b'{"processedString":7,"rawIspInfo":[]}', Seen()),
-        (b"{", Seen()),
-        (b"{}", Seen()),
-        (b"\xff\xfe", Seen()),
-        (b"", Seen()),
-        (b"[" * 9000 + b"{" * 9000 + b"}", Seen()),
-        (b'{"processedString":"203.0.113.9 - ' + b"x" * 9000 + b'"}', Seen(address="203.0.113.9", network="x" * 200)),
+        (b'3c\r\n{"processedString":"203.0.113.9 - X"}\r\n0\r\n\r\n', ServerView(address="203.0.113.9", network="X")),
+        (b"203.0.113.9\n", ServerView(address="203.0.113.9")),
+        (b'{"processedString":"<b>me</b>"}', ServerView()),
+        (b'{"processedString":7,"rawIspInfo":[]}', ServerView()),
+        (b"{", ServerView()),
+        (b"{}", ServerView()),
+        (b"\xff\xfe", ServerView()),
+        (b"", ServerView()),
+        (b"[" * 9000 + b"{" * 9000 + b"}", ServerView()),
+        (
+            b'{"processedString":"203.0.113.9 - ' + b"x" * 9000 + b'"}',
+            ServerView(address="203.0.113.9", network="x" * 200),
+        ),
     ],
 )
-def test_what_the_server_says_of_us_is_read_and_nothing_else(body: bytes, seen: Seen) -> None:
+def test_what_the_server_says_of_us_is_read_and_nothing_else(body: bytes, seen: ServerView) -> None:
     assert parse_answer(body) == seen
 
 
 @pytest.mark.parametrize("server", ["public", "iperf3://x", "http://127.0.0.1:1", ""])
 def test_a_server_that_cannot_be_asked_says_nothing(server: str) -> None:
-    assert asyncio.run(seen_by(server)) == Seen()
+    assert asyncio.run(seen_by(server)) == ServerView()
 
 
 # ---------------------------------------------------------------- whose counters
@@ -86,7 +91,7 @@ def finding(request: SpeedRequest) -> Throughput:
 
 
 def test_a_gateway_that_does_not_see_all_traffic_tells_no_capacity() -> None:
-    told = cross_traffic.measure(finding, SpeedRequest(server="s"), Speed(inline="no"))
+    told = cross_traffic.measure(finding, SpeedRequest(server="s"), SpeedSection(inline="no"))
     assert told.others_from is None
     assert (told.found.capacity_down_mbps, told.found.cross_traffic_down_pct) == (None, None)
     assert told.found.download_mbps == 9.0
@@ -94,15 +99,15 @@ def test_a_gateway_that_does_not_see_all_traffic_tells_no_capacity() -> None:
 
 
 def test_a_gateway_that_carries_all_traffic_tells_it_by_its_own_interface() -> None:
-    told = cross_traffic.measure(finding, SpeedRequest(server="s"), Speed(inline="yes"))
-    assert told == cross_traffic.Told(finding(SpeedRequest(server="s")), "interface")
+    told = cross_traffic.measure(finding, SpeedRequest(server="s"), SpeedSection(inline="yes"))
+    assert told == cross_traffic.MeasuredWithOthers(finding(SpeedRequest(server="s")), "interface")
 
 
 def test_an_engine_that_counts_nobody_says_so_and_does_not_blame_the_router(free_port: int) -> None:
     def ookla(request: SpeedRequest) -> Throughput:
         return Throughput(engine="ookla", engine_version="1", server="s", mode="quick", download_mbps=9.0)
 
-    speed = Speed(router_host="127.0.0.1", router_port=free_port, router_interface="wan")
+    speed = SpeedSection(router_host="127.0.0.1", router_port=free_port, router_interface="wan")
     for engine, flags in ((ookla, ("others_unseen",)), (asking, ("others_unseen", "router_silent"))):
         told = cross_traffic.measure(engine, SpeedRequest(server="s"), speed)
         assert (told.others_from, told.found.flags) == (None, flags)

@@ -18,7 +18,7 @@ from pysnmp.proto.rfc1902 import Counter32, Gauge32, Integer32, OctetString, Tim
 from pysnmp.proto.rfc1905 import endOfMibView, noSuchInstance
 
 from agent.probes.ups import UpsProbe
-from agent.probes.ups.snmp import Target
+from agent.probes.ups.snmp import SnmpTarget
 from agent.wire import UpsReading
 
 DEVICES = Path(__file__).parent / "devices"
@@ -61,8 +61,8 @@ class Card:
     def port(self) -> int:
         return int(self.socket.getsockname()[1])
 
-    def target(self, **settings: Any) -> Target:
-        return Target(host="127.0.0.1", port=self.port, **settings)
+    def target(self, **settings: Any) -> SnmpTarget:
+        return SnmpTarget(host="127.0.0.1", port=self.port, **settings)
 
     def serve(self) -> None:
         while True:
@@ -158,7 +158,7 @@ def look() -> Callable[..., UpsReading]:
     """Reads one UPS once, with a fresh probe unless one is given."""
 
     def measure(
-        target: Target,
+        target: SnmpTarget,
         probe: UpsProbe | None = None,
         say: Callable[[str], None] = lambda _: None,
         deadline_s: float = 5.0,

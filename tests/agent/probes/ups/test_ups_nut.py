@@ -92,7 +92,7 @@ class Nut:
 
     def look(self, say: Callable[[str], None] = lambda _: None, **server: Any) -> UpsReading:
         given: dict[str, Any] = {"host": "127.0.0.1", "port": self.port}
-        target = nut.Server(**given | server)
+        target = nut.NutServer(**given | server)
         return asyncio.run(UpsProbe().measure(target, 5.0, say))
 
 
@@ -192,11 +192,11 @@ def test_what_is_wrong_is_said_in_one_sentence(nuts: Nut, server: dict[str, Any]
 
 
 def test_a_user_with_a_quote_in_the_password_is_let_in_to_see_what_the_driver_can_do(nuts: Nut) -> None:
-    ups = config.Ups(driver="nut", host="127.0.0.1", port=nuts.port, ups="center", user="nabz")
+    ups = config.UpsSection(driver="nut", host="127.0.0.1", port=nuts.port, ups="center", user="nabz")
     secret = nuts.folder / "password"
     secret.write_text('s e"c\n')
     with pytest.raises(ProbeFailed, match=r"unsupported: .*knows a battery self-test"):  # dummy-ups has none
-        asyncio.run(start(config.Ups(**{**_fields(ups), "password_file": str(secret)})))
+        asyncio.run(start(config.UpsSection(**{**_fields(ups), "password_file": str(secret)})))
 
 
 def test_the_command_reads_it_and_explains(nuts: Nut, capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,10 +209,10 @@ def test_the_command_reads_it_and_explains(nuts: Nut, capsys: pytest.CaptureFixt
 
 
 def test_the_settings_read_it_under_its_name_beside_a_silent_one(nuts: Nut) -> None:
-    settings = config.Settings(
+    settings = config.AgentSettings(
         ups=[
-            config.Ups(name="usb", driver="nut", host="127.0.0.1", port=nuts.port, ups="center"),
-            config.Ups(name="gone", driver="nut", host="127.0.0.1", port=1),
+            config.UpsSection(name="usb", driver="nut", host="127.0.0.1", port=nuts.port, ups="center"),
+            config.UpsSection(name="gone", driver="nut", host="127.0.0.1", port=1),
         ]
     )
     usb, gone = asyncio.run(UpsProbe()(Context(settings=settings, deadline_s=5.0)))
@@ -307,11 +307,11 @@ def test_a_line_is_words_and_quoted_words(line: str, words: list[str]) -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[Callable[[Callable[[str], str]], nut.Server]]:
+def server() -> Iterator[Callable[[Callable[[str], str]], nut.NutServer]]:
     """Starts a server that answers each line with what the function says; it keeps no manners."""
     open_sockets: list[socket.socket] = []
 
-    def begin(answer: Callable[[str], str]) -> nut.Server:
+    def begin(answer: Callable[[str], str]) -> nut.NutServer:
         listening = socket.create_server(("127.0.0.1", 0))
         open_sockets.append(listening)
 
@@ -323,14 +323,14 @@ def server() -> Iterator[Callable[[Callable[[str], str]], nut.Server]]:
                     lines.flush()
 
         threading.Thread(target=serve, daemon=True).start()
-        return nut.Server(host="127.0.0.1", port=listening.getsockname()[1], ups="u")
+        return nut.NutServer(host="127.0.0.1", port=listening.getsockname()[1], ups="u")
 
     yield begin
     for listening in open_sockets:
         listening.close()
 
 
-ServerMaker = Callable[[Callable[[str], str]], nut.Server]
+ServerMaker = Callable[[Callable[[str], str]], nut.NutServer]
 
 
 @pytest.mark.parametrize(
@@ -378,7 +378,7 @@ def test_the_shortest_self_test_that_the_driver_knows_is_started(
         return "OK\n"
 
     place = server(upsd)
-    asyncio.run(start(config.Ups(driver="nut", host=place.host, port=place.port, ups="u", user="nabz")))
+    asyncio.run(start(config.UpsSection(driver="nut", host=place.host, port=place.port, ups="u", user="nabz")))
     assert heard == ['USERNAME "nabz"', "LIST CMD u", f"INSTCMD u {asked}"]
 
 
@@ -390,4 +390,4 @@ def test_a_self_test_that_the_server_forbids_is_refused_with_the_fix(server: Ser
 
     place = server(upsd)
     with pytest.raises(ProbeFailed, match=r"ACCESS-DENIED: check user and password against upsd\.users"):
-        asyncio.run(start(config.Ups(driver="nut", host=place.host, port=place.port, ups="u")))
+        asyncio.run(start(config.UpsSection(driver="nut", host=place.host, port=place.port, ups="u")))

@@ -11,7 +11,7 @@ import pytest
 from pyasn1.codec.ber import decoder, encoder
 from pysnmp.proto import api
 
-from agent.config import Ups
+from agent.config import UpsSection
 from agent.probes.probe import ProbeFailed
 from agent.probes.ups.selftest import QUICK_BATTERY_TEST, SPIN_LOCK, TEST_ID, start
 from agent.wire import UpsReading
@@ -54,7 +54,7 @@ def writable(card: CardMaker) -> Callable[..., tuple[Any, Written]]:
 def begin(device: Any, folder: Path, community: str = "writer", **settings: Any) -> None:
     (folder / "community").write_text(community + "\n")
     given: dict[str, Any] = {"host": "127.0.0.1", "port": device.port}
-    asyncio.run(start(Ups(**given | {"write_community_file": str(folder / "community")} | settings)))
+    asyncio.run(start(UpsSection(**given | {"write_community_file": str(folder / "community")} | settings)))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_community_that_may_only_read_is_told(writable: Callable[..., Any], tm
 
 def test_a_file_of_the_community_that_is_missing_is_told(tmp_path: Path) -> None:
     with pytest.raises(ProbeFailed, match=r"settings: .*cannot be read"):
-        asyncio.run(start(Ups(host="127.0.0.1", write_community_file=str(tmp_path / "nowhere"))))
+        asyncio.run(start(UpsSection(host="127.0.0.1", write_community_file=str(tmp_path / "nowhere"))))
 
 
 @pytest.mark.parametrize(

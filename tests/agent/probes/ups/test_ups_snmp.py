@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pysnmp.proto.rfc1902 import Integer32
 
 from agent.probes.ups import UpsProbe
-from agent.probes.ups.snmp import Answer, Session, Silent, Target, decode, encode
+from agent.probes.ups.snmp import NoResponse, SnmpResponse, SnmpSession, SnmpTarget, decode, encode
 from agent.wire import UpsReading
 
 Look = Callable[..., UpsReading]
@@ -120,7 +120,7 @@ def test_a_table_of_alarms_without_end_does_not_hold_the_poll(card: CardMaker, l
 
 
 def test_a_dead_port_is_told_from_silence(look: Look, free_udp_port: int) -> None:
-    cause, detail = failure_of(look(Target(host="127.0.0.1", port=free_udp_port)))
+    cause, detail = failure_of(look(SnmpTarget(host="127.0.0.1", port=free_udp_port)))
 
     assert cause == "unreachable"
     assert f"127.0.0.1:{free_udp_port}" in detail
@@ -129,7 +129,7 @@ def test_a_dead_port_is_told_from_silence(look: Look, free_udp_port: int) -> Non
 @pytest.mark.parametrize("version", ["2c", "3"])
 @pytest.mark.parametrize("host", ["ups.invalid", "a..b"])
 def test_a_name_that_is_none_is_said(look: Look, host: str, version: str) -> None:
-    cause, detail = failure_of(look(Target(host=host, version=version, user="nabz")))  # type: ignore[arg-type]
+    cause, detail = failure_of(look(SnmpTarget(host=host, version=version, user="nabz")))  # type: ignore[arg-type]
 
     assert cause == "unreachable"
     assert host in detail
@@ -240,7 +240,7 @@ def test_random_bytes_are_never_taken_for_an_answer(datagram: bytes) -> None:
 @given(st.data())
 @settings(max_examples=300, deadline=None)
 def test_a_bent_answer_is_refused_or_decoded_to_plain_values(data: st.DataObject) -> None:
-    target = Target(host="127.0.0.1")
+    target = SnmpTarget(host="127.0.0.1")
     whole = bytearray(encode(target, 7, "get", ["1.3.6.1.2.1.33.1.4.1.0", "1.3.6.1.2.1.33.1.2.4.0"]))
     whole[whole.index(0xA0)] = 0xA2
     for _ in range(data.draw(st.integers(1, 4))):
@@ -255,7 +255,7 @@ def test_a_bent_answer_is_refused_or_decoded_to_plain_values(data: st.DataObject
 
 def test_a_question_is_not_taken_for_an_answer() -> None:
     with pytest.raises(ValueError, match="not SNMP"):
-        decode("2c", encode(Target(host="x"), 1, "get", ["1.3.6.1.2.1.1.3.0"]))
+        decode("2c", encode(SnmpTarget(host="x"), 1, "get", ["1.3.6.1.2.1.1.3.0"]))
 
 
 # ---------------------------------------------------------------- the session alone, with an agent as a function
@@ -264,39 +264,39 @@ def test_a_question_is_not_taken_for_an_answer() -> None:
 def test_a_single_object_that_stays_silent_is_asked_twice_and_no_more() -> None:
     asked = []
 
-    async def never(_command: str, oids: Any, _wait_s: float) -> Answer:
+    async def never(_command: str, oids: Any, _wait_s: float) -> SnmpResponse:
         asked.append(list(oids))
-        raise Silent
+        raise NoResponse
 
-    with pytest.raises(Silent):
-        asyncio.run(Session(never).get(["1.3.6.1.2.1.1.3.0"]))
+    with pytest.raises(NoResponse):
+        asyncio.run(SnmpSession(never).get(["1.3.6.1.2.1.1.3.0"]))
     assert len(asked) == 2
 
 
 def test_only_the_object_that_the_error_names_is_dropped() -> None:
     asked = []
 
-    async def lacks_one(_command: str, oids: Any, _wait_s: float) -> Answer:
+    async def lacks_one(_command: str, oids: Any, _wait_s: float) -> SnmpResponse:
         asked.append(list(oids))
         if "1.3.6.1.4.0" in oids:
-            return Answer(2, oids.index("1.3.6.1.4.0") + 1, [])
-        return Answer(0, 0, [(oid, 1) for oid in oids])
+            return SnmpResponse(2, oids.index("1.3.6.1.4.0") + 1, [])
+        return SnmpResponse(0, 0, [(oid, 1) for oid in oids])
 
-    found = asyncio.run(Session(lacks_one).get([f"1.3.6.1.{n}.0" for n in range(9)]))
+    found = asyncio.run(SnmpSession(lacks_one).get([f"1.3.6.1.{n}.0" for n in range(9)]))
 
     assert set(found) == {f"1.3.6.1.{n}.0" for n in range(9)} - {"1.3.6.1.4.0"}
     assert len(asked) == 2
 
 
 def test_an_error_without_an_index_ends() -> None:
-    async def generally_bad(_command: str, _oids: Any, _wait_s: float) -> Answer:
-        return Answer(5, 0, [])
+    async def generally_bad(_command: str, _oids: Any, _wait_s: float) -> SnmpResponse:
+        return SnmpResponse(5, 0, [])
 
-    assert asyncio.run(Session(generally_bad).get([f"1.3.6.1.{n}.0" for n in range(9)])) == {}
+    assert asyncio.run(SnmpSession(generally_bad).get([f"1.3.6.1.{n}.0" for n in range(9)])) == {}
 
 
 def test_an_agent_that_says_too_big_to_one_object_loses_that_object() -> None:
-    async def tiny(_command: str, _oids: Any, _wait_s: float) -> Answer:
-        return Answer(1, 0, [])
+    async def tiny(_command: str, _oids: Any, _wait_s: float) -> SnmpResponse:
+        return SnmpResponse(1, 0, [])
 
-    assert asyncio.run(Session(tiny).get(["1.3.6.1.1.0", "1.3.6.1.2.0"])) == {}
+    assert asyncio.run(SnmpSession(tiny).get(["1.3.6.1.1.0", "1.3.6.1.2.0"])) == {}

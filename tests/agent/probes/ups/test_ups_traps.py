@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from agent.config import Ups
+from agent.config import UpsSection
 from agent.probes.ups import traps
 
 ON_BATTERY = "1.3.6.1.2.1.33.2.1"  # upsTrapOnBattery of RFC 1628
@@ -26,11 +26,11 @@ V2C_INFORM = ["snmptrap", "-Ci", "-v2c", "-c", "public", "-r", "0", "-t", "2"], 
 V3_INFORM = ["snmptrap", "-Ci", "-v3", *AUTH, "-r", "0", "-t", "2"], ["", ON_BATTERY]
 
 
-def a_ups(**settings: Any) -> Ups:
-    return Ups(**{"name": "ups", "host": "127.0.0.1"} | settings)
+def a_ups(**settings: Any) -> UpsSection:
+    return UpsSection(**{"name": "ups", "host": "127.0.0.1"} | settings)
 
 
-def hear(upses: list[Ups], play: Callable[[int], Any], settle_s: float = 0.1) -> tuple[list[str], Any]:
+def hear(upses: list[UpsSection], play: Callable[[int], Any], settle_s: float = 0.1) -> tuple[list[str], Any]:
     """Plays to a listener; (the UPSs that called, what the play returned)."""
     called: list[str] = []
 
@@ -67,7 +67,7 @@ def datagrams(*payloads: bytes) -> Callable[[int], None]:
 
 
 @pytest.fixture
-def v3_ups(tmp_path: Path) -> Ups:
+def v3_ups(tmp_path: Path) -> UpsSection:
     for name, key in (("auth", "authentic8"), ("priv", "private88")):
         (tmp_path / name).write_text(key)
     return a_ups(
@@ -98,20 +98,20 @@ def test_an_inform_is_acknowledged() -> None:
     assert called == ["ups"]
 
 
-def test_an_inform_of_v3_is_acknowledged_by_the_users_of_the_settings(v3_ups: Ups) -> None:
+def test_an_inform_of_v3_is_acknowledged_by_the_users_of_the_settings(v3_ups: UpsSection) -> None:
     called, done = hear([v3_ups], sent(V3_INFORM))
     assert (done.returncode, done.stderr) == (0, "")
     assert set(called) == {"ups"}
 
 
-def test_an_inform_of_v3_with_another_key_is_a_reason_to_look_but_is_not_acknowledged(v3_ups: Ups) -> None:
+def test_an_inform_of_v3_with_another_key_is_a_reason_to_look_but_is_not_acknowledged(v3_ups: UpsSection) -> None:
     options, what = V3_INFORM
     called, done = hear([v3_ups], sent(([word.replace("authentic8", "imposter8") for word in options], what)))
     assert done.returncode != 0
     assert set(called) == {"ups"}
 
 
-def test_a_key_file_that_is_missing_costs_the_acknowledgement_and_not_the_listener(v3_ups: Ups) -> None:
+def test_a_key_file_that_is_missing_costs_the_acknowledgement_and_not_the_listener(v3_ups: UpsSection) -> None:
     Path(v3_ups.auth_key_file).unlink()
     called, _done = hear([v3_ups, a_ups(name="other")], sent(V2C))
     assert called == ["ups", "other"]
@@ -148,10 +148,10 @@ def test_a_flood_from_the_ups_address_is_read_a_few_times_a_second() -> None:
 
 
 def test_questions_and_answers_are_no_notifications() -> None:
-    from agent.probes.ups.snmp import Target, encode
+    from agent.probes.ups.snmp import SnmpTarget, encode
 
-    assert traps.heard(encode(Target(host="x"), 1, "get", ["1.3.6.1"])) is None
-    assert traps.heard(encode(Target(host="x", version="1"), 1, "next", ["1.3.6.1"])) is None
+    assert traps.heard(encode(SnmpTarget(host="x"), 1, "get", ["1.3.6.1"])) is None
+    assert traps.heard(encode(SnmpTarget(host="x", version="1"), 1, "next", ["1.3.6.1"])) is None
 
 
 def test_no_mutated_datagram_does_harm() -> None:
@@ -164,7 +164,7 @@ def test_no_mutated_datagram_does_harm() -> None:
         traps.heard(bytes(garbage[: chance.randrange(len(garbage) + 1)] if number % 3 == 0 else garbage))
 
 
-def test_garbage_over_the_wire_leaves_a_listener_that_listens(v3_ups: Ups) -> None:
+def test_garbage_over_the_wire_leaves_a_listener_that_listens(v3_ups: UpsSection) -> None:
     v3 = caught(V3)
     chance = random.Random(5)
     broken = [v3[: chance.randrange(1, len(v3))] for _ in range(10)] + [b"", b"\x30\x84\xff\xff\xff\xff", b"0" * 9000]

@@ -21,7 +21,7 @@ from pysnmp.proto.api import v2c
 from pysnmp.smi import instrum
 
 from agent.probes.ups import UpsProbe
-from agent.probes.ups.snmp import Target
+from agent.probes.ups.snmp import SnmpTarget
 from agent.wire import UpsReading
 
 Look = Callable[..., UpsReading]
@@ -70,7 +70,7 @@ def serve(device: Any, port: int, ready: threading.Event, stop: threading.Event)
 
 
 @pytest.fixture
-def v3(card: Callable[..., Any]) -> Iterator[Callable[..., Target]]:
+def v3(card: Callable[..., Any]) -> Iterator[Callable[..., SnmpTarget]]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -79,16 +79,16 @@ def v3(card: Callable[..., Any]) -> Iterator[Callable[..., Target]]:
     thread.start()
     assert ready.wait(10)
 
-    def target(**settings: Any) -> Target:
+    def target(**settings: Any) -> SnmpTarget:
         right = {"user": "nabz", "auth_protocol": "sha", "auth_key": AUTH, "priv_protocol": "aes", "priv_key": PRIV}
-        return Target(host="127.0.0.1", port=port, version="3", **{**right, **settings})
+        return SnmpTarget(host="127.0.0.1", port=port, version="3", **{**right, **settings})
 
     yield target
     stop.set()
     thread.join(5)
 
 
-def test_a_user_with_the_right_keys_reads_the_ups(v3: Callable[..., Target], look: Look) -> None:
+def test_a_user_with_the_right_keys_reads_the_ups(v3: Callable[..., SnmpTarget], look: Look) -> None:
     reading = look(v3())
 
     assert reading.failure is None
@@ -97,7 +97,9 @@ def test_a_user_with_the_right_keys_reads_the_ups(v3: Callable[..., Target], loo
 
 
 @pytest.mark.parametrize("wrong", [{"user": "stranger"}, {"auth_key": "wrong horse"}, {"auth_protocol": "md5"}])
-def test_a_refusal_names_the_user_and_never_a_key(v3: Callable[..., Target], look: Look, wrong: dict[str, str]) -> None:
+def test_a_refusal_names_the_user_and_never_a_key(
+    v3: Callable[..., SnmpTarget], look: Look, wrong: dict[str, str]
+) -> None:
     reading = look(v3(**wrong))
 
     assert reading.failure is not None
@@ -118,12 +120,12 @@ def test_settings_that_cannot_work_are_said_before_anything_is_sent(
     look: Look, settings: dict[str, str], missing: str
 ) -> None:
     right = {"user": "nabz", "auth_protocol": "sha", "auth_key": AUTH, "priv_protocol": "aes", "priv_key": PRIV}
-    reading = look(Target(host="127.0.0.1", port=9, version="3", **{**right, **settings}))
+    reading = look(SnmpTarget(host="127.0.0.1", port=9, version="3", **{**right, **settings}))
 
     assert reading.failure is not None
     assert reading.failure.cause == "settings"
     assert missing in reading.failure.detail
-    assert AUTH not in repr(Target(host="x", auth_key=AUTH))
+    assert AUTH not in repr(SnmpTarget(host="x", auth_key=AUTH))
 
 
 # ---------------------------------------------------------------- somebody in between
@@ -193,7 +195,7 @@ class Behind(asyncio.DatagramProtocol):
         self.between.answered(data)
 
 
-async def besieged(target: Target, dice: random.Random, wanted: int) -> Counter[str]:
+async def besieged(target: SnmpTarget, dice: random.Random, wanted: int) -> Counter[str]:
     """Polls until so many changed answers were sent; what came of them."""
     figures: Counter[str] = Counter()
     loop = asyncio.get_running_loop()
@@ -229,7 +231,7 @@ async def besieged(target: Target, dice: random.Random, wanted: int) -> Counter[
 
 @pytest.mark.row(36)
 def test_nothing_changed_or_old_is_believed_of_a_v3_card(
-    v3: Callable[..., Target], request: pytest.FixtureRequest
+    v3: Callable[..., SnmpTarget], request: pytest.FixtureRequest
 ) -> None:
     torture = request.config.getoption("--torture")
     wanted = FULL if torture else QUICK

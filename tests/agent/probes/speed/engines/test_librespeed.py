@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.config import Settings
+from agent.config import AgentSettings
 from agent.probes.probe import Context, ProbeFailed
 from agent.probes.speed import ENGINES, probe
 from agent.probes.speed.engine import SpeedRequest
@@ -88,7 +88,7 @@ def cause(given: SpeedRequest) -> str:
 
 def test_the_probe_measures_the_loopback_within_its_byte_cap() -> None:
     """As in a first run on one machine: capped, quick, and every field a reading."""
-    settings = msgspec.convert({"speed": {"mode": "quick"}}, Settings)
+    settings = msgspec.convert({"speed": {"mode": "quick"}}, AgentSettings)
     said: list[str] = []
     with measure_server() as (server, _):
         context = Context(settings=settings, deadline_s=30, measure_url=server, explain=said.append)
@@ -330,13 +330,13 @@ def test_a_rate_far_over_the_plan_is_implausible() -> None:
 
 def test_the_probe_names_what_is_missing() -> None:
     with pytest.raises(ProbeFailed) as caught:
-        asyncio.run(probe(Context(settings=Settings(), deadline_s=5)))
+        asyncio.run(probe(Context(settings=AgentSettings(), deadline_s=5)))
     assert caught.value.cause == "no_server"
 
 
 def test_every_engine_is_one_the_settings_know() -> None:
     for name in ENGINES:
-        assert msgspec.convert({"speed": {"engine": name}}, Settings).speed.engine == name
+        assert msgspec.convert({"speed": {"engine": name}}, AgentSettings).speed.engine == name
     assert librespeed.NAME in ENGINES
 
 

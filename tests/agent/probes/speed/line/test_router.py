@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import Settings, Speed
+from agent.config import AgentSettings, SpeedSection
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.line import router
 from agent.probes.speed.line.idle_check import line_load
@@ -58,9 +58,9 @@ def port() -> int:
         return int(probe.getsockname()[1])
 
 
-def settings(port: int, **fields: object) -> Speed:
+def settings(port: int, **fields: object) -> SpeedSection:
     given: dict[str, object] = {"router_host": "127.0.0.1", "router_port": port, "router_interface": "lo"}
-    return Speed(**(given | fields))  # type: ignore[arg-type]
+    return SpeedSection(**(given | fields))  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager
@@ -71,7 +71,7 @@ def chatter() -> Iterator[None]:
         yield
 
 
-def watched(speed: Speed, seconds: float) -> RouterWatch:
+def watched(speed: SpeedSection, seconds: float) -> RouterWatch:
     with RouterWatch(speed) as watch:
         time.sleep(seconds)
     return watch
@@ -117,7 +117,7 @@ def test_an_interface_that_is_not_there_is_named_with_those_that_are(tmp_path: P
 
 @NEEDS_SNMPD
 def test_the_line_is_looked_at_by_the_routers_counters(tmp_path: Path, port: int) -> None:
-    whole = Settings(speed=settings(port))
+    whole = AgentSettings(speed=settings(port))
     with snmpd(tmp_path, f"127.0.0.1:{port}", "lo", 0.3):
         time.sleep(0.5)
         with chatter():
@@ -128,7 +128,7 @@ def test_the_line_is_looked_at_by_the_routers_counters(tmp_path: Path, port: int
 
 
 def test_a_silent_router_tells_no_load(port: int) -> None:
-    assert asyncio.run(line_load(Settings(speed=settings(port)), 0.0)) is None
+    assert asyncio.run(line_load(AgentSettings(speed=settings(port)), 0.0)) is None
 
 
 def test_a_router_that_does_not_answer_holds_nobody_up_for_long(port: int) -> None:
@@ -141,22 +141,22 @@ def test_a_router_that_does_not_answer_holds_nobody_up_for_long(port: int) -> No
 
 
 def test_an_interface_may_be_given_by_its_number() -> None:
-    async def nobody(_command: snmp.Command, _oids: object, _wait_s: float) -> snmp.Answer:
+    async def nobody(_command: snmp.Command, _oids: object, _wait_s: float) -> snmp.SnmpResponse:
         raise AssertionError("a number needs no question")
 
-    assert asyncio.run(router.index_of(snmp.Session(nobody), "12")) == "12"
+    assert asyncio.run(router.index_of(snmp.SnmpSession(nobody), "12")) == "12"
 
 
 def test_a_table_without_end_is_left() -> None:
     """A hostile router names ever more interfaces."""
 
-    async def endless(_command: snmp.Command, oids: list[str], _wait_s: float) -> snmp.Answer:
+    async def endless(_command: snmp.Command, oids: list[str], _wait_s: float) -> snmp.SnmpResponse:
         column, _, last = oids[0].rpartition(".")
         fresh = f"{oids[0]}.1" if oids[0] in (router.IF_NAME, router.IF_DESCR) else f"{column}.{int(last) + 1}"
-        return snmp.Answer(0, 0, [(fresh, b"x")])
+        return snmp.SnmpResponse(0, 0, [(fresh, b"x")])
 
     with pytest.raises(ProbeFailed, match="it has: x"):
-        asyncio.run(router.index_of(snmp.Session(endless), "wan"))
+        asyncio.run(router.index_of(snmp.SnmpSession(endless), "wan"))
 
 
 def test_a_pace_is_the_usual_pause_between_changes() -> None:
