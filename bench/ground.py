@@ -79,11 +79,11 @@ def postgresql(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes] | No
     if not tools or os.geteuid() != 0:
         raise GroundError("PostgreSQL: needs root and Debian's postgresql; use --database sqlite")
     bin_, data, place = tools[-1].parent, folder / "pg", folder / "socket"
-    for each in (data, place):
-        each.mkdir(parents=True)
-        shutil.chown(each, "postgres", "postgres")
-    for each in (folder, *folder.parents[:1]):
-        each.chmod(0o755)
+    for item in (data, place):
+        item.mkdir(parents=True)
+        shutil.chown(item, "postgres", "postgres")
+    for item in (folder, *folder.parents[:1]):
+        item.chmod(0o755)
     words = ["-D", str(data), "--username=nabz", "--auth=trust", "--encoding=UTF8", "--no-locale"]
     subprocess.run([str(bin_ / "initdb"), *words], user="postgres", check=True, cwd="/", capture_output=True)
     argv = [
@@ -362,8 +362,8 @@ def _readings(conn: sa.Connection, spool: str) -> tuple[dict[int, bytes], int]:
     found: dict[int, bytes] = {}
     doubled = 0
     device = sa.select(schema.spools.c.device).where(schema.spools.c.spool == spool).scalar_subquery()
-    asked = sa.select(table.body, table.fresh).where(table.device == device, table.spool == spool)
-    for body, fresh in conn.execute(asked.order_by(table.first_seq)):
+    query = sa.select(table.body, table.fresh).where(table.device == device, table.spool == spool)
+    for body, fresh in conn.execute(query.order_by(table.first_seq)):
         batch = wire.decode_batch(body)
         for first, last in json.loads(fresh):
             for seq in range(first, last + 1):

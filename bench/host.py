@@ -162,7 +162,7 @@ def center(folder: Path, inside: Sequence[str], outside: Sequence[str], *, speed
     """A center with everything on; gives the number of its agent's process."""
     (folder / "collector.toml").write_text(COLLECTOR.format(folder=folder, server=SERVER))
     (folder / "agent.toml").write_text(AGENT.format(folder=folder) + ("" if speed else "[speed]\nenabled = false\n"))
-    collector, agent = ([sys.executable, "-m", each] for each in ("collector", "agent"))
+    collector, agent = ([sys.executable, "-m", item] for item in ("collector", "agent"))
     settings, own = ("--config", str(folder / "collector.toml")), ("--config", str(folder / "agent.toml"))
     facts = ("--code", CENTER, "--name", "Bench", "--tier", "one", "--seats", str(SEATS), "--opening", "always")
     with ExitStack() as stack:

@@ -44,7 +44,9 @@ class Cost:
     @property
     def cells(self) -> str:
         numbers = (self.first, self.first_ms, self.each, self.each_ms)
-        return " | ".join("–" if each is None else f"{each:.3g}" if each < 1000 else f"{each:.0f}" for each in numbers)
+        return " | ".join(
+            "–" if number is None else f"{number:.3g}" if number < 1000 else f"{number:.0f}" for number in numbers
+        )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

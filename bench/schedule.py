@@ -175,12 +175,12 @@ class Story:
 
 
 def played(options: argparse.Namespace, number: int) -> Story:
-    servers = [ServerPlaces(name=f"s{each}", tests_at_once=options.places) for each in range(options.servers)]
+    servers = [ServerPlaces(name=f"s{item}", tests_at_once=options.places) for item in range(options.servers)]
     mine = servers[number]
     centers = [
-        make_center(each, options.seed, options.days)
-        for each in range(options.centers)
-        if policy.home(f"c{each}", servers) == mine
+        make_center(item, options.seed, options.days)
+        for item in range(options.centers)
+        if policy.home(f"c{item}", servers) == mine
     ]
     speed = SpeedSection(mode=options.mode, monthly_budget_mb=options.budget)
     return _Play(centers, mine, speed, options.days).run()
@@ -378,11 +378,11 @@ def table(options: argparse.Namespace, stories: Sequence[Story]) -> Iterator[str
     by_slot = sum((story.by_slot for story in stories), Counter[str]())
     due = options.centers * options.days * len(SpeedSection().slots)
     ran = sum(number for name, number in count.items() if name.startswith("ran "))
-    megabytes = sorted(each / MB for story in stories for each in story.month_bytes)
-    valid = sorted(each for story in stories for each in story.valid)
-    deferred = sorted(each for story in stories for each in story.deferred_s)
-    waited = sorted(each for story in stories for each in story.waited_s)
-    put_off = [each for each in deferred if each]
+    megabytes = sorted(month_byte / MB for story in stories for month_byte in story.month_bytes)
+    valid = sorted(item for story in stories for item in story.valid)
+    deferred = sorted(value for story in stories for value in story.deferred_s)
+    waited = sorted(value for story in stories for value in story.waited_s)
+    put_off = [item for item in deferred if item]
     made = {name: number for name, number in sorted(count.items()) if name.startswith("ran ")}
     lost = due - ran - count["dark"] - sum(count[name] for name in count if name.startswith("skipped_"))
     yield (
@@ -407,7 +407,10 @@ def table(options: argparse.Namespace, stories: Sequence[Story]) -> Iterator[str
     yield "seconds waited for a turn    " + _spread(waited, (50, 99, 99.9, 100), ".1f")
     yield "MB a center in the month     " + _spread(megabytes, (50, 95, 100), ".0f") + f" of {options.budget}"
     yield _row(
-        "  centers over the budget", sum(each > options.budget for each in megabytes), options.centers, "of the centers"
+        "  centers over the budget",
+        sum(megabyte > options.budget for megabyte in megabytes),
+        options.centers,
+        "of the centers",
     )
     yield "witnessed tests a center     " + _spread(valid, (0, 1, 50), ".0f")
     for number, story in enumerate(stories):

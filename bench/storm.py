@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _stormed(made: Ground, options: argparse.Namespace) -> int:
     storm = Storm(made, options)
-    promised = sum(each.gateway.next_seq - 1 for each in storm.returning)
+    promised = sum(item.gateway.next_seq - 1 for item in storm.returning)
     print(
         f"{options.gateways} gateways, {options.hours:g} h of backlog each, {promised} readings; {options.broker}, "
         f"{options.database}, {'TLS 1.3' if options.tls else 'no TLS'}; load {os.getloadavg()[0]:.1f}",
@@ -104,7 +104,7 @@ def round_of(center: SimulatedCenter, at_ms: int, boot_ms: int) -> list[bytes]:
         readings.seats(center, dice, is_open=True, broken=None),
     ]
     at = readings.stamp(center, at_ms, boot_ms, 0)
-    return [wire.encode_reading(msgspec.structs.replace(each, at=at)) for each in made]
+    return [wire.encode_reading(msgspec.structs.replace(item, at=at)) for item in made]
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ class Storm:
             if center.seats not in missed:
                 missed[center.seats] = Missed.by(center, rounds, until_ms)
             self.returning.append(Returning(member=member, backlog=Backlog(missed[center.seats], member.gateway)))
-        self._by_device = {each.gateway.device: each for each in self.returning}
+        self._by_device = {item.gateway.device: item for item in self.returning}
         self.receipted = self.paced = self.bad = self.batches = self.again = 0
         self.most_pace_ms = self._pace_ms = 0  # of all receipts, of those since the last line
         self._lags_s: list[float] = []
@@ -232,10 +232,10 @@ class Storm:
         before = {name: each.cpu_s for name, each in costs(self._made).items()}
         chance = random.Random(1)
         tasks = [
-            asyncio.create_task(self._come(each, chance.uniform(0, self._options.spread))) for each in self.returning
+            asyncio.create_task(self._come(item, chance.uniform(0, self._options.spread))) for item in self.returning
         ]
-        for each in self.returning:
-            each.measured_s = self.began_s + each.gateway.center.phase * MINUTE_MS / 1000
+        for item in self.returning:
+            item.measured_s = self.began_s + item.gateway.center.phase * MINUTE_MS / 1000
         await self._watch(before)
         for task in tasks:
             task.cancel()
@@ -248,17 +248,17 @@ class Storm:
         last = 0
         while True:
             now_s = time.monotonic()
-            for each in self.returning:
-                self._measure(each, now_s)
-                self._pump(each, now_s)
+            for item in self.returning:
+                self._measure(item, now_s)
+                self._pump(item, now_s)
             if now_s - said_s >= SAY_S:
                 self._say(now_s, (self.receipted - last) / (now_s - said_s))
                 said_s, last = now_s, self.receipted
                 self._spent(before)
-            drained = all(each.drained_s is not None for each in self.returning)
+            drained = all(item.drained_s is not None for item in self.returning)
             if self.measuring and ((drained and now_s - self.began_s > self._options.least) or now_s > stop_s):
                 self.measuring, stop_s = False, now_s + SETTLE_S
-            if not self.measuring and (not any(each.gateway.waiting for each in self.returning) or now_s > stop_s):
+            if not self.measuring and (not any(item.gateway.waiting for item in self.returning) or now_s > stop_s):
                 break
             await asyncio.sleep(TICK_S)
         self.ended_s = time.monotonic()
@@ -273,8 +273,8 @@ class Storm:
         """One line of how it goes: lags and pauses of the readings and receipts since the last line."""
         lags, self._lags_s = sorted(self._lags_s), []
         pace_s, self._pace_ms = self._pace_ms / 1000, 0
-        up = sum(1 for each in self.returning if each.session is not None and each.session.up)
-        backlog = sum(each.backlogged for each in self.returning)
+        up = sum(1 for item in self.returning if item.session is not None and item.session.up)
+        backlog = sum(item.backlogged for item in self.returning)
         lag = f"{_at(lags, 0.5):.1f}/{_at(lags, 0.99):.1f}" if lags else "-"
         print(f"| {now_s - self.began_s:.0f} | {up} | {backlog} | {rate:.0f} | {lag} | {pace_s:.1f} |", flush=True)
 
@@ -380,17 +380,17 @@ class Storm:
     # ------------------------------------------------------------ what came of it
 
     def tell(self) -> int:
-        promises = {each.gateway.spool: (each.gateway.next_seq - 1, each.gateway.chain) for each in self.returning}
+        promises = {item.gateway.spool: (item.gateway.next_seq - 1, item.gateway.chain) for item in self.returning}
         held = check(self._made.settings.database_url, promises)
-        waits = sorted(wait for each in self.returning for wait in each.connect_s)
-        come = sorted(each.first_s - self.began_s for each in self.returning if each.first_s)
-        seen = sorted(each.seen_s for each in self.returning if each.seen_s is not None)
-        lags = sorted(lag for each in self.returning for lag in each.lags_s)
-        drained = [each.drained_s - self.began_s for each in self.returning if each.drained_s]
+        waits = sorted(wait for item in self.returning for wait in item.connect_s)
+        come = sorted(item.first_s - self.began_s for item in self.returning if item.first_s)
+        seen = sorted(item.seen_s for item in self.returning if item.seen_s is not None)
+        lags = sorted(lag for item in self.returning for lag in item.lags_s)
+        drained = [item.drained_s - self.began_s for item in self.returning if item.drained_s]
         all_s = self.ended_s - self.began_s
         print(
             f"\nsessions: {len(come)} of {len(self.returning)} came, the last after {max(come, default=0):.1f} s; "
-            f"{sum(each.tried for each in self.returning)} attempts, {sum(each.refused for each in self.returning)} "
+            f"{sum(item.tried for item in self.returning)} attempts, {sum(item.refused for item in self.returning)} "
             f"ended; wait for a connect {_three(waits)} s (given up after {CONNECT_S:.0f})"
         )
         print(

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
                     terms = Terms(down_mbps=down, up_mbps=up, rtt_ms=rtt, loss_pct=loss)
                     apart += _show(terms, mode, *_cell(terms, mode, options))
     if apart:
-        worst = sorted((abs(each) for each in apart), reverse=True)
+        worst = sorted((abs(item) for item in apart), reverse=True)
         middle, p95 = statistics.median(worst), worst[len(worst) // 20]
         print(f"\nn {len(worst)}, median {middle:.2f} %, 95th {p95:.2f} %, worst {worst[0]:.2f} %", end="; ")
         print(f"the bound is {RULES.bound_pct:g} % and {RULES.floor_mbps:g} Mbit/s; load {os.getloadavg()[0]:.1f}")
@@ -96,6 +96,6 @@ def _show(terms: Terms, mode: str, down: Pair, up: Pair, note: str) -> list[floa
     name = f"{terms.down_mbps:g}/{terms.up_mbps:g}, {terms.rtt_ms:g} ms, {terms.loss_pct:g} %"
     figures = [f"{a:g}/{b:g}" if a and b else "-" for a, b in ((down.told, up.told), (down.seen, up.seen))]
     apart = [pair.apart_pct for pair in (down, up)]
-    shown = ["-" if each is None else f"{each:+.2f} %" for each in apart]
+    shown = ["-" if item is None else f"{item:+.2f} %" for item in apart]
     print(f"| {name} | {mode} | {' | '.join(figures)} | {' | '.join(shown)} | {note} |", flush=True)
-    return [] if note else [each for each in apart if each is not None]
+    return [] if note else [item for item in apart if item is not None]

@@ -28,7 +28,7 @@ def bloat(reading: SpeedReading) -> Bloat | None:
     """None where the line was never full, for then nothing queued; or where round trips are not known."""
     down = _rise(reading.idle_rtt_ms, reading.loaded_rtt_down_ms)
     up = _rise(reading.idle_rtt_ms, reading.loaded_rtt_up_ms)
-    known = [each for each in (down, up) if each is not None]
+    known = [item for item in (down, up) if item is not None]
     if not known or "not_saturated" in reading.flags:
         return None
     mean = sum(known) / len(known)

@@ -173,7 +173,7 @@ def run(seat: SeatProgram) -> int:
 
 def stop_signals() -> list[signal.Signals]:
     """Windows says by SIGBREAK that the console closes or the machine shuts down."""
-    return [signal.SIGTERM, signal.SIGINT, *(each for each in signal.Signals if each.name == "SIGBREAK")]
+    return [signal.SIGTERM, signal.SIGINT, *(number for number in signal.Signals if number.name == "SIGBREAK")]
 
 
 def keep_saying(seat: SeatProgram, wait: Callable[[float], bool]) -> int:

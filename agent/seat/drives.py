@@ -98,7 +98,7 @@ def _is_failing(sys_dir: Path, disk: Path) -> bool:
     return (
         _line(disk / "device" / "state") == "dead"
         or _line(disk / "device" / "pre_eol_info").lower() == WORN_OUT
-        or any(_count(each) for each in errors)
+        or any(_count(error) for error in errors)
     )
 
 

@@ -70,7 +70,7 @@ def same_machine(now: Iterable[str], before: Iterable[str]) -> bool:
 def counting(facts: Iterable[str]) -> frozenset[str]:
     """The hardware facts; the weak ones where there is no hardware to see."""
     known = frozenset(facts)
-    return frozenset(each for each in known if each.partition(":")[0] not in WEAK) or known
+    return frozenset(entry for entry in known if entry.partition(":")[0] not in WEAK) or known
 
 
 def fact(kind: str, value: str) -> str:

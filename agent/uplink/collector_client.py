@@ -220,7 +220,7 @@ def root_of(pem: bytes, fingerprint: str) -> str:
         held = x509.load_pem_x509_certificates(pem)
     except ValueError:
         return ""
-    encoded = {each.fingerprint(hashes.SHA256()).hex(): each for each in held}
+    encoded = {entry.fingerprint(hashes.SHA256()).hex(): entry for entry in held}
     found = [each for name, each in encoded.items() if name.startswith(fingerprint)]
     return ssl.DER_cert_to_PEM_cert(found[0].public_bytes(serialization.Encoding.DER)) if found else ""
 

@@ -193,7 +193,7 @@ def checked_certificate(given: Certified, device: str, tls_key: ec.EllipticCurve
     try:
         leaf = x509.load_pem_x509_certificates(given.certificate.encode())[0]
         x509.load_pem_x509_certificates(given.ca.encode())
-        named = [each.value for each in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        named = [item.value for item in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         fits = named == [device] and leaf.public_key() == tls_key.public_key()
     except ValueError:
         fits = False

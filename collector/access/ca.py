@@ -300,7 +300,7 @@ def checked_csr(csr_pem: str, device: str) -> ec.EllipticCurvePublicKey:
     try:
         csr = x509.load_pem_x509_csr(csr_pem.encode())
         key, signed = csr.public_key(), csr.is_signature_valid
-        common_names = [each.value for each in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        common_names = [item.value for item in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     except (ValueError, TypeError, UnsupportedAlgorithm, UnicodeError):
         raise CsrRefused("csr: is no certificate request; send PKCS #10 as PEM") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):

@@ -133,8 +133,8 @@ def doubt(conn: sa.Connection, findings: Sequence[tuple[str, str, str]], now_ms:
     """Writes (device, finding, detail) of known gateways to the integrity table; others have no center to tell."""
     names = {device for device, _, _ in findings}
     known = schema.devices.c
-    asked = sa.select(known.device, known.center).where(known.device.in_(names))
-    centers = {row.device: row.center for row in conn.execute(asked)}
+    query = sa.select(known.device, known.center).where(known.device.in_(names))
+    centers = {row.device: row.center for row in conn.execute(query)}
     rows = [
         {"at_ms": now_ms, "center": centers[device], "device": device, "finding": finding, "detail": detail[:500]}
         for device, finding, detail in findings

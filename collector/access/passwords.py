@@ -69,7 +69,7 @@ def _scrypt(text: str, cost: Cost, salt: bytes) -> bytes:
 
 
 def _written(cost: Cost, salt: bytes, digest: bytes) -> str:
-    parts = (str(cost.log2_n), str(cost.r), str(cost.p), *(base64.b64encode(each).decode() for each in (salt, digest)))
+    parts = (str(cost.log2_n), str(cost.r), str(cost.p), *(base64.b64encode(item).decode() for item in (salt, digest)))
     return "$".join(("scrypt", *parts))
 
 

@@ -26,11 +26,11 @@ def server_names(settings: Settings) -> list[str]:
     """Every host name and address by which gateways are told to reach us, and loopback."""
     broker, enrolment = settings.broker, settings.enrolment
     listens = (broker.public, broker.public_websocket, broker.tls_listen, broker.websocket_listen, enrolment.listen)
-    hosts = [split_listen(each)[0] for each in listens if each]
+    hosts = [split_listen(listen)[0] for listen in listens if listen]
     public = urlsplit(enrolment.public_url).hostname
     hosts.append(settings.broker_address[0])
     hosts += [split_broker(url)[1][0] for url in broker.also]
-    hosts += [split_listen(each)[0] for each in broker.public_also]
+    hosts += [split_listen(item)[0] for item in broker.public_also]
     wanted = [*hosts, *([public] if public else []), "localhost", "127.0.0.1", "::1"]
     here = [socket.gethostname()] if any(host in EVERYWHERE for host in hosts) else []
     return list(dict.fromkeys([*(host for host in wanted if host not in EVERYWHERE), *here]))
@@ -67,6 +67,6 @@ def _is_stale(files: Files, authority: Authority, names: Sequence[str], now_ms: 
 def _names(held: x509.Certificate) -> list[str]:
     """The names a server is reached by; a service has one, its common name."""
     names = held.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    reached = [str(each.value) for each in names if isinstance(each, x509.DNSName | x509.IPAddress)]
-    common = [str(each.value) for each in held.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    reached = [str(name.value) for name in names if isinstance(name, x509.DNSName | x509.IPAddress)]
+    common = [str(item.value) for item in held.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     return sorted(reached or common)

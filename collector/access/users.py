@@ -83,7 +83,7 @@ def add(conn: sa.Connection, name: str, kept: str, may: Collection[May], by: str
     if held is not None and held.removed_ms is None:
         raise PersonError("known", f"person {name!r}: is registered already; use `nabz-collector person renew`")
     table = schema.persons
-    row = {"name": name, "kept": kept, **{f"may_{each}": each in may for each in MAY}}
+    row = {"name": name, "kept": kept, **{f"may_{item}": item in may for item in MAY}}
     since = {"added_ms": now_ms, "added_by": by, "removed_ms": None}
     if held is None:
         conn.execute(sa.insert(table).values(key=key_of(name), **row, **since))

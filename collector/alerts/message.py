@@ -69,13 +69,13 @@ def message(told: Announcement, standard: Standard | None, base_url: str) -> Ale
 
 def summary(told: Sequence[Announcement], standard: Standard | None, base_url: str) -> AlertMessage:
     """Many changes in one message: how many of what, and where."""
-    centers = sorted({each.center for each in told})
-    raised, cleared = ([each for each in told if each.event == event] for event in ("raised", "cleared"))
+    centers = sorted({item.center for item in told})
+    raised, cleared = ([item for item in told if item.event == event] for event in ("raised", "cleared"))
     lines = [
         f"{len(told)} changes at {len(centers)} centers; single messages are held back while there are so many.",
         f"Raised: {_counts(raised, standard)}",
         f"Cleared: {_counts(cleared, standard)}",
-        f"Where: {_top(Counter(each.province or 'not known' for each in told))}",
+        f"Where: {_top(Counter(item.province or 'not known' for item in told))}",
         f"Centers: {', '.join(centers[:NAMED])}{' …' if len(centers) > NAMED else ''}",
         f"More: {base_url}/",
     ]
@@ -121,7 +121,7 @@ def _standard(standard: Standard) -> str:
 
 def _counts(told: Sequence[Announcement], standard: Standard | None) -> str:
     names = standard.by_id if standard else {}
-    return _top(Counter(names[each.criterion].name.en if each.criterion in names else each.criterion for each in told))
+    return _top(Counter(names[item.criterion].name.en if item.criterion in names else item.criterion for item in told))
 
 
 def _top(counted: Counter[str]) -> str:

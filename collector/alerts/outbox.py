@@ -113,13 +113,13 @@ def queue(conn: sa.Connection, channels: Sequence[Channel], standards: Standards
     braking = recent + len(told) > BRAKE
     held = braking and bool(conn.scalar(_SUMMARIES_SINCE, {"since_ms": now_ms - BRAKE_MS}))
     if not braking:
-        told = [replace(each, began_ms=_began_ms(conn, each)) for each in told]
-        told = [replace(each, cause=_cause(conn, each, standards, now_ms)) for each in told]
+        told = [replace(item, began_ms=_began_ms(conn, item)) for item in told]
+        told = [replace(item, cause=_cause(conn, item, standards, now_ms)) for item in told]
     words = _summaries if braking else _messages
     made = [] if held else [row for channel in channels for row in words(told, channel, standards, base_url, now_ms)]
     if made:
         conn.execute(sa.insert(schema.alerts), made)
-    waits = {each.id for each in told} if held else set()
+    waits = {item.id for item in told} if held else set()
     done = [{"change": row.id, "now_ms": now_ms} for row in rows if row.id not in waits]
     if done:
         conn.execute(_QUEUED, done)
@@ -220,14 +220,14 @@ def _cause(conn: sa.Connection, told: Announcement, standards: Standards, now_ms
 def _messages(
     told: Sequence[Announcement], channel: Channel, standards: Standards, base_url: str, now_ms: int
 ) -> list[dict[str, object]]:
-    wanted = [each for each in told if each.event in channel.events]
-    return [_row(each, channel, message(each, standards.at(each.at_ms), base_url), now_ms) for each in wanted]
+    wanted = [item for item in told if item.event in channel.events]
+    return [_row(item, channel, message(item, standards.at(item.at_ms), base_url), now_ms) for item in wanted]
 
 
 def _summaries(
     told: Sequence[Announcement], channel: Channel, standards: Standards, base_url: str, now_ms: int
 ) -> list[dict[str, object]]:
-    wanted = [each for each in told if each.event in channel.events]
+    wanted = [item for item in told if item.event in channel.events]
     return [_row(wanted[-1], channel, summary(wanted, standards.at(now_ms), base_url), now_ms)] if wanted else []
 
 

@@ -209,7 +209,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
 
     def bound_ports(self) -> list[int]:
         opened = [self._servers[name].instance for name in self._doors]
-        return [int(next(iter(each.sockets)).getsockname()[1]) for each in opened]
+        return [int(next(iter(item.sockets)).getsockname()[1]) for item in opened]
 
     async def shutdown(self) -> None:
         if self._tending is not None:

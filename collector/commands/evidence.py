@@ -88,14 +88,14 @@ def held_ids(store: Store, center: str | None = None) -> Iterator[tuple[str, str
 def record_lines(store: Store, center: str | None = None) -> Iterator[dict[str, object]]:
     """Each record as it was signed, whose test it was, the key that proves it and the figures drawn from it."""
     r, g, m = schema.records.c, schema.grants.c, schema.measure_servers.c
-    asked = (
+    query = (
         sa.select(r.test_id, r.server, m.public_key, g.center, g.device, r.body, r.signature, r.down_mbps, r.up_mbps)
         .outerjoin(schema.grants, g.test_id == r.test_id)
         .outerjoin(schema.measure_servers, m.name == r.server)
         .order_by(r.received_ms, r.test_id)
     )
     with store.read() as conn:
-        mine = asked if center is None else asked.where(g.center == center)
+        mine = query if center is None else query.where(g.center == center)
         rows = conn.execute(mine, execution_options={"yield_per": PAGE})
         for row in rows:
             raw = {name: getattr(row, name) or b"" for name in ("public_key", "body", "signature")}
@@ -136,7 +136,7 @@ def why_not(line: str, only_key: str = "") -> str:
         return f"the signature is not of server {told['server']}"
     if (record.test, record.server) != (told["test_id"], told["server"]):
         return f"says test {told['test_id']} of {told['server']}, signed was {record.test} of {record.server}"
-    drawn = tuple(rate_mbps(each.at_ms, each.total)[0] for each in (record.down, record.up))
+    drawn = tuple(rate_mbps(item.at_ms, item.total)[0] for item in (record.down, record.up))
     if drawn != (told["down_mbps"], told["up_mbps"]):
         return f"says {told['down_mbps']} and {told['up_mbps']} Mbit/s, the signed curves {drawn[0]} and {drawn[1]}"
     return ""

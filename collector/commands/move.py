@@ -35,8 +35,8 @@ def run(options: argparse.Namespace) -> int:
         else:
             with Bar("moved and checked") as bar:
                 moved = move(source, to, lambda done, total: bar.share(done / max(1, total)))
-            facts = {"rows": sum(each.rows for each in moved), "tables": {e.name: vars(e) for e in moved}}
-            lines = [[each.name, each.rows, each.checksum] for each in moved if each.rows]
+            facts = {"rows": sum(item.rows for item in moved), "tables": {e.name: vars(e) for e in moved}}
+            lines = [[item.name, item.rows, item.checksum] for item in moved if item.rows]
     if options.json:
         say(json.dumps(facts))
         return 0

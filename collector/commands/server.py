@@ -58,5 +58,5 @@ def _say_list(options: argparse.Namespace, found: list[dict[str, object]]) -> No
         return
     names = ("name", "state", "url", "place", "tests_at_once", "records")
     say(
-        table(("NAME", "STATE", "URL", "PLACE", "TESTS", "RECORDS"), [[each[name] for name in names] for each in found])
+        table(("NAME", "STATE", "URL", "PLACE", "TESTS", "RECORDS"), [[item[name] for name in names] for item in found])
     )

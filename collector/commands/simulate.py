@@ -104,7 +104,7 @@ def _held_lines(options: argparse.Namespace) -> Iterator[Iterable[str]]:
 
 def _list(options: argparse.Namespace) -> int:
     stage = _stage(options, make_fleet(options.centers, options.seed), 0)
-    for trouble in sorted(stage.extend(1), key=lambda each: each.from_ms):
+    for trouble in sorted(stage.extend(1), key=lambda item: item.from_ms):
         say(json.dumps(asdict(trouble)) if options.json else _line_of(trouble))
     return 0
 

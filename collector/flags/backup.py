@@ -128,7 +128,7 @@ def add_charges(cuts: Sequence[Cut], charges: Iterable[Charge]) -> tuple[Cut, ..
     """The cuts of one UPS, oldest first, with these readings added. Late readings put right what newer ones left
     open: a cut closed by the first reading after a silence ends where its backlog says."""
     found = list(cuts)
-    for charge in sorted(charges, key=lambda each: each.at_ms):
+    for charge in sorted(charges, key=lambda item: item.at_ms):
         if charge.on_battery is None:
             continue
         place = next((i for i, cut in enumerate(found) if _holds(cut, charge)), None)
@@ -202,7 +202,7 @@ def _ended(cut: Cut, charge: Charge) -> Cut:
 
 def with_boots(cut: Cut, boots: Iterable[Boot]) -> Cut:
     """The cut, not carried if a machine went down in it."""
-    for boot in sorted(boots, key=lambda each: each.at_ms):
+    for boot in sorted(boots, key=lambda item: item.at_ms):
         died_ms = boot.died_ms
         if boot.previous_end not in LOSES_POWER or died_ms is None or boot.at_ms <= cut.last_ms:
             continue
@@ -272,7 +272,7 @@ def falls_below_ms(points: Sequence[tuple[int, float]], slope: float | None, ask
     if slope is None or slope >= 0:
         return None
     slopes = _slopes(points)
-    if sum(each < 0 for each in slopes) < MIN_AGREEMENT * len(slopes):
+    if sum(slope < 0 for slope in slopes) < MIN_AGREEMENT * len(slopes):
         return None
     origin_ms = points[0][0]
     level = median(whole - slope * (at_ms - origin_ms) / DAY_MS for at_ms, whole in points)

@@ -127,7 +127,7 @@ def _at_death(facts: GapFacts, boot: Boot) -> BatteryRun | None:
 
 def _stopped(facts: GapFacts, _witness: NeighbourWitness) -> Cause | None:
     """The agent did not run for most of the gap, and its next start says why."""
-    boot = max(facts.boots, key=lambda each: _dark_ms(facts, each), default=None)
+    boot = max(facts.boots, key=lambda item: _dark_ms(facts, item), default=None)
     if boot is None or (facts.taken and 2 * _dark_ms(facts, boot) < facts.to_ms - facts.from_ms):
         return None
     if boot.previous_end not in STOPS:

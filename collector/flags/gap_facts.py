@@ -145,7 +145,7 @@ def begin(from_ms: int, to_ms: int, before: Iterable[Sign]) -> GapFacts:
     facts = GapFacts(from_ms=from_ms, to_ms=to_ms)
     power: dict[str, tuple[BatteryRun, ...]] = {}
     place_before = ""
-    for sign in (each for each in before if each.at_ms >= from_ms - FRESH_MS):
+    for sign in (item for item in before if item.at_ms >= from_ms - FRESH_MS):
         if sign.run is not None:
             power[sign.subject] = (sign.run,)
         place_before = sign.place or place_before
@@ -159,7 +159,7 @@ def fold(facts: GapFacts, signs: Sequence[Sign]) -> GapFacts:
     boots, power, places, seats = list(facts.boots), dict(facts.power), dict(facts.places), facts.seats
     taken_ms = [facts.taken_from_ms] if facts.taken_from_ms is not None else []
     taken = facts.taken
-    for sign in sorted(signs, key=lambda each: each.at_ms):
+    for sign in sorted(signs, key=lambda item: item.at_ms):
         within = facts.from_ms < sign.at_ms < facts.to_ms
         if sign.call is not None:
             seats = seat_evidence.after(seats, sign.call, facts.from_ms, facts.to_ms)
@@ -186,7 +186,7 @@ def fold(facts: GapFacts, signs: Sequence[Sign]) -> GapFacts:
 def add_run(runs: tuple[BatteryRun, ...], new: BatteryRun) -> tuple[BatteryRun, ...]:
     """The runs with one more, joined to its neighbours where they agree."""
     joined: list[BatteryRun] = []
-    for run in sorted((*runs, new), key=lambda each: each.first_ms):
+    for run in sorted((*runs, new), key=lambda item: item.first_ms):
         if joined and joined[-1].on_battery == run.on_battery:
             joined[-1] = _join(joined[-1], run)
         else:

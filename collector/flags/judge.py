@@ -76,9 +76,9 @@ def _does_not_count(criterion: Criterion, reading: object) -> str:
 def _matches(reading: object, name: str, words: frozenset[str]) -> str:
     """The word of the field that is among `words`, or "" if none is."""
     found = getattr(reading, name, None)
-    for each in found if isinstance(found, list | tuple) else (found,):
-        if _word(each) in words:
-            return _word(each)
+    for item in found if isinstance(found, list | tuple) else (found,):
+        if _word(item) in words:
+            return _word(item)
     return ""
 
 

@@ -245,7 +245,7 @@ def on_lan(server: str) -> bool:
 
 
 def _is_registered(server: str, servers: Sequence[str]) -> bool:
-    return bool(server) and _place(server) in {_place(each) for each in servers}
+    return bool(server) and _place(server) in {_place(server) for server in servers}
 
 
 def _host(server: str) -> str:

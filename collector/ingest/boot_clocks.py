@@ -91,8 +91,8 @@ def load(conn: sa.Connection, arrivals: Iterable[VerifiedBatch]) -> BootClocks:
     keys = {(arrival.device.device, boot) for arrival in arrivals for boot in _named(arrival)}
     if not keys:
         return BootClocks()
-    asked = sa.select(_b.device, _b.boot, _b.ahead_ms, _b.sure).where(sa.tuple_(_b.device, _b.boot).in_(sorted(keys)))
-    return BootClocks({(row.device, row.boot): Ahead(row.ahead_ms, row.sure) for row in conn.execute(asked)})
+    query = sa.select(_b.device, _b.boot, _b.ahead_ms, _b.sure).where(sa.tuple_(_b.device, _b.boot).in_(sorted(keys)))
+    return BootClocks({(row.device, row.boot): Ahead(row.ahead_ms, row.sure) for row in conn.execute(query)})
 
 
 def _named(arrival: VerifiedBatch) -> set[str]:
@@ -132,15 +132,15 @@ def _move(conn: sa.Connection, key: Key, ahead: Ahead) -> list[tuple[int, str]]:
     touched: list[tuple[int, str]] = []
     for row in conn.execute(sa.select(schema.guesses).where(mine)).mappings():
         readings = json.loads(row["readings"])
-        for each in readings:
-            kind, subject, seq, mono_ms, was_ms = each
-            each[4] = dated(mono_ms, ahead, row["received_ms"])
+        for reading in readings:
+            kind, subject, seq, mono_ms, was_ms = reading
+            reading[4] = dated(mono_ms, ahead, row["received_ms"])
             names = {"the_center": row["center"], "the_device": key[0], "the_spool": row["spool"], "the_seq": seq}
-            touched += [(was_ms, row["center"]), (each[4], row["center"])]
-            moves[kind].append({**names, "the_subject": subject, "was_ms": was_ms, "is_ms": each[4]})
+            touched += [(was_ms, row["center"]), (reading[4], row["center"])]
+            moves[kind].append({**names, "the_subject": subject, "was_ms": was_ms, "is_ms": reading[4]})
         again.append({**row, "readings": json.dumps(readings, separators=(",", ":"))})
     for kind, some in moves.items():
-        _redate(conn, kind, [each for each in some if each["was_ms"] != each["is_ms"]])
+        _redate(conn, kind, [item for item in some if item["was_ms"] != item["is_ms"]])
     if ahead.sure:
         conn.execute(sa.delete(schema.guesses).where(mine))
     else:

@@ -242,13 +242,13 @@ def stored_raws(conn: sa.Connection, filing: BatchWriter, arrival: VerifiedBatch
     if gaps == [(run.first, run.last)] and not forks(spool.ranges, run):
         return Stored()
     table = schema.evidence.c
-    asked = sa.select(table.body, table.fresh, table.first_seq).where(
+    query = sa.select(table.body, table.fresh, table.first_seq).where(
         table.device == arrival.device.device,
         table.spool == batch.spool,
         table.first_seq.between(run.first - wire.MAX_BATCH_READINGS, run.last),
         table.last_seq >= run.first,
     )
-    rows = [(bytes(row.body), str(row.fresh), int(row.first_seq)) for row in conn.execute(asked)]
+    rows = [(bytes(row.body), str(row.fresh), int(row.first_seq)) for row in conn.execute(query)]
     mine = (row for row in filing.evidence if (row["device"], row["spool"]) == (batch.device, batch.spool))
     rows += [(bytes(row["body"]), str(row["fresh"]), int(row["first_seq"])) for row in mine]  # type: ignore[call-overload]
     stored = Stored()
@@ -319,10 +319,10 @@ def _news(conn: sa.Connection, filing: BatchWriter) -> list[Row]:
         else:
             others.setdefault((row["finding"], row["device"]), row)
     for (finding, device), row in others.items():
-        asked = sa.select(table.id).where(
+        query = sa.select(table.id).where(
             table.finding == finding, table.device == device, table.at_ms > filing.now_ms - REPEAT_MS
         )
-        if conn.execute(asked.limit(1)).first() is None:
+        if conn.execute(query.limit(1)).first() is None:
             news.append(row)
     return news
 

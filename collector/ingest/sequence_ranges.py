@@ -48,7 +48,7 @@ def run_of(first: int, prev: str, raws: Sequence[bytes]) -> ChainedRun:
 
 
 def parse(text: str) -> list[Range]:
-    return [Range(*each) for each in json.loads(text)]
+    return [Range(*load) for load in json.loads(text)]
 
 
 def render(held: Sequence[Range]) -> str:
@@ -58,12 +58,12 @@ def render(held: Sequence[Range]) -> str:
 def missing(held: Sequence[Range], first: int, last: int) -> list[tuple[int, int]]:
     """The parts of [first, last] that are not held, ascending. `held` is ascending and disjoint."""
     gaps = []
-    for each in held[bisect_left(held, first, key=lambda one: one.last) :]:
-        if each.first > last:
+    for entry in held[bisect_left(held, first, key=lambda one: one.last) :]:
+        if entry.first > last:
             break
-        if first < each.first:
-            gaps.append((first, each.first - 1))
-        first = each.last + 1
+        if first < entry.first:
+            gaps.append((first, entry.first - 1))
+        first = entry.last + 1
     if first <= last:
         gaps.append((first, last))
     return gaps
@@ -76,9 +76,9 @@ def forks(held: Sequence[Range], run: ChainedRun) -> list[int]:
 
 def _ends(held: Sequence[Range]) -> Iterator[tuple[int, str]]:
     yield 0, wire.GENESIS.hex()
-    for each in held:
-        yield each.first - 1, each.before
-        yield each.last, each.after
+    for entry in held:
+        yield entry.first - 1, entry.before
+        yield entry.last, entry.after
 
 
 def merge(held: Sequence[Range], run: ChainedRun) -> list[Range]:

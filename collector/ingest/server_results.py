@@ -34,17 +34,17 @@ Group = Sequence[tuple[Center, Sequence[FreshReading]]]
 def attach(conn: sa.Connection, group: Group, now_ms: int) -> Group:
     """The same readings, each speed reading with its witness; what is dishonest in them becomes a finding."""
     claims = [
-        told(each.reading, each.id, center.code, each.wall_ms, each.received_ms)
+        told(reading.reading, reading.id, center.code, reading.wall_ms, reading.received_ms)
         for center, fresh in group
-        for each in fresh
-        if isinstance(each.reading, wire.SpeedReading) and each.reading.failure is None
+        for reading in fresh
+        if isinstance(reading.reading, wire.SpeedReading) and reading.reading.failure is None
     ]
     if not claims:
         return list(group)
     found = witnesses(conn, claims, now_ms)
-    _note(conn, [(each, found[each.claim.id]) for each in claims], now_ms)
+    _note(conn, [(claim, found[claim.claim.id]) for claim in claims], now_ms)
     return [
-        (center, [replace(each, witness=found[each.id]) if each.id in found else each for each in fresh])
+        (center, [replace(reading, witness=found[reading.id]) if reading.id in found else reading for reading in fresh])
         for center, fresh in group
     ]
 
@@ -99,8 +99,8 @@ def _proven(conn: sa.Connection, sealed: bytes) -> tuple[Record, bytes, bytes]:
     except wire.WireError as error:
         raise MessageRefused("unframed", str(error)) from None
     table = schema.measure_servers.c
-    asked = sa.select(table.public_key, table.revoked_ms).where(table.name == record.server)
-    server = conn.execute(asked).one_or_none()
+    query = sa.select(table.public_key, table.revoked_ms).where(table.name == record.server)
+    server = conn.execute(query).one_or_none()
     if server is None or server.public_key is None:
         raise MessageRefused("unknown_server", f"server {record.server!r} is not joined; join it with its token")
     if not is_signed(bytes(server.public_key), body, signature):
@@ -111,14 +111,14 @@ def _proven(conn: sa.Connection, sealed: bytes) -> tuple[Record, bytes, bytes]:
 
 
 def _judge_again(conn: sa.Connection, test: str, now_ms: int, standards: Standards) -> set[str]:
-    asked = sa.select(schema.readings["speed"]).where(speeds.test_id == test, speeds.failure.is_(None))
-    rows = conn.execute(asked).all()
+    query = sa.select(schema.readings["speed"]).where(speeds.test_id == test, speeds.failure.is_(None))
+    rows = conn.execute(query).all()
     if not rows:
         return set()
     claims = [told_by(row) for row in rows]
     found = witnesses(conn, claims, now_ms)
     # What the record does not change was noted when its reading came.
-    by_record = [(each, found[each.claim.id]) for each in claims if found[each.claim.id].server]
+    by_record = [(claim, found[claim.claim.id]) for claim in claims if found[claim.claim.id].server]
     _note(conn, by_record, now_ms)
     revisions.note_records(conn, ((row.center, row.wall_ms) for row in rows), now_ms)
     by_center: dict[str, list[FreshReading]] = defaultdict(list)

@@ -189,8 +189,8 @@ def _spool_key(arrival: VerifiedBatch) -> tuple[str, str, str]:
 
 def _devices(conn: sa.Connection, names: set[str]) -> dict[str, Device]:
     table = schema.devices.c
-    asked = sa.select(table.device, table.center, table.public_key, table.enrolled_ms, table.revoked_ms)
-    rows = conn.execute(asked.where(table.device.in_(sorted(names))))
+    query = sa.select(table.device, table.center, table.public_key, table.enrolled_ms, table.revoked_ms)
+    rows = conn.execute(query.where(table.device.in_(sorted(names))))
     return {row.device: Device(row.device, row.center, bytes(row.public_key), *row[3:]) for row in rows}
 
 
@@ -200,9 +200,9 @@ def _spools(conn: sa.Connection, arrivals: Iterable[VerifiedBatch]) -> dict[tupl
         return {}
     table = schema.spools.c
     named = [sorted({key[part] for key in keys}) for part in range(3)]
-    asked = sa.select(table.center, table.device, table.spool, table.ranges, table.duplicates).where(
+    query = sa.select(table.center, table.device, table.spool, table.ranges, table.duplicates).where(
         table.center.in_(named[0]), table.device.in_(named[1]), table.spool.in_(named[2])
     )
     return {
-        (row.center, row.device, row.spool): SpoolState.of(row.ranges, row.duplicates) for row in conn.execute(asked)
+        (row.center, row.device, row.spool): SpoolState.of(row.ranges, row.duplicates) for row in conn.execute(query)
     }

@@ -60,7 +60,7 @@ class IngestWorkers:
         shared = settings.ingest.shares
         name = f"nabz-{socket.gethostname()}-{os.getpid()}" if shared else "nabz-collector"
         ingest = Ingest(store, key, judge_with(settings, standards), settings.sweep.silent_after_s)
-        self.listeners = [Subscriber(each, ingest, notify, now_ms, name, shared=shared) for each in addresses]
+        self.listeners = [Subscriber(address, ingest, notify, now_ms, name, shared=shared) for address in addresses]
 
     def start(self) -> None:
         for listener in self.listeners:

@@ -123,8 +123,8 @@ def judge_again(
     those that newer ones of their stream have followed move nothing."""
     benches = load(conn, [center for center, _ in group])
     for bench, (_, fresh) in zip(benches, group, strict=True):
-        for each in sorted(fresh, key=lambda one: one.at_ms):
-            _judge_newest(bench, each, standards)
+        for reading in sorted(fresh, key=lambda one: one.at_ms):
+            _judge_newest(bench, reading, standards)
     return save(conn, benches, now_ms)
 
 
@@ -137,9 +137,9 @@ def decide(bench: CenterState, fresh: Iterable[FreshReading], standards: Standar
     3. Whoever sends anything is not silent.
     """
     heard_ms = -1
-    for each in sorted(fresh, key=lambda one: one.at_ms):
-        heard_ms = max(heard_ms, each.received_ms)
-        _judge_newest(bench, each, standards)
+    for reading in sorted(fresh, key=lambda one: one.at_ms):
+        heard_ms = max(heard_ms, reading.received_ms)
+        _judge_newest(bench, reading, standards)
     standard = standards.at(heard_ms)
     if standard is not None:
         _heard(bench, standard, heard_ms)
@@ -319,8 +319,8 @@ _Latest = list[tuple[str, int | None, object]]
 
 def _latest(conn: sa.Connection, code: str) -> dict[str, _Latest]:
     table = schema.latest.c
-    asked = sa.select(table.kind, table.subject, table.wall_ms, table.body).where(table.center == code)
-    rows = conn.execute(asked.order_by(table.kind, table.subject)).all()
+    query = sa.select(table.kind, table.subject, table.wall_ms, table.body).where(table.center == code)
+    rows = conn.execute(query.order_by(table.kind, table.subject)).all()
     kinds = itertools.groupby(rows, key=lambda row: str(row.kind))
     return {kind: [(r.subject, r.wall_ms, wire.decode_reading(r.body.encode())) for r in rows] for kind, rows in kinds}
 

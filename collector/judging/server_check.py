@@ -43,15 +43,15 @@ class ClaimInContext:
 
 def witnesses(conn: sa.Connection, claims: Sequence[ClaimInContext], now_ms: int) -> dict[str, Witness]:
     """The witness of each claim, by its id."""
-    tests = sorted({each.claim.test_id for each in claims if each.claim.test_id})
+    tests = sorted({claim.claim.test_id for claim in claims if claim.claim.test_id})
     seen, grants, uses = _seen(conn, tests), _grants(conn, tests), _uses(conn, tests)
-    for each in claims:
-        if each.claim.test_id and _has_figure(each.claim):
-            uses[each.claim.test_id].add((each.claim.received_ms, each.claim.id))
+    for item in claims:
+        if item.claim.test_id and _has_figure(item.claim):
+            uses[item.claim.test_id].add((item.claim.received_ms, item.claim.id))
     servers = _servers(conn) if claims else ()
     found = {}
-    for each in claims:
-        claim = each.claim
+    for item in claims:
+        claim = item.claim
         before = [
             name
             for use in sorted(uses.get(claim.test_id, ()))
@@ -62,7 +62,7 @@ def witnesses(conn: sa.Connection, claims: Sequence[ClaimInContext], now_ms: int
             grant=grants.get(claim.test_id),
             earlier=before[0] if before else "",
             servers=servers,
-            moved=_moved(conn, each) if claim.test_id in seen else Moved(),
+            moved=_moved(conn, item) if claim.test_id in seen else Moved(),
         )
         found[claim.id] = compare(claim, facts, now_ms)
     return found
@@ -70,17 +70,17 @@ def witnesses(conn: sa.Connection, claims: Sequence[ClaimInContext], now_ms: int
 
 def of_centers(conn: sa.Connection, codes: Sequence[str], from_ms: int, to_ms: int, now_ms: int) -> dict[str, Witness]:
     """The witness of every speed reading of these centers in a time, by the reading's id."""
-    asked = sa.select(*_CLAIM).where(speeds.center.in_(codes), speeds.wall_ms >= from_ms, speeds.wall_ms < to_ms)
-    return witnesses(conn, [told_by(row) for row in conn.execute(asked)], now_ms)
+    query = sa.select(*_CLAIM).where(speeds.center.in_(codes), speeds.wall_ms >= from_ms, speeds.wall_ms < to_ms)
+    return witnesses(conn, [told_by(row) for row in conn.execute(query)], now_ms)
 
 
 def of_latest(conn: sa.Connection, code: str, subject: str, wall_ms: int, now_ms: int) -> Witness | None:
     """The witness of the newest speed reading of one line."""
-    asked = sa.select(*_CLAIM).where(
+    query = sa.select(*_CLAIM).where(
         speeds.wall_ms == wall_ms, speeds.center == code, speeds.subject == subject
     )  # fmt: skip
-    claims = [told_by(row) for row in conn.execute(asked)]
-    newest = max(claims, key=lambda each: (each.claim.received_ms, each.claim.id), default=None)
+    claims = [told_by(row) for row in conn.execute(query)]
+    newest = max(claims, key=lambda item: (item.claim.received_ms, item.claim.id), default=None)
     return None if newest is None else witnesses(conn, [newest], now_ms)[newest.claim.id]
 
 
@@ -137,7 +137,7 @@ def _grants(conn: sa.Connection, tests: Sequence[str]) -> dict[str, Grant]:
 def _uses(conn: sa.Connection, tests: Sequence[str]) -> dict[str, set[tuple[int, str]]]:
     """(received_ms, id) of every stored reading with a figure, by its test."""
     found: dict[str, set[tuple[int, str]]] = defaultdict(set)
-    for row in _rows(conn, speeds.test_id, [each for each in _CLAIM if each is not speeds.test_id], tests):
+    for row in _rows(conn, speeds.test_id, [item for item in _CLAIM if item is not speeds.test_id], tests):
         claim = told_by(row).claim
         if _has_figure(claim):
             found[row.test_id].add((row.received_ms, claim.id))
@@ -163,8 +163,8 @@ def _moved(conn: sa.Connection, told: ClaimInContext) -> Moved:
         return Moved()
     table = schema.readings["gateway"].c
     margin_ms = int(told.seconds * 1000)
-    asked = sa.select(table.wall_ms, table.uptime_s, table.wan_interface, table.wan_rx_bytes, table.wan_tx_bytes)
-    mine = asked.where(table.center == told.center, table.device == told.claim.device, table.wan_rx_bytes.is_not(None))
+    query = sa.select(table.wall_ms, table.uptime_s, table.wan_interface, table.wan_rx_bytes, table.wan_tx_bytes)
+    mine = query.where(table.center == told.center, table.device == told.claim.device, table.wan_rx_bytes.is_not(None))
     first_ms, last_ms = told.wall_ms - margin_ms, told.wall_ms + margin_ms
     before = conn.execute(
         mine.where(table.wall_ms.between(first_ms - AROUND_MS, first_ms)).order_by(table.wall_ms.desc()).limit(1)

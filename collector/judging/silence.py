@@ -171,7 +171,7 @@ def _listen(
 def _expected(conn: sa.Connection, standard: Standard, now_ms: int) -> list[_Quiet]:
     """The centers that should be heard now: open, not paused, and not judged silent already."""
     rows = (_Quiet(*row) for row in conn.execute(_EXPECTED))
-    return [each for each in rows if opening_hours.is_open(opening_hours.parse(each.opening, standard.tz), now_ms)]
+    return [row for row in rows if opening_hours.is_open(opening_hours.parse(row.opening, standard.tz), now_ms)]
 
 
 def _hearing(expected: Sequence[_Quiet], quiet_ms: int) -> Verdict:

@@ -62,7 +62,7 @@ def record_group(
             known.append(Gap(center.code, 1, gap_facts.fold(facts, signs_of(fresh)), NOBODY))
             continue
         late_ms = max(now_ms - gap_ms, (heard_ms or 0) - HELD_UP_MS)
-        if signs := signs_of(each for each in fresh if each.wall_ms < late_ms or each.kind == "boot"):
+        if signs := signs_of(reading for reading in fresh if reading.wall_ms < late_ms or reading.kind == "boot"):
             late[center.code] = signs
     if known:
         _note_deaf(conn, now_ms, gap_ms)
@@ -95,8 +95,8 @@ def likely(conn: sa.Connection, code: str, now_ms: int, gap_s: float = GAP_S) ->
 
 def last(conn: sa.Connection, code: str) -> Cause | None:
     """The cause of a center's last gap."""
-    asked = sa.select(_g.cause, _g.grade, _g.evidence).where(_g.center == code)
-    row = conn.execute(asked.order_by(_g.from_ms.desc(), _g.revision.desc()).limit(1)).first()
+    query = sa.select(_g.cause, _g.grade, _g.evidence).where(_g.center == code)
+    row = conn.execute(query.order_by(_g.from_ms.desc(), _g.revision.desc()).limit(1)).first()
     return None if row is None else Cause(name=row.cause, grade=row.grade, evidence=_words(row.evidence))
 
 
@@ -112,8 +112,8 @@ class GapView:
 
 def gaps_of(conn: sa.Connection, code: str, from_ms: int = 0, to_ms: int = 2**53, limit: int = -1) -> list[GapView]:
     """The gaps of a center that began in this time, newest first."""
-    asked = sa.select(_g.from_ms, _g.to_ms, _g.revision, _g.cause, _g.grade, _g.evidence)
-    mine = asked.where(_g.center == code, _g.from_ms >= from_ms, _g.from_ms < to_ms)
+    query = sa.select(_g.from_ms, _g.to_ms, _g.revision, _g.cause, _g.grade, _g.evidence)
+    mine = query.where(_g.center == code, _g.from_ms >= from_ms, _g.from_ms < to_ms)
     rows = conn.execute(mine.order_by(_g.from_ms, _g.revision))
     newest = {
         row.from_ms: GapView(
@@ -135,7 +135,7 @@ def _asked(conn: sa.Connection, gaps: Sequence[Gap], gap_ms: int) -> list[Gap]:
 
 
 def signs_of(fresh: Iterable[FreshReading]) -> list[Sign]:
-    return [gap_facts.sign_of(each.reading, each.kind, each.at_ms, each.id) for each in fresh]
+    return [gap_facts.sign_of(reading.reading, reading.kind, reading.at_ms, reading.id) for reading in fresh]
 
 
 def _before(conn: sa.Connection, code: str) -> list[Sign]:
@@ -144,8 +144,8 @@ def _before(conn: sa.Connection, code: str) -> list[Sign]:
 
 
 def _latest(conn: sa.Connection, code: str, kinds: Sequence[str]) -> list[Sign]:
-    asked = sa.select(_l.kind, _l.device, _l.wall_ms, _l.received_ms, _l.body)
-    rows = conn.execute(asked.where(_l.center == code, _l.kind.in_(kinds))).all()
+    query = sa.select(_l.kind, _l.device, _l.wall_ms, _l.received_ms, _l.body)
+    rows = conn.execute(query.where(_l.center == code, _l.kind.in_(kinds))).all()
     found = []
     for row in rows:
         table = schema.readings[row.kind].c
@@ -197,8 +197,8 @@ def _revised(conn: sa.Connection, late: Mapping[str, Sequence[Sign]]) -> list[Ga
 
 
 def _newest(conn: sa.Connection, mine: sa.ColumnElement[bool]) -> list[Gap]:
-    asked = sa.select(_g.center, _g.from_ms, _g.revision, _g.cause, _g.grade, _g.evidence, _g.facts, _g.witness)
-    rows = conn.execute(asked.where(mine, _g.center != EVERYONE).order_by(_g.center, _g.from_ms, _g.revision))
+    query = sa.select(_g.center, _g.from_ms, _g.revision, _g.cause, _g.grade, _g.evidence, _g.facts, _g.witness)
+    rows = conn.execute(query.where(mine, _g.center != EVERYONE).order_by(_g.center, _g.from_ms, _g.revision))
     newest = {(row.center, row.from_ms): row for row in rows}
     return [
         Gap(

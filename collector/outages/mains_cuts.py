@@ -66,16 +66,16 @@ def _news(fresh: Iterable[FreshReading], late_ms: int) -> News:
     charges: dict[str, list[Charge]] = defaultdict(list)
     boots: list[Boot] = []
     oldest_ms: int | None = None
-    for each in fresh:
-        if each.kind == "ups":
-            charges[each.reading.subject].append(charge_of(each.reading, each.at_ms, each.id))
-        elif each.kind == "boot":
-            dark_s, end = getattr(each.reading, "dark_s", None), getattr(each.reading, "previous_end", "unknown")
-            boots.append(Boot(at_ms=each.at_ms, previous_end=end, dark_s=dark_s, id=each.id))
+    for reading in fresh:
+        if reading.kind == "ups":
+            charges[reading.reading.subject].append(charge_of(reading.reading, reading.at_ms, reading.id))
+        elif reading.kind == "boot":
+            dark_s, end = getattr(reading.reading, "dark_s", None), getattr(reading.reading, "previous_end", "unknown")
+            boots.append(Boot(at_ms=reading.at_ms, previous_end=end, dark_s=dark_s, id=reading.id))
         else:
             continue
-        if each.at_ms < late_ms or each.kind == "boot":
-            oldest_ms = min(each.at_ms, oldest_ms or each.at_ms)
+        if reading.at_ms < late_ms or reading.kind == "boot":
+            oldest_ms = min(reading.at_ms, oldest_ms or reading.at_ms)
     return News(charges, boots, oldest_ms)
 
 
@@ -83,8 +83,8 @@ def _moved(
     code: str, subject: str, before: Sequence[StoredCut], after: Sequence[Cut], boots: Sequence[Boot], now_ms: int
 ) -> Iterable[dict[str, Any]]:
     known = {one.cut.noted_ms: one for one in before}
-    for each in after:
-        cut, one = with_boots(each, boots), known.get(each.noted_ms)
+    for item in after:
+        cut, one = with_boots(item, boots), known.get(item.noted_ms)
         settled = _settled(cut, now_ms)
         if one is None or cut != one.cut or one.open == settled:
             revision = 1 if one is None else one.revision + (not one.open)
@@ -99,14 +99,14 @@ def _settled(cut: Cut, now_ms: int) -> bool:
 def _load(conn: sa.Connection, told: Mapping[str, News]) -> dict[Key, list[StoredCut]]:
     """The newest revisions of the cuts these news may speak of: those not settled, and those near late readings."""
     held: dict[tuple[str, str, int], StoredCut] = {}
-    asked = sa.select(_c.center, _c.subject, _c.noted_ms, _c.revision, _c.open, _c.facts)
+    query = sa.select(_c.center, _c.subject, _c.noted_ms, _c.revision, _c.open, _c.facts)
     going_on = (_c.open == sa.true()) & _c.center.in_(list(told))
     late = {code: each.oldest_ms for code, each in told.items() if each.oldest_ms is not None}
-    rows = list(conn.execute(asked.where(going_on)))
+    rows = list(conn.execute(query.where(going_on)))
     if late:
         near = _c.center.in_(list(late)) & (sa.func.coalesce(_c.to_ms, _c.last_ms) >= min(late.values()))
-        rows += list(conn.execute(asked.where(near)))
-    for row in sorted(rows, key=lambda each: each.revision):
+        rows += list(conn.execute(query.where(near)))
+    for row in sorted(rows, key=lambda item: item.revision):
         cut = msgspec.json.decode(row.facts, type=Cut)
         held[row.center, row.subject, row.noted_ms] = StoredCut(row.revision, row.open, cut)
     found: dict[Key, list[StoredCut]] = defaultdict(list)
@@ -118,8 +118,8 @@ def _load(conn: sa.Connection, told: Mapping[str, News]) -> dict[Key, list[Store
 def _boots(conn: sa.Connection, code: str, before: Sequence[StoredCut], charges: Sequence[Charge]) -> list[Boot]:
     """Boots known from before: a cut may come to be known only after the boot that ended it."""
     from_ms = min([one.cut.from_ms for one in before] + [charge.at_ms for charge in charges])
-    asked = sa.select(_b.wall_ms, _b.received_ms, _b.previous_end, _b.dark_s, _b.device, _b.spool, _b.seq)
-    rows = conn.execute(asked.where(_b.center == code, _b.wall_ms >= from_ms))
+    query = sa.select(_b.wall_ms, _b.received_ms, _b.previous_end, _b.dark_s, _b.device, _b.spool, _b.seq)
+    rows = conn.execute(query.where(_b.center == code, _b.wall_ms >= from_ms))
     return [
         Boot(
             at_ms=min(row.wall_ms, row.received_ms),
@@ -149,10 +149,10 @@ def _row(code: str, subject: str, revision: int, cut: Cut, now_ms: int, *, settl
 
 def cuts_of(conn: sa.Connection, code: str, from_ms: int = 0, to_ms: int = 2**53) -> dict[str, list[Cut]]:
     """The cuts of each UPS of a center that began in this time, oldest first, as the newest evidence has them."""
-    asked = sa.select(_c.subject, _c.noted_ms, _c.facts).where(
+    query = sa.select(_c.subject, _c.noted_ms, _c.facts).where(
         _c.center == code, _c.from_ms >= from_ms, _c.from_ms < to_ms
     )
-    newest = {(row.subject, row.noted_ms): row.facts for row in conn.execute(asked.order_by(_c.revision))}
+    newest = {(row.subject, row.noted_ms): row.facts for row in conn.execute(query.order_by(_c.revision))}
     found: dict[str, list[Cut]] = defaultdict(list)
     for (subject, _), facts in newest.items():
         found[subject].append(msgspec.json.decode(facts, type=Cut))

@@ -47,8 +47,8 @@ def witnesses(conn: sa.Connection, gaps: Sequence[tuple[str, Span]], gap_ms: int
     """What is said of each (center, gap), in their order. After `gap_ms` without a word a center is silent."""
     if not gaps:
         return []
-    asked = sa.select(_ce.center, _ce.feeder, _ce.isp, _ce.city).where(_ce.center.in_([code for code, _ in gaps]))
-    mine = {row.center: Home(*row) for row in conn.execute(asked)}
+    query = sa.select(_ce.center, _ce.feeder, _ce.isp, _ce.city).where(_ce.center.in_([code for code, _ in gaps]))
+    mine = {row.center: Home(*row) for row in conn.execute(query)}
     around = _around(conn, {row.feeder for row in mine.values()}, {(row.isp, row.city) for row in mine.values()})
     codes = {code for names in (*around.feeder.values(), *around.isp.values()) for code in names}
     _ask(conn, around, codes | {EVERYONE}, min(span[0] for _, span in gaps))

@@ -42,7 +42,7 @@ def values(conn: sa.Connection, center: Center, standard: Standard | None) -> di
 
 def backup_asked_s(center: Center, standard: Standard | None) -> float | None:
     """How long the standard wants this center's battery to hold; None if it does not say."""
-    found = (each for each in standard.criteria if BACKUP_FIELD in each.fields) if standard else iter(())
+    found = (item for item in standard.criteria if BACKUP_FIELD in item.fields) if standard else iter(())
     criterion = next(found, None)
     return None if criterion is None else bound_of(criterion, center)
 
@@ -53,8 +53,8 @@ def plain(conn: sa.Connection, center: Center, standard: Standard | None) -> dic
     return {
         "gaps": [asdict(gap) for gap in found["gaps"]],
         "power": [
-            {"ups": each.name, **asdict(each.battery), "list": [_cut(cut) for cut in each.cuts]}
-            for each in found["upses"]
+            {"ups": item.name, **asdict(item.battery), "list": [_cut(cut) for cut in item.cuts]}
+            for item in found["upses"]
         ],
     }
 

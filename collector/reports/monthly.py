@@ -108,7 +108,7 @@ def period(month: str, tz: str, now_ms: int) -> Period:
     year, number = int(month[:4]), int(month[5:])
     first = datetime(year, number, 1, tzinfo=ZoneInfo(tz))
     after = datetime(year + number // 12, number % 12 + 1, 1, tzinfo=ZoneInfo(tz))
-    from_ms, to_ms = (int(each.timestamp()) * 1000 for each in (first, after))
+    from_ms, to_ms = (int(item.timestamp()) * 1000 for item in (first, after))
     if from_ms >= now_ms:
         raise ReportError(f"month {month}: has not begun; name this month or an earlier one")
     return Period(month, from_ms, min(to_ms, now_ms), to_ms <= now_ms)
@@ -131,8 +131,8 @@ def build_some(
     standard = standards.at(span.to_ms - 1)
     if standard is None:
         raise ReportError(f"month {month}: no standard holds at its end; add its version to [standard] files")
-    hours = {each.opening: _places(each.opening, standard, span) for each in centers}
-    cases = {each.code: Case(each, hours[each.opening]) for each in centers}
+    hours = {center.opening: _places(center.opening, standard, span) for center in centers}
+    cases = {center.code: Case(center, hours[center.opening]) for center in centers}
     for kind in KINDS:
         _collect(conn, kind, cases, span, standards, FOR_EVER_MS if span.complete else now_ms)
     ours = _ours(conn, span)
@@ -165,7 +165,7 @@ def _report(
         "complete": span.complete,
         "standard": _standard(standard),
         "ledger": {"open": book.open, **book.minutes},
-        "criteria": [row for each in asked for row in _rows(each, center, case.found, book)],
+        "criteria": [row for item in asked for row in _rows(item, center, case.found, book)],
         "seats": seat_availability.book(conn, center.code, center.seats_promised, case.seats.all()),
         "outages": summary.book(conn, center, standard, span.from_ms, span.to_ms),
         "evidence": {"sha256": case.evidence.hexdigest(), "grade": GRADE},
@@ -208,7 +208,7 @@ def _collect(
         witness = seen.get(f"{row.device} {row.spool} {row.seq}") if seen else None
         case.evidence.update(msgspec.json.encode([kind, *row, *([witness.word, witness.reason] if witness else [])]))
         minute = row.wall_ms // opening_hours.MINUTE_MS
-        covers = [case.places[each] for each in minutes_of(row.wall_ms) if each in case.places]
+        covers = [case.places[item] for item in minutes_of(row.wall_ms) if item in case.places]
         for place in covers:
             case.measured[place] = 1
         if kind == "seats" and row.healthy is not None:
@@ -234,14 +234,14 @@ def _collect(
 
 
 def _by_day(kind: str, standards: Standards) -> bool:
-    return any(each.month.per == "day" for version in standards.versions for each in version.by_reading.get(kind, ()))
+    return any(item.month.per == "day" for version in standards.versions for item in version.by_reading.get(kind, ()))
 
 
 def _witnesses(
     conn: sa.Connection, kind: str, codes: Sequence[str], span: Period, standards: Standards, now_ms: int
 ) -> Mapping[str, Witness]:
     """By the reading's id; none where no version of the standard asks for one."""
-    asks = (each.evidence == "witnessed" for version in standards.versions for each in version.by_reading.get(kind, ()))
+    asks = (item.evidence == "witnessed" for version in standards.versions for item in version.by_reading.get(kind, ()))
     return server_check.of_centers(conn, codes, span.from_ms, span.to_ms, now_ms) if any(asks) else {}
 
 
@@ -255,9 +255,9 @@ def _readings(
     sorted here, since databases sort words each in its own way."""
     table = schema.readings[kind]
     keys = [table.c[name] for name in ("wall_ms", "center", "device", "spool", "seq", "subject")]
-    asked = sa.select(*keys, *(table.c[name] for name in names))
+    query = sa.select(*keys, *(table.c[name] for name in names))
     within = sa.and_(table.c.center.in_(codes), table.c.wall_ms >= span.from_ms, table.c.wall_ms < span.to_ms)
-    rows = conn.execute(asked.where(within).order_by(table.c.wall_ms), execution_options={"yield_per": 1000})
+    rows = conn.execute(query.where(within).order_by(table.c.wall_ms), execution_options={"yield_per": 1000})
     for _, some in itertools.groupby(rows, key=attrgetter("wall_ms")):
         yield from sorted(some, key=lambda row: tuple(row)[:5])
 
@@ -285,7 +285,7 @@ def _judge(kind: str, names: Sequence[str], center: Center) -> Any:
     ) -> list[tuple[Criterion, Verdict]]:
         fields = {name: _plain(name, value) for name, value in zip(names, values, strict=True)}
         reading = SimpleNamespace(**fields)
-        return [(each, judge(each, reading, center, witness)) for each in standard.by_reading.get(kind, ())]
+        return [(item, judge(item, reading, center, witness)) for item in standard.by_reading.get(kind, ())]
 
     return judged
 
@@ -335,11 +335,11 @@ def _enrolled_ms(conn: sa.Connection, code: str) -> int | None:
 def _dark(conn: sa.Connection, code: str, span: Period) -> list[tuple[int, int]]:
     """Times without power, as gateways proved them at their next start."""
     table = schema.readings["boot"].c
-    asked = sa.select(table.last_alive_ms, table.wall_ms).where(
+    query = sa.select(table.last_alive_ms, table.wall_ms).where(
         table.center == code, table.previous_end == "power", table.last_alive_ms.is_not(None),
         table.wall_ms >= span.from_ms, table.last_alive_ms < span.to_ms,
     )  # fmt: skip
-    return [(row.last_alive_ms, row.wall_ms) for row in conn.execute(asked.order_by(table.wall_ms))]
+    return [(row.last_alive_ms, row.wall_ms) for row in conn.execute(query.order_by(table.wall_ms))]
 
 
 def _ours(conn: sa.Connection, span: Period) -> list[tuple[int, int]]:

@@ -43,8 +43,8 @@ class Why(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outages: int = 0
 
     def __or__(self, other: Why) -> Why:
-        firsts = [each for each in (self.first_ms, other.first_ms) if each is not None]
-        lasts = [each for each in (self.last_ms, other.last_ms) if each is not None]
+        firsts = [item for item in (self.first_ms, other.first_ms) if item is not None]
+        lasts = [item for item in (self.last_ms, other.last_ms) if item is not None]
         return Why(
             readings=self.readings + other.readings,
             first_ms=min(firsts, default=None),
@@ -104,10 +104,10 @@ def note_group(conn: sa.Connection, group: Sequence[tuple[CenterLike, Sequence[F
     told: dict[Key, Why] = defaultdict(Why)
     for center, fresh in group:
         times: dict[tuple[int, str], list[int]] = defaultdict(list)
-        for each in fresh:
-            if (from_ms := _from_ms(each)) < late_ms:
-                for month in _months(from_ms, each.wall_ms):
-                    times[month, each.id.partition(" ")[0]].append(each.wall_ms)
+        for reading in fresh:
+            if (from_ms := _from_ms(reading)) < late_ms:
+                for month in _months(from_ms, reading.wall_ms):
+                    times[month, reading.id.partition(" ")[0]].append(reading.wall_ms)
         for (month, device), own in times.items():
             one = Why(readings=len(own), first_ms=min(own), last_ms=max(own), devices=(device,))
             told[center.code, month] |= one
@@ -157,8 +157,8 @@ def reopen(conn: sa.Connection, told: Mapping[Key, Why], now_ms: int) -> None:
     that has not been reported is left alone: its first report will know."""
     if not told:
         return
-    asked = sa.select(_r.center, _r.from_ms, _r.revision, _r.opened_ms, _r.closed_ms, _r.why, _r.marks)
-    mine = asked.where(_r.center.in_({code for code, _ in told}), _r.from_ms.in_({month for _, month in told}))
+    query = sa.select(_r.center, _r.from_ms, _r.revision, _r.opened_ms, _r.closed_ms, _r.why, _r.marks)
+    mine = query.where(_r.center.in_({code for code, _ in told}), _r.from_ms.in_({month for _, month in told}))
     newest = {(row.center, row.from_ms): row for row in conn.execute(mine.order_by(_r.revision))}
     rows = []
     for key, why in told.items():
@@ -191,8 +191,8 @@ def _decoded(why: str) -> Why:
 
 def revisions_of(conn: sa.Connection, code: str, from_ms: int) -> list[Revision]:
     """All revisions of a center's month, oldest first, without their reports."""
-    asked = sa.select(_r.revision, _r.opened_ms, _r.closed_ms, _r.why, _r.changed, _r.sha256)
-    rows = conn.execute(asked.where(_r.center == code, _r.from_ms == from_ms).order_by(_r.revision))
+    query = sa.select(_r.revision, _r.opened_ms, _r.closed_ms, _r.why, _r.changed, _r.sha256)
+    rows = conn.execute(query.where(_r.center == code, _r.from_ms == from_ms).order_by(_r.revision))
     return [_revision(row) for row in rows]
 
 
@@ -200,8 +200,8 @@ def newest_of(conn: sa.Connection, code: str, limit: int) -> list[tuple[str, Rev
     """The last months that a center was reported for, newest first, each with its newest revision."""
     n = schema.reports.alias()
     last = sa.select(sa.func.max(n.c.revision)).where(n.c.center == _r.center, n.c.from_ms == _r.from_ms)
-    asked = sa.select(_r.from_ms, _r.revision, _r.opened_ms, _r.closed_ms, _r.why, _r.changed, _r.sha256)
-    mine = asked.where(_r.center == code, _r.revision == last.scalar_subquery())
+    query = sa.select(_r.from_ms, _r.revision, _r.opened_ms, _r.closed_ms, _r.why, _r.changed, _r.sha256)
+    mine = query.where(_r.center == code, _r.revision == last.scalar_subquery())
     return [(named(row.from_ms), _revision(row)) for row in conn.execute(mine.order_by(_r.from_ms.desc()).limit(limit))]
 
 
@@ -212,8 +212,8 @@ def _revision(row: Any) -> Revision:
 
 def report_of(conn: sa.Connection, code: str, from_ms: int, number: int) -> dict[str, Any]:
     """The report of a closed revision, as it was made."""
-    asked = sa.select(_r.body).where(_r.center == code, _r.from_ms == from_ms, _r.revision == number)
-    return unpacked(conn.execute(asked).scalar_one())
+    query = sa.select(_r.body).where(_r.center == code, _r.from_ms == from_ms, _r.revision == number)
+    return unpacked(conn.execute(query).scalar_one())
 
 
 def packed(report: Mapping[str, Any]) -> bytes:

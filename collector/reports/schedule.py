@@ -85,7 +85,7 @@ def reported_until(conn: sa.Connection) -> int:
     """From here on readings are needed: a month is not reported yet, or is being revised."""
     until_ms = conn.scalar(sa.select(schema.about.c.value).where(schema.about.c.name == REPORTED))
     open_ms = conn.scalar(sa.select(sa.func.min(_r.from_ms)).where(_r.closed_ms.is_(None)))
-    return min(int(each) for each in (until_ms, open_ms, 2**53) if each is not None)
+    return min(int(item) for item in (until_ms, open_ms, 2**53) if item is not None)
 
 
 # ---------------------------------------------------------------- making them
@@ -96,16 +96,16 @@ def finish(store: Store, standards: Standards, now_ms: int, most: int = AT_ONCE)
     with store.read() as conn:
         due = _due(conn, now_ms, most)
         made = _made(conn, due, standards, now_ms) if due else {}
-    for each in due:
+    for item in due:
         with store.keep() as conn:
-            _settle(conn, each, made.get(each.center), now_ms)
+            _settle(conn, item, made.get(item.center), now_ms)
     return len(due)
 
 
 def _due(conn: sa.Connection, now_ms: int, most: int) -> list[DueRevision]:
-    asked = sa.select(_r.center, _r.from_ms, _r.revision, _r.marks).where(_r.look_ms <= now_ms)
-    rows = [DueRevision(*row) for row in conn.execute(asked.order_by(_r.from_ms, _r.center).limit(most))]
-    return [each for each in rows if each.from_ms == rows[0].from_ms]
+    query = sa.select(_r.center, _r.from_ms, _r.revision, _r.marks).where(_r.look_ms <= now_ms)
+    rows = [DueRevision(*row) for row in conn.execute(query.order_by(_r.from_ms, _r.center).limit(most))]
+    return [row for row in rows if row.from_ms == rows[0].from_ms]
 
 
 def _made(
@@ -115,7 +115,7 @@ def _made(
     month_ms = due[0].from_ms
     if month_ms < raw_from(conn):
         return {}
-    registered = centers.some_centers(conn, [each.center for each in due])
+    registered = centers.some_centers(conn, [item.center for item in due])
     judged = [_as_reported(conn, center, month_ms) for center in registered.values()]
     try:
         return build_some(conn, judged, revisions.named(month_ms), standards, now_ms)
@@ -171,7 +171,7 @@ def told(conn: sa.Connection, code: str, month: str, standards: Standards, now_m
     center = centers.get(conn, code)
     span = period(month, TZ, now_ms)
     known = revisions.revisions_of(conn, center.code, span.from_ms)
-    closed = [each for each in known if each.closed_ms is not None]
+    closed = [entry for entry in known if entry.closed_ms is not None]
     if closed and (closed[-1] is known[-1] or span.from_ms < raw_from(conn)):
         report = revisions.report_of(conn, center.code, span.from_ms, closed[-1].number)
     else:
@@ -193,7 +193,7 @@ def _revision(known: Sequence[Revision], changed: Mapping[str, Any]) -> dict[str
     """`number` 0: the month has not been reported yet. `closed_ms` None: this is how it looks, it may still change."""
     if not known:
         return {"number": 0, "closed_ms": None, "why": {}, "replaces": None, "changed": {}, "history": []}
-    history = [_plain(each) for each in known]
+    history = [_plain(entry) for entry in known]
     last, before = history[-1], history[-2] if len(history) > 1 else None
     replaces = {name: before[name] for name in ("number", "closed_ms", "sha256")} if before else None
     own = {name: last[name] for name in ("number", "opened_ms", "closed_ms", "sha256", "why")}
@@ -210,7 +210,7 @@ def check(conn: sa.Connection, code: str, month: str, standards: Standards, now_
     bit. Raises ReportError where there is nothing to compare."""
     center = centers.get(conn, code)
     span = period(month, TZ, now_ms)
-    closed = [each for each in revisions.revisions_of(conn, center.code, span.from_ms) if each.closed_ms is not None]
+    closed = [item for item in revisions.revisions_of(conn, center.code, span.from_ms) if item.closed_ms is not None]
     if not closed:
         raise ReportError(f"month {month}: is not reported yet, so there is nothing to compare; see it without --check")
     if span.from_ms < raw_from(conn):

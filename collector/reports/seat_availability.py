@@ -144,9 +144,9 @@ def _reasons(conn: sa.Connection, code: str, times: Sequence[int], promised: int
     found: dict[int, list[str]] = {}
     for first in range(0, len(times), ASKED_AT_ONCE):
         some = times[first : first + ASKED_AT_ONCE]
-        asked = sa.select(table.wall_ms, table.seats).where(
+        query = sa.select(table.wall_ms, table.seats).where(
             table.center == code, table.wall_ms.in_(some), table.seats.is_not(None)
         )
-        for row in conn.execute(asked.order_by(table.wall_ms, table.device, table.spool, table.seq)):
+        for row in conn.execute(query.order_by(table.wall_ms, table.device, table.spool, table.seq)):
             found[row.wall_ms] = reasons(msgspec.json.decode(row.seats, type=wire.SeatColumns), promised)
     return found

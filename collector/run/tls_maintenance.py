@@ -43,7 +43,7 @@ class TlsMaintenance:
         self._door: WebServer | None = None
         self._say_what_is_not_proven()
         self._told: object = None  # what the list of the revoked was last written of
-        self._outside = [ExternalBroker(each, self._authority) for each in settings.broker.outside]
+        self._outside = [ExternalBroker(item, self._authority) for item in settings.broker.outside]
 
     def _say_what_is_not_proven(self) -> None:
         with self._store.read() as conn:
@@ -99,7 +99,7 @@ class TlsMaintenance:
         found = self._broker.book.findings() if self._broker is not None else []
         if found:
             with self._store.write() as conn:
-                devices.doubt(conn, [(each.device, each.finding, each.detail) for each in found], self._now_ms())
+                devices.doubt(conn, [(item.device, item.finding, item.detail) for item in found], self._now_ms())
 
     def renew(self) -> None:
         """Our own certificates, after half of their life or a rollover of the root."""

@@ -152,7 +152,7 @@ class Stage:
         return {code for trouble in self.troubles if trouble.covers(at_ms) for code in trouble.centers}
 
     def of(self, code: str, what: What, at_ms: int) -> Trouble | None:
-        return next((each for each in self._by_center[code] if each.what == what and each.covers(at_ms)), None)
+        return next((item for item in self._by_center[code] if item.what == what and item.covers(at_ms)), None)
 
     def last_cut(self, code: str, at_ms: int) -> Trouble | None:
         """The newest cut that has begun, over or not."""

@@ -81,19 +81,19 @@ def take(
     """Takes the wishes of gateways; for each a word: ``ask``, ``ask_again`` (changes nothing), or why it is refused."""
     if not asks:
         return []
-    known = _owners(conn, {each.ask.id for each in asks})
-    counts = _asked_today(conn, {each.device.device for each in asks}, now_ms)
+    known = _owners(conn, {ask.ask.id for ask in asks})
+    counts = _asked_today(conn, {ask.device.device for ask in asks}, now_ms)
     choice = list(servers(conn).values())
     words: list[tuple[str, MessageRefused | None]] = []
     rows: list[Row] = []
-    for each in asks:
-        device, ask = each.device, each.ask
+    for item in asks:
+        device, ask = item.device, item.ask
         owner = known.get(ask.id)
         server = home(device.center, choice)
         if owner is not None:
-            words.append(("ask_again", None) if owner == device.device else _refused("ask_clone", each))
+            words.append(("ask_again", None) if owner == device.device else _refused("ask_clone", item))
         elif (reason := may_ask(ask, counts[device.device], now_ms)) != "ok":
-            words.append(("ask_late", None) if reason == "late" else _refused(f"ask_{reason}", each))
+            words.append(("ask_late", None) if reason == "late" else _refused(f"ask_{reason}", item))
         elif server is None:
             words.append(("ask_no_server", None))
         else:
@@ -136,8 +136,8 @@ def _owners(conn: sa.Connection, ids: set[str]) -> dict[str, str]:
 def _asked_today(conn: sa.Connection, devices: set[str], now_ms: int) -> dict[str, Counter[str]]:
     found: dict[str, Counter[str]] = {device: Counter() for device in devices}
     count = sa.func.count().label("number")
-    asked = sa.select(_g.device, _g.purpose, count).where(_g.device.in_(sorted(devices)), _g.asked_ms > now_ms - DAY_MS)
-    for row in conn.execute(asked.group_by(_g.device, _g.purpose)):
+    query = sa.select(_g.device, _g.purpose, count).where(_g.device.in_(sorted(devices)), _g.asked_ms > now_ms - DAY_MS)
+    for row in conn.execute(query.group_by(_g.device, _g.purpose)):
         found[row.device][row.purpose] = row.number
     return found
 
@@ -185,8 +185,8 @@ def _gateway(conn: sa.Connection, center: Center) -> str:
     """The center's gateway; of several, the one heard last."""
     d, p = schema.devices.c, schema.pulse.c
     heard = sa.select(p.device).where(p.center == center.code).scalar_subquery()
-    asked = sa.select(d.device).where(d.center == center.code, d.revoked_ms.is_(None))
-    found = conn.scalar(asked.order_by((d.device == heard).desc(), d.enrolled_ms.desc()).limit(1))
+    query = sa.select(d.device).where(d.center == center.code, d.revoked_ms.is_(None))
+    found = conn.scalar(query.order_by((d.device == heard).desc(), d.enrolled_ms.desc()).limit(1))
     if found is None:
         why = f"center {center.code}: has no gateway; make one with `nabz-collector token {center.code}`"
         raise TestRequestRefused("no_gateway", why)
@@ -206,10 +206,12 @@ def note_group(
     """
     touched = set()
     for center, fresh in group:
-        for each in fresh:
-            if isinstance(each.reading, wire.SpeedReading):
-                ended = _end(conn, each.reading, each.id.partition(" ")[0], now_ms)
-                if (_is_fresh_miss(each, center, standards, now_ms) and _retest(conn, center, each, now_ms)) or ended:
+        for reading in fresh:
+            if isinstance(reading.reading, wire.SpeedReading):
+                ended = _end(conn, reading.reading, reading.id.partition(" ")[0], now_ms)
+                if (
+                    _is_fresh_miss(reading, center, standards, now_ms) and _retest(conn, center, reading, now_ms)
+                ) or ended:
                     touched.add(center.code)
     return touched
 
@@ -228,8 +230,8 @@ def _is_fresh_miss(fresh: FreshReading, center: CenterLike, standards: Standards
     if standard is None or not routine or now_ms - fresh.at_ms > RETEST_FRESH_MS:
         return False
     is_open = opening_hours.is_open(opening_hours.parse(center.opening, standard.tz), fresh.at_ms)
-    criteria = (each for each in standard.by_reading.get("speed", ()) if is_open or each.when == "always")
-    return any(judge(each, fresh.reading, center, fresh.witness).word == "below" for each in criteria)
+    criteria = (item for item in standard.by_reading.get("speed", ()) if is_open or item.when == "always")
+    return any(judge(item, fresh.reading, center, fresh.witness).word == "below" for item in criteria)
 
 
 def _retest(conn: sa.Connection, center: CenterLike, missed: FreshReading, now_ms: int) -> bool:
@@ -265,9 +267,9 @@ def _server_of(conn: sa.Connection, reading: wire.Reading, center: str, choice: 
 def open_turns(conn: sa.Connection, now_ms: int) -> list[TestRequest]:
     """What the pacer decides on: all that wait or run, and those that have just ended."""
     names = ("test_id", "device", "server", "purpose", "asked_ms", "expires_ms", "state", "closed_ms")
-    asked = sa.select(*(_g[name] for name in names))
-    just_ended = asked.where(_g.closed_ms > now_ms - TAIL_MS, _g.state == "done")
-    rows = [*conn.execute(asked.where(_g.state.in_(OPEN))), *conn.execute(just_ended)]
+    query = sa.select(*(_g[name] for name in names))
+    just_ended = query.where(_g.closed_ms > now_ms - TAIL_MS, _g.state == "done")
+    rows = [*conn.execute(query.where(_g.state.in_(OPEN))), *conn.execute(just_ended)]
     return [TestRequest(**row._mapping) for row in rows]
 
 

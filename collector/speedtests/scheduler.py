@@ -56,24 +56,24 @@ class TestScheduler:
         """Decides again, alone with the database, and writes what moved."""
         with self._store.write() as conn:
             _, moved = _decided(conn, now_ms)
-            for each in moved:
-                conn.execute(sa.update(schema.grants).where(_g.test_id == each.test_id).values(_after(each, now_ms)))
-            ids = [each.test_id for each in moved]
+            for item in moved:
+                conn.execute(sa.update(schema.grants).where(_g.test_id == item.test_id).values(_after(item, now_ms)))
+            ids = [item.test_id for item in moved]
             touched = set(conn.scalars(sa.select(_g.center).where(_g.test_id.in_(ids))))
         self._notify(touched)
-        if ended := Counter(each.reason for each in moved if each.state != "granted"):
+        if ended := Counter(item.reason for item in moved if item.state != "granted"):
             log.info("turns ended: %s", ", ".join(f"{number} {reason}" for reason, number in sorted(ended.items())))
         return moved
 
     def _tell(self, now_ms: int) -> None:
         """Tasks of turns that were just given, and of those whose test could still begin and was not told lately."""
-        asked = (
+        query = (
             sa.select(schema.grants, _s.url)
             .join(schema.measure_servers, _s.name == _g.server)
             .where(_g.state == "granted", _g.granted_ms > now_ms - START_MS)
         )
         with self._store.read() as conn:
-            rows = list(conn.execute(asked))
+            rows = list(conn.execute(query))
         self._told = {row.test_id: self._told.get(row.test_id, 0) for row in rows}
         due = [row for row in rows if now_ms - self._told[row.test_id] >= AGAIN_MS]
         if not due:
@@ -112,7 +112,7 @@ def _decided(conn: sa.Connection, now_ms: int) -> tuple[list[TestRequest], list[
     known = requests.open_turns(conn, now_ms)
     was = {turn.test_id: turn.state for turn in known}
     decisions = decide(known, requests.servers(conn), now_ms)
-    return known, [each for each in decisions if each.state != was[each.test_id]]
+    return known, [decision for decision in decisions if decision.state != was[decision.test_id]]
 
 
 def _after(decision: Decision, now_ms: int) -> dict[str, object]:

@@ -73,10 +73,10 @@ def listed(conn: sa.Connection) -> list[dict[str, object]]:
         key = None if row.public_key is None else base64.b64encode(bytes(row.public_key)).decode()
         state = "joined" if row.revoked_ms is None else "revoked"
         facts = {"state": state, "joined_ms": row.joined_ms, "revoked_ms": row.revoked_ms, "public_key": key}
-        found.append({each: getattr(row, each) for each in names} | facts | {"records": counts.get(row.name, 0)})
+        found.append({name: getattr(row, name) for name in names} | facts | {"records": counts.get(row.name, 0)})
     for row in conn.execute(sa.select(_tokens).where(_tokens.c.used_ms.is_(None)).order_by(_tokens.c.name)):
         facts = {"state": "waiting", "joined_ms": None, "revoked_ms": None, "public_key": None, "records": 0}
-        found.append({each: getattr(row, each) for each in names} | facts)
+        found.append({name: getattr(row, name) for name in names} | facts)
     return found
 
 

@@ -61,7 +61,7 @@ class Standards:
     @classmethod
     def of(cls, versions: Iterable[Standard]) -> Standards:
         """Raises StandardError if two versions hold at the same time."""
-        ordered = tuple(sorted(versions, key=lambda each: each.valid_from_ms))
+        ordered = tuple(sorted(versions, key=lambda item: item.valid_from_ms))
         overlaps = [
             f"{after.id}: valid_from: {before.id} still holds then; end it with valid_to the day before"
             for before, after in itertools.pairwise(ordered)

@@ -149,12 +149,12 @@ def word(value: object) -> str:
 def words(value: object) -> frozenset[str]:
     if not isinstance(value, list) or not value:
         raise ValueError('must be a list of words or of true and false, e.g. ["online"]')
-    return frozenset(word(each) for each in value)
+    return frozenset(word(item) for item in value)
 
 
 def names(value: object) -> tuple[str, ...]:
     found = value if isinstance(value, list) else [value]
-    if not found or not all(isinstance(each, str) for each in found):
+    if not found or not all(isinstance(item, str) for item in found):
         raise ValueError('must be a field or a list of fields, e.g. "loss_pct"')
     return tuple(found)
 
@@ -184,7 +184,7 @@ def matching(value: object) -> Matching:
 
 
 def m_of_n(value: object) -> tuple[int, int]:
-    if not (isinstance(value, list) and len(value) == 2 and all(type(each) is int for each in value)):
+    if not (isinstance(value, list) and len(value) == 2 and all(type(item) is int for item in value)):
         raise ValueError("must be two whole numbers, e.g. [3, 4] for three of the last four")
     m, n = value
     if not 1 <= m <= n <= 20:
@@ -193,9 +193,9 @@ def m_of_n(value: object) -> tuple[int, int]:
 
 
 def slots(value: object) -> tuple[tuple[int, int], ...]:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError('must be a list of hours, e.g. ["00:00-10:00", "10:00-24:00"]')
-    return tuple(span for each in value for day in opening_hours.parse(f"Mon {each}").week for span in day)
+    return tuple(span for item in value for day in opening_hours.parse(f"Mon {item}").week for span in day)
 
 
 # ---------------------------------------------------------------- tables
@@ -216,16 +216,16 @@ def standard(values: Mapping[str, object], digest: str, where: str) -> tuple[Sta
     if first and last and last < first:
         top.wrong("valid_to", "must not be before valid_from; it is the last day on which the standard holds")
     criteria = tuple(criterion(each, i, where, mistakes) for i, each in enumerate(found or [], 1))
-    ids = [given for each in found or [] if isinstance(given := each.get("id"), str)]
-    twice = sorted({each for each in ids if ids.count(each) > 1})
-    mistakes += [f"{where}: {_plain(each)}: id: is used by two criteria; give each its own" for each in twice]
+    ids = [given for item in found or [] if isinstance(given := item.get("id"), str)]
+    twice = sorted({item for item in ids if ids.count(item) > 1})
+    mistakes += [f"{where}: {_plain(item)}: id: is used by two criteria; give each its own" for item in twice]
     if mistakes or not (name and note and tz and first and last):
         return None, mistakes
     to_ms = None if last == date.max else _midnight_ms(last + timedelta(days=1), tz)
     return Standard(
         id=name, official=bool(official), note=note, tz=tz, digest=digest,
         valid_from_ms=_midnight_ms(first, tz), valid_to_ms=to_ms,
-        criteria=tuple(each for each in criteria if each),
+        criteria=tuple(item for item in criteria if item),
     ), []  # fmt: skip
 
 
@@ -401,7 +401,7 @@ def _check_matching(one: TomlTable, key: str, reading: str | None, part: Matchin
 
 
 def _list_of_tables(value: object) -> list[dict[str, object]]:
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise ValueError("must be tables headed [[criterion]]")
     return value
 

@@ -104,10 +104,10 @@ def _tally(store: Store, table: sa.Table, told: Callable[[int], None]) -> TableC
 
 def _rows(store: Store, table: sa.Table) -> Iterator[list[sa.Row[tuple[object, ...]]]]:
     """All rows of a table as one moment has them, some at a time; the mark of the move itself is no row of ours."""
-    asked = sa.select(*table.columns)
+    query = sa.select(*table.columns)
     if table is schema.about:
-        asked = asked.where(schema.about.c.name != MOVING)
-    with store.read() as conn, closing(conn.execute(asked, execution_options={"yield_per": ROWS})) as result:
+        query = query.where(schema.about.c.name != MOVING)
+    with store.read() as conn, closing(conn.execute(query, execution_options={"yield_per": ROWS})) as result:
         for some in result.partitions():
             yield list(some)
 

@@ -60,7 +60,7 @@ def router(site: Site) -> APIRouter:
                 f"{row['kind']}/{row['subject']}".rstrip("/"): msgspec.Raw(row["body"].encode())
                 for row in queries.latest_readings(conn, code)
             }
-        return reply({"center": found, "verdicts": [_said(each) for each in verdicts], "latest": latest, **story})
+        return reply({"center": found, "verdicts": [_said(verdict) for verdict in verdicts], "latest": latest, **story})
 
     @routes.get("/api/v1/centers/{code}/series")
     def series(code: str, request: Request) -> Response:

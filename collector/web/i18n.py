@@ -67,4 +67,4 @@ def _by_preference(accepted: str) -> list[str]:
             weighed.append((-float(weight.partition("=")[2] or 1), lang.strip()))
         except ValueError:
             continue
-    return [lang for _, lang in sorted(weighed, key=lambda each: each[0])]
+    return [lang for _, lang in sorted(weighed, key=lambda item: item[0])]

@@ -86,7 +86,7 @@ def said(words: Words, reason: str) -> Markup:
 
 def seat_note(words: Words, note: str) -> Markup:
     """What is wrong with a seat, one sentence after the other."""
-    return words("note.between").join(_one_note(words, each) for each in _BETWEEN_NOTES.split(note))
+    return words("note.between").join(_one_note(words, item) for item in _BETWEEN_NOTES.split(note))
 
 
 def _one_note(words: Words, note: str) -> Markup:

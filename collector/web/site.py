@@ -42,9 +42,9 @@ class Site:
         standard = self.standards.at(self.now())
         criteria = standard.criteria if standard else ()
         return queries.Ranks(
-            severity={each.id: SEVERITIES.index(each.severity) for each in criteria},
-            silence=tuple(each.id for each in criteria if each.reading == "silence"),
-            asked=tuple(each.id for each in criteria if each.reading != "silence" and each.severity != "notice"),
+            severity={item.id: SEVERITIES.index(item.severity) for item in criteria},
+            silence=tuple(item.id for item in criteria if item.reading == "silence"),
+            asked=tuple(item.id for item in criteria if item.reading != "silence" and item.severity != "notice"),
             notices=standard.notices if standard else (),
         )
 

@@ -46,7 +46,7 @@ async def echo(address: str) -> bool:
 
 def is_on(seat: SilentSeat, echoed: bool, arp_before: dict[str, str], mac_now: str | None) -> bool:
     """Whether this machine, and no other that got its address since, is there."""
-    macs = [each for each in seat.facts if each.startswith(("mac:", "lmac:"))]
+    macs = [item for item in seat.facts if item.startswith(("mac:", "lmac:"))]
     if mac_now and macs and not {fact("mac", mac_now), fact("lmac", mac_now)} & set(macs):
         return False
     return echoed or (seat.asked and seat.address in arp_before)

@@ -245,7 +245,7 @@ def roll_call(seats: list[SeatRecord], now_ms: int, started_ms: int, limits: Sea
             temperature_c=[last.temperature_c if last else None for last in shown],
             uptime_s=[last.uptime_s if last else None for last in shown],
             changed=changed if any(changed) else [],
-            quiet_s=quiet_s if any(each is not None for each in quiet_s) else [],
+            quiet_s=quiet_s if any(value is not None for value in quiet_s) else [],
             waiting=sorted(labels[seat.id] for seat in seats if not seat.approved)[:MAX_WAITING],
         ),
     )

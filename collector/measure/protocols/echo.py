@@ -54,8 +54,8 @@ class Echo(asyncio.DatagramProtocol):
         """The pace counts only what has a cookie: who forges an address cannot use up its owner's share."""
         now = self.clock()
         shown, period = data[:COOKIE_BYTES], int(now // VALID_S)
-        fresh = [self._cookie(address, each) for each in (period, period - 1)]
-        return any(hmac.compare_digest(shown, each) for each in fresh) and self.pace.admits(plain(address), now)
+        fresh = [self._cookie(address, item) for item in (period, period - 1)]
+        return any(hmac.compare_digest(shown, reading) for reading in fresh) and self.pace.admits(plain(address), now)
 
 
 def plain(address: str) -> str:

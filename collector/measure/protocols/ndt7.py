@@ -48,7 +48,7 @@ class Agreed:
 
 def agreed(request: MeasureRequest) -> Agreed:
     """Pure. Raises Refused."""
-    direction = next((each for each in DIRECTIONS if request.path.endswith(FOLDER + each)), None)
+    direction = next((item for item in DIRECTIONS if request.path.endswith(FOLDER + item)), None)
     upgrade = request.upgrade
     if direction is None:
         raise RequestRefused(

@@ -75,7 +75,7 @@ def router(site: Site) -> APIRouter:
         """The rows of these centers, for a page that has heard that they moved."""
         asked = codes.split(",")[:MAX_ROWS_ASKED]
         with site.store.read() as conn:
-            found = queries.some(conn, site.ranks(), [each for each in asked if CODE.fullmatch(each)])
+            found = queries.some(conn, site.ranks(), [item for item in asked if CODE.fullmatch(item)])
         return View.of(site, request).page("rows.html", rows=found)
 
     @routes.get("/centers/{code}")
@@ -135,7 +135,7 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         raise Mistaken(404, str(error)) from None
     latest = _by_kind(queries.latest_readings(conn, code))
     return {
-        "verdicts": sorted(verdicts, key=lambda each: VERDICTS.index(each.verdict.word)),
+        "verdicts": sorted(verdicts, key=lambda item: VERDICTS.index(item.verdict.word)),
         "bounds": _bounds(verdicts),
         "latest": latest,
         "witness": _witness(site, conn, code, latest.get("speed", ())),
@@ -145,8 +145,8 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "reports": revisions.newest_of(conn, code, REPORTS),
         "devices": queries.devices_of(conn, code),
         "integrity": queries.integrity_of(conn, code),
-        "seats": [seat for each in latest.get("seats", ()) for seat in _seats(each["reading"])],
-        "waiting": [name for each in latest.get("seats", ()) for name in _waiting(each["reading"])],
+        "seats": [seat for item in latest.get("seats", ()) for seat in _seats(item["reading"])],
+        "waiting": [name for item in latest.get("seats", ()) for name in _waiting(item["reading"])],
     }
 
 
@@ -161,7 +161,7 @@ def _witness(site: Site, conn: sa.Connection, code: str, speeds: Sequence[Mappin
 
 def _subjects(latest: Mapping[str, Sequence[Mapping[str, Any]]], asked: Mapping[str, str]) -> dict[str, str | None]:
     """Which of several links or UPSs each chart shows; None where there is but one."""
-    names = {kind: [str(each["subject"]) for each in latest.get(kind, ())] for kind in CHARTS}
+    names = {kind: [str(item["subject"]) for item in latest.get(kind, ())] for kind in CHARTS}
     return {
         kind: None if len(own) < 2 else asked[kind] if asked.get(kind) in own else own[0] for kind, own in names.items()
     }
@@ -207,9 +207,9 @@ def _at(column: Sequence[float | None], place: int) -> float | None:
 def _bounds(verdicts: Sequence[Current]) -> str:
     """JSON {"kind.field": bound} of the criteria that a chart can show as a line."""
     found: Mapping[str, float] = {
-        f"{each.criterion.reading}.{name}": each.verdict.bound
-        for each in verdicts
-        if each.verdict.bound is not None
-        for name in each.criterion.fields
+        f"{verdict.criterion.reading}.{name}": verdict.verdict.bound
+        for verdict in verdicts
+        if verdict.verdict.bound is not None
+        for name in verdict.criterion.fields
     }
     return msgspec.json.encode(found).decode()

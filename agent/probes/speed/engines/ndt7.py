@@ -298,14 +298,14 @@ def _sums_up(runs: Mapping[Direction, TransferPlan], found: Throughput) -> Throu
 
 
 def _loaded_ms(said: list[Measurement]) -> float | None:
-    rtts = [each.tcp.rtt for each in said if each.tcp is not None and each.tcp.rtt]
+    rtts = [item.tcp.rtt for item in said if item.tcp is not None and item.tcp.rtt]
     return round(statistics.median(rtts) / 1000, 3) if rtts else None
 
 
 def _again_pct(said: list[Measurement]) -> float | None:
-    for each in reversed(said):
-        if each.tcp is not None and each.tcp.sent and each.tcp.retransmitted is not None:
-            return round(min(100.0, 100 * each.tcp.retransmitted / each.tcp.sent), 3)
+    for item in reversed(said):
+        if item.tcp is not None and item.tcp.sent and item.tcp.retransmitted is not None:
+            return round(min(100.0, 100 * item.tcp.retransmitted / item.tcp.sent), 3)
     return None
 
 
