@@ -1,0 +1,64 @@
+"""One name, one thing: classes, modules and the words they are made of."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def sources(*tops: str) -> list[Path]:
+    return [path for top in tops for path in sorted((ROOT / top).rglob("*.py")) if "migrations" not in path.parts]
+
+
+def classes(paths: list[Path]) -> dict[str, list[str]]:
+    places: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(f"{path}:{node.lineno}")
+    return places
+
+
+def vocabulary() -> set[str]:
+    text = (ROOT / "docs" / "vocabulary.md").read_text()
+    return set(re.findall(r"[a-z][a-z0-9]*", re.sub(r"\|([^|]*)\|[^|]*\|\n", r"\1\n", text)))
+
+
+def unknown_words(name: str, known: set[str]) -> list[str]:
+    """The words of a module's name that are in no list, in the singular or as they stand."""
+    return [word for word in name.split("_") if word and not {word, word.removesuffix("s")} & known]
+
+
+def test_a_class_name_stands_for_one_class() -> None:
+    twice = {name: places for name, places in classes(sources("agent", "collector")).items() if len(places) > 1}
+    assert not twice, f"rename all but one of each: {twice}"
+
+
+def test_a_class_that_is_defined_twice_is_seen(tmp_path: Path) -> None:
+    paths = [tmp_path / "one.py", tmp_path / "two.py"]
+    for path in paths:
+        path.write_text("class Twice: ...\n")
+    assert classes(paths) == {"Twice": [f"{path}:1" for path in paths]}
+
+
+def test_module_names_are_made_of_the_vocabulary() -> None:
+    known = vocabulary()
+    parts = {
+        part for path in sources("agent", "collector") for part in path.relative_to(ROOT).with_suffix("").parts[1:]
+    }
+    parts -= {"__init__", "__main__"}
+    wrong = {part: words for part in sorted(parts) if (words := unknown_words(part, known))}
+    assert not wrong, f"not in docs/vocabulary.md: {wrong}"
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("doorkeeper", ["doorkeeper"]), ("speed_papers", ["papers"]), ("rows", [])]
+)
+def test_a_word_that_is_not_in_the_vocabulary_is_seen(name: str, wrong: list[str]) -> None:
+    assert unknown_words(name, vocabulary()) == wrong
