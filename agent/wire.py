@@ -311,7 +311,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pace_ms: Count = 0
 
 
-class TestRequestMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Ask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A gateway's wish for a turn at a measurement server. The answer is a task of the same id, in its turn.
 
     ``expected_bytes`` is what such a test moved last time. After ``expires_ms`` the gateway no longer waits.
@@ -356,7 +356,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: Text = ""
 
 
-M = TypeVar("M", Batch, Receipt, TestRequestMessage, Task, Presence)
+M = TypeVar("M", Batch, Receipt, Ask, Task, Presence)
 
 
 # ---------------------------------------------------------------- topics
@@ -410,7 +410,7 @@ def decode_reading(raw: bytes) -> AnyReading:
     return _decode(_reading, raw, "reading")
 
 
-def encode(message: Batch | Receipt | TestRequestMessage | Task | Presence) -> bytes:
+def encode(message: Batch | Receipt | Ask | Task | Presence) -> bytes:
     return _encoder.encode(message)
 
 
@@ -433,7 +433,7 @@ def decode_receipt(body: bytes) -> Receipt:
     return _spoken(_decode(_receipt, body, "receipt", MAX_SMALL_BYTES), "receipt")
 
 
-def decode_ask(body: bytes) -> TestRequestMessage:
+def decode_ask(body: bytes) -> Ask:
     return _spoken(_decode(_ask, body, "ask", MAX_SMALL_BYTES), "ask")
 
 
@@ -498,6 +498,6 @@ _hundred = msgspec.defstruct(
 )
 _counted: msgspec.json.Decoder[object] = msgspec.json.Decoder(msgspec.defstruct("_counted", [("readings", _hundred)]))
 _receipt = msgspec.json.Decoder(Receipt)
-_ask = msgspec.json.Decoder(TestRequestMessage)
+_ask = msgspec.json.Decoder(Ask)
 _task = msgspec.json.Decoder(Task)
 _presence = msgspec.json.Decoder(Presence)

@@ -31,7 +31,7 @@ class SpeedRequestReceived:
     """A wish for a turn at a measurement server, signed by its gateway."""
 
     device: Device
-    ask: wire.TestRequestMessage
+    ask: wire.Ask
 
 
 class MessageRefused(Exception):

@@ -18,7 +18,7 @@ Schema = dict[str, Any]
 MESSAGES: dict[str, type] = {
     "batch": wire.Batch,
     "receipt": wire.Receipt,
-    "ask": wire.TestRequestMessage,
+    "ask": wire.Ask,
     "task": wire.Task,
     "presence": wire.Presence,
 }

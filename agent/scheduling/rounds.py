@@ -47,7 +47,7 @@ class RoundContext:
     now_ms: Callable[[], int]
     keep: Keep
     enrich: Callable[[wire.Reading], wire.Reading]
-    ask: Callable[[wire.TestRequestMessage], None]
+    ask: Callable[[wire.Ask], None]
     start_test: StartTest = start_self_test
 
 

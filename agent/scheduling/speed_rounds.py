@@ -104,7 +104,7 @@ class SpeedContext:
     failover: Callable[[], bool]
     load: Callable[[float], Awaitable[Load | None]]
     moved: Callable[[], int | None]
-    ask: Callable[[wire.TestRequestMessage], None]
+    ask: Callable[[wire.Ask], None]
 
 
 class SpeedRounds:

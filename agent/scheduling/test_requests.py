@@ -26,7 +26,7 @@ class TestRequests:
     def __init__(
         self,
         device: str,
-        ask: Callable[[wire.TestRequestMessage], None],
+        ask: Callable[[wire.Ask], None],
         now_ms: Callable[[], int],
         again_s: float = AGAIN_S,
     ) -> None:
@@ -36,7 +36,7 @@ class TestRequests:
 
     async def turn(self, purpose: wire.Purpose, slot: str, expected_bytes: int, until_ms: int) -> wire.Task | None:
         """The collector's answer; None when there is none by ``until_ms``."""
-        wish = wire.TestRequestMessage(
+        wish = wire.Ask(
             v=wire.VERSION,
             device=self._device,
             id=secrets.token_hex(16),
@@ -53,7 +53,7 @@ class TestRequests:
             del self._waiting[wish.id]
             self._given_up.append(wish.id)
 
-    async def _repeat(self, wish: wire.TestRequestMessage, answer: asyncio.Future[wire.Task]) -> wire.Task | None:
+    async def _repeat(self, wish: wire.Ask, answer: asyncio.Future[wire.Task]) -> wire.Task | None:
         while (left_s := (wish.expires_ms - self._now_ms()) / 1000) > 0:
             self._ask(wish)
             await asyncio.wait([answer], timeout=min(left_s, self._again_s))

@@ -142,7 +142,7 @@ class Uplink:
             self._hurry.set()
         self._events.put_nowait(("readings", None))
 
-    def ask(self, ask: wire.TestRequestMessage) -> None:
+    def ask(self, ask: wire.Ask) -> None:
         """Sends an ask with the newest nonce. Without a session it is lost: whoever asks will ask again."""
         if self._asks_to is not None and self.view.state == "connected":
             body = wire.encode(msgspec.structs.replace(ask, nonce=self._nonce))

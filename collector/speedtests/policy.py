@@ -118,7 +118,7 @@ def _ended(turn: TestRequest, servers: Mapping[str, ServerPlaces], now_ms: int) 
 # ---------------------------------------------------------------- asking
 
 
-def may_ask(ask: wire.TestRequestMessage, asked: Mapping[str, int], now_ms: int) -> AskReason:
+def may_ask(ask: wire.Ask, asked: Mapping[str, int], now_ms: int) -> AskReason:
     """Whether a gateway's wish is taken. `asked` counts what it asked for within a day, by purpose."""
     if TEST_ID.fullmatch(ask.id) is None:
         return "bad_id"

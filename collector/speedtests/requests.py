@@ -108,7 +108,7 @@ def take(
     return words
 
 
-def _wish(ask: wire.TestRequestMessage, now_ms: int) -> Row:
+def _wish(ask: wire.Ask, now_ms: int) -> Row:
     slot = "".join(letter if letter.isprintable() else "?" for letter in ask.slot)
     until_ms = min(ask.expires_ms, now_ms + MOST_WAIT_MS)
     return {"slot": slot, "expected_bytes": ask.expected_bytes, "expires_ms": until_ms}

@@ -232,7 +232,7 @@ READINGS: dict[str, wire.Reading] = {
     "shed": wire.ShedReading(at=AT, first_seq=100, last_seq=199, count=100, why="full"),
 }
 RAWS = [wire.encode_reading(READINGS[kind]) for kind in ("boot", "link", "ups")]
-MESSAGES: dict[str, wire.Batch | wire.Receipt | wire.TestRequestMessage | wire.Task | wire.Presence] = {
+MESSAGES: dict[str, wire.Batch | wire.Receipt | wire.Ask | wire.Task | wire.Presence] = {
     "batch": wire.Batch(
         v=1,
         device=DEVICE,
@@ -265,7 +265,7 @@ MESSAGES: dict[str, wire.Batch | wire.Receipt | wire.TestRequestMessage | wire.T
         reason="reading: Invalid value 'weather' - at `$.kind`",
         at_ms=1_780_000_000_250,
     ),
-    "ask": wire.TestRequestMessage(
+    "ask": wire.Ask(
         v=1,
         device=DEVICE,
         id="t-0001",

@@ -39,8 +39,8 @@ class Gateway:
     def __init__(self, folder: Path, speed: SpeedSection | None = None, url: str = NAMED, rate: float = 1.0) -> None:
         self.contexts: list[Context] = []
         self.kept: list[wire.SpeedReading] = []
-        self.asks: list[wire.TestRequestMessage] = []
-        self.answer: Callable[[wire.TestRequestMessage], wire.Task | None] = self.granted
+        self.asks: list[wire.Ask] = []
+        self.answer: Callable[[wire.Ask], wire.Task | None] = self.granted
         self.result = wire.SpeedReading(download_mbps=20.0, upload_mbps=5.0, bytes_total=10 * MB)
         self.supply: speed_plan.Supply = "mains"
         self.failover = False
@@ -86,13 +86,13 @@ class Gateway:
         await asyncio.sleep(seconds)
         return self.loads.pop(0) if self.loads else Load(down_mbps=0.0, up_mbps=0.0)
 
-    def _ask(self, ask: wire.TestRequestMessage) -> None:
+    def _ask(self, ask: wire.Ask) -> None:
         self.asks.append(ask)
         task = self.answer(ask)
         if task is not None:
             self.speed.take(task)
 
-    def granted(self, ask: wire.TestRequestMessage) -> wire.Task:
+    def granted(self, ask: wire.Ask) -> wire.Task:
         return self.task(ask.id, purpose=ask.purpose)
 
     def task(self, name: str, *, purpose: wire.Purpose = "desk", left_ms: int = 60_000) -> wire.Task:
@@ -263,7 +263,7 @@ def test_on_battery_or_the_backup_line_the_slot_is_a_skip_that_asks_for_no_turn(
 def test_mains_that_go_while_the_turn_is_waited_for_stop_the_test(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path)
 
-    def dark(ask: wire.TestRequestMessage) -> wire.Task:
+    def dark(ask: wire.Ask) -> wire.Task:
         gateway.supply = "battery"
         return gateway.granted(ask)
 

@@ -374,10 +374,8 @@ def test_a_task_is_taken_once_and_only_in_time_whatever_this_clock_says(
 def test_an_ask_goes_out_sealed_with_the_newest_nonce_and_without_a_session_it_is_lost(
     enrolled, little_collector, spool
 ) -> None:
-    def ask(name: str) -> wire.TestRequestMessage:
-        return wire.TestRequestMessage(
-            v=1, device=enrolled.device, id=name, want="speed", purpose="routine", expires_ms=T0
-        )
+    def ask(name: str) -> wire.Ask:
+        return wire.Ask(v=1, device=enrolled.device, id=name, want="speed", purpose="routine", expires_ms=T0)
 
     async def story() -> None:
         async with running(enrolled, spool) as link:

@@ -145,9 +145,9 @@ def test_nobody_starves_under_a_desk_that_never_stops() -> None:
 # ---------------------------------------------------------------- asking
 
 
-def ask(**facts: object) -> wire.TestRequestMessage:
+def ask(**facts: object) -> wire.Ask:
     given = {"id": "t1", "purpose": "routine", "expires_ms": NOW + 1, "expected_bytes": 0, **facts}
-    return wire.TestRequestMessage(v=1, device="g1", want="speed", **given)  # type: ignore[arg-type]
+    return wire.Ask(v=1, device="g1", want="speed", **given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

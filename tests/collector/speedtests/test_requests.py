@@ -86,7 +86,7 @@ def desk(either_store: Store) -> Desk:
 
 def ask(gateway: Any, name: str = "t1", sign: Any = None, **facts: Any) -> Message:
     given = {"id": name, "purpose": "routine", "expires_ms": NOW + 600_000, **facts}
-    wish = wire.TestRequestMessage(**({"v": 1, "device": gateway.device, "want": "speed"} | given))
+    wish = wire.Ask(**({"v": 1, "device": gateway.device, "want": "speed"} | given))
     return Message(wire.ask_topic(gateway.device), wire.seal(wire.encode(wish), sign or gateway.key.sign))
 
 

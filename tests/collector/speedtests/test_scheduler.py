@@ -115,7 +115,7 @@ class Crowd:
 
     def ask(self, device: str, expires_ms: int, purpose: Any = "routine") -> None:
         facts = {"v": 1, "device": device, "id": f"t-{device}", "want": "speed", "purpose": purpose}
-        wish = wire.TestRequestMessage(expires_ms=expires_ms, **facts)  # type: ignore[arg-type]
+        wish = wire.Ask(expires_ms=expires_ms, **facts)  # type: ignore[arg-type]
         sealed = wire.seal(wire.encode(wish), self.gateways[device].key.sign)
         self.client.publish(wire.ask_topic(device), sealed, qos=1)
 
