@@ -50,7 +50,7 @@ def here(tmp_path: Path) -> Path:
 
 
 def test_there_is_a_unit_for_every_role() -> None:
-    assert UNITS == ["nabz-agent.service", "nabz-collector.run.service", "nabz-measure.service", "nabz-seat.service"]
+    assert UNITS == ["nabz-agent.service", "nabz-collector.service", "nabz-measure.service", "nabz-seat.service"]
 
 
 @pytest.mark.parametrize("unit", UNITS)
