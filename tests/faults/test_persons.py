@@ -31,9 +31,9 @@ def test_guessing_gets_nobody_in_and_shuts_nobody_out(seed: int, torture: bool, 
         assert figures["known slower"] in SAME_AT_200
 
 
-SELF = [("collector/access/approvals.py", "if persons.key_of(by) == persons.key_of(row.made_by):", "if False:")]
+SELF = [("collector/access/approvals.py", "if users.key_of(by) == users.key_of(row.made_by):", "if False:")]
 SPELLING = [
-    ("collector/access/approvals.py", "if persons.key_of(by) == persons.key_of(row.made_by):", "if by == row.made_by:")
+    ("collector/access/approvals.py", "if users.key_of(by) == users.key_of(row.made_by):", "if by == row.made_by:")
 ]
 WRONG = [("collector/access/passwords.py", "return hmac.compare_digest(made, base64.b64decode(digest))", "return True")]
 UNPROVEN = [("collector/access/users.py", "or not proof or row.kept != proof:", "or (proof and row.kept != proof):")]
@@ -41,8 +41,8 @@ THROTTLE = [("collector/access/users.py", "if held >= TRIES_AN_HOUR:", "if False
 QUICK_NO = [
     (
         "collector/access/users.py",
-        "        if not passphrase.fits(",
-        '        if not known:\n            raise PersonError("wrong", "")\n        if not passphrase.fits(',
+        "        if not passwords.fits(",
+        '        if not known:\n            raise PersonError("wrong", "")\n        if not passwords.fits(',
     )
 ]
 

@@ -247,7 +247,7 @@ HARNESSES: dict[str, Harness] = {
     "tokens": Harness(one=tokens),
     "agent_config": Harness(one=agent_config, seeds=("agent/config/*.toml",)),
     "collector_config": Harness(one=collector_config),
-    "standards": Harness(one=standards, seeds=("collector/standards/*.toml",)),
+    "standards": Harness(one=standards, seeds=("collector/standard/files/*.toml",)),
     "opening_hours": Harness(one=opening_hours),
     "snmp_answers": Harness(one=snmp_answers, quick=50),
     "snmp_traps": Harness(one=snmp_traps),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +88,23 @@ def test_every_row_is_played_and_has_been_seen_red(number: int, rows: dict[int, 
         f"row {number} ({row.fault}) was never seen red: plant a bug and mark its test with "
         f'@pytest.mark.control("the bug", row={number}), or say why none can be in WITHOUT_CONTROL'
     )
+
+
+def planted_edits() -> Iterator[tuple[str, str, str]]:
+    """(test file, source file, text that is replaced) of every planted bug that is an edit of the source."""
+    for path in sorted((ROOT / "tests" / "faults").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Tuple) and len(node.elts) == 3:
+                words = [getattr(item, "value", None) for item in node.elts]
+                if all(isinstance(word, str) for word in words) and re.match(
+                    r"(agent|collector)/.+\.py$", str(words[0])
+                ):
+                    yield path.name, str(words[0]), str(words[1])
+
+
+def test_every_planted_bug_finds_the_line_that_it_replaces() -> None:
+    """A bug that cannot be planted is a control that shows nothing: seen here in a second, not in the long run."""
+    edits = list(planted_edits())
+    assert len(edits) > 20
+    lost = [edit for edit in edits if edit[2] not in (ROOT / edit[1]).read_text()]
+    assert not lost, "\n".join(f"{test}: {source} has no {text!r}" for test, source, text in lost)

@@ -12,7 +12,7 @@ import pytest
 
 from agent import __main__ as nabz_agent
 from agent.local import http, status
-from agent.local.board import Board, StatusView
+from agent.local.board import SERIES_LENGTH, Board, StatusView
 from agent.local.status import is_local_name, respond
 from agent.local.status_page import WORDS, age, page, sparkline
 from agent.wire import (
@@ -103,7 +103,7 @@ def test_two_upses_are_kept_apart_and_curves_are_bounded() -> None:
     assert set(noted.last) == {"ups a", "ups b"}
     for _ in range(1000):
         noted.note(UpsReading(subject="a", battery_charge_pct=1.0))
-    assert len(noted.series["battery_charge_pct a"]) == status.SERIES_LENGTH
+    assert len(noted.series["battery_charge_pct a"]) == SERIES_LENGTH
 
 
 @pytest.mark.parametrize("language", ["en", "ur"])

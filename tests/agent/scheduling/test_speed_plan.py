@@ -17,7 +17,6 @@ from agent.scheduling.speed_plan import (
     COST_BYTES,
     MB,
     Here,
-    Load,
     RunTest,
     SkipTest,
     Slot,
@@ -277,21 +276,21 @@ def test_in_no_seven_days_does_one_reason_excuse_more_than_its_share(steps: list
 
 
 @pytest.mark.parametrize(
-    ("load", "book", "plan_mbps", "busy"),
+    ("down_mbps", "up_mbps", "book", "plan_mbps", "busy"),
     [
-        (Load(down_mbps=0.9, up_mbps=0.2), SpeedBook(down_mbps=20, up_mbps=5), None, False),
-        (Load(down_mbps=1.1, up_mbps=0.0), SpeedBook(down_mbps=20, up_mbps=5), None, True),
-        (Load(down_mbps=0.0, up_mbps=0.3), SpeedBook(down_mbps=20, up_mbps=5), None, True),
-        (Load(down_mbps=0.9, up_mbps=0.1), SpeedBook(), 20, False),
-        (Load(down_mbps=1.1, up_mbps=0.1), SpeedBook(), 20, True),
-        (Load(down_mbps=0.1, up_mbps=0.09), SpeedBook(), None, False),
-        (Load(down_mbps=0.1, up_mbps=0.11), SpeedBook(), None, True),
+        (0.9, 0.2, SpeedBook(down_mbps=20, up_mbps=5), None, False),
+        (1.1, 0.0, SpeedBook(down_mbps=20, up_mbps=5), None, True),
+        (0.0, 0.3, SpeedBook(down_mbps=20, up_mbps=5), None, True),
+        (0.9, 0.1, SpeedBook(), 20, False),
+        (1.1, 0.1, SpeedBook(), 20, True),
+        (0.1, 0.09, SpeedBook(), None, False),
+        (0.1, 0.11, SpeedBook(), None, True),
     ],
 )
 def test_a_line_is_busy_above_a_share_of_what_it_can_carry(
-    load: Load, book: SpeedBook, plan_mbps: float | None, busy: bool
+    down_mbps: float, up_mbps: float, book: SpeedBook, plan_mbps: float | None, busy: bool
 ) -> None:
-    assert speed_plan.is_busy(load, book, plan_mbps) is busy
+    assert speed_plan.is_busy(down_mbps, up_mbps, book, plan_mbps) is busy
 
 
 def test_a_test_is_put_off_for_a_bounded_time_and_never_past_its_slot() -> None:
