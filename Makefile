@@ -7,7 +7,7 @@ READY := .venv/ready
 
 install: $(READY)
 
-$(READY): pyproject.toml requirements/dev.lock hatch_build.py package-lock.json
+$(READY): pyproject.toml agent/__init__.py requirements/dev.lock hatch_build.py package-lock.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Nabz needs Python 3.11 or newer; $(PYTHON) is older. Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -q && apt-get install -yq python3-venv && $(PYTHON) -m venv .venv; \

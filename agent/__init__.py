@@ -1,3 +1,3 @@
 """Runs on the gateway of each center: measures, keeps, sends."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -57,7 +57,7 @@ SHA-256 of its 32 public bytes. It joins a center once, with a one-time token fr
 signature over `nabz-enrol`, token, csr, joined by line feeds), `hostname`, `version`. The answer holds `device`,
 `center`, `name`, `collector_key` (base64; its receipts and tasks are signed with it), `broker` (`host`, `port`),
 `measure_url`, `nonce`, and for a csr `certificate`, `ca`, `brokers`, `at_ms`; `waiting` with status 202; or, with a
-status of 4xx, `error`: one sentence. Renewal and the rest: [developer.md](developer.md).
+status of 4xx, `error`: one sentence. Renewal and the rest: [developer/identity.md](developer/identity.md).
 
 ## Sealing
 A batch, a receipt, an ask and a task travel as

@@ -1,6 +1,6 @@
 """How a gateway joins and stays: a one-time token for a center, proof of a key, a second person's word, a certificate.
 
-The exchange is described in docs/developer.md, "Enrolment over HTTP".
+The exchange is described in docs/developer/identity.md, "Enrolment over HTTP".
 """
 
 from __future__ import annotations

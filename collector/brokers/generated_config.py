@@ -1,7 +1,7 @@
 """Settings for brokers of other makes, generated from ours: the same doors, names, rules and limits. Pure.
 
-What a make cannot do is said in the file itself, and in docs/developer.md. What changes by itself stands in files of
-its own (`CHANGING`), which a running collector keeps (`collector.brokers.external`).
+What a make cannot do is said in the file itself, and in docs/developer/brokers.md. What changes by itself stands in
+files of its own (`CHANGING`), which a running collector keeps (`collector.brokers.external`).
 """
 
 from __future__ import annotations

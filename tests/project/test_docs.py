@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 GOLDEN = ROOT / "tests" / "wire" / "v1"
 FOR_PEOPLE = ("operator.md", "desk.md", "auditor.md")
-PAGES = [ROOT / "README.md", ROOT / "systemd" / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "systemd" / "README.md", *sorted(DOCS.rglob("*.md"))]
 PROGRAMS = {"nabz-agent": ("agent", AGENT_COMMANDS), "nabz-collector": ("collector", COLLECTOR_COMMANDS)}
 ALL_COMMANDS = [(program, name) for program, (_, commands) in PROGRAMS.items() for name in commands]
 
@@ -171,6 +171,24 @@ def test_every_link_leads_somewhere() -> None:
         for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text()):
             if "://" not in link:
                 assert (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_that_a_page_names_exists(path: Path) -> None:
+    """A name in capitals is a place to fill: `tests/wire/v1/KIND.json`. The changelog tells of files that are gone."""
+    if path.name != "CHANGELOG.md":
+        for name in re.findall(r"`((?:agent|collector|tests|docs|bench|systemd)/[^`\s]*)`", path.read_text()):
+            assert re.search(r"\b[A-Z]{3,}\b", name) or (ROOT / name).exists(), f"{path.name}: {name}"
+
+
+def test_every_function_that_the_architecture_names_is_in_its_file() -> None:
+    named = re.findall(r"`([a-z_/0-9]+\.py)`((?:,? (?:and )?`[A-Za-z_.]+`)+)", page("architecture.md"))
+    assert len(named) > 20
+    for file, names in named:
+        code = (ROOT / file).read_text()
+        for name in re.findall(r"`([A-Za-z_.]+)`", names):
+            last = name.rpartition(".")[2]
+            assert re.search(rf"^ *(?:(?:async )?def|class) {last}\b|^{last}\b.*=", code, re.MULTILINE), (file, name)
 
 
 # ---------------------------------------------------------------- what people must be told
