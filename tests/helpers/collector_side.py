@@ -53,8 +53,8 @@ class House:
         self.ingest = Ingest(self.store, key, lambda _conn, _group, _now: 0)
         listener = Subscriber(Address("127.0.0.1", plain), self.ingest, lambda _touched: None, self.now_ms)
         for part in (self.broker, listener, *self.keeper.parts(self.app, stack)):
-            part.start()
             stack.callback(part.stop)
+            part.start()
         if again is None:
             with self.store.write() as conn:
                 centers.add(conn, {"center": "LHR-1", **ROW}, self.now_ms())

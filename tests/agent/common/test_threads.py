@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from agent.common.threads import finished, post
+from agent.common.threads import LoopEnded, LoopThread, finished, join_started, post
 from tests.helpers.waiting import PATIENCE_S
 
 
@@ -75,3 +76,79 @@ def test_what_goes_wrong_is_told() -> None:
 
     with pytest.raises(OSError, match="no room"):
         asyncio.run(finished(work))
+
+
+# ---------------------------------------------------------------- a loop in a thread of its own
+
+
+@pytest.fixture
+def looping() -> Iterator[LoopThread]:
+    made = LoopThread("test")
+    made.start()
+    yield made
+    made.stop(PATIENCE_S)
+    assert not made.is_alive()
+
+
+async def nothing() -> str:
+    return "done"
+
+
+async def for_ever() -> None:
+    await asyncio.sleep(3600)
+
+
+def test_a_loop_does_what_is_asked_and_is_asked_no_more_once_it_has_ended(looping: LoopThread) -> None:
+    assert looping.do(nothing, PATIENCE_S) == "done"
+    looping.stop(PATIENCE_S)
+    looping.stop(PATIENCE_S)
+    with pytest.raises(LoopEnded):
+        looping.do(nothing, PATIENCE_S)
+    with pytest.raises(LoopEnded):
+        looping.start()
+
+
+def test_a_loop_that_was_never_started_can_be_stopped() -> None:
+    made = LoopThread("test")
+    made.stop(PATIENCE_S)
+    with pytest.raises(LoopEnded):
+        made.do(nothing, PATIENCE_S)
+
+
+def test_what_takes_too_long_is_cancelled(looping: LoopThread) -> None:
+    ended = threading.Event()
+
+    async def slow() -> None:
+        try:
+            await for_ever()
+        finally:
+            ended.set()
+
+    with pytest.raises(TimeoutError):
+        looping.do(slow, 0.1)
+    assert ended.wait(PATIENCE_S)
+
+
+def test_a_loop_that_ends_lets_go_of_everybody_who_waits(looping: LoopThread) -> None:
+    """However many ask at the moment it ends, nobody waits out his time."""
+    said: list[type[BaseException]] = []
+
+    def ask() -> None:
+        try:
+            while True:
+                looping.do(nothing, PATIENCE_S)
+                looping.do(for_ever, PATIENCE_S)
+        except BaseException as error:
+            said.append(type(error))
+
+    asking = [threading.Thread(target=ask) for _ in range(20)]
+    for thread in asking:
+        thread.start()
+    looping.stop(PATIENCE_S)
+    for thread in asking:
+        thread.join(PATIENCE_S)
+    assert said == [LoopEnded] * 20
+
+
+def test_a_thread_that_never_began_is_not_waited_for() -> None:
+    join_started(threading.Thread(target=lambda: None))
