@@ -33,7 +33,7 @@ class House:
         """`again` was there before, and is stopped: its files and ports are used."""
         self.shift_ms = 0
         folder.mkdir(exist_ok=again is not None)
-        self.broker_port, self.door_port, plain = free_ports(1)[0], free_ports(1)[0], free_ports(1)[0]
+        self.broker_port, self.door_port, plain = free_ports(3)
         if again is not None:
             self.broker_port, self.door_port = again.broker_port, again.door_port
         self.settings = Settings.model_validate(

@@ -22,8 +22,10 @@ import pytest
 
 from collector.commands.pilot import PORTS, write_settings
 from collector.run.pilot import PilotProcess
+from tests.helpers.ports import free_ports
 from tests.helpers.waiting import wait_until
 
+PORT = re.compile(r"(?<=127\.0\.0\.1:)\d+")
 LINK = re.compile(r"(http://\S+)/login\?token=(\S+)")
 
 
@@ -38,11 +40,24 @@ def kinds(center: dict[str, object]) -> set[str]:
     return {name.partition("/")[0] for name in latest(center)}
 
 
+def settle(data: Path) -> None:
+    """The settings as the command writes them, on ports that another run beside this one is not given too."""
+    if data.exists():
+        return
+    write_settings(data)
+    texts = {path: path.read_text() for path in data.glob("*.toml")}
+    usual = sorted({port for text in texts.values() for port in PORT.findall(text)})
+    ports = dict(zip(usual, free_ports(len(usual)), strict=True))
+    for path, text in texts.items():
+        path.write_text(PORT.sub(lambda found: str(ports[found[0]]), text))
+
+
 class Pilot:
     """One run of the command, its log gathered as it comes."""
 
     def __init__(self, folder: Path) -> None:
         self.lines: list[str] = []
+        settle(folder / "data")
         argv = [sys.executable, "-m", "collector", "pilot", "--data", str(folder / "data")]
         self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.reader = threading.Thread(target=self._read)
