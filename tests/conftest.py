@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 from hypothesis import settings
 
-from tests.helpers.ports import free_ports
+from tests.helpers import ports
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
@@ -15,8 +15,8 @@ settings.load_profile("untimed")
 
 @pytest.fixture
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listened on a moment ago."""
-    return free_ports(1)[0]
+    """A port of 127.0.0.1, TCP and UDP, that nobody else is given."""
+    return ports.free_port()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

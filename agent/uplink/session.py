@@ -8,7 +8,6 @@ why, is decided in `agent.uplink.window`; here is the session around it. Retry t
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import socket
@@ -18,15 +17,18 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.client import Client as AnyClient
+from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent import __version__, wire
+from agent.common.mqtt import Client
+from agent.common.threads import finished, post
 from agent.identity import BrokerEndpoint, Identity, IdentityError
 from agent.spool.queue import Spool
 from agent.spool.record import Group, Ident
@@ -35,9 +37,6 @@ from agent.uplink.endpoints import Endpoints, told
 from agent.uplink.inflight import InFlightBatches
 from agent.uplink.tls import client_context
 from agent.uplink.window import BACKOFF_MIN_S, InFlight, Send, Wait, backoff_s, failures_after, next_step
-
-if TYPE_CHECKING:
-    from paho.mqtt.client import SocketLike
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +178,7 @@ class Uplink:
             finally:
                 was_connected = self.view.state == "connected"
                 self.view.state, self._asks_to = "off", None
-                await asyncio.shield(asyncio.to_thread(self._leave, client, was_connected))
+                await finished(self._leave, client, was_connected)
                 self._flights.begin()
             lasted_s = None if connected_s is None else self._now_s() - connected_s
             failures = failures_after(failures, lasted_s)
@@ -211,7 +210,6 @@ class Uplink:
         """Raises UplinkLost, IdentityError, or OSError when the broker is not reached; TimeoutError if it is silent."""
         self.view.state = "connecting"
         identity = self._identity
-        self._events = asyncio.Queue()
         if way.tls:
             client.tls_set_context(await asyncio.to_thread(client_context, identity.tls, self._clock))
         async with asyncio.timeout(self._connect_s):
@@ -352,22 +350,23 @@ class Uplink:
     def _client(self, way: BrokerEndpoint) -> _Client:
         """A new client for each session, so that nothing of an old one is sent again behind our back."""
         loop = asyncio.get_running_loop()
+        events = self._events = asyncio.Queue()  # a session's own: what an old one still says does not end a new one
 
         def tell(name: Literal["connected", "subscribed", "lost", "heard", "message"], what: object = None) -> None:
-            loop.call_soon_threadsafe(lambda: self._events.put_nowait((name, what)))
+            post(loop, events.put_nowait, (name, what))
 
         def on_connect(
-            _client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, _properties: Properties | None
+            _client: AnyClient, _data: object, _flags: ConnectFlags, code: ReasonCode, _properties: Properties | None
         ) -> None:
             tell("lost", f"the broker refused this gateway: {code}") if code.is_failure else tell("connected")
 
         def on_disconnect(
-            _client: Client, _data: object, _flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
+            _client: AnyClient, _data: object, _flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
         ) -> None:
             tell("lost", f"the session ended: {code}")
 
         def on_subscribe(
-            _client: Client, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
+            _client: AnyClient, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
         ) -> None:
             refused = any(code.is_failure for code in codes)
             tell("lost", "the broker refused the subscription to our receipts") if refused else tell("subscribed")
@@ -381,7 +380,7 @@ class Uplink:
         )
         client.clock = self._clock
         client.ws_set_options(path=WEBSOCKET_PATH)
-        client.connect_timeout = min(self._connect_s, REACH_S)
+        client.connect_timeout, client.handshake_s = min(self._connect_s, REACH_S), CONNECT_S
         client.on_connect = on_connect
         client.on_disconnect = on_disconnect
         client.on_subscribe = on_subscribe
@@ -398,62 +397,24 @@ class Uplink:
 
     def _leave(self, client: _Client, was_connected: bool) -> None:
         """Blocks for at most a few seconds."""
-        client.give_up()
         if was_connected and client.is_connected():
             client.publish(wire.presence_topic(self._identity.device), self._presence("offline"), retain=True)
-        client.disconnect()
-        client.loop_stop()
+        client.leave()
 
 
 class _Client(Client):
-    """paho's client, whose connection can be watched, ended while it is still being made, and is closed if it fails."""
+    """A session's client, that notices a dead peer and judges the broker's certificate by the time we trust."""
 
-    _line: socket.socket | None = None  # a second handle, as TLS and WebSocket take the socket itself over
-    _made: socket.socket | None = None
-    _unwanted = False
     clock: trust.TrustedClock
 
-    def _create_socket(self) -> SocketLike:
-        try:
-            return super()._create_socket()
-        except BaseException:
-            self.give_up()
-            if self._made is not None:
-                self._made.close()
-            raise
-        finally:
-            self._made = None
-
-    def _create_socket_connection(self) -> socket.socket:
-        self._made = super()._create_socket_connection()
-        self._line = self._made.dup()
-        if self._unwanted:
-            raise ConnectionAbortedError("nobody waits for this connection any more")
-        return self._made
-
-    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
-        assert self._ssl_context is not None
-        made = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self.host, do_handshake_on_connect=False)
-        self._made = made
-        made.settimeout(CONNECT_S)
-        made.do_handshake()
-        trust.check_time(made, self.clock)
-        return made
+    def verify(self, connected: ssl.SSLSocket) -> None:
+        trust.check_time(connected, self.clock)
 
     def watch_peer(self) -> None:
         """Asks the kernel to notice a dead peer (RFC 5482), whether or not something is being sent."""
-        line, self._line = self._line, None
+        line = self.line
         if line is not None:
-            with line:
-                line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, TCP_IDLE_S)
-                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, TCP_EVERY_S)
-                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_DEAD_MS)
-
-    def give_up(self) -> None:
-        """Ends a handshake that nobody waits for any more; nothing once the connection is made."""
-        self._unwanted = True
-        line, self._line = self._line, None
-        if line is not None:
-            with line, contextlib.suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, TCP_IDLE_S)
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, TCP_EVERY_S)
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_DEAD_MS)

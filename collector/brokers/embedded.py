@@ -7,9 +7,9 @@ a door with TLS a client is who its certificate says, has one session, and says 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
-import threading
 import time
 from asyncio import StreamReader, StreamWriter
 from collections import deque
@@ -28,6 +28,7 @@ from amqtt.session import OutgoingApplicationMessage, Session
 from amqtt.utils import gen_client_id
 from websockets.asyncio.server import ServerConnection
 
+from agent.common.threads import LoopEnded, LoopThread
 from collector.access import acl
 from collector.access.tls import TlsError, common_name, fill, server_context
 from collector.brokers.listeners import (
@@ -71,8 +72,7 @@ class EmbeddedBroker:
         self.ports = [door.port for door in self._doors]
         self.book = acl.Book(time.monotonic)
         self._services = frozenset(services)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
+        self._loop = LoopThread("broker")
         self._amqtt: _Amqtt | None = None
 
     @property
@@ -81,63 +81,55 @@ class EmbeddedBroker:
 
     def start(self) -> None:
         """Returns when it listens. Raises BrokerError."""
-        self._thread.start()
+        self._loop.start()
         try:
-            self._do(self._start(), START_S)
+            self._loop.do(self._start, START_S)
         except TlsError as error:
-            self._end_loop()
             raise BrokerError(str(error)) from None
-        except (AMQTTError, AmqttBrokerError, OSError, TimeoutError) as error:
-            self._end_loop()
+        except (AMQTTError, AmqttBrokerError, OSError, TimeoutError, LoopEnded) as error:
             where = ", ".join(door.where for door in self._doors)
             raise BrokerError(
                 f"broker {where}: cannot listen ({error}); set [broker] listen to a free address"
             ) from None
+        finally:
+            if self._amqtt is None:
+                self._loop.stop(STOP_S)
 
     def stop(self) -> None:
+        """At any time, and again."""
+        amqtt, self._amqtt = self._amqtt, None
         try:
-            if self._amqtt is not None:
-                self._do(self._amqtt.shutdown(), STOP_S)
-        except (AMQTTError, AmqttBrokerError, TimeoutError) as error:
-            log.warning("the broker did not stop cleanly: %s", error)
-        self._end_loop()
+            if amqtt is not None:
+                self._loop.do(amqtt.shutdown, STOP_S)
+        except (AMQTTError, AmqttBrokerError, TimeoutError, LoopEnded) as error:
+            log.warning("the broker did not stop cleanly: %r", error)
+        finally:
+            self._loop.stop(STOP_S)
 
     def is_alive(self) -> bool:
-        return self._thread.is_alive()
+        return self._loop.is_alive()
 
     def refuse(self, names: Collection[str]) -> None:
         """From now on holders of certificates of these names are not let in, and those who are in are put out."""
         refused = frozenset(names)
-        if self._amqtt is not None:
-            self._do(self._amqtt.refuse(refused), STOP_S)
+        self._do(lambda amqtt: amqtt.refuse(refused))
 
     def reload(self) -> None:
         """Reads the doors' certificates again. Raises tls.TlsError; the old ones serve on then."""
-        if self._amqtt is not None:
-            self._do(self._amqtt.reload(), STOP_S)
+        self._do(lambda amqtt: amqtt.reload())
+
+    def _do(self, work: Callable[[_Amqtt], Coroutine[Any, Any, None]]) -> None:
+        """Nothing while there is no broker, or when it stops meanwhile."""
+        amqtt = self._amqtt
+        if amqtt is not None:
+            with contextlib.suppress(LoopEnded):
+                self._loop.do(lambda: work(amqtt), STOP_S)
 
     async def _start(self) -> None:
-        amqtt = _Amqtt(self._doors, self._services, self.book, self._loop)
+        amqtt = _Amqtt(self._doors, self._services, self.book, asyncio.get_running_loop())
         await amqtt.start()
         self.ports = amqtt.bound_ports()
         self._amqtt = amqtt
-
-    def _do(self, work: Coroutine[Any, Any, None], timeout_s: float) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        pending = asyncio.all_tasks(self._loop)
-        for task in pending:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
-
-    def _end_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(STOP_S)
 
 
 def filters_of(topic: str) -> list[str]:
@@ -180,7 +172,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         try:
             for name, door in self._doors.items():
                 await self._open(name, door)
-        except Exception:
+        except BaseException:  # cancelled, as it took too long, among them
             for server in self._servers.values():
                 await server.close_instance()
             raise

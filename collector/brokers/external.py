@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from agent.common.mqtt import Client
 from collector import config
 from collector.access.atomic_files import put
 from collector.access.ca import Authority, Files
@@ -112,7 +112,7 @@ def reload(words: Sequence[str]) -> None:
 def end_session(url: str, device: str, stand_in: Files) -> None:
     """Comes in as `device` and leaves: the session that was there is ended by the broker. Raises OSError."""
     scheme, (host, port) = split_broker(url)
-    client = mqtt.Client(
+    client = Client(
         CallbackAPIVersion.VERSION2,
         client_id=device,
         transport="websockets" if scheme == "wss" else "tcp",
@@ -121,14 +121,14 @@ def end_session(url: str, device: str, stand_in: Files) -> None:
     client.ws_set_options(path=WEBSOCKET_PATH)
     client.tls_set_context(client_context(stand_in.ca, stand_in.cert, stand_in.key))
     client.connect_timeout = END_S
-    client.connect(host, port)
-    client.loop_start()
-    until_s = time.monotonic() + END_S
-    while not client.is_connected() and time.monotonic() < until_s:
-        time.sleep(0.02)
-    came = client.is_connected()
-    client.disconnect()
-    client.loop_stop()
+    try:
+        client.connect(host, port)
+        client.loop_start()
+        until_s = time.monotonic() + END_S
+        while not (came := client.is_connected()) and time.monotonic() < until_s:
+            time.sleep(0.02)
+    finally:
+        client.leave()
     if not came:
         raise TimeoutError(f"did not let us end the session of {device} within {END_S:g} s")
 

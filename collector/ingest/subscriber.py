@@ -20,6 +20,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent import wire
+from agent.common.mqtt import Client
+from agent.common.threads import join_started
 from collector.access.tls import TlsError, client_context, fill
 from collector.brokers.endpoints import WEBSOCKET_PATH, Address
 from collector.ingest.backpressure import Backpressure
@@ -83,7 +85,7 @@ class IngestWorker:
     def stop(self) -> None:
         """Ends after the group in hand; what waits in memory was never acknowledged and will be sent again."""
         self._stopped.set()
-        self._thread.join()
+        join_started(self._thread)
 
     def offer(self, delivery: Unacknowledged) -> bool:
         """Waits while memory is full, so that the broker does; False when the delivery is dropped unacknowledged."""
@@ -129,14 +131,15 @@ class IngestWorker:
                 began_s = time.monotonic()
                 taken = self._ingest.take(messages, self._now_ms(), self._pacing.pace_ms(began_s - group[0].came_s))
                 self._pacing.took(len(group), time.monotonic() - began_s)
-                self._set_away(away=False)
-                return taken
             except UNAVAILABLE as error:
                 log.error("the database is away (%s); trying again, nothing is receipted meanwhile", _first_line(error))
                 self._set_away(away=True)
             except Exception:
                 log.exception("%d messages cannot be taken; they are not receipted", len(group))
                 return None
+            else:
+                self._set_away(away=False)
+                return taken
             if self._stopped.wait(random.uniform(0, pause_s)):  # noqa: S311 - spreads load, guards nothing
                 return None
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
@@ -173,15 +176,16 @@ class Subscriber:
         self._address = address
         self._share = f"$share/{GROUP_NAME}/" if shared else ""
         self._client_id = client_id
-        self._client: mqtt.Client | None = None
+        self._client: Client | None = None
         self._worker = IngestWorker(ingest, self._publish, notify, now_ms, self._pause)
         self.connected = threading.Event()
         self.refused = ""  # why this broker can never do, in a sentence
 
     def start(self) -> None:
-        """Returns at once; connects, and connects again, in the background."""
+        """Returns at once; connects, and connects again, in the background. Raises TlsError, and does not run then."""
+        client = self._make_client()
         self._worker.start()
-        self._connect()
+        self._connect(client)
 
     def stop(self) -> None:
         self._worker.stop()
@@ -195,8 +199,8 @@ class Subscriber:
         """Readings taken since the start."""
         return self._worker.readings
 
-    def _make_client(self) -> mqtt.Client:
-        client = mqtt.Client(
+    def _make_client(self) -> Client:
+        client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
             manual_ack=True,
@@ -225,16 +229,15 @@ class Subscriber:
         except TlsError as error:
             log.error("broker %s: %s", self._address.where, error)
 
-    def _connect(self) -> None:
-        self._client = self._make_client()
+    def _connect(self, client: Client) -> None:
+        self._client = client
         # No property of MQTT 5 is set, so that amqtt can read the packet and say that it does not speak that.
-        self._client.connect_async(self._address.host, self._address.port, KEEPALIVE_S)
-        self._client.loop_start()
+        client.connect_async(self._address.host, self._address.port, KEEPALIVE_S)
+        client.loop_start()
 
     def _disconnect(self) -> None:
         if self._client is not None:
-            self._client.disconnect()
-            self._client.loop_stop()
+            self._client.leave()
             self._client = None
         self.connected.clear()
 
@@ -255,7 +258,7 @@ class Subscriber:
     def _pause(self, paused: bool) -> None:
         self._disconnect()
         if not paused:
-            self._connect()
+            self._connect(self._make_client())
 
     def _on_connect(
         self, client: mqtt.Client, _data: object, _flags: mqtt.ConnectFlags, reason: ReasonCode, _more: object

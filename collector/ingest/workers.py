@@ -109,8 +109,8 @@ def work(settings: Settings, standards: Standards, now_ms: Callable[[], int]) ->
         addresses = broker_addresses(settings, papers(authority, settings, now_ms())[0].service)
         shared = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"shared": True})})
         intake = IngestWorkers(shared, store, key, standards, addresses, lambda _codes: None, now_ms)
+        stack.callback(intake.stop)  # also if one of several listeners cannot begin
         intake.start()
-        stack.callback(intake.stop)
         said_s = time.monotonic()
         while not stop.wait(LOOK_S):
             if not intake.is_alive():

@@ -5,6 +5,7 @@ The parts are the same commands a real site runs; nothing here is a shortcut thr
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 STOP_S = 20.0
+LAST_WORDS_S = 5.0  # a grandchild may hold the pipe open
 RESTART_S = 2.0
 
 
@@ -28,6 +30,7 @@ class PilotProcess:
     vital: bool = False
     process: subprocess.Popen[str] | None = None
     started_s: float = 0.0
+    relay: threading.Thread | None = None
 
     def start(self, say: Callable[[str, str], None]) -> None:
         """Its own session: Ctrl-C in the terminal reaches only us, and we stop the parts in order."""
@@ -40,26 +43,30 @@ class PilotProcess:
             start_new_session=True,
         )
         self.started_s = time.monotonic()
-        threading.Thread(target=self._relay, args=(self.process, say), daemon=True).start()
+        self.relay = threading.Thread(target=self._relay, args=(self.process, say), daemon=True)
+        self.relay.start()
 
     def _relay(self, process: subprocess.Popen[str], say: Callable[[str, str], None]) -> None:
         assert process.stdout is not None
         with process.stdout as lines:
             for line in lines:
-                say(self.name, line.rstrip())
+                with contextlib.suppress(OSError, ValueError):  # nobody reads us any more; the child must not wait
+                    say(self.name, line.rstrip())
 
     def ended(self) -> int | None:
         return None if self.process is None else self.process.poll()
 
     def stop(self) -> None:
-        if self.process is None or self.process.poll() is not None:
-            return
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        """Its last words are said by then."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self.relay is not None:
+            self.relay.join(LAST_WORDS_S)
 
 
 @dataclass

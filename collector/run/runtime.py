@@ -16,6 +16,7 @@ from typing import Protocol
 import uvicorn
 from fastapi import FastAPI
 
+from agent.common.threads import join_started
 from collector.access.ca import Files
 from collector.store import UNAVAILABLE
 
@@ -47,7 +48,7 @@ class PeriodicTask:
 
     def stop(self) -> None:
         self._stopped.set()
-        self._thread.join()
+        join_started(self._thread)
 
     def is_alive(self) -> bool:
         return self._thread.is_alive()
@@ -135,7 +136,7 @@ class WebServer:
     def stop(self) -> None:
         self._before_stop()
         self._server.should_exit = True
-        self._thread.join()
+        join_started(self._thread)
 
     def is_alive(self) -> bool:
         return self._thread.is_alive()

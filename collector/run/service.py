@@ -145,8 +145,8 @@ class Running:
         self._start(child)
 
     def _start(self, part: Component) -> None:
+        self._stack.callback(part.stop)  # also of one that fails half-way
         part.start()
-        self._stack.callback(part.stop)
         self.parts.append(part)
 
     def watch(self, stop: threading.Event) -> int:

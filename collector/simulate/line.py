@@ -15,6 +15,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent import wire
+from agent.common.mqtt import Client
+from agent.common.threads import post
 
 GROUP = 50  # gateways on one session
 KEEPALIVE_S = 60
@@ -29,7 +31,7 @@ class SimulatedSession:
         self._devices = devices
         self._deliver = deliver
         self._loop = asyncio.get_running_loop()
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"simulate-{devices[0]}-{number}")
+        self._client = Client(CallbackAPIVersion.VERSION2, client_id=f"simulate-{devices[0]}-{number}")
         self._client.max_inflight_messages_set(4 * len(devices))
         self._client.reconnect_delay_set(1, 30)
         self._client.on_connect = self._connected
@@ -46,8 +48,7 @@ class SimulatedSession:
         self._client.publish(topic, payload, qos=1, retain=retain)
 
     def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        self._client.leave()
 
     def _connected(
         self, client: mqtt.Client, _data: object, _flags: mqtt.ConnectFlags, reason: ReasonCode, _p: Properties | None
@@ -56,7 +57,7 @@ class SimulatedSession:
             client.subscribe([(wire.receipt_topic(device), 1) for device in self._devices])
 
     def _arrived(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
-        self._loop.call_soon_threadsafe(self._deliver, message.topic.rpartition("/")[2], bytes(message.payload))
+        post(self._loop, self._deliver, message.topic.rpartition("/")[2], bytes(message.payload))
 
 
 def open_lines(

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from agent.common.threads import post
 from collector.store.queries import STATES
 
 log = logging.getLogger(__name__)
@@ -58,17 +59,16 @@ class Hub:
     def publish(self, codes: Collection[str]) -> None:
         """These centers have news. Any thread; returns at once, also when nobody looks."""
         with self._lock:
-            if self._loop is None or self._changed is None or self._loop.is_closed():
-                return
-            self._codes.update(codes)
-            self._loop.call_soon_threadsafe(self._changed.set)
+            if self._loop is not None and self._changed is not None:
+                self._codes.update(codes)
+                post(self._loop, self._changed.set)
 
     def close(self) -> None:
         """Ends every stream, so that the web server can stop. Any thread; again is harmless."""
         with self._lock:
             self._closed = True
-            if self._loop is not None and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._end_all)
+            if self._loop is not None:
+                post(self._loop, self._end_all)
 
     async def run(self, describe: Callable[[Collection[str]], bytes]) -> None:
         """Until cancelled: gathers what is published, describes it in a thread (as JSON), tells every page."""

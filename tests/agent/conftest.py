@@ -16,6 +16,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from agent import identity, wire
+from tests.helpers.ports import free_port
 
 
 class WireBroker:
@@ -104,7 +105,7 @@ def receipt_for(batch: wire.Batch) -> wire.Receipt:
 @pytest.fixture(scope="module")
 def wire_broker() -> Iterator[WireBroker]:
     """One for a module."""
-    broker = WireBroker(a_free_port())
+    broker = WireBroker(free_port())
     broker.start()
     yield broker
     broker.kill()
@@ -113,7 +114,7 @@ def wire_broker() -> Iterator[WireBroker]:
 @pytest.fixture
 def mortal_broker() -> Iterator[WireBroker]:
     """One that a test may kill and start."""
-    broker = WireBroker(a_free_port())
+    broker = WireBroker(free_port())
     broker.start()
     yield broker
     broker.kill()
@@ -170,9 +171,3 @@ def enrolled_at_mortal_broker(
     collector = LittleCollector(mortal_broker.port)
     yield identity_at(tmp_path / "state", mortal_broker.port, collector), collector
     collector.close()
-
-
-def a_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -33,7 +33,7 @@ class House:
         """`again` was there before, and is stopped: its files and ports are used."""
         self.shift_ms = 0
         folder.mkdir(exist_ok=again is not None)
-        self.broker_port, self.door_port, plain = free_ports(1)[0], free_ports(1)[0], free_ports(1)[0]
+        self.broker_port, self.door_port, plain = free_ports(3)
         if again is not None:
             self.broker_port, self.door_port = again.broker_port, again.door_port
         self.settings = Settings.model_validate(
@@ -53,8 +53,8 @@ class House:
         self.ingest = Ingest(self.store, key, lambda _conn, _group, _now: 0)
         listener = Subscriber(Address("127.0.0.1", plain), self.ingest, lambda _touched: None, self.now_ms)
         for part in (self.broker, listener, *self.keeper.parts(self.app, stack)):
-            part.start()
             stack.callback(part.stop)
+            part.start()
         if again is None:
             with self.store.write() as conn:
                 centers.add(conn, {"center": "LHR-1", **ROW}, self.now_ms())

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.ports import free_ports
+
 HOST = socket.gethostname()  # by name: against 127.0.0.1 it would be a self-test, which asks nobody
 
 
@@ -42,8 +44,7 @@ def rows(folder: Path, table: str) -> list[dict[str, object]]:
 
 @pytest.fixture
 def ports() -> list[int]:
-    with contextlib.ExitStack() as held:
-        return [held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(4)]
+    return free_ports(4)
 
 
 def answers(port: int) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -280,6 +282,23 @@ def test_the_database_coming_back_is_enough_for_the_real_session_too(
     made.stop()
     ear.close()
     assert held(sqlite_store) == 3
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # which ends the collector
+def test_a_listener_that_cannot_listen_again_after_an_outage_is_not_called_alive(
+    broker: EmbeddedBroker, ingest: Ingest, sqlite_store: Store, gateway, judge: Judge, tmp_path: Path
+) -> None:
+    """Its certificates went while the database was away. Else it would live on, hear nobody, and nobody would know."""
+    mine = gateway(sqlite_store)
+    ear, made = Ear(broker.port, mine.device), listening(broker.port, ingest)
+    judge.away = True
+    ear.send(mine.batch([mine.ups()]))
+    wait_until(lambda: not made.connected.is_set())
+    made._address = replace(made._address, tls=True, ca=tmp_path / "gone.pem")
+    judge.away = False
+    wait_until(lambda: not made.is_alive())
+    made.stop()
+    ear.close()
 
 
 def test_a_broker_that_comes_late_or_comes_again_is_found(

@@ -21,7 +21,11 @@ import psutil
 import pytest
 
 from collector.commands.pilot import PORTS, write_settings
+from collector.run.pilot import PilotProcess
+from tests.helpers.ports import free_ports
+from tests.helpers.waiting import wait_until
 
+PORT = re.compile(r"(?<=127\.0\.0\.1:)\d+")
 LINK = re.compile(r"(http://\S+)/login\?token=(\S+)")
 
 
@@ -36,11 +40,24 @@ def kinds(center: dict[str, object]) -> set[str]:
     return {name.partition("/")[0] for name in latest(center)}
 
 
+def settle(data: Path) -> None:
+    """The settings as the command writes them, on ports that another run beside this one is not given too."""
+    if data.exists():
+        return
+    write_settings(data)
+    texts = {path: path.read_text() for path in data.glob("*.toml")}
+    usual = sorted({port for text in texts.values() for port in PORT.findall(text)})
+    ports = dict(zip(usual, free_ports(len(usual)), strict=True))
+    for path, text in texts.items():
+        path.write_text(PORT.sub(lambda found: str(ports[found[0]]), text))
+
+
 class Pilot:
     """One run of the command, its log gathered as it comes."""
 
     def __init__(self, folder: Path) -> None:
         self.lines: list[str] = []
+        settle(folder / "data")
         argv = [sys.executable, "-m", "collector", "pilot", "--data", str(folder / "data")]
         self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.reader = threading.Thread(target=self._read)
@@ -136,3 +153,49 @@ def test_ports_that_are_taken_are_avoided(tmp_path: Path) -> None:
             taken.bind(("127.0.0.1", PORTS["web"]))
         write_settings(tmp_path)
     assert f':{PORTS["web"]}"' not in (tmp_path / "collector.toml").read_text()
+
+
+# ---------------------------------------------------------------- one of its processes
+
+TALKER = """
+import signal, sys, time
+def end(*_):
+    for number in range(300):
+        print("last words", number, flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+print("begun", flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+def test_the_last_words_of_a_process_are_said_before_it_counts_as_stopped() -> None:
+    said: list[str] = []
+
+    def say(_name: str, line: str) -> None:
+        time.sleep(0.002)  # slower than they come
+        said.append(line)
+
+    process = PilotProcess("talker", [sys.executable, "-c", TALKER])
+    process.start(say)
+    wait_until(lambda: said)
+    process.stop()
+    assert said == ["begun", *(f"last words {number}" for number in range(300))]
+
+
+def test_a_process_goes_on_when_nobody_reads_its_words() -> None:
+    """As in `nabz-collector pilot | head`: it must neither block at a full pipe nor be killed by a closed one."""
+    script = "for number in range(20000): print('a word', number, flush=True)"
+    heard: list[str] = []
+
+    def say(_name: str, line: str) -> None:
+        heard.append(line)
+        raise BrokenPipeError
+
+    process = PilotProcess("talker", [sys.executable, "-c", script])
+    process.start(say)
+    wait_until(lambda: process.ended() is not None)
+    assert process.ended() == 0
+    process.stop()
+    assert len(heard) == 20_000

@@ -30,6 +30,7 @@ from collector.register import centers
 from collector.simulate import identities, join, readings, register
 from collector.simulate.fleet import SimulatedCenter, make_fleet
 from collector.simulate.gateway import LIVE_MS, RESEND_S, Gateway
+from collector.simulate.line import SimulatedSession
 from collector.simulate.run import Play, SimulatedClock, perform
 from collector.simulate.trouble import CYCLE_MS, START_UP_MS, Stage
 from collector.simulate.truth import Truth, TruthError, compare, read_held, read_promises
@@ -386,6 +387,17 @@ class Taker:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+
+
+def test_a_receipt_that_comes_after_the_loop_has_ended_harms_nobody(free_port: int) -> None:
+    async def story() -> SimulatedSession:
+        line = SimulatedSession(1, ("127.0.0.1", free_port), ["g0123456789abcdef"], lambda _device, _payload: None)
+        line.close()
+        return line
+
+    asyncio.run(story())._arrived(
+        mqtt.Client(CallbackAPIVersion.VERSION2), None, mqtt.MQTTMessage(topic=b"nabz/v1/down/x")
+    )
 
 
 def test_a_fleet_in_trouble_over_a_real_broker_loses_nothing(free_port: int, tmp_path: Path) -> None:

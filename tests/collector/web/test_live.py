@@ -147,6 +147,20 @@ def test_a_page_that_does_not_keep_up_is_dropped_and_the_others_are_not() -> Non
     asyncio.run(story())
 
 
+def test_a_hub_whose_loop_was_closed_under_it_is_told_in_vain() -> None:
+    """Whoever publishes may do so at any moment of the web server's end."""
+    hub, loop = Hub(), asyncio.new_event_loop()
+    task = loop.create_task(hub.run(say))
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    hub.publish({"C1"})
+    hub.close()
+    with pytest.raises(Full):
+        hub.subscribe()
+    task.get_coro().close()  # type: ignore[union-attr]
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
 def test_a_quiet_stream_beats() -> None:
     async def story() -> None:
         hub = Hub(heartbeat_s=0.01)

@@ -24,6 +24,7 @@ from agent.probes.probe import Context, ProbeFailed
 from agent.probes.ups import UpsProbe, nut
 from agent.probes.ups.selftest import start
 from agent.wire import UpsReading
+from tests.helpers.ports import free_port
 
 NUT = Path("/lib/nut")
 VARIABLES = {
@@ -47,7 +48,7 @@ class Nut:
 
     def __init__(self, folder: Path, *names: str) -> None:
         self.folder = folder
-        self.port = a_free_port()
+        self.port = free_port()
         self.variables = {name: dict(VARIABLES) for name in names}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         (folder / "state").mkdir(mode=0o700)
@@ -98,12 +99,6 @@ class Nut:
 
 def _fields(struct: msgspec.Struct) -> dict[str, Any]:
     return msgspec.structs.asdict(struct)
-
-
-def a_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait(true: Callable[[], bool], seconds: float = 15.0) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -119,11 +118,11 @@ def test_a_table_of_alarms_without_end_does_not_hold_the_poll(card: CardMaker, l
     assert len(device.questions) <= 5
 
 
-def test_a_dead_port_is_told_from_silence(look: Look, free_udp_port: int) -> None:
-    cause, detail = failure_of(look(SnmpTarget(host="127.0.0.1", port=free_udp_port)))
+def test_a_dead_port_is_told_from_silence(look: Look, free_port: int) -> None:
+    cause, detail = failure_of(look(SnmpTarget(host="127.0.0.1", port=free_port)))
 
     assert cause == "unreachable"
-    assert f"127.0.0.1:{free_udp_port}" in detail
+    assert f"127.0.0.1:{free_port}" in detail
 
 
 @pytest.mark.parametrize("version", ["2c", "3"])
@@ -218,13 +217,6 @@ def test_no_deadline_is_longer_than_five_seconds(card: CardMaker, look: Look) ->
     look(card("powernet", mangle=slowly, too_big=2).target(), UpsProbe(), deadline_s=60.0)
 
     assert time.monotonic() - started < 5.5
-
-
-@pytest.fixture
-def free_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # ---------------------------------------------------------------- bytes

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import threading
 import time
 from collections import Counter
@@ -70,18 +69,15 @@ def serve(device: Any, port: int, ready: threading.Event, stop: threading.Event)
 
 
 @pytest.fixture
-def v3(card: Callable[..., Any]) -> Iterator[Callable[..., SnmpTarget]]:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+def v3(card: Callable[..., Any], free_port: int) -> Iterator[Callable[..., SnmpTarget]]:
     ready, stop = threading.Event(), threading.Event()
-    thread = threading.Thread(target=serve, args=(card("xups"), port, ready, stop), daemon=True)
+    thread = threading.Thread(target=serve, args=(card("xups"), free_port, ready, stop), daemon=True)
     thread.start()
     assert ready.wait(10)
 
     def target(**settings: Any) -> SnmpTarget:
         right = {"user": "nabz", "auth_protocol": "sha", "auth_key": AUTH, "priv_protocol": "aes", "priv_key": PRIV}
-        return SnmpTarget(host="127.0.0.1", port=port, version="3", **{**right, **settings})
+        return SnmpTarget(host="127.0.0.1", port=free_port, version="3", **{**right, **settings})
 
     yield target
     stop.set()

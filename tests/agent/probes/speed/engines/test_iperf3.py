@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -30,21 +29,15 @@ SAID: dict[str, Any] = {
 
 
 @pytest.fixture
-def server() -> Iterator[str]:
+def server(free_port: int) -> Iterator[str]:
     if shutil.which("iperf3") is None and not os.environ.get("CI"):
         pytest.skip("iperf3 is not installed (tests/packages.txt)")
-    for _ in range(5):  # a port that was free may not be any more
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        words = ["iperf3", "--server", "--bind", "127.0.0.1", "--port", str(port), "--forceflush"]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            if any("listening" in line for line in process.stdout):  # one that only knocks would upset it
-                yield f"iperf3://127.0.0.1:{port}"
-                process.kill()
-                return
-    raise RuntimeError("iperf3 -s did not listen on any of five ports")
+    words = ["iperf3", "--server", "--bind", "127.0.0.1", "--port", str(free_port), "--forceflush"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert any("listening" in line for line in process.stdout)  # one that only knocks would upset it
+        yield f"iperf3://127.0.0.1:{free_port}"
+        process.kill()
 
 
 def failed(given: SpeedRequest, program: str = "iperf3") -> ProbeFailed:
