@@ -16,7 +16,7 @@ from collector.flags.judge import Verdict
 from collector.standard.criteria import Criterion, Window
 
 State = Literal["clear", "pending", "raised", "recovering"]
-Reason = Literal[
+ChangeReason = Literal[
     "below at once",
     "first below",
     "below for long enough",
@@ -48,7 +48,7 @@ class Change:
     was: State
     now: State
     at_ms: int
-    reason: Reason
+    reason: ChangeReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,11 @@ class _Half:
     rest: State
     waiting: State
     done: State
-    at_once: Reason
-    started: Reason
-    given_up: Reason
-    held: Reason
-    enough: Reason
+    at_once: ChangeReason
+    started: ChangeReason
+    given_up: ChangeReason
+    held: ChangeReason
+    enough: ChangeReason
 
 
 _RAISING = _Half(
@@ -111,7 +111,7 @@ def _waiting_since_ms(flag: FlagState, half: _Half, window: Window, fresh_s: int
     return at_ms if flag.state != half.waiting or gap else flag.since_ms
 
 
-def _why_done(flag: FlagState, half: _Half, window: Window) -> Reason:
+def _why_done(flag: FlagState, half: _Half, window: Window) -> ChangeReason:
     if flag.state == half.rest and window.m == 1:
         return half.at_once
     return half.enough if window.n > 1 else half.held
@@ -123,7 +123,7 @@ def _trim(memory: tuple[bool, ...]) -> tuple[bool, ...]:
 
 
 def _moved(
-    flag: FlagState, now: State, since_ms: int, at_ms: int, memory: tuple[bool, ...], reason: Reason
+    flag: FlagState, now: State, since_ms: int, at_ms: int, memory: tuple[bool, ...], reason: ChangeReason
 ) -> tuple[FlagState, Change | None]:
     after = FlagState(now, since_ms, at_ms, memory)
     return after, None if now == flag.state else Change(flag.state, now, at_ms, reason)

@@ -94,11 +94,11 @@ class Show:
         return self.words("comma").join(Markup("<bdi>{}</bdi>").format(name) for name in names)
 
     def cause(self, name: Name) -> str:
-        return self.words.either(SAID[name].en, SAID[name].ur)
+        return SAID[name].ur if self.words.lang == "ur" else SAID[name].en
 
     def weight(self, grade: Grade) -> str:
         """How well a cause is shown."""
-        return self.words.either(WEIGHT[grade].en, WEIGHT[grade].ur)
+        return WEIGHT[grade].ur if self.words.lang == "ur" else WEIGHT[grade].en
 
     # ------------------------------------------------------------ criteria
 
@@ -111,11 +111,11 @@ class Show:
 
     def criterion_name(self, name: str) -> str:
         found = self.criterion(name)
-        return self.words.either(found.name.en, found.name.ur) if found else name
+        return (found.name.ur if self.words.lang == "ur" else found.name.en) if found else name
 
     def fix(self, name: str) -> str:
         found = self.criterion(name)
-        return self.words.either(found.fix.en, found.fix.ur) if found else ""
+        return (found.fix.ur if self.words.lang == "ur" else found.fix.en) if found else ""
 
     def asked(self, name: str, bound: float | None) -> Markup:
         """What is asked: "at least 40 Mbit/s". Criteria about words have no bound and say so by their name."""

@@ -2,60 +2,44 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache
-from importlib import resources
-from typing import Literal
+from pathlib import Path
 
 from markupsafe import Markup, escape
 
-Language = Literal["en", "ur"]
-LANGUAGES: dict[Language, str] = {"en": "English", "ur": "اردو"}
+from agent.common.words import ENGLISH, FOLDER, Places, Renderer, catalogue, languages
 
 
-@dataclass(frozen=True)
-class Words:
-    """One language's strings. `words(KEY, name=value)` fills the places of a string; values are escaped."""
+class Words(Renderer[Markup]):
+    """One language's words as HTML: values are escaped, and isolated so that none turns its neighbours round."""
 
-    lang: Language
-    texts: dict[str, str]
-
-    @property
-    def dir(self) -> str:
-        return "rtl" if self.lang == "ur" else "ltr"
-
-    def __call__(self, key: str, **values: object) -> Markup:
-        return escape(self.texts[key]).format(**values)
-
-    def many(self, key: str, number: int, **values: object) -> Markup:
-        """`key.one` or `key.other`, with `n` as a place to fill."""
-        return self(f"{key}.{'one' if number == 1 else 'other'}", n=self.number(number), **values)
-
-    def number(self, value: float, digits: int = 0) -> Markup:
-        """With thousands marked; isolated, so that right-to-left text around it does not turn it round."""
-        return self.ltr(f"{value:,.{digits}f}")
+    def fill(self, text: str, values: Mapping[str, object]) -> Markup:
+        return escape(text).format_map(Places(values))
 
     def ltr(self, value: object) -> Markup:
-        """Codes, figures with units, addresses: always left to right."""
         return Markup('<bdi dir="ltr">{}</bdi>').format(value)
 
-    def either(self, en: str, ur: str) -> str:
-        return ur if self.lang == "ur" else en
+    def name(self, value: object) -> Markup:
+        return Markup("<bdi>{}</bdi>").format(value)
+
+    def raw(self, value: object) -> Markup:
+        return Markup('<bdi lang="en" dir="ltr">{}</bdi>').format(value)
 
 
 @cache
-def words(lang: Language) -> Words:
-    return Words(lang, json.loads(resources.files("collector.web").joinpath("text", f"{lang}.json").read_text("utf-8")))
+def words(lang: str, folder: Path = FOLDER) -> Words:
+    """The words of one of the languages that there are."""
+    return Words(catalogue(lang, folder))
 
 
-def choose(asked: str | None, kept: str | None, accepted: str) -> Language:
+def choose(asked: str | None, kept: str | None, accepted: str, folder: Path = FOLDER) -> str:
     """The language of a page: what the address asks for, else the cookie, else the browser's first that we speak."""
     for wanted in (asked, kept, *_by_preference(accepted)):
-        for lang in LANGUAGES:
+        for lang in languages(folder):
             if wanted and wanted.lower().split("-")[0] == lang:
                 return lang
-    return "en"
+    return ENGLISH
 
 
 def _by_preference(accepted: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import get_args
 
 from markupsafe import Markup
 
-from collector.flags.machine import Reason
+from collector.flags.machine import ChangeReason
 from collector.flags.witness import Word
 from collector.web.i18n import Words
 
@@ -31,7 +31,7 @@ _FORMS = (
     ("word", r"(?P<name>\w+) is (?P<word>[^;]+); (?:one|none) of .+ is asked"),
 )
 _PATTERNS = tuple((f"said.{name}", re.compile(pattern)) for name, pattern in _FORMS)
-_CHANGES = {reason: f"change.{reason.replace(' ', '_')}" for reason in get_args(Reason)}
+_CHANGES = {reason: f"change.{reason.replace(' ', '_')}" for reason in get_args(ChangeReason)}
 _LOWER_BOUND = re.compile(r"(?P<figures>.+); but the reading is (?P<word>.+), so it proves no shortfall")
 _CLAIMED = re.compile(r"(?P<figures>.+); but (?P<word>.+) is claimed, so it proves no shortfall")
 _WITNESS = re.compile(r"not witnessed: (?P<word>\w+): .+")

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from fastapi import Request
 from starlette.responses import HTMLResponse, Response
 
+from agent.common.words import languages
 from collector.web import i18n
 from collector.web.format import Show
 from collector.web.site import Site
@@ -48,7 +49,7 @@ class View:
 
     def page(self, template: str, *, status: int = 200, **values: object) -> Response:
         html = self.site.templates.get_template(template).render(
-            view=self, t=self.words, show=self.show, here=self.here, themes=THEMES, languages=i18n.LANGUAGES, **values
+            view=self, t=self.words, show=self.show, here=self.here, themes=THEMES, languages=languages(), **values
         )
         answer = HTMLResponse(html, status, headers={"content-language": self.words.lang})
         asked: tuple[tuple[Literal["lang", "theme"], str, str], ...] = (

@@ -16,7 +16,7 @@ from agent.probes.seats import reachability, registry
 from agent.probes.seats.registry import NETWORK_SAYS, faults_of
 from agent.seat.snapshot import Disk, Drive, Snapshot
 from collector.flags import judge
-from collector.flags.machine import Reason
+from collector.flags.machine import ChangeReason
 from collector.flags.witness import Word
 from collector.standard import example
 from collector.web import i18n, reasons
@@ -60,7 +60,7 @@ def sentences() -> set[str]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("lang", tuple(i18n.LANGUAGES))
+@pytest.mark.parametrize("lang", tuple(i18n.languages()))
 def test_every_sentence_of_the_judge_is_said_in_the_readers_language(lang: str) -> None:
     found = sentences()
     assert len(found) > 25
@@ -69,7 +69,7 @@ def test_every_sentence_of_the_judge_is_said_in_the_readers_language(lang: str) 
         assert '<span lang="en"' not in said, reason
 
 
-@pytest.mark.parametrize("reason", get_args(Reason))
+@pytest.mark.parametrize("reason", get_args(ChangeReason))
 def test_every_change_says_why_in_urdu(reason: str) -> None:
     said = reasons.said(i18n.words("ur"), f"{reason}: 12 ms; at most 100 ms is asked")
     assert reason not in said
