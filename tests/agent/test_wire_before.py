@@ -1,5 +1,5 @@
-"""Gateways and collectors of 0.1 and of today understand each other: golden messages in the structs of then, and those of
-then in the structs of today."""
+"""Gateways and collectors of 0.1 and of today understand each other: golden messages in the structs of then, and
+those of then in the structs of today."""
 
 from __future__ import annotations
 
