@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.config import SpeedSection
+from agent.probes.speed.line.idle_check import Load
 from agent.probes.target import is_self_test
 from agent.scheduling import schedule, speed_plan
 from agent.scheduling.speed_plan import (
@@ -17,7 +18,6 @@ from agent.scheduling.speed_plan import (
     COST_BYTES,
     MB,
     Here,
-    Load,
     RunTest,
     SkipTest,
     Slot,
@@ -291,7 +291,7 @@ def test_in_no_seven_days_does_one_reason_excuse_more_than_its_share(steps: list
 def test_a_line_is_busy_above_a_share_of_what_it_can_carry(
     load: Load, book: SpeedBook, plan_mbps: float | None, busy: bool
 ) -> None:
-    assert speed_plan.is_busy(load, book, plan_mbps) is busy
+    assert speed_plan.is_busy(load.down_mbps, load.up_mbps, book, plan_mbps) is busy
 
 
 def test_a_test_is_put_off_for_a_bounded_time_and_never_past_its_slot() -> None:

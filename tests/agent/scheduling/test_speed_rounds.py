@@ -13,8 +13,9 @@ import pytest
 from agent import wire
 from agent.config import AgentSettings, SpeedSection
 from agent.probes.probe import Context
+from agent.probes.speed.line.idle_check import Load
 from agent.scheduling import speed_plan
-from agent.scheduling.speed_plan import MB, Load, Slot, SpeedBook
+from agent.scheduling.speed_plan import MB, Slot, SpeedBook
 from agent.scheduling.speed_rounds import SpeedContext, SpeedLedger, SpeedRounds, Timing
 
 T0 = 1_790_000_000_000

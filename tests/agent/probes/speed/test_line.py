@@ -12,10 +12,9 @@ from agent.probes.link.route import Route
 from agent.probes.speed import cross_traffic
 from agent.probes.speed.engine import SpeedRequest, Throughput
 from agent.probes.speed.line.counters import Counters
-from agent.probes.speed.line.idle_check import load_of
+from agent.probes.speed.line.idle_check import Load, load_of
 from agent.probes.speed.line.wan import WanLine, line_of
 from agent.probes.speed.server_view import ServerView, parse_answer, seen_by
-from agent.scheduling.speed_plan import Load
 
 ETH, LTE = Route(interface="eth0", gateway="192.0.2.1", metric=1), Route(interface="wwan0", gateway=None, metric=9)
 
