@@ -294,8 +294,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The collector's word, given after COMMIT, that these readings are held. Only this lets a gateway forget them.
 
     ``chain`` is the chain after ``last_seq`` (hex); a gateway forgets only when its own says the same. ``set_aside``
-    means the bytes are held but were not understood, with the reason. ``pace_ms`` asks for that pause before the
-    next batch of backlog.
+    means the bytes are held but were not understood, or not as what they claim to be: ``code`` is the reason as one
+    fixed word, empty from collectors before 0.2, and ``reason`` a sentence for the log, on which nothing is decided. On
+    `other_history` (other readings are held under these numbers) a gateway begins a new spool. ``pace_ms`` asks for
+    that pause before the next batch of backlog.
     """
 
     v: int
@@ -305,6 +307,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_seq: SeqNumber
     chain: Hex
     outcome: Literal["stored", "set_aside"] = "stored"
+    code: Text = ""
     reason: Text = ""
     nonce: Hex = ""
     at_ms: Millis

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from agent.common.causes import Cause
 from agent.config import AgentSettings, SeatsSection
-from agent.wire import Reading, SeatsReading
+from agent.wire import Failure, Reading, SeatsReading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +37,22 @@ class SeatRegistry(Protocol):
 
 
 class ProbeFailed(Exception):
-    """The measurement could not be made. `cause` is one short fixed word (``timeout``, ``unreachable``,
-    ``refused``, ``not_a_ups`` …), `detail` one sentence for people that names the thing and the fix."""
+    """The measurement could not be made. `cause` is one of the fixed words of `agent.common.causes`, `detail` one
+    sentence for the log and the doctor that names the thing and the fix."""
 
-    def __init__(self, cause: str, detail: str) -> None:
+    def __init__(self, cause: Cause, detail: str) -> None:
         super().__init__(f"{cause}: {detail}")
-        self.cause = cause
+        self.cause: Cause = cause
         self.detail = detail
+
+    @property
+    def failure(self) -> Failure:
+        return failure(self.cause, self.detail)
+
+
+def failure(cause: Cause, detail: str) -> Failure:
+    """What a reading without values carries; as much of the detail as the wire takes."""
+    return Failure(cause, detail[:200])
 
 
 def _silent(_line: str) -> None:

@@ -21,11 +21,11 @@ import msgspec
 
 from agent.config import UpsSection
 from agent.identity import write_atomically
-from agent.probes.probe import ProbeFailed
+from agent.probes.probe import ProbeFailed, failure
 from agent.scheduling import schedule
 from agent.scheduling.speed_plan import Supply
 from agent.spool.record import Value
-from agent.wire import Failure, Reading, UpsReading
+from agent.wire import Reading, UpsReading
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def told(known: Known, reading: UpsReading) -> tuple[Known, UpsReading]:
     if frozen_since_ms := _frozen_since_ms(moved, reading):
         why = "on battery, but no value moves: the card repeats itself"
         since_ms = known.unreadable_since_ms or frozen_since_ms
-        reading = UpsReading(at=at, subject=reading.subject, failure=Failure("frozen", why))
+        reading = UpsReading(at=at, subject=reading.subject, failure=failure("frozen", why))
     else:
         since_ms = known.unreadable_since_ms or at.wall_ms
     if reading.failure is not None:

@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from agent import wire
+from agent.common.causes import Cause
 from agent.config import AgentSettings, UpsSection
 from agent.probes import start_self_test
-from agent.probes.probe import Context, Probe, ProbeFailed
+from agent.probes.probe import Context, Probe, ProbeFailed, failure
 from agent.probes.speed.line import idle_check, wan
 from agent.scheduling import schedule
 from agent.scheduling.power import PowerWatch, SelfTestBook, StartTest
@@ -28,7 +29,7 @@ from agent.spool.record import Value
 log = logging.getLogger(__name__)
 
 DEADLINE_S = {"link": 45.0, "speed": 240.0, "ups": 8.0, "seats": 10.0, "gateway": 20.0}
-QUIET = frozenset({"settling"})  # causes that are no news: the probe has simply not begun to know
+QUIET: frozenset[Cause] = frozenset({"settling"})  # causes that are no news: the probe has simply not begun to know
 
 Keep = Callable[[Sequence[wire.Reading], Value], Awaitable[None]]
 Stamp = Callable[[], wire.Stamp]
@@ -66,8 +67,8 @@ async def measure(kind: str, probe: Probe, context: Context, stamp: Stamp) -> li
     return [fit(kind, msgspec.structs.replace(reading, at=reading.at or stamp())) for reading in readings]
 
 
-def failed(kind: str, cause: str, detail: str, subject: str = "") -> wire.Reading:
-    return wire.KINDS[kind](subject=subject[:64], failure=wire.Failure(cause[:64] or "unknown", detail[:200]))
+def failed(kind: str, cause: Cause, detail: str) -> wire.Reading:
+    return wire.KINDS[kind](failure=failure(cause, detail))
 
 
 def fit(kind: str, reading: wire.Reading) -> wire.Reading:

@@ -46,10 +46,10 @@ COST_MBPS = 20.0
 SPARE = 1.25  # a test may cost so much more than the last one did, and still the month's bytes are not passed
 
 Supply = Literal["mains", "battery", "low"]
-Cause = Literal[
+SkipCause = Literal[
     "skipped_on_battery", "skipped_battery_low", "skipped_failover", "skipped_budget", "skipped_no_turn"
 ]  # fmt: skip
-CAPPED: tuple[Cause, ...] = ("skipped_on_battery", "skipped_failover", "skipped_no_turn")
+CAPPED: tuple[SkipCause, ...] = ("skipped_on_battery", "skipped_failover", "skipped_no_turn")
 AT_ONCE: tuple[Purpose, ...] = ("desk", "retest", "manual")
 
 
@@ -140,10 +140,10 @@ class SpeedBook(msgspec.Struct, frozen=True, kw_only=True):
         down, up = down_mbps or self.down_mbps, up_mbps or self.up_mbps
         return msgspec.structs.replace(self, down_mbps=down, up_mbps=up)
 
-    def skipped(self, cause: Cause, now_ms: int) -> SpeedBook:
+    def skipped(self, cause: SkipCause, now_ms: int) -> SpeedBook:
         return msgspec.structs.replace(self, skips=[*self.skips, (cause, now_ms)])
 
-    def is_excused(self, cause: Cause) -> bool:
+    def is_excused(self, cause: SkipCause) -> bool:
         """Whether one more slot may be left out for this reason."""
         return cause not in CAPPED or sum(name == cause for name, _at_ms in self.skips) < MOST_SKIPS
 
@@ -206,7 +206,7 @@ class RunTest:
 class SkipTest:
     """A slot left out: the cause for machines, a sentence for people."""
 
-    cause: Cause
+    cause: SkipCause
     detail: str
 
 

@@ -18,7 +18,7 @@ import msgspec
 from agent import wire
 from agent.config import AgentSettings
 from agent.identity import write_atomically
-from agent.probes.probe import Context
+from agent.probes.probe import Context, failure
 from agent.probes.speed.line.idle_check import Load
 from agent.probes.target import is_self_test
 from agent.scheduling import speed_plan
@@ -250,7 +250,7 @@ class SpeedRounds:
         log.info("no speed test: %s (%s)", skip.detail, skip.cause)
         if skip.cause in speed_plan.CAPPED and purpose not in speed_plan.AT_ONCE:
             await self._keep_book(self._book().skipped(skip.cause, self._now_ms()))
-        reading = wire.SpeedReading(at=self._parts.stamp(), failure=wire.Failure(skip.cause, skip.detail[:200]))
+        reading = wire.SpeedReading(at=self._parts.stamp(), failure=failure(skip.cause, skip.detail))
         await self._parts.keep([_named(reading, purpose, slot, task.id if task else "")], "normal")
 
     # ------------------------------------------------------------ small things

@@ -35,6 +35,7 @@ from agent.spool.record import Group, Ident
 from agent.uplink import trust
 from agent.uplink.endpoints import Endpoints, told
 from agent.uplink.inflight import InFlightBatches
+from agent.uplink.receipts import is_other_history
 from agent.uplink.tls import client_context
 from agent.uplink.window import BACKOFF_MIN_S, InFlight, Send, Wait, backoff_s, failures_after, next_step
 
@@ -42,10 +43,6 @@ log = logging.getLogger(__name__)
 
 LIVE_MS = 150_000  # readings this close to the newest go ahead of the backlog
 MAX_PACE_S = 600.0
-
-# How a receipt's reason begins when the collector holds other readings under our numbers: this file is a restored
-# image or a clone. What was sent is held as evidence; only new numbers can say anything new.
-OTHER_HISTORY = ("equivocation", "fork")
 
 # Over 30 % loss and 800 ms round trips a connect takes 5 to 120 s, so nothing here gives up early. The kernel tells a
 # dead peer sooner than MQTT can: TCP_USER_TIMEOUT and TCP keepalive find a half-open line within 80 s.
@@ -314,7 +311,7 @@ class Uplink:
             self.view.last_receipt_ms = self._stamp().wall_ms
             self.view.counts["receipted"] += 1
             self.view.counts["set_aside"] += receipt.outcome == "set_aside"
-            if receipt.reason.startswith(OTHER_HISTORY) and receipt.spool == self._spool.head().spool:
+            if is_other_history(receipt) and receipt.spool == self._spool.head().spool:
                 await asyncio.to_thread(self._spool.renumber)
             if flight is not None:
                 self._learn(receipt, flight)

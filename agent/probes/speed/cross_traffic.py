@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from agent.common.causes import SpeedFlag
 from agent.config import SpeedSection
 from agent.probes.speed.engine import Engine, SpeedRequest, Throughput
 from agent.probes.speed.line.router import RouterWatch
@@ -48,7 +49,7 @@ def told(found: Throughput, source: Source | None) -> MeasuredWithOthers:
     return MeasuredWithOthers(_flagged(blind, {"others_unseen"}), None)
 
 
-def _flagged(found: Throughput, flags: Set[str]) -> Throughput:
+def _flagged(found: Throughput, flags: Set[SpeedFlag]) -> Throughput:
     return replace(found, flags=tuple(sorted({*found.flags, *flags})))
 
 

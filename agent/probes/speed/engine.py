@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from agent.common.causes import SpeedFlag
 from agent.probes.speed.line.counters import Interface
 
 PUBLIC = "public"  # as a server: whichever the engine's public service names
@@ -59,7 +60,7 @@ class Throughput:
     loss_pct: float | None = None
     bytes_total: int | None = None
     seconds: float | None = None
-    flags: tuple[str, ...] = ()
+    flags: tuple[SpeedFlag, ...] = ()
 
 
 Engine = Callable[[SpeedRequest], Throughput]

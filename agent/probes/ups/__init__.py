@@ -22,7 +22,7 @@ from agent.probes.ups import nut
 from agent.probes.ups.detect import Plan, discover, standing
 from agent.probes.ups.merge import read
 from agent.probes.ups.snmp import NoResponse, SnmpSession, SnmpTarget, Value, as_v1, conversation, target_of
-from agent.wire import Failure, UpsReading
+from agent.wire import UpsReading
 
 __all__ = ["UpsProbe", "bounded", "nut", "selftest", "snmp", "traps"]
 
@@ -54,7 +54,7 @@ class UpsProbe:
         try:
             target = nut.server_of(ups) if ups.driver == "nut" else target_of(ups)
         except ProbeFailed as error:
-            return UpsReading(subject=ups.name, failure=Failure(error.cause, error.detail[:200]))
+            return UpsReading(subject=ups.name, failure=error.failure)
         return await self.measure(target, context.deadline_s, context.explain)
 
     async def measure(self, target: SnmpTarget | nut.NutServer, deadline_s: float, say: Say) -> UpsReading:
@@ -66,7 +66,7 @@ class UpsProbe:
         except ProbeFailed as error:
             if isinstance(target, SnmpTarget):
                 self._plans.pop(target, None)
-            return UpsReading(subject=target.name, failure=Failure(error.cause, error.detail[:200]))
+            return UpsReading(subject=target.name, failure=error.failure)
         return msgspec.structs.replace(reading, subject=target.name)
 
     async def _converse(self, target: SnmpTarget, say: Say) -> UpsReading:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from agent.common.causes import Cause
 from agent.probes.probe import ProbeFailed
 from agent.probes.ups.judge import possible
 from agent.probes.ups.merge import ON_MAINS
@@ -62,7 +63,7 @@ RESULTS = (  # what drivers write into `ups.test.result`, in no agreed spelling
     ("abort", "aborted"),
 )
 # What upsd answers instead of a value (RFC 9271 section 4.2.1): our cause, and a sentence with the fix.
-REFUSALS = {
+REFUSALS: dict[str, tuple[Cause, str]] = {
     "DATA-STALE": ("stale", "its driver has heard nothing from the UPS: check the cable, then the driver"),
     "DRIVER-NOT-CONNECTED": ("stale", "its driver does not run: start nut-driver, or see why it stopped"),
     "UNKNOWN-UPS": ("settings", "the server has no UPS of this name: set `ups` (--ups) to one of `upsc -l`"),

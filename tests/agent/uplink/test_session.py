@@ -284,11 +284,12 @@ def test_readings_set_aside_are_forgotten_and_counted(enrolled, little_collector
 
 
 @pytest.mark.row(27)
+@pytest.mark.parametrize("said", [{"code": "other_history"}, {"reason": "equivocation: other bytes are held of 1"}])
 def test_a_restored_image_begins_a_new_spool_once_the_collector_tells_of_another_history(
-    enrolled, little_collector, spool
+    enrolled, little_collector, spool, said: dict[str, str]
 ) -> None:
     plain = little_collector.answer
-    aside = {"outcome": "set_aside", "reason": "equivocation: other bytes are held of 1"}
+    aside = {"outcome": "set_aside", **said}
     first = spool.head().spool
     little_collector.answer = lambda batch: (
         wire.Receipt(**{**fields(plain(batch)), **aside}) if batch.spool == first else plain(batch)

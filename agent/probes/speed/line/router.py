@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
+from agent.common.causes import SpeedFlag
 from agent.config import SpeedSection
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.line.counters import ETHERNET_BYTES, Counters, Interface
@@ -100,7 +101,7 @@ class RouterWatch:
         pause = refresh_s(self.changed_s)
         self._explain(f"router: {self.trouble or f'shows its counters anew each {pause} s'}")
 
-    def why_unseen(self) -> frozenset[str]:
+    def why_unseen(self) -> frozenset[SpeedFlag]:
         """What kept a test from knowing of others' traffic, if it asked here at all."""
         if not self._asked:
             return frozenset()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from agent.common.causes import SpeedFlag
 from agent.probes.speed.latency import median, rise_ms
 from agent.probes.speed.line.counters import Counters
 from agent.probes.speed.multistream import rate
@@ -53,7 +54,7 @@ class DirectionResult:
     loaded_rtt_ms: float | None
     received_bytes: int
     sent_bytes: int
-    flags: frozenset[str]
+    flags: frozenset[SpeedFlag]
 
 
 def ended(mode: Mode, seconds: float, most_s: float, times: Sequence[float], totals: Sequence[float]) -> End | None:
@@ -79,7 +80,7 @@ def judge(trace: Trace, idle_rtt_ms: float | None, mode: Mode) -> DirectionResul
     capacity = None if mbps is None or others is None else mbps + others
     cross = round(100 * others / capacity, 2) if capacity and others is not None else None
     received, sent = _on_line(trace)
-    flags = set()
+    flags: set[SpeedFlag] = set()
     if capped:
         flags.add("capped")
     if not times or times[-1] - trace.warm_s < 0.8 * (mode.least_s - mode.warmup_s):

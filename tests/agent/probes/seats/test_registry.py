@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from agent.config import SeatsSection
-from agent.probes.seats.registry import MAX_SEATS, Registry, RegistryFull, Seat, judge_seat
+from agent.probes.seats.registry import MAX_SEATS, Registry, RegistryFull, judge_seat
+from agent.probes.seats.registry_file import SeatRecord
 from agent.seat.snapshot import Disk, Snapshot
 from agent.wire import SeatColumns
 
@@ -79,7 +80,7 @@ def test_an_unhealthy_seat_says_why(values: dict[str, Any], why: str) -> None:
 
 
 def test_a_value_at_its_limit_or_unknown_is_healthy() -> None:
-    seat = Seat(id="s", name="", facts=(), last=said(cpu_pct=97.0), heard_ms=0)
+    seat = SeatRecord(id="s", name="", facts=(), last=said(cpu_pct=97.0), heard_ms=0)
     assert judge_seat(seat, 0, 0, LIMITS) == ("healthy", "")
 
 

@@ -1,0 +1,64 @@
+"""Gateways and collectors of 0.1 and of today understand each other: golden messages in the structs of then, and
+those of then in the structs of today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agent import wire
+from agent.uplink.receipts import is_other_history
+
+GOLDEN = Path(__file__).parents[1] / "wire" / "v1"
+
+
+class ReceiptOf01(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A receipt as gateways of 0.1 decode it."""
+
+    v: int
+    device: wire.Word
+    spool: wire.Hex
+    first_seq: wire.SeqNumber
+    last_seq: wire.SeqNumber
+    chain: wire.Hex
+    outcome: str = "stored"
+    reason: wire.Text = ""
+    nonce: wire.Hex = ""
+    at_ms: wire.Millis
+    pace_ms: wire.Count = 0
+
+
+def golden(name: str) -> bytes:
+    return (GOLDEN / f"{name}.json").read_bytes()
+
+
+def test_a_receipt_with_a_code_is_the_same_receipt_for_a_gateway_before_codes() -> None:
+    then = msgspec.json.decode(golden("receipt-other-history"), type=ReceiptOf01)
+    now = wire.decode_receipt(golden("receipt-other-history"))
+    assert msgspec.structs.asdict(then) == {
+        name: value for name, value in msgspec.structs.asdict(now).items() if name != "code"
+    }
+    assert then.reason.startswith(("equivocation", "fork"))  # by which it begins a new spool
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("receipt", False),
+        ("receipt-set-aside", False),
+        ("receipt-other-history", True),
+        ("receipt-equivocation", True),  # of a collector before codes
+    ],
+)
+def test_which_receipts_tell_of_another_history(name: str, other: bool) -> None:
+    assert is_other_history(wire.decode_receipt(golden(name))) == other
+
+
+@pytest.mark.parametrize("reason", ["equivocation: 1", "fork: 1"])
+def test_a_code_decides_and_no_sentence(reason: str) -> None:
+    receipt = wire.decode_receipt(golden("receipt-set-aside"))
+    assert not is_other_history(msgspec.structs.replace(receipt, code="unreadable", reason=reason))
+    assert is_other_history(msgspec.structs.replace(receipt, code="other_history", reason="whatever it says"))
+    assert is_other_history(msgspec.structs.replace(receipt, reason=reason))
