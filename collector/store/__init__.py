@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from collector.store import migrate, schema
 
 __all__ = [
+    "MOVING",
     "UNAVAILABLE",
     "NeedsMigration",
     "Store",
@@ -35,6 +36,7 @@ __all__ = [
     "roles",
     "rollups",
     "schema",
+    "sqlite3",
     "upsert",
 ]
 
