@@ -1,7 +1,7 @@
-"""The least HTTP/1.1 that a local page and a LAN listener need: one request a connection, everything capped.
+"""A server of small requests, for the local page and the seat listener: one a connection, its body read whole.
 
 Whoever connects may be hostile: the head and the body have a size, the whole request has a deadline, an address has
-a number of connections and a pace, and all connections together have a number.
+a number of connections and a pace, and all connections together have a number (see agent.common.http_server).
 """
 
 from __future__ import annotations
@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-REASONS = {
-    200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
-    405: "Method Not Allowed", 408: "Request Timeout", 411: "Length Required", 413: "Content Too Large",
-    429: "Too Many Requests", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
-    503: "Service Unavailable",
-}  # fmt: skip
+from agent.common.http_server import (
+    ConnectionLimiter,
+    HttpRefused,
+    RateLimiter,
+    RequestHead,
+    parse_head,
+    read_head,
+    response_head,
+)
+
 JSON, HTML = "application/json", "text/html; charset=utf-8"
+PIECE_BYTES = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +40,6 @@ class HttpAnswer:
     status: int
     body: bytes
     kind: str = JSON
-
-
-class HttpRefused(Exception):
-    """A request that breaks a rule: the status to answer with and one sentence."""
-
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.status = status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,28 +59,12 @@ log = logging.getLogger(__name__)
 Handler = Callable[[HttpRequest], Awaitable[HttpAnswer]]
 
 
-class AddressLimiter:
-    """A token bucket an address, for a bounded number of addresses: the longest unheard is forgotten first."""
-
-    def __init__(self, limits: HttpLimits) -> None:
-        self.limits = limits
-        self.buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # address: (tokens, when)
-
-    def allows(self, address: str, now_s: float) -> bool:
-        tokens, then_s = self.buckets.pop(address, (self.limits.burst, now_s))
-        tokens = min(self.limits.burst, tokens + (now_s - then_s) * self.limits.requests_per_s)
-        self.buckets[address] = (max(tokens - 1, 0.0) if tokens >= 1 else tokens, now_s)
-        if len(self.buckets) > self.limits.addresses:
-            self.buckets.popitem(last=False)
-        return tokens >= 1
-
-
 async def serve(address: str, handler: Handler, limits: HttpLimits) -> asyncio.Server:
     """Listens on ``HOST:PORT`` (``[::1]:PORT`` for IPv6). Raises ValueError for an address that is none, OSError when
     it cannot be listened on."""
     host, port = split_address(address)
-    door = _Door(handler, limits)
-    return await asyncio.start_server(door.meet, host, port, limit=limits.head_bytes)
+    listener = _HttpListener(handler, limits)
+    return await asyncio.start_server(listener.accept, host, port, limit=limits.head_bytes)
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -95,47 +75,42 @@ def split_address(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-class _Door:
-    """Meets each connection: lets it in, reads one request, answers, closes."""
+class _HttpListener:
+    """Admits each connection, reads one request, answers, closes."""
 
     def __init__(self, handler: Handler, limits: HttpLimits) -> None:
-        self.handler, self.limits, self.pace = handler, limits, AddressLimiter(limits)
-        self.inside: Counter[str] = Counter()
+        self.handler, self.limits = handler, limits
+        self.pace = RateLimiter(limits.requests_per_s, limits.burst, limits.addresses)
+        self.connections = ConnectionLimiter(limits.connections, limits.connections_per_address)
 
-    async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peername = writer.get_extra_info("peername")
         peer = str(peername[0]) if peername else ""
-        refusal = self.refusal(peer, asyncio.get_running_loop().time())
-        if refusal is not None:  # nobody is waited for: a flood must not pile up tasks
-            writer.write(encode(refusal))
+        refused = self.refusal(peer, asyncio.get_running_loop().time())
+        if refused is not None:  # nobody is waited for: a flood must not pile up tasks
+            writer.write(encode(error(refused.status, refused.why)))
             writer.close()
             return
-        self.inside[peer] += 1
-        try:
-            await _close(writer, await self.answer(reader, peer))
-        except asyncio.CancelledError:  # the loop ends; asyncio would report this connection as a fault of the program
-            writer.transport.abort()
-        finally:
-            self.inside[peer] -= 1
-            if not self.inside[peer]:
-                del self.inside[peer]
+        with self.connections.counted(peer):
+            try:
+                await _close(writer, await self.answer(reader, peer))
+            except asyncio.CancelledError:  # the loop ends; asyncio would report this connection as a fault of ours
+                writer.transport.abort()
 
-    def refusal(self, peer: str, now_s: float) -> HttpAnswer | None:
-        if not self.pace.allows(peer, now_s):
-            return error(429, "too many requests from this address: slow down")
-        if self.inside.total() >= self.limits.connections or self.inside[peer] >= self.limits.connections_per_address:
-            return error(503, "too many connections: try again in a moment")
-        return None
+    def refusal(self, peer: str, now_s: float) -> HttpRefused | None:
+        if not self.pace.admits(peer, now_s):
+            return HttpRefused(429, "too many requests from this address: slow down")
+        return self.connections.refusal(peer)
 
     async def answer(self, reader: asyncio.StreamReader, peer: str) -> HttpAnswer:
         try:
             async with asyncio.timeout(self.limits.request_s):
                 return await self.handler(await read_request(reader, peer, self.limits))
         except HttpRefused as refused:
-            return error(refused.status, str(refused))
+            return error(refused.status, refused.why)
         except TimeoutError:
             return error(408, f"the request did not arrive within {self.limits.request_s:g} s")
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, EOFError):
             return error(400, "the connection broke off inside the request")
         except Exception:  # a fault of ours must neither leave the caller hanging nor stay unseen
             log.exception("a request from %s could not be answered", peer)
@@ -143,40 +118,22 @@ class _Door:
 
 
 async def read_request(reader: asyncio.StreamReader, peer: str, limits: HttpLimits) -> HttpRequest:
-    """One request. Raises Refused for whatever is not one; bodies need a Content-Length (no chunked coding)."""
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.LimitOverrunError:
-        raise HttpRefused(431, f"the head is over {limits.head_bytes} bytes") from None
-    method, path, headers = parse_head(head)
-    length = body_length(headers, limits)
-    return HttpRequest(method=method, path=path, headers=headers, body=await reader.readexactly(length), peer=peer)
+    """One request. Raises HttpRefused for whatever is not one, EOFError for a part of one."""
+    raw, early = await read_head(lambda: reader.read(PIECE_BYTES), b"", limits.head_bytes)
+    head = parse_head(raw)
+    if not head.target.startswith("/"):
+        raise HttpRefused(400, "this is no proxy: the target is a path")
+    rest = body_bytes(head, limits) - len(early)
+    body = early + await reader.readexactly(rest) if rest > 0 else early[: len(early) + rest]
+    return HttpRequest(method=head.method, path=head.target, headers=head.headers, body=body, peer=peer)
 
 
-def parse_head(head: bytes) -> tuple[str, str, dict[str, str]]:
-    """(method, path, headers) of a request's head (RFC 9112). Raises Refused."""
-    lines = head.decode("latin-1").split("\r\n")
-    words = lines[0].split(" ")
-    if len(words) != 3 or not words[0].isalpha() or not words[1].startswith("/") or not words[2].startswith("HTTP/1."):
-        raise HttpRefused(400, "the first line is not `METHOD /path HTTP/1.1`")
-    headers = {}
-    for line in lines[1:-2]:
-        name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip() or name.lower() in headers:
-            raise HttpRefused(400, "a header line is malformed or given twice")
-        headers[name.lower()] = value.strip()
-    return words[0], words[1], headers
-
-
-def body_length(headers: dict[str, str], limits: HttpLimits) -> int:
-    if "transfer-encoding" in headers:
+def body_bytes(head: RequestHead, limits: HttpLimits) -> int:
+    if head.body_bytes is None:
         raise HttpRefused(411, "send a Content-Length: transfer codings are not taken")
-    text = headers.get("content-length", "0")
-    if not (text.isascii() and text.isdigit() and len(text) <= 12):
-        raise HttpRefused(400, "Content-Length is not a number")
-    if int(text) > limits.body_bytes:
+    if head.body_bytes > limits.body_bytes:
         raise HttpRefused(413, f"the body is over {limits.body_bytes} bytes")
-    return int(text)
+    return head.body_bytes
 
 
 def error(status: int, why: str) -> HttpAnswer:
@@ -184,12 +141,15 @@ def error(status: int, why: str) -> HttpAnswer:
 
 
 def encode(answer: HttpAnswer) -> bytes:
-    head = (
-        f"HTTP/1.1 {answer.status} {REASONS[answer.status]}\r\nContent-Type: {answer.kind}\r\n"
-        f"Content-Length: {len(answer.body)}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
-        "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode("latin-1") + answer.body
+    headers = [
+        ("Content-Type", answer.kind),
+        ("Content-Length", str(len(answer.body))),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
+        ("Connection", "close"),
+    ]
+    return response_head(answer.status, headers) + answer.body
 
 
 async def _close(writer: asyncio.StreamWriter, answer: HttpAnswer) -> None:

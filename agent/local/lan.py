@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from agent.common.http_server import HttpRefused, RateLimiter
 from agent.local import http
 from agent.probes.seats.registry import Registry, RegistryFull
 from agent.seat import keys
@@ -23,7 +24,7 @@ from agent.seat import snapshot as contract
 WINDOW_MS = 120_000  # how far a seat's clock may be from the gateway's
 MAX_NONCES = 20_000  # 500 seats, every 6 s, for a window on either side
 LIMITS = http.HttpLimits(body_bytes=contract.MAX_BYTES + 65)
-SEAT_PACE = http.HttpLimits(requests_per_s=0.5, burst=20.0, addresses=1024)  # a seat; else one could use up all nonces
+SEAT_RATE_PER_S, SEAT_BURST, MAX_PACED_SEATS = 0.5, 20.0, 1024  # a seat; else one could use up all nonces
 
 Clock = Callable[[], int]
 
@@ -68,24 +69,24 @@ class _Ear:
     def __init__(self, roll: Registry, key: bytes, wall: Clock, mono: Clock) -> None:
         self.roll, self.key, self.wall, self.mono = roll, key, wall, mono
         self.nonces = Nonces()
-        self.pace = http.AddressLimiter(SEAT_PACE)
+        self.pace = RateLimiter(SEAT_RATE_PER_S, SEAT_BURST, MAX_PACED_SEATS)
 
     async def hear(self, request: http.HttpRequest) -> http.HttpAnswer:
         if request.path != "/seat":
-            raise http.HttpRefused(404, "only POST /seat is heard here")
+            raise HttpRefused(404, "only POST /seat is heard here")
         if request.method != "POST":
-            raise http.HttpRefused(405, "only POST /seat is heard here")
+            raise HttpRefused(405, "only POST /seat is heard here")
         claimed = contract.claimed_id(request.body)
         try:
             body, key = self.opened(request.body, claimed)
         except contract.SnapshotError as error:
-            raise http.HttpRefused(401, str(error)) from None
+            raise HttpRefused(401, str(error)) from None
         try:
             snapshot = contract.decode(body)
         except contract.SnapshotError as error:
-            raise http.HttpRefused(400, str(error)) from None
+            raise HttpRefused(400, str(error)) from None
         if snapshot.id != claimed:  # the key was looked up by the claim: it must be what is read, too
-            raise http.HttpRefused(400, "snapshot: `v` and `id` must come first, in this order")
+            raise HttpRefused(400, "snapshot: `v` and `id` must come first, in this order")
         problem = self.take(snapshot, key, request.peer)
         hand = "" if problem else self.hand(snapshot, key)
         answer = contract.GatewayReply(
@@ -120,7 +121,7 @@ class _Ear:
             return (
                 "key: this seat has a key of its own; if it was installed anew, `nabz-agent seats approve` lets it in"
             )
-        if not self.pace.allows(snapshot.id, self.mono() / 1000):
+        if not self.pace.admits(snapshot.id, self.mono() / 1000):
             return "pace: this seat says too much; once in 5 seconds is the most"
         if abs(snapshot.at_ms - self.wall()) > WINDOW_MS:
             return "clock: this seat's clock differs from the gateway's; count from `now_ms`"

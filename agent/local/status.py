@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from agent.common.http_server import HttpRefused
 from agent.local import http
 from agent.local.board import StatusView
 
@@ -28,13 +29,13 @@ async def serve(address: str, view: Callable[[], StatusView]) -> asyncio.Server:
 
 
 def respond(request: http.HttpRequest, view: Callable[[], StatusView]) -> http.HttpAnswer:
-    """The page as asked for. Raises http1.Refused."""
+    """The page as asked for. Raises HttpRefused."""
     from agent.local.status_page import page  # its words and styles cost memory only once somebody looks
 
     if request.method != "GET":
-        raise http.HttpRefused(405, "this page is only read: GET")
+        raise HttpRefused(405, "this page is only read: GET")
     if not is_local_name(request.headers.get("host", "")):
-        raise http.HttpRefused(403, "ask by address, not by name: a foreign site's name must not open this page")
+        raise HttpRefused(403, "ask by address, not by name: a foreign site's name must not open this page")
     path, _, query = request.path.partition("?")
     if path == "/status.json":
         return http.HttpAnswer(status=200, body=msgspec.json.encode(view(), enc_hook=list))
@@ -42,7 +43,7 @@ def respond(request: http.HttpRequest, view: Callable[[], StatusView]) -> http.H
         return http.HttpAnswer(
             status=200, body=page(view(), "ur" if query == "lang=ur" else "en").encode(), kind=http.HTML
         )
-    raise http.HttpRefused(404, "there is only / and /status.json")
+    raise HttpRefused(404, "there is only / and /status.json")
 
 
 def is_local_name(host: str) -> bool:

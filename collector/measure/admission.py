@@ -13,8 +13,8 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from agent.common.http_server import HttpRefused
 from collector.measure import token
-from collector.measure.http import RequestRefused
 from collector.measure.token import Claims, TokenRefused
 
 SPARE_LINES = 200  # after so many more, those that have expired are forgotten
@@ -24,11 +24,11 @@ class Admit(Protocol):
     """`check` says whether a test may begin, `use` that it does."""
 
     def check(self, test: str, token: str, address: str, now_ms: int) -> Claims | None:
-        """What the token says; None for a test that may run but proves nothing. Raises Refused."""
+        """What the token says; None for a test that may run but proves nothing. Raises HttpRefused."""
         ...
 
     def use(self, claims: Claims, now_ms: int) -> None:
-        """Takes the token; it admits nobody again. Raises Refused."""
+        """Takes the token; it admits nobody again. Raises HttpRefused."""
         ...
 
 
@@ -53,7 +53,7 @@ class ByToken:
                 raise TokenRefused("used", f"the token of test {test!r} was used before: it admits one test")
         except TokenRefused as refused:
             self._count(refused.reason)
-            raise RequestRefused(403, f"{refused.reason}: {refused}") from None
+            raise HttpRefused(403, f"{refused.reason}: {refused}") from None
         return claims
 
     def use(self, claims: Claims, now_ms: int) -> None:
@@ -61,9 +61,7 @@ class ByToken:
             self._used.add(claims.test, claims.expires_ms, now_ms)
         except OSError as error:
             self._count("not_kept")
-            raise RequestRefused(
-                503, f"not_kept: this server cannot note the use of a token ({error.strerror})"
-            ) from None
+            raise HttpRefused(503, f"not_kept: this server cannot note the use of a token ({error.strerror})") from None
 
 
 class UsedTokens:

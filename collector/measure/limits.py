@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
-
-MOST_ADDRESSES = 10_000  # remembered by a RateLimiter; the one longest silent is forgotten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,20 +28,3 @@ class Limits:
     waiting_per_address: int = 8
     waiting_s: float = 15.0  # a test that did not ask again for so long has left the queue
     records_kept: int = 200
-
-
-class RateLimiter:
-    """How often an address may ask: a bucket of one second's worth each."""
-
-    def __init__(self, rate: float) -> None:
-        self.rate = rate
-        self.buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # who -> (left, when)
-
-    def admits(self, who: str, now: float) -> bool:
-        """Whether one more is within the rate. `now` is monotonic seconds."""
-        left, since = self.buckets.pop(who, (self.rate, now))
-        left = min(self.rate, left + (now - since) * self.rate)
-        self.buckets[who] = (max(0.0, left - 1), now)
-        if len(self.buckets) > MOST_ADDRESSES:
-            self.buckets.popitem(last=False)
-        return left >= 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from agent.common.http_server import HttpRefused, read_head
 from collector.measure import tcpinfo
-from collector.measure.http import RequestRefused
 from collector.measure.limits import Limits
 from collector.measure.pipe import Pipe
 from collector.measure.sessions import Count, Session
@@ -55,15 +55,10 @@ class Connection:
         self.sock.close()
 
     async def head(self) -> bytes:
-        """Up to and with the blank line. Raises Refused, EOFError when the client has no more to ask."""
-        collected = self.early
+        """Up to and with the blank line. Raises HttpRefused, EOFError when the client has no more to ask."""
         async with asyncio.timeout(self.limits.head_s):
-            while (end := collected.find(b"\r\n\r\n")) < 0 and len(collected) <= self.limits.head_bytes:
-                collected += await self._some()
-        if not 0 <= end <= self.limits.head_bytes:
-            raise RequestRefused(431, f"a request's head may have {self.limits.head_bytes} bytes")
-        self.early = collected[end + 4 :]
-        return collected[: end + 4]
+            head, self.early = await read_head(self._some, self.early, self.limits.head_bytes)
+        return head
 
     async def send(self, data: bytes | memoryview) -> None:
         async with asyncio.timeout(self.limits.idle_s):
@@ -115,13 +110,15 @@ class Connection:
         return room[:got]
 
     async def text_line(self, most: int = 256) -> bytes:
-        """One line of a chunked body, without its end. Raises Refused, EOFError."""
+        """One line of a chunked body, without its end. Raises HttpRefused, EOFError."""
         while b"\r\n" not in self.early:
             if len(self.early) > most:
-                raise RequestRefused(400, f"a chunk's first line may have {most} bytes")
+                raise HttpRefused(400, f"a chunk's first line may have {most} bytes")
             async with asyncio.timeout(self.limits.idle_s):
                 self.early += await self._some()
         text, _, self.early = self.early.partition(b"\r\n")
+        if b"\n" in text or b"\r" in text:
+            raise HttpRefused(400, "a line of a chunked body ends with CR LF")
         return text
 
     async def _some(self) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from collector.measure.http import RequestRefused
+from agent.common.http_server import HttpRefused
 from collector.measure.limits import Limits
 
 
@@ -19,8 +19,8 @@ class TestQueue:
         return len(self._line)
 
     def pass_or_wait(self, test: str, who: str, free: int, now: float) -> None:
-        """Returns when `test` may begin, as there are more `free` places than tests ahead of it. Raises Refused with
-        its place otherwise, or without one when the queue is full. `now` is in seconds of a monotonic clock."""
+        """Returns when `test` may begin, as there are more `free` places than tests ahead of it. Raises HttpRefused
+        with its place otherwise, or without one when the queue is full. `now` is in seconds of a monotonic clock."""
         self._leave_unheard(now)
         ahead = list(self._line).index(test) if test in self._line else len(self._line)
         if ahead < free:
@@ -30,14 +30,14 @@ class TestQueue:
             self._has_room(who)
         self._line[test] = (who, now)
         why = f"queued: this server runs all the tests it can; this one is number {ahead + 1} in the queue"
-        raise RequestRefused(503, why, self._limits.retry_after_s, ahead + 1)
+        raise HttpRefused(503, why, self._limits.retry_after_s, ahead + 1)
 
     def _has_room(self, who: str) -> None:
         limits = self._limits
         mine = sum(each == who for each, _ in self._line.values())
         if len(self._line) >= limits.waiting or mine >= limits.waiting_per_address:
             why = f"queue_full: this server runs all the tests it can and {len(self._line)} more wait; come later"
-            raise RequestRefused(503, why, 4 * limits.retry_after_s)
+            raise HttpRefused(503, why, 4 * limits.retry_after_s)
 
     def _leave_unheard(self, now: float) -> None:
         for test, (_, heard) in list(self._line.items()):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from agent import __version__
+from agent.common.http_server import CONTINUE, ConnectionLimiter, HttpRefused
 from collector.measure import record
-from collector.measure.http import MeasureRequest, RequestRefused, response_head
+from collector.measure.http import MeasureRequest, response_head
 from collector.measure.limits import Limits
 from collector.measure.line import Connection
 from collector.measure.protocols import echo, ndt7, ookla
@@ -20,6 +20,7 @@ from collector.measure.sessions import Sessions
 
 MIB = 1 << 20
 BODY_BYTES = 1 << 30  # of one upload request
+UPLOADS = ("empty", "upload")
 CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,8}$")
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}$")
 
@@ -30,7 +31,7 @@ class ServerState(Protocol):
     limits: Limits
     sessions: Sessions
     echo: Echo
-    open: Counter[str]
+    connections: ConnectionLimiter
     clock: Callable[[], float]
     sign: Callable[[bytes], bytes] | None
     block: memoryview
@@ -41,9 +42,11 @@ Handler = Callable[["ServerState", Connection, MeasureRequest, str], Awaitable[N
 
 
 async def answer(server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
-    """Answers one request. Raises Refused; EOFError or OSError when the client is gone."""
+    """Answers one request. Raises HttpRefused; EOFError or OSError when the client is gone."""
+    is_upload = request.method == "POST" and request.name in UPLOADS
+    if request.body_bytes != 0 and not is_upload:  # unread, it would be taken for the next request
+        raise HttpRefused(413, f"only POST to {' or '.join(UPLOADS)} takes a body")
     if request.method == "OPTIONS":
-        await _take_body(line, request)
         await line.send(response_head(204, 0, cors=True, keep_alive=request.keep_alive))
         return
     if request.upgrade is not None or ndt7.FOLDER in request.path:
@@ -52,7 +55,7 @@ async def answer(server: ServerState, line: Connection, request: MeasureRequest,
     handler = ROUTES.get(request.name)
     if handler is None:
         names = ", ".join(name for name in ROUTES if name and "random" not in name)
-        raise RequestRefused(404, f"{request.name[:64]!r} is not served here; these are: {names}, random*.jpg")
+        raise HttpRefused(404, f"{request.name[:64]!r} is not served here; these are: {names}, random*.jpg")
     await handler(server, line, request, address)
 
 
@@ -68,9 +71,7 @@ async def _garbage(server: ServerState, line: Connection, request: MeasureReques
 
 async def _empty(server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
     """The upload's sink, and the ping: 200 with no body."""
-    if request.body_bytes != 0:
-        _enter(server, line, request, address)
-    await _take_body(line, request)
+    await _swallow(server, line, request, address)
     await _say(line, request, b"")
 
 
@@ -103,9 +104,7 @@ async def _image(server: ServerState, line: Connection, request: MeasureRequest,
 
 
 async def _upload(server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
-    if request.body_bytes != 0:
-        _enter(server, line, request, address)
-    taken = await _take_body(line, request)
+    taken = await _swallow(server, line, request, address)
     await _say(line, request, f"size={taken}".encode())
 
 
@@ -138,13 +137,13 @@ async def _hello(server: ServerState, line: Connection, request: MeasureRequest,
 async def _echo(server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
     """The cookie to which the UDP echo answers, for this address."""
     if server.echo.port is None:
-        raise RequestRefused(404, "this server offers no UDP echo")
+        raise HttpRefused(404, "this server offers no UDP echo")
     facts = {"port": server.echo.port, "cookie": server.echo.cookie(address).hex(), "valid_s": echo.VALID_S}
     await _say(line, request, json.dumps(facts).encode(), "application/json")
 
 
 async def _health(server: ServerState, line: Connection, request: MeasureRequest, _address: str) -> None:
-    facts = {"ok": True, "tests": len(server.sessions.running), "connections": server.open.total()}
+    facts = {"ok": True, "tests": len(server.sessions.running), "connections": server.connections.open.total()}
     await _say(line, request, json.dumps(facts).encode(), "application/json")
 
 
@@ -153,7 +152,7 @@ async def _record(server: ServerState, line: Connection, request: MeasureRequest
     name = request.query.get("test", "")
     seen = server.sessions.record(name, server.clock())
     if seen is None:
-        raise RequestRefused(404, f"no test {name[:64]!r} was seen here lately")
+        raise HttpRefused(404, f"no test {name[:64]!r} was seen here lately")
     await _say(line, request, record.encode(seen, server.sign), "application/json")
 
 
@@ -180,7 +179,7 @@ ROUTES: Mapping[str, Handler] = {
 def _enter(server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
     name = request.query.get("test", "")
     if name and not NAME.match(name):
-        raise RequestRefused(400, "test= takes 1 to 64 letters, digits, dots, dashes or underscores")
+        raise HttpRefused(400, "test= takes 1 to 64 letters, digits, dots, dashes or underscores")
     token = request.query.get("token") or request.query.get("access_token", "")
     now, wall_ms = server.clock(), time.time_ns() // 1_000_000
     line.join(server.sessions.enter(name, token, address, now, wall_ms))
@@ -194,7 +193,6 @@ async def _pour(
     count: int,
     content_type: str = "application/octet-stream",
 ) -> None:
-    await _take_body(line, request)
     _enter(server, line, request, address)
     head = response_head(200, count, content_type, cors="cors" in request.query, keep_alive=request.keep_alive)
     await line.send(head)
@@ -207,19 +205,22 @@ async def _say(line: Connection, request: MeasureRequest, body: bytes, content_t
     await line.send(head if request.method == "HEAD" else head + body)
 
 
-async def _take_body(line: Connection, request: MeasureRequest) -> int:
-    """Reads the request's body to its end; returns its bytes. Raises Refused."""
+async def _swallow(server: ServerState, line: Connection, request: MeasureRequest, address: str) -> int:
+    """Reads the request's body to its end, as a part of its test; returns its bytes. Raises HttpRefused."""
+    if request.body_bytes != 0:
+        _enter(server, line, request, address)
     if (request.body_bytes or 0) > BODY_BYTES:
-        raise RequestRefused(413, f"a request's body may have {BODY_BYTES} bytes")
+        raise HttpRefused(413, f"a request's body may have {BODY_BYTES} bytes")
     if request.expects_continue:
-        await line.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await line.send(CONTINUE)
     if request.body_bytes is not None:
         await line.drain(request.body_bytes)
         return request.body_bytes
     taken = 0
     while count := await _chunk_bytes(line):
         await line.drain(count)
-        await line.text_line()
+        if await line.text_line():
+            raise HttpRefused(400, "a chunk has as many bytes as its first line says, and a line end")
         taken += count
     while await line.text_line():  # trailers
         pass
@@ -229,7 +230,7 @@ async def _take_body(line: Connection, request: MeasureRequest) -> int:
 async def _chunk_bytes(line: Connection) -> int:
     digits = (await line.text_line()).partition(b";")[0].strip()
     if not CHUNK_SIZE.match(digits):
-        raise RequestRefused(400, "a chunk begins with its size in hexadecimal")
+        raise HttpRefused(400, "a chunk begins with its size in hexadecimal")
     return int(digits, 16)
 
 

@@ -13,13 +13,12 @@ import os
 import socket
 import ssl
 import time
-from collections import Counter
 from collections.abc import Callable, Coroutine
 
+from agent.common.http_server import ConnectionLimiter, HttpRefused, RateLimiter
 from collector.measure import http, routes
 from collector.measure.admission import Admit
-from collector.measure.http import RequestRefused
-from collector.measure.limits import Limits, RateLimiter
+from collector.measure.limits import Limits
 from collector.measure.line import Connection
 from collector.measure.pipe import Plain, Tls
 from collector.measure.protocols.echo import Echo
@@ -52,7 +51,8 @@ class MeasureServer:
         self.tls = tls
         self.sessions = Sessions(self.limits, admit)
         self.block = memoryview(os.urandom(1 << 20))  # incompressible; its period exceeds every compressor's window
-        self.open: Counter[str] = Counter()
+        limits = self.limits
+        self.connections = ConnectionLimiter(limits.connections, limits.connections_per_address, limits.retry_after_s)
         self.pace = RateLimiter(self.limits.requests_per_address_s)
         self.echo = Echo(self.limits, clock)
         self.tasks: set[asyncio.Task[None]] = set()
@@ -122,59 +122,46 @@ class MeasureServer:
 
     async def _serve(self, sock: socket.socket, address: str) -> None:
         who = group(address)
-        self.open[who] += 1
-        try:
-            sock.setblocking(False)
-            line = Connection(Plain(sock) if self.tls is None else Tls(sock, self.tls), self.limits)
+        refused = self.connections.refusal(who)
+        with contextlib.closing(sock), self.connections.counted(who):
             try:
-                async with asyncio.timeout(self.limits.head_s):
-                    await line.pipe.open()
-                async with asyncio.timeout(self.limits.connection_s):
-                    await self._exchanges(line, who, address)
-            finally:
-                line.close()
-        except (OSError, EOFError):  # TimeoutError among them: the client went away or stalled; its bytes are counted
-            pass
-        finally:
-            sock.close()
-            self.open[who] -= 1
-            if not self.open[who]:
-                del self.open[who]
+                sock.setblocking(False)
+                line = Connection(Plain(sock) if self.tls is None else Tls(sock, self.tls), self.limits)
+                with contextlib.closing(line):
+                    async with asyncio.timeout(self.limits.head_s):
+                        await line.pipe.open()
+                    async with asyncio.timeout(self.limits.connection_s):
+                        await self._exchanges(line, who, address, refused)
+            except (OSError, EOFError):  # TimeoutError too: the client went away or stalled; its bytes are counted
+                pass
 
-    async def _exchanges(self, line: Connection, who: str, address: str) -> None:
+    async def _exchanges(self, line: Connection, who: str, address: str, refused: HttpRefused | None) -> None:
         try:
-            self._has_room(who)
+            if refused is not None:
+                raise refused
             while True:
                 request = http.parse(await line.head())
-                self._in_pace(who)
+                self._check_pace(who)
                 await routes.answer(self, line, request, address)
                 if not request.keep_alive:
                     await line.linger(self.limits.idle_s)
                     return
-        except RequestRefused as refused:
-            body = (refused.why + "\n").encode()
+        except HttpRefused as refusal:
+            body = (refusal.why + "\n").encode()
             head = http.response_head(
-                refused.status,
+                refusal.status,
                 len(body),
                 cors=True,
                 keep_alive=False,
-                retry_after_s=refused.retry_after_s,
-                position=refused.position,
+                retry_after_s=refusal.retry_after_s,
+                position=refusal.position,
             )
             await line.send(head + body)
             await line.linger(1)
 
-    def _has_room(self, who: str) -> None:
-        if self.open.total() > self.limits.connections:
-            raise RequestRefused(
-                503, "too many connections, this server takes no more at once", self.limits.retry_after_s
-            )
-        if self.open[who] > self.limits.connections_per_address:
-            raise RequestRefused(429, "too many connections from this address", self.limits.retry_after_s)
-
-    def _in_pace(self, who: str) -> None:
+    def _check_pace(self, who: str) -> None:
         if not self.pace.admits(who, self.clock()):
-            raise RequestRefused(429, f"more than {self.pace.rate:g} requests a second from this address", 1)
+            raise HttpRefused(429, f"more than {self.pace.rate_per_s:g} requests a second from this address", 1)
 
 
 def _prefer_bbr(listener: socket.socket) -> None:

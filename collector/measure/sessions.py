@@ -8,8 +8,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from agent.common.http_server import HttpRefused
 from collector.measure.admission import Admit
-from collector.measure.http import RequestRefused
 from collector.measure.limits import Limits
 from collector.measure.queue import TestQueue
 from collector.measure.record import End, Record, RecordedDirection
@@ -116,23 +116,23 @@ class Sessions:
 
     def enter(self, name: str, token: str, address: str, now: float, wall_ms: int) -> Session:
         """The test a request for bytes belongs to: the one named, or the one this address runs unnamed.
-        Raises Refused with the reason."""
+        Raises HttpRefused with the reason."""
         key = name or f"at {group(address)}"
         test = self.running.get(key)
         if test is None:
             test = self._begin(key, name, token, address, now, wall_ms)
         if group(test.address) != group(address):
-            raise RequestRefused(403, f"test {name!r} is being run from another address")
+            raise HttpRefused(403, f"test {name!r} is being run from another address")
         if token != test.token:
-            raise RequestRefused(403, f"other_token: test {name!r} was begun with another token")
+            raise HttpRefused(403, f"other_token: test {name!r} was begun with another token")
         if test.spent:
-            raise RequestRefused(429, f"this test has moved its {test.most_bytes} bytes")
+            raise HttpRefused(429, f"this test has moved its {test.most_bytes} bytes")
         return test
 
     def _begin(self, key: str, name: str, token: str, address: str, now: float, wall_ms: int) -> Session:
         """A token is looked at before all else, so that nobody without one takes a place; it is used up last."""
         if name in self.records:
-            raise RequestRefused(403, f"used: test {name!r} is over: a test's name is used once")
+            raise HttpRefused(403, f"used: test {name!r} is over: a test's name is used once")
         claims = None if self.admit is None else self.admit.check(name, token, address, wall_ms)
         self._in_rate(address, now)
         self.waiting.pass_or_wait(key, group(address), self.limits.tests_at_once - len(self.running), now)
@@ -159,7 +159,7 @@ class Sessions:
             starts.popleft()
         if len(starts) >= self.limits.tests_per_address:
             why = f"{address} has started {len(starts)} tests within an hour, the most allowed"
-            raise RequestRefused(429, why, round(starts[0] + HOUR_S - now) + 1)
+            raise HttpRefused(429, why, round(starts[0] + HOUR_S - now) + 1)
 
     def tick(self, now: float) -> list[Record]:
         """Samples the running tests and ends those that are over; returns the records of these."""

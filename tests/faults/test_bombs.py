@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from agent import wire
+from agent.common.http_server import HttpRefused, read_head
 from agent.local import http
 from agent.probes.ups import nut, snmp, traps
 from agent.seat import snapshot
@@ -23,6 +24,7 @@ from collector.access import enrolment
 from collector.ingest.verify import open_ask, open_message
 from collector.measure import http as measure
 from collector.measure import record, token
+from collector.measure.limits import Limits
 from collector.messages import Device, Message, MessageRefused
 from tests.fuzz.harnesses import KEY, SIGNER, finished, heard
 
@@ -123,6 +125,12 @@ def http_head(data: bytes) -> object:
     return finished(http.read_request(heard(data, http.HttpLimits().head_bytes), "127.0.0.1", http.HttpLimits()))
 
 
+def measure_head(data: bytes) -> object:
+    reader = heard(data, 1 << 20)
+    head, _ = finished(read_head(lambda: reader.read(4096), b"", Limits().head_bytes))
+    return measure.parse(head)
+
+
 def upsd(data: bytes) -> object:
     reader = heard(data, nut.LINE_BYTES)
     return finished(nut.Upsd(nut.NutServer(host="h"), reader, _MUTE).find())
@@ -168,17 +176,29 @@ def datagrams(pdu: int) -> dict[str, bytes]:
     }
 
 
-LINES = {
-    "a head of 1 MB": b"GET / HTTP/1.1\r\nA: " + b"a" * 1_000_000,
-    "a body of 10^400": b"POST / HTTP/1.1\r\nContent-Length: 1" + b"0" * 400 + b"\r\n\r\n",
-    "a body of 10^11": b"POST / HTTP/1.1\r\nContent-Length: 1" + b"0" * 11 + b"\r\n\r\n",
+def request(*lines: bytes) -> bytes:
+    return b"\r\n".join([b"POST / HTTP/1.1", b"Host: h", *lines, b"", b""])
+
+
+HEADS = {
+    "a head of 1 MB": b"GET / HTTP/1.1\r\nHost: h\r\nA: " + b"a" * 1_000_000,
+    "a body of 10^400": request(b"Content-Length: 1" + b"0" * 400),
+    "blanks and a control character": request(b"A:" + b" " * 8000 + b"\0"),
+    "words and a control character": request(b"A:" + b" a" * 4000 + b"\x0b"),
+    "a name without end": request(b"a" * 8000),
+    "many lengths": request(*[b"Content-Length: 1"] * 400),
+    "many fields and no colon": request(*[b"a:"] * 2000, b"a"),
+    "many options": request(b"Connection: " + b",a" * 3900, b"Transfer-Encoding: x"),
 }
 PLAIN: Mapping[str, tuple[Read, Mapping[str, bytes]]] = {
     "snmp 2c": (lambda data: snmp.decode("2c", data), datagrams(0xA2)),
     "snmp 1": (lambda data: snmp.decode("1", data), datagrams(0xA2)),
     "trap": (lambda data: traps.heard(data), datagrams(0xA7)),
-    "seat's request": (http_head, LINES),
-    "measurement's head": (measure.parse, {"many fields": b"GET /?" + b"&".join([b"a=1"] * 2000) + b" HTTP/1.1"}),
+    "seat's request": (http_head, HEADS | {"a body of 10^11": request(b"Content-Length: 1" + b"0" * 11)}),
+    "measurement's head": (
+        measure_head,
+        HEADS | {"many query fields": request().replace(b"/", b"/?" + b"a=1&" * 1900, 1)},
+    ),
     "token": (
         lambda data: token.read(data.decode(), SIGNER.public_key(), test="t", server="s", now_ms=0),
         {"a long token": b"a" * 64_000, "dots": b"." * 64_000},
@@ -190,8 +210,8 @@ ALL = [(name, what, way.read, data) for name, way in JSON.items() for what, data
 ALL += [(name, what, read, data) for name, (read, some) in PLAIN.items() for what, data in some.items()]
 REFUSALS = (
     wire.WireError, MessageRefused,
-    enrolment.EnrolmentRefused, snapshot.SnapshotError, token.TokenRefused, http.HttpRefused,
-    measure.RequestRefused, asyncio.IncompleteReadError, snmp.ProbeFailed, ValueError,
+    enrolment.EnrolmentRefused, snapshot.SnapshotError, token.TokenRefused, HttpRefused,
+    asyncio.IncompleteReadError, snmp.ProbeFailed, ValueError,
 )  # fmt: skip
 
 

@@ -13,7 +13,8 @@ import secrets
 from collections.abc import Callable
 from typing import cast
 
-from collector.measure.limits import Limits, RateLimiter
+from agent.common.http_server import RateLimiter
+from collector.measure.limits import Limits
 
 COOKIE_BYTES = 16
 VALID_S = 60.0  # at least; at most twice as long

@@ -20,8 +20,9 @@ from typing import Literal
 import msgspec
 
 from agent.common import websocket_frames
+from agent.common.http_server import HttpRefused
 from collector.measure import tcpinfo
-from collector.measure.http import MeasureRequest, RequestRefused
+from collector.measure.http import MeasureRequest
 from collector.measure.line import CHUNK_BYTES, WAKE_BYTES, Connection
 
 SUBPROTOCOL = "net.measurementlab.ndt.v7"
@@ -47,23 +48,21 @@ class Agreed:
 
 
 def agreed(request: MeasureRequest) -> Agreed:
-    """Pure. Raises Refused."""
+    """Pure. Raises HttpRefused."""
     direction = next((item for item in DIRECTIONS if request.path.endswith(FOLDER + item)), None)
     upgrade = request.upgrade
     if direction is None:
-        raise RequestRefused(
-            404, f"no WebSocket is served at {request.path[:64]!r}, only at {FOLDER}download and upload"
-        )
+        raise HttpRefused(404, f"no WebSocket is served at {request.path[:64]!r}, only at {FOLDER}download and upload")
     if upgrade is None or request.method != "GET":
-        raise RequestRefused(426, "ndt7 is spoken over a WebSocket: ask with GET and Upgrade: websocket")
+        raise HttpRefused(426, "ndt7 is spoken over a WebSocket: ask with GET and Upgrade: websocket")
     if SUBPROTOCOL not in upgrade.protocols:
-        raise RequestRefused(400, f"Sec-WebSocket-Protocol must be {SUBPROTOCOL}")
+        raise HttpRefused(400, f"Sec-WebSocket-Protocol must be {SUBPROTOCOL}")
     if upgrade.version != "13" or not _is_key(upgrade.key):
-        raise RequestRefused(400, "Sec-WebSocket-Version must be 13 and Sec-WebSocket-Key 16 bytes in base64")
+        raise HttpRefused(400, "Sec-WebSocket-Version must be 13 and Sec-WebSocket-Key 16 bytes in base64")
     if sum(len(name) + len(value) + 2 for name, value in request.query.items()) > QUERY_BYTES:
-        raise RequestRefused(400, f"the query may have {QUERY_BYTES} bytes")
+        raise HttpRefused(400, f"the query may have {QUERY_BYTES} bytes")
     if request.query.get("early_exit", EARLY_EXIT_MB) != EARLY_EXIT_MB:
-        raise RequestRefused(400, f"early_exit= takes {EARLY_EXIT_MB} and no other number of megabytes")
+        raise HttpRefused(400, f"early_exit= takes {EARLY_EXIT_MB} and no other number of megabytes")
     most_bytes = int(EARLY_EXIT_MB) * MB if "early_exit" in request.query and direction == "download" else None
     return Agreed(direction=direction, accept=websocket_frames.accept(upgrade.key), most_bytes=most_bytes)
 

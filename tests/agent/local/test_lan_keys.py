@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.common.http_server import HttpRefused, RateLimiter
 from agent.config import SeatsSection
 from agent.local import http, lan
 from agent.probes.seats import registry_file
@@ -40,7 +41,7 @@ class Gateway:
             hearing.send(None)  # it waits for nothing, so it needs no loop
         except StopIteration as done:
             answer: http.HttpAnswer = done.value
-        except http.HttpRefused as refused:
+        except HttpRefused as refused:
             answer = http.HttpAnswer(status=refused.status, body=str(refused).encode())
         return answer
 
@@ -212,7 +213,7 @@ def test_mutated_snapshots_crash_nothing_and_are_never_taken_as_fresh(count: int
     """Most under the right key, so that the parser meets them; a third as they were sealed before."""
     dice = random.Random(4)
     gateway = Gateway()
-    gateway.ear.pace = http.AddressLimiter(http.HttpLimits(requests_per_s=1e9, burst=1e9, addresses=8))
+    gateway.ear.pace = RateLimiter(1e9, addresses=8)
     gateway.ear.nonces.most = count
     statuses: Counter[int] = Counter()
     for number in range(count):

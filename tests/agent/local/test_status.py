@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from agent import __main__ as nabz_agent
+from agent.common.http_server import HttpRefused
 from agent.local import http, status
 from agent.local.board import SERIES_LENGTH, Board, StatusView
 from agent.local.status import is_local_name, respond
@@ -208,7 +209,7 @@ def test_the_data_is_json_with_kinds() -> None:
     ],
 )
 def test_other_requests_are_refused(request_: http.HttpRequest, status_code: int) -> None:
-    with pytest.raises(http.HttpRefused) as refused:
+    with pytest.raises(HttpRefused) as refused:
         respond(request_, lambda: view_of(Board()))
     assert refused.value.status == status_code
 

@@ -8,35 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.measure.http import RequestRefused, parse, response_head
+from agent.common.http_server import HttpRefused
+from collector.measure.http import parse, response_head
 
 
-def head(*lines: str) -> bytes:
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+def head(first: str, *fields: str) -> bytes:
+    return "\r\n".join([first, "Host: x", *fields, "", ""]).encode()
 
 
 def test_folders_and_php_do_not_matter() -> None:
-    request = parse(head("GET /speed/backend/garbage.php?ckSize=20&test=a HTTP/1.1", "Host: x"))
+    request = parse(head("GET /speed/backend/garbage.php?ckSize=20&test=a HTTP/1.1"))
     assert (request.name, request.query) == ("garbage", {"ckSize": "20", "test": "a"})
 
 
 def test_an_absolute_address_is_read_as_ours() -> None:
-    request = parse(head("GET http://www.speedtest.net/speedtest-config.php HTTP/1.1", "Host: www.speedtest.net"))
+    request = parse(head("GET http://www.speedtest.net/speedtest-config.php HTTP/1.1"))
     assert request.name == "speedtest-config"
-
-
-@pytest.mark.parametrize(
-    ("version", "header", "kept"),
-    [
-        ("1.1", "Accept: x", True),
-        ("1.1", "Connection: close", False),
-        ("1.0", "Accept: x", False),
-        ("1.0", "Connection: keep-alive", True),
-        ("1.1", "Proxy-Connection: Close", False),
-    ],
-)
-def test_a_connection_is_kept_as_http_has_it(version: str, header: str, kept: bool) -> None:
-    assert parse(head(f"GET / HTTP/{version}", header)).keep_alive is kept
 
 
 @pytest.mark.parametrize(
@@ -50,23 +37,23 @@ def test_a_connection_is_kept_as_http_has_it(version: str, header: str, kept: bo
         (["GET / HTTP/1.1", "Content-Length : 5"], 400),
         (["POST / HTTP/1.1", "Content-Length: five"], 400),
         (["POST / HTTP/1.1", "Content-Length: -1"], 400),
-        (["POST / HTTP/1.1", "Content-Length: 9999999999999999"], 400),
+        (["POST / HTTP/1.1", "Content-Length: 1" + "0" * 20], 400),
         (["POST / HTTP/1.1", "Content-Length: 5", "Content-Length: 6"], 400),
         (["POST / HTTP/1.1", "Content-Length: 5", "Transfer-Encoding: chunked"], 400),
-        (["POST / HTTP/1.1", "Transfer-Encoding: gzip"], 400),
+        (["POST / HTTP/1.1", "Transfer-Encoding: gzip"], 501),
         (["GET http://[ HTTP/1.1"], 400),
         (["GET /?" + "&".join(f"a{i}=1" for i in range(40)) + " HTTP/1.1"], 400),
     ],
 )
 def test_what_breaks_a_rule_is_refused_with_it(lines: list[str], status: int) -> None:
-    with pytest.raises(RequestRefused) as caught:
+    with pytest.raises(HttpRefused) as caught:
         parse(head(*lines))
     assert caught.value.status == status
 
 
 @given(st.binary(max_size=300))
 def test_no_bytes_crash_the_parser(raw: bytes) -> None:
-    with contextlib.suppress(RequestRefused):
+    with contextlib.suppress(HttpRefused):
         parse(raw + b"\r\n\r\n")
 
 

@@ -96,8 +96,12 @@ def test_a_chunked_upload_is_read_to_its_end() -> None:
     async def work(it: Running) -> None:
         pieces = b"".join(b"%x;ext=1\r\n%b\r\n" % (len(piece), piece) for piece in (b"a" * 70_000, b"b"))
         reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
-        writer.write(b"POST /upload.php HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + pieces + b"0\r\nT: x\r\n\r\n")
-        writer.write(b"GET /hello HTTP/1.1\r\nConnection: close\r\n\r\n")
+        writer.write(
+            b"POST /upload.php HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + pieces
+            + b"0\r\nT: x\r\n\r\n"
+        )
+        writer.write(b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         answer = await reader.read()
         writer.close()
         await writer.wait_closed()
@@ -204,7 +208,7 @@ def test_a_download_beyond_the_tests_bytes_is_cut_off_and_then_refused() -> None
 def test_an_upload_beyond_the_tests_bytes_is_cut_off() -> None:
     async def work(it: Running) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
-        writer.write(b"POST /empty?test=a HTTP/1.1\r\nContent-Length: 100000000\r\n\r\n")
+        writer.write(b"POST /empty?test=a HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
 
         async def send_all() -> None:
             for _ in range(200):
@@ -259,13 +263,18 @@ def test_an_address_has_so_many_connections() -> None:
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
-        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n", b"431"),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"431"),
         (b"GET /" + b"a" * 20_000, b"431"),
         (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"400"),
-        (b"POST /empty HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", b"413"),
-        (b"POST /empty HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", b"400"),
-        (b"POST /empty HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * 400, b"400"),
-        (b"GET /garbage?test=a/b HTTP/1.1\r\n\r\n", b"400"),
+        (b"POST /empty HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n", b"413"),
+        (b"POST /empty HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", b"400"),
+        (b"POST /empty HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * 400, b"400"),
+        (b"POST /empty HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n", b"400"),
+        (b"POST /empty HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;\n\r\na\r\n0\r\n\r\n", b"400"),
+        (b"POST /empty HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\na", b"400"),
+        (b"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na", b"413"),
+        (b"OPTIONS /empty HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na", b"413"),
+        (b"GET /garbage?test=a/b HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
     ],
 )
 def test_a_hostile_request_gets_its_status_and_the_server_lives(sent: bytes, status: bytes) -> None:
@@ -277,6 +286,22 @@ def test_a_hostile_request_gets_its_status_and_the_server_lives(sent: bytes, sta
         with contextlib.suppress(OSError):
             await writer.wait_closed()
         assert (await it.ask("/hello"))[0] == 200
+
+    against(work)
+
+
+@pytest.mark.parametrize("target", ["/hello", "/garbage?ckSize=1", "/ndt/v7/download"])
+def test_a_body_that_is_not_wanted_is_not_read_as_the_next_request(target: str) -> None:
+    async def work(it: Running) -> None:
+        hidden = b"GET /latency.txt HTTP/1.1\r\nHost: x\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
+        head = f"GET {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(hidden)}\r\n\r\n"
+        writer.write(head.encode() + hidden)
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert answer.count(b"HTTP/1.1") == 1
 
     against(work)
 
@@ -295,10 +320,10 @@ def test_a_client_that_dawdles_over_its_head_is_hung_up_on() -> None:
 def test_a_client_that_reads_nothing_is_hung_up_on() -> None:
     async def work(it: Running) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", it.port)
-        writer.write(b"GET /garbage?ckSize=1024&test=a HTTP/1.1\r\n\r\n")
+        writer.write(b"GET /garbage?ckSize=1024&test=a HTTP/1.1\r\nHost: x\r\n\r\n")
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         await asyncio.sleep(1.2)
-        assert it.server.open.total() == 0
+        assert it.server.connections.open.total() == 0
         writer.transport.abort()
         with contextlib.suppress(OSError):
             await writer.wait_closed()

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from collector.measure.http import RequestRefused
+from agent.common.http_server import HttpRefused
 from collector.measure.limits import Limits
 from collector.measure.record import encode
 from collector.measure.sessions import Count, Session, Sessions, group
@@ -23,8 +23,8 @@ def start(sessions: Sessions, name: str = "t1", address: str = HERE, now: float 
     return sessions.enter(name, "", address, now, 1_795_000_000_000)
 
 
-def refusal(sessions: Sessions, name: str = "t1", address: str = HERE, now: float = 0.0) -> RequestRefused:
-    with pytest.raises(RequestRefused) as caught:
+def refusal(sessions: Sessions, name: str = "t1", address: str = HERE, now: float = 0.0) -> HttpRefused:
+    with pytest.raises(HttpRefused) as caught:
         start(sessions, name, address, now)
     return caught.value
 
@@ -95,7 +95,7 @@ class Book:
 
     def check(self, test: str, token: str, address: str, now_ms: int) -> Claims | None:
         if token == "bad":
-            raise RequestRefused(403, "bad_signature: no")
+            raise HttpRefused(403, "bad_signature: no")
         if not token:
             return None
         return Claims(
@@ -108,7 +108,7 @@ class Book:
 
 def test_who_admits_gives_the_reason() -> None:
     sessions = Sessions(Limits(), Book())
-    with pytest.raises(RequestRefused) as caught:
+    with pytest.raises(HttpRefused) as caught:
         sessions.enter("t1", "bad", HERE, 0, 0)
     assert (caught.value.status, caught.value.why) == (403, "bad_signature: no")
     assert not sessions.running
@@ -126,7 +126,7 @@ def test_a_token_is_taken_once_for_all_requests_of_its_test_and_no_other_joins_i
     for _ in range(3):
         sessions.enter("t1", "token", HERE, 0, 0)
     assert book.used == ["t1"]
-    with pytest.raises(RequestRefused, match="other_token"):
+    with pytest.raises(HttpRefused, match="other_token"):
         sessions.enter("t1", "", HERE, 0, 0)
 
 
@@ -143,7 +143,7 @@ def test_a_token_is_not_taken_by_a_test_that_has_to_wait() -> None:
     book = Book()
     sessions = Sessions(Limits(tests_at_once=1), book)
     sessions.enter("t1", "token", HERE, 0, 0)
-    with pytest.raises(RequestRefused, match="queued"):
+    with pytest.raises(HttpRefused, match="queued"):
         sessions.enter("t2", "token", HERE, 0, 0)
     assert book.used == ["t1"]
 

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.common.http_server import HttpRefused
 from collector.measure import token
 from collector.measure.admission import SPARE_LINES, ByToken, UsedTokens
-from collector.measure.http import RequestRefused
 from collector.measure.token import Claims, TokenRefused
 
 NOW = 1_795_000_000_000
@@ -92,7 +92,7 @@ def test_a_used_token_is_refused_also_after_a_restart(tmp_path: Path) -> None:
     assert claims == CLAIMS
     first.use(claims, NOW)
     for door in (first, admission(UsedTokens(path, NOW))):
-        with pytest.raises(RequestRefused, match=r"^used: "):
+        with pytest.raises(HttpRefused, match=r"^used: "):
             door.check("t1", made, "192.0.2.1", NOW)
 
 
@@ -100,7 +100,7 @@ def test_refusals_are_counted_by_their_reason(tmp_path: Path) -> None:
     counted: list[str] = []
     door = admission(UsedTokens(None, NOW), counted)
     for text in ("", "x", "x"):
-        with pytest.raises(RequestRefused):
+        with pytest.raises(HttpRefused):
             door.check("t1", text, "192.0.2.1", NOW)
     assert counted == ["no_token", "bad_signature", "bad_signature"]
 
@@ -139,5 +139,5 @@ def test_a_disk_that_takes_nothing_admits_nobody(tmp_path: Path) -> None:
     door = admission(UsedTokens(path, NOW))
     path.unlink()
     path.parent.rmdir()
-    with pytest.raises(RequestRefused, match="No such file"):
+    with pytest.raises(HttpRefused, match="No such file"):
         door.use(CLAIMS, NOW)

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from agent.common.http_server import RateLimiter
 from agent.probes.link.echo_cookie import Cookie, ask_cookie
 from agent.probes.link.ping import udp_ping
-from collector.measure.limits import MOST_ADDRESSES, Limits, RateLimiter
+from collector.measure.limits import Limits
 from collector.measure.protocols.echo import LEAST_BYTES, MOST_BYTES, VALID_S, Echo
 from tests.helpers.measure_server import measure_server
 
@@ -108,12 +109,12 @@ def test_an_address_gets_so_many_a_second_and_forged_ones_do_not_use_them_up() -
 
 
 def test_the_pace_forgets_who_is_longest_silent_and_no_more() -> None:
-    pace = RateLimiter(2.0)
+    pace = RateLimiter(2.0, addresses=100)
     assert [pace.admits("a", 0.0) for _ in range(3)] == [True, True, False]
     assert pace.admits("a", 0.5)
-    for number in range(MOST_ADDRESSES + 5):
+    for number in range(105):
         assert pace.admits(f"b{number}", 1.0)
-    assert len(pace.buckets) == MOST_ADDRESSES
+    assert len(pace.buckets) == 100
 
 
 def test_round_trips_over_it_are_measured() -> None:

@@ -206,22 +206,22 @@ def test_it_speaks_tls_with_everything_else_unchanged(tmp_path: Path) -> None:
         assert said[-1]["AppInfo"]["NumBytes"] <= sum(sizes)
         reader, writer = await asyncio.open_connection("127.0.0.1", it.port, ssl=trust)
         body = os.urandom(5_000_000)
-        writer.write(b"POST /empty HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        writer.write(b"GET /garbage?ckSize=3 HTTP/1.1\r\nConnection: close\r\n\r\n")
+        writer.write(b"POST /empty HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        writer.write(b"GET /garbage?ckSize=3 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         answers = await reader.read()
         writer.close()
         await writer.wait_closed()
         assert answers.count(b"HTTP/1.1 200 OK") == 2
         assert len(answers) > 3 << 20
         # Who speaks no TLS, or stops in the middle of the handshake, is hung up on.
-        for sent in (b"GET /hello HTTP/1.1\r\n\r\n", b"\x16\x03\x01"):
+        for sent in (b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01"):
             reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
             writer.write(sent)
             with contextlib.suppress(ConnectionResetError):
                 assert b"HTTP" not in await asyncio.wait_for(reader.read(), 4)
             writer.transport.abort()
         await asyncio.sleep(0.1)
-        assert it.server.open.total() == 0
+        assert it.server.connections.open.total() == 0
 
     against(work, tls=server_context(files.cert, files.key), limits=replace(SHORT, head_s=1.0))
 
@@ -305,7 +305,7 @@ def test_a_client_that_reads_nothing_does_not_keep_its_place() -> None:
     async def work(it: Running) -> None:
         _, writer = await it.raw("download")
         writer.transport.pause_reading()  # type: ignore[attr-defined]
-        await until(lambda: not it.server.open.total())
+        await until(lambda: not it.server.connections.open.total())
         writer.transport.abort()
 
     against(work, limits=replace(SHORT, idle_s=0.5))
