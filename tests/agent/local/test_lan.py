@@ -193,6 +193,21 @@ def test_many_open_doors_do_not_keep_an_honest_seat_out() -> None:
     with_ear(story)
 
 
+def test_an_address_that_asks_too_often_is_refused() -> None:
+    async def story() -> None:
+        async def served(_request: http.HttpRequest) -> http.HttpAnswer:
+            return http.HttpAnswer(status=200, body=b"{}")
+
+        limits = replace(lan.LIMITS, burst=2.0, requests_per_s=0.01)
+        async with await http.serve("127.0.0.1:0", served, limits) as server:
+            port = server.sockets[0].getsockname()[1]
+            statuses = [(await send(port, b"GET / HTTP/1.1\r\nHost: g\r\n\r\n"))[0] for _ in range(4)]
+            assert statuses[:2] == [200, 200]
+            assert set(statuses[2:]) <= {429, 0}  # 0: the answer crossed with what we were still sending
+
+    asyncio.run(story())
+
+
 def test_stopping_with_a_connection_open_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
     with socket.socket() as lingering:
 
