@@ -1,3 +1,3 @@
 """What agent and collector share besides the wire."""
 
-__all__ = ["bufferbloat", "websocket_frames"]
+__all__ = ["bufferbloat", "center_time", "websocket_frames"]
