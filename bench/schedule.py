@@ -21,9 +21,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from agent.common.center_time import CENTER_TIME
 from agent.config import SpeedSection, slot_minutes
 from agent.scheduling import speed_plan
-from agent.scheduling.schedule import CENTER_TIME, DAY_MS, MINUTE_MS
+from agent.scheduling.schedule import DAY_MS, MINUTE_MS
 from agent.scheduling.speed_plan import CAPPED, MB, Here, RunTest, SkipTest, Slot, SpeedBook
 from collector.speedtests import policy
 from collector.speedtests.policy import ServerPlaces, TestRequest

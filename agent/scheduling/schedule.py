@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Literal
 
+from agent.common.center_time import CENTER_TIME
 from agent.spool.record import Value
 from agent.wire import LinkReading, Reading, SpeedReading, UpsReading
 
-# Pakistan keeps one time and no summer time (since 2009), so the centers' clock needs no time zone database.
-CENTER_TIME = timezone(timedelta(hours=5), "PKT")
 DAY_MS = 86_400_000
 MINUTE_MS = 60_000
 SLOT_TAIL = 0.9  # what is drawn at random falls in the first nine tenths of its time, so that it also ends in it

@@ -25,8 +25,9 @@ from typing import Literal
 
 import msgspec
 
+from agent.common.center_time import CENTER_TIME
 from agent.config import SpeedSection, slot_minutes
-from agent.scheduling.schedule import CENTER_TIME, DAY_MS, MINUTE_MS, SLOT_TAIL
+from agent.scheduling.schedule import DAY_MS, MINUTE_MS, SLOT_TAIL
 from agent.wire import Purpose
 
 MB = 1_000_000

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.common.center_time import TZ
 from collector.alerts.channel import AlertMessage, Event
 from collector.flags.cause import SAID, WEIGHT, Cause
 from collector.flags.judge import show
@@ -52,7 +53,7 @@ def message(told: Announcement, standard: Standard | None, base_url: str) -> Ale
     title = f"{where}: {what} {'is below the standard' if raised else 'is well again'}"
     if told.center == EVERYONE:
         title = what if raised else "The collector hears the centers again"
-    tz = standard.tz if standard else "Asia/Karachi"
+    tz = standard.tz if standard else TZ
     lines = [
         f"Center: {_center(told)}",
         f"What: {what} ({' '.join(filter(None, (told.criterion, told.subject)))})",

@@ -15,6 +15,8 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from agent.common.center_time import TZ
+
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 DAY_MINUTES = 24 * 60
 MINUTE_MS = 60_000
@@ -33,7 +35,7 @@ class Opening:
 
 
 @lru_cache(maxsize=4096)
-def parse(text: str, tz: str = "Asia/Karachi") -> Opening:
+def parse(text: str, tz: str = TZ) -> Opening:
     """Opening hours from their text. Raises ValueError with the rule that is broken and an example of the fix."""
     days: dict[int, list[tuple[int, int]]] = {}
     rules = [rule.strip() for rule in ("daily 00:00-24:00" if text.strip() == "always" else text).split(";")]
@@ -155,4 +157,4 @@ def _zone(tz: str) -> ZoneInfo:
     try:
         return ZoneInfo(tz)
     except (KeyError, ValueError, OSError, RecursionError):  # the last for a path of thousands of steps
-        raise ValueError(f"time zone {tz!r} is not known here; write e.g. Asia/Karachi") from None
+        raise ValueError(f"time zone {tz!r} is not known here; write e.g. {TZ}") from None

@@ -25,6 +25,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import sqlalchemy as sa
 
+from agent.common.center_time import TZ
 from collector.flags.judge import Verdict, bound_of, judge
 from collector.flags.witness import Witness
 from collector.judging import server_check
@@ -127,7 +128,7 @@ def build_some(
 ) -> dict[str, dict[str, Any]]:
     """`build` for several centers, by code, in one pass over the month's readings. What is held of each while it runs
     is small (a few megabytes), however many readings there are. Raises ReportError."""
-    span = period(month, "Asia/Karachi", now_ms)
+    span = period(month, TZ, now_ms)
     standard = standards.at(span.to_ms - 1)
     if standard is None:
         raise ReportError(f"month {month}: no standard holds at its end; add its version to [standard] files")

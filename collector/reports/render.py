@@ -6,17 +6,18 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from typing import Any
 
 import jinja2
 import msgspec
 
+from agent.common.center_time import TZ
 from collector.flags.cause import SAID
 from collector.flags.judge import show
 from collector.register.opening_hours import local
-from collector.reports.revisions import TZ, Revision
+from collector.reports.revisions import Revision
 from collector.reports.seat_availability import worst
 
 Report = Mapping[str, Any]
@@ -55,8 +56,8 @@ def as_html(report: Report) -> str:
     """One file without scripts or anything from elsewhere."""
     seats = report["seats"]
     return _template().render(
-        report=report, show=show, local=local, causes=SAID, worst=worst(seats["hours"], seats["promised"]),
-        reasons=reasons,
+        report=report, show=show, local=partial(local, tz=TZ), causes=SAID, reasons=reasons,
+        worst=worst(seats["hours"], seats["promised"]),
     )  # fmt: skip
 
 

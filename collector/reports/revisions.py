@@ -19,10 +19,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 import sqlalchemy as sa
 
+from agent.common.center_time import TZ
 from collector.judging.evaluate import CenterLike, FreshReading
 from collector.store import schema, upsert
 
-TZ = "Asia/Karachi"
 CLOSE_MS = 5 * 86_400_000  # a month is reported so long after its end; no official figure exists
 SETTLE_MS = 600_000  # what comes late comes in many batches: a revision is made when they have stopped
 AROUND_MS = 3_600_000  # so far readings speak for their neighbours (counters around a test, the edge of a minute)

@@ -16,11 +16,12 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from agent.common.center_time import TZ
 from collector.register import centers
 from collector.register.centers import Center
 from collector.reports import revisions
 from collector.reports.monthly import ReportError, build, build_some, period
-from collector.reports.revisions import CLOSE_MS, SETTLE_MS, TZ, Revision, Why
+from collector.reports.revisions import CLOSE_MS, SETTLE_MS, Revision, Why
 from collector.standard import Standards
 from collector.store import Store, schema, upsert
 from collector.store.months import raw_from

@@ -8,6 +8,7 @@ import random
 import uuid
 from collections.abc import Iterator
 
+from agent.common.center_time import UTC_AHEAD_MS
 from agent.wire import (
     BootReading,
     GatewayReading,
@@ -26,7 +27,6 @@ from collector.simulate.trouble import RECHARGE_S, Stage, Trouble
 MINUTE_MS = 60_000
 GATEWAY_EVERY = 5  # minutes
 SPEED_EVERY = 5  # minutes: more often than a real center tests, so that a demonstration has something to show
-PKT_MS = 5 * 3_600_000  # Pakistan is UTC+5 the whole year
 PROBES = 20
 VERSION = "simulated"
 
@@ -48,7 +48,7 @@ def stamp(center: SimulatedCenter, at_ms: int, boot_ms: int, error_ms: int) -> S
 
 def busy(at_ms: int) -> float:
     """How busy the country's lines are, 0 (five in the morning) to 1 (nine in the evening)."""
-    hour = ((at_ms + PKT_MS) / 3_600_000) % 24
+    hour = ((at_ms + UTC_AHEAD_MS) / 3_600_000) % 24
     return 0.5 + 0.5 * math.cos((hour - 21) / 24 * 2 * math.pi)
 
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from agent import wire
+from agent.common.center_time import TZ
 from collector.register import opening_hours
 from collector.standard.criteria import (
     DERIVED,
@@ -206,7 +207,7 @@ def standard(values: Mapping[str, object], digest: str, where: str) -> tuple[Sta
     mistakes: list[str] = []
     top = TomlTable(where, values, mistakes)
     name, official = top.take("id", identifier), top.take("official", flag)
-    note, tz = top.take("note", text), top.take("timezone", _zone, "Asia/Karachi")
+    note, tz = top.take("note", text), top.take("timezone", _zone, TZ)
     first, last = top.take("valid_from", local_date), top.take("valid_to", local_date, date.max)
     none: list[dict[str, object]] = []
     found = top.take("criterion", _list_of_tables, none)
@@ -410,7 +411,7 @@ def _zone(value: object) -> str:
     try:
         return ZoneInfo(text(value)).key
     except (KeyError, ValueError, OSError, RecursionError):  # the last for a path of thousands of steps
-        raise ValueError('must be a time zone, e.g. "Asia/Karachi"') from None
+        raise ValueError(f'must be a time zone, e.g. "{TZ}"') from None
 
 
 def _midnight_ms(day: date, tz: str) -> int:

@@ -13,11 +13,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from agent.common.center_time import UTC_AHEAD_MS
 from collector.store import Store, schema, upsert
 from collector.store.months import raw_from
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
-DAY_STARTS_MS = 19 * HOUR_MS  # midnight in Pakistan (UTC+5, no summer time), as time of the UTC day
+DAY_STARTS_MS = DAY_MS - UTC_AHEAD_MS  # midnight at the centers, as time of the UTC day
 SETTLE_MS = 600_000  # a transaction of readings is long over by then, and no clock of ours is so wrong
 ROLLED = "rolled_until_ms"  # in `about`: all hours before are summed, but for those marked late
 MOST = 24  # hours summed in one look, so that other housekeeping gets its turn

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import jinja2
 
 from agent import __version__
+from agent.common.center_time import TZ
 from collector.access.enrolment import EnrolmentFacts
 from collector.standard import Standards
 from collector.store import Store, queries
@@ -19,7 +20,7 @@ from collector.web.auth import Authenticator
 from collector.web.live import Hub
 
 HERE = Path(__file__).parent
-ZONE = ZoneInfo("Asia/Karachi")
+ZONE = ZoneInfo(TZ)
 SEVERITIES = ("notice", "info", "warning", "serious", "urgent")
 
 

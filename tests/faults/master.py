@@ -23,6 +23,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import wire
+from agent.common.center_time import TZ
 from collector.register import centers, opening_hours
 from collector.reports import monthly
 from collector.simulate.truth import read_promises
@@ -170,7 +171,7 @@ def off_calendar(conn: sa.Connection, now_ms: int, build: Build = monthly.build)
     standards = Standards.of([example()])
     wrong = 0
     for center in centers.all_centers(conn)[:CALENDARS]:
-        month = opening_hours.local(now_ms, "Asia/Karachi")[:7]
+        month = opening_hours.local(now_ms, TZ)[:7]
         book = build(conn, center, month, standards, now_ms)
         hours = opening_hours.parse(center.opening)
         minutes = range(book["from_ms"], book["to_ms"], opening_hours.MINUTE_MS)

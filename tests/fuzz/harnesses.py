@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import config as agent_settings
 from agent import wire
 from agent.common.http_server import HttpRefused
+from agent.common.center_time import TZ
 from agent.local import http
 from agent.probes.probe import ProbeFailed
 from agent.probes.ups import merge, nut, snmp, traps
@@ -147,7 +148,7 @@ def opening_hours(data: bytes) -> None:
     """The hours, and on a second line the time zone."""
     text, _, zone = data.decode("utf-8", "replace").partition("\n")
     try:
-        hours = opening.parse(text, zone or "Asia/Karachi")
+        hours = opening.parse(text, zone or TZ)
         for day in hours.week:
             assert all(0 <= start < end <= opening.DAY_MINUTES for start, end in day)
             assert all(end <= start for (_, end), (start, _) in itertools.pairwise(day))

@@ -4,6 +4,7 @@ const box = document.getElementById("charts");
 const code = encodeURIComponent(document.getElementById("main").dataset.center);
 const words = Object.fromEntries([...document.getElementById("chart-words").content.children].map((i) => [i.dataset.key, i.textContent]));
 const bounds = JSON.parse(box.dataset.bounds);
+const { zone } = box.dataset;
 const promised = Number(box.dataset.promised);
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const sync = uPlot.sync("center");
@@ -115,7 +116,7 @@ function options(kind, place, last) {
   const spec = KINDS[kind], axis = { stroke: css("--muted"), font: "11px system-ui, sans-serif", ticks: { show: false } };
   const grid = { stroke: css("--grid"), width: 1 };
   return {
-    width: place.parentElement.clientWidth, height: last ? 144 : 120, tzDate: (s) => uPlot.tzDate(new Date(s * 1000), "Asia/Karachi"),
+    width: place.parentElement.clientWidth, height: last ? 144 : 120, tzDate: (s) => uPlot.tzDate(new Date(s * 1000), zone),
     legend: { show: false }, padding: [6, 18, 0, 0],
     cursor: { sync: { key: sync.key, scales: ["x", null] }, y: false, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
     scales: { x: { time: true }, y: { range: spec.scale }, pct: { range: near(25) }, bool: { range: [0, 1] } },
@@ -141,8 +142,8 @@ function lonely(u, index, show) {
 }
 
 function clock(u, ticks, _axis, _space, increment) {
-  const day = new Intl.DateTimeFormat("en-GB", { timeZone: "Asia/Karachi", day: "numeric", month: "short" });
-  const time = new Intl.DateTimeFormat("en-GB", { timeZone: "Asia/Karachi", hour: "2-digit", minute: "2-digit" });
+  const day = new Intl.DateTimeFormat("en-GB", { timeZone: zone, day: "numeric", month: "short" });
+  const time = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit" });
   return ticks.map((s) => {
     const at = new Date(s * 1000), said = time.format(at);
     return increment >= 86400 || said === "00:00" ? day.format(at) : said;
@@ -159,7 +160,7 @@ function keys(kind, u) {
   place.querySelectorAll("span").forEach((span, i) => { span.textContent = said[i]; });
   const at = index == null ? undefined : u.data[0][index];
   place.querySelector("time").textContent = at === undefined ? "" : new Intl.DateTimeFormat("en-GB", {
-    timeZone: "Asia/Karachi", weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit",
+    timeZone: zone, weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit",
   }).format(new Date(at * 1000));
 }
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from agent import wire
+from agent.common.center_time import CENTER_TIME
 from agent.scheduling import schedule
 
 SLOTS = ["08:00-09:00", "10:00-13:00", "19:00-22:00"]
@@ -16,7 +17,7 @@ SECRET = b"s" * 32
 
 def at(text: str) -> int:
     """Milliseconds UTC of a time on a center's clock (UTC+5)."""
-    local = datetime.fromisoformat(text).replace(tzinfo=schedule.CENTER_TIME)
+    local = datetime.fromisoformat(text).replace(tzinfo=CENTER_TIME)
     return round(local.astimezone(UTC).timestamp() * 1000)
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.common.center_time import CENTER_TIME
 from agent.config import SpeedSection
 from agent.probes.target import is_self_test
-from agent.scheduling import schedule, speed_plan
+from agent.scheduling import speed_plan
 from agent.scheduling.speed_plan import (
     CAPPED,
     COST_BYTES,
@@ -33,7 +34,7 @@ SPEED = SpeedSection()
 
 def at(text: str) -> int:
     """Milliseconds UTC of a time on a center's clock (UTC+5)."""
-    local = datetime.fromisoformat(text).replace(tzinfo=schedule.CENTER_TIME)
+    local = datetime.fromisoformat(text).replace(tzinfo=CENTER_TIME)
     return round(local.astimezone(UTC).timestamp() * 1000)
 
 

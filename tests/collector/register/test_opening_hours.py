@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.common.center_time import TZ
 from collector.register.opening_hours import after_open, is_open, open_minutes, parse, spans_between
 
-KARACHI = ZoneInfo("Asia/Karachi")
+KARACHI = ZoneInfo(TZ)
 HOUR = 3_600_000
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.common.center_time import TZ
 from collector.register.opening_hours import is_open, open_minutes, parse
 from collector.reports.ledger import BUCKETS, Ledger, Span, ledger, minutes_of, minutes_open
 from collector.reports.revisions import month_after, months_within
@@ -18,7 +19,7 @@ MINUTE = 60_000
 
 
 def at(text: str) -> int:
-    return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("Asia/Karachi")).timestamp() * 1000)
+    return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(TZ)).timestamp() * 1000)
 
 
 def test_open_minutes_are_those_of_the_opening_hours() -> None:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 
+from agent.common.center_time import TZ
 from collector.__main__ import main
 from collector.register.centers import Center
 from collector.reports.monthly import ReportError, Samples, decide, percentile, period, wilson_upper_pct
@@ -36,7 +37,7 @@ RULE = MonthRule(share_pct=80, min_samples=42, min_days=15, min_slots=3)
 
 
 def at(text: str) -> int:
-    return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("Asia/Karachi")).timestamp() * 1000)
+    return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(TZ)).timestamp() * 1000)
 
 
 AFTER = at("2026-03-05T12:00")
@@ -404,11 +405,11 @@ def test_a_report_that_cannot_be_is_one_sentence(
 
 
 def test_december_ends_with_the_year() -> None:
-    found = period("2025-12", "Asia/Karachi", AFTER)
+    found = period("2025-12", TZ, AFTER)
     assert (found.from_ms, found.to_ms) == (at("2025-12-01T00:00"), at("2026-01-01T00:00"))
 
 
 @pytest.mark.parametrize("month", ["", "2026", "2026-1", "2026-00", "1969-12", "٢٠٢٦-٠١", "2026-01\n"])
 def test_what_is_no_month_is_refused(month: str) -> None:
     with pytest.raises(ReportError):
-        period(month, "Asia/Karachi", AFTER)
+        period(month, TZ, AFTER)

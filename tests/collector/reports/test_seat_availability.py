@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from agent import wire
+from agent.common.center_time import TZ
 from collector.register.centers import Center
 from collector.reports.monthly import build
 from collector.reports.render import as_html
@@ -26,7 +27,7 @@ CENTER = Center(
 
 
 def at(text: str) -> int:
-    return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("Asia/Karachi")).timestamp() * 1000)
+    return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(TZ)).timestamp() * 1000)
 
 
 def minutes(first_ms: int, count: int) -> set[int]:

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from paho.mqtt.enums import CallbackAPIVersion
 
 from agent import wire
+from agent.common.center_time import UTC_AHEAD_MS
 from collector.__main__ import main
 from collector.access import enrolment
 from collector.register import centers
@@ -142,7 +143,7 @@ def test_a_cut_puts_the_ups_on_battery_until_it_is_empty_and_the_return_is_told_
 
 
 def test_evening_lines_are_slower_than_morning_lines() -> None:
-    midnight_ms = START_MS - START_MS % (24 * HOUR_MS) - readings.PKT_MS
+    midnight_ms = START_MS - START_MS % (24 * HOUR_MS) - UTC_AHEAD_MS
     assert readings.busy(midnight_ms + 21 * HOUR_MS) > 0.95 > 0.1 > readings.busy(midnight_ms + 9 * HOUR_MS - 1) - 0.1
 
 

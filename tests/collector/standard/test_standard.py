@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from agent.common.center_time import TZ
 from collector.standard import StandardError, Standards, example, load, read
 from collector.standard.criteria import Window
 
@@ -24,7 +25,7 @@ class Promised:
 
 
 def at(text: str) -> int:
-    return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("Asia/Karachi")).timestamp() * 1000)
+    return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(TZ)).timestamp() * 1000)
 
 
 def test_a_file_becomes_values() -> None:
