@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import config as agent_settings
 from agent import wire
-from agent.common.http_server import HttpRefused
 from agent.common.center_time import TZ
+from agent.common.http_server import HttpRefused
 from agent.local import http
 from agent.probes.probe import ProbeFailed
 from agent.probes.ups import merge, nut, snmp, traps
