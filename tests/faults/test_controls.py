@@ -32,10 +32,10 @@ def outcome(source: Path, test: str, folder: Path) -> tuple[int, str]:
 
 
 DEAF_TO_THE_KERNEL = [
-    ("agent/uplink/session.py", "                line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)\n", ""),
+    ("agent/uplink/session.py", "            line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)\n", ""),
     (
         "agent/uplink/session.py",
-        "                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_DEAD_MS)\n",
+        "            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_DEAD_MS)\n",
         "",
     ),
 ]
