@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import Client as AnyClient
+from paho.mqtt.client import MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from agent import identity, wire
+from agent.common.mqtt import Client
 from tests.helpers.ports import free_port
 
 
@@ -29,7 +31,7 @@ class WireBroker:
     def start(self) -> None:
         words = [sys.executable, "-m", "collector", "broker", "--listen", f"127.0.0.1:{self.port}"]
         self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until_s = time.monotonic() + 20
+        until_s = time.monotonic() + 60
         while time.monotonic() < until_s:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as made:
                 if made.getsockname() != made.getpeername():  # a port of nobody's may connect to itself
@@ -65,7 +67,7 @@ class LittleCollector:
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
 
-    def _take(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+    def _take(self, _client: AnyClient, _data: object, message: MQTTMessage) -> None:
         if "/presence/" in message.topic:
             self.presence.append(wire.decode_presence(bytes(message.payload)))
             return
@@ -85,8 +87,7 @@ class LittleCollector:
         self._client.publish(topic, wire.seal(body, self.sign), qos=1)
 
     def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        self._client.leave()
 
 
 def receipt_for(batch: wire.Batch) -> wire.Receipt:

@@ -78,7 +78,7 @@ class Postgres:
         """PostgreSQL's immediate shutdown: at once, and by its own hand."""
         assert self._process is not None
         self._process.send_signal(signal.SIGQUIT)
-        self._process.wait(30)
+        self._process.wait(60)
 
     def kill(self) -> None:
         assert self._process is not None

@@ -75,7 +75,7 @@ class DroppingDisk:
             yield
         finally:
             unmount(place)
-            server.join(10)
+            server.join(60)
             os.close(self._fd)
 
     def after_a_cut(self) -> Files:

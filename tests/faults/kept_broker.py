@@ -59,7 +59,7 @@ def written(make: str, house: House, folder: Path) -> Kept:
         f'websocket_listen = "0.0.0.0:{websocket}"\npublic_websocket = "127.0.0.1:{websocket}"\n'
     )
     argv = [sys.executable, "-m", "collector", "broker-config", make, "--out", str(folder), "--config", str(toml)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60, cwd=rig.ROOT)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, cwd=rig.ROOT)
     assert done.returncode == 0, done.stderr
     for path in (folder / "mosquitto.conf", folder / "nats.conf"):
         if path.exists():

@@ -56,7 +56,7 @@ def server(folder: Path, host: str) -> None:
     address = Address("127.0.0.1", broker.port)
     listener = Subscriber(address, desk.ingest, lambda _moved: None, lambda: time.time_ns() // 1_000_000)
     listener.start()
-    assert listener.connected.wait(30)
+    assert listener.connected.wait(60)
     print(broker.ports[1], flush=True)
     threading.Event().wait()
 

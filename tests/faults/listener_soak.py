@@ -177,7 +177,7 @@ def main(folder: Path, seed: int, times: int, make: str, layers: str) -> None:
         listener = Subscriber(address, desk.ingest, lambda _moved: None, lambda: NOW)
         listener.start()
         stack.callback(listener.stop)
-        assert listener.connected.wait(30)
+        assert listener.connected.wait(60)
         siege = Siege(broker, authority, other, desk, chance, stack)
         for _ in range(times):
             siege.report()

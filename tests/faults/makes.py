@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from paho.mqtt import client as mqtt
 
+from agent.common.mqtt import Client as MqttClient
 from collector.access.ca import Files
 from collector.access.people import People
 from collector.brokers import generated_config
@@ -125,7 +126,7 @@ def _started(
 
 def listening(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     """Returns once it does. Raises AssertionError with the end of its log."""
-    until_s = time.monotonic() + 30
+    until_s = time.monotonic() + 60
     while time.monotonic() < until_s and process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
@@ -160,7 +161,7 @@ class Client:
         self.codes: list[object] = []
         self.acknowledged = 0
         self.refusal = ""
-        self.mqtt = mqtt.Client(
+        self.mqtt = MqttClient(
             mqtt.CallbackAPIVersion.VERSION2, client_id=client_id, reconnect_on_failure=False, transport=transport
         )
         self.mqtt.ws_set_options(path="/mqtt")
@@ -211,7 +212,7 @@ class Client:
         """Which of these it was let subscribe to; none when it was put out for it."""
         self.subscribed.clear()
         self.mqtt.subscribe([(pattern, 1) for pattern in filters])
-        until_s = time.monotonic() + 10
+        until_s = time.monotonic() + 60
         while not self.subscribed.is_set() and not self.gone.is_set() and time.monotonic() < until_s:
             time.sleep(0.01)
         return [not code.is_failure for code in self.codes] if self.subscribed.is_set() else []  # type: ignore[attr-defined]
@@ -220,5 +221,4 @@ class Client:
         self.mqtt.publish(topic, payload, qos=1)
 
     def close(self) -> None:
-        self.mqtt.disconnect()
-        self.mqtt.loop_stop()
+        self.mqtt.leave()

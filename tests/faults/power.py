@@ -51,7 +51,7 @@ def mounted(image: Path, place: Path) -> Iterator[Path]:
 def unmount(place: Path) -> None:
     """A loop device lets go of its file a moment after the file system on it was left; and a mount namespace that
     somebody made meanwhile may hold it longer, so that in the end only the name is taken away."""
-    until_s = time.monotonic() + 10
+    until_s = time.monotonic() + 60
     while subprocess.run(["umount", str(place)], check=False, capture_output=True).returncode != 0:
         if time.monotonic() > until_s:
             run("umount", "--lazy", place)

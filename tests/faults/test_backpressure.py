@@ -90,7 +90,7 @@ def drained(folder: Path, gateways: int, each_s: float, seconds: float) -> SlowI
     broker.start()
     listener = Subscriber(Address("127.0.0.1", broker.port), ingest, lambda _moved: None, now_ms)
     listener.start()
-    assert listener.connected.wait(30)
+    assert listener.connected.wait(60)
 
     async def story() -> None:
         until = asyncio.Event()

@@ -65,7 +65,7 @@ NEARLY_EMPTY = {SOURCE: 5, STATUS: 3, CHARGE: 6}
 
 
 def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=20)
+    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=120)
 
 
 @dataclass
@@ -154,12 +154,12 @@ class Gateway:
     def stop(self) -> None:
         assert self.agent is not None
         self.agent.terminate()
-        self.agent.wait(30)
+        self.agent.wait(60)
 
     def power(self, values: dict[str, int]) -> None:
         words = [word for name, value in values.items() for word in (name, "i", str(value))]
         argv = ["ip", "netns", "exec", self.net, "snmpset", "-m", "", "-v2c", "-c", "switch", "127.0.0.1:1161", *words]
-        subprocess.run(argv, check=True, capture_output=True, timeout=20)
+        subprocess.run(argv, check=True, capture_output=True, timeout=120)
 
     def strike(self) -> None:
         """What happens to this center."""
@@ -204,7 +204,7 @@ class Gateway:
         for process in (self.agent, self.ups):
             if process is not None and process.poll() is None:
                 process.terminate()
-                process.wait(30)
+                process.wait(60)
         for name in (self.net, self.router):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 

@@ -64,7 +64,7 @@ class Scene:
                 self.a = self.client(self.authority.client(A), A)
             word = (wire.presence_topic(A), uuid.uuid4().bytes)
             self.a.says(*word)
-            until_s = time.monotonic() + 10
+            until_s = time.monotonic() + 60
             while time.monotonic() < until_s and word not in self.collector.heard:
                 time.sleep(0.01)
             assert word in self.collector.heard
@@ -133,7 +133,7 @@ def test_a_will_is_a_word_like_others(scene: Scene) -> None:
         line = heir.mqtt.socket()
         assert line is not None
         socket.socket(fileno=socket.dup(line.fileno())).shutdown(socket.SHUT_RDWR)  # dies without a word
-        heir.gone.wait(5)
+        heir.gone.wait(60)
     scene.settle()
     assert [heard for heard in scene.collector.heard if heard[1] == b"a will"] == []
 
@@ -189,11 +189,11 @@ def test_another_ones_client_id_does_not_end_its_session(scene: Scene) -> None:
 @pytest.mark.row(26)
 def test_one_certificate_has_one_session_the_newest(scene: Scene) -> None:
     again = scene.client(scene.authority.client(A), A)
-    assert scene.a.gone.wait(10)
+    assert scene.a.gone.wait(60)
     assert again.is_in()
     assert again.hears(wire.receipt_topic(A)) == [True]
     scene.collector.says(wire.receipt_topic(A), b"receipt")
-    until_s = time.monotonic() + 10
+    until_s = time.monotonic() + 60
     while not again.heard and time.monotonic() < until_s:
         time.sleep(0.01)
     assert again.heard == [(wire.receipt_topic(A), b"receipt")]

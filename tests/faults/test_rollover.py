@@ -92,7 +92,7 @@ class Scene:
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         argv = [sys.executable, "-m", "collector", "ca", *words, "--data", str(self.folder / "collector")]
-        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60, cwd=rig.ROOT)
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, cwd=rig.ROOT)
 
     def roll(self) -> None:
         assert self.command("rollover").returncode == 0

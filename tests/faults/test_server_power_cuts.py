@@ -17,10 +17,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import Client as AnyClient
+from paho.mqtt.client import MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from agent import wire
+from agent.common.mqtt import Client
 from collector.store import Store, schema
 from tests.faults import rig
 from tests.faults.databases import Database, Postgres, Sqlite
@@ -49,7 +51,7 @@ class Receipts:
         self._client.connect_async("127.0.0.1", port)
         self._client.loop_start()
 
-    def _hear(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+    def _hear(self, _client: AnyClient, _data: object, message: MQTTMessage) -> None:
         receipt = wire.decode_receipt(wire.unseal(message.payload)[0])
         with self._lock:
             self._held.add((receipt.device, receipt.spool, receipt.first_seq, receipt.last_seq))
@@ -59,8 +61,7 @@ class Receipts:
             return set(self._held)
 
     def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        self._client.leave()
 
 
 def missing(database: str, promises: set[Promise]) -> int:

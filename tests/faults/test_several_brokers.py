@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from paho.mqtt import client as mqtt
 
 from agent import identity, wire
+from agent.common.mqtt import Client as MqttClient
 from agent.spool.queue import Spool
 from agent.uplink.session import Uplink
 from agent.uplink.window import STABLE_S
@@ -134,12 +135,12 @@ def echo(scene: Scene, stack: ExitStack, mine: identity.Identity) -> list[bytes]
         there.says(message.topic, bytes(message.payload))
         said.append(bytes(message.payload))
 
-    here = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
+    here = MqttClient(mqtt.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
     here.on_message = pass_on
     here.connect("127.0.0.1", scene.first.port)
     here.subscribe(wire.batch_topic(mine.device), 1)
     here.loop_start()
-    stack.callback(lambda: (here.disconnect(), here.loop_stop()))
+    stack.callback(here.leave)
     return said
 
 

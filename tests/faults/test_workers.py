@@ -80,7 +80,7 @@ def test_a_broker_without_shared_subscriptions_is_named_and_one_worker_does_with
         try:
             house.open()
             argv = house.collector("ingest", "--config", str(house.collector_toml))
-            done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60, cwd=house.source)
+            done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, cwd=house.source)
             assert done.returncode == 1
             assert f"127.0.0.1:{house.broker}: does not speak MQTT 5, which several ingest workers need" in done.stderr
             rig.wait_for(lambda: (house.folder / "agent" / "spool.db").exists(), "the agent's spool")

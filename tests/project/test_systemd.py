@@ -150,7 +150,7 @@ def started(words: list[str], folder: Path, watchdog_s: int) -> Iterator[socket.
                 yield ear
             finally:
                 process.send_signal(signal.SIGTERM)
-                _, complaint = process.communicate(timeout=30)
+                _, complaint = process.communicate(timeout=60)
         assert process.returncode == 0, complaint
 
 

@@ -69,7 +69,7 @@ class Center:
         self.running.append(subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True))
         log.close()
 
-    def until(self, true: Callable[[], object], seconds: float = 40) -> None:
+    def until(self, true: Callable[[], object], seconds: float = 60) -> None:
         until_s = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < until_s, self.logs()
@@ -96,7 +96,7 @@ class Center:
                 os.killpg(process.pid, signal.SIGTERM)
         for process in self.running:
             try:
-                process.wait(10)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()

@@ -41,7 +41,7 @@ async def send(port: int, payload: bytes, *, end: bool = True) -> tuple[int, byt
         writer.write(payload)
         if end and writer.can_write_eof():
             writer.write_eof()
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), 60)
     except ConnectionError:
         return 0, b""
     finally:

@@ -15,6 +15,7 @@ from agent.probes.probe import ProbeFailed
 from agent.scheduling import power
 from agent.scheduling.power import Known, PowerWatch, SelfTest, SelfTestBook, told
 from agent.spool.record import Value
+from tests.helpers.waiting import until
 
 NIGHT_MS = 1_790_120_700_000  # 04:45 by the center's clock: every gateway's quiet minute has begun
 Kept = list[tuple[wire.UpsReading, Value]]
@@ -200,12 +201,6 @@ def test_a_ups_that_calls_is_looked_at_at_once_and_calls_do_not_add_up(tmp_path:
         await asyncio.wait([running])
 
     asyncio.run(story())
-
-
-async def until(true: Any, seconds: float = 5.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110  what is waited for happens in another task
-            await asyncio.sleep(0.01)
 
 
 def test_a_slow_ups_does_not_hold_up_another(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def process(*words: str) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(started.pid, signal.SIGTERM)
-        started.wait(30)
+        started.wait(60)
 
 
 def call(*words: str) -> str:

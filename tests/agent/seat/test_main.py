@@ -51,7 +51,7 @@ def with_ear(story: Callable[[int, Registry], Awaitable[None]], ahead_ms: int = 
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 — what is waited for happens in another process
             await asyncio.sleep(0.02)
 

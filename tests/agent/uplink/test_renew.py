@@ -92,7 +92,7 @@ async def linked(
         spool.close()
 
 
-async def until(true: Callable[[], bool], seconds: float = 15.0) -> float:
+async def until(true: Callable[[], bool], seconds: float = 60.0) -> float:
     """How long it took, in seconds."""
     began = time.monotonic()
     async with asyncio.timeout(seconds):

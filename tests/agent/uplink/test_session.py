@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from agent.uplink import window
 from agent.uplink.session import Uplink
 from agent.uplink.trust import TrustedClock
 from agent.uplink.window import FIRST_RECEIPT_S, PACED_S, PACED_WINDOW, WINDOW, Flow, InFlight, Send, Wait, next_step
+from tests.helpers.waiting import until
 
 T0 = 1_790_000_000_000
 
@@ -50,12 +51,6 @@ async def running(
     finally:
         running.cancel()
         await asyncio.wait([running])
-
-
-async def until(true: Callable[[], bool], seconds: float = 8.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110  what is waited for happens in another process
-            await asyncio.sleep(0.02)
 
 
 def groups(count: int, spool: str = "a" * 32) -> list[Group]:
@@ -174,13 +169,13 @@ def test_a_last_gasp_does_not_wait_for_the_pause_between_two_sessions(
     mortal_broker.kill()
 
     async def story() -> None:
-        link = Uplink(mine, spool, stamp=stamp, on_task=lambda _task: None, chance=lambda: 1.0)
+        link = Uplink(mine, spool, stamp=stamp, on_task=lambda _task: None, chance=lambda: 1800.0)
         running = asyncio.create_task(link.run())
-        await asyncio.sleep(6.5)  # after failures at 0, 2 and 6 s the next try is 8 s away
+        await until(lambda: link.view.state == "off" and link.view.detail)  # the next try is an hour away
         await asyncio.to_thread(mortal_broker.start)
         kept = spool.append([reading(9)], "high", T0)
         link.readings_waiting(urgent=(kept.spool, kept.last_seq))
-        await until(lambda: link.view.counts["sent"] == 1, 4)
+        await until(lambda: link.view.counts["sent"] == 1)
         running.cancel()
         await asyncio.wait([running])
 
@@ -337,7 +332,7 @@ def test_a_broker_that_was_away_gets_what_was_measured_meanwhile(
             spool.append([reading(1)], "low", T0)
             link.readings_waiting()
             await asyncio.to_thread(mortal_broker.start)
-            await until(lambda: spool.stats().readings == 0, 20)
+            await until(lambda: spool.stats().readings == 0)
 
     asyncio.run(story())
     assert sorted(number for _spool, number in collector.held) == [1]

@@ -73,7 +73,7 @@ def handshake(server: Files, mine: Files, trusted: bytes) -> str:
         context.load_cert_chain(mine.cert, mine.key)
         try:
             with (
-                socket.create_connection(place.getsockname(), timeout=5) as line,
+                socket.create_connection(place.getsockname(), timeout=60) as line,
                 context.wrap_socket(line, server_hostname="127.0.0.1") as wrapped,
             ):
                 assert wrapped.recv(5) == b"hello"

@@ -311,7 +311,7 @@ def test_the_commands_ask_for_passphrases_and_show_them_once(tmp_path: Path) -> 
 
     def ask(*words: str, given: str = "", code: int = 0) -> str:
         argv = [sys.executable, "-m", "collector", *words, "--config", str(settings)]
-        done = subprocess.run(argv, input=given, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(argv, input=given, capture_output=True, text=True, timeout=120)
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
         return done.stdout if code == 0 else done.stderr

@@ -370,7 +370,7 @@ def mailbox() -> Iterator[Mailbox]:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
 
-    asyncio.run_coroutine_threadsafe(end(), loop).result(5)
+    asyncio.run_coroutine_threadsafe(end(), loop).result(60)
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()

@@ -99,4 +99,4 @@ def test_a_reader_that_has_read_enough_is_no_error(tmp_path: Path, gateway) -> N
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0

@@ -33,7 +33,7 @@ def everything_to_everyone(url: str, groups: list[list[Message]]) -> list[BaseEx
         with closing(Store.open(url)) as store:
             ingest = Ingest(store, key, judge_with(Settings(), standards))
             for turn, group in enumerate(groups):
-                start.wait(30)
+                start.wait(60)
                 mixed = group[number:] + group[:number]
                 try:
                     ingest.take(mixed, NOW + turn)

@@ -62,7 +62,7 @@ class House:
         argv = [sys.executable, "-m", "collector", *words]
         process = subprocess.Popen(argv, stderr=subprocess.DEVNULL, start_new_session=True)
         self.running.append(process)
-        until_s = time.monotonic() + 30
+        until_s = time.monotonic() + 60
         while True:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -93,13 +93,13 @@ class House:
 
     def get(self, test: str, turn: str, size: int = 2) -> bytes:
         url = f"http://127.0.0.1:{self.measure}/garbage?ckSize={size}&test={test}&token={turn}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return bytes(answer.read())
 
     def waiting(self) -> list[Path]:
         return Outgoing(self.state / "records").waiting()
 
-    def until(self, true: Callable[[], bool], seconds: float = 20) -> None:
+    def until(self, true: Callable[[], bool], seconds: float = 60) -> None:
         until_s = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < until_s
@@ -203,7 +203,7 @@ def test_records_go_oldest_first_and_wait_while_nobody_answers(tmp_path: Path) -
     async def work() -> None:
         delivery = RecordSender(outgoing, send, chance=lambda: 0.0)
         running = asyncio.ensure_future(delivery.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(sent) < 5 or outgoing.waiting():  # noqa: ASYNC110  a folder rings no bell
                 await asyncio.sleep(0.01)
         running.cancel()

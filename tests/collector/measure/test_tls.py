@@ -26,7 +26,7 @@ def test_the_command_serves_https_with_the_certificate_it_is_given(free_port: in
         assert server.stderr is not None
         assert f"https://127.0.0.1:{free_port}" in server.stderr.readline()
         trust = ssl.create_default_context(cafile=files.ca)
-        with urllib.request.urlopen(f"https://127.0.0.1:{free_port}/hello", context=trust, timeout=10) as answer:
+        with urllib.request.urlopen(f"https://127.0.0.1:{free_port}/hello", context=trust, timeout=60) as answer:
             assert json.load(answer)["server"] == "nabz"
         server.send_signal(signal.SIGTERM)
         server.stderr.read()
@@ -37,7 +37,7 @@ def test_the_command_serves_https_with_the_certificate_it_is_given(free_port: in
 def test_half_a_pair_or_files_that_are_none_are_wrong_use(given: list[str], free_port: int, tmp_path: Path) -> None:
     (tmp_path / "file.pem").write_text("nothing")
     options = [word for name in given for word in (name, str(tmp_path / "file.pem"))]
-    done = subprocess.run(command(free_port, *options), capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command(free_port, *options), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert "PEM files" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from paho.mqtt import client as mqtt
 
 from agent import wire
+from agent.common.mqtt import Client as MqttClient
 from collector.access.signing_key import load_or_make
 from collector.run.runtime import PeriodicTask
 from collector.store import StoreError
@@ -52,7 +53,7 @@ class House:
         return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
     def wait_healthy(self) -> None:
-        until_s = time.monotonic() + 30
+        until_s = time.monotonic() + 60
         while True:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{self.web}/healthz", timeout=2) as answer:
@@ -67,7 +68,7 @@ class House:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
     def wait_for(self, port: int, *, listens: bool) -> None:
-        until_s = time.monotonic() + 15
+        until_s = time.monotonic() + 60
         while self.listens(port) != listens:
             assert time.monotonic() < until_s
             time.sleep(0.05)
@@ -114,29 +115,28 @@ def test_a_gateway_enrols_sends_gets_its_receipt_and_its_reading_is_held(house: 
         json.dumps(question).encode(),
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         enrolled = json.load(answer)
     assert enrolled["broker"] == {"host": "127.0.0.1", "port": house.broker}
     device = enrolled["device"]
 
     receipts: list[bytes] = []
     heard, ready = threading.Event(), threading.Event()
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+    client = MqttClient(mqtt.CallbackAPIVersion.VERSION2)
     client.on_message = lambda _c, _d, message: (receipts.append(bytes(message.payload)), heard.set())
     client.on_subscribe = lambda *_words: ready.set()
     client.connect("127.0.0.1", house.broker)
     client.loop_start()
     client.subscribe(wire.receipt_topic(device), qos=1)
-    assert ready.wait(10)
+    assert ready.wait(60)
     at = wire.Stamp(wall_ms=time.time_ns() // 1_000_000, mono_ms=1, boot="b", clock="synced")
     raw = wire.encode_reading(wire.UpsReading(at=at, output_state="online"))
     body = b'{"v":1,"device":"%s","spool":"%s","first_seq":1,"prev":"%s","nonce":"%s","readings":[%s]}' % (
         device.encode(), b"0" * 32, wire.GENESIS.hex().encode(), enrolled["nonce"].encode(), raw,
     )  # fmt: skip
     client.publish(wire.batch_topic(device), wire.seal(body, key.sign), qos=1)
-    assert heard.wait(15)
-    client.disconnect()
-    client.loop_stop()
+    assert heard.wait(60)
+    client.leave()
 
     body, signature = wire.unseal(receipts[0])
     Ed25519PublicKey.from_public_bytes(base64.b64decode(enrolled["collector_key"])).verify(signature, body)
@@ -151,7 +151,7 @@ def test_it_stops_cleanly_and_frees_everything(house: House, number: int) -> Non
     house.wait_healthy()
     house.wait_for(house.measure, listens=True)
     process.send_signal(number)
-    assert process.wait(15) == 0
+    assert process.wait(60) == 0
     assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
     assert not any(house.listens(port) for port in (house.web, house.measure, house.broker))
@@ -186,7 +186,7 @@ def test_a_measurement_server_that_dies_is_started_again_and_takes_nobody_with_i
 def test_systemd_is_told_when_it_is_ready_and_while_it_is_well(house: House, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(tmp_path / "notify"))
-        channel.settimeout(30)
+        channel.settimeout(60)
         process = house.serve(NOTIFY_SOCKET=str(tmp_path / "notify"))
         assert channel.recv(100) == b"READY=1"
         assert house.listens(house.broker)
@@ -195,12 +195,12 @@ def test_systemd_is_told_when_it_is_ready_and_while_it_is_well(house: House, tmp
         words = [channel.recv(100)]
         while words[-1] != b"STOPPING=1":
             words.append(channel.recv(100))
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
 
 
 def failed(house: House) -> tuple[int, str]:
     process = house.serve()
-    code = process.wait(30)
+    code = process.wait(60)
     assert process.stderr is not None
     return code, process.stderr.read()
 
@@ -259,7 +259,7 @@ def test_repeated_work_survives_its_own_failure() -> None:
 
     every = PeriodicTask("work", 0.01, work)
     every.start()
-    assert enough.wait(5)
+    assert enough.wait(60)
     assert every.is_alive()
     every.stop()
     assert not every.is_alive()

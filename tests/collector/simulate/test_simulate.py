@@ -25,6 +25,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from agent import wire
 from agent.common.center_time import UTC_AHEAD_MS
+from agent.common.mqtt import Client as MqttClient
 from collector.__main__ import main
 from collector.access import enrolment
 from collector.register import centers
@@ -346,10 +347,10 @@ def a_broker(port: int) -> Iterator[tuple[str, int]]:
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     yield "127.0.0.1", port
     done.set()
-    thread.join(10)
+    thread.join(60)
 
 
 class Taker:
@@ -361,14 +362,14 @@ class Taker:
         self.held: dict[tuple[str, str, int], str] = {}
         self.messages = 0
         self.lose = lose
-        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="taker")
+        self.client = MqttClient(CallbackAPIVersion.VERSION2, client_id="taker")
         self.client.on_message = self.take
         self.ready = threading.Event()
         self.client.on_subscribe = lambda *_: self.ready.set()
         self.client.connect(*broker)
         self.client.subscribe(f"{wire.ROOT}/up/+", qos=1)
         self.client.loop_start()
-        assert self.ready.wait(10)
+        assert self.ready.wait(60)
 
     def take(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
         self.messages += 1
@@ -386,8 +387,7 @@ class Taker:
         self.client.publish(wire.receipt_topic(batch.device), wire.seal(receipt, self.key.sign), qos=1)
 
     def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
+        self.client.leave()
 
 
 def test_a_receipt_that_comes_after_the_loop_has_ended_harms_nobody(free_port: int) -> None:

@@ -319,7 +319,7 @@ class Served:
 
     @contextmanager
     def client(self, *, logged_in: bool = True, **headers: str) -> Iterator[httpx.Client]:
-        with httpx.Client(base_url=self.url, headers={"accept": "text/html", **headers}, timeout=20) as client:
+        with httpx.Client(base_url=self.url, headers={"accept": "text/html", **headers}, timeout=60) as client:
             if logged_in:
                 assert client.get("/login", params={"token": TOKEN}).status_code == 303
             yield client
@@ -337,7 +337,7 @@ def serve(
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not server.started:
             assert time.monotonic() < until, "the web server did not start"
             time.sleep(0.01)
@@ -346,7 +346,7 @@ def serve(
     finally:
         hub.close()
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive(), "the web server did not stop while a page was open"
 
 

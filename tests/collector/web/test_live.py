@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from collector.store import schema
 from collector.web import live
 from collector.web.live import Follower, Full, Hub
+from tests.helpers.waiting import until
 
 
 def next_news(lines: Iterator[str]) -> dict:
@@ -82,7 +83,7 @@ def test_two_hundred_pages_hear_the_same_at_once(served, cast) -> None:
 
     async def all_of_them() -> list[dict]:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        async with httpx.AsyncClient(base_url=served.url, cookies=cookies, timeout=30, limits=limits) as client:
+        async with httpx.AsyncClient(base_url=served.url, cookies=cookies, timeout=60, limits=limits) as client:
             pages = [asyncio.create_task(listen(client)) for _ in range(200)]
             await reach(lambda: served.hub.audience == 200, "every page must be let in")
             served.hub.publish({"LHR-014"})
@@ -93,7 +94,7 @@ def test_two_hundred_pages_hear_the_same_at_once(served, cast) -> None:
     found = asyncio.run(all_of_them())
     assert len(found) == 200
     assert all(news == found[0] for news in found)
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while served.hub.audience and time.monotonic() < until:
         time.sleep(0.02)
     assert served.hub.audience == 0
@@ -111,11 +112,7 @@ def news_of(event: bytes) -> str:
 
 
 async def reach(condition, what: str) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(what)
+    await until(condition, what)
 
 
 def test_a_page_that_does_not_keep_up_is_dropped_and_the_others_are_not() -> None:
@@ -140,7 +137,7 @@ def test_a_page_that_does_not_keep_up_is_dropped_and_the_others_are_not() -> Non
         assert rest == [live.RETRY]  # its stream ends at once: its browser comes back and asks anew
         assert news_of(heard[-1]) == "C7"
         hub.close()
-        await asyncio.wait_for(reader, 5)
+        await asyncio.wait_for(reader, 60)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -166,7 +163,7 @@ def test_a_quiet_stream_beats() -> None:
         hub = Hub(heartbeat_s=0.01)
         stream = hub.stream(hub.subscribe())
         assert await anext(stream) == live.RETRY
-        assert await asyncio.wait_for(anext(stream), 5) == live.HEARTBEAT
+        assert await asyncio.wait_for(anext(stream), 60) == live.HEARTBEAT
         await stream.aclose()
         assert hub.audience == 0
 
@@ -189,7 +186,7 @@ def test_a_database_that_is_away_for_a_moment_does_not_end_the_stream(caplog: py
         hub.publish({"C1"})
         await reach(lambda: not failures, "the first news must be tried")
         hub.publish({"C2"})
-        assert news_of(await asyncio.wait_for(client.get(), 5)) == "C2"
+        assert news_of(await asyncio.wait_for(client.get(), 60)) == "C2"
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

@@ -157,7 +157,7 @@ class Line:
 
     def run(self, name: str, *words: str) -> str:
         done = subprocess.run(
-            ["ip", "netns", "exec", f"{self.prefix}{name}", *words], capture_output=True, text=True, timeout=30
+            ["ip", "netns", "exec", f"{self.prefix}{name}", *words], capture_output=True, text=True, timeout=120
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

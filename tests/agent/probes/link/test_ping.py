@@ -143,6 +143,6 @@ def test_without_privileges_echoes_go_by_datagram_sockets_or_else_by_tcp(groups:
         f"ip link set lo up; echo {groups} > /proc/sys/net/ipv4/ping_group_range; "
         f"exec setpriv --bounding-set=-net_raw {sys.executable} -c '{IN_A_NAMESPACE}'"
     )
-    done = subprocess.run(["unshare", "-n", "sh", "-c", script], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(["unshare", "-n", "sh", "-c", script], capture_output=True, text=True, timeout=120)
     # With no route at all every echo is lost, and that is no error.
     assert done.stdout.split() == [method, "3", "0", "2"], done.stderr

@@ -149,7 +149,7 @@ def card() -> Iterator[Callable[..., Card]]:
     for made, thread in cards:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
             waker.sendto(b"", ("127.0.0.1", made.port))
-        thread.join(2)
+        thread.join(60)
         made.socket.close()
 
 

@@ -73,7 +73,7 @@ def v3(card: Callable[..., Any], free_port: int) -> Iterator[Callable[..., SnmpT
     ready, stop = threading.Event(), threading.Event()
     thread = threading.Thread(target=serve, args=(card("xups"), free_port, ready, stop), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
 
     def target(**settings: Any) -> SnmpTarget:
         right = {"user": "nabz", "auth_protocol": "sha", "auth_key": AUTH, "priv_protocol": "aes", "priv_key": PRIV}
@@ -81,7 +81,7 @@ def v3(card: Callable[..., Any], free_port: int) -> Iterator[Callable[..., SnmpT
 
     yield target
     stop.set()
-    thread.join(5)
+    thread.join(60)
 
 
 def test_a_user_with_the_right_keys_reads_the_ups(v3: Callable[..., SnmpTarget], look: Look) -> None:

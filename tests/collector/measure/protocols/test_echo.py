@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import time
@@ -86,26 +87,29 @@ def test_a_cookie_ages() -> None:
     assert Echo(Limits(), lambda: now[0]).cookie("192.0.2.1") != echo.cookie("192.0.2.1")
 
 
+def answers(sock: socket.socket) -> int:
+    """How many come, until none has for a second."""
+    came = 0
+    sock.settimeout(1.0)
+    with contextlib.suppress(TimeoutError):
+        while sock.recv(4096):
+            came += 1
+    return came
+
+
 def test_an_address_gets_so_many_a_second_and_forged_ones_do_not_use_them_up() -> None:
     with measure_server(limits=Limits(echoes_per_address_s=20)) as (server, _):
         cookie = fresh(server)
         with asking(cookie.port) as sock:
             for _ in range(100):
                 sock.send(bytes(40))
-            time.sleep(0.3)
             sent = cookie.value + bytes(8)
             assert answer(sock, sent) == sent
+            began_s = time.monotonic()
             for _ in range(200):
                 sock.send(sent)
-            time.sleep(0.2)
-            sock.setblocking(False)
-            came = 0
-            while True:
-                try:
-                    came += len(sock.recv(4096)) > 0
-                except BlockingIOError:
-                    break
-            assert 10 <= came <= 40
+            came, took_s = answers(sock), time.monotonic() - began_s
+            assert 10 <= came <= 20 * (1 + took_s)
 
 
 def test_the_pace_forgets_who_is_longest_silent_and_no_more() -> None:
@@ -133,10 +137,10 @@ def test_a_server_without_the_port_measures_without_an_echo(free_port: int) -> N
         with measure_server(port=free_port) as (server, _):
             assert asyncio.run(ask_cookie(server)) is None
             with pytest.raises(urllib.error.HTTPError) as caught:
-                urllib.request.urlopen(f"{server}/echo", timeout=5)
+                urllib.request.urlopen(f"{server}/echo", timeout=60)
             with caught.value as refused:
                 assert refused.code == 404
-            with urllib.request.urlopen(f"{server}/hello", timeout=5) as said:
+            with urllib.request.urlopen(f"{server}/hello", timeout=60) as said:
                 assert json.load(said)["server"] == "nabz"
 
 

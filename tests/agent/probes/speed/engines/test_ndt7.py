@@ -70,7 +70,7 @@ def library_server(talk: Talk, protocol: str = ndt7.SUBPROTOCOL) -> Iterator[str
             await stop.wait()
 
     with in_thread(work):
-        assert ready.wait(5)
+        assert ready.wait(60)
         yield f"ws://127.0.0.1:{port[0]}"
 
 
@@ -92,7 +92,7 @@ def impostor(answer: Callable[[bytes], bytes]) -> Iterator[str]:
             await stop.wait()
 
     with in_thread(work):
-        assert ready.wait(5)
+        assert ready.wait(60)
         yield f"ws://127.0.0.1:{port[0]}"
 
 
