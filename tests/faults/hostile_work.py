@@ -25,6 +25,7 @@ from agent.seat import snapshot as contract
 from agent.seat.post import post
 from collector.store import Store, schema
 from tests.faults import rig
+from tests.helpers.processes import child
 
 GATEWAY = "10.77.0.1"
 HOSTILE = [f"10.77.0.{last}" for last in range(100, 120)]
@@ -149,7 +150,7 @@ def gateway(folder: Path, netns: str, seconds: float, rate: float) -> None:
         quiet = span(house, seconds)
         words = ("flood", house.seats, rate, seconds + 2)
         argv = ["ip", "netns", "exec", netns, sys.executable, "-m", "tests.faults.hostile_work", *map(str, words)]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=rig.ROOT) as flooding:
+        with child(argv, stdout=subprocess.PIPE, text=True, cwd=rig.ROOT) as flooding:
             time.sleep(1)
             busy = span(house, seconds)
             told, _ = flooding.communicate()

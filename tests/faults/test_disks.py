@@ -31,6 +31,7 @@ from tests.faults.disk_work import Said, found
 from tests.faults.dropping_disk import DroppingDisk
 from tests.faults.power import needed, run, shared_folder
 from tests.faults.spool_work import STAMP, T0, broken_chains, everything, unexplained
+from tests.helpers.processes import child
 
 COMMITS = 40
 FAULTS = {
@@ -167,7 +168,7 @@ def suffer_drops(folder: Path, *fails: int, evicts: bool, source: Path = rig.ROO
     with disk.mounted(folder / "disk"):
         argv = [sys.executable, "-m", "tests.faults.disk_work", str(folder / "disk" / "spool.db"), str(COMMITS)]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(source), str(rig.ROOT)])}
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=source, env=environment) as life:
+        with child(argv, stdout=subprocess.PIPE, text=True, cwd=source, env=environment) as life:
             assert life.stdout is not None
             for number, line in enumerate(life.stdout):
                 text += line

@@ -143,7 +143,7 @@ def started(words: list[str], folder: Path, watchdog_s: int) -> Iterator[socket.
     path = folder / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
         ear.bind(str(path))
-        ear.settimeout(20)
+        ear.settimeout(60)
         environment = {**os.environ, "NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": str(watchdog_s * 1_000_000)}
         with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True) as process:
             try:
@@ -154,7 +154,7 @@ def started(words: list[str], folder: Path, watchdog_s: int) -> Iterator[socket.
         assert process.returncode == 0, complaint
 
 
-def heard(ear: socket.socket, wanted: str, within_s: float = 20) -> bool:
+def heard(ear: socket.socket, wanted: str, within_s: float = 60) -> bool:
     until_s = time.monotonic() + within_s
     while time.monotonic() < until_s:
         if wanted in ear.recv(4096).decode().splitlines():

@@ -19,6 +19,7 @@ from agent.common.mqtt import Client as MqttClient
 from collector.__main__ import main
 from collector.brokers.embedded import BrokerError, EmbeddedBroker, filters_of
 from collector.brokers.listeners import MAX_PACKET_BYTES
+from tests.helpers.processes import child
 
 
 @pytest.fixture
@@ -157,7 +158,7 @@ def test_the_command_does_not_let_in_the_network(capsys: pytest.CaptureFixture[s
 
 def test_the_command_runs_until_it_is_told_to_stop(free_port: int) -> None:
     words = [sys.executable, "-W", "error", "-m", "collector", "broker", "--listen", f"127.0.0.1:{free_port}"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with child(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == f"broker at 127.0.0.1:{free_port}\n"
         with socket.create_connection(("127.0.0.1", free_port), timeout=60):

@@ -19,6 +19,7 @@ from collector.__main__ import main
 from collector.commands import evidence
 from collector.ingest.transaction import Ingest
 from collector.store import Store
+from tests.helpers.processes import child
 
 
 def nobody_judges(_conn: sa.Connection, _group: Sequence[object], _now_ms: int) -> None:
@@ -93,7 +94,7 @@ def test_a_reader_that_has_read_enough_is_no_error(tmp_path: Path, gateway) -> N
     Ingest(store, Ed25519PrivateKey.generate(), nobody_judges).take(batches, 1_795_000_000_000)
     store.close()
     words = [sys.executable, "-m", "collector", "evidence", "ids", "--data", str(tmp_path)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with child(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()

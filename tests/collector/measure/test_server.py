@@ -24,6 +24,7 @@ from collector.measure.limits import Limits
 from collector.measure.protocols import ookla
 from collector.measure.record import Record
 from collector.measure.server import MeasureServer
+from tests.helpers.processes import child
 from tests.helpers.waiting import until
 
 
@@ -336,7 +337,7 @@ def test_the_command_serves_an_unmodified_speedtest_cli(free_port: int) -> None:
     """Configuration and list through us as its proxy, then the tests direct."""
     tool = Path(sys.executable).with_name("speedtest-cli")
     command = [sys.executable, "-m", "collector", "measure", "--listen", f"127.0.0.1:{free_port}"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+    with child(command, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         assert f"http://127.0.0.1:{free_port}" in server.stderr.readline()
         environment = {

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.authority import TestAuthority
+from tests.helpers.processes import child
 
 
 def command(port: int, *options: str) -> list[str]:
@@ -22,7 +23,7 @@ def command(port: int, *options: str) -> list[str]:
 def test_the_command_serves_https_with_the_certificate_it_is_given(free_port: int, tmp_path: Path) -> None:
     files = TestAuthority(tmp_path).server("127.0.0.1")
     words = command(free_port, "--tls-cert", str(files.cert), "--tls-key", str(files.key), "--state", str(tmp_path))
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as server:
+    with child(words, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         assert f"https://127.0.0.1:{free_port}" in server.stderr.readline()
         trust = ssl.create_default_context(cafile=files.ca)

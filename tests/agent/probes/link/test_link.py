@@ -19,6 +19,7 @@ from agent.config import AgentSettings, AgentTable, LinkSection
 from agent.probes.link.link import LinkTarget, PathFound, place_fault, probe, read_way, remember, target_of, write_way
 from agent.probes.probe import Context, ProbeFailed
 from agent.wire import Hop, LinkReading
+from tests.helpers.processes import child
 
 
 def hops(lan: int | None, isp: list[int], collector: int | None) -> list[Hop]:
@@ -242,7 +243,7 @@ def test_a_collector_that_ignores_echoes_is_measured_by_its_measurement_servers_
     line.run("c", "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
     inside = ["ip", "netns", "exec", f"{line.prefix}c"]
     words = [*inside, sys.executable, "-m", "collector", "measure", "--listen", "10.3.0.2:8474"]
-    with subprocess.Popen([*words, "--state", str(line.state_dir)], stderr=subprocess.PIPE, text=True) as server:
+    with child([*words, "--state", str(line.state_dir)], stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         assert "10.3.0.2:8474" in server.stderr.readline()
         found = line.measure(measure_url="http://10.3.0.2:8474")

@@ -17,6 +17,7 @@ import pytest
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.engine import SpeedRequest
 from agent.probes.speed.engines.iperf3 import measure, parse_output, place
+from tests.helpers.processes import child
 
 SAID: dict[str, Any] = {
     "start": {"version": "iperf 3.12"},
@@ -33,7 +34,7 @@ def server(free_port: int) -> Iterator[str]:
     if shutil.which("iperf3") is None and not os.environ.get("CI"):
         pytest.skip("iperf3 is not installed (tests/packages.txt)")
     words = ["iperf3", "--server", "--bind", "127.0.0.1", "--port", str(free_port), "--forceflush"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+    with child(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert any("listening" in line for line in process.stdout)  # one that only knocks would upset it
         yield f"iperf3://127.0.0.1:{free_port}"
