@@ -67,8 +67,9 @@ class Store:
 
     def __init__(self, url: sa.URL) -> None:
         self.url = url
-        self._writer = _engine(url, reads_only=False)
-        self._reader = _engine(url, reads_only=True)
+        self._closed = False
+        self._writer = self._engine(reads_only=False)
+        self._reader = self._engine(reads_only=True)
         self._turn = threading.Lock()
 
     @classmethod
@@ -143,8 +144,20 @@ class Store:
             yield conn
 
     def close(self) -> None:
+        """At once; a connection that somebody still holds is closed when it is given back."""
+        self._closed = True
         self._reader.dispose()
         self._writer.dispose()
+
+    def _engine(self, *, reads_only: bool) -> sa.Engine:
+        engine = _engine(self.url, reads_only=reads_only)
+
+        @sa.event.listens_for(engine, "checkin")
+        def close_after(_connection: object, record: sa.pool.ConnectionPoolEntry) -> None:
+            if self._closed:
+                record.close()
+
+        return engine
 
     def __str__(self) -> str:
         return self.url.render_as_string(hide_password=True)

@@ -28,10 +28,13 @@ def upgrade() -> None:
 def draft(why: str) -> str:
     """The text of the next step. Raises ValueError when the steps make all that the schema has."""
     engine = sa.create_engine("sqlite://")
-    with engine.begin() as conn:
-        migrate.upgrade(conn)
-        options = {"compare_type": True, "include_object": migrate.is_of_both}
-        found = produce_migrations(MigrationContext.configure(conn, opts=options), schema.metadata)
+    try:
+        with engine.begin() as conn:
+            migrate.upgrade(conn)
+            options = {"compare_type": True, "include_object": migrate.is_of_both}
+            found = produce_migrations(MigrationContext.configure(conn, opts=options), schema.metadata)
+    finally:
+        engine.dispose()
     assert found.upgrade_ops is not None
     if found.upgrade_ops.is_empty():
         raise ValueError("the steps make all that the schema has; there is nothing to draft")

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,7 @@ class House:
 
     def heads(self) -> Heads:
         """What the agent's spool file has promised: the last number and the chain of each spool id."""
-        with sqlite3.connect(f"file:{self.folder}/agent/spool.db?mode=ro", uri=True) as file:
+        with closing(sqlite3.connect(f"file:{self.folder}/agent/spool.db?mode=ro", uri=True)) as file:
             rows = file.execute("SELECT spool, seq, chain FROM spools").fetchall()
         return {spool: (seq, bytes(chain)) for spool, seq, chain in rows}
 

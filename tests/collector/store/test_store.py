@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import os
 import threading
 from pathlib import Path
 
@@ -128,3 +130,34 @@ def test_a_database_that_cannot_be_opened_is_one_sentence_without_its_password(t
     with pytest.raises(StoreError) as refused:
         Store.open("mysql://root:hunter2@localhost/x")
     assert "hunter2" not in str(refused.value)
+
+
+# ---------------------------------------------------------------- what is open
+
+
+def open_below(folder: Path) -> list[str]:
+    """Files of the folder that this process holds open."""
+    held = []
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            held.append(os.readlink(f"/proc/self/fd/{number}"))
+    return [path for path in held if Path(path).is_relative_to(folder)]
+
+
+def test_a_database_that_cannot_be_opened_is_not_left_open(tmp_path: Path) -> None:
+    (tmp_path / "nabz.db").write_bytes(b"no database at all " * 1000)
+    with pytest.raises(StoreError) as caught:
+        Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
+    assert open_below(tmp_path) == []
+    assert "not a database" in str(caught.value)
+
+
+def test_who_reads_or_writes_while_the_store_is_closed_goes_on_and_leaves_nothing_open(tmp_path: Path) -> None:
+    """A page may still be made in a thread that the web server has given up."""
+    store = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
+    with store.read() as reading, store.write() as writing:
+        store.close()
+        upsert(writing, schema.latest, [latest(1, "first")])
+        assert reading.scalar(sa.select(sa.func.count()).select_from(schema.latest)) == 0
+    assert bodies(store) == ["first"]
+    assert open_below(tmp_path) == []
