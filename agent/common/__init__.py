@@ -1,3 +1,14 @@
 """What agent and collector share besides the wire."""
 
-__all__ = ["bufferbloat", "causes", "center_time", "http_server", "mqtt", "threads", "websocket_frames", "words"]
+__all__ = [
+    "bufferbloat",
+    "causes",
+    "center_time",
+    "http_server",
+    "mqtt",
+    "tcp",
+    "threads",
+    "tls",
+    "websocket_frames",
+    "words",
+]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from paho.mqtt import client as paho
 from paho.mqtt.enums import MQTTErrorCode
 
+from agent.common.tcp import watch_peer
+
 if TYPE_CHECKING:
     from paho.mqtt.client import SocketLike
 
@@ -67,6 +69,8 @@ class Client(paho.Client):
         if self._unwanted:  # since the socket was looked at last
             self._sock_close()
             raise ConnectionAbortedError("nobody waits for this connection any more")
+        if self.line is not None:
+            watch_peer(self.line)
         return code
 
     def _create_socket(self) -> SocketLike:

@@ -10,9 +10,11 @@ import secrets
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 from agent import __version__
+from agent.common import tls
 from agent.probes.probe import ProbeFailed
 
 # Ours and LibreSpeed's Go backend; its PHP backend at the root; the same two in the usual folder.
@@ -83,13 +85,12 @@ def parse(server: str, extra: dict[str, str], ca_file: str = "") -> Target:
 
 def trust(ca_file: str) -> ssl.SSLContext:
     """The system's certificates and those of `ca_file`. Raises ProbeFailed(``bad_ca_file``)."""
-    context = ssl.create_default_context()
+    context = tls.client_context(None, least=tls.BROWSERS)
     if ca_file:
         try:
-            context.load_verify_locations(ca_file)
-        except OSError as error:  # ssl.SSLError among them
-            sentence = f"speed.ca_file {ca_file[:100]} cannot be used ({error.strerror or error}); give a PEM file"
-            raise ProbeFailed("bad_ca_file", sentence) from None
+            tls.believe(context, Path(ca_file))
+        except tls.TlsFileError as error:
+            raise ProbeFailed("bad_ca_file", f"speed.ca_file {error}") from None
     return context
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import socket
 import ssl
 import time
 from collections import Counter, deque
@@ -36,7 +35,6 @@ from agent.uplink import trust
 from agent.uplink.endpoints import Endpoints, told
 from agent.uplink.inflight import InFlightBatches
 from agent.uplink.receipts import is_other_history
-from agent.uplink.tls import client_context
 from agent.uplink.window import BACKOFF_MIN_S, InFlight, Send, Wait, backoff_s, failures_after, next_step
 
 log = logging.getLogger(__name__)
@@ -45,12 +43,11 @@ LIVE_MS = 150_000  # readings this close to the newest go ahead of the backlog
 MAX_PACE_S = 600.0
 
 # Over 30 % loss and 800 ms round trips a connect takes 5 to 120 s, so nothing here gives up early. The kernel tells a
-# dead peer sooner than MQTT can: TCP_USER_TIMEOUT and TCP keepalive find a half-open line within 80 s.
+# dead peer sooner than MQTT can (agent.common.tcp).
 CONNECT_S = 150.0
 REACH_S = 45.0  # of it for the first packets: the kernel repeats them ever more rarely, a new try begins at once
 WEBSOCKET_PATH = "/mqtt"
 KEEPALIVE_S = 300
-TCP_IDLE_S, TCP_EVERY_S, TCP_DEAD_MS = 15, 10, 65_000
 SILENT_S = 150.0  # with batches out and not even a PUBACK back: somebody in between only pretends
 
 
@@ -208,10 +205,9 @@ class Uplink:
         self.view.state = "connecting"
         identity = self._identity
         if way.tls:
-            client.tls_set_context(await asyncio.to_thread(client_context, identity.tls, self._clock))
+            client.tls_set_context(await asyncio.to_thread(trust.broker_context, identity.tls, self._clock))
         async with asyncio.timeout(self._connect_s):
             await asyncio.to_thread(client.connect, way.host, way.port, KEEPALIVE_S)
-        client.watch_peer()
         client.loop_start()
         await self._expect("connected")
         client.subscribe([(wire.receipt_topic(identity.device), 1), (wire.task_topic(identity.device), 1)])
@@ -400,18 +396,9 @@ class Uplink:
 
 
 class _Client(Client):
-    """A session's client, that notices a dead peer and judges the broker's certificate by the time we trust."""
+    """A session's client, that judges the broker's certificate by the time we trust."""
 
     clock: trust.TrustedClock
 
     def verify(self, connected: ssl.SSLSocket) -> None:
         trust.check_time(connected, self.clock)
-
-    def watch_peer(self) -> None:
-        """Asks the kernel to notice a dead peer (RFC 5482), whether or not something is being sent."""
-        line = self.line
-        if line is not None:
-            line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, TCP_IDLE_S)
-            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, TCP_EVERY_S)
-            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_DEAD_MS)

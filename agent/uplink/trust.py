@@ -16,7 +16,8 @@ from pathlib import Path
 
 from cryptography import x509
 
-from agent.identity import TlsFiles
+from agent.common import tls
+from agent.identity import IdentityError, TlsFiles
 
 NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL 1.1.0 and later, which Python does not name
 TIME_CODES = frozenset({9, 10})  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
@@ -66,19 +67,26 @@ def context(ca: Path | str, clock: TrustedClock, files: TlsFiles | None = None) 
     """TLS 1.3 to a server whose certificate ``ca`` (a file, or PEM text) vouches for; names are checked. With ``files``
     we show who we are. While the wall clock is known to be wrong, `check_time` must be called once connected.
 
-    Raises OSError (ssl.SSLError among them) when a file cannot be used.
+    Raises TlsFileError.
     """
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.minimum_version = ssl.TLSVersion.TLSv1_3
-    if isinstance(ca, Path):
-        made.load_verify_locations(cafile=ca)
-    else:
-        made.load_verify_locations(cadata=ca)
-    if files is not None:
-        made.load_cert_chain(files.cert, files.key)
+    made = tls.client_context(ca, files.cert, files.key) if files else tls.client_context(ca)
     if not clock.is_wall:
         made.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
     return made
+
+
+def broker_context(files: TlsFiles | None, clock: TrustedClock) -> ssl.SSLContext:
+    """For a session with the broker: the web's authorities count for nothing, so whoever stands in between (a captive
+    portal, an ISP's proxy) is refused in the handshake, before a byte of ours is sent.
+
+    Made anew for each session, so that a renewed certificate is used at once. Raises IdentityError.
+    """
+    if files is None:
+        raise IdentityError("this gateway has no certificate; enrol again with `nabz-agent enrol URL TOKEN --force`")
+    try:
+        return context(files.ca, clock, files)
+    except OSError as error:
+        raise IdentityError(f"{error}; or enrol again with `nabz-agent enrol URL TOKEN --force`") from None
 
 
 def check_time(connected: ssl.SSLSocket, clock: TrustedClock) -> None:

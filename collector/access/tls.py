@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
+from agent.common import tls
 from collector.access.ca import Files
 from collector.config import ConfigError
 
@@ -15,36 +18,31 @@ class TlsError(ConfigError):
 
 def server_context(files: Files) -> ssl.SSLContext:
     """For a listener: every client must show a certificate of our authority. Raises TlsError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.verify_mode = ssl.CERT_REQUIRED
-    fill(context, files.ca, files.cert, files.key)
-    return context
+    with _settings():
+        return tls.server_context(files.cert, files.key, clients=files.ca)
 
 
 def client_context(ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext:
     """For a session with a server that holds a certificate for its name, of this authority (None: of the system's).
     Raises TlsError.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    fill(context, ca, cert, key)
-    return context
+    with _settings():
+        return tls.client_context(ca, cert, key)
 
 
-def fill(context: ssl.SSLContext, ca: Path | None, cert: Path | None, key: Path | None) -> None:
+def refill(context: ssl.SSLContext, ca: Path | None, cert: Path | None, key: Path | None) -> None:
     """What the files hold now, for every handshake from here on. Raises TlsError."""
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    with _settings():
+        tls.fill(context, ca, cert, key)
+
+
+@contextlib.contextmanager
+def _settings() -> Iterator[None]:
+    """The files are named in the settings: what is wrong with them is a mistake there."""
     try:
-        context.load_default_certs() if ca is None else context.load_verify_locations(ca)
-    except OSError as error:
-        raise TlsError(f"{ca}: is no readable CA certificate ({error}); name the CA's PEM file") from None
-    if cert is None:
-        return
-    try:
-        context.load_cert_chain(cert, key)
-    except OSError as error:
-        raise TlsError(
-            f"{cert}, {key}: are no readable certificate and its key ({error}); name both PEM files"
-        ) from None
+        yield
+    except tls.TlsFileError as error:
+        raise TlsError(str(error)) from None
 
 
 def common_name(certificate: object) -> str:

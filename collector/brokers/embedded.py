@@ -12,6 +12,7 @@ import logging
 import ssl
 import time
 from asyncio import StreamReader, StreamWriter
+from asyncio.trsock import TransportSocket
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
@@ -28,9 +29,10 @@ from amqtt.session import OutgoingApplicationMessage, Session
 from amqtt.utils import gen_client_id
 from websockets.asyncio.server import ServerConnection
 
+from agent.common.tcp import watch_peer
 from agent.common.threads import LoopEnded, LoopThread
 from collector.access import acl
-from collector.access.tls import TlsError, common_name, fill, server_context
+from collector.access.tls import TlsError, common_name, refill, server_context
 from collector.brokers.listeners import (
     PATIENCE_S,
     LimitedReader,
@@ -40,7 +42,6 @@ from collector.brokers.listeners import (
     Writer,
     open_tcp,
     open_websockets,
-    watch_peer,
 )
 
 log = logging.getLogger("nabz.broker")
@@ -132,6 +133,11 @@ class EmbeddedBroker:
         self._amqtt = amqtt
 
 
+def _watch(line: TransportSocket | None) -> None:
+    if line is not None:
+        watch_peer(line)
+
+
 def filters_of(topic: str) -> list[str]:
     """Every filter that matches `topic` (MQTT 3.1.1, 4.7); none for a topic of too many levels to be ours."""
     levels = topic.split("/")
@@ -197,7 +203,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         for name, context in self._contexts.items():
             files = self._doors[name].tls
             if context is not None and files is not None:
-                fill(context, files.ca, files.cert, files.key)
+                refill(context, files.ca, files.cert, files.key)
 
     def bound_ports(self) -> list[int]:
         opened = [self._servers[name].instance for name in self._doors]
@@ -209,7 +215,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         await super().shutdown()
 
     async def stream_connected(self, reader: StreamReader, writer: StreamWriter, listener_name: str) -> None:
-        watch_peer(writer.get_extra_info("socket"))
+        _watch(writer.get_extra_info("socket"))
         try:
             await self._client_connected(listener_name, LimitedReader(reader), Writer(writer))
         except Exception as error:
@@ -218,7 +224,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
             writer.close()
 
     async def ws_connected(self, websocket: ServerConnection, listener_name: str) -> None:
-        watch_peer(websocket.transport.get_extra_info("socket"))
+        _watch(websocket.transport.get_extra_info("socket"))
         try:
             await self._client_connected(listener_name, WebSocketReader(websocket), WebSocketWriter(websocket))
         except Exception as error:

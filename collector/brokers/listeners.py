@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-import socket
 import ssl
 from asyncio import StreamReader, StreamWriter
-from asyncio.trsock import TransportSocket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -158,15 +156,3 @@ class WebSocketWriter(WriterAdapter):  # type: ignore[misc]
 
     def abort(self) -> None:
         self._connection.transport.abort()
-
-
-# A gateway whose line went dark without a word is noticed by the kernel within a minute and a half (RFC 5482).
-TCP_IDLE_S, TCP_EVERY_S, TCP_DEAD_MS = 15, 10, 65_000
-
-
-def watch_peer(opened: TransportSocket | None) -> None:
-    if opened is not None:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, TCP_IDLE_S)
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, TCP_EVERY_S)
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_DEAD_MS)

@@ -13,11 +13,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from agent.common import tls
 from collector.measure.admission import ByToken, UsedTokens
 from collector.measure.delivery import Outgoing, RecordSender, sender
 from collector.measure.limits import Limits
 from collector.measure.membership import RECORDS, USED, JoinError, Membership, held, join
-from collector.measure.pipe import server_context
 from collector.measure.record import Record
 from collector.measure.server import MeasureServer
 from collector.run import sdnotify
@@ -59,8 +59,8 @@ def run(options: argparse.Namespace) -> int:
     if (options.join and not options.collector) or (options.collector and not _is_http(options.collector)):
         return _wrong("--join needs --collector, the address of the collector: http://HOST:PORT or https://HOST")
     try:
-        tls = _tls(options.tls_cert, options.tls_key)
-    except ValueError as error:
+        context = _tls(options.tls_cert, options.tls_key)
+    except (ValueError, tls.TlsFileError) as error:
         return _wrong(str(error))
     limits = Limits(tests_at_once=options.tests)
     try:
@@ -73,12 +73,12 @@ def run(options: argparse.Namespace) -> int:
         print(f"--state {options.state}: cannot be used ({error.strerror}); name a folder of ours", file=sys.stderr)
         return 1
     if witness is None:
-        server = MeasureServer(limits=limits, public=options.public, tls=tls)
+        server = MeasureServer(limits=limits, public=options.public, tls=context)
     else:
         server = MeasureServer(
             limits=limits,
             public=options.public,
-            tls=tls,
+            tls=context,
             sign=witness.member.key.sign,
             admit=witness.admit,
             on_record=witness.take,
@@ -117,12 +117,12 @@ class JoinedServer:
 
 
 def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """Raises ValueError with a sentence."""
+    """Raises ValueError or TlsFileError, with a sentence."""
     if cert is None and key is None:
         return None
     if cert is None or key is None:
         raise ValueError("--tls-cert and --tls-key go together: name both PEM files, or neither")
-    return server_context(cert, key)
+    return tls.server_context(cert, key, least=tls.BROWSERS)
 
 
 def _is_http(url: str) -> bool:

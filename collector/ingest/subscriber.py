@@ -22,7 +22,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from agent import wire
 from agent.common.mqtt import Client
 from agent.common.threads import join_started
-from collector.access.tls import TlsError, client_context, fill
+from collector.access.tls import TlsError, client_context, refill
 from collector.brokers.endpoints import WEBSOCKET_PATH, Address
 from collector.ingest.backpressure import Backpressure
 from collector.ingest.transaction import Ingest, Taken
@@ -225,7 +225,7 @@ class Subscriber:
     def _refresh(self, context: ssl.SSLContext) -> None:
         """Certificates are renewed while sessions last; a new session shows the newest."""
         try:
-            fill(context, self._address.ca, self._address.cert, self._address.key)
+            refill(context, self._address.ca, self._address.cert, self._address.key)
         except TlsError as error:
             log.error("broker %s: %s", self._address.where, error)
 

@@ -8,22 +8,9 @@ import functools
 import socket
 import ssl
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 TURN_S = 0.005
-
-
-def server_context(cert: Path, key: Path) -> ssl.SSLContext:
-    """For clients that need not show a certificate: gateways, browsers. Raises ValueError with a sentence."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(cert, key)
-    except OSError as error:  # ssl.SSLError among them
-        why = error.strerror or error
-        raise ValueError(f"{cert}, {key}: no readable certificate and its key ({why}); name both PEM files") from None
-    return context
 
 
 class Pipe(Protocol):

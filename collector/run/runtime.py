@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from typing import Protocol
 import uvicorn
 from fastapi import FastAPI
 
+from agent.common import tls
 from agent.common.threads import join_started
 from collector.access.ca import Files
 from collector.store import UNAVAILABLE
@@ -114,13 +114,10 @@ class WebServer:
             access_log=False,
             timeout_graceful_shutdown=3,
             server_header=False,
-            ssl_certfile=None if files is None else files.cert,
-            ssl_keyfile=None if files is None else files.key,
         )
         config.load()
-        self._files, self._context = files, config.ssl
-        if self._context is not None:
-            self._context.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._files = files
+        self._context = config.ssl = None if files is None else tls.server_context(files.cert, files.key)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([place],), name="web")
         self._before_stop = before_stop
@@ -131,7 +128,7 @@ class WebServer:
     def reload(self) -> None:
         """What the files hold now, for every handshake from here on. Raises OSError."""
         if self._context is not None and self._files is not None:
-            self._context.load_cert_chain(self._files.cert, self._files.key)
+            tls.show(self._context, self._files.cert, self._files.key)
 
     def stop(self) -> None:
         self._before_stop()

@@ -32,12 +32,8 @@ def outcome(source: Path, test: str, folder: Path) -> tuple[int, str]:
 
 
 DEAF_TO_THE_KERNEL = [
-    ("agent/uplink/session.py", "            line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)\n", ""),
-    (
-        "agent/uplink/session.py",
-        "            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_DEAD_MS)\n",
-        "",
-    ),
+    ("agent/common/tcp.py", "    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)\n", ""),
+    ("agent/common/tcp.py", "    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_MS)\n", ""),
 ]
 IMPATIENT = [("agent/uplink/session.py", "CONNECT_S = 150.0\nREACH_S = 45.0", "CONNECT_S = 2.0\nREACH_S = 2.0")]
 NOT_PAUSED = [("collector/ingest/subscriber.py", "                self._set_away(away=True)\n", "")]

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from agent.common import tcp
 from agent.common.mqtt import Client
 from tests.helpers.peers import black_hole, deaf, gone, peer, silent, welcome
 from tests.helpers.waiting import PATIENCE_S, wait_until
@@ -137,6 +138,17 @@ def test_a_connection_that_fails_leaves_nothing_open() -> None:
         assert session.line is None
         del session
         wait_until(lambda: sockets() <= before + 1)
+
+
+def test_the_kernel_watches_whether_the_broker_is_still_there() -> None:
+    with peer(welcome) as broker:
+        session = client()
+        session.connect_async("127.0.0.1", broker.port)
+        session.loop_start()
+        wait_until(session.is_connected)
+        assert session.line is not None
+        assert session.line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == tcp.DEAD_MS
+        leaves(session)
 
 
 def test_a_session_works_by_descriptors_above_those_of_select() -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from agent.common.tls import server_context
 from collector.measure.limits import Limits
-from collector.measure.pipe import server_context
 from tests.helpers.authority import TestAuthority
 from tests.helpers.measure_server import measure_server
 

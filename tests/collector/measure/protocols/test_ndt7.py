@@ -22,10 +22,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from agent.common import websocket_frames
+from agent.common.tls import TlsFileError, server_context
 from collector.measure import token
 from collector.measure.admission import ByToken, UsedTokens
 from collector.measure.limits import Limits
-from collector.measure.pipe import server_context
 from collector.measure.protocols import ndt7
 from collector.measure.record import Record
 from collector.measure.server import MeasureServer
@@ -220,7 +220,7 @@ def test_it_speaks_tls_with_everything_else_unchanged(tmp_path: Path) -> None:
 
 def test_a_certificate_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "cert.pem").write_text("nothing")
-    with pytest.raises(ValueError, match=r"cert\.pem.*name both PEM files"):
+    with pytest.raises(TlsFileError, match=r"cert\.pem.*name both PEM files"):
         server_context(tmp_path / "cert.pem", tmp_path / "key.pem")
 
 

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.common.tls import server_context
 from agent.config import AgentSettings
 from agent.probes.probe import Context, ProbeFailed
 from agent.probes.speed import ENGINES, probe
@@ -27,7 +28,6 @@ from agent.probes.target import find, parse, status_of
 from agent.wire import SpeedReading
 from collector.measure.admission import ByToken, UsedTokens
 from collector.measure.limits import Limits
-from collector.measure.pipe import server_context
 from tests.helpers.authority import TestAuthority
 from tests.helpers.measure_server import in_thread, measure_server
 

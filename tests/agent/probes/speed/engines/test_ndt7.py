@@ -19,13 +19,13 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
 from agent.common import websocket_frames
+from agent.common.tls import server_context
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.engine import PUBLIC, SpeedRequest, Throughput
 from agent.probes.speed.engines import locate, ndt7
 from agent.probes.speed.engines.ndt7 import measure, measurement, named
 from collector.measure.admission import ByToken, UsedTokens
 from collector.measure.limits import Limits
-from collector.measure.pipe import server_context
 from tests.helpers.authority import TestAuthority
 from tests.helpers.measure_server import in_thread, measure_server
 
