@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from agent.common.center_time import UTC_AHEAD_MS
 from agent.wire import (
+    ENGINE_OF_RECORD,
     BootReading,
     GatewayReading,
     Hop,
@@ -114,8 +115,8 @@ def speed(center: SimulatedCenter, at_ms: int, dice: random.Random, slow: bool) 
     cross = dice.uniform(2, 18)
     return SpeedReading(
         subject="wan",
-        engine="simulated",
-        engine_version="1",
+        engine=ENGINE_OF_RECORD,
+        engine_version=VERSION,
         server="simulated",
         mode="adaptive",
         purpose="routine",
