@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from agent.common.bufferbloat import bloat
+from agent.common.words import plain
 from agent.local.board import StatusView, key_of
 from agent.wire import (
     KINDS,
@@ -41,12 +42,6 @@ WORDS = {
     "clock": ("Clock", "گھڑی"),
     "synced": ("synchronised", "درست"),
     "unsynced": ("not synchronised", "غیر مصدقہ"),
-    "link": ("Link", "انٹرنیٹ لائن"),
-    "speed": ("Speed", "رفتار"),
-    "ups": ("UPS", "یو پی ایس"),
-    "seats": ("Seats", "نشستیں"),
-    "gateway": ("Gateway", "گیٹ وے"),
-    "boot": ("Last start", "آخری آغاز"),
     "ended": ("Run before ended by", "پچھلا دور ختم ہوا"),
     "dark": ("Dark for", "بند رہا"),
     "end_first": ("nothing: it is the first", "یہ پہلا دور ہے"),
@@ -117,8 +112,10 @@ def page(view: StatusView, language: str = "en") -> str:
     """The whole document; ``language`` is ``en`` or ``ur``."""
     urdu = language == "ur"
 
+    words = plain(language)
+
     def say(key: str) -> str:
-        return WORDS[key][1 if urdu else 0]
+        return WORDS[key][1 if urdu else 0] if key in WORDS else escape(words(key))
 
     other = '<a href="/" lang="en">English</a>' if urdu else '<a href="/?lang=ur" lang="ur">اردو</a>'
     name = escape(" · ".join(part for part in (view.center_name, view.center) if part)) or say("not_enrolled")
@@ -168,7 +165,7 @@ def budget_plan(view: StatusView, say: Say) -> str:
 def card(key: str, reading: Reading, view: StatusView, say: Say) -> str:
     """One kind's newest reading."""
     kind, _, subject = key.partition(" ")
-    heading = say(kind) if kind in WORDS else escape(kind)
+    heading = say(f"kind.{kind}")
     rows, tail = ROWS.get(type(reading), figure_rows)(reading, view, say)
     when = age(reading.at.wall_ms if reading.at else None, view.now_ms, say)
     return f"<section><h2>{heading} <small>{escape(subject)} {when}</small></h2>{table(rows)}{tail}</section>"
@@ -262,7 +259,8 @@ def figure_rows(reading: Reading, view: StatusView, say: Say) -> tuple[list[Row]
 
 
 def figure_label(name: str, say: Say) -> str:
-    return say(name) if name in WORDS else escape(name)
+    label = say(f"field.{name}")
+    return label[:1].upper() + label[1:]
 
 
 ROWS: dict[type[Reading], Callable[[Reading, StatusView, Say], tuple[list[Row], str]]] = {
