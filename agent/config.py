@@ -13,6 +13,8 @@ from typing import Annotated, Literal, get_args, get_origin
 import msgspec
 from msgspec.structs import FieldInfo
 
+from agent.wire import ENGINE_OF_RECORD
+
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Engine = Literal["librespeed", "ndt7", "ookla", "iperf3"]
 AuthProtocol = Literal["none", "md5", "sha", "sha224", "sha256", "sha384", "sha512"]
@@ -43,7 +45,7 @@ class LinkSection(AgentSection, frozen=True, kw_only=True):
 
 class SpeedSection(AgentSection, frozen=True, kw_only=True):
     enabled: bool = True
-    engine: Engine = "librespeed"
+    engine: Engine = ENGINE_OF_RECORD
     server: str = ""  # empty: the measurement server named at enrolment
     mode: Literal["quick", "adaptive", "full"] = "adaptive"
     slots: list[str] = msgspec.field(

@@ -15,7 +15,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar, Union
 
 import msgspec
 
@@ -24,6 +24,8 @@ MAX_BATCH_BYTES = 64 * 1024
 MAX_BATCH_READINGS = 100
 MAX_SMALL_BYTES = 4 * 1024  # receipts, tasks, asks, presence
 GENESIS = bytes(32)  # the chain before the first reading of a spool
+# The engine whose speed tests are drawn, judged and reported. Others measure by rules of their own: second opinions.
+ENGINE_OF_RECORD: Final = "librespeed"
 
 ROOT = "nabz/v1"
 
@@ -251,16 +253,166 @@ class ShedReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="s
     why: Literal["full", "unreadable", "disk"]
 
 
-AnyReading = LinkReading | SpeedReading | UpsReading | SeatsReading | GatewayReading | BootReading | ShedReading
-KINDS: dict[str, type[Reading]] = {
-    "link": LinkReading,
-    "speed": SpeedReading,
-    "ups": UpsReading,
-    "seats": SeatsReading,
-    "gateway": GatewayReading,
-    "boot": BootReading,
-    "shed": ShedReading,
+# ---------------------------------------------------------------- kinds: one row for each
+
+
+class Aggregate(msgspec.Struct, frozen=True):
+    """A figure that is drawn, and how the readings of one hour, or of one pixel of a chart, become one of it: the worse
+    side where a mean would hide it.
+
+    ``how`` is ``avg``, ``min`` or ``max`` of the field; ``any`` is 1 if a reading had something there, ``is WORD`` if
+    one had that word. ``source`` is the field, where the figure has another name.
+    """
+
+    name: str
+    how: str
+    source: str = ""
+
+    @property
+    def field(self) -> str:
+        return self.source or self.name
+
+    @property
+    def is_number(self) -> bool:
+        return self.how in ("avg", "min", "max")
+
+    @property
+    def unit(self) -> str:
+        return unit_of(self.name) if self.is_number else ""
+
+
+Measured = Literal["round", "line", "apart", "event"]
+
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is asked of a kind of reading beside its values; agent, collector and their pages have it from here.
+
+    ``measured`` says when: in each ``round``; in each round, while nothing else uses the ``line``; ``apart``, by a
+    schedule of its own; or never: ``event`` readings are stated by the agent, and have no probe. ``summary`` is what
+    `nabz-agent probe KIND` says of itself. On a judged kind criteria can be written, and the month's report reads it.
+    A reading that is news outlives routine ones in a full spool; one with a failure always does. A pause of more than
+    ``gap_ms`` is drawn as a gap; None: it is seldom by design. ``figures`` are summed by the hour and day, those named
+    in ``chart`` are drawn. Its words are ``kind.NAME`` of the catalogue, ``series.NAME`` of its figures and, with a
+    chart, ``chart.NAME``.
+    """
+
+    struct: type[Reading]
+    measured: Measured = "round"
+    deadline_s: float = 10.0
+    summary: str = ""
+    is_judged: bool = True
+    is_news: Callable[[Any], bool] = lambda _reading: False
+    gap_ms: int | None = 180_000
+    figures: tuple[Aggregate, ...] = ()
+    chart: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return str(self.struct.__struct_config__.tag)
+
+    @property
+    def drawn(self) -> tuple[Aggregate, ...]:
+        """The figures of its chart, in the order of ``chart``."""
+        return tuple(figure for name in self.chart for figure in self.figures if figure.name == name)
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            struct=LinkReading,
+            measured="line",
+            deadline_s=45.0,
+            summary="latency, jitter and loss to the collector and the hops before it",
+            is_news=lambda reading: bool(reading.loss_pct),
+            figures=(
+                Aggregate("rtt_median_ms", "avg"),
+                Aggregate("rtt_p95_ms", "max"),
+                Aggregate("jitter_ms", "avg"),
+                Aggregate("loss_pct", "max"),
+            ),
+            chart=("rtt_median_ms", "rtt_p95_ms", "loss_pct"),
+        ),
+        Kind(
+            struct=SpeedReading,
+            measured="apart",
+            deadline_s=240.0,
+            summary="one speed test against a measurement server",
+            is_news=lambda _reading: True,
+            gap_ms=None,
+            figures=(
+                Aggregate("download_mbps", "avg"),
+                Aggregate("upload_mbps", "avg"),
+                Aggregate("self_test", "is self-test", "purpose"),
+                Aggregate("failed", "any", "failure"),
+            ),
+            chart=("download_mbps", "upload_mbps", "self_test", "failed"),
+        ),
+        Kind(
+            struct=UpsReading,
+            measured="apart",
+            deadline_s=8.0,
+            summary="one UPS over SNMP or through NUT, or every one of the settings",
+            is_news=lambda reading: reading.output_state != "online",
+            figures=(
+                Aggregate("battery_charge_pct", "min"),
+                Aggregate("load_pct", "max"),
+                Aggregate("input_voltage_v", "min"),
+                Aggregate("runtime_s", "min"),
+                Aggregate("on_battery", "is battery", "output_state"),
+            ),
+            chart=("battery_charge_pct", "load_pct", "on_battery"),
+        ),
+        Kind(
+            struct=SeatsReading,
+            summary="the roll call of this center's seats",
+            figures=(
+                Aggregate("healthy", "min"),
+                Aggregate("unhealthy", "max"),
+                Aggregate("missing", "max"),
+                Aggregate("off", "max"),
+                Aggregate("known", "max"),
+            ),
+            chart=("healthy", "known"),
+        ),
+        Kind(
+            struct=GatewayReading,
+            deadline_s=20.0,
+            summary="this machine's own health",
+            figures=(
+                Aggregate("cpu_pct", "avg"),
+                Aggregate("memory_pct", "avg"),
+                Aggregate("disk_free_pct", "min"),
+                Aggregate("spool_readings", "max"),
+            ),
+        ),
+        Kind(struct=BootReading, measured="event", is_judged=False),
+        Kind(struct=ShedReading, measured="event", is_judged=False),
+    )
 }
+
+
+def kind_of(reading: Reading) -> Kind:
+    return KINDS[str(reading.__struct_config__.tag)]
+
+
+# What the end of a field's name says of its unit. The longest match holds, so the order is that of length.
+UNITS = {
+    "_bytes": "B",
+    "_mbps": "Mbit/s",
+    "_pct": "%",
+    "_ms": "ms",
+    "_hz": "Hz",
+    "_mb": "MB",
+    "_c": "°C",
+    "_v": "V",
+    "_s": "s",
+}
+
+
+def unit_of(field: str) -> str:
+    """The unit of a field by its name, "" for a count or a word."""
+    return next((unit for ending, unit in UNITS.items() if field.endswith(ending)), "")
 
 
 # ---------------------------------------------------------------- messages
@@ -409,7 +561,7 @@ def encode_reading(reading: Reading) -> bytes:
     return _encoder.encode(reading)
 
 
-def decode_reading(raw: bytes) -> AnyReading:
+def decode_reading(raw: bytes) -> Reading:
     return _decode(_reading, raw, "reading")
 
 
@@ -490,7 +642,8 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes, what: str, limit: int
 
 
 _encoder = msgspec.json.Encoder()
-_reading: msgspec.json.Decoder[AnyReading] = msgspec.json.Decoder(AnyReading)
+_kinds: Any = Union[tuple(kind.struct for kind in KINDS.values())]  # noqa: UP007 - told apart by their tags
+_reading: msgspec.json.Decoder[Reading] = msgspec.json.Decoder(_kinds)
 _batch = msgspec.json.Decoder(Batch)
 # A list is built before it is counted: 64 KiB of `0,0,0` took 2 MB and 1 ms. This one ends at the first too many.
 _hundred = msgspec.defstruct(

@@ -22,6 +22,7 @@ from agent.probes import PROBES
 from agent.probes.speed import ENGINES
 from agent.probes.ups.profiles import PROFILES
 from agent.seat import __main__ as seat_main
+from agent.wire import ENGINE_OF_RECORD
 from collector import __main__ as collector_main
 from collector import config as collector_config
 from collector.standard import example
@@ -258,6 +259,8 @@ def _criterion(criterion: Criterion) -> Iterator[str]:
     ):
         if matching:
             yield f"- {title} {_matching(matching)}."
+    if criterion.reading == "speed":
+        yield f"- Only tests by `{ENGINE_OF_RECORD}`, the engine of record, count."
     if criterion.evidence == "witnessed":
         yield "- A reading counts when the measurement server signed that it saw the same, and no more than it saw."
     if criterion is not DEAF and criterion.severity != "notice":

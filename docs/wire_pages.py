@@ -150,9 +150,9 @@ def _message(name: str) -> Schema:
 
 def _components() -> dict[str, Schema]:
     """JSON Schemas of every type, with a batch's readings spelt out (they stay undecoded in the code)."""
-    types = [wire.AnyReading, *MESSAGES.values()]
+    types = [*(kind.struct for kind in wire.KINDS.values()), *MESSAGES.values()]
     _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
-    kinds = [{"$ref": f"#/components/schemas/{struct.__name__}"} for struct in wire.KINDS.values()]
+    kinds = [{"$ref": f"#/components/schemas/{kind.struct.__name__}"} for kind in wire.KINDS.values()]
     components["Batch"]["properties"]["readings"]["items"] = {"oneOf": kinds}
     for schema in components.values():
         schema["description"] = " ".join(str(schema.get("description", "")).replace("``", "`").split())
@@ -185,8 +185,8 @@ def _readings(components: dict[str, Schema]) -> Iterator[str]:
     yield "## Readings\n"
     yield "Every kind carries `kind`, `at` (its stamp, always there on the wire), `subject` and, when the measurement"
     yield "failed, `failure` and no values. An unknown value is absent or `null`, never zero.\n"
-    for name, struct in wire.KINDS.items():
-        yield from _section(name, struct, components)
+    for name, kind in wire.KINDS.items():
+        yield from _section(name, kind.struct, components)
     yield "## Parts\n"
     for name in ("Stamp", "Failure", "Hop", "SeatColumns"):
         yield f"### {name}\n\n{components[name]['description']}\n"

@@ -19,14 +19,13 @@ from agent.common.bufferbloat import bloat
 from agent.config import DEFAULT_PATH, AgentSettings, Engine, SettingsError, load_or_default
 from agent.probes import PROBES
 from agent.probes.probe import Context, ProbeFailed
-from agent.wire import Reading, SpeedReading
+from agent.wire import KINDS, Reading, SpeedReading
 
 if TYPE_CHECKING:
     from agent.probes.ups import nut
     from agent.probes.ups.snmp import SnmpTarget
 
 EXAMPLE = "nabz-agent probe ups --host 192.168.1.50 --community public --explain"
-DEADLINE_S = {"link": 30.0, "speed": 120.0, "ups": 5.0, "seats": 10.0, "gateway": 20.0}
 HIDDEN = frozenset({"at", "failure"})
 AUTH_PROTOCOLS = ("none", "md5", "sha", "sha224", "sha256", "sha384", "sha512")
 ENGINES = get_args(Engine)
@@ -39,9 +38,10 @@ class WrongUse(Exception):
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
-    for kind, (summary, own) in KINDS.items():
+    for kind in PROBES:
+        summary = KINDS[kind].summary
         one = kinds.add_parser(kind, help=summary, description=summary)
-        own(one)
+        OPTIONS.get(kind, _no_options)(one)
         one.add_argument("--json", action="store_true", help="one JSON object instead of a table")
         one.add_argument("--explain", action="store_true", help="say on stderr how each value came about")
         one.add_argument(
@@ -78,7 +78,7 @@ def settings_for(options: argparse.Namespace) -> AgentSettings:
 
 async def measure(options: argparse.Namespace, settings: AgentSettings) -> Sequence[Reading]:
     explain: Callable[[str], None] = _to_stderr if options.explain else _nowhere
-    deadline_s = DEADLINE_S[options.kind]
+    deadline_s = KINDS[options.kind].deadline_s
     if options.kind == "ups" and options.host:
         from agent.probes.ups import UpsProbe
 
@@ -239,12 +239,10 @@ def _target(options: argparse.Namespace) -> SnmpTarget:
     return target
 
 
-KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
-    "link": ("latency, jitter and loss to the collector and the hops before it", _link_options),
-    "speed": ("one speed test against a measurement server", _speed_options),
-    "ups": ("one UPS over SNMP or through NUT, or every one of the settings", _ups_options),
-    "seats": ("the roll call of this center's seats", _no_options),
-    "gateway": ("this machine's own health", _no_options),
+OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+    "link": _link_options,
+    "speed": _speed_options,
+    "ups": _ups_options,
 }
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from agent.wire import LinkReading, Reading, SpeedReading, UpsReading
+from agent.wire import Reading, kind_of
 
 SERIES_LENGTH = 240  # four hours of a minute's readings
 
@@ -28,8 +28,7 @@ class Board:
         else:
             self.last[key] = reading
         for name, value in figures(reading).items():
-            name = f"{name} {reading.subject}".strip()
-            self.series.setdefault(name, deque(maxlen=SERIES_LENGTH)).append(value)
+            self.series.setdefault(f"{key} {name}", deque(maxlen=SERIES_LENGTH)).append(value)
 
 
 def key_of(reading: Reading) -> str:
@@ -39,13 +38,7 @@ def key_of(reading: Reading) -> str:
 
 def figures(reading: Reading) -> dict[str, float | None]:
     """The figures that are drawn over time; None leaves a gap, as a failure does."""
-    if isinstance(reading, LinkReading):
-        return {"rtt_median_ms": reading.rtt_median_ms, "loss_pct": reading.loss_pct}
-    if isinstance(reading, SpeedReading):
-        return {"download_mbps": reading.download_mbps, "upload_mbps": reading.upload_mbps}
-    if isinstance(reading, UpsReading):
-        return {"battery_charge_pct": reading.battery_charge_pct}
-    return {}
+    return {figure.name: getattr(reading, figure.field) for figure in kind_of(reading).drawn if figure.is_number}
 
 
 class StatusView(msgspec.Struct, frozen=True, kw_only=True):

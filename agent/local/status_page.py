@@ -6,8 +6,19 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from agent.common.bufferbloat import bloat
-from agent.local.board import StatusView
-from agent.wire import BootReading, GatewayReading, LinkReading, Reading, SeatsReading, SpeedReading, UpsReading
+from agent.common.words import plain
+from agent.local.board import StatusView, key_of
+from agent.wire import (
+    KINDS,
+    BootReading,
+    GatewayReading,
+    LinkReading,
+    Reading,
+    SeatsReading,
+    SpeedReading,
+    UpsReading,
+    kind_of,
+)
 
 # key: (English, Urdu)
 WORDS = {
@@ -31,12 +42,6 @@ WORDS = {
     "clock": ("Clock", "گھڑی"),
     "synced": ("synchronised", "درست"),
     "unsynced": ("not synchronised", "غیر مصدقہ"),
-    "link": ("Link", "انٹرنیٹ لائن"),
-    "speed": ("Speed", "رفتار"),
-    "ups": ("UPS", "یو پی ایس"),
-    "seats": ("Seats", "نشستیں"),
-    "gateway": ("Gateway", "گیٹ وے"),
-    "boot": ("Last start", "آخری آغاز"),
     "ended": ("Run before ended by", "پچھلا دور ختم ہوا"),
     "dark": ("Dark for", "بند رہا"),
     "end_first": ("nothing: it is the first", "یہ پہلا دور ہے"),
@@ -107,8 +112,10 @@ def page(view: StatusView, language: str = "en") -> str:
     """The whole document; ``language`` is ``en`` or ``ur``."""
     urdu = language == "ur"
 
+    words = plain(language)
+
     def say(key: str) -> str:
-        return WORDS[key][1 if urdu else 0]
+        return WORDS[key][1 if urdu else 0] if key in WORDS else escape(words(key))
 
     other = '<a href="/" lang="en">English</a>' if urdu else '<a href="/?lang=ur" lang="ur">اردو</a>'
     name = escape(" · ".join(part for part in (view.center_name, view.center) if part)) or say("not_enrolled")
@@ -127,12 +134,9 @@ def page(view: StatusView, language: str = "en") -> str:
     )
 
 
-ORDER = ("link", "speed", "ups", "seats", "gateway", "boot")
-
-
 def _in_order(item: tuple[str, Reading]) -> tuple[int, str]:
-    kind = item[0].partition(" ")[0]
-    return ORDER.index(kind) if kind in ORDER else len(ORDER), item[0]
+    """As the kinds stand in their table."""
+    return list(KINDS).index(kind_of(item[1]).name), item[0]
 
 
 def uplink_card(view: StatusView, say: Say) -> str:
@@ -159,10 +163,10 @@ def budget_plan(view: StatusView, say: Say) -> str:
 
 
 def card(key: str, reading: Reading, view: StatusView, say: Say) -> str:
-    """One kind's newest reading; a kind without a table of its own shows its age only."""
+    """One kind's newest reading."""
     kind, _, subject = key.partition(" ")
-    heading = say(kind) if kind in WORDS else escape(kind)
-    rows, tail = ROWS[type(reading)](reading, view, say) if type(reading) in ROWS else ([], "")
+    heading = say(f"kind.{kind}")
+    rows, tail = ROWS.get(type(reading), figure_rows)(reading, view, say)
     when = age(reading.at.wall_ms if reading.at else None, view.now_ms, say)
     return f"<section><h2>{heading} <small>{escape(subject)} {when}</small></h2>{table(rows)}{tail}</section>"
 
@@ -240,6 +244,25 @@ def boot_rows(reading: Reading, _view: StatusView, say: Say) -> tuple[list[Row],
     return [(say("ended"), say(f"end_{reading.previous_end}")), (say("dark"), number(minutes, 0, " min"))], ""
 
 
+def figure_rows(reading: Reading, view: StatusView, say: Say) -> tuple[list[Row], str]:
+    """The figures of any kind, one a row, and the curve of the first that is drawn."""
+    kind = kind_of(reading)
+    rows = [
+        (figure_label(figure.name, say), number(getattr(reading, figure.field), 1, f" {figure.unit}".rstrip()))
+        for figure in kind.figures
+        if figure.is_number
+    ]
+    curves = (
+        sparkline(series(view, reading, it.name), figure_label(it.name, say)) for it in kind.drawn if it.is_number
+    )
+    return rows, next(curves, "")
+
+
+def figure_label(name: str, say: Say) -> str:
+    label = say(f"field.{name}")
+    return label[:1].upper() + label[1:]
+
+
 ROWS: dict[type[Reading], Callable[[Reading, StatusView, Say], tuple[list[Row], str]]] = {
     LinkReading: link_rows,
     SpeedReading: speed_rows,
@@ -283,7 +306,7 @@ def age(then_ms: int | None, now_ms: int, say: Say) -> str:
 
 
 def series(view: StatusView, reading: Reading, name: str) -> Sequence[float | None]:
-    return view.series.get(f"{name} {reading.subject}".strip(), ())
+    return view.series.get(f"{key_of(reading)} {name}", ())
 
 
 def sparkline(values: Sequence[float | None], title: str) -> str:

@@ -28,7 +28,6 @@ from agent.spool.record import Value
 
 log = logging.getLogger(__name__)
 
-DEADLINE_S = {"link": 45.0, "speed": 240.0, "ups": 8.0, "seats": 10.0, "gateway": 20.0}
 QUIET: frozenset[Cause] = frozenset({"settling"})  # causes that are no news: the probe has simply not begun to know
 
 Keep = Callable[[Sequence[wire.Reading], Value], Awaitable[None]]
@@ -68,7 +67,7 @@ async def measure(kind: str, probe: Probe, context: Context, stamp: Stamp) -> li
 
 
 def failed(kind: str, cause: Cause, detail: str) -> wire.Reading:
-    return wire.KINDS[kind](failure=failure(cause, detail))
+    return wire.KINDS[kind].struct(failure=failure(cause, detail))
 
 
 def fit(kind: str, reading: wire.Reading) -> wire.Reading:
@@ -150,21 +149,31 @@ class Rounds:
 
     async def round(self) -> None:
         """One round of all light probes and one commit."""
-        kinds = ["link", "gateway", *(["seats"] if self._parts.settings.seats.enabled else [])]
-        taken = await asyncio.gather(*map(self._measure, kinds))
+        taken = await asyncio.gather(*map(self._measure, self._round_kinds()))
         readings = [reading for some in taken for reading in some]
         readings += self.power.news()
         if readings:
             await self._parts.keep(readings, schedule.value_of(readings))
 
+    def _round_kinds(self) -> list[str]:
+        """The kinds of every round whose table of the settings does not say `enabled = false`."""
+        tables = ((kind, getattr(self._parts.settings, kind.name, None)) for kind in wire.KINDS.values())
+        return [
+            kind.name
+            for kind, table in tables
+            if kind.measured in ("round", "line")
+            and getattr(table, "enabled", True)
+            and kind.name in self._parts.probes
+        ]
+
     async def _measure(self, kind: str) -> list[wire.Reading]:
-        if kind == "link":
+        if wire.KINDS[kind].measured == "line":
             async with self._quiet:
                 return await self._once(kind, self._parts.context)
         return await self._once(kind, self._parts.context)
 
     async def _once(self, kind: str, context: Context) -> list[wire.Reading]:
-        deadline = replace(context, deadline_s=DEADLINE_S[kind])
+        deadline = replace(context, deadline_s=wire.KINDS[kind].deadline_s)
         readings = await measure(kind, self._parts.probes[kind], deadline, self._parts.stamp)
         told = [reading for reading in readings if reading.failure is None or reading.failure.cause not in QUIET]
         return [self._parts.enrich(reading) for reading in told]

@@ -14,7 +14,7 @@ from typing import Literal
 
 from agent.common.center_time import CENTER_TIME
 from agent.spool.record import Value
-from agent.wire import LinkReading, Reading, SpeedReading, UpsReading
+from agent.wire import Reading, UpsReading, kind_of
 
 DAY_MS = 86_400_000
 MINUTE_MS = 60_000
@@ -41,11 +41,7 @@ def value_of(readings: Sequence[Reading]) -> Value:
 
 
 def _is_news(reading: Reading) -> bool:
-    if reading.failure is not None or isinstance(reading, SpeedReading):
-        return True
-    if isinstance(reading, LinkReading):
-        return bool(reading.loss_pct)
-    return isinstance(reading, UpsReading) and reading.output_state != "online"
+    return reading.failure is not None or kind_of(reading).is_news(reading)
 
 
 def ups_changed(before: UpsReading | None, now: UpsReading) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from agent.wire import ENGINE_OF_RECORD
 from collector.flags.witness import Witness
 from collector.standard.criteria import DERIVED, Criterion, Figure, Matching, Promise
 
@@ -29,7 +30,8 @@ class Verdict:
 def judge(criterion: Criterion, reading: object, center: Promise, witness: Witness | None = None) -> Verdict:
     """Holds a reading (a wire reading, or a row with its columns) against a criterion.
 
-    1. A reading that does not count for the criterion is `unknown`; a self-test never counts, whatever a standard says.
+    1. A reading that does not count for the criterion is `unknown`. A self-test never counts, nor does a speed test by
+       another engine than that of record, whatever a standard says.
     2. So is one without the value: the measurement failed, or the source does not report it.
     3. So is one whose witness does not agree, where a witness is asked for; and no more counts than is credited.
     4. Otherwise the value is compared; a lower bound can meet the criterion but not prove that it is missed.
@@ -64,6 +66,9 @@ def show(number: float, unit: str = "") -> str:
 def _does_not_count(criterion: Criterion, reading: object) -> str:
     if getattr(reading, "purpose", None) == "self-test":
         return "a self-test never counts"
+    engine = getattr(reading, "engine", None) if criterion.reading == "speed" else None
+    if engine not in (None, ENGINE_OF_RECORD):
+        return f"not counted: engine is {engine}"
     for name, words in criterion.ignore.items():
         if found := _matches(reading, name, words):
             return f"not counted: {name} is {found}"
@@ -95,8 +100,8 @@ def _word(value: object) -> str:
 def _value(criterion: Criterion, reading: object, center: Promise) -> tuple[str, float | str | bool | None]:
     """The first field that is known, and its value."""
     for name in criterion.fields:
-        derive = DERIVED.get((criterion.reading, name))
-        value: float | str | bool | None = derive(reading, center) if derive else getattr(reading, name, None)
+        derived = DERIVED.get((criterion.reading, name))
+        value: float | str | bool | None = derived.reckon(reading, center) if derived else getattr(reading, name, None)
         if value is not None:
             return name, value
     return "", None

@@ -155,7 +155,7 @@ class BatchWriter:
             why = f"version {arrival.batch.v} is held but not read here, only {wire.VERSION}"
             self._put_aside(wire.batch_topic(arrival.device.device), f"unread: {why}", arrival.body)
             return [why]
-        decoded: list[tuple[int, wire.AnyReading, wire.Stamp]] = []
+        decoded: list[tuple[int, wire.Reading, wire.Stamp]] = []
         unread: list[str] = []
         for seq in new:
             try:
@@ -183,7 +183,7 @@ class BatchWriter:
         return unread
 
     def _file_reading(
-        self, arrival: VerifiedBatch, seq: int, reading: wire.AnyReading, wall_ms: int, raw: bytes
+        self, arrival: VerifiedBatch, seq: int, reading: wire.Reading, wall_ms: int, raw: bytes
     ) -> tuple[str, str]:
         """Returns the kind and the subject it is filed under."""
         kind, center, device = type(reading).__struct_config__.tag, arrival.device.center, arrival.device.device
@@ -330,12 +330,12 @@ def _news(conn: sa.Connection, filing: BatchWriter) -> list[Row]:
 # ---------------------------------------------------------------- small things
 
 _OWN = {
-    kind: [name for name in struct.__struct_fields__ if name not in ("at", "subject")]
-    for kind, struct in wire.KINDS.items()
+    name: [field for field in kind.struct.__struct_fields__ if field not in ("at", "subject")]
+    for name, kind in wire.KINDS.items()
 }
 
 
-def _believed(reading: wire.AnyReading, wall_ms: int) -> wire.AnyReading:
+def _believed(reading: wire.Reading, wall_ms: int) -> wire.Reading:
     """A boot tells of the run before it by that run's clock; a time that cannot be true says nothing of the dark."""
     if not isinstance(reading, wire.BootReading) or reading.last_alive_ms is None:
         return reading

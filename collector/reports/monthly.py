@@ -25,6 +25,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import sqlalchemy as sa
 
+from agent import wire
 from agent.common.center_time import TZ
 from collector.flags.judge import Verdict, bound_of, judge
 from collector.flags.witness import Witness
@@ -40,18 +41,11 @@ from collector.standard.criteria import DEAF, DERIVED, EVERYONE, Criterion, Mont
 from collector.store import schema
 
 FORMAT = 2
-KINDS = ("link", "speed", "ups", "seats", "gateway")
 FOR_EVER_MS = 2**53
 DISTINCT = 1024  # rows of a kind are mostly alike: equal ones are judged once
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
 GRADE = "E1"  # signed by the gateway, chained, and bracketed in time by our nonces
 WITNESSED = "E2"  # and seen by a measurement server that signed the same
-ASKED_OF_DERIVED = {
-    "readable": (),
-    "healthy_of_promised_pct": ("healthy",),
-    "ready_of_promised_pct": ("healthy", "off"),
-    "clock_off_ms": ("clock_offset_ms",),
-}
 
 
 class ReportError(ValueError):
@@ -134,7 +128,7 @@ def build_some(
         raise ReportError(f"month {month}: no standard holds at its end; add its version to [standard] files")
     hours = {center.opening: _places(center.opening, standard, span) for center in centers}
     cases = {center.code: Case(center, hours[center.opening]) for center in centers}
-    for kind in KINDS:
+    for kind in [kind.name for kind in wire.KINDS.values() if kind.is_judged]:
         _collect(conn, kind, cases, span, standards, FOR_EVER_MS if span.complete else now_ms)
     ours = _ours(conn, span)
     return {code: _report(conn, case, span, standard, ours) for code, case in cases.items()}
@@ -263,7 +257,7 @@ def _readings(
         yield from sorted(some, key=lambda row: tuple(row)[:5])
 
 
-_ALWAYS = {"speed": {"purpose"}, "seats": {"healthy", "off", "known"}}
+_ALWAYS = {"speed": {"engine", "purpose"}, "seats": {"healthy", "off", "known"}}
 
 
 def _columns(kind: str, standards: Standards) -> list[str]:
@@ -271,9 +265,8 @@ def _columns(kind: str, standards: Standards) -> list[str]:
     names = {"failure"} | _ALWAYS.get(kind, set())
     for standard in standards.versions:
         for criterion in standard.by_reading.get(kind, ()):
-            derived = [name for name in criterion.fields if (kind, name) in DERIVED]
-            names |= set(criterion.fields) - set(derived)
-            names |= {column for name in derived for column in ASKED_OF_DERIVED[name]}
+            for name in criterion.fields:
+                names |= set(DERIVED[kind, name].of) if (kind, name) in DERIVED else {name}
             names |= {name for part in (criterion.only, criterion.ignore, criterion.lower_bound) for name in part}
     return sorted(names)
 

@@ -8,11 +8,16 @@ import random
 import uuid
 from collections.abc import Iterator
 
+import msgspec
+
 from agent.common.center_time import UTC_AHEAD_MS
 from agent.wire import (
+    ENGINE_OF_RECORD,
+    KINDS,
     BootReading,
     GatewayReading,
     Hop,
+    Kind,
     LinkReading,
     Reading,
     SeatColumns,
@@ -29,6 +34,8 @@ GATEWAY_EVERY = 5  # minutes
 SPEED_EVERY = 5  # minutes: more often than a real center tests, so that a demonstration has something to show
 PROBES = 20
 VERSION = "simulated"
+OWN = frozenset({"link", "speed", "ups", "seats", "gateway"})  # kinds that are made up each in a way of its own
+LIKELY = {"%": (30, 60), "°C": (22, 34), "ms": (10, 60), "V": (210, 230), "Hz": (49, 51)}  # by the unit of a figure
 
 
 def boot_id(center: SimulatedCenter, boot_ms: int) -> str:
@@ -66,6 +73,9 @@ def minute_of(center: SimulatedCenter, at_ms: int, stage: Stage, is_open: bool, 
         yield gateway(at_ms, dice, boot_ms)
     if (minute + center.index) % SPEED_EVERY == 0 and not offline:
         yield speed(center, at_ms, dice, slow)
+    for kind in KINDS.values():
+        if kind.name not in OWN and kind.measured != "event":
+            yield any_reading(kind, dice)
 
 
 def link(center: SimulatedCenter, at_ms: int, dice: random.Random, offline: bool, slow: bool) -> LinkReading:
@@ -114,8 +124,8 @@ def speed(center: SimulatedCenter, at_ms: int, dice: random.Random, slow: bool) 
     cross = dice.uniform(2, 18)
     return SpeedReading(
         subject="wan",
-        engine="simulated",
-        engine_version="1",
+        engine=ENGINE_OF_RECORD,
+        engine_version=VERSION,
         server="simulated",
         mode="adaptive",
         purpose="routine",
@@ -213,6 +223,13 @@ def gateway(at_ms: int, dice: random.Random, boot_ms: int) -> GatewayReading:
         spool_volatile=True,
         version=VERSION,
     )
+
+
+def any_reading(kind: Kind, dice: random.Random) -> Reading:
+    """A reading of any kind, its figures whole numbers that its units make likely."""
+    numbers = (figure for figure in kind.figures if figure.is_number)
+    values = {figure.field: dice.randint(*LIKELY.get(figure.unit, (1, 100))) for figure in numbers}
+    return msgspec.convert({"kind": kind.name, **values}, kind.struct)
 
 
 def boot(why: str, last_alive_ms: int | None, at_ms: int) -> BootReading:

@@ -35,7 +35,7 @@ from collector.standard.criteria import (
 
 T = TypeVar("T")
 COMPARISONS: tuple[Comparison, ...] = ("at_least", "at_most", "one_of", "none_of")
-READINGS = ("link", "speed", "ups", "seats", "gateway", "silence")
+READINGS = (*(kind.name for kind in wire.KINDS.values() if kind.is_judged), "silence")
 DAY_S = 86_400
 
 
@@ -366,10 +366,10 @@ def value_type(reading: str, name: str) -> str | None:
         return "number"
     if (reading, name) in TOO_FEW:
         return None
-    struct = wire.KINDS.get(reading)
-    if struct is None or name not in struct.__struct_fields__ or name in ("at", "subject", "failure"):
+    kind = wire.KINDS.get(reading)
+    if kind is None or name not in kind.struct.__struct_fields__ or name in ("at", "subject", "failure"):
         return None
-    return _type_name(typing.get_type_hints(struct)[name])
+    return _type_name(typing.get_type_hints(kind.struct)[name])
 
 
 def _type_name(hint: object) -> str:
@@ -381,8 +381,8 @@ def _type_name(hint: object) -> str:
 
 
 def _values_of(reading: str, wanted: tuple[str, ...]) -> list[str]:
-    struct = wire.KINDS.get(reading)
-    every = [*(struct.__struct_fields__ if struct else ()), *(name for kind, name in DERIVED if kind == reading)]
+    kind = wire.KINDS.get(reading)
+    every = [*(kind.struct.__struct_fields__ if kind else ()), *(name for of, name in DERIVED if of == reading)]
     return sorted(name for name in every if value_type(reading, name) in wanted)
 
 

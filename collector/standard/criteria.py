@@ -145,11 +145,25 @@ class Silence:
     failure: None = None
 
 
-def _share_of_promised(reading: object, center: Promise, states: tuple[str, ...]) -> float | None:
-    counts: list[int | None] = [getattr(reading, state) for state in states]
-    if None in counts or center.seats_promised <= 0:
-        return None
-    return 100.0 * sum(count or 0 for count in counts) / center.seats_promised
+@dataclass(frozen=True)
+class DerivedValue:
+    """A value that is reckoned of a reading and what its center promised. `of` are the fields of the wire it needs
+    besides `failure`, so that a row with these columns will do."""
+
+    of: tuple[str, ...]
+    reckon: Callable[[object, Promise], float | None]
+
+
+def _share_of_promised(*states: str) -> DerivedValue:
+    """Percent of the seats promised that are in these states."""
+
+    def reckon(reading: object, center: Promise) -> float | None:
+        counts: list[int | None] = [getattr(reading, state) for state in states]
+        if None in counts or center.seats_promised <= 0:
+            return None
+        return 100.0 * sum(count or 0 for count in counts) / center.seats_promised
+
+    return DerivedValue(states, reckon)
 
 
 def _clock_off_ms(reading: object, _center: Promise) -> float | None:
@@ -157,14 +171,14 @@ def _clock_off_ms(reading: object, _center: Promise) -> float | None:
     return None if offset_ms is None else abs(offset_ms)
 
 
-# Values a criterion may name beside the fields of the wire: (kind of reading, name) -> how it is reckoned.
-DERIVED: dict[tuple[str, str], Callable[[object, Promise], float | None]] = {
-    ("ups", "readable"): lambda reading, _center: float(getattr(reading, "failure", None) is None),
-    ("seats", "healthy_of_promised_pct"): lambda reading, center: _share_of_promised(reading, center, ("healthy",)),
-    ("seats", "ready_of_promised_pct"): lambda reading, center: _share_of_promised(reading, center, ("healthy", "off")),
-    ("gateway", "clock_off_ms"): _clock_off_ms,
-    ("silence", "silent_s"): lambda reading, _center: getattr(reading, "silent_s", None),
-    ("fleet", "silent_pct"): lambda reading, _center: getattr(reading, "silent_pct", None),
+# Values a criterion may name beside the fields of the wire, by kind of reading and name.
+DERIVED: dict[tuple[str, str], DerivedValue] = {
+    ("ups", "readable"): DerivedValue((), lambda reading, _center: float(getattr(reading, "failure", None) is None)),
+    ("seats", "healthy_of_promised_pct"): _share_of_promised("healthy"),
+    ("seats", "ready_of_promised_pct"): _share_of_promised("healthy", "off"),
+    ("gateway", "clock_off_ms"): DerivedValue(("clock_offset_ms",), _clock_off_ms),
+    ("silence", "silent_s"): DerivedValue((), lambda reading, _center: getattr(reading, "silent_s", None)),
+    ("fleet", "silent_pct"): DerivedValue((), lambda reading, _center: getattr(reading, "silent_pct", None)),
 }
 
 EVERYONE = "*"  # the center code under which findings about the collector itself are kept

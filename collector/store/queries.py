@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from agent import wire
 from collector.store import schema
 from collector.store.rollups import DAY_MS, HOUR_MS, rolled_until, summed, together, worst
 from collector.store.schema import centers, changes, devices, flags, integrity, latest, pulse, readings
@@ -238,9 +239,6 @@ def integrity_of(conn: sa.Connection, code: str, limit: int = 20) -> list[sa.Row
 
 HOURS_FROM_MS, DAYS_FROM_MS = 3 * DAY_MS, 120 * DAY_MS  # spans drawn from sums
 
-# A pause longer than this is a gap; speed tests are seldom by design and have none.
-GAP_MS = dict.fromkeys(("link", "ups", "seats", "gateway"), 180_000)
-
 
 def series(
     conn: sa.Connection,
@@ -255,8 +253,8 @@ def series(
     """Columns `t` (ms, the mean time of each bucket) and one per field, of at most `max_points` rows.
 
     Weeks are drawn from the sums of hours, months of them from those of days, what has no sums yet from readings.
-    Where readings are missing for longer than GAP_MS and two buckets, a row of None stands between, so that whoever
-    draws a line lifts the pen. Raises KeyError for a kind or field that `schema.FIGURES` does not have.
+    Where readings are missing for longer than `gap_ms` of their kind and two buckets, a row of None stands between, so
+    that whoever draws a line lifts the pen. Raises KeyError for a kind or field that `schema.FIGURES` does not have.
     """
     step_ms = max(1, -(-(to_ms - from_ms) // max_points))
     if to_ms - from_ms < HOURS_FROM_MS:
@@ -265,11 +263,11 @@ def series(
         table, least_ms = (schema.days, DAY_MS) if to_ms - from_ms >= DAYS_FROM_MS else (schema.hours, HOUR_MS)
         step_ms = max(step_ms, least_ms)
         sums = _with_tail(conn, table[kind], kind, code, (from_ms, to_ms), least_ms, subject)
-        figures = (together(name, schema.FIGURES[kind][name][0], sums) for name in fields)
+        figures = (together(name, schema.FIGURES[kind][name].how, sums) for name in fields)
         bucket = ((sums.c.at_ms - from_ms) // step_ms).label("bucket")
         query = sa.select(sa.func.avg(sums.c.at_ms), *figures).group_by(bucket).order_by(bucket)
     rows = conn.execute(query).all()
-    points = _with_gaps([(round(row[0]), *row[1:]) for row in rows], max(GAP_MS.get(kind, to_ms), 2 * step_ms))
+    points = _with_gaps([(round(row[0]), *row[1:]) for row in rows], max(wire.KINDS[kind].gap_ms or to_ms, 2 * step_ms))
     found: dict[str, list[float | None]] = {"t": [point[0] for point in points]}
     for place, name in enumerate(fields, 1):
         found[name] = [None if point[place] is None else round(float(point[place]), 3) for point in points]
@@ -281,7 +279,7 @@ def _of_readings(
 ) -> sa.Select[Any]:
     raw = readings[kind].c
     bucket = ((raw.wall_ms - from_ms) // step_ms).label("bucket")
-    figures = (worst(how, raw[column]) for how, column in (schema.FIGURES[kind][name] for name in fields))
+    figures = (worst(each.how, raw[each.field]) for each in (schema.FIGURES[kind][name] for name in fields))
     mine = [raw.center == code, raw.wall_ms >= from_ms, raw.wall_ms < to_ms, schema.of_record(kind)]
     mine += [] if subject is None else [raw.subject == subject]
     return sa.select(sa.func.avg(raw.wall_ms), *figures).where(*mine).group_by(bucket).order_by(bucket)

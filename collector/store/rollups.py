@@ -110,8 +110,8 @@ def summed(kind: str, from_ms: sa.ColumnElement[int]) -> sa.Select[Any]:
     raw = schema.readings[kind].c
     figures = [
         part.label(name)
-        for field, (how, column) in schema.FIGURES[kind].items()
-        for name, part in _parts(field, how, raw[column])
+        for figure in schema.FIGURES[kind].values()
+        for name, part in _parts(figure.name, figure.how, raw[figure.field])
     ]
     chosen = sa.select(raw.center, raw.subject, from_ms.label("from_ms"), sa.func.count().label("n"), *figures)
     return chosen.where(schema.of_record(kind)).group_by(raw.center, raw.subject)
@@ -124,7 +124,7 @@ def _parts(field: str, how: str, column: sa.ColumnElement[Any]) -> list[tuple[st
 
 
 def worst(how: str, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """How several readings become one figure, as `schema.FIGURES` says it."""
+    """How several readings become one figure: `how` of `wire.Aggregate`."""
     if how == "avg":
         return sa.func.avg(column)
     if how in ("min", "max"):
@@ -143,11 +143,11 @@ def together(field: str, how: str, sums: sa.FromClause) -> sa.ColumnElement[Any]
 def _day_of_hours(kind: str, day_ms: int) -> sa.Select[Any]:
     hours = schema.hours[kind].c
     figures: list[sa.ColumnElement[Any]] = []
-    for field, (how, _) in schema.FIGURES[kind].items():
-        if how == "avg":
-            figures += [sa.func.sum(hours[f"{field}_{part}"]) for part in ("sum", "n")]
+    for name, figure in schema.FIGURES[kind].items():
+        if figure.how == "avg":
+            figures += [sa.func.sum(hours[f"{name}_{part}"]) for part in ("sum", "n")]
         else:
-            figures.append(sa.func.min(hours[field]) if how == "min" else sa.func.max(hours[field]))
+            figures.append(sa.func.min(hours[name]) if figure.how == "min" else sa.func.max(hours[name]))
     first = sa.literal(day_ms, sa.BigInteger)
     return sa.select(hours.center, hours.subject, first, sa.func.sum(hours.n), *figures).group_by(
         hours.center, hours.subject

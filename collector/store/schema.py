@@ -495,7 +495,7 @@ def _readings_table(kind: str, struct: type[wire.Reading]) -> sa.Table:
     )
 
 
-readings = {kind: _readings_table(kind, struct) for kind, struct in wire.KINDS.items()}
+readings = {kind: _readings_table(kind, row.struct) for kind, row in wire.KINDS.items()}
 
 boots_by_center = sa.Index("boots_by_center", readings["boot"].c.center, readings["boot"].c.wall_ms)
 speeds_by_test = sa.Index("speeds_by_test", readings["speed"].c.test_id)
@@ -506,44 +506,8 @@ for _name in PARTED:
     _rest = sa.DDL(f"CREATE TABLE {_name}_rest PARTITION OF {_name} DEFAULT")  # type: ignore[no-untyped-call]
     sa.event.listen(metadata.tables[_name], "after_create", _rest.execute_if(dialect="postgresql"))
 
-# What is drawn of the readings, and how those of one stretch of time become one figure: the worse side where a mean
-# would hide it. `is WORD` is 1 if any reading had that word in the column, `any` 1 if any had something there.
-FIGURES: dict[str, dict[str, tuple[str, str]]] = {
-    "link": {
-        "rtt_median_ms": ("avg", "rtt_median_ms"),
-        "rtt_p95_ms": ("max", "rtt_p95_ms"),
-        "jitter_ms": ("avg", "jitter_ms"),
-        "loss_pct": ("max", "loss_pct"),
-    },
-    "speed": {
-        "download_mbps": ("avg", "download_mbps"),
-        "upload_mbps": ("avg", "upload_mbps"),
-        "self_test": ("is self-test", "purpose"),
-        "failed": ("any", "failure"),
-    },
-    "ups": {
-        "battery_charge_pct": ("min", "battery_charge_pct"),
-        "load_pct": ("max", "load_pct"),
-        "input_voltage_v": ("min", "input_voltage_v"),
-        "runtime_s": ("min", "runtime_s"),
-        "on_battery": ("is battery", "output_state"),
-    },
-    "seats": {
-        "healthy": ("min", "healthy"),
-        "unhealthy": ("max", "unhealthy"),
-        "missing": ("max", "missing"),
-        "off": ("max", "off"),
-        "known": ("max", "known"),
-    },
-    "gateway": {
-        "cpu_pct": ("avg", "cpu_pct"),
-        "memory_pct": ("avg", "memory_pct"),
-        "disk_free_pct": ("min", "disk_free_pct"),
-        "spool_readings": ("max", "spool_readings"),
-    },
-}
-
-SECOND_OPINIONS = ("ndt7", "ookla", "iperf3")  # engines that measure by rules of their own
+# What is summed of the readings of each kind, by the figure's name.
+FIGURES = {kind: {figure.name: figure for figure in row.figures} for kind, row in wire.KINDS.items() if row.figures}
 
 
 def of_record(kind: str) -> sa.ColumnElement[bool]:
@@ -551,15 +515,15 @@ def of_record(kind: str) -> sa.ColumnElement[bool]:
     if kind != "speed":
         return sa.true()
     engine = readings["speed"].c.engine
-    return sa.or_(engine.is_(None), engine.not_in(SECOND_OPINIONS))
+    return sa.or_(engine.is_(None), engine == wire.ENGINE_OF_RECORD)  # none: of before readings named it
 
 
 def _rollup_table(kind: str, step: str) -> sa.Table:
     """Sums of `step` (hours, days); a mean is kept as its sum and count. Clustered by center, as charts ask."""
     figures = [
         sa.Column(name, sa.Float)
-        for field, (how, _) in FIGURES[kind].items()
-        for name in ((f"{field}_sum", f"{field}_n") if how == "avg" else (field,))
+        for figure in FIGURES[kind].values()
+        for name in ((f"{figure.name}_sum", f"{figure.name}_n") if figure.how == "avg" else (figure.name,))
     ]
     return sa.Table(
         f"{kind}_{step}",

@@ -17,6 +17,10 @@ class Words(Renderer[Markup]):
     def fill(self, text: str, values: Mapping[str, object]) -> Markup:
         return escape(text).format_map(Places(values))
 
+    def first(self, *keys: str) -> Markup:
+        """The text of the first of these keys that there is. Raises KeyError for the last."""
+        return self(next((key for key in keys if key in self.texts), keys[-1]))
+
     def ltr(self, value: object) -> Markup:
         return Markup('<bdi dir="ltr">{}</bdi>').format(value)
 

@@ -285,7 +285,7 @@ def inside(value: object, schema: dict[str, Any]) -> bool:
 
 def schema_of(path: Path) -> dict[str, Any]:
     word = path.stem.partition("-")[0]
-    return SCHEMAS[wire.KINDS[word].__name__ if word in wire.KINDS else word.capitalize()]
+    return SCHEMAS[wire.KINDS[word].struct.__name__ if word in wire.KINDS else word.capitalize()]
 
 
 MESSAGES = [path for path in sorted(GOLDEN.glob("*.json")) if path.stem != "key"]

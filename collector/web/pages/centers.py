@@ -33,7 +33,9 @@ from collector.web.view import View
 PAGE_ROWS = 200
 MAX_ROWS_ASKED = 400
 REPORTS = 12  # months of a page
-CHARTS = ("link", "speed", "ups", "seats")
+CHARTS = {name: kind.drawn for name, kind in wire.KINDS.items() if kind.chart}
+SERIES = (*{figure.name: None for drawn in CHARTS.values() for figure in drawn}, "self_down", "bound", "promised")
+OWN_TILES = frozenset({"link", "speed", "ups", "seats", "gateway"})  # kinds that center.html shows in ways of their own
 VERDICTS = ("below", "unknown", "meets")
 NEW_S = 4 * 3600
 RANGES_S = {"1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
@@ -91,7 +93,8 @@ def router(site: Site) -> APIRouter:
         view = View.of(site, request)
         return view.page(
             "center.html", event=event, row=row, **values, ranges=tuple(RANGES_S), range=span, range_s=RANGES_S[span],
-            standard=_standard(site), charts=CHARTS, said=partial(reasons, lang=view.words.lang),
+            standard=_standard(site), charts=CHARTS, drawn=_drawn(), series=SERIES,
+            said=partial(reasons, lang=view.words.lang),
             subjects=_subjects(values["latest"], request.query_params),
         )  # fmt: skip
 
@@ -138,6 +141,7 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "verdicts": sorted(verdicts, key=lambda item: VERDICTS.index(item.verdict.word)),
         "bounds": _bounds(verdicts),
         "latest": latest,
+        "tiles": _tiles(latest),
         "witness": _witness(site, conn, code, latest.get("speed", ())),
         "open_flags": [flag for flag in queries.flags_of(conn, code) if flag["state"] in queries.OPEN],
         "changes": queries.changes_of(conn, code),
@@ -165,6 +169,26 @@ def _subjects(latest: Mapping[str, Sequence[Mapping[str, Any]]], asked: Mapping[
     return {
         kind: None if len(own) < 2 else asked[kind] if asked.get(kind) in own else own[0] for kind, own in names.items()
     }
+
+
+def _drawn() -> str:
+    """JSON {kind: its figures} for the charts."""
+    kinds = {
+        kind: [{"name": each.name, "unit": each.unit, "number": each.is_number} for each in drawn]
+        for kind, drawn in CHARTS.items()
+    }
+    return msgspec.json.encode(kinds).decode()
+
+
+def _tiles(latest: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """The newest readings of the kinds that have no tile of their own, each with its figures."""
+    found = []
+    for kind in wire.KINDS.values():
+        numbers = [figure for figure in kind.figures if figure.is_number and kind.name not in OWN_TILES]
+        for at in latest.get(kind.name, ()) if numbers else ():
+            figures = [{"name": it.name, "value": getattr(at["reading"], it.field), "unit": it.unit} for it in numbers]
+            found.append({**at, "figures": figures, "failure": at["reading"].failure})
+    return found
 
 
 def _usual_range(devices: Sequence[sa.RowMapping], now_ms: int) -> str:

@@ -1,4 +1,4 @@
-// Link, speed, power and seats on one time axis: the same span, one cursor, gaps left as gaps.
+// The kinds of readings that are drawn, on one time axis: the same span, one cursor, gaps left as gaps.
 /* global uPlot */
 const box = document.getElementById("charts");
 const code = encodeURIComponent(document.getElementById("main").dataset.center);
@@ -20,10 +20,33 @@ const none = () => null;
 const near = (best) => (u, min, max) => [0, Math.max(best, max == null ? 0 : max * 1.12)];
 const fixed = (digits, mark) => (value) => (value == null ? "–" : `${value.toFixed(digits)}${mark}`);
 
-// What each chart asks for and how it draws it. `lines` are steady values worth comparing with.
-const KINDS = {
+const around = (u, min, max) => {
+  if (min == null) return [0, 1];
+  const room = Math.max(1, (max - min) * 0.15);
+  return [min - room, max + room];
+};
+
+// How a kind is drawn that has no way of its own below: a line a figure, the first one's unit at the side, a scale for
+// each other unit, what is yes or no as bars.
+const COLOURS = ["--plot-1", "--plot-2", "--below", "--watch"];
+function plain(kind, figures) {
+  const numbers = figures.filter((f) => f.number), unit = numbers[0]?.unit ?? "";
+  return {
+    fields: figures.map((f) => f.name), unit, scale: around, axis: true, rare: true,
+    others: [...new Set(numbers.map((f) => f.unit))].filter((other) => other !== unit),
+    series: () => figures.map((f, i) => {
+      const stroke = css(COLOURS[i % COLOURS.length]);
+      if (!f.number) return { key: f.name, scale: "bool", stroke, fill: `${stroke}30`, width: 0, paths: step, say: (v) => (v ? "●" : "–") };
+      return { key: f.name, scale: f.unit === unit ? "y" : f.unit, stroke, width: 1.5, say: fixed(1, f.unit && ` ${f.unit}`) };
+    }),
+    lines: () => numbers.filter((f) => f.unit === unit).map((f) => [f.name, bounds[`${kind}.${f.name}`], words.bound]),
+  };
+}
+
+// Ways of their own. `lines` are steady values worth comparing with; the chart with the `axis` tells the time for all above.
+const STYLES = {
   link: {
-    fields: ["rtt_median_ms", "rtt_p95_ms", "loss_pct"], scale: near(40), unit: "ms",
+    scale: near(40), unit: "ms",
     series: () => [
       { key: "rtt_p95_ms", stroke: css("--plot-1") + "70", width: 1, say: fixed(0, " ms") },
       { key: "rtt_median_ms", stroke: css("--plot-1"), width: 1.75, say: fixed(0, " ms") },
@@ -32,7 +55,7 @@ const KINDS = {
     lines: () => [["rtt_median_ms", bounds["link.rtt_median_ms"], words.bound]],
   },
   speed: {
-    fields: ["download_mbps", "upload_mbps", "self_test", "failed"], scale: near(10), unit: "Mbit/s",
+    scale: near(10), unit: "Mbit/s",
     series: () => [
       { key: "download_mbps", stroke: css("--plot-1"), dots: true, fill: css("--plot-1"), say: fixed(1, " Mbit/s") },
       { key: "upload_mbps", stroke: css("--plot-2"), dots: true, fill: css("--plot-2"), say: fixed(1, " Mbit/s") },
@@ -51,7 +74,7 @@ const KINDS = {
     },
   },
   ups: {
-    fields: ["battery_charge_pct", "load_pct", "on_battery"], scale: () => [0, 105], unit: "%",
+    scale: () => [0, 105], unit: "%",
     series: () => [
       { key: "battery_charge_pct", stroke: css("--plot-1"), width: 1.75, say: fixed(0, " %") },
       { key: "load_pct", stroke: css("--plot-2"), width: 1.25, say: fixed(0, " %") },
@@ -60,7 +83,7 @@ const KINDS = {
     lines: () => [],
   },
   seats: {
-    fields: ["healthy", "known"], scale: (u, min, max) => [0, Math.max(promised, max ?? 0) * 1.12], unit: "", whole: true,
+    scale: (u, min, max) => [0, Math.max(promised, max ?? 0) * 1.12], unit: "", whole: true, axis: true,
     series: () => [
       { key: "known", stroke: css("--plot-2"), width: 1, paths: step, say: fixed(0, "") },
       { key: "healthy", stroke: css("--plot-1"), fill: css("--plot-soft"), width: 1.75, paths: step, say: fixed(0, "") },
@@ -68,6 +91,10 @@ const KINDS = {
     lines: () => [["healthy", promised, words.promised]],
   },
 };
+const KINDS = Object.fromEntries(Object.entries(JSON.parse(box.dataset.kinds)).map(([kind, figures]) => {
+  const fields = figures.map((f) => f.name);
+  return [kind, STYLES[kind] ? { fields, others: [], ...STYLES[kind] } : plain(kind, figures)];
+}));
 
 // ---------------------------------------------------------------- drawing
 
@@ -112,14 +139,14 @@ function cross(u, seriesIndex) {
   return false;
 }
 
-function options(kind, place, last) {
-  const spec = KINDS[kind], axis = { stroke: css("--muted"), font: "11px system-ui, sans-serif", ticks: { show: false } };
+function options(kind, place) {
+  const spec = KINDS[kind], last = spec.axis, axis = { stroke: css("--muted"), font: "11px system-ui, sans-serif", ticks: { show: false } };
   const grid = { stroke: css("--grid"), width: 1 };
   return {
     width: place.parentElement.clientWidth, height: last ? 144 : 120, tzDate: (s) => uPlot.tzDate(new Date(s * 1000), zone),
     legend: { show: false }, padding: [6, 18, 0, 0],
     cursor: { sync: { key: sync.key, scales: ["x", null] }, y: false, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
-    scales: { x: { time: true }, y: { range: spec.scale }, pct: { range: near(25) }, bool: { range: [0, 1] } },
+    scales: { x: { time: true }, y: { range: spec.scale }, pct: { range: near(25) }, bool: { range: [0, 1] }, ...Object.fromEntries(spec.others.map((unit) => [unit, { range: around }])) },
     axes: [
       { ...axis, grid, size: last ? 26 : 4, values: last ? clock : (u, ticks) => ticks.map(() => "") },
       { ...axis, grid, size: 40, space: 34, ...(spec.whole ? { incrs: [1, 2, 5, 10, 20, 50, 100] } : {}), values: (u, ticks) => ticks.map(String) },
@@ -186,13 +213,15 @@ function draw(kind, found) {
   const data = [found.t.map((ms) => ms / 1000), ...spec.series().map((s) => shaped[s.key].map((v) => (s.hideZero && v === 0 ? null : v)))];
   figure.querySelector(".gone").hidden = found.t.length > 0;
   figure.classList.toggle("empty", !found.t.length);
+  figure.hidden = Boolean(spec.rare && !found.t.length); // not every center has what it measures
+  if (figure.hidden) return;
   let chart = charts.get(kind);
   if (!chart) {
     const holder = figure.querySelector(".keys");
     legend(kind, holder);
     figure.querySelector(".unit").textContent = spec.unit;
-    place.classList.toggle("last", kind === "seats");
-    chart = { plot: new uPlot(options(kind, place, kind === "seats"), data, place), keys: holder };
+    place.classList.toggle("last", Boolean(spec.axis));
+    chart = { plot: new uPlot(options(kind, place), data, place), keys: holder };
     sync.sub(chart.plot);
     charts.set(kind, chart);
   } else {
@@ -267,7 +296,7 @@ document.addEventListener("nabz:news", () => {
   waiting = setTimeout(() => { waiting = null; load(); }, Math.max(500, due - Date.now()));
 });
 addEventListener("resize", () => {
-  for (const [kind, { plot }] of charts) plot.setSize({ width: plot.root.closest("figure").clientWidth, height: kind === "seats" ? 144 : 120 });
+  for (const [kind, { plot }] of charts) plot.setSize({ width: plot.root.closest("figure").clientWidth, height: KINDS[kind].axis ? 144 : 120 });
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const { plot } of charts.values()) plot.destroy();

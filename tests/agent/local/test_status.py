@@ -96,7 +96,7 @@ def test_a_success_hides_no_failure_and_a_failure_no_success() -> None:
     assert noted.last["link"] == good
     assert noted.failures["link"] == bad
     # A failure is a gap in the curve, not a zero.
-    assert list(noted.series["rtt_median_ms"]) == [5.0, None, 5.0]
+    assert list(noted.series["link rtt_median_ms"]) == [5.0, None, 5.0]
 
 
 def test_two_upses_are_kept_apart_and_curves_are_bounded() -> None:
@@ -104,7 +104,7 @@ def test_two_upses_are_kept_apart_and_curves_are_bounded() -> None:
     assert set(noted.last) == {"ups a", "ups b"}
     for _ in range(1000):
         noted.note(UpsReading(subject="a", battery_charge_pct=1.0))
-    assert len(noted.series["battery_charge_pct a"]) == SERIES_LENGTH
+    assert len(noted.series["ups a battery_charge_pct"]) == SERIES_LENGTH
 
 
 @pytest.mark.parametrize("language", ["en", "ur"])
@@ -196,7 +196,7 @@ def test_the_data_is_json_with_kinds() -> None:
     answer = respond(get("/status.json"), lambda: view_of(board(*EVERYTHING)))
     data = json.loads(answer.body)
     assert data["last"]["link"]["kind"] == "link"
-    assert data["series"]["rtt_median_ms"] == [23.4]
+    assert data["series"]["link rtt_median_ms"] == [23.4]
 
 
 @pytest.mark.parametrize(

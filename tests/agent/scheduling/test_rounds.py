@@ -86,7 +86,7 @@ def test_a_round_is_one_commit_of_stamped_readings(tmp_path: Path) -> None:
     kept: Kept = []
     asyncio.run(made(tmp_path, kept).round())
     ((readings, value),) = kept
-    assert kinds(readings) == ["link", "gateway", "seats"]
+    assert kinds(readings) == ["link", "seats", "gateway"]
     assert all(reading.at == stamp() for reading in readings)
     assert value == "low"
 
@@ -95,7 +95,7 @@ def test_a_probe_that_breaks_is_a_reading_with_its_cause_and_the_others_go_on(tm
     kept: Kept = []
     asyncio.run(made(tmp_path, kept, link=breaks).round())
     ((readings, value),) = kept
-    assert kinds(readings) == ["link", "gateway", "seats"]
+    assert kinds(readings) == ["link", "seats", "gateway"]
     assert readings[0].failure == wire.Failure("broken", "ZeroDivisionError: by design")
     assert value == "normal"
 
@@ -143,9 +143,9 @@ def test_quiet_looks_at_a_ups_come_along_with_the_round_once(tmp_path: Path) -> 
         await own.power.look("ups")
         assert kept == []
         await own.round()
-        assert kinds(kept[-1][0]) == ["link", "gateway", "seats", "ups"]
+        assert kinds(kept[-1][0]) == ["link", "seats", "gateway", "ups"]
         await own.round()  # nothing new was read: not twice
-        assert kinds(kept[-1][0]) == ["link", "gateway", "seats"]
+        assert kinds(kept[-1][0]) == ["link", "seats", "gateway"]
 
     asyncio.run(story([]))
 

@@ -57,12 +57,15 @@ def test_capacity_counts_before_what_was_left_of_it() -> None:
     assert judge(DOWNLOAD, busy, CENTER).value == 21.0
 
 
-@pytest.mark.parametrize("engine", ["ndt7", "ookla", "iperf3"])
+@pytest.mark.parametrize("engine", ["ndt7", "ookla", "iperf3", "of_next_year"])
 def test_only_the_engine_of_record_counts_and_another_is_named(engine: str) -> None:
     for criterion in (DOWNLOAD, ASKED["internet.upload"]):
         verdict = judge(criterion, SpeedReading(download_mbps=900.0, upload_mbps=900.0, engine=engine), CENTER)
         assert (verdict.word, verdict.reason) == ("unknown", f"not counted: engine is {engine}")
     assert judge(DOWNLOAD, SpeedReading(download_mbps=900.0, engine="librespeed"), CENTER).word == "meets"
+    assert (
+        judge(replace(DOWNLOAD, ignore={}), SpeedReading(download_mbps=900.0, engine="ndt7"), CENTER).word == "unknown"
+    )
 
 
 @pytest.mark.parametrize("ignore", [DOWNLOAD.ignore, {}])

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from agent.config import Engine
 from agent.probes.speed import ENGINES
+from agent.wire import ENGINE_OF_RECORD
 from collector.store import Store, queries, schema
 from collector.store.rollups import HOUR_MS, sum_hour
 
@@ -22,13 +23,17 @@ def put(store: Store, seq: int, engine: str | None, mbps: float) -> None:
         conn.execute(sa.insert(schema.readings["speed"]).values(row))
 
 
-def test_every_engine_but_that_of_record_is_a_second_opinion() -> None:
-    assert set(schema.SECOND_OPINIONS) == set(ENGINES) - {"librespeed"} == set(get_args(Engine)) - {"librespeed"}
+def test_every_engine_can_be_chosen_and_one_of_them_is_of_record() -> None:
+    chosen, there_are = set(get_args(Engine)), set(ENGINES)
+    assert chosen == there_are, (
+        f"in only one of agent.config.Engine and agent.probes.speed.ENGINES: {chosen ^ there_are}"
+    )
+    assert ENGINE_OF_RECORD in there_are
 
 
 def test_a_trend_has_the_engine_of_record_alone(either_store: Store) -> None:
     """Of the readings themselves, and of the sums that weeks are drawn from."""
-    for seq, (engine, mbps) in enumerate([("librespeed", 40.0), ("ndt7", 90.0), ("ookla", 5.0), ("iperf3", 1.0)], 1):
+    for seq, (engine, mbps) in enumerate([("librespeed", 40.0), ("ndt7", 90.0), ("ookla", 5.0), ("new", 1.0)], 1):
         put(either_store, seq, engine, mbps)
     put(either_store, 9, None, 20.0)  # before readings named their engine
     with either_store.write() as conn:

@@ -57,7 +57,7 @@ def plainly(store: Store, kind: str, of: Any) -> dict[tuple[object, ...], dict[s
     for key in {(row["center"], row["subject"], of(row["wall_ms"])) for row in rows}:
         mine = [row for row in rows if (row["center"], row["subject"], of(row["wall_ms"])) == key]
         sums: dict[str, float | None] = {"n": len(mine)}
-        for field, (how, column) in schema.FIGURES[kind].items():
+        for field, how, column in [(it.name, it.how, it.field) for it in schema.FIGURES[kind].values()]:
             values = [row[column] for row in mine if row[column] is not None]
             if how == "avg":
                 sums |= {f"{field}_sum": sum(values) if values else None, f"{field}_n": len(values)}

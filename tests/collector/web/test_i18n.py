@@ -51,7 +51,7 @@ def spoken() -> set[str]:
     keys |= {f"fault.{place}" for place in ("lan", "isp", "beyond")}
     keys |= words_of("output_state", "ups.state") | words_of("battery_status", "ups.battery")
     keys |= {f"seat.{state}" for state in ("healthy", "unhealthy", "missing", "off")}
-    keys |= {f"chart.{kind}" for kind in centers.CHARTS} | {f"test.{word}" for word in get_args(requests.NoTurn)}
+    keys |= words_of_kinds() | {f"test.{word}" for word in get_args(requests.NoTurn)}
     keys |= {f"witness.{word}" for word in get_args(Word)}
     keys |= {f"test.{word}" for word in ("desk", "retest", "too_late", "no_result", "server_gone")}
     keys |= {f"error{part}.{code}" for part in ("", ".fix") for code in (403, 404, 503, "other")}
@@ -59,11 +59,17 @@ def spoken() -> set[str]:
     keys |= {f"gateways.doubt.{doubt}{part}" for doubt in get_args(Doubt) for part in ("", ".head")}
     keys |= {key for key, _ in reasons._SEAT_PATTERNS}
     keys |= {key for key, _ in reasons._PATTERNS} | set(reasons._CHANGES.values())
-    keys |= {
-        f"series.{key}" for key in re.search(r"{% for key in \((.*?)\) %}<i", source)[1].replace('"', "").split(", ")
-    }
     heads = re.search(r"{% for column, sort in \((.*?)\) %}", source)[1]
     return keys | set(re.findall(r'\("(\w+)", "\w*"\)', heads))
+
+
+def words_of_kinds() -> set[str]:
+    """What the rows of the kinds ask for. A chart may have a title of its own, and its lines short names."""
+    figures = {figure.name for kind in wire.KINDS.values() for figure in kind.figures}
+    own = {f"chart.{kind}" for kind in centers.CHARTS} | {f"series.{name}" for name in centers.SERIES}
+    short = {"series.self_down", "series.bound", "series.promised"}
+    found = own & texts("en").keys() | short | {f"field.{name}" for name in figures}
+    return found | {f"kind.{kind}" for kind in wire.KINDS}
 
 
 def words_of(field: str, prefix: str) -> set[str]:
