@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 
-from agent.identity import IdentityError, TlsFiles
+from agent.identity import ENROL_AGAIN, IdentityError, TlsFiles
 from agent.uplink.trust import TrustedClock
 from agent.uplink.trust import context as trusting
 
@@ -16,11 +16,9 @@ from agent.uplink.trust import context as trusting
 def client_context(files: TlsFiles | None, clock: TrustedClock) -> ssl.SSLContext:
     """Made anew for each session, so that a renewed certificate is used at once. Raises IdentityError."""
     if files is None:
-        raise IdentityError("this gateway has no certificate; enrol again with `nabz-agent enrol URL TOKEN --force`")
+        raise IdentityError("this gateway has no certificate", ENROL_AGAIN)
     try:
         return trusting(files.ca, clock, files)
     except OSError as error:
         where = f"{files.ca}, {files.cert}, {files.key}"
-        raise IdentityError(
-            f"{where}: are no CA, certificate and key ({error}); enrol again with `nabz-agent enrol URL TOKEN --force`"
-        ) from None
+        raise IdentityError(f"{where}: are no CA, certificate and key ({error})", ENROL_AGAIN) from None
