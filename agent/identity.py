@@ -25,10 +25,15 @@ TLS_KEY_FILE = "tls.key"
 TLS_CERT_FILE = "tls.crt"
 CA_FILE = "ca.pem"
 LOCK_FILE = "lock"
+ENROL_AGAIN = "enrol again with `nabz-agent enrol URL TOKEN --force`"
 
 
 class IdentityError(Exception):
-    """The identity cannot be used; the text says why and what to do."""
+    """The identity cannot be used: `what` says why, `fix` what to do."""
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(f"{what}; {fix}")
+        self.what, self.fix = what, fix
 
 
 class NotEnrolled(IdentityError):
@@ -133,16 +138,14 @@ def load(state_dir: Path) -> Identity:
     try:
         known = msgspec.json.decode(path.read_bytes(), type=Enrolled)
     except FileNotFoundError:
-        raise NotEnrolled(f"{state_dir}: this gateway is not enrolled; run `nabz-agent enrol URL TOKEN`") from None
+        raise NotEnrolled(f"{state_dir}: this gateway is not enrolled", "run `nabz-agent enrol URL TOKEN`") from None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise IdentityError(
-            f"{path}: cannot be read ({error}); enrol again with `nabz-agent enrol URL TOKEN --force`"
-        ) from None
+        raise IdentityError(f"{path}: cannot be read ({error})", ENROL_AGAIN) from None
     key = load_key(state_dir)
     if key is None or device_name(key.public_key().public_bytes_raw()) != known.device:
         raise IdentityError(
-            f"{state_dir}: the signing key is {'missing' if key is None else 'not the one'} of {known.device}; "
-            "put it back or enrol again with `nabz-agent enrol URL TOKEN --force`"
+            f"{state_dir}: the signing key is {'missing' if key is None else 'not the one'} of {known.device}",
+            f"put it back or {ENROL_AGAIN}",
         )
     return Identity(key=key, tls=tls_files(state_dir), **msgspec.structs.asdict(known))
 
@@ -171,7 +174,7 @@ def load_key(state_dir: Path) -> Ed25519PrivateKey | None:
     if raw is None:
         return None
     if len(raw) != 32:
-        raise IdentityError(f"{state_dir / KEY_FILE}: holds {len(raw)} bytes, an Ed25519 key has 32; restore it")
+        raise IdentityError(f"{state_dir / KEY_FILE}: holds {len(raw)} bytes, an Ed25519 key has 32", "restore it")
     return Ed25519PrivateKey.from_private_bytes(raw)
 
 
@@ -195,7 +198,7 @@ def load_tls_key(state_dir: Path) -> ec.EllipticCurvePrivateKey | None:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise IdentityError(f"{state_dir / TLS_KEY_FILE}: holds no ECDSA P-256 key in PEM; restore it")
+        raise IdentityError(f"{state_dir / TLS_KEY_FILE}: holds no ECDSA P-256 key in PEM", "restore it")
     return key
 
 
@@ -225,7 +228,9 @@ def seat_key(state_dir: Path) -> bytes:
         make_folder(state_dir)
         write_atomically(state_dir / SEAT_KEY_FILE, raw)
     if len(raw) != 32:
-        raise IdentityError(f"{state_dir / SEAT_KEY_FILE}: holds {len(raw)} bytes, not 32; remove it to make a new one")
+        raise IdentityError(
+            f"{state_dir / SEAT_KEY_FILE}: holds {len(raw)} bytes, not 32", "remove it to make a new one"
+        )
     return raw
 
 
@@ -237,7 +242,8 @@ def _secret(state_dir: Path, name: str) -> bytes | None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise IdentityError(f"{path}: cannot be read ({error.strerror}); run as the agent's own user") from None
+            why = f"{path}: cannot be read ({error.strerror})"
+            raise IdentityError(why, "run as the agent's own user") from None
     return None
 
 
@@ -254,7 +260,7 @@ def make_folder(folder: Path) -> None:
             folder.mkdir(mode=0o700, parents=True)
             sync_folder(folder.parent)
     except OSError as error:
-        raise IdentityError(f"{folder}: cannot be made ({error.strerror}); set [agent] state_dir") from None
+        raise IdentityError(f"{folder}: cannot be made ({error.strerror})", "set [agent] state_dir") from None
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -286,7 +292,7 @@ def sole_user(state_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise StateBusy(f"{state_dir}: another nabz-agent works here; stop it first") from None
+            raise StateBusy(f"{state_dir}: another nabz-agent works here", "stop it first") from None
         yield
     finally:
         os.close(descriptor)

@@ -46,7 +46,7 @@ class Diagnosis:
 class Installation:
     settings: AgentSettings
     mine: identity.Identity | None
-    not_enrolled: str  # why there is no identity
+    trouble: identity.IdentityError | None = None  # why there is no identity
 
 
 Check = Callable[[Installation], Iterator[Diagnosis]]
@@ -55,18 +55,17 @@ Check = Callable[[Installation], Iterator[Diagnosis]]
 def look_over(settings: AgentSettings) -> Iterator[Diagnosis]:
     """Every finding, as soon as it is made."""
     try:
-        installation = Installation(settings, identity.load(settings.state_dir), "")
+        installation = Installation(settings, identity.load(settings.state_dir))
     except identity.IdentityError as error:
-        installation = Installation(settings, None, str(error))
+        installation = Installation(settings, None, error)
     for check in CHECKS:
         yield from check(installation)
 
 
 def _identity(here: Installation) -> Iterator[Diagnosis]:
-    if here.mine is None:
-        what, _, fix = here.not_enrolled.rpartition("; ")
-        yield Diagnosis(what="identity", detail=what, fix=fix or "enrol with `nabz-agent enrol URL TOKEN`")
-    else:
+    if here.trouble is not None:
+        yield Diagnosis(what="identity", detail=here.trouble.what, fix=here.trouble.fix)
+    if here.mine is not None:
         yield Diagnosis(what="identity", detail=f"{here.mine.device} of center {here.mine.center} ({here.mine.name})")
 
 

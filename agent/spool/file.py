@@ -277,8 +277,14 @@ class _Transaction:
 def is_damage(error: BaseException) -> bool:
     """Whether the bytes are at fault, not the disk or the room on it."""
     if isinstance(error, sqlite3.OperationalError):
-        return str(error).startswith("no such")
+        return result_code(error) == sqlite3.SQLITE_ERROR  # a table or a column that must be there is not
     return isinstance(error, sqlite3.DatabaseError | UnicodeDecodeError)
+
+
+def result_code(error: BaseException) -> int | None:
+    """SQLite's primary result code (https://sqlite.org/rescode.html); None when it was not SQLite that failed."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:

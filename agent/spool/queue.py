@@ -24,7 +24,7 @@ from pathlib import Path
 
 from agent import wire
 from agent.identity import sync_folder
-from agent.spool.file import Lost, SpoolDamaged, SpoolFile, is_damage
+from agent.spool.file import Lost, SpoolDamaged, SpoolFile, is_damage, result_code
 from agent.spool.record import VALUES, Group, Head, Ident, Value, build, first_batch, run_of
 from agent.spool.salvage import Salvage, beside, finish_replacement, remove
 
@@ -275,7 +275,7 @@ class Spool:
 
     def _suspicion(self, error: Exception) -> str:
         """After a failed sync the log may seem whole in memory and not be so on disk: no old log is trusted then."""
-        if is_damage(error) or (beside(self._path, "-wal").exists() and "full" not in str(error)):
+        if is_damage(error) or (beside(self._path, "-wal").exists() and result_code(error) != sqlite3.SQLITE_FULL):
             return str(error)
         return ""
 
@@ -326,7 +326,7 @@ class Spool:
         except SpoolDamaged as error:
             return self._rebuild(str(error))
         except sqlite3.OperationalError as error:
-            if "locked" in str(error) or "full" in str(error):
+            if result_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL):
                 raise
             try_folder(self._path.parent)
             return self._rebuild(str(error))

@@ -30,11 +30,17 @@ class CollectorUnreachable(OSError):
 
 
 class CollectorRefused(CollectorUnreachable):
-    """The collector said no, in its own words."""
+    """The collector said no. ``code`` says why as one fixed word (empty from collectors before 0.2), ``status`` is
+    HTTP's; the text is the collector's own, for people."""
+
+    def __init__(self, sentence: str, status: int, code: str) -> None:
+        super().__init__(sentence)
+        self.status, self.code = status, code
 
 
 class RefusalBody(msgspec.Struct, frozen=True):
     error: str
+    code: str = ""
 
 
 class SignedTime(msgspec.Struct, frozen=True):
@@ -71,7 +77,7 @@ class CollectorClient:
         """The status and the answer to a question in JSON. Raises DoorShut."""
         said = self._said("POST", path, msgspec.json.encode(question))
         if said.status >= 400:
-            raise CollectorRefused(self._refusal(said, path))
+            raise self._refusal(said, path)
         return said.status, self._decoded(said, shape, path)
 
     def learn_time(self) -> None:
@@ -153,13 +159,15 @@ class CollectorClient:
             made.verify_flags |= ssl.VerifyFlags(trust.NO_CHECK_TIME)
         return http.client.HTTPSConnection(host, parts.port, timeout=TIMEOUT_S, context=made)
 
-    def _refusal(self, said: HttpReply, path: str) -> str:
+    def _refusal(self, said: HttpReply, path: str) -> CollectorRefused:
         """What the collector said, or that it is no collector."""
         try:
-            words = msgspec.json.decode(said.body, type=RefusalBody).error[:1000]
+            body = msgspec.json.decode(said.body, type=RefusalBody)
         except wire.UNREADABLE:
-            return f"{self.url}{path}: answered {said.status} and is not a collector's; check the address"
-        return f"the collector refused ({said.status}): {''.join(c if c.isprintable() else '?' for c in words)}"
+            sentence = f"{self.url}{path}: answered {said.status} and is not a collector's; check the address"
+            return CollectorRefused(sentence, said.status, "not_a_collector")
+        words = "".join(letter if letter.isprintable() else "?" for letter in body.error[:1000])
+        return CollectorRefused(f"the collector refused ({said.status}): {words}", said.status, body.code[:64])
 
     def _decoded(self, said: HttpReply, shape: type[Shape], path: str) -> Shape:
         if len(said.body) > MAX_ANSWER_BYTES:

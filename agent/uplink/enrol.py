@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from agent import __version__, identity
-from agent.uplink.collector_client import CollectorClient, CollectorUnreachable, pinned_root, root_of, split_token
+from agent.uplink.collector_client import (
+    CollectorClient,
+    CollectorRefused,
+    CollectorUnreachable,
+    pinned_root,
+    root_of,
+    split_token,
+)
 
 SPOOL_FILE = "spool.db"
 APPROVAL_S = 3600.0
@@ -28,7 +36,12 @@ Pem = Annotated[str, msgspec.Meta(max_length=32_768)]
 
 
 class EnrolFailed(Exception):
-    """Enrolment did not happen; the text names the thing, the rule and the fix."""
+    """Enrolment did not happen; the text names the thing, the rule and the fix, ``code`` is the collector's word for it
+    where it was the collector that refused."""
+
+    def __init__(self, sentence: str, code: str = "") -> None:
+        super().__init__(sentence)
+        self.code = code
 
 
 class Certified(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,8 +108,10 @@ def enrol(
             keep(state_dir, answer, door.url, key, tls_key, fingerprint, now_ms)
             identity.seat_key(state_dir)
             return identity.load(state_dir)
-    except CollectorUnreachable as shut:
-        raise EnrolFailed(str(shut)) from None
+    except CollectorRefused as refusal:
+        raise EnrolFailed(str(refusal), refusal.code) from None
+    except CollectorUnreachable as error:
+        raise EnrolFailed(str(error)) from None
 
 
 def question(token: str, key: identity.Signer, tls_key: ec.EllipticCurvePrivateKey) -> dict[str, object]:
@@ -132,8 +147,8 @@ def asked_until_let_in(
     """The collector's answer, once a second person has decided where one must. Raises EnrolFailed or DoorShut."""
     until_s, pause_s, said = waiting.now_s() + waiting.timeout_s, POLL_MIN_S, ""
     while True:
-        _, answer = door.ask("/api/v1/enrol", asked, EnrolmentAnswer)
-        if not answer.waiting:
+        status, answer = door.ask("/api/v1/enrol", asked, EnrolmentAnswer)
+        if status != HTTPStatus.ACCEPTED:
             return answer
         why = "".join(letter if letter.isprintable() else "?" for letter in answer.waiting)
         if waiting.now_s() >= until_s:

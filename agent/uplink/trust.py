@@ -17,7 +17,7 @@ from pathlib import Path
 from cryptography import x509
 
 from agent.common import tls
-from agent.identity import IdentityError, TlsFiles
+from agent.identity import ENROL_AGAIN, IdentityError, TlsFiles
 
 NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL 1.1.0 and later, which Python does not name
 TIME_CODES = frozenset({9, 10})  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
@@ -82,11 +82,11 @@ def broker_context(files: TlsFiles | None, clock: TrustedClock) -> ssl.SSLContex
     Made anew for each session, so that a renewed certificate is used at once. Raises IdentityError.
     """
     if files is None:
-        raise IdentityError("this gateway has no certificate; enrol again with `nabz-agent enrol URL TOKEN --force`")
+        raise IdentityError("this gateway has no certificate", ENROL_AGAIN)
     try:
         return context(files.ca, clock, files)
     except OSError as error:
-        raise IdentityError(f"{error}; or enrol again with `nabz-agent enrol URL TOKEN --force`") from None
+        raise IdentityError(str(error), ENROL_AGAIN) from None
 
 
 def check_time(connected: ssl.SSLSocket, clock: TrustedClock) -> None:

@@ -116,8 +116,29 @@ def test_it_does_not_work_beside_a_running_agent(tmp_path: Path, desk: Desk) -> 
 
 def test_the_collectors_own_sentence_reaches_the_installer(tmp_path: Path, desk: Desk) -> None:
     desk.answer = lambda request: (403, b'{"error": "token: has expired; ask the desk\\u001b[2J"}')
-    with pytest.raises(enrol.EnrolFailed, match=r"refused \(403\): token: has expired; ask the desk\?\[2J"):
+    with pytest.raises(enrol.EnrolFailed, match=r"refused \(403\): token: has expired; ask the desk\?\[2J") as failed:
         enrol.enrol(tmp_path, desk.url, "token-1", 5)
+    assert failed.value.code == ""  # as of a collector before 0.2
+
+
+def test_the_collectors_code_comes_with_its_sentence(tmp_path: Path, desk: Desk) -> None:
+    desk.answer = lambda request: (403, b'{"error": "whatever it says", "code": "token_expired", "more": [1]}')
+    with pytest.raises(enrol.EnrolFailed, match="whatever it says") as failed:
+        enrol.enrol(tmp_path, desk.url, "token-1", 5)
+    assert failed.value.code == "token_expired"
+
+
+def test_whether_to_wait_is_told_by_the_status_and_not_by_words(tmp_path: Path, desk: Desk) -> None:
+    answers = iter([(202, {"waiting": ""}), (202, {"waiting": "two persons"}), (200, {"waiting": "never mind"})])
+
+    def answer(request: dict[str, str]) -> tuple[int, bytes]:
+        status, changes = next(answers)
+        return status, welcome(request, **changes)[1]
+
+    desk.answer = answer
+    patient = enrol.ApprovalWait(sleep=lambda _s: None)
+    assert enrol.enrol(tmp_path, desk.url, "token-1", 5, waiting=patient).center == "PB-LHR-001"
+    assert len(desk.asked) == 3
 
 
 @pytest.mark.parametrize(

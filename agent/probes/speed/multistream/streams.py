@@ -185,7 +185,7 @@ def _refusal(target: Target, status: int, head: bytes, rest: bytes) -> ProbeFail
     sentence = f"the speed server {target.place} answered {status or 'no HTTP'}{': ' + said if said else ''}"
     if status in (429, 503):
         return Busy(sentence, again_s_of(head))
-    if said.startswith("no_token"):
+    if said.partition(":")[0] == "no_token":  # a refusal of our server begins with its code
         rule = f"the speed server {target.place} tests only whom the collector gave a turn; a test by hand has none"
         fix = "press Test now on the center's page, or run `nabz-collector center test CODE`"
         return ProbeFailed("no_turn", f"{rule}: {fix}")
