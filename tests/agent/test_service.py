@@ -90,7 +90,7 @@ def test_with_the_broker_down_it_measures_and_keeps(
     mortal_broker.kill()
     agents.append(Agent(tmp_path, free_port))
     wait_until(lambda: agents[0].log.read_text().count("uplink:") >= 1)
-    wait_until(lambda: int(str(agents[0].status()["spool_readings"])) >= 7)
+    wait_until(lambda: int(str(agents[0].status()["spool_readings"])) >= 7, look_s=0.5)  # the page limits its askers
     mortal_broker.start()
     wait_until(lambda: held_kinds(collector).count("gateway") >= 3)
     wait_until(lambda: len(collector.held) == max(number for _spool, number in collector.held))
