@@ -141,7 +141,8 @@ from pathlib import Path
 from agent.config import AgentSettings, AgentTable, LinkSection
 from agent.probes.link.link import probe
 from agent.probes.probe import Context, ProbeFailed
-settings = AgentSettings(agent=AgentTable(state_dir=sys.argv[1]), link=LinkSection(target=sys.argv[2], probes=5, interval_ms=20))
+link = LinkSection(target=sys.argv[2], probes=5, interval_ms=20)
+settings = AgentSettings(agent=AgentTable(state_dir=sys.argv[1]), link=link)
 try:
     context = Context(settings=settings, deadline_s=10, measure_url=sys.argv[3])
     print(msgspec.json.encode(asyncio.run(probe(context))[0]).decode())
