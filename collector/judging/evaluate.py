@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -283,6 +283,28 @@ def _change_rows(bench: CenterState, now_ms: int) -> Iterator[dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
+class LatestReading:
+    """The newest reading of a kind and subject, decoded; `body` is its JSON."""
+
+    subject: str
+    wall_ms: int
+    body: str
+    reading: wire.Reading
+
+
+def latest_readings(conn: sa.Connection, code: str) -> dict[str, list[LatestReading]]:
+    """A center's newest readings by kind, in the order of their subjects."""
+    table = schema.latest.c
+    query = sa.select(table.kind, table.subject, table.wall_ms, table.body).where(table.center == code)
+    rows = conn.execute(query.order_by(table.kind, table.subject)).all()
+    kinds = itertools.groupby(rows, key=lambda row: str(row.kind))
+    return {
+        kind: [LatestReading(r.subject, r.wall_ms, r.body, wire.decode_reading(r.body.encode())) for r in rows]
+        for kind, rows in kinds
+    }
+
+
+@dataclass(frozen=True, slots=True)
 class Current:
     """How a center stands on one criterion now. `at_ms` is the time of the reading, None without one; `flag` is None
     while nothing has been judged."""
@@ -294,18 +316,26 @@ class Current:
     flag: FlagState | None
 
 
-def current_verdicts(conn: sa.Connection, center: CenterLike, standards: Standards, now_ms: int) -> list[Current]:
-    """Every criterion of the standard that holds now, with its verdict or the reason why there is none."""
+def current_verdicts(
+    conn: sa.Connection,
+    center: CenterLike,
+    latest: Mapping[str, Sequence[LatestReading]],
+    standards: Standards,
+    now_ms: int,
+) -> list[Current]:
+    """Every criterion of the standard that holds now, with its verdict or the reason why there is none. `latest` is
+    what `latest_readings` found."""
     standard = standards.at(now_ms)
     if standard is None:
         return []
-    latest = _latest(conn, center.code)
+    newest: dict[str, _Newest] = {
+        kind: [(item.subject, item.wall_ms, item.reading) for item in items] for kind, items in latest.items()
+    }
+    newest["silence"] = _silence(conn, center, standard, now_ms)
     flags = load(conn, [center])[0].flags
     found = []
     for criterion in standard.criteria:
-        if criterion.reading == "silence":
-            latest["silence"] = _silence(conn, center, standard, now_ms)
-        for subject, at_ms, reading in latest.get(criterion.reading) or [("", None, None)]:
+        for subject, at_ms, reading in newest.get(criterion.reading) or [("", None, None)]:
             asks = criterion.evidence == "witnessed" and at_ms is not None
             witness = server_check.of_latest(conn, center.code, subject, at_ms or 0, now_ms) if asks else None
             verdict = _now(criterion, center, standard, (reading, witness), at_ms, now_ms)
@@ -314,18 +344,10 @@ def current_verdicts(conn: sa.Connection, center: CenterLike, standards: Standar
     return found
 
 
-_Latest = list[tuple[str, int | None, object]]
+_Newest = list[tuple[str, int | None, object]]
 
 
-def _latest(conn: sa.Connection, code: str) -> dict[str, _Latest]:
-    table = schema.latest.c
-    query = sa.select(table.kind, table.subject, table.wall_ms, table.body).where(table.center == code)
-    rows = conn.execute(query.order_by(table.kind, table.subject)).all()
-    kinds = itertools.groupby(rows, key=lambda row: str(row.kind))
-    return {kind: [(r.subject, r.wall_ms, wire.decode_reading(r.body.encode())) for r in rows] for kind, rows in kinds}
-
-
-def _silence(conn: sa.Connection, center: CenterLike, standard: Standard, now_ms: int) -> _Latest:
+def _silence(conn: sa.Connection, center: CenterLike, standard: Standard, now_ms: int) -> _Newest:
     heard_ms = conn.scalar(sa.select(schema.pulse.c.heard_ms).where(schema.pulse.c.center == center.code))
     if heard_ms is None:
         return []

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from agent import wire
 from collector.store import schema
 from collector.store.rollups import DAY_MS, HOUR_MS, rolled_until, summed, together, worst
-from collector.store.schema import centers, changes, devices, flags, integrity, latest, pulse, readings
+from collector.store.schema import centers, changes, devices, flags, integrity, pulse, readings
 
 STATES = ("silent", "below", "watch", "unknown", "waiting", "meets", "paused")
 OPEN = ("raised", "recovering")
@@ -204,12 +204,6 @@ def _stated(row: sa.RowMapping) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- one center
-
-
-def latest_readings(conn: sa.Connection, code: str) -> list[sa.RowMapping]:
-    """The newest reading of each kind and subject; `body` is the reading's JSON."""
-    query = sa.select(latest).where(latest.c.center == code).order_by(latest.c.kind, latest.c.subject)
-    return list(conn.execute(query).mappings())
 
 
 def flags_of(conn: sa.Connection, code: str) -> list[sa.RowMapping]:

@@ -9,7 +9,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
-from collector.judging.evaluate import Current, current_verdicts
+from collector.judging.evaluate import Current, current_verdicts, latest_readings
 from collector.outages import summary
 from collector.register.centers import CODE, CenterError, get
 from collector.store import queries, schema
@@ -54,12 +54,14 @@ def router(site: Site) -> APIRouter:
             if found is None:
                 raise Mistaken(404, f"center {code[:40]!r}: is not registered; GET /api/v1/centers lists all")
             registered = get(conn, code)
-            verdicts = current_verdicts(conn, registered, site.standards, site.now())
+            newest = latest_readings(conn, code)
+            verdicts = current_verdicts(conn, registered, newest, site.standards, site.now())
             story = summary.plain(conn, registered, site.standards.at(site.now()))
-            latest = {
-                f"{row['kind']}/{row['subject']}".rstrip("/"): msgspec.Raw(row["body"].encode())
-                for row in queries.latest_readings(conn, code)
-            }
+        latest = {
+            f"{kind}/{item.subject}".rstrip("/"): msgspec.Raw(item.body.encode())
+            for kind, items in newest.items()
+            for item in items
+        }
         return reply({"center": found, "verdicts": [_said(verdict) for verdict in verdicts], "latest": latest, **story})
 
     @routes.get("/api/v1/centers/{code}/series")

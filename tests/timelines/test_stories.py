@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from agent.wire import Failure, LinkReading, SeatsReading, SpeedReading, UpsReading
 from collector.judging import silence
-from collector.judging.evaluate import current_verdicts
+from collector.judging.evaluate import current_verdicts, latest_readings
 from collector.outages import mains_cuts
 from collector.store import schema
 
@@ -259,10 +259,11 @@ def test_each_page_line_has_a_verdict_or_the_reason_why_not(story: Story) -> Non
     )
     now_ms = 1_769_972_400_000 + (10 * 60 + 20) * 60_000
     with story.store.read() as conn:
-        current = {one.criterion.id: one for one in current_verdicts(conn, story.known, story.standards, now_ms)}
-        late = {
-            one.criterion.id: one for one in current_verdicts(conn, story.known, story.standards, now_ms + 30 * 60_000)
-        }
+        newest = latest_readings(conn, story.known.code)
+        current, late = (
+            {one.criterion.id: one for one in current_verdicts(conn, story.known, newest, story.standards, at_ms)}
+            for at_ms in (now_ms, now_ms + 30 * 60_000)
+        )
     assert set(current) == set(story.standards.versions[0].by_id) - {"collector.deaf"}
     loss = current["internet.loss"]
     assert (loss.verdict.word, loss.verdict.value, loss.flag.state) == ("below", 30.0, "raised")

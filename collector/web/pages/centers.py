@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -16,7 +15,7 @@ from agent import wire
 from collector.access import approvals
 from collector.flags.witness import Witness
 from collector.judging import server_check
-from collector.judging.evaluate import Current, current_verdicts
+from collector.judging.evaluate import Current, LatestReading, current_verdicts, latest_readings
 from collector.outages import summary
 from collector.register.centers import CODE, CenterError, get
 from collector.reports import revisions
@@ -133,10 +132,11 @@ def _deaf(conn: sa.Connection) -> sa.RowMapping | None:
 def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]:
     try:
         registered = get(conn, code)
-        verdicts = current_verdicts(conn, registered, site.standards, site.now())
+        latest = latest_readings(conn, code)
+        verdicts = current_verdicts(conn, registered, latest, site.standards, site.now())
     except CenterError as error:
         raise Mistaken(404, str(error)) from None
-    latest = _by_kind(queries.latest_readings(conn, code))
+    roll_calls = [item.reading for item in latest.get("seats", ()) if isinstance(item.reading, wire.SeatsReading)]
     return {
         "verdicts": sorted(verdicts, key=lambda item: VERDICTS.index(item.verdict.word)),
         "bounds": _bounds(verdicts),
@@ -149,23 +149,23 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "reports": revisions.newest_of(conn, code, REPORTS),
         "devices": queries.devices_of(conn, code),
         "integrity": queries.integrity_of(conn, code),
-        "seats": [seat for item in latest.get("seats", ()) for seat in _seats(item["reading"])],
-        "waiting": [name for item in latest.get("seats", ()) for name in _waiting(item["reading"])],
+        "seats": [seat for reading in roll_calls for seat in _seats(reading)],
+        "waiting": [name for reading in roll_calls for name in _waiting(reading)],
     }
 
 
-def _witness(site: Site, conn: sa.Connection, code: str, speeds: Sequence[Mapping[str, Any]]) -> Witness | None:
+def _witness(site: Site, conn: sa.Connection, code: str, speeds: Sequence[LatestReading]) -> Witness | None:
     """What the measurement server says of the newest test; a self-test and a failed one need nobody's word."""
     for newest in speeds[:1]:
-        reading = newest["reading"]
-        if reading.purpose != "self-test" and reading.failure is None:
-            return server_check.of_latest(conn, code, str(newest["subject"]), newest["wall_ms"], site.now())
+        reading = newest.reading
+        if isinstance(reading, wire.SpeedReading) and reading.purpose != "self-test" and reading.failure is None:
+            return server_check.of_latest(conn, code, newest.subject, newest.wall_ms, site.now())
     return None
 
 
-def _subjects(latest: Mapping[str, Sequence[Mapping[str, Any]]], asked: Mapping[str, str]) -> dict[str, str | None]:
+def _subjects(latest: Mapping[str, Sequence[LatestReading]], asked: Mapping[str, str]) -> dict[str, str | None]:
     """Which of several links or UPSs each chart shows; None where there is but one."""
-    names = {kind: [str(item["subject"]) for item in latest.get(kind, ())] for kind in CHARTS}
+    names = {kind: [item.subject for item in latest.get(kind, ())] for kind in CHARTS}
     return {
         kind: None if len(own) < 2 else asked[kind] if asked.get(kind) in own else own[0] for kind, own in names.items()
     }
@@ -180,14 +180,15 @@ def _drawn() -> str:
     return msgspec.json.encode(kinds).decode()
 
 
-def _tiles(latest: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+def _tiles(latest: Mapping[str, Sequence[LatestReading]]) -> list[dict[str, Any]]:
     """The newest readings of the kinds that have no tile of their own, each with its figures."""
     found = []
     for kind in wire.KINDS.values():
         numbers = [figure for figure in kind.figures if figure.is_number and kind.name not in OWN_TILES]
         for at in latest.get(kind.name, ()) if numbers else ():
-            figures = [{"name": it.name, "value": getattr(at["reading"], it.field), "unit": it.unit} for it in numbers]
-            found.append({**at, "figures": figures, "failure": at["reading"].failure})
+            figures = [{"name": it.name, "value": getattr(at.reading, it.field), "unit": it.unit} for it in numbers]
+            known = {"kind": kind.name, "subject": at.subject, "wall_ms": at.wall_ms, "failure": at.reading.failure}
+            found.append({**known, "figures": figures})
     return found
 
 
@@ -195,14 +196,6 @@ def _usual_range(devices: Sequence[sa.RowMapping], now_ms: int) -> str:
     """A day; an hour while a center is so new that its first readings would be a dot at the edge."""
     first_ms = min((device["enrolled_ms"] for device in devices), default=0)
     return "1h" if now_ms - first_ms < NEW_S * 1000 else "24h"
-
-
-def _by_kind(rows: Sequence[sa.RowMapping]) -> dict[str, list[dict[str, Any]]]:
-    """The newest readings of each kind, decoded: {kind: [{subject, wall_ms, reading}]}."""
-    grouped = itertools.groupby(rows, key=lambda row: str(row["kind"]))
-    return {
-        kind: [{**row, "reading": wire.decode_reading(row["body"].encode())} for row in rows] for kind, rows in grouped
-    }
 
 
 def _seats(reading: wire.SeatsReading) -> list[dict[str, Any]]:

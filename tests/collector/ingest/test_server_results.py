@@ -18,7 +18,7 @@ from collector.flags.witness import RULES
 from collector.ingest import server_results
 from collector.ingest.transaction import Ingest
 from collector.judging import server_check
-from collector.judging.evaluate import FreshReading, current_verdicts, judge_group
+from collector.judging.evaluate import FreshReading, current_verdicts, judge_group, latest_readings
 from collector.measure.record import Record, RecordedDirection, encode
 from collector.messages import MessageRefused
 from collector.register import centers
@@ -95,7 +95,7 @@ class House:
 
     def now(self, now_ms: int = NOON + 2 * MINUTE, center: str = "LHR-1") -> tuple[str, str]:
         with self.store.read() as conn:
-            found = current_verdicts(conn, centers.get(conn, center), STANDARDS, now_ms)
+            found = current_verdicts(conn, centers.get(conn, center), latest_readings(conn, center), STANDARDS, now_ms)
         return next((e.verdict.word, e.verdict.reason) for e in found if e.criterion.id == "internet.download")
 
     def findings(self) -> list[tuple[str, str, str]]:

@@ -330,3 +330,21 @@ def test_a_flag_that_waits_although_all_is_met_now_says_what_it_waits_for(fleet)
         conn.execute(mine.values(state="recovering", verdict="meets", memory="[true]"))
     with fleet.client() as client:
         assert "Download speed: met again, but not yet for long enough" in joined(client.get("/?q=KHI-0001").text)
+
+
+@pytest.mark.parametrize("path", ["/centers/KHI-0001", "/api/v1/centers/KHI-0001"])
+def test_the_newest_readings_are_read_once_and_serve_verdicts_and_page_alike(fleet, path: str) -> None:
+    """Nothing but one statement takes their bodies."""
+    bodies: list[str] = []
+
+    def listen(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if "latest.body" in statement:
+            bodies.append(statement)
+
+    sa.event.listen(fleet.store._reader, "before_cursor_execute", listen)
+    try:
+        with fleet.client() as client:
+            assert "KHI-0001" in client.get(path).text
+    finally:
+        sa.event.remove(fleet.store._reader, "before_cursor_execute", listen)
+    assert len(bodies) == 1
