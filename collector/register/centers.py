@@ -225,7 +225,7 @@ def parse_row(facts: Mapping[str, str], line: int) -> tuple[Center | None, list[
     values: dict[str, object] = {}
     for name, column in COLUMNS.items():
         try:
-            values[name] = column(facts.get(name, "").strip())
+            values[name] = column.parse(facts.get(name, "").strip())
         except ValueError as error:
             mistakes.append(Mistake(line, name, str(error)))
     if mistakes:
@@ -290,21 +290,32 @@ def _degrees(least: float, most: float) -> Callable[[str], float | None]:
     return parse
 
 
-COLUMNS: Mapping[str, Callable[[str], object]] = {
-    "center": _code,
-    "name": _name,
-    "owner": _text,
-    "building": _text,
-    "city": _text,
-    "district": _text,
-    "province": _text,
-    "tier": _tier,
-    "seats_promised": _seats,
-    "isp": _text,
-    "feeder": _text,
-    "opening": _opening,
-    "latitude": _degrees(23, 38),
-    "longitude": _degrees(60, 78),
-    "lifecycle": _lifecycle,
+@dataclass(frozen=True)
+class Column:
+    """One fact about a center. `parse` makes it of a cell's text, or raises ValueError with the rule and the fix. A row
+    must have those `needed`. One that is `shown` stands on the center's page as it is; its label is `center.NAME`."""
+
+    parse: Callable[[str], object]
+    needed: bool = False
+    shown: bool = False
+
+
+COLUMNS: Mapping[str, Column] = {
+    "center": Column(_code, needed=True),
+    "name": Column(_name, needed=True),
+    "owner": Column(_text),
+    "building": Column(_text),
+    "city": Column(_text),
+    "district": Column(_text),
+    "province": Column(_text),
+    "tier": Column(_tier, needed=True),
+    "seats_promised": Column(_seats, needed=True),
+    "isp": Column(_text, shown=True),
+    "feeder": Column(_text, shown=True),
+    "opening": Column(_opening, needed=True),
+    "latitude": Column(_degrees(23, 38)),
+    "longitude": Column(_degrees(60, 78)),
+    "lifecycle": Column(_lifecycle),
 }
-NEEDED = ("center", "name", "tier", "seats_promised", "opening")
+NEEDED = tuple(name for name, column in COLUMNS.items() if column.needed)
+SHOWN = tuple(name for name, column in COLUMNS.items() if column.shown)

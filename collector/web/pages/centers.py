@@ -18,7 +18,7 @@ from collector.flags.witness import Witness
 from collector.judging import server_check
 from collector.judging.evaluate import Current, current_verdicts
 from collector.outages import summary
-from collector.register.centers import CODE, CenterError, get
+from collector.register.centers import CODE, SHOWN, CenterError, get
 from collector.reports import revisions
 from collector.reports.render import reasons
 from collector.standard.criteria import DEAF, EVERYONE
@@ -93,7 +93,7 @@ def router(site: Site) -> APIRouter:
         view = View.of(site, request)
         return view.page(
             "center.html", event=event, row=row, **values, ranges=tuple(RANGES_S), range=span, range_s=RANGES_S[span],
-            standard=_standard(site), charts=CHARTS, drawn=_drawn(), series=SERIES,
+            standard=_standard(site), facts=SHOWN, charts=CHARTS, drawn=_drawn(), series=SERIES,
             said=partial(reasons, lang=view.words.lang),
             subjects=_subjects(values["latest"], request.query_params),
         )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from collector.__main__ import main
 from collector.register import centers
 from collector.register.centers import CenterError
-from collector.store import Store
+from collector.store import Store, schema
 
 NOW = 1_795_000_000_000
 HEAD = "center,name,tier,seats_promised,opening,latitude,longitude,lifecycle"
@@ -26,6 +27,19 @@ def imported(store: Store, *lines: str) -> centers.Import:
 def codes(store: Store) -> list[str]:
     with store.read() as conn:
         return [center.code for center in centers.all_centers(conn)]
+
+
+def test_a_column_has_a_rule_a_field_and_a_place_in_the_table() -> None:
+    """Each name that stands in only some of the three is told with the file that lacks it."""
+    names = {
+        "collector/register/centers.py: COLUMNS": set(centers.COLUMNS) | {"since_ms", "changed_ms"},
+        "collector/register/centers.py: Center": {field.name for field in fields(centers.Center)} - {"code"}
+        | {"center"},
+        "collector/store/schema.py: centers": set(schema.centers.c.keys()),
+    }
+    every = set[str]().union(*names.values())
+    lacks = [f"{place}: has no {name!r}" for place, found in names.items() for name in sorted(every - found)]
+    assert not lacks, "\n".join(lacks)
 
 
 def test_an_import_adds_then_changes_then_finds_nothing_to_do(either_store: Store) -> None:

@@ -14,7 +14,7 @@ from agent import wire
 from collector.access.users import Doubt
 from collector.flags.machine import State
 from collector.flags.witness import Word
-from collector.register.centers import LIFECYCLE, TIERS
+from collector.register.centers import LIFECYCLE, SHOWN, TIERS
 from collector.speedtests import requests
 from collector.store.queries import STATES
 from collector.web import i18n, reasons, view
@@ -43,7 +43,11 @@ def spoken() -> set[str]:
     keys |= {f"state.{state}" for state in (*STATES, "all")} | {
         f"why.{state}" for state in ("waiting", "meets", "paused")
     }
-    keys |= {f"lifecycle.{each}" for each in LIFECYCLE} | {f"tier.{tier}" for tier in TIERS}
+    keys |= (
+        {f"center.{name}" for name in SHOWN}
+        | {f"lifecycle.{each}" for each in LIFECYCLE}
+        | {f"tier.{tier}" for tier in TIERS}
+    )
     keys |= {f"flag.{state}" for state in get_args(State)} | {f"verdict.{word}" for word in centers.VERDICTS}
     keys |= {f"theme.{theme}" for theme in view.THEMES} | {f"range.{each}" for each in centers.RANGES_S}
     keys |= {f"unit.{unit}" for unit in ("s", "min", "h", "d")} | {f"asked.at_{side}" for side in ("least", "most")}
@@ -80,7 +84,8 @@ def words_of(field: str, prefix: str) -> set[str]:
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_no_string_is_missing(lang: str) -> None:
-    assert spoken() - texts(lang).keys() == set()
+    missing = sorted(spoken() - texts(lang).keys())
+    assert not missing, f"agent/common/text/{lang}.json has no text for {', '.join(missing)}"
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
