@@ -47,7 +47,7 @@ def test_a_kind_is_eight_files_by_hand_and_goes_from_probe_to_page(tree: Path) -
     assert done.returncode == 0, done.stdout[-6000:]
 
 
-# What is left out, and the words of the failure that name it. The row is left out alone: nothing else is asked without it.
+# What is left out, and the words of the failure that name it. The row goes alone: without it nothing else is asked.
 FORGOTTEN = {
     "agent/probes/room.py": "agent/probes/room.py: is missing",
     "agent/probes/__init__.py": "agent/probes/__init__.py: PROBES has no line for room",
