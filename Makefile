@@ -48,6 +48,7 @@ docs: install
 # The next step of the database's tables, drafted from what the schema has gained: make migration WHY="seats have colours"
 migration: install
 	$(BIN)/python -m collector.store.draft $(WHY)
+	$(BIN)/ruff format --quiet collector/store/migrations
 
 lock:
 	for role in agent seat collector dev fuzz; do \

@@ -66,7 +66,7 @@ def main(words: list[str]) -> int:
         return 1
     path = migrate.STEPS / f"m{int(migrate.HEAD) + 1:04}.py"
     path.write_text(text, "utf-8")
-    sys.stdout.write(f"{path}\nread it, correct it, run ruff format on it, and commit it with the schema\n")
+    sys.stdout.write(f"{path}\nread it, correct it, say in its name what it is about, and commit it with the schema\n")
     return 0
 
 
