@@ -10,6 +10,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from agent.common.words import languages
+
 DEFAULT_FILE = Path("/etc/nabz/collector.toml")
 BROKER_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 
@@ -29,6 +31,15 @@ def split_listen(text: str) -> tuple[str, int]:
 def _listen(text: str) -> str:
     split_listen(text)
     return text
+
+
+def _language(text: str) -> str:
+    if text not in languages():
+        raise ValueError(f"is no language here; use one of {' '.join(languages())}")
+    return text
+
+
+Language = Annotated[str, AfterValidator(_language)]
 
 
 def _address(text: str) -> str:
@@ -335,6 +346,9 @@ class ChannelSection(CollectorSection):
     url_file: Path | None = Field(default=None, description="File with the URL instead, as it often holds a secret.")
     events: tuple[Event, ...] = Field(
         default=get_args(Event), description="Which changes of a flag it tells: raised, cleared."
+    )
+    languages: tuple[Language, ...] = Field(
+        default=("en", "ur"), min_length=1, description="The languages of its messages, the first for the title."
     )
 
     def secret_url(self) -> str:

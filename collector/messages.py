@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from agent import wire
+from agent.common.reasons import Reason
+from agent.common.words import CodedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,37 @@ class SpeedRequestReceived:
     ask: wire.Ask
 
 
-class MessageRefused(Exception):
-    """A message that cannot be trusted or framed: `finding` is a short fixed word, `reason` a sentence."""
+Finding = Literal[
+    # a message that cannot be trusted or framed
+    "wrong_topic", "unframed", "unknown_device", "revoked_device", "bad_signature", "too_many_gaps", "broken",
+    "ask_clone", "ask_bad_id", "ask_not_yours", "ask_too_big", "ask_too_many",
+    # a measurement server's record
+    "unknown_server", "revoked_server", "record_conflict",
+    # what a gateway signed itself
+    "equivocation", "fork",
+    # a speed test that its server contradicts (collector.flags.witness.FINDINGS)
+    "disagrees", "replayed", "not_granted_to_this_device", "lan_server",
+]  # fmt: skip
 
-    def __init__(self, finding: str, reason: str, device: str = "") -> None:
+
+class MessageRefused(CodedError):
+    """A message that cannot be trusted or framed, as what it is counted and recorded, and why."""
+
+    def __init__(self, finding: Finding, reason: Reason, device: str = "") -> None:
         super().__init__(reason)
-        self.finding = finding
-        self.reason = reason
+        self.finding: Finding = finding
         self.device = device
+
+
+MAX_DETAIL = 300  # characters of what a decoder says of bytes it refuses
+
+
+def printable(text: str, limit: int = MAX_DETAIL) -> str:
+    """What strangers sent, fit to be kept and shown."""
+    text = text[:limit]
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def unframed(error: wire.WireError) -> Reason:
+    """What the decoder says of bytes that are no message of this contract."""
+    return Reason.of("refused.unframed", text=printable(str(error)))

@@ -25,6 +25,11 @@ Cause = Literal[
     "skipped_on_battery", "skipped_battery_low", "skipped_failover", "skipped_budget", "skipped_no_turn",
 ]  # fmt: skip
 
+# The test was due and left out: nothing failed.
+SKIPPED = frozenset(
+    {"skipped_on_battery", "skipped_battery_low", "skipped_failover", "skipped_budget", "skipped_no_turn"}
+)
+
 SpeedFlag = Literal[
     "capped", "client_limited", "cross_traffic", "implausible", "not_saturated", "others_unseen", "router_silent",
     "router_slow", "short",

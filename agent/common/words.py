@@ -23,15 +23,25 @@ from agent.common.reasons import Param, Reason
 FOLDER = Path(__file__).with_name("text")
 ENGLISH = "en"
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
-NBSP = "\u00a0"
 # UAX #9: what follows runs left to right, or whichever way its first letter does, until the end of the isolate.
 LTR, AUTO, END = "\u2066", "\u2068", "\u2069"
 
 # What a parameter is, by the end of its name: the unit of a figure.
-_UNITS = {"_pct": "%", "_ms": "ms", "_mbps": "Mbit/s", "_mb": "MB", "_c": "°C", "_v": "V", "_hz": "Hz", "_days": "d"}
+_UNITS = {
+    "_pct": "%",
+    "_ms": "ms",
+    "_mbps": "Mbit/s",
+    "_mb": "MB",
+    "_gb": "GB",
+    "_c": "°C",
+    "_v": "V",
+    "_hz": "Hz",
+    "_days": "d",
+}
 _SECONDS = {"_s": 1, "_min": MINUTE_S}
-# Parameters whose texts are words of the catalogue: `cause` "no_route" is the key `cause.no_route`.
-_ROOMS = frozenset({"cause", "field", "fields", "gasp", "grade", "province", "seat_state"})
+# Parameters whose values are words of the catalogue, and the room of their keys: `power_state.mains`.
+_ROOMS = {"cause": "cause", "direction": "direction", "field": "field", "fields": "field"}
+_ROOMS |= {"power": "power_state", "seat_state": "seat"}
 _FIGURES = frozenset({"value", "bound", "whole", "seen"})  # in the unit that the reason names as `unit`
 
 S = TypeVar("S", bound=str)
@@ -60,6 +70,11 @@ class Catalogue:
             return key
         counted = () if number is None else (f"{key}.{self.plural(number)}", f"{key}.other")
         return next((each for each in counted if each in self.texts), None)
+
+    def forms(self, key: str) -> dict[str, str]:
+        """{plural category: text} of a key."""
+        categories = (*self.plurals, "other")
+        return {name: self.texts[f"{key}.{name}"] for name in categories if f"{key}.{name}" in self.texts}
 
 
 @cache
@@ -92,6 +107,8 @@ def plain(lang: str = ENGLISH, folder: Path = FOLDER) -> PlainWords:
 class Renderer(Generic[S]):
     """Makes words of codes. A subclass says how values are put into a text and kept from turning its direction."""
 
+    space = " "  # between a figure and its unit
+
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self.texts = catalogue.texts
@@ -122,6 +139,10 @@ class Renderer(Generic[S]):
         """The text of this key. Raises KeyError if there is none."""
         return self.fill(self.texts[key], values)
 
+    def first(self, *keys: str) -> S:
+        """The text of the first of these keys that there is. Raises KeyError for the last."""
+        return self(next((key for key in keys if key in self.texts), keys[-1]))
+
     def many(self, key: str, number: int, /, **values: object) -> S:
         """The plural form for `number`, which fills the place `n`."""
         form = self.catalogue.key(key, number)
@@ -134,11 +155,19 @@ class Renderer(Generic[S]):
                 return self(key)
         return self.raw(word.replace("_", " "))
 
+    def place(self, province: str) -> S:
+        """A province's name; one that the catalogue does not know is shown as it was entered."""
+        return self(f"province.{province}") if f"province.{province}" in self.texts else self.name(province)
+
     def listed(self, values: Iterable[object]) -> S:
         """One value after the other, each already words."""
-        between = self.fill(self.texts["comma"], {})
-        parts: list[object] = [part for value in values for part in (between, value)][1:]
-        return self.fill("".join(f"{{p{place}}}" for place in range(len(parts))), _numbered(parts))
+        return self.joined(self("comma"), values)
+
+    def joined(self, between: object, values: Iterable[object]) -> S:
+        """Values that are words already, with this between them."""
+        parts = [part for value in values for part in (between, value)][1:]
+        places = {f"p{place}": part for place, part in enumerate(parts)}
+        return self.fill("".join(f"{{{place}}}" for place in places), places)
 
     # ------------------------------------------------------------ figures
 
@@ -152,7 +181,11 @@ class Renderer(Generic[S]):
             return self("none")
         if unit in ("s", "min") and abs(value) * _SECONDS[f"_{unit}"] >= MINUTE_S:
             return self.duration(value * _SECONDS[f"_{unit}"])
-        return self.ltr(f"{_digits(value)}{NBSP}{self._unit(unit, value)}" if unit else _digits(value))
+        return self.ltr(f"{_digits(value)}{self.space}{self._unit(unit, value)}" if unit else _digits(value))
+
+    def exact(self, value: float, unit: str) -> S:
+        """A figure with all its digits."""
+        return self.ltr(f"{value}{self.space}{unit}")
 
     def duration(self, seconds: float) -> S:
         """Two units at most, from days to seconds: "2 h 14 min"."""
@@ -164,13 +197,17 @@ class Renderer(Generic[S]):
                 return self._units((whole // size, unit), (whole % size // below, smaller))
         return self._units((whole // MINUTE_S, "min"), (whole % MINUTE_S, "s"))
 
+    def age(self, seconds: float) -> S:
+        """How long ago: a duration without what ticks. The pages' script says the same."""
+        return self.duration(seconds if seconds < MINUTE_S else seconds // MINUTE_S * MINUTE_S)
+
     def _units(self, *parts: tuple[int, str]) -> S:
-        told = (f"{number}{NBSP}{self._unit(unit, number)}" for number, unit in parts if number)
-        return self.name(NBSP.join(told))
+        told = (f"{number}{self.space}{self._unit(unit, number)}" for number, unit in parts if number)
+        return self.name(self.space.join(told))
 
     def _unit(self, unit: str, number: float) -> str:
         key = self.catalogue.key(f"unit.{unit}", number)
-        return self.texts[key].replace(" ", NBSP) if key else unit
+        return self.texts[key].replace(" ", self.space) if key else unit
 
     # ------------------------------------------------------------ reasons
 
@@ -187,10 +224,7 @@ class Renderer(Generic[S]):
 
     def reasons(self, reasons: Iterable[Reason]) -> S:
         """Several, one after the other."""
-        parts: list[object] = []
-        for reason in reasons:
-            parts += [self("between"), self.reason(reason)] if parts else [self.reason(reason)]
-        return self.fill("".join(f"{{p{place}}}" for place in range(len(parts))), _numbered(parts))
+        return self.joined(self("between"), map(self.reason, reasons))
 
     def param(self, reason: Reason, name: str) -> S:
         """One parameter of a reason, in words."""
@@ -204,12 +238,13 @@ class Renderer(Generic[S]):
         if isinstance(value, int | float):
             return self._number_param(params, name, value)
         if not isinstance(value, str):
-            return self.listed(self._param(params, name, item) for item in value)
+            reasons = [item for item in value if isinstance(item, Reason)]
+            return self.reasons(reasons) if reasons else self.listed(self._param(params, name, item) for item in value)
         if name == "text":
             return self.raw(value)
         if name == "word":
             return self.word(f"word.{params.get('field', '')}", value)
-        return self.word(name.removesuffix("s"), value) if name in _ROOMS else self.name(value)
+        return self.word(_ROOMS[name], value) if name in _ROOMS else self.name(value)
 
     def _number_param(self, params: Mapping[str, Param], name: str, value: float) -> S:
         if name in _FIGURES:
@@ -241,15 +276,22 @@ class PlainWords(Renderer[str]):
         return self.ltr(value)
 
 
+class CodedError(Exception):
+    """An error that people may read in their language; `str()` is English, made when somebody asks for it."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return plain().reason(self.reason)
+
+
 class Places(dict[str, object]):
     """A place that nobody fills shows a dash: stored parameters may be of another version."""
 
     def __missing__(self, _name: str) -> str:
         return "–"
-
-
-def _numbered(parts: Iterable[object]) -> dict[str, object]:
-    return {f"p{place}": part for place, part in enumerate(parts)}
 
 
 def _digits(value: float) -> str:

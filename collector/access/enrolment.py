@@ -20,6 +20,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import wire
+from agent.common.reasons import Param, Reason
+from agent.common.words import CodedError
 from collector.access import approvals, devices
 from collector.access.ca import MAX_CSR_BYTES, CsrRefused, Issuer, checked_csr
 from collector.register import centers
@@ -32,13 +34,17 @@ Approval = Literal["none", "second_person"]
 Csr = Annotated[str, msgspec.Meta(max_length=MAX_CSR_BYTES)]
 
 
-class EnrolmentRefused(Exception):
-    """Why not: an HTTP status and one sentence with the thing, the rule and the fix."""
+class EnrolmentRefused(CodedError):
+    """Why not, and the HTTP status that says so."""
 
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, status: int, code: str, **params: Param) -> None:
+        super().__init__(Reason(code, params))
         self.status = status
-        self.sentence = sentence
+
+    @property
+    def body(self) -> dict[str, object]:
+        """The answer to a program: a sentence in English, and the code with its parameters."""
+        return {"error": str(self), "code": self.reason.code, "params": self.reason.params}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,14 +143,14 @@ def renew(conn: sa.Connection, body: bytes, now_ms: int, facts: EnrolmentFacts) 
     table = schema.devices
     held = conn.execute(sa.select(table).where(table.c.device == request.device)).one_or_none()
     if held is None:
-        raise EnrolmentRefused(404, f"gateway {request.device!r}: is not enrolled here; enrol it with a new token")
+        raise EnrolmentRefused(404, "enrol.unknown_gateway", device=_printable(request.device))
     signed = f"nabz-renew\n{request.device}\n{request.csr}".encode(errors="replace")
     if not is_signed(bytes(held.public_key), signed, _from_base64(request.proof, "proof")):
-        raise EnrolmentRefused(401, f"proof: is not of gateway {held.device}; sign with the key it enrolled with")
+        raise EnrolmentRefused(401, "enrol.other_key", device=held.device)
     if held.revoked_ms is not None:
-        raise EnrolmentRefused(403, f"gateway {held.device}: was revoked; make a new key and enrol with a new token")
+        raise EnrolmentRefused(403, "enrol.revoked", device=held.device)
     if facts.authority is None:
-        raise EnrolmentRefused(404, "certificate: this collector gives none; use its broker without one")
+        raise EnrolmentRefused(404, "enrol.no_certificates")
     return _certified(conn, held.device, request.csr, now_ms, facts)
 
 
@@ -155,9 +161,9 @@ def _certified(conn: sa.Connection, device: str, csr: str, now_ms: int, facts: E
     try:
         certificate = devices.certificate(conn, facts.authority, device, csr, now_ms)
     except CsrRefused as refused:
-        raise EnrolmentRefused(400, str(refused)) from None
+        raise EnrolmentRefused(400, "enrol.csr", text=str(refused)) from None
     except devices.DeviceError as refused:
-        raise EnrolmentRefused(429, str(refused)) from None
+        raise EnrolmentRefused(429, "enrol.too_many_certificates", text=str(refused)) from None
     trusted = facts.authority.root_pem.decode()
     return {"certificate": certificate, "ca": trusted, "brokers": list(facts.brokers), "at_ms": now_ms}
 
@@ -167,10 +173,11 @@ def _waits(conn: sa.Connection, request: EnrolmentRequest, public_key: bytes, no
     device, key_hash = device_name(public_key), hashlib.sha256(public_key).hexdigest()
     asked = approvals.ask(conn, _hash(request.token), device, key_hash, _printable(request.hostname), now_ms)
     if asked is None or not asked.made_by:
-        raise EnrolmentRefused(403, "token: nobody is recorded as its maker; ask the desk for a new one")
+        raise EnrolmentRefused(403, "enrol.no_maker")
     if asked.state == "refused":
-        why = f" ({asked.reason})" if asked.reason else ""
-        raise EnrolmentRefused(403, f"gateway {device}: {asked.decided_by} refused it{why}; ask the desk")
+        code = "enrol.refused_because" if asked.reason else "enrol.refused"
+        why = {"because": asked.reason} if asked.reason else {}
+        raise EnrolmentRefused(403, code, device=device, person=asked.decided_by, **why)
     if asked.state == "approved":
         return ""
     return f"gateway {device} waits for approval by another person than {asked.made_by}"
@@ -204,22 +211,20 @@ Kind = TypeVar("Kind", EnrolmentRequest, RenewalRequest)
 
 def _decoded(body: bytes, kind: type[Kind]) -> Kind:
     if len(body) > MAX_REQUEST_BYTES:
-        raise EnrolmentRefused(
-            413, f"request of {len(body)} bytes: the limit is {MAX_REQUEST_BYTES}; send only its fields"
-        )
+        raise EnrolmentRefused(413, "enrol.too_long", length=len(body), limit=MAX_REQUEST_BYTES)
     try:
         return msgspec.json.decode(body, type=kind)
     except wire.UNREADABLE as error:
-        raise EnrolmentRefused(400, f"request: {error}; send the fields of an enrolment as JSON") from None
+        raise EnrolmentRefused(400, "enrol.unframed", text=_printable(str(error)[:300])) from None
 
 
 def _proven(request: EnrolmentRequest) -> bytes:
     public_key, proof = _from_base64(request.public_key, "public_key"), _from_base64(request.proof, "proof")
     if len(public_key) != 32:
-        raise EnrolmentRefused(400, f"public_key: has {len(public_key)} bytes, Ed25519 has 32; send the raw key")
+        raise EnrolmentRefused(400, "enrol.key_length", length=len(public_key))
     signed = "\n".join(filter(None, ("nabz-enrol", request.token, request.csr)))
     if not is_signed(public_key, signed.encode(errors="replace"), proof):
-        raise EnrolmentRefused(401, "proof: does not fit the key; sign `nabz-enrol`, the token and the csr, if any")
+        raise EnrolmentRefused(401, "enrol.proof")
     return public_key
 
 
@@ -227,7 +232,7 @@ def _from_base64(text: str, name: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise EnrolmentRefused(400, f"{name}: must be base64; encode it so") from None
+        raise EnrolmentRefused(400, "enrol.not_base64", part=name) from None
 
 
 def _checked_csr(csr: str, device: str) -> None:
@@ -235,7 +240,7 @@ def _checked_csr(csr: str, device: str) -> None:
     try:
         checked_csr(csr, device)
     except CsrRefused as refused:
-        raise EnrolmentRefused(400, str(refused)) from None
+        raise EnrolmentRefused(400, "enrol.csr", text=str(refused)) from None
 
 
 def _claimed(conn: sa.Connection, token: str, device: str, now_ms: int) -> str:
@@ -246,11 +251,11 @@ def _claimed(conn: sa.Connection, token: str, device: str, now_ms: int) -> str:
     claimed = conn.execute(sa.update(tokens).where(free).values(used_ms=now_ms, device=device)).rowcount
     row = conn.execute(sa.select(tokens).where(mine)).one_or_none()
     if row is None:
-        raise EnrolmentRefused(403, "token: is not known here; ask the desk for `nabz-collector token CENTER`")
+        raise EnrolmentRefused(403, "enrol.token_unknown")
     if not claimed and row.used_ms is None:
-        raise EnrolmentRefused(403, "token: has expired; ask the desk for a new one")
+        raise EnrolmentRefused(403, "enrol.token_expired")
     if row.device != device:
-        raise EnrolmentRefused(403, "token: was used by another gateway; ask the desk for a new one")
+        raise EnrolmentRefused(403, "enrol.token_used")
     return str(row.center)
 
 
@@ -258,9 +263,9 @@ def _held(conn: sa.Connection, device: str, center: str) -> sa.Row[tuple[object,
     """This gateway, if it is known already and may come again. Raises EnrolmentRefused."""
     held = conn.execute(sa.select(schema.devices).where(schema.devices.c.device == device)).one_or_none()
     if held is not None and held.revoked_ms is not None:
-        raise EnrolmentRefused(403, f"gateway {device}: was revoked; make a new key and enrol with a new token")
+        raise EnrolmentRefused(403, "enrol.revoked", device=device)
     if held is not None and held.center != center:
-        raise EnrolmentRefused(409, f"gateway {device}: serves {held.center}; make a new key to serve {center}")
+        raise EnrolmentRefused(409, "enrol.other_center", device=device, center=held.center, asked=center)
     return held
 
 

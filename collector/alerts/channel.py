@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Event = Literal["raised", "cleared"]
+LANGUAGES = ("en", "ur")  # of a message, unless a channel is set otherwise
 
 _STATUS = re.compile(r"error=(\d{3})")
 _AGAIN = {408, 425, 429}  # the only answers of the 4xx kind that a later attempt may change
@@ -44,9 +45,15 @@ class Channel:
     name: str
     send: Callable[[AlertMessage], None]
     events: tuple[Event, ...] = ("raised", "cleared")
+    languages: tuple[str, ...] = LANGUAGES
 
 
-def by_apprise(name: str, url: str, events: tuple[Event, ...] = ("raised", "cleared")) -> Channel:
+def by_apprise(
+    name: str,
+    url: str,
+    events: tuple[Event, ...] = ("raised", "cleared"),
+    languages: tuple[str, ...] = LANGUAGES,
+) -> Channel:
     """A channel to any service that Apprise knows by URL. Raises ValueError, without the URL, as it holds secrets."""
     import apprise  # slow to load, and of no use to a collector without channels
 
@@ -62,7 +69,7 @@ def by_apprise(name: str, url: str, events: tuple[Event, ...] = ("raised", "clea
             if not service.notify(body=message.text, title=message.title, notify_type=kind):
                 raise _failure(said.getvalue())
 
-    return Channel(name, send, events)
+    return Channel(name, send, events, languages)
 
 
 def _failure(said: str) -> SendFailed:

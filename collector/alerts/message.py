@@ -1,19 +1,20 @@
-"""From changes to words. Pure."""
+"""From changes to messages, in the languages of a channel. Pure but for the catalogues, which are read once."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from agent.common.center_time import TZ
-from collector.alerts.channel import AlertMessage, Event
-from collector.flags.cause import SAID, WEIGHT, Cause
-from collector.flags.judge import show
+from agent.common.reasons import Reason
+from agent.common.words import PlainWords, plain
+from collector.alerts.channel import LANGUAGES, AlertMessage, Event
+from collector.flags.cause import Cause
 from collector.register.opening_hours import local
 from collector.standard.criteria import EVERYONE, Criterion, Standard
+from collector.standard.names import fix_of, name_of
 
-SUMMARY = "Many changes at once"
 NAMED = 10  # centers that a summary names
 EVIDENCE = 2  # sentences of it in a message; the page has all
 
@@ -32,7 +33,7 @@ class Announcement:
     at_ms: int
     value: float | None
     bound: float | None
-    reason: str
+    reason: Reason
     name: str | None = None
     city: str | None = None
     province: str | None = None
@@ -44,87 +45,119 @@ class Announcement:
         return "raised" if self.now == "raised" else "cleared"
 
 
-def message(told: Announcement, standard: Standard | None, base_url: str) -> AlertMessage:
-    """One change: center, what, since, value against bound, cause, fix, link."""
-    criterion = standard.by_id.get(told.criterion) if standard else None
-    what = criterion.name.en if criterion else told.criterion
-    where = told.name or ("the collector" if told.center == EVERYONE else told.center)
-    raised = told.event == "raised"
-    title = f"{where}: {what} {'is below the standard' if raised else 'is well again'}"
-    if told.center == EVERYONE:
-        title = what if raised else "The collector hears the centers again"
-    tz = standard.tz if standard else TZ
-    lines = [
-        f"Center: {_center(told)}",
-        f"What: {what} ({' '.join(filter(None, (told.criterion, told.subject)))})",
-        f"Since: {local(told.at_ms, tz)}{_lasted(told)}",
-        *_numbers(told, criterion),
-        f"Why: {told.reason}",
-        *_cause(told.cause),
-        *((f"Severity: {criterion.severity}", *_fix(criterion)) if raised and criterion else ()),
-        f"More: {base_url}/{'' if told.center == EVERYONE else f'centers/{told.center}'}",
-        *([_standard(standard)] if standard else ()),
+def message(
+    told: Announcement, standard: Standard | None, base_url: str, languages: Sequence[str] = LANGUAGES
+) -> AlertMessage:
+    """One change: center, what, since, value against bound, cause, fix, link; once in each language, the title in the
+    first."""
+    blocks = [
+        (_title(told, standard, words), _lines(told, standard, base_url, words)) for words in map(plain, languages)
     ]
-    return AlertMessage(title, "\n".join(lines), told.event)
+    return AlertMessage(blocks[0][0], _joined(blocks), told.event)
 
 
-def summary(told: Sequence[Announcement], standard: Standard | None, base_url: str) -> AlertMessage:
+def summary(
+    told: Sequence[Announcement], standard: Standard | None, base_url: str, languages: Sequence[str] = LANGUAGES
+) -> AlertMessage:
     """Many changes in one message: how many of what, and where."""
-    centers = sorted({item.center for item in told})
-    raised, cleared = ([item for item in told if item.event == event] for event in ("raised", "cleared"))
-    lines = [
-        f"{len(told)} changes at {len(centers)} centers; single messages are held back while there are so many.",
-        f"Raised: {_counts(raised, standard)}",
-        f"Cleared: {_counts(cleared, standard)}",
-        f"Where: {_top(Counter(item.province or 'not known' for item in told))}",
-        f"Centers: {', '.join(centers[:NAMED])}{' …' if len(centers) > NAMED else ''}",
-        f"More: {base_url}/",
+    centers = {item.center for item in told}
+    blocks = [
+        (
+            words("summary.title", n=words.number(len(told)), centers=words.number(len(centers))),
+            _summary_lines(told, standard, base_url, words),
+        )
+        for words in map(plain, languages)
     ]
-    return AlertMessage(f"{SUMMARY}: {len(told)} at {len(centers)} centers", "\n".join(lines))
+    return AlertMessage(blocks[0][0], _joined(blocks))
 
 
-def _center(told: Announcement) -> str:
+def _joined(blocks: Sequence[tuple[str, Iterator[str]]]) -> str:
+    """The first block without its title, which the message has, then the others with theirs."""
+    (_, first), *others = blocks
+    return "\n\n".join(["\n".join(first), *("\n".join((title, *lines)) for title, lines in others)])
+
+
+# ---------------------------------------------------------------- one change
+
+
+def _title(told: Announcement, standard: Standard | None, words: PlainWords) -> str:
+    what = _what(told.criterion, standard, words)
     if told.center == EVERYONE:
-        return "none; this is about the collector itself"
-    return f"{told.center}{f' {told.name}' if told.name else ''}{f', {told.city}' if told.city else ''}"
+        return what if told.event == "raised" else words("alert.hears_again")
+    return words(f"alert.{told.event}", center=words.name(told.name or told.center), criterion=what)
 
 
-def _lasted(told: Announcement) -> str:
+def _lines(told: Announcement, standard: Standard | None, base_url: str, words: PlainWords) -> Iterator[str]:
+    criterion = standard.by_id.get(told.criterion) if standard else None
+    yield _center(told, words)
+    ids = words.ltr(" ".join(filter(None, (told.criterion, told.subject))))
+    yield words("alert.what", criterion=_what(told.criterion, standard, words), id=ids)
+    yield _since(told, standard, words)
+    yield from _numbers(told, criterion, words)
+    yield words("alert.why", reason=words.reason(told.reason))
+    yield from _cause(told.cause, words)
+    if criterion is not None and told.event == "raised":
+        yield words("alert.severity", severity=words.word("severity", criterion.severity))
+        yield words("alert.fix", fix=fix_of(criterion, words))
+    place = "" if told.center == EVERYONE else f"centers/{told.center}"
+    yield words("alert.more", url=words.ltr(f"{base_url}/{place}"))
+    if standard is not None:
+        yield words("standard" if standard.official else "standard.unofficial", id=words.ltr(standard.id))
+
+
+def _what(criterion: str, standard: Standard | None, words: PlainWords) -> str:
+    found = standard.by_id.get(criterion) if standard else None
+    return name_of(found, words) if found else words.ltr(criterion)
+
+
+def _center(told: Announcement, words: PlainWords) -> str:
+    if told.center == EVERYONE:
+        return words("alert.about_collector")
+    names = [words.name(name) for name in (told.name, told.city) if name]
+    return words("alert.center", center=" ".join(filter(None, (words.ltr(told.center), words.listed(names)))))
+
+
+def _since(told: Announcement, standard: Standard | None, words: PlainWords) -> str:
+    time = words.ltr(local(told.at_ms, standard.tz if standard else TZ))
     if told.event == "raised" or told.began_ms is None:
-        return ""
-    hours, minutes = divmod((told.at_ms - told.began_ms) // 60_000, 60)
-    return f" (was below for {f'{hours} h ' if hours else ''}{minutes} min)"
+        return words("alert.since", time=time)
+    return words("alert.since_lasted", time=time, lasted=words.duration((told.at_ms - told.began_ms) / 1000))
 
 
-def _numbers(told: Announcement, criterion: Criterion | None) -> list[str]:
-    if told.value is None or told.bound is None:
-        return []
-    unit = criterion.unit if criterion else ""
-    side = "at most" if criterion and criterion.compare == "at_most" else "at least"
-    return [f"Measured: {show(told.value, unit)}; asked: {side} {show(told.bound, unit)}"]
+def _numbers(told: Announcement, criterion: Criterion | None, words: PlainWords) -> Iterator[str]:
+    if told.value is None or told.bound is None or criterion is None or not criterion.unit:
+        return
+    asked = words(f"asked.{criterion.compare}", bound=words.figure(told.bound, criterion.unit))
+    yield words("alert.measured", value=words.figure(told.value, criterion.unit), asked=asked)
 
 
-def _cause(cause: Cause | None) -> list[str]:
+def _cause(cause: Cause | None, words: PlainWords) -> Iterator[str]:
     if cause is None or cause.name == "unknown":
-        return []
-    name, weight = SAID[cause.name], WEIGHT[cause.grade]
-    said = [f"Cause: {name.en} ({weight.en})", f"وجہ: {name.ur} ({weight.ur})"]
-    return said + [f"Evidence: {word}" for word in cause.evidence[:EVIDENCE]]
+        return
+    grade = words.word("grade", cause.grade)
+    yield words("alert.cause", cause=words.word("gap", cause.name), grade=grade)
+    for reason in cause.evidence[:EVIDENCE]:
+        yield words("alert.evidence", evidence=words.reason(reason))
 
 
-def _fix(criterion: Criterion) -> tuple[str, str]:
-    return f"Do: {criterion.fix.en}", f"کریں: {criterion.fix.ur}"
+# ---------------------------------------------------------------- many changes
 
 
-def _standard(standard: Standard) -> str:
-    return f"Standard: {standard.id}{'' if standard.official else ' (an example, not official)'}"
+def _summary_lines(
+    told: Sequence[Announcement], standard: Standard | None, base_url: str, words: PlainWords
+) -> Iterator[str]:
+    centers = sorted({item.center for item in told})
+    yield words("summary.held_back", n=words.number(len(told)), centers=words.number(len(centers)))
+    for event in ("raised", "cleared"):
+        names = (_what(item.criterion, standard, words) for item in told if item.event == event)
+        yield words(f"summary.{event}", counts=_top(Counter(names), words))
+    places = (words.place(item.province) if item.province else words("not_known") for item in told)
+    yield words("summary.where", counts=_top(Counter(places), words))
+    more = " …" if len(centers) > NAMED else ""
+    yield words("summary.centers", centers=words.listed(map(words.ltr, centers[:NAMED])) + more)
+    yield words("alert.more", url=words.ltr(f"{base_url}/"))
 
 
-def _counts(told: Sequence[Announcement], standard: Standard | None) -> str:
-    names = standard.by_id if standard else {}
-    return _top(Counter(names[item.criterion].name.en if item.criterion in names else item.criterion for item in told))
-
-
-def _top(counted: Counter[str]) -> str:
-    ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{name} ({count})" for name, count in ordered[:NAMED]) or "none"
+def _top(counted: Counter[str], words: PlainWords) -> str:
+    ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:NAMED]
+    return words.listed(f"{name} ({words.number(count)})" for name, count in ordered) or words("none")

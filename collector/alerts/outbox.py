@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
+from agent.common.reasons import decode
 from collector.alerts.channel import AlertMessage, Channel, SendFailed
-from collector.alerts.message import SUMMARY, Announcement, message, summary
+from collector.alerts.message import Announcement, message, summary
 from collector.flags import machine
 from collector.flags.cause import Cause
 from collector.outages import gaps
@@ -175,7 +176,7 @@ _TOLD_SINCE = sa.select(sa.func.count()).where(
 _SUMMARIES_SINCE = (
     sa.select(sa.func.count())
     .select_from(schema.alerts.join(schema.changes, _ch.id == _al.change))
-    .where(_al.title.startswith(SUMMARY), _ch.queued_ms > sa.bindparam("since_ms"))
+    .where(_al.kind == "summary", _ch.queued_ms > sa.bindparam("since_ms"))
 )
 _QUEUED = sa.update(schema.changes).where(_ch.id == sa.bindparam("change")).values(queued_ms=sa.bindparam("now_ms"))
 _IS_DUE = sa.and_(_al.state == "waiting", _al.next_ms <= sa.bindparam("now_ms"))
@@ -193,9 +194,8 @@ _LATER = ("began_ms", "cause")  # asked once it is known that a message is made
 
 
 def _told(row: sa.Row[tuple[object, ...]]) -> Announcement:
-    return Announcement(
-        **{name: row._mapping[name] for name in Announcement.__dataclass_fields__ if name not in _LATER}
-    )
+    fields = {name: row._mapping[name] for name in Announcement.__dataclass_fields__ if name not in _LATER}
+    return Announcement(**fields | {"reason": decode(fields["reason"])})
 
 
 def _began_ms(conn: sa.Connection, told: Announcement) -> int | None:
@@ -221,18 +221,27 @@ def _messages(
     told: Sequence[Announcement], channel: Channel, standards: Standards, base_url: str, now_ms: int
 ) -> list[dict[str, object]]:
     wanted = [item for item in told if item.event in channel.events]
-    return [_row(item, channel, message(item, standards.at(item.at_ms), base_url), now_ms) for item in wanted]
+    return [
+        _row(item, channel, message(item, standards.at(item.at_ms), base_url, channel.languages), now_ms)
+        for item in wanted
+    ]
 
 
 def _summaries(
     told: Sequence[Announcement], channel: Channel, standards: Standards, base_url: str, now_ms: int
 ) -> list[dict[str, object]]:
     wanted = [item for item in told if item.event in channel.events]
-    return [_row(wanted[-1], channel, summary(wanted, standards.at(now_ms), base_url), now_ms)] if wanted else []
+    if not wanted:
+        return []
+    words = summary(wanted, standards.at(now_ms), base_url, channel.languages)
+    return [_row(wanted[-1], channel, words, now_ms, "summary")]
 
 
-def _row(told: Announcement, channel: Channel, words: AlertMessage, now_ms: int) -> dict[str, object]:
+def _row(
+    told: Announcement, channel: Channel, words: AlertMessage, now_ms: int, kind: str = "change"
+) -> dict[str, object]:
     return {
+        "kind": kind,
         "change": told.id,
         "center": told.center,
         "channel": channel.name,

@@ -6,14 +6,16 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from agent.common.words import languages
 from collector.commands.console import answers, common_arguments, complain, say, settings_of
 from collector.database import opened
 from collector.register import centers
 from collector.reports import schedule
 from collector.reports.monthly import ReportError
-from collector.reports.render import FORMS
+from collector.reports.render import FORMS, as_html
 from collector.standard import StandardError, Standards, example, load
 
 EXAMPLE = "nabz-collector report --center LHR-014 --month 2026-01 --format html --output january.html"
@@ -24,6 +26,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--center", required=True, metavar="CODE")
     parser.add_argument("--month", required=True, metavar="YYYY-MM")
     parser.add_argument("--format", choices=tuple(FORMS), default="json", help="default: json")
+    parser.add_argument(
+        "--language", action="append", choices=tuple(languages()), help="of a page in HTML; default: each in turn"
+    )
     parser.add_argument("--json", action="store_const", dest="format", const="json", help="same as --format json")
     parser.add_argument(
         "--check", action="store_true", help="make a reported month anew from its readings; exit 1 if it differs"
@@ -47,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
     except centers.CenterError as error:
         complain(str(error))
         return 1
-    return _put(FORMS[options.format](report), options.output)
+    form = partial(as_html, languages=options.language) if options.language else FORMS[options.format]
+    return _put(form(report), options.output)
 
 
 def _checked(differs: Sequence[str], month: str) -> int:

@@ -7,8 +7,8 @@ import json
 import time
 from pathlib import Path
 
+from agent.common.words import plain
 from collector.commands.console import answers, common_arguments, complain, say, settings_of, table
-from collector.flags.judge import show
 from collector.standard import Standard, StandardError, Standards, example, load
 from collector.standard.criteria import Criterion, Window
 
@@ -84,16 +84,16 @@ def asked(criterion: Criterion) -> str:
     how = criterion.compare.replace("_", " ")
     if criterion.figure is None:
         return f"{how} {', '.join(sorted(criterion.words))}"
-    values = [show(value) for value in criterion.figure.by_tier.values()]
+    values = [plain().figure(value) for value in criterion.figure.by_tier.values()]
     figure = values[0] if len(set(values)) == 1 else "/".join(values)
-    seats = f", {show(criterion.figure.per_seat)} a seat" if criterion.figure.per_seat else ""
+    seats = f", {plain().figure(criterion.figure.per_seat)} a seat" if criterion.figure.per_seat else ""
     return " ".join(filter(None, (how, figure, criterion.unit))) + seats
 
 
 def _window(window: Window) -> str:
     if window.n > 1:
         return f"{window.m} of {window.n}"
-    return f"{window.for_s} s" if window.for_s else "at once"
+    return plain().duration(window.for_s) if window.for_s else "at once"
 
 
 def facts(standard: Standard) -> dict[str, object]:
@@ -122,6 +122,6 @@ def _facts(criterion: Criterion) -> dict[str, object]:
         "count_at_pct": criterion.count_at_pct,
         "when": criterion.when,
         "severity": criterion.severity,
-        "name": {"en": criterion.name.en, "ur": criterion.name.ur},
-        "fix": {"en": criterion.fix.en, "ur": criterion.fix.ur},
+        "name": dict(criterion.name.texts),
+        "fix": dict(criterion.fix.texts),
     }

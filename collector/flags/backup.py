@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
+from agent.common.reasons import Reason
 from collector.flags.gap_facts import MAX_ON_BATTERY_S, SLACK_MS, Boot, tests_battery
 
 MIN_USED_PCT = 20.0  # less charge used is too little to reckon the whole battery from
@@ -56,7 +57,7 @@ class Cut:
     runtime_from_s: float | None = None
     load_sum_pct: float = 0.0
     loads: int = 0
-    evidence: tuple[str, ...] = ()
+    evidence: tuple[Reason, ...] = ()
 
     @property
     def carried(self) -> bool | None:
@@ -172,8 +173,8 @@ def _holds(cut: Cut, charge: Charge) -> bool:
 def _begun(charge: Charge) -> Cut:
     told_s = charge.on_battery_s or 0.0
     from_ms = charge.at_ms - round(told_s * 1000) if 0 <= told_s <= MAX_ON_BATTERY_S else charge.at_ms
-    words = (f"begins with UPS reading {charge.id}",)
-    return _with(Cut(noted_ms=from_ms, from_ms=from_ms, last_ms=charge.at_ms, evidence=words), charge)
+    begins = (Reason.of("evidence.cut_begins", reading=charge.id),)
+    return _with(Cut(noted_ms=from_ms, from_ms=from_ms, last_ms=charge.at_ms, evidence=begins), charge)
 
 
 def _with(cut: Cut, charge: Charge) -> Cut:
@@ -194,8 +195,8 @@ def _with(cut: Cut, charge: Charge) -> Cut:
 
 def _ended(cut: Cut, charge: Charge) -> Cut:
     if cut.to_ms is None or charge.at_ms < cut.to_ms:
-        begins = cut.evidence[:1]
-        cut = replace(cut, to_ms=charge.at_ms, evidence=(*begins, f"ends with UPS reading {charge.id}"))
+        ends = Reason.of("evidence.cut_ends", reading=charge.id)
+        cut = replace(cut, to_ms=charge.at_ms, evidence=(*cut.evidence[:1], ends))
     full = charge.charge_pct is None or charge.charge_pct >= FULL_PCT
     return replace(cut, charged_ms=charge.at_ms) if full and cut.charged_ms is None else cut
 
@@ -208,9 +209,10 @@ def with_boots(cut: Cut, boots: Iterable[Boot]) -> Cut:
             continue
         end_ms = cut.to_ms if cut.to_ms is not None else boot.at_ms
         if cut.from_ms <= died_ms + SLACK_MS and died_ms <= end_ms and died_ms - cut.last_ms <= 2 * SLACK_MS:
-            said = f"gave out: boot reading {boot.id}, {boot.previous_end}"
-            words = cut.evidence if said in cut.evidence else (*cut.evidence, said)
-            return replace(cut, died_ms=max(died_ms, cut.last_ms), evidence=words)
+            params = {"reading": boot.id, "field": "previous_end", "word": boot.previous_end}
+            ended = Reason("evidence.gave_out", params)
+            evidence = cut.evidence if ended in cut.evidence else (*cut.evidence, ended)
+            return replace(cut, died_ms=max(died_ms, cut.last_ms), evidence=evidence)
     return cut
 
 

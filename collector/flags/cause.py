@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from agent.common.reasons import Param, Reason
 from collector.flags.gap_facts import FRESH_MS, SLACK_MS, BatteryRun, Boot, GapFacts, Sighting
-from collector.standard.criteria import BilingualText
 
 Name = Literal[
     "mains_carried", "ups_exhausted", "isp_down", "lan_fault", "switched_off", "agent_stopped", "collector", "unknown"
@@ -26,31 +26,12 @@ MAJORITY, FEW = 0.5, 0.2  # of the neighbours: enough to confirm, too few not to
 TIED_FALL_MS, TIED_RISE_MS = 120_000, 300_000
 ROUND_MS = 90_000  # a gap begins with the last arrival, up to a round before what ended it
 
-SAID: Mapping[Name, BilingualText] = {
-    "mains_carried": BilingualText(
-        "Mains cut; the UPS carried the gateway", "بجلی گئی؛ یو پی ایس نے گیٹ وے کو چلائے رکھا"
-    ),
-    "ups_exhausted": BilingualText("Mains cut; the UPS gave out", "بجلی گئی؛ یو پی ایس جواب دے گیا"),
-    "isp_down": BilingualText("Internet line down", "انٹرنیٹ لائن بند"),
-    "lan_fault": BilingualText("Fault in the center's own network", "مرکز کے اپنے نیٹ ورک میں خرابی"),
-    "switched_off": BilingualText("Gateway switched off", "گیٹ وے بند کر دیا گیا"),
-    "agent_stopped": BilingualText("Agent stopped while the gateway ran", "گیٹ وے چلتا رہا مگر ایجنٹ رک گیا"),
-    "collector": BilingualText("Our own collector did not listen", "ہمارا اپنا مرکزی نظام نہیں سن رہا تھا"),
-    "unknown": BilingualText("Not known", "معلوم نہیں"),
-}
-WEIGHT: Mapping[Grade, BilingualText] = {
-    "confirmed": BilingualText("confirmed by neighbours", "پڑوسی مراکز سے تصدیق شدہ"),
-    "shown": BilingualText("shown by its own readings", "اپنی پیمائش سے ثابت"),
-    "likely": BilingualText("likely", "غالباً"),
-    "unsupported": BilingualText("unsupported: neighbours contradict it", "بے ثبوت: پڑوسی مراکز اس کی تردید کرتے ہیں"),
-    "none": BilingualText("no evidence", "کوئی ثبوت نہیں"),
-}
 PLACES = ("lan", "isp", "beyond", "none")
-STOPS: Mapping[str, tuple[Name, str]] = {
-    "reboot": ("switched_off", "the machine was shut down in order"),
-    "clean": ("agent_stopped", "the agent was stopped while the machine ran on"),
-    "killed": ("agent_stopped", "the agent ended without a word while the machine ran on"),
-    "crash": ("agent_stopped", "the agent or its machine ended by a fault of its own"),
+STOPS: Mapping[str, tuple[Name, Reason]] = {
+    "reboot": ("switched_off", Reason("evidence.shut_down")),
+    "clean": ("agent_stopped", Reason("evidence.agent_stopped")),
+    "killed": ("agent_stopped", Reason("evidence.agent_killed")),
+    "crash": ("agent_stopped", Reason("evidence.agent_crashed")),
 }
 
 
@@ -76,7 +57,7 @@ class Cause:
 
     name: Name
     grade: Grade
-    evidence: tuple[str, ...]
+    evidence: tuple[Reason, ...]
 
 
 NOBODY = NeighbourWitness()
@@ -91,8 +72,8 @@ def name_cause(facts: GapFacts, witness: NeighbourWitness = NOBODY) -> Cause:
         cause = rule(facts, witness)
         if cause is not None:
             return cause
-    missing = "nothing taken during the gap has come" if not facts.taken else "what was taken during the gap shows none"
-    return Cause(name="unknown", grade="none", evidence=(missing, *_boot_words(facts)))
+    missing = Reason("evidence.shows_none" if facts.taken else "evidence.nothing_taken")
+    return Cause(name="unknown", grade="none", evidence=(missing, *map(_boot, facts.boots)))
 
 
 def _power_died(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
@@ -101,17 +82,18 @@ def _power_died(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
         run = _at_death(facts, boot)
         if boot.previous_end in ("power", "reboot", "unknown") and run is not None and run.on_battery:
             grade: Grade = "likely" if boot.previous_end == "unknown" and not run.gasp else "shown"
-            return _by_feeder("ups_exhausted", grade, (_boot_word(boot), _run_word(run)), witness)
+            return _by_feeder("ups_exhausted", grade, (_boot(boot), _run(run)), witness)
         had_mains = (facts.seats.were_shut_down or facts.seats.stayed_on) and _share_cut(witness) < MAJORITY
         if boot.previous_end != "power" or had_mains:
             continue
         if run is None:
-            words = (_boot_word(boot), "no UPS reading tells of the mains", *facts.seats.words)
-            return _by_feeder("ups_exhausted", "likely", words, witness)
+            evidence = (_boot(boot), Reason("evidence.no_ups"), *facts.seats.reasons)
+            return _by_feeder("ups_exhausted", "likely", evidence, witness)
         dark = 2 * _dark_ms(facts, boot) >= facts.to_ms - facts.from_ms
         if dark and (_share_cut(witness) >= MAJORITY or facts.seats.lost_power):
-            words = (_boot_word(boot), f"{_run_word(run)}: it carried nothing", *facts.seats.words)
-            return _by_feeder("ups_exhausted", "likely", words, witness)
+            empty = Reason.of("evidence.carried_nothing", found=_run(run))
+            evidence = (_boot(boot), empty, *facts.seats.reasons)
+            return _by_feeder("ups_exhausted", "likely", evidence, witness)
     return None
 
 
@@ -132,8 +114,8 @@ def _stopped(facts: GapFacts, _witness: NeighbourWitness) -> Cause | None:
         return None
     if boot.previous_end not in STOPS:
         return _unexplained(facts, boot)
-    name, said = STOPS[boot.previous_end]
-    return Cause(name=name, grade="shown", evidence=(f"{_boot_word(boot)}: {said}", *facts.seats.words))
+    name, meaning = STOPS[boot.previous_end]
+    return Cause(name=name, grade="shown", evidence=(_boot(boot), meaning, *facts.seats.reasons))
 
 
 def _unexplained(facts: GapFacts, boot: Boot) -> Cause:
@@ -141,11 +123,11 @@ def _unexplained(facts: GapFacts, boot: Boot) -> Cause:
     after the seats were shut down in order, people were closing."""
     run = _at_death(facts, boot)
     if boot.previous_end == "power" and facts.seats.were_shut_down:
-        return Cause(name="switched_off", grade="likely", evidence=(_boot_word(boot), *facts.seats.words))
-    words = [_boot_word(boot), *facts.seats.words]
+        return Cause(name="switched_off", grade="likely", evidence=(_boot(boot), *facts.seats.reasons))
+    evidence = [_boot(boot), *facts.seats.reasons]
     if run is not None:
-        words.append(f"{_run_word(run)}: a pulled plug, a held button or a failed machine all look like this")
-    return Cause(name="unknown", grade="none", evidence=tuple(words))
+        evidence.append(Reason.of("evidence.lost_with_power", found=_run(run)))
+    return Cause(name="unknown", grade="none", evidence=tuple(evidence))
 
 
 def _dark_ms(facts: GapFacts, boot: Boot) -> int:
@@ -162,10 +144,11 @@ def _carried(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
         battery_ms = sum(_overlap_ms(facts, run.first_ms, after or run.last_ms) for run, after in parts)
         if 2 * battery_ms >= span_ms > 0 and any(_tied(facts, run.first_ms, after) for run, after in parts):
             newest = [run for run in runs if run.on_battery][-1]
-            line = [_seen_word(place, facts.places[place]) for place in _told(facts) if place != "none"]
-            minutes = f"on battery for {battery_ms // 60_000} of {span_ms // 60_000} minutes"
+            line = [_seen(place, facts.places[place]) for place in _told(facts) if place != "none"]
+            times = {"battery_s": battery_ms // 1000, "whole_s": span_ms // 1000}
+            battery = Reason("evidence.on_battery", {"found": _run(newest), **times})
             grade: Grade = "shown" if facts.taken else "likely"
-            return _by_feeder("mains_carried", grade, (f"{_run_word(newest)}, {minutes}", *line), witness)
+            return _by_feeder("mains_carried", grade, (battery, *line), witness)
     return None
 
 
@@ -194,16 +177,16 @@ def _line(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
     told = _told(facts)
     if not told:
         return None
-    word = _seen_word(told[0], facts.places[told[0]])
+    seen = _seen(told[0], facts.places[told[0]])
     if told[0] == "lan":
-        return Cause(name="lan_fault", grade="shown", evidence=(word,))
+        return Cause(name="lan_fault", grade="shown", evidence=(seen,))
     if told[0] == "isp":
-        return _by_isp("shown", (word,), witness)
+        return _by_isp("shown", (seen,), witness)
     if told[0] == "beyond":
-        return _by_isp("likely", (word,), witness)
+        return _by_isp("likely", (seen,), witness)
     if facts.taken_from_ms is None or 2 * (facts.taken_from_ms - facts.from_ms) > facts.to_ms - facts.from_ms:
         return None  # only the end of the gap is known, when all was well again
-    return Cause(name="collector", grade="likely", evidence=(word, *_deaf_words(facts, witness)))
+    return Cause(name="collector", grade="likely", evidence=(seen, *_deaf(facts, witness)))
 
 
 def _told(facts: GapFacts) -> list[str]:
@@ -215,7 +198,7 @@ def _told(facts: GapFacts) -> list[str]:
 def _collector(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
     if 2 * witness.deaf_ms < facts.to_ms - facts.from_ms:
         return None
-    return Cause(name="collector", grade="shown", evidence=_deaf_words(facts, witness))
+    return Cause(name="collector", grade="shown", evidence=_deaf(facts, witness))
 
 
 def _guess(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
@@ -225,49 +208,49 @@ def _guess(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
     low = next((run for runs in facts.power.values() for run in runs[-1:] if run.on_battery), None)
     if low is not None:
         name: Name = "ups_exhausted" if low.low or low.gasp else "mains_carried"
-        return _by_feeder(name, "likely", (f"{_run_word(low)}, the last that was heard",), witness)
+        return _by_feeder(name, "likely", (Reason.of("evidence.last_heard", found=_run(low)),), witness)
     if facts.seats.were_shut_down:
-        return Cause(name="switched_off", grade="likely", evidence=facts.seats.words)
+        return Cause(name="switched_off", grade="likely", evidence=facts.seats.reasons)
     if _share_cut(witness) >= MAJORITY:
         return _by_feeder("ups_exhausted", "likely", (), witness)
     if _share_silent(witness) >= MAJORITY:
         return _by_isp("likely", (), witness)
     if facts.place_before in ("lan", "isp"):
-        words = (f"the last link reading before it saw a fault at the {facts.place_before}",)
+        before = Reason.of("evidence.fault_before", fault_at=facts.place_before)
         guessed: Name = "lan_fault" if facts.place_before == "lan" else "isp_down"
-        return Cause(name=guessed, grade="likely", evidence=words)
+        return Cause(name=guessed, grade="likely", evidence=(before,))
     return None
 
 
 # ---------------------------------------------------------------- witnesses
 
 
-def _by_feeder(name: Name, grade: Grade, words: Sequence[str], witness: NeighbourWitness) -> Cause:
+def _by_feeder(name: Name, grade: Grade, evidence: Sequence[Reason], witness: NeighbourWitness) -> Cause:
     """With what the centers on the same feeder say of the mains."""
     asked = witness.feeder_cut + witness.feeder_mains
     if asked == 0:
-        return Cause(name=name, grade=grade, evidence=tuple(words))
+        return Cause(name=name, grade=grade, evidence=tuple(evidence))
     cut = witness.feeder_cut / asked
     if cut >= MAJORITY:
-        said = f"{witness.feeder_cut} of {asked} others on feeder {witness.feeder} were cut too"
+        found = Reason.of("evidence.feeder_cut", n=witness.feeder_cut, whole=asked, feeder=witness.feeder)
         grade = "confirmed" if grade == "shown" else "likely"
     else:
-        said = f"{witness.feeder_mains} of {asked} others on feeder {witness.feeder} had mains"
+        found = Reason.of("evidence.feeder_mains", n=witness.feeder_mains, whole=asked, feeder=witness.feeder)
         grade = "unsupported" if asked >= MIN_WITNESSES and cut <= FEW else grade
-    return Cause(name=name, grade=grade, evidence=(*words, f"{said}{_named(witness.feeder_named)}"))
+    return Cause(name=name, grade=grade, evidence=(*evidence, _named(found, witness.feeder_named)))
 
 
-def _by_isp(grade: Grade, words: Sequence[str], witness: NeighbourWitness) -> Cause:
+def _by_isp(grade: Grade, evidence: Sequence[Reason], witness: NeighbourWitness) -> Cause:
     """With who else on the same provider, in the same place, was not heard."""
     asked = witness.isp_silent + witness.isp_heard
     if asked == 0:
-        return Cause(name="isp_down", grade=grade, evidence=tuple(words))
+        return Cause(name="isp_down", grade=grade, evidence=tuple(evidence))
     if _share_silent(witness) >= MAJORITY:
-        said = f"{witness.isp_silent} of {asked} others on {witness.isp} nearby were silent too"
+        found = Reason.of("evidence.isp_silent", n=witness.isp_silent, whole=asked, isp=witness.isp)
         grade = "confirmed" if grade == "shown" else "likely"
     else:
-        said = f"{witness.isp_heard} of {asked} others on {witness.isp} nearby were heard: it is this center's own line"
-    return Cause(name="isp_down", grade=grade, evidence=(*words, f"{said}{_named(witness.isp_named)}"))
+        found = Reason.of("evidence.isp_heard", n=witness.isp_heard, whole=asked, isp=witness.isp)
+    return Cause(name="isp_down", grade=grade, evidence=(*evidence, _named(found, witness.isp_named)))
 
 
 def _share_cut(witness: NeighbourWitness) -> float:
@@ -281,36 +264,39 @@ def _share_silent(witness: NeighbourWitness) -> float:
     return witness.isp_silent / asked if asked >= MIN_WITNESSES else 0.0
 
 
-# ---------------------------------------------------------------- words
+# ---------------------------------------------------------------- evidence
 
 
-def _boot_words(facts: GapFacts) -> tuple[str, ...]:
-    return tuple(map(_boot_word, facts.boots))
+def _boot(boot: Boot) -> Reason:
+    params: dict[str, Param] = {"reading": boot.id, "field": "previous_end", "word": boot.previous_end}
+    if boot.dark_s is None:
+        return Reason("evidence.boot", params)
+    return Reason("evidence.boot_after", params | {"dark_s": round(boot.dark_s)})
 
 
-def _boot_word(boot: Boot) -> str:
-    dark = "" if boot.dark_s is None else f" after {boot.dark_s:.0f} s"
-    return f"boot reading {boot.id}: {boot.previous_end}{dark}"
+def _run(run: BatteryRun) -> Reason:
+    params: dict[str, Param] = {"reading": run.id, "power": _power(run)}
+    if run.charge_pct is None:
+        found = Reason("evidence.ups", params)
+    else:
+        found = Reason("evidence.ups_charge", params | {"charge_pct": round(run.charge_pct)})
+    return Reason.of("evidence.gasp", found=found, gasp=run.gasp) if run.gasp else found
 
 
-def _run_word(run: BatteryRun) -> str:
-    state = ("on battery, low" if run.low else "on battery") if run.on_battery else "on mains"
-    charge = "" if run.charge_pct is None else f" at {run.charge_pct:.0f} %"
-    gasp = f", its last gasp: {run.gasp.replace('_', ' ')}" if run.gasp else ""
-    return f"UPS reading {run.id}: {state}{charge}{gasp}"
+def _power(run: BatteryRun) -> str:
+    return ("battery_low" if run.low else "battery") if run.on_battery else "mains"
 
 
-def _seen_word(place: str, seen: Sighting) -> str:
-    where = {"lan": "in its own network", "isp": "at the provider", "beyond": "beyond the provider", "none": "nowhere"}
-    return f"{seen.count} link readings saw the fault {where[place]}, the last is {seen.id}"
+def _seen(place: str, seen: Sighting) -> Reason:
+    return Reason.of("evidence.fault_seen", n=seen.count, fault_at=place, reading=seen.id)
 
 
-def _deaf_words(facts: GapFacts, witness: NeighbourWitness) -> tuple[str, ...]:
+def _deaf(facts: GapFacts, witness: NeighbourWitness) -> tuple[Reason, ...]:
     if not witness.deaf_ms:
         return ()
     total_s = (facts.to_ms - facts.from_ms) // 1000
-    return (f"the collector heard nobody for {witness.deaf_ms // 1000} of {total_s} s",)
+    return (Reason.of("evidence.deaf", deaf_s=witness.deaf_ms // 1000, whole_s=total_s),)
 
 
-def _named(names: Sequence[str]) -> str:
-    return f" ({', '.join(names)})" if names else ""
+def _named(found: Reason, names: Sequence[str]) -> Reason:
+    return Reason.of("evidence.named", found=found, centers=list(names)) if names else found

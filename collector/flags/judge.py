@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from agent.common.causes import SKIPPED
+from agent.common.reasons import Param, Reason
 from agent.wire import ENGINE_OF_RECORD
 from collector.flags.witness import Witness
-from collector.standard.criteria import DERIVED, Criterion, Figure, Matching, Promise
+from collector.standard.criteria import DERIVED, YES_NO, Criterion, Figure, Matching, Promise
 
 Word = Literal["meets", "below", "unknown"]
+
+SELF_TEST = Reason("verdict.self_test")
+UNWITNESSED = Reason("witness.not_asked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class Verdict:
     """
 
     word: Word
-    reason: str
+    reason: Reason
     value: float | None = None
     bound: float | None = None
     recovers: bool = False
@@ -36,7 +40,7 @@ def judge(criterion: Criterion, reading: object, center: Promise, witness: Witne
     3. So is one whose witness does not agree, where a witness is asked for; and no more counts than is credited.
     4. Otherwise the value is compared; a lower bound can meet the criterion but not prove that it is missed.
     """
-    if reason := _does_not_count(criterion, reading):
+    if (reason := _does_not_count(criterion, reading)) is not None:
         return Verdict("unknown", reason)
     name, value = _value(criterion, reading, center)
     if value is None:
@@ -54,28 +58,21 @@ def bound_of(criterion: Criterion, center: Promise) -> float | None:
     return None if criterion.figure is None else criterion.figure.of(center) * criterion.count_at_pct / 100
 
 
-def show(number: float, unit: str = "") -> str:
-    """A number as people write it: three or so digits, no trailing zeros."""
-    digits = 0 if abs(number) >= 100 else 1 if abs(number) >= 10 else 2
-    shown = f"{number:.{digits}f}"
-    if digits:
-        shown = shown.rstrip("0").rstrip(".")
-    return f"{shown} {unit}" if unit else shown
-
-
-def _does_not_count(criterion: Criterion, reading: object) -> str:
+def _does_not_count(criterion: Criterion, reading: object) -> Reason | None:
     if getattr(reading, "purpose", None) == "self-test":
-        return "a self-test never counts"
+        return SELF_TEST
     engine = getattr(reading, "engine", None) if criterion.reading == "speed" else None
     if engine not in (None, ENGINE_OF_RECORD):
-        return f"not counted: engine is {engine}"
+        return Reason("verdict.not_counted", {"field": "engine", "word": str(engine)})
     for name, words in criterion.ignore.items():
         if found := _matches(reading, name, words):
-            return f"not counted: {name} is {found}"
+            return Reason("verdict.not_counted", {"field": name, "word": found})
     for name, words in criterion.only.items():
         if not _matches(reading, name, words):
-            return f"not counted: {name} is {_word(getattr(reading, name, None)) or 'not known'}"
-    return ""
+            found = _word(getattr(reading, name, None))
+            code = "verdict.not_counted" if found else "verdict.not_counted_unknown"
+            return Reason(code, {"field": name, "word": found} if found else {"field": name})
+    return None
 
 
 def _matches(reading: object, name: str, words: frozenset[str]) -> str:
@@ -87,8 +84,10 @@ def _matches(reading: object, name: str, words: frozenset[str]) -> str:
     return ""
 
 
-def _any_matches(reading: object, part: Matching) -> str:
-    return next(filter(None, (_matches(reading, name, words) for name, words in part.items())), "")
+def _any_matches(reading: object, part: Matching) -> tuple[str, str] | None:
+    """(field, word) of the first that matches."""
+    found = ((name, _matches(reading, name, words)) for name, words in part.items())
+    return next((pair for pair in found if pair[1]), None)
 
 
 def _word(value: object) -> str:
@@ -107,22 +106,19 @@ def _value(criterion: Criterion, reading: object, center: Promise) -> tuple[str,
     return "", None
 
 
-def _why_no_value(criterion: Criterion, reading: object) -> str:
+def _why_no_value(criterion: Criterion, reading: object) -> Reason:
     failure = getattr(reading, "failure", None)
     if failure is not None:
-        return f"the measurement failed: {getattr(failure, 'cause', failure)}"
-    return f"the reading has no {' or '.join(criterion.fields)}"
+        cause = str(getattr(failure, "cause", failure))
+        return Reason("verdict.not_made" if cause in SKIPPED else "verdict.failed", {"cause": cause})
+    return Reason("verdict.absent", {"fields": list(criterion.fields)})
 
 
 def _judge_word(criterion: Criterion, word: str) -> Verdict:
     listed = word in criterion.words
     meets = listed if criterion.compare == "one_of" else not listed
-    rule = f"{'one of' if criterion.compare == 'one_of' else 'none of'} {_list(criterion.words)} is asked"
-    return Verdict("meets" if meets else "below", f"{criterion.fields[0]} is {word}; {rule}", recovers=meets)
-
-
-def _list(words: Iterable[str]) -> str:
-    return ", ".join(sorted(words))
+    reason = Reason("verdict.word", {"field": criterion.fields[0], "word": word})
+    return Verdict("meets" if meets else "below", reason, recovers=meets)
 
 
 def _judge_witnessed(
@@ -137,13 +133,12 @@ def _judge_witnessed(
     """A figure that is cut to what its witness credits may meet the criterion; that it falls short proves nothing when
     the whole figure would not."""
     if witness is None or witness.word != "agrees":
-        why = f"{witness.word}: {witness.reason}" if witness else "unwitnessed: no server was asked"
-        return Verdict("unknown", f"not witnessed: {why}")
+        return Verdict("unknown", witness.reason if witness else UNWITNESSED)
     credited = min(value, witness.credited.get(name, value))
     verdict = _judge_number(criterion, figure, reading, credited, center)
     if verdict.word == "below" and _judge_number(criterion, figure, reading, value, center).word == "meets":
-        shown = show(value, criterion.unit)
-        return Verdict("unknown", f"{verdict.reason}; but {shown} is claimed, so it proves no shortfall", credited)
+        claimed: dict[str, Param] = {"found": verdict.reason, "value": value, "unit": criterion.unit}
+        return Verdict("unknown", Reason("verdict.claimed", claimed), credited)
     return verdict
 
 
@@ -154,12 +149,29 @@ def _judge_number(criterion: Criterion, figure: Figure, reading: object, value: 
     meets = value >= bound if low_is_bad else value <= bound
     recovers = value >= recovery if low_is_bad else value <= recovery
     reason = _number_reason(criterion, value, bound, asked)
-    if not meets and (flag := _any_matches(reading, criterion.lower_bound)):
-        return Verdict("unknown", f"{reason}; but the reading is {flag}, so it proves no shortfall", value, bound)
+    if not meets and (found := _any_matches(reading, criterion.lower_bound)):
+        bounded: dict[str, Param] = {"found": reason, "field": found[0], "word": found[1]}
+        return Verdict("unknown", Reason("verdict.lower_bound", bounded), value, bound)
     return Verdict("meets" if meets else "below", reason, value, bound, recovers)
 
 
-def _number_reason(criterion: Criterion, value: float, bound: float, asked: float) -> str:
-    side = "at least" if criterion.compare == "at_least" else "at most"
-    share = "" if bound == asked else f" ({criterion.count_at_pct:g} % of {show(asked, criterion.unit)})"
-    return f"{show(value, criterion.unit)}; {side} {show(bound, criterion.unit)} is asked{share}"
+def _number_reason(criterion: Criterion, value: float, bound: float, asked: float) -> Reason:
+    if (criterion.reading, criterion.fields[0]) in YES_NO:
+        return Reason("verdict.word", {"field": criterion.fields[0], "word": "yes" if value else "no"})
+    figures: dict[str, Param] = {"value": value, "bound": bound, "unit": criterion.unit}
+    if not criterion.unit:
+        figures["field"] = criterion.fields[0]
+    if bound == asked:
+        return Reason(_WHOLE[criterion.compare, bool(criterion.unit)], figures)
+    share: dict[str, Param] = {"share_pct": criterion.count_at_pct, "whole": asked}
+    return Reason(_SHARE[criterion.compare, bool(criterion.unit)], figures | share)
+
+
+# (comparison, whether the figure has a unit; one without is named by its field) -> code
+_WHOLE: dict[tuple[str, bool], str] = {
+    ("at_least", True): "verdict.at_least",
+    ("at_least", False): "verdict.count_at_least",
+    ("at_most", True): "verdict.at_most",
+    ("at_most", False): "verdict.count_at_most",
+}
+_SHARE = {key: code.replace("verdict.", "verdict.share_") for key, code in _WHOLE.items()}

@@ -17,17 +17,17 @@ from collector.standard.criteria import Criterion, Window
 
 State = Literal["clear", "pending", "raised", "recovering"]
 ChangeReason = Literal[
-    "below at once",
-    "first below",
-    "below for long enough",
-    "below in enough of the last readings",
-    "met again in time",
-    "recovering",
-    "fell back",
-    "recovery held",
-    "recovered at once",
-    "closed before it was decided",
-    "no longer asked",
+    "change.below_at_once",
+    "change.first_below",
+    "change.below_for_long_enough",
+    "change.below_in_enough_of_the_last_readings",
+    "change.met_again_in_time",
+    "change.recovering",
+    "change.fell_back",
+    "change.recovery_held",
+    "change.recovered_at_once",
+    "change.closed_before_it_was_decided",
+    "change.no_longer_asked",
 ]
 
 
@@ -43,7 +43,7 @@ class FlagState:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A flag's state moved, and the name of the reason."""
+    """A flag's state moved, and the code of the reason; its parameter `found` is the verdict's own reason."""
 
     was: State
     now: State
@@ -67,12 +67,13 @@ class _Half:
 
 _RAISING = _Half(
     "clear", "pending", "raised",
-    "below at once", "first below", "met again in time",
-    "below for long enough", "below in enough of the last readings",
+    "change.below_at_once", "change.first_below", "change.met_again_in_time",
+    "change.below_for_long_enough", "change.below_in_enough_of_the_last_readings",
 )  # fmt: skip
 _CLEARING = _Half(
     "raised", "recovering", "clear",
-    "recovered at once", "recovering", "fell back", "recovery held", "recovery held",
+    "change.recovered_at_once", "change.recovering", "change.fell_back",
+    "change.recovery_held", "change.recovery_held",
 )  # fmt: skip
 
 
@@ -97,7 +98,7 @@ def pause(flag: FlagState, at_ms: int) -> tuple[FlagState, Change | None]:
     if at_ms <= flag.judged_until_ms or flag.state in ("clear", "raised"):
         return flag, None
     rest: State = "clear" if flag.state == "pending" else "raised"
-    return _moved(flag, rest, at_ms, at_ms, (), "closed before it was decided")
+    return _moved(flag, rest, at_ms, at_ms, (), "change.closed_before_it_was_decided")
 
 
 def alerts(was: str, now: str) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from agent.common.reasons import Reason
+
 LEAST = 2  # one seat alone says too little
 START_MS = 300_000  # so long after a gap seats are still being switched on because of it
 AFTER_MS = 900_000  # a later call speaks of other things
@@ -52,14 +54,15 @@ class SeatEvidence:
         return _most(self.anew, self.heard_after) and not self.were_shut_down
 
     @property
-    def words(self) -> tuple[str, ...]:
+    def reasons(self) -> tuple[Reason, ...]:
+        """What counts as evidence, with the readings it comes from."""
         found = []
         if self.off_before:
-            said = f"{self.off_before} of {self.on_before} seats had shut down in order just before"
-            found.append(f"seats reading {self.before_id}: {said}")
+            counts = {"n": self.off_before, "whole": self.on_before}
+            found.append(Reason("evidence.seats_off", {"reading": self.before_id, **counts}))
         if self.ran_on or self.anew:
-            said = f"{self.ran_on} of {self.heard_after} seats ran on through it, {self.anew} started anew"
-            found.append(f"seats reading {self.after_id}: {said}")
+            counts = {"n": self.ran_on, "whole": self.heard_after, "anew": self.anew}
+            found.append(Reason("evidence.seats_ran", {"reading": self.after_id, **counts}))
         return tuple(found)
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
+from agent.common.reasons import Param, Reason
+
 Word = Literal[
     "agrees",
     "disagrees",
@@ -112,7 +114,7 @@ class Witness:
     """`most` is, for each figure of the reading, the most that is credited of it (only with `agrees`)."""
 
     word: Word
-    reason: str
+    reason: Reason
     server: str = ""
     down_mbps: float | None = None
     up_mbps: float | None = None
@@ -124,7 +126,7 @@ class Witness:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestFacts:
+class ClaimFacts:
     """All that is stored about the test of one claim. `earlier` is the id of an earlier reading of the same test."""
 
     seen: ServerRecord | None = None
@@ -134,7 +136,7 @@ class TestFacts:
     moved: Moved = Moved()
 
 
-def compare(claim: Claim, facts: TestFacts, now_ms: int, rules: Rules = RULES) -> Witness:
+def compare(claim: Claim, facts: ClaimFacts, now_ms: int, rules: Rules = RULES) -> Witness:
     """1. A test that nobody could have witnessed, or that was not this gateway's to run, has no witness.
     2. Without the server's record it waits, and after `patience_ms` it has none.
     3. The record must be of a test within its grant and over a line that leaves the building.
@@ -145,70 +147,74 @@ def compare(claim: Claim, facts: TestFacts, now_ms: int, rules: Rules = RULES) -
         return refused
     if facts.seen is None:
         if now_ms - claim.received_ms < rules.patience_ms:
-            return Witness(word="waiting", reason="the server's record has not come yet")
-        minutes = rules.patience_ms // MINUTE_MS
-        return Witness(word="no_record", reason=f"no server record came within {minutes} minutes")
+            return Witness(word="waiting", reason=Reason("witness.waiting"))
+        return Witness(word="no_record", reason=Reason.of("witness.no_record", within_s=rules.patience_ms // 1000))
     return _recorded(claim, facts.seen, facts, rules)
 
 
-def _not_its_own(claim: Claim, facts: TestFacts) -> Witness | None:
+def _not_its_own(claim: Claim, facts: ClaimFacts) -> Witness | None:
     if claim.purpose == "self-test":
-        return Witness(word="self_test", reason="a self-test never leaves the gateway")
+        return Witness(word="self_test", reason=Reason("witness.self_test"))
     if not claim.test_id:
-        return Witness(word="unwitnessed", reason="the test has no id, so no server of ours was asked for it")
+        return Witness(word="unwitnessed", reason=Reason("witness.no_test_id"))
     if on_lan(claim.server) and not _is_registered(claim.server, facts.servers):
-        return Witness(word="lan_server", reason=f"the server {_host(claim.server)} lies on the center's own network")
+        return Witness(word="lan_server", reason=Reason.of("witness.lan_server", server=_host(claim.server)))
     grant = facts.grant
     if grant is None and facts.seen is None and not _is_registered(claim.server, facts.servers):
-        return Witness(word="unwitnessed", reason=f"the server {_host(claim.server) or 'named'} is not joined")
+        return Witness(word="unwitnessed", reason=Reason.of("witness.not_joined", server=_host(claim.server) or None))
     if grant is None or grant.granted_ms is None:
-        return Witness(word="unknown_test", reason=f"test {claim.test_id} was never granted")
+        return Witness(word="unknown_test", reason=Reason.of("witness.unknown_test", test=claim.test_id))
     tested_by = facts.seen.device if facts.seen is not None and facts.seen.device else grant.device
     if (claim.device, tested_by) != (grant.device, grant.device):
         other = claim.device if claim.device != grant.device else tested_by
-        why = f"test {claim.test_id} was granted to {grant.device}, not to {other}"
+        why = Reason.of("witness.not_granted_to_this_device", test=claim.test_id, device=grant.device, other=other)
         return Witness(word="not_granted_to_this_device", reason=why)
     if facts.earlier:
-        return Witness(word="replayed", reason=f"test {claim.test_id} is that of an earlier reading, {facts.earlier}")
+        why = Reason.of("witness.replayed", test=claim.test_id, reading=facts.earlier)
+        return Witness(word="replayed", reason=why)
     return None
 
 
-def _recorded(claim: Claim, seen: ServerRecord, facts: TestFacts, rules: Rules) -> Witness:
+def _recorded(claim: Claim, seen: ServerRecord, facts: ClaimFacts, rules: Rules) -> Witness:
     figures = {"server": seen.server, "down_mbps": seen.down_mbps, "up_mbps": seen.up_mbps}
 
-    def said(word: Word, reason: str, most: tuple[tuple[str, float], ...] = ()) -> Witness:
+    def found(word: Word, reason: Reason, most: tuple[tuple[str, float], ...] = ()) -> Witness:
         return Witness(word=word, reason=reason, most=most, **figures)  # type: ignore[arg-type]  # as just above
 
     if not seen.witnessed:
-        return said("unwitnessed", f"the server {seen.server} took this test without a token")
+        return found("unwitnessed", Reason.of("witness.no_token", server=seen.server))
     if facts.grant is not None and seen.started_ms > facts.grant.expires_ms + rules.late_ms:
         late_s = (seen.started_ms - facts.grant.expires_ms) // 1000
-        return said("expired", f"test {claim.test_id} began {late_s} s after its grant ended")
+        return found("expired", Reason.of("witness.expired", test=claim.test_id, late_s=late_s))
     if seen.min_rtt_ms is not None and seen.min_rtt_ms < rules.lan_rtt_ms:
-        why = f"the server {seen.server} is {seen.min_rtt_ms:g} ms away, less than any line out of the building"
-        return said("lan_server", why)
+        why = Reason.of("witness.lan_distance", server=seen.server, rtt_ms=seen.min_rtt_ms)
+        return found("lan_server", why)
     apart = [
-        told
-        for way, said_mbps, seen_mbps in (
+        reason
+        for direction, claimed_mbps, seen_mbps in (
             ("down", claim.download_mbps, seen.down_mbps),
             ("up", claim.upload_mbps, seen.up_mbps),
         )
-        if (told := _apart(way, said_mbps, seen_mbps, claim, seen, rules))
+        if (reason := _apart(direction, claimed_mbps, seen_mbps, claim, seen, rules)) is not None
     ]
     if apart:
-        return said("disagrees", "; ".join(apart))
-    return said("agrees", f"the server {seen.server} saw the same", _credited(claim, seen, facts.moved, rules))
+        return found("disagrees", Reason.of("witness.disagrees", apart=apart))
+    why = Reason.of("witness.agrees", server=seen.server)
+    return found("agrees", why, _credited(claim, seen, facts.moved, rules))
 
 
-def _apart(way: str, told: float | None, seen: float | None, claim: Claim, server: ServerRecord, rules: Rules) -> str:
-    if told is None:
-        return ""
-    who = f"{way}: gateway {claim.device} says {told:g} Mbit/s, server {server.server} saw"
+def _apart(
+    direction: str, claimed: float | None, seen: float | None, claim: Claim, server: ServerRecord, rules: Rules
+) -> Reason | None:
+    if claimed is None:
+        return None
+    who: dict[str, Param] = {"direction": direction, "device": claim.device, "server": server.server}
     if seen is None:
-        return f"{who} too little to tell"
-    if abs(told - seen) <= rules.floor_mbps + seen * rules.bound_pct / 100:
-        return ""
-    return f"{who} {seen:g}; they may differ by {rules.bound_pct:g} %"
+        return Reason("witness.apart_unseen", who | {"claimed_mbps": claimed})
+    if abs(claimed - seen) <= rules.floor_mbps + seen * rules.bound_pct / 100:
+        return None
+    figures = {"claimed_mbps": claimed, "seen_mbps": seen, "bound_pct": rules.bound_pct}
+    return Reason("witness.apart", who | figures)
 
 
 def _credited(claim: Claim, seen: ServerRecord, moved: Moved, rules: Rules) -> tuple[tuple[str, float], ...]:

@@ -12,13 +12,15 @@ import msgspec
 import sqlalchemy as sa
 
 from agent import wire
+from agent.common.reasons import Reason, encode
+from agent.common.words import plain
 from collector.ingest import boot_clocks
 from collector.ingest.boot_clocks import BootClocks
 from collector.ingest.event_time import FIRST_MS, bracket, dated
 from collector.ingest.sequence_ranges import Range, forks, merge, missing, parse, render
 from collector.ingest.verify import VerifiedBatch
 from collector.judging.evaluate import FreshReading
-from collector.messages import Message, MessageRefused
+from collector.messages import Finding, Message, MessageRefused, printable
 from collector.reports import revisions
 from collector.store import bulk_insert, schema, upsert
 from collector.store.rollups import HOUR_MS
@@ -27,7 +29,15 @@ SET_ASIDE_ROWS = 10_000
 SET_ASIDE_BYTES = 4096  # of a payload; what was receipted stands whole in evidence
 MAX_RANGES = 2_000
 REPEAT_MS = 3_600_000  # the same doubt about the same gateway is written once an hour
-PROVEN = ("equivocation", "fork")  # doubts that a gateway has signed itself: each is written
+PROVEN: tuple[Finding, ...] = ("equivocation", "fork")  # doubts that a gateway has signed itself: each is written
+# What a gateway reads of a receipt whose batch was set aside: it acts on this word alone.
+RECEIPT_CODES = {
+    "receipt.equivocation": "other_history",
+    "receipt.fork": "other_history",
+    "receipt.unread_version": "unread_version",
+    "receipt.unreadable": "unreadable",
+}
+LISTED = 5  # sequence numbers that a doubt names
 
 Row = dict[str, object]
 
@@ -77,7 +87,7 @@ class BatchWriter:
 
     def refuse(self, message: Message, why: MessageRefused) -> None:
         self.counts[why.finding] += 1
-        self._put_aside(message.topic, f"{why.finding}: {why.reason}", message.payload)
+        self._put_aside(message.topic, why.reason, message.payload)
         self._doubt(why.finding, "", why.device, why.reason)
 
     def add(
@@ -93,9 +103,8 @@ class BatchWriter:
         run = arrival.run
         gaps = missing(spool.ranges, run.first, run.last)
         if len(spool.ranges) + len(gaps) > MAX_RANGES:
-            why = MessageRefused(
-                "too_many_gaps", f"spool {arrival.batch.spool}: over {MAX_RANGES} gaps", arrival.device.device
-            )
+            reason = Reason.of("refused.too_many_gaps", spool=arrival.batch.spool, limit=MAX_RANGES)
+            why = MessageRefused("too_many_gaps", reason, arrival.device.device)
             return self.refuse(Message(wire.batch_topic(arrival.device.device), arrival.body), why)
         doubts = self._compare(arrival, spool, stored)
         if gaps or (doubts and arrival.body not in stored.bodies):
@@ -108,24 +117,24 @@ class BatchWriter:
         self._receipt(arrival, [*doubts, *unread])
         return None
 
-    def _compare(self, arrival: VerifiedBatch, spool: SpoolState, stored: Stored) -> list[str]:
+    def _compare(self, arrival: VerifiedBatch, spool: SpoolState, stored: Stored) -> list[Reason]:
         batch = arrival.batch
         others = [seq for seq, raw in _numbered(arrival) if stored.raws.get(seq, raw) != raw]
         spool.duplicates += (
             same := len(stored.raws.keys() & set(range(batch.first_seq, batch.last_seq + 1))) - len(others)
         )
         self.counts["duplicates"] += same
-        doubts = []
+        found: dict[Finding, Reason] = {}
         if others:
-            doubts.append(f"equivocation: other bytes are held of {_listed(others)}")
+            found["equivocation"] = Reason.of("receipt.equivocation", numbers=others[:LISTED], n=len(others))
         if borders := forks(spool.ranges, arrival.run):
-            doubts.append(f"fork: another chain is held after {_listed(borders)}")
+            found["fork"] = Reason.of("receipt.fork", numbers=borders[:LISTED], n=len(borders))
         if arrival.body not in stored.bodies:
-            for doubt in doubts:
-                finding, _, detail = doubt.partition(": ")
-                held = f"spool {batch.spool}, batch {batch.first_seq} to {batch.last_seq}: {detail}"
-                self._doubt(finding, arrival.device.center, arrival.device.device, held)
-        return doubts
+            for finding, doubt in found.items():
+                where = {"spool": batch.spool, "first": str(batch.first_seq), "last": str(batch.last_seq)}
+                detail = Reason("finding.batch", {**where, "found": doubt})
+                self._doubt(finding, arrival.device.center, arrival.device.device, detail)
+        return list(found.values())
 
     def _keep(self, arrival: VerifiedBatch, gaps: list[tuple[int, int]], issued_ms: int | None) -> None:
         batch, device = arrival.batch, arrival.device
@@ -146,17 +155,17 @@ class BatchWriter:
 
     def _read(
         self, arrival: VerifiedBatch, gaps: list[tuple[int, int]], issued_ms: int | None, *, readable: bool
-    ) -> list[str]:
+    ) -> list[Reason]:
         """Files the readings that are new and can be read; returns why others cannot."""
         raws = dict(_numbered(arrival))
         new = [seq for first, last in gaps for seq in range(first, last + 1)]
         self.counts["readings"] += len(new)
         if new and not readable:
-            why = f"version {arrival.batch.v} is held but not read here, only {wire.VERSION}"
-            self._put_aside(wire.batch_topic(arrival.device.device), f"unread: {why}", arrival.body)
+            why = Reason.of("receipt.unread_version", version=arrival.batch.v, known=wire.VERSION)
+            self._put_aside(wire.batch_topic(arrival.device.device), why, arrival.body)
             return [why]
         decoded: list[tuple[int, wire.Reading, wire.Stamp]] = []
-        unread: list[str] = []
+        unread: list[Reason] = []
         for seq in new:
             try:
                 reading = wire.decode_reading(raws[seq])
@@ -164,9 +173,10 @@ class BatchWriter:
                     raise wire.WireError("reading: has no stamp")
                 decoded.append((seq, reading, reading.at))
             except wire.WireError as error:
-                unread.append(f"reading {seq}: {error}")
                 where = f"{arrival.device.device} {arrival.batch.spool} {seq}"
-                self._put_aside(wire.batch_topic(arrival.device.device), f"unread: {where}: {error}", raws[seq])
+                why = Reason.of("receipt.unreadable", reading=where, text=printable(str(error)))
+                unread.append(why)
+                self._put_aside(wire.batch_topic(arrival.device.device), why, raws[seq])
         when = bracket(
             live=arrival.batch.live,
             issued_ms=issued_ms,
@@ -188,7 +198,7 @@ class BatchWriter:
         """Returns the kind and the subject it is filed under."""
         kind, center, device = type(reading).__struct_config__.tag, arrival.device.center, arrival.device.device
         assert isinstance(kind, str)
-        subject = _clean(reading.subject)
+        subject = printable(reading.subject)
         known: Row = {"center": center, "device": device, "subject": subject, "received_ms": self.now_ms}
         own = {name: _plain(getattr(reading, name)) for name in _OWN[kind]}
         self.readings[kind].append({"wall_ms": wall_ms, "spool": arrival.batch.spool, "seq": seq, **known, **own})
@@ -200,7 +210,7 @@ class BatchWriter:
         self.fresh[center].append(FreshReading(kind, reading, wall_ms, self.now_ms, named))
         return kind, subject
 
-    def _receipt(self, arrival: VerifiedBatch, doubts: list[str]) -> None:
+    def _receipt(self, arrival: VerifiedBatch, doubts: list[Reason]) -> None:
         batch = arrival.batch
         self.receipts.append(
             wire.Receipt(
@@ -211,25 +221,26 @@ class BatchWriter:
                 last_seq=batch.last_seq,
                 chain=arrival.run.after(batch.last_seq),
                 outcome="set_aside" if doubts else "stored",
-                reason=_clean("; ".join(doubts))[:200],
+                code=RECEIPT_CODES[doubts[0].code] if doubts else "",
+                reason="; ".join(map(_sentence, doubts))[:200],
                 at_ms=self.now_ms,
             )
         )
 
-    def _put_aside(self, topic: str, reason: str, payload: bytes) -> None:
+    def _put_aside(self, topic: str, reason: Reason, payload: bytes) -> None:
         self.set_aside.append(
             {
                 "received_ms": self.now_ms,
-                "topic": _clean(topic)[:200],
-                "reason": _clean(reason)[:500],
+                "topic": printable(topic, 200),
+                "reason": encode(reason),
                 "payload": payload[:SET_ASIDE_BYTES],
             }
         )
 
-    def _doubt(self, finding: str, center: str, device: str, detail: str) -> None:
+    def _doubt(self, finding: Finding, center: str, device: str, detail: Reason) -> None:
         self.counts[finding] += finding in PROVEN
         row: Row = {"at_ms": self.now_ms, "center": center, "device": device, "finding": finding}
-        self.integrity.append({**row, "detail": _clean(detail)[:500]})
+        self.integrity.append({**row, "detail": encode(detail)})
 
 
 # ---------------------------------------------------------------- reading and writing
@@ -348,7 +359,7 @@ def _plain(value: object) -> object:
     """A wire value as a column: parts as JSON text, no NUL, which PostgreSQL has no text for, and no minus zero, which
     SQLite does not tell from zero, so that both databases hold the same."""
     if isinstance(value, str):
-        return _clean(value) if "\x00" in value else value
+        return printable(value, len(value)) if "\x00" in value else value
     if isinstance(value, float):
         return value + 0.0
     if value is None or isinstance(value, bool | int):
@@ -356,13 +367,10 @@ def _plain(value: object) -> object:
     return msgspec.json.encode(value).decode()
 
 
-def _clean(text: str) -> str:
-    return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
 def _numbered(arrival: VerifiedBatch) -> Iterable[tuple[int, bytes]]:
     return zip(itertools.count(arrival.batch.first_seq), arrival.raws, strict=False)
 
 
-def _listed(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers[:5])) + (" …" if len(numbers) > 5 else "")
+def _sentence(doubt: Reason) -> str:
+    """As gateways before 0.2 read it: by its first word they know that another history is held here."""
+    return f"{doubt.code.rpartition('.')[2]}: {plain().reason(doubt)}"

@@ -15,12 +15,13 @@ import msgspec
 import sqlalchemy as sa
 
 from agent import wire
+from agent.common.reasons import Reason, encode
 from collector.access.enrolment import is_signed
-from collector.flags.witness import FINDINGS, Witness, rate_mbps
+from collector.flags.witness import FINDINGS, Witness, Word, rate_mbps
 from collector.judging.evaluate import FreshReading, judge_again
 from collector.judging.server_check import ClaimInContext, speeds, told, told_by, witnesses
 from collector.measure.record import MAX_BYTES, Record, decode
-from collector.messages import MessageRefused
+from collector.messages import Finding, MessageRefused, printable, unframed
 from collector.register import centers
 from collector.register.centers import Center
 from collector.reports import revisions
@@ -28,6 +29,7 @@ from collector.speedtests import requests
 from collector.standard import Standards
 from collector.store import schema
 
+IntegrityRow = tuple[Finding | Word, str, str, Reason]  # finding, center, device, detail
 Group = Sequence[tuple[Center, Sequence[FreshReading]]]
 
 
@@ -60,7 +62,7 @@ def take_record(conn: sa.Connection, sealed: bytes, now_ms: int, standards: Stan
     held = conn.execute(sa.select(table.c.body, table.c.server).where(table.c.test_id == record.test)).one_or_none()
     if held is not None:
         if bytes(held.body) != body:
-            detail = f"test {record.test}: server {held.server} sent one record and {record.server} another"
+            detail = Reason.of("refused.record_conflict", test=record.test, server=held.server, other=record.server)
             _find(conn, [("record_conflict", _center_of(conn, record.device), record.device, detail)], now_ms)
         return set()
     conn.execute(sa.insert(table).values(row_of(record, body, signature, now_ms)))
@@ -97,16 +99,16 @@ def _proven(conn: sa.Connection, sealed: bytes) -> tuple[Record, bytes, bytes]:
         body, signature = wire.unseal(sealed, MAX_BYTES)
         record = decode(body)
     except wire.WireError as error:
-        raise MessageRefused("unframed", str(error)) from None
+        raise MessageRefused("unframed", unframed(error)) from None
     table = schema.measure_servers.c
     query = sa.select(table.public_key, table.revoked_ms).where(table.name == record.server)
-    server = conn.execute(query).one_or_none()
+    server, name = conn.execute(query).one_or_none(), printable(record.server)
     if server is None or server.public_key is None:
-        raise MessageRefused("unknown_server", f"server {record.server!r} is not joined; join it with its token")
+        raise MessageRefused("unknown_server", Reason.of("refused.unknown_server", server=name))
     if not is_signed(bytes(server.public_key), body, signature):
-        raise MessageRefused("bad_signature", f"the record's signature is not of server {record.server!r}")
+        raise MessageRefused("bad_signature", Reason.of("refused.server_signature", server=name))
     if server.revoked_ms is not None and record.started_ms >= server.revoked_ms:
-        raise MessageRefused("revoked_server", f"server {record.server!r} is revoked; this test began after that")
+        raise MessageRefused("revoked_server", Reason.of("refused.revoked_server", server=name))
     return record, body, signature
 
 
@@ -146,18 +148,23 @@ def _reading(row: sa.Row[Any]) -> wire.SpeedReading:
 
 def _note(conn: sa.Connection, found: Iterable[tuple[ClaimInContext, Witness]], now_ms: int) -> None:
     """A row for each dishonest reading, naming both sides."""
-    rows = [
-        (witness.word, one.center, one.claim.device, f"reading {one.claim.id}: {witness.reason}")
+    rows: list[IntegrityRow] = [
+        (
+            witness.word,
+            one.center,
+            one.claim.device,
+            Reason.of("finding.reading", reading=one.claim.id, found=witness.reason),
+        )
         for one, witness in found
         if witness.word in FINDINGS
     ]
     _find(conn, rows, now_ms)
 
 
-def _find(conn: sa.Connection, rows: Sequence[tuple[str, str, str, str]], now_ms: int) -> None:
+def _find(conn: sa.Connection, rows: Sequence[IntegrityRow], now_ms: int) -> None:
     if rows:
         names = ("finding", "center", "device", "detail")
-        values = [dict(zip(names, row, strict=True)) | {"at_ms": now_ms, "detail": row[3][:500]} for row in rows]
+        values = [dict(zip(names, row, strict=True)) | {"at_ms": now_ms, "detail": encode(row[3])} for row in rows]
         conn.execute(sa.insert(schema.integrity), values)
 
 

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
+from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
 from collector.ingest import boot_clocks
 from collector.ingest.rows import BatchWriter, SpoolState, flush, stored_raws
@@ -97,6 +98,7 @@ class Ingest:
             last_seq=receipt.last_seq,
             chain=receipt.chain,
             outcome=receipt.outcome,
+            code=receipt.code,
             reason=receipt.reason,
             nonce=nonce,
             at_ms=now_ms,
@@ -120,7 +122,7 @@ class Ingest:
             except Exception as error:
                 log.error("a message on %r cannot be %s: %r", message.topic[:80], "read" if readable else "held", error)
         filing = BatchWriter(now_ms)
-        filing.refuse(message, MessageRefused("broken", "it cannot be held; the log says why"))
+        filing.refuse(message, MessageRefused("broken", Reason("refused.broken")))
         flush(conn, filing)
         return filing
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from agent import wire
+from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
 from collector.ingest.sequence_ranges import ChainedRun, run_of
-from collector.messages import Device, Message, MessageRefused, SpeedRequestReceived
+from collector.messages import Device, Message, MessageRefused, SpeedRequestReceived, printable, unframed
 
 DEVICE = re.compile(r"[a-z0-9-]{1,64}")
 
@@ -57,9 +58,9 @@ def open_ask(message: Message, known: Mapping[str, Device], verify: Verify = is_
     try:
         ask = wire.decode_ask(body)
     except wire.WireError as error:
-        raise MessageRefused("unframed", str(error), device.device) from None
+        raise MessageRefused("unframed", unframed(error), device.device) from None
     if ask.device != device.device:
-        raise MessageRefused("wrong_topic", f"device {device.device} sent an ask of {ask.device!r}", device.device)
+        raise _other_device(device, ask.device)
     return SpeedRequestReceived(device, ask)
 
 
@@ -67,18 +68,19 @@ def _proven(message: Message, known: Mapping[str, Device], limit: int, verify: V
     """(sender, body, signature). Sizes first, then who it is, then the signature; only then may anything be decoded."""
     name = claimed_device(message)
     if not name:
-        raise MessageRefused("wrong_topic", f"topic {message.topic[:80]!r} is not {wire.batch_topic('DEVICE')}")
+        reason = Reason.of("refused.topic", topic=printable(message.topic, 80), asked=wire.batch_topic("DEVICE"))
+        raise MessageRefused("wrong_topic", reason)
     try:
         body, signature = wire.unseal(message.payload, limit)
     except wire.WireError as error:
-        raise MessageRefused("unframed", str(error), name if name in known else "") from None
+        raise MessageRefused("unframed", unframed(error), name if name in known else "") from None
     device = known.get(name)
     if device is None:
-        raise MessageRefused("unknown_device", f"device {name} is not enrolled")
+        raise MessageRefused("unknown_device", Reason.of("refused.unknown_device", device=name))
     if device.revoked_ms is not None:
-        raise MessageRefused("revoked_device", f"device {name} is revoked", name)
+        raise MessageRefused("revoked_device", Reason.of("refused.revoked_device", device=name), name)
     if not verify(device.public_key, body, signature):
-        raise MessageRefused("bad_signature", f"the signature is not of device {name}", name)
+        raise MessageRefused("bad_signature", Reason.of("refused.bad_signature", device=name), name)
     return device, body, signature
 
 
@@ -86,11 +88,17 @@ def _decoded(device: Device, body: bytes, signature: bytes) -> VerifiedBatch:
     try:
         batch = wire.decode_frame(body)
     except wire.WireError as error:
-        raise MessageRefused("unframed", str(error), device.device) from None
+        raise MessageRefused("unframed", unframed(error), device.device) from None
     if batch.device != device.device:
-        raise MessageRefused("wrong_topic", f"device {device.device} sent a batch of {batch.device!r}", device.device)
+        raise _other_device(device, batch.device)
     if batch.last_seq > 2**53:
-        raise MessageRefused("unframed", f"batch: sequence number {batch.last_seq} is over 2^53", device.device)
+        raise MessageRefused("unframed", Reason.of("refused.sequence_limit", number=batch.last_seq), device.device)
     raws = tuple(bytes(raw) for raw in batch.readings)
     run = run_of(batch.first_seq, batch.prev, raws)
     return VerifiedBatch(device, batch, body, signature, raws, run, readable=batch.v == wire.VERSION)
+
+
+def _other_device(device: Device, named: str) -> MessageRefused:
+    """A gateway may speak for itself alone."""
+    reason = Reason.of("refused.other_device", device=device.device, other=printable(named))
+    return MessageRefused("wrong_topic", reason, device.device)

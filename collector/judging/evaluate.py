@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from agent import wire
+from agent.common.reasons import Reason, encode
 from collector.flags import machine
 from collector.flags.judge import Verdict, bound_of, judge
 from collector.flags.machine import Change, FlagState
@@ -177,7 +178,7 @@ def _judge_one(bench: CenterState, fresh: FreshReading, standard: Standard) -> N
 def _close(bench: CenterState, criterion: Criterion, subject: str, at_ms: int, standard: Standard) -> None:
     held = bench.flags.get((criterion.id, subject))
     if held is not None and held.flag.state in ("pending", "recovering"):
-        verdict = Verdict("unknown", "the center is closed")
+        verdict = Verdict("unknown", Reason("verdict.closed"))
         bench.apply(criterion, subject, verdict, machine.pause(held.flag, at_ms), standard.id)
 
 
@@ -193,8 +194,8 @@ def _retire(bench: CenterState, standard: Standard, at_ms: int) -> None:
     """A flag of a criterion that the standard no longer has is cleared, and says so."""
     for (criterion, subject), held in bench.flags.items():
         if criterion not in standard.by_id and held.flag.state != "clear":
-            change = Change(held.flag.state, "clear", at_ms, "no longer asked")
-            verdict = Verdict("unknown", f"{standard.id} has no such criterion")
+            change = Change(held.flag.state, "clear", at_ms, "change.no_longer_asked")
+            verdict = Verdict("unknown", Reason.of("verdict.retired", standard=standard.id))
             held.flag, held.verdict, held.standard = FlagState("clear", at_ms, at_ms), verdict, standard.id
             held.moved = True
             bench.changes.append((criterion, subject, change, verdict, standard.id))
@@ -257,7 +258,7 @@ def _flag_rows(bench: CenterState) -> Iterator[dict[str, Any]]:
                 "verdict": held.verdict.word,
                 "value": held.verdict.value,
                 "bound": held.verdict.bound,
-                "reason": held.verdict.reason,
+                "reason": encode(held.verdict.reason),
                 "standard": held.standard,
             }
 
@@ -274,7 +275,7 @@ def _change_rows(bench: CenterState, now_ms: int) -> Iterator[dict[str, Any]]:
             "recorded_ms": now_ms,
             "value": verdict.value,
             "bound": verdict.bound,
-            "reason": f"{change.reason}: {verdict.reason}",
+            "reason": encode(Reason(change.reason, {"found": verdict.reason})),
             "standard": standard,
         }
 
@@ -364,14 +365,13 @@ def _now(
     now_ms: int,
 ) -> Verdict:
     if at_ms is None:
-        return Verdict("unknown", "not enough data: no reading yet", bound=bound_of(criterion, center))
+        return Verdict("unknown", Reason("verdict.no_reading"), bound=bound_of(criterion, center))
     if now_ms - at_ms > criterion.fresh_s * 1000:
-        minutes = (now_ms - at_ms) // 60_000
-        reason = f"not enough data: the last reading is {minutes} minutes old, it speaks for {criterion.fresh_s // 60}"
+        reason = Reason.of("verdict.old", age_s=(now_ms - at_ms) // 60_000 * 60, fresh_s=criterion.fresh_s)
         return Verdict("unknown", reason, bound=bound_of(criterion, center))
     verdict = judge(criterion, found[0], center, found[1])
     if verdict.word == "unknown":
-        return replace(verdict, reason=f"not enough data: {verdict.reason}")
+        return verdict
     if criterion.when == "open_hours" and not opening.is_open(opening.parse(center.opening, standard.tz), now_ms):
-        return replace(verdict, reason=f"{verdict.reason} (closed now: it moves no flag)")
+        return replace(verdict, reason=Reason.of("verdict.closed_now", found=verdict.reason))
     return verdict

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent import wire
-from collector.flags.witness import Claim, Grant, Moved, ServerRecord, TestFacts, Witness, compare
+from collector.flags.witness import Claim, Grant, Moved, ServerRecord, ClaimFacts, Witness, compare
 from collector.store import schema
 
 ASKED_AT_ONCE = 500
@@ -57,7 +57,7 @@ def witnesses(conn: sa.Connection, claims: Sequence[ClaimInContext], now_ms: int
             for use in sorted(uses.get(claim.test_id, ()))
             if use < (claim.received_ms, claim.id) and _device(name := use[1]) == claim.device
         ]
-        facts = TestFacts(
+        facts = ClaimFacts(
             seen=seen.get(claim.test_id),
             grant=grants.get(claim.test_id),
             earlier=before[0] if before else "",

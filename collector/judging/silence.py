@@ -12,6 +12,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
+from agent.common.reasons import Reason
 from collector.flags import machine
 from collector.flags.judge import Verdict, bound_of, judge
 from collector.judging import evaluate
@@ -176,11 +177,11 @@ def _expected(conn: sa.Connection, standard: Standard, now_ms: int) -> list[_Qui
 
 def _hearing(expected: Sequence[_Quiet], quiet_ms: int) -> Verdict:
     if len(expected) < MIN_FLEET:
-        return Verdict("unknown", f"only {len(expected)} centers should be heard now, too few to tell")
+        return Verdict("unknown", Reason.of("fleet.too_few", n=len(expected)))
     quiet = sum(center.heard_ms <= quiet_ms for center in expected)
     verdict = judge(DEAF, Fleet(100.0 * quiet / len(expected)), _Everyone())
-    said = f"{quiet} of the {len(expected)} centers that should be heard are quiet; {verdict.reason}"
-    return Verdict(verdict.word, said, verdict.value, verdict.bound, verdict.recovers)
+    reason = Reason.of("fleet.quiet", n=quiet, whole=len(expected), found=verdict.reason)
+    return Verdict(verdict.word, reason, verdict.value, verdict.bound, verdict.recovers)
 
 
 def _reschedule(conn: sa.Connection, later: dict[str, int | None]) -> None:

@@ -15,6 +15,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agent import wire
+from agent.common.reasons import Reason, decode_all, encode_all
 from collector.flags import gap_facts
 from collector.flags.cause import NOBODY, Cause, NeighbourWitness, name_cause
 from collector.flags.gap_facts import GapFacts, Sign
@@ -97,7 +98,7 @@ def last(conn: sa.Connection, code: str) -> Cause | None:
     """The cause of a center's last gap."""
     query = sa.select(_g.cause, _g.grade, _g.evidence).where(_g.center == code)
     row = conn.execute(query.order_by(_g.from_ms.desc(), _g.revision.desc()).limit(1)).first()
-    return None if row is None else Cause(name=row.cause, grade=row.grade, evidence=_words(row.evidence))
+    return None if row is None else Cause(name=row.cause, grade=row.grade, evidence=decode_all(row.evidence))
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,10 @@ def gaps_of(conn: sa.Connection, code: str, from_ms: int = 0, to_ms: int = 2**53
     rows = conn.execute(mine.order_by(_g.from_ms, _g.revision))
     newest = {
         row.from_ms: GapView(
-            row.from_ms, row.to_ms, row.revision, Cause(name=row.cause, grade=row.grade, evidence=_words(row.evidence))
+            row.from_ms,
+            row.to_ms,
+            row.revision,
+            Cause(name=row.cause, grade=row.grade, evidence=decode_all(row.evidence)),
         )
         for row in rows
     }
@@ -171,9 +175,10 @@ def _note_deaf(conn: sa.Connection, now_ms: int, gap_ms: int) -> None:
     newest_ms, known = conn.execute(sa.select(sa.func.max(_p.heard_ms), sa.func.count())).one()
     if newest_ms is None or known < MIN_FLEET or now_ms - newest_ms <= gap_ms:
         return
+    evidence = encode_all([Reason.of("evidence.nobody", n=known)])
     row = {
         "center": EVERYONE, "from_ms": newest_ms, "revision": 1, "to_ms": now_ms, "cause": "collector",
-        "grade": "shown", "evidence": _text([f"none of {known} centers was heard"]), "facts": "{}", "witness": "{}",
+        "grade": "shown", "evidence": evidence, "facts": "{}", "witness": "{}",
         "recorded_ms": now_ms, "look_ms": None,
     }  # fmt: skip
     upsert(conn, schema.gaps, [row])
@@ -206,7 +211,7 @@ def _newest(conn: sa.Connection, mine: sa.ColumnElement[bool]) -> list[Gap]:
             row.revision,
             msgspec.json.decode(row.facts, type=GapFacts),
             msgspec.json.decode(row.witness, type=NeighbourWitness),
-            Cause(name=row.cause, grade=row.grade, evidence=_words(row.evidence)),
+            Cause(name=row.cause, grade=row.grade, evidence=decode_all(row.evidence)),
         )
         for row in newest.values()
     ]
@@ -237,7 +242,7 @@ def _row(gap: Gap, named: Cause, now_ms: int, look_ms: int | None) -> dict[str, 
         "to_ms": gap.facts.to_ms,
         "cause": named.name,
         "grade": named.grade,
-        "evidence": _text(named.evidence),
+        "evidence": encode_all(named.evidence),
         "facts": _text(gap.facts),
         "witness": _text(gap.witness),
         "recorded_ms": now_ms,
@@ -247,7 +252,3 @@ def _row(gap: Gap, named: Cause, now_ms: int, look_ms: int | None) -> dict[str, 
 
 def _text(value: object) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(msgspec.json.decode(text, type=list[str]))

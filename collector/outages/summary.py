@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import to_builtins
 
+from agent.common.reasons import Reason
 from collector.flags.backup import Battery, Cut, battery
 from collector.flags.judge import bound_of
 from collector.outages import gaps as causes
@@ -47,13 +50,15 @@ def backup_asked_s(center: Center, standard: Standard | None) -> float | None:
     return None if criterion is None else bound_of(criterion, center)
 
 
-def plain(conn: sa.Connection, center: Center, standard: Standard | None) -> dict[str, Any]:
-    """The same as plain values, ready for JSON."""
+def plain(
+    conn: sa.Connection, center: Center, standard: Standard | None, told: Callable[[Reason], object] = to_builtins
+) -> dict[str, Any]:
+    """The same as plain values, ready for JSON; `told` makes each reason such a value."""
     found = values(conn, center, standard)
     return {
-        "gaps": [asdict(gap) for gap in found["gaps"]],
+        "gaps": [_gap(gap, told) for gap in found["gaps"]],
         "power": [
-            {"ups": item.name, **asdict(item.battery), "list": [_cut(cut) for cut in item.cuts]}
+            {"ups": item.name, **asdict(item.battery), "list": [_cut(cut, told) for cut in item.cuts]}
             for item in found["upses"]
         ],
     }
@@ -78,7 +83,12 @@ def book(conn: sa.Connection, center: Center, standard: Standard | None, from_ms
     return {"gaps": dict(sorted(gaps.items())), "asked_backup_s": asked_s, "power": power}
 
 
-def _cut(cut: Cut) -> dict[str, Any]:
+def _gap(gap: causes.GapView, told: Callable[[Reason], object]) -> dict[str, Any]:
+    cause = {"name": gap.cause.name, "grade": gap.cause.grade, "evidence": [told(item) for item in gap.cause.evidence]}
+    return {"from_ms": gap.from_ms, "to_ms": gap.to_ms, "revision": gap.revision, "cause": cause}
+
+
+def _cut(cut: Cut, told: Callable[[Reason], object] = to_builtins) -> dict[str, Any]:
     return {
         "from_ms": cut.from_ms,
         "to_ms": cut.to_ms,
@@ -86,5 +96,5 @@ def _cut(cut: Cut) -> dict[str, Any]:
         "backup_s": cut.backup_s,
         "load_pct": cut.load_pct,
         "recharge_s": cut.recharge_s,
-        "evidence": cut.evidence,
+        "evidence": [told(item) for item in cut.evidence],
     }

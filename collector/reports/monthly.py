@@ -27,6 +27,7 @@ import sqlalchemy as sa
 
 from agent import wire
 from agent.common.center_time import TZ
+from agent.common.reasons import Reason, decode, encode
 from collector.flags.judge import Verdict, bound_of, judge
 from collector.flags.witness import Witness
 from collector.judging import server_check
@@ -40,7 +41,7 @@ from collector.standard import Standards
 from collector.standard.criteria import DEAF, DERIVED, EVERYONE, Criterion, MonthRule, Standard
 from collector.store import schema
 
-FORMAT = 2
+FORMAT = 3  # 2 had sentences where reasons are now
 FOR_EVER_MS = 2**53
 DISTINCT = 1024  # rows of a kind are mostly alike: equal ones are judged once
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
@@ -72,7 +73,7 @@ class Samples:
     days: set[int] = field(default_factory=set)
     slots: set[int] = field(default_factory=set)
     minutes: bytearray = field(default_factory=bytearray)  # one byte for each open minute, 1 where it is covered
-    not_counted: Counter[str] = field(default_factory=Counter)
+    not_counted: Counter[str] = field(default_factory=Counter)  # by the encoded reason
 
 
 class Case:
@@ -293,7 +294,7 @@ def _plain(name: str, value: object) -> object:
 
 def _add(samples: Samples, verdict: Verdict, day: int, slots: Iterable[int], covers: Iterable[int]) -> None:
     if verdict.word == "unknown":
-        samples.not_counted[verdict.reason] += 1
+        samples.not_counted[encode(verdict.reason)] += 1
         return
     samples.counted += 1
     samples.met += verdict.word == "meets"
@@ -385,13 +386,14 @@ def _row(criterion: Criterion, center: Center, subject: str, samples: Samples, b
         "criterion": criterion.id,
         "subject": subject,
         "name": criterion.name.en,
-        "name_ur": criterion.name.ur,
+        "name_ur": criterion.name.of("ur"),
+        "names": dict(criterion.name.texts),
         "unit": criterion.unit,
         "compare": criterion.compare,
         "bound": None if silence else _rounded(bound_of(criterion, center)),
         "words": sorted(criterion.words),
         "verdict": verdict,
-        "reason": reason,
+        "reason": msgspec.to_builtins(reason),
         "samples": samples.counted,
         "met": samples.met,
         "met_pct": _pct(samples.met, samples.counted),
@@ -405,32 +407,37 @@ def _row(criterion: Criterion, center: Center, subject: str, samples: Samples, b
         "covered_minutes": covered,
         "coverage_pct": coverage_pct,
         "asked_coverage_pct": criterion.month.min_coverage_pct,
-        "not_counted": dict(sorted(samples.not_counted.items())),
+        "not_counted": [
+            {"reason": msgspec.to_builtins(decode(text)), "count": count}
+            for text, count in sorted(samples.not_counted.items())
+        ],
         "grade": WITNESSED if criterion.evidence == "witnessed" else GRADE,
     }
 
 
-def decide(rule: MonthRule, samples: Samples, coverage_pct: float | None) -> tuple[str, str]:
+def decide(rule: MonthRule, samples: Samples, coverage_pct: float | None) -> tuple[str, Reason]:
     """(verdict, reason). `below` needs the 95 % upper bound of the share under what is asked; between is `watch`."""
-    lacks = [
-        f"{have} {what}, at least {asked:g} needed"
-        for have, asked, what in (
-            (samples.counted, rule.min_samples, "samples"),
-            (len(samples.days), rule.min_days, "days"),
-            (len(samples.slots), rule.min_slots, "times of day"),
-            (coverage_pct or 0.0, rule.min_coverage_pct, "% of the open minutes"),
-        )
-        if have < asked
-    ]
-    if lacks:
-        return "not enough data", "; ".join(lacks)
-    share = f"{_pct(samples.met, samples.counted)} % of {samples.counted} samples meet the bound"
+    if lacks := _lacks(rule, samples, coverage_pct or 0.0):
+        return "not enough data", Reason("month.lacks", {"lacks": lacks})
+    shares = {"met_pct": _pct(samples.met, samples.counted), "n": samples.counted, "asked_pct": rule.share_pct}
     if 100 * samples.met >= rule.share_pct * samples.counted:
-        return "meets", f"{share}, {rule.share_pct:g} % asked"
+        return "meets", Reason("month.meets", shares)
     upper = _upper_pct(samples) or 0.0
-    if upper < rule.share_pct:
-        return "below", f"{share}, {rule.share_pct:g} % asked; by chance at most {upper} %"
-    return "watch", f"{share}, {rule.share_pct:g} % asked; too close to tell (up to {upper} % by chance)"
+    word = "below" if upper < rule.share_pct else "watch"
+    return word, Reason(f"month.{word}", shares | {"upper_pct": upper})
+
+
+def _lacks(rule: MonthRule, samples: Samples, coverage_pct: float) -> list[Reason]:
+    """What a month would need to be decided."""
+    counts = (
+        ("month.samples", samples.counted, rule.min_samples),
+        ("month.days", len(samples.days), rule.min_days),
+        ("month.slots", len(samples.slots), rule.min_slots),
+    )
+    lacks = [Reason.of(code, n=have, least=asked) for code, have, asked in counts if have < asked]
+    if coverage_pct < rule.min_coverage_pct:
+        lacks.append(Reason.of("month.coverage", have_pct=coverage_pct, least_pct=rule.min_coverage_pct))
+    return lacks
 
 
 def _upper_pct(samples: Samples) -> float | None:

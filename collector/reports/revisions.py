@@ -228,14 +228,29 @@ def unpacked(body: bytes) -> dict[str, Any]:
 # ---------------------------------------------------------------- what it changes
 
 SHOWN = ("verdict", "samples", "met_pct", "median", "coverage_pct")
+# Where formats differ in the form of reasons: what a report of one format cannot be asked to tell as another does.
+_FORM = frozenset({"format", "reason", "reasons", "not_counted", "names", "evidence"})
+
+
+def comparable(value: Any) -> Any:
+    """A report, or a part of one, without what its format alone makes different."""
+    if isinstance(value, Mapping):
+        return {name: comparable(part) for name, part in value.items() if name not in _FORM}
+    return [comparable(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def of_one_form(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Both reports so that they can be compared: as they are, or without what formats before 3 put as sentences."""
+    return (old, new) if old.get("format") == new.get("format") else (comparable(old), comparable(new))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Pure. The criteria and the minutes of the ledger that two reports tell otherwise, old and new side by side."""
-    before, after = (_by_row(report) for report in (old, new))
+    before, after = (_by_row(report) for report in of_one_form(old, new))
+    named = _by_row(old) | _by_row(new)
     criteria = [
         {
-            **{name: (after.get(key) or before[key])[name] for name in ("criterion", "subject", "name", "name_ur")},
+            **{name: named[key][name] for name in _NAMES if name in named[key]},
             "was": _shown(before.get(key)),
             "now": _shown(after.get(key)),
         }
@@ -248,6 +263,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
         if old["ledger"][name] != count
     }
     return {"criteria": criteria, "minutes": minutes}
+
+
+_NAMES = ("criterion", "subject", "name", "name_ur", "names")
 
 
 def _by_row(report: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -140,7 +141,7 @@ def _settle(conn: sa.Connection, due: DueRevision, report: Mapping[str, Any] | N
     if report is None and (old is None or due.from_ms >= raw_from(conn)):
         conn.execute(sa.update(schema.reports).where(mine).values(look_ms=now_ms + LATER_MS))
         return
-    if report is not None and report == old:
+    if report is not None and old is not None and operator.eq(*revisions.of_one_form(old, report)):
         conn.execute(sa.delete(schema.reports).where(mine))
         return
     new = report if report is not None else old
@@ -208,7 +209,8 @@ def _plain(value: Any) -> Any:
 
 def check(conn: sa.Connection, code: str, month: str, standards: Standards, now_ms: int) -> list[str]:
     """Makes a closed report anew from the readings; returns what it says otherwise, nothing when it is the same to the
-    bit. Raises ReportError where there is nothing to compare."""
+    bit. Of a report of an older format the sentences are not compared. Raises ReportError where there is nothing to
+    compare."""
     center = centers.get(conn, code)
     span = period(month, TZ, now_ms)
     closed = [item for item in revisions.revisions_of(conn, center.code, span.from_ms) if item.closed_ms is not None]
@@ -218,4 +220,5 @@ def check(conn: sa.Connection, code: str, month: str, standards: Standards, now_
         raise ReportError(f"month {month}: its readings have been let go; `nabz-collector evidence` still has them")
     kept = revisions.report_of(conn, center.code, span.from_ms, closed[-1].number)
     anew = _plain(build(conn, _as_reported(conn, center, span.from_ms), month, standards, now_ms))
+    kept, anew = revisions.of_one_form(kept, anew)
     return [name for name in itertools.chain(kept, anew.keys() - kept.keys()) if kept.get(name) != anew.get(name)]

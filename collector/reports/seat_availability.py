@@ -15,6 +15,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agent import wire
+from agent.common.reasons import Reason, decode_all
 from collector.register.opening_hours import MINUTE_MS
 from collector.store import schema
 
@@ -96,16 +97,22 @@ def _hour(hour_ms: int, calls: Sequence[SeatSample]) -> Hour:
     )
 
 
-def reasons(columns: wire.SeatColumns, promised: int) -> list[str]:
-    """Pure. Why seats could not be used, by the words of their roll call; the seats never enrolled last."""
-    said = [
-        f"{name}: {state}{', ' if why else ''}{why}"
+def reasons(columns: wire.SeatColumns, promised: int) -> list[Reason]:
+    """Pure. Why seats could not be used, by their roll call; the seats never enrolled last."""
+    found = [
+        _unusable(name, state, why)
         for name, state, why in zip(columns.id, columns.state, columns.why, strict=True)
         if state in ("unhealthy", "missing")
     ]
-    never = promised - len(columns.id)
-    more = [f"and {len(said) - MOST_REASONS} more"] if len(said) > MOST_REASONS else []
-    return said[:MOST_REASONS] + more + ([f"{never} of those promised are not on the roll"] if never > 0 else [])
+    never, hidden = promised - len(columns.id), len(found) - MOST_REASONS
+    more = [Reason.of("seats.more", n=hidden)] if hidden > 0 else []
+    return found[:MOST_REASONS] + more + ([Reason.of("seats.never", n=never)] if never > 0 else [])
+
+
+def _unusable(name: str, state: str, why: str) -> Reason:
+    if not why:
+        return Reason.of("seats.unusable", seat=name, seat_state=state)
+    return Reason.of("seats.unusable_because", seat=name, seat_state=state, why=list(decode_all(why)))
 
 
 def book(conn: sa.Connection, code: str, promised: int, found: Sequence[Hour]) -> dict[str, Any]:
@@ -128,20 +135,20 @@ def worst(hours: Sequence[Mapping[str, Any]], promised: int) -> list[Mapping[str
     return sorted(short, key=lambda hour: (hour["usable"], hour["fewest"], hour["hour_ms"]))[:WORST]
 
 
-def _plain(hour: Hour, why: Mapping[int, list[str]]) -> dict[str, Any]:
+def _plain(hour: Hour, why: Mapping[int, list[Reason]]) -> dict[str, Any]:
     return {
         "hour_ms": hour.hour_ms,
         "calls": hour.calls,
         "usable": hour.usable,
         "off": hour.off,
         "fewest": hour.fewest,
-        "reasons": why.get(hour.fewest_ms or 0, []),
+        "reasons": msgspec.to_builtins(why.get(hour.fewest_ms or 0, [])),
     }
 
 
-def _reasons(conn: sa.Connection, code: str, times: Sequence[int], promised: int) -> dict[int, list[str]]:
+def _reasons(conn: sa.Connection, code: str, times: Sequence[int], promised: int) -> dict[int, list[Reason]]:
     table = schema.readings["seats"].c
-    found: dict[int, list[str]] = {}
+    found: dict[int, list[Reason]] = {}
     for first in range(0, len(times), ASKED_AT_ONCE):
         some = times[first : first + ASKED_AT_ONCE]
         query = sa.select(table.wall_ms, table.seats).where(

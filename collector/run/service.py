@@ -204,7 +204,10 @@ def read_standards(settings: Settings) -> Standards:
 def read_channels(settings: Settings) -> list[Channel]:
     """Where alerts go. Raises ConfigError for an address that Apprise does not know."""
     try:
-        return [by_apprise(channel.name, channel.secret_url(), channel.events) for channel in settings.alerts.channels]
+        return [
+            by_apprise(channel.name, channel.secret_url(), channel.events, channel.languages)
+            for channel in settings.alerts.channels
+        ]
     except ValueError as error:
         raise ConfigError(f"[[alerts.channels]] {error}") from None
 

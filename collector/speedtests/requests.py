@@ -14,9 +14,11 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from agent import wire
+from agent.common.reasons import Reason
+from agent.common.words import CodedError
 from collector.flags.judge import judge
 from collector.judging.evaluate import CenterLike, FreshReading
-from collector.messages import MessageRefused, SpeedRequestReceived
+from collector.messages import Finding, MessageRefused, SpeedRequestReceived
 from collector.register import centers, opening_hours
 from collector.register.centers import Center
 from collector.speedtests.policy import (
@@ -48,12 +50,12 @@ Row = dict[str, Any]
 NoTurn = Literal["too_many", "no_server", "no_gateway"]
 
 
-class TestRequestRefused(Exception):
-    """There is no turn to be had: a short fixed word, and a sentence with the thing, the rule and the fix."""
+class TestRequestRefused(CodedError):
+    """There is no turn to be had."""
 
-    def __init__(self, reason: NoTurn, sentence: str) -> None:
-        super().__init__(sentence)
-        self.reason = reason
+    def __init__(self, word: NoTurn, center: str) -> None:
+        super().__init__(Reason(f"test.{word}", {"center": center, "limit": DESK_A_DAY}))
+        self.word: NoTurn = word
 
 
 def servers(conn: sa.Connection) -> dict[str, ServerPlaces]:
@@ -93,7 +95,7 @@ def take(
         if owner is not None:
             words.append(("ask_again", None) if owner == device.device else _refused("ask_clone", item))
         elif (reason := may_ask(ask, counts[device.device], now_ms)) != "ok":
-            words.append(("ask_late", None) if reason == "late" else _refused(f"ask_{reason}", item))
+            words.append(("ask_late", None) if reason == "late" else _refused(_FINDINGS[reason], item))
         elif server is None:
             words.append(("ask_no_server", None))
         else:
@@ -114,17 +116,16 @@ def _wish(ask: wire.Ask, now_ms: int) -> Row:
     return {"slot": slot, "expected_bytes": ask.expected_bytes, "expires_ms": until_ms}
 
 
-def _refused(finding: str, asked: SpeedRequestReceived) -> tuple[str, MessageRefused]:
-    sentence = _SENTENCES[finding].format(device=asked.device.device, purpose=asked.ask.purpose)
-    return finding, MessageRefused(finding, sentence, asked.device.device)
+def _refused(finding: Finding, asked: SpeedRequestReceived) -> tuple[str, MessageRefused]:
+    params = {"device": asked.device.device, "field": "purpose", "word": asked.ask.purpose}
+    return finding, MessageRefused(finding, Reason(f"refused.{finding}", params), asked.device.device)
 
 
-_SENTENCES = {
-    "ask_clone": "device {device} asks under the id of another gateway's test",
-    "ask_bad_id": "device {device} asks with an id that is not 1 to 64 letters, digits, dots, dashes or underscores",
-    "ask_not_yours": "device {device} asks for a test of purpose {purpose}, which is not a gateway's to ask for",
-    "ask_too_big": "device {device} asks for a test of more bytes than a test may move",
-    "ask_too_many": "device {device} has asked for as many tests of purpose {purpose} as a day has",
+_FINDINGS: Mapping[str, Finding] = {
+    "bad_id": "ask_bad_id",
+    "not_yours": "ask_not_yours",
+    "too_big": "ask_too_big",
+    "too_many": "ask_too_many",
 }
 
 
@@ -169,13 +170,10 @@ def ask_for(conn: sa.Connection, code: str, now_ms: int) -> str:
         return str(held)
     recent = sa.select(sa.func.count()).select_from(schema.grants).where(mine, _g.asked_ms > now_ms - DAY_MS)
     if (conn.scalar(recent) or 0) >= DESK_A_DAY:
-        why = f"center {code}: was tested {DESK_A_DAY} times within a day, the most there are; try later"
-        raise TestRequestRefused("too_many", why)
+        raise TestRequestRefused("too_many", code)
     server = home(center.code, list(servers(conn).values()))
     if server is None:
-        raise TestRequestRefused(
-            "no_server", "measurement servers: none takes tests; set [measure] enabled or join one"
-        )
+        raise TestRequestRefused("no_server", code)
     row = _row(secrets.token_hex(16), center.code, _gateway(conn, center), server.name, "desk", now_ms)
     conn.execute(sa.insert(schema.grants).values(row | {"expires_ms": now_ms + DESK_WAIT_MS}))
     return str(row["test_id"])
@@ -188,8 +186,7 @@ def _gateway(conn: sa.Connection, center: Center) -> str:
     query = sa.select(d.device).where(d.center == center.code, d.revoked_ms.is_(None))
     found = conn.scalar(query.order_by((d.device == heard).desc(), d.enrolled_ms.desc()).limit(1))
     if found is None:
-        why = f"center {center.code}: has no gateway; make one with `nabz-collector token {center.code}`"
-        raise TestRequestRefused("no_gateway", why)
+        raise TestRequestRefused("no_gateway", center.code)
     return str(found)
 
 

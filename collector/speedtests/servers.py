@@ -91,13 +91,13 @@ def join(conn: sa.Connection, body: bytes, now_ms: int, collector_key: bytes) ->
     token, public_key = _proven(body)
     claimed = conn.execute(sa.select(_tokens).where(_tokens.c.token_hash == _hash(token))).one_or_none()
     if claimed is None:
-        raise EnrolmentRefused(403, "token: is not known here; ask the desk for `nabz-collector server add NAME URL`")
+        raise EnrolmentRefused(403, "join.token_unknown")
     held = conn.scalar(sa.select(_servers.c.public_key).where(_servers.c.name == claimed.name))
     if claimed.used_ms is not None and (held is None or bytes(held) != public_key):
-        raise EnrolmentRefused(403, "token: was used by another server; ask the desk for a new one")
+        raise EnrolmentRefused(403, "join.token_used")
     if claimed.used_ms is None:
         if claimed.expires_ms <= now_ms:
-            raise EnrolmentRefused(403, "token: has expired; ask the desk for a new one")
+            raise EnrolmentRefused(403, "enrol.token_expired")
         facts = {"url": claimed.url, "place": claimed.place, "tests_at_once": claimed.tests_at_once}
         row = {"name": claimed.name, "public_key": public_key, "joined_ms": now_ms}
         conn.execute(sa.insert(_servers).values(**row, **facts))
@@ -111,9 +111,9 @@ def _proven(body: bytes) -> tuple[str, bytes]:
         public_key = base64.b64decode(request.public_key, validate=True)
         proof = base64.b64decode(request.proof, validate=True)
     except (*wire.UNREADABLE, ValueError) as error:
-        raise EnrolmentRefused(400, f"request: {error}; send token, public_key and proof as JSON") from None
+        raise EnrolmentRefused(400, "join.unframed", text=str(error)[:300]) from None
     if len(public_key) != 32 or not is_signed(public_key, CONTEXT + request.token.encode(errors="replace"), proof):
-        raise EnrolmentRefused(401, "proof: does not fit the key; sign `nabz-join`, a line feed and the token")
+        raise EnrolmentRefused(401, "join.proof")
     return request.token, public_key
 
 

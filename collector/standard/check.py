@@ -6,6 +6,7 @@ the fix. `TomlTable.take` collects what they raise, so that one look at a file n
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -19,11 +20,11 @@ from collector.register import opening_hours
 from collector.standard.criteria import (
     DERIVED,
     TIERS,
-    BilingualText,
     Comparison,
     Criterion,
     Evidence,
     Figure,
+    LocalText,
     Matching,
     MonthRule,
     Recovery,
@@ -344,14 +345,20 @@ def _no_month(owner: TomlTable) -> MonthRule:
     return MonthRule(share_pct=0.0)
 
 
-def _words(owner: TomlTable, key: str) -> BilingualText | None:
+ASKED_LANGUAGES = ("en", "ur")
+LANGUAGE = re.compile(r"[a-z]{2,3}")  # ISO 639
+
+
+def _words(owner: TomlTable, key: str) -> LocalText | None:
+    """A text in English and Urdu, and in other languages where the file has them."""
     values = owner.take(key, table)
     if values is None:
         return None
     one = TomlTable(f"{owner.where}: {key}", values, owner.mistakes)
-    en, ur = one.take("en", text), one.take("ur", text)
+    others = sorted(name for name in values if LANGUAGE.fullmatch(name) and name not in ASKED_LANGUAGES)
+    texts = {lang: one.take(lang, text) for lang in (*ASKED_LANGUAGES, *others)}
     one.done()
-    return BilingualText(en, ur) if en and ur else None
+    return LocalText({lang: said for lang, said in texts.items() if said}) if all(texts.values()) else None
 
 
 # ---------------------------------------------------------------- what readings have

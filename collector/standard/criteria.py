@@ -73,11 +73,18 @@ class MonthRule:
 
 
 @dataclass(frozen=True)
-class BilingualText:
-    """A sentence in both languages of the programme."""
+class LocalText:
+    """A text by language. A standard gives each in English and Urdu at least, and in as many others as it likes."""
 
-    en: str
-    ur: str
+    texts: Mapping[str, str]
+
+    @property
+    def en(self) -> str:
+        return self.of("en")
+
+    def of(self, lang: str) -> str:
+        """In this language, or else in English."""
+        return self.texts.get(lang) or self.texts.get("en", "")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,8 +113,8 @@ class Criterion:
     lower_bound: Matching = field(default_factory=dict)  # readings that match may meet it, but never fall short
     evidence: Evidence = "signed"  # what a reading needs to count
     month: MonthRule
-    name: BilingualText
-    fix: BilingualText
+    name: LocalText
+    fix: LocalText
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -181,6 +188,9 @@ DERIVED: dict[tuple[str, str], DerivedValue] = {
     ("fleet", "silent_pct"): DerivedValue((), lambda reading, _center: getattr(reading, "silent_pct", None)),
 }
 
+# Derived values that are 1 or 0: people say yes or no.
+YES_NO = frozenset({("ups", "readable")})
+
 EVERYONE = "*"  # the center code under which findings about the collector itself are kept
 
 
@@ -205,9 +215,6 @@ DEAF = Criterion(
     severity="urgent",
     fresh_s=300,
     month=MonthRule(share_pct=100),
-    name=BilingualText("The collector hears almost nobody", "مرکزی نظام کو تقریباً کسی مرکز کی خبر نہیں مل رہی"),
-    fix=BilingualText(
-        "Check the broker, its certificate and the collector's own internet line; the centers are probably well.",
-        "بروکر، اس کا سرٹیفکیٹ اور مرکزی نظام کا اپنا انٹرنیٹ دیکھیں؛ مراکز غالباً ٹھیک ہیں۔",
-    ),
+    name=LocalText({}),  # of the catalogue, see collector.standard.names
+    fix=LocalText({}),
 )

@@ -232,7 +232,7 @@ set_aside = sa.Table(
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
     sa.Column("received_ms", Ms, nullable=False),
     sa.Column("topic", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),  # JSON: agent.common.reasons.Reason
     sa.Column("payload", sa.LargeBinary, nullable=False),
 )
 
@@ -245,7 +245,7 @@ integrity = sa.Table(
     sa.Column("center", Code, nullable=False, server_default=""),
     sa.Column("device", Device, nullable=False, server_default=""),
     sa.Column("finding", sa.String(32), nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),  # JSON: agent.common.reasons.Reason
     sa.Index("integrity_recent", "finding", "device", "at_ms"),
 )
 
@@ -285,7 +285,7 @@ flags = sa.Table(
     sa.Column("verdict", sa.String(16), nullable=False),  # meets | below | unknown
     sa.Column("value", sa.Float),
     sa.Column("bound", sa.Float),
-    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),  # JSON: agent.common.reasons.Reason
     sa.Column("standard", sa.String(64), nullable=False),
     sa.Index("flags_raised", "state", "since_ms"),
 )
@@ -304,7 +304,7 @@ changes = sa.Table(
     sa.Column("recorded_ms", Ms, nullable=False),
     sa.Column("value", sa.Float),
     sa.Column("bound", sa.Float),
-    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),  # JSON: agent.common.reasons.Reason
     sa.Column("standard", sa.String(64), nullable=False),
     sa.Column("queued_ms", Ms),  # None: no alert has been made of it yet
     sa.Index("changes_to_queue", "queued_ms", "id"),
@@ -314,6 +314,7 @@ alerts = sa.Table(
     "alerts",
     metadata,
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.String(8), nullable=False, server_default="change"),  # change | summary
     sa.Column("change", sa.BigInteger, nullable=False),
     sa.Column("center", Code, nullable=False),
     sa.Column("channel", sa.String(64), nullable=False),
@@ -339,7 +340,7 @@ gaps = sa.Table(
     sa.Column("to_ms", Ms, nullable=False),
     sa.Column("cause", sa.String(16), nullable=False),
     sa.Column("grade", sa.String(16), nullable=False),
-    sa.Column("evidence", sa.Text, nullable=False),  # JSON: sentences that name readings and centers
+    sa.Column("evidence", sa.Text, nullable=False),  # JSON: reasons that name readings and centers
     sa.Column("facts", sa.Text, nullable=False),  # JSON: collector.flags.cause.Facts
     sa.Column("witness", sa.Text, nullable=False),  # JSON: collector.flags.cause.NeighbourWitness
     sa.Column("recorded_ms", Ms, nullable=False),

@@ -9,6 +9,8 @@ import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
+from agent.common.reasons import Reason, decode
+from agent.common.words import plain
 from collector.judging.evaluate import Current, current_verdicts, latest_readings
 from collector.outages import summary
 from collector.register.centers import CODE, CenterError, get
@@ -45,7 +47,7 @@ def router(site: Site) -> APIRouter:
         with site.store.read() as conn:
             found = queries.page(conn, site.ranks(), wanted, limit=limit, offset=offset)
             counts = queries.counts(conn, site.ranks(), wanted)
-        return reply({"counts": counts, "centers": found})
+        return reply({"counts": counts, "centers": [_row(row) for row in found]})
 
     @routes.get("/api/v1/centers/{code}")
     def center(code: str) -> Response:
@@ -56,13 +58,14 @@ def router(site: Site) -> APIRouter:
             registered = get(conn, code)
             newest = latest_readings(conn, code)
             verdicts = current_verdicts(conn, registered, newest, site.standards, site.now())
-            story = summary.plain(conn, registered, site.standards.at(site.now()))
+            story = summary.plain(conn, registered, site.standards.at(site.now()), told)
         latest = {
             f"{kind}/{item.subject}".rstrip("/"): msgspec.Raw(item.body.encode())
             for kind, items in newest.items()
             for item in items
         }
-        return reply({"center": found, "verdicts": [_said(verdict) for verdict in verdicts], "latest": latest, **story})
+        own = {"center": _row(found), "verdicts": [_said(verdict) for verdict in verdicts], "latest": latest}
+        return reply(own | story)
 
     @routes.get("/api/v1/centers/{code}/series")
     def series(code: str, request: Request) -> Response:
@@ -139,13 +142,23 @@ def _series_asked(asked: Mapping[str, str], now_ms: int) -> tuple[str, list[str]
     return kind, list(dict.fromkeys(fields)), (from_ms, to_ms, _number(asked, "points", 400, 1, MAX_POINTS))
 
 
+def _row(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row of the list, the reason of its worst flag as programs read it."""
+    return row if row["reason"] is None else {**row, "reason": told(decode(row["reason"]))}
+
+
+def told(reason: Reason) -> dict[str, object]:
+    """A reason for programs: its code and parameters, and what they say in English."""
+    return {"code": reason.code, "params": reason.params, "text": plain().reason(reason)}
+
+
 def _said(current: Current) -> dict[str, Any]:
     verdict = current.verdict
     return {
         "criterion": current.criterion.id,
         "subject": current.subject,
         "verdict": verdict.word,
-        "reason": verdict.reason,
+        "reason": told(verdict.reason),
         "value": verdict.value,
         "bound": verdict.bound,
         "unit": current.criterion.unit,

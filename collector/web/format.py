@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,48 +12,34 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from agent.common.bufferbloat import Bloat, bloat
+from agent.common.causes import SKIPPED
+from agent.common.reasons import Reason, decode, decode_all
+from agent.common.words import plain
 from agent.wire import SpeedReading
-from collector.flags.cause import SAID, WEIGHT, Grade, Name
+from collector.html_words import HtmlWords
+from collector.register.opening_text import opening_text
 from collector.standard import Standards
 from collector.standard.criteria import Criterion
-from collector.web import reasons
-from collector.web.i18n import Words
-
-MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
-NOT_MADE = (  # causes that a gateway gives for a test that was due and left out
-    "skipped_on_battery", "skipped_battery_low", "skipped_failover", "skipped_budget", "skipped_no_turn",
-)  # fmt: skip
+from collector.standard.names import fix_of, name_of
 
 
 @dataclass(frozen=True)
 class Show:
     """One page's way of saying things: its words, its moment and the time zone of the programme."""
 
-    words: Words
+    words: HtmlWords
     now_ms: int
     zone: ZoneInfo
     standards: Standards
 
     def duration(self, seconds: float) -> Markup:
-        """Two units at most, from days to seconds: "2 h 14 min"."""
-        whole = max(0, int(seconds))
-        if whole < MINUTE_S:
-            return self._units((whole, "s"))
-        if whole < HOUR_S:
-            return self._units((whole // MINUTE_S, "min"))
-        if whole < DAY_S:
-            return self._units((whole // HOUR_S, "h"), (whole % HOUR_S // MINUTE_S, "min"))
-        return self._units((whole // DAY_S, "d"), (whole % DAY_S // HOUR_S, "h"))
-
-    def _units(self, *parts: tuple[int, str]) -> Markup:
-        said = [f"{number} {self.words.texts[f'unit.{unit}']}" for number, unit in parts if number or len(parts) == 1]
-        return Markup("<bdi>{}</bdi>").format("\u00a0".join(said).replace(" ", "\u00a0"))
+        return self.words.duration(seconds)
 
     def since(self, at_ms: int | None) -> Markup:
         """How long ago, with the exact time in a tooltip; a script keeps it true while the page is open."""
         if at_ms is None:
             return self.words("none")
-        return self._time(at_ms, self.duration((self.now_ms - at_ms) / 1000), self.clock(at_ms), live=True)
+        return self._time(at_ms, self.words.age((self.now_ms - at_ms) / 1000), self.clock(at_ms), live=True)
 
     def at(self, at_ms: int | None) -> Markup:
         """The exact time, in the programme's time zone."""
@@ -69,16 +55,7 @@ class Show:
         return Markup('<time datetime="{}"{}>{}</time>').format(iso, attributes, text)
 
     def value(self, value: float | None, unit: str = "") -> Markup:
-        """A figure as people write it: three or so digits and its unit; seconds as a duration; a dash for unknown."""
-        if value is None:
-            return self.words("none")
-        if unit == "s":
-            return self.duration(value)
-        digits = 0 if abs(value) >= 100 or value == int(value) else 1 if abs(value) >= 10 else 2
-        figure = f"{value:,.{digits}f}"
-        if digits:
-            figure = figure.rstrip("0").rstrip(".")
-        return self.words.ltr(f"{figure}\u00a0{unit}" if unit else figure)
+        return self.words.figure(value, unit)
 
     def bloat(self, reading: SpeedReading) -> Bloat | None:
         """What a speed test's load did to round trips."""
@@ -86,19 +63,18 @@ class Show:
 
     def not_tested(self, cause: str) -> Markup:
         """Why a speed test has no figures."""
-        return self.words(cause) if cause in NOT_MADE else self.words("failed", cause=self.raw(cause))
+        words = self.words.word("cause", cause)
+        return words if cause in SKIPPED else self.words("failed", cause=words)
 
     def place(self, row: Mapping[str, Any]) -> Markup:
         """City, district, province; each isolated, so that none turns its neighbours round."""
-        names = dict.fromkeys(name for name in (row["city"], row["district"], row["province"]) if name) or ["–"]
-        return self.words("comma").join(Markup("<bdi>{}</bdi>").format(name) for name in names)
+        names = dict.fromkeys(name for name in (row["city"], row["district"]) if name)
+        province = [self.words.place(row["province"])] if row["province"] and row["province"] not in names else []
+        return self.words.listed([*map(self.words.name, names), *province] or [self.words("none")])
 
-    def cause(self, name: Name) -> str:
-        return SAID[name].ur if self.words.lang == "ur" else SAID[name].en
-
-    def weight(self, grade: Grade) -> str:
-        """How well a cause is shown."""
-        return WEIGHT[grade].ur if self.words.lang == "ur" else WEIGHT[grade].en
+    def hours(self, opening: str) -> Markup:
+        """Opening hours."""
+        return opening_text(opening, self.words)
 
     # ------------------------------------------------------------ criteria
 
@@ -109,13 +85,13 @@ class Show:
                 return standard.by_id[name]
         return None
 
-    def criterion_name(self, name: str) -> str:
+    def criterion_name(self, name: str) -> Markup:
         found = self.criterion(name)
-        return (found.name.ur if self.words.lang == "ur" else found.name.en) if found else name
+        return name_of(found, self.words) if found else self.words.ltr(name)
 
-    def fix(self, name: str) -> str:
+    def fix(self, name: str) -> Markup:
         found = self.criterion(name)
-        return (found.fix.ur if self.words.lang == "ur" else found.fix.en) if found else ""
+        return fix_of(found, self.words) if found else Markup("")
 
     def asked(self, name: str, bound: float | None) -> Markup:
         """What is asked: "at least 40 Mbit/s". Criteria about words have no bound and say so by their name."""
@@ -135,7 +111,7 @@ class Show:
             return self._why_not_settled(row)
         found, value, bound = self.criterion(name), row["value"], row["bound"]
         if found is None or value is None or bound is None or found.unit == "":
-            return self.words("why.said", name=self.criterion_name(name), reason=self.said(row["reason"]))
+            return self.words("why.said", name=self.criterion_name(name), reason=self.reason(row["reason"]))
         figure, asked = self.value(value, found.unit), self.asked(name, bound)
         return self.words("why.figure", name=self.criterion_name(name), value=figure, asked=asked)
 
@@ -152,22 +128,30 @@ class Show:
             return self.words.many("why.unjudged", row["unknown"])
         return self.words(f"why.{row['state']}")
 
-    def said(self, reason: str) -> Markup:
-        """A sentence of the judge."""
-        return reasons.said(self.words, reason)
+    def reason(self, reason: Reason | str) -> Markup:
+        """A reason, or one as the database has it."""
+        return self.words.reason(decode(reason) if isinstance(reason, str) else reason)
+
+    def reasons(self, reasons: Iterable[Reason]) -> Markup:
+        return self.words.reasons(reasons)
 
     def seat_note(self, note: str) -> Markup:
         """What a gateway says is wrong with a seat."""
-        return reasons.seat_note(self.words, note)
+        return self.words.reasons(decode_all(note))
 
     def raw(self, text: str) -> Markup:
         """What a machine said, as it said it."""
-        return Markup('<bdi lang="en" dir="ltr">{}</bdi>').format(text)
+        return self.words.raw(text)
 
-    def person(self, name: str) -> Markup:
-        """Somebody's name, in whatever script."""
-        return Markup("<bdi>{}</bdi>").format(name)
+    def plain_place(self, province: str) -> str:
+        """A province where no markup may stand."""
+        return plain(self.words.lang).place(province)
+
+    def forms(self, *keys: str) -> str:
+        """For the pages' scripts: {key: {plural category: text}} as JSON, of one key its forms alone."""
+        found = {key.rpartition(".")[2]: self.words.catalogue.forms(key) for key in keys}
+        return json.dumps(found if len(keys) > 1 else found[keys[0].rpartition(".")[2]], ensure_ascii=False)
 
     def listed(self, names: Sequence[str]) -> Markup:
         """Names that machines or people gave, one after the other."""
-        return self.words("comma").join(self.words.ltr(name) for name in names)
+        return self.words.listed(map(self.words.ltr, names))

@@ -10,6 +10,7 @@ from fastapi import Request
 from starlette.responses import HTMLResponse, Response
 
 from agent.common.words import languages
+from collector.html_words import HtmlWords, html_words
 from collector.web import i18n
 from collector.web.format import Show
 from collector.web.site import Site
@@ -25,7 +26,7 @@ class View:
 
     site: Site
     request: Request
-    words: i18n.Words
+    words: HtmlWords
     theme: str
     show: Show
 
@@ -34,7 +35,7 @@ class View:
         asked, kept = request.query_params, request.cookies
         lang = i18n.choose(asked.get("lang"), kept.get(LANG_COOKIE), request.headers.get("accept-language", ""))
         wanted = asked.get("theme") or kept.get(THEME_COOKIE, "auto")
-        words = i18n.words(lang)
+        words = html_words(lang)
         theme = wanted if wanted in THEMES else "auto"
         return cls(site, request, words, theme, Show(words, site.now(), site.zone, site.standards))
 

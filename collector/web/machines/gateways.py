@@ -98,7 +98,7 @@ def _answer(site: Site, body: bytes, address: str, answer: Answer) -> Response:
             said = answer(conn, body, site.now(), site.facts)
     except enrolment.EnrolmentRefused as refused:
         _note_refusal(site, address)
-        return reply({"error": refused.sentence}, refused.status)
+        return reply(refused.body, refused.status)
     return reply(said, 202 if "waiting" in said else 200)
 
 

@@ -45,7 +45,7 @@ def _join(site: Site, body: bytes) -> Response:
         with site.store.write() as conn:
             return reply(servers.join(conn, body, site.now(), site.facts.collector_key))
     except EnrolmentRefused as refused:
-        return reply({"error": refused.sentence}, refused.status)
+        return reply(refused.body, refused.status)
 
 
 def _take(site: Site, sealed: bytes) -> Response:
@@ -53,7 +53,7 @@ def _take(site: Site, sealed: bytes) -> Response:
         with site.store.write() as conn:
             touched = take_record(conn, sealed, site.now(), site.standards)
     except MessageRefused as refused:
-        return reply({"error": f"{refused.finding}: {refused.reason}"}, 403)
+        return reply({"error": f"{refused.finding}: {refused}", "code": refused.reason.code}, 403)
     if touched:
         site.hub.publish(touched)
     return reply({"taken": True})

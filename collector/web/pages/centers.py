@@ -19,7 +19,7 @@ from collector.judging.evaluate import Current, LatestReading, current_verdicts,
 from collector.outages import summary
 from collector.register.centers import CODE, SHOWN, CenterError, get
 from collector.reports import revisions
-from collector.reports.render import reasons
+from collector.reports.render import named, reasons
 from collector.standard.criteria import DEAF, EVERYONE
 from collector.store import queries
 from collector.web import auth
@@ -93,7 +93,7 @@ def router(site: Site) -> APIRouter:
         return view.page(
             "center.html", event=event, row=row, **values, ranges=tuple(RANGES_S), range=span, range_s=RANGES_S[span],
             standard=_standard(site), facts=SHOWN, charts=CHARTS, drawn=_drawn(), series=SERIES,
-            said=partial(reasons, lang=view.words.lang),
+            said=partial(reasons, words=view.words), named=partial(named, words=view.words),
             subjects=_subjects(values["latest"], request.query_params),
         )  # fmt: skip
 

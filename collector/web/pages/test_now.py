@@ -36,7 +36,7 @@ def router(site: Site) -> APIRouter:
         except CenterError as error:
             raise Mistaken(404, str(error)) from None
         except requests.TestRequestRefused as refused:
-            return RedirectResponse(f"{page}?{ASKED}={refused.reason}#test-now", status_code=303)
+            return RedirectResponse(f"{page}?{ASKED}={refused.word}#test-now", status_code=303)
         site.hub.publish({code})
         return RedirectResponse(f"{page}#test-now", status_code=303)
 

@@ -1,6 +1,8 @@
 // Times that stay true, the search key, and the one stream that tells what moved.
 const root = document.body;
-const unit = (name) => root.dataset[`unit${name[0].toUpperCase()}${name.slice(1)}`];
+const plurals = new Intl.PluralRules(document.documentElement.lang);
+const form = (forms, n) => forms[plurals.select(n)] ?? forms.other; // the text for this number
+const units = JSON.parse(root.dataset.units);
 const skew = Date.now() - Number(root.dataset.now); // this PC's clock may be wrong; the page's is the collector's
 
 export function duration(seconds) {
@@ -8,7 +10,7 @@ export function duration(seconds) {
   const parts = s < 60 ? [[s, "s"]] : s < 3600 ? [[Math.floor(s / 60), "min"]]
     : s < 86400 ? [[Math.floor(s / 3600), "h"], [Math.floor((s % 3600) / 60), "min"]]
     : [[Math.floor(s / 86400), "d"], [Math.floor((s % 86400) / 3600), "h"]];
-  return parts.filter(([n]) => n || parts.length === 1).map(([n, name]) => `${n}\u00a0${unit(name)}`).join("\u00a0");
+  return parts.filter(([n]) => n || parts.length === 1).map(([n, name]) => `${n}\u00a0${form(units[name], n)}`).join("\u00a0");
 }
 
 function tick() {
@@ -76,8 +78,8 @@ async function refetch(codes) {
 function announce() {
   const bar = document.querySelector(".news");
   if (!bar) return;
-  const words = bar.querySelector("span").dataset;
-  bar.querySelector("span").textContent = moves.size === 1 ? words.one : words.other.replace("{n}", moves.size);
+  const place = bar.querySelector("span");
+  place.textContent = form(JSON.parse(place.dataset.forms), moves.size).replace("{n}", moves.size);
   bar.hidden = false;
 }
 

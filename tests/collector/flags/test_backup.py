@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.common.reasons import Reason
 from agent.wire import UpsReading
 from collector.flags.backup import Charge, Cut, add_charges, battery, charge_of, slope_a_day, with_boots
 from collector.flags.gap_facts import Boot
@@ -40,7 +41,10 @@ def test_a_cut_lasts_from_the_first_reading_on_battery_to_the_first_on_mains() -
     assert (cut.from_ms, cut.to_ms) == (START + MINUTE, START + 12 * MINUTE)
     assert cut.carried is True
     assert (cut.backup_s, cut.load_pct, cut.recharge_s) == (660, 45, 118 * 60)
-    assert cut.evidence == ("begins with UPS reading m1", "ends with UPS reading m12")
+    assert cut.evidence == (
+        Reason.of("evidence.cut_begins", reading="m1"),
+        Reason.of("evidence.cut_ends", reading="m12"),
+    )
     # Ten minutes used 49 of a hundred percent.
     assert cut.whole_s == pytest.approx(600 * 100 / 49)
 
@@ -71,7 +75,7 @@ def test_a_machine_that_went_down_in_it_makes_it_not_carried() -> None:
     (cut,) = add_charges((), known)
     fallen = with_boots(cut, [died(59, 38.5)])
     assert (fallen.carried, fallen.backup_s) == (False, 19.5 * 60)
-    assert fallen.evidence[-1] == "gave out: boot reading b, power"
+    assert fallen.evidence[-1] == Reason.of("evidence.gave_out", reading="b", field="previous_end", word="power")
     assert with_boots(fallen, [died(59, 38.5)]) == fallen
 
 

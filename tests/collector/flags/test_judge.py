@@ -1,4 +1,4 @@
-"""One reading against one criterion: which verdict, and the reason in words."""
+"""One reading against one criterion: which verdict, and the reason as a code."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from agent.common.reasons import Reason
+from agent.common.words import plain
 from agent.wire import Failure, GatewayReading, LinkReading, SeatsReading, SpeedReading, UpsReading
-from collector.flags.judge import bound_of, judge, show
+from collector.flags.judge import bound_of, judge
 from collector.flags.witness import Witness
 from collector.standard import example
 from collector.standard.criteria import Silence
@@ -26,10 +28,16 @@ class Promised:
 CENTER = Promised()
 
 
+def not_counted(field: str, word: str) -> Reason:
+    return Reason.of("verdict.not_counted", field=field, word=word)
+
+
 def test_a_speed_over_the_bound_meets_and_says_what_was_asked() -> None:
     verdict = judge(DOWNLOAD, SpeedReading(download_mbps=16.5), CENTER)
     assert (verdict.word, verdict.value, verdict.bound) == ("meets", 16.5, 16.0)
-    assert verdict.reason == "16.5 Mbit/s; at least 16 Mbit/s is asked (80 % of 20 Mbit/s)"
+    figures = {"value": 16.5, "bound": 16.0, "unit": "Mbit/s", "share_pct": 80.0, "whole": 20.0}
+    assert verdict.reason == Reason("verdict.share_at_least", figures)
+    assert plain().reason(verdict.reason) == "16.5 Mbit/s; at least 16 Mbit/s asked (80 % of 20 Mbit/s)"
 
 
 def test_the_bound_itself_meets() -> None:
@@ -61,7 +69,7 @@ def test_capacity_counts_before_what_was_left_of_it() -> None:
 def test_only_the_engine_of_record_counts_and_another_is_named(engine: str) -> None:
     for criterion in (DOWNLOAD, ASKED["internet.upload"]):
         verdict = judge(criterion, SpeedReading(download_mbps=900.0, upload_mbps=900.0, engine=engine), CENTER)
-        assert (verdict.word, verdict.reason) == ("unknown", f"not counted: engine is {engine}")
+        assert (verdict.word, verdict.reason) == ("unknown", not_counted("engine", engine))
     assert judge(DOWNLOAD, SpeedReading(download_mbps=900.0, engine="librespeed"), CENTER).word == "meets"
     assert (
         judge(replace(DOWNLOAD, ignore={}), SpeedReading(download_mbps=900.0, engine="ndt7"), CENTER).word == "unknown"
@@ -72,40 +80,45 @@ def test_only_the_engine_of_record_counts_and_another_is_named(engine: str) -> N
 def test_a_self_test_never_counts_whatever_the_standard_says(ignore: dict[str, frozenset[str]]) -> None:
     criterion = replace(DOWNLOAD, ignore=ignore)
     verdict = judge(criterion, SpeedReading(download_mbps=900.0, purpose="self-test"), CENTER)
-    assert (verdict.word, verdict.reason) == ("unknown", "a self-test never counts")
+    assert (verdict.word, verdict.reason) == ("unknown", Reason("verdict.self_test"))
 
 
 def test_a_reading_with_an_ignored_flag_does_not_count() -> None:
     verdict = judge(DOWNLOAD, SpeedReading(download_mbps=900.0, flags=["capped", "implausible"]), CENTER)
-    assert (verdict.word, verdict.reason) == ("unknown", "not counted: flags is implausible")
+    assert (verdict.word, verdict.reason) == ("unknown", not_counted("flags", "implausible"))
 
 
 def test_a_lower_bound_can_meet_but_not_fall_short() -> None:
     assert judge(DOWNLOAD, SpeedReading(download_mbps=30.0, flags=["not_saturated"]), CENTER).word == "meets"
     verdict = judge(DOWNLOAD, SpeedReading(download_mbps=3.0, flags=["not_saturated"]), CENTER)
     assert verdict.word == "unknown"
-    assert verdict.reason.endswith("but the reading is not_saturated, so it proves no shortfall")
+    assert verdict.reason.code == "verdict.lower_bound"
+    assert verdict.reason.params["word"] == "not_saturated"
 
 
 def test_a_figure_without_a_witness_is_unknown_and_says_why() -> None:
-    said = Witness(word="no_record", reason="no server record came within 15 minutes")
-    for witness, why in ((None, "unwitnessed: no server was asked"), (said, f"no_record: {said.reason}")):
+    said = Witness(word="no_record", reason=Reason.of("witness.no_record", within_s=900))
+    for witness, why in ((None, Reason("witness.not_asked")), (said, said.reason)):
         verdict = judge(WITNESSED, SpeedReading(download_mbps=900.0), CENTER, witness)
-        assert (verdict.word, verdict.reason) == ("unknown", f"not witnessed: {why}")
+        assert (verdict.word, verdict.reason) == ("unknown", why)
 
 
 def test_no_more_counts_than_the_witness_credits() -> None:
-    agrees = Witness(word="agrees", reason="", most=(("download_mbps", 16.0), ("capacity_down_mbps", 18.0)))
+    agrees = Witness(
+        word="agrees", reason=Reason("witness.agrees"), most=(("download_mbps", 16.0), ("capacity_down_mbps", 18.0))
+    )
     assert judge(WITNESSED, SpeedReading(download_mbps=16.5), CENTER, agrees).value == 16.0
     full = SpeedReading(download_mbps=16.5, capacity_down_mbps=40.0)
     assert judge(WITNESSED, full, CENTER, agrees).value == 18.0
 
 
 def test_a_figure_that_is_cut_proves_no_shortfall() -> None:
-    agrees = Witness(word="agrees", reason="", most=(("download_mbps", 5.0), ("capacity_down_mbps", 10.0)))
+    agrees = Witness(
+        word="agrees", reason=Reason("witness.agrees"), most=(("download_mbps", 5.0), ("capacity_down_mbps", 10.0))
+    )
     claimed = judge(WITNESSED, SpeedReading(download_mbps=5.0, capacity_down_mbps=40.0), CENTER, agrees)
     assert (claimed.word, claimed.value) == ("unknown", 10.0)
-    assert claimed.reason.endswith("but 40 Mbit/s is claimed, so it proves no shortfall")
+    assert (claimed.reason.code, claimed.reason.params["value"]) == ("verdict.claimed", 40.0)
     slow = judge(WITNESSED, SpeedReading(download_mbps=5.0, capacity_down_mbps=9.0), CENTER, agrees)
     assert (slow.word, slow.value) == ("below", 9.0)
 
@@ -113,12 +126,12 @@ def test_a_figure_that_is_cut_proves_no_shortfall() -> None:
 def test_a_failed_measurement_is_unknown_and_says_the_cause() -> None:
     failed = SpeedReading(failure=Failure("unreachable", "no server answered"))
     verdict = judge(DOWNLOAD, failed, CENTER)
-    assert (verdict.word, verdict.reason) == ("unknown", "the measurement failed: unreachable")
+    assert (verdict.word, verdict.reason) == ("unknown", Reason.of("verdict.failed", cause="unreachable"))
 
 
 def test_a_value_that_is_not_reported_is_unknown() -> None:
     verdict = judge(ASKED["power.backup"], UpsReading(output_state="online"), CENTER)
-    assert (verdict.word, verdict.reason) == ("unknown", "the reading has no runtime_s")
+    assert (verdict.word, verdict.reason) == ("unknown", Reason.of("verdict.absent", fields=["runtime_s"]))
 
 
 def test_zero_is_a_value() -> None:
@@ -136,7 +149,9 @@ def test_backup_time_is_judged_on_mains_only() -> None:
     asked = ASKED["power.backup"]
     assert judge(asked, UpsReading(output_state="battery", runtime_s=60.0), CENTER).word == "unknown"
     assert judge(asked, UpsReading(output_state="online", runtime_s=60.0), CENTER).word == "below"
-    assert judge(asked, UpsReading(runtime_s=60.0), CENTER).reason == "not counted: output_state is not known"
+    assert judge(asked, UpsReading(runtime_s=60.0), CENTER).reason == Reason.of(
+        "verdict.not_counted_unknown", field="output_state"
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,7 +174,7 @@ def test_one_of_is_the_other_way_about() -> None:
     asked = replace(ASKED["power.protected"], compare="one_of", words=frozenset({"online", "eco"}))
     assert judge(asked, UpsReading(output_state="eco"), CENTER).word == "meets"
     verdict = judge(asked, UpsReading(output_state="off"), CENTER)
-    assert (verdict.word, verdict.reason) == ("below", "output_state is off; one of eco, online is asked")
+    assert (verdict.word, verdict.reason) == ("below", Reason.of("verdict.word", field="output_state", word="off"))
 
 
 def test_seats_are_held_against_those_promised_not_those_known() -> None:
@@ -186,9 +201,17 @@ def test_silence_is_judged_like_any_reading() -> None:
     assert judge(ASKED["presence.silent"], Silence(901.0), CENTER).word == "below"
 
 
-@pytest.mark.parametrize(
-    ("number", "shown"),
-    [(0.0, "0"), (3.14159, "3.14"), (16.04, "16"), (99.95, "100"), (1234.5, "1234"), (-0.5, "-0.5")],
-)
-def test_numbers_are_shown_as_people_write_them(number: float, shown: str) -> None:
-    assert show(number) == shown
+def test_a_ups_that_answers_or_not_is_said_in_words() -> None:
+    verdicts = [judge(ASKED["power.on_ups"], UpsReading(failure=failed), CENTER) for failed in (None, Failure("x"))]
+    assert [verdict.reason.params["word"] for verdict in verdicts] == ["yes", "no"]
+
+
+def test_a_count_without_a_unit_is_named() -> None:
+    asked = replace(ASKED["internet.loss"], reading="ups", fields=("alarms_count",), unit="")
+    reason = judge(asked, UpsReading(alarms_count=3), CENTER).reason
+    assert plain().reason(reason) == "alarms: 3; at most 2 asked"
+
+
+def test_a_test_that_was_left_out_is_no_failure() -> None:
+    left_out = SpeedReading(failure=Failure("skipped_budget"))
+    assert judge(DOWNLOAD, left_out, CENTER).reason == Reason.of("verdict.not_made", cause="skipped_budget")

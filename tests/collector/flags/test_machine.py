@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.common.reasons import Reason
 from collector.flags.judge import Verdict
 from collector.flags.machine import Change, FlagState, alerts, pause, step
 from collector.standard import example
 from collector.standard.criteria import Criterion, Recovery, Window
 
-BELOW = Verdict("below", "too slow")
-MEETS = Verdict("meets", "fast enough")  # but not enough to recover
-GOOD = Verdict("meets", "fast", recovers=True)
-UNKNOWN = Verdict("unknown", "no data")
+BELOW = Verdict("below", Reason("verdict.word"))
+MEETS = Verdict("meets", Reason("verdict.word"))  # but not enough to recover
+GOOD = Verdict("meets", Reason("verdict.word"), recovers=True)
+UNKNOWN = Verdict("unknown", Reason("verdict.no_reading"))
 MINUTE = 60_000
 
 
@@ -48,27 +49,29 @@ def test_a_flag_is_raised_after_its_whole_duration_and_not_before() -> None:
     flag, changes = run(FOR_10_MIN, *[BELOW] * 10)
     assert (flag.state, flag.since_ms) == ("pending", 1 * MINUTE)
     flag, changes = run(FOR_10_MIN, *[BELOW] * 11)
-    assert moves(changes) == [(1, "pending", "first below"), (11, "raised", "below for long enough")]
+    assert moves(changes) == [(1, "pending", "change.first_below"), (11, "raised", "change.below_for_long_enough")]
     assert flag.since_ms == 11 * MINUTE
 
 
 def test_one_good_reading_ends_the_wait() -> None:
     _, changes = run(FOR_10_MIN, *[BELOW] * 9, MEETS, *[BELOW] * 9)
     assert moves(changes) == [
-        (1, "pending", "first below"), (10, "clear", "met again in time"), (11, "pending", "first below"),
-    ]  # fmt: skip
+        (1, "pending", "change.first_below"),
+        (10, "clear", "change.met_again_in_time"),
+        (11, "pending", "change.first_below"),
+    ]
 
 
 def test_a_criterion_without_a_window_raises_and_clears_at_once() -> None:
     _, changes = run(AT_ONCE, BELOW, GOOD)
-    assert moves(changes) == [(1, "raised", "below at once"), (2, "clear", "recovered at once")]
+    assert moves(changes) == [(1, "raised", "change.below_at_once"), (2, "clear", "change.recovered_at_once")]
 
 
 def test_three_of_the_last_four_raise_however_they_lie() -> None:
     for order in ([BELOW, BELOW, BELOW], [BELOW, MEETS, BELOW, BELOW], [BELOW, BELOW, MEETS, BELOW]):
         flag, changes = run(THREE_OF_FOUR, *order)
         assert flag.state == "raised", order
-        assert changes[-1].reason == "below in enough of the last readings"
+        assert changes[-1].reason == "change.below_in_enough_of_the_last_readings"
 
 
 def test_three_of_five_do_not() -> None:
@@ -79,7 +82,7 @@ def test_three_of_five_do_not() -> None:
 def test_a_quiet_flag_forgets_so_that_its_row_stays_the_same() -> None:
     flag, changes = run(THREE_OF_FOUR, BELOW, *[MEETS] * 4)
     assert (flag.state, flag.memory) == ("clear", ())
-    assert changes[-1].reason == "met again in time"
+    assert changes[-1].reason == "change.met_again_in_time"
 
 
 def test_recovery_needs_its_own_stricter_bound() -> None:
@@ -90,20 +93,20 @@ def test_recovery_needs_its_own_stricter_bound() -> None:
 
 def test_recovery_has_to_hold() -> None:
     _, changes = run(FOR_10_MIN, *[BELOW] * 11, *[GOOD] * 6)
-    assert moves(changes)[2:] == [(12, "recovering", "recovering"), (17, "clear", "recovery held")]
+    assert moves(changes)[2:] == [(12, "recovering", "change.recovering"), (17, "clear", "change.recovery_held")]
 
 
 def test_falling_back_while_recovering_raises_again() -> None:
     for setback in (BELOW, MEETS):
         flag, changes = run(FOR_10_MIN, *[BELOW] * 11, *[GOOD] * 4, setback)
-        assert moves(changes)[2:] == [(12, "recovering", "recovering"), (16, "raised", "fell back")]
+        assert moves(changes)[2:] == [(12, "recovering", "change.recovering"), (16, "raised", "change.fell_back")]
         assert flag.since_ms == 16 * MINUTE
 
 
 def test_two_good_tests_in_a_row_clear() -> None:
     flag, changes = run(THREE_OF_FOUR, *[BELOW] * 3, GOOD, MEETS, GOOD, GOOD)
     assert flag.state == "clear"
-    assert moves(changes)[-1] == (7, "clear", "recovery held")
+    assert moves(changes)[-1] == (7, "clear", "change.recovery_held")
 
 
 @pytest.mark.parametrize("state", ["clear", "pending", "raised", "recovering"])
@@ -134,7 +137,7 @@ def test_a_gap_starts_the_wait_anew_since_nobody_knows_what_was_meanwhile() -> N
 def test_closing_time_leaves_nothing_half_decided() -> None:
     pending, _ = step(FlagState(), BELOW, FOR_10_MIN, 0)
     after, change = pause(pending, 1)
-    assert (after.state, change and change.reason) == ("clear", "closed before it was decided")
+    assert (after.state, change and change.reason) == ("clear", "change.closed_before_it_was_decided")
     raised, _ = run(AT_ONCE, BELOW)
     assert pause(raised, 10**9) == (raised, None)
     recovering, _ = step(replace(raised), GOOD, FOR_10_MIN, 2 * MINUTE)

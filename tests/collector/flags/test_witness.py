@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.common.reasons import Reason
 from collector.flags.witness import (
     FINDINGS,
     RULES,
@@ -16,7 +17,7 @@ from collector.flags.witness import (
     Grant,
     Moved,
     ServerRecord,
-    TestFacts,
+    ClaimFacts,
     compare,
     on_lan,
     rate_mbps,
@@ -33,10 +34,10 @@ SEEN = ServerRecord(
     down_mbps=20.1, up_mbps=4.95, down_bytes=10_000_000, up_bytes=2_500_000, down_s=4.0, up_s=4.0,
 )  # fmt: skip
 GRANT = Grant(device="g1", server="pie", granted_ms=NOW - 60_000, expires_ms=NOW + HOUR)
-FACTS = TestFacts(seen=SEEN, grant=GRANT, servers=("https://pie.example",))
+FACTS = ClaimFacts(seen=SEEN, grant=GRANT, servers=("https://pie.example",))
 
 
-def word(claim: Claim = CLAIM, facts: TestFacts = FACTS, now_ms: int = NOW) -> str:
+def word(claim: Claim = CLAIM, facts: ClaimFacts = FACTS, now_ms: int = NOW) -> str:
     return compare(claim, facts, now_ms).word
 
 
@@ -75,7 +76,7 @@ def test_a_server_that_took_the_test_without_a_token_proves_nothing() -> None:
 def test_a_server_nobody_joined_is_no_witness_even_with_a_test_id() -> None:
     claim = replace(CLAIM, server="https://other.example")
     found = compare(claim, replace(FACTS, grant=None, seen=None), NOW)
-    assert (found.word, found.reason) == ("unwitnessed", "the server other.example is not joined")
+    assert (found.word, found.reason) == ("unwitnessed", Reason.of("witness.not_joined", server="other.example"))
 
 
 def test_a_registered_server_may_have_a_private_address() -> None:
@@ -104,7 +105,10 @@ def test_the_bound_holds_both_ways_and_each_direction() -> None:
 
 def test_a_disagreement_names_both_sides() -> None:
     found = compare(replace(CLAIM, download_mbps=90.0), FACTS, NOW)
-    assert found.reason == "down: gateway g1 says 90 Mbit/s, server pie saw 20.1; they may differ by 5 %"
+    (apart,) = found.reason.params["apart"]
+    assert apart == Reason.of(
+        "witness.apart", direction="down", device="g1", server="pie", claimed_mbps=90.0, seen_mbps=20.1, bound_pct=5.0
+    )
     assert found.word in FINDINGS
 
 
@@ -171,7 +175,7 @@ def test_no_curve_breaks_the_rate(at_ms: list[int], total: list[int]) -> None:
 
 
 facts_of = st.builds(
-    TestFacts,
+    ClaimFacts,
     seen=st.sampled_from(
         [None, SEEN, replace(SEEN, device="g2"), replace(SEEN, witnessed=False), replace(SEEN, up_mbps=1)]
     ),
@@ -182,7 +186,7 @@ facts_of = st.builds(
 
 
 @given(facts_of, st.sampled_from(["", "t"]), st.integers(0, HOUR))
-def test_nothing_agrees_without_a_grant_a_record_and_a_first_use(facts: TestFacts, test_id: str, later_ms: int) -> None:
+def test_nothing_agrees_without_a_grant_a_record_and_a_first_use(facts: ClaimFacts, test_id: str, later_ms: int) -> None:
     found = compare(replace(CLAIM, test_id=test_id), facts, NOW + later_ms)
     honest = test_id and facts.seen == SEEN and facts.grant == GRANT and not facts.earlier
     assert (found.word == "agrees") == bool(honest)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from agent.common.reasons import Reason, decode
 from agent.wire import LinkReading, Stamp, UpsReading, encode_reading
 from collector.judging.evaluate import FreshReading, judge_group, judge_readings
 from collector.register.centers import Center
@@ -74,7 +75,8 @@ def test_a_change_is_written_with_the_numbers_that_made_it(store: Store) -> None
         pending, raised = conn.execute(sa.select(schema.changes).order_by(schema.changes.c.id)).all()
     assert (pending.was, pending.now, pending.at_ms) == ("clear", "pending", NOON)
     assert (raised.now, raised.value, raised.bound) == ("raised", 30.0, 2.0)
-    assert raised.reason == "below in enough of the last readings: 30 %; at most 2 % is asked"
+    found = Reason.of("verdict.at_most", value=30.0, bound=2.0, unit="%")
+    assert decode(raised.reason) == Reason.of("change.below_in_enough_of_the_last_readings", found=found)
     assert raised.standard == "example-2026-1"
     assert raised.queued_ms is None
     assert flag(store).state == "raised"
@@ -154,7 +156,8 @@ def test_a_criterion_that_is_no_longer_asked_lets_its_flag_go_and_says_so(store:
     with store.read() as conn:
         last = conn.execute(sa.select(schema.changes).order_by(schema.changes.c.id.desc())).first()
     assert last is not None
-    assert last.reason == "no longer asked: example-2026-2 has no such criterion"
+    gone = Reason.of("verdict.retired", standard="example-2026-2")
+    assert decode(last.reason) == Reason.of("change.no_longer_asked", found=gone)
 
 
 def test_where_no_standard_holds_nothing_is_judged(store: Store) -> None:

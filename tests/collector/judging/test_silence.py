@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from agent.common.reasons import Reason, decode
 from collector.judging.silence import Swept, listening_again, sweep
 from collector.register.centers import Center
 from collector.standard import Standards, example
@@ -102,7 +103,9 @@ def test_a_deaf_collector_looks_again_and_accuses_nobody(store: Store) -> None:
     with store.read() as conn:
         (change,) = conn.execute(sa.select(schema.changes)).all()
     assert (change.center, change.criterion, change.value) == ("*", "collector.deaf", 100.0)
-    assert "6 of the 6 centers that should be heard are quiet" in change.reason
+    found = decode(change.reason).params["found"]
+    assert isinstance(found, Reason)
+    assert (found.code, found.params["n"], found.params["whole"]) == ("fleet.quiet", 6, 6)
 
 
 def test_when_it_hears_again_the_quiet_get_their_whole_time_and_the_heard_keep_theirs(store: Store) -> None:
