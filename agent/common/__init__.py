@@ -6,6 +6,7 @@ __all__ = [
     "center_time",
     "http_server",
     "mqtt",
+    "reasons",
     "tcp",
     "threads",
     "tls",

@@ -13,7 +13,7 @@ from pathlib import Path
 from collector.standard import check
 from collector.standard.criteria import Standard
 
-__all__ = ["Standard", "StandardError", "Standards", "criteria", "example", "load", "read"]
+__all__ = ["Standard", "StandardError", "Standards", "criteria", "example", "load", "names", "read"]
 
 EXAMPLE = "example-2026-1.toml"
 
