@@ -57,6 +57,8 @@ class BatchWriter:
     """Rows to write and words to say, in the order they arose."""
 
     now_ms: int
+    nonce: str = ""  # of the receipts
+    pace_ms: int = 0  # of the receipts
     boots: BootClocks = field(default_factory=BootClocks)
     receipts: list[wire.Receipt] = field(default_factory=list)
     heard: dict[str, str] = field(default_factory=dict)  # center -> device
@@ -158,15 +160,13 @@ class BatchWriter:
         decoded: list[tuple[int, wire.Reading, wire.Stamp]] = []
         unread: list[str] = []
         for seq in new:
-            try:
-                reading = wire.decode_reading(raws[seq])
-                if reading.at is None:
-                    raise wire.WireError("reading: has no stamp")
-                decoded.append((seq, reading, reading.at))
-            except wire.WireError as error:
-                unread.append(f"reading {seq}: {error}")
+            entry = arrival.readings[seq - arrival.batch.first_seq]
+            if isinstance(entry, wire.WireError):
+                unread.append(f"reading {seq}: {entry}")
                 where = f"{arrival.device.device} {arrival.batch.spool} {seq}"
-                self._put_aside(wire.batch_topic(arrival.device.device), f"unread: {where}: {error}", raws[seq])
+                self._put_aside(wire.batch_topic(arrival.device.device), f"unread: {where}: {entry}", raws[seq])
+            else:
+                decoded.append((seq, *entry))
         when = bracket(
             live=arrival.batch.live,
             issued_ms=issued_ms,
@@ -212,7 +212,9 @@ class BatchWriter:
                 chain=arrival.run.after(batch.last_seq),
                 outcome="set_aside" if doubts else "stored",
                 reason=_clean("; ".join(doubts))[:200],
+                nonce=self.nonce,
                 at_ms=self.now_ms,
+                pace_ms=self.pace_ms,
             )
         )
 
