@@ -15,6 +15,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Annotated, Any, Final, Literal, TypeVar, Union
 
 import msgspec
@@ -576,8 +577,9 @@ def decode_batch(body: bytes) -> Batch:
 
 def decode_frame(body: bytes) -> Batch:
     """A batch of any version that still has this frame: enough to hold it and to say so, not to read it."""
-    _decode(_counted, body, "batch", MAX_BATCH_BYTES)
-    batch = _decode(_batch, body, "batch", MAX_BATCH_BYTES)
+    frame = msgspec.structs.asdict(_decode(_frame, body, "batch", MAX_BATCH_BYTES))
+    readings = list(takewhile(len, msgspec.structs.astuple(frame.pop("readings"))))
+    batch = Batch(readings=readings, **frame)
     for name, value in (("prev", batch.prev), ("spool", batch.spool)):
         if len(value) != (64 if name == "prev" else 32) or not _is_hex(value):
             raise WireError(f"batch: `{name}` must be {64 if name == 'prev' else 32} lower-case hex digits")
@@ -644,15 +646,25 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes, what: str, limit: int
 _encoder = msgspec.json.Encoder()
 _kinds: Any = Union[tuple(kind.struct for kind in KINDS.values())]  # noqa: UP007 - told apart by their tags
 _reading: msgspec.json.Decoder[Reading] = msgspec.json.Decoder(_kinds)
-_batch = msgspec.json.Decoder(Batch)
 # A list is built before it is counted: 64 KiB of `0,0,0` took 2 MB and 1 ms. This one ends at the first too many.
 _hundred = msgspec.defstruct(
     "_hundred",
-    [(f"reading{number}", msgspec.Raw, msgspec.Raw(b"")) for number in range(MAX_BATCH_READINGS)],
+    [("reading", msgspec.Raw), *((f"reading{n}", msgspec.Raw, msgspec.Raw()) for n in range(1, MAX_BATCH_READINGS))],
     array_like=True,
     forbid_unknown_fields=True,
 )
-_counted: msgspec.json.Decoder[object] = msgspec.json.Decoder(msgspec.defstruct("_counted", [("readings", _hundred)]))
+_frame: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
+    msgspec.defstruct(
+        "_frame",
+        [
+            (field.name, field.type) if field.required else (field.name, field.type, field.default)
+            for field in msgspec.structs.fields(Batch)
+            if field.name != "readings"
+        ]
+        + [("readings", _hundred)],
+        kw_only=True,
+    )
+)
 _receipt = msgspec.json.Decoder(Receipt)
 _ask = msgspec.json.Decoder(Ask)
 _task = msgspec.json.Decoder(Task)

@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
 import sqlalchemy as sa
 
 from agent import wire
@@ -75,19 +74,8 @@ class BootClocks:
             )
 
 
-class _Boot(msgspec.Struct):
-    boot: str = ""
-
-
-class _Stamped(msgspec.Struct):
-    at: _Boot = msgspec.field(default_factory=_Boot)
-
-
-_stamped = msgspec.json.Decoder(_Stamped)
-
-
 def load(conn: sa.Connection, arrivals: Iterable[VerifiedBatch]) -> BootClocks:
-    """What is known of the boots that these batches name."""
+    """What is known of the boots that these readable batches name."""
     keys = {(arrival.device.device, boot) for arrival in arrivals for boot in _named(arrival)}
     if not keys:
         return BootClocks()
@@ -96,12 +84,7 @@ def load(conn: sa.Connection, arrivals: Iterable[VerifiedBatch]) -> BootClocks:
 
 
 def _named(arrival: VerifiedBatch) -> set[str]:
-    found = set()
-    for raw in arrival.raws:
-        try:
-            found.add(_stamped.decode(raw).at.boot)
-        except wire.UNREADABLE:
-            continue  # it cannot be read, and will be set aside as such
+    found = {entry[1].boot for entry in arrival.readings if not isinstance(entry, wire.WireError)}
     return {boot for boot in found if NAME.fullmatch(boot)}
 
 

@@ -67,6 +67,8 @@ class BatchWriter:
     """Rows to write and words to say, in the order they arose."""
 
     now_ms: int
+    nonce: str = ""  # of the receipts
+    pace_ms: int = 0  # of the receipts
     boots: BootClocks = field(default_factory=BootClocks)
     receipts: list[wire.Receipt] = field(default_factory=list)
     heard: dict[str, str] = field(default_factory=dict)  # center -> device
@@ -167,16 +169,14 @@ class BatchWriter:
         decoded: list[tuple[int, wire.Reading, wire.Stamp]] = []
         unread: list[Reason] = []
         for seq in new:
-            try:
-                reading = wire.decode_reading(raws[seq])
-                if reading.at is None:
-                    raise wire.WireError("reading: has no stamp")
-                decoded.append((seq, reading, reading.at))
-            except wire.WireError as error:
+            entry = arrival.readings[seq - arrival.batch.first_seq]
+            if isinstance(entry, wire.WireError):
                 where = f"{arrival.device.device} {arrival.batch.spool} {seq}"
-                why = Reason.of("receipt.unreadable", reading=where, text=printable(str(error)))
+                why = Reason.of("receipt.unreadable", reading=where, text=printable(str(entry)))
                 unread.append(why)
                 self._put_aside(wire.batch_topic(arrival.device.device), why, raws[seq])
+            else:
+                decoded.append((seq, *entry))
         when = bracket(
             live=arrival.batch.live,
             issued_ms=issued_ms,
@@ -223,7 +223,9 @@ class BatchWriter:
                 outcome="set_aside" if doubts else "stored",
                 code=RECEIPT_CODES[doubts[0].code] if doubts else "",
                 reason="; ".join(map(_sentence, doubts))[:200],
+                nonce=self.nonce,
                 at_ms=self.now_ms,
+                pace_ms=self.pace_ms,
             )
         )
 

@@ -22,7 +22,7 @@ from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
 from collector.ingest import boot_clocks
 from collector.ingest.rows import BatchWriter, SpoolState, flush, stored_raws
-from collector.ingest.verify import VerifiedBatch, Verify, claimed_device, is_ask, open_ask, open_message
+from collector.ingest.verify import AddressedMessage, VerifiedBatch, Verify, addressed, open_ask, open_message
 from collector.judging.evaluate import FreshReading
 from collector.messages import Device, Message, MessageRefused, SpeedRequestReceived
 from collector.register import centers
@@ -43,6 +43,19 @@ class Taken:
     receipts: list[Message]
     touched: set[str]
     counts: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class TransactionFacts:
+    """What holds for a whole transaction: who may send, and what every receipt says."""
+
+    devices: Mapping[str, Device]
+    nonce: str
+    now_ms: int
+    pace_ms: int
+
+    def writer(self) -> BatchWriter:
+        return BatchWriter(self.now_ms, self.nonce, self.pace_ms)
 
 
 class Ingest:
@@ -68,82 +81,72 @@ class Ingest:
         A message that breaks the transaction in a way nobody foresaw is found by taking each alone; it is held unread
         or set aside, so that it blocks nobody.
         """
+        group = [addressed(message) for message in messages]
         try:
             with self._store.write(beside=True) as conn:
-                nonce = self._begin(conn, messages, now_ms)
-                filed = self._file(conn, messages, now_ms)
+                filed = self._file(conn, group, self._begin(conn, group, now_ms, pace_ms))
         except UNAVAILABLE:
             raise
         except Exception:
             log.exception("a group of %d messages cannot be taken together; taking each alone", len(messages))
             with self._store.write(beside=True) as conn:
-                nonce = self._begin(conn, messages, now_ms)
-                filed = self._each_alone(conn, messages, now_ms)
-        receipts = [self._sealed(receipt, nonce, now_ms, pace_ms) for receipt in filed.receipts]
-        return Taken(receipts, set(filed.heard), filed.counts)
+                filed = self._each_alone(conn, group, self._begin(conn, group, now_ms, pace_ms))
+        return Taken([self._sealed(receipt) for receipt in filed.receipts], set(filed.heard), filed.counts)
 
-    def _begin(self, conn: sa.Connection, messages: Sequence[Message], now_ms: int) -> str:
-        """Keeps the centers of these messages from other workers until the commit; returns the nonce to hand out."""
-        if self._store.parted:
-            devices = _devices(conn, {claimed_device(message) for message in messages})
-            claim(conn, (device.center for device in devices.values()))
-        return nonces.current(conn, now_ms)
+    def _begin(
+        self, conn: sa.Connection, messages: Sequence[AddressedMessage], now_ms: int, pace_ms: int
+    ) -> TransactionFacts:
+        """Keeps the centers of these messages from other workers until the commit; only then looks who is revoked."""
+        names = {message.device for message in messages}
+        claim(conn, names)
+        return TransactionFacts(_devices(conn, names), nonces.current(conn, now_ms), now_ms, pace_ms)
 
-    def _sealed(self, receipt: wire.Receipt, nonce: str, now_ms: int, pace_ms: int) -> Message:
-        whole = wire.Receipt(
-            v=receipt.v,
-            device=receipt.device,
-            spool=receipt.spool,
-            first_seq=receipt.first_seq,
-            last_seq=receipt.last_seq,
-            chain=receipt.chain,
-            outcome=receipt.outcome,
-            code=receipt.code,
-            reason=receipt.reason,
-            nonce=nonce,
-            at_ms=now_ms,
-            pace_ms=pace_ms,
-        )
-        return Message(wire.receipt_topic(receipt.device), wire.seal(wire.encode(whole), self._key.sign))
+    def _sealed(self, receipt: wire.Receipt) -> Message:
+        return Message(wire.receipt_topic(receipt.device), wire.seal(wire.encode(receipt), self._key.sign))
 
-    def _each_alone(self, conn: sa.Connection, messages: Sequence[Message], now_ms: int) -> BatchWriter:
-        whole = BatchWriter(now_ms)
+    def _each_alone(
+        self, conn: sa.Connection, messages: Sequence[AddressedMessage], facts: TransactionFacts
+    ) -> BatchWriter:
+        whole = facts.writer()
         for message in messages:
-            whole.add_outcome(self._alone(conn, message, now_ms))
+            whole.add_outcome(self._alone(conn, message, facts))
         return whole
 
-    def _alone(self, conn: sa.Connection, message: Message, now_ms: int) -> BatchWriter:
+    def _alone(self, conn: sa.Connection, sent: AddressedMessage, facts: TransactionFacts) -> BatchWriter:
         for readable in (True, False):
             try:
                 with conn.begin_nested():
-                    return self._file(conn, [message], now_ms, readable=readable)
+                    return self._file(conn, [sent], facts, readable=readable)
             except UNAVAILABLE:
                 raise
             except Exception as error:
-                log.error("a message on %r cannot be %s: %r", message.topic[:80], "read" if readable else "held", error)
-        filing = BatchWriter(now_ms)
-        filing.refuse(message, MessageRefused("broken", Reason("refused.broken")))
+                how, topic = "read" if readable else "held", sent.message.topic[:80]
+                log.error("a message on %r cannot be %s: %r", topic, how, error)
+        filing = facts.writer()
+        filing.refuse(sent.message, MessageRefused("broken", Reason("refused.broken")))
         flush(conn, filing)
         return filing
 
     def _file(
-        self, conn: sa.Connection, messages: Sequence[Message], now_ms: int, *, readable: bool = True
+        self,
+        conn: sa.Connection,
+        messages: Sequence[AddressedMessage],
+        facts: TransactionFacts,
+        *,
+        readable: bool = True,
     ) -> BatchWriter:
-        filing = BatchWriter(now_ms)
-        devices = _devices(conn, {claimed_device(message) for message in messages})
-        asks: list[Message] = []
-        batches: list[Message] = []
-        for message in messages:
-            (asks if is_ask(message) else batches).append(message)
-        arrivals = _opened(self._open_batch, batches, devices, filing)
-        held, filing.boots = _spools(conn, arrivals), boot_clocks.load(conn, arrivals)
+        filing = facts.writer()
+        batches = [message for message in messages if not message.is_ask]
+        arrivals = _opened(self._open_batch, batches, facts.devices, filing)
+        held = _spools(conn, arrivals)
+        filing.boots = boot_clocks.load(conn, [arrival for arrival in arrivals if readable and arrival.readable])
         issued = nonces.issued_ms(conn, (arrival.batch.nonce for arrival in arrivals))
         for arrival in arrivals:
             spool = held.setdefault(_spool_key(arrival), SpoolState())
             known = stored_raws(conn, filing, arrival, spool)
             filing.add(arrival, spool, known, issued.get(arrival.batch.nonce), readable=readable)
-        self._judge_fresh(conn, filing, now_ms)
-        _take_asks(conn, asks, devices, filing)
+        self._judge_fresh(conn, filing, facts.now_ms)
+        _take_asks(conn, [message for message in messages if message.is_ask], facts.devices, filing)
         flush(conn, filing, self._silent_after_ms)
         return filing
 
@@ -159,8 +162,8 @@ Opened = TypeVar("Opened", VerifiedBatch, SpeedRequestReceived)
 
 
 def _opened(
-    opener: Callable[[Message, Mapping[str, Device]], Opened],
-    messages: Iterable[Message],
+    opener: Callable[[AddressedMessage, Mapping[str, Device]], Opened],
+    messages: Iterable[AddressedMessage],
     known: Mapping[str, Device],
     filing: BatchWriter,
 ) -> list[Opened]:
@@ -169,12 +172,12 @@ def _opened(
         try:
             found.append(opener(message, known))
         except MessageRefused as refused:
-            filing.refuse(message, refused)
+            filing.refuse(message.message, refused)
     return found
 
 
 def _take_asks(
-    conn: sa.Connection, messages: Sequence[Message], known: Mapping[str, Device], filing: BatchWriter
+    conn: sa.Connection, messages: Sequence[AddressedMessage], known: Mapping[str, Device], filing: BatchWriter
 ) -> None:
     """Wishes for a turn: what is refused is a finding, what comes too late or again is only counted."""
     asked = _opened(open_ask, messages, known, filing)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from agent import wire
 from agent.common.reasons import Reason
@@ -16,9 +17,19 @@ from collector.messages import Device, Message, MessageRefused, SpeedRequestRece
 DEVICE = re.compile(r"[a-z0-9-]{1,64}")
 
 Verify = Callable[[bytes, bytes, bytes], bool]  # (public key, body, signature)
+StampedReading = tuple[wire.Reading, wire.Stamp]
 
 
 @dataclass(frozen=True, slots=True)
+class AddressedMessage:
+    """A message with the device whose topic it came by: empty when the topic can be nobody's."""
+
+    message: Message
+    device: str
+    is_ask: bool
+
+
+@dataclass(frozen=True)
 class VerifiedBatch:
     """A batch signed by its gateway. `readable` is false when it is of a version that is held but not understood."""
 
@@ -30,30 +41,31 @@ class VerifiedBatch:
     run: ChainedRun
     readable: bool
 
+    @cached_property
+    def readings(self) -> tuple[StampedReading | wire.WireError, ...]:
+        """Decoded in the order of `raws`, or why that is not possible. To be used of a readable batch."""
+        return tuple(_stamped(raw) for raw in self.raws)
 
-def claimed_device(message: Message) -> str:
-    """The device whose topic this came by, or an empty text when the topic can be nobody's."""
+
+def addressed(message: Message) -> AddressedMessage:
     try:
         device = wire.device_of(message.topic)
     except wire.WireError:
-        return ""
-    named = DEVICE.fullmatch(device) is not None
-    return device if named and message.topic in (wire.batch_topic(device), wire.ask_topic(device)) else ""
+        device = ""
+    asks = message.topic == wire.ask_topic(device)
+    named = DEVICE.fullmatch(device) is not None and (asks or message.topic == wire.batch_topic(device))
+    return AddressedMessage(message, device, asks) if named else AddressedMessage(message, "", False)
 
 
-def is_ask(message: Message) -> bool:
-    """Whether it came by the topic of an ask."""
-    device = claimed_device(message)
-    return bool(device) and message.topic == wire.ask_topic(device)
-
-
-def open_message(message: Message, known: Mapping[str, Device], verify: Verify = is_signed) -> VerifiedBatch:
-    """A batch. Raises Refused."""
+def open_message(message: AddressedMessage, known: Mapping[str, Device], verify: Verify = is_signed) -> VerifiedBatch:
+    """A batch. Raises MessageRefused."""
     return _decoded(*_proven(message, known, wire.MAX_BATCH_BYTES, verify))
 
 
-def open_ask(message: Message, known: Mapping[str, Device], verify: Verify = is_signed) -> SpeedRequestReceived:
-    """A wish for a turn. Raises Refused."""
+def open_ask(
+    message: AddressedMessage, known: Mapping[str, Device], verify: Verify = is_signed
+) -> SpeedRequestReceived:
+    """A wish for a turn. Raises MessageRefused."""
     device, body, _ = _proven(message, known, wire.MAX_SMALL_BYTES, verify)
     try:
         ask = wire.decode_ask(body)
@@ -64,9 +76,11 @@ def open_ask(message: Message, known: Mapping[str, Device], verify: Verify = is_
     return SpeedRequestReceived(device, ask)
 
 
-def _proven(message: Message, known: Mapping[str, Device], limit: int, verify: Verify) -> tuple[Device, bytes, bytes]:
+def _proven(
+    sent: AddressedMessage, known: Mapping[str, Device], limit: int, verify: Verify
+) -> tuple[Device, bytes, bytes]:
     """(sender, body, signature). Sizes first, then who it is, then the signature; only then may anything be decoded."""
-    name = claimed_device(message)
+    message, name = sent.message, sent.device
     if not name:
         reason = Reason.of("refused.topic", topic=printable(message.topic, 80), asked=wire.batch_topic("DEVICE"))
         raise MessageRefused("wrong_topic", reason)
@@ -102,3 +116,11 @@ def _other_device(device: Device, named: str) -> MessageRefused:
     """A gateway may speak for itself alone."""
     reason = Reason.of("refused.other_device", device=device.device, other=printable(named))
     return MessageRefused("wrong_topic", reason, device.device)
+
+
+def _stamped(raw: bytes) -> StampedReading | wire.WireError:
+    try:
+        reading = wire.decode_reading(raw)
+    except wire.WireError as error:
+        return error.with_traceback(None)
+    return wire.WireError("reading: has no stamp") if reading.at is None else (reading, reading.at)

@@ -163,16 +163,17 @@ class Store:
         return self.url.render_as_string(hide_password=True)
 
 
-def claim(conn: sa.Connection, codes: Iterable[str]) -> None:
-    """Until this transaction ends, no other that claims any of these centers runs beside it. Claim once, and all."""
+def claim(conn: sa.Connection, devices: Iterable[str]) -> None:
+    """Until this transaction ends, no other that claims gateways of the same centers runs beside it. Claim once, and
+    all."""
     if conn.dialect.name == "postgresql":
-        conn.execute(_CLAIM, {"codes": sorted(set(codes))})
+        conn.execute(_CLAIM, {"devices": sorted(set(devices))})
 
 
 # In one order everywhere, so that two never wait for each other.
 _CLAIM = sa.text(
-    "SELECT pg_advisory_xact_lock(:space, place) FROM "
-    "(SELECT DISTINCT hashtext(code) AS place FROM unnest(CAST(:codes AS text[])) AS code ORDER BY place) AS places"
+    "SELECT pg_advisory_xact_lock(:space, place) FROM (SELECT DISTINCT hashtext(center) AS place FROM devices "
+    "WHERE device = ANY(CAST(:devices AS text[])) ORDER BY place) AS places"
 ).bindparams(space=WRITERS)
 
 

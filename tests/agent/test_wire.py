@@ -465,7 +465,7 @@ def test_another_version_is_refused_by_name(name: str, version: int) -> None:
         ({"spool": "../../etc/passwd"}, "`spool` must be 32 lower-case hex digits"),
         ({"device": ""}, "length >= 1"),
         ({"device": "x" * 65}, "length <= 64"),
-        ({"readings": []}, "length >= 1"),
+        ({"readings": []}, "at least length 1"),
         ({"readings": [{}] * 101}, "at most length 100"),
     ],
 )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent import wire
@@ -21,7 +22,7 @@ from agent.local import http
 from agent.probes.ups import nut, snmp, traps
 from agent.seat import snapshot
 from collector.access import enrolment
-from collector.ingest.verify import open_ask, open_message
+from collector.ingest.verify import addressed, open_ask, open_message
 from collector.measure import http as measure
 from collector.measure import record, token
 from collector.measure.limits import Limits
@@ -57,11 +58,11 @@ def signed(body: bytes) -> bytes:
 
 
 def batch(payload: bytes) -> object:
-    return open_message(Message(wire.batch_topic("g1"), payload), {"g1": GATEWAY}).batch
+    return open_message(addressed(Message(wire.batch_topic("g1"), payload)), {"g1": GATEWAY}).batch
 
 
 def ask(payload: bytes) -> object:
-    return open_ask(Message(wire.ask_topic("g1"), payload), {"g1": GATEWAY})
+    return open_ask(addressed(Message(wire.ask_topic("g1"), payload)), {"g1": GATEWAY})
 
 
 def small(decode: Read) -> Read:
@@ -258,7 +259,7 @@ def test_a_bomb_is_refused_for_less_than_a_millisecond_and_twice_its_size(name: 
 
 def built(body: bytes) -> object:
     """A batch as it was read before its readings were counted while they come."""
-    return wire._decode(wire._batch, body, "batch")
+    return msgspec.json.decode(body, type=wire.Batch)
 
 
 @pytest.mark.control("a list of readings is built before it is counted", row=32)

@@ -86,22 +86,25 @@ def finishes(thread: threading.Thread, within_s: float = 0.5) -> bool:
 
 
 @on_postgresql
-def test_workers_wait_for_each_other_only_where_they_share_a_center(two: tuple[Store, Store]) -> None:
+def test_workers_wait_for_each_other_only_where_they_share_a_center(two: tuple[Store, Store], gateway) -> None:
     first, second = two
+    lahore, karachi, neighbour, islamabad = (
+        gateway(first, code).device for code in ("LHR-1", "KHI-2", "KHI-2", "ISB-3")
+    )
 
-    def claims(code: str) -> threading.Thread:
+    def claims(device: str) -> threading.Thread:
         def run() -> None:
             with second.write(beside=True) as conn:
-                claim(conn, [code])
+                claim(conn, [device])
 
         thread = threading.Thread(target=run)
         thread.start()
         return thread
 
     with first.write(beside=True) as conn:
-        claim(conn, ["LHR-1", "KHI-2"])
-        assert finishes(claims("ISB-3"), 10)
-        waiting = claims("KHI-2")
+        claim(conn, [lahore, karachi])
+        assert finishes(claims(islamabad), 10)
+        waiting = claims(neighbour)
         assert not finishes(waiting)
     assert finishes(waiting, 10)
 

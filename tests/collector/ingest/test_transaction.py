@@ -20,6 +20,7 @@ from collector.commands.evidence import held_ids
 from collector.ingest.rows import MAX_RANGES, REPEAT_MS, SET_ASIDE_BYTES
 from collector.ingest.sequence_ranges import render
 from collector.ingest.transaction import Ingest, Taken
+from collector.ingest.verify import addressed
 from collector.messages import Message
 from collector.store import Store, schema, upsert
 
@@ -70,6 +71,35 @@ def house(either_store: Store) -> House:
 
 
 # ---------------------------------------------------------------- what is taken
+
+
+def test_who_sends_is_looked_up_once_a_group_after_its_centers_are_kept_from_others(house: House, gateway) -> None:
+    """So that no word is given to a gateway whose revocation was committed while this transaction waited."""
+    senders = [gateway(house.store, code) for code in ("LHR-1", "KHI-2")]
+    said: list[str] = []
+
+    def listen(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+        said.extend(word for word in ("pg_advisory_xact_lock(", "devices.public_key") if word in statement)
+
+    sa.event.listen(house.store._writer, "before_cursor_execute", listen)
+    house.take(*(mine.batch([mine.ups()]) for mine in senders for _ in range(3)))
+    sa.event.remove(house.store._writer, "before_cursor_execute", listen)
+    assert said == ["pg_advisory_xact_lock("] * house.store.parted + ["devices.public_key"]
+
+
+@pytest.mark.parametrize(
+    "topic",
+    ["", "nabz/v1/up/", "nabz/v1/up/A B", "nabz/v1/up/x/y", "nabz/v1/down/g1", "nabz/v2/up/g1", "nabz/v1/receipt/g1"],
+)
+def test_a_topic_that_is_nobodys_names_nobody(topic: str) -> None:
+    sent = addressed(Message(topic, b""))
+    assert (sent.device, sent.is_ask) == ("", False)
+
+
+def test_a_topic_names_its_gateway_and_what_it_sends() -> None:
+    for topic, is_ask in ((wire.batch_topic("g1"), False), (wire.ask_topic("g1"), True)):
+        sent = addressed(Message(topic, b""))
+        assert (sent.device, sent.is_ask) == ("g1", is_ask)
 
 
 def test_a_batch_is_held_as_received_and_receipted(house: House, gateway) -> None:
@@ -126,6 +156,12 @@ def test_receipts_carry_the_nonce_and_evidence_when_it_was_issued(house: House, 
     assert later.nonce not in ("", nonce)
     house.take(mine.batch([mine.ups()], nonce="made up"))
     assert [row.issued_ms for row in house.rows(schema.evidence)] == [None, NOW, None]
+
+
+def test_a_receipt_asks_for_the_pause_that_the_transaction_was_given(house: House, gateway) -> None:
+    mine = gateway(house.store)
+    (receipt,) = house.ingest.take([mine.batch([mine.ups()])], NOW, pace_ms=700).receipts
+    assert opened(receipt).pace_ms == 700
 
 
 def test_the_judge_sees_what_is_fresh_before_it_is_the_latest(either_store: Store, gateway) -> None:
