@@ -248,7 +248,7 @@ month.
 def _criterion(criterion: Criterion) -> Iterator[str]:
     recovery, month = criterion.recovery, criterion.month
     stricter = f" at {recovery.at_pct:g} % of it" if recovery.at_pct != 100 else ""
-    yield f"## {criterion.id}\n\n**{criterion.name.en}** · {criterion.name.ur}\n"
+    yield f"## {criterion.id}\n\n**{criterion.name.en}** · {criterion.name.of('ur')}\n"
     yield f"- {_bound(criterion)}"
     yield f"- Raised after {_window(criterion.window)}; cleared after {_window(recovery.window)}{stricter}."
     yield f"- Judged {_words(criterion.when)}; {criterion.severity}; readings hold for {criterion.fresh_s / 60:g} min."
@@ -268,7 +268,7 @@ def _criterion(criterion: Criterion) -> Iterator[str]:
         least = f"at least {month.min_samples} {month.per}s on {month.min_days} days"
         yield f"- A month meets it when {month.share_pct:g} % of its {samples} do, with {least}."
     yield f"- What to do: {criterion.fix.en}"
-    yield f"- کیا کریں: {criterion.fix.ur}\n"
+    yield f"- کیا کریں: {criterion.fix.of('ur')}\n"
 
 
 def _bound(criterion: Criterion) -> str:
