@@ -135,10 +135,6 @@ class Show:
     def reasons(self, reasons: Iterable[Reason]) -> Markup:
         return self.words.reasons(reasons)
 
-    def seat_note(self, note: str) -> Markup:
-        """What a gateway says is wrong with a seat."""
-        return self.words.reasons(decode_all(note))
-
     def raw(self, text: str) -> Markup:
         """What a machine said, as it said it."""
         return self.words.raw(text)
