@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from agent.common.bufferbloat import Bloat, bloat
 from agent.common.causes import SKIPPED
-from agent.common.reasons import Reason, decode, decode_all
+from agent.common.reasons import Reason, decode
 from agent.common.words import plain
 from agent.wire import SpeedReading
 from collector.html_words import HtmlWords
