@@ -211,6 +211,7 @@ class Service:
             center_name=self._mine.name,
             device=self._mine.device,
             uplink=uplink.state,
+            uplink_cause=uplink.cause or ("disk" if stats.trouble else None),
             uplink_detail=uplink.detail or stats.trouble,
             last_receipt_ms=uplink.last_receipt_ms,
             spool_readings=self._spool.waiting(),

@@ -170,7 +170,7 @@ class UpsReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="up
     firmware: Text | None = None
     serial: Text | None = None
     profiles: Words = []  # the vendor tables that matched, best first
-    corrected: Words = []  # fields whose scale was put right, with the reason
+    corrected: Words = []  # fields whose scale was put right: a code with parameters each; a sentence before 0.2
     input_source: Literal["mains", "mains2", "bypass", "generator", "flywheel", "fuel_cell", "none"] | None = None
     self_test: Literal["running", "passed", "warning", "failed", "aborted", "refused"] | None = None  # the last one
     self_test_ms: Millis | None = None  # when the agent started it; None for one that it did not start
@@ -183,7 +183,10 @@ class SeatColumns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     ``changed`` names the parts a seat has lost since they were accepted. ``quiet_s`` is how long ago a seat that is off
     or missing spoke its last word, for a quarter of an hour: who closes a center leaves such words, a power cut none.
-    ``waiting`` is no column: it names hardware that nobody has approved yet, which is not counted and in no column.
+    ``waiting`` and ``faults`` are no columns. The one names hardware that nobody has approved yet, which is not counted
+    and in no column; the other says what is wrong with a seat, or worth knowing, as codes with parameters
+    (``disk_gone:size_gb=256;silent:silent_s=300``), only for seats of which there is something to say. Gateways before
+    0.2 say it in ``why``, as a sentence; it is empty since.
     """
 
     id: Annotated[list[Word], msgspec.Meta(max_length=500)]
@@ -197,10 +200,11 @@ class SeatColumns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     changed: list[Text] = []
     quiet_s: list[Number | None] = []
     waiting: Annotated[list[Word], msgspec.Meta(max_length=64)] = []
+    faults: Annotated[dict[Word, Text], msgspec.Meta(max_length=500)] = {}
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
-            column = getattr(self, name) if name != "waiting" else []
+            column = getattr(self, name) if name not in ("waiting", "faults") else []
             if (column or name in ("state", "why")) and len(column) != len(self.id):
                 raise ValueError(f"column `{name}` has {len(column)} entries for {len(self.id)} seats")
 
@@ -237,7 +241,8 @@ class GatewayReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag
 
 
 class BootReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="boot"):
-    """Sent once at each start of the agent: what ended the run before it, and the evidence for that."""
+    """Sent once at each start of the agent: what ended the run before it, and the evidence for that, a code with
+    parameters each (``new_boot:up_s=75``); a sentence before 0.2."""
 
     previous_end: Literal["first", "clean", "power", "crash", "killed", "reboot", "unknown"] = "unknown"
     evidence: Words = []

@@ -228,6 +228,8 @@ def _is(field: Schema) -> str:
     if field["type"] == "array":
         least, most = field.get("minItems", 0), field.get("maxItems")
         return f"list{f' of {least} to {most}' if most else ''}: {_is(field['items'])}"
+    if "additionalProperties" in field:
+        return f"object of at most {field['maxProperties']}, by name: {_is(field['additionalProperties'])}"
     return _scalar(field)
 
 

@@ -152,9 +152,11 @@ def _cell(value: object) -> str:
             return f"{value:.3f}".rstrip("0").rstrip(".")
         case list():
             return "; ".join(_cell(part) for part in value)
+        case dict():
+            return "; ".join(f"{name} {_cell(part)}" for name, part in value.items())
         case msgspec.Struct():
             known = ((name, getattr(value, name)) for name in value.__struct_fields__)
-            return " ".join(f"{name}={_cell(part)}" for name, part in known if part not in (None, []))
+            return " ".join(f"{name}={_cell(part)}" for name, part in known if part not in (None, [], {}))
         case _:
             return str(value)
 

@@ -1,6 +1,7 @@
 """Why a probe has no values, and what a speed test says against its own figure: fixed words, each enumerated here.
 
-What people read is `cause.WORD` and `word.flags.WORD` of the language files; mypy refuses a word that is not here.
+What people read is `cause.WORD`, `word.flags.WORD` and `uplink.WORD` of the language files; mypy refuses a word that is
+not here.
 """
 
 from __future__ import annotations
@@ -33,4 +34,9 @@ SKIPPED = frozenset(
 SpeedFlag = Literal[
     "capped", "client_limited", "cross_traffic", "implausible", "not_saturated", "others_unseen", "router_silent",
     "router_slow", "short",
+]  # fmt: skip
+
+# Why nothing is being sent.
+UplinkCause = Literal[
+    "timeout", "unreachable", "refused", "silent", "ended", "moved", "identity", "stranger", "clock", "disk"
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from agent.common.causes import UplinkCause
 from agent.wire import Reading, kind_of
 
 SERIES_LENGTH = 240  # four hours of a minute's readings
@@ -51,7 +52,8 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     center_name: str = ""
     device: str = ""
     uplink: Literal["connected", "connecting", "off"] = "off"
-    uplink_detail: str = ""  # why it is not connected, one line
+    uplink_cause: UplinkCause | None = None  # why nothing is being sent, and in a sentence of the log's
+    uplink_detail: str = ""
     last_receipt_ms: int | None = None
     spool_readings: int | None = None
     spool_bytes: int | None = None

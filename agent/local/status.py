@@ -1,13 +1,14 @@
 """The gateway's local page: what was last measured, what last failed, what waits to be sent. Works with no network.
 
 `Board` collects readings as they are taken; `StatusView` is all the page shows; `serve` shows it at ``/`` (for
-people, English and Urdu, no script) and at ``/status.json`` (for programs).
+people, in every language of the catalogue, no script) and at ``/status.json`` (for programs).
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+import urllib.parse
 from collections.abc import Callable
 
 import msgspec
@@ -30,8 +31,6 @@ async def serve(address: str, view: Callable[[], StatusView]) -> asyncio.Server:
 
 def respond(request: http.HttpRequest, view: Callable[[], StatusView]) -> http.HttpAnswer:
     """The page as asked for. Raises HttpRefused."""
-    from agent.local.status_page import page  # its words and styles cost memory only once somebody looks
-
     if request.method != "GET":
         raise HttpRefused(405, "this page is only read: GET")
     if not is_local_name(request.headers.get("host", "")):
@@ -40,9 +39,13 @@ def respond(request: http.HttpRequest, view: Callable[[], StatusView]) -> http.H
     if path == "/status.json":
         return http.HttpAnswer(status=200, body=msgspec.json.encode(view(), enc_hook=list))
     if path == "/":
-        return http.HttpAnswer(
-            status=200, body=page(view(), "ur" if query == "lang=ur" else "en").encode(), kind=http.HTML
-        )
+        from agent.common.words import languages  # words and styles cost memory only once somebody looks
+        from agent.local.status_page import page
+
+        known = languages()
+        wanted = urllib.parse.parse_qs(query).get("lang", [""])[0]
+        language = wanted if wanted in known else next(iter(known))
+        return http.HttpAnswer(status=200, body=page(view(), language, known).encode(), kind=http.HTML)
     raise HttpRefused(404, "there is only / and /status.json")
 
 

@@ -1,13 +1,18 @@
-"""The local page for people: one document, no script, reloads itself, light and dark, English and Urdu. Pure."""
+"""The local page for people: one document, no script, reloads itself, light and dark, in every language of the
+catalogue. Pure.
+
+Its words are `gateway.page.…` of the language files, besides those that all pages share.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from html import escape
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from agent.common.bufferbloat import bloat
-from agent.common.words import plain
+from agent.common.reading_codes import corrections_of, evidence_of, faults_of
+from agent.common.reasons import Reason
 from agent.local.board import StatusView, key_of
+from agent.local.page_words import Html, PageWords, html, page_words
 from agent.wire import (
     KINDS,
     BootReading,
@@ -19,70 +24,6 @@ from agent.wire import (
     UpsReading,
     kind_of,
 )
-
-# key: (English, Urdu)
-WORDS = {
-    "title": ("This gateway", "یہ گیٹ وے"),
-    "not_enrolled": ("not enrolled yet", "ابھی اندراج نہیں ہوا"),
-    "collector": ("Collector", "مرکزی نظام"),
-    "connected": ("connected", "جڑا ہوا"),
-    "connecting": ("connecting", "جڑ رہا ہے"),
-    "off": ("off", "بند"),
-    "waiting": ("Waiting", "بھیجنے کے منتظر"),
-    "readings": ("readings", "پیمائشیں"),
-    "receipt": ("Last receipt", "آخری رسید"),
-    "sending": ("Sending", "ترسیل"),
-    "mode_full": ("long tests", "لمبی جانچ"),
-    "mode_adaptive": ("tests as long as needed", "ضرورت کے مطابق جانچ"),
-    "mode_quick": ("short tests", "مختصر جانچ"),
-    "of_slots": ("of the times", "اوقات میں"),
-    "bloat": ("Delay under load", "بوجھ میں تاخیر"),
-    "failover": ("on the backup line", "متبادل لائن پر"),
-    "budget": ("Speed tests, month", "اس ماہ رفتار کی جانچ"),
-    "clock": ("Clock", "گھڑی"),
-    "synced": ("synchronised", "درست"),
-    "unsynced": ("not synchronised", "غیر مصدقہ"),
-    "ended": ("Run before ended by", "پچھلا دور ختم ہوا"),
-    "dark": ("Dark for", "بند رہا"),
-    "end_first": ("nothing: it is the first", "یہ پہلا دور ہے"),
-    "end_clean": ("a stop", "روکنے سے"),
-    "end_power": ("a power cut", "بجلی جانے سے"),
-    "end_crash": ("a crash", "خرابی سے"),
-    "end_killed": ("a kill", "زبردستی بند ہونے سے"),
-    "end_reboot": ("a shutdown", "مشین بند کرنے سے"),
-    "end_unknown": ("something unknown", "نامعلوم وجہ سے"),
-    "failures": ("What failed last", "آخری ناکامیاں"),
-    "none_failed": ("Nothing has failed since the agent started.", "ایجنٹ کے آغاز سے کچھ ناکام نہیں ہوا۔"),
-    "nothing": ("No reading yet: the first comes within a minute.", "ابھی کوئی پیمائش نہیں: پہلی ایک منٹ میں آئے گی۔"),
-    "latency": ("Latency, median", "تاخیر، وسطی"),
-    "jitter": ("Jitter", "تاخیر کا فرق"),
-    "loss": ("Loss", "ضائع پیکٹ"),
-    "fault": ("Fault", "خرابی"),
-    "fault_none": ("none", "کوئی نہیں"),
-    "fault_lan": ("in this building", "اسی عمارت میں"),
-    "fault_isp": ("at the internet provider", "انٹرنیٹ کمپنی میں"),
-    "fault_beyond": ("beyond the internet provider", "انٹرنیٹ کمپنی سے آگے"),
-    "download": ("Download", "ڈاؤن لوڈ"),
-    "upload": ("Upload", "اپ لوڈ"),
-    "engine": ("Engine", "جانچ کا طریقہ"),
-    "output": ("Output", "آؤٹ پٹ"),
-    "charge": ("Battery", "بیٹری"),
-    "runtime": ("Minutes left", "باقی منٹ"),
-    "load": ("Load", "بوجھ"),
-    "healthy": ("healthy", "ٹھیک"),
-    "unhealthy": ("unhealthy", "خراب"),
-    "missing": ("missing", "لاپتا"),
-    "seat_off": ("switched off", "بند"),
-    "known": ("known", "معلوم"),
-    "new": ("new, to be approved", "نئے، منظوری باقی"),
-    "cpu": ("Processor", "پروسیسر"),
-    "memory": ("Memory", "میموری"),
-    "disk_free": ("Disk free", "خالی ڈسک"),
-    "agent_cost": ("The agent itself", "خود ایجنٹ"),
-    "ago": ("ago", "پہلے"),
-    "never": ("never", "کبھی نہیں"),
-    "as_data": ("as data", "بطور ڈیٹا"),
-}
 
 STYLE = """
 :root{color-scheme:light dark;--ink:#1c2430;--dim:#5b6675;--paper:#f6f7f9;--card:#fff;--line:#dde2e8;--good:#1a7f4b;
@@ -103,35 +44,44 @@ vector-effect:non-scaling-stroke}.good{color:var(--good)}.bad{color:var(--bad)}.
 ul{margin:.5rem 0 0;padding-inline-start:1.2rem}
 """
 
-Say = Callable[[str], str]
-Row = tuple[str, str]  # (label, value), both already escaped
-DASH = "–"
+Row = tuple[Html, Html]  # (label, value)
+NOTHING = Html("")
 
 
-def page(view: StatusView, language: str = "en") -> str:
-    """The whole document; ``language`` is ``en`` or ``ur``."""
-    urdu = language == "ur"
-
-    words = plain(language)
-
-    def say(key: str) -> str:
-        return WORDS[key][1 if urdu else 0] if key in WORDS else escape(words(key))
-
-    other = '<a href="/" lang="en">English</a>' if urdu else '<a href="/?lang=ur" lang="ur">اردو</a>'
-    name = escape(" · ".join(part for part in (view.center_name, view.center) if part)) or say("not_enrolled")
-    cards = "".join(card(key, reading, view, say) for key, reading in sorted(view.last.items(), key=_in_order))
-    empty = "" if cards else f"<p>{say('nothing')}</p>"
+def page(view: StatusView, language: str, languages: Mapping[str, str]) -> str:
+    """The whole document in one of the languages ({code: its own name})."""
+    words = page_words(language)
+    named = [words.name(part) for part in (view.center_name, view.center) if part]
+    name = words.joined(Html(" · "), named) if named else say(words, "not_enrolled")
+    cards = joined(card(key, reading, view, words) for key, reading in sorted(view.last.items(), key=_in_order))
+    empty = NOTHING if cards else Html(f"<p>{say(words, 'nothing')}</p>")
+    title = say(words, "title")
     return (
-        f'<!doctype html><html lang="{"ur" if urdu else "en"}" dir="{"rtl" if urdu else "ltr"}"><head>'
+        f'<!doctype html><html lang="{words.lang}" dir="{words.dir}"><head>'
         '<meta charset="utf-8"><meta http-equiv="refresh" content="15">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{say('title')} · Nabz</title><style>{STYLE}</style></head><body><main>"
-        f"<header><h1>{say('title')}</h1><span>{name}</span>{other}</header>"
-        f'<div class="grid">{uplink_card(view, say)}{cards}</div>'
-        f"{empty}{failures(view, say)}"
-        f'<p><small>Nabz {escape(view.version)} · {escape(view.device)} · <a href="/status.json">{say("as_data")}</a>'
-        "</small></p></main></body></html>"
+        f"<title>{title} · Nabz</title><style>{STYLE}</style></head><body><main>"
+        f"<header><h1>{title}</h1><span>{name}</span>{links(language, languages)}</header>"
+        f'<div class="grid">{uplink_card(view, words)}{cards}</div>'
+        f"{empty}{failures(view, words)}"
+        f"<p><small>Nabz {html(view.version)} · {words.ltr(view.device)} · "
+        f'<a href="/status.json">{say(words, "as_data")}</a></small></p></main></body></html>'
     )
+
+
+def say(words: PageWords, key: str, **values: object) -> Html:
+    """One of the page's own texts."""
+    return words(f"gateway.page.{key}", **values)
+
+
+def joined(parts: Iterable[Html]) -> Html:
+    return Html("".join(parts))
+
+
+def links(language: str, languages: Mapping[str, str]) -> Html:
+    """To the same page in the other languages."""
+    others = ((code, name) for code, name in languages.items() if code != language)
+    return joined(Html(f'<a href="/?lang={html(code)}" lang="{html(code)}">{html(name)}</a>') for code, name in others)
 
 
 def _in_order(item: tuple[str, Reading]) -> tuple[int, str]:
@@ -139,131 +89,161 @@ def _in_order(item: tuple[str, Reading]) -> tuple[int, str]:
     return list(KINDS).index(kind_of(item[1]).name), item[0]
 
 
-def uplink_card(view: StatusView, say: Say) -> str:
+def toned(tone: str, value: Html) -> Html:
+    return Html(f'<b class="{tone}">{value}</b>')
+
+
+# ---------------------------------------------------------------- the cards
+
+
+def uplink_card(view: StatusView, words: PageWords) -> Html:
     tone = {"connected": "good", "connecting": "warn", "off": "bad"}[view.uplink]
     megabytes = view.spool_bytes / 1e6 if view.spool_bytes is not None else None
-    used, budget = number(view.speed_used_mb, 0), number(view.speed_budget_mb, 0, " MB")
     rows = [
-        (say("collector"), f'<b class="{tone}">{say(view.uplink)}</b>'),
-        (say("waiting"), f"{number(view.spool_readings, 0)} {say('readings')}"),
-        ("", number(megabytes, 1, " MB")),
-        (say("receipt"), age(view.last_receipt_ms, view.now_ms, say)),
-        (say("budget"), f'<bdi dir="ltr">{used} / {budget}</bdi>'),
-        *([("", budget_plan(view, say))] if view.speed_mode else []),
-        (say("clock"), say(view.clock)),
+        (say(words, "collector"), toned(tone, say(words, f"uplink.{view.uplink}"))),
+        *([(NOTHING, words.word("uplink", view.uplink_cause))] if view.uplink_cause else []),
+        (say(words, "waiting"), words.many("gateway.page.readings", view.spool_readings or 0)),
+        (NOTHING, words.figure(megabytes, "MB")),
+        (say(words, "receipt"), age(view.last_receipt_ms, view.now_ms, words)),
+        (say(words, "budget"), budget(view, words)),
+        *([(NOTHING, budget_plan(view, words))] if view.speed_mode else []),
+        (say(words, "clock"), say(words, f"clock.{view.clock}")),
     ]
-    detail = f'<small dir="ltr">{escape(view.uplink_detail)}</small>' if view.uplink_detail else ""
-    return f"<section><h2>{say('sending')}</h2>{table(rows)}{detail}</section>"
+    detail = Html(f"<small>{words.raw(view.uplink_detail)}</small>") if view.uplink_detail else NOTHING
+    return Html(f"<section><h2>{say(words, 'sending')}</h2>{table(rows)}{detail}</section>")
 
 
-def budget_plan(view: StatusView, say: Say) -> str:
+def budget(view: StatusView, words: PageWords) -> Html:
+    used, whole = words.figure(view.speed_used_mb, "MB"), words.figure(view.speed_budget_mb, "MB")
+    return say(words, "budget.used", used=used, whole=whole)
+
+
+def budget_plan(view: StatusView, words: PageWords) -> Html:
     """How tests are shortened so that the month's bytes last."""
-    share = "" if view.speed_share >= 1 else f" · {number(100 * view.speed_share, 0, ' %')} {say('of_slots')}"
-    return f"{say(f'mode_{view.speed_mode}')}{share}"
+    mode = say(words, f"mode.{view.speed_mode}")
+    share = words.figure(round(100 * view.speed_share), "%")
+    return mode if view.speed_share >= 1 else say(words, "mode.share", mode=mode, share=share)
 
 
-def card(key: str, reading: Reading, view: StatusView, say: Say) -> str:
+def card(key: str, reading: Reading, view: StatusView, words: PageWords) -> Html:
     """One kind's newest reading."""
     kind, _, subject = key.partition(" ")
-    heading = say(f"kind.{kind}")
-    rows, tail = ROWS.get(type(reading), figure_rows)(reading, view, say)
-    when = age(reading.at.wall_ms if reading.at else None, view.now_ms, say)
-    return f"<section><h2>{heading} <small>{escape(subject)} {when}</small></h2>{table(rows)}{tail}</section>"
+    rows, tail = ROWS.get(type(reading), figure_rows)(reading, view, words)
+    about = f"{words.name(subject) if subject else NOTHING} {taken(reading, view, words)}"
+    return Html(f"<section><h2>{words(f'kind.{kind}')} <small>{about}</small></h2>{table(rows)}{tail}</section>")
 
 
-def link_rows(reading: Reading, view: StatusView, say: Say) -> tuple[list[Row], str]:
+def taken(reading: Reading, view: StatusView, words: PageWords) -> Html:
+    """How long ago it was taken."""
+    return age(reading.at.wall_ms if reading.at else None, view.now_ms, words)
+
+
+def link_rows(reading: Reading, view: StatusView, words: PageWords) -> tuple[list[Row], Html]:
     assert isinstance(reading, LinkReading)
     place = reading.fault_place
-    tone = "good" if place == "none" else "bad"
+    fault = words.word("word.fault_place", place) if place else words("none")
     rows = [
-        (say("latency"), number(reading.rtt_median_ms, 1, " ms")),
-        (say("jitter"), number(reading.jitter_ms, 1, " ms")),
-        (say("loss"), number(reading.loss_pct, 1, " %")),
-        (say("fault"), f'<b class="{tone}">{say(f"fault_{place}")}</b>' if place else DASH),
+        (say(words, "latency"), words.figure(reading.rtt_median_ms, "ms")),
+        (say(words, "jitter"), words.figure(reading.jitter_ms, "ms")),
+        (say(words, "loss"), words.figure(reading.loss_pct, "%")),
+        (say(words, "fault"), toned("good" if place == "none" else "bad", fault) if place else fault),
     ]
-    return rows, sparkline(series(view, reading, "rtt_median_ms"), say("latency"))
+    return rows, sparkline(series(view, reading, "rtt_median_ms"), say(words, "latency"))
 
 
-def speed_rows(reading: Reading, view: StatusView, say: Say) -> tuple[list[Row], str]:
+def speed_rows(reading: Reading, view: StatusView, words: PageWords) -> tuple[list[Row], Html]:
     assert isinstance(reading, SpeedReading)
+    engine = words.ltr(reading.engine) if reading.engine else words("none")
     rows = [
-        (say("download"), number(reading.download_mbps, 1, " Mbit/s")),
-        (say("upload"), number(reading.upload_mbps, 1, " Mbit/s")),
-        (say("engine"), escape(f"{reading.engine or DASH} · {reading.purpose}")),
+        (say(words, "download"), words.figure(reading.download_mbps, "Mbit/s")),
+        (say(words, "upload"), words.figure(reading.upload_mbps, "Mbit/s")),
+        (say(words, "engine"), words.listed([engine, words.word("word.purpose", reading.purpose)])),
     ]
     if (found := bloat(reading)) is not None:
-        rows.append((say("bloat"), f'<bdi dir="ltr">{found.grade}</bdi>'))
+        rows.append((say(words, "bloat"), words.ltr(found.grade)))
     if reading.failover:
-        rows.append(("", f'<b class="warn">{say("failover")}</b>'))
-    return rows, sparkline(series(view, reading, "download_mbps"), say("download"))
+        rows.append((NOTHING, toned("warn", say(words, "failover"))))
+    rows += [(NOTHING, words.word("word.flags", flag)) for flag in reading.flags]
+    return rows, sparkline(series(view, reading, "download_mbps"), say(words, "download"))
 
 
-def ups_rows(reading: Reading, view: StatusView, say: Say) -> tuple[list[Row], str]:
+def ups_rows(reading: Reading, view: StatusView, words: PageWords) -> tuple[list[Row], Html]:
     assert isinstance(reading, UpsReading)
-    minutes = reading.runtime_s / 60 if reading.runtime_s is not None else None
-    tone = "good" if reading.output_state == "online" else "warn"
+    state, status = reading.output_state, reading.battery_status
+    output = words.word("word.output_state", state) if state else words("none")
     rows = [
-        (say("output"), f'<b class="{tone}">{escape(reading.output_state or DASH)}</b>'),
-        (say("charge"), number(reading.battery_charge_pct, 0, " %")),
-        (say("runtime"), number(minutes, 0)),
-        (say("load"), number(reading.load_pct, 0, " %")),
+        (say(words, "output"), toned("good" if state == "online" else "warn", output)),
+        (say(words, "charge"), words.figure(reading.battery_charge_pct, "%")),
+        *([(NOTHING, words.word("word.battery_status", status))] if status else []),
+        (say(words, "runtime"), words.figure(reading.runtime_s, "s")),
+        (say(words, "load"), words.figure(reading.load_pct, "%")),
     ]
-    return rows, sparkline(series(view, reading, "battery_charge_pct"), say("charge"))
+    curve = sparkline(series(view, reading, "battery_charge_pct"), say(words, "charge"))
+    return rows, Html(f"{curve}{listing(corrections_of(reading.corrected), words)}")
 
 
-def seats_rows(reading: Reading, _view: StatusView, say: Say) -> tuple[list[Row], str]:
+def seats_rows(reading: Reading, _view: StatusView, words: PageWords) -> tuple[list[Row], Html]:
     assert isinstance(reading, SeatsReading)
-    names = (("healthy", "healthy"), ("unhealthy", "unhealthy"), ("missing", "missing"), ("off", "seat_off"))
-    rows = [(say("known"), number(reading.known, 0))]
-    rows += [(say(word), number(getattr(reading, field), 0)) for field, word in names]
-    seats = reading.seats
-    rows += [(say("new"), number(len(seats.waiting), 0))] if seats and seats.waiting else []
-    troubled = zip(seats.id, seats.state, seats.why, strict=True) if seats else ()
-    lines = "".join(
-        f"<li><b>{escape(name)}</b> {say(state)} <small><bdi>{escape(why)}</bdi></small></li>"
-        for name, state, why in troubled
-        if state in ("unhealthy", "missing")
-    )
-    return rows, f"<ul>{lines}</ul>" if lines else ""
-
-
-def gateway_rows(reading: Reading, _view: StatusView, say: Say) -> tuple[list[Row], str]:
-    assert isinstance(reading, GatewayReading)
-    rows = [
-        (say("cpu"), number(reading.cpu_pct, 0, " %")),
-        (say("memory"), number(reading.memory_pct, 0, " %")),
-        (say("disk_free"), number(reading.disk_free_pct, 0, " %")),
-        (say("agent_cost"), f"{number(reading.agent_rss_mb, 0, ' MB')} · {number(reading.agent_cpu_s, 0, ' s')}"),
+    rows = [(say(words, "known"), words.figure(reading.known))]
+    rows += [
+        (words.word("seat", state), words.figure(getattr(reading, state)))
+        for state in ("healthy", "unhealthy", "missing", "off")
     ]
-    return rows, ""
+    seats = reading.seats
+    if seats is None:
+        return rows, NOTHING
+    rows += [(say(words, "new"), words.figure(len(seats.waiting)))] if seats.waiting else []
+    faults = faults_of(seats)
+    lines = [
+        Html(f"<li><b>{words.ltr(name)}</b> {words.word('seat', state)} <small>{words.reasons(why)}</small></li>")
+        for name, state in zip(seats.id, seats.state, strict=True)
+        if (why := faults.get(name, ())) or state in ("unhealthy", "missing")
+        if state != "off"
+    ]
+    return rows, Html(f"<ul>{joined(lines)}</ul>") if lines else NOTHING
 
 
-def boot_rows(reading: Reading, _view: StatusView, say: Say) -> tuple[list[Row], str]:
+def gateway_rows(reading: Reading, _view: StatusView, words: PageWords) -> tuple[list[Row], Html]:
+    assert isinstance(reading, GatewayReading)
+    cost = [words.figure(reading.agent_rss_mb, "MB"), words.figure(reading.agent_cpu_s, "s")]
+    rows = [
+        (say(words, "cpu"), words.figure(reading.cpu_pct, "%")),
+        (say(words, "memory"), words.figure(reading.memory_pct, "%")),
+        (say(words, "disk_free"), words.figure(reading.disk_free_pct, "%")),
+        (say(words, "agent_cost"), words.listed(cost)),
+    ]
+    return rows, NOTHING
+
+
+def boot_rows(reading: Reading, _view: StatusView, words: PageWords) -> tuple[list[Row], Html]:
     assert isinstance(reading, BootReading)
-    minutes = reading.dark_s / 60 if reading.dark_s is not None else None
-    return [(say("ended"), say(f"end_{reading.previous_end}")), (say("dark"), number(minutes, 0, " min"))], ""
+    rows = [
+        (say(words, "ended"), words.word("word.previous_end", reading.previous_end)),
+        (say(words, "dark"), words.figure(reading.dark_s, "s")),
+    ]
+    return rows, listing(evidence_of(reading.evidence), words)
 
 
-def figure_rows(reading: Reading, view: StatusView, say: Say) -> tuple[list[Row], str]:
+def figure_rows(reading: Reading, view: StatusView, words: PageWords) -> tuple[list[Row], Html]:
     """The figures of any kind, one a row, and the curve of the first that is drawn."""
     kind = kind_of(reading)
     rows = [
-        (figure_label(figure.name, say), number(getattr(reading, figure.field), 1, f" {figure.unit}".rstrip()))
+        (figure_label(figure.name, words), words.figure(getattr(reading, figure.field), figure.unit))
         for figure in kind.figures
         if figure.is_number
     ]
     curves = (
-        sparkline(series(view, reading, it.name), figure_label(it.name, say)) for it in kind.drawn if it.is_number
+        sparkline(series(view, reading, it.name), figure_label(it.name, words)) for it in kind.drawn if it.is_number
     )
-    return rows, next(curves, "")
+    return rows, next(curves, NOTHING)
 
 
-def figure_label(name: str, say: Say) -> str:
-    label = say(f"field.{name}")
-    return label[:1].upper() + label[1:]
+def figure_label(name: str, words: PageWords) -> Html:
+    label = words(f"field.{name}")
+    return Html(label[:1].upper() + label[1:])
 
 
-ROWS: dict[type[Reading], Callable[[Reading, StatusView, Say], tuple[list[Row], str]]] = {
+ROWS: dict[type[Reading], Callable[[Reading, StatusView, PageWords], tuple[list[Row], Html]]] = {
     LinkReading: link_rows,
     SpeedReading: speed_rows,
     UpsReading: ups_rows,
@@ -273,43 +253,45 @@ ROWS: dict[type[Reading], Callable[[Reading, StatusView, Say], tuple[list[Row], 
 }
 
 
-def failures(view: StatusView, say: Say) -> str:
-    items = ""
+def failures(view: StatusView, words: PageWords) -> Html:
+    items = []
     for key, reading in sorted(view.failures.items(), key=_in_order):
         if reading.failure is not None:
-            when = age(reading.at.wall_ms if reading.at else None, view.now_ms, say)
-            items += (
-                f'<li dir="auto"><b>{escape(key)}</b> <span class="bad">{escape(reading.failure.cause)}</span> '
-                f"<bdi>{escape(reading.failure.detail)}</bdi> <small>{when}</small></li>"
+            kind, _, subject = key.partition(" ")
+            what = f"{words(f'kind.{kind}')} {words.name(subject) if subject else NOTHING}".strip()
+            cause = words.word("cause", reading.failure.cause)
+            items.append(
+                f'<li><b>{what}</b> <span class="bad">{cause}</span> '
+                f"<small>{taken(reading, view, words)} {words.raw(reading.failure.detail)}</small></li>"
             )
-    inside = f"<ul>{items}</ul>" if items else f"<small>{say('none_failed')}</small>"
-    return f"<section><h2>{say('failures')}</h2>{inside}</section>"
+    inside = f"<ul>{''.join(items)}</ul>" if items else f"<small>{say(words, 'none_failed')}</small>"
+    return Html(f"<section><h2>{say(words, 'failures')}</h2>{inside}</section>")
 
 
-def table(rows: list[Row]) -> str:
-    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{value}</dd>' for name, value in rows)}</dl>" if rows else ""
+# ---------------------------------------------------------------- parts
 
 
-def number(value: float | None, digits: int, unit: str = "") -> str:
-    """Left to right even inside Urdu; a dash for unknown."""
-    return DASH if value is None else f'<bdi dir="ltr">{value:,.{digits}f}{unit}</bdi>'
+def table(rows: list[Row]) -> Html:
+    return Html(f"<dl>{''.join(f'<dt>{name}</dt><dd>{value}</dd>' for name, value in rows)}</dl>") if rows else NOTHING
 
 
-def age(then_ms: int | None, now_ms: int, say: Say) -> str:
+def listing(reasons: Sequence[Reason], words: PageWords) -> Html:
+    items = "".join(f"<li><small>{words.reason(reason)}</small></li>" for reason in reasons)
+    return Html(f"<ul>{items}</ul>") if items else NOTHING
+
+
+def age(then_ms: int | None, now_ms: int, words: PageWords) -> Html:
+    """How long ago; a reading of a clock that ran ahead is not in the future."""
     if then_ms is None:
-        return say("never")
-    seconds = max(0, now_ms - then_ms) // 1000
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"<bdi>{seconds // size} {unit}</bdi> {say('ago')}"
-    return f"<bdi>{seconds} s</bdi> {say('ago')}"
+        return say(words, "never")
+    return words("ago", time=words.age(max(0, now_ms - then_ms) / 1000))
 
 
 def series(view: StatusView, reading: Reading, name: str) -> Sequence[float | None]:
     return view.series.get(f"{key_of(reading)} {name}", ())
 
 
-def sparkline(values: Sequence[float | None], title: str) -> str:
+def sparkline(values: Sequence[float | None], title: Html) -> Html:
     """The values as one line from zero up; an unknown value is a gap, not a zero."""
     top = max((value for value in values if value is not None), default=0.0) or 1.0
     step = 100 / max(len(values) - 1, 1)
@@ -321,5 +303,5 @@ def sparkline(values: Sequence[float | None], title: str) -> str:
             runs[-1].append(f"{place * step:.1f},{29 - 28 * max(value, 0) / top:.1f}")
     lines = "".join(f'<polyline points="{" ".join(run)}"/>' for run in runs if len(run) > 1)
     if not lines:
-        return ""
-    return f'<svg viewBox="0 0 100 30" preserveAspectRatio="none" role="img" aria-label="{title}">{lines}</svg>'
+        return NOTHING
+    return Html(f'<svg viewBox="0 0 100 30" preserveAspectRatio="none" role="img" aria-label="{title}">{lines}</svg>')

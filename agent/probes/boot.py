@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+from agent.common import code_text
+from agent.common.reasons import Param, Reason
 from agent.probes.gateway import uptime_s
 from agent.wire import BootReading
 
@@ -48,27 +50,32 @@ def look_back(facts: BootFacts) -> BootReading:
     end, evidence = _end(facts)
     dark_ms = None if facts.last_alive_ms is None else facts.now_ms - facts.last_alive_ms
     if dark_ms is not None and dark_ms < 0:
-        dark_ms, evidence = None, [*evidence, "clock is behind the last reading"]
+        dark_ms, evidence = None, [*evidence, _said("clock_behind")]
     dark_s = None if dark_ms is None else round(dark_ms / 1000, 1)
     return BootReading(previous_end=end, evidence=evidence, last_alive_ms=facts.last_alive_ms, dark_s=dark_s)
 
 
 def _end(facts: BootFacts) -> tuple[End, list[str]]:
     if facts.mark is None:
-        return ("unknown", ["boot mark cannot be read"]) if facts.mark_damaged else ("first", ["no boot mark"])
+        return ("unknown", [_said("mark_damaged")]) if facts.mark_damaged else ("first", [_said("no_mark")])
     same_boot = facts.mark.boot == facts.boot
-    booted = "same boot" if same_boot else f"new boot {facts.uptime_s:.0f} s ago"
+    booted = _said("same_boot") if same_boot else _said("new_boot", up_s=round(facts.uptime_s))
     if facts.mark.stop == "crashed":
-        return "crash", ["agent marked its own crash", booted]
+        return "crash", [_said("marked_crash"), booted]
     if facts.mark.stop == "shutdown":
-        return "reboot", ["agent was stopped by an orderly shutdown", booted]
+        return "reboot", [_said("shutdown"), booted]
     if facts.mark.stop == "stopped":
-        return "clean", ["agent was stopped while the machine ran on", booted]
+        return "clean", [_said("stopped"), booted]
     if same_boot:
-        return "killed", ["no stop mark", booted]
+        return "killed", [_said("no_stop"), booted]
     if facts.kernel_crash_kept:
-        return "crash", ["no stop mark", booted, "firmware kept a kernel crash"]
-    return "power", ["no stop mark: the machine went down without a shutdown", booted]
+        return "crash", [_said("no_stop"), booted, _said("kernel_crash")]
+    return "power", [_said("went_down"), booted]
+
+
+def _said(code: str, /, **params: Param) -> str:
+    """One code of BOOT_EVIDENCE as the wire has it."""
+    return code_text.encode([Reason(f"boot.{code}", params)])
 
 
 def gather(state_dir: Path, last_alive_ms: int | None, now_ms: int) -> BootFacts:

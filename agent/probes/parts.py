@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from agent.common.reading_codes import fault
+from agent.common.reasons import Reason
 from agent.seat.snapshot import Snapshot
 
 MEMORY_SLACK = 0.06  # firmware and graphics take more or less of the same memory from one start to the next
@@ -23,13 +25,14 @@ def parts_of(snapshot: Snapshot) -> SeatParts:
     return SeatParts(memory_mb=snapshot.memory_mb, drives=drives)
 
 
-def lost(accepted: SeatParts, now: SeatParts) -> list[str]:
-    """One short sentence for each part that was accepted and is not there now."""
+def lost(accepted: SeatParts, now: SeatParts) -> list[Reason]:
+    """A fault for each part that was accepted and is not there now."""
     gone = []
     if _is_less(now.memory_mb, accepted.memory_mb):
-        gone.append(f"memory gone: {_gb(now.memory_mb)} left of {_gb(accepted.memory_mb)}")
+        gone.append(fault("memory_gone", left_gb=_gb(now.memory_mb), all_gb=_gb(accepted.memory_mb)))
     if now.drives:
-        gone += [f"disk gone: {size:g} GB" for each, size in sorted(accepted.drives.items()) if each not in now.drives]
+        missing = (size for each, size in sorted(accepted.drives.items()) if each not in now.drives)
+        gone += [fault("disk_gone", size_gb=size) for size in missing]
     return gone
 
 
@@ -43,5 +46,5 @@ def _is_less(value: float | None, than: float | None) -> bool:
     return value is not None and than is not None and value < than * (1 - MEMORY_SLACK)
 
 
-def _gb(megabytes: float | None) -> str:
-    return f"{(megabytes or 0) / 1000:.1f} GB"
+def _gb(megabytes: float | None) -> float:
+    return round((megabytes or 0) / 1000, 1)

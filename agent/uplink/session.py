@@ -26,12 +26,14 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent import __version__, wire
+from agent.common.causes import UplinkCause
 from agent.common.mqtt import Client
 from agent.common.threads import finished, post
 from agent.identity import BrokerEndpoint, Identity, IdentityError
 from agent.spool.queue import Spool
 from agent.spool.record import Group, Ident
 from agent.uplink import trust
+from agent.uplink.causes import UplinkLost, cause_of
 from agent.uplink.endpoints import Endpoints, told
 from agent.uplink.inflight import InFlightBatches
 from agent.uplink.receipts import is_other_history
@@ -49,10 +51,6 @@ REACH_S = 45.0  # of it for the first packets: the kernel repeats them ever more
 WEBSOCKET_PATH = "/mqtt"
 KEEPALIVE_S = 300
 SILENT_S = 150.0  # with batches out and not even a PUBACK back: somebody in between only pretends
-
-
-class UplinkLost(Exception):
-    """The session ended; the text says why."""
 
 
 def batch_of(groups: Sequence[Group], *, device: str, nonce: str, live: bool) -> bytes:
@@ -79,6 +77,7 @@ class UplinkView:
     """What the status page and the doctor tell of the uplink."""
 
     state: Literal["connected", "connecting", "off"] = "off"
+    cause: UplinkCause | None = None  # why not, and in a sentence
     detail: str = ""
     last_receipt_ms: int | None = None
     counts: Counter[str] = field(default_factory=Counter)  # sent, receipted, set_aside, disputed, refused, overdue
@@ -146,7 +145,7 @@ class Uplink:
         gone = self._ways.replace(brokers)
         self._hurry.set()
         if gone:
-            self._events.put_nowait(("lost", "the collector names other brokers"))
+            self._events.put_nowait(("lost", UplinkLost("moved", "the collector names other brokers")))
 
     def alone_s(self) -> float:
         """Since the last receipt, or since the start, by the clock that ``now_s`` reads."""
@@ -164,7 +163,7 @@ class Uplink:
                 connected_s = self._now_s()
                 await self._carry(client)
             except (UplinkLost, IdentityError, OSError, ValueError) as error:
-                silent = isinstance(error, TimeoutError)
+                silent, self.view.cause = isinstance(error, TimeoutError), cause_of(error)
                 self.view.detail = f"{told(self._ways.current)}: {error or type(error).__name__}"
                 log.warning("uplink: %s", self.view.detail)
                 if trust.is_about_time(error):
@@ -214,7 +213,7 @@ class Uplink:
         await self._expect("subscribed")
         client.publish(wire.presence_topic(identity.device), self._presence("online"), qos=1, retain=True)
         self._asks_to = client
-        self.view.state, self.view.detail = "connected", ""
+        self.view.state, self.view.cause, self.view.detail = "connected", None, ""
         log.info("uplink: connected to %s", told(way))
 
     async def _expect(self, wanted: str) -> None:
@@ -224,8 +223,8 @@ class Uplink:
                     name, what = await self._events.get()
                     if name == wanted:
                         return
-                    if name == "lost":
-                        raise UplinkLost(str(what))
+                    if isinstance(what, UplinkLost):
+                        raise what
         except TimeoutError:
             raise TimeoutError(f"the broker did not say `{wanted}` within {self._connect_s:g} s") from None
 
@@ -239,8 +238,8 @@ class Uplink:
                     name, what = await self._events.get()
             except TimeoutError:
                 continue
-            if name == "lost":
-                raise UplinkLost(str(what))
+            if isinstance(what, UplinkLost):
+                raise what
             if name in ("heard", "message"):
                 self._heard_s = self._now_s()
             if isinstance(what, MQTTMessage):
@@ -277,7 +276,7 @@ class Uplink:
         overdue = self._flights.overdue(now_s)
         self.view.counts["overdue"] += len(overdue)
         if overdue and now_s - self._heard_s > SILENT_S:
-            raise UplinkLost(f"nothing heard from the broker for {SILENT_S:g} s")
+            raise UplinkLost("silent", f"nothing heard from the broker for {SILENT_S:g} s")
 
     # ------------------------------------------------------------ what the collector says
 
@@ -351,18 +350,19 @@ class Uplink:
         def on_connect(
             _client: AnyClient, _data: object, _flags: ConnectFlags, code: ReasonCode, _properties: Properties | None
         ) -> None:
-            tell("lost", f"the broker refused this gateway: {code}") if code.is_failure else tell("connected")
+            refused = UplinkLost("refused", f"the broker refused this gateway: {code}")
+            tell("lost", refused) if code.is_failure else tell("connected")
 
         def on_disconnect(
             _client: AnyClient, _data: object, _flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
         ) -> None:
-            tell("lost", f"the session ended: {code}")
+            tell("lost", UplinkLost("ended", f"the session ended: {code}"))
 
         def on_subscribe(
             _client: AnyClient, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
         ) -> None:
-            refused = any(code.is_failure for code in codes)
-            tell("lost", "the broker refused the subscription to our receipts") if refused else tell("subscribed")
+            refused = UplinkLost("refused", "the broker refused the subscription to our receipts")
+            tell("lost", refused) if any(code.is_failure for code in codes) else tell("subscribed")
 
         client = _Client(
             CallbackAPIVersion.VERSION2,

@@ -15,7 +15,8 @@ import msgspec
 import sqlalchemy as sa
 
 from agent import wire
-from agent.common.reasons import Reason, decode_all
+from agent.common.reading_codes import faults_of
+from agent.common.reasons import Reason
 from collector.register.opening_hours import MINUTE_MS
 from collector.store import schema
 
@@ -99,9 +100,10 @@ def _hour(hour_ms: int, calls: Sequence[SeatSample]) -> Hour:
 
 def reasons(columns: wire.SeatColumns, promised: int) -> list[Reason]:
     """Pure. Why seats could not be used, by their roll call; the seats never enrolled last."""
+    faults = faults_of(columns)
     found = [
-        _unusable(name, state, why)
-        for name, state, why in zip(columns.id, columns.state, columns.why, strict=True)
+        _unusable(name, state, faults.get(name, ()))
+        for name, state in zip(columns.id, columns.state, strict=True)
         if state in ("unhealthy", "missing")
     ]
     never, hidden = promised - len(columns.id), len(found) - MOST_REASONS
@@ -109,10 +111,10 @@ def reasons(columns: wire.SeatColumns, promised: int) -> list[Reason]:
     return found[:MOST_REASONS] + more + ([Reason.of("seats.never", n=never)] if never > 0 else [])
 
 
-def _unusable(name: str, state: str, why: str) -> Reason:
+def _unusable(name: str, state: str, why: Sequence[Reason]) -> Reason:
     if not why:
         return Reason.of("seats.unusable", seat=name, seat_state=state)
-    return Reason.of("seats.unusable_because", seat=name, seat_state=state, why=list(decode_all(why)))
+    return Reason.of("seats.unusable_because", seat=name, seat_state=state, why=list(why))
 
 
 def book(conn: sa.Connection, code: str, promised: int, found: Sequence[Hour]) -> dict[str, Any]:

@@ -185,16 +185,22 @@ def seats(center: SimulatedCenter, dice: random.Random, is_open: bool, broken: T
     lit = ["missing" if i % 2 else "unhealthy" for i in range(bad)] + ["healthy"] * (center.seats - bad)
     states = lit if is_open else ["off"] * center.seats
     alive = [state in ("healthy", "unhealthy") for state in states]
+    names = [f"seat-{number:02d}" for number in range(1, center.seats + 1)]
     columns = SeatColumns(
-        id=[f"seat-{number:02d}" for number in range(1, center.seats + 1)],
+        id=names,
         state=states,  # type: ignore[arg-type]  # a list of the literal's own words
-        why=["disk_full" if state == "unhealthy" else "" for state in states],
+        why=[""] * center.seats,
         cpu_pct=[_whole(5, 60, dice) if up else None for up in alive],
         memory_pct=[_whole(30, 80, dice) if up else None for up in alive],
         disk_pct=[
             (99.0 if state == "unhealthy" else _whole(20, 70, dice)) if up else None
             for state, up in zip(states, alive, strict=True)
         ],
+        faults={
+            name: "disk:used_pct=99,limit_pct=97"
+            for name, state in zip(names, states, strict=True)
+            if state == "unhealthy"
+        },
     )
     return SeatsReading(
         known=center.seats,
@@ -234,7 +240,7 @@ def any_reading(kind: Kind, dice: random.Random) -> Reading:
 
 def boot(why: str, last_alive_ms: int | None, at_ms: int) -> BootReading:
     """`why`: ``first``, ``clean`` or, after staged darkness, ``power``, ``reboot``, ``killed`` or ``unknown``."""
-    evidence = {"power": ["the UPS was on battery and low at the last sign of life"]}.get(why, [])
+    evidence = ["went_down"] if why == "power" else []
     dark_s = None if last_alive_ms is None else max(0, at_ms - last_alive_ms) / 1000
     return BootReading(
         previous_end=why,  # type: ignore[arg-type]  # one of the literal's own words, see above

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from agent.common.bufferbloat import Bloat, bloat
 from agent.common.causes import SKIPPED
-from agent.common.reasons import Reason, decode, decode_all
+from agent.common.reasons import Reason, decode
 from agent.common.words import plain
 from agent.wire import SpeedReading
 from collector.html_words import HtmlWords
@@ -134,10 +134,6 @@ class Show:
 
     def reasons(self, reasons: Iterable[Reason]) -> Markup:
         return self.words.reasons(reasons)
-
-    def seat_note(self, note: str) -> Markup:
-        """What a gateway says is wrong with a seat."""
-        return self.words.reasons(decode_all(note))
 
     def raw(self, text: str) -> Markup:
         """What a machine said, as it said it."""

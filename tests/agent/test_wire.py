@@ -134,6 +134,14 @@ READINGS: dict[str, wire.Reading] = {
         profiles=["rfc1628"],
         corrected=["battery_voltage_v: reported in tenths"],
     ),
+    "ups-corrected": wire.UpsReading(
+        at=AT,
+        subject="ups",
+        output_state="online",
+        input_voltage_v=231.2,
+        profiles=["nut"],
+        corrected=["tenths:field=input_voltage_v,raw=2312,mib=nut"],
+    ),
     "ups-last-gasp": wire.UpsReading(
         at=AT,
         subject="ups",
@@ -204,6 +212,24 @@ READINGS: dict[str, wire.Reading] = {
             quiet_s=[None, 200.0, 45.0],
         ),
     ),
+    "seats-faults": wire.SeatsReading(
+        at=AT,
+        known=3,
+        healthy=1,
+        unhealthy=1,
+        missing=1,
+        off=0,
+        seats=wire.SeatColumns(
+            id=["seat-01", "seat-02", "seat-03"],
+            state=["healthy", "unhealthy", "missing"],
+            why=["", "", ""],
+            changed=["", "disk_gone:size_gb=256", ""],
+            faults={
+                "seat-02": "disk_gone:size_gb=256;cpu:used_pct=98,limit_pct=97",
+                "seat-03": "silent_gone:silent_s=300",
+            },
+        ),
+    ),
     "gateway": wire.GatewayReading(
         at=AT,
         cpu_pct=4.5,
@@ -226,6 +252,13 @@ READINGS: dict[str, wire.Reading] = {
         at=AT,
         previous_end="power",
         evidence=["the UPS was on battery and low at the last sign of life"],
+        last_alive_ms=1_779_999_000_000,
+        dark_s=940.0,
+    ),
+    "boot-codes": wire.BootReading(
+        at=AT,
+        previous_end="power",
+        evidence=["went_down", "new_boot:up_s=75"],
         last_alive_ms=1_779_999_000_000,
         dark_s=940.0,
     ),

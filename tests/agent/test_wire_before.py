@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from agent import wire
+from agent.common.reading_codes import faults_of
 from agent.uplink.receipts import is_other_history
 
 GOLDEN = Path(__file__).parents[1] / "wire" / "v1"
@@ -28,6 +29,23 @@ class ReceiptOf01(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     nonce: wire.Hex = ""
     at_ms: wire.Millis
     pace_ms: wire.Count = 0
+
+
+class SeatColumnsOf01(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The columns as collectors of 0.1 decode them, as far as they matter here."""
+
+    id: list[wire.Word]
+    state: list[str]
+    why: list[wire.Text]
+    changed: list[wire.Text] = []
+
+    def __post_init__(self) -> None:
+        assert len(self.id) == len(self.state) == len(self.why)
+
+
+class SeatsOf01(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="seats", tag_field="kind"):
+    unhealthy: int
+    seats: SeatColumnsOf01
 
 
 def golden(name: str) -> bytes:
@@ -54,6 +72,26 @@ def test_a_receipt_with_a_code_is_the_same_receipt_for_a_gateway_before_codes() 
 )
 def test_which_receipts_tell_of_another_history(name: str, other: bool) -> None:
     assert is_other_history(wire.decode_receipt(golden(name))) == other
+
+
+def test_seats_with_codes_are_the_same_seats_for_a_collector_before_codes() -> None:
+    then = msgspec.json.decode(golden("seats-faults"), type=SeatsOf01)
+    now = wire.decode_reading(golden("seats-faults"))
+    assert isinstance(now, wire.SeatsReading)
+    assert now.seats is not None
+    assert (then.seats.id, then.seats.state) == (now.seats.id, now.seats.state)
+    assert then.seats.why == ["", "", ""]  # what is wrong it does not learn, that something is it does
+    assert bool(then.seats.changed[1])
+
+
+def test_seats_before_codes_show_their_sentences() -> None:
+    reading = wire.decode_reading(golden("seats-changed"))
+    assert isinstance(reading, wire.SeatsReading)
+    assert reading.seats is not None
+    assert {name: found[0].params["text"] for name, found in faults_of(reading.seats).items()} == {
+        "seat-01": "disk gone: 256 GB",
+        "seat-02": "silent for 300 s: the PC does not answer, it is off, asleep or unplugged",
+    }
 
 
 @pytest.mark.parametrize("reason", ["equivocation: 1", "fork: 1"])

@@ -19,6 +19,7 @@ from playwright.sync_api import expect, sync_playwright
 from agent import config, wire
 from agent.__main__ import main
 from agent.common.center_time import CENTER_TIME
+from agent.common.words import languages
 from agent.local.board import Board, StatusView
 from agent.local.status_page import page as status_page
 from agent.probes import PROBES
@@ -107,8 +108,8 @@ def test_the_local_page_shows_its_figures_and_a_curve(language: str, words: tupl
     for celsius in (24.5, 25.5):
         board.note(wire.RoomReading(at=AT, temperature_c=celsius, humidity_pct=41.0))
     view = StatusView(now_ms=NOW, started_ms=0, version="1", last=board.last, series=board.series)
-    text = status_page(view, language)
-    assert all(word in text for word in (*words, "25.5 °C", "41.0 %", "<svg"))
+    text = status_page(view, language, languages()).replace("\u00a0", " ")
+    assert all(word in text for word in (*words, "25.5 °C", "41 %", "<svg"))
 
 
 # ---------------------------------------------------------------- the wire, ingest, the database

@@ -237,6 +237,9 @@ KNOWN = {
     "maxItems",
     "items",
     "properties",
+    "additionalProperties",
+    "propertyNames",
+    "maxProperties",
     "required",
     "title",
     "description",
@@ -276,9 +279,12 @@ def inside(value: object, schema: dict[str, Any]) -> bool:
     if isinstance(value, list):
         return all(fits(each, schema.get("items", {})) for each in value)
     if isinstance(value, dict):
-        known = schema.get("properties", {})
-        return all(name in value for name in schema.get("required", ())) and all(
-            fits(each, known.get(name, {})) for name, each in value.items()
+        known, others = schema.get("properties", {}), schema.get("additionalProperties", {})
+        return (
+            len(value) <= schema.get("maxProperties", len(value))
+            and all(name in value for name in schema.get("required", ()))
+            and all(fits(name, schema.get("propertyNames", {})) for name in value)
+            and all(fits(each, known.get(name, others)) for name, each in value.items())
         )
     return True
 

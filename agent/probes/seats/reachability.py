@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from agent.probes.link.ping import Echoes, ping
 from agent.probes.probe import SilentSeat
@@ -20,6 +21,7 @@ ECHO_S = 1.0
 CLOCK_SLACK_S = 5.0
 COMPLETE = 0x2  # ATF_COM of linux/if_arp.h
 
+SilenceCause = Literal["off", "asleep", "stopped", "network"]
 Ask = Callable[[str], Awaitable[bool]]
 
 
@@ -65,17 +67,17 @@ def _flags(text: str) -> int:
         return 0
 
 
-def cause(before: Snapshot, now: Snapshot, silent_s: float) -> str:
-    """What a silence of `silent_s` without a last word was, by the seat's own clocks; nothing when they do not tell."""
+def cause(before: Snapshot, now: Snapshot, silent_s: float) -> SilenceCause | None:
+    """What a silence of `silent_s` without a last word was, by the seat's own clocks; None when they do not tell."""
     if now.uptime_s is not None and now.uptime_s < silent_s - CLOCK_SLACK_S:
-        return "it was off, without a last word"
+        return "off"
     if now.slept_s is not None and before.slept_s is not None and now.slept_s - before.slept_s > silent_s / 2:
-        return "it was asleep"
+        return "asleep"
     if now.running_s is not None and now.running_s < silent_s - CLOCK_SLACK_S:
-        return "it was on, nabz-seat was stopped"
+        return "stopped"  # the PC was on, its nabz-seat was not
     if now.uptime_s is not None and now.running_s is not None:
-        return "it was on, the network between was gone"
-    return ""
+        return "network"  # both were on, and what is between was gone
+    return None
 
 
 def _text(path: Path) -> str:

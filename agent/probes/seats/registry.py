@@ -12,11 +12,14 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from agent.common import code_text
+from agent.common.reading_codes import fault
+from agent.common.reasons import Reason
 from agent.config import SeatsSection
 from agent.probes import parts
 from agent.probes.probe import SilentSeat
@@ -36,6 +39,7 @@ SILENT_S = 150.0  # from here on a pause is a silence that wants a reason
 FIRST_DAY_MS = 24 * 3600_000
 CLOCK_SET_MS = 1_600_000_000_000  # a wall clock before September 2020 was never set
 MOST_AN_ADDRESS = 8  # seats that one address may bring in unasked
+MAX_FAULTS = 200  # characters of one seat's faults on the wire
 
 State = Literal["healthy", "unhealthy", "missing", "off"]
 Policy = Literal["first", "always", "never"]
@@ -192,7 +196,7 @@ def enter(before: SeatRecord | None, snapshot: Snapshot, now_ms: int) -> SeatRec
         accepted=before.accepted if accepted == before.accepted else accepted,
         conflict_ms=now_ms if other else before.conflict_ms,
         back_ms=now_ms if came_back else before.back_ms,
-        back_why=came_back or before.back_why,
+        back=came_back or before.back,
     )
 
 
@@ -200,31 +204,32 @@ def _heard(seat: SeatRecord, snapshot: Snapshot, now_ms: int) -> SeatRecord:
     return replace(seat, said_goodbye=snapshot.state == "stopping", last=snapshot, heard_ms=now_ms, answers=None)
 
 
-def _back(before: SeatRecord, snapshot: Snapshot, now_ms: int) -> str:
-    """What the silence was from which a seat comes back without having said good-bye; nothing when there was none."""
+def _back(before: SeatRecord, snapshot: Snapshot, now_ms: int) -> Reason | None:
+    """What the silence was from which a seat comes back without having said good-bye; None when there was none."""
     if before.heard_ms is None or before.last is None or before.said_goodbye:
-        return ""
+        return None
     silent_s = (now_ms - before.heard_ms) / 1000
     if silent_s < max(SILENT_S, 2.5 * before.last.interval_s):
-        return ""
-    why = reachability.cause(before.last, snapshot, silent_s)
-    return f"back after {silent_s / 60:.0f} min: {why}" if why else ""
+        return None
+    cause = reachability.cause(before.last, snapshot, silent_s)
+    return fault(f"back_{cause}", silent_s=round(silent_s)) if cause else None
 
 
 # ---------------------------------------------------------------- calling
 
 
 def roll_call(seats: list[SeatRecord], now_ms: int, started_ms: int, limits: SeatsSection) -> SeatsReading:
-    """Pure. One column entry a seat, by label; `why` says in words what is wrong. Who waits is named, not counted."""
+    """Pure. One column entry a seat, by label; `faults` says what is wrong. Who waits is named, not counted."""
     labels = label(seats)
     ordered = sorted((seat for seat in seats if seat.approved), key=lambda seat: labels[seat.id])
     judged = [judge_seat(seat, now_ms, started_ms, limits) for seat in ordered]
-    count = Counter(state for state, _why in judged)
+    count = Counter(state for state, _faults in judged)
     shown = [
         seat.last if state in ("healthy", "unhealthy") else None
         for seat, (state, _) in zip(ordered, judged, strict=True)
     ]
-    changed = ["; ".join(lost_parts(seat))[:200] for seat in ordered]
+    changed = [_text(lost_parts(seat)) for seat in ordered]
+    faults = {labels[seat.id]: _text(found) for seat, (_state, found) in zip(ordered, judged, strict=True) if found}
     quiet_s = [
         _quiet_s(seat, now_ms) if state in ("off", "missing") else None
         for seat, (state, _) in zip(ordered, judged, strict=True)
@@ -237,8 +242,8 @@ def roll_call(seats: list[SeatRecord], now_ms: int, started_ms: int, limits: Sea
         off=count["off"],
         seats=SeatColumns(
             id=[labels[seat.id] for seat in ordered],
-            state=[state for state, _why in judged],
-            why=[why[:200] for _state, why in judged],
+            state=[state for state, _faults in judged],
+            why=[""] * len(ordered),
             cpu_pct=[last.cpu_pct if last else None for last in shown],
             memory_pct=[last.memory_pct if last else None for last in shown],
             disk_pct=[last.disk_pct if last else None for last in shown],
@@ -247,8 +252,14 @@ def roll_call(seats: list[SeatRecord], now_ms: int, started_ms: int, limits: Sea
             changed=changed if any(changed) else [],
             quiet_s=quiet_s if any(value is not None for value in quiet_s) else [],
             waiting=sorted(labels[seat.id] for seat in seats if not seat.approved)[:MAX_WAITING],
+            faults=faults,
         ),
     )
+
+
+def _text(faults: Sequence[Reason]) -> str:
+    """As many of them as the wire takes."""
+    return next(text for end in range(len(faults), -1, -1) if len(text := code_text.encode(faults[:end])) <= MAX_FAULTS)
 
 
 def _quiet_s(seat: SeatRecord, now_ms: int) -> float | None:
@@ -264,54 +275,54 @@ def label(seats: Iterable[SeatRecord]) -> dict[str, str]:
     return {seat.id: seat.called if seat.called and times[seat.called] == 1 else seat.id for seat in seats}
 
 
-def judge_seat(seat: SeatRecord, now_ms: int, started_ms: int, limits: SeatsSection) -> tuple[State, str]:
-    """Pure. (state, why): *off* said good-bye, *missing* fell silent without it, *unhealthy* says what is wrong."""
-    state, why = _judge(seat, now_ms, started_ms, limits)
-    notes = [why] if why else []
-    if seat.back_ms is not None and now_ms - seat.back_ms < BACK_MS and state in ("healthy", "unhealthy"):
-        notes.append(seat.back_why)
+def judge_seat(seat: SeatRecord, now_ms: int, started_ms: int, limits: SeatsSection) -> tuple[State, list[Reason]]:
+    """Pure. (state, faults): *off* said good-bye, *missing* fell silent without it, *unhealthy* says what is wrong."""
+    state, faults = _judge(seat, now_ms, started_ms, limits)
+    is_back = seat.back_ms is not None and now_ms - seat.back_ms < BACK_MS and state in ("healthy", "unhealthy")
+    if is_back and seat.back is not None:
+        faults.append(seat.back)
     if seat.intruder_ms is not None and now_ms - seat.intruder_ms < CONFLICT_MS:
-        notes.append("a PC without this seat's own key speaks for it: newly installed, approve it; else a clone")
-    return state, "; ".join(notes)
+        faults.append(fault("intruder"))
+    return state, faults
 
 
-def _judge(seat: SeatRecord, now_ms: int, started_ms: int, limits: SeatsSection) -> tuple[State, str]:
+def _judge(seat: SeatRecord, now_ms: int, started_ms: int, limits: SeatsSection) -> tuple[State, list[Reason]]:
     if seat.said_goodbye:
-        return "off", "said it was shutting down"
+        return "off", [fault("said_bye")]
     since_ms = seat.heard_ms if seat.heard_ms is not None else started_ms
     silent_s = (now_ms - since_ms) / 1000
     if silent_s > limits.missing_after_s or seat.last is None:
-        ago = "silent for" if seat.heard_ms is not None else "not heard since the agent started,"
-        return "missing", f"{ago} {silent_s:.0f} s{NETWORK_SAYS[seat.answers]}"
-    faults = [*lost_parts(seat), *faults_of(seat.last, limits)]
+        silence = "silent" if seat.heard_ms is not None else "unheard"
+        return "missing", [fault(f"{silence}{NETWORK_SAYS[seat.answers]}", silent_s=round(silent_s))]
+    faults = [*lost_parts(seat), *limits_passed(seat.last, limits)]
     if seat.conflict_ms is not None and now_ms - seat.conflict_ms < CONFLICT_MS:
-        faults.append("two machines report under this identity: one is a clone")
-    return ("unhealthy", "; ".join(faults)) if faults else ("healthy", "")
+        faults.append(fault("clone"))
+    return ("unhealthy" if faults else "healthy"), faults
 
 
-NETWORK_SAYS = {
-    None: "",
-    True: ": the PC is on, nabz-seat is stopped or broken",
-    False: ": the PC does not answer, it is off, asleep or unplugged",
-}
+NETWORK_SAYS = {None: "", True: "_on", False: "_gone"}  # whether a silent seat's PC answers the network
 
 
-def lost_parts(seat: SeatRecord) -> list[str]:
+def lost_parts(seat: SeatRecord) -> list[Reason]:
     """Pure. What it was made of and is not any more, until people accept that."""
     return parts.lost(seat.accepted, parts.parts_of(seat.last)) if seat.accepted and seat.last else []
 
 
-def faults_of(snapshot: Snapshot, limits: SeatsSection) -> list[str]:
-    """Pure. One short sentence for every limit that is passed; unknown values pass none."""
-    checks = (
-        ("processor busy", snapshot.cpu_pct, limits.max_cpu_pct, "%"),
-        ("memory full", snapshot.memory_pct, limits.max_memory_pct, "%"),
-        ("disk full", snapshot.disk_pct, limits.max_disk_pct, "%"),
-        ("too hot", snapshot.temperature_c, limits.max_temperature_c, " °C"),
-    )
-    failing = [f"disk failing: {drive.size_gb:g} GB" for drive in snapshot.drives or () if drive.health == "failing"]
-    return failing + [
-        f"{what}: {value:.0f}{unit}, limit {bound:g}{unit}"
-        for what, value, bound, unit in checks
-        if value is not None and value > bound
+def limits_passed(snapshot: Snapshot, limits: SeatsSection) -> list[Reason]:
+    """Pure. A fault for every limit that is passed; unknown values pass none."""
+    failing = [
+        fault("disk_failing", size_gb=each.size_gb) for each in snapshot.drives or () if each.health == "failing"
     ]
+    shares = (
+        ("cpu", snapshot.cpu_pct, limits.max_cpu_pct),
+        ("memory", snapshot.memory_pct, limits.max_memory_pct),
+        ("disk", snapshot.disk_pct, limits.max_disk_pct),
+    )
+    full = [
+        fault(code, used_pct=round(used_pct), limit_pct=limit_pct)
+        for code, used_pct, limit_pct in shares
+        if used_pct is not None and used_pct > limit_pct
+    ]
+    now_c, limit_c = snapshot.temperature_c, limits.max_temperature_c
+    hot = [fault("hot", now_c=round(now_c), limit_c=limit_c)] if now_c is not None and now_c > limit_c else []
+    return failing + full + hot

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from agent.common.reasons import Reason
 from agent.identity import write_atomically
 from agent.probes.parts import SeatParts, parts_of
 from agent.seat.snapshot import NAME_SIGNS, Snapshot
@@ -54,7 +55,7 @@ class SeatRecord:
     answers: bool | None = None
     intruder_ms: int | None = None
     back_ms: int | None = None  # when it last came back from a silence
-    back_why: str = ""
+    back: Reason | None = None  # and what that silence was
 
     @property
     def called(self) -> str:

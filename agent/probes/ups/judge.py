@@ -16,10 +16,12 @@ MAX_COUNT = 10_000.0  # of alarms: a card that reports more counts something els
 
 
 class Settled(NamedTuple):
-    """`value` None: refused. `why` is empty when the number was believed as it came."""
+    """`value` None: refused. `why` is a line for --explain, `code` one of CORRECTIONS where the scale was put right;
+    both are empty when the number was believed as it came."""
 
     value: float | None
     why: str = ""
+    code: str = ""
 
 
 def possible(field: str, value: float, scale: float = 1.0, *, on_mains: bool = False) -> Settled:
@@ -51,7 +53,7 @@ def _percent(value: float, most: float) -> Settled:
     if 0 <= value <= most:
         return Settled(value)
     if most < value <= most * 10 and value / 10 <= 100:
-        return Settled(value / 10, f"{value:g} % read as tenths")
+        return Settled(value / 10, f"{value:g} % read as tenths", "tenths")
     return Settled(None, f"{value:g} % is impossible")
 
 
@@ -60,22 +62,22 @@ def _scaled(value: float, most: float, unit: str) -> Settled:
         return Settled(None, f"{value:g} {unit} is impossible")
     for power, name in ((1, ""), (10, "tenths"), (100, "hundredths"), (1000, "thousandths")):
         if value / power <= most:
-            return Settled(value / power, f"{value:g} {unit} read as {name}" if name else "")
+            return Settled(value / power, f"{value:g} {unit} read as {name}" if name else "", name)
     return Settled(None, f"{value:g} {unit} is impossible")
 
 
 def _line_voltage(value: float, scale: float, on_mains: bool) -> Settled:
     if on_mains and scale < 1 and LEAST_MAINS_V <= value / scale <= MOST_MAINS_V:
-        return Settled(value / scale, f"{value:g} V on mains read as whole volts")
+        return Settled(value / scale, f"{value:g} V on mains read as whole volts", "whole")
     return _scaled(value, MAX_LINE_V, "V")
 
 
 def _hertz(value: float) -> Settled:
     if value == 0:
         return Settled(0.0)
-    for factor, name in ((1, ""), (0.1, "a tenth"), (10, "ten times"), (0.01, "a hundredth")):
+    for factor, code in ((1, ""), (0.1, "tenths"), (10, "tenfold"), (0.01, "hundredths")):
         if 40 <= value * factor <= 70:
-            return Settled(round(value * factor, 4), f"{value:g} Hz read as {name} of it" if name else "")
+            return Settled(round(value * factor, 4), f"{value:g} Hz read as {code}" if code else "", code)
     return Settled(None, f"{value:g} Hz is no mains frequency")
 
 
@@ -89,9 +91,9 @@ def _celsius(value: float, scale: float) -> Settled:
     if value == 0:
         return Settled(None, "0 °C: no sensor")
     if scale < 1 and 10 <= value / scale <= 60:
-        return Settled(value / scale, f"{value:g} °C read as whole degrees")
+        return Settled(value / scale, f"{value:g} °C read as whole degrees", "whole")
     if -40 <= value <= 120:
         return Settled(value)
     if 120 < value <= 1200:
-        return Settled(value / 10, f"{value:g} °C read as tenths")
+        return Settled(value / 10, f"{value:g} °C read as tenths", "tenths")
     return Settled(None, f"{value:g} °C is impossible")

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from agent.common import code_text
+from agent.common.reasons import Param, Reason
 from agent.probes.ups.judge import possible
 from agent.probes.ups.profiles.table import TEXTS, TOTALS, Obj, Parsed, Profile, Raw, parse
 from agent.wire import UpsReading
@@ -19,6 +21,11 @@ Instances = Mapping[str, Sequence[tuple[str, Raw]]]  # base -> its instances (oi
 ESSENTIAL = ("output_state", "battery_status", "battery_charge_pct", "runtime_s")
 ON_MAINS = frozenset({"online", "bypass", "boost", "trim", "eco"})
 ALIVE_V = 10.0
+
+
+def correction(code: str, /, **params: Param) -> str:
+    """One code of CORRECTIONS as the wire has it."""
+    return code_text.encode([Reason(f"correction.{code}", params)])
 
 
 def instances(bases: Sequence[str], raw: Mapping[str, Raw]) -> Instances:
@@ -43,13 +50,13 @@ def read(profiles: Sequence[Profile], raw: Mapping[str, Raw], say: Say) -> UpsRe
     corrected: list[str] = []
     used: list[str] = []
     for profile in profiles:
-        for obj, value, why in _said(profile, by_base, fields, say):
+        for obj, value, why, code in _said(profile, by_base, fields, say):
             if obj.field in fields:
                 continue
             fields[obj.field] = value
             say(f"    {obj.field} = {value!r}")
-            if why:
-                corrected.append(f"{obj.field}: {why} ({profile.name})"[:200])
+            if code:
+                corrected.append(code)
                 say(f"    corrected: {why}")
             if profile.name not in used:
                 used.append(profile.name)
@@ -63,8 +70,9 @@ def read(profiles: Sequence[Profile], raw: Mapping[str, Raw], say: Say) -> UpsRe
 
 def _said(
     profile: Profile, by_base: Instances, known: Mapping[str, Any], say: Say
-) -> Iterator[tuple[Obj, Parsed | int, str]]:
-    """What each object of a profile says, where it says something possible; `known` is what was said before."""
+) -> Iterator[tuple[Obj, Parsed | int, str, str]]:
+    """What each object of a profile says, where it says something possible, and if that was put right, why, in words
+    and as a code; `known` is what was said before."""
     for obj in profile.objects:
         if not obj.field:  # only there for other objects' `rows`
             continue
@@ -75,14 +83,15 @@ def _said(
             say(f"  {profile.name} {obj.name} {oid} = {value!r}")
         value = _of_lines(obj, [parse(obj, value) for _, value in answers])
         if isinstance(value, (bool, str)):
-            yield obj, value, ""
+            yield obj, value, "", ""
         elif value is not None:
             verdict = possible(obj.field, value, obj.scale, on_mains=known.get("output_state") in ON_MAINS)
             if verdict.value is None:
                 say(f"    refused: {verdict.why}")
             else:
                 exact = round(verdict.value, 3)
-                yield obj, int(exact) if obj.field == "alarms_count" else exact, verdict.why
+                code = verdict.code and correction(verdict.code, field=obj.field, raw=value, mib=profile.name)
+                yield obj, int(exact) if obj.field == "alarms_count" else exact, verdict.why, code
 
 
 def _rows(
@@ -114,8 +123,8 @@ def _settle(fields: dict[str, Any], corrected: list[str], say: Say) -> None:
         state = _state_by_time(fields)
         if state:
             fields["output_state"] = state
-            corrected.append(f"output_state: not told; {fields['on_battery_s']:g} s on battery means {state}")
-            say(f"  {corrected[-1]}")
+            corrected.append(correction("by_time", field="output_state", on_battery_s=fields["on_battery_s"]))
+            say(f"  output_state: not told; {fields['on_battery_s']:g} s on battery means {state}")
     charged = (fields.get("battery_charge_pct") or 100) > 5
     if fields.get("runtime_s") == 0 and charged and fields.get("output_state") != "battery":
         del fields["runtime_s"]

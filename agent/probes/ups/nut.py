@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from agent.common.causes import Cause
 from agent.probes.probe import ProbeFailed
 from agent.probes.ups.judge import possible
-from agent.probes.ups.merge import ON_MAINS
+from agent.probes.ups.merge import ON_MAINS, correction
 from agent.probes.ups.profiles.table import number_of, text_of
 from agent.probes.ups.snmp import secret_of
 from agent.wire import UpsReading
@@ -172,7 +172,7 @@ def _number(
             continue
         fields[key] = round(verdict.value, 3)
         if verdict.why:
-            corrected.append(f"{key}: {verdict.why} (nut)"[:200])
+            corrected.append(correction(verdict.code, field=key, raw=number, mib="nut"))
         return
 
 

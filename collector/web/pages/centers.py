@@ -12,6 +12,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from agent import wire
+from agent.common.reading_codes import faults_of
 from collector.access import approvals
 from collector.flags.witness import Witness
 from collector.judging import server_check
@@ -203,9 +204,9 @@ def _seats(reading: wire.SeatsReading) -> list[dict[str, Any]]:
     columns = reading.seats
     if columns is None:
         return []
-    order = ("unhealthy", "missing", "off", "healthy")
+    order, faults = ("unhealthy", "missing", "off", "healthy"), faults_of(columns)
     seats = [
-        {"id": name, "state": columns.state[place], "why": columns.why[place],
+        {"id": name, "state": columns.state[place], "faults": faults.get(name, ()),
          "cpu_pct": _at(columns.cpu_pct, place), "memory_pct": _at(columns.memory_pct, place),
          "changed": bool(columns.changed and columns.changed[place])}
         for place, name in enumerate(columns.id)

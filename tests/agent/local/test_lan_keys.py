@@ -79,7 +79,7 @@ def test_a_seat_gets_a_key_of_its_own_and_the_centers_no_longer_speaks_for_it(tm
     reading = gateway.roll.call(lan.mono_ms(), SeatsSection())
     assert reading is not None
     assert reading.seats is not None
-    assert "own key" in reading.seats.why[0]
+    assert list(reading.seats.faults.values()) == ["intruder"]
 
 
 def test_a_leaked_seat_cannot_speak_for_another(tmp_path: Path) -> None:

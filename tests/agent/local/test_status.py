@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
 from agent import __main__ as nabz_agent
+from agent.common import code_text
+from agent.common.causes import Cause, SpeedFlag, UplinkCause
 from agent.common.http_server import HttpRefused
+from agent.common.reading_codes import BOOT_EVIDENCE, CORRECTIONS, SEAT_FAULTS
+from agent.common.reasons import Param, Reason
+from agent.common.words import languages
 from agent.local import http, status
 from agent.local.board import SERIES_LENGTH, Board, StatusView
+from agent.local.page_words import Html, page_words
 from agent.local.status import is_local_name, respond
-from agent.local.status_page import WORDS, age, page, sparkline
+from agent.local.status_page import age, sparkline
+from agent.local.status_page import page as page_of
+from agent.scheduling.speed_plan import Mode
 from agent.wire import (
     BootReading,
     Failure,
@@ -24,6 +37,7 @@ from agent.wire import (
     Reading,
     SeatColumns,
     SeatsReading,
+    ShedReading,
     SpeedReading,
     Stamp,
     UpsReading,
@@ -33,7 +47,10 @@ NOW_MS = 1_800_000_000_000
 AT = Stamp(wall_ms=NOW_MS - 90_000, mono_ms=1, boot="b", clock="synced")
 SEATS = SeatsReading(
     at=AT, known=2, healthy=1, unhealthy=1, missing=0, off=0,
-    seats=SeatColumns(id=["SEAT-01", "SEAT-02"], state=["healthy", "unhealthy"], why=["", "disk full: 99%"]),
+    seats=SeatColumns(
+        id=["SEAT-01", "SEAT-02"], state=["healthy", "unhealthy"], why=["", ""],
+        faults={"SEAT-02": "disk:used_pct=99,limit_pct=97"},
+    ),
 )  # fmt: skip
 EVERYTHING: list[Reading] = [
     LinkReading(at=AT, rtt_median_ms=23.4, jitter_ms=1.0, loss_pct=0.0, fault_place="isp"),
@@ -57,6 +74,10 @@ def view_of(noted: Board, **more: object) -> StatusView:
     given: dict[str, object] = {"now_ms": NOW_MS, "started_ms": 0, "version": "0.1.0"}
     given |= {"last": noted.last, "failures": noted.failures, "series": noted.series} | more
     return StatusView(**given)  # type: ignore[arg-type]
+
+
+def page(view: StatusView, language: str = "en") -> str:
+    return page_of(view, language, languages())
 
 
 def get(path: str, host: str = "127.0.0.1:8470", method: str = "GET") -> http.HttpRequest:
@@ -109,10 +130,14 @@ def test_two_upses_are_kept_apart_and_curves_are_bounded() -> None:
 
 @pytest.mark.parametrize("language", ["en", "ur"])
 def test_the_page_shows_every_kind_without_script(language: str) -> None:
-    noted = board(*EVERYTHING, LinkReading(at=AT, rtt_median_ms=30.0), SpeedReading(at=AT, failure=Failure("timeout")))
+    noted = board(
+        *EVERYTHING,
+        LinkReading(at=AT, rtt_median_ms=30.0),
+        SpeedReading(at=AT, failure=Failure("timeout", "no such thing")),
+    )
     text = page(view_of(noted, center="PB-LHR-001", center_name="Lahore One", uplink="connecting"), language)
     assert "script" not in tags(text)
-    for shown in ("Lahore One", "48.2 Mbit/s", "SEAT-02", "disk full: 99%", "timeout", "<svg"):
+    for shown in ("Lahore One", "48.2\u00a0Mbit/s", "SEAT-02", "99\u00a0%", "no such thing", "<svg"):
         assert shown in text
     assert "SEAT-01" not in text  # a healthy seat needs no line of its own
     assert ('dir="rtl"' in text) == (language == "ur")
@@ -125,14 +150,6 @@ def test_an_empty_page_says_that_the_first_reading_comes() -> None:
     tags(text)
 
 
-def test_every_state_on_the_wire_has_its_words() -> None:
-    for field, prefix, kind in (("previous_end", "end_", BootReading), ("fault_place", "fault_", LinkReading)):
-        for word in words_of(kind, field):
-            assert f"{prefix}{word}" in WORDS
-    for word in (*words_of(StatusView, "uplink"), *words_of(StatusView, "clock")):
-        assert word in WORDS
-
-
 def words_of(kind: type, field: str) -> list[str]:
     """The words a Literal field may hold."""
     (shape,) = (one.type for one in msgspec.inspect.type_info(kind).fields if one.name == field)
@@ -142,8 +159,50 @@ def words_of(kind: type, field: str) -> list[str]:
     return words
 
 
-def test_every_word_has_both_languages() -> None:
-    assert all(english and urdu and english != urdu for english, urdu in WORDS.values())
+def whatever_the_page_may_show() -> list[StatusView]:
+    """Views that have between them every word of a field, every fault, cause, flag and piece of evidence."""
+    faults = {f"PC-{n}": code_text.encode([Reason(f"seat_fault.{code}", params)])
+              for n, (code, params) in enumerate(SEAT_FAULTS.items())}  # fmt: skip
+    columns = SeatColumns(id=list(faults), state=["unhealthy"] * len(faults), why=[""] * len(faults), faults=faults)
+    readings: list[Reading] = [SeatsReading(at=AT, seats=columns)]
+    readings += [LinkReading(at=AT, fault_place=place) for place in words_of(LinkReading, "fault_place")]
+    readings += [SpeedReading(at=AT, purpose=purpose) for purpose in words_of(SpeedReading, "purpose")]
+    readings += [SpeedReading(at=AT, flags=list(get_args(SpeedFlag)))]
+    readings += [UpsReading(at=AT, output_state=state) for state in words_of(UpsReading, "output_state")]
+    readings += [UpsReading(at=AT, battery_status=status) for status in words_of(UpsReading, "battery_status")]
+    readings += [UpsReading(at=AT, corrected=as_text("correction", CORRECTIONS))]
+    readings += [BootReading(at=AT, previous_end=end, dark_s=90.0) for end in words_of(BootReading, "previous_end")]
+    readings += [BootReading(at=AT, evidence=as_text("boot", BOOT_EVIDENCE))]
+    readings += [ShedReading(at=AT, first_seq=1, last_seq=2, count=2, why="full"), *EVERYTHING]
+    readings += [LinkReading(at=AT, failure=Failure(cause)) for cause in get_args(Cause)]
+    views = [view_of(board(reading)) for reading in readings]
+    views += [view_of(board(), uplink=state) for state in words_of(StatusView, "uplink")]
+    views += [view_of(board(), clock=clock) for clock in words_of(StatusView, "clock")]
+    views += [view_of(board(), uplink_cause=cause) for cause in get_args(UplinkCause)]
+    return views + [view_of(board(), speed_mode=mode, speed_share=0.4) for mode in get_args(Mode)]
+
+
+def as_text(room: str, table: Mapping[str, Mapping[str, Param]]) -> list[str]:
+    return [code_text.encode([Reason(f"{room}.{code}", params)]) for code, params in table.items()]
+
+
+def test_no_raw_code_field_or_english_word_stands_on_the_urdu_page() -> None:
+    for view in whatever_the_page_may_show():
+        text = page(view, "ur")
+        tags(text)
+        assert raw_words(text) <= {"nabz-seat", "iperf"}, text  # names of programs
+
+
+def raw_words(text: str) -> set[str]:
+    """The words in Latin letters that a page shows, but for names, figures and links to other languages."""
+    shown = re.sub(r"<style>.*?</style>|<a .*?</a>|Nabz", "", text, flags=re.DOTALL)
+    shown = re.sub(r'<bdi(?: dir="ltr")?>.*?</bdi>', "", shown)
+    return set(re.findall(r"[A-Za-z_][A-Za-z_.-]+", re.sub(r"<[^>]*>", " ", shown)))
+
+
+def test_a_raw_code_is_seen() -> None:
+    unknown = UpsReading(at=AT, failure=Failure("lost_in_space", "far away"))
+    assert raw_words(page(view_of(board(unknown)), "ur")) == {"lost", "in", "space", "far", "away"}
 
 
 def test_what_came_from_outside_is_escaped() -> None:
@@ -166,7 +225,7 @@ def test_the_page_says_how_tests_are_shortened_so_that_the_budget_holds() -> Non
     assert "of the times" not in full
     short = page(view_of(board(), speed_mode="quick", speed_share=0.43))
     assert "short tests" in short
-    assert "43 %" in short
+    assert "43\u00a0%" in short
     assert "tests" not in page(view_of(board())).replace("Speed tests, month", "")
 
 
@@ -178,18 +237,42 @@ def test_a_speed_test_shows_its_grade_under_load_and_the_backup_line() -> None:
     assert "on the backup line" in page(view_of(board(msgspec.structs.replace(good, failover=True))))
 
 
-def test_ages_are_said_in_the_largest_unit() -> None:
-    for then_ms, said in ((NOW_MS, "0 s"), (NOW_MS - 90_000, "1 min"), (NOW_MS - 7_200_000, "2 h"), (1, "20833 d")):
-        assert said in age(then_ms, NOW_MS, lambda key: key)
+def test_ages_are_said_in_units_that_people_use() -> None:
+    words = page_words("en")
+    ages = ((NOW_MS, "0 s"), (NOW_MS - 90_000, "1 min"), (NOW_MS - 7_200_000, "2 h"), (NOW_MS - 90_000_000, "1 d 1 h"))
+    for then_ms, said in ages:
+        assert said.replace(" ", "\u00a0") in age(then_ms, NOW_MS, words)
     # A reading from a clock that ran ahead is not in the future.
-    assert "0 s" in age(NOW_MS + 5000, NOW_MS, lambda key: key)
+    assert "0\u00a0s" in age(NOW_MS + 5000, NOW_MS, words)
+
+
+def test_the_page_is_there_in_every_language_and_an_unknown_one_is_the_first() -> None:
+    for query, lang in (("", "en"), ("?lang=ur", "ur"), ("?lang=en", "en"), ("?lang=xx", "en"), ("?lang=../ur", "en")):
+        text = respond(get(f"/{query}"), lambda: view_of(Board())).body.decode()
+        assert f'<html lang="{lang}"' in text
+        assert {f"/?lang={other}" for other in languages() if other != lang} == set(
+            re.findall(r'href="(/\?lang=\w+)"', text)
+        )
+
+
+def test_words_are_read_when_somebody_looks_and_not_before() -> None:
+    code = (
+        "import sys\nimport agent.service, agent.local.status as status\nfrom agent.local.board import StatusView\n"
+        "from agent.local.http import HttpRequest\n"
+        "def get(path): return status.respond(HttpRequest(method='GET', path=path, headers={'host': 'localhost'},"
+        " body=b'', peer='::1'), lambda: StatusView(now_ms=1, started_ms=0, version='1'))\n"
+        "get('/status.json'); print('agent.common.words' in sys.modules); get('/')\n"
+        "print('agent.common.words' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
 
 
 def test_a_curve_has_gaps_where_nothing_was_known() -> None:
-    assert sparkline([1.0, 2.0, None, 3.0, 4.0], "x").count("<polyline") == 2
-    assert sparkline([], "x") == ""
-    assert sparkline([None, 1.0], "x") == ""
-    assert "nan" not in sparkline([0.0, 0.0], "x")
+    assert sparkline([1.0, 2.0, None, 3.0, 4.0], Html("x")).count("<polyline") == 2
+    assert sparkline([], Html("x")) == ""
+    assert sparkline([None, 1.0], Html("x")) == ""
+    assert "nan" not in sparkline([0.0, 0.0], Html("x"))
 
 
 def test_the_data_is_json_with_kinds() -> None:

@@ -11,6 +11,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from agent import wire
+from agent.common import codes
 from collector.access.users import Doubt
 from collector.flags.machine import State
 from collector.flags.witness import Word
@@ -61,7 +62,7 @@ def spoken() -> set[str]:
     keys |= {f"error{part}.{code}" for part in ("", ".fix") for code in (403, 404, 503, "other")}
     keys |= {f"gateways.why.{reason}" for reason in approvals.SAID} | {"gateways.approved", "gateways.refused"}
     keys |= {f"gateways.doubt.{doubt}{part}" for doubt in get_args(Doubt) for part in ("", ".head")}
-    keys |= {key for key, _ in reasons._SEAT_PATTERNS}
+    keys |= set(codes.AGENT)
     keys |= {key for key, _ in reasons._PATTERNS} | set(reasons._CHANGES.values())
     heads = re.search(r"{% for column, sort in \((.*?)\) %}", source)[1]
     return keys | set(re.findall(r'\("(\w+)", "\w*"\)', heads))

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from dataclasses import dataclass
 from typing import get_args
 
 import pytest
 
 from agent import wire
-from agent.config import SeatsSection
-from agent.probes.parts import SeatParts, lost
-from agent.probes.seats import reachability, registry
-from agent.probes.seats.registry import NETWORK_SAYS, faults_of
-from agent.seat.snapshot import Disk, Drive, Snapshot
 from collector.flags import judge
 from collector.flags.machine import ChangeReason
 from collector.flags.witness import Word
@@ -90,35 +83,3 @@ def test_a_sentence_that_is_not_known_is_shown_as_it_stands_and_escaped() -> Non
 def test_a_hostile_sentence_takes_no_long_time() -> None:
     for hostile in ("a; at least " * 2000, "recovering: " * 200, "x is " * 5000 + ";"):
         assert reasons.said(i18n.words("en"), hostile[:20_000])
-
-
-def seat_notes() -> set[str]:
-    """Every sentence of the roll call, as the agent's own code says it."""
-    before, now = SeatParts(memory_mb=16_000.0, drives={"a": 512.0}), SeatParts(memory_mb=8_000.0, drives={"b": 256.0})
-    worn = Snapshot(
-        id="x", name="PC-1", at_ms=0, nonce="n", cpu_pct=100.0, memory_pct=99.9, temperature_c=120.0,
-        disks=(Disk(role="system", total_gb=512.0, used_pct=99.9),),
-        drives=(Drive(id="d", size_gb=512.0, health="failing"),),
-    )  # fmt: skip
-    found = {*lost(before, now), *faults_of(worn, SeatsSection()), "said it was shutting down"}
-    for says in NETWORK_SAYS.values():
-        found |= {f"silent for 301 s{says}", f"not heard since the agent started, 301 s{says}"}
-    source = inspect.getsource(reachability.cause)
-    found |= {f"back after 6 min: {why}" for why in re.findall(r'return "(.+)"', source)}
-    return found | set(re.findall(r'append\("(.+ clone)"\)', inspect.getsource(registry)))
-
-
-def test_every_note_of_a_seat_is_said_in_urdu() -> None:
-    notes = seat_notes()
-    assert len(notes) == 20
-    for note in notes:
-        assert 'lang="en"' not in reasons.seat_note(i18n.words("ur"), note), note
-        assert reasons.seat_note(i18n.words("en"), note).striptags() == note
-
-
-def test_several_notes_of_a_seat_are_said_one_after_the_other_and_a_strange_one_as_it_stands() -> None:
-    clone = "a PC without this seat's own key speaks for it: newly installed, approve it; else a clone"
-    said = reasons.seat_note(i18n.words("ur"), f"disk full: 98 %, limit 95 %; {clone}; <b>odd</b>")
-    assert said.count("؛") == 3
-    assert '<bdi lang="en" dir="ltr">&lt;b&gt;odd&lt;/b&gt;</bdi>' in said
-    assert "98 %" in said

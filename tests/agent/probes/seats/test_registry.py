@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from agent.common import code_text
 from agent.config import SeatsSection
-from agent.probes.seats.registry import MAX_SEATS, Registry, RegistryFull, judge_seat
+from agent.probes.seats.registry import MAX_FAULTS, MAX_SEATS, Registry, RegistryFull, judge_seat
 from agent.probes.seats.registry_file import SeatRecord
-from agent.seat.snapshot import Disk, Snapshot
+from agent.seat.snapshot import Disk, Drive, Snapshot
 from agent.wire import SeatColumns
 
 LIMITS = SeatsSection(missing_after_s=180.0)
@@ -38,7 +40,7 @@ def test_a_seat_is_healthy_while_it_reports_and_missing_when_it_falls_silent() -
     roll.take(said(), 0)
     assert called(roll, 180_000).state == ["healthy"]
     silent = called(roll, 180_001)
-    assert (silent.state, silent.why) == (["missing"], ["silent for 180 s"])
+    assert (silent.state, silent.faults) == (["missing"], {"SEAT-01": "silent:silent_s=180"})
     # A missing seat shows no old values.
     assert silent.cpu_pct == [None]
     roll.take(said(), 200_000)
@@ -65,23 +67,47 @@ def test_the_time_of_a_last_word_is_told_for_a_quarter_of_an_hour() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "why"),
+    ("values", "faults"),
     [
-        ({"cpu_pct": 98.0}, "processor busy: 98%, limit 97%"),
-        ({"memory_pct": 99.0}, "memory full: 99%, limit 97%"),
-        ({"disks": (Disk(role="system", total_gb=1.0, used_pct=98.0),)}, "disk full: 98%, limit 97%"),
-        ({"temperature_c": 99.0}, "too hot: 99 °C, limit 95 °C"),
+        ({"cpu_pct": 98.0}, "cpu:used_pct=98,limit_pct=97"),
+        ({"memory_pct": 99.0}, "memory:used_pct=99,limit_pct=97"),
+        ({"disks": (Disk(role="system", total_gb=1.0, used_pct=98.0),)}, "disk:used_pct=98,limit_pct=97"),
+        ({"temperature_c": 99.0}, "hot:now_c=99,limit_c=95"),
+        (
+            {"cpu_pct": 100.0, "memory_pct": 99.0, "temperature_c": 96.4},
+            "cpu:used_pct=100,limit_pct=97;memory:used_pct=99,limit_pct=97;hot:now_c=96,limit_c=95",
+        ),
     ],
 )
-def test_an_unhealthy_seat_says_why(values: dict[str, Any], why: str) -> None:
+def test_an_unhealthy_seat_says_why_in_codes(values: dict[str, Any], faults: str) -> None:
     roll = Registry(None)
     roll.take(said(**values), 0)
-    assert (called(roll, 0).state, called(roll, 0).why) == (["unhealthy"], [why])
+    reading = called(roll, 0)
+    assert (reading.state, reading.faults, reading.why) == (["unhealthy"], {"SEAT-01": faults}, [""])
+
+
+def test_healthy_seats_cost_no_byte_for_what_is_wrong_with_others() -> None:
+    roll = Registry(None)
+    for number in range(1, 51):
+        roll.take(said(number), 0)
+    healthy = msgspec.json.encode(called(roll, 0))
+    assert b"faults" not in healthy
+    roll.take(said(50, cpu_pct=98.0), 1)
+    assert len(msgspec.json.encode(called(roll, 1).faults)) < 50
+
+
+def test_more_faults_than_the_wire_takes_are_cut_between_two_codes() -> None:
+    roll = Registry(None)
+    failing = tuple(Drive(id=f"d{number}", size_gb=1000.5 + number, health="failing") for number in range(16))
+    roll.take(said(drives=failing), 0)
+    text = called(roll, 0).faults["SEAT-01"]
+    assert len(text) <= MAX_FAULTS
+    assert {code.code for code in code_text.decode(text, "seat_fault")} == {"seat_fault.disk_failing"}
 
 
 def test_a_value_at_its_limit_or_unknown_is_healthy() -> None:
     seat = SeatRecord(id="s", name="", facts=(), last=said(cpu_pct=97.0), heard_ms=0)
-    assert judge_seat(seat, 0, 0, LIMITS) == ("healthy", "")
+    assert judge_seat(seat, 0, 0, LIMITS) == ("healthy", [])
 
 
 def test_the_counts_add_up() -> None:
@@ -109,7 +135,7 @@ def test_a_cloned_identity_is_noticed_and_forgotten_when_it_ends() -> None:
     roll = Registry(None)
     roll.take(said(1), 0)
     roll.take(said(1, facts=("mac:ffffffffffffffff",)), 1000)
-    assert "clone" in called(roll, 1000).why[0]
+    assert called(roll, 1000).faults == {"SEAT-01": "clone"}
     for minute in range(1, 17):
         roll.take(said(1, facts=("mac:ffffffffffffffff",)), minute * MINUTE_MS)
     assert called(roll, 16 * MINUTE_MS).state == ["healthy"]
@@ -120,7 +146,7 @@ def test_after_a_restart_silence_proves_nothing_until_it_has_lasted(tmp_path: Pa
     again = Registry(tmp_path, now_ms=1000)
     assert again.call(2000, LIMITS) is None
     assert called(again, 181_001).state == ["missing"]
-    assert called(again, 181_001).why[0].startswith("not heard since the agent started")
+    assert called(again, 181_001).faults == {"SEAT-01": "unheard:silent_s=180"}
     # All heard again: no need to wait.
     heard = Registry(tmp_path, now_ms=1000)
     heard.take(said(1), 2000)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agent.__main__ import main
+from agent.common.reading_codes import fault
 from agent.config import SeatsSection
 from agent.probes.parts import SeatParts, grown, lost
 from agent.probes.seats import registry_file
@@ -164,8 +165,9 @@ def test_a_part_that_goes_is_unhealthy_until_people_accept_it(tmp_path: Path) ->
     reading = called(roll, 70_000)
     assert reading.seats is not None
     assert reading.unhealthy == 1
-    assert reading.seats.why == ["memory gone: 8.0 GB left of 16.0 GB; disk gone: 1000.2 GB"]
-    assert reading.seats.changed == reading.seats.why
+    gone = "memory_gone:left_gb=8,all_gb=16;disk_gone:size_gb=1000.2"
+    assert reading.seats.faults == {reading.seats.id[0]: gone}
+    assert reading.seats.changed == [gone]
     registry_file.give(tmp_path, Order(do="accept", seat=said().id))
     reading = called(roll, 70_001)
     assert reading.seats is not None
@@ -190,7 +192,7 @@ def test_what_cannot_be_read_is_not_gone() -> None:
     assert grown(accepted, SeatParts()) == accepted
     # Firmware that takes a little more memory has not taken a module.
     assert lost(accepted, SeatParts(memory_mb=7_600.0)) == []
-    assert lost(accepted, SeatParts(memory_mb=7_500.0)) == ["memory gone: 7.5 GB left of 8.0 GB"]
+    assert lost(accepted, SeatParts(memory_mb=7_500.0)) == [fault("memory_gone", left_gb=7.5, all_gb=8.0)]
 
 
 def test_a_failing_disk_is_unhealthy() -> None:
@@ -198,4 +200,4 @@ def test_a_failing_disk_is_unhealthy() -> None:
     roll.take(said(drives=(replace(SSD, health="failing"), HDD)), 0)
     reading = called(roll)
     assert reading.seats is not None
-    assert reading.seats.why == ["disk failing: 256.1 GB"]
+    assert list(reading.seats.faults.values()) == ["disk_failing:size_gb=256.1"]

@@ -263,7 +263,7 @@ def test_impossible_numbers_are_refused_and_odd_ones_put_right_with_the_reason()
     reading = nut.read(told, lambda _: None)
     assert reading is not None
     assert (reading.battery_charge_pct, reading.runtime_s, reading.input_voltage_v) == (None, None, 231.2)
-    assert reading.corrected == ["input_voltage_v: 2312 V read as tenths (nut)"]
+    assert reading.corrected == ["tenths:field=input_voltage_v,raw=2312,mib=nut"]
 
 
 @pytest.mark.parametrize(
