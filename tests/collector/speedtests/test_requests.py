@@ -306,14 +306,14 @@ def test_the_desk_asks_a_bounded_number_of_times_and_only_where_there_is_a_gatew
     for _ in range(DESK_A_DAY):
         wish(desk)
         desk.look(700_000)
-    with pytest.raises(requests.TestHttpRefused, match="12 times within a day"):
+    with pytest.raises(requests.TestRequestRefused, match="12 times within a day"):
         wish(desk)
     with pytest.raises(CenterError, match="not registered"):
         wish(desk, "NO-1")
     with desk.store.write() as conn:
         conn.execute(sa.update(schema.devices).values(revoked_ms=NOW))
     desk.now_ms += DAY_MS
-    with pytest.raises(requests.TestHttpRefused, match="has no gateway"):
+    with pytest.raises(requests.TestRequestRefused, match="has no gateway"):
         wish(desk)
 
 
