@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -13,6 +15,7 @@ from agent.wire import ENGINE_OF_RECORD
 from collector.store import Store, queries, schema
 from collector.store.rollups import HOUR_MS, sum_hour
 
+SETTINGS = Path(__file__).parents[3] / "docs" / "settings.md"
 HOUR = 1_795_000_000_000 // HOUR_MS * HOUR_MS
 
 
@@ -29,6 +32,12 @@ def test_every_engine_can_be_chosen_and_one_of_them_is_of_record() -> None:
         f"in only one of agent.config.Engine and agent.probes.speed.ENGINES: {chosen ^ there_are}"
     )
     assert ENGINE_OF_RECORD in there_are
+
+
+@pytest.mark.parametrize("name", get_args(Engine))
+def test_the_help_of_the_setting_names_every_engine(name: str) -> None:
+    (row,) = re.findall(r"^\| `engine` \|.*$", SETTINGS.read_text(), re.MULTILINE)
+    assert name in row, f"agent/config.py: the help of `[speed] engine` does not name {name}"
 
 
 def test_a_trend_has_the_engine_of_record_alone(either_store: Store) -> None:
