@@ -34,6 +34,16 @@ class SpeedRequestReceived:
     ask: wire.Ask
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with what a gateway did: a short fixed word and a sentence. Whose it is stays empty if unknown."""
+
+    device: str
+    finding: str
+    detail: str
+    center: str = ""
+
+
 class MessageRefused(Exception):
     """A message that cannot be trusted or framed: `finding` is a short fixed word, `reason` a sentence."""
 

@@ -6,7 +6,6 @@ the common name of a client certificate that our CA signed.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Collection
@@ -14,8 +13,17 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from agent import wire
+from agent.common.logs import Event
+from collector.messages import Finding
 
-log = logging.getLogger("nabz.broker")
+CLIENT_REFUSED = Event(
+    __name__, "warning", "client_refused", "a client is not let in at the embedded broker; further tries are counted",
+    key="name", fields="address reason",
+)  # fmt: skip
+TOPIC_REFUSED = Event(
+    __name__, "warning", "topic_refused", "a client may not publish or subscribe to a topic; further tries are counted",
+    key="device", fields="action topic",
+)  # fmt: skip
 
 Action = Literal["publish", "subscribe"]
 
@@ -54,15 +62,6 @@ def refusal(name: str, services: Collection[str], client_id: str, will_topic: st
     return ""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What the collector should hold against a device: a short fixed word, and a sentence."""
-
-    device: str
-    finding: str
-    detail: str
-
-
 @dataclass
 class Book:
     """What went wrong at the door. Times are seconds of the clock that `now_s` reads."""
@@ -79,7 +78,7 @@ class Book:
         self.counts["refused_session"] += 1
         self._turned_away[name] += 1
         if self._turned_away[name] == 1:
-            log.warning("a client at %s is refused: %s; further tries are counted", address, why)
+            CLIENT_REFUSED.log(name=name, address=address, reason=why)
         if len(self._turned_away) > MAX_BOOK:
             self._turned_away.clear()
 
@@ -91,7 +90,7 @@ class Book:
             if self.refused[name] > 1:
                 return
             self._findings.append(Finding(name, "forbidden_topic", f"{name} tried to publish to {topic[:80]!r}"))
-        log.warning("%s may not %s %r; further tries are counted", name, action, topic[:80])
+        TOPIC_REFUSED.log(device=name, action=action, topic=topic)
 
     def take_over(self, name: str, old: str, new: str) -> None:
         """A new session of `name` from address `new` ended one from `old` that was alive."""

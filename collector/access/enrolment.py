@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import wire
+from agent.common.errors import describe
 from collector.access import approvals, devices
 from collector.access.ca import MAX_CSR_BYTES, CsrRefused, Issuer, checked_csr
 from collector.register import centers
@@ -210,7 +211,7 @@ def _decoded(body: bytes, kind: type[Kind]) -> Kind:
     try:
         return msgspec.json.decode(body, type=kind)
     except wire.UNREADABLE as error:
-        raise EnrolmentRefused(400, f"request: {error}; send the fields of an enrolment as JSON") from None
+        raise EnrolmentRefused(400, f"request: {describe(error)}; send the fields of an enrolment as JSON") from None
 
 
 def _proven(request: EnrolmentRequest) -> bytes:

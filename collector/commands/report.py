@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from agent.common.errors import describe
 from collector.commands.console import answers, common_arguments, complain, say, settings_of
 from collector.database import opened
 from collector.register import centers
@@ -65,6 +66,6 @@ def _put(text: str, output: Path | None) -> int:
     try:
         output.write_bytes(text.encode())
     except OSError as error:
-        complain(f"{output}: cannot be written ({error.strerror}); name another file with --output")
+        complain(f"{output}: cannot be written ({describe(error)}); name another file with --output")
         return 1
     return 0

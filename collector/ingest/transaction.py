@@ -7,7 +7,6 @@ compared byte by byte and counted, not stored.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,18 +17,30 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
+from agent.common.logs import Event
 from collector.access.enrolment import is_signed
 from collector.ingest import boot_clocks
 from collector.ingest.rows import BatchWriter, SpoolState, flush, stored_raws
 from collector.ingest.verify import VerifiedBatch, Verify, claimed_device, is_ask, open_ask, open_message
 from collector.judging.evaluate import FreshReading
-from collector.messages import Device, Message, MessageRefused, SpeedRequestReceived
+from collector.messages import Device, Finding, Message, MessageRefused, SpeedRequestReceived
 from collector.register import centers
 from collector.register.centers import Center
 from collector.speedtests import requests
 from collector.store import UNAVAILABLE, Store, claim, nonces, schema
 
-log = logging.getLogger("nabz.ingest")
+GROUP_FAILED = Event(
+    __name__, "error", "ingest_group_failed", "a group of messages cannot be taken together; each is taken alone",
+    fields="messages error", has_trace=True,
+)  # fmt: skip
+UNREADABLE = Event(
+    __name__, "error", "message_unreadable", "a message broke the transaction; it is held unread", key="topic",
+    fields="error",
+)  # fmt: skip
+UNHELD = Event(
+    __name__, "error", "message_quarantined", "a message cannot even be held unread; it is quarantined", key="topic",
+    fields="error",
+)  # fmt: skip
 
 Judge = Callable[[sa.Connection, Sequence[tuple[Center, Sequence[FreshReading]]], int], object]
 """Judges what a transaction brings: (conn, [(center, fresh readings), …], now_ms); see collector.judging.evaluate."""
@@ -42,6 +53,7 @@ class Taken:
     receipts: list[Message]
     touched: set[str]
     counts: Counter[str] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
 
 
 class Ingest:
@@ -73,13 +85,13 @@ class Ingest:
                 filed = self._file(conn, messages, now_ms)
         except UNAVAILABLE:
             raise
-        except Exception:
-            log.exception("a group of %d messages cannot be taken together; taking each alone", len(messages))
+        except Exception as error:
+            GROUP_FAILED.log(messages=len(messages), error=error)
             with self._store.write(beside=True) as conn:
                 nonce = self._begin(conn, messages, now_ms)
                 filed = self._each_alone(conn, messages, now_ms)
         receipts = [self._sealed(receipt, nonce, now_ms, pace_ms) for receipt in filed.receipts]
-        return Taken(receipts, set(filed.heard), filed.counts)
+        return Taken(receipts, set(filed.heard), filed.counts, filed.findings)
 
     def _begin(self, conn: sa.Connection, messages: Sequence[Message], now_ms: int) -> str:
         """Keeps the centers of these messages from other workers until the commit; returns the nonce to hand out."""
@@ -118,7 +130,7 @@ class Ingest:
             except UNAVAILABLE:
                 raise
             except Exception as error:
-                log.error("a message on %r cannot be %s: %r", message.topic[:80], "read" if readable else "held", error)
+                (UNREADABLE if readable else UNHELD).log(topic=message.topic, error=error)
         filing = BatchWriter(now_ms)
         filing.refuse(message, MessageRefused("broken", "it cannot be held; the log says why"))
         flush(conn, filing)

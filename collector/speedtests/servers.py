@@ -12,6 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agent import wire
+from agent.common.errors import describe
 from collector.access.enrolment import EnrolmentRefused, is_signed
 from collector.store import schema
 
@@ -111,7 +112,7 @@ def _proven(body: bytes) -> tuple[str, bytes]:
         public_key = base64.b64decode(request.public_key, validate=True)
         proof = base64.b64decode(request.proof, validate=True)
     except (*wire.UNREADABLE, ValueError) as error:
-        raise EnrolmentRefused(400, f"request: {error}; send token, public_key and proof as JSON") from None
+        raise EnrolmentRefused(400, f"request: {describe(error)}; send token, public_key and proof as JSON") from None
     if len(public_key) != 32 or not is_signed(public_key, CONTEXT + request.token.encode(errors="replace"), proof):
         raise EnrolmentRefused(401, "proof: does not fit the key; sign `nabz-join`, a line feed and the token")
     return request.token, public_key
