@@ -13,6 +13,8 @@ from typing import Annotated, Literal, get_args, get_origin
 import msgspec
 from msgspec.structs import FieldInfo
 
+from agent.common import logs
+from agent.common.errors import describe
 from agent.wire import ENGINE_OF_RECORD
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -31,6 +33,7 @@ class AgentTable(AgentSection, frozen=True, kw_only=True):
     cycle_s: Seconds = 60.0
     status_listen: str = "127.0.0.1:8470"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: logs.Format = "text"
 
 
 class LinkSection(AgentSection, frozen=True, kw_only=True):
@@ -134,6 +137,7 @@ HELP: dict[str, dict[str, str]] = {
         "cycle_s": "seconds between two rounds of measuring, and the longest a reading waits for the disk",
         "status_listen": "HOST:PORT of the local status page",
         "log_level": "how much the agent says: debug, info, warning or error",
+        "log_format": "the log as text for people, or as json: one object a line (docs/logs.md)",
     },
     "link": {
         "name": "what this line is called in readings",
@@ -230,9 +234,9 @@ def load(path: Path) -> AgentSettings:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError([f"{path}: cannot be read ({error.strerror}); create it or name another"]) from None
+        raise SettingsError([f"{path}: cannot be read ({describe(error)}); create it or name another"]) from None
     except (ValueError, RecursionError) as error:  # tomllib's own, broken UTF-8, numbers of thousands of digits
-        raise SettingsError([f"{path}: is not TOML ({error}); correct that line"]) from None
+        raise SettingsError([f"{path}: is not TOML ({describe(error)}); correct that line"]) from None
     mistakes = [*_mistakes(table)]
     if mistakes:
         raise SettingsError([f"{path}: {mistake}" for mistake in mistakes])
@@ -283,15 +287,15 @@ def _key_mistake(fields: dict[str, FieldInfo], key: str, value: object) -> str |
     try:
         msgspec.convert(value, field.type)
     except msgspec.ValidationError as error:
-        return f"{_rule_of(field, str(error))}, not {_toml(value)}; {_example(field)}"
+        return f"{_rule_of(field, error)}, not {_toml(value)}; {_example(field)}"
     return None
 
 
-def _rule_of(field: FieldInfo, problem: str) -> str:
+def _rule_of(field: FieldInfo, problem: msgspec.ValidationError) -> str:
     """What msgspec found wrong, in words of a settings file."""
     if get_origin(field.type) is Literal:
         return f"must be one of {', '.join(get_args(field.type))}"
-    rule = problem.split(" - at ")[0].split(", got")[0].replace("`", "").replace("Expected", "must be")
+    rule = str(problem).split(" - at ")[0].split(", got")[0].replace("`", "").replace("Expected", "must be")
     for word, plain in _PLAIN.items():
         rule = re.sub(rf"\b{word}\b", plain, rule)
     return rule

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from agent.common.errors import describe
+
 IDENTITY_FILE = "identity.json"
 KEY_FILE = "signing.key"
 SEAT_KEY_FILE = "seat.key"
@@ -140,7 +142,7 @@ def load(state_dir: Path) -> Identity:
     except FileNotFoundError:
         raise NotEnrolled(f"{state_dir}: this gateway is not enrolled", "run `nabz-agent enrol URL TOKEN`") from None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise IdentityError(f"{path}: cannot be read ({error})", ENROL_AGAIN) from None
+        raise IdentityError(f"{path}: cannot be read ({describe(error)})", ENROL_AGAIN) from None
     key = load_key(state_dir)
     if key is None or device_name(key.public_key().public_bytes_raw()) != known.device:
         raise IdentityError(
@@ -242,7 +244,7 @@ def _secret(state_dir: Path, name: str) -> bytes | None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            why = f"{path}: cannot be read ({error.strerror})"
+            why = f"{path}: cannot be read ({describe(error)})"
             raise IdentityError(why, "run as the agent's own user") from None
     return None
 
@@ -260,7 +262,7 @@ def make_folder(folder: Path) -> None:
             folder.mkdir(mode=0o700, parents=True)
             sync_folder(folder.parent)
     except OSError as error:
-        raise IdentityError(f"{folder}: cannot be made ({error.strerror})", "set [agent] state_dir") from None
+        raise IdentityError(f"{folder}: cannot be made ({describe(error)})", "set [agent] state_dir") from None
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import socket
@@ -16,6 +15,7 @@ from typing import Protocol
 import msgspec
 
 from agent import __version__, identity, wire
+from agent.common.logs import Event
 from agent.config import AgentSettings
 from agent.local import board, lan, status
 from agent.probes import PROBES, boot
@@ -32,7 +32,21 @@ from agent.uplink.renew import Renewal
 from agent.uplink.session import Uplink
 from agent.uplink.trust import TrustedClock
 
-log = logging.getLogger(__name__)
+TASK_BROKEN = Event(
+    __name__, "error", "background_task_broken", "a part of the agent broke and is off until the next start",
+    fields="error", has_trace=True,
+)  # fmt: skip
+NOT_LISTENING = Event(
+    __name__, "error", "listen_failed", "a listener cannot use its address; it tries again", key="listener",
+    fields="error again_s",
+)  # fmt: skip
+NOT_NOTIFIED = Event(
+    __name__, "warning", "systemd_unreachable", "systemd cannot be notified", key="state", fields="error"
+)
+NOT_MARKED = Event(
+    __name__, "warning", "boot_mark_unsaved", "the boot mark cannot be written: the next start cannot tell how this "
+    "run ended", fields="error",
+)  # fmt: skip
 
 THREADS = 4  # the spool, the broker's address, a speed test, one more; each costs memory
 LISTEN_AGAIN_S = 60.0
@@ -274,20 +288,17 @@ async def in_background(part: Awaitable[None]) -> AsyncIterator[None]:
 async def _logged(part: Awaitable[None]) -> None:
     try:
         await part
-    except Exception:
-        log.exception("a part of the agent broke and is off until the next start")
+    except Exception as error:
+        TASK_BROKEN.log(error=error)
 
 
 async def keep_listening(what: str, listen: Callable[[], Awaitable[Listening]]) -> None:
-    """Serves; while its port is taken, says so once and tries again."""
-    said = ""
+    """Serves; while its port is taken, it tries again."""
     while True:
         try:
             server = await listen()
         except (OSError, ValueError) as error:
-            if str(error) != said:
-                said = str(error)
-                log.error("%s: cannot listen (%s); trying again every %g s", what, said, LISTEN_AGAIN_S)
+            NOT_LISTENING.log(listener=what, error=error, again_s=LISTEN_AGAIN_S)
             await asyncio.sleep(LISTEN_AGAIN_S)
             continue
         async with server:
@@ -304,11 +315,11 @@ def notify(state: str) -> None:
             systemd.connect("\0" + address[1:] if address.startswith("@") else address)
             systemd.sendall(state.encode())
         except OSError as error:
-            log.warning("systemd cannot be told %s: %s", state, error)
+            NOT_NOTIFIED.log(state=state, error=error)
 
 
 def _marked(mark: Callable[[], None]) -> None:
     try:
         mark()
     except OSError as error:
-        log.warning("the boot mark cannot be written (%s): the next start cannot tell how this run ended", error)
+        NOT_MARKED.log(error=error)

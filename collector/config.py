@@ -10,6 +10,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from agent.common import logs
+from agent.common.errors import describe
 from agent.common.words import languages
 
 DEFAULT_FILE = Path("/etc/nabz/collector.toml")
@@ -96,6 +98,9 @@ class CollectorTable(CollectorSection):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="How much the log says."
+    )
+    log_format: logs.Format = Field(
+        default="text", description="The log as text for people, or as json: one object a line (docs/logs.md)."
     )
 
 
@@ -451,18 +456,20 @@ def load(path: Path) -> Settings:
     try:
         return Settings.model_validate(tomllib.loads(path.read_text("utf-8")))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a file that exists") from None
+        raise ConfigError(f"{path}: cannot be read ({describe(error)}); name a file that exists") from None
     except ValidationError as error:
         raise ConfigError("\n".join(_sentences(path, error))) from None
     except (ValueError, RecursionError) as error:  # tomllib's own, broken UTF-8, numbers of thousands of digits
-        raise ConfigError(f"{path}: is not TOML ({error}); correct that line") from None
+        raise ConfigError(f"{path}: is not TOML ({describe(error)}); correct that line") from None
 
 
 def read_secret(path: Path, key: str) -> str:
     try:
         return path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{key}: {path} cannot be read ({error}); make it readable to the collector's user") from None
+        raise ConfigError(
+            f"{key}: {path} cannot be read ({describe(error)}); make it readable to the collector's user"
+        ) from None
 
 
 def _sentences(path: Path, error: ValidationError) -> list[str]:

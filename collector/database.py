@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from agent.common.errors import describe
 from collector.config import Settings
 from collector.store import Store, StoreError
 
@@ -24,4 +25,4 @@ def make_data_dir(settings: Settings) -> None:
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"{settings.data_dir}: cannot be made ({error.strerror}); set [collector] data_dir") from None
+        raise StoreError(f"{settings.data_dir}: cannot be made ({describe(error)}); set [collector] data_dir") from None

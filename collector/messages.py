@@ -43,11 +43,23 @@ Finding = Literal[
     "ask_clone", "ask_bad_id", "ask_not_yours", "ask_too_big", "ask_too_many",
     # a measurement server's record
     "unknown_server", "revoked_server", "record_conflict",
+    # a broker's clients
+    "forbidden_topic", "clone", "flapping",
     # what a gateway signed itself
     "equivocation", "fork",
     # a speed test that its server contradicts (collector.flags.witness.FINDINGS)
     "disagrees", "replayed", "not_granted_to_this_device", "lan_server",
 ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFinding:
+    """What is wrong with what a gateway did, and why. Whose it is stays empty if unknown."""
+
+    device: str
+    finding: Finding
+    detail: Reason
+    center: str = ""
 
 
 class MessageRefused(CodedError):

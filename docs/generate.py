@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from code_pages import commands_page, criteria_page, probes_page, settings_page
+from log_page import log_page
 from torture_page import torture_page
 from wire_pages import asyncapi, wire_page
 
@@ -18,6 +19,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "criteria.md": criteria_page,
     "probes.md": probes_page,
+    "logs.md": log_page,
     "torture.md": torture_page,
 }
 

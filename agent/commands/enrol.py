@@ -8,6 +8,7 @@ import sys
 import time
 
 from agent import config, identity
+from agent.common.errors import describe
 from agent.uplink import enrol
 
 EXAMPLE = "nabz-agent enrol https://nabz.example:8443 0123456789abcdef0123456789abcdef.89abcdef0123456789abcdef01234567"
@@ -48,7 +49,10 @@ def run(options: argparse.Namespace) -> int:
         print(f"nabz-agent: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"nabz-agent: {error.filename}: {error.strerror}; set [agent] state_dir or its owner", file=sys.stderr)
+        print(
+            f"nabz-agent: {error.filename}: {describe(error)}; set [agent] state_dir or its owner",
+            file=sys.stderr,
+        )
         return 1
     print(told(mine) if not options.json else json.dumps({"device": mine.device, "center": mine.center}))
     return 0

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import msgspec
 
 from agent.common.bufferbloat import bloat
+from agent.common.errors import describe
 from agent.config import DEFAULT_PATH, AgentSettings, Engine, SettingsError, load_or_default
 from agent.probes import PROBES
 from agent.probes.probe import Context, ProbeFailed
@@ -206,7 +207,7 @@ def _secret(text: str) -> str:
     try:
         return Path(text[1:]).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise argparse.ArgumentTypeError(f"key file {text[1:]} cannot be read: {error}") from None
+        raise argparse.ArgumentTypeError(f"key file {text[1:]} cannot be read: {describe(error)}") from None
 
 
 def _nut_server(options: argparse.Namespace) -> nut.NutServer:

@@ -7,6 +7,7 @@ import json
 import sys
 
 from agent import config, identity
+from agent.common.errors import describe
 
 EXAMPLE = "nabz-agent seat-key"
 
@@ -23,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 2
     except (identity.IdentityError, OSError) as error:
-        print(f"nabz-agent: {error}", file=sys.stderr)
+        print(f"nabz-agent: {describe(error)}", file=sys.stderr)
         return 1
     print(json.dumps({"seat_key": key}) if options.json else key)
     return 0

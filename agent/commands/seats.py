@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 
 from agent import config
+from agent.common.errors import describe
 from agent.identity import IdentityError
 from agent.probes.seats import registry_file
 from agent.probes.seats.registry import label
@@ -65,8 +66,12 @@ def run(options: argparse.Namespace) -> int:
     except WrongSeat as error:
         print(f"nabz-agent: {error}", file=sys.stderr)
         return 2
-    except (OSError, IdentityError) as error:
-        print(f"nabz-agent: {error}: run as the agent's own user, or as root", file=sys.stderr)
+    except IdentityError as error:
+        print(f"nabz-agent: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        sentence = f"{error.filename}: {describe(error)}; run as the agent's own user, or as root"
+        print(f"nabz-agent: {sentence}", file=sys.stderr)
         return 1
     shown = (
         seats if options.verb == "list" else {order.seat: seats[order.seat] for order in orders if order.seat in seats}

@@ -16,6 +16,8 @@ from http import HTTPStatus
 
 import h11
 
+from agent.common.errors import describe
+
 END_OF_HEAD = b"\r\n\r\n"
 MAX_FIELDS = 100  # of a head; h11 takes a microsecond for each
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # RFC 9110 section 15.2.1
@@ -72,7 +74,7 @@ def parse_head(head: bytes) -> RequestHead:
     try:
         request = codec.next_event()
     except h11.RemoteProtocolError as error:  # its text may repeat what was sent, behind a colon
-        why = str(error).partition(": ")[0]
+        why = describe(error).partition(": ")[0]
         raise HttpRefused(error.error_status_hint, f"no head of an HTTP/1.1 request: {why}") from None
     if not isinstance(request, h11.Request):
         raise HttpRefused(400, "no head of an HTTP/1.1 request: it does not end with an empty line")

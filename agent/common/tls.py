@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
+from agent.common.errors import describe
+
 NEWEST, BROWSERS = ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2  # at least: among ourselves, and with the world's
 
 
@@ -54,7 +56,9 @@ def believe(context: ssl.SSLContext, ca: Path | str | None) -> None:
             context.load_verify_locations(cadata=ca)
     except OSError as error:  # ssl.SSLError among them
         what = ca if isinstance(ca, Path) else "the PEM text"
-        raise TlsFileError(f"{what}: is no readable CA certificate ({_why(error)}); name the CA's PEM file") from None
+        raise TlsFileError(
+            f"{what}: is no readable CA certificate ({describe(error)}); name the CA's PEM file"
+        ) from None
 
 
 def show(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
@@ -64,9 +68,5 @@ def show(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
     except OSError as error:
         where = f"{cert}, {key}" if key else f"{cert}"
         raise TlsFileError(
-            f"{where}: are no readable certificate and its key ({_why(error)}); name both PEM files"
+            f"{where}: are no readable certificate and its key ({describe(error)}); name both PEM files"
         ) from None
-
-
-def _why(error: OSError) -> str:
-    return error.strerror or str(error)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from agent import identity
+from agent.common.errors import describe
 from agent.config import AgentSettings
 from agent.probes import PROBES
 from agent.probes.gateway import clock_state
@@ -76,7 +77,7 @@ def _certificate(here: Installation) -> Iterator[Diagnosis]:
         held = x509.load_pem_x509_certificates(here.mine.tls.cert.read_bytes())[0]
     except (OSError, ValueError) as error:
         fix = "enrol again with `nabz-agent enrol URL TOKEN --force`"
-        yield Diagnosis(what="certificate", detail=f"{here.mine.tls.cert}: cannot be read ({error})", fix=fix)
+        yield Diagnosis(what="certificate", detail=f"{here.mine.tls.cert}: cannot be read ({describe(error)})", fix=fix)
         return
     start_s, end_s = held.not_valid_before_utc.timestamp(), held.not_valid_after_utc.timestamp()
     detail = f"holds until {held.not_valid_after_utc:%Y-%m-%d}, renewed half way"
@@ -94,7 +95,7 @@ def _state_folder(here: Installation) -> Iterator[Diagnosis]:
         try_folder(folder)
     except OSError as error:
         fix = "make it, owned by the agent's user, or set [agent] state_dir"
-        yield Diagnosis(what="state folder", detail=f"{folder}: cannot be written durably ({error.strerror})", fix=fix)
+        yield Diagnosis(what="state folder", detail=f"{folder}: cannot be written durably ({describe(error)})", fix=fix)
         return
     if kind in IN_MEMORY:
         fix = "set [agent] state_dir to a folder on a disk"
@@ -129,7 +130,7 @@ def _ping(_here: Installation) -> Iterator[Diagnosis]:
     except OSError as error:
         yield Diagnosis(
             what="ping",
-            detail=f"echoes are not allowed ({error.strerror}); latency is measured by TCP connects instead",
+            detail=f"echoes are not allowed ({describe(error)}); latency is measured by TCP connects instead",
             fix='sysctl -w net.ipv4.ping_group_range="0 2147483647", and keep it in /etc/sysctl.d',
         )
     else:
@@ -166,7 +167,7 @@ def reach(what: str, host: str, port: int, fix: str) -> Diagnosis:
     try:
         connect(host, port)
     except OSError as error:
-        return Diagnosis(what=what, detail=f"{host}:{port} cannot be reached ({error.strerror or error})", fix=fix)
+        return Diagnosis(what=what, detail=f"{host}:{port} cannot be reached ({describe(error)})", fix=fix)
     return Diagnosis(what=what, detail=f"{host}:{port} answers")
 
 
@@ -176,7 +177,7 @@ def _ups(here: Installation) -> Iterator[Diagnosis]:
     try:
         readings = asyncio.run(_ups_readings(here.settings))
     except (ProbeFailed, TimeoutError) as error:
-        yield Diagnosis(what="ups", detail=str(error) or "no answer in time", fix="correct the [[ups]] tables")
+        yield Diagnosis(what="ups", detail=describe(error), fix="correct the [[ups]] tables")
         return
     for reading in readings:
         if reading.failure is None:
@@ -206,7 +207,7 @@ def _trap_listener(here: Installation) -> Iterator[Diagnosis]:
                 yield Diagnosis(what="trap listener", detail=f"{address} listens")
             else:
                 fix = "set [power] trap_listen to an address of this machine and a port of 1024 or above"
-                yield Diagnosis(what="trap listener", detail=f"{address}: {error.strerror or error}", fix=fix)
+                yield Diagnosis(what="trap listener", detail=f"{address}: {describe(error)}", fix=fix)
             return
     fix = "start the agent; point the UPS card's traps at this port, and open it for the LAN in the firewall"
     yield Diagnosis(what="trap listener", detail=f"nobody listens on {address}", fix=fix)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -21,6 +20,7 @@ from agent.common.http_server import (
     read_head,
     response_head,
 )
+from agent.common.logs import Event
 
 JSON, HTML = "application/json", "text/html; charset=utf-8"
 PIECE_BYTES = 4096
@@ -54,7 +54,10 @@ class HttpLimits:
     addresses: int = 2048  # remembered for their pace
 
 
-log = logging.getLogger(__name__)
+REQUEST_FAILED = Event(
+    __name__, "error", "local_request_failed", "a request to a local page or to the seats' listener met a fault of the "
+    "program", key="peer", fields="error", has_trace=True,
+)  # fmt: skip
 
 Handler = Callable[[HttpRequest], Awaitable[HttpAnswer]]
 
@@ -112,8 +115,8 @@ class _HttpListener:
             return error(408, f"the request did not arrive within {self.limits.request_s:g} s")
         except (ConnectionError, EOFError):
             return error(400, "the connection broke off inside the request")
-        except Exception:  # a fault of ours must neither leave the caller hanging nor stay unseen
-            log.exception("a request from %s could not be answered", peer)
+        except Exception as fault:  # a fault of ours must neither leave the caller hanging nor stay unseen
+            REQUEST_FAILED.log(peer=peer, error=fault)
             return error(500, "this program failed on the request; its log says why")
 
 

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Literal
 
 import msgspec
 
+from agent.common.logs import Event
 from agent.config import UpsSection
 from agent.identity import write_atomically
 from agent.probes.probe import ProbeFailed, failure
@@ -27,7 +27,18 @@ from agent.scheduling.speed_plan import Supply
 from agent.spool.record import Value
 from agent.wire import Reading, UpsReading
 
-log = logging.getLogger(__name__)
+UNSAVED = Event(
+    __name__, "warning", "self_tests_unsaved", "the times of battery self-tests cannot be written; they are kept in "
+    "memory", fields="file error",
+)  # fmt: skip
+UNREADABLE = Event(
+    __name__, "warning", "self_tests_unreadable", "the times of battery self-tests cannot be read; they count from now",
+    fields="file error",
+)  # fmt: skip
+STARTED = Event(__name__, "info", "self_test_started", "a battery self-test was started", key="ups")
+NOT_STARTED = Event(
+    __name__, "warning", "self_test_refused", "a battery self-test was not started", key="ups", fields="code error"
+)
 
 LEAST_PAUSE_S = 0.5  # between two looks, however often a UPS calls
 KEEP_ON_BATTERY_S = 10.0
@@ -162,7 +173,7 @@ class SelfTestBook:
         try:
             write_atomically(self._path, msgspec.json.encode(self._tests))
         except OSError as error:
-            log.warning("%s: cannot be written (%s); kept in memory", self._path, error)
+            UNSAVED.log(file=self._path, error=error)
 
     def _load(self) -> Mapping[str, SelfTest]:
         try:
@@ -170,7 +181,7 @@ class SelfTestBook:
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            log.warning("%s: cannot be read (%s); self-tests are counted from now", self._path, error)
+            UNREADABLE.log(file=self._path, error=error)
             return {}
 
 
@@ -303,8 +314,8 @@ class PowerWatch:
         try:
             await self._start_test(ups)
         except ProbeFailed as error:
-            log.warning("%s: the battery self-test was not started: %s", ups.name, error.detail)
+            NOT_STARTED.log(ups=ups.name, code=error.cause, error=error.detail)
             await asyncio.to_thread(self._book.note, ups.name, msgspec.structs.replace(test, refused=True))
         else:
-            log.info("%s: battery self-test started", ups.name)
+            STARTED.log(ups=ups.name)
             self.called(ups.name)  # its course is followed as closely as what a trap tells

@@ -8,7 +8,6 @@ round. The link probe and a speed test (agent.scheduling.speed_rounds) never run
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,8 @@ import msgspec
 
 from agent import wire
 from agent.common.causes import Cause
+from agent.common.errors import describe
+from agent.common.logs import Event
 from agent.config import AgentSettings, UpsSection
 from agent.probes import start_self_test
 from agent.probes.probe import Context, Probe, ProbeFailed, failure
@@ -26,7 +27,21 @@ from agent.scheduling.power import PowerWatch, SelfTestBook, StartTest
 from agent.scheduling.speed_rounds import SpeedContext, SpeedLedger, SpeedRounds
 from agent.spool.record import Value
 
-log = logging.getLogger(__name__)
+PROBE_BROKEN = Event(
+    __name__, "error", "probe_broken", "a probe raised what it should have handled; its reading says so", key="probe",
+    fields="error", has_trace=True,
+)  # fmt: skip
+READING_INVALID = Event(
+    __name__, "error", "reading_invalid", "a reading breaks the wire contract; a failure is sent in its place",
+    key="probe", fields="error",
+)  # fmt: skip
+TASK_DROPPED = Event(
+    __name__, "warning", "task_dropped", "a task of the collector is dropped, as too many wait already", fields="task"
+)
+TASK_EXPIRED = Event(__name__, "warning", "task_expired", "a task expired before it could be done", fields="task")
+TASK_UNKNOWN = Event(
+    __name__, "warning", "task_unknown", "a task names a probe that this gateway does not have", fields="task probe"
+)
 
 QUIET: frozenset[Cause] = frozenset({"settling"})  # causes that are no news: the probe has simply not begun to know
 
@@ -61,8 +76,8 @@ async def measure(kind: str, probe: Probe, context: Context, stamp: Stamp) -> li
     except TimeoutError:
         readings = [failed(kind, "timeout", f"the {kind} probe did not end within {context.deadline_s:g} s")]
     except Exception as error:  # a probe may break on anything it meets; the others must go on
-        log.exception("the %s probe broke", kind)
-        readings = [failed(kind, "broken", f"{type(error).__name__}: {error}")]
+        PROBE_BROKEN.log(probe=kind, error=error)
+        readings = [failed(kind, "broken", describe(error))]
     return [fit(kind, msgspec.structs.replace(reading, at=reading.at or stamp())) for reading in readings]
 
 
@@ -75,7 +90,7 @@ def fit(kind: str, reading: wire.Reading) -> wire.Reading:
     try:
         return wire.decode_reading(wire.encode_reading(reading))
     except wire.WireError as error:
-        log.error("a reading breaks the contract: %s", error)
+        READING_INVALID.log(probe=kind, error=error)
         return msgspec.structs.replace(failed(kind, "broken", str(error)), at=reading.at)
 
 
@@ -131,7 +146,7 @@ class Rounds:
         try:
             self._tasks.put_nowait(task)
         except asyncio.QueueFull:
-            log.warning("task %s is left: too many wait already", task.id)
+            TASK_DROPPED.log(task=task.id)
 
     def collector_at(self, host: str) -> None:
         """The collector has moved: the link is measured as far as there from now on."""
@@ -189,10 +204,10 @@ class Rounds:
         while True:
             task = await self._tasks.get()
             if task.expires_ms <= self._parts.now_ms():
-                log.warning("task %s expired before it could be done", task.id)
+                TASK_EXPIRED.log(task=task.id)
             elif task.do == "speed":
                 await self.speed.obey(task)
             elif task.probe is not None and task.probe in self._parts.probes:
                 await self._parts.keep(await self._measure(task.probe), "normal")
             else:
-                log.warning("task %s asks for a probe that is not here: %s", task.id, task.probe)
+                TASK_UNKNOWN.log(task=task.id, probe=task.probe)

@@ -7,7 +7,6 @@ is none. A slot is ticked only then, so a restart while the line is busy or a tu
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from agent import wire
+from agent.common.logs import Event
 from agent.config import AgentSettings
 from agent.identity import write_atomically
 from agent.probes.probe import Context, failure
@@ -26,7 +26,16 @@ from agent.scheduling.speed_plan import Here, Mode, RunTest, SkipTest, Slot, Spe
 from agent.scheduling.test_requests import AGAIN_S, TestRequests
 from agent.spool.record import Value
 
-log = logging.getLogger(__name__)
+UNREADABLE = Event(
+    __name__, "warning", "speed_tests_unreadable", "the count of this month's speed tests cannot be read; they count "
+    "from now", fields="file error",
+)  # fmt: skip
+UNSAVED = Event(
+    __name__, "warning", "speed_tests_unsaved", "what speed tests used cannot be written; it is kept in memory",
+    key="file", fields="error",
+)  # fmt: skip
+NEW_SECRET = Event(__name__, "debug", "slots_key_made", "the key of the test slots is made anew", fields="file error")
+SKIPPED = Event(__name__, "info", "speed_test_skipped", "a speed test is not run", key="code", fields="detail")
 
 BOOK_FILE = "speed.json"
 SLOTS_KEY_FILE = "slots.key"
@@ -51,7 +60,7 @@ class SpeedLedger:
         except FileNotFoundError:
             return SpeedBook()
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            log.warning("%s: cannot be read (%s); this month's tests are counted from now", self._path, error)
+            UNREADABLE.log(file=self._path, error=error)
             return SpeedBook()
 
     def _load_secret(self, path: Path) -> bytes:
@@ -59,7 +68,7 @@ class SpeedLedger:
             if len(known := path.read_bytes()) == 32:
                 return known
         except OSError as error:
-            log.debug("%s: %s", path, error)
+            NEW_SECRET.log(file=path, error=error)
         fresh = secrets.token_bytes(32)
         self._save(path, fresh)
         return fresh
@@ -68,7 +77,7 @@ class SpeedLedger:
         try:
             write_atomically(path, content)
         except OSError as error:
-            log.warning("%s: cannot be written (%s); kept in memory", path, error)
+            UNSAVED.log(file=path, error=error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +256,7 @@ class SpeedRounds:
         await self._keep_book(book)
 
     async def _skip(self, skip: SkipTest, purpose: wire.Purpose, slot: Slot | None, task: wire.Task | None) -> None:
-        log.info("no speed test: %s (%s)", skip.detail, skip.cause)
+        SKIPPED.log(code=skip.cause, detail=skip.detail)
         if skip.cause in speed_plan.CAPPED and purpose not in speed_plan.AT_ONCE:
             await self._keep_book(self._book().skipped(skip.cause, self._now_ms()))
         reading = wire.SpeedReading(at=self._parts.stamp(), failure=failure(skip.cause, skip.detail))

@@ -7,14 +7,17 @@ that comes too late is nobody's: its server has given the turn to somebody else 
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections import deque
 from collections.abc import Callable
 
 from agent import wire
+from agent.common.logs import Event
 
-log = logging.getLogger(__name__)
+TOO_LATE = Event(
+    __name__, "info", "test_request_too_late", "a test was granted after its request had ended; it is not run",
+    fields="task",
+)  # fmt: skip
 
 AGAIN_S = 60.0
 
@@ -68,6 +71,6 @@ class TestRequests:
             answer.set_result(task)
             return True
         if task.id in self._given_up:
-            log.info("turn %s came after it was given up", task.id)
+            TOO_LATE.log(task=task.id)
             return True
         return answer is not None

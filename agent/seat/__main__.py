@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent import __version__
+from agent.common import logs
+from agent.common.errors import describe
+from agent.common.logs import Event
 from agent.seat import snapshot as contract
 from agent.seat.drives import Seldom
 from agent.seat.drives import read as read_drives
@@ -22,6 +25,25 @@ from agent.seat.identity import SeatIdentity, identify
 from agent.seat.keyring import Keyring
 from agent.seat.measure import hardware, measure
 from agent.seat.post import PostFailed, check_gateway, post
+
+PROGRAM = "nabz-seat"
+STARTED = Event(PROGRAM, "info", "seat_started", "this seat sends snapshots", fields="gateway interval_s")
+UNSENT = Event(
+    PROGRAM, "warning", "snapshot_unsent", "the gateway does not take snapshots; they are tried again", fields="error"
+)
+RECOVERED = Event(PROGRAM, "info", "snapshot_sent", "the gateway takes snapshots again")
+STOP_UNSENT = Event(
+    PROGRAM, "warning", "stop_unsent", "the gateway did not hear that this seat stops; it will seem missing",
+    fields="error",
+)  # fmt: skip
+ID_UNSAVED = Event(
+    PROGRAM, "warning", "seat_id_unsaved", "this seat's id cannot be written: a changed part would make this PC a new "
+    "seat", fields="file error",
+)  # fmt: skip
+KEY_UNSAVED = Event(
+    PROGRAM, "warning", "seat_key_unsaved", "a key of this seat's own cannot be kept; it goes on under the center's",
+    fields="error",
+)  # fmt: skip
 
 IDENTITY_FILE = "identity.json"
 STEADY_MS = 60_000  # a gateway that refuses while the clocks agree so far has another reason
@@ -44,15 +66,16 @@ class SeatProgram:
 def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 done, 1 the gateway did not take it, 2 wrong use or settings."""
     options = arguments().parse_args(argv)
+    logs.start("info", options.log_format)
     try:
         if options.command == "show":
             return show(options)
         seat = load(options)
     except (OSError, ValueError) as error:
-        print(f"nabz-seat: {error}", file=sys.stderr)
+        logs.complain(describe(error), PROGRAM)
         return 2
     time.sleep(FIRST_CPU_WINDOW_S)
-    return run(seat) if options.command == "run" else once(seat)
+    return run(seat, options.log_format) if options.command == "run" else once(seat)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -71,6 +94,7 @@ def arguments() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary, description=summary)
         command.add_argument("--name", default="", help="the seat's label in the center, for example SEAT-01")
         command.add_argument("--state-dir", type=Path, default=default_state_dir(), help="where this seat keeps its id")
+        logs.argument(command)
         if name != "show":
             command.add_argument("--gateway", required=True, metavar="URL", help="http://HOST:PORT of the gateway")
             command.add_argument(
@@ -94,7 +118,7 @@ def load(options: argparse.Namespace) -> SeatProgram:
     try:
         key = contract.parse_key(options.key_file.read_text("utf-8", "replace"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"--key-file {options.key_file}: {error}") from None
+        raise ValueError(f"--key-file {options.key_file}: {describe(error)}") from None
     name = check_name(options.name)
     identity, is_new = who_am_i(options.state_dir)
     if is_new:
@@ -127,7 +151,7 @@ def keep(identity: SeatIdentity, state_dir: Path) -> None:
         fresh.write_text(json.dumps({"id": identity.id, "facts": identity.facts}), "ascii")
         fresh.replace(file)
     except OSError as error:
-        print(f"nabz-seat: {error}: a changed part would make this PC a new seat", file=sys.stderr)
+        ID_UNSAVED.log(file=file, error=error)
 
 
 def read_identity(file: Path) -> SeatIdentity | None:
@@ -151,23 +175,24 @@ def once(seat: SeatProgram) -> int:
     try:
         say(seat, "running", 0)
     except PostFailed as error:
-        print(f"nabz-seat: {error}", file=sys.stderr)
+        logs.complain(str(error), PROGRAM)
         return 1
     print(f"nabz-seat: {seat.name or seat.identity.id} is on the gateway's roll")
     return 0
 
 
-def run(seat: SeatProgram) -> int:
+def run(seat: SeatProgram, form: logs.Format | None = None) -> int:
     """Every `interval_s`, until asked to stop; then the last word, so that *off* is told from *missing*."""
     stop = threading.Event()
     for number in stop_signals():
         signal.signal(number, lambda _number, _frame: stop.set())
-    print(f"nabz-seat: {seat.name or seat.identity.id} reports to {seat.url} every {seat.interval_s:g} s", flush=True)
+    logs.start("info", form, context={"seat": seat.name or seat.identity.id})
+    STARTED.log(gateway=seat.url, interval_s=seat.interval_s)
     offset_ms = keep_saying(seat, stop.wait)
     try:
         say(seat, "stopping", offset_ms)
     except PostFailed as error:
-        print(f"nabz-seat: last word not heard: {error}", file=sys.stderr)
+        STOP_UNSENT.log(error=error)
     return 0
 
 
@@ -184,9 +209,11 @@ def keep_saying(seat: SeatProgram, wait: Callable[[float], bool]) -> int:
             offset_ms, now_trouble = say(seat, "running", offset_ms), ""
         except PostFailed as error:
             now_trouble = str(error)
-        if now_trouble != trouble:  # said once when it begins and once when it ends, not every minute
-            print(f"nabz-seat: {now_trouble or 'the gateway answers again'}", file=sys.stderr, flush=True)
-            trouble = now_trouble
+            if now_trouble != trouble:  # once when it begins and once when it ends, not every minute
+                UNSENT.log(error=error)
+        if trouble and not now_trouble:
+            RECOVERED.log()
+        trouble = now_trouble
         # A gateway that is only starting, or a cable just plugged in, is not kept waiting for a whole interval.
         if wait(min(RETRY_S, seat.interval_s) if trouble else seat.interval_s):
             return offset_ms
@@ -215,7 +242,7 @@ def say(seat: SeatProgram, state: contract.State, offset_ms: int) -> int:
                 raise
         else:
             if trouble := seat.keyring.take(answer.hand):
-                print(f"nabz-seat: {trouble}", file=sys.stderr, flush=True)
+                KEY_UNSAVED.log(error=trouble)
             break
     return offset_ms
 

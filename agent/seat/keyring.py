@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from agent.common.errors import describe
 from agent.seat import keys
 
 FILE = "own.key"
@@ -45,7 +46,7 @@ class Keyring:
             keep(self.file, self.seat_id, own)
         except (OSError, ValueError) as error:
             self.file = None
-            return f"{error}: this seat stays with the center's key"
+            return describe(error)
         self.own, self.secret = own, None
         return ""
 

@@ -7,6 +7,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+from agent.common.errors import describe
 from agent.seat import snapshot as contract
 
 MAX_ANSWER_BYTES = 4096
@@ -51,7 +52,7 @@ def post(snapshot: contract.Snapshot, url: str, key: bytes, timeout_s: float = 1
                 is_key=refusal.code == 401,
             ) from None
     except (OSError, http.client.HTTPException) as error:
-        raise PostFailed(f"no gateway answers at {url}: {getattr(error, 'reason', error)}") from None
+        raise PostFailed(f"no gateway answers at {url}: {describe(error)}") from None
     return read_answer(sealed, snapshot.nonce, key)
 
 

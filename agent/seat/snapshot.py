@@ -18,6 +18,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal, cast
 
+from agent.common.errors import describe
+
 VERSION = 1
 MAX_BYTES = 8 * 1024
 MAX_DISKS = 16
@@ -209,7 +211,7 @@ def _load(body: bytes, what: str) -> Fields:
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-        raise SnapshotError(f"{what}: not JSON: {error}") from None
+        raise SnapshotError(f"{what}: not JSON: {describe(error)}") from None
     if not isinstance(fields, dict):
         raise SnapshotError(f"{what}: must be a JSON object")
     return fields

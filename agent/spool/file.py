@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from agent.common.errors import describe
 from agent.identity import sync_folder
 from agent.spool.record import VALUE_OFFSET, VALUES, Group, Head, Ident, RecordDamaged, Value, pack, unpack
 
@@ -107,7 +108,7 @@ class SpoolFile:
         except BaseException as error:
             sql.close()
             if is_damage(error):
-                raise SpoolDamaged(str(error)) from None
+                raise SpoolDamaged(describe(error)) from None
             raise
         return opened, lost
 

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 import threading
@@ -23,12 +22,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent import wire
+from agent.common.errors import describe
+from agent.common.logs import Event
 from agent.identity import sync_folder
 from agent.spool.file import Lost, SpoolDamaged, SpoolFile, is_damage, result_code
 from agent.spool.record import VALUES, Group, Head, Ident, Value, build, first_batch, run_of
 from agent.spool.salvage import Salvage, beside, finish_replacement, remove
 
-log = logging.getLogger(__name__)
+RENUMBERED = Event(
+    __name__, "error", "spool_renumbered", "the collector holds other readings under this spool's numbers; a new spool "
+    "begins", fields="spool",
+)  # fmt: skip
+DISK_FAILED = Event(
+    __name__, "error", "spool_disk_failed", "the spool's disk failed; readings are kept in memory until it works again",
+    fields="file error",
+)  # fmt: skip
+DISK_RECOVERED = Event(
+    __name__, "warning", "spool_disk_recovered", "the spool's disk works again; what was kept in memory is on it now",
+    fields="file",
+)  # fmt: skip
+DAMAGED = Event(__name__, "error", "spool_damaged", "the spool's file is damaged; it is salvaged", fields="file error")
+READINGS_LOST = Event(
+    __name__, "error", "spool_readings_lost", "at most so many readings cannot be read any more; they are reported by "
+    "number", fields="readings",
+)  # fmt: skip
 
 RAM_BYTES = 4 * 1024 * 1024  # two days of minutes
 FORGET_AT_ONCE = 512  # groups forgotten but not yet deleted
@@ -112,7 +129,7 @@ class Spool:
     def renumber(self) -> None:
         """Begins a new spool id: for a file that turned out older than what was sent from it (a restored image)."""
         with self._lock:
-            log.error("spool: the collector holds other readings under these numbers; numbering starts anew")
+            RENUMBERED.log(spool=self._newest_file().head.spool)
             try:
                 self._newest_file().adopt(Head(uuid.uuid4().hex), ())
             except DiskError as error:
@@ -266,8 +283,8 @@ class Spool:
             self._go_volatile(error)
 
     def _go_volatile(self, error: Exception) -> None:
-        log.error("spool: the disk failed (%s); readings are kept in memory until it works again", error)
-        self._trouble = str(error) or type(error).__name__
+        DISK_FAILED.log(file=self._path, error=error)
+        self._trouble = describe(error)
         if self._disk is not None:
             self._known = self._disk.head
             self._suspect = self._suspicion(error)
@@ -300,10 +317,10 @@ class Spool:
             self._disk = self._open_disk()
             self._hand_over(self._disk, self._ram)
         except DiskError as error:
-            self._trouble = str(error) or type(error).__name__
-            self._suspect = self._suspect or (str(error) if is_damage(error) else "")
+            self._trouble = describe(error)
+            self._suspect = self._suspect or (describe(error) if is_damage(error) else "")
             return
-        log.warning("spool: the disk works again; what was kept in memory is on it now")
+        DISK_RECOVERED.log(file=self._path)
         self._ram.close()
         self._ram, self._known, self._suspect, self._trouble = None, None, "", ""
 
@@ -329,11 +346,11 @@ class Spool:
             if result_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL):
                 raise
             try_folder(self._path.parent)
-            return self._rebuild(str(error))
+            return self._rebuild(describe(error))
 
     def _rebuild(self, why: str) -> SpoolFile:
         """What can be read moves into a new file under a new spool id; every step may be cut and done again."""
-        log.error("spool: %s is damaged (%s); salvaging it", self._path, why)
+        DAMAGED.log(file=self._path, error=why)
         found = Salvage(self._path, self._known)
         building = beside(self._path, ".building")
         remove(building)
@@ -356,14 +373,14 @@ class Spool:
         hole that nothing explains. Raises DiskError."""
         if lost:
             count = sum(gone.count for gone in lost)
-            log.error("spool: at most %d readings cannot be read any more; they are reported by number", count)
+            READINGS_LOST.log(readings=count)
             accounts = build(disk.head, self._accounts(lost, disk.head.spool), "high", self._stamp().wall_ms)
             try:
                 disk.write(accounts, {(gone.spool, gone.last_seq) for gone in lost})
             except BaseException as error:
                 disk.close()
                 if is_damage(error):
-                    raise SpoolDamaged(str(error)) from None
+                    raise SpoolDamaged(describe(error)) from None
                 raise
             self._unreadable += count
         return disk

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from typing import Literal
 
 from agent import wire
+from agent.common.errors import describe
 
 Value = Literal["low", "normal", "high"]
 Ident = tuple[str, int]  # a group by its spool and last number
@@ -159,7 +160,7 @@ def unpack(record: bytes) -> Group:
     try:
         raws = tuple(inflate.decompress(body, wire.MAX_BATCH_BYTES).split(b"\n"))
     except zlib.error as error:
-        raise RecordDamaged(f"the record does not inflate: {error}") from None
+        raise RecordDamaged(f"the record does not inflate: {describe(error)}") from None
     if len(raws) != count or not inflate.eof:
         raise RecordDamaged(f"the record holds {len(raws)} readings and says {count}")
     return Group(spool=spool.hex(), first_seq=first_seq, value=VALUES[value], wall_ms=wall_ms, prev=prev, raws=raws)

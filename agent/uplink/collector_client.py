@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from agent import wire
+from agent.common.errors import describe
 from agent.identity import verify
 from agent.uplink import trust
 
@@ -136,7 +137,7 @@ class CollectorClient:
         except (OSError, ValueError, http.client.HTTPException) as error:
             what = f"{self.url}{path.partition('?')[0]}"
             raise CollectorUnreachable(
-                f"{what}: no answer ({error}); check the address and this machine's network"
+                f"{what}: no answer ({describe(error)}); check the address and this machine's network"
             ) from None
         finally:
             connection.close()
@@ -179,7 +180,7 @@ class CollectorClient:
         except wire.UNREADABLE as error:
             where = f"{self.url}{path.partition('?')[0]}"
             raise CollectorUnreachable(
-                f"{where}: the answer is not a collector's ({error}); check the address"
+                f"{where}: the answer is not a collector's ({describe(error)}); check the address"
             ) from None
 
 
@@ -212,7 +213,7 @@ def pinned_root(url: str, fingerprint: str) -> str:
     except (OSError, http.client.HTTPException) as error:
         what = f"{parts.scheme}://{parts.netloc}/api/v1/ca"
         raise CollectorUnreachable(
-            f"{what}: no answer ({error}); check the address and this machine's network"
+            f"{what}: no answer ({describe(error)}); check the address and this machine's network"
         ) from None
     finally:
         connection.close()

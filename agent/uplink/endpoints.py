@@ -6,15 +6,19 @@ way that fails again and again is left for the next, and the last leads back to 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from agent.common.logs import Event
 from agent.identity import BrokerEndpoint, write_atomically
 
-log = logging.getLogger(__name__)
+NEXT = Event(__name__, "warning", "broker_next", "the broker's next address is tried", key="broker")
+UNSAVED = Event(
+    __name__, "warning", "broker_unsaved", "the broker's address that worked cannot be written; a restart tries all of "
+    "them anew", fields="file error",
+)  # fmt: skip
 
 TRIES = 3  # failures in a row before the next way is tried; a way that never answers costs minutes and gets one
 
@@ -46,7 +50,7 @@ class Endpoints:
         if (silent or self._failures >= TRIES) and len(self._ways) > 1:
             self._at = (self._at + 1) % len(self._ways)
             self._failures = 0
-            log.warning("uplink: that way is left for the next, %s", told(self.current))
+            NEXT.log(broker=told(self.current))
 
     def worked(self) -> None:
         """The collector answered by the current way."""
@@ -58,7 +62,7 @@ class Endpoints:
             try:
                 write_atomically(self._file, msgspec.json.encode(self.current))
             except OSError as error:
-                log.warning("uplink: %s cannot be written (%s); a restart tries all ways anew", self._file, error)
+                UNSAVED.log(file=self._file, error=error)
 
     def _remembered(self) -> BrokerEndpoint | None:
         try:

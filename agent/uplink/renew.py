@@ -8,7 +8,6 @@ receipt for an hour or two asks too, due or not: its brokers may have moved, or 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,11 +16,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent import identity
+from agent.common.errors import describe
+from agent.common.logs import Event
 from agent.uplink import trust
 from agent.uplink.collector_client import CollectorClient
 from agent.uplink.enrol import Certified, EnrolFailed, checked_certificate, csr_of
 
-log = logging.getLogger(__name__)
+RENEWED = Event(__name__, "info", "certificate_renewed", "this gateway's certificate was renewed")
+NOT_RENEWED = Event(
+    __name__, "warning", "renewal_failed", "the certificate, or the list of brokers, cannot be renewed now; the next "
+    "try follows", fields="error",
+)  # fmt: skip
 
 LOOK_S = 600.0  # the clock may be set meanwhile, so nobody sleeps until a date
 JITTER = 0.1  # of a certificate's life, after half of it
@@ -72,14 +77,14 @@ class Renewal:
             try:
                 before = self._brokers
                 if await asyncio.to_thread(self.look):
-                    log.info("the certificate was renewed")
+                    RENEWED.log()
                 if self._brokers != before:
                     self._move(self._brokers)
                 failures, self.detail = 0, ""
                 await asyncio.sleep(LOOK_S * (0.5 + self._chance() / 2))
             except (EnrolFailed, identity.IdentityError, OSError, ValueError) as error:
-                failures, self.detail = failures + 1, str(error)
-                log.warning("renewal: %s", error)
+                failures, self.detail = failures + 1, describe(error)
+                NOT_RENEWED.log(error=error)
                 await asyncio.sleep(max(RETRY_MIN_S, self._chance() * min(RETRY_MAX_S, RETRY_MIN_S * 2.0**failures)))
 
     def look(self) -> bool:

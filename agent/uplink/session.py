@@ -8,7 +8,6 @@ why, is decided in `agent.uplink.window`; here is the session around it. Retry t
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import ssl
 import time
@@ -27,6 +26,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from agent import __version__, wire
 from agent.common.causes import UplinkCause
+from agent.common.errors import describe
+from agent.common.logs import Event
 from agent.common.mqtt import Client
 from agent.common.threads import finished, post
 from agent.identity import BrokerEndpoint, Identity, IdentityError
@@ -39,7 +40,27 @@ from agent.uplink.inflight import InFlightBatches
 from agent.uplink.receipts import is_other_history
 from agent.uplink.window import BACKOFF_MIN_S, InFlight, Send, Wait, backoff_s, failures_after, next_step
 
-log = logging.getLogger(__name__)
+CONNECTED = Event(__name__, "info", "broker_connected", "connected to a broker", key="broker")
+SESSION_ENDED = Event(
+    __name__, "warning", "broker_session_ended", "no session with the broker, or it ended; the next try follows",
+    key="broker", fields="error",
+)  # fmt: skip
+CLOCK_CHECKED = Event(
+    __name__, "warning", "clock_checked", "a broker's certificate is outside its dates by this clock, which was "
+    "compared with the collector's", fields="is_right",
+)  # fmt: skip
+CLOCK_UNCHECKED = Event(
+    __name__, "warning", "clock_unchecked", "a broker's certificate is outside its dates by this clock, and the "
+    "collector cannot be asked for the time", fields="error",
+)  # fmt: skip
+MESSAGE_REFUSED = Event(
+    __name__, "debug", "message_refused", "a message that the collector did not seal, or that breaks the contract",
+    key="topic", fields="error",
+)  # fmt: skip
+DISPUTED = Event(
+    __name__, "error", "batch_disputed", "the collector holds other readings under these numbers; ours are kept and "
+    "offered again", key="spool", fields="first_seq last_seq",
+)  # fmt: skip
 
 LIVE_MS = 150_000  # readings this close to the newest go ahead of the backlog
 MAX_PACE_S = 600.0
@@ -83,7 +104,7 @@ class UplinkView:
     counts: Counter[str] = field(default_factory=Counter)  # sent, receipted, set_aside, disputed, refused, overdue
 
 
-Event = tuple[Literal["connected", "subscribed", "lost", "heard", "message", "readings"], object]
+SessionEvent = tuple[Literal["connected", "subscribed", "lost", "heard", "message", "readings"], object]
 
 
 class Uplink:
@@ -111,7 +132,7 @@ class Uplink:
         self._on_task = on_task
         self._now_s = now_s
         self._chance = chance
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._events: asyncio.Queue[SessionEvent] = asyncio.Queue()
         self._flights = InFlightBatches()
         self._connect_s = connect_s
         self._clock = clock or trust.TrustedClock()
@@ -164,8 +185,8 @@ class Uplink:
                 await self._carry(client)
             except (UplinkLost, IdentityError, OSError, ValueError) as error:
                 silent, self.view.cause = isinstance(error, TimeoutError), cause_of(error)
-                self.view.detail = f"{told(self._ways.current)}: {error or type(error).__name__}"
-                log.warning("uplink: %s", self.view.detail)
+                self.view.detail = f"{told(self._ways.current)}: {describe(error)}"
+                SESSION_ENDED.log(broker=told(self._ways.current), cause=self.view.cause, error=error)
                 if trust.is_about_time(error):
                     await self._ask_for_time()
             finally:
@@ -184,9 +205,9 @@ class Uplink:
         try:
             if self._learn_time is not None:
                 await asyncio.to_thread(self._learn_time)
-                log.warning("uplink: this clock is %s by the collector's", "right" if self._clock.is_wall else "wrong")
+                CLOCK_CHECKED.log(is_right=self._clock.is_wall)
         except OSError as error:
-            log.warning("uplink: %s", error)
+            CLOCK_UNCHECKED.log(error=error)
 
     async def _pause(self, seconds: float) -> None:
         """Between two sessions. A last gasp cuts it short, as there may be no later, and so do other brokers."""
@@ -214,7 +235,7 @@ class Uplink:
         client.publish(wire.presence_topic(identity.device), self._presence("online"), qos=1, retain=True)
         self._asks_to = client
         self.view.state, self.view.cause, self.view.detail = "connected", None, ""
-        log.info("uplink: connected to %s", told(way))
+        CONNECTED.log(broker=told(way))
 
     async def _expect(self, wanted: str) -> None:
         try:
@@ -292,7 +313,7 @@ class Uplink:
                 self._take_task(wire.decode_task(body))
         except wire.WireError as error:
             self.view.counts["refused"] += 1
-            log.debug("uplink: refused a message on %s: %s", topic, error)
+            MESSAGE_REFUSED.log(topic=topic, error=error)
 
     async def _take_receipt(self, receipt: wire.Receipt) -> None:
         if receipt.v != wire.VERSION or receipt.device != self._identity.device:
@@ -324,7 +345,7 @@ class Uplink:
     def _dispute(self, receipt: wire.Receipt, flight: InFlight) -> None:
         """The collector holds other readings under these numbers: ours are kept, and offered again ever more rarely."""
         self.view.counts["disputed"] += 1
-        log.error("uplink: the collector disputes numbers %d to %d", receipt.first_seq, receipt.last_seq)
+        DISPUTED.log(spool=receipt.spool, first_seq=receipt.first_seq, last_seq=receipt.last_seq)
         self._flights.failed(flight)
 
     def _take_task(self, task: wire.Task) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from cryptography import x509
 
 from agent.common import tls
+from agent.common.errors import describe
 from agent.identity import ENROL_AGAIN, IdentityError, TlsFiles
 
 NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL 1.1.0 and later, which Python does not name
@@ -86,7 +87,7 @@ def broker_context(files: TlsFiles | None, clock: TrustedClock) -> ssl.SSLContex
     try:
         return context(files.ca, clock, files)
     except OSError as error:
-        raise IdentityError(str(error), ENROL_AGAIN) from None
+        raise IdentityError(describe(error), ENROL_AGAIN) from None
 
 
 def check_time(connected: ssl.SSLSocket, clock: TrustedClock) -> None:

@@ -6,7 +6,6 @@ the common name of a client certificate that our CA signed.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Collection
@@ -14,8 +13,18 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from agent import wire
+from agent.common.logs import Event
+from agent.common.reasons import Reason
+from collector.messages import DeviceFinding, printable
 
-log = logging.getLogger("nabz.broker")
+CLIENT_REFUSED = Event(
+    __name__, "warning", "client_refused", "a client is not let in at the embedded broker; further tries are counted",
+    key="name", fields="address reason",
+)  # fmt: skip
+TOPIC_REFUSED = Event(
+    __name__, "warning", "topic_refused", "a client may not publish or subscribe to a topic; further tries are counted",
+    key="device", fields="action topic",
+)  # fmt: skip
 
 Action = Literal["publish", "subscribe"]
 
@@ -54,15 +63,6 @@ def refusal(name: str, services: Collection[str], client_id: str, will_topic: st
     return ""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What the collector should hold against a device: a short fixed word, and a sentence."""
-
-    device: str
-    finding: str
-    detail: str
-
-
 @dataclass
 class Book:
     """What went wrong at the door. Times are seconds of the clock that `now_s` reads."""
@@ -72,14 +72,14 @@ class Book:
     refused: Counter[str] = field(default_factory=Counter)  # refused publishes, by name
     _turned_away: Counter[str] = field(default_factory=Counter)
     _turns: dict[str, deque[tuple[float, str]]] = field(default_factory=dict)
-    _findings: deque[Finding] = field(default_factory=lambda: deque(maxlen=1000))
+    _findings: deque[DeviceFinding] = field(default_factory=lambda: deque(maxlen=1000))
 
     def refuse_session(self, name: str, address: str, why: str) -> None:
         """The log tells the first of each name; the others are counted."""
         self.counts["refused_session"] += 1
         self._turned_away[name] += 1
         if self._turned_away[name] == 1:
-            log.warning("a client at %s is refused: %s; further tries are counted", address, why)
+            CLIENT_REFUSED.log(name=name, address=address, reason=why)
         if len(self._turned_away) > MAX_BOOK:
             self._turned_away.clear()
 
@@ -90,8 +90,9 @@ class Book:
             self.refused[name] += 1
             if self.refused[name] > 1:
                 return
-            self._findings.append(Finding(name, "forbidden_topic", f"{name} tried to publish to {topic[:80]!r}"))
-        log.warning("%s may not %s %r; further tries are counted", name, action, topic[:80])
+            reason = Reason.of("refused.publish", device=name, topic=printable(topic, 80))
+            self._findings.append(DeviceFinding(name, "forbidden_topic", reason))
+        TOPIC_REFUSED.log(device=name, action=action, topic=topic)
 
     def take_over(self, name: str, old: str, new: str) -> None:
         """A new session of `name` from address `new` ended one from `old` that was alive."""
@@ -104,12 +105,11 @@ class Book:
             places = sorted({old} | {address for _, address in turns})
             span_s = turns[-1][0] - turns[0][0]
             # From one address it may still be a line that breaks again and again.
-            word = "clone" if len(places) > 1 else "flapping"
-            told = f"{FLAPS} sessions took each other's place within {span_s:.0f} s, from {', '.join(places)}"
-            self._findings.append(Finding(name, word, told))
+            reason = Reason.of("refused.takeovers", n=FLAPS, span_s=round(span_s), places=", ".join(places))
+            self._findings.append(DeviceFinding(name, "clone" if len(places) > 1 else "flapping", reason))
             turns.clear()
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[DeviceFinding]:
         """Those since the last time this was asked."""
         taken = []
         while self._findings:

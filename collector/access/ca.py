@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from agent.common.errors import describe
 from collector.access.atomic_files import put, sync_folder
 from collector.store import StoreError
 
@@ -257,14 +258,14 @@ class Authority:
         try:
             return x509.load_pem_x509_certificate(path.read_bytes())
         except (OSError, ValueError) as error:
-            raise StoreError(f"{path}: cannot be used ({error}); restore it from a backup") from None
+            raise StoreError(f"{path}: cannot be used ({describe(error)}); restore it from a backup") from None
 
     def _root(self, number: int) -> _Root:
         path = self._folder / f"root-{number}.key"
         try:
             key = serialization.load_pem_private_key(path.read_bytes(), None)
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise StoreError(f"{path}: cannot be used ({error}); restore it from a backup") from None
+            raise StoreError(f"{path}: cannot be used ({describe(error)}); restore it from a backup") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise StoreError(f"{path}: holds no ECDSA key; restore it from a backup")
         return _Root(number, self._certificate(number), key)
@@ -276,7 +277,7 @@ class Authority:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            why = f"cannot be used ({error.strerror}); check its owner and space"
+            why = f"cannot be used ({describe(error)}); check its owner and space"
             raise StoreError(f"{self._folder}: {why}") from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)

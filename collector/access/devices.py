@@ -12,8 +12,10 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from cryptography.hazmat.primitives import serialization
 
+from agent.common.reasons import encode
 from collector.access.ca import Issuer, checked_csr
 from collector.access.people import People
+from collector.messages import DeviceFinding
 from collector.store import schema
 
 DAY_MS = 86_400_000
@@ -129,16 +131,22 @@ def listing(conn: sa.Connection, center: str = "") -> list[dict[str, object]]:
     return [dict(row._mapping) for row in conn.execute(query.where(devices.center == center) if center else query)]
 
 
-def doubt(conn: sa.Connection, findings: Sequence[tuple[str, str, str]], now_ms: int) -> None:
-    """Writes (device, finding, detail) of known gateways to the integrity table; others have no center to tell."""
-    names = {device for device, _, _ in findings}
+def record_findings(conn: sa.Connection, findings: Sequence[DeviceFinding], now_ms: int) -> None:
+    """Writes the findings of known gateways to the integrity table; others have no center to tell."""
+    names = {item.device for item in findings}
     known = schema.devices.c
     query = sa.select(known.device, known.center).where(known.device.in_(names))
     centers = {row.device: row.center for row in conn.execute(query)}
     rows = [
-        {"at_ms": now_ms, "center": centers[device], "device": device, "finding": finding, "detail": detail[:500]}
-        for device, finding, detail in findings
-        if device in centers
+        {
+            "at_ms": now_ms,
+            "center": centers[item.device],
+            "device": item.device,
+            "finding": item.finding,
+            "detail": encode(item.detail),
+        }
+        for item in findings
+        if item.device in centers
     ]
     if rows:
         conn.execute(sa.insert(schema.integrity), rows)

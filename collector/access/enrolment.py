@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import wire
+from agent.common.errors import describe
 from agent.common.reasons import Param, Reason
 from agent.common.words import CodedError
 from collector.access import approvals, devices
@@ -215,7 +216,7 @@ def _decoded(body: bytes, kind: type[Kind]) -> Kind:
     try:
         return msgspec.json.decode(body, type=kind)
     except wire.UNREADABLE as error:
-        raise EnrolmentRefused(400, "enrol.unframed", text=_printable(str(error)[:300])) from None
+        raise EnrolmentRefused(400, "enrol.unframed", text=_printable(describe(error)[:300])) from None
 
 
 def _proven(request: EnrolmentRequest) -> bytes:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.common.errors import describe
 from collector.access.atomic_files import keep_once
 from collector.store import StoreError
 
@@ -21,7 +22,7 @@ def load_or_make(data_dir: Path) -> Ed25519PrivateKey:
     try:
         raw = path.read_bytes() if path.exists() else keep_once(path, Ed25519PrivateKey.generate().private_bytes_raw())
     except OSError as error:
-        raise StoreError(f"{path}: cannot be used ({error.strerror}); check its folder's owner and space") from None
+        raise StoreError(f"{path}: cannot be used ({describe(error)}); check its folder's owner and space") from None
     if len(raw) != 32:
         raise StoreError(f"{path}: holds {len(raw)} bytes, an Ed25519 key has 32; restore it from a backup")
     return Ed25519PrivateKey.from_private_bytes(raw)

@@ -10,12 +10,12 @@ One outbox works on a database at a time.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
+from agent.common.logs import Event
 from agent.common.reasons import decode
 from collector.alerts.channel import AlertMessage, Channel, SendFailed
 from collector.alerts.message import Announcement, message, summary
@@ -25,7 +25,9 @@ from collector.outages import gaps
 from collector.standard import Standards
 from collector.store import Store, schema
 
-log = logging.getLogger("nabz.alerts")
+NOT_SENT = Event(
+    __name__, "warning", "alert_unsent", "an alert could not be sent by a channel", key="channel", fields="alert error"
+)
 
 BACKOFF_S = (30, 60, 300, 900, 3600, 7200, 14400)  # after these, the message is given up
 BRAKE = 50  # more messages than this within BRAKE_MS become a summary
@@ -84,7 +86,7 @@ class Outbox:
         with self.store.write() as conn:
             finish(conn, due, problem, self.clock_ms())
         if problem:
-            log.warning("alert %d by %s: %s", due.id, due.channel, problem)
+            NOT_SENT.log(channel=due.channel, alert=due.id, error=problem)
         return problem is None
 
     def _send(self, due: ClaimedMessage) -> SendFailed | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import ssl
 import time
 from asyncio import StreamReader, StreamWriter
@@ -29,6 +28,8 @@ from amqtt.session import OutgoingApplicationMessage, Session
 from amqtt.utils import gen_client_id
 from websockets.asyncio.server import ServerConnection
 
+from agent.common.errors import describe
+from agent.common.logs import Event
 from agent.common.tcp import watch_peer
 from agent.common.threads import LoopEnded, LoopThread
 from collector.access import acl
@@ -44,7 +45,17 @@ from collector.brokers.listeners import (
     open_websockets,
 )
 
-log = logging.getLogger("nabz.broker")
+NOT_STOPPED = Event(
+    __name__, "warning", "broker_not_stopped", "the embedded broker did not stop cleanly", fields="error"
+)
+SESSION_BROKEN = Event(
+    __name__, "warning", "client_session_broken", "a client's session at the embedded broker ended with an error",
+    key="listener", fields="error",
+)  # fmt: skip
+CLIENT_EJECTED = Event(
+    __name__, "warning", "client_ejected", "the session of a client that may not be connected any more ends",
+    key="device", fields="code",
+)  # fmt: skip
 
 MAX_CONNECTIONS = 20_000
 PLUGINS = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
@@ -90,7 +101,7 @@ class EmbeddedBroker:
         except (AMQTTError, AmqttBrokerError, OSError, TimeoutError, LoopEnded) as error:
             where = ", ".join(door.where for door in self._doors)
             raise BrokerError(
-                f"broker {where}: cannot listen ({error}); set [broker] listen to a free address"
+                f"broker {where}: cannot listen ({describe(error)}); set [broker] listen to a free address"
             ) from None
         finally:
             if self._amqtt is None:
@@ -103,7 +114,7 @@ class EmbeddedBroker:
             if amqtt is not None:
                 self._loop.do(amqtt.shutdown, STOP_S)
         except (AMQTTError, AmqttBrokerError, TimeoutError, LoopEnded) as error:
-            log.warning("the broker did not stop cleanly: %r", error)
+            NOT_STOPPED.log(error=error)
         finally:
             self._loop.stop(STOP_S)
 
@@ -219,7 +230,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         try:
             await self._client_connected(listener_name, LimitedReader(reader), Writer(writer))
         except Exception as error:
-            log.warning("a client's session ended: %r", error)
+            SESSION_BROKEN.log(listener=listener_name, error=error)
         finally:
             writer.close()
 
@@ -228,7 +239,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         try:
             await self._client_connected(listener_name, WebSocketReader(websocket), WebSocketWriter(websocket))
         except Exception as error:
-            log.warning("a client's session ended: %r", error)
+            SESSION_BROKEN.log(listener=listener_name, error=error)
 
     # ------------------------------------------------------------ who may come in
 
@@ -243,7 +254,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         except AMQTTError:
             raise
         except Exception as error:
-            raise AMQTTError(f"no connection: {error!r}") from error
+            raise AMQTTError(f"no connection: {describe(error)}") from error
         session.client_id = session.client_id or gen_client_id()
         session.clean_session, session.parent = True, 0  # no session outlives its connection
         return handler, session
@@ -305,7 +316,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
 
     async def refuse(self, names: frozenset[str]) -> None:
         self._refused = names
-        await self._put_out(lambda session: session.attributes.get(NAME) in names, "is revoked")
+        await self._put_out(lambda session: session.attributes.get(NAME) in names, "revoked")
 
     async def _tend(self) -> None:
         while True:
@@ -313,13 +324,13 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
             now_s = time.time()
             await self._put_out(
                 lambda session: session.attributes.get(UNTIL_S, now_s) < now_s,  # noqa: B023  used up at once
-                "has an expired certificate",
+                "certificate_expired",
             )
 
     async def _put_out(self, unwanted: Callable[[Session], bool], why: str) -> None:
         for client_id, (session, handler) in list(self._sessions.items()):
             if unwanted(session) and TURN not in session.attributes:  # else at the next look
-                log.warning("%s %s; its session ends", session.attributes[NAME], why)
+                CLIENT_EJECTED.log(device=session.attributes[NAME], code=why)
                 await self._end(client_id, session, handler)
 
     # ------------------------------------------------------------ who may say and hear what

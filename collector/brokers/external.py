@@ -7,7 +7,6 @@ open: it is ended by coming in its name for a moment, as a name has one session 
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,6 +14,8 @@ from pathlib import Path
 
 from paho.mqtt.enums import CallbackAPIVersion
 
+from agent.common.errors import describe
+from agent.common.logs import Event
 from agent.common.mqtt import Client
 from collector import config
 from collector.access.atomic_files import put
@@ -25,7 +26,14 @@ from collector.brokers.endpoints import WEBSOCKET_PATH
 from collector.brokers.generated_config import CERTIFICATES, CHANGING
 from collector.config import split_broker
 
-log = logging.getLogger("nabz.doors")
+RELOADED = Event(
+    __name__, "info", "external_broker_reloaded", "an external broker was asked to read its files", key="broker",
+    fields="files",
+)  # fmt: skip
+NOT_UPDATED = Event(
+    __name__, "error", "external_broker_failed", "an external broker's files, or its sessions, cannot be updated; it "
+    "is tried again", key="broker", fields="error",
+)  # fmt: skip
 
 RELOAD_S = 30.0
 END_S = 15.0
@@ -77,13 +85,13 @@ class ExternalBroker:
             if (changed or self._behind) and self._settings.reload:
                 self._behind = True
                 self._run(self._settings.reload)
-                log.info("broker %s was told to read %s", self._settings.url, ", ".join(changed) or "its settings")
+                RELOADED.log(broker=self._settings.url, files=", ".join(changed))
             self._behind = False
             if self._settings.make in KEEPS_SESSIONS:
                 self._end_sessions(lately, now_ms)
             self._said = ""
         except OSError as error:
-            self._complain(f"broker {self._settings.url}: {error}; trying again")
+            self._complain(error)
 
     def _end_sessions(self, lately: Collection[str], now_ms: int) -> None:
         self._looks = {device: self._looks.get(device, LOOKS) for device in lately}
@@ -92,10 +100,11 @@ class ExternalBroker:
             self._end(self._settings.url, device, stand_in)
             self._looks[device] -= 1
 
-    def _complain(self, sentence: str) -> None:
-        if sentence != self._said:
-            self._said = sentence
-            log.error("%s", sentence)
+    def _complain(self, error: OSError) -> None:
+        """Once for as long as the reason is the same."""
+        if (reason := describe(error)) != self._said:
+            self._said = reason
+            NOT_UPDATED.log(broker=self._settings.url, error=error)
 
 
 def reload(words: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from agent import wire
+from agent.common.errors import describe
 from collector.access.ca import Files
 
 MAX_PACKET_BYTES = wire.MAX_BATCH_BYTES + 1024  # a full batch, its signature, topic and headers
@@ -87,7 +88,7 @@ class LimitedReader(StreamReaderAdapter):  # type: ignore[misc]
         except OSError as error:
             # The kernel gave up on a silent peer with a TimeoutError. amqtt takes that for its own patience with a
             # living one, and would read again, and again, for ever.
-            raise ConnectionResetError(str(error)) from error
+            raise ConnectionResetError(describe(error)) from error
 
 
 class Writer(StreamWriterAdapter):  # type: ignore[misc]

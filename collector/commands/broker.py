@@ -6,6 +6,8 @@ import argparse
 import signal
 import threading
 
+from agent.common import logs
+from agent.common.errors import describe
 from collector.brokers.embedded import BrokerError, EmbeddedBroker
 from collector.commands.console import complain, say, start_log
 from collector.config import is_loopback, split_listen
@@ -18,14 +20,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust-network", action="store_true", help="let anybody on the network in; only in a closed laboratory"
     )
+    logs.argument(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    start_log("info")
+    start_log("info", options.log_format)
     try:
         place, safe = split_listen(options.listen), options.trust_network or is_loopback(options.listen)
     except ValueError as error:
-        complain(f"--listen {options.listen}: {error}")
+        complain(f"--listen {options.listen}: {describe(error)}")
         return 2
     if not safe:
         complain(

@@ -6,6 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
+from agent.common.errors import describe
 from collector.access import devices
 from collector.access.ca import Authority
 from collector.access.server_certs import papers
@@ -33,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         names = [*_certificates(settings, folder), *_settings(settings, options.make, folder)]
     except OSError as error:
-        complain(f"--out {folder}: cannot be written ({error.strerror}); name a folder of your own")
+        complain(f"--out {folder}: cannot be written ({describe(error)}); name a folder of your own")
         return 1
     say("\n".join(str(folder / name) for name in names))
     return 0

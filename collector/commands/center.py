@@ -10,6 +10,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from agent.common.errors import describe
 from collector.commands.console import answers, common_arguments, complain, say, settings_of, table
 from collector.database import opened
 from collector.register import centers
@@ -63,7 +64,7 @@ def _import(options: argparse.Namespace) -> int:
         ):
             done = work(conn, lines, _now_ms())
     except OSError as error:
-        complain(f"{options.file}: cannot be read ({error.strerror}); name a CSV file that exists")
+        complain(f"{options.file}: cannot be read ({describe(error)}); name a CSV file that exists")
         return 1
     for mistake in done.mistakes:
         complain(f"{options.file}: {mistake}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import logging
 import os
 import sys
 import time
@@ -12,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 
+from agent.common import logs
 from collector.access import users
 from collector.config import DEFAULT_FILE, ConfigError, Settings, load
 from collector.store import Store, StoreError
@@ -57,7 +57,8 @@ def asked_secret(prompt: str) -> str:
 
 def common_words(options: argparse.Namespace) -> list[str]:
     """The common options as they were given, for a child of ours."""
-    given = (("--config", options.config), ("--data", options.data), ("--database", options.database))
+    given = [("--config", options.config), ("--data", options.data), ("--database", options.database)]
+    given += [("--log-format", options.log_format)] if hasattr(options, "log_format") else []
     return [word for name, value in given if value for word in (name, str(value))]
 
 
@@ -68,9 +69,20 @@ def settings_of(options: argparse.Namespace) -> Settings:
     if options.data:
         collector = settings.collector.model_copy(update={"data_dir": options.data})
         settings = settings.model_copy(update={"collector": collector})
+    if getattr(options, "log_format", None):
+        collector = settings.collector.model_copy(update={"log_format": options.log_format})
+        settings = settings.model_copy(update={"collector": collector})
     if options.database:
         database = settings.database.model_copy(update={"url": options.database})
         settings = settings.model_copy(update={"database": database})
+    return settings
+
+
+def logged_settings_of(options: argparse.Namespace) -> Settings:
+    """The settings, and the log begun as they say: from the command line's word on, as they may be wrong themselves."""
+    start_log("info", options.log_format)
+    settings = settings_of(options)
+    start_log(settings.collector.log_level, settings.collector.log_format)
     return settings
 
 
@@ -97,7 +109,8 @@ def say(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    """Why a command ends; with a log in JSON an event of it."""
+    logs.complain(text)
 
 
 class Bar:
@@ -138,9 +151,12 @@ def moment(ms: object) -> str:
     return time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(ms / 1000)) if isinstance(ms, int) else ""
 
 
-def start_log(level: str) -> None:
-    """One line an event on standard error; libraries speak only when something is wrong."""
-    logging.basicConfig(level=level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("transitions", "uvicorn", "uvicorn.error", "apprise"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    logging.getLogger("amqtt").setLevel(logging.CRITICAL)  # to it, every client that goes away is an error
+# To amqtt every client that goes away is an error; the others speak only when something is wrong.
+QUIET: dict[str, logs.Level] = {
+    "amqtt": "critical", "apprise": "error", "transitions": "error", "uvicorn": "error", "uvicorn.error": "error",
+}  # fmt: skip
+
+
+def start_log(level: logs.Level, form: logs.Format | None) -> None:
+    """One line an event on standard error."""
+    logs.start(level, form, quiet=QUIET)

@@ -18,6 +18,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from agent import wire
+from agent.common.errors import describe
 from collector.access.enrolment import is_signed
 from collector.commands.console import answers, common_arguments, complain, say, settings_of
 from collector.database import opened
@@ -113,7 +114,7 @@ def _verify(options: argparse.Namespace) -> int:
                 right += not why
                 wrong += [f"line {number}: {why}"] if why else []
     except (OSError, UnicodeDecodeError) as error:
-        complain(f"{options.file}: cannot be read ({error}); name a file that `evidence records` wrote")
+        complain(f"{options.file}: cannot be read ({describe(error)}); name a file that `evidence records` wrote")
         return 2
     facts = {"right": right, "wrong": len(wrong), "examples": wrong[:5]}
     say(json.dumps(facts) if options.json else "\n  ".join([f"{right} right, {len(wrong)} wrong", *wrong[:5]]))
@@ -129,7 +130,7 @@ def why_not(line: str, only_key: str = "") -> str:
         )
         record = decode(body)
     except (ValueError, KeyError, TypeError, wire.WireError) as error:
-        return f"is no record ({error})"
+        return f"is no record ({describe(error)})"
     if only_key and told["public_key"] != only_key:
         return f"is signed with another key, that of server {record.server}"
     if len(key) != 32 or not is_signed(key, body, signature):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from collector.commands.console import answers, common_arguments, settings_of, start_log
+from agent.common import logs
+from collector.commands.console import answers, common_arguments, logged_settings_of
 from collector.ingest.workers import work
 from collector.run.service import clock_ms, read_standards
 
@@ -13,10 +14,10 @@ EXAMPLE = "nabz-collector ingest --config /etc/nabz/collector.toml"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     common_arguments(parser)
+    logs.argument(parser)
 
 
 @answers
 def run(options: argparse.Namespace) -> int:
-    settings = settings_of(options)
-    start_log(settings.collector.log_level)
+    settings = logged_settings_of(options)
     return work(settings, read_standards(settings), clock_ms)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
 import signal
 import ssl
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
-from agent.common import tls
+from agent.common import logs, tls
+from agent.common.errors import describe
+from agent.common.logs import Event
 from collector.measure.admission import ByToken, UsedTokens
 from collector.measure.delivery import Outgoing, RecordSender, sender
 from collector.measure.limits import Limits
@@ -23,7 +23,13 @@ from collector.measure.server import MeasureServer
 from collector.run import sdnotify
 
 EXAMPLE = "nabz-collector measure --listen 0.0.0.0:8474 --collector https://nabz.example.pk --join TOKEN"
-log = logging.getLogger(__name__)
+STARTED = Event(
+    __name__, "info", "measurement_server_started", "the measurement server listens; without a collector its results "
+    "are not witnessed", fields="address name is_witnessed",
+)  # fmt: skip
+RECORD_LOST = Event(
+    __name__, "error", "record_unsaved", "the record of a test cannot be written; it is lost", fields="test error"
+)
 
 ALIVE_S = 15.0  # between two words to systemd's watchdog
 
@@ -47,10 +53,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="its key, used tokens and records on their way; default: as systemd says, or %(default)s",
     )
+    logs.argument(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logs.start("info", options.log_format)
     host, colon, port = options.listen.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65535:
         return _wrong(f"--listen {options.listen!r} must be HOST:PORT, for example 0.0.0.0:8474")
@@ -61,16 +68,16 @@ def run(options: argparse.Namespace) -> int:
     try:
         context = _tls(options.tls_cert, options.tls_key)
     except (ValueError, tls.TlsFileError) as error:
-        return _wrong(str(error))
+        return _wrong(describe(error))
     limits = Limits(tests_at_once=options.tests)
     try:
         member = join(options.state, options.collector, options.join) if options.join else held(options.state)
         witness = JoinedServer(member) if member else None
     except JoinError as error:
-        print(error, file=sys.stderr)
+        logs.complain(str(error))
         return 1
     except OSError as error:
-        print(f"--state {options.state}: cannot be used ({error.strerror}); name a folder of ours", file=sys.stderr)
+        logs.complain(f"--state {options.state}: cannot be used ({describe(error)}); name a folder of ours")
         return 1
     if witness is None:
         server = MeasureServer(limits=limits, public=options.public, tls=context)
@@ -86,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         asyncio.run(_serve(server, host.strip("[]") or "0.0.0.0", int(port), witness))  # noqa: S104  (a server for all)
     except OSError as error:
-        print(f"cannot listen on {options.listen}: {error}; choose another with --listen", file=sys.stderr)
+        logs.complain(f"cannot listen on {options.listen}: {describe(error)}; choose another with --listen")
         return 1
     return 0
 
@@ -111,7 +118,7 @@ class JoinedServer:
         try:
             self.outgoing.add(record, self.member.key.sign)
         except OSError as error:
-            log.error("record of test %s is lost: %s", record.test, error)
+            RECORD_LOST.log(test=record.test, error=error)
         if self.delivery is not None:
             self.delivery.news.set()
 
@@ -130,7 +137,7 @@ def _is_http(url: str) -> bool:
 
 
 def _wrong(sentence: str) -> int:
-    print(sentence, file=sys.stderr)
+    logs.complain(sentence)
     return 2
 
 
@@ -140,8 +147,8 @@ async def _serve(server: MeasureServer, host: str, port: int, witness: JoinedSer
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    who = f"{witness.member.name}, tests with tokens" if witness else "results are unwitnessed: no collector"
-    log.info("measurement server on %s://%s; %s", "https" if server.tls else "http", shown, who)
+    address = f"{'https' if server.tls else 'http'}://{shown}"
+    STARTED.log(address=address, name=witness.member.name if witness else "", is_witnessed=witness is not None)
     handing = asyncio.ensure_future(witness.delivery.run()) if witness and witness.delivery else None
     sdnotify.tell("READY=1")
     while not stop.is_set():

@@ -17,6 +17,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+from agent.common.errors import describe
 from collector.access import users
 from collector.access.ca import Authority
 from collector.access.enrolment import issue_token, told_token
@@ -97,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
                 raise RuntimeError(why)
         return 0
     except RuntimeError as error:
-        complain(f"pilot: {error}")
+        complain(f"pilot: {describe(error)}")
         return 0 if stopped.is_set() else 1
     finally:
         say("stopping …")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from agent.common.errors import describe
 from agent.common.words import languages
 from collector.commands.console import answers, common_arguments, complain, say, settings_of
 from collector.database import opened
@@ -71,6 +72,6 @@ def _put(text: str, output: Path | None) -> int:
     try:
         output.write_bytes(text.encode())
     except OSError as error:
-        complain(f"{output}: cannot be written ({error.strerror}); name another file with --output")
+        complain(f"{output}: cannot be written ({describe(error)}); name another file with --output")
         return 1
     return 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from agent.common import logs
 from collector.brokers.embedded import BrokerError
-from collector.commands.console import answers, common_arguments, common_words, complain, settings_of, start_log
+from collector.commands.console import answers, common_arguments, common_words, complain, logged_settings_of
 from collector.run.service import serve
 
 EXAMPLE = "nabz-collector serve --config /etc/nabz/collector.toml"
@@ -13,6 +14,7 @@ EXAMPLE = "nabz-collector serve --config /etc/nabz/collector.toml"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     common_arguments(parser)
+    logs.argument(parser)
     parser.add_argument(
         "--migrate", action="store_true", help="migrate PostgreSQL first, after a copy (SQLite always is)"
     )
@@ -20,8 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 @answers
 def run(options: argparse.Namespace) -> int:
-    settings = settings_of(options)
-    start_log(settings.collector.log_level)
+    settings = logged_settings_of(options)
     try:
         return serve(settings, migrates=options.migrate, again=common_words(options))
     except BrokerError as error:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from agent.common.errors import describe
 from collector.commands.console import answers, common_arguments, complain, say, settings_of
 from collector.config import Settings
 from collector.database import opened
@@ -65,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (FleetError, TruthError, OSError) as error:
-        complain(f"simulate: {error}")
+        complain(f"simulate: {describe(error)}")
         return 1
 
 

@@ -20,7 +20,7 @@ from collector.ingest.event_time import FIRST_MS, bracket, dated
 from collector.ingest.sequence_ranges import Range, forks, merge, missing, parse, render
 from collector.ingest.verify import VerifiedBatch
 from collector.judging.evaluate import FreshReading
-from collector.messages import Finding, Message, MessageRefused, printable
+from collector.messages import DeviceFinding, Finding, Message, MessageRefused, printable
 from collector.reports import revisions
 from collector.store import bulk_insert, schema, upsert
 from collector.store.rollups import HOUR_MS
@@ -80,12 +80,14 @@ class BatchWriter:
     spools: dict[tuple[str, str, str], SpoolState] = field(default_factory=dict)
     integrity: list[Row] = field(default_factory=list)
     set_aside: list[Row] = field(default_factory=list)
+    findings: list[DeviceFinding] = field(default_factory=list)
 
     def add_outcome(self, other: BatchWriter) -> None:
         """The words of a part that has been written already."""
         self.receipts += other.receipts
         self.heard |= other.heard
         self.counts += other.counts
+        self.findings += other.findings
 
     def refuse(self, message: Message, why: MessageRefused) -> None:
         self.counts[why.finding] += 1
@@ -241,6 +243,7 @@ class BatchWriter:
 
     def _doubt(self, finding: Finding, center: str, device: str, detail: Reason) -> None:
         self.counts[finding] += finding in PROVEN
+        self.findings.append(DeviceFinding(device, finding, detail, center))
         row: Row = {"at_ms": self.now_ms, "center": center, "device": device, "finding": finding}
         self.integrity.append({**row, "detail": encode(detail)})
 

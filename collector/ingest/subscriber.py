@@ -6,7 +6,6 @@ only after that. The broker is a lossy wire all the same: what it loses, gateway
 
 from __future__ import annotations
 
-import logging
 import queue
 import random
 import ssl
@@ -20,6 +19,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent import wire
+from agent.common.errors import describe
+from agent.common.logs import Event
 from agent.common.mqtt import Client
 from agent.common.threads import join_started
 from collector.access.tls import TlsError, client_context, refill
@@ -29,7 +30,44 @@ from collector.ingest.transaction import Ingest, Taken
 from collector.messages import Message
 from collector.store import UNAVAILABLE
 
-log = logging.getLogger("nabz.listener")
+DATABASE_AWAY = Event(
+    __name__, "error", "ingest_database_away", "the database does not answer; nothing is receipted meanwhile",
+    fields="error",
+)  # fmt: skip
+GROUP_REFUSED = Event(
+    __name__, "error", "ingest_group_refused", "messages cannot be taken at all; they are not receipted",
+    fields="messages error", has_trace=True,
+)  # fmt: skip
+FINDING = Event(
+    __name__, "warning", "integrity_finding", "something is wrong with what a gateway sent", key="code device",
+    fields="center detail",
+)  # fmt: skip
+UNSERVED = Event(
+    __name__, "warning", "test_requests_unserved", "requests for a test came too late, or no server could take them",
+    key="code", fields="requests",
+)  # fmt: skip
+CERTIFICATE_UNREADABLE = Event(
+    __name__, "error", "broker_certificate_unreadable", "the certificate for a broker cannot be read; the one before "
+    "is used", key="broker", fields="error",
+)  # fmt: skip
+CONNECTED = Event(__name__, "info", "subscribed", "readings come from this broker", key="broker")
+DISCONNECTED = Event(
+    __name__, "warning", "broker_disconnected", "the session with a broker ended; it is tried again", key="broker",
+    fields="code",
+)  # fmt: skip
+REFUSED = Event(__name__, "error", "broker_refused", "a broker refuses the collector", key="broker", fields="code")
+NOT_SUBSCRIBED = Event(
+    __name__, "error", "subscription_refused", "a broker refuses the collector's subscription", key="broker",
+    fields="code",
+)  # fmt: skip
+UNSUITABLE = Event(
+    __name__, "critical", "broker_unsuitable", "a broker can never serve these settings; this process ends",
+    key="broker", fields="error",
+)  # fmt: skip
+UNSENT = Event(
+    __name__, "warning", "receipts_unsent", "receipts are not sent, as the broker is away; gateways send again",
+    fields="receipts",
+)  # fmt: skip
 
 GROUP = 200  # messages in one commit at most
 GATHER_S = 0.2  # and no message waits longer than this for others
@@ -38,9 +76,9 @@ QUEUE = 2_000  # messages in memory; past that the broker waits
 KEEPALIVE_S = 60
 GROUP_NAME = "nabz"  # of the shared subscription
 UNSUPPORTED_VERSION, NO_SHARES = 0x84, 0x9E  # MQTT 5, section 2.4
+UNSERVED_CODES = ("ask_late", "ask_no_server")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 PATIENCE_S = 3.0  # receipts wait this long for the broker to be back
-FINE = ("readings", "duplicates", "ask", "ask_again")  # what is counted and no cause for a word
 
 
 @dataclass(frozen=True)
@@ -132,10 +170,10 @@ class IngestWorker:
                 taken = self._ingest.take(messages, self._now_ms(), self._pacing.pace_ms(began_s - group[0].came_s))
                 self._pacing.took(len(group), time.monotonic() - began_s)
             except UNAVAILABLE as error:
-                log.error("the database is away (%s); trying again, nothing is receipted meanwhile", _first_line(error))
+                DATABASE_AWAY.log(error=error)
                 self._set_away(away=True)
-            except Exception:
-                log.exception("%d messages cannot be taken; they are not receipted", len(group))
+            except Exception as error:
+                GROUP_REFUSED.log(messages=len(group), error=error)
                 return None
             else:
                 self._set_away(away=False)
@@ -151,8 +189,11 @@ class IngestWorker:
 
     def _answer(self, taken: Taken) -> None:
         self._publish(taken.receipts)
-        if doubts := [f"{count} {word}" for word, count in taken.counts.items() if count and word not in FINE]:
-            log.warning("not all is well with what came: %s", ", ".join(doubts))
+        for code in UNSERVED_CODES:
+            if number := taken.counts[code]:
+                UNSERVED.log(code=code, requests=number)
+        for finding in taken.findings:
+            FINDING.log(code=finding.finding, center=finding.center, device=finding.device, detail=finding.detail)
         if taken.touched:
             self._notify(taken.touched)
 
@@ -227,7 +268,7 @@ class Subscriber:
         try:
             refill(context, self._address.ca, self._address.cert, self._address.key)
         except TlsError as error:
-            log.error("broker %s: %s", self._address.where, error)
+            CERTIFICATE_UNREADABLE.log(broker=self._address.where, error=error)
 
     def _connect(self, client: Client) -> None:
         self._client = client
@@ -253,7 +294,7 @@ class Subscriber:
 
     def _publish(self, receipts: Sequence[Message]) -> None:
         if not self.tell(receipts):
-            log.warning("%d receipts are not sent, as the broker is away; gateways will ask again", len(receipts))
+            UNSENT.log(receipts=len(receipts))
 
     def _pause(self, paused: bool) -> None:
         self._disconnect()
@@ -264,33 +305,33 @@ class Subscriber:
         self, client: mqtt.Client, _data: object, _flags: mqtt.ConnectFlags, reason: ReasonCode, _more: object
     ) -> None:
         if reason.is_failure:
-            log.error("broker %s refuses us: %s", self._address.where, reason)
+            REFUSED.log(broker=self._address.where, code=describe(reason))
             if self._share and reason.value == UNSUPPORTED_VERSION:
                 self._refuse("does not speak MQTT 5")
             return
         client.subscribe([(self._share + topic, 1) for topic in (wire.batch_topic("+"), wire.ask_topic("+"))])
         self.connected.set()
-        log.info("listening at broker %s", self._address.where)
+        CONNECTED.log(broker=self._address.where)
 
     def _on_subscribe(
         self, _client: mqtt.Client, _data: object, _mid: int, reasons: Sequence[ReasonCode], _more: object
     ) -> None:
         if refused := [reason for reason in reasons if reason.is_failure]:
-            log.error("broker %s does not let us listen: %s", self._address.where, refused[0])
+            NOT_SUBSCRIBED.log(broker=self._address.where, code=describe(refused[0]))
             if self._share and refused[0].value == NO_SHARES:
                 self._refuse("has no shared subscriptions")
 
     def _refuse(self, why: str) -> None:
         fix = "set [ingest] workers = 1 and shared = false, or use a broker that has them (Mosquitto 2, EMQX, NATS …)"
         self.refused = f"broker {self._address.where}: {why}, which several ingest workers need; {fix}"
-        log.critical("%s", self.refused)
+        UNSUITABLE.log(broker=self._address.where, error=self.refused)
 
     def _on_disconnect(
         self, _client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, _more: object
     ) -> None:
         self.connected.clear()
         if reason.is_failure:
-            log.warning("broker %s is gone (%s); trying again", self._address.where, reason)
+            DISCONNECTED.log(broker=self._address.where, code=describe(reason))
 
     def _on_message(self, client: mqtt.Client, _data: object, incoming: mqtt.MQTTMessage) -> None:
         message = Message(_topic(incoming), bytes(incoming.payload))
@@ -307,7 +348,3 @@ def _topic(incoming: mqtt.MQTTMessage) -> str:
         return incoming.topic
     except UnicodeDecodeError:
         return ""
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

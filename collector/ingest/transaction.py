@@ -7,7 +7,6 @@ compared byte by byte and counted, not stored.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,19 +17,31 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
+from agent.common.logs import Event
 from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
 from collector.ingest import boot_clocks
 from collector.ingest.rows import BatchWriter, SpoolState, flush, stored_raws
 from collector.ingest.verify import AddressedMessage, VerifiedBatch, Verify, addressed, open_ask, open_message
 from collector.judging.evaluate import FreshReading
-from collector.messages import Device, Message, MessageRefused, SpeedRequestReceived
+from collector.messages import Device, DeviceFinding, Message, MessageRefused, SpeedRequestReceived
 from collector.register import centers
 from collector.register.centers import Center
 from collector.speedtests import requests
 from collector.store import UNAVAILABLE, Store, claim, nonces, schema
 
-log = logging.getLogger("nabz.ingest")
+GROUP_FAILED = Event(
+    __name__, "error", "ingest_group_failed", "a group of messages cannot be taken together; each is taken alone",
+    fields="messages error", has_trace=True,
+)  # fmt: skip
+UNREADABLE = Event(
+    __name__, "error", "message_unreadable", "a message broke the transaction; it is held unread", key="topic",
+    fields="error",
+)  # fmt: skip
+UNHELD = Event(
+    __name__, "error", "message_quarantined", "a message cannot even be held unread; it is quarantined", key="topic",
+    fields="error",
+)  # fmt: skip
 
 Judge = Callable[[sa.Connection, Sequence[tuple[Center, Sequence[FreshReading]]], int], object]
 """Judges what a transaction brings: (conn, [(center, fresh readings), …], now_ms); see collector.judging.evaluate."""
@@ -43,6 +54,7 @@ class Taken:
     receipts: list[Message]
     touched: set[str]
     counts: Counter[str] = field(default_factory=Counter)
+    findings: list[DeviceFinding] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -87,11 +99,12 @@ class Ingest:
                 filed = self._file(conn, group, self._begin(conn, group, now_ms, pace_ms))
         except UNAVAILABLE:
             raise
-        except Exception:
-            log.exception("a group of %d messages cannot be taken together; taking each alone", len(messages))
+        except Exception as error:
+            GROUP_FAILED.log(messages=len(messages), error=error)
             with self._store.write(beside=True) as conn:
                 filed = self._each_alone(conn, group, self._begin(conn, group, now_ms, pace_ms))
-        return Taken([self._sealed(receipt) for receipt in filed.receipts], set(filed.heard), filed.counts)
+        receipts = [self._sealed(receipt) for receipt in filed.receipts]
+        return Taken(receipts, set(filed.heard), filed.counts, filed.findings)
 
     def _begin(
         self, conn: sa.Connection, messages: Sequence[AddressedMessage], now_ms: int, pace_ms: int
@@ -120,8 +133,7 @@ class Ingest:
             except UNAVAILABLE:
                 raise
             except Exception as error:
-                how, topic = "read" if readable else "held", sent.message.topic[:80]
-                log.error("a message on %r cannot be %s: %r", topic, how, error)
+                (UNREADABLE if readable else UNHELD).log(topic=sent.message.topic, error=error)
         filing = facts.writer()
         filing.refuse(sent.message, MessageRefused("broken", Reason("refused.broken")))
         flush(conn, filing)

@@ -7,7 +7,6 @@ in its hands has no receipt, so gateways send it again.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
@@ -19,6 +18,7 @@ from contextlib import ExitStack
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.common.logs import Event
 from collector.access.ca import Authority
 from collector.access.server_certs import papers
 from collector.access.signing_key import load_or_make
@@ -37,7 +37,10 @@ from collector.speedtests import requests
 from collector.standard import Standards
 from collector.store import Store
 
-log = logging.getLogger("nabz.intake")
+WORKING = Event(
+    __name__, "info", "ingest_worker_alive", "readings that this worker took since its start", fields="readings"
+)
+STOPPING = Event(__name__, "info", "ingest_worker_stopping", "this worker was asked to stop", fields="readings")
 
 LOOK_S = 1.0
 SAY_S = 60.0
@@ -117,8 +120,8 @@ def work(settings: Settings, standards: Standards, now_ms: Callable[[], int]) ->
                 return 1
             if time.monotonic() - said_s >= SAY_S:
                 said_s = time.monotonic()
-                log.info("%d readings since the start", intake.readings)
-        log.info("stopping after %d readings", intake.readings)
+                WORKING.log(readings=intake.readings)
+        STOPPING.log(readings=intake.readings)
     return 0
 
 

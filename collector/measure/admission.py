@@ -13,6 +13,7 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from agent.common.errors import describe
 from agent.common.http_server import HttpRefused
 from collector.measure import token
 from collector.measure.token import Claims, TokenRefused
@@ -61,7 +62,9 @@ class ByToken:
             self._used.add(claims.test, claims.expires_ms, now_ms)
         except OSError as error:
             self._count("not_kept")
-            raise HttpRefused(503, f"not_kept: this server cannot note the use of a token ({error.strerror})") from None
+            raise HttpRefused(
+                503, f"not_kept: this server cannot note the use of a token ({describe(error)})"
+            ) from None
 
 
 class UsedTokens:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import random
 import urllib.error
 import urllib.request
@@ -16,10 +15,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from agent.common.logs import Event
 from collector.access.atomic_files import put
 from collector.measure.record import Record, Sign, encode
 
-log = logging.getLogger(__name__)
+TOO_MANY = Event(
+    __name__, "error", "record_dropped", "the record of a test is lost: too many wait for the collector already",
+    fields="test waiting",
+)  # fmt: skip
+REFUSED = Event(
+    __name__, "error", "record_refused", "the collector refuses a record; it is kept in the folder `refused`",
+    key="code", fields="detail",
+)  # fmt: skip
+NO_ANSWER = Event(
+    __name__, "warning", "records_waiting", "the collector does not answer; its records wait", key="collector",
+    fields="error",
+)  # fmt: skip
 
 FIRST_S, LONGEST_S = 1.0, 300.0
 TIMEOUT_S = 30.0
@@ -41,7 +52,7 @@ class Outgoing:
         """Returns when it is on the disk. The name sorts by time and takes nothing from what a client wrote."""
         name = f"{record.started_ms:015d}-{hashlib.sha256(record.test.encode()).hexdigest()[:32]}"
         if len(self.waiting()) >= MOST:
-            log.error("record of test %s is lost: %d wait already; is the collector there?", record.test, MOST)
+            TOO_MANY.log(test=record.test, waiting=MOST)
             return
         put(self._folder / name, encode(record, sign))
 
@@ -101,10 +112,10 @@ def sender(collector: str) -> Send:
         except urllib.error.HTTPError as error:
             if error.code >= 500 or error.code in AGAIN:
                 return "later"
-            log.error("the collector refuses a record (%d): %s", error.code, error.read(500).decode(errors="replace"))
+            REFUSED.log(code=error.code, detail=error.read(500).decode(errors="replace"))
             return "refused"
         except OSError as error:
-            log.warning("the collector at %s does not answer (%s); its records wait", collector, error)
+            NO_ANSWER.log(collector=collector, error=error)
             return "later"
 
     return send

@@ -18,6 +18,7 @@ from typing import Annotated
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.common.errors import describe
 from collector.access.atomic_files import put
 
 KEY, JOINED, USED, RECORDS = "measure.key", "joined.json", "used-tokens", "records"
@@ -60,7 +61,9 @@ def held(folder: Path) -> Membership | None:
         collector_key = base64.b64decode(joined.collector_key, validate=True)
         key = _key(Path(joined.key_file) if joined.key_file else folder / KEY)
     except (OSError, msgspec.DecodeError, binascii.Error) as error:
-        raise JoinError(f"{path}: cannot be read ({error}); remove it and join again with a new token") from None
+        raise JoinError(
+            f"{path}: cannot be read ({describe(error)}); remove it and join again with a new token"
+        ) from None
     if len(collector_key) != 32:
         raise JoinError(f"{path}: collector_key has {len(collector_key)} bytes, Ed25519 has 32; join again")
     return Membership(folder, joined.name, joined.collector, collector_key, key)
@@ -75,7 +78,7 @@ def join(folder: Path, collector: str, token: str) -> Membership:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = _make_key(folder / KEY)
     except OSError as error:
-        raise JoinError(f"{folder}: cannot be used ({error.strerror}); name a folder of ours with --state") from None
+        raise JoinError(f"{folder}: cannot be used ({describe(error)}); name a folder of ours with --state") from None
     answer = _ask(
         collector,
         {
@@ -122,7 +125,9 @@ def _ask(collector: str, question: dict[str, str]) -> dict[str, str]:
     except urllib.error.HTTPError as error:
         raise JoinError(f"{collector}: joining refused: {_sentence(error)}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise JoinError(f"{collector}: no answer to joining ({error}); is `nabz-collector serve` there?") from None
+        raise JoinError(
+            f"{collector}: no answer to joining ({describe(error)}); is `nabz-collector serve` there?"
+        ) from None
 
 
 def _sentence(error: urllib.error.HTTPError) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from agent import wire
+from agent.common.errors import describe
 
 VERSION = 1
 MAX_BYTES = 512 * 1024  # sealed: two curves of a point each 100 ms for two minutes, and much to spare
@@ -66,7 +67,7 @@ def decode(body: bytes) -> Record:
     try:
         record = msgspec.json.decode(body, type=Record)
     except wire.UNREADABLE as error:
-        raise wire.WireError(f"record: {error}") from None
+        raise wire.WireError(f"record: {describe(error)}") from None
     if record.v != VERSION:
         raise wire.WireError(f"record: version {record.v} is not spoken here, only {VERSION}")
     for way, curve in (("down", record.down), ("up", record.up)):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 import ssl
@@ -16,6 +15,7 @@ import time
 from collections.abc import Callable, Coroutine
 
 from agent.common.http_server import ConnectionLimiter, HttpRefused, RateLimiter
+from agent.common.logs import Event
 from collector.measure import http, routes
 from collector.measure.admission import Admit
 from collector.measure.limits import Limits
@@ -25,7 +25,13 @@ from collector.measure.protocols.echo import Echo
 from collector.measure.record import Record, Sign
 from collector.measure.sessions import Sessions, group
 
-log = logging.getLogger(__name__)
+NO_ECHO = Event(
+    __name__, "warning", "udp_echo_unavailable", "the measurement server has no UDP echo on its port",
+    fields="port error",
+)  # fmt: skip
+NOT_ACCEPTED = Event(
+    __name__, "warning", "accept_failed", "the measurement server cannot accept a connection now", fields="error"
+)
 
 TICK_S = 0.1
 BBR = b"bbr"
@@ -83,7 +89,7 @@ class MeasureServer:
         try:
             await asyncio.get_running_loop().create_datagram_endpoint(lambda: self.echo, local_addr=address[:2])
         except OSError as error:
-            log.warning("measurement server: no UDP echo on port %d: %s", address[1], error)
+            NO_ECHO.log(port=address[1], error=error)
 
     async def close(self) -> None:
         """Ends every connection and records the tests that were under way."""
@@ -115,7 +121,7 @@ class MeasureServer:
             try:
                 sock, peer = await loop.sock_accept(listener)
             except OSError as error:  # out of descriptors: those in use will be freed
-                log.warning("measurement server: cannot accept: %s", error)
+                NOT_ACCEPTED.log(error=error)
                 await asyncio.sleep(1)
                 continue
             self._spawn(self._serve(sock, peer[0]))

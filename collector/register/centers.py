@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from agent.common.errors import describe
 from collector.register.opening_hours import Opening
 from collector.register.opening_hours import parse as parse_hours
 from collector.store import schema, upsert
@@ -202,7 +203,7 @@ def _read(lines: Iterable[str]) -> tuple[list[tuple[int, dict[str, str]]], list[
                 rule = f"has {len(cells)} cells, the head names {len(head)}; quote cells that hold a comma"
                 mistakes.append(Mistake(reader.line_num, "row", rule))
     except (csv.Error, UnicodeDecodeError) as error:
-        return [], [Mistake(reader.line_num, "row", f"is not CSV in UTF-8 ({error}); save the file as such")]
+        return [], [Mistake(reader.line_num, "row", f"is not CSV in UTF-8 ({describe(error)}); save the file as such")]
     return rows, mistakes
 
 
@@ -227,7 +228,7 @@ def parse_row(facts: Mapping[str, str], line: int) -> tuple[Center | None, list[
         try:
             values[name] = column.parse(facts.get(name, "").strip())
         except ValueError as error:
-            mistakes.append(Mistake(line, name, str(error)))
+            mistakes.append(Mistake(line, name, describe(error)))
     if mistakes:
         return None, mistakes
     return Center(code=str(values.pop("center")), **values), []  # type: ignore[arg-type]

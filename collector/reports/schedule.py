@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import logging
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
+from agent.common.logs import Event
 from collector.register import centers
 from collector.register.centers import Center
 from collector.reports import revisions
@@ -27,7 +27,10 @@ from collector.standard import Standards
 from collector.store import Store, schema, upsert
 from collector.store.months import raw_from
 
-log = logging.getLogger("nabz.closing")
+NOT_MADE = Event(
+    __name__, "error", "reports_failed", "reports of a month cannot be made; it is tried again in an hour", key="month",
+    fields="error",
+)  # fmt: skip
 
 AT_ONCE = 16  # centers whose reports are made in one pass over the month
 REPORTED = "reported_until_ms"  # in `about`: months before have their rows
@@ -122,7 +125,7 @@ def _made(
     try:
         return build_some(conn, judged, revisions.named(month_ms), standards, now_ms)
     except ReportError as error:
-        log.error("%s; it is tried again in an hour", error)
+        NOT_MADE.log(month=revisions.named(month_ms), error=error)
         return {}
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
+from agent.common.logs import Event
 from collector.config import Settings
 from collector.reports import schedule
 from collector.standard import Standards
@@ -12,7 +12,16 @@ from collector.store import Store
 from collector.store.months import Retention, ahead, forget, settle
 from collector.store.rollups import MOST, roll
 
-log = logging.getLogger("nabz.housekeeping")
+PARTITIONS_MADE = Event(
+    __name__, "info", "partitions_made", "monthly partitions of tables were made ahead", fields="partitions last"
+)
+REPORTS_DUE = Event(__name__, "info", "reports_due", "months are over; their reports are made", fields="months")
+FORGOTTEN = Event(
+    __name__, "info", "rows_deleted", "rows older than the settings keep were deleted", key="table", fields="rows"
+)
+INDEXED = Event(
+    __name__, "info", "partition_indexed", "a partition whose month is over got its index by center", key="partition"
+)
 
 EVERY_S = 60.0
 FORGET_MS = 3_600_000
@@ -31,17 +40,17 @@ class Housekeeping:
         now_ms = self._now_ms()
         with self._store.keep() as conn:
             if made := ahead(conn, now_ms):
-                log.info("%d monthly parts made, up to %s", len(made), made[-1])
+                PARTITIONS_MADE.log(partitions=len(made), last=made[-1])
         while roll(self._store, now_ms) == MOST:
             pass
         if begun := schedule.begin(self._store, self._standards, now_ms):
-            log.info("%d months are over: their reports are made", begun)
+            REPORTS_DUE.log(months=begun)
         schedule.finish(self._store, self._standards, now_ms)
         if now_ms - self._forgot_ms >= FORGET_MS:
             with self._store.read() as conn:
                 needed_ms = schedule.reported_until(conn)
             for table, count in forget(self._store, self._kept, now_ms, needed_ms).items():
-                log.info("%s: %d let go, as [keep] says", table, count)
+                FORGOTTEN.log(table=table, rows=count)
             for part in settle(self._store, now_ms):
-                log.info("%s: its month is over, it has an index by center", part)
+                INDEXED.log(partition=part)
             self._forgot_ms = now_ms

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import subprocess
@@ -16,11 +15,22 @@ import uvicorn
 from fastapi import FastAPI
 
 from agent.common import tls
+from agent.common.logs import Event
 from agent.common.threads import join_started
 from collector.access.ca import Files
 from collector.store import UNAVAILABLE
 
-log = logging.getLogger("nabz.service")
+DATABASE_AWAY = Event(
+    __name__, "error", "database_away", "the database does not answer; the task is tried again", key="task",
+    fields="error",
+)  # fmt: skip
+FAILED = Event(
+    __name__, "error", "task_failed", "a periodic task failed; it is tried again", key="task", fields="error again_s",
+    has_trace=True,
+)  # fmt: skip
+RESTARTED = Event(
+    __name__, "error", "process_restarted", "a child process ended; it is started again", key="process", fields="code"
+)
 
 STOP_S = 10.0
 RESTART_S = 5.0
@@ -58,9 +68,9 @@ class PeriodicTask:
             try:
                 self._work()
             except UNAVAILABLE as error:
-                log.error("%s: the database is away (%s); trying again", self._name, str(error).partition("\n")[0])
-            except Exception:
-                log.exception("%s: failed; trying again in %g s", self._name, self._pause_s)
+                DATABASE_AWAY.log(task=self._name, error=error)
+            except Exception as error:
+                FAILED.log(task=self._name, error=error, again_s=self._pause_s)
             self._stopped.wait(self._pause_s)
 
 
@@ -85,7 +95,7 @@ class Subprocess:
         if self._process is None or self._process.poll() is None:
             return
         if time.monotonic() - self._started_s > RESTART_S:
-            log.error("%s ended with exit code %s; starting it again", self._name, self._process.returncode)
+            RESTARTED.log(process=self._name, code=self._process.returncode)
             self.start()
 
     def stop(self) -> None:

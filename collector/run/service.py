@@ -6,7 +6,6 @@ The only module that knows all the others. Speed tests run in a process of their
 from __future__ import annotations
 
 import base64
-import logging
 import signal
 import threading
 import time
@@ -16,6 +15,8 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
+from agent.common.errors import describe
+from agent.common.logs import Event
 from collector.access.signing_key import KEY_FILE, load_or_make
 from collector.alerts.channel import Channel, by_apprise
 from collector.alerts.outbox import Outbox
@@ -43,7 +44,19 @@ from collector.store import Store, schema
 from collector.web.app import build
 from collector.web.live import Hub
 
-log = logging.getLogger("nabz.service")
+STARTED = Event(__name__, "info", "collector_started", "the collector runs; its pages are here", fields="url")
+STOPPING = Event(__name__, "info", "collector_stopping", "the collector was asked to stop")
+PART_ENDED = Event(
+    __name__, "critical", "part_ended", "a part of the collector ended by itself; the collector stops", fields="part"
+)
+ALIVE = Event(
+    __name__, "info", "collector_alive", "readings taken in the last minute, and since the start",
+    fields="last_minute readings",
+)  # fmt: skip
+RECORD_REFUSED = Event(
+    __name__, "error", "server_result_refused", "a result of our own measurement server cannot be taken; it is kept in "
+    "the folder `refused`", fields="code error",
+)  # fmt: skip
 
 MEASURE = "measure"  # the folder of our own measurement server, under `data_dir`
 
@@ -69,7 +82,7 @@ def serve(settings: Settings, *, migrates: bool = False, again: Sequence[str] = 
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as stack:
         running = Running(settings, stack, migrates=migrates, again=again)
-        log.info("pages at %s", settings.web_url)
+        STARTED.log(url=settings.web_url)
         sdnotify.tell("READY=1")
         stack.callback(sdnotify.tell, "STOPPING=1")
         return running.watch(stop)
@@ -154,23 +167,23 @@ class Running:
         said_s, said_readings = time.monotonic(), 0
         while not stop.wait(LOOK_S):
             if dead := [part for part in self.parts if not part.is_alive()]:
-                log.critical("%s ended by itself; stopping", type(dead[0]).__name__)
+                PART_ENDED.log(part=type(dead[0]).__name__)
                 return 1
             for child in self.children:
                 child.tend()
             sdnotify.tell("WATCHDOG=1")
             if time.monotonic() - said_s >= SAY_S:
                 readings = self.intake.readings
-                log.info("%d readings in the last minute, %d since the start", readings - said_readings, readings)
+                ALIVE.log(last_minute=readings - said_readings, readings=readings)
                 said_s, said_readings = time.monotonic(), readings
-        log.info("stopping")
+        STOPPING.log()
         return 0
 
 
 def measure_words(settings: Settings) -> list[str]:
     """The subcommand that runs the measurement server; it names itself to clients as gateways are told to reach it."""
     words = ["measure", "--listen", settings.measure.listen, "--tests", str(tests_at_once(settings))]
-    words += ["--state", str(settings.data_dir / MEASURE)]
+    words += ["--state", str(settings.data_dir / MEASURE), "--log-format", settings.collector.log_format]
     public = urlsplit(settings.measure.public_url).netloc
     return [*words, "--public", public] if public else words
 
@@ -209,7 +222,7 @@ def read_channels(settings: Settings) -> list[Channel]:
             for channel in settings.alerts.channels
         ]
     except ValueError as error:
-        raise ConfigError(f"[[alerts.channels]] {error}") from None
+        raise ConfigError(f"[[alerts.channels]] {describe(error)}") from None
 
 
 def _sweeper(store: Store, standards: Standards, hub: Hub, gap_s: float) -> Callable[[], None]:
@@ -233,7 +246,7 @@ def _gatherer(store: Store, standards: Standards, hub: Hub, outgoing: Outgoing) 
                 with store.write() as conn:
                     touched = server_results.take_record(conn, path.read_bytes(), clock_ms(), standards)
             except MessageRefused as refused:
-                log.error("a record of our own measurement server: %s", refused)
+                RECORD_REFUSED.log(code=refused.finding, error=refused)
                 outgoing.set_aside(path)
             else:
                 outgoing.done(path)

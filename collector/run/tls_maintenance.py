@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -11,6 +9,8 @@ from typing import Literal
 
 from fastapi import FastAPI
 
+from agent.common.errors import describe
+from agent.common.logs import Event
 from collector.access import devices, users
 from collector.access.ca import Authority
 from collector.access.server_certs import papers
@@ -22,7 +22,11 @@ from collector.config import Settings, split_listen
 from collector.run.runtime import Component, PeriodicTask, WebServer
 from collector.store import Store, StoreError
 
-log = logging.getLogger("nabz.doors")
+UNPROVEN = Event(
+    __name__, "warning", "approval_unproven", "two people are to approve each gateway, but need not prove who they are",
+    fields="code detail",
+)  # fmt: skip
+RENEWED = Event(__name__, "info", "own_certificates_renewed", "the collector's own certificates were made anew")
 
 # A revoked gateway is out within this and the time a session takes to end; promised are five minutes.
 REVOKED_LOOK_S = 10.0
@@ -49,7 +53,7 @@ class TlsMaintenance:
         with self._store.read() as conn:
             doubt = users.doubt(conn)
         if doubt and self._settings.enrolment.approval == "second_person":
-            log.warning("[enrolment] approval: %s", users.DOUBTS[doubt])
+            UNPROVEN.log(code=doubt, detail=users.DOUBTS[doubt])
 
     def addresses(self) -> list[Address]:
         """Where the collector listens. Raises ConfigError."""
@@ -99,13 +103,13 @@ class TlsMaintenance:
         found = self._broker.book.findings() if self._broker is not None else []
         if found:
             with self._store.write() as conn:
-                devices.doubt(conn, [(item.device, item.finding, item.detail) for item in found], self._now_ms())
+                devices.record_findings(conn, found, self._now_ms())
 
     def renew(self) -> None:
         """Our own certificates, after half of their life or a rollover of the root."""
         _, are_new = papers(self._authority, self._settings, self._now_ms())
         if are_new:
-            log.info("our own certificates were made anew")
+            RENEWED.log()
             for part in (self._broker, self._door):
                 if part is not None:
                     part.reload()
@@ -119,5 +123,4 @@ def bound(listen: str, key: str) -> socket.socket:
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512
         )
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise StoreError(f"{key} {listen}: cannot listen ({why}); set a free address") from None
+        raise StoreError(f"{key} {listen}: cannot listen ({describe(error)}); set a free address") from None

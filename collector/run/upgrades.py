@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from agent.common.logs import Event
 from collector.config import Settings
 from collector.database import make_data_dir, opened
 from collector.store import NeedsMigration, Store, migrate, roles
 from collector.store.backup import backup
 
-log = logging.getLogger("nabz.upgrades")
+MIGRATED = Event(
+    __name__, "warning", "database_migrated", "the database's tables were migrated, after a copy was made",
+    fields="version steps copy",
+)  # fmt: skip
 
 
 def upgrade(settings: Settings) -> tuple[list[migrate.Step], Path | None]:
@@ -54,7 +57,6 @@ def opened_and_upgraded(settings: Settings, *, migrates: bool) -> Iterator[Store
         if not (migrates or settings.database_url.startswith("sqlite")):
             raise
         steps, copy = upgrade(settings)
-        log.warning("the database was brought to version %s by %d steps; the copy of before is %s",
-                    migrate.HEAD, len(steps), copy)  # fmt: skip
+        MIGRATED.log(version=migrate.HEAD, steps=len(steps), copy=copy)
     with opened(settings) as store:
         yield store

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.common.errors import describe
 from collector.simulate.identities import FleetError, SimulatedIdentity, add_key
 from collector.simulate.readings import VERSION
 
@@ -59,7 +60,7 @@ def ask(url: str, question: dict[str, str]) -> dict[str, object]:
     except urllib.error.HTTPError as error:
         raise FleetError(f"{url}: refused ({error.code}): {error.read(500).decode(errors='replace')}") from None
     except (OSError, ValueError, TypeError) as error:
-        raise FleetError(f"{url}: no answer ({error}); is `nabz-collector serve` running there?") from None
+        raise FleetError(f"{url}: no answer ({describe(error)}); is `nabz-collector serve` running there?") from None
 
 
 def broker_of(identities: Sequence[SimulatedIdentity]) -> tuple[str, int]:

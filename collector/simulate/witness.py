@@ -22,6 +22,7 @@ import msgspec
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.common.errors import describe
 from agent.wire import SpeedReading
 from collector.measure.record import Record, RecordedDirection, encode
 from collector.simulate.gateway import Gateway
@@ -89,7 +90,7 @@ class SimulatedServer:
             try:
                 await asyncio.to_thread(self.report)
             except (OSError, *UNAVAILABLE) as error:
-                tell(f"the simulated measurement server waits for its collector: {str(error)[:80]}")
+                tell(f"the simulated measurement server waits for its collector: {describe(error)[:80]}")
             await asyncio.sleep(PAUSE_S)
 
     def report(self) -> None:

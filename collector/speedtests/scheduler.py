@@ -5,7 +5,6 @@ A task is said again while its test may still begin: the broker is a lossy wire,
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -13,13 +12,17 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
+from agent.common.logs import Event
 from collector.measure import token
 from collector.messages import Message
 from collector.speedtests import requests
 from collector.speedtests.policy import HOLD_MS, MOST_BYTES, START_MS, Decision, TestRequest, decide
 from collector.store import Store, nonces, schema
 
-log = logging.getLogger("nabz.pacer")
+ENDED = Event(
+    __name__, "info", "test_requests_ended", "requests for a test at a measurement server ended", key="code",
+    fields="requests",
+)  # fmt: skip
 
 AGAIN_MS = 20_000
 
@@ -61,8 +64,8 @@ class TestScheduler:
             ids = [item.test_id for item in moved]
             touched = set(conn.scalars(sa.select(_g.center).where(_g.test_id.in_(ids))))
         self._notify(touched)
-        if ended := Counter(item.reason for item in moved if item.state != "granted"):
-            log.info("turns ended: %s", ", ".join(f"{number} {reason}" for reason, number in sorted(ended.items())))
+        for reason, number in sorted(Counter(item.reason for item in moved if item.state != "granted").items()):
+            ENDED.log(code=reason, requests=number)
         return moved
 
     def _tell(self, now_ms: int) -> None:

@@ -12,6 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agent import wire
+from agent.common.errors import describe
 from collector.access.enrolment import EnrolmentRefused, is_signed
 from collector.store import schema
 
@@ -111,7 +112,7 @@ def _proven(body: bytes) -> tuple[str, bytes]:
         public_key = base64.b64decode(request.public_key, validate=True)
         proof = base64.b64decode(request.proof, validate=True)
     except (*wire.UNREADABLE, ValueError) as error:
-        raise EnrolmentRefused(400, "join.unframed", text=str(error)[:300]) from None
+        raise EnrolmentRefused(400, "join.unframed", text=describe(error)[:300]) from None
     if len(public_key) != 32 or not is_signed(public_key, CONTEXT + request.token.encode(errors="replace"), proof):
         raise EnrolmentRefused(401, "join.proof")
     return request.token, public_key

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from agent.common.errors import describe
 from collector.standard import check
 from collector.standard.criteria import Standard
 
@@ -31,7 +32,9 @@ def read(body: bytes, where: str) -> Standard:
     try:
         values = tomllib.loads(body.decode())
     except (ValueError, RecursionError) as error:  # tomllib's own, broken UTF-8, numbers of thousands of digits
-        raise StandardError([f"{where}: is not TOML: {error}; see the example standard for the form"]) from None
+        raise StandardError(
+            [f"{where}: is not TOML: {describe(error)}; see the example standard for the form"]
+        ) from None
     found, mistakes = check.standard(values, hashlib.sha256(body).hexdigest(), where)
     if found is None:
         raise StandardError(mistakes)
@@ -43,7 +46,9 @@ def load(path: Path) -> Standard:
     try:
         body = path.read_bytes()
     except OSError as error:
-        raise StandardError([f"{path}: cannot be read: {error.strerror}; give the path of a standard's file"]) from None
+        raise StandardError(
+            [f"{path}: cannot be read: {describe(error)}; give the path of a standard's file"]
+        ) from None
     return read(body, str(path))
 
 

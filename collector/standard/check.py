@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from agent import wire
 from agent.common.center_time import TZ
+from agent.common.errors import describe
 from collector.register import opening_hours
 from collector.standard.criteria import (
     DERIVED,
@@ -57,7 +58,7 @@ class TomlTable:
         try:
             return shape(self.values[key])
         except ValueError as error:
-            self.wrong(key, f"{error} (found {_shown(self.values[key])})")
+            self.wrong(key, f"{describe(error)} (found {_shown(self.values[key])})")
             return None
 
     def wrong(self, key: str, rule_and_fix: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from pysqlite3 import dbapi2 as sqlite3
 
+from agent.common.errors import describe
 from collector.store import Store, StoreError, migrate
 
 PAGES = 2_000  # of SQLite at a time
@@ -43,7 +44,7 @@ def backup(store: Store, to: Path, progress: Progress = quiet) -> int:
         _sync(part)
         part.rename(to)
     except OSError as error:
-        raise StoreError(f"{to}: cannot be written ({error.strerror}); name a place with room") from None
+        raise StoreError(f"{to}: cannot be written ({describe(error)}); name a place with room") from None
     finally:
         part.unlink(missing_ok=True)
     return to.stat().st_size
@@ -75,7 +76,7 @@ def restore(store: Store, source: Path, progress: Progress = quiet) -> None:
             leftover.unlink(missing_ok=True)
         part.rename(to)
     except OSError as error:
-        raise StoreError(f"{to}: cannot be written ({error.strerror}); make room or name another place") from None
+        raise StoreError(f"{to}: cannot be written ({describe(error)}); make room or name another place") from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -85,7 +86,7 @@ def _starts(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(16)
     except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror}); name a copy that `backup` made") from None
+        raise StoreError(f"{path}: cannot be read ({describe(error)}); name a copy that `backup` made") from None
 
 
 def _copy_sqlite(source: Path, to: Path, progress: Progress) -> None:
@@ -97,7 +98,7 @@ def _copy_sqlite(source: Path, to: Path, progress: Progress) -> None:
             old.backup(new, pages=PAGES, progress=told)
         _check_sqlite(to)
     except sqlite3.Error as error:
-        raise StoreError(f"{source}: cannot be copied to {to} ({error}); look at both") from None
+        raise StoreError(f"{source}: cannot be copied to {to} ({describe(error)}); look at both") from None
 
 
 def _check_sqlite(path: Path) -> None:
@@ -105,7 +106,7 @@ def _check_sqlite(path: Path) -> None:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as file:
             (said,) = file.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.Error as error:
-        raise StoreError(f"{path}: is not a whole SQLite database ({error}); take another copy") from None
+        raise StoreError(f"{path}: is not a whole SQLite database ({describe(error)}); take another copy") from None
     if said != "ok":
         raise StoreError(f"{path}: is damaged ({said}); take another copy")
 

@@ -10,6 +10,7 @@ from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.operations.ops import CreateTableOp, MigrateOperation
 from alembic.runtime.migration import MigrationContext
 
+from agent.common.errors import describe
 from collector.store import migrate, schema
 
 FILE = '''"""{why}."""
@@ -62,7 +63,7 @@ def main(words: list[str]) -> int:
     try:
         text = draft(" ".join(words) or "What the schema has gained")
     except ValueError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{describe(error)}\n")
         return 1
     path = migrate.STEPS / f"m{int(migrate.HEAD) + 1:04}.py"
     path.write_text(text, "utf-8")

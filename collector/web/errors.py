@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from agent.common.logs import Event
 from collector.store import UNAVAILABLE
 from collector.web.site import Site
 from collector.web.view import View
 
-log = logging.getLogger(__name__)
+UNAVAILABLE_PAGE = Event(
+    __name__, "error", "page_unavailable", "a page cannot be shown, as the database does not answer",
+    fields="path error",
+)  # fmt: skip
 
 
 class Mistaken(Exception):
@@ -35,7 +37,7 @@ def add(app: FastAPI, site: Site) -> None:
         return _answer(site, request, error.status_code, f"{request.url.path[:100]}: {error.detail}")
 
     def unavailable(request: Request, error: Exception) -> Response:
-        log.error("%s: the database did not answer: %s", request.url.path, error)
+        UNAVAILABLE_PAGE.log(path=request.url.path, error=error)
         return _answer(site, request, 503, "the database does not answer; try again in a moment")
 
     app.add_exception_handler(Mistaken, mistaken)

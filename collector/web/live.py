@@ -8,7 +8,6 @@ back by itself and asks for everything anew.
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import threading
 import time
@@ -18,10 +17,14 @@ from typing import Any
 
 import msgspec
 
+from agent.common.logs import Event
 from agent.common.threads import post
 from collector.store.queries import STATES
 
-log = logging.getLogger(__name__)
+NOT_PUBLISHED = Event(
+    __name__, "error", "live_update_failed", "what changed could not be looked up; open pages show it with the next "
+    "change", fields="error", has_trace=True,
+)  # fmt: skip
 
 HEARTBEAT = b": still here\n\n"
 RETRY = b"retry: 3000\n\n"  # milliseconds after which a browser comes back
@@ -93,8 +96,8 @@ class Hub:
     async def _tell(self, describe: Callable[[Collection[str]], bytes], codes: Collection[str]) -> None:
         try:
             news = await asyncio.to_thread(describe, codes)
-        except Exception:  # a database that is away for a moment must not end the stream for good
-            log.exception("live: what changed could not be looked up; open pages will show it with the next change")
+        except Exception as error:  # a database that is away for a moment must not end the stream for good
+            NOT_PUBLISHED.log(error=error)
             return
         self._number += 1
         event = b"id: %s\ndata: %s\n\n" % (self.last_event.encode(), news)

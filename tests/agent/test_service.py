@@ -89,7 +89,7 @@ def test_with_the_broker_down_it_measures_and_keeps(
     _mine, collector = enrolled_at_mortal_broker
     mortal_broker.kill()
     agents.append(Agent(tmp_path, free_port))
-    wait_until(lambda: agents[0].log.read_text().count("uplink:") >= 1)
+    wait_until(lambda: agents[0].log.read_text().count("broker_session_ended") >= 1)
     wait_until(lambda: int(str(agents[0].status()["spool_readings"])) >= 7, look_s=0.5)  # the page limits its askers
     mortal_broker.start()
     wait_until(lambda: held_kinds(collector).count("gateway") >= 3)
@@ -141,4 +141,4 @@ def test_a_status_port_that_is_taken_does_not_stop_the_measuring(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         agents.append(Agent(tmp_path, taken.getsockname()[1]))
         wait_until(lambda: held_kinds(little_collector).count("gateway") >= 2)
-        assert "status page: cannot listen" in agents[0].log.read_text()
+        assert "listen_failed" in agents[0].log.read_text()

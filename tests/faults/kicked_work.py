@@ -80,7 +80,7 @@ class Watch(logging.Handler):
         self.connected_s: list[float] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "connected to" in record.getMessage():
+        if record.__dict__["event"].name == "broker_connected":
             self.connected_s.append(self.now_s())
 
 

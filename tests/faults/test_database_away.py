@@ -82,4 +82,4 @@ def test_a_database_that_is_away_costs_neither_memory_nor_a_reading(
     assert ordeal.fleet.promised > 20 * seconds
     assert ordeal.clean
     if database == "postgresql":  # SQLite's lock is waited for inside the transaction
-        assert "the database is away" in said
+        assert "ingest_database_away" in said

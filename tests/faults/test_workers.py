@@ -38,7 +38,7 @@ def latest_of(house: rig.House) -> int:
 
 def taken(house: rig.House, worker: str) -> int:
     """Readings that a worker says it took, of the last time it was stopped in order."""
-    said = re.findall(r"stopping after (\d+) readings", (house.folder / f"{worker}.log").read_text())
+    said = re.findall(r"ingest_worker_stopping: .*readings=(\d+)", (house.folder / f"{worker}.log").read_text())
     return int(said[-1]) if said else 0
 
 
@@ -97,12 +97,12 @@ def test_serve_starts_its_workers_again_and_takes_them_along(tmp_path: Path) -> 
         log = house.folder / "collector.log"
         try:
             house.open()
-            rig.wait_for(lambda: log.read_text().count("listening at broker") == 2, "both workers")
+            rig.wait_for(lambda: log.read_text().count("INFO subscribed:") == 2, "both workers")
             rig.wait_for(lambda: (house.folder / "agent" / "spool.db").exists(), "the agent's spool")
             promised = house.deliver(60)
             assert rig.account(house, promised).lost == 0
             house.processes["collector"].send_signal(signal.SIGTERM)
             assert house.processes.pop("collector").wait(30) == 0
-            assert "stopping after" in log.read_text()  # the worker's own last word
+            assert "ingest_worker_stopping" in log.read_text()  # the worker's own last word
         finally:
             house.close()

@@ -45,6 +45,11 @@ def test_every_contract_between_the_parts_is_kept() -> None:
         ("collector/reports/render.py", "import time", "what plans and renders does no input or output"),
         ("agent/probes/link/ping.py", "import agent.scheduling.schedule", "no rooms import each other in a circle"),
         ("agent/seat/measure.py", "import agent.wire", "a seat knows only itself"),
+        (
+            "agent/common/errors.py",
+            "import cryptography",
+            "what the seat shares with the agent needs the standard library",
+        ),
     ],
 )
 def test_a_breach_of_each_contract_is_seen(where: str, line: str, contract: str, tmp_path: Path) -> None:

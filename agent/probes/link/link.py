@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from agent.common.errors import describe
 from agent.probes.link.echo_cookie import ask_cookie
 from agent.probes.link.ping import Echoes, ping, resolve, summary, tcp_ping, udp_ping
 from agent.probes.link.route import default_route
@@ -157,7 +158,9 @@ def target_of(context: Context) -> LinkTarget | None:
         port = parts.port or (measure.port if same else None) or FALLBACK_PORT
         return LinkTarget(host=parts.hostname, port=port, measure_url=same or "")
     except ValueError as error:
-        raise ProbeFailed("bad_target", f"link.target {text[:60]!r} is not HOST or HOST:PORT: {error}") from None
+        raise ProbeFailed(
+            "bad_target", f"link.target {text[:60]!r} is not HOST or HOST:PORT: {describe(error)}"
+        ) from None
 
 
 async def find_way(context: Context, lan: str | None, target: LinkTarget | None) -> tuple[PathFound, list[Router]]:
@@ -183,7 +186,7 @@ async def address_of(host: str, kept: str | None, explain: Callable[[str], None]
     try:
         _family, address = await resolve(host)
     except OSError as error:
-        explain(f"{host} has no address ({error}); last known: {kept or 'none'}")
+        explain(f"{host} has no address ({describe(error)}); last known: {kept or 'none'}")
         return kept
     return address[0]
 

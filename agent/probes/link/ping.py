@@ -21,6 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 
+from agent.common.errors import describe
+
 Method = Literal["icmp", "tcp", "udp"]
 Address = tuple[str, int] | tuple[str, int, int, int]
 
@@ -133,7 +135,7 @@ async def resolve(host: str, port: int = 0) -> tuple[socket.AddressFamily, Addre
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except UnicodeError as error:  # an empty or too long label is refused before anybody is asked
-        raise socket.gaierror(socket.EAI_NONAME, f"{host[:80]!r} is no host name: {error}") from None
+        raise socket.gaierror(socket.EAI_NONAME, f"{host[:80]!r} is no host name: {describe(error)}") from None
     family, _, _, _, address = found[0]
     return family, cast(Address, address)
 

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from agent.common.errors import describe
 from agent.probes.probe import Context, ProbeFailed
 from agent.probes.seats import reachability
 from agent.wire import Reading, SeatsReading
@@ -54,10 +55,14 @@ def last_call(status_listen: str, timeout_s: float) -> SeatsReading:
             page = json.loads(answer.read(MAX_PAGE_BYTES))
         return msgspec.convert(page["last"]["seats"], SeatsReading)
     except (urllib.error.URLError, OSError) as error:
-        raise ProbeFailed("no_agent", f"no agent answers at {url} ({error}): start it with `nabz-agent run`") from None
+        raise ProbeFailed(
+            "no_agent", f"no agent answers at {url} ({describe(error)}): start it with `nabz-agent run`"
+        ) from None
     except (KeyError, TypeError):
         raise ProbeFailed(
             "no_reading", "the running agent has not called the roll yet: try again in a minute"
         ) from None
     except (ValueError, RecursionError, http.client.HTTPException) as error:
-        raise ProbeFailed("not_an_agent", f"what answers at {url} is not a Nabz agent: {str(error)[:80]}") from None
+        raise ProbeFailed(
+            "not_an_agent", f"what answers at {url} is not a Nabz agent: {describe(error)[:80]}"
+        ) from None

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import msgspec
 
+from agent.common.errors import describe
 from agent.config import UpsSection
 from agent.probes.probe import Context, Probe, ProbeFailed
 from agent.probes.ups import nut
@@ -138,7 +139,7 @@ async def bounded(look: Awaitable[T], place: str, limit_s: float) -> T:
     except TimeoutError:
         raise ProbeFailed("timeout", f"{place} did not finish answering within {limit_s:g} s") from None
     except (OSError, UnicodeError) as error:  # UnicodeError: a host name that cannot be one
-        raise ProbeFailed("unreachable", f"{place} cannot be asked: {error}") from None
+        raise ProbeFailed("unreachable", f"{place} cannot be asked: {describe(error)}") from None
 
 
 probe: Probe = UpsProbe()

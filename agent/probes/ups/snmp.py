@@ -8,7 +8,6 @@ halves), wrong types, broken encodings, late or foreign answers (ignored). It de
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -16,12 +15,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from agent.common.errors import describe
+from agent.common.logs import Event
 from agent.probes.probe import ProbeFailed
 
 if TYPE_CHECKING:
     from agent.config import UpsSection
 
-log = logging.getLogger(__name__)
+NOT_SNMP = Event(__name__, "debug", "snmp_unreadable", "a datagram that no SNMP v3 agent sends", fields="error")
 
 Value = int | float | bytes | str | None  # number, octets, OID as dotted text, nothing
 Binding = tuple[str, Value]
@@ -117,7 +118,7 @@ def secret_of(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ProbeFailed("settings", f"key file {path} cannot be read: {error}") from None
+        raise ProbeFailed("settings", f"key file {path} cannot be read: {describe(error)}") from None
 
 
 # ---------------------------------------------------------------- many objects, few datagrams
@@ -259,7 +260,7 @@ class Community:
                     try:
                         number, answer = decode(self.target.version, item)
                     except ValueError as error:
-                        heard = str(error)
+                        heard = describe(error)
                         continue
                     if number == self._number:
                         return answer
@@ -396,7 +397,7 @@ def careful_dispatcher() -> Any:
                 weigh(datagram)
                 super()._callback_function(transport, address, datagram)
             except Exception as error:
-                log.debug("a datagram that no SNMP v3 agent sends: %s", type(error).__name__)
+                NOT_SNMP.log(error=error)
 
     return Careful()
 
@@ -428,7 +429,7 @@ class User:
             transport = await hlapi.UdpTransportTarget.create((target.host, target.port), self.wait_s, 0)
         except PySnmpError as error:  # a name that does not resolve
             self._engine.close_dispatcher()
-            raise OSError(str(error)) from None
+            raise OSError(describe(error)) from None
         self._parts = (user, transport, hlapi.ContextData())
         return self
 

@@ -10,17 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from agent.common.logs import Event
 from agent.config import UpsSection
 from agent.probes.probe import ProbeFailed
 from agent.probes.ups.snmp import AUTH, PRIV, SnmpTarget, target_of, weigh
 
-log = logging.getLogger(__name__)
+NOT_A_TRAP = Event(__name__, "debug", "trap_unreadable", "a datagram that is no SNMP notification", fields="error")
+UNANSWERED = Event(__name__, "debug", "inform_unanswered", "an SNMPv3 inform that cannot be answered", fields="error")
+UNRESOLVED = Event(
+    __name__, "warning", "trap_host_unresolved", "a UPS's host name has no address now; its traps are not read",
+    key="host", fields="error",
+)  # fmt: skip
+UNACKNOWLEDGED = Event(
+    __name__, "warning", "informs_unacknowledged", "informs of a UPS are not acknowledged: its settings forbid it",
+    key="ups", fields="error",
+)  # fmt: skip
 
 Alarm = Callable[[str], None]  # takes the name of the UPS that called
 
@@ -60,7 +69,7 @@ def heard(datagram: bytes) -> Notification | None:
         return Notification(version) if pdu.tagSet == module.SNMPv2TrapPDU.tagSet else None
     except Exception as error:
         # pyasn1 raises its own errors, and IndexError, TypeError, AttributeError … on hostile input
-        log.debug("a datagram that is no notification: %s", type(error).__name__)
+        NOT_A_TRAP.log(error=error)
         return None
 
 
@@ -147,7 +156,7 @@ class Ear(asyncio.DatagramProtocol):
             )
         except Exception as error:
             # as with pyasn1: no list of what hostile input raises is complete
-            log.debug("an SNMPv3 message that cannot be answered: %s", type(error).__name__)
+            UNANSWERED.log(error=error)
 
 
 def _engine(targets: Sequence[SnmpTarget], transport: asyncio.DatagramTransport) -> Any:
@@ -208,7 +217,7 @@ async def callers_of(hosts: Mapping[str, list[str]]) -> dict[str, list[str]]:
         try:
             found = await loop.getaddrinfo(host, None)
         except (OSError, UnicodeError) as error:
-            log.warning("traps of %s cannot be told from others': %s", host, error)
+            UNRESOLVED.log(host=host, error=error)
             continue
         for address in {plain_address(str(entry[4][0])) for entry in found}:
             callers.setdefault(address, []).extend(names)
@@ -236,10 +245,10 @@ def _users(upses: Sequence[UpsSection]) -> list[SnmpTarget]:
         try:
             target = target_of(ups)
         except ProbeFailed as error:
-            log.warning("informs of %s will not be acknowledged: %s", ups.name, error.detail)
+            UNACKNOWLEDGED.log(ups=ups.name, error=error.detail)
             continue
         if problem := target.mistake():
-            log.warning("informs of %s will not be acknowledged: %s", ups.name, problem)
+            UNACKNOWLEDGED.log(ups=ups.name, error=problem)
         else:
             targets.append(target)
     return targets

@@ -96,7 +96,7 @@ def test_a_probe_that_breaks_is_a_reading_with_its_cause_and_the_others_go_on(tm
     asyncio.run(made(tmp_path, kept, link=breaks).round())
     ((readings, value),) = kept
     assert kinds(readings) == ["link", "seats", "gateway"]
-    assert readings[0].failure == wire.Failure("broken", "ZeroDivisionError: by design")
+    assert readings[0].failure == wire.Failure("broken", "zero division error: by design")
     assert value == "normal"
 
 

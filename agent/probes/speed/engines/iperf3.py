@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agent import wire
+from agent.common.errors import describe
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.engine import SpeedRequest, Throughput
 from agent.probes.speed.engines import external_program
@@ -114,7 +115,7 @@ def parse_output(output: str) -> Iperf3Direction:
     try:
         said = msgspec.json.decode(output.encode(), type=_Iperf3Report)
     except wire.UNREADABLE as error:
-        raise ProbeFailed("bad_output", f"iperf3's answer is not its JSON: {error}") from None
+        raise ProbeFailed("bad_output", f"iperf3's answer is not its JSON: {describe(error)}") from None
     if said.error:
         raise _failure(said.error)
     if said.end.sum_received is None:
@@ -147,7 +148,7 @@ def _way(request: SpeedRequest, program: str, host: str, port: int, options: lis
     try:
         said = external_program.run(NAME, command, os.environ, request, OUTPUT_BYTES)
     except OSError as error:
-        sentence = f"the program {program} cannot be run ({error.strerror}); install it (Debian: apt install iperf3)"
+        sentence = f"the program {program} cannot be run ({describe(error)}); install it (Debian: apt install iperf3)"
         raise ProbeFailed("no_iperf3", sentence) from None
     if not said.output.strip():
         raise ProbeFailed("failed", f"iperf3 ended with {said.code}: {said.errors.strip()[:120] or 'it said nothing'}")

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agent import __version__, wire
+from agent.common.errors import describe
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.multistream.stream import Direction
 
@@ -50,7 +51,7 @@ def parse(status: int, body: bytes, host: str) -> list[dict[Direction, str]]:
     try:
         answer = msgspec.json.decode(body, type=_LocateAnswer)
     except wire.UNREADABLE as error:
-        raise ProbeFailed("bad_output", f"{host} answered {status} and no list of servers: {error}") from None
+        raise ProbeFailed("bad_output", f"{host} answered {status} and no list of servers: {describe(error)}") from None
     if answer.error is not None or status != 200:
         problem = answer.error or _Problem(title="no reason given")
         raise ProbeFailed("refused", f"{host} answered {status}: {problem.title} {problem.detail}".strip()[:180])

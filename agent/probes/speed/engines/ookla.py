@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agent import wire
+from agent.common.errors import describe
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.engine import PUBLIC, SpeedRequest, Throughput
 from agent.probes.speed.engines import external_program
@@ -70,7 +71,7 @@ def parse_output(output: str, mode: str, seconds: float) -> Throughput:
     try:
         said = msgspec.json.decode(output.encode(), type=_OoklaReport)
     except wire.UNREADABLE as error:
-        raise ProbeFailed("bad_output", f"speedtest-cli's answer is not its JSON: {error}") from None
+        raise ProbeFailed("bad_output", f"speedtest-cli's answer is not its JSON: {describe(error)}") from None
     from importlib import metadata  # 3 MB that a gateway without this engine need not hold
 
     return Throughput(

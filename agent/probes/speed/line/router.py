@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from agent.common.causes import SpeedFlag
+from agent.common.errors import describe
 from agent.config import SpeedSection
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.line.counters import ETHERNET_BYTES, Counters, Interface
@@ -117,7 +118,7 @@ class RouterWatch:
         except ProbeFailed as error:
             self.trouble = error.detail
         except OSError as error:
-            self.trouble = f"{self._speed.router_host} refuses: {error}"
+            self.trouble = f"{self._speed.router_host} refuses: {describe(error)}"
         finally:
             self._answered.set()
 
