@@ -76,7 +76,7 @@ class IngestWorker:
         self._queue: queue.Queue[Unacknowledged] = queue.Queue(QUEUE)
         self._stopped = threading.Event()
         self._away = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="ingest")
+        self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
         self.readings = 0
 
     def start(self) -> None:
@@ -269,8 +269,6 @@ class Subscriber:
                 self._refuse("does not speak MQTT 5")
             return
         client.subscribe([(self._share + topic, 1) for topic in (wire.batch_topic("+"), wire.ask_topic("+"))])
-        self.connected.set()
-        log.info("listening at broker %s", self._address.where)
 
     def _on_subscribe(
         self, _client: mqtt.Client, _data: object, _mid: int, reasons: Sequence[ReasonCode], _more: object
@@ -279,6 +277,9 @@ class Subscriber:
             log.error("broker %s does not let us listen: %s", self._address.where, refused[0])
             if self._share and refused[0].value == NO_SHARES:
                 self._refuse("has no shared subscriptions")
+            return
+        self.connected.set()
+        log.info("listening at broker %s", self._address.where)
 
     def _refuse(self, why: str) -> None:
         fix = "set [ingest] workers = 1 and shared = false, or use a broker that has them (Mosquitto 2, EMQX, NATS …)"
