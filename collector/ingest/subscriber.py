@@ -114,7 +114,7 @@ class IngestWorker:
         self._queue: queue.Queue[Unacknowledged] = queue.Queue(QUEUE)
         self._stopped = threading.Event()
         self._away = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="ingest")
+        self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
         self.readings = 0
 
     def start(self) -> None:
@@ -310,8 +310,11 @@ class Subscriber:
                 self._refuse("does not speak MQTT 5")
             return
         client.subscribe([(self._share + topic, 1) for topic in (wire.batch_topic("+"), wire.ask_topic("+"))])
+<<<<<<< HEAD
         self.connected.set()
         CONNECTED.log(broker=self._address.where)
+=======
+>>>>>>> d7b58165d5ae027587cfa0db28ddb8e1763963fd
 
     def _on_subscribe(
         self, _client: mqtt.Client, _data: object, _mid: int, reasons: Sequence[ReasonCode], _more: object
@@ -320,6 +323,9 @@ class Subscriber:
             NOT_SUBSCRIBED.log(broker=self._address.where, code=describe(refused[0]))
             if self._share and refused[0].value == NO_SHARES:
                 self._refuse("has no shared subscriptions")
+            return
+        self.connected.set()
+        log.info("listening at broker %s", self._address.where)
 
     def _refuse(self, why: str) -> None:
         fix = "set [ingest] workers = 1 and shared = false, or use a broker that has them (Mosquitto 2, EMQX, NATS …)"

@@ -51,7 +51,7 @@ class PeriodicTask:
     def __init__(self, name: str, pause_s: float, work: Callable[[], object]) -> None:
         self._name, self._pause_s, self._work = name, pause_s, work
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -129,7 +129,7 @@ class WebServer:
         self._files = files
         self._context = config.ssl = None if files is None else tls.server_context(files.cert, files.key)
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, args=([place],), name="web")
+        self._thread = threading.Thread(target=self._server.run, args=([place],), name="web", daemon=True)
         self._before_stop = before_stop
 
     def start(self) -> None:

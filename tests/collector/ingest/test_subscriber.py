@@ -22,6 +22,7 @@ from collector.ingest.subscriber import IngestWorker, Subscriber, Unacknowledged
 from collector.ingest.transaction import Ingest, Taken
 from collector.messages import Message
 from collector.store import Store, schema
+from tests.helpers.peers import peer, welcome
 from tests.helpers.waiting import wait_until
 
 NOW = 1_795_000_000_000
@@ -247,6 +248,17 @@ def listening(port: int, ingest: Ingest) -> Subscriber:
     made.start()
     assert made.connected.wait(60)
     return made
+
+
+def test_it_counts_as_connected_once_the_broker_has_taken_its_subscriptions(ingest: Ingest) -> None:
+    """What a gateway sends before that may reach nobody."""
+    with peer(welcome) as broker:
+        made = Subscriber(Address("127.0.0.1", broker.port), ingest, lambda _codes: None, lambda: NOW)
+        made.start()
+        assert broker.here.wait(60)
+        wait_until(lambda: made._client is not None and made._client.is_connected())
+        assert not made.connected.wait(0.3)
+        made.stop()
 
 
 def test_a_gateway_gets_receipts_over_a_real_broker(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -65,6 +67,23 @@ def test_it_is_stopped_at_once_and_again(component: Component) -> None:
     component.stop()
     component.stop()
     assert isinstance(component, Subprocess) or not component.is_alive()
+
+
+ENDS = {
+    "task": "from collector.run.runtime import PeriodicTask as Task; Task('look', 3600, lambda: None).start()",
+    "ingest": "from collector.ingest.subscriber import IngestWorker; IngestWorker(0, print, print, print).start()",
+    "web": "import socket; from fastapi import FastAPI; from collector.run.runtime import WebServer; "
+    "WebServer(FastAPI(), socket.create_server(('127.0.0.1', 0)), print).start()",
+}
+
+
+@pytest.mark.parametrize("what", ENDS)
+def test_a_process_that_breaks_ends_though_nobody_has_stopped_its_threads(what: str) -> None:
+    """So that systemd starts it again, instead of keeping one that only looks alive."""
+    words = [sys.executable, "-c", f"{ENDS[what]}; raise ValueError('a bug')"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "ValueError: a bug" in done.stderr
 
 
 # ---------------------------------------------------------------- the web server
