@@ -310,11 +310,6 @@ class Subscriber:
                 self._refuse("does not speak MQTT 5")
             return
         client.subscribe([(self._share + topic, 1) for topic in (wire.batch_topic("+"), wire.ask_topic("+"))])
-<<<<<<< HEAD
-        self.connected.set()
-        CONNECTED.log(broker=self._address.where)
-=======
->>>>>>> d7b58165d5ae027587cfa0db28ddb8e1763963fd
 
     def _on_subscribe(
         self, _client: mqtt.Client, _data: object, _mid: int, reasons: Sequence[ReasonCode], _more: object
@@ -325,7 +320,7 @@ class Subscriber:
                 self._refuse("has no shared subscriptions")
             return
         self.connected.set()
-        log.info("listening at broker %s", self._address.where)
+        CONNECTED.log(broker=self._address.where)
 
     def _refuse(self, why: str) -> None:
         fix = "set [ingest] workers = 1 and shared = false, or use a broker that has them (Mosquitto 2, EMQX, NATS …)"
