@@ -7,25 +7,27 @@ import logging
 import os
 import sys
 
-from agent import config, identity
+from agent import config_file, identity
 
 EXAMPLE = "nabz-agent run --config /etc/nabz/agent.toml"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="FILE", help=f"settings (default: {config.DEFAULT_PATH}, if it is there)")
+    parser.add_argument(
+        "--config", metavar="FILE", help=f"settings (default: {config_file.DEFAULT_PATH}, if it is there)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     try:
-        settings = config.load_or_default(options.config)
+        settings = config_file.load_or_default(options.config)
         mine = identity.load(settings.state_dir)
         with identity.sole_user(settings.state_dir):
             begin_log(settings.agent.log_level)
             from agent import service
 
             service.run(settings, mine)
-    except config.SettingsError as error:
+    except config_file.SettingsError as error:
         print(error, file=sys.stderr)
         return 2
     except identity.IdentityError as error:
