@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from agent import __main__ as agent_main
 from agent import config as agent_config
+from agent.config_file import DEFAULT_PATH, help_of
 from agent.probes import PROBES
 from agent.probes.speed import ENGINES
 from agent.probes.ups.profiles import PROFILES
@@ -43,10 +44,8 @@ class Setting:
 
 def agent_settings() -> list[Setting]:
     return [
-        Setting(
-            f"[[{table}]]" if table == "ups" else f"[{table}]", field.name, _toml(_default(field)), helps[field.name]
-        )
-        for table, helps in agent_config.HELP.items()
+        Setting(f"[[{table}]]" if table == "ups" else f"[{table}]", field.name, _toml(_default(field)), help_of(field))
+        for table in agent_config.AgentSettings.__struct_fields__
         for field in msgspec.structs.fields(_section(table))
     ]
 
@@ -108,7 +107,7 @@ themselves: a setting names the file that holds them.
 
 
 def settings_page() -> str:
-    agent_file = f"## The agent: `{agent_config.DEFAULT_PATH}`\n"
+    agent_file = f"## The agent: `{DEFAULT_PATH}`\n"
     collector_file = f"## The collector: `{collector_config.DEFAULT_FILE}`\n"
     parts = [SETTINGS_HEAD, agent_file, *_setting_tables(agent_settings())]
     return "\n".join([*parts, collector_file, *_setting_tables(collector_settings())])

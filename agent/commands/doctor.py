@@ -6,22 +6,24 @@ import argparse
 import json
 import sys
 
-from agent import config
+from agent import config_file
 from agent.diagnostics import doctor
 
 EXAMPLE = "nabz-agent doctor --json"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="FILE", help=f"settings (default: {config.DEFAULT_PATH}, if it is there)")
+    parser.add_argument(
+        "--config", metavar="FILE", help=f"settings (default: {config_file.DEFAULT_PATH}, if it is there)"
+    )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     """Exit code 1 when something is missing, 2 when the settings are wrong."""
     try:
-        settings = config.load_or_default(options.config)
-    except config.SettingsError as error:
+        settings = config_file.load_or_default(options.config)
+    except config_file.SettingsError as error:
         print(error, file=sys.stderr)
         return 2
     findings = []

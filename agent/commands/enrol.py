@@ -7,7 +7,7 @@ import json
 import sys
 import time
 
-from agent import config, identity
+from agent import config_file, identity
 from agent.common.errors import describe
 from agent.uplink import enrol
 
@@ -17,7 +17,9 @@ EXAMPLE = "nabz-agent enrol https://nabz.example:8443 0123456789abcdef0123456789
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("url", metavar="URL", help="the collector's address, as the desk gave it")
     parser.add_argument("token", metavar="TOKEN", help="the one-time token of this center, with its fingerprint")
-    parser.add_argument("--config", metavar="FILE", help=f"settings (default: {config.DEFAULT_PATH}, if it is there)")
+    parser.add_argument(
+        "--config", metavar="FILE", help=f"settings (default: {config_file.DEFAULT_PATH}, if it is there)"
+    )
     parser.add_argument("--force", action="store_true", help="put the identity and unsent readings so far aside")
     parser.add_argument(
         "--timeout",
@@ -32,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     try:
-        settings = config.load_or_default(options.config)
+        settings = config_file.load_or_default(options.config)
         mine = enrol.enrol(
             settings.state_dir,
             options.url,
@@ -42,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
             plain=options.plain_http,
             waiting=enrol.ApprovalWait(timeout_s=options.timeout, say=progress),
         )
-    except config.SettingsError as error:
+    except config_file.SettingsError as error:
         print(error, file=sys.stderr)
         return 2
     except (enrol.EnrolFailed, identity.IdentityError) as error:

@@ -17,7 +17,8 @@ import msgspec
 
 from agent.common.bufferbloat import bloat
 from agent.common.errors import describe
-from agent.config import DEFAULT_PATH, AgentSettings, Engine, SettingsError, load_or_default
+from agent.config import AgentSettings, Engine
+from agent.config_file import DEFAULT_PATH, SettingsError, load_or_default
 from agent.probes import PROBES
 from agent.probes.probe import Context, ProbeFailed
 from agent.wire import KINDS, Reading, SpeedReading

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import argparse
 
-from agent import config, identity
+from agent import config_file, identity
 from agent.common import logs
 
 EXAMPLE = "nabz-agent run --config /etc/nabz/agent.toml"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="FILE", help=f"settings (default: {config.DEFAULT_PATH}, if it is there)")
+    parser.add_argument(
+        "--config", metavar="FILE", help=f"settings (default: {config_file.DEFAULT_PATH}, if it is there)"
+    )
     logs.argument(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     logs.start("info", options.log_format)  # until the settings are known
     try:
-        settings = config.load_or_default(options.config)
+        settings = config_file.load_or_default(options.config)
         mine = identity.load(settings.state_dir)
         with identity.sole_user(settings.state_dir):
             context = {"center": mine.center, "device": mine.device}
@@ -26,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
             from agent import service
 
             service.run(settings, mine)
-    except config.SettingsError as error:
+    except config_file.SettingsError as error:
         logs.complain(str(error))
         return 2
     except identity.IdentityError as error:

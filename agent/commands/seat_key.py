@@ -6,21 +6,23 @@ import argparse
 import json
 import sys
 
-from agent import config, identity
+from agent import config_file, identity
 from agent.common.errors import describe
 
 EXAMPLE = "nabz-agent seat-key"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="FILE", help=f"settings (default: {config.DEFAULT_PATH}, if it is there)")
+    parser.add_argument(
+        "--config", metavar="FILE", help=f"settings (default: {config_file.DEFAULT_PATH}, if it is there)"
+    )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     try:
-        key = identity.seat_key(config.load_or_default(options.config).state_dir).hex()
-    except config.SettingsError as error:
+        key = identity.seat_key(config_file.load_or_default(options.config).state_dir).hex()
+    except config_file.SettingsError as error:
         print(error, file=sys.stderr)
         return 2
     except (identity.IdentityError, OSError) as error:

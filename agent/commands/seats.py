@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Mapping
 
-from agent import config
+from agent import config_file
 from agent.common.errors import describe
 from agent.identity import IdentityError
 from agent.probes.seats import registry_file
@@ -47,12 +47,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                 "name", metavar="NEW", help="at most 32 letters, digits or - _ .; empty: as it calls itself"
             )
         one.add_argument("--json", action="store_true", help="print it as JSON")
-        one.add_argument("--config", metavar="FILE", help=f"settings (default: {config.DEFAULT_PATH}, if it is there)")
+        one.add_argument(
+            "--config", metavar="FILE", help=f"settings (default: {config_file.DEFAULT_PATH}, if it is there)"
+        )
 
 
 def run(options: argparse.Namespace) -> int:
     try:
-        folder = config.load_or_default(options.config).state_dir
+        folder = config_file.load_or_default(options.config).state_dir
         seats = registry_file.load(folder)
         for _path, order in registry_file.waiting(folder):
             seats = registry_file.obeyed(seats, order) if order else seats
@@ -60,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         for order in orders:
             registry_file.give(folder, order)
             seats = registry_file.obeyed(seats, order)
-    except config.SettingsError as error:
+    except config_file.SettingsError as error:
         print(error, file=sys.stderr)
         return 2
     except WrongSeat as error:

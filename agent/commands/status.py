@@ -8,7 +8,7 @@ import json
 import sys
 import urllib.request
 
-from agent import config
+from agent import config_file
 
 MAX_PAGE_BYTES = 1024 * 1024
 TIMEOUT_S = 5.0
@@ -18,15 +18,17 @@ EXAMPLE = "nabz-agent status --json"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--at", metavar="HOST:PORT", help="where the agent's page is (default: `agent.status_listen`)")
-    parser.add_argument("--config", metavar="FILE", help=f"settings (default: {config.DEFAULT_PATH}, if it is there)")
+    parser.add_argument(
+        "--config", metavar="FILE", help=f"settings (default: {config_file.DEFAULT_PATH}, if it is there)"
+    )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     try:
-        address = options.at or config.load_or_default(options.config).agent.status_listen
+        address = options.at or config_file.load_or_default(options.config).agent.status_listen
         view = ask(address)
-    except config.SettingsError as error:
+    except config_file.SettingsError as error:
         print(error, file=sys.stderr)
         return 2
     except (OSError, ValueError, http.client.HTTPException) as error:

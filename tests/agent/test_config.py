@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent import config
+from agent import config, config_file
 
 BROKEN = sorted(Path(__file__).with_name("config").glob("*.toml"))
 
@@ -16,22 +16,22 @@ BROKEN = sorted(Path(__file__).with_name("config").glob("*.toml"))
 @pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
 def test_every_mistake_is_told_with_file_key_rule_and_fix(path: Path) -> None:
     wanted = [line.removeprefix("# expects: ") for line in path.read_text().splitlines() if line.startswith("# exp")]
-    with pytest.raises(config.SettingsError) as told:
-        config.load(path)
+    with pytest.raises(config_file.SettingsError) as told:
+        config_file.load(path)
     assert told.value.mistakes == [f"{path}: {mistake}" for mistake in wanted]
 
 
 def test_a_good_file_gives_typed_settings(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text('[agent]\ncycle_s = 30\n[[ups]]\nname = "rack"\nhost = "192.0.2.1"\n')
-    settings = config.load(path)
+    settings = config_file.load(path)
     assert (settings.agent.cycle_s, settings.ups[0].name, settings.spool.max_mb) == (30.0, "rack", 64)
 
 
 def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text("")
-    assert config.load(path) == config.AgentSettings()
+    assert config_file.load(path) == config.AgentSettings()
 
 
 @pytest.mark.parametrize(
@@ -41,16 +41,17 @@ def test_a_file_that_cannot_be_read_is_one_clear_mistake(tmp_path: Path, content
     path = tmp_path / "agent.toml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(config.SettingsError, match=said):
-        config.load(path)
+    with pytest.raises(config_file.SettingsError, match=said):
+        config_file.load(path)
 
 
-def test_every_key_has_its_help_and_no_help_is_without_its_key() -> None:
-    sections = {field.name: field.type for field in msgspec.structs.fields(config.AgentSettings)} | {
-        "ups": config.UpsSection
-    }
-    keys = {name: {field.name for field in msgspec.structs.fields(section)} for name, section in sections.items()}
-    assert {name: set(words) for name, words in config.HELP.items()} == keys
+def test_every_key_says_what_it_is() -> None:
+    fields = [
+        field for section in config.AgentSection.__subclasses__() for field in msgspec.structs.fields(section)
+        if section is not config.AgentSettings
+    ]  # fmt: skip
+    assert len(fields) > 50
+    assert [field.name for field in fields if len(config_file.help_of(field)) < 8] == []
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import msgspec
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent import config, identity, service, wire
+from agent import config_file, identity, service, wire
 from agent.common import logs
 from agent.probes.gateway import ClockState
 from agent.scheduling import speed_plan
@@ -37,7 +37,7 @@ WAKES_MS = (-2 * BEGAN_MS, -8 * HOUR_MS, 3650 * DAY_MS, 0)  # in 1970, at the la
 
 def agent(settings_file: str, synced: Path) -> None:
     """As `nabz-agent run`, but for what the kernel says."""
-    settings = config.load_or_default(settings_file)
+    settings = config_file.load_or_default(settings_file)
     logs.start("info")
     service.run(
         settings,

@@ -22,7 +22,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent import config as agent_settings
+from agent import config_file as agent_settings
 from agent import wire
 from agent.common.center_time import TZ
 from agent.common.http_server import HttpRefused

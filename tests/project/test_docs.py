@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
 from agent import config as agent_config
 from agent import wire
 from agent.__main__ import COMMANDS as AGENT_COMMANDS
+from agent.config_file import help_of
 from agent.probes import PROBES
 from agent.probes.speed import ENGINES
 from agent.probes.ups.profiles import PROFILES
@@ -81,15 +83,16 @@ def test_every_option_of_the_seat_is_documented() -> None:
     assert all(option in text for option in options - {"--version"})
 
 
-@pytest.mark.parametrize("table", agent_config.HELP)
+@pytest.mark.parametrize("table", agent_config.AgentSettings.__struct_fields__)
 def test_every_setting_of_the_agent_is_documented_with_its_help(table: str) -> None:
     part = page("settings.md").partition("## The collector")[0]
     head = "### `[[ups]]`" if table == "ups" else f"### `[{table}]`"
-    fields = agent_config.AgentSettings.__annotations__.keys()
-    assert set(agent_config.HELP) == set(fields)
-    for key, text in agent_config.HELP[table].items():
-        assert f"| `{key}` |" in section(part, head)
-        assert text in section(part, head)
+    types = {field.name: field.type for field in msgspec.structs.fields(agent_config.AgentSettings)}
+    keys = msgspec.structs.fields(agent_config.UpsSection if table == "ups" else types[table])
+    assert keys
+    for key in keys:
+        assert f"| `{key.name}` |" in section(part, head)
+        assert help_of(key) in section(part, head)
 
 
 @pytest.mark.parametrize("table", collector_config.Settings.model_fields)

@@ -7,4 +7,4 @@ the standard library is needed, as the seat program uses this too.
 from agent.common.logs.event import EVENTS, Event, Level
 from agent.common.logs.setup import FORMATS, Format, argument, complain, start
 
-__all__ = ["Event"]
+__all__ = ["EVENTS", "FORMATS", "Event", "Format", "Level", "argument", "complain", "start"]
