@@ -281,9 +281,9 @@ NUMBER_BEFORE_READINGS = [
 RECEIPT_BEFORE_COMMIT = [
     (
         "collector/ingest/transaction.py",
-        "                filed = self._file(conn, messages, now_ms)\n        except",
-        "                filed = self._file(conn, messages, now_ms)\n"
-        "                self.early([self._sealed(each, nonce, now_ms, pace_ms) for each in filed.receipts])\n"
+        "                filed = self._file(conn, group, self._begin(conn, group, now_ms, pace_ms))\n        except",
+        "                filed = self._file(conn, group, self._begin(conn, group, now_ms, pace_ms))\n"
+        "                self.early([self._sealed(each) for each in filed.receipts])\n"
         "                import time; time.sleep(0.25)\n"
         "        except",
     ),
