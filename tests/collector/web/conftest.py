@@ -187,7 +187,7 @@ def add_story(store: Store, code: str) -> None:
     cut = {
         "noted_ms": begun_ms, "from_ms": begun_ms, "last_ms": begun_ms + HOUR_MS - MINUTE_MS,
         "to_ms": begun_ms + HOUR_MS, "charge_from_pct": 100.0, "charge_low_pct": 60.0, "load_sum_pct": 37.0, "loads": 1,
-        "evidence": ["begins with UPS reading g s 7"],
+        "evidence": [{"code": "evidence.cut_begins", "params": {"reading": "g s 7"}}],
     }  # fmt: skip
     insert(store, schema.cuts, [
         {"center": code, "subject": "", "revision": 1, "carried": True, "facts": json.dumps(cut), "recorded_ms": NOW_MS,
