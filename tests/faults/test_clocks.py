@@ -214,7 +214,13 @@ def test_whatever_clocks_do_readings_keep_their_order_and_tests_their_slots(seed
     assert {name: found[name] for name in FAULTS if found.get(name)} == {}
 
 
-FORGETFUL = [("collector/ingest/transaction.py", "filing.boots = boot_clocks.load(", "filing.boots = boot_clocks.BootClocks() or (")]
+FORGETFUL = [
+    (
+        "collector/ingest/transaction.py",
+        "filing.boots = boot_clocks.load(",
+        "filing.boots = boot_clocks.BootClocks() or (",
+    )
+]
 NOT_MOVED = [
     ("collector/ingest/boot_clocks.py", "for key in sorted(boots.better)", "for key in sorted(boots.better & set())")
 ]
