@@ -35,6 +35,10 @@ class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
         msgspec.Meta(max_length=32),
     ] = {}
 
+    def __hash__(self) -> int:
+        """Equal reasons have equal codes and as many parameters; more of a hash is not needed."""
+        return hash((self.code, len(self.params)))
+
     @classmethod
     def of(cls, code: str, /, **params: Param) -> Reason:
         """The same with the parameters as keywords."""

@@ -211,7 +211,7 @@ Kind = TypeVar("Kind", EnrolmentRequest, RenewalRequest)
 
 def _decoded(body: bytes, kind: type[Kind]) -> Kind:
     if len(body) > MAX_REQUEST_BYTES:
-        raise EnrolmentRefused(413, "enrol.too_long", length=len(body), limit=MAX_REQUEST_BYTES)
+        raise EnrolmentRefused(413, "enrol.over_limit", limit=MAX_REQUEST_BYTES)
     try:
         return msgspec.json.decode(body, type=kind)
     except wire.UNREADABLE as error:

@@ -216,7 +216,7 @@ def _guess(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
     if _share_silent(witness) >= MAJORITY:
         return _by_isp("likely", (), witness)
     if facts.place_before in ("lan", "isp"):
-        before = Reason.of("evidence.fault_before", fault_at=facts.place_before)
+        before = Reason.of("evidence.fault_before", field="fault_place", word=facts.place_before)
         guessed: Name = "lan_fault" if facts.place_before == "lan" else "isp_down"
         return Cause(name=guessed, grade="likely", evidence=(before,))
     return None
@@ -280,7 +280,7 @@ def _run(run: BatteryRun) -> Reason:
         found = Reason("evidence.ups", params)
     else:
         found = Reason("evidence.ups_charge", params | {"charge_pct": round(run.charge_pct)})
-    return Reason.of("evidence.gasp", found=found, gasp=run.gasp) if run.gasp else found
+    return Reason.of("evidence.gasp", found=found, field="last_gasp", word=run.gasp) if run.gasp else found
 
 
 def _power(run: BatteryRun) -> str:
@@ -288,7 +288,7 @@ def _power(run: BatteryRun) -> str:
 
 
 def _seen(place: str, seen: Sighting) -> Reason:
-    return Reason.of("evidence.fault_seen", n=seen.count, fault_at=place, reading=seen.id)
+    return Reason.of("evidence.fault_seen", n=seen.count, field="fault_place", word=place, reading=seen.id)
 
 
 def _deaf(facts: GapFacts, witness: NeighbourWitness) -> tuple[Reason, ...]:

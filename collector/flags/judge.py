@@ -174,4 +174,9 @@ _WHOLE: dict[tuple[str, bool], str] = {
     ("at_most", True): "verdict.at_most",
     ("at_most", False): "verdict.count_at_most",
 }
-_SHARE = {key: code.replace("verdict.", "verdict.share_") for key, code in _WHOLE.items()}
+_SHARE: dict[tuple[str, bool], str] = {
+    ("at_least", True): "verdict.share_at_least",
+    ("at_least", False): "verdict.share_count_at_least",
+    ("at_most", True): "verdict.share_at_most",
+    ("at_most", False): "verdict.share_count_at_most",
+}

@@ -126,9 +126,9 @@ class BatchWriter:
         self.counts["duplicates"] += same
         found: dict[Finding, Reason] = {}
         if others:
-            found["equivocation"] = Reason.of("receipt.equivocation", numbers=others[:LISTED], n=len(others))
+            found["equivocation"] = Reason.of("receipt.equivocation", numbers=_listed(others), n=len(others))
         if borders := forks(spool.ranges, arrival.run):
-            found["fork"] = Reason.of("receipt.fork", numbers=borders[:LISTED], n=len(borders))
+            found["fork"] = Reason.of("receipt.fork", numbers=_listed(borders), n=len(borders))
         if arrival.body not in stored.bodies:
             for finding, doubt in found.items():
                 where = {"spool": batch.spool, "first": str(batch.first_seq), "last": str(batch.last_seq)}
@@ -161,7 +161,7 @@ class BatchWriter:
         new = [seq for first, last in gaps for seq in range(first, last + 1)]
         self.counts["readings"] += len(new)
         if new and not readable:
-            why = Reason.of("receipt.unread_version", version=arrival.batch.v, known=wire.VERSION)
+            why = Reason.of("receipt.unread_version", version=str(arrival.batch.v), known=wire.VERSION)
             self._put_aside(wire.batch_topic(arrival.device.device), why, arrival.body)
             return [why]
         decoded: list[tuple[int, wire.Reading, wire.Stamp]] = []
@@ -173,9 +173,10 @@ class BatchWriter:
                     raise wire.WireError("reading: has no stamp")
                 decoded.append((seq, reading, reading.at))
             except wire.WireError as error:
+                said = printable(str(error))
+                unread.append(Reason.of("receipt.unreadable", reading=str(seq), text=said))
                 where = f"{arrival.device.device} {arrival.batch.spool} {seq}"
-                why = Reason.of("receipt.unreadable", reading=where, text=printable(str(error)))
-                unread.append(why)
+                why = Reason.of("receipt.unreadable", reading=where, text=said)
                 self._put_aside(wire.batch_topic(arrival.device.device), why, raws[seq])
         when = bracket(
             live=arrival.batch.live,
@@ -369,6 +370,11 @@ def _plain(value: object) -> object:
 
 def _numbered(arrival: VerifiedBatch) -> Iterable[tuple[int, bytes]]:
     return zip(itertools.count(arrival.batch.first_seq), arrival.raws, strict=False)
+
+
+def _listed(numbers: list[int]) -> list[str]:
+    """The first of them, as names rather than figures."""
+    return [str(number) for number in numbers[:LISTED]]
 
 
 def _sentence(doubt: Reason) -> str:

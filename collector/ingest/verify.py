@@ -92,7 +92,7 @@ def _decoded(device: Device, body: bytes, signature: bytes) -> VerifiedBatch:
     if batch.device != device.device:
         raise _other_device(device, batch.device)
     if batch.last_seq > 2**53:
-        raise MessageRefused("unframed", Reason.of("refused.sequence_limit", number=batch.last_seq), device.device)
+        raise MessageRefused("unframed", Reason.of("refused.sequence_limit", number=str(batch.last_seq)), device.device)
     raws = tuple(bytes(raw) for raw in batch.readings)
     run = run_of(batch.first_seq, batch.prev, raws)
     return VerifiedBatch(device, batch, body, signature, raws, run, readable=batch.v == wire.VERSION)

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent import wire
-from collector.flags.witness import Claim, Grant, Moved, ServerRecord, ClaimFacts, Witness, compare
+from collector.flags.witness import Claim, ClaimFacts, Grant, Moved, ServerRecord, Witness, compare
 from collector.store import schema
 
 ASKED_AT_ONCE = 500

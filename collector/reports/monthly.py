@@ -27,7 +27,7 @@ import sqlalchemy as sa
 
 from agent import wire
 from agent.common.center_time import TZ
-from agent.common.reasons import Reason, decode, encode
+from agent.common.reasons import Param, Reason, encode
 from collector.flags.judge import Verdict, bound_of, judge
 from collector.flags.witness import Witness
 from collector.judging import server_check
@@ -73,7 +73,7 @@ class Samples:
     days: set[int] = field(default_factory=set)
     slots: set[int] = field(default_factory=set)
     minutes: bytearray = field(default_factory=bytearray)  # one byte for each open minute, 1 where it is covered
-    not_counted: Counter[str] = field(default_factory=Counter)  # by the encoded reason
+    not_counted: Counter[Reason] = field(default_factory=Counter)
 
 
 class Case:
@@ -294,7 +294,7 @@ def _plain(name: str, value: object) -> object:
 
 def _add(samples: Samples, verdict: Verdict, day: int, slots: Iterable[int], covers: Iterable[int]) -> None:
     if verdict.word == "unknown":
-        samples.not_counted[encode(verdict.reason)] += 1
+        samples.not_counted[verdict.reason] += 1
         return
     samples.counted += 1
     samples.met += verdict.word == "meets"
@@ -408,8 +408,8 @@ def _row(criterion: Criterion, center: Center, subject: str, samples: Samples, b
         "coverage_pct": coverage_pct,
         "asked_coverage_pct": criterion.month.min_coverage_pct,
         "not_counted": [
-            {"reason": msgspec.to_builtins(decode(text)), "count": count}
-            for text, count in sorted(samples.not_counted.items())
+            {"reason": msgspec.to_builtins(reason), "count": count}
+            for reason, count in sorted(samples.not_counted.items(), key=lambda item: encode(item[0]))
         ],
         "grade": WITNESSED if criterion.evidence == "witnessed" else GRADE,
     }
@@ -419,12 +419,18 @@ def decide(rule: MonthRule, samples: Samples, coverage_pct: float | None) -> tup
     """(verdict, reason). `below` needs the 95 % upper bound of the share under what is asked; between is `watch`."""
     if lacks := _lacks(rule, samples, coverage_pct or 0.0):
         return "not enough data", Reason("month.lacks", {"lacks": lacks})
-    shares = {"met_pct": _pct(samples.met, samples.counted), "n": samples.counted, "asked_pct": rule.share_pct}
+    shares: dict[str, Param] = {
+        "met_pct": _pct(samples.met, samples.counted),
+        "n": samples.counted,
+        "asked_pct": rule.share_pct,
+    }
     if 100 * samples.met >= rule.share_pct * samples.counted:
         return "meets", Reason("month.meets", shares)
     upper = _upper_pct(samples) or 0.0
-    word = "below" if upper < rule.share_pct else "watch"
-    return word, Reason(f"month.{word}", shares | {"upper_pct": upper})
+    shares["upper_pct"] = upper
+    return (
+        ("below", Reason("month.below", shares)) if upper < rule.share_pct else ("watch", Reason("month.watch", shares))
+    )
 
 
 def _lacks(rule: MonthRule, samples: Samples, coverage_pct: float) -> list[Reason]:

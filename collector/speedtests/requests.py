@@ -28,6 +28,7 @@ from collector.speedtests.policy import (
     MOST_WAIT_MS,
     RETESTS_A_DAY,
     TAIL_MS,
+    AskReason,
     ServerPlaces,
     TestRequest,
     home,
@@ -50,11 +51,18 @@ Row = dict[str, Any]
 NoTurn = Literal["too_many", "no_server", "no_gateway"]
 
 
+_NO_TURN: Mapping[NoTurn, str] = {
+    "too_many": "test.too_many",
+    "no_server": "test.no_server",
+    "no_gateway": "test.no_gateway",
+}
+
+
 class TestRequestRefused(CodedError):
     """There is no turn to be had."""
 
     def __init__(self, word: NoTurn, center: str) -> None:
-        super().__init__(Reason(f"test.{word}", {"center": center, "limit": DESK_A_DAY}))
+        super().__init__(Reason.of(_NO_TURN[word], center=center, limit=DESK_A_DAY))
         self.word: NoTurn = word
 
 
@@ -93,9 +101,11 @@ def take(
         owner = known.get(ask.id)
         server = home(device.center, choice)
         if owner is not None:
-            words.append(("ask_again", None) if owner == device.device else _refused("ask_clone", item))
+            words.append(
+                ("ask_again", None) if owner == device.device else _refused("ask_clone", "refused.ask_clone", item)
+            )
         elif (reason := may_ask(ask, counts[device.device], now_ms)) != "ok":
-            words.append(("ask_late", None) if reason == "late" else _refused(_FINDINGS[reason], item))
+            words.append(("ask_late", None) if reason == "late" else _refused(*_FINDINGS[reason], item))
         elif server is None:
             words.append(("ask_no_server", None))
         else:
@@ -116,16 +126,16 @@ def _wish(ask: wire.Ask, now_ms: int) -> Row:
     return {"slot": slot, "expected_bytes": ask.expected_bytes, "expires_ms": until_ms}
 
 
-def _refused(finding: Finding, asked: SpeedRequestReceived) -> tuple[str, MessageRefused]:
-    params = {"device": asked.device.device, "field": "purpose", "word": asked.ask.purpose}
-    return finding, MessageRefused(finding, Reason(f"refused.{finding}", params), asked.device.device)
+def _refused(finding: Finding, code: str, asked: SpeedRequestReceived) -> tuple[str, MessageRefused]:
+    reason = Reason.of(code, device=asked.device.device, field="purpose", word=asked.ask.purpose)
+    return finding, MessageRefused(finding, reason, asked.device.device)
 
 
-_FINDINGS: Mapping[str, Finding] = {
-    "bad_id": "ask_bad_id",
-    "not_yours": "ask_not_yours",
-    "too_big": "ask_too_big",
-    "too_many": "ask_too_many",
+_FINDINGS: Mapping[AskReason, tuple[Finding, str]] = {
+    "bad_id": ("ask_bad_id", "refused.ask_bad_id"),
+    "not_yours": ("ask_not_yours", "refused.ask_not_yours"),
+    "too_big": ("ask_too_big", "refused.ask_too_big"),
+    "too_many": ("ask_too_many", "refused.ask_too_many"),
 }
 
 

@@ -71,14 +71,17 @@ def reply(value: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
+def _refused(refused: enrolment.EnrolmentRefused) -> Response:
+    return reply(refused.body, refused.status)
+
+
 async def _answered(site: Site, request: Request, answer: Answer) -> Response:
     address = request.client.host if request.client else ""
     if _is_weary(site, address):
-        return reply({"error": f"enrolment from {address}: too many refusals; wait a minute"}, 429)
+        return _refused(enrolment.EnrolmentRefused(429, "enrol.too_many", address=address))
     body = await _small_body(request)
     if body is None:
-        limit = enrolment.MAX_REQUEST_BYTES
-        return reply({"error": f"request: the limit is {limit} bytes; send only the fields of an enrolment"}, 413)
+        return _refused(enrolment.EnrolmentRefused(413, "enrol.over_limit", limit=enrolment.MAX_REQUEST_BYTES))
     return await run_in_threadpool(_answer, site, body, address, answer)
 
 
@@ -98,7 +101,7 @@ def _answer(site: Site, body: bytes, address: str, answer: Answer) -> Response:
             said = answer(conn, body, site.now(), site.facts)
     except enrolment.EnrolmentRefused as refused:
         _note_refusal(site, address)
-        return reply(refused.body, refused.status)
+        return _refused(refused)
     return reply(said, 202 if "waiting" in said else 200)
 
 

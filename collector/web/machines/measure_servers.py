@@ -24,9 +24,8 @@ def router(site: Site) -> APIRouter:
     async def join(request: Request) -> Response:
         body = await _body(request, servers.MAX_REQUEST_BYTES)
         if body is None:
-            return reply(
-                {"error": f"request: the limit is {servers.MAX_REQUEST_BYTES} bytes; send only its fields"}, 413
-            )
+            refused = EnrolmentRefused(413, "enrol.over_limit", limit=servers.MAX_REQUEST_BYTES)
+            return reply(refused.body, refused.status)
         return await run_in_threadpool(_join, site, body)
 
     @routes.post("/api/v1/records")

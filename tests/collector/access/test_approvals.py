@@ -81,7 +81,7 @@ class Desk:
     def refusal(self, ask: str, body: bytes, now_ms: int = NOW) -> tuple[int, str]:
         with pytest.raises(EnrolmentRefused) as refused:
             getattr(self, ask)(body, now_ms)
-        return refused.value.status, refused.value.sentence
+        return refused.value.status, str(refused.value)
 
     def count(self, table: sa.Table) -> int:
         with self.store.read() as conn:
@@ -247,7 +247,7 @@ def test_a_refused_gateway_is_told_so(strict: Desk) -> None:
     body = mine.question(strict.token())
     strict.enrol(body)
     strict.decide(mine.device, "refused", "Bina", "wrong box")
-    assert strict.refusal("enrol", body) == (403, f"gateway {mine.device}: Bina refused it (wrong box); ask the desk")
+    assert strict.refusal("enrol", body) == (403, f"Bina refused gateway {mine.device} (wrong box); ask the desk")
     with pytest.raises(PersonError, match="does not wait"):
         strict.decide(mine.device, "approved", "Bina")
 

@@ -57,7 +57,7 @@ def ask(store: Store, body: bytes, now_ms: int = NOW) -> dict[str, object]:
 def refusal(store: Store, body: bytes, now_ms: int = NOW) -> tuple[int, str]:
     with pytest.raises(EnrolmentRefused) as refused:
         ask(store, body, now_ms)
-    return refused.value.status, refused.value.sentence
+    return refused.value.status, str(refused.value)
 
 
 def devices(store: Store) -> list[str]:
@@ -92,7 +92,7 @@ def test_a_token_works_for_one_gateway(store: Store) -> None:
     token = token_for(store)
     ask(store, request(Ed25519PrivateKey.generate(), token))
     assert refusal(store, request(Ed25519PrivateKey.generate(), token)) == (
-        403, "token: was used by another gateway; ask the desk for a new one",
+        403, "the token was used by another gateway; ask the desk for a new one",
     )  # fmt: skip
     assert len(devices(store)) == 1
 
@@ -116,7 +116,7 @@ def test_of_many_gateways_with_one_token_at_once_one_joins(store: Store) -> None
 
 def test_a_token_expires(store: Store) -> None:
     body = request(Ed25519PrivateKey.generate(), token_for(store, ttl_s=60))
-    assert refusal(store, body, NOW + 60_000) == (403, "token: has expired; ask the desk for a new one")
+    assert refusal(store, body, NOW + 60_000) == (403, "the token has expired; ask the desk for a new one")
     assert ask(store, body, NOW + 59_999)["center"] == "LHR-1"
 
 
@@ -159,7 +159,7 @@ def test_a_gateway_cannot_serve_two_centers_or_come_back_revoked(store: Store) -
     key = Ed25519PrivateKey.generate()
     device = ask(store, request(key, token_for(store)))["device"]
     second = request(key, token_for(store, "LHR-2"))
-    assert refusal(store, second) == (409, f"gateway {device}: serves LHR-1; make a new key to serve LHR-2")
+    assert refusal(store, second) == (409, f"gateway {device} serves LHR-1; make a new key to serve LHR-2")
     with store.write() as conn:
         conn.execute(sa.update(schema.devices).values(revoked_ms=NOW))
     assert refusal(store, request(key, token_for(store)))[0] == 403

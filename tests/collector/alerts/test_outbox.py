@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import sqlalchemy as sa
 
+from agent.common.reasons import Reason, encode
+from agent.common.words import AUTO, END, LTR
 from collector.alerts.channel import AlertMessage, Channel, SendFailed, by_apprise
 from collector.alerts.outbox import BACKOFF_S, BRAKE, Outbox, claim
 from collector.register.centers import Center
@@ -50,6 +52,11 @@ class Box:
         self.got.append(message)
 
 
+BELOW = encode(
+    Reason.of("change.below_for_long_enough", found=Reason.of("verdict.at_most", value=30.0, bound=2.0, unit="%"))
+)
+
+
 class Clock:
     def __init__(self) -> None:
         self.ms = NOON
@@ -61,7 +68,7 @@ class Clock:
 def change(store: Store, was: str = "pending", now: str = "raised", **facts: object) -> None:
     usual = {
         "center": "LHR-001", "criterion": "internet.loss", "subject": "", "was": was, "now": now, "at_ms": NOON,
-        "recorded_ms": NOON, "value": 30.0, "bound": 2.0, "reason": "below for long enough: 30 %", "standard": "s",
+        "recorded_ms": NOON, "value": 30.0, "bound": 2.0, "reason": BELOW, "standard": "s",
     }  # fmt: skip
     with store.write() as conn:
         conn.execute(sa.insert(schema.changes), [{**usual, **facts}])
@@ -87,13 +94,33 @@ def test_a_raised_flag_is_told_with_all_that_a_person_needs(store: Store) -> Non
         "What: Packet loss (internet.loss)",
         "Since: 2026-02-02 12:00 PKT",
         "Measured: 30 %; asked: at most 2 %",
-        "Why: below for long enough: 30 %",
+        "Why: below for long enough: 30 %; at most 2 % asked",
         "Severity: serious",
         "Do: Check the cable to the router; if the fault lies beyond it, report the loss to the provider.",
-        "کریں: راؤٹر کی تار دیکھیں؛ خرابی اس سے آگے ہو تو کمپنی کو اطلاع دیں۔",
         "More: http://nabz.example.pk/centers/LHR-001",
-        "Standard: example-2026-1 (an example, not official)",
+        "Standard example-2026-1 – an example, not official.",
+        "",
+        f"{AUTO}Gulberg{END}: ڈیٹا کا ضیاع معیار سے کم",
+        f"مرکز: {LTR}LHR-001{END} {AUTO}Gulberg{END}، {AUTO}Lahore{END}",
+        f"شرط: ڈیٹا کا ضیاع ({LTR}internet.loss{END})",
+        f"وقت: {LTR}2026-02-02 12:00 PKT{END} سے",
+        f"پیمائش: {LTR}30 %{END}؛ درکار: زیادہ سے زیادہ {LTR}2 %{END}",
+        f"تفصیل: کافی دیر سے معیار سے کم: {LTR}30 %{END}؛ درکار زیادہ سے زیادہ {LTR}2 %{END}",
+        "شدت: سنگین",
+        "کریں: راؤٹر کی تار دیکھیں؛ خرابی اس سے آگے ہو تو کمپنی کو اطلاع دیں۔",
+        f"مزید: {LTR}http://nabz.example.pk/centers/LHR-001{END}",
+        f"معیار {LTR}example-2026-1{END} – صرف مثال، سرکاری نہیں۔",
     ]
+
+
+def test_a_channel_speaks_the_languages_it_is_set_to(store: Store) -> None:
+    change(store)
+    urdu, english = Box(), Box()
+    channels = Channel("ur", urdu.send, languages=("ur",)), Channel("en", english.send, languages=("en",))
+    assert outbox(store, *channels).look() == 2
+    assert urdu.got[0].title == f"{AUTO}Gulberg{END}: ڈیٹا کا ضیاع معیار سے کم"
+    assert "Severity" not in urdu.got[0].text
+    assert english.got[0].text.isascii() or "–" in english.got[0].text
 
 
 def test_a_notice_is_told_to_nobody_and_does_not_make_others_wait(store: Store) -> None:

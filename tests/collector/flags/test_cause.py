@@ -92,7 +92,7 @@ def test_without_a_last_gasp_an_unknown_end_is_only_likely_the_battery() -> None
 
 def ran_on(seats: int, anew: int) -> Reason:
     """What nine seats say that were called after the gap."""
-    return Reason.of("evidence.seats_ran", reading="g1 s 0", n=seats, whole=9, anew=anew)
+    return Reason.of("evidence.seats_ran", reading="g1 s 1", n=seats, whole=9, anew=anew)
 
 
 CLOSING = roll(on=2, off=7)
@@ -100,10 +100,10 @@ WORKING = roll(on=9)
 
 
 def test_a_gateway_that_goes_down_after_its_seats_were_shut_down_was_switched_off() -> None:
-    for before in ([(-0.5, CLOSING)], [(-0.5, MAINS), (-0.5, CLOSING)]):
+    for before, reading in (([(-0.5, CLOSING)], "g1 s 0"), ([(-0.5, MAINS), (-0.5, CLOSING)], "g1 s 1")):
         facts = gap(before, (30.0, boot("power", 30.2)))
         assert named(facts) == ("switched_off", "likely")
-        assert name_cause(facts).evidence[1] == Reason.of("evidence.seats_off", reading="g1 s 0", n=7, whole=9)
+        assert name_cause(facts).evidence[1] == Reason.of("evidence.seats_off", reading=reading, n=7, whole=9)
     assert named(gap([(-0.5, CLOSING)])) == ("switched_off", "likely")
 
 

@@ -14,10 +14,10 @@ from collector.flags.witness import (
     FINDINGS,
     RULES,
     Claim,
+    ClaimFacts,
     Grant,
     Moved,
     ServerRecord,
-    ClaimFacts,
     compare,
     on_lan,
     rate_mbps,
@@ -186,7 +186,9 @@ facts_of = st.builds(
 
 
 @given(facts_of, st.sampled_from(["", "t"]), st.integers(0, HOUR))
-def test_nothing_agrees_without_a_grant_a_record_and_a_first_use(facts: ClaimFacts, test_id: str, later_ms: int) -> None:
+def test_nothing_agrees_without_a_grant_a_record_and_a_first_use(
+    facts: ClaimFacts, test_id: str, later_ms: int
+) -> None:
     found = compare(replace(CLAIM, test_id=test_id), facts, NOW + later_ms)
     honest = test_id and facts.seen == SEEN and facts.grant == GRANT and not facts.earlier
     assert (found.word == "agrees") == bool(honest)

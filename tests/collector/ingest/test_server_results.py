@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
+from agent.common.reasons import Reason
 from collector.access.enrolment import EnrolmentRefused
 from collector.flags.witness import RULES
 from collector.ingest import server_results
@@ -93,7 +94,7 @@ class House:
             row = conn.execute(asked).one_or_none()
         return (row.verdict, row.state) if row else ("", "")
 
-    def now(self, now_ms: int = NOON + 2 * MINUTE, center: str = "LHR-1") -> tuple[str, str]:
+    def now(self, now_ms: int = NOON + 2 * MINUTE, center: str = "LHR-1") -> tuple[str, Reason]:
         with self.store.read() as conn:
             found = current_verdicts(conn, centers.get(conn, center), latest_readings(conn, center), STANDARDS, now_ms)
         return next((e.verdict.word, e.verdict.reason) for e in found if e.criterion.id == "internet.download")
@@ -266,44 +267,47 @@ def refused_cases() -> dict[str, Callable[[House, object, object], None]]:
     return {name: case for name, case in locals().items() if callable(case)}
 
 
-WHY = {
-    "forged": ("no_record: no server record came within 15 minutes", []),
-    "made_up": ("unknown_test: test of-my-own-making was never granted", []),
-    "replayed": ("replayed: test t0 is that of an earlier reading, {mine} {spool} 1", ["replayed"]),
-    "foreign": ("not_granted_to_this_device: test t0 was granted to {other}, not to {mine}",
-                ["not_granted_to_this_device"]),
-    "inflated": ("disagrees: down: gateway {mine} says 60 Mbit/s, server pie saw 9; they may differ by 5 %",
-                 ["disagrees"]),
-    "inflated_before": ("disagrees: down: gateway {mine} says 60 Mbit/s, server pie saw 9; they may differ by 5 %",
-                        ["disagrees"]),
-    "lan": ("lan_server: the server 192.168.1.5 lies on the center's own network", ["lan_server"]),
-    "near": ("lan_server: the server pie is 0.1 ms away, less than any line out of the building", ["lan_server"]),
-    "late": ("expired: test t0 began 3300 s after its grant ended", []),
-    "tokenless": ("unwitnessed: the server pie took this test without a token", []),
-    "without_test": ("unwitnessed: the test has no id, so no server of ours was asked for it", []),
-    "self_test": ("a self-test never counts", []),
-}  # fmt: skip
+def why(name: str, mine: str, other: str, spool: str) -> tuple[Reason, list[str]]:
+    """(reason, findings) of each of these cases."""
+    apart = Reason.of(
+        "witness.apart", direction="down", device=mine, server="pie", claimed_mbps=60.0, seen_mbps=9.0, bound_pct=5.0
+    )
+    disagrees = Reason.of("witness.disagrees", apart=[apart]), ["disagrees"]
+    foreign = Reason.of("witness.not_granted_to_this_device", test="t0", device=other, other=mine)
+    return {
+        "forged": (Reason.of("witness.no_record", within_s=900), []),
+        "made_up": (Reason.of("witness.unknown_test", test="of-my-own-making"), []),
+        "replayed": (Reason.of("witness.replayed", test="t0", reading=f"{mine} {spool} 1"), ["replayed"]),
+        "foreign": (foreign, ["not_granted_to_this_device"]),
+        "inflated": disagrees,
+        "inflated_before": disagrees,
+        "lan": (Reason.of("witness.lan_server", server="192.168.1.5"), ["lan_server"]),
+        "near": (Reason.of("witness.lan_distance", server="pie", rtt_ms=0.1), ["lan_server"]),
+        "late": (Reason.of("witness.expired", test="t0", late_s=3300), []),
+        "tokenless": (Reason.of("witness.no_token", server="pie"), []),
+        "without_test": (Reason("witness.no_test_id"), []),
+        "self_test": (Reason("verdict.self_test"), []),
+    }[name]
 
 
-@pytest.mark.parametrize("name", list(WHY))
+@pytest.mark.parametrize("name", list(refused_cases()))
 def test_what_is_not_witnessed_is_refused_with_its_reason(house: House, mine, gateway, name: str) -> None:
     other = gateway(house.store, "KHI-1")
     refused_cases()[name](house, mine, other)
-    reason, findings = WHY[name]
-    reason = reason.format(mine=mine.device, other=other.device, spool=mine.spool)
-    reason = reason if name == "self_test" else f"not witnessed: {reason}"
-    word, said = house.now(NOON + MINUTE + RULES.patience_ms)
-    assert (word, said) == ("unknown", f"not enough data: {reason}")
+    reason, findings = why(name, mine.device, other.device, mine.spool)
+    assert house.now(NOON + MINUTE + RULES.patience_ms) == ("unknown", reason)
     assert [finding for finding, _, _ in house.findings()] == findings
     assert all(center == "LHR-1" and mine.device in detail for _, center, detail in house.findings())
     month = house.month()
-    assert (month["samples"], month["not_counted"]) == (int(name == "replayed"), {reason: 1})
+    assert (month["samples"], month["not_counted"]) == (
+        int(name == "replayed"),
+        [{"reason": msgspec.to_builtins(reason), "count": 1}],
+    )
 
 
 def test_a_reading_waits_before_it_has_no_record(house: House, mine) -> None:
     house.told(mine, house.grant(mine.device, mine.center))
-    waiting = "not enough data: not witnessed: waiting: the server's record has not come yet"
-    assert house.now(NOON + MINUTE + RULES.patience_ms - 1) == ("unknown", waiting)
+    assert house.now(NOON + MINUTE + RULES.patience_ms - 1) == ("unknown", Reason("witness.waiting"))
 
 
 # ---------------------------------------------------------------- who may bring records

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent import wire
+from agent.common.reasons import Reason, decode
 from collector.commands.evidence import held_ids
 from collector.ingest.rows import MAX_RANGES, REPEAT_MS, SET_ASIDE_BYTES
 from collector.ingest.sequence_ranges import render
@@ -222,10 +223,12 @@ def test_other_bytes_under_a_held_number_are_an_equivocation_with_both_kept(hous
     house.take(honest)
     receipt = house.receipts(forged)[0]
     assert receipt.outcome == "set_aside"
-    assert receipt.reason.startswith("equivocation: other bytes are held of 1")
+    assert receipt.code == "other_history"
+    assert receipt.reason.startswith("equivocation: other bytes are held of reading 1; fork: ")
     finding = house.rows(schema.integrity)[0]
     assert (finding.finding, finding.device, finding.center) == ("equivocation", mine.device, "LHR-1")
-    assert f"spool {mine.spool}, batch 1 to 2: other bytes are held of 1" in finding.detail
+    other = Reason.of("receipt.equivocation", numbers=["1"], n=1)
+    assert decode(finding.detail) == Reason.of("finding.batch", spool=mine.spool, first="1", last="2", found=other)
     # Both signed stories are evidence; only the first counts.
     assert [json.loads(row.fresh) for row in house.rows(schema.evidence)] == [[[1, 2]], []]
     assert sorted((row.seq, row.load_pct) for row in house.rows(schema.readings["ups"])) == [(1, 1.0), (2, None)]
@@ -248,7 +251,8 @@ def test_a_chain_that_does_not_continue_is_a_fork_and_its_readings_are_held(hous
     mine = gateway(house.store)
     house.take(mine.batch([mine.ups()]))
     stranger = mine.sealed([mine.ups()], 2, b"\xab" * 32)
-    assert house.receipts(stranger)[0].reason == "fork: another chain is held after 1"
+    receipt = house.receipts(stranger)[0]
+    assert (receipt.code, receipt.reason) == ("other_history", "fork: another history is held after reading 1")
     assert house.findings() == ["fork"]
     assert [seq for *_, seq, _ in house.ids()] == [1, 2]
     assert house.receipts(stranger)[0].outcome == "set_aside"
@@ -262,7 +266,8 @@ def refused(house: House, message: Message, finding: str) -> None:
     assert house.take(message).receipts == []
     assert house.findings() == [finding]
     (aside,) = house.rows(schema.set_aside)
-    assert aside.reason.startswith(f"{finding}: ")
+    (row,) = house.rows(schema.integrity)
+    assert decode(aside.reason) == decode(row.detail)
     assert house.rows(schema.evidence) == []
 
 
@@ -307,7 +312,7 @@ def test_who_is_revoked_is_refused(house: House, gateway) -> None:
 def test_a_strange_topic_is_set_aside(house: House, gateway, topic: str) -> None:
     mine = gateway(house.store)
     assert house.take(Message(topic, mine.batch([mine.ups()]).payload)).receipts == []
-    assert [row.reason.split(":")[0] for row in house.rows(schema.set_aside)] == ["wrong_topic"]
+    assert [decode(row.reason).code for row in house.rows(schema.set_aside)] == ["refused.topic"]
 
 
 def test_a_nonce_that_is_no_nonce_is_as_none(house: House, gateway) -> None:
@@ -356,20 +361,21 @@ def test_a_reading_of_a_newer_kind_stays_in_evidence_and_says_so(house: House, g
     newer = b'{"kind":"weather","at":{"wall_ms":1,"mono_ms":1,"boot":"b","clock":"synced"}}'
     unstamped = b'{"kind":"ups"}'
     receipt = house.receipts(mine.batch([mine.ups(), newer, unstamped]))[0]
-    assert receipt.outcome == "set_aside"
-    assert "reading 2: " in receipt.reason
+    assert (receipt.outcome, receipt.code) == ("set_aside", "unreadable")
+    assert receipt.reason.startswith("unreadable: reading 2 is held but cannot be read: ")
     assert receipt.chain == mine.chain.hex()
     assert len(house.ids()) == 3
     assert len(house.rows(schema.readings["ups"])) == 1
-    reasons = [row.reason for row in house.rows(schema.set_aside)]
-    assert f"unread: {mine.device} {mine.spool} 2: " in reasons[0]
-    assert "has no stamp" in reasons[1]
+    params = [decode(row.reason).params for row in house.rows(schema.set_aside)]
+    assert params[0]["reading"] == f"{mine.device} {mine.spool} 2"
+    assert params[1]["text"] == "reading: has no stamp"
 
 
 def test_a_batch_of_a_later_version_is_held_whole_and_receipted_as_set_aside(house: House, gateway) -> None:
     mine = gateway(house.store)
     receipt = house.receipts(mine.batch([mine.ups(), mine.ups()], v=2))[0]
-    assert (receipt.outcome, receipt.reason) == ("set_aside", "version 2 is held but not read here, only 1")
+    assert (receipt.outcome, receipt.code) == ("set_aside", "unread_version")
+    assert receipt.reason == "unread_version: version 2 is held but not read here, only 1"
     assert len(house.ids()) == 2
     assert house.rows(schema.readings["ups"]) == []
 

@@ -476,7 +476,7 @@ def enrols(store: Store) -> Callable[[bytes], tuple[int, dict[str, object]]]:
             with store.write() as conn:
                 return 200, enrolment.enrol(conn, body, START_MS, facts)
         except enrolment.EnrolmentRefused as refused:
-            return refused.status, {"error": refused.sentence}
+            return refused.status, refused.body
 
     return answer
 
