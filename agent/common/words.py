@@ -179,8 +179,10 @@ class Renderer(Generic[S]):
         """As people write it: three or so digits and the unit; seconds as a duration; a dash for unknown."""
         if value is None:
             return self("none")
-        if unit in ("s", "min") and abs(value) * _SECONDS[f"_{unit}"] >= MINUTE_S:
+        if unit in ("s", "min") and value * _SECONDS[f"_{unit}"] >= MINUTE_S:
             return self.duration(value * _SECONDS[f"_{unit}"])
+        if unit == "s" and value <= -MINUTE_S:
+            return self.figure(value / MINUTE_S, "min")
         return self.ltr(f"{_digits(value)}{self.space}{self._unit(unit, value)}" if unit else _digits(value))
 
     def exact(self, value: float, unit: str) -> S:
