@@ -25,6 +25,9 @@ AGENT: Examples = {
 }
 
 COLLECTOR: Examples = {
+    # what a client of a broker did: collector.access.acl
+    "refused.publish": {"device": "g1", "topic": "nabz/v1/up/g2"},
+    "refused.takeovers": {"n": 6, "span_s": 40, "places": "192.0.2.7"},
     # what a reading is worth: collector.flags.judge, collector.judging
     "verdict.no_reading": {},
     "verdict.old": {"age_s": 5400, "fresh_s": 300},
