@@ -402,14 +402,17 @@ def kind_of(reading: Reading) -> Kind:
     return KINDS[str(reading.__struct_config__.tag)]
 
 
-# What the end of a field's name says of its unit. The longest match holds, so the order is that of length.
+# What the end of the name of a field, or of a reason's parameter, says of its unit. Mbit/s are 10⁶ bits, MB 2²⁰ bytes.
 UNITS = {
     "_bytes": "B",
+    "_days": "d",
     "_mbps": "Mbit/s",
+    "_min": "min",
     "_pct": "%",
     "_ms": "ms",
     "_hz": "Hz",
     "_mb": "MB",
+    "_gb": "GB",
     "_c": "°C",
     "_v": "V",
     "_s": "s",

@@ -29,18 +29,6 @@ CHANNELS = {
     "task": ("task", "receive", "The collector asks for one thing, once, before it expires."),
     "presence": ("presence", "send", "Retained, and the MQTT last will: a hint to look sooner, never evidence."),
 }
-UNITS = {
-    "_ms": "milliseconds",
-    "_s": "seconds",
-    "_pct": "percent",
-    "_mbps": "Mbit/s (10⁶ bits)",
-    "_c": "°C",
-    "_v": "volts",
-    "_hz": "hertz",
-    "_mb": "MiB",
-    "_bytes": "bytes",
-}
-
 INTRODUCTION = f"""# The wire, version {wire.VERSION}
 
 Everything an outsider needs to write a gateway that this collector accepts, or a collector that these gateways accept.
@@ -184,7 +172,8 @@ def _messages(components: dict[str, Schema]) -> Iterator[str]:
 def _readings(components: dict[str, Schema]) -> Iterator[str]:
     yield "## Readings\n"
     yield "Every kind carries `kind`, `at` (its stamp, always there on the wire), `subject` and, when the measurement"
-    yield "failed, `failure` and no values. An unknown value is absent or `null`, never zero.\n"
+    yield "failed, `failure` and no values. An unknown value is absent or `null`, never zero. Mbit/s are 10⁶ bits a"
+    yield "second, MB 2²⁰ bytes.\n"
     for name, kind in wire.KINDS.items():
         yield from _section(name, kind.struct, components)
     yield "## Parts\n"
@@ -212,7 +201,7 @@ def _table(schema: Schema) -> Iterator[str]:
 
 
 def _unit(name: str) -> str:
-    return next((unit for suffix, unit in UNITS.items() if name.endswith(suffix)), "")
+    return wire.unit_of(name)
 
 
 def _is(field: Schema) -> str:

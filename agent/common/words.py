@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from agent.common.reasons import Param, Reason
+from agent.wire import unit_of
 
 FOLDER = Path(__file__).with_name("text")
 ENGLISH = "en"
@@ -26,19 +27,7 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 # UAX #9: what follows runs left to right, or whichever way its first letter does, until the end of the isolate.
 LTR, AUTO, END = "\u2066", "\u2068", "\u2069"
 
-# What a parameter is, by the end of its name: the unit of a figure.
-_UNITS = {
-    "_pct": "%",
-    "_ms": "ms",
-    "_mbps": "Mbit/s",
-    "_mb": "MB",
-    "_gb": "GB",
-    "_c": "°C",
-    "_v": "V",
-    "_hz": "Hz",
-    "_days": "d",
-}
-_SECONDS = {"_s": 1, "_min": MINUTE_S}
+_SECONDS = {"s": 1, "min": MINUTE_S}  # units of durations
 # Parameters whose values are words of the catalogue, and the room of their keys: `power_state.mains`.
 _ROOMS = {"cause": "cause", "direction": "direction", "field": "field", "fields": "field"}
 _ROOMS |= {"power": "power_state", "seat_state": "seat"}
@@ -179,10 +168,8 @@ class Renderer(Generic[S]):
         """As people write it: three or so digits and the unit; seconds as a duration; a dash for unknown."""
         if value is None:
             return self("none")
-        if unit in ("s", "min") and value * _SECONDS[f"_{unit}"] >= MINUTE_S:
-            return self.duration(value * _SECONDS[f"_{unit}"])
-        if unit == "s" and value <= -MINUTE_S:
-            return self.figure(value / MINUTE_S, "min")
+        if unit in _SECONDS and abs(value) * _SECONDS[unit] >= MINUTE_S:
+            return self.duration(value * _SECONDS[unit])
         return self.ltr(f"{_digits(value)}{self.space}{self._unit(unit, value)}" if unit else _digits(value))
 
     def exact(self, value: float, unit: str) -> S:
@@ -251,13 +238,8 @@ class Renderer(Generic[S]):
     def _number_param(self, params: Mapping[str, Param], name: str, value: float) -> S:
         if name in _FIGURES:
             return self.figure(value, str(params.get("unit", "")))
-        for end, unit in _UNITS.items():
-            if name.endswith(end):
-                return self.figure(value, unit)
-        for end, size in _SECONDS.items():
-            if name.endswith(end):
-                return self.duration(value * size)
-        return self.ltr(_digits(value))
+        unit = unit_of(name)
+        return self.duration(value * _SECONDS[unit]) if unit in _SECONDS else self.figure(value, unit)
 
 
 class PlainWords(Renderer[str]):

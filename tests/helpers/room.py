@@ -66,15 +66,12 @@ GOLDEN = (
     '{"kind":"room","at":{"wall_ms":1780000000000,"mono_ms":5000,"boot":"b","clock":"synced"},'
     '"temperature_c":24.5,"humidity_pct":41.0}'
 )
-WORDS = {
-    "en": ("Room", "temperature", "humidity"),
-    "ur": ("کمرہ", "درجۂ حرارت", "نمی"),
-}
+WORDS = {"en": ("Room", "humidity"), "ur": ("کمرہ", "نمی")}  # a temperature has its word already
 
 
 def words(lang: str) -> str:
-    keys = ("kind.room", "field.temperature_c", "field.humidity_pct")
-    return "".join(f'  "{key}": "{word}",\n' for key, word in zip(keys, WORDS[lang], strict=True))
+    name, humidity = WORDS[lang]
+    return f'  "kind.room": "{name}",\n  "field.humidity_pct": "{humidity}",\n'
 
 
 # The file -> [(before what, what)]; a file that is new has no "before". `agent/wire.py` needs both of its pieces.
