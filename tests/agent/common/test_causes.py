@@ -12,12 +12,12 @@ from agent.common.causes import Cause, SpeedFlag, UplinkCause
 AGENT = Path(__file__).parents[3] / "agent"
 CAUSES, OTHERS = set(get_args(Cause)), {*get_args(SpeedFlag), *get_args(UplinkCause)}
 SAY = {"ProbeFailed", "failure", "failed", "SkipTest"}  # what takes a cause
-TABLE = "causes.py"
+TABLE = AGENT / "common" / "causes.py"
 
 
 def sources() -> Iterator[ast.Module]:
     for path in AGENT.rglob("*.py"):
-        if path.name != TABLE:
+        if path != TABLE:
             yield ast.parse(path.read_text())
 
 
