@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -587,3 +588,27 @@ def test_kill_9_at_any_moment_loses_no_promised_reading_and_gives_no_number_twic
         promised = again.head().seq
         again.close()
     assert promised > 100
+
+
+def test_sqlite_tells_damage_from_a_full_or_busy_disk_by_its_result_code(tmp_path: Path) -> None:
+    def error_of(sql: sqlite3.Connection, statement: str) -> sqlite3.Error:
+        with pytest.raises(sqlite3.Error) as caught:
+            sql.execute(statement)
+        return caught.value
+
+    path = tmp_path / "any.db"
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as sql:
+        sql.execute("CREATE TABLE words (word TEXT)")
+        no_table = error_of(sql, "SELECT * FROM groups")
+        sql.execute("PRAGMA max_page_count=2")
+        full = error_of(sql, "INSERT INTO words VALUES (hex(zeroblob(100000)))")
+        sql.execute("BEGIN IMMEDIATE")
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as other:
+            busy = error_of(other, "BEGIN IMMEDIATE")
+    path.write_bytes(b"no database at all, but long enough to be read as the head of one: " * 20)
+    with closing(sqlite3.connect(path)) as sql:
+        other_file = error_of(sql, "SELECT * FROM words")
+    codes = [spool_file.result_code(error) for error in (no_table, full, busy, other_file)]
+    assert codes == [sqlite3.SQLITE_ERROR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOTADB]
+    assert [spool_file.is_damage(error) for error in (no_table, full, busy, other_file)] == [True, False, False, True]
+    assert spool_file.result_code(OSError("No space left on device")) is None

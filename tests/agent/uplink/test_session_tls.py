@@ -160,6 +160,7 @@ def test_a_gateway_without_a_certificate_says_so(house, broker: EmbeddedBroker, 
     async def story() -> None:
         async with running(replace(mine, brokers=[tls(broker)], tls=None), spool) as link:
             await until(lambda: "has no certificate; enrol again" in link.view.detail)
+            assert link.view.cause == "identity"
 
     asyncio.run(story())
 
@@ -267,9 +268,12 @@ def test_whoever_stands_in_between_gets_no_byte_of_ours(
         between = Interceptor(context)
         way = Way("127.0.0.1", between.port, tls=True, transport=transport)
 
-        async def story(way: Way = way, between: Interceptor = between) -> None:
+        cause = "stranger" if "authority" in name else "unreachable"
+
+        async def story(way: Way = way, between: Interceptor = between, cause: str = cause) -> None:
             async with running(replace(mine, brokers=[way]), spool) as link:
                 await until(lambda: between.visits >= 2 and link.view.state == "off")
+                assert link.view.cause == cause
 
         asyncio.run(story())
         between.close()

@@ -117,13 +117,19 @@ GATEWAY = wire.GatewayReading(
 
 def seats_reading() -> wire.SeatsReading:
     states = ["healthy"] * 16 + ["unhealthy", "missing", "missing", "off"]
-    why = [""] * 16 + ["disk 98 % full", "silent for 6 min", "silent for 2 h", "switched off"]
+    why = [""] * 18 + ["silent for 2 h", ""]  # a sentence as gateways before 0.2 sent it
+    faults = {
+        "PC-17": "disk_gone:size_gb=256;disk:used_pct=98,limit_pct=97",
+        "PC-18": "silent_gone:silent_s=360",
+        "PC-20": "said_bye",
+    }
     return wire.SeatsReading(
         known=20, healthy=16, unhealthy=1, missing=2, off=1,
         seats=wire.SeatColumns(
             id=[f"PC-{n:02}" for n in range(1, 21)], state=states, why=why,
             cpu_pct=[float(n) for n in range(20)], memory_pct=[40.0] * 20,
-            changed=[""] * 16 + ["disk gone: 256 GB", "", "", ""], waiting=["PC-21", "s0123456789abcdef"],
+            changed=[""] * 16 + ["disk_gone:size_gb=256", "", "", ""], faults=faults,
+            waiting=["PC-21", "s0123456789abcdef"],
         ),
     )  # fmt: skip
 

@@ -115,7 +115,7 @@ def test_a_center_shows_facts_verdicts_and_the_latest_of_each_kind(fleet) -> Non
         page = text_of(client.get("/centers/KHI-0001").text)
     for said in (
         "e-Rozgar Center Karachi 2", "PTCL", "Mon-Sat 09:00-21:00", "21.3 ms", "46.2 Mbit/s", "On mains", "16 of 20",
-        "American Power Conversion Smart-UPS 3000", "49 min", "PC-17", "disk 98 % full", "recovery held", "38.5 MB",
+        "American Power Conversion Smart-UPS 3000", "49 min", "PC-17", "disk full: ", "recovery held", "38.5 MB",
     ):  # fmt: skip
         assert said in page, said
 
@@ -134,6 +134,23 @@ def test_a_part_that_is_gone_and_new_hardware_are_told_in_both_languages(fleet, 
     assert new in page
     assert "PC-21" in page
     assert "s0123456789abcdef" in page
+
+
+@pytest.mark.parametrize(
+    ("lang", "said"),
+    [
+        ("en", ("disk gone: 256 GB; disk full: 98 %, limit 97 %", "silent for 6 min: the PC does not answer")),
+        ("ur", ("ڈسک غائب: 256 GB؛ ڈسک بھری ہوئی: 98 %، حد 97 %", "6 منٹ سے خاموش: پی سی جواب نہیں دیتا")),
+    ],
+)
+def test_what_is_wrong_with_a_seat_is_told_in_words_and_an_old_gateways_sentence_as_it_stands(
+    fleet, lang: str, said: tuple[str, ...]
+) -> None:
+    with fleet.client() as client:
+        page = client.get("/centers/KHI-0001", params={"lang": lang}).text
+    assert '<bdi lang="en" dir="ltr">silent for 2 h</bdi>' in page
+    for words in said:
+        assert words in joined(page)
 
 
 def test_every_criterion_has_a_verdict_with_value_bound_and_reason(fleet, standards) -> None:
