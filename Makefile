@@ -26,12 +26,15 @@ demo: install
 packages:
 	@tests/packages.sh
 
+# Twice as many workers as cores, for many tests mostly wait.
+WORKERS ?= $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )))
+
 test: install packages
-	$(BIN)/python -m pytest -m "not slow" -n 3 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --durations 20 -rfE $(ARGS)
 
 torture: install packages
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/fuzz.lock
-	$(BIN)/python -m pytest tests --torture -m "row or control or slow or root" $(ARGS)
+	$(BIN)/python -m pytest tests --torture -m "row or control or slow or root" -o faulthandler_timeout=0 $(ARGS)
 
 lint: install
 	$(BIN)/ruff check .

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from tests.helpers import ports
+from tests.helpers.scheduling import LongestFirst, begins
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
@@ -24,8 +26,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fault-seed", type=int, default=None, help="replay the fault suite of this seed")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst | None:
+    """With `--dist loadfile`; it keeps the order of the collection."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return LongestFirst(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What a test says of the torture catalogue travels with its report, from other processes too."""
+    items.sort(key=lambda item: begins(item.nodeid))
     for item in items:
         item.user_properties += [("row", number) for mark in item.iter_markers("row") for number in mark.args]
 

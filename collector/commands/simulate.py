@@ -125,7 +125,7 @@ def _play(options: argparse.Namespace, settings: Settings) -> int:
     folder = settings.data_dir / "simulated" / f"seed-{options.seed}"
     fleet = make_fleet(options.centers, options.seed)
     tell = _teller()
-    with identities.held(folder), opened(settings) as store:
+    with identities.held(folder):
         keys = _join_all(options, settings, folder, fleet, tell)
         members = [keys[center.code] for center in fleet]
         truth_path = options.truth or folder / "truth.jsonl"
@@ -134,7 +134,7 @@ def _play(options: argparse.Namespace, settings: Settings) -> int:
             try:
                 play, start_ms = _cast(options, gateways, Truth(file), join.collector_key_of(members))
                 url = options.url or settings.web_url
-                play.server = witness.joined(url, folder, store, f"simulated-{options.seed}")
+                play.server = witness.joined(url, folder, lambda: opened(settings), f"simulated-{options.seed}")
                 broker = options.broker or join.broker_of(members)
                 asyncio.run(_perform(options, play, broker, start_ms, tell))
             finally:

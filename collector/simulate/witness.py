@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +38,8 @@ FILE = "server.json"
 HOUR_MS = 3_600_000
 SECONDS, START_MS = 4.0, 600  # of one direction; from the test's start to its first byte
 PAUSE_S = 0.5
+# Opened for each look: a fleet is a guest, and keeps no database open whose server side goes away under it.
+Database = Callable[[], AbstractContextManager[Store]]
 CHEATS: tuple[What, ...] = ("forged_speed", "replayed_test", "inflated_speed")
 
 
@@ -60,7 +63,7 @@ class SimulatedServer:
     name: str
     key: Ed25519PrivateKey
     collector: str
-    store: Store
+    database: Database
     waiting: list[Test] = field(default_factory=list)
     last: dict[str, str] = field(default_factory=dict)
     reported: int = 0
@@ -98,7 +101,7 @@ class SimulatedServer:
         tests = self.waiting[:500]
         if not tests:
             return
-        with self.store.write() as conn:
+        with self.database() as store, store.write() as conn:
             held = set(conn.scalars(sa.select(_g.test_id).where(_g.test_id.in_([test.id for test in tests]))))
             if rows := [self._turn(test) for test in tests if test.id not in held]:
                 conn.execute(sa.insert(schema.grants), rows)
@@ -151,19 +154,19 @@ def way(mbps: float) -> RecordedDirection:
     return RecordedDirection(bytes=total[-1], at_ms=at_ms, total=total)
 
 
-def joined(url: str, folder: Path, store: Store, name: str) -> SimulatedServer:
+def joined(url: str, folder: Path, database: Database, name: str) -> SimulatedServer:
     """The server of this fleet, joined now if it has not been. Raises FleetError."""
     path = folder / FILE
     if path.exists():
         try:
             row = json.loads(path.read_text())
             key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(row["key"]))
-            return SimulatedServer(str(row["name"]), key, url, store)
+            return SimulatedServer(str(row["name"]), key, url, database)
         except (ValueError, KeyError, TypeError):
             raise FleetError(f"{path}: not a measurement server; remove it to join with another --seed") from None
     key = Ed25519PrivateKey.generate()
     try:
-        with store.write() as conn:
+        with database() as store, store.write() as conn:
             token = servers.add(conn, name, URL, 0, "simulated", _now_ms())
     except servers.ServerError as error:
         raise FleetError(f"the simulated measurement server: {error}") from None
@@ -173,7 +176,7 @@ def joined(url: str, folder: Path, store: Store, name: str) -> SimulatedServer:
     answer = ask(f"{url.rstrip('/')}/api/v1/servers/join", question)
     with open(path, "w", opener=private) as file:
         json.dump({"name": answer["name"], "key": key.private_bytes_raw().hex()}, file)
-    return SimulatedServer(str(answer["name"]), key, url, store)
+    return SimulatedServer(str(answer["name"]), key, url, database)
 
 
 def _now_ms() -> int:

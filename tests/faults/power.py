@@ -48,12 +48,15 @@ def mounted(image: Path, place: Path) -> Iterator[Path]:
         unmount(place)
 
 
-def unmount(place: Path) -> None:
-    """A loop device lets go of its file a moment after the file system on it was left; and a mount namespace that
+def unmount(place: Path, *, leave: bool = True) -> None:
+    """With `leave` at least its name is taken away.
+
+    A loop device lets go of its file a moment after the file system on it was left; and a mount namespace that
     somebody made meanwhile may hold it longer, so that in the end only the name is taken away."""
     until_s = time.monotonic() + 60
     while subprocess.run(["umount", str(place)], check=False, capture_output=True).returncode != 0:
         if time.monotonic() > until_s:
+            assert leave, f"{place}: somebody holds it still"
             run("umount", "--lazy", place)
             return
         time.sleep(0.1)
@@ -74,7 +77,8 @@ class Power:
         with (host / "disk.img").open("rb") as disk, (host / "cut.img").open("wb") as taken:
             fcntl.ioctl(taken, FICLONE, disk.fileno())
         ends()
-        unmount(self.live)
+        # Whoever went on with what it has open there would, of a database, take the new one's log away by its name.
+        unmount(self.live, leave=False)
         (host / "cut.img").replace(host / "disk.img")
         run("mount", "-o", "loop", host / "disk.img", self.live)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,13 +33,21 @@ FORGOTTEN_WHEN_SENT = [
 
 @contextmanager
 def served_by(folder: Path, database: str, broker: str, settings: str = "") -> Iterator[tuple[rig.House, Database]]:
-    disk = folder / "disk"
-    disk.mkdir()
-    base: Database = Postgres(disk, settings) if database == "postgresql" else Sqlite(disk)
-    house = rig.House(folder, server=disk, database=base.url)
-    if broker == "mosquitto":
-        house.argv["broker"] = mosquitto(house)
-    try:
-        yield house, base
-    finally:
-        base.kill()
+    with shared_disk() as disk:
+        base: Database = Postgres(disk, settings) if database == "postgresql" else Sqlite(disk)
+        house = rig.House(folder, server=disk, database=base.url)
+        if broker == "mosquitto":
+            house.argv["broker"] = mosquitto(house)
+        try:
+            yield house, base
+        finally:
+            base.kill()
+
+
+@contextmanager
+def shared_disk() -> Iterator[Path]:
+    """A folder that other users may enter: every pytest that starts shuts them out of those that it makes itself."""
+    with tempfile.TemporaryDirectory(prefix="nabz-disk-", ignore_cleanup_errors=True) as folder:
+        disk = Path(folder) / "disk"
+        disk.mkdir()
+        yield disk

@@ -55,6 +55,7 @@ def test_brokers_that_lose_everything_and_change_their_make_cost_no_reading(
     assert ordeal.clean, ordeal
 
 
+@pytest.mark.slow  # the same bug is seen in half the time by test_kill_steps
 @pytest.mark.control("the agent forgets what it has only sent", row=4)
 def test_an_agent_that_trusts_the_broker_is_seen(seed: int, tmp_path: Path) -> None:
     house = rig.House(tmp_path, source=rig.plant(tmp_path, FORGOTTEN_WHEN_SENT))

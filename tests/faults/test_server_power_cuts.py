@@ -145,6 +145,7 @@ def test_a_power_cut_of_the_server_side_takes_back_no_receipt(
     assert {name: figures[name] for name in faults} == dict.fromkeys(faults, 0)
 
 
+@pytest.mark.slow  # the same setting is seen in a quarter of the time by test_kill
 @pytest.mark.control("a COMMIT is answered before it is on the disk", row=7)
 def test_a_database_that_commits_before_it_syncs_is_seen(seed: int, tmp_path: Path) -> None:
     late = "-c synchronous_commit=off -c wal_writer_delay=10000"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import json
 import re
 import subprocess
@@ -67,11 +69,12 @@ def test_every_command_is_documented_with_all_its_options(program: str, name: st
 
 def options_in_help(package: str, words: list[str]) -> Iterator[str]:
     """Every --option that `--help` shows, of the command and of those below it."""
-    done = subprocess.run(
-        [sys.executable, "-m", package, *words, "--help"], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    yield from set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", done.stdout.partition("example:")[0])) - {"--help"}
-    below = re.search(r"^(?:positional arguments):\n  [A-Z]+\n((?:    .*\n)+)", done.stdout, re.MULTILINE)
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), pytest.raises(SystemExit) as ended:
+        importlib.import_module(f"{package}.__main__").main([*words, "--help"])
+    assert ended.value.code == 0
+    yield from set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", shown.getvalue().partition("example:")[0])) - {"--help"}
+    below = re.search(r"^(?:positional arguments):\n  [A-Z]+\n((?:    .*\n)+)", shown.getvalue(), re.MULTILINE)
     for verb in re.findall(r"^    ([a-z][a-z-]*)\b", below[1], re.MULTILINE) if below else ():
         yield from options_in_help(package, [*words, verb])
 

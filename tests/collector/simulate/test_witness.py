@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
@@ -105,8 +105,8 @@ def play(store: Store, server: witness.SimulatedServer, gateways: list[Gateway])
 def played(sqlite_store: Store, tmp_path: Path) -> tuple[Store, list[Gateway], witness.SimulatedServer]:
     gateways = fleet_of(sqlite_store)
     with a_collector(sqlite_store) as url:
-        server = witness.joined(url, tmp_path, sqlite_store, "simulated-5")
-        again = witness.joined(url, tmp_path, sqlite_store, "simulated-5")
+        server = witness.joined(url, tmp_path, lambda: nullcontext(sqlite_store), "simulated-5")
+        again = witness.joined(url, tmp_path, lambda: nullcontext(sqlite_store), "simulated-5")
         assert again.key.private_bytes_raw() == server.key.private_bytes_raw()
         play(sqlite_store, server, gateways)
     return sqlite_store, gateways, server
@@ -148,7 +148,7 @@ def test_the_server_gets_no_turns_from_the_pacer(played) -> None:
 def test_a_broken_server_file_is_named(sqlite_store: Store, tmp_path: Path) -> None:
     (tmp_path / witness.FILE).write_text("{}")
     with pytest.raises(identities.FleetError, match=r"server\.json: not a measurement server"):
-        witness.joined("http://127.0.0.1:1", tmp_path, sqlite_store, "simulated-5")
+        witness.joined("http://127.0.0.1:1", tmp_path, lambda: nullcontext(sqlite_store), "simulated-5")
 
 
 # ---------------------------------------------------------------- what was signed, taken out

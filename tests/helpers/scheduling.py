@@ -1,0 +1,27 @@
+"""Which worker runs what: a file stays together, as its tests share fixtures, but the long ones go their own ways."""
+
+from __future__ import annotations
+
+from xdist.scheduler import LoadScopeScheduling
+
+# Begun first, so that none of them is left for a lonely end: most of their time they wait for something.
+LONGEST = (
+    "tests/faults/",
+    "tests/timelines/",
+    "tests/collector/web/test_browser.py",
+    "tests/agent/probes/speed/",
+    "tests/collector/outages/",
+    "tests/collector/measure/",
+    "tests/collector/reports/",
+)
+APART = "tests/faults/"  # no two of them share more than a session does
+
+
+def begins(nodeid: str) -> int:
+    """The place in the order of beginning; by it files sort stably."""
+    return next((place for place, start in enumerate(LONGEST) if nodeid.startswith(start)), len(LONGEST))
+
+
+class LongestFirst(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if nodeid.startswith(APART) else nodeid.partition("::")[0]
