@@ -94,26 +94,26 @@ class Service:
         self._spool = Spool(
             settings.state_dir / SPOOL_FILE, stamp=self._stamp, max_bytes=settings.spool.max_mb * 1024 * 1024
         )
-        self._told = TrustedClock()
+        self._receipt_clock = TrustedClock()
         self._rounds = Rounds(self._parts(), self._ledger)
         clock = TrustedClock()
         self._renewal = Renewal(
-            settings.state_dir, mine, clock, alone_s=lambda: self._uplink.alone_s(), move=self._move
+            settings.state_dir, mine, clock, since_receipt_s=lambda: self._uplink.since_receipt_s(), move=self._move
         )
         self._uplink = Uplink(
             mine,
             self._spool,
             stamp=self._stamp,
-            on_task=self._rounds.obey,
-            way_file=settings.state_dir / WAY_FILE,
+            on_task=self._rounds.handle_task,
+            endpoint_file=settings.state_dir / WAY_FILE,
             clock=clock,
-            told=self._told,
+            receipt_clock=self._receipt_clock,
             learn_time=self._renewal.learn_time if mine.tls else None,
         )
 
     def _move(self, brokers: Sequence[identity.BrokerEndpoint]) -> None:
         self._uplink.move(brokers)
-        self._rounds.collector_at(brokers[0].host)
+        self._rounds.set_collector_host(brokers[0].host)
 
     def _parts(self) -> RoundContext:
         context = Context(
@@ -130,10 +130,10 @@ class Service:
             context=context,
             probes=PROBES,
             stamp=self._stamp,
-            now_ms=self._told.now_ms,
+            now_ms=self._receipt_clock.now_ms,
             keep=self._keep,
             enrich=self._enrich,
-            ask=lambda ask: self._uplink.ask(ask),
+            send_ask=lambda ask: self._uplink.send_ask(ask),
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -164,7 +164,9 @@ class Service:
     async def _listen_for_traps(self) -> Listening:
         from agent.probes.ups import traps  # costs memory only where it is wanted
 
-        return await traps.listen(self._settings.power.trap_listen, self._settings.ups, self._rounds.power.called)
+        return await traps.listen(
+            self._settings.power.trap_listen, self._settings.ups, self._rounds.power.trap_received
+        )
 
     # ------------------------------------------------------------ readings
 
@@ -214,7 +216,7 @@ class Service:
 
     def _view(self) -> board.StatusView:
         uplink, stats, book = self._uplink.view, self._stats, self._ledger.book
-        now, told_ms = self._stamp(), self._told.now_ms()
+        now, told_ms = self._stamp(), self._receipt_clock.now_ms()
         speed = self._settings.speed
         plan = speed_plan.thrift(book.at(told_ms), speed, speed_plan.slots_left(told_ms, speed.slots))
         return board.StatusView(

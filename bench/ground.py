@@ -162,7 +162,7 @@ def _asking(center: SimulatedCenter, token: str, folder: Path) -> tuple[Member, 
     place.write_bytes(tls_key.private_bytes(pem, pkcs8, serialization.NoEncryption()))
     gateway = Gateway(center=center, key=key, device=device, spool=uuid.uuid4().hex)
     member = Member(gateway=gateway, ca=folder / "ca.pem", cert=folder / f"{device}.crt", key=place)
-    return member, agent_enrol.question(token, key, tls_key)
+    return member, agent_enrol.enrolment_request(token, key, tls_key)
 
 
 # ---------------------------------------------------------------- the ground

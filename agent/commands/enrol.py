@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
             time.time_ns() // 1_000_000,
             force=options.force,
             plain=options.plain_http,
-            waiting=enrol.ApprovalWait(timeout_s=options.timeout, say=progress),
+            waiting=enrol.ApprovalWait(timeout_s=options.timeout, notify=progress),
         )
     except config_file.SettingsError as error:
         print(error, file=sys.stderr)
