@@ -55,7 +55,7 @@ class Gateway:
         """Renews if that is due, and sends until all is receipted."""
         began_s = time.monotonic()
         try:
-            await asyncio.to_thread(self.renewal.look)
+            await asyncio.to_thread(self.renewal.poll)
             async with linked(self.mine, self.state, self.renewal, READINGS) as (_, spool):
                 await until(lambda: spool.stats().readings == 0, 20)
         except (CollectorUnreachable, TimeoutError) as error:

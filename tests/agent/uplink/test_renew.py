@@ -355,7 +355,7 @@ def test_a_revoked_gateways_session_ends_and_nothing_of_it_is_taken(house: House
             raw = wire.encode_reading(wire.GatewayReading(at=stamp(), cpu_pct=99.0))
             spool.append([raw], "high", now_ms())
             link.readings_waiting()
-            await asyncio.to_thread(house.keeper.put_out_revoked)
+            await asyncio.to_thread(house.keeper.disconnect_revoked)
             await until(lambda: link.view.state != "connected")
             await asyncio.sleep(2.5)  # it tries again, and is not let in
             assert link.view.state != "connected"
