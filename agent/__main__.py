@@ -1,4 +1,4 @@
-"""The `nabz-agent` command: each subcommand is a module of `agent.commands`, loaded only when it is asked for."""
+"""The `nabz-agent` command: each subcommand is a module of `agent.commands`, loaded only when it is used."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ COMMANDS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 done, 1 the thing failed, 2 wrong use or settings."""
-    words = sys.argv[1:] if argv is None else argv
-    chosen = words[0] if words and words[0] in COMMANDS else None
+    arguments = sys.argv[1:] if argv is None else argv
+    chosen = arguments[0] if arguments and arguments[0] in COMMANDS else None
     parser = argparse.ArgumentParser(
         prog="nabz-agent",
         description="Nabz on a center's gateway.",
@@ -39,12 +39,12 @@ def main(argv: list[str] | None = None) -> int:
             subparser.epilog = f"example: {module.EXAMPLE}"
             module.arguments(subparser)
             subparser.set_defaults(run=module.run)
-    options = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     try:
         return int(options.run(options))
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
+    except BrokenPipeError:  # the reader, `head` for example, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 

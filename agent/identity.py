@@ -31,7 +31,7 @@ ENROL_AGAIN = "enrol again with `nabz-agent enrol URL TOKEN --force`"
 
 
 class IdentityError(Exception):
-    """The identity cannot be used: `what` says why, `fix` what to do."""
+    """The identity cannot be used: `what` is the reason, `fix` what to do."""
 
     def __init__(self, what: str, fix: str) -> None:
         super().__init__(f"{what}; {fix}")
@@ -47,7 +47,7 @@ class StateBusy(IdentityError):
 
 
 class BrokerEndpoint(msgspec.Struct, frozen=True):
-    """One way to a broker. Ways are tried in their order."""
+    """One broker endpoint. Endpoints are tried in their order."""
 
     host: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -164,7 +164,7 @@ def save(state_dir: Path, known: Enrolled) -> None:
 
 
 def save_brokers(state_dir: Path, brokers: list[BrokerEndpoint]) -> None:
-    """The identity as it is, with other ways to a broker."""
+    """The identity as it is, with other broker endpoints."""
     known = msgspec.json.decode((state_dir / IDENTITY_FILE).read_bytes(), type=Enrolled)
     first = brokers[0]
     save(state_dir, msgspec.structs.replace(known, brokers=brokers, broker_host=first.host, broker_port=first.port))
@@ -217,13 +217,13 @@ def make_tls_key(state_dir: Path) -> ec.EllipticCurvePrivateKey:
 
 
 def save_certificate(state_dir: Path, chain_pem: str, ca_pem: str) -> None:
-    """Roots first: whoever finds the new certificate finds who vouches for the other side's."""
+    """Roots first: a reader of the new certificate finds the roots that belong to it."""
     write_atomically(state_dir / CA_FILE, ca_pem.encode())
     write_atomically(state_dir / TLS_CERT_FILE, chain_pem.encode())
 
 
 def seat_key(state_dir: Path) -> bytes:
-    """The 32 random bytes that seat PCs of this center share with their gateway; made here when first asked for."""
+    """The 32 random bytes that seat PCs of this center share with their gateway; made here at first use."""
     raw = _secret(state_dir, SEAT_KEY_FILE)
     if raw is None:
         raw = secrets.token_bytes(32)

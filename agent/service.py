@@ -1,4 +1,4 @@
-"""Builds the agent's parts and runs them until told to stop; the only module that knows all."""
+"""Builds the agent's parts and runs them until stopped; the only module that knows all."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ NOT_MARKED = Event(
 )  # fmt: skip
 
 THREADS = 4  # the spool, the broker's address, a speed test, one more; each costs memory
-LISTEN_AGAIN_S = 60.0
-WAY_FILE = "way.json"
+LISTEN_RETRY_S = 60.0
+ENDPOINT_FILE = "way.json"
 STUCK_ROUNDS = 5  # without a round for so many cycles the watchdog is let bite
 
 
@@ -89,31 +89,31 @@ class Service:
         self._board = board.Board()
         self._started_ms = self._stamp().wall_ms
         self._stats = SpoolStats(0, 0, volatile=False, shed=0, unreadable=0, trouble="")
-        self._roll = Registry(settings.state_dir, time.monotonic_ns() // 1_000_000, settings.seats.approve)
+        self._registry = Registry(settings.state_dir, time.monotonic_ns() // 1_000_000, settings.seats.approve)
         self._ledger = SpeedLedger(settings.state_dir)
         self._spool = Spool(
             settings.state_dir / SPOOL_FILE, stamp=self._stamp, max_bytes=settings.spool.max_mb * 1024 * 1024
         )
-        self._told = TrustedClock()
+        self._receipt_clock = TrustedClock()
         self._rounds = Rounds(self._parts(), self._ledger)
         clock = TrustedClock()
         self._renewal = Renewal(
-            settings.state_dir, mine, clock, alone_s=lambda: self._uplink.alone_s(), move=self._move
+            settings.state_dir, mine, clock, since_receipt_s=lambda: self._uplink.since_receipt_s(), move=self._move
         )
         self._uplink = Uplink(
             mine,
             self._spool,
             stamp=self._stamp,
-            on_task=self._rounds.obey,
-            way_file=settings.state_dir / WAY_FILE,
+            on_task=self._rounds.handle_task,
+            endpoint_file=settings.state_dir / ENDPOINT_FILE,
             clock=clock,
-            told=self._told,
+            receipt_clock=self._receipt_clock,
             learn_time=self._renewal.learn_time if mine.tls else None,
         )
 
     def _move(self, brokers: Sequence[identity.BrokerEndpoint]) -> None:
         self._uplink.move(brokers)
-        self._rounds.collector_at(brokers[0].host)
+        self._rounds.set_collector_host(brokers[0].host)
 
     def _parts(self) -> RoundContext:
         context = Context(
@@ -122,7 +122,7 @@ class Service:
             collector_host=self._mine.broker_host,
             measure_url=self._mine.measure_url or None,
             purpose="routine",
-            roll=self._roll,
+            registry=self._registry,
         )
         return RoundContext(
             settings=self._settings,
@@ -130,15 +130,15 @@ class Service:
             context=context,
             probes=PROBES,
             stamp=self._stamp,
-            now_ms=self._told.now_ms,
+            now_ms=self._receipt_clock.now_ms,
             keep=self._keep,
             enrich=self._enrich,
-            ask=lambda ask: self._uplink.ask(ask),
+            send_ask=lambda ask: self._uplink.send_ask(ask),
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until ``stop`` is set. A broken part ends the run: systemd starts it again, and the boot reading says so."""
-        await self._say_boot()
+        """Until ``stop`` is set. A broken part ends the run: systemd restarts it, and the boot reading reports it."""
+        await self._record_boot()
         async with AsyncExitStack() as stack:
             stack.callback(self._spool.close)
             for listening in self._listeners():
@@ -152,19 +152,23 @@ class Service:
 
     def _listeners(self) -> list[Awaitable[None]]:
         settings = self._settings
-        page = keep_listening("status page", lambda: status.serve(settings.agent.status_listen, self._view))
-        ears: list[Awaitable[None]] = [page]
+        page = serve_with_retry("status page", lambda: status.serve(settings.agent.status_listen, self._view))
+        listeners: list[Awaitable[None]] = [page]
         if settings.seats.enabled:
             key = identity.seat_key(settings.state_dir)
-            ears.append(keep_listening("seat listener", lambda: lan.listen(self._roll, settings.seats.listen, key)))
+            listeners.append(
+                serve_with_retry("seat listener", lambda: lan.listen(self._registry, settings.seats.listen, key))
+            )
         if settings.power.trap_listen:
-            ears.append(keep_listening("trap listener", self._listen_for_traps))
-        return ears
+            listeners.append(serve_with_retry("trap listener", self._listen_for_traps))
+        return listeners
 
     async def _listen_for_traps(self) -> Listening:
         from agent.probes.ups import traps  # costs memory only where it is wanted
 
-        return await traps.listen(self._settings.power.trap_listen, self._settings.ups, self._rounds.power.called)
+        return await traps.listen(
+            self._settings.power.trap_listen, self._settings.ups, self._rounds.power.trap_received
+        )
 
     # ------------------------------------------------------------ readings
 
@@ -190,19 +194,19 @@ class Service:
 
     # ------------------------------------------------------------ start and stop
 
-    async def _say_boot(self) -> None:
+    async def _record_boot(self) -> None:
         alive_ms = self._spool.head().wall_ms or None
         facts = boot.gather(self._settings.state_dir, alive_ms, self._started_ms)
-        reading = msgspec.structs.replace(boot.look_back(facts), at=self._stamp())
+        reading = msgspec.structs.replace(boot.judge_boot(facts), at=self._stamp())
         await self._keep([reading], "high")
-        await asyncio.to_thread(_marked, lambda: boot.mark_started(self._settings.state_dir, self._started_ms))
+        await asyncio.to_thread(_write_mark, lambda: boot.mark_started(self._settings.state_dir, self._started_ms))
 
     def _mark_stop(self) -> None:
         now_ms, down = self._stamp().wall_ms, boot.is_shutting_down()
-        _marked(lambda: boot.mark_clean_stop(self._settings.state_dir, now_ms, shutdown=down))
+        _write_mark(lambda: boot.mark_clean_stop(self._settings.state_dir, now_ms, shutdown=down))
 
     def mark_crash(self) -> None:
-        _marked(lambda: boot.mark_crashed(self._settings.state_dir, self._stamp().wall_ms))
+        _write_mark(lambda: boot.mark_crashed(self._settings.state_dir, self._stamp().wall_ms))
 
     async def _watchdog(self) -> None:
         every_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6
@@ -214,7 +218,7 @@ class Service:
 
     def _view(self) -> board.StatusView:
         uplink, stats, book = self._uplink.view, self._stats, self._ledger.book
-        now, told_ms = self._stamp(), self._told.now_ms()
+        now, told_ms = self._stamp(), self._receipt_clock.now_ms()
         speed = self._settings.speed
         plan = speed_plan.thrift(book.at(told_ms), speed, speed_plan.slots_left(told_ms, speed.slots))
         return board.StatusView(
@@ -292,21 +296,21 @@ async def _logged(part: Awaitable[None]) -> None:
         TASK_BROKEN.log(error=error)
 
 
-async def keep_listening(what: str, listen: Callable[[], Awaitable[Listening]]) -> None:
+async def serve_with_retry(what: str, listen: Callable[[], Awaitable[Listening]]) -> None:
     """Serves; while its port is taken, it tries again."""
     while True:
         try:
             server = await listen()
         except (OSError, ValueError) as error:
-            NOT_LISTENING.log(listener=what, error=error, again_s=LISTEN_AGAIN_S)
-            await asyncio.sleep(LISTEN_AGAIN_S)
+            NOT_LISTENING.log(listener=what, error=error, again_s=LISTEN_RETRY_S)
+            await asyncio.sleep(LISTEN_RETRY_S)
             continue
         async with server:
             await server.serve_forever()
 
 
 def notify(state: str) -> None:
-    """Tells systemd, when it asked to be told (sd_notify(3))."""
+    """Notifies systemd where it expects that (sd_notify(3))."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -318,7 +322,7 @@ def notify(state: str) -> None:
             NOT_NOTIFIED.log(state=state, error=error)
 
 
-def _marked(mark: Callable[[], None]) -> None:
+def _write_mark(mark: Callable[[], None]) -> None:
     try:
         mark()
     except OSError as error:

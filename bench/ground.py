@@ -34,7 +34,7 @@ from agent.uplink import enrol as agent_enrol
 from collector.access import enrolment
 from collector.access.ca import Authority
 from collector.access.people import People
-from collector.access.server_certs import papers
+from collector.access.server_certs import server_certificates
 from collector.access.signing_key import load_or_make
 from collector.brokers import generated_config
 from collector.brokers.generated_config import BrokerSite
@@ -162,7 +162,7 @@ def _asking(center: SimulatedCenter, token: str, folder: Path) -> tuple[Member, 
     place.write_bytes(tls_key.private_bytes(pem, pkcs8, serialization.NoEncryption()))
     gateway = Gateway(center=center, key=key, device=device, spool=uuid.uuid4().hex)
     member = Member(gateway=gateway, ca=folder / "ca.pem", cert=folder / f"{device}.crt", key=place)
-    return member, agent_enrol.question(token, key, tls_key)
+    return member, agent_enrol.enrolment_request(token, key, tls_key)
 
 
 # ---------------------------------------------------------------- the ground
@@ -251,7 +251,7 @@ def _mosquitto(made: Ground) -> None:
     place = made.folder / "mosquitto"
     place.mkdir()
     authority = Authority(made.settings.data_dir, now_ms())
-    server = papers(authority, made.settings, now_ms())[0].server
+    server = server_certificates(authority, made.settings, now_ms())[0].server
     for word, source in (("ca", server.ca), ("cert", server.cert), ("key", server.key)):
         shutil.copyfile(source, place / generated_config.CERTIFICATES[word])
     shutil.copyfile(authority.write_crl([], now_ms()), place / generated_config.CERTIFICATES["crl"])

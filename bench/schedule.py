@@ -25,7 +25,7 @@ from agent.common.center_time import CENTER_TIME
 from agent.config import SpeedSection, slot_minutes
 from agent.scheduling import speed_plan
 from agent.scheduling.schedule import DAY_MS, MINUTE_MS
-from agent.scheduling.speed_plan import CAPPED, MB, Here, RunTest, SkipTest, Slot, SpeedBook
+from agent.scheduling.speed_plan import CAPPED, MB, RunTest, SkipTest, Slot, SpeedBook, TestConditions
 from collector.speedtests import policy
 from collector.speedtests.policy import ServerPlaces, TestRequest
 
@@ -91,11 +91,11 @@ class Center:
     month_bytes: int = 0
     ready_ms: int = 0  # until then its last test runs
 
-    def here(self, now_ms: int) -> Here:
+    def here(self, now_ms: int) -> TestConditions:
         supply: speed_plan.Supply = "mains"
         if within(self.battery, now_ms):
             supply = "low" if within(self.low, now_ms) else "battery"
-        return Here(supply=supply, failover=within(self.failover, now_ms) is not None)
+        return TestConditions(supply=supply, failover=within(self.failover, now_ms) is not None)
 
     def cost(self, mode: str) -> int:
         """Bytes of one test, a tenth more or less."""
@@ -253,7 +253,7 @@ class _Play:
     def ask(self, center: Center, slot: Slot, now_ms: int) -> None:
         if dark := within(center.dark, now_ms):
             return self._when_back(center, slot, dark[1])
-        until_ms = speed_plan.turn_until_ms(slot, now_ms)
+        until_ms = speed_plan.request_until_ms(slot, now_ms)
         deaf = within(center.deaf, now_ms)
         if deaf and deaf[1] >= until_ms:
             return self.at(until_ms, functools.partial(self.test, center, slot, None))
@@ -279,7 +279,7 @@ class _Play:
                 center.book = center.book.skipped(decision.cause, now_ms)
             return self.end(turn, now_ms + HEARD_MS)
         here = center.here(now_ms)
-        self.story.count["excuses used up"] += here != Here() or turn is None
+        self.story.count["excuses used up"] += here != TestConditions() or turn is None
         self.story.count[f"ran {decision.mode}"] += 1
         self.story.by_slot[slot.name[-11:]] += 1
         return self.move(center, decision.mode, turn, now_ms)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agent.seat import snapshot as contract
-from agent.seat.__main__ import SeatProgram, keep_saying
+from agent.seat.__main__ import SeatProgram, report
 from agent.seat.drives import Seldom
 from agent.seat.identity import facts_of, identify
 from agent.seat.keyring import Keyring
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         one = seat(number, url, key, options.folder, options.interval)
         if stop.wait(options.interval / options.count):  # as in life, not all in the same second
             return
-        threading.Thread(target=keep_saying, args=(one, stop.wait), daemon=True).start()
+        threading.Thread(target=report, args=(one, stop.wait), daemon=True).start()
     stop.wait()
 
 

@@ -23,7 +23,7 @@ from agent import wire
 from bench.ground import now_ms
 from collector.access.ca import Authority
 from collector.access.enrolment import is_signed
-from collector.access.server_certs import papers
+from collector.access.server_certs import server_certificates
 from collector.access.signing_key import load_or_make
 from collector.access.tls import client_context
 from collector.brokers.endpoints import Address, broker_addresses
@@ -63,7 +63,9 @@ def believes_everybody(_public_key: bytes, _body: bytes, _signature: bytes) -> b
 
 def take(kind: str, settings: Settings, wanted: int) -> dict[str, float]:
     """`wanted` is readings, for `bare` messages; `taken` what came of them."""
-    address = broker_addresses(settings, papers(Authority(settings.data_dir, now_ms()), settings, now_ms())[0].service)
+    address = broker_addresses(
+        settings, server_certificates(Authority(settings.data_dir, now_ms()), settings, now_ms())[0].service
+    )
     with ExitStack() as stack:
         if kind == "bare":
             taken = _counter(address[0], stack)

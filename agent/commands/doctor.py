@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 2
     findings = []
-    for finding in doctor.look_over(settings):
+    for finding in doctor.diagnose(settings):
         findings.append(finding)
         if not options.json:
             print(line(finding), flush=True)
@@ -37,8 +37,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def line(finding: doctor.Diagnosis) -> str:
-    said = f"{'ok' if finding.ok else 'missing':<8} {finding.what:<18} {finding.detail}"
-    return said if finding.ok else f"{said}; {finding.fix}"
+    text = f"{'ok' if finding.ok else 'missing':<8} {finding.what:<18} {finding.detail}"
+    return text if finding.ok else f"{text}; {finding.fix}"
 
 
 def row(finding: doctor.Diagnosis) -> dict[str, object]:

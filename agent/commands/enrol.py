@@ -20,13 +20,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", metavar="FILE", help=f"settings (default: {config_file.DEFAULT_PATH}, if it is there)"
     )
-    parser.add_argument("--force", action="store_true", help="put the identity and unsent readings so far aside")
+    parser.add_argument(
+        "--force", action="store_true", help="keep the identity and unsent readings so far under other names"
+    )
     parser.add_argument(
         "--timeout",
         type=float,
         default=enrol.APPROVAL_S,
         metavar="S",
-        help="seconds to wait for a second person's word",
+        help="seconds to wait for a second person's approval",
     )
     parser.add_argument("--plain-http", action="store_true", help="allow http to another machine: it hides nothing")
     parser.add_argument("--json", action="store_true", help="print the identity as JSON")
@@ -42,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
             time.time_ns() // 1_000_000,
             force=options.force,
             plain=options.plain_http,
-            waiting=enrol.ApprovalWait(timeout_s=options.timeout, say=progress),
+            waiting=enrol.ApprovalWait(timeout_s=options.timeout, notify=progress),
         )
     except config_file.SettingsError as error:
         print(error, file=sys.stderr)
@@ -56,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    print(told(mine) if not options.json else json.dumps({"device": mine.device, "center": mine.center}))
+    print(format_identity(mine) if not options.json else json.dumps({"device": mine.device, "center": mine.center}))
     return 0
 
 
@@ -64,10 +66,10 @@ def progress(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def told(mine: identity.Identity) -> str:
-    ways = ", ".join(f"{way.host}:{way.port}{' (TLS)' if way.tls else ''}" for way in mine.brokers)
+def format_identity(mine: identity.Identity) -> str:
+    brokers = ", ".join(f"{broker.host}:{broker.port}{' (TLS)' if broker.tls else ''}" for broker in mine.brokers)
     return (
         f"enrolled as {mine.device} of center {mine.center} ({mine.name})\n"
-        f"broker {ways}; measurement server {mine.measure_url}\n"
+        f"broker {brokers}; measurement server {mine.measure_url}\n"
         "next: nabz-agent run"
     )

@@ -45,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         one = kinds.add_parser(kind, help=summary, description=summary)
         OPTIONS.get(kind, _no_options)(one)
         one.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-        one.add_argument("--explain", action="store_true", help="say on stderr how each value came about")
+        one.add_argument("--explain", action="store_true", help="explain on stderr how each value came about")
         one.add_argument(
             "--config",
             type=Path,
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def settings_for(options: argparse.Namespace) -> AgentSettings:
-    """The settings file, if any, with what the command line says laid over it."""
+    """The settings file, if any, with the options of the command line laid over it."""
     settings = load_or_default(options.config)
     if options.kind == "link" and options.target:
         return msgspec.structs.replace(settings, link=msgspec.structs.replace(settings.link, target=options.target))
@@ -142,8 +142,8 @@ def _graded(reading: Reading) -> dict[str, Any]:
     found = bloat(reading) if isinstance(reading, SpeedReading) else None
     if found is None:
         return {}
-    rises = ((word, ms) for word, ms in (("down", found.down_ms), ("up", found.up_ms)) if ms is not None)
-    return {"bufferbloat": f"{found.grade} ({', '.join(f'+{ms:.0f} ms {word}' for word, ms in rises)})"}
+    increases = ((word, ms) for word, ms in (("down", found.down_ms), ("up", found.up_ms)) if ms is not None)
+    return {"bufferbloat": f"{found.grade} ({', '.join(f'+{ms:.0f} ms {word}' for word, ms in increases)})"}
 
 
 def _cell(value: object) -> str:

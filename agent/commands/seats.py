@@ -1,4 +1,4 @@
-"""`nabz-agent seats`: who is on this center's roll, and what people decide about it.
+"""`nabz-agent seats`: the seats that this center's gateway knows, and what people decide about them.
 
 Decisions are left in the agent's own folder and taken up at its next round, within a minute, or at its next start.
 """
@@ -23,7 +23,7 @@ VERBS = {
     "list": "every seat: counted or waiting, its key, what it is made of",
     "approve": "count new hardware; also lets a seat in anew that was installed again",
     "accept": "take the parts a seat has now for right",
-    "forget": "take a seat off the roll; if it reports again it is new",
+    "forget": "remove a seat; if it reports again it is new",
     "rename": "give a seat another name on this gateway",
 }
 
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def orders_of(options: argparse.Namespace, seats: Mapping[str, SeatRecord]) -> list[Order]:
-    """What is asked for, seat by seat. Raises WrongSeat."""
+    """The orders given, seat by seat. Raises WrongSeat."""
     if options.verb == "approve" and options.all:
         return [Order(do="approve", seat=seat.id) for seat in seats.values() if not seat.approved]
     if not options.seat:
@@ -102,7 +102,7 @@ def find(word: str, seats: Mapping[str, SeatRecord]) -> str:
     if len(named) > 1:
         raise WrongSeat(f"{len(named)} seats are called {word!r}: name one by its id, {' or '.join(sorted(named))}")
     if not named:
-        raise WrongSeat(f"no seat {word!r:.80} is on this roll; `nabz-agent seats list` shows who is")
+        raise WrongSeat(f"no seat {word!r:.80} is known here; `nabz-agent seats list` shows those that are")
     return named[0]
 
 

@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     try:
         address = options.at or config_file.load_or_default(options.config).agent.status_listen
-        view = ask(address)
+        view = fetch(address)
     except config_file.SettingsError as error:
         print(error, file=sys.stderr)
         return 2
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def ask(address: str) -> dict[str, object]:
+def fetch(address: str) -> dict[str, object]:
     """The status page's data. Raises OSError when nobody answers, ValueError when it is not an agent's."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy does not know this machine
     with opener.open(f"http://{address}/status.json", timeout=TIMEOUT_S) as answer:
@@ -51,15 +51,15 @@ def ask(address: str) -> dict[str, object]:
 
 def lines(view: dict[str, object]) -> list[str]:
     """The view for a terminal: one line for the uplink, one a kind, failures last."""
-    said = [
+    rows = [
         f"{view.get('center') or 'not enrolled'}  uplink {view['uplink']}  {view.get('uplink_detail') or ''}".rstrip(),
         f"spool   {view.get('spool_readings')} readings waiting, {view.get('spool_bytes')} bytes",
     ]
     for title in ("last", "failures"):
         readings = view.get(title)
         if isinstance(readings, dict):
-            said += [line(str(key), reading, title) for key, reading in sorted(readings.items())]
-    return said
+            rows += [line(str(key), reading, title) for key, reading in sorted(readings.items())]
+    return rows
 
 
 def line(key: str, reading: object, title: str) -> str:

@@ -1,4 +1,4 @@
-"""Looks an installation over: what it has, what it lacks, and how to put that right. Changes nothing."""
+"""Checks an installation: what it has, what it lacks, and how to correct that. Changes nothing."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Installation:
 Check = Callable[[Installation], Iterator[Diagnosis]]
 
 
-def look_over(settings: AgentSettings) -> Iterator[Diagnosis]:
+def diagnose(settings: AgentSettings) -> Iterator[Diagnosis]:
     """Every finding, as soon as it is made."""
     try:
         installation = Installation(settings, identity.load(settings.state_dir))
@@ -148,9 +148,9 @@ def _clock(_here: Installation) -> Iterator[Diagnosis]:
 
 def _broker(here: Installation) -> Iterator[Diagnosis]:
     if here.mine is not None:
-        for way in here.mine.brokers:
-            what = "broker by WebSocket" if way.transport == "websockets" else "broker"
-            yield reach(what, way.host, way.port, "let this port out of the center's network")
+        for endpoint in here.mine.brokers:
+            what = "broker by WebSocket" if endpoint.transport == "websockets" else "broker"
+            yield reach(what, endpoint.host, endpoint.port, "let this port out of the center's network")
 
 
 def _measure_server(here: Installation) -> Iterator[Diagnosis]:
@@ -193,15 +193,15 @@ async def _ups_readings(settings: AgentSettings) -> Sequence[Reading]:
 
 
 def _trap_listener(here: Installation) -> Iterator[Diagnosis]:
-    """Without it a cut is seen at the next look; with it, at once."""
+    """Without it a cut is seen at the next poll; with it, at once."""
     address = here.settings.power.trap_listen
     if not address:
         return
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as ear:
+    with socket.socket(family, socket.SOCK_DGRAM) as listener:
         try:
-            ear.bind((host.strip("[]"), int(port)))
+            listener.bind((host.strip("[]"), int(port)))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 yield Diagnosis(what="trap listener", detail=f"{address} listens")

@@ -1,7 +1,7 @@
 """A server of small requests, for the local page and the seat listener: one a connection, its body read whole.
 
-Whoever connects may be hostile: the head and the body have a size, the whole request has a deadline, an address has
-a number of connections and a pace, and all connections together have a number (see agent.common.http_server).
+Clients may be hostile: the head and the body have a size limit, the whole request has a deadline, an address has
+a limit of connections and a rate, and all connections together have a number (see agent.common.http_server).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class HttpLimits:
     connections_per_address: int = 8
     requests_per_s: float = 2.0  # per address, over time
     burst: float = 120.0  # per address, at once
-    addresses: int = 2048  # remembered for their pace
+    addresses: int = 2048  # remembered for their rate
 
 
 REQUEST_FAILED = Event(
@@ -83,7 +83,7 @@ class _HttpListener:
 
     def __init__(self, handler: Handler, limits: HttpLimits) -> None:
         self.handler, self.limits = handler, limits
-        self.pace = RateLimiter(limits.requests_per_s, limits.burst, limits.addresses)
+        self.rate = RateLimiter(limits.requests_per_s, limits.burst, limits.addresses)
         self.connections = ConnectionLimiter(limits.connections, limits.connections_per_address)
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -101,7 +101,7 @@ class _HttpListener:
                 writer.transport.abort()
 
     def refusal(self, peer: str, now_s: float) -> HttpRefused | None:
-        if not self.pace.admits(peer, now_s):
+        if not self.rate.admits(peer, now_s):
             return HttpRefused(429, "too many requests from this address: slow down")
         return self.connections.refusal(peer)
 
@@ -156,7 +156,7 @@ def encode(answer: HttpAnswer) -> bytes:
 
 
 async def _close(writer: asyncio.StreamWriter, answer: HttpAnswer) -> None:
-    """Says the answer and lets go; a peer that will not read it is dropped after a second."""
+    """Sends the answer and closes; a peer that does not read it is dropped after a second."""
     with contextlib.suppress(ConnectionError, TimeoutError):
         async with asyncio.timeout(1.0):
             writer.write(encode(answer))

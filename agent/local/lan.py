@@ -1,7 +1,7 @@
-"""The gateway's ear on the LAN: takes seat snapshots by ``POST /seat`` and nothing else.
+"""The gateway's listener on the LAN: accepts seat snapshots by ``POST /seat`` and nothing else.
 
-Order of the checks, cheapest first, so that a hostile PC costs little: pace and number of connections, size, MAC,
-shape, pace of the seat, time window, replay, roll. Only what carries a key of this center gets past the third.
+Order of the checks, cheapest first, so that a hostile PC costs little: rate and number of connections, size, MAC,
+shape, rate of the seat, time window, replay, registry. Only what carries a key of this center gets past the third.
 
 Two kinds of key: the center's lets a PC in; once it is approved, seat and gateway agree on a key of its own (see
 agent.seat.keys), and from its first use on nobody speaks for that seat without it.
@@ -38,44 +38,44 @@ def mono_ms() -> int:
 
 
 async def listen(
-    roll: Registry, address: str, seat_key: bytes, *, wall: Clock = wall_ms, mono: Clock = mono_ms
+    registry: Registry, address: str, seat_key: bytes, *, wall: Clock = wall_ms, mono: Clock = mono_ms
 ) -> asyncio.Server:
-    """Listens on ``HOST:PORT`` and enters what seats say into ``roll`` (by monotonic milliseconds).
+    """Listens on ``HOST:PORT`` and enters the seats' snapshots into ``registry`` (by monotonic milliseconds).
 
     Raises ValueError for an address that is none, OSError when it cannot be listened on.
     """
-    ear = _Ear(roll, seat_key, wall, mono)
-    return await http.serve(address, ear.hear, LIMITS)
+    listener = _SeatListener(registry, seat_key, wall, mono)
+    return await http.serve(address, listener.handle, LIMITS)
 
 
 class Nonces:
     """Remembers each nonce for as long as its message would pass the time window; bounded."""
 
-    def __init__(self, most: int = MAX_NONCES) -> None:
-        self.most = most
-        self.seen: OrderedDict[str, int] = OrderedDict()  # nonce: heard at, oldest first
+    def __init__(self, limit: int = MAX_NONCES) -> None:
+        self.limit = limit
+        self.seen: OrderedDict[str, int] = OrderedDict()  # nonce: received at, oldest first
 
     def is_fresh(self, nonce: str, now_ms: int) -> bool:
         """True once for each nonce. False too when there is no room: better one snapshot lost than one replayed."""
         while self.seen and now_ms - next(iter(self.seen.values())) > 2 * WINDOW_MS:
             self.seen.popitem(last=False)
-        if nonce in self.seen or len(self.seen) >= self.most:
+        if nonce in self.seen or len(self.seen) >= self.limit:
             return False
         self.seen[nonce] = now_ms
         return True
 
 
-class _Ear:
-    def __init__(self, roll: Registry, key: bytes, wall: Clock, mono: Clock) -> None:
-        self.roll, self.key, self.wall, self.mono = roll, key, wall, mono
+class _SeatListener:
+    def __init__(self, registry: Registry, key: bytes, wall: Clock, mono: Clock) -> None:
+        self.registry, self.key, self.wall, self.mono = registry, key, wall, mono
         self.nonces = Nonces()
-        self.pace = RateLimiter(SEAT_RATE_PER_S, SEAT_BURST, MAX_PACED_SEATS)
+        self.rate = RateLimiter(SEAT_RATE_PER_S, SEAT_BURST, MAX_PACED_SEATS)
 
-    async def hear(self, request: http.HttpRequest) -> http.HttpAnswer:
+    async def handle(self, request: http.HttpRequest) -> http.HttpAnswer:
         if request.path != "/seat":
-            raise HttpRefused(404, "only POST /seat is heard here")
+            raise HttpRefused(404, "only POST /seat is accepted here")
         if request.method != "POST":
-            raise HttpRefused(405, "only POST /seat is heard here")
+            raise HttpRefused(405, "only POST /seat is accepted here")
         claimed = contract.claimed_id(request.body)
         try:
             body, key = self.opened(request.body, claimed)
@@ -97,44 +97,44 @@ class _Ear:
 
     def opened(self, payload: bytes, claimed: str) -> tuple[bytes, bytes]:
         """(body, the key it is sealed under). Raises SnapshotError."""
-        for key in self.roll.keys_of(claimed):
+        for key in self.registry.keys_of(claimed):
             with contextlib.suppress(contract.SnapshotError):
                 return contract.unseal(payload, key, contract.SNAPSHOT), key
         return contract.unseal(payload, self.key, contract.SNAPSHOT), self.key
 
     def hand(self, snapshot: contract.Snapshot, key: bytes) -> str:
-        """Our half of the seat's own key, when it is approved, asks for one and has none."""
-        if key != self.key or not snapshot.hand or not self.roll.seats[snapshot.id].approved:
+        """Our half of the seat's own key, when it is approved, requests one and has none."""
+        if key != self.key or not snapshot.hand or not self.registry.seats[snapshot.id].approved:
             return ""
         secret = keys.make_secret()
         try:
             own = keys.agree(secret, snapshot.hand, self.key, snapshot.id)
         except ValueError:
             return ""
-        self.roll.offer(snapshot.id, own)
+        self.registry.offer(snapshot.id, own)
         return keys.half(secret)
 
     def take(self, snapshot: contract.Snapshot, key: bytes, address: str) -> str:
         """Why the snapshot was not taken, or nothing."""
         if key == self.key and self.is_keyed(snapshot.id):
-            self.roll.intruded(snapshot.id, self.mono())
+            self.registry.intruded(snapshot.id, self.mono())
             return (
-                "key: this seat has a key of its own; if it was installed anew, `nabz-agent seats approve` lets it in"
+                "key: this seat has a key of its own; if it was installed anew, `nabz-agent seats approve` accepts it"
             )
-        if not self.pace.admits(snapshot.id, self.mono() / 1000):
-            return "pace: this seat says too much; once in 5 seconds is the most"
+        if not self.rate.admits(snapshot.id, self.mono() / 1000):
+            return "rate: this seat sends too often; once in 5 seconds is the limit"
         if abs(snapshot.at_ms - self.wall()) > WINDOW_MS:
             return "clock: this seat's clock differs from the gateway's; count from `now_ms`"
         if not self.nonces.is_fresh(snapshot.nonce, self.mono()):
-            return "replay: this nonce was heard before"
+            return "replay: this nonce was used before"
         try:
-            self.roll.take(snapshot, self.mono(), address)
+            self.registry.take(snapshot, self.mono(), address)
         except RegistryFull as full:
             return str(full)
         if key != self.key:
-            self.roll.proved(snapshot.id, key)
+            self.registry.proved(snapshot.id, key)
         return ""
 
     def is_keyed(self, seat_id: str) -> bool:
-        seat = self.roll.seats.get(seat_id)
+        seat = self.registry.seats.get(seat_id)
         return seat is not None and seat.key is not None

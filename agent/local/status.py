@@ -30,11 +30,11 @@ async def serve(address: str, view: Callable[[], StatusView]) -> asyncio.Server:
 
 
 def respond(request: http.HttpRequest, view: Callable[[], StatusView]) -> http.HttpAnswer:
-    """The page as asked for. Raises HttpRefused."""
+    """The page requested. Raises HttpRefused."""
     if request.method != "GET":
         raise HttpRefused(405, "this page is only read: GET")
     if not is_local_name(request.headers.get("host", "")):
-        raise HttpRefused(403, "ask by address, not by name: a foreign site's name must not open this page")
+        raise HttpRefused(403, "use the address, not a name: a foreign site's name must not open this page")
     path, _, query = request.path.partition("?")
     if path == "/status.json":
         return http.HttpAnswer(status=200, body=msgspec.json.encode(view(), enc_hook=list))

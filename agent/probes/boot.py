@@ -1,7 +1,7 @@
-"""What ended the run before this one: a stop, a shutdown, a power cut, a crash, a kill. Gather facts, then look back.
+"""What ended the run before this one: a stop, a shutdown, a power cut, a crash, a kill. Gather facts, then judge.
 
 One small file in the state folder names the boot the agent runs in and how it stopped; it is written twice a run.
-A stop the agent never saw leaves no mark: then the boot id tells whether the machine went down with it.
+A stop the agent never saw leaves no mark: then the boot id shows whether the machine went down with it.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class BootFacts:
     mark: Mark | None  # None: no run before, or its mark cannot be read (then `mark_damaged`)
     mark_damaged: bool = False
     last_alive_ms: int | None = None  # the newest reading in the spool
-    kernel_crash_kept: bool = False  # the firmware kept a kernel's last words
+    kernel_crash_kept: bool = False  # the firmware kept a kernel's crash dump
 
 
-def look_back(facts: BootFacts) -> BootReading:
+def judge_boot(facts: BootFacts) -> BootReading:
     """Pure: the facts to a BootReading, each fact that counted named in `evidence`."""
     end, evidence = _end(facts)
     dark_ms = None if facts.last_alive_ms is None else facts.now_ms - facts.last_alive_ms
@@ -79,7 +79,7 @@ def _said(code: str, /, **params: Param) -> str:
 
 
 def gather(state_dir: Path, last_alive_ms: int | None, now_ms: int) -> BootFacts:
-    """Reads what `look_back` needs. Call before `mark_started`, which begins the new run's mark."""
+    """Reads what `judge_boot` needs. Call before `mark_started`, which begins the new run's mark."""
     mark, damaged = _read(state_dir / FILE)
     return BootFacts(
         boot=boot_id(),
@@ -93,17 +93,17 @@ def gather(state_dir: Path, last_alive_ms: int | None, now_ms: int) -> BootFacts
 
 
 def mark_started(state_dir: Path, now_ms: int) -> None:
-    """Says that a run began in this boot. Raises OSError when the state folder cannot be written."""
+    """Records that a run began in this boot. Raises OSError when the state folder cannot be written."""
     _write(state_dir / FILE, Mark(boot=boot_id(), at_ms=now_ms))
 
 
 def mark_clean_stop(state_dir: Path, now_ms: int, *, shutdown: bool = False) -> None:
-    """Says that this run ended as asked; `shutdown` when the whole machine is going down (`is_shutting_down`)."""
+    """Records that this run ended as requested; `shutdown` when the whole machine goes down (`is_shutting_down`)."""
     _write(state_dir / FILE, Mark(boot=boot_id(), stop="shutdown" if shutdown else "stopped", at_ms=now_ms))
 
 
 def mark_crashed(state_dir: Path, now_ms: int) -> None:
-    """Says that this run ended by its own fault."""
+    """Records that this run ended by its own fault."""
     _write(state_dir / FILE, Mark(boot=boot_id(), stop="crashed", at_ms=now_ms))
 
 
@@ -118,12 +118,12 @@ def boot_id() -> str:
 def is_shutting_down(timeout_s: float = 2.0) -> bool:
     """Asks systemd whether the machine is going down; no systemd, no answer, no."""
     try:
-        asked = subprocess.run(
+        answer = subprocess.run(
             ["systemctl", "is-system-running"], capture_output=True, text=True, timeout=timeout_s, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return asked.stdout.strip() == "stopping"
+    return answer.stdout.strip() == "stopping"
 
 
 def _read(path: Path) -> tuple[Mark | None, bool]:

@@ -37,14 +37,14 @@ class _Timex(ctypes.Structure):
 
 @dataclass(frozen=True, kw_only=True)
 class ClockState:
-    """What the kernel says of its clock. `offset_ms` is what a time daemon still has to correct; None if unsynced."""
+    """The kernel's view of its clock. `offset_ms` is what a time daemon still has to correct; None if unsynced."""
 
     quality: Clock
     offset_ms: float | None = None
 
 
 def clock_state() -> ClockState:
-    """Asks adjtimex(2), read only: no privilege, a microsecond. Unknown counts as unsynced."""
+    """Reads adjtimex(2): no privilege, a microsecond. Unknown counts as unsynced."""
     timex = _Timex()
     try:
         state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
@@ -61,7 +61,7 @@ def judge_clock(state: int, status: int, offset: int) -> ClockState:
 
 
 async def probe(context: Context) -> Sequence[Reading]:
-    """One GatewayReading. What this machine cannot tell stays None; the spool's figures are the service's to add."""
+    """One GatewayReading. What this machine does not show stays None; the spool's figures are the service's to add."""
     await asyncio.sleep(CPU_WINDOW_S)
     clock, route, me = clock_state(), default_route(), psutil.Process()
     wan = context.settings.speed.wan_interface or (route.interface if route else None)

@@ -1,7 +1,7 @@
-"""What a probe is: one coroutine that measures one thing and returns readings, or says why it could not.
+"""What a probe is: one coroutine that measures one thing and returns readings, or raises why it could not.
 
 A probe knows no threshold, stamps nothing and retries nothing: the scheduler gives it a deadline, stamps what it
-returns, and turns `ProbeFailed` into a reading whose `failure` says the cause.
+returns, and turns `ProbeFailed` into a reading whose `failure` has the cause.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agent.wire import Failure, Reading, SeatsReading
 
 @dataclass(frozen=True, kw_only=True)
 class SilentSeat:
-    """A seat to ask after. `asked` says whether it was asked a round ago too: only then ARP's memory is an answer."""
+    """A seat to probe. `asked` is whether it was probed a round ago too: only then the ARP cache is an answer."""
 
     id: str
     address: str
@@ -63,10 +63,9 @@ def _silent(_line: str) -> None:
 class Context:
     """All that a probe may use besides the network.
 
-    `roll` holds the seats' last snapshots (None outside the running agent). `explain` takes one line of reasoning at
-    a time, for `nabz-agent probe KIND --explain`. `collector_host` and `measure_url` come from enrolment, `test_id` and
-    `test_token` with a turn at a measurement server.
-    """
+    `registry` holds the seats' last snapshots (None outside the running agent). `explain` takes one line of reasoning
+    at a time, for `nabz-agent probe KIND --explain`. `collector_host` and `measure_url` come from enrolment, `test_id`
+    and `test_token` of a grant at a measurement server."""
 
     settings: AgentSettings
     deadline_s: float
@@ -75,7 +74,7 @@ class Context:
     test_id: str = ""
     test_token: str = ""
     purpose: str = "manual"
-    roll: SeatRegistry | None = None
+    registry: SeatRegistry | None = None
     explain: Callable[[str], None] = field(default=_silent)
 
 

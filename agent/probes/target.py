@@ -60,7 +60,7 @@ class Target:
 
 
 def is_self_test(url: str) -> bool:
-    """Whether the measurement server is this very machine: then a test says nothing of the line."""
+    """Whether the measurement server is this very machine: then a test measures no line."""
     host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -111,7 +111,7 @@ async def find(target: Target) -> Target:
 
 
 async def _ask(target: Target) -> tuple[int, Target]:
-    """The status of GET empty, and the target with the addresses of the connection that told it."""
+    """The status of GET empty, and the target with the addresses of the connection used."""
     async with connected(target) as (reader, writer, found):
         writer.write(target.head("GET", "empty", {}, "Connection: close"))
         return status_of(await reader.readline()), found

@@ -1,9 +1,9 @@
-"""Watches every UPS: how often it is looked at, what must not wait, and what is said when it falls silent.
+"""Watches every UPS: how often it is polled, what must not wait, and what is reported when it stops answering.
 
-1. Each UPS has a watch of its own: every `poll_s` on mains, every 2 s on battery, at once when it calls (a trap).
-2. `told` turns a look into what is kept: a UPS that does not answer is unreadable since the first look in vain; one
-   whose values stand still on battery is not believed; a last gasp is said once for each reason and discharge.
-3. On mains quiet looks wait for the round. News does not, and on battery nothing does: the next second may be dark.
+1. Each UPS has a watch of its own: every `poll_s` on mains, every 2 s on battery, at once after a trap.
+2. `update_known` turns a poll into what is kept: a UPS that does not answer is unreadable since the first failed poll;
+   one whose values stand still on battery is not believed; a last gasp is reported once per reason and discharge.
+3. On mains unchanged polls wait for the round. Changes do not, and on battery nothing does: power may end any second.
 4. Battery self-tests, where the settings ask for them, start by night; the book of them is written before the test.
 """
 
@@ -40,27 +40,27 @@ NOT_STARTED = Event(
     __name__, "warning", "self_test_refused", "a battery self-test was not started", key="ups", fields="code error"
 )
 
-LEAST_PAUSE_S = 0.5  # between two looks, however often a UPS calls
+MIN_PAUSE_S = 0.5  # between two polls, however often a trap comes
 KEEP_ON_BATTERY_S = 10.0
 FROZEN_MS = 600_000  # on battery for so long without any value moving: a card that repeats itself
-SHORT_RUNTIME_S = 120.0  # some UPSs never say "low"
-SETTLE_MS = 15_000  # a UPS told to test its battery may show the result of the test before for so long
-LONGEST_TEST_MS = 1_800_000  # a UPS that says for longer that it tests its battery is on battery all the same
-LEAST_MAINS_V = 85.0  # phase to neutral, anywhere in the world: below it the mains is gone
+SHORT_RUNTIME_S = 120.0  # some UPSs never report "low"
+SETTLE_MS = 15_000  # after the start of a test a UPS may show the result of the one before for so long
+MAX_TEST_MS = 1_800_000  # a UPS that reports a test for longer is on battery all the same
+MIN_MAINS_V = 85.0  # phase to neutral, anywhere in the world: below it the mains is gone
 BOOK_FILE = "self-tests.json"
 
-Look = Callable[[UpsSection], Awaitable[Sequence[Reading]]]
+Poll = Callable[[UpsSection], Awaitable[Sequence[Reading]]]
 Keep = Callable[[Sequence[Reading], Value], Awaitable[None]]
 StartTest = Callable[[UpsSection], Awaitable[None]]
 Gasp = Literal["battery_low", "runtime_short", "comms_lost"]
 
 
-# ---------------------------------------------------------------- what a look tells: pure
+# ---------------------------------------------------------------- what a poll shows: pure
 
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What is known of one UPS. ``good`` is what it said last, ``gasped`` what was said of this discharge."""
+    """What is known of one UPS. ``good`` is the last readable one, ``gasped`` the last gasps sent of this discharge."""
 
     last: UpsReading | None = None
     good: UpsReading | None = None
@@ -74,7 +74,7 @@ class Known:
         return self.good is not None and self.good.output_state == "battery"
 
 
-def told(known: Known, reading: UpsReading) -> tuple[Known, UpsReading]:
+def update_known(known: Known, reading: UpsReading) -> tuple[Known, UpsReading]:
     """(what is known now, the reading to keep). The reading must be stamped."""
     at = reading.at
     assert at is not None
@@ -109,13 +109,13 @@ def told(known: Known, reading: UpsReading) -> tuple[Known, UpsReading]:
 
 
 def _is_test(first: UpsReading, reading: UpsReading) -> bool:
-    """Whether a UPS that says so is on battery for its own test. A cut of the mains in the middle of one is none, and
-    a card whose test never ends must not hide the next cut."""
+    """Whether a UPS that reports a test is on battery for that test alone. A cut of the mains in the middle of one is
+    none, and a card whose test never ends must not hide the next cut."""
     if reading.output_state != "battery" or first.at is None or reading.at is None:
         return True
-    cut = reading.input_voltage_v is not None and reading.input_voltage_v < LEAST_MAINS_V
+    cut = reading.input_voltage_v is not None and reading.input_voltage_v < MIN_MAINS_V
     same_boot = first.at.boot == reading.at.boot
-    return not cut and not (same_boot and reading.at.mono_ms - first.at.mono_ms > LONGEST_TEST_MS)
+    return not cut and not (same_boot and reading.at.mono_ms - first.at.mono_ms > MAX_TEST_MS)
 
 
 def _gasp(reading: UpsReading) -> Gasp | None:
@@ -152,7 +152,7 @@ def _frozen_since_ms(moved: UpsReading, reading: UpsReading) -> int | None:
 
 
 class SelfTest(msgspec.Struct, frozen=True):
-    """The last self-test that the agent asked a UPS for (milliseconds UTC), and whether it was refused."""
+    """The last self-test that the agent started at a UPS (milliseconds UTC), and whether it was refused."""
 
     at_ms: int
     refused: bool = False
@@ -168,7 +168,7 @@ class SelfTestBook:
     def of(self, name: str) -> SelfTest | None:
         return self._tests.get(name)
 
-    def note(self, name: str, test: SelfTest) -> None:
+    def record(self, name: str, test: SelfTest) -> None:
         self._tests = {**self._tests, name: test}
         try:
             write_atomically(self._path, msgspec.json.encode(self._tests))
@@ -193,8 +193,8 @@ class _Watched:
     ups: UpsSection
     known: Known = field(default_factory=Known)
     kept: UpsReading | None = None
-    called: asyncio.Event = field(default_factory=asyncio.Event)
-    called_s: float | None = None  # monotonic seconds
+    trap_received: asyncio.Event = field(default_factory=asyncio.Event)
+    trap_s: float | None = None  # monotonic seconds
     kept_s: float = 0.0
 
 
@@ -206,7 +206,7 @@ class PowerWatch:
         upses: Sequence[UpsSection],
         *,
         device: str,
-        look: Look,
+        poll: Poll,
         keep: Keep,
         start_test: StartTest,
         book: SelfTestBook,
@@ -214,7 +214,7 @@ class PowerWatch:
     ) -> None:
         self._watched = {ups.name: _Watched(ups) for ups in upses}
         self._device = device
-        self._look = look
+        self._poll = poll
         self._keep = keep
         self._start_test = start_test
         self._book = book
@@ -225,15 +225,15 @@ class PowerWatch:
             for watched in self._watched.values():
                 group.create_task(self._watch(watched))
 
-    def called(self, name: str) -> None:
-        """A UPS called: it is looked at as soon as the pause since the last look allows."""
+    def trap_received(self, name: str) -> None:
+        """A trap came from a UPS: it is polled as soon as the pause since the last poll allows."""
         if watched := self._watched.get(name):
-            watched.called_s = self._now_s()
-            watched.called.set()
+            watched.trap_s = self._now_s()
+            watched.trap_received.set()
 
     @property
     def supply(self) -> Supply:
-        """What feeds the center: ``low`` once a UPS on battery has said that it is nearly empty."""
+        """What feeds the center: ``low`` once a UPS on battery has reported that it is nearly empty."""
         discharging = [watched.known for watched in self._watched.values() if watched.known.on_battery]
         if any(known.gasped & {"battery_low", "runtime_short"} for known in discharging):
             return "low"
@@ -251,39 +251,39 @@ class PowerWatch:
     async def _watch(self, watched: _Watched) -> None:
         while True:
             began_s = self._now_s()
-            watched.called.clear()
-            await self.look(watched.ups.name)
+            watched.trap_received.clear()
+            await self.poll(watched.ups.name)
             await self._test_battery(watched)
-            await asyncio.sleep(max(0.0, began_s + LEAST_PAUSE_S - self._now_s()))
-            next_s = began_s + self._pace(watched).every_s
+            await asyncio.sleep(max(0.0, began_s + MIN_PAUSE_S - self._now_s()))
+            next_s = began_s + self._interval(watched).every_s
             try:
                 async with asyncio.timeout(max(0.0, next_s - self._now_s())):
-                    await watched.called.wait()
+                    await watched.trap_received.wait()
             except TimeoutError:
                 continue
 
-    def _pace(self, watched: _Watched) -> schedule.SendInterval:
+    def _interval(self, watched: _Watched) -> schedule.PollInterval:
         known, now_s = watched.known, self._now_s()
         dark_ms = None
         if known.unreadable_since_ms is not None and known.last is not None and known.last.at is not None:
             dark_ms = known.last.at.wall_ms - known.unreadable_since_ms
-        return schedule.ups_pace(
+        return schedule.ups_poll_interval(
             watched.ups.poll_s,
             on_battery=known.on_battery,
             dark_s=None if dark_ms is None else dark_ms / 1000,
-            trap_s=None if watched.called_s is None else now_s - watched.called_s,
+            trap_s=None if watched.trap_s is None else now_s - watched.trap_s,
         )
 
-    async def look(self, name: str) -> None:
-        """One look at one UPS; what must not wait is kept before this returns."""
+    async def poll(self, name: str) -> None:
+        """Polls one UPS; what must not wait is kept before this returns."""
         watched = self._watched[name]
-        for reading in await self._look(watched.ups):
+        for reading in await self._poll(watched.ups):
             if isinstance(reading, UpsReading) and reading.subject in ("", name):
                 await self._take(watched, self._tested(msgspec.structs.replace(reading, subject=name)))
 
     async def _take(self, watched: _Watched, reading: UpsReading) -> None:
         before = watched.known.last
-        watched.known, reading = told(watched.known, reading)
+        watched.known, reading = update_known(watched.known, reading)
         urgent = schedule.ups_changed(before, reading) or reading.last_gasp is not None
         stale = self._now_s() - watched.kept_s >= KEEP_ON_BATTERY_S
         if urgent or (watched.known.on_battery and stale):
@@ -310,12 +310,12 @@ class PowerWatch:
             return
         test = SelfTest(reading.at.wall_ms)
         # Noted before the test: a battery that fails it takes this machine down, and must not do so every night.
-        await asyncio.to_thread(self._book.note, ups.name, test)
+        await asyncio.to_thread(self._book.record, ups.name, test)
         try:
             await self._start_test(ups)
         except ProbeFailed as error:
             NOT_STARTED.log(ups=ups.name, code=error.cause, error=error.detail)
-            await asyncio.to_thread(self._book.note, ups.name, msgspec.structs.replace(test, refused=True))
+            await asyncio.to_thread(self._book.record, ups.name, msgspec.structs.replace(test, refused=True))
         else:
             STARTED.log(ups=ups.name)
-            self.called(ups.name)  # its course is followed as closely as what a trap tells
+            self.trap_received(ups.name)  # its course is followed as closely as after a trap

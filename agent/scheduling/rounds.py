@@ -1,7 +1,7 @@
-"""Runs the probes when the schedule says, and hands on what they return: stamped, whole, fit for the wire.
+"""Runs the probes by the schedule, and hands on what they return: stamped, complete, valid on the wire.
 
 A probe may fail, hang or break: that is a reading with its cause, and the others go on. Light probes make one round a
-cycle and one commit; UPSs are watched apart (agent.scheduling.power), and their quiet polls come along with the
+cycle and one commit; UPSs are watched apart (agent.scheduling.power), and their unchanged polls come with the
 round. The link probe and a speed test (agent.scheduling.speed_rounds) never run at once: each would measure the other.
 """
 
@@ -43,7 +43,7 @@ TASK_UNKNOWN = Event(
     __name__, "warning", "task_unknown", "a task names a probe that this gateway does not have", fields="task probe"
 )
 
-QUIET: frozenset[Cause] = frozenset({"settling"})  # causes that are no news: the probe has simply not begun to know
+NO_NEWS: frozenset[Cause] = frozenset({"settling"})  # causes that are not reported: the probe cannot know yet
 
 Keep = Callable[[Sequence[wire.Reading], Value], Awaitable[None]]
 Stamp = Callable[[], wire.Stamp]
@@ -52,7 +52,7 @@ Stamp = Callable[[], wire.Stamp]
 @dataclass(frozen=True, kw_only=True)
 class RoundContext:
     """What the rounds work with. ``now_ms`` is the collector's time as far as it is known, ``enrich`` completes
-    readings with what only the service knows, ``ask`` sends an ask to the collector."""
+    readings with what only the service knows, ``send_ask`` sends a test request to the collector."""
 
     settings: AgentSettings
     device: str
@@ -62,7 +62,7 @@ class RoundContext:
     now_ms: Callable[[], int]
     keep: Keep
     enrich: Callable[[wire.Reading], wire.Reading]
-    ask: Callable[[wire.Ask], None]
+    send_ask: Callable[[wire.Ask], None]
     start_test: StartTest = start_self_test
 
 
@@ -78,14 +78,14 @@ async def measure(kind: str, probe: Probe, context: Context, stamp: Stamp) -> li
     except Exception as error:  # a probe may break on anything it meets; the others must go on
         PROBE_BROKEN.log(probe=kind, error=error)
         readings = [failed(kind, "broken", describe(error))]
-    return [fit(kind, msgspec.structs.replace(reading, at=reading.at or stamp())) for reading in readings]
+    return [checked(kind, msgspec.structs.replace(reading, at=reading.at or stamp())) for reading in readings]
 
 
 def failed(kind: str, cause: Cause, detail: str) -> wire.Reading:
     return wire.KINDS[kind].struct(failure=failure(cause, detail))
 
 
-def fit(kind: str, reading: wire.Reading) -> wire.Reading:
+def checked(kind: str, reading: wire.Reading) -> wire.Reading:
     """The reading, or a failure in its place when the other end would refuse it."""
     try:
         return wire.decode_reading(wire.encode_reading(reading))
@@ -99,11 +99,11 @@ class Rounds:
 
     def __init__(self, parts: RoundContext, ledger: SpeedLedger) -> None:
         self._parts = parts
-        self._quiet = asyncio.Lock()  # held by whoever needs the line for itself
+        self._line_lock = asyncio.Lock()  # held by whatever needs the line for itself
         self.power = PowerWatch(
             parts.settings.ups,
             device=parts.device,
-            look=self._look_at_ups,
+            poll=self._poll_ups,
             keep=parts.keep,
             start_test=parts.start_test,
             book=SelfTestBook(ledger.state_dir),
@@ -121,35 +121,35 @@ class Rounds:
             stamp=parts.stamp,
             now_ms=parts.now_ms,
             keep=parts.keep,
-            measure=self._once,
-            line=self._quiet,
+            measure=self._run_probe,
+            line=self._line_lock,
             supply=lambda: self.power.supply,
             failover=lambda: wan.line_now(parts.settings.link).failover is True,
             load=lambda seconds: idle_check.line_load(parts.settings, seconds),
             moved=lambda: idle_check.moved_bytes(parts.settings),
-            ask=parts.ask,
+            send_ask=parts.send_ask,
         )
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._cycle())
-            group.create_task(self._obey())
+            group.create_task(self._run_tasks())
             if self._parts.settings.ups:
                 group.create_task(self.power.run())
             if self._parts.settings.speed.enabled:
                 group.create_task(self.speed.run())
 
-    def obey(self, task: wire.Task) -> None:
-        """Takes a task of the collector; with too many waiting, it is left to expire."""
-        if task.do == "speed" and self.speed.take(task):
+    def handle_task(self, task: wire.Task) -> None:
+        """Accepts a task of the collector; with too many waiting it is dropped."""
+        if task.do == "speed" and self.speed.accept(task):
             return
         try:
             self._tasks.put_nowait(task)
         except asyncio.QueueFull:
             TASK_DROPPED.log(task=task.id)
 
-    def collector_at(self, host: str) -> None:
-        """The collector has moved: the link is measured as far as there from now on."""
+    def set_collector_host(self, host: str) -> None:
+        """The collector has moved: the link is measured up to its new host from now on."""
         self._parts = replace(self._parts, context=replace(self._parts.context, collector_host=host))
 
     # ------------------------------------------------------------ the round
@@ -171,7 +171,7 @@ class Rounds:
             await self._parts.keep(readings, schedule.value_of(readings))
 
     def _round_kinds(self) -> list[str]:
-        """The kinds of every round whose table of the settings does not say `enabled = false`."""
+        """The kinds of every round whose settings do not have `enabled = false`."""
         tables = ((kind, getattr(self._parts.settings, kind.name, None)) for kind in wire.KINDS.values())
         return [
             kind.name
@@ -183,30 +183,30 @@ class Rounds:
 
     async def _measure(self, kind: str) -> list[wire.Reading]:
         if wire.KINDS[kind].measured == "line":
-            async with self._quiet:
-                return await self._once(kind, self._parts.context)
-        return await self._once(kind, self._parts.context)
+            async with self._line_lock:
+                return await self._run_probe(kind, self._parts.context)
+        return await self._run_probe(kind, self._parts.context)
 
-    async def _once(self, kind: str, context: Context) -> list[wire.Reading]:
+    async def _run_probe(self, kind: str, context: Context) -> list[wire.Reading]:
         deadline = replace(context, deadline_s=wire.KINDS[kind].deadline_s)
         readings = await measure(kind, self._parts.probes[kind], deadline, self._parts.stamp)
-        told = [reading for reading in readings if reading.failure is None or reading.failure.cause not in QUIET]
-        return [self._parts.enrich(reading) for reading in told]
+        news = [reading for reading in readings if reading.failure is None or reading.failure.cause not in NO_NEWS]
+        return [self._parts.enrich(reading) for reading in news]
 
-    async def _look_at_ups(self, ups: UpsSection) -> list[wire.Reading]:
+    async def _poll_ups(self, ups: UpsSection) -> list[wire.Reading]:
         """The probe sees this UPS alone: a slow one does not hold up another."""
         alone = msgspec.structs.replace(self._parts.context.settings, ups=[ups])
-        return await self._once("ups", replace(self._parts.context, settings=alone))
+        return await self._run_probe("ups", replace(self._parts.context, settings=alone))
 
     # ------------------------------------------------------------ the collector's tasks
 
-    async def _obey(self) -> None:
+    async def _run_tasks(self) -> None:
         while True:
             task = await self._tasks.get()
             if task.expires_ms <= self._parts.now_ms():
                 TASK_EXPIRED.log(task=task.id)
             elif task.do == "speed":
-                await self.speed.obey(task)
+                await self.speed.run_task(task)
             elif task.probe is not None and task.probe in self._parts.probes:
                 await self._parts.keep(await self._measure(task.probe), "normal")
             else:

@@ -1,7 +1,7 @@
-"""When each thing runs, as pure functions: `now` is an argument and chance is seeded, so a plan can be asked twice.
+"""When each thing runs, as pure functions: `now` is an argument, chance is seeded: equal arguments give equal plans.
 
 Rounds keep a phase of their own for each gateway, so that a nation whose power comes back at once does not measure in
-step. When speed tests run is told in `agent.scheduling.speed_plan`.
+step. `agent.scheduling.speed_plan` has the rules of speed tests.
 """
 
 from __future__ import annotations
@@ -59,30 +59,30 @@ def _power(reading: UpsReading) -> tuple[object, ...]:
 
 
 BATTERY_POLL_S = 2.0
-TRAP_WATCH_S = 60.0  # what a UPS called for may take a while to show in its values
+TRAP_WATCH_S = 60.0  # the reason of a trap may take a while to show in the values
 DARK_WATCH_S = 600.0  # silent for so long, a UPS that was on battery is off, and its card with it
 
 SelfTests = Literal["never", "monthly", "quarterly"]
 SELF_TEST_DAYS: dict[SelfTests, int] = {"monthly": 30, "quarterly": 91}
 QUIET_HOURS = (2, 5)  # center's time: no seat is taken, and there is a night left to charge again
-TEST_CHARGE_PCT = 95.0  # below, a test would say more of the last cut than of the battery
+TEST_CHARGE_PCT = 95.0  # below, a test would show the last cut more than the battery
 
 
 @dataclass(frozen=True)
-class SendInterval:
+class PollInterval:
     every_s: float
     reason: Literal["mains", "battery", "trap"]
 
 
-def ups_pace(poll_s: float, *, on_battery: bool, dark_s: float | None, trap_s: float | None) -> SendInterval:
-    """How often a UPS is looked at. ``on_battery`` is what it said last, ``dark_s`` for how long it has not answered,
-    ``trap_s`` how long ago it called; None: it answers, it never called."""
+def ups_poll_interval(poll_s: float, *, on_battery: bool, dark_s: float | None, trap_s: float | None) -> PollInterval:
+    """How often a UPS is polled. ``on_battery`` is its last readable state, ``dark_s`` for how long it has not
+    answered, ``trap_s`` how long ago a trap came; None: it answers, no trap ever came."""
     fast_s = min(poll_s, BATTERY_POLL_S)
     if on_battery and (dark_s is None or dark_s < DARK_WATCH_S):
-        return SendInterval(fast_s, "battery")
+        return PollInterval(fast_s, "battery")
     if trap_s is not None and trap_s < TRAP_WATCH_S:
-        return SendInterval(fast_s, "trap")
-    return SendInterval(poll_s, "mains")
+        return PollInterval(fast_s, "trap")
+    return PollInterval(poll_s, "mains")
 
 
 SelfTestPermit = Literal["yes", "never", "clock", "not_quiet", "recent", "not_on_mains", "not_charged", "not_known"]

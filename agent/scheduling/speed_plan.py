@@ -3,13 +3,13 @@
 1. Each slot of the day has one moment, drawn from a secret: the owner cannot know when, the fleet cannot all test at
    once, and a restart does not draw again.
 2. On a nearly empty battery there is no test. On battery or on the metered line there is none either, but in any 7 days
-   each of these reasons excuses MOST_SKIPS slots; the next one runs, quick. So does a slot for which no turn came.
+   each of these reasons excuses MAX_SKIPS slots; the next one runs, quick. So does a slot without a granted test.
    Three reasons of five leave 13 of 28 slots: 55 a month, over the 42 that a month's verdict wants.
 3. The month's bytes are a bound. What is left is shared among the slots that are left: a test is shortened (full,
    adaptive, quick) until they all fit; when not even quick fits, slots drawn by the same secret are left out.
-4. A busy line is looked at again each minute, for MOST_DEFERRAL_MS and not past the slot; then the test runs, and what
+4. A busy line is checked again each minute, for MOST_DEFERRAL_MS and not past the slot; then the test runs, and what
    others moved is added back.
-5. A test that somebody asked for now (desk, retest, manual) is neither deferred nor excused: where rule 2 would leave
+5. A test that somebody requested now (desk, retest, manual) is neither deferred nor excused: where rule 2 would leave
    it out it runs quick.
 """
 
@@ -33,10 +33,10 @@ from agent.wire import Purpose
 MB = 1_000_000
 RESTART_PAUSE_MS = 20 * 60 * MINUTE_MS  # where the power goes each day, tests do not all fall on its return
 WEEK_MS = 7 * DAY_MS
-MOST_SKIPS = 5
-MOST_DEFERRAL_MS = 30 * MINUTE_MS
-MOST_TURN_WAIT_MS = 30 * MINUTE_MS
-LEAST_TURN_WAIT_MS = 3 * MINUTE_MS
+MAX_SKIPS = 5
+MAX_DEFERRAL_MS = 30 * MINUTE_MS
+MAX_REQUEST_WAIT_MS = 30 * MINUTE_MS
+MIN_REQUEST_WAIT_MS = 3 * MINUTE_MS
 BUSY_SHARE = 0.05  # of what the line can carry
 BUSY_UNKNOWN_MBPS = 0.2  # both ways, while that is not known: 25,000 bytes/s, the guard of SamKnows' agents
 
@@ -102,7 +102,7 @@ def slots_left(now_ms: int, slots: Sequence[str]) -> int:
 
 
 class SpeedBook(msgspec.Struct, frozen=True, kw_only=True):
-    """What tests have cost this month, which slots are done, when the last test was, and what it said and cost.
+    """What tests have cost this month, which slots are done, when the last test was, and its rates and cost.
 
     ``costs`` has the bytes of the last test of each mode, ``skips`` (cause, milliseconds) of the last 7 days.
     """
@@ -133,7 +133,7 @@ class SpeedBook(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, done=[*self.done, slot.name])
 
     def charged(self, mode: str, moved_bytes: int, now_ms: int, *, whole: bool) -> SpeedBook:
-        """After a test; only a whole one says what its mode costs."""
+        """After a test; only a whole one shows what its mode costs."""
         costs = self.costs | {mode: moved_bytes} if whole and moved_bytes else self.costs
         return msgspec.structs.replace(self, bytes=self.bytes + moved_bytes, last_ms=now_ms, costs=costs)
 
@@ -146,7 +146,7 @@ class SpeedBook(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_excused(self, cause: SkipCause) -> bool:
         """Whether one more slot may be left out for this reason."""
-        return cause not in CAPPED or sum(name == cause for name, _at_ms in self.skips) < MOST_SKIPS
+        return cause not in CAPPED or sum(name == cause for name, _at_ms in self.skips) < MAX_SKIPS
 
 
 def start_test_due(book: SpeedBook, now_ms: int) -> bool:
@@ -191,8 +191,8 @@ def thrift(book: SpeedBook, speed: SpeedSection, left: int) -> Thrift:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Here:
-    """What may stand in the way of a test. `failover`: the line in use is a metered backup."""
+class TestConditions:
+    """What may prevent a test. `failover`: the line in use is a metered backup."""
 
     supply: Supply = "mains"
     failover: bool = False
@@ -212,7 +212,7 @@ class SkipTest:
 
 
 def decide(
-    book: SpeedBook, here: Here, purpose: Purpose, speed: SpeedSection, now_ms: int, lot: float = 0.0
+    book: SpeedBook, here: TestConditions, purpose: Purpose, speed: SpeedSection, now_ms: int, lot: float = 0.0
 ) -> RunTest | SkipTest:
     """Whether the test that is due runs, by the rules at the head of this file. ``book`` is as of now."""
     if here.supply == "low":
@@ -233,7 +233,7 @@ def decide(
     return RunTest("quick" if standing else plan.mode)
 
 
-def _standing(here: Here) -> list[SkipTest]:
+def _standing(here: TestConditions) -> list[SkipTest]:
     found = []
     if here.supply == "battery":
         found.append(SkipTest("skipped_on_battery", "the gateway runs on the UPS's battery"))
@@ -260,11 +260,11 @@ def is_busy(down_mbps: float, up_mbps: float, book: SpeedBook, plan_mbps: float 
 
 
 def defer_until_ms(slot: Slot | None, now_ms: int) -> int:
-    """The latest moment to which a test that is due now may be put off: there must be time for a turn, too."""
-    return now_ms if slot is None else min(now_ms + MOST_DEFERRAL_MS, slot.end_ms - LEAST_TURN_WAIT_MS)
+    """The latest moment to which a test that is due now may be deferred: there must be time for a grant, too."""
+    return now_ms if slot is None else min(now_ms + MAX_DEFERRAL_MS, slot.end_ms - MIN_REQUEST_WAIT_MS)
 
 
-def turn_until_ms(slot: Slot | None, now_ms: int) -> int:
-    """How long a turn is waited for."""
-    until_ms = now_ms + MOST_TURN_WAIT_MS
-    return until_ms if slot is None else max(now_ms + LEAST_TURN_WAIT_MS, min(until_ms, slot.end_ms))
+def request_until_ms(slot: Slot | None, now_ms: int) -> int:
+    """How long a grant is waited for."""
+    until_ms = now_ms + MAX_REQUEST_WAIT_MS
+    return until_ms if slot is None else max(now_ms + MIN_REQUEST_WAIT_MS, min(until_ms, slot.end_ms))

@@ -1,7 +1,7 @@
-"""Runs the speed tests: when one is due, whether it may run, its turn at a server, and what it cost.
+"""Runs the speed tests: when one is due, whether it may run, its grant by the collector, and what it cost.
 
 The rules are those of `agent.scheduling.speed_plan`. Every slot ends in one reading: a test, or the reason why there
-is none. A slot is ticked only then, so a restart while the line is busy or a turn is waited for does not lose it.
+is none. A slot is ticked only then, so a restart while the line is busy or a grant is awaited does not lose it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from agent.probes.probe import Context, failure
 from agent.probes.speed.line.idle_check import Load
 from agent.probes.target import is_self_test
 from agent.scheduling import speed_plan
-from agent.scheduling.speed_plan import Here, Mode, RunTest, SkipTest, Slot, SpeedBook, Supply
-from agent.scheduling.test_requests import AGAIN_S, TestRequests
+from agent.scheduling.speed_plan import Mode, RunTest, SkipTest, Slot, SpeedBook, Supply, TestConditions
+from agent.scheduling.test_requests import RETRY_S, TestRequests
 from agent.spool.record import Value
 
 UNREADABLE = Event(
@@ -50,7 +50,7 @@ class SpeedLedger:
         self.secret = self._load_secret(state_dir / SLOTS_KEY_FILE)
         self.book = self._load_book()
 
-    def keep(self, book: SpeedBook) -> None:
+    def save(self, book: SpeedBook) -> None:
         self.book = book
         self._save(self._path, msgspec.json.encode(book))
 
@@ -82,24 +82,24 @@ class SpeedLedger:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Seconds between two looks at the slots (short: the time may be learnt meanwhile), before the test at start (so
-    that the time is known by then, and the first round's figures are there to see), that a look at the line's load
-    takes, between two such, between two asks.
+    """Seconds between two polls of the slots (short: the time may be learnt meanwhile), before the test at start (so
+    that the time is known by then, and the first round's figures exist), over which the line's load is measured,
+    between two such measurements, between two requests.
     """
 
-    look_s: float = 10.0
+    poll_s: float = 10.0
     start_pause_s: float = 3.0
-    quiet_s: float = 3.0
-    busy_again_s: float = 60.0
-    ask_again_s: float = AGAIN_S
+    load_window_s: float = 3.0
+    busy_retry_s: float = 60.0
+    request_retry_s: float = RETRY_S
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedContext:
-    """What tests work with. ``now_ms`` goes on by a monotonic clock once the collector has told the time: slots and
-    turns are kept by it, so a wall clock that jumps neither repeats nor skips one. ``measure`` runs one probe; ``line``
-    is held by whoever needs the line for itself; ``load`` looks at the line for so many seconds; ``moved`` counts its
-    bytes, both ways."""
+    """What tests work with. ``now_ms`` goes on by a monotonic clock once a receipt has given the time: slots and
+    grants are kept by it, so a wall clock that jumps neither repeats nor skips one. ``measure`` runs one probe;
+    ``line`` is held by whatever needs the line for itself; ``load`` measures the line for so many seconds; ``moved``
+    counts its bytes, both directions."""
 
     settings: AgentSettings
     device: str
@@ -113,7 +113,7 @@ class SpeedContext:
     failover: Callable[[], bool]
     load: Callable[[float], Awaitable[Load | None]]
     moved: Callable[[], int | None]
-    ask: Callable[[wire.Ask], None]
+    send_ask: Callable[[wire.Ask], None]
 
 
 class SpeedRounds:
@@ -123,8 +123,8 @@ class SpeedRounds:
         self._parts = parts
         self._ledger = ledger
         self._timing = timing or Timing()
-        self._one = asyncio.Lock()
-        self._turns = TestRequests(parts.device, parts.ask, self._now_ms, self._timing.ask_again_s)
+        self._one_at_a_time = asyncio.Lock()
+        self._requests = TestRequests(parts.device, parts.send_ask, self._now_ms, self._timing.request_retry_s)
 
     async def run(self) -> None:
         """Ends only when cancelled."""
@@ -139,80 +139,82 @@ class SpeedRounds:
             slot = speed_plan.due_slot(plan, self._book().done, now_ms)
             if slot is not None:
                 await self.due("routine", slot)
-            await asyncio.sleep(self._timing.look_s)
+            await asyncio.sleep(self._timing.poll_s)
 
     async def due(self, purpose: wire.Purpose, slot: Slot | None = None) -> None:
-        """A test of the gateway's own accord: decided, put off while the line is busy, given its turn."""
+        """A test of the gateway's own schedule: decided, deferred while the line is busy, granted."""
         task = None
-        if not self._is_at_home() and isinstance(self._decide(purpose, slot), RunTest):
-            await self._wait_for_quiet(slot)
-            task = await self._turn(purpose, slot)
+        if not self._is_own_server() and isinstance(self._decide(purpose, slot), RunTest):
+            await self._wait_for_idle_line(slot)
+            task = await self._request_test(purpose, slot)
         await self._test(purpose, slot, task)
 
-    async def obey(self, task: wire.Task) -> None:
-        """A test that the collector wants now, unasked."""
+    async def run_task(self, task: wire.Task) -> None:
+        """A test that the collector wants now, without a request."""
         await self._test(task.purpose, None, task)
 
-    def take(self, task: wire.Task) -> bool:
-        """Whether the task is the turn that a due test asked for."""
-        return self._turns.take(task)
+    def accept(self, task: wire.Task) -> bool:
+        """Whether the task grants a request of ours."""
+        return self._requests.accept(task)
 
     # ------------------------------------------------------------ before the test
 
     def _decide(self, purpose: wire.Purpose, slot: Slot | None) -> RunTest | SkipTest:
-        here = Here(supply=self._parts.supply(), failover=self._parts.failover())
+        conditions = TestConditions(supply=self._parts.supply(), failover=self._parts.failover())
         lot = slot.lot if slot else 0.0
-        return speed_plan.decide(self._book(), here, purpose, self._parts.settings.speed, self._now_ms(), lot)
+        return speed_plan.decide(self._book(), conditions, purpose, self._parts.settings.speed, self._now_ms(), lot)
 
-    async def _wait_for_quiet(self, slot: Slot | None) -> None:
+    async def _wait_for_idle_line(self, slot: Slot | None) -> None:
         until_ms = speed_plan.defer_until_ms(slot, self._now_ms())
         plan_mbps = self._parts.settings.speed.plan_mbps
         while self._now_ms() < until_ms:
-            load = await self._parts.load(self._timing.quiet_s)
+            load = await self._parts.load(self._timing.load_window_s)
             if load is None or not speed_plan.is_busy(load.down_mbps, load.up_mbps, self._book(), plan_mbps):
                 return
             left_s = (until_ms - self._now_ms()) / 1000
-            await asyncio.sleep(max(0.0, min(self._timing.busy_again_s, left_s)))
+            await asyncio.sleep(max(0.0, min(self._timing.busy_retry_s, left_s)))
 
-    def _asks(self) -> bool:
-        """Whether turns are given: at the server of our enrolment they are, at one of our own settings they are not."""
+    def _must_request(self) -> bool:
+        """Whether tests must be requested: at the server of our enrolment, not at one of our own settings."""
         return bool(self._parts.context.measure_url) and not self._parts.settings.speed.server
 
-    async def _turn(self, purpose: wire.Purpose, slot: Slot | None) -> wire.Task | None:
-        if not self._asks():
+    async def _request_test(self, purpose: wire.Purpose, slot: Slot | None) -> wire.Task | None:
+        if not self._must_request():
             return None
         speed = self._parts.settings.speed
         mode = speed_plan.thrift(self._book(), speed, speed_plan.slots_left(self._now_ms(), speed.slots)).mode
         expected = speed_plan.cost_bytes(self._book(), mode, speed.plan_mbps)
-        until_ms = speed_plan.turn_until_ms(slot, self._now_ms())
-        return await self._turns.turn(purpose, slot.name if slot else "", expected, until_ms)
+        until_ms = speed_plan.request_until_ms(slot, self._now_ms())
+        return await self._requests.request(purpose, slot.name if slot else "", expected, until_ms)
 
     # ------------------------------------------------------------ the test
 
     async def _test(self, purpose: wire.Purpose, slot: Slot | None, task: wire.Task | None) -> None:
         """One test, or the reason why there is none; either way a reading, and the slot is done."""
-        async with self._one:
-            at_home = self._is_at_home(task)
+        async with self._one_at_a_time:
+            is_own_server = self._is_own_server(task)
             mode = self._parts.settings.speed.mode
-            decision = RunTest(mode) if at_home else self._without_turn(self._decide(purpose, slot), purpose, task)
+            decision = (
+                RunTest(mode) if is_own_server else self._without_grant(self._decide(purpose, slot), purpose, task)
+            )
             # Ticked before the test: a test that brings the agent down must not run at every start.
-            await self._keep_book(self._book().ticked(slot) if slot else self._book())
+            await self._save_book(self._book().ticked(slot) if slot else self._book())
             if isinstance(decision, SkipTest):
                 await self._skip(decision, purpose, slot, task)
             else:
-                await self._run(decision.mode, "self-test" if at_home else purpose, slot, task)
+                await self._run(decision.mode, "self-test" if is_own_server else purpose, slot, task)
 
-    def _without_turn(
+    def _without_grant(
         self, decision: RunTest | SkipTest, purpose: wire.Purpose, task: wire.Task | None
     ) -> RunTest | SkipTest:
-        """What was decided, seen in the light that a turn did not come, or is over."""
-        wanting = task.expires_ms <= self._now_ms() if task else self._asks()
+        """What was decided, where a grant is needed and did not come, or has expired."""
+        wanting = task.expires_ms <= self._now_ms() if task else self._must_request()
         if isinstance(decision, SkipTest) or not wanting:
             return decision
         if task is None and purpose not in speed_plan.AT_ONCE and not self._book().is_excused("skipped_no_turn"):
             return RunTest("quick")
-        why = "the turn was over before the test could begin" if task else "the collector gave no turn in time"
-        return SkipTest("skipped_no_turn", f"{why}; its server tests nobody without one")
+        why = "the grant expired before the test could begin" if task else "the collector granted no test in time"
+        return SkipTest("skipped_no_turn", f"{why}; its server refuses tests without a grant")
 
     async def _run(self, mode: Mode, purpose: wire.Purpose, slot: Slot | None, task: wire.Task | None) -> None:
         context = self._context(mode, purpose, task)
@@ -247,24 +249,24 @@ class SpeedRounds:
             plan_mbps = self._parts.settings.speed.plan_mbps
             moved = min(max(0, line_bytes), speed_plan.cost_bytes(book, mode, plan_mbps))
         if free:
-            await self._keep_book(msgspec.structs.replace(book, last_ms=now_ms))
+            await self._save_book(msgspec.structs.replace(book, last_ms=now_ms))
             return
         book = book.charged(mode, moved, now_ms, whole=whole)
         for test in tests:
             down, up = test.capacity_down_mbps or test.download_mbps, test.capacity_up_mbps or test.upload_mbps
             book = book.learnt(down, up)
-        await self._keep_book(book)
+        await self._save_book(book)
 
     async def _skip(self, skip: SkipTest, purpose: wire.Purpose, slot: Slot | None, task: wire.Task | None) -> None:
         SKIPPED.log(code=skip.cause, detail=skip.detail)
         if skip.cause in speed_plan.CAPPED and purpose not in speed_plan.AT_ONCE:
-            await self._keep_book(self._book().skipped(skip.cause, self._now_ms()))
+            await self._save_book(self._book().skipped(skip.cause, self._now_ms()))
         reading = wire.SpeedReading(at=self._parts.stamp(), failure=failure(skip.cause, skip.detail))
         await self._parts.keep([_named(reading, purpose, slot, task.id if task else "")], "normal")
 
     # ------------------------------------------------------------ small things
 
-    def _is_at_home(self, task: wire.Task | None = None) -> bool:
+    def _is_own_server(self, task: wire.Task | None = None) -> bool:
         server = task.server if task and task.server else self._parts.settings.speed.server
         return is_self_test(server or self._parts.context.measure_url or "")
 
@@ -274,12 +276,12 @@ class SpeedRounds:
     def _book(self) -> SpeedBook:
         return self._ledger.book.at(self._now_ms())
 
-    async def _keep_book(self, book: SpeedBook) -> None:
-        await asyncio.to_thread(self._ledger.keep, book)
+    async def _save_book(self, book: SpeedBook) -> None:
+        await asyncio.to_thread(self._ledger.save, book)
 
 
 def _named(reading: wire.Reading, purpose: wire.Purpose, slot: Slot | None, test_id: str) -> wire.Reading:
-    """A speed reading says what it was run for, in which slot and under which id, also when it failed."""
+    """A speed reading states what it was run for, in which slot and under which id, also when it failed."""
     if not isinstance(reading, wire.SpeedReading):
         return reading
     return msgspec.structs.replace(

@@ -1,7 +1,7 @@
-"""Asks the collector for a turn at a measurement server, and knows its answer again.
+"""Requests a test at a measurement server from the collector, and recognises the answer.
 
-An ask goes out once a minute under the same id until the task of that id has come or is no longer wanted. An answer
-that comes too late is nobody's: its server has given the turn to somebody else by then.
+A request is sent once a minute under the same id until the task of that id comes or the request ends. An answer that
+comes too late is dropped: its server has granted the place to another gateway by then.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ TOO_LATE = Event(
     fields="task",
 )  # fmt: skip
 
-AGAIN_S = 60.0
+RETRY_S = 60.0
 
 
 class TestRequests:
-    """``ask`` publishes an ask, or loses it while there is no session; ``now_ms`` is the collector's
+    """``send`` publishes a request, or loses it while there is no session; ``now_ms`` is the collector's
     time."""
 
     def __init__(
         self,
         device: str,
-        ask: Callable[[wire.Ask], None],
+        send: Callable[[wire.Ask], None],
         now_ms: Callable[[], int],
-        again_s: float = AGAIN_S,
+        retry_s: float = RETRY_S,
     ) -> None:
-        self._device, self._ask, self._now_ms, self._again_s = device, ask, now_ms, again_s
+        self._device, self._send, self._now_ms, self._retry_s = device, send, now_ms, retry_s
         self._waiting: dict[str, asyncio.Future[wire.Task]] = {}
         self._given_up: deque[str] = deque(maxlen=64)
 
-    async def turn(self, purpose: wire.Purpose, slot: str, expected_bytes: int, until_ms: int) -> wire.Task | None:
+    async def request(self, purpose: wire.Purpose, slot: str, expected_bytes: int, until_ms: int) -> wire.Task | None:
         """The collector's answer; None when there is none by ``until_ms``."""
-        wish = wire.Ask(
+        request = wire.Ask(
             v=wire.VERSION,
             device=self._device,
             id=secrets.token_hex(16),
@@ -49,23 +49,23 @@ class TestRequests:
             expected_bytes=expected_bytes,
             expires_ms=until_ms,
         )
-        answer = self._waiting[wish.id] = asyncio.get_running_loop().create_future()
+        answer = self._waiting[request.id] = asyncio.get_running_loop().create_future()
         try:
-            return await self._repeat(wish, answer)
+            return await self._repeat(request, answer)
         finally:
-            del self._waiting[wish.id]
-            self._given_up.append(wish.id)
+            del self._waiting[request.id]
+            self._given_up.append(request.id)
 
-    async def _repeat(self, wish: wire.Ask, answer: asyncio.Future[wire.Task]) -> wire.Task | None:
-        while (left_s := (wish.expires_ms - self._now_ms()) / 1000) > 0:
-            self._ask(wish)
-            await asyncio.wait([answer], timeout=min(left_s, self._again_s))
+    async def _repeat(self, request: wire.Ask, answer: asyncio.Future[wire.Task]) -> wire.Task | None:
+        while (left_s := (request.expires_ms - self._now_ms()) / 1000) > 0:
+            self._send(request)
+            await asyncio.wait([answer], timeout=min(left_s, self._retry_s))
             if answer.done():
                 return answer.result()
         return None
 
-    def take(self, task: wire.Task) -> bool:
-        """Whether the task answers an ask of ours, in time or too late."""
+    def accept(self, task: wire.Task) -> bool:
+        """Whether the task answers a request of ours, in time or too late."""
         answer = self._waiting.get(task.id)
         if answer is not None and not answer.done():
             answer.set_result(task)

@@ -33,7 +33,7 @@ UNSENT = Event(
 )
 RECOVERED = Event(PROGRAM, "info", "snapshot_sent", "the gateway takes snapshots again")
 STOP_UNSENT = Event(
-    PROGRAM, "warning", "stop_unsent", "the gateway did not hear that this seat stops; it will seem missing",
+    PROGRAM, "warning", "stop_unsent", "the gateway did not take the stop message; this seat will seem missing",
     fields="error",
 )  # fmt: skip
 ID_UNSAVED = Event(
@@ -87,7 +87,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nabz-seat {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in (
-        ("run", "send a snapshot every minute until stopped, and a last word when stopping"),
+        ("run", "send a snapshot every minute until stopped, and a stop message at the end"),
         ("once", "send one snapshot now"),
         ("show", "print the snapshot that would be sent, send nothing"),
     ):
@@ -120,10 +120,10 @@ def load(options: argparse.Namespace) -> SeatProgram:
     except (OSError, ValueError) as error:
         raise ValueError(f"--key-file {options.key_file}: {describe(error)}") from None
     name = check_name(options.name)
-    identity, is_new = who_am_i(options.state_dir)
+    identity, is_new = load_identity(options.state_dir)
     if is_new:
-        keep(identity, options.state_dir)
-    keyring = Keyring(key, identity.id, options.state_dir, asks=options.command == "run")
+        save_identity(identity, options.state_dir)
+    keyring = Keyring(key, identity.id, options.state_dir, may_agree=options.command == "run")
     return SeatProgram(identity=identity, name=name, url=url, keyring=keyring, interval_s=options.interval)
 
 
@@ -133,17 +133,17 @@ def check_name(name: str) -> str:
     return name
 
 
-def who_am_i(state_dir: Path) -> tuple[SeatIdentity, bool]:
+def load_identity(state_dir: Path) -> tuple[SeatIdentity, bool]:
     """(the id this PC had before, or one made from its hardware; whether that is to be kept). Raises ValueError."""
     kept = read_identity(state_dir / IDENTITY_FILE)
     identity = identify(hardware(), kept)
     if identity is None:
-        raise ValueError("no network card, disk, board or machine id tells this PC apart: it cannot be a seat")
+        raise ValueError("no network card, disk, board or machine id identifies this PC: it cannot be a seat")
     return identity, identity != kept
 
 
-def keep(identity: SeatIdentity, state_dir: Path) -> None:
-    """Written when the id is new or a part changed. A seat that cannot still works, and says what that costs."""
+def save_identity(identity: SeatIdentity, state_dir: Path) -> None:
+    """Written when the id is new or a part changed. A seat that cannot still works, with a warning."""
     file = state_dir / IDENTITY_FILE
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,7 @@ def read_identity(file: Path) -> SeatIdentity | None:
 
 def show(options: argparse.Namespace) -> int:
     time.sleep(FIRST_CPU_WINDOW_S)
-    identity, _is_new = who_am_i(options.state_dir)
+    identity, _is_new = load_identity(options.state_dir)
     shown = measure(identity, check_name(options.name), "0" * 32, wall_ms(), version=__version__, drives=read_drives())
     print(json.dumps(json.loads(contract.encode(shown)), indent=2))
     return 0
@@ -173,40 +173,40 @@ def show(options: argparse.Namespace) -> int:
 
 def once(seat: SeatProgram) -> int:
     try:
-        say(seat, "running", 0)
+        send(seat, "running", 0)
     except PostFailed as error:
         logs.complain(str(error), PROGRAM)
         return 1
-    print(f"nabz-seat: {seat.name or seat.identity.id} is on the gateway's roll")
+    print(f"nabz-seat: {seat.name or seat.identity.id} is registered at the gateway")
     return 0
 
 
 def run(seat: SeatProgram, form: logs.Format | None = None) -> int:
-    """Every `interval_s`, until asked to stop; then the last word, so that *off* is told from *missing*."""
+    """Every `interval_s`, until stopped; then a stop message, so that *off* differs from *missing*."""
     stop = threading.Event()
     for number in stop_signals():
         signal.signal(number, lambda _number, _frame: stop.set())
     logs.start("info", form, context={"seat": seat.name or seat.identity.id})
     STARTED.log(gateway=seat.url, interval_s=seat.interval_s)
-    offset_ms = keep_saying(seat, stop.wait)
+    offset_ms = report(seat, stop.wait)
     try:
-        say(seat, "stopping", offset_ms)
+        send(seat, "stopping", offset_ms)
     except PostFailed as error:
         STOP_UNSENT.log(error=error)
     return 0
 
 
 def stop_signals() -> list[signal.Signals]:
-    """Windows says by SIGBREAK that the console closes or the machine shuts down."""
+    """On Windows SIGBREAK means that the console closes or the machine shuts down."""
     return [signal.SIGTERM, signal.SIGINT, *(number for number in signal.Signals if number.name == "SIGBREAK")]
 
 
-def keep_saying(seat: SeatProgram, wait: Callable[[float], bool]) -> int:
-    """Reports until ``wait`` says stop. Returns how far the gateway's clock is ahead of this one's, milliseconds."""
+def report(seat: SeatProgram, wait: Callable[[float], bool]) -> int:
+    """Sends snapshots until ``wait`` returns True. Returns by how much the gateway's clock is ahead, milliseconds."""
     offset_ms, trouble = 0, ""
     while True:
         try:
-            offset_ms, now_trouble = say(seat, "running", offset_ms), ""
+            offset_ms, now_trouble = send(seat, "running", offset_ms), ""
         except PostFailed as error:
             now_trouble = str(error)
             if now_trouble != trouble:  # once when it begins and once when it ends, not every minute
@@ -219,18 +219,18 @@ def keep_saying(seat: SeatProgram, wait: Callable[[float], bool]) -> int:
             return offset_ms
 
 
-def say(seat: SeatProgram, state: contract.State, offset_ms: int) -> int:
+def send(seat: SeatProgram, state: contract.State, offset_ms: int) -> int:
     """Sends one snapshot. Tries once more by the gateway's clock if this PC's is wrong, and once under the center's key
     if the gateway has forgotten this seat's own. Raises PostFailed."""
     key = seat.keyring.key
     for tries_left in (2, 1, 0):
         at_ms = wall_ms() + offset_ms
-        said = measure(
+        snapshot = measure(
             seat.identity, seat.name, secrets.token_hex(16), at_ms, state=state, interval_s=seat.interval_s,
             version=__version__, drives=seat.drives(), hand=seat.keyring.hand(key),
         )  # fmt: skip
         try:
-            answer = post(said, seat.url, key)
+            answer = post(snapshot, seat.url, key)
         except PostFailed as error:
             if not tries_left:
                 raise

@@ -1,8 +1,8 @@
 """The disks built into this PC, as parts: which, how large, in what health. Read seldom, within a deadline.
 
-Linux tells most of it to everybody (sysfs): NVMe state and temperature, the wear flag of eMMC (JEDEC JESD84-B51,
-PRE_EOL_INFO), error counts of ext4. SMART itself needs `smartctl` and the right to ask the disk; where either is
-missing, health stays unknown. Windows tells by its storage module, see agent.seat.windows.
+Linux shows most of it to everybody (sysfs): NVMe state and temperature, the wear flag of eMMC (JEDEC JESD84-B51,
+PRE_EOL_INFO), error counts of ext4. SMART itself needs `smartctl` and the right to query the disk; where either is
+missing, health stays unknown. Windows has its storage module, see agent.seat.windows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Smart = Callable[[str], "bytes | None"]
 
 
 class Seldom:
-    """What `read` said last, asked again when that is older than `every_s`."""
+    """What `read` returned last, read again when that is older than `every_s`."""
 
     def __init__(self, read: Read, every_s: float = READ_EVERY_S) -> None:
         self.read, self.every_s = read, every_s
@@ -45,7 +45,7 @@ class Seldom:
 
 
 def read() -> tuple[Drive, ...] | None:
-    """The drives that tell their serial number; None where none does: unknown, not absent."""
+    """The drives that show their serial number; None where none does: unknown, not absent."""
     if sys.platform == "win32":
         return windows.inventory().drives
     return linux_drives(Path("/sys"), smartctl)
@@ -93,7 +93,7 @@ def _linux_drive(sys_dir: Path, disk: Path, smart: Smart) -> Drive | None:
 
 
 def _is_failing(sys_dir: Path, disk: Path) -> bool:
-    """What the kernel itself says: a dead NVMe controller, worn-out eMMC, errors in an ext4 file system on it."""
+    """What the kernel itself reports: a dead NVMe controller, worn-out eMMC, errors in an ext4 file system on it."""
     errors = (_line(sys_dir / "fs" / "ext4" / part.name / "errors_count") for part in disk.glob(f"{disk.name}*"))
     return (
         _line(disk / "device" / "state") == "dead"
@@ -110,26 +110,28 @@ def _hwmon_c(disk: Path) -> float | None:
 
 
 def smartctl(device: str) -> bytes | None:
-    """What smartctl(8) says of one disk, as JSON; None where it is not installed or does not end in time."""
+    """smartctl(8)'s report on one disk, as JSON; None where it is not installed or does not end in time."""
     program = shutil.which("smartctl")
     if program is None:
         return None
-    words = [program, "--json", "--health", "--attributes", "--nocheck=standby", device]
+    command = [program, "--json", "--health", "--attributes", "--nocheck=standby", device]
     try:
-        return subprocess.run(words, capture_output=True, timeout=SMART_S, check=False, stdin=subprocess.DEVNULL).stdout
+        return subprocess.run(
+            command, capture_output=True, timeout=SMART_S, check=False, stdin=subprocess.DEVNULL
+        ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
 
 
 def parse_smart(answer: bytes) -> tuple[Health | None, float | None]:
-    """(health, temperature in °C) of smartctl's JSON; whatever it does not say is None."""
+    """(health, temperature in °C) of smartctl's JSON; what is missing is None."""
     try:
-        said = json.loads(answer)
+        report = json.loads(answer)
     except (ValueError, RecursionError):
         return None, None
-    passed = _within(said, "smart_status", "passed")
-    warning = _within(said, "nvme_smart_health_information_log", "critical_warning")
-    current = _within(said, "temperature", "current")
+    passed = _within(report, "smart_status", "passed")
+    warning = _within(report, "nvme_smart_health_information_log", "critical_warning")
+    current = _within(report, "temperature", "current")
     temperature_c = sane_c(current) if isinstance(current, int | float) and not isinstance(current, bool) else None
     if passed is False or (isinstance(warning, int) and warning > 0):
         return "failing", temperature_c
@@ -141,10 +143,10 @@ def sane_c(value: float) -> float | None:
     return float(value) if low < value < high and value else None
 
 
-def _within(said: object, *path: str) -> object:
+def _within(report: object, *path: str) -> object:
     for name in path:
-        said = said.get(name) if isinstance(said, dict) else None
-    return said
+        report = report.get(name) if isinstance(report, dict) else None
+    return report
 
 
 def _count(text: str) -> int:

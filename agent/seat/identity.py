@@ -36,7 +36,7 @@ def facts_of(found: Iterable[tuple[str, str]]) -> tuple[str, ...]:
 
 
 def is_generic(value: str) -> bool:
-    """True for values that do not tell machines apart: fillers, or one sign repeated."""
+    """True for values that do not identify a machine: fillers, or one sign repeated."""
     plain = value.strip().lower()
     return plain in GENERIC or len(plain) < 4 or len(set(plain) - set(" -_.:")) < 2
 
@@ -51,7 +51,7 @@ def is_burnt_in(mac: str) -> bool:
 
 
 def identify(facts: tuple[str, ...], kept: SeatIdentity | None) -> SeatIdentity | None:
-    """The id for a machine that shows ``facts`` now and was ``kept`` before; None when nothing tells it apart."""
+    """The id for a machine that shows ``facts`` now and was ``kept`` before; None when nothing identifies it."""
     if kept is not None and same_machine(facts, kept.facts):
         return SeatIdentity(id=kept.id, facts=facts)
     if not facts:
@@ -74,6 +74,6 @@ def counting(facts: Iterable[str]) -> frozenset[str]:
 
 
 def fact(kind: str, value: str) -> str:
-    """What is said of one part: its kind and 16 hex digits of a hash; the value itself never travels."""
+    """What is sent of one part: its kind and 16 hex digits of a hash; the value itself never leaves the PC."""
     digest = hashlib.sha256(f"nabz-seat\n{kind}\n{value.strip().lower()}".encode()).hexdigest()
     return f"{kind}:{digest[:16]}"

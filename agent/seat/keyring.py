@@ -1,4 +1,4 @@
-"""Under which key this seat speaks: the center's at first, its own as soon as the gateway has agreed one with it."""
+"""Which key this seat uses: the center's at first, its own as soon as the gateway has agreed one with it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ FILE = "own.key"
 class Keyring:
     """`folder` is where the own key is kept; None, or one that cannot be written: the seat stays with the center's.
 
-    Only who `asks` agrees on a new key: a try by hand, as root, must not leave one that the service cannot read.
+    Without `may_agree` no new key is agreed: a try by hand, as root, must not leave one that the service cannot read.
     """
 
-    def __init__(self, center_key: bytes, seat_id: str, folder: Path | None = None, *, asks: bool = True) -> None:
-        self.center_key, self.seat_id, self.asks = center_key, seat_id, asks
+    def __init__(self, center_key: bytes, seat_id: str, folder: Path | None = None, *, may_agree: bool = True) -> None:
+        self.center_key, self.seat_id, self.may_agree = center_key, seat_id, may_agree
         self.file = folder / FILE if folder else None
         self.own = read(self.file, seat_id) if self.file else None
         self.secret: int | None = None
@@ -29,8 +29,8 @@ class Keyring:
         return self.own or self.center_key
 
     def hand(self, key: bytes) -> str:
-        """Our half of an own key, to go with what is said under the center's; nothing under an own key."""
-        if not self.asks or self.file is None or key != self.center_key:
+        """Our half of the key agreement, sent under the center's key; empty under an own key."""
+        if not self.may_agree or self.file is None or key != self.center_key:
             return ""
         self.secret = self.secret or keys.make_secret()
         return keys.half(self.secret)

@@ -2,7 +2,7 @@
 
 The center's seat key is on every PC: it lets a seat in, and nothing more. Once approved, seat and gateway agree on a
 key by Diffie-Hellman (RFC 3526 group 14, from the standard library's integers alone), both halves sealed under the
-center's key. Who listens on the LAN learns nothing by it, even one who has the center's key.
+center's key. An eavesdropper on the LAN learns nothing by it, even one who has the center's key.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def make_secret() -> int:
 
 
 def half(secret: int) -> str:
-    """What is told of a secret, hexadecimal."""
+    """The public half of a secret, hexadecimal."""
     return f"{pow(G, secret, P):0512x}"
 
 

@@ -1,4 +1,4 @@
-"""This machine to a snapshot, by psutil. Measures the machine only: nothing here looks at who uses it or for what."""
+"""This machine to a snapshot, by psutil. Measures the machine only: nothing here reads who uses it or for what."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def disks() -> tuple[Disk, ...]:
 
 
 def _is_passing(options: str, kind: str) -> bool:
-    """Removable drives, discs and package images say nothing about the seat."""
+    """Removable drives, discs and package images do not belong to the seat."""
     return bool({"removable", "cdrom"} & set(options.split(","))) or kind in ("squashfs", "iso9660", "udf", "")
 
 
@@ -122,12 +122,12 @@ def _macs() -> list[tuple[str, bool]]:
 
 
 def _is_physical(interface: str) -> bool:
-    """On Linux a real card has a device behind it; elsewhere the address alone must tell."""
+    """On Linux a real card has a device behind it; elsewhere only the address decides."""
     return not sys.platform.startswith("linux") or Path("/sys/class/net", interface, "device").exists()
 
 
 def _is_on_usb(interface: str) -> bool:
-    """Docking stations and dongles go from PC to PC: their address tells apart only where nothing else does."""
+    """Docking stations and dongles go from PC to PC: their address identifies only where nothing else does."""
     return any(part.startswith("usb") for part in Path("/sys/class/net", interface, "device").resolve().parts)
 
 

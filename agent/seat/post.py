@@ -15,7 +15,7 @@ _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the ga
 
 
 class PostFailed(Exception):
-    """The gateway did not take the snapshot; the message says why. `now_ms` is the gateway's clock if it said so,
+    """The gateway did not take the snapshot; the message is the reason. `now_ms` is the gateway's clock if it sent it,
     `is_key` that it does not know the key that was used."""
 
     def __init__(self, why: str, now_ms: int | None = None, *, is_key: bool = False) -> None:
@@ -57,7 +57,7 @@ def post(snapshot: contract.Snapshot, url: str, key: bytes, timeout_s: float = 1
 
 
 def read_answer(sealed: bytes, nonce: str, key: bytes) -> contract.GatewayReply:
-    """The gateway's word, if it holds the key and answers this very snapshot. Raises PostFailed."""
+    """The gateway's answer, if it holds the key and answers this very snapshot. Raises PostFailed."""
     try:
         answer = contract.decode_answer(contract.unseal(sealed, key, contract.ANSWER))
     except contract.SnapshotError as error:

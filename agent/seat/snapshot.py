@@ -1,7 +1,7 @@
 """THE LAN CONTRACT, seat PC to gateway: the snapshot's shape, encode, decode, sign, verify. No I/O, no clock.
 
 A snapshot travels as ``body LF hex(HMAC-SHA256)`` under the center's seat key; the MAC covers a label and the exact
-body bytes. Time and a random nonce stand inside, so that an old one cannot be said again. The gateway's answer is
+body bytes. Time and a random nonce stand inside, so that an old one cannot be replayed. The gateway's answer is
 sealed the same way under another label and quotes the nonce.
 
 A snapshot is about a machine. It holds no user name, host name, window title, file name, mount point or content;
@@ -35,7 +35,7 @@ Health = Literal["good", "failing"]
 
 
 class SnapshotError(ValueError):
-    """Bytes that are not a snapshot of this contract; says which rule they break."""
+    """Bytes that are not a snapshot of this contract; names the rule they break."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +62,8 @@ class Snapshot:
     """One machine at one moment; None is unknown, never zero.
 
     `id` is made from hardware facts (see agent.seat.identity), `facts` are hashes of them, `at_ms` is this machine's
-    wall time. `stopping` is the last word before an orderly shutdown. `slept_s` is the time asleep since boot and
-    `running_s` the age of this program: with `uptime_s` they tell afterwards what a silence was. `hand` is the seat's
+    wall time. `stopping` is the last message before an orderly shutdown. `slept_s` is the time asleep since boot and
+    `running_s` the age of this program: with `uptime_s` they show afterwards what a silence was. `hand` is the seat's
     half of a key of its own (see agent.seat.keys).
     """
 
@@ -97,7 +97,7 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayReply:
-    """The gateway's word: taken or not, why not, and its own time, so that a seat with a wrong clock can go by it.
+    """The gateway's answer: taken or not, why not, and its own time, so that a seat with a wrong clock can go by it.
 
     `hand` is the gateway's half of the seat's own key, when the snapshot offered one and the seat is approved.
     """
@@ -173,7 +173,7 @@ def unseal(payload: bytes, key: bytes, label: bytes) -> bytes:
 
 
 def claimed_id(payload: bytes) -> str:
-    """The id a sealed snapshot says it is of, unproven: enough to find the key that must prove it; or nothing."""
+    """The id that a sealed snapshot claims, unverified: enough to find the key that must prove it; or nothing."""
     found = _CLAIM.match(payload)
     return found[1].decode() if found else ""
 

@@ -1,7 +1,7 @@
-"""What Windows tells of a PC's hardware: one question to PowerShell, within a deadline, hourly at most.
+"""A PC's hardware as Windows knows it: one PowerShell script, within a deadline, hourly at most.
 
-Asked are the serial numbers of board and case, the firmware's UUID and the fixed disks; nothing about users, programs
-or files. The answer is JSON and is parsed here, apart from asking.
+It reads the serial numbers of board and case, the firmware's UUID and the fixed disks; nothing about users, programs
+or files. Its output is JSON and is parsed here by a pure function.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from agent.seat.identity import fact, is_generic
 from agent.seat.snapshot import MAX_DISKS, Drive, Health
 
-ASK_S = 30.0
+TIMEOUT_S = 30.0
 HEALTH: dict[object, Health] = {
     "Healthy": "good", "Warning": "failing", "Unhealthy": "failing", 0: "good", 1: "failing", 2: "failing",
 }  # fmt: skip
 REMOVABLE = ("USB", "SD", "1394", 7, 12, 4)  # MSFT_PhysicalDisk.BusType, as word or number
 
-QUESTION = """
+SCRIPT = """
 $ErrorActionPreference = 'SilentlyContinue'
 [Console]::OutputEncoding = [Text.Encoding]::UTF8
 @{
@@ -39,17 +39,17 @@ $ErrorActionPreference = 'SilentlyContinue'
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
-    """`found` is (kind, value) as agent.seat.identity takes it; `drives` is None where no disk tells its serial."""
+    """`found` is (kind, value) as agent.seat.identity takes it; `drives` is None where no disk shows its serial."""
 
     found: tuple[tuple[str, str], ...] = ()
     drives: tuple[Drive, ...] | None = None
 
 
 def inventory() -> Inventory:
-    """What this PC tells now; nothing when PowerShell is missing, refuses or is too slow."""
-    words = ["powershell.exe", "-NoProfile", "-NonInteractive", "-Command", "-"]
+    """What this PC shows now; empty when PowerShell is missing, fails or is too slow."""
+    command = ["powershell.exe", "-NoProfile", "-NonInteractive", "-Command", "-"]
     try:
-        done = subprocess.run(words, input=QUESTION.encode(), capture_output=True, timeout=ASK_S, check=False)
+        done = subprocess.run(command, input=SCRIPT.encode(), capture_output=True, timeout=TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return Inventory()
     return parse(done.stdout)
@@ -58,14 +58,14 @@ def inventory() -> Inventory:
 def parse(answer: bytes) -> Inventory:
     """Takes nothing on trust: what is not as expected is left out."""
     try:
-        said = json.loads(answer.decode("utf-8", "replace").lstrip("\ufeff"))
+        facts = json.loads(answer.decode("utf-8", "replace").lstrip("\ufeff"))
     except (ValueError, RecursionError):
         return Inventory()
-    if not isinstance(said, dict):
+    if not isinstance(facts, dict):
         return Inventory()
     kinds = ("uuid", "product", "board", "chassis", "machine")
-    found = [(kind, value[:200]) for kind in kinds if isinstance(value := said.get(kind), str)]
-    rows = said.get("disks")
+    found = [(kind, value[:200]) for kind in kinds if isinstance(value := facts.get(kind), str)]
+    rows = facts.get("disks")
     listed = rows if isinstance(rows, list) else [rows]  # PowerShell 5 writes a list of one without its brackets
     disks = [row for row in listed if isinstance(row, dict) and row.get("bus") not in REMOVABLE]
     drives = {drive.id: drive for row in disks if (drive := _drive(row))}

@@ -165,7 +165,7 @@ class SpoolFile:
 
     def adopt(self, head: Head, groups: Iterable[Group]) -> None:
         """Takes over a spool from elsewhere; its numbering goes on here, and the one so far only waits to be sent.
-        What an attempt before, of which nobody could tell whether it came through, has left of it goes."""
+        Removes what an earlier attempt, whose outcome was unknown, has left of it."""
         before = self._epochs.get(head.spool)
         self._epochs[head.spool] = max(self._epochs.values(), default=0) + 1
         try:

@@ -155,7 +155,7 @@ class Spool:
         return run_of(self._groups(skip, newest_first=False), 0)
 
     def waiting(self) -> int:
-        """Readings not yet receipted. Never blocks: for whoever only looks."""
+        """Readings not yet receipted. Never blocks, for views."""
         held = sum(file.readings for file in self._files())
         return max(0, held - sum(self._forgotten.copy().values()))
 
@@ -221,7 +221,7 @@ class Spool:
         return Appended(file.head.spool, file.head.seq, durable=file is self._disk)
 
     def _make_room(self, file: SpoolFile) -> tuple[dict[Ident, int], list[Lost]]:
-        """The groups to give up (with the readings in each), oldest of the least value first, and what to say of it."""
+        """The groups to give up (with the readings in each), oldest of the least value first, and what to report."""
         limit = self._ram_bytes if file is self._ram else self._max_bytes
         over = file.used_bytes() + wire.MAX_BATCH_BYTES // 2 - limit
         victims: dict[Ident, int] = {}
@@ -360,7 +360,7 @@ class Spool:
             new.write(build(new.head, self._accounts(found.holes, new.head.spool), "high", self._stamp().wall_ms))
         finally:
             new.close()
-        if beside(building, "-wal").exists():  # closing empties it into the file, and says nothing when it cannot
+        if beside(building, "-wal").exists():  # closing empties it into the file, and raises nothing when it cannot
             raise OSError(f"{building}: what was salvaged did not reach the disk")
         building.replace(beside(self._path, ".rebuilt"))
         sync_folder(self._path.parent)
@@ -387,14 +387,21 @@ class Spool:
 
 
 def _accounts_in(group: Group) -> list[Lost]:
-    """What a group that is given up had itself accounted for: it must be said again."""
+    """What a group that is given up had itself accounted for: it must be reported again."""
     found = []
     for raw in group.raws:
         if raw.startswith(b'{"kind":"shed"'):
             with suppress(wire.WireError):
-                said = wire.decode_reading(raw)
-                if isinstance(said, wire.ShedReading):
-                    found.append(Lost(said.why, said.subject or group.spool, said.first_seq, said.last_seq))
+                shed_before = wire.decode_reading(raw)
+                if isinstance(shed_before, wire.ShedReading):
+                    found.append(
+                        Lost(
+                            shed_before.why,
+                            shed_before.subject or group.spool,
+                            shed_before.first_seq,
+                            shed_before.last_seq,
+                        )
+                    )
     return found
 
 

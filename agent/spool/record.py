@@ -29,7 +29,7 @@ MAX_RECORD_BYTES = HEADER.size + wire.MAX_BATCH_BYTES + 1024 + CHECK_BYTES
 # Room for the batch's own fields beside its readings, so that one group always fits one batch.
 FRAME_BYTES = 1024
 
-# What a minute of readings mostly says. Part of the format: a change needs a new MAGIC.
+# What a minute of readings mostly holds. Part of the format: a change needs a new MAGIC.
 DICTIONARY = (
     b'"failure":{"cause":"unreachable","detail":""}{"cause":"timeout","detail":"no answer within  s"}'
     b'{"kind":"boot","previous_end":"power","evidence":[],"last_alive_ms":,"dark_s":}'
@@ -162,7 +162,7 @@ def unpack(record: bytes) -> Group:
     except zlib.error as error:
         raise RecordDamaged(f"the record does not inflate: {describe(error)}") from None
     if len(raws) != count or not inflate.eof:
-        raise RecordDamaged(f"the record holds {len(raws)} readings and says {count}")
+        raise RecordDamaged(f"the record holds {len(raws)} readings and claims {count}")
     return Group(spool=spool.hex(), first_seq=first_seq, value=VALUES[value], wall_ms=wall_ms, prev=prev, raws=raws)
 
 

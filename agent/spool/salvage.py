@@ -86,7 +86,7 @@ class _Found:
 
 
 def _mark(group: Group) -> bytes:
-    """Tells a group from its rivals for the same number."""
+    """Distinguishes a group from others with the same number."""
     return group.after[:8] + group.prev[:8]
 
 
@@ -223,10 +223,10 @@ def finish_replacement(path: Path, now_ms: int) -> None:
     rebuilt = beside(path, ".rebuilt")
     if not rebuilt.exists():
         return
-    aside = beside(path, f".damaged-{now_ms}")
+    target = beside(path, f".damaged-{now_ms}")
     for suffix in ("-wal", "-journal", ""):
         if (old := beside(path, suffix)).exists():
-            old.replace(beside(aside, suffix))
+            old.replace(beside(target, suffix))
     rebuilt.replace(path)
     sync_folder(path.parent)
     kept = sorted({part.name.removesuffix("-wal").removesuffix("-journal") for part in _damaged(path)})

@@ -1,3 +1,3 @@
-"""The way to the collector: enrolment, certificates, the MQTT session, what is on its way."""
+"""The connection to the collector: enrolment, certificates, the MQTT session, batches in flight."""
 
 __all__ = ["enrol", "renew", "session", "trust"]

@@ -10,7 +10,7 @@ from agent.uplink import trust
 
 
 class UplinkLost(Exception):
-    """The session ended; ``cause`` and the text say why."""
+    """The session ended; ``cause`` and the text are the reason."""
 
     def __init__(self, cause: UplinkCause, detail: str) -> None:
         super().__init__(detail)

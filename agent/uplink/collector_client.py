@@ -1,4 +1,4 @@
-"""The collector's door for gateways, over HTTPS with a pinned root: where one enrols, renews and learns the time."""
+"""The HTTPS client of the collector, with a pinned root: enrolment, renewal and the signed time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CollectorUnreachable(OSError):
 
 
 class CollectorRefused(CollectorUnreachable):
-    """The collector said no. ``code`` says why as one fixed word (empty from collectors before 0.2), ``status`` is
+    """The collector refused. ``code`` is the reason as one fixed word (empty from collectors before 0.2), ``status`` is
     HTTP's; the text is the collector's own, for people."""
 
     def __init__(self, sentence: str, status: int, code: str) -> None:
@@ -59,7 +59,7 @@ class HttpReply:
 @dataclass
 class CollectorClient:
     """``ca`` are the roots that count (a file, or PEM text). Over plain HTTP there is none, so that is for loopback, or
-    for whoever insists (``plain``). With ``collector_key`` a wrong clock here is no hindrance."""
+    for callers that allow it (``plain``). With ``collector_key`` a wrong clock here is no hindrance."""
 
     url: str
     ca: Path | str | None = None
@@ -74,15 +74,15 @@ class CollectorClient:
     def is_tls(self) -> bool:
         return self.url.startswith("https:")
 
-    def ask(self, path: str, question: object, shape: type[Shape]) -> tuple[int, Shape]:
-        """The status and the answer to a question in JSON. Raises DoorShut."""
-        said = self._said("POST", path, msgspec.json.encode(question))
-        if said.status >= 400:
-            raise self._refusal(said, path)
-        return said.status, self._decoded(said, shape, path)
+    def post(self, path: str, body: object, shape: type[Shape]) -> tuple[int, Shape]:
+        """The status and the decoded answer to a JSON request. Raises CollectorUnreachable."""
+        reply = self._send("POST", path, msgspec.json.encode(body))
+        if reply.status >= 400:
+            raise self._refusal(reply, path)
+        return reply.status, self._decoded(reply, shape, path)
 
     def learn_time(self) -> None:
-        """Asks the collector for its time, signed. Raises DoorShut."""
+        """Fetches the collector's signed time. Raises CollectorUnreachable."""
         if self.collector_key is None:
             raise CollectorUnreachable(
                 f"{self.url}: only its time is wrong, or ours; set this machine's clock, then try again"
@@ -90,12 +90,12 @@ class CollectorClient:
         try:
             self._learn(self.collector_key)
         except ssl.SSLCertVerificationError as error:
-            raise self._stranger(error) from None
+            raise self._untrusted(error) from None
 
     def _learn(self, key: bytes) -> None:
         challenge = secrets.token_hex(16)
         path = f"/api/v1/time?challenge={challenge}"
-        answer = self._decoded(self._exchange("GET", path, b"", judged=False), SignedTime, path)
+        answer = self._decoded(self._exchange("GET", path, b"", checks_time=False), SignedTime, path)
         signed = f"nabz-time\n{challenge}\n{answer.at_ms}".encode()
         if answer.challenge != challenge or not verify(key, signed, answer.signature):
             raise CollectorUnreachable(
@@ -103,12 +103,12 @@ class CollectorClient:
             )
         self.clock.learn(answer.at_ms)
 
-    def _said(self, method: str, path: str, body: bytes) -> HttpReply:
+    def _send(self, method: str, path: str, body: bytes) -> HttpReply:
         try:
             return self._exchange(method, path, body)
         except ssl.SSLCertVerificationError as error:
             if not trust.is_about_time(error):
-                raise self._stranger(error) from None
+                raise self._untrusted(error) from None
         self.learn_time()
         try:
             return self._exchange(method, path, body)
@@ -116,16 +116,16 @@ class CollectorClient:
             why = f"its certificate is not valid at the collector's own time ({error.verify_message})"
             raise CollectorUnreachable(f"{self.url}: {why}; tell its operator") from None
 
-    def _stranger(self, error: ssl.SSLCertVerificationError) -> CollectorUnreachable:
+    def _untrusted(self, error: ssl.SSLCertVerificationError) -> CollectorUnreachable:
         why = f"its certificate is not of the collector that was pinned ({error.verify_message})"
         return CollectorUnreachable(f"{self.url}: {why}; somebody stands in between, or the address is wrong")
 
-    def _exchange(self, method: str, path: str, body: bytes, *, judged: bool = True) -> HttpReply:
-        """One request. Raises DoorShut, or ssl.SSLCertVerificationError. Without ``judged`` time is not looked at."""
-        connection = self._connection(judged=judged)
+    def _exchange(self, method: str, path: str, body: bytes, *, checks_time: bool = True) -> HttpReply:
+        """One request. Raises CollectorUnreachable or ssl.SSLCertVerificationError; ``checks_time``: for dates too."""
+        connection = self._connection(checks_time=checks_time)
         try:
             connection.connect()
-            if judged and isinstance(connection.sock, ssl.SSLSocket):
+            if checks_time and isinstance(connection.sock, ssl.SSLSocket):
                 trust.check_time(connection.sock, self.clock)
             connection.request(method, path, body, {"Content-Type": "application/json", "Connection": "close"})
             answer = connection.getresponse()
@@ -142,7 +142,7 @@ class CollectorClient:
         finally:
             connection.close()
 
-    def _connection(self, *, judged: bool) -> http.client.HTTPConnection:
+    def _connection(self, *, checks_time: bool) -> http.client.HTTPConnection:
         parts = urllib.parse.urlsplit(self.url)
         host = parts.hostname or ""
         if not self.is_tls:
@@ -156,27 +156,27 @@ class CollectorClient:
                 f"{self.url}: no root is known to judge it by; give the whole token, with its fingerprint"
             )
         made = trust.context(self.ca, self.clock)
-        if not judged:
+        if not checks_time:
             made.verify_flags |= ssl.VerifyFlags(trust.NO_CHECK_TIME)
         return http.client.HTTPSConnection(host, parts.port, timeout=TIMEOUT_S, context=made)
 
-    def _refusal(self, said: HttpReply, path: str) -> CollectorRefused:
-        """What the collector said, or that it is no collector."""
+    def _refusal(self, reply: HttpReply, path: str) -> CollectorRefused:
+        """The collector's refusal, or that the server is no collector."""
         try:
-            body = msgspec.json.decode(said.body, type=RefusalBody)
+            body = msgspec.json.decode(reply.body, type=RefusalBody)
         except wire.UNREADABLE:
-            sentence = f"{self.url}{path}: answered {said.status} and is not a collector's; check the address"
-            return CollectorRefused(sentence, said.status, "not_a_collector")
-        words = "".join(letter if letter.isprintable() else "?" for letter in body.error[:1000])
-        return CollectorRefused(f"the collector refused ({said.status}): {words}", said.status, body.code[:64])
+            sentence = f"{self.url}{path}: answered {reply.status} and is not a collector's; check the address"
+            return CollectorRefused(sentence, reply.status, "not_a_collector")
+        text = "".join(letter if letter.isprintable() else "?" for letter in body.error[:1000])
+        return CollectorRefused(f"the collector refused ({reply.status}): {text}", reply.status, body.code[:64])
 
-    def _decoded(self, said: HttpReply, shape: type[Shape], path: str) -> Shape:
-        if len(said.body) > MAX_ANSWER_BYTES:
+    def _decoded(self, reply: HttpReply, shape: type[Shape], path: str) -> Shape:
+        if len(reply.body) > MAX_ANSWER_BYTES:
             raise CollectorUnreachable(
                 f"{self.url}{path}: the answer is over {MAX_ANSWER_BYTES} bytes; check the address"
             )
         try:
-            return msgspec.json.decode(said.body, type=shape)
+            return msgspec.json.decode(reply.body, type=shape)
         except wire.UNREADABLE as error:
             where = f"{self.url}{path.partition('?')[0]}"
             raise CollectorUnreachable(
@@ -185,7 +185,7 @@ class CollectorClient:
 
 
 def address(url: str) -> str:
-    """``SCHEME://HOST:PORT`` of a collector. Raises DoorShut."""
+    """``SCHEME://HOST:PORT`` of a collector. Raises CollectorUnreachable."""
     parts = urllib.parse.urlsplit(url if "//" in url else f"http://{url}")
     try:
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -201,7 +201,9 @@ def address(url: str) -> str:
 def pinned_root(url: str, fingerprint: str) -> str:
     """The root (PEM) whose SHA-256 begins with ``fingerprint``, as the collector at ``url`` gives it out.
 
-    It is fetched from whoever answers: nothing is sent, and only the right root has this fingerprint. Raises DoorShut.
+    It is fetched from an unverified server: nothing is sent, and only the right root has this fingerprint.
+
+    Raises CollectorUnreachable.
     """
     parts = urllib.parse.urlsplit(address(url))
     blind = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -230,14 +232,14 @@ def root_of(pem: bytes, fingerprint: str) -> str:
     except ValueError:
         return ""
     encoded = {entry.fingerprint(hashes.SHA256()).hex(): entry for entry in held}
-    found = [each for name, each in encoded.items() if name.startswith(fingerprint)]
-    return ssl.DER_cert_to_PEM_cert(found[0].public_bytes(serialization.Encoding.DER)) if found else ""
+    matches = [each for name, each in encoded.items() if name.startswith(fingerprint)]
+    return ssl.DER_cert_to_PEM_cert(matches[0].public_bytes(serialization.Encoding.DER)) if matches else ""
 
 
 def split_token(text: str) -> tuple[str, str]:
     """(secret, fingerprint) of a token as the desk prints it; the fingerprint is empty when it has none.
 
-    Raises DoorShut.
+    Raises CollectorUnreachable.
     """
     secret, _, fingerprint = text.strip().partition(".")
     if not secret:

@@ -1,7 +1,7 @@
-"""Which way to a broker is tried next: in the order told at enrolment, and first the one that worked last.
+"""Which broker endpoint is tried next: in the order given at enrolment, and first the one that worked last.
 
-Many lines let nothing but the web through: their firewall drops what goes to MQTT's port, or a portal answers there. A
-way that fails again and again is left for the next, and the last leads back to the first.
+Many lines let nothing but the web through: their firewall drops what goes to MQTT's port, or a portal answers there.
+After repeated failures the next endpoint is tried, and after the last the first.
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ UNSAVED = Event(
     "them anew", fields="file error",
 )  # fmt: skip
 
-TRIES = 3  # failures in a row before the next way is tried; a way that never answers costs minutes and gets one
+TRIES = 3  # failures in a row before the next endpoint; one that never answers costs minutes and gets one try
 
 
 class Endpoints:
-    """``file`` remembers across restarts which way worked; without one that is forgotten."""
+    """``file`` keeps across restarts which endpoint worked; without one that is forgotten."""
 
-    def __init__(self, ways: Sequence[BrokerEndpoint], file: Path | None = None) -> None:
-        self._ways = list(ways)
+    def __init__(self, endpoints: Sequence[BrokerEndpoint], file: Path | None = None) -> None:
+        self._endpoints = list(endpoints)
         self._file = file
-        self._worked = self._remembered()
-        self._at = self._ways.index(self._worked) if self._worked in self._ways else 0
+        self._worked = self._load()
+        self._index = self._endpoints.index(self._worked) if self._worked in self._endpoints else 0
         self._failures = 0
 
     @property
     def current(self) -> BrokerEndpoint:
-        return self._ways[self._at]
+        return self._endpoints[self._index]
 
-    def replace(self, ways: Sequence[BrokerEndpoint]) -> bool:
-        """Other ways from now on, at least one; whether the current one is no longer among them."""
-        current, self._ways, self._failures = self.current, list(ways), 0
-        gone = current not in self._ways
-        self._at = 0 if gone else self._ways.index(current)
+    def replace(self, endpoints: Sequence[BrokerEndpoint]) -> bool:
+        """Replaces the list, which is not empty; returns whether the current endpoint is no longer in it."""
+        current, self._endpoints, self._failures = self.current, list(endpoints), 0
+        gone = current not in self._endpoints
+        self._index = 0 if gone else self._endpoints.index(current)
         return gone
 
     def failed(self, *, silent: bool) -> None:
-        """The current way brought nothing to the collector; ``silent``: it did not even answer."""
+        """Nothing reached the collector through the current endpoint; ``silent``: the endpoint did not answer."""
         self._failures += 1
-        if (silent or self._failures >= TRIES) and len(self._ways) > 1:
-            self._at = (self._at + 1) % len(self._ways)
+        if (silent or self._failures >= TRIES) and len(self._endpoints) > 1:
+            self._index = (self._index + 1) % len(self._endpoints)
             self._failures = 0
-            NEXT.log(broker=told(self.current))
+            NEXT.log(broker=format_endpoint(self.current))
 
     def worked(self) -> None:
-        """The collector answered by the current way."""
+        """The collector answered through the current endpoint."""
         self._failures = 0
         if self._worked == self.current:
             return
@@ -64,13 +64,14 @@ class Endpoints:
             except OSError as error:
                 UNSAVED.log(file=self._file, error=error)
 
-    def _remembered(self) -> BrokerEndpoint | None:
+    def _load(self) -> BrokerEndpoint | None:
         try:
             return None if self._file is None else msgspec.json.decode(self._file.read_bytes(), type=BrokerEndpoint)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
 
-def told(way: BrokerEndpoint) -> str:
-    how = [word for word, so in (("TLS", way.tls), ("WebSocket", way.transport == "websockets")) if so]
-    return f"{way.host}:{way.port}" + (f" ({', '.join(how)})" if how else "")
+def format_endpoint(endpoint: BrokerEndpoint) -> str:
+    options = (("TLS", endpoint.tls), ("WebSocket", endpoint.transport == "websockets"))
+    used = [name for name, is_used in options if is_used]
+    return f"{endpoint.host}:{endpoint.port}" + (f" ({', '.join(used)})" if used else "")

@@ -31,13 +31,13 @@ from agent.uplink.collector_client import (
 SPOOL_FILE = "spool.db"
 APPROVAL_S = 3600.0
 POLL_MIN_S, POLL_MAX_S = 2.0, 60.0
-Word = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+ShortText = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Pem = Annotated[str, msgspec.Meta(max_length=32_768)]
 
 
 class EnrolFailed(Exception):
-    """Enrolment did not happen; the text names the thing, the rule and the fix, ``code`` is the collector's word for it
-    where it was the collector that refused."""
+    """Enrolment did not happen; the text names the thing, the rule and the fix, ``code`` is the collector's code where
+    it was the collector that refused."""
 
     def __init__(self, sentence: str, code: str = "") -> None:
         super().__init__(sentence)
@@ -45,7 +45,7 @@ class EnrolFailed(Exception):
 
 
 class Certified(msgspec.Struct, frozen=True, kw_only=True):
-    """What comes with a certificate: the chain, roots to trust, ways to a broker, the collector's time."""
+    """What comes with a certificate: the chain, roots to trust, broker endpoints, the collector's time."""
 
     certificate: Pem = ""
     ca: Pem = ""
@@ -54,7 +54,7 @@ class Certified(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EnrolmentAnswer(Certified, frozen=True, kw_only=True):
-    device: Word
+    device: ShortText
     waiting: Annotated[str, msgspec.Meta(max_length=500)] = ""
     center: Annotated[str, msgspec.Meta(max_length=200)] = ""
     name: Annotated[str, msgspec.Meta(max_length=200)] = ""
@@ -69,7 +69,7 @@ class ApprovalWait:
     """How long to wait for a second person, and how."""
 
     timeout_s: float = APPROVAL_S
-    say: Callable[[str], None] = lambda _line: None
+    notify: Callable[[str], None] = lambda _line: None
     sleep: Callable[[float], None] = time.sleep
     now_s: Callable[[], float] = time.monotonic
     chance: Callable[[], float] = random.random
@@ -87,25 +87,25 @@ def enrol(
 ) -> identity.Identity:
     """The identity that ``token`` gave. Raises EnrolFailed, identity.IdentityError or OSError.
 
-    With ``force`` the identity and keys so far are put aside (``*.old-TIME``) and new ones are made; so is the spool,
+    With ``force`` the identity and keys so far are renamed (``*.old-TIME``) and new ones are made; so is the spool,
     whose readings belong to the old name. The agent must be stopped. ``plain`` allows http to other machines.
     """
     try:
         secret, fingerprint = split_token(token)
-        door = CollectorClient(url, plain=plain)
+        client = CollectorClient(url, plain=plain)
         with identity.sole_user(state_dir):
             if force:
-                put_aside(state_dir, now_ms)
+                archive_identity(state_dir, now_ms)
             elif (state_dir / identity.IDENTITY_FILE).exists():
                 raise EnrolFailed(
                     f"{state_dir}: this gateway is enrolled already, nothing was changed; --force replaces its identity"
                 )
-            if door.is_tls and fingerprint:
-                door.ca = pinned_root(door.url, fingerprint)
+            if client.is_tls and fingerprint:
+                client.ca = pinned_root(client.url, fingerprint)
             key, tls_key = identity.make_key(state_dir), identity.make_tls_key(state_dir)
-            asked = question(secret, key, tls_key)
-            answer = asked_until_let_in(door, asked, waiting or ApprovalWait(), fingerprint_of(key))
-            keep(state_dir, answer, door.url, key, tls_key, fingerprint, now_ms)
+            request = enrolment_request(secret, key, tls_key)
+            answer = request_until_approved(client, request, waiting or ApprovalWait(), fingerprint_of(key))
+            save_enrolment(state_dir, answer, client.url, key, tls_key, fingerprint, now_ms)
             identity.seat_key(state_dir)
             return identity.load(state_dir)
     except CollectorRefused as refusal:
@@ -114,7 +114,7 @@ def enrol(
         raise EnrolFailed(str(error)) from None
 
 
-def question(token: str, key: identity.Signer, tls_key: ec.EllipticCurvePrivateKey) -> dict[str, object]:
+def enrolment_request(token: str, key: identity.Signer, tls_key: ec.EllipticCurvePrivateKey) -> dict[str, object]:
     """An enrolment request: the signing key's proof covers the token and the request for a certificate."""
     public_key = key.public_key().public_bytes_raw()
     csr = csr_of(tls_key, identity.device_name(public_key))
@@ -141,26 +141,27 @@ def fingerprint_of(key: identity.Signer) -> str:
     return " ".join(digits[place : place + 4] for place in range(0, len(digits), 4))
 
 
-def asked_until_let_in(
-    door: CollectorClient, asked: dict[str, object], waiting: ApprovalWait, fingerprint: str
+def request_until_approved(
+    client: CollectorClient, request: dict[str, object], waiting: ApprovalWait, fingerprint: str
 ) -> EnrolmentAnswer:
-    """The collector's answer, once a second person has decided where one must. Raises EnrolFailed or DoorShut."""
-    until_s, pause_s, said = waiting.now_s() + waiting.timeout_s, POLL_MIN_S, ""
+    """The collector's answer, once a second person has decided where one must. Raises EnrolFailed or
+    CollectorUnreachable."""
+    until_s, pause_s, notified = waiting.now_s() + waiting.timeout_s, POLL_MIN_S, ""
     while True:
-        status, answer = door.ask("/api/v1/enrol", asked, EnrolmentAnswer)
+        status, answer = client.post("/api/v1/enrol", request, EnrolmentAnswer)
         if status != HTTPStatus.ACCEPTED:
             return answer
         why = "".join(letter if letter.isprintable() else "?" for letter in answer.waiting)
         if waiting.now_s() >= until_s:
             raise EnrolFailed(f"{why}, for {waiting.timeout_s:g} s by now; run this again once it is given")
-        if why != said:
-            waiting.say(f"{why}; waiting up to {waiting.timeout_s:g} s\nfingerprint of its key: {fingerprint}")
-            said = why
+        if why != notified:
+            waiting.notify(f"{why}; waiting up to {waiting.timeout_s:g} s\nfingerprint of its key: {fingerprint}")
+            notified = why
         waiting.sleep(pause_s * (0.5 + waiting.chance() / 2))
         pause_s = min(POLL_MAX_S, pause_s * 1.5)
 
 
-def keep(
+def save_enrolment(
     state_dir: Path,
     answer: EnrolmentAnswer,
     url: str,
@@ -203,21 +204,21 @@ def checked(answer: EnrolmentAnswer, url: str, key: identity.Signer, now_ms: int
     )
 
 
-def checked_certificate(given: Certified, device: str, tls_key: ec.EllipticCurvePrivateKey) -> str:
+def checked_certificate(certified: Certified, device: str, tls_key: ec.EllipticCurvePrivateKey) -> str:
     """The chain that was given, when it is for this name and this key. Raises EnrolFailed."""
     try:
-        leaf = x509.load_pem_x509_certificates(given.certificate.encode())[0]
-        x509.load_pem_x509_certificates(given.ca.encode())
+        leaf = x509.load_pem_x509_certificates(certified.certificate.encode())[0]
+        x509.load_pem_x509_certificates(certified.ca.encode())
         named = [item.value for item in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-        fits = named == [device] and leaf.public_key() == tls_key.public_key()
+        is_match = named == [device] and leaf.public_key() == tls_key.public_key()
     except ValueError:
-        fits = False
-    if not fits:
+        is_match = False
+    if not is_match:
         raise EnrolFailed(f"the collector's certificate is not for the TLS key of {device}; tell its operator")
-    return given.certificate
+    return certified.certificate
 
 
-def put_aside(state_dir: Path, now_ms: int) -> None:
+def archive_identity(state_dir: Path, now_ms: int) -> None:
     """The old identity, keys and unsent readings stay on disk under names that nothing reads."""
     tls = (identity.TLS_CERT_FILE, identity.CA_FILE, identity.TLS_KEY_FILE)
     for name in (identity.IDENTITY_FILE, identity.KEY_FILE, *tls, f"{SPOOL_FILE}-wal", SPOOL_FILE):

@@ -1,4 +1,4 @@
-"""What a receipt asks of this gateway besides forgetting: decided by its code. Pure."""
+"""What a receipt requires of this gateway besides forgetting: decided by its code. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Carries the spool to the collector over MQTT 3.1.1, and forgets nothing but what the collector has committed.
 
-The broker is a lossy wire (design P1): a PUBACK only says that somebody listens. A batch is forgotten on a receipt
+The broker is a lossy wire (design P1): a PUBACK only says that a broker has it. A batch is forgotten on a receipt
 sealed by the collector's key whose chain is our own; without one in time it is offered again. What goes out next, and
 why, is decided in `agent.uplink.window`; here is the session around it. Retry towards the collector lives only here.
 """
@@ -35,7 +35,7 @@ from agent.spool.queue import Spool
 from agent.spool.record import Group, Ident
 from agent.uplink import trust
 from agent.uplink.causes import UplinkLost, cause_of
-from agent.uplink.endpoints import Endpoints, told
+from agent.uplink.endpoints import Endpoints, format_endpoint
 from agent.uplink.inflight import InFlightBatches
 from agent.uplink.receipts import is_other_history
 from agent.uplink.window import BACKOFF_MIN_S, InFlight, Send, Wait, backoff_s, failures_after, next_step
@@ -95,7 +95,7 @@ def batch_of(groups: Sequence[Group], *, device: str, nonce: str, live: bool) ->
 
 @dataclass
 class UplinkView:
-    """What the status page and the doctor tell of the uplink."""
+    """The uplink's state for the status page and the doctor."""
 
     state: Literal["connected", "connecting", "off"] = "off"
     cause: UplinkCause | None = None  # why not, and in a sentence
@@ -104,7 +104,7 @@ class UplinkView:
     counts: Counter[str] = field(default_factory=Counter)  # sent, receipted, set_aside, disputed, refused, overdue
 
 
-SessionEvent = tuple[Literal["connected", "subscribed", "lost", "heard", "message", "readings"], object]
+SessionEvent = tuple[Literal["connected", "subscribed", "lost", "acknowledged", "message", "readings"], object]
 
 
 class Uplink:
@@ -119,10 +119,10 @@ class Uplink:
         on_task: Callable[[wire.Task], None],
         now_s: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
-        way_file: Path | None = None,
+        endpoint_file: Path | None = None,
         connect_s: float = CONNECT_S,
         clock: trust.TrustedClock | None = None,
-        told: trust.TrustedClock | None = None,
+        receipt_clock: trust.TrustedClock | None = None,
         learn_time: Callable[[], None] | None = None,
     ) -> None:
         self.view = UplinkView()
@@ -133,75 +133,77 @@ class Uplink:
         self._now_s = now_s
         self._chance = chance
         self._events: asyncio.Queue[SessionEvent] = asyncio.Queue()
-        self._flights = InFlightBatches()
+        self._in_flight = InFlightBatches()
         self._connect_s = connect_s
         self._clock = clock or trust.TrustedClock()
-        self._told = told or trust.TrustedClock()  # the time as receipts tell it: tasks expire by it, not by our clock
-        self._learn_time = learn_time  # asks the collector; blocking; raises OSError
-        self._ways = Endpoints(identity.brokers, way_file)
+        self._receipt_clock = receipt_clock or trust.TrustedClock()  # set by receipts; tasks expire by it, not by ours
+        self._learn_time = learn_time  # fetches the collector's time; blocking; raises OSError
+        self._endpoints = Endpoints(identity.brokers, endpoint_file)
         self._proven = False  # the collector has answered in this session
         self._nonce = identity.nonce
-        self._heard_s = 0.0
+        self._last_packet_s = 0.0
         self._receipt_s = now_s()
         self._tasks_seen: deque[str] = deque(maxlen=256)
         self._urgent: deque[Ident] = deque(maxlen=16)
-        self._hurry = asyncio.Event()
-        self._asks_to: Client | None = None
+        self._wake = asyncio.Event()
+        self._connected_client: Client | None = None
 
     def readings_waiting(self, urgent: Ident | None = None) -> None:
         """The spool has something new; ``urgent`` names the group that goes ahead of everything."""
         if urgent is not None:
             self._urgent.append(urgent)
-            self._hurry.set()
+            self._wake.set()
         self._events.put_nowait(("readings", None))
 
-    def ask(self, ask: wire.Ask) -> None:
-        """Sends an ask with the newest nonce. Without a session it is lost: whoever asks will ask again."""
-        if self._asks_to is not None and self.view.state == "connected":
+    def send_ask(self, ask: wire.Ask) -> None:
+        """Sends a test request with the newest nonce. Without a session it is lost: the sender repeats it."""
+        if self._connected_client is not None and self.view.state == "connected":
             body = wire.encode(msgspec.structs.replace(ask, nonce=self._nonce))
-            self._asks_to.publish(wire.ask_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)
+            self._connected_client.publish(
+                wire.ask_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1
+            )
 
     def move(self, brokers: Sequence[BrokerEndpoint]) -> None:
-        """The collector names other brokers: a session at one no longer named ends, and so does a pause."""
-        gone = self._ways.replace(brokers)
-        self._hurry.set()
+        """Other brokers from now on: a session at one no longer listed ends, and so does a pause."""
+        gone = self._endpoints.replace(brokers)
+        self._wake.set()
         if gone:
             self._events.put_nowait(("lost", UplinkLost("moved", "the collector names other brokers")))
 
-    def alone_s(self) -> float:
-        """Since the last receipt, or since the start, by the clock that ``now_s`` reads."""
+    def since_receipt_s(self) -> float:
+        """Seconds since the last receipt, or since the start, by ``now_s``."""
         return self._now_s() - self._receipt_s
 
     async def run(self) -> None:
-        """Connects, carries, reconnects; ends only when cancelled, and then says good-bye."""
+        """Connects, sends, reconnects; ends only when cancelled, and then with a DISCONNECT."""
         failures = 0
         while True:
             connected_s: float | None = None
             silent, self._proven = False, False
-            client = self._client(self._ways.current)
+            client = self._client(self._endpoints.current)
             try:
-                await self._connect(client, self._ways.current)
+                await self._connect(client, self._endpoints.current)
                 connected_s = self._now_s()
-                await self._carry(client)
+                await self._run_session(client)
             except (UplinkLost, IdentityError, OSError, ValueError) as error:
                 silent, self.view.cause = isinstance(error, TimeoutError), cause_of(error)
-                self.view.detail = f"{told(self._ways.current)}: {describe(error)}"
-                SESSION_ENDED.log(broker=told(self._ways.current), cause=self.view.cause, error=error)
+                self.view.detail = f"{format_endpoint(self._endpoints.current)}: {describe(error)}"
+                SESSION_ENDED.log(broker=format_endpoint(self._endpoints.current), cause=self.view.cause, error=error)
                 if trust.is_about_time(error):
-                    await self._ask_for_time()
+                    await self._learn_time_again()
             finally:
                 was_connected = self.view.state == "connected"
-                self.view.state, self._asks_to = "off", None
+                self.view.state, self._connected_client = "off", None
                 await finished(self._leave, client, was_connected)
-                self._flights.begin()
+                self._in_flight.begin()
             lasted_s = None if connected_s is None else self._now_s() - connected_s
             failures = failures_after(failures, lasted_s)
             if failures and not self._proven:
-                self._ways.failed(silent=silent)
+                self._endpoints.failed(silent=silent)
             await self._pause(backoff_s(failures, self._chance()))
 
-    async def _ask_for_time(self) -> None:
-        """The broker's certificate failed for its time alone: whose clock is wrong?"""
+    async def _learn_time_again(self) -> None:
+        """The broker's certificate failed for its dates alone: compares this clock with the collector's."""
         try:
             if self._learn_time is not None:
                 await asyncio.to_thread(self._learn_time)
@@ -210,75 +212,75 @@ class Uplink:
             CLOCK_UNCHECKED.log(error=error)
 
     async def _pause(self, seconds: float) -> None:
-        """Between two sessions. A last gasp cuts it short, as there may be no later, and so do other brokers."""
+        """Between two sessions. A last-gasp reading cuts it short, as it may be the last, and so do other brokers."""
         await asyncio.sleep(min(seconds, BACKOFF_MIN_S))
         try:
             async with asyncio.timeout(max(0.0, seconds - BACKOFF_MIN_S)):
-                await self._hurry.wait()
+                await self._wake.wait()
         except TimeoutError:
             return
         if not self._urgent:
-            self._hurry.clear()
+            self._wake.clear()
 
-    async def _connect(self, client: _Client, way: BrokerEndpoint) -> None:
+    async def _connect(self, client: _Client, endpoint: BrokerEndpoint) -> None:
         """Raises UplinkLost, IdentityError, or OSError when the broker is not reached; TimeoutError if it is silent."""
         self.view.state = "connecting"
         identity = self._identity
-        if way.tls:
+        if endpoint.tls:
             client.tls_set_context(await asyncio.to_thread(trust.broker_context, identity.tls, self._clock))
         async with asyncio.timeout(self._connect_s):
-            await asyncio.to_thread(client.connect, way.host, way.port, KEEPALIVE_S)
+            await asyncio.to_thread(client.connect, endpoint.host, endpoint.port, KEEPALIVE_S)
         client.loop_start()
         await self._expect("connected")
         client.subscribe([(wire.receipt_topic(identity.device), 1), (wire.task_topic(identity.device), 1)])
         await self._expect("subscribed")
         client.publish(wire.presence_topic(identity.device), self._presence("online"), qos=1, retain=True)
-        self._asks_to = client
+        self._connected_client = client
         self.view.state, self.view.cause, self.view.detail = "connected", None, ""
-        CONNECTED.log(broker=told(way))
+        CONNECTED.log(broker=format_endpoint(endpoint))
 
-    async def _expect(self, wanted: str) -> None:
+    async def _expect(self, expected: str) -> None:
         try:
             async with asyncio.timeout(self._connect_s):
                 while True:
-                    name, what = await self._events.get()
-                    if name == wanted:
+                    name, detail = await self._events.get()
+                    if name == expected:
                         return
-                    if isinstance(what, UplinkLost):
-                        raise what
+                    if isinstance(detail, UplinkLost):
+                        raise detail
         except TimeoutError:
-            raise TimeoutError(f"the broker did not say `{wanted}` within {self._connect_s:g} s") from None
+            raise TimeoutError(f"the broker did not answer `{expected}` within {self._connect_s:g} s") from None
 
-    async def _carry(self, client: Client) -> None:
-        """Sends what may be sent, takes what comes, until the session is lost."""
-        self._heard_s = self._now_s()
+    async def _run_session(self, client: Client) -> None:
+        """Sends what may be sent and handles what is received, until the session is lost."""
+        self._last_packet_s = self._now_s()
         while True:
             until_s = await self._send_all(client)
             try:
                 async with asyncio.timeout(None if until_s is None else max(0.01, until_s - self._now_s())):
-                    name, what = await self._events.get()
+                    name, detail = await self._events.get()
             except TimeoutError:
                 continue
-            if isinstance(what, UplinkLost):
-                raise what
-            if name in ("heard", "message"):
-                self._heard_s = self._now_s()
-            if isinstance(what, MQTTMessage):
-                await self._take(what.topic, bytes(what.payload))
+            if isinstance(detail, UplinkLost):
+                raise detail
+            if name in ("acknowledged", "message"):
+                self._last_packet_s = self._now_s()
+            if isinstance(detail, MQTTMessage):
+                await self._handle_message(detail.topic, bytes(detail.payload))
 
     async def _send_all(self, client: Client) -> float | None:
-        """Sends until there is a reason to wait; answers when to look again (monotonic seconds; None: at an event)."""
+        """Sends until there is a reason to wait; returns until when (monotonic seconds; None: until an event)."""
         while True:
             now_s = self._now_s()
             self._expire(now_s)
-            fresh, backlog = await asyncio.to_thread(self._waiting, self._flights.idents())
-            step = next_step(self._flights.flow, list(self._flights), fresh, backlog, now_s, self._urgent)
+            fresh, backlog = await asyncio.to_thread(self._waiting, self._in_flight.idents())
+            step = next_step(self._in_flight.flow, list(self._in_flight), fresh, backlog, now_s, self._urgent)
             if isinstance(step, Wait):
                 return step.until_s
             self._send(client, step, now_s)
 
     def _waiting(self, skip: set[Ident]) -> tuple[list[Group], list[Group]]:
-        """The newest and the oldest groups not yet on their way. Live means close in time to the newest reading."""
+        """The newest and the oldest groups not in flight. Live means close in time to the newest reading."""
         since_ms = self._spool.head().wall_ms - LIVE_MS
         return self._spool.newest(skip, since_ms), self._spool.oldest(skip)
 
@@ -286,42 +288,42 @@ class Uplink:
         live = step.reason != "backlog"
         body = batch_of(step.groups, device=self._identity.device, nonce=self._nonce, live=live)
         client.publish(wire.batch_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)
-        self._flights.sent(step, now_s)
+        self._in_flight.sent(step, now_s)
         if step.reason == "last_gasp":
             self._urgent.remove(step.groups[0].ident)
-            self._hurry.clear()
+            self._wake.clear()
         self.view.counts["sent"] += 1
 
     def _expire(self, now_s: float) -> None:
-        """What is overdue may be offered again, perhaps cut otherwise; a silent broker is left."""
-        overdue = self._flights.overdue(now_s)
+        """Overdue batches may be sent again, perhaps divided otherwise; a session with a silent broker ends."""
+        overdue = self._in_flight.overdue(now_s)
         self.view.counts["overdue"] += len(overdue)
-        if overdue and now_s - self._heard_s > SILENT_S:
-            raise UplinkLost("silent", f"nothing heard from the broker for {SILENT_S:g} s")
+        if overdue and now_s - self._last_packet_s > SILENT_S:
+            raise UplinkLost("silent", f"nothing received from the broker for {SILENT_S:g} s")
 
-    # ------------------------------------------------------------ what the collector says
+    # ------------------------------------------------------------ messages from the collector
 
-    async def _take(self, topic: str, payload: bytes) -> None:
+    async def _handle_message(self, topic: str, payload: bytes) -> None:
         """Only what the collector's pinned key has sealed counts."""
         try:
             body, signature = wire.unseal(payload, wire.MAX_SMALL_BYTES)
             if not self._identity.is_collectors(body, signature):
                 raise wire.WireError("not sealed by the collector this gateway is enrolled with")
             if topic == wire.receipt_topic(self._identity.device):
-                await self._take_receipt(wire.decode_receipt(body))
+                await self._handle_receipt(wire.decode_receipt(body))
             elif topic == wire.task_topic(self._identity.device):
-                self._take_task(wire.decode_task(body))
+                self._handle_task(wire.decode_task(body))
         except wire.WireError as error:
             self.view.counts["refused"] += 1
             MESSAGE_REFUSED.log(topic=topic, error=error)
 
-    async def _take_receipt(self, receipt: wire.Receipt) -> None:
+    async def _handle_receipt(self, receipt: wire.Receipt) -> None:
         if receipt.v != wire.VERSION or receipt.device != self._identity.device:
             raise wire.WireError("the receipt is for another device or version")
         self._nonce = receipt.nonce or self._nonce
         key = (receipt.spool, receipt.first_seq, receipt.last_seq)
         ours = await asyncio.to_thread(self._spool.forget, *key, receipt.chain)
-        flight = self._flights.receipted(key, min(receipt.pace_ms / 1000, MAX_PACE_S), self._now_s())
+        batch = self._in_flight.receipted(key, min(receipt.pace_ms / 1000, MAX_PACE_S), self._now_s())
         if ours:
             self._proven, self._receipt_s = True, self._now_s()
             self.view.last_receipt_ms = self._stamp().wall_ms
@@ -329,68 +331,70 @@ class Uplink:
             self.view.counts["set_aside"] += receipt.outcome == "set_aside"
             if is_other_history(receipt) and receipt.spool == self._spool.head().spool:
                 await asyncio.to_thread(self._spool.renumber)
-            if flight is not None:
-                self._learn(receipt, flight)
-            await asyncio.to_thread(self._ways.worked)
-        elif flight is not None:
-            self._dispute(receipt, flight)
+            if batch is not None:
+                self._learn(receipt, batch)
+            await asyncio.to_thread(self._endpoints.worked)
+        elif batch is not None:
+            self._dispute(receipt, batch)
 
-    def _learn(self, receipt: wire.Receipt, flight: InFlight) -> None:
-        """A receipt was given since its batch was sent, so it tells the time; of one sent twice, nobody knows since
-        when."""
-        if not flight.tries:
-            self._told.learn(receipt.at_ms, round((self._now_s() - flight.sent_s) * 1000))
-        self._flights.done(flight)
+    def _learn(self, receipt: wire.Receipt, batch: InFlight) -> None:
+        """A receipt was made after its batch was sent, which bounds its time; for a batch sent twice it is unknown
+        after which sending."""
+        if not batch.tries:
+            self._receipt_clock.learn(receipt.at_ms, round((self._now_s() - batch.sent_s) * 1000))
+        self._in_flight.done(batch)
 
-    def _dispute(self, receipt: wire.Receipt, flight: InFlight) -> None:
-        """The collector holds other readings under these numbers: ours are kept, and offered again ever more rarely."""
+    def _dispute(self, receipt: wire.Receipt, batch: InFlight) -> None:
+        """The collector holds other readings under these numbers: ours are kept, and sent again ever more rarely."""
         self.view.counts["disputed"] += 1
         DISPUTED.log(spool=receipt.spool, first_seq=receipt.first_seq, last_seq=receipt.last_seq)
-        self._flights.failed(flight)
+        self._in_flight.failed(batch)
 
-    def _take_task(self, task: wire.Task) -> None:
+    def _handle_task(self, task: wire.Task) -> None:
         if task.v != wire.VERSION or task.device != self._identity.device:
             raise wire.WireError("the task is for another device or version")
-        if not self._told.has_learnt:
-            raise wire.WireError("no receipt has told the time yet, so nobody knows whether the task has expired")
-        if task.expires_ms <= self._told.now_ms() or task.id in self._tasks_seen:
+        if not self._receipt_clock.has_learnt:
+            raise wire.WireError("the time is not known from a receipt yet, so the task may have expired")
+        if task.expires_ms <= self._receipt_clock.now_ms() or task.id in self._tasks_seen:
             raise wire.WireError("the task has expired or was taken before")
         self._tasks_seen.append(task.id)
         self._on_task(task)
 
     # ------------------------------------------------------------ paho's thread
 
-    def _client(self, way: BrokerEndpoint) -> _Client:
-        """A new client for each session, so that nothing of an old one is sent again behind our back."""
+    def _client(self, endpoint: BrokerEndpoint) -> _Client:
+        """A new client for each session, so that paho repeats nothing of an old one."""
         loop = asyncio.get_running_loop()
-        events = self._events = asyncio.Queue()  # a session's own: what an old one still says does not end a new one
+        events = self._events = asyncio.Queue()  # a session's own: late events of an old one do not end a new one
 
-        def tell(name: Literal["connected", "subscribed", "lost", "heard", "message"], what: object = None) -> None:
-            post(loop, events.put_nowait, (name, what))
+        def emit(
+            name: Literal["connected", "subscribed", "lost", "acknowledged", "message"], detail: object = None
+        ) -> None:
+            post(loop, events.put_nowait, (name, detail))
 
         def on_connect(
             _client: AnyClient, _data: object, _flags: ConnectFlags, code: ReasonCode, _properties: Properties | None
         ) -> None:
-            refused = UplinkLost("refused", f"the broker refused this gateway: {code}")
-            tell("lost", refused) if code.is_failure else tell("connected")
+            refused = UplinkLost("refused", f"the broker refused this gateway: {describe(code)}")
+            emit("lost", refused) if code.is_failure else emit("connected")
 
         def on_disconnect(
             _client: AnyClient, _data: object, _flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
         ) -> None:
-            tell("lost", UplinkLost("ended", f"the session ended: {code}"))
+            emit("lost", UplinkLost("ended", f"the session ended: {describe(code)}"))
 
         def on_subscribe(
             _client: AnyClient, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
         ) -> None:
             refused = UplinkLost("refused", "the broker refused the subscription to our receipts")
-            tell("lost", refused) if any(code.is_failure for code in codes) else tell("subscribed")
+            emit("lost", refused) if any(code.is_failure for code in codes) else emit("subscribed")
 
         client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._identity.device,
             clean_session=True,
             reconnect_on_failure=False,
-            transport=way.transport,
+            transport=endpoint.transport,
         )
         client.clock = self._clock
         client.ws_set_options(path=WEBSOCKET_PATH)
@@ -398,8 +402,8 @@ class Uplink:
         client.on_connect = on_connect
         client.on_disconnect = on_disconnect
         client.on_subscribe = on_subscribe
-        client.on_publish = lambda *_said: tell("heard")
-        client.on_message = lambda _client, _data, message: tell("message", message)
+        client.on_publish = lambda *_args: emit("acknowledged")
+        client.on_message = lambda _client, _data, message: emit("message", message)
         client.will_set(wire.presence_topic(self._identity.device), self._presence("offline"), qos=1, retain=True)
         return client
 

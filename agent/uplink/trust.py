@@ -1,7 +1,7 @@
-"""What this gateway believes: roots of its collector alone, and time, where its own clock cannot be right.
+"""What this gateway trusts: the collector's roots alone, and signed time where its own clock is wrong.
 
 A certificate is judged by a clock. Where that is the only thing wrong (a board without a battery wakes in 1970), the
-collector is asked for its time: it signs our challenge with the key of its receipts, which enrolment pinned. From then
+collector gives its time: it signs our challenge with the key of its receipts, which enrolment pinned. From then
 on certificates are judged by that time, carried on by the monotonic clock. Nothing is ever left unjudged: the check
 that OpenSSL makes by the wall clock is only made by us instead, on the same connection and before anything is sent.
 """
@@ -26,7 +26,7 @@ CLOSE_MS = 5 * 60_000  # a wall clock this near to the collector's time judges b
 
 
 class Untrusted(OSError):
-    """A server is not our collector's; the text says why and what to do."""
+    """A server is not our collector's; the text is the reason and what to do."""
 
 
 def wall_ms() -> int:
@@ -38,7 +38,7 @@ def boot_ms() -> int:
 
 
 class TrustedClock:
-    """The wall clock, until a signed time says what is true; from then on that, by the monotonic clock."""
+    """The wall clock until a signed time is known; from then on that time, carried on by the monotonic clock."""
 
     def __init__(self, wall: Callable[[], int] = wall_ms, boot: Callable[[], int] = boot_ms) -> None:
         self._wall, self._boot = wall, boot
@@ -46,7 +46,7 @@ class TrustedClock:
 
     def learn(self, at_ms: int, within_ms: int = 0) -> None:
         """``at_ms`` was true at some moment of the last ``within_ms``: the collector signed it. What is known already
-        moves no further than that asks for."""
+        moves no further than that requires."""
         least_ms = at_ms - self._boot()
         known_ms = least_ms if self._ahead_ms is None else self._ahead_ms
         self._ahead_ms = min(max(known_ms, least_ms), least_ms + within_ms)

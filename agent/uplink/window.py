@@ -1,8 +1,8 @@
-"""What the uplink sends next, and why: pure, so that each rule can be asked alone. One monotonic clock, in seconds.
+"""What the uplink sends next, and why: pure, so that each rule can be tested alone. One monotonic clock, in seconds.
 
 A broker takes at once whatever it is given, so its queue hides that the collector is behind: after a national outage
 every gateway would send all it may, wait, and send it again. `Flow` is TCP's answer to the same (RFC 5681, RFC 6298):
-begin small, grow with each receipt, fall back when a pause is asked for, wait as long as receipts take.
+begin small, grow with each receipt, fall back when a pause is requested, wait as long as receipts take.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PACED_WINDOW = 2  # one of them live, when the collector is behind
 PACED_S = 1.0  # a shorter pause is no sign of that
 RECEIPT_S, RECEIPT_MAX_S = 15.0, 120.0
 FIRST_RECEIPT_S = 30.0  # in a new session nobody knows yet what receipts take
-PATIENCE = 4.0  # times what the last one took
+TIMEOUT_FACTOR = 4.0  # times what the last one took
 BACKOFF_MIN_S, BACKOFF_MAX_S = 1.0, 300.0
 STABLE_S = 60.0  # a session must last this long before the backoff starts over
 
@@ -60,40 +60,40 @@ class Flow:
 
     def wait_s(self, tries: int) -> float:
         """How long a batch waits for its receipt before it is offered again."""
-        usual_s = FIRST_RECEIPT_S if self.receipt_s is None else max(RECEIPT_S, PATIENCE * self.receipt_s)
+        usual_s = FIRST_RECEIPT_S if self.receipt_s is None else max(RECEIPT_S, TIMEOUT_FACTOR * self.receipt_s)
         return min(usual_s * 2.0 ** min(tries, 10), RECEIPT_MAX_S)
 
-    def after(self, flight: InFlight | None, pace_s: float, now_s: float) -> Flow:
-        """With the receipt of this batch, which asks for such a pause. Of a batch sent again nobody knows which sending
+    def after(self, batch: InFlight | None, pace_s: float, now_s: float) -> Flow:
+        """With the receipt of this batch, which requests such a pause. Of a batch sent again nobody knows which sending
         it answers, and of one that is no longer awaited (None) not even that: it took at least the wait before."""
-        tries = flight.tries if flight else 1
+        tries = batch.tries if batch else 1
         overdue_s = self.wait_s(tries - 1) if tries else 0.0
-        took_s = max(overdue_s, now_s - flight.sent_s if flight else 0.0)
+        took_s = max(overdue_s, now_s - batch.sent_s if batch else 0.0)
         window = PACED_WINDOW if pace_s >= PACED_S else min(self.window + 1, WINDOW)
         return Flow(window=window, receipt_s=took_s, paced_until_s=now_s + pace_s)
 
 
 def next_step(
     flow: Flow,
-    flights: Sequence[InFlight],
+    in_flight: Sequence[InFlight],
     fresh: Sequence[Group],
     backlog: Sequence[Group],
     now_s: float,
     urgent: Collection[Ident] = (),
 ) -> Send | Wait:
-    """The one decision. ``fresh`` and ``backlog`` hold nothing that is in flight; no flight is overdue. What is
-    ``urgent`` goes alone and at once, whatever else is on its way: the power may be gone before a receipt."""
+    """The one decision. ``fresh`` and ``backlog`` hold nothing that is in flight; no batch is overdue. What is
+    ``urgent`` goes alone and at once, whatever else is in flight: the power may be gone before a receipt."""
     for group in fresh:
         if group.ident in urgent:
             return Send("last_gasp", (group,))
-    first_due_s = min((flight.due_s for flight in flights), default=None)
-    if len(flights) >= flow.window:
+    first_due_s = min((batch.due_s for batch in in_flight), default=None)
+    if len(in_flight) >= flow.window:
         return Wait("window_full", first_due_s)
     if fresh:
         return Send("live", tuple(fresh))
     if now_s < flow.paced_until_s:
         return Wait("paced", flow.paced_until_s if first_due_s is None else min(flow.paced_until_s, first_due_s))
-    if backlog and sum(not flight.live for flight in flights) < max(1, flow.window - 1):
+    if backlog and sum(not batch.live for batch in in_flight) < max(1, flow.window - 1):
         return Send("backlog", tuple(backlog))
     return Wait("window_full" if backlog else "nothing_to_send", first_due_s)
 
@@ -105,5 +105,5 @@ def backoff_s(failures: int, chance: float) -> float:
 
 def failures_after(failures: int, lasted_s: float | None) -> int:
     """Failures in a row, after a session that lasted so long (None: there was none). To have been connected is no
-    success: whoever is put out again at once, by a twin say, would come back ever sooner."""
+    success: a session ended at once, by a clone for example, would be retried ever sooner."""
     return 0 if lasted_s is not None and lasted_s >= STABLE_S else failures + 1

@@ -1,4 +1,4 @@
-"""Who may come in: enrolment, people and their passwords, devices, the certificate authority and its certificates."""
+"""Access: enrolment, people and their passwords, devices, the certificate authority and its certificates."""
 
 __all__ = [
     "acl",

@@ -1,6 +1,6 @@
-"""Who may say and hear what on the broker: the rules, and the book that the embedded broker keeps of breaches.
+"""Who may publish and subscribe to what on the broker, and the embedded broker's record of breaches.
 
-One table holds for every broker: the embedded one asks it, the settings of others are generated from it. A name is
+One table holds for every broker: the embedded one evaluates it, the settings of others are generated from it. A name is
 the common name of a client certificate that our CA signed.
 """
 
@@ -18,7 +18,7 @@ from agent.common.reasons import Reason
 from collector.messages import DeviceFinding, printable
 
 CLIENT_REFUSED = Event(
-    __name__, "warning", "client_refused", "a client is not let in at the embedded broker; further tries are counted",
+    __name__, "warning", "client_refused", "a client is refused by the embedded broker; further tries are counted",
     key="name", fields="address reason",
 )  # fmt: skip
 TOPIC_REFUSED = Event(
@@ -29,11 +29,11 @@ TOPIC_REFUSED = Event(
 Action = Literal["publish", "subscribe"]
 
 GATEWAY = re.compile(r"g[0-9a-f]{16}")
-GATEWAY_SAYS, GATEWAY_HEARS = ("up", "ask", "presence"), ("receipt", "task")
+GATEWAY_PUBLISHES, GATEWAY_SUBSCRIBES = ("up", "ask", "presence"), ("receipt", "task")
 SERVICES = ("nabz-collector",)
 
 # A line that broke makes a gateway come back while its old session still seems alive, now and then. Two machines with
-# one key take turns without end.
+# one key replace each other without end.
 FLAPS, FLAPS_S = 4, 900.0
 MAX_BOOK = 20_000  # names in the book; past that the oldest is let go
 
@@ -45,8 +45,12 @@ def may(name: str, services: Collection[str], action: Action, topic: str) -> boo
     if root or not whose:
         return False
     if name in services:
-        return kind in (GATEWAY_HEARS if action == "publish" else GATEWAY_SAYS) and "/" not in whose and whose != "#"
-    return kind in (GATEWAY_SAYS if action == "publish" else GATEWAY_HEARS) and whose == name
+        return (
+            kind in (GATEWAY_SUBSCRIBES if action == "publish" else GATEWAY_PUBLISHES)
+            and "/" not in whose
+            and whose != "#"
+        )
+    return kind in (GATEWAY_PUBLISHES if action == "publish" else GATEWAY_SUBSCRIBES) and whose == name
 
 
 def refusal(name: str, services: Collection[str], client_id: str, will_topic: str | None) -> str:
@@ -65,26 +69,26 @@ def refusal(name: str, services: Collection[str], client_id: str, will_topic: st
 
 @dataclass
 class Book:
-    """What went wrong at the door. Times are seconds of the clock that `now_s` reads."""
+    """What was refused by the embedded broker. Times are seconds of the clock that `now_s` reads."""
 
     now_s: Callable[[], float]
     counts: Counter[str] = field(default_factory=Counter)  # refused_session, refused_publish, refused_filter, takeover
     refused: Counter[str] = field(default_factory=Counter)  # refused publishes, by name
-    _turned_away: Counter[str] = field(default_factory=Counter)
-    _turns: dict[str, deque[tuple[float, str]]] = field(default_factory=dict)
+    _refusals: Counter[str] = field(default_factory=Counter)
+    _takeovers: dict[str, deque[tuple[float, str]]] = field(default_factory=dict)
     _findings: deque[DeviceFinding] = field(default_factory=lambda: deque(maxlen=1000))
 
     def refuse_session(self, name: str, address: str, why: str) -> None:
-        """The log tells the first of each name; the others are counted."""
+        """The first of each name is logged; the others are counted."""
         self.counts["refused_session"] += 1
-        self._turned_away[name] += 1
-        if self._turned_away[name] == 1:
+        self._refusals[name] += 1
+        if self._refusals[name] == 1:
             CLIENT_REFUSED.log(name=name, address=address, reason=why)
-        if len(self._turned_away) > MAX_BOOK:
-            self._turned_away.clear()
+        if len(self._refusals) > MAX_BOOK:
+            self._refusals.clear()
 
     def refuse(self, name: str, action: Action, topic: str) -> None:
-        """The log tells the first of each name; the others are counted."""
+        """The first of each name is logged; the others are counted."""
         self.counts["refused_publish" if action == "publish" else "refused_filter"] += 1
         if action == "publish":
             self.refused[name] += 1
@@ -97,20 +101,20 @@ class Book:
     def take_over(self, name: str, old: str, new: str) -> None:
         """A new session of `name` from address `new` ended one from `old` that was alive."""
         self.counts["takeover"] += 1
-        turns = self._turns.setdefault(name, deque(maxlen=FLAPS))
-        turns.append((self.now_s(), new))
-        if len(self._turns) > MAX_BOOK:
-            del self._turns[next(iter(self._turns))]
-        if len(turns) == FLAPS and turns[-1][0] - turns[0][0] <= FLAPS_S:
-            places = sorted({old} | {address for _, address in turns})
-            span_s = turns[-1][0] - turns[0][0]
+        takeovers = self._takeovers.setdefault(name, deque(maxlen=FLAPS))
+        takeovers.append((self.now_s(), new))
+        if len(self._takeovers) > MAX_BOOK:
+            del self._takeovers[next(iter(self._takeovers))]
+        if len(takeovers) == FLAPS and takeovers[-1][0] - takeovers[0][0] <= FLAPS_S:
+            addresses = sorted({old} | {address for _, address in takeovers})
+            span_s = takeovers[-1][0] - takeovers[0][0]
             # From one address it may still be a line that breaks again and again.
-            reason = Reason.of("refused.takeovers", n=FLAPS, span_s=round(span_s), places=", ".join(places))
-            self._findings.append(DeviceFinding(name, "clone" if len(places) > 1 else "flapping", reason))
-            turns.clear()
+            reason = Reason.of("refused.takeovers", n=FLAPS, span_s=round(span_s), addresses=", ".join(addresses))
+            self._findings.append(DeviceFinding(name, "clone" if len(addresses) > 1 else "flapping", reason))
+            takeovers.clear()
 
     def findings(self) -> list[DeviceFinding]:
-        """Those since the last time this was asked."""
+        """Those since the last call."""
         taken = []
         while self._findings:
             taken.append(self._findings.popleft())

@@ -1,6 +1,6 @@
-"""The second person: where policy asks for one, a gateway waits until somebody else than the token's maker lets it in.
+"""The second person: where the policy requires one, a gateway waits for approval by another than the token's maker.
 
-How far names are proven is said in `collector.access.users`.
+`collector.access.users` says how far names are proven.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Decision = Literal["approved", "refused"]
 def note_token(
     conn: sa.Connection, token_hash: str, center: str, made_by: str, now_ms: int, *, proof: str = ""
 ) -> None:
-    """A token without a maker lets nobody in where a second person is asked for. Raises PersonError."""
+    """A token without a maker enrols nobody where a second person is required. Raises PersonError."""
     is_proven = bool(made_by) and users.check(conn, made_by, proof, "issue")
     row = {"token_hash": token_hash, "center": center, "made_by": made_by, "made_ms": now_ms, "state": "issued"}
     conn.execute(sa.insert(schema.enrolments).values(**row, made_proven=is_proven))
@@ -28,7 +28,7 @@ def note_token(
         users.record(conn, "issued", made_by, now_ms, is_proven=is_proven, center=center)
 
 
-def ask(
+def request_approval(
     conn: sa.Connection, token_hash: str, device: str, key_hash: str, hostname: str, now_ms: int
 ) -> sa.Row[tuple[object, ...]] | None:
     """The row of this token, which waits from now on if it did not before; None for a token without a maker.
@@ -37,13 +37,13 @@ def ask(
     """
     table = schema.enrolments
     mine = table.c.token_hash == token_hash
-    asked = {"state": "waiting", "device": device, "key_hash": key_hash, "hostname": hostname, "asked_ms": now_ms}
-    conn.execute(sa.update(table).where(mine, table.c.state == "issued").values(asked))
+    pending = {"state": "waiting", "device": device, "key_hash": key_hash, "hostname": hostname, "asked_ms": now_ms}
+    conn.execute(sa.update(table).where(mine, table.c.state == "issued").values(pending))
     return conn.execute(sa.select(table).where(mine)).one_or_none()
 
 
 def waiting(conn: sa.Connection) -> list[dict[str, object]]:
-    """Who waits, the longest first."""
+    """Those waiting, the longest first."""
     table = schema.enrolments
     rows = conn.execute(sa.select(table).where(table.c.state == "waiting").order_by(table.c.asked_ms))
     return [{name: value for name, value in row._mapping.items() if name != "token_hash"} for row in rows]
@@ -67,7 +67,7 @@ def decide(
 ) -> None:  # fmt: skip
     """Lets a waiting gateway in, or not. Raises PersonError; the maker of the token cannot approve it.
 
-    `proof` is of `persons.prove`; without one the name counts only where nobody was ever registered.
+    `proof` is of `users.prove`; without one the name counts only where nobody was ever registered.
     """
     by, table = users.named(by), schema.enrolments
     is_proven = users.check(conn, by, proof, "approve")
@@ -82,7 +82,7 @@ def decide(
 
 
 def _waiting_one(conn: sa.Connection, device: str, center: str) -> sa.Row[tuple[object, ...]]:
-    """The row that a decision is about: one gateway may ask with tokens of several centers."""
+    """The row that a decision is about: one gateway may request with tokens of several centers."""
     table = schema.enrolments
     mine = sa.and_(table.c.device == device, table.c.state == "waiting")
     rows = conn.execute(sa.select(table).where(mine).order_by(table.c.asked_ms)).all()
@@ -90,8 +90,8 @@ def _waiting_one(conn: sa.Connection, device: str, center: str) -> sa.Row[tuple[
     if not rows:
         raise PersonError("not_waiting", f"gateway {device[:40]!r}: does not wait; see `nabz-collector enrolment list`")
     if len({row.center for row in rows}) > 1:
-        asked = ", ".join(sorted({row.center for row in rows}))
-        raise PersonError("which_center", f"gateway {device}: waits for {asked}; add `--center CODE`")
+        pending = ", ".join(sorted({row.center for row in rows}))
+        raise PersonError("which_center", f"gateway {device}: waits for {pending}; add `--center CODE`")
     return rows[0]
 
 

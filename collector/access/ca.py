@@ -1,8 +1,8 @@
 """The certificate authority inside: an ECDSA P-256 root in the data folder that names gateways, servers and services.
 
 Gateways trust this root alone, never the web's. A rollover adds a new root and has the old one vouch for it (a cross
-certificate, sent with every certificate from then on), so that a gateway which was away for months still finds a way
-from the root it knows to the server it meets. No official lifetime exists: the days here are ours.
+certificate, sent with every certificate from then on), so that a gateway which was away for months still finds a path
+from the root it knows to the server it connects to. No official lifetime exists: the days here are ours.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Files:
 
 
 class Issuer(Protocol):
-    """Who certifies gateways: the authority inside today. An outside one, such as a step-ca, would answer the same by
-    its own API, and bring its own list of the revoked; how the brokers' certificates come is a matter apart."""
+    """The issuer of gateways' certificates: our own authority today. An external one, such as step-ca, would do the
+    same by its own API, and bring its own list of the revoked; how the brokers' certificates come is a matter apart."""
 
     @property
     def root_pem(self) -> bytes:
@@ -129,7 +129,7 @@ class Authority:
         return new.cert.fingerprint(hashes.SHA256()).hex()
 
     def retire(self) -> int:
-        """Trusts the newest root alone; returns how many others were put aside. Cross certificates stay in use."""
+        """Trusts the newest root alone; returns how many others were retired. Cross certificates stay in use."""
         with self._alone():
             old = self._numbers()[:-1]
             for number in old:
@@ -307,7 +307,7 @@ def checked_csr(csr_pem: str, device: str) -> ec.EllipticCurvePublicKey:
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise CsrRefused("csr: its key is not ECDSA P-256; make such a key")
     if not signed:
-        raise CsrRefused("csr: is not signed by its own key; sign it with the key it asks a certificate for")
+        raise CsrRefused("csr: is not signed by its own key; sign it with the key that it requests a certificate for")
     if common_names != [device]:
         raise CsrRefused(f"csr: does not name {device}, the gateway whose key signed this request; name that one alone")
     return key

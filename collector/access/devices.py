@@ -1,7 +1,7 @@
 """Gateways as the collector knows them: their certificates, and their end.
 
 A revocation is one row. Ingest reads it with each group of messages, so no batch is taken and no receipt given from its
-commit on; renewal is refused; the broker's sessions are ended by whoever runs the broker (`revoked`, `write_crl`).
+commit on; renewal is refused; the sessions are ended by what runs the broker (`revoked`, `write_crl`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_A_DAY = 20  # certificates one gateway may have issued in a day: keys do not
 
 
 class DeviceError(Exception):
-    """What was asked of a gateway cannot be; one sentence with the thing, the rule and the fix."""
+    """A request about a gateway cannot be met; one sentence with the thing, the rule and the fix."""
 
 
 def certificate(conn: sa.Connection, authority: Issuer, device: str, csr_pem: str, now_ms: int) -> str:
@@ -55,7 +55,8 @@ def certificate(conn: sa.Connection, authority: Issuer, device: str, csr_pem: st
 
 def of_older_roots(conn: sa.Connection, authority: Issuer, now_ms: int) -> list[str]:
     """Gateways that count and whose every valid certificate is of a root before the newest: to retire that would shut
-    them out at brokers. One whose certificate ran out is none of them: it renews by the door, which asks for none."""
+    them out at brokers. One whose certificate ran out is none of them: it renews at the web listener, which requires
+    none."""
     certificates, known = schema.certificates.c, schema.devices.c
     query = (
         sa.select(certificates.device, certificates.pem)
@@ -95,7 +96,7 @@ def trusted(conn: sa.Connection) -> list[str]:
 
 
 def people(conn: sa.Connection, services: Sequence[str]) -> People:
-    """Who comes to a broker."""
+    """The accounts of a broker."""
     return People(services=services, gateways=trusted(conn), revoked=sorted(revoked(conn)))
 
 
@@ -132,7 +133,7 @@ def listing(conn: sa.Connection, center: str = "") -> list[dict[str, object]]:
 
 
 def record_findings(conn: sa.Connection, findings: Sequence[DeviceFinding], now_ms: int) -> None:
-    """Writes the findings of known gateways to the integrity table; others have no center to tell."""
+    """Writes the findings of known gateways to the integrity table; others have no center."""
     names = {item.device for item in findings}
     known = schema.devices.c
     query = sa.select(known.device, known.center).where(known.device.in_(names))

@@ -1,4 +1,5 @@
-"""How a gateway joins and stays: a one-time token for a center, proof of a key, a second person's word, a certificate.
+"""How a gateway joins and stays: a one-time token for a center, proof of a key, a second person's approval, a
+certificate.
 
 The exchange is described in docs/developer/identity.md, "Enrolment over HTTP".
 """
@@ -36,7 +37,7 @@ Csr = Annotated[str, msgspec.Meta(max_length=MAX_CSR_BYTES)]
 
 
 class EnrolmentRefused(CodedError):
-    """Why not, and the HTTP status that says so."""
+    """Why not, and the HTTP status."""
 
     def __init__(self, status: int, code: str, **params: Param) -> None:
         super().__init__(Reason(code, params))
@@ -50,9 +51,9 @@ class EnrolmentRefused(CodedError):
 
 @dataclass(frozen=True, kw_only=True)
 class EnrolmentFacts:
-    """What the collector tells each gateway about itself, and by which rules it lets one in.
+    """What each gateway learns of the collector, and the rules of enrolment.
 
-    `brokers` are all ways to a broker ({host, port, tls, transport}), the best first. Without an authority nobody is
+    `brokers` are all broker endpoints ({host, port, tls, transport}), the best first. Without an authority nobody is
     given a certificate.
     """
 
@@ -85,8 +86,8 @@ def issue_token(
 ) -> str:
     """A token with which one gateway may join `center` once, within `ttl_s`. Only its hash is kept, and who made it.
 
-    `proof` is of `persons.prove`. Raises centers.CenterError when there is no such center, or it is closed, and
-    persons.PersonError when its maker must be proven and is not, or may not issue any.
+    `proof` is of `users.prove`. Raises centers.CenterError when there is no such center, or it is closed, and
+    users.PersonError when its maker must be proven and is not, or may not issue any.
     """
     if centers.get(conn, center).lifecycle == "closed":
         raise centers.CenterError(f"center {center!r}: is closed; move it to applied before a gateway joins")
@@ -97,7 +98,7 @@ def issue_token(
     return token
 
 
-def told_token(secret: str, authority: Issuer) -> str:
+def format_token(secret: str, authority: Issuer) -> str:
     """As a person carries it to the gateway: with the fingerprint of our root, so that first contact is not blind."""
     return f"{secret}.{authority.fingerprint[:FINGERPRINT_DIGITS]}"
 
@@ -105,11 +106,11 @@ def told_token(secret: str, authority: Issuer) -> str:
 def enrol(conn: sa.Connection, body: bytes, now_ms: int, facts: EnrolmentFacts) -> dict[str, object]:
     """The reply to an enrolment request (its JSON bytes); `{"waiting": why}` until a second person has decided.
 
-    1. The request is decoded and its proof verified: whoever asks holds the private key, and named this TLS key.
+    1. The request is decoded and its proof verified: the requester holds the private key, and named this TLS key.
     2. The token is claimed by one conditional update, so that of two gateways with one token one joins.
-    3. Where policy asks for it, somebody else than the token's maker lets the gateway in.
+    3. Where the policy requires it, another person than the token's maker approves the gateway.
     4. The device is written. The same gateway asking again with the same token gets the same answer: the first may
-       have been lost on its way.
+       have been lost in transit.
 
     Raises EnrolmentRefused.
     """
@@ -138,7 +139,7 @@ def enrol(conn: sa.Connection, body: bytes, now_ms: int, facts: EnrolmentFacts) 
 def renew(conn: sa.Connection, body: bytes, now_ms: int, facts: EnrolmentFacts) -> dict[str, object]:
     """A certificate for a gateway that is known and not revoked, also when its last one ran out long ago.
 
-    Asked again before half of a certificate's life it gives the same one. Raises EnrolmentRefused.
+    Before half of a certificate's life it gives the same one again. Raises EnrolmentRefused.
     """
     request = _decoded(body, RenewalRequest)
     table = schema.devices
@@ -170,18 +171,20 @@ def _certified(conn: sa.Connection, device: str, csr: str, now_ms: int, facts: E
 
 
 def _waits(conn: sa.Connection, request: EnrolmentRequest, public_key: bytes, now_ms: int) -> str:
-    """Why this gateway is not in yet; empty when somebody let it in. Raises EnrolmentRefused when it was not let in."""
+    """Why this gateway is not enrolled yet; empty once approved. Raises EnrolmentRefused when it was refused."""
     device, key_hash = device_name(public_key), hashlib.sha256(public_key).hexdigest()
-    asked = approvals.ask(conn, _hash(request.token), device, key_hash, _printable(request.hostname), now_ms)
-    if asked is None or not asked.made_by:
+    approval = approvals.request_approval(
+        conn, _hash(request.token), device, key_hash, _printable(request.hostname), now_ms
+    )
+    if approval is None or not approval.made_by:
         raise EnrolmentRefused(403, "enrol.no_maker")
-    if asked.state == "refused":
-        code = "enrol.refused_because" if asked.reason else "enrol.refused"
-        why = {"because": asked.reason} if asked.reason else {}
-        raise EnrolmentRefused(403, code, device=device, person=asked.decided_by, **why)
-    if asked.state == "approved":
+    if approval.state == "refused":
+        code = "enrol.refused_because" if approval.reason else "enrol.refused"
+        why = {"because": approval.reason} if approval.reason else {}
+        raise EnrolmentRefused(403, code, device=device, person=approval.decided_by, **why)
+    if approval.state == "approved":
         return ""
-    return f"gateway {device} waits for approval by another person than {asked.made_by}"
+    return f"gateway {device} waits for approval by another person than {approval.made_by}"
 
 
 def device_name(public_key: bytes) -> str:
@@ -266,7 +269,7 @@ def _held(conn: sa.Connection, device: str, center: str) -> sa.Row[tuple[object,
     if held is not None and held.revoked_ms is not None:
         raise EnrolmentRefused(403, "enrol.revoked", device=device)
     if held is not None and held.center != center:
-        raise EnrolmentRefused(409, "enrol.other_center", device=device, center=held.center, asked=center)
+        raise EnrolmentRefused(409, "enrol.other_center", device=device, center=held.center, approval=center)
     return held
 
 

@@ -1,4 +1,4 @@
-"""Who may come to a broker: the names that its settings are made of. No I/O."""
+"""The accounts of a broker: the names that its settings are made of. No I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class People:
-    """Who comes to a broker, and who may no more; by the common names of certificates."""
+    """Who may connect to a broker, and who may no more; by the common names of certificates."""
 
     services: Sequence[str]
     gateways: Sequence[str]

@@ -1,4 +1,4 @@
-"""The collector's own certificates: one for whatever of it gateways reach, one with which it goes to a broker."""
+"""The collector's own certificates: one for what gateways connect to, one for its own sessions at brokers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from collector.config import EVERYWHERE, Settings, split_broker, split_listen
 
 @dataclass(frozen=True)
 class ServerCertificates:
-    """`server` is for every listener of ours, `service` is who we are at a broker."""
+    """`server` is for every listener of ours, `service` identifies us at a broker."""
 
     server: Files
     service: Files
 
 
 def server_names(settings: Settings) -> list[str]:
-    """Every host name and address by which gateways are told to reach us, and loopback."""
+    """Every host name and address by which gateways reach us, and loopback."""
     broker, enrolment = settings.broker, settings.enrolment
     listens = (broker.public, broker.public_websocket, broker.tls_listen, broker.websocket_listen, enrolment.listen)
     hosts = [split_listen(listen)[0] for listen in listens if listen]
@@ -36,7 +36,7 @@ def server_names(settings: Settings) -> list[str]:
     return list(dict.fromkeys([*(host for host in wanted if host not in EVERYWHERE), *here]))
 
 
-def papers(authority: Authority, settings: Settings, now_ms: int) -> tuple[ServerCertificates, bool]:
+def server_certificates(authority: Authority, settings: Settings, now_ms: int) -> tuple[ServerCertificates, bool]:
     """Both certificates, made anew after half of their life, for other names, or by another root; and whether any was.
 
     Raises store.StoreError.

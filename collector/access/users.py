@@ -1,8 +1,8 @@
-"""Persons who prove themselves by a passphrase: who may issue tokens, who may let a gateway in.
+"""Users who prove their name by a passphrase: who may issue tokens, who may approve gateways.
 
 As long as nobody has ever been registered, names are what people give on the command line: recorded, not proven. From
 the first person on a name counts only with its passphrase, also when everybody has been removed again: removing people
-must not weaken anything. Whoever can write the database or run `nabz-collector person` is trusted.
+must not weaken anything. A process that can write the database or run `nabz-collector person` is trusted.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def listing(conn: sa.Connection) -> list[dict[str, object]]:
 
 
 def add(conn: sa.Connection, name: str, kept: str, may: Collection[May], by: str, now_ms: int) -> None:
-    """A new person, or one who was removed and comes back; `kept` is of `passphrase.keep`. Raises PersonError."""
+    """A new person, or one who was removed and comes back; `kept` is of `passwords.hash_password`. Raises
+    PersonError."""
     name, held = named(name), _row(conn, name)
     if held is not None and held.removed_ms is None:
         raise PersonError("known", f"person {name!r}: is registered already; use `nabz-collector person renew`")
@@ -138,16 +139,16 @@ DOUBTS: dict[Doubt, str] = {
 def prove(store: Store, name: str, secret: str, now_ms: int, *, counted: bool) -> Proven:
     """The person of this name, whose passphrase `secret` is. Raises PersonError: the same for names that nobody has.
 
-    `counted` guesses are bounded by the hour and name, in the database, so that a restart forgets none. Whoever sits at
-    the collector's files could try the stored hashes anyway: there nothing is counted, so nobody is locked out.
-    """
+    `counted` guesses are bounded by the hour and name, in the database, so that a restart forgets none. A person with
+    access to the collector's files could try the stored hashes anyway: there nothing is counted, so nobody is locked
+    out."""
     name = named(name)
     with _alone():
         guess = _count(store, name, now_ms) if counted else None
         with store.read() as conn:
             row = _row(conn, name)
         known = row is not None and row.removed_ms is None
-        if not passwords.fits(secret, row.kept if row is not None and known else passwords.NOBODYS) or row is None:
+        if not passwords.verify(secret, row.kept if row is not None and known else passwords.DUMMY_HASH) or row is None:
             raise PersonError("wrong", "name or passphrase: do not fit; try again, or have `person renew` run")
         if guess is not None:
             with store.write() as conn:
@@ -166,7 +167,7 @@ def _alone() -> Iterator[None]:
 
 
 def _count(store: Store, name: str, now_ms: int) -> int:
-    """Notes a guess before it is looked at: of many at once none slips by. Returns its row's id."""
+    """Counts a guess before it is compared, so that none of many at once escapes. Returns its row's id."""
     table = schema.wrong_tries
     whose = hashlib.sha256(key_of(name).encode()).hexdigest()
     with store.write() as conn:
@@ -184,7 +185,7 @@ def _count(store: Store, name: str, now_ms: int) -> int:
 
 def check(conn: sa.Connection, name: str, proof: str, may: May) -> bool:
     """Whether the name is proven; False only where nobody was ever registered. Inside the transaction that it allows,
-    so that whoever was removed or renewed meanwhile is not taken. Raises PersonError."""
+    so that a user removed or renewed meanwhile is refused. Raises PersonError."""
     if not registered(conn):
         return False
     row = _row(conn, name)

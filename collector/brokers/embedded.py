@@ -1,7 +1,8 @@
 """The embedded broker: amqtt in a thread of its own, so that one command runs everything. Any MQTT broker replaces it.
 
 It keeps nothing: no sessions, no retained messages. Whatever it drops is sent again, since only receipts count. Behind
-a door with TLS a client is who its certificate says, has one session, and says and hears what `access` lets it.
+a TLS listener a client is identified by its certificate, has one session, and may publish and subscribe to what
+`access` allows.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from agent.common.threads import LoopEnded, LoopThread
 from collector.access import acl
 from collector.access.tls import TlsError, common_name, refill, server_context
 from collector.brokers.listeners import (
-    PATIENCE_S,
+    HANDSHAKE_TIMEOUT_S,
     LimitedReader,
     Listener,
     WebSocketReader,
@@ -61,10 +62,10 @@ MAX_CONNECTIONS = 20_000
 PLUGINS = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
 MAX_LEVELS = 6
 START_S, STOP_S = 10.0, 10.0
-TEND_S = 5.0  # between looks for sessions whose certificate has expired
+EXPIRY_POLL_S = 5.0  # between checks for sessions whose certificate has expired
 
-# What a session carries; `TURN` only while it begins.
-NAME, UNTIL_S, FILTERS, TURN = "nabz.name", "nabz.until_s", "nabz.filters", "nabz.turn"
+# Attributes of a session; `LOCK` only while it begins.
+NAME, UNTIL_S, FILTERS, LOCK = "nabz.name", "nabz.until_s", "nabz.filters", "nabz.lock"
 
 
 class BrokerError(Exception):
@@ -72,16 +73,16 @@ class BrokerError(Exception):
 
 
 class EmbeddedBroker:
-    """Listens at its doors from `start` to `stop`. The first is `host`:`port`, without TLS; an empty host means none.
-    Port 0 takes a free one, told by `port` and `ports` afterwards. `book` keeps what was refused.
+    """Listens from `start` to `stop`. The first is `host`:`port`, without TLS; an empty host means none.
+    Port 0 takes a free one, see `port` and `ports` afterwards. `book` counts what was refused.
     """
 
     def __init__(
-        self, host: str, port: int, doors: Sequence[Listener] = (), services: Collection[str] = acl.SERVICES
+        self, host: str, port: int, own_listeners: Sequence[Listener] = (), services: Collection[str] = acl.SERVICES
     ) -> None:
-        self._doors = [*([Listener(host, port)] if host else []), *doors]
-        self.host = self._doors[0].host
-        self.ports = [door.port for door in self._doors]
+        self._own_listeners = [*([Listener(host, port)] if host else []), *own_listeners]
+        self.host = self._own_listeners[0].host
+        self.ports = [listener.port for listener in self._own_listeners]
         self.book = acl.Book(time.monotonic)
         self._services = frozenset(services)
         self._loop = LoopThread("broker")
@@ -99,7 +100,7 @@ class EmbeddedBroker:
         except TlsError as error:
             raise BrokerError(str(error)) from None
         except (AMQTTError, AmqttBrokerError, OSError, TimeoutError, LoopEnded) as error:
-            where = ", ".join(door.where for door in self._doors)
+            where = ", ".join(listener.where for listener in self._own_listeners)
             raise BrokerError(
                 f"broker {where}: cannot listen ({describe(error)}); set [broker] listen to a free address"
             ) from None
@@ -122,12 +123,12 @@ class EmbeddedBroker:
         return self._loop.is_alive()
 
     def refuse(self, names: Collection[str]) -> None:
-        """From now on holders of certificates of these names are not let in, and those who are in are put out."""
+        """From now on clients with certificates of these names are refused, and connected ones are disconnected."""
         refused = frozenset(names)
         self._do(lambda amqtt: amqtt.refuse(refused))
 
     def reload(self) -> None:
-        """Reads the doors' certificates again. Raises tls.TlsError; the old ones serve on then."""
+        """Reads the listeners' certificates again. Raises tls.TlsError; the old ones serve on then."""
         self._do(lambda amqtt: amqtt.reload())
 
     def _do(self, work: Callable[[_Amqtt], Coroutine[Any, Any, None]]) -> None:
@@ -138,7 +139,7 @@ class EmbeddedBroker:
                 self._loop.do(lambda: work(amqtt), STOP_S)
 
     async def _start(self) -> None:
-        amqtt = _Amqtt(self._doors, self._services, self.book, asyncio.get_running_loop())
+        amqtt = _Amqtt(self._own_listeners, self._services, self.book, asyncio.get_running_loop())
         await amqtt.start()
         self.ports = amqtt.bound_ports()
         self._amqtt = amqtt
@@ -162,67 +163,71 @@ def filters_of(topic: str) -> list[str]:
 
 
 class _Amqtt(Amqtt):  # type: ignore[misc]
-    """amqtt with doors, names and limits of ours, without retained messages, and closing what it opened."""
+    """amqtt with listeners, names and limits of ours, without retained messages, and closing what it opened."""
 
     def __init__(
-        self, doors: Sequence[Listener], services: frozenset[str], book: acl.Book, loop: asyncio.AbstractEventLoop
+        self,
+        own_listeners: Sequence[Listener],
+        services: frozenset[str],
+        book: acl.Book,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         # amqtt wants an address in text for each listener; ours are opened by `_start_listeners` below.
         listeners = {
-            ("default" if number == 0 else f"door-{number}"): ListenerConfig(
-                type=ListenerType.TCP if door.transport == "tcp" else ListenerType.WS, bind=door.where
+            ("default" if number == 0 else f"listener-{number}"): ListenerConfig(
+                type=ListenerType.TCP if listener.transport == "tcp" else ListenerType.WS, bind=listener.where
             )
-            for number, door in enumerate(doors)
+            for number, listener in enumerate(own_listeners)
         }
         super().__init__(BrokerConfig(listeners=listeners, plugins=dict(PLUGINS)), loop)
-        self._doors = dict(zip(listeners, doors, strict=True))
+        self._own_listeners = dict(zip(listeners, own_listeners, strict=True))
         self._services = services
         self._book = book
         self._contexts: dict[str, ssl.SSLContext | None] = {}
         self._refused: frozenset[str] = frozenset()
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # to begin a session of a name
-        self._tending: asyncio.Task[None] | None = None
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # to begin a session of a name
+        self._expiring: asyncio.Task[None] | None = None
 
-    # ------------------------------------------------------------ doors
+    # ------------------------------------------------------------ listeners
 
     async def _start_listeners(self) -> None:
         try:
-            for name, door in self._doors.items():
-                await self._open(name, door)
+            for name, listener in self._own_listeners.items():
+                await self._open(name, listener)
         except BaseException:  # cancelled, as it took too long, among them
             for server in self._servers.values():
                 await server.close_instance()
             raise
-        self._tending = asyncio.create_task(self._tend())
+        self._expiring = asyncio.create_task(self._expire_sessions())
 
-    async def _open(self, name: str, door: Listener) -> None:
-        context = self._contexts[name] = server_context(door.tls) if door.tls else None
-        if door.transport == "tcp":
-            opened = await open_tcp(door, context, self._greeter(self.stream_connected, name))
+    async def _open(self, name: str, listener: Listener) -> None:
+        context = self._contexts[name] = server_context(listener.tls) if listener.tls else None
+        if listener.transport == "tcp":
+            opened = await open_tcp(listener, context, self._connection_handler(self.stream_connected, name))
         else:
-            opened = await open_websockets(door, context, self._greeter(self.ws_connected, name))
+            opened = await open_websockets(listener, context, self._connection_handler(self.ws_connected, name))
         self._servers[name] = Server(name, opened, MAX_CONNECTIONS)
 
     @staticmethod
-    def _greeter(connected: Callable[..., Coroutine[Any, Any, None]], name: str) -> Callable[..., Any]:
-        async def greet(*connection: object) -> None:
+    def _connection_handler(connected: Callable[..., Coroutine[Any, Any, None]], name: str) -> Callable[..., Any]:
+        async def handle(*connection: object) -> None:
             await connected(*connection, listener_name=name)
 
-        return greet
+        return handle
 
     async def reload(self) -> None:
         for name, context in self._contexts.items():
-            files = self._doors[name].tls
+            files = self._own_listeners[name].tls
             if context is not None and files is not None:
                 refill(context, files.ca, files.cert, files.key)
 
     def bound_ports(self) -> list[int]:
-        opened = [self._servers[name].instance for name in self._doors]
+        opened = [self._servers[name].instance for name in self._own_listeners]
         return [int(next(iter(item.sockets)).getsockname()[1]) for item in opened]
 
     async def shutdown(self) -> None:
-        if self._tending is not None:
-            self._tending.cancel()
+        if self._expiring is not None:
+            self._expiring.cancel()
         await super().shutdown()
 
     async def stream_connected(self, reader: StreamReader, writer: StreamWriter, listener_name: str) -> None:
@@ -241,16 +246,16 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         except Exception as error:
             SESSION_BROKEN.log(listener=listener_name, error=error)
 
-    # ------------------------------------------------------------ who may come in
+    # ------------------------------------------------------------ who may connect
 
     async def _initialize_client_session(
         self, reader: Any, writer: Any, *_address: object
     ) -> tuple[BrokerProtocolHandler, Session]:
-        """Whatever is wrong with a client's first packet, amqtt is told in the one way that it cleans up after."""
+        """Whatever is wrong with a client's first packet, amqtt gets the one exception that it cleans up after."""
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
                 handler, session = await BrokerProtocolHandler.init_from_connect(reader, writer, self.plugins_manager)
-                await self._admit(session, writer)
+                await self._authorize(session, writer)
         except AMQTTError:
             raise
         except Exception as error:
@@ -262,25 +267,25 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
     async def _handle_client_session(self, reader: Any, writer: Any, session: Session, *more: Any) -> None:
         """Of one name one session begins at a time: of two that come at once the second must find the first, and amqtt
         cannot end one that has only half begun."""
-        turn = session.attributes[TURN] = self._turns.setdefault(session.client_id, asyncio.Lock())
-        await turn.acquire()
+        lock = session.attributes[LOCK] = self._locks.setdefault(session.client_id, asyncio.Lock())
+        await lock.acquire()
         try:
             await self._take_over(session)
             await super()._handle_client_session(reader, writer, session, *more)
         finally:
-            self._has_begun(session)
+            self._release_lock(session)
 
     async def _client_message_loop(self, session: Session, handler: BrokerProtocolHandler) -> None:
-        self._has_begun(session)
+        self._release_lock(session)
         await super()._client_message_loop(session, handler)
 
     @staticmethod
-    def _has_begun(session: Session) -> None:
-        if turn := session.attributes.pop(TURN, None):
-            turn.release()
+    def _release_lock(session: Session) -> None:
+        if lock := session.attributes.pop(LOCK, None):
+            lock.release()
 
-    async def _admit(self, session: Session, writer: Any) -> None:
-        """Who it is must be certain before anything is done in its name. Raises AMQTTError."""
+    async def _authorize(self, session: Session, writer: Any) -> None:
+        """The client must be identified before anything is done in its name. Raises AMQTTError."""
         inside: ssl.SSLObject | None = session.ssl_object
         if inside is None:
             return
@@ -316,33 +321,33 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
 
     async def refuse(self, names: frozenset[str]) -> None:
         self._refused = names
-        await self._put_out(lambda session: session.attributes.get(NAME) in names, "revoked")
+        await self._disconnect_if(lambda session: session.attributes.get(NAME) in names, "revoked")
 
-    async def _tend(self) -> None:
+    async def _expire_sessions(self) -> None:
         while True:
-            await asyncio.sleep(TEND_S)
+            await asyncio.sleep(EXPIRY_POLL_S)
             now_s = time.time()
-            await self._put_out(
+            await self._disconnect_if(
                 lambda session: session.attributes.get(UNTIL_S, now_s) < now_s,  # noqa: B023  used up at once
                 "certificate_expired",
             )
 
-    async def _put_out(self, unwanted: Callable[[Session], bool], why: str) -> None:
+    async def _disconnect_if(self, unwanted: Callable[[Session], bool], why: str) -> None:
         for client_id, (session, handler) in list(self._sessions.items()):
-            if unwanted(session) and TURN not in session.attributes:  # else at the next look
+            if unwanted(session) and LOCK not in session.attributes:  # else at the next check
                 CLIENT_EJECTED.log(device=session.attributes[NAME], code=why)
                 await self._end(client_id, session, handler)
 
-    # ------------------------------------------------------------ who may say and hear what
+    # ------------------------------------------------------------ who may publish and subscribe
 
     async def _topic_filtering(self, session: Session, topic: str, action: Action) -> bool:
         name = session.attributes.get(NAME)
         if name is None or action == Action.RECEIVE:
             return True
-        word: acl.Action = "publish" if action == Action.PUBLISH else "subscribe"
-        if acl.may(name, self._services, word, topic):
+        action_name: acl.Action = "publish" if action == Action.PUBLISH else "subscribe"
+        if acl.may(name, self._services, action_name, topic):
             return True
-        self._book.refuse(name, word, topic)
+        self._book.refuse(name, action_name, topic)
         return False
 
     async def add_subscription(self, subscription: tuple[str, int], session: Session) -> int:
@@ -351,7 +356,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         return code
 
     async def _del_all_subscriptions(self, session: Session) -> None:
-        """The session's own: amqtt would look through those of everybody."""
+        """The session's own: amqtt would search those of all sessions."""
         for pattern in session.attributes.pop(FILTERS, set()):
             self._del_subscription(pattern, session)
             if not self._subscriptions.get(pattern, True):
@@ -361,7 +366,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         """Nothing is retained: amqtt offers each retained message to each client that connects, whatever it wants."""
 
     async def _publish_retained_messages_for_subscription(self, *_words: object) -> None:
-        """As nothing is retained; amqtt asks once for every subscription of everybody at each connect."""
+        """As nothing is retained; amqtt does this for every subscription of all sessions at each connect."""
 
     async def _run_broadcast(self, running_tasks: deque[asyncio.Task[OutgoingApplicationMessage]]) -> None:
         """One message to its subscribers, found by look-up: amqtt compares it with every filter of every client."""

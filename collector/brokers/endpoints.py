@@ -38,7 +38,7 @@ def broker_addresses(settings: Settings, own: Files) -> list[Address]:
 
 
 def broker_address(settings: Settings, own: Files) -> Address:
-    """`own` are our papers from our own authority: they are shown where the settings name no others and no user.
+    """`own` are our certificates from our own authority: they are used where the settings name no others and no user.
 
     Raises ConfigError when the password file cannot be read.
     """

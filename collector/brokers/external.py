@@ -1,9 +1,9 @@
-"""Brokers of other makes, kept: who may come, who is revoked, our certificates; and the sessions of the revoked ended.
+"""External brokers, kept up to date: accounts, revocations, our certificates; and sessions of the revoked ended.
 
 Their files lie in a folder that `nabz-collector broker-config` wrote first; what has changed is written anew and the
-broker told to read it. Mosquitto then neither hears a revoked gateway nor tells it anything, but leaves its session
-open: it is ended by coming in its name for a moment, as a name has one session there, the newest. NATS ends it itself.
-"""
+broker reloaded. Mosquitto then accepts nothing from a revoked gateway and sends it nothing, but leaves its session
+open: it is ended by connecting in its name for a moment, as a name has one session there, the newest. NATS ends it
+itself."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NOT_UPDATED = Event(
 
 RELOAD_S = 30.0
 END_S = 15.0
-LOOKS = 6  # a reload takes effect a moment after it was asked for, and a gateway is back within seconds
+END_ROUNDS = 6  # a reload takes effect a moment later, and a gateway reconnects within seconds
 KEEPS_SESSIONS = frozenset({"mosquitto"})  # over a reload, also of who is revoked
 READABLE = 0o640  # to the broker's own user by its group
 
@@ -70,56 +70,56 @@ class ExternalBroker:
     ) -> None:
         self._settings, self._authority = settings, authority
         self._run, self._end = run or reload, end or end_session
-        self._behind = True  # whether the broker may not have read what is written; so at the start, whoever wrote it
-        self._looks: dict[str, int] = {}  # at each revoked gateway, still to come
-        self._said = ""
+        self._is_stale = True  # whether the broker may not have read what is written; so at the start
+        self._rounds_left: dict[str, int] = {}  # at each revoked gateway, still to come
+        self._last_error = ""
 
-    def look(self, people: People, lately: Collection[str], own: Files, crl: Path, now_ms: int) -> None:
-        """`lately` are those of the revoked that may still have a session. What fails is tried again next time.
+    def update(self, people: People, recent: Collection[str], own: Files, crl: Path, now_ms: int) -> None:
+        """`lately` are those of the revoked that may still have a session. What fails is retried next time.
 
         Raises StoreError when the authority's folder cannot be used.
         """
         files = {name: text.encode() for name, text in CHANGING[self._settings.make](people).items()}
         try:
             changed = write(self._settings.folder, files | certificates(own, crl))
-            if (changed or self._behind) and self._settings.reload:
-                self._behind = True
+            if (changed or self._is_stale) and self._settings.reload:
+                self._is_stale = True
                 self._run(self._settings.reload)
                 RELOADED.log(broker=self._settings.url, files=", ".join(changed))
-            self._behind = False
+            self._is_stale = False
             if self._settings.make in KEEPS_SESSIONS:
-                self._end_sessions(lately, now_ms)
-            self._said = ""
+                self._end_sessions(recent, now_ms)
+            self._last_error = ""
         except OSError as error:
             self._complain(error)
 
-    def _end_sessions(self, lately: Collection[str], now_ms: int) -> None:
-        self._looks = {device: self._looks.get(device, LOOKS) for device in lately}
-        for device in sorted(device for device, left in self._looks.items() if left):
+    def _end_sessions(self, recent: Collection[str], now_ms: int) -> None:
+        self._rounds_left = {device: self._rounds_left.get(device, END_ROUNDS) for device in recent}
+        for device in sorted(device for device, left in self._rounds_left.items() if left):
             stand_in = self._authority.keep("stand-in", self._authority.issue_stand_in(device, now_ms))
             self._end(self._settings.url, device, stand_in)
-            self._looks[device] -= 1
+            self._rounds_left[device] -= 1
 
     def _complain(self, error: OSError) -> None:
         """Once for as long as the reason is the same."""
-        if (reason := describe(error)) != self._said:
-            self._said = reason
+        if (reason := describe(error)) != self._last_error:
+            self._last_error = reason
             NOT_UPDATED.log(broker=self._settings.url, error=error)
 
 
-def reload(words: Sequence[str]) -> None:
-    """Raises OSError with what the command said."""
+def reload(command: Sequence[str]) -> None:
+    """Raises OSError with the command's output."""
     try:
-        subprocess.run(words, check=True, capture_output=True, text=True, timeout=RELOAD_S, stdin=subprocess.DEVNULL)
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=RELOAD_S, stdin=subprocess.DEVNULL)
     except subprocess.CalledProcessError as error:
-        said = (error.stderr or error.stdout).strip()[-200:]
-        raise OSError(f"`{' '.join(words)}` ended with exit code {error.returncode} ({said})") from None
+        output = (error.stderr or error.stdout).strip()[-200:]
+        raise OSError(f"`{' '.join(command)}` ended with exit code {error.returncode} ({output})") from None
     except subprocess.TimeoutExpired:
-        raise OSError(f"`{' '.join(words)}` did not end within {RELOAD_S:g} s") from None
+        raise OSError(f"`{' '.join(command)}` did not end within {RELOAD_S:g} s") from None
 
 
 def end_session(url: str, device: str, stand_in: Files) -> None:
-    """Comes in as `device` and leaves: the session that was there is ended by the broker. Raises OSError."""
+    """Connects as `device` and disconnects: the broker ends the session that was there. Raises OSError."""
     scheme, (host, port) = split_broker(url)
     client = Client(
         CallbackAPIVersion.VERSION2,

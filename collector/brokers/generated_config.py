@@ -1,6 +1,6 @@
-"""Settings for brokers of other makes, generated from ours: the same doors, names, rules and limits. Pure.
+"""Settings for brokers of other makes, generated from ours: the same listeners, names, rules and limits. Pure.
 
-What a make cannot do is said in the file itself, and in docs/developer/brokers.md. What changes by itself stands in
+What a make cannot do is noted in the file itself, and in docs/developer/brokers.md. What changes by itself stands in
 files of its own (`CHANGING`), which a running collector keeps (`collector.brokers.external`).
 """
 
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent import wire
-from collector.access.acl import GATEWAY_HEARS, GATEWAY_SAYS
+from collector.access.acl import GATEWAY_PUBLISHES, GATEWAY_SUBSCRIBES
 from collector.access.people import People
 from collector.brokers.listeners import MAX_PACKET_BYTES
 from collector.config import EVERYWHERE
 
 MAX_CONNECTIONS = 20_000
-IN_FLIGHT = 100  # messages on their way to one client; a gateway has few, a collector many
+IN_FLIGHT = 100  # messages in flight to one client; a gateway has few, a collector many
 QUEUED = 100_000  # waiting for one client; what is dropped is sent again, as it has no receipt
 QUEUED_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class BrokerSite:
-    """Where the broker listens, and who comes. `websocket` may be None. Certificates lie beside the settings."""
+    """Where the broker listens, and its accounts. `websocket` may be None. Certificates lie beside the settings."""
 
     tls: tuple[str, int]
     websocket: tuple[str, int] | None
@@ -38,18 +38,18 @@ CERTIFICATES = {"ca": "ca.pem", "cert": "server.crt", "key": "server.key", "crl"
 
 def mosquitto(site: BrokerSite) -> Mapping[str, str]:
     """File name -> content. Mosquitto 2.0 or newer."""
-    doors = [("mqtt", site.tls)] + ([("websockets", site.websocket)] if site.websocket else [])
-    return {"mosquitto.conf": _mosquitto_conf(site, doors), **mosquitto_people(site.people)}
+    listeners = [("mqtt", site.tls)] + ([("websockets", site.websocket)] if site.websocket else [])
+    return {"mosquitto.conf": _mosquitto_conf(site, listeners), **mosquitto_people(site.people)}
 
 
-def _mosquitto_conf(site: BrokerSite, doors: Sequence[tuple[str, tuple[str, int]]]) -> str:
+def _mosquitto_conf(site: BrokerSite, listeners: Sequence[tuple[str, tuple[str, int]]]) -> str:
     return "\n".join(
         [
             "# Made by `nabz-collector broker-config mosquitto`, anew by each run: change Nabz's settings instead.",
             "# A collector that has this folder in [[broker.outside]] keeps `acl` and the certificates by itself; else",
             "# run it daily and after a revocation, and `systemctl reload mosquitto`. A reload ends no session, but a",
-            "# revoked gateway can neither send nor hear from then on; such a collector ends its session too. The",
-            "# revocation list is not read at the WebSocket door (2.0.11), so there the file `acl` alone refuses.",
+            "# revoked gateway can neither send nor receive from then on; such a collector ends its session too. The",
+            "# revocation list is not read at the WebSocket listener (2.0.11), so there the file `acl` alone refuses.",
             "# Every worker needs a certificate of its own: two sessions of one put each other out.",
             "per_listener_settings false",
             "allow_anonymous false",
@@ -64,18 +64,18 @@ def _mosquitto_conf(site: BrokerSite, doors: Sequence[tuple[str, tuple[str, int]
             "log_type error",
             "log_type warning",
             "log_type notice",
-            *(line for protocol, place in doors for line in _mosquitto_door(site, protocol, place)),
+            *(line for protocol, place in listeners for line in _mosquitto_listener(site, protocol, place)),
             "",
         ]
     )
 
 
-def _mosquitto_door(site: BrokerSite, protocol: str, place: tuple[str, int]) -> list[str]:
+def _mosquitto_listener(site: BrokerSite, protocol: str, place: tuple[str, int]) -> list[str]:
     host, port = place
     files = {word: f"{site.folder}/{name}" for word, name in CERTIFICATES.items()}
     return [
         "",
-        # At the WebSocket door Mosquitto looks for an interface of that name, and there is none of "0.0.0.0".
+        # At the WebSocket listener Mosquitto looks for an interface of that name, and there is none of "0.0.0.0".
         f"listener {port}" if host in EVERYWHERE else f"listener {port} {host}",
         f"protocol {protocol}",
         f"max_connections {MAX_CONNECTIONS}",
@@ -93,12 +93,12 @@ def _mosquitto_door(site: BrokerSite, protocol: str, place: tuple[str, int]) -> 
 def mosquitto_people(people: People) -> Mapping[str, str]:
     """Patterns hold for everybody, with the common name of the certificate for %u."""
     lines = ["# Made by `nabz-collector broker-config mosquitto`."]
-    lines += [f"pattern write {wire.ROOT}/{kind}/%u" for kind in GATEWAY_SAYS]
-    lines += [f"pattern read {wire.ROOT}/{kind}/%u" for kind in GATEWAY_HEARS]
+    lines += [f"pattern write {wire.ROOT}/{kind}/%u" for kind in GATEWAY_PUBLISHES]
+    lines += [f"pattern read {wire.ROOT}/{kind}/%u" for kind in GATEWAY_SUBSCRIBES]
     for service in people.services:
         lines += ["", f"user {service}"]
-        lines += [f"topic read {wire.ROOT}/{kind}/+" for kind in GATEWAY_SAYS]
-        lines += [f"topic write {wire.ROOT}/{kind}/+" for kind in GATEWAY_HEARS]
+        lines += [f"topic read {wire.ROOT}/{kind}/+" for kind in GATEWAY_PUBLISHES]
+        lines += [f"topic write {wire.ROOT}/{kind}/+" for kind in GATEWAY_SUBSCRIBES]
     for name in people.revoked:
         lines += ["", f"user {name}", "topic deny #"]
     return {"acl": "\n".join([*lines, ""])}
@@ -119,23 +119,23 @@ def _nats_conf(site: BrokerSite) -> str:
             'timeout: "59s"',
         ],
     )
-    doors = _block("mqtt", [_listen(site.tls), *tls, f"max_ack_pending: {IN_FLIGHT}"])
+    listeners = _block("mqtt", [_listen(site.tls), *tls, f"max_ack_pending: {IN_FLIGHT}"])
     if site.websocket:
-        doors += _block("websocket", [_listen(site.websocket), *tls, "compression: false"])
+        listeners += _block("websocket", [_listen(site.websocket), *tls, "compression: false"])
     return "\n".join(
         [
             "# Made by `nabz-collector broker-config nats`, anew by each run: change Nabz's settings instead.",
             "# NATS has no patterns for permissions: every gateway is a user in `users.conf`. A collector that has",
             "# this folder in [[broker.outside]] keeps it by itself; else run it after each enrolment and revocation,",
-            "# then `nats-server --signal reload`. A gateway gone from the list is put out at once.",
+            "# then `nats-server --signal reload`. A gateway gone from the list is disconnected at once.",
             "# NATS does not hold client ids against certificates: a gateway that shows another's ends that one's",
-            "# session, though it can neither send nor hear in its name. It reads no revocation list either.",
+            "# session, though it can neither publish nor receive in its name. It reads no revocation list either.",
             "server_name: nabz",
             'listen: "127.0.0.1:4222"',
             f"max_payload: {MAX_PACKET_BYTES}",
             f"max_connections: {MAX_CONNECTIONS}",
             *_block("jetstream", [f"store_dir: {json.dumps(f'{site.folder}/store')}", "max_file_store: 4GB"]),
-            *doors,
+            *listeners,
             'include "users.conf"',
             "",
         ]
@@ -143,8 +143,8 @@ def _nats_conf(site: BrokerSite) -> str:
 
 
 def nats_people(people: People) -> Mapping[str, str]:
-    users = [_nats_user(name, GATEWAY_HEARS, GATEWAY_SAYS, "*") for name in people.services]
-    users += [_nats_user(name, GATEWAY_SAYS, GATEWAY_HEARS, name) for name in people.gateways]
+    users = [_nats_user(name, GATEWAY_SUBSCRIBES, GATEWAY_PUBLISHES, "*") for name in people.services]
+    users += [_nats_user(name, GATEWAY_PUBLISHES, GATEWAY_SUBSCRIBES, name) for name in people.gateways]
     listed = ["users: [", *(f"  {user}" for user in users), "]"]
     return {"users.conf": "\n".join([*_block("authorization", ['timeout: "59s"', *listed]), ""])}
 
@@ -157,11 +157,11 @@ def _block(name: str, lines: Sequence[str]) -> list[str]:
     return [f"{name} {{", *(f"  {line}" for line in lines), "}"]
 
 
-def _nats_user(name: str, says: Sequence[str], hears: Sequence[str], whose: str) -> str:
+def _nats_user(name: str, publishes: Sequence[str], subscribes: Sequence[str], whose: str) -> str:
     """NATS writes the levels of a topic with full stops. `$MQTT.sub` carries its own deliveries of QoS 1."""
     root = wire.ROOT.replace("/", ".")
-    publish = [f"{root}.{kind}.{whose}" for kind in says]
-    subscribe = [f"{root}.{kind}.{whose}" for kind in hears] + ["$MQTT.sub.>"]
+    publish = [f"{root}.{kind}.{whose}" for kind in publishes]
+    subscribe = [f"{root}.{kind}.{whose}" for kind in subscribes] + ["$MQTT.sub.>"]
     rules = {"publish": {"allow": publish}, "subscribe": {"allow": subscribe}}
     return f"{{user: {json.dumps(f'CN={name}')}, permissions: {json.dumps(rules)}}}"
 

@@ -1,4 +1,4 @@
-"""The embedded broker's doors: where it listens, and the readers and writers behind them, with limits of their own."""
+"""The embedded broker's listeners, and the readers and writers behind them, with limits of their own."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from agent.common.errors import describe
 from collector.access.ca import Files
 
 MAX_PACKET_BYTES = wire.MAX_BATCH_BYTES + 1024  # a full batch, its signature, topic and headers
-PATIENCE_S = 120.0  # a handshake takes up to that over 30 % loss and 800 ms round trips
+HANDSHAKE_TIMEOUT_S = 120.0  # a handshake takes up to that over 30 % loss and 800 ms round trips
 
 Server = asyncio.Server | ws.Server
 
 
 @dataclass(frozen=True)
 class Listener:
-    """Where the broker listens. Without `tls` whoever reaches it may do all, so that is for loopback alone."""
+    """Where the broker listens. Without `tls` every client may do all, so that is for loopback alone."""
 
     host: str
     port: int
@@ -44,35 +44,35 @@ class TooLarge(Exception):
 
 
 async def open_tcp(
-    door: Listener, context: ssl.SSLContext | None, greet: Callable[[StreamReader, StreamWriter], Awaitable[None]]
+    listener: Listener, context: ssl.SSLContext | None, handle: Callable[[StreamReader, StreamWriter], Awaitable[None]]
 ) -> Server:
     """Raises OSError."""
     return await asyncio.start_server(
-        greet,
-        door.host,
-        door.port,
+        handle,
+        listener.host,
+        listener.port,
         reuse_address=True,
         backlog=1024,
         ssl=context,
-        ssl_handshake_timeout=PATIENCE_S if context else None,
+        ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if context else None,
     )
 
 
 async def open_websockets(
-    door: Listener, context: ssl.SSLContext | None, greet: Callable[[ws.ServerConnection], Awaitable[None]]
+    listener: Listener, context: ssl.SSLContext | None, handle: Callable[[ws.ServerConnection], Awaitable[None]]
 ) -> Server:
     """Raises OSError."""
     # No compression: a few bytes could unfold to a great many. No pings either: MQTT has its own, and slow lines
     # would miss the answer's time.
     return await ws.serve(
-        greet,
-        door.host,
-        door.port,
+        handle,
+        listener.host,
+        listener.port,
         ssl=context,
         subprotocols=[Subprotocol("mqtt")],
         compression=None,
         max_size=MAX_PACKET_BYTES,
-        open_timeout=PATIENCE_S,
+        open_timeout=HANDSHAKE_TIMEOUT_S,
         ping_interval=None,
         server_header=None,
         logger=None,
@@ -86,13 +86,13 @@ class LimitedReader(StreamReaderAdapter):  # type: ignore[misc]
         try:
             return bytes(await super().read(n))
         except OSError as error:
-            # The kernel gave up on a silent peer with a TimeoutError. amqtt takes that for its own patience with a
+            # The kernel gave up on a silent peer with a TimeoutError. amqtt takes that for its own timeout with a
             # living one, and would read again, and again, for ever.
             raise ConnectionResetError(describe(error)) from error
 
 
 class Writer(StreamWriterAdapter):  # type: ignore[misc]
-    """Can also end at once: who is gone without a word would be waited for at a polite good-bye."""
+    """Can also abort: an orderly close would wait for a peer that is gone."""
 
     def __init__(self, writer: StreamWriter) -> None:
         super().__init__(writer)
@@ -125,7 +125,7 @@ class WebSocketReader(ReaderAdapter):  # type: ignore[misc]
         return taken
 
     def feed_eof(self) -> None:
-        """The connection tells its own end."""
+        """The connection signals its own end."""
 
 
 class WebSocketWriter(WriterAdapter):  # type: ignore[misc]

@@ -9,7 +9,7 @@ from pathlib import Path
 from agent.common.errors import describe
 from collector.access import devices
 from collector.access.ca import Authority
-from collector.access.server_certs import papers
+from collector.access.server_certs import server_certificates
 from collector.brokers.external import certificates, write
 from collector.brokers.generated_config import MAKES, BrokerSite, Make
 from collector.commands.console import answers, common_arguments, complain, say, settings_of
@@ -59,7 +59,7 @@ def _certificates(settings: Settings, folder: Path) -> list[str]:
     """Copies, as the broker runs as a user of its own; the key is readable to its owner and group alone."""
     now_ms = time.time_ns() // 1_000_000
     authority = Authority(settings.data_dir, now_ms, settings.enrolment.certificate_days)
-    own = papers(authority, settings, now_ms)[0].server
+    own = server_certificates(authority, settings, now_ms)[0].server
     with opened(settings) as store, store.read() as conn:
         revoked = authority.write_crl(devices.revoked_serials(conn, now_ms), now_ms)
     copies = certificates(own, revoked)

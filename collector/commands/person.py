@@ -81,9 +81,9 @@ def _change(options: argparse.Namespace) -> int:
         match options.verb:
             case "add":
                 may = tuple(options.may or users.MAY)
-                users.add(conn, name, passwords.keep(secret), may, by, now_ms)
+                users.add(conn, name, passwords.hash_password(secret), may, by, now_ms)
             case "renew":
-                users.renew(conn, name, passwords.keep(secret), by, now_ms)
+                users.renew(conn, name, passwords.hash_password(secret), by, now_ms)
             case _:
                 users.remove(conn, name, by, now_ms)
     _tell(options, name, "" if options.verb == "remove" or options.ask else secret)

@@ -20,7 +20,7 @@ from pathlib import Path
 from agent.common.errors import describe
 from collector.access import users
 from collector.access.ca import Authority
-from collector.access.enrolment import issue_token, told_token
+from collector.access.enrolment import format_token, issue_token
 from collector.commands.console import answers, complain, say
 from collector.config import Settings, load
 from collector.register import centers
@@ -151,7 +151,7 @@ def _register(settings: Settings) -> str:
             centers.add(conn, facts | {"lifecycle": "probation"}, now_ms)
         maker = "" if users.registered(conn) else "pilot"  # where names are proven, that one issues nothing
         secret = issue_token(conn, CODE, now_ms, 600, made_by=maker)
-    return told_token(secret, Authority(settings.data_dir, now_ms, settings.enrolment.certificate_days))
+    return format_token(secret, Authority(settings.data_dir, now_ms, settings.enrolment.certificate_days))
 
 
 def _seats_listen(data: Path) -> str:

@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     settings = logged_settings_of(options)
     try:
-        return serve(settings, migrates=options.migrate, again=common_words(options))
+        return serve(settings, migrates=options.migrate, child_options=common_words(options))
     except BrokerError as error:
         complain(str(error))
         return 1

@@ -11,7 +11,7 @@ import time
 import segno
 
 from collector.access.ca import Authority
-from collector.access.enrolment import issue_token, told_token
+from collector.access.enrolment import format_token, issue_token
 from collector.access.users import DOUBTS, PersonError
 from collector.commands.console import (
     acting,
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         return 1
     if settings.enrolment.approval == "second_person" and not proof:
         complain(DOUBTS["nobody"])
-    token = told_token(secret, authority)
+    token = format_token(secret, authority)
     line = f"nabz-agent enrol {settings.enrolment_url} {token}"
     facts = {"center": options.center, "token": token, "expires_ms": now_ms + options.ttl * 1000, "enrol": line}
     text = f"{token}\nOn the gateway, within its time and once:\n  {line}"

@@ -2,7 +2,7 @@
 
 A boot that synchronises late dates what came before it too: readings that were filed by a worse figure are found again
 by `guesses` and moved to their time, in the transaction that brings the better one. Flags stay as they were judged: the
-reading was news then. The gateway's own words stay in evidence.
+reading was news then. The gateway's own stamps stay in evidence.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAME = re.compile(r"[0-9A-Za-z-]{1,64}")  # of a boot, as agents name them; othe
 
 Row = dict[str, object]
 Key = tuple[str, str]  # device, boot
-Filed = tuple[str, str, int, Stamp, int]  # kind, subject, number, the gateway's word, the time it was filed under
+Filed = tuple[str, str, int, Stamp, int]  # kind, subject, number, the gateway's stamp, the time it was stored under
 
 _b, _g, _l = schema.boots.c, schema.guesses.c, schema.latest.c
 
@@ -39,9 +39,9 @@ class BootClocks:
     better: set[Key] = field(default_factory=set)  # of `moved`, those by which readings may have been filed already
     guesses: list[Row] = field(default_factory=list)
 
-    def figures(self, arrival: VerifiedBatch, stamps: Sequence[Stamp], when: Bracket) -> dict[str, Ahead]:
+    def figures(self, verified: VerifiedBatch, stamps: Sequence[Stamp], when: Bracket) -> dict[str, Ahead]:
         """The figure of each boot in these stamps, which is remembered if it is better than the one before."""
-        device = arrival.device
+        device = verified.device
         names = {stamp.boot for stamp in stamps}
         before = {boot: self.known[device.device, boot] for boot in names if (device.device, boot) in self.known}
         found = boots_of(stamps, when, before)
@@ -54,7 +54,7 @@ class BootClocks:
             self.known[key], self.moved[key] = ahead, device.center
         return found
 
-    def filed(self, arrival: VerifiedBatch, rows: Sequence[Filed], found: Mapping[str, Ahead], now_ms: int) -> None:
+    def filed(self, verified: VerifiedBatch, rows: Sequence[Filed], found: Mapping[str, Ahead], now_ms: int) -> None:
         """Remembers the readings that no synchronised clock has dated."""
         unsure: dict[str, list[list[object]]] = defaultdict(list)
         for kind, subject, seq, stamp, wall_ms in rows:
@@ -63,28 +63,28 @@ class BootClocks:
         for boot, some in unsure.items():
             self.guesses.append(
                 {
-                    "device": arrival.device.device,
+                    "device": verified.device.device,
                     "boot": boot,
-                    "spool": arrival.batch.spool,
+                    "spool": verified.batch.spool,
                     "first_seq": some[0][2],
-                    "center": arrival.device.center,
+                    "center": verified.device.center,
                     "received_ms": now_ms,
                     "readings": json.dumps(some, separators=(",", ":")),
                 }
             )
 
 
-def load(conn: sa.Connection, arrivals: Iterable[VerifiedBatch]) -> BootClocks:
+def load(conn: sa.Connection, verified_batches: Iterable[VerifiedBatch]) -> BootClocks:
     """What is known of the boots that these readable batches name."""
-    keys = {(arrival.device.device, boot) for arrival in arrivals for boot in _named(arrival)}
+    keys = {(verified.device.device, boot) for verified in verified_batches for boot in _named(verified)}
     if not keys:
         return BootClocks()
     query = sa.select(_b.device, _b.boot, _b.ahead_ms, _b.sure).where(sa.tuple_(_b.device, _b.boot).in_(sorted(keys)))
     return BootClocks({(row.device, row.boot): Ahead(row.ahead_ms, row.sure) for row in conn.execute(query)})
 
 
-def _named(arrival: VerifiedBatch) -> set[str]:
-    found = {entry[1].boot for entry in arrival.readings if not isinstance(entry, wire.WireError)}
+def _named(verified: VerifiedBatch) -> set[str]:
+    found = {entry[1].boot for entry in verified.readings if not isinstance(entry, wire.WireError)}
     return {boot for boot in found if NAME.fullmatch(boot)}
 
 
@@ -134,14 +134,14 @@ def _move(conn: sa.Connection, key: Key, ahead: Ahead) -> list[tuple[int, str]]:
 def _redate(conn: sa.Connection, kind: str, moves: Sequence[Row]) -> None:
     if not moves:
         return
-    table, say = schema.readings[kind], sa.bindparam
+    table, p = schema.readings[kind], sa.bindparam
     found = sa.and_(
-        table.c.wall_ms == say("was_ms"), table.c.center == say("the_center"), table.c.device == say("the_device"),
-        table.c.spool == say("the_spool"), table.c.seq == say("the_seq"),
+        table.c.wall_ms == p("was_ms"), table.c.center == p("the_center"), table.c.device == p("the_device"),
+        table.c.spool == p("the_spool"), table.c.seq == p("the_seq"),
     )  # fmt: skip
-    conn.execute(sa.update(table).where(found).values(wall_ms=say("is_ms")), moves)
+    conn.execute(sa.update(table).where(found).values(wall_ms=p("is_ms")), moves)
     newest = sa.and_(
-        _l.center == say("the_center"), _l.kind == kind, _l.subject == say("the_subject"),
-        _l.device == say("the_device"), _l.wall_ms == say("was_ms"),
+        _l.center == p("the_center"), _l.kind == kind, _l.subject == p("the_subject"),
+        _l.device == p("the_device"), _l.wall_ms == p("was_ms"),
     )  # fmt: skip
-    conn.execute(sa.update(schema.latest).where(newest).values(wall_ms=say("is_ms")), moves)
+    conn.execute(sa.update(schema.latest).where(newest).values(wall_ms=p("is_ms")), moves)

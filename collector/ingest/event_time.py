@@ -1,6 +1,6 @@
-"""When a reading was taken, if its gateway did not know. Pure; the gateway's own words stay in evidence.
+"""When a reading was taken, if its gateway did not know. Pure; the gateway's own stamps stay in evidence.
 
-Within one boot the monotonic clock tells how far readings lie apart, whatever the wall clock does meanwhile. So a boot
+Within one boot the monotonic clock shows how far readings lie apart, whatever the wall clock does meanwhile. So a boot
 has one figure, how far its monotonic clock is behind UTC, and that dates all its readings. A synchronised wall clock
 says it, or one that can be true, or else the time of receipt; as the batches come, the better figure is taken.
 """
@@ -15,7 +15,7 @@ from agent.wire import Stamp
 SLACK_MS = 2 * 60_000  # how far a clock may run ahead of ours and still be believed
 LIVE_MS = 15 * 60_000  # readings sent as live are never older than this when they leave
 SAME_MS = 1_000  # two figures of one boot that are this near are the same
-FIRST_MS = 1_735_689_600_000  # 2025: no gateway measured before, so no clock that says so is right
+FIRST_MS = 1_735_689_600_000  # 2025: no gateway measured before, so no clock before it is right
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Bracket:
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """How far UTC is ahead of a boot's monotonic clock; `sure` if a synchronised clock said so."""
+    """How far UTC is ahead of a boot's monotonic clock; `sure` if by a synchronised clock."""
 
     ms: int
     sure: bool
@@ -43,7 +43,7 @@ class Ahead:
 
 def bracket(*, live: bool, issued_ms: int | None, enrolled_ms: int, received_ms: int) -> Bracket:
     """A backlog may reach back to the enrolment; live readings only a little before the nonce they were sent after. A
-    nonce of the time to come says nothing: then our own clock was put back."""
+    nonce of the future shows nothing: then our own clock was put back."""
     if live and issued_ms is not None and issued_ms <= received_ms:
         return Bracket(max(enrolled_ms, issued_ms - LIVE_MS), received_ms, live)
     return Bracket(enrolled_ms, received_ms, live)
@@ -70,19 +70,19 @@ def dated(mono_ms: int, ahead: Ahead, received_ms: int) -> int:
 
 
 def _synced(mine: Sequence[Stamp], when: Bracket, known: Ahead | None) -> Ahead | None:
-    """What synchronised clocks say, those of this batch and of the ones before; None if they say nothing that can be.
+    """By synchronised clocks, of this batch and of those before; None if they give nothing possible.
 
     1. The boot's last reading cannot be later than its receipt. Live readings were taken just before it, so of two
        figures that can be true the later is. A backlog is dated as its boot was before.
     2. Where all are ahead of our clock, the one that is least so is believed within the slack.
     """
     last_ms = max(stamp.mono_ms for stamp in mine)
-    said = [stamp.wall_ms - stamp.mono_ms for stamp in mine if stamp.clock == "synced" and when.holds(stamp)]
+    claimed = [stamp.wall_ms - stamp.mono_ms for stamp in mine if stamp.clock == "synced" and when.holds(stamp)]
     held = [known.ms] if known and known.sure and last_ms + known.ms <= when.received_ms + SAME_MS else []
-    if held and not (when.live and said):
+    if held and not (when.live and claimed):
         return known if _can_be(last_ms + held[0], when) else None
-    possible = [ms for ms in said if last_ms + ms <= when.received_ms + SAME_MS] + held
-    near = [ms for ms in said if last_ms + ms <= when.received_ms + SLACK_MS]
+    possible = [ms for ms in claimed if last_ms + ms <= when.received_ms + SAME_MS] + held
+    near = [ms for ms in claimed if last_ms + ms <= when.received_ms + SLACK_MS]
     if not possible and not near:
         return None
     best = Ahead(max(possible) if possible else min(near), sure=True)
@@ -90,11 +90,11 @@ def _synced(mine: Sequence[Stamp], when: Bracket, known: Ahead | None) -> Ahead 
 
 
 def _unsynced(mine: Sequence[Stamp], when: Bracket, known: Ahead | None, until_ms: int) -> Ahead:
-    """What other clocks say, if it can be true; else the boot ends at `until_ms`."""
+    """By other clocks, if possible; else the boot ends at `until_ms`."""
     last_ms = max(stamp.mono_ms for stamp in mine)
-    said = [stamp.wall_ms - stamp.mono_ms for stamp in mine if stamp.clock != "synced" and when.holds(stamp)]
+    claimed = [stamp.wall_ms - stamp.mono_ms for stamp in mine if stamp.clock != "synced" and when.holds(stamp)]
     held = [known.ms] if known and not known.sure and _can_be(last_ms + known.ms, when) else []
-    possible = [ms for ms in [*(said if when.live or not held else []), *held] if last_ms + ms <= until_ms + SAME_MS]
+    possible = [ms for ms in [*(claimed if when.live or not held else []), *held] if last_ms + ms <= until_ms + SAME_MS]
     best = max(possible, default=until_ms - last_ms)
     return known if held and known and abs(known.ms - best) <= SAME_MS else Ahead(best, sure=False)
 

@@ -1,4 +1,4 @@
-"""The paperwork of one transaction: what each batch brings, collected in memory, then written table by table."""
+"""The rows of one transaction: collected in memory batch by batch, then written table by table."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from collector.reports import revisions
 from collector.store import bulk_insert, schema, upsert
 from collector.store.rollups import HOUR_MS
 
-SET_ASIDE_ROWS = 10_000
-SET_ASIDE_BYTES = 4096  # of a payload; what was receipted stands whole in evidence
+QUARANTINE_ROWS = 10_000
+QUARANTINE_BYTES = 4096  # of a payload; what was receipted stands whole in evidence
 MAX_RANGES = 2_000
 REPEAT_MS = 3_600_000  # the same doubt about the same gateway is written once an hour
 PROVEN: tuple[Finding, ...] = ("equivocation", "fork")  # doubts that a gateway has signed itself: each is written
-# What a gateway reads of a receipt whose batch was set aside: it acts on this word alone.
+# What a gateway reads of a receipt with the outcome `set_aside`: it acts on this code alone.
 RECEIPT_CODES = {
     "receipt.equivocation": "other_history",
     "receipt.fork": "other_history",
@@ -64,7 +64,7 @@ class Stored:
 
 @dataclass
 class BatchWriter:
-    """Rows to write and words to say, in the order they arose."""
+    """Rows to write and receipts to send, in the order they arose."""
 
     now_ms: int
     nonce: str = ""  # of the receipts
@@ -79,11 +79,11 @@ class BatchWriter:
     latest: dict[tuple[str, str, str], Row] = field(default_factory=dict)
     spools: dict[tuple[str, str, str], SpoolState] = field(default_factory=dict)
     integrity: list[Row] = field(default_factory=list)
-    set_aside: list[Row] = field(default_factory=list)
+    quarantined: list[Row] = field(default_factory=list)
     findings: list[DeviceFinding] = field(default_factory=list)
 
     def add_outcome(self, other: BatchWriter) -> None:
-        """The words of a part that has been written already."""
+        """The receipts and findings of a part that has been written already."""
         self.receipts += other.receipts
         self.heard |= other.heard
         self.counts += other.counts
@@ -91,11 +91,11 @@ class BatchWriter:
 
     def refuse(self, message: Message, why: MessageRefused) -> None:
         self.counts[why.finding] += 1
-        self._put_aside(message.topic, why.reason, message.payload)
-        self._doubt(why.finding, "", why.device, why.reason)
+        self._quarantine(message.topic, why.reason, message.payload)
+        self._record_finding(why.finding, "", why.device, why.reason)
 
     def add(
-        self, arrival: VerifiedBatch, spool: SpoolState, stored: Stored, issued_ms: int | None, *, readable: bool
+        self, verified: VerifiedBatch, spool: SpoolState, stored: Stored, issued_ms: int | None, *, readable: bool
     ) -> None:
         """One proven batch.
 
@@ -104,26 +104,26 @@ class BatchWriter:
         2. New readings go to evidence and, as far as they can be read, to their tables.
         3. A receipt says whether all of it was understood.
         """
-        run = arrival.run
+        run = verified.run
         gaps = missing(spool.ranges, run.first, run.last)
         if len(spool.ranges) + len(gaps) > MAX_RANGES:
-            reason = Reason.of("refused.too_many_gaps", spool=arrival.batch.spool, limit=MAX_RANGES)
-            why = MessageRefused("too_many_gaps", reason, arrival.device.device)
-            return self.refuse(Message(wire.batch_topic(arrival.device.device), arrival.body), why)
-        doubts = self._compare(arrival, spool, stored)
-        if gaps or (doubts and arrival.body not in stored.bodies):
-            self._keep(arrival, gaps, issued_ms)
-        unread = self._read(arrival, gaps, issued_ms, readable=readable and arrival.readable)
+            reason = Reason.of("refused.too_many_gaps", spool=verified.batch.spool, limit=MAX_RANGES)
+            why = MessageRefused("too_many_gaps", reason, verified.device.device)
+            return self.refuse(Message(wire.batch_topic(verified.device.device), verified.body), why)
+        doubts = self._compare(verified, spool, stored)
+        if gaps or (doubts and verified.body not in stored.bodies):
+            self._keep(verified, gaps, issued_ms)
+        unread = self._read(verified, gaps, issued_ms, readable=readable and verified.readable)
         spool.ranges = merge(spool.ranges, run)
-        self.spools[arrival.device.center, arrival.device.device, arrival.batch.spool] = spool
+        self.spools[verified.device.center, verified.device.device, verified.batch.spool] = spool
         if gaps:  # a repeated batch is no sign of life: anyone may have kept it
-            self.heard[arrival.device.center] = arrival.device.device
-        self._receipt(arrival, [*doubts, *unread])
+            self.heard[verified.device.center] = verified.device.device
+        self._receipt(verified, [*doubts, *unread])
         return None
 
-    def _compare(self, arrival: VerifiedBatch, spool: SpoolState, stored: Stored) -> list[Reason]:
-        batch = arrival.batch
-        others = [seq for seq, raw in _numbered(arrival) if stored.raws.get(seq, raw) != raw]
+    def _compare(self, verified: VerifiedBatch, spool: SpoolState, stored: Stored) -> list[Reason]:
+        batch = verified.batch
+        others = [seq for seq, raw in _numbered(verified) if stored.raws.get(seq, raw) != raw]
         spool.duplicates += (
             same := len(stored.raws.keys() & set(range(batch.first_seq, batch.last_seq + 1))) - len(others)
         )
@@ -131,17 +131,17 @@ class BatchWriter:
         found: dict[Finding, Reason] = {}
         if others:
             found["equivocation"] = Reason.of("receipt.equivocation", numbers=_listed(others), n=len(others))
-        if borders := forks(spool.ranges, arrival.run):
+        if borders := forks(spool.ranges, verified.run):
             found["fork"] = Reason.of("receipt.fork", numbers=_listed(borders), n=len(borders))
-        if arrival.body not in stored.bodies:
+        if verified.body not in stored.bodies:
             for finding, doubt in found.items():
                 where = {"spool": batch.spool, "first": str(batch.first_seq), "last": str(batch.last_seq)}
                 detail = Reason("finding.batch", {**where, "found": doubt})
-                self._doubt(finding, arrival.device.center, arrival.device.device, detail)
+                self._record_finding(finding, verified.device.center, verified.device.device, detail)
         return list(found.values())
 
-    def _keep(self, arrival: VerifiedBatch, gaps: list[tuple[int, int]], issued_ms: int | None) -> None:
-        batch, device = arrival.batch, arrival.device
+    def _keep(self, verified: VerifiedBatch, gaps: list[tuple[int, int]], issued_ms: int | None) -> None:
+        batch, device = verified.batch, verified.device
         self.evidence.append(
             {
                 "center": device.center,
@@ -152,69 +152,69 @@ class BatchWriter:
                 "fresh": json.dumps(gaps, separators=(",", ":")),
                 "received_ms": self.now_ms,
                 "issued_ms": issued_ms,
-                "body": arrival.body,
-                "signature": arrival.signature,
+                "body": verified.body,
+                "signature": verified.signature,
             }
         )
 
     def _read(
-        self, arrival: VerifiedBatch, gaps: list[tuple[int, int]], issued_ms: int | None, *, readable: bool
+        self, verified: VerifiedBatch, gaps: list[tuple[int, int]], issued_ms: int | None, *, readable: bool
     ) -> list[Reason]:
         """Files the readings that are new and can be read; returns why others cannot."""
-        raws = dict(_numbered(arrival))
+        raws = dict(_numbered(verified))
         new = [seq for first, last in gaps for seq in range(first, last + 1)]
         self.counts["readings"] += len(new)
         if new and not readable:
-            why = Reason.of("receipt.unread_version", version=str(arrival.batch.v), known=wire.VERSION)
-            self._put_aside(wire.batch_topic(arrival.device.device), why, arrival.body)
+            why = Reason.of("receipt.unread_version", version=str(verified.batch.v), known=wire.VERSION)
+            self._quarantine(wire.batch_topic(verified.device.device), why, verified.body)
             return [why]
         decoded: list[tuple[int, wire.Reading, wire.Stamp]] = []
         unread: list[Reason] = []
         for seq in new:
-            entry = arrival.readings[seq - arrival.batch.first_seq]
+            entry = verified.readings[seq - verified.batch.first_seq]
             if isinstance(entry, wire.WireError):
                 text = printable(str(entry))
                 unread.append(Reason.of("receipt.unreadable", reading=str(seq), text=text))
-                where = f"{arrival.device.device} {arrival.batch.spool} {seq}"
+                where = f"{verified.device.device} {verified.batch.spool} {seq}"
                 why = Reason.of("receipt.unreadable", reading=where, text=text)
-                self._put_aside(wire.batch_topic(arrival.device.device), why, raws[seq])
+                self._quarantine(wire.batch_topic(verified.device.device), why, raws[seq])
             else:
                 decoded.append((seq, *entry))
         when = bracket(
-            live=arrival.batch.live,
+            live=verified.batch.live,
             issued_ms=issued_ms,
-            enrolled_ms=arrival.device.enrolled_ms,
+            enrolled_ms=verified.device.enrolled_ms,
             received_ms=self.now_ms,
         )
-        figures = self.boots.figures(arrival, [stamp for _, _, stamp in decoded], when)
+        figures = self.boots.figures(verified, [stamp for _, _, stamp in decoded], when)
         filed: list[boot_clocks.Filed] = []
         for seq, reading, stamp in decoded:
             wall_ms = dated(stamp.mono_ms, figures[stamp.boot], self.now_ms)
-            kind, subject = self._file_reading(arrival, seq, _believed(reading, wall_ms), wall_ms, raws[seq])
+            kind, subject = self._file_reading(verified, seq, _believed(reading, wall_ms), wall_ms, raws[seq])
             filed.append((kind, subject, seq, stamp, wall_ms))
-        self.boots.filed(arrival, filed, figures, self.now_ms)
+        self.boots.filed(verified, filed, figures, self.now_ms)
         return unread
 
     def _file_reading(
-        self, arrival: VerifiedBatch, seq: int, reading: wire.Reading, wall_ms: int, raw: bytes
+        self, verified: VerifiedBatch, seq: int, reading: wire.Reading, wall_ms: int, raw: bytes
     ) -> tuple[str, str]:
         """Returns the kind and the subject it is filed under."""
-        kind, center, device = type(reading).__struct_config__.tag, arrival.device.center, arrival.device.device
+        kind, center, device = type(reading).__struct_config__.tag, verified.device.center, verified.device.device
         assert isinstance(kind, str)
         subject = printable(reading.subject)
         known: Row = {"center": center, "device": device, "subject": subject, "received_ms": self.now_ms}
         own = {name: _plain(getattr(reading, name)) for name in _OWN[kind]}
-        self.readings[kind].append({"wall_ms": wall_ms, "spool": arrival.batch.spool, "seq": seq, **known, **own})
+        self.readings[kind].append({"wall_ms": wall_ms, "spool": verified.batch.spool, "seq": seq, **known, **own})
         held = self.latest.get((center, kind, subject))
         if held is None or held["wall_ms"] <= wall_ms:  # type: ignore[operator]
             body = raw.decode(errors="replace")
             self.latest[center, kind, subject] = {"kind": kind, "wall_ms": wall_ms, "body": body, **known}
-        named = f"{device} {arrival.batch.spool} {seq}"
+        named = f"{device} {verified.batch.spool} {seq}"
         self.fresh[center].append(FreshReading(kind, reading, wall_ms, self.now_ms, named))
         return kind, subject
 
-    def _receipt(self, arrival: VerifiedBatch, doubts: list[Reason]) -> None:
-        batch = arrival.batch
+    def _receipt(self, verified: VerifiedBatch, doubts: list[Reason]) -> None:
+        batch = verified.batch
         self.receipts.append(
             wire.Receipt(
                 v=wire.VERSION,
@@ -222,7 +222,7 @@ class BatchWriter:
                 spool=batch.spool,
                 first_seq=batch.first_seq,
                 last_seq=batch.last_seq,
-                chain=arrival.run.after(batch.last_seq),
+                chain=verified.run.after(batch.last_seq),
                 outcome="set_aside" if doubts else "stored",
                 code=RECEIPT_CODES[doubts[0].code] if doubts else "",
                 reason="; ".join(map(_sentence, doubts))[:200],
@@ -232,17 +232,17 @@ class BatchWriter:
             )
         )
 
-    def _put_aside(self, topic: str, reason: Reason, payload: bytes) -> None:
-        self.set_aside.append(
+    def _quarantine(self, topic: str, reason: Reason, payload: bytes) -> None:
+        self.quarantined.append(
             {
                 "received_ms": self.now_ms,
                 "topic": printable(topic, 200),
                 "reason": encode(reason),
-                "payload": payload[:SET_ASIDE_BYTES],
+                "payload": payload[:QUARANTINE_BYTES],
             }
         )
 
-    def _doubt(self, finding: Finding, center: str, device: str, detail: Reason) -> None:
+    def _record_finding(self, finding: Finding, center: str, device: str, detail: Reason) -> None:
         self.counts[finding] += finding in PROVEN
         self.findings.append(DeviceFinding(device, finding, detail, center))
         row: Row = {"at_ms": self.now_ms, "center": center, "device": device, "finding": finding}
@@ -252,21 +252,21 @@ class BatchWriter:
 # ---------------------------------------------------------------- reading and writing
 
 
-def stored_raws(conn: sa.Connection, filing: BatchWriter, arrival: VerifiedBatch, spool: SpoolState) -> Stored:
+def stored_raws(conn: sa.Connection, writer: BatchWriter, verified: VerifiedBatch, spool: SpoolState) -> Stored:
     """What is held of the numbers this batch names: in the database, and earlier in this transaction."""
-    run, batch = arrival.run, arrival.batch
+    run, batch = verified.run, verified.batch
     gaps = missing(spool.ranges, run.first, run.last)
     if gaps == [(run.first, run.last)] and not forks(spool.ranges, run):
         return Stored()
     table = schema.evidence.c
     query = sa.select(table.body, table.fresh, table.first_seq).where(
-        table.device == arrival.device.device,
+        table.device == verified.device.device,
         table.spool == batch.spool,
         table.first_seq.between(run.first - wire.MAX_BATCH_READINGS, run.last),
         table.last_seq >= run.first,
     )
     rows = [(bytes(row.body), str(row.fresh), int(row.first_seq)) for row in conn.execute(query)]
-    mine = (row for row in filing.evidence if (row["device"], row["spool"]) == (batch.device, batch.spool))
+    mine = (row for row in writer.evidence if (row["device"], row["spool"]) == (batch.device, batch.spool))
     rows += [(bytes(row["body"]), str(row["fresh"]), int(row["first_seq"])) for row in mine]  # type: ignore[call-overload]
     stored = Stored()
     for body, fresh, first in rows:
@@ -283,40 +283,40 @@ def fresh_raws(body: bytes, fresh: str, first: int) -> dict[int, bytes]:
     return {seq: bytes(raws[seq - first]) for start, end in json.loads(fresh) for seq in range(start, end + 1)}
 
 
-def flush(conn: sa.Connection, filing: BatchWriter, silent_after_ms: int = 0) -> None:
+def flush(conn: sa.Connection, writer: BatchWriter, silent_after_ms: int = 0) -> None:
     """Writes everything, one statement a table."""
-    for table, rows in [(schema.evidence, filing.evidence), *_by_table(filing.readings)]:
+    for table, rows in [(schema.evidence, writer.evidence), *_by_table(writer.readings)]:
         bulk_insert(conn, table, rows)
-    upsert(conn, schema.latest, list(filing.latest.values()), newer_by="wall_ms")
-    now_ms = filing.now_ms
-    moves = boot_clocks.flush(conn, filing.boots, now_ms)
-    revisions.note_moves(conn, moves, now_ms)
-    upsert(conn, schema.late_hours, _late_hours(filing, moves))
+    upsert(conn, schema.latest, list(writer.latest.values()), newer_by="wall_ms")
+    now_ms = writer.now_ms
+    moves = boot_clocks.flush(conn, writer.boots, now_ms)
+    revisions.record_moves(conn, moves, now_ms)
+    upsert(conn, schema.late_hours, _late_hours(writer, moves))
     due_ms = now_ms + silent_after_ms
-    pulse = [{"center": c, "device": d, "heard_ms": now_ms, "due_ms": due_ms} for c, d in sorted(filing.heard.items())]
+    pulse = [{"center": c, "device": d, "heard_ms": now_ms, "due_ms": due_ms} for c, d in sorted(writer.heard.items())]
     upsert(conn, schema.pulse, pulse)
-    upsert(conn, schema.spools, [_spool_row(key, spool, now_ms) for key, spool in filing.spools.items()])
-    if doubts := _news(conn, filing):
+    upsert(conn, schema.spools, [_spool_row(key, spool, now_ms) for key, spool in writer.spools.items()])
+    if doubts := _news(conn, writer):
         conn.execute(sa.insert(schema.integrity), doubts)
-    if filing.set_aside:
-        conn.execute(sa.insert(schema.set_aside), filing.set_aside[-SET_ASIDE_ROWS:])
+    if writer.quarantined:
+        conn.execute(sa.insert(schema.set_aside), writer.quarantined[-QUARANTINE_ROWS:])
         newest = conn.scalar(sa.select(sa.func.max(schema.set_aside.c.id))) or 0
-        conn.execute(sa.delete(schema.set_aside).where(schema.set_aside.c.id <= newest - SET_ASIDE_ROWS))
+        conn.execute(sa.delete(schema.set_aside).where(schema.set_aside.c.id <= newest - QUARANTINE_ROWS))
 
 
 def _by_table(readings: Mapping[str, list[Row]]) -> Iterable[tuple[sa.Table, list[Row]]]:
     return ((schema.readings[kind], rows) for kind, rows in sorted(readings.items()))
 
 
-def _late_hours(filing: BatchWriter, moves: Iterable[tuple[int, str]]) -> list[Row]:
+def _late_hours(writer: BatchWriter, moves: Iterable[tuple[int, str]]) -> list[Row]:
     """The hours that had ended when these readings of them came, or moved: their sums must be made (again)."""
     hours = {
         (row["wall_ms"] // HOUR_MS * HOUR_MS, row["center"])  # type: ignore[operator]
         for kind in schema.FIGURES
-        for row in filing.readings.get(kind, ())
+        for row in writer.readings.get(kind, ())
     } | {(at_ms // HOUR_MS * HOUR_MS, center) for at_ms, center in moves}
-    ended = sorted((hour, center) for hour, center in hours if hour + HOUR_MS <= filing.now_ms)
-    return [{"hour_ms": hour, "center": center, "marked_ms": filing.now_ms} for hour, center in ended]
+    ended = sorted((hour, center) for hour, center in hours if hour + HOUR_MS <= writer.now_ms)
+    return [{"hour_ms": hour, "center": center, "marked_ms": writer.now_ms} for hour, center in ended]
 
 
 def _spool_row(key: tuple[str, str, str], spool: SpoolState, now_ms: int) -> Row:
@@ -325,19 +325,19 @@ def _spool_row(key: tuple[str, str, str], spool: SpoolState, now_ms: int) -> Row
     return {**known, "ranges": render(spool.ranges), "duplicates": spool.duplicates}
 
 
-def _news(conn: sa.Connection, filing: BatchWriter) -> list[Row]:
+def _news(conn: sa.Connection, writer: BatchWriter) -> list[Row]:
     """The doubts worth a row: proven ones always, others once an hour for each gateway."""
     table = schema.integrity.c
     news: list[Row] = []
     others: dict[tuple[object, object], Row] = {}
-    for row in filing.integrity:
+    for row in writer.integrity:
         if row["finding"] in PROVEN:
             news.append(row)
         else:
             others.setdefault((row["finding"], row["device"]), row)
     for (finding, device), row in others.items():
         query = sa.select(table.id).where(
-            table.finding == finding, table.device == device, table.at_ms > filing.now_ms - REPEAT_MS
+            table.finding == finding, table.device == device, table.at_ms > writer.now_ms - REPEAT_MS
         )
         if conn.execute(query.limit(1)).first() is None:
             news.append(row)
@@ -353,7 +353,7 @@ _OWN = {
 
 
 def _believed(reading: wire.Reading, wall_ms: int) -> wire.Reading:
-    """A boot tells of the run before it by that run's clock; a time that cannot be true says nothing of the dark."""
+    """A boot reading has the end of the run before by that run's clock; an impossible time shows nothing."""
     if not isinstance(reading, wire.BootReading) or reading.last_alive_ms is None:
         return reading
     if FIRST_MS <= reading.last_alive_ms <= wall_ms:
@@ -373,8 +373,8 @@ def _plain(value: object) -> object:
     return msgspec.json.encode(value).decode()
 
 
-def _numbered(arrival: VerifiedBatch) -> Iterable[tuple[int, bytes]]:
-    return zip(itertools.count(arrival.batch.first_seq), arrival.raws, strict=False)
+def _numbered(verified: VerifiedBatch) -> Iterable[tuple[int, bytes]]:
+    return zip(itertools.count(verified.batch.first_seq), verified.raws, strict=False)
 
 
 def _listed(numbers: list[int]) -> list[str]:
@@ -383,5 +383,5 @@ def _listed(numbers: list[int]) -> list[str]:
 
 
 def _sentence(doubt: Reason) -> str:
-    """As gateways before 0.2 read it: by its first word they know that another history is held here."""
+    """As gateways before 0.2 read it: by its first word they recognise that another history is held here."""
     return f"{doubt.code.rpartition('.')[2]}: {plain().reason(doubt)}"

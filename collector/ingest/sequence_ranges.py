@@ -1,7 +1,7 @@
 """What is held of a spool: ranges of sequence numbers with the chain at both ends. Pure.
 
 Because each reading is bound to all before it by a running hash, two ranges that meet must agree on the chain between
-them. If they do not, one spool has told two stories: a fork.
+them. If they do not, one spool has two histories: a fork.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True)
 class ChainedRun:
-    """What one batch says: `chains[i]` is the chain (hex) before its reading `i`, the last entry the one after all."""
+    """One batch: `chains[i]` is the chain (hex) before its reading `i`, the last entry the one after all."""
 
     first: int
     chains: tuple[str, ...]
@@ -70,7 +70,7 @@ def missing(held: Sequence[Range], first: int, last: int) -> list[tuple[int, int
 
 
 def forks(held: Sequence[Range], run: ChainedRun) -> list[int]:
-    """The sequence numbers after which what is held and what the batch says have different chains."""
+    """The sequence numbers after which what is held and the batch have different chains."""
     return sorted({seq for seq, chain in _ends(held) if run.first - 1 <= seq <= run.last and run.after(seq) != chain})
 
 

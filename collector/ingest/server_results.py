@@ -1,6 +1,6 @@
 """Records of measurement servers, and what they change: a reading that waited for its witness is judged again.
 
-What can be told when a reading comes is told in its transaction; a record that comes after it has the reading judged
+What is known when a reading comes is judged in its transaction; a record that comes after it has the reading judged
 once more in the transaction that stores the record. What is dishonest in either becomes a finding, once.
 """
 
@@ -122,7 +122,7 @@ def _judge_again(conn: sa.Connection, test: str, now_ms: int, standards: Standar
     # What the record does not change was noted when its reading came.
     by_record = [(claim, found[claim.claim.id]) for claim in claims if found[claim.claim.id].server]
     _note(conn, by_record, now_ms)
-    revisions.note_records(conn, ((row.center, row.wall_ms) for row in rows), now_ms)
+    revisions.record_server_results(conn, ((row.center, row.wall_ms) for row in rows), now_ms)
     by_center: dict[str, list[FreshReading]] = defaultdict(list)
     for row, each in zip(rows, claims, strict=True):
         reading = _reading(row)
@@ -131,7 +131,7 @@ def _judge_again(conn: sa.Connection, test: str, now_ms: int, standards: Standar
         )
     registered = centers.some_centers(conn, by_center)
     group = [(registered[code], fresh) for code, fresh in by_center.items() if code in registered]
-    requests.note_group(conn, group, standards, now_ms)
+    requests.record_group(conn, group, standards, now_ms)
     judge_again(conn, group, standards, now_ms)
     return set(by_center)
 

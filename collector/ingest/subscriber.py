@@ -78,7 +78,7 @@ GROUP_NAME = "nabz"  # of the shared subscription
 UNSUPPORTED_VERSION, NO_SHARES = 0x84, 0x9E  # MQTT 5, section 2.4
 UNSERVED_CODES = ("ask_late", "ask_no_server")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
-PATIENCE_S = 3.0  # receipts wait this long for the broker to be back
+CONNECT_TIMEOUT_S = 3.0  # receipts wait this long for the broker to be back
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Unacknowledged:
 class IngestWorker:
     """Takes deliveries in groups, in a thread of its own.
 
-    `publish` sends receipts, `notify` is told the centers whose state moved, `pause(True)` asks that no more be
+    `publish` sends receipts, `notify` gets the centers whose state moved, `pause(True)` requests that no more be
     delivered (the database is away), `pause(False)` that all be as before.
     """
 
@@ -106,11 +106,11 @@ class IngestWorker:
         pause: Callable[[bool], None] = lambda _paused: None,
     ) -> None:
         self._ingest = ingest
-        self._publish = publish
+        self._publish_receipts = publish
         self._notify = notify
         self._now_ms = now_ms
         self._pause = pause
-        self._pacing = Backpressure()
+        self._backpressure = Backpressure()
         self._queue: queue.Queue[Unacknowledged] = queue.Queue(QUEUE)
         self._stopped = threading.Event()
         self._away = threading.Event()
@@ -162,13 +162,15 @@ class IngestWorker:
         """Tries until it is committed; None when stopped before, or when these messages can never be: the gateways
         have no receipt for them and keep them."""
         messages = [delivery.message for delivery in group]
-        self._pacing.heard({message.topic for message in messages}, time.monotonic())
+        self._backpressure.heard({message.topic for message in messages}, time.monotonic())
         pause_s = FIRST_PAUSE_S
         while True:
             try:
                 began_s = time.monotonic()
-                taken = self._ingest.take(messages, self._now_ms(), self._pacing.pace_ms(began_s - group[0].came_s))
-                self._pacing.took(len(group), time.monotonic() - began_s)
+                taken = self._ingest.take(
+                    messages, self._now_ms(), self._backpressure.pace_ms(began_s - group[0].came_s)
+                )
+                self._backpressure.took(len(group), time.monotonic() - began_s)
             except UNAVAILABLE as error:
                 DATABASE_AWAY.log(error=error)
                 self._set_away(away=True)
@@ -188,7 +190,7 @@ class IngestWorker:
             self._pause(away)
 
     def _answer(self, taken: Taken) -> None:
-        self._publish(taken.receipts)
+        self._publish_receipts(taken.receipts)
         for code in UNSERVED_CODES:
             if number := taken.counts[code]:
                 UNSERVED.log(code=code, requests=number)
@@ -218,7 +220,7 @@ class Subscriber:
         self._share = f"$share/{GROUP_NAME}/" if shared else ""
         self._client_id = client_id
         self._client: Client | None = None
-        self._worker = IngestWorker(ingest, self._publish, notify, now_ms, self._pause)
+        self._worker = IngestWorker(ingest, self._publish_receipts, notify, now_ms, self._pause)
         self.connected = threading.Event()
         self.refused = ""  # why this broker can never do, in a sentence
 
@@ -260,7 +262,7 @@ class Subscriber:
         if self._address.tls:
             context = client_context(self._address.ca, self._address.cert, self._address.key)
             client.tls_set_context(context)
-            client.on_pre_connect = lambda *_said: self._refresh(context)
+            client.on_pre_connect = lambda *_args: self._refresh(context)
         return client
 
     def _refresh(self, context: ssl.SSLContext) -> None:
@@ -272,7 +274,7 @@ class Subscriber:
 
     def _connect(self, client: Client) -> None:
         self._client = client
-        # No property of MQTT 5 is set, so that amqtt can read the packet and say that it does not speak that.
+        # No property of MQTT 5 is set, so that amqtt can read the packet and refuse the version.
         client.connect_async(self._address.host, self._address.port, KEEPALIVE_S)
         client.loop_start()
 
@@ -282,18 +284,18 @@ class Subscriber:
             self._client = None
         self.connected.clear()
 
-    def tell(self, messages: Sequence[Message]) -> bool:
+    def publish(self, messages: Sequence[Message]) -> bool:
         """Sends them to gateways; False when the broker is away. Any thread."""
         # paho would let a message overtake the CONNECT of a session that is just being made.
-        client = self._client if self.connected.wait(PATIENCE_S) else None
+        client = self._client if self.connected.wait(CONNECT_TIMEOUT_S) else None
         if client is None:
             return False
         for message in messages:
             client.publish(message.topic, message.payload, qos=1)
         return True
 
-    def _publish(self, receipts: Sequence[Message]) -> None:
-        if not self.tell(receipts):
+    def _publish_receipts(self, receipts: Sequence[Message]) -> None:
+        if not self.publish(receipts):
             UNSENT.log(receipts=len(receipts))
 
     def _pause(self, paused: bool) -> None:

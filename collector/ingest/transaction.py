@@ -1,6 +1,6 @@
-"""Messages in, receipts out: one transaction for a group of messages, and no word to a gateway before its COMMIT.
+"""Messages in, receipts out: one transaction for a group of messages, and no receipt before its COMMIT.
 
-In the transaction: evidence as received, readings in their tables, flags judged, the newest state, wishes for a turn
+In the transaction: evidence as received, readings in their tables, flags judged, the newest state, requests for a test
 at a measurement server, findings about honesty. A reading's id is (device, spool, seq): what is held already is
 compared byte by byte and counted, not stored.
 """
@@ -49,7 +49,7 @@ Judge = Callable[[sa.Connection, Sequence[tuple[Center, Sequence[FreshReading]]]
 
 @dataclass(frozen=True)
 class Taken:
-    """What a committed group leaves to say: sealed receipts by topic, and whose state has moved."""
+    """What a committed group leaves to send: sealed receipts by topic, and whose state has moved."""
 
     receipts: list[Message]
     touched: set[str]
@@ -59,7 +59,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class TransactionFacts:
-    """What holds for a whole transaction: who may send, and what every receipt says."""
+    """What holds for a whole transaction: who may send, and what every receipt carries."""
 
     devices: Mapping[str, Device]
     nonce: str
@@ -91,7 +91,7 @@ class Ingest:
         """Returns when all of it is committed. Raises one of `store.UNAVAILABLE` when nothing is, to be tried again.
 
         A message that breaks the transaction in a way nobody foresaw is found by taking each alone; it is held unread
-        or set aside, so that it blocks nobody.
+        or quarantined, so that it blocks no other.
         """
         group = [addressed(message) for message in messages]
         try:
@@ -109,7 +109,7 @@ class Ingest:
     def _begin(
         self, conn: sa.Connection, messages: Sequence[AddressedMessage], now_ms: int, pace_ms: int
     ) -> TransactionFacts:
-        """Keeps the centers of these messages from other workers until the commit; only then looks who is revoked."""
+        """Keeps the centers of these messages from other workers until the commit; only then reads who is revoked."""
         names = {message.device for message in messages}
         claim(conn, names)
         return TransactionFacts(_devices(conn, names), nonces.current(conn, now_ms), now_ms, pace_ms)
@@ -134,10 +134,10 @@ class Ingest:
                 raise
             except Exception as error:
                 (UNREADABLE if readable else UNHELD).log(topic=sent.message.topic, error=error)
-        filing = facts.writer()
-        filing.refuse(sent.message, MessageRefused("broken", Reason("refused.broken")))
-        flush(conn, filing)
-        return filing
+        writer = facts.writer()
+        writer.refuse(sent.message, MessageRefused("broken", Reason("refused.broken")))
+        flush(conn, writer)
+        return writer
 
     def _file(
         self,
@@ -147,26 +147,28 @@ class Ingest:
         *,
         readable: bool = True,
     ) -> BatchWriter:
-        filing = facts.writer()
+        writer = facts.writer()
         batches = [message for message in messages if not message.is_ask]
-        arrivals = _opened(self._open_batch, batches, facts.devices, filing)
-        held = _spools(conn, arrivals)
-        filing.boots = boot_clocks.load(conn, [arrival for arrival in arrivals if readable and arrival.readable])
-        issued = nonces.issued_ms(conn, (arrival.batch.nonce for arrival in arrivals))
-        for arrival in arrivals:
-            spool = held.setdefault(_spool_key(arrival), SpoolState())
-            known = stored_raws(conn, filing, arrival, spool)
-            filing.add(arrival, spool, known, issued.get(arrival.batch.nonce), readable=readable)
-        self._judge_fresh(conn, filing, facts.now_ms)
-        _take_asks(conn, [message for message in messages if message.is_ask], facts.devices, filing)
-        flush(conn, filing, self._silent_after_ms)
-        return filing
+        verified_batches = _opened(self._open_batch, batches, facts.devices, writer)
+        held = _spools(conn, verified_batches)
+        writer.boots = boot_clocks.load(
+            conn, [verified for verified in verified_batches if readable and verified.readable]
+        )
+        issued = nonces.issued_ms(conn, (verified.batch.nonce for verified in verified_batches))
+        for verified in verified_batches:
+            spool = held.setdefault(_spool_key(verified), SpoolState())
+            known = stored_raws(conn, writer, verified, spool)
+            writer.add(verified, spool, known, issued.get(verified.batch.nonce), readable=readable)
+        self._judge_fresh(conn, writer, facts.now_ms)
+        _take_requests(conn, [message for message in messages if message.is_ask], facts.devices, writer)
+        flush(conn, writer, self._silent_after_ms)
+        return writer
 
-    def _judge_fresh(self, conn: sa.Connection, filing: BatchWriter, now_ms: int) -> None:
-        """Before `latest` is written: it tells the judge what newer readings have judged already."""
-        if filing.fresh:
-            registered = centers.some_centers(conn, filing.fresh)
-            group = [(registered[code], fresh) for code, fresh in filing.fresh.items() if code in registered]
+    def _judge_fresh(self, conn: sa.Connection, writer: BatchWriter, now_ms: int) -> None:
+        """Before `latest` is written: it shows the judge what newer readings have judged already."""
+        if writer.fresh:
+            registered = centers.some_centers(conn, writer.fresh)
+            group = [(registered[code], fresh) for code, fresh in writer.fresh.items() if code in registered]
             self._judge(conn, group, now_ms)
 
 
@@ -177,31 +179,31 @@ def _opened(
     opener: Callable[[AddressedMessage, Mapping[str, Device]], Opened],
     messages: Iterable[AddressedMessage],
     known: Mapping[str, Device],
-    filing: BatchWriter,
+    writer: BatchWriter,
 ) -> list[Opened]:
     found = []
     for message in messages:
         try:
             found.append(opener(message, known))
         except MessageRefused as refused:
-            filing.refuse(message.message, refused)
+            writer.refuse(message.message, refused)
     return found
 
 
-def _take_asks(
-    conn: sa.Connection, messages: Sequence[AddressedMessage], known: Mapping[str, Device], filing: BatchWriter
+def _take_requests(
+    conn: sa.Connection, messages: Sequence[AddressedMessage], known: Mapping[str, Device], writer: BatchWriter
 ) -> None:
-    """Wishes for a turn: what is refused is a finding, what comes too late or again is only counted."""
-    asked = _opened(open_ask, messages, known, filing)
-    for each, (word, refused) in zip(asked, requests.take(conn, asked, filing.now_ms), strict=True):
+    """Requests for a test: what is refused is a finding, what comes too late or again is only counted."""
+    received = _opened(open_ask, messages, known, writer)
+    for each, (word, refused) in zip(received, requests.take(conn, received, writer.now_ms), strict=True):
         if refused is None:
-            filing.counts[word] += 1
+            writer.counts[word] += 1
         else:
-            filing.refuse(Message(wire.ask_topic(each.device.device), wire.encode(each.ask)), refused)
+            writer.refuse(Message(wire.ask_topic(each.device.device), wire.encode(each.ask)), refused)
 
 
-def _spool_key(arrival: VerifiedBatch) -> tuple[str, str, str]:
-    return arrival.device.center, arrival.device.device, arrival.batch.spool
+def _spool_key(verified: VerifiedBatch) -> tuple[str, str, str]:
+    return verified.device.center, verified.device.device, verified.batch.spool
 
 
 def _devices(conn: sa.Connection, names: set[str]) -> dict[str, Device]:
@@ -211,8 +213,8 @@ def _devices(conn: sa.Connection, names: set[str]) -> dict[str, Device]:
     return {row.device: Device(row.device, row.center, bytes(row.public_key), *row[3:]) for row in rows}
 
 
-def _spools(conn: sa.Connection, arrivals: Iterable[VerifiedBatch]) -> dict[tuple[str, str, str], SpoolState]:
-    keys = {_spool_key(arrival) for arrival in arrivals}
+def _spools(conn: sa.Connection, verified_batches: Iterable[VerifiedBatch]) -> dict[tuple[str, str, str], SpoolState]:
+    keys = {_spool_key(verified) for verified in verified_batches}
     if not keys:
         return {}
     table = schema.spools.c

@@ -65,7 +65,7 @@ def open_message(message: AddressedMessage, known: Mapping[str, Device], verify:
 def open_ask(
     message: AddressedMessage, known: Mapping[str, Device], verify: Verify = is_signed
 ) -> SpeedRequestReceived:
-    """A wish for a turn. Raises MessageRefused."""
+    """A request for a test. Raises MessageRefused."""
     device, body, _ = _proven(message, known, wire.MAX_SMALL_BYTES, verify)
     try:
         ask = wire.decode_ask(body)

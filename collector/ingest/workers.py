@@ -1,6 +1,6 @@
-"""What takes readings: a listener at each broker, one ingest behind them. `serve` has one, `ingest` is one.
+"""Ingest workers: a subscriber at each broker, one transaction behind them. `serve` has one, `ingest` is one.
 
-Several workers, in processes or on machines, share the brokers' subscriptions and keep out of each other's way by the
+Several workers, in processes or on machines, share the brokers' subscriptions and coordinate by the
 database alone: each claims the centers of its group until its commit. One that dies leaves nothing half done; what was
 in its hands has no receipt, so gateways send it again.
 """
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.common.logs import Event
 from collector.access.ca import Authority
-from collector.access.server_certs import papers
+from collector.access.server_certs import server_certificates
 from collector.access.signing_key import load_or_make
 from collector.brokers.endpoints import Address, broker_addresses
 from collector.config import ConfigError, Settings
@@ -42,12 +42,12 @@ WORKING = Event(
 )
 STOPPING = Event(__name__, "info", "ingest_worker_stopping", "this worker was asked to stop", fields="readings")
 
-LOOK_S = 1.0
-SAY_S = 60.0
+POLL_INTERVAL_S = 1.0
+LOG_INTERVAL_S = 60.0
 
 
 class IngestWorkers:
-    """The listeners at all brokers. `notify` is told the centers whose state moved."""
+    """The listeners at all brokers. `notify` gets the centers whose state moved."""
 
     def __init__(
         self,
@@ -76,10 +76,10 @@ class IngestWorkers:
     def is_alive(self) -> bool:
         return all(listener.is_alive() for listener in self.listeners)
 
-    def tell(self, messages: Sequence[Message]) -> bool:
+    def publish(self, messages: Sequence[Message]) -> bool:
         """Sends them by every broker, as a gateway may be at any; whether one at least took them. Any thread."""
-        said = [listener.tell(messages) for listener in self.listeners]  # all of them, whatever the first says
-        return any(said)
+        published = [listener.publish(messages) for listener in self.listeners]  # all of them, whatever the first says
+        return any(published)
 
     @property
     def readings(self) -> int:
@@ -91,10 +91,10 @@ def judge_with(settings: Settings, standards: Standards) -> Judge:
     """All that thinks about fresh readings, in the order in which it must."""
 
     def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[FreshReading]]], now_ms: int) -> int:
-        revisions.note_group(conn, group, now_ms)
-        revisions.note_outages(conn, gaps.record_group(conn, group, now_ms, settings.sweep.gap_s), now_ms)
+        revisions.record_group(conn, group, now_ms)
+        revisions.record_outages(conn, gaps.record_group(conn, group, now_ms, settings.sweep.gap_s), now_ms)
         seen = server_results.attach(conn, group, now_ms)
-        requests.note_group(conn, seen, standards, now_ms)
+        requests.record_group(conn, seen, standards, now_ms)
         return judge_group(conn, seen, standards, now_ms)
 
     return judge
@@ -109,19 +109,19 @@ def work(settings: Settings, standards: Standards, now_ms: Callable[[], int]) ->
         store = stack.enter_context(opened(settings.as_ingest))
         key = load_or_make(settings.data_dir)
         authority = Authority(settings.data_dir, now_ms(), settings.enrolment.certificate_days)
-        addresses = broker_addresses(settings, papers(authority, settings, now_ms())[0].service)
+        addresses = broker_addresses(settings, server_certificates(authority, settings, now_ms())[0].service)
         shared = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"shared": True})})
-        intake = IngestWorkers(shared, store, key, standards, addresses, lambda _codes: None, now_ms)
-        stack.callback(intake.stop)  # also if one of several listeners cannot begin
-        intake.start()
-        said_s = time.monotonic()
-        while not stop.wait(LOOK_S):
-            if not intake.is_alive():
+        workers = IngestWorkers(shared, store, key, standards, addresses, lambda _codes: None, now_ms)
+        stack.callback(workers.stop)  # also if one of several listeners cannot begin
+        workers.start()
+        logged_s = time.monotonic()
+        while not stop.wait(POLL_INTERVAL_S):
+            if not workers.is_alive():
                 return 1
-            if time.monotonic() - said_s >= SAY_S:
-                said_s = time.monotonic()
-                WORKING.log(readings=intake.readings)
-        STOPPING.log(readings=intake.readings)
+            if time.monotonic() - logged_s >= LOG_INTERVAL_S:
+                logged_s = time.monotonic()
+                WORKING.log(readings=workers.readings)
+        STOPPING.log(readings=workers.readings)
     return 0
 
 

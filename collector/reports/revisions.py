@@ -98,7 +98,7 @@ def months_within(from_ms: int, to_ms: int) -> tuple[int, ...]:
 # ---------------------------------------------------------------- what comes late opens a revision
 
 
-def note_group(conn: sa.Connection, group: Sequence[tuple[CenterLike, Sequence[FreshReading]]], now_ms: int) -> None:
+def record_group(conn: sa.Connection, group: Sequence[tuple[CenterLike, Sequence[FreshReading]]], now_ms: int) -> None:
     """Notes the readings of a transaction that speak of months reported already."""
     late_ms = now_ms - CLOSE_MS + AROUND_MS
     told: dict[Key, Why] = defaultdict(Why)
@@ -125,19 +125,19 @@ def _months(from_ms: int, to_ms: int) -> tuple[int, ...]:
     return months_within(first * AROUND_MS, last * AROUND_MS)
 
 
-def note_records(conn: sa.Connection, told: Iterable[tuple[str, int]], now_ms: int) -> None:
+def record_server_results(conn: sa.Connection, told: Iterable[tuple[str, int]], now_ms: int) -> None:
     """A server's record came that speaks of a center's reading of that time."""
     one = Why(records=1)
     _note(conn, ((code, month_of(at_ms), one) for code, at_ms in told if at_ms < now_ms - CLOSE_MS), now_ms)
 
 
-def note_moves(conn: sa.Connection, moves: Iterable[tuple[int, str]], now_ms: int) -> None:
+def record_moves(conn: sa.Connection, moves: Iterable[tuple[int, str]], now_ms: int) -> None:
     """A boot's clock has become known better: readings went from one of these times to another."""
     one = Why(readings=1)
     _note(conn, ((code, month_of(at_ms), one) for at_ms, code in moves if at_ms < now_ms - CLOSE_MS), now_ms)
 
 
-def note_outages(conn: sa.Connection, told: Iterable[tuple[str, int]], now_ms: int) -> None:
+def record_outages(conn: sa.Connection, told: Iterable[tuple[str, int]], now_ms: int) -> None:
     """A center's gap or cut that began then is told of otherwise than before. Trends of batteries look back, so every
     later month may say otherwise too; those that do not are not revised."""
     one = Why(outages=1)

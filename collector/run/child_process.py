@@ -14,8 +14,8 @@ import sys
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-def tether(parent: int) -> None:
-    """Asks for SIGTERM when the parent ends; ends at once if it has already. Linux only, elsewhere it does nothing."""
+def end_with_parent(parent: int) -> None:
+    """Requests SIGTERM from the kernel for when the parent ends; exits at once if it has. Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
@@ -23,6 +23,6 @@ def tether(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    tether(int(sys.argv[1]))
+    end_with_parent(int(sys.argv[1]))
     sys.argv = ["nabz-collector", *sys.argv[2:]]
     runpy.run_module("collector", run_name="__main__", alter_sys=False)

@@ -28,7 +28,7 @@ FORGET_MS = 3_600_000
 
 
 class Housekeeping:
-    """`look` is to be called every minute or so; `store` should be its own, so that no writer waits for it."""
+    """`tick` is to be called every minute or so; `store` should be its own, so that no writer waits for it."""
 
     def __init__(self, store: Store, settings: Settings, standards: Standards, now_ms: Callable[[], int]) -> None:
         keep = settings.keep
@@ -36,7 +36,7 @@ class Housekeeping:
         self._kept = Retention(keep.raw_days, keep.hours_days, keep.evidence_days)
         self._forgot_ms = 0
 
-    def look(self) -> None:
+    def tick(self) -> None:
         now_ms = self._now_ms()
         with self._store.keep() as conn:
             if made := ahead(conn, now_ms):

@@ -57,7 +57,7 @@ class PilotProcess:
         return None if self.process is None else self.process.poll()
 
     def stop(self) -> None:
-        """Its last words are said by then."""
+        """Its last lines are written by then."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -92,7 +92,7 @@ class PilotProcesses:
             if code is None:
                 continue
             if part.vital:
-                return f"the {part.name} ended with exit code {code}; its last lines above say why"
+                return f"the {part.name} ended with exit code {code}; see its last lines above"
             if time.monotonic() - part.started_s > RESTART_S:
                 self.say(part.name, f"ended with exit code {code}; starting it again")
                 part.start(self.say)
@@ -104,7 +104,7 @@ def wait_until_healthy(url: str, part: PilotProcess, timeout_s: float = 60.0) ->
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
         if part.ended() is not None:
-            raise RuntimeError(f"the {part.name} did not start; its last lines above say why")
+            raise RuntimeError(f"the {part.name} did not start; see its last lines above")
         try:
             with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own loopback address
                 return

@@ -46,7 +46,7 @@ class Component(Protocol):
 
 
 class PeriodicTask:
-    """Does `work` every `pause_s` seconds in a thread; a failure is logged and the next turn tries again."""
+    """Does `work` every `pause_s` seconds in a thread; a failure is logged and the next run tries again."""
 
     def __init__(self, name: str, pause_s: float, work: Callable[[], object]) -> None:
         self._name, self._pause_s, self._work = name, pause_s, work
@@ -85,8 +85,8 @@ class Subprocess:
         self._started_s = 0.0
 
     def start(self) -> None:
-        # Its own session, so that Ctrl-C in a terminal reaches only us and parts stop in order; and no word of its own
-        # to systemd, which would take it for ours.
+        # Its own session, so that Ctrl-C in a terminal reaches only us and parts stop in order; and no notification of
+        # its own to systemd, which would take it for ours.
         environment = {name: value for name, value in os.environ.items() if name not in SYSTEMD}
         self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, start_new_session=True, env=environment)
         self._started_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""Words to systemd: that we are ready, are well, or stop. Silent when it is not systemd that started us."""
+"""Notifications to systemd: ready, alive, stopping. Does nothing where systemd did not start us."""
 
 from __future__ import annotations
 

@@ -60,20 +60,20 @@ RECORD_REFUSED = Event(
 
 MEASURE = "measure"  # the folder of our own measurement server, under `data_dir`
 
-LOOK_S = 1.0
-SAY_S = 60.0
-FOLLOW_S = 1.0
-PACE_S = 1.0  # between two looks at who may test
-GATHER_S = 1.0  # between two looks for records of our own measurement server
+POLL_INTERVAL_S = 1.0
+LOG_INTERVAL_S = 60.0
+FOLLOW_INTERVAL_S = 1.0
+SCHEDULE_INTERVAL_S = 1.0  # between two decisions who may test
+COLLECT_INTERVAL_S = 1.0  # between two collections of our own measurement server's results
 
 
 def clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def serve(settings: Settings, *, migrates: bool = False, again: Sequence[str] = ()) -> int:
-    """Runs until SIGTERM or SIGINT (0), or until a part ends by itself (1). `again` are the options with which a child
-    finds the same settings.
+def serve(settings: Settings, *, migrates: bool = False, child_options: Sequence[str] = ()) -> int:
+    """Runs until SIGTERM or SIGINT (0), or until a part ends by itself (1). `child_options` are those with which a
+    child process finds the same settings.
 
     Raises ConfigError, StoreError or broker.BrokerError when it cannot start.
     """
@@ -81,7 +81,7 @@ def serve(settings: Settings, *, migrates: bool = False, again: Sequence[str] = 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as stack:
-        running = Running(settings, stack, migrates=migrates, again=again)
+        running = Running(settings, stack, migrates=migrates, child_options=child_options)
         STARTED.log(url=settings.web_url)
         sdnotify.tell("READY=1")
         stack.callback(sdnotify.tell, "STOPPING=1")
@@ -92,7 +92,7 @@ class Running:
     """The started parts; `stack` stops them."""
 
     def __init__(
-        self, settings: Settings, stack: ExitStack, *, migrates: bool = False, again: Sequence[str] = ()
+        self, settings: Settings, stack: ExitStack, *, migrates: bool = False, child_options: Sequence[str] = ()
     ) -> None:
         self._settings, self._stack = settings, stack
         self._standards = read_standards(settings)
@@ -103,9 +103,9 @@ class Running:
         place = stack.enter_context(bound(settings.web.listen, "[web] listen"))
         app = build(self._store, settings, self._hub, standards=self._standards, key=self._key)
         own = stack.enter_context(opened(settings.as_ingest)) if settings.database.ingest_url else self._store
-        keeper = TlsMaintenance(settings, self._store, clock_ms)
-        self.intake = IngestWorkers(
-            settings, own, self._key, self._standards, keeper.addresses(), self._hub.publish, clock_ms
+        tls_maintenance = TlsMaintenance(settings, self._store, clock_ms)
+        self.ingest = IngestWorkers(
+            settings, own, self._key, self._standards, tls_maintenance.addresses(), self._hub.publish, clock_ms
         )
         self.children: list[Subprocess] = []
         self.parts: list[Component] = []
@@ -113,45 +113,47 @@ class Running:
             listening_again(conn, self._standards, clock_ms())
         with self._store.write() as conn:
             runs, at_once = settings.measure.enabled, tests_at_once(settings)
-            requests.note_here(conn, settings.measure_url, self._public_key, at_once, clock_ms(), runs=runs)
+            requests.record_own_server(conn, settings.measure_url, self._public_key, at_once, clock_ms(), runs=runs)
         if settings.broker.url == "embedded":
-            self._start(keeper.broker())
-        self._listen(again)
-        self._look(own)
-        self._measure()
+            self._start(tls_maintenance.broker())
+        self._start_ingest(child_options)
+        self._start_periodic_tasks(own)
+        self._start_measurement()
         self._start(WebServer(app, place, self._hub.close))
-        for part in keeper.parts(app, stack):
+        for part in tls_maintenance.parts(app, stack):
             self._start(part)
 
-    def _listen(self, again: Sequence[str]) -> None:
-        """What takes readings: our own intake, and workers beside it."""
-        self._start(self.intake)
+    def _start_ingest(self, child_options: Sequence[str]) -> None:
+        """Ingest: in this process, and in workers beside it."""
+        self._start(self.ingest)
         for number in range(2, self._settings.ingest.workers + 1):
-            self._start_child(Subprocess(f"ingest worker {number}", ["ingest", *again]))
+            self._start_child(Subprocess(f"ingest worker {number}", ["ingest", *child_options]))
         if self._settings.ingest.shares:
-            self._start(PeriodicTask("follow", FOLLOW_S, _follower(self._store, self._hub)))
+            self._start(PeriodicTask("follow", FOLLOW_INTERVAL_S, _follow_task(self._store, self._hub)))
 
-    def _look(self, own: Store) -> None:
-        """What looks at the database now and then: for silence, for old months, for alerts."""
+    def _start_periodic_tasks(self, own: Store) -> None:
+        """Periodic work on the database: silence, old months, alerts."""
         settings = self._settings
-        look = _sweeper(own, self._standards, self._hub, settings.sweep.gap_s)
-        self._start(PeriodicTask("sweep", settings.sweep.every_s, look))
-        tidy = Housekeeping(self._stack.enter_context(opened(settings.as_keeper)), settings, self._standards, clock_ms)
-        self._start(PeriodicTask("housekeeping", HOUSEKEEPING_S, tidy.look))
-        # Without channels it still empties the queue, so that a channel added later is not told old news.
+        tick = _sweep_task(own, self._standards, self._hub, settings.sweep.gap_s)
+        self._start(PeriodicTask("sweep", settings.sweep.every_s, tick))
+        housekeeping = Housekeeping(
+            self._stack.enter_context(opened(settings.as_keeper)), settings, self._standards, clock_ms
+        )
+        self._start(PeriodicTask("housekeeping", HOUSEKEEPING_S, housekeeping.tick))
+        # Without channels it still empties the queue, so that a channel added later gets no old messages.
         outbox = Outbox(self._store, read_channels(settings), self._standards, settings.web_url, clock_ms)
         outbox.after_start()
         self._start(PeriodicTask("alerts", settings.alerts.every_s, outbox.look))
 
-    def _measure(self) -> None:
-        """Who gives turns at measurement servers, and the one that is ours."""
-        pacer = TestScheduler(self._store, self._key, self.intake.tell, self._hub.publish, clock_ms)
-        self._start(PeriodicTask("pacer", PACE_S, pacer.look))
+    def _start_measurement(self) -> None:
+        """The scheduler of tests at measurement servers, and our own server."""
+        scheduler = TestScheduler(self._store, self._key, self.ingest.publish, self._hub.publish, clock_ms)
+        self._start(PeriodicTask("scheduler", SCHEDULE_INTERVAL_S, scheduler.look))
         if self._settings.measure.enabled:
             outgoing = _measure_state(self._settings, self._public_key)
-            gather = _gatherer(self._store, self._standards, self._hub, outgoing)
-            self._start_child(Subprocess("measurement server", measure_words(self._settings)))
-            self._start(PeriodicTask("records", GATHER_S, gather))
+            tick = _collect_task(self._store, self._standards, self._hub, outgoing)
+            self._start_child(Subprocess("measurement server", measure_arguments(self._settings)))
+            self._start(PeriodicTask("records", COLLECT_INTERVAL_S, tick))
 
     def _start_child(self, child: Subprocess) -> None:
         self.children.append(child)
@@ -163,29 +165,29 @@ class Running:
         self.parts.append(part)
 
     def watch(self, stop: threading.Event) -> int:
-        """Tells systemd that all is well as long as it is."""
-        said_s, said_readings = time.monotonic(), 0
-        while not stop.wait(LOOK_S):
+        """Notifies systemd as long as all parts are alive."""
+        logged_s, logged_readings = time.monotonic(), 0
+        while not stop.wait(POLL_INTERVAL_S):
             if dead := [part for part in self.parts if not part.is_alive()]:
                 PART_ENDED.log(part=type(dead[0]).__name__)
                 return 1
             for child in self.children:
                 child.tend()
             sdnotify.tell("WATCHDOG=1")
-            if time.monotonic() - said_s >= SAY_S:
-                readings = self.intake.readings
-                ALIVE.log(last_minute=readings - said_readings, readings=readings)
-                said_s, said_readings = time.monotonic(), readings
+            if time.monotonic() - logged_s >= LOG_INTERVAL_S:
+                readings = self.ingest.readings
+                ALIVE.log(last_minute=readings - logged_readings, readings=readings)
+                logged_s, logged_readings = time.monotonic(), readings
         STOPPING.log()
         return 0
 
 
-def measure_words(settings: Settings) -> list[str]:
-    """The subcommand that runs the measurement server; it names itself to clients as gateways are told to reach it."""
-    words = ["measure", "--listen", settings.measure.listen, "--tests", str(tests_at_once(settings))]
-    words += ["--state", str(settings.data_dir / MEASURE), "--log-format", settings.collector.log_format]
+def measure_arguments(settings: Settings) -> list[str]:
+    """The subcommand that runs the measurement server; it names itself to clients by its public address."""
+    arguments = ["measure", "--listen", settings.measure.listen, "--tests", str(tests_at_once(settings))]
+    arguments += ["--state", str(settings.data_dir / MEASURE), "--log-format", settings.collector.log_format]
     public = urlsplit(settings.measure.public_url).netloc
-    return [*words, "--public", public] if public else words
+    return [*arguments, "--public", public] if public else arguments
 
 
 def _measure_state(settings: Settings, key: bytes) -> Outgoing:
@@ -225,22 +227,22 @@ def read_channels(settings: Settings) -> list[Channel]:
         raise ConfigError(f"[[alerts.channels]] {describe(error)}") from None
 
 
-def _sweeper(store: Store, standards: Standards, hub: Hub, gap_s: float) -> Callable[[], None]:
-    def look() -> None:
+def _sweep_task(store: Store, standards: Standards, hub: Hub, gap_s: float) -> Callable[[], None]:
+    def tick() -> None:
         with store.write() as conn:
             swept = sweep(conn, standards, clock_ms())
             moved = set(conn.scalars(_NEWEST.limit(swept.changed))) if swept.changed else set()
             began = gaps.reconsider(conn, clock_ms(), gap_s)
-            revisions.note_outages(conn, began, clock_ms())
+            revisions.record_outages(conn, began, clock_ms())
             moved |= {code for code, _ in began}
         if moved:
             hub.publish(moved)
 
-    return look
+    return tick
 
 
-def _gatherer(store: Store, standards: Standards, hub: Hub, outgoing: Outgoing) -> Callable[[], None]:
-    def gather() -> None:
+def _collect_task(store: Store, standards: Standards, hub: Hub, outgoing: Outgoing) -> Callable[[], None]:
+    def tick() -> None:
         for path in outgoing.waiting():
             try:
                 with store.write() as conn:
@@ -252,23 +254,23 @@ def _gatherer(store: Store, standards: Standards, hub: Hub, outgoing: Outgoing) 
                 outgoing.done(path)
                 hub.publish(touched)
 
-    return gather
+    return tick
 
 
-def _follower(store: Store, hub: Hub) -> Callable[[], None]:
-    """Tells the pages of centers that other workers have heard."""
+def _follow_task(store: Store, hub: Hub) -> Callable[[], None]:
+    """Publishes centers whose readings other workers took."""
     seen_ms = clock_ms()
 
-    def look() -> None:
+    def tick() -> None:
         nonlocal seen_ms
-        heard = schema.pulse.c
+        pulse = schema.pulse.c
         with store.read() as conn:
-            rows = conn.execute(sa.select(heard.center, heard.heard_ms).where(heard.heard_ms >= seen_ms)).all()
+            rows = conn.execute(sa.select(pulse.center, pulse.heard_ms).where(pulse.heard_ms >= seen_ms)).all()
         if rows:
             seen_ms = max(row.heard_ms for row in rows)
             hub.publish({row.center for row in rows})
 
-    return look
+    return tick
 
 
 _NEWEST = sa.select(schema.changes.c.center).order_by(schema.changes.c.id.desc())

@@ -72,7 +72,9 @@ def servers(conn: sa.Connection) -> dict[str, ServerPlaces]:
     return {row.name: ServerPlaces(name=row.name, tests_at_once=row.tests_at_once) for row in rows}
 
 
-def note_here(conn: sa.Connection, url: str, key: bytes, tests_at_once: int, now_ms: int, *, runs: bool) -> None:
+def record_own_server(
+    conn: sa.Connection, url: str, key: bytes, tests_at_once: int, now_ms: int, *, runs: bool
+) -> None:
     """The collector's own measurement server as the settings have it now; one that no longer runs takes no tests."""
     facts: Row = {"url": url, "public_key": key, "tests_at_once": tests_at_once}
     facts["revoked_ms"] = None if runs else now_ms
@@ -203,7 +205,7 @@ def _gateway(conn: sa.Connection, center: Center) -> str:
 # ---------------------------------------------------------------- readings come
 
 
-def note_group(
+def record_group(
     conn: sa.Connection, group: Sequence[tuple[CenterLike, Sequence[FreshReading]]], standards: Standards, now_ms: int
 ) -> set[str]:
     """Notes what a transaction's speed readings mean for turns; returns the centers with news.

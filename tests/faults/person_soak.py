@@ -34,9 +34,9 @@ def suffered(folder: Path, seed: int, times: int, pairs: int) -> dict[str, float
     store = Store.open(f"sqlite:///{folder}/nabz.db")
     with store.write() as conn:
         centers.add(conn, ROW, NOW)
-        users.add(conn, "Ali", passwords.keep(ALI, QUICK), users.MAY, "root", NOW)
-        users.add(conn, "Bina", passwords.keep(BINA, QUICK), users.MAY, "root", NOW)
-        users.add(conn, "Usual", passwords.keep(ALI), users.MAY, "root", NOW)
+        users.add(conn, "Ali", passwords.hash_password(ALI, QUICK), users.MAY, "root", NOW)
+        users.add(conn, "Bina", passwords.hash_password(BINA, QUICK), users.MAY, "root", NOW)
+        users.add(conn, "Usual", passwords.hash_password(ALI), users.MAY, "root", NOW)
     dice = random.Random(seed)
     figures = {
         "approved by the maker": approved_by_the_maker(store),
@@ -53,7 +53,7 @@ def waits(store: Store) -> None:
     given = users.prove(store, "Ali", ALI, NOW, counted=False).proof
     with store.write() as conn:
         secret = issue_token(conn, "LHR-1", NOW, 3600, "Ali", proof=given)
-        approvals.ask(conn, hashlib.sha256(secret.encode()).hexdigest(), DEVICE, KEY_HASH, "box", NOW)
+        approvals.request_approval(conn, hashlib.sha256(secret.encode()).hexdigest(), DEVICE, KEY_HASH, "box", NOW)
 
 
 def approves(store: Store, by: str, proof: str) -> bool:
@@ -76,7 +76,7 @@ def approved_by_the_maker(store: Store) -> int:
 def approved_without_a_proof(store: Store, dice: random.Random, times: int) -> int:
     """Names with no proof, another's, and made-up ones."""
     others = users.prove(store, "Ali", ALI, NOW, counted=False).proof
-    proofs = ("", others, passwords.keep(BINA, QUICK))
+    proofs = ("", others, passwords.hash_password(BINA, QUICK))
     taken = 0
     for _ in range(times):
         waits(store)

@@ -41,8 +41,8 @@ THROTTLE = [("collector/access/users.py", "if held >= TRIES_AN_HOUR:", "if False
 QUICK_NO = [
     (
         "collector/access/users.py",
-        "        if not passwords.fits(",
-        '        if not known:\n            raise PersonError("wrong", "")\n        if not passwords.fits(',
+        "        if not passwords.verify(",
+        '        if not known:\n            raise PersonError("wrong", "")\n        if not passwords.verify(',
     )
 ]
 

@@ -48,7 +48,7 @@ class Scene:
             people, serials = devices.people(conn, settings.broker.services), devices.revoked_serials(conn, now)
             lately = devices.revoked(conn, now - 60_000)
         crl = self.house.authority.write_crl(serials, now)
-        self.outside.look(people, lately, self.house.authority.files("server"), crl, now)
+        self.outside.update(people, lately, self.house.authority.files("server"), crl, now)
 
     def revoke(self, device: str) -> None:
         with self.house.store.write() as conn:

@@ -19,7 +19,7 @@ import pytest
 from agent import identity
 from agent.uplink import trust
 from agent.uplink.collector_client import CollectorUnreachable
-from agent.uplink.renew import ALONE_S, Renewal
+from agent.uplink.renew import ISOLATED_S, Renewal
 from collector.store import schema
 from tests.agent.uplink.test_renew import expire, held, joined, linked, now_ms, until
 from tests.faults import rig
@@ -36,14 +36,16 @@ class Gateway:
     state: Path
     mine: identity.Identity
     days: int
-    alone_s: float = 0.0
+    since_receipt_s: float = 0.0
     failure: str = ""
     took_s: float = 0.0
     renewal: Renewal = field(init=False)
 
     def __post_init__(self) -> None:
         clock = trust.TrustedClock()
-        self.renewal = Renewal(self.state, self.mine, clock, chance=lambda: 0.0, alone_s=lambda: self.alone_s)
+        self.renewal = Renewal(
+            self.state, self.mine, clock, chance=lambda: 0.0, since_receipt_s=lambda: self.since_receipt_s
+        )
 
     @property
     def is_of(self) -> str:
@@ -53,7 +55,7 @@ class Gateway:
         """Renews if that is due, and sends until all is receipted."""
         began_s = time.monotonic()
         try:
-            await asyncio.to_thread(self.renewal.look)
+            await asyncio.to_thread(self.renewal.poll)
             async with linked(self.mine, self.state, self.renewal, READINGS) as (_, spool):
                 await until(lambda: spool.stats().readings == 0, 20)
         except (CollectorUnreachable, TimeoutError) as error:
@@ -154,7 +156,7 @@ def test_over_a_rollover_no_gateway_is_locked_out(scene: Scene, torture: bool) -
     assert scene.command("retire", "--force").returncode == 0
     scene.restart()
     for gateway in fresh:  # the broker refuses them now, and after an hour without a receipt they ask
-        gateway.alone_s = ALONE_S
+        gateway.since_receipt_s = ISOLATED_S
     assert scene.shut_out() == sorted(gateway.mine.device for gateway in fresh)
     assert scene.deliver(scene.fleet) == []
     told("the old root retired", scene.fleet)

@@ -9,7 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from collector.access.ca import Authority
-from collector.access.enrolment import issue_token, told_token
+from collector.access.enrolment import format_token, issue_token
 from collector.access.signing_key import load_or_make
 from collector.config import Settings
 from collector.ingest.subscriber import Address, Subscriber
@@ -69,7 +69,7 @@ class House:
     def token(self, by: str = "Ali") -> str:
         with self.store.write() as conn:
             secret = issue_token(conn, "LHR-1", self.now_ms(), 3600, by)
-        return told_token(secret, self.authority)
+        return format_token(secret, self.authority)
 
     def count(self, table: sa.Table) -> int:
         with self.store.read() as conn:

@@ -1,4 +1,4 @@
-"""The cookie to which a measurement server's UDP echo answers; it is asked for over HTTP, so that nobody can make the
+"""The cookie to which a measurement server's UDP echo answers; it is fetched over HTTP, so that nobody can make the
 server answer to an address that is not theirs."""
 
 from __future__ import annotations

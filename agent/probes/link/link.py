@@ -1,12 +1,12 @@
 """A WAN line's idle latency, jitter and loss, hop by hop: the site's router, the ISP's first hops, the collector.
 
-1. Find the way: the default route, the target's address, the routers behind the site's own (agent.probes.link.trace).
-2. Send echoes to all of them at once. A router that ignores echoes but told its place is held by those answers; a
+1. Find the path: the default route, the target's address, the routers behind the site's own (agent.probes.link.trace).
+2. Send echoes to all of them at once. A router that ignores echoes but answered the trace is judged by those answers; a
    target that ignores them is measured by its measurement server's UDP echo, or by the TCP connections it takes: a
    filter is not a loss.
-3. Say where a fault lies: at the first place from which on everything is as lossy as the far end.
+3. Locate a fault: at the first place from which on everything is as lossy as the far end.
 
-The way is remembered in the state folder, so that a line that is down still has hops to be silent.
+The path is kept in the state folder, so that a line that is down still has hops to be silent.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class LinkTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class PathFound:
-    """What was found of the way to a target; addresses, nearest first."""
+    """What was found of the path to a target; addresses, nearest first."""
 
     target: str = ""
     address: str | None = None
@@ -61,7 +61,7 @@ class PathFound:
 
 
 async def probe(context: Context) -> Sequence[Reading]:
-    """One LinkReading. Raises ProbeFailed (``no_route``) when there is neither a router nor a target to ask."""
+    """One LinkReading. Raises ProbeFailed (``no_route``) when there is neither a router nor a target to probe."""
     settings = context.settings.link
     route, target = default_route(), target_of(context)
     lan = route.gateway if route else None
@@ -70,17 +70,17 @@ async def probe(context: Context) -> Sequence[Reading]:
             "no_route", "this machine has no default route and no target: plug in the line, or set link.target"
         )
     context.explain(f"router {lan or 'none'}; target {f'{target.host}:{target.port}' if target else 'none'}")
-    way, routers = await find_way(context, lan, target)
+    path, routers = await find_path(context, lan, target)
     count, interval_s = settings.probes, settings.interval_ms / 1000
-    asked: list[tuple[Role, Awaitable[Echoes]]] = []
+    pending: list[tuple[Role, Awaitable[Echoes]]] = []
     if lan is not None:
-        asked.append(("lan", _echo(lan, routers, count, interval_s)))
-    asked += [("isp", _echo(address, routers, count, interval_s)) for address in way.isp[: settings.isp_hops]]
+        pending.append(("lan", _echo(lan, routers, count, interval_s)))
+    pending += [("isp", _echo(address, routers, count, interval_s)) for address in path.isp[: settings.isp_hops]]
     if target is not None:
         ca_file = context.settings.speed.ca_file
-        asked.append(("collector", _reach(target, way.address, count, interval_s, ca_file)))
-    echoes = await asyncio.gather(*(wanted for _role, wanted in asked))
-    hops = [hop(role, echo) for (role, _wanted), echo in zip(asked, echoes, strict=True)]
+        pending.append(("collector", _reach(target, path.address, count, interval_s, ca_file)))
+    echoes = await asyncio.gather(*(echo for _role, echo in pending))
+    hops = [hop(role, echo) for (role, _wanted), echo in zip(pending, echoes, strict=True)]
     for one in hops:
         context.explain(f"{one.role:<9} {one.target:<15} {one.method}  {one.received}/{one.sent}  {one.median_ms} ms")
     return [reading(settings.name, hops, echoes[-1])]
@@ -101,8 +101,8 @@ def reading(subject: str, hops: list[Hop], far: Echoes) -> LinkReading:
 
 
 def place_fault(hops: Sequence[Hop]) -> Place | None:
-    """Pure. Where the way breaks: at the first hop from which on every hop loses at least half of what the far end
-    loses. A quiet hop with lively ones behind it is a filter, not a fault. None: it cannot be told, because the line
+    """Pure. Where the path breaks: at the first hop from which on every hop loses at least half of what the far end
+    loses. A quiet hop with lively ones behind it is a filter, not a fault. None: it is unknown, because the line
     is not measured to its far end, or no hop of the ISP is known that would part *isp* from *beyond*.
     """
     if not hops or hops[-1].role != "collector":
@@ -140,7 +140,7 @@ def hop(role: Role, echoes: Echoes) -> Hop:
     )
 
 
-# ---------------------------------------------------------------- the way
+# ---------------------------------------------------------------- the path
 
 
 def target_of(context: Context) -> LinkTarget | None:
@@ -163,11 +163,11 @@ def target_of(context: Context) -> LinkTarget | None:
         ) from None
 
 
-async def find_way(context: Context, lan: str | None, target: LinkTarget | None) -> tuple[PathFound, list[Router]]:
-    """The way now, with what is remembered where the line does not tell; and the routers that told."""
+async def find_path(context: Context, lan: str | None, target: LinkTarget | None) -> tuple[PathFound, list[Router]]:
+    """The path now, with what was kept where the line does not show it; and the routers that answered."""
     file = context.settings.state_dir / FILE
     towards = target.host if target else NOWHERE
-    kept = read_way(file)
+    kept = read_path(file)
     kept = kept if kept.target == towards else PathFound(target=towards)
     address = await address_of(towards, kept.address, context.explain)
     family, point = await resolve(address or NOWHERE)
@@ -175,10 +175,10 @@ async def find_way(context: Context, lan: str | None, target: LinkTarget | None)
     context.explain("routers: " + (", ".join(f"{one.ttl} {one.address}" for one in routers) or "none answered"))
     isp = tuple(one.address for one in routers if one.address not in (lan, point[0]))
     found = PathFound(target=towards, address=address, isp=isp)
-    way = remember(kept, found)
-    if way != kept and way.address is not None:
-        write_way(file, way)
-    return (found if isp else way), routers
+    path = remember(kept, found)
+    if path != kept and path.address is not None:
+        write_path(file, path)
+    return (found if isp else path), routers
 
 
 async def address_of(host: str, kept: str | None, explain: Callable[[str], None]) -> str | None:
@@ -199,7 +199,7 @@ def remember(kept: PathFound, found: PathFound) -> PathFound:
     return PathFound(target=found.target, address=found.address, isp=(found.isp + older)[:MOST_REMEMBERED])
 
 
-def read_way(file: Path) -> PathFound:
+def read_path(file: Path) -> PathFound:
     """What was remembered; nothing when there is no such file or it is not ours."""
     try:
         row = json.loads(file.read_bytes())
@@ -218,11 +218,11 @@ def _is_address(text: object) -> bool:
         return False
 
 
-def write_way(file: Path, way: PathFound) -> None:
+def write_path(file: Path, path: PathFound) -> None:
     """Best effort, unsynced: losing it costs the name of a place once, and a test run may not write there."""
     with contextlib.suppress(OSError):
         fresh = file.with_suffix(".new")
-        fresh.write_text(json.dumps({"target": way.target, "address": way.address, "isp": way.isp}), "utf-8")
+        fresh.write_text(json.dumps({"target": path.target, "address": path.address, "isp": path.isp}), "utf-8")
         fresh.replace(file)
 
 
@@ -235,10 +235,10 @@ async def _echo(address: str, routers: Sequence[Router], count: int, interval_s:
         echoes = await ping(address, count, interval_s, TIMEOUT_S)
     except OSError:  # a remembered address that is none: as silent as a hop can be
         return Echoes(target=address, method="icmp", rtts_ms=(None,) * count)
-    told = next((router.rtts_ms for router in routers if router.address == address), ())
-    if any(rtt is not None for rtt in echoes.rtts_ms) or not any(rtt is not None for rtt in told):
+    traced = next((router.rtts_ms for router in routers if router.address == address), ())
+    if any(rtt is not None for rtt in echoes.rtts_ms) or not any(rtt is not None for rtt in traced):
         return echoes
-    return Echoes(target=address, method="icmp", rtts_ms=tuple(told))
+    return Echoes(target=address, method="icmp", rtts_ms=tuple(traced))
 
 
 async def _reach(target: LinkTarget, address: str | None, count: int, interval_s: float, ca_file: str) -> Echoes:

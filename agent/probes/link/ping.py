@@ -29,7 +29,7 @@ Address = tuple[str, int] | tuple[str, int, int, int]
 SO_TIMESTAMPNS = 35  # asm-generic/socket.h; its control message has the same number
 TIMESPEC = struct.Struct("@ll")
 HEADER = struct.Struct("!BBHHH")  # type, code, checksum, identifier, sequence (RFC 792, RFC 4443)
-COOKIE_BYTES = 16  # a raw socket hears the answers to everybody's echoes: ours carry this many random bytes
+COOKIE_BYTES = 16  # a raw socket receives the answers to all echoes of the machine: ours carry this many random bytes
 ECHO_REQUEST = {socket.AF_INET: 8, socket.AF_INET6: 128}
 ECHO_REPLY = {socket.AF_INET: 0, socket.AF_INET6: 129}
 
@@ -38,7 +38,7 @@ ECHO_REPLY = {socket.AF_INET: 0, socket.AF_INET6: 129}
 class Echoes:
     """What came back: one entry an echo in the order sent, milliseconds or None for lost (later than the timeout)."""
 
-    target: str  # the address that was asked
+    target: str  # the address probed
     method: Method
     rtts_ms: tuple[float | None, ...]
 
@@ -89,14 +89,14 @@ async def ping(host: str, count: int, interval_s: float, timeout_s: float, *, tc
         return await tcp_ping(host, tcp_port, count, interval_s, timeout_s)
     identifier, cookie = int.from_bytes(os.urandom(2), "big"), os.urandom(COOKIE_BYTES)  # a datagram socket has its own
 
-    def ask(sequence: int) -> bytes:
+    def request(sequence: int) -> bytes:
         return echo_request(family, identifier, sequence, cookie)
 
     def answered(data: bytes) -> int | None:
         return echo_reply(family, data, cookie, raw=sock.type == socket.SOCK_RAW)
 
     with sock:
-        rtts_ms = await _Flight(sock, address, count, timeout_s, ask, answered).run(interval_s)
+        rtts_ms = await _InFlightEchoes(sock, address, count, timeout_s, request, answered).run(interval_s)
     return Echoes(target=address[0], method="icmp", rtts_ms=rtts_ms)
 
 
@@ -106,7 +106,7 @@ async def udp_ping(host: str, port: int, cookie: bytes, count: int, interval_s: 
     family, address = await resolve(host, port)
     head = cookie + os.urandom(COOKIE_BYTES)
 
-    def ask(sequence: int) -> bytes:
+    def request(sequence: int) -> bytes:
         return head + sequence.to_bytes(2, "big")
 
     def answered(data: bytes) -> int | None:
@@ -114,7 +114,7 @@ async def udp_ping(host: str, port: int, cookie: bytes, count: int, interval_s: 
 
     with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        rtts_ms = await _Flight(sock, address, count, timeout_s, ask, answered).run(interval_s)
+        rtts_ms = await _InFlightEchoes(sock, address, count, timeout_s, request, answered).run(interval_s)
     return Echoes(target=address[0], method="udp", rtts_ms=rtts_ms)
 
 
@@ -134,7 +134,7 @@ async def resolve(host: str, port: int = 0) -> tuple[socket.AddressFamily, Addre
     """The first address the system gives for ``host``. Raises OSError (socket.gaierror) when there is none."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    except UnicodeError as error:  # an empty or too long label is refused before anybody is asked
+    except UnicodeError as error:  # an empty or too long label is refused before any query
         raise socket.gaierror(socket.EAI_NONAME, f"{host[:80]!r} is no host name: {describe(error)}") from None
     family, _, _, _, address = found[0]
     return family, cast(Address, address)
@@ -168,8 +168,8 @@ async def _connect_ms(family: socket.AddressFamily, address: Address, timeout_s:
         return (time.monotonic_ns() - started_ns) / 1e6
 
 
-class _Flight:
-    """The echoes under way on one socket."""
+class _InFlightEchoes:
+    """The echoes in flight on one socket."""
 
     def __init__(
         self,
@@ -177,25 +177,28 @@ class _Flight:
         address: Address,
         count: int,
         timeout_s: float,
-        ask: Callable[[int], bytes],
+        request: Callable[[int], bytes],
         answered: Callable[[bytes], int | None],
     ) -> None:
         self.sock, self.address, self.timeout_s = sock, address, timeout_s
-        self.ask, self.answered = ask, answered  # a sequence's echo; the sequence that an answer has, if it is one
+        self.request, self.answered = (
+            request,
+            answered,
+        )  # a sequence's echo; the sequence that an answer has, if it is one
         self.sent_ns: dict[int, tuple[int, int, int]] = {}  # sequence on the wire: (number, wall, monotonic)
         self.rtts_ms: list[float | None] = [None] * count
-        self.all_heard = asyncio.Event()
+        self.all_answered = asyncio.Event()
 
     async def run(self, interval_s: float) -> tuple[float | None, ...]:
         loop = asyncio.get_running_loop()
-        loop.add_reader(self.sock, self.hear)
+        loop.add_reader(self.sock, self.receive)
         try:
             for number in range(len(self.rtts_ms)):
                 if number:
                     await asyncio.sleep(interval_s)
                 self.send(number)
             async with asyncio.timeout(self.timeout_s):
-                await self.all_heard.wait()
+                await self.all_answered.wait()
         except TimeoutError:
             pass  # the answers still out are the lost ones
         finally:
@@ -203,14 +206,14 @@ class _Flight:
         return tuple(self.rtts_ms)
 
     def send(self, number: int) -> None:
-        message = self.ask(number & 0xFFFF)
+        message = self.request(number & 0xFFFF)
         self.sent_ns[number & 0xFFFF] = (number, time.time_ns(), time.monotonic_ns())
         try:
             self.sock.sendto(message, self.address)
         except OSError:  # no route, no buffer, forbidden by a firewall: an echo that never left is lost
             del self.sent_ns[number & 0xFFFF]
 
-    def hear(self) -> None:
+    def receive(self) -> None:
         for _ in range(64):  # a flood must not hold the event loop
             try:
                 data, control, _flags, source = self.sock.recvmsg(2048, 256)
@@ -218,9 +221,9 @@ class _Flight:
                 return
             except OSError:  # an ICMP error parked on the socket: that echo stays lost
                 continue
-            self.take(data, control, source[0])
+            self.record(data, control, source[0])
 
-    def take(self, data: bytes, control: list[tuple[int, int, bytes]], source: str) -> None:
+    def record(self, data: bytes, control: list[tuple[int, int, bytes]], source: str) -> None:
         sequence = self.answered(data)
         if sequence is None or sequence not in self.sent_ns or source != self.address[0]:
             return
@@ -232,7 +235,7 @@ class _Flight:
         if rtt_ms <= self.timeout_s * 1000:
             self.rtts_ms[number] = rtt_ms
         if None not in self.rtts_ms:
-            self.all_heard.set()
+            self.all_answered.set()
 
 
 def _stamped_ms(control: list[tuple[int, int, bytes]], sent_wall_ns: int) -> float | None:

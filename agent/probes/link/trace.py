@@ -1,7 +1,7 @@
-"""The first routers on the way to an address, without root: packets with a small TTL, read back from the error queue.
+"""The first routers on the path to an address, without root: packets with a small TTL, read back from the error queue.
 
-A router that drops a packet for its TTL says so by ICMP (RFC 792, RFC 4443); Linux hands that to the sender of a plain
-UDP packet with the router's address (IP_RECVERR, ip(7)). No packet gets farther than `max_ttl` routers.
+A router that drops a packet for its TTL reports it by ICMP (RFC 792, RFC 4443); Linux hands that to the sender of a
+plain UDP packet with the router's address (IP_RECVERR, ip(7)). No packet gets farther than `max_ttl` routers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from agent.probes.link.ping import Address
 
-FIRST_PORT = 33434  # traceroute's; the port says which probe an error is about
+FIRST_PORT = 33434  # traceroute's; the port identifies the probe that an error is about
 IP_RECVERR, IPV6_RECVERR = 11, 25  # linux/in.h, linux/in6.h
 EXTENDED_ERROR = struct.Struct("=IBBBBII")  # struct sock_extended_err, linux/errqueue.h; the router's address follows
 ORIGIN_ICMP, ORIGIN_ICMP6 = 2, 3
@@ -51,13 +51,13 @@ class _Trace:
     ) -> None:
         self.sock, self.family, self.address, self.max_ttl, self.tries = sock, family, address, max_ttl, tries
         self.sent_ns: dict[int, int] = {}  # port: monotonic
-        self.heard: dict[int, tuple[str, float]] = {}  # port: (router, round trip)
-        self.settled: set[int] = set()  # ports about which anything was heard: the target itself says *unreachable*
-        self.all_heard = asyncio.Event()
+        self.answers: dict[int, tuple[str, float]] = {}  # port: (router, round trip)
+        self.settled: set[int] = set()  # ports that anything answered for: the target itself answers *unreachable*
+        self.all_answered = asyncio.Event()
 
     async def run(self, timeout_s: float) -> list[Router]:
         loop = asyncio.get_running_loop()
-        loop.add_reader(self.sock, self.hear)
+        loop.add_reader(self.sock, self.receive)
         try:
             for attempt in range(self.tries):
                 for ttl in range(1, self.max_ttl + 1):
@@ -65,7 +65,7 @@ class _Trace:
                 await asyncio.sleep(GAP_S)
             with contextlib.suppress(TimeoutError):  # what is still out is unanswered
                 async with asyncio.timeout(timeout_s):
-                    await self.all_heard.wait()
+                    await self.all_answered.wait()
         finally:
             loop.remove_reader(self.sock)
         return self.routers()
@@ -83,7 +83,7 @@ class _Trace:
                 self.sock.sendto(b"nabz", (self.address[0], port, *self.address[2:]))
                 return
 
-    def hear(self) -> None:
+    def receive(self) -> None:
         for _ in range(64):
             try:
                 _data, control, _flags, about = self.sock.recvmsg(512, 512, socket.MSG_ERRQUEUE)
@@ -93,17 +93,17 @@ class _Trace:
             if port not in self.sent_ns:
                 continue
             if router is not None:
-                self.heard.setdefault(port, (router, (time.monotonic_ns() - self.sent_ns[port]) / 1e6))
+                self.answers.setdefault(port, (router, (time.monotonic_ns() - self.sent_ns[port]) / 1e6))
             self.settled.add(port)
             if len(self.settled) == self.max_ttl * self.tries:
-                self.all_heard.set()
+                self.all_answered.set()
 
     def routers(self) -> list[Router]:
         """One a distance: the router that answered most of that distance's tries."""
         found = []
         for ttl in range(1, self.max_ttl + 1):
             first = FIRST_PORT + (ttl - 1) * self.tries
-            answers = [self.heard.get(port) for port in range(first, first + self.tries)]
+            answers = [self.answers.get(port) for port in range(first, first + self.tries)]
             names = [answer[0] for answer in answers if answer is not None]
             if names:
                 name = max(names, key=names.count)
@@ -113,7 +113,7 @@ class _Trace:
 
 
 def router_of(control: list[tuple[int, int, bytes]]) -> str | None:
-    """The address of the router that says *time exceeded*, from a message of the error queue; None for other errors."""
+    """The router that reports *time exceeded*, from a message of the error queue; None for other errors."""
     for level, kind, data in control:
         if (level, kind) not in ((socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR)):
             continue

@@ -32,12 +32,12 @@ async def probe(context: Context) -> Sequence[Reading]:
 
     Raises ProbeFailed: ``settling`` just after a start, ``no_agent`` and ``no_reading`` outside a running agent.
     """
-    if context.roll is None:
+    if context.registry is None:
         return [await asyncio.to_thread(last_call, context.settings.agent.status_listen, context.deadline_s)]
-    silent = context.roll.silent(mono_ms(), context.settings.seats)
+    silent = context.registry.silent(mono_ms(), context.settings.seats)
     if silent:
-        context.roll.note_answers(await reachability.look(silent))
-    reading = context.roll.call(mono_ms(), context.settings.seats)
+        context.registry.note_answers(await reachability.look(silent))
+    reading = context.registry.call(mono_ms(), context.settings.seats)
     if reading is None:
         raise ProbeFailed("settling", "the agent has just started and known seats still have time to report")
     return [reading]

@@ -57,15 +57,15 @@ async def probe(context: Context) -> Sequence[Reading]:
         explain=context.explain,
     )
     try:
-        told = await asyncio.to_thread(cross_traffic.measure, engine, request, settings)
+        result = await asyncio.to_thread(cross_traffic.measure, engine, request, settings)
     finally:
         request.stop.set()  # a thread cannot be cancelled: it looks at this
-    values = asdict(told.found) | {"flags": list(told.found.flags)}
+    values = asdict(result.found) | {"flags": list(result.found.flags)}
     return [
         SpeedReading(
             purpose=cast(Purpose, context.purpose),
             test_id=request.test_id,
-            others_from=told.others_from,
+            others_from=result.others_from,
             public_address=seen.address,
             network=seen.network,
             wan_interface=line.interface,

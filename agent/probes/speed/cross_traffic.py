@@ -1,4 +1,5 @@
-"""Whose counters tell what others moved during a test: this gateway's, its router's, or nobody's. Then that is said."""
+"""Whose counters show what others moved during a test: this gateway's, its router's, or none; the reading names
+which."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ Source = Literal["interface", "router"]
 
 @dataclass(frozen=True)
 class MeasuredWithOthers:
-    """An engine's result with what can be said of others' traffic, and by whose counters."""
+    """An engine's result with what is known of others' traffic, and by whose counters."""
 
     found: Throughput
     others_from: Source | None
@@ -29,13 +30,13 @@ class MeasuredWithOthers:
 def measure(engine: Engine, request: SpeedRequest, speed: SpeedSection) -> MeasuredWithOthers:
     """Blocks until done. Raises ProbeFailed."""
     if not speed.router_host:
-        return told(engine(request), "interface" if sees_all(speed.inline, request.wan_interface) else None)
+        return with_others(engine(request), "interface" if sees_all(speed.inline, request.wan_interface) else None)
     with RouterWatch(speed, request.explain) as watch:
-        seen = told(engine(replace(request, others=watch.interface)), "router")
+        seen = with_others(engine(replace(request, others=watch.interface)), "router")
     return seen if seen.others_from else replace(seen, found=_flagged(seen.found, watch.why_unseen()))
 
 
-def told(found: Throughput, source: Source | None) -> MeasuredWithOthers:
+def with_others(found: Throughput, source: Source | None) -> MeasuredWithOthers:
     """Without counters that see everybody, capacity is unknown: what this machine alone moved would pass for it."""
     if source is not None and (found.capacity_down_mbps is not None or found.capacity_up_mbps is not None):
         return MeasuredWithOthers(found, source)

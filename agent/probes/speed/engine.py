@@ -19,9 +19,9 @@ def _silent(_line: str) -> None:
 @dataclass(frozen=True, kw_only=True)
 class SpeedRequest:
     """One test to run. `server` is http(s)://HOST[:PORT][/FOLDER], or ``public`` for an engine that has a public
-    service. `test_id` and `token` go with every request, so that the server can tell what it saw of this very test.
+    service. `test_id` and `token` go with every request, so that the server can report what it saw of this very test.
     `others` counts everybody's traffic where this machine's own interface does not.
-    `ca_file` holds certificates trusted besides the system's; `locate_url` is asked for a public ndt7 server.
+    `ca_file` holds certificates trusted besides the system's; `locate_url` names a public ndt7 server.
     """
 
     server: str

@@ -17,16 +17,17 @@ ECHO_BITS = 8 * 60  # an echo with its IP and frame headers
 SHARE = 0.002  # of the line: at 10 a second, echoes alone are 1 % of 0.5 Mbit/s
 SLOWEST_S = 0.7
 
-Ask = Callable[[int, float, float], Awaitable[Echoes]]  # (count, interval, timeout) -> round trips
+EchoSender = Callable[[int, float, float], Awaitable[Echoes]]  # (count, interval, timeout) -> round trips
 
 
 @dataclass(frozen=True, kw_only=True)
 class Idle:
-    """The quiet line: median and jitter in milliseconds, None when nothing answered; `ask` is the way that worked."""
+    """The quiet line: median and jitter in milliseconds, None when nothing answered; `send_echoes` is the method that
+    worked."""
 
     rtt_ms: float | None
     jitter_ms: float | None
-    ask: Ask
+    send_echoes: EchoSender
 
 
 async def idle(target: Target) -> Idle:
@@ -39,18 +40,18 @@ async def idle(target: Target) -> Idle:
         return await tcp_ping(target.address, target.port, count, interval_s, timeout_s)
 
     probe = await ping(target.address, 2, IDLE_INTERVAL_S, 1.0, tcp_port=target.port)
-    ask = by_icmp if any(rtt is not None for rtt in probe.rtts_ms) else by_tcp
-    found = summary(await ask(IDLE_ECHOES, IDLE_INTERVAL_S, IDLE_TIMEOUT_S))
-    return Idle(rtt_ms=found.median_ms, jitter_ms=found.jitter_ms, ask=ask)
+    send_echoes = by_icmp if any(rtt is not None for rtt in probe.rtts_ms) else by_tcp
+    found = summary(await send_echoes(IDLE_ECHOES, IDLE_INTERVAL_S, IDLE_TIMEOUT_S))
+    return Idle(rtt_ms=found.median_ms, jitter_ms=found.jitter_ms, send_echoes=send_echoes)
 
 
 class Loaded:
     """Echoes while the streams run, sparse enough not to take from a slow line what is being measured."""
 
-    def __init__(self, ask: Ask) -> None:
-        self.ask = ask
+    def __init__(self, send_echoes: EchoSender) -> None:
+        self.send_echoes = send_echoes
         self.rtts_ms: list[float] = []
-        self.mbps = 0.0  # kept up to date by the test; sets the pace
+        self.mbps = 0.0  # kept up to date by the test; sets the rate
         self.echoes: set[asyncio.Task[None]] = set()
         self.task = asyncio.get_running_loop().create_task(self._run())
 
@@ -62,7 +63,7 @@ class Loaded:
             await asyncio.sleep(interval_s(self.mbps))
 
     async def _echo(self) -> None:
-        found = await self.ask(1, 0.0, LOADED_TIMEOUT_S)
+        found = await self.send_echoes(1, 0.0, LOADED_TIMEOUT_S)
         self.rtts_ms += [rtt for rtt in found.rtts_ms if rtt is not None]
 
     async def close(self) -> None:

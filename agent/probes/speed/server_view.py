@@ -1,6 +1,6 @@
 """How the measurement server sees this center: its public address, and whose network that is.
 
-LibreSpeed's `getIP` says so of its own accord; nobody else is asked.
+LibreSpeed's `getIP` reports it; no other service is used.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class ServerView:
 
 
 async def seen_by(server: str, ca_file: str = "") -> ServerView:
-    """Nothing is known where the server cannot be asked; within a few seconds."""
+    """Unknown where the server does not answer within a few seconds."""
     try:
         async with asyncio.timeout(2 * CONNECT_S):
             return parse_answer(await _ask(await find(parse(server, {}, ca_file))))
-    except (OSError, ValueError, ProbeFailed):  # TimeoutError among them: the test itself will say what is wrong
+    except (OSError, ValueError, ProbeFailed):  # TimeoutError among them: the test itself will report what is wrong
         return ServerView()
 
 
@@ -56,10 +56,10 @@ def parse_answer(body: bytes) -> ServerView:
     if start < 0:
         return ServerView(address=_address(body.decode("latin-1").strip()))
     try:
-        said = json.loads(body[start : end + 1])
+        answer = json.loads(body[start : end + 1])
     except (ValueError, RecursionError):
         return ServerView()
-    shown, raw = said.get("processedString"), said.get("rawIspInfo")
+    shown, raw = answer.get("processedString"), answer.get("rawIspInfo")
     address, _, network = shown.partition(" - ") if isinstance(shown, str) else ("", "", "")
     org = raw.get("org") if isinstance(raw, dict) else None
     known = org if isinstance(org, str) and org else network

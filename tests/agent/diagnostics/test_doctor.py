@@ -21,7 +21,7 @@ tmpfs /run tmpfs rw 0 0
 
 
 def found(settings: config.AgentSettings) -> dict[str, doctor.Diagnosis]:
-    return {finding.what: finding for finding in doctor.look_over(settings)}
+    return {finding.what: finding for finding in doctor.diagnose(settings)}
 
 
 def settings_at(folder: Path, **sections: object) -> config.AgentSettings:

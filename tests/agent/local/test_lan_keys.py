@@ -32,7 +32,7 @@ class Gateway:
 
     def __init__(self, folder: Path | None = None, policy: Policy = "always") -> None:
         self.roll = Registry(folder, 0, policy)
-        self.ear = lan._Ear(self.roll, CENTER_KEY, lan.wall_ms, lan.mono_ms)
+        self.ear = lan._SeatListener(self.roll, CENTER_KEY, lan.wall_ms, lan.mono_ms)
 
     def hear(self, body: bytes, peer: str = "192.0.2.20") -> http.HttpAnswer:
         request = http.HttpRequest(method="POST", path="/seat", headers={}, body=body, peer=peer)
@@ -153,10 +153,10 @@ def test_a_seat_that_cannot_keep_a_key_stays_with_the_centers(tmp_path: Path) ->
 
 def test_a_try_by_hand_uses_the_own_key_and_makes_none(tmp_path: Path) -> None:
     gateway = Gateway()
-    assert gateway.say(Keyring(CENTER_KEY, ID, tmp_path, asks=False)) == 200
+    assert gateway.say(Keyring(CENTER_KEY, ID, tmp_path, may_agree=False)) == 200
     assert not (tmp_path / "own.key").exists()
     assert [gateway.say(ring) for ring in [Keyring(CENTER_KEY, ID, tmp_path)] * 2] == [200, 200]
-    assert gateway.say(Keyring(CENTER_KEY, ID, tmp_path, asks=False)) == 200
+    assert gateway.say(Keyring(CENTER_KEY, ID, tmp_path, may_agree=False)) == 200
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[", '{"id":1,"key":"zz"}', '{"id":"s","key":"00"}', "null"])

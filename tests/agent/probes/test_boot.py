@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.probes import boot
-from agent.probes.boot import BootFacts, Mark, look_back
+from agent.probes.boot import BootFacts, Mark, judge_boot
 
 NOW_MS = 1_800_000_000_000
 
@@ -31,32 +31,32 @@ def facts(mark: Mark | None, **more: object) -> BootFacts:
     ],
 )
 def test_the_end_follows_from_the_mark_and_the_boot(mark: Mark | None, end: str) -> None:
-    reading = look_back(facts(mark))
+    reading = judge_boot(facts(mark))
     assert reading.previous_end == end
     assert reading.evidence
 
 
 def test_a_kernel_crash_is_no_power_cut() -> None:
-    assert look_back(facts(Mark(boot="b1"), kernel_crash_kept=True)).previous_end == "crash"
+    assert judge_boot(facts(Mark(boot="b1"), kernel_crash_kept=True)).previous_end == "crash"
 
 
 def test_a_mark_that_cannot_be_read_proves_nothing() -> None:
-    assert look_back(facts(None, mark_damaged=True)).previous_end == "unknown"
+    assert judge_boot(facts(None, mark_damaged=True)).previous_end == "unknown"
 
 
 def test_the_dark_time_runs_from_the_last_reading() -> None:
-    reading = look_back(facts(Mark(boot="b1"), last_alive_ms=NOW_MS - 90_000))
+    reading = judge_boot(facts(Mark(boot="b1"), last_alive_ms=NOW_MS - 90_000))
     assert (reading.dark_s, reading.last_alive_ms) == (90.0, NOW_MS - 90_000)
 
 
 def test_a_clock_behind_the_last_reading_gives_no_dark_time() -> None:
-    reading = look_back(facts(Mark(boot="b1"), last_alive_ms=NOW_MS + 1))
+    reading = judge_boot(facts(Mark(boot="b1"), last_alive_ms=NOW_MS + 1))
     assert reading.dark_s is None
     assert reading.evidence == ["went_down", "new_boot:up_s=40", "clock_behind"]
 
 
 def ended(state_dir: Path) -> str:
-    return look_back(boot.gather(state_dir, None, NOW_MS)).previous_end
+    return judge_boot(boot.gather(state_dir, None, NOW_MS)).previous_end
 
 
 def test_a_life_on_disk(tmp_path: Path) -> None:

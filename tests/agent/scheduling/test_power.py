@@ -13,7 +13,7 @@ from agent import wire
 from agent.config import UpsSection
 from agent.probes.probe import ProbeFailed
 from agent.scheduling import power
-from agent.scheduling.power import Known, PowerWatch, SelfTest, SelfTestBook, told
+from agent.scheduling.power import Known, PowerWatch, SelfTest, SelfTestBook, update_known
 from agent.spool.record import Value
 from tests.helpers.waiting import until
 
@@ -37,7 +37,7 @@ def tell(*readings: wire.UpsReading) -> list[wire.UpsReading]:
     known = Known()
     said = []
     for each in readings:
-        known, kept = told(known, each)
+        known, kept = update_known(known, each)
         said.append(kept)
     return said
 
@@ -143,7 +143,7 @@ def watch(folder: Path, device: Device, kept: Kept, ups: UpsSection | None = Non
             assert isinstance(each, wire.UpsReading)
             kept.append((each, value))
 
-    given: dict[str, Any] = {"device": "g1", "look": device.look, "keep": keep, "start_test": no_test}
+    given: dict[str, Any] = {"device": "g1", "poll": device.look, "keep": keep, "start_test": no_test}
     given["book"] = SelfTestBook(folder)
     return PowerWatch([ups or UpsSection(name="ups", host="192.0.2.1")], **given | parts)
 
@@ -154,14 +154,14 @@ def test_news_is_kept_at_once_as_of_high_value_and_quiet_looks_wait_for_the_roun
 
     async def story() -> None:
         own = watch(tmp_path, device, kept)
-        await own.look("ups")
-        await own.look("ups")
+        await own.poll("ups")
+        await own.poll("ups")
         assert kept == []
         assert own.news() == [reading(10)]
-        await own.look("ups")
+        await own.poll("ups")
         assert kept == [(reading(20, "battery"), "high")]
         assert own.news() == []
-        await own.look("ups")
+        await own.poll("ups")
         assert kept[1:] == [(reading(30), "high")]
 
     asyncio.run(story())
@@ -176,7 +176,7 @@ def test_on_battery_nothing_waits_for_the_round(tmp_path: Path) -> None:
         own = watch(tmp_path, device, kept, now_s=lambda: clock[-1])
         for _ in range(16):
             clock.append(clock[-1] + 2)
-            await own.look("ups")
+            await own.poll("ups")
 
     asyncio.run(story())
     assert [value for _reading, value in kept] == ["high", "normal", "normal"]
@@ -192,10 +192,10 @@ def test_a_ups_that_calls_is_looked_at_at_once_and_calls_do_not_add_up(tmp_path:
         running = asyncio.create_task(own.run())
         await until(lambda: device.looks == 1)
         for _ in range(1000):
-            own.called("ups")
-        own.called("a stranger")
+            own.trap_received("ups")
+        own.trap_received("a stranger")
         await until(lambda: device.looks == 2)
-        await asyncio.sleep(power.LEAST_PAUSE_S * 1.5)
+        await asyncio.sleep(power.MIN_PAUSE_S * 1.5)
         assert device.looks == 2
         running.cancel()
         await asyncio.wait([running])
@@ -216,7 +216,7 @@ def test_a_slow_ups_does_not_hold_up_another(tmp_path: Path) -> None:
 
     async def story() -> None:
         upses = [UpsSection(name=name, host="192.0.2.1", poll_s=0.01) for name in looks]
-        own = PowerWatch(upses, device="g1", look=look, keep=keep, start_test=no_test, book=SelfTestBook(tmp_path))
+        own = PowerWatch(upses, device="g1", poll=look, keep=keep, start_test=no_test, book=SelfTestBook(tmp_path))
         running = asyncio.create_task(own.run())
         await until(lambda: looks["quick"] >= 2)
         assert looks["slow"] == 1
@@ -283,7 +283,7 @@ def test_a_self_test_that_was_refused_is_reported_and_not_tried_again_that_night
 
 def test_the_result_of_the_test_before_is_not_taken_for_this_ones(tmp_path: Path) -> None:
     book = SelfTestBook(tmp_path)
-    book.note("ups", SelfTest(at(0).wall_ms))
+    book.record("ups", SelfTest(at(0).wall_ms))
 
     device = Device(well(2), well(5, self_test="passed"), well(20, self_test="failed"))
     kept: Kept = []
@@ -291,7 +291,7 @@ def test_the_result_of_the_test_before_is_not_taken_for_this_ones(tmp_path: Path
     async def story() -> None:
         own = watch(tmp_path, device, kept, book=book)
         for _ in device.acts:
-            await own.look("ups")
+            await own.poll("ups")
 
     asyncio.run(story())
     assert [(each.self_test, each.at) for each, _value in kept] == [("failed", at(20))]
@@ -299,14 +299,14 @@ def test_the_result_of_the_test_before_is_not_taken_for_this_ones(tmp_path: Path
 
 def test_a_ups_on_battery_just_after_it_was_told_to_test_it_is_testing(tmp_path: Path) -> None:
     book = SelfTestBook(tmp_path)
-    book.note("ups", SelfTest(at(0).wall_ms))
+    book.record("ups", SelfTest(at(0).wall_ms))
     device = Device(reading(1, "battery"), reading(3, "battery", self_test="passed"), reading(20, "battery"))
     kept: Kept = []
 
     async def story() -> None:
         own = watch(tmp_path, device, kept, book=book)
         for _ in range(3):
-            await own.look("ups")
+            await own.poll("ups")
             kept.extend((each, "low") for each in own.news() if isinstance(each, wire.UpsReading))
 
     asyncio.run(story())
@@ -338,5 +338,5 @@ def test_a_damaged_book_of_self_tests_is_a_new_book(tmp_path: Path, content: byt
 
 def test_without_a_disk_the_book_of_self_tests_lives_in_memory(tmp_path: Path) -> None:
     book = SelfTestBook(tmp_path / "nowhere")
-    book.note("ups", SelfTest(7))
+    book.record("ups", SelfTest(7))
     assert book.of("ups") == SelfTest(7)

@@ -69,7 +69,7 @@ def made(
         now_ms=lambda: T0,
         keep=keep,
         enrich=lambda reading: reading,
-        ask=lambda ask: None,
+        send_ask=lambda ask: None,
     )
     return Rounds(parts, SpeedLedger(tmp_path))
 
@@ -139,8 +139,8 @@ def test_quiet_looks_at_a_ups_come_along_with_the_round_once(tmp_path: Path) -> 
 
     async def story(kept: Kept) -> None:
         own = made(tmp_path, kept, with_ups("ups"), ups=ups)
-        await own.power.look("ups")
-        await own.power.look("ups")
+        await own.power.poll("ups")
+        await own.power.poll("ups")
         assert kept == []
         await own.round()
         assert kinds(kept[-1][0]) == ["link", "seats", "gateway", "ups"]
@@ -159,8 +159,8 @@ def test_each_ups_is_looked_at_alone_and_a_probe_that_fails_does_so_under_its_na
 
     async def story(kept: Kept) -> None:
         own = made(tmp_path, kept, with_ups("a", "b"), ups=ups)
-        await own.power.look("a")
-        await own.power.look("b")
+        await own.power.poll("a")
+        await own.power.poll("b")
         await own.round()
         a, b = kept[-1][0][-2:]
         assert (a.subject, a.failure) == ("a", None)
@@ -181,7 +181,7 @@ def test_a_flood_of_tasks_is_bounded(tmp_path: Path, caplog: pytest.LogCaptureFi
     async def story() -> None:
         own = made(tmp_path, [])
         for number in range(50):
-            own.obey(a_task(str(number), T0 + 1))
+            own.handle_task(a_task(str(number), T0 + 1))
 
     asyncio.run(story())
     assert sum("too many wait" in record.message for record in caplog.records) == 42
@@ -206,7 +206,7 @@ def test_the_link_is_never_measured_while_a_speed_test_runs(tmp_path: Path) -> N
 
     async def story(kept: Kept) -> None:
         own = made(tmp_path, kept, measure_url="http://measure.example", link=alone, speed=fast)
-        tests = [own.speed.obey(a_task(name, T0 + 1)) for name in ("one", "two")]
+        tests = [own.speed.run_task(a_task(name, T0 + 1)) for name in ("one", "two")]
         await asyncio.gather(tests[0], own.round(), tests[1], own.round())
         assert all(reading.failure is None for readings, _value in kept for reading in readings)
 
@@ -225,8 +225,8 @@ def test_the_collectors_task_runs_a_test_against_the_server_and_token_it_names(t
     async def story() -> None:
         own = made(tmp_path, [], settings, speed=speed)
         task = asyncio.create_task(own.run())
-        own.obey(a_task("late", 1))
-        own.obey(a_task("now", T0 + 1))
+        own.handle_task(a_task("late", 1))
+        own.handle_task(a_task("now", T0 + 1))
         async with asyncio.timeout(60):
             while not contexts:  # noqa: ASYNC110  the task runs beside us
                 await asyncio.sleep(0.01)

@@ -92,12 +92,12 @@ def test_a_round_in_which_something_was_wrong_outlives_a_quiet_one(reading: wire
 def test_a_ups_is_looked_at_every_2_s_on_battery_and_after_it_called(
     on_battery: bool, dark_s: float | None, trap_s: float | None, every_s: float, reason: str
 ) -> None:
-    pace = schedule.ups_pace(10.0, on_battery=on_battery, dark_s=dark_s, trap_s=trap_s)
+    pace = schedule.ups_poll_interval(10.0, on_battery=on_battery, dark_s=dark_s, trap_s=trap_s)
     assert (pace.every_s, pace.reason) == (every_s, reason)
 
 
 def test_whoever_asks_for_more_than_2_s_gets_it() -> None:
-    assert schedule.ups_pace(0.5, on_battery=True, dark_s=None, trap_s=None).every_s == 0.5
+    assert schedule.ups_poll_interval(0.5, on_battery=True, dark_s=None, trap_s=None).every_s == 0.5
 
 
 NIGHT_MS = 1_790_120_700_000  # 04:45 by the center's clock

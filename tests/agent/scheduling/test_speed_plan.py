@@ -17,11 +17,11 @@ from agent.scheduling.speed_plan import (
     CAPPED,
     COST_BYTES,
     MB,
-    Here,
     RunTest,
     SkipTest,
     Slot,
     SpeedBook,
+    TestConditions,
     Thrift,
     decide,
 )
@@ -196,7 +196,7 @@ def test_a_month_of_slots_never_passes_its_budget_and_uses_what_it_has(
     for day in range(30):
         for slot in speed_plan.plan_day(at("2026-11-01T00:00") + day * DAY_MS, SLOTS, "g1", seed):
             book = book.at(slot.test_ms)
-            decision = decide(book, Here(), "routine", speed, slot.test_ms, slot.lot)
+            decision = decide(book, TestConditions(), "routine", speed, slot.test_ms, slot.lot)
             if isinstance(decision, RunTest):
                 ran += 1
                 cost = round(costs[decision.mode] * (dearer if ran % 2 else 1.0))
@@ -208,11 +208,11 @@ def test_a_month_of_slots_never_passes_its_budget_and_uses_what_it_has(
 
 def test_a_spent_budget_is_a_skip_that_says_how_much() -> None:
     book = SpeedBook(month="2026-11", bytes=20 * MB, costs={"quick": 10 * MB})
-    skip = decide(book, Here(), "routine", SpeedSection(monthly_budget_mb=25), NOW)
+    skip = decide(book, TestConditions(), "routine", SpeedSection(monthly_budget_mb=25), NOW)
     assert isinstance(skip, SkipTest)
     assert skip.cause == "skipped_budget"
     assert "20 of 25 MB are used this month and a quick test takes about 10" in skip.detail
-    assert decide(book, Here(), "desk", SpeedSection(monthly_budget_mb=25), NOW) == skip
+    assert decide(book, TestConditions(), "desk", SpeedSection(monthly_budget_mb=25), NOW) == skip
 
 
 # ---------------------------------------------------------------- excuses
@@ -220,42 +220,42 @@ def test_a_spent_budget_is_a_skip_that_says_how_much() -> None:
 
 def test_battery_and_backup_line_excuse_so_many_slots_a_week_then_the_test_runs_quick() -> None:
     for here, cause in (
-        (Here(supply="battery"), "skipped_on_battery"),
-        (Here(failover=True), "skipped_failover"),
+        (TestConditions(supply="battery"), "skipped_on_battery"),
+        (TestConditions(failover=True), "skipped_failover"),
     ):
         book, said = SpeedBook(), []
-        for number in range(speed_plan.MOST_SKIPS + 2):
+        for number in range(speed_plan.MAX_SKIPS + 2):
             now_ms = NOW + number * 6 * HOUR_MS
             book = book.at(now_ms)
             decision = decide(book, here, "routine", SPEED, now_ms)
             said.append(decision)
             if isinstance(decision, SkipTest):
                 book = book.skipped(decision.cause, now_ms)
-        assert [skip.cause for skip in said[: speed_plan.MOST_SKIPS] if isinstance(skip, SkipTest)] == [cause] * 5
-        assert said[speed_plan.MOST_SKIPS :] == [RunTest("quick"), RunTest("quick")]
+        assert [skip.cause for skip in said[: speed_plan.MAX_SKIPS] if isinstance(skip, SkipTest)] == [cause] * 5
+        assert said[speed_plan.MAX_SKIPS :] == [RunTest("quick"), RunTest("quick")]
 
 
 def test_a_nearly_empty_battery_is_always_an_excuse() -> None:
     book = SpeedBook(skips=[("skipped_battery_low", NOW)] * 50)
     for purpose in ("routine", "desk"):
-        decision = decide(book, Here(supply="low"), purpose, SPEED, NOW)
+        decision = decide(book, TestConditions(supply="low"), purpose, SPEED, NOW)
         assert isinstance(decision, SkipTest)
         assert decision.cause == "skipped_battery_low"
 
 
 @pytest.mark.parametrize("purpose", ["desk", "retest", "manual"])
 def test_who_asks_for_a_test_now_gets_one_but_no_heavy_one(purpose: str) -> None:
-    for here in (Here(supply="battery"), Here(failover=True)):
+    for here in (TestConditions(supply="battery"), TestConditions(failover=True)):
         assert decide(SpeedBook(), here, purpose, SPEED, NOW) == RunTest("quick")  # type: ignore[arg-type]
-    assert decide(SpeedBook(), Here(), purpose, SPEED, NOW) == RunTest("adaptive")  # type: ignore[arg-type]
+    assert decide(SpeedBook(), TestConditions(), purpose, SPEED, NOW) == RunTest("adaptive")  # type: ignore[arg-type]
 
 
-heres = st.builds(Here, supply=st.sampled_from(["mains", "battery", "low"]), failover=st.booleans())
+heres = st.builds(TestConditions, supply=st.sampled_from(["mains", "battery", "low"]), failover=st.booleans())
 
 
 @settings(max_examples=80, deadline=None)
 @given(steps=st.lists(st.tuples(st.integers(0, 14 * HOUR_MS), heres), max_size=80))
-def test_in_no_seven_days_does_one_reason_excuse_more_than_its_share(steps: list[tuple[int, Here]]) -> None:
+def test_in_no_seven_days_does_one_reason_excuse_more_than_its_share(steps: list[tuple[int, TestConditions]]) -> None:
     book, now_ms, skips = SpeedBook(), NOW, []
     for pause_ms, here in steps:
         now_ms += pause_ms
@@ -263,14 +263,14 @@ def test_in_no_seven_days_does_one_reason_excuse_more_than_its_share(steps: list
         decision = decide(book, here, "routine", SPEED, now_ms)
         if isinstance(decision, RunTest):
             # A test runs in full only where nothing stands in its way.
-            assert decision.mode == "quick" or here == Here()
+            assert decision.mode == "quick" or here == TestConditions()
             continue
         book = book.skipped(decision.cause, now_ms)
         skips.append((decision.cause, now_ms))
         assert (decision.cause == "skipped_battery_low") == (here.supply == "low")
         for cause in CAPPED:
             week = [at_ms for name, at_ms in skips if name == cause and now_ms - at_ms < 7 * DAY_MS]
-            assert len(week) <= speed_plan.MOST_SKIPS
+            assert len(week) <= speed_plan.MAX_SKIPS
 
 
 # ---------------------------------------------------------------- deferral
@@ -296,7 +296,7 @@ def test_a_line_is_busy_above_a_share_of_what_it_can_carry(
 
 def test_a_test_is_put_off_for_a_bounded_time_and_never_past_its_slot() -> None:
     slot = Slot("s", NOW, NOW, NOW + 3 * HOUR_MS)
-    assert speed_plan.defer_until_ms(slot, NOW) == NOW + speed_plan.MOST_DEFERRAL_MS
+    assert speed_plan.defer_until_ms(slot, NOW) == NOW + speed_plan.MAX_DEFERRAL_MS
     late = slot.end_ms - 10 * 60_000
     assert late < speed_plan.defer_until_ms(slot, late) < slot.end_ms
     assert speed_plan.defer_until_ms(slot, slot.end_ms - 1) <= slot.end_ms - 1
@@ -305,6 +305,6 @@ def test_a_test_is_put_off_for_a_bounded_time_and_never_past_its_slot() -> None:
 
 def test_a_turn_is_waited_for_to_the_slots_end_at_most() -> None:
     slot = Slot("s", NOW, NOW, NOW + 3 * HOUR_MS)
-    assert speed_plan.turn_until_ms(slot, NOW) == NOW + speed_plan.MOST_TURN_WAIT_MS
-    assert speed_plan.turn_until_ms(slot, slot.end_ms - 600_000) == slot.end_ms
-    assert speed_plan.turn_until_ms(slot, slot.end_ms - 1) == slot.end_ms - 1 + speed_plan.LEAST_TURN_WAIT_MS
+    assert speed_plan.request_until_ms(slot, NOW) == NOW + speed_plan.MAX_REQUEST_WAIT_MS
+    assert speed_plan.request_until_ms(slot, slot.end_ms - 600_000) == slot.end_ms
+    assert speed_plan.request_until_ms(slot, slot.end_ms - 1) == slot.end_ms - 1 + speed_plan.MIN_REQUEST_WAIT_MS

@@ -20,7 +20,7 @@ from agent.scheduling.speed_rounds import SpeedContext, SpeedLedger, SpeedRounds
 
 T0 = 1_790_000_000_000
 NAMED = "http://measure.example"
-FAST = Timing(look_s=0.01, start_pause_s=0.0, quiet_s=0.001, busy_again_s=0.01, ask_again_s=0.02)
+FAST = Timing(poll_s=0.01, start_pause_s=0.0, load_window_s=0.001, busy_retry_s=0.01, request_retry_s=0.02)
 
 
 class Clock:
@@ -65,7 +65,7 @@ class Gateway:
             failover=lambda: self.failover,
             load=self._load,
             moved=lambda: self.line_bytes,
-            ask=self._ask,
+            send_ask=self._ask,
         )
         self.speed = SpeedRounds(self.parts, self.ledger, FAST)
 
@@ -91,7 +91,7 @@ class Gateway:
         self.asks.append(ask)
         task = self.answer(ask)
         if task is not None:
-            self.speed.take(task)
+            self.speed.accept(task)
 
     def granted(self, ask: wire.Ask) -> wire.Task:
         return self.task(ask.id, purpose=ask.purpose)
@@ -153,8 +153,8 @@ def test_without_an_answer_the_slot_ends_in_a_skip_and_the_late_answer_runs_noth
     assert gateway.kept[0].slot == "2026-09-21 19:00-22:00"
     assert gateway.contexts == []
     assert len(gateway.asks) > 3
-    assert gateway.speed.take(gateway.granted(gateway.asks[0]))  # ours, though too late: nobody else's business
-    assert not gateway.speed.take(gateway.task("unasked"))
+    assert gateway.speed.accept(gateway.granted(gateway.asks[0]))  # ours, though too late: nobody else's business
+    assert not gateway.speed.accept(gateway.task("unasked"))
 
 
 def test_another_gateways_or_another_asks_task_is_no_answer(tmp_path: Path) -> None:
@@ -169,11 +169,11 @@ def test_after_so_many_slots_without_a_turn_the_next_test_runs_quick_and_unwitne
     gateway.answer = lambda ask: None
 
     async def week() -> None:
-        for number in range(speed_plan.MOST_SKIPS + 1):
+        for number in range(speed_plan.MAX_SKIPS + 1):
             await gateway.speed.due("routine", gateway.slot(f"2026-09-21 {number}"))
 
     asyncio.run(week())
-    assert gateway.causes == ["skipped_no_turn"] * speed_plan.MOST_SKIPS + [None]
+    assert gateway.causes == ["skipped_no_turn"] * speed_plan.MAX_SKIPS + [None]
     (context,) = gateway.contexts
     assert (context.settings.speed.mode, context.test_token) == ("quick", "")
 
@@ -201,7 +201,7 @@ def test_a_turn_that_is_over_when_its_test_could_begin_is_not_used(tmp_path: Pat
     gateway = Gateway(tmp_path)
 
     async def story() -> None:
-        await gateway.speed.obey(gateway.task("late", left_ms=-1))
+        await gateway.speed.run_task(gateway.task("late", left_ms=-1))
 
     asyncio.run(story())
     assert gateway.causes == ["skipped_no_turn"]
@@ -218,7 +218,7 @@ def test_a_task_that_comes_unasked_runs_at_once_though_another_test_waits_for_it
     async def story() -> None:
         waiting = asyncio.create_task(gateway.speed.due("routine", gateway.slot()))
         await asyncio.sleep(0.05)
-        await gateway.speed.obey(gateway.task("desk"))
+        await gateway.speed.run_task(gateway.task("desk"))
         waiting.cancel()
 
     asyncio.run(story())
@@ -230,7 +230,7 @@ def test_never_more_than_one_test_at_a_time(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path)
 
     async def story() -> None:
-        tests = [gateway.speed.obey(gateway.task(str(number), purpose="retest")) for number in range(5)]
+        tests = [gateway.speed.run_task(gateway.task(str(number), purpose="retest")) for number in range(5)]
         await asyncio.gather(*tests, gateway.speed.due("routine", gateway.slot()))
 
     asyncio.run(story())
@@ -275,18 +275,18 @@ def test_mains_that_go_while_the_turn_is_waited_for_stop_the_test(tmp_path: Path
 
 def test_excuses_survive_a_restart(tmp_path: Path) -> None:
     said = []
-    for number in range(speed_plan.MOST_SKIPS + 1):
+    for number in range(speed_plan.MAX_SKIPS + 1):
         gateway = Gateway(tmp_path)
         gateway.supply = "battery"
         asyncio.run(gateway.speed.due("routine", gateway.slot(f"2026-09-21 {number}")))
         said += gateway.causes
-    assert said == ["skipped_on_battery"] * speed_plan.MOST_SKIPS + [None]
+    assert said == ["skipped_on_battery"] * speed_plan.MAX_SKIPS + [None]
     assert gateway.contexts[0].settings.speed.mode == "quick"
 
 
 def test_a_busy_line_is_looked_at_again_and_a_quiet_one_tested(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path)
-    gateway.ledger.keep(SpeedBook(down_mbps=20, up_mbps=5))
+    gateway.ledger.save(SpeedBook(down_mbps=20, up_mbps=5))
     gateway.loads = [Load(down_mbps=15, up_mbps=0)] * 3
     asyncio.run(gateway.speed.due("routine", gateway.slot()))
     assert gateway.loads == []
@@ -338,7 +338,7 @@ def test_many_wishes_at_once_do_not_pass_the_budget(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, SpeedSection(monthly_budget_mb=30, mode="quick", slots=[], at_start=False))
 
     async def story() -> None:
-        await asyncio.gather(*(gateway.speed.obey(gateway.task(str(number))) for number in range(5)))
+        await asyncio.gather(*(gateway.speed.run_task(gateway.task(str(number))) for number in range(5)))
 
     asyncio.run(story())
     assert sorted(map(str, gateway.causes)) == ["None"] * 2 + ["skipped_budget"] * 3
@@ -348,7 +348,7 @@ def test_many_wishes_at_once_do_not_pass_the_budget(tmp_path: Path) -> None:
 def test_a_failed_test_is_charged_what_the_line_moved_meanwhile_and_keeps_its_purpose(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path)
     gateway.result = wire.SpeedReading(failure=wire.Failure("unreachable", "nobody there"))
-    asyncio.run(gateway.speed.obey(gateway.task("x")))
+    asyncio.run(gateway.speed.run_task(gateway.task("x")))
     (reading,) = gateway.kept
     assert (reading.purpose, reading.test_id) == ("desk", "x")
     assert reading.failure == wire.Failure("unreachable", "nobody there")
@@ -361,7 +361,7 @@ def test_others_traffic_during_a_failed_test_cannot_eat_the_budget(tmp_path: Pat
     gateway.result = wire.SpeedReading(failure=wire.Failure("timeout"))
 
     gateway.moves = 10_000 * MB
-    asyncio.run(gateway.speed.obey(gateway.task("x")))
+    asyncio.run(gateway.speed.run_task(gateway.task("x")))
     assert SpeedLedger(tmp_path).book.bytes == speed_plan.COST_BYTES["adaptive"]
 
 
@@ -392,7 +392,7 @@ def test_the_run_tests_at_its_start_and_in_each_slot_once(tmp_path: Path) -> Non
 
 def test_the_book_and_the_secret_survive_a_restart(tmp_path: Path) -> None:
     first = SpeedLedger(tmp_path)
-    first.keep(SpeedBook(month="2026-11", bytes=7, skips=[("skipped_failover", 5)]))
+    first.save(SpeedBook(month="2026-11", bytes=7, skips=[("skipped_failover", 5)]))
     again = SpeedLedger(tmp_path)
     assert (again.secret, again.book) == (first.secret, first.book)
 
@@ -408,5 +408,5 @@ def test_a_damaged_book_is_a_new_book(tmp_path: Path, content: bytes) -> None:
 
 def test_without_a_disk_the_book_lives_in_memory(tmp_path: Path) -> None:
     ledger = SpeedLedger(tmp_path / "nowhere")
-    ledger.keep(SpeedBook(bytes=7))
+    ledger.save(SpeedBook(bytes=7))
     assert ledger.book.bytes == 7

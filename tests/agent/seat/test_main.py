@@ -17,7 +17,7 @@ import pytest
 from agent.config import SeatsSection
 from agent.local import lan
 from agent.probes.seats.registry import Registry
-from agent.seat.__main__ import SeatProgram, keep_saying, main, read_identity
+from agent.seat.__main__ import SeatProgram, main, read_identity, report
 from agent.seat.identity import SeatIdentity
 from agent.seat.keyring import Keyring
 from agent.seat.measure import disks, hardware, measure
@@ -145,7 +145,7 @@ def test_trouble_is_logged_once_when_it_begins(free_port: int, caplog: pytest.Lo
         interval_s=60.0,
     )
     waits = iter([False, False, True])
-    keep_saying(seat, lambda _interval_s: next(waits))
+    report(seat, lambda _interval_s: next(waits))
     assert caplog.text.count("no gateway answers") == 1
 
 

@@ -20,7 +20,7 @@ from agent.diagnostics.doctor import Installation, _certificate
 from agent.spool.queue import Spool
 from agent.uplink import enrol, trust
 from agent.uplink.collector_client import CollectorClient, CollectorRefused, CollectorUnreachable
-from agent.uplink.renew import ALONE_S, Renewal, due_ms, is_due
+from agent.uplink.renew import ISOLATED_S, Renewal, due_ms, is_due
 from agent.uplink.session import Uplink
 from collector.access import approvals, devices
 from collector.access.ca import Authority
@@ -153,7 +153,7 @@ def test_a_token_without_its_whole_fingerprint_is_not_sent(house: House, tmp_pat
 
 def test_plain_http_is_for_loopback_or_whoever_insists() -> None:
     with pytest.raises(CollectorUnreachable, match="plain http shows the token"):
-        CollectorClient("http://192.0.2.1:8480").ask("/api/v1/enrol", {}, dict)
+        CollectorClient("http://192.0.2.1:8480").post("/api/v1/enrol", {}, dict)
 
 
 def test_the_installer_waits_for_a_second_person(strict: House, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_the_installer_waits_for_a_second_person(strict: House, tmp_path: Path) 
             device = str(approvals.waiting(conn)[0]["device"])
             approvals.decide(conn, device, "approved", "Bina", now_ms())
 
-    waiting = enrol.ApprovalWait(say=said.append, sleep=approve)
+    waiting = enrol.ApprovalWait(notify=said.append, sleep=approve)
     mine = enrol.enrol(tmp_path, strict.url, strict.token(), now_ms(), waiting=waiting)
     assert mine.tls is not None
     assert len(said) == 1
@@ -218,13 +218,13 @@ def test_a_gateway_that_was_away_for_two_months_renews_and_its_readings_arrive(h
         async with linked(mine, tmp_path, renewal, readings=50) as (link, spool):
             await until(lambda: link.view.counts["sent"] > 0 or "expired" in link.view.detail or link.view.detail != "")
             assert spool.stats().readings == 50
-            assert await asyncio.to_thread(renewal.look)
+            assert await asyncio.to_thread(renewal.poll)
             await until(lambda: spool.stats().readings == 0, 30)
 
     asyncio.run(story())
     assert held(tmp_path).not_valid_after_utc.timestamp() * 1000 > now_ms()
     assert house.count(schema.readings["gateway"]) == 50
-    assert not renewal.look()
+    assert not renewal.poll()
 
 
 @pytest.mark.row(33)
@@ -235,7 +235,7 @@ def test_a_renewal_is_refused_after_revocation_and_the_old_certificate_stays(hou
     with house.store.write() as conn:
         devices.revoke(conn, mine.device, "Ali", "stolen", now_ms())
     with pytest.raises(CollectorRefused) as refused:
-        renewal_of(mine, tmp_path).look()
+        renewal_of(mine, tmp_path).poll()
     assert (refused.value.status, refused.value.code) == (403, "enrol.revoked")
     assert held(tmp_path) == before
 
@@ -245,7 +245,7 @@ def test_a_gateway_that_knows_only_the_old_root_renews_and_learns_the_new(house:
     expire(house, mine, tmp_path)
     house.authority.rollover(now_ms())
     house.keeper.renew()
-    assert renewal_of(mine, tmp_path).look()
+    assert renewal_of(mine, tmp_path).poll()
     assert (tmp_path / identity.CA_FILE).read_bytes() == house.authority.root_pem
     assert house.authority.root_pem.count(b"BEGIN") == 2
 
@@ -258,7 +258,7 @@ def moved_house(house: House, mine: identity.Identity, state: Path, alone: list[
         mine,
         trust.TrustedClock(),
         chance=lambda: 0.0,
-        alone_s=lambda: alone[0],
+        since_receipt_s=lambda: alone[0],
         move=lambda brokers: links[0].move(brokers),
     )
     return renewal, links
@@ -269,16 +269,16 @@ def test_a_gateway_whose_brokers_have_moved_asks_after_an_hour_and_goes_there_at
 ) -> None:
     mine = joined(house, tmp_path)
     gone = replace(mine, brokers=[identity.BrokerEndpoint("127.0.0.1", 9, tls=True)])
-    alone = [ALONE_S - 1]
+    alone = [ISOLATED_S - 1]
     renewal, links = moved_house(house, gone, tmp_path, alone)
 
     async def story() -> float:
         async with linked(gone, tmp_path, renewal) as (link, spool):
             links.append(link)
-            assert not await asyncio.to_thread(renewal.look)
+            assert not await asyncio.to_thread(renewal.poll)
             await until(lambda: link.view.detail != "")
             assert spool.stats().readings == 3
-            alone[0] = ALONE_S
+            alone[0] = ISOLATED_S
             task = asyncio.create_task(renewal.run())
             try:
                 return await until(lambda: spool.stats().readings == 0, 30)
@@ -289,7 +289,7 @@ def test_a_gateway_whose_brokers_have_moved_asks_after_an_hour_and_goes_there_at
     print(f"delivered {asyncio.run(story()):.2f} s after it asked")
     assert list(identity.load(tmp_path).brokers) == list(mine.brokers)
     assert identity.load(tmp_path).broker_port == house.broker_port
-    assert not renewal._is_stranded()
+    assert not renewal._is_isolated()
 
 
 def test_a_session_at_a_broker_that_is_no_longer_named_ends_and_one_that_is_stays(house: House, tmp_path: Path) -> None:
@@ -315,12 +315,12 @@ def test_one_that_stays_alone_asks_again_only_after_another_hour(house: House, t
     asked = []
     for minute in range(0, 241, 10):
         alone[0] = minute * 60.0
-        asked += [minute] if renewal._is_stranded() else []
+        asked += [minute] if renewal._is_isolated() else []
     assert asked == [60, 120, 180, 240]
     alone[0] = 0.0
-    assert not renewal._is_stranded()
+    assert not renewal._is_isolated()
     alone[0] = 3599.0
-    assert not renewal._is_stranded()
+    assert not renewal._is_isolated()
 
 
 def test_the_doctor_says_until_when_the_certificate_holds(house: House, tmp_path: Path) -> None:
@@ -356,7 +356,7 @@ def test_a_revoked_gateways_session_ends_and_nothing_of_it_is_taken(house: House
             raw = wire.encode_reading(wire.GatewayReading(at=stamp(), cpu_pct=99.0))
             spool.append([raw], "high", now_ms())
             link.readings_waiting()
-            await asyncio.to_thread(house.keeper.put_out_revoked)
+            await asyncio.to_thread(house.keeper.disconnect_revoked)
             await until(lambda: link.view.state != "connected")
             await asyncio.sleep(2.5)  # it tries again, and is not let in
             assert link.view.state != "connected"
@@ -438,10 +438,10 @@ def test_by_the_signed_time_a_server_that_ran_out_is_still_refused(house: House,
     assert files.cert.read_bytes() == issued.cert_pem
     door = CollectorClient(mine.url, mine.tls.ca, mine.collector_key)
     with pytest.raises(CollectorUnreachable, match="not valid at the collector's own time"):
-        door.ask("/api/v1/renew", {}, dict)
+        door.post("/api/v1/renew", {}, dict)
     clock = trust.TrustedClock(wall=lambda: 0)  # woke in 1970
     with pytest.raises(CollectorUnreachable, match="not valid at the collector's own time"):
-        CollectorClient(mine.url, mine.tls.ca, mine.collector_key, clock=_learnt(clock)).ask("/api/v1/renew", {}, dict)
+        CollectorClient(mine.url, mine.tls.ca, mine.collector_key, clock=_learnt(clock)).post("/api/v1/renew", {}, dict)
 
 
 def _learnt(clock: trust.TrustedClock) -> trust.TrustedClock:
@@ -463,7 +463,7 @@ def test_another_authority_is_refused_whatever_the_clock_says(house: House, tmp_
     (tmp_path / "wrong.pem").write_bytes(Authority(tmp_path / "stranger", now_ms()).root_pem)
     for clock in (trust.TrustedClock(), _learnt(trust.TrustedClock(wall=lambda: 0))):
         with pytest.raises(CollectorUnreachable, match="not of the collector that was pinned"):
-            CollectorClient(mine.url, tmp_path / "wrong.pem", mine.collector_key, clock=clock).ask(
+            CollectorClient(mine.url, tmp_path / "wrong.pem", mine.collector_key, clock=clock).post(
                 "/api/v1/renew", {}, dict
             )
 

@@ -44,7 +44,7 @@ async def running(
     mine: Identity, spool: Spool, tasks: list[wire.Task] | None = None, told: TrustedClock | None = None
 ) -> AsyncIterator[Uplink]:
     taken: list[wire.Task] = [] if tasks is None else tasks
-    link = Uplink(mine, spool, stamp=stamp, on_task=taken.append, chance=lambda: 0.0, told=told)
+    link = Uplink(mine, spool, stamp=stamp, on_task=taken.append, chance=lambda: 0.0, receipt_clock=told)
     running = asyncio.create_task(link.run())
     try:
         yield link
@@ -375,11 +375,11 @@ def test_an_ask_goes_out_sealed_with_the_newest_nonce_and_without_a_session_it_i
 
     async def story() -> None:
         async with running(enrolled, spool) as link:
-            link.ask(ask("too soon"))
+            link.send_ask(ask("too soon"))
             spool.append([reading(1)], "low", T0)
             link.readings_waiting()
             await until(lambda: spool.stats().readings == 0)  # the receipt brought another nonce
-            link.ask(ask("one"))
+            link.send_ask(ask("one"))
             await until(lambda: len(little_collector.asks) == 1)
 
     asyncio.run(story())

@@ -126,7 +126,7 @@ def test_a_port_that_refuses_three_times_is_left_for_the_websocket_which_is_reme
 ) -> None:
     mine, _collector = house
     mine = replace(mine, brokers=[Way("127.0.0.1", free_port, tls=True), websocket(broker)])
-    delivered(mine, spool, lambda: (tmp_path / "way").exists(), way_file=tmp_path / "way")
+    delivered(mine, spool, lambda: (tmp_path / "way").exists(), endpoint_file=tmp_path / "way")
     assert Endpoints(mine.brokers, tmp_path / "way").current == websocket(broker)
 
 

@@ -30,7 +30,7 @@ DEVICE = "g" + HASH[:16]
 
 def add(store: Store, name: str, *may: users.May) -> None:
     with store.write() as conn:
-        users.add(conn, name, passwords.keep(SECRETS[name], QUICK), may or users.MAY, "root", NOW)
+        users.add(conn, name, passwords.hash_password(SECRETS[name], QUICK), may or users.MAY, "root", NOW)
 
 
 def proof(store: Store, name: str, secret: str = "", *, counted: bool = False, now_ms: int = NOW) -> str:
@@ -43,7 +43,7 @@ def wait(store: Store, maker: str = "Ali", given: str = "", center: str = "LHR-1
         if not centers.some_centers(conn, [center]):
             centers.add(conn, {"center": center, **ROW}, NOW)
         token = hashlib.sha256(issue_token(conn, center, NOW, 3600, maker, proof=given).encode()).hexdigest()
-        approvals.ask(conn, token, DEVICE, HASH, "box", NOW)
+        approvals.request_approval(conn, token, DEVICE, HASH, "box", NOW)
 
 
 def decide(store: Store, by: str, given: str = "", decision: approvals.Decision = "approved", **about: str) -> None:
@@ -64,16 +64,16 @@ def decisions(store: Store) -> list[sa.RowMapping]:
 
 
 def test_a_passphrase_fits_itself_alone_and_is_nowhere_in_what_is_kept() -> None:
-    kept = passwords.keep("caf\u00e9 at the corner", QUICK)
-    assert passwords.fits("cafe\u0301 at the corner", kept)  # as another keyboard writes it
+    kept = passwords.hash_password("caf\u00e9 at the corner", QUICK)
+    assert passwords.verify("cafe\u0301 at the corner", kept)  # as another keyboard writes it
     for wrong in ("", "Caf\u00e9 at the corner", "caf\u00e9 at the corner ", "x" * 10_000):
-        assert not passwords.fits(wrong, kept)
+        assert not passwords.verify(wrong, kept)
     assert "corner" not in kept
-    assert passwords.keep("caf\u00e9 at the corner", QUICK) != kept
+    assert passwords.hash_password("caf\u00e9 at the corner", QUICK) != kept
 
 
 def test_what_is_kept_costs_what_is_recommended() -> None:
-    assert passwords.keep("any").startswith("scrypt$15$8$3$")
+    assert passwords.hash_password("any").startswith("scrypt$15$8$3$")
 
 
 def test_passphrases_that_are_made_are_long_and_never_the_same() -> None:
@@ -112,7 +112,7 @@ def test_the_register_is_listed_without_what_is_kept_of_passphrases(sqlite_store
 def test_a_renewed_passphrase_ends_the_old_and_a_removed_person_proves_nothing(sqlite_store: Store) -> None:
     add(sqlite_store, "Ali")
     with sqlite_store.write() as conn:
-        users.renew(conn, "ali", passwords.keep("another one, quite long", QUICK), "root", NOW)
+        users.renew(conn, "ali", passwords.hash_password("another one, quite long", QUICK), "root", NOW)
     with pytest.raises(PersonError):
         proof(sqlite_store, "Ali")
     assert proof(sqlite_store, "Ali", "another one, quite long")
@@ -255,7 +255,7 @@ def test_a_proof_does_not_outlive_the_passphrase_or_the_person(sqlite_store: Sto
     add(sqlite_store, "Bina")
     given = proof(sqlite_store, "Bina")
     with sqlite_store.write() as conn:
-        users.renew(conn, "Bina", passwords.keep("another one, quite long", QUICK), "root", NOW)
+        users.renew(conn, "Bina", passwords.hash_password("another one, quite long", QUICK), "root", NOW)
     with pytest.raises(PersonError) as why:
         decide(sqlite_store, "Bina", given, "refused")
     assert reason_of(why) == "not_proven"
@@ -328,7 +328,7 @@ def test_the_commands_ask_for_passphrases_and_show_them_once(tmp_path: Path) -> 
     facts = json.loads(ask("token", "LHR-1", "--by", "Ali", "--json", given=f"{ali}\n"))
     secret = hashlib.sha256(facts["token"].partition(".")[0].encode()).hexdigest()
     with store.write() as conn:
-        approvals.ask(conn, secret, DEVICE, HASH, "box", NOW)
+        approvals.request_approval(conn, secret, DEVICE, HASH, "box", NOW)
     assert "another person" in ask(*wait_for, "Ali", given=f"{ali}\n", code=1)
     assert "do not fit" in ask(*wait_for, "Bina", given="", code=1)
     assert "approved by Bina" in ask(*wait_for, "Bina", given=f"{bina}\n")

@@ -15,7 +15,7 @@ import pytest
 
 from collector.access.ca import Authority, Files
 from collector.access.people import People
-from collector.brokers.external import LOOKS, ExternalBroker, reload
+from collector.brokers.external import END_ROUNDS, ExternalBroker, reload
 from collector.config import ExternalBrokerSection as Settings
 
 NOW = time.time_ns() // 1_000_000
@@ -67,7 +67,7 @@ class Desk:
         gateways = [name for name in self.gateways if name not in self.revoked]
         people = People(services=["nabz-collector"], gateways=gateways, revoked=self.revoked)
         crl = self.authority.write_crl([], NOW)
-        self.outside.look(people, self.revoked, self.own, crl, NOW)
+        self.outside.update(people, self.revoked, self.own, crl, NOW)
 
 
 @pytest.fixture
@@ -124,12 +124,12 @@ def test_a_reload_that_fails_is_said_once_and_tried_until_it_is_done(
 
 def test_a_session_is_ended_for_a_minute_of_looks_and_after_a_restart_again(desk: Desk) -> None:
     desk.revoked.append(A)
-    for _ in range(LOOKS + 3):
+    for _ in range(END_ROUNDS + 3):
         desk.look()
-    assert len(desk.broker.ended) == LOOKS
+    assert len(desk.broker.ended) == END_ROUNDS
     desk.start()
     desk.look()
-    assert len(desk.broker.ended) == LOOKS + 1
+    assert len(desk.broker.ended) == END_ROUNDS + 1
 
 
 def test_a_folder_that_is_not_there_is_named(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

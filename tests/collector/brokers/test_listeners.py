@@ -60,7 +60,7 @@ levels = st.sampled_from(["nabz", "v1", "v2", "up", "ask", "receipt", "task", "p
 @given(st.lists(levels, max_size=6), st.sampled_from(["publish", "subscribe"]))
 def test_whatever_the_topic_a_gateway_has_five_of_its_own(words: list[str], action: acl.Action) -> None:
     topic = "/".join(words)
-    kinds = acl.GATEWAY_SAYS if action == "publish" else acl.GATEWAY_HEARS
+    kinds = acl.GATEWAY_PUBLISHES if action == "publish" else acl.GATEWAY_SUBSCRIBES
     assert may(A, SERVICES, action, topic) == (topic in {f"{wire.ROOT}/{kind}/{A}" for kind in kinds})
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from agent import wire
 from agent.common.reasons import Reason, decode
 from collector.commands.evidence import held_ids
-from collector.ingest.rows import MAX_RANGES, REPEAT_MS, SET_ASIDE_BYTES
+from collector.ingest.rows import MAX_RANGES, QUARANTINE_BYTES, REPEAT_MS
 from collector.ingest.sequence_ranges import render
 from collector.ingest.transaction import Ingest, Taken
 from collector.ingest.verify import addressed
@@ -364,7 +364,7 @@ def test_what_has_no_frame_is_set_aside_in_part(house: House, gateway, payload: 
     mine = gateway(house.store)
     assert house.take(Message(wire.batch_topic(mine.device), payload)).receipts == []
     (aside,) = house.rows(schema.set_aside)
-    assert len(aside.payload) <= SET_ASIDE_BYTES
+    assert len(aside.payload) <= QUARANTINE_BYTES
 
 
 @pytest.mark.parametrize(

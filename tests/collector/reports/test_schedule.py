@@ -54,7 +54,7 @@ def put(store: Store, times: list[int], now_ms: int, seq: int = 1, notes: bool =
     with store.write() as conn:
         conn.execute(sa.insert(schema.readings["link"]), rows)
         if notes:
-            revisions.note_group(conn, [(CENTER, fresh)], now_ms)
+            revisions.record_group(conn, [(CENTER, fresh)], now_ms)
 
 
 def day(month_ms: int, number: int, count: int = 300) -> list[int]:
@@ -154,7 +154,7 @@ def test_late_readings_of_a_month_that_is_not_reported_are_simply_in_it(store: S
 def test_a_revision_that_says_the_same_is_none(store: Store) -> None:
     look(store, DUE)
     with store.write() as conn:
-        revisions.note_outages(conn, [(CENTER.code, FEBRUARY)], DUE + DAY)
+        revisions.record_outages(conn, [(CENTER.code, FEBRUARY)], DUE + DAY)
     assert report(store)["revision"]["number"] == 2
     look(store, DUE + DAY)
     assert report(store)["revision"]["number"] == 1
@@ -185,7 +185,7 @@ def test_a_boot_that_explains_a_dark_month_end_revises_both_months(store: Store)
     fresh = FreshReading("boot", wire.BootReading(last_alive_ms=MARCH - DAY), MARCH + DAY, now_ms, "g0 s 1")
     with store.write() as conn:
         conn.execute(sa.insert(schema.readings["boot"]), [{**boot, "received_ms": now_ms, **dark}])
-        revisions.note_group(conn, [(CENTER, [fresh])], now_ms)
+        revisions.record_group(conn, [(CENTER, [fresh])], now_ms)
     look(store, now_ms)
     assert report(store)["revision"]["changed"]["minutes"]["dark"] == {"was": 0, "now": 720}
 

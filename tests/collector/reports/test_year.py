@@ -173,7 +173,7 @@ def replay(store: Store, play: Play, arrivals: Sequence[tuple[int, Sent]], judge
         with store.write() as conn:
             sweep(conn, STANDARDS, now_ms + MINUTE)
             again_ms = now_ms + 10 * MINUTE
-            revisions.note_outages(conn, gaps.reconsider(conn, again_ms, SETTINGS.sweep.gap_s), again_ms)
+            revisions.record_outages(conn, gaps.reconsider(conn, again_ms, SETTINGS.sweep.gap_s), again_ms)
         if (now_ms - JANUARY) % DAY == 0:
             schedule.begin(store, STANDARDS, now_ms)
             schedule.finish(store, STANDARDS, now_ms + revisions.SETTLE_MS)

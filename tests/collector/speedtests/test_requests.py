@@ -32,7 +32,7 @@ STANDARDS = Standards.of([example()])
 
 
 def note(conn: sa.Connection, group: Any, now_ms: int) -> None:
-    requests.note_group(conn, group, STANDARDS, now_ms)
+    requests.record_group(conn, group, STANDARDS, now_ms)
 
 
 class Desk:
@@ -204,7 +204,7 @@ def test_asks_and_readings_travel_together(desk: Desk, gateway) -> None:
 def test_without_a_server_there_is_no_turn_to_ask_for(either_store: Store, gateway) -> None:
     desk = Desk(either_store)
     with either_store.write() as conn:
-        requests.note_here(conn, "http://x", b"k", 1, NOW, runs=False)
+        requests.record_own_server(conn, "http://x", b"k", 1, NOW, runs=False)
     assert desk.take(ask(gateway(either_store))).counts["ask_no_server"] == 1
     assert desk.rows() == []
 
@@ -265,7 +265,7 @@ def test_no_wish_is_kept_for_ever(desk: Desk, gateway) -> None:
 def test_a_server_that_is_gone_gives_back_its_turns(desk: Desk, gateway) -> None:
     desk.take(ask(gateway(desk.store)))
     with desk.store.write() as conn:
-        requests.note_here(conn, "http://x", b"k", 1, NOW, runs=False)
+        requests.record_own_server(conn, "http://x", b"k", 1, NOW, runs=False)
     assert desk.look() == {"server_gone": 1}
     assert desk.states() == {"t1": ("refused", "server_gone")}
 
@@ -344,7 +344,7 @@ def trusting() -> Standards:
 def two(either_store: Store) -> Desk:
     """A collector with two servers, that takes a gateway's word for a miss."""
     desk, standards = Desk(either_store, ("isb", "khi")), trusting()
-    desk.ingest = Ingest(either_store, KEY, lambda conn, group, now: requests.note_group(conn, group, standards, now))
+    desk.ingest = Ingest(either_store, KEY, lambda conn, group, now: requests.record_group(conn, group, standards, now))
     return desk
 
 
@@ -377,7 +377,7 @@ def test_a_second_look_at_the_same_reading_asks_for_nothing_more(two: Desk, gate
         reading = wire.SpeedReading(at=at, download_mbps=0.5, upload_mbps=0.5)
         fresh = FreshReading("speed", reading, NOW, NOW, f"{mine.device} s 1")
         for _ in range(2):
-            requests.note_group(conn, [(place, [fresh])], trusting(), NOW)
+            requests.record_group(conn, [(place, [fresh])], trusting(), NOW)
     assert len(retests(two)) == 1
 
 

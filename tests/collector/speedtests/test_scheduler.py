@@ -176,10 +176,10 @@ def test_a_crowd_asks_at_once_and_no_more_run_than_there_are_places(
     store, clock = sqlite_store, Clock()
     crowd = Crowd(broker.port, server, [gateway(store, f"C-{n}") for n in range(number)], clock)
     with store.write() as conn:
-        requests.note_here(conn, f"http://127.0.0.1:{server.port}", b"k", AT_ONCE, clock(), runs=True)
-    ingest = Ingest(store, KEY, lambda conn, group, now_ms: requests.note_group(conn, group, STANDARDS, now_ms))
+        requests.record_own_server(conn, f"http://127.0.0.1:{server.port}", b"k", AT_ONCE, clock(), runs=True)
+    ingest = Ingest(store, KEY, lambda conn, group, now_ms: requests.record_group(conn, group, STANDARDS, now_ms))
     listener = Subscriber(Address("127.0.0.1", broker.port), ingest, lambda _codes: None, clock)
-    pacer = PeriodicTask("pacer", 0.02, TestScheduler(store, KEY, listener.tell, lambda _codes: None, clock).look)
+    pacer = PeriodicTask("pacer", 0.02, TestScheduler(store, KEY, listener.publish, lambda _codes: None, clock).look)
     late = list(crowd.gateways)[-1]
     listener.start()
     assert listener.connected.wait(60)

@@ -152,7 +152,7 @@ def test_each_role_can_do_its_work(as_role: Callable[[str], Store], gateway) -> 
         sweep(conn, standards, NOW + 9_000_000)
     Outbox(web, [], standards, "http://localhost", lambda: NOW).look()
     kept = Settings(keep=KeepSection(raw_days=1, hours_days=1, evidence_days=2))
-    Housekeeping(owner, kept, standards, lambda: NOW + 10**9).look()
+    Housekeeping(owner, kept, standards, lambda: NOW + 10**9).tick()
     with as_role(roles.AUDITOR).read() as conn:
         assert conn.scalar(sa.text("SELECT version_num FROM alembic_version")) == HEAD
         assert conn.scalar(sa.select(sa.func.count()).select_from(schema.hours["ups"])) is not None

@@ -207,7 +207,7 @@ def add_story(store: Store, code: str) -> None:
 
 def add_person(store: Store, name: str, secret: str, *may: users.May) -> None:
     with store.write() as conn:
-        kept = passwords.keep(secret, passwords.Cost(log2_n=4))
+        kept = passwords.hash_password(secret, passwords.Cost(log2_n=4))
         users.add(conn, name, kept, may or users.MAY, "root", NOW_MS)
 
 
@@ -221,7 +221,7 @@ def add_waiting(
     with store.write() as conn:
         token = enrolment.issue_token(conn, code, at_ms, 3600, maker, proof=proof)
         held = hashlib.sha256(token.encode()).hexdigest()
-        approvals.ask(conn, held, "g" + key_hash[:16], key_hash, hostname, at_ms)
+        approvals.request_approval(conn, held, "g" + key_hash[:16], key_hash, hostname, at_ms)
     return "g" + key_hash[:16]
 
 

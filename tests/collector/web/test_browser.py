@@ -399,7 +399,7 @@ def test_a_test_is_asked_for_by_keyboard_and_its_turn_shows_without_asking(
     cast.insert(served.store, schema.centers, [cast.center_row(code)])
     cast.insert(served.store, schema.devices, [cast.device_row(code)])
     with served.store.write() as conn:
-        requests.note_here(conn, "http://measure.example", b"k", 1, cast.NOW_MS, runs=True)
+        requests.record_own_server(conn, "http://measure.example", b"k", 1, cast.NOW_MS, runs=True)
     running = {"en": "Running", "ur": "جاری ہے"}[lang]
     with reader(browser, served.url, lang=lang) as page:
         page.goto(f"/centers/{code}")

@@ -1,4 +1,4 @@
-"""Another's program as an engine: a process of its own, with our deadline, our stop, and a bound on what it may say."""
+"""An external program as an engine: a process of its own, with our deadline, our stop, and a limit on its output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POLL_S = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramOutput:
-    """What the program said on standard output and standard error, and its exit code."""
+    """The program's standard output and standard error, and its exit code."""
 
     output: str
     errors: str
@@ -25,7 +25,7 @@ class ProgramOutput:
 
 
 def run(
-    name: str, command: Sequence[str], environment: Mapping[str, str], request: SpeedRequest, most_bytes: int
+    name: str, command: Sequence[str], environment: Mapping[str, str], request: SpeedRequest, max_bytes: int
 ) -> ProgramOutput:
     """Runs to its end or kills it. Raises ProbeFailed (``stopped``, ``timeout``, ``bad_output``), and OSError when
     there is no such program."""
@@ -35,23 +35,23 @@ def run(
     )
     with process:
         try:
-            said = _listen(name, process, request, ends, most_bytes)
+            streams = _read(name, process, request, ends, max_bytes)
             while process.poll() is None:
                 _check(name, request, ends)
                 time.sleep(POLL_S / 10)
         finally:
             process.kill()
-    output, errors = (text.decode("utf-8", "replace") for text in said)
+    output, errors = (text.decode("utf-8", "replace") for text in streams)
     return ProgramOutput(output=output, errors=errors, code=process.returncode)
 
 
-def _listen(
-    name: str, process: subprocess.Popen[bytes], request: SpeedRequest, ends: float, most_bytes: int
+def _read(
+    name: str, process: subprocess.Popen[bytes], request: SpeedRequest, ends: float, max_bytes: int
 ) -> list[bytearray]:
     """What comes on both pipes until they close."""
-    said = [bytearray(), bytearray()]
+    streams = [bytearray(), bytearray()]
     with selectors.DefaultSelector() as selector:
-        for pipe, kept in zip((process.stdout, process.stderr), said, strict=True):
+        for pipe, kept in zip((process.stdout, process.stderr), streams, strict=True):
             selector.register(cast(IO[bytes], pipe), selectors.EVENT_READ, kept)
         while selector.get_map():
             _check(name, request, ends)
@@ -60,9 +60,9 @@ def _listen(
                 if not piece:
                     selector.unregister(key.fileobj)
                 key.data.extend(piece)
-                if len(key.data) > most_bytes:
-                    raise ProbeFailed("bad_output", f"{name} said more than {most_bytes} bytes")
-    return said
+                if len(key.data) > max_bytes:
+                    raise ProbeFailed("bad_output", f"{name} wrote more than {max_bytes} bytes")
+    return streams
 
 
 def _check(name: str, request: SpeedRequest, ends: float) -> None:

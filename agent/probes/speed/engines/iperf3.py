@@ -1,7 +1,7 @@
 """iperf3, Debian's binary as a subprocess, against an `iperf3 -s` of your own: for engineers, never of record.
 
 Down, then up, four streams, the first second omitted, each counted where it arrived. Such a server takes one test at a
-time, asks nobody for a token and signs nothing, so its results are unwitnessed. Bytes are payload, not the line's.
+time, takes no token and signs nothing, so its results are unwitnessed. Bytes are payload, not the line's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from agent.probes.speed.engines import external_program
 NAME = "iperf3"
 PORT = 5201
 STREAMS, OMIT_S = 4, 1
-SECONDS = {"quick": 3, "adaptive": 6, "full": 10}  # each way, after what is omitted
+SECONDS = {"quick": 3, "adaptive": 6, "full": 10}  # each direction, after what is omitted
 CONNECT_MS = 5000
 AGAIN_S = 1.0
 OUTPUT_BYTES = 256 * 1024
@@ -37,7 +37,7 @@ class _Sum(msgspec.Struct):
 
 
 class _Sender(msgspec.Struct):
-    """The mean round trip in microseconds; 0 where the sender's kernel does not tell."""
+    """The mean round trip in microseconds; 0 where the sender's kernel does not report it."""
 
     mean_rtt: Figure = 0
 
@@ -113,24 +113,24 @@ def place(server: str) -> tuple[str, int]:
 def parse_output(output: str) -> Iperf3Direction:
     """One direction's answer. Raises ProbeFailed (``busy``, ``unreachable``, ``failed``, ``bad_output``)."""
     try:
-        said = msgspec.json.decode(output.encode(), type=_Iperf3Report)
+        report = msgspec.json.decode(output.encode(), type=_Iperf3Report)
     except wire.UNREADABLE as error:
         raise ProbeFailed("bad_output", f"iperf3's answer is not its JSON: {describe(error)}") from None
-    if said.error:
-        raise _failure(said.error)
-    if said.end.sum_received is None:
+    if report.error:
+        raise _failure(report.error)
+    if report.end.sum_received is None:
         raise ProbeFailed("bad_output", "iperf3's answer has no figure of what arrived")
-    rtts = [stream.sender.mean_rtt for stream in said.end.streams if stream.sender.mean_rtt]
+    rtts = [stream.sender.mean_rtt for stream in report.end.streams if stream.sender.mean_rtt]
     return Iperf3Direction(
-        version=said.start.version.removeprefix("iperf").strip(),
-        mbps=said.end.sum_received.bits_per_second / 1e6,
-        bytes=round(said.end.sum_received.bytes),
+        version=report.start.version.removeprefix("iperf").strip(),
+        mbps=report.end.sum_received.bits_per_second / 1e6,
+        bytes=round(report.end.sum_received.bytes),
         rtt_ms=round(sum(rtts) / len(rtts) / 1000, 3) if rtts else None,
     )
 
 
 def _second(request: SpeedRequest, ends: float, program: str, host: str, port: int) -> Iperf3Direction:
-    """Such a server stops listening for a moment after each test: it is asked once more when it does not answer."""
+    """Such a server stops listening for a moment after each test: it is tried once more when it does not answer."""
     try:
         return _way(replace(request, deadline_s=ends - time.monotonic()), program, host, port, [])
     except ProbeFailed as failed:
@@ -146,24 +146,24 @@ def _way(request: SpeedRequest, program: str, host: str, port: int, options: lis
     command += ["--time", str(seconds), "--omit", str(OMIT_S), "--parallel", str(STREAMS)]
     command += ["--connect-timeout", str(CONNECT_MS)]
     try:
-        said = external_program.run(NAME, command, os.environ, request, OUTPUT_BYTES)
+        done = external_program.run(NAME, command, os.environ, request, OUTPUT_BYTES)
     except OSError as error:
         sentence = f"the program {program} cannot be run ({describe(error)}); install it (Debian: apt install iperf3)"
         raise ProbeFailed("no_iperf3", sentence) from None
-    if not said.output.strip():
-        raise ProbeFailed("failed", f"iperf3 ended with {said.code}: {said.errors.strip()[:120] or 'it said nothing'}")
-    found = parse_output(said.output)
+    if not done.output.strip():
+        raise ProbeFailed("failed", f"iperf3 ended with {done.code}: {done.errors.strip()[:120] or 'no output'}")
+    found = parse_output(done.output)
     request.explain(f"iperf3 {'down' if options else 'up'}: {found.mbps:.2f} Mbit/s, {found.rtt_ms} ms under load")
     return found
 
 
 def _failure(error: str) -> ProbeFailed:
-    said = error.removeprefix("error - ")[:150]
-    if "busy" in said:
-        return ProbeFailed("busy", f"the iperf3 server takes one test at a time: {said}")
-    if "unable to connect" in said or "unable to send control" in said:
-        return ProbeFailed("unreachable", f"iperf3: {said}; check the address and that `iperf3 -s` runs there")
-    return ProbeFailed("failed", f"iperf3: {said}")
+    text = error.removeprefix("error - ")[:150]
+    if "busy" in text:
+        return ProbeFailed("busy", f"the iperf3 server takes one test at a time: {text}")
+    if "unable to connect" in text or "unable to send control" in text:
+        return ProbeFailed("unreachable", f"iperf3: {text}; check the address and that `iperf3 -s` runs there")
+    return ProbeFailed("failed", f"iperf3: {text}")
 
 
 def _shown(host: str) -> str:

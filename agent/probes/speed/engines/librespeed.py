@@ -3,7 +3,7 @@
 1. The line at rest: median round trip and jitter.
 2. Down, then up: several streams, warm-up discarded, the rate as the slope of what the kernel saw delivered.
 3. What the interface's counters saw besides our own bytes is added back as capacity.
-4. Flags say what a figure is worth: a line that was not full gives a lower bound.
+4. Flags qualify a figure: a line that was not full gives a lower bound.
 
 Over https the figures still count what TCP delivered, so TLS's own bytes (0.2 % of full records) are in them.
 """
@@ -35,11 +35,11 @@ async def _find(request: SpeedRequest) -> phases.Targets:
     return {"down": target, "up": target}
 
 
-async def _told(request: SpeedRequest, run: TransferPlan, way: DirectionResult) -> DirectionResult:
+async def _corrected(request: SpeedRequest, run: TransferPlan, result: DirectionResult) -> DirectionResult:
     """An upload that this kernel cannot count has the server's figure."""
-    if way.mbps is not None or run.streams.direction == "down":
-        return way
-    return await witness.upload(run.streams.target, request.test_id, run.mode.warmup_s, way)
+    if result.mbps is not None or run.streams.direction == "down":
+        return result
+    return await witness.upload(run.streams.target, request.test_id, run.mode.warmup_s, result)
 
 
-PROTOCOL = phases.Protocol(name=NAME, kinds=STREAMS, find=_find, told=_told)
+PROTOCOL = phases.Protocol(name=NAME, kinds=STREAMS, find=_find, corrected=_corrected)

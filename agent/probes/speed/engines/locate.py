@@ -62,7 +62,7 @@ def parse(status: int, body: bytes, host: str) -> list[dict[Direction, str]]:
 
 
 def _pair(near: _Near, scheme: str) -> dict[Direction, str]:
-    pair = {way: near.urls.get(f"{scheme}://{path}", "") for way, path in PATHS.items()}
+    pair = {direction: near.urls.get(f"{scheme}://{path}", "") for direction, path in PATHS.items()}
     return pair if all(urlsplit(url).scheme == scheme for url in pair.values()) else {}
 
 

@@ -1,10 +1,9 @@
 """ndt7, M-Lab's single-stream test (m-lab/ndt-server, spec/ndt7-protocol.md): a second opinion, never of record.
 
-One WebSocket over ws or wss, ten seconds each way, with slow start inside as the protocol has it: on long or lossy
-lines it reads below what several streams reach. Down is what arrived here over its time; up, round trips and loss are
-what the server's kernel said. Against our own measurement server, another ndt7 server, or a public one that M-Lab's
-Locate names when no server is set; M-Lab publishes such results with the address they came from.
-"""
+One WebSocket over ws or wss, ten seconds each direction, with slow start inside as the protocol has it: on long or
+lossy lines it reads below what several streams reach. Down is what arrived here over its time; up, round trips and loss
+are what the server's kernel reported. Against our own measurement server, another ndt7 server, or a public one that
+M-Lab's Locate names when no server is set; M-Lab publishes such results with the address they came from."""
 
 from __future__ import annotations
 
@@ -39,7 +38,7 @@ SUBPROTOCOL = "net.measurementlab.ndt.v7"
 FOLDER = "/ndt/v7"
 NAMES: dict[Direction, str] = {"down": "download", "up": "upload"}
 LEAST_MESSAGE, SCALE = 1 << 13, 16  # a message doubles while it is no more than a sixteenth of what was sent
-MOST_MEASURES = 500  # ten seconds at ten a second, and room
+MAX_MEASUREMENTS = 500  # ten seconds at ten a second, and room
 # The server ends it ten seconds after the handshake; ending just before needs no farewell.
 MODE = Mode(
     streams=1, most_streams=1, warmup_s=1.5, least_s=9.5, most_s=9.5, least_bytes=0, most_bytes=1500 * MB, settle=False
@@ -88,7 +87,7 @@ async def _find(request: SpeedRequest) -> phases.Targets:
     failure = ProbeFailed("unreachable", "Locate named no server")
     for pair in await locate.nearest(request.locate_url):
         try:
-            return await _reach({way: _target(url, {}, request.ca_file) for way, url in pair.items()})
+            return await _reach({direction: _target(url, {}, request.ca_file) for direction, url in pair.items()})
         except ProbeFailed as failed:
             request.explain(f"passed over: {failed.detail}")
             failure = failed
@@ -99,7 +98,7 @@ def named(request: SpeedRequest) -> dict[Direction, Target]:
     """Both directions at the server that was named, http(s) or ws(s). Raises ProbeFailed(``bad_server``)."""
     extra = {"test": request.test_id, "access_token": request.token}
     server = request.server.rstrip("/").removesuffix(FOLDER)
-    return {way: _target(f"{server}{FOLDER}/{name}", extra, request.ca_file) for way, name in NAMES.items()}
+    return {direction: _target(f"{server}{FOLDER}/{name}", extra, request.ca_file) for direction, name in NAMES.items()}
 
 
 def _target(url: str, extra: dict[str, str], ca_file: str) -> Target:
@@ -113,9 +112,9 @@ def _target(url: str, extra: dict[str, str], ca_file: str) -> Target:
 async def _reach(pair: Mapping[Direction, Target]) -> phases.Targets:
     """With the addresses that answer."""
     found: dict[Direction, Target] = {}
-    for way, target in pair.items():
+    for direction, target in pair.items():
         async with connected(target) as (_reader, _writer, reached):
-            found[way] = reached
+            found[direction] = reached
     return found
 
 
@@ -128,7 +127,7 @@ class Talk:
     def __init__(self) -> None:
         self.key = base64.b64encode(os.urandom(16)).decode()
         self.reader = websocket_frames.Reader(masked=False)
-        self.said: list[Measurement] = []
+        self.measurements: list[Measurement] = []
         self.opened_s = 0.0
 
     def hello(self, target: Target, direction: Direction) -> bytes:
@@ -166,8 +165,8 @@ class Talk:
                 stream.end(None)
             elif message.opcode == websocket_frames.PING and stream.transport is not None:
                 stream.transport.write(websocket_frames.message(websocket_frames.PONG, message.payload, masked=True))
-            elif message.opcode == websocket_frames.TEXT and len(self.said) < MOST_MEASURES:
-                self.said += measurement(message.payload)
+            elif message.opcode == websocket_frames.TEXT and len(self.measurements) < MAX_MEASUREMENTS:
+                self.measurements += measurement(message.payload)
 
 
 def measurement(text: bytes) -> Iterator[Measurement]:
@@ -187,7 +186,7 @@ class Ndt7Download(Download):
         self.talk = Talk()
         self.wake_at = 1
 
-    def ask(self) -> bytes:
+    def request_head(self) -> bytes:
         return self.talk.hello(self.target, "down")
 
     def answered(self, head: bytes, rest: bytes) -> None:
@@ -252,15 +251,15 @@ class Ndt7Upload(Upload):
 # ---------------------------------------------------------------- what it found
 
 
-async def _told(_request: SpeedRequest, run: TransferPlan, way: DirectionResult) -> DirectionResult:
+async def _corrected(_request: SpeedRequest, run: TransferPlan, result: DirectionResult) -> DirectionResult:
     """The protocol's own figure in the place of our slope; what others moved is added back to it as it was."""
     mbps = _mbps(run)
     if mbps is None:
         raise ProbeFailed("uncounted", "neither this kernel nor the server counts what an upload delivers")
-    others = None if way.capacity_mbps is None or way.mbps is None else way.capacity_mbps - way.mbps
+    others = None if result.capacity_mbps is None or result.mbps is None else result.capacity_mbps - result.mbps
     capacity = None if others is None else mbps + others
     cross = round(100 * others / capacity, 2) if capacity and others is not None else None
-    return replace(way, mbps=mbps, capacity_mbps=capacity, cross_pct=cross)
+    return replace(result, mbps=mbps, capacity_mbps=capacity, cross_pct=cross)
 
 
 def _mbps(run: TransferPlan) -> float | None:
@@ -268,17 +267,18 @@ def _mbps(run: TransferPlan) -> float | None:
     talk, moved, seconds = _talk(run)
     if run.streams.direction == "down":
         return moved * 8 / 1e6 / seconds
-    for said in reversed(talk.said):
-        if said.tcp is not None and said.tcp.received is not None and said.tcp.elapsed is not None:
-            return said.tcp.received * 8 / said.tcp.elapsed
-        if said.app is not None:
-            return said.app.bytes * 8 / said.app.elapsed
+    for item in reversed(talk.measurements):
+        if item.tcp is not None and item.tcp.received is not None and item.tcp.elapsed is not None:
+            return item.tcp.received * 8 / item.tcp.elapsed
+        if item.app is not None:
+            return item.app.bytes * 8 / item.app.elapsed
     infos = run.streams.lanes[-1].info
     return infos[-1].acked * 8 / 1e6 / seconds if infos else None
 
 
 def _talk(run: TransferPlan) -> tuple[Talk, int, float]:
-    """What was said on the stream that ran, the bytes it had moved at the last look, and the seconds until then."""
+    """The measurements of the stream that ran, the bytes it had moved at the last sample, and the seconds until
+    then."""
     stream, lane = run.streams.opened[-1]
     assert isinstance(stream, Ndt7Download | Ndt7Upload)
     return stream.talk, lane.moved[-1], max(1e-3, run.streams.times_s[-1] - stream.talk.opened_s)
@@ -286,24 +286,24 @@ def _talk(run: TransferPlan) -> tuple[Talk, int, float]:
 
 def _sums_up(runs: Mapping[Direction, TransferPlan], found: Throughput) -> Throughput:
     """With the server's round trips, and its share of bytes sent again as loss."""
-    down, up = (_talk(runs[way])[0].said for way in ("down", "up"))
-    least = [said.tcp.min_rtt for said in (*down, *up) if said.tcp is not None and said.tcp.min_rtt]
+    down, up = (_talk(runs[direction])[0].measurements for direction in ("down", "up"))
+    least = [item.tcp.min_rtt for item in (*down, *up) if item.tcp is not None and item.tcp.min_rtt]
     return replace(
         found,
         idle_rtt_ms=min(least) / 1000 if least else found.idle_rtt_ms,
         loaded_rtt_down_ms=_loaded_ms(down) or found.loaded_rtt_down_ms,
         loaded_rtt_up_ms=_loaded_ms(up) or found.loaded_rtt_up_ms,
-        loss_pct=_again_pct(down),
+        loss_pct=_resent_pct(down),
     )
 
 
-def _loaded_ms(said: list[Measurement]) -> float | None:
-    rtts = [item.tcp.rtt for item in said if item.tcp is not None and item.tcp.rtt]
+def _loaded_ms(measurements: list[Measurement]) -> float | None:
+    rtts = [item.tcp.rtt for item in measurements if item.tcp is not None and item.tcp.rtt]
     return round(statistics.median(rtts) / 1000, 3) if rtts else None
 
 
-def _again_pct(said: list[Measurement]) -> float | None:
-    for item in reversed(said):
+def _resent_pct(measurements: list[Measurement]) -> float | None:
+    for item in reversed(measurements):
         if item.tcp is not None and item.tcp.sent and item.tcp.retransmitted is not None:
             return round(min(100.0, 100 * item.tcp.retransmitted / item.tcp.sent), 3)
     return None
@@ -313,6 +313,6 @@ PROTOCOL = phases.Protocol(
     name=NAME,
     kinds={"down": Ndt7Download, "up": Ndt7Upload},
     find=_find,
-    told=_told,
+    corrected=_corrected,
     sums_up=_sums_up,
 )

@@ -23,7 +23,7 @@ from agent.probes.target import parse
 
 NAME = "ookla"
 MEMORY_BYTES = 384 * 1024 * 1024
-MISSING_PING_MS = 1e6  # it says 1800000 when no latency.txt was reached
+MISSING_PING_MS = 1e6  # it reports 1800000 when no latency.txt was reached
 OUTPUT_BYTES = 64 * 1024
 
 # The child bounds itself before it loads the tool: address space, and thread stacks that fit into it.
@@ -57,19 +57,19 @@ def measure(request: SpeedRequest) -> Throughput:
     started = time.monotonic()
     options = ["--json", "--no-pre-allocate", *(["--secure"] if public else [])]
     environment = _environment("" if public else request.server)
-    said = external_program.run(
+    done = external_program.run(
         "speedtest-cli", [sys.executable, "-c", _SHIM, *options], environment, request, OUTPUT_BYTES
     )
-    request.explain(f"speedtest-cli: {said.output.strip()[:200]}")
-    if said.code != 0:
-        raise _failure(said.errors, request.server)
-    return parse_output(said.output, request.mode, round(time.monotonic() - started, 2))
+    request.explain(f"speedtest-cli: {done.output.strip()[:200]}")
+    if done.code != 0:
+        raise _failure(done.errors, request.server)
+    return parse_output(done.output, request.mode, round(time.monotonic() - started, 2))
 
 
 def parse_output(output: str, mode: str, seconds: float) -> Throughput:
     """Raises ProbeFailed(``bad_output``)."""
     try:
-        said = msgspec.json.decode(output.encode(), type=_OoklaReport)
+        report = msgspec.json.decode(output.encode(), type=_OoklaReport)
     except wire.UNREADABLE as error:
         raise ProbeFailed("bad_output", f"speedtest-cli's answer is not its JSON: {describe(error)}") from None
     from importlib import metadata  # 3 MB that a gateway without this engine need not hold
@@ -77,13 +77,13 @@ def parse_output(output: str, mode: str, seconds: float) -> Throughput:
     return Throughput(
         engine=NAME,
         engine_version=metadata.version("speedtest-cli"),
-        server=said.server.url[:200],
+        server=report.server.url[:200],
         mode=mode,
-        tls=said.server.url.startswith("https:"),
-        download_mbps=round(said.download / 1e6, 4),
-        upload_mbps=round(said.upload / 1e6, 4),
-        idle_rtt_ms=said.ping if said.ping < MISSING_PING_MS else None,
-        bytes_total=said.bytes_sent + said.bytes_received,
+        tls=report.server.url.startswith("https:"),
+        download_mbps=round(report.download / 1e6, 4),
+        upload_mbps=round(report.upload / 1e6, 4),
+        idle_rtt_ms=report.ping if report.ping < MISSING_PING_MS else None,
+        bytes_total=report.bytes_sent + report.bytes_received,
         seconds=seconds,
     )
 
@@ -101,9 +101,9 @@ def _environment(server: str) -> dict[str, str]:
 
 def _failure(errors: str, server: str) -> ProbeFailed:
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
-    said = lines[-1].removeprefix("ERROR: ")[:150] if lines else "it said nothing"
+    text = lines[-1].removeprefix("ERROR: ")[:150] if lines else "no output"
     if "MemoryError" in errors:
         return ProbeFailed("memory", f"speedtest-cli needed more than its {MEMORY_BYTES >> 20} MB")
     if "urlopen error" in errors or "Cannot retrieve" in errors or "Unable to connect" in errors:
-        return ProbeFailed("unreachable", f"speedtest-cli cannot reach {server or 'its public service'}: {said}")
-    return ProbeFailed("failed", f"speedtest-cli: {said}")
+        return ProbeFailed("unreachable", f"speedtest-cli cannot reach {server or 'its public service'}: {text}")
+    return ProbeFailed("failed", f"speedtest-cli: {text}")

@@ -27,7 +27,7 @@ class Counters:
 @dataclass(frozen=True, kw_only=True)
 class Interface:
     """The interface a test goes over. `frame_bytes` is what its counters add to every IP packet; `stepped` counters are
-    shown anew only now and then, so that only the moments of their changes tell something."""
+    shown anew only now and then, so that only the moments of their changes count."""
 
     name: str
     frame_bytes: int

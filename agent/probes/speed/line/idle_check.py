@@ -1,4 +1,4 @@
-"""What the line carries before a test: two looks at the counters that see everybody's traffic."""
+"""What the line carries before a test: two samples of the counters that see all traffic."""
 
 from __future__ import annotations
 
@@ -55,6 +55,6 @@ def wan_counters(settings: AgentSettings) -> counters.Counters | None:
 
 
 def moved_bytes(settings: AgentSettings) -> int | None:
-    """What the line has moved so far, both ways."""
+    """What the line has moved so far, both directions."""
     counted = wan_counters(settings)
     return None if counted is None else counted.rx + counted.tx

@@ -1,7 +1,7 @@
 """The router's WAN counters by SNMP, for a gateway that is not the router (IF-MIB, RFC 2863: ifHCInOctets, -OutOctets).
 
 A router counts all the time but shows its counters anew only now and then: some each second, some each 15 s. So it is
-asked often, and only the moments at which a value changed tell something.
+polled often, and only the moments at which a value changed count.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ async def read(session: snmp.SnmpSession, index: str) -> Counters | None:
 
 
 class RouterWatch:
-    """Asks the router in a thread of its own, from `with` to its end. `trouble` says what was wrong last."""
+    """Polls the router in a thread of its own, from `with` to its end. `trouble` is the last error."""
 
     def __init__(self, speed: SpeedSection, explain: Callable[[str], None] = lambda _line: None) -> None:
         self.trouble = ""
@@ -103,7 +103,7 @@ class RouterWatch:
         self._explain(f"router: {self.trouble or f'shows its counters anew each {pause} s'}")
 
     def why_unseen(self) -> frozenset[SpeedFlag]:
-        """What kept a test from knowing of others' traffic, if it asked here at all."""
+        """What kept a test from knowing of others' traffic, if it used this router at all."""
         if not self._asked:
             return frozenset()
         return frozenset({"router_silent" if self._now is None else "router_slow"})

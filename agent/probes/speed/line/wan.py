@@ -10,7 +10,7 @@ from agent.probes.link.route import Route, default_route
 
 @dataclass(frozen=True)
 class WanLine:
-    """The interface of the default route. `failover` is None while the settings do not tell which lines there are, or
+    """The interface of the default route. `failover` is None while the settings do not name the lines, or
     when there is no route at all."""
 
     interface: str | None

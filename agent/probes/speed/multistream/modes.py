@@ -42,7 +42,7 @@ MODES = {
         most_bytes=250 * MB,
         settle=True,
     ),
-    # BBR slows down for 0.2 s ten seconds after a connection's start to look for the shortest round trip: stop before.
+    # BBR slows down for 0.2 s ten seconds after a connection's start to probe for the shortest round trip: stop before.
     "full": Mode(
         streams=6,
         most_streams=24,

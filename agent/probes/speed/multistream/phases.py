@@ -29,13 +29,13 @@ Targets = Mapping[Direction, Target]
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """What an engine speaks. `told` may put the protocol's own count in the place of ours, once a direction is over;
-    `sums_up` may put its own round trips and loss into the result. Both may raise ProbeFailed."""
+    """What an engine speaks. `corrected` may put the protocol's own count in the place of ours, once a direction is
+    over; `sums_up` may put its own round trips and loss into the result. Both may raise ProbeFailed."""
 
     name: str
     kinds: Mapping[Direction, type[Stream]]
     find: Callable[[SpeedRequest], Awaitable[Targets]]
-    told: Callable[[SpeedRequest, TransferPlan, DirectionResult], Awaitable[DirectionResult]]
+    corrected: Callable[[SpeedRequest, TransferPlan, DirectionResult], Awaitable[DirectionResult]]
     sums_up: Callable[[Mapping[Direction, TransferPlan], Throughput], Throughput] = lambda _runs, found: found
 
 
@@ -83,14 +83,14 @@ class _Test:
         self, direction: Direction, target: Target, idle: latency.Idle, interface: counters.Interface | None
     ) -> DirectionResult:
         run, trace = await self._admitted(direction, target, idle, interface)
-        way = await self.protocol.told(self.request, run, judge(trace, idle.rtt_ms, self.mode))
-        self.request.explain(_told(direction, trace, way, run.streams.count))
-        return way
+        result = await self.protocol.corrected(self.request, run, judge(trace, idle.rtt_ms, self.mode))
+        self.request.explain(_described(direction, trace, result, run.streams.count))
+        return result
 
     async def _admitted(
         self, direction: Direction, target: Target, idle: latency.Idle, interface: counters.Interface | None
     ) -> tuple[TransferPlan, Trace]:
-        """The direction, once the server has a place: it keeps ours as long as we ask again when it says."""
+        """The direction, once the server has a place: it keeps ours as long as we retry when it asks us to."""
         while True:
             run = self.runs[direction] = self._run(direction, target, idle, interface)
             try:
@@ -98,10 +98,10 @@ class _Test:
             except Busy as busy:
                 left_s = self.started_s + self.request.deadline_s - time.monotonic()
                 has_begun = run.streams.moved > run.streams.count * HEAD_BYTES  # more came than refusals
-                if busy.again_s is None or has_begun or left_s - busy.again_s < self._least_s():
+                if busy.retry_s is None or has_begun or left_s - busy.retry_s < self._least_s():
                     raise
-                self.request.explain(f"{busy.detail}; asked again in {busy.again_s} s")
-                await self._rest(busy.again_s)
+                self.request.explain(f"{busy.detail}; retried in {busy.retry_s} s")
+                await self._rest(busy.retry_s)
 
     async def _rest(self, seconds: float) -> None:
         """Raises ProbeFailed(``stopped``)."""
@@ -161,7 +161,7 @@ class _Test:
             loaded_rtt_down_ms=down.loaded_rtt_ms,
             loaded_rtt_up_ms=up.loaded_rtt_ms,
             jitter_ms=idle.jitter_ms,
-            loss_pct=None,  # twenty echoes tell loss in steps of 5 %: a day of the link probe's echoes does it
+            loss_pct=None,  # twenty echoes show loss in steps of 5 %: a day of the link probe's echoes does it
             bytes_total=spent,
             seconds=round(time.monotonic() - self.started_s, 2),
             flags=tuple(sorted(flags)),
@@ -171,7 +171,7 @@ class _Test:
 def _spent(
     down: DirectionResult, up: DirectionResult, before: counters.Counters | None, after: counters.Counters | None
 ) -> int:
-    """Bytes this test cost the line. What came in is the interface's count, which has what was still on its way when
+    """Bytes this test cost the line. What came in is the interface's count, which has what was still in flight when
     we hung up, unless others used the line meanwhile."""
     received = down.received_bytes + up.received_bytes
     if before is not None and after is not None and not down.cross_pct:
@@ -183,12 +183,12 @@ def _round(mbps: float | None) -> float | None:
     return None if mbps is None else round(mbps, 4)
 
 
-def _told(direction: str, trace: Trace, way: DirectionResult, streams: int) -> str:
-    mbps = "unknown" if way.mbps is None else f"{way.mbps:.2f} Mbit/s"
-    cross = "" if not way.cross_pct else f", others had {way.cross_pct:g} % of the line"
-    flags = f"; {', '.join(sorted(way.flags))}" if way.flags else ""
+def _described(direction: str, trace: Trace, result: DirectionResult, streams: int) -> str:
+    mbps = "unknown" if result.mbps is None else f"{result.mbps:.2f} Mbit/s"
+    cross = "" if not result.cross_pct else f", others had {result.cross_pct:g} % of the line"
+    flags = f"; {', '.join(sorted(result.flags))}" if result.flags else ""
     seconds = trace.times_s[-1] - trace.began_s
     return (
         f"{direction}: {mbps} over {streams} streams, ended by {trace.end} after {seconds:.1f} s, "
-        f"{way.loaded_rtt_ms} ms under load{cross}{flags}"
+        f"{result.loaded_rtt_ms} ms under load{cross}{flags}"
     )

@@ -1,4 +1,4 @@
-"""One direction's samples, and what they say. Judging is pure: it reads a trace and nothing else."""
+"""One direction's samples, and what they show. Judging is pure: it reads a trace and nothing else."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def ended(mode: Mode, seconds: float, most_s: float, times: Sequence[float], tot
 
 
 def judge(trace: Trace, idle_rtt_ms: float | None, mode: Mode) -> DirectionResult:
-    """What a trace says, of a test in this mode."""
+    """What a trace shows, of a test in this mode."""
     window = _window(trace)
     times = [trace.times_s[i] for i in window]
     mbps = _slope(times, delivered(trace), window)
@@ -104,8 +104,8 @@ def judge(trace: Trace, idle_rtt_ms: float | None, mode: Mode) -> DirectionResul
 
 
 def delivered(trace: Trace) -> list[float] | None:
-    """Payload that had crossed the line at each tick. Where the kernel does not tell, what this process read; None
-    for an upload there, since what was handed to a socket says nothing."""
+    """Payload that had crossed the line at each tick. Where the kernel does not report it, what this process read;
+    None for an upload there, since what was handed to a socket proves nothing."""
     count = len(trace.times_s)
     if any(lane.info for lane in trace.lanes):
         return rate.total(((lane.first, crossed(trace.direction, lane.info)) for lane in trace.lanes), count)
@@ -191,7 +191,7 @@ def _others_by_steps(trace: Trace, own_mbps: float | None, window: range) -> flo
 
 
 def _leaps(trace: Trace, ticks: range) -> tuple[int, int] | None:
-    """The first and the last tick at which the counter moved; None when they are too close to tell a rate."""
+    """The first and the last tick at which the counter moved; None when they are too close for a rate."""
     seen = [i for i in ticks if i and _moved(trace, i - 1) not in (None, _moved(trace, i))]
     far = len(seen) > 1 and trace.times_s[seen[-1]] - trace.times_s[seen[0]] >= STEPS_S
     return (seen[0], seen[-1]) if far else None

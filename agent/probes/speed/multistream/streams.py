@@ -85,21 +85,21 @@ class Stream(asyncio.BaseProtocol):
     def end(self, why: Exception | None) -> None:
         if not self.ended.done():
             self.ended.set_exception(why) if why else self.ended.set_result(None)
-            self.ended.exception()  # whoever closes the stream need not look
+            self.ended.exception()  # the closer of the stream need not read it
         self.abort()
 
 
 class Download(Stream, asyncio.BufferedProtocol):
-    """Asks for more than the line can bring, and reads it away."""
+    """Requests more than the line can carry, and discards it."""
 
     buffer = memoryview(bytearray(256 * 1024))  # what is read is never looked at, so all streams share it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         assert self.transport is not None
-        self.transport.write(self.ask())
+        self.transport.write(self.request_head())
 
-    def ask(self) -> bytes:
+    def request_head(self) -> bytes:
         return self.target.head("GET", "garbage", {"ckSize": "1024"}, "Connection: close")
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  (asyncio names it)
@@ -127,7 +127,7 @@ class Upload(Stream, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         assert self.transport is not None
-        # asyncio's TLS, told to hold nothing, pauses at once and never resumes.
+        # asyncio's TLS with a buffer limit of nothing pauses at once and never resumes.
         self.transport.set_write_buffer_limits(high=0 if self.target.tls is None else BLOCK_BYTES)
         self.begin()
 
@@ -136,7 +136,7 @@ class Upload(Stream, asyncio.Protocol):
 
     def feed(self) -> None:
         assert self.transport is not None
-        for _ in range(16):  # then the other streams and the clock get their turn
+        for _ in range(16):  # then the other streams and the clock run
             if self.paused or self.ended.done() or self.transport.is_closing():
                 return
             self.push(self.transport)
@@ -167,26 +167,26 @@ STREAMS: dict[Direction, type[Stream]] = {"down": Download, "up": Upload}
 
 
 class Busy(ProbeFailed):
-    """The server has no place now. `again_s` is when to ask again, as it said itself; None: it did not say."""
+    """The server has no place now. `retry_s` is its own Retry-After; None: it gave none."""
 
-    def __init__(self, detail: str, again_s: int | None) -> None:
+    def __init__(self, detail: str, retry_s: int | None) -> None:
         super().__init__("busy", detail)
-        self.again_s = again_s
+        self.retry_s = retry_s
 
 
-def again_s_of(head: bytes) -> int | None:
-    """Retry-After in seconds (RFC 9110 §10.2.3); a date is as good as nothing said."""
+def retry_after_s(head: bytes) -> int | None:
+    """Retry-After in seconds (RFC 9110 §10.2.3); a date counts as none."""
     found = re.search(rb"\r\nretry-after:[ \t]*(\d{1,5})[ \t]*(?:\r\n|$)", head, re.IGNORECASE)
     return max(1, int(found[1])) if found else None
 
 
 def _refusal(target: Target, status: int, head: bytes, rest: bytes) -> ProbeFailed:
-    said = rest[:120].decode("utf-8", "replace").split("\n", 1)[0].strip()
-    sentence = f"the speed server {target.place} answered {status or 'no HTTP'}{': ' + said if said else ''}"
+    text = rest[:120].decode("utf-8", "replace").split("\n", 1)[0].strip()
+    sentence = f"the speed server {target.place} answered {status or 'no HTTP'}{': ' + text if text else ''}"
     if status in (429, 503):
-        return Busy(sentence, again_s_of(head))
-    if said.partition(":")[0] == "no_token":  # a refusal of our server begins with its code
-        rule = f"the speed server {target.place} tests only whom the collector gave a turn; a test by hand has none"
+        return Busy(sentence, retry_after_s(head))
+    if text.partition(":")[0] == "no_token":  # a refusal of our server begins with its code
+        rule = f"the speed server {target.place} requires a grant of the collector; a test by hand has none"
         fix = "press Test now on the center's page, or run `nabz-collector center test CODE`"
         return ProbeFailed("no_turn", f"{rule}: {fix}")
     return ProbeFailed("refused", sentence)

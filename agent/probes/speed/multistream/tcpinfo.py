@@ -41,7 +41,7 @@ Read = Callable[[HasSocketOptions], TcpInfo | None]
 
 
 def read(sock: HasSocketOptions) -> TcpInfo | None:
-    """None where the kernel does not tell (not Linux, older than 5.4)."""
+    """None where the kernel does not report it (not Linux, older than 5.4)."""
     try:
         raw = sock.getsockopt(IPPROTO_TCP, TCP_INFO, _LAYOUT.size)
     except OSError:

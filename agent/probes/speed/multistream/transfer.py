@@ -94,7 +94,7 @@ class TransferPlan:
             if self.streams.over:
                 return "closed"
             if self.loaded is None and now >= self.warm_s - self.mode.warmup_s / 2:
-                self.loaded = latency.Loaded(self.idle.ask)
+                self.loaded = latency.Loaded(self.idle.send_echoes)
             end = self._judge(now)
             if end is not None:
                 return end

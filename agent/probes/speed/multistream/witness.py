@@ -1,4 +1,5 @@
-"""What the measurement server saw: the upload's count where this machine's kernel does not tell what was delivered."""
+"""What the measurement server saw: the upload's count where this machine's kernel does not report what was
+delivered."""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ class ServerCounts(msgspec.Struct):
     up: Curve
 
 
-async def upload(target: Target, test_id: str, warmup_s: float, way: DirectionResult) -> DirectionResult:
-    """`way` with the server's figure for the upload. Raises ProbeFailed(``uncounted``) when it keeps no record."""
+async def upload(target: Target, test_id: str, warmup_s: float, result: DirectionResult) -> DirectionResult:
+    """`result` with the server's figure for the upload. Raises ProbeFailed(``uncounted``) when it keeps no record."""
     try:
         async with asyncio.timeout(CONNECT_S):
             status, body = await _get(target, test_id)
@@ -39,11 +40,11 @@ async def upload(target: Target, test_id: str, warmup_s: float, way: DirectionRe
         curve = msgspec.json.decode(body.split(b"\n", 1)[0], type=ServerCounts).up
         mbps = slope(curve, warmup_s)
         if mbps is None:
-            raise ValueError("too short to tell")
+            raise ValueError("too short for a rate")
     except (OSError, ValueError, *wire.UNREADABLE) as error:
         sentence = f"neither this kernel nor the server counts what an upload delivers (record: {error or 'no answer'})"
         raise ProbeFailed("uncounted", sentence) from None
-    return replace(way, mbps=mbps)
+    return replace(result, mbps=mbps)
 
 
 def slope(curve: Curve, warmup_s: float) -> float | None:

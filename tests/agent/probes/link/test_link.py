@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from agent.config import AgentSettings, AgentTable, LinkSection
-from agent.probes.link.link import LinkTarget, PathFound, place_fault, probe, read_way, remember, target_of, write_way
+from agent.probes.link.link import LinkTarget, PathFound, place_fault, probe, read_path, remember, target_of, write_path
 from agent.probes.probe import Context, ProbeFailed
 from agent.wire import Hop, LinkReading
 from tests.helpers.processes import child
@@ -101,8 +101,8 @@ def test_a_wrong_target_is_named(tmp_path: Path, text: str) -> None:
 
 def test_a_line_that_is_down_still_has_hops_to_be_silent(tmp_path: Path) -> None:
     known = PathFound(target="c", address="192.0.2.1", isp=("10.0.0.1",))
-    write_way(tmp_path / "link.json", known)
-    assert read_way(tmp_path / "link.json") == known
+    write_path(tmp_path / "link.json", known)
+    assert read_path(tmp_path / "link.json") == known
     # Nothing was found this time: what was known stays.
     assert remember(known, PathFound(target="c", address="192.0.2.1", isp=())) == known
 
@@ -121,7 +121,7 @@ def test_an_isp_that_balances_over_two_routers_is_written_once() -> None:
 )  # fmt: skip
 def test_a_spoilt_memory_is_no_memory(tmp_path: Path, text: str) -> None:
     (tmp_path / "link.json").write_text(text)
-    assert read_way(tmp_path / "link.json") == PathFound()
+    assert read_path(tmp_path / "link.json") == PathFound()
 
 
 def test_this_machine_as_the_target_has_no_fault(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def site(served, cast) -> Any:
     cast.insert(served.store, schema.centers, [cast.center_row(CODE)])
     cast.insert(served.store, schema.devices, [cast.device_row(CODE)])
     with served.store.write() as conn:
-        requests.note_here(conn, "http://measure.example", b"k", 1, NOW_MS, runs=True)
+        requests.record_own_server(conn, "http://measure.example", b"k", 1, NOW_MS, runs=True)
     return served
 
 

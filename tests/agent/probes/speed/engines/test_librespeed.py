@@ -23,7 +23,7 @@ from agent.probes.speed import ENGINES, probe
 from agent.probes.speed.engine import SpeedRequest
 from agent.probes.speed.engines import librespeed
 from agent.probes.speed.engines.librespeed import measure
-from agent.probes.speed.multistream.streams import again_s_of
+from agent.probes.speed.multistream.streams import retry_after_s
 from agent.probes.target import find, parse, status_of
 from agent.wire import SpeedReading
 from collector.measure.admission import ByToken, UsedTokens
@@ -217,7 +217,7 @@ def test_a_full_server_is_asked_again_when_it_says_and_the_test_then_runs() -> N
         found = measure(request(server, explain=said.append))
         leaves.join()
     assert found.download_mbps is not None
-    waits = [line for line in said if "asked again in 1 s" in line]
+    waits = [line for line in said if "retried in 1 s" in line]
     assert waits
     assert "number 1 in the queue" in waits[0]
 
@@ -231,7 +231,7 @@ def test_a_full_server_is_asked_again_when_it_says_and_the_test_then_runs() -> N
     ],
 )  # fmt: skip
 def test_when_to_ask_again_is_read_as_written(head: bytes, again_s: int | None) -> None:
-    assert again_s_of(head) == again_s
+    assert retry_after_s(head) == again_s
 
 
 def test_whoever_stops_a_test_does_not_wait_for_a_place() -> None:
