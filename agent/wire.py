@@ -169,12 +169,16 @@ class UpsReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="up
     firmware: Text | None = None
     serial: Text | None = None
     profiles: Words = []  # the vendor tables that matched, best first
-    corrected: Words = []  # fields whose scale was put right, with the reason
+    corrected: Words = []  # "field: code" of what was refused or put right
     input_source: Literal["mains", "mains2", "bypass", "generator", "flywheel", "fuel_cell", "none"] | None = None
     self_test: Literal["running", "passed", "warning", "failed", "aborted", "refused"] | None = None  # the last one
     self_test_ms: Millis | None = None  # when the agent started it; None for one that it did not start
     unreadable_since_ms: Millis | None = None
     last_gasp: Literal["battery_low", "runtime_short", "comms_lost"] | None = None
+    # What the site can live from: grid (also while an inverter feeds from its battery by choice), generator, solar,
+    # battery (nothing else is there), unknown (on battery; whether the grid is there cannot be told yet). None: as
+    # `output_state` says. A word, not an enumeration, so that an older collector takes new ones.
+    source: Word | None = None
 
 
 class SeatColumns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from collector.flags.gap_facts import MAX_ON_BATTERY_S, SLACK_MS, Boot, tests_battery
+from collector.flags.gap_facts import MAX_ON_BATTERY_S, SLACK_MS, Boot, draws_on_battery
 
 MIN_USED_PCT = 20.0  # less charge used is too little to reckon the whole battery from
 FULL_PCT = 95.0
@@ -25,7 +25,7 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True, kw_only=True)
 class Charge:
-    """One UPS reading as far as a cut is concerned. `on_battery` None: the UPS does not say, or tests its battery."""
+    """One UPS reading as far as a cut is concerned. `on_battery` None: see `draws_on_battery`."""
 
     at_ms: int
     on_battery: bool | None
@@ -112,10 +112,9 @@ class Battery:
 
 
 def charge_of(reading: object, at_ms: int, id: str) -> Charge:
-    state = getattr(reading, "output_state", None)
     return Charge(
         at_ms=at_ms,
-        on_battery=None if state is None or tests_battery(reading) else state == "battery",
+        on_battery=draws_on_battery(reading),
         on_battery_s=getattr(reading, "on_battery_s", None),
         charge_pct=getattr(reading, "battery_charge_pct", None),
         runtime_s=getattr(reading, "runtime_s", None),

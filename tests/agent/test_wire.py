@@ -134,6 +134,16 @@ READINGS: dict[str, wire.Reading] = {
         profiles=["rfc1628"],
         corrected=["battery_voltage_v: reported in tenths"],
     ),
+    "ups-by-choice": wire.UpsReading(
+        at=AT,
+        subject="ups",
+        output_state="battery",
+        battery_charge_pct=71.0,
+        input_voltage_v=228.4,
+        profiles=["nut"],
+        corrected=["output_voltage_v: against_input"],
+        source="grid",
+    ),
     "ups-last-gasp": wire.UpsReading(
         at=AT,
         subject="ups",
