@@ -72,6 +72,7 @@ class SpeedSection(AgentSection, frozen=True, kw_only=True):
 
 class PowerSection(AgentSection, frozen=True, kw_only=True):
     trap_listen: str = ""  # empty: traps are not listened to
+    nut_listen: str = ""  # empty: no NUT server
 
 
 class UpsSection(AgentSection, frozen=True, kw_only=True):
@@ -79,7 +80,7 @@ class UpsSection(AgentSection, frozen=True, kw_only=True):
     driver: Literal["snmp", "nut"] = "snmp"
     host: str = ""
     port: Port | None = None  # left out: 161 for SNMP, 3493 for NUT
-    ups: str = ""  # NUT alone: one server may have several
+    ups: str = ""  # one server or card may have several
     snmp_version: Literal["1", "2c", "3"] = "2c"
     community: str = "public"
     user: str = ""
@@ -89,6 +90,8 @@ class UpsSection(AgentSection, frozen=True, kw_only=True):
     priv_key_file: str = ""
     password_file: str = ""
     write_community_file: str = ""
+    context: str = ""
+    answer_s: Annotated[float, msgspec.Meta(ge=0.2, le=4.5)] = 3.0
     poll_s: Seconds = 10.0
     self_test: Literal["never", "monthly", "quarterly"] = "never"
 
@@ -173,13 +176,16 @@ HELP: dict[str, dict[str, str]] = {
     },
     "power": {
         "trap_listen": "HOST:PORT (UDP, 1024 or above) where UPSs report at once, such as 0.0.0.0:1162; empty for none",
+        "nut_listen": "HOST:PORT (TCP) where NUT clients on seat PCs (upsmon, WinNUT) are shown the UPSs, read-only, "
+        "such as 0.0.0.0:3493; empty for none",
     },
     "ups": {
         "name": "what this UPS is called in readings",
         "driver": "how it is read: snmp (its network card) or nut (USB and serial UPSs, through NUT's upsd)",
         "host": "address of the UPS's network card, or of the NUT server",
         "port": "its port; left out: UDP 161 of SNMP, TCP 3493 of NUT",
-        "ups": "NUT: what the server calls this UPS; empty for the only one it has",
+        "ups": "which UPS is meant, of several: NUT: what the server calls it; SNMP: its number in the card's tables; "
+        "empty for the only or first one",
         "snmp_version": "1, 2c or 3",
         "community": "SNMP v1 and v2c community",
         "user": "SNMP v3 user, or NUT user",
@@ -190,6 +196,8 @@ HELP: dict[str, dict[str, str]] = {
         "password_file": "NUT: file that holds the user's password; NUT sends it in the clear",
         "write_community_file": "SNMP v1 and v2c: file that holds the community that may start a self-test; "
         "empty for `community`",
+        "context": "SNMP v3: context name, for cards that tell several UPSs apart by it",
+        "answer_s": "seconds that the card may take for one answer; a whole look takes 5 at most",
         "poll_s": "seconds between two looks at the UPS on mains; on battery and after a trap it is 2",
         "self_test": "whether the agent starts a battery self-test by night: never, monthly or quarterly",
     },
@@ -320,8 +328,10 @@ def _rules(section: AgentSection) -> Iterator[tuple[str, str]]:
                 yield "server", f"{section.server!r} is not an http(s), ws(s) or iperf3 URL; write http://HOST:PORT"
             if section.router_host:
                 yield from _router_rules(section)
-        case PowerSection() if section.trap_listen:
-            yield from _address_rules("trap_listen", section.trap_listen)
+        case PowerSection():
+            for key in ("trap_listen", "nut_listen"):
+                if address := getattr(section, key):
+                    yield from _address_rules(key, address)
         case UpsSection():
             yield from _ups_rules(section)
         case SeatsSection():

@@ -18,7 +18,9 @@ from typing import Any, cast
 
 from agent.config import UpsSection
 from agent.probes.probe import ProbeFailed
-from agent.probes.ups.snmp import AUTH, PRIV, SnmpTarget, target_of, weigh
+from agent.probes.ups.pdu import weigh
+from agent.probes.ups.snmp import SnmpTarget, target_of
+from agent.probes.ups.snmp_v3 import AUTH, PRIV
 
 log = logging.getLogger(__name__)
 
