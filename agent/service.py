@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -31,6 +31,9 @@ from agent.uplink.enrol import SPOOL_FILE
 from agent.uplink.renew import Renewal
 from agent.uplink.session import Uplink
 from agent.uplink.trust import TrustedClock
+
+if TYPE_CHECKING:
+    from agent.local.nut_server import UpsState
 
 log = logging.getLogger(__name__)
 
@@ -143,9 +146,25 @@ class Service:
         if settings.seats.enabled:
             key = identity.seat_key(settings.state_dir)
             ears.append(keep_listening("seat listener", lambda: lan.listen(self._roll, settings.seats.listen, key)))
+        if settings.power.nut_listen:
+            ears.append(keep_listening("NUT server", self._show_power))
         if settings.power.trap_listen:
             ears.append(keep_listening("trap listener", self._listen_for_traps))
         return ears
+
+    async def _show_power(self) -> Listening:
+        from agent.local import nut_server  # costs memory only where it is wanted
+
+        return await nut_server.serve(self._settings.power.nut_listen, self._ups_states)
+
+    def _ups_states(self) -> list[UpsState]:
+        from agent.local.nut_server import UpsState
+
+        polls_s = {ups.name: ups.poll_s for ups in self._settings.ups}
+        return [
+            UpsState(name=name, reading=reading, age_s=age_s, poll_s=polls_s[name], ends=ends)
+            for name, reading, age_s, ends in self._rounds.power.shown()
+        ]
 
     async def _listen_for_traps(self) -> Listening:
         from agent.probes.ups import traps  # costs memory only where it is wanted
