@@ -70,7 +70,6 @@ RESULTS = {
     "failed": "Done and error",
     "aborted": "Aborted",
 }
-GRID = ("grid", "generator", "solar")  # sources that are there although the battery feeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +126,7 @@ def status_of(reading: UpsReading, *, ends: bool) -> str:
     words = [STATES.get(state or "", "")]
     if state == "battery" and reading.self_test == "running":
         words = ["OL CAL"]
-    elif state == "battery" and reading.source in GRID:
+    elif state == "online" and reading.source == "battery":
         words = ["OL DISCHRG"]
     if ends and words == ["OB DISCHRG"]:
         words.append("LB")

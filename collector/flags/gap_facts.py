@@ -122,16 +122,13 @@ def run_of(reading: object, at_ms: int, id: str) -> BatteryRun:
 
 
 def draws_on_battery(reading: object) -> bool | None:
-    """Whether a UPS feeds from its battery because the mains is gone. False also while it does so with the mains there
-    (`source`: a hybrid inverter by its owner's choice). None: it does not say, it tests its battery, or whether the
-    mains is there cannot be told yet."""
+    """Whether a UPS feeds from its battery because the mains is gone. None: it does not say, it tests its battery, or
+    whether the mains is gone cannot be told yet (`source`)."""
     state = getattr(reading, "output_state", None)
     if state != "battery":
         return None if state is None else False
-    source = getattr(reading, "source", None)
-    if getattr(reading, "self_test", None) == "running" or source == "unknown":
-        return None
-    return source not in ("grid", "generator", "solar")
+    tests, unknown = getattr(reading, "self_test", None) == "running", getattr(reading, "source", None) == "unknown"
+    return None if tests or unknown else True
 
 
 def _on_battery_ms(reading: object) -> int:

@@ -137,12 +137,12 @@ READINGS: dict[str, wire.Reading] = {
     "ups-by-choice": wire.UpsReading(
         at=AT,
         subject="ups",
-        output_state="battery",
+        output_state="online",
         battery_charge_pct=71.0,
         input_voltage_v=228.4,
         profiles=["nut"],
-        corrected=["output_voltage_v: against_input"],
-        source="grid",
+        corrected=["output_state: by_choice"],
+        source="battery",
     ),
     "ups-last-gasp": wire.UpsReading(
         at=AT,

@@ -26,7 +26,7 @@ from agent import config as agent_settings
 from agent import wire
 from agent.common.center_time import TZ
 from agent.common.http_server import HttpRefused
-from agent.local import http
+from agent.local import http, nut_server
 from agent.probes.probe import ProbeFailed
 from agent.probes.ups import draft, merge, nut, pdu, settle, snmp, traps
 from agent.probes.ups.profiles import PROFILES
@@ -216,6 +216,24 @@ def settling(data: bytes) -> None:
     settled(*looks)
 
 
+def nut_requests(data: bytes) -> None:
+    """A client of the gateway's own NUT server: every answer is whole lines of NUT, and nothing is ever done."""
+    told = wire.UpsReading(output_state="online", battery_charge_pct=97.0, model=data[:40].decode("latin-1"))
+    states = [nut_server.UpsState(name=name, reading=told, age_s=1.0) for name in ("ups", data[:9].decode("latin-1"))]
+    client = nut_server.NutClient(lambda: states)
+    for line in data.split(b"\n")[:50]:
+        answer = list(client.answer(line.decode("utf-8", "replace")))
+        assert answer
+        assert len(answer) < 60
+        assert all(row.isprintable() and row for row in answer)
+        assert nut.words_of(answer[0])[0] in NUT_ANSWERS or answer[0] == nut_server.PROTOCOL
+
+
+NUT_ANSWERS = (
+    "OK", "ERR", "VAR", "TYPE", "DESC", "UPSDESC", "NUMLOGINS", "BEGIN", "Commands:", "nabz-agent",
+)  # fmt: skip
+
+
 def travels(found: wire.UpsReading | None) -> None:
     if found is not None:
         raw = wire.encode_reading(msgspec.structs.replace(found, at=AT))
@@ -272,6 +290,7 @@ HARNESSES: dict[str, Harness] = {
     "snmp_answers": Harness(one=snmp_answers, quick=50),
     "snmp_traps": Harness(one=snmp_traps),
     "nut_lines": Harness(one=nut_lines),
+    "nut_requests": Harness(one=nut_requests),
     "settling": Harness(one=settling, seeds=("agent/probes/ups/field/*.nut",)),
     "seats": Harness(one=seats),
     "agent_http": Harness(one=agent_http, quick=300),

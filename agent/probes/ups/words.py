@@ -3,9 +3,9 @@
 1. A word that the measured volts contradict gives way: on battery before off, "online" with a dead input while the
    battery discharges is on battery, "standby" while a load is fed is not off.
 2. Seconds on battery count from the last look on mains: many cards never set their counter back.
-3. A device may run from its battery while the grid is there (a self-test, a hybrid inverter by its owner's choice, a
-   status that is stuck). `source` says what is there: ``grid`` once the input is seen to be alive, ``battery`` when
-   nothing else is, ``unknown`` while that cannot be told yet.
+3. A device may feed from its battery while the grid is there (a hybrid inverter by its owner's choice, a status that is
+   stuck): its mains is not gone, so its output is on mains, and `source` names what feeds it. Whether an input that
+   shows a voltage is alive may take a while to see; until then `source` is ``unknown``.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def settle_power(draft: Draft) -> PowerMemory:
     """Puts state, seconds, the input's voltage, the test and the source right."""
     memory = draft.memory.power
     _state(draft, memory)
-    on_mains, on_battery = draft.get("output_state") in ON_MAINS, draft.get("output_state") == "battery"
-    _input(draft, on_mains=on_mains)
+    discharging = draft.get("output_state") == "battery"
+    _input(draft, on_mains=draft.get("output_state") in ON_MAINS)
     _output(draft)
     _test(draft)
     _source(draft, memory)
-    memory = _seconds(draft, memory, on_mains=on_mains, on_battery=on_battery)
-    return _remembered(draft, memory, on_mains=on_mains, on_battery=on_battery)
+    memory = _seconds(draft, memory)
+    return _remembered(draft, memory, discharging=discharging)
 
 
 # ---------------------------------------------------------------- state
@@ -166,7 +166,8 @@ def _test(draft: Draft) -> None:
 # ---------------------------------------------------------------- seconds on battery
 
 
-def _seconds(draft: Draft, memory: PowerMemory, *, on_mains: bool, on_battery: bool) -> PowerMemory:
+def _seconds(draft: Draft, memory: PowerMemory) -> PowerMemory:
+    on_mains, on_battery = draft.get("output_state") in ON_MAINS, draft.get("output_state") == "battery"
     counter = draft.get("on_battery_s")
     if counter is not None and (memory.counted is None or memory.counted[1] != counter):
         memory = replace(memory, counted=(draft.now_s, counter))
@@ -195,7 +196,12 @@ def _source(draft: Draft, memory: PowerMemory) -> None:
     if input_is_dead(draft) or draft.has("input_bad"):
         draft.fields["source"] = "battery"
     elif draft.get("input_voltage_v") is not None:
-        draft.fields["source"] = _by_input(draft, memory)
+        draft.fields["source"] = "battery"
+        found = _by_input(draft, memory)
+        if found == "grid":
+            draft.put("output_state", "online", "by_choice")
+        elif found == "unknown":
+            draft.fields["source"] = "unknown"
 
 
 def _by_input(draft: Draft, memory: PowerMemory) -> str:
@@ -231,23 +237,22 @@ def _has_moved(draft: Draft, memory: PowerMemory) -> bool:
     return any(was is not None and it is not None and was != it for was, it in zip(memory.input, now, strict=True))
 
 
-def _remembered(draft: Draft, memory: PowerMemory, *, on_mains: bool, on_battery: bool) -> PowerMemory:
-    measured = (draft.get("input_voltage_v"), draft.get("input_frequency_hz"))
-    live = memory.live or input_is_live(draft)
-    if on_mains:
-        honest = memory.honest
-        return replace(memory, mains_s=draft.now_s, since_s=None, input=measured, moved=False, honest=honest, live=live)
-    if not on_battery:
-        return replace(memory, input=measured, live=live)
+def _remembered(draft: Draft, memory: PowerMemory, *, discharging: bool) -> PowerMemory:
+    """`discharging`: what the device itself says, by choice or not."""
+    on_mains = draft.get("output_state") in ON_MAINS
+    memory = replace(memory, live=memory.live or input_is_live(draft))
+    memory = replace(memory, mains_s=draft.now_s if on_mains else memory.mains_s)
+    moved = memory.moved or _has_moved(draft, memory)
+    memory = replace(memory, input=(draft.get("input_voltage_v"), draft.get("input_frequency_hz")))
+    if not discharging:
+        return replace(memory, since_s=None, moved=False) if on_mains else memory
     since_s = memory.since_s if memory.since_s is not None else draft.now_s
     honest = memory.honest
     if draft.get("input_voltage_v") is not None and input_is_dead(draft):
         honest = True
-    elif draft.get("source") == "battery" and draft.now_s - since_s >= WAIT_S and not memory.moved:
+    elif not on_mains and draft.get("source") == "battery" and not moved and draft.now_s - since_s >= WAIT_S:
         honest = False
-    moved = memory.moved or _has_moved(draft, memory)
-    mains_s = draft.now_s if draft.get("source") == "grid" else memory.mains_s
-    return replace(memory, mains_s=mains_s, since_s=since_s, input=measured, moved=moved, honest=honest, live=live)
+    return replace(memory, since_s=since_s, moved=moved, honest=honest)
 
 
 # ---------------------------------------------------------------- glitches

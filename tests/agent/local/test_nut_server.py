@@ -63,7 +63,7 @@ def said(line: str, *states: UpsState) -> list[str]:
         # A word that the watch does not confirm shuts no PC down.
         (UpsReading(output_state="battery", battery_status="low"), False, "OB DISCHRG"),
         (UpsReading(output_state="battery", self_test="running", input_voltage_v=230.0), True, "OL CAL"),
-        (UpsReading(output_state="battery", source="grid"), False, "OL DISCHRG"),
+        (UpsReading(output_state="online", source="battery"), False, "OL DISCHRG"),
         (UpsReading(output_state="online", battery_replace=True), False, "OL RB"),
         (UpsReading(output_state="off"), False, "OFF"),
         (UpsReading(battery_charge_pct=5.0), False, ""),

@@ -220,42 +220,46 @@ def test_a_word_that_stands_at_the_first_look_is_believed() -> None:
 MAINS = {"input_voltage": "229.4", "input_frequency": "50.0", "battery_charge": "80"}
 
 
+def power(reading: wire.UpsReading) -> tuple[str | None, str | None]:
+    return reading.output_state, reading.source
+
+
 def test_a_ups_whose_input_is_seen_to_die_runs_by_choice_when_it_does_not() -> None:
     ups = Ups(ups_status="OL", **MAINS)
     ups.at(0)
-    assert ups.at(10, ups_status="OB", input_voltage="0").source == "battery"
+    assert power(ups.at(10, ups_status="OB", input_voltage="0")) == ("battery", "battery")
     ups.at(60)
     # The very same volts as a moment ago: a meter that was seen to tell a cut is believed.
-    assert ups.at(70, ups_status="OB").source == "grid"
+    assert power(ups.at(70, ups_status="OB")) == ("online", "battery")
 
 
 def test_of_an_input_that_never_moved_it_is_not_known_at_once_whether_it_is_alive() -> None:
     ups = Ups(ups_status="OL", **MAINS)
     ups.at(0)
-    sources = [ups.at(second, ups_status="OB").source for second in (10, 100, 129, 131, 200)]
-    assert sources == ["unknown", "unknown", "unknown", "battery", "battery"]
+    sources = [power(ups.at(second, ups_status="OB")) for second in (10, 100, 129, 131, 200)]
+    assert sources == [("battery", "unknown")] * 3 + [("battery", "battery")] * 2
     late = ups.at(210, ups_status="OB")
     assert late.on_battery_s == 200, "the discharge keeps its true beginning"
     ups.at(300)
-    assert ups.at(310, ups_status="OB").source == "battery", "known by now: that meter is stuck"
+    assert power(ups.at(310, ups_status="OB")) == ("battery", "battery"), "known by now: that meter is stuck"
 
 
 @pytest.mark.parametrize(
-    ("volts", "more", "source"),
+    ("volts", "more", "state"),
     [
-        ("228.9", {}, "grid"),
-        ("190", {"input_transfer_low": "170", "input_transfer_high": "280"}, "grid"),
+        ("228.9", {}, "online"),
+        ("190", {"input_transfer_low": "170", "input_transfer_high": "280"}, "online"),
         ("160", {"input_transfer_low": "170", "input_transfer_high": "280"}, "battery"),
         ("160", {}, "battery"),
         ("228.9", {"input_frequency": "43.1"}, "battery"),
         ("0", {}, "battery"),
-        ("120.4", {}, "grid"),
+        ("120.4", {}, "online"),
     ],
 )
-def test_the_grid_is_there_when_its_line_could_be_used(volts: str, more: dict[str, str], source: str) -> None:
+def test_the_grid_is_there_when_its_line_could_be_used(volts: str, more: dict[str, str], state: str) -> None:
     ups = Ups(ups_status="OL", **MAINS)
     ups.at(0)
-    assert ups.at(10, ups_status="OB", input_voltage=volts, **more).source == source
+    assert power(ups.at(10, ups_status="OB", input_voltage=volts, **more)) == (state, "battery")
 
 
 def test_a_ups_that_tests_its_battery_says_nothing_of_a_source() -> None:
