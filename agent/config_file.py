@@ -92,7 +92,7 @@ def _key_mistake(fields: dict[str, FieldInfo], key: str, value: object) -> str |
     try:
         msgspec.convert(value, field.type)
     except msgspec.ValidationError as error:
-        return f"{_rule_of(field, str(error))}, not {_toml(value)}; {_example(field)}"
+        return f"{_rule_of(field, describe(error))}, not {_toml(value)}; {_example(field)}"
     return None
 
 

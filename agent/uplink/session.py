@@ -43,7 +43,7 @@ from agent.uplink.window import BACKOFF_MIN_S, InFlight, Send, Wait, backoff_s, 
 CONNECTED = Event(__name__, "info", "broker_connected", "connected to a broker", key="broker")
 SESSION_ENDED = Event(
     __name__, "warning", "broker_session_ended", "no session with the broker, or it ended; the next try follows",
-    key="broker", fields="error",
+    key="broker", fields="cause error",
 )  # fmt: skip
 CLOCK_CHECKED = Event(
     __name__, "warning", "clock_checked", "a broker's certificate is outside its dates by this clock, which was "

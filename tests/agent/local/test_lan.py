@@ -220,7 +220,7 @@ def test_stopping_with_a_connection_open_is_no_fault(caplog: pytest.LogCaptureFi
 
 
 def test_nonces_are_remembered_for_the_window_and_bounded() -> None:
-    nonces = lan.Nonces(most=3)
+    nonces = lan.Nonces(limit=3)
     assert nonces.is_fresh("a", 0)
     assert not nonces.is_fresh("a", 2 * lan.WINDOW_MS)
     assert nonces.is_fresh("b", 2 * lan.WINDOW_MS)

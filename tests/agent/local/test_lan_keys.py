@@ -36,7 +36,7 @@ class Gateway:
 
     def hear(self, body: bytes, peer: str = "192.0.2.20") -> http.HttpAnswer:
         request = http.HttpRequest(method="POST", path="/seat", headers={}, body=body, peer=peer)
-        hearing = self.ear.hear(request)
+        hearing = self.ear.handle(request)
         try:
             hearing.send(None)  # it waits for nothing, so it needs no loop
         except StopIteration as done:
@@ -49,7 +49,7 @@ class Gateway:
         """One snapshot by the rules of a seat; the status of the answer."""
         under = key or ring.key
         said = snapshot(id=ring.seat_id, hand=ring.hand(under), **more)
-        answer = self.hear(contract.seal(contract.encode(said), under, contract.SNAPSHOT))
+        answer = self.handle(contract.seal(contract.encode(said), under, contract.SNAPSHOT))
         if answer.status == 200:
             ring.take(contract.decode_answer(contract.unseal(answer.body, under, contract.ANSWER)).hand)
         return answer.status
@@ -88,10 +88,10 @@ def test_a_leaked_seat_cannot_speak_for_another(tmp_path: Path) -> None:
     for ring in (mine, mine, theirs, theirs):
         assert gateway.say(ring) == 200
     forged = contract.seal(contract.encode(snapshot(id=OTHER)), mine.own or b"", contract.SNAPSHOT)
-    assert gateway.hear(forged).status == 401
+    assert gateway.handle(forged).status == 401
     # Nor by claiming to be itself where the key is looked up, and another where the body is read.
     body = contract.encode(snapshot()).replace(b'"name"', b'"id":"%b","name"' % OTHER.encode(), 1)
-    assert gateway.hear(contract.seal(body, mine.own or b"", contract.SNAPSHOT)).status == 400
+    assert gateway.handle(contract.seal(body, mine.own or b"", contract.SNAPSHOT)).status == 400
     assert gateway.roll.seats[OTHER].intruder_ms is None
 
 
@@ -223,11 +223,11 @@ def test_mutated_snapshots_crash_nothing_and_are_never_taken_as_fresh(count: int
             payload = contract.seal(mutated(body, dice), CENTER_KEY, contract.SNAPSHOT)
         else:
             payload = mutated(contract.seal(body, CENTER_KEY, contract.SNAPSHOT), dice)
-        status = gateway.hear(payload, peer="127.0.0.1").status
+        status = gateway.handle(payload, peer="127.0.0.1").status
         statuses[status] += 1
         if status == 200:
             taken = contract.decode(contract.unseal(payload, CENTER_KEY, contract.SNAPSHOT))
             assert abs(taken.at_ms - lan.wall_ms()) <= lan.WINDOW_MS
-            assert gateway.hear(payload).status == 403  # said again
+            assert gateway.handle(payload).status == 403  # said again
     assert set(statuses) == {200, 400, 401, 403}
     assert gateway.roll.call(lan.mono_ms(), SeatsSection()) is not None

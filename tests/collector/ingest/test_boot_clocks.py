@@ -191,7 +191,7 @@ def test_guesses_and_boots_are_let_go_in_time(sqlite_store: Store, gateway) -> N
     house.take(mine.batch([lost(mine, 1)]), now_ms=NOW)
     left = []
     for days in (6, 8, 61):
-        Housekeeping(sqlite_store, Settings(), Standards.of([example()]), lambda days=days: NOW + days * DAY_MS).look()
+        Housekeeping(sqlite_store, Settings(), Standards.of([example()]), lambda days=days: NOW + days * DAY_MS).tick()
         left.append([len(house.rows(sa.select(table))) for table in (schema.guesses, schema.boots)])
     assert left == [[1, 1], [0, 1], [0, 0]]
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from agent.common.reasons import Reason
 from collector.flags.backup import Cut
 from collector.store import Store, schema
 
@@ -30,7 +31,7 @@ def cut_row(from_ms: int, minutes: float, *, gave_out: bool) -> dict[str, Any]:
     cut = Cut(
         noted_ms=from_ms, from_ms=from_ms, last_ms=end_ms - 1, to_ms=end_ms + (90 * MINUTE_MS if gave_out else 0),
         died_ms=end_ms if gave_out else None, charge_from_pct=100.0, charge_low_pct=3.0, load_sum_pct=80.0, loads=2,
-        evidence=("begins with UPS reading g1 s 3",),
+        evidence=(Reason.of("evidence.cut_begins", reading="g1 s 3"),),
     )  # fmt: skip
     return {
         "center": "KHI-0001", "subject": "ups", "noted_ms": from_ms, "revision": 1, "from_ms": from_ms,
