@@ -217,8 +217,8 @@ def test_whatever_clocks_do_readings_keep_their_order_and_tests_their_slots(seed
 FORGETFUL = [
     (
         "collector/ingest/transaction.py",
-        "filing.boots = boot_clocks.load(",
-        "filing.boots = boot_clocks.BootClocks() or (",
+        "writer.boots = boot_clocks.load(",
+        "writer.boots = boot_clocks.BootClocks() or (",
     )
 ]
 NOT_MOVED = [

@@ -34,7 +34,7 @@ class Gateway:
         self.roll = Registry(folder, 0, policy)
         self.ear = lan._SeatListener(self.roll, CENTER_KEY, lan.wall_ms, lan.mono_ms)
 
-    def hear(self, body: bytes, peer: str = "192.0.2.20") -> http.HttpAnswer:
+    def handle(self, body: bytes, peer: str = "192.0.2.20") -> http.HttpAnswer:
         request = http.HttpRequest(method="POST", path="/seat", headers={}, body=body, peer=peer)
         hearing = self.ear.handle(request)
         try:

@@ -434,7 +434,7 @@ def test_by_the_signed_time_a_server_that_ran_out_is_still_refused(house: House,
     files = house.authority.files("server")
     issued = house.authority.issue_server(["127.0.0.1"], now_ms() - 60 * DAY_MS)
     house.authority.keep("server", issued)
-    house.keeper._door.reload()
+    house.keeper._web_listener.reload()
     assert files.cert.read_bytes() == issued.cert_pem
     door = CollectorClient(mine.url, mine.tls.ca, mine.collector_key)
     with pytest.raises(CollectorUnreachable, match="not valid at the collector's own time"):
