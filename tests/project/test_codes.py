@@ -14,7 +14,6 @@ import pytest
 
 from agent import wire
 from agent.common.causes import Cause, SpeedFlag, UplinkCause
-from agent.common.codes import AGENT, COLLECTOR
 from agent.common.reasons import Param, Reason
 from agent.common.words import AUTO, END, FOLDER, LTR, PlainWords, Renderer, catalogue, languages
 from collector.access.users import Doubt
@@ -30,6 +29,7 @@ from collector.standard.criteria import DEAF, DERIVED, YES_NO, Severity
 from collector.store.queries import STATES
 from collector.web import view
 from collector.web.pages import approvals, centers
+from tests.helpers.codes import AGENT, COLLECTOR
 
 ROOT = Path(__file__).parents[2]
 LANGUAGES = tuple(languages())
@@ -124,7 +124,7 @@ def constants(path: Path) -> set[str]:
 def test_every_code_that_is_made_stands_in_the_table_and_every_code_of_the_table_is_made() -> None:
     firsts = [(path, call.args[0]) for path in SOURCES if path.name != "codes.py" for call in made(path)]
     named = {arg.value for _, arg in firsts if isinstance(arg, ast.Constant)}
-    assert not named - CODES.keys(), f"agent/common/codes.py lacks {sorted(named - CODES.keys())}"
+    assert not named - CODES.keys(), f"tests/helpers/codes.py lacks {sorted(named - CODES.keys())}"
     outside = [(path, arg) for path, arg in firsts if path.name not in OF_AGENT_TABLES]
     composed = {f"{path.name}:{arg.lineno}" for path, arg in outside if isinstance(arg, ast.JoinedStr)}
     assert not composed, f"a code made of parts can be enumerated by nobody: {composed}; write it out in a table"

@@ -10,11 +10,11 @@ from typing import get_args
 
 import pytest
 
-from agent.common import codes
 from agent.common.causes import Cause, SpeedFlag, UplinkCause
 from agent.common.reasons import Reason
 from agent.common.words import FOLDER, languages, plain
 from agent.local import status_page
+from tests.helpers import codes
 
 AGENT = Path(status_page.__file__).parents[1]
 LANGUAGES = tuple(languages())
