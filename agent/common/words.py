@@ -168,8 +168,10 @@ class Renderer(Generic[S]):
         """As people write it: three or so digits and the unit; seconds as a duration; a dash for unknown."""
         if value is None:
             return self("none")
-        if unit in _SECONDS and abs(value) * _SECONDS[unit] >= MINUTE_S:
+        if unit in _SECONDS and value * _SECONDS[unit] >= MINUTE_S:
             return self.duration(value * _SECONDS[unit])
+        if unit == "s" and value <= -MINUTE_S:
+            return self.figure(value / MINUTE_S, "min")
         return self.ltr(f"{_digits(value)}{self.space}{self._unit(unit, value)}" if unit else _digits(value))
 
     def exact(self, value: float, unit: str) -> S:
