@@ -33,8 +33,8 @@ EN, UR = plain("en"), plain("ur")
     [
         (0.0, "", "0"), (3.14159, "", "3.14"), (16.04, "ms", "16 ms"), (99.95, "%", "100 %"), (1234.6, "", "1,235"),
         (-0.5, "V", "-0.5 V"), (None, "ms", "–"), (45.0, "s", "45 s"), (300.0, "s", "5 min"), (90.0, "s", "1 min 30 s"),
-        (20.0, "min", "20 min"), (90.0, "min", "1 h 30 min"), (-300.0, "s", "-5 min"),
-        (-90.0, "min", "-90 min"), (129_600, "s", "1 d 12 h"),
+        (20.0, "min", "20 min"), (90.0, "min", "1 h 30 min"),
+        (-300.0, "s", "-5 min"), (-90.0, "min", "-90 min"), (129_600, "s", "1 d 12 h"),
     ],
 )  # fmt: skip
 def test_figures_are_shown_as_people_write_them(value: float | None, unit: str, shown: str) -> None:

@@ -1,9 +1,10 @@
-"""Which language a page speaks, and what becomes of values in its strings. That every string is there: test_codes."""
+"""Which language a page is in."""
 
 from __future__ import annotations
 
 import pytest
 
+from collector.html_words import html_words
 from collector.web import i18n
 
 
@@ -19,3 +20,10 @@ def test_the_language_is_the_first_that_is_spoken(
     asked: str | None, kept: str | None, accepted: str, lang: str
 ) -> None:
     assert i18n.choose(asked, kept, accepted) == lang
+
+
+def test_what_is_filled_in_is_escaped_and_may_hold_braces() -> None:
+    words = html_words("en")
+    assert words("failed", cause="<b>{x}</b>") == "Failed: &lt;b&gt;{x}&lt;/b&gt;"
+    for made in (words.ltr, words.name, words.raw):
+        assert "&lt;b&gt;{x}&lt;/b&gt;</bdi>" in made("<b>{x}</b>")

@@ -1,0 +1,159 @@
+"""The language files: no text is missing in one of them, and none is left over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+import pytest
+
+from agent import wire
+from agent.common.causes import Cause, SpeedFlag, UplinkCause
+from agent.common.words import catalogue
+from agent.config import SpeedSection
+from collector.access.users import Doubt
+from collector.flags.cause import GRADES, NAMES
+from collector.flags.machine import State
+from collector.messages import Finding
+from collector.register.centers import LIFECYCLE, SHOWN, TIERS
+from collector.register.opening_hours import DAYS
+from collector.reports.ledger import Bucket
+from collector.reports.revisions import SHOWN as DIFFERENCES
+from collector.standard.check import READINGS, value_type
+from collector.standard.criteria import DEAF, DERIVED, YES_NO, Severity
+from collector.store.queries import STATES
+from collector.web import view
+from collector.web.pages import approvals, centers
+from tests.helpers.texts import CODES, LANGUAGES, SOURCES, TEMPLATES, places, raw_texts
+
+FORM = re.compile(r"\.(zero|one|two|few|many|other)$")
+FREE = ("language.", "province.")  # a province is whatever the register says
+COUNTED = {"unit.s", "unit.min", "unit.h", "unit.d", "news"}
+COUNTED |= {"revision.readings", "revision.records", "revision.outages"}
+
+
+# ---------------------------------------------------------------- what is asked for
+
+
+def literals(hint: object) -> Iterator[str]:
+    """The words of a Literal, wherever it stands in a type."""
+    if get_origin(hint) is Literal:
+        yield from (word for word in get_args(hint) if isinstance(word, str))
+    else:
+        for part in get_args(hint):
+            yield from literals(part)
+
+
+def rooms() -> Iterator[tuple[str, object]]:
+    """(room, its words): keys that are made of the two."""
+    yield "cause", get_args(Cause)
+    yield "uplink", get_args(UplinkCause)
+    yield "word.flags", get_args(SpeedFlag)
+    yield "word", ("true", "false")
+    yield from ((f"word.{name}", ("yes", "no")) for _, name in YES_NO)
+    yield "kind", wire.KINDS
+    yield "seat", literals(get_type_hints(wire.SeatColumns)["state"])
+    yield "state", (*STATES, "all")
+    yield "why", ("waiting", "meets", "paused")
+    yield "center", SHOWN
+    yield "lifecycle", LIFECYCLE
+    yield "tier", TIERS
+    yield "flag", get_args(State)
+    yield "verdict", (*centers.VERDICTS, "watch")
+    yield "theme", view.THEMES
+    yield "range", centers.RANGES_S
+    yield "asked", ("at_least", "at_most")
+    yield "fault", ("lan", "isp", "beyond")
+    yield "direction", ("down", "up")
+    yield "power_state", ("mains", "battery", "battery_low")
+    yield "test", ("desk", "retest", "too_late", "no_result", "server_gone")
+    yield from ((f"error{part}", (403, 404, 503, "other")) for part in ("", ".fix"))
+    yield "gateways.why", approvals.SAID
+    yield "gateways", ("approved", "refused")
+    yield from (("gateways.doubt", (f"{doubt}{part}" for doubt in get_args(Doubt))) for part in ("", ".head"))
+    yield "gap", NAMES
+    yield "grade", GRADES
+    yield "finding", get_args(Finding)
+    yield "severity", get_args(Severity)
+    yield "day", DAYS
+    yield "criterion", (DEAF.id, f"{DEAF.id}.fix")
+    yield from ((room, ("raised", "cleared")) for room in ("alert", "summary"))
+    yield from (("ledger", (f"{name}{part}" for name in (*get_args(Bucket), "open"))) for part in ("", ".means"))
+    yield "report.what", DIFFERENCES
+    yield "gateway.page.uplink", ("connected", "connecting", "off")
+    yield "gateway.page.clock", get_args(wire.Clock)
+    yield "gateway.page.mode", literals(get_type_hints(SpeedSection)["mode"])
+
+
+def of_readings() -> set[str]:
+    """The fields that a standard may name and a chart may draw, and the words that such a field may hold."""
+    keys = {f"field.{name}" for _, name in DERIVED}
+    keys |= {f"field.{figure.name}" for kind in wire.KINDS.values() for figure in kind.figures}
+    for name, kind in wire.KINDS.items():
+        for field, hint in get_type_hints(kind.struct).items():
+            is_asked = name in READINGS and value_type(name, field) and not _has_struct(hint)
+            keys |= {f"field.{field}"} if is_asked else set()
+            if is_asked or field in ("previous_end", "last_gasp"):
+                keys |= {f"word.{field}.{word}" for word in literals(hint)}
+    return keys
+
+
+def _has_struct(hint: object) -> bool:
+    parts = (hint, *get_args(hint))
+    return any(isinstance(part, type) and issubclass(part, msgspec.Struct) for part in parts) or any(
+        _has_struct(part) for part in get_args(hint)
+    )
+
+
+def asked_for() -> set[str]:
+    """Every key that the code is known to ask for; a counted one without its form."""
+    rows = {f"{room}.{word}" for room, words in rooms() for word in words}  # type: ignore[attr-defined]
+    return rows | of_readings() | COUNTED | (CODES.keys() - {"text"})
+
+
+def written() -> set[str]:
+    """What stands in quotes in a module or a template and may be a key."""
+    text = "\n".join(path.read_text("utf-8") for path in (*SOURCES, *TEMPLATES))
+    page = re.findall(r"""say\(words, ["']([\w.]+)["']""", text)
+    own = {f"chart.{kind}" for kind in wire.KINDS} | {f"series.{name}" for name in centers.SERIES}
+    keys = set(re.findall(r"""["']([a-z][\w.-]*)["']""", text)) | {f"gateway.page.{key}" for key in page}
+    return keys | own | {"series.self_down", "series.bound", "series.promised"}
+
+
+def forms(lang: str, key: str) -> set[str]:
+    return {f"{key}.{form}" for form in (*catalogue(lang).plurals, "other")}
+
+
+# ---------------------------------------------------------------- and what there is
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_no_text_is_missing(lang: str) -> None:
+    texts = raw_texts(lang)
+    asked = asked_for() | (written() & raw_texts("en").keys())
+    missing = {key for key in asked if key not in texts and not forms(lang, key) <= texts.keys()}
+    assert not missing, f"agent/common/text/{lang}.json has no text for {sorted(missing)}"
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_no_text_is_left_over(lang: str) -> None:
+    known = asked_for() | written()
+    counted = {form for key in known for form in forms(lang, key)}
+    left = {key for key in raw_texts(lang) if key not in known | counted and not key.startswith(FREE)}
+    assert not left, f"agent/common/text/{lang}.json: nobody asks for {sorted(left)}"
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_every_language_has_the_keys_of_english_and_no_place_that_english_lacks(lang: str) -> None:
+    english, texts = raw_texts("en"), raw_texts(lang)
+    assert {FORM.sub("", key) for key in texts} == {FORM.sub("", key) for key in english}
+    for key in texts.keys() & english.keys():
+        assert places(texts[key]) <= places(english[key]) | {"n"}, f"{lang}.json: {key}"
+        assert re.fullmatch(r"([^{}]|{\w+})*", texts[key]), f"{lang}.json: {key}: a place is {{name}}"
+
+
+def test_places_are_found() -> None:
+    assert places("{a} of {b_s}") == {"a", "b_s"}
+    assert forms("ur", "news") == {"news.one", "news.other"}
