@@ -1,4 +1,4 @@
-"""From changes to messages, in the languages of a channel. Pure but for the catalogues, which are read once."""
+"""From changes to messages, in the languages of a channel. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from agent.common.center_time import TZ
 from agent.common.reasons import Reason
-from agent.common.words import PlainWords, plain
-from collector.alerts.channel import LANGUAGES, AlertMessage, Event
+from agent.common.words import PlainWords
+from collector.alerts.channel import AlertMessage, Event
 from collector.flags.cause import Cause
 from collector.register.opening_hours import local
 from collector.standard.criteria import EVERYONE, Criterion, Standard
@@ -46,18 +46,16 @@ class Announcement:
 
 
 def message(
-    told: Announcement, standard: Standard | None, base_url: str, languages: Sequence[str] = LANGUAGES
+    told: Announcement, standard: Standard | None, base_url: str, languages: Sequence[PlainWords]
 ) -> AlertMessage:
     """One change: center, what, since, value against bound, cause, fix, link; once in each language, the title in the
     first."""
-    blocks = [
-        (_title(told, standard, words), _lines(told, standard, base_url, words)) for words in map(plain, languages)
-    ]
+    blocks = [(_title(told, standard, words), _lines(told, standard, base_url, words)) for words in languages]
     return AlertMessage(blocks[0][0], _joined(blocks), told.event)
 
 
 def summary(
-    told: Sequence[Announcement], standard: Standard | None, base_url: str, languages: Sequence[str] = LANGUAGES
+    told: Sequence[Announcement], standard: Standard | None, base_url: str, languages: Sequence[PlainWords]
 ) -> AlertMessage:
     """Many changes in one message: how many of what, and where."""
     centers = {item.center for item in told}
@@ -66,7 +64,7 @@ def summary(
             words("summary.title", n=words.number(len(told)), centers=words.number(len(centers))),
             _summary_lines(told, standard, base_url, words),
         )
-        for words in map(plain, languages)
+        for words in languages
     ]
     return AlertMessage(blocks[0][0], _joined(blocks))
 

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from agent.common.logs import Event
 from agent.common.reasons import decode
+from agent.common.words import PlainWords, plain
 from collector.alerts.channel import AlertMessage, Channel, SendFailed
 from collector.alerts.message import Announcement, message, summary
 from collector.flags import machine
@@ -224,7 +225,7 @@ def _messages(
 ) -> list[dict[str, object]]:
     wanted = [item for item in told if item.event in channel.events]
     return [
-        _row(item, channel, message(item, standards.at(item.at_ms), base_url, channel.languages), now_ms)
+        _row(item, channel, message(item, standards.at(item.at_ms), base_url, _words(channel)), now_ms)
         for item in wanted
     ]
 
@@ -235,8 +236,12 @@ def _summaries(
     wanted = [item for item in told if item.event in channel.events]
     if not wanted:
         return []
-    words = summary(wanted, standards.at(now_ms), base_url, channel.languages)
+    words = summary(wanted, standards.at(now_ms), base_url, _words(channel))
     return [_row(wanted[-1], channel, words, now_ms, "summary")]
+
+
+def _words(channel: Channel) -> list[PlainWords]:
+    return [plain(lang) for lang in channel.languages]
 
 
 def _row(

@@ -13,6 +13,7 @@ from agent.common.errors import describe
 from agent.common.words import languages
 from collector.commands.console import answers, common_arguments, complain, say, settings_of
 from collector.database import opened
+from collector.html_words import html_words
 from collector.register import centers
 from collector.reports import schedule
 from collector.reports.monthly import ReportError
@@ -53,7 +54,8 @@ def run(options: argparse.Namespace) -> int:
     except centers.CenterError as error:
         complain(str(error))
         return 1
-    form = partial(as_html, languages=options.language) if options.language else FORMS[options.format]
+    words = [html_words(lang) for lang in options.language or ()]
+    form = partial(as_html, languages=words) if words else FORMS[options.format]
     return _put(form(report), options.output)
 
 

@@ -58,10 +58,11 @@ def safe_cell(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-def as_html(report: Report, languages: Sequence[str] = LANGUAGES) -> str:
+def as_html(report: Report, languages: Sequence[HtmlWords] = ()) -> str:
     """One file without scripts or anything from elsewhere: the report in each language, one after the other."""
-    articles = [_article(report, html_words(lang)) for lang in languages]
-    return _template("page.html").render(report=report, articles=articles, lang=languages[0])
+    languages = languages or [html_words(lang) for lang in LANGUAGES]
+    articles = [_article(report, words) for words in languages]
+    return _template("page.html").render(report=report, articles=articles, lang=languages[0].lang)
 
 
 def _article(report: Report, words: HtmlWords) -> str:

@@ -7,6 +7,7 @@ import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
+from agent.common.words import FOLDER
 from collector.access.ca import Authority
 from collector.access.enrolment import EnrolmentFacts
 from collector.config import Settings
@@ -39,8 +41,10 @@ def build(
     standards: Standards,
     key: Ed25519PrivateKey,
     now: Callable[[], int] = now_ms,
+    texts: Path = FOLDER,
 ) -> FastAPI:
-    """The application, to be served by one process; its `state.gateways` is the door for gateways alone.
+    """The application, to be served by one process; its `state.gateways` is the door for gateways alone. `texts` is
+    the folder of the languages.
 
     Makes the log-in token and the certificate authority in the data folder if there are none.
 
@@ -57,7 +61,7 @@ def build(
         approval=config.enrolment.approval,
     )
     door = auth.Authenticator(auth.load_token(config.data_dir))
-    site = Site(store, hub, standards, door, facts, now, config.web_url.startswith("https://"))
+    site = Site(store, hub, standards, door, facts, now, config.web_url.startswith("https://"), texts=texts)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(site))
     app.state.gateways = gateways.build(site, key)
     app.mount("/static", StaticFiles(directory=HERE / "static"))

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from agent.common.bufferbloat import Bloat, bloat
 from agent.common.causes import SKIPPED
 from agent.common.reasons import Reason, decode
-from agent.common.words import plain
+from agent.common.words import PlainWords
 from agent.wire import SpeedReading
 from collector.html_words import HtmlWords
 from collector.register.opening_text import opening_text
@@ -141,7 +141,7 @@ class Show:
 
     def plain_place(self, province: str) -> str:
         """A province where no markup may stand."""
-        return plain(self.words.lang).place(province)
+        return PlainWords(self.words.catalogue).place(province)
 
     def forms(self, *keys: str) -> str:
         """For the pages' scripts: {key: {plural category: text}} as JSON, of one key its forms alone."""

@@ -13,6 +13,7 @@ import jinja2
 
 from agent import __version__
 from agent.common.center_time import TZ
+from agent.common.words import FOLDER
 from collector.access.enrolment import EnrolmentFacts
 from collector.standard import Standards
 from collector.store import Store, queries
@@ -36,6 +37,7 @@ class Site:
     now: Callable[[], int]
     secure: bool  # served over https, so its cookies travel over nothing else
     zone: ZoneInfo = ZONE
+    texts: Path = FOLDER  # the files of the languages
     version: str = __version__
     refusals: dict[str, list[int]] = field(default_factory=dict)
 

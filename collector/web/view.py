@@ -33,9 +33,10 @@ class View:
     @classmethod
     def of(cls, site: Site, request: Request) -> View:
         asked, kept = request.query_params, request.cookies
-        lang = i18n.choose(asked.get("lang"), kept.get(LANG_COOKIE), request.headers.get("accept-language", ""))
+        accepted = request.headers.get("accept-language", "")
+        lang = i18n.choose(asked.get("lang"), kept.get(LANG_COOKIE), accepted, site.texts)
         wanted = asked.get("theme") or kept.get(THEME_COOKIE, "auto")
-        words = html_words(lang)
+        words = html_words(lang, site.texts)
         theme = wanted if wanted in THEMES else "auto"
         return cls(site, request, words, theme, Show(words, site.now(), site.zone, site.standards))
 
@@ -50,7 +51,13 @@ class View:
 
     def page(self, template: str, *, status: int = 200, **values: object) -> Response:
         html = self.site.templates.get_template(template).render(
-            view=self, t=self.words, show=self.show, here=self.here, themes=THEMES, languages=languages(), **values
+            view=self,
+            t=self.words,
+            show=self.show,
+            here=self.here,
+            themes=THEMES,
+            languages=languages(self.site.texts),
+            **values,
         )
         answer = HTMLResponse(html, status, headers={"content-language": self.words.lang})
         asked: tuple[tuple[Literal["lang", "theme"], str, str], ...] = (

@@ -373,7 +373,7 @@ def test_a_silent_center_s_likely_cause_is_told_and_the_found_one_when_it_is_bac
     told = Announcement(
         **facts, was="pending", now="raised", value=None, bound=None, reason=Reason("verdict.no_reading"), cause=found
     )
-    text = message(told, None, "http://x").text
+    text = message(told, None, "http://x", [plain("en"), plain("ur")]).text
     assert "Cause: Mains cut; the UPS gave out (shown by its own readings)" in text
     assert "وجہ: بجلی گئی" in text
     assert "Evidence: Boot reading" in text

@@ -25,6 +25,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 
 from agent import wire
+from agent.common.reasons import Reason, encode, encode_all
+from agent.common.words import FOLDER
 from collector.access import approvals, enrolment, passwords, users
 from collector.access.enrolment import Approval
 from collector.config import CollectorTable, EnrolmentSection, Settings
@@ -46,6 +48,11 @@ PLACES = (
 HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)> \u202e"
 
 
+HEALTHY = Reason.of("verdict.at_least", value=95.0, bound=90.0, unit="%")
+HELD = encode(HEALTHY)
+SEEN = [Reason.of("evidence.fault_seen", n=57, field="fault_place", word="isp", reading="g s 57")]
+
+
 def center_row(code: str, number: int = 0, **facts: object) -> dict[str, Any]:
     city, district, province, tier = PLACES[number % len(PLACES)]
     return {
@@ -61,7 +68,7 @@ def flag_row(code: str, criterion: str, **parts: object) -> dict[str, Any]:
     return {
         "center": code, "criterion": criterion, "subject": "", "state": "clear", "since_ms": NOW_MS - 2 * DAY_MS,
         "judged_until_ms": NOW_MS - MINUTE_MS, "memory": "[]", "verdict": "meets", "value": None, "bound": None,
-        "reason": "held", "standard": "example-2026-1", **parts,
+        "reason": HELD, "standard": "example-2026-1", **parts,
     }  # fmt: skip
 
 
@@ -178,7 +185,7 @@ def add_story(store: Store, code: str) -> None:
     insert(store, schema.changes, [
         {"center": code, "criterion": criterion, "subject": "", "was": was, "now": now,
          "at_ms": NOW_MS - hours * HOUR_MS, "recorded_ms": NOW_MS, "value": 12.4, "bound": 40.0,
-         "reason": "recovery held: 95 %; at least 90 % is asked", "standard": "example-2026-1"}
+         "reason": encode(Reason.of("change.recovery_held", found=HEALTHY)), "standard": "example-2026-1"}
         for criterion, was, now, hours in moves
     ])  # fmt: skip
     gap = {
@@ -187,7 +194,7 @@ def add_story(store: Store, code: str) -> None:
     }  # fmt: skip
     insert(store, schema.gaps, [
         {**gap, "revision": 1, "cause": "unknown", "grade": "none", "evidence": "[]"},
-        {**gap, "revision": 2, "cause": "isp_down", "grade": "shown", "evidence": '["57 link readings saw the fault"]'},
+        {**gap, "revision": 2, "cause": "isp_down", "grade": "shown", "evidence": encode_all(SEEN)},
     ])  # fmt: skip
     begun_ms = NOW_MS - 4 * HOUR_MS
     cut = {
@@ -201,7 +208,7 @@ def add_story(store: Store, code: str) -> None:
     ])  # fmt: skip
     insert(store, schema.integrity, [
         {"at_ms": NOW_MS - HOUR_MS, "center": code, "device": f"g{code.lower()}", "finding": "equivocation",
-         "detail": HOSTILE}
+         "detail": encode(Reason.text(HOSTILE))}
     ])  # fmt: skip
 
 
@@ -253,19 +260,19 @@ def troubles(role: int, now_ms: int, n: int) -> dict[str, dict[str, Any]]:
         "since_ms": now_ms - 2 * HOUR_MS - n * 1000,
         "value": 10800,
         "bound": 900,
-        "reason": "10800 s; at most 900 s is asked",
+        "reason": encode(Reason.of("verdict.at_most", value=10800.0, bound=900.0, unit="s")),
     }
     slow = {
         "since_ms": now_ms - 26 * HOUR_MS - n * 1000,
         "value": 12.4,
         "bound": 40.0,
-        "reason": "12.4 Mbit/s; at least 40 Mbit/s is asked",
+        "reason": encode(Reason.of("verdict.at_least", value=12.4, bound=40.0, unit="Mbit/s")),
     }
     low = {
         "state": "recovering",
         "verdict": "below",
         "since_ms": now_ms - 50 * MINUTE_MS,
-        "reason": "battery_status is low; none of depleted, low is asked",
+        "reason": encode(Reason.of("verdict.word", field="battery_status", word="low")),
     }
     loss = {
         "state": "pending",
@@ -273,9 +280,9 @@ def troubles(role: int, now_ms: int, n: int) -> dict[str, dict[str, Any]]:
         "since_ms": now_ms - 4 * MINUTE_MS,
         "value": 4.2,
         "bound": 2.0,
-        "reason": "4.2 %; at most 2 % is asked",
+        "reason": encode(Reason.of("verdict.at_most", value=4.2, bound=2.0, unit="%")),
     }
-    unknown = {"verdict": "unknown", "reason": "the reading has no runtime_s"}
+    unknown = {"verdict": "unknown", "reason": encode(Reason.of("verdict.absent", fields=["runtime_s"]))}
     return {
         0: {"presence.silent": raised | silent},
         1: {"internet.download": raised | slow},
@@ -333,12 +340,18 @@ class Served:
 
 @contextmanager
 def serve(
-    store: Store, standards: Standards, data_dir: Path, now_ms: int = NOW_MS, approval: Approval = "none"
+    store: Store,
+    standards: Standards,
+    data_dir: Path,
+    now_ms: int = NOW_MS,
+    approval: Approval = "none",
+    texts: Path = FOLDER,
 ) -> Iterator[Served]:
     (data_dir / auth.TOKEN_FILE).write_text(TOKEN)
     hub = Hub(gather_s=0.05)
     config = Settings(collector=CollectorTable(data_dir=data_dir), enrolment=EnrolmentSection(approval=approval))
-    app = build(store, config, hub, standards=standards, key=Ed25519PrivateKey.generate(), now=lambda: now_ms)
+    key = Ed25519PrivateKey.generate()
+    app = build(store, config, hub, standards=standards, key=key, now=lambda: now_ms, texts=texts)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
