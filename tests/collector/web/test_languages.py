@@ -88,7 +88,8 @@ def test_hours_are_words() -> None:
     words = plain("en")
     for text, said in (
         ("always", "always"), ("Mon-Sat 09:00-21:00; Sun closed", "Mon–Sat 09:00-21:00; Sun closed"),
-        ("daily 09:00-13:00,14:00-21:00", "daily 09:00-13:00,14:00-21:00"), ("Mon,Wed 09:00-10:00", "Mon, Wed 09:00-10:00"),
+        ("daily 09:00-13:00,14:00-21:00", "daily 09:00-13:00,14:00-21:00"),
+        ("Mon,Wed 09:00-10:00", "Mon, Wed 09:00-10:00"),
         ("whenever <b>", "whenever <b>"),
     ):  # fmt: skip
         assert opening_text(text, words) == said
