@@ -103,7 +103,7 @@ def test_every_code_of_the_table_is_made() -> None:
 
 
 def test_pages_messages_and_logs_use_one_renderer() -> None:
-    assert set(Renderer.__subclasses__()) == {PlainWords, HtmlWords}
+    assert set(Renderer.__subclasses__()) == {PlainWords, HtmlWords, PageWords}
 
 
 def test_no_table_of_words_stands_in_the_code() -> None:
