@@ -11,6 +11,7 @@ from typing import get_args
 import pytest
 
 from agent.common.words import PlainWords, Renderer, catalogue
+from agent.local.page_words import PageWords
 from collector.flags.machine import ChangeReason
 from collector.html_words import HtmlWords
 from tests.helpers.codes import AGENT, COLLECTOR
