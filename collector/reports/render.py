@@ -72,7 +72,8 @@ def _article(report: Report, words: HtmlWords) -> str:
     return _template("report.html").render(
         report=report, t=words, worst=worst(seats["hours"], seats["promised"]), place=words.listed(places),
         hours=opening_text(center["opening"], words), local=partial(local, tz=TZ), named=partial(named, words=words),
-        revised=partial(reasons, words=words), reason_of=reason_of, not_counted=not_counted,
+        revised=partial(reasons, words=words), reason_of=reason_of, reasons_of=partial(map, reason_of),
+        not_counted=not_counted,
     )  # fmt: skip
 
 

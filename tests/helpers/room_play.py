@@ -82,7 +82,7 @@ def test_a_round_measures_it_and_an_error_of_its_probe_is_a_reading(tmp_path: Pa
         settings = config.AgentSettings()
         parts = RoundContext(
             settings=settings, device="g1", context=Context(settings=settings, deadline_s=1.0), probes={"room": probe},
-            stamp=lambda: AT, now_ms=lambda: NOW, keep=keep, enrich=lambda reading: reading, ask=lambda ask: None,
+            stamp=lambda: AT, now_ms=lambda: NOW, keep=keep, enrich=lambda reading: reading, send_ask=lambda ask: None,
         )  # fmt: skip
         asyncio.run(Rounds(parts, SpeedLedger(tmp_path)).round())
         return kept[0]

@@ -110,7 +110,15 @@ def _has_struct(hint: object) -> bool:
 def asked_for() -> set[str]:
     """Every key that the code is known to ask for; a counted one without its form."""
     rows = {f"{room}.{word}" for room, words in rooms() for word in words}  # type: ignore[attr-defined]
-    return rows | of_readings() | COUNTED | (CODES.keys() - {"text"})
+    return rows | of_readings() | COUNTED | asked_outright() | (CODES.keys() - {"text"})
+
+
+ASKED = re.compile(r"""\b(?:t|words)(?:\.many|\.first)?\(["']([\w.]+)["'][,)]""")
+
+
+def asked_outright() -> set[str]:
+    """Keys that a module or a template asks for by name."""
+    return {key for path in (*SOURCES, *TEMPLATES) for key in ASKED.findall(path.read_text("utf-8"))}
 
 
 def written() -> set[str]:

@@ -96,7 +96,7 @@ def test_sessions_that_take_turns_are_a_clone_and_a_line_that_broke_is_not() -> 
         book.take_over(B, f"192.0.2.{turn % 2}", f"192.0.2.{(turn + 1) % 2}")
     (found,) = book.findings()
     assert (found.device, found.finding) == (B, "clone")
-    assert found.detail.endswith("from 192.0.2.0, 192.0.2.1")
+    assert found.detail.params["addresses"] == "192.0.2.0, 192.0.2.1"
     assert book.findings() == []
 
 

@@ -16,10 +16,11 @@ import pytest
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
+from agent.common.words import plain
 from collector.__main__ import main
 from collector.register.centers import Center
 from collector.reports.monthly import ReportError, Samples, decide, percentile, period, wilson_upper_pct
-from collector.reports.render import as_csv, as_html, as_json, safe_cell
+from collector.reports.render import as_csv, as_html, as_json, not_counted, reason_of, safe_cell
 from collector.reports.schedule import told
 from collector.standard import Standards, example
 from collector.standard.criteria import MonthRule
@@ -34,6 +35,15 @@ CENTER = Center(
     opening="Mon-Sat 09:00-21:00",
 )  # fmt: skip
 RULE = MonthRule(share_pct=80, min_samples=42, min_days=15, min_slots=3)
+
+
+def words(reason: dict[str, Any]) -> str:
+    """What a reason of a report says in English."""
+    return plain().reason(reason_of(reason))
+
+
+def uncounted(row: dict[str, Any]) -> dict[str, int]:
+    return {plain().reason(reason): count for reason, count in not_counted(row)}
 
 
 def at(text: str) -> int:
@@ -110,27 +120,27 @@ def test_a_month_of_good_tests_meets(store: Store) -> None:
     assert (found["bound"], found["median"], found["days"], found["slots"]) == (16.0, 20.0, 14, 4) or found[
         "days"
     ] == 15
-    assert found["reason"] == "100.0 % of 60 samples meet the bound, 80 % asked"
+    assert found["reason"] == {"code": "month.meets", "params": {"met_pct": 100.0, "n": 60, "asked_pct": 80.0}}
 
 
 def test_too_few_tests_are_not_enough_data_and_say_what_is_missing(store: Store) -> None:
     speed(store, four_a_day(41), 20.0)
     found = row(report(store), "internet.download")
     assert found["verdict"] == "not enough data"
-    assert found["reason"] == "41 samples, at least 42 needed; 11 days, at least 15 needed"
+    assert words(found["reason"]) == "41 samples, at least 42 needed; 11 days, at least 15 needed"
 
 
 def test_self_tests_are_not_counted_and_are_shown(store: Store) -> None:
     speed(store, four_a_day(80), 900.0, purpose="self-test")
     found = row(report(store), "internet.download")
     assert (found["verdict"], found["samples"]) == ("not enough data", 0)
-    assert found["not_counted"] == {"a self-test never counts": 80}
+    assert uncounted(found) == {"A self-test never counts": 80}
 
 
 def test_failed_tests_prove_nothing_but_are_shown(store: Store) -> None:
     put(store, "speed", four_a_day(10), purpose="routine", flags="[]", failure='{"cause":"unreachable","detail":"x"}')
     found = row(report(store), "internet.download")
-    assert found["not_counted"] == {"the measurement failed: unreachable": 10}
+    assert uncounted(found) == {"The measurement failed: cannot be reached": 10}
 
 
 def test_tests_outside_the_opening_hours_do_not_count(store: Store) -> None:
@@ -162,7 +172,7 @@ def test_thin_coverage_is_not_enough_data_however_good_the_rest(store: Store) ->
     found = row(report(store), "internet.loss")
     assert (found["verdict"], found["met_pct"]) == ("not enough data", 100.0)
     assert found["coverage_pct"] == pytest.approx(100 * 17 * 600 / (24 * 720), abs=0.1)
-    assert "% of the open minutes, at least 90 needed" in found["reason"]
+    assert words(found["reason"]) == "59 % of the open minutes, at least 90 % needed"
 
 
 def test_a_silent_center_does_not_pass(store: Store) -> None:
@@ -253,9 +263,11 @@ def test_a_test_counts_as_far_as_its_server_saw_it(store: Store, vouch) -> None:
     vouch(store, CENTER.code, "g0", {f"t{i}": (20.0 if i % 2 else 12.0, 9.0) for i in range(59)}, days[0])
     found = row(report(store, Standards.of([WITNESSED])), "internet.download")
     assert (found["samples"], found["met"], found["grade"]) == (29, 29, "E2")
-    saw = "down: gateway g0 says 20 Mbit/s, server s saw 12; they may differ by 5 %"
-    never = "not witnessed: unwitnessed: the server named is not joined"
-    assert found["not_counted"] == {f"not witnessed: disagrees: {saw}": 30, never: 1}
+    saw = "download: gateway g0 says 20 Mbit/s, server s saw 12 Mbit/s; they may differ by 5 %"
+    assert uncounted(found) == {
+        f"Not counted: the server saw another figure: {saw}": 30,
+        "Not counted: the server – is none of ours": 1,
+    }
 
 
 def test_a_report_with_witnesses_is_the_same_each_time(store: Store, vouch) -> None:

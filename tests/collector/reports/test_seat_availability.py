@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 
 from agent import wire
 from agent.common.center_time import TZ
+from agent.common.words import plain
 from collector.register.centers import Center
 from collector.reports.monthly import build
 from collector.reports.render import as_html
@@ -68,8 +70,8 @@ def test_the_closed_part_of_an_hour_counts_for_nothing() -> None:
 
 def test_reasons_are_the_roll_calls_own_words_and_bounded() -> None:
     said = reasons(columns(("healthy", ""), ("unhealthy", "disk failing: 256 GB"), ("missing", ""), ("off", "x")), 6)
-    assert said == [
-        "SEAT-02: unhealthy, disk failing: 256 GB", "SEAT-03: missing", "2 of those promised are not on the roll",
+    assert [plain().reason(reason) for reason in said] == [
+        "SEAT-02: Unhealthy, disk failing: 256 GB", "SEAT-03: Missing", "2 of those promised are not on the roll",
     ]  # fmt: skip
     assert len(reasons(columns(*[("missing", "")] * 500), 500)) == 9
 
@@ -109,7 +111,9 @@ def put(store: Store, first_ms: int, count: int, seats: wire.SeatColumns) -> Non
 
 def test_the_report_says_hour_by_hour_what_could_be_used_and_why_not(store: Store) -> None:
     whole = columns(("healthy", ""), ("healthy", ""), ("healthy", ""))
-    part = columns(("healthy", ""), ("missing", "silent for 300 s"), ("off", "said it was shutting down"))
+    part = msgspec.structs.replace(
+        columns(("healthy", ""), ("missing", ""), ("off", "")), faults={"SEAT-02": "silent:silent_s=300"}
+    )
     put(store, at("2026-02-02T09:00"), 60, whole)
     put(store, at("2026-02-02T10:00"), 60, part)
     put(store, at("2026-02-02T22:00"), 60, part)  # closed
@@ -119,9 +123,10 @@ def test_the_report_says_hour_by_hour_what_could_be_used_and_why_not(store: Stor
     assert (seats["promised"], seats["open_hours"], seats["known_hours"], seats["full_hours"]) == (3, 24 * 12, 2, 1)
     nine, ten = [hour for hour in seats["hours"] if hour["calls"]]
     assert (nine["usable"], nine["fewest"], nine["reasons"]) == (3, 3, [])
-    assert (ten["usable"], ten["off"], ten["reasons"]) == (1, 1, ["SEAT-02: missing, silent for 300 s"])
-    page = as_html(report)
-    assert "SEAT-02: missing, silent for 300 s" in page
+    assert (ten["usable"], ten["off"]) == (1, 1)
+    page = re.sub("<[^>]+>", "", as_html(report))
+    assert "SEAT-02: Missing, silent for 5\u00a0min" in page
+    assert "SEAT-02: غائب، 5\u00a0منٹ سے خاموش" in page
     assert "2026-02-02 10:00" in page
 
 

@@ -36,7 +36,9 @@ def test_a_center_comes_with_its_verdicts_and_latest_readings(fleet) -> None:
     assert found["center"]["state"] == "below"
     verdicts = {each["criterion"]: each for each in found["verdicts"]}
     assert (verdicts["internet.latency"]["verdict"], verdicts["internet.latency"]["bound"]) == ("meets", 100)
-    assert "self-test never counts" in verdicts["internet.download"]["reason"]
+    assert verdicts["internet.download"]["reason"] == {
+        "code": "verdict.self_test", "params": {}, "text": "A self-test never counts",
+    }  # fmt: skip
     assert found["latest"]["ups"]["model"] == "Smart-UPS 3000"
 
 
@@ -110,7 +112,8 @@ def test_a_gateway_enrols_with_its_token_and_no_session(served, cast) -> None:
 def test_a_refused_enrolment_says_why(served) -> None:
     answer = httpx.post(f"{served.url}/api/v1/enrol", json=question("f" * 32, Ed25519PrivateKey.generate()))
     assert answer.status_code == 403
-    assert "token: is not known here" in answer.json()["error"]
+    assert "the token is not known here" in answer.json()["error"]
+    assert answer.json()["code"] == "enrol.token_unknown"
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"token": 3}', b"\xff\xfe", b"[" * 4000])
@@ -130,7 +133,7 @@ def test_a_long_enrolment_is_not_read_to_its_end(served) -> None:
     except httpx.WriteError:
         return  # the server hung up while we were still sending: it did not read on
     assert answer.status_code == 413
-    assert "limit is 4096 bytes" in answer.json()["error"]
+    assert "limit of 4,096 bytes" in answer.json()["error"]
 
 
 def test_guessing_tokens_ends_in_a_pause_that_a_good_token_does_not_cause(served, cast) -> None:

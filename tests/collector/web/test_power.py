@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.common.reasons import Reason
+from agent.common.reasons import Reason, encode_all
 from collector.flags.backup import Cut
 from collector.store import Store, schema
 
@@ -18,10 +18,11 @@ HOSTILE = "<script>alert(1)</script>"
 
 
 def gap_row(now_ms: int, cause: str, grade: str, revision: int = 1, **parts: object) -> dict[str, Any]:
-    evidence = f'["UPS reading g1 s 7: on battery, low at 4 % {HOSTILE}"]'
+    found = Reason.of("evidence.ups_charge", reading=f"g1 s 7 {HOSTILE}", power="battery_low", charge_pct=4)
     return {
         "center": "KHI-0001", "from_ms": now_ms - 50 * MINUTE_MS, "revision": revision,
-        "to_ms": now_ms - 20 * MINUTE_MS, "cause": cause, "grade": grade, "evidence": evidence, "facts": "{}",
+        "to_ms": now_ms - 20 * MINUTE_MS, "cause": cause, "grade": grade, "facts": "{}",
+        "evidence": encode_all([found]),
         "witness": "{}", "recorded_ms": now_ms, **parts,
     }  # fmt: skip
 
@@ -60,7 +61,7 @@ def test_the_page_names_the_cause_its_weight_and_its_evidence(told: Any) -> None
     assert "Mains cut; the UPS gave out" in page
     assert "confirmed by neighbours" in page
     assert "put right" in page
-    assert "UPS reading g1 s 7" in page
+    assert "UPS reading <bdi>g1 s 7 &lt;script&gt;" in page
     assert HOSTILE not in page
     assert "Not known" not in page, "an older revision is history"
 
@@ -70,6 +71,7 @@ def test_the_page_says_it_in_urdu(told: Any) -> None:
         page = client.get("/centers/KHI-0001?lang=ur").text
     assert "بجلی گئی؛ یو پی ایس جواب دے گیا" in page
     assert "بجلی کی بندش" in page
+    assert "بیٹری پر، کم" in page
 
 
 def test_the_api_tells_gaps_and_what_the_battery_is_worth(told: Any, cast: types.ModuleType) -> None:
@@ -77,7 +79,11 @@ def test_the_api_tells_gaps_and_what_the_battery_is_worth(told: Any, cast: types
         answer = client.get("/api/v1/centers/KHI-0001").json()
     (gap,) = answer["gaps"]
     assert (gap["cause"]["name"], gap["cause"]["grade"], gap["revision"]) == ("ups_exhausted", "confirmed", 2)
+    (seen,) = gap["cause"]["evidence"]
+    assert (seen["code"], seen["params"]["charge_pct"]) == ("evidence.ups_charge", 4)
+    assert seen["text"].endswith("on battery, low at 4 %")
     (ups,) = answer["power"]
+    assert ups["list"][0]["evidence"][0]["text"] == "Begins with UPS reading g1 s 3"
     assert (ups["cuts"], ups["carried"], ups["not_carried"]) == (6, 1, 5)
     assert (ups["observed_min"], ups["gave_out"], ups["load_pct"]) == (34.0, True, 40.0)
     assert ups["trend_min_a_month"] == pytest.approx(-12.0)

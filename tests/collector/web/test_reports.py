@@ -43,8 +43,8 @@ def test_the_page_says_which_revision_stands_what_it_replaces_and_why(reported: 
     with reported.client() as client:
         page = client.get("/centers/KHI-0001").text
     assert 'Revision <bdi dir="ltr">2</bdi>' in page
-    assert 'replaces revision <bdi dir="ltr">1</bdi> · 1440 late readings' in page
-    assert "of gateway g1&lt;b&gt;" in page
+    assert 'replaces revision <bdi dir="ltr">1</bdi> · <bdi dir="ltr">1,440</bdi> late readings' in page
+    assert 'of gateway <bdi dir="ltr">g1&lt;b&gt;</bdi>' in page
     assert "Not enough data, now Too close to tell" in page
     assert "Jitter:" not in page
     assert page.count("being made") == 1

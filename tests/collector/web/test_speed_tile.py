@@ -32,9 +32,14 @@ def test_a_test_that_was_left_out_says_why_in_words(served, cast) -> None:
     assert "skipped_on_battery" not in page.split("Verdicts")[0]
 
 
-@pytest.mark.parametrize("cause", ["timeout", "skipped_<b>", "title"])
-def test_any_other_cause_is_shown_as_it_came(served, cast, cause: str) -> None:
-    assert f"Failed: {cause}" in said(served, cast, SpeedReading(failure=Failure(cause)))
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [("timeout", "no answer in time"), ("skipped_<b>", "skipped <b>"), ("title", "title")],
+)
+def test_any_other_cause_is_a_failure_and_one_that_is_not_known_is_shown_as_it_came(
+    served, cast, cause: str, words: str
+) -> None:
+    assert f"Failed: {words}" in said(served, cast, SpeedReading(failure=Failure(cause)))
 
 
 def test_the_backup_line_is_named(served, cast) -> None:

@@ -102,7 +102,7 @@ def test_the_roll_says_whether_a_silent_pc_is_on() -> None:
 def test_the_probe_asks_the_network_after_who_is_missing() -> None:
     roll = Registry(None, mono_ms() - 1_000_000)
     roll.take(said(facts=()), mono_ms() - 900_000, "127.0.0.1")
-    (reading,) = asyncio.run(probe(Context(settings=AgentSettings(seats=LIMITS), deadline_s=5.0, roll=roll)))
+    (reading,) = asyncio.run(probe(Context(settings=AgentSettings(seats=LIMITS), deadline_s=5.0, registry=roll)))
     assert isinstance(reading, SeatsReading)
     assert reading.seats is not None
     assert [text.partition(":")[0] for text in reading.seats.faults.values()] == ["silent_on"]

@@ -26,20 +26,20 @@ def outside(address: str) -> Context:
 def test_inside_the_agent_the_roll_is_called() -> None:
     roll = Registry(None, lan.mono_ms())
     roll.take(SAID, lan.mono_ms())
-    (reading,) = asyncio.run(probe(Context(settings=AgentSettings(), deadline_s=5.0, roll=roll)))
+    (reading,) = asyncio.run(probe(Context(settings=AgentSettings(), deadline_s=5.0, registry=roll)))
     assert isinstance(reading, SeatsReading)
     assert (reading.known, reading.healthy) == (1, 1)
 
 
 def test_an_empty_roll_is_a_reading_of_no_seats() -> None:
-    (reading,) = asyncio.run(probe(Context(settings=AgentSettings(), deadline_s=5.0, roll=Registry(None))))
+    (reading,) = asyncio.run(probe(Context(settings=AgentSettings(), deadline_s=5.0, registry=Registry(None))))
     assert isinstance(reading, SeatsReading)
     assert reading.known == 0
 
 
 def test_just_after_a_start_silence_is_not_yet_missing(tmp_path: Path) -> None:
     Registry(tmp_path).take(SAID, 0)
-    context = Context(settings=AgentSettings(), deadline_s=5.0, roll=Registry(tmp_path, lan.mono_ms()))
+    context = Context(settings=AgentSettings(), deadline_s=5.0, registry=Registry(tmp_path, lan.mono_ms()))
     with pytest.raises(ProbeFailed, match="settling"):
         asyncio.run(probe(context))
 

@@ -43,7 +43,7 @@ def test_centers_stand_worst_first_and_oldest_first_within(fleet) -> None:
     # of the silent, the one that has been silent longest; of those below, the urgent before the serious
     assert rows_of(page)[:6] == ["GIL-0100", "PEW-0080", "LHE-0060", "GIL-0040", "PEW-0020", "LHE-0000"]
     first_below = page[page.index('class="row below"') :].split("</tr>")[0]
-    assert "battery status" in first_below
+    assert "battery: Low" in text_of(first_below)
 
 
 def test_each_row_says_its_state_in_a_word_and_its_reason(fleet) -> None:
@@ -78,7 +78,7 @@ def test_province_state_and_search_hold_together(fleet) -> None:
     assert rows_of(page)
     assert all(code.startswith("KHI") for code in rows_of(page))
     assert set(states_of(page)) == {"below"}
-    assert "<option selected>Sindh" in page
+    assert '<option value="Sindh" selected>Sindh' in page
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_a_center_shows_facts_verdicts_and_the_latest_of_each_kind(fleet) -> Non
     with fleet.client() as client:
         page = text_of(client.get("/centers/KHI-0001").text)
     for said in (
-        "e-Rozgar Center Karachi 2", "PTCL", "Mon-Sat 09:00-21:00", "21.3 ms", "46.2 Mbit/s", "On mains", "16 of 20",
-        "American Power Conversion Smart-UPS 3000", "49 min", "PC-17", "disk full: ", "recovery held", "38.5 MB",
+        "e-Rozgar Center Karachi 2", "PTCL", "Mon–Sat 09:00-21:00", "21.3 ms", "46.2 Mbit/s", "On mains", "16 of 20",
+        "American Power Conversion Smart-UPS 3000", "49 min", "PC-17", "disk 98 % full", "recovery held", "38.5 MB",
     ):  # fmt: skip
         assert said in page, said
 
@@ -182,7 +182,7 @@ def test_a_self_test_is_labelled_and_said_not_to_count(fleet) -> None:
 @pytest.mark.parametrize(
     ("lang", "seen_down", "figures", "word"),
     [
-        ("en", 46.0, "Server s saw 46 Mbit/s down, 18.9 Mbit/s up", "the measurement server saw the same"),
+        ("en", 46.0, "Server s saw 46 Mbit/s down, 18.9 Mbit/s up", "the measurement server s saw the same"),
         ("en", 12.0, "Server s saw 12 Mbit/s down, 18.9 Mbit/s up", "Not counted: the server saw another figure"),
         ("en", None, "", "Waiting for the measurement server's record"),
         ("ur", 12.0, "سرور s نے دیکھا: ڈاؤن لوڈ 12 Mbit/s، اپ لوڈ 18.9 Mbit/s", "شمار نہیں: سرور نے کچھ اور دیکھا"),
@@ -217,7 +217,7 @@ def test_integrity_findings_are_there_but_folded_away(fleet) -> None:
     with fleet.client() as client:
         page = client.get("/centers/KHI-0001").text
     assert '<details class="integrity">' in page
-    assert "equivocation" in page
+    assert "Two stories" in page
 
 
 def test_a_center_without_readings_says_what_it_waits_for(served, cast) -> None:
@@ -239,7 +239,7 @@ def test_a_failed_measurement_shows_its_cause(served, cast) -> None:
     with served.client() as client:
         answer = client.get("/centers/LHR-014")
     assert answer.status_code == 200
-    assert text_of(answer.text).count("Failed: unreachable") >= 3
+    assert text_of(answer.text).count("Failed: cannot be reached") >= 3
 
 
 def test_a_center_with_two_links_shows_one_at_a_time_and_names_both(served, cast) -> None:

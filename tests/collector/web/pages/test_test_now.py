@@ -84,7 +84,7 @@ def test_the_page_says_what_became_of_it(site, values: dict[str, Any], said: str
     ("figures", "reason", "said"),
     [
         ({"download_mbps": 41.25, "upload_mbps": 9.5}, "result", "41.2 Mbit/s down, 9.5 Mbit/s up"),
-        ({"failure": '{"cause":"skipped_on_battery"}'}, "no_figure", "skipped_on_battery"),
+        ({"failure": '{"cause":"skipped_on_battery"}'}, "no_figure", "Not tested: on the UPS's battery"),
     ],
 )
 def test_the_page_shows_the_result(site, cast, figures: dict[str, Any], reason: str, said: str) -> None:
