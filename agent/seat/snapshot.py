@@ -26,6 +26,7 @@ MAX_DISKS = 16
 MAX_FACTS = 32
 MAX_HAND = 512  # hex digits of a public value, see agent.seat.keys
 MIN_KEY_BYTES = 16
+MAX_PARTS = 256  # lists and objects, several times what a snapshot has: built, each takes fifty times its room
 SNAPSHOT, ANSWER = b"nabz-seat-1\n", b"nabz-gateway-1\n"  # labels: one kind of message never passes for the other
 HEX = frozenset("0123456789abcdef")
 NAME_SIGNS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
@@ -208,6 +209,8 @@ def _dump(fields: Fields) -> bytes:
 def _load(body: bytes, what: str) -> Fields:
     if len(body) > MAX_BYTES:
         raise SnapshotError(f"{what} of {len(body)} bytes is over the limit of {MAX_BYTES}")
+    if body.count(b"[") + body.count(b"{") > MAX_PARTS:
+        raise SnapshotError(f"{what}: has more than {MAX_PARTS} lists and objects")
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
