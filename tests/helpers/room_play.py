@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from playwright.sync_api import expect, sync_playwright
 
-from agent import config, wire
+from agent import wire
 from agent.__main__ import main
 from agent.common.center_time import CENTER_TIME
 from agent.common.words import languages
@@ -24,8 +24,6 @@ from agent.local.board import Board, StatusView
 from agent.local.status_page import page as status_page
 from agent.probes import PROBES
 from agent.probes.probe import Context
-from agent.scheduling.rounds import RoundContext, Rounds
-from agent.scheduling.speed_rounds import SpeedLedger
 from collector.config import Settings
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
@@ -34,6 +32,7 @@ from collector.reports import monthly
 from collector.simulate.readings import any_reading
 from collector.standard import Standards, read
 from collector.store import NeedsMigration, Store, migrate, queries, roles, rollups, schema
+from tests.agent.scheduling import test_rounds
 
 NOW = 1_795_000_000_000
 CHROMIUM = Path("/usr/bin/chromium")
@@ -73,23 +72,17 @@ def test_a_round_measures_it_and_an_error_of_its_probe_is_a_reading(tmp_path: Pa
     async def broken(context: Context) -> Sequence[wire.Reading]:
         raise ZeroDivisionError("by design")
 
-    def kept_of(probe: object) -> tuple[list[wire.Reading], str]:
+    def kept_of(probe: object) -> tuple[wire.Reading, str]:
         kept: list[tuple[list[wire.Reading], str]] = []
+        asyncio.run(test_rounds.made(tmp_path, kept, room=probe).round())
+        ((readings, value),) = kept
+        (reading,) = (reading for reading in readings if isinstance(reading, wire.RoomReading))
+        return reading, value
 
-        async def keep(readings: Sequence[wire.Reading], value: str) -> None:
-            kept.append((list(readings), value))
-
-        settings = config.AgentSettings()
-        parts = RoundContext(
-            settings=settings, device="g1", context=Context(settings=settings, deadline_s=1.0), probes={"room": probe},
-            stamp=lambda: AT, now_ms=lambda: NOW, keep=keep, enrich=lambda reading: reading, send_ask=lambda ask: None,
-        )  # fmt: skip
-        asyncio.run(Rounds(parts, SpeedLedger(tmp_path)).round())
-        return kept[0]
-
-    assert kept_of(room) == ([wire.RoomReading(at=AT, temperature_c=24.5, humidity_pct=41.0)], "low")
-    readings, value = kept_of(broken)
-    assert (readings[0].failure.cause, value) == ("broken", "normal")
+    at = test_rounds.stamp()
+    assert kept_of(room) == (wire.RoomReading(at=at, temperature_c=24.5, humidity_pct=41.0), "low")
+    reading, value = kept_of(broken)
+    assert (reading.failure.cause, value) == ("broken", "normal")
     assert "room" in PROBES
 
 

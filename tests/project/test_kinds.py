@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -107,6 +108,52 @@ def test_every_kind_has_a_golden_message(name: str) -> None:
 def test_kinds_with_a_tile_of_their_own_have_it() -> None:
     named = set(re.findall(r'call\(\w+, at\) one\("(\w+)"\)', TEMPLATE.read_text("utf-8")))
     assert named == OWN_TILES, "collector/web/pages/centers.py: OWN_TILES and templates/center.html differ"
+
+
+# Where three kinds or more stand together by hand, and what becomes there of a kind that is not among them.
+BY_HAND = {
+    "agent/commands/probe.py": "it has no options of its own",
+    "agent/local/status_page.py": "its figures are shown",
+    "agent/probes/__init__.py": "a test above names it",
+    "collector/outages/gaps.py": "it tells nothing of a gap",
+    "collector/simulate/readings.py": "its figures are made up by their units",
+    "collector/web/pages/centers.py": "its figures are shown",
+}
+
+
+def listed_by_hand(source: str) -> set[str]:
+    """The kinds of the longest collection, by their names or structs, in a source."""
+    structs = {kind.struct.__name__: name for name, kind in KINDS.items()}
+    found: list[set[str]] = [set()]
+    for node in ast.walk(ast.parse(source)):
+        parts = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", getattr(node, "args", []))
+        items = parts if isinstance(parts, list) else []
+        words = [getattr(part, key, None) for part in items for key in ("value", "id", "attr")]
+        found.append({structs.get(word, word) for word in words if isinstance(word, str)} & KINDS.keys())
+    return max(found, key=len)
+
+
+def test_no_module_lists_kinds_by_hand_that_could_have_them_from_their_rows() -> None:
+    paths = [path for top in ("agent", "collector") for path in sorted((ROOT / top).rglob("*.py"))]
+    lists = {
+        str(path.relative_to(ROOT))
+        for path in paths
+        if "migrations" not in path.parts and len(listed_by_hand(path.read_text("utf-8"))) >= 3
+    } - {"agent/wire.py"}
+    assert lists == BY_HAND.keys(), "derive it from wire.KINDS, or say in BY_HAND what becomes of a new kind"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'DEADLINE_S = {"link": 45.0, "speed": 240.0, "ups": 8.0}',
+        'KINDS = ("link", "speed", "ups")',
+        "SHOWN = [wire.LinkReading, wire.SpeedReading, UpsReading]",
+        'GAP_MS = dict.fromkeys(["link", "speed", "ups"], 180_000)',
+    ],
+)
+def test_a_list_by_hand_is_seen(source: str) -> None:
+    assert listed_by_hand(source) == {"link", "speed", "ups"}
 
 
 def test_units_are_found_by_the_longest_end_of_a_name() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.probes.speed import ENGINES
 from agent.wire import KINDS
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +51,7 @@ def test_a_class_that_is_defined_twice_is_seen(tmp_path: Path) -> None:
 
 
 def test_module_names_are_made_of_the_vocabulary() -> None:
-    known = vocabulary() | KINDS.keys()
+    known = vocabulary() | KINDS.keys() | ENGINES.keys()
     parts = {
         part for path in sources("agent", "collector") for part in path.relative_to(ROOT).with_suffix("").parts[1:]
     }
