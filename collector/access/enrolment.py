@@ -269,7 +269,7 @@ def _held(conn: sa.Connection, device: str, center: str) -> sa.Row[tuple[object,
     if held is not None and held.revoked_ms is not None:
         raise EnrolmentRefused(403, "enrol.revoked", device=device)
     if held is not None and held.center != center:
-        raise EnrolmentRefused(409, "enrol.other_center", device=device, center=held.center, approval=center)
+        raise EnrolmentRefused(409, "enrol.other_center", device=device, center=held.center, asked=center)
     return held
 
 

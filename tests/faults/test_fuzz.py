@@ -182,7 +182,7 @@ async def read_hostile(hostile: Hostile, until: Callable[[], bool], version: Any
         try:
             async with asyncio.timeout(POLL_LIMIT_S):
                 reading = await probe.measure(target, 5.0, lambda _line: None)
-            note(score, hostile, rounds.fit("ups", msgspec.structs.replace(reading, at=AT)))
+            note(score, hostile, rounds.checked("ups", msgspec.structs.replace(reading, at=AT)))
         except TimeoutError:
             score.hung += 1
         except Exception as error:  # whatever comes out of the reader is the finding
@@ -347,7 +347,7 @@ def test_hostile_words_to_the_seat_listener_are_survived_and_old_ones_never_take
                 town.heard = [*own_words, *town.heard[-400:], payload]
             if number % 250 == 0:
                 called = roll.call(mono(), LIMITS)
-                assert called is None or rounds.fit("seats", msgspec.structs.replace(called, at=AT)).failure is None
+                assert called is None or rounds.checked("seats", msgspec.structs.replace(called, at=AT)).failure is None
         server.close()
 
     asyncio.run(play())

@@ -42,7 +42,7 @@ DEDUPE_OFF = [
     )
 ]
 LATEST_BY_ARRIVAL = [
-    ("collector/ingest/rows.py", 'list(writer.latest.values()), newer_by="wall_ms")', "list(filing.latest.values()))")
+    ("collector/ingest/rows.py", 'list(writer.latest.values()), newer_by="wall_ms")', "list(writer.latest.values()))")
 ]
 
 

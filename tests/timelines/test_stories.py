@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from agent.common.reasons import Reason, decode
 from agent.wire import Failure, LinkReading, SeatsReading, SpeedReading, UpsReading
 from collector.judging import silence
 from collector.judging.evaluate import current_verdicts, latest_readings
@@ -96,8 +97,8 @@ def test_a_fault_that_ends_at_closing_time_is_not_told_in_the_morning(story: Sto
         story.every_minute("+1 09:10", "+1 09:15", whole),
     )
     story.wants()
-    assert [row.reason.split(":")[0] for row in story.changes("seats.usable")] == [
-        "first below", "closed before it was decided", "first below", "met again in time",
+    assert [decode(row.reason).code for row in story.changes("seats.usable")] == [
+        "change.first_below", "change.closed_before_it_was_decided", "change.first_below", "change.met_again_in_time",
     ]  # fmt: skip
 
 
@@ -268,11 +269,11 @@ def test_each_page_line_has_a_verdict_or_the_reason_why_not(story: Story) -> Non
     loss = current["internet.loss"]
     assert (loss.verdict.word, loss.verdict.value, loss.flag.state) == ("below", 30.0, "raised")
     assert current["power.on_ups"].verdict.word == "meets"
-    assert current["internet.download"].verdict.reason == "not enough data: a self-test never counts"
-    assert current["seats.usable"].verdict.reason == "not enough data: no reading yet"
+    assert current["internet.download"].verdict.reason == Reason("verdict.self_test")
+    assert current["seats.usable"].verdict.reason == Reason("verdict.no_reading")
     assert current["presence.silent"].verdict.word == "meets"
     # Half an hour later the same readings say nothing about now, but the flag stands.
     assert late["internet.loss"].verdict.word == "unknown"
-    assert "the last reading is 31 minutes old" in late["internet.loss"].verdict.reason
+    assert late["internet.loss"].verdict.reason == Reason.of("verdict.old", age_s=1860, fresh_s=300)
     assert late["internet.loss"].flag.state == "raised"
     assert late["presence.silent"].verdict.word == "below"

@@ -38,7 +38,7 @@ class Gateway:
         self.device = device_name(self.key.public_key().public_bytes_raw())
 
     def question(self, token: str) -> bytes:
-        asked = gateway.question(token, self.key, self.tls_key)
+        asked = gateway.enrolment_request(token, self.key, self.tls_key)
         return json.dumps({name: _text(value) for name, value in asked.items()}).encode()
 
     def renewal(self, device: str = "", signer: Ed25519PrivateKey | None = None, csr: str = "") -> bytes:

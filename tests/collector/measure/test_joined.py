@@ -178,7 +178,7 @@ def test_a_wrong_token_joins_nothing_and_says_so(house: House) -> None:
     join = ["--collector", f"http://127.0.0.1:{house.web}", "--join", "0" * 32]
     done = subprocess.run([sys.executable, "-m", "collector", *words, *join], capture_output=True, text=True)
     assert done.returncode == 1
-    assert "joining refused: token: is not known here" in done.stderr
+    assert "joining refused: the token is not known here" in done.stderr
     assert not (house.state / "joined.json").exists()
 
 

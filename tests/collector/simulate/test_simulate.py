@@ -495,7 +495,7 @@ def test_a_fleet_is_registered_and_enrolled_by_the_code_of_real_centers(store: S
 
 
 def test_a_refused_enrolment_is_said_in_the_collectors_words(store: Store, tmp_path: Path) -> None:
-    with a_door(enrols(store)) as url, pytest.raises(identities.FleetError, match="token: is not known here"):
+    with a_door(enrols(store)) as url, pytest.raises(identities.FleetError, match="the token is not known here"):
         join.join(url, tmp_path, {"SIM-LHE-0001": "0" * 32}, lambda line: None)
 
 
