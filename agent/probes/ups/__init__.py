@@ -145,7 +145,7 @@ class UpsProbe:
                 raise _unfinished(look, limit_s) from None
             finally:
                 device.slowest_s, device.elsewhere = session.slowest_s, talk.elsewhere
-                say(f"{session.asked} questions, {(time.monotonic() - began_s) * 1000:.0f} ms")
+                say(f"{session.questions} questions, {(time.monotonic() - began_s) * 1000:.0f} ms")
 
     async def _poll(self, look: _Look) -> UpsReading:
         session, device, target = look.session, look.device, look.target

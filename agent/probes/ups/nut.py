@@ -164,15 +164,15 @@ class Status(NamedTuple):
 
 def status_of(text: str) -> Status:
     """The words of `ups.status`. FSD is NUT's forced shutdown: the UPS will be switched off."""
-    said = text.upper().split()
-    if not said:
+    words = text.upper().split()
+    if not words:
         return Status(None, None, None, frozenset())
-    low = "LB" in said or "FSD" in said
+    low = "LB" in words or "FSD" in words
     return Status(
-        next((state for word, state in STATES.items() if word in said), None),
-        "low" if low else "normal" if {"OL", "OB"} & set(said) else None,
-        "RB" in said,
-        frozenset(WORDS[word] for word in said if word in WORDS),
+        next((state for word, state in STATES.items() if word in words), None),
+        "low" if low else "normal" if {"OL", "OB"} & set(words) else None,
+        "RB" in words,
+        frozenset(WORDS[word] for word in words if word in WORDS),
     )
 
 
@@ -192,16 +192,16 @@ def test_result(text: str) -> str | None:
 
 def spoken(status: str, alarm: str, result: str) -> tuple[dict[str, list[Candidate]], frozenset[str]]:
     """Candidates and words of evidence out of NUT's three texts."""
-    said, (alarms, alarm_words) = status_of(status), alarms_of(alarm)
+    state, (alarms, alarm_words) = status_of(status), alarms_of(alarm)
     found: dict[str, object] = {
-        "output_state": said.state,
-        "battery_status": said.battery,
-        "battery_replace": True if "replace" in alarm_words else said.replace,
+        "output_state": state.state,
+        "battery_status": state.battery,
+        "battery_replace": True if "replace" in alarm_words else state.replace,
         "self_test": test_result(result),
     }
     if status.split():
         found["alarms_count"] = max(alarms, int("ALARM" in status.upper().split()))
-    return _candidates(found), said.words | alarm_words
+    return _candidates(found), state.words | alarm_words
 
 
 def _candidates(found: Mapping[str, object]) -> dict[str, list[Candidate]]:
@@ -268,7 +268,7 @@ class Upsd:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     ups: str = ""
-    asked: int = 0
+    questions: int = 0
 
     @property
     def place(self) -> str:
@@ -276,7 +276,7 @@ class Upsd:
 
     async def ask(self, *words: str) -> list[str]:
         """The words of the one line that answers."""
-        self.asked += 1
+        self.questions += 1
         self.writer.write((" ".join(words) + "\n").encode())
         await self.writer.drain()
         return await self._line()
@@ -351,7 +351,7 @@ async def look(server: NutServer, say: Say) -> dict[str, str]:
     async with connected(server) as upsd:
         variables = await upsd.variables()
         say(f"nut: {upsd.place}, driver {variables.get('driver.name', 'unknown')} (RFC 9271)")
-        say(f"{upsd.asked} questions")
+        say(f"{upsd.questions} questions")
     return variables
 
 

@@ -92,7 +92,7 @@ def secret_of(path: str) -> str:
 
 
 class SnmpSession:
-    """Questions to one agent. `asked` counts questions, `answered` answers; `longest` shrinks when the agent cannot
+    """Questions to one agent. `questions` counts what was sent, `answered` answers; `longest` shrinks when the agent cannot
     take more; `cut_short` counts answers that lacked objects; `slowest_s` is the longest that an answer took, ever.
 
     The first answer is waited for `wait_s`, later ones until the caller's deadline: who has answered is there.
@@ -105,7 +105,7 @@ class SnmpSession:
         self.wait_s = wait_s
         self._now_s = now_s
         self.longest = LONGEST
-        self.asked = 0
+        self.questions = 0
         self.answered = 0
         self.cut_short = 0
         self.slowest_s = 0.0
@@ -117,7 +117,7 @@ class SnmpSession:
     async def get(self, oids: Iterable[str]) -> dict[str, Value]:
         """The values of exactly these objects; what the agent does not have is left out."""
         answers = await self._ask("get", list(oids), {})
-        return {asked: value for asked, (_, value) in answers.items()}
+        return {name: value for name, (_, value) in answers.items()}
 
     async def following(
         self, oids: Iterable[str], known: dict[str, Binding | None] | None = None
@@ -184,7 +184,7 @@ class SnmpSession:
     async def _answer(self, command: Command, part: list[str]) -> tuple[list[str], SnmpResponse]:
         """The objects that were answered, as many of the first as the agent can take, and its answer."""
         while True:
-            self.asked += 1
+            self.questions += 1
             began_s = self._now_s()
             answer = await self._exchange(command, part, UNTIL_DEADLINE_S if self.answered else self.wait_s)
             self.answered += 1
@@ -203,12 +203,12 @@ def _is_end(command: Command, part: Sequence[str], answer: SnmpResponse) -> bool
     return command == "next" and answer.status == NO_SUCH_NAME and 1 <= answer.index <= len(part)
 
 
-def _pair(command: Command, asked: Sequence[str], got: Sequence[Binding]) -> dict[str, Binding]:
+def _pair(command: Command, oids: Sequence[str], got: Sequence[Binding]) -> dict[str, Binding]:
     """Answers by the object asked for. Agents that reorder or shorten an answer lose only what cannot be told apart."""
     if command == "get":
         by_name = {name: value for name, value in got if value is not None}
-        return {name: (name, by_name[name]) for name in asked if name in by_name}
-    pairs = zip(asked, got, strict=False)
+        return {name: (name, by_name[name]) for name in oids if name in by_name}
+    pairs = zip(oids, got, strict=False)
     return {name: binding for name, binding in pairs if arcs(binding[0]) > arcs(name)}
 
 
