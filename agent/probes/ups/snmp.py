@@ -92,8 +92,8 @@ def secret_of(path: str) -> str:
 
 
 class SnmpSession:
-    """Questions to one agent. `questions` counts what was sent, `answered` answers; `longest` shrinks when the agent cannot
-    take more; `cut_short` counts answers that lacked objects; `slowest_s` is the longest that an answer took, ever.
+    """Questions to one agent. `questions` counts what was sent, `answered` answers; `longest` shrinks when the agent
+    cannot take more; `cut_short` counts answers that lacked objects; `slowest_s` is the longest that an answer took, ever.
 
     The first answer is waited for `wait_s`, later ones until the caller's deadline: who has answered is there.
     """
