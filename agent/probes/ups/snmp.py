@@ -93,7 +93,7 @@ def secret_of(path: str) -> str:
 
 class SnmpSession:
     """Questions to one agent. `questions` counts what was sent, `answered` answers; `longest` shrinks when the agent
-    cannot take more; `cut_short` counts answers that lacked objects; `slowest_s` is the longest that an answer took, ever.
+    cannot take more; `cut_short` counts answers that lacked objects; `slowest_s` is the longest wait for one ever.
 
     The first answer is waited for `wait_s`, later ones until the caller's deadline: who has answered is there.
     """
