@@ -139,6 +139,13 @@ class PowerSection(AgentSection, frozen=True, kw_only=True):
     trap_listen: Annotated[
         str, described("HOST:PORT (UDP, 1024 or above) where UPSs report at once, such as 0.0.0.0:1162; empty for none")
     ] = ""
+    nut_listen: Annotated[
+        str,
+        described(
+            "HOST:PORT (TCP) where NUT clients on seat PCs (upsmon, WinNUT) are shown the UPSs, read-only, such as "
+            "0.0.0.0:3493; empty for none"
+        ),
+    ] = ""
 
 
 class UpsSection(AgentSection, frozen=True, kw_only=True):
@@ -149,7 +156,13 @@ class UpsSection(AgentSection, frozen=True, kw_only=True):
     ] = "snmp"
     host: Annotated[str, described("address of the UPS's network card, or of the NUT server")] = ""
     port: Annotated[Port | None, described("its port; left out: UDP 161 of SNMP, TCP 3493 of NUT")] = None
-    ups: Annotated[str, described("NUT: what the server calls this UPS; empty for the only one it has")] = ""
+    ups: Annotated[
+        str,
+        described(
+            "which UPS is meant, of several: NUT: what the server calls it; SNMP: its number in the card's tables; "
+            "empty for the only or first one"
+        ),
+    ] = ""
     snmp_version: Annotated[Literal["1", "2c", "3"], described("1, 2c or 3")] = "2c"
     community: Annotated[str, described("SNMP v1 and v2c community")] = "public"
     user: Annotated[str, described("SNMP v3 user, or NUT user")] = ""
@@ -164,6 +177,12 @@ class UpsSection(AgentSection, frozen=True, kw_only=True):
         str,
         described("SNMP v1 and v2c: file that holds the community that may start a self-test; empty for `community`"),
     ] = ""
+    context: Annotated[str, described("SNMP v3: context name, for cards that tell several UPSs apart by it")] = ""
+    answer_s: Annotated[
+        float,
+        msgspec.Meta(ge=0.2, le=4.5),
+        described("seconds that the card may take for one answer; a whole look takes 5 at most"),
+    ] = 3.0
     poll_s: Annotated[
         Seconds, described("seconds between two looks at the UPS on mains; on battery and after a trap it is 2")
     ] = 10.0
@@ -230,8 +249,10 @@ def rules(section: AgentSection) -> Iterator[tuple[str, str]]:
                 yield "server", f"{section.server!r} is not an http(s), ws(s) or iperf3 URL; write http://HOST:PORT"
             if section.router_host:
                 yield from _router_rules(section)
-        case PowerSection() if section.trap_listen:
-            yield from _address_rules("trap_listen", section.trap_listen)
+        case PowerSection():
+            for key in ("trap_listen", "nut_listen"):
+                if address := getattr(section, key):
+                    yield from _address_rules(key, address)
         case UpsSection():
             yield from _ups_rules(section)
         case SeatsSection():

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -31,6 +31,9 @@ from agent.uplink.enrol import SPOOL_FILE
 from agent.uplink.renew import Renewal
 from agent.uplink.session import Uplink
 from agent.uplink.trust import TrustedClock
+
+if TYPE_CHECKING:
+    from agent.local.nut_server import UpsState
 
 TASK_BROKEN = Event(
     __name__, "error", "background_task_broken", "a part of the agent broke and is off until the next start",
@@ -159,9 +162,25 @@ class Service:
             listeners.append(
                 serve_with_retry("seat listener", lambda: lan.listen(self._registry, settings.seats.listen, key))
             )
+        if settings.power.nut_listen:
+            listeners.append(serve_with_retry("NUT server", self._serve_nut))
         if settings.power.trap_listen:
             listeners.append(serve_with_retry("trap listener", self._listen_for_traps))
         return listeners
+
+    async def _serve_nut(self) -> Listening:
+        from agent.local import nut_server  # costs memory only where it is wanted
+
+        return await nut_server.serve(self._settings.power.nut_listen, self._ups_states)
+
+    def _ups_states(self) -> list[UpsState]:
+        from agent.local.nut_server import UpsState
+
+        polls_s = {ups.name: ups.poll_s for ups in self._settings.ups}
+        return [
+            UpsState(name=name, reading=reading, age_s=age_s, poll_s=polls_s[name], ends=ends)
+            for name, reading, age_s, ends in self._rounds.power.shown()
+        ]
 
     async def _listen_for_traps(self) -> Listening:
         from agent.probes.ups import traps  # costs memory only where it is wanted

@@ -12,6 +12,7 @@ BENCHES = {
     "power": "seconds from a UPS's trap to the gateway's disk and to the collector",
     "schedule": "the speed tests of 10,000 centers over a month, played by the real rules",
     "polls": "questions and milliseconds of each look at a UPS, ours beside NUT's snmp-ups",
+    "field": "conditions that people met in the field, right and wrong: ours beside NUT's snmp-ups",
     "ingest": "what taking readings costs with signatures and TLS, beside none and beside a bare subscriber",
     "charts": "what sums of hours save a chart of days, at fleet width",
     "storm": "thousands of gateways come back at once with hours of backlog, over TLS",

@@ -17,6 +17,7 @@ Cause = Literal[
     "settling", "no_agent", "no_reading", "not_an_agent",
     # UPS
     "not_configured", "not_a_ups", "version", "stale", "not_ready", "unsupported", "frozen",
+    "slow", "silent", "community",
     # speed: what it was told to do
     "bad_engine", "bad_mode", "bad_server", "bad_ca_file", "no_server", "no_iperf3",
     # speed: what happened

@@ -54,6 +54,38 @@ CORRECTIONS: Mapping[str, Mapping[str, Param]] = {
     "whole": {"field": "input_voltage_v", "raw": 23.0, "mib": "rfc1628"},  # what claims to be tenths is not
     "tenfold": {"field": "input_frequency_hz", "raw": 5.0, "mib": "rfc1628"},
     "by_time": {"field": "output_state", "on_battery_s": 30.0},  # the card names no state, but a time on battery
+    "by_volts": {"field": "output_state"},  # the plant names no state, but voltages
+    # one number by itself
+    "sentinel": {"field": "battery_charge_pct", "raw": 65535.0, "mib": "nut"},  # means "unknown"
+    "impossible": {"field": "input_frequency_hz", "raw": 3.0, "mib": "rfc1628"},
+    "undecided_scale": {"field": "battery_temp_c", "raw": 65.0, "mib": "rfc1628"},
+    "against_scale": {"field": "battery_temp_c", "raw": 900.0, "mib": "rfc1628"},
+    "zero": {"field": "runtime_s", "raw": 0.0, "mib": "rfc1628"},
+    # against what else the UPS reports
+    "one_cell": {"field": "battery_voltage_v", "raw": 2.28, "mib": "nut"},
+    "from_one_cell": {"field": "battery_charge_pct", "raw": 0.0, "mib": "nut"},
+    "against_voltage": {"field": "battery_charge_pct", "raw": 0.0, "mib": "nut"},
+    "battery_is_there": {"field": "battery_replace"},
+    "by_power": {"field": "load_pct", "raw": 440.0, "mib": "powernet"},
+    "against_limits": {"field": "battery_status", "word": "low", "mib": "nut"},
+    "by_limits": {"field": "battery_status"},
+    "dead_on_mains": {"field": "input_voltage_v", "raw": 0.0, "mib": "nut"},
+    "beyond_transfer": {"field": "input_voltage_v", "raw": 300.0, "mib": "nut"},
+    "too_low_to_feed": {"field": "output_voltage_v", "raw": 2.6, "mib": "nut"},
+    "against_input": {"field": "output_voltage_v", "raw": 265.0, "mib": "nut"},
+    # which state it is in
+    "online_and_battery": {"field": "output_state"},
+    "output_dead": {"field": "output_state", "word": "battery", "mib": "nut"},
+    "while_fed": {"field": "output_state", "word": "standby", "mib": "nut"},
+    "input_dead": {"field": "output_state", "word": "online", "mib": "nut"},
+    "by_choice": {"field": "output_state"},
+    "mains_gone": {"field": "self_test"},
+    # against what it reported before
+    "not_reset": {"field": "on_battery_s", "raw": 7200.0, "mib": "powernet"},
+    "one_look": {"field": "battery_replace"},
+    # the conversation itself
+    "cut_short": {},
+    "elsewhere": {"address": "192.0.2.8"},
 }
 
 
@@ -66,6 +98,11 @@ def faults_of(seats: SeatColumns) -> dict[str, tuple[Reason, ...]]:
     """{seat: its faults} of those that have any; of a gateway before 0.2 the sentence that it sent."""
     before = {name: (Reason.text(why),) for name, why in zip(seats.id, seats.why, strict=True) if why}
     return before | {name: code_text.decode(text, "seat_fault") for name, text in seats.faults.items() if text}
+
+
+def correction(code: str, /, **params: Param) -> str:
+    """One code of CORRECTIONS as the wire has it."""
+    return code_text.encode([Reason(f"correction.{code}", params)])
 
 
 def evidence_of(evidence: Sequence[str]) -> tuple[Reason, ...]:

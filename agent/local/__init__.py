@@ -1,3 +1,4 @@
-"""What the gateway offers on its own network: its status page and the listener of its seats."""
+"""What the gateway offers on its own network: its status page, the listener of its seats, and its UPSs
+as a NUT server."""
 
-__all__ = ["board", "lan", "status"]
+__all__ = ["board", "lan", "nut_server", "status"]

@@ -3,6 +3,8 @@
 1. Each UPS has a watch of its own: every `poll_s` on mains, every 2 s on battery, at once after a trap.
 2. `update_known` turns a poll into what is kept: a UPS that does not answer is unreadable since the first failed poll;
    one whose values stand still on battery is not believed; a last gasp is reported once per reason and discharge.
+   "Low" and a short runtime are urgent from the second poll that shows them, unless the charge contradicts, and never
+   in a test while the mains is there.
 3. On mains unchanged polls wait for the round. Changes do not, and on battery nothing does: power may end any second.
 4. Battery self-tests, where the settings ask for them, start by night; the book of them is written before the test.
 """
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -44,6 +46,7 @@ MIN_PAUSE_S = 0.5  # between two polls, however often a trap comes
 KEEP_ON_BATTERY_S = 10.0
 FROZEN_MS = 600_000  # on battery for so long without any value moving: a card that repeats itself
 SHORT_RUNTIME_S = 120.0  # some UPSs never report "low"
+PLENTY_PCT, PLENTY_S = 60.0, 900.0  # so much charge, or so long a runtime where charge is unknown, is not "low"
 SETTLE_MS = 15_000  # after the start of a test a UPS may show the result of the one before for so long
 MAX_TEST_MS = 1_800_000  # a UPS that reports a test for longer is on battery all the same
 MIN_MAINS_V = 85.0  # phase to neutral, anywhere in the world: below it the mains is gone
@@ -68,6 +71,7 @@ class Known:
     moved: UpsReading | None = None  # the first reading whose values are those of `good`
     gasped: frozenset[Gasp] = frozenset()
     testing: UpsReading | None = None  # the first reading of the battery test that runs
+    warned: bool = False  # the last poll, on battery, showed a battery near its end
 
     @property
     def on_battery(self) -> bool:
@@ -93,8 +97,9 @@ def update_known(known: Known, reading: UpsReading) -> tuple[Known, UpsReading]:
         moved = known.moved or moved
     on_battery = known.on_battery if reading.failure else reading.output_state == "battery"
     gasped = known.gasped if on_battery else frozenset[Gasp]()
-    gasp = _gasp(reading) if on_battery else None
-    if gasp is not None and gasp not in gasped:
+    gasp = _gasp(reading, known.last) if on_battery else None
+    warned = gasp in ("battery_low", "runtime_short")
+    if gasp is not None and gasp not in gasped and (known.warned or not warned):
         reading, gasped = msgspec.structs.replace(reading, last_gasp=gasp), gasped | {gasp}
     readable = reading.failure is None
     after = Known(
@@ -104,27 +109,38 @@ def update_known(known: Known, reading: UpsReading) -> tuple[Known, UpsReading]:
         moved=moved,
         gasped=gasped,
         testing=testing,
+        warned=warned,
     )
     return after, reading
 
 
 def _is_test(first: UpsReading, reading: UpsReading) -> bool:
     """Whether a UPS that reports a test is on battery for that test alone. A cut of the mains in the middle of one is
-    none, and a card whose test never ends must not hide the next cut."""
+    none, and a card whose test never ends must not hide the next cut; a calibration may last while the mains is seen.
+    """
     if reading.output_state != "battery" or first.at is None or reading.at is None:
         return True
-    cut = reading.input_voltage_v is not None and reading.input_voltage_v < MIN_MAINS_V
+    if reading.input_voltage_v is not None:
+        return reading.input_voltage_v >= MIN_MAINS_V
     same_boot = first.at.boot == reading.at.boot
-    return not cut and not (same_boot and reading.at.mono_ms - first.at.mono_ms > MAX_TEST_MS)
+    return not (same_boot and reading.at.mono_ms - first.at.mono_ms > MAX_TEST_MS)
 
 
-def _gasp(reading: UpsReading) -> Gasp | None:
-    """Why the power may go any moment, of a UPS on battery."""
+def _gasp(reading: UpsReading, last: UpsReading | None) -> Gasp | None:
+    """Why the power may go any moment, of a UPS on battery. A number that has never moved is not believed against a
+    charge that contradicts it."""
     if reading.failure is not None:
         return "comms_lost"
-    if reading.battery_status in ("low", "depleted"):
+    if reading.self_test == "running":
+        return None
+    charge, runtime = reading.battery_charge_pct, reading.runtime_s
+    plenty = charge > PLENTY_PCT if charge is not None else runtime is not None and runtime > PLENTY_S
+    if reading.battery_status in ("low", "depleted") and not plenty:
         return "battery_low"
-    return "runtime_short" if reading.runtime_s is not None and reading.runtime_s <= SHORT_RUNTIME_S else None
+    if runtime is None or runtime > SHORT_RUNTIME_S:
+        return None
+    falls = last is not None and last.runtime_s is not None and runtime < last.runtime_s <= SHORT_RUNTIME_S
+    return "runtime_short" if falls or not plenty else None
 
 
 def _values(reading: UpsReading) -> tuple[object, ...]:
@@ -196,6 +212,7 @@ class _Watched:
     trap_received: asyncio.Event = field(default_factory=asyncio.Event)
     trap_s: float | None = None  # monotonic seconds
     kept_s: float = 0.0
+    polled_s: float = 0.0  # when `known.last` was read
 
 
 class PowerWatch:
@@ -230,6 +247,14 @@ class PowerWatch:
         if watched := self._watched.get(name):
             watched.trap_s = self._now_s()
             watched.trap_received.set()
+
+    def shown(self) -> Iterator[tuple[str, UpsReading | None, float, bool]]:
+        """Of each UPS: its name, its last reading, how many seconds ago that was, and whether its battery is at its
+        end."""
+        for name, watched in self._watched.items():
+            known = watched.known
+            ends = known.on_battery and bool(known.gasped & {"battery_low", "runtime_short"})
+            yield name, known.last, self._now_s() - watched.polled_s, ends
 
     @property
     def supply(self) -> Supply:
@@ -284,6 +309,7 @@ class PowerWatch:
     async def _take(self, watched: _Watched, reading: UpsReading) -> None:
         before = watched.known.last
         watched.known, reading = update_known(watched.known, reading)
+        watched.polled_s = self._now_s()
         urgent = schedule.ups_changed(before, reading) or reading.last_gasp is not None
         stale = self._now_s() - watched.kept_s >= KEEP_ON_BATTERY_S
         if urgent or (watched.known.on_battery and stale):

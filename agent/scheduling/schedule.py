@@ -52,7 +52,7 @@ def ups_changed(before: UpsReading | None, now: UpsReading) -> bool:
 
 
 def _power(reading: UpsReading) -> tuple[object, ...]:
-    return reading.output_state, reading.battery_status, reading.self_test, reading.failure is None
+    return reading.output_state, reading.battery_status, reading.self_test, reading.source, reading.failure is None
 
 
 # ---------------------------------------------------------------- power

@@ -136,7 +136,8 @@ class SpeedRounds:
         while True:
             now_ms = self._now_ms()
             plan = speed_plan.plan_day(now_ms, speed.slots, self._parts.device, self._ledger.secret)
-            slot = speed_plan.due_slot(plan, self._book().done, now_ms)
+            # The book as of the same moment: a moment later, past midnight, it has forgotten the day of the plan.
+            slot = speed_plan.due_slot(plan, self._ledger.book.at(now_ms).done, now_ms)
             if slot is not None:
                 await self.due("routine", slot)
             await asyncio.sleep(self._timing.poll_s)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from agent.common.reasons import Reason
-from collector.flags.gap_facts import MAX_ON_BATTERY_S, SLACK_MS, Boot, tests_battery
+from collector.flags.gap_facts import MAX_ON_BATTERY_S, SLACK_MS, Boot, draws_on_battery
 
 MIN_USED_PCT = 20.0  # less charge used is too little to reckon the whole battery from
 FULL_PCT = 95.0
@@ -26,7 +26,7 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True, kw_only=True)
 class Charge:
-    """One UPS reading as far as a cut is concerned. `on_battery` None: the UPS does not say, or tests its battery."""
+    """One UPS reading as far as a cut is concerned. `on_battery` None: see `draws_on_battery`."""
 
     at_ms: int
     on_battery: bool | None
@@ -113,10 +113,9 @@ class Battery:
 
 
 def charge_of(reading: object, at_ms: int, id: str) -> Charge:
-    state = getattr(reading, "output_state", None)
     return Charge(
         at_ms=at_ms,
-        on_battery=None if state is None or tests_battery(reading) else state == "battery",
+        on_battery=draws_on_battery(reading),
         on_battery_s=getattr(reading, "on_battery_s", None),
         charge_pct=getattr(reading, "battery_charge_pct", None),
         runtime_s=getattr(reading, "runtime_s", None),
@@ -127,16 +126,19 @@ def charge_of(reading: object, at_ms: int, id: str) -> Charge:
 
 def add_charges(cuts: Sequence[Cut], charges: Iterable[Charge]) -> tuple[Cut, ...]:
     """The cuts of one UPS, oldest first, with these readings added. Late readings put right what newer ones left
-    open: a cut closed by the first reading after a silence ends where its backlog says."""
+    open: a cut closed by the first reading after a silence ends where its backlog says. No cut begins before the last
+    reading on mains, whatever a UPS that never sets its counter back says of its seconds on battery."""
     found = list(cuts)
+    mains_ms = max((cut.to_ms for cut in cuts if cut.to_ms is not None), default=0)
     for charge in sorted(charges, key=lambda item: item.at_ms):
         if charge.on_battery is None:
             continue
+        mains_ms = mains_ms if charge.on_battery else max(mains_ms, charge.at_ms)
         place = next((i for i, cut in enumerate(found) if _holds(cut, charge)), None)
         if place is not None:
             found[place] = _with(found[place], charge)
         elif charge.on_battery:
-            found = _joined(sorted([*found, _begun(charge)], key=lambda cut: cut.from_ms))
+            found = _joined(sorted([*found, _begun(charge, mains_ms)], key=lambda cut: cut.from_ms))
     return tuple(found)
 
 
@@ -170,9 +172,10 @@ def _holds(cut: Cut, charge: Charge) -> bool:
     return charge.at_ms > cut.last_ms and (cut.to_ms is None or charge.at_ms < cut.to_ms or cut.charged_ms is None)
 
 
-def _begun(charge: Charge) -> Cut:
+def _begun(charge: Charge, mains_ms: int) -> Cut:
     told_s = charge.on_battery_s or 0.0
     from_ms = charge.at_ms - round(told_s * 1000) if 0 <= told_s <= MAX_ON_BATTERY_S else charge.at_ms
+    from_ms = max(from_ms, mains_ms) if mains_ms < charge.at_ms else from_ms
     begins = (Reason.of("evidence.cut_begins", reading=charge.id),)
     return _with(Cut(noted_ms=from_ms, from_ms=from_ms, last_ms=charge.at_ms, evidence=begins), charge)
 

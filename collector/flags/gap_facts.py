@@ -102,15 +102,16 @@ def sign_of(reading: object, kind: str, at_ms: int, id: str) -> Sign:
 
 def _tells_power(reading: object) -> bool:
     """Also a UPS that could not be read does, with its last gasp: it was on battery by then."""
-    known = getattr(reading, "output_state", None) is not None or bool(getattr(reading, "last_gasp", None))
-    return known and not tests_battery(reading)
+    if getattr(reading, "last_gasp", None):
+        return True
+    return getattr(reading, "output_state", None) is not None and draws_on_battery(reading) is not None
 
 
 def run_of(reading: object, at_ms: int, id: str) -> BatteryRun:
     """A UPS reading as a run of one."""
     status, gasp = getattr(reading, "battery_status", None), getattr(reading, "last_gasp", None) or ""
     return BatteryRun(
-        on_battery=getattr(reading, "output_state", None) == "battery" or bool(gasp),
+        on_battery=bool(draws_on_battery(reading)) or bool(gasp),
         first_ms=at_ms - _on_battery_ms(reading),
         last_ms=at_ms,
         low=status in ("low", "depleted") or gasp in ("battery_low", "runtime_short"),
@@ -120,15 +121,19 @@ def run_of(reading: object, at_ms: int, id: str) -> BatteryRun:
     )
 
 
-def tests_battery(reading: object) -> bool:
-    """On battery because the UPS tests it: the mains is there."""
-    running = getattr(reading, "self_test", None) == "running"
-    return running and getattr(reading, "output_state", None) == "battery"
+def draws_on_battery(reading: object) -> bool | None:
+    """Whether a UPS feeds from its battery because the mains is gone. None: it does not say, it tests its battery, or
+    whether the mains is gone cannot be told yet (`source`)."""
+    state = getattr(reading, "output_state", None)
+    if state != "battery":
+        return None if state is None else False
+    tests, unknown = getattr(reading, "self_test", None) == "running", getattr(reading, "source", None) == "unknown"
+    return None if tests or unknown else True
 
 
 def _on_battery_ms(reading: object) -> int:
     """How long before this reading the UPS says that it went on battery."""
-    said_s = getattr(reading, "on_battery_s", None) if getattr(reading, "output_state", None) == "battery" else None
+    said_s = getattr(reading, "on_battery_s", None) if draws_on_battery(reading) else None
     return round(said_s * 1000) if said_s is not None and 0 <= said_s <= MAX_ON_BATTERY_S else 0
 
 

@@ -142,6 +142,16 @@ READINGS: dict[str, wire.Reading] = {
         profiles=["nut"],
         corrected=["tenths:field=input_voltage_v,raw=2312,mib=nut"],
     ),
+    "ups-by-choice": wire.UpsReading(
+        at=AT,
+        subject="ups",
+        output_state="online",
+        battery_charge_pct=71.0,
+        input_voltage_v=228.4,
+        profiles=["nut"],
+        corrected=["by_choice:field=output_state"],
+        source="battery",
+    ),
     "ups-last-gasp": wire.UpsReading(
         at=AT,
         subject="ups",

@@ -19,7 +19,7 @@ import pytest
 from agent import wire
 from agent.common.http_server import HttpRefused, read_head
 from agent.local import http
-from agent.probes.ups import nut, snmp, traps
+from agent.probes.ups import nut, pdu, snmp, traps
 from agent.seat import snapshot
 from collector.access import enrolment
 from collector.ingest.verify import addressed, open_ask, open_message
@@ -192,8 +192,8 @@ HEADS = {
     "many options": request(b"Connection: " + b",a" * 3900, b"Transfer-Encoding: x"),
 }
 PLAIN: Mapping[str, tuple[Read, Mapping[str, bytes]]] = {
-    "snmp 2c": (lambda data: snmp.decode("2c", data), datagrams(0xA2)),
-    "snmp 1": (lambda data: snmp.decode("1", data), datagrams(0xA2)),
+    "snmp 2c": (lambda data: pdu.decode("2c", data), datagrams(0xA2)),
+    "snmp 1": (lambda data: pdu.decode("1", data), datagrams(0xA2)),
     "trap": (lambda data: traps.heard(data), datagrams(0xA7)),
     "seat's request": (http_head, HEADS | {"a body of 10^11": request(b"Content-Length: 1" + b"0" * 11)}),
     "measurement's head": (

@@ -26,9 +26,9 @@ from agent import config_file as agent_settings
 from agent import wire
 from agent.common.center_time import TZ
 from agent.common.http_server import HttpRefused
-from agent.local import http
+from agent.local import http, nut_server
 from agent.probes.probe import ProbeFailed
-from agent.probes.ups import merge, nut, snmp, traps
+from agent.probes.ups import draft, merge, nut, pdu, settle, snmp, traps
 from agent.probes.ups.profiles import PROFILES
 from agent.seat import snapshot
 from collector import config as collector_settings
@@ -164,13 +164,13 @@ def opening_hours(data: bytes) -> None:
 
 def snmp_answers(data: bytes) -> None:
     for version in ("1", "2c"):
-        decoded = refused(ValueError, lambda data: snmp.decode(version, data), data)  # noqa: B023  called at once
+        decoded = refused(ValueError, lambda data: pdu.decode(version, data), data)  # noqa: B023  called at once
         if decoded is not None:
             _, answer = decoded
             asked = [name for name, _ in answer.bindings] or ["1.3.6.1"]
             finished(session(answer).get(asked))
             finished(session(answer).following([*asked, *(profile.root for profile in PROFILES)]))
-            travels(merge.read(PROFILES, dict(answer.bindings), lambda _line: None))
+            settled(merge.gather(PROFILES, dict(answer.bindings), lambda _line: None))
 
 
 def session(answer: snmp.SnmpResponse) -> snmp.SnmpSession:
@@ -193,9 +193,45 @@ def nut_lines(data: bytes) -> None:
     async def ask() -> None:
         upsd = nut.Upsd(nut.NutServer(host="h"), heard(data, nut.LINE_BYTES), cast(asyncio.StreamWriter, Mute()))
         await upsd.find()
-        travels(nut.read(await upsd.variables(), lambda _line: None))
+        settled(nut.gather(await upsd.variables(), lambda _line: None))
 
     refused(ProbeFailed, lambda _: finished(ask()), data)
+
+
+def settled(*looks: draft.Gathered) -> None:
+    """Looks at one device, a minute apart: every reading travels, whatever was remembered before."""
+    memory = draft.Memory()
+    for number, look in enumerate(looks):
+        reading, memory = settle.settle(look, memory, 60.0 * number, lambda _line: None)
+        travels(reading)
+    assert len(memory.scales) <= sum(len(look.candidates) for look in looks) * 8
+
+
+def settling(data: bytes) -> None:
+    """What `upsc` lists, look after look, parted by blank lines."""
+    looks = []
+    for listing in data.decode("utf-8", "replace").split("\n\n")[:8]:
+        lines = (line.partition(":") for line in listing.splitlines())
+        looks.append(nut.gather({name.strip(): value.strip() for name, _, value in lines}, lambda _line: None))
+    settled(*looks)
+
+
+def nut_requests(data: bytes) -> None:
+    """A client of the gateway's own NUT server: every answer is whole lines of NUT, and nothing is ever done."""
+    told = wire.UpsReading(output_state="online", battery_charge_pct=97.0, model=data[:40].decode("latin-1"))
+    states = [nut_server.UpsState(name=name, reading=told, age_s=1.0) for name in ("ups", data[:9].decode("latin-1"))]
+    client = nut_server.NutClient(lambda: states)
+    for line in data.split(b"\n")[:50]:
+        answer = list(client.answer(line.decode("utf-8", "replace")))
+        assert answer
+        assert len(answer) < 60
+        assert all(row.isprintable() and row for row in answer)
+        assert nut.words_of(answer[0])[0] in NUT_ANSWERS or answer[0] == nut_server.PROTOCOL
+
+
+NUT_ANSWERS = (
+    "OK", "ERR", "VAR", "TYPE", "DESC", "UPSDESC", "NUMLOGINS", "BEGIN", "Commands:", "nabz-agent",
+)  # fmt: skip
 
 
 def travels(found: wire.UpsReading | None) -> None:
@@ -254,6 +290,8 @@ HARNESSES: dict[str, Harness] = {
     "snmp_answers": Harness(one=snmp_answers, quick=50),
     "snmp_traps": Harness(one=snmp_traps),
     "nut_lines": Harness(one=nut_lines),
+    "nut_requests": Harness(one=nut_requests),
+    "settling": Harness(one=settling, seeds=("agent/probes/ups/field/*.nut",)),
     "seats": Harness(one=seats),
     "agent_http": Harness(one=agent_http, quick=300),
     "measure_http": Harness(one=measure_http, quick=300),

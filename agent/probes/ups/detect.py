@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from agent.probes.ups.pdu import Binding, Value
 from agent.probes.ups.profiles import PROFILES
-from agent.probes.ups.profiles.table import TEXTS, Obj, Profile
-from agent.probes.ups.snmp import SnmpSession, Value
+from agent.probes.ups.profiles.table import LIMIT, MEASURED, TEXTS, Obj, Profile
+from agent.probes.ups.snmp import SnmpSession
 
 Say = Callable[[str], None]
 
@@ -22,8 +23,8 @@ MOST_ALARMS = 24  # a table without end is a card's mistake
 
 @dataclass(frozen=True)
 class Plan:
-    """What to ask one UPS from now on. `texts` are names and serials, read once; `alarms` the columns of its tables of
-    alarms, each with the object that counts them."""
+    """What to ask one UPS from now on. `texts` are names, serials and limits, read once; `alarms` the columns of its
+    tables of alarms, each with the object that counts them."""
 
     profiles: tuple[Profile, ...]
     numbers: tuple[str, ...]
@@ -32,22 +33,41 @@ class Plan:
     alarms: Mapping[str, str] = field(default_factory=dict)
 
 
-async def discover(session: SnmpSession, say: Say) -> tuple[Plan, dict[str, Value]]:
-    """The plan for this device and the first values of all its objects; an empty plan when no table matches."""
-    raw: dict[str, Value] = {}
-    profiles = await _matching(session, raw, say)
+@dataclass
+class Progress:
+    """What a discovery has found so far. A card whose every answer takes seconds is discovered over several polls."""
+
+    raw: dict[str, Value] = field(default_factory=dict)
+    profiles: list[Profile] | None = None
+    walked: dict[str, Binding | None] = field(default_factory=dict)
+
+
+async def discover(
+    session: SnmpSession, say: Say, progress: Progress | None = None, device: int = 0
+) -> tuple[Plan, dict[str, Value]]:
+    """The plan for this device and the first values of all its objects; an empty plan when no table matches. `device`
+    picks one of several UPSs behind a card (0: the first)."""
+    progress = progress or Progress()
+    if progress.profiles is None:
+        progress.profiles = await _matching(session, progress.raw, say)
+    raw, profiles = dict(progress.raw), progress.profiles
     objects = [(profile, obj) for profile in profiles for obj in profile.objects if not obj.standing]
     lines: dict[str, int] = {}
     cursors: dict[str, str] = {}
     for profile, obj in objects:
         for base in profile.bases(obj):
             lines[base] = max(obj.lines, lines.get(base, 1))
-            cursors[base] = _just_before(base) if obj.exact else base
-    await _walk(session, lines, cursors, raw)
-    texts = [base for profile, obj in objects if obj.field in TEXTS for base in profile.bases(obj)]
+            start = _before_device(base, device if profile.devices else 0)
+            cursors[base] = _just_before(base) if obj.exact else start
+    await _walk(session, lines, cursors, raw, progress.walked)
+    texts = [base for profile, obj in objects if _is_static(obj) for base in profile.bases(obj)]
     named = {oid: value for oid, value in raw.items() if any(_within(oid, base) for base in texts)}
     numbers = tuple(oid for oid in raw if oid not in named and any(_within(oid, base) for base in lines))
     return Plan(tuple(profiles), numbers, named, session.longest, _alarms(profiles)), raw
+
+
+def _is_static(obj: Obj) -> bool:
+    return obj.field in TEXTS or (obj.field.startswith(LIMIT) and obj.field not in MEASURED)
 
 
 def _alarms(profiles: Sequence[Profile]) -> dict[str, str]:
@@ -120,16 +140,29 @@ def _key_object(profile: Profile) -> Obj:
     return next((obj for obj in profile.objects if obj.field == "battery_charge_pct"), profile.objects[0])
 
 
+def _before_device(base: str, device: int) -> str:
+    """Where GETNEXT must start to find the first instance of this device: behind all of the one before it."""
+    return f"{base}.{device - 1}.4294967295" if device > 1 else base
+
+
 def _just_before(oid: str) -> str:
     """Where GETNEXT must start to find exactly this instance."""
     above, _, last = oid.rpartition(".")
     return f"{above}.{int(last) - 1}"
 
 
-async def _walk(session: SnmpSession, lines: Mapping[str, int], cursors: dict[str, str], raw: dict[str, Value]) -> None:
+async def _walk(
+    session: SnmpSession,
+    lines: Mapping[str, int],
+    cursors: dict[str, str],
+    raw: dict[str, Value],
+    walked: dict[str, Binding | None],
+) -> None:
     """The first instances under each base, as many as it has lines; one round of questions for each line."""
     for number in range(1, max(lines.values(), default=0) + 1):
-        answers = await session.following(cursors.values())
+        if number > 1 and session.is_slow:
+            return  # what further phases have to say is not worth a poll without an answer
+        answers = await session.following(cursors.values(), walked)
         raw.update((oid, value) for oid, value in answers.values() if _wanted(oid, lines))
         cursors = {
             base: answers[cursor][0]

@@ -1,31 +1,19 @@
-"""Raw values of several MIBs into one reading. Pure.
+"""Raw values of several MIBs as candidates and evidence. Pure.
 
-For each field the candidates stand in the order of trust: vendor tables before RFC 1628, and within a table as it
-is written. The first that says something possible wins; what was put right is named in `corrected`.
+For each field the candidates stand in the order of trust: vendor tables before RFC 1628, and within a table as it is
+written. What they mean together is settled in `agent.probes.ups.settle`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
-from agent.common import code_text
-from agent.common.reasons import Param, Reason
-from agent.probes.ups.judge import possible
-from agent.probes.ups.profiles.table import TEXTS, TOTALS, Obj, Parsed, Profile, Raw, parse
-from agent.wire import UpsReading
+from agent.probes.ups import nut
+from agent.probes.ups.draft import Candidate, Evidence, Gathered
+from agent.probes.ups.profiles.table import LIMIT, TEXTS, TOTALS, WORDS, Obj, Parsed, Profile, Raw, parse, text_of
 
 Say = Callable[[str], None]
 Instances = Mapping[str, Sequence[tuple[str, Raw]]]  # base -> its instances (oid, value) in tree order
-
-ESSENTIAL = ("output_state", "battery_status", "battery_charge_pct", "runtime_s")
-ON_MAINS = frozenset({"online", "bypass", "boost", "trim", "eco"})
-ALIVE_V = 10.0
-
-
-def correction(code: str, /, **params: Param) -> str:
-    """One code of CORRECTIONS as the wire has it."""
-    return code_text.encode([Reason(f"correction.{code}", params)])
 
 
 def instances(bases: Sequence[str], raw: Mapping[str, Raw]) -> Instances:
@@ -42,56 +30,80 @@ def instances(bases: Sequence[str], raw: Mapping[str, Raw]) -> Instances:
     return found
 
 
-def read(profiles: Sequence[Profile], raw: Mapping[str, Raw], say: Say) -> UpsReading | None:
-    """The reading these answers make, or None when they are no UPS's: nothing of state, charge or runtime."""
-    bases = [base for profile in profiles for obj in profile.objects for base in profile.bases(obj)]
-    by_base = instances(bases, raw)
-    fields: dict[str, Any] = {}
-    corrected: list[str] = []
-    used: list[str] = []
+def gather(profiles: Sequence[Profile], raw: Mapping[str, Raw], say: Say, device: int = 0) -> Gathered:
+    """All that these answers tell. `device` picks one of several UPSs behind a card whose tables count them; 0 is the
+    first."""
+    by_base = instances([base for profile in profiles for obj in profile.objects for base in profile.bases(obj)], raw)
+    candidates: dict[str, list[Candidate]] = {}
+    words: set[str] = set()
+    limits: dict[str, float] = {}
     for profile in profiles:
-        for obj, value, why, code in _said(profile, by_base, fields, say):
-            if obj.field in fields:
-                continue
-            fields[obj.field] = value
-            say(f"    {obj.field} = {value!r}")
-            if code:
-                corrected.append(code)
-                say(f"    corrected: {why}")
-            if profile.name not in used:
-                used.append(profile.name)
-    _settle(fields, corrected, say)
-    if not any(fields.get(name) is not None for name in ESSENTIAL):
-        return None
-    if "manufacturer" not in fields:
-        fields["manufacturer"] = next((p.maker for p in profiles if p.name in used and p.maker), None)
-    return UpsReading(**fields, profiles=used, corrected=corrected)
+        for obj, value in _said(profile, by_base, device, say):
+            if obj.field == WORDS:
+                words.update(str(value).split())
+            elif obj.field.startswith(LIMIT):
+                if isinstance(value, (int, float)) and value > 0:
+                    limits.setdefault(obj.field.removeprefix(LIMIT), float(value))
+            else:
+                key = f"{profile.name} {obj.oid}"
+                candidates.setdefault(obj.field, []).append(Candidate(value, profile.name, key, obj.scale))
+        spoken, spoken_words = _nut_texts(profile, by_base)
+        words |= spoken_words
+        for name, more in spoken.items():
+            candidates.setdefault(name, []).extend(it._replace(source=profile.name) for it in more)
+    makers = {profile.name: profile.maker or "" for profile in profiles}
+    return Gathered(candidates=candidates, evidence=Evidence(words=frozenset(words), limits=limits), makers=makers)
 
 
-def _said(
-    profile: Profile, by_base: Instances, known: Mapping[str, Any], say: Say
-) -> Iterator[tuple[Obj, Parsed | int, str, str]]:
-    """What each object of a profile says, where it says something possible, and if that was put right, why, in words
-    and as a code; `known` is what was said before."""
+def _nut_texts(profile: Profile, by_base: Instances) -> tuple[dict[str, list[Candidate]], frozenset[str]]:
+    """What a card says that passes NUT's own texts on."""
+    texts = {}
     for obj in profile.objects:
-        if not obj.field:  # only there for other objects' `rows`
+        if obj.field in NUT_TEXTS:
+            answers = [value for base in profile.bases(obj) for _, value in by_base.get(base, ())]
+            texts[obj.field] = (text_of(answers[0]) or "") if answers else ""
+    return nut.spoken(*(texts.get(name, "") for name in NUT_TEXTS)) if texts else ({}, frozenset())
+
+
+NUT_TEXTS = ("nut_status", "nut_alarm", "nut_test")  # fields of objects that hold `ups.status` and its kin
+
+
+def _said(profile: Profile, by_base: Instances, device: int, say: Say) -> Iterator[tuple[Obj, Parsed]]:
+    """What each object of a profile says, sentinels and impossible numbers included."""
+    first = _device(profile, by_base, device)
+    for obj in profile.objects:
+        if not obj.field or obj.field in NUT_TEXTS:  # the former are only there for other objects' `rows`
             continue
-        answers = [entry for base in profile.bases(obj) for entry in by_base.get(base, ())]
+        answers = [
+            (oid, value)
+            for base in profile.bases(obj)
+            for oid, value in by_base.get(base, ())
+            if not first or oid[len(base) + 1 :].partition(".")[0] == first
+        ]
         if obj.rows:
             answers = _rows(f"{profile.root}.{obj.rows.column}", obj.rows.ids, profile.bases(obj)[0], answers, by_base)
         for oid, value in answers:
             say(f"  {profile.name} {obj.name} {oid} = {value!r}")
-        value = _of_lines(obj, [parse(obj, value) for _, value in answers])
-        if isinstance(value, (bool, str)):
-            yield obj, value, "", ""
-        elif value is not None:
-            verdict = possible(obj.field, value, obj.scale, on_mains=known.get("output_state") in ON_MAINS)
-            if verdict.value is None:
-                say(f"    refused: {verdict.why}")
-            else:
-                exact = round(verdict.value, 3)
-                code = verdict.code and correction(verdict.code, field=obj.field, raw=value, mib=profile.name)
-                yield obj, int(exact) if obj.field == "alarms_count" else exact, verdict.why, code
+        values = [parse(obj, value) for _, value in answers]
+        if obj.field == WORDS:
+            yield from ((obj, value) for value in values if value)
+        elif (value := _of_lines(obj, values)) is not None:
+            yield obj, value
+
+
+def _device(profile: Profile, by_base: Instances, device: int) -> str:
+    """The index of the UPS that is meant, of a table that has one row (or several) for each; empty for others."""
+    if not profile.devices:
+        return ""
+    if device:
+        return str(device)
+    indexes = {
+        int(oid[len(base) + 1 :].partition(".")[0] or 0)
+        for obj in profile.objects
+        for base in profile.bases(obj)
+        for oid, _ in by_base.get(base, ())
+    }
+    return str(min(indexes, default=0))
 
 
 def _rows(
@@ -103,38 +115,13 @@ def _rows(
 
 
 def _of_lines(obj: Obj, values: Sequence[Parsed | None]) -> Parsed | None:
-    """Of several lines: the largest of a load, else the first live one (unused lines read 0)."""
+    """Of several lines: the largest of a load, the sum of watts, else the first live one (unused lines read 0)."""
     known = [value for value in values if value is not None]
-    if len(known) < 2 or obj.field in TEXTS or obj.enum is not None or obj.words is not None:
+    if len(known) < 2 or obj.field in TEXTS or obj.enum is not None or obj.words is not None or obj.judge is not None:
         return known[0] if known else None
     numbers = [float(value) for value in known]
     if obj.field in TOTALS:
         return max(numbers)
+    if obj.field == f"{LIMIT}real_power_w":
+        return sum(numbers)
     return next((number for number in numbers if number > 0), numbers[0])
-
-
-def _settle(fields: dict[str, Any], corrected: list[str], say: Say) -> None:
-    """What only the whole picture tells: zeros that mean "not measured", and a state the card does not name."""
-    for side in ("input", "output"):
-        if fields.get(f"{side}_frequency_hz") == 0 and (fields.get(f"{side}_voltage_v") or 0) > ALIVE_V:
-            del fields[f"{side}_frequency_hz"]
-            say(f"  {side}_frequency_hz = 0 Hz under voltage: not measured")
-    if "output_state" not in fields:
-        state = _state_by_time(fields)
-        if state:
-            fields["output_state"] = state
-            corrected.append(correction("by_time", field="output_state", on_battery_s=fields["on_battery_s"]))
-            say(f"  output_state: not told; {fields['on_battery_s']:g} s on battery means {state}")
-    charged = (fields.get("battery_charge_pct") or 100) > 5
-    if fields.get("runtime_s") == 0 and charged and fields.get("output_state") != "battery":
-        del fields["runtime_s"]
-        say("  runtime_s = 0 off battery with charge left: the card does not know")
-
-
-def _state_by_time(fields: Mapping[str, Any]) -> str | None:
-    seconds = fields.get("on_battery_s")
-    if seconds is None:
-        return None
-    if seconds > 0:
-        return "battery"
-    return "online" if (fields.get("input_voltage_v") or 0) > ALIVE_V else None

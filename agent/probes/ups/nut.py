@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.common.causes import Cause
 from agent.probes.probe import ProbeFailed
-from agent.probes.ups.judge import possible
-from agent.probes.ups.merge import ON_MAINS, correction
+from agent.probes.ups.draft import Candidate, Evidence, Gathered
 from agent.probes.ups.profiles.table import number_of, text_of
 from agent.probes.ups.snmp import secret_of
-from agent.wire import UpsReading
 
 if TYPE_CHECKING:
     from agent.config import UpsSection
@@ -30,17 +28,23 @@ PORT = 3493
 LINE_BYTES = 4096
 MOST_LINES = 2000
 
-# field -> the variables that tell it, in the order of trust (NUT's list of names, docs/nut-names.txt)
+SOURCE = "nut"
+
+# field -> the variables that tell it, in the order of trust
 NUMBERS: dict[str, tuple[str, ...]] = {
     "battery_charge_pct": ("battery.charge", "battery.charge.approx"),
     "runtime_s": ("battery.runtime",),
-    "input_voltage_v": ("input.voltage", "input.L1-N.voltage", "input.L1-L2.voltage"),
-    "output_voltage_v": ("output.voltage", "output.L1-N.voltage", "output.L1-L2.voltage"),
+    "on_battery_s": ("battery.runtime.elapsed",),
+    "input_voltage_v": ("input.voltage", *(f"input.L{n}-N.voltage" for n in "123"), "input.L1-L2.voltage"),
+    "output_voltage_v": ("output.voltage", *(f"output.L{n}-N.voltage" for n in "123"), "output.L1-L2.voltage"),
     "input_frequency_hz": ("input.frequency",),
     "output_frequency_hz": ("output.frequency",),
-    "load_pct": ("ups.load", "output.L1.power.percent"),
+    "load_pct": ("ups.load",),
     "battery_temp_c": ("battery.temperature", "ups.temperature"),
     "battery_voltage_v": ("battery.voltage",),
+}
+LINES: dict[str, tuple[str, ...]] = {  # of several lines the largest counts
+    "load_pct": (*(f"output.L{n}.power.percent" for n in "123"), *(f"ups.L{n}.load" for n in "123")),
 }
 NAMES: dict[str, tuple[str, ...]] = {
     "manufacturer": ("device.mfr", "ups.mfr"),
@@ -48,10 +52,39 @@ NAMES: dict[str, tuple[str, ...]] = {
     "firmware": ("ups.firmware",),
     "serial": ("device.serial", "ups.serial"),
 }
+LIMITS: dict[str, tuple[str, ...]] = {
+    "charge_low_pct": ("battery.charge.low",),
+    "runtime_low_s": ("battery.runtime.low",),
+    "transfer_low_v": ("input.transfer.low",),
+    "transfer_high_v": ("input.transfer.high",),
+    "input_nominal_v": ("input.voltage.nominal",),
+    "output_nominal_v": ("output.voltage.nominal",),
+    "battery_nominal_v": ("battery.voltage.nominal",),
+    "real_power_w": ("ups.realpower", "output.realpower"),
+    "real_power_nominal_w": ("ups.realpower.nominal", "output.realpower.nominal"),
+}
 # The words of `ups.status` that name a state of the output; the first that is there counts.
 STATES = {
-    "OFF": "off", "OB": "battery", "BYPASS": "bypass", "BOOST": "boost", "TRIM": "trim", "ECO": "eco", "OL": "online",
+    "OB": "battery", "OFF": "off", "BYPASS": "bypass", "BOOST": "boost", "TRIM": "trim", "ECO": "eco", "OL": "online",
 }  # fmt: skip
+WORDS = {
+    "OB": "on_battery", "OL": "on_mains", "OFF": "off", "CHRG": "charging", "DISCHRG": "discharging", "CAL": "testing",
+    "TEST": "testing", "RB": "replace", "LB": "low",
+}  # fmt: skip
+# Parts of the sentences in `ups.alarm` (each driver has its own), and what they say.
+ALARMS = (
+    (("self", "test", "fail"), "test_failed"),
+    (("test", "fail"), "test_failed"),
+    (("communicat", "lost"), "lost"),
+    (("communicat", "fail"), "lost"),
+    (("no battery",), "no_battery"),
+    (("battery disconnected",), "no_battery"),
+    (("battery not", "present"), "no_battery"),
+    (("replace", "battery"), "replace"),
+    (("battery", "needs replacement"), "replace"),
+    (("input failure",), "input_bad"),
+    (("utility", "fail"), "input_bad"),
+)
 RESULTS = (  # what drivers write into `ups.test.result`, in no agreed spelling
     ("progress", "running"),
     ("warning", "warning"),
@@ -62,6 +95,7 @@ RESULTS = (  # what drivers write into `ups.test.result`, in no agreed spelling
     ("bad", "failed"),
     ("abort", "aborted"),
 )
+PANELS = ("pv", "solar")  # how drivers of solar inverters name the power of their panels
 # What upsd answers instead of a value (RFC 9271 section 4.2.1): our cause, and a sentence with the fix.
 REFUSALS: dict[str, tuple[Cause, str]] = {
     "DATA-STALE": ("stale", "its driver has heard nothing from the UPS: check the cable, then the driver"),
@@ -116,37 +150,39 @@ def quoted(word: str) -> str:
     return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def read(variables: Mapping[str, str], say: Say) -> UpsReading | None:
-    """The reading these variables make, or None when they tell nothing of state, charge or runtime. Pure."""
-    for name, value in sorted(variables.items()):
-        say(f"  {name} = {value!r}")
-    status = variables.get("ups.status", "").upper().split()
-    fields: dict[str, Any] = state_of(status)
-    corrected: list[str] = []
-    for key, names in NUMBERS.items():
-        _number(key, names, variables, fields, corrected, say)
-    for key, names in NAMES.items():
-        fields[key] = next((text for name in names if (text := text_of(variables.get(name)))), None)
-    fields["self_test"] = test_result(variables.get("ups.test.result", ""))
-    if all(fields.get(key) is None for key in ("output_state", "battery_charge_pct", "runtime_s")):
-        return None
-    for key, value in fields.items():
-        if value is not None:
-            say(f"    {key} = {value!r}")
-    return UpsReading(**fields, profiles=["nut"], corrected=corrected)
+# ---------------------------------------------------------------- variables and words: pure
 
 
-def state_of(status: list[str]) -> dict[str, Any]:
-    """What the words of `ups.status` say. FSD is NUT's forced shutdown: the battery is at its end."""
-    if not status:
-        return {}
-    low = "LB" in status or "FSD" in status
-    return {
-        "output_state": next((state for word, state in STATES.items() if word in status), None),
-        "battery_status": "low" if low else "normal" if {"OL", "OB"} & set(status) else None,
-        "battery_replace": "RB" in status,
-        "alarms_count": int("ALARM" in status),
+class Status(NamedTuple):
+    """What the words of a status say."""
+
+    state: str | None
+    battery: str | None
+    replace: bool | None
+    words: frozenset[str]
+
+
+def status_of(text: str) -> Status:
+    """The words of `ups.status`. FSD is NUT's forced shutdown: the UPS will be switched off."""
+    words = text.upper().split()
+    if not words:
+        return Status(None, None, None, frozenset())
+    low = "LB" in words or "FSD" in words
+    return Status(
+        next((state for word, state in STATES.items() if word in words), None),
+        "low" if low else "normal" if {"OL", "OB"} & set(words) else None,
+        "RB" in words,
+        frozenset(WORDS[word] for word in words if word in WORDS),
+    )
+
+
+def alarms_of(text: str) -> tuple[int, frozenset[str]]:
+    """How many alarms `ups.alarm` tells, and what they say. Drivers end each with an exclamation mark."""
+    sentences = [sentence.lower() for part in text.split("!") if (sentence := part.strip(" .,;"))]
+    words = {
+        next((word for parts, word in ALARMS if all(part in sentence for part in parts)), "") for sentence in sentences
     }
+    return len(sentences), frozenset(words - {""})
 
 
 def test_result(text: str) -> str | None:
@@ -154,26 +190,71 @@ def test_result(text: str) -> str | None:
     return next((word for part, word in RESULTS if part in text.lower()), None)
 
 
-def _number(
-    key: str,
-    names: tuple[str, ...],
-    variables: Mapping[str, str],
-    fields: dict[str, Any],
-    corrected: list[str],
-    say: Say,
-) -> None:
-    for name in names:
-        number = number_of(variables.get(name))
-        if number is None:
-            continue
-        verdict = possible(key, number, on_mains=fields.get("output_state") in ON_MAINS)
-        if verdict.value is None:
-            say(f"    {key}: {name} refused: {verdict.why}")
-            continue
-        fields[key] = round(verdict.value, 3)
-        if verdict.why:
-            corrected.append(correction(verdict.code, field=key, raw=number, mib="nut"))
-        return
+def spoken(status: str, alarm: str, result: str) -> tuple[dict[str, list[Candidate]], frozenset[str]]:
+    """Candidates and words of evidence out of NUT's three texts."""
+    state, (alarms, alarm_words) = status_of(status), alarms_of(alarm)
+    found: dict[str, object] = {
+        "output_state": state.state,
+        "battery_status": state.battery,
+        "battery_replace": True if "replace" in alarm_words else state.replace,
+        "self_test": test_result(result),
+    }
+    if status.split():
+        found["alarms_count"] = max(alarms, int("ALARM" in status.upper().split()))
+    return _candidates(found), state.words | alarm_words
+
+
+def _candidates(found: Mapping[str, object]) -> dict[str, list[Candidate]]:
+    return {
+        name: [Candidate(value, SOURCE)] for name, value in found.items() if isinstance(value, (bool, str, int, float))
+    }
+
+
+def gather(variables: Mapping[str, str], say: Say) -> Gathered:
+    """All that these variables tell."""
+    for name, value in sorted(variables.items()):
+        say(f"  {name} = {value!r}")
+    found, words = spoken(*(variables.get(name, "") for name in ("ups.status", "ups.alarm", "ups.test.result")))
+    for name, sources in NUMBERS.items():
+        found[name] = _numbers(name, sources, variables)
+    for name, sources in LINES.items():
+        lines = _numbers(name, sources, variables)
+        found[name] += [max(lines, key=lambda line: line.value)] if lines else []
+    names = {name: _text(sources, variables) for name, sources in NAMES.items()}
+    limits = {
+        name: known[0][0]
+        for name, sources in LIMITS.items()
+        if (known := [it for it in _known(sources, variables) if it[0] > 0])
+    }
+    evidence = Evidence(words=words | _more_words(variables), limits=limits)
+    return Gathered(candidates=found | _candidates(names), evidence=evidence, makers={SOURCE: ""})
+
+
+def _text(sources: Iterable[str], variables: Mapping[str, str]) -> str | None:
+    return next((text for it in sources if (text := text_of(variables.get(it)))), None)
+
+
+def _numbers(name: str, sources: Iterable[str], variables: Mapping[str, str]) -> list[Candidate]:
+    """The candidates of one field; of several lines the live ones come first (an unused line reads 0)."""
+    known = [Candidate(number, SOURCE, f"{SOURCE} {variable}") for number, variable in _known(sources, variables)]
+    if name in ("input_voltage_v", "output_voltage_v") and len(known) > 1:
+        return [*(it for it in known if it.value), *(it for it in known if not it.value)]
+    return known
+
+
+def _known(sources: Iterable[str], variables: Mapping[str, str]) -> list[tuple[float, str]]:
+    return [(number, it) for it in sources if (number := number_of(variables.get(it))) is not None]
+
+
+def _more_words(variables: Mapping[str, str]) -> frozenset[str]:
+    words = set()
+    source = variables.get("input.source", "").lower()
+    if "gen" in source:
+        words.add("generator")
+    panels = [number_of(variables[it]) or 0 for it in variables if it.startswith(PANELS) and it.endswith("power")]
+    if max(panels, default=0) > 0 and "OB" in variables.get("ups.status", "").upper().split():
+        words.add("solar")
+    return frozenset(words)
 
 
 # ---------------------------------------------------------------- the conversation
@@ -187,7 +268,7 @@ class Upsd:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     ups: str = ""
-    asked: int = 0
+    questions: int = 0
 
     @property
     def place(self) -> str:
@@ -195,7 +276,7 @@ class Upsd:
 
     async def ask(self, *words: str) -> list[str]:
         """The words of the one line that answers."""
-        self.asked += 1
+        self.questions += 1
         self.writer.write((" ".join(words) + "\n").encode())
         await self.writer.drain()
         return await self._line()
@@ -265,16 +346,13 @@ async def connected(server: NutServer) -> AsyncIterator[Upsd]:
             await writer.wait_closed()
 
 
-async def look(server: NutServer, say: Say) -> UpsReading:
-    """One reading. Raises ProbeFailed, OSError."""
+async def look(server: NutServer, say: Say) -> dict[str, str]:
+    """The variables of one UPS. Raises ProbeFailed, OSError."""
     async with connected(server) as upsd:
         variables = await upsd.variables()
         say(f"nut: {upsd.place}, driver {variables.get('driver.name', 'unknown')} (RFC 9271)")
-        reading = read(variables, say)
-        say(f"{upsd.asked} questions")
-    if reading is None:
-        raise ProbeFailed("not_ready", f"{server.place}: the driver tells no state, charge or runtime (yet)")
-    return reading
+        say(f"{upsd.questions} questions")
+    return variables
 
 
 async def start_test(server: NutServer) -> None:

@@ -12,15 +12,13 @@ from agent.config import UpsSection
 from agent.probes.probe import ProbeFailed
 from agent.probes.ups import bounded, nut
 from agent.probes.ups.detect import discover
+from agent.probes.ups.pdu import NO_ERROR, Setting
 from agent.probes.ups.profiles.rfc1628 import RFC1628
 from agent.probes.ups.snmp import (
-    NO_ERROR,
-    Community,
+    Conversation,
     NoResponse,
-    Setting,
     SnmpSession,
     SnmpTarget,
-    User,
     conversation,
     secret_of,
     target_of,
@@ -79,7 +77,7 @@ def _settings(profiles: Sequence[str], known: Mapping[str, object]) -> dict[str,
     return {**({SPIN_LOCK: lock} if isinstance(lock, int) else {}), TEST_ID: QUICK_BATTERY_TEST}
 
 
-async def _write(talk: Community | User, place: str, settings: Mapping[str, Setting]) -> None:
+async def _write(talk: Conversation, place: str, settings: Mapping[str, Setting]) -> None:
     answer = await talk.exchange("set", list(settings), WAIT_S, list(settings.values()))
     if answer.status != NO_ERROR:
         why = f"{place} refuses to start a battery self-test (SNMP error {answer.status}): allow writing on its card"

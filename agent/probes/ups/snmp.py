@@ -1,95 +1,59 @@
-"""SNMP v1, v2c and v3 to one UPS: the only module that speaks it, through pysnmp, loaded at the first question.
+"""SNMP v1, v2c and v3 to one UPS, through pysnmp, which is loaded at the first question.
 
-A `SnmpSession` asks for many objects in few datagrams and survives what UPS cards do: v1's all-or-nothing answers (the
-object named by the error is dropped and the rest asked again), tooBig and silence to long questions (asked again in
-halves), wrong types, broken encodings, late or foreign answers (ignored). It decides nothing about values.
+1. A `SnmpSession` asks for many objects in few datagrams and survives what UPS cards do: v1's all-or-nothing answers
+   (the object named by the error is dropped and the rest asked again), tooBig and silence to long questions (asked
+   again in parts), answers that lack some of the objects (asked again), wrong types, broken encodings.
+2. A question keeps its number when it is repeated, and its answer is taken until the poll's deadline: cards that need
+   seconds are read. A slow card is asked for several parts at once.
+3. Who answers from another address than the one asked is believed by the question's number, and that is said.
+It decides nothing about values.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
-import struct
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Protocol
 
 from agent.common.errors import describe
-from agent.common.logs import Event
 from agent.probes.probe import ProbeFailed
+from agent.probes.ups.pdu import (
+    ANSWER_S,
+    NO_ERROR,
+    NO_SUCH_NAME,
+    PORT,
+    REPEAT_S,
+    SHORTEST,
+    TOO_BIG,
+    Binding,
+    Command,
+    NoResponse,
+    Setting,
+    SnmpResponse,
+    SnmpTarget,
+    Value,
+    arcs,
+    decode,
+    encode,
+)
 
 if TYPE_CHECKING:
     from agent.config import UpsSection
 
-NOT_SNMP = Event(__name__, "debug", "snmp_unreadable", "a datagram that no SNMP v3 agent sends", fields="error")
+__all__ = [
+    "PORT", "REPEAT_S", "Command", "Community", "Conversation", "NoResponse", "SnmpResponse", "SnmpSession",
+    "SnmpTarget", "Value", "as_v1", "conversation", "secret_of", "target_of",
+]  # fmt: skip
 
-Value = int | float | bytes | str | None  # number, octets, OID as dotted text, nothing
-Binding = tuple[str, Value]
-Command = Literal["get", "next", "set"]
-Setting = int | str  # an INTEGER, or an object identifier as dotted text
-
-PORT = 161
 LONGEST = 28  # objects in one question: the answer stays within one unfragmented datagram
-SHORTEST = 4  # what even the smallest card takes
-OID = 6
-MOST_OCTETS = 8 * 1024  # of a datagram: LONGEST objects of 255 octets, and some to spare
-MOST_ELEMENTS = 200  # three for each object, and a dozen around them
-LONGEST_OID = 640  # octets: 128 numbers of 32 bits (RFC 2578 section 3.5)
-NO_ERROR, TOO_BIG, NO_SUCH_NAME = 0, 1, 2  # RFC 1157 section 4.1.1; everything else is treated like genErr(5)
-
-
-class NoResponse(Exception):
-    """Nothing that can be understood came back in time. `heard` tells whether anything came at all."""
-
-    def __init__(self, heard: str = "") -> None:
-        super().__init__(heard or "no answer")
-        self.heard = heard
-
-
-@dataclass(frozen=True, kw_only=True)
-class SnmpTarget:
-    """Where a UPS answers and as whom to ask. Keys are pass phrases of RFC 3414, never shown."""
-
-    name: str = "ups"
-    host: str
-    port: int = PORT
-    version: Literal["1", "2c", "3"] = "2c"
-    community: str = field(default="public", repr=False)
-    user: str = ""
-    auth_protocol: str = "none"
-    auth_key: str = field(default="", repr=False)
-    priv_protocol: str = "none"
-    priv_key: str = field(default="", repr=False)
-
-    @property
-    def place(self) -> str:
-        return f"{self.host}:{self.port}"
-
-    def mistake(self) -> str:
-        """What is wrong with the v3 settings, as one sentence; empty when nothing is (RFC 3414 section 11.2)."""
-        if self.version != "3":
-            return ""
-        if not self.user:
-            return "SNMP v3 needs a user: set `user` (--user)"
-        if self.priv_protocol != "none" and self.auth_protocol == "none":
-            return "SNMP v3 privacy needs authentication: set `auth_protocol` (--auth-protocol)"
-        for name, protocol, key in (
-            ("auth", self.auth_protocol, self.auth_key),
-            ("priv", self.priv_protocol, self.priv_key),
-        ):
-            if protocol != "none" and len(key) < 8:
-                return f"SNMP v3 {name} key must have 8 characters or more: set `{name}_key_file` (--{name}-key)"
-        return ""
-
-
-@dataclass(frozen=True)
-class SnmpResponse:
-    """One response: RFC 3416 error status and 1-based index (0 when the agent names none), and its bindings."""
-
-    status: int
-    index: int
-    bindings: Sequence[Binding]
+AT_ONCE = 4  # questions that are under way to a slow card
+SLOW_S = 0.6  # an answer that takes so long is a slow card's
+UNTIL_DEADLINE_S = 60.0  # whoever asks has a deadline that is shorter
 
 
 Exchange = Callable[[Command, Sequence[str], float], Awaitable[SnmpResponse]]  # (command, objects, seconds to wait)
@@ -108,6 +72,9 @@ def target_of(ups: UpsSection) -> SnmpTarget:
         auth_key=secret_of(ups.auth_key_file),
         priv_protocol=ups.priv_protocol,
         priv_key=secret_of(ups.priv_key_file),
+        context=ups.context,
+        device=int(ups.ups) if ups.ups.isascii() and ups.ups.isdigit() else 0,
+        answer_s=ups.answer_s,
     )
 
 
@@ -125,38 +92,86 @@ def secret_of(path: str) -> str:
 
 
 class SnmpSession:
-    """Questions to one agent. `asked` counts datagrams sent; `longest` shrinks when the agent cannot take more."""
+    """Questions to one agent. `questions` counts what was sent, `answered` answers; `longest` shrinks when the agent
+    cannot take more; `cut_short` counts answers that lacked objects; `slowest_s` is the longest wait for one ever.
 
-    def __init__(self, exchange: Exchange, wait_s: float = 1.0) -> None:
+    The first answer is waited for `wait_s`, later ones until the caller's deadline: who has answered is there.
+    """
+
+    def __init__(
+        self, exchange: Exchange, wait_s: float = ANSWER_S, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._exchange = exchange
-        self._wait_s = wait_s
+        self.wait_s = wait_s
+        self._now_s = now_s
         self.longest = LONGEST
-        self.asked = 0
+        self.questions = 0
+        self.answered = 0
+        self.cut_short = 0
+        self.slowest_s = 0.0
+
+    @property
+    def is_slow(self) -> bool:
+        return self.slowest_s > SLOW_S
 
     async def get(self, oids: Iterable[str]) -> dict[str, Value]:
         """The values of exactly these objects; what the agent does not have is left out."""
-        answers = await self._ask("get", list(oids))
-        return {asked: value for asked, (_, value) in answers.items()}
+        answers = await self._ask("get", list(oids), {})
+        return {name: value for name, (_, value) in answers.items()}
 
-    async def following(self, oids: Iterable[str]) -> dict[str, Binding]:
-        """For each object the next one the agent has, with its value; nothing for those past its end."""
-        return await self._ask("next", sorted(oids, key=arcs))
+    async def following(
+        self, oids: Iterable[str], known: dict[str, Binding | None] | None = None
+    ) -> dict[str, Binding]:
+        """For each object the next one the agent has, with its value; nothing for those past its end. What is `known`
+        is not asked again, and what comes is put there at once, so that a poll that is broken off is not in vain."""
+        return await self._ask("next", sorted(oids, key=arcs), {} if known is None else known)
 
-    async def _ask(self, command: Command, oids: list[str]) -> dict[str, Binding]:
-        found: dict[str, Binding] = {}
-        waiting = list(oids)
+    async def _ask(self, command: Command, oids: list[str], known: dict[str, Binding | None]) -> dict[str, Binding]:
+        waiting = [oid for oid in oids if oid not in known]
         while waiting:
-            part, answer = await self._answer(command, waiting[: self.longest])
-            rest = waiting[len(part) :]
-            if answer.status == NO_ERROR:
-                found.update(_pair(command, part, answer.bindings))
-                waiting = rest
-            elif command == "next" and answer.status == NO_SUCH_NAME and 1 <= answer.index <= len(part):
-                # v1 says the end of its tree so; in sorted order all that follow lie beyond it too
-                waiting = part[: answer.index - 1]
-            else:
-                waiting = self._without_refused(part, answer) + rest
-        return found
+            parts = [waiting[at : at + self.longest] for at in range(0, len(waiting), self.longest)]
+            together = parts[: AT_ONCE if self.is_slow else 1]
+            again: list[str] = []
+            for part, (answered, answer) in zip(together, await self._answers(command, together), strict=True):
+                left = part[len(answered) :] + self._taken(command, answered, answer, known)
+                known.update(dict.fromkeys((oid for oid in part if oid not in left and oid not in known), None))
+                again += left
+                if _is_end(command, answered, answer):
+                    parts = together  # in sorted order all that follow lie beyond the end too
+                    break
+            waiting = again + [oid for part in parts[len(together) :] for oid in part]
+        return {oid: binding for oid in oids if (binding := known.get(oid)) is not None}
+
+    async def _answers(self, command: Command, parts: Sequence[list[str]]) -> list[tuple[list[str], SnmpResponse]]:
+        if len(parts) == 1:
+            return [await self._answer(command, parts[0])]
+        tasks = [asyncio.ensure_future(self._answer(command, part)) for part in parts]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    def _taken(
+        self, command: Command, part: list[str], answer: SnmpResponse, known: dict[str, Binding | None]
+    ) -> list[str]:
+        """What is to be asked again, after this answer was taken into `known`."""
+        if answer.status == NO_ERROR:
+            known.update(_pair(command, part, answer.bindings))
+            return self._missing(command, part, answer.bindings)
+        if _is_end(command, part, answer):
+            return part[: answer.index - 1]
+        return self._without_refused(part, answer)
+
+    def _missing(self, command: Command, part: list[str], got: Sequence[Binding]) -> list[str]:
+        """What an answer does not mention at all: some cards cut it where their buffer ends, and call that no error."""
+        named = {name for name, _ in got}
+        missing = [oid for oid in part if oid not in named] if command == "get" else part[len(got) :]
+        if not missing or len(part) == 1:
+            return []
+        self.cut_short += 1
+        self.longest = max(1, min(self.longest, len(part) - len(missing) or len(part) // 2))
+        return missing
 
     def _without_refused(self, part: list[str], answer: SnmpResponse) -> list[str]:
         if 1 <= answer.index <= len(part):
@@ -168,302 +183,207 @@ class SnmpSession:
 
     async def _answer(self, command: Command, part: list[str]) -> tuple[list[str], SnmpResponse]:
         """The objects that were answered, as many of the first as the agent can take, and its answer."""
-        try:
-            return await self._fitting(command, part)
-        except NoResponse as silence:
-            # A lost datagram, or a question too long for a small card: a quarter of it serves both
-            part = part[: max(1, len(part) // 4)]
-            self.longest = max(len(part), min(self.longest, SHORTEST))
-            try:
-                return await self._fitting(command, part)
-            except NoResponse as again:
-                raise NoResponse(again.heard or silence.heard) from None
-
-    async def _fitting(self, command: Command, part: list[str]) -> tuple[list[str], SnmpResponse]:
         while True:
-            self.asked += 1
-            answer = await self._exchange(command, part, self._wait_s)
+            self.questions += 1
+            began_s = self._now_s()
+            answer = await self._exchange(command, part, UNTIL_DEADLINE_S if self.answered else self.wait_s)
+            self.answered += 1
+            self.slowest_s = max(self.slowest_s, self._now_s() - began_s)
+            if answer.covered is not None and answer.covered < len(part):
+                part = part[: answer.covered]
+                self.longest = max(len(part), min(self.longest, SHORTEST))
             if answer.status != TOO_BIG or len(part) == 1:
                 return part, answer
             part = part[: len(part) // 2]
             self.longest = len(part)
 
 
-def _pair(command: Command, asked: Sequence[str], got: Sequence[Binding]) -> dict[str, Binding]:
+def _is_end(command: Command, part: Sequence[str], answer: SnmpResponse) -> bool:
+    """v1 says the end of its tree so."""
+    return command == "next" and answer.status == NO_SUCH_NAME and 1 <= answer.index <= len(part)
+
+
+def _pair(command: Command, oids: Sequence[str], got: Sequence[Binding]) -> dict[str, Binding]:
     """Answers by the object asked for. Agents that reorder or shorten an answer lose only what cannot be told apart."""
     if command == "get":
         by_name = {name: value for name, value in got if value is not None}
-        return {name: (name, by_name[name]) for name in asked if name in by_name}
-    pairs = zip(asked, got, strict=False)
+        return {name: (name, by_name[name]) for name in oids if name in by_name}
+    pairs = zip(oids, got, strict=False)
     return {name: binding for name, binding in pairs if arcs(binding[0]) > arcs(name)}
 
 
-def arcs(oid: str) -> tuple[int, ...]:
-    return tuple(map(int, oid.split(".")))
+# ---------------------------------------------------------------- v1 and v2c
 
 
-# ---------------------------------------------------------------- one datagram: v1 and v2c
+class _Receiver(asyncio.DatagramProtocol):
+    """Passes datagrams and errors on to the conversation."""
 
+    def __init__(self, conversation: Community) -> None:
+        self._conversation = conversation
 
-class _Inbox(asyncio.DatagramProtocol):
-    """Datagrams from the connected address only: the kernel drops those from any other."""
-
-    def __init__(self) -> None:
-        self.queue: asyncio.Queue[bytes | OSError] = asyncio.Queue(maxsize=16)
-
-    def datagram_received(self, data: bytes, addr: object) -> None:  # noqa: ARG002
-        self._put(data)
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._conversation.receive(data, addr[0])
 
     def error_received(self, error: Exception) -> None:
-        if isinstance(error, OSError):
-            self._put(error)
-
-    def _put(self, item: bytes | OSError) -> None:
-        if not self.queue.full():
-            self.queue.put_nowait(item)
+        self._conversation.fail(error)
 
 
 @dataclass
 class Community:
-    """v1 or v2c over one UDP socket; use with `async with`."""
+    """v1 or v2c; use with `async with`. One socket is connected to the card, so that its host can refuse; a second one,
+    opened when nothing comes back, hears cards that answer from another of their addresses."""
 
     target: SnmpTarget
-    _transport: asyncio.DatagramTransport | None = None
-    _inbox: _Inbox = field(default_factory=_Inbox)
-    _number: int = field(default_factory=lambda: random.SystemRandom().randrange(1, 2**30))
+    repeat_s: float = REPEAT_S
+    elsewhere: str = ""  # the address that answers come from, when it is not the one asked
+    late_s: float | None = None  # after how long an answer came that nobody waited for any more
+    heard: str = ""  # what came that is no answer
+    _here: asyncio.DatagramTransport | None = None
+    _there: asyncio.DatagramTransport | None = None
+    _opening: asyncio.Task[None] | None = None
+    _waiting: dict[int, asyncio.Future[SnmpResponse]] = field(default_factory=dict)
+    _given_up: dict[int, float] = field(default_factory=dict)  # number: when it was sent
 
     async def __aenter__(self) -> Community:
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(
-            lambda: self._inbox, remote_addr=(self.target.host, self.target.port)
+        self._here, _ = await loop.create_datagram_endpoint(
+            lambda: _Receiver(self), remote_addr=(self.target.host, self.target.port)
         )
+        if self.elsewhere:
+            await self._open_second_socket()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._transport is not None:
-            self._transport.close()
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+        for transport in (self._here, self._there):
+            if transport is not None:
+                transport.close()
 
     async def exchange(
         self, command: Command, oids: Sequence[str], wait_s: float, values: Sequence[Setting] = ()
     ) -> SnmpResponse:
-        """Raises Silent, and OSError when the host refuses the port. `values` are for ``set``, one an object."""
-        assert self._transport is not None
-        self._number += 1
-        self._transport.sendto(encode(self.target, self._number, command, oids, values))
-        heard = ""
+        """Raises NoResponse, and OSError when the host refuses the port. `values` are for ``set``, one an object."""
+        began_s = time.monotonic()
+        whole = self._number()
+        sent = {whole: (len(oids), encode(self.target, whole, command, oids, values))}
         try:
             async with asyncio.timeout(wait_s):
-                while True:
-                    item = await self._inbox.queue.get()
-                    if isinstance(item, OSError):
-                        raise item
-                    try:
-                        number, answer = decode(self.target.version, item)
-                    except ValueError as error:
-                        heard = describe(error)
-                        continue
-                    if number == self._number:
-                        return answer
+                self._send(sent[whole][1])
+                for repeats in itertools.count():
+                    pause_s = self.repeat_s * 2**repeats
+                    pause_s = pause_s if self.repeat_s > REPEAT_S else min(pause_s, max(wait_s / 2, 0.01))
+                    answered = await self._first(sent, pause_s)
+                    if answered is not None:
+                        self.repeat_s = max(self.repeat_s, 2 * (time.monotonic() - began_s))
+                        return replace(self._waiting[answered].result(), covered=sent[answered][0])
+                    if command != "set":
+                        await self._repeat(command, oids, sent)
+                raise AssertionError("counting ends")
         except TimeoutError:
-            raise NoResponse(heard) from None
+            raise NoResponse(self.heard) from None
+        finally:
+            for number in sent:
+                future = self._waiting.pop(number)
+                if not future.cancel() and not future.cancelled():
+                    future.exception()  # an error that nobody waits for any more is no fault of this program
+                self._given_up[number] = began_s
 
+    def _number(self) -> int:
+        """The number of a new question; an answer to it is waited for from now on."""
+        number = _random.randrange(1, 2**31 - 1)
+        self._waiting[number] = asyncio.get_running_loop().create_future()
+        return number
 
-def encode(
-    target: SnmpTarget, number: int, command: Command, oids: Sequence[str], values: Sequence[Setting] = ()
-) -> bytes:
-    """One v1 or v2c question as it goes over the wire (RFC 1157, RFC 3416)."""
-    from pyasn1.codec.ber import encoder
-    from pysnmp.proto import api
+    async def _first(self, sent: dict[int, tuple[int, bytes]], wait_s: float) -> int | None:
+        """The question that is answered; None while none is. Raises what the socket raised."""
+        futures = {self._waiting[number]: number for number in sent}
+        done, _ = await asyncio.wait(futures, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+        for future in done:
+            future.result()
+        return min((futures[future] for future in done), key=lambda number: -sent[number][0], default=None)
 
-    module = api.PROTOCOL_MODULES[api.SNMP_VERSION_1 if target.version == "1" else api.SNMP_VERSION_2C]
-    pdu = {"get": module.GetRequestPDU, "next": module.GetNextRequestPDU, "set": module.SetRequestPDU}[command]()
-    module.apiPDU.set_defaults(pdu)
-    module.apiPDU.set_request_id(pdu, number)
-    given = [module.Integer(it) if isinstance(it, int) else module.ObjectIdentifier(arcs(it)) for it in values]
-    blanks = [module.Null("")] * len(oids)
-    module.apiPDU.set_varbinds(pdu, list(zip(map(arcs, oids), given or blanks, strict=True)))
-    message = module.Message()
-    module.apiMessage.set_defaults(message)
-    module.apiMessage.set_community(message, target.community)
-    module.apiMessage.set_pdu(message, pdu)
-    return bytes(encoder.encode(message))
+    async def _repeat(self, command: Command, oids: Sequence[str], sent: dict[int, tuple[int, bytes]]) -> None:
+        """Asks again. A lost datagram, or a question too long for a small card: a quarter of it serves both. An answer
+        to the whole is still taken."""
+        await self._open_second_socket()
+        if len(sent) == 1 and len(oids) > SHORTEST:
+            short = self._number()
+            part = oids[: max(1, len(oids) // 4)]
+            sent[short] = (len(part), encode(self.target, short, command, part))
+            self._send(sent[short][1])
+            return
+        for _, datagram in sent.values():
+            self._send(datagram)
 
+    def _send(self, datagram: bytes) -> None:
+        """From the connected socket at first, so that a host can refuse; a repeat from the one that hears everybody."""
+        assert self._here is not None
+        if self._there is None:
+            self._here.sendto(datagram)
+        else:
+            self._there.sendto(datagram, self._here.get_extra_info("peername"))
 
-def decode(version: str, datagram: bytes) -> tuple[int, SnmpResponse]:
-    """(request number, answer) of one datagram. Raises ValueError for anything that is no SNMP response."""
-    from pyasn1.codec.ber import decoder
-    from pysnmp.proto import api
+    async def _open_second_socket(self) -> None:
+        """Opens the second socket, once, whoever comes first and whoever gives up waiting."""
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(self._create_second_socket())
+        await asyncio.shield(self._opening)
 
-    module = api.PROTOCOL_MODULES[api.SNMP_VERSION_1 if version == "1" else api.SNMP_VERSION_2C]
-    try:
-        weigh(datagram)
-        message, _ = decoder.decode(datagram, asn1Spec=module.Message())
-        pdu = module.apiMessage.get_pdu(message)
-        if not pdu.isSameTypeWith(module.GetResponsePDU(), matchTags=True, matchConstraints=False):
-            raise ValueError("not a response")
-        return int(module.apiPDU.get_request_id(pdu)), SnmpResponse(
-            int(pdu["error-status"]),
-            int(pdu["error-index"]),
-            [(str(oid), plain(value)) for oid, value in module.apiPDU.get_varbinds(pdu)],
+    async def _create_second_socket(self) -> None:
+        assert self._here is not None
+        any_address = "::" if ":" in self._here.get_extra_info("peername")[0] else "0.0.0.0"  # noqa: S104
+        self._there, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: _Receiver(self), local_addr=(any_address, 0)
         )
-    except Exception as error:
-        # pyasn1 raises its own errors, and IndexError, TypeError, AttributeError … on hostile input
-        raise ValueError(f"not SNMP v{version}: {type(error).__name__}") from None
 
-
-def weigh(datagram: bytes) -> None:
-    """Raises ValueError for what no honest card sends, before it is taken apart: pyasn1 needs 50 µs and 2 KB for each
-    element, 0.4 s for a datagram full of them. Lengths are definite (RFC 3417 section 8)."""
-    if len(datagram) > MOST_OCTETS:
-        raise ValueError(f"{len(datagram)} octets in a datagram")
-    spans, elements = [(0, len(datagram))], 0
-    while spans:
-        place, end = spans.pop()
-        while place < end:
-            elements += 1
-            tag, inside, after = _element(datagram, place, end)
-            if elements > MOST_ELEMENTS or (tag == OID and after - inside > LONGEST_OID):
-                raise ValueError("more than a card has to say")
-            if tag & 0x20:  # constructed
-                spans.append((inside, after))
-            place = after
-
-
-def _element(octets: bytes, place: int, end: int) -> tuple[int, int, int]:
-    """(tag, where its contents begin, where they end) of the BER element there. Raises ValueError."""
-    if place + 2 > end or octets[place] & 0x1F == 0x1F:
-        raise ValueError("no element")
-    length, inside = octets[place + 1], place + 2
-    if length & 0x80:
-        inside += length & 0x7F
-        length = int.from_bytes(octets[place + 2 : inside], "big") if place + 2 < inside <= end else end
-    if inside + length > end:
-        raise ValueError("an element that does not end")
-    return octets[place], inside, inside + length
-
-
-def plain(value: object) -> Value:
-    """A pysnmp value as a number, octets, OID text or None (null, noSuchObject, noSuchInstance, endOfMibView)."""
-    from pyasn1.type import univ
-    from pysnmp.proto import rfc1902, rfc1905
-
-    if isinstance(value, (rfc1905.NoSuchObject, rfc1905.NoSuchInstance, rfc1905.EndOfMibView, univ.Null)):
-        return None
-    if isinstance(value, univ.Integer):
-        return int(value)
-    if isinstance(value, univ.ObjectIdentifier):
-        return str(value)
-    if isinstance(value, rfc1902.Opaque):
-        return _opaque(bytes(value))
-    return bytes(value) if isinstance(value, univ.OctetString) else None
-
-
-def _opaque(octets: bytes) -> float | bytes:
-    """A float as net-snmp wraps it: 9f 78 04 and four octets of IEEE 754."""
-    if octets[:3] == b"\x9f\x78\x04" and len(octets) == 7:
-        return float(struct.unpack("!f", octets[3:])[0])
-    return octets
-
-
-# ---------------------------------------------------------------- v3
-
-
-AUTH = {
-    "none": "usmNoAuthProtocol",
-    "md5": "usmHMACMD5AuthProtocol",
-    "sha": "usmHMACSHAAuthProtocol",
-    "sha224": "usmHMAC128SHA224AuthProtocol",
-    "sha256": "usmHMAC192SHA256AuthProtocol",
-    "sha384": "usmHMAC256SHA384AuthProtocol",
-    "sha512": "usmHMAC384SHA512AuthProtocol",
-}
-PRIV = {
-    "none": "usmNoPrivProtocol",
-    "des": "usmDESPrivProtocol",
-    "aes": "usmAesCfb128Protocol",
-    "aes192": "usmAesCfb192Protocol",
-    "aes256": "usmAesCfb256Protocol",
-}
-
-
-def careful_dispatcher() -> Any:
-    """pysnmp's own, except that what it cannot take apart ends there: it raises TypeError and others on hostile
-    datagrams, and on those that come while it closes, and each would stand in the log as a fault of this program."""
-    from pysnmp.carrier.asyncio.dispatch import AsyncioDispatcher
-
-    class Careful(AsyncioDispatcher):  # type: ignore[misc]
-        def _callback_function(self, transport: object, address: object, datagram: bytes) -> None:
-            try:
-                weigh(datagram)
-                super()._callback_function(transport, address, datagram)
-            except Exception as error:
-                NOT_SNMP.log(error=error)
-
-    return Careful()
-
-
-@dataclass
-class User:
-    """v3 with the user security model (RFC 3414); use with `async with`. Costs memory only where it is configured."""
-
-    target: SnmpTarget
-    wait_s: float = 1.0
-    _engine: Any = None
-    _parts: tuple[Any, ...] = ()
-
-    async def __aenter__(self) -> User:
-        from pysnmp.error import PySnmpError
-        from pysnmp.hlapi.v3arch import asyncio as hlapi
-
-        target = self.target
-        self._engine = hlapi.SnmpEngine()
-        self._engine.register_transport_dispatcher(careful_dispatcher())
-        user = hlapi.UsmUserData(
-            target.user,
-            target.auth_key or None,
-            target.priv_key or None,
-            authProtocol=getattr(hlapi, AUTH[target.auth_protocol]),
-            privProtocol=getattr(hlapi, PRIV[target.priv_protocol]),
-        )
+    def receive(self, datagram: bytes, address: str) -> None:
         try:
-            transport = await hlapi.UdpTransportTarget.create((target.host, target.port), self.wait_s, 0)
-        except PySnmpError as error:  # a name that does not resolve
-            self._engine.close_dispatcher()
-            raise OSError(describe(error)) from None
-        self._parts = (user, transport, hlapi.ContextData())
-        return self
+            number, answer = decode(self.target.version, datagram)
+        except ValueError as error:
+            self.heard = describe(error)
+            return
+        future = self._waiting.get(number)
+        if future is not None and not future.done():
+            future.set_result(answer)
+            assert self._here is not None
+            self.elsewhere = address if address != self._here.get_extra_info("peername")[0] else ""
+        elif number in self._given_up and future is None:
+            self.late_s = time.monotonic() - self._given_up[number]
 
-    async def __aexit__(self, *_: object) -> None:
-        self._engine.close_dispatcher()
+    def fail(self, error: Exception) -> None:
+        for future in self._waiting.values():
+            if isinstance(error, OSError) and not future.done():
+                future.set_exception(error)
 
+
+_random = random.SystemRandom()  # a question's number is what a stranger must guess
+
+
+# ---------------------------------------------------------------- any version
+
+
+class Conversation(Protocol):
+    """One agent under way to, in whichever version; use with `async with`. `elsewhere`: where answers come from, when
+    that is not where the questions went. `late_s`: after how long an answer came that nobody waited for any more."""
+
+    elsewhere: str
+    late_s: float | None
+
+    async def __aenter__(self) -> Conversation: ...
+    async def __aexit__(self, *_: object) -> None: ...
     async def exchange(
-        self, command: Command, oids: Sequence[str], _wait_s: float, values: Sequence[Setting] = ()
-    ) -> SnmpResponse:
-        """Raises Silent, and ProbeFailed when the agent refuses this user or its keys."""
-        from pysnmp.hlapi.v3arch import asyncio as hlapi
-        from pysnmp.proto.errind import RequestTimedOut
-
-        send = {"get": hlapi.get_cmd, "next": hlapi.next_cmd, "set": hlapi.set_cmd}[command]
-        given = [hlapi.Integer32(it) if isinstance(it, int) else hlapi.ObjectIdentifier(arcs(it)) for it in values]
-        blanks = [hlapi.Null("")] * len(oids)
-        objects = [
-            hlapi.ObjectType(hlapi.ObjectIdentity(arcs(oid)), value)
-            for oid, value in zip(oids, given or blanks, strict=True)
-        ]
-        problem, status, index, bindings = await send(self._engine, *self._parts, *objects, lookupMib=False)
-        if isinstance(problem, RequestTimedOut):
-            raise NoResponse
-        if problem:
-            detail = (
-                f"{self.target.place} refuses SNMPv3 user '{self.target.user}': {problem}; check user, protocols, keys"
-            )
-            raise ProbeFailed("refused", detail)
-        return SnmpResponse(int(status), int(index), [(str(name), plain(value)) for name, value in bindings])
+        self, command: Command, oids: Sequence[str], wait_s: float, values: Sequence[Setting] = ()
+    ) -> SnmpResponse: ...
 
 
-def conversation(target: SnmpTarget) -> Community | User:
+def conversation(target: SnmpTarget, repeat_s: float = REPEAT_S, elsewhere: str = "") -> Conversation:
     """The way to talk to this target, by its SNMP version."""
-    return User(target) if target.version == "3" else Community(target)
+    if target.version == "3":
+        from agent.probes.ups.snmp_v3 import User
+
+        return User(target, repeat_s, elsewhere)
+    return Community(target, repeat_s, elsewhere)
 
 
 def as_v1(target: SnmpTarget) -> SnmpTarget:

@@ -18,7 +18,9 @@ from typing import Any, cast
 from agent.common.logs import Event
 from agent.config import UpsSection
 from agent.probes.probe import ProbeFailed
-from agent.probes.ups.snmp import AUTH, PRIV, SnmpTarget, target_of, weigh
+from agent.probes.ups.pdu import weigh
+from agent.probes.ups.snmp import SnmpTarget, target_of
+from agent.probes.ups.snmp_v3 import AUTH, PRIV
 
 NOT_A_TRAP = Event(__name__, "debug", "trap_unreadable", "a datagram that is no SNMP notification", fields="error")
 UNANSWERED = Event(__name__, "debug", "inform_unanswered", "an SNMPv3 inform that cannot be answered", fields="error")

@@ -87,16 +87,56 @@ def test_frozen_values_that_move_again_are_believed_again() -> None:
 # ---------------------------------------------------------------- the last gasp
 
 
-def test_low_battery_is_gasped_once_a_discharge() -> None:
-    low = [reading(s, "battery", battery_status="low") for s in (10, 20)]
-    again = reading(50, "battery", battery_status="depleted")
-    said = tell(reading(0, "battery", battery_status="normal"), *low, reading(30), again)
-    assert [each.last_gasp for each in said] == [None, "battery_low", None, None, "battery_low"]
+def gasps(*readings: wire.UpsReading) -> list[str | None]:
+    return [each.last_gasp for each in tell(*readings)]
+
+
+def test_low_battery_is_gasped_once_a_discharge_from_the_second_look_on() -> None:
+    low = [reading(s, "battery", battery_status="low") for s in (10, 20, 22)]
+    again = [reading(s, "battery", battery_status="depleted") for s in (50, 52)]
+    said = gasps(reading(0, "battery", battery_status="normal"), *low, reading(30), *again)
+    assert said == [None, None, "battery_low", None, None, None, "battery_low"]
+
+
+def test_a_word_that_stands_for_one_look_is_no_gasp() -> None:
+    words = ("normal", "low", "normal", "low", "normal")
+    assert gasps(*(reading(s, "battery", battery_status=word) for s, word in enumerate(words))) == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("fields", "gasp"),
+    [
+        ({"battery_charge_pct": 97.0, "runtime_s": 1600.0}, None),
+        ({"battery_charge_pct": 97.0}, None),
+        ({"runtime_s": 1600.0}, None),
+        ({"battery_charge_pct": 40.0, "runtime_s": 1600.0}, "battery_low"),
+        ({"battery_charge_pct": 12.0}, "battery_low"),
+        ({"runtime_s": 600.0}, "battery_low"),
+        ({}, "battery_low"),
+    ],
+)
+def test_low_is_urgent_unless_charge_or_runtime_contradicts(fields: dict[str, float], gasp: str | None) -> None:
+    assert gasps(*(reading(s, "battery", battery_status="low", **fields) for s in (0, 2)))[-1] == gasp
 
 
 def test_a_ups_that_never_says_low_gasps_by_its_last_two_minutes() -> None:
-    said = tell(*(reading(s, "battery", runtime_s=runtime) for s, runtime in enumerate((300.0, 121.0, 120.0, 60.0))))
-    assert [each.last_gasp for each in said] == [None, None, "runtime_short", None]
+    runtimes = (300.0, 121.0, 120.0, 110.0, 60.0)
+    said = gasps(*(reading(s, "battery", runtime_s=runtime) for s, runtime in enumerate(runtimes)))
+    assert said == [None, None, None, "runtime_short", None]
+
+
+def test_a_short_runtime_that_never_moves_is_not_believed_against_a_full_battery() -> None:
+    full = {"battery_charge_pct": 100.0}
+    assert gasps(*(reading(s, "battery", runtime_s=76.0, **full) for s in range(5))) == [None] * 5
+    falling = gasps(*(reading(s, "battery", runtime_s=100.0 - s, **full) for s in range(4)))
+    assert falling == [None, None, "runtime_short", None], "a battery that is worn out"
+
+
+def test_nothing_is_urgent_in_a_calibration_nor_after_the_mains_is_back() -> None:
+    calibrating = {"self_test": "running", "input_voltage_v": 231.0, "battery_status": "low", "runtime_s": 60.0}
+    assert gasps(*(reading(s, "battery", **calibrating) for s in range(0, 2400, 100))) == [None] * 24
+    back = [reading(s, "online", battery_status="low", runtime_s=30.0) for s in (4, 6, 8)]
+    assert gasps(reading(0, "battery"), reading(2, "battery", battery_status="low"), *back) == [None] * 5
 
 
 def test_silence_while_on_battery_is_a_gasp_and_on_mains_it_is_not() -> None:
@@ -112,10 +152,11 @@ def test_every_reason_is_said_for_itself() -> None:
     said = tell(
         reading(0, "battery", runtime_s=100.0),
         reading(2, "battery", battery_status="low", runtime_s=50.0),
-        silent(4),
+        reading(4, "battery", runtime_s=48.0),
         silent(6),
+        silent(8),
     )
-    assert [each.last_gasp for each in said] == ["runtime_short", "battery_low", "comms_lost", None]
+    assert [each.last_gasp for each in said] == [None, "battery_low", "runtime_short", "comms_lost", None]
 
 
 # ---------------------------------------------------------------- the watch

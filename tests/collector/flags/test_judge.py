@@ -163,7 +163,9 @@ def test_backup_time_is_judged_on_mains_only() -> None:
         ("power.battery", UpsReading(battery_replace=True), "below"),
         ("power.battery", UpsReading(battery_replace=False), "meets"),
         ("power.battery", UpsReading(), "unknown"),
-        ("power.battery_low", UpsReading(battery_status="depleted"), "below"),
+        ("power.battery_low", UpsReading(battery_status="depleted", output_state="battery"), "below"),
+        ("power.battery_low", UpsReading(battery_status="depleted", output_state="online"), "unknown"),
+        ("power.battery_fault", UpsReading(battery_status="fault"), "below"),
     ],
 )
 def test_words_are_compared_too(criterion: str, reading: UpsReading, word: str) -> None:

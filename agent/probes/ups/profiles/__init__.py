@@ -3,7 +3,7 @@
 from agent.probes.ups.profiles import (
     apc,
     cyberpower,
-    delta,
+    dc_plants,
     eaton,
     huawei,
     liebert,
@@ -12,6 +12,7 @@ from agent.probes.ups.profiles import (
     rfc1628,
     socomec,
     tripplite,
+    voltronic,
 )
 from agent.probes.ups.profiles.table import Profile
 
@@ -26,15 +27,19 @@ PROFILES: tuple[Profile, ...] = (
     socomec.NEW,
     socomec.OLD,
     huawei.HUAWEI,
-    delta.DELTA,
+    others.DELTA,
     megatec.EPPC,
     megatec.XPPC,
+    voltronic.VOLTRONIC,
     liebert.LIEBERT,
     liebert.ITA2,
     tripplite.PRODUCTS,
     others.USHA,
     others.DELL,
     others.CET,
+    others.SYNOLOGY,
+    dc_plants.NETSURE,
+    dc_plants.ELTEK,
     *rfc1628.COPIES,
     rfc1628.RFC1628,
     tripplite.TWELVE_X,

@@ -1,6 +1,6 @@
 """APC (Schneider) PowerNet-MIB: Smart-UPS, Symmetra, Galaxy; also what PowerChute and apcupsd serve."""
 
-from agent.probes.ups.profiles.table import Obj, Profile
+from agent.probes.ups.profiles.table import WORDS, Obj, Profile
 
 # upsBasicOutputStatus. Test and spot modes (19, 21, 22, 28) say nothing of where the power comes from.
 STATES = {
@@ -29,6 +29,7 @@ STATES = {
     27: "battery",  # distributedEnergyReserve
 }
 
+TESTING = {15: "testing", 28: "testing"}  # the same object: onBatteryTest, selfTest
 RESULTS = {1: "passed", 2: "failed", 3: "aborted", 4: "running"}  # invalidTest(3): broken off by an event
 
 POWERNET = Profile(
@@ -66,7 +67,11 @@ POWERNET = Profile(
         Obj("model", "1.1.1", "upsBasicIdentModel"),
         Obj("firmware", "1.2.1", "upsAdvIdentFirmwareRevision"),
         Obj("serial", "1.2.3", "upsAdvIdentSerialNumber"),
+        Obj("self_test", "7.2.6", "upsAdvTestCalibrationResults", enum={3: "running"}),
         Obj("self_test", "7.2.3", "upsAdvTestDiagnosticsResults", enum=RESULTS),
+        Obj(WORDS, "4.1.1", "upsBasicOutputStatus", enum=TESTING),
+        Obj(WORDS, "8.1", "upsCommStatus", enum={2: "lost"}),
+        Obj("#battery_nominal_v", "2.2.7", "upsAdvBatteryNominalVoltage"),
     ),
     maker="APC",
 )

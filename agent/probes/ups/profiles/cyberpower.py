@@ -38,6 +38,7 @@ CYBERPOWER = Profile(
         Obj("model", "1.1.1", "upsBaseIdentModel"),
         Obj("firmware", "1.2.1", "upsAdvanceIdentFirmwareRevision"),
         Obj("serial", "1.2.3", "upsAdvanceIdentSerialNumber"),
+        Obj("self_test", "7.2.7", "upsAdvanceTestCalibrationResults", enum={3: "running"}),
         Obj("self_test", "7.2.3", "upsAdvanceTestDiagnosticsResults", enum=RESULTS),
     ),
     maker="CyberPower",

@@ -1,6 +1,6 @@
 """Eaton: Powerware's XUPS-MIB, Merlin Gerin's MG-SNMP-UPS-MIB; one card often speaks both. HP bought the first."""
 
-from agent.probes.ups.profiles.table import Obj, Profile
+from agent.probes.ups.profiles.table import WORDS, Obj, Profile
 
 # xupsOutputSource: other(1) says nothing
 SOURCES = {
@@ -18,6 +18,8 @@ SOURCES = {
 }
 
 TESTS = {2: "passed", 3: "failed", 4: "running", 6: "refused"}  # inhibited(6): by the UPS itself
+# Well-known alarms of XUPS-MIB, by their number under 534.1.7
+ALARMS = {3: "on_battery", 14: "input_bad", 23: "replace", 25: "test_failed", 26: "lost", 28: "testing"}
 INPUTS = {2: "none", 3: "mains", 4: "bypass", 5: "mains2", 6: "generator", 7: "flywheel", 8: "fuel_cell"}
 
 XUPS = Profile(
@@ -46,8 +48,23 @@ XUPS = Profile(
         Obj("serial", "1.6", "xupsIdentSerialNumber"),
         Obj("self_test", "8.2", "xupsTestBatteryStatus", enum=TESTS),
         Obj("input_source", "3.5", "xupsInputSource", enum=INPUTS),
+        Obj(WORDS, "3.5", "xupsInputSource", enum={6: "generator"}),
+        Obj(WORDS, "2.5", "xupsBatteryAbmStatus", enum={1: "charging", 2: "discharging"}),
+        Obj(
+            WORDS,
+            "7.2.1.2",
+            "xupsAlarmDescr",
+            words={f"1.3.6.1.4.1.534.1.7.{number}": word for number, word in ALARMS.items()},
+            standing=True,
+        ),
     ),
 )
+
+
+def lost_ups(number: float) -> str:
+    """upsmgAgentCommUPS: an even number means no communication, a last digit of 5 no UPS."""
+    return "lost" if number % 2 == 0 or number % 10 == 5 else ""
+
 
 MGE = Profile(
     "mge",
@@ -79,6 +96,8 @@ MGE = Profile(
         Obj("model", "1.2", "upsmgIdentModelName"),
         Obj("firmware", "1.4", "upsmgIdentFirmwareVersion"),
         Obj("serial", "1.7", "upsmgIdentSerialNumber"),
+        Obj(WORDS, "7.7", "upsmgOutputUtilityOff", enum={1: "input_bad"}),
+        Obj(WORDS, "12.13", "upsmgAgentCommUPS", judge=lost_ups),
     ),
 )
 
@@ -99,6 +118,7 @@ CPQPOWER = Profile(
         Obj("manufacturer", "1.1", "upsIdentManufacturer"),
         Obj("model", "1.2", "upsIdentModel"),
         Obj("firmware", "1.3", "upsIdentSoftwareVersions"),
+        Obj("self_test", "7.2", "upsTestBatteryStatus", enum=TESTS),
     ),
     maker="HP",
 )

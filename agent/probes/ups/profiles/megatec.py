@@ -1,6 +1,9 @@
 """Megatec and Phoenixtec: XPPC-MIB (NetAgent and its many brands) and EPPC-MIB (PowerWalker and newer cards)."""
 
-from agent.probes.ups.profiles.table import Obj, Profile
+from agent.probes.ups.profiles.table import WORDS, Obj, Profile
+
+RESULTS = {1: "passed", 2: "failed", 3: "aborted", 4: "running"}  # as PowerNet numbers them
+SUMMARY = {1: "passed", 2: "warning", 3: "failed", 4: "aborted", 5: "running"}  # as RFC 1628 numbers them
 
 XPPC = Profile(
     "xppc",
@@ -34,6 +37,7 @@ XPPC = Profile(
         Obj("model", "1.1.1", "upsBaseIdentModel"),
         Obj("firmware", "1.2.1", "upsSmartIdentFirmwareRevision"),
         Obj("serial", "1.2.3", "upsSmartIdentUpsSerialNumber"),
+        Obj("self_test", "7.2.3", "upsSmartTestDiagnosticsResults", enum=RESULTS),
     ),
 )
 
@@ -78,5 +82,7 @@ EPPC = Profile(
         Obj("manufacturer", "1.1", "upsEIdentityManufacturer"),
         Obj("model", "1.2", "upsEIdentityModel"),
         Obj("firmware", "1.3", "upsEIdentityUPSFirmwareVerison"),
+        Obj("self_test", "7.3", "upsETestResultsSummary", enum=SUMMARY),
+        Obj(WORDS, "2.1", "upsESystemStatus", enum={6: "testing"}),
     ),
 )

@@ -1,6 +1,9 @@
 """RFC 1628, the standard UPS-MIB: the fallback that nearly every card speaks, and that fills other tables' gaps."""
 
-from agent.probes.ups.profiles.table import Obj, Profile
+from agent.probes.ups.profiles.table import WORDS, Obj, Profile
+
+# Well-known alarms by their number under upsWellKnownAlarms
+ALARMS = {2: "on_battery", 6: "input_bad", 19: "test_failed", 20: "lost", 24: "testing"}
 
 # The same objects live under several roots: Riello and others copied the MIB under their own enterprise number.
 OBJECTS = (
@@ -35,6 +38,15 @@ OBJECTS = (
         "upsTestResultsSummary",
         enum={1: "passed", 2: "warning", 3: "failed", 4: "aborted", 5: "running"},
     ),
+    Obj(
+        WORDS,
+        "6.2.1.2",
+        "upsAlarmDescr",
+        words={f"1.3.6.1.2.1.33.1.6.3.{number}": word for number, word in ALARMS.items()},
+        standing=True,
+    ),
+    Obj("#real_power_w", "4.4.1.4", "upsOutputPower", lines=3),
+    Obj("#real_power_nominal_w", "9.6", "upsConfigOutputPower"),
 )
 
 RFC1628 = Profile("rfc1628", "1.3.6.1.2.1.33.1", "RFC 1628", OBJECTS)

@@ -1,6 +1,6 @@
 """Socomec NetVision: the old tree (cards up to version 6) and the new one (7 and 8)."""
 
-from agent.probes.ups.profiles.table import Obj, Profile
+from agent.probes.ups.profiles.table import WORDS, Obj, Profile
 
 OLD = Profile(
     "socomec-old",
@@ -79,6 +79,8 @@ NEW = Profile(
         Obj("alarms_count", "6.1", "upsAlarmsPresent"),
         Obj("model", "1.1", "upsIdentModel"),
         Obj("serial", "1.2", "upsIdentSerialNumber"),
+        Obj(WORDS, "2.1", "upsBatteryStatus", enum={4: "testing", 5: "discharging"}),
+        Obj(WORDS, "6.3.58", "upsAlarmCommunicationLost", enum={1: "lost"}),
     ),
     maker="Socomec",
 )

@@ -7,16 +7,19 @@ something wins, so a table is also an order of trust. Parsing is pure: (object, 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+from agent.probes.ups.scales import is_unknown
 
 Raw = int | float | bytes | str | None
 Parsed = float | bool | str
 
 TEXTS = frozenset({"manufacturer", "model", "firmware", "serial"})
 TOTALS = frozenset({"load_pct"})  # of several lines the largest counts; of everything else the first live line
-# All-ones of 8 to 32 bits and their tenfold: what agents send for "I do not know" (quirks seen on many cards)
-NEVER = frozenset({-1, 65534, 65535, 655350, 2147483647, -2147483648, 4294967294, 4294967295, -9999})
+WORDS = "#words"  # the field of objects that give words of evidence, not a value (agent.probes.ups.draft)
+LIMIT = "#"  # before the name of a limit or nominal value: read once, as texts are
+MEASURED = frozenset({WORDS, "#real_power_w"})  # what is asked for at every poll all the same
 _NUMBER = re.compile(r"\s*([-+]?\d+(?:[.,]\d+)?)")
 
 
@@ -26,7 +29,8 @@ class Obj:
     Several OIDs, separated by blanks, are lines (phases) that the vendor spelled as objects of their own.
 
     `scale` turns the raw number into the field's unit. `enum` maps raw numbers, `words` raw texts (in lower case) to
-    values; a raw value outside them says nothing. `unknown` lists raw numbers that say nothing here besides `NEVER`.
+    values, `judge` makes one of a raw number; a raw value outside them says nothing. `unknown` lists raw numbers that
+    say nothing here besides the usual ones.
     `lines` is how many instances to ask for: phases of a table. `exact` means that `oid` already names the one
     instance. `rows` picks rows of a table by what another column says they measure. `standing` marks a column of a
     table of alarms, whose rows come and go: it is walked while the device says that some stand.
@@ -38,6 +42,7 @@ class Obj:
     scale: float = 1.0
     enum: Mapping[int, str | bool] | None = None
     words: Mapping[str, str | bool] | None = None
+    judge: Callable[[float], str] | None = None
     unknown: frozenset[int] = frozenset()
     lines: int = 1
     exact: bool = False
@@ -55,13 +60,15 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One vendor's MIB. `source` names the document; `maker` stands in when no object tells the manufacturer."""
+    """One vendor's MIB. `source` names the document; `maker` stands in when no object tells the manufacturer. `devices`
+    says that the first arc of every instance numbers the UPSs behind the card."""
 
     name: str
     root: str
     source: str
     objects: tuple[Obj, ...]
     maker: str | None = None
+    devices: bool = False
 
     def bases(self, obj: Obj) -> list[str]:
         """The object's full OIDs; one that starts with a dot lies outside the root."""
@@ -69,18 +76,20 @@ class Profile:
 
 
 def parse(obj: Obj, raw: Raw) -> Parsed | None:
-    """What one raw value says in the field's unit, or None: unknown, out of the enumeration, or of no usable type."""
+    """What one raw value says in the field's unit, or None: unknown, out of the enumeration, or of no usable type.
+    Numbers that every agent uses for "unknown" are left out here, so that a line without a meter is no line."""
     if obj.field in TEXTS:
         return text_of(raw)
     number = number_of(raw)
     if obj.words is not None:
         return obj.words.get((text_of(raw) or "").lower())
+    if obj.judge is not None:
+        return obj.judge(number) or None if number is not None else None
     if obj.enum is not None:
         return obj.enum.get(int(number)) if number is not None and number == int(number) else None
-    if number is None or number in NEVER or number in obj.unknown:
+    if number is None or number in obj.unknown:
         return None
-    value = number * obj.scale
-    return None if value in NEVER else value
+    return None if is_unknown(obj.field, number * obj.scale, obj.scale) else number * obj.scale
 
 
 def number_of(raw: Raw) -> float | None:

@@ -1,6 +1,6 @@
 """Tripp Lite: TRIPPLITE-PRODUCTS (850.1.1.3.1, newer cards) and TRIPPLITE-12X (850.100, beside RFC 1628)."""
 
-from agent.probes.ups.profiles.table import Obj, Profile
+from agent.probes.ups.profiles.table import WORDS, Obj, Profile
 
 PRODUCTS = Profile(
     "tripplite",
@@ -33,12 +33,14 @@ PRODUCTS = Profile(
         Obj("output_frequency_hz", "3.3.1.1.3", "tlpUpsOutputFrequency", 0.1),
         Obj("output_voltage_v", "3.3.2.1.2", "tlpUpsOutputLineVoltage", 0.1, lines=3),
         Obj("load_pct", "3.3.2.1.5", "tlpUpsOutputLineUtilization", lines=3),
+        Obj(WORDS, "3.3.1.1.1", "tlpUpsOutputSource", enum={10: "testing"}),
         Obj("manufacturer", ".1.3.6.1.4.1.850.1.1.1.2.1.4", "tlpDeviceManufacturer"),
         Obj("model", ".1.3.6.1.4.1.850.1.1.1.2.1.5", "tlpDeviceModel"),
         Obj("firmware", ".1.3.6.1.4.1.850.1.1.2.1.1.4", "tlpDeviceIdentFirmwareVersion"),
         Obj("serial", ".1.3.6.1.4.1.850.1.1.2.1.1.5", "tlpDeviceIdentSerialNum"),
     ),
     maker="Tripp Lite",
+    devices=True,
 )
 
 # Everything but the serial number is said better by RFC 1628 on the same card.

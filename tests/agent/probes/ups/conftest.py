@@ -22,6 +22,7 @@ from agent.probes.ups.snmp import SnmpTarget
 from agent.wire import UpsReading
 
 DEVICES = Path(__file__).parent / "devices"
+FIELD = Path(__file__).parent / "field"
 Oid = tuple[int, ...]
 TYPES: dict[str, Callable[[str], Any]] = {
     "2": lambda text: Integer32(int(text)),
@@ -32,12 +33,14 @@ TYPES: dict[str, Callable[[str], Any]] = {
     "65": lambda text: Counter32(int(text)),
     "66": lambda text: Gauge32(int(text)),
     "67": lambda text: TimeTicks(int(text)),
+    "68x": lambda text: api.PROTOCOL_MODULES[1].Opaque(hexValue=text),
 }
 
 
 def rows(name: str) -> dict[str, tuple[str, str]]:
-    """OID -> (snmpsim type tag, value) of one hand-written device."""
-    lines = (DEVICES / f"{name}.snmprec").read_text().splitlines()
+    """OID -> (snmpsim type tag, value) of one hand-written device, or of one that somebody met in the field."""
+    path = DEVICES / f"{name}.snmprec"
+    lines = (path if path.exists() else FIELD / path.name).read_text().splitlines()
     return {oid: (tag, value) for oid, tag, value in (line.split("|", 2) for line in lines)}
 
 
@@ -163,6 +166,7 @@ def look() -> Callable[..., UpsReading]:
         say: Callable[[str], None] = lambda _: None,
         deadline_s: float = 5.0,
     ) -> UpsReading:
-        return asyncio.run((probe or UpsProbe(wait_s=0.25)).measure(target, deadline_s, say))
+        probe = probe or UpsProbe(wait_s=2.0)
+        return asyncio.run(probe.measure(target, deadline_s, say))
 
     return measure

@@ -21,7 +21,8 @@ import pytest
 from agent import config
 from agent.__main__ import main
 from agent.probes.probe import Context, ProbeFailed
-from agent.probes.ups import UpsProbe, nut
+from agent.probes.ups import UpsProbe, nut, settle
+from agent.probes.ups.draft import Memory
 from agent.probes.ups.selftest import start
 from agent.wire import UpsReading
 from tests.helpers.ports import free_port
@@ -95,6 +96,10 @@ class Nut:
         given: dict[str, Any] = {"host": "127.0.0.1", "port": self.port}
         target = nut.NutServer(**given | server)
         return asyncio.run(UpsProbe().measure(target, 5.0, say))
+
+
+def read(variables: dict[str, str]) -> UpsReading | None:
+    return settle.settle(nut.gather(variables, lambda _: None), Memory(), 0.0, lambda _: None).reading
 
 
 def _fields(struct: msgspec.Struct) -> dict[str, Any]:
@@ -245,25 +250,28 @@ def test_the_settings_read_it_under_its_name_beside_a_silent_one(nuts: Nut) -> N
 def test_every_word_of_nut_has_its_place(
     status: str, state: str | None, battery: str | None, replace: bool, alarms: int
 ) -> None:
-    reading = nut.read({"ups.status": status, "battery.charge": "50"}, lambda _: None)
+    reading = read({"ups.status": status, "battery.charge": "50"})
     assert reading is not None
     assert (reading.output_state, reading.battery_status) == (state, battery)
     assert (reading.battery_replace, reading.alarms_count) == (replace, alarms)
 
 
 def test_a_blank_status_is_unknown_and_a_driver_that_tells_nothing_is_not_ready() -> None:
-    blank = nut.read({"ups.status": "", "battery.charge": "50"}, lambda _: None)
+    blank = read({"ups.status": "", "battery.charge": "50"})
     assert blank is not None
     assert (blank.output_state, blank.battery_replace, blank.alarms_count) == (None, None, None)
-    assert nut.read({"ups.status": "WAIT", "driver.name": "x"}, lambda _: None) is None
+    assert read({"ups.status": "WAIT", "driver.name": "x"}) is None
 
 
 def test_impossible_numbers_are_refused_and_odd_ones_put_right_with_the_reason() -> None:
     told = {"ups.status": "OL", "battery.charge": "-1", "input.voltage": "2312", "battery.runtime": "many"}
-    reading = nut.read(told, lambda _: None)
+    reading = read(told)
     assert reading is not None
     assert (reading.battery_charge_pct, reading.runtime_s, reading.input_voltage_v) == (None, None, 231.2)
-    assert reading.corrected == ["tenths:field=input_voltage_v,raw=2312,mib=nut"]
+    assert set(reading.corrected) == {
+        "tenths:field=input_voltage_v,raw=2312,mib=nut",
+        "sentinel:field=battery_charge_pct,raw=-1,mib=nut",
+    }
 
 
 @pytest.mark.parametrize(

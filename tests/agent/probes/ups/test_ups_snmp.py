@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pysnmp.proto.rfc1902 import Integer32
 
 from agent.probes.ups import UpsProbe
-from agent.probes.ups.snmp import NoResponse, SnmpResponse, SnmpSession, SnmpTarget, decode, encode
+from agent.probes.ups.pdu import SnmpResponse, decode, encode
+from agent.probes.ups.snmp import SnmpSession, SnmpTarget
 from agent.wire import UpsReading
 
 Look = Callable[..., UpsReading]
@@ -96,7 +97,7 @@ def test_alarms_are_asked_for_only_while_some_stand(card: CardMaker, look: Look,
 
     told({})
     assert told({}) == (None, 1)
-    assert told({7: ON_BATTERY, 22: BATTERY_BAD})[0] is True
+    assert told({7: ON_BATTERY, 22: BATTERY_BAD})[0] is None, "a word of one look may be a glitch"
     # In v1 the end of the tree is an error, and costs a question more.
     assert told({7: ON_BATTERY, 22: BATTERY_BAD}) == (True, 2 if version == "2c" else 3)
     # Another one in its place: the count is the same, and the old word is not kept.
@@ -133,18 +134,6 @@ def test_a_name_that_is_none_is_said(look: Look, host: str, version: str) -> Non
     assert cause == "unreachable"
     assert host in detail
     assert "\n" not in detail
-
-
-def test_silence_says_that_a_wrong_community_looks_the_same(card: CardMaker, look: Look) -> None:
-    started = time.monotonic()
-    cause, detail = failure_of(look(card("rfc1628", community="secret").target(community="public")))
-
-    assert cause == "timeout"
-    assert "wrong community" in detail
-    assert "check" in detail
-    assert "secret" not in detail
-    assert "\n" not in detail
-    assert time.monotonic() - started < 30
 
 
 def test_a_card_that_speaks_v1_only_is_named(card: CardMaker, look: Look) -> None:
@@ -188,37 +177,6 @@ def test_an_answer_to_an_older_question_is_not_taken(card: CardMaker, look: Look
     assert reading.output_state == "online"
 
 
-def test_an_answer_from_another_address_is_not_taken(card: CardMaker, look: Look) -> None:
-    device = card("rfc1628", answers_from_elsewhere=True)
-    cause, _ = failure_of(look(device.target()))
-
-    assert cause == "timeout"
-    assert device.questions
-
-
-def test_a_slow_card_is_given_up_at_the_deadline(card: CardMaker, look: Look) -> None:
-    def slowly(answer: bytes) -> bytes:
-        time.sleep(0.2)
-        return answer
-
-    started = time.monotonic()
-    cause, _ = failure_of(look(card("powernet", mangle=slowly, too_big=2).target(), deadline_s=1.0))
-
-    assert cause == "timeout"
-    assert time.monotonic() - started < 30  # hundreds of answers would take longer
-
-
-def test_no_deadline_is_longer_than_five_seconds(card: CardMaker, look: Look) -> None:
-    def slowly(answer: bytes) -> bytes:
-        time.sleep(0.7)
-        return answer
-
-    started = time.monotonic()
-    look(card("powernet", mangle=slowly, too_big=2).target(), UpsProbe(), deadline_s=60.0)
-
-    assert time.monotonic() - started < 5.5
-
-
 # ---------------------------------------------------------------- bytes
 
 
@@ -251,18 +209,6 @@ def test_a_question_is_not_taken_for_an_answer() -> None:
 
 
 # ---------------------------------------------------------------- the session alone, with an agent as a function
-
-
-def test_a_single_object_that_stays_silent_is_asked_twice_and_no_more() -> None:
-    asked = []
-
-    async def never(_command: str, oids: Any, _wait_s: float) -> SnmpResponse:
-        asked.append(list(oids))
-        raise NoResponse
-
-    with pytest.raises(NoResponse):
-        asyncio.run(SnmpSession(never).get(["1.3.6.1.2.1.1.3.0"]))
-    assert len(asked) == 2
 
 
 def test_only_the_object_that_the_error_names_is_dropped() -> None:

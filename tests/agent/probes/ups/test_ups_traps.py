@@ -157,7 +157,8 @@ def test_a_flood_from_the_ups_address_is_read_a_few_times_a_second() -> None:
 
 
 def test_questions_and_answers_are_no_notifications() -> None:
-    from agent.probes.ups.snmp import SnmpTarget, encode
+    from agent.probes.ups.pdu import encode
+    from agent.probes.ups.snmp import SnmpTarget
 
     assert traps.heard(encode(SnmpTarget(host="x"), 1, "get", ["1.3.6.1"])) is None
     assert traps.heard(encode(SnmpTarget(host="x", version="1"), 1, "next", ["1.3.6.1"])) is None

@@ -1,0 +1,11 @@
+battery.current: 0.00
+battery.runtime: 27180
+battery.runtime.low: 120
+battery.temperature: 0.0
+device.model: GXT2-3000
+input.frequency: 50.0
+input.voltage: 224.8
+output.frequency: 50.0
+output.voltage: 230.4
+ups.load: 0
+ups.status: OL

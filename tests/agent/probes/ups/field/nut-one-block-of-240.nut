@@ -1,0 +1,9 @@
+battery.charge: 0
+battery.runtime: 0
+battery.voltage: 13.6
+battery.voltage.nominal: 240
+driver.name: blazer_ser
+input.voltage: 224
+output.voltage: 230
+ups.load: 31
+ups.status: OL

@@ -1,0 +1,12 @@
+battery.charge: 24
+battery.energysave: no
+battery.packs: 1
+battery.runtime: 0
+battery.voltage: 50.60
+battery.voltage.nominal: 48.0
+device.model: LILVX2K0
+driver.name: nutdrv_qx
+input.voltage: 0.0
+output.voltage: 120.1
+ups.load: 18
+ups.status: OB

@@ -1,0 +1,14 @@
+battery.charge: 12
+battery.voltage: 21.40
+battery.voltage.high: 26.00
+battery.voltage.low: 20.80
+battery.voltage.nominal: 24.0
+device.type: ups
+driver.name: blazer_usb
+input.frequency: 50.0
+input.voltage: 6.4
+input.voltage.fault: 6.4
+input.voltage.nominal: 220
+output.voltage: 216.0
+ups.load: 3
+ups.status: OB
