@@ -115,14 +115,14 @@ async def _taken(made: Ground, kind: str, batches: Sequence[Sequence[bytes]], re
             if turn < len(own):
                 session.publish(wire.batch_topic(member.gateway.device), own[turn])
         await asyncio.sleep(0)
-    said = json.loads((await taker.communicate())[0])
+    figures = json.loads((await taker.communicate())[0])
     broker_s = cost(made.processes["broker"].pid).cpu_s - before
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     for session in sessions:
         await session.close()
-    return Figures(count, readings, said["wall_s"], said["cpu_s"], broker_s)
+    return Figures(count, readings, figures["wall_s"], figures["cpu_s"], broker_s)
 
 
 async def _session(made: Ground, member: Member) -> Session:

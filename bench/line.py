@@ -64,8 +64,8 @@ def line(terms: Terms) -> Iterator[Line]:
             yield made
         finally:
             emulator.terminate()
-            told, _ = emulator.communicate()
-        made.counts = json.loads(told)
+            output, _ = emulator.communicate()
+        made.counts = json.loads(output)
     finally:
         for name in (near, far):
             _ip("netns", "del", name)

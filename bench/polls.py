@@ -38,12 +38,12 @@ class Cost:
 
     first: int | None
     first_ms: float | None
-    each: float | None
-    each_ms: float | None
+    later: float | None
+    later_ms: float | None
 
     @property
     def cells(self) -> str:
-        numbers = (self.first, self.first_ms, self.each, self.each_ms)
+        numbers = (self.first, self.first_ms, self.later, self.later_ms)
         return " | ".join(
             "–" if number is None else f"{number:.3g}" if number < 1000 else f"{number:.0f}" for number in numbers
         )
@@ -90,8 +90,8 @@ async def _ours(target: SnmpTarget, looks: int) -> tuple[Sequence[str], Cost]:
         if number == 0:
             first = await packets(target) - before - 1
             before += first + 1
-    each = (await packets(target) - before - 1) / looks
-    return reading.profiles, Cost(first, took_ms[0], each, statistics.median(took_ms[1:]))
+    later = (await packets(target) - before - 1) / looks
+    return reading.profiles, Cost(first, took_ms[0], later, statistics.median(took_ms[1:]))
 
 
 async def packets(target: SnmpTarget) -> int:
@@ -139,9 +139,9 @@ def measure_nut(port: int, folder: Path) -> Cost:
     (early, some), (late, more) = counts
     if late <= early:
         return Cost(None, None, None, None)
-    each = (more - some - 1) / (late - early)
-    first = round(some - before - 1 - each * (early - 1))
-    return Cost(first, looks[0][1] * 1000, each, 1000 * statistics.median(end - start for start, end in looks[1:]))
+    later = (more - some - 1) / (late - early)
+    first = round(some - before - 1 - later * (early - 1))
+    return Cost(first, looks[0][1] * 1000, later, 1000 * statistics.median(end - start for start, end in looks[1:]))
 
 
 def spans(log: str) -> list[tuple[float, float]]:

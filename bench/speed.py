@@ -150,15 +150,15 @@ def _ours(mode: str, engine: str = "librespeed") -> Callable[[Line, Terms], Row]
 
 
 def _note(found: dict[str, Any], terms: Terms) -> str:
-    said = [",".join(found["flags"]), f"says {found['bytes_total'] / 1e6:.1f} MB"]
+    notes = [",".join(found["flags"]), f"says {found['bytes_total'] / 1e6:.1f} MB"]
     if found["cross_traffic_down_pct"] or found["cross_traffic_up_pct"]:
         down, up = (
             (found[f"capacity_{way}_mbps"] or 0) / mbps / GOODPUT
             for way, mbps in (("down", terms.down_mbps), ("up", terms.up_mbps))
         )
         others = f"{found['cross_traffic_down_pct']}/{found['cross_traffic_up_pct']} %"
-        said.append(f"capacity {down:.3f}/{up:.3f}, others {others}")
-    return ", ".join(part for part in said if part)
+        notes.append(f"capacity {down:.3f}/{up:.3f}, others {others}")
+    return ", ".join(part for part in notes if part)
 
 
 def _iperf3(made: Line, _terms: Terms) -> Row:

@@ -229,7 +229,7 @@ class Storm:
 
     async def run(self) -> None:
         self.began_s = time.monotonic()
-        before = {name: each.cpu_s for name, each in costs(self._made).items()}
+        before = {name: cost.cpu_s for name, cost in costs(self._made).items()}
         chance = random.Random(1)
         tasks = [
             asyncio.create_task(self._come(item, chance.uniform(0, self._options.spread))) for item in self.returning
@@ -278,74 +278,74 @@ class Storm:
         lag = f"{_at(lags, 0.5):.1f}/{_at(lags, 0.99):.1f}" if lags else "-"
         print(f"| {now_s - self.began_s:.0f} | {up} | {backlog} | {rate:.0f} | {lag} | {pace_s:.1f} |", flush=True)
 
-    async def _come(self, each: Returning, wait_s: float) -> None:
+    async def _come(self, client: Returning, wait_s: float) -> None:
         """The agent's own way back, over and over: connect, carry, back off by full jitter."""
         failures = 0
         await asyncio.sleep(wait_s)
         while True:
-            device = each.gateway.device
-            session = Session(device, partial(self._receive, each))
+            device = client.gateway.device
+            session = Session(device, partial(self._receive, client))
             began_s, connected_s = time.monotonic(), None
             try:
-                context = each.member.context() if self._options.tls else None
-                each.tried += 1
+                context = client.member.context() if self._options.tls else None
+                client.tried += 1
                 topics = (wire.receipt_topic(device), wire.task_topic(device))
                 await session.connect("127.0.0.1", self._port, context, topics, CONNECT_S)
                 connected_s = time.monotonic()
-                each.connect_s.append(connected_s - began_s)
-                each.session, each.since_s = session, connected_s
-                each.first_s = each.first_s or connected_s
-                self._pump(each, connected_s)
+                client.connect_s.append(connected_s - began_s)
+                client.session, client.since_s = session, connected_s
+                client.first_s = client.first_s or connected_s
+                self._pump(client, connected_s)
                 await session.run()
             except OSError:
-                each.refused += 1
+                client.refused += 1
             finally:
-                each.session = None
-                each.flights.begin()
+                client.session = None
+                client.flights.begin()
                 await session.close()
             lasted_s = None if connected_s is None else time.monotonic() - connected_s
             failures = failures_after(failures, lasted_s)
             await asyncio.sleep(backoff_s(failures, random.random()))
 
-    def _measure(self, each: Returning, now_s: float) -> None:
-        if self.measuring and now_s >= each.measured_s:
+    def _measure(self, client: Returning, now_s: float) -> None:
+        if self.measuring and now_s >= client.measured_s:
             at_ms = now_ms()
-            for raw in round_of(each.gateway.center, at_ms, self._boot_ms):
-                kept = PendingReading(each.gateway.next_seq, at_ms, raw, each.gateway.chain)
-                each.gateway.waiting.append(kept)
-                each.gateway.chain = wire.chain(each.gateway.chain, [raw])
-                each.gateway.next_seq += 1
-                each.live[kept.seq] = now_s
-            each.measured_s += MINUTE_MS / 1000
+            for raw in round_of(client.gateway.center, at_ms, self._boot_ms):
+                kept = PendingReading(client.gateway.next_seq, at_ms, raw, client.gateway.chain)
+                client.gateway.waiting.append(kept)
+                client.gateway.chain = wire.chain(client.gateway.chain, [raw])
+                client.gateway.next_seq += 1
+                client.live[kept.seq] = now_s
+            client.measured_s += MINUTE_MS / 1000
 
-    def _pump(self, each: Returning, now_s: float) -> None:
-        if each.session is None or not each.session.up:
+    def _pump(self, client: Returning, now_s: float) -> None:
+        if client.session is None or not client.session.up:
             return
-        self.again += len(each.flights.overdue(now_s))
-        flow = each.flights.flow
-        if len(each.flights) >= flow.window or (now_s < flow.paced_until_s and not each.has_news):
+        self.again += len(client.flights.overdue(now_s))
+        flow = client.flights.flow
+        if len(client.flights) >= flow.window or (now_s < flow.paced_until_s and not client.has_news):
             return  # thousands are asked twice a second: what is certain anyhow must cost nothing
-        each.backlog.fill(each.gateway)
-        while isinstance(step := self._step(each, now_s), Send):
-            self._send(each, step, now_s)
+        client.backlog.fill(client.gateway)
+        while isinstance(step := self._step(client, now_s), Send):
+            self._send(client, step, now_s)
 
-    def _step(self, each: Returning, now_s: float) -> object:
+    def _step(self, client: Returning, now_s: float) -> object:
         """The agent's own decision."""
-        flying, since_ms = [flight.key[1:] for flight in each.flights], now_ms() - LIVE_MS
-        idle = [kept for kept in each.gateway.waiting if not any(low <= kept.seq <= high for low, high in flying)]
-        fresh = _group(each, [kept for kept in idle if kept.at_ms > since_ms])
-        backlog = _group(each, [kept for kept in idle if kept.at_ms <= since_ms])
-        return next_step(each.flights.flow, list(each.flights), fresh, backlog, now_s)
+        flying, since_ms = [flight.key[1:] for flight in client.flights], now_ms() - LIVE_MS
+        idle = [kept for kept in client.gateway.waiting if not any(low <= kept.seq <= high for low, high in flying)]
+        fresh = _group(client, [kept for kept in idle if kept.at_ms > since_ms])
+        backlog = _group(client, [kept for kept in idle if kept.at_ms <= since_ms])
+        return next_step(client.flights.flow, list(client.flights), fresh, backlog, now_s)
 
-    def _send(self, each: Returning, step: Send, now_s: float) -> None:
-        device, live = each.gateway.device, step.reason == "live"
-        body = batch_of(step.groups, device=device, nonce=each.gateway.nonce, live=live)
-        each.flights.sent(step, now_s)
+    def _send(self, client: Returning, step: Send, now_s: float) -> None:
+        device, live = client.gateway.device, step.reason == "live"
+        body = batch_of(step.groups, device=device, nonce=client.gateway.nonce, live=live)
+        client.flights.sent(step, now_s)
         self.batches += 1
-        if each.session is not None:
-            each.session.publish(wire.batch_topic(device), wire.seal(body, each.gateway.key.sign))
+        if client.session is not None:
+            client.session.publish(wire.batch_topic(device), wire.seal(body, client.gateway.key.sign))
 
-    def _receive(self, each: Returning, _topic: str, payload: bytes) -> None:
+    def _receive(self, client: Returning, _topic: str, payload: bytes) -> None:
         try:
             body, signature = wire.unseal(payload, wire.MAX_SMALL_BYTES)
             self._key.verify(signature, body)
@@ -353,29 +353,29 @@ class Storm:
         except (wire.WireError, InvalidSignature):
             self.bad += 1
             return
-        now_s, before = time.monotonic(), len(each.gateway.waiting)
+        now_s, before = time.monotonic(), len(client.gateway.waiting)
         key = (receipt.spool, receipt.first_seq, receipt.last_seq)
-        flight = each.flights.receipted(key, receipt.pace_ms / 1000, now_s)
-        if each.gateway.take_receipt(receipt, now_s) != "receipted":
+        flight = client.flights.receipted(key, receipt.pace_ms / 1000, now_s)
+        if client.gateway.take_receipt(receipt, now_s) != "receipted":
             return
-        self.receipted += before - len(each.gateway.waiting)
+        self.receipted += before - len(client.gateway.waiting)
         self.paced += receipt.pace_ms > 0
         self._pace_ms = max(self._pace_ms, receipt.pace_ms)
         self.most_pace_ms = max(self.most_pace_ms, receipt.pace_ms)
         if flight is not None:
-            each.flights.done(flight)
-        self._note(each, receipt, now_s)
-        self._pump(each, now_s)
+            client.flights.done(flight)
+        self._note(client, receipt, now_s)
+        self._pump(client, now_s)
 
-    def _note(self, each: Returning, receipt: wire.Receipt, now_s: float) -> None:
-        came_s = each.since_s or now_s
-        if receipt.last_seq >= each.backlog.newest and each.seen_s is None:
-            each.seen_s = now_s - (each.first_s or now_s)
-        for seq in [seq for seq in each.live if receipt.first_seq <= seq <= receipt.last_seq]:
-            each.lags_s.append(now_s - max(each.live.pop(seq), came_s))
-            self._lags_s.append(each.lags_s[-1])
-        if each.drained_s is None and not each.backlogged:
-            each.drained_s = now_s
+    def _note(self, client: Returning, receipt: wire.Receipt, now_s: float) -> None:
+        came_s = client.since_s or now_s
+        if receipt.last_seq >= client.backlog.newest and client.seen_s is None:
+            client.seen_s = now_s - (client.first_s or now_s)
+        for seq in [seq for seq in client.live if receipt.first_seq <= seq <= receipt.last_seq]:
+            client.lags_s.append(now_s - max(client.live.pop(seq), came_s))
+            self._lags_s.append(client.lags_s[-1])
+        if client.drained_s is None and not client.backlogged:
+            client.drained_s = now_s
 
     # ------------------------------------------------------------ what came of it
 
@@ -412,14 +412,14 @@ class Storm:
         return 0 if held.good else 1
 
 
-def _group(each: Returning, run: Sequence[PendingReading]) -> list[Group]:
+def _group(client: Returning, run: Sequence[PendingReading]) -> list[Group]:
     """The first of these readings that fit into a batch, as the agent's spool would give them out."""
     fit = fitting(run)
     if not fit:
         return []
     raws = tuple(kept.raw for kept in fit)
     first = fit[0]
-    spool = each.gateway.spool
+    spool = client.gateway.spool
     return [Group(spool=spool, first_seq=first.seq, value="low", wall_ms=fit[-1].at_ms, prev=first.before, raws=raws)]
 
 

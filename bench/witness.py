@@ -25,12 +25,12 @@ from collector.measure.record import Record
 class Pair:
     """One direction of one test, in Mbit/s; `record` is the server's whole record, for a closer look."""
 
-    told: float | None
+    claimed: float | None
     seen: float | None
 
     @property
     def apart_pct(self) -> float | None:
-        return None if self.told is None or not self.seen else 100 * (self.told / self.seen - 1)
+        return None if self.claimed is None or not self.seen else 100 * (self.claimed / self.seen - 1)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,17 +70,19 @@ def _cell(terms: Terms, mode: str, options: argparse.Namespace) -> tuple[Pair, P
     for _ in range(2):
         with line(terms) as made, _servers(made, options.cross, terms):
             words = [*made.client, sys.executable, "-m", "bench.once", "librespeed", mode, f"http://{SERVER}:{PORT}"]
-            told = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
-            raw = _record(made, told["test_id"])
+            claim = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+            raw = _record(made, claim["test_id"])
         note = f"LATE {made.late_ms:.1f} ms" if made.late_ms > LATE_MS else ""
         if not note:
             break
     if options.keep:
         with open(options.keep, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"terms": vars(terms), "mode": mode, "told": told, "record": json.loads(raw)}) + "\n")
+            file.write(
+                json.dumps({"terms": vars(terms), "mode": mode, "told": claim, "record": json.loads(raw)}) + "\n"
+            )
     seen = msgspec.json.decode(raw, type=Record)
     pairs = (
-        Pair(told=told.get(name), seen=rate_mbps(way.at_ms, way.total)[0])
+        Pair(claimed=claim.get(name), seen=rate_mbps(way.at_ms, way.total)[0])
         for name, way in (("download_mbps", seen.down), ("upload_mbps", seen.up))
     )
     return *pairs, note  # type: ignore[return-value]  # two pairs
@@ -94,7 +96,7 @@ def _record(made: Line, test_id: str) -> bytes:
 
 def _show(terms: Terms, mode: str, down: Pair, up: Pair, note: str) -> list[float]:
     name = f"{terms.down_mbps:g}/{terms.up_mbps:g}, {terms.rtt_ms:g} ms, {terms.loss_pct:g} %"
-    figures = [f"{a:g}/{b:g}" if a and b else "-" for a, b in ((down.told, up.told), (down.seen, up.seen))]
+    figures = [f"{a:g}/{b:g}" if a and b else "-" for a, b in ((down.claimed, up.claimed), (down.seen, up.seen))]
     apart = [pair.apart_pct for pair in (down, up)]
     shown = ["-" if item is None else f"{item:+.2f} %" for item in apart]
     print(f"| {name} | {mode} | {' | '.join(figures)} | {' | '.join(shown)} | {note} |", flush=True)

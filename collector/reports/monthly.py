@@ -151,7 +151,7 @@ def _report(
         dark=_dark(conn, center.code, span),
         ours=ours,
     )
-    asked = [criterion for criterion in standard.criteria if criterion.id not in standard.notices]
+    criteria = [criterion for criterion in standard.criteria if criterion.id not in standard.notices]
     return {
         "format": FORMAT,
         "center": {name: getattr(center, name) for name in _CENTER},
@@ -161,7 +161,7 @@ def _report(
         "complete": span.complete,
         "standard": _standard(standard),
         "ledger": {"open": book.open, **book.minutes},
-        "criteria": [row for item in asked for row in _rows(item, center, case.found, book)],
+        "criteria": [row for item in criteria for row in _rows(item, center, case.found, book)],
         "seats": seat_availability.book(conn, center.code, center.seats_promised, case.seats.all()),
         "outages": summary.book(conn, center, standard, span.from_ms, span.to_ms),
         "evidence": {"sha256": case.evidence.hexdigest(), "grade": GRADE},
@@ -440,7 +440,7 @@ def _lacks(rule: MonthRule, samples: Samples, coverage_pct: float) -> list[Reaso
         ("month.days", len(samples.days), rule.min_days),
         ("month.slots", len(samples.slots), rule.min_slots),
     )
-    lacks = [Reason.of(code, n=have, least=asked) for code, have, asked in counts if have < asked]
+    lacks = [Reason.of(code, n=have, least=least) for code, have, least in counts if have < least]
     if coverage_pct < rule.min_coverage_pct:
         lacks.append(Reason.of("month.coverage", have_pct=coverage_pct, least_pct=rule.min_coverage_pct))
     return lacks

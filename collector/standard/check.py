@@ -218,7 +218,7 @@ def standard(values: Mapping[str, object], digest: str, where: str) -> tuple[Sta
         top.wrong("criterion", "a standard has at least one; add a [[criterion]] table")
     if first and last and last < first:
         top.wrong("valid_to", "must not be before valid_from; it is the last day on which the standard holds")
-    criteria = tuple(criterion(each, i, where, mistakes) for i, each in enumerate(found or [], 1))
+    criteria = tuple(criterion(entry, i, where, mistakes) for i, entry in enumerate(found or [], 1))
     ids = [given for item in found or [] if isinstance(given := item.get("id"), str)]
     twice = sorted({item for item in ids if ids.count(item) > 1})
     mistakes += [f"{where}: {_plain(item)}: id: is used by two criteria; give each its own" for item in twice]
@@ -359,7 +359,7 @@ def _words(owner: TomlTable, key: str) -> LocalText | None:
     others = sorted(name for name in values if LANGUAGE.fullmatch(name) and name not in ASKED_LANGUAGES)
     texts = {lang: one.take(lang, text) for lang in (*ASKED_LANGUAGES, *others)}
     one.done()
-    return LocalText({lang: said for lang, said in texts.items() if said}) if all(texts.values()) else None
+    return LocalText({lang: wording for lang, wording in texts.items() if wording}) if all(texts.values()) else None
 
 
 # ---------------------------------------------------------------- what readings have

@@ -75,9 +75,9 @@ def router(site: Site) -> APIRouter:
     @routes.get("/rows")
     def rows(request: Request, codes: str = "") -> Response:
         """The rows of these centers, for a page that has heard that they moved."""
-        asked = codes.split(",")[:MAX_ROWS_ASKED]
+        wanted = codes.split(",")[:MAX_ROWS_ASKED]
         with site.store.read() as conn:
-            found = queries.some(conn, site.ranks(), [item for item in asked if CODE.fullmatch(item)])
+            found = queries.some(conn, site.ranks(), [item for item in wanted if CODE.fullmatch(item)])
         return View.of(site, request).page("rows.html", rows=found)
 
     @routes.get("/centers/{code}")
@@ -88,8 +88,8 @@ def router(site: Site) -> APIRouter:
             if row is None:
                 raise Mistaken(404, f"center {code[:40]!r}: is not registered")
             values = {**_center_values(site, conn, code), **test_now.values(site, conn, request, code)}
-        asked = request.query_params.get("range", "")
-        span = asked if asked in RANGES_S else _usual_range(values["devices"], site.now())
+        name = request.query_params.get("range", "")
+        span = name if name in RANGES_S else _usual_range(values["devices"], site.now())
         view = View.of(site, request)
         return view.page(
             "center.html", event=event, row=row, **values, ranges=tuple(RANGES_S), range=span, range_s=RANGES_S[span],
@@ -164,18 +164,19 @@ def _witness(site: Site, conn: sa.Connection, code: str, speeds: Sequence[Latest
     return None
 
 
-def _subjects(latest: Mapping[str, Sequence[LatestReading]], asked: Mapping[str, str]) -> dict[str, str | None]:
+def _subjects(latest: Mapping[str, Sequence[LatestReading]], params: Mapping[str, str]) -> dict[str, str | None]:
     """Which of several links or UPSs each chart shows; None where there is but one."""
     names = {kind: [item.subject for item in latest.get(kind, ())] for kind in CHARTS}
     return {
-        kind: None if len(own) < 2 else asked[kind] if asked.get(kind) in own else own[0] for kind, own in names.items()
+        kind: None if len(own) < 2 else params[kind] if params.get(kind) in own else own[0]
+        for kind, own in names.items()
     }
 
 
 def _drawn() -> str:
     """JSON {kind: its figures} for the charts."""
     kinds = {
-        kind: [{"name": each.name, "unit": each.unit, "number": each.is_number} for each in drawn]
+        kind: [{"name": figure.name, "unit": figure.unit, "number": figure.is_number} for figure in drawn]
         for kind, drawn in CHARTS.items()
     }
     return msgspec.json.encode(kinds).decode()
