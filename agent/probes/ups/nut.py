@@ -187,7 +187,7 @@ class Upsd:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     ups: str = ""
-    asked: int = 0
+    questions: int = 0
 
     @property
     def place(self) -> str:
@@ -195,7 +195,7 @@ class Upsd:
 
     async def ask(self, *words: str) -> list[str]:
         """The words of the one line that answers."""
-        self.asked += 1
+        self.questions += 1
         self.writer.write((" ".join(words) + "\n").encode())
         await self.writer.drain()
         return await self._line()
@@ -271,7 +271,7 @@ async def look(server: NutServer, say: Say) -> UpsReading:
         variables = await upsd.variables()
         say(f"nut: {upsd.place}, driver {variables.get('driver.name', 'unknown')} (RFC 9271)")
         reading = read(variables, say)
-        say(f"{upsd.asked} questions")
+        say(f"{upsd.questions} questions")
     if reading is None:
         raise ProbeFailed("not_ready", f"{server.place}: the driver tells no state, charge or runtime (yet)")
     return reading

@@ -136,7 +136,7 @@ class SnmpSession:
     async def get(self, oids: Iterable[str]) -> dict[str, Value]:
         """The values of exactly these objects; what the agent does not have is left out."""
         answers = await self._ask("get", list(oids))
-        return {asked: value for asked, (_, value) in answers.items()}
+        return {oid: value for oid, (_, value) in answers.items()}
 
     async def following(self, oids: Iterable[str]) -> dict[str, Binding]:
         """For each object the next one the agent has, with its value; nothing for those past its end."""
@@ -189,12 +189,12 @@ class SnmpSession:
             self.longest = len(part)
 
 
-def _pair(command: Command, asked: Sequence[str], got: Sequence[Binding]) -> dict[str, Binding]:
+def _pair(command: Command, names: Sequence[str], got: Sequence[Binding]) -> dict[str, Binding]:
     """Answers by the object asked for. Agents that reorder or shorten an answer lose only what cannot be told apart."""
     if command == "get":
         by_name = {name: value for name, value in got if value is not None}
-        return {name: (name, by_name[name]) for name in asked if name in by_name}
-    pairs = zip(asked, got, strict=False)
+        return {name: (name, by_name[name]) for name in names if name in by_name}
+    pairs = zip(names, got, strict=False)
     return {name: binding for name, binding in pairs if arcs(binding[0]) > arcs(name)}
 
 
