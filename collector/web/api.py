@@ -51,36 +51,11 @@ def router(site: Site) -> APIRouter:
 
     @routes.get("/api/v1/centers/{code}")
     def center(code: str) -> Response:
-        with site.store.read() as conn:
-            found = queries.one(conn, site.ranks(), known_code(code))
-            if found is None:
-                raise Mistaken(404, f"center {code[:40]!r}: is not registered; GET /api/v1/centers lists all")
-            registered = get(conn, code)
-            newest = latest_readings(conn, code)
-            verdicts = current_verdicts(conn, registered, newest, site.standards, site.now())
-            story = summary.plain(conn, registered, site.standards.at(site.now()), told)
-        latest = {
-            f"{kind}/{item.subject}".rstrip("/"): msgspec.Raw(item.body.encode())
-            for kind, items in newest.items()
-            for item in items
-        }
-        own = {"center": _row(found), "verdicts": [_said(verdict) for verdict in verdicts], "latest": latest}
-        return reply(own | story)
+        return reply(_center(site, code))
 
     @routes.get("/api/v1/centers/{code}/series")
     def series(code: str, request: Request) -> Response:
-        kind, fields, span = _series_asked(request.query_params, site.now())
-        with site.store.read() as conn:
-            try:
-                get(conn, known_code(code))
-            except CenterError as error:
-                raise Mistaken(404, str(error)) from None
-            subject = request.query_params.get("subject")
-            from_ms, to_ms, points = span
-            found = queries.series(
-                conn, kind, code, from_ms, to_ms, fields, points, None if subject is None else _printable(subject)
-            )
-        return reply({"kind": kind, "from_ms": from_ms, "to_ms": to_ms, **found})
+        return reply(_series(site, code, request.query_params))
 
     @routes.get("/api/v1/live")
     async def live(request: Request) -> Response:
@@ -92,6 +67,41 @@ def router(site: Site) -> APIRouter:
         return StreamingResponse(site.hub.stream(client), media_type="text/event-stream")
 
     return routes
+
+
+def _center(site: Site, code: str) -> dict[str, Any]:
+    """Raises Mistaken for a center that is not registered."""
+    with site.store.read() as conn:
+        found = queries.one(conn, site.ranks(), known_code(code))
+        if found is None:
+            raise Mistaken(404, f"center {code[:40]!r}: is not registered; GET /api/v1/centers lists all")
+        registered = get(conn, code)
+        newest = latest_readings(conn, code)
+        verdicts = current_verdicts(conn, registered, newest, site.standards, site.now())
+        story = summary.plain(conn, registered, site.standards.at(site.now()), told)
+    latest = {
+        f"{kind}/{item.subject}".rstrip("/"): msgspec.Raw(item.body.encode())
+        for kind, items in newest.items()
+        for item in items
+    }
+    own = {"center": _row(found), "verdicts": [_said(verdict) for verdict in verdicts], "latest": latest}
+    return own | story
+
+
+def _series(site: Site, code: str, params: Mapping[str, str]) -> dict[str, Any]:
+    """Raises Mistaken."""
+    kind, fields, span = _series_asked(params, site.now())
+    with site.store.read() as conn:
+        try:
+            get(conn, known_code(code))
+        except CenterError as error:
+            raise Mistaken(404, str(error)) from None
+        subject = params.get("subject")
+        from_ms, to_ms, points = span
+        found = queries.series(
+            conn, kind, code, from_ms, to_ms, fields, points, None if subject is None else _printable(subject)
+        )
+    return {"kind": kind, "from_ms": from_ms, "to_ms": to_ms, **found}
 
 
 # ---------------------------------------------------------------- reading what is asked
