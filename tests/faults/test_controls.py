@@ -35,7 +35,7 @@ DEAF_TO_THE_KERNEL = [
     ("agent/common/tcp.py", "    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)\n", ""),
     ("agent/common/tcp.py", "    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_MS)\n", ""),
 ]
-IMPATIENT = [("agent/uplink/session.py", "CONNECT_S = 150.0\nREACH_S = 45.0", "CONNECT_S = 2.0\nREACH_S = 2.0")]
+IMPATIENT = [("agent/uplink/broker_client.py", "CONNECT_S = 150.0\nREACH_S = 45.0", "CONNECT_S = 2.0\nREACH_S = 2.0")]
 NOT_PAUSED = [("collector/ingest/subscriber.py", "                self._set_away(away=True)\n", "")]
 UNBOUNDED = [("collector/ingest/subscriber.py", "queue.Queue(QUEUE)", "queue.Queue()")]
 BELIEVED = [("collector/ingest/rows.py", "if stored.raws.get(seq, raw) != raw]", "if False]")]
