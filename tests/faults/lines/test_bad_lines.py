@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from bench.line import SERVER, Line, Terms, line
+from bench.lines.line import SERVER, Line, Terms, line
 from tests.faults.lines.line_work import prepare
 from tests.faults.rig import ROOT
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import storm
-from bench.ground import ground
+from bench.fleet import storm
+from bench.fleet.ground import ground
 from tests.faults.master import check
 
 GATEWAYS, HOURS = 20, 0.5

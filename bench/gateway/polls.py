@@ -23,8 +23,8 @@ from pathlib import Path
 
 from agent.probes.ups import UpsProbe
 from agent.probes.ups.snmp import SnmpSession, SnmpTarget, conversation
-from bench.cards import DEVICES, card, device
-from bench.power import free_port
+from bench.gateway.cards import DEVICES, card, device
+from bench.gateway.power import free_port
 
 PACKETS_IN = "1.3.6.1.2.1.11.1.0"
 DRIVER = Path("/lib/nut/snmp-ups")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-DEVICES = Path(__file__).parents[1] / "tests" / "agent" / "probes" / "ups" / "devices"
+DEVICES = Path(__file__).parents[2] / "tests" / "agent" / "probes" / "ups" / "devices"
 TYPES = {  # snmpsim's tags of the types of SMIv2, as snmpd.conf(5) names them; it has no null, which is left out
     "2": "integer", "4": "octet_str", "4x": "octet_str", "6": "object_id",
     "65": "counter", "66": "uinteger", "67": "timeticks",

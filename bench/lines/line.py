@@ -51,7 +51,7 @@ def line(terms: Terms) -> Iterator[Line]:
         _ip("netns", "add", name)
     try:
         emulator = subprocess.Popen(
-            [sys.executable, "-m", "bench.emulator", "--near", near, "--far", far, *terms.arguments()],
+            [sys.executable, "-m", "bench.lines.emulator", "--near", near, "--far", far, *terms.arguments()],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert emulator.stdout is not None

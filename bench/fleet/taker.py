@@ -1,7 +1,7 @@
 """One subscriber at a broker that takes a known number of messages and says what that cost, as a line of JSON.
 
-`python -m bench.taker KIND CONFIG COUNT`: KIND `signed` is the collector's own listener and ingest; `unsigned` is the
-same with a verifier that believes everybody, made for this bench alone; `bare` counts and acknowledges, nothing else.
+`python -m bench.fleet.taker KIND CONFIG COUNT`: KIND `signed` is the collector's own listener and ingest; `unsigned` is
+the same with a verifier that believes everybody, made for this bench alone; `bare` counts and acknowledges, no more.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from agent import wire
-from bench.ground import now_ms
+from bench.fleet.ground import now_ms
 from collector.access.ca import Authority
 from collector.access.enrolment import is_signed
 from collector.access.server_certs import server_certificates

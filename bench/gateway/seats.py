@@ -1,6 +1,6 @@
 """Seat PCs in one process: the real client of each, with an identity and keys of its own, under one machine's figures.
 
-python -m bench.seats --gateway http://127.0.0.1:8471 --key-file seat.key --folder seats --count 50
+python -m bench.gateway.seats --gateway http://127.0.0.1:8471 --key-file seat.key --folder seats --count 50
 """
 
 from __future__ import annotations

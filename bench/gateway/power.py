@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agent.spool import record
-from bench import cards
+from bench.gateway import cards
 
 UPS_MIB = "1.3.6.1.2.1.33.1"
 STATE, TRAP = f"{UPS_MIB}.4.1.0", "1.3.6.1.2.1.33.2.1"

@@ -34,8 +34,8 @@ from agent.uplink.broker_client import CONNECT_S
 from agent.uplink.inflight import InFlightBatches
 from agent.uplink.session import batch_of
 from agent.uplink.window import Send, backoff_s, failures_after, next_step
-from bench.ground import DATABASES, Ground, GroundError, Member, check, costs, ground, now_ms
-from bench.session import Session
+from bench.fleet.ground import DATABASES, Ground, GroundError, Member, check, costs, ground, now_ms
+from bench.fleet.session import Session
 from collector.simulate import readings
 from collector.simulate.fleet import SimulatedCenter
 from collector.simulate.gateway import LIVE_MS, Gateway, PendingReading, fitting

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.emulator import GOODPUT
-from bench.line import SERVER, Line, Terms, line
+from bench.lines.emulator import GOODPUT
+from bench.lines.line import SERVER, Line, Terms, line
 
 PORT, IPERF_PORT = 8474, 5201
 LATE_MS = 1.0
@@ -129,7 +129,7 @@ CROSS: dict[str, Callable[[Terms], list[str]]] = {
 
 def _ours(mode: str, engine: str = "librespeed") -> Callable[[Line, Terms], Row]:
     def meter(made: Line, terms: Terms) -> Row:
-        words = [*made.client, sys.executable, "-m", "bench.once", engine, mode, f"http://{SERVER}:{PORT}"]
+        words = [*made.client, sys.executable, "-m", "bench.lines.once", engine, mode, f"http://{SERVER}:{PORT}"]
         started = time.monotonic()
         found = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
         seconds = time.monotonic() - started

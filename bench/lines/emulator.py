@@ -109,7 +109,7 @@ def _read_all(tun: int, way: Way, now: float, dice: random.Random) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.emulator")
+    parser = argparse.ArgumentParser(prog="python -m bench.lines.emulator")
     parser.add_argument("--near", required=True, help="name of the client's interface")
     parser.add_argument("--far", required=True, help="name of the server's interface")
     for name in ("down-mbps", "up-mbps", "rtt-ms"):

@@ -45,7 +45,7 @@ from collector.simulate.identities import device_of
 from collector.simulate.register import register
 from collector.store import Store, schema
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 

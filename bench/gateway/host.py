@@ -24,8 +24,8 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from bench.cards import card, device, plain, running
-from bench.line import SERVER, Terms, line
+from bench.gateway.cards import card, device, plain, running
+from bench.lines.line import SERVER, Terms, line
 from collector.store import Store, schema
 
 TERMS = Terms(down_mbps=50, up_mbps=20, rtt_ms=30)
@@ -177,7 +177,8 @@ def center(folder: Path, inside: Sequence[str], outside: Sequence[str], *, speed
         (folder / "seat.key").write_text(called([*agent, "seat-key", *own]) or "")
         pid = start(traced([*inside, *agent, "run", *own], folder))
         wire = ("--gateway", "http://127.0.0.1:8471", "--key-file", str(folder / "seat.key"))
-        seats = [sys.executable, "-m", "bench.seats", *wire, "--folder", str(folder / "seats"), "--count", str(SEATS)]
+        place = ("--folder", str(folder / "seats"), "--count", str(SEATS))
+        seats = [sys.executable, "-m", "bench.gateway.seats", *wire, *place]
         start(running([*inside, *seats], os.environ, folder / "seats.log"))
         yield pid
 

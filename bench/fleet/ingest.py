@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent import wire
-from bench.ground import DATABASES, ROOT, Ground, GroundError, Member, check, cost, ground, now_ms
-from bench.session import Session
-from bench.storm import Backlog, Missed
+from bench.fleet.ground import DATABASES, ROOT, Ground, GroundError, Member, check, cost, ground, now_ms
+from bench.fleet.session import Session
+from bench.fleet.storm import Backlog, Missed
 from collector.simulate.gateway import Gateway
 
 KINDS = ("signed", "unsigned", "bare")
@@ -105,7 +105,7 @@ async def _taken(made: Ground, kind: str, batches: Sequence[Sequence[bytes]], re
     sessions = [await _session(made, member) for member in made.members]
     tasks = [asyncio.create_task(session.run()) for session in sessions]
     count = sum(map(len, batches))
-    words = ["-m", "bench.taker", kind, str(made.config), str(count if kind == "bare" else readings)]
+    words = ["-m", "bench.fleet.taker", kind, str(made.config), str(count if kind == "bare" else readings)]
     taker = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=subprocess.PIPE, cwd=ROOT)
     if taker.stdout is None or not await taker.stdout.readline():
         raise GroundError("the taker does not start")

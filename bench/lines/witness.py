@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bench.line import SERVER, Line, Terms, line
-from bench.speed import LATE_MS, PORT, RATES, _servers
+from bench.lines.line import SERVER, Line, Terms, line
+from bench.lines.speed import LATE_MS, PORT, RATES, _servers
 from collector.flags.witness import RULES, rate_mbps
 from collector.measure.record import Record
 
@@ -69,7 +69,15 @@ def _cell(terms: Terms, mode: str, options: argparse.Namespace) -> tuple[Pair, P
     note = ""
     for _ in range(2):
         with line(terms) as made, _servers(made, options.cross, terms):
-            words = [*made.client, sys.executable, "-m", "bench.once", "librespeed", mode, f"http://{SERVER}:{PORT}"]
+            words = [
+                *made.client,
+                sys.executable,
+                "-m",
+                "bench.lines.once",
+                "librespeed",
+                mode,
+                f"http://{SERVER}:{PORT}",
+            ]
             claim = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
             raw = _record(made, claim["test_id"])
         note = f"LATE {made.late_ms:.1f} ms" if made.late_ms > LATE_MS else ""

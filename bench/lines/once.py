@@ -1,4 +1,4 @@
-"""One speed test by one engine, printed as JSON: `python -m bench.once ENGINE MODE SERVER`."""
+"""One speed test by one engine, printed as JSON: `python -m bench.lines.once ENGINE MODE SERVER`."""
 
 from __future__ import annotations
 
