@@ -1,4 +1,4 @@
-"""`python -m bench NAME [options]`: one module of this package a bench, with `arguments(parser)` and `run(options)`."""
+"""`python -m bench NAME [options]`: a bench is a module below here with `arguments(parser)` and `run(options)`."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import importlib
 import sys
 
 BENCHES = {
-    "speed": "measured over true rate on emulated lines, ours beside iperf3 and speedtest-cli (root)",
-    "witness": "a gateway's figure beside the measurement server's own on emulated lines (root)",
-    "power": "seconds from a UPS's trap to the gateway's disk and to the collector",
-    "schedule": "the speed tests of 10,000 centers over a month, played by the real rules",
-    "polls": "questions and milliseconds of each look at a UPS, ours beside NUT's snmp-ups",
-    "field": "conditions that people met in the field, right and wrong: ours beside NUT's snmp-ups",
-    "ingest": "what taking readings costs with signatures and TLS, beside none and beside a bare subscriber",
-    "charts": "what sums of hours save a chart of days, at fleet width",
-    "storm": "thousands of gateways come back at once with hours of backlog, over TLS",
-    "host": "what the agent costs its gateway with two UPSs, fifty seats and a speed test (root)",
+    "lines.speed": "measured over true rate on emulated lines, ours beside iperf3 and speedtest-cli (root)",
+    "lines.witness": "a gateway's figure beside the measurement server's own on emulated lines (root)",
+    "gateway.power": "seconds from a UPS's trap to the gateway's disk and to the collector",
+    "fleet.schedule": "the speed tests of 10,000 centers over a month, played by the real rules",
+    "gateway.polls": "questions and milliseconds of each look at a UPS, ours beside NUT's snmp-ups",
+    "gateway.field": "conditions that people met in the field, right and wrong: ours beside NUT's snmp-ups",
+    "fleet.ingest": "what taking readings costs with signatures and TLS, beside none and beside a bare subscriber",
+    "fleet.charts": "what sums of hours save a chart of days, at fleet width",
+    "fleet.storm": "thousands of gateways come back at once with hours of backlog, over TLS",
+    "gateway.host": "what the agent costs its gateway with two UPSs, fifty seats and a speed test (root)",
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench")
     subparsers = parser.add_subparsers(dest="bench", metavar="NAME")
-    for name, summary in BENCHES.items():
-        module = importlib.import_module(f"bench.{name}")
+    for path, summary in BENCHES.items():
+        module, name = importlib.import_module(f"bench.{path}"), path.rpartition(".")[2]
         subparser = subparsers.add_parser(name, help=summary, description=summary)
         module.arguments(subparser)
         subparser.set_defaults(run=module.run)

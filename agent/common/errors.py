@@ -89,8 +89,8 @@ def _is_terse(error: object) -> bool:
 def _os_text(error: OSError) -> str:
     reason = getattr(error, "reason", None)
     if _is_tls(error):
-        said = getattr(error, "verify_message", None) or (reason or "").replace("_", " ").lower()
-        return f"TLS: {said}" if said else _str(error)
+        detail = getattr(error, "verify_message", None) or (reason or "").replace("_", " ").lower()
+        return f"TLS: {detail}" if detail else _str(error)
     if isinstance(reason, BaseException):  # urllib's URLError
         return describe(reason)
     if not error.errno:

@@ -58,7 +58,7 @@ class Catalogue:
         if key in self.texts:
             return key
         counted = () if number is None else (f"{key}.{self.plural(number)}", f"{key}.other")
-        return next((each for each in counted if each in self.texts), None)
+        return next((form for form in counted if form in self.texts), None)
 
     def forms(self, key: str) -> dict[str, str]:
         """{plural category: text} of a key."""
@@ -193,8 +193,8 @@ class Renderer(Generic[S]):
         return self.duration(seconds if seconds < MINUTE_S else seconds // MINUTE_S * MINUTE_S)
 
     def _units(self, *parts: tuple[int, str]) -> S:
-        told = (f"{number}{self.space}{self._unit(unit, number)}" for number, unit in parts if number)
-        return self.name(self.space.join(told))
+        amounts = (f"{number}{self.space}{self._unit(unit, number)}" for number, unit in parts if number)
+        return self.name(self.space.join(amounts))
 
     def _unit(self, unit: str, number: float) -> str:
         key = self.catalogue.key(f"unit.{unit}", number)
@@ -209,8 +209,8 @@ class Renderer(Generic[S]):
         count = reason.params.get("n")
         key = self.catalogue.key(reason.code, count if isinstance(count, int | float) else None)
         if key is None:
-            said = (f"{name} {value}" for name, value in reason.params.items() if not isinstance(value, Reason))
-            return self.raw(": ".join(filter(None, (reason.code, ", ".join(said)))))
+            parameters = (f"{name} {value}" for name, value in reason.params.items() if not isinstance(value, Reason))
+            return self.raw(": ".join(filter(None, (reason.code, ", ".join(parameters)))))
         return self.fill(self.texts[key], {name: self.param(reason, name) for name in reason.params})
 
     def reasons(self, reasons: Iterable[Reason]) -> S:

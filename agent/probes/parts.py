@@ -31,7 +31,7 @@ def lost(accepted: SeatParts, now: SeatParts) -> list[Reason]:
     if _is_less(now.memory_mb, accepted.memory_mb):
         gone.append(fault("memory_gone", left_gb=_gb(now.memory_mb), all_gb=_gb(accepted.memory_mb)))
     if now.drives:
-        missing = (size for each, size in sorted(accepted.drives.items()) if each not in now.drives)
+        missing = (size for drive, size in sorted(accepted.drives.items()) if drive not in now.drives)
         gone += [fault("disk_gone", size_gb=size) for size in missing]
     return gone
 

@@ -17,12 +17,12 @@ from agent.wire import Failure, Reading, SeatsReading
 
 @dataclass(frozen=True, kw_only=True)
 class SilentSeat:
-    """A seat to probe. `asked` is whether it was probed a round ago too: only then the ARP cache is an answer."""
+    """A seat to probe. `probed` is whether it was probed a round ago too: only then the ARP cache is an answer."""
 
     id: str
     address: str
     facts: tuple[str, ...]
-    asked: bool
+    probed: bool
 
 
 class SeatRegistry(Protocol):

@@ -18,13 +18,14 @@ import threading
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from agent import wire
 from agent.common.errors import describe
 from agent.common.logs import Event
 from agent.identity import sync_folder
+from agent.spool import shed
 from agent.spool.file import Lost, SpoolDamaged, SpoolFile, is_damage, result_code
 from agent.spool.record import VALUES, Group, Head, Ident, Value, build, first_batch, run_of
 from agent.spool.salvage import Salvage, beside, finish_replacement, remove
@@ -232,26 +233,14 @@ class Spool:
         for group, size in (found for value in VALUES for found in file.oldest_of(value)):
             victims[group.ident] = len(group.raws)
             lost.append(Lost("disk" if file is self._ram else "full", group.spool, group.first_seq, group.last_seq))
-            lost += _accounts_in(group)
+            lost += shed.reported_by(group)
             enough -= size
             if enough <= 0:
                 break
         return victims, lost
 
     def _accounts(self, lost: Iterable[Lost], own: str) -> list[bytes]:
-        return [
-            wire.encode_reading(
-                wire.ShedReading(
-                    at=self._stamp(),
-                    subject="" if gone.spool == own else gone.spool,
-                    first_seq=gone.first_seq,
-                    last_seq=gone.last_seq,
-                    count=gone.count,
-                    why=gone.why,
-                )
-            )
-            for gone in _joined(lost)
-        ]
+        return shed.encoded(lost, own, self._stamp)
 
     def _delete_forgotten(self) -> None:
         for file in self._files():
@@ -384,37 +373,6 @@ class Spool:
                 raise
             self._unreadable += count
         return disk
-
-
-def _accounts_in(group: Group) -> list[Lost]:
-    """What a group that is given up had itself accounted for: it must be reported again."""
-    found = []
-    for raw in group.raws:
-        if raw.startswith(b'{"kind":"shed"'):
-            with suppress(wire.WireError):
-                shed_before = wire.decode_reading(raw)
-                if isinstance(shed_before, wire.ShedReading):
-                    found.append(
-                        Lost(
-                            shed_before.why,
-                            shed_before.subject or group.spool,
-                            shed_before.first_seq,
-                            shed_before.last_seq,
-                        )
-                    )
-    return found
-
-
-def _joined(lost: Iterable[Lost]) -> list[Lost]:
-    """Neighbouring and overlapping ranges of one spool and reason become one."""
-    joined: list[Lost] = []
-    for gone in sorted(lost):
-        last = joined[-1] if joined else None
-        if last and (last.why, last.spool) == (gone.why, gone.spool) and gone.first_seq <= last.last_seq + 1:
-            joined[-1] = replace(last, last_seq=max(last.last_seq, gone.last_seq))
-        else:
-            joined.append(gone)
-    return joined
 
 
 def try_folder(folder: Path) -> None:

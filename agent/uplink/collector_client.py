@@ -232,7 +232,7 @@ def root_of(pem: bytes, fingerprint: str) -> str:
     except ValueError:
         return ""
     encoded = {entry.fingerprint(hashes.SHA256()).hex(): entry for entry in held}
-    matches = [each for name, each in encoded.items() if name.startswith(fingerprint)]
+    matches = [root for name, root in encoded.items() if name.startswith(fingerprint)]
     return ssl.DER_cert_to_PEM_cert(matches[0].public_bytes(serialization.Encoding.DER)) if matches else ""
 
 

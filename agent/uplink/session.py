@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -18,11 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-from paho.mqtt.client import Client as AnyClient
-from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.client import MQTTMessage
 
 from agent import __version__, wire
 from agent.common.causes import UplinkCause
@@ -34,6 +29,7 @@ from agent.identity import BrokerEndpoint, Identity, IdentityError
 from agent.spool.queue import Spool
 from agent.spool.record import Group, Ident
 from agent.uplink import trust
+from agent.uplink.broker_client import CONNECT_S, BrokerClient, EventName
 from agent.uplink.causes import UplinkLost, cause_of
 from agent.uplink.endpoints import Endpoints, format_endpoint
 from agent.uplink.inflight import InFlightBatches
@@ -65,11 +61,6 @@ DISPUTED = Event(
 LIVE_MS = 150_000  # readings this close to the newest go ahead of the backlog
 MAX_PACE_S = 600.0
 
-# Over 30 % loss and 800 ms round trips a connect takes 5 to 120 s, so nothing here gives up early. The kernel tells a
-# dead peer sooner than MQTT can (agent.common.tcp).
-CONNECT_S = 150.0
-REACH_S = 45.0  # of it for the first packets: the kernel repeats them ever more rarely, a new try begins at once
-WEBSOCKET_PATH = "/mqtt"
 KEEPALIVE_S = 300
 SILENT_S = 150.0  # with batches out and not even a PUBACK back: somebody in between only pretends
 
@@ -104,7 +95,7 @@ class UplinkView:
     counts: Counter[str] = field(default_factory=Counter)  # sent, receipted, set_aside, disputed, refused, overdue
 
 
-SessionEvent = tuple[Literal["connected", "subscribed", "lost", "acknowledged", "message", "readings"], object]
+SessionEvent = tuple[EventName | Literal["readings"], object]
 
 
 class Uplink:
@@ -222,7 +213,7 @@ class Uplink:
         if not self._urgent:
             self._wake.clear()
 
-    async def _connect(self, client: _Client, endpoint: BrokerEndpoint) -> None:
+    async def _connect(self, client: BrokerClient, endpoint: BrokerEndpoint) -> None:
         """Raises UplinkLost, IdentityError, or OSError when the broker is not reached; TimeoutError if it is silent."""
         self.view.state = "connecting"
         identity = self._identity
@@ -362,48 +353,16 @@ class Uplink:
 
     # ------------------------------------------------------------ paho's thread
 
-    def _client(self, endpoint: BrokerEndpoint) -> _Client:
+    def _client(self, endpoint: BrokerEndpoint) -> BrokerClient:
         """A new client for each session, so that paho repeats nothing of an old one."""
         loop = asyncio.get_running_loop()
         events = self._events = asyncio.Queue()  # a session's own: late events of an old one do not end a new one
 
-        def emit(
-            name: Literal["connected", "subscribed", "lost", "acknowledged", "message"], detail: object = None
-        ) -> None:
+        def emit(name: EventName, detail: object = None) -> None:
             post(loop, events.put_nowait, (name, detail))
 
-        def on_connect(
-            _client: AnyClient, _data: object, _flags: ConnectFlags, code: ReasonCode, _properties: Properties | None
-        ) -> None:
-            refused = UplinkLost("refused", f"the broker refused this gateway: {describe(code)}")
-            emit("lost", refused) if code.is_failure else emit("connected")
-
-        def on_disconnect(
-            _client: AnyClient, _data: object, _flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
-        ) -> None:
-            emit("lost", UplinkLost("ended", f"the session ended: {describe(code)}"))
-
-        def on_subscribe(
-            _client: AnyClient, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
-        ) -> None:
-            refused = UplinkLost("refused", "the broker refused the subscription to our receipts")
-            emit("lost", refused) if any(code.is_failure for code in codes) else emit("subscribed")
-
-        client = _Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=self._identity.device,
-            clean_session=True,
-            reconnect_on_failure=False,
-            transport=endpoint.transport,
-        )
-        client.clock = self._clock
-        client.ws_set_options(path=WEBSOCKET_PATH)
-        client.connect_timeout, client.handshake_s = min(self._connect_s, REACH_S), CONNECT_S
-        client.on_connect = on_connect
-        client.on_disconnect = on_disconnect
-        client.on_subscribe = on_subscribe
-        client.on_publish = lambda *_args: emit("acknowledged")
-        client.on_message = lambda _client, _data, message: emit("message", message)
+        client = BrokerClient(self._identity.device, endpoint.transport, self._clock, self._connect_s)
+        client.report(emit)
         client.will_set(wire.presence_topic(self._identity.device), self._presence("offline"), qos=1, retain=True)
         return client
 
@@ -413,17 +372,8 @@ class Uplink:
         )
         return wire.encode(presence)
 
-    def _leave(self, client: _Client, was_connected: bool) -> None:
+    def _leave(self, client: BrokerClient, was_connected: bool) -> None:
         """Blocks for at most a few seconds."""
         if was_connected and client.is_connected():
             client.publish(wire.presence_topic(self._identity.device), self._presence("offline"), retain=True)
         client.leave()
-
-
-class _Client(Client):
-    """A session's client, that judges the broker's certificate by the time we trust."""
-
-    clock: trust.TrustedClock
-
-    def verify(self, connected: ssl.SSLSocket) -> None:
-        trust.check_time(connected, self.clock)

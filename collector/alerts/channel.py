@@ -65,17 +65,17 @@ def by_apprise(
 
     def send(message: AlertMessage) -> None:
         kind = "warning" if message.event == "raised" else "success"
-        with apprise.LogCapture(level=logging.WARNING) as said:  # type: ignore[no-untyped-call]
+        with apprise.LogCapture(level=logging.WARNING) as output:  # type: ignore[no-untyped-call]
             if not service.notify(body=message.text, title=message.title, notify_type=kind):
-                raise _failure(said.getvalue())
+                raise _failure(output.getvalue())
 
     return Channel(name, send, events, languages)
 
 
-def _failure(said: str) -> SendFailed:
+def _failure(output: str) -> SendFailed:
     """Apprise answers yes or no; what went wrong stands in its log."""
-    lines = [line.rpartition(" - ")[2] for line in said.splitlines() if line.strip()]
+    lines = [line.rpartition(" - ")[2] for line in output.splitlines() if line.strip()]
     problem = (lines[-1] if lines else "the service did not take the message")[:MAX_PROBLEM]
-    status = _STATUS.search(said)
+    status = _STATUS.search(output)
     permanent = status is not None and 400 <= int(status[1]) < 500 and int(status[1]) not in _AGAIN
     return SendFailed(problem, permanent=permanent)

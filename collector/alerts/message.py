@@ -46,23 +46,25 @@ class Announcement:
 
 
 def message(
-    told: Announcement, standard: Standard | None, base_url: str, languages: Sequence[PlainWords]
+    announcement: Announcement, standard: Standard | None, base_url: str, languages: Sequence[PlainWords]
 ) -> AlertMessage:
     """One change: center, what, since, value against bound, cause, fix, link; once in each language, the title in the
     first."""
-    blocks = [(_title(told, standard, words), _lines(told, standard, base_url, words)) for words in languages]
-    return AlertMessage(blocks[0][0], _joined(blocks), told.event)
+    blocks = [
+        (_title(announcement, standard, words), _lines(announcement, standard, base_url, words)) for words in languages
+    ]
+    return AlertMessage(blocks[0][0], _joined(blocks), announcement.event)
 
 
 def summary(
-    told: Sequence[Announcement], standard: Standard | None, base_url: str, languages: Sequence[PlainWords]
+    announcements: Sequence[Announcement], standard: Standard | None, base_url: str, languages: Sequence[PlainWords]
 ) -> AlertMessage:
     """Many changes in one message: how many of what, and where."""
-    centers = {item.center for item in told}
+    centers = {item.center for item in announcements}
     blocks = [
         (
-            words("summary.title", n=words.number(len(told)), centers=words.number(len(centers))),
-            _summary_lines(told, standard, base_url, words),
+            words("summary.title", n=words.number(len(announcements)), centers=words.number(len(centers))),
+            _summary_lines(announcements, standard, base_url, words),
         )
         for words in languages
     ]
@@ -78,26 +80,28 @@ def _joined(blocks: Sequence[tuple[str, Iterator[str]]]) -> str:
 # ---------------------------------------------------------------- one change
 
 
-def _title(told: Announcement, standard: Standard | None, words: PlainWords) -> str:
-    what = _what(told.criterion, standard, words)
-    if told.center == EVERYONE:
-        return what if told.event == "raised" else words("alert.hears_again")
-    return words(f"alert.{told.event}", center=words.name(told.name or told.center), criterion=what)
+def _title(announcement: Announcement, standard: Standard | None, words: PlainWords) -> str:
+    what = _what(announcement.criterion, standard, words)
+    if announcement.center == EVERYONE:
+        return what if announcement.event == "raised" else words("alert.hears_again")
+    return words(
+        f"alert.{announcement.event}", center=words.name(announcement.name or announcement.center), criterion=what
+    )
 
 
-def _lines(told: Announcement, standard: Standard | None, base_url: str, words: PlainWords) -> Iterator[str]:
-    criterion = standard.by_id.get(told.criterion) if standard else None
-    yield _center(told, words)
-    ids = words.ltr(" ".join(filter(None, (told.criterion, told.subject))))
-    yield words("alert.what", criterion=_what(told.criterion, standard, words), id=ids)
-    yield _since(told, standard, words)
-    yield from _numbers(told, criterion, words)
-    yield words("alert.why", reason=words.reason(told.reason))
-    yield from _cause(told.cause, words)
-    if criterion is not None and told.event == "raised":
+def _lines(announcement: Announcement, standard: Standard | None, base_url: str, words: PlainWords) -> Iterator[str]:
+    criterion = standard.by_id.get(announcement.criterion) if standard else None
+    yield _center(announcement, words)
+    ids = words.ltr(" ".join(filter(None, (announcement.criterion, announcement.subject))))
+    yield words("alert.what", criterion=_what(announcement.criterion, standard, words), id=ids)
+    yield _since(announcement, standard, words)
+    yield from _numbers(announcement, criterion, words)
+    yield words("alert.why", reason=words.reason(announcement.reason))
+    yield from _cause(announcement.cause, words)
+    if criterion is not None and announcement.event == "raised":
         yield words("alert.severity", severity=words.word("severity", criterion.severity))
         yield words("alert.fix", fix=fix_of(criterion, words))
-    place = "" if told.center == EVERYONE else f"centers/{told.center}"
+    place = "" if announcement.center == EVERYONE else f"centers/{announcement.center}"
     yield words("alert.more", url=words.ltr(f"{base_url}/{place}"))
     if standard is not None:
         yield words("standard" if standard.official else "standard.unofficial", id=words.ltr(standard.id))
@@ -108,25 +112,27 @@ def _what(criterion: str, standard: Standard | None, words: PlainWords) -> str:
     return name_of(found, words) if found else words.ltr(criterion)
 
 
-def _center(told: Announcement, words: PlainWords) -> str:
-    if told.center == EVERYONE:
+def _center(announcement: Announcement, words: PlainWords) -> str:
+    if announcement.center == EVERYONE:
         return words("alert.about_collector")
-    names = [words.name(name) for name in (told.name, told.city) if name]
-    return words("alert.center", center=" ".join(filter(None, (words.ltr(told.center), words.listed(names)))))
+    names = [words.name(name) for name in (announcement.name, announcement.city) if name]
+    return words("alert.center", center=" ".join(filter(None, (words.ltr(announcement.center), words.listed(names)))))
 
 
-def _since(told: Announcement, standard: Standard | None, words: PlainWords) -> str:
-    time = words.ltr(local(told.at_ms, standard.tz if standard else TZ))
-    if told.event == "raised" or told.began_ms is None:
+def _since(announcement: Announcement, standard: Standard | None, words: PlainWords) -> str:
+    time = words.ltr(local(announcement.at_ms, standard.tz if standard else TZ))
+    if announcement.event == "raised" or announcement.began_ms is None:
         return words("alert.since", time=time)
-    return words("alert.since_lasted", time=time, lasted=words.duration((told.at_ms - told.began_ms) / 1000))
+    return words(
+        "alert.since_lasted", time=time, lasted=words.duration((announcement.at_ms - announcement.began_ms) / 1000)
+    )
 
 
-def _numbers(told: Announcement, criterion: Criterion | None, words: PlainWords) -> Iterator[str]:
-    if told.value is None or told.bound is None or criterion is None or not criterion.unit:
+def _numbers(announcement: Announcement, criterion: Criterion | None, words: PlainWords) -> Iterator[str]:
+    if announcement.value is None or announcement.bound is None or criterion is None or not criterion.unit:
         return
-    asked = words(f"asked.{criterion.compare}", bound=words.figure(told.bound, criterion.unit))
-    yield words("alert.measured", value=words.figure(told.value, criterion.unit), asked=asked)
+    limit = words(f"asked.{criterion.compare}", bound=words.figure(announcement.bound, criterion.unit))
+    yield words("alert.measured", value=words.figure(announcement.value, criterion.unit), asked=limit)
 
 
 def _cause(cause: Cause | None, words: PlainWords) -> Iterator[str]:
@@ -142,14 +148,14 @@ def _cause(cause: Cause | None, words: PlainWords) -> Iterator[str]:
 
 
 def _summary_lines(
-    told: Sequence[Announcement], standard: Standard | None, base_url: str, words: PlainWords
+    announcements: Sequence[Announcement], standard: Standard | None, base_url: str, words: PlainWords
 ) -> Iterator[str]:
-    centers = sorted({item.center for item in told})
-    yield words("summary.held_back", n=words.number(len(told)), centers=words.number(len(centers)))
+    centers = sorted({item.center for item in announcements})
+    yield words("summary.held_back", n=words.number(len(announcements)), centers=words.number(len(centers)))
     for event in ("raised", "cleared"):
-        names = (_what(item.criterion, standard, words) for item in told if item.event == event)
+        names = (_what(item.criterion, standard, words) for item in announcements if item.event == event)
         yield words(f"summary.{event}", counts=_top(Counter(names), words))
-    places = (words.place(item.province) if item.province else words("not_known") for item in told)
+    places = (words.place(item.province) if item.province else words("not_known") for item in announcements)
     yield words("summary.where", counts=_top(Counter(places), words))
     more = " …" if len(centers) > NAMED else ""
     yield words("summary.centers", centers=words.listed(map(words.ltr, centers[:NAMED])) + more)

@@ -112,18 +112,22 @@ def queue(conn: sa.Connection, channels: Sequence[Channel], standards: Standards
     rows = conn.execute(_UNQUEUED).all()
     notices = frozenset[str]().union(*(standard.notices for standard in standards.versions))
     loud = [row for row in rows if row.criterion not in notices and row.lifecycle not in PAUSED]
-    told = [_told(row) for row in loud if machine.alerts(row.was, row.now)]
+    announcements = [_told(row) for row in loud if machine.alerts(row.was, row.now)]
     recent = conn.scalar(_TOLD_SINCE, {"since_ms": now_ms - BRAKE_MS, "notices": list(notices)}) or 0
-    braking = recent + len(told) > BRAKE
+    braking = recent + len(announcements) > BRAKE
     held = braking and bool(conn.scalar(_SUMMARIES_SINCE, {"since_ms": now_ms - BRAKE_MS}))
     if not braking:
-        told = [replace(item, began_ms=_began_ms(conn, item)) for item in told]
-        told = [replace(item, cause=_cause(conn, item, standards, now_ms)) for item in told]
+        announcements = [replace(item, began_ms=_began_ms(conn, item)) for item in announcements]
+        announcements = [replace(item, cause=_cause(conn, item, standards, now_ms)) for item in announcements]
     words = _summaries if braking else _messages
-    made = [] if held else [row for channel in channels for row in words(told, channel, standards, base_url, now_ms)]
+    made = (
+        []
+        if held
+        else [row for channel in channels for row in words(announcements, channel, standards, base_url, now_ms)]
+    )
     if made:
         conn.execute(sa.insert(schema.alerts), made)
-    waits = {item.id for item in told} if held else set()
+    waits = {item.id for item in announcements} if held else set()
     done = [{"change": row.id, "now_ms": now_ms} for row in rows if row.id not in waits]
     if done:
         conn.execute(_QUEUED, done)
@@ -155,8 +159,8 @@ def finish(conn: sa.Connection, due: ClaimedMessage, problem: SendFailed | None,
 
 
 def give_up_unsure(conn: sa.Connection) -> int:
-    said = "the collector stopped while sending this: look whether it arrived"
-    left = sa.update(schema.alerts).where(_al.state == "sending").values(state="unsure", problem=said)
+    problem = "the collector stopped while sending this: look whether it arrived"
+    left = sa.update(schema.alerts).where(_al.state == "sending").values(state="unsure", problem=problem)
     return int(conn.execute(left).rowcount)
 
 
@@ -201,29 +205,35 @@ def _told(row: sa.Row[tuple[object, ...]]) -> Announcement:
     return Announcement(**fields | {"reason": decode(fields["reason"])})
 
 
-def _began_ms(conn: sa.Connection, told: Announcement) -> int | None:
+def _began_ms(conn: sa.Connection, announcement: Announcement) -> int | None:
     """When a flag that is cleared now was raised."""
-    if told.event == "raised":
+    if announcement.event == "raised":
         return None
-    same = sa.and_(_ch.center == told.center, _ch.criterion == told.criterion, _ch.subject == told.subject)
-    raised = sa.and_(_ch.was.in_(("clear", "pending")), _ch.now == "raised", _ch.id < told.id)
+    same = sa.and_(
+        _ch.center == announcement.center, _ch.criterion == announcement.criterion, _ch.subject == announcement.subject
+    )
+    raised = sa.and_(_ch.was.in_(("clear", "pending")), _ch.now == "raised", _ch.id < announcement.id)
     began_ms: int | None = conn.scalar(sa.select(sa.func.max(_ch.at_ms)).where(same, raised))
     return began_ms
 
 
-def _cause(conn: sa.Connection, told: Announcement, standards: Standards, now_ms: int) -> Cause | None:
+def _cause(conn: sa.Connection, announcement: Announcement, standards: Standards, now_ms: int) -> Cause | None:
     """Why a center fell silent: likely while it lasts, and what was found out when it is heard again."""
-    standard = standards.at(told.at_ms)
-    criterion = standard.by_id.get(told.criterion) if standard else None
+    standard = standards.at(announcement.at_ms)
+    criterion = standard.by_id.get(announcement.criterion) if standard else None
     if criterion is None or criterion.reading != "silence":
         return None
-    return gaps.likely(conn, told.center, now_ms) if told.event == "raised" else gaps.last(conn, told.center)
+    return (
+        gaps.likely(conn, announcement.center, now_ms)
+        if announcement.event == "raised"
+        else gaps.last(conn, announcement.center)
+    )
 
 
 def _messages(
-    told: Sequence[Announcement], channel: Channel, standards: Standards, base_url: str, now_ms: int
+    announcements: Sequence[Announcement], channel: Channel, standards: Standards, base_url: str, now_ms: int
 ) -> list[dict[str, object]]:
-    wanted = [item for item in told if item.event in channel.events]
+    wanted = [item for item in announcements if item.event in channel.events]
     return [
         _row(item, channel, message(item, standards.at(item.at_ms), base_url, _words(channel)), now_ms)
         for item in wanted
@@ -231,9 +241,9 @@ def _messages(
 
 
 def _summaries(
-    told: Sequence[Announcement], channel: Channel, standards: Standards, base_url: str, now_ms: int
+    announcements: Sequence[Announcement], channel: Channel, standards: Standards, base_url: str, now_ms: int
 ) -> list[dict[str, object]]:
-    wanted = [item for item in told if item.event in channel.events]
+    wanted = [item for item in announcements if item.event in channel.events]
     if not wanted:
         return []
     words = summary(wanted, standards.at(now_ms), base_url, _words(channel))
@@ -245,12 +255,12 @@ def _words(channel: Channel) -> list[PlainWords]:
 
 
 def _row(
-    told: Announcement, channel: Channel, words: AlertMessage, now_ms: int, kind: str = "change"
+    announcement: Announcement, channel: Channel, words: AlertMessage, now_ms: int, kind: str = "change"
 ) -> dict[str, object]:
     return {
         "kind": kind,
-        "change": told.id,
-        "center": told.center,
+        "change": announcement.id,
+        "center": announcement.center,
         "channel": channel.name,
         "title": words.title,
         "text": words.text,

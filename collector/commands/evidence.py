@@ -69,12 +69,12 @@ def run(options: argparse.Namespace) -> int:
 def held_ids(store: Store, center: str | None = None) -> Iterator[tuple[str, str, int, str]]:
     """(device, spool, seq, sha256 of the reading's bytes) of all that is held, page by page in a fixed memory."""
     table = schema.evidence.c
-    asked = sa.select(table.id, table.device, table.spool, table.first_seq, table.fresh, table.body).order_by(table.id)
-    asked = asked if center is None else asked.where(table.center == center)
+    query = sa.select(table.id, table.device, table.spool, table.first_seq, table.fresh, table.body).order_by(table.id)
+    query = query if center is None else query.where(table.center == center)
     last = 0
     while True:
         with store.read() as conn:
-            page = conn.execute(asked.where(table.id > last).limit(PAGE)).all()
+            page = conn.execute(query.where(table.id > last).limit(PAGE)).all()
         if not page:
             return
         for row in page:
@@ -124,20 +124,20 @@ def _verify(options: argparse.Namespace) -> int:
 def why_not(line: str, only_key: str = "") -> str:
     """Why this line of `evidence records` proves nothing; empty when it is as its server signed it."""
     try:
-        told = json.loads(line)
+        fields = json.loads(line)
         key, body, signature = (
-            base64.b64decode(told[name], validate=True) for name in ("public_key", "body", "signature")
+            base64.b64decode(fields[name], validate=True) for name in ("public_key", "body", "signature")
         )
         record = decode(body)
     except (ValueError, KeyError, TypeError, wire.WireError) as error:
         return f"is no record ({describe(error)})"
-    if only_key and told["public_key"] != only_key:
+    if only_key and fields["public_key"] != only_key:
         return f"is signed with another key, that of server {record.server}"
     if len(key) != 32 or not is_signed(key, body, signature):
-        return f"the signature is not of server {told['server']}"
-    if (record.test, record.server) != (told["test_id"], told["server"]):
-        return f"says test {told['test_id']} of {told['server']}, signed was {record.test} of {record.server}"
+        return f"the signature is not of server {fields['server']}"
+    if (record.test, record.server) != (fields["test_id"], fields["server"]):
+        return f"says test {fields['test_id']} of {fields['server']}, signed was {record.test} of {record.server}"
     drawn = tuple(rate_mbps(item.at_ms, item.total)[0] for item in (record.down, record.up))
-    if drawn != (told["down_mbps"], told["up_mbps"]):
-        return f"says {told['down_mbps']} and {told['up_mbps']} Mbit/s, the signed curves {drawn[0]} and {drawn[1]}"
+    if drawn != (fields["down_mbps"], fields["up_mbps"]):
+        return f"says {fields['down_mbps']} and {fields['up_mbps']} Mbit/s, the signed curves {drawn[0]} and {drawn[1]}"
     return ""

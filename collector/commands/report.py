@@ -44,10 +44,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         standards = Standards.of([load(path) for path in settings.standard.files] or [example()])
         with opened(settings) as store, store.read() as conn:
-            asked = options.center, options.month, standards, time.time_ns() // 1_000_000
+            arguments = options.center, options.month, standards, time.time_ns() // 1_000_000
             if options.check:
-                return _checked(schedule.check(conn, *asked), options.month)
-            report = schedule.told(conn, *asked)
+                return _checked(schedule.check(conn, *arguments), options.month)
+            report = schedule.told(conn, *arguments)
     except (ReportError, StandardError) as error:
         complain(str(error))
         return 2

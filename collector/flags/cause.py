@@ -174,15 +174,15 @@ def _tied(facts: GapFacts, cut_ms: int, mains_ms: int | None) -> bool:
 
 def _line(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
     """The agent ran on and saw where the line broke."""
-    told = _told(facts)
-    if not told:
+    hops = _told(facts)
+    if not hops:
         return None
-    seen = _seen(told[0], facts.places[told[0]])
-    if told[0] == "lan":
+    seen = _seen(hops[0], facts.places[hops[0]])
+    if hops[0] == "lan":
         return Cause(name="lan_fault", grade="shown", evidence=(seen,))
-    if told[0] == "isp":
+    if hops[0] == "isp":
         return _by_isp("shown", (seen,), witness)
-    if told[0] == "beyond":
+    if hops[0] == "beyond":
         return _by_isp("likely", (seen,), witness)
     if facts.taken_from_ms is None or 2 * (facts.taken_from_ms - facts.from_ms) > facts.to_ms - facts.from_ms:
         return None  # only the end of the gap is known, when all was well again
@@ -227,41 +227,41 @@ def _guess(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
 
 def _by_feeder(name: Name, grade: Grade, evidence: Sequence[Reason], witness: NeighbourWitness) -> Cause:
     """With what the centers on the same feeder say of the mains."""
-    asked = witness.feeder_cut + witness.feeder_mains
-    if asked == 0:
+    total = witness.feeder_cut + witness.feeder_mains
+    if total == 0:
         return Cause(name=name, grade=grade, evidence=tuple(evidence))
-    cut = witness.feeder_cut / asked
+    cut = witness.feeder_cut / total
     if cut >= MAJORITY:
-        found = Reason.of("evidence.feeder_cut", n=witness.feeder_cut, whole=asked, feeder=witness.feeder)
+        found = Reason.of("evidence.feeder_cut", n=witness.feeder_cut, whole=total, feeder=witness.feeder)
         grade = "confirmed" if grade == "shown" else "likely"
     else:
-        found = Reason.of("evidence.feeder_mains", n=witness.feeder_mains, whole=asked, feeder=witness.feeder)
-        grade = "unsupported" if asked >= MIN_WITNESSES and cut <= FEW else grade
+        found = Reason.of("evidence.feeder_mains", n=witness.feeder_mains, whole=total, feeder=witness.feeder)
+        grade = "unsupported" if total >= MIN_WITNESSES and cut <= FEW else grade
     return Cause(name=name, grade=grade, evidence=(*evidence, _named(found, witness.feeder_named)))
 
 
 def _by_isp(grade: Grade, evidence: Sequence[Reason], witness: NeighbourWitness) -> Cause:
     """With who else on the same provider, in the same place, was not heard."""
-    asked = witness.isp_silent + witness.isp_heard
-    if asked == 0:
+    total = witness.isp_silent + witness.isp_heard
+    if total == 0:
         return Cause(name="isp_down", grade=grade, evidence=tuple(evidence))
     if _share_silent(witness) >= MAJORITY:
-        found = Reason.of("evidence.isp_silent", n=witness.isp_silent, whole=asked, isp=witness.isp)
+        found = Reason.of("evidence.isp_silent", n=witness.isp_silent, whole=total, isp=witness.isp)
         grade = "confirmed" if grade == "shown" else "likely"
     else:
-        found = Reason.of("evidence.isp_heard", n=witness.isp_heard, whole=asked, isp=witness.isp)
+        found = Reason.of("evidence.isp_heard", n=witness.isp_heard, whole=total, isp=witness.isp)
     return Cause(name="isp_down", grade=grade, evidence=(*evidence, _named(found, witness.isp_named)))
 
 
 def _share_cut(witness: NeighbourWitness) -> float:
-    asked = witness.feeder_cut + witness.feeder_mains
-    return witness.feeder_cut / asked if asked else 0.0
+    total = witness.feeder_cut + witness.feeder_mains
+    return witness.feeder_cut / total if total else 0.0
 
 
 def _share_silent(witness: NeighbourWitness) -> float:
     """One neighbour alone says too little."""
-    asked = witness.isp_silent + witness.isp_heard
-    return witness.isp_silent / asked if asked >= MIN_WITNESSES else 0.0
+    total = witness.isp_silent + witness.isp_heard
+    return witness.isp_silent / total if total >= MIN_WITNESSES else 0.0
 
 
 # ---------------------------------------------------------------- evidence

@@ -143,27 +143,27 @@ def _judge_witnessed(
 
 
 def _judge_number(criterion: Criterion, figure: Figure, reading: object, value: float, center: Promise) -> Verdict:
-    asked = figure.of(center)
-    bound, recovery = asked * criterion.count_at_pct / 100, asked * criterion.recovery.at_pct / 100
+    promise = figure.of(center)
+    bound, recovery = promise * criterion.count_at_pct / 100, promise * criterion.recovery.at_pct / 100
     low_is_bad = criterion.compare == "at_least"
     meets = value >= bound if low_is_bad else value <= bound
     recovers = value >= recovery if low_is_bad else value <= recovery
-    reason = _number_reason(criterion, value, bound, asked)
+    reason = _number_reason(criterion, value, bound, promise)
     if not meets and (found := _any_matches(reading, criterion.lower_bound)):
         bounded: dict[str, Param] = {"found": reason, "field": found[0], "word": found[1]}
         return Verdict("unknown", Reason("verdict.lower_bound", bounded), value, bound)
     return Verdict("meets" if meets else "below", reason, value, bound, recovers)
 
 
-def _number_reason(criterion: Criterion, value: float, bound: float, asked: float) -> Reason:
+def _number_reason(criterion: Criterion, value: float, bound: float, promise: float) -> Reason:
     if (criterion.reading, criterion.fields[0]) in YES_NO:
         return Reason("verdict.word", {"field": criterion.fields[0], "word": "yes" if value else "no"})
     figures: dict[str, Param] = {"value": value, "bound": bound, "unit": criterion.unit}
     if not criterion.unit:
         figures["field"] = criterion.fields[0]
-    if bound == asked:
+    if bound == promise:
         return Reason(_WHOLE[criterion.compare, bool(criterion.unit)], figures)
-    share: dict[str, Param] = {"share_pct": criterion.count_at_pct, "whole": asked}
+    share: dict[str, Param] = {"share_pct": criterion.count_at_pct, "whole": promise}
     return Reason(_SHARE[criterion.compare, bool(criterion.unit)], figures | share)
 
 

@@ -225,11 +225,11 @@ def _credited(claim: Claim, seen: ServerRecord, moved: Moved, rules: Rules) -> t
     )
     most = []
     for goodput, capacity, rate, own_bytes, seconds, counted in ways:
-        told, full = getattr(claim, goodput), getattr(claim, capacity)
+        goodput_mbps, capacity_mbps = getattr(claim, goodput), getattr(claim, capacity)
         if rate is None:
             continue
         most.append((goodput, rate))
-        others = min(max(0.0, (full or 0.0) - (told or 0.0)), rate * rules.add_back_most)
+        others = min(max(0.0, (capacity_mbps or 0.0) - (goodput_mbps or 0.0)), rate * rules.add_back_most)
         if counted is not None and seconds > 0:
             room = max(0, counted - own_bytes) * 8 / 1e6 / seconds
             others = others if others * (1 - rules.counter_slack) <= room else 0.0

@@ -87,8 +87,8 @@ def merge(held: Sequence[Range], run: ChainedRun) -> list[Range]:
         Range(first, last, run.after(first - 1), run.after(last)) for first, last in missing(held, run.first, run.last)
     ]
     merged: list[Range] = []
-    for each in sorted([*held, *new]):
-        if merged and merged[-1].last + 1 == each.first and merged[-1].after == each.before:
-            each = Range(merged[-1].first, each.last, merged.pop().before, each.after)
-        merged.append(each)
+    for item in sorted([*held, *new]):
+        if merged and merged[-1].last + 1 == item.first and merged[-1].after == item.before:
+            item = Range(merged[-1].first, item.last, merged.pop().before, item.after)
+        merged.append(item)
     return merged

@@ -124,10 +124,10 @@ def _judge_again(conn: sa.Connection, test: str, now_ms: int, standards: Standar
     _note(conn, by_record, now_ms)
     revisions.record_server_results(conn, ((row.center, row.wall_ms) for row in rows), now_ms)
     by_center: dict[str, list[FreshReading]] = defaultdict(list)
-    for row, each in zip(rows, claims, strict=True):
+    for row, context in zip(rows, claims, strict=True):
         reading = _reading(row)
         by_center[row.center].append(
-            FreshReading("speed", reading, row.wall_ms, row.received_ms, each.claim.id, found[each.claim.id])
+            FreshReading("speed", reading, row.wall_ms, row.received_ms, context.claim.id, found[context.claim.id])
         )
     registered = centers.some_centers(conn, by_center)
     group = [(registered[code], fresh) for code, fresh in by_center.items() if code in registered]

@@ -195,11 +195,11 @@ def _take_requests(
 ) -> None:
     """Requests for a test: what is refused is a finding, what comes too late or again is only counted."""
     received = _opened(open_ask, messages, known, writer)
-    for each, (word, refused) in zip(received, requests.take(conn, received, writer.now_ms), strict=True):
+    for request, (word, refused) in zip(received, requests.take(conn, received, writer.now_ms), strict=True):
         if refused is None:
             writer.counts[word] += 1
         else:
-            writer.refuse(Message(wire.ask_topic(each.device.device), wire.encode(each.ask)), refused)
+            writer.refuse(Message(wire.ask_topic(request.device.device), wire.encode(request.ask)), refused)
 
 
 def _spool_key(verified: VerifiedBatch) -> tuple[str, str, str]:

@@ -90,7 +90,7 @@ def told_by(row: sa.Row[Any]) -> ClaimInContext:
 
 
 def told(
-    said: wire.SpeedReading | sa.Row[Any], name: str, center: str, wall_ms: int, received_ms: int
+    reading: wire.SpeedReading | sa.Row[Any], name: str, center: str, wall_ms: int, received_ms: int
 ) -> ClaimInContext:
     """The claim of a reading, fresh or stored; `name` is its device, spool and number."""
     return ClaimInContext(
@@ -98,15 +98,15 @@ def told(
             id=name,
             device=_device(name),
             received_ms=received_ms,
-            purpose=said.purpose or "",
-            server=said.server or "",
-            test_id=said.test_id or "",
-            **{name: getattr(said, name) for name in FIGURES},
+            purpose=reading.purpose or "",
+            server=reading.server or "",
+            test_id=reading.test_id or "",
+            **{name: getattr(reading, name) for name in FIGURES},
         ),
         center=center,
         wall_ms=wall_ms,
-        seconds=said.seconds or 0.0,
-        counted=said.others_from == "interface",
+        seconds=reading.seconds or 0.0,
+        counted=reading.others_from == "interface",
     )
 
 
@@ -157,15 +157,17 @@ def _servers(conn: sa.Connection) -> tuple[str, ...]:
     return tuple(conn.scalars(sa.select(table.url).order_by(table.name)))
 
 
-def _moved(conn: sa.Connection, told: ClaimInContext) -> Moved:
+def _moved(conn: sa.Connection, context: ClaimInContext) -> Moved:
     """What the gateway's own counters of the line moved around the test; nothing when it restarted meanwhile."""
-    if not told.counted:
+    if not context.counted:
         return Moved()
     table = schema.readings["gateway"].c
-    margin_ms = int(told.seconds * 1000)
+    margin_ms = int(context.seconds * 1000)
     query = sa.select(table.wall_ms, table.uptime_s, table.wan_interface, table.wan_rx_bytes, table.wan_tx_bytes)
-    mine = query.where(table.center == told.center, table.device == told.claim.device, table.wan_rx_bytes.is_not(None))
-    first_ms, last_ms = told.wall_ms - margin_ms, told.wall_ms + margin_ms
+    mine = query.where(
+        table.center == context.center, table.device == context.claim.device, table.wan_rx_bytes.is_not(None)
+    )
+    first_ms, last_ms = context.wall_ms - margin_ms, context.wall_ms + margin_ms
     before = conn.execute(
         mine.where(table.wall_ms.between(first_ms - AROUND_MS, first_ms)).order_by(table.wall_ms.desc()).limit(1)
     ).one_or_none()

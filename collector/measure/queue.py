@@ -34,7 +34,7 @@ class TestQueue:
 
     def _has_room(self, who: str) -> None:
         limits = self._limits
-        mine = sum(each == who for each, _ in self._line.values())
+        mine = sum(address == who for address, _ in self._line.values())
         if len(self._line) >= limits.waiting or mine >= limits.waiting_per_address:
             why = f"queue_full: this server runs all the tests it can and {len(self._line)} more wait; come later"
             raise HttpRefused(503, why, 4 * limits.retry_after_s)

@@ -79,9 +79,9 @@ def reconsider(conn: sa.Connection, now_ms: int, gap_s: float) -> list[Began]:
     keys = [tuple(row) for row in conn.execute(due)]
     found = _newest(conn, sa.tuple_(_g.center, _g.from_ms).in_(keys)) if keys else []
     found = [replace(gap, facts=gap_facts.fold(gap.facts, _latest(conn, gap.center, ("seats",)))) for gap in found]
-    asked = _asked(conn, found, int(gap_s * 1000))
-    moved = [gap for gap in asked if name_cause(gap.facts, gap.witness) != gap.named]
-    _save(conn, asked, now_ms, None)
+    witnessed = _asked(conn, found, int(gap_s * 1000))
+    moved = [gap for gap in witnessed if name_cause(gap.facts, gap.witness) != gap.named]
+    _save(conn, witnessed, now_ms, None)
     return [(gap.center, gap.facts.from_ms) for gap in moved]
 
 
@@ -131,8 +131,8 @@ def gaps_of(conn: sa.Connection, code: str, from_ms: int = 0, to_ms: int = 2**53
 
 def _asked(conn: sa.Connection, gaps: Sequence[Gap], gap_ms: int) -> list[Gap]:
     """The gaps with what the neighbours say now."""
-    said = witnesses(conn, [(gap.center, (gap.facts.from_ms, gap.facts.to_ms)) for gap in gaps], gap_ms)
-    return [replace(gap, witness=witness) for gap, witness in zip(gaps, said, strict=True)]
+    answers = witnesses(conn, [(gap.center, (gap.facts.from_ms, gap.facts.to_ms)) for gap in gaps], gap_ms)
+    return [replace(gap, witness=witness) for gap, witness in zip(gaps, answers, strict=True)]
 
 
 # ---------------------------------------------------------------- signs

@@ -46,17 +46,17 @@ def record_group(
 ) -> list[Began]:
     """Records what a transaction brings; returns the cuts that are told otherwise than before."""
     news = {center.code: _news(fresh, now_ms - gap_ms) for center, fresh in group}
-    told = {code: each for code, each in news.items() if each.charges or each.boots}
-    if not told:
+    relevant = {code: item for code, item in news.items() if item.charges or item.boots}
+    if not relevant:
         return []
-    held = _load(conn, told)
+    held = _load(conn, relevant)
     rows: list[dict[str, Any]] = []
-    for code, each in told.items():
+    for code, item in relevant.items():
         mine = {subject: cuts for (owner, subject), cuts in held.items() if owner == code}
-        for subject in sorted(mine.keys() | each.charges.keys()):
-            before, charges = mine.get(subject, []), each.charges.get(subject, ())
+        for subject in sorted(mine.keys() | item.charges.keys()):
+            before, charges = mine.get(subject, []), item.charges.get(subject, ())
             if before or any(charge.on_battery for charge in charges):
-                boots = [*each.boots, *(_boots(conn, code, before, charges) if each.oldest_ms else ())]
+                boots = [*item.boots, *(_boots(conn, code, before, charges) if item.oldest_ms else ())]
                 rows += _moved(code, subject, before, add_charges([one.cut for one in before], charges), boots, now_ms)
     upsert(conn, schema.cuts, rows)
     return [(row["center"], row["from_ms"]) for row in rows]
@@ -96,12 +96,12 @@ def _settled(cut: Cut, now_ms: int) -> bool:
     return over_ms is not None and (cut.charged_ms is not None or now_ms - over_ms > RECHARGE_MS)
 
 
-def _load(conn: sa.Connection, told: Mapping[str, News]) -> dict[Key, list[StoredCut]]:
+def _load(conn: sa.Connection, news: Mapping[str, News]) -> dict[Key, list[StoredCut]]:
     """The newest revisions of the cuts these news may speak of: those not settled, and those near late readings."""
     held: dict[tuple[str, str, int], StoredCut] = {}
     query = sa.select(_c.center, _c.subject, _c.noted_ms, _c.revision, _c.open, _c.facts)
-    going_on = (_c.open == sa.true()) & _c.center.in_(list(told))
-    late = {code: each.oldest_ms for code, each in told.items() if each.oldest_ms is not None}
+    going_on = (_c.open == sa.true()) & _c.center.in_(list(news))
+    late = {code: entry.oldest_ms for code, entry in news.items() if entry.oldest_ms is not None}
     rows = list(conn.execute(query.where(going_on)))
     if late:
         near = _c.center.in_(list(late)) & (sa.func.coalesce(_c.to_ms, _c.last_ms) >= min(late.values()))

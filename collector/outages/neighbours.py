@@ -87,8 +87,8 @@ def _ask(conn: sa.Connection, around: Around, codes: Collection[str], from_ms: i
         around.cuts[center].append((start, end))
 
 
-def _times(conn: sa.Connection, asked: sa.Select[Any]) -> dict[str, int]:
-    return {row[0]: row[1] for row in conn.execute(asked)}
+def _times(conn: sa.Connection, query: sa.Select[Any]) -> dict[str, int]:
+    return {row[0]: row[1] for row in conn.execute(query)}
 
 
 def _said(around: Around, row: Home, span: Span, gap_ms: int) -> NeighbourWitness:

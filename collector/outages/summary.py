@@ -51,14 +51,14 @@ def backup_asked_s(center: Center, standard: Standard | None) -> float | None:
 
 
 def plain(
-    conn: sa.Connection, center: Center, standard: Standard | None, told: Callable[[Reason], object] = to_builtins
+    conn: sa.Connection, center: Center, standard: Standard | None, renderer: Callable[[Reason], object] = to_builtins
 ) -> dict[str, Any]:
     """The same as plain values, ready for JSON; `told` makes each reason such a value."""
     found = values(conn, center, standard)
     return {
-        "gaps": [_gap(gap, told) for gap in found["gaps"]],
+        "gaps": [_gap(gap, renderer) for gap in found["gaps"]],
         "power": [
-            {"ups": item.name, **asdict(item.battery), "list": [_cut(cut, told) for cut in item.cuts]}
+            {"ups": item.name, **asdict(item.battery), "list": [_cut(cut, renderer) for cut in item.cuts]}
             for item in found["upses"]
         ],
     }
@@ -83,12 +83,16 @@ def book(conn: sa.Connection, center: Center, standard: Standard | None, from_ms
     return {"gaps": dict(sorted(gaps.items())), "asked_backup_s": asked_s, "power": power}
 
 
-def _gap(gap: causes.GapView, told: Callable[[Reason], object]) -> dict[str, Any]:
-    cause = {"name": gap.cause.name, "grade": gap.cause.grade, "evidence": [told(item) for item in gap.cause.evidence]}
+def _gap(gap: causes.GapView, renderer: Callable[[Reason], object]) -> dict[str, Any]:
+    cause = {
+        "name": gap.cause.name,
+        "grade": gap.cause.grade,
+        "evidence": [renderer(item) for item in gap.cause.evidence],
+    }
     return {"from_ms": gap.from_ms, "to_ms": gap.to_ms, "revision": gap.revision, "cause": cause}
 
 
-def _cut(cut: Cut, told: Callable[[Reason], object] = to_builtins) -> dict[str, Any]:
+def _cut(cut: Cut, renderer: Callable[[Reason], object] = to_builtins) -> dict[str, Any]:
     return {
         "from_ms": cut.from_ms,
         "to_ms": cut.to_ms,
@@ -96,5 +100,5 @@ def _cut(cut: Cut, told: Callable[[Reason], object] = to_builtins) -> dict[str, 
         "backup_s": cut.backup_s,
         "load_pct": cut.load_pct,
         "recharge_s": cut.recharge_s,
-        "evidence": [told(item) for item in cut.evidence],
+        "evidence": [renderer(item) for item in cut.evidence],
     }

@@ -102,8 +102,8 @@ def named(row: Mapping[str, Any], words: Renderer[S]) -> S:
 
 def reasons(revision: Revision | Mapping[str, Any], words: Renderer[S]) -> list[S]:
     """Why a revision was made."""
-    told = msgspec.to_builtins(revision)
-    why = told["why"]
+    fields = msgspec.to_builtins(revision)
+    why = fields["why"]
     if not why:
         return [words("revision.first")]
     values = {
@@ -116,7 +116,7 @@ def reasons(revision: Revision | Mapping[str, Any], words: Renderer[S]) -> list[
         for name in ("readings", "records", "outages")
         if name in why
     ]
-    return found + ([words("revision.gone")] if told["changed"].get("readings_gone") else [])
+    return found + ([words("revision.gone")] if fields["changed"].get("readings_gone") else [])
 
 
 FORMS: dict[str, Callable[[Report], str]] = {"json": as_json, "csv": as_csv, "html": as_html}

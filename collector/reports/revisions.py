@@ -101,7 +101,7 @@ def months_within(from_ms: int, to_ms: int) -> tuple[int, ...]:
 def record_group(conn: sa.Connection, group: Sequence[tuple[CenterLike, Sequence[FreshReading]]], now_ms: int) -> None:
     """Notes the readings of a transaction that speak of months reported already."""
     late_ms = now_ms - CLOSE_MS + AROUND_MS
-    told: dict[Key, Why] = defaultdict(Why)
+    causes: dict[Key, Why] = defaultdict(Why)
     for center, fresh in group:
         times: dict[tuple[int, str], list[int]] = defaultdict(list)
         for reading in fresh:
@@ -110,8 +110,8 @@ def record_group(conn: sa.Connection, group: Sequence[tuple[CenterLike, Sequence
                     times[month, reading.id.partition(" ")[0]].append(reading.wall_ms)
         for (month, device), own in times.items():
             one = Why(readings=len(own), first_ms=min(own), last_ms=max(own), devices=(device,))
-            told[center.code, month] |= one
-    reopen(conn, told, now_ms)
+            causes[center.code, month] |= one
+    reopen(conn, causes, now_ms)
 
 
 def _from_ms(fresh: FreshReading) -> int:
@@ -125,10 +125,10 @@ def _months(from_ms: int, to_ms: int) -> tuple[int, ...]:
     return months_within(first * AROUND_MS, last * AROUND_MS)
 
 
-def record_server_results(conn: sa.Connection, told: Iterable[tuple[str, int]], now_ms: int) -> None:
+def record_server_results(conn: sa.Connection, moments: Iterable[tuple[str, int]], now_ms: int) -> None:
     """A server's record came that speaks of a center's reading of that time."""
     one = Why(records=1)
-    _note(conn, ((code, month_of(at_ms), one) for code, at_ms in told if at_ms < now_ms - CLOSE_MS), now_ms)
+    _note(conn, ((code, month_of(at_ms), one) for code, at_ms in moments if at_ms < now_ms - CLOSE_MS), now_ms)
 
 
 def record_moves(conn: sa.Connection, moves: Iterable[tuple[int, str]], now_ms: int) -> None:
@@ -137,31 +137,31 @@ def record_moves(conn: sa.Connection, moves: Iterable[tuple[int, str]], now_ms: 
     _note(conn, ((code, month_of(at_ms), one) for at_ms, code in moves if at_ms < now_ms - CLOSE_MS), now_ms)
 
 
-def record_outages(conn: sa.Connection, told: Iterable[tuple[str, int]], now_ms: int) -> None:
+def record_outages(conn: sa.Connection, moments: Iterable[tuple[str, int]], now_ms: int) -> None:
     """A center's gap or cut that began then is told of otherwise than before. Trends of batteries look back, so every
     later month may say otherwise too; those that do not are not revised."""
     one = Why(outages=1)
     last_ms = now_ms - CLOSE_MS
-    _note(conn, ((code, month, one) for code, at_ms in told for month in months_within(at_ms, last_ms)), now_ms)
+    _note(conn, ((code, month, one) for code, at_ms in moments for month in months_within(at_ms, last_ms)), now_ms)
 
 
 def _note(conn: sa.Connection, touched: Iterable[tuple[str, int, Why]], now_ms: int) -> None:
-    told: dict[Key, Why] = defaultdict(Why)
+    causes: dict[Key, Why] = defaultdict(Why)
     for code, month, one in touched:
-        told[code, month] |= one
-    reopen(conn, told, now_ms)
+        causes[code, month] |= one
+    reopen(conn, causes, now_ms)
 
 
-def reopen(conn: sa.Connection, told: Mapping[Key, Why], now_ms: int) -> None:
+def reopen(conn: sa.Connection, causes: Mapping[Key, Why], now_ms: int) -> None:
     """Opens the next revision of those of these months that are closed, and tells more of those that are open. A month
     that has not been reported is left alone: its first report will know."""
-    if not told:
+    if not causes:
         return
     query = sa.select(_r.center, _r.from_ms, _r.revision, _r.opened_ms, _r.closed_ms, _r.why, _r.marks)
-    mine = query.where(_r.center.in_({code for code, _ in told}), _r.from_ms.in_({month for _, month in told}))
+    mine = query.where(_r.center.in_({code for code, _ in causes}), _r.from_ms.in_({month for _, month in causes}))
     newest = {(row.center, row.from_ms): row for row in conn.execute(mine.order_by(_r.revision))}
     rows = []
-    for key, why in told.items():
+    for key, why in causes.items():
         if (held := newest.get(key)) is not None:
             goes_on = held.closed_ms is None
             rows.append(

@@ -118,7 +118,7 @@ def _ended(turn: TestRequest, servers: Mapping[str, ServerPlaces], now_ms: int) 
 # ---------------------------------------------------------------- asking
 
 
-def may_ask(ask: wire.Ask, asked: Mapping[str, int], now_ms: int) -> AskReason:
+def may_ask(ask: wire.Ask, counts: Mapping[str, int], now_ms: int) -> AskReason:
     """Whether a gateway's wish is taken. `asked` counts what it asked for within a day, by purpose."""
     if TEST_ID.fullmatch(ask.id) is None:
         return "bad_id"
@@ -128,7 +128,7 @@ def may_ask(ask: wire.Ask, asked: Mapping[str, int], now_ms: int) -> AskReason:
         return "too_big"
     if ask.expires_ms <= now_ms:
         return "late"
-    return "ok" if asked.get(ask.purpose, 0) < ASKS_A_DAY[ask.purpose] else "too_many"
+    return "ok" if counts.get(ask.purpose, 0) < ASKS_A_DAY[ask.purpose] else "too_many"
 
 
 # ---------------------------------------------------------------- servers

@@ -128,9 +128,9 @@ def _wish(ask: wire.Ask, now_ms: int) -> Row:
     return {"slot": slot, "expected_bytes": ask.expected_bytes, "expires_ms": until_ms}
 
 
-def _refused(finding: Finding, code: str, asked: SpeedRequestReceived) -> tuple[str, MessageRefused]:
-    reason = Reason.of(code, device=asked.device.device, field="purpose", word=asked.ask.purpose)
-    return finding, MessageRefused(finding, reason, asked.device.device)
+def _refused(finding: Finding, code: str, request: SpeedRequestReceived) -> tuple[str, MessageRefused]:
+    reason = Reason.of(code, device=request.device.device, field="purpose", word=request.ask.purpose)
+    return finding, MessageRefused(finding, reason, request.device.device)
 
 
 _FINDINGS: Mapping[AskReason, tuple[Finding, str]] = {
@@ -284,8 +284,8 @@ def open_turns(conn: sa.Connection, now_ms: int) -> list[TestRequest]:
 
 def newest(conn: sa.Connection, center: str) -> sa.RowMapping | None:
     """The newest turn of a center that people asked for or a miss did, as `by_id`."""
-    asked = _WITH_FIGURES.where(_g.center == center, _g.purpose.in_(("desk", "retest")))
-    return conn.execute(asked.order_by(_g.asked_ms.desc(), _g.test_id).limit(1)).mappings().one_or_none()
+    query = _WITH_FIGURES.where(_g.center == center, _g.purpose.in_(("desk", "retest")))
+    return conn.execute(query.order_by(_g.asked_ms.desc(), _g.test_id).limit(1)).mappings().one_or_none()
 
 
 def by_id(conn: sa.Connection, test_id: str) -> sa.RowMapping | None:

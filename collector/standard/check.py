@@ -9,18 +9,33 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
-from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from agent import wire
 from agent.common.center_time import TZ
-from agent.common.errors import describe
-from collector.register import opening_hours
+from collector.standard.check_table import (
+    TomlTable,
+    choice,
+    figure,
+    flag,
+    identifier,
+    local_date,
+    m_of_n,
+    matching,
+    names,
+    one_line,
+    percent,
+    plain,
+    slots,
+    table,
+    text,
+    whole,
+    words,
+)
 from collector.standard.criteria import (
     DERIVED,
-    TIERS,
     Comparison,
     Criterion,
     Evidence,
@@ -35,170 +50,9 @@ from collector.standard.criteria import (
     Window,
 )
 
-T = TypeVar("T")
 COMPARISONS: tuple[Comparison, ...] = ("at_least", "at_most", "one_of", "none_of")
 READINGS = (*(kind.name for kind in wire.KINDS.values() if kind.is_judged), "silence")
 DAY_S = 86_400
-
-
-class TomlTable:
-    """One table of the file while it is read: what is taken out of it, what is missing, what is left over."""
-
-    def __init__(self, where: str, values: Mapping[str, object], mistakes: list[str]) -> None:
-        self.where, self.values, self.mistakes = where, values, mistakes
-        self.known: list[str] = []
-
-    def take(self, key: str, shape: Callable[[object], T], default: T | None = None) -> T | None:
-        """The value of `key`, or `default`; None after a mistake, which is noted. No default: the key is required."""
-        self.known.append(key)
-        if key not in self.values:
-            if default is None:
-                self.wrong(key, "is missing; add it")
-            return default
-        try:
-            return shape(self.values[key])
-        except ValueError as error:
-            self.wrong(key, f"{describe(error)} (found {_shown(self.values[key])})")
-            return None
-
-    def wrong(self, key: str, rule_and_fix: str) -> None:
-        self.mistakes.append(f"{self.where}: {_plain(key)}: {rule_and_fix}")
-
-    def done(self) -> None:
-        for key in self.values:
-            if key not in self.known:
-                self.wrong(key, f"is not a key here; remove it, or use one of {' '.join(sorted(set(self.known)))}")
-
-
-def _plain(key: str) -> str:
-    """A key as it stands, or quoted when it would break the line."""
-    return key if key.isprintable() else repr(key)
-
-
-def _shown(value: object) -> str:
-    try:
-        return repr(value)[:60]
-    except ValueError:  # Python writes no whole number of over 4,300 digits
-        return "a number of thousands of digits"
-
-
-# ---------------------------------------------------------------- shapes
-
-
-def text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError('must be text, e.g. "Mbit/s"')
-    return value
-
-
-def plain(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError('must be text; write "" for none')
-    return value
-
-
-def identifier(value: object) -> str:
-    if not isinstance(value, str) or not 1 <= len(value) <= 64 or not all(c.isalnum() or c in "._-" for c in value):
-        raise ValueError('must be 1 to 64 letters, digits, dots, dashes, e.g. "internet.download"')
-    return value
-
-
-def flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("must be true or false, without quotes")
-    return value
-
-
-def number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e12:
-        raise ValueError("must be a number without quotes, e.g. 20 or 1.5")
-    return float(value)
-
-
-def whole(low: int, high: int) -> Callable[[object], int]:
-    def shape(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return value
-
-    return shape
-
-
-def percent(value: object) -> float:
-    found = number(value)
-    if not 0 <= found <= 1000:
-        raise ValueError("must be a percentage, e.g. 80")
-    return found
-
-
-def choice(*words: str) -> Callable[[object], str]:
-    def shape(value: object) -> str:
-        if value not in words:
-            raise ValueError(f"must be one of {' '.join(words)}")
-        return str(value)
-
-    return shape
-
-
-def word(value: object) -> str:
-    """Words and booleans alike as text, the form in which readings are compared."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if not isinstance(value, str):
-        raise ValueError('must be a list of words or of true and false, e.g. ["online"]')
-    return value
-
-
-def words(value: object) -> frozenset[str]:
-    if not isinstance(value, list) or not value:
-        raise ValueError('must be a list of words or of true and false, e.g. ["online"]')
-    return frozenset(word(item) for item in value)
-
-
-def names(value: object) -> tuple[str, ...]:
-    found = value if isinstance(value, list) else [value]
-    if not found or not all(isinstance(item, str) for item in found):
-        raise ValueError('must be a field or a list of fields, e.g. "loss_pct"')
-    return tuple(found)
-
-
-def local_date(value: object) -> date:
-    if isinstance(value, datetime) or not isinstance(value, date):
-        raise ValueError("must be a date without quotes, e.g. 2026-01-01")
-    return value
-
-
-def table(value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise ValueError("must be a table, e.g. { for_s = 600 }")
-    return value
-
-
-def figure(value: object) -> Figure:
-    if not isinstance(value, dict):
-        return Figure(dict.fromkeys(TIERS, number(value)))
-    if set(value) - {"per_seat"} != set(TIERS):
-        raise ValueError("must be a number or name every tier, e.g. { one = 50, two = 30, three = 20, per_seat = 1.0 }")
-    return Figure({tier: number(value[tier]) for tier in TIERS}, number(value.get("per_seat", 0.0)))
-
-
-def matching(value: object) -> Matching:
-    return {name: words(wanted) for name, wanted in table(value).items()}
-
-
-def m_of_n(value: object) -> tuple[int, int]:
-    if not (isinstance(value, list) and len(value) == 2 and all(type(item) is int for item in value)):
-        raise ValueError("must be two whole numbers, e.g. [3, 4] for three of the last four")
-    m, n = value
-    if not 1 <= m <= n <= 20:
-        raise ValueError("must be M of the last N with 1 <= M <= N <= 20, e.g. [3, 4]")
-    return m, n
-
-
-def slots(value: object) -> tuple[tuple[int, int], ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError('must be a list of hours, e.g. ["00:00-10:00", "10:00-24:00"]')
-    return tuple(span for item in value for day in opening_hours.parse(f"Mon {item}").week for span in day)
 
 
 # ---------------------------------------------------------------- tables
@@ -218,10 +72,10 @@ def standard(values: Mapping[str, object], digest: str, where: str) -> tuple[Sta
         top.wrong("criterion", "a standard has at least one; add a [[criterion]] table")
     if first and last and last < first:
         top.wrong("valid_to", "must not be before valid_from; it is the last day on which the standard holds")
-    criteria = tuple(criterion(each, i, where, mistakes) for i, each in enumerate(found or [], 1))
+    criteria = tuple(criterion(entry, i, where, mistakes) for i, entry in enumerate(found or [], 1))
     ids = [given for item in found or [] if isinstance(given := item.get("id"), str)]
     twice = sorted({item for item in ids if ids.count(item) > 1})
-    mistakes += [f"{where}: {_plain(item)}: id: is used by two criteria; give each its own" for item in twice]
+    mistakes += [f"{where}: {one_line(item)}: id: is used by two criteria; give each its own" for item in twice]
     if mistakes or not (name and note and tz and first and last):
         return None, mistakes
     to_ms = None if last == date.max else _midnight_ms(last + timedelta(days=1), tz)
@@ -359,7 +213,7 @@ def _words(owner: TomlTable, key: str) -> LocalText | None:
     others = sorted(name for name in values if LANGUAGE.fullmatch(name) and name not in ASKED_LANGUAGES)
     texts = {lang: one.take(lang, text) for lang in (*ASKED_LANGUAGES, *others)}
     one.done()
-    return LocalText({lang: said for lang, said in texts.items() if said}) if all(texts.values()) else None
+    return LocalText({lang: wording for lang, wording in texts.items() if wording}) if all(texts.values()) else None
 
 
 # ---------------------------------------------------------------- what readings have

@@ -234,8 +234,8 @@ def _check_version(store: Store, held: str) -> None:
             f"database {store}: its tables are version {held}, this program knows {migrate.HEAD}; update it"
         )
     if held < migrate.HEAD:
-        said = f"its tables are version {held or 'of before'}, this program needs {migrate.HEAD}"
-        raise NeedsMigration(f"database {store}: {said}; stop what writes to it and run `nabz-collector migrate`")
+        problem = f"its tables are version {held or 'of before'}, this program needs {migrate.HEAD}"
+        raise NeedsMigration(f"database {store}: {problem}; stop what writes to it and run `nabz-collector migrate`")
 
 
 def _check_whole(conn: sa.Connection) -> None:

@@ -90,12 +90,12 @@ def _starts(path: Path) -> bytes:
 
 
 def _copy_sqlite(source: Path, to: Path, progress: Progress) -> None:
-    def told(_status: int, left: int, total: int) -> None:
+    def report(_status: int, left: int, total: int) -> None:
         progress(1 - left / max(1, total))
 
     try:
         with closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as old, closing(sqlite3.connect(to)) as new:
-            old.backup(new, pages=PAGES, progress=told)
+            old.backup(new, pages=PAGES, progress=report)
         _check_sqlite(to)
     except sqlite3.Error as error:
         raise StoreError(f"{source}: cannot be copied to {to} ({describe(error)}); look at both") from None
@@ -104,11 +104,11 @@ def _copy_sqlite(source: Path, to: Path, progress: Progress) -> None:
 def _check_sqlite(path: Path) -> None:
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as file:
-            (said,) = file.execute("PRAGMA quick_check(1)").fetchone()
+            (result,) = file.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.Error as error:
         raise StoreError(f"{path}: is not a whole SQLite database ({describe(error)}); take another copy") from None
-    if said != "ok":
-        raise StoreError(f"{path}: is damaged ({said}); take another copy")
+    if result != "ok":
+        raise StoreError(f"{path}: is damaged ({result}); take another copy")
 
 
 def _run(tool: str, url: sa.URL | None, *words: str) -> None:

@@ -174,5 +174,5 @@ def _delete(store: Store, table: sa.Table, column: str, before_ms: int) -> int:
 
 def _parts(conn: sa.Connection) -> list[str]:
     """The names of all parts, those for the rest among them."""
-    asked = "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
-    return sorted(conn.scalars(sa.text(f"{asked} JOIN pg_class p ON p.oid = i.inhparent WHERE p.relkind = 'p'")))
+    query = "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+    return sorted(conn.scalars(sa.text(f"{query} JOIN pg_class p ON p.oid = i.inhparent WHERE p.relkind = 'p'")))

@@ -45,13 +45,13 @@ def move(source: Store, to: Store, progress: Progress) -> list[TableCopy]:
     _begin(source, to)
     total, done = 2 * sum(plan(source).values()), 0
 
-    def told(rows: int) -> None:
+    def report(rows: int) -> None:
         nonlocal done
         done += rows
         progress(done, max(total, done))
 
-    sent = [_send(source, to, table, told) for table in _tables()]
-    held = [_tally(to, table, told) for table in _tables()]
+    sent = [_send(source, to, table, report) for table in _tables()]
+    held = [_tally(to, table, report) for table in _tables()]
     if wrong := [one.name for one, other in zip(sent, held, strict=True) if one != other]:
         raise StoreError(f"move: {', '.join(wrong)} differ at the two ends; nothing opens {to}, run it again")
     with to.write() as conn:
@@ -83,22 +83,22 @@ def _begin(source: Store, to: Store) -> None:
 _MARK = sa.select(schema.about.c.value).where(schema.about.c.name == MOVING)
 
 
-def _send(source: Store, to: Store, table: sa.Table, told: Callable[[int], None]) -> TableCopy:
+def _send(source: Store, to: Store, table: sa.Table, report: Callable[[int], None]) -> TableCopy:
     sums = _Sums()
     names = [column.name for column in table.columns]
     with to.write() as conn:
         for rows in _rows(source, table):
             sums.add(rows)
             bulk_insert(conn, table, [dict(zip(names, row, strict=True)) for row in rows])
-            told(len(rows))
+            report(len(rows))
     return sums.of(table)
 
 
-def _tally(store: Store, table: sa.Table, told: Callable[[int], None]) -> TableCopy:
+def _tally(store: Store, table: sa.Table, report: Callable[[int], None]) -> TableCopy:
     sums = _Sums()
     for rows in _rows(store, table):
         sums.add(rows)
-        told(len(rows))
+        report(len(rows))
     return sums.of(table)
 
 

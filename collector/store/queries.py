@@ -33,7 +33,7 @@ class Ranks:
 
     severity: Mapping[str, int] = field(default_factory=dict)
     silence: Collection[str] = ()
-    asked: Collection[str] = ()
+    required: Collection[str] = ()
     notices: Collection[str] = ()
 
 
@@ -54,7 +54,7 @@ def board(ranks: Ranks, codes: Collection[str] | None = None) -> sa.Subquery:
     """One row a center, of these or of all: facts, `rank` (place in STATES), worst flag, when it was last heard."""
     mine = sa.true() if codes is None else flags.c.center.in_(list(codes))
     worst, sums = _worst_flags(ranks).where(mine).subquery(), _sums_of_flags(ranks).where(mine).subquery()
-    unknown = len(ranks.asked) - sa.func.coalesce(sums.c.known, 0)
+    unknown = len(ranks.required) - sa.func.coalesce(sums.c.known, 0)
     rank = sa.case(
         (centers.c.lifecycle.in_(("suspended", "closed")), STATES.index("paused")),
         (worst.c.weight >= _SILENT, STATES.index("silent")),
@@ -123,7 +123,7 @@ def _worst_flags(ranks: Ranks) -> sa.Select[Any]:
 
 
 def _sums_of_flags(ranks: Ranks) -> sa.Select[Any]:
-    known = (flags.c.verdict != "unknown") & flags.c.criterion.in_(list(ranks.asked))
+    known = (flags.c.verdict != "unknown") & flags.c.criterion.in_(list(ranks.required))
     return sa.select(
         flags.c.center,
         sa.func.count(sa.distinct(sa.case((known, flags.c.criterion)))).label("known"),
@@ -273,7 +273,7 @@ def _of_readings(
 ) -> sa.Select[Any]:
     raw = readings[kind].c
     bucket = ((raw.wall_ms - from_ms) // step_ms).label("bucket")
-    figures = (worst(each.how, raw[each.field]) for each in (schema.FIGURES[kind][name] for name in fields))
+    figures = (worst(figure.how, raw[figure.field]) for figure in (schema.FIGURES[kind][name] for name in fields))
     mine = [raw.center == code, raw.wall_ms >= from_ms, raw.wall_ms < to_ms, schema.of_record(kind)]
     mine += [] if subject is None else [raw.subject == subject]
     return sa.select(sa.func.avg(raw.wall_ms), *figures).where(*mine).group_by(bucket).order_by(bucket)

@@ -51,36 +51,11 @@ def router(site: Site) -> APIRouter:
 
     @routes.get("/api/v1/centers/{code}")
     def center(code: str) -> Response:
-        with site.store.read() as conn:
-            found = queries.one(conn, site.ranks(), known_code(code))
-            if found is None:
-                raise Mistaken(404, f"center {code[:40]!r}: is not registered; GET /api/v1/centers lists all")
-            registered = get(conn, code)
-            newest = latest_readings(conn, code)
-            verdicts = current_verdicts(conn, registered, newest, site.standards, site.now())
-            story = summary.plain(conn, registered, site.standards.at(site.now()), told)
-        latest = {
-            f"{kind}/{item.subject}".rstrip("/"): msgspec.Raw(item.body.encode())
-            for kind, items in newest.items()
-            for item in items
-        }
-        own = {"center": _row(found), "verdicts": [_said(verdict) for verdict in verdicts], "latest": latest}
-        return reply(own | story)
+        return reply(_center(site, code))
 
     @routes.get("/api/v1/centers/{code}/series")
     def series(code: str, request: Request) -> Response:
-        kind, fields, asked = _series_asked(request.query_params, site.now())
-        with site.store.read() as conn:
-            try:
-                get(conn, known_code(code))
-            except CenterError as error:
-                raise Mistaken(404, str(error)) from None
-            subject = request.query_params.get("subject")
-            from_ms, to_ms, points = asked
-            found = queries.series(
-                conn, kind, code, from_ms, to_ms, fields, points, None if subject is None else _printable(subject)
-            )
-        return reply({"kind": kind, "from_ms": from_ms, "to_ms": to_ms, **found})
+        return reply(_series(site, code, request.query_params))
 
     @routes.get("/api/v1/live")
     async def live(request: Request) -> Response:
@@ -94,6 +69,41 @@ def router(site: Site) -> APIRouter:
     return routes
 
 
+def _center(site: Site, code: str) -> dict[str, Any]:
+    """Raises Mistaken for a center that is not registered."""
+    with site.store.read() as conn:
+        found = queries.one(conn, site.ranks(), known_code(code))
+        if found is None:
+            raise Mistaken(404, f"center {code[:40]!r}: is not registered; GET /api/v1/centers lists all")
+        registered = get(conn, code)
+        newest = latest_readings(conn, code)
+        verdicts = current_verdicts(conn, registered, newest, site.standards, site.now())
+        story = summary.plain(conn, registered, site.standards.at(site.now()), told)
+    latest = {
+        f"{kind}/{item.subject}".rstrip("/"): msgspec.Raw(item.body.encode())
+        for kind, items in newest.items()
+        for item in items
+    }
+    own = {"center": _row(found), "verdicts": [_said(verdict) for verdict in verdicts], "latest": latest}
+    return own | story
+
+
+def _series(site: Site, code: str, params: Mapping[str, str]) -> dict[str, Any]:
+    """Raises Mistaken."""
+    kind, fields, span = _series_asked(params, site.now())
+    with site.store.read() as conn:
+        try:
+            get(conn, known_code(code))
+        except CenterError as error:
+            raise Mistaken(404, str(error)) from None
+        subject = params.get("subject")
+        from_ms, to_ms, points = span
+        found = queries.series(
+            conn, kind, code, from_ms, to_ms, fields, points, None if subject is None else _printable(subject)
+        )
+    return {"kind": kind, "from_ms": from_ms, "to_ms": to_ms, **found}
+
+
 # ---------------------------------------------------------------- reading what is asked
 
 
@@ -104,13 +114,13 @@ def known_code(code: str) -> str:
     return code
 
 
-def filter_of(asked: Mapping[str, str]) -> queries.Filter:
+def filter_of(params: Mapping[str, str]) -> queries.Filter:
     """The filter in an address; what it does not know asks for nothing."""
-    state, sort = asked.get("state", ""), asked.get("sort", "worst")
+    state, sort = params.get("state", ""), params.get("sort", "worst")
     return queries.Filter(
         state=state if state in queries.STATES else "",
-        province=_printable(asked.get("province", "")),
-        search=_printable(asked.get("q", "")),
+        province=_printable(params.get("province", "")),
+        search=_printable(params.get("q", "")),
         sort=sort if sort in queries.SORTS else "worst",
     )
 
@@ -119,27 +129,27 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text[:100])
 
 
-def _number(asked: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    text = asked.get(name, str(default))
+def _number(params: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = params.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 17 and least <= int(text) <= most):
         raise Mistaken(400, f"{name}: {text[:40]!r} is not a whole number from {least} to {most}; correct it")
     return int(text)
 
 
-def _series_asked(asked: Mapping[str, str], now_ms: int) -> tuple[str, list[str], tuple[int, int, int]]:
+def _series_asked(params: Mapping[str, str], now_ms: int) -> tuple[str, list[str], tuple[int, int, int]]:
     """(kind, fields, (from, to, points)) of a question for a series. Raises Mistaken."""
-    kind = asked.get("kind", "")
+    kind = params.get("kind", "")
     if kind not in schema.FIGURES:
         raise Mistaken(400, f"kind: {kind[:40]!r} has no series; ask for one of {' '.join(schema.FIGURES)}")
     known = schema.FIGURES[kind]
-    fields = [name for name in asked.get("fields", "").split(",") if name] or list(known)
+    fields = [name for name in params.get("fields", "").split(",") if name] or list(known)
     if unknown := [name for name in fields if name not in known]:
         raise Mistaken(400, f"fields: {unknown[0][:40]!r} is no field of {kind}; ask for {' '.join(known)}")
-    to_ms = _number(asked, "to", now_ms, 0, 2**53)
-    from_ms = _number(asked, "from", max(0, to_ms - 86_400_000), 0, 2**53)
+    to_ms = _number(params, "to", now_ms, 0, 2**53)
+    from_ms = _number(params, "from", max(0, to_ms - 86_400_000), 0, 2**53)
     if not 0 < to_ms - from_ms <= MAX_SPAN_MS:
         raise Mistaken(400, "from, to: must be milliseconds with from before to, at most 400 days apart; correct them")
-    return kind, list(dict.fromkeys(fields)), (from_ms, to_ms, _number(asked, "points", 400, 1, MAX_POINTS))
+    return kind, list(dict.fromkeys(fields)), (from_ms, to_ms, _number(params, "points", 400, 1, MAX_POINTS))
 
 
 def _row(row: Mapping[str, Any]) -> Mapping[str, Any]:

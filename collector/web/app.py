@@ -50,16 +50,7 @@ def build(
 
     `hub.close()` must be called before the server is asked to stop: open pages keep their streams until then.
     """
-    host, port = config.broker_plain
-    facts = EnrolmentFacts(
-        collector_key=key.public_key().public_bytes_raw(),
-        broker_host=host,
-        broker_port=port,
-        measure_url=config.measure_url,
-        brokers=[dataclasses.asdict(way) for way in config.broker.ways],
-        authority=Authority(config.data_dir, now(), config.enrolment.certificate_days),
-        approval=config.enrolment.approval,
-    )
+    facts = _enrolment_facts(config, key, now)
     door = auth.Authenticator(auth.load_token(config.data_dir))
     site = Site(store, hub, standards, door, facts, now, config.web_url.startswith("https://"), texts=texts)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(site))
@@ -74,6 +65,19 @@ def build(
     app.add_middleware(GZipMiddleware, minimum_size=800, compresslevel=6)
     app.add_middleware(Guard, site=site)
     return app
+
+
+def _enrolment_facts(config: Settings, key: Ed25519PrivateKey, now: Callable[[], int]) -> EnrolmentFacts:
+    host, port = config.broker_plain
+    return EnrolmentFacts(
+        collector_key=key.public_key().public_bytes_raw(),
+        broker_host=host,
+        broker_port=port,
+        measure_url=config.measure_url,
+        brokers=[dataclasses.asdict(way) for way in config.broker.ways],
+        authority=Authority(config.data_dir, now(), config.enrolment.certificate_days),
+        approval=config.enrolment.approval,
+    )
 
 
 def _lifespan(site: Site) -> Callable[[FastAPI], Any]:

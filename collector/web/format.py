@@ -112,8 +112,8 @@ class Show:
         found, value, bound = self.criterion(name), row["value"], row["bound"]
         if found is None or value is None or bound is None or found.unit == "":
             return self.words("why.said", name=self.criterion_name(name), reason=self.reason(row["reason"]))
-        figure, asked = self.value(value, found.unit), self.asked(name, bound)
-        return self.words("why.figure", name=self.criterion_name(name), value=figure, asked=asked)
+        figure, limit = self.value(value, found.unit), self.asked(name, bound)
+        return self.words("why.figure", name=self.criterion_name(name), value=figure, asked=limit)
 
     def _why_not_settled(self, row: Mapping[str, Any]) -> Markup:
         """The newest reading meets what is asked, and the flag waits all the same: for what, and how far it is."""

@@ -24,7 +24,7 @@ def check(site: Site, request: Request, mark: str) -> None:
 def is_of_this_site(request: Request) -> bool:
     """What the browser says of the page a form was sent from (Fetch Metadata, else Origin of RFC 6454). Programs and
     old browsers say nothing; the mark holds for them."""
-    said, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    if said is not None:
-        return said in OWN
+    fetch_site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if fetch_site is not None:
+        return fetch_site in OWN
     return origin is None or urlsplit(origin).netloc == request.headers.get("host", "")

@@ -7,9 +7,9 @@ from pathlib import Path
 from agent.common.words import ENGLISH, FOLDER, languages
 
 
-def choose(asked: str | None, kept: str | None, accepted: str, folder: Path = FOLDER) -> str:
+def choose(parameter: str | None, kept: str | None, accepted: str, folder: Path = FOLDER) -> str:
     """The language of a page: what the address asks for, else the cookie, else the browser's first that we speak."""
-    for wanted in (asked, kept, *_by_preference(accepted)):
+    for wanted in (parameter, kept, *_by_preference(accepted)):
         for lang in languages(folder):
             if wanted and wanted.lower().split("-")[0] == lang:
                 return lang

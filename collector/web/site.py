@@ -47,7 +47,7 @@ class Site:
         return queries.Ranks(
             severity={item.id: SEVERITIES.index(item.severity) for item in criteria},
             silence=tuple(item.id for item in criteria if item.reading == "silence"),
-            asked=tuple(item.id for item in criteria if item.reading != "silence" and item.severity != "notice"),
+            required=tuple(item.id for item in criteria if item.reading != "silence" and item.severity != "notice"),
             notices=standard.notices if standard else (),
         )
 

@@ -32,21 +32,21 @@ class View:
 
     @classmethod
     def of(cls, site: Site, request: Request) -> View:
-        asked, kept = request.query_params, request.cookies
+        params, kept = request.query_params, request.cookies
         accepted = request.headers.get("accept-language", "")
-        lang = i18n.choose(asked.get("lang"), kept.get(LANG_COOKIE), accepted, site.texts)
-        wanted = asked.get("theme") or kept.get(THEME_COOKIE, "auto")
+        lang = i18n.choose(params.get("lang"), kept.get(LANG_COOKIE), accepted, site.texts)
+        wanted = params.get("theme") or kept.get(THEME_COOKIE, "auto")
         words = html_words(lang, site.texts)
         theme = wanted if wanted in THEMES else "auto"
         return cls(site, request, words, theme, Show(words, site.now(), site.zone, site.standards))
 
     def here(self, **changes: object) -> str:
         """The address of this page with some of its questions changed; None or "" takes one away."""
-        asked = {
+        params = {
             key: value for key, value in self.request.query_params.items() if key not in ("lang", "theme", "token")
         }
-        asked.update({key: str(value or "") for key, value in changes.items()})
-        query = urlencode({key: value for key, value in asked.items() if value})
+        params.update({key: str(value or "") for key, value in changes.items()})
+        query = urlencode({key: value for key, value in params.items() if value})
         return self.request.url.path + (f"?{query}" if query else "")
 
     def page(self, template: str, *, status: int = 200, **values: object) -> Response:
@@ -60,11 +60,11 @@ class View:
             **values,
         )
         answer = HTMLResponse(html, status, headers={"content-language": self.words.lang})
-        asked: tuple[tuple[Literal["lang", "theme"], str, str], ...] = (
+        settings: tuple[tuple[Literal["lang", "theme"], str, str], ...] = (
             ("lang", LANG_COOKIE, self.words.lang),
             ("theme", THEME_COOKIE, self.theme),
         )
-        for question, cookie, value in asked:
+        for question, cookie, value in settings:
             if question in self.request.query_params:
                 answer.set_cookie(cookie, value, max_age=YEAR_S, samesite="lax", secure=self.site.secure)
         return answer

@@ -35,7 +35,7 @@ DEAF_TO_THE_KERNEL = [
     ("agent/common/tcp.py", "    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)\n", ""),
     ("agent/common/tcp.py", "    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_MS)\n", ""),
 ]
-IMPATIENT = [("agent/uplink/session.py", "CONNECT_S = 150.0\nREACH_S = 45.0", "CONNECT_S = 2.0\nREACH_S = 2.0")]
+IMPATIENT = [("agent/uplink/broker_client.py", "CONNECT_S = 150.0\nREACH_S = 45.0", "CONNECT_S = 2.0\nREACH_S = 2.0")]
 NOT_PAUSED = [("collector/ingest/subscriber.py", "                self._set_away(away=True)\n", "")]
 UNBOUNDED = [("collector/ingest/subscriber.py", "queue.Queue(QUEUE)", "queue.Queue()")]
 BELIEVED = [("collector/ingest/rows.py", "if stored.raws.get(seq, raw) != raw]", "if False]")]
@@ -56,8 +56,10 @@ ANY_ANSWER = [
     )
 ]
 
-DARK = "tests/faults/test_bad_lines.py::test_a_line_that_goes_dark_without_a_word_is_noticed_in_90_s_and_found_again"
-LOSSY = "tests/faults/test_bad_lines.py::test_a_backlog_drains_over_30_pct_loss_each_way_and_800_ms"
+DARK = (
+    "tests/faults/lines/test_bad_lines.py::test_a_line_that_goes_dark_without_a_word_is_noticed_in_90_s_and_found_again"
+)
+LOSSY = "tests/faults/lines/test_bad_lines.py::test_a_backlog_drains_over_30_pct_loss_each_way_and_800_ms"
 AWAY = "tests/collector/ingest/test_subscriber.py::test_while_the_database_is_away_nothing_is_said_and_then_all_of_it"
 BOUNDED = "tests/collector/ingest/test_subscriber.py::test_memory_is_bounded_and_the_broker_waits"
 INGEST = "tests/collector/ingest/test_transaction.py"
@@ -65,7 +67,7 @@ OTHERS = f"{INGEST}::test_other_bytes_under_a_held_number_are_an_equivocation_wi
 FORKED = f"{INGEST}::test_a_chain_that_does_not_continue_is_a_fork_and_its_readings_are_held"
 TWICE = "tests/agent/local/test_lan.py::test_the_same_words_are_not_heard_twice"
 KEYS = "tests/agent/local/test_lan_keys.py::test_a_leaked_seat_cannot_speak_for_another"
-CARD = "tests/faults/test_fuzz.py::test_hostile_answers_to_the_ups_reader_are_survived_and_old_ones_never_shown"
+CARD = "tests/faults/hostile/test_fuzz.py::test_hostile_answers_to_the_ups_reader_are_survived_and_old_ones_never_shown"
 
 
 @pytest.mark.parametrize(

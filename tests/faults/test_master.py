@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from agent import wire
 from collector.reports import monthly
 from collector.store import schema
+from tests.faults.hostile.wire_soak import NOW, READINGS, Desk, Gateway, play
 from tests.faults.master import Account, check, off_calendar
-from tests.faults.wire_soak import NOW, READINGS, Desk, Gateway, play
 
 UPS = schema.readings["ups"]
 SHED = wire.ShedReading(

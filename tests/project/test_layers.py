@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,3 +149,19 @@ def test_every_room_says_what_it_is_for_and_is_of_a_size_that_a_reader_can_surve
         assert ast.get_docstring(ast.parse(known[room].read_text())), f"{room}: its __init__.py has no docstring"
         files = [path for path in known[room].parent.glob("*.py") if path.name != "__init__.py"]
         assert room.endswith(".commands") or len(files) <= 14, f"{room} has {len(files)} files: split it"
+
+
+def crowded(top: Path) -> dict[Path, int]:
+    """Folders below `top` with more than 14 Python files; what every folder may have does not count."""
+    files = [path for path in top.rglob("*.py") if path.name not in ("__init__.py", "conftest.py")]
+    return {folder: number for folder, number in Counter(path.parent for path in files).items() if number > 14}
+
+
+def test_folders_of_tests_and_benches_are_of_a_size_that_a_reader_can_survey() -> None:
+    assert not {folder: number for top in ("tests", "bench") for folder, number in crowded(ROOT / top).items()}
+
+
+def test_a_crowded_folder_is_seen(tmp_path: Path) -> None:
+    for number in range(15):
+        (tmp_path / f"test_{number}.py").touch()
+    assert crowded(tmp_path) == {tmp_path: 15}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from agent.probes.speed import ENGINES
 from agent.wire import KINDS
 
 ROOT = Path(__file__).parents[2]
+VAGUE = {"each", "asked", "told", "said"}  # participles that name nothing: a variable is a noun
 
 
 def sources(*tops: str) -> list[Path]:
@@ -36,6 +38,14 @@ def vocabulary() -> set[str]:
 def unknown_words(name: str, known: set[str]) -> list[str]:
     """The words of a module's name that are in no list, in the singular or as they stand."""
     return [word for word in name.split("_") if word and not {word, word.removesuffix("s")} & known]
+
+
+def vague_variables(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in VAGUE:
+            yield node.lineno, node.id
+        elif isinstance(node, ast.arg) and node.arg in VAGUE:
+            yield node.lineno, node.arg
 
 
 def test_a_class_name_stands_for_one_class() -> None:
@@ -65,3 +75,16 @@ def test_module_names_are_made_of_the_vocabulary() -> None:
 )
 def test_a_word_that_is_not_in_the_vocabulary_is_seen(name: str, wrong: list[str]) -> None:
     assert unknown_words(name, vocabulary()) == wrong
+
+
+def test_variables_are_nouns() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path in sources("agent", "collector", "bench")
+        for line, name in vague_variables(ast.parse(path.read_text()))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_vague_variable_is_seen() -> None:
+    assert sorted(vague_variables(ast.parse("def f(told):\n    for each in told: pass"))) == [(1, "told"), (2, "each")]

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from bench.line import CLIENT, SERVER, Line, Terms, line
+from bench.lines.line import CLIENT, SERVER, Line, Terms, line
 from collector.flags.witness import RULES
 from collector.store import Store, schema
 

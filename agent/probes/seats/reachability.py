@@ -51,7 +51,7 @@ def is_on(seat: SilentSeat, echoed: bool, arp_before: dict[str, str], mac_now: s
     macs = [item for item in seat.facts if item.startswith(("mac:", "lmac:"))]
     if mac_now and macs and not {fact("mac", mac_now), fact("lmac", mac_now)} & set(macs):
         return False
-    return echoed or (seat.asked and seat.address in arp_before)
+    return echoed or (seat.probed and seat.address in arp_before)
 
 
 def parse_arp(table: str) -> dict[str, str]:

@@ -125,7 +125,7 @@ class Registry:
             if seat.approved and seat.address and _judge(seat, now_ms, self.started_ms, limits)[0] == "missing"
         ]
         return [
-            SilentSeat(id=seat.id, address=seat.address, facts=seat.facts, asked=seat.answers is not None)
+            SilentSeat(id=seat.id, address=seat.address, facts=seat.facts, probed=seat.answers is not None)
             for seat in sorted(missing, key=lambda seat: seat.answers is not None)
         ]
 
@@ -311,7 +311,7 @@ def lost_parts(seat: SeatRecord) -> list[Reason]:
 def limits_passed(snapshot: Snapshot, limits: SeatsSection) -> list[Reason]:
     """Pure. A fault for every limit that is passed; unknown values pass none."""
     failing = [
-        fault("disk_failing", size_gb=each.size_gb) for each in snapshot.drives or () if each.health == "failing"
+        fault("disk_failing", size_gb=drive.size_gb) for drive in snapshot.drives or () if drive.health == "failing"
     ]
     shares = (
         ("cpu", snapshot.cpu_pct, limits.max_cpu_pct),

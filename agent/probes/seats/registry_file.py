@@ -124,13 +124,13 @@ def _seat(row: Mapping[str, object]) -> SeatRecord:
     )
 
 
-def _parts(said: object) -> SeatParts | None:
-    if not isinstance(said, dict):
+def _parts(value: object) -> SeatParts | None:
+    if not isinstance(value, dict):
         return None
-    memory, drives = said.get("memory_mb"), said.get("drives")
+    memory, drives = value.get("memory_mb"), value.get("drives")
     return SeatParts(
         memory_mb=float(memory) if isinstance(memory, int | float) else None,
-        drives={str(each): float(size) for each, size in drives.items()} if isinstance(drives, dict) else {},
+        drives={str(drive): float(size) for drive, size in drives.items()} if isinstance(drives, dict) else {},
     )
 
 
@@ -163,8 +163,8 @@ def _modified_ns(path: Path) -> int:
 def _order(path: Path) -> Order | None:
     try:
         with path.open("rb") as file:
-            said = json.loads(file.read(MAX_ORDER_BYTES))
-        order = Order(do=said["do"], seat=str(said["seat"]), name=str(said["name"]))
+            fields = json.loads(file.read(MAX_ORDER_BYTES))
+        order = Order(do=fields["do"], seat=str(fields["seat"]), name=str(fields["name"]))
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return order if order.do in get_args(Do) and is_name(order.name) else None
@@ -183,7 +183,7 @@ def obeyed(seats: Mapping[str, SeatRecord], order: Order) -> dict[str, SeatRecor
     if seat is None:
         return dict(seats)
     if order.do == "forget":
-        return {id_: each for id_, each in seats.items() if id_ != order.seat}
+        return {id_: record for id_, record in seats.items() if id_ != order.seat}
     changed = {
         "approve": replace(seat, approved=True, key=None, offered=None, intruder_ms=None),
         "accept": replace(seat, accepted=parts_of(seat.last) if seat.last else None),

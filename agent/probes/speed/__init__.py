@@ -35,12 +35,7 @@ async def probe(context: Context) -> Sequence[Reading]:
     """One speed test, in a thread of its own, and on which line it was. Raises ProbeFailed."""
     began_s = time.monotonic()
     settings = context.settings.speed
-    engine = ENGINES.get(settings.engine)
-    if engine is None:
-        raise ProbeFailed("bad_engine", f"speed engine {settings.engine!r} must be one of {', '.join(ENGINES)}")
-    server = settings.server or context.measure_url or ""
-    if not server and settings.engine not in HAVE_PUBLIC_SERVERS:
-        raise ProbeFailed("no_server", "no speed server is known: enrol this gateway, or set `server` under [speed]")
+    engine, server = _engine(context), _server(context)
     at_home = is_self_test(server)
     line = WanLine(None, None) if at_home else line_now(context.settings.link)
     seen = ServerView() if at_home else await seen_by(server, settings.ca_file)
@@ -73,3 +68,20 @@ async def probe(context: Context) -> Sequence[Reading]:
             **values,
         )
     ]
+
+
+def _engine(context: Context) -> Engine:
+    name = context.settings.speed.engine
+    engine = ENGINES.get(name)
+    if engine is None:
+        raise ProbeFailed("bad_engine", f"speed engine {name!r} must be one of {', '.join(ENGINES)}")
+    return engine
+
+
+def _server(context: Context) -> str:
+    """The server's address; empty for an engine that finds one by itself. Raises ProbeFailed."""
+    settings = context.settings.speed
+    server = settings.server or context.measure_url or ""
+    if not server and settings.engine not in HAVE_PUBLIC_SERVERS:
+        raise ProbeFailed("no_server", "no speed server is known: enrol this gateway, or set `server` under [speed]")
+    return server

@@ -44,8 +44,8 @@ class Echo(asyncio.DatagramProtocol):
         return self._cookie(address, int(self.clock() // VALID_S))
 
     def _cookie(self, address: str, period: int) -> bytes:
-        said = f"{plain(address)} {period}".encode()
-        return hmac.new(self.secret, said, hashlib.sha256).digest()[:COOKIE_BYTES]
+        text = f"{plain(address)} {period}".encode()
+        return hmac.new(self.secret, text, hashlib.sha256).digest()[:COOKIE_BYTES]
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if self.transport is not None and LEAST_BYTES <= len(data) <= MOST_BYTES and self._is_known(data, addr[0]):

@@ -151,7 +151,7 @@ class _Talk:
         bytes_ = self.sent if self.found.direction == "download" else self.reader.load
         host, port = self.line.sock.getsockname()[:2]
         peer = self.line.sock.getpeername()[1]
-        said: dict[str, object] = {
+        fields: dict[str, object] = {
             "AppInfo": {"ElapsedTime": elapsed, "NumBytes": bytes_},
             "ConnectionInfo": {
                 "Client": _place(self.address, peer),
@@ -164,8 +164,8 @@ class _Talk:
         }
         now = tcpinfo.fields(self.line.sock)
         if now is not None and self.base is not None:
-            said["TCPInfo"] = {"ElapsedTime": elapsed, **tcpinfo.ndt7(now, self.base)}
-        return said
+            fields["TCPInfo"] = {"ElapsedTime": elapsed, **tcpinfo.ndt7(now, self.base)}
+        return fields
 
     def acked(self) -> int | None:
         now = tcpinfo.fields(self.line.sock)

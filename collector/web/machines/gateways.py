@@ -98,11 +98,11 @@ async def _small_body(request: Request) -> bytes | None:
 def _answer(site: Site, body: bytes, address: str, answer: Answer) -> Response:
     try:
         with site.store.write() as conn:
-            said = answer(conn, body, site.now(), site.facts)
+            fields = answer(conn, body, site.now(), site.facts)
     except enrolment.EnrolmentRefused as refused:
         _note_refusal(site, address)
         return _refused(refused)
-    return reply(said, 202 if "waiting" in said else 200)
+    return reply(fields, 202 if "waiting" in fields else 200)
 
 
 def _is_weary(site: Site, address: str) -> bool:

@@ -56,47 +56,19 @@ def router(site: Site) -> APIRouter:
 
     @routes.get("/")
     def centers(request: Request) -> Response:
-        wanted = filter_of(request.query_params)
-        number = _page_number(request.query_params.get("page", "1"))
-        event = site.hub.last_event  # before the database is read: what comes after it is told by the stream
-        with site.store.read() as conn:
-            ranks = site.ranks()
-            counts = queries.counts(conn, ranks, wanted)
-            rows = queries.page(conn, ranks, wanted, limit=PAGE_ROWS, offset=(number - 1) * PAGE_ROWS)
-            provinces, deaf = queries.provinces(conn), _deaf(conn)
-            waiting = approvals.number_waiting(conn)
-        found = counts[wanted.state] if wanted.state else sum(counts.values())
-        return View.of(site, request).page(
-            "centers.html", event=event, rows=rows, counts=counts, wanted=wanted, provinces=provinces, deaf=deaf,
-            found=found, number=number, pages=max(1, -(-found // PAGE_ROWS)), states=queries.STATES,
-            standard=_standard(site), waiting=waiting,
-        )  # fmt: skip
+        return _list(site, request)
 
     @routes.get("/rows")
     def rows(request: Request, codes: str = "") -> Response:
         """The rows of these centers, for a page that has heard that they moved."""
-        asked = codes.split(",")[:MAX_ROWS_ASKED]
+        wanted = codes.split(",")[:MAX_ROWS_ASKED]
         with site.store.read() as conn:
-            found = queries.some(conn, site.ranks(), [item for item in asked if CODE.fullmatch(item)])
+            found = queries.some(conn, site.ranks(), [item for item in wanted if CODE.fullmatch(item)])
         return View.of(site, request).page("rows.html", rows=found)
 
     @routes.get("/centers/{code}")
     def center(request: Request, code: str) -> Response:
-        event = site.hub.last_event
-        with site.store.read() as conn:
-            row = queries.one(conn, site.ranks(), known_code(code))
-            if row is None:
-                raise Mistaken(404, f"center {code[:40]!r}: is not registered")
-            values = {**_center_values(site, conn, code), **test_now.values(site, conn, request, code)}
-        asked = request.query_params.get("range", "")
-        span = asked if asked in RANGES_S else _usual_range(values["devices"], site.now())
-        view = View.of(site, request)
-        return view.page(
-            "center.html", event=event, row=row, **values, ranges=tuple(RANGES_S), range=span, range_s=RANGES_S[span],
-            standard=_standard(site), facts=SHOWN, charts=CHARTS, drawn=_drawn(), series=SERIES,
-            said=partial(reasons, words=view.words), named=partial(named, words=view.words),
-            subjects=_subjects(values["latest"], request.query_params),
-        )  # fmt: skip
+        return _center(site, request, code)
 
     return routes
 
@@ -111,6 +83,24 @@ def _log_in(site: Site, request: Request, token: str, onward: str) -> Response:
         secure=site.secure,
     )  # fmt: skip
     return answer
+
+
+def _list(site: Site, request: Request) -> Response:
+    wanted = filter_of(request.query_params)
+    number = _page_number(request.query_params.get("page", "1"))
+    event = site.hub.last_event  # before the database is read: what comes after it is told by the stream
+    with site.store.read() as conn:
+        ranks = site.ranks()
+        counts = queries.counts(conn, ranks, wanted)
+        rows = queries.page(conn, ranks, wanted, limit=PAGE_ROWS, offset=(number - 1) * PAGE_ROWS)
+        provinces, deaf = queries.provinces(conn), _deaf(conn)
+        waiting = approvals.number_waiting(conn)
+    found = counts[wanted.state] if wanted.state else sum(counts.values())
+    return View.of(site, request).page(
+        "centers.html", event=event, rows=rows, counts=counts, wanted=wanted, provinces=provinces, deaf=deaf,
+        found=found, number=number, pages=max(1, -(-found // PAGE_ROWS)), states=queries.STATES,
+        standard=_standard(site), waiting=waiting,
+    )  # fmt: skip
 
 
 def _page_number(text: str) -> int:
@@ -128,6 +118,24 @@ def _deaf(conn: sa.Connection) -> sa.RowMapping | None:
 
 
 # ---------------------------------------------------------------- one center
+
+
+def _center(site: Site, request: Request, code: str) -> Response:
+    event = site.hub.last_event
+    with site.store.read() as conn:
+        row = queries.one(conn, site.ranks(), known_code(code))
+        if row is None:
+            raise Mistaken(404, f"center {code[:40]!r}: is not registered")
+        values = {**_center_values(site, conn, code), **test_now.values(site, conn, request, code)}
+    name = request.query_params.get("range", "")
+    span = name if name in RANGES_S else _usual_range(values["devices"], site.now())
+    view = View.of(site, request)
+    return view.page(
+        "center.html", event=event, row=row, **values, ranges=tuple(RANGES_S), range=span, range_s=RANGES_S[span],
+        standard=_standard(site), facts=SHOWN, charts=CHARTS, drawn=_drawn(), series=SERIES,
+        said=partial(reasons, words=view.words), named=partial(named, words=view.words),
+        subjects=_subjects(values["latest"], request.query_params),
+    )  # fmt: skip
 
 
 def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]:
@@ -164,18 +172,19 @@ def _witness(site: Site, conn: sa.Connection, code: str, speeds: Sequence[Latest
     return None
 
 
-def _subjects(latest: Mapping[str, Sequence[LatestReading]], asked: Mapping[str, str]) -> dict[str, str | None]:
+def _subjects(latest: Mapping[str, Sequence[LatestReading]], params: Mapping[str, str]) -> dict[str, str | None]:
     """Which of several links or UPSs each chart shows; None where there is but one."""
     names = {kind: [item.subject for item in latest.get(kind, ())] for kind in CHARTS}
     return {
-        kind: None if len(own) < 2 else asked[kind] if asked.get(kind) in own else own[0] for kind, own in names.items()
+        kind: None if len(own) < 2 else params[kind] if params.get(kind) in own else own[0]
+        for kind, own in names.items()
     }
 
 
 def _drawn() -> str:
     """JSON {kind: its figures} for the charts."""
     kinds = {
-        kind: [{"name": each.name, "unit": each.unit, "number": each.is_number} for each in drawn]
+        kind: [{"name": figure.name, "unit": figure.unit, "number": figure.is_number} for figure in drawn]
         for kind, drawn in CHARTS.items()
     }
     return msgspec.json.encode(kinds).decode()

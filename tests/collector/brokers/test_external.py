@@ -1,5 +1,5 @@
 """A broker of another make is kept: what is written, when it is told, whose session is ended, and what fails is tried
-again. What such brokers then do is seen in tests/faults/test_revocations.py."""
+again. What such brokers then do is seen in tests/faults/brokers/test_revocations.py."""
 
 from __future__ import annotations
 

@@ -19,7 +19,9 @@ from agent.common.center_time import TZ
 from agent.common.words import plain
 from collector.__main__ import main
 from collector.register.centers import Center
-from collector.reports.monthly import ReportError, Samples, decide, percentile, period, wilson_upper_pct
+from collector.reports.monthly import ReportError, period
+from collector.reports.monthly_samples import Samples
+from collector.reports.monthly_verdicts import decide, percentile, wilson_upper_pct
 from collector.reports.render import as_csv, as_html, as_json, not_counted, reason_of, safe_cell
 from collector.reports.schedule import told
 from collector.standard import Standards, example

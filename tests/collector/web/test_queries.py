@@ -21,7 +21,7 @@ def state_of(store, code: str = "LHR-014") -> str:
 
 
 def test_a_notice_that_is_raised_is_watched_and_no_shortfall(center, cast) -> None:
-    ranks = Ranks(asked=("link",), notices=("mains",))
+    ranks = Ranks(required=("link",), notices=("mains",))
     add(center, cast, "link")
     add(center, cast, "mains", state="raised")
     with center.read() as conn:

@@ -36,7 +36,7 @@ def said(**more: Any) -> Snapshot:
 
 
 def silent(address: str = "192.0.2.7", *, asked: bool = False) -> SilentSeat:
-    return SilentSeat(id="s1", address=address, facts=FACTS, asked=asked)
+    return SilentSeat(id="s1", address=address, facts=FACTS, probed=asked)
 
 
 # ---------------------------------------------------------------- while it lasts
@@ -85,7 +85,7 @@ def test_the_roll_says_whether_a_silent_pc_is_on() -> None:
     roll.take(said(), 0, "192.0.2.7")
     assert roll.silent(60_000, LIMITS) == []
     (asked,) = roll.silent(200_000, LIMITS)
-    assert (asked.address, asked.asked) == ("192.0.2.7", False)
+    assert (asked.address, asked.probed) == ("192.0.2.7", False)
     for answers, code in ((True, "silent_on"), (False, "silent_gone")):
         roll.note_answers({asked.id: answers})
         reading = roll.call(200_000, LIMITS)
@@ -93,7 +93,7 @@ def test_the_roll_says_whether_a_silent_pc_is_on() -> None:
         assert reading.seats is not None
         assert reading.missing == 1
         assert reading.seats.faults == {"SEAT-01": f"{code}:silent_s=200"}
-    assert roll.silent(200_000, LIMITS)[0].asked
+    assert roll.silent(200_000, LIMITS)[0].probed
     # Heard again: what the network said is past.
     roll.take(said(), 260_000, "192.0.2.7")
     assert roll.seats[asked.id].answers is None

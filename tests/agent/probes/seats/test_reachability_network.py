@@ -20,7 +20,7 @@ LOOK = f"""
 import asyncio
 from agent.probes.seats.reachability import SilentSeat, look
 for asked in (False, True):
-    seat = SilentSeat(id="s1", address="{SEAT}", facts=("{fact("mac", MAC)}",), asked=asked)
+    seat = SilentSeat(id="s1", address="{SEAT}", facts=("{fact("mac", MAC)}",), probed=asked)
     print(asyncio.run(look([seat]))["s1"])
 """
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.emulator import GOODPUT
-from bench.line import Terms
-from bench.speed import cell
+from bench.lines.emulator import GOODPUT
+from bench.lines.line import Terms
+from bench.lines.speed import cell
 
 MISSING = [name for name in ("ip", "iperf3") if shutil.which(name) is None]
 MAY_NOT = os.geteuid() != 0 or not Path("/dev/net/tun").exists()

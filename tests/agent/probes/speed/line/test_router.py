@@ -21,9 +21,9 @@ from agent.probes.speed.line import router
 from agent.probes.speed.line.idle_check import line_load
 from agent.probes.speed.line.router import RouterWatch, refresh_s
 from agent.probes.ups import snmp
-from bench.cards import plain, running
-from bench.emulator import GOODPUT
-from bench.line import SERVER, Terms, line
+from bench.gateway.cards import plain, running
+from bench.lines.emulator import GOODPUT
+from bench.lines.line import SERVER, Terms, line
 from tests.helpers.waiting import wait_until
 
 SCRIPT = Path(__file__).parent / "router_counters.py"

@@ -1,0 +1,59 @@
+"""Readings that account for lost ones: which numbers are gone, and why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
+
+from agent import wire
+from agent.spool.file import Lost
+from agent.spool.record import Group
+
+
+def encoded(lost: Iterable[Lost], own: str, stamp: Callable[[], wire.Stamp]) -> list[bytes]:
+    """One encoded reading for each range lost; `own` is the spool id that its readers take for granted."""
+    return [
+        wire.encode_reading(
+            wire.ShedReading(
+                at=stamp(),
+                subject="" if gone.spool == own else gone.spool,
+                first_seq=gone.first_seq,
+                last_seq=gone.last_seq,
+                count=gone.count,
+                why=gone.why,
+            )
+        )
+        for gone in joined(lost)
+    ]
+
+
+def reported_by(group: Group) -> list[Lost]:
+    """What a group that is given up had itself accounted for: it must be reported again."""
+    found = []
+    for raw in group.raws:
+        if raw.startswith(b'{"kind":"shed"'):
+            with suppress(wire.WireError):
+                shed_before = wire.decode_reading(raw)
+                if isinstance(shed_before, wire.ShedReading):
+                    found.append(
+                        Lost(
+                            shed_before.why,
+                            shed_before.subject or group.spool,
+                            shed_before.first_seq,
+                            shed_before.last_seq,
+                        )
+                    )
+    return found
+
+
+def joined(lost: Iterable[Lost]) -> list[Lost]:
+    """Neighbouring and overlapping ranges of one spool and reason become one."""
+    joined: list[Lost] = []
+    for gone in sorted(lost):
+        last = joined[-1] if joined else None
+        if last and (last.why, last.spool) == (gone.why, gone.spool) and gone.first_seq <= last.last_seq + 1:
+            joined[-1] = replace(last, last_seq=max(last.last_seq, gone.last_seq))
+        else:
+            joined.append(gone)
+    return joined

@@ -1,0 +1,372 @@
+"""The whole server side in processes of its own, below one folder on free ports, a fleet enrolled there, and the check.
+
+Everything is real: `nabz-collector serve`, the embedded broker or Mosquitto behind doors of TLS 1.3, SQLite or a
+PostgreSQL cluster of its own, identities enrolled by the collector's code with certificates of its authority. The
+kernel's own accounts tell what each process cost. PostgreSQL needs root, as it will not run as root itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import sqlalchemy as sa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent import wire
+from agent.uplink import enrol as agent_enrol
+from collector.access import enrolment
+from collector.access.ca import Authority
+from collector.access.people import People
+from collector.access.server_certs import server_certificates
+from collector.access.signing_key import load_or_make
+from collector.brokers import generated_config
+from collector.brokers.generated_config import BrokerSite
+from collector.config import Settings, load
+from collector.simulate.fleet import SimulatedCenter, make_fleet
+from collector.simulate.gateway import Gateway
+from collector.simulate.identities import device_of
+from collector.simulate.register import register
+from collector.store import Store, schema
+
+ROOT = Path(__file__).parents[2]
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class GroundError(RuntimeError):
+    """A part of the ground does not start; one sentence."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+# ---------------------------------------------------------------- databases
+
+
+@contextmanager
+def sqlite(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes] | None]]:
+    yield f"sqlite:///{folder}/data/nabz.db", None
+
+
+@contextmanager
+def postgresql(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes] | None]]:
+    """A cluster of its own; stopped at once at the end, as nobody needs it any more."""
+    tools = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    if not tools or os.geteuid() != 0:
+        raise GroundError("PostgreSQL: needs root and Debian's postgresql; use --database sqlite")
+    bin_, data, place = tools[-1].parent, folder / "pg", folder / "socket"
+    for item in (data, place):
+        item.mkdir(parents=True)
+        shutil.chown(item, "postgres", "postgres")
+    for item in (folder, *folder.parents[:1]):
+        item.chmod(0o755)
+    words = ["-D", str(data), "--username=nabz", "--auth=trust", "--encoding=UTF8", "--no-locale"]
+    subprocess.run([str(bin_ / "initdb"), *words], user="postgres", check=True, cwd="/", capture_output=True)
+    argv = [
+        str(bin_ / "postgres"),
+        "-D",
+        str(data),
+        "-c",
+        "listen_addresses=",
+        "-c",
+        f"unix_socket_directories={place}",
+    ]
+    with (place / "log").open("ab") as log:
+        process = subprocess.Popen(argv, user="postgres", cwd="/", stdout=log, stderr=log, start_new_session=True)
+    try:
+        ready = [str(bin_ / "pg_isready"), "-h", str(place), "-q"]
+        _wait(lambda: subprocess.run(ready, check=False).returncode == 0, process, "PostgreSQL")
+        made = [str(bin_ / "createdb"), "-h", str(place), "-U", "nabz", "nabz"]
+        subprocess.run(made, user="postgres", check=True, cwd="/")
+        yield f"postgresql+psycopg://nabz@/nabz?host={place}", process
+    finally:
+        process.send_signal(signal.SIGQUIT)
+        process.wait(30)
+
+
+DATABASES = {"sqlite": sqlite, "postgresql": postgresql}
+
+
+# ---------------------------------------------------------------- who takes part
+
+
+@dataclass(kw_only=True)
+class Member:
+    """A gateway of the fleet with its certificate; `context` is made when it is first wanted."""
+
+    gateway: Gateway
+    ca: Path
+    cert: Path
+    key: Path
+
+    def context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.load_verify_locations(self.ca)
+        context.load_cert_chain(self.cert, self.key)
+        return context
+
+
+def enrolled(settings: Settings, fleet: Sequence[SimulatedCenter], folder: Path) -> list[Member]:
+    """A new gateway for each center, let in by the collector's own code, without the way over HTTP."""
+    folder.mkdir()
+    store = Store.open(settings.database_url)
+    authority = Authority(settings.data_dir, now_ms(), settings.enrolment.certificate_days)
+    key = load_or_make(settings.data_dir).public_key().public_bytes_raw()
+    facts = enrolment.EnrolmentFacts(
+        collector_key=key, broker_host="127.0.0.1", broker_port=1, measure_url="", authority=authority
+    )
+    tokens = register(store, fleet, now_ms())
+    members = []
+    with store.write() as conn:
+        for center in fleet:
+            member, request = _asking(center, tokens[center.code], folder)
+            answer = enrolment.enrol(conn, msgspec.json.encode(request), now_ms(), facts)
+            member.cert.write_text(str(answer["certificate"]))
+            member.ca.write_text(str(answer["ca"]))
+            member.gateway.nonce = str(answer["nonce"])
+            members.append(member)
+    store.close()
+    return members
+
+
+def _asking(center: SimulatedCenter, token: str, folder: Path) -> tuple[Member, dict[str, object]]:
+    key, tls_key = Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256R1())
+    device = device_of(key)
+    place = folder / f"{device}.key"
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    place.write_bytes(tls_key.private_bytes(pem, pkcs8, serialization.NoEncryption()))
+    gateway = Gateway(center=center, key=key, device=device, spool=uuid.uuid4().hex)
+    member = Member(gateway=gateway, ca=folder / "ca.pem", cert=folder / f"{device}.crt", key=place)
+    return member, agent_enrol.enrolment_request(token, key, tls_key)
+
+
+# ---------------------------------------------------------------- the ground
+
+
+@dataclass
+class Ground:
+    """Open it with `ground`. `processes` by name; `tls` is the port of the broker's door for gateways."""
+
+    folder: Path
+    settings: Settings
+    config: Path
+    tls: int
+    members: list[Member]
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def collector_key(self) -> bytes:
+        return load_or_make(self.settings.data_dir).public_key().public_bytes_raw()
+
+    def start(self, name: str, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True, cwd=ROOT)
+        self.processes[name] = process
+        return process
+
+    def serve(self, *words: str) -> None:
+        """Starts the collector and returns when it answers."""
+        process = self.start("collector", [sys.executable, "-m", "collector", *(words or ("serve",)), *self.named])
+        _wait(self._healthy, process, f"the collector (see {self.folder}/collector.log)")
+
+    @property
+    def named(self) -> tuple[str, str]:
+        return "--config", str(self.config)
+
+    def _healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.settings.web_url}/healthz", timeout=1):
+                return True
+        except OSError:
+            return False
+
+    def stop(self, name: str) -> None:
+        process = self.processes.pop(name, None)
+        if process is None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@contextmanager
+def ground(folder: Path, count: int, *, broker: str = "embedded", database: str = "sqlite") -> Iterator[Ground]:
+    """Everything but the collector runs; `count` gateways are enrolled. Raises GroundError."""
+    with ExitStack() as stack:
+        url, process = stack.enter_context(DATABASES[database](folder))
+        tls, plain, web = free_port(), free_port(), free_port()
+        config = folder / "collector.toml"
+        named = "embedded" if broker == "embedded" else f"mqtts://127.0.0.1:{tls}"
+        door = f'listen = "127.0.0.1:{plain}"\ntls_listen = "127.0.0.1:{tls}"\n' if broker == "embedded" else ""
+        config.write_text(
+            f'[collector]\ndata_dir = "{folder}/data"\nlog_level = "warning"\n[database]\nurl = "{url}"\n'
+            f'[web]\nlisten = "127.0.0.1:{web}"\n[broker]\nurl = "{named}"\n{door}[measure]\nenabled = false\n'
+        )
+        settings = load(config)
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        made = Ground(folder, settings, config, tls, enrolled(settings, make_fleet(count, 1), folder / "fleet"))
+        if process is not None:
+            made.processes["database"] = process
+        if broker == "mosquitto":
+            _mosquitto(made)
+        try:
+            yield made
+        finally:
+            for name in ("collector", "broker"):
+                made.stop(name)
+
+
+def _mosquitto(made: Ground) -> None:
+    tool = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
+    if tool is None:
+        raise GroundError("mosquitto: is not installed; use --broker embedded, or install Debian's mosquitto")
+    place = made.folder / "mosquitto"
+    place.mkdir()
+    authority = Authority(made.settings.data_dir, now_ms())
+    server = server_certificates(authority, made.settings, now_ms())[0].server
+    for word, source in (("ca", server.ca), ("cert", server.cert), ("key", server.key)):
+        shutil.copyfile(source, place / generated_config.CERTIFICATES[word])
+    shutil.copyfile(authority.write_crl([], now_ms()), place / generated_config.CERTIFICATES["crl"])
+    names = [member.gateway.device for member in made.members]
+    site = BrokerSite(
+        tls=("127.0.0.1", made.tls),
+        websocket=None,
+        people=People(services=made.settings.broker.services, gateways=names),
+        folder=str(place),
+    )
+    for name, text in generated_config.mosquitto(site).items():
+        # As root it would give that up, and with it the folder of this run.
+        (place / name).write_text(text + ("user root\n" if name == "mosquitto.conf" else ""))
+    process = made.start("broker", [tool, "-c", str(place / "mosquitto.conf")])
+
+    def listens() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", made.tls), 1).close()
+        except OSError:
+            return False
+        return True
+
+    _wait(listens, process, f"mosquitto (see {made.folder}/broker.log)")
+
+
+def _wait(true: Callable[[], bool], process: subprocess.Popen[bytes], what: str, seconds: float = 120) -> None:
+    until_s = time.monotonic() + seconds
+    while not true():
+        if process.poll() is not None or time.monotonic() > until_s:
+            raise GroundError(f"{what} does not start")
+        time.sleep(0.1)
+
+
+# ---------------------------------------------------------------- what it cost
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Processor seconds and resident bytes of a process with its children; pages they share count in each."""
+
+    cpu_s: float
+    rss_bytes: int
+
+
+def cost(pid: int) -> Cost:
+    """Of `pid`, its children and the process group it leads; zero when it is gone."""
+    ticks = pages = 0
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit():
+            try:
+                fields = (place / "stat").read_text().rpartition(")")[2].split()
+                if pid in (int(fields[1]), int(fields[2])):  # PostgreSQL's children have groups of their own
+                    ticks += sum(map(int, fields[11:15]))
+                    pages += int((place / "statm").read_text().split()[1])
+            except OSError:
+                continue  # it ended meanwhile; its parent has its time
+    return Cost(ticks / TICKS, pages * PAGE)
+
+
+def costs(made: Ground) -> dict[str, Cost]:
+    return {name: cost(process.pid) for name, process in made.processes.items()} | {"fleet": _own()}
+
+
+def _own() -> Cost:
+    times = os.times()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return Cost(times.user + times.system, pages * PAGE)
+
+
+# ---------------------------------------------------------------- the check
+
+
+@dataclass(frozen=True)
+class Held:
+    """Readings. `broken`: gateways whose held bytes do not chain to their own end."""
+
+    promised: int
+    held: int
+    lost: int
+    doubled: int
+    rows: int
+    broken: int
+
+    @property
+    def good(self) -> bool:
+        return not (self.lost or self.doubled or self.broken) and self.rows == self.promised
+
+
+def check(database: str, promises: Mapping[str, tuple[int, bytes]]) -> Held:
+    """Every promise (spool -> last number and the chain there) against what the database holds, byte for byte."""
+    store = Store.open(database)
+    held = lost = doubled = broken = rows = 0
+    with store.read() as conn:
+        for spool, (last, chain) in promises.items():
+            found, twice = _readings(conn, spool)
+            held, doubled = held + len(found), doubled + twice
+            lost += sum(1 for seq in range(1, last + 1) if seq not in found)
+            whole = [found[seq] for seq in range(1, last + 1) if seq in found]
+            broken += wire.chain(wire.GENESIS, whole) != chain
+        for table in schema.readings.values():
+            rows += int(conn.scalar(sa.select(sa.func.count()).where(table.c.spool.in_(list(promises)))) or 0)
+    store.close()
+    return Held(sum(last for last, _ in promises.values()), held, lost, doubled, rows, broken)
+
+
+def _readings(conn: sa.Connection, spool: str) -> tuple[dict[int, bytes], int]:
+    table = schema.evidence.c
+    found: dict[int, bytes] = {}
+    doubled = 0
+    device = sa.select(schema.spools.c.device).where(schema.spools.c.spool == spool).scalar_subquery()
+    query = sa.select(table.body, table.fresh).where(table.device == device, table.spool == spool)
+    for body, fresh in conn.execute(query.order_by(table.first_seq)):
+        batch = wire.decode_batch(body)
+        for first, last in json.loads(fresh):
+            for seq in range(first, last + 1):
+                doubled += seq in found
+                found[seq] = bytes(batch.readings[seq - batch.first_seq])
+    return found, doubled

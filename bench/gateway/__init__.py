@@ -1,0 +1,1 @@
+"""Benches of one gateway: its UPSs, its seats, what it costs its host."""

@@ -1,0 +1,111 @@
+"""How many of the conditions that people met in the field each reader gets right: ours beside NUT's `snmp-ups`.
+
+Each card of `tests/agent/probes/ups/field` is served once; our probe reads it, and the driver dumps what it reads
+(``snmp-ups -d 1``), which is taken as it stands. A condition is right when every field that it names is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agent.probes.ups import UpsProbe, nut
+
+TESTS = Path(__file__).parents[2] / "tests" / "agent" / "probes" / "ups"
+SNMP_UPS = "/lib/nut/snmp-ups"
+TOLERANCE = {"on_battery_s": 1.0, "runtime_s": 60.0, "battery_voltage_v": 0.11, "alarms_count": 0.0}
+Fields = Mapping[str, Any]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help="name what is right too")
+
+
+def run(options: argparse.Namespace) -> int:
+    if not Path(SNMP_UPS).exists():
+        print("bench field needs snmp-ups: install nut-snmp", file=sys.stderr)
+        return 2
+    cards = _cards()
+    cases = sorted((TESTS / "field").glob("*.snmprec"))
+    right = {"ours": 0, "snmp-ups": 0}
+    for case in cases:
+        wanted = json.loads(case.with_suffix(".json").read_text())
+        device = cards.Card(cards.rows(case.stem))
+        device.socket.bind(("127.0.0.1", 0))
+        threading.Thread(target=device.serve, daemon=True).start()
+        wrong = {"ours": _wrong(wanted, _ours(device)), "snmp-ups": _wrong(wanted, _theirs(device.port))}
+        for who, mistakes in wrong.items():
+            right[who] += not mistakes
+            if mistakes or options.all:
+                print(f"{case.stem}: {who}: {'; '.join(mistakes) or 'right'}")
+    for who, count in right.items():
+        print(f"{who}: {count} of {len(cases)} right")
+    return 0
+
+
+def _cards() -> Any:
+    """The tests' own card: an SNMP agent with the manners of real ones."""
+    spec = importlib.util.spec_from_file_location("ups_cards", TESTS / "conftest.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["ups_cards"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _ours(device: Any) -> Fields:
+    reading = asyncio.run(UpsProbe().measure(device.target(), 5.0, lambda _line: None))
+    return {name: getattr(reading, name) for name in reading.__struct_fields__}
+
+
+def _theirs(port: int) -> Fields:
+    command = [SNMP_UPS, "-s", "bench", "-d", "1", "-x", f"port=127.0.0.1:{port}", "-x", "community=public"]
+    try:
+        done = subprocess.run(
+            [*command, "-x", "snmp_version=v2c", "-x", "mibs=auto"], capture_output=True, text=True, timeout=60
+        )
+    except subprocess.TimeoutExpired:
+        return {}
+    told = {name: value for name, _, value in (line.partition(": ") for line in done.stdout.splitlines()) if value}
+    words = set(told.get("ups.status", "").split())
+    fields: dict[str, Any] = {
+        name: float(next(told[it] for it in variables if it in told).split()[0])
+        for name, variables in nut.NUMBERS.items()
+        if any(it in told for it in variables)
+    }
+    states = (state for word, state in nut.STATES.items() if word in words)
+    running = words & {"CAL", "TEST"} or "rogress" in told.get("ups.test.result", "")
+    return {
+        **fields,
+        "output_state": next(states, None),
+        "battery_replace": "RB" in words,
+        "battery_status": "low" if "LB" in words else "normal" if words else None,
+        "self_test": "running" if running else nut.test_result(told.get("ups.test.result", "")),
+        "model": told.get("ups.model"),
+        "manufacturer": told.get("ups.mfr"),
+    }
+
+
+def _wrong(wanted: Mapping[str, Any], got: Fields) -> list[str]:
+    """The fields that are not right. A failure that is wanted is right when no power state is told."""
+    wrong = []
+    for name, want in wanted["expected"].items():
+        accepted = [want["value"], *want.get("accept", [])] if isinstance(want, dict) else [want]
+        if not any(_agrees(got.get(name), value, TOLERANCE.get(name, 1.0)) for value in accepted):
+            wrong.append(f"{name}={got.get(name)!r} (want {accepted[0]!r})")
+    return wrong
+
+
+def _agrees(got: object, want: object, tolerance: float) -> bool:
+    if isinstance(want, (int, float)) and not isinstance(want, bool) and isinstance(got, (int, float)):
+        return abs(got - want) <= tolerance
+    return got == want

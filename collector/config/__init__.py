@@ -1,0 +1,292 @@
+"""The collector's settings: one TOML file, every default visible here, unknown keys refused, all mistakes at once."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from agent.common import logs
+from agent.common.errors import describe
+from collector.config.alerts import AlertsSection, ChannelSection
+from collector.config.broker import BrokerSection, ExternalBrokerSection
+from collector.config.endpoint import (
+    EVERYWHERE,
+    Address,
+    HttpUrl,
+    Listen,
+    PublicEndpoint,
+    is_loopback,
+    split_broker,
+    split_listen,
+)
+from collector.config.table import CollectorSection, ConfigError, read_secret
+
+__all__ = [
+    "DEFAULT_FILE",
+    "EVERYWHERE",
+    "BrokerSection",
+    "ChannelSection",
+    "CollectorTable",
+    "ConfigError",
+    "DatabaseSection",
+    "EnrolmentSection",
+    "ExternalBrokerSection",
+    "KeepSection",
+    "PublicEndpoint",
+    "Settings",
+    "is_loopback",
+    "load",
+    "read_secret",
+    "split_broker",
+    "split_listen",
+]
+
+DEFAULT_FILE = Path("/etc/nabz/collector.toml")
+
+
+class CollectorTable(CollectorSection):
+    data_dir: Path = Field(
+        default=Path("data"), description="Folder of the collector's key and, with SQLite, its database."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="How much the log says."
+    )
+    log_format: logs.Format = Field(
+        default="text", description="The log as text for people, or as json: one object a line (docs/logs.md)."
+    )
+
+
+class DatabaseSection(CollectorSection):
+    url: str = Field(
+        default="",
+        description="`sqlite:///FILE` or `postgresql+psycopg://USER@HOST/NAME`; empty: `nabz.db` in `data_dir`.",
+    )
+    ingest_url: str = Field(
+        default="",
+        description="The same database as a user of the role `nabz_ingest`, for what takes and judges readings; "
+        "empty: as `url`.",
+    )
+    keep_url: str = Field(
+        default="",
+        description="The same database as a user of the role `nabz_migrate`, for housekeeping and migrations; "
+        "empty: as `url`.",
+    )
+
+
+class IngestSection(CollectorSection):
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes that take batches from the broker. More than one needs PostgreSQL and a broker with "
+        "MQTT 5's shared subscriptions.",
+    )
+    shared: bool = Field(
+        default=False,
+        description="Share the subscription with `nabz-collector ingest` run elsewhere; with several `workers` it is.",
+    )
+
+    @property
+    def shares(self) -> bool:
+        return self.shared or self.workers > 1
+
+
+class KeepSection(CollectorSection):
+    """No official figure exists for any of these: they are ours."""
+
+    raw_days: int = Field(
+        default=400, ge=0, le=36_500, description="Days that readings are kept; 0: for ever. Reports need their month."
+    )
+    hours_days: int = Field(
+        default=1100, ge=0, le=36_500, description="Days that the sums of hours are kept; 0: for ever."
+    )
+    evidence_days: int = Field(
+        default=2600,
+        ge=0,
+        le=36_500,
+        description="Days that the signed evidence and the sums of days are kept, longest of all; 0: for ever.",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> KeepSection:
+        longest = self.evidence_days or 10**9
+        if max(self.raw_days or 10**9, self.hours_days or 10**9) > longest:
+            raise ValueError("evidence_days must be the longest (or 0), so that what is shown can be proven")
+        return self
+
+
+class WebSection(CollectorSection):
+    listen: Listen = Field(default="127.0.0.1:8480", description="Where the pages and the enrolment are served.")
+    public_url: HttpUrl = Field(default="", description="Address people and gateways use for it; empty: as `listen`.")
+
+
+class EnrolmentSection(CollectorSection):
+    listen: Address = Field(
+        default="",
+        description="Where gateways enrol and renew over TLS with a certificate of our own authority, e.g. "
+        "`0.0.0.0:8443`; empty: only at `[web] listen`, which suits this machine alone.",
+    )
+    public_url: HttpUrl = Field(
+        default="", description="Address gateways use for it, as `https://HOST:PORT`; empty: as `listen`."
+    )
+    approval: Literal["none", "second_person"] = Field(
+        default="none",
+        description="`second_person`: a gateway waits until somebody else than the maker of its token approves it; "
+        "both by passphrase once `nabz-collector person add` has registered anybody.",
+    )
+    certificate_days: int = Field(
+        default=30,
+        ge=1,
+        le=365,
+        description="How long certificates last, renewed at half of it. No official figure exists: this is ours.",
+    )
+
+
+class MeasureSection(CollectorSection):
+    enabled: bool = Field(
+        default=True, description="Run the measurement server beside the collector, as a process of its own."
+    )
+    listen: Listen = Field(default="127.0.0.1:8481", description="Where the measurement server listens.")
+    public_url: HttpUrl = Field(
+        default="", description="Address gateways test against, told at enrolment; empty: as `listen`."
+    )
+    bandwidth_mbps: float = Field(
+        default=1000.0,
+        gt=0,
+        le=1e6,
+        description="What the measurement server's own line carries each way, in Mbit/s: it bounds the tests at once.",
+    )
+    line_mbps: float = Field(
+        default=100.0,
+        gt=0,
+        le=1e6,
+        description="The fastest line a center has, in Mbit/s: each test at once may need as much. No official figure.",
+    )
+
+
+class StandardSection(CollectorSection):
+    files: tuple[Path, ...] = Field(
+        default=(),
+        description="The standard's versions, one file each; empty: the shipped example, which is not official.",
+    )
+
+
+class SweepSection(CollectorSection):
+    every_s: float = Field(
+        default=15.0, gt=0, le=3600, description="Pause between looks for silent centers, in seconds."
+    )
+    silent_after_s: float = Field(
+        default=300.0, ge=30, le=86400, description="How long a center may be silent before that is judged, in seconds."
+    )
+    gap_s: float = Field(
+        default=180.0,
+        ge=5,
+        le=86400,
+        description="A pause longer than this between two arrivals is a gap whose cause is looked for, in seconds.",
+    )
+
+
+class Settings(CollectorSection):
+    """The whole file."""
+
+    collector: CollectorTable = CollectorTable()
+    database: DatabaseSection = DatabaseSection()
+    broker: BrokerSection = BrokerSection()
+    web: WebSection = WebSection()
+    enrolment: EnrolmentSection = EnrolmentSection()
+    measure: MeasureSection = MeasureSection()
+    standard: StandardSection = StandardSection()
+    alerts: AlertsSection = AlertsSection()
+    sweep: SweepSection = SweepSection()
+    ingest: IngestSection = IngestSection()
+    keep: KeepSection = KeepSection()
+
+    @property
+    def data_dir(self) -> Path:
+        return self.collector.data_dir
+
+    @property
+    def database_url(self) -> str:
+        return self.database.url or f"sqlite:///{self.data_dir / 'nabz.db'}"
+
+    @property
+    def as_ingest(self) -> Settings:
+        """As the role that takes readings."""
+        return self._at(self.database.ingest_url)
+
+    @property
+    def as_keeper(self) -> Settings:
+        """As the role that owns the tables."""
+        return self._at(self.database.keep_url)
+
+    def _at(self, url: str) -> Settings:
+        return self.model_copy(update={"database": self.database.model_copy(update={"url": url})}) if url else self
+
+    @property
+    def web_url(self) -> str:
+        return self.web.public_url or f"http://{self.web.listen}"
+
+    @property
+    def broker_plain(self) -> tuple[str, int]:
+        """(host, port) for whoever enrols without asking for a certificate, such as simulated gateways."""
+        return self.broker_address if self.broker.ways[0].tls else self.broker_public
+
+    @property
+    def enrolment_url(self) -> str:
+        own = f"https://{self.enrolment.listen}" if self.enrolment.listen else self.web_url
+        return self.enrolment.public_url or own
+
+    @property
+    def measure_url(self) -> str:
+        return self.measure.public_url or f"http://{self.measure.listen}"
+
+    @property
+    def broker_address(self) -> tuple[str, int]:
+        """(host, port) the collector itself connects to."""
+        return split_listen(self.broker.listen) if self.broker.url == "embedded" else split_broker(self.broker.url)[1]
+
+    @property
+    def broker_public(self) -> tuple[str, int]:
+        """(host, port) told to gateways."""
+        way = self.broker.ways[0]
+        return way.host, way.port
+
+
+def load(path: Path) -> Settings:
+    """The settings of one file. Raises ConfigError with all mistakes."""
+    try:
+        return Settings.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({describe(error)}); name a file that exists") from None
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentences(path, error))) from None
+    except (ValueError, RecursionError) as error:  # tomllib's own, broken UTF-8, numbers of thousands of digits
+        raise ConfigError(f"{path}: is not TOML ({describe(error)}); correct that line") from None
+
+
+def _sentences(path: Path, error: ValidationError) -> list[str]:
+    return [
+        f"{path}: {_key(mistake['loc'])}: {_rule(mistake['type'], mistake['msg'], mistake['loc'])}"
+        for mistake in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+def _key(place: tuple[int | str, ...]) -> str:
+    section, *rest = (_plain(part) if isinstance(part, str) else f"#{part + 1}" for part in place)
+    return f"[{section}] {' '.join(rest)}".strip()
+
+
+def _plain(key: str) -> str:
+    """A key as it stands, or quoted when it would break the line."""
+    return key if key.isprintable() else repr(key)
+
+
+def _rule(kind: str, message: str, place: tuple[int | str, ...]) -> str:
+    if kind == "extra_forbidden":
+        return f"there is no such {'table' if len(place) == 1 else 'key'}; remove it or correct its name"
+    if kind == "missing":
+        return "is needed; add it"
+    return f"{message.removeprefix('Value error, ').replace('Input should', 'should')}; correct it"

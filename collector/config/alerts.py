@@ -1,0 +1,47 @@
+"""The settings of alerts: their channels and languages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import AfterValidator, Field
+
+from agent.common.words import languages
+from collector.config.table import CollectorSection, read_secret
+
+Event = Literal["raised", "cleared"]
+
+
+def _language(text: str) -> str:
+    if text not in languages():
+        raise ValueError(f"is no language here; use one of {' '.join(languages())}")
+    return text
+
+
+Language = Annotated[str, AfterValidator(_language)]
+
+
+class ChannelSection(CollectorSection):
+    name: str = Field(min_length=1, max_length=64, description="Name of the channel in the log and on the pages.")
+    url: str = Field(default="", description="An Apprise URL: mailto://, json://, tgram:// …")
+    url_file: Path | None = Field(default=None, description="File with the URL instead, as it often holds a secret.")
+    events: tuple[Event, ...] = Field(
+        default=get_args(Event), description="Which changes of a flag it tells: raised, cleared."
+    )
+    languages: tuple[Language, ...] = Field(
+        default=("en", "ur"), min_length=1, description="The languages of its messages, the first for the title."
+    )
+
+    def secret_url(self) -> str:
+        """The URL, from its file if there is one. Raises ConfigError."""
+        return read_secret(self.url_file, "[alerts.channels] url_file") if self.url_file else self.url
+
+
+class AlertsSection(CollectorSection):
+    every_s: float = Field(
+        default=5.0, gt=0, le=3600, description="Pause between looks at the queue of alerts, in seconds."
+    )
+    channels: tuple[ChannelSection, ...] = Field(
+        default=(), description="Where alerts go: `[[alerts.channels]]` once for each."
+    )
