@@ -75,23 +75,23 @@ def _theirs(port: int) -> Fields:
         )
     except subprocess.TimeoutExpired:
         return {}
-    told = {name: value for name, _, value in (line.partition(": ") for line in done.stdout.splitlines()) if value}
-    words = set(told.get("ups.status", "").split())
+    values = {name: value for name, _, value in (line.partition(": ") for line in done.stdout.splitlines()) if value}
+    words = set(values.get("ups.status", "").split())
     fields: dict[str, Any] = {
-        name: float(next(told[it] for it in variables if it in told).split()[0])
+        name: float(next(values[it] for it in variables if it in values).split()[0])
         for name, variables in nut.NUMBERS.items()
-        if any(it in told for it in variables)
+        if any(it in values for it in variables)
     }
     states = (state for word, state in nut.STATES.items() if word in words)
-    running = words & {"CAL", "TEST"} or "rogress" in told.get("ups.test.result", "")
+    running = words & {"CAL", "TEST"} or "rogress" in values.get("ups.test.result", "")
     return {
         **fields,
         "output_state": next(states, None),
         "battery_replace": "RB" in words,
         "battery_status": "low" if "LB" in words else "normal" if words else None,
-        "self_test": "running" if running else nut.test_result(told.get("ups.test.result", "")),
-        "model": told.get("ups.model"),
-        "manufacturer": told.get("ups.mfr"),
+        "self_test": "running" if running else nut.test_result(values.get("ups.test.result", "")),
+        "model": values.get("ups.model"),
+        "manufacturer": values.get("ups.mfr"),
     }
 
 
