@@ -178,9 +178,18 @@ def _clock_off_ms(reading: object, _center: Promise) -> float | None:
     return None if offset_ms is None else abs(offset_ms)
 
 
+def _low_in_a_cut(reading: object, _center: Promise) -> float | None:
+    """1 while the battery that carries the load is nearly empty. One that was just emptied is low on mains, too."""
+    state, battery = getattr(reading, "output_state", None), getattr(reading, "battery_status", None)
+    if state is None or (state == "battery" and battery is None):
+        return None
+    return float(state == "battery" and battery in ("low", "depleted"))
+
+
 # Values a criterion may name beside the fields of the wire, by kind of reading and name.
 DERIVED: dict[tuple[str, str], DerivedValue] = {
     ("ups", "readable"): DerivedValue((), lambda reading, _center: float(getattr(reading, "failure", None) is None)),
+    ("ups", "low_in_a_cut"): DerivedValue(("output_state", "battery_status"), _low_in_a_cut),
     ("seats", "healthy_of_promised_pct"): _share_of_promised("healthy"),
     ("seats", "ready_of_promised_pct"): _share_of_promised("healthy", "off"),
     ("gateway", "clock_off_ms"): DerivedValue(("clock_offset_ms",), _clock_off_ms),
@@ -189,7 +198,7 @@ DERIVED: dict[tuple[str, str], DerivedValue] = {
 }
 
 # Derived values that are 1 or 0: people say yes or no.
-YES_NO = frozenset({("ups", "readable")})
+YES_NO = frozenset({("ups", "readable"), ("ups", "low_in_a_cut")})
 
 EVERYONE = "*"  # the center code under which findings about the collector itself are kept
 

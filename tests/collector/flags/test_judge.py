@@ -164,7 +164,7 @@ def test_backup_time_is_judged_on_mains_only() -> None:
         ("power.battery", UpsReading(battery_replace=False), "meets"),
         ("power.battery", UpsReading(), "unknown"),
         ("power.battery_low", UpsReading(battery_status="depleted", output_state="battery"), "below"),
-        ("power.battery_low", UpsReading(battery_status="depleted", output_state="online"), "unknown"),
+        ("power.battery_low", UpsReading(battery_status="depleted", output_state="online"), "meets"),
         ("power.battery_fault", UpsReading(battery_status="fault"), "below"),
     ],
 )

@@ -259,7 +259,7 @@ def test_everything_can_be_read_without_scripts(browser: Browser, fleet) -> None
         page.get_by_role("button", name="Search").click()
         page.locator("tbody a").click()
         expect(page.locator("h1")).to_have_text("e-Rozgar Center Karachi 2")
-        expect(page.locator(".verdicts tbody tr")).to_have_count(14)
+        expect(page.locator(".verdicts tbody tr")).to_have_count(15)
         expect(page.get_by_text("The charts need JavaScript")).to_be_visible()
 
 
