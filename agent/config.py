@@ -203,7 +203,9 @@ class SeatsSection(AgentSection, frozen=True, kw_only=True):
         ),
     ] = "first"
     missing_after_s: Annotated[Seconds, described("seconds of silence after which a seat counts as missing")] = 180.0
-    max_cpu_pct: Annotated[float, described("processor load above which a seat is unhealthy")] = 97.0
+    max_cpu_pct: Annotated[float, described("not judged any more (a busy PC is in use); older files may have it")] = (
+        97.0
+    )
     max_memory_pct: Annotated[float, described("memory use above which a seat is unhealthy")] = 97.0
     max_disk_pct: Annotated[float, described("disk use above which a seat is unhealthy")] = 97.0
     max_temperature_c: Annotated[float, described("temperature above which a seat is unhealthy")] = 95.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from agent.common.errors import describe
+from agent.common.files import read_text
 from collector.commands.console import answers, common_arguments, complain, say, settings_of, table
 from collector.database import opened
 from collector.register import centers
@@ -57,24 +59,27 @@ def run(options: argparse.Namespace) -> int:
 def _import(options: argparse.Namespace) -> int:
     work = centers.plan_import if options.dry_run else centers.do_import
     try:
-        with (
-            options.file.open(encoding="utf-8", newline="") as lines,
-            opened(settings_of(options)) as store,
-            store.write() as conn,
-        ):
-            done = work(conn, lines, _now_ms())
+        lines = read_text(options.file).splitlines(keepends=True)
     except OSError as error:
         complain(f"{options.file}: cannot be read ({describe(error)}); name a CSV file that exists")
         return 1
+    except ValueError as error:
+        complain(f"{options.file}: is not CSV in UTF-8 or UTF-16 ({describe(error)})")
+        return 1
+    with opened(settings_of(options)) as store, store.write() as conn:
+        done = work(conn, lines, _now_ms())
     for mistake in done.mistakes:
         complain(f"{options.file}: {mistake}")
     facts = {
         "added": len(done.added),
         "changed": len(done.changed),
         "same": done.same,
+        "differences": [dataclasses.asdict(difference) for difference in done.differences],
         "mistakes": [str(mistake) for mistake in done.mistakes],
         "written": not (options.dry_run or done.mistakes),
     }
+    for difference in () if options.json or done.mistakes else done.differences:
+        say(str(difference))
     words = f"{len(done.added)} new, {len(done.changed)} changed, {done.same} as before"
     fate = "nothing was written: correct the file" if done.mistakes else "a dry run: nothing was written"
     say(json.dumps(facts) if options.json else words if facts["written"] else f"{words}; {fate}")
