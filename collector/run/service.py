@@ -143,6 +143,7 @@ class Running:
         # Without channels it still empties the queue, so that a channel added later gets no old messages.
         outbox = Outbox(self._store, read_channels(settings), self._standards, settings.web_url, clock_ms)
         outbox.after_start()
+        self._stack.callback(outbox.stop)
         self._start(PeriodicTask("alerts", settings.alerts.every_s, outbox.look))
 
     def _start_measurement(self) -> None:
