@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from agent import __version__
+from agent.probes.link import interfaces
 from agent.probes.link.route import default_route
 from agent.probes.probe import Context
 from agent.seat.sensors import hottest_c, sensed, share_pct
@@ -66,7 +67,7 @@ async def probe(context: Context) -> Sequence[Reading]:
     await asyncio.sleep(CPU_WINDOW_S)
     note, me = context.explain, psutil.Process()
     clock, route = clock_state(), sensed("default route", default_route, note)
-    wan = context.settings.speed.wan_interface or (route.interface if route else None)
+    wan = interfaces.counted(context.settings.speed.wan_interface, route)
     counters = (sensed("interface counters", lambda: psutil.net_io_counters(pernic=True), note) or {}).get(wan or "")
     spent = sensed("own time", me.cpu_times, note)
     rss_bytes = sensed("own memory", lambda: me.memory_info().rss, note)
