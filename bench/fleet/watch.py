@@ -1,6 +1,6 @@
 """How often a well center stands in "watch", or is flagged, by packets lost by chance; and how soon a bad line is.
 
-The real criterion, judge and flag machine over open minutes of a month: each minute's round sends `packets` echoes. They
+The real criterion, judge and flag machine over the open minutes of a month: each round sends `packets` echoes. They
 are lost independently, or in bursts (Gilbert's model: lost packets come in runs of three on average). The same seed
 plays the same months.
 """

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from collector.register import dated
+from collector.register.center import Center, from_row
 from collector.register.columns import CODE, COLUMNS, LIFECYCLE, NEEDED, SHOWN, Mistake, parse_cells
 from collector.register.csv_file import read_rows
-from collector.register.opening_hours import Opening
-from collector.register.opening_hours import parse as parse_hours
 from collector.store import schema, upsert
 
 __all__ = [
@@ -22,42 +22,6 @@ __all__ = [
 
 class CenterError(Exception):
     """A center cannot be what was asked; one sentence with the thing, the rule and the fix."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Center:
-    """One row of the register. `since_ms` is when its lifecycle began, `changed_ms` when any of this last changed."""
-
-    code: str
-    name: str
-    tier: str
-    seats_promised: int
-    opening: str
-    lifecycle: str
-    owner: str = ""
-    building: str = ""
-    city: str = ""
-    district: str = ""
-    province: str = ""
-    isp: str = ""
-    feeder: str = ""
-    latitude: float | None = None
-    longitude: float | None = None
-    since_ms: int = 0
-    changed_ms: int = 0
-
-    @property
-    def hours(self) -> Opening:
-        return parse_hours(self.opening)
-
-    def row(self) -> dict[str, object]:
-        """As the table has it."""
-        fields = dataclasses.asdict(self)
-        return {"center": fields.pop("code"), **fields}
-
-    def facts(self) -> dict[str, object]:
-        """What people state about a center: all but its times."""
-        return {name: value for name, value in self.row().items() if name not in ("since_ms", "changed_ms")}
 
 
 @dataclass(frozen=True)
@@ -89,11 +53,6 @@ def _shown(value: object) -> str:
 
 
 # ---------------------------------------------------------------- asking
-
-
-def from_row(row: sa.Row[tuple[object, ...]]) -> Center:
-    fields = dict(row._mapping)
-    return Center(code=fields.pop("center"), **fields)
 
 
 def all_centers(conn: sa.Connection) -> list[Center]:
@@ -139,9 +98,28 @@ def move(conn: sa.Connection, code: str, lifecycle: str, now_ms: int) -> Center:
     return moved
 
 
-def plan_import(conn: sa.Connection, lines: Iterable[str], now_ms: int) -> Import:
+def plan_import(conn: sa.Connection, lines: Iterable[str], now_ms: int, from_ms: int | None = None) -> Import:
     """What importing this CSV (its first line names the columns) would do. Of a registered center it changes the facts
-    that the file has a column for, and no others."""
+    that the file has a column for, and no others. Hours, tier, seats and provider hold from `from_ms`, or today, on."""
+    return _planned(conn, lines, now_ms, dated.today_ms(now_ms) if from_ms is None else from_ms)[0]
+
+
+def do_import(
+    conn: sa.Connection, lines: Iterable[str], now_ms: int, from_ms: int | None = None, by: str = ""
+) -> Import:
+    """Writes what `plan_import` plans, if it has no mistakes. `by` is who says so."""
+    since_ms = dated.today_ms(now_ms) if from_ms is None else from_ms
+    plan, held = _planned(conn, lines, now_ms, since_ms)
+    if not plan.mistakes:
+        changed = dated.record(conn, held, plan.changed, since_ms, now_ms, by)
+        upsert(conn, schema.centers, [center.row() for center in (*plan.added, *changed)])
+    return plan
+
+
+def _planned(
+    conn: sa.Connection, lines: Iterable[str], now_ms: int, from_ms: int
+) -> tuple[Import, dict[str, dated.DatedCenter]]:
+    """The plan, and the centers as they are."""
     rows, mistakes = read_rows(lines)
     parsed: dict[str, tuple[int, dict[str, object]]] = {}
     for line, cells in rows:
@@ -152,15 +130,9 @@ def plan_import(conn: sa.Connection, lines: Iterable[str], now_ms: int) -> Impor
             mistakes.append(Mistake(line, "center", f"{code!r} stands on line {parsed[code][0]} already; keep one"))
         elif code and not wrong:
             parsed[code] = (line, values)
-    return _compare(some_centers(conn, parsed), parsed, mistakes, now_ms)
-
-
-def do_import(conn: sa.Connection, lines: Iterable[str], now_ms: int) -> Import:
-    """Writes what `plan_import` plans, if it has no mistakes."""
-    plan = plan_import(conn, lines, now_ms)
-    if not plan.mistakes:
-        upsert(conn, schema.centers, [center.row() for center in plan.added + plan.changed])
-    return plan
+    held = dated.histories(conn, some_centers(conn, parsed).values())
+    then = {code: center.at(from_ms) for code, center in held.items()}
+    return _compare(then, parsed, mistakes, now_ms), held
 
 
 def _compare(

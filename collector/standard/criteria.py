@@ -39,8 +39,8 @@ class Figure:
 
 @dataclass(frozen=True)
 class Window:
-    """When verdicts become a change: `m` of the last `n`, and for at least `for_s` seconds without a gap. From `watch` of
-    the last `n` on, the flag says that it is on its way; fewer are what chance alone brings."""
+    """When verdicts become a change: `m` of the last `n`, and for at least `for_s` seconds without a gap. From `watch`
+    of the last `n` on, the flag says that it is on its way; fewer are what chance alone brings."""
 
     m: int = 1
     n: int = 1
