@@ -10,12 +10,12 @@ import sqlalchemy as sa
 
 from collector.register import dated
 from collector.register.center import Center, from_row
-from collector.register.columns import CODE, COLUMNS, LIFECYCLE, NEEDED, SHOWN, Mistake, parse_cells
+from collector.register.columns import CODE, COLUMNS, LIFECYCLE, NEEDED, SHOWN, TIERS, Mistake, parse_cells
 from collector.register.csv_file import read_rows
 from collector.store import schema, upsert
 
 __all__ = [
-    "CODE", "COLUMNS", "LIFECYCLE", "NEEDED", "SHOWN", "Center", "CenterError", "Difference", "Import", "Mistake",
+    "CODE", "COLUMNS", "LIFECYCLE", "NEEDED", "SHOWN", "TIERS", "Center", "CenterError", "Difference", "Import", "Mistake",
     "add", "all_centers", "do_import", "from_row", "get", "move", "parse_row", "plan_import", "some_centers",
 ]  # fmt: skip
 

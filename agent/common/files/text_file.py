@@ -24,7 +24,7 @@ MARKS = (
 )
 BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\ufeff\t]+")  # and what was once a byte order mark
 JOINERS = frozenset("\u200c\u200d")  # ZWNJ and ZWJ: part of how Urdu words are written
-DIRECTIONS = frozenset("\u200e\u200f\u061c")  # LRM, RLM, ALM: beside numbers and Latin words in Urdu text
+DIRECTIONS = frozenset(map(chr, (0x200E, 0x200F, 0x061C)))  # LRM, RLM, ALM: beside numbers and Latin words in Urdu text
 MOST_BLANKS = 1000  # of one TOML file, each repaired by a look of its own
 _TOML_PLACE = re.compile(r"line (\d+), column (\d+)")
 
