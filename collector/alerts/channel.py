@@ -68,7 +68,7 @@ def by_apprise(
 
     def send(message: AlertMessage) -> None:
         kind = "warning" if message.event == "raised" else "success"
-        with _own_warnings() as lines:
+        with _own_warnings(apprise.logger) as lines:
             if not service.notify(body=message.text, title=message.title, notify_type=kind):
                 raise _failure("\n".join(lines))
 
@@ -76,7 +76,7 @@ def by_apprise(
 
 
 @contextlib.contextmanager
-def _own_warnings() -> Iterator[list[str]]:
+def _own_warnings(apprise_log: logging.Logger) -> Iterator[list[str]]:
     """What Apprise logs of this message: other channels send at the same time, and their troubles are theirs. Apprise
     sends in threads of its own, under the context of whoever called it."""
     lines: list[str] = []
@@ -87,12 +87,12 @@ def _own_warnings() -> Iterator[list[str]]:
             if _message_log.get() is lines:
                 lines.append(record.getMessage())
 
-    handler, logger = WarningList(logging.WARNING), logging.getLogger("apprise")
-    logger.addHandler(handler)
+    handler = WarningList(logging.WARNING)
+    apprise_log.addHandler(handler)
     try:
         yield lines
     finally:
-        logger.removeHandler(handler)
+        apprise_log.removeHandler(handler)
         _message_log.reset(mark)
 
 

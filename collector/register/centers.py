@@ -15,8 +15,9 @@ from collector.register.csv_file import read_rows
 from collector.store import schema, upsert
 
 __all__ = [
-    "CODE", "COLUMNS", "LIFECYCLE", "NEEDED", "SHOWN", "TIERS", "Center", "CenterError", "Difference", "Import", "Mistake",
-    "add", "all_centers", "do_import", "from_row", "get", "move", "parse_row", "plan_import", "some_centers",
+    "CODE", "COLUMNS", "LIFECYCLE", "NEEDED", "SHOWN", "TIERS", "Center", "CenterError", "Difference", "Import",
+    "Mistake", "add", "all_centers", "do_import", "from_row", "get", "move", "parse_row", "plan_import",
+    "some_centers",
 ]  # fmt: skip
 
 

@@ -47,8 +47,8 @@ def read_rows(lines: Iterable[str]) -> tuple[list[Row], list[Mistake]]:
 def _separator(lines: Sequence[str]) -> tuple[str, int]:
     """(the sign between two cells, how many lines only say so): the one by which the head names most columns."""
     first = next((number for number, line in enumerate(lines) if clean(line.strip(f"{SEPARATORS}\r\n"))), 0)
-    if lines and (told := _SEP_LINE.fullmatch(clean(lines[first]).strip())):
-        return told[1], first + 1
+    if lines and (named := _SEP_LINE.fullmatch(clean(lines[first]).strip())):
+        return named[1], first + 1
     head = lines[first] if lines else ""
     return max(SEPARATORS, key=lambda sign: len(COLUMNS.keys() & {_name(cell) for cell in head.split(sign)})), 0
 

@@ -14,6 +14,8 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+from agent.common.errors import describe
+
 # In this order: the mark of UTF-32 begins with that of UTF-16.
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -71,18 +73,18 @@ def parse_toml(raw: bytes) -> dict[str, Any]:
         try:
             return tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            at = _offset(text, str(error))
+            at = _offset(text, error)
             if at is None or text[at].isascii():
                 raise
             if not BLANKS.fullmatch(text[at]):
-                raise ValueError(f"{error}: there stands {name_of(text[at])}") from None
+                raise ValueError(f"{describe(error)}: there stands {name_of(text[at])}") from None
             text = f"{text[:at]} {text[at + 1 :]}"
     raise ValueError("has too many blanks that are no spaces; write spaces")
 
 
-def _offset(text: str, problem: str) -> int | None:
+def _offset(text: str, problem: tomllib.TOMLDecodeError) -> int | None:
     """Where tomllib stopped, at the sign that it could not take."""
-    place = _TOML_PLACE.search(problem)
+    place = _TOML_PLACE.search(problem.args[0])
     if place is None:
         return None
     line, column = int(place[1]), int(place[2])
