@@ -113,13 +113,13 @@ class LinkReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="l
     jitter_ms: Number | None = None
     loss_pct: Number | None = None
     fault_place: Literal["none", "lan", "isp", "beyond"] | None = None
-    hops: Annotated[list[Hop], msgspec.Meta(max_length=16)] = []
     causes: Words = []
     path_mtu_bytes: Count | None = None  # the largest packet that gets to the far end whole
     names_ms: Number | None = None
     names_failed_pct: Number | None = None
     names_by: Text | None = None
     names_silent: Words = []
+    hops: Annotated[list[Hop], msgspec.Meta(max_length=16)] = []
 
 
 class SpeedReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="speed"):

@@ -37,6 +37,9 @@ SpeedFlag = Literal[
     "router_slow", "short",
 ]  # fmt: skip
 
+# What is wrong with a line besides its loss.
+LineCause = Literal["portal", "filtered", "dns", "mtu", "ipv4_dead", "ipv6_dead"]
+
 # Why nothing is being sent.
 UplinkCause = Literal[
     "timeout", "unreachable", "refused", "silent", "ended", "moved", "identity", "stranger", "clock", "disk"

@@ -21,6 +21,7 @@ from agent.probes.probe import ProbeFailed
 PLACES = ("/empty", "/empty.php", "/backend/empty.php", "/backend/empty")
 ANSWER_BYTES = 64 * 1024
 CONNECT_S = 5.0
+ATTEMPT_DELAY_S = 0.25  # RFC 8305 section 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,14 @@ async def connected(target: Target) -> AsyncIterator[Connected]:
     """One connection for CONNECT_S at most, and the target with its addresses. Raises ProbeFailed(``unreachable``)."""
     try:
         async with asyncio.timeout(CONNECT_S):
-            reader, writer = await asyncio.open_connection(target.host, target.port, ssl=target.tls)
+            # RFC 8305: a dead address family must not hold up the other. An address that is given is the only one.
+            reader, writer = await asyncio.open_connection(
+                target.address or target.host,
+                target.port,
+                ssl=target.tls,
+                server_hostname=target.host if target.tls else None,
+                happy_eyeballs_delay=ATTEMPT_DELAY_S,
+            )
             try:
                 peer, local = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
                 yield reader, writer, replace(target, address=peer[0], local_address=local[0])

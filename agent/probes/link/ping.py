@@ -73,6 +73,11 @@ def summary(echoes: Echoes) -> Summary:
     )
 
 
+def echo_lost(echoes: Echoes) -> float:
+    """The share that is missing, 0 to 1."""
+    return sum(rtt is None for rtt in echoes.rtts_ms) / len(echoes.rtts_ms) if echoes.rtts_ms else 1.0
+
+
 def _round(value: float) -> float:
     return round(value, 3)
 
@@ -87,16 +92,24 @@ async def ping(host: str, count: int, interval_s: float, timeout_s: float, *, tc
     sock = icmp_socket(family)
     if sock is None:
         return await tcp_ping(host, tcp_port, count, interval_s, timeout_s)
+    with sock:
+        return await icmp_ping(sock, address, count, interval_s, timeout_s)
+
+
+async def icmp_ping(
+    sock: socket.socket, address: Address, count: int, interval_s: float, timeout_s: float, pad_bytes: int = 0
+) -> Echoes:
+    """The same over an ICMP socket that its caller has set up, each echo longer by so many bytes."""
+    family = socket.AddressFamily(sock.family)
     identifier, cookie = int.from_bytes(os.urandom(2), "big"), os.urandom(COOKIE_BYTES)  # a datagram socket has its own
 
     def request(sequence: int) -> bytes:
-        return echo_request(family, identifier, sequence, cookie)
+        return echo_request(family, identifier, sequence, cookie + bytes(pad_bytes))
 
     def answered(data: bytes) -> int | None:
         return echo_reply(family, data, cookie, raw=sock.type == socket.SOCK_RAW)
 
-    with sock:
-        rtts_ms = await _InFlightEchoes(sock, address, count, timeout_s, request, answered).run(interval_s)
+    rtts_ms = await _InFlightEchoes(sock, address, count, timeout_s, request, answered).run(interval_s)
     return Echoes(target=address[0], method="icmp", rtts_ms=rtts_ms)
 
 
@@ -132,12 +145,20 @@ async def tcp_ping(host: str, port: int, count: int, interval_s: float, timeout_
 
 async def resolve(host: str, port: int = 0) -> tuple[socket.AddressFamily, Address]:
     """The first address the system gives for ``host``. Raises OSError (socket.gaierror) when there is none."""
+    return (await addresses_of(host, port))[0]
+
+
+async def addresses_of(host: str, port: int = 0) -> list[tuple[socket.AddressFamily, Address]]:
+    """The first address of each family that the system gives for ``host``, in its order, never empty. Raises OSError
+    (socket.gaierror) when there is none."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except UnicodeError as error:  # an empty or too long label is refused before any query
         raise socket.gaierror(socket.EAI_NONAME, f"{host[:80]!r} is no host name: {describe(error)}") from None
-    family, _, _, _, address = found[0]
-    return family, cast(Address, address)
+    firsts: dict[socket.AddressFamily, Address] = {}
+    for family, _, _, _, address in found:
+        firsts.setdefault(family, cast(Address, address))
+    return list(firsts.items())
 
 
 def icmp_socket(family: socket.AddressFamily) -> socket.socket | None:
