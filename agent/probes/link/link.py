@@ -66,6 +66,7 @@ async def probe(context: Context) -> Sequence[Reading]:
         path.write_path(file, remembered)
     found = LinkFound(
         router=kept.router if route is None else lan is not None,
+        has_route=route is not None,
         near=tuple(near.result()),
         far=far,
         mtu=await _path_mtu(far.main, target),
@@ -94,9 +95,11 @@ class FarFound:
 
 @dataclass(frozen=True, kw_only=True)
 class LinkFound:
-    """All that a round found. `router`: whether the site has a router of its own between this machine and the line."""
+    """All that a round found. `router`: whether the site has a router of its own between this machine and the line;
+    `has_route`: whether there is a default route now."""
 
     router: bool
+    has_route: bool = True
     near: tuple[Hop, ...]
     far: FarFound
     mtu: PathMtu
@@ -153,7 +156,7 @@ def _lost(seen: FarSeen) -> float:
 def reading(subject: str, found: LinkFound) -> LinkReading:
     """Pure."""
     far, main = found.far, found.far.main
-    tried = [echoes for entry in far.others for echoes in entry.methods] + (main.methods if main else [])
+    tried = [*(entry.counts for entry in far.others), *(main.methods if main else [])]
     hops = [*found.near, *(hop("collector", echoes) for echoes in tried)]
     figures = summary(main.counts if main else Echoes(target="", method="icmp", rtts_ms=()))
     return LinkReading(
@@ -192,9 +195,12 @@ def causes_of(found: LinkFound) -> list[LineCause]:
 
 def place_of(found: LinkFound, hops: Sequence[Hop]) -> Place | None:
     """Pure. Where the fault is. An impostor stands somewhere before the far end, and a name without any address says
-    nothing of the line."""
+    nothing of the line. Without a default route the site's own network has failed, or, where a modem is the line,
+    nobody knows what."""
     main = found.far.main
     place = place_fault(hops, router=found.router)
+    if place != "none" and not found.has_route:
+        return "lan" if found.router else None
     unknown = main is not None and (main.impostor is not None or not path.is_address(main.address))
     return None if place == "beyond" and unknown else place
 
