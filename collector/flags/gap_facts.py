@@ -100,8 +100,8 @@ def sign_of(reading: object, kind: str, at_ms: int, id: str) -> Sign:
     if kind == "ups" and _tells_power(reading):
         return Sign(at_ms=at_ms, id=id, subject=subject, run=run_of(reading, at_ms, id))
     if kind == "link":
-        said = getattr(reading, "causes", None) or ()
-        line_causes = tuple(word for word in LINE_CAUSES if word in said)  # any other is not known here
+        words = getattr(reading, "causes", None) or ()
+        line_causes = tuple(word for word in LINE_CAUSES if word in words)  # any other is not known here
         return Sign(at_ms=at_ms, id=id, subject=subject, place=_place(reading), line_causes=line_causes)
     if kind == "seats":
         return Sign(at_ms=at_ms, id=id, call=seat_evidence.call_of(reading, at_ms, id))

@@ -322,8 +322,8 @@ async def _far_ends(
     if not along.addresses:
         nothing = Echoes(target=target.host[:200], method="icmp", rtts_ms=(None,) * means.count)
         return [FarSeen(address=target.host[:200], first=nothing)]
-    asked = await path.reachable(along.addresses)
-    seen = await asyncio.gather(*(far_end.ask(means, address) for address in asked))
+    first = await path.reachable(along.addresses)
+    seen = await asyncio.gather(*(far_end.ask(means, address) for address in first))
     look = await looking
     if not set(look.path.addresses) & set(along.addresses):
         fresh = await path.reachable(look.path.addresses)

@@ -49,9 +49,9 @@ async def path_mtu(address: str, port: int, timeout_s: float = TIMEOUT_S) -> Pat
     size = believed_bytes(family, point)
     if await _passes(family, point, size, 1, timeout_s):
         return PathMtu(largest_bytes=size)
-    told = believed_bytes(family, point)
-    if told < size:  # a router said so, and TCP has heard it as well
-        return PathMtu(largest_bytes=told if await _passes(family, point, told, TRIES, timeout_s) else None)
+    learnt = believed_bytes(family, point)
+    if learnt < size:  # a router said so, and TCP has heard it as well
+        return PathMtu(largest_bytes=learnt if await _passes(family, point, learnt, TRIES, timeout_s) else None)
     smaller = [entry for entry in SIZES if entry < size]
     passed = await asyncio.gather(*(_passes(family, point, entry, TRIES, timeout_s) for entry in (size, *smaller)))
     largest = next((entry for entry, did in zip((size, *smaller), passed, strict=True) if did), None)

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 import pytest
-
 from bench.line import SERVER, Terms
 from bench.line import line as emulated_line
+
 from tests.helpers.line_namespaces import NAME_SERVER, ONCE, PORTAL, Line, built_line
 
 pytestmark = pytest.mark.root
