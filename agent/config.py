@@ -65,11 +65,12 @@ class LinkSection(AgentSection, frozen=True, kw_only=True):
         str,
         described(
             "interface that has the default route while the main line works; on any other the center "
-            "counts as on its backup line; empty if not known"
+            "counts as on its backup line; a pattern such as wlx* is allowed, ppp0 is also ppp1; empty if not known"
         ),
     ] = ""
     failover_interfaces: Annotated[
-        list[str], described("interfaces of backup lines that are paid by the megabyte: no heavy speed tests there")
+        list[str],
+        described("interfaces of backup lines that are paid by the megabyte, or patterns: no heavy speed tests there"),
     ] = []
 
 

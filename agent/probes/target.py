@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import re
 import secrets
 import ssl
 from collections.abc import AsyncIterator
@@ -102,20 +103,34 @@ async def find(target: Target) -> Target:
     for place in PLACES:
         folder, _, name = place.rpartition("/")
         tried = replace(target, folder=target.folder + folder, suffix=".php" if name.endswith(".php") else "")
-        status, found = await _ask(tried)
-        if status == 200:
+        status, says, found = await _ask(tried)
+        if status == 200 and not says:
             return found
-        statuses.append(f"{place} {status}")
+        statuses.append(f"{place} {'a page' if status == 200 else status}")
     raise ProbeFailed(
         "not_a_speed_server", f"{target.place} answers but does not speak LibreSpeed: {', '.join(statuses)}"
     )
 
 
-async def _ask(target: Target) -> tuple[int, Target]:
-    """The status of GET empty, and the target with the addresses of the connection used."""
+async def _ask(target: Target) -> tuple[int, bool, Target]:
+    """The status of GET empty, whether the answer says anything, and the target with the addresses of the connection
+    used. LibreSpeed's `empty` is empty on every server; a page, of a portal or of any web server, is not."""
     async with connected(target) as (reader, writer, found):
         writer.write(target.head("GET", "empty", {}, "Connection: close"))
-        return status_of(await reader.readline()), found
+        answer = await reader.read(ANSWER_BYTES)
+        while not reader.at_eof() and len(answer) < ANSWER_BYTES and not is_whole(answer):
+            answer += await reader.read(ANSWER_BYTES)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return status_of(head), bool(body.strip()) and not body.startswith(b"0\r\n"), found
+
+
+def is_whole(answer: bytes) -> bool:
+    """Whether enough of an answer has come to tell whether it is empty: its head, and a byte of its body if it has one
+    (RFC 9112 section 6)."""
+    head, end, body = answer.partition(b"\r\n\r\n")
+    return bool(end) and (
+        bool(body) or re.search(rb"\r\ncontent-length:[ \t]*0+[ \t]*(\r\n|$)", head, re.I) is not None
+    )
 
 
 Connected = tuple[asyncio.StreamReader, asyncio.StreamWriter, Target]

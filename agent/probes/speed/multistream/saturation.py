@@ -21,6 +21,7 @@ CROSS_PCT = 5.0
 NOISE = 0.01
 STEPS_S, STEPS_NOISE = 1.5, 0.03  # leaps are seen up to a tenth of a second late
 MANY, HALF_EMPTY = 500, 0.6  # of so many segments no line keeps so many waiting
+STALLED_S, STALLED_RTTS, STALLED_BYTES = 1.8, 2, 3000  # nothing but a packet or two for so long
 BUSY_CPU, LATE_SHARE = 0.8, 0.1
 
 
@@ -101,6 +102,16 @@ def judge(trace: Trace, idle_rtt_ms: float | None, mode: Mode) -> DirectionResul
         sent_bytes=sent,
         flags=frozenset(flags),
     )
+
+
+def has_stalled(trace: Trace, idle_rtt_ms: float | None) -> bool:
+    """Whether a direction stood still at its end: a line that carries nothing is not one that was not full."""
+    curve, end_s = delivered(trace), trace.times_s[-1] if trace.times_s else 0.0
+    still_s = STALLED_S + STALLED_RTTS * (idle_rtt_ms or 0.0) / 1000
+    if curve is None or end_s - trace.began_s < still_s or trace.end != "time":
+        return False
+    before = next((total for time, total in zip(trace.times_s, curve, strict=True) if time >= end_s - still_s), 0)
+    return curve[-1] - before < STALLED_BYTES
 
 
 def delivered(trace: Trace) -> list[float] | None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from bench.line import SERVER, Terms
-from bench.line import line as emulated_line
 
+from bench.lines.line import SERVER, Terms
+from bench.lines.line import line as emulated_line
 from tests.helpers.line_namespaces import NAME_SERVER, ONCE, PORTAL, Line, built_line
 
 pytestmark = pytest.mark.root
@@ -216,3 +216,50 @@ def test_a_path_that_clamps_tcps_segments_is_no_fault(named: Line) -> None:
         named.rules("r", f"{clamp}\n{deaf}")
         found = named.measure("10.3.0.2:8474")
     assert (found["path_mtu_bytes"], causes(found)) == (1400, [])
+
+
+# ---------------------------------------------------------------- a speed test on such lines
+
+SPEED = """
+import asyncio, sys
+from agent.config import AgentSettings, AgentTable, SpeedSection
+from agent.probes.probe import Context, ProbeFailed
+from agent.probes.speed import probe
+settings = AgentSettings(
+    agent=AgentTable(state_dir=sys.argv[1]), speed=SpeedSection(server=sys.argv[2], mode="quick", inline="no")
+)
+try:
+    (found,) = asyncio.run(probe(Context(settings=settings, deadline_s=60)))
+    print("measured", found.download_mbps, found.upload_mbps)
+except ProbeFailed as error:
+    print(error.cause, error.detail)
+"""
+
+
+def speed(line: Line, url: str) -> str:
+    return line.run("a", sys.executable, "-c", SPEED, str(line.state_dir), url)
+
+
+def test_a_direction_that_stalls_is_a_failure_that_names_large_packets(named: Line) -> None:
+    with named.measure_server() as url:
+        narrow(named, told=False)
+        said = speed(named, url)
+    assert said.startswith("mtu ")
+    assert "1400 bytes" in said
+
+
+@pytest.mark.parametrize(
+    "direction", ["iif toi tcp sport 8474 meta length > 200", "iif toa tcp dport 8474 meta length > 200"]
+)
+def test_a_direction_that_stalls_for_another_reason_says_so(named: Line, direction: str) -> None:
+    with named.measure_server() as url:
+        named.drop("r", direction)
+        said = speed(named, url)
+    assert said.split()[0] in ("stalled", "unreachable", "timeout")
+    assert "measured" not in said
+
+
+@pytest.mark.parametrize("script", [PORTAL, PORTAL.replace("HEAD + PAGE", "HEAD + PAGE * 20000")])
+def test_a_page_is_no_measurement_server(named: Line, script: str) -> None:
+    with named.serving("c", script, "10.3.0.2", "8474"):
+        assert speed(named, "http://10.3.0.2:8474").startswith("not_a_speed_server ")

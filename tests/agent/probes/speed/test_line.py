@@ -17,6 +17,7 @@ from agent.probes.speed.line.wan import WanLine, line_of
 from agent.probes.speed.server_view import ServerView, parse_answer, seen_by
 
 ETH, LTE = Route(interface="eth0", gateway="192.0.2.1", metric=1), Route(interface="wwan0", gateway=None, metric=9)
+PPP = Route(interface="ppp1", gateway=None, metric=0)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,13 @@ ETH, LTE = Route(interface="eth0", gateway="192.0.2.1", metric=1), Route(interfa
         (LTE, LinkSection(failover_interfaces=["wwan0"]), WanLine("wwan0", True)),
         (ETH, LinkSection(failover_interfaces=["wwan0"]), WanLine("eth0", False)),
         (LTE, LinkSection(primary_interface="wwan0", failover_interfaces=["wwan0"]), WanLine("wwan0", True)),
+        # What the system numbers anew at each reconnect is the same line; a port of Ethernet is not.
+        (PPP, LinkSection(primary_interface="ppp0", failover_interfaces=["wwan0"]), WanLine("ppp1", False)),
+        (PPP, LinkSection(primary_interface="ppp0", failover_interfaces=["ppp1"]), WanLine("ppp1", True)),
+        (LTE, LinkSection(primary_interface="eth0", failover_interfaces=["wwan3"]), WanLine("wwan0", True)),
+        (ETH, LinkSection(primary_interface="eth1"), WanLine("eth0", True)),
+        (ETH, LinkSection(primary_interface="e*", failover_interfaces=["ww*"]), WanLine("eth0", False)),
+        (LTE, LinkSection(failover_interfaces=["ww*"]), WanLine("wwan0", True)),
     ],
 )
 def test_the_backup_line_is_known_by_what_the_settings_name(
