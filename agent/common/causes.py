@@ -33,8 +33,8 @@ SKIPPED = frozenset(
 )
 
 SpeedFlag = Literal[
-    "capped", "client_limited", "cross_traffic", "implausible", "not_saturated", "others_unseen", "router_silent",
-    "router_slow", "short",
+    "capped", "client_limited", "cross_traffic", "implausible", "not_saturated", "others_unseen", "rate_fell",
+    "router_silent", "router_slow", "short",
 ]  # fmt: skip
 
 # What is wrong with a line besides its loss.

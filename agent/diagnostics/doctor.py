@@ -18,6 +18,7 @@ from cryptography import x509
 from agent import identity
 from agent.common.errors import describe
 from agent.config import AgentSettings
+from agent.diagnostics.line import DEADLINE_S, findings
 from agent.probes import PROBES
 from agent.probes.gateway import clock_state
 from agent.probes.probe import Context, ProbeFailed
@@ -171,6 +172,24 @@ def reach(what: str, host: str, port: int, fix: str) -> Diagnosis:
     return Diagnosis(what=what, detail=f"{host}:{port} answers")
 
 
+def _line(here: Installation) -> Iterator[Diagnosis]:
+    """Names, path MTU, portals: only where there is a far end to measure to."""
+    mine = here.mine
+    if mine is None and not here.settings.link.target:
+        return
+    context = Context(
+        settings=here.settings,
+        deadline_s=DEADLINE_S,
+        collector_host=mine.broker_host if mine else None,
+        measure_url=mine.measure_url if mine else None,
+    )
+    try:
+        for found in findings(context):
+            yield Diagnosis(what=found.what, detail=found.detail, fix=found.fix)
+    except (ProbeFailed, OSError) as error:
+        yield Diagnosis(what="line", detail=describe(error), fix="try `nabz-agent probe link --explain`")
+
+
 def _ups(here: Installation) -> Iterator[Diagnosis]:
     if not here.settings.ups:
         return
@@ -252,6 +271,6 @@ def connect(host: str, port: int) -> None:
 
 
 CHECKS: tuple[Check, ...] = (
-    _identity, _certificate, _state_folder, _disk, _ping, _clock, _broker, _measure_server, _ups, _agent,
+    _identity, _certificate, _state_folder, _disk, _ping, _clock, _broker, _measure_server, _line, _ups, _agent,
     _seat_listener, _trap_listener,
 )  # fmt: skip

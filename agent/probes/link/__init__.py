@@ -1,3 +1,3 @@
 """The link probe: loss, latency and the place of a fault on the path out."""
 
-__all__ = ["mtu", "names", "ping", "route"]
+__all__ = ["mtu", "ping", "route"]

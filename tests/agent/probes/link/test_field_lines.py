@@ -263,3 +263,33 @@ def test_a_direction_that_stalls_for_another_reason_says_so(named: Line, directi
 def test_a_page_is_no_measurement_server(named: Line, script: str) -> None:
     with named.serving("c", script, "10.3.0.2", "8474"):
         assert speed(named, "http://10.3.0.2:8474").startswith("not_a_speed_server ")
+
+
+# ---------------------------------------------------------------- the doctor on such lines
+
+DOCTOR = """
+import sys
+from agent.config import AgentSettings, AgentTable, LinkSection
+from agent.diagnostics.line import findings
+from agent.probes.probe import Context
+link = LinkSection(target=sys.argv[2], probes=5, interval_ms=20)
+context = Context(settings=AgentSettings(agent=AgentTable(state_dir=sys.argv[1]), link=link), deadline_s=45)
+for found in findings(context):
+    print(f"{found.what}: {found.detail} -> {found.fix or 'ok'}")
+"""
+
+
+def doctor(line: Line) -> str:
+    return line.run("a", sys.executable, "-c", DOCTOR, str(line.state_dir), "10.3.0.2:8474")
+
+
+def test_the_doctor_names_large_packets_and_names_that_do_not_resolve(named: Line) -> None:
+    with named.measure_server():
+        well = doctor(named)
+        narrow(named, told=False)
+        named.rules("c", "type filter hook input priority 0;\nudp dport 53 drop")
+        ill = doctor(named)
+    assert well.count("-> ok") == 3, well
+    assert "path MTU: packets of full size vanish on the way without a word: over 1400 bytes" in ill
+    assert "names: do not resolve; no good answer from 10.3.0.2" in ill
+    assert not (named.state_dir / "link.json").exists()  # it changes nothing
