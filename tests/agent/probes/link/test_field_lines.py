@@ -131,10 +131,12 @@ def test_echoes_that_a_provider_polices_are_nobodys_loss(named: Line, with_serve
     assert found["hops"][-2]["received"] < 18
 
 
-def test_what_every_packet_suffers_stays_a_loss(named: Line) -> None:
+@pytest.mark.parametrize("with_server", [True, False])
+def test_what_every_packet_suffers_stays_a_loss(named: Line, with_server: bool) -> None:
+    """Also by TCP, which repeats a SYN that was lost."""
     with named.measure_server() as url:
         named.drop("i", "numgen random mod 100 < 30")
-        found = named.measure(measure_url=url, probes=200, interval_ms=20)
+        found = named.measure("10.3.0.2:8474", url if with_server else "", probes=200, interval_ms=20)
     assert 40 < found["loss_pct"] < 62  # 30 each way are 51, with the noise of 200
 
 
