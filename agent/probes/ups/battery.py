@@ -31,7 +31,7 @@ def _voltage(draft: Draft) -> bool:
     volts, nominal = draft.get("battery_voltage_v"), draft.limit("battery_nominal_v")
     if volts is not None and nominal is not None and nominal >= 6 and volts < CELL_SHARE * nominal:
         draft.refuse("battery_voltage_v", "one_cell")
-    return draft.refused.get("battery_voltage_v") == "one_cell"
+    return draft.corrections.get("battery_voltage_v") == "one_cell"
 
 
 def _zeros(draft: Draft, *, cell: bool) -> None:

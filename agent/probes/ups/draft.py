@@ -30,8 +30,7 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What stands around the values: `words` of the vocabulary in `agent.probes.ups.words`, and `limits` and nominal
-    values by name (volts, percent, seconds, watts)."""
+    """What stands around the values: `words` and `limits` as this module lists them."""
 
     words: frozenset[str] = frozenset()
     limits: Mapping[str, float] = field(default_factory=dict)
@@ -78,10 +77,8 @@ class Draft:
     memory: Memory
     now_s: float
     fields: dict[str, Any] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)  # field -> code of CORRECTIONS
-    chosen: dict[str, Candidate] = field(
-        default_factory=dict
-    )  # field -> the candidate believed, else the first refused
+    corrections: dict[str, str] = field(default_factory=dict)  # field -> code of what was put right
+    chosen: dict[str, Candidate] = field(default_factory=dict)  # field -> the one believed, else the first refused
 
     def get(self, name: str) -> Any:
         return self.fields.get(name)
@@ -99,9 +96,9 @@ class Draft:
     def refuse(self, name: str, code: str) -> None:
         """Unknown after all; `code` says why."""
         if self.fields.pop(name, None) is not None:
-            self.refused[name] = code
+            self.corrections[name] = code
 
     def put(self, name: str, value: object, code: str) -> None:
         """Another value than the one told; `code` says why."""
         self.fields[name] = value
-        self.refused[name] = code
+        self.corrections[name] = code

@@ -44,7 +44,7 @@ def settle(gathered: Gathered, memory: Memory, now_s: float, say: Say) -> Settle
     power = words.settle_power(draft)
     battery.settle_battery(draft)
     held = words.hold_back_glitches(draft)
-    for name, code in draft.refused.items():
+    for name, code in draft.corrections.items():
         say(f"    corrected: {name}: {code}")
     after = Memory(scales=scales, power=power, held=held)
     if all(draft.get(name) is None for name in ESSENTIAL):
@@ -71,10 +71,10 @@ def _choose(draft: Draft, name: str, candidates: Sequence[Candidate], scales: di
         draft.fields[name], draft.chosen[name] = value, candidate
         say(f"    {name} = {value!r}")
         if why:
-            draft.refused[name] = why
+            draft.corrections[name] = why
         return
     if code and (code != "sentinel" or name in ("battery_charge_pct", "runtime_s")):  # others have no such sensor
-        draft.refused[name] = code
+        draft.corrections[name] = code
 
 
 def _number(draft: Draft, name: str, candidate: Candidate, scales: dict[str, Scale]) -> tuple[float | None, str]:
@@ -96,7 +96,7 @@ def _reading(draft: Draft, gathered: Gathered) -> UpsReading:
     if draft.get("manufacturer") is None:
         maker = next((gathered.makers[source] for source in used if gathered.makers[source]), None)
         draft.fields["manufacturer"] = maker
-    corrected = [_correction(draft, name, code) for name, code in draft.refused.items()]
+    corrected = [_correction(draft, name, code) for name, code in draft.corrections.items()]
     return UpsReading(**draft.fields, profiles=used, corrected=[*corrected, *gathered.remarks][:64])
 
 
