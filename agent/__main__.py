@@ -41,12 +41,21 @@ def main(argv: list[str] | None = None) -> int:
             subparser.set_defaults(run=module.run)
     options = parser.parse_args(arguments)
     try:
-        return int(options.run(options))
+        return _run(options)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader, `head` for example, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    """As root, as the user of the service where one is installed: what root wrote, the service could not use."""
+    if os.name != "posix" or os.geteuid() != 0:
+        return int(options.run(options))
+    from agent.commands import as_service
+
+    return as_service.run(options)
 
 
 if __name__ == "__main__":

@@ -59,12 +59,16 @@ class LinkSection(AgentSection, frozen=True, kw_only=True):
     primary_interface: Annotated[
         str,
         described(
-            "interface that has the default route while the main line works; on any other the center "
-            "counts as on its backup line; empty if not known"
+            "interface that has the default route while the main line works, by name or pattern (`ppp*`); on any "
+            "other the center counts as on its backup line; ppp0 is also meant where it comes back as ppp1; empty if "
+            "not known"
         ),
     ] = ""
     failover_interfaces: Annotated[
-        list[str], described("interfaces of backup lines that are paid by the megabyte: no heavy speed tests there")
+        list[str],
+        described(
+            "interfaces of backup lines that are paid by the megabyte, by name or pattern: no heavy speed tests there"
+        ),
     ] = []
 
 
@@ -94,7 +98,10 @@ class SpeedSection(AgentSection, frozen=True, kw_only=True):
     ] = None
     at_start: Annotated[bool, described("whether one test runs when the agent starts")] = True
     wan_interface: Annotated[
-        str, described("interface whose counters tell other traffic; empty for the one with the default route")
+        str,
+        described(
+            "interface whose counters tell other traffic, by name or pattern; empty for that of the default route"
+        ),
     ] = ""
     ca_file: Annotated[
         str, described("PEM file of certificates trusted besides the system's, for https servers of your own")
@@ -203,7 +210,9 @@ class SeatsSection(AgentSection, frozen=True, kw_only=True):
         ),
     ] = "first"
     missing_after_s: Annotated[Seconds, described("seconds of silence after which a seat counts as missing")] = 180.0
-    max_cpu_pct: Annotated[float, described("processor load above which a seat is unhealthy")] = 97.0
+    max_cpu_pct: Annotated[float, described("not judged any more (a busy PC is in use); older files may have it")] = (
+        97.0
+    )
     max_memory_pct: Annotated[float, described("memory use above which a seat is unhealthy")] = 97.0
     max_disk_pct: Annotated[float, described("disk use above which a seat is unhealthy")] = 97.0
     max_temperature_c: Annotated[float, described("temperature above which a seat is unhealthy")] = 95.0

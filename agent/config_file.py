@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, get_args, get_origin
@@ -14,6 +13,7 @@ import msgspec
 from msgspec.structs import FieldInfo
 
 from agent.common.errors import describe
+from agent.common.files import parse_toml
 from agent.config import AgentSection, AgentSettings, UpsSection, rules
 
 DEFAULT_PATH = Path("/etc/nabz/agent.toml")
@@ -37,7 +37,7 @@ def load_or_default(path: str | Path | None) -> AgentSettings:
 def load(path: Path) -> AgentSettings:
     """The settings in a TOML file. Raises SettingsError with every mistake at once."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = parse_toml(path.read_bytes())
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read ({error.strerror}); create it or name another"]) from None
     except (ValueError, RecursionError) as error:  # tomllib's own, broken UTF-8, numbers of thousands of digits

@@ -251,6 +251,8 @@ class Service:
             uplink_cause=uplink.cause or ("disk" if stats.trouble else None),
             uplink_detail=uplink.detail or stats.trouble,
             last_receipt_ms=uplink.last_receipt_ms,
+            messages_refused=uplink.counts["refused"],
+            batches_disputed=uplink.counts["disputed"],
             spool_readings=self._spool.waiting(),
             spool_bytes=stats.bytes,
             spool_max_bytes=self._settings.spool.max_mb * 1024 * 1024,

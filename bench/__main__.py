@@ -13,6 +13,7 @@ BENCHES = {
     "fleet.schedule": "the speed tests of 10,000 centers over a month, played by the real rules",
     "gateway.polls": "questions and milliseconds of each look at a UPS, ours beside NUT's snmp-ups",
     "gateway.field": "conditions that people met in the field, right and wrong: ours beside NUT's snmp-ups",
+    "fleet.watch": "how often a well center stands in watch by packets lost by chance, by the real rules",
     "fleet.ingest": "what taking readings costs with signatures and TLS, beside none and beside a bare subscriber",
     "fleet.charts": "what sums of hours save a chart of days, at fleet width",
     "fleet.storm": "thousands of gateways come back at once with hours of backlog, over TLS",

@@ -288,6 +288,7 @@ def _bound(criterion: Criterion) -> str:
 def _window(window: Window) -> str:
     parts = [f"{window.m} of {window.n} readings"] if window.n > 1 else []
     parts += [f"{window.for_s / 60:g} minutes"] if window.for_s else []
+    parts[:1] = [f"{part} (in watch from {window.watch})" if window.watch > 1 else part for part in parts[:1]]
     return " and ".join(parts) or "one reading"
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from agent.common.bufferbloat import bloat
 from agent.common.errors import describe
+from agent.common.files import read_text
 from agent.config import AgentSettings, Engine
 from agent.config_file import DEFAULT_PATH, SettingsError, load_or_default
 from agent.probes import PROBES
@@ -206,8 +207,8 @@ def _secret(text: str) -> str:
     if not text.startswith("@"):
         return text
     try:
-        return Path(text[1:]).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(Path(text[1:])).strip()
+    except (OSError, ValueError) as error:
         raise argparse.ArgumentTypeError(f"key file {text[1:]} cannot be read: {describe(error)}") from None
 
 

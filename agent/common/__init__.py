@@ -6,6 +6,7 @@ __all__ = [
     "center_time",
     "code_text",
     "errors",
+    "files",
     "http_server",
     "logs",
     "mqtt",

@@ -26,7 +26,7 @@ SEAT_FAULTS: Mapping[str, Mapping[str, Param]] = {
     "back_network": {"silent_s": 2400},
     "clone": {},  # two machines report under one identity
     "intruder": {},  # a PC without the seat's own key speaks for it
-    "cpu": {"used_pct": 98.0, "limit_pct": 97.0},
+    "cpu": {"used_pct": 98.0, "limit_pct": 97.0},  # of a gateway before 0.3: a busy PC is in use
     "memory": {"used_pct": 98.0, "limit_pct": 97.0},
     "disk": {"used_pct": 98.0, "limit_pct": 97.0},
     "hot": {"now_c": 99.0, "limit_c": 95.0},

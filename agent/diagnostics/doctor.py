@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import pwd
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,40 +17,25 @@ from cryptography import x509
 
 from agent import identity
 from agent.common.errors import describe
+from agent.common.files import foreign_files
 from agent.config import AgentSettings
+from agent.diagnostics import resolver, uplink
+from agent.diagnostics.diagnosis import Check, Diagnosis, Installation
 from agent.probes import PROBES
 from agent.probes.gateway import clock_state
+from agent.probes.link import interfaces
 from agent.probes.probe import Context, ProbeFailed
 from agent.spool.queue import try_folder
+from agent.uplink import trust
 from agent.wire import Reading
+
+__all__ = ["Diagnosis", "diagnose", "file_system"]
 
 REACH_S = 10.0
 UPS_S = 8.0
 SPARE_BYTES = 64 * 1024 * 1024
+ENROL_AGAIN = "enrol again with `nabz-agent enrol URL TOKEN --force`"
 IN_MEMORY = frozenset({"tmpfs", "ramfs"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Diagnosis:
-    """One line of the doctor. ``fix`` is empty when all is well."""
-
-    what: str
-    detail: str
-    fix: str = ""
-
-    @property
-    def ok(self) -> bool:
-        return not self.fix
-
-
-@dataclass(frozen=True)
-class Installation:
-    settings: AgentSettings
-    mine: identity.Identity | None
-    trouble: identity.IdentityError | None = None  # why there is no identity
-
-
-Check = Callable[[Installation], Iterator[Diagnosis]]
 
 
 def diagnose(settings: AgentSettings) -> Iterator[Diagnosis]:
@@ -76,8 +61,13 @@ def _certificate(here: Installation) -> Iterator[Diagnosis]:
     try:
         held = x509.load_pem_x509_certificates(here.mine.tls.cert.read_bytes())[0]
     except (OSError, ValueError) as error:
-        fix = "enrol again with `nabz-agent enrol URL TOKEN --force`"
+        fix = ENROL_AGAIN
         yield Diagnosis(what="certificate", detail=f"{here.mine.tls.cert}: cannot be read ({describe(error)})", fix=fix)
+        return
+    try:
+        trust.broker_context(here.mine.tls, trust.TrustedClock())
+    except (identity.IdentityError, OSError) as error:
+        yield Diagnosis(what="certificate", detail=f"cannot be used: {describe(error)}", fix=ENROL_AGAIN)
         return
     start_s, end_s = held.not_valid_before_utc.timestamp(), held.not_valid_after_utc.timestamp()
     detail = f"holds until {held.not_valid_after_utc:%Y-%m-%d}, renewed half way"
@@ -94,14 +84,25 @@ def _state_folder(here: Installation) -> Iterator[Diagnosis]:
     try:
         try_folder(folder)
     except OSError as error:
-        fix = "make it, owned by the agent's user, or set [agent] state_dir"
+        fix = f"make it, owned by the agent's user ({_user()}): chown -R {_user()}: {folder}; or set [agent] state_dir"
         yield Diagnosis(what="state folder", detail=f"{folder}: cannot be written durably ({describe(error)})", fix=fix)
+        return
+    if others := foreign_files(folder):
+        detail = f"{folder}: {others[0].name} belongs to another user than {_user()}, who runs the agent"
+        yield Diagnosis(what="state folder", detail=detail, fix=f"run `chown -R {_user()}: {folder}`")
         return
     if kind in IN_MEMORY:
         fix = "set [agent] state_dir to a folder on a disk"
         yield Diagnosis(what="state folder", detail=f"{folder} is in memory ({kind}): a power cut empties it", fix=fix)
     else:
         yield Diagnosis(what="state folder", detail=f"{folder} on {kind}, written durably")
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def file_system(folder: Path, mounts: str) -> str:
@@ -151,6 +152,24 @@ def _broker(here: Installation) -> Iterator[Diagnosis]:
         for endpoint in here.mine.brokers:
             what = "broker by WebSocket" if endpoint.transport == "websockets" else "broker"
             yield reach(what, endpoint.host, endpoint.port, "let this port out of the center's network")
+
+
+def _interfaces(here: Installation) -> Iterator[Diagnosis]:
+    """Every interface that the settings name, by name or pattern."""
+    link, present = here.settings.link, interfaces.present()
+    named = {
+        "[link] primary_interface": [link.primary_interface],
+        "[link] failover_interfaces": link.failover_interfaces,
+        "[speed] wan_interface": [here.settings.speed.wan_interface],
+    }
+    for key, wanted in named.items():
+        for name in filter(None, wanted):
+            found = interfaces.find(name, present)
+            if found is None:
+                fix = f"plug it in or dial up, or correct {key}; there are {', '.join(present)}"
+                yield Diagnosis(what="interface", detail=f"{name} of {key} does not exist", fix=fix)
+            else:
+                yield Diagnosis(what="interface", detail=f"{name} of {key} is {found}")
 
 
 def _measure_server(here: Installation) -> Iterator[Diagnosis]:
@@ -252,6 +271,6 @@ def connect(host: str, port: int) -> None:
 
 
 CHECKS: tuple[Check, ...] = (
-    _identity, _certificate, _state_folder, _disk, _ping, _clock, _broker, _measure_server, _ups, _agent,
-    _seat_listener, _trap_listener,
+    _identity, _certificate, _state_folder, _disk, _ping, _clock, _interfaces, resolver.check, _broker, uplink.session,
+    _measure_server, uplink.servers, _ups, _agent, _seat_listener, _trap_listener,
 )  # fmt: skip

@@ -55,6 +55,8 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     uplink_cause: UplinkCause | None = None  # why nothing is being sent, and in a sentence of the log's
     uplink_detail: str = ""
     last_receipt_ms: int | None = None
+    messages_refused: int = 0  # that no collector of ours sealed
+    batches_disputed: int = 0  # the collector holds other readings under their numbers
     spool_readings: int | None = None
     spool_bytes: int | None = None
     spool_max_bytes: int | None = None

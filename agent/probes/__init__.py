@@ -9,7 +9,7 @@ from agent.config import UpsSection
 from agent.probes.probe import Context, Probe
 from agent.wire import Reading
 
-__all__ = ["PROBES", "boot", "gateway", "probe", "seats", "speed", "start_self_test", "target", "ups"]
+__all__ = ["PROBES", "boot", "gateway", "link", "probe", "seats", "speed", "start_self_test", "target", "ups"]
 
 
 def _loaded_at_first_use(module: str) -> Probe:

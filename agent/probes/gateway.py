@@ -12,13 +12,14 @@ from pathlib import Path
 import psutil
 
 from agent import __version__
+from agent.probes.link import interfaces
 from agent.probes.link.route import default_route
 from agent.probes.probe import Context
+from agent.seat.sensors import hottest_c, sensed, share_pct
 from agent.wire import Clock, GatewayReading, Reading
 
 STA_UNSYNC, STA_NANO, TIME_ERROR = 0x0040, 0x2000, 5  # linux/timex.h
 CPU_WINDOW_S = 0.3  # psutil averages since its last call; a first call needs some time behind it
-SANE_CELSIUS = (-40.0, 150.0)  # absent sensors answer 0 K, 255 or nonsense
 
 
 class _Timex(ctypes.Structure):
@@ -61,26 +62,29 @@ def judge_clock(state: int, status: int, offset: int) -> ClockState:
 
 
 async def probe(context: Context) -> Sequence[Reading]:
-    """One GatewayReading. What this machine does not show stays None; the spool's figures are the service's to add."""
+    """One GatewayReading. What this machine does not show stays None, and a sensor that fails costs itself alone.
+    The spool's figures are the service's to add."""
     await asyncio.sleep(CPU_WINDOW_S)
-    clock, route, me = clock_state(), default_route(), psutil.Process()
-    wan = context.settings.speed.wan_interface or (route.interface if route else None)
-    counters = psutil.net_io_counters(pernic=True).get(wan) if wan else None
-    spent = me.cpu_times()
-    context.explain(f"clock {clock.quality} by adjtimex; WAN interface {wan or 'unknown: no default route'}")
+    note, me = context.explain, psutil.Process()
+    clock, route = clock_state(), sensed("default route", default_route, note)
+    wan = interfaces.counted(context.settings.speed.wan_interface, route)
+    counters = (sensed("interface counters", lambda: psutil.net_io_counters(pernic=True), note) or {}).get(wan or "")
+    spent = sensed("own time", me.cpu_times, note)
+    rss_bytes = sensed("own memory", lambda: me.memory_info().rss, note)
+    note(f"clock {clock.quality} by adjtimex; WAN interface {wan or 'unknown: no default route'}")
     return [
         GatewayReading(
-            cpu_pct=psutil.cpu_percent(),
-            memory_pct=psutil.virtual_memory().percent,
-            disk_free_pct=disk_free_pct(context.settings.state_dir),
-            temperature_c=hottest_c(),
+            cpu_pct=share_pct(sensed("processor load", psutil.cpu_percent, note)),
+            memory_pct=share_pct(sensed("memory", lambda: psutil.virtual_memory().percent, note)),
+            disk_free_pct=share_pct(disk_free_pct(context.settings.state_dir)),
+            temperature_c=hottest_c(note=note),
             uptime_s=uptime_s(),
             clock_offset_ms=clock.offset_ms,
             wan_interface=wan,
             wan_rx_bytes=counters.bytes_recv if counters else None,
             wan_tx_bytes=counters.bytes_sent if counters else None,
-            agent_rss_mb=round(me.memory_info().rss / 1e6, 1),
-            agent_cpu_s=round(spent.user + spent.system + spent.children_user + spent.children_system, 2),
+            agent_rss_mb=round(rss_bytes / 1e6, 1) if rss_bytes else None,
+            agent_cpu_s=round(sum(spent[:4]), 2) if spent else None,
             version=__version__,
         )
     ]
@@ -94,14 +98,6 @@ def disk_free_pct(path: Path) -> float | None:
         except OSError:
             continue
     return None
-
-
-def hottest_c() -> float | None:
-    """The hottest sensor with a believable value; None where the machine shows none."""
-    read = getattr(psutil, "sensors_temperatures", dict)  # absent on Windows and macOS
-    low, high = SANE_CELSIUS
-    values = [sensor.current for sensors in read().values() for sensor in sensors]
-    return max((value for value in values if value and low < value < high), default=None)
 
 
 def uptime_s() -> float:

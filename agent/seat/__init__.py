@@ -1,3 +1,3 @@
 """Runs on each seat PC: measures the machine, never the person, and reports to the center's gateway."""
 
-__all__ = ["identity", "keys", "snapshot"]
+__all__ = ["identity", "keys", "sensors", "snapshot"]

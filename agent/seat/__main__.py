@@ -17,6 +17,7 @@ from pathlib import Path
 from agent import __version__
 from agent.common import logs
 from agent.common.errors import describe
+from agent.common.files import read_text
 from agent.common.logs import Event
 from agent.seat import snapshot as contract
 from agent.seat.drives import Seldom
@@ -116,7 +117,7 @@ def load(options: argparse.Namespace) -> SeatProgram:
         raise ValueError(f"--interval {options.interval:g} must lie between 5 and 600 seconds")
     url = check_gateway(options.gateway)
     try:
-        key = contract.parse_key(options.key_file.read_text("utf-8", "replace"))
+        key = contract.parse_key(read_text(options.key_file))
     except (OSError, ValueError) as error:
         raise ValueError(f"--key-file {options.key_file}: {describe(error)}") from None
     name = check_name(options.name)

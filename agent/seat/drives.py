@@ -8,6 +8,7 @@ missing, health stays unknown. Windows has its storage module, see agent.seat.wi
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,12 +18,14 @@ from pathlib import Path
 
 from agent.seat import windows
 from agent.seat.identity import fact, is_generic
+from agent.seat.sensors import sensed
 from agent.seat.snapshot import MAX_DISKS, Drive, Health
 
 READ_EVERY_S = 3600.0
 SMART_S = 10.0
 SECTOR_BYTES = 512  # the unit of /sys/block/*/size, whatever the disk's own sector is
 SANE_CELSIUS = (-40.0, 120.0)
+PLUGGED_BUSES = frozenset({"usb", "fw"})  # as folders of /sys/devices: usb1, fw0 (FireWire)
 WORN_OUT = "0x03"  # PRE_EOL_INFO: urgent
 
 Read = Callable[[], tuple[Drive, ...] | None]
@@ -40,7 +43,7 @@ class Seldom:
     def __call__(self, now_s: float | None = None) -> tuple[Drive, ...] | None:
         now_s = time.monotonic() if now_s is None else now_s
         if self.read_s is None or now_s - self.read_s >= self.every_s:
-            self.known, self.read_s = self.read(), now_s
+            self.known, self.read_s = sensed("drives", self.read), now_s
         return self.known
 
 
@@ -61,10 +64,34 @@ def built_in(sys_dir: Path) -> list[Path]:
     return [
         disk
         for disk in sorted((sys_dir / "block").glob("*"))
-        if (disk / "device").exists()
-        and _line(disk / "removable") != "1"
-        and not {"virtual", "usb"} & {part.rstrip("0123456789") for part in disk.resolve().parts}
+        if (disk / "device").exists() and not _comes_and_goes(disk) and "virtual" not in disk.resolve().parts
     ]
+
+
+def is_removable(sys_dir: Path, device: str) -> bool:
+    """Whether a mounted ``device`` (a partition, a disk, a volume of LUKS or LVM on them) is on what people plug in.
+    Unknown devices are not."""
+    name = os.path.basename(os.path.realpath(device))  # /dev/mapper/NAME is a link to /dev/dm-N
+    disks = _disks_under(sys_dir / "class" / "block" / name)
+    return any(map(_comes_and_goes, disks))
+
+
+def _disks_under(block: Path, levels: int = 8) -> list[Path]:
+    """The whole disks that a block device rests on."""
+    below = sorted((block / "slaves").glob("*")) if levels else []
+    if below:
+        return [disk for one in below for disk in _disks_under(one.resolve(), levels - 1)]
+    real = block.resolve()
+    return [real.parent if (real / "partition").exists() else real]
+
+
+def _comes_and_goes(disk: Path) -> bool:
+    """Removable, a memory card (JESD84 `MMC` is soldered, `SD` is not), or on a bus that people plug into."""
+    return (
+        _line(disk / "removable") == "1"
+        or _line(disk / "device" / "type") == "SD"
+        or not PLUGGED_BUSES.isdisjoint(part.rstrip("0123456789") for part in disk.resolve().parts)
+    )
 
 
 def serial_of(disk: Path) -> str:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, Literal
 
 import psutil
 
 from agent.seat import windows
 from agent.seat.clocks import slept_s
-from agent.seat.drives import built_in, serial_of
+from agent.seat.drives import built_in, is_removable, serial_of
 from agent.seat.identity import SeatIdentity, facts_of, is_burnt_in
+from agent.seat.sensors import hottest_c, sensed, share_pct, within
 from agent.seat.snapshot import MAX_DISKS, Disk, Drive, Snapshot, State
 
 STARTED_S = time.monotonic()  # stops while asleep, and so does a program
-SANE_CELSIUS = (-40.0, 150.0)  # absent sensors answer 0 K, 255 or nonsense
 DMI = Path("/sys/class/dmi/id")
 DMI_FACTS = {"board": "board_serial", "product": "product_serial", "uuid": "product_uuid", "chassis": "chassis_serial"}
 
@@ -24,8 +26,10 @@ def measure(
     identity: SeatIdentity, name: str, nonce: str, at_ms: int, *, state: State = "running", interval_s: float = 60.0,
     version: str = "", drives: tuple[Drive, ...] | None = None, hand: str = "",
 ) -> Snapshot:  # fmt: skip
-    """One snapshot; processor load is the average since the call before. What cannot be read is None."""
-    memory, battery = psutil.virtual_memory(), _battery()
+    """One snapshot; processor load is the average since the call before. What cannot be read is None, and costs nothing
+    else: a PC with an odd battery is a seat all the same."""
+    memory = sensed("memory", psutil.virtual_memory)
+    battery_pct, on_mains = sensed("battery", _battery) or (None, None)
     return Snapshot(
         id=identity.id,
         name=name,
@@ -34,52 +38,55 @@ def measure(
         state=state,
         interval_s=interval_s,
         facts=identity.facts[:32],
-        cpu_pct=psutil.cpu_percent(),
-        memory_pct=memory.percent,
-        memory_mb=round(memory.total / 1e6),
-        disks=disks(),
+        cpu_pct=share_pct(sensed("processor load", psutil.cpu_percent)),
+        memory_pct=share_pct(memory.percent) if memory else None,
+        memory_mb=round(memory.total / 1e6) if memory else None,
+        disks=sensed("disks", disks) or (),
         temperature_c=hottest_c(),
-        battery_pct=battery[0],
-        on_mains=battery[1],
-        uptime_s=round(time.time() - psutil.boot_time(), 0) if time.time() > psutil.boot_time() else None,
-        net_errors=net_errors(),
+        battery_pct=battery_pct,
+        on_mains=on_mains,
+        uptime_s=sensed("uptime", _uptime_s),
+        net_errors=sensed("interface counters", net_errors),
         version=version,
         drives=drives,
-        slept_s=slept_s(),
+        slept_s=within(sensed("time asleep", slept_s), 0, 1e10),
         running_s=round(time.monotonic() - STARTED_S, 1),
         hand=hand,
     )
 
 
-def disks() -> tuple[Disk, ...]:
+def _uptime_s() -> float | None:
+    up_s = time.time() - psutil.boot_time()
+    return round(up_s) if up_s > 0 else None
+
+
+def disks(
+    partitions: Iterable[Any] | None = None,
+    usage: Callable[[str], Any] = psutil.disk_usage,
+    sys_dir: Path = Path("/sys"),
+) -> tuple[Disk, ...]:
     """Fixed disks, each device once, the system's first. No mount points: they can hold a person's name."""
     found: dict[str, Disk] = {}
-    for part in psutil.disk_partitions(all=False):
-        if part.device in found or _is_passing(part.opts, part.fstype):
+    for part in psutil.disk_partitions(all=False) if partitions is None else partitions:
+        is_system = part.mountpoint in ("/", "C:\\")
+        if part.device in found or (not is_system and _is_passing(part, sys_dir)):
             continue
-        try:
-            usage = psutil.disk_usage(part.mountpoint)
-        except OSError:  # an empty card reader, a folder this service may not enter
-            continue
-        found[part.device] = Disk(
-            role="system" if part.mountpoint in ("/", "C:\\") else "data",
-            total_gb=round(usage.total / 1e9, 1),
-            used_pct=usage.percent,
-        )
+        # One fails in an empty card reader, in a folder this service may not enter, on a server that went away.
+        used = sensed(part.mountpoint, lambda part=part: usage(part.mountpoint))  # type: ignore[misc]
+        if used is not None and (used_pct := share_pct(used.percent)) is not None:
+            role: Literal["system", "data"] = "system" if is_system else "data"
+            found[part.device] = Disk(role=role, total_gb=round(used.total / 1e9, 1), used_pct=used_pct)
     return tuple(sorted(found.values(), key=lambda disk: disk.role != "system"))[:MAX_DISKS]
 
 
-def _is_passing(options: str, kind: str) -> bool:
-    """Removable drives, discs and package images do not belong to the seat."""
-    return bool({"removable", "cdrom"} & set(options.split(","))) or kind in ("squashfs", "iso9660", "udf", "")
-
-
-def hottest_c() -> float | None:
-    """The hottest sensor with a believable value; None where the machine shows none (Windows, most virtual ones)."""
-    low, high = SANE_CELSIUS
-    read = getattr(psutil, "sensors_temperatures", dict)
-    values = [sensor.current for sensors in read().values() for sensor in sensors]
-    return max((value for value in values if value and low < value < high), default=None)
+def _is_passing(part: Any, sys_dir: Path) -> bool:
+    """Removable drives, discs, package images and what nobody can fill do not belong to the seat."""
+    options = set(part.opts.split(","))
+    return (
+        bool({"removable", "cdrom", "ro"} & options)
+        or part.fstype in ("squashfs", "iso9660", "udf", "")
+        or is_removable(sys_dir, part.device)
+    )
 
 
 def net_errors() -> int:
@@ -89,11 +96,11 @@ def net_errors() -> int:
 
 
 def _battery() -> tuple[float | None, bool | None]:
-    read = getattr(psutil, "sensors_battery", lambda: None)
-    battery = read()
+    battery = getattr(psutil, "sensors_battery", lambda: None)()
     if battery is None:
         return None, None
-    return min(100.0, max(0.0, round(battery.percent, 1))), battery.power_plugged
+    percent = battery.percent
+    return None if percent is None else min(100.0, max(0.0, round(percent, 1))), battery.power_plugged
 
 
 # ---------------------------------------------------------------- which machine
@@ -101,7 +108,7 @@ def _battery() -> tuple[float | None, bool | None]:
 
 def hardware() -> tuple[str, ...]:
     """Hashed facts of this machine, see agent.seat.identity. What this account may not read is left out."""
-    found = [("mac" if is_burnt_in(mac) and stays else "lmac", mac) for mac, stays in _macs()]
+    found = [("mac" if is_burnt_in(mac) and stays else "lmac", mac) for mac, stays in sensed("cards", _macs) or ()]
     if sys.platform == "win32":
         return facts_of([*found, *windows.inventory().found])
     found += [("disk", serial_of(disk)) for disk in built_in(Path("/sys"))]

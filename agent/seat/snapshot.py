@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from agent.common.errors import describe
+from agent.common.files import clean
 
 VERSION = 1
 MAX_BYTES = 8 * 1024
@@ -185,7 +186,7 @@ _CLAIM = re.compile(rb'\{"v":1,"id":"(s[0-9a-f]{16})"')
 def parse_key(text: str) -> bytes:
     """A seat key as written in a file: hexadecimal, at least 16 bytes. Raises SnapshotError."""
     try:
-        key = bytes.fromhex(text.strip())
+        key = bytes.fromhex("".join(clean(text).split()))
     except ValueError:
         raise SnapshotError("the seat key is not hexadecimal: copy what `nabz-agent seat-key` prints") from None
     if len(key) < MIN_KEY_BYTES:

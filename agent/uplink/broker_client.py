@@ -57,7 +57,7 @@ class BrokerClient(Client):
         def on_connect(
             _client: AnyClient, _data: object, _flags: ConnectFlags, code: ReasonCode, _properties: Properties | None
         ) -> None:
-            refused = UplinkLost("refused", f"the broker refused this gateway: {describe(code)}")
+            refused = UplinkLost("refused", f"the broker refused this gateway: {describe(code)}", code.value)
             emit("lost", refused) if code.is_failure else emit("connected")
 
         def on_disconnect(

@@ -12,9 +12,10 @@ from agent.uplink import trust
 class UplinkLost(Exception):
     """The session ended; ``cause`` and the text are the reason."""
 
-    def __init__(self, cause: UplinkCause, detail: str) -> None:
+    def __init__(self, cause: UplinkCause, detail: str, code: int | None = None) -> None:
         super().__init__(detail)
         self.cause: UplinkCause = cause
+        self.code = code  # of a broker that refused
 
 
 def cause_of(error: Exception) -> UplinkCause:

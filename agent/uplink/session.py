@@ -33,6 +33,7 @@ from agent.uplink.broker_client import CONNECT_S, BrokerClient, EventName
 from agent.uplink.causes import UplinkLost, cause_of
 from agent.uplink.endpoints import Endpoints, format_endpoint
 from agent.uplink.inflight import InFlightBatches
+from agent.uplink.keepalive import IDENTIFIER_REJECTED, Keepalives
 from agent.uplink.receipts import is_other_history
 from agent.uplink.window import BACKOFF_MIN_S, InFlight, Send, Wait, backoff_s, failures_after, next_step
 
@@ -61,7 +62,6 @@ DISPUTED = Event(
 LIVE_MS = 150_000  # readings this close to the newest go ahead of the backlog
 MAX_PACE_S = 600.0
 
-KEEPALIVE_S = 300
 SILENT_S = 150.0  # with batches out and not even a PUBACK back: somebody in between only pretends
 
 
@@ -130,6 +130,7 @@ class Uplink:
         self._receipt_clock = receipt_clock or trust.TrustedClock()  # set by receipts; tasks expire by it, not by ours
         self._learn_time = learn_time  # fetches the collector's time; blocking; raises OSError
         self._endpoints = Endpoints(identity.brokers, endpoint_file)
+        self._keepalives = Keepalives()
         self._proven = False  # the collector has answered in this session
         self._nonce = identity.nonce
         self._last_packet_s = 0.0
@@ -170,7 +171,7 @@ class Uplink:
         failures = 0
         while True:
             connected_s: float | None = None
-            silent, self._proven = False, False
+            silent, self._proven, shorter = False, False, False
             client = self._client(self._endpoints.current)
             try:
                 await self._connect(client, self._endpoints.current)
@@ -180,6 +181,8 @@ class Uplink:
                 silent, self.view.cause = isinstance(error, TimeoutError), cause_of(error)
                 self.view.detail = f"{format_endpoint(self._endpoints.current)}: {describe(error)}"
                 SESSION_ENDED.log(broker=format_endpoint(self._endpoints.current), cause=self.view.cause, error=error)
+                if isinstance(error, UplinkLost) and error.code == IDENTIFIER_REJECTED:
+                    shorter = self._keepalives.refused(self._endpoints.current)
                 if trust.is_about_time(error):
                     await self._learn_time_again()
             finally:
@@ -187,6 +190,9 @@ class Uplink:
                 self.view.state, self._connected_client = "off", None
                 await finished(self._leave, client, was_connected)
                 self._in_flight.begin()
+            if shorter:
+                await self._pause(BACKOFF_MIN_S)
+                continue
             lasted_s = None if connected_s is None else self._now_s() - connected_s
             failures = failures_after(failures, lasted_s)
             if failures and not self._proven:
@@ -220,7 +226,7 @@ class Uplink:
         if endpoint.tls:
             client.tls_set_context(await asyncio.to_thread(trust.broker_context, identity.tls, self._clock))
         async with asyncio.timeout(self._connect_s):
-            await asyncio.to_thread(client.connect, endpoint.host, endpoint.port, KEEPALIVE_S)
+            await asyncio.to_thread(client.connect, endpoint.host, endpoint.port, self._keepalives.of(endpoint))
         client.loop_start()
         await self._expect("connected")
         client.subscribe([(wire.receipt_topic(identity.device), 1), (wire.task_topic(identity.device), 1)])

@@ -7,9 +7,11 @@ SendFailed
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +21,7 @@ LANGUAGES = ("en", "ur")  # of a message, unless a channel is set otherwise
 _STATUS = re.compile(r"error=(\d{3})")
 _AGAIN = {408, 425, 429}  # the only answers of the 4xx kind that a later attempt may change
 MAX_PROBLEM = 300
+_message_log: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("message_log", default=None)
 
 
 class SendFailed(Exception):
@@ -65,11 +68,32 @@ def by_apprise(
 
     def send(message: AlertMessage) -> None:
         kind = "warning" if message.event == "raised" else "success"
-        with apprise.LogCapture(level=logging.WARNING) as output:  # type: ignore[no-untyped-call]
+        with _own_warnings(apprise.logger) as lines:
             if not service.notify(body=message.text, title=message.title, notify_type=kind):
-                raise _failure(output.getvalue())
+                raise _failure("\n".join(lines))
 
     return Channel(name, send, events, languages)
+
+
+@contextlib.contextmanager
+def _own_warnings(apprise_log: logging.Logger) -> Iterator[list[str]]:
+    """What Apprise logs of this message: other channels send at the same time, and their troubles are theirs. Apprise
+    sends in threads of its own, under the context of whoever called it."""
+    lines: list[str] = []
+    mark = _message_log.set(lines)
+
+    class WarningList(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if _message_log.get() is lines:
+                lines.append(record.getMessage())
+
+    handler = WarningList(logging.WARNING)
+    apprise_log.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        apprise_log.removeHandler(handler)
+        _message_log.reset(mark)
 
 
 def _failure(output: str) -> SendFailed:

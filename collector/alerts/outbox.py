@@ -5,12 +5,14 @@
        └────────────────────┘─ permanent problem ─▶ failed
                             └─ the collector died ─▶ unsure: perhaps sent, so never sent again
 
-One outbox works on a database at a time.
+One outbox works on a database at a time. Each channel sends in a thread of its own: one that hangs delays no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
@@ -33,7 +35,9 @@ NOT_SENT = Event(
 BACKOFF_S = (30, 60, 300, 900, 3600, 7200, 14400)  # after these, the message is given up
 BRAKE = 50  # more messages than this within BRAKE_MS become a summary
 BRAKE_MS = 600_000
-PER_LOOK = 50
+PER_LOOK = 50  # messages of one channel
+WAIT_S = 4.0  # for the channels that begin to send; one that hangs is not waited for again
+STOP_S = 5.0
 PAUSED = ("suspended", "closed")
 
 _ch, _al, _ce = schema.changes.c, schema.alerts.c, schema.centers.c
@@ -49,8 +53,36 @@ class ClaimedMessage:
     attempts: int
 
 
+class _Sending:
+    """A channel's messages under way, in a thread of their own; `sent` and `error` are final once it has ended."""
+
+    def __init__(self, channel: str, send_next: Callable[[str], bool | None], stopped: threading.Event) -> None:
+        self._channel, self._send_next, self._stopped = channel, send_next, stopped
+        self.sent = 0
+        self.error: BaseException | None = None
+        # A daemon: a channel that hangs for ever must not keep the collector from stopping.
+        self.thread = threading.Thread(target=self._run, name=f"alerts-{channel}", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            for _ in range(PER_LOOK):
+                was_sent = None if self._stopped.is_set() else self._send_next(self._channel)
+                if was_sent is None:
+                    return
+                self.sent += was_sent
+        except BaseException as error:  # the next look raises it
+            self.error = error
+
+
+def _join(works: Iterable[_Sending], longest_s: float) -> None:
+    until_s = time.monotonic() + longest_s
+    for work in works:
+        work.thread.join(max(0.0, until_s - time.monotonic()))
+
+
 class Outbox:
-    """Looks at the queue now and then; every look does all that is due, at most PER_LOOK messages."""
+    """Looks at the queue now and then; every look begins all that is due, at most PER_LOOK messages of a channel."""
 
     def __init__(
         self,
@@ -62,6 +94,8 @@ class Outbox:
     ) -> None:
         self.store, self.standards, self.base_url, self.clock_ms = store, standards, base_url, clock_ms
         self.channels = {channel.name: channel for channel in channels}
+        self._sending: dict[str, _Sending] = {}
+        self._stopped = threading.Event()
 
     def after_start(self) -> int:
         """To be called once before the first look: what was being sent when the last run ended is `unsure`."""
@@ -69,20 +103,34 @@ class Outbox:
             return give_up_unsure(conn)
 
     def look(self) -> int:
-        """Queues, then sends one after the other; returns how many were sent."""
+        """Queues, lets each channel send one message after the other, and waits for those that begin now. Returns how
+        many messages were sent by the channels that are done; raises what one of them failed by."""
         with self.store.write() as conn:
             queue(conn, list(self.channels.values()), self.standards, self.base_url, self.clock_ms())
-        return sum(self._send_next() for _ in range(self._due()))
+        idle = [name for name in self._due_channels() if name not in self._sending]
+        begun = {name: _Sending(name, self._send_next, self._stopped) for name in idle}
+        self._sending |= begun
+        _join(begun.values(), WAIT_S)
+        ended = [self._sending.pop(name) for name, work in [*self._sending.items()] if not work.thread.is_alive()]
+        for error in (work.error for work in ended if work.error is not None):
+            raise error
+        return sum(work.sent for work in ended)
 
-    def _due(self) -> int:
+    def stop(self) -> None:
+        """Lets each channel end the message that it sends now; one that hangs is left behind, its message `unsure`."""
+        self._stopped.set()
+        _join(self._sending.values(), STOP_S)
+
+    def _due_channels(self) -> Sequence[str]:
         with self.store.read() as conn:
-            return min(PER_LOOK, conn.scalar(_HOW_MANY_DUE, {"now_ms": self.clock_ms()}) or 0)
+            return conn.scalars(_DUE_CHANNELS, {"now_ms": self.clock_ms()}).all()
 
-    def _send_next(self) -> bool:
+    def _send_next(self, channel: str) -> bool | None:
+        """Whether the channel's next message was sent; None if there is none."""
         with self.store.write() as conn:
-            due = claim(conn, self.clock_ms())
+            due = claim(conn, self.clock_ms(), channel)
         if due is None:
-            return False
+            return None
         problem = self._send(due)
         with self.store.write() as conn:
             finish(conn, due, problem, self.clock_ms())
@@ -134,9 +182,9 @@ def queue(conn: sa.Connection, channels: Sequence[Channel], standards: Standards
     return len(made)
 
 
-def claim(conn: sa.Connection, now_ms: int) -> ClaimedMessage | None:
-    """The next message, now `sending`; None if there is none, or another worker got there first."""
-    row = conn.execute(_NEXT_DUE, {"now_ms": now_ms}).first()
+def claim(conn: sa.Connection, now_ms: int, channel: str) -> ClaimedMessage | None:
+    """The channel's next message, now `sending`; None if there is none, or another worker got there first."""
+    row = conn.execute(_NEXT_DUE, {"now_ms": now_ms, "channel": channel}).first()
     if row is None:
         return None
     mine = sa.update(schema.alerts).where(_al.id == row.id, _al.state == "waiting")
@@ -187,11 +235,11 @@ _SUMMARIES_SINCE = (
 )
 _QUEUED = sa.update(schema.changes).where(_ch.id == sa.bindparam("change")).values(queued_ms=sa.bindparam("now_ms"))
 _IS_DUE = sa.and_(_al.state == "waiting", _al.next_ms <= sa.bindparam("now_ms"))
-_HOW_MANY_DUE = sa.select(sa.func.count()).select_from(schema.alerts).where(_IS_DUE)
+_DUE_CHANNELS = sa.select(_al.channel).where(_IS_DUE).group_by(_al.channel).order_by(sa.func.min(_al.id))
 _NEXT_DUE = (
     sa.select(_al.id, _al.channel, _al.title, _al.text, _al.attempts, _ch.now)
     .select_from(schema.alerts.outerjoin(schema.changes, _ch.id == _al.change))
-    .where(_IS_DUE)
+    .where(_IS_DUE, _al.channel == sa.bindparam("channel"))
     .order_by(_al.next_ms, _al.id)
     .limit(1)
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -11,9 +12,11 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from agent.common.errors import describe
+from agent.common.files import read_text
 from collector.commands.console import answers, common_arguments, complain, say, settings_of, table
 from collector.database import opened
-from collector.register import centers
+from collector.register import centers, dated
+from collector.reports import revisions
 from collector.speedtests import requests
 from collector.store import Store
 
@@ -27,6 +30,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     read = verbs.add_parser("import", help="add and change centers from a CSV file; all or nothing")
     read.add_argument("file", type=Path, metavar="FILE.csv", help=f"columns: {', '.join(centers.COLUMNS)}")
     read.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    read.add_argument(
+        "--from", dest="from_day", default="", metavar="YYYY-MM-DD",
+        help=f"the day from which new {', '.join(dated.DATED)} hold (default: today)",
+    )  # fmt: skip
+    read.add_argument("--by", default="", metavar="NAME", help="who says so: kept with what holds from a day")
     add = verbs.add_parser("add", help="add one center")
     for name in centers.COLUMNS:
         flag = "--code" if name == "center" else f"--{name.replace('_', '-')}"
@@ -55,30 +63,48 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    work = centers.plan_import if options.dry_run else centers.do_import
     try:
-        with (
-            options.file.open(encoding="utf-8", newline="") as lines,
-            opened(settings_of(options)) as store,
-            store.write() as conn,
-        ):
-            done = work(conn, lines, _now_ms())
+        from_ms = dated.day_ms(options.from_day) if options.from_day else None
+    except ValueError as error:
+        complain(f"--from: {describe(error)}")
+        return 2
+    try:
+        lines = read_text(options.file).splitlines(keepends=True)
     except OSError as error:
         complain(f"{options.file}: cannot be read ({describe(error)}); name a CSV file that exists")
         return 1
+    except ValueError as error:
+        complain(f"{options.file}: is not CSV in UTF-8 or UTF-16 ({describe(error)})")
+        return 1
+    with opened(settings_of(options)) as store, store.write() as conn:
+        if options.dry_run:
+            done = centers.plan_import(conn, lines, _now_ms(), from_ms)
+        else:
+            done = centers.do_import(conn, lines, _now_ms(), from_ms, options.by)
+            _revise(conn, done, from_ms)
     for mistake in done.mistakes:
         complain(f"{options.file}: {mistake}")
     facts = {
         "added": len(done.added),
         "changed": len(done.changed),
         "same": done.same,
+        "differences": [dataclasses.asdict(difference) for difference in done.differences],
         "mistakes": [str(mistake) for mistake in done.mistakes],
         "written": not (options.dry_run or done.mistakes),
     }
+    for difference in () if options.json or done.mistakes else done.differences:
+        say(str(difference))
     words = f"{len(done.added)} new, {len(done.changed)} changed, {done.same} as before"
     fate = "nothing was written: correct the file" if done.mistakes else "a dry run: nothing was written"
     say(json.dumps(facts) if options.json else words if facts["written"] else f"{words}; {fate}")
     return 1 if done.mistakes else 0
+
+
+def _revise(conn: sa.Connection, done: centers.Import, from_ms: int | None) -> None:
+    """Months that are reported already and were otherwise than was thought are reported anew."""
+    if from_ms is not None and not done.mistakes:
+        codes = {item.center for item in done.differences if item.column in dated.DATED}
+        revisions.record_facts(conn, codes, from_ms, _now_ms())
 
 
 def _add(options: argparse.Namespace) -> int:
@@ -105,8 +131,17 @@ def _list(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     with opened(settings_of(options)) as store, store.read() as conn:
-        row = centers.get(conn, options.code).row()
-    say(json.dumps(row) if options.json else table(("what", "value"), list(row.items())))
+        center = centers.get(conn, options.code)
+        past = dated.histories(conn, [center])[center.code].past
+    row = center.row()
+    held = [{"from_ms": from_ms, **facts} for from_ms, facts in past]
+    if options.json:
+        say(json.dumps(row | {"held": held}))
+        return 0
+    say(table(("what", "value"), list(row.items())))
+    if held:
+        days = [(dated.day_of(from_ms), *facts.values()) for from_ms, facts in past]
+        say("\n" + table(("holds from", *dated.DATED), days))
     return 0
 
 

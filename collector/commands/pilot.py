@@ -13,11 +13,11 @@ import socket
 import sys
 import threading
 import time
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 from agent.common.errors import describe
+from agent.common.files import parse_toml
 from collector.access import users
 from collector.access.ca import Authority
 from collector.access.enrolment import format_token, issue_token
@@ -156,7 +156,7 @@ def _register(settings: Settings) -> str:
 
 def _seats_listen(data: Path) -> str:
 
-    return str(tomllib.loads((data / "agent.toml").read_text())["seats"]["listen"])
+    return str(parse_toml((data / "agent.toml").read_bytes())["seats"]["listen"])
 
 
 def _free(wanted: int) -> int:

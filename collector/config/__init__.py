@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from agent.common import logs
 from agent.common.errors import describe
+from agent.common.files import parse_toml
 from collector.config.alerts import AlertsSection, ChannelSection
 from collector.config.broker import BrokerSection, ExternalBrokerSection
 from collector.config.endpoint import (
@@ -258,7 +258,7 @@ class Settings(CollectorSection):
 def load(path: Path) -> Settings:
     """The settings of one file. Raises ConfigError with all mistakes."""
     try:
-        return Settings.model_validate(tomllib.loads(path.read_text("utf-8")))
+        return Settings.model_validate(parse_toml(path.read_bytes()))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({describe(error)}); name a file that exists") from None
     except ValidationError as error:

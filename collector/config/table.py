@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from agent.common.errors import describe
+from agent.common.files import read_text
 
 
 class ConfigError(Exception):
@@ -21,8 +22,8 @@ class CollectorSection(BaseModel):
 
 def read_secret(path: Path, key: str) -> str:
     try:
-        return path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(path).strip()
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"{key}: {path} cannot be read ({describe(error)}); make it readable to the collector's user"
         ) from None

@@ -3,6 +3,7 @@
     clear ──below──▶ pending ──window full──▶ raised ──recovers──▶ recovering ──window full──▶ clear
       ▲─────meets──────┘                        ▲───────falls back──────┘
 
+Where the window says so, one reading below is not enough to wait: a flag at rest remembers it, and nobody is told.
 Both halves are one walk: from a state of rest, by a state of waiting, to the other state of rest. Missing data moves
 nothing (promise P6), and neither does a reading older than what has been judged (promise P5).
 """
@@ -33,7 +34,7 @@ ChangeReason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class FlagState:
-    """`memory` holds, newest last, whether each of the last readings spoke for the next state of rest."""
+    """`memory` holds, newest last, whether each of the last readings spoke for the next state of rest; at rest too."""
 
     state: State = "clear"
     since_ms: int = 0
@@ -88,9 +89,9 @@ def step(flag: FlagState, verdict: Verdict, criterion: Criterion, at_ms: int) ->
     since_ms = _waiting_since_ms(flag, half, window, criterion.fresh_s, at_ms)
     if sum(memory) >= window.m and at_ms - since_ms >= window.for_s * 1000:
         return _moved(flag, half.done, at_ms, at_ms, (), _why_done(flag, half, window))
-    if memory:
+    if memory and (flag.state == half.waiting or sum(memory) >= window.watch):
         return _moved(flag, half.waiting, since_ms, at_ms, memory, half.started)
-    return _moved(flag, half.rest, flag.since_ms if flag.state == half.rest else at_ms, at_ms, (), half.given_up)
+    return _moved(flag, half.rest, flag.since_ms if flag.state == half.rest else at_ms, at_ms, memory, half.given_up)
 
 
 def pause(flag: FlagState, at_ms: int) -> tuple[FlagState, Change | None]:

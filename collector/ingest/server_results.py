@@ -22,7 +22,7 @@ from collector.judging.evaluate import FreshReading, judge_again
 from collector.judging.server_check import ClaimInContext, speeds, told, told_by, witnesses
 from collector.measure.record import MAX_BYTES, Record, decode
 from collector.messages import Finding, MessageRefused, printable, unframed
-from collector.register import centers
+from collector.register import centers, dated
 from collector.register.centers import Center
 from collector.reports import revisions
 from collector.speedtests import requests
@@ -129,7 +129,8 @@ def _judge_again(conn: sa.Connection, test: str, now_ms: int, standards: Standar
         by_center[row.center].append(
             FreshReading("speed", reading, row.wall_ms, row.received_ms, context.claim.id, found[context.claim.id])
         )
-    registered = centers.some_centers(conn, by_center)
+    earliest_ms = {code: min(one.at_ms for one in fresh) for code, fresh in by_center.items()}
+    registered = dated.judged(conn, centers.some_centers(conn, by_center), earliest_ms)
     group = [(registered[code], fresh) for code, fresh in by_center.items() if code in registered]
     requests.record_group(conn, group, standards, now_ms)
     judge_again(conn, group, standards, now_ms)

@@ -25,7 +25,7 @@ from collector.ingest.rows import BatchWriter, SpoolState, flush, stored_raws
 from collector.ingest.verify import AddressedMessage, VerifiedBatch, Verify, addressed, open_ask, open_message
 from collector.judging.evaluate import FreshReading
 from collector.messages import Device, DeviceFinding, Message, MessageRefused, SpeedRequestReceived
-from collector.register import centers
+from collector.register import centers, dated
 from collector.register.centers import Center
 from collector.speedtests import requests
 from collector.store import UNAVAILABLE, Store, claim, nonces, schema
@@ -167,7 +167,8 @@ class Ingest:
     def _judge_fresh(self, conn: sa.Connection, writer: BatchWriter, now_ms: int) -> None:
         """Before `latest` is written: it shows the judge what newer readings have judged already."""
         if writer.fresh:
-            registered = centers.some_centers(conn, writer.fresh)
+            earliest_ms = {code: min(one.at_ms for one in fresh) for code, fresh in writer.fresh.items()}
+            registered = dated.judged(conn, centers.some_centers(conn, writer.fresh), earliest_ms)
             group = [(registered[code], fresh) for code, fresh in writer.fresh.items() if code in registered]
             self._judge(conn, group, now_ms)
 

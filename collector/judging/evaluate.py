@@ -22,6 +22,7 @@ from collector.flags.machine import Change, FlagState
 from collector.flags.witness import Witness
 from collector.judging import server_check
 from collector.register import opening_hours as opening
+from collector.register.centers import Center
 from collector.standard import Standards
 from collector.standard.criteria import Criterion, Promise, Silence, Standard
 from collector.store import schema, upsert
@@ -160,14 +161,15 @@ def _judge_newest(bench: CenterState, fresh: FreshReading, standards: Standards)
 def _judge_one(bench: CenterState, fresh: FreshReading, standard: Standard) -> None:
     criteria = standard.by_reading.get(fresh.kind, ())
     at_ms, subject = fresh.at_ms, fresh.reading.subject
-    closed = bool(criteria) and not opening.is_open(opening.parse(bench.center.opening, standard.tz), at_ms)
+    center = bench.center.at(at_ms) if isinstance(bench.center, Center) else bench.center
+    closed = bool(criteria) and not opening.is_open(opening.parse(center.opening, standard.tz), at_ms)
     for criterion in criteria:
         if fresh.received_ms - at_ms > criterion.fresh_s * 1000:
             continue  # it speaks for the past only
         if closed and criterion.when == "open_hours":
             _close(bench, criterion, subject, at_ms, standard)
             continue
-        verdict = judge(criterion, fresh.reading, bench.center, fresh.witness)
+        verdict = judge(criterion, fresh.reading, center, fresh.witness)
         held = bench.held(criterion, subject, at_ms)
         if held.at_rest and verdict.word == "meets":  # nearly all there is: nothing can move
             held.verdict = verdict

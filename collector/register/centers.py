@@ -2,83 +2,40 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from agent.common.errors import describe
-from collector.register.opening_hours import Opening
-from collector.register.opening_hours import parse as parse_hours
+from collector.register import dated
+from collector.register.center import Center, from_row
+from collector.register.columns import CODE, COLUMNS, LIFECYCLE, NEEDED, SHOWN, TIERS, Mistake, parse_cells
+from collector.register.csv_file import read_rows
 from collector.store import schema, upsert
 
-TIERS = ("one", "two", "three")
-LIFECYCLE = {
-    "applied": ("probation", "declared", "closed"),
-    "probation": ("declared", "watch", "suspended", "closed"),
-    "declared": ("watch", "suspended", "closed"),
-    "watch": ("declared", "suspended", "closed"),
-    "suspended": ("probation", "declared", "watch", "closed"),
-    "closed": ("applied",),
-}
-CODE = re.compile(r"[A-Z0-9][A-Z0-9-]{0,31}")
-MAX_TEXT = 200
-MAX_SEATS = 500  # as many as one roll call carries
+__all__ = [
+    "CODE", "COLUMNS", "LIFECYCLE", "NEEDED", "SHOWN", "TIERS", "Center", "CenterError", "Difference", "Import",
+    "Mistake", "add", "all_centers", "do_import", "from_row", "get", "move", "parse_row", "plan_import",
+    "some_centers",
+]  # fmt: skip
 
 
 class CenterError(Exception):
     """A center cannot be what was asked; one sentence with the thing, the rule and the fix."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Center:
-    """One row of the register. `since_ms` is when its lifecycle began, `changed_ms` when any of this last changed."""
-
-    code: str
-    name: str
-    tier: str
-    seats_promised: int
-    opening: str
-    lifecycle: str
-    owner: str = ""
-    building: str = ""
-    city: str = ""
-    district: str = ""
-    province: str = ""
-    isp: str = ""
-    feeder: str = ""
-    latitude: float | None = None
-    longitude: float | None = None
-    since_ms: int = 0
-    changed_ms: int = 0
-
-    @property
-    def hours(self) -> Opening:
-        return parse_hours(self.opening)
-
-    def row(self) -> dict[str, object]:
-        """As the table has it."""
-        fields = dataclasses.asdict(self)
-        return {"center": fields.pop("code"), **fields}
-
-    def facts(self) -> dict[str, object]:
-        """What people state about a center: all but its times."""
-        return {name: value for name, value in self.row().items() if name not in ("since_ms", "changed_ms")}
-
-
 @dataclass(frozen=True)
-class Mistake:
-    """`line` of the file (1 is its first), `column` by its head, `rule` it breaks and the fix in one sentence."""
+class Difference:
+    """One fact of a center that an import changes."""
 
-    line: int
+    center: str
     column: str
-    rule: str
+    before: object
+    after: object
 
     def __str__(self) -> str:
-        return f"line {self.line}: {self.column}: {self.rule}" if self.line else f"{self.column}: {self.rule}"
+        return f"{self.center}: {self.column}: {_shown(self.before)} -> {_shown(self.after)}"
 
 
 @dataclass(frozen=True)
@@ -89,14 +46,14 @@ class Import:
     changed: tuple[Center, ...]
     same: int
     mistakes: tuple[Mistake, ...]
+    differences: tuple[Difference, ...] = ()
+
+
+def _shown(value: object) -> str:
+    return "nothing" if value in ("", None) else str(value)
 
 
 # ---------------------------------------------------------------- asking
-
-
-def from_row(row: sa.Row[tuple[object, ...]]) -> Center:
-    fields = dict(row._mapping)
-    return Center(code=fields.pop("center"), **fields)
 
 
 def all_centers(conn: sa.Connection) -> list[Center]:
@@ -142,181 +99,102 @@ def move(conn: sa.Connection, code: str, lifecycle: str, now_ms: int) -> Center:
     return moved
 
 
-def plan_import(conn: sa.Connection, lines: Iterable[str], now_ms: int) -> Import:
-    """What importing this CSV (its first line names the columns) would do."""
-    rows, mistakes = _read(lines)
-    parsed: dict[str, tuple[int, Center]] = {}
-    for line, facts in rows:
-        center, wrong = parse_row(facts, line)
-        mistakes += wrong
-        if center and center.code in parsed:
-            before = parsed[center.code][0]
-            mistakes.append(
-                Mistake(line, "center", f"{center.code!r} stands on line {before} already; keep one of them")
-            )
-        elif center:
-            parsed[center.code] = (line, center)
-    return _compare(some_centers(conn, parsed), parsed, mistakes, now_ms)
+def plan_import(conn: sa.Connection, lines: Iterable[str], now_ms: int, from_ms: int | None = None) -> Import:
+    """What importing this CSV (its first line names the columns) would do. Of a registered center it changes the facts
+    that the file has a column for, and no others. Hours, tier, seats and provider hold from `from_ms`, or today, on."""
+    return _planned(conn, lines, now_ms, dated.today_ms(now_ms) if from_ms is None else from_ms)[0]
 
 
-def do_import(conn: sa.Connection, lines: Iterable[str], now_ms: int) -> Import:
-    """Writes what `plan_import` plans, if it has no mistakes."""
-    plan = plan_import(conn, lines, now_ms)
+def do_import(
+    conn: sa.Connection, lines: Iterable[str], now_ms: int, from_ms: int | None = None, by: str = ""
+) -> Import:
+    """Writes what `plan_import` plans, if it has no mistakes. `by` is who says so."""
+    since_ms = dated.today_ms(now_ms) if from_ms is None else from_ms
+    plan, held = _planned(conn, lines, now_ms, since_ms)
     if not plan.mistakes:
-        upsert(conn, schema.centers, [center.row() for center in plan.added + plan.changed])
+        changed = dated.record(conn, held, plan.changed, since_ms, now_ms, by)
+        upsert(conn, schema.centers, [center.row() for center in (*plan.added, *changed)])
     return plan
 
 
+def _planned(
+    conn: sa.Connection, lines: Iterable[str], now_ms: int, from_ms: int
+) -> tuple[Import, dict[str, dated.DatedCenter]]:
+    """The plan, and the centers as they are."""
+    rows, mistakes = read_rows(lines)
+    parsed: dict[str, tuple[int, dict[str, object]]] = {}
+    for line, cells in rows:
+        values, wrong = parse_cells(cells, line)
+        mistakes += wrong
+        code = str(values.get("center", ""))
+        if code in parsed:
+            mistakes.append(Mistake(line, "center", f"{code!r} stands on line {parsed[code][0]} already; keep one"))
+        elif code and not wrong:
+            parsed[code] = (line, values)
+    held = dated.histories(conn, some_centers(conn, parsed).values())
+    then = {code: center.at(from_ms) for code, center in held.items()}
+    return _compare(then, parsed, mistakes, now_ms), held
+
+
 def _compare(
-    held: Mapping[str, Center], parsed: Mapping[str, tuple[int, Center]], mistakes: list[Mistake], now_ms: int
+    held: Mapping[str, Center],
+    parsed: Mapping[str, tuple[int, dict[str, object]]],
+    mistakes: list[Mistake],
+    now_ms: int,
 ) -> Import:
     added: list[Center] = []
     changed: list[Center] = []
-    for code, (line, center) in parsed.items():
+    differences: list[Difference] = []
+    absent: dict[str, None] = {}
+    for code, (line, values) in parsed.items():
         before = held.get(code)
         if before is None:
-            added.append(dataclasses.replace(center, since_ms=now_ms, changed_ms=now_ms))
-        elif before.lifecycle != center.lifecycle and center.lifecycle not in LIFECYCLE[before.lifecycle]:
-            mistakes.append(Mistake(line, "lifecycle", _no_step(before.lifecycle, center.lifecycle)))
-        elif before.facts() != center.facts():
-            since_ms = before.since_ms if before.lifecycle == center.lifecycle else now_ms
-            changed.append(dataclasses.replace(center, since_ms=since_ms, changed_ms=now_ms))
+            center = _new(values)
+            absent |= {} if center else dict.fromkeys(_absent(values))
+            added += [dataclasses.replace(center, since_ms=now_ms, changed_ms=now_ms)] if center else []
+            continue
+        facts = before.facts()
+        apart = [Difference(code, name, facts[name], value) for name, value in values.items() if facts[name] != value]
+        if rule := _wrong_step(before, values):
+            mistakes.append(Mistake(line, "lifecycle", rule))
+        elif apart:
+            new = {item.column: item.after for item in apart}
+            since_ms = now_ms if "lifecycle" in new else before.since_ms
+            changed.append(dataclasses.replace(before, **new, since_ms=since_ms, changed_ms=now_ms))  # type: ignore[arg-type]
+            differences += apart
+    mistakes += [Mistake(1, name, "is missing; a new center needs this column") for name in absent]
     same = len(parsed) - len(added) - len(changed)
-    return Import(tuple(added), tuple(changed), same, tuple(sorted(mistakes, key=lambda mistake: mistake.line)))
+    in_order = tuple(sorted(mistakes, key=lambda mistake: mistake.line))
+    return Import(tuple(added), tuple(changed), same, in_order, tuple(differences))
+
+
+def _new(values: Mapping[str, object]) -> Center | None:
+    """A center that is not registered yet; it needs more than a code."""
+    if _absent(values):
+        return None
+    facts = {"lifecycle": "applied", **values}
+    return Center(code=str(facts.pop("center")), **facts)  # type: ignore[arg-type]
+
+
+def _absent(values: Mapping[str, object]) -> list[str]:
+    return [name for name in NEEDED if name not in values]
+
+
+def _wrong_step(before: Center, values: Mapping[str, object]) -> str:
+    """Why the center cannot get the file's lifecycle; or nothing. A file that an old list went into reopens nobody."""
+    after = str(values.get("lifecycle", before.lifecycle))
+    if after != before.lifecycle and before.lifecycle == "closed":
+        return f"is closed and no file reopens it; run `nabz-collector center move {before.code} {after}`"
+    if after != before.lifecycle and after not in LIFECYCLE[before.lifecycle]:
+        return _no_step(before.lifecycle, after)
+    return ""
 
 
 def _no_step(before: str, after: str) -> str:
     return f"no step leads from {before} to {after}; from {before} go to {' or '.join(LIFECYCLE[before])}"
 
 
-def _read(lines: Iterable[str]) -> tuple[list[tuple[int, dict[str, str]]], list[Mistake]]:
-    reader = csv.reader(lines, strict=True)
-    try:
-        head = [cell.strip().lstrip("\ufeff") for cell in next(reader, [])]
-        if mistakes := _check_head(head):
-            return [], mistakes
-        rows = []
-        for cells in reader:
-            if len(cells) == len(head):
-                rows.append((reader.line_num, dict(zip(head, cells, strict=True))))
-            elif cells:
-                rule = f"has {len(cells)} cells, the head names {len(head)}; quote cells that hold a comma"
-                mistakes.append(Mistake(reader.line_num, "row", rule))
-    except (csv.Error, UnicodeDecodeError) as error:
-        return [], [Mistake(reader.line_num, "row", f"is not CSV in UTF-8 ({describe(error)}); save the file as such")]
-    return rows, mistakes
-
-
-def _check_head(head: Sequence[str]) -> list[Mistake]:
-    known = f"columns are {', '.join(COLUMNS)}"
-    strange = [Mistake(1, name or "(empty)", f"is no column; {known}") for name in head if name not in COLUMNS]
-    absent = [Mistake(1, name, "is missing; add this column") for name in NEEDED if name not in head]
-    twice = [Mistake(1, name, "stands twice; keep one") for name in sorted(set(head)) if head.count(name) > 1]
-    return strange + absent + twice
-
-
-# ---------------------------------------------------------------- one row: a rule for each column
-
-
 def parse_row(facts: Mapping[str, str], line: int) -> tuple[Center | None, list[Mistake]]:
     """A center from its columns as text, or every mistake of the row. Columns left out have their defaults."""
-    mistakes = [
-        Mistake(line, name, f"is no column; columns are {', '.join(COLUMNS)}") for name in facts.keys() - COLUMNS
-    ]
-    values: dict[str, object] = {}
-    for name, column in COLUMNS.items():
-        try:
-            values[name] = column.parse(facts.get(name, "").strip())
-        except ValueError as error:
-            mistakes.append(Mistake(line, name, describe(error)))
-    if mistakes:
-        return None, mistakes
-    return Center(code=str(values.pop("center")), **values), []  # type: ignore[arg-type]
-
-
-def _code(text: str) -> str:
-    if not CODE.fullmatch(text):
-        raise ValueError(f"{text[:40]!r} is not 1 to 32 capital letters, digits and hyphens; write e.g. LHR-014")
-    return text
-
-
-def _text(text: str) -> str:
-    if len(text) > MAX_TEXT or any(not letter.isprintable() for letter in text):
-        raise ValueError(f"must be one line of at most {MAX_TEXT} printable letters; shorten or clean it")
-    return text
-
-
-def _name(text: str) -> str:
-    if not text:
-        raise ValueError("is empty; write the center's name")
-    return _text(text)
-
-
-def _tier(text: str) -> str:
-    if text not in TIERS:
-        raise ValueError(f"{text[:40]!r} is no tier; write one, two or three")
-    return text
-
-
-def _seats(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10) or not 1 <= int(text) <= MAX_SEATS:
-        raise ValueError(f"{text[:40]!r} is not a whole number from 1 to {MAX_SEATS}; write the seats promised")
-    return int(text)
-
-
-def _opening(text: str) -> str:
-    return parse_hours(_text(text)).text
-
-
-def _lifecycle(text: str) -> str:
-    if (text or "applied") not in LIFECYCLE:
-        raise ValueError(f"{text[:40]!r} is none of {', '.join(LIFECYCLE)}; write one of them")
-    return text or "applied"
-
-
-def _degrees(least: float, most: float) -> Callable[[str], float | None]:
-    """Decimal degrees of a place in Pakistan: its bounds catch latitude and longitude changed about."""
-
-    def parse(text: str) -> float | None:
-        if not text:
-            return None
-        try:
-            degrees = float(text)
-        except ValueError:
-            raise ValueError(f"{text[:40]!r} is not a number; write decimal degrees") from None
-        if not least <= degrees <= most:
-            raise ValueError(f"{degrees:g} lies outside Pakistan ({least:g} to {most:g}); write decimal degrees")
-        return degrees
-
-    return parse
-
-
-@dataclass(frozen=True)
-class Column:
-    """One fact about a center. `parse` makes it of a cell's text, or raises ValueError with the rule and the fix. A row
-    must have those `needed`. One that is `shown` stands on the center's page as it is; its label is `center.NAME`."""
-
-    parse: Callable[[str], object]
-    needed: bool = False
-    shown: bool = False
-
-
-COLUMNS: Mapping[str, Column] = {
-    "center": Column(_code, needed=True),
-    "name": Column(_name, needed=True),
-    "owner": Column(_text),
-    "building": Column(_text),
-    "city": Column(_text),
-    "district": Column(_text),
-    "province": Column(_text),
-    "tier": Column(_tier, needed=True),
-    "seats_promised": Column(_seats, needed=True),
-    "isp": Column(_text, shown=True),
-    "feeder": Column(_text, shown=True),
-    "opening": Column(_opening, needed=True),
-    "latitude": Column(_degrees(23, 38)),
-    "longitude": Column(_degrees(60, 78)),
-    "lifecycle": Column(_lifecycle),
-}
-NEEDED = tuple(name for name, column in COLUMNS.items() if column.needed)
-SHOWN = tuple(name for name, column in COLUMNS.items() if column.shown)
+    values, mistakes = parse_cells({name: facts.get(name, "") for name in (*COLUMNS, *facts)}, line)
+    return (None, mistakes) if mistakes else (_new(values), [])

@@ -6,7 +6,7 @@ packets that were sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
@@ -45,13 +45,13 @@ class Days:
         mine.slots.update(slots)
         mine.minutes.update(minutes)
 
-    def verdicts(self, center: Promise) -> Iterator[tuple[int, Day, Verdict]]:
+    def verdicts(self, held_on: Callable[[int], Promise]) -> Iterator[tuple[int, Day, Verdict]]:
         plain = replace(self.criterion, only={}, ignore={}, lower_bound={})  # of its readings, these have been asked
         for number, day in sorted(self.days.items()):
             if day.weight:
                 value = round(day.total / day.weight, 4)
                 reading = SimpleNamespace(**{self.criterion.fields[0]: value}, failure=None)
-                yield number, day, judge(plain, reading, center)
+                yield number, day, judge(plain, reading, held_on(number))
 
 
 def weight_of(kind: str, text: object) -> float:

@@ -19,6 +19,7 @@ from agent.common.center_time import TZ
 from collector.outages import summary
 from collector.register import opening_hours
 from collector.register.centers import Center
+from collector.register.dated import DatedCenter, facts_of, histories
 from collector.reports import seat_availability
 from collector.reports.ledger import ledger, minutes_open
 from collector.reports.monthly_samples import Case, Period, collect
@@ -65,16 +66,28 @@ def build_some(
     standard = standards.at(span.to_ms - 1)
     if standard is None:
         raise ReportError(f"month {month}: no standard holds at its end; add its version to [standard] files")
-    hours = {center.opening: _places(center.opening, standard, span) for center in centers}
-    cases = {center.code: Case(center, hours[center.opening]) for center in centers}
+    plain = [center for center in centers if not isinstance(center, DatedCenter)]
+    held = histories(conn, plain) | {center.code: center for center in centers if isinstance(center, DatedCenter)}
+    hours = {center.code: _hours(held[center.code], span) for center in centers}
+    places = {key: _places(key, standard) for key in set(hours.values())}
+    cases = {code: Case(held[code], span, places[key]) for code, key in hours.items()}
     for kind in [kind.name for kind in wire.KINDS.values() if kind.is_judged]:
         collect(conn, kind, cases, span, standards, FOR_EVER_MS if span.complete else now_ms)
     ours = _ours(conn, span)
     return {code: _report(conn, case, span, standard, ours) for code, case in cases.items()}
 
 
-def _places(text: str, standard: Standard, span: Period) -> dict[int, int]:
-    open_minutes = minutes_open(opening_hours.parse(text, standard.tz), span.from_ms, span.to_ms)
+_Hours = tuple[tuple[int, int, str], ...]  # from, to, the opening hours that held: equal ones share their minutes
+
+
+def _hours(center: DatedCenter, span: Period) -> _Hours:
+    return tuple((start, end, one.opening) for start, end, one in center.segments(span.from_ms, span.to_ms))
+
+
+def _places(hours: _Hours, standard: Standard) -> dict[int, int]:
+    open_minutes: set[int] = set()
+    for from_ms, to_ms, text in hours:
+        open_minutes |= minutes_open(opening_hours.parse(text, standard.tz), from_ms, to_ms)
     return {minute: place for place, minute in enumerate(sorted(open_minutes))}
 
 
@@ -93,6 +106,7 @@ def _report(
     return {
         "format": FORMAT,
         "center": {name: getattr(center, name) for name in _CENTER},
+        **_facts(case, span),
         "month": span.month,
         "from_ms": span.from_ms,
         "to_ms": span.to_ms,
@@ -100,10 +114,23 @@ def _report(
         "standard": _standard(standard),
         "ledger": {"open": book.open, **book.minutes},
         "criteria": [row for item in criteria for row in criterion_rows(item, center, case.found, book)],
-        "seats": seat_availability.book(conn, center.code, center.seats_promised, case.seats.all()),
+        "seats": seat_availability.book(
+            conn,
+            center.code,
+            lambda at_ms: case.dated.at(at_ms).seats_promised,
+            case.seats.all(),
+            center.seats_promised,
+        ),
         "outages": summary.book(conn, center, standard, span.from_ms, span.to_ms),
         "evidence": {"sha256": case.evidence.hexdigest(), "grade": GRADE},
     }
+
+
+def _facts(case: Case, span: Period) -> dict[str, Any]:
+    """What held from when to when, of a center that changed within the month."""
+    parts = case.dated.segments(span.from_ms, span.to_ms)
+    rows = [{"from_ms": start, "to_ms": end, **facts_of(one)} for start, end, one in parts]
+    return {"facts": rows} if len(rows) > 1 else {}
 
 
 _CENTER = (

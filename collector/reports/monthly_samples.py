@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import itertools
 import json
@@ -9,7 +10,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, time
 from functools import lru_cache
 from operator import attrgetter
 from types import SimpleNamespace
@@ -19,12 +20,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 import sqlalchemy as sa
 
+from agent.common.center_time import TZ
 from agent.common.reasons import Reason
 from collector.flags.judge import Verdict, judge
 from collector.flags.witness import Witness
 from collector.judging import server_check
 from collector.register import opening_hours
 from collector.register.centers import Center
+from collector.register.dated import DatedCenter
 from collector.reports import seat_availability
 from collector.reports.daily_samples import WEIGHED_BY, Days, weight_of
 from collector.reports.ledger import minutes_of
@@ -61,12 +64,18 @@ class Samples:
 class Case:
     """What the readings of a period say of one center. `places` numbers its open minutes."""
 
-    def __init__(self, center: Center, places: Mapping[int, int]) -> None:
-        self.center, self.places = center, places
+    def __init__(self, dated: DatedCenter, span: Period, places: Mapping[int, int]) -> None:
+        self.dated, self.places = dated, places
+        self.center = dated.at(span.to_ms - 1)
         self.found: dict[tuple[str, str], Samples] = {}
         self.measured = bytearray(len(places))
         self.seats = seat_availability.Hours(places)
         self.evidence = hashlib.sha256()
+
+    def held_on(self, day: int) -> Center:
+        """What the center was on a day, by its number: hours, tier, seats and provider change with the day."""
+        noon = datetime.combine(date.fromordinal(day), time(12), ZoneInfo(TZ))
+        return self.dated.at(int(noon.timestamp() * 1000))
 
     @property
     def measured_minutes(self) -> Iterator[int]:
@@ -85,7 +94,7 @@ def collect(
     """Tells the cases what the readings of one kind say."""
     names = _columns(kind, standards)
     weighed = [WEIGHED_BY[kind]] if kind in WEIGHED_BY and _by_day(kind, standards) else []
-    judges = {code: lru_cache(DISTINCT)(_judge(kind, names, case.center)) for code, case in cases.items()}
+    judges = {code: _DatedJudge(kind, names, case.dated, span) for code, case in cases.items()}
     pooled: dict[str, dict[tuple[Criterion, str], Days]] = {code: {} for code in cases}
     seen = _witnesses(conn, kind, list(cases), span, standards, now_ms)
     for row in _readings(conn, kind, [*names, *weighed], list(cases), span):
@@ -102,7 +111,8 @@ def collect(
         if standard is None:
             continue
         day, clock = _local(minute, standard.tz)
-        for criterion, verdict in judges[row.center](standard, tuple(row)[_KEYS : _KEYS + len(names)], witness):
+        values = tuple(row)[_KEYS : _KEYS + len(names)]
+        for criterion, verdict in judges[row.center].at(row.wall_ms)(standard, values, witness):
             if criterion.when == "open_hours" and minute not in case.places:
                 continue
             samples = case.samples(criterion, row.subject)
@@ -114,7 +124,7 @@ def collect(
                 _add(samples, verdict, day, _slots(criterion, clock), covers)
     for code, its in pooled.items():
         for (criterion, subject), days in its.items():
-            for number, whole, verdict in days.verdicts(cases[code].center):
+            for number, whole, verdict in days.verdicts(cases[code].held_on):
                 _add(cases[code].samples(criterion, subject), verdict, number, whole.slots, whole.minutes)
 
 
@@ -159,6 +169,18 @@ def _columns(kind: str, standards: Standards) -> list[str]:
                 names |= set(DERIVED[kind, name].of) if (kind, name) in DERIVED else {name}
             names |= {name for part in (criterion.only, criterion.ignore, criterion.lower_bound) for name in part}
     return sorted(names)
+
+
+class _DatedJudge:
+    """A center's judge of one kind at each time: one for each part of the month in which the same held."""
+
+    def __init__(self, kind: str, names: Sequence[str], center: DatedCenter, span: Period) -> None:
+        parts = center.segments(span.from_ms, span.to_ms)
+        self._ends = [end for _, end, _ in parts]
+        self._judges = [lru_cache(DISTINCT)(_judge(kind, names, one)) for _, _, one in parts]
+
+    def at(self, at_ms: int) -> Any:
+        return self._judges[min(bisect.bisect_right(self._ends, at_ms), len(self._judges) - 1)]
 
 
 def _judge(kind: str, names: Sequence[str], center: Center) -> Any:

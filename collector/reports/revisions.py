@@ -33,7 +33,8 @@ Key = tuple[str, int]  # center, and when the month begins
 
 class Why(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What came after a month was reported: late readings (how many, taken from when to when, by which gateways),
-    records of measurement servers, gaps and cuts that were put right. Nothing of it: the month was over."""
+    records of measurement servers, gaps and cuts that were put right, facts of the center that hold from a day of it.
+    Nothing of it: the month was over."""
 
     readings: int = 0
     first_ms: int | None = None
@@ -41,6 +42,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     devices: tuple[str, ...] = ()
     records: int = 0
     outages: int = 0
+    facts: int = 0
 
     def __or__(self, other: Why) -> Why:
         firsts = [item for item in (self.first_ms, other.first_ms) if item is not None]
@@ -52,6 +54,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             devices=tuple(sorted({*self.devices, *other.devices})),
             records=self.records + other.records,
             outages=self.outages + other.outages,
+            facts=self.facts + other.facts,
         )
 
 
@@ -143,6 +146,13 @@ def record_outages(conn: sa.Connection, moments: Iterable[tuple[str, int]], now_
     one = Why(outages=1)
     last_ms = now_ms - CLOSE_MS
     _note(conn, ((code, month, one) for code, at_ms in moments for month in months_within(at_ms, last_ms)), now_ms)
+
+
+def record_facts(conn: sa.Connection, codes: Iterable[str], from_ms: int, now_ms: int) -> None:
+    """Somebody recorded what these centers were from that time on."""
+    one, last_ms = Why(facts=1), now_ms - CLOSE_MS
+    months = months_within(from_ms, last_ms) if from_ms < last_ms else ()
+    _note(conn, ((code, month, one) for code in codes for month in months), now_ms)
 
 
 def _note(conn: sa.Connection, touched: Iterable[tuple[str, int, Why]], now_ms: int) -> None:

@@ -20,6 +20,7 @@ from agent.common.center_time import TZ
 from agent.common.logs import Event
 from collector.register import centers
 from collector.register.centers import Center
+from collector.register.dated import DatedCenter, histories, with_past
 from collector.reports import revisions
 from collector.reports.monthly import ReportError, build, build_some, period
 from collector.reports.revisions import CLOSE_MS, SETTLE_MS, Revision, Why
@@ -129,10 +130,16 @@ def _made(
         return {}
 
 
-def _as_reported(conn: sa.Connection, center: Center, from_ms: int) -> Center:
-    """A center as it was when the month was first reported: what it promises today is no matter for the past."""
+def _as_reported(conn: sa.Connection, center: Center, from_ms: int) -> DatedCenter:
+    """A center as it was when the month was first reported: what it is called today is no matter for the past. What is
+    recorded as holding from a day of that time is."""
+    dated = histories(conn, [center])[center.code]
     first = conn.scalar(sa.select(_r.body).where(_r.center == center.code, _r.from_ms == from_ms, _r.revision == 1))
-    return center if first is None else Center(**revisions.unpacked(first)["center"])
+    if first is None:
+        return dated
+    then = Center(**revisions.unpacked(first)["center"])
+    recorded = any(0 < at_ms < revisions.month_after(from_ms) for at_ms, _ in dated.past)
+    return with_past(then, dated.past if recorded else ())
 
 
 def _settle(conn: sa.Connection, due: DueRevision, report: Mapping[str, Any] | None, now_ms: int) -> None:

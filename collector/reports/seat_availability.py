@@ -7,7 +7,7 @@ a roll call is unknown, neither good nor bad.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -117,23 +117,34 @@ def _unusable(name: str, state: str, why: Sequence[Reason]) -> Reason:
     return Reason.of("seats.unusable_because", seat=name, seat_state=state, why=list(why))
 
 
-def book(conn: sa.Connection, code: str, promised: int, found: Sequence[Hour]) -> dict[str, Any]:
-    """The report's part on seats, as plain values."""
+def book(
+    conn: sa.Connection, code: str, promised_at: Callable[[int], int], found: Sequence[Hour], promised: int
+) -> dict[str, Any]:
+    """The report's part on seats, as plain values. `promised` are those of the month's end; an hour in which others
+    were promised says how many."""
     known = [hour for hour in found if hour.usable is not None]
-    short = [hour.fewest_ms for hour in known if hour.fewest_ms is not None and (hour.fewest or 0) < promised]
-    why = _reasons(conn, code, short, promised)
+    short = [
+        hour.fewest_ms
+        for hour in known
+        if hour.fewest_ms is not None and (hour.fewest or 0) < promised_at(hour.hour_ms)
+    ]
+    why = _reasons(conn, code, short, promised_at)
     return {
         "promised": promised,
         "open_hours": len(found),
         "known_hours": len(known),
-        "full_hours": sum((hour.fewest or 0) >= promised for hour in known),
-        "hours": [_plain(hour, why) for hour in found],
+        "full_hours": sum((hour.fewest or 0) >= promised_at(hour.hour_ms) for hour in known),
+        "hours": [_plain(hour, why) | _other(promised_at(hour.hour_ms), promised) for hour in found],
     }
+
+
+def _other(then: int, promised: int) -> dict[str, Any]:
+    return {} if then == promised else {"promised": then}
 
 
 def worst(hours: Sequence[Mapping[str, Any]], promised: int) -> list[Mapping[str, Any]]:
     """The hours with the fewest usable seats, at most WORST, those with all seats left out."""
-    short = [hour for hour in hours if hour["usable"] is not None and hour["fewest"] < promised]
+    short = [hour for hour in hours if hour["usable"] is not None and hour["fewest"] < hour.get("promised", promised)]
     return sorted(short, key=lambda hour: (hour["usable"], hour["fewest"], hour["hour_ms"]))[:WORST]
 
 
@@ -148,7 +159,9 @@ def _plain(hour: Hour, why: Mapping[int, list[Reason]]) -> dict[str, Any]:
     }
 
 
-def _reasons(conn: sa.Connection, code: str, times: Sequence[int], promised: int) -> dict[int, list[Reason]]:
+def _reasons(
+    conn: sa.Connection, code: str, times: Sequence[int], promised_at: Callable[[int], int]
+) -> dict[int, list[Reason]]:
     table = schema.readings["seats"].c
     found: dict[int, list[Reason]] = {}
     for first in range(0, len(times), ASKED_AT_ONCE):
@@ -157,5 +170,7 @@ def _reasons(conn: sa.Connection, code: str, times: Sequence[int], promised: int
             table.center == code, table.wall_ms.in_(some), table.seats.is_not(None)
         )
         for row in conn.execute(query.order_by(table.wall_ms, table.device, table.spool, table.seq)):
-            found[row.wall_ms] = reasons(msgspec.json.decode(row.seats, type=wire.SeatColumns), promised)
+            found[row.wall_ms] = reasons(
+                msgspec.json.decode(row.seats, type=wire.SeatColumns), promised_at(row.wall_ms)
+            )
     return found

@@ -29,6 +29,7 @@ from collector.measure import membership
 from collector.measure.delivery import Outgoing
 from collector.messages import MessageRefused
 from collector.outages import gaps
+from collector.register import dated
 from collector.reports import revisions
 from collector.run import sdnotify
 from collector.run.housekeeping import EVERY_S as HOUSEKEEPING_S
@@ -64,6 +65,7 @@ POLL_INTERVAL_S = 1.0
 LOG_INTERVAL_S = 60.0
 FOLLOW_INTERVAL_S = 1.0
 SCHEDULE_INTERVAL_S = 1.0  # between two decisions who may test
+REGISTER_INTERVAL_S = 30.0
 COLLECT_INTERVAL_S = 1.0  # between two collections of our own measurement server's results
 
 
@@ -140,9 +142,11 @@ class Running:
             self._stack.enter_context(opened(settings.as_keeper)), settings, self._standards, clock_ms
         )
         self._start(PeriodicTask("housekeeping", HOUSEKEEPING_S, housekeeping.tick))
+        self._start(PeriodicTask("register", REGISTER_INTERVAL_S, _register_task(self._store)))
         # Without channels it still empties the queue, so that a channel added later gets no old messages.
         outbox = Outbox(self._store, read_channels(settings), self._standards, settings.web_url, clock_ms)
         outbox.after_start()
+        self._stack.callback(outbox.stop)
         self._start(PeriodicTask("alerts", settings.alerts.every_s, outbox.look))
 
     def _start_measurement(self) -> None:
@@ -225,6 +229,16 @@ def read_channels(settings: Settings) -> list[Channel]:
         ]
     except ValueError as error:
         raise ConfigError(f"[[alerts.channels]] {describe(error)}") from None
+
+
+def _register_task(store: Store) -> Callable[[], None]:
+    """What was recorded for a day holds from its first minute on."""
+
+    def tick() -> None:
+        with store.write() as conn:
+            dated.apply_due(conn, clock_ms())
+
+    return tick
 
 
 def _sweep_task(store: Store, standards: Standards, hub: Hub, gap_s: float) -> Callable[[], None]:

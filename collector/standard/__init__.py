@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from agent.common.errors import describe
+from agent.common.files import parse_toml
 from collector.standard import check
 from collector.standard.criteria import Standard
 
@@ -30,7 +30,7 @@ class StandardError(ValueError):
 def read(body: bytes, where: str) -> Standard:
     """A standard from a file's bytes; `where` is the name used in mistakes. Raises StandardError."""
     try:
-        values = tomllib.loads(body.decode())
+        values = parse_toml(body)
     except (ValueError, RecursionError) as error:  # tomllib's own, broken UTF-8, numbers of thousands of digits
         raise StandardError(
             [f"{where}: is not TOML: {describe(error)}; see the example standard for the form"]

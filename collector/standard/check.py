@@ -149,7 +149,8 @@ def _window_of(one: TomlTable) -> Window | None:
         return None if for_s is None else Window(for_s=for_s)
     one.known.append("for_s")
     pair = one.take("m_of_n", m_of_n)
-    return pair and Window(*pair)
+    watch = one.take("watch", whole(1, pair[0] if pair else DAY_S), 1)
+    return Window(*pair, watch=watch) if pair and watch else None
 
 
 def _recovery(owner: TomlTable, compare: Comparison | None, count_at_pct: float | None) -> Recovery | None:

@@ -39,11 +39,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Window:
-    """When verdicts become a change: `m` of the last `n`, and for at least `for_s` seconds without a gap."""
+    """When verdicts become a change: `m` of the last `n`, and for at least `for_s` seconds without a gap. From `watch`
+    of the last `n` on, the flag says that it is on its way; fewer are what chance alone brings."""
 
     m: int = 1
     n: int = 1
     for_s: int = 0
+    watch: int = 1
 
 
 @dataclass(frozen=True)

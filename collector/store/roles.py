@@ -25,6 +25,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "about": ("r", "r", "r"),
     "alerts": ("", "raw", "r"),
     "boots": _DERIVED,
+    "center_facts": _DESK,
     "centers": _DESK,
     "certificates": ("r", "ra", "r"),
     "changes": ("ra", "raq", "r"),  # the alerts' queue is a mark on the row, the only thing that may change

@@ -53,6 +53,21 @@ centers = sa.Table(
     sa.Index("centers_by_isp", "isp", "city"),
 )
 
+center_facts = sa.Table(  # what holds from a time on; see collector.register.dated
+    "center_facts",
+    metadata,
+    sa.Column("center", Code, primary_key=True),
+    sa.Column("from_ms", Ms, primary_key=True),
+    sa.Column("tier", sa.String(8), nullable=False),
+    sa.Column("seats_promised", sa.Integer, nullable=False),
+    sa.Column("isp", sa.Text, nullable=False),
+    sa.Column("opening", sa.Text, nullable=False),
+    sa.Column("recorded_ms", Ms, nullable=False),
+    sa.Column("recorded_by", sa.Text, nullable=False),
+    sa.Column("waits", sa.Boolean, nullable=False),  # for its day
+    sa.Index("center_facts_by_day", "waits", "from_ms"),
+)
+
 tokens = sa.Table(
     "tokens",
     metadata,

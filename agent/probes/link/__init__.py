@@ -1,3 +1,3 @@
 """The link probe: loss, latency and the place of a fault on the path out."""
 
-__all__ = ["ping", "route"]
+__all__ = ["interfaces", "ping", "route"]

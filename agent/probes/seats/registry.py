@@ -309,12 +309,12 @@ def lost_parts(seat: SeatRecord) -> list[Reason]:
 
 
 def limits_passed(snapshot: Snapshot, limits: SeatsSection) -> list[Reason]:
-    """Pure. A fault for every limit that is passed; unknown values pass none."""
+    """Pure. A fault for every limit that is passed; unknown values pass none. A busy processor is no fault: somebody is
+    at work."""
     failing = [
         fault("disk_failing", size_gb=drive.size_gb) for drive in snapshot.drives or () if drive.health == "failing"
     ]
     shares = (
-        ("cpu", snapshot.cpu_pct, limits.max_cpu_pct),
         ("memory", snapshot.memory_pct, limits.max_memory_pct),
         ("disk", snapshot.disk_pct, limits.max_disk_pct),
     )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Literal, cast
 
+from agent.probes.link import interfaces
 from agent.probes.probe import Context, ProbeFailed
 from agent.probes.speed import cross_traffic
 from agent.probes.speed.engine import Engine, SpeedRequest
@@ -45,7 +46,7 @@ async def probe(context: Context) -> Sequence[Reading]:
         deadline_s=context.deadline_s - (time.monotonic() - began_s),
         test_id=context.test_id or secrets.token_hex(16),
         token=context.test_token,
-        wan_interface="" if line.failover else settings.wan_interface,
+        wan_interface=_counted(settings.wan_interface, line),
         plan_mbps=settings.plan_mbps,
         ca_file=settings.ca_file,
         locate_url=settings.locate_url,
@@ -85,3 +86,8 @@ def _server(context: Context) -> str:
     if not server and settings.engine not in HAVE_PUBLIC_SERVERS:
         raise ProbeFailed("no_server", "no speed server is known: enrol this gateway, or set `server` under [speed]")
     return server
+
+
+def _counted(named: str, line: WanLine) -> str:
+    """The named WAN interface as it is called now; nothing on a backup line, which is another."""
+    return "" if line.failover or not named else interfaces.counted(named, None) or ""

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from agent.common.errors import describe
+from agent.common.files import read_text
 from agent.probes.probe import ProbeFailed
 from agent.probes.ups.pdu import (
     ANSWER_S,
@@ -83,8 +84,8 @@ def secret_of(path: str) -> str:
     if not path:
         return ""
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(Path(path)).strip()
+    except (OSError, ValueError) as error:
         raise ProbeFailed("settings", f"key file {path} cannot be read: {describe(error)}") from None
 
 

@@ -74,3 +74,8 @@ def test_the_disk_of_a_folder_to_be_is_that_of_its_nearest_parent(tmp_path: Path
 
 def test_uptime_is_the_kernels_count() -> None:
     assert uptime_s() == pytest.approx(float(Path("/proc/uptime").read_text().split()[0]), abs=2)
+
+
+def test_the_wan_interface_may_be_named_by_a_pattern(tmp_path: Path) -> None:
+    agent, speed = AgentTable(state_dir=str(tmp_path)), SpeedSection(wan_interface="l[n-p]")
+    assert measure(AgentSettings(agent=agent, speed=speed)).wan_interface == "lo"

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import socket
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -231,6 +235,48 @@ def test_one_dead_channel_does_not_hold_up_another(store: Store) -> None:
     assert len(well.got) == 2
 
 
+def test_a_channel_that_hangs_delays_no_other(store: Store) -> None:
+    """It takes the connection and never answers, as an SMS gateway on a half-open line does."""
+    for number in range(20):
+        change(store, subject=f"line {number}")
+    box = Box()
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        hung = by_apprise("sms", f"json://127.0.0.1:{deaf.getsockname()[1]}/")
+        both = outbox(store, hung, Channel("desk", box.send))
+        begun_s = time.monotonic()
+        both.look()
+        assert len(box.got) == 20
+        change(store, subject="one more")  # while the first channel still waits for its first message
+        both.look()
+        assert len(box.got) == 21
+        assert time.monotonic() - begun_s < 7
+        both.stop()
+    states = Counter((row.channel, row.state) for row in alerts(store))
+    assert states["desk", "sent"] == 21
+    assert states["sms", "sending"] <= 1  # one at a time, and only by its own thread
+
+
+def test_what_one_channel_failed_by_is_not_laid_at_anothers_door(store: Store) -> None:
+    """Apprise tells troubles by one log for all: a 401 here must not give up a message there for good."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            logging.getLogger("apprise").warning("another channel's POST failed, error=401")  # in a thread of its own
+            self.send_response(503)
+            self.end_headers()
+
+        def log_message(self, *_words: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        channel = by_apprise("hook", f"json://127.0.0.1:{server.server_port}/")
+        with pytest.raises(SendFailed, match="503") as failed:
+            channel.send(AlertMessage("t", "x"))
+        server.shutdown()
+    assert not failed.value.permanent
+
+
 def test_a_message_is_marked_before_it_is_sent(store: Store) -> None:
     change(store)
     states: list[str] = []
@@ -269,9 +315,9 @@ def test_a_message_has_one_claimant(store: Store) -> None:
 
         queue(conn, list(desk.channels.values()), STANDARDS, URL, NOON)
     with store.write() as conn:
-        assert claim(conn, NOON) is not None
+        assert claim(conn, NOON, "desk") is not None
     with store.write() as conn:
-        assert claim(conn, NOON) is None
+        assert claim(conn, NOON, "desk") is None
 
 
 def test_a_channel_that_is_no_longer_configured_fails_its_messages(store: Store) -> None:

@@ -19,6 +19,7 @@ MEETS = Verdict("meets", Reason("verdict.word"))  # but not enough to recover
 GOOD = Verdict("meets", Reason("verdict.word"), recovers=True)
 UNKNOWN = Verdict("unknown", Reason("verdict.no_reading"))
 MINUTE = 60_000
+ENOUGH = "change.below_in_enough_of_the_last_readings"
 
 
 def criterion(window: Window, recovery: Window, fresh_s: int = 300) -> Criterion:
@@ -29,6 +30,7 @@ def criterion(window: Window, recovery: Window, fresh_s: int = 300) -> Criterion
 FOR_10_MIN = criterion(Window(for_s=600), Window(for_s=300))
 THREE_OF_FOUR = criterion(Window(m=3, n=4), Window(m=2, n=2))
 AT_ONCE = criterion(Window(), Window())
+FIVE_SHOW = criterion(Window(m=6, n=8, watch=5), Window(m=5, n=5))
 
 
 def run(asked: Criterion, *verdicts: Verdict, flag: FlagState | None = None) -> tuple[FlagState, list[Change]]:
@@ -51,6 +53,17 @@ def test_a_flag_is_raised_after_its_whole_duration_and_not_before() -> None:
     flag, changes = run(FOR_10_MIN, *[BELOW] * 11)
     assert moves(changes) == [(1, "pending", "change.first_below"), (11, "raised", "change.below_for_long_enough")]
     assert flag.since_ms == 11 * MINUTE
+
+
+def test_what_chance_brings_is_remembered_and_not_told() -> None:
+    flag, changes = run(FIVE_SHOW, BELOW, MEETS, BELOW, BELOW, MEETS, BELOW)
+    assert (changes, flag.state, flag.memory) == ([], "clear", (True, False, True, True, False, True))
+    flag, changes = run(FIVE_SHOW, BELOW, MEETS, BELOW, BELOW, MEETS, BELOW, BELOW, BELOW)
+    assert moves(changes) == [(7, "pending", "change.first_below"), (8, "raised", ENOUGH)]
+    assert flag.since_ms == 8 * MINUTE
+    flag, changes = run(FIVE_SHOW, *[BELOW] * 5, *[MEETS] * 8)
+    assert [(minute, state) for minute, state, _ in moves(changes)] == [(5, "pending"), (13, "clear")]
+    assert flag.memory == ()
 
 
 def test_one_good_reading_ends_the_wait() -> None:

@@ -73,7 +73,7 @@ def test_a_change_is_written_with_the_numbers_that_made_it(store: Store) -> None
         ingest(store, link(NOON + minute * MINUTE, 30.0))
     with store.read() as conn:
         pending, raised = conn.execute(sa.select(schema.changes).order_by(schema.changes.c.id)).all()
-    assert (pending.was, pending.now, pending.at_ms) == ("clear", "pending", NOON)
+    assert (pending.was, pending.now, pending.at_ms) == ("clear", "pending", NOON + 4 * MINUTE)
     assert (raised.now, raised.value, raised.bound) == ("raised", 30.0, 2.0)
     found = Reason.of("verdict.at_most", value=30.0, bound=2.0, unit="%")
     assert decode(raised.reason) == Reason.of("change.below_in_enough_of_the_last_readings", found=found)
@@ -108,7 +108,8 @@ def test_the_first_verdict_is_kept_and_equal_ones_after_it_write_nothing(store: 
 
 
 def test_many_centers_are_judged_with_two_questions(store: Store) -> None:
-    group = [(replace(CENTER, code=f"C-{i}"), [link(NOON, 30.0)]) for i in range(100)]
+    bad = [link(NOON + minute * MINUTE, 30.0) for minute in range(5)]
+    group = [(replace(CENTER, code=f"C-{i}"), bad) for i in range(100)]
     with store.write() as conn, statements(store) as heard:
         assert judge_group(conn, group, STANDARDS, NOON) == 100
     assert heard == ["SELECT", "SELECT", "INSERT", "INSERT"]
@@ -116,7 +117,7 @@ def test_many_centers_are_judged_with_two_questions(store: Store) -> None:
 
 def test_readings_of_one_batch_are_judged_in_the_order_they_were_taken(store: Store) -> None:
     ingest(store, link(NOON + 20 * SECOND, 0.0), link(NOON, 30.0), link(NOON + 10 * SECOND, 30.0))
-    assert flag(store).state == "pending"
+    assert flag(store).state == "clear"  # two of eight is what chance brings, and is remembered
     assert flag(store).memory == "[true, true, false]"
 
 

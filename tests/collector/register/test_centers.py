@@ -15,6 +15,8 @@ from collector.store import Store, schema
 
 NOW = 1_795_000_000_000
 HEAD = "center,name,tier,seats_promised,opening,latitude,longitude,lifecycle"
+HEAD5 = "center,name,tier,seats_promised,opening"
+URDU = "ای\u200cروزگار مرکز"
 GOOD = "LHR-1,Lahore One,one,20,Mon-Sat 09:00-21:00,31.5,74.3,applied"
 ROW = {"center": "LHR-1", "name": "Lahore One", "tier": "one", "seats_promised": "20", "opening": "always"}
 
@@ -164,3 +166,120 @@ def test_the_command_fails_in_words(tmp_path: Path, capsys: pytest.CaptureFixtur
     words = ["--name", "Lahore One", "--tier", "nine", "--seats-promised", "20", "--opening", "always"]
     assert main(["center", "add", "--code", "LHR-1", *words, *data]) == 1
     assert "tier: 'nine' is no tier" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- files as people save them
+
+NEW = "LHR-014,Model Town,two,20,Mon-Sat 09:00-21:00"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{HEAD5}\n{NEW}\n",
+        f"\ufeff{HEAD5}\r\n{NEW}\r\n",
+        f"{HEAD5}\n{NEW}\n".replace(",", ";"),
+        f"{HEAD5}\n{NEW}\n".replace(",", "\t"),
+        f"sep=;\n{HEAD5}\n{NEW}\n".replace(",", ";"),
+        f'"{HEAD5}"\n"{NEW}"\n'.replace(",", '","'),
+        f"\n,,,,\n{HEAD5}\n\n,,,,\n{NEW}\n;,,,,\n,,,,\n".replace(";", ""),
+        f"{HEAD5},,\n{NEW},,\n,,,,,,\n",
+        f"Center,Name,Tier,Seats Promised,Opening,City,ISP\n{NEW}\n",  # Excel leaves out empty last cells
+        f"{HEAD5}\n{NEW}\n".replace("Model Town", "\u00a0Model\u00a0Town ").replace("LHR-014", "\u00a0LHR-014"),
+    ],
+)
+def test_a_register_is_read_as_spreadsheets_save_it(sqlite_store: Store, text: str) -> None:
+    done = imported(sqlite_store, *text.splitlines(keepends=True))
+    assert done.mistakes == ()
+    assert [(center.code, center.name, center.seats_promised) for center in done.added] == [
+        ("LHR-014", "Model Town", 20)
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_the_command_takes_a_file_of_any_encoding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], encoding: str
+) -> None:
+    (tmp_path / "c.csv").write_bytes(f"{HEAD5}\r\n{NEW}\r\n".replace("Model Town", URDU).encode(encoding))
+    assert main(["center", "import", str(tmp_path / "c.csv"), "--data", str(tmp_path / "db")]) == 0
+    assert main(["center", "list", "--json", "--data", str(tmp_path / "db")]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])[0]["name"] == URDU
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        (
+            "Model\u200bTown",
+            "line 2: name: must be one line of printable letters, and has U+200B ZERO WIDTH SPACE as letter 6",
+        ),
+        (f"{URDU}\u202e", "line 2: name: must be one line of printable letters, and has U+202E RIGHT-TO-LEFT OVERRIDE"),
+    ],
+)
+def test_a_refused_sign_is_named_by_code_point_and_place(sqlite_store: Store, cell: str, told: str) -> None:
+    assert str(imported(sqlite_store, HEAD5, NEW.replace("Model Town", cell)).mistakes[0]).startswith(told)
+    assert str(imported(sqlite_store, HEAD5, NEW.replace("LHR-014", "LHR\u200e-014")).mistakes[0]) == (
+        "line 2: center: has U+200E LEFT-TO-RIGHT MARK as letter 4; take it out"
+    )
+
+
+@pytest.mark.parametrize("row", [f"{NEW},,x", "LHR-014,Model Town,two", f"x{NEW},y"])
+def test_a_cell_under_no_name_or_a_needed_one_left_out_is_a_mistake(sqlite_store: Store, row: str) -> None:
+    assert [mistake.column for mistake in imported(sqlite_store, f"{HEAD5},", row).mistakes][:1] == ["row"]
+
+
+# ---------------------------------------------------------------- what an import may touch
+
+FULL = "center,name,owner,city,tier,seats_promised,isp,feeder,opening,latitude,longitude"
+WHOLE = "LHR-101,Johar Town,Owner A,Lahore,two,20,ISP-A,F-7,Mon-Sat 09:00-21:00,31.46,74.27"
+
+
+def test_an_import_touches_only_the_columns_it_has_and_says_what_it_changes(either_store: Store) -> None:
+    imported(either_store, FULL, WHOLE)
+    done = imported(either_store, "center,opening", "LHR-101,Mon-Sat 10:00-16:00")
+    assert [str(item) for item in done.differences] == ["LHR-101: opening: Mon-Sat 09:00-21:00 -> Mon-Sat 10:00-16:00"]
+    with either_store.read() as conn:
+        center = centers.get(conn, "LHR-101")
+    assert (center.city, center.isp, center.feeder, center.latitude, center.owner) == (
+        "Lahore", "ISP-A", "F-7", 31.46, "Owner A",
+    )  # fmt: skip
+    emptied = imported(either_store, "center,isp", "LHR-101,")  # the file has the column, and says: none
+    assert [str(item) for item in emptied.differences] == ["LHR-101: isp: ISP-A -> nothing"]
+
+
+def test_an_import_reopens_nothing(either_store: Store) -> None:
+    imported(either_store, FULL, WHOLE)
+    with either_store.write() as conn:
+        centers.move(conn, "LHR-101", "closed", NOW)
+    assert imported(either_store, "center,name,lifecycle", "LHR-101,Johar Town East,").mistakes == ()
+    again = imported(either_store, f"{FULL},lifecycle", f"{WHOLE},applied")
+    assert str(again.mistakes[0]) == (
+        "line 2: lifecycle: is closed and no file reopens it; run `nabz-collector center move LHR-101 applied`"
+    )
+    with either_store.read() as conn:
+        assert (centers.get(conn, "LHR-101").lifecycle, centers.get(conn, "LHR-101").name) == (
+            "closed", "Johar Town East",
+        )  # fmt: skip
+
+
+def test_a_new_center_needs_more_columns_than_a_known_one(sqlite_store: Store) -> None:
+    done = imported(sqlite_store, "center,opening", "LHR-7,always", "LHR-8,always")
+    assert [str(mistake) for mistake in done.mistakes] == [
+        f"line 1: {name}: is missing; a new center needs this column" for name in ("name", "tier", "seats_promised")
+    ]
+
+
+def test_a_dry_run_of_the_command_shows_the_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ["--data", str(tmp_path / "data")]
+    (tmp_path / "full.csv").write_text(f"{FULL}\n{WHOLE}\n")
+    (tmp_path / "new.csv").write_text("center,isp\nLHR-101,ISP-B\n")
+    assert main(["center", "import", str(tmp_path / "full.csv"), *data]) == 0
+    capsys.readouterr()
+    assert main(["center", "import", str(tmp_path / "new.csv"), "--dry-run", *data]) == 0
+    assert capsys.readouterr().out == (
+        "LHR-101: isp: ISP-A -> ISP-B\n0 new, 1 changed, 0 as before; a dry run: nothing was written\n"
+    )
+    assert main(["center", "import", str(tmp_path / "new.csv"), "--json", *data]) == 0
+    assert json.loads(capsys.readouterr().out)["differences"] == [
+        {"center": "LHR-101", "column": "isp", "before": "ISP-A", "after": "ISP-B"}
+    ]

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from agent import wire
 from collector.__main__ import main
 from collector.judging.evaluate import FreshReading
+from collector.register import centers
 from collector.register.centers import Center
 from collector.reports import revisions, schedule
 from collector.reports.monthly import ReportError
@@ -328,3 +329,79 @@ def test_many_centers_are_reported_in_one_pass_each_as_if_alone(sqlite_store: St
         for code in codes:
             assert schedule.check(conn, code, "2026-02", STANDARDS, DUE + DAY) == []
             assert told(conn, code, "2026-02", STANDARDS, DUE)["ledger"]["measured"] == 30 + codes.index(code)
+
+
+# ---------------------------------------------------------------- facts that hold from a date
+
+
+def recorded(store: Store, lines: str, from_ms: int, now_ms: int) -> None:
+    with store.write() as conn:
+        done = centers.do_import(conn, lines.splitlines(), now_ms, from_ms)
+        assert not done.mistakes
+        revisions.record_facts(conn, [CENTER.code], from_ms, now_ms)
+
+
+def test_hours_changed_today_change_no_minute_of_last_month(store: Store) -> None:
+    put(store, day(FEBRUARY, 2), FEBRUARY)
+    before = report(store, MARCH + DAY)
+    recorded(store, f"center,opening\n{CENTER.code},Mon-Sat 10:00-16:00", MARCH, MARCH + DAY)
+    assert report(store, MARCH + DAY) == before
+
+
+def test_a_month_with_a_change_has_the_minutes_of_both_and_says_what_held(store: Store) -> None:
+    tenth = FEBRUARY + 9 * DAY  # a Tuesday; the 1st is a Sunday
+    put(store, day(FEBRUARY, 2), FEBRUARY)
+    recorded(store, f"center,opening,isp\n{CENTER.code},Mon-Sat 10:00-16:00,ISP-B", tenth, tenth)
+    look(store, DUE)
+    found = report(store)
+    assert found["ledger"]["open"] == 7 * 720 + 17 * 360
+    assert [(item["from_ms"], item["to_ms"], item["opening"], item["isp"]) for item in found["facts"]] == [
+        (FEBRUARY, tenth, "Mon-Sat 09:00-21:00", ""), (tenth, MARCH, "Mon-Sat 10:00-16:00", "ISP-B"),
+    ]  # fmt: skip
+    assert (found["center"]["opening"], found["center"]["isp"]) == ("Mon-Sat 10:00-16:00", "ISP-B")
+    with store.read() as conn:
+        assert schedule.check(conn, CENTER.code, "2026-02", STANDARDS, DUE + DAY) == []
+
+
+def test_each_reading_is_judged_by_what_the_center_promised_then(store: Store) -> None:
+    """Tier three asks for 20 Mbit/s, tier one for 50, each counted from 80 %: 20 Mbit/s meets one of the two."""
+    tenth = FEBRUARY + 9 * DAY
+    times = [FEBRUARY + (number - 1) * DAY + hour * 60 * MINUTE for number in (3, 4, 11, 12) for hour in (10, 15)]
+    rows = [
+        {"wall_ms": at, "center": CENTER.code, "device": "g0", "spool": "s", "seq": seq, "subject": "", "flags": "[]",
+         "received_ms": at, "purpose": "routine", "engine": "librespeed", "download_mbps": 20.0, "upload_mbps": 9.0}
+        for seq, at in enumerate(times, 1)
+    ]  # fmt: skip
+    with store.write() as conn:
+        conn.execute(sa.insert(schema.readings["speed"]), rows)
+    recorded(store, f"center,tier\n{CENTER.code},one", tenth, tenth)
+    found = row(report(store, MARCH + DAY), "internet.download")
+    assert (found["samples"], found["met"], found["bound"]) == (8, 4, 40.0)
+
+
+def test_seats_are_counted_against_those_promised_then(store: Store) -> None:
+    tenth = FEBRUARY + 9 * DAY
+    calls = [FEBRUARY + (number - 1) * DAY + 10 * 60 * MINUTE for number in (3, 4, 11, 12)]
+    rows = [
+        {"wall_ms": at, "center": CENTER.code, "device": "g0", "spool": "s", "seq": seq, "subject": "",
+         "received_ms": at, "known": 10, "healthy": 10, "unhealthy": 0, "missing": 0, "off": 0}
+        for seq, at in enumerate(calls, 1)
+    ]  # fmt: skip
+    with store.write() as conn:
+        conn.execute(sa.insert(schema.readings["seats"]), rows)
+    recorded(store, f"center,seats_promised\n{CENTER.code},20", tenth, tenth)
+    seats = report(store, MARCH + DAY)["seats"]
+    assert (seats["promised"], seats["known_hours"], seats["full_hours"]) == (20, 4, 2)
+    assert {hour["promised"] for hour in seats["hours"] if "promised" in hour} == {10}
+
+
+def test_what_is_recorded_for_a_reported_month_revises_it_and_says_why(store: Store) -> None:
+    put(store, day(FEBRUARY, 2), FEBRUARY)
+    look(store, DUE)
+    recorded(store, f"center,opening\n{CENTER.code},Mon-Sat 10:00-16:00", FEBRUARY, DUE + DAY)
+    assert look(store, DUE + DAY) == 1
+    found = report(store, DUE + 2 * DAY)
+    assert (found["ledger"]["open"], found["revision"]["number"], found["revision"]["why"]) == (
+        24 * 360, 2, {"facts": 1},
+    )  # fmt: skip
+    assert "1 record of hours, tier, seats or provider that held then" in FORMS["html"](found)

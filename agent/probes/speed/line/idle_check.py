@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from agent.config import AgentSettings, SpeedSection
+from agent.probes.link import interfaces
 from agent.probes.link.route import default_route
 from agent.probes.speed.line import counters
 from agent.probes.speed.line.router import RouterWatch
@@ -49,8 +50,7 @@ def load_of(before: counters.Counters, after: counters.Counters, seconds: float)
 
 def wan_counters(settings: AgentSettings) -> counters.Counters | None:
     """Of the WAN interface of the settings, or the one with the default route."""
-    route = default_route()
-    name = settings.speed.wan_interface or (route.interface if route else "")
+    name = interfaces.counted(settings.speed.wan_interface, default_route())
     return counters.read(name) if name else None
 
 

@@ -69,13 +69,12 @@ def test_the_time_of_a_last_word_is_told_for_a_quarter_of_an_hour() -> None:
 @pytest.mark.parametrize(
     ("values", "faults"),
     [
-        ({"cpu_pct": 98.0}, "cpu:used_pct=98,limit_pct=97"),
         ({"memory_pct": 99.0}, "memory:used_pct=99,limit_pct=97"),
         ({"disks": (Disk(role="system", total_gb=1.0, used_pct=98.0),)}, "disk:used_pct=98,limit_pct=97"),
         ({"temperature_c": 99.0}, "hot:now_c=99,limit_c=95"),
         (
             {"cpu_pct": 100.0, "memory_pct": 99.0, "temperature_c": 96.4},
-            "cpu:used_pct=100,limit_pct=97;memory:used_pct=99,limit_pct=97;hot:now_c=96,limit_c=95",
+            "memory:used_pct=99,limit_pct=97;hot:now_c=96,limit_c=95",
         ),
     ],
 )
@@ -86,13 +85,20 @@ def test_an_unhealthy_seat_says_why_in_codes(values: dict[str, Any], faults: str
     assert (reading.state, reading.faults, reading.why) == (["unhealthy"], {"SEAT-01": faults}, [""])
 
 
+def test_a_pc_at_work_is_in_use_and_healthy() -> None:
+    roll = Registry(None)
+    roll.take(said(cpu_pct=100.0, memory_pct=60.0, temperature_c=71.0), 0)
+    reading = called(roll, 0)
+    assert (reading.state, reading.faults, reading.cpu_pct) == (["healthy"], {}, [100.0])
+
+
 def test_healthy_seats_cost_no_byte_for_what_is_wrong_with_others() -> None:
     roll = Registry(None)
     for number in range(1, 51):
         roll.take(said(number), 0)
     healthy = msgspec.json.encode(called(roll, 0))
     assert b"faults" not in healthy
-    roll.take(said(50, cpu_pct=98.0), 1)
+    roll.take(said(50, memory_pct=98.0), 1)
     assert len(msgspec.json.encode(called(roll, 1).faults)) < 50
 
 
@@ -106,7 +112,7 @@ def test_more_faults_than_the_wire_takes_are_cut_between_two_codes() -> None:
 
 
 def test_a_value_at_its_limit_or_unknown_is_healthy() -> None:
-    seat = SeatRecord(id="s", name="", facts=(), last=said(cpu_pct=97.0), heard_ms=0)
+    seat = SeatRecord(id="s", name="", facts=(), last=said(memory_pct=97.0), heard_ms=0)
     assert judge_seat(seat, 0, 0, LIMITS) == ("healthy", [])
 
 
@@ -114,7 +120,7 @@ def test_the_counts_add_up() -> None:
     roll = Registry(None)
     for number in range(1, 6):
         roll.take(said(number), 0)
-    roll.take(said(1, cpu_pct=100.0), 400_000)
+    roll.take(said(1, memory_pct=100.0), 400_000)
     roll.take(said(2), 400_000)
     roll.take(said(3, state="stopping"), 400_000)
     reading = roll.call(400_000, LIMITS)

@@ -19,6 +19,9 @@ from agent.probes.speed.server_view import ServerView, parse_answer, seen_by
 ETH, LTE = Route(interface="eth0", gateway="192.0.2.1", metric=1), Route(interface="wwan0", gateway=None, metric=9)
 
 
+PPP1, WWAN1, ETH1 = (Route(interface=name, gateway=None, metric=1) for name in ("ppp1", "wwan1", "eth1"))
+
+
 @pytest.mark.parametrize(
     ("route", "link", "line"),
     [
@@ -29,6 +32,17 @@ ETH, LTE = Route(interface="eth0", gateway="192.0.2.1", metric=1), Route(interfa
         (LTE, LinkSection(failover_interfaces=["wwan0"]), WanLine("wwan0", True)),
         (ETH, LinkSection(failover_interfaces=["wwan0"]), WanLine("eth0", False)),
         (LTE, LinkSection(primary_interface="wwan0", failover_interfaces=["wwan0"]), WanLine("wwan0", True)),
+        # Dialled lines are numbered anew: the kind counts, the very name before it; cards keep their names.
+        (PPP1, LinkSection(primary_interface="ppp0", failover_interfaces=["wwan0"]), WanLine("ppp1", False)),
+        (WWAN1, LinkSection(primary_interface="eth0", failover_interfaces=["wwan0"]), WanLine("wwan1", True)),
+        (WWAN1, LinkSection(failover_interfaces=["wwan0"]), WanLine("wwan1", True)),
+        (PPP1, LinkSection(primary_interface="ppp0", failover_interfaces=["ppp1"]), WanLine("ppp1", True)),
+        (PPP1, LinkSection(primary_interface="ppp1", failover_interfaces=["ppp0"]), WanLine("ppp1", False)),
+        (PPP1, LinkSection(primary_interface="ppp2", failover_interfaces=["ppp0"]), WanLine("ppp1", True)),
+        (PPP1, LinkSection(primary_interface="p*"), WanLine("ppp1", False)),
+        (ETH1, LinkSection(primary_interface="eth0"), WanLine("eth1", True)),
+        (ETH1, LinkSection(primary_interface="eth[0-3]"), WanLine("eth1", False)),
+        (ETH1, LinkSection(failover_interfaces=["w*", "eth1"]), WanLine("eth1", True)),
     ],
 )
 def test_the_backup_line_is_known_by_what_the_settings_name(

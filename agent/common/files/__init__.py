@@ -1,0 +1,18 @@
+"""Files as people save them, and whose they are: one way to decode their text, one place that decides the owner."""
+
+from agent.common.files.owner import Owner, OwnerError, acting_as, belongs_to_root, foreign_files, service_owner
+from agent.common.files.text_file import clean, decode, parse_toml, read_text, refused_sign
+
+__all__ = [
+    "Owner",
+    "OwnerError",
+    "acting_as",
+    "belongs_to_root",
+    "clean",
+    "decode",
+    "foreign_files",
+    "parse_toml",
+    "read_text",
+    "refused_sign",
+    "service_owner",
+]
