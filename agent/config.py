@@ -51,6 +51,11 @@ class AgentTable(AgentSection, frozen=True, kw_only=True):
 class LinkSection(AgentSection, frozen=True, kw_only=True):
     name: Annotated[str, described("what this line is called in readings")] = "wan"
     target: Annotated[str, described("host to measure to; empty for the collector this gateway is enrolled with")] = ""
+    lookup: Annotated[
+        str,
+        msgspec.Meta(min_length=1, max_length=253),
+        described("name that is looked up at each name server where `target` is an address"),
+    ] = "example.com"
     isp_hops: Annotated[
         int, msgspec.Meta(ge=0, le=5), described("how many of the ISP's first hops are measured too")
     ] = 2

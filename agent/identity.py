@@ -113,6 +113,12 @@ class Identity:
         if not self.brokers:
             object.__setattr__(self, "brokers", (BrokerEndpoint(self.broker_host, self.broker_port),))
 
+    @property
+    def tls_port(self) -> int:
+        """Where `broker_host` shows a certificate of the collector's root; 0: nowhere."""
+        ports = (entry.port for entry in self.brokers if entry.tls and entry.host == self.broker_host)
+        return next(ports, 0) if self.tls else 0
+
     def sign(self, body: bytes) -> bytes:
         return self.key.sign(body)
 

@@ -124,6 +124,7 @@ class Service:
             deadline_s=60.0,
             collector_host=self._mine.broker_host,
             measure_url=self._mine.measure_url or None,
+            collector_tls_port=self._mine.tls_port,
             purpose="routine",
             registry=self._registry,
         )

@@ -97,7 +97,15 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class LinkReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="link"):
-    """A WAN line: latency, jitter and loss to the collector, and to each hop before it, so that a fault has a place."""
+    """A WAN line: latency, jitter and loss to the collector, and to each hop before it, so that a fault has a place.
+
+    ``hops`` ends with the far end as it counts; before it stands what else was tried there: the other address family,
+    echoes that somebody on the way drops. ``causes`` are what is wrong with the line besides loss: ``portal`` (somebody
+    else answers in the far end's place), ``filtered`` (somebody else refuses in its place), ``dns`` (names do not
+    resolve, or to another's address), ``mtu`` (large packets vanish), ``ipv4_dead`` and ``ipv6_dead`` (the other family
+    carries). ``names_ms`` is how long a name took, waiting for silent servers included, ``names_by`` the server that
+    resolved it, ``names_silent`` those that did not.
+    """
 
     rtt_min_ms: Number | None = None
     rtt_median_ms: Number | None = None
@@ -105,6 +113,12 @@ class LinkReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="l
     jitter_ms: Number | None = None
     loss_pct: Number | None = None
     fault_place: Literal["none", "lan", "isp", "beyond"] | None = None
+    causes: Words = []
+    path_mtu_bytes: Count | None = None  # the largest packet that gets to the far end whole
+    names_ms: Number | None = None
+    names_failed_pct: Number | None = None
+    names_by: Text | None = None
+    names_silent: Words = []
     hops: Annotated[list[Hop], msgspec.Meta(max_length=16)] = []
 
 

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -87,26 +88,21 @@ async def measure(options: argparse.Namespace, settings: AgentSettings) -> Seque
 
         target = _nut_server(options) if options.driver == "nut" else _target(options)
         return [await UpsProbe().measure(target, deadline_s, explain)]
-    collector_host, measure_url = _enrolled(settings) if options.kind in ("link", "speed") else (None, None)
-    context = Context(
-        settings=settings,
-        deadline_s=deadline_s,
-        collector_host=collector_host,
-        measure_url=measure_url,
-        explain=explain,
-    )
-    return await PROBES[options.kind](context)
+    context = Context(settings=settings, deadline_s=deadline_s, explain=explain)
+    return await PROBES[options.kind](_enrolled(context) if options.kind in ("link", "speed") else context)
 
 
-def _enrolled(settings: AgentSettings) -> tuple[str | None, str | None]:
-    """Collector host and measurement server as enrolment gave them; (None, None) on a gateway not enrolled."""
+def _enrolled(context: Context) -> Context:
+    """With the collector and the measurement server as enrolment gave them; as it is on a gateway not enrolled."""
     from agent.identity import IdentityError, load
 
     try:
-        identity = load(settings.state_dir)
+        mine = load(context.settings.state_dir)
     except IdentityError:
-        return None, None
-    return identity.broker_host, identity.measure_url
+        return context
+    return replace(
+        context, collector_host=mine.broker_host, measure_url=mine.measure_url, collector_tls_port=mine.tls_port
+    )
 
 
 def show(kind: str, readings: Sequence[Reading], *, as_json: bool) -> int:

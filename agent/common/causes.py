@@ -22,7 +22,7 @@ Cause = Literal[
     "bad_engine", "bad_mode", "bad_server", "bad_ca_file", "no_server", "no_iperf3",
     # speed: what happened
     "bad_output", "busy", "failed", "interrupted", "memory", "no_counters", "no_interface", "no_turn",
-    "not_a_speed_server", "stopped", "uncounted",
+    "not_a_speed_server", "stopped", "uncounted", "stalled", "mtu",
     # speed: due, and left out
     "skipped_on_battery", "skipped_battery_low", "skipped_failover", "skipped_budget", "skipped_no_turn",
 ]  # fmt: skip
@@ -33,9 +33,12 @@ SKIPPED = frozenset(
 )
 
 SpeedFlag = Literal[
-    "capped", "client_limited", "cross_traffic", "implausible", "not_saturated", "others_unseen", "router_silent",
-    "router_slow", "short",
+    "capped", "client_limited", "cross_traffic", "implausible", "not_saturated", "others_unseen", "rate_fell",
+    "router_silent", "router_slow", "short",
 ]  # fmt: skip
+
+# What is wrong with a line besides its loss.
+LineCause = Literal["portal", "filtered", "dns", "mtu", "ipv4_dead", "ipv6_dead"]
 
 # Why nothing is being sent.
 UplinkCause = Literal[

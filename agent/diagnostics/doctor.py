@@ -19,7 +19,7 @@ from agent import identity
 from agent.common.errors import describe
 from agent.common.files import foreign_files
 from agent.config import AgentSettings
-from agent.diagnostics import resolver, uplink
+from agent.diagnostics import line, resolver, uplink
 from agent.diagnostics.diagnosis import Check, Diagnosis, Installation
 from agent.probes import PROBES
 from agent.probes.gateway import clock_state
@@ -272,5 +272,5 @@ def connect(host: str, port: int) -> None:
 
 CHECKS: tuple[Check, ...] = (
     _identity, _certificate, _state_folder, _disk, _ping, _clock, _interfaces, resolver.check, _broker, uplink.session,
-    _measure_server, uplink.servers, _ups, _agent, _seat_listener, _trap_listener,
+    _measure_server, uplink.servers, line.check, _ups, _agent, _seat_listener, _trap_listener,
 )  # fmt: skip

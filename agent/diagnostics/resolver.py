@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from agent.common.errors import describe
 from agent.diagnostics.diagnosis import Diagnosis, Installation
+from agent.probes.link.names import Outcome, outcome_of, query
 
 TIMEOUT_S = 3.0
-FLAGS, QTYPE_A, CLASS_IN = 0x0100, 1, 1  # recursion desired (RFC 1035 section 4.1)
 CHECK_ADDRESS = (
     "set the name servers of this machine (resolvectl dns, or /etc/resolv.conf) to the router's or a public one"
 )
@@ -41,11 +41,11 @@ def server_finding(server: str, port: int = 53) -> Diagnosis | None:
     """What is wrong with one name server; None when it answers truly."""
     name = f"nabz-{secrets.token_hex(6)}.invalid"  # RFC 6761: no such name exists
     try:
-        answers = addresses_given(server, port, name)
+        outcome = ask(server, port, name)
     except OSError as error:
         detail = f"name server {server} does not answer ({describe(error)})"
         return Diagnosis(what="resolver", detail=detail, fix=CHECK_ADDRESS)
-    if answers:
+    if outcome == "resolved":
         detail = f"name server {server} gives addresses for names that do not exist: it sends people elsewhere"
         return Diagnosis(what="resolver", detail=detail, fix=CHECK_ADDRESS)
     return None
@@ -67,22 +67,19 @@ def servers_of(text: str) -> list[str]:
     return [line[1] for line in words if len(line) > 1 and line[0] == "nameserver" and _is_address(line[1])]
 
 
-def addresses_given(server: str, port: int, name: str) -> int:
-    """How many answers a name server gives for a name's IPv4 address. Raises OSError where it is silent."""
-    number = secrets.token_bytes(2)
-    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
-    question = labels + b"\0" + QTYPE_A.to_bytes(2, "big") + CLASS_IN.to_bytes(2, "big")
-    query = number + FLAGS.to_bytes(2, "big") + b"\0\1\0\0\0\0\0\0" + question
+def ask(server: str, port: int, name: str) -> Outcome:
+    """What a name server says of a name. Raises OSError where it is silent."""
+    message = query(secrets.randbits(16), name)
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.settimeout(TIMEOUT_S)
         sock.connect((server, port))
         for _ in range(2):  # one datagram may be lost
-            sock.send(query)
+            sock.send(message)
             with contextlib.suppress(TimeoutError):
-                answer = sock.recv(4096)
-                if len(answer) >= 12 and answer[:2] == number and answer[2] & 0x80:
-                    return int.from_bytes(answer[6:8], "big")
+                outcome = outcome_of(message, sock.recv(4096))
+                if outcome is not None:
+                    return outcome
     raise TimeoutError(f"no answer within {2 * TIMEOUT_S:g} s")
 
 

@@ -147,6 +147,7 @@ def link_rows(reading: Reading, view: StatusView, words: PageWords) -> tuple[lis
         (say(words, "jitter"), words.figure(reading.jitter_ms, "ms")),
         (say(words, "loss"), words.figure(reading.loss_pct, "%")),
         (say(words, "fault"), toned("good" if place == "none" else "bad", fault) if place else fault),
+        *((NOTHING, toned("warn", words.word("word.causes", cause))) for cause in reading.causes),
     ]
     return rows, sparkline(series(view, reading, "rtt_median_ms"), say(words, "latency"))
 

@@ -64,13 +64,15 @@ class Context:
     """All that a probe may use besides the network.
 
     `registry` holds the seats' last snapshots (None outside the running agent). `explain` takes one line of reasoning
-    at a time, for `nabz-agent probe KIND --explain`. `collector_host` and `measure_url` come from enrolment, `test_id`
-    and `test_token` of a grant at a measurement server."""
+    at a time, for `nabz-agent probe KIND --explain`. `collector_host`, `measure_url` and `collector_tls_port` (where
+    that host shows a certificate of the collector's root; 0: nowhere) come from enrolment, `test_id` and `test_token`
+    of a grant at a measurement server."""
 
     settings: AgentSettings
     deadline_s: float
     collector_host: str | None = None
     measure_url: str | None = None
+    collector_tls_port: int = 0
     test_id: str = ""
     test_token: str = ""
     purpose: str = "manual"

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import re
 import secrets
 import ssl
 from collections.abc import AsyncIterator
@@ -21,6 +22,7 @@ from agent.probes.probe import ProbeFailed
 PLACES = ("/empty", "/empty.php", "/backend/empty.php", "/backend/empty")
 ANSWER_BYTES = 64 * 1024
 CONNECT_S = 5.0
+ATTEMPT_DELAY_S = 0.25  # RFC 8305 section 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,20 +103,34 @@ async def find(target: Target) -> Target:
     for place in PLACES:
         folder, _, name = place.rpartition("/")
         tried = replace(target, folder=target.folder + folder, suffix=".php" if name.endswith(".php") else "")
-        status, found = await _ask(tried)
-        if status == 200:
+        status, says, found = await _ask(tried)
+        if status == 200 and not says:
             return found
-        statuses.append(f"{place} {status}")
+        statuses.append(f"{place} {'a page' if status == 200 else status}")
     raise ProbeFailed(
         "not_a_speed_server", f"{target.place} answers but does not speak LibreSpeed: {', '.join(statuses)}"
     )
 
 
-async def _ask(target: Target) -> tuple[int, Target]:
-    """The status of GET empty, and the target with the addresses of the connection used."""
+async def _ask(target: Target) -> tuple[int, bool, Target]:
+    """The status of GET empty, whether the answer says anything, and the target with the addresses of the connection
+    used. LibreSpeed's `empty` is empty on every server; a page, of a portal or of any web server, is not."""
     async with connected(target) as (reader, writer, found):
         writer.write(target.head("GET", "empty", {}, "Connection: close"))
-        return status_of(await reader.readline()), found
+        answer = await reader.read(ANSWER_BYTES)
+        while not reader.at_eof() and len(answer) < ANSWER_BYTES and not is_whole(answer):
+            answer += await reader.read(ANSWER_BYTES)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return status_of(head), bool(body.strip()) and not body.startswith(b"0\r\n"), found
+
+
+def is_whole(answer: bytes) -> bool:
+    """Whether enough of an answer has come to tell whether it is empty: its head, and a byte of its body if it has one
+    (RFC 9112 section 6)."""
+    head, end, body = answer.partition(b"\r\n\r\n")
+    return bool(end) and (
+        bool(body) or re.search(rb"\r\ncontent-length:[ \t]*0+[ \t]*(\r\n|$)", head, re.I) is not None
+    )
 
 
 Connected = tuple[asyncio.StreamReader, asyncio.StreamWriter, Target]
@@ -125,7 +141,14 @@ async def connected(target: Target) -> AsyncIterator[Connected]:
     """One connection for CONNECT_S at most, and the target with its addresses. Raises ProbeFailed(``unreachable``)."""
     try:
         async with asyncio.timeout(CONNECT_S):
-            reader, writer = await asyncio.open_connection(target.host, target.port, ssl=target.tls)
+            # RFC 8305: a dead address family must not hold up the other. An address that is given is the only one.
+            reader, writer = await asyncio.open_connection(
+                target.address or target.host,
+                target.port,
+                ssl=target.tls,
+                server_hostname=target.host if target.tls else None,
+                happy_eyeballs_delay=ATTEMPT_DELAY_S,
+            )
             try:
                 peer, local = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
                 yield reader, writer, replace(target, address=peer[0], local_address=local[0])

@@ -8,6 +8,7 @@ round. The link probe and a speed test (agent.scheduling.speed_rounds) never run
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -52,7 +53,8 @@ Stamp = Callable[[], wire.Stamp]
 @dataclass(frozen=True, kw_only=True)
 class RoundContext:
     """What the rounds work with. ``now_ms`` is the collector's time as far as it is known, ``enrich`` completes
-    readings with what only the service knows, ``send_ask`` sends a test request to the collector."""
+    readings with what only the service knows, ``send_ask`` sends a test request to the collector, ``chance`` draws the
+    moment of a round."""
 
     settings: AgentSettings
     device: str
@@ -64,6 +66,7 @@ class RoundContext:
     enrich: Callable[[wire.Reading], wire.Reading]
     send_ask: Callable[[wire.Ask], None]
     start_test: StartTest = start_self_test
+    chance: Callable[[], float] = random.random
 
 
 async def measure(kind: str, probe: Probe, context: Context, stamp: Stamp) -> list[wire.Reading]:
@@ -158,9 +161,11 @@ class Rounds:
         cycle_s = self._parts.settings.agent.cycle_s
         phase = schedule.phase_s(self._parts.device, cycle_s)
         while True:
+            begun_s = time.monotonic()
             await self.round()
             self.last_round_s = time.monotonic()
-            await asyncio.sleep(schedule.next_round_s(self.last_round_s, cycle_s, phase) - self.last_round_s)
+            due_s = schedule.next_round_s(begun_s, cycle_s, phase, self._parts.chance())
+            await asyncio.sleep(max(0.0, due_s - self.last_round_s))
 
     async def round(self) -> None:
         """One round of all light probes and one commit."""

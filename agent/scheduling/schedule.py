@@ -1,7 +1,8 @@
 """When each thing runs, as pure functions: `now` is an argument, chance is seeded: equal arguments give equal plans.
 
-Rounds keep a phase of their own for each gateway, so that a nation whose power comes back at once does not measure in
-step. `agent.scheduling.speed_plan` has the rules of speed tests.
+Each round begins at a random moment of its cycle (RFC 2330 section 11.1): at fixed ones a line that fails to a rhythm
+reads as faultless or as twice as bad as it is. Cycles keep a phase of their own for each gateway, so that a nation
+whose power comes back at once does not measure in step. `agent.scheduling.speed_plan` has the rules of speed tests.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ SLOT_TAIL = 0.9  # what is drawn at random falls in the first nine tenths of its
 
 
 def phase_s(device: str, cycle_s: float) -> float:
-    """Where in the cycle this gateway's rounds begin, seconds."""
+    """Where this gateway's cycles begin, seconds."""
     share = int.from_bytes(hashlib.sha256(device.encode()).digest()[:8], "big") / 2**64
     return share * cycle_s
 
 
-def next_round_s(now_s: float, cycle_s: float, phase: float) -> float:
-    """The next begin of a round after ``now_s``, on the same clock."""
-    return now_s + cycle_s - (now_s - phase) % cycle_s
+def next_round_s(begun_s: float, cycle_s: float, phase: float, chance: float) -> float:
+    """When the round after the one that began at ``begun_s`` is due, on the same clock: at the share ``chance`` (0 to
+    1) of the cycle that follows."""
+    return begun_s + cycle_s - (begun_s - phase) % cycle_s + chance * cycle_s
 
 
 def value_of(readings: Sequence[Reading]) -> Value:

@@ -14,8 +14,9 @@ from agent.common.reasons import Param, Reason
 from collector.flags.gap_facts import FRESH_MS, SLACK_MS, BatteryRun, Boot, GapFacts, Sighting
 
 Name = Literal[
-    "mains_carried", "ups_exhausted", "isp_down", "lan_fault", "switched_off", "agent_stopped", "collector", "unknown"
-]
+    "mains_carried", "ups_exhausted", "isp_down", "lan_fault", "portal", "dns", "filtered", "mtu", "switched_off",
+    "agent_stopped", "collector", "unknown"
+]  # fmt: skip
 Grade = Literal["confirmed", "shown", "likely", "unsupported", "none"]
 NAMES: tuple[Name, ...] = get_args(Name)
 GRADES: tuple[Grade, ...] = get_args(Grade)
@@ -25,6 +26,10 @@ MAJORITY, FEW = 0.5, 0.2  # of the neighbours: enough to confirm, too few not to
 # A line that fails so soon after the mains, or is heard so soon after they return, was without power.
 TIED_FALL_MS, TIED_RISE_MS = 120_000, 300_000
 ROUND_MS = 90_000  # a gap begins with the last arrival, up to a round before what ended it
+
+# What a line may suffer from besides loss, as `agent.wire.LinkReading` has it: the nearest to a full stop first.
+STAND_IN_THE_WAY: tuple[Name, ...] = ("portal", "dns", "filtered", "mtu")
+LINE_SHARE = 5  # it explains a gap when one in so many readings that saw a fault, or none at all, has it
 
 PLACES = ("lan", "isp", "beyond", "none")
 STOPS: Mapping[str, tuple[Name, Reason]] = {
@@ -173,8 +178,10 @@ def _tied(facts: GapFacts, cut_ms: int, mains_ms: int | None) -> bool:
 
 
 def _line(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
-    """The agent ran on and saw where the line broke."""
+    """The agent ran on and saw where the line broke, or who stood in its way."""
     hops = _told(facts)
+    if word := _stood_in_the_way(facts):
+        return Cause(name=word, grade="shown", evidence=(_found(word, facts.line_causes[word]),))
     if not hops:
         return None
     seen = _seen(hops[0], facts.places[hops[0]])
@@ -187,6 +194,14 @@ def _line(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
     if facts.taken_from_ms is None or 2 * (facts.taken_from_ms - facts.from_ms) > facts.to_ms - facts.from_ms:
         return None  # only the end of the gap is known, when all was well again
     return Cause(name="collector", grade="likely", evidence=(seen, *_deaf(facts, witness)))
+
+
+def _stood_in_the_way(facts: GapFacts) -> Name | None:
+    """A portal, a hijacked name, a firewall or a black hole: then neither the provider's line nor our collector is
+    what failed. One that a few readings show of a line that was down in most is not what kept the center silent."""
+    faults = sum(seen.count for place, seen in facts.places.items() if place != "none")
+    counts = {word: facts.line_causes[word].count for word in STAND_IN_THE_WAY if word in facts.line_causes}
+    return next((word for word in counts if counts[word] * LINE_SHARE >= faults), None)
 
 
 def _told(facts: GapFacts) -> list[str]:
@@ -289,6 +304,10 @@ def _power(run: BatteryRun) -> str:
 
 def _seen(place: str, seen: Sighting) -> Reason:
     return Reason.of("evidence.fault_seen", n=seen.count, field="fault_place", word=place, reading=seen.id)
+
+
+def _found(word: str, seen: Sighting) -> Reason:
+    return Reason.of("evidence.line_cause", n=seen.count, field="causes", word=word, reading=seen.id)
 
 
 def _deaf(facts: GapFacts, witness: NeighbourWitness) -> tuple[Reason, ...]:

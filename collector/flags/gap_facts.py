@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
+from agent.common.causes import LineCause
 from collector.flags import seat_evidence
 from collector.flags.seat_evidence import SeatCount, SeatEvidence
 
 SLACK_MS = 60_000  # between a sign and what it is a sign of: a round of measuring
 FRESH_MS = 180_000  # so long before its end a UPS reading still speaks for the end of a run
 MAX_ON_BATTERY_S = 86_400  # what a UPS says beyond that of its time on battery is not believed
+LINE_CAUSES: tuple[LineCause, ...] = get_args(LineCause)
 MAX_RUNS = 64  # of one UPS in one gap: a flickering mains must not grow a row without end
 
 
@@ -59,13 +62,15 @@ class Sighting:
 class GapFacts:
     """What is known of one gap. `power` begins with the last readings before it; `taken` counts the readings that
     the agent took during the gap and delivered later, the earliest at `taken_from_ms`; `places` where its link probe
-    saw the fault meanwhile; `seats` what the roll calls around it say."""
+    saw the fault meanwhile, `line_causes` what else it found wrong with the line; `seats` what the roll calls around it
+    say."""
 
     from_ms: int
     to_ms: int
     boots: tuple[Boot, ...] = ()
     power: Mapping[str, tuple[BatteryRun, ...]] = field(default_factory=dict)
     places: Mapping[str, Sighting] = field(default_factory=dict)
+    line_causes: Mapping[str, Sighting] = field(default_factory=dict)
     place_before: str = ""
     taken: int = 0
     taken_from_ms: int | None = None
@@ -74,7 +79,7 @@ class GapFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Sign:
-    """One reading as far as causes are concerned: exactly one of the last four is set, or none of them."""
+    """One reading as far as causes are concerned: what its kind tells is set, or nothing."""
 
     at_ms: int
     id: str
@@ -82,6 +87,7 @@ class Sign:
     boot: Boot | None = None
     run: BatteryRun | None = None
     place: str = ""
+    line_causes: tuple[str, ...] = ()
     call: SeatCount | None = None
 
 
@@ -94,7 +100,9 @@ def sign_of(reading: object, kind: str, at_ms: int, id: str) -> Sign:
     if kind == "ups" and _tells_power(reading):
         return Sign(at_ms=at_ms, id=id, subject=subject, run=run_of(reading, at_ms, id))
     if kind == "link":
-        return Sign(at_ms=at_ms, id=id, subject=subject, place=_place(reading))
+        words = getattr(reading, "causes", None) or ()
+        line_causes = tuple(word for word in LINE_CAUSES if word in words)  # any other is not known here
+        return Sign(at_ms=at_ms, id=id, subject=subject, place=_place(reading), line_causes=line_causes)
     if kind == "seats":
         return Sign(at_ms=at_ms, id=id, call=seat_evidence.call_of(reading, at_ms, id))
     return Sign(at_ms=at_ms, id=id)
@@ -162,6 +170,7 @@ def fold(facts: GapFacts, signs: Sequence[Sign]) -> GapFacts:
     """With these readings added; each must be given once. A boot or UPS reading just after the gap counts too: it
     tells what ended it."""
     boots, power, places, seats = list(facts.boots), dict(facts.power), dict(facts.places), facts.seats
+    line_causes = dict(facts.line_causes)
     taken_ms = [facts.taken_from_ms] if facts.taken_from_ms is not None else []
     taken = facts.taken
     for sign in sorted(signs, key=lambda item: item.at_ms):
@@ -179,13 +188,26 @@ def fold(facts: GapFacts, signs: Sequence[Sign]) -> GapFacts:
             taken += 1
             taken_ms.append(sign.at_ms)
             if sign.place:
-                seen = places.get(sign.place)
-                places[sign.place] = Sighting(count=1 + (seen.count if seen else 0), id=sign.id)
+                _sight(places, sign.place, sign.id)
+            for word in sign.line_causes:
+                _sight(line_causes, word, sign.id)
     ordered = tuple(sorted(boots, key=lambda boot: boot.at_ms))
     earliest_ms = min(taken_ms, default=None)
     return replace(
-        facts, boots=ordered, power=power, places=places, taken=taken, taken_from_ms=earliest_ms, seats=seats
+        facts,
+        boots=ordered,
+        power=power,
+        places=places,
+        line_causes=line_causes,
+        taken=taken,
+        taken_from_ms=earliest_ms,
+        seats=seats,
     )
+
+
+def _sight(seen: dict[str, Sighting], word: str, id: str) -> None:
+    before = seen.get(word)
+    seen[word] = Sighting(count=1 + (before.count if before else 0), id=id)
 
 
 def add_run(runs: tuple[BatteryRun, ...], new: BatteryRun) -> tuple[BatteryRun, ...]:

@@ -117,6 +117,7 @@ COLLECTOR: Examples = {
     "evidence.nothing_taken": {},
     "evidence.shows_none": {},
     "evidence.fault_seen": {"n": 28, "field": "fault_place", "word": "isp", "reading": "g1 s 7"},
+    "evidence.line_cause": {"n": 3, "field": "causes", "word": "portal", "reading": "g1 s 7"},
     "evidence.fault_before": {"field": "fault_place", "word": "lan"},
     "evidence.feeder_cut": OTHERS.params,
     "evidence.feeder_mains": {"n": 3, "whole": 4, "feeder": "F-7"},

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from agent import wire
-from agent.common.causes import Cause, SpeedFlag, UplinkCause
+from agent.common.causes import Cause, LineCause, SpeedFlag, UplinkCause
 from agent.common.words import catalogue
 from agent.config import SpeedSection
 from collector.access.users import Doubt
@@ -51,6 +51,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "cause", get_args(Cause)
     yield "uplink", get_args(UplinkCause)
     yield "word.flags", get_args(SpeedFlag)
+    yield "word.causes", get_args(LineCause)
     yield "word", ("true", "false")
     yield from ((f"word.{name}", ("yes", "no")) for _, name in YES_NO)
     yield "kind", wire.KINDS

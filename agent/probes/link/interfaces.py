@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 
 from agent.probes.link.route import Route
 
-DIALLED = frozenset({"ppp", "wwan", "usb", "rmnet", "rmnet_data", "lte", "bnep", "tun"})
+DIALLED = frozenset({"ppp", "pppoe-wan", "wwan", "usb", "rmnet", "rmnet_data", "ccmni", "lte", "bnep", "tun"})
 PATTERN_SIGNS = frozenset("*?[")
 
 

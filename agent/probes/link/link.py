@@ -1,63 +1,42 @@
 """A WAN line's idle latency, jitter and loss, hop by hop: the site's router, the ISP's first hops, the collector.
 
-1. Find the path: the default route, the target's address, the routers behind the site's own (agent.probes.link.trace).
-2. Send echoes to all of them at once. A router that ignores echoes but answered the trace is judged by those answers; a
-   target that ignores them is measured by its measurement server's UDP echo, or by the TCP connections it takes: a
-   filter is not a loss.
-3. Locate a fault: at the first place from which on everything is as lossy as the far end.
-
-The path is kept in the state folder, so that a line that is down still has hops to be silent.
+1. Recall the path: the default route, the target's addresses, the routers behind the site's own; look at it anew
+   meanwhile (agent.probes.link.path), and ask the system's name servers (agent.probes.link.names).
+2. Send echoes to all of them at once. A router that ignores echoes but answered the trace is judged by those answers;
+   what counts at the far end, and who it is that answers there, is agent.probes.link.far_end's.
+3. Try a packet of the line's full size (agent.probes.link.mtu).
+4. Locate a fault: at the first place from which on everything is as lossy as the far end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
-import json
 import urllib.parse
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from agent.common.causes import LineCause
 from agent.common.errors import describe
-from agent.probes.link.echo_cookie import ask_cookie
-from agent.probes.link.ping import Echoes, ping, resolve, summary, tcp_ping, udp_ping
+from agent.identity import CA_FILE
+from agent.probes.link import far_end, names, path
+from agent.probes.link.far_end import TIMEOUT_S, FarMeans, FarSeen, LinkTarget
+from agent.probes.link.mtu import PathMtu, acknowledges, believed_bytes, path_mtu
+from agent.probes.link.names import NamesSeen
+from agent.probes.link.path import FILE, NOWHERE, PathFound, PathLook
+from agent.probes.link.ping import Echoes, echo_lost, ping, resolve, summary
 from agent.probes.link.route import default_route
-from agent.probes.link.trace import Router, trace
 from agent.probes.probe import Context, ProbeFailed
 from agent.wire import Hop, LinkReading, Reading
 
-TIMEOUT_S = 1.0  # an answer later than this counts as lost
-TRACE_TRIES = 2
-NOWHERE = "203.0.113.1"  # RFC 5737: nobody's; packets towards it die of their TTL at the ISP
 FALLBACK_PORT = 443
 FAULT_SHARE = 0.1  # of the echoes to the far end: with less lost, no place is blamed
-MOST_REMEMBERED = 8
-FILE = "link.json"
+MOST_HOPS = 16
+DEAD_SHARE = 0.5  # so much more lost by one address family than by the other: it is dead
 
 Role = Literal["lan", "isp", "collector"]
 Place = Literal["none", "lan", "isp", "beyond"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinkTarget:
-    """Where the line is measured to. `port` serves TCP when the host ignores echoes; `measure_url` is the measurement
-    server on that host, if there is one."""
-
-    host: str
-    port: int = FALLBACK_PORT
-    measure_url: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PathFound:
-    """What was found of the path to a target; addresses, nearest first."""
-
-    target: str = ""
-    address: str | None = None
-    isp: tuple[str, ...] = ()
 
 
 async def probe(context: Context) -> Sequence[Reading]:
@@ -65,29 +44,121 @@ async def probe(context: Context) -> Sequence[Reading]:
     settings = context.settings.link
     route, target = default_route(), target_of(context)
     lan = route.gateway if route else None
-    if lan is None and target is None:
+    if route is None and target is None:
         raise ProbeFailed(
             "no_route", "this machine has no default route and no target: plug in the line, or set link.target"
         )
     context.explain(f"router {lan or 'none'}; target {f'{target.host}:{target.port}' if target else 'none'}")
-    path, routers = await find_path(context, lan, target)
-    count, interval_s = settings.probes, settings.interval_ms / 1000
-    pending: list[tuple[Role, Awaitable[Echoes]]] = []
-    if lan is not None:
-        pending.append(("lan", _echo(lan, routers, count, interval_s)))
-    pending += [("isp", _echo(address, routers, count, interval_s)) for address in path.isp[: settings.isp_hops]]
-    if target is not None:
-        ca_file = context.settings.speed.ca_file
-        pending.append(("collector", _reach(target, path.address, count, interval_s, ca_file)))
-    echoes = await asyncio.gather(*(echo for _role, echo in pending))
-    hops = [hop(role, echo) for (role, _wanted), echo in zip(pending, echoes, strict=True)]
-    for one in hops:
+    file = context.settings.state_dir / FILE
+    kept = path.recall(file, target.host if target else NOWHERE)
+    async with asyncio.TaskGroup() as group:
+        resolving = group.create_task(names.look_up(_name_to_resolve(context, target), names.of_system()))
+        looking = group.create_task(path.look(kept.target, lan, kept, settings.isp_hops + 1, context.explain))
+        if not kept.isp or not kept.addresses:  # else the moment of the echoes would depend on how the line is
+            await looking
+        along = path.remember(kept, looking.result().path) if looking.done() else kept
+        near = group.create_task(_near_hops(context, lan, along, looking))
+        seen = [] if target is None else await _far_ends(context, target, along, lan, looking)
+    look = looking.result()
+    far = judge_far(seen, kept, look)
+    remembered = path.remember(kept, far.path)
+    if remembered != kept and remembered.addresses:
+        path.write_path(file, remembered)
+    found = LinkFound(
+        router=kept.router if route is None else lan is not None,
+        has_route=route is not None,
+        near=tuple(near.result()),
+        far=far,
+        mtu=await _path_mtu(far.main, target),
+        names=_judged_names(resolving.result(), target, look),
+    )
+    made = reading(settings.name, found)
+    for one in made.hops:
         context.explain(f"{one.role:<9} {one.target:<15} {one.method}  {one.received}/{one.sent}  {one.median_ms} ms")
-    return [reading(settings.name, hops, echoes[-1])]
+    context.explain(f"path MTU {made.path_mtu_bytes}; names {made.names_ms} ms by {made.names_by}; {made.causes}")
+    return [made]
 
 
-def reading(subject: str, hops: list[Hop], far: Echoes) -> LinkReading:
-    figures = summary(far)
+# ---------------------------------------------------------------- judging
+
+
+@dataclass(frozen=True, kw_only=True)
+class FarFound:
+    """What was seen of the far end: `main` counts, `others` were tried. `path` is what is to be remembered;
+    `hijacked`: its name leads to another's address now."""
+
+    main: FarSeen | None
+    others: tuple[FarSeen, ...] = ()
+    causes: tuple[LineCause, ...] = ()
+    path: PathFound
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkFound:
+    """All that a round found. `router`: whether the site has a router of its own between this machine and the line;
+    `has_route`: whether there is a default route now."""
+
+    router: bool
+    has_route: bool = True
+    near: tuple[Hop, ...]
+    far: FarFound
+    mtu: PathMtu
+    names: NamesSeen
+
+
+def judge_far(seen: Sequence[FarSeen], kept: PathFound, look: PathLook) -> FarFound:
+    """Pure. Which address counts: the system's first, or the other family's where that one is dead; the one the target
+    had where its name leads astray."""
+    now, before = (
+        [entry for entry in seen if entry.address in addresses] for addresses in (look.path.addresses, kept.addresses)
+    )
+    hijacked = bool(before and now) and not any(entry in before for entry in now) and is_astray(now, before)
+    tried = before if hijacked else now or list(seen)
+    proven = kept.proven or any(entry.answerer == "far_end" for entry in seen)
+    found = replace(look.path, proven=proven)
+    if not tried:
+        return FarFound(main=None, path=found)
+    main = tried[0]
+    for entry in tried[1:]:
+        main = entry if _lost(entry) + DEAD_SHARE <= _lost(main) else main
+    dead: list[LineCause] = [
+        "ipv6_dead" if ":" in entry.address else "ipv4_dead"
+        for entry in tried
+        if _lost(entry) >= _lost(main) + DEAD_SHARE
+    ]
+    causes: list[LineCause] = [main.impostor] if main.impostor else []
+    causes += ["dns"] if hijacked else []
+    return FarFound(
+        main=main,
+        others=tuple(entry for entry in tried if entry is not main),
+        causes=(*causes, *dead),
+        path=replace(found, addresses=kept.addresses) if hijacked else found,
+    )
+
+
+def is_astray(now: Sequence[FarSeen], before: Sequence[FarSeen]) -> bool:
+    """Pure. Whether a name's new addresses are somebody else's: an impostor's, of a private network where the old ones
+    were of the Internet (RFC 1918), or without the proof that the old ones give."""
+    masked = any(entry.impostor for entry in now)
+    private = any(_is_private(entry.address) for entry in now) and not any(_is_private(old.address) for old in before)
+    proof = any(old.answerer == "far_end" for old in before) and not any(new.answerer == "far_end" for new in now)
+    return masked or private or proof
+
+
+def _is_private(address: str) -> bool:
+    return not ipaddress.ip_address(address.partition("%")[0]).is_global
+
+
+def _lost(seen: FarSeen) -> float:
+    return echo_lost(seen.counts)
+
+
+def reading(subject: str, found: LinkFound) -> LinkReading:
+    """Pure."""
+    far, main = found.far, found.far.main
+    tried = [*(entry.counts for entry in far.others), *(main.methods if main else [])]
+    hops = [*found.near, *(hop("collector", echoes) for echoes in tried)]
+    figures = summary(main.counts if main else Echoes(target="", method="icmp", rtts_ms=()))
     return LinkReading(
         subject=subject,
         rtt_min_ms=figures.min_ms,
@@ -95,29 +166,65 @@ def reading(subject: str, hops: list[Hop], far: Echoes) -> LinkReading:
         rtt_p95_ms=figures.p95_ms,
         jitter_ms=figures.jitter_ms,
         loss_pct=figures.loss_pct,
-        fault_place=place_fault(hops),
-        hops=hops,
+        fault_place=place_of(found, hops),
+        hops=hops[-MOST_HOPS:],
+        causes=list(causes_of(found)),
+        path_mtu_bytes=found.mtu.largest_bytes,
+        names_ms=found.names.ms,
+        names_failed_pct=found.names.failed_pct,
+        names_by=found.names.by,
+        names_silent=list(found.names.silent),
     )
 
 
-def place_fault(hops: Sequence[Hop]) -> Place | None:
+def causes_of(found: LinkFound) -> list[LineCause]:
+    """Pure. Names that do not resolve are a cause while the line carries: on a dead one nothing resolves. Where the
+    target never had an address, the ISP's hops tell."""
+    main = found.far.main
+    if main is not None and path.is_address(main.address):
+        carries = _lost(main) < 1
+    else:
+        carries = any(one.received for one in found.near if one.role == "isp")
+    causes = list(found.far.causes)
+    if carries and found.names.failed_pct == 100 and "dns" not in causes:
+        causes.append("dns")
+    if found.mtu.is_black_hole:
+        causes.append("mtu")
+    return causes
+
+
+def place_of(found: LinkFound, hops: Sequence[Hop]) -> Place | None:
+    """Pure. Where the fault is. An impostor stands somewhere before the far end, and a name without any address says
+    nothing of the line. Without a default route the site's own network has failed, or, where a modem is the line,
+    nobody knows what."""
+    main = found.far.main
+    place = place_fault(hops, router=found.router)
+    if place != "none" and not found.has_route:
+        return "lan" if found.router else None
+    unknown = main is not None and (main.impostor is not None or not path.is_address(main.address))
+    return None if place == "beyond" and unknown else place
+
+
+def place_fault(hops: Sequence[Hop], *, router: bool = True) -> Place | None:
     """Pure. Where the path breaks: at the first hop from which on every hop loses at least half of what the far end
     loses. A quiet hop with lively ones behind it is a filter, not a fault. None: it is unknown, because the line
-    is not measured to its far end, or no hop of the ISP is known that would part *isp* from *beyond*.
+    is not measured to its far end, or no hop of the ISP is known that would part *isp* from *beyond*. A line that has
+    no `router` of the site's own (PPPoE, a modem) is the ISP's from this machine on.
     """
     if not hops or hops[-1].role != "collector":
         return "lan" if hops and all(_loss(one) > FAULT_SHARE for one in hops) and hops[0].role == "lan" else None
     far = _loss(hops[-1])
     if far <= FAULT_SHARE:
         return "none"
-    first = len(hops) - 1
-    while first > 0 and _loss(hops[first - 1]) >= far / 2:
+    along = [one for one in hops if one.role != "collector"]  # what else was tried at the far end is no hop before it
+    first = len(along)
+    while first > 0 and _loss(along[first - 1]) >= far / 2:
         first -= 1
-    roles = {one.role for one in hops}
-    if hops[first].role == "lan" or "lan" not in roles:
+    roles = {one.role for one in along}
+    if "lan" not in roles and router:
         return "lan"
-    if hops[first].role == "isp":
-        return "isp"
+    if first < len(along):
+        return "lan" if along[first].role == "lan" else "isp"
     return "beyond" if "isp" in roles else None
 
 
@@ -140,7 +247,7 @@ def hop(role: Role, echoes: Echoes) -> Hop:
     )
 
 
-# ---------------------------------------------------------------- the path
+# ---------------------------------------------------------------- what is asked
 
 
 def target_of(context: Context) -> LinkTarget | None:
@@ -156,105 +263,84 @@ def target_of(context: Context) -> LinkTarget | None:
             raise ValueError("no host name in it")
         same = context.measure_url if measure.hostname == parts.hostname else None
         port = parts.port or (measure.port if same else None) or FALLBACK_PORT
-        return LinkTarget(host=parts.hostname, port=port, measure_url=same or "")
+        tls_port = context.collector_tls_port if parts.hostname == context.collector_host else 0
+        return LinkTarget(host=parts.hostname, port=port, measure_url=same or "", tls_port=tls_port)
     except ValueError as error:
         raise ProbeFailed(
             "bad_target", f"link.target {text[:60]!r} is not HOST or HOST:PORT: {describe(error)}"
         ) from None
 
 
-async def find_path(context: Context, lan: str | None, target: LinkTarget | None) -> tuple[PathFound, list[Router]]:
-    """The path now, with what was kept where the line does not show it; and the routers that answered."""
-    file = context.settings.state_dir / FILE
-    towards = target.host if target else NOWHERE
-    kept = read_path(file)
-    kept = kept if kept.target == towards else PathFound(target=towards)
-    address = await address_of(towards, kept.address, context.explain)
-    family, point = await resolve(address or NOWHERE)
-    routers = await trace(family, point, context.settings.link.isp_hops + 1, TRACE_TRIES, TIMEOUT_S)
-    context.explain("routers: " + (", ".join(f"{one.ttl} {one.address}" for one in routers) or "none answered"))
-    isp = tuple(one.address for one in routers if one.address not in (lan, point[0]))
-    found = PathFound(target=towards, address=address, isp=isp)
-    path = remember(kept, found)
-    if path != kept and path.address is not None:
-        write_path(file, path)
-    return (found if isp else path), routers
+def _name_to_resolve(context: Context, target: LinkTarget | None) -> str:
+    if target is not None and not path.is_address(target.host):
+        return target.host
+    return context.settings.link.lookup
 
 
-async def address_of(host: str, kept: str | None, explain: Callable[[str], None]) -> str | None:
-    """The host's address now, or else the one it had: a dead name server is not yet a dead line."""
-    try:
-        _family, address = await resolve(host)
-    except OSError as error:
-        explain(f"{host} has no address ({describe(error)}); last known: {kept or 'none'}")
-        return kept
-    return address[0]
+def _judged_names(lookups: Sequence[names.Lookup], target: LinkTarget | None, look: PathLook) -> NamesSeen:
+    is_targets = target is not None and not path.is_address(target.host)
+    return names.judge_names(lookups, names.of_system().wait_s, known=is_targets and look.resolves)
 
 
-def remember(kept: PathFound, found: PathFound) -> PathFound:
-    """Pure. New hops first, older ones kept behind them: an ISP that balances over two routers is then written once."""
-    if set(found.isp) <= set(kept.isp) and found.address == kept.address:
-        return kept
-    older = tuple(address for address in kept.isp if address not in found.isp)
-    return PathFound(target=found.target, address=found.address, isp=(found.isp + older)[:MOST_REMEMBERED])
+async def _near_hops(context: Context, lan: str | None, along: PathFound, looking: asyncio.Task[PathLook]) -> list[Hop]:
+    settings = context.settings.link
+    roles: list[tuple[Role, str]] = [("lan", lan)] if lan is not None else []
+    roles += [("isp", address) for address in along.isp[: settings.isp_hops]]
+    echoes = await asyncio.gather(
+        *(_echo(address, looking, settings.probes, settings.interval_ms / 1000) for _role, address in roles)
+    )
+    return [hop(role, echo) for (role, _address), echo in zip(roles, echoes, strict=True)]
 
 
-def read_path(file: Path) -> PathFound:
-    """What was remembered; nothing when there is no such file or it is not ours."""
-    try:
-        row = json.loads(file.read_bytes())
-        target, address, isp = row["target"], row["address"], row["isp"]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return PathFound()
-    if not isinstance(isp, list) or not isinstance(target, str) or not all(map(_is_address, (address, *isp))):
-        return PathFound()
-    return PathFound(target=target, address=address, isp=tuple(isp[:MOST_REMEMBERED]))
-
-
-def _is_address(text: object) -> bool:
-    try:
-        return isinstance(text, str) and bool(ipaddress.ip_address(text))
-    except ValueError:
-        return False
-
-
-def write_path(file: Path, path: PathFound) -> None:
-    """Best effort, unsynced: losing it costs the name of a place once, and a test run may not write there."""
-    with contextlib.suppress(OSError):
-        fresh = file.with_suffix(".new")
-        fresh.write_text(json.dumps({"target": path.target, "address": path.address, "isp": path.isp}), "utf-8")
-        fresh.replace(file)
-
-
-# ---------------------------------------------------------------- asking
-
-
-async def _echo(address: str, routers: Sequence[Router], count: int, interval_s: float) -> Echoes:
+async def _echo(address: str, looking: asyncio.Task[PathLook], count: int, interval_s: float) -> Echoes:
     """Echoes to a router; its answers to the trace stand in when it ignores echoes."""
     try:
         echoes = await ping(address, count, interval_s, TIMEOUT_S)
     except OSError:  # a remembered address that is none: as silent as a hop can be
         return Echoes(target=address, method="icmp", rtts_ms=(None,) * count)
+    routers = (await looking).routers
     traced = next((router.rtts_ms for router in routers if router.address == address), ())
     if any(rtt is not None for rtt in echoes.rtts_ms) or not any(rtt is not None for rtt in traced):
         return echoes
     return Echoes(target=address, method="icmp", rtts_ms=tuple(traced))
 
 
-async def _reach(target: LinkTarget, address: str | None, count: int, interval_s: float, ca_file: str) -> Echoes:
-    """Echoes to the target; when it takes none, by its measurement server's echo, else by TCP. Unresolvable is
-    unreachable: all lost."""
-    if address is None:
-        return Echoes(target=target.host[:200], method="icmp", rtts_ms=(None,) * count)
-    echoes = await ping(address, count, interval_s, TIMEOUT_S, tcp_port=target.port)
-    if echoes.method == "icmp" and any(rtt is not None for rtt in echoes.rtts_ms):
-        return echoes
-    cookie = await ask_cookie(target.measure_url, ca_file) if target.measure_url else None
-    if cookie is not None:
-        by_udp = await udp_ping(address, cookie.port, cookie.value, count, interval_s, TIMEOUT_S)
-        if any(rtt is not None for rtt in by_udp.rtts_ms):
-            return by_udp
-    if echoes.method == "tcp":
-        return echoes
-    by_tcp = await tcp_ping(address, target.port, count, interval_s, TIMEOUT_S)
-    return by_tcp if any(rtt is not None for rtt in by_tcp.rtts_ms) else echoes
+async def _far_ends(
+    context: Context, target: LinkTarget, along: PathFound, lan: str | None, looking: asyncio.Task[PathLook]
+) -> list[FarSeen]:
+    """Every address of the target that this machine has a route for; where they have all changed, the old ones and the
+    new. Unresolvable is unreachable: all lost."""
+    settings = context.settings.link
+    means = FarMeans(
+        target=target,
+        count=settings.probes,
+        interval_s=settings.interval_ms / 1000,
+        ca_file=context.settings.speed.ca_file,
+        root=context.settings.state_dir / CA_FILE if target.tls_port else None,
+        proven=along.proven,
+    )
+    if not along.addresses:
+        nothing = Echoes(target=target.host[:200], method="icmp", rtts_ms=(None,) * means.count)
+        return [FarSeen(address=target.host[:200], first=nothing)]
+    first = await path.reachable(along.addresses)
+    seen = await asyncio.gather(*(far_end.ask(means, address) for address in first))
+    look = await looking
+    if not set(look.path.addresses) & set(along.addresses):
+        fresh = await path.reachable(look.path.addresses)
+        seen += await asyncio.gather(*(far_end.ask(means, address) for address in fresh))
+    reach = [path.ttl_before(entry.address, look, lan) for entry in seen]
+    return list(
+        await asyncio.gather(*(far_end.unmask(entry, means, ttl) for entry, ttl in zip(seen, reach, strict=True)))
+    )
+
+
+async def _path_mtu(main: FarSeen | None, target: LinkTarget | None) -> PathMtu:
+    """Towards a far end that is there. Where echoes are dropped, by the measurement server's TCP alone."""
+    if main is None or target is None or main.impostor or echo_lost(main.counts) == 1:
+        return PathMtu()
+    if echo_lost(main.first) < 1 and main.first.method == "icmp":
+        return await path_mtu(main.address, target.port)
+    if not target.measure_url:
+        return PathMtu()
+    family, point = await resolve(main.address, target.port)
+    return PathMtu(is_black_hole=await acknowledges(family, point, believed_bytes(family, point)) is False)

@@ -17,7 +17,7 @@ import socket
 import statistics
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -30,6 +30,8 @@ SO_TIMESTAMPNS = 35  # asm-generic/socket.h; its control message has the same nu
 TIMESPEC = struct.Struct("@ll")
 HEADER = struct.Struct("!BBHHH")  # type, code, checksum, identifier, sequence (RFC 792, RFC 4443)
 COOKIE_BYTES = 16  # a raw socket receives the answers to all echoes of the machine: ours carry this many random bytes
+TCP_INFO, TCP_INFO_BYTES, TCPI_RTT_AT, TCPI_TOTAL_RETRANS_AT = 11, 104, 68, 100
+REPEATED_MS = 950  # a SYN is repeated after 1 s; the kernel's clock ticks in up to 10 ms
 ECHO_REQUEST = {socket.AF_INET: 8, socket.AF_INET6: 128}
 ECHO_REPLY = {socket.AF_INET: 0, socket.AF_INET6: 129}
 
@@ -73,6 +75,11 @@ def summary(echoes: Echoes) -> Summary:
     )
 
 
+def echo_lost(echoes: Echoes) -> float:
+    """The share that is missing, 0 to 1."""
+    return sum(rtt is None for rtt in echoes.rtts_ms) / len(echoes.rtts_ms) if echoes.rtts_ms else 1.0
+
+
 def _round(value: float) -> float:
     return round(value, 3)
 
@@ -87,16 +94,24 @@ async def ping(host: str, count: int, interval_s: float, timeout_s: float, *, tc
     sock = icmp_socket(family)
     if sock is None:
         return await tcp_ping(host, tcp_port, count, interval_s, timeout_s)
+    with sock:
+        return await icmp_ping(sock, address, count, interval_s, timeout_s)
+
+
+async def icmp_ping(
+    sock: socket.socket, address: Address, count: int, interval_s: float, timeout_s: float, pad_bytes: int = 0
+) -> Echoes:
+    """The same over an ICMP socket that its caller has set up, each echo longer by so many bytes."""
+    family = socket.AddressFamily(sock.family)
     identifier, cookie = int.from_bytes(os.urandom(2), "big"), os.urandom(COOKIE_BYTES)  # a datagram socket has its own
 
     def request(sequence: int) -> bytes:
-        return echo_request(family, identifier, sequence, cookie)
+        return echo_request(family, identifier, sequence, cookie + bytes(pad_bytes))
 
     def answered(data: bytes) -> int | None:
         return echo_reply(family, data, cookie, raw=sock.type == socket.SOCK_RAW)
 
-    with sock:
-        rtts_ms = await _InFlightEchoes(sock, address, count, timeout_s, request, answered).run(interval_s)
+    rtts_ms = await _InFlightEchoes(sock, address, count, timeout_s, request, answered).run(interval_s)
     return Echoes(target=address[0], method="icmp", rtts_ms=rtts_ms)
 
 
@@ -119,7 +134,9 @@ async def udp_ping(host: str, port: int, cookie: bytes, count: int, interval_s: 
 
 
 async def tcp_ping(host: str, port: int, count: int, interval_s: float, timeout_s: float) -> Echoes:
-    """The same by TCP handshakes: a refusal is an answer too. Raises OSError when ``host`` has no address."""
+    """The same by TCP handshakes: a refusal is an answer too. The kernel repeats a SYN that nobody answers after a
+    second (RFC 6298 section 2.1); a handshake that only the repetition brought about lost its first packet, and counts
+    as lost. Raises OSError when ``host`` has no address."""
     family, address = await resolve(host, port)
     tries = []
     async with asyncio.TaskGroup() as group:
@@ -127,17 +144,31 @@ async def tcp_ping(host: str, port: int, count: int, interval_s: float, timeout_
             if number:
                 await asyncio.sleep(interval_s)
             tries.append(group.create_task(_connect_ms(family, address, timeout_s)))
-    return Echoes(target=address[0], method="tcp", rtts_ms=tuple(attempt.result() for attempt in tries))
+    return Echoes(target=address[0], method="tcp", rtts_ms=first_packets([attempt.result() for attempt in tries]))
+
+
+def first_packets(took_ms: Sequence[float | None]) -> tuple[float | None, ...]:
+    """Pure. Without the handshakes that took a repetition's pause longer than the quickest."""
+    late_ms = REPEATED_MS + min((took for took in took_ms if took is not None), default=0.0)
+    return tuple(took if took is not None and took < late_ms else None for took in took_ms)
 
 
 async def resolve(host: str, port: int = 0) -> tuple[socket.AddressFamily, Address]:
     """The first address the system gives for ``host``. Raises OSError (socket.gaierror) when there is none."""
+    return (await addresses_of(host, port))[0]
+
+
+async def addresses_of(host: str, port: int = 0) -> list[tuple[socket.AddressFamily, Address]]:
+    """The first address of each family that the system gives for ``host``, in its order, never empty. Raises OSError
+    (socket.gaierror) when there is none."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except UnicodeError as error:  # an empty or too long label is refused before any query
         raise socket.gaierror(socket.EAI_NONAME, f"{host[:80]!r} is no host name: {describe(error)}") from None
-    family, _, _, _, address = found[0]
-    return family, cast(Address, address)
+    firsts: dict[socket.AddressFamily, Address] = {}
+    for family, _, _, _, address in found:
+        firsts.setdefault(family, cast(Address, address))
+    return list(firsts.items())
 
 
 def icmp_socket(family: socket.AddressFamily) -> socket.socket | None:
@@ -165,7 +196,21 @@ async def _connect_ms(family: socket.AddressFamily, address: Address, timeout_s:
             pass
         except OSError:  # TimeoutError among them
             return None
-        return (time.monotonic_ns() - started_ns) / 1e6
+        took_ms = (time.monotonic_ns() - started_ns) / 1e6
+        return None if was_repeated(sock, took_ms) else took_ms
+
+
+def was_repeated(sock: socket.socket, took_ms: float) -> bool:
+    """Whether the SYN that was answered is not the first one: the round trip by TCP's timestamps (struct tcp_info of
+    linux/tcp.h) is then shorter than the handshake took. Unknown counts as no; a long line sees repetitions although
+    the first one arrives."""
+    try:
+        raw = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, TCP_INFO_BYTES)
+        (rtt_us,) = struct.unpack_from("=I", raw, TCPI_RTT_AT)
+        (repeated,) = struct.unpack_from("=I", raw, TCPI_TOTAL_RETRANS_AT)
+    except (OSError, struct.error):  # not Linux
+        return False
+    return bool(repeated and rtt_us) and took_ms - rtt_us / 1000 > REPEATED_MS
 
 
 class _InFlightEchoes:

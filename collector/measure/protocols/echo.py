@@ -17,7 +17,7 @@ from agent.common.http_server import RateLimiter
 from collector.measure.limits import Limits
 
 COOKIE_BYTES = 16
-VALID_S = 60.0  # at least; at most twice as long
+VALID_S = 300.0  # at least; at most twice as long
 LEAST_BYTES, MOST_BYTES = COOKIE_BYTES + 2, 512
 
 

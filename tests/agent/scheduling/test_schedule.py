@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime
 
 import msgspec
@@ -31,11 +32,22 @@ def test_gateways_spread_evenly_over_the_cycle() -> None:
         assert 1800 < share < 2200
 
 
-@pytest.mark.parametrize("now_s", [0.0, 7.0, 12.5, 59.9, 12_345.6])
-def test_the_next_round_is_at_the_phase_and_within_a_cycle(now_s: float) -> None:
-    begin_s = schedule.next_round_s(now_s, 60.0, 12.5)
-    assert now_s < begin_s <= now_s + 60.0
-    assert begin_s % 60.0 == pytest.approx(12.5)
+@pytest.mark.parametrize("begun_s", [0.0, 7.0, 12.5, 59.9, 12_345.6])
+def test_every_cycle_has_one_round_at_a_random_moment(begun_s: float) -> None:
+    cycle = (begun_s - 12.5) // 60.0
+    for chance in (0.0, 0.25, 0.999):
+        due_s = schedule.next_round_s(begun_s, 60.0, 12.5, chance)
+        assert (due_s - 12.5) // 60.0 == cycle + 1
+        assert (due_s - 12.5) % 60.0 == pytest.approx(60.0 * chance)
+
+
+def test_a_line_that_fails_to_the_cycles_rhythm_is_seen_for_what_it_is() -> None:
+    """Down for 3 of every 10 s: rounds at a fixed phase see nothing of it, or nothing else."""
+    dice, begun_s, down, rounds = random.Random(7), 0.0, 0, 3000
+    for _ in range(rounds):
+        begun_s = schedule.next_round_s(begun_s, 10.0, 4.0, dice.random())
+        down += begun_s % 10.0 < 3.0
+    assert down / rounds == pytest.approx(0.3, abs=0.03)
 
 
 # ---------------------------------------------------------------- news

@@ -319,3 +319,31 @@ def test_neighbours_change_how_sure_a_shown_cause_is_never_what_it_is(told: Any,
     alone = name_cause(gap(QUIET, *told))
     if alone.grade == "shown":
         assert name_cause(gap(QUIET, *told), witness).name == alone.name
+
+
+# ---------------------------------------------------------------- who stood in the way
+
+
+@pytest.mark.parametrize("word", ["portal", "dns", "filtered", "mtu"])
+@pytest.mark.parametrize(("loss_pct", "where"), [(100.0, "isp"), (0.0, "none")])
+def test_what_stood_in_the_way_is_the_cause_and_never_our_collector(word: str, loss_pct: float, where: Any) -> None:
+    seen = LinkReading(loss_pct=loss_pct, fault_place=where, causes=[word])
+    cause = name_cause(gap(QUIET, *every(0, 30, seen)))
+    assert (cause.name, cause.grade) == (word, "shown")
+    assert [reason.code for reason in cause.evidence] == ["evidence.line_cause"]
+
+
+def test_a_portal_that_is_found_now_and_then_still_explains_a_line_without_a_fault() -> None:
+    well, seen = LinkReading(fault_place="none"), LinkReading(fault_place="none", causes=["portal"])
+    assert named(gap(QUIET, *every(0, 25, well), *every(25, 30, seen))) == ("portal", "shown")
+
+
+def test_one_reading_of_a_portal_does_not_excuse_a_line_that_was_down() -> None:
+    seen = LinkReading(loss_pct=100.0, fault_place="isp", causes=["portal"])
+    assert named(gap(QUIET, *every(0, 28, place("isp")), *every(28, 29, seen)))[0] == "isp_down"
+
+
+@pytest.mark.parametrize("word", ["ipv6_dead", "ipv4_dead", "x" * 64])
+def test_other_words_of_a_line_explain_no_gap(word: str) -> None:
+    seen = LinkReading(loss_pct=100.0, fault_place="isp", causes=[word])
+    assert named(gap(QUIET, *every(0, 30, seen)))[0] == "isp_down"

@@ -162,7 +162,7 @@ def test_the_causes_named_are_those_of_the_script(tmp_path: Path, request: pytes
         pairs, mistakes = staged(tmp_path, seed, 120)
         found, wrong = found + pairs, wrong + mistakes
     print(f"\n{matrix_of(found)}", *wrong, sep="\n")
-    assert {true for true, _ in found} == set(cause.NAMES) - {"collector"}
+    assert {true for true, _ in found} == set(cause.NAMES) - {"collector", *cause.STAND_IN_THE_WAY}
     for name in {true for true, _ in found}:
         mine = [named for true, named in found if true == name]
         assert sum(named == name for named in mine) >= 0.95 * len(mine), (name, wrong)

@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from agent import __version__
+from agent.probes.link.mtu import path_mtu
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed import latency
 from agent.probes.speed.engine import SpeedRequest, Throughput
 from agent.probes.speed.line import counters
 from agent.probes.speed.multistream import tcpinfo
 from agent.probes.speed.multistream.modes import Mode
-from agent.probes.speed.multistream.saturation import DirectionResult, Trace, judge
+from agent.probes.speed.multistream.saturation import DirectionResult, Trace, has_stalled, judge
 from agent.probes.speed.multistream.stream import Direction
 from agent.probes.speed.multistream.streams import HEAD_BYTES, Busy, Stream
 from agent.probes.speed.multistream.transfer import TransferPlan
@@ -83,6 +84,8 @@ class _Test:
         self, direction: Direction, target: Target, idle: latency.Idle, interface: counters.Interface | None
     ) -> DirectionResult:
         run, trace = await self._admitted(direction, target, idle, interface)
+        if has_stalled(trace, idle.rtt_ms):
+            raise await _stalled(direction, target)
         result = await self.protocol.corrected(self.request, run, judge(trace, idle.rtt_ms, self.mode))
         self.request.explain(_described(direction, trace, result, run.streams.count))
         return result
@@ -177,6 +180,16 @@ def _spent(
     if before is not None and after is not None and not down.cross_pct:
         received = max(received, after.rx - before.rx)
     return received + down.sent_bytes + up.sent_bytes
+
+
+async def _stalled(direction: Direction, target: Target) -> ProbeFailed:
+    """Why a direction stood still, as far as that can be found out: the usual reason is that large packets vanish."""
+    way = {"down": "download", "up": "upload"}[direction]
+    found = await path_mtu(target.address, target.port)
+    if found.is_black_hole:
+        why = f"packets over {found.largest_bytes} bytes vanish on the path to {target.place} (path MTU)"
+        return ProbeFailed("mtu", f"the {way} stalled: {why}; let ICMP through, or clamp TCP's MSS on the router")
+    return ProbeFailed("stalled", f"the {way} stalled: the line to {target.place} carried nothing any more")
 
 
 def _round(mbps: float | None) -> float | None:

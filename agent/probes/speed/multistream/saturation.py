@@ -18,9 +18,11 @@ End = Literal["time", "settled", "bytes", "closed"]
 
 SATURATED_MS = 3.0  # a line that is full queues: a load that lifts the round trip by less has not filled it
 CROSS_PCT = 5.0
+CROSS_SHARE = CROSS_PCT / 100
 NOISE = 0.01
 STEPS_S, STEPS_NOISE = 1.5, 0.03  # leaps are seen up to a tenth of a second late
 MANY, HALF_EMPTY = 500, 0.6  # of so many segments no line keeps so many waiting
+STALLED_S, STALLED_RTTS, STALLED_BYTES = 1.8, 2, 3000  # nothing but a packet or two for so long
 BUSY_CPU, LATE_SHARE = 0.8, 0.1
 
 
@@ -71,7 +73,8 @@ def ended(mode: Mode, seconds: float, most_s: float, times: Sequence[float], tot
 
 def judge(trace: Trace, idle_rtt_ms: float | None, mode: Mode) -> DirectionResult:
     """What a trace shows, of a test in this mode."""
-    window = _window(trace)
+    fell = lasting_from(trace, idle_rtt_ms)
+    window = _window(trace) if fell is None else range(fell, len(trace.times_s))
     times = [trace.times_s[i] for i in window]
     mbps = _slope(times, delivered(trace), window)
     capped = trace.end in ("bytes", "closed")
@@ -83,7 +86,9 @@ def judge(trace: Trace, idle_rtt_ms: float | None, mode: Mode) -> DirectionResul
     flags: set[SpeedFlag] = set()
     if capped:
         flags.add("capped")
-    if not times or times[-1] - trace.warm_s < 0.8 * (mode.least_s - mode.warmup_s):
+    if fell is not None:
+        flags.add("rate_fell")
+    if not times or times[-1] - (trace.warm_s if fell is None else times[0]) < 0.8 * (mode.least_s - mode.warmup_s):
         flags.add("short")
     rise = rise_ms(idle_rtt_ms, trace.loaded_ms)
     if rise is not None and rise < SATURATED_MS:
@@ -101,6 +106,42 @@ def judge(trace: Trace, idle_rtt_ms: float | None, mode: Mode) -> DirectionResul
         sent_bytes=sent,
         flags=frozenset(flags),
     )
+
+
+def lasting_from(trace: Trace, idle_rtt_ms: float | None) -> int | None:
+    """The tick from which on the rate lasts, where it fell for good after this one's start; None where it did not, or
+    others came upon the line: their part is told apart, and added back."""
+    curve = delivered(trace)
+    if curve is None or len(curve) < 4 * rate.MIN_BINS:
+        return None
+    begin = next((i for i, value in enumerate(curve) if value > 0), 0)
+    found = rate.fall(trace.times_s[begin:], curve[begin:], (idle_rtt_ms or 0.0) / 1000)
+    if found is None:
+        return None
+    tick = begin + found
+    before, after = (_moved_by_others(trace, ticks) for ticks in (range(begin, tick + 1), range(tick, len(curve))))
+    came = before is not None and after is not None and after - before > CROSS_SHARE * _mbps(trace, curve, begin, tick)
+    return None if came else tick
+
+
+def _moved_by_others(trace: Trace, ticks: range) -> float | None:
+    times = [trace.times_s[i] for i in ticks]
+    return _others(trace, _slope(times, delivered(trace), ticks), times, ticks)
+
+
+def _mbps(trace: Trace, curve: Sequence[float], first: int, last: int) -> float:
+    seconds = trace.times_s[last] - trace.times_s[first]
+    return (curve[last] - curve[first]) * 8 / 1e6 / seconds if seconds > 0 else 0.0
+
+
+def has_stalled(trace: Trace, idle_rtt_ms: float | None) -> bool:
+    """Whether a direction stood still at its end: a line that carries nothing is not one that was not full."""
+    curve, end_s = delivered(trace), trace.times_s[-1] if trace.times_s else 0.0
+    still_s = STALLED_S + STALLED_RTTS * (idle_rtt_ms or 0.0) / 1000
+    if curve is None or end_s - trace.began_s < still_s or trace.end != "time":
+        return False
+    before = next((total for time, total in zip(trace.times_s, curve, strict=True) if time >= end_s - still_s), 0)
+    return curve[-1] - before < STALLED_BYTES
 
 
 def delivered(trace: Trace) -> list[float] | None:

@@ -68,6 +68,8 @@ class Stream(asyncio.BaseProtocol):
         status = status_of(head)
         if status != self.answer:
             self.end(_refusal(self.target, status, head, rest))
+        elif is_page(head, rest):
+            self.end(_no_server(self.target))
         else:
             self.answered(head, rest)
 
@@ -178,6 +180,19 @@ def retry_after_s(head: bytes) -> int | None:
     """Retry-After in seconds (RFC 9110 §10.2.3); a date counts as none."""
     found = re.search(rb"\r\nretry-after:[ \t]*(\d{1,5})[ \t]*(?:\r\n|$)", head, re.IGNORECASE)
     return max(1, int(found[1])) if found else None
+
+
+def is_page(head: bytes, rest: bytes) -> bool:
+    """Whether a good answer is a page for people: a measurement server sends random bytes, or says nothing."""
+    declared = re.search(rb"\r\ncontent-type:[ \t]*text/html", head, re.IGNORECASE) is not None
+    return (declared and bool(rest)) or rest.lstrip()[:200].lower().startswith(
+        (b"<!doctype", b"<html", b"<head", b"<?xml")
+    )
+
+
+def _no_server(target: Target) -> ProbeFailed:
+    why = f"{target.place} answers with a page: a portal stands in the way, or the address is that of another server"
+    return ProbeFailed("not_a_speed_server", f"{why}; check what a browser shows there")
 
 
 def _refusal(target: Target, status: int, head: bytes, rest: bytes) -> ProbeFailed:

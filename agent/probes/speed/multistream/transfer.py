@@ -11,7 +11,7 @@ from agent.probes.speed import latency
 from agent.probes.speed.line.counters import Counters, Interface
 from agent.probes.speed.multistream import tcpinfo
 from agent.probes.speed.multistream.modes import WIDEN_S, Mode
-from agent.probes.speed.multistream.saturation import SATURATED_MS, End, Trace, delivered, ended
+from agent.probes.speed.multistream.saturation import SATURATED_MS, End, Trace, delivered, ended, lasting_from
 from agent.probes.speed.multistream.stream import Direction
 from agent.probes.speed.multistream.streams import Stream, Streams
 from agent.probes.target import CONNECT_S, Target
@@ -106,7 +106,8 @@ class TransferPlan:
         return now
 
     def _judge(self, now: float) -> End | None:
-        totals = delivered(self._trace("time", 0.0)) or [0.0] * len(self.streams.times_s)
+        trace = self._trace("time", 0.0)
+        totals = delivered(trace) or [0.0] * len(self.streams.times_s)
         if self.loaded is not None:
             self.loaded.mbps = totals[-1] * 8 / 1e6 / (now - self.began_s)
         if self.streams.moved >= self.mode.most_bytes:
@@ -116,8 +117,14 @@ class TransferPlan:
         if self._widen(now):
             return None
         first = next(i for i, at in enumerate(self.streams.times_s) if at >= self.warm_s)
-        times, totals = self.streams.times_s[first:], totals[first:]
-        return ended(self.mode, now - self.began_s - self.widened_s, self.most_s, times, totals)
+        seconds = now - self.began_s - self.widened_s
+        fell = lasting_from(trace, self.idle.rtt_ms) if seconds >= self.mode.least_s else None
+        if fell is not None:  # a short test becomes longer: what lasts is to be measured as long as any rate
+            first = max(first, fell)
+            seconds = min(seconds, self.mode.warmup_s + now - self.streams.times_s[first])
+        if now - self.began_s - self.widened_s >= self.most_s:
+            return "time"
+        return ended(self.mode, seconds, self.most_s, self.streams.times_s[first:], totals[first:])
 
     def _widen(self, now: float) -> bool:
         """Twice the streams and a longer warm-up, when the warm-up ends on a line that the load has not filled."""

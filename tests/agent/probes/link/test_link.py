@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +11,12 @@ import msgspec
 import pytest
 
 from agent.config import AgentSettings, AgentTable, LinkSection
-from agent.probes.link.link import LinkTarget, PathFound, place_fault, probe, read_path, remember, target_of, write_path
+from agent.probes.link.far_end import LinkTarget
+from agent.probes.link.link import place_fault, probe, target_of
+from agent.probes.link.path import PathFound, read_path, remember, write_path
 from agent.probes.probe import Context, ProbeFailed
 from agent.wire import Hop, LinkReading
-from tests.helpers.processes import child
+from tests.helpers.line_namespaces import Line, built_line
 
 
 def hops(lan: int | None, isp: list[int], collector: int | None) -> list[Hop]:
@@ -64,6 +61,16 @@ def test_a_fault_has_a_place(lan: int | None, isp: list[int], collector: int | N
     assert place_fault(hops(lan, isp, collector)) == place
 
 
+@pytest.mark.parametrize(
+    ("isp", "collector", "place"),
+    [([20, 20], 20, "none"), ([20, 20], 0, "beyond"), ([20, 0], 0, "isp"), ([0, 0], 0, "isp"), ([], 0, None)],
+)
+def test_on_a_line_without_a_router_of_the_sites_own_no_fault_is_the_sites(
+    isp: list[int], collector: int, place: str | None
+) -> None:
+    assert place_fault(hops(None, isp, collector), router=False) == place
+
+
 def test_nothing_measured_has_no_place() -> None:
     assert place_fault([]) is None
 
@@ -100,16 +107,21 @@ def test_a_wrong_target_is_named(tmp_path: Path, text: str) -> None:
 
 
 def test_a_line_that_is_down_still_has_hops_to_be_silent(tmp_path: Path) -> None:
-    known = PathFound(target="c", address="192.0.2.1", isp=("10.0.0.1",))
+    known = PathFound(target="c", addresses=("192.0.2.1",), isp=("10.0.0.1",))
     write_path(tmp_path / "link.json", known)
     assert read_path(tmp_path / "link.json") == known
     # Nothing was found this time: what was known stays.
-    assert remember(known, PathFound(target="c", address="192.0.2.1", isp=())) == known
+    assert remember(known, PathFound(target="c", addresses=("192.0.2.1",), isp=())) == known
+
+
+def test_what_an_older_agent_remembered_is_still_known(tmp_path: Path) -> None:
+    (tmp_path / "link.json").write_text('{"target": "c", "address": "192.0.2.1", "isp": ["10.0.0.1"]}')
+    assert read_path(tmp_path / "link.json") == PathFound(target="c", addresses=("192.0.2.1",), isp=("10.0.0.1",))
 
 
 def test_an_isp_that_balances_over_two_routers_is_written_once() -> None:
-    one = PathFound(target="c", address="192.0.2.1", isp=("10.0.0.1",))
-    both = remember(one, PathFound(target="c", address="192.0.2.1", isp=("10.0.0.2",)))
+    one = PathFound(target="c", addresses=("192.0.2.1",), isp=("10.0.0.1",))
+    both = remember(one, PathFound(target="c", addresses=("192.0.2.1",), isp=("10.0.0.2",)))
     assert both.isp == ("10.0.0.2", "10.0.0.1")
     assert remember(both, one) == both
 
@@ -117,7 +129,8 @@ def test_an_isp_that_balances_over_two_routers_is_written_once() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{}", "[" * 100_000, '{"target":1,"address":"x","isp":[]}', '{"target":"c","address":"evil","isp":[]}',
-     '{"target":"c","address":"192.0.2.1","isp":[null]}'],
+     '{"target":"c","address":"192.0.2.1","isp":[null]}', '{"target":"c","addresses":"192.0.2.1","isp":[]}',
+     '{"target":"c","addresses":["192.0.2.1"],"isp":[],"router":"yes"}'],
 )  # fmt: skip
 def test_a_spoilt_memory_is_no_memory(tmp_path: Path, text: str) -> None:
     (tmp_path / "link.json").write_text(text)
@@ -134,76 +147,11 @@ def test_this_machine_as_the_target_has_no_fault(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------- real lines: agent, router, ISP, collector
 
-NAMES = ("a", "r", "i", "c")
-ONCE = """
-import asyncio, sys, msgspec
-from pathlib import Path
-from agent.config import AgentSettings, AgentTable, LinkSection
-from agent.probes.link.link import probe
-from agent.probes.probe import Context, ProbeFailed
-link = LinkSection(target=sys.argv[2], probes=5, interval_ms=20)
-settings = AgentSettings(agent=AgentTable(state_dir=sys.argv[1]), link=link)
-try:
-    context = Context(settings=settings, deadline_s=10, measure_url=sys.argv[3])
-    print(msgspec.json.encode(asyncio.run(probe(context))[0]).decode())
-except ProbeFailed as error:
-    print(msgspec.json.encode({"failed": error.cause}).decode())
-"""
-
-
-class Line:
-    """Four namespaces in a row: 10.1.0.2 a – r 10.1.0.1 … 10.2.0.2 r – i 10.2.0.1 … 10.3.0.1 i – c 10.3.0.2."""
-
-    def __init__(self, state_dir: Path) -> None:
-        self.state_dir, self.prefix = state_dir, f"nabz{os.getpid()}"
-
-    def run(self, name: str, *words: str) -> str:
-        done = subprocess.run(
-            ["ip", "netns", "exec", f"{self.prefix}{name}", *words], capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def build(self) -> None:
-        for name in NAMES:
-            subprocess.run(["ip", "netns", "add", self.prefix + name], check=True)
-            self.run(name, "ip", "link", "set", "lo", "up")
-            self.run(name, "sysctl", "-qw", "net.ipv4.ip_forward=1")
-        for number, (near, far) in enumerate((("a", "r"), ("r", "i"), ("i", "c")), start=1):
-            pair = ["ip", "link", "add", f"to{far}", "netns", self.prefix + near, "type", "veth"]
-            subprocess.run([*pair, "peer", "name", f"to{near}", "netns", self.prefix + far], check=True)
-            near_last, far_last = (1, 2) if near == "i" else (2, 1)
-            self.run(near, "ip", "address", "add", f"10.{number}.0.{near_last}/24", "dev", f"to{far}")
-            self.run(far, "ip", "address", "add", f"10.{number}.0.{far_last}/24", "dev", f"to{near}")
-            self.run(near, "ip", "link", "set", f"to{far}", "up")
-            self.run(far, "ip", "link", "set", f"to{near}", "up")
-        self.run("a", "ip", "route", "add", "default", "via", "10.1.0.1")
-        self.run("r", "ip", "route", "add", "default", "via", "10.2.0.1")
-        self.run("i", "ip", "route", "add", "10.1.0.0/24", "via", "10.2.0.2")
-        self.run("c", "ip", "route", "add", "default", "via", "10.3.0.1")
-
-    def remove(self) -> None:
-        for name in NAMES:
-            subprocess.run(["ip", "netns", "delete", self.prefix + name], check=False)
-
-    def measure(self, target: str = "10.3.0.2", measure_url: str = "") -> dict[str, Any]:
-        found = json.loads(self.run("a", sys.executable, "-c", ONCE, str(self.state_dir), target, measure_url))
-        assert isinstance(found, dict)
-        return found
-
 
 @pytest.fixture
 def line(tmp_path: Path) -> Iterator[Line]:
-    if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
-    if not (shutil.which("ip") and shutil.which("sysctl")) and not os.environ.get("CI"):
-        pytest.skip("ip or sysctl is missing: apt install iproute2 procps")
-    line = Line(tmp_path)
-    try:
-        line.build()
+    with built_line(tmp_path) as line:
         yield line
-    finally:
-        line.remove()
 
 
 @pytest.mark.root
@@ -221,6 +169,7 @@ def test_a_real_line_is_measured_hop_by_hop_and_its_faults_have_places(line: Lin
     line.run("i", "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
     filtered = line.measure()
     assert (filtered["fault_place"], filtered["loss_pct"], filtered["hops"][-1]["method"]) == ("none", 0.0, "tcp")
+    assert "causes" not in filtered or set(filtered["causes"]) <= {"dns"}
     assert filtered["hops"][1]["received"] > 0
     # The collector's cable is out.
     line.run("i", "ip", "link", "set", "toc", "down")
@@ -242,14 +191,10 @@ def test_a_real_line_is_measured_hop_by_hop_and_its_faults_have_places(line: Lin
 @pytest.mark.root
 def test_a_collector_that_ignores_echoes_is_measured_by_its_measurement_servers_own(line: Line) -> None:
     line.run("c", "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
-    inside = ["ip", "netns", "exec", f"{line.prefix}c"]
-    words = [*inside, sys.executable, "-m", "collector", "measure", "--listen", "10.3.0.2:8474"]
-    with child([*words, "--state", str(line.state_dir)], stderr=subprocess.PIPE, text=True) as server:
-        assert server.stderr is not None
-        assert "10.3.0.2:8474" in server.stderr.readline()
-        found = line.measure(measure_url="http://10.3.0.2:8474")
-        server.terminate()
-        server.stderr.read()
+    # With it stands what was tried first: echoes.
+    with line.measure_server() as url:
+        found = line.measure(measure_url=url)
+    assert [one["method"] for one in found["hops"] if one["role"] == "collector"] == ["icmp", "udp"]
     far = found["hops"][-1]
     assert (far["role"], far["method"], far["received"], far["sent"]) == ("collector", "udp", 5, 5)
     assert 0 < far["median_ms"] < 500

@@ -13,7 +13,17 @@ import time
 
 import pytest
 
-from agent.probes.link.ping import Echoes, checksum, echo_reply, echo_request, ping, resolve, summary, tcp_ping
+from agent.probes.link.ping import (
+    Echoes,
+    checksum,
+    echo_reply,
+    echo_request,
+    first_packets,
+    ping,
+    resolve,
+    summary,
+    tcp_ping,
+)
 
 
 def echoes(*rtts_ms: float | None) -> Echoes:
@@ -146,3 +156,10 @@ def test_without_privileges_echoes_go_by_datagram_sockets_or_else_by_tcp(groups:
     done = subprocess.run(["unshare", "-n", "sh", "-c", script], capture_output=True, text=True, timeout=120)
     # With no route at all every echo is lost, and that is no error.
     assert done.stdout.split() == [method, "3", "0", "2"], done.stderr
+
+
+def test_a_handshake_that_a_repeated_packet_brought_about_lost_its_first() -> None:
+    assert first_packets([20.0, 1021.0, None, 3040.0, 300.0]) == (20.0, None, None, None, 300.0)
+    # On a line that is as long as the pause nothing was lost.
+    assert first_packets([1100.0, 1500.0, 1101.0]) == (1100.0, 1500.0, 1101.0)
+    assert first_packets([]) == ()

@@ -23,9 +23,11 @@ from tests.helpers.measure_server import measure_server
 
 
 def fresh(server: str) -> Cookie:
-    cookie = asyncio.run(ask_cookie(server))
-    assert cookie is not None
-    return cookie
+    found = asyncio.run(ask_cookie(server))
+    assert found.answerer == "far_end"
+    assert found.cookie is not None
+    assert found.cookie.valid_s == VALID_S
+    return found.cookie
 
 
 @contextmanager
@@ -135,7 +137,7 @@ def test_a_server_without_the_port_measures_without_an_echo(free_port: int) -> N
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", free_port))
         with measure_server(port=free_port) as (server, _):
-            assert asyncio.run(ask_cookie(server)) is None
+            assert asyncio.run(ask_cookie(server)).answerer == "unknown"
             with pytest.raises(urllib.error.HTTPError) as caught:
                 urllib.request.urlopen(f"{server}/echo", timeout=60)
             with caught.value as refused:
@@ -145,5 +147,5 @@ def test_a_server_without_the_port_measures_without_an_echo(free_port: int) -> N
 
 
 def test_no_cookie_is_no_error(free_port: int) -> None:
-    assert asyncio.run(ask_cookie(f"http://127.0.0.1:{free_port}")) is None
-    assert asyncio.run(ask_cookie("ftp://x")) is None
+    assert asyncio.run(ask_cookie(f"http://127.0.0.1:{free_port}")).answerer == "refused"
+    assert asyncio.run(ask_cookie("ftp://x")).answerer == "silent"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.probes.speed.multistream.rate import settled, slope_mbps, total
+from agent.probes.speed.multistream.rate import fall, settled, slope_mbps, total
 
 TIMES = [i * 0.05 for i in range(60)]
 
@@ -42,3 +42,40 @@ def test_a_stalled_curve_has_not_settled() -> None:
 
 def test_curves_that_begin_late_or_end_early_add_up() -> None:
     assert total([(0, [1, 2, 3]), (2, [10, 20]), (3, [])], 5) == [1, 2, 13, 23, 23]
+
+
+# ---------------------------------------------------------------- a rate that falls for good
+
+
+def stepped(early_mbps: float, late_mbps: float, at_s: float, end_s: float = 5.0) -> tuple[list[float], list[float]]:
+    times = [i * 0.05 for i in range(round(end_s / 0.05) + 1)]
+    rates = [(min(time, at_s) * early_mbps + max(0.0, time - at_s) * late_mbps) * 1e6 / 8 for time in times]
+    return times, rates
+
+
+@pytest.mark.parametrize(("early", "late", "at_s"), [(60, 8, 1.3), (20, 10, 2.0), (300, 100, 3.5), (4, 2, 0.8)])
+def test_a_rate_that_falls_is_found_where_it_falls(early: float, late: float, at_s: float) -> None:
+    times, totals = stepped(early, late, at_s)
+    place = fall(times, totals)
+    assert place is not None
+    assert times[place] == pytest.approx(at_s, abs=0.1)
+    assert slope_mbps(times[place:], totals[place:]) == pytest.approx(late, rel=0.02)
+
+
+@pytest.mark.parametrize(("early", "late"), [(8, 8), (8, 7), (8, 60), (0, 8), (0, 0)])
+def test_a_steady_rate_one_that_rises_and_none_do_not_fall(early: float, late: float) -> None:
+    assert fall(*stepped(early, late, 1.5)) is None
+
+
+def test_a_rate_that_swings_does_not_fall() -> None:
+    times = [i * 0.05 for i in range(100)]
+    totals, sum_bytes = [], 0.0
+    for i in range(100):
+        sum_bytes += 50_000 * (1.5 if i // 10 % 2 else 0.5)
+        totals.append(sum_bytes)
+    assert fall(times, totals) is None
+
+
+@pytest.mark.parametrize("at_s", [0.1, 4.9])
+def test_what_lasts_too_short_is_not_judged(at_s: float) -> None:
+    assert fall(*stepped(60, 8, at_s)) is None

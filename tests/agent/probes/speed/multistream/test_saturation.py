@@ -10,7 +10,7 @@ import pytest
 
 from agent.probes.speed.line.counters import Counters
 from agent.probes.speed.multistream.modes import MODES, Mode
-from agent.probes.speed.multistream.saturation import End, Trace, crossed, ended, judge
+from agent.probes.speed.multistream.saturation import End, Trace, crossed, ended, has_stalled, judge
 from agent.probes.speed.multistream.stream import Direction, Lane
 from agent.probes.speed.multistream.tcpinfo import TcpInfo
 
@@ -232,3 +232,26 @@ def test_a_little_more_on_a_routers_counter_is_the_seeing_not_others() -> None:
     wire = 12.2 * (MSS + HEADER) / MSS
     way = judge(trace("down", [lane("down", 12.0)], counters=counted("down", wire), stepped=True), 20.0, QUICK)
     assert way.capacity_mbps == pytest.approx(12.0, rel=0.01)
+
+
+# ---------------------------------------------------------------- a direction that stands still
+
+
+def halted(direction: Direction, mbps: float, at_tick: int) -> Lane:
+    """A connection that carries nothing any more from that tick on."""
+    whole = lane(direction, mbps)
+    return Lane(first=0, info=[whole.info[min(i, at_tick)] for i in range(TICKS)], moved=whole.moved)
+
+
+@pytest.mark.parametrize("direction", ["down", "up"])
+@pytest.mark.parametrize(("at_tick", "stalled"), [(0, True), (5, True), (20, False), (TICKS, False)])
+def test_a_direction_that_stands_still_at_its_end_has_stalled(
+    direction: Direction, at_tick: int, stalled: bool
+) -> None:
+    lanes = [halted(direction, 5, min(at_tick, TICKS - 1))]
+    assert has_stalled(trace(direction, lanes), 20.0) is stalled
+
+
+def test_a_slow_line_has_not_stalled_and_a_long_one_gets_its_time() -> None:
+    assert not has_stalled(trace("down", [lane("down", 0.064)]), 600.0)
+    assert not has_stalled(trace("down", [halted("down", 5, 5)]), 600.0)
