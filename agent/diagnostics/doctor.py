@@ -108,8 +108,8 @@ def _user() -> str:
 def file_system(folder: Path, mounts: str) -> str:
     """The kind of the file system that holds ``folder``, by /proc/mounts."""
     best, kind = "", "unknown"
-    for line in mounts.splitlines():
-        words = line.split()
+    for mount in mounts.splitlines():
+        words = mount.split()
         if len(words) >= 3 and folder.is_relative_to(words[1]) and len(words[1]) >= len(best):
             best, kind = words[1], words[2]
     return kind
