@@ -53,9 +53,12 @@ class LinkSection(AgentSection, frozen=True, kw_only=True):
     target: Annotated[str, described("host to measure to; empty for the collector this gateway is enrolled with")] = ""
     lookup: Annotated[
         str,
-        msgspec.Meta(min_length=1, max_length=253),
-        described("name that is looked up at each name server where `target` is an address"),
+        msgspec.Meta(max_length=253),
+        described("name that is looked up at each name server where `target` is an address; empty: none is"),
     ] = "example.com"
+    timeout_s: Annotated[
+        float, msgspec.Meta(ge=0.3, le=3.5), described("an echo's answer that is later than this many seconds is lost")
+    ] = 3.5
     isp_hops: Annotated[
         int, msgspec.Meta(ge=0, le=5), described("how many of the ISP's first hops are measured too")
     ] = 2

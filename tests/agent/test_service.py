@@ -28,7 +28,7 @@ class Agent:
         self.page = f"http://127.0.0.1:{port}/status.json"
         self.settings.write_text(
             f'[agent]\nstate_dir = "{folder}/state"\ncycle_s = 0.3\nstatus_listen = "127.0.0.1:{port}"\n'
-            '[link]\ntarget = "127.0.0.1"\nprobes = 3\ninterval_ms = 20\nisp_hops = 0\n'
+            '[link]\ntarget = "127.0.0.1"\nprobes = 3\ninterval_ms = 20\nisp_hops = 0\ntimeout_s = 0.5\nlookup = ""\n'
             "[speed]\nenabled = false\n[seats]\nenabled = false\n"
         )
         self.log = folder / "agent.log"

@@ -54,7 +54,7 @@ class House:
         self.agent_toml.write_text(
             f'[agent]\nstate_dir = "{self.folder}/agent"\ncycle_s = 0.5\nstatus_listen = "127.0.0.1:{self.status}"\n'
             f'[seats]\nlisten = "127.0.0.1:{self.seats}"\n[speed]\nenabled = false\n'
-            '[link]\ntarget = "127.0.0.1"\nprobes = 3\ninterval_ms = 20\nisp_hops = 0\n'
+            '[link]\ntarget = "127.0.0.1"\nprobes = 3\ninterval_ms = 20\nisp_hops = 0\ntimeout_s = 0.5\nlookup = ""\n'
         )
         self.argv = {
             "broker": self.collector("broker", "--listen", f"127.0.0.1:{self.broker}"),

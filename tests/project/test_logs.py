@@ -233,6 +233,7 @@ def test_a_gateway_without_its_collector_writes_nothing_but_json(tmp_path: Path,
     settings.write_text(
         f'[agent]\nstate_dir = "{tmp_path}/state"\ncycle_s = 1.0\nstatus_listen = "127.0.0.1:{status}"\n'
         f'[seats]\nlisten = "127.0.0.1:{seats}"\n[speed]\nenabled = false\n[link]\nprobes = 3\n'
+        'timeout_s = 0.5\nlookup = ""\n'
     )
     with started(tmp_path, "agent", "run", "--config", str(settings), "--log-format", "json") as run:
         run.wait_for("broker_session_ended")

@@ -34,7 +34,7 @@ from agent.probes.link.ping import (
     udp_ping,
 )
 
-TIMEOUT_S = 3.5  # a round trip of 3 s is late, not lost
+PROOF_S = 3.5  # for a certificate
 SOON_S = 1.0  # with answers still out so long after the last echo, the second method begins
 POLICED = 0.2  # of the echoes: so many more lost than by the second method are policed, not lost
 NEAR_S = 1.5
@@ -65,6 +65,7 @@ class FarMeans:
     target: LinkTarget
     count: int
     interval_s: float
+    timeout_s: float
     ca_file: str = ""
     root: Path | None = None
     proven: bool = False
@@ -126,7 +127,7 @@ async def ask(means: FarMeans, address: str, jar: CookieJar = JAR) -> FarSeen:
     """Raises OSError only when the system has no socket to give."""
     target, lasts_s = means.target, means.count * means.interval_s
     async with asyncio.TaskGroup() as group:
-        first = group.create_task(ping(address, means.count, means.interval_s, TIMEOUT_S, tcp_port=target.port))
+        first = group.create_task(ping(address, means.count, means.interval_s, means.timeout_s, tcp_port=target.port))
         who = group.create_task(identify(means, address, jar))
         await asyncio.wait({first}, timeout=lasts_s + SOON_S)
         again = second = None
@@ -139,13 +140,14 @@ async def ask(means: FarMeans, address: str, jar: CookieJar = JAR) -> FarSeen:
 async def _side_by_side(means: FarMeans, address: str, cookie: Cookie | None) -> tuple[Echoes, Echoes]:
     """Echoes and a second method at the same moments: datagrams to the measurement server, or else TCP handshakes."""
     count, interval_s, port = means.count, means.interval_s / 2, means.target.port
+    timeout_s = means.timeout_s
     if cookie is None:
-        other = tcp_ping(address, port, count, interval_s, TIMEOUT_S)
+        other = tcp_ping(address, port, count, interval_s, timeout_s)
     else:
-        other = udp_ping(address, cookie.port, cookie.value, count, interval_s, TIMEOUT_S)
-    echoes, by_other = await asyncio.gather(ping(address, count, interval_s, TIMEOUT_S, tcp_port=port), other)
+        other = udp_ping(address, cookie.port, cookie.value, count, interval_s, timeout_s)
+    echoes, by_other = await asyncio.gather(ping(address, count, interval_s, timeout_s, tcp_port=port), other)
     if cookie is not None and echo_lost(by_other) == 1.0 > echo_lost(echoes):  # somebody drops these datagrams
-        by_other = await tcp_ping(address, port, count, interval_s, TIMEOUT_S)
+        by_other = await tcp_ping(address, port, count, interval_s, timeout_s)
     return echoes, by_other
 
 
@@ -153,7 +155,7 @@ async def identify(means: FarMeans, address: str, jar: CookieJar = JAR) -> Ident
     """Who answers at this address. Raises nothing but cancellation."""
     url, now_s = means.target.measure_url, time.monotonic()
     if url:
-        cookie = jar.get(url, address, now_s + means.count * means.interval_s + 3 * TIMEOUT_S)
+        cookie = jar.get(url, address, now_s + means.count * means.interval_s + 3 * means.timeout_s)
         if cookie is not None:
             knocks = await udp_ping(address, cookie.port, cookie.value, KNOCKS, means.interval_s, NEAR_S)
             if echo_lost(knocks) < 1:
@@ -177,7 +179,7 @@ async def by_certificate(target: LinkTarget, address: str, root: Path) -> Answer
     """Whether a certificate of the collector's root is shown; the handshake's first half is enough."""
     try:
         context = tls.client_context(root)
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(PROOF_S):
             _reader, writer = await asyncio.open_connection(
                 address, target.tls_port, ssl=context, server_hostname=target.host
             )

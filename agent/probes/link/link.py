@@ -19,9 +19,10 @@ from typing import Literal
 
 from agent.common.causes import LineCause
 from agent.common.errors import describe
+from agent.config import LinkSection
 from agent.identity import CA_FILE
 from agent.probes.link import far_end, names, path
-from agent.probes.link.far_end import TIMEOUT_S, FarMeans, FarSeen, LinkTarget
+from agent.probes.link.far_end import FarMeans, FarSeen, LinkTarget
 from agent.probes.link.mtu import PathMtu, acknowledges, believed_bytes, path_mtu
 from agent.probes.link.names import NamesSeen
 from agent.probes.link.path import FILE, NOWHERE, PathFound, PathLook
@@ -272,6 +273,7 @@ def target_of(context: Context) -> LinkTarget | None:
 
 
 def _name_to_resolve(context: Context, target: LinkTarget | None) -> str:
+    """Empty: none is."""
     if target is not None and not path.is_address(target.host):
         return target.host
     return context.settings.link.lookup
@@ -286,18 +288,16 @@ async def _near_hops(context: Context, lan: str | None, along: PathFound, lookin
     settings = context.settings.link
     roles: list[tuple[Role, str]] = [("lan", lan)] if lan is not None else []
     roles += [("isp", address) for address in along.isp[: settings.isp_hops]]
-    echoes = await asyncio.gather(
-        *(_echo(address, looking, settings.probes, settings.interval_ms / 1000) for _role, address in roles)
-    )
+    echoes = await asyncio.gather(*(_echo(address, looking, settings) for _role, address in roles))
     return [hop(role, echo) for (role, _address), echo in zip(roles, echoes, strict=True)]
 
 
-async def _echo(address: str, looking: asyncio.Task[PathLook], count: int, interval_s: float) -> Echoes:
+async def _echo(address: str, looking: asyncio.Task[PathLook], settings: LinkSection) -> Echoes:
     """Echoes to a router; its answers to the trace stand in when it ignores echoes."""
     try:
-        echoes = await ping(address, count, interval_s, TIMEOUT_S)
+        echoes = await ping(address, settings.probes, settings.interval_ms / 1000, settings.timeout_s)
     except OSError:  # a remembered address that is none: as silent as a hop can be
-        return Echoes(target=address, method="icmp", rtts_ms=(None,) * count)
+        return Echoes(target=address, method="icmp", rtts_ms=(None,) * settings.probes)
     routers = (await looking).routers
     traced = next((router.rtts_ms for router in routers if router.address == address), ())
     if any(rtt is not None for rtt in echoes.rtts_ms) or not any(rtt is not None for rtt in traced):
@@ -315,6 +315,7 @@ async def _far_ends(
         target=target,
         count=settings.probes,
         interval_s=settings.interval_ms / 1000,
+        timeout_s=settings.timeout_s,
         ca_file=context.settings.speed.ca_file,
         root=context.settings.state_dir / CA_FILE if target.tls_port else None,
         proven=along.proven,

@@ -80,8 +80,8 @@ def of_system(file: Path = RESOLV_CONF) -> NameServers:
 
 
 async def look_up(name: str, servers: NameServers) -> list[Lookup]:
-    """All servers at once. Raises nothing."""
-    return list(await asyncio.gather(*(_lookup(name, server) for server in servers.addresses)))
+    """All servers at once; none for no name. Raises nothing."""
+    return list(await asyncio.gather(*(_lookup(name, server) for server in servers.addresses if name)))
 
 
 def judge_names(lookups: Sequence[Lookup], wait_s: float, *, known: bool) -> NamesSeen:

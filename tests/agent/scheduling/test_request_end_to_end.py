@@ -62,7 +62,7 @@ def test_a_gateway_gets_its_turn_tests_and_the_turn_is_done(tmp_path: Path, port
     )
     gateway.write_text(
         f'[agent]\nstate_dir = "{tmp_path}/agent"\ncycle_s = 5\nstatus_listen = "127.0.0.1:{status}"\n'
-        '[link]\ntarget = "127.0.0.1"\nprobes = 3\ninterval_ms = 20\nisp_hops = 0\n'
+        '[link]\ntarget = "127.0.0.1"\nprobes = 3\ninterval_ms = 20\nisp_hops = 0\ntimeout_s = 0.5\nlookup = ""\n'
         '[speed]\nmode = "quick"\nslots = []\n[seats]\nenabled = false\n'
     )
     with process("collector", "serve", "--config", str(central)):

@@ -118,6 +118,7 @@ class Gateway:
         self.ups = subprocess.Popen(["ip", "netns", "exec", self.net, *argv], stdout=subprocess.DEVNULL, stderr=-3)
         (self.folder / "agent.toml").write_text(
             f'[agent]\nstate_dir = "{self.folder}/state"\ncycle_s = 1\n[link]\nprobes = 3\ninterval_ms = 20\n'
+            'timeout_s = 0.5\nlookup = ""\n'
             "[seats]\nenabled = false\n[speed]\nenabled = false\n"
             '[[ups]]\nhost = "127.0.0.1"\nport = 1161\npoll_s = 1\n'
         )
