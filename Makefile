@@ -30,7 +30,8 @@ packages:
 WORKERS ?= $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )))
 
 test: install packages
-	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --durations 20 -rfE $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --durations 20 -rfE --cov --cov-report= $(ARGS)
+	@echo "$$($(BIN)/coverage report --format=total) % of the lines of agent and collector ran in the tests' own processes"
 
 torture: install packages
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/fuzz.lock

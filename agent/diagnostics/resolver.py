@@ -92,6 +92,6 @@ def _is_address(host: str) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text("ascii", "replace")
+        return path.read_text("utf-8", "replace")
     except OSError:
         return ""

@@ -108,7 +108,7 @@ def broken_chains(groups: Sequence[Group]) -> int:
 
 
 def unexplained(groups: Sequence[Group]) -> int:
-    """Numbers missing between groups of one spool that no account among the groups speaks of."""
+    """Holes between groups of one spool that no account among the groups speaks of."""
     said: dict[str, list[range]] = defaultdict(list)
     for group in groups:
         for raw in group.raws:
@@ -117,11 +117,18 @@ def unexplained(groups: Sequence[Group]) -> int:
                 assert isinstance(account, wire.ShedReading)
                 said[account.subject or group.spool].append(range(account.first_seq, account.last_seq + 1))
     return sum(
-        not any(number in span for span in said[one.spool])
+        not is_covered(range(one.last_seq + 1, two.first_seq), said[one.spool])
         for one, two in pairwise(groups)
         if one.spool == two.spool
-        for number in range(one.last_seq + 1, two.first_seq)
     )
+
+
+def is_covered(hole: range, spans: Sequence[range]) -> bool:
+    """Without counting: a number that a planted bug lets through may be astronomic."""
+    begin = hole.start
+    for span in sorted(spans, key=lambda span: span.start):
+        begin = max(begin, span.stop) if span.start <= begin else begin
+    return begin >= hole.stop
 
 
 def work(path: Path, seed: int, commits: int) -> None:

@@ -11,8 +11,14 @@ import pytest
 
 from agent.__main__ import main
 from agent.common.files import OwnerError, acting_as, foreign_files, service_owner
+from agent.diagnostics import doctor
+from agent.probes import gateway
 
 NOBODY = pwd.getpwnam("nobody")
+# Imported before root steps down: where Python is root's alone, nobody can do so later.
+assert gateway
+assert doctor
+"x".encode("idna")
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 
