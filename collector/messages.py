@@ -49,6 +49,8 @@ Finding = Literal[
     "equivocation", "fork",
     # a speed test that its server contradicts (collector.flags.witness.FINDINGS)
     "disagrees", "replayed", "not_granted_to_this_device", "lan_server",
+    # what the roll calls of several centers say together (collector.judging.shared_seats)
+    "shared_seat",
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from agent.common.logs import Event
 from collector.config import Settings
+from collector.judging import shared_seats
 from collector.reports import schedule
 from collector.standard import Standards
 from collector.store import Store
@@ -18,6 +19,9 @@ PARTITIONS_MADE = Event(
 REPORTS_DUE = Event(__name__, "info", "reports_due", "months are over; their reports are made", fields="months")
 FORGOTTEN = Event(
     __name__, "info", "rows_deleted", "rows older than the settings keep were deleted", key="table", fields="rows"
+)
+SEATS_SHARED = Event(
+    __name__, "warning", "seats_shared", "PCs stand on the roll calls of two centers at once", fields="centers"
 )
 INDEXED = Event(
     __name__, "info", "partition_indexed", "a partition whose month is over got its index by center", key="partition"
@@ -47,6 +51,9 @@ class Housekeeping:
             REPORTS_DUE.log(months=begun)
         schedule.finish(self._store, self._standards, now_ms)
         if now_ms - self._forgot_ms >= FORGET_MS:
+            with self._store.keep() as conn:
+                if pairs := shared_seats.look(conn, now_ms):
+                    SEATS_SHARED.log(centers=pairs)
             with self._store.read() as conn:
                 needed_ms = schedule.reported_until(conn)
             for table, count in forget(self._store, self._kept, now_ms, needed_ms).items():

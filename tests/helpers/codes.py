@@ -134,6 +134,7 @@ COLLECTOR: Examples = {
     "receipt.fork": {"n": 1, "numbers": ["4"]},
     "receipt.unread_version": {"version": "2", "known": 1},
     "receipt.unreadable": {"reading": "5", "text": "reading: has no stamp"},
+    "finding.seats_elsewhere": {"n": 2, "seats": ["s1", "s2"], "center": "LHR-002"},
     "finding.batch": {"spool": "s", "first": "1", "last": "9", "found": DOUBT},
     "finding.reading": {"reading": "g1 s 7", "found": Reason("witness.self_test")},
     # messages, records and requests that are refused: collector.ingest, .speedtests, .access
