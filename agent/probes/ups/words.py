@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agent.common.power import LEAST_MAINS_V
 from agent.probes.ups.draft import Draft, PowerMemory
-from agent.probes.ups.scales import LEAST_MAINS_V, MOST_MAINS_V
+from agent.probes.ups.scales import MOST_MAINS_V
 
 ON_MAINS = frozenset({"online", "bypass", "boost", "trim", "eco"})
 DEAD_V = 45.0  # at an input: less is no mains, whatever induces it
