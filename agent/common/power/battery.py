@@ -1,8 +1,7 @@
-"""What agent and collector hold of mains and batteries alike. Pure."""
+"""What is left in a battery."""
 
 from __future__ import annotations
 
-LEAST_MAINS_V = 85.0  # phase to neutral, anywhere in the world: below it the mains is gone
 PLENTY_PCT, PLENTY_S = 60.0, 900.0  # so much charge, or so long a runtime where charge is unknown, is not "low"
 
 
