@@ -10,6 +10,7 @@ __all__ = [
     "http_server",
     "logs",
     "mqtt",
+    "power",
     "reading_codes",
     "reasons",
     "tcp",

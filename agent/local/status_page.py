@@ -174,6 +174,7 @@ def ups_rows(reading: Reading, view: StatusView, words: PageWords) -> tuple[list
     output = words.word("word.output_state", state) if state else words("none")
     rows = [
         (say(words, "output"), toned("good" if state == "online" else "warn", output)),
+        *([(words("field.source"), words.word("word.source", reading.source))] if reading.source else []),
         (say(words, "charge"), words.figure(reading.battery_charge_pct, "%")),
         *([(NOTHING, words.word("word.battery_status", status))] if status else []),
         (say(words, "runtime"), words.figure(reading.runtime_s, "s")),

@@ -21,6 +21,7 @@ from typing import Literal
 import msgspec
 
 from agent.common.logs import Event
+from agent.common.power import LEAST_MAINS_V, has_plenty
 from agent.config import UpsSection
 from agent.identity import write_atomically
 from agent.probes.probe import ProbeFailed, failure
@@ -46,10 +47,8 @@ MIN_PAUSE_S = 0.5  # between two polls, however often a trap comes
 KEEP_ON_BATTERY_S = 10.0
 FROZEN_MS = 600_000  # on battery for so long without any value moving: a card that repeats itself
 SHORT_RUNTIME_S = 120.0  # some UPSs never report "low"
-PLENTY_PCT, PLENTY_S = 60.0, 900.0  # so much charge, or so long a runtime where charge is unknown, is not "low"
 SETTLE_MS = 15_000  # after the start of a test a UPS may show the result of the one before for so long
 MAX_TEST_MS = 1_800_000  # a UPS that reports a test for longer is on battery all the same
-MIN_MAINS_V = 85.0  # phase to neutral, anywhere in the world: below it the mains is gone
 BOOK_FILE = "self-tests.json"
 
 Poll = Callable[[UpsSection], Awaitable[Sequence[Reading]]]
@@ -121,7 +120,7 @@ def _is_test(first: UpsReading, reading: UpsReading) -> bool:
     if reading.output_state != "battery" or first.at is None or reading.at is None:
         return True
     if reading.input_voltage_v is not None:
-        return reading.input_voltage_v >= MIN_MAINS_V
+        return reading.input_voltage_v >= LEAST_MAINS_V
     same_boot = first.at.boot == reading.at.boot
     return not (same_boot and reading.at.mono_ms - first.at.mono_ms > MAX_TEST_MS)
 
@@ -133,8 +132,8 @@ def _gasp(reading: UpsReading, last: UpsReading | None) -> Gasp | None:
         return "comms_lost"
     if reading.self_test == "running":
         return None
-    charge, runtime = reading.battery_charge_pct, reading.runtime_s
-    plenty = charge > PLENTY_PCT if charge is not None else runtime is not None and runtime > PLENTY_S
+    runtime = reading.runtime_s
+    plenty = has_plenty(reading.battery_charge_pct, runtime)
     if reading.battery_status in ("low", "depleted") and not plenty:
         return "battery_low"
     if runtime is None or runtime > SHORT_RUNTIME_S:

@@ -1,7 +1,8 @@
 """How many of the conditions that people met in the field each reader gets right: ours beside NUT's `snmp-ups`.
 
-Each card of `tests/agent/probes/ups/field` is served once; our probe reads it, and the driver dumps what it reads
-(``snmp-ups -d 1``), which is taken as it stands. A condition is right when every field that it names is.
+Each card of the tests' own folders, or of those named, is served once; our probe reads it, and the driver dumps what it
+reads (``snmp-ups -d 1``), which is taken as it stands. A condition is right when every field that it names is. A folder
+holds `NAME.snmprec` beside `NAME.json` or `NAME.expected.json` with the fields under `expected`.
 """
 
 from __future__ import annotations
@@ -18,14 +19,21 @@ from pathlib import Path
 from typing import Any
 
 from agent.probes.ups import UpsProbe, nut
+from agent.wire import UpsReading
 
 TESTS = Path(__file__).parents[2] / "tests" / "agent" / "probes" / "ups"
 SNMP_UPS = "/lib/nut/snmp-ups"
 TOLERANCE = {"on_battery_s": 1.0, "runtime_s": 60.0, "battery_voltage_v": 0.11, "alarms_count": 0.0}
+# What is held against what is right: no names, which each reader writes its own way, nor what only ours tells.
+FIELDS = frozenset(UpsReading.__struct_fields__) - {
+    "manufacturer", "model", "firmware", "serial", "profiles", "corrected", "alarms_count",
+}  # fmt: skip
 Fields = Mapping[str, Any]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    own = [TESTS / "field", TESTS / "devices"]
+    parser.add_argument("folders", nargs="*", type=Path, default=own, help="of recordings; the tests' own by default")
     parser.add_argument("--all", action="store_true", help="name what is right too")
 
 
@@ -34,21 +42,45 @@ def run(options: argparse.Namespace) -> int:
         print("bench field needs snmp-ups: install nut-snmp", file=sys.stderr)
         return 2
     cards = _cards()
-    cases = sorted((TESTS / "field").glob("*.snmprec"))
-    right = {"ours": 0, "snmp-ups": 0}
-    for case in cases:
-        wanted = json.loads(case.with_suffix(".json").read_text())
-        device = cards.Card(cards.rows(case.stem))
+    for folder in options.folders:
+        _hold(cards, folder, name_all=options.all)
+    return 0
+
+
+def _hold(cards: Any, folder: Path, *, name_all: bool) -> None:
+    """Prints how many conditions, and how many of their fields, each reader gets right."""
+    right, fields, conditions, wanted_fields = {"ours": 0, "snmp-ups": 0}, {"ours": 0, "snmp-ups": 0}, 0, 0
+    for case in sorted(folder.glob("*.snmprec")):
+        wanted = _wanted(case)
+        if wanted is None:
+            continue
+        conditions, wanted_fields = conditions + 1, wanted_fields + len(wanted)
+        device = cards.Card(cards.rows_of(case))
         device.socket.bind(("127.0.0.1", 0))
         threading.Thread(target=device.serve, daemon=True).start()
         wrong = {"ours": _wrong(wanted, _ours(device)), "snmp-ups": _wrong(wanted, _theirs(device.port))}
         for who, mistakes in wrong.items():
             right[who] += not mistakes
-            if mistakes or options.all:
+            fields[who] += len(wanted) - len(mistakes)
+            if mistakes or name_all:
                 print(f"{case.stem}: {who}: {'; '.join(mistakes) or 'right'}")
     for who, count in right.items():
-        print(f"{who}: {count} of {len(cases)} right")
-    return 0
+        print(f"{folder.name}: {who}: {count} of {conditions} right, {fields[who]} of {wanted_fields} fields")
+
+
+def _wanted(case: Path) -> Mapping[str, Any] | None:
+    """The fields that are right of a recording; None if nobody has said."""
+    for path in (case.with_suffix(".json"), case.with_suffix(".expected.json")):
+        if path.exists():
+            document = json.loads(path.read_text())
+            fields: dict[str, Any] = document.get("expected", document)
+            return {name: value for name, value in fields.items() if name in FIELDS and not _is_open(value)}
+    return None
+
+
+def _is_open(want: object) -> bool:
+    """Whether the recording leaves a field open: a reason in the place of a value."""
+    return isinstance(want, dict) and want.get("value") is None and "accept" not in want
 
 
 def _cards() -> Any:
@@ -98,7 +130,7 @@ def _theirs(port: int) -> Fields:
 def _wrong(wanted: Mapping[str, Any], got: Fields) -> list[str]:
     """The fields that are not right. A failure that is wanted is right when no power state is told."""
     wrong = []
-    for name, want in wanted["expected"].items():
+    for name, want in wanted.items():
         accepted = [want["value"], *want.get("accept", [])] if isinstance(want, dict) else [want]
         if not any(_agrees(got.get(name), value, TOLERANCE.get(name, 1.0)) for value in accepted):
             wrong.append(f"{name}={got.get(name)!r} (want {accepted[0]!r})")

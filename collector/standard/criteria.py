@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol
 
+from agent.common.power import has_plenty
+
 TIERS = ("one", "two", "three")
 
 Comparison = Literal["at_least", "at_most", "one_of", "none_of"]
@@ -181,17 +183,21 @@ def _clock_off_ms(reading: object, _center: Promise) -> float | None:
 
 
 def _low_in_a_cut(reading: object, _center: Promise) -> float | None:
-    """1 while the battery that carries the load is nearly empty. One that was just emptied is low on mains, too."""
+    """1 while the battery that carries the load is nearly empty, and what is left in it does not contradict that. One
+    that was just emptied is low on mains, too."""
     state, battery = getattr(reading, "output_state", None), getattr(reading, "battery_status", None)
     if state is None or (state == "battery" and battery is None):
         return None
-    return float(state == "battery" and battery in ("low", "depleted"))
+    plenty = has_plenty(getattr(reading, "battery_charge_pct", None), getattr(reading, "runtime_s", None))
+    return float(state == "battery" and battery in ("low", "depleted") and not plenty)
 
 
 # Values a criterion may name beside the fields of the wire, by kind of reading and name.
 DERIVED: dict[tuple[str, str], DerivedValue] = {
     ("ups", "readable"): DerivedValue((), lambda reading, _center: float(getattr(reading, "failure", None) is None)),
-    ("ups", "low_in_a_cut"): DerivedValue(("output_state", "battery_status"), _low_in_a_cut),
+    ("ups", "low_in_a_cut"): DerivedValue(
+        ("output_state", "battery_status", "battery_charge_pct", "runtime_s"), _low_in_a_cut
+    ),
     ("seats", "healthy_of_promised_pct"): _share_of_promised("healthy"),
     ("seats", "ready_of_promised_pct"): _share_of_promised("healthy", "off"),
     ("gateway", "clock_off_ms"): DerivedValue(("clock_offset_ms",), _clock_off_ms),

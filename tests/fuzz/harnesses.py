@@ -24,9 +24,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import config_file as agent_settings
 from agent import wire
+from agent.common import files
 from agent.common.center_time import TZ
 from agent.common.http_server import HttpRefused
+from agent.diagnostics import resolver
 from agent.local import http, nut_server
+from agent.probes.link import echo_cookie, names
 from agent.probes.probe import ProbeFailed
 from agent.probes.ups import draft, merge, nut, pdu, settle, snmp, traps
 from agent.probes.ups.profiles import PROFILES
@@ -35,6 +38,7 @@ from collector import config as collector_settings
 from collector import standard
 from collector.measure import http as measure
 from collector.measure import record, token
+from collector.register import centers, csv_file
 from collector.register import opening_hours as opening
 
 T = TypeVar("T")
@@ -278,6 +282,53 @@ def measure_http(data: bytes) -> None:
     assert len(request.query) <= 32
 
 
+# ---------------------------------------------------------------- the line, and a register as people save it
+
+
+def name_answers(data: bytes) -> None:
+    """A name server's datagram, as it comes and with the number of the query."""
+    message = names.query(0x1234, "collector.example")
+    for answer in (data, message[:2] + data[2:]):
+        outcome = names.outcome_of(message, answer)
+        assert outcome in (None, "resolved", "no_such_name", "failed")
+        assert outcome is None or answer[:2] == message[:2], "an answer to another's query"
+
+
+def resolv_conf(data: bytes) -> None:
+    text = data.decode("utf-8", "replace")
+    found = names.name_servers(text)
+    assert 1 <= len(found.addresses) <= names.MOST_SERVERS
+    assert 0 < found.wait_s <= names.MOST_WAIT_S
+    assert not [server for server in (*found.addresses, *resolver.servers_of(text)) if len(server.split()) != 1]
+
+
+def echo_cookies(data: bytes) -> None:
+    """What a measurement server, or somebody in its place, answers over HTTP."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    found = echo_cookie.read_answer(head, body)
+    cookie = found.cookie
+    if found.answerer == "far_end":
+        assert cookie is not None
+    if cookie is not None:
+        assert (len(cookie.value), 1 <= cookie.port <= 65535, 0 <= cookie.valid_s <= 86400) == (16, True, True)
+
+
+def registers(data: bytes) -> None:
+    """A file of centers; whatever is wrong with it has a line, a column and a rule."""
+    text = refused(ValueError, files.decode, data)
+    if text is None:
+        return
+    rows, mistakes = csv_file.read_rows(text.splitlines(keepends=True))
+    for line, cells in rows[:50]:
+        center, wrong = centers.parse_row(cells, line)
+        mistakes += wrong
+        if center is not None:
+            assert centers.parse_row({"center": center.code}, line)[0] is None, "a center of nothing but a code"
+            assert center.seats_promised >= 0
+            center.hours  # noqa: B018  what was taken can be read
+    assert not [mistake for mistake in mistakes if "\n" in str(mistake)], "a mistake over several lines"
+
+
 HARNESSES: dict[str, Harness] = {
     "messages": Harness(one=messages, seeds=("wire/v1/*.json",)),
     "sealed": Harness(one=sealed),
@@ -292,6 +343,10 @@ HARNESSES: dict[str, Harness] = {
     "nut_lines": Harness(one=nut_lines),
     "nut_requests": Harness(one=nut_requests),
     "settling": Harness(one=settling, seeds=("agent/probes/ups/field/*.nut",)),
+    "name_answers": Harness(one=name_answers),
+    "resolv_conf": Harness(one=resolv_conf, quick=400),
+    "echo_cookies": Harness(one=echo_cookies),
+    "registers": Harness(one=registers, quick=300),
     "seats": Harness(one=seats),
     "agent_http": Harness(one=agent_http, quick=300),
     "measure_http": Harness(one=measure_http, quick=300),

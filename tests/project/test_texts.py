@@ -11,6 +11,7 @@ import pytest
 
 from agent import wire
 from agent.common.causes import Cause, LineCause, SpeedFlag, UplinkCause
+from agent.common.power import Source
 from agent.common.words import catalogue
 from agent.config import SpeedSection
 from collector.access.users import Doubt
@@ -52,6 +53,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "uplink", get_args(UplinkCause)
     yield "word.flags", get_args(SpeedFlag)
     yield "word.causes", get_args(LineCause)
+    yield "word.source", get_args(Source)
     yield "word", ("true", "false")
     yield from ((f"word.{name}", ("yes", "no")) for _, name in YES_NO)
     yield "kind", wire.KINDS

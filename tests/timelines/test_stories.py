@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from agent.common.reasons import Reason, decode
@@ -111,11 +112,37 @@ def test_load_shedding_is_told_only_when_the_battery_is_nearly_empty(story: Stor
         story.every_minute("11:20", "11:40", MAINS),
     )
     story.wants(
-        ("11:10", "11:10", "raised", "power.battery_low"), ("11:30", "11:30", "clear", "power.battery_low")
+        ("11:11", "11:11", "raised", "power.battery_low"), ("11:21", "11:21", "clear", "power.battery_low")
     )  # fmt: skip
     assert [(story.clock(row.at_ms), row.was, row.now) for row in story.changes("power.mains")] == [
         ("10:10", "clear", "raised"), ("11:20", "raised", "clear"),
     ]  # fmt: skip
+
+
+def test_a_low_battery_of_one_look_is_not_urgent(story: Story) -> None:
+    on_battery = UpsReading(output_state="battery", battery_replace=False, battery_status="normal")
+    story.plays(
+        story.every_minute("10:00", "10:10", MAINS),
+        *(story.at(f"10:{minute}", DRY if minute % 2 else on_battery) for minute in range(10, 20)),
+        story.at("10:20", MAINS),
+        story.at("10:21", DRY),
+        story.every_minute("10:22", "10:40", MAINS),
+    )
+    story.wants()
+    assert story.changes("power.battery_low") == []
+
+
+@pytest.mark.parametrize("left", [{"battery_charge_pct": 97.0, "runtime_s": 100.0}, {"runtime_s": 3000.0}])
+def test_a_low_battery_that_is_nearly_full_is_not_urgent(story: Story, left: dict[str, float]) -> None:
+    said = UpsReading(output_state="battery", battery_replace=False, battery_status="low", **left)
+    story.plays(story.every_minute("10:00", "10:10", MAINS), story.every_minute("10:10", "10:40", said))
+    story.wants()
+
+
+def test_a_low_battery_is_not_urgent_once_the_mains_are_back(story: Story) -> None:
+    charging = UpsReading(output_state="online", battery_replace=False, battery_status="low", battery_charge_pct=4.0)
+    story.plays(story.every_minute("10:00", "10:10", DRY), story.every_minute("10:10", "10:40", charging))
+    story.wants(("10:01", "10:01", "raised", "power.battery_low"), ("10:11", "10:11", "clear", "power.battery_low"))
 
 
 def test_a_battery_that_is_tested_is_no_cut(story: Story) -> None:

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from agent.common.power import LEAST_MAINS_V
+
 MOST_LINE_V = 690.0
 MOST_BATTERY_V = 1000.0
 LEAST_BATTERY_V = 6.0  # less is one cell's voltage
-LEAST_MAINS_V, MOST_MAINS_V = 85.0, 290.0  # phase to neutral, anywhere in the world
+MOST_MAINS_V = 290.0  # phase to neutral, anywhere in the world
 MOST_SECONDS = 31 * 86400.0
 MOST_ALARMS = 10_000.0  # a card that reports more counts something else
 MOST_LOAD_PCT = 250.0

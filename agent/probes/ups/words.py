@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agent.common.power import LEAST_MAINS_V
 from agent.probes.ups.draft import Draft, PowerMemory
-from agent.probes.ups.scales import LEAST_MAINS_V, MOST_MAINS_V
+from agent.probes.ups.scales import MOST_MAINS_V
 
 ON_MAINS = frozenset({"online", "bypass", "boost", "trim", "eco"})
 DEAD_V = 45.0  # at an input: less is no mains, whatever induces it
@@ -108,7 +109,8 @@ def _unnamed_state(draft: Draft, memory: PowerMemory, *, dead: bool, live: bool)
 
 
 def _input(draft: Draft, *, on_mains: bool) -> None:
-    """A line that a UPS runs on cannot be dead, nor lie beyond the limits at which that UPS would leave it."""
+    """A line that a UPS runs on cannot be dead, nor lie beyond the limits at which that UPS would leave it. What
+    carries power has a frequency."""
     volts, state = draft.get("input_voltage_v"), draft.get("output_state")
     if volts is not None and on_mains:
         low, high = draft.limit("transfer_low_v"), draft.limit("transfer_high_v")
@@ -118,8 +120,8 @@ def _input(draft: Draft, *, on_mains: bool) -> None:
             volts, low if state in ("online", "trim") else None, high if state in ("online", "boost") else None
         ):
             draft.refuse("input_voltage_v", "beyond_transfer")
-    for side in ("input", "output"):
-        if draft.get(f"{side}_frequency_hz") == 0 and (draft.get(f"{side}_voltage_v") or 0) > 10:
+    for side, carries in (("input", on_mains), ("output", on_mains or state == "battery")):
+        if draft.get(f"{side}_frequency_hz") == 0 and (carries or (draft.get(f"{side}_voltage_v") or 0) > 10):
             draft.refuse(f"{side}_frequency_hz", "zero")
 
 

@@ -19,6 +19,7 @@ from agent import __main__ as nabz_agent
 from agent.common import code_text
 from agent.common.causes import Cause, SpeedFlag, UplinkCause
 from agent.common.http_server import HttpRefused
+from agent.common.power import Source
 from agent.common.reading_codes import BOOT_EVIDENCE, CORRECTIONS, SEAT_FAULTS
 from agent.common.reasons import Param, Reason
 from agent.common.words import languages
@@ -169,6 +170,7 @@ def whatever_the_page_may_show() -> list[StatusView]:
     readings += [SpeedReading(at=AT, purpose=purpose) for purpose in words_of(SpeedReading, "purpose")]
     readings += [SpeedReading(at=AT, flags=list(get_args(SpeedFlag)))]
     readings += [UpsReading(at=AT, output_state=state) for state in words_of(UpsReading, "output_state")]
+    readings += [UpsReading(at=AT, output_state="online", source=source) for source in get_args(Source)]
     readings += [UpsReading(at=AT, battery_status=status) for status in words_of(UpsReading, "battery_status")]
     readings += [UpsReading(at=AT, corrected=as_text("correction", CORRECTIONS))]
     readings += [BootReading(at=AT, previous_end=end, dark_s=90.0) for end in words_of(BootReading, "previous_end")]
@@ -212,6 +214,7 @@ def raw_codes(text: str) -> set[str]:
         *CORRECTIONS,
         *get_args(Cause),
         *get_args(SpeedFlag),
+        *get_args(Source),
         *get_args(UplinkCause),
     }
     return codes & set(re.findall(r"<bdi[^>]*>(.*?)</bdi>", text))

@@ -40,8 +40,13 @@ TYPES: dict[str, Callable[[str], Any]] = {
 def rows(name: str) -> dict[str, tuple[str, str]]:
     """OID -> (snmpsim type tag, value) of one hand-written device, or of one that somebody met in the field."""
     path = DEVICES / f"{name}.snmprec"
-    lines = (path if path.exists() else FIELD / path.name).read_text().splitlines()
-    return {oid: (tag, value) for oid, tag, value in (line.split("|", 2) for line in lines)}
+    return rows_of(path if path.exists() else FIELD / path.name)
+
+
+def rows_of(path: Path) -> dict[str, tuple[str, str]]:
+    """Of any recording; objects of types that no UPS needs (addresses, 64 bits) are left out."""
+    lines = [line.split("|", 2) for line in path.read_text(errors="replace").splitlines() if line.count("|") >= 2]
+    return {oid: (tag, value) for oid, tag, value in lines if tag in TYPES}
 
 
 @dataclass

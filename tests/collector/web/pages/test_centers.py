@@ -253,6 +253,20 @@ def test_a_center_with_two_links_shows_one_at_a_time_and_names_both(served, cast
         assert '<figure data-chart="ups">' in client.get("/centers/LHR-014").text
 
 
+@pytest.mark.parametrize(
+    ("lang", "said"), [("en", ("Fed by the battery", "Fed by lunar")), ("ur", ("بجلی کا ذریعہ: بیٹری", "lunar"))]
+)
+def test_what_feeds_the_load_is_said_in_words(served, cast, lang: str, said: tuple[str, str]) -> None:
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-014")])
+    with served.client() as client:
+        for minutes, (source, words) in enumerate(zip(("battery", "lunar"), said, strict=True), 1):
+            reading = msgspec.structs.replace(cast.UPS, source=source)
+            with served.store.write() as conn:
+                conn.execute(sa.delete(schema.latest).where(schema.latest.c.kind == "ups"))
+            cast.add_latest(served.store, "LHR-014", reading, cast.NOW_MS - minutes * 1000)
+            assert words in text_of(client.get(f"/centers/LHR-014?lang={lang}").text)
+
+
 def test_an_unknown_center_is_a_page_with_a_way_back(fleet) -> None:
     with fleet.client() as client:
         answer = client.get("/centers/NONE")
