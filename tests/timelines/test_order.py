@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import order_play
-from tests.helpers.order_play import Arrival, OrderPlay
+from tests.timelines import order_play
+from tests.timelines.order_play import Arrival, OrderPlay
 
 Order = Callable[[OrderPlay, random.Random], list[Arrival]]
 

@@ -39,14 +39,8 @@ REPORTED = MONTH + 40 * DAY
 CODES = ("LHR-1", "LHR-2", "LHR-3")
 SETTINGS = Settings.model_validate({"sweep": {"gap_s": 600}})  # rounds are five minutes and more apart
 STANDARDS = Standards.of([example()])
-ROW = {
-    "tier": "one",
-    "seats_promised": "20",
-    "opening": "Tue 09:00-13:00",
-    "isp": "PTCL",
-    "city": "Lahore",
-    "feeder": "F1",
-}
+PLACE = {"isp": "PTCL", "city": "Lahore", "feeder": "F1"}
+ROW = {"tier": "one", "seats_promised": "20", "opening": "Tue 09:00-13:00", **PLACE}
 
 
 @dataclass(frozen=True)
@@ -93,7 +87,7 @@ def _key(draw: random.Random) -> Ed25519PrivateKey:
 
 
 def _center(play: OrderPlay, code: str, draw: random.Random, cut_ms: int, end_ms: int) -> None:
-    step_ms = draw.choice([5, 7]) * MINUTE
+    step_ms = draw.choice([6, 9]) * MINUTE
     cuts = [(cut_ms, cut_ms + draw.randrange(10, 60) * MINUTE)] if draw.random() < 0.8 else []
     cuts.append((at := BEGIN + draw.randrange(10, 100) * MINUTE, at + draw.randrange(3, 25) * MINUTE))
     offline = [(at := BEGIN + draw.randrange(10, 80) * MINUTE, at + draw.randrange(15, 70) * MINUTE)]
