@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from agent.common.logs import Event
 from agent.common.reasons import decode
 from agent.common.words import PlainWords, plain
+from collector.alerts import news
 from collector.alerts.channel import AlertMessage, Channel, SendFailed
 from collector.alerts.message import Announcement, message, summary
 from collector.flags import machine
@@ -160,7 +161,9 @@ def queue(conn: sa.Connection, channels: Sequence[Channel], standards: Standards
     rows = conn.execute(_UNQUEUED).all()
     notices = frozenset[str]().union(*(standard.notices for standard in standards.versions))
     loud = [row for row in rows if row.criterion not in notices and row.lifecycle not in PAUSED]
-    announcements = [_told(row) for row in loud if machine.alerts(row.was, row.now)]
+    decided = news.decide(conn, loud, standards, now_ms)
+    alerting = (row for row in loud if machine.alerts(row.was, row.now))
+    announcements = [_told(row) for row in alerting if decided[row.id] == "tell"]
     recent = conn.scalar(_TOLD_SINCE, {"since_ms": now_ms - BRAKE_MS, "notices": list(notices)}) or 0
     braking = recent + len(announcements) > BRAKE
     held = braking and bool(conn.scalar(_SUMMARIES_SINCE, {"since_ms": now_ms - BRAKE_MS}))
@@ -176,7 +179,11 @@ def queue(conn: sa.Connection, channels: Sequence[Channel], standards: Standards
     if made:
         conn.execute(sa.insert(schema.alerts), made)
     waits = {item.id for item in announcements} if held else set()
-    done = [{"change": row.id, "now_ms": now_ms} for row in rows if row.id not in waits]
+    waits |= {id for id, decision in decided.items() if decision == "wait"}
+    over = {id for id, decision in decided.items() if decision == "over"}
+    done = [
+        {"change": row.id, "now_ms": news.OVER if row.id in over else now_ms} for row in rows if row.id not in waits
+    ]
     if done:
         conn.execute(_QUEUED, done)
     return len(made)

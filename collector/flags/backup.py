@@ -17,6 +17,7 @@ from collector.flags.gap_facts import MAX_ON_BATTERY_S, SLACK_MS, Boot, draws_on
 
 MIN_USED_PCT = 20.0  # less charge used is too little to reckon the whole battery from
 FULL_PCT = 95.0
+RECHARGE_MS = 48 * 3_600_000  # a battery not full by then has its recharge left unknown
 MIN_TREND_CUTS, MIN_TREND_DAYS = 5, 30.0
 MIN_AGREEMENT = 0.75  # of the slopes between pairs of cuts must point down before a date is named
 MAX_AHEAD_DAYS = 3 * 365.0
@@ -39,7 +40,7 @@ class Charge:
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """One cut of the mains at one UPS; `noted_ms` is its name in the store.
+    """One cut of the mains at one UPS; `noted_ms` is its name in the store: when it began.
 
     `last_ms` is the last reading on battery, `to_ms` the first on mains (None: it goes on), `died_ms` when the machine
     behind it went down (None: it did not), `charged_ms` when the battery was full again. Loads are summed for their
@@ -124,63 +125,39 @@ def charge_of(reading: object, at_ms: int, id: str) -> Charge:
     )
 
 
-def add_charges(cuts: Sequence[Cut], charges: Iterable[Charge]) -> tuple[Cut, ...]:
-    """The cuts of one UPS, oldest first, with these readings added. Late readings put right what newer ones left
-    open: a cut closed by the first reading after a silence ends where its backlog says. No cut begins before the last
-    reading on mains, whatever a UPS that never sets its counter back says of its seconds on battery."""
-    found = list(cuts)
-    mains_ms = max((cut.to_ms for cut in cuts if cut.to_ms is not None), default=0)
-    for charge in sorted(charges, key=lambda item: item.at_ms):
+def cuts_in(charges: Iterable[Charge]) -> tuple[Cut, ...]:
+    """The cuts that all readings of one UPS of a time tell, in whatever order they are given. What a UPS that never
+    sets its counter back says of its seconds on battery puts no beginning before the last reading on mains. A battery
+    is full again by the first reading that says so before the next cut, within RECHARGE_MS."""
+    found: list[Cut] = []
+    mains_ms = 0
+    for charge in sorted(charges, key=lambda item: (item.at_ms, item.id)):
         if charge.on_battery is None:
             continue
-        mains_ms = mains_ms if charge.on_battery else max(mains_ms, charge.at_ms)
-        place = next((i for i, cut in enumerate(found) if _holds(cut, charge)), None)
-        if place is not None:
-            found[place] = _with(found[place], charge)
+        goes_on = bool(found) and found[-1].to_ms is None
+        if goes_on or (found and not charge.on_battery):
+            found[-1] = with_charge(found[-1], charge)
         elif charge.on_battery:
-            found = _joined(sorted([*found, _begun(charge, mains_ms)], key=lambda cut: cut.from_ms))
+            found.append(_begun(charge, mains_ms))
+        mains_ms = mains_ms if charge.on_battery else charge.at_ms
     return tuple(found)
 
 
-def _joined(cuts: Sequence[Cut]) -> list[Cut]:
-    """A cut without an end and the one after it are one: late readings told of its beginning."""
-    joined: list[Cut] = []
-    for cut in cuts:
-        if joined and joined[-1].to_ms is None and joined[-1].died_ms is None:
-            first = joined.pop()
-            low = [pct for pct in (first.charge_low_pct, cut.charge_low_pct) if pct is not None]
-            cut = replace(
-                cut,
-                from_ms=first.from_ms,
-                charge_from_pct=first.charge_from_pct,
-                charge_low_pct=min(low, default=None),
-                runtime_from_s=first.runtime_from_s,
-                load_sum_pct=first.load_sum_pct + cut.load_sum_pct,
-                loads=first.loads + cut.loads,
-                evidence=(*first.evidence[:1], *cut.evidence[1:]),
-            )
-        joined.append(cut)
-    return joined
-
-
-def _holds(cut: Cut, charge: Charge) -> bool:
-    """Whether this reading belongs to this cut: within it, its end, or the recharge after it."""
-    if charge.at_ms < cut.from_ms:
-        return False
-    if charge.on_battery:
-        return cut.to_ms is None or charge.at_ms < cut.to_ms
-    return charge.at_ms > cut.last_ms and (cut.to_ms is None or charge.at_ms < cut.to_ms or cut.charged_ms is None)
-
-
 def _begun(charge: Charge, mains_ms: int) -> Cut:
-    told_s = charge.on_battery_s or 0.0
-    from_ms = charge.at_ms - round(told_s * 1000) if 0 <= told_s <= MAX_ON_BATTERY_S else charge.at_ms
-    from_ms = max(from_ms, mains_ms) if mains_ms < charge.at_ms else from_ms
+    told_ms = told_on_battery_ms(charge)
+    from_ms = max(charge.at_ms - told_ms, mains_ms)
     begins = (Reason.of("evidence.cut_begins", reading=charge.id),)
-    return _with(Cut(noted_ms=from_ms, from_ms=from_ms, last_ms=charge.at_ms, evidence=begins), charge)
+    return with_charge(Cut(noted_ms=from_ms, from_ms=from_ms, last_ms=charge.at_ms, evidence=begins), charge)
 
 
-def _with(cut: Cut, charge: Charge) -> Cut:
+def told_on_battery_ms(charge: Charge) -> int:
+    """How long a UPS says that it has been on battery, as far as that is believed."""
+    told_s = charge.on_battery_s or 0.0
+    return round(told_s * 1000) if charge.on_battery and 0 <= told_s <= MAX_ON_BATTERY_S else 0
+
+
+def with_charge(cut: Cut, charge: Charge) -> Cut:
+    """The cut with the next reading of its UPS; one on battery after its end is not of it."""
     if not charge.on_battery:
         return _ended(cut, charge)
     first = cut.charge_from_pct is None
@@ -197,11 +174,17 @@ def _with(cut: Cut, charge: Charge) -> Cut:
 
 
 def _ended(cut: Cut, charge: Charge) -> Cut:
-    if cut.to_ms is None or charge.at_ms < cut.to_ms:
+    if cut.to_ms is None:
         ends = Reason.of("evidence.cut_ends", reading=charge.id)
         cut = replace(cut, to_ms=charge.at_ms, evidence=(*cut.evidence[:1], ends))
-    full = charge.charge_pct is None or charge.charge_pct >= FULL_PCT
-    return replace(cut, charged_ms=charge.at_ms) if full and cut.charged_ms is None else cut
+    assert cut.to_ms is not None
+    in_time = charge.at_ms - cut.to_ms <= RECHARGE_MS
+    return replace(cut, charged_ms=charge.at_ms) if cut.charged_ms is None and is_full(charge) and in_time else cut
+
+
+def is_full(charge: Charge) -> bool:
+    """A UPS that tells no charge is not waited for."""
+    return charge.charge_pct is None or charge.charge_pct >= FULL_PCT
 
 
 def with_boots(cut: Cut, boots: Iterable[Boot]) -> Cut:

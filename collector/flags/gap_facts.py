@@ -2,7 +2,8 @@
 
 A gap is the time between the last arrival before a silence and the first one after it, by the collector's clock. What
 is known grows: the boot reading comes with the first arrival, the readings kept meanwhile follow as backlog. `fold`
-takes readings in runs, in the order they were taken; `collector.flags.cause` judges what is known by then.
+takes them in any order and any number of runs and comes to the same; only the runs of a UPS are found anew from all its
+readings (`runs_of`). `collector.flags.cause` judges what is known by then.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class BatteryRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
-    """How often something was read, and one reading that says so."""
+    """How often something was read, and the newest reading that says so."""
 
     count: int
     id: str
@@ -62,8 +63,8 @@ class Sighting:
 class GapFacts:
     """What is known of one gap. `power` begins with the last readings before it; `taken` counts the readings that
     the agent took during the gap and delivered later, the earliest at `taken_from_ms`; `places` where its link probe
-    saw the fault meanwhile, `line_causes` what else it found wrong with the line; `seats` what the roll calls around it
-    say."""
+    saw the fault meanwhile, `line_causes` what else it found wrong with the line, `place_before` where the last reading
+    before the gap, of `place_before_ms`, saw it; `seats` what the roll calls around it say."""
 
     from_ms: int
     to_ms: int
@@ -72,6 +73,7 @@ class GapFacts:
     places: Mapping[str, Sighting] = field(default_factory=dict)
     line_causes: Mapping[str, Sighting] = field(default_factory=dict)
     place_before: str = ""
+    place_before_ms: int | None = None
     taken: int = 0
     taken_from_ms: int | None = None
     seats: SeatEvidence = field(default_factory=SeatEvidence)
@@ -89,6 +91,7 @@ class Sign:
     place: str = ""
     line_causes: tuple[str, ...] = ()
     call: SeatCount | None = None
+    is_link: bool = False
 
 
 def sign_of(reading: object, kind: str, at_ms: int, id: str) -> Sign:
@@ -102,7 +105,8 @@ def sign_of(reading: object, kind: str, at_ms: int, id: str) -> Sign:
     if kind == "link":
         words = getattr(reading, "causes", None) or ()
         line_causes = tuple(word for word in LINE_CAUSES if word in words)  # any other is not known here
-        return Sign(at_ms=at_ms, id=id, subject=subject, place=_place(reading), line_causes=line_causes)
+        place = _place(reading)
+        return Sign(at_ms=at_ms, id=id, subject=subject, place=place, line_causes=line_causes, is_link=True)
     if kind == "seats":
         return Sign(at_ms=at_ms, id=id, call=seat_evidence.call_of(reading, at_ms, id))
     return Sign(at_ms=at_ms, id=id)
@@ -153,61 +157,85 @@ def _place(reading: object) -> str:
     return getattr(reading, "fault_place", None) or ""
 
 
-def begin(from_ms: int, to_ms: int, before: Iterable[Sign]) -> GapFacts:
-    """A gap of which only the last readings before it are known; old ones among them say nothing."""
-    facts = GapFacts(from_ms=from_ms, to_ms=to_ms)
-    power: dict[str, tuple[BatteryRun, ...]] = {}
-    place_before = ""
-    for sign in (item for item in before if item.at_ms >= from_ms - FRESH_MS):
-        if sign.run is not None:
-            power[sign.subject] = (sign.run,)
-        place_before = sign.place or place_before
-        facts = replace(facts, seats=seat_evidence.before(sign.call)) if sign.call is not None else facts
-    return replace(facts, power=power, place_before=place_before)
+def reach(from_ms: int, to_ms: int) -> tuple[int, int]:
+    """The time whose readings say something of a gap; both ends within."""
+    return from_ms - FRESH_MS, to_ms + max(SLACK_MS, seat_evidence.AFTER_MS)
 
 
-def fold(facts: GapFacts, signs: Sequence[Sign]) -> GapFacts:
-    """With these readings added; each must be given once. A boot or UPS reading just after the gap counts too: it
-    tells what ended it."""
-    boots, power, places, seats = list(facts.boots), dict(facts.power), dict(facts.places), facts.seats
-    line_causes = dict(facts.line_causes)
-    taken_ms = [facts.taken_from_ms] if facts.taken_from_ms is not None else []
-    taken = facts.taken
-    for sign in sorted(signs, key=lambda item: item.at_ms):
-        within = facts.from_ms < sign.at_ms < facts.to_ms
-        if sign.call is not None:
-            seats = seat_evidence.after(seats, sign.call, facts.from_ms, facts.to_ms)
-        if not within and not facts.from_ms <= sign.at_ms <= facts.to_ms + SLACK_MS:
-            continue
-        if sign.boot is not None:
-            boots.append(sign.boot)
-            continue
-        if sign.run is not None:
-            power[sign.subject] = add_run(power.get(sign.subject, ()), sign.run)
-        if within:
-            taken += 1
-            taken_ms.append(sign.at_ms)
-            if sign.place:
-                _sight(places, sign.place, sign.id)
-            for word in sign.line_causes:
-                _sight(line_causes, word, sign.id)
-    ordered = tuple(sorted(boots, key=lambda boot: boot.at_ms))
-    earliest_ms = min(taken_ms, default=None)
+def facts_of(from_ms: int, to_ms: int, signs: Sequence[Sign]) -> GapFacts:
+    """All that these readings say of a gap."""
+    return replace(fold(GapFacts(from_ms=from_ms, to_ms=to_ms), signs), power=runs_of(signs, from_ms, to_ms))
+
+
+def fold(facts: GapFacts, signs: Iterable[Sign]) -> GapFacts:
+    """With these readings added, whatever their order; each must be given once. Those of the last minutes before the
+    gap count, and of those just after it boots and seats: they tell what ended it."""
+    first_ms, last_ms = reach(facts.from_ms, facts.to_ms)
+    mine = [sign for sign in signs if first_ms <= sign.at_ms <= last_ms]
+    within = [sign for sign in mine if facts.from_ms < sign.at_ms < facts.to_ms]
+    boots = {boot.id: boot for boot in facts.boots}
+    near = (sign for sign in mine if facts.from_ms < sign.at_ms <= facts.to_ms + SLACK_MS)
+    boots |= {sign.boot.id: sign.boot for sign in near if sign.boot is not None}
+    taken = [sign for sign in within if sign.boot is None]
+    times = [sign.at_ms for sign in taken] + ([] if facts.taken_from_ms is None else [facts.taken_from_ms])
+    before = [(sign.at_ms, sign.place) for sign in mine if sign.is_link and sign.at_ms <= facts.from_ms]
+    known_before = [] if facts.place_before_ms is None else [(facts.place_before_ms, facts.place_before)]
+    place_before_ms, place_before = max([*before, *known_before], default=(None, ""))
     return replace(
         facts,
-        boots=ordered,
-        power=power,
-        places=places,
-        line_causes=line_causes,
-        taken=taken,
-        taken_from_ms=earliest_ms,
-        seats=seats,
+        boots=tuple(sorted(boots.values(), key=lambda boot: (boot.at_ms, boot.id))),
+        places=_sighted(facts.places, ((sign.place, sign.id) for sign in taken if sign.place)),
+        line_causes=_sighted(facts.line_causes, ((word, sign.id) for sign in taken for word in sign.line_causes)),
+        place_before=place_before,
+        place_before_ms=place_before_ms,
+        taken=facts.taken + len(taken),
+        taken_from_ms=min(times, default=None),
+        seats=_seats(facts, mine),
     )
 
 
-def _sight(seen: dict[str, Sighting], word: str, id: str) -> None:
-    before = seen.get(word)
-    seen[word] = Sighting(count=1 + (before.count if before else 0), id=id)
+def _seats(facts: GapFacts, signs: Iterable[Sign]) -> SeatEvidence:
+    seats = facts.seats
+    for call in (sign.call for sign in signs if sign.call is not None):
+        if call.at_ms <= facts.from_ms:
+            seats = seat_evidence.before(seats, call)
+        seats = seat_evidence.after(seats, call, facts.from_ms, facts.to_ms)
+    return seats
+
+
+def _sighted(seen: Mapping[str, Sighting], found: Iterable[tuple[str, str]]) -> dict[str, Sighting]:
+    sighted = dict(seen)
+    for word, id in found:
+        before = sighted.get(word)
+        sighted[word] = Sighting(
+            count=1 + (before.count if before else 0), id=max(id, before.id if before else id, key=_number)
+        )
+    return dict(sorted(sighted.items()))
+
+
+def _number(id: str) -> tuple[int, str]:
+    """A reading's number in its spool, and its whole name."""
+    number = id.rpartition(" ")[2]
+    return int(number) if number.isdecimal() else 0, id
+
+
+def runs_of(signs: Iterable[Sign], from_ms: int, to_ms: int) -> dict[str, tuple[BatteryRun, ...]]:
+    """The runs of each UPS in a gap, of all its readings around it: the last one before, and all until just after."""
+    mine: dict[str, list[Sign]] = {}
+    for sign in sorted(signs, key=lambda item: (item.at_ms, item.id)):
+        if sign.run is not None and from_ms - FRESH_MS <= sign.at_ms <= to_ms + SLACK_MS:
+            some = mine.setdefault(sign.subject, [])
+            if some and sign.at_ms <= from_ms:
+                some.clear()
+            some.append(sign)
+    found: dict[str, tuple[BatteryRun, ...]] = {}
+    for subject, some in sorted(mine.items()):
+        runs: tuple[BatteryRun, ...] = ()
+        for sign in some:
+            assert sign.run is not None
+            runs = add_run(runs, sign.run)
+        found[subject] = runs
+    return found
 
 
 def add_run(runs: tuple[BatteryRun, ...], new: BatteryRun) -> tuple[BatteryRun, ...]:

@@ -29,15 +29,18 @@ class SeatCount:
 
 @dataclass(frozen=True, kw_only=True)
 class SeatEvidence:
-    """What the roll calls around a gap say together. Zero calls say nothing."""
+    """What the roll calls around a gap say together: the last one before it and the first one after it that heard any
+    seat, with their times. Zero calls say nothing."""
 
     on_before: int = 0
     off_before: int = 0
     before_id: str = ""
+    before_ms: int | None = None
     heard_after: int = 0
     ran_on: int = 0
     anew: int = 0
     after_id: str = ""
+    after_ms: int | None = None
 
     @property
     def were_shut_down(self) -> bool:
@@ -83,14 +86,18 @@ def call_of(reading: object, at_ms: int, id: str) -> SeatCount | None:
     return SeatCount(at_ms=at_ms, on_lately=heard + off + gone, off_lately=off, up_since_ms=up_since_ms, id=id)
 
 
-def before(call: SeatCount) -> SeatEvidence:
-    """What the last call before a gap says."""
-    return SeatEvidence(on_before=call.on_lately, off_before=call.off_lately, before_id=call.id)
+def before(seats: SeatEvidence, call: SeatCount) -> SeatEvidence:
+    """With a call before the gap, if it is the last one so far."""
+    if seats.before_ms is not None and (call.at_ms, call.id) <= (seats.before_ms, seats.before_id):
+        return seats
+    return replace(seats, on_before=call.on_lately, off_before=call.off_lately, before_id=call.id, before_ms=call.at_ms)
 
 
 def after(seats: SeatEvidence, call: SeatCount, from_ms: int, to_ms: int) -> SeatEvidence:
-    """With the first call after the gap that heard any seat."""
-    if seats.heard_after or not call.up_since_ms or not to_ms <= call.at_ms <= to_ms + AFTER_MS:
+    """With a call after the gap, if it is the first one so far that heard any seat."""
+    if not call.up_since_ms or not to_ms <= call.at_ms <= to_ms + AFTER_MS:
+        return seats
+    if seats.heard_after and (seats.after_ms is None or (seats.after_ms, seats.after_id) <= (call.at_ms, call.id)):
         return seats
     return replace(
         seats,
@@ -98,4 +105,5 @@ def after(seats: SeatEvidence, call: SeatCount, from_ms: int, to_ms: int) -> Sea
         ran_on=sum(since_ms < from_ms for since_ms in call.up_since_ms),
         anew=sum(from_ms <= since_ms <= to_ms + START_MS for since_ms in call.up_since_ms),
         after_id=call.id,
+        after_ms=call.at_ms,
     )

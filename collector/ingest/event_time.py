@@ -95,8 +95,8 @@ def _unsynced(mine: Sequence[Stamp], when: Bracket, known: Ahead | None, until_m
     claimed = [stamp.wall_ms - stamp.mono_ms for stamp in mine if stamp.clock != "synced" and when.holds(stamp)]
     held = [known.ms] if known and not known.sure and _can_be(last_ms + known.ms, when) else []
     possible = [ms for ms in [*(claimed if when.live or not held else []), *held] if last_ms + ms <= until_ms + SAME_MS]
-    best = max(possible, default=until_ms - last_ms)
-    return known if held and known and abs(known.ms - best) <= SAME_MS else Ahead(best, sure=False)
+    best = min(max(possible, default=until_ms - last_ms), until_ms - last_ms)
+    return known if known and known.ms == best and held else Ahead(best, sure=False)
 
 
 def _can_be(at_ms: int, when: Bracket) -> bool:

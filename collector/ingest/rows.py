@@ -14,13 +14,14 @@ import sqlalchemy as sa
 from agent import wire
 from agent.common.reasons import Reason, encode
 from agent.common.words import plain
-from collector.ingest import boot_clocks
+from collector.ingest import boot_clocks, pulse
 from collector.ingest.boot_clocks import BootClocks
 from collector.ingest.event_time import FIRST_MS, bracket, dated
 from collector.ingest.sequence_ranges import Range, forks, merge, missing, parse, render
 from collector.ingest.verify import VerifiedBatch
 from collector.judging.evaluate import FreshReading
 from collector.messages import DeviceFinding, Finding, Message, MessageRefused, printable
+from collector.outages import gaps
 from collector.reports import revisions
 from collector.store import bulk_insert, schema, upsert
 from collector.store.rollups import HOUR_MS
@@ -72,6 +73,8 @@ class BatchWriter:
     boots: BootClocks = field(default_factory=BootClocks)
     receipts: list[wire.Receipt] = field(default_factory=list)
     heard: dict[str, str] = field(default_factory=dict)  # center -> device
+    backlogs: set[str] = field(default_factory=set)  # centers of which readings came that had been kept
+    clocks: dict[str, int] = field(default_factory=dict)  # center -> its synchronised clock less ours
     fresh: dict[str, list[FreshReading]] = field(default_factory=lambda: defaultdict(list))
     counts: Counter[str] = field(default_factory=Counter)
     evidence: list[Row] = field(default_factory=list)
@@ -186,6 +189,10 @@ class BatchWriter:
             enrolled_ms=verified.device.enrolled_ms,
             received_ms=self.now_ms,
         )
+        if not verified.batch.live:
+            self.backlogs.add(verified.device.center)
+        elif (clock_ms := pulse.clock_of([stamp for _, _, stamp in decoded], self.now_ms)) is not None:
+            self.clocks[verified.device.center] = clock_ms
         figures = self.boots.figures(verified, [stamp for _, _, stamp in decoded], when)
         filed: list[boot_clocks.Filed] = []
         for seq, reading, stamp in decoded:
@@ -203,8 +210,8 @@ class BatchWriter:
         assert isinstance(kind, str)
         subject = printable(reading.subject)
         known: Row = {"center": center, "device": device, "subject": subject, "received_ms": self.now_ms}
-        own = {name: _plain(getattr(reading, name)) for name in _OWN[kind]}
-        self.readings[kind].append({"wall_ms": wall_ms, "spool": verified.batch.spool, "seq": seq, **known, **own})
+        filed = {"wall_ms": wall_ms, "spool": verified.batch.spool, "seq": seq, **known}
+        self.readings[kind].append({**filed, **own_columns(kind, reading)})
         held = self.latest.get((center, kind, subject))
         if held is None or held["wall_ms"] <= wall_ms:  # type: ignore[operator]
             body = raw.decode(errors="replace")
@@ -291,10 +298,12 @@ def flush(conn: sa.Connection, writer: BatchWriter, silent_after_ms: int = 0) ->
     now_ms = writer.now_ms
     moves = boot_clocks.flush(conn, writer.boots, now_ms)
     revisions.record_moves(conn, moves, now_ms)
+    if moves:
+        told = gaps.recompute(conn, _spans(moves), now_ms)
+        revisions.record_outages(conn, told, now_ms)
     upsert(conn, schema.late_hours, _late_hours(writer, moves))
     due_ms = now_ms + silent_after_ms
-    pulse = [{"center": c, "device": d, "heard_ms": now_ms, "due_ms": due_ms} for c, d in sorted(writer.heard.items())]
-    upsert(conn, schema.pulse, pulse)
+    pulse.record(conn, [_pulse_row(writer, code, due_ms) for code in sorted(writer.heard)])
     upsert(conn, schema.spools, [_spool_row(key, spool, now_ms) for key, spool in writer.spools.items()])
     if doubts := _news(conn, writer):
         conn.execute(sa.insert(schema.integrity), doubts)
@@ -302,6 +311,14 @@ def flush(conn: sa.Connection, writer: BatchWriter, silent_after_ms: int = 0) ->
         conn.execute(sa.insert(schema.set_aside), writer.quarantined[-QUARANTINE_ROWS:])
         newest = conn.scalar(sa.select(sa.func.max(schema.set_aside.c.id))) or 0
         conn.execute(sa.delete(schema.set_aside).where(schema.set_aside.c.id <= newest - QUARANTINE_ROWS))
+
+
+def _spans(moves: Iterable[tuple[int, str]]) -> dict[str, tuple[int, int]]:
+    """From when to when readings of each center were moved."""
+    times: dict[str, list[int]] = defaultdict(list)
+    for at_ms, center in moves:
+        times[center].append(at_ms)
+    return {center: (min(some), max(some)) for center, some in times.items()}
 
 
 def _by_table(readings: Mapping[str, list[Row]]) -> Iterable[tuple[sa.Table, list[Row]]]:
@@ -317,6 +334,17 @@ def _late_hours(writer: BatchWriter, moves: Iterable[tuple[int, str]]) -> list[R
     } | {(at_ms // HOUR_MS * HOUR_MS, center) for at_ms, center in moves}
     ended = sorted((hour, center) for hour, center in hours if hour + HOUR_MS <= writer.now_ms)
     return [{"hour_ms": hour, "center": center, "marked_ms": writer.now_ms} for hour, center in ended]
+
+
+def _pulse_row(writer: BatchWriter, code: str, due_ms: int) -> Row:
+    return {
+        "center": code,
+        "device": writer.heard[code],
+        "heard_ms": writer.now_ms,
+        "due_ms": due_ms,
+        "backlog_ms": writer.now_ms if code in writer.backlogs else None,
+        "clock_ms": writer.clocks.get(code),
+    }
 
 
 def _spool_row(key: tuple[str, str, str], spool: SpoolState, now_ms: int) -> Row:
@@ -350,6 +378,11 @@ _OWN = {
     name: [field for field in kind.struct.__struct_fields__ if field not in ("at", "subject")]
     for name, kind in wire.KINDS.items()
 }
+
+
+def own_columns(kind: str, reading: wire.Reading) -> Row:
+    """What a reading says of its own kind, as its table has it."""
+    return {name: _plain(getattr(reading, name)) for name in _OWN[kind]}
 
 
 def _believed(reading: wire.Reading, wall_ms: int) -> wire.Reading:

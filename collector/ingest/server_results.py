@@ -19,7 +19,7 @@ from agent.common.reasons import Reason, encode
 from collector.access.enrolment import is_signed
 from collector.flags.witness import FINDINGS, Witness, Word, rate_mbps
 from collector.judging.evaluate import FreshReading, judge_again
-from collector.judging.server_check import ClaimInContext, speeds, told, told_by, witnesses
+from collector.judging.server_check import ClaimInContext, overtaken, speeds, told, told_by, witnesses
 from collector.measure.record import MAX_BYTES, Record, decode
 from collector.messages import Finding, MessageRefused, printable, unframed
 from collector.register import centers, dated
@@ -45,6 +45,7 @@ def attach(conn: sa.Connection, group: Group, now_ms: int) -> Group:
         return list(group)
     found = witnesses(conn, claims, now_ms)
     _note(conn, [(claim, found[claim.claim.id]) for claim in claims], now_ms)
+    _note(conn, overtaken(conn, claims, now_ms).values(), now_ms)
     return [
         (center, [replace(reading, witness=found[reading.id]) if reading.id in found else reading for reading in fresh])
         for center, fresh in group

@@ -21,6 +21,8 @@ ASKED_AT_ONCE = 500
 AROUND_MS = 15 * 60_000  # how far from a test its line's counters may have been read
 FIGURES = ("download_mbps", "upload_mbps", "capacity_down_mbps", "capacity_up_mbps")
 
+Place = tuple[int, int, str]  # when a reading was taken, its number and its name
+
 speeds = schema.readings["speed"].c
 _OWN = (speeds.wall_ms, speeds.center, speeds.device, speeds.spool, speeds.seq, speeds.received_ms)
 _SAID = (*(getattr(speeds, name) for name in FIGURES), speeds.purpose, speeds.server, speeds.test_id)
@@ -47,15 +49,15 @@ def witnesses(conn: sa.Connection, claims: Sequence[ClaimInContext], now_ms: int
     seen, grants, uses = _seen(conn, tests), _grants(conn, tests), _uses(conn, tests)
     for item in claims:
         if item.claim.test_id and _has_figure(item.claim):
-            uses[item.claim.test_id].add((item.claim.received_ms, item.claim.id))
+            uses[item.claim.test_id].add(_place(item))
     servers = _servers(conn) if claims else ()
     found = {}
     for item in claims:
         claim = item.claim
         before = [
             name
-            for use in sorted(uses.get(claim.test_id, ()))
-            if use < (claim.received_ms, claim.id) and _device(name := use[1]) == claim.device
+            for *place, name in sorted(uses.get(claim.test_id, ()))
+            if (*place, name) < _place(item) and _device(name) == claim.device
         ]
         facts = ClaimFacts(
             seen=seen.get(claim.test_id),
@@ -82,6 +84,30 @@ def of_latest(conn: sa.Connection, code: str, subject: str, wall_ms: int, now_ms
     claims = [told_by(row) for row in conn.execute(query)]
     newest = max(claims, key=lambda item: (item.claim.received_ms, item.claim.id), default=None)
     return None if newest is None else witnesses(conn, [newest], now_ms)[newest.claim.id]
+
+
+def overtaken(
+    conn: sa.Connection, claims: Sequence[ClaimInContext], now_ms: int
+) -> dict[str, tuple[ClaimInContext, Witness]]:
+    """Readings held already that turn out to be repetitions now that these have come, which were taken before them."""
+    names = {item.claim.id for item in claims}
+    held = [
+        told_by(row) for row in _rows(conn, speeds.test_id, _CLAIM, sorted({c.claim.test_id for c in claims} - {""}))
+    ]
+    held = [item for item in held if item.claim.id not in names]
+    fresh = {item.claim.id: item for item in claims}
+    later = [item for item in held if any(_repeats(item, other) for other in fresh.values())]
+    found = witnesses(conn, [*claims, *later], now_ms) if later else {}
+    return {
+        item.claim.id: (item, witness)
+        for item in later
+        if (witness := found[item.claim.id]).word == "replayed" and witness.reason.params.get("reading") in names
+    }
+
+
+def _repeats(item: ClaimInContext, other: ClaimInContext) -> bool:
+    same = (item.claim.test_id, item.claim.device) == (other.claim.test_id, other.claim.device)
+    return same and _has_figure(other.claim) and _place(other) < _place(item)
 
 
 def told_by(row: sa.Row[Any]) -> ClaimInContext:
@@ -113,6 +139,11 @@ def told(
 # ---------------------------------------------------------------- what is stored
 
 
+def _place(item: ClaimInContext) -> Place:
+    """Of two readings of one test the one taken first is the original, in whatever order they came."""
+    return item.wall_ms, int(item.claim.id.rpartition(" ")[2] or 0), item.claim.id
+
+
 def _has_figure(claim: Claim) -> bool:
     return any(getattr(claim, name) is not None for name in FIGURES)
 
@@ -134,13 +165,12 @@ def _grants(conn: sa.Connection, tests: Sequence[str]) -> dict[str, Grant]:
     return {row.test_id: Grant(**{name: getattr(row, name) for name in Grant.__dataclass_fields__}) for row in rows}
 
 
-def _uses(conn: sa.Connection, tests: Sequence[str]) -> dict[str, set[tuple[int, str]]]:
-    """(received_ms, id) of every stored reading with a figure, by its test."""
-    found: dict[str, set[tuple[int, str]]] = defaultdict(set)
+def _uses(conn: sa.Connection, tests: Sequence[str]) -> dict[str, set[Place]]:
+    """The place in time of every stored reading with a figure, by its test."""
+    found: dict[str, set[Place]] = defaultdict(set)
     for row in _rows(conn, speeds.test_id, [item for item in _CLAIM if item is not speeds.test_id], tests):
-        claim = told_by(row).claim
-        if _has_figure(claim):
-            found[row.test_id].add((row.received_ms, claim.id))
+        if _has_figure((item := told_by(row)).claim):
+            found[row.test_id].add(_place(item))
     return found
 
 

@@ -24,6 +24,7 @@ from collector.store import schema
 MIN_FLEET = 5  # of fewer centers, half may well be silent by chance
 HOLD_MS = 60_000  # while the collector is deaf, the silent are looked at again this much later
 PAUSED = ("suspended", "closed")
+PAUSED_MS = 300_000  # whether they are looked for again is asked so often
 
 
 Ear = Literal["hears", "deaf", "hears again"]
@@ -92,8 +93,17 @@ def listening_again(conn: sa.Connection, standards: Standards, now_ms: int) -> N
     standard = standards.at(now_ms)
     last_ms = conn.scalar(sa.select(sa.func.max(schema.pulse.c.heard_ms)))
     for criterion in standard.by_reading.get("silence", ()) if standard else ():
+        _look_for_the_forgotten(conn, criterion, now_ms)
         if last_ms is not None and last_ms <= now_ms - _quiet_ms(criterion):
             _fresh_start(conn, criterion, now_ms)
+
+
+def _look_for_the_forgotten(conn: sa.Connection, criterion: Criterion, now_ms: int) -> None:
+    """Programs before 0.3 never looked for a center again that was paused while it was silent."""
+    f = schema.flags.c
+    judged = sa.select(f.center).where(f.criterion == criterion.id, f.state != "clear")
+    forgotten = _p.due_ms.is_(None) & _p.center.not_in(judged)
+    conn.execute(sa.update(schema.pulse).where(forgotten).values(due_ms=now_ms + _longest_ms(criterion)))
 
 
 _p, _c = schema.pulse.c, schema.centers.c
@@ -105,9 +115,10 @@ _EXPECTED = _QUIET.where(_p.due_ms.is_not(None), _c.lifecycle.not_in(PAUSED))
 
 
 def _put_off(center: _Quiet, criterion: Criterion, standard: Standard, now_ms: int) -> int | None:
-    """When to look again: now for those to be judged, later for those not yet silent in open time, None for never."""
+    """When to look again: now for those to be judged, later for those paused or not yet silent in open time; None for
+    one that never opens."""
     if center.lifecycle in PAUSED:
-        return None
+        return now_ms + PAUSED_MS
     hours = opening_hours.parse(center.opening, standard.tz)
     if criterion.when == "open_hours" and not opening_hours.is_open(hours, now_ms):
         return opening_hours.after_open(hours, now_ms, 1)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -28,9 +29,10 @@ from collector.store import schema, upsert
 
 LOOK_AGAIN_MS = 300_000  # after the last news of a gap, its neighbours are asked once more
 GAP_S = 180.0  # as the settings have it by default
-HELD_UP_MS = 10_000  # a reading older than the last arrival by more than this was kept while nothing could be sent
 LOOKS = 200  # gaps looked at again in one go
 MIN_FLEET = 5  # centers that must be known before silence of all of them says something about the collector
+
+Span = tuple[int, int]  # from, to in milliseconds
 
 _g, _p, _l = schema.gaps.c, schema.pulse.c, schema.latest.c
 
@@ -52,46 +54,125 @@ def record_group(
     """Records what a transaction brings, before `pulse` and `latest` know of it; returns the gaps and cuts that are
     told otherwise than before: months reported already may have to be revised for them."""
     gap_ms = int(gap_s * 1000)
-    cuts = mains_cuts.record_group(conn, group, now_ms, gap_ms)
+    told = mains_cuts.record_group(conn, group, now_ms)
     heard = _heard(conn, [center.code for center, _ in group])
-    known: list[Gap] = []
-    late: dict[str, list[Sign]] = {}
-    for center, fresh in group:
-        heard_ms = heard.get(center.code)
-        if heard_ms is not None and now_ms - heard_ms > gap_ms:
-            facts = gap_facts.begin(heard_ms, now_ms, _before(conn, center.code))
-            known.append(Gap(center.code, 1, gap_facts.fold(facts, signs_of(fresh)), NOBODY))
-            continue
-        late_ms = max(now_ms - gap_ms, (heard_ms or 0) - HELD_UP_MS)
-        if signs := signs_of(reading for reading in fresh if reading.wall_ms < late_ms or reading.kind == "boot"):
-            late[center.code] = signs
-    if known:
+    fresh = {center.code: signs_of(some) for center, some in group}
+    known = _touched(conn, {code: signs for code, signs in fresh.items() if signs})
+    new: list[Gap] = []
+    for code, pulse in heard.items():
+        if now_ms < pulse.heard_ms:
+            split, parts = _in_the_past(conn, code, pulse, fresh[code], now_ms)
+            known = [gap for gap in known if (gap.center, gap.facts.from_ms) not in split]
+            told += split
+        else:
+            parts = (
+                [_begun(conn, code, (pulse.heard_ms, now_ms), fresh[code])] if now_ms - pulse.heard_ms > gap_ms else []
+            )
+        new += [Gap(code, 1, facts, NOBODY) for facts in parts if facts.to_ms - facts.from_ms > gap_ms]
+    if new:
         _note_deaf(conn, now_ms, gap_ms)
-        known = _asked(conn, known, gap_ms)
-    known += _revised(conn, late)
+        known += _asked(conn, new, gap_ms)
     _save(conn, known, now_ms, now_ms + LOOK_AGAIN_MS)
-    return cuts + [(gap.center, gap.facts.from_ms) for gap in known]
+    return told + [(gap.center, gap.facts.from_ms) for gap in known]
 
 
 def reconsider(conn: sa.Connection, now_ms: int, gap_s: float) -> list[Began]:
-    """Names the causes of gaps that are due once more, by neighbours and seats; returns the gaps whose cause moved."""
+    """Names the causes of gaps that are due once more, by neighbours; returns the gaps whose cause moved."""
     due = sa.select(_g.center, _g.from_ms).where(_g.look_ms <= now_ms).order_by(_g.look_ms).limit(LOOKS)
     keys = [tuple(row) for row in conn.execute(due)]
     found = _newest(conn, sa.tuple_(_g.center, _g.from_ms).in_(keys)) if keys else []
-    found = [replace(gap, facts=gap_facts.fold(gap.facts, _latest(conn, gap.center, ("seats",)))) for gap in found]
     witnessed = _asked(conn, found, int(gap_s * 1000))
     moved = [gap for gap in witnessed if name_cause(gap.facts, gap.witness) != gap.named]
     _save(conn, witnessed, now_ms, None)
     return [(gap.center, gap.facts.from_ms) for gap in moved]
 
 
+def recompute(
+    conn: sa.Connection, spans: Mapping[str, tuple[int, int]], now_ms: int, gap_s: float = GAP_S
+) -> list[Began]:
+    """Computes cuts and gaps of these centers in these times again from what is written; returns those that are told
+    otherwise."""
+    told = mains_cuts.recompute(conn, spans, now_ms)
+    known = []
+    for code, (from_ms, to_ms) in sorted(spans.items()):
+        first_ms, last_ms = gap_facts.reach(from_ms, to_ms)
+        near = _newest(
+            conn,
+            (_g.center == code)
+            & (_g.to_ms >= from_ms - (last_ms - to_ms))
+            & (_g.from_ms <= to_ms + (from_ms - first_ms)),
+        )
+        for gap in near:
+            facts = _whole(conn, code, (gap.facts.from_ms, gap.facts.to_ms), ())
+            known += [replace(gap, facts=facts)] if facts != gap.facts else []
+    known = _asked(conn, known, int(gap_s * 1000))
+    _save(conn, known, now_ms, now_ms + LOOK_AGAIN_MS)
+    return told + [(gap.center, gap.facts.from_ms) for gap in known]
+
+
 def likely(conn: sa.Connection, code: str, now_ms: int, gap_s: float = GAP_S) -> Cause | None:
     """Why a center that is silent now is so, as far as the last readings and the neighbours tell."""
-    heard_ms = _heard(conn, [code]).get(code)
-    if heard_ms is None:
+    pulse = _heard(conn, [code]).get(code)
+    if pulse is None:
         return None
-    (witness,) = witnesses(conn, [(code, (heard_ms, now_ms))], int(gap_s * 1000))
-    return name_cause(gap_facts.begin(heard_ms, now_ms, _before(conn, code)), witness)
+    (witness,) = witnesses(conn, [(code, (pulse.heard_ms, now_ms))], int(gap_s * 1000))
+    return name_cause(_begun(conn, code, (pulse.heard_ms, now_ms), ()), witness)
+
+
+# ---------------------------------------------------------------- what a transaction says of gaps
+
+
+class Pulse(NamedTuple):
+    """When a center was first and last heard; `first_ms` None: not known."""
+
+    first_ms: int | None
+    heard_ms: int
+
+
+def _begun(conn: sa.Connection, code: str, span: Span, signs: Sequence[Sign]) -> GapFacts:
+    """A gap that ends now: nothing was taken in it that came before. `latest` has the last readings before it."""
+    before = _latest(conn, code, ("link", "seats"))
+    ups = _ups_signs(conn, code, span, signs)
+    return replace(gap_facts.fold(GapFacts(from_ms=span[0], to_ms=span[1]), [*before, *signs]), power=_runs(ups, span))
+
+
+def _touched(conn: sa.Connection, fresh: Mapping[str, Sequence[Sign]]) -> list[Gap]:
+    """The gaps that these readings say something new of, with it; most transactions touch none."""
+    if not fresh:
+        return []
+    oldest_ms = min(sign.at_ms for signs in fresh.values() for sign in signs)
+    after_ms = gap_facts.reach(0, 0)[1]
+    found = []
+    for gap in _newest(conn, _g.center.in_(list(fresh)) & (_g.to_ms >= oldest_ms - after_ms)):
+        facts = _with(conn, gap, fresh[gap.center])
+        found += [replace(gap, facts=facts)] if facts != gap.facts else []
+    return found
+
+
+def _with(conn: sa.Connection, gap: Gap, signs: Sequence[Sign]) -> GapFacts:
+    span = gap.facts.from_ms, gap.facts.to_ms
+    facts = gap_facts.fold(gap.facts, signs)
+    first_ms, last_ms = gap_facts.reach(*span)
+    if any(sign.run is not None and first_ms <= sign.at_ms <= last_ms for sign in signs):
+        return replace(facts, power=_runs(_ups_signs(conn, gap.center, span, signs), span))
+    return facts
+
+
+def _in_the_past(
+    conn: sa.Connection, code: str, pulse: Pulse, signs: Sequence[Sign], now_ms: int
+) -> tuple[list[Began], list[GapFacts]]:
+    """What arrives by a clock that is behind what was heard already (evidence that is taken in again, or our own clock
+    put back): a gap that it lies in is split, and the center was heard from then on. Returns (what was split, the
+    parts)."""
+    if pulse.first_ms is not None and now_ms < pulse.first_ms:
+        conn.execute(sa.update(schema.pulse).where(_p.center == code).values(first_ms=now_ms))
+        return [], [_whole(conn, code, (now_ms, pulse.first_ms), signs)]
+    split = _newest(conn, (_g.center == code) & (_g.from_ms < now_ms) & (_g.to_ms > now_ms))
+    parts = []
+    for gap in split:
+        conn.execute(sa.delete(schema.gaps).where(_g.center == code, _g.from_ms == gap.facts.from_ms))
+        parts += [(gap.facts.from_ms, now_ms), (now_ms, gap.facts.to_ms)]
+    return [(code, gap.facts.from_ms) for gap in split], [_whole(conn, code, span, signs) for span in parts]
 
 
 def last(conn: sa.Connection, code: str) -> Cause | None:
@@ -129,6 +210,15 @@ def gaps_of(conn: sa.Connection, code: str, from_ms: int = 0, to_ms: int = 2**53
     return found if limit < 0 else found[:limit]
 
 
+def judged(conn: sa.Connection, code: str, from_ms: int, to_ms: int) -> list[GapView]:
+    """`gaps_of`, oldest first, each with its cause as its neighbours tell it now, whoever came first."""
+    mine = _newest(conn, (_g.center == code) & (_g.from_ms >= from_ms) & (_g.from_ms < to_ms))
+    return [
+        GapView(gap.facts.from_ms, gap.facts.to_ms, gap.revision, name_cause(gap.facts, gap.witness))
+        for gap in _asked(conn, sorted(mine, key=lambda gap: gap.facts.from_ms), int(GAP_S * 1000))
+    ]
+
+
 def _asked(conn: sa.Connection, gaps: Sequence[Gap], gap_ms: int) -> list[Gap]:
     """The gaps with what the neighbours say now."""
     answers = witnesses(conn, [(gap.center, (gap.facts.from_ms, gap.facts.to_ms)) for gap in gaps], gap_ms)
@@ -142,9 +232,55 @@ def signs_of(fresh: Iterable[FreshReading]) -> list[Sign]:
     return [gap_facts.sign_of(reading.reading, reading.kind, reading.at_ms, reading.id) for reading in fresh]
 
 
-def _before(conn: sa.Connection, code: str) -> list[Sign]:
-    """The newest readings that tell, which are the last ones before the gap while `latest` still has them."""
-    return _latest(conn, code, ("ups", "link", "seats"))
+def _runs(signs: Iterable[Sign], span: Span) -> dict[str, tuple[gap_facts.BatteryRun, ...]]:
+    return gap_facts.runs_of(signs, *span)
+
+
+def _ups_signs(conn: sa.Connection, code: str, span: Span, fresh: Iterable[Sign]) -> list[Sign]:
+    """What the UPSs of a center said around a gap."""
+    held = {sign.id: sign for sign in _signs(conn, "ups", code, span)}
+    return list((held | {sign.id: sign for sign in fresh if sign.run is not None}).values())
+
+
+def _whole(conn: sa.Connection, code: str, span: Span, fresh: Sequence[Sign]) -> GapFacts:
+    """What all that is held, and this transaction, say of a gap."""
+    signs = {sign.id: sign for kind in schema.readings for sign in _signs(conn, kind, code, span)}
+    return gap_facts.facts_of(*span, list((signs | {sign.id: sign for sign in fresh}).values()))
+
+
+def _signs(conn: sa.Connection, kind: str, code: str, span: Span) -> list[Sign]:
+    """The readings of a kind that are written and lie near a gap."""
+    table = schema.readings[kind].c
+    mine = (table.center == code) & table.wall_ms.between(*gap_facts.reach(*span))
+    names = [name for name in (*_TELLING, "wall_ms", "received_ms", "device", "spool", "seq") if name in table]
+    rows = conn.execute(sa.select(*(table[name] for name in names)).where(mine))
+    return [
+        gap_facts.sign_of(
+            SimpleNamespace(**{name: _plain(name, value) for name, value in row._mapping.items()}),
+            kind,
+            min(row.wall_ms, row.received_ms),
+            f"{row.device} {row.spool} {row.seq}",
+        )
+        for row in rows
+    ]
+
+
+# What a sign is made of, whatever its kind.
+_TELLING = (
+    "subject", "failure", "previous_end", "dark_s", "output_state", "self_test", "source", "on_battery_s",
+    "battery_status", "battery_charge_pct", "last_gasp", "causes", "fault_place", "seats",
+)  # fmt: skip
+
+
+def _plain(name: str, value: object) -> object:
+    """A column as the wire has it."""
+    if not isinstance(value, str) or value[:1] not in "[{":
+        return value
+    if name == "seats":
+        return msgspec.json.decode(value, type=wire.SeatColumns)
+    if name == "failure":
+        return SimpleNamespace(**msgspec.json.decode(value))
+    return msgspec.json.decode(value) if name == "causes" else value
 
 
 def _latest(conn: sa.Connection, code: str, kinds: Sequence[str]) -> list[Sign]:
@@ -163,11 +299,11 @@ def _latest(conn: sa.Connection, code: str, kinds: Sequence[str]) -> list[Sign]:
     return found
 
 
-def _heard(conn: sa.Connection, codes: Sequence[str]) -> dict[str, int]:
-    return {row.center: row.heard_ms for row in conn.execute(_HEARD, {"codes": codes})}
+def _heard(conn: sa.Connection, codes: Sequence[str]) -> dict[str, Pulse]:
+    return {row.center: Pulse(row.first_ms, row.heard_ms) for row in conn.execute(_HEARD, {"codes": codes})}
 
 
-_HEARD = sa.select(_p.center, _p.heard_ms).where(_p.center.in_(sa.bindparam("codes", expanding=True)))
+_HEARD = sa.select(_p.center, _p.first_ms, _p.heard_ms).where(_p.center.in_(sa.bindparam("codes", expanding=True)))
 
 
 def _note_deaf(conn: sa.Connection, now_ms: int, gap_ms: int) -> None:
@@ -185,20 +321,6 @@ def _note_deaf(conn: sa.Connection, now_ms: int, gap_ms: int) -> None:
 
 
 # ---------------------------------------------------------------- reading and writing
-
-
-def _revised(conn: sa.Connection, late: Mapping[str, Sequence[Sign]]) -> list[Gap]:
-    """The gaps that these readings were taken in, with them."""
-    if not late:
-        return []
-    oldest_ms = min(sign.at_ms for signs in late.values() for sign in signs)
-    mine = _g.center.in_(list(late)) & (_g.to_ms >= oldest_ms - gap_facts.SLACK_MS)
-    found = []
-    for gap in _newest(conn, mine):
-        facts = gap_facts.fold(gap.facts, late[gap.center])
-        if facts != gap.facts:
-            found.append(replace(gap, facts=facts))
-    return found
 
 
 def _newest(conn: sa.Connection, mine: sa.ColumnElement[bool]) -> list[Gap]:

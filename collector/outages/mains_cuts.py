@@ -1,25 +1,45 @@
-"""Cuts of the mains as UPS readings tell of them, kept in the transaction of the reading that moves them."""
+"""Cuts of the mains, as a function of the UPS readings that are held, in whatever order they came.
+
+Readings that follow all that is held of their UPS are added to the cut that goes on or recharges. For any other, the
+time that they touch is computed again from the readings themselves, in their own transaction: from the last reading on
+mains before it to the first one after it.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from collector.flags.backup import Charge, Cut, add_charges, charge_of, with_boots
+from collector.flags.backup import (
+    FULL_PCT,
+    RECHARGE_MS,
+    Charge,
+    Cut,
+    charge_of,
+    cuts_in,
+    is_full,
+    told_on_battery_ms,
+    with_boots,
+    with_charge,
+)
 from collector.flags.gap_facts import Boot
 from collector.judging.evaluate import CenterLike, FreshReading
 from collector.store import schema, upsert
 
-RECHARGE_MS = 48 * 3_600_000  # a battery not full by then has its recharge left unknown
+PAGE = 100  # readings looked at in one go for the edge of a cut
+DARK_MS = 60 * 86_400_000  # a machine that was down for longer tells nothing of a cut before
 
-_c, _b = schema.cuts.c, schema.readings["boot"].c
+_c, _b, _u, _l = schema.cuts.c, schema.readings["boot"].c, schema.readings["ups"].c, schema.latest.c
+
+GAVE_OUT = "evidence.gave_out"
 
 Key = tuple[str, str]  # center, UPS
+Span = tuple[int, int]  # from, to, both within
 Began = tuple[str, int]  # center, and when a gap or a cut of it began
 
 
@@ -34,61 +54,241 @@ class StoredCut:
 
 @dataclass(frozen=True)
 class News:
-    """What a transaction says of one center's power. `oldest_ms` of its readings that are late, if any."""
+    """What a transaction says of one center's power."""
 
     charges: Mapping[str, Sequence[Charge]]
     boots: Sequence[Boot]
-    oldest_ms: int | None
+
+    @property
+    def times(self) -> list[int]:
+        return [charge.at_ms for some in self.charges.values() for charge in some] + [item.at_ms for item in self.boots]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What is held of one UPS: its stored cuts by their beginning, and this transaction's own readings."""
+
+    conn: sa.Connection
+    center: str
+    subject: str
+    stored: Mapping[int, StoredCut]
+    fresh: Sequence[Charge]
+    boots: Sequence[Boot]
 
 
 def record_group(
-    conn: sa.Connection, group: Sequence[tuple[CenterLike, Sequence[FreshReading]]], now_ms: int, gap_ms: int
+    conn: sa.Connection, group: Sequence[tuple[CenterLike, Sequence[FreshReading]]], now_ms: int
 ) -> list[Began]:
-    """Records what a transaction brings; returns the cuts that are told otherwise than before."""
-    news = {center.code: _news(fresh, now_ms - gap_ms) for center, fresh in group}
-    relevant = {code: item for code, item in news.items() if item.charges or item.boots}
-    if not relevant:
-        return []
-    held = _load(conn, relevant)
-    rows: list[dict[str, Any]] = []
-    for code, item in relevant.items():
-        mine = {subject: cuts for (owner, subject), cuts in held.items() if owner == code}
-        for subject in sorted(mine.keys() | item.charges.keys()):
-            before, charges = mine.get(subject, []), item.charges.get(subject, ())
-            if before or any(charge.on_battery for charge in charges):
-                boots = [*item.boots, *(_boots(conn, code, before, charges) if item.oldest_ms else ())]
-                rows += _moved(code, subject, before, add_charges([one.cut for one in before], charges), boots, now_ms)
-    upsert(conn, schema.cuts, rows)
-    return [(row["center"], row["from_ms"]) for row in rows]
+    """Records what a transaction brings, before its readings are written; returns the cuts that are told otherwise
+    than before."""
+    news = {center.code: _news(fresh) for center, fresh in group}
+    news = {code: item for code, item in news.items() if item.charges or item.boots}
+    held = _load(conn, news)
+    told: list[Began] = []
+    for code, item in news.items():
+        known = {subject for owner, subject in held if owner == code}
+        for subject in sorted(known | item.charges.keys()):
+            charges = sorted(item.charges.get(subject, ()), key=lambda one: one.at_ms)
+            stored = held.get((code, subject), {})
+            if stored or any(charge.on_battery for charge in charges):
+                told += _record(Reach(conn, code, subject, stored, charges, item.boots), now_ms)
+    return told
 
 
-def _news(fresh: Iterable[FreshReading], late_ms: int) -> News:
+def recompute(conn: sa.Connection, spans: Mapping[str, Span], now_ms: int) -> list[Began]:
+    """Computes the cuts of these centers in these times again, from what is written."""
+    told: list[Began] = []
+    for code, span in sorted(spans.items()):
+        near = (_u.center == code) & _u.wall_ms.between(*span)
+        subjects = set(conn.scalars(sa.select(_u.subject).where(near).distinct()))
+        overlaps = (_c.center == code) & (_c.from_ms <= span[1]) & (sa.func.coalesce(_c.to_ms, _c.last_ms) >= span[0])
+        subjects |= set(conn.scalars(sa.select(_c.subject).where(overlaps).distinct()))
+        for subject in sorted(subjects):
+            stored = _all_stored(conn, code, subject)
+            told += _again(Reach(conn, code, subject, stored, (), ()), span, now_ms)
+    return told
+
+
+def _news(fresh: Iterable[FreshReading]) -> News:
     charges: dict[str, list[Charge]] = defaultdict(list)
     boots: list[Boot] = []
-    oldest_ms: int | None = None
     for reading in fresh:
         if reading.kind == "ups":
-            charges[reading.reading.subject].append(charge_of(reading.reading, reading.at_ms, reading.id))
+            charge = charge_of(reading.reading, reading.at_ms, reading.id)
+            if charge.on_battery is not None:
+                charges[reading.reading.subject].append(charge)
         elif reading.kind == "boot":
             dark_s, end = getattr(reading.reading, "dark_s", None), getattr(reading.reading, "previous_end", "unknown")
             boots.append(Boot(at_ms=reading.at_ms, previous_end=end, dark_s=dark_s, id=reading.id))
+    return News(charges, boots)
+
+
+# ---------------------------------------------------------------- what follows, and what comes late
+
+
+def _record(reach: Reach, now_ms: int) -> list[Began]:
+    """Only readings that end, prolong or recharge the newest cut, and follow all that is held, are added to it."""
+    newest = max(reach.stored.values(), key=lambda one: one.cut.from_ms, default=None)
+    charges = reach.fresh
+    if newest is not None and not reach.boots and charges and _follows(reach, newest.cut):
+        cut = newest.cut
+        for charge in charges:
+            if cut.to_ms is not None and charge.on_battery:
+                break
+            cut = with_charge(cut, charge)
         else:
-            continue
-        if reading.at_ms < late_ms or reading.kind == "boot":
-            oldest_ms = min(reading.at_ms, oldest_ms or reading.at_ms)
-    return News(charges, boots, oldest_ms)
+            return _save(reach, {cut.from_ms: cut}, (), now_ms)
+    times = [charge.at_ms for charge in charges] + [boot.at_ms for boot in reach.boots]
+    if not times:
+        return []
+    return _again(replace(reach, stored=_all_stored(reach.conn, reach.center, reach.subject)), _hull(times), now_ms)
 
 
-def _moved(
-    code: str, subject: str, before: Sequence[StoredCut], after: Sequence[Cut], boots: Sequence[Boot], now_ms: int
-) -> Iterable[dict[str, Any]]:
-    known = {one.cut.noted_ms: one for one in before}
-    for item in after:
-        cut, one = with_boots(item, boots), known.get(item.noted_ms)
-        settled = _settled(cut, now_ms)
+def _follows(reach: Reach, cut: Cut) -> bool:
+    """Whether these readings are newer than every one that is held of this UPS. Where the machine behind it went down,
+    what comes next may say that it did not."""
+    first = reach.fresh[0]
+    if first.at_ms <= max(cut.last_ms, cut.to_ms or 0) or (cut.died_ms is not None and cut.to_ms is None):
+        return False
+    later = (_u.center == reach.center) & (_u.subject == reach.subject) & (_u.wall_ms >= first.at_ms)
+    return reach.conn.execute(sa.select(_u.seq).where(later).limit(1)).first() is None
+
+
+def _hull(times: Sequence[int]) -> Span:
+    return min(times), max(times)
+
+
+def _again(reach: Reach, span: Span, now_ms: int) -> list[Began]:
+    """Stores the cuts that the readings of a time, with those around them, tell otherwise than is stored."""
+    charges = _whole(reach, _with_deaths(reach, span))
+    if not charges:
+        return []
+    from_ms, to_ms = charges[0].at_ms, charges[-1].at_ms
+    old = [began_ms for began_ms, one in reach.stored.items() if from_ms <= one.cut.last_ms <= to_ms]
+    before = max((one.cut for one in reach.stored.values() if one.cut.last_ms < from_ms), key=_from_ms, default=None)
+    cuts = [*([] if before is None else [_alive(before)]), *cuts_in(charges)]
+    begins = sorted({cut.from_ms for cut in cuts} | (reach.stored.keys() - set(old)))
+    boots = _boots(reach, cuts)
+    now = {cut.from_ms: with_boots(_charged(reach, cut, begins), boots) for cut in cuts}
+    return _save(reach, now, [began_ms for began_ms in old if began_ms not in now], now_ms)
+
+
+def _alive(cut: Cut) -> Cut:
+    """The cut without what boots said of it."""
+    return replace(cut, died_ms=None, evidence=tuple(item for item in cut.evidence if item.code != GAVE_OUT))
+
+
+def _from_ms(cut: Cut) -> int:
+    return cut.from_ms
+
+
+def _with_deaths(reach: Reach, span: Span) -> Span:
+    """A boot speaks of the time since the last sign of life before it."""
+    deaths = [boot.died_ms for boot in reach.boots if boot.died_ms is not None and boot.at_ms - boot.died_ms < DARK_MS]
+    return min([span[0], *deaths]), span[1]
+
+
+def _whole(reach: Reach, span: Span) -> list[Charge]:
+    """The readings of a time, from one on mains before it to one on mains after it, as far as there are such."""
+    first_ms = span[0] - max((told_on_battery_ms(charge) for charge in reach.fresh), default=0)
+    found = _held(reach, _u.wall_ms.between(first_ms, span[1]))
+    mine = {charge.id: charge for charge in (*found, *reach.fresh)}
+    for beyond in (_older(reach, first_ms), _newer(reach, span[1])):
+        mine |= {charge.id: charge for charge in beyond}
+    return sorted(mine.values(), key=lambda charge: (charge.at_ms, charge.id))
+
+
+def _older(reach: Reach, from_ms: int) -> Iterator[Charge]:
+    """Back to the first on mains, which is one of them."""
+    while page := _held(reach, _u.wall_ms < from_ms, _u.wall_ms.desc()):
+        for charge in page:
+            yield charge
+            if charge.on_battery is False:
+                return
+        from_ms = page[-1].at_ms
+
+
+def _newer(reach: Reach, to_ms: int) -> Iterator[Charge]:
+    while page := _held(reach, _u.wall_ms > to_ms, _u.wall_ms):
+        for charge in page:
+            yield charge
+            if charge.on_battery is False:
+                return
+        to_ms = page[-1].at_ms
+
+
+_ASKED = (
+    "output_state", "self_test", "source", "on_battery_s", "battery_charge_pct", "runtime_s", "load_pct",
+    "wall_ms", "received_ms", "device", "spool", "seq",
+)  # fmt: skip
+
+
+def _held(reach: Reach, when: sa.ColumnElement[bool], order: Any = None) -> list[Charge]:
+    """Readings that are written and tell whether it was on battery; one page of them with an order."""
+    mine = (_u.center == reach.center) & (_u.subject == reach.subject) & when
+    query = sa.select(*(_u[name] for name in _ASKED)).where(mine)
+    rows = reach.conn.execute(query if order is None else query.order_by(order).limit(PAGE))
+    return [charge_of(row, min(row.wall_ms, row.received_ms), f"{row.device} {row.spool} {row.seq}") for row in rows]
+
+
+def _charged(reach: Reach, cut: Cut, begins: Sequence[int]) -> Cut:
+    """With when its battery was full again: by the first reading on mains after it that says so. A battery that was
+    called upon again before that was never full after this cut."""
+    if cut.to_ms is None:
+        return cut
+    next_ms = next((began_ms for began_ms in begins if began_ms > cut.from_ms), cut.to_ms + RECHARGE_MS)
+    end_ms = min(cut.to_ms + RECHARGE_MS, next_ms)
+    within = (_u.center == reach.center) & (_u.subject == reach.subject) & _u.wall_ms.between(cut.to_ms, end_ms)
+    full = sa.or_(_u.battery_charge_pct.is_(None), _u.battery_charge_pct >= FULL_PCT) & (_u.output_state != "battery")
+    row = reach.conn.execute(
+        sa.select(_u.wall_ms, _u.received_ms).where(within, full).order_by(_u.wall_ms).limit(1)
+    ).first()
+    times = [min(row.wall_ms, row.received_ms)] if row else []
+    times += [
+        charge.at_ms
+        for charge in reach.fresh
+        if charge.on_battery is False and is_full(charge) and cut.to_ms <= charge.at_ms <= end_ms
+    ]
+    return replace(cut, charged_ms=min(times, default=None))
+
+
+def _boots(reach: Reach, cuts: Sequence[Cut]) -> list[Boot]:
+    """Boots that may have ended one of these cuts for the machine behind the UPS."""
+    if not cuts:
+        return []
+    last_ms = max(cut.to_ms if cut.to_ms is not None else cut.last_ms + DARK_MS for cut in cuts) + DARK_MS
+    query = sa.select(_b.wall_ms, _b.received_ms, _b.previous_end, _b.dark_s, _b.device, _b.spool, _b.seq)
+    mine = (_b.center == reach.center) & _b.wall_ms.between(cuts[0].from_ms, last_ms)
+    found = [
+        Boot(
+            at_ms=min(row.wall_ms, row.received_ms),
+            previous_end=row.previous_end,
+            dark_s=row.dark_s,
+            id=f"{row.device} {row.spool} {row.seq}",
+        )
+        for row in reach.conn.execute(query.where(mine))
+    ]
+    return sorted({boot.id: boot for boot in (*found, *reach.boots)}.values(), key=lambda boot: (boot.at_ms, boot.id))
+
+
+# ---------------------------------------------------------------- reading and writing
+
+
+def _save(reach: Reach, cuts: Mapping[int, Cut], gone: Sequence[int], now_ms: int) -> list[Began]:
+    """Writes the cuts that are new or told otherwise; one that was settled gets its next revision. Those `gone` are
+    told as parts of others now. Returns what changed."""
+    rows: list[dict[str, Any]] = []
+    last_ms = max([*cuts, *(reach.stored.keys() - set(gone))], default=0)  # what another cut followed is settled
+    for began_ms, cut in cuts.items():
+        one, settled = reach.stored.get(began_ms), began_ms < last_ms or _settled(cut, now_ms)
         if one is None or cut != one.cut or one.open == settled:
             revision = 1 if one is None else one.revision + (not one.open)
-            yield _row(code, subject, revision, cut, now_ms, settled=settled)
+            rows.append(_row(reach, revision, cut, now_ms, settled=settled))
+    upsert(reach.conn, schema.cuts, rows)
+    if gone:
+        mine = (_c.center == reach.center) & (_c.subject == reach.subject)
+        reach.conn.execute(sa.delete(schema.cuts).where(mine, _c.noted_ms.in_(gone)))
+    return [(reach.center, began_ms) for began_ms in [row["from_ms"] for row in rows] + list(gone)]
 
 
 def _settled(cut: Cut, now_ms: int) -> bool:
@@ -96,45 +296,45 @@ def _settled(cut: Cut, now_ms: int) -> bool:
     return over_ms is not None and (cut.charged_ms is not None or now_ms - over_ms > RECHARGE_MS)
 
 
-def _load(conn: sa.Connection, news: Mapping[str, News]) -> dict[Key, list[StoredCut]]:
-    """The newest revisions of the cuts these news may speak of: those not settled, and those near late readings."""
-    held: dict[tuple[str, str, int], StoredCut] = {}
-    query = sa.select(_c.center, _c.subject, _c.noted_ms, _c.revision, _c.open, _c.facts)
-    going_on = (_c.open == sa.true()) & _c.center.in_(list(news))
-    late = {code: entry.oldest_ms for code, entry in news.items() if entry.oldest_ms is not None}
-    rows = list(conn.execute(query.where(going_on)))
-    if late:
-        near = _c.center.in_(list(late)) & (sa.func.coalesce(_c.to_ms, _c.last_ms) >= min(late.values()))
-        rows += list(conn.execute(query.where(near)))
+_STORED = sa.select(_c.center, _c.subject, _c.noted_ms, _c.revision, _c.open, _c.facts)
+
+
+def _load(conn: sa.Connection, news: Mapping[str, News]) -> dict[Key, dict[int, StoredCut]]:
+    """The cuts these news may speak of: those not settled, and, for boots and for readings that newer ones of the
+    center's UPS have come before, those near them."""
+    if not news:
+        return {}
+    oldest = {code: min(item.times) for code, item in news.items()}
+    newest = sa.select(_l.center, sa.func.max(_l.wall_ms).label("at_ms")).where(
+        _l.kind == "ups", _l.center.in_(list(news)), _l.wall_ms >= min(oldest.values())
+    )
+    overtaken = {row.center for row in conn.execute(newest.group_by(_l.center)) if row.at_ms >= oldest[row.center]}
+    rows = list(conn.execute(_STORED.where((_c.open == sa.true()) & _c.center.in_(list(news)))))
+    if late := [code for code in news if code in overtaken or news[code].boots]:
+        from_ms = min(oldest[code] for code in late) - DARK_MS * any(news[code].boots for code in late)
+        near = _c.center.in_(late) & (sa.func.coalesce(_c.to_ms, _c.last_ms) >= from_ms - RECHARGE_MS)
+        rows += list(conn.execute(_STORED.where(near)))
+    return _newest(rows)
+
+
+def _all_stored(conn: sa.Connection, code: str, subject: str) -> dict[int, StoredCut]:
+    rows = conn.execute(_STORED.where(_c.center == code, _c.subject == subject))
+    return _newest(rows).get((code, subject), {})
+
+
+def _newest(rows: Iterable[Any]) -> dict[Key, dict[int, StoredCut]]:
+    """The newest revision of each."""
+    found: dict[Key, dict[int, StoredCut]] = defaultdict(dict)
     for row in sorted(rows, key=lambda item: item.revision):
         cut = msgspec.json.decode(row.facts, type=Cut)
-        held[row.center, row.subject, row.noted_ms] = StoredCut(row.revision, row.open, cut)
-    found: dict[Key, list[StoredCut]] = defaultdict(list)
-    for (center, subject, _), one in sorted(held.items(), key=lambda item: item[1].cut.from_ms):
-        found[center, subject].append(one)
+        found[row.center, row.subject][row.noted_ms] = StoredCut(row.revision, row.open, cut)
     return found
 
 
-def _boots(conn: sa.Connection, code: str, before: Sequence[StoredCut], charges: Sequence[Charge]) -> list[Boot]:
-    """Boots known from before: a cut may come to be known only after the boot that ended it."""
-    from_ms = min([one.cut.from_ms for one in before] + [charge.at_ms for charge in charges])
-    query = sa.select(_b.wall_ms, _b.received_ms, _b.previous_end, _b.dark_s, _b.device, _b.spool, _b.seq)
-    rows = conn.execute(query.where(_b.center == code, _b.wall_ms >= from_ms))
-    return [
-        Boot(
-            at_ms=min(row.wall_ms, row.received_ms),
-            previous_end=row.previous_end,
-            dark_s=row.dark_s,
-            id=f"{row.device} {row.spool} {row.seq}",
-        )
-        for row in rows
-    ]
-
-
-def _row(code: str, subject: str, revision: int, cut: Cut, now_ms: int, *, settled: bool) -> dict[str, Any]:
+def _row(reach: Reach, revision: int, cut: Cut, now_ms: int, *, settled: bool) -> dict[str, Any]:
     return {
-        "center": code,
-        "subject": subject,
+        "center": reach.center,
+        "subject": reach.subject,
         "noted_ms": cut.noted_ms,
         "revision": revision,
         "from_ms": cut.from_ms,
@@ -148,12 +348,7 @@ def _row(code: str, subject: str, revision: int, cut: Cut, now_ms: int, *, settl
 
 
 def cuts_of(conn: sa.Connection, code: str, from_ms: int = 0, to_ms: int = 2**53) -> dict[str, list[Cut]]:
-    """The cuts of each UPS of a center that began in this time, oldest first, as the newest evidence has them."""
-    query = sa.select(_c.subject, _c.noted_ms, _c.facts).where(
-        _c.center == code, _c.from_ms >= from_ms, _c.from_ms < to_ms
-    )
-    newest = {(row.subject, row.noted_ms): row.facts for row in conn.execute(query.order_by(_c.revision))}
-    found: dict[str, list[Cut]] = defaultdict(list)
-    for (subject, _), facts in newest.items():
-        found[subject].append(msgspec.json.decode(facts, type=Cut))
-    return {subject: sorted(some, key=lambda cut: cut.from_ms) for subject, some in sorted(found.items())}
+    """The cuts of each UPS of a center that began in this time, oldest first, as what is held has them."""
+    mine = _STORED.where(_c.center == code, _c.from_ms >= from_ms, _c.from_ms < to_ms)
+    found = {subject: [one.cut for one in some.values()] for (_, subject), some in _newest(conn.execute(mine)).items()}
+    return {subject: sorted(some, key=_from_ms) for subject, some in sorted(found.items())}

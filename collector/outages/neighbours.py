@@ -82,8 +82,9 @@ def _ask(conn: sa.Connection, around: Around, codes: Collection[str], from_ms: i
     for center, start, end in conn.execute(silent):
         around.gaps[center].append((start, end))
     later = sa.or_(_c.to_ms.is_(None), _c.to_ms > from_ms)
-    cut = sa.select(_c.center, _c.from_ms, _c.to_ms).where(_c.center.in_(names), later)
-    for center, start, end in conn.execute(cut):
+    cut = sa.select(_c.center, _c.subject, _c.from_ms, _c.to_ms).where(_c.center.in_(names), later)
+    newest = {(row.center, row.subject, row.from_ms): row.to_ms for row in conn.execute(cut.order_by(_c.revision))}
+    for (center, _, start), end in newest.items():
         around.cuts[center].append((start, end))
 
 

@@ -68,7 +68,7 @@ def book(conn: sa.Connection, center: Center, standard: Standard | None, from_ms
     """A period's account: how many gaps of each cause and their minutes, and the cuts of each UPS with its battery as
     known at the end of the period. A battery's trend needs more than a month, so earlier cuts count for it."""
     gaps: dict[str, dict[str, int]] = {}
-    for gap in causes.gaps_of(conn, center.code, from_ms, to_ms):
+    for gap in causes.judged(conn, center.code, from_ms, to_ms):
         row = gaps.setdefault(gap.cause.name, {"count": 0, "minutes": 0, "unsupported": 0})
         row["count"] += 1
         row["minutes"] += round((gap.to_ms - gap.from_ms) / MINUTE_MS)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from agent.common.logs import Event
 from collector.config import Settings
-from collector.judging import shared_seats
+from collector.judging import clock, shared_seats
 from collector.reports import schedule
 from collector.standard import Standards
 from collector.store import Store
@@ -47,7 +47,9 @@ class Housekeeping:
                 PARTITIONS_MADE.log(partitions=len(made), last=made[-1])
         while roll(self._store, now_ms) == MOST:
             pass
-        if begun := schedule.begin(self._store, self._standards, now_ms):
+        with self._store.read() as conn:
+            agreement = clock.agreement(conn, now_ms)
+        if agreement == "agrees" and (begun := schedule.begin(self._store, self._standards, now_ms)):
             REPORTS_DUE.log(months=begun)
         schedule.finish(self._store, self._standards, now_ms)
         if now_ms - self._forgot_ms >= FORGET_MS:

@@ -24,6 +24,8 @@ from collector.config import ConfigError, Settings
 from collector.database import opened
 from collector.ingest import server_results
 from collector.ingest.workers import IngestWorkers
+from collector.judging import clock
+from collector.judging.clock import ClockWatch
 from collector.judging.silence import listening_again, sweep
 from collector.measure import membership
 from collector.measure.delivery import Outgoing
@@ -112,6 +114,7 @@ class Running:
         self.children: list[Subprocess] = []
         self.parts: list[Component] = []
         with own.write() as conn:
+            ClockWatch(lambda: 0).follow(conn, clock_ms())
             listening_again(conn, self._standards, clock_ms())
         with self._store.write() as conn:
             runs, at_once = settings.measure.enabled, tests_at_once(settings)
@@ -242,10 +245,15 @@ def _register_task(store: Store) -> Callable[[], None]:
 
 
 def _sweep_task(store: Store, standards: Standards, hub: Hub, gap_s: float) -> Callable[[], None]:
+    watch = ClockWatch(lambda: time.monotonic_ns() // 1_000_000)
+
     def tick() -> None:
         with store.write() as conn:
-            swept = sweep(conn, standards, clock_ms())
-            moved = set(conn.scalars(_NEWEST.limit(swept.changed))) if swept.changed else set()
+            watch.follow(conn, clock_ms())
+            agreement, changed = clock.find(conn, standards, clock_ms())
+            if agreement != "disagrees":
+                changed += sweep(conn, standards, clock_ms()).changed
+            moved = set(conn.scalars(_NEWEST.limit(changed))) if changed else set()
             began = gaps.reconsider(conn, clock_ms(), gap_s)
             revisions.record_outages(conn, began, clock_ms())
             moved |= {code for code, _ in began}

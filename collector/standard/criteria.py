@@ -145,7 +145,7 @@ class Standard:
 
     @cached_property
     def by_id(self) -> dict[str, Criterion]:
-        return {criterion.id: criterion for criterion in (*self.criteria, DEAF)}
+        return {criterion.id: criterion for criterion in (*self.criteria, DEAF, CLOCK)}
 
 
 @dataclass(frozen=True)
@@ -219,6 +219,14 @@ class Fleet:
     failure: None = None
 
 
+@dataclass(frozen=True)
+class Clocks:
+    """How many of the synchronised gateways heard lately disagree with the collector's clock."""
+
+    off_pct: float
+    failure: None = None
+
+
 DEAF = Criterion(
     id="collector.deaf",
     reading="fleet",
@@ -233,5 +241,22 @@ DEAF = Criterion(
     fresh_s=300,
     month=MonthRule(share_pct=100),
     name=LocalText({}),  # of the catalogue, see collector.standard.names
+    fix=LocalText({}),
+)
+
+CLOCK = Criterion(
+    id="collector.clock",
+    reading="clocks",
+    fields=("off_pct",),
+    compare="at_most",
+    figure=Figure({EVERYONE: 50.0}),  # most of them
+    unit="%",
+    window=Window(),
+    recovery=Recovery(100.0, Window()),
+    when="always",
+    severity="urgent",
+    fresh_s=600,
+    month=MonthRule(share_pct=100),
+    name=LocalText({}),
     fix=LocalText({}),
 )

@@ -17,9 +17,8 @@ NONCE = re.compile(r"[0-9a-f]{32}")
 def current(conn: sa.Connection, now_ms: int) -> str:
     """The nonce to hand out now: 128 bits in hex, a new one every ten minutes, each remembered."""
     nonces = schema.nonces.c
-    newest = conn.execute(
-        sa.select(nonces.nonce).where(nonces.issued_ms > now_ms - ROTATE_MS).order_by(nonces.issued_ms.desc()).limit(1)
-    ).scalar()
+    lately = nonces.issued_ms.between(now_ms - ROTATE_MS + 1, now_ms)  # none of a time when our clock was ahead
+    newest = conn.scalar(sa.select(nonces.nonce).where(lately).order_by(nonces.issued_ms.desc()).limit(1))
     if newest is not None:
         return str(newest)
     fresh = secrets.token_hex(16)

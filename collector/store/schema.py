@@ -285,6 +285,9 @@ pulse = sa.Table(
     sa.Column("device", Device, nullable=False),
     sa.Column("heard_ms", Ms, nullable=False),
     sa.Column("due_ms", Ms, index=True),  # None: its silence has been judged already
+    sa.Column("first_ms", Ms),  # when it was first heard; None: not known
+    sa.Column("backlog_ms", Ms),  # when readings last came that had been kept
+    sa.Column("clock_ms", Ms),  # its synchronised clock less ours, by its last live batch; None: not known
 )
 
 flags = sa.Table(
@@ -514,6 +517,8 @@ def _readings_table(kind: str, struct: type[wire.Reading]) -> sa.Table:
 readings = {kind: _readings_table(kind, row.struct) for kind, row in wire.KINDS.items()}
 
 boots_by_center = sa.Index("boots_by_center", readings["boot"].c.center, readings["boot"].c.wall_ms)
+# Readings of a UPS that come late have the cuts around them computed again from those of the same center.
+ups_by_center = sa.Index("ups_by_center", readings["ups"].c.center, readings["ups"].c.wall_ms)
 speeds_by_test = sa.Index("speeds_by_test", readings["speed"].c.test_id)
 
 # The tables that PostgreSQL has in monthly parts, and the time each is parted by.

@@ -66,6 +66,7 @@ COLLECTOR: Examples = {
     "verdict.lower_bound": {"found": FOUND, "field": "flags", "word": "not_saturated"},
     "verdict.closed_now": {"found": FOUND},
     "fleet.too_few": {"n": 1},
+    "fleet.clocks": {"n": 6, "whole": 9, "found": FOUND},
     "fleet.quiet": {"n": 6, "whole": 9, "found": FOUND},
     # why a flag's state moved: collector.flags.machine
     "change.below_at_once": {"found": FOUND},

@@ -23,7 +23,7 @@ from collector.register.opening_hours import DAYS
 from collector.reports.ledger import Bucket
 from collector.reports.revisions import SHOWN as DIFFERENCES
 from collector.standard.check import READINGS, value_type
-from collector.standard.criteria import DEAF, DERIVED, YES_NO, Severity
+from collector.standard.criteria import CLOCK, DEAF, DERIVED, YES_NO, Severity
 from collector.store.queries import STATES
 from collector.web import view
 from collector.web.pages import approvals, centers
@@ -81,7 +81,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "finding", get_args(Finding)
     yield "severity", get_args(Severity)
     yield "day", DAYS
-    yield "criterion", (DEAF.id, f"{DEAF.id}.fix")
+    yield "criterion", [f"{each.id}{part}" for each in (DEAF, CLOCK) for part in ("", ".fix")]
     yield from ((room, ("raised", "cleared")) for room in ("alert", "summary"))
     yield from (("ledger", (f"{name}{part}" for name in (*get_args(Bucket), "open"))) for part in ("", ".means"))
     yield "report.what", DIFFERENCES

@@ -10,7 +10,7 @@ the collector's ingest does it, in one transaction, and then the silent are swep
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from agent.wire import Reading, Stamp, encode_reading
 from collector.flags import machine
 from collector.flags.witness import Witness
+from collector.ingest.rows import own_columns
 from collector.judging import evaluate, silence
 from collector.judging.evaluate import FreshReading
 from collector.outages import gaps
@@ -57,6 +58,7 @@ class Story:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.filed = 0  # readings so far: each has a number
         self.standards = Standards.of([example()])
         self.centers: dict[str, Center] = {}
         self.known = self.add_center("LHR-001")
@@ -100,13 +102,15 @@ class Story:
     def _minute(self, now_ms: int, arrivals: list[Arrival]) -> None:
         by_center: dict[str, list[FreshReading]] = {}
         for each in arrivals:
-            by_center.setdefault(each.center, []).append(each.fresh)
+            self.filed += 1
+            by_center.setdefault(each.center, []).append(replace(each.fresh, id=f"g0 s {self.filed}"))
         with self.store.write() as conn:
             group = [(self.centers[code], fresh) for code, fresh in by_center.items()]
             gaps.record_group(conn, group, now_ms, gaps.GAP_S)
             evaluate.judge_group(conn, group, self.standards, now_ms)
             for code, fresh in by_center.items():
                 for one in fresh:
+                    conn.execute(sa.insert(schema.readings[one.kind]).values(reading_row(code, one)))
                     upsert(conn, schema.latest, [latest_row(code, one)], newer_by="wall_ms")
             upsert(conn, schema.pulse, [pulse_row(code, now_ms) for code in by_center])
         with self.store.write() as conn:
@@ -147,6 +151,17 @@ def latest_row(code: str, fresh: FreshReading) -> dict[str, object]:
         "wall_ms": fresh.wall_ms,
         "received_ms": fresh.received_ms,
         "body": encode_reading(fresh.reading).decode(),
+    }
+
+
+def reading_row(code: str, fresh: FreshReading) -> dict[str, object]:
+    device, spool, seq = fresh.id.split(" ")
+    known = {"center": code, "device": device, "spool": spool, "seq": int(seq), "subject": fresh.reading.subject}
+    return {
+        **known,
+        "wall_ms": fresh.wall_ms,
+        "received_ms": fresh.received_ms,
+        **own_columns(fresh.kind, fresh.reading),
     }
 
 

@@ -17,7 +17,7 @@ from collector.flags.cause import (
     NeighbourWitness,
     name_cause,
 )
-from collector.flags.gap_facts import GapFacts, Sign, begin, fold, sign_of
+from collector.flags.gap_facts import GapFacts, Sign, facts_of, fold, sign_of
 
 MINUTE = 60_000
 START = 1_770_000_000_000
@@ -44,7 +44,7 @@ def signs(*told: tuple[float, Reading]) -> list[Sign]:
 
 
 def gap(before: Sequence[tuple[float, Reading]], *told: tuple[float, Reading]) -> GapFacts:
-    return fold(begin(START, START + 30 * MINUTE, signs(*before)), signs(*told))
+    return facts_of(START, START + 30 * MINUTE, [*signs(*before), *signs(*told)])
 
 
 def every(first: int, last: int, reading: Reading) -> list[tuple[float, Reading]]:
@@ -309,9 +309,12 @@ def test_any_story_has_one_cause_with_evidence(before: Any, told: Any, witness: 
 
 @given(story, st.integers(0, 30))
 def test_readings_may_come_in_any_number_of_batches(told: Any, cut: int) -> None:
-    ordered = sorted(signs(*told), key=lambda sign: sign.at_ms)
-    empty = begin(START, START + 30 * MINUTE, signs(*QUIET))
-    assert fold(fold(empty, ordered[:cut]), ordered[cut:]) == fold(empty, ordered)
+    some = signs(*QUIET, *told)
+    empty = GapFacts(from_ms=START, to_ms=START + 30 * MINUTE)
+    whole = fold(empty, some)
+    assert fold(fold(empty, some[:cut]), some[cut:]) == whole
+    assert fold(fold(empty, some[cut:]), reversed(some[:cut])) == whole
+    assert facts_of(START, START + 30 * MINUTE, some[::-1]) == facts_of(START, START + 30 * MINUTE, some)
 
 
 @given(story, witnesses)

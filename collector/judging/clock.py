@@ -1,0 +1,132 @@
+"""The collector's own clock: what becomes of due times when it jumps, and whether its gateways agree with it.
+
+Silence is a matter of elapsed time, which the monotonic clock knows. When the wall clock moved otherwise, what was
+written by it lately is moved along. A clock that most synchronised gateways contradict judges no silence and closes no
+month.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import sqlalchemy as sa
+
+from agent.common.logs import Event
+from agent.common.reasons import Reason
+from collector.flags import machine
+from collector.flags.judge import Verdict, judge
+from collector.judging import evaluate
+from collector.standard import Standards
+from collector.standard.criteria import CLOCK, EVERYONE, Clocks
+from collector.store import schema
+
+JUMP_MS = 60_000  # less is slewed, or a machine that was busy
+RECENT_MS = 3_600_000  # who was heard so long before a jump is moved along with the clock
+WINDOW_MS = 600_000  # who was heard so lately has a say
+BEHIND_MS = 2 * 60_000  # nothing can be taken later than it is received: our clock is behind
+AHEAD_MS = 17 * 60_000  # live readings are never older than this when they come: our clock is ahead
+MIN_VOTES = 3  # where so many have synchronised clocks
+
+JUMPED = Event(
+    __name__, "warning", "clock_jumped", "the collector's clock was set; times at which centers are due were set again",
+    fields="jump_s centers",
+)  # fmt: skip
+
+Agreement = Literal["agrees", "disagrees", "unknown"]
+
+_p, _f = schema.pulse.c, schema.flags.c
+
+
+@dataclass(frozen=True)
+class EveryCenter:
+    """The pseudo center of findings about the collector itself."""
+
+    code: str = EVERYONE
+    tier: str = EVERYONE
+    seats_promised: int = 0
+    opening: str = "always"
+
+
+class ClockWatch:
+    """Compares the wall clock with the monotonic one from look to look; `mono_ms` counts milliseconds."""
+
+    def __init__(self, mono_ms: Callable[[], int]) -> None:
+        self._mono_ms = mono_ms
+        self._last: tuple[int, int] | None = None  # wall, monotonic
+
+    def follow(self, conn: sa.Connection, now_ms: int) -> int:
+        """Sets again what a jump made wrong, in the caller's transaction; returns the jump, 0 for none. At the first
+        look only a clock that is behind what was heard already shows."""
+        mono_ms, last = self._mono_ms(), self._last
+        self._last = now_ms, mono_ms
+        if last is None:
+            newest_ms = conn.scalar(sa.select(sa.func.max(_p.heard_ms))) or 0
+            jump_ms, expected_ms = min(0, now_ms - newest_ms), newest_ms
+        else:
+            expected_ms = last[0] + mono_ms - last[1]
+            jump_ms = now_ms - expected_ms
+        if abs(jump_ms) <= JUMP_MS:
+            return 0
+        count = _moved(conn, jump_ms, expected_ms, now_ms, begins=last is None)
+        JUMPED.log(jump_s=round(jump_ms / 1000), centers=count)
+        return jump_ms
+
+
+def _moved(conn: sa.Connection, jump_ms: int, expected_ms: int, now_ms: int, *, begins: bool) -> int:
+    """Moves what was heard along with the clock, and has everybody looked at again."""
+    if jump_ms > 0:
+        mine = sa.and_(_p.due_ms.is_not(None), _p.heard_ms.between(expected_ms - RECENT_MS, expected_ms))
+        heard_ms: sa.ColumnElement[int] = _p.heard_ms + jump_ms
+    else:
+        mine, heard_ms = sa.and_(_p.heard_ms > now_ms), _p.heard_ms + jump_ms
+        if begins:  # nobody knows how long ago that was
+            heard_ms = sa.literal(now_ms, schema.Ms)
+    moved = conn.execute(sa.update(schema.pulse).where(mine).values(heard_ms=heard_ms)).rowcount
+    conn.execute(sa.update(schema.pulse).where(_p.heard_ms > now_ms).values(heard_ms=now_ms))
+    conn.execute(sa.update(schema.pulse).where(_p.first_ms > _p.heard_ms).values(first_ms=_p.heard_ms))
+    conn.execute(sa.update(schema.pulse).where(_p.due_ms.is_not(None)).values(due_ms=now_ms))
+    conn.execute(sa.update(schema.pulse).values(clock_ms=_p.clock_ms - jump_ms))
+    conn.execute(sa.update(schema.flags).where(_f.judged_until_ms > now_ms).values(judged_until_ms=now_ms))
+    conn.execute(sa.update(schema.flags).where(_f.since_ms > now_ms).values(since_ms=now_ms))
+    return int(moved)
+
+
+# ---------------------------------------------------------------- what the gateways say
+
+
+def agreement(conn: sa.Connection, now_ms: int) -> Agreement:
+    """Whether most of the synchronised gateways heard lately agree with our clock. `unknown`: some are known, and none
+    was heard lately by this clock."""
+    off, votes, known = _votes(conn, now_ms)
+    if not known:
+        return "agrees"
+    if not votes:
+        return "unknown"
+    return "disagrees" if 2 * off > votes and votes >= min(MIN_VOTES, known) else "agrees"
+
+
+def _votes(conn: sa.Connection, now_ms: int) -> tuple[int, int, int]:
+    """(gateways that disagree, that have a say, whose clock was ever synchronised)"""
+    lately = _p.heard_ms.between(now_ms - WINDOW_MS, now_ms + JUMP_MS)
+    off = lately & sa.or_(_p.clock_ms > BEHIND_MS, _p.clock_ms < -AHEAD_MS)
+    counts = [sa.func.coalesce(sa.func.sum(sa.case((which, 1), else_=0)), 0) for which in (off, lately)]
+    row = conn.execute(sa.select(*counts, sa.func.count()).where(_p.clock_ms.is_not(None))).one()
+    return int(row[0]), int(row[1]), int(row[2])
+
+
+def find(conn: sa.Connection, standards: Standards, now_ms: int) -> tuple[Agreement, int]:
+    """`agreement`, and the finding about it: raised while most disagree. Returns how many flags changed, too."""
+    word, standard = agreement(conn, now_ms), standards.at(now_ms) or standards.versions[-1]
+    bench = evaluate.load(conn, [EveryCenter()])[0]
+    known = (CLOCK.id, "") in bench.flags
+    if word == "unknown" or (word == "agrees" and not known):
+        return word, 0
+    off, votes, _ = _votes(conn, now_ms)
+    held = bench.held(CLOCK, "", now_ms)
+    verdict = judge(CLOCK, Clocks(100.0 * off / votes if word == "disagrees" else 0.0), EveryCenter())
+    reason = Reason.of("fleet.clocks", n=off, whole=votes, found=verdict.reason)
+    verdict = Verdict(verdict.word, reason, verdict.value, verdict.bound, verdict.recovers)
+    bench.apply(CLOCK, "", verdict, machine.step(held.flag, verdict, CLOCK, now_ms), standard.id)
+    return word, evaluate.save(conn, [bench], now_ms)

@@ -1,0 +1,134 @@
+"""The collector's own clock jumps ahead and behind: silence is found all the same, and no month is closed by it."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from agent.common.reasons import decode
+from collector.ingest import pulse
+from collector.judging import clock
+from collector.judging.clock import ClockWatch
+from collector.judging.silence import listening_again, sweep
+from collector.register.centers import Center
+from collector.standard import Standards, example
+from collector.store import Store, schema, upsert
+
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+NOON = 1_769_972_400_000 + 12 * HOUR  # Monday 2026-02-02 12:00 in Karachi
+STANDARDS = Standards.of([example()])
+CODES = [f"C-{number}" for number in range(8)]
+
+
+class Room:
+    """A fleet that is heard each minute, and a collector whose clock may be off."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.true_ms, self.off_ms, self.began_ms = store, NOON, 0, NOON
+        self.silent_from = dict.fromkeys(CODES, NOON + 10 * DAY)
+        self.closing: list[tuple[int, int]] = []  # times at which a month might be closed, by our clock and truly
+        self.restart()
+        with store.write() as conn:
+            for code in CODES:
+                center = Center(
+                    code=code, name=code, tier="one", seats_promised=5, opening="always", lifecycle="declared"
+                )
+                upsert(conn, schema.centers, [center.row()])
+
+    @property
+    def now_ms(self) -> int:
+        return self.true_ms + self.off_ms
+
+    def restart(self) -> None:
+        self.began_ms = self.true_ms
+        self.watch = ClockWatch(lambda: self.true_ms - self.began_ms)
+        with self.store.write() as conn:
+            ClockWatch(lambda: 0).follow(conn, self.now_ms)
+            listening_again(conn, STANDARDS, self.now_ms)
+
+    def minute(self) -> None:
+        self.true_ms += MINUTE
+        with self.store.write() as conn:
+            self.watch.follow(conn, self.now_ms)
+            if clock.agreement(conn, self.now_ms) == "agrees":
+                self.closing.append((self.now_ms, self.true_ms))
+            if clock.find(conn, STANDARDS, self.now_ms)[0] != "disagrees":
+                sweep(conn, STANDARDS, self.now_ms)
+        row = {"device": "g", "heard_ms": self.now_ms, "due_ms": self.now_ms + 5 * MINUTE}
+        own = {"backlog_ms": None, "clock_ms": -self.off_ms - 2_000}
+        with self.store.write() as conn:
+            pulse.record(conn, [{"center": c, **row, **own} for c in CODES if self.true_ms < self.silent_from[c]])
+
+    def found(self, criterion: str = "presence.silent") -> set[str]:
+        f = schema.flags.c
+        query = sa.select(f.center).where(f.criterion == criterion, f.state == "raised")
+        with self.store.read() as conn:
+            return set(conn.scalars(query))
+
+
+@pytest.fixture
+def room(sqlite_store: Store) -> Room:
+    return Room(sqlite_store)
+
+
+def plays(room: Room, minutes: int) -> None:
+    for _ in range(minutes):
+        room.minute()
+
+
+@pytest.mark.parametrize("off_ms", [HOUR, DAY, 365 * DAY, -HOUR, -DAY, -365 * DAY])
+def test_a_center_that_falls_silent_around_a_jump_is_found(room: Room, off_ms: int) -> None:
+    plays(room, 5)
+    room.off_ms = off_ms
+    plays(room, 5)
+    room.silent_from["C-3"] = room.true_ms
+    plays(room, 5)
+    assert room.found("collector.clock") == {"*"}
+    room.off_ms = 0
+    plays(room, 20)
+    assert room.found() == {"C-3"}
+    assert room.found("collector.clock") == set()
+
+
+def test_the_finding_says_how_many_gateways_disagree(room: Room) -> None:
+    room.off_ms = HOUR
+    plays(room, 3)
+    with room.store.read() as conn:
+        (change,) = conn.execute(sa.select(schema.changes).where(schema.changes.c.criterion == "collector.clock")).all()
+    found = decode(change.reason).params["found"]
+    assert (found.code, found.params["n"], found.params["whole"]) == ("fleet.clocks", 8, 8)  # type: ignore[union-attr]
+
+
+def test_fifty_jumps_at_random_moments_miss_nobody_and_close_no_month(tmp_path: Path) -> None:
+    for seed in range(50):
+        draw = random.Random(seed)
+        store = Store.open(f"sqlite:///{tmp_path / f'{seed}.db'}")
+        room = Room(store)
+        off_ms = draw.choice([1, -1]) * draw.choice([HOUR, DAY, 365 * DAY])
+        begins, ends = sorted(draw.sample(range(3, 40), 2))
+        silent = draw.sample(CODES, 2)
+        room.silent_from |= {code: NOON + draw.randrange(2, 45) * MINUTE for code in silent}
+        restarts = set(draw.sample(range(1, 60), draw.randrange(3)))
+        for minute in range(70):
+            room.off_ms = off_ms if begins <= minute < ends else 0
+            if minute in restarts:
+                room.restart()
+            room.minute()
+        assert room.found() == set(silent), seed
+        wrong = [at_ms for at_ms, true_ms in room.closing if abs(at_ms - true_ms) > MINUTE]
+        assert wrong == [], seed
+        store.close()
+
+
+def test_a_center_suspended_while_dark_and_put_back_is_looked_for_like_any_other(room: Room) -> None:
+    plays(room, 2)
+    room.silent_from["C-1"] = room.true_ms
+    c = schema.centers.c
+    for lifecycle, minutes in (("suspended", 40), ("declared", 25)):
+        with room.store.write() as conn:
+            conn.execute(sa.update(schema.centers).where(c.center == "C-1").values(lifecycle=lifecycle))
+        plays(room, minutes)
+    assert room.found() == {"C-1"}

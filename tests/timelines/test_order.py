@@ -1,0 +1,87 @@
+"""Rows and reports are functions of what is held: any order of arrival gives the same, to the bit (promise P13).
+
+`make torture` plays 2,000 orders.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.timelines import order_play
+from tests.timelines.order_play import Arrival, OrderPlay
+
+Order = Callable[[OrderPlay, random.Random], list[Arrival]]
+
+
+def newest_first(play: OrderPlay, draw: random.Random) -> list[Arrival]:
+    return order_play.in_time(order_play.drawn(play, draw, newest_first=True))
+
+
+def any_order(play: OrderPlay, draw: random.Random) -> list[Arrival]:
+    return order_play.in_time(order_play.drawn(play, draw))
+
+
+def again_reversed(play: OrderPlay, draw: random.Random) -> list[Arrival]:
+    """Evidence taken in again with the times at which it came, the last first."""
+    return order_play.in_time(order_play.as_ready(play))[::-1]
+
+
+def again_shuffled(play: OrderPlay, draw: random.Random) -> list[Arrival]:
+    found = order_play.as_ready(play)
+    draw.shuffle(found)
+    return found
+
+
+def again_center_by_center(play: OrderPlay, draw: random.Random) -> list[Arrival]:
+    found = order_play.as_ready(play)
+    codes = draw.sample(order_play.CODES, len(order_play.CODES))
+    return sorted(found, key=lambda item: (codes.index(item[1]), item[0]))
+
+
+ORDERS: tuple[Order, ...] = (newest_first, any_order, again_reversed, again_shuffled, again_center_by_center)
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder in memory where there is one: thousands of databases come and go."""
+    shm = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+def differences(folder: Path, seed: int, orders: int) -> list[str]:
+    """The plays of one story that came out otherwise than in the order in which it happened."""
+    draw, play = random.Random(seed), order_play.make_play(seed)
+    template = order_play.template(folder, play)
+    true = order_play.collected(template, folder, play, order_play.in_time(order_play.as_ready(play)), draw)
+    wrong = []
+    for number in range(orders):
+        order = ORDERS[(seed + number) % len(ORDERS)]
+        found = order_play.collected(template, folder, play, order(play, draw), draw)
+        wrong += [
+            f"{seed} {order.__name__} {name}: {_first(true[name], found[name])}"
+            for name in true
+            if found[name] != true[name]
+        ]
+    template.unlink()
+    return wrong
+
+
+def _first(true: Any, found: Any) -> str:
+    if isinstance(true, dict):
+        key = next(key for key in [*true, *found] if true.get(key) != found.get(key))
+        return f"{key}: {true.get(key)} instead of {found.get(key)}"
+    return ""
+
+
+def test_any_order_of_arrival_gives_the_same_rows_and_reports(memory: Path, request: pytest.FixtureRequest) -> None:
+    stories, orders = (100, 20) if request.config.getoption("--torture") else (12, 8)
+    wrong = [line for seed in range(stories) for line in differences(memory, seed, orders)]
+    print(f"{stories * orders} plays, {len(wrong)} otherwise")
+    assert wrong == []
