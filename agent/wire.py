@@ -274,7 +274,7 @@ class ShedReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="s
     first_seq: SeqNumber
     last_seq: SeqNumber
     count: Count
-    why: Literal["full", "unreadable", "disk"]
+    why: Literal["full", "unreadable", "disk", "receipted"]
 
 
 # ---------------------------------------------------------------- kinds: one row for each
