@@ -114,7 +114,6 @@ class Spool:
         """Receipted readings that the collector lacks wait again, as a backlog; numbers that are not held any more are
         accounted for, once. Returns how many readings wait again."""
         with self._lock:
-            self._note_forgotten()
             before = self.waiting()
             lost: list[Lost] = []
             for file in (file for file in self._files() if file.holds(spool)):
