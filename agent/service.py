@@ -25,8 +25,9 @@ from agent.probes.seats.registry import Registry
 from agent.scheduling import speed_plan
 from agent.scheduling.rounds import RoundContext, Rounds
 from agent.scheduling.speed_rounds import SpeedLedger
-from agent.spool.queue import Appended, Spool, SpoolStats
+from agent.spool.queue import Spool
 from agent.spool.record import Value
+from agent.spool.status import Appended, SpoolStats
 from agent.uplink.enrol import SPOOL_FILE
 from agent.uplink.renew import Renewal
 from agent.uplink.session import Uplink

@@ -44,6 +44,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Millis = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Number = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
 SeqNumber = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+MAX_LACKS = 16  # ranges that one receipt names
 Words = Annotated[list[Text], msgspec.Meta(max_length=64)]
 Clock = Literal["synced", "unsynced"]
 
@@ -274,7 +275,7 @@ class ShedReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="s
     first_seq: SeqNumber
     last_seq: SeqNumber
     count: Count
-    why: Literal["full", "unreadable", "disk"]
+    why: Literal["full", "unreadable", "disk", "receipted"]
 
 
 # ---------------------------------------------------------------- kinds: one row for each
@@ -477,6 +478,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     fixed word, empty from collectors before 0.2, and ``reason`` a sentence for the log, on which nothing is decided. On
     `other_history` (other readings are held under these numbers) a gateway begins a new spool. ``pace_ms`` asks for
     that pause before the next batch of backlog.
+
+    ``epoch`` names the collector's database, another after every restore; empty from collectors before 0.3. ``lacks``
+    are ranges of numbers before ``last_seq`` that it does not hold of this spool, the newest first: a gateway that
+    still has them sends them again, and accounts for what it has no more.
     """
 
     v: int
@@ -491,6 +496,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     nonce: Hex = ""
     at_ms: Millis
     pace_ms: Count = 0
+    epoch: Hex = ""
+    lacks: Annotated[list[tuple[SeqNumber, SeqNumber]], msgspec.Meta(max_length=MAX_LACKS)] = []
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

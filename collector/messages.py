@@ -47,6 +47,8 @@ Finding = Literal[
     "forbidden_topic", "clone", "flapping",
     # what a gateway signed itself
     "equivocation", "fork",
+    # what the collector lacks of what a gateway numbered
+    "hole",
     # a speed test that its server contradicts (collector.flags.witness.FINDINGS)
     "disagrees", "replayed", "not_granted_to_this_device", "lan_server",
     # what the roll calls of several centers say together (collector.judging.shared_seats)

@@ -214,6 +214,8 @@ def _is(field: Schema) -> str:
         return "a reading of any kind"
     if "enum" in field:
         return ", ".join(f"`{word}`" for word in field["enum"])
+    if "prefixItems" in field:
+        return f"[{', '.join(map(_is, field['prefixItems']))}]"
     if field["type"] == "array":
         least, most = field.get("minItems", 0), field.get("maxItems")
         return f"list{f' of {least} to {most}' if most else ''}: {_is(field['items'])}"

@@ -25,7 +25,7 @@ from agent.probes import PROBES
 from agent.probes.gateway import clock_state
 from agent.probes.link import interfaces
 from agent.probes.probe import Context, ProbeFailed
-from agent.spool.queue import try_folder
+from agent.spool.salvage import try_folder
 from agent.uplink import trust
 from agent.wire import Reading
 

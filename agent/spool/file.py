@@ -4,39 +4,45 @@ One connection holds the file alone (``locking_mode=EXCLUSIVE``): SQLite before 
 connections reset at once, and an exclusive WAL needs no shared memory file either. A group's key is
 ``epoch << 40 | last_seq``, where an epoch is one spool id; keys therefore grow with time, and a receipt finds its
 group without an index.
+
+A receipted group stays until its room is needed; `receipted` holds ranges of keys, so that a receipt costs one small
+row and no page of readings is written again.
 """
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from agent.common.errors import describe
 from agent.identity import sync_folder
+from agent.spool.receipts import KeyRange, added, covers, outside, range_proof, removed
 from agent.spool.record import VALUE_OFFSET, VALUES, Group, Head, Ident, RecordDamaged, Value, pack, unpack
-
-PAGE_BYTES = 2048
-SEQ_BITS = 40
-SEQ_MASK = (1 << SEQ_BITS) - 1
-WAL_PAGES = 256  # a checkpoint every MiB: few syncs, and no long replay after a power cut
-MAX_SPAN = 100  # readings one damaged group may have held (wire.MAX_BATCH_READINGS)
-
-TABLES = (
-    "CREATE TABLE spools (epoch INTEGER PRIMARY KEY, spool TEXT NOT NULL, seq INTEGER NOT NULL, chain BLOB NOT NULL, "
-    "wall_ms INTEGER NOT NULL, held INTEGER NOT NULL, proof BLOB NOT NULL)",
-    "CREATE TABLE groups (key INTEGER PRIMARY KEY, record BLOB NOT NULL)",
+from agent.spool.tables import (
+    PAGE_BYTES,
+    SEQ_BITS,
+    SEQ_MASK,
+    TABLES,
+    SpoolDamaged,
+    Transaction,
+    check_tables,
+    configure,
+    connect,
+    head_proof,
+    is_damage,
+    make_durable,
+    put_head,
 )
 
+MAX_SPAN = 100  # readings one damaged group may have held (wire.MAX_BATCH_READINGS)
+LAST_KEY = (1 << 63) - 1
 
-class SpoolDamaged(sqlite3.DatabaseError):
-    """The file cannot be trusted as it is: salvage it into a new one."""
+Receipted = Mapping[str, Sequence[KeyRange]]  # numbers by spool
 
-
-Why = Literal["full", "unreadable", "disk"]
+Why = Literal["full", "unreadable", "disk", "receipted"]
 
 
 @dataclass(frozen=True, order=True)
@@ -60,8 +66,12 @@ class SpoolFile:
         self._sql = connection
         self._unsynced = folder  # until the name of the log in it is durable
         self._epochs: dict[str, int] = {}
+        self._receipted: list[KeyRange] = []
+        self._stored: list[KeyRange] = []  # as the file has it
+        self._stored_epoch = ""
         self.head = Head("")
-        self.readings = 0
+        self.readings = 0  # not receipted
+        self.epoch = ""  # of the collector's database, as the newest receipt had it
         self._held = 0  # groups; kept in the file too, because a flipped bit in a tree can make rows vanish unseen
 
     # ------------------------------------------------------------ opening
@@ -69,18 +79,18 @@ class SpoolFile:
     @classmethod
     def create(cls, target: Path | None, heads: Iterable[Head]) -> SpoolFile:
         """A new file (None: in memory) whose spools are ``heads``, oldest first. Raises sqlite3.Error, OSError."""
-        sql = _connect(target)
+        sql = connect(target)
         try:
-            _configure(sql)
+            configure(sql)
             sql.execute(f"PRAGMA page_size={PAGE_BYTES}")
             sql.execute("BEGIN")
             for table in TABLES:
                 sql.execute(table)
             for epoch, head in enumerate(heads, 1):
-                _put_head(sql, epoch, head, 0)
+                put_head(sql, epoch, head, 0)
             sql.execute("COMMIT")
             if target is not None:
-                _make_durable(sql)
+                make_durable(sql)
                 sync_folder(target.parent)
             opened = cls(sql, None if target is None else target.parent)
             opened._read_heads()
@@ -96,14 +106,15 @@ class SpoolFile:
         Raises SpoolDamaged when the numbers or the file's structure cannot be trusted; OSError or
         sqlite3.OperationalError when the disk does not let us in at all.
         """
-        sql = _connect(path)
+        sql = connect(path)
         opened = cls(sql, path.parent)
         try:
-            _configure(sql)
-            _make_durable(sql)
-            _check_tables(sql)
+            configure(sql)
+            make_durable(sql)
+            check_tables(sql)
             sql.execute("DELETE FROM groups WHERE 0")  # a header that forbids writing shows here, not at an append
             opened._read_heads()
+            opened._read_receipted()
             lost = opened._verify()
         except BaseException as error:
             sql.close()
@@ -119,26 +130,39 @@ class SpoolFile:
         query = "SELECT epoch, spool, seq, chain, wall_ms, held, proof FROM spools ORDER BY epoch"
         for epoch, *known, held, proof in self._sql.execute(query).fetchall():
             self.head, self._held = Head(*known), held
-            if _proof(epoch, self.head, held) != proof:
+            if head_proof(epoch, self.head, held) != proof:
                 raise SpoolDamaged("the spool's numbers do not match their proof")
             self._epochs[self.head.spool] = epoch
         if not self._epochs:
             raise SpoolDamaged("the spool has no numbers")
 
+    def _read_receipted(self) -> None:
+        """A range that does not match its proof is left out: its readings are sent again, which is a no-op."""
+        spools = {epoch: spool for spool, epoch in self._epochs.items()}
+        for first, last, mark in self._sql.execute("SELECT first, last, proof FROM receipted").fetchall():
+            spool = spools.get(first >> SEQ_BITS, "")
+            if mark == range_proof(spool, first & SEQ_MASK, last & SEQ_MASK):
+                self._receipted = added(self._receipted, first, last)
+        self._stored = list(self._receipted)
+        for (epoch,) in self._sql.execute("SELECT epoch FROM collector").fetchall():
+            self.epoch = self._stored_epoch = str(epoch)
+
     def _verify(self) -> list[Lost]:
-        """Every record that is not whole, with the most it can have held."""
+        """Every record that is not whole, with the most it can have held. Of receipted ones only the keys are looked
+        at: a start reads what waits, and one that turns out damaged is passed over when it is wanted."""
         spools = {epoch: spool for spool, epoch in self._epochs.items()}
         lost: list[Lost] = []
         before = seen = 0
-        for key, record in self._sql.execute("SELECT key, record FROM groups ORDER BY key"):
+        for (key,) in self._sql.execute("SELECT key FROM groups ORDER BY key"):
             seen += 1
             spool, last = spools.get(key >> SEQ_BITS), key & SEQ_MASK
-            group = _unpack_or_none(record)
+            is_receipted = covers(self._receipted, key)
+            group = None if is_receipted else self._group(key)
             if key <= before or spool is None or (group is not None and group.ident != (spool, last)):
                 raise SpoolDamaged("a group stands under a key that is not its own, or twice")
             if group is not None:
                 self.readings += len(group.raws)
-            else:
+            elif not is_receipted:
                 floor = (before & SEQ_MASK) + 1 if before >> SEQ_BITS == key >> SEQ_BITS else 1
                 lost.append(Lost("unreadable", spool, max(floor, last - MAX_SPAN + 1), last))
             before = key
@@ -148,56 +172,130 @@ class SpoolFile:
 
     # ------------------------------------------------------------ writing
 
-    def write(self, groups: Iterable[Group], forget: Iterable[Ident] = ()) -> None:
-        """Forgets some groups and appends others, numbered on from the head: durably and at once, or not at all."""
+    def write(
+        self,
+        groups: Iterable[Group],
+        drop: Iterable[Ident] = (),
+        receipted: Mapping[Ident, int] | None = None,
+    ) -> None:
+        """Drops some groups, notes others as receipted (with the readings in each) and appends others, numbered on from
+        the head: durably and at once, or not at all."""
         head, readings, held = self.head, self.readings, self._held
+        marks = self._receipted
         with self._transaction():
-            for spool, last_seq in forget:
-                for count in self._remove(self._epochs[spool] << SEQ_BITS | last_seq):
-                    readings, held = readings - count, held - 1
+            for (spool, last_seq), count in (receipted or {}).items():
+                key = self._epochs[spool] << SEQ_BITS | last_seq
+                if not covers(marks, key):
+                    marks, readings = added(marks, key - count + 1, key), readings - count
+            for spool, last_seq in drop:
+                key = self._epochs[spool] << SEQ_BITS | last_seq
+                for count in self._remove(key):
+                    readings, held = readings - (0 if covers(marks, key) else count), held - 1
             for group in groups:
                 self._insert(group)
                 head = head.after(group)
                 readings, held = readings + len(group.raws), held + 1
+            self._put_receipted(marks)
             self._put_head(head, held)
         self._sync_name()
-        self.head, self.readings, self._held = head, readings, held
+        self.head, self.readings, self._held, self._receipted = head, readings, held, marks
+        self._stored, self._stored_epoch = marks, self.epoch
 
-    def adopt(self, head: Head, groups: Iterable[Group]) -> None:
+    def want_again(self, spool: str, first_seq: int, last_seq: int) -> list[KeyRange]:
+        """Receipted groups with numbers of a range wait again, on the disk with the next commit. Returns the receipted
+        numbers of the range that are not held any more."""
+        base = self._epochs[spool] << SEQ_BITS
+        first, last = base | first_seq, base | min(last_seq, SEQ_MASK)
+        gone: list[KeyRange] = []
+        for low, high in [part for part in self._receipted if part[0] <= last and part[1] >= first]:
+            there: list[KeyRange] = []
+            query = "SELECT key FROM groups WHERE key BETWEEN ? AND ? ORDER BY key"
+            for (key,) in self._sql.execute(query, (max(low, first), high)).fetchall():
+                group = self._group(key)
+                if group is None:
+                    continue
+                if (start := key - len(group.raws) + 1) > last:
+                    break
+                there = added(there, start, key)
+                self._receipted = removed(self._receipted, start, key)
+                self.readings += len(group.raws)
+            gone += outside(there, max(low, first), min(high, last))
+        return [(one & SEQ_MASK, other & SEQ_MASK) for one, other in gone]
+
+    def receipted_ranges(self) -> dict[str, list[KeyRange]]:
+        """The numbers of each spool that were receipted, whether still held or not."""
+        spools = {epoch: spool for spool, epoch in self._epochs.items()}
+        found: dict[str, list[KeyRange]] = {}
+        for first, last in self._receipted:
+            found.setdefault(spools[first >> SEQ_BITS], []).append((first & SEQ_MASK, last & SEQ_MASK))
+        return found
+
+    def spools_before(self) -> list[str]:
+        """The spools that were begun before the present one."""
+        return [spool for spool in self._epochs if spool != self.head.spool]
+
+    def _put_receipted(self, marks: Sequence[KeyRange]) -> None:
+        """Raises sqlite3.Error."""
+        for first, _last in set(self._stored) - set(marks):
+            self._sql.execute("DELETE FROM receipted WHERE first = ?", (first,))
+        spools = {epoch: spool for spool, epoch in self._epochs.items()}
+        for first, last in set(marks) - set(self._stored):
+            mark = range_proof(spools[first >> SEQ_BITS], first & SEQ_MASK, last & SEQ_MASK)
+            self._sql.execute("INSERT OR REPLACE INTO receipted VALUES (?, ?, ?)", (first, last, mark))
+        if self.epoch != self._stored_epoch:
+            self._sql.execute("INSERT OR REPLACE INTO collector VALUES (1, ?)", (self.epoch,))
+
+    def adopt(
+        self, head: Head, groups: Iterable[Group], receipted: Mapping[str, Sequence[KeyRange]] | None = None
+    ) -> None:
         """Takes over a spool from elsewhere; its numbering goes on here, and the one so far only waits to be sent.
         Removes what an earlier attempt, whose outcome was unknown, has left of it."""
         before = self._epochs.get(head.spool)
         self._epochs[head.spool] = max(self._epochs.values(), default=0) + 1
         try:
-            self._take_in(head, groups, instead_of=before)
+            self._take_in(head, groups, receipted, instead_of=before)
         except BaseException:
             del self._epochs[head.spool]
             raise
         self.head = head
 
-    def keep(self, groups: Iterable[Group]) -> None:
+    def keep(self, groups: Iterable[Group], receipted: Receipted | None = None) -> None:
         """Puts back groups that were salvaged, each in the spool it came from."""
-        self._take_in(self.head, groups)
+        self._take_in(self.head, groups, receipted)
 
-    def _take_in(self, head: Head, groups: Iterable[Group], instead_of: int | None = None) -> None:
-        readings, held = self.readings, self._held
+    def _take_in(
+        self,
+        head: Head,
+        groups: Iterable[Group],
+        receipted: Receipted | None,
+        instead_of: int | None = None,
+    ) -> None:
+        readings, held, marks = self.readings, self._held, self._receipted
         with self._transaction():
             if instead_of is not None:
+                marks = removed(marks, instead_of << SEQ_BITS, instead_of << SEQ_BITS | SEQ_MASK)
                 counts = self._clear(instead_of)
                 readings, held = readings - sum(counts), held - len(counts)
+            for spool, first, last in ((spool, *part) for spool, parts in (receipted or {}).items() for part in parts):
+                if (epoch := self._epochs.get(spool)) is not None:
+                    marks = added(marks, epoch << SEQ_BITS | first, epoch << SEQ_BITS | last)
             for group in groups:
                 self._insert(group)
-                readings, held = readings + len(group.raws), held + 1
+                held += 1
+                if not covers(marks, self._epochs[group.spool] << SEQ_BITS | group.last_seq):
+                    readings += len(group.raws)
+            self._put_receipted(marks)
             self._put_head(head, held)
         self._sync_name()
-        self.readings, self._held = readings, held
+        self.readings, self._held, self._receipted = readings, held, marks
+        self._stored, self._stored_epoch = marks, self.epoch
 
     def _clear(self, epoch: int) -> list[int]:
-        """How many readings went with each group of a spool that is here no more."""
+        """How many waiting readings went with each group of a spool that is here no more."""
         first, last = epoch << SEQ_BITS, epoch << SEQ_BITS | SEQ_MASK
         keys = self._sql.execute("SELECT key FROM groups WHERE key BETWEEN ? AND ?", (first, last)).fetchall()
         self._sql.execute("DELETE FROM spools WHERE epoch = ?", (epoch,))
-        return [count for (key,) in keys for count in self._remove(key)]
+        return [0 if covers(self._receipted, key) else count for (key,) in keys for count in self._remove(key)]
 
     def _sync_name(self) -> None:
         """The first commit makes the log. SQLite syncs its folder then, but goes on when that fails (unixSync)."""
@@ -216,38 +314,63 @@ class SpoolFile:
         return [0 if group is None else len(group.raws) for group in groups]
 
     def _put_head(self, head: Head, held: int) -> None:
-        _put_head(self._sql, self._epochs[head.spool], head, held)
+        put_head(self._sql, self._epochs[head.spool], head, held)
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._sql)
+    def _transaction(self) -> Transaction:
+        return Transaction(self._sql)
 
     # ------------------------------------------------------------ reading
 
     def find(self, spool: str, last_seq: int) -> Group | None:
+        """A group that waits, by its last number."""
         epoch = self._epochs.get(spool)
-        if epoch is None or last_seq > SEQ_MASK:
+        if epoch is None or last_seq > SEQ_MASK or covers(self._receipted, epoch << SEQ_BITS | last_seq):
             return None
-        row = self._sql.execute("SELECT record FROM groups WHERE key = ?", (epoch << SEQ_BITS | last_seq,)).fetchone()
+        return self._group(epoch << SEQ_BITS | last_seq)
+
+    def _group(self, key: int) -> Group | None:
+        row = self._sql.execute("SELECT record FROM groups WHERE key = ?", (key,)).fetchone()
         return None if row is None else _unpack_or_none(row[0])
 
     def groups(self, skip: Collection[Ident] = (), *, newest_first: bool = False) -> Iterator[Group]:
-        """The groups not in ``skip``, in order of time. A record that went bad since it was verified is passed over."""
+        """The waiting groups not in ``skip``, in order of time. A record that went bad since it was verified is passed
+        over."""
         passed = {self._epochs[spool] << SEQ_BITS | last for spool, last in skip if spool in self._epochs}
-        order = "DESC" if newest_first else "ASC"
-        for key, record in self._sql.execute(f"SELECT key, record FROM groups ORDER BY key {order}"):  # noqa: S608
+        for key, record in self._waiting(newest_first=newest_first):
             group = None if key in passed else _unpack_or_none(record)
             if group is not None:
                 yield group
 
-    def oldest_of(self, value: Value) -> Iterator[tuple[Group, int]]:
-        """The groups of one value, oldest first, each with the bytes its record takes."""
-        cursor = self._sql.execute(
-            "SELECT record FROM groups WHERE substr(record, ?, 1) = ? ORDER BY key",
-            (VALUE_OFFSET + 1, bytes([VALUES.index(value)])),
-        )
-        for (record,) in cursor:
+    def every_group(self) -> Iterator[Group]:
+        """Those that were receipted too."""
+        for (record,) in self._sql.execute("SELECT record FROM groups ORDER BY key"):
             if (group := _unpack_or_none(record)) is not None:
-                yield group, len(record)
+                yield group
+
+    def _waiting(self, *, newest_first: bool) -> Iterator[tuple[int, object]]:
+        """Reads past what is receipted without touching it."""
+        order = "DESC" if newest_first else "ASC"
+        query = f"SELECT key, record FROM groups WHERE key BETWEEN ? AND ? ORDER BY key {order}"  # noqa: S608
+        parts = list(outside(self._receipted, 0, LAST_KEY))
+        for part in reversed(parts) if newest_first else parts:
+            yield from self._sql.execute(query, part)
+
+    def oldest_of(self, value: Value) -> Iterator[tuple[Group, int]]:
+        """The waiting groups of one value, oldest first, each with the bytes its record takes."""
+        query = "SELECT record FROM groups WHERE key BETWEEN ? AND ? AND substr(record, ?, 1) = ? ORDER BY key"
+        for first, last in list(outside(self._receipted, 0, LAST_KEY)):
+            about = (first, last, VALUE_OFFSET + 1, bytes([VALUES.index(value)]))
+            for (record,) in self._sql.execute(query, about):
+                if (group := _unpack_or_none(record)) is not None:
+                    yield group, len(record)
+
+    def oldest_receipted(self) -> Iterator[tuple[Ident, int]]:
+        """The receipted groups still held, oldest first, each with the bytes its record takes."""
+        spools = {epoch: spool for spool, epoch in self._epochs.items()}
+        query = "SELECT key, length(record) FROM groups WHERE key BETWEEN ? AND ? ORDER BY key"
+        for part in self._receipted:
+            for key, size in self._sql.execute(query, part):
+                yield (spools[key >> SEQ_BITS], key & SEQ_MASK), size
 
     def used_bytes(self) -> int:
         """Bytes in use inside the file; freed pages are used again before the file grows."""
@@ -258,73 +381,10 @@ class SpoolFile:
     def holds(self, spool: str) -> bool:
         return spool in self._epochs
 
-
-class _Transaction:
-    """BEGIN and COMMIT by hand: what sqlite3's own context manager rolls back, it may also have half begun."""
-
-    def __init__(self, sql: sqlite3.Connection) -> None:
-        self._sql = sql
-
-    def __enter__(self) -> None:
-        self._sql.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
-        if kind is None:
-            self._sql.execute("COMMIT")
-        elif self._sql.in_transaction:
-            self._sql.execute("ROLLBACK")
-
-
-def is_damage(error: BaseException) -> bool:
-    """Whether the bytes are at fault, not the disk or the room on it."""
-    if isinstance(error, sqlite3.OperationalError):
-        return result_code(error) == sqlite3.SQLITE_ERROR  # a table or a column that must be there is not
-    return isinstance(error, sqlite3.DatabaseError | UnicodeDecodeError)
-
-
-def result_code(error: BaseException) -> int | None:
-    """SQLite's primary result code (https://sqlite.org/rescode.html); None when it was not SQLite that failed."""
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF
-
-
-def _connect(path: Path | None) -> sqlite3.Connection:
-    name = ":memory:" if path is None else str(path)
-    return sqlite3.connect(name, isolation_level=None, check_same_thread=False, timeout=1)
-
-
-def _configure(sql: sqlite3.Connection) -> None:
-    sql.execute("PRAGMA locking_mode=EXCLUSIVE")
-    sql.execute("PRAGMA cache_size=-512")
-    sql.execute("PRAGMA temp_store=MEMORY")
-
-
-def _make_durable(sql: sqlite3.Connection) -> None:
-    (mode,) = sql.execute("PRAGMA journal_mode=WAL").fetchone()
-    if mode != "wal":
-        raise sqlite3.OperationalError(f"the disk does not allow a write-ahead log (journal mode {mode})")
-    sql.execute("PRAGMA synchronous=FULL")
-    sql.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
-    sql.execute(f"PRAGMA journal_size_limit={WAL_PAGES * PAGE_BYTES * 2}")
-
-
-def _check_tables(sql: sqlite3.Connection) -> None:
-    """SQLite keeps the tables' texts in the file and believes them, whatever a flipped bit has made of a column.
-
-    Raises SpoolDamaged; sqlite3.Error."""
-    if tuple(text for (text,) in sql.execute("SELECT sql FROM sqlite_master ORDER BY rowid")) != TABLES:
-        raise SpoolDamaged("the tables are not as they were made")
-
-
-def _put_head(sql: sqlite3.Connection, epoch: int, head: Head, held: int) -> None:
-    sql.execute(
-        "INSERT OR REPLACE INTO spools VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (epoch, head.spool, head.seq, head.chain, head.wall_ms, held, _proof(epoch, head, held)),
-    )
-
-
-def _proof(epoch: int, head: Head, held: int) -> bytes:
-    return hashlib.sha256(f"{epoch} {head!r} {held!r}".encode()).digest()[:16]
+    def last_of(self, spool: str) -> int:
+        """The last number that was given in one of the spools here."""
+        (seq,) = self._sql.execute("SELECT seq FROM spools WHERE epoch = ?", (self._epochs[spool],)).fetchone()
+        return int(seq)
 
 
 def _unpack_or_none(record: object) -> Group | None:

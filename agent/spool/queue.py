@@ -2,9 +2,11 @@
 
 1. `append` numbers readings on from the head, chains them and commits them in one transaction.
 2. `newest` and `oldest` give whole groups, ready for a batch. `forget` drops a range only against a chain that matches;
-   the rows go with the next commit, so that forgetting costs no sync of its own (a kill before it means a resend, and
-   a resend is a no-op).
-3. Over `max_bytes` the oldest groups of the least value go first, and a shed reading accounts for their numbers.
+   that is noted with the next commit, so that forgetting costs no sync of its own (a kill before it means a resend,
+   and a resend is a no-op). What is forgotten stays in the file as long as there is room: `want_again` offers it anew
+   to a collector that has lost it (design P10).
+3. Over `max_bytes` the oldest receipted groups go first, then the oldest of the least value, which a shed reading
+   accounts for.
 4. It always opens. A damaged file is salvaged record by record into a new one and moved aside, never deleted at once.
 5. When the disk fails or is full, readings go on in memory under a spool id of their own (`volatile`); once the disk
    works again it adopts that spool, numbers and all.
@@ -12,13 +14,11 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from agent import wire
@@ -26,9 +26,12 @@ from agent.common.errors import describe
 from agent.common.logs import Event
 from agent.identity import sync_folder
 from agent.spool import shed
-from agent.spool.file import Lost, SpoolDamaged, SpoolFile, is_damage, result_code
+from agent.spool.file import Lost, SpoolFile
+from agent.spool.receipts import KeyRange, added
 from agent.spool.record import VALUES, Group, Head, Ident, Value, build, first_batch, run_of
-from agent.spool.salvage import Salvage, beside, finish_replacement, remove
+from agent.spool.salvage import Salvage, beside, finish_replacement, remove, try_folder
+from agent.spool.status import Appended, SpoolStats
+from agent.spool.tables import SpoolDamaged, is_damage, receipted_in, result_code
 
 RENUMBERED = Event(
     __name__, "error", "spool_renumbered", "the collector holds other readings under this spool's numbers; a new spool "
@@ -50,30 +53,8 @@ READINGS_LOST = Event(
 
 RAM_BYTES = 4 * 1024 * 1024  # two days of minutes
 FORGET_AT_ONCE = 512  # groups forgotten but not yet deleted
-TRIAL_BYTES = 64 * 1024
 
 DiskError = (sqlite3.Error, OSError, UnicodeDecodeError)  # the last: SQLite quoting a damaged schema
-
-
-@dataclass(frozen=True)
-class SpoolStats:
-    """``shed`` and ``unreadable`` count readings lost since this agent started, ``bytes`` what the file uses."""
-
-    readings: int
-    bytes: int
-    volatile: bool
-    shed: int
-    unreadable: int
-    trouble: str  # why the disk is not used, empty when it is
-
-
-@dataclass(frozen=True)
-class Appended:
-    """Where appended readings went: the last number given, and whether a power cut would spare them."""
-
-    spool: str
-    last_seq: int
-    durable: bool
 
 
 class Spool:
@@ -92,6 +73,8 @@ class Spool:
         self._suspect = ""  # why the file must be rebuilt before it is used again
         self._known: Head | None = None  # what the file held when it last worked
         self._forgotten: dict[Ident, int] = {}  # with the readings in each
+        self._accounted: set[Lost] = set()  # in answer to a collector that lacks them
+        self._receipted: dict[str, list[KeyRange]] = {}  # what the file knew when it last worked
         self._shed = 0
         self._unreadable = 0
         self._trouble = ""
@@ -124,15 +107,42 @@ class Spool:
                 self._forgotten[group.ident] = len(group.raws)
                 group = self._find(spool, group.first_seq - 1)
             if len(self._forgotten) >= FORGET_AT_ONCE:
-                self._delete_forgotten()
+                self._note_forgotten()
             return True
+
+    def want_again(self, spool: str, ranges: Iterable[KeyRange], wall_ms: int) -> int:
+        """Receipted readings that the collector lacks wait again, as a backlog; numbers that are not held any more are
+        accounted for, once. Returns how many readings wait again."""
+        with self._lock:
+            before = self.waiting()
+            lost: list[Lost] = []
+            for file in (file for file in self._files() if file.holds(spool)):
+                for first, last in ranges:
+                    lost += [Lost("receipted", spool, *part) for part in file.want_again(spool, first, last)]
+            count = self.waiting() - before
+            if fresh := [gone for gone in lost if gone not in self._accounted]:
+                self._accounted.update(fresh)
+                self.append(self._accounts(fresh, self._newest_file().head.spool), "high", wall_ms)
+            return count
+
+    def learn_epoch(self, epoch: str) -> int:
+        """The epoch of the collector's database. When it changes, what is held of the spools before the present one
+        waits again: of that one the collector says itself what it lacks. Returns how many readings wait again."""
+        with self._lock:
+            file, waiting = self._newest_file(), self.waiting()
+            before, file.epoch = file.epoch, epoch
+            if before not in ("", epoch):
+                self._accounted.clear()
+                for spool in file.spools_before():
+                    file.want_again(spool, 1, file.last_of(spool))
+            return self.waiting() - waiting
 
     def renumber(self) -> None:
         """Begins a new spool id: for a file that turned out older than what was sent from it (a restored image)."""
         with self._lock:
             RENUMBERED.log(spool=self._newest_file().head.spool)
             try:
-                self._newest_file().adopt(Head(uuid.uuid4().hex), ())
+                self._newest_file().adopt(Head(uuid.uuid4().hex), (), {})
             except DiskError as error:
                 self._go_volatile(error)  # which begins a new spool id too
 
@@ -141,7 +151,7 @@ class Spool:
         with self._lock:
             if self._ram is not None:
                 self._return_to_disk()
-            self._delete_forgotten()
+            self._note_forgotten()
             for file in self._files():
                 file.close()
 
@@ -214,41 +224,49 @@ class Spool:
         victims, lost = self._make_room(file)
         accounts = build(file.head, self._accounts(lost, file.head.spool), "high", wall_ms)
         head = file.head.after(accounts[-1]) if accounts else file.head
-        gone = {ident for ident in self._forgotten if file.holds(ident[0])}
-        file.write([*accounts, *build(head, raws, value, wall_ms)], gone | set(victims))
-        self._shed += sum(count for ident, count in victims.items() if ident not in gone)
+        gone = {ident: count for ident, count in self._forgotten.items() if file.holds(ident[0])}
+        file.write([*accounts, *build(head, raws, value, wall_ms)], victims, gone)
+        self._shed += sum(victims.values())
         for ident in gone:
             del self._forgotten[ident]
         return Appended(file.head.spool, file.head.seq, durable=file is self._disk)
 
     def _make_room(self, file: SpoolFile) -> tuple[dict[Ident, int], list[Lost]]:
-        """The groups to give up (with the readings in each), oldest of the least value first, and what to report."""
+        """The groups to give up (with the readings lost with each), receipted ones first, then the oldest of the least
+        value; and what to report."""
         limit = self._ram_bytes if file is self._ram else self._max_bytes
-        over = file.used_bytes() + wire.MAX_BATCH_BYTES // 2 - limit
+        enough = over = file.used_bytes() + wire.MAX_BATCH_BYTES // 2 - limit
         victims: dict[Ident, int] = {}
         lost: list[Lost] = []
         if over <= 0:
             return victims, lost
-        enough = over + limit // 100
-        for group, size in (found for value in VALUES for found in file.oldest_of(value)):
-            victims[group.ident] = len(group.raws)
-            lost.append(Lost("disk" if file is self._ram else "full", group.spool, group.first_seq, group.last_seq))
-            lost += shed.reported_by(group)
+        enough += limit // 100
+        for ident, size in file.oldest_receipted():
+            if enough <= 0:
+                return victims, lost
+            victims[ident] = 0
             enough -= size
+        for group, size in (found for value in VALUES for found in file.oldest_of(value)):
             if enough <= 0:
                 break
+            enough -= size
+            victims[group.ident] = 0
+            if group.ident not in self._forgotten:
+                victims[group.ident] = len(group.raws)
+                lost.append(Lost("disk" if file is self._ram else "full", group.spool, group.first_seq, group.last_seq))
+                lost += shed.reported_by(group)
         return victims, lost
 
     def _accounts(self, lost: Iterable[Lost], own: str) -> list[bytes]:
         return shed.encoded(lost, own, self._stamp)
 
-    def _delete_forgotten(self) -> None:
+    def _note_forgotten(self) -> None:
         for file in self._files():
-            gone = {ident for ident in self._forgotten if file.holds(ident[0])}
+            gone = {ident: count for ident, count in self._forgotten.items() if file.holds(ident[0])}
             if not gone or (file is self._disk and self._ram is not None):
                 continue
             try:
-                file.write((), gone)
+                file.write((), (), gone)
             except DiskError as error:
                 if file is self._ram:
                     raise
@@ -275,7 +293,7 @@ class Spool:
         DISK_FAILED.log(file=self._path, error=error)
         self._trouble = describe(error)
         if self._disk is not None:
-            self._known = self._disk.head
+            self._known, self._receipted = self._disk.head, self._disk.receipted_ranges()
             self._suspect = self._suspicion(error)
         self._ram = SpoolFile.create(None, [Head(uuid.uuid4().hex)])
 
@@ -315,7 +333,12 @@ class Spool:
 
     def _hand_over(self, disk: SpoolFile, ram: SpoolFile) -> None:
         try:
-            disk.adopt(ram.head, ram.groups(self._forgotten))
+            receipted = ram.receipted_ranges()
+            for (spool, last_seq), count in self._forgotten.items():
+                receipted[spool] = added(receipted.get(spool, ()), last_seq - count + 1, last_seq)
+            disk.epoch = ram.epoch or disk.epoch
+            disk.adopt(ram.head, ram.every_group(), receipted)
+            self._forgotten = {ident: count for ident, count in self._forgotten.items() if not ram.holds(ident[0])}
         except DiskError as error:
             self._suspect = self._suspect or self._suspicion(error)
             raise
@@ -345,7 +368,7 @@ class Spool:
         remove(building)
         new = SpoolFile.create(building, [*found.heads, Head(uuid.uuid4().hex)])
         try:
-            new.keep(found.groups())
+            new.keep(found.groups(), self._receipted or receipted_in(self._path))
             new.write(build(new.head, self._accounts(found.holes, new.head.spool), "high", self._stamp().wall_ms))
         finally:
             new.close()
@@ -373,13 +396,3 @@ class Spool:
                 raise
             self._unreadable += count
         return disk
-
-
-def try_folder(folder: Path) -> None:
-    """Raises OSError unless a small write here becomes durable."""
-    trial = folder / "disk.trial"
-    with trial.open("wb") as file:
-        file.write(bytes(TRIAL_BYTES))
-        file.flush()
-        os.fsync(file.fileno())
-    trial.unlink()

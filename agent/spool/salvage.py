@@ -17,14 +17,16 @@ from itertools import islice
 from pathlib import Path
 
 from agent.identity import sync_folder
-from agent.spool.file import PAGE_BYTES, Lost
+from agent.spool.file import Lost
 from agent.spool.record import HEADER, MAGIC, Group, Head, Ident, RecordDamaged, record_bytes, unpack
+from agent.spool.tables import PAGE_BYTES
 
 WAL_HEADER = 32
 FRAME_HEADER = 24
 LOCAL_MAX = PAGE_BYTES - 35  # a payload up to this stays in its page
 LOCAL_MIN = (PAGE_BYTES - 12) * 32 // 255 - 23
 KEPT_ASIDE = 2  # damaged files kept for inspection
+TRIAL_BYTES = 64 * 1024
 MAX_VERSIONS = 64  # of one long record, in a log that holds its pages many times
 # One wrong bit in a journal lets SQLite stretch a file to terabytes of nothing; a spool holds 4 GiB at most.
 LARGEST_BYTES = min(5 << 30, sys.maxsize // 2)
@@ -241,3 +243,13 @@ def _damaged(path: Path) -> list[Path]:
 def remove(path: Path) -> None:
     for suffix in ("", "-wal", "-journal"):
         beside(path, suffix).unlink(missing_ok=True)
+
+
+def try_folder(folder: Path) -> None:
+    """Raises OSError unless a small write here becomes durable."""
+    trial = folder / "disk.trial"
+    with trial.open("wb") as file:
+        file.write(bytes(TRIAL_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    trial.unlink()

@@ -54,6 +54,10 @@ MESSAGE_REFUSED = Event(
     __name__, "debug", "message_refused", "a message that the collector did not seal, or that breaks the contract",
     key="topic", fields="error",
 )  # fmt: skip
+WANTED_AGAIN = Event(
+    __name__, "warning", "readings_wanted_again", "the collector lacks readings that it had receipted; they are sent "
+    "again", key="spool", fields="readings",
+)  # fmt: skip
 DISPUTED = Event(
     __name__, "error", "batch_disputed", "the collector holds other readings under these numbers; ours are kept and "
     "offered again", key="spool", fields="first_seq last_seq",
@@ -326,6 +330,8 @@ class Uplink:
             self.view.last_receipt_ms = self._stamp().wall_ms
             self.view.counts["receipted"] += 1
             self.view.counts["set_aside"] += receipt.outcome == "set_aside"
+            if waiting := await asyncio.to_thread(self._offer_again, receipt):
+                WANTED_AGAIN.log(spool=receipt.spool, readings=waiting)
             if is_other_history(receipt) and receipt.spool == self._spool.head().spool:
                 await asyncio.to_thread(self._spool.renumber)
             if batch is not None:
@@ -333,6 +339,13 @@ class Uplink:
             await asyncio.to_thread(self._endpoints.worked)
         elif batch is not None:
             self._dispute(receipt, batch)
+
+    def _offer_again(self, receipt: wire.Receipt) -> int:
+        """What the collector had and has no more waits again; returns how many readings do."""
+        waiting = self._spool.learn_epoch(receipt.epoch) if receipt.epoch else 0
+        if receipt.lacks:
+            waiting += self._spool.want_again(receipt.spool, receipt.lacks, self._stamp().wall_ms)
+        return waiting
 
     def _learn(self, receipt: wire.Receipt, batch: InFlight) -> None:
         """A receipt was made after its batch was sent, which bounds its time; for a batch sent twice it is unknown

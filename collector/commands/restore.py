@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from contextlib import closing
 from pathlib import Path
 
 from collector.commands.console import Bar, answers, common_arguments, say, settings_of
 from collector.database import make_data_dir
 from collector.store import NeedsMigration, Store, migrate
-from collector.store.backup import restore
+from collector.store.backup import begin_epoch, restore
 
 EXAMPLE = "nabz-collector restore /var/backups/nabz-2026-11-22.backup --data /var/lib/nabz-collector"
 
@@ -30,6 +31,7 @@ def run(options: argparse.Namespace) -> int:
         store.close()
         with store.read() as conn:
             held = migrate.version(conn)
+        begin_epoch(store, time.time_ns() // 1_000_000)
     try:
         Store.open(settings.database_url).close()
         ready = True

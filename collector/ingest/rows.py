@@ -14,10 +14,11 @@ import sqlalchemy as sa
 from agent import wire
 from agent.common.reasons import Reason, encode
 from agent.common.words import plain
-from collector.ingest import boot_clocks, pulse
+from collector.ingest import boot_clocks, pulse, spools
 from collector.ingest.boot_clocks import BootClocks
 from collector.ingest.event_time import FIRST_MS, bracket, dated
-from collector.ingest.sequence_ranges import Range, forks, merge, missing, parse, render
+from collector.ingest.sequence_ranges import Numbers, forks, merge, missing
+from collector.ingest.spools import SpoolState
 from collector.ingest.verify import VerifiedBatch
 from collector.judging.evaluate import FreshReading
 from collector.messages import DeviceFinding, Finding, Message, MessageRefused, printable
@@ -44,18 +45,6 @@ Row = dict[str, object]
 
 
 @dataclass
-class SpoolState:
-    """What is held of one spool, as the transaction goes on."""
-
-    ranges: list[Range] = field(default_factory=list)
-    duplicates: int = 0
-
-    @classmethod
-    def of(cls, ranges: str, duplicates: int) -> SpoolState:
-        return cls(parse(ranges), duplicates)
-
-
-@dataclass
 class Stored:
     """What the evidence holds of the numbers a batch names: each reading's bytes, and the batches they came in."""
 
@@ -70,6 +59,7 @@ class BatchWriter:
     now_ms: int
     nonce: str = ""  # of the receipts
     pace_ms: int = 0  # of the receipts
+    epoch: str = ""  # of the receipts
     boots: BootClocks = field(default_factory=BootClocks)
     receipts: list[wire.Receipt] = field(default_factory=list)
     heard: dict[str, str] = field(default_factory=dict)  # center -> device
@@ -84,6 +74,7 @@ class BatchWriter:
     integrity: list[Row] = field(default_factory=list)
     quarantined: list[Row] = field(default_factory=list)
     findings: list[DeviceFinding] = field(default_factory=list)
+    lost: dict[tuple[str, str, str], list[Numbers]] = field(default_factory=lambda: defaultdict(list))
 
     def add_outcome(self, other: BatchWriter) -> None:
         """The receipts and findings of a part that has been written already."""
@@ -118,10 +109,11 @@ class BatchWriter:
             self._keep(verified, gaps, issued_ms)
         unread = self._read(verified, gaps, issued_ms, readable=readable and verified.readable)
         spool.ranges = merge(spool.ranges, run)
+        spool.account(self.lost.pop(_key(verified, verified.batch.spool), []))
         self.spools[verified.device.center, verified.device.device, verified.batch.spool] = spool
         if gaps:  # a repeated batch is no sign of life: anyone may have kept it
             self.heard[verified.device.center] = verified.device.device
-        self._receipt(verified, [*doubts, *unread])
+        self._receipt(verified, spool, [*doubts, *unread])
         return None
 
     def _compare(self, verified: VerifiedBatch, spool: SpoolState, stored: Stored) -> list[Reason]:
@@ -209,6 +201,9 @@ class BatchWriter:
         kind, center, device = type(reading).__struct_config__.tag, verified.device.center, verified.device.device
         assert isinstance(kind, str)
         subject = printable(reading.subject)
+        if isinstance(reading, wire.ShedReading):
+            gone = (reading.first_seq, max(reading.first_seq, reading.last_seq))
+            self.lost[_key(verified, reading.subject or verified.batch.spool)].append(gone)
         known: Row = {"center": center, "device": device, "subject": subject, "received_ms": self.now_ms}
         filed = {"wall_ms": wall_ms, "spool": verified.batch.spool, "seq": seq, **known}
         self.readings[kind].append({**filed, **own_columns(kind, reading)})
@@ -220,7 +215,7 @@ class BatchWriter:
         self.fresh[center].append(FreshReading(kind, reading, wall_ms, self.now_ms, named))
         return kind, subject
 
-    def _receipt(self, verified: VerifiedBatch, doubts: list[Reason]) -> None:
+    def _receipt(self, verified: VerifiedBatch, spool: SpoolState, doubts: list[Reason]) -> None:
         batch = verified.batch
         self.receipts.append(
             wire.Receipt(
@@ -236,6 +231,8 @@ class BatchWriter:
                 nonce=self.nonce,
                 at_ms=self.now_ms,
                 pace_ms=self.pace_ms,
+                epoch=self.epoch,
+                lacks=spool.holes()[: -wire.MAX_LACKS - 1 : -1],
             )
         )
 
@@ -304,7 +301,7 @@ def flush(conn: sa.Connection, writer: BatchWriter, silent_after_ms: int = 0) ->
     upsert(conn, schema.late_hours, _late_hours(writer, moves))
     due_ms = now_ms + silent_after_ms
     pulse.record(conn, [_pulse_row(writer, code, due_ms) for code in sorted(writer.heard)])
-    upsert(conn, schema.spools, [_spool_row(key, spool, now_ms) for key, spool in writer.spools.items()])
+    spools.save(conn, writer.spools, writer.lost, now_ms)
     if doubts := _news(conn, writer):
         conn.execute(sa.insert(schema.integrity), doubts)
     if writer.quarantined:
@@ -345,12 +342,6 @@ def _pulse_row(writer: BatchWriter, code: str, due_ms: int) -> Row:
         "backlog_ms": writer.now_ms if code in writer.backlogs else None,
         "clock_ms": writer.clocks.get(code),
     }
-
-
-def _spool_row(key: tuple[str, str, str], spool: SpoolState, now_ms: int) -> Row:
-    center, device, name = key
-    known: Row = {"center": center, "device": device, "spool": name, "updated_ms": now_ms}
-    return {**known, "ranges": render(spool.ranges), "duplicates": spool.duplicates}
 
 
 def _news(conn: sa.Connection, writer: BatchWriter) -> list[Row]:
@@ -404,6 +395,10 @@ def _plain(value: object) -> object:
     if value is None or isinstance(value, bool | int):
         return value
     return msgspec.json.encode(value).decode()
+
+
+def _key(verified: VerifiedBatch, spool: str) -> tuple[str, str, str]:
+    return verified.device.center, verified.device.device, spool
 
 
 def _numbered(verified: VerifiedBatch) -> Iterable[tuple[int, bytes]]:

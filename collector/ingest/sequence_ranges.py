@@ -92,3 +92,36 @@ def merge(held: Sequence[Range], run: ChainedRun) -> list[Range]:
             item = Range(merged[-1].first, item.last, merged.pop().before, item.after)
         merged.append(item)
     return merged
+
+
+Numbers = tuple[int, int]  # first and last
+
+
+def holes(held: Sequence[Range], lost: Sequence[Numbers]) -> list[Numbers]:
+    """The numbers before the newest held that are neither held nor accounted for as lost, ascending."""
+    gaps = missing(held, 1, held[-1].last) if held else []
+    return [part for gap in gaps for part in without(lost, *gap)]
+
+
+def without(lost: Sequence[Numbers], first: int, last: int) -> Iterator[Numbers]:
+    """The parts of [first, last] that are in none of `lost`, which is ascending and disjoint."""
+    for low, high in lost:
+        if low > last:
+            break
+        if high >= first:
+            if first < low:
+                yield first, low - 1
+            first = max(first, high + 1)
+    if first <= last:
+        yield first, last
+
+
+def joined(parts: Sequence[Numbers]) -> list[Numbers]:
+    """The same numbers, ascending and disjoint."""
+    whole: list[Numbers] = []
+    for first, last in sorted(parts):
+        if whole and first <= whole[-1][1] + 1:
+            whole[-1] = (whole[-1][0], max(last, whole[-1][1]))
+        else:
+            whole.append((first, last))
+    return whole

@@ -21,7 +21,8 @@ from agent.common.logs import Event
 from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
 from collector.ingest import boot_clocks
-from collector.ingest.rows import BatchWriter, SpoolState, flush, stored_raws
+from collector.ingest.rows import BatchWriter, flush, stored_raws
+from collector.ingest.spools import SpoolState
 from collector.ingest.verify import AddressedMessage, VerifiedBatch, Verify, addressed, open_ask, open_message
 from collector.judging.evaluate import FreshReading
 from collector.messages import Device, DeviceFinding, Message, MessageRefused, SpeedRequestReceived
@@ -65,9 +66,10 @@ class TransactionFacts:
     nonce: str
     now_ms: int
     pace_ms: int
+    epoch: str
 
     def writer(self) -> BatchWriter:
-        return BatchWriter(self.now_ms, self.nonce, self.pace_ms)
+        return BatchWriter(self.now_ms, self.nonce, self.pace_ms, self.epoch)
 
 
 class Ingest:
@@ -112,7 +114,7 @@ class Ingest:
         """Keeps the centers of these messages from other workers until the commit; only then reads who is revoked."""
         names = {message.device for message in messages}
         claim(conn, names)
-        return TransactionFacts(_devices(conn, names), nonces.current(conn, now_ms), now_ms, pace_ms)
+        return TransactionFacts(_devices(conn, names), nonces.current(conn, now_ms), now_ms, pace_ms, self._store.epoch)
 
     def _sealed(self, receipt: wire.Receipt) -> Message:
         return Message(wire.receipt_topic(receipt.device), wire.seal(wire.encode(receipt), self._key.sign))
@@ -220,9 +222,7 @@ def _spools(conn: sa.Connection, verified_batches: Iterable[VerifiedBatch]) -> d
         return {}
     table = schema.spools.c
     named = [sorted({key[part] for key in keys}) for part in range(3)]
-    query = sa.select(table.center, table.device, table.spool, table.ranges, table.duplicates).where(
+    query = sa.select(schema.spools).where(
         table.center.in_(named[0]), table.device.in_(named[1]), table.spool.in_(named[2])
     )
-    return {
-        (row.center, row.device, row.spool): SpoolState.of(row.ranges, row.duplicates) for row in conn.execute(query)
-    }
+    return {(row.center, row.device, row.spool): SpoolState.of(row) for row in conn.execute(query)}

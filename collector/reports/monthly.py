@@ -172,10 +172,12 @@ def _dark(conn: sa.Connection, code: str, span: Period) -> list[tuple[int, int]]
 
 
 def _ours(conn: sa.Connection, span: Period) -> list[tuple[int, int]]:
-    """Times in which the collector was deaf."""
+    """Times in which the collector was deaf, and those of which a restored copy may have lost what it had receipted."""
     table = schema.changes.c
     mine = sa.and_(table.center == EVERYONE, table.criterion == DEAF.id, table.at_ms < span.to_ms)
-    spans: list[tuple[int, int]] = []
+    losses = schema.restores.c
+    query = sa.select(losses.from_ms, losses.to_ms).where(losses.from_ms < span.to_ms, losses.to_ms > span.from_ms)
+    spans = [(int(row.from_ms), int(row.to_ms)) for row in conn.execute(query.order_by(losses.from_ms))]
     since_ms: int | None = None
     for row in conn.execute(sa.select(table.now, table.at_ms).where(mine).order_by(table.id)):
         if row.now == "raised":

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from agent.common.logs import Event
 from collector.config import Settings
+from collector.ingest import spools
 from collector.judging import clock, shared_seats
 from collector.reports import schedule
 from collector.standard import Standards
@@ -27,6 +28,11 @@ INDEXED = Event(
     __name__, "info", "partition_indexed", "a partition whose month is over got its index by center", key="partition"
 )
 
+HOLE = Event(
+    __name__, "error", "readings_lacking", "readings that a gateway numbered are not held here and do not come",
+    key="device", fields="center detail",
+)  # fmt: skip
+
 EVERY_S = 60.0
 FORGET_MS = 3_600_000
 
@@ -45,6 +51,10 @@ class Housekeeping:
         with self._store.keep() as conn:
             if made := ahead(conn, now_ms):
                 PARTITIONS_MADE.log(partitions=len(made), last=made[-1])
+        with self._store.keep() as conn:
+            findings = spools.report_holes(conn, now_ms)
+        for finding in findings:
+            HOLE.log(device=finding.device, center=finding.center, detail=finding.detail)
         while roll(self._store, now_ms) == MOST:
             pass
         with self._store.read() as conn:

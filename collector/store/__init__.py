@@ -7,6 +7,7 @@ beside; it must `claim` the centers it decides about. `read()` gives a snapshot 
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from collector.store import migrate, schema
 
 __all__ = [
+    "EPOCH",
     "MOVING",
     "UNAVAILABLE",
     "NeedsMigration",
@@ -49,6 +51,7 @@ KEEPERS = WRITERS + 1  # the one that housekeeping takes: it runs beside writers
 # What a statement raises when the database is gone, locked or full: worth trying again later, unlike a wrong statement.
 UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
 
+EPOCH = "epoch"  # in `about`
 MOVING = "moving"  # in `about` while a move is under way
 
 Row = Mapping[str, Any]
@@ -67,6 +70,7 @@ class Store:
 
     def __init__(self, url: sa.URL) -> None:
         self.url = url
+        self.epoch = ""  # known once it is open
         self._closed = False
         self._writer = self._engine(reads_only=False)
         self._reader = self._engine(reads_only=True)
@@ -85,6 +89,9 @@ class Store:
             _check_version(store, held)
             with store.read() as conn:
                 _check_whole(conn)
+                store.epoch = str(
+                    conn.scalar(sa.select(schema.about.c.value).where(schema.about.c.name == EPOCH)) or ""
+                )
         except sa.exc.DBAPIError as error:
             store.close()
             why = f"cannot be opened ({error.orig}); check that it exists and is writable"
@@ -100,6 +107,7 @@ class Store:
             if (held := migrate.version(conn)) is None:
                 schema.metadata.create_all(conn)
                 migrate.stamp(conn)
+                conn.execute(sa.insert(schema.about).values(name=EPOCH, value=secrets.token_hex(16)))
             return held if held is not None else migrate.HEAD
 
     @classmethod

@@ -6,6 +6,7 @@ Both may run while the collector does: a copy is of one moment.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 from pysqlite3 import dbapi2 as sqlite3
 
 from agent.common.errors import describe
-from collector.store import Store, StoreError, migrate
+from collector.store import EPOCH, Store, StoreError, migrate, schema
 
 PAGES = 2_000  # of SQLite at a time
 DUMP, FILE = b"PGDMP", b"SQLite format 3\0"
@@ -79,6 +80,21 @@ def restore(store: Store, source: Path, progress: Progress = quiet) -> None:
         raise StoreError(f"{to}: cannot be written ({describe(error)}); make room or name another place") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def begin_epoch(store: Store, now_ms: int) -> str:
+    """Marks a restored database: gateways bring again what it lacks, and what none of them has is our loss (design
+    P10). `store` is attached. Nothing is lost between a copy and the database it was made of that a gateway did not
+    send in between: that time is on record. Returns the epoch; "" in tables of before, which a migration marks."""
+    with store.write() as conn:
+        if not sa.inspect(conn).has_table(schema.restores.name):
+            return ""
+        epoch, about = secrets.token_hex(16), schema.about
+        newest_ms = conn.scalar(sa.select(sa.func.max(schema.pulse.c.heard_ms)))
+        conn.execute(sa.update(about).where(about.c.name == EPOCH).values(value=epoch))
+        if newest_ms is not None:
+            conn.execute(sa.insert(schema.restores).values(epoch=epoch, from_ms=newest_ms, to_ms=now_ms))
+    return epoch
 
 
 def _starts(path: Path) -> bytes:

@@ -46,6 +46,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "persons": ("", "r", ""),
     "pulse": _DERIVED,
     "records": ("r", "ra", "r"),
+    "restores": ("r", "r", "r"),
     "reports": ("raw", "raw", "r"),  # what comes late opens a revision; only housekeeping closes one or lets it go
     "revocations": ("r", "ra", "r"),
     "server_tokens": ("", "rawd", ""),

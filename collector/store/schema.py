@@ -21,7 +21,7 @@ Ms = sa.BigInteger
 Code = sa.String(32)
 Device = sa.String(64)
 
-# What this database says of itself: its schema's version.
+# What this database says of itself: its schema's version, and its epoch: a random name that is another after a restore.
 about = sa.Table(
     "about",
     metadata,
@@ -217,6 +217,20 @@ spools = sa.Table(
     sa.Column("ranges", sa.Text, nullable=False),
     sa.Column("duplicates", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("updated_ms", Ms, nullable=False),
+    sa.Column("lost", sa.Text, nullable=False, server_default="[]"),  # JSON [[first, last], …]: its gateway's accounts
+    sa.Column("lacking", sa.BigInteger, nullable=False, server_default="0"),  # numbers neither held nor lost
+    sa.Column("hole_ms", Ms),  # since when they are no fewer; NULL when there are none, or that was found
+    sa.Index("spools_by_hole", "hole_ms"),
+)
+
+# Copies that were restored: what was receipted between the newest reading of the copy and the restore may be lost, by
+# our fault.
+restores = sa.Table(
+    "restores",
+    metadata,
+    sa.Column("epoch", sa.String(32), primary_key=True),
+    sa.Column("from_ms", Ms, nullable=False),
+    sa.Column("to_ms", Ms, nullable=False),
 )
 
 # Batches as received: `body` is the signed bytes, `fresh` JSON [[first, last], …] the readings this batch brought.

@@ -349,6 +349,17 @@ MESSAGES: dict[str, wire.Batch | wire.Receipt | wire.Ask | wire.Task | wire.Pres
         at_ms=1_780_000_000_250,
         pace_ms=500,
     ),
+    "receipt-lacks": wire.Receipt(
+        v=1,
+        device=DEVICE,
+        spool=SPOOL,
+        first_seq=1440,
+        last_seq=1443,
+        chain="ab" * 32,
+        at_ms=1_780_000_000_250,
+        epoch="5ca1ab1e" * 4,
+        lacks=[(800, 1439), (12, 16)],
+    ),
     "receipt-set-aside": wire.Receipt(
         v=1,
         device=DEVICE,
@@ -420,6 +431,7 @@ MESSAGES: dict[str, wire.Batch | wire.Receipt | wire.Ask | wire.Task | wire.Pres
 DECODERS = {
     "batch": wire.decode_batch,
     "receipt": wire.decode_receipt,
+    "receipt-lacks": wire.decode_receipt,
     "receipt-set-aside": wire.decode_receipt,
     "receipt-other-history": wire.decode_receipt,
     "receipt-equivocation": wire.decode_receipt,

@@ -40,6 +40,14 @@ NOT_PAUSED = [("collector/ingest/subscriber.py", "                self._set_away
 UNBOUNDED = [("collector/ingest/subscriber.py", "queue.Queue(QUEUE)", "queue.Queue()")]
 BELIEVED = [("collector/ingest/rows.py", "if stored.raws.get(seq, raw) != raw]", "if False]")]
 UNCHAINED = [("collector/ingest/sequence_ranges.py", "and run.after(seq) != chain})", "and False})")]
+DROPPED = [
+    (
+        "agent/spool/queue.py",
+        "file.write([*accounts, *build(head, raws, value, wall_ms)], victims, gone)",
+        "file.write([*accounts, *build(head, raws, value, wall_ms)], {**victims, **gone}, gone)",
+    ),
+]
+NOT_ASKED_FOR = [("collector/ingest/rows.py", "lacks=spool.holes()[: -wire.MAX_LACKS - 1 : -1]", "lacks=[]")]
 HEARD_AGAIN = [("agent/local/lan.py", "if nonce in self.seen or len", "if len")]
 ANY_KEY = [
     (
@@ -65,6 +73,7 @@ BOUNDED = "tests/collector/ingest/test_subscriber.py::test_memory_is_bounded_and
 INGEST = "tests/collector/ingest/test_transaction.py"
 OTHERS = f"{INGEST}::test_other_bytes_under_a_held_number_are_an_equivocation_with_both_kept"
 FORKED = f"{INGEST}::test_a_chain_that_does_not_continue_is_a_fork_and_its_readings_are_held"
+RESTORED = "tests/collector/store/test_restores.py::test_a_restore_loses_nothing_that_a_gateway_still_holds"
 TWICE = "tests/agent/local/test_lan.py::test_the_same_words_are_not_heard_twice"
 KEYS = "tests/agent/local/test_lan_keys.py::test_a_leaked_seat_cannot_speak_for_another"
 CARD = "tests/faults/hostile/test_fuzz.py::test_hostile_answers_to_the_ups_reader_are_survived_and_old_ones_never_shown"
@@ -102,6 +111,16 @@ CARD = "tests/faults/hostile/test_fuzz.py::test_hostile_answers_to_the_ups_reade
             UNCHAINED,
             FORKED,
             marks=pytest.mark.control("chains are not compared where they meet", row=27),
+        ),
+        pytest.param(
+            DROPPED,
+            RESTORED,
+            marks=pytest.mark.control("a receipted reading is let go at once", row=49),
+        ),
+        pytest.param(
+            NOT_ASKED_FOR,
+            RESTORED,
+            marks=pytest.mark.control("nobody asks for what is lacking", row=49),
         ),
         pytest.param(
             HEARD_AGAIN,

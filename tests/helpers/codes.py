@@ -133,6 +133,13 @@ COLLECTOR: Examples = {
     # what is told of a batch: collector.ingest
     "receipt.equivocation": DOUBT.params,
     "receipt.fork": {"n": 1, "numbers": ["4"]},
+    "receipt.hole": {
+        "n": 2,
+        "spool": "s",
+        "numbers": ["4-5"],
+        "begin": "2026-11-28T09:12Z",
+        "end": "2026-11-28T09:15Z",
+    },
     "receipt.unread_version": {"version": "2", "known": 1},
     "receipt.unreadable": {"reading": "5", "text": "reading: has no stamp"},
     "finding.seats_elsewhere": {"n": 2, "seats": ["s1", "s2"], "center": "LHR-002"},

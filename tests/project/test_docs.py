@@ -243,6 +243,7 @@ KNOWN = {
     "items",
     "properties",
     "additionalProperties",
+    "prefixItems",
     "propertyNames",
     "maxProperties",
     "required",
@@ -282,6 +283,8 @@ def within(value: object, schema: dict[str, Any]) -> bool:
 def inside(value: object, schema: dict[str, Any]) -> bool:
     """Its parts."""
     if isinstance(value, list):
+        if "prefixItems" in schema:  # a list of fixed length
+            return all(fits(each, part) for each, part in zip(value, schema["prefixItems"], strict=True))
         return all(fits(each, schema.get("items", {})) for each in value)
     if isinstance(value, dict):
         known, others = schema.get("properties", {}), schema.get("additionalProperties", {})

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from agent import wire
-from agent.spool import file as spool_file
+from agent.spool import tables
 from agent.spool.file import SpoolFile
 from agent.spool.queue import Spool
 from agent.spool.record import Group, Head, RecordDamaged, build, pack, unpack
@@ -281,8 +281,8 @@ def test_whichever_byte_is_damaged_it_opens_and_accepts_nothing_false(path: Path
     for trial in range(250):
         broken = bytearray(whole)
         # The first trials go through the file's header, the next through the heads of pages: most harm is done there.
-        page = chance.randrange(len(whole) // spool_file.PAGE_BYTES) * spool_file.PAGE_BYTES
-        place = trial if trial < 100 else page + chance.randrange(40 if trial < 200 else spool_file.PAGE_BYTES)
+        page = chance.randrange(len(whole) // tables.PAGE_BYTES) * tables.PAGE_BYTES
+        place = trial if trial < 100 else page + chance.randrange(40 if trial < 200 else tables.PAGE_BYTES)
         if trial % 3:
             broken[place] ^= 1 << chance.randrange(8)
         else:
@@ -311,7 +311,7 @@ def test_a_flipped_record_is_reported_by_number_and_the_others_are_kept(path: Pa
     head = spool.head()
     spool.close()
     sql = sqlite3.connect(path)
-    key = (1 << spool_file.SEQ_BITS) | 20
+    key = (1 << tables.SEQ_BITS) | 20
     (record,) = sql.execute("SELECT record FROM groups WHERE key = ?", (key,)).fetchone()
     sql.execute("UPDATE groups SET record = ? WHERE key = ?", (record[:200] + b"\0" + record[201:], key))
     sql.commit()
@@ -329,7 +329,7 @@ def test_a_flipped_record_is_reported_by_number_and_the_others_are_kept(path: Pa
 
 def leaf_of_groups(content: bytes) -> int:
     """Where a page lies that holds several groups (a table's leaf, sqlite.org/fileformat2.html §1.6)."""
-    page = spool_file.PAGE_BYTES
+    page = tables.PAGE_BYTES
     heads = range(page, len(content), page)
     return next(at for at in heads if content[at] == 0x0D and int.from_bytes(content[at + 3 : at + 5], "big") >= 2)
 
@@ -608,7 +608,126 @@ def test_sqlite_tells_damage_from_a_full_or_busy_disk_by_its_result_code(tmp_pat
     path.write_bytes(b"no database at all, but long enough to be read as the head of one: " * 20)
     with closing(sqlite3.connect(path)) as sql:
         other_file = error_of(sql, "SELECT * FROM words")
-    codes = [spool_file.result_code(error) for error in (no_table, full, busy, other_file)]
+    codes = [tables.result_code(error) for error in (no_table, full, busy, other_file)]
     assert codes == [sqlite3.SQLITE_ERROR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOTADB]
-    assert [spool_file.is_damage(error) for error in (no_table, full, busy, other_file)] == [True, False, False, True]
-    assert spool_file.result_code(OSError("No space left on device")) is None
+    assert [tables.is_damage(error) for error in (no_table, full, busy, other_file)] == [True, False, False, True]
+    assert tables.result_code(OSError("No space left on device")) is None
+
+
+# ---------------------------------------------------------------- receipted readings stay while there is room
+
+
+def forget_all(spool: Spool) -> list[Group]:
+    gone = everything(spool)
+    for group in gone:
+        assert spool.forget(group.spool, group.first_seq, group.last_seq, group.after.hex())
+    return gone
+
+
+def test_what_was_receipted_waits_again_byte_for_byte_where_the_collector_lacks_it(path: Path, spool: Spool) -> None:
+    fill(spool, 10)
+    held = forget_all(spool)
+    fill(spool, 1, first=10)
+    spool.close()
+    again = opened(path)
+    assert again.waiting() == 4
+    assert again.want_again(held[0].spool, [(9, 18)], T0) == 12  # whole groups: 9 to 12, 13 to 16, 17 to 20
+    assert everything(again)[:3] == held[2:5]
+    assert again.want_again(held[0].spool, [(9, 18)], T0) == 0  # they wait already
+    assert len(forget_all(again)) == 4
+    again.close()
+
+
+def test_numbers_that_are_gone_are_accounted_for_once(path: Path) -> None:
+    spool = opened(path, max_bytes=200_000)
+    fill(spool, 100)
+    held = forget_all(spool)
+    for number in range(100, 400):
+        fill(spool, 1, first=number)
+        forget_all(spool)
+    assert spool.stats().shed == 0  # receipted readings that go are no loss
+    first, last = held[0].first_seq, held[1].last_seq
+    assert spool.want_again(held[0].spool, [(first, last)], T0) == 0
+    assert spool.want_again(held[0].spool, [(first, last)], T0) == 0
+    (account,) = shed_in(everything(spool))
+    assert (account.why, account.first_seq, account.last_seq, account.count) == ("receipted", 1, 8, 8)
+    spool.close()
+
+
+def test_receipted_readings_go_before_any_that_waits(path: Path) -> None:
+    spool = opened(path, max_bytes=200_000)
+    fill(spool, 200, value="high")
+    forget_all(spool)
+    fill(spool, 200, value="low", first=200)
+    assert (spool.stats().shed, spool.waiting()) == (0, 800)
+    assert spool.stats().bytes < 200_000
+    spool.close()
+
+
+def test_seven_days_at_the_usual_rate_fit(path: Path, spool: Spool) -> None:
+    """Twelve hours stand for them: a fourteenth of the size."""
+    chance = random.Random(7)
+    for number in range(0, 720, 60):
+        for one in range(number, number + 60):
+            spool.append(minute(one, chance), "low", T0 + one * MINUTE_MS)
+        forget_all(spool)
+    assert spool.stats().bytes * 14 < 64 << 20
+    spool.close()
+    again = opened(path)
+    assert again.waiting() == 0
+    assert again.want_again(again.head().spool, [(1, 40)], T0) == 40
+    again.close()
+
+
+def test_another_epoch_offers_what_is_held_of_the_spools_before(path: Path, spool: Spool) -> None:
+    fill(spool, 3)
+    forget_all(spool)
+    spool.renumber()
+    fill(spool, 1, first=3)
+    assert spool.learn_epoch("aa") == 0  # the first one known
+    fill(spool, 1, first=4)
+    spool.close()
+    again = opened(path)
+    assert again.learn_epoch("aa") == 0
+    assert again.learn_epoch("bb") == 12
+    again.close()
+
+
+def test_a_spool_of_an_agent_that_kept_nothing_is_opened_and_keeps_from_then_on(path: Path) -> None:
+    old = opened(path)
+    fill(old, 2)
+    old.close()
+    with closing(sqlite3.connect(path)) as sql:
+        sql.executescript("DROP TABLE receipted; DROP TABLE collector")
+    spool = opened(path)
+    assert (spool.waiting(), spool.stats().unreadable) == (8, 0)
+    held = forget_all(spool)
+    fill(spool, 1, first=2)
+    assert spool.want_again(held[0].spool, [(1, 8)], T0) == 8
+    spool.close()
+
+
+def test_a_flipped_bit_in_what_was_receipted_passes_over_no_reading(path: Path, spool: Spool) -> None:
+    fill(spool, 4)
+    group = everything(spool)[0]
+    spool.forget(group.spool, group.first_seq, group.last_seq, group.after.hex())
+    spool.close()
+    with closing(sqlite3.connect(path)) as sql:
+        sql.execute("UPDATE receipted SET last = last + 4")
+        sql.commit()
+    again = opened(path)
+    assert len(everything(again)) == 4
+    again.close()
+
+
+def test_a_salvaged_spool_sends_nothing_again_that_was_receipted(path: Path, spool: Spool) -> None:
+    fill(spool, 6)
+    for group in everything(spool)[:4]:
+        spool.forget(group.spool, group.first_seq, group.last_seq, group.after.hex())
+    spool.close()
+    with closing(sqlite3.connect(path)) as sql:
+        sql.execute("DELETE FROM groups WHERE key = (SELECT max(key) FROM groups)")
+        sql.commit()
+    again = opened(path)
+    assert [group.first_seq for group in everything(again)][:1] == [17]
+    again.close()

@@ -278,6 +278,36 @@ def test_readings_set_aside_are_forgotten_and_counted(enrolled, little_collector
     asyncio.run(story())
 
 
+@pytest.mark.row(49)
+def test_what_a_restored_collector_lacks_is_sent_again(enrolled, little_collector, spool) -> None:
+    plain = little_collector.answer
+    epochs = ["aa"]
+
+    def answer(batch: wire.Batch) -> wire.Receipt:
+        numbers = {number for held, number in little_collector.held if held == batch.spool}
+        missing = sorted(set(range(1, batch.last_seq)) - numbers)
+        lacks = [(missing[0], missing[-1])] if missing else []
+        return wire.Receipt(**{**fields(plain(batch)), "epoch": epochs[-1], "lacks": lacks})
+
+    little_collector.answer = answer
+
+    async def story() -> None:
+        async with running(enrolled, spool) as link:
+            for number in range(1, 6):
+                spool.append([reading(number)], "low", T0 + number)
+                link.readings_waiting()
+                await until(lambda: spool.waiting() == 0)
+            for number in (3, 4, 5):
+                del little_collector.held[spool.head().spool, number]
+            epochs.append("bb")
+            spool.append([reading(6)], "low", T0 + 6)
+            link.readings_waiting()
+            await until(lambda: {number for _, number in little_collector.held} == {1, 2, 3, 4, 5, 6})
+            await until(lambda: spool.waiting() == 0)
+
+    asyncio.run(story())
+
+
 @pytest.mark.row(27)
 @pytest.mark.parametrize("said", [{"code": "other_history"}, {"reason": "equivocation: other bytes are held of 1"}])
 def test_a_restored_image_begins_a_new_spool_once_the_collector_tells_of_another_history(

@@ -53,7 +53,7 @@ def test_a_day_of_all_probes_wears_a_card_no_more_than_promised(torture: bool, t
 
 
 CHECKPOINT_EACH = [
-    ("agent/spool/file.py", 'f"PRAGMA wal_autocheckpoint={WAL_PAGES}"', '"PRAGMA wal_autocheckpoint=1"'),
+    ("agent/spool/tables.py", 'f"PRAGMA wal_autocheckpoint={WAL_PAGES}"', '"PRAGMA wal_autocheckpoint=1"'),
 ]
 
 

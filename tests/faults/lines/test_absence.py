@@ -17,8 +17,9 @@ import sqlalchemy as sa
 
 from agent import wire
 from agent.scheduling.schedule import value_of
-from agent.spool.queue import Spool, SpoolStats
+from agent.spool.queue import Spool
 from agent.spool.record import Head
+from agent.spool.status import SpoolStats
 from collector.simulate import readings
 from collector.simulate.fleet import make_fleet
 from collector.simulate.readings import MINUTE_MS

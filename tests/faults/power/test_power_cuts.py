@@ -119,7 +119,7 @@ def test_a_power_cut_loses_nothing_promised(seed: int, torture: bool) -> None:
 @pytest.mark.control("commits are not synced", row=6)
 @pytest.mark.parametrize("mode", ["NORMAL", "OFF"])
 def test_without_a_sync_at_each_commit_power_cuts_lose_what_was_promised(mode: str, seed: int, tmp_path: Path) -> None:
-    bug = [("agent/spool/file.py", "PRAGMA synchronous=FULL", f"PRAGMA synchronous={mode}")]
+    bug = [("agent/spool/tables.py", "PRAGMA synchronous=FULL", f"PRAGMA synchronous={mode}")]
     with plugged_in() as power:
         figures = suffer(power, CUTS_A_LIFE, seed, rig.plant(tmp_path, bug))
     assert figures["lost"] > 0

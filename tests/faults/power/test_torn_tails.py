@@ -85,7 +85,7 @@ UNCHECKED = [
         "if len(record) < HEADER.size + CHECK_BYTES:",
     )
 ]
-UNSYNCED = [("agent/spool/file.py", "PRAGMA synchronous=FULL", "PRAGMA synchronous=OFF")]
+UNSYNCED = [("agent/spool/tables.py", "PRAGMA synchronous=FULL", "PRAGMA synchronous=OFF")]
 UNSALVAGED = [
     (
         "agent/spool/queue.py",

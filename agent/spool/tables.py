@@ -1,0 +1,118 @@
+"""The tables of a spool's file, how a connection to it is set up, and what SQLite's errors mean here."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from agent.spool.receipts import KeyRange, added, range_proof
+from agent.spool.record import Head
+
+PAGE_BYTES = 2048
+SEQ_BITS = 40
+SEQ_MASK = (1 << SEQ_BITS) - 1
+WAL_PAGES = 256  # a checkpoint every MiB: few syncs, and no long replay after a power cut
+
+TABLES = (
+    "CREATE TABLE spools (epoch INTEGER PRIMARY KEY, spool TEXT NOT NULL, seq INTEGER NOT NULL, chain BLOB NOT NULL, "
+    "wall_ms INTEGER NOT NULL, held INTEGER NOT NULL, proof BLOB NOT NULL)",
+    "CREATE TABLE groups (key INTEGER PRIMARY KEY, record BLOB NOT NULL)",
+    "CREATE TABLE receipted (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, proof BLOB NOT NULL)",
+    "CREATE TABLE collector (one INTEGER PRIMARY KEY, epoch TEXT NOT NULL)",
+)
+TABLES_0_2 = TABLES[:2]  # those of an agent that let receipted readings go at once
+
+
+class SpoolDamaged(sqlite3.DatabaseError):
+    """The file cannot be trusted as it is: salvage it into a new one."""
+
+
+def receipted_in(path: Path) -> dict[str, list[KeyRange]]:
+    """What can be read of it in a file that is damaged; without it, readings are sent again in vain."""
+    found: dict[str, list[KeyRange]] = {}
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as sql:
+            spools = dict(sql.execute("SELECT epoch, spool FROM spools"))
+            for first, last, mark in sql.execute("SELECT first, last, proof FROM receipted"):
+                spool, part = spools.get(first >> SEQ_BITS, ""), (first & SEQ_MASK, last & SEQ_MASK)
+                if first <= last and mark == range_proof(spool, *part):
+                    found[spool] = added(found.get(spool, ()), *part)
+    except (sqlite3.Error, TypeError, UnicodeDecodeError):
+        pass
+    return found
+
+
+class Transaction:
+    """BEGIN and COMMIT by hand: what sqlite3's own context manager rolls back, it may also have half begun."""
+
+    def __init__(self, sql: sqlite3.Connection) -> None:
+        self._sql = sql
+
+    def __enter__(self) -> None:
+        self._sql.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        if kind is None:
+            self._sql.execute("COMMIT")
+        elif self._sql.in_transaction:
+            self._sql.execute("ROLLBACK")
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether the bytes are at fault, not the disk or the room on it."""
+    if isinstance(error, sqlite3.OperationalError):
+        return result_code(error) == sqlite3.SQLITE_ERROR  # a table or a column that must be there is not
+    return isinstance(error, sqlite3.DatabaseError | UnicodeDecodeError)
+
+
+def result_code(error: BaseException) -> int | None:
+    """SQLite's primary result code (https://sqlite.org/rescode.html); None when it was not SQLite that failed."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def connect(path: Path | None) -> sqlite3.Connection:
+    name = ":memory:" if path is None else str(path)
+    return sqlite3.connect(name, isolation_level=None, check_same_thread=False, timeout=1)
+
+
+def configure(sql: sqlite3.Connection) -> None:
+    sql.execute("PRAGMA locking_mode=EXCLUSIVE")
+    sql.execute("PRAGMA cache_size=-512")
+    sql.execute("PRAGMA temp_store=MEMORY")
+
+
+def make_durable(sql: sqlite3.Connection) -> None:
+    (mode,) = sql.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode != "wal":
+        raise sqlite3.OperationalError(f"the disk does not allow a write-ahead log (journal mode {mode})")
+    sql.execute("PRAGMA synchronous=FULL")
+    sql.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
+    sql.execute(f"PRAGMA journal_size_limit={WAL_PAGES * PAGE_BYTES * 2}")
+
+
+def check_tables(sql: sqlite3.Connection) -> None:
+    """SQLite keeps the tables' texts in the file and believes them, whatever a flipped bit has made of a column.
+
+    Raises SpoolDamaged; sqlite3.Error."""
+    texts = tuple(text for (text,) in sql.execute("SELECT sql FROM sqlite_master ORDER BY rowid"))
+    if texts == TABLES_0_2:
+        sql.execute("BEGIN IMMEDIATE")
+        for table in TABLES[len(TABLES_0_2) :]:
+            sql.execute(table)
+        sql.execute("COMMIT")
+    elif texts != TABLES:
+        raise SpoolDamaged("the tables are not as they were made")
+
+
+def put_head(sql: sqlite3.Connection, epoch: int, head: Head, held: int) -> None:
+    sql.execute(
+        "INSERT OR REPLACE INTO spools VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (epoch, head.spool, head.seq, head.chain, head.wall_ms, held, head_proof(epoch, head, held)),
+    )
+
+
+def head_proof(epoch: int, head: Head, held: int) -> bytes:
+    return hashlib.sha256(f"{epoch} {head!r} {held!r}".encode()).digest()[:16]

@@ -1,0 +1,126 @@
+"""What is held of each spool, what its gateway has accounted for as lost, and what is lacking.
+
+A number that is neither held nor accounted for is asked for in the next receipt. What is not being filled is a finding.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from agent.common.reasons import Reason, encode
+from collector.ingest.sequence_ranges import Numbers, Range, holes, joined, parse, render
+from collector.messages import DeviceFinding
+from collector.store import schema, upsert
+
+MAX_LOST = 2_000  # ranges; a gateway gives up whole runs
+UNFILLED_MS = 45 * 60_000  # a hole that is no smaller after that time is not being filled
+LISTED = 5  # ranges that a finding names
+
+SpoolKey = tuple[str, str, str]  # center, device, spool
+
+
+@dataclass
+class SpoolState:
+    """What is held of one spool, as the transaction goes on."""
+
+    ranges: list[Range] = field(default_factory=list)
+    duplicates: int = 0
+    lost: list[Numbers] = field(default_factory=list)  # as its gateway has accounted for them
+    lacking: int = 0  # numbers neither held nor lost
+    hole_ms: int | None = None  # since when these are no fewer
+
+    @classmethod
+    def of(cls, row: sa.Row[Any]) -> SpoolState:
+        return cls(parse(row.ranges), row.duplicates, _parts(row.lost), row.lacking, row.hole_ms)
+
+    def account(self, parts: Sequence[Numbers]) -> None:
+        if parts:
+            self.lost = joined([*self.lost, *parts])[-MAX_LOST:]
+
+    def holes(self) -> list[Numbers]:
+        """The numbers that are asked for, ascending."""
+        is_whole = len(self.ranges) == 1 and self.ranges[0].first == 1
+        return [] if is_whole else holes(self.ranges, self.lost)
+
+    def count(self, now_ms: int) -> None:
+        """Holes that are being filled, or that are new, are as of now."""
+        lacking = sum(last - first + 1 for first, last in self.holes())
+        if lacking != self.lacking:
+            self.hole_ms = now_ms if lacking else None
+        self.lacking = lacking
+
+
+def save(
+    conn: sa.Connection, states: dict[SpoolKey, SpoolState], lost: Mapping[SpoolKey, Sequence[Numbers]], now_ms: int
+) -> None:
+    """Writes them, and what a gateway accounts for of spools that sent nothing now: those before its present one."""
+    table = schema.spools.c
+    for key, parts in lost.items():
+        mine = (table.center == key[0]) & (table.device == key[1]) & (table.spool == key[2])
+        if key not in states and (held := conn.execute(sa.select(schema.spools).where(mine)).one_or_none()):
+            states[key] = SpoolState.of(held)
+        if key in states:
+            states[key].account(parts)
+    upsert(conn, schema.spools, [_row(key, state, now_ms) for key, state in states.items()])
+
+
+def _row(key: SpoolKey, state: SpoolState, now_ms: int) -> dict[str, object]:
+    state.count(now_ms)
+    return {
+        **dict(zip(("center", "device", "spool"), key, strict=True)),
+        "updated_ms": now_ms,
+        "ranges": render(state.ranges),
+        "duplicates": state.duplicates,
+        "lost": json.dumps(state.lost),
+        "lacking": state.lacking,
+        "hole_ms": state.hole_ms,
+    }
+
+
+def report_holes(conn: sa.Connection, now_ms: int) -> list[DeviceFinding]:
+    """Writes a finding for each spool with a hole that is not being filled, once; returns them."""
+    table = schema.spools
+    rows = conn.execute(sa.select(table).where(table.c.hole_ms <= now_ms - UNFILLED_MS)).all()
+    findings = []
+    for row in rows:
+        detail = _detail(conn, row)
+        findings.append(DeviceFinding(row.device, "hole", detail, row.center))
+        mine = (table.c.center == row.center) & (table.c.device == row.device) & (table.c.spool == row.spool)
+        conn.execute(sa.update(table).where(mine).values(hole_ms=None))
+        about = {"at_ms": now_ms, "center": row.center, "device": row.device, "finding": "hole"}
+        conn.execute(sa.insert(schema.integrity).values(**about, detail=encode(detail)))
+    return findings
+
+
+def _detail(conn: sa.Connection, row: sa.Row[Any]) -> Reason:
+    """The numbers, and between which times of receipt they must have been sent first."""
+    parts = SpoolState.of(row).holes()
+    evidence = schema.evidence.c
+    mine = (evidence.device == row.device) & (evidence.spool == row.spool)
+    before = conn.scalar(sa.select(sa.func.max(evidence.received_ms)).where(mine, evidence.last_seq < parts[0][0]))
+    after = conn.scalar(sa.select(sa.func.min(evidence.received_ms)).where(mine, evidence.first_seq > parts[-1][1]))
+    return Reason.of(
+        "receipt.hole",
+        spool=row.spool,
+        n=row.lacking,
+        numbers=[f"{first}-{last}" for first, last in parts[:LISTED]],
+        begin=_moment(before),
+        end=_moment(after or row.updated_ms),
+    )
+
+
+def _moment(at_ms: int | None) -> str:
+    """UTC, to the minute (ISO 8601); a dash for unknown."""
+    if at_ms is None:
+        return "-"
+    return datetime.datetime.fromtimestamp(at_ms // 1000, datetime.UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+def _parts(text: str) -> list[Numbers]:
+    return joined([(first, last) for first, last in json.loads(text)])

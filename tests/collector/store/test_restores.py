@@ -1,0 +1,169 @@
+"""A database is restored from an older copy at a random moment, with gateways at work: nothing that one of them still
+holds is lost, and the rest is accounted for (design P10)."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent import wire
+from agent.spool.queue import Spool
+from agent.spool.record import Group
+from agent.uplink.session import batch_of
+from collector.access.enrolment import device_name
+from collector.ingest.transaction import Ingest
+from collector.messages import Message
+from collector.store import Store, schema
+from collector.store.backup import backup, begin_epoch, restore
+
+T0 = 1_795_000_000_000
+MINUTE_MS = 60_000
+SHORT_RESTORES, RESTORES = 2, 20
+KEY = Ed25519PrivateKey.generate()
+
+
+def stamp() -> wire.Stamp:
+    return wire.Stamp(wall_ms=T0, mono_ms=1, boot="b", clock="synced")
+
+
+@dataclass
+class Site:
+    """A gateway's spool, and every reading that was ever put into it."""
+
+    spool: Spool
+    key: Ed25519PrivateKey
+    taken: dict[tuple[str, int], bytes] = field(default_factory=dict)
+
+    @property
+    def device(self) -> str:
+        return device_name(self.key.public_key().public_bytes_raw())
+
+    def measure(self, minute: int, chance: random.Random) -> None:
+        at = wire.Stamp(wall_ms=T0 + minute * MINUTE_MS, mono_ms=minute * MINUTE_MS, boot="b", clock="synced")
+        readings = [wire.UpsReading(at=at, output_state="online", load_pct=chance.uniform(0, 90)) for _ in range(3)]
+        raws = [wire.encode_reading(reading) for reading in readings]
+        kept = self.spool.append(raws, "low", at.wall_ms)
+        first = kept.last_seq - len(raws) + 1
+        self.taken |= {(kept.spool, first + place): raw for place, raw in enumerate(raws)}
+
+    def message(self, groups: list[Group], *, live: bool) -> Message:
+        body = batch_of(groups, device=self.device, nonce="", live=live)
+        return Message(wire.batch_topic(self.device), wire.seal(body, self.key.sign))
+
+    def receipted(self, receipt: wire.Receipt) -> None:
+        """As the uplink does it."""
+        if self.spool.forget(receipt.spool, receipt.first_seq, receipt.last_seq, receipt.chain):
+            self.spool.learn_epoch(receipt.epoch)
+            self.spool.want_again(receipt.spool, receipt.lacks, T0)
+
+
+def talk(store: Store, sites: list[Site], now_ms: int, rounds: int = 1) -> None:
+    ingest = Ingest(store, KEY, lambda *_: None)
+    for _ in range(rounds):
+        for site in sites:
+            groups = site.spool.newest(since_ms=now_ms - 150_000) or site.spool.oldest()
+            if groups:
+                taken = ingest.take([site.message(groups, live=False)], now_ms)
+                for message in taken.receipts:
+                    site.receipted(wire.decode_receipt(wire.unseal(message.payload)[0]))
+
+
+def enrol(store: Store, site: Site, number: int) -> None:
+    row = {"device": site.device, "center": f"LHR-{number}", "enrolled_ms": T0 - 10**9}
+    with store.write() as conn:
+        conn.execute(sa.insert(schema.devices).values(public_key=site.key.public_key().public_bytes_raw(), **row))
+
+
+def held(store: Store) -> dict[tuple[str, int], bytes]:
+    found: dict[tuple[str, int], bytes] = {}
+    with store.read() as conn:
+        for row in conn.execute(sa.select(schema.evidence)):
+            batch = msgspec.json.decode(bytes(row.body), type=wire.Batch)
+            found |= {(batch.spool, number): bytes(raw) for number, raw in enumerate(batch.readings, batch.first_seq)}
+    return found
+
+
+def play(store: Store, other: Store, folder: Path, seed: int, max_bytes: int) -> Counter[str]:
+    """A copy is made after some minutes and restored after some more. What each gateway took, held here or not."""
+    chance = random.Random(seed)
+    sites = []
+    for number in range(3):
+        spool = Spool(folder / f"{number}.db", stamp=stamp, max_bytes=max_bytes)
+        sites.append(Site(spool, Ed25519PrivateKey.generate()))
+        enrol(store, sites[-1], number)
+    moments = sorted(chance.sample(range(5, 240), 2))
+    for minute in range(moments[1]):
+        if minute == moments[0]:
+            backup(store, folder / "copy")
+        for site in sites:
+            site.measure(minute, chance)
+            if chance.random() < 0.02:
+                site.spool.renumber()
+        if chance.random() < 0.8:  # or the line is down
+            talk(store, sites, T0 + minute * MINUTE_MS)
+    store.close()
+    restore(other, folder / "copy")
+    begin_epoch(other, T0 + moments[1] * MINUTE_MS)
+    other.close()
+    with closing(Store.open(other.url.render_as_string(hide_password=False))) as restored:
+        for minute in range(moments[1], moments[1] + 5):
+            for site in sites:
+                site.measure(minute, chance)
+            talk(restored, sites, T0 + minute * MINUTE_MS, rounds=60)
+        here = held(restored)
+        with restored.read() as conn:
+            (loss,) = conn.execute(sa.select(schema.restores))
+            lacking = conn.scalar(sa.select(sa.func.sum(schema.spools.c.lacking)))
+    assert (loss.to_ms, loss.from_ms <= T0 + moments[0] * MINUTE_MS) == (T0 + moments[1] * MINUTE_MS, True)
+    figures: Counter[str] = Counter(lacking=int(lacking or 0))
+    for site in sites:
+        assert site.spool.waiting() == 0
+        figures["taken"] += len(site.taken)
+        figures["lost"] += sum(here.get(key) != raw for key, raw in site.taken.items())
+        site.spool.close()
+    return figures
+
+
+def fresh(url: str, folder: Path, name: str) -> Store:
+    """Another empty database of the same make, not opened."""
+    if url.startswith("sqlite"):
+        return Store.attach(f"sqlite:///{folder / name}.db")
+    whole = f"{sa.make_url(url).database}_{folder.name}_{name}"
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as conn:
+        conn.execute(sa.text(f"CREATE DATABASE {whole}"))
+    engine.dispose()
+    return Store.attach(url.replace(f"/{sa.make_url(url).database}?", f"/{whole}?"))
+
+
+def one_play(url: str, tmp_path: Path, seed: int, max_bytes: int) -> Counter[str]:
+    folder = tmp_path / f"p{seed}"
+    folder.mkdir()
+    store = Store.open(fresh(url, folder, "before").url.render_as_string(hide_password=False))
+    return play(store, fresh(url, folder, "after"), folder, seed, max_bytes)
+
+
+@pytest.mark.row(49)
+def test_a_restore_loses_nothing_that_a_gateway_still_holds(
+    database_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    first = request.config.getoption("--fault-seed")
+    seed = random.SystemRandom().randrange(2**31) if first is None else int(first)
+    for number in range(RESTORES if request.config.getoption("--torture") else SHORT_RESTORES):
+        figures = one_play(database_url, tmp_path, seed + number, 64 << 20)
+        assert (figures["lost"], figures["lacking"]) == (0, 0), f"replay with --fault-seed {seed + number}: {figures}"
+
+
+@pytest.mark.row(49)
+def test_what_no_gateway_holds_any_more_is_accounted_for(database_url: str, tmp_path: Path) -> None:
+    figures = one_play(database_url, tmp_path, 5, 60_000)
+    assert figures["lost"] > 0
+    assert figures["lacking"] == 0, figures
