@@ -296,8 +296,8 @@ def flush(conn: sa.Connection, writer: BatchWriter, silent_after_ms: int = 0) ->
     moves = boot_clocks.flush(conn, writer.boots, now_ms)
     revisions.record_moves(conn, moves, now_ms)
     if moves:
-        told = gaps.recompute(conn, _spans(moves), now_ms)
-        revisions.record_outages(conn, told, now_ms)
+        moved = gaps.recompute(conn, _spans(moves), now_ms)
+        revisions.record_outages(conn, moved, now_ms)
     upsert(conn, schema.late_hours, _late_hours(writer, moves))
     due_ms = now_ms + silent_after_ms
     pulse.record(conn, [_pulse_row(writer, code, due_ms) for code in sorted(writer.heard)])

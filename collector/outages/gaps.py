@@ -54,7 +54,7 @@ def record_group(
     """Records what a transaction brings, before `pulse` and `latest` know of it; returns the gaps and cuts that are
     told otherwise than before: months reported already may have to be revised for them."""
     gap_ms = int(gap_s * 1000)
-    told = mains_cuts.record_group(conn, group, now_ms)
+    moved = mains_cuts.record_group(conn, group, now_ms)
     heard = _heard(conn, [center.code for center, _ in group])
     fresh = {center.code: signs_of(some) for center, some in group}
     known = _touched(conn, {code: signs for code, signs in fresh.items() if signs})
@@ -63,7 +63,7 @@ def record_group(
         if now_ms < pulse.heard_ms:
             split, parts = _in_the_past(conn, code, pulse, fresh[code], now_ms)
             known = [gap for gap in known if (gap.center, gap.facts.from_ms) not in split]
-            told += split
+            moved += split
         else:
             parts = (
                 [_begun(conn, code, (pulse.heard_ms, now_ms), fresh[code])] if now_ms - pulse.heard_ms > gap_ms else []
@@ -73,7 +73,7 @@ def record_group(
         _note_deaf(conn, now_ms, gap_ms)
         known += _asked(conn, new, gap_ms)
     _save(conn, known, now_ms, now_ms + LOOK_AGAIN_MS)
-    return told + [(gap.center, gap.facts.from_ms) for gap in known]
+    return moved + [(gap.center, gap.facts.from_ms) for gap in known]
 
 
 def reconsider(conn: sa.Connection, now_ms: int, gap_s: float) -> list[Began]:
@@ -92,7 +92,7 @@ def recompute(
 ) -> list[Began]:
     """Computes cuts and gaps of these centers in these times again from what is written; returns those that are told
     otherwise."""
-    told = mains_cuts.recompute(conn, spans, now_ms)
+    moved = mains_cuts.recompute(conn, spans, now_ms)
     known = []
     for code, (from_ms, to_ms) in sorted(spans.items()):
         first_ms, last_ms = gap_facts.reach(from_ms, to_ms)
@@ -107,7 +107,7 @@ def recompute(
             known += [replace(gap, facts=facts)] if facts != gap.facts else []
     known = _asked(conn, known, int(gap_s * 1000))
     _save(conn, known, now_ms, now_ms + LOOK_AGAIN_MS)
-    return told + [(gap.center, gap.facts.from_ms) for gap in known]
+    return moved + [(gap.center, gap.facts.from_ms) for gap in known]
 
 
 def likely(conn: sa.Connection, code: str, now_ms: int, gap_s: float = GAP_S) -> Cause | None:

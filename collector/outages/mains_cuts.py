@@ -84,20 +84,20 @@ def record_group(
     news = {center.code: _news(fresh) for center, fresh in group}
     news = {code: item for code, item in news.items() if item.charges or item.boots}
     held = _load(conn, news)
-    told: list[Began] = []
+    moved: list[Began] = []
     for code, item in news.items():
         known = {subject for owner, subject in held if owner == code}
         for subject in sorted(known | item.charges.keys()):
             charges = sorted(item.charges.get(subject, ()), key=lambda one: one.at_ms)
             stored = held.get((code, subject), {})
             if stored or any(charge.on_battery for charge in charges):
-                told += _record(Reach(conn, code, subject, stored, charges, item.boots), now_ms)
-    return told
+                moved += _record(Reach(conn, code, subject, stored, charges, item.boots), now_ms)
+    return moved
 
 
 def recompute(conn: sa.Connection, spans: Mapping[str, Span], now_ms: int) -> list[Began]:
     """Computes the cuts of these centers in these times again, from what is written."""
-    told: list[Began] = []
+    moved: list[Began] = []
     for code, span in sorted(spans.items()):
         near = (_u.center == code) & _u.wall_ms.between(*span)
         subjects = set(conn.scalars(sa.select(_u.subject).where(near).distinct()))
@@ -105,8 +105,8 @@ def recompute(conn: sa.Connection, spans: Mapping[str, Span], now_ms: int) -> li
         subjects |= set(conn.scalars(sa.select(_c.subject).where(overlaps).distinct()))
         for subject in sorted(subjects):
             stored = _all_stored(conn, code, subject)
-            told += _again(Reach(conn, code, subject, stored, (), ()), span, now_ms)
-    return told
+            moved += _again(Reach(conn, code, subject, stored, (), ()), span, now_ms)
+    return moved
 
 
 def _news(fresh: Iterable[FreshReading]) -> News:

@@ -22,7 +22,7 @@ FORGOTTEN = Event(
     __name__, "info", "rows_deleted", "rows older than the settings keep were deleted", key="table", fields="rows"
 )
 SEATS_SHARED = Event(
-    __name__, "warning", "seats_shared", "PCs stand on the roll calls of two centers at once", fields="centers"
+    __name__, "warning", "seats_shared", "some PCs stand on the roll calls of two centers at once", fields="centers"
 )
 INDEXED = Event(
     __name__, "info", "partition_indexed", "a partition whose month is over got its index by center", key="partition"

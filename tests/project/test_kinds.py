@@ -115,7 +115,6 @@ BY_HAND = {
     "agent/commands/probe.py": "it has no options of its own",
     "agent/local/status_page.py": "its figures are shown",
     "agent/probes/__init__.py": "a test above names it",
-    "collector/outages/gaps.py": "it tells nothing of a gap",
     "collector/simulate/readings.py": "its figures are made up by their units",
     "collector/web/pages/centers.py": "its figures are shown",
 }
