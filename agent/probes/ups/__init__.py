@@ -155,7 +155,10 @@ class UpsProbe:
             reading = await self._read(look, device.plan, raw)
             if reading is not None:
                 return reading
+        is_resumed = bool(device.progress.walked)
         plan, raw = await discover(session, look.say, device.progress, target.device)
+        if is_resumed:  # values of an earlier look are no values of now
+            raw = {**plan.texts, **await session.get(plan.numbers)}
         reading = await self._read(look, plan, raw)
         device.progress = Progress()
         if reading is None:
@@ -234,6 +237,7 @@ async def _is_up(host: str, wait_s: float) -> bool:
     done, pending = await asyncio.wait(tries, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
     for one in pending:
         one.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
     return any(one.result() for one in done)
 
 
@@ -244,7 +248,7 @@ async def _accepts_or_refuses(host: str, port: int) -> bool:
         return True
     except OSError:
         return False
-    writer.close()
+    writer.transport.abort()  # nothing is said, so nothing need arrive
     return True
 
 
