@@ -8,7 +8,7 @@ mains before it to the first one after it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -200,21 +200,24 @@ def _whole(reach: Reach, span: Span) -> list[Charge]:
 
 def _older(reach: Reach, from_ms: int) -> Iterator[Charge]:
     """Back to the first on mains, which is one of them."""
-    while page := _held(reach, _u.wall_ms < from_ms, _u.wall_ms.desc()):
-        for charge in page:
-            yield charge
-            if charge.on_battery is False:
-                return
-        from_ms = page[-1].at_ms
+    return _until_mains(reach, from_ms, lambda wall_ms: _u.wall_ms < wall_ms, _u.wall_ms.desc())
 
 
 def _newer(reach: Reach, to_ms: int) -> Iterator[Charge]:
-    while page := _held(reach, _u.wall_ms > to_ms, _u.wall_ms):
-        for charge in page:
+    return _until_mains(reach, to_ms, lambda wall_ms: _u.wall_ms > wall_ms, _u.wall_ms)
+
+
+def _until_mains(
+    reach: Reach, wall_ms: int, beyond: Callable[[int], sa.ColumnElement[bool]], order: Any
+) -> Iterator[Charge]:
+    """Pages follow the gateway's times: a clock that is ahead has them beyond the time at which a reading counts."""
+    while rows := _rows(reach, beyond(wall_ms), order):
+        for row in rows:
+            charge = _charge(row)
             yield charge
             if charge.on_battery is False:
                 return
-        to_ms = page[-1].at_ms
+        wall_ms = rows[-1].wall_ms
 
 
 _ASKED = (
@@ -223,12 +226,20 @@ _ASKED = (
 )  # fmt: skip
 
 
-def _held(reach: Reach, when: sa.ColumnElement[bool], order: Any = None) -> list[Charge]:
-    """Readings that are written and tell whether it was on battery; one page of them with an order."""
+def _held(reach: Reach, when: sa.ColumnElement[bool]) -> list[Charge]:
+    """Readings that are written and tell whether it was on battery."""
+    return [_charge(row) for row in _rows(reach, when)]
+
+
+def _rows(reach: Reach, when: sa.ColumnElement[bool], order: Any = None) -> Sequence[sa.Row[Any]]:
+    """All of them; one page of them with an order."""
     mine = (_u.center == reach.center) & (_u.subject == reach.subject) & when
     query = sa.select(*(_u[name] for name in _ASKED)).where(mine)
-    rows = reach.conn.execute(query if order is None else query.order_by(order).limit(PAGE))
-    return [charge_of(row, min(row.wall_ms, row.received_ms), f"{row.device} {row.spool} {row.seq}") for row in rows]
+    return reach.conn.execute(query if order is None else query.order_by(order).limit(PAGE)).all()
+
+
+def _charge(row: sa.Row[Any]) -> Charge:
+    return charge_of(row, min(row.wall_ms, row.received_ms), f"{row.device} {row.spool} {row.seq}")
 
 
 def _charged(reach: Reach, cut: Cut, begins: Sequence[int]) -> Cut:
