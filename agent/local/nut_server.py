@@ -194,6 +194,8 @@ class NutClient:
                 return ["ERR ACCESS-DENIED"]
             case "STARTTLS", []:
                 return ["ERR FEATURE-NOT-CONFIGURED"]
+            case (("GET" | "LIST"), arguments) if not "".join(arguments).isprintable():  # parts of it come back
+                return ["ERR INVALID-ARGUMENT"]
             case "GET", [what, name, *more] if len(more) <= 1:
                 return self._get(what.upper(), name, more[0] if more else "")
             case "LIST", [what, *more] if len(more) <= 2:

@@ -54,8 +54,8 @@ def _separator(lines: Sequence[str]) -> tuple[str, int]:
 
 
 def _name(cell: str) -> str:
-    """A column's name as it may be typed: `Seats Promised` is seats_promised."""
-    plain = clean(cell).strip('"').strip()
+    """A column's name as it may be typed, over several lines too: `Seats Promised` is seats_promised."""
+    plain = " ".join(clean(cell).strip('"').split())
     typed = plain.lower().replace(" ", "_")
     return typed if typed in COLUMNS else plain
 

@@ -109,7 +109,7 @@ def test_a_story_ends_in_the_cuts_and_last_gasps_that_are_right(path: Path) -> N
         assert wanted["first_gasp_s"][0] <= gasps[0][0] <= wanted["first_gasp_s"][1]
     else:
         assert gasps == wanted["gasps"]
-    cuts = backup.add_charges((), (backup.charge_of(it, START_MS + s * 1000, str(s)) for s, it in kept))
+    cuts = backup.cuts_in(backup.charge_of(it, START_MS + s * 1000, str(s)) for s, it in kept)
     assert len(cuts) == wanted["cuts"]
     if "backup_min" in wanted:
         assert wanted["backup_min"][0] <= cuts[0].backup_s / 60 <= wanted["backup_min"][1]
