@@ -141,7 +141,7 @@ class SpoolFile:
         spools = {epoch: spool for spool, epoch in self._epochs.items()}
         for first, last, mark in self._sql.execute("SELECT first, last, proof FROM receipted").fetchall():
             spool = spools.get(first >> SEQ_BITS, "")
-            if mark == range_proof(spool, first & SEQ_MASK, last & SEQ_MASK):
+            if isinstance(last, int) and mark == range_proof(spool, first & SEQ_MASK, last & SEQ_MASK):
                 self._receipted = added(self._receipted, first, last)
         self._stored = list(self._receipted)
         for (epoch,) in self._sql.execute("SELECT epoch FROM collector").fetchall():

@@ -32,10 +32,12 @@ FORGOTTEN_WHEN_SENT = [
 
 
 @contextmanager
-def served_by(folder: Path, database: str, broker: str, settings: str = "") -> Iterator[tuple[rig.House, Database]]:
+def served_by(
+    folder: Path, database: str, broker: str, settings: str = "", source: Path = rig.ROOT
+) -> Iterator[tuple[rig.House, Database]]:
     with shared_disk() as disk:
         base: Database = Postgres(disk, settings) if database == "postgresql" else Sqlite(disk)
-        house = rig.House(folder, server=disk, database=base.url)
+        house = rig.House(folder, server=disk, database=base.url, source=source)
         if broker == "mosquitto":
             house.argv["broker"] = mosquitto(house)
         try:

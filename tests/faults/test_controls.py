@@ -47,7 +47,6 @@ DROPPED = [
         "file.write([*accounts, *build(head, raws, value, wall_ms)], {**victims, **gone}, gone)",
     ),
 ]
-NOT_ASKED_FOR = [("collector/ingest/rows.py", "lacks=spool.holes()[: -wire.MAX_LACKS - 1 : -1]", "lacks=[]")]
 HEARD_AGAIN = [("agent/local/lan.py", "if nonce in self.seen or len", "if len")]
 ANY_KEY = [
     (
@@ -118,7 +117,7 @@ CARD = "tests/faults/hostile/test_fuzz.py::test_hostile_answers_to_the_ups_reade
             marks=pytest.mark.control("a receipted reading is let go at once", row=49),
         ),
         pytest.param(
-            NOT_ASKED_FOR,
+            rig.NOT_ASKED_FOR,
             RESTORED,
             marks=pytest.mark.control("nobody asks for what is lacking", row=49),
         ),

@@ -97,6 +97,7 @@ def test_postgresql_killed_or_shut_down_at_once_takes_back_no_receipt(seed: int,
 @pytest.mark.control("PostgreSQL answers a COMMIT before it is written", row=5)
 def test_a_database_that_writes_later_than_it_commits_is_seen(seed: int, tmp_path: Path) -> None:
     late = "-c synchronous_commit=off -c wal_writer_delay=10000"
-    with served_by(tmp_path, "postgresql", "mosquitto", late) as (house, base):
+    source = rig.plant(tmp_path, rig.NOT_ASKED_FOR)
+    with served_by(tmp_path, "postgresql", "mosquitto", late, source) as (house, base):
         ordeal = rig.suffer(house, "database", 1, seed, drain_s=3, blow=fail_in_turn(base), centers=0)
     assert ordeal.agent.lost > 0

@@ -293,8 +293,6 @@ RECEIPT_BEFORE_COMMIT = [
         "        self._ingest = ingest; ingest.early = publish\n",
     ),
 ]
-# A collector that asks for what it lacks has the gateway send again even what was receipted too early.
-NOT_ASKED_FOR = [("collector/ingest/rows.py", "lacks=spool.holes()[: -wire.MAX_LACKS - 1 : -1]", "lacks=[]")]
 DEDUPE_REMOVED = [
     (
         "collector/ingest/rows.py",
@@ -329,7 +327,7 @@ def died_once(tmp_path: Path, part: str, point: str, bug: Sequence[tuple[str, st
 
 @pytest.mark.control("the receipt is sent before the commit", row=2)
 def test_a_receipt_before_the_commit_is_seen(tmp_path: Path) -> None:
-    ordeal, waiting = died_once(tmp_path, "collector", "gap inserted 1", [*RECEIPT_BEFORE_COMMIT, *NOT_ASKED_FOR])
+    ordeal, waiting = died_once(tmp_path, "collector", "gap inserted 1", [*RECEIPT_BEFORE_COMMIT, *rig.NOT_ASKED_FOR])
     assert ordeal.agent.lost > waiting
 
 
