@@ -22,6 +22,7 @@ from collector.config.endpoint import (
     split_broker,
     split_listen,
 )
+from collector.config.http import HttpSection
 from collector.config.table import CollectorSection, ConfigError, read_secret
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "DatabaseSection",
     "EnrolmentSection",
     "ExternalBrokerSection",
+    "HttpSection",
     "KeepSection",
     "PublicEndpoint",
     "Settings",
@@ -196,6 +198,7 @@ class Settings(CollectorSection):
     database: DatabaseSection = DatabaseSection()
     broker: BrokerSection = BrokerSection()
     web: WebSection = WebSection()
+    http: HttpSection = HttpSection()
     enrolment: EnrolmentSection = EnrolmentSection()
     measure: MeasureSection = MeasureSection()
     standard: StandardSection = StandardSection()

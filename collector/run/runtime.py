@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -18,6 +19,8 @@ from agent.common import tls
 from agent.common.logs import Event
 from agent.common.threads import join_started
 from collector.access.ca import Files
+from collector.config import HttpSection
+from collector.run.http_protocol import HEAD_BYTES, bounded_protocol, deadline_loop
 from collector.store import UNAVAILABLE
 
 DATABASE_AWAY = Event(
@@ -116,10 +119,19 @@ class WebServer:
     """uvicorn in a thread. `before_stop` ends what would keep it waiting. With `files` it speaks TLS 1.3 alone."""
 
     def __init__(
-        self, app: FastAPI, place: socket.socket, before_stop: Callable[[], None], files: Files | None = None
+        self,
+        app: FastAPI,
+        place: socket.socket,
+        before_stop: Callable[[], None],
+        files: Files | None = None,
+        limits: HttpSection | None = None,
     ) -> None:
+        limits = limits or HttpSection()
         config = uvicorn.Config(
             app,
+            http=bounded_protocol(limits),
+            ws="none",
+            h11_max_incomplete_event_size=HEAD_BYTES,
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=3,
@@ -129,11 +141,16 @@ class WebServer:
         self._files = files
         self._context = config.ssl = None if files is None else tls.server_context(files.cert, files.key)
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, args=([place],), name="web", daemon=True)
+        self._place, self._limits = place, limits
+        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._before_stop = before_stop
 
     def start(self) -> None:
         self._thread.start()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: deadline_loop(self._limits)) as runner:
+            runner.run(self._server.serve([self._place]))
 
     def reload(self) -> None:
         """What the files hold now, for every handshake from here on. Raises OSError."""

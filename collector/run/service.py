@@ -104,7 +104,7 @@ class Running:
         self._key = load_or_make(settings.data_dir)
         self._public_key = self._key.public_key().public_bytes_raw()
         self._hub = Hub()
-        place = stack.enter_context(bound(settings.web.listen, "[web] listen"))
+        place = stack.enter_context(bound(settings.web.listen, "[web] listen", settings.http))
         app = build(self._store, settings, self._hub, standards=self._standards, key=self._key)
         own = stack.enter_context(opened(settings.as_ingest)) if settings.database.ingest_url else self._store
         tls_maintenance = TlsMaintenance(settings, self._store, clock_ms)
@@ -124,7 +124,7 @@ class Running:
         self._start_ingest(child_options)
         self._start_periodic_tasks(own)
         self._start_measurement()
-        self._start(WebServer(app, place, self._hub.close))
+        self._start(WebServer(app, place, self._hub.close, limits=settings.http))
         for part in tls_maintenance.parts(app, stack):
             self._start(part)
 
