@@ -22,7 +22,7 @@ from collector.config.endpoint import (
     split_broker,
     split_listen,
 )
-from collector.config.http import HttpSection
+from collector.config.http import HttpSection, WebSection
 from collector.config.table import CollectorSection, ConfigError, read_secret
 
 __all__ = [
@@ -118,11 +118,6 @@ class KeepSection(CollectorSection):
         if max(self.raw_days or 10**9, self.hours_days or 10**9) > longest:
             raise ValueError("evidence_days must be the longest (or 0), so that what is shown can be proven")
         return self
-
-
-class WebSection(CollectorSection):
-    listen: Listen = Field(default="127.0.0.1:8480", description="Where the pages and the enrolment are served.")
-    public_url: HttpUrl = Field(default="", description="Address people and gateways use for it; empty: as `listen`.")
 
 
 class EnrolmentSection(CollectorSection):
@@ -230,7 +225,7 @@ class Settings(CollectorSection):
 
     @property
     def web_url(self) -> str:
-        return self.web.public_url or f"http://{self.web.listen}"
+        return self.web.public_url or f"{'https' if self.web.cert_file else 'http'}://{self.web.listen}"
 
     @property
     def broker_plain(self) -> tuple[str, int]:

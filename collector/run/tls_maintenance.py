@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Literal
 
@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from agent.common.errors import describe
 from agent.common.logs import Event
-from agent.common.tcp import ConnectionLimits, ListeningSocket
+from agent.common.tcp import ConnectionLimits, ListeningSocket, address_group
 from collector.access import devices, users
 from collector.access.ca import Authority
 from collector.access.server_certs import server_certificates
@@ -81,7 +81,8 @@ class TlsMaintenance:
         if self._settings.enrolment.listen:
             limits = self._settings.http
             place = stack.enter_context(bound(self._settings.enrolment.listen, "[enrolment] listen", limits))
-            self._web_listener = WebServer(app.state.gateways, place, lambda: None, self._own.server, limits)
+            pair = (self._own.server.cert, self._own.server.key)
+            self._web_listener = WebServer(app.state.gateways, place, lambda: None, pair, limits)
             parts.append(self._web_listener)
         return [*parts, PeriodicTask("certificates", CERTIFICATES_POLL_S, self.renew)]
 
@@ -117,8 +118,8 @@ class TlsMaintenance:
                     part.reload()
 
 
-def bound(listen: str, key: str, limits: HttpSection) -> ListeningSocket:
-    """A listening socket for uvicorn, with bounds. Raises StoreError."""
+def bound(listen: str, key: str, limits: HttpSection, proxies: Sequence[str] = ()) -> ListeningSocket:
+    """A listening socket for uvicorn, with bounds; `proxies` may hold more than one address. Raises StoreError."""
     host, port = split_listen(listen)
     try:
         place = socket.create_server(
@@ -126,6 +127,8 @@ def bound(listen: str, key: str, limits: HttpSection) -> ListeningSocket:
         )
     except OSError as error:
         raise StoreError(f"{key} {listen}: cannot listen ({describe(error)}); set a free address") from None
+    exempt = [address_group(address) for address in proxies]
+    per_address = limits.connections_per_address
     return ListeningSocket(
-        place, ConnectionLimits(connections=limits.connections, per_address=limits.connections_per_address)
+        place, ConnectionLimits(connections=limits.connections, per_address=per_address, exempt=exempt)
     )

@@ -53,7 +53,7 @@ def build(
     """
     facts = _enrolment_facts(config, key, now)
     door = auth.Authenticator(auth.load_token(config.data_dir))
-    site = Site(store, hub, standards, door, facts, now, config.web_url.startswith("https://"), texts=texts)
+    site = Site(store, hub, standards, door, facts, now, config.web.is_secure, texts=texts)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(site))
     app.state.gateways = gateways.build(site, key, config.http.body_bytes)
     app.mount("/static", StaticFiles(directory=HERE / "static"))

@@ -31,6 +31,7 @@ def outcome(source: Path, test: str, folder: Path) -> tuple[int, str]:
     return done.returncode, done.stdout[-3000:] + done.stderr[-1000:]
 
 
+KEEPALIVE = "agent/common/tcp/keepalive.py"
 DEAF_TO_THE_KERNEL = [
     ("agent/common/tcp/keepalive.py", "    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)\n", ""),
     (

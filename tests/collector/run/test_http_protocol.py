@@ -33,12 +33,16 @@ def application() -> FastAPI:
     async def echo(request: Request) -> int:
         return len(await request.body())
 
+    @app.get("/address")
+    def address(request: Request) -> str:
+        return request.client.host if request.client else ""
+
     app.add_middleware(BodyLimit, limit_bytes=SHORT.body_bytes)
     return app
 
 
 @contextlib.contextmanager
-def served(tls_folder: Path | None = None) -> Iterator[tuple[str, int]]:
+def served(tls_folder: Path | None = None, proxies: tuple[str, ...] = ()) -> Iterator[tuple[str, int]]:
     files = None
     if tls_folder is not None:
         settings = Settings(
@@ -46,10 +50,10 @@ def served(tls_folder: Path | None = None) -> Iterator[tuple[str, int]]:
         )
         now_ms = time.time_ns() // 1_000_000
         own, _ = server_certificates(Authority(tls_folder, now_ms, 30), settings, now_ms)
-        files = own.server
-    with bound("127.0.0.1:0", "[web] listen", SHORT) as place:
+        files = (own.server.cert, own.server.key)
+    with bound("127.0.0.1:0", "[web] listen", SHORT, proxies) as place:
         address = place.getsockname()
-        server = WebServer(application(), place, lambda: None, files, SHORT)
+        server = WebServer(application(), place, lambda: None, files, SHORT, proxies)
         server.start()
         try:
             yield address
@@ -163,3 +167,18 @@ def test_the_places_of_a_flood_that_ended_are_free(place: tuple[str, int]) -> No
         return False
 
     wait_until(is_answered, "an answer")
+
+
+def test_a_client_s_address_is_believed_of_a_named_proxy_alone() -> None:
+    for proxies, address in (((), "127.0.0.1"), (("192.0.2.5",), "127.0.0.1"), (("127.0.0.1",), "192.0.2.77")):
+        with served(proxies=proxies) as place:
+            headers = {"X-Forwarded-For": "192.0.2.77"}
+            answer = httpx.get(f"http://127.0.0.1:{place[1]}/address", headers=headers)
+            assert answer.json() == address
+
+
+def test_a_proxy_holds_more_connections_than_an_address_may() -> None:
+    with served(proxies=("127.0.0.1",)) as place, ExitStack() as stack:
+        for _ in range(SHORT.connections_per_address + 4):
+            client_of(place, stack)
+        assert httpx.post(f"http://127.0.0.1:{place[1]}/echo", content=b"1", timeout=20).text == "1"
