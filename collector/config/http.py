@@ -82,8 +82,9 @@ class HttpSection(CollectorSection):
         default=30.0, gt=0, le=600, description="How long the body of a request may take to come, in seconds."
     )
     body_bytes: int = Field(
-        default=65_536,
-        ge=4096,
-        le=100_000_000,
-        description="The longest body of a request, in bytes. A longer one is refused with status 413, unread.",
+        default=655_360,
+        ge=655_360,
+        le=1_000_000,
+        description="The longest body of a request, in bytes; a measurement server's record may need half a megabyte, "
+        "and from a whole one on forms would go to the disk. A longer one is refused with status 413, unread.",
     )

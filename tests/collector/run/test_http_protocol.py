@@ -13,16 +13,20 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI, Request
+from pydantic import ValidationError
 
 from collector.access.ca import Authority
 from collector.access.server_certs import server_certificates
 from collector.config import CollectorTable, EnrolmentSection, HttpSection, Settings
+from collector.measure.record import MAX_BYTES
 from collector.run.runtime import WebServer
 from collector.run.tls_maintenance import bound
 from collector.web.limits import BodyLimit
+from collector.web.machines.measure_servers import SEAL_BYTES
 from tests.helpers.waiting import wait_until
 
-SHORT = HttpSection(connections=40, connections_per_address=16, handshake_s=1, head_s=1, body_s=1, body_bytes=4096)
+SHORT = HttpSection(connections=40, connections_per_address=16, handshake_s=1, head_s=1, body_s=1)
+BODY_BYTES = 4096
 HEAD = b"POST /echo HTTP/1.1\r\nHost: nabz\r\nContent-Length: 10\r\n"
 
 
@@ -37,7 +41,7 @@ def application() -> FastAPI:
     def address(request: Request) -> str:
         return request.client.host if request.client else ""
 
-    app.add_middleware(BodyLimit, limit_bytes=SHORT.body_bytes)
+    app.add_middleware(BodyLimit, limit_bytes=BODY_BYTES)
     return app
 
 
@@ -138,10 +142,16 @@ def test_a_body_over_the_limit_is_refused_by_count_where_it_has_no_length(place:
         assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
+def test_the_least_limit_that_may_be_set_takes_the_longest_record() -> None:
+    assert HttpSection().body_bytes >= MAX_BYTES + SEAL_BYTES
+    with pytest.raises(ValidationError):
+        HttpSection(body_bytes=MAX_BYTES)
+
+
 def test_a_body_of_the_limit_is_taken(place: tuple[str, int]) -> None:
-    for body in (bytes(SHORT.body_bytes), iter([bytes(SHORT.body_bytes)])):
+    for body in (bytes(BODY_BYTES), iter([bytes(BODY_BYTES)])):
         answer = httpx.post(f"http://127.0.0.1:{place[1]}/echo", content=body)
-        assert answer.text == str(SHORT.body_bytes)
+        assert answer.text == str(BODY_BYTES)
 
 
 def test_an_honest_request_is_answered_through_a_flood_of_half_sent_heads(place: tuple[str, int]) -> None:
