@@ -40,6 +40,7 @@ COLLECTOR = """\
 data_dir = "{folder}/collector"
 [web]
 listen = "0.0.0.0:8480"
+proxy = ["192.0.2.1"]  # none is there: this network is a laboratory
 public_url = "http://{server}:8480"
 [broker]
 listen = "0.0.0.0:1883"

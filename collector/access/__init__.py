@@ -7,6 +7,7 @@ __all__ = [
     "ca",
     "devices",
     "enrolment",
+    "keys",
     "passwords",
     "people",
     "server_certs",

@@ -26,6 +26,11 @@ TOPIC_REFUSED = Event(
     key="device", fields="action topic",
 )  # fmt: skip
 
+QOS_REFUSED = Event(
+    __name__, "warning", "qos_refused", "a client published with another quality of service than 1; its session ends",
+    key="name", fields="qos",
+)  # fmt: skip
+
 Action = Literal["publish", "subscribe"]
 
 GATEWAY = re.compile(r"g[0-9a-f]{16}")
@@ -72,9 +77,10 @@ class Book:
     """What was refused by the embedded broker. Times are seconds of the clock that `now_s` reads."""
 
     now_s: Callable[[], float]
-    counts: Counter[str] = field(default_factory=Counter)  # refused_session, refused_publish, refused_filter, takeover
+    counts: Counter[str] = field(default_factory=Counter)  # refused_session, _publish, _filter, _qos; takeover
     refused: Counter[str] = field(default_factory=Counter)  # refused publishes, by name
     _refusals: Counter[str] = field(default_factory=Counter)
+    _refused_filters: Counter[str] = field(default_factory=Counter)
     _takeovers: dict[str, deque[tuple[float, str]]] = field(default_factory=dict)
     _findings: deque[DeviceFinding] = field(default_factory=lambda: deque(maxlen=1000))
 
@@ -87,13 +93,21 @@ class Book:
         if len(self._refusals) > MAX_BOOK:
             self._refusals.clear()
 
+    def refuse_qos(self, name: str, qos: int) -> None:
+        """`name` published with another quality of service than the contract's; its session ends."""
+        self.counts["refused_qos"] += 1
+        QOS_REFUSED.log(name=name, qos=qos)
+
     def refuse(self, name: str, action: Action, topic: str) -> None:
         """The first of each name is logged; the others are counted."""
         self.counts["refused_publish" if action == "publish" else "refused_filter"] += 1
+        refused = self.refused if action == "publish" else self._refused_filters
+        refused[name] += 1
+        if len(refused) > MAX_BOOK:
+            refused.clear()
+        if refused[name] > 1:
+            return
         if action == "publish":
-            self.refused[name] += 1
-            if self.refused[name] > 1:
-                return
             reason = Reason.of("refused.publish", device=name, topic=printable(topic, 80))
             self._findings.append(DeviceFinding(name, "forbidden_topic", reason))
         TOPIC_REFUSED.log(device=name, action=action, topic=topic)

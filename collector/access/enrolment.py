@@ -12,13 +12,11 @@ import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import wire
 from agent.common.errors import describe
@@ -26,6 +24,7 @@ from agent.common.reasons import Param, Reason
 from agent.common.words import CodedError
 from collector.access import approvals, devices
 from collector.access.ca import MAX_CSR_BYTES, CsrRefused, Issuer, checked_csr
+from collector.access.keys import is_sound, verifier
 from collector.register import centers
 from collector.store import nonces, schema
 
@@ -195,15 +194,10 @@ def device_name(public_key: bytes) -> str:
 def is_signed(public_key: bytes, body: bytes, signature: bytes) -> bool:
     """Whether the holder of `public_key` (32 bytes, Ed25519, RFC 8032) signed exactly `body`."""
     try:
-        _verifier(public_key).verify(signature, body)
+        verifier(public_key).verify(signature, body)
     except (InvalidSignature, ValueError):
         return False
     return True
-
-
-@lru_cache(maxsize=16_384)
-def _verifier(public_key: bytes) -> Ed25519PublicKey:
-    return Ed25519PublicKey.from_public_bytes(public_key)
 
 
 def _hash(token: str) -> str:
@@ -226,6 +220,8 @@ def _proven(request: EnrolmentRequest) -> bytes:
     public_key, proof = _from_base64(request.public_key, "public_key"), _from_base64(request.proof, "proof")
     if len(public_key) != 32:
         raise EnrolmentRefused(400, "enrol.key_length", length=len(public_key))
+    if not is_sound(public_key):
+        raise EnrolmentRefused(400, "enrol.weak_key")
     signed = "\n".join(filter(None, ("nabz-enrol", request.token, request.csr)))
     if not is_signed(public_key, signed.encode(errors="replace"), proof):
         raise EnrolmentRefused(401, "enrol.proof")

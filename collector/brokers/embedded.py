@@ -25,6 +25,7 @@ from amqtt.errors import AMQTTError
 from amqtt.errors import BrokerError as AmqttBrokerError
 from amqtt.mqtt.connack import NOT_AUTHORIZED, ConnackPacket
 from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
+from amqtt.mqtt.publish import PublishPacket
 from amqtt.session import OutgoingApplicationMessage, Session
 from amqtt.utils import gen_client_id
 from websockets.asyncio.server import ServerConnection
@@ -37,6 +38,8 @@ from collector.access import acl
 from collector.access.tls import TlsError, common_name, refill, server_context
 from collector.brokers.listeners import (
     HANDSHAKE_TIMEOUT_S,
+    Budget,
+    Budgeted,
     LimitedReader,
     Listener,
     WebSocketReader,
@@ -61,6 +64,7 @@ CLIENT_EJECTED = Event(
 MAX_CONNECTIONS = 20_000
 PLUGINS = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
 MAX_LEVELS = 6
+QOS = 1
 START_S, STOP_S = 10.0, 10.0
 EXPIRY_POLL_S = 5.0  # between checks for sessions whose certificate has expired
 
@@ -162,6 +166,22 @@ def filters_of(topic: str) -> list[str]:
     return [*found, *(start[:-1] for start in starts), *(start + "#" for start in starts)]
 
 
+class _Handler(BrokerProtocolHandler):  # type: ignore[misc]
+    """Of a client with a certificate it takes QoS 1 alone, as the contract says: amqtt holds what QoS 2 leaves
+    unfinished without end, and QoS 0 has no answer that could slow its sender."""
+
+    book: acl.Book | None = None
+
+    async def handle_publish(self, publish_packet: PublishPacket) -> None:
+        name = self.session.attributes.get(NAME) if self.session else None
+        if name is None or publish_packet.qos == QOS:
+            await super().handle_publish(publish_packet)
+            return
+        if self.book is not None:
+            self.book.refuse_qos(name, publish_packet.qos)
+        await self.handle_connection_closed()
+
+
 class _Amqtt(Amqtt):  # type: ignore[misc]
     """amqtt with listeners, names and limits of ours, without retained messages, and closing what it opened."""
 
@@ -254,8 +274,10 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         """Whatever is wrong with a client's first packet, amqtt gets the one exception that it cleans up after."""
         try:
             async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-                handler, session = await BrokerProtocolHandler.init_from_connect(reader, writer, self.plugins_manager)
+                handler, session = await _Handler.init_from_connect(reader, writer, self.plugins_manager)
+                handler.book = self._book
                 await self._authorize(session, writer)
+                self._give_budget(session, reader)
         except AMQTTError:
             raise
         except Exception as error:
@@ -300,6 +322,11 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
             raise AMQTTError(why)
         session.attributes[NAME] = name
         session.attributes[UNTIL_S] = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+
+    def _give_budget(self, session: Session, reader: Budgeted) -> None:
+        """To every gateway; a collector has many gateways' receipts to send."""
+        if session.attributes.get(NAME, "") not in {"", *self._services}:
+            reader.budget = Budget()
 
     async def _take_over(self, session: Session) -> None:
         """One name, one session: the newest. amqtt would leave the old connection open."""

@@ -60,6 +60,7 @@ def _mosquitto_conf(site: BrokerSite, listeners: Sequence[tuple[str, tuple[str, 
             f"max_queued_messages {QUEUED}",
             f"max_queued_bytes {QUEUED_BYTES}",
             "queue_qos0_messages false",
+            "sys_interval 0",
             "set_tcp_nodelay true",
             "log_type error",
             "log_type warning",
@@ -79,6 +80,7 @@ def _mosquitto_listener(site: BrokerSite, protocol: str, place: tuple[str, int])
         f"listener {port}" if host in EVERYWHERE else f"listener {port} {host}",
         f"protocol {protocol}",
         f"max_connections {MAX_CONNECTIONS}",
+        "max_qos 1",
         f"cafile {files['ca']}",
         f"certfile {files['cert']}",
         f"keyfile {files['key']}",
@@ -119,7 +121,7 @@ def _nats_conf(site: BrokerSite) -> str:
             'timeout: "59s"',
         ],
     )
-    listeners = _block("mqtt", [_listen(site.tls), *tls, f"max_ack_pending: {IN_FLIGHT}"])
+    listeners = _block("mqtt", [_listen(site.tls), *tls, f"max_ack_pending: {IN_FLIGHT}", "reject_qos2_publish: true"])
     if site.websocket:
         listeners += _block("websocket", [_listen(site.websocket), *tls, "compression: false"])
     return "\n".join(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import ssl
+import time
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from agent.common.errors import describe
 from collector.access.ca import Files
 
 MAX_PACKET_BYTES = wire.MAX_BATCH_BYTES + 1024  # a full batch, its signature, topic and headers
+# Of one gateway: a batch a minute has some 6 kB, and the backlog of twelve hours drains within a minute.
+RATE_BYTES_S, BURST_BYTES, READ_COST_BYTES = 256 * 1024, 4 * 1024 * 1024, 512
 HANDSHAKE_TIMEOUT_S = 120.0  # a handshake takes up to that over 30 % loss and 800 ms round trips
 
 Server = asyncio.Server | ws.Server
@@ -79,10 +82,37 @@ async def open_websockets(
     )
 
 
-class LimitedReader(StreamReaderAdapter):  # type: ignore[misc]
+class Budget:
+    """What one session may send: a token bucket of bytes, in which each read counts as some more, so that it bounds
+    small packets too. Pure: `now_s` is monotonic."""
+
+    def __init__(self, rate_bytes_s: float = RATE_BYTES_S, burst_bytes: float = BURST_BYTES) -> None:
+        self._rate_bytes_s, self._burst_bytes = rate_bytes_s, burst_bytes
+        self._left_bytes, self._since_s = burst_bytes, 0.0
+
+    def wait_s(self, read_bytes: int, now_s: float) -> float:
+        """How long the read that begins now is to wait. A session sends no faster then: its TCP window fills."""
+        gained_bytes = (now_s - self._since_s) * self._rate_bytes_s
+        self._left_bytes = min(self._burst_bytes, self._left_bytes + gained_bytes) - read_bytes - READ_COST_BYTES
+        self._since_s = now_s
+        return max(0.0, -self._left_bytes / self._rate_bytes_s)
+
+
+class Budgeted:
+    """A reader that waits for its session's budget, once it has one."""
+
+    budget: Budget | None = None
+
+    async def _await_budget(self, read_bytes: int) -> None:
+        if self.budget is not None and (wait_s := self.budget.wait_s(read_bytes, time.monotonic())) > 0:
+            await asyncio.sleep(wait_s)
+
+
+class LimitedReader(Budgeted, StreamReaderAdapter):  # type: ignore[misc]
     async def read(self, n: int = -1) -> bytes:
         if n > MAX_PACKET_BYTES:
             raise TooLarge(f"a packet of {n} bytes, the limit is {MAX_PACKET_BYTES}")
+        await self._await_budget(n)
         try:
             return bytes(await super().read(n))
         except OSError as error:
@@ -102,7 +132,7 @@ class Writer(StreamWriterAdapter):  # type: ignore[misc]
         self._transport.abort()
 
 
-class WebSocketReader(ReaderAdapter):  # type: ignore[misc]
+class WebSocketReader(Budgeted, ReaderAdapter):  # type: ignore[misc]
     """MQTT packets may begin and end anywhere in WebSocket messages (MQTT 3.1.1, 6.0)."""
 
     def __init__(self, connection: ws.ServerConnection) -> None:
@@ -112,6 +142,7 @@ class WebSocketReader(ReaderAdapter):  # type: ignore[misc]
     async def read(self, n: int = -1) -> bytes:
         if n > MAX_PACKET_BYTES:
             raise TooLarge(f"a packet of {n} bytes, the limit is {MAX_PACKET_BYTES}")
+        await self._await_budget(n)
         while len(self._held) < n:
             try:
                 message = await self._connection.recv()

@@ -22,6 +22,7 @@ from collector.config.endpoint import (
     split_broker,
     split_listen,
 )
+from collector.config.http import HttpSection, WebSection
 from collector.config.table import CollectorSection, ConfigError, read_secret
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "DatabaseSection",
     "EnrolmentSection",
     "ExternalBrokerSection",
+    "HttpSection",
     "KeepSection",
     "PublicEndpoint",
     "Settings",
@@ -118,11 +120,6 @@ class KeepSection(CollectorSection):
         return self
 
 
-class WebSection(CollectorSection):
-    listen: Listen = Field(default="127.0.0.1:8480", description="Where the pages and the enrolment are served.")
-    public_url: HttpUrl = Field(default="", description="Address people and gateways use for it; empty: as `listen`.")
-
-
 class EnrolmentSection(CollectorSection):
     listen: Address = Field(
         default="",
@@ -196,6 +193,7 @@ class Settings(CollectorSection):
     database: DatabaseSection = DatabaseSection()
     broker: BrokerSection = BrokerSection()
     web: WebSection = WebSection()
+    http: HttpSection = HttpSection()
     enrolment: EnrolmentSection = EnrolmentSection()
     measure: MeasureSection = MeasureSection()
     standard: StandardSection = StandardSection()
@@ -227,7 +225,7 @@ class Settings(CollectorSection):
 
     @property
     def web_url(self) -> str:
-        return self.web.public_url or f"http://{self.web.listen}"
+        return self.web.public_url or f"{'https' if self.web.cert_file else 'http'}://{self.web.listen}"
 
     @property
     def broker_plain(self) -> tuple[str, int]:

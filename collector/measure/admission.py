@@ -11,10 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from agent.common.errors import describe
 from agent.common.http_server import HttpRefused
+from collector.access.keys import verifier
 from collector.measure import token
 from collector.measure.token import Claims, TokenRefused
 
@@ -42,7 +41,7 @@ class ByToken:
     def __init__(
         self, key: bytes, server: str, used: UsedTokens, count: Callable[[str], None] = lambda _reason: None
     ) -> None:
-        self._key, self.server, self._used = Ed25519PublicKey.from_public_bytes(key), server, used
+        self._key, self.server, self._used = verifier(key), server, used
         self._count = count
 
     def check(self, test: str, token_text: str, address: str, now_ms: int) -> Claims | None:

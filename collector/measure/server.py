@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine
 
 from agent.common.http_server import ConnectionLimiter, HttpRefused, RateLimiter
 from agent.common.logs import Event
+from agent.common.tcp import address_group
 from collector.measure import http, routes
 from collector.measure.admission import Admit
 from collector.measure.limits import Limits
@@ -23,7 +24,7 @@ from collector.measure.line import Connection
 from collector.measure.pipe import Plain, Tls
 from collector.measure.protocols.echo import Echo
 from collector.measure.record import Record, Sign
-from collector.measure.sessions import Sessions, group
+from collector.measure.sessions import Sessions
 
 NO_ECHO = Event(
     __name__, "warning", "udp_echo_unavailable", "the measurement server has no UDP echo on its port",
@@ -127,7 +128,7 @@ class MeasureServer:
             self._spawn(self._serve(sock, peer[0]))
 
     async def _serve(self, sock: socket.socket, address: str) -> None:
-        who = group(address)
+        who = address_group(address)
         refused = self.connections.refusal(who)
         with contextlib.closing(sock), self.connections.counted(who):
             try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent.common.http_server import HttpRefused
+from agent.common.tcp import address_group
 from collector.measure.admission import Admit
 from collector.measure.limits import Limits
 from collector.measure.queue import TestQueue
@@ -117,11 +117,11 @@ class Sessions:
     def enter(self, name: str, token: str, address: str, now: float, wall_ms: int) -> Session:
         """The test a request for bytes belongs to: the one named, or the one this address runs unnamed.
         Raises HttpRefused with the reason."""
-        key = name or f"at {group(address)}"
+        key = name or f"at {address_group(address)}"
         test = self.running.get(key)
         if test is None:
             test = self._begin(key, name, token, address, now, wall_ms)
-        if group(test.address) != group(address):
+        if address_group(test.address) != address_group(address):
             raise HttpRefused(403, f"test {name!r} is being run from another address")
         if token != test.token:
             raise HttpRefused(403, f"other_token: test {name!r} was begun with another token")
@@ -135,7 +135,7 @@ class Sessions:
             raise HttpRefused(403, f"used: test {name!r} is over: a test's name is used once")
         claims = None if self.admit is None else self.admit.check(name, token, address, wall_ms)
         self._in_rate(address, now)
-        self.waiting.pass_or_wait(key, group(address), self.limits.tests_at_once - len(self.running), now)
+        self.waiting.pass_or_wait(key, address_group(address), self.limits.tests_at_once - len(self.running), now)
         if claims is not None and self.admit is not None:
             self.admit.use(claims, wall_ms)
         most_bytes = self.limits.bytes_per_test
@@ -150,11 +150,11 @@ class Sessions:
             active_s=now,
         )
         self.running[key] = test
-        self.started.setdefault(group(address), deque()).append(now)
+        self.started.setdefault(address_group(address), deque()).append(now)
         return test
 
     def _in_rate(self, address: str, now: float) -> None:
-        starts = self.started.get(group(address), deque())
+        starts = self.started.get(address_group(address), deque())
         while starts and starts[0] < now - HOUR_S:
             starts.popleft()
         if len(starts) >= self.limits.tests_per_address:
@@ -193,14 +193,6 @@ class Sessions:
         if name in self.running:
             return self.running[name].record(now, None)
         return self.records.get(name)
-
-
-def group(address: str) -> str:
-    """Whom an address stands for: itself, or its /64 (a single subscriber has at least that many of IPv6)."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
-        return str(ipaddress.IPv6Network((parsed, 64), strict=False))
-    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
 def _sum(a: Count, b: Count) -> Count:

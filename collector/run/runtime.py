@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import uvicorn
@@ -17,7 +19,8 @@ from fastapi import FastAPI
 from agent.common import tls
 from agent.common.logs import Event
 from agent.common.threads import join_started
-from collector.access.ca import Files
+from collector.config import HttpSection
+from collector.run.http_protocol import HEAD_BYTES, bounded_protocol, deadline_loop
 from collector.store import UNAVAILABLE
 
 DATABASE_AWAY = Event(
@@ -113,32 +116,50 @@ class Subprocess:
 
 
 class WebServer:
-    """uvicorn in a thread. `before_stop` ends what would keep it waiting. With `files` it speaks TLS 1.3 alone."""
+    """uvicorn in a thread. `before_stop` ends what would keep it waiting. With `files` (certificate,
+    key) it speaks TLS 1.3 alone. `proxies` are believed in whom they speak for."""
 
     def __init__(
-        self, app: FastAPI, place: socket.socket, before_stop: Callable[[], None], files: Files | None = None
+        self,
+        app: FastAPI,
+        place: socket.socket,
+        before_stop: Callable[[], None],
+        files: tuple[Path, Path] | None = None,
+        limits: HttpSection | None = None,
+        proxies: Sequence[str] = (),
     ) -> None:
+        limits = limits or HttpSection()
         config = uvicorn.Config(
             app,
+            http=bounded_protocol(limits),
+            ws="none",
+            h11_max_incomplete_event_size=HEAD_BYTES,
             log_config=None,
             access_log=False,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=list(proxies),
             timeout_graceful_shutdown=3,
             server_header=False,
         )
         config.load()
         self._files = files
-        self._context = config.ssl = None if files is None else tls.server_context(files.cert, files.key)
+        self._context = config.ssl = None if files is None else tls.server_context(*files)
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, args=([place],), name="web", daemon=True)
+        self._place, self._limits = place, limits
+        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._before_stop = before_stop
 
     def start(self) -> None:
         self._thread.start()
 
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: deadline_loop(self._limits)) as runner:
+            runner.run(self._server.serve([self._place]))
+
     def reload(self) -> None:
         """What the files hold now, for every handshake from here on. Raises OSError."""
         if self._context is not None and self._files is not None:
-            tls.show(self._context, self._files.cert, self._files.key)
+            tls.show(self._context, *self._files)
 
     def stop(self) -> None:
         self._before_stop()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
+from fastapi import FastAPI
 
 from agent.common.errors import describe
 from agent.common.logs import Event
@@ -68,6 +70,7 @@ LOG_INTERVAL_S = 60.0
 FOLLOW_INTERVAL_S = 1.0
 SCHEDULE_INTERVAL_S = 1.0  # between two decisions who may test
 REGISTER_INTERVAL_S = 30.0
+CERTIFICATE_INTERVAL_S = 3600.0
 COLLECT_INTERVAL_S = 1.0  # between two collections of our own measurement server's results
 
 
@@ -104,7 +107,7 @@ class Running:
         self._key = load_or_make(settings.data_dir)
         self._public_key = self._key.public_key().public_bytes_raw()
         self._hub = Hub()
-        place = stack.enter_context(bound(settings.web.listen, "[web] listen"))
+        place = stack.enter_context(bound(settings.web.listen, "[web] listen", settings.http, settings.web.proxies))
         app = build(self._store, settings, self._hub, standards=self._standards, key=self._key)
         own = stack.enter_context(opened(settings.as_ingest)) if settings.database.ingest_url else self._store
         tls_maintenance = TlsMaintenance(settings, self._store, clock_ms)
@@ -124,9 +127,21 @@ class Running:
         self._start_ingest(child_options)
         self._start_periodic_tasks(own)
         self._start_measurement()
-        self._start(WebServer(app, place, self._hub.close))
+        self._start_web(app, place)
         for part in tls_maintenance.parts(app, stack):
             self._start(part)
+
+    def _start_web(self, app: FastAPI, place: socket.socket) -> None:
+        """The pages, with a certificate of their own where one is named. Raises ConfigError."""
+        web = self._settings.web
+        pair = (web.cert_file, web.key_file) if web.cert_file and web.key_file else None
+        try:
+            server = WebServer(app, place, self._hub.close, pair, self._settings.http, web.proxies)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"[web] cert_file: cannot be used ({describe(error)}); name a PEM pair") from None
+        self._start(server)
+        if pair is not None:
+            self._start(PeriodicTask("web certificate", CERTIFICATE_INTERVAL_S, server.reload))
 
     def _start_ingest(self, child_options: Sequence[str]) -> None:
         """Ingest: in this process, and in workers beside it."""

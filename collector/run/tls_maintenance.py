@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Literal
 
@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from agent.common.errors import describe
 from agent.common.logs import Event
+from agent.common.tcp import ConnectionLimits, ListeningSocket, address_group
 from collector.access import devices, users
 from collector.access.ca import Authority
 from collector.access.server_certs import server_certificates
@@ -18,7 +19,7 @@ from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.endpoints import Address, broker_addresses
 from collector.brokers.external import ExternalBroker
 from collector.brokers.listeners import Listener
-from collector.config import Settings, split_listen
+from collector.config import HttpSection, Settings, split_listen
 from collector.run.runtime import Component, PeriodicTask, WebServer
 from collector.store import Store, StoreError
 
@@ -78,8 +79,10 @@ class TlsMaintenance:
         if self._broker is not None:
             parts.append(PeriodicTask("breaches", FINDINGS_POLL_S, self.record_findings))
         if self._settings.enrolment.listen:
-            place = stack.enter_context(bound(self._settings.enrolment.listen, "[enrolment] listen"))
-            self._web_listener = WebServer(app.state.gateways, place, lambda: None, self._own.server)
+            limits = self._settings.http
+            place = stack.enter_context(bound(self._settings.enrolment.listen, "[enrolment] listen", limits))
+            pair = (self._own.server.cert, self._own.server.key)
+            self._web_listener = WebServer(app.state.gateways, place, lambda: None, pair, limits)
             parts.append(self._web_listener)
         return [*parts, PeriodicTask("certificates", CERTIFICATES_POLL_S, self.renew)]
 
@@ -115,12 +118,17 @@ class TlsMaintenance:
                     part.reload()
 
 
-def bound(listen: str, key: str) -> socket.socket:
-    """A listening socket for uvicorn. Raises StoreError."""
+def bound(listen: str, key: str, limits: HttpSection, proxies: Sequence[str] = ()) -> ListeningSocket:
+    """A listening socket for uvicorn, with bounds; `proxies` may hold more than one address. Raises StoreError."""
     host, port = split_listen(listen)
     try:
-        return socket.create_server(
+        place = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512
         )
     except OSError as error:
         raise StoreError(f"{key} {listen}: cannot listen ({describe(error)}); set a free address") from None
+    exempt = [address_group(address) for address in proxies]
+    per_address = limits.connections_per_address
+    return ListeningSocket(
+        place, ConnectionLimits(connections=limits.connections, per_address=per_address, exempt=exempt)
+    )

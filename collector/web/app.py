@@ -23,6 +23,7 @@ from collector.standard import Standards
 from collector.store import Store, queries
 from collector.web import api, auth, errors
 from collector.web.guard import Guard
+from collector.web.limits import BodyLimit
 from collector.web.live import Follower, Hub
 from collector.web.machines import gateways
 from collector.web.pages import approvals, centers, test_now
@@ -52,9 +53,9 @@ def build(
     """
     facts = _enrolment_facts(config, key, now)
     door = auth.Authenticator(auth.load_token(config.data_dir))
-    site = Site(store, hub, standards, door, facts, now, config.web_url.startswith("https://"), texts=texts)
+    site = Site(store, hub, standards, door, facts, now, config.web.is_secure, texts=texts)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(site))
-    app.state.gateways = gateways.build(site, key)
+    app.state.gateways = gateways.build(site, key, config.http.body_bytes)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     app.include_router(api.router(site))
     app.include_router(gateways.router(site, key))
@@ -63,6 +64,7 @@ def build(
     app.include_router(approvals.router(site))
     errors.add(app, site)
     app.add_middleware(GZipMiddleware, minimum_size=800, compresslevel=6)
+    app.add_middleware(BodyLimit, limit_bytes=config.http.body_bytes)
     app.add_middleware(Guard, site=site)
     return app
 

@@ -66,6 +66,13 @@ def test_all_mistakes_are_told_at_once_with_key_rule_and_fix(tmp_path: Path) -> 
         ('[measure]\npublic_url = "speed.example.pk"', "[measure] public_url: must begin with http"),
         ('[[alerts.channels]]\nurl = "json://x"', "[alerts] channels #1 name: is needed; add it"),
         ('[[alerts.channels]]\nname = "a"\nevents = ["burned"]', "[alerts] channels #1 events #1: should be"),
+        (
+            '[web]\nlisten = "0.0.0.0:80"',
+            "[web]: listen 0.0.0.0:80 without TLS would send sessions and",
+        ),
+        ('[web]\nlisten = "[::]:80"', "[web]: listen [::]:80 without TLS"),
+        ('[web]\nproxy = ["nginx"]', "[web]: proxy must be IP addresses"),
+        ('[web]\ncert_file = "x.pem"', "[web]: cert_file and key_file belong together"),
         ("[web]\nlisten = 1", "[web] listen: should be a valid string"),
         ("web = 1", "[web]: should be a valid dictionary"),
     ],
@@ -102,3 +109,18 @@ def test_every_setting_says_what_it_is() -> None:
     for section in [*sections(Settings), ChannelSection]:
         for name, field in section.model_fields.items():
             assert field.description, f"{section.__name__}.{name}"
+
+
+@pytest.mark.parametrize(
+    ("text", "secure", "proxies"),
+    [
+        ("", False, ()),
+        ('[web]\nlisten = "[::1]:80"', False, ()),
+        ('[web]\nlisten = "0.0.0.0:80"\nproxy = ["192.0.2.5"]', True, ("192.0.2.5",)),
+        ('[web]\nlisten = "0.0.0.0:443"\ncert_file = "a"\nkey_file = "b"', True, ()),
+        ('[web]\npublic_url = "https://nabz.example.pk"', True, ("127.0.0.1", "::1")),
+    ],
+)
+def test_pages_are_on_loopback_or_behind_tls(tmp_path: Path, text: str, secure: bool, proxies: tuple[str, ...]) -> None:
+    web = load(written(tmp_path, text)).web
+    assert (web.is_secure, web.proxies) == (secure, proxies)

@@ -31,9 +31,14 @@ def outcome(source: Path, test: str, folder: Path) -> tuple[int, str]:
     return done.returncode, done.stdout[-3000:] + done.stderr[-1000:]
 
 
+KEEPALIVE = "agent/common/tcp/keepalive.py"
 DEAF_TO_THE_KERNEL = [
-    ("agent/common/tcp.py", "    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)\n", ""),
-    ("agent/common/tcp.py", "    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_MS)\n", ""),
+    ("agent/common/tcp/keepalive.py", "    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)\n", ""),
+    (
+        "agent/common/tcp/keepalive.py",
+        "    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_MS)\n",
+        "",
+    ),
 ]
 IMPATIENT = [("agent/uplink/broker_client.py", "CONNECT_S = 150.0\nREACH_S = 45.0", "CONNECT_S = 2.0\nREACH_S = 2.0")]
 NOT_PAUSED = [("collector/ingest/subscriber.py", "                self._set_away(away=True)\n", "")]

@@ -180,6 +180,7 @@ COLLECTOR: Examples = {
     "enrol.too_many": {"address": "192.0.2.7"},
     "enrol.unframed": {"text": "JSON is malformed"},
     "enrol.key_length": {"length": 31},
+    "enrol.weak_key": {},
     "enrol.proof": {},
     "enrol.not_base64": {"part": "proof"},
     "enrol.token_unknown": {},

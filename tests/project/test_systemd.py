@@ -204,3 +204,9 @@ def test_a_service_of_type_notify_reports_that_it_is_ready_and_alive(unit: str, 
     with started(command_of(unit, tmp_path, free_ports(3)), tmp_path, watchdog_s=4) as ear:
         assert heard(ear, "READY=1")
         assert heard(ear, "WATCHDOG=1")
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_bounds_memory_descriptors_and_tasks(unit: str) -> None:
+    for key in ("MemoryMax", "LimitNOFILE", "TasksMax"):
+        assert len(settings_of(unit, key)) == 1, key

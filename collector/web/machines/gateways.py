@@ -17,6 +17,7 @@ from collector.access import enrolment
 from collector.web import errors
 from collector.web.errors import Mistaken
 from collector.web.guard import Guard
+from collector.web.limits import BodyLimit
 from collector.web.machines import measure_servers
 from collector.web.site import Site
 
@@ -27,11 +28,12 @@ CHALLENGE = re.compile(r"[0-9a-f]{32}")
 Answer = Callable[[sa.Connection, bytes, int, enrolment.EnrolmentFacts], dict[str, object]]
 
 
-def build(site: Site, key: Ed25519PrivateKey) -> FastAPI:
+def build(site: Site, key: Ed25519PrivateKey, body_bytes: int) -> FastAPI:
     """The door alone, to be served with a certificate of our own authority."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(router(site, key))
     errors.add(app, site)
+    app.add_middleware(BodyLimit, limit_bytes=body_bytes)
     app.add_middleware(Guard, site=site)
     return app
 

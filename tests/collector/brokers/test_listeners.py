@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from collector.access.acl import Book, may, refusal
 from collector.access.ca import Files
 from collector.brokers.embedded import BrokerError, EmbeddedBroker
 from collector.brokers.endpoints import Address
-from collector.brokers.listeners import LimitedReader, Listener
+from collector.brokers.listeners import BURST_BYTES, RATE_BYTES_S, Budget, LimitedReader, Listener
 from collector.config import ConfigError, load
 from collector.ingest.subscriber import Subscriber
 from tests.helpers.authority import TestAuthority
@@ -108,7 +109,98 @@ def test_the_first_refused_word_is_logged_and_all_are_counted(caplog: pytest.Log
     assert [found.finding for found in book.findings()] == ["forbidden_topic"]
 
 
+def test_a_refused_filter_is_logged_once_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    book = Book(lambda: 0.0)
+    for number in range(1000):
+        book.refuse(A, "subscribe", f"$SYS/{number}")
+    assert (book.counts["refused_filter"], len(caplog.records)) == (1000, 1)
+
+
+def test_a_budget_lets_an_honest_backlog_through_and_slows_a_flood() -> None:
+    budget, now_s = Budget(), 1000.0
+    for _ in range(720):  # of twelve hours, a batch a minute: five reads of 6 kB
+        for size in (1, 1, 2, 20, 6000):
+            wait_s = budget.wait_s(size, now_s)
+            now_s += wait_s
+    assert now_s - 1000.0 < 60
+    budget, now_s, sent = Budget(), 0.0, 0
+    while now_s < 10:
+        now_s += budget.wait_s(64 * 1024, now_s)
+        sent += 64 * 1024
+    assert sent < 8 * 1024 * 1024  # once it was 1.4 GB in ten seconds
+    budget, now_s, reads = Budget(), 0.0, 0
+    while now_s < 60:
+        now_s += budget.wait_s(1, now_s)
+        reads += 1
+    assert reads < 60_000  # of pings, say
+
+
 # ---------------------------------------------------------------- the real thing
+
+
+@pytest.mark.parametrize("qos", [0, 2])
+def test_a_gateway_that_publishes_with_another_qos_than_1_is_put_out(
+    broker: EmbeddedBroker, authority: TestAuthority, visit, qos: int
+) -> None:
+    heard: list[bytes] = []
+    collector = MqttClient(mqtt.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
+    ready = threading.Event()
+    collector.on_message = lambda _c, _d, message: heard.append(message.payload)
+    collector.on_subscribe = lambda *_words: ready.set()
+    collector.connect("127.0.0.1", broker.port)
+    collector.loop_start()
+    try:
+        collector.subscribe(f"{wire.ROOT}/up/+", qos=1)
+        assert ready.wait(60)
+        honest, other = visit(authority.client(B), B), visit(authority.client(A), A)
+        assert honest.come.wait(60)
+        assert other.come.wait(60)
+        other.mqtt.publish(wire.batch_topic(A), b"flood", qos=qos)
+        assert other.gone.wait(60)
+        honest.mqtt.publish(wire.batch_topic(B), b"batch", qos=1).wait_for_publish(60)
+        wait_until(lambda: heard)
+        assert heard == [b"batch"]
+        assert not honest.gone.is_set()
+        assert broker.book.counts["refused_qos"] >= 1
+    finally:
+        collector.leave()
+
+
+def test_a_gateway_that_floods_is_slowed_and_another_is_heard_within_two_seconds(
+    broker: EmbeddedBroker, authority: TestAuthority, visit
+) -> None:
+    taken: list[int] = []
+    done = threading.Event()
+    collector = MqttClient(mqtt.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
+    ready = threading.Event()
+
+    def take(_client: object, _data: object, message: mqtt.MQTTMessage) -> None:
+        taken.append(len(message.payload))
+        if message.payload == b"batch":
+            done.set()
+
+    collector.on_message = take
+    collector.on_subscribe = lambda *_words: ready.set()
+    collector.connect("127.0.0.1", broker.port)
+    collector.loop_start()
+    try:
+        collector.subscribe(f"{wire.ROOT}/up/+", qos=1)
+        assert ready.wait(60)
+        honest, flooding = visit(authority.client(B), B), visit(authority.client(A), A)
+        assert honest.come.wait(60)
+        assert flooding.come.wait(60)
+        start_s = time.monotonic()
+        for _ in range(600):  # 30 MB
+            flooding.mqtt.publish(wire.batch_topic(A), bytes(50_000), qos=1)
+        time.sleep(2)
+        sent_s = time.monotonic()
+        honest.mqtt.publish(wire.batch_topic(B), b"batch", qos=1)
+        assert done.wait(60)
+        assert time.monotonic() - sent_s < 2.0
+        allowed = BURST_BYTES + (time.monotonic() - start_s + 1) * RATE_BYTES_S
+        assert sum(taken) < allowed + 200_000
+    finally:
+        collector.leave()
 
 
 class Visitor:

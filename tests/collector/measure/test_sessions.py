@@ -10,9 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from agent.common.http_server import HttpRefused
+from agent.common.tcp import address_group
 from collector.measure.limits import Limits
 from collector.measure.record import encode
-from collector.measure.sessions import Count, Session, Sessions, group
+from collector.measure.sessions import Count, Session, Sessions
 from collector.measure.tcpinfo import crossed
 from collector.measure.token import Claims
 
@@ -252,7 +253,7 @@ def test_a_record_is_sealed_with_the_servers_key() -> None:
     ],
 )
 def test_an_address_of_ipv6_stands_for_its_subscriber(address: str, whole: str) -> None:
-    assert group(address) == whole
+    assert address_group(address) == whole
 
 
 @pytest.mark.parametrize(

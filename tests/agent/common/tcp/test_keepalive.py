@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from agent.common import tcp
+from agent.common.tcp import keepalive as tcp
 
 
 def test_the_kernel_is_asked_to_notice_a_dead_peer() -> None:

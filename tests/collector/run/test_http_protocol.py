@@ -1,0 +1,194 @@
+"""The web listener's bounds: deadlines for handshake, head and body, and an honest request through a flood."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+from pydantic import ValidationError
+
+from collector.access.ca import Authority
+from collector.access.server_certs import server_certificates
+from collector.config import CollectorTable, EnrolmentSection, HttpSection, Settings
+from collector.measure.record import MAX_BYTES
+from collector.run.runtime import WebServer
+from collector.run.tls_maintenance import bound
+from collector.web.limits import BodyLimit
+from collector.web.machines.measure_servers import SEAL_BYTES
+from tests.helpers.waiting import wait_until
+
+SHORT = HttpSection(connections=40, connections_per_address=16, handshake_s=1, head_s=1, body_s=1)
+BODY_BYTES = 4096
+HEAD = b"POST /echo HTTP/1.1\r\nHost: nabz\r\nContent-Length: 10\r\n"
+
+
+def application() -> FastAPI:
+    app = FastAPI()
+
+    @app.post("/echo")
+    async def echo(request: Request) -> int:
+        return len(await request.body())
+
+    @app.get("/address")
+    def address(request: Request) -> str:
+        return request.client.host if request.client else ""
+
+    app.add_middleware(BodyLimit, limit_bytes=BODY_BYTES)
+    return app
+
+
+@contextlib.contextmanager
+def served(tls_folder: Path | None = None, proxies: tuple[str, ...] = ()) -> Iterator[tuple[str, int]]:
+    files = None
+    if tls_folder is not None:
+        settings = Settings(
+            collector=CollectorTable(data_dir=tls_folder), enrolment=EnrolmentSection(listen="127.0.0.1:1")
+        )
+        now_ms = time.time_ns() // 1_000_000
+        own, _ = server_certificates(Authority(tls_folder, now_ms, 30), settings, now_ms)
+        files = (own.server.cert, own.server.key)
+    with bound("127.0.0.1:0", "[web] listen", SHORT, proxies) as place:
+        address = place.getsockname()
+        server = WebServer(application(), place, lambda: None, files, SHORT, proxies)
+        server.start()
+        try:
+            yield address
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def place() -> Iterator[tuple[str, int]]:
+    with served() as address:
+        yield address
+
+
+def client_of(place: tuple[str, int], stack: ExitStack, address: str = "127.0.0.1") -> socket.socket:
+    return stack.enter_context(socket.create_connection(place, timeout=20, source_address=(address, 0)))
+
+
+def seconds_until_closed(client: socket.socket) -> float:
+    start_s = time.monotonic()
+    with contextlib.suppress(ConnectionResetError):
+        while client.recv(4096):
+            pass
+    return time.monotonic() - start_s
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET / HTTP/1.1\r\nHost: na", HEAD + b"\r\n123"],
+    ids=["nothing", "half a head", "half a body"],
+)
+def test_a_request_that_does_not_come_in_time_is_closed(place: tuple[str, int], sent: bytes) -> None:
+    with ExitStack() as stack:
+        client = client_of(place, stack)
+        client.sendall(sent)
+        assert seconds_until_closed(client) < 10
+
+
+def test_bytes_that_drip_buy_no_time(place: tuple[str, int]) -> None:
+    with ExitStack() as stack:
+        client = client_of(place, stack)
+        client.sendall(HEAD)
+        start_s = time.monotonic()
+        with contextlib.suppress(OSError):
+            while time.monotonic() - start_s < 15:
+                client.sendall(b"X: y\r\n")
+                time.sleep(0.2)
+        assert time.monotonic() - start_s < 10
+
+
+def test_a_head_that_breaks_off_in_a_kept_connection_is_closed(place: tuple[str, int]) -> None:
+    with ExitStack() as stack:
+        client = client_of(place, stack)
+        client.sendall(HEAD + b"\r\n0123456789")
+        assert b"200 OK" in client.recv(4096)
+        client.sendall(b"POST /echo HT")
+        assert seconds_until_closed(client) < 10
+
+
+def test_a_handshake_that_does_not_come_in_time_is_closed(tmp_path: Path) -> None:
+    with served(tmp_path) as place, ExitStack() as stack:
+        client = client_of(place, stack)
+        assert seconds_until_closed(client) < 10
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with httpx.Client(base_url=f"https://127.0.0.1:{place[1]}", verify=context) as honest:
+            assert honest.post("/echo", content=b"12").text == "2"
+
+
+def test_a_body_over_the_limit_is_refused_by_its_length_unread(place: tuple[str, int]) -> None:
+    with ExitStack() as stack:
+        client = client_of(place, stack)
+        client.sendall(b"POST /echo HTTP/1.1\r\nHost: nabz\r\nContent-Length: 309329920\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_body_over_the_limit_is_refused_by_count_where_it_has_no_length(place: tuple[str, int]) -> None:
+    with ExitStack() as stack:
+        client = client_of(place, stack)
+        client.sendall(b"POST /echo HTTP/1.1\r\nHost: nabz\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(3):
+            client.sendall(b"800\r\n" + bytes(2048) + b"\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+def test_the_least_limit_that_may_be_set_takes_the_longest_record() -> None:
+    assert HttpSection().body_bytes >= MAX_BYTES + SEAL_BYTES
+    with pytest.raises(ValidationError):
+        HttpSection(body_bytes=MAX_BYTES)
+
+
+def test_a_body_of_the_limit_is_taken(place: tuple[str, int]) -> None:
+    for body in (bytes(BODY_BYTES), iter([bytes(BODY_BYTES)])):
+        answer = httpx.post(f"http://127.0.0.1:{place[1]}/echo", content=body)
+        assert answer.text == str(BODY_BYTES)
+
+
+def test_an_honest_request_is_answered_through_a_flood_of_half_sent_heads(place: tuple[str, int]) -> None:
+    with ExitStack() as stack:
+        for number in range(200):  # from 20 addresses: each within its limit, all five times over that of all
+            flooding = client_of(place, stack, f"127.0.1.{number % 20 + 1}")
+            with contextlib.suppress(OSError):
+                flooding.sendall(b"GET / HTTP/1.1\r\n")
+        start_s = time.monotonic()
+        answer = httpx.post(f"http://127.0.0.1:{place[1]}/echo", content=b"123", timeout=20)
+        assert (answer.status_code, answer.text) == (200, "3")
+        assert time.monotonic() - start_s < 2.0
+
+
+def test_the_places_of_a_flood_that_ended_are_free(place: tuple[str, int]) -> None:
+    with ExitStack() as stack:
+        for _ in range(60):
+            client_of(place, stack)
+
+    def is_answered() -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.post(f"http://127.0.0.1:{place[1]}/echo", content=b"1").status_code == 200
+        return False
+
+    wait_until(is_answered, "an answer")
+
+
+def test_a_client_s_address_is_believed_of_a_named_proxy_alone() -> None:
+    for proxies, address in (((), "127.0.0.1"), (("192.0.2.5",), "127.0.0.1"), (("127.0.0.1",), "192.0.2.77")):
+        with served(proxies=proxies) as place:
+            headers = {"X-Forwarded-For": "192.0.2.77"}
+            answer = httpx.get(f"http://127.0.0.1:{place[1]}/address", headers=headers)
+            assert answer.json() == address
+
+
+def test_a_proxy_holds_more_connections_than_an_address_may() -> None:
+    with served(proxies=("127.0.0.1",)) as place, ExitStack() as stack:
+        for _ in range(SHORT.connections_per_address + 4):
+            client_of(place, stack)
+        assert httpx.post(f"http://127.0.0.1:{place[1]}/echo", content=b"1", timeout=20).text == "1"
