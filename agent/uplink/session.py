@@ -394,5 +394,5 @@ class Uplink:
     def _leave(self, client: BrokerClient, was_connected: bool) -> None:
         """Blocks for at most a few seconds."""
         if was_connected and client.is_connected():
-            client.publish(wire.presence_topic(self._identity.device), self._presence("offline"), retain=True)
+            client.publish(wire.presence_topic(self._identity.device), self._presence("offline"), qos=1, retain=True)
         client.leave()

@@ -30,6 +30,7 @@ from amqtt.session import OutgoingApplicationMessage, Session
 from amqtt.utils import gen_client_id
 from websockets.asyncio.server import ServerConnection
 
+from agent import wire
 from agent.common.errors import describe
 from agent.common.logs import Event
 from agent.common.tcp import watch_peer
@@ -174,12 +175,17 @@ class _Handler(BrokerProtocolHandler):  # type: ignore[misc]
 
     async def handle_publish(self, publish_packet: PublishPacket) -> None:
         name = self.session.attributes.get(NAME) if self.session else None
-        if name is None or publish_packet.qos == QOS:
+        if name is None or publish_packet.qos == QOS or self._says_goodbye(name, publish_packet):
             await super().handle_publish(publish_packet)
             return
         if self.book is not None:
             self.book.refuse_qos(name, publish_packet.qos)
         await self.handle_connection_closed()
+
+    @staticmethod
+    def _says_goodbye(name: str, packet: PublishPacket) -> bool:
+        """Agents up to 0.1 do so with QoS 0."""
+        return (packet.qos, packet.topic_name) == (0, wire.presence_topic(name))
 
 
 class _Amqtt(Amqtt):  # type: ignore[misc]
