@@ -45,7 +45,7 @@ class Center:
         self.made, self.folder = made, folder
         self.collector, self.agent = folder / "collector.toml", folder / "agent.toml"
         self.collector.write_text(
-            f'[collector]\ndata_dir = "{folder}/data"\n[web]\nlisten = "{SERVER}:{WEB}"\n'
+            f'[collector]\ndata_dir = "{folder}/data"\n[web]\nlisten = "{SERVER}:{WEB}"\nproxy = ["{SERVER}"]\n'
             f'[measure]\nlisten = "{SERVER}:{MEASURE}"\n[broker]\ntls_listen = "{SERVER}:{BROKER}"\n'
             f'[enrolment]\nlisten = "{SERVER}:{ENROL}"\n'
         )

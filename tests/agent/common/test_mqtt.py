@@ -14,7 +14,7 @@ from collections.abc import Callable
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from agent.common import tcp
+from agent.common.tcp import keepalive
 from agent.common.mqtt import Client
 from tests.helpers.peers import black_hole, deaf, gone, peer, silent, welcome
 from tests.helpers.waiting import PATIENCE_S, wait_until
@@ -147,7 +147,7 @@ def test_the_kernel_watches_whether_the_broker_is_still_there() -> None:
         session.loop_start()
         wait_until(session.is_connected)
         assert session.line is not None
-        assert session.line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == tcp.DEAD_MS
+        assert session.line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == keepalive.DEAD_MS
         leaves(session)
 
 
