@@ -14,8 +14,8 @@ from collections.abc import Callable
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from agent.common.tcp import keepalive
 from agent.common.mqtt import Client
+from agent.common.tcp import keepalive
 from tests.helpers.peers import black_hole, deaf, gone, peer, silent, welcome
 from tests.helpers.waiting import PATIENCE_S, wait_until
 

@@ -225,7 +225,8 @@ class Town:
     def build(self) -> None:
         house = self.house
         house.collector_toml.write_text(
-            f'[collector]\ndata_dir = "{house.folder}/data"\n[web]\nlisten = "0.0.0.0:{house.web}"\nproxy = ["192.0.2.1"]\n'
+            f'[collector]\ndata_dir = "{house.folder}/data"\n[web]\nlisten = "0.0.0.0:{house.web}"\n'
+            'proxy = ["192.0.2.1"]\n'
             f'[broker]\nurl = "mqtt://127.0.0.1:{house.broker}"\npublic = "{HOST}:{house.broker}"\n'
             f"[measure]\nenabled = false\n[sweep]\ngap_s = {GAP_S}\n"
         )
