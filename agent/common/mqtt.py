@@ -44,6 +44,8 @@ class Client(paho.Client):
             self._cut()
             thread.join(patience_s)
         self._sock_close()
+        if thread is None or not thread.is_alive():
+            self._reset_sockets()  # paho leaves the pair that wakes its thread open
 
     def _stop_connecting(self, patience_s: float) -> None:
         """Whoever connects gives up: sooner than it is noticed here where nothing is left to be cut."""
