@@ -8,7 +8,6 @@ month.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import sqlalchemy as sa
@@ -19,7 +18,7 @@ from collector.flags import machine
 from collector.flags.judge import Verdict, judge
 from collector.judging import evaluate
 from collector.standard import Standards
-from collector.standard.criteria import CLOCK, EVERYONE, Clocks
+from collector.standard.criteria import CLOCK, Clocks
 from collector.store import schema
 
 JUMP_MS = 60_000  # less is slewed, or a machine that was busy
@@ -37,16 +36,6 @@ JUMPED = Event(
 Agreement = Literal["agrees", "disagrees", "unknown"]
 
 _p, _f = schema.pulse.c, schema.flags.c
-
-
-@dataclass(frozen=True)
-class EveryCenter:
-    """The pseudo center of findings about the collector itself."""
-
-    code: str = EVERYONE
-    tier: str = EVERYONE
-    seats_promised: int = 0
-    opening: str = "always"
 
 
 class ClockWatch:
@@ -119,13 +108,13 @@ def _votes(conn: sa.Connection, now_ms: int) -> tuple[int, int, int]:
 def find(conn: sa.Connection, standards: Standards, now_ms: int) -> tuple[Agreement, int]:
     """`agreement`, and the finding about it: raised while most disagree. Returns how many flags changed, too."""
     word, standard = agreement(conn, now_ms), standards.at(now_ms) or standards.versions[-1]
-    bench = evaluate.load(conn, [EveryCenter()])[0]
+    bench = evaluate.load(conn, [evaluate.EveryCenter()])[0]
     known = (CLOCK.id, "") in bench.flags
     if word == "unknown" or (word == "agrees" and not known):
         return word, 0
     off, votes, _ = _votes(conn, now_ms)
     held = bench.held(CLOCK, "", now_ms)
-    verdict = judge(CLOCK, Clocks(100.0 * off / votes if word == "disagrees" else 0.0), EveryCenter())
+    verdict = judge(CLOCK, Clocks(100.0 * off / votes if word == "disagrees" else 0.0), evaluate.EveryCenter())
     reason = Reason.of("fleet.clocks", n=off, whole=votes, found=verdict.reason)
     verdict = Verdict(verdict.word, reason, verdict.value, verdict.bound, verdict.recovers)
     bench.apply(CLOCK, "", verdict, machine.step(held.flag, verdict, CLOCK, now_ms), standard.id)

@@ -24,7 +24,7 @@ from collector.judging import server_check
 from collector.register import opening_hours as opening
 from collector.register.centers import Center
 from collector.standard import Standards
-from collector.standard.criteria import Criterion, Promise, Silence, Standard
+from collector.standard.criteria import EVERYONE, Criterion, Promise, Silence, Standard
 from collector.store import schema, upsert
 
 
@@ -36,6 +36,16 @@ class CenterLike(Promise, Protocol):
 
     @property
     def opening(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class EveryCenter:
+    """The pseudo center of findings about the collector itself."""
+
+    code: str = EVERYONE
+    tier: str = EVERYONE
+    seats_promised: int = 0
+    opening: str = "always"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agent import wire
-from agent.common.reasons import Reason, encode
+from agent.common.reasons import Reason, decode, encode
 from collector.store import schema
 
 FRESH_MS = 3_600_000  # a roll call older than this says nothing of now
@@ -67,8 +67,8 @@ def look(conn: sa.Connection, now_ms: int) -> int:
     query = sa.select(_l.center, _l.device, _l.body).where(_l.kind == "seats", _l.received_ms > now_ms - FRESH_MS)
     found = shared(call for row in conn.execute(query) if (call := _roll_call(row.center, row.device, row.body)))
     named = sa.select(_i.center, _i.detail).where(_i.finding == FINDING, _i.at_ms > now_ms - REPEAT_MS)
-    known = {(row.center, str(row.detail)) for row in conn.execute(named)}
-    rows = [row for item in found if ((row := _row(item, now_ms))["center"], row["detail"]) not in known]
+    known = {(row.center, decode(row.detail).params.get("center")) for row in conn.execute(named)}
+    rows = [_row(item, now_ms) for item in found if (item.center, item.other) not in known]
     if rows:
         conn.execute(sa.insert(schema.integrity), rows)
     return len(rows)

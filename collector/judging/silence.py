@@ -18,7 +18,7 @@ from collector.flags.judge import Verdict, bound_of, judge
 from collector.judging import evaluate
 from collector.register import opening_hours
 from collector.standard import Standards
-from collector.standard.criteria import DEAF, EVERYONE, Criterion, Fleet, Silence, Standard
+from collector.standard.criteria import DEAF, Criterion, Fleet, Silence, Standard
 from collector.store import schema
 
 MIN_FLEET = 5  # of fewer centers, half may well be silent by chance
@@ -37,16 +37,6 @@ class Swept:
     looked_at: int
     changed: int
     ear: Ear
-
-
-@dataclass(frozen=True)
-class _Everyone:
-    """The pseudo center of findings about the collector itself."""
-
-    code: str = EVERYONE
-    tier: str = EVERYONE
-    seats_promised: int = 0
-    opening: str = "always"
 
 
 @dataclass(frozen=True)
@@ -169,7 +159,7 @@ def _listen(
     conn: sa.Connection, standard: Standard, criterion: Criterion, wanted: bool, now_ms: int
 ) -> tuple[Ear, int]:
     """How the collector hears, and the changes written. Asked only if somebody seems silent or it was deaf before."""
-    bench = evaluate.load(conn, [_Everyone()])[0]
+    bench = evaluate.load(conn, [evaluate.EveryCenter()])[0]
     held = bench.held(DEAF, "", now_ms)
     was_deaf = held.flag.state == "raised"
     if not wanted and not was_deaf:
@@ -190,7 +180,7 @@ def _hearing(expected: Sequence[_Quiet], quiet_ms: int) -> Verdict:
     if len(expected) < MIN_FLEET:
         return Verdict("unknown", Reason.of("fleet.too_few", n=len(expected)))
     quiet = sum(center.heard_ms <= quiet_ms for center in expected)
-    verdict = judge(DEAF, Fleet(100.0 * quiet / len(expected)), _Everyone())
+    verdict = judge(DEAF, Fleet(100.0 * quiet / len(expected)), evaluate.EveryCenter())
     reason = Reason.of("fleet.quiet", n=quiet, whole=len(expected), found=verdict.reason)
     return Verdict(verdict.word, reason, verdict.value, verdict.bound, verdict.recovers)
 

@@ -79,9 +79,9 @@ def of_system(file: Path = RESOLV_CONF) -> NameServers:
         return NameServers()
 
 
-async def look_up(name: str, servers: NameServers) -> list[Lookup]:
+async def look_up(name: str, servers: NameServers, port: int = PORT) -> list[Lookup]:
     """All servers at once; none for no name. Raises nothing."""
-    return list(await asyncio.gather(*(_lookup(name, server) for server in servers.addresses if name)))
+    return list(await asyncio.gather(*(_lookup(name, server, port) for server in servers.addresses if name)))
 
 
 def judge_names(lookups: Sequence[Lookup], wait_s: float, *, known: bool) -> NamesSeen:
@@ -100,11 +100,11 @@ def judge_names(lookups: Sequence[Lookup], wait_s: float, *, known: bool) -> Nam
     return NamesSeen(failed_pct=100.0, silent=failing)
 
 
-async def _lookup(name: str, server: str) -> Lookup:
+async def _lookup(name: str, server: str, port: int) -> Lookup:
     began_s = time.monotonic()
     try:
         async with asyncio.timeout(GIVE_UP_S):
-            outcome = await _exchange(name, server)
+            outcome = await _exchange(name, server, port)
     except TimeoutError:
         outcome = "silent"
     except (OSError, ValueError):  # refused, no route, no address of a server, no name
@@ -112,9 +112,9 @@ async def _lookup(name: str, server: str) -> Lookup:
     return Lookup(server=server[:200], outcome=outcome, took_ms=(time.monotonic() - began_s) * 1000)
 
 
-async def _exchange(name: str, server: str) -> Outcome:
+async def _exchange(name: str, server: str, port: int) -> Outcome:
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(server, PORT, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
+    found = await loop.getaddrinfo(server, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
     message = query(int.from_bytes(os.urandom(2), "big"), name)
     with socket.socket(found[0][0], socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
         await loop.sock_connect(sock, found[0][4])

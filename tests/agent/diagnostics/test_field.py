@@ -246,12 +246,20 @@ def test_a_name_server_that_gives_no_answer_of_its_own_is_named(answer: Callable
     assert "127.0.0.1 does not answer" in finding.detail
 
 
-def test_name_servers_are_read_as_the_system_does_and_our_names_are_asked() -> None:
-    text = "# x\nnameserver 192.0.2.1\nsearch lan\nnameserver fe80::1%eth0\nnameserver what\n"
-    assert resolver.servers_of(text) == ["192.0.2.1", "fe80::1%eth0"]
-    link = config.LinkSection(target="far.example")
-    speed = config.SpeedSection(server="http://192.0.2.9:80")
-    assert resolver.names_of(Installation(config.AgentSettings(link=link, speed=speed), None)) == ["far.example"]
+@pytest.mark.parametrize(
+    ("target", "hosts"),
+    [
+        ("far.example", ["far.example"]),
+        ("far.example:7", ["far.example"]),
+        ("192.0.2.1:7", []),
+        ("[2001:db8::1]:7", []),
+    ],
+)
+def test_the_names_that_a_gateway_needs_are_looked_up(target: str, hosts: list[str]) -> None:
+    settings = config.AgentSettings(
+        link=config.LinkSection(target=target), speed=config.SpeedSection(server="http://192.0.2.9:80")
+    )
+    assert resolver.names_of(Installation(settings, None)) == hosts
 
 
 def test_a_certificate_that_is_not_of_its_key_cannot_be_used(tmp_path: Path, enrolled: Identity) -> None:

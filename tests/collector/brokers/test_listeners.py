@@ -138,20 +138,28 @@ def test_a_budget_lets_an_honest_backlog_through_and_slows_a_flood() -> None:
 # ---------------------------------------------------------------- the real thing
 
 
+@contextlib.contextmanager
+def listening(broker: EmbeddedBroker, take: Callable[[bytes], None]) -> Iterator[None]:
+    """The collector, which hears what gateways send."""
+    client, ready = MqttClient(mqtt.CallbackAPIVersion.VERSION2, reconnect_on_failure=False), threading.Event()
+    client.on_message = lambda _client, _data, message: take(message.payload)
+    client.on_subscribe = lambda *_words: ready.set()
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    try:
+        client.subscribe(f"{wire.ROOT}/up/+", qos=1)
+        assert ready.wait(60)
+        yield
+    finally:
+        client.leave()
+
+
 @pytest.mark.parametrize("qos", [0, 2])
 def test_a_gateway_that_publishes_with_another_qos_than_1_is_put_out(
     broker: EmbeddedBroker, authority: TestAuthority, visit, qos: int
 ) -> None:
     heard: list[bytes] = []
-    collector = MqttClient(mqtt.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
-    ready = threading.Event()
-    collector.on_message = lambda _c, _d, message: heard.append(message.payload)
-    collector.on_subscribe = lambda *_words: ready.set()
-    collector.connect("127.0.0.1", broker.port)
-    collector.loop_start()
-    try:
-        collector.subscribe(f"{wire.ROOT}/up/+", qos=1)
-        assert ready.wait(60)
+    with listening(broker, heard.append):
         honest, other = visit(authority.client(B), B), visit(authority.client(A), A)
         assert honest.come.wait(60)
         assert other.come.wait(60)
@@ -162,8 +170,17 @@ def test_a_gateway_that_publishes_with_another_qos_than_1_is_put_out(
         assert heard == [b"batch"]
         assert not honest.gone.is_set()
         assert broker.book.counts["refused_qos"] >= 1
-    finally:
-        collector.leave()
+
+
+def test_the_goodbye_of_an_older_agent_with_qos_0_is_taken(
+    broker: EmbeddedBroker, authority: TestAuthority, visit
+) -> None:
+    gateway = visit(authority.client(A), A)
+    assert gateway.come.wait(60)
+    gateway.mqtt.publish(wire.presence_topic(A), b"{}", qos=0)
+    gateway.mqtt.publish(wire.batch_topic(A), b"batch", qos=1).wait_for_publish(60)
+    assert not gateway.gone.is_set()
+    assert broker.book.counts["refused_qos"] == 0
 
 
 def test_a_gateway_that_floods_is_slowed_and_another_is_heard_within_two_seconds(
@@ -171,21 +188,13 @@ def test_a_gateway_that_floods_is_slowed_and_another_is_heard_within_two_seconds
 ) -> None:
     taken: list[int] = []
     done = threading.Event()
-    collector = MqttClient(mqtt.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
-    ready = threading.Event()
 
-    def take(_client: object, _data: object, message: mqtt.MQTTMessage) -> None:
-        taken.append(len(message.payload))
-        if message.payload == b"batch":
+    def take(payload: bytes) -> None:
+        taken.append(len(payload))
+        if payload == b"batch":
             done.set()
 
-    collector.on_message = take
-    collector.on_subscribe = lambda *_words: ready.set()
-    collector.connect("127.0.0.1", broker.port)
-    collector.loop_start()
-    try:
-        collector.subscribe(f"{wire.ROOT}/up/+", qos=1)
-        assert ready.wait(60)
+    with listening(broker, take):
         honest, flooding = visit(authority.client(B), B), visit(authority.client(A), A)
         assert honest.come.wait(60)
         assert flooding.come.wait(60)
@@ -199,8 +208,6 @@ def test_a_gateway_that_floods_is_slowed_and_another_is_heard_within_two_seconds
         assert time.monotonic() - sent_s < 2.0
         allowed = BURST_BYTES + (time.monotonic() - start_s + 1) * RATE_BYTES_S
         assert sum(taken) < allowed + 200_000
-    finally:
-        collector.leave()
 
 
 class Visitor:
