@@ -57,11 +57,19 @@ def every_state(folder: Path, seed: int, states: int, chance: random.Random) -> 
                 yield files, promises, legal
 
 
-def recorded_play(folder: Path, seed: int, commits: int = COMMITS) -> list[Step]:
+def recorded_play(folder: Path, seed: int, commits: int = COMMITS, *extra: str) -> list[Step]:
     """The play is recorded on the code that is being tested."""
     work = folder / "work"
     work.mkdir(parents=True)
-    argv = [sys.executable, "-m", "tests.faults.power.spool_work", str(work / "spool.db"), str(seed), str(commits)]
+    argv = [
+        sys.executable,
+        "-m",
+        "tests.faults.power.spool_work",
+        str(work / "spool.db"),
+        str(seed),
+        str(commits),
+        *extra,
+    ]
     return record(argv, work, folder / "trace")
 
 
@@ -77,8 +85,9 @@ def played(play: list[Step]) -> tuple[Disk, Promises]:
 
 
 def every_flip(folder: Path, seed: int, states: int, chance: random.Random) -> Iterator[tuple[Files, Promises, bool]]:
-    """One bit wrong in each byte, or in so many of them, of a stretch in the middle of a closed spool's file."""
-    disk, promises = played(recorded_play(folder, seed))
+    """One bit wrong in each byte, or in so many of them, of a stretch in the middle of a closed spool's file, in which
+    everything waits: what is receipted would only be sent in vain."""
+    disk, promises = played(recorded_play(folder, seed, COMMITS, "no-receipts"))
     content = disk.whole()["spool.db"]
     middle = (len(content) - STRETCH) // 2
     for place in sorted(chance.sample(range(middle, middle + STRETCH), states)):
