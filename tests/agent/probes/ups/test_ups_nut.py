@@ -52,6 +52,7 @@ class Nut:
         self.port = free_port()
         self.variables = {name: dict(VARIABLES) for name in names}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.written_s = 0
         (folder / "state").mkdir(mode=0o700)
         driver = "driver = dummy-ups\n mode = dummy-once\n pollinterval = 1\n"
         files = {
@@ -74,6 +75,9 @@ class Nut:
         lines = "".join(f"{key}: {value}\n" for key, value in self.variables[name].items())
         fresh = self.folder / f"{name}.new"
         fresh.write_text(lines)
+        # dummy-ups reads a file again when its time has another second: each version gets one of its own.
+        self.written_s = max(self.written_s + 1, int(time.time()))
+        os.utime(fresh, (self.written_s, self.written_s))
         fresh.replace(self.folder / f"{name}.dev")
 
     def drive(self, name: str) -> None:
