@@ -16,9 +16,9 @@ BROKEN = sorted(Path(__file__).with_name("config").glob("*.toml"))
 @pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
 def test_every_mistake_is_told_with_file_key_rule_and_fix(path: Path) -> None:
     wanted = [line.removeprefix("# expects: ") for line in path.read_text().splitlines() if line.startswith("# exp")]
-    with pytest.raises(config_file.SettingsError) as told:
+    with pytest.raises(config_file.SettingsError) as refusal:
         config_file.load(path)
-    assert told.value.mistakes == [f"{path}: {mistake}" for mistake in wanted]
+    assert refusal.value.mistakes == [f"{path}: {mistake}" for mistake in wanted]
 
 
 def test_a_good_file_gives_typed_settings(tmp_path: Path) -> None:
@@ -35,13 +35,13 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"[agent\n", "is not TOML"), (b"\xff\xfe", "is not TOML"), (None, "cannot be read")]
+    ("content", "sentence"), [(b"[agent\n", "is not TOML"), (b"\xff\xfe", "is not TOML"), (None, "cannot be read")]
 )
-def test_a_file_that_cannot_be_read_is_one_clear_mistake(tmp_path: Path, content: bytes | None, said: str) -> None:
+def test_a_file_that_cannot_be_read_is_one_clear_mistake(tmp_path: Path, content: bytes | None, sentence: str) -> None:
     path = tmp_path / "agent.toml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(config_file.SettingsError, match=said):
+    with pytest.raises(config_file.SettingsError, match=sentence):
         config_file.load(path)
 
 

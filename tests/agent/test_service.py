@@ -104,12 +104,12 @@ def test_systemd_is_told_that_it_is_ready_alive_and_stopping(
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(60)
         agents.append(Agent(tmp_path, free_port, NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000"))
-        told = [systemd.recv(100) for _ in range(4)]
+        messages = [systemd.recv(100) for _ in range(4)]
         agents[0].stop()
         systemd.settimeout(60)
-        while told[-1] != b"STOPPING=1":
-            told.append(systemd.recv(100))
-    assert sorted(set(told)) == [b"READY=1", b"STOPPING=1", b"WATCHDOG=1"]
+        while messages[-1] != b"STOPPING=1":
+            messages.append(systemd.recv(100))
+    assert sorted(set(messages)) == [b"READY=1", b"STOPPING=1", b"WATCHDOG=1"]
 
 
 def test_a_gateway_not_enrolled_is_told_the_command_and_exits_2(tmp_path: Path, capsys) -> None:

@@ -57,7 +57,7 @@ def test_all_mistakes_are_told_at_once_with_key_rule_and_fix(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "sentence"),
     [
         ('[broker]\nurl = "http://x"', "[broker] url: must be"),
         ('[broker]\nurl = "mqtt://u:p@host:1883"', "[broker] url: must be"),
@@ -77,8 +77,8 @@ def test_all_mistakes_are_told_at_once_with_key_rule_and_fix(tmp_path: Path) -> 
         ("web = 1", "[web]: should be a valid dictionary"),
     ],
 )
-def test_a_wrong_value_is_told(tmp_path: Path, text: str, told: str) -> None:
-    assert mistakes(tmp_path, text)[0].startswith(told)
+def test_a_wrong_value_is_told(tmp_path: Path, text: str, sentence: str) -> None:
+    assert mistakes(tmp_path, text)[0].startswith(sentence)
 
 
 def test_a_secret_is_never_repeated_in_a_mistake(tmp_path: Path) -> None:

@@ -95,8 +95,8 @@ def held_of(conn: sa.Connection, spool: str) -> Held:
     table, devices, held = schema.evidence.c, schema.devices.c, Held()
     device = conn.scalar(sa.select(schema.spools.c.device).where(schema.spools.c.spool == spool))
     key = conn.scalar(sa.select(devices.public_key).where(devices.device == device)) or b""
-    asked = sa.select(table.body, table.fresh, table.signature).where(table.device == device, table.spool == spool)
-    for body, fresh, signature in conn.execute(asked.order_by(table.id)):
+    query = sa.select(table.body, table.fresh, table.signature).where(table.device == device, table.spool == spool)
+    for body, fresh, signature in conn.execute(query.order_by(table.id)):
         held.unsigned += not signed(key, bytes(body), bytes(signature))
         _add(held, wire.decode_batch(body), {n for first, last in json.loads(fresh) for n in range(first, last + 1)})
     return held
@@ -145,7 +145,7 @@ def _counted(conn: sa.Connection, spool: str, held: Held, wanted: set[int], shed
         promised=len(wanted),
         held=len(wanted & copies.keys()),
         lost=len(wanted - copies.keys() - shed),
-        doubled=sum(len(each) - 1 for each in copies.values()) + sum(rows.values()) - len(rows),
+        doubled=sum(len(copy) - 1 for copy in copies.values()) + sum(rows.values()) - len(rows),
         unfiled=len(copies.keys() - rows.keys()),
         shed=len(shed),
         strange=len(copies.keys() - wanted),

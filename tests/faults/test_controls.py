@@ -144,10 +144,10 @@ CARD = "tests/faults/hostile/test_fuzz.py::test_hostile_answers_to_the_ups_reade
     ],
 )
 def test_a_planted_bug_is_seen_by_the_rows_own_test(bug: Edits, test: str, tmp_path: Path) -> None:
-    code, said = outcome(rig.plant(tmp_path, bug), test, tmp_path)
-    assert code == FAILED, said
+    code, output = outcome(rig.plant(tmp_path, bug), test, tmp_path)
+    assert code == FAILED, output
 
 
 def test_without_a_bug_the_same_way_of_running_it_is_green(tmp_path: Path) -> None:
-    code, said = outcome(rig.plant(tmp_path, []), BOUNDED, tmp_path)
-    assert code == 0, said
+    code, output = outcome(rig.plant(tmp_path, []), BOUNDED, tmp_path)
+    assert code == 0, output

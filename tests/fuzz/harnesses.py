@@ -170,18 +170,18 @@ def snmp_answers(data: bytes) -> None:
         decoded = refused(ValueError, lambda data: pdu.decode(version, data), data)  # noqa: B023  called at once
         if decoded is not None:
             _, answer = decoded
-            asked = [name for name, _ in answer.bindings] or ["1.3.6.1"]
-            finished(session(answer).get(asked))
-            finished(session(answer).following([*asked, *(profile.root for profile in PROFILES)]))
+            numbers = [name for name, _ in answer.bindings] or ["1.3.6.1"]
+            finished(session(answer).get(numbers))
+            finished(session(answer).following([*numbers, *(profile.root for profile in PROFILES)]))
             settled(merge.gather(PROFILES, dict(answer.bindings), lambda _line: None))
 
 
 def session(answer: snmp.SnmpResponse) -> snmp.SnmpSession:
     """Of a card that says the same to every question."""
-    asked = itertools.count()
+    numbers = itertools.count()
 
     async def exchange(_command: snmp.Command, _oids: Sequence[str], _wait_s: float) -> snmp.SnmpResponse:
-        assert next(asked) < MOST_QUESTIONS, "a session without end"
+        assert next(numbers) < MOST_QUESTIONS, "a session without end"
         return answer
 
     return snmp.SnmpSession(exchange)
@@ -221,8 +221,10 @@ def settling(data: bytes) -> None:
 
 def nut_requests(data: bytes) -> None:
     """A client of the gateway's own NUT server: every answer is whole lines of NUT, and nothing is ever done."""
-    told = wire.UpsReading(output_state="online", battery_charge_pct=97.0, model=data[:40].decode("latin-1"))
-    states = [nut_server.UpsState(name=name, reading=told, age_s=1.0) for name in ("ups", data[:9].decode("latin-1"))]
+    first_reading = wire.UpsReading(output_state="online", battery_charge_pct=97.0, model=data[:40].decode("latin-1"))
+    states = [
+        nut_server.UpsState(name=name, reading=first_reading, age_s=1.0) for name in ("ups", data[:9].decode("latin-1"))
+    ]
     client = nut_server.NutClient(lambda: states)
     for line in data.split(b"\n")[:50]:
         answer = list(client.answer(line.decode("utf-8", "replace")))

@@ -52,8 +52,8 @@ class TestAuthority:
         made = (
             x509.CertificateRevocationListBuilder().issuer_name(self.name).last_update(now - DAY).next_update(now + DAY)
         )
-        for each in files:
-            serial = x509.load_pem_x509_certificate(each.cert.read_bytes()).serial_number
+        for file in files:
+            serial = x509.load_pem_x509_certificate(file.cert.read_bytes()).serial_number
             made = made.add_revoked_certificate(
                 x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - DAY).build(),
             )

@@ -36,12 +36,12 @@ class Peer:
 
     def close(self) -> None:
         self.place.shutdown(socket.SHUT_RDWR)
-        for each in self._held:
+        for entry in self._held:
             with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+                entry.shutdown(socket.SHUT_RDWR)
         self._thread.join(PATIENCE_S)
-        for each in [self.place, *self._held]:
-            each.close()
+        for item in [self.place, *self._held]:
+            item.close()
 
 
 @contextlib.contextmanager
@@ -80,10 +80,10 @@ def black_hole() -> Iterator[int]:
         place = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         port = place.getsockname()[1]
         while True:
-            each = stack.enter_context(socket.socket())
-            each.settimeout(0.5)
+            listening = stack.enter_context(socket.socket())
+            listening.settimeout(0.5)
             try:
-                each.connect(("127.0.0.1", port))
+                listening.connect(("127.0.0.1", port))
             except TimeoutError:
                 break
         yield port

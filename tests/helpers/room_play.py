@@ -133,7 +133,7 @@ def test_from_the_wire_to_its_table_to_a_flag_and_to_the_sums(upgraded: Store, g
         row = conn.execute(sa.select(schema.readings["room"])).one()
         assert (row.temperature_c, row.humidity_pct, row.failure) == (41.5, 40.0, None)
         assert conn.scalar(sa.select(schema.latest.c.kind)) == "room"
-        flag = next(each for each in queries.flags_of(conn, "LHR-1") if each["criterion"] == "room.temperature")
+        flag = next(item for item in queries.flags_of(conn, "LHR-1") if item["criterion"] == "room.temperature")
         assert (flag["state"], flag["value"], flag["bound"]) == ("raised", 41.5, 30.0)
         rollups.sum_hour(conn, NOW // rollups.HOUR_MS * rollups.HOUR_MS)
         assert conn.scalar(sa.select(schema.hours["room"].c.temperature_c)) == 41.5
@@ -179,9 +179,9 @@ def site(store: Store, cast, tmp_path: Path) -> Iterator[object]:
 
 def test_the_api_tells_it(site) -> None:
     with site.client() as client:
-        told = client.get("/api/v1/centers/KHI-0001").json()
-        assert told["latest"]["room"]["temperature_c"] == 24.5
-        (verdict,) = (each for each in told["verdicts"] if each["criterion"] == "room.temperature")
+        shown = client.get("/api/v1/centers/KHI-0001").json()
+        assert shown["latest"]["room"]["temperature_c"] == 24.5
+        (verdict,) = (item for item in shown["verdicts"] if item["criterion"] == "room.temperature")
         assert (verdict["verdict"], verdict["value"]) == ("meets", 24.5)
         series = client.get("/api/v1/centers/KHI-0001/series", params={"kind": "room"}).json()
         assert max(value for value in series["temperature_c"] if value) == 26.5

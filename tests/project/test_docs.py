@@ -259,7 +259,7 @@ def fits(value: object, schema: dict[str, Any]) -> bool:
     if "$ref" in schema:
         return fits(value, SCHEMAS[schema["$ref"].rpartition("/")[2]])
     if "anyOf" in schema or "oneOf" in schema:
-        hits = [fits(value, each) for each in schema.get("anyOf", schema.get("oneOf", ()))]
+        hits = [fits(value, item) for item in schema.get("anyOf", schema.get("oneOf", ()))]
         return any(hits) if "anyOf" in schema else hits.count(True) == 1
     if "enum" in schema:
         return value in schema["enum"]
@@ -284,15 +284,15 @@ def inside(value: object, schema: dict[str, Any]) -> bool:
     """Its parts."""
     if isinstance(value, list):
         if "prefixItems" in schema:  # a list of fixed length
-            return all(fits(each, part) for each, part in zip(value, schema["prefixItems"], strict=True))
-        return all(fits(each, schema.get("items", {})) for each in value)
+            return all(fits(value_part, part) for value_part, part in zip(value, schema["prefixItems"], strict=True))
+        return all(fits(item, schema.get("items", {})) for item in value)
     if isinstance(value, dict):
         known, others = schema.get("properties", {}), schema.get("additionalProperties", {})
         return (
             len(value) <= schema.get("maxProperties", len(value))
             and all(name in value for name in schema.get("required", ()))
             and all(fits(name, schema.get("propertyNames", {})) for name in value)
-            and all(fits(each, known.get(name, others)) for name, each in value.items())
+            and all(fits(value_part, known.get(name, others)) for name, value_part in value.items())
         )
     return True
 

@@ -25,25 +25,25 @@ TEMPLATE = ROOT / "collector" / "web" / "templates" / "center.html"
 def mistakes(kind: Kind) -> list[str]:
     """What is wrong with a row in itself: figures of fields that the struct lacks, charts of figures that it lacks."""
     fields, figures = kind.struct.__struct_fields__, [figure.name for figure in kind.figures]
-    said = [
+    complaints = [
         f"figure {figure.name!r}: {kind.struct.__name__} has no field {figure.field!r}"
         for figure in kind.figures
         if figure.field not in fields
     ]
-    said += [
+    complaints += [
         f"figure {figure.name!r}: {figure.how!r} is none of avg, min, max, any, is WORD"
         for figure in kind.figures
         if not (figure.is_number or figure.how == "any" or figure.how.startswith("is "))
     ]
-    said += [f"chart: {name!r} is no figure of it" for name in kind.chart if name not in figures]
-    said += [f"figure {name!r}: stands twice" for name in set(figures) if figures.count(name) > 1]
+    complaints += [f"chart: {name!r} is no figure of it" for name in kind.chart if name not in figures]
+    complaints += [f"figure {name!r}: stands twice" for name in set(figures) if figures.count(name) > 1]
     if kind.measured != "event" and not kind.summary:
-        said.append("summary: is empty; `nabz-agent probe --help` shows it")
+        complaints.append("summary: is empty; `nabz-agent probe --help` shows it")
     if len(kind.name) > schema.latest.c.kind.type.length:
-        said.append(f"name: is over {schema.latest.c.kind.type.length} letters, as many as table `latest` holds")
+        complaints.append(f"name: is over {schema.latest.c.kind.type.length} letters, as many as table `latest` holds")
     if kind.measured != "event" and any(field.required for field in msgspec.structs.fields(kind.struct)):
-        said.append("struct: a field has no default, so that a failed measurement could not be a reading")
-    return [f"agent/wire.py: KINDS: {kind.name}: {what}" for what in said]
+        complaints.append("struct: a field has no default, so that a failed measurement could not be a reading")
+    return [f"agent/wire.py: KINDS: {kind.name}: {what}" for what in complaints]
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)

@@ -123,7 +123,7 @@ def test_what_the_code_imports_is_declared(package: str) -> None:
     shipped = metadata.packages_distributions()
     assert imported(package)
     for name in imported(package):
-        distributions = {PART_OF.get(each.lower(), each.lower()) for each in shipped.get(name, [name])}
+        distributions = {PART_OF.get(item.lower(), item.lower()) for item in shipped.get(name, [name])}
         assert distributions & declared, f"{name} is imported and not declared in [{package}]"
 
 
@@ -145,7 +145,7 @@ def test_there_is_a_lock_for_every_role() -> None:
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
 def test_a_lock_pins_everything_by_hash_and_names_no_registry(path: Path) -> None:
-    entries = [each for each in re.split(r"\n(?=\S)", path.read_text().strip()) if not each.startswith("#")]
+    entries = [item for item in re.split(r"\n(?=\S)", path.read_text().strip()) if not item.startswith("#")]
     assert entries
     for entry in entries:
         assert re.match(r"[a-z0-9][a-z0-9._-]*(\[[a-z,]+\])?==\S+", entry), entry[:80]

@@ -20,10 +20,10 @@ input()
 
 def test_processes_that_live_at_a_time_are_given_different_ports() -> None:
     words = [sys.executable, "-c", ASK]
-    asked = [subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    given = [ports.free_ports(MANY), *(json.loads(each.stdout.readline()) for each in asked if each.stdout)]
-    for each in asked:
-        each.communicate("done\n")
+    children = [subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    given = [ports.free_ports(MANY), *(json.loads(item.stdout.readline()) for item in children if item.stdout)]
+    for item in children:
+        item.communicate("done\n")
     assert len({port for some in given for port in some}) == 4 * MANY
 
 

@@ -81,7 +81,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "finding", get_args(Finding)
     yield "severity", get_args(Severity)
     yield "day", DAYS
-    yield "criterion", [f"{each.id}{part}" for each in (DEAF, CLOCK) for part in ("", ".fix")]
+    yield "criterion", [f"{item.id}{part}" for item in (DEAF, CLOCK) for part in ("", ".fix")]
     yield from ((room, ("raised", "cleared")) for room in ("alert", "summary"))
     yield from (("ledger", (f"{name}{part}" for name in (*get_args(Bucket), "open"))) for part in ("", ".means"))
     yield "report.what", DIFFERENCES
@@ -143,8 +143,8 @@ def forms(lang: str, key: str) -> set[str]:
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_no_text_is_missing(lang: str) -> None:
     texts = raw_texts(lang)
-    asked = asked_for() | (written() & raw_texts("en").keys())
-    missing = {key for key in asked if key not in texts and not forms(lang, key) <= texts.keys()}
+    codes_asked = asked_for() | (written() & raw_texts("en").keys())
+    missing = {key for key in codes_asked if key not in texts and not forms(lang, key) <= texts.keys()}
     assert not missing, f"agent/common/text/{lang}.json has no text for {sorted(missing)}"
 
 

@@ -65,12 +65,12 @@ def test_a_row_without_a_test_or_a_control_is_found(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "said"),
+    ("number", "sentence"),
     [("360", "is marked for row 360, which the catalogue does not have"), ("SIX", "write the row's number itself")],
 )
-def test_a_mark_of_a_row_that_is_not_is_named(number: str, said: str, folder: Path) -> None:
+def test_a_mark_of_a_row_that_is_not_is_named(number: str, sentence: str, folder: Path) -> None:
     (folder / "test_it.py").write_text(f"import pytest\n@pytest.mark.row({number})\ndef test_it(): ...\n")
-    with pytest.raises(ValueError, match=rf"tests/test_it\.py: test_it.* {said}"):
+    with pytest.raises(ValueError, match=rf"tests/test_it\.py: test_it.* {sentence}"):
         torture_page.catalogue(folder)
 
 

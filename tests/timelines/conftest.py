@@ -89,21 +89,23 @@ class Story:
     def every_minute(self, first: str, end: str, *readings: Reading, center: str = "LHR-001") -> list[Arrival]:
         """Readings of each minute from `first` to just before `end`."""
         minutes = range(ms(first), ms(end), MINUTE_MS)
-        return [each for minute in minutes for each in self.at(clock(minute), *readings, center=center)]
+        return [item for minute in minutes for item in self.at(clock(minute), *readings, center=center)]
 
     def plays(self, *parts: Iterable[Arrival], until: str = "") -> None:
         """All that happens, minute by minute; sweeps go on until the given time."""
-        arrivals = sorted((each for part in parts for each in part), key=lambda each: each.received_ms)
-        end_ms = max([each.received_ms for each in arrivals] + ([ms(until)] if until else []))
-        start_ms = min([each.received_ms for each in arrivals] + [end_ms])
+        arrivals = sorted((item for part in parts for item in part), key=lambda item: item.received_ms)
+        end_ms = max([arrival.received_ms for arrival in arrivals] + ([ms(until)] if until else []))
+        start_ms = min([arrival.received_ms for arrival in arrivals] + [end_ms])
         for minute in range(start_ms, end_ms + 1, MINUTE_MS):
-            self._minute(minute, [each for each in arrivals if minute <= each.received_ms < minute + MINUTE_MS])
+            self._minute(
+                minute, [arrival for arrival in arrivals if minute <= arrival.received_ms < minute + MINUTE_MS]
+            )
 
     def _minute(self, now_ms: int, arrivals: list[Arrival]) -> None:
         by_center: dict[str, list[FreshReading]] = {}
-        for each in arrivals:
+        for arrival in arrivals:
             self.filed += 1
-            by_center.setdefault(each.center, []).append(replace(each.fresh, id=f"g0 s {self.filed}"))
+            by_center.setdefault(arrival.center, []).append(replace(arrival.fresh, id=f"g0 s {self.filed}"))
         with self.store.write() as conn:
             group = [(self.centers[code], fresh) for code, fresh in by_center.items()]
             gaps.record_group(conn, group, now_ms, gaps.GAP_S)
@@ -131,7 +133,7 @@ class Story:
     def wants(self, *wanted: tuple[str, ...]) -> None:
         """Exactly these, in this order, each (from, to, raised or clear, criterion[, center]) and within its times."""
         told = self.told()
-        assert [row[1:3] for row in told] == [each[2:4] for each in wanted], told
+        assert [row[1:3] for row in told] == [item[2:4] for item in wanted], told
         for (when, _, _, center), (first, last, _, _, *named) in zip(told, wanted, strict=True):
             assert ms(first) <= ms(when) <= ms(last), told
             assert center == (named[0] if named else "LHR-001")

@@ -101,12 +101,12 @@ def _center(play: OrderPlay, code: str, draw: random.Random, cut_ms: int, end_ms
         if dies and any(start + (end - start) // 2 <= at_ms < end for start, end in cuts):
             alive_ms = alive_ms or at_ms - step_ms
             continue
-        said: list[wire.Reading] = []
+        readings: list[wire.Reading] = []
         if alive_ms is not None:
             boot, boot_ms = f"b{at_ms}", at_ms - 20_000
             dark_s = (at_ms - alive_ms) / 1000
-            said, alive_ms = [wire.BootReading(previous_end="power", last_alive_ms=alive_ms, dark_s=dark_s)], None
-        said += _round(play, code, draw, at_ms, on_battery)
+            readings, alive_ms = [wire.BootReading(previous_end="power", last_alive_ms=alive_ms, dark_s=dark_s)], None
+        readings += _round(play, code, draw, at_ms, on_battery)
         settles = all(end <= boot_ms for _, end in cuts) and boot_ms + HOUR // 2 < end_ms
         lost = unsynced and settles and boot != "b0" and at_ms - boot_ms < 15 * MINUTE
         stamp = wire.Stamp(
@@ -115,7 +115,7 @@ def _center(play: OrderPlay, code: str, draw: random.Random, cut_ms: int, end_ms
             boot=boot,
             clock="unsynced" if lost else "synced",
         )
-        waiting += [wire.encode_reading(msgspec.structs.replace(reading, at=stamp)) for reading in said]
+        waiting += [wire.encode_reading(msgspec.structs.replace(reading, at=stamp)) for reading in readings]
         away = any(start <= at_ms < end for start, end in offline)
         if away and len(waiting) < 24:
             continue
@@ -139,7 +139,7 @@ def _center(play: OrderPlay, code: str, draw: random.Random, cut_ms: int, end_ms
 def _round(play: OrderPlay, code: str, draw: random.Random, at_ms: int, on_battery: bool) -> list[wire.Reading]:
     pct = draw.choice([100.0, 97.0, 60.0, 33.3])
     state, status = ("battery", draw.choice(["normal", "low"])) if on_battery else ("online", "normal")
-    said: list[wire.Reading] = [
+    readings: list[wire.Reading] = [
         wire.UpsReading(
             output_state=state,
             battery_status=status,
@@ -161,14 +161,14 @@ def _round(play: OrderPlay, code: str, draw: random.Random, at_ms: int, on_batte
         columns = wire.SeatColumns(
             id=list("abc"), state=[state] * 3, why=[""] * 3, uptime_s=uptime_s, quiet_s=[9.0] * 3
         )
-        said.append(wire.SeatsReading(known=3, healthy=3 * (state == "healthy"), seats=columns))
+        readings.append(wire.SeatsReading(known=3, healthy=3 * (state == "healthy"), seats=columns))
     if draw.random() < 0.06:
         repeats = [name for owner, name, _ in play.tests if owner == code]
         test = repeats[0] if repeats and draw.random() < 0.5 else f"t{len(play.tests)}"
         if test not in repeats:
             play.tests.append((code, test, at_ms))
             play.records.append(_record(play, code, test, at_ms))
-        said.append(
+        readings.append(
             wire.SpeedReading(
                 download_mbps=60.0,
                 upload_mbps=30.0,
@@ -178,7 +178,7 @@ def _round(play: OrderPlay, code: str, draw: random.Random, at_ms: int, on_batte
                 subject="wan",
             )
         )
-    return said
+    return readings
 
 
 def _record(play: OrderPlay, code: str, test: str, at_ms: int) -> bytes:

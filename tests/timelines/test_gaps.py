@@ -26,7 +26,7 @@ def boot(end: Any, minutes: float) -> BootReading:
 def kept(story: Story, received: str, hour: int, first: int, last: int, *readings: Reading) -> list[Any]:
     """Readings of each minute, delivered only then."""
     return [
-        each for minute in range(first, last) for each in story.at(received, *readings, taken=f"{hour:02}:{minute:02}")
+        item for minute in range(first, last) for item in story.at(received, *readings, taken=f"{hour:02}:{minute:02}")
     ]
 
 

@@ -52,11 +52,11 @@ class Desk:
 
 
 def minutes(story: Story, desk: Desk, *parts: Any, until: str) -> None:
-    arrivals = sorted((each for part in parts for each in part), key=lambda each: each.received_ms)
+    arrivals = sorted((item for part in parts for item in part), key=lambda item: item.received_ms)
     start_ms = arrivals[0].received_ms
     end_ms = story_ms(until)
     for now_ms in range(start_ms, end_ms + 1, MINUTE_MS):
-        story._minute(now_ms, [each for each in arrivals if now_ms <= each.received_ms < now_ms + MINUTE_MS])
+        story._minute(now_ms, [arrival for arrival in arrivals if now_ms <= arrival.received_ms < now_ms + MINUTE_MS])
         desk.look(now_ms)
 
 
@@ -68,15 +68,15 @@ def story_ms(text: str) -> int:
 def kept(story: Story, received: str, first: int, last: int, reading: LinkReading) -> list[Any]:
     """Readings of each minute of the day from `first` to before `last`, delivered only then."""
     return [
-        each
+        item
         for at in range(first, last)
-        for each in story.at(received, reading, taken=story.clock(story_ms("0:00") + at * MINUTE_MS))
+        for item in story.at(received, reading, taken=story.clock(story_ms("0:00") + at * MINUTE_MS))
     ]
 
 
 def results_kept(story: Story, *results: tuple[str, SpeedReading]) -> list[Any]:
     """Speed tests of an outage, delivered at its end."""
-    return [each for taken, reading in results for each in story.at("12:00", reading, taken=taken)]
+    return [item for taken, reading in results for item in story.at("12:00", reading, taken=taken)]
 
 
 def test_a_trouble_that_began_and_ended_offline_sends_nothing(story: Story) -> None:

@@ -118,11 +118,11 @@ class Chain:
 
     def plays(self, base: Say, *spans: Span) -> None:
         """What a driver says through `upsd`, span after span, as the agent of a gateway reads it."""
-        memory, said = Memory(), dict[str, str]()
+        memory, variables = Memory(), dict[str, str]()
 
         async def look() -> wire.UpsReading:
             nonlocal memory
-            gathered = nut.gather(said, lambda _line: None)
+            gathered = nut.gather(variables, lambda _line: None)
             reading, memory = settle.settle(gathered, memory, float(self.second), lambda _line: None)
             assert reading is not None
             return reading
@@ -133,7 +133,7 @@ class Chain:
             start = self.second
             while self.second < end:
                 share = (self.second - start) / span.seconds
-                said |= {name: _now(value, share) for name, value in {**base, **span.says}.items()}
+                variables |= {name: _now(value, share) for name, value in {**base, **span.says}.items()}
                 self.look(watch)
                 self.second += ON_BATTERY_EVERY_S if watch.supply != "mains" else ON_MAINS_EVERY_S
             self.second = end
@@ -173,8 +173,8 @@ class Chain:
         assert [pytest.approx(cut, abs=0.2) for cut in cuts] == found, found
         longest = max((lasts for _, lasts in cuts), default=None)
         wanted = None if longest is None else pytest.approx(longest, abs=0.2)
-        for said in (self.page(), self.month()):
-            assert (said["cuts"], said["observed_min"]) == (len(cuts), wanted), said
+        for variables in (self.page(), self.month()):
+            assert (variables["cuts"], variables["observed_min"]) == (len(cuts), wanted), variables
 
 
 def _now(value: str | tuple[float, float], share: float) -> str:

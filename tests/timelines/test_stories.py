@@ -40,9 +40,9 @@ def test_a_lossy_line_is_told_once_and_its_end_once(story: Story) -> None:
 
 def test_a_cut_of_the_line_is_silence_then_and_history_later(story: Story) -> None:
     outage = [
-        each
+        item
         for minute in range(30)
-        for each in story.at("10:31", LOSSY, taken=f"10:{minute:02}")
+        for item in story.at("10:31", LOSSY, taken=f"10:{minute:02}")
     ]  # fmt: skip
     story.plays(
         story.every_minute("09:00", "10:00", WELL),
@@ -57,7 +57,7 @@ def test_a_cut_of_the_line_is_silence_then_and_history_later(story: Story) -> No
 def test_a_backlog_cannot_clear_a_flag_either(story: Story) -> None:
     story.plays(
         story.every_minute("09:00", "09:30", LOSSY),
-        [each for minute in range(20) for each in story.at("09:30", WELL, taken=f"09:{minute:02}")],
+        [item for minute in range(20) for item in story.at("09:30", WELL, taken=f"09:{minute:02}")],
         story.every_minute("09:31", "09:40", LOSSY),
     )
     story.wants(("09:05", "09:05", "raised", "internet.loss"))
@@ -77,7 +77,7 @@ def test_a_slow_evening_is_told_when_three_of_four_tests_are_slow(story: Story) 
         test("19:30", 5),
         until="19:31",
     )
-    assert [told for told in story.told() if told[2] != "presence.silent"] == [
+    assert [notice for notice in story.told() if notice[2] != "presence.silent"] == [
         ("19:30", "raised", "internet.download", "LHR-001")
     ]
 
@@ -134,8 +134,8 @@ def test_a_low_battery_of_one_look_is_not_urgent(story: Story) -> None:
 
 @pytest.mark.parametrize("left", [{"battery_charge_pct": 97.0, "runtime_s": 100.0}, {"runtime_s": 3000.0}])
 def test_a_low_battery_that_is_nearly_full_is_not_urgent(story: Story, left: dict[str, float]) -> None:
-    said = UpsReading(output_state="battery", battery_replace=False, battery_status="low", **left)
-    story.plays(story.every_minute("10:00", "10:10", MAINS), story.every_minute("10:10", "10:40", said))
+    reading = UpsReading(output_state="battery", battery_replace=False, battery_status="low", **left)
+    story.plays(story.every_minute("10:00", "10:10", MAINS), story.every_minute("10:10", "10:40", reading))
     story.wants()
 
 
@@ -209,7 +209,7 @@ def test_a_center_under_suspension_is_not_missed(story: Story) -> None:
 
 
 def fleet(story: Story, first: str, end: str, codes: range) -> list[Any]:
-    return [each for code in codes for each in story.every_minute(first, end, WELL, center=f"KHI-{code:03}")]
+    return [item for code in codes for item in story.every_minute(first, end, WELL, center=f"KHI-{code:03}")]
 
 
 def test_if_most_fall_silent_at_once_the_finding_is_that_the_collector_is_deaf(story: Story) -> None:
@@ -234,15 +234,15 @@ def test_a_few_silent_among_many_are_told_each(story: Story) -> None:
     for code in range(10):
         story.add_center(f"KHI-{code:03}")
     story.plays(fleet(story, "10:00", "10:10", range(10)), fleet(story, "10:10", "10:40", range(3, 10)))
-    assert {told[3] for told in story.told()} == {"KHI-000", "KHI-001", "KHI-002"}
-    assert {told[2] for told in story.told()} == {"presence.silent"}
+    assert {notice[3] for notice in story.told()} == {"KHI-000", "KHI-001", "KHI-002"}
+    assert {notice[2] for notice in story.told()} == {"presence.silent"}
 
 
 def test_of_very_few_centers_all_may_be_silent(story: Story) -> None:
     for code in range(4):
         story.add_center(f"KHI-{code:03}")
     story.plays(fleet(story, "10:00", "10:10", range(4)), until="10:40")
-    assert {told[2] for told in story.told()} == {"presence.silent"}
+    assert {notice[2] for notice in story.told()} == {"presence.silent"}
     assert len(story.told()) == 4
 
 

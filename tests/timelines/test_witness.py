@@ -132,8 +132,8 @@ def test_a_desks_wish_becomes_a_test_that_its_server_witnesses_and_a_verdict(tmp
         assert (record.test_id, record.device, record.witnessed) == (reading.test_id, reading.device, True)
         assert record.address == CLIENT
         assert record.min_rtt_ms >= TERMS.rtt_ms * 0.9
-        for told, seen in ((reading.download_mbps, record.down_mbps), (reading.upload_mbps, record.up_mbps)):
-            assert abs(told / seen - 1) * 100 <= RULES.bound_pct
+        for figure, seen in ((reading.download_mbps, record.down_mbps), (reading.upload_mbps, record.up_mbps)):
+            assert abs(figure / seen - 1) * 100 <= RULES.bound_pct
         house.until(lambda: {f.verdict for f in speed_flags(house)} == {"meets"}, 20)
         assert house.rows(schema.integrity) == []
 

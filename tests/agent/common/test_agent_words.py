@@ -56,12 +56,12 @@ def test_a_text_that_is_missing_is_seen(key: str) -> None:
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_every_code_is_words_in_every_language(lang: str, code: str) -> None:
     words = plain(lang)
-    said = words.reason(Reason(code, codes.AGENT.get(code, {})))
-    assert not re.search(r"[{}_–]|\d{2,}\.\d{3,}", said), said  # a place, a raw name, an unfilled place, odd digits
-    assert not re.search(r"\b\d{3,} s\b", said), said  # where people say minutes
-    assert all(words.param(Reason(code, codes.AGENT[code]), name) in said for name in codes.AGENT.get(code, {})), said
+    text = words.reason(Reason(code, codes.AGENT.get(code, {})))
+    assert not re.search(r"[{}_–]|\d{2,}\.\d{3,}", text), text  # a place, a raw name, an unfilled place, odd digits
+    assert not re.search(r"\b\d{3,} s\b", text), text  # where people say minutes
+    assert all(words.param(Reason(code, codes.AGENT[code]), name) in text for name in codes.AGENT.get(code, {})), text
     if lang == "ur":
-        assert re.search(r"[\u0600-\u06ff]", said), said
+        assert re.search(r"[\u0600-\u06ff]", text), text
 
 
 def test_the_places_of_a_text_are_the_parameters_of_its_code() -> None:

@@ -81,13 +81,13 @@ def test_a_connection_that_hangs_is_left(own_thread: bool) -> None:
     with black_hole() as port:
         session = client()
         session.connect_timeout = 2 * PATIENCE_S
-        told: list[OSError] = []
+        errors: list[OSError] = []
 
         def connect() -> None:
             try:
                 session.connect("127.0.0.1", port)
             except OSError as error:
-                told.append(error)
+                errors.append(error)
 
         connecting = threading.Thread(target=connect)
         if own_thread:
@@ -99,8 +99,8 @@ def test_a_connection_that_hangs_is_left(own_thread: bool) -> None:
         leaves(session)
         if own_thread:
             connecting.join(LEAVES_S)
-            assert len(told) == 1
-            assert not isinstance(told[0], TimeoutError)
+            assert len(errors) == 1
+            assert not isinstance(errors[0], TimeoutError)
         assert session.line is None
 
 

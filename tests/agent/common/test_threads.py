@@ -131,7 +131,7 @@ def test_what_takes_too_long_is_cancelled(looping: LoopThread) -> None:
 
 def test_a_loop_that_ends_lets_go_of_everybody_who_waits(looping: LoopThread) -> None:
     """However many ask at the moment it ends, nobody waits out his time."""
-    said: list[type[BaseException]] = []
+    errors: list[type[BaseException]] = []
 
     def ask() -> None:
         try:
@@ -139,7 +139,7 @@ def test_a_loop_that_ends_lets_go_of_everybody_who_waits(looping: LoopThread) ->
                 looping.do(nothing, PATIENCE_S)
                 looping.do(for_ever, PATIENCE_S)
         except BaseException as error:
-            said.append(type(error))
+            errors.append(type(error))
 
     asking = [threading.Thread(target=ask) for _ in range(20)]
     for thread in asking:
@@ -147,7 +147,7 @@ def test_a_loop_that_ends_lets_go_of_everybody_who_waits(looping: LoopThread) ->
     looping.stop(PATIENCE_S)
     for thread in asking:
         thread.join(PATIENCE_S)
-    assert said == [LoopEnded] * 20
+    assert errors == [LoopEnded] * 20
 
 
 def test_a_thread_that_never_began_is_not_waited_for() -> None:

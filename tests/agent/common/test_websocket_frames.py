@@ -66,8 +66,8 @@ def test_the_answer_to_a_key_is_that_of_the_standards_example() -> None:
 
 
 def test_a_closing_has_its_code_and_fits() -> None:
-    (said,) = Reader(masked=True).feed(websocket_frames.closing(1009, "x" * 300, masked=True))
-    assert said == FrameMessage(opcode=CLOSE, payload=(1009).to_bytes(2, "big") + b"x" * 123)
+    (frame,) = Reader(masked=True).feed(websocket_frames.closing(1009, "x" * 300, masked=True))
+    assert frame == FrameMessage(opcode=CLOSE, payload=(1009).to_bytes(2, "big") + b"x" * 123)
 
 
 @pytest.mark.parametrize(

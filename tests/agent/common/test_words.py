@@ -146,8 +146,8 @@ def test_an_error_is_english_when_it_is_printed() -> None:
 
 
 def test_in_urdu_every_value_is_isolated() -> None:
-    said = UR.reason(Reason.of("witness.unknown_test", test="t-1"))
-    assert f"({AUTO}t-1{END})" in said
+    text = UR.reason(Reason.of("witness.unknown_test", test="t-1"))
+    assert f"({AUTO}t-1{END})" in text
     assert f"{LTR}12 ms{END}" == UR.figure(12, "ms")
 
 

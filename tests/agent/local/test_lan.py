@@ -29,8 +29,8 @@ def snapshot(number: int = 1, *, at_ms: int | None = None, nonce: str | None = N
     )
 
 
-def post(said: Snapshot, key: bytes = KEY) -> bytes:
-    body = contract.seal(contract.encode(said), key, contract.SNAPSHOT)
+def post(report: Snapshot, key: bytes = KEY) -> bytes:
+    body = contract.seal(contract.encode(report), key, contract.SNAPSHOT)
     return b"POST /seat HTTP/1.1\r\nHost: gateway\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
@@ -66,10 +66,10 @@ def answer_of(body: bytes) -> contract.GatewayReply:
 
 def test_a_seat_is_heard_and_answered_under_the_key() -> None:
     async def story(port: int, roll: Registry) -> None:
-        said = snapshot()
-        status, body = await send(port, post(said))
-        assert (status, answer_of(body).ok, answer_of(body).nonce) == (200, True, said.nonce)
-        assert roll.seats[said.id].last == said
+        report = snapshot()
+        status, body = await send(port, post(report))
+        assert (status, answer_of(body).ok, answer_of(body).nonce) == (200, True, report.nonce)
+        assert roll.seats[report.id].last == report
 
     with_ear(story)
 

@@ -48,8 +48,8 @@ class Gateway:
     def say(self, ring: Keyring, *, key: bytes | None = None, **more: object) -> int:
         """One snapshot by the rules of a seat; the status of the answer."""
         under = key or ring.key
-        said = snapshot(id=ring.seat_id, hand=ring.hand(under), **more)
-        answer = self.handle(contract.seal(contract.encode(said), under, contract.SNAPSHOT))
+        report = snapshot(id=ring.seat_id, hand=ring.hand(under), **more)
+        answer = self.handle(contract.seal(contract.encode(report), under, contract.SNAPSHOT))
         if answer.status == 200:
             ring.take(contract.decode_answer(contract.unseal(answer.body, under, contract.ANSWER)).hand)
         return answer.status

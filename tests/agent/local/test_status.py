@@ -261,8 +261,8 @@ def test_a_speed_test_shows_its_grade_under_load_and_the_backup_line() -> None:
 def test_ages_are_said_in_units_that_people_use() -> None:
     words = page_words("en")
     ages = ((NOW_MS, "0 s"), (NOW_MS - 90_000, "1 min"), (NOW_MS - 7_200_000, "2 h"), (NOW_MS - 90_000_000, "1 d 1 h"))
-    for then_ms, said in ages:
-        assert said.replace(" ", "\u00a0") in age(then_ms, NOW_MS, words)
+    for then_ms, wording in ages:
+        assert wording.replace(" ", "\u00a0") in age(then_ms, NOW_MS, words)
     # A reading from a clock that ran ahead is not in the future.
     assert "0\u00a0s" in age(NOW_MS + 5000, NOW_MS, words)
 
@@ -346,9 +346,9 @@ def test_the_command_prints_what_the_page_shows(capsys: pytest.CaptureFixture[st
 
 def test_no_running_agent_is_one_line_and_exit_1(free_port: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert nabz_agent.main(["status", "--at", f"127.0.0.1:{free_port}"]) == 1
-    said = capsys.readouterr().err
-    assert "no agent answers" in said
-    assert said.count("\n") == 1
+    wording = capsys.readouterr().err
+    assert "no agent answers" in wording
+    assert wording.count("\n") == 1
 
 
 def test_wrong_settings_are_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,11 +35,11 @@ def silent(second: float) -> wire.UpsReading:
 
 def tell(*readings: wire.UpsReading) -> list[wire.UpsReading]:
     known = Known()
-    said = []
-    for each in readings:
-        known, kept = update_known(known, each)
-        said.append(kept)
-    return said
+    news = []
+    for item in readings:
+        known, kept = update_known(known, item)
+        news.append(kept)
+    return news
 
 
 # ---------------------------------------------------------------- staleness
@@ -47,8 +47,8 @@ def tell(*readings: wire.UpsReading) -> list[wire.UpsReading]:
 
 def test_a_silent_ups_is_unreadable_since_the_first_look_in_vain_and_repeats_no_value() -> None:
     first, *failed, back = tell(reading(0), silent(10), silent(20), silent(30), reading(40))
-    assert [each.unreadable_since_ms for each in failed] == [at(10).wall_ms] * 3
-    assert all(each.output_state is None and each.battery_charge_pct is None for each in failed)
+    assert [item.unreadable_since_ms for item in failed] == [at(10).wall_ms] * 3
+    assert all(item.output_state is None and item.battery_charge_pct is None for item in failed)
     assert (first.unreadable_since_ms, back.unreadable_since_ms) == (None, None)
 
 
@@ -61,41 +61,41 @@ def frozen(second: float) -> wire.UpsReading:
 
 
 def test_a_card_that_counts_no_second_for_ten_minutes_on_battery_is_not_believed() -> None:
-    said = tell(*(frozen(second) for second in range(0, 700, 100)))
-    assert [each.failure is None for each in said] == [True] * 6 + [False]
-    assert said[-1].failure is not None
-    assert said[-1].failure.cause == "frozen"
-    assert said[-1].unreadable_since_ms == at(0).wall_ms
-    assert said[-1].battery_charge_pct is None
+    news = tell(*(frozen(second) for second in range(0, 700, 100)))
+    assert [item.failure is None for item in news] == [True] * 6 + [False]
+    assert news[-1].failure is not None
+    assert news[-1].failure.cause == "frozen"
+    assert news[-1].unreadable_since_ms == at(0).wall_ms
+    assert news[-1].battery_charge_pct is None
 
 
 def test_a_card_that_counts_is_believed_however_coarse_its_other_values() -> None:
     counting = [reading(s, "battery", on_battery_s=float(s + 1), battery_charge_pct=80.0) for s in range(0, 3000, 100)]
-    assert all(each.failure is None for each in tell(*counting))
+    assert all(item.failure is None for item in tell(*counting))
 
 
 def test_a_ups_that_does_not_count_its_seconds_cannot_be_called_frozen() -> None:
     same = [reading(second, "battery", battery_charge_pct=80.0) for second in range(0, 3000, 100)]
-    assert all(each.failure is None for each in tell(*same))
+    assert all(item.failure is None for item in tell(*same))
 
 
 def test_frozen_values_that_move_again_are_believed_again() -> None:
-    said = tell(frozen(0), frozen(650), reading(660, "battery", on_battery_s=40.0))
-    assert [each.failure is None for each in said] == [True, False, True]
+    news = tell(frozen(0), frozen(650), reading(660, "battery", on_battery_s=40.0))
+    assert [item.failure is None for item in news] == [True, False, True]
 
 
 # ---------------------------------------------------------------- the last gasp
 
 
 def gasps(*readings: wire.UpsReading) -> list[str | None]:
-    return [each.last_gasp for each in tell(*readings)]
+    return [item.last_gasp for item in tell(*readings)]
 
 
 def test_low_battery_is_gasped_once_a_discharge_from_the_second_look_on() -> None:
     low = [reading(s, "battery", battery_status="low") for s in (10, 20, 22)]
     again = [reading(s, "battery", battery_status="depleted") for s in (50, 52)]
-    said = gasps(reading(0, "battery", battery_status="normal"), *low, reading(30), *again)
-    assert said == [None, None, "battery_low", None, None, None, "battery_low"]
+    news = gasps(reading(0, "battery", battery_status="normal"), *low, reading(30), *again)
+    assert news == [None, None, "battery_low", None, None, None, "battery_low"]
 
 
 def test_a_word_that_stands_for_one_look_is_no_gasp() -> None:
@@ -121,8 +121,8 @@ def test_low_is_urgent_unless_charge_or_runtime_contradicts(fields: dict[str, fl
 
 def test_a_ups_that_never_says_low_gasps_by_its_last_two_minutes() -> None:
     runtimes = (300.0, 121.0, 120.0, 110.0, 60.0)
-    said = gasps(*(reading(s, "battery", runtime_s=runtime) for s, runtime in enumerate(runtimes)))
-    assert said == [None, None, None, "runtime_short", None]
+    news = gasps(*(reading(s, "battery", runtime_s=runtime) for s, runtime in enumerate(runtimes)))
+    assert news == [None, None, None, "runtime_short", None]
 
 
 def test_a_short_runtime_that_never_moves_is_not_believed_against_a_full_battery() -> None:
@@ -149,14 +149,14 @@ def test_low_battery_on_mains_is_no_gasp() -> None:
 
 
 def test_every_reason_is_said_for_itself() -> None:
-    said = tell(
+    news = tell(
         reading(0, "battery", runtime_s=100.0),
         reading(2, "battery", battery_status="low", runtime_s=50.0),
         reading(4, "battery", runtime_s=48.0),
         silent(6),
         silent(8),
     )
-    assert [each.last_gasp for each in said] == [None, "battery_low", "runtime_short", "comms_lost", None]
+    assert [item.last_gasp for item in news] == [None, "battery_low", "runtime_short", "comms_lost", None]
 
 
 # ---------------------------------------------------------------- the watch
@@ -180,9 +180,9 @@ async def no_test(_ups: UpsSection) -> None:
 
 def watch(folder: Path, device: Device, kept: Kept, ups: UpsSection | None = None, **parts: Any) -> PowerWatch:
     async def keep(readings: Sequence[wire.Reading], value: Value) -> None:
-        for each in readings:
-            assert isinstance(each, wire.UpsReading)
-            kept.append((each, value))
+        for item in readings:
+            assert isinstance(item, wire.UpsReading)
+            kept.append((item, value))
 
     given: dict[str, Any] = {"device": "g1", "poll": device.look, "keep": keep, "start_test": no_test}
     given["book"] = SelfTestBook(folder)
@@ -221,7 +221,7 @@ def test_on_battery_nothing_waits_for_the_round(tmp_path: Path) -> None:
 
     asyncio.run(story())
     assert [value for _reading, value in kept] == ["high", "normal", "normal"]
-    charges = [each.battery_charge_pct for each, _value in kept]
+    charges = [kept_reading.battery_charge_pct for kept_reading, _value in kept]
     assert charges == [97.0, 87.0, 77.0]  # every 10 s of it
 
 
@@ -295,7 +295,7 @@ def test_a_self_test_is_noted_before_it_starts_and_runs_once(tmp_path: Path) -> 
 
     asyncio.run(story())
     assert started == [SelfTest(NIGHT_MS)]
-    assert [(each.self_test, each.self_test_ms) for each, _value in kept] == [
+    assert [(kept_reading.self_test, kept_reading.self_test_ms) for kept_reading, _value in kept] == [
         ("running", NIGHT_MS),
         ("passed", NIGHT_MS),
     ]
@@ -319,7 +319,7 @@ def test_a_self_test_that_was_refused_is_reported_and_not_tried_again_that_night
 
     asyncio.run(story())
     assert tries == ["ups"]
-    assert [each.self_test for each, _value in kept] == ["refused"]
+    assert [kept_reading.self_test for kept_reading, _value in kept] == ["refused"]
 
 
 def test_the_result_of_the_test_before_is_not_taken_for_this_ones(tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_the_result_of_the_test_before_is_not_taken_for_this_ones(tmp_path: Path
             await own.poll("ups")
 
     asyncio.run(story())
-    assert [(each.self_test, each.at) for each, _value in kept] == [("failed", at(20))]
+    assert [(kept_reading.self_test, kept_reading.at) for kept_reading, _value in kept] == [("failed", at(20))]
 
 
 def test_a_ups_on_battery_just_after_it_was_told_to_test_it_is_testing(tmp_path: Path) -> None:
@@ -348,15 +348,15 @@ def test_a_ups_on_battery_just_after_it_was_told_to_test_it_is_testing(tmp_path:
         own = watch(tmp_path, device, kept, book=book)
         for _ in range(3):
             await own.poll("ups")
-            kept.extend((each, "low") for each in own.news() if isinstance(each, wire.UpsReading))
+            kept.extend((change, "low") for change in own.news() if isinstance(change, wire.UpsReading))
 
     asyncio.run(story())
     # The result of the test before is not this one's; who is on battery later is so for another reason.
-    assert [each.self_test for each, _value in kept] == ["running", "running", None]
+    assert [kept_reading.self_test for kept_reading, _value in kept] == ["running", "running", None]
 
 
 def said_of_tests(*readings: wire.UpsReading) -> list[str | None]:
-    return [each.self_test for each in tell(*readings)]
+    return [item.self_test for item in tell(*readings)]
 
 
 def test_a_test_that_runs_while_the_mains_is_gone_hides_no_cut() -> None:

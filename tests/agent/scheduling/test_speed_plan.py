@@ -223,16 +223,16 @@ def test_battery_and_backup_line_excuse_so_many_slots_a_week_then_the_test_runs_
         (TestConditions(supply="battery"), "skipped_on_battery"),
         (TestConditions(failover=True), "skipped_failover"),
     ):
-        book, said = SpeedBook(), []
+        book, causes = SpeedBook(), []
         for number in range(speed_plan.MAX_SKIPS + 2):
             now_ms = NOW + number * 6 * HOUR_MS
             book = book.at(now_ms)
             decision = decide(book, here, "routine", SPEED, now_ms)
-            said.append(decision)
+            causes.append(decision)
             if isinstance(decision, SkipTest):
                 book = book.skipped(decision.cause, now_ms)
-        assert [skip.cause for skip in said[: speed_plan.MAX_SKIPS] if isinstance(skip, SkipTest)] == [cause] * 5
-        assert said[speed_plan.MAX_SKIPS :] == [RunTest("quick"), RunTest("quick")]
+        assert [skip.cause for skip in causes[: speed_plan.MAX_SKIPS] if isinstance(skip, SkipTest)] == [cause] * 5
+        assert causes[speed_plan.MAX_SKIPS :] == [RunTest("quick"), RunTest("quick")]
 
 
 def test_a_nearly_empty_battery_is_always_an_excuse() -> None:

@@ -274,13 +274,13 @@ def test_mains_that_go_while_the_turn_is_waited_for_stop_the_test(tmp_path: Path
 
 
 def test_excuses_survive_a_restart(tmp_path: Path) -> None:
-    said = []
+    all_causes = []
     for number in range(speed_plan.MAX_SKIPS + 1):
         gateway = Gateway(tmp_path)
         gateway.supply = "battery"
         asyncio.run(gateway.speed.due("routine", gateway.slot(f"2026-09-21 {number}")))
-        said += gateway.causes
-    assert said == ["skipped_on_battery"] * speed_plan.MAX_SKIPS + [None]
+        all_causes += gateway.causes
+    assert all_causes == ["skipped_on_battery"] * speed_plan.MAX_SKIPS + [None]
     assert gateway.contexts[0].settings.speed.mode == "quick"
 
 

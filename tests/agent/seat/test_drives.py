@@ -76,21 +76,21 @@ def test_errors_of_a_file_system_and_a_dead_controller_are_failing_disks(sys_dir
 
 
 def test_smart_is_asked_disk_by_disk_and_believed(sys_dir: Path) -> None:
-    asked: list[str] = []
+    calls: list[str] = []
 
     def smart(device: str) -> bytes:
-        asked.append(device)
+        calls.append(device)
         return b'{"smart_status":{"passed":%b},"temperature":{"current":44}}' % (
             b"false" if "sda" in device else b"true"
         )
 
     found = {drive.size_gb: drive.health for drive in linux_drives(sys_dir, smart) or ()}
     assert found == {512.1: "good", 1000.2: "failing", 31.3: "failing"}
-    assert asked == ["/dev/mmcblk0", "/dev/nvme0n1", "/dev/sda"]
+    assert calls == ["/dev/mmcblk0", "/dev/nvme0n1", "/dev/sda"]
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "expected"),
     [
         (b'{"smart_status":{"passed":true},"temperature":{"current":38}}', ("good", 38.0)),
         (
@@ -106,8 +106,8 @@ def test_smart_is_asked_disk_by_disk_and_believed(sys_dir: Path) -> None:
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_what_smartctl_does_not_say_is_unknown(answer: bytes, said: tuple[str | None, float | None]) -> None:
-    assert parse_smart(answer) == said
+def test_what_smartctl_does_not_say_is_unknown(answer: bytes, expected: tuple[str | None, float | None]) -> None:
+    assert parse_smart(answer) == expected
 
 
 def test_no_drive_that_tells_its_serial_is_unknown_not_none(tmp_path: Path) -> None:
@@ -135,16 +135,16 @@ TOLD = {
 
 
 def test_what_windows_tells_is_parsed() -> None:
-    told = windows.parse(b"\xef\xbb\xbf" + json.dumps(TOLD).encode())
-    assert dict(told.found)["uuid"] == TOLD["uuid"]
-    assert [value for kind, value in told.found if kind == "disk"] == ["S4NVME01", "WD-WX11A22B3"]
-    assert told.drives is not None
-    assert [(drive.size_gb, drive.health, drive.temperature_c) for drive in told.drives] == [
+    drives = windows.parse(b"\xef\xbb\xbf" + json.dumps(TOLD).encode())
+    assert dict(drives.found)["uuid"] == TOLD["uuid"]
+    assert [value for kind, value in drives.found if kind == "disk"] == ["S4NVME01", "WD-WX11A22B3"]
+    assert drives.drives is not None
+    assert [(drive.size_gb, drive.health, drive.temperature_c) for drive in drives.drives] == [
         (512.1, "good", 38.0),
         (1000.2, "failing", None),
     ]
     # The same disk is the same part under either system.
-    assert told.drives[0].id == fact("disk", "S4NVME01").partition(":")[2]
+    assert drives.drives[0].id == fact("disk", "S4NVME01").partition(":")[2]
 
 
 @pytest.mark.parametrize(
@@ -155,9 +155,9 @@ def test_what_windows_does_not_tell_is_left_out(answer: bytes) -> None:
 
 
 def test_a_list_of_one_disk_may_come_without_brackets() -> None:
-    told = windows.parse(json.dumps({"disks": TOLD["disks"][0]}).encode())  # type: ignore[index]
-    assert told.drives is not None
-    assert len(told.drives) == 1
+    drives = windows.parse(json.dumps({"disks": TOLD["disks"][0]}).encode())  # type: ignore[index]
+    assert drives.drives is not None
+    assert len(drives.drives) == 1
 
 
 def test_a_machine_without_powershell_is_only_unknown() -> None:

@@ -184,9 +184,9 @@ def test_wrong_settings_are_one_line_and_exit_2(
         str(key_file.parent),
     ]
     assert main([*right, *words]) == 2
-    said = capsys.readouterr().err
-    assert rule in said
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert rule in printed
+    assert printed.count("\n") == 1
 
 
 def test_show_prints_what_would_be_sent_and_keeps_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,10 +207,10 @@ def test_a_seat_keeps_its_id_on_disk(key_file: Path, free_port: int) -> None:
 
 
 def test_this_machine_can_be_measured() -> None:
-    said = measure(ME, "SEAT-01", "0" * 32, 1)
-    assert said.memory_pct is not None
-    assert 0 < said.memory_pct <= 100
-    assert said.uptime_s is not None
+    printed = measure(ME, "SEAT-01", "0" * 32, 1)
+    assert printed.memory_pct is not None
+    assert 0 < printed.memory_pct <= 100
+    assert printed.uptime_s is not None
     assert all(0 <= disk.used_pct <= 100 for disk in disks())
 
 
@@ -220,12 +220,12 @@ def test_the_gateways_address_needs_scheme_host_and_port() -> None:
 
 def test_a_seat_needs_nothing_that_windows_has_not() -> None:
     blocked = "for name in ('fcntl', 'pwd', 'grp', 'termios', 'resource'): sys.modules[name] = None"
-    asked = f"import sys, psutil\n{blocked}\nimport agent.seat.__main__"
-    subprocess.run([sys.executable, "-c", asked], check=True)
+    code = f"import sys, psutil\n{blocked}\nimport agent.seat.__main__"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_seat_pc_needs_no_library_but_psutil() -> None:
     others = "{'msgspec', 'cryptography', 'paho', 'asyncio'}"
-    asked = f"import agent.seat.__main__, sys; print(sorted({others} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    code = f"import agent.seat.__main__, sys; print(sorted({others} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -95,8 +95,8 @@ def readings_in(groups: list[Group]) -> dict[tuple[str, int], bytes]:
 
 
 def shed_in(groups: list[Group]) -> list[wire.ShedReading]:
-    said = [wire.decode_reading(raw) for group in groups for raw in group.raws if raw.startswith(b"{")]
-    return [reading for reading in said if isinstance(reading, wire.ShedReading)]
+    printed = [wire.decode_reading(raw) for group in groups for raw in group.raws if raw.startswith(b"{")]
+    return [reading for reading in printed if isinstance(reading, wire.ShedReading)]
 
 
 # ---------------------------------------------------------------- records
@@ -219,15 +219,15 @@ def test_a_full_spool_sheds_the_oldest_of_least_value_and_accounts_for_every_num
     fill(spool, 600, "low", first=20)
     held = everything(spool)
     numbers = {number for _spool, number in readings_in(held)}
-    told = {number for shed in shed_in(held) for number in range(shed.first_seq, shed.last_seq + 1)}
+    shed_numbers = {number for shed in shed_in(held) for number in range(shed.first_seq, shed.last_seq + 1)}
     assert set(range(1, 81)) <= numbers  # of high value
     assert max(numbers) == spool.head().seq  # the newest
-    assert min(told) == 81  # the oldest of low value went first
-    assert numbers | told == set(range(1, spool.head().seq + 1))
-    assert not numbers & told
+    assert min(shed_numbers) == 81  # the oldest of low value went first
+    assert numbers | shed_numbers == set(range(1, spool.head().seq + 1))
+    assert not numbers & shed_numbers
     assert all(shed.why == "full" and shed.count == shed.last_seq - shed.first_seq + 1 for shed in shed_in(held))
     assert spool.stats().bytes <= 250_000
-    assert spool.stats().shed == len(told)
+    assert spool.stats().shed == len(shed_numbers)
     spool.close()
 
 
@@ -236,8 +236,8 @@ def test_an_account_that_is_itself_shed_is_given_again(path: Path) -> None:
     fill(spool, 900, "high")
     held = everything(spool)
     numbers = {number for _spool, number in readings_in(held)}
-    told = {number for shed in shed_in(held) for number in range(shed.first_seq, shed.last_seq + 1)}
-    assert numbers | told == set(range(1, spool.head().seq + 1))
+    shed_numbers = {number for shed in shed_in(held) for number in range(shed.first_seq, shed.last_seq + 1)}
+    assert numbers | shed_numbers == set(range(1, spool.head().seq + 1))
     spool.close()
 
 
@@ -297,10 +297,10 @@ def test_whichever_byte_is_damaged_it_opens_and_accepts_nothing_false(path: Path
         found = readings_in([group for group in held if not shed_in([group])])
         assert found.items() <= truth.items(), f"byte {place}"
         least = min(least, len(found))
-        told = {n for shed in shed_in(everything(again)) for n in range(shed.first_seq, shed.last_seq + 1)}
+        shed_numbers = {n for shed in shed_in(everything(again)) for n in range(shed.first_seq, shed.last_seq + 1)}
         missing = {number for _spool, number in truth.keys() - found.keys()}
         # All but what lay at the end of a file that had lost its numbers is accounted for.
-        assert missing <= told or again.head().spool != spool.head().spool, f"byte {place}"
+        assert missing <= shed_numbers or again.head().spool != spool.head().spool, f"byte {place}"
         again.close()
     assert least >= len(truth) - 3 * 4  # one page's worth of records, at most
 
@@ -451,7 +451,7 @@ def states_of_a_salvage(image: Path, tmp_path: Path) -> list[dict[str, bytes]]:
         done = subprocess.run([sys.executable, "-c", script, str(folder), str(stop_at)], check=False, cwd=os.getcwd())
         if done.returncode == 0:
             return steps
-        steps.append({each.name: each.read_bytes() for each in folder.iterdir()})
+        steps.append({item.name: item.read_bytes() for item in folder.iterdir()})
     raise AssertionError("the salvage does not end")
 
 
@@ -525,8 +525,8 @@ def test_memory_is_bounded_too_and_says_what_it_gave_up(tmp_path: Path) -> None:
     fill(spool, 600)
     held = everything(spool)
     numbers = {number for _spool, number in readings_in(held)}
-    told = {number for shed in shed_in(held) for number in range(shed.first_seq, shed.last_seq + 1)}
-    assert numbers | told == set(range(1, spool.head().seq + 1))
+    shed_numbers = {number for shed in shed_in(held) for number in range(shed.first_seq, shed.last_seq + 1)}
+    assert numbers | shed_numbers == set(range(1, spool.head().seq + 1))
     assert {shed.why for shed in shed_in(held)} == {"disk"}
     spool.close()
 
@@ -567,13 +567,13 @@ def test_kill_9_at_any_moment_loses_no_promised_reading_and_gives_no_number_twic
     for _kill in range(12):
         child = subprocess.Popen([sys.executable, "-c", PROMISER, str(path)], stdout=subprocess.PIPE, text=True)
         assert child.stdout is not None
-        said = child.stdout.readline()  # it has begun
+        printed = child.stdout.readline()  # it has begun
         time.sleep(chance.uniform(0, 0.15))
         child.send_signal(signal.SIGKILL)
-        said += child.stdout.read()
+        printed += child.stdout.read()
         child.wait()
         child.stdout.close()
-        for line in said[: said.rfind("\n") + 1].splitlines():  # a last line cut short promises nothing
+        for line in printed[: printed.rfind("\n") + 1].splitlines():  # a last line cut short promises nothing
             words = line.split()
             if words[0] == "forgot":
                 forgotten = max(forgotten, int(words[2]))

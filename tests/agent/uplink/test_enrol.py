@@ -74,10 +74,10 @@ def test_a_token_gives_an_identity_and_the_proof_is_right(tmp_path: Path, desk: 
     assert (mine.center, mine.broker_host, mine.broker_port, mine.nonce) == ("PB-LHR-001", "broker.example", 1883, "n1")
     assert mine.collector_key == COLLECTOR_KEY
     assert mine.enrolled_ms == 5
-    (asked,) = desk.asked
-    assert asked["path"] == "/api/v1/enrol"
-    public, proof = base64.b64decode(asked["public_key"]), base64.b64decode(asked["proof"])
-    assert identity.verify(public, f"nabz-enrol\ntoken-1\n{asked['csr']}".encode(), proof)
+    (body_sent,) = desk.asked
+    assert body_sent["path"] == "/api/v1/enrol"
+    public, proof = base64.b64decode(body_sent["public_key"]), base64.b64decode(body_sent["proof"])
+    assert identity.verify(public, f"nabz-enrol\ntoken-1\n{body_sent['csr']}".encode(), proof)
     assert identity.load(tmp_path / "state").device == mine.device
 
 
@@ -142,7 +142,7 @@ def test_whether_to_wait_is_told_by_the_status_and_not_by_words(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "sentence"),
     [
         (lambda request: (500, b"<html>oops"), "answered 500 and is not a collector's"),
         (lambda request: (200, b"<html>log in to the hotel wifi"), "not a collector's"),
@@ -152,9 +152,9 @@ def test_whether_to_wait_is_told_by_the_status_and_not_by_words(tmp_path: Path, 
         (lambda request: welcome(request, broker={"host": "h", "port": 0}), "port"),
     ],
 )
-def test_whatever_else_answers_is_refused_and_nothing_is_kept(tmp_path: Path, desk: Desk, answer, said) -> None:
+def test_whatever_else_answers_is_refused_and_nothing_is_kept(tmp_path: Path, desk: Desk, answer, sentence) -> None:
     desk.answer = answer
-    with pytest.raises(enrol.EnrolFailed, match=said):
+    with pytest.raises(enrol.EnrolFailed, match=sentence):
         enrol.enrol(tmp_path, desk.url, "token-1", 5)
     with pytest.raises(identity.NotEnrolled):
         identity.load(tmp_path)

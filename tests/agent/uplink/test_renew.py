@@ -157,20 +157,20 @@ def test_plain_http_is_for_loopback_or_whoever_insists() -> None:
 
 
 def test_the_installer_waits_for_a_second_person(strict: House, tmp_path: Path) -> None:
-    said: list[str] = []
+    lines: list[str] = []
 
     def approve(_seconds: float) -> None:
         with strict.store.write() as conn:
             device = str(approvals.waiting(conn)[0]["device"])
             approvals.decide(conn, device, "approved", "Bina", now_ms())
 
-    waiting = enrol.ApprovalWait(notify=said.append, sleep=approve)
+    waiting = enrol.ApprovalWait(notify=lines.append, sleep=approve)
     mine = enrol.enrol(tmp_path, strict.url, strict.token(), now_ms(), waiting=waiting)
     assert mine.tls is not None
-    assert len(said) == 1
-    assert "waits for approval by another person than Ali" in said[0]
-    device = said[0].partition("gateway ")[2].partition(" ")[0]
-    shown = said[0].rpartition(": ")[2]
+    assert len(lines) == 1
+    assert "waits for approval by another person than Ali" in lines[0]
+    device = lines[0].partition("gateway ")[2].partition(" ")[0]
+    shown = lines[0].rpartition(": ")[2]
     assert (len(shown.replace(" ", "")), shown.replace(" ", "")[:16]) == (64, device[1:])
 
 
@@ -312,11 +312,11 @@ def test_a_session_at_a_broker_that_is_no_longer_named_ends_and_one_that_is_stay
 def test_one_that_stays_alone_asks_again_only_after_another_hour(house: House, tmp_path: Path) -> None:
     alone = [0.0]
     renewal, _ = moved_house(house, joined(house, tmp_path), tmp_path, alone)
-    asked = []
+    minutes = []
     for minute in range(0, 241, 10):
         alone[0] = minute * 60.0
-        asked += [minute] if renewal._is_isolated() else []
-    assert asked == [60, 120, 180, 240]
+        minutes += [minute] if renewal._is_isolated() else []
+    assert minutes == [60, 120, 180, 240]
     alone[0] = 0.0
     assert not renewal._is_isolated()
     alone[0] = 3599.0
@@ -382,7 +382,7 @@ def test_a_revocation_by_command_ends_the_session_within_five_minutes(house: Hou
                 took.append(await until(lambda: link.view.state != "connected", 300))
 
         asyncio.run(story())
-    print("seconds from revocation to the session's end:", sorted(round(each, 2) for each in took))
+    print("seconds from revocation to the session's end:", sorted(round(item, 2) for item in took))
     assert max(took) < 300
 
 

@@ -41,10 +41,10 @@ def spool(tmp_path: Path) -> AsyncIterator[Spool]:
 
 @asynccontextmanager
 async def running(
-    mine: Identity, spool: Spool, tasks: list[wire.Task] | None = None, told: TrustedClock | None = None
+    mine: Identity, spool: Spool, tasks: list[wire.Task] | None = None, trusted: TrustedClock | None = None
 ) -> AsyncIterator[Uplink]:
     taken: list[wire.Task] = [] if tasks is None else tasks
-    link = Uplink(mine, spool, stamp=stamp, on_task=taken.append, chance=lambda: 0.0, receipt_clock=told)
+    link = Uplink(mine, spool, stamp=stamp, on_task=taken.append, chance=lambda: 0.0, receipt_clock=trusted)
     running = asyncio.create_task(link.run())
     try:
         yield link
@@ -309,12 +309,12 @@ def test_what_a_restored_collector_lacks_is_sent_again(enrolled, little_collecto
 
 
 @pytest.mark.row(27)
-@pytest.mark.parametrize("said", [{"code": "other_history"}, {"reason": "equivocation: other bytes are held of 1"}])
+@pytest.mark.parametrize("claims", [{"code": "other_history"}, {"reason": "equivocation: other bytes are held of 1"}])
 def test_a_restored_image_begins_a_new_spool_once_the_collector_tells_of_another_history(
-    enrolled, little_collector, spool, said: dict[str, str]
+    enrolled, little_collector, spool, claims: dict[str, str]
 ) -> None:
     plain = little_collector.answer
-    aside = {"outcome": "set_aside", **said}
+    aside = {"outcome": "set_aside", **claims}
     first = spool.head().spool
     little_collector.answer = lambda batch: (
         wire.Receipt(**{**fields(plain(batch)), **aside}) if batch.spool == first else plain(batch)

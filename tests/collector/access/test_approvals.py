@@ -38,8 +38,8 @@ class Gateway:
         self.device = device_name(self.key.public_key().public_bytes_raw())
 
     def question(self, token: str) -> bytes:
-        asked = gateway.enrolment_request(token, self.key, self.tls_key)
-        return json.dumps({name: _text(value) for name, value in asked.items()}).encode()
+        request = gateway.enrolment_request(token, self.key, self.tls_key)
+        return json.dumps({name: _text(value) for name, value in request.items()}).encode()
 
     def renewal(self, device: str = "", signer: Ed25519PrivateKey | None = None, csr: str = "") -> bytes:
         device = device or self.device
@@ -123,12 +123,12 @@ def test_a_gateway_gets_a_certificate_roots_and_brokers(desk: Desk) -> None:
 
 def test_a_request_for_another_gateways_name_is_refused_and_uses_no_token(desk: Desk) -> None:
     mine, token = Gateway(), desk.token()
-    asked = json.loads(mine.question(token))
+    request = json.loads(mine.question(token))
     for _ in range(20):
         other = Gateway()
         csr = gateway.csr_of(mine.tls_key, other.device)
         proof = mine.key.sign(f"nabz-enrol\n{token}\n{csr}".encode())
-        status, why = desk.refusal("enrol", json.dumps(asked | {"csr": csr, "proof": _text(proof)}).encode())
+        status, why = desk.refusal("enrol", json.dumps(request | {"csr": csr, "proof": _text(proof)}).encode())
         assert (status, mine.device in why) == (400, True)
     assert desk.count(schema.devices) == desk.count(schema.certificates) == 0
     assert desk.enrol(mine.question(token))["device"] == mine.device
@@ -136,8 +136,8 @@ def test_a_request_for_another_gateways_name_is_refused_and_uses_no_token(desk: 
 
 def test_a_request_that_was_swapped_on_its_way_is_refused(desk: Desk) -> None:
     mine = Gateway()
-    asked = json.loads(mine.question(desk.token()))
-    swapped = asked | {"csr": gateway.csr_of(Gateway().tls_key, mine.device)}
+    request = json.loads(mine.question(desk.token()))
+    swapped = request | {"csr": gateway.csr_of(Gateway().tls_key, mine.device)}
     assert desk.refusal("enrol", json.dumps(swapped).encode())[0] == 401
 
 
@@ -304,8 +304,8 @@ def test_the_commands_show_approve_and_revoke(tmp_path: Path, capsys: pytest.Cap
 
     def ask(*line: str, code: int = 0) -> str:
         assert main([*line, *words]) == code
-        said = capsys.readouterr()
-        return said.out or said.err
+        printed = capsys.readouterr()
+        return printed.out or printed.err
 
     ask(
         "center",

@@ -52,7 +52,7 @@ def handshake(server: Files, mine: Files, trusted: bytes) -> str:
     listening.load_cert_chain(server.cert, server.key)
     listening.load_verify_locations(server.ca)
     listening.verify_mode = ssl.CERT_REQUIRED
-    said: list[str] = []
+    lines: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as place:
 
         def serve() -> None:
@@ -62,7 +62,7 @@ def handshake(server: Files, mine: Files, trusted: bytes) -> str:
                 with listening.wrap_socket(line, server_side=True) as wrapped:
                     wrapped.sendall(b"hello")
             except OSError as error:
-                said.append(f"server: {error}")
+                lines.append(f"server: {error}")
                 line.close()
 
         thread = threading.Thread(target=serve)
@@ -78,9 +78,9 @@ def handshake(server: Files, mine: Files, trusted: bytes) -> str:
             ):
                 assert wrapped.recv(5) == b"hello"
         except OSError as error:
-            said.append(f"client: {error}")
+            lines.append(f"client: {error}")
         thread.join()
-    return "; ".join(said)
+    return "; ".join(lines)
 
 
 # ---------------------------------------------------------------- naming
@@ -89,7 +89,7 @@ def handshake(server: Files, mine: Files, trusted: bytes) -> str:
 def test_a_gateways_certificate_names_it_and_lasts_a_month(authority: Authority) -> None:
     issued = authority.issue_gateway(csr_of(new_key(), DEVICE), DEVICE, NOW)
     leaf = x509.load_pem_x509_certificates(issued.cert_pem)[0]
-    assert [each.value for each in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)] == [DEVICE]
+    assert [item.value for item in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)] == [DEVICE]
     uris = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert uris.get_values_for_type(x509.UniformResourceIdentifier) == [f"nabz:device:{DEVICE}"]
     assert list(leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [
@@ -231,6 +231,6 @@ def test_the_list_of_the_revoked_names_their_serials(authority: Authority) -> No
     path = authority.write_crl([(issued.serial, NOW)], NOW)
     texts = [f"{part}-----END X509 CRL-----\n" for part in path.read_text().split("-----END X509 CRL-----\n") if part]
     lists = [x509.load_pem_x509_crl(text.encode()) for text in texts]
-    assert [each.get_revoked_certificate_by_serial_number(int(issued.serial, 16)) is not None for each in lists] == [
+    assert [item.get_revoked_certificate_by_serial_number(int(issued.serial, 16)) is not None for item in lists] == [
         True
     ] * 2

@@ -79,8 +79,8 @@ def test_what_is_kept_costs_what_is_recommended() -> None:
 def test_passphrases_that_are_made_are_long_and_never_the_same() -> None:
     made = {passwords.make() for _ in range(200)}
     assert len(made) == 200
-    for each in made:
-        passwords.judge(each)
+    for item in made:
+        passwords.judge(item)
 
 
 @pytest.mark.parametrize("weak", ["", "short", "x" * 13, "a" * 40, "abababababababab", "y" * 201])
@@ -180,9 +180,9 @@ def test_twenty_wrong_passphrases_an_hour_and_no_more_even_all_at_once(either_st
             return error.reason
 
     with ThreadPoolExecutor(8) as pool:
-        told = list(pool.map(guess, range(60)))
-    assert told.count("wrong") == TRIES_AN_HOUR == 20
-    assert set(told) <= {"wrong", "too_many", "busy"}
+        answers = list(pool.map(guess, range(60)))
+    assert answers.count("wrong") == TRIES_AN_HOUR == 20
+    assert set(answers) <= {"wrong", "too_many", "busy"}
     with pytest.raises(PersonError, match="within an hour") as why:
         proof(either_store, "Ali", counted=True, now_ms=NOW + 100)  # the right one is not looked at either
     assert reason_of(why) == "too_many"

@@ -345,7 +345,7 @@ def test_more_changes_than_anybody_reads_become_one_summary(store: Store) -> Non
     # … and when the storm is over, each change is told by itself again, none forgotten.
     clock.ms += 10 * MINUTE
     assert desk.look() == 3
-    assert [each.title for each in box.got[1:]] == ["Gulberg: Packet loss is well again"] * 3
+    assert [item.title for item in box.got[1:]] == ["Gulberg: Packet loss is well again"] * 3
 
 
 def test_a_storm_that_goes_on_gives_one_summary_in_ten_minutes(store: Store) -> None:
@@ -357,11 +357,11 @@ def test_a_storm_that_goes_on_gives_one_summary_in_ten_minutes(store: Store) -> 
         desk.look()
         clock.ms += MINUTE
     assert len(box.got) <= 40 + 3
-    assert [each.title for each in box.got if "Many changes" in each.title] != []
-    told = sum(int(each.title.split()[4]) if "Many" in each.title else 1 for each in box.got)
+    assert [item.title for item in box.got if "Many changes" in item.title] != []
+    total = sum(int(item.title.split()[4]) if "Many" in item.title else 1 for item in box.got)
     with store.read() as conn:
         waiting = conn.scalar(sa.select(sa.func.count()).where(schema.changes.c.queued_ms.is_(None)))
-    assert told + (waiting or 0) == 600
+    assert total + (waiting or 0) == 600
 
 
 # ---------------------------------------------------------------- real channels

@@ -83,8 +83,11 @@ def test_subscribers_are_found_as_the_standard_says(topic: list[str], pattern: l
     # The oracle is paho's own matching, which follows MQTT 3.1.1 section 4.7.
     if "#" in pattern[:-1]:
         return
-    asked, told = "/".join(pattern), "/".join(topic)
-    assert (asked in filters_of(told)) == mqtt.topic_matches_sub(asked, told), (asked, told)
+    pattern_text, topic_text = "/".join(pattern), "/".join(topic)
+    assert (pattern_text in filters_of(topic_text)) == mqtt.topic_matches_sub(pattern_text, topic_text), (
+        pattern_text,
+        topic_text,
+    )
 
 
 def test_a_topic_of_very_many_levels_costs_nothing() -> None:

@@ -281,7 +281,7 @@ def test_sessions_that_put_each_other_out_are_found(broker: EmbeddedBroker, auth
     for _ in range(acl.FLAPS + 1):
         visitors.append(visit(papers, A))
         assert visitors[-1].come.wait(60)
-    wait_until(lambda: sum(each.gone.is_set() for each in visitors) == acl.FLAPS)
+    wait_until(lambda: sum(visitor.gone.is_set() for visitor in visitors) == acl.FLAPS)
     assert [(found.device, found.finding) for found in broker.book.findings()] == [(A, "flapping")]
 
 
@@ -357,8 +357,8 @@ def test_gateways_are_told_tls_first_then_the_websocket(tmp_path: Path) -> None:
         '[broker]\ntls_listen = "0.0.0.0:8883"\npublic = "b.example.pk:8883"\n'
         'websocket_listen = "0.0.0.0:443"\npublic_websocket = "b.example.pk:443"\n'
     )
-    told = [(way.host, way.port, way.tls, way.transport) for way in load(file).broker.ways]
-    assert told == [("b.example.pk", 8883, True, "tcp"), ("b.example.pk", 443, True, "websockets")]
+    listeners = [(way.host, way.port, way.tls, way.transport) for way in load(file).broker.ways]
+    assert listeners == [("b.example.pk", 8883, True, "tcp"), ("b.example.pk", 443, True, "websockets")]
 
 
 def test_a_door_on_every_address_needs_one_to_be_told(tmp_path: Path) -> None:

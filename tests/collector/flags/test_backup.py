@@ -103,9 +103,9 @@ def test_a_ups_that_cannot_be_read_says_neither() -> None:
     assert cuts_in([read(1, None), read(2, None)]) == ()
 
 
-@given(st.lists(st.tuples(st.integers(0, 300), st.booleans()), unique_by=lambda each: each[0]), st.randoms())
-def test_cuts_come_out_the_same_in_any_order(told: list[tuple[int, bool]], order: random.Random) -> None:
-    readings = [read(minute, on_battery, on_battery_s=float(minute % 7 * 30)) for minute, on_battery in sorted(told)]
+@given(st.lists(st.tuples(st.integers(0, 300), st.booleans()), unique_by=lambda item: item[0]), st.randoms())
+def test_cuts_come_out_the_same_in_any_order(words: list[tuple[int, bool]], order: random.Random) -> None:
+    readings = [read(minute, on_battery, on_battery_s=float(minute % 7 * 30)) for minute, on_battery in sorted(words)]
     whole = cuts_in(readings)
     order.shuffle(readings)
     assert cuts_in(readings) == whole
@@ -139,9 +139,9 @@ def test_the_observed_backup_is_the_shortest_that_gave_out_or_the_longest_carrie
 
 
 def test_a_battery_that_loses_a_minute_a_week_falls_below_when_the_line_says() -> None:
-    said = battery([gave_out(7 * week, 40 - week) for week in range(8)], 1800)
-    assert said.trend_min_a_month == pytest.approx(-4.3, abs=0.1)
-    assert said.below_ms == pytest.approx(START + 70 * DAY, abs=DAY)
+    verdict = battery([gave_out(7 * week, 40 - week) for week in range(8)], 1800)
+    assert verdict.trend_min_a_month == pytest.approx(-4.3, abs=0.1)
+    assert verdict.below_ms == pytest.approx(START + 70 * DAY, abs=DAY)
 
 
 def test_one_odd_cut_does_not_move_the_trend() -> None:
@@ -171,6 +171,6 @@ def test_no_date_is_named_without_good_reason(cuts: list[Cut]) -> None:
 
 
 def test_without_cuts_nothing_is_claimed() -> None:
-    said = battery([], 1800)
-    assert (said.cuts, said.observed_min, said.whole_min, said.below_ms) == (0, None, None, None)
+    verdict = battery([], 1800)
+    assert (verdict.cuts, verdict.observed_min, verdict.whole_min, verdict.below_ms) == (0, None, None, None)
     assert slope_a_day([]) is None

@@ -34,17 +34,17 @@ def boot(end: Any, dark_minutes: float | None) -> BootReading:
     return BootReading(previous_end=end, dark_s=None if dark_minutes is None else dark_minutes * 60)
 
 
-def signs(*told: tuple[float, Reading]) -> list[Sign]:
+def signs(*readings: tuple[float, Reading]) -> list[Sign]:
     """Readings by the minute of their story, the gap being from 0 to 30."""
     found = []
-    for number, (minute, reading) in enumerate(told):
+    for number, (minute, reading) in enumerate(readings):
         kind = str(type(reading).__struct_config__.tag)
         found.append(sign_of(reading, kind, START + round(minute * MINUTE), f"g1 s {number}"))
     return found
 
 
-def gap(before: Sequence[tuple[float, Reading]], *told: tuple[float, Reading]) -> GapFacts:
-    return facts_of(START, START + 30 * MINUTE, [*signs(*before), *signs(*told)])
+def gap(before: Sequence[tuple[float, Reading]], *readings: tuple[float, Reading]) -> GapFacts:
+    return facts_of(START, START + 30 * MINUTE, [*signs(*before), *signs(*readings)])
 
 
 def every(first: int, last: int, reading: Reading) -> list[tuple[float, Reading]]:
@@ -62,7 +62,7 @@ def roll(*, on: int = 0, off: int = 0, missing: int = 0, up_minutes: Sequence[fl
     return SeatsReading(
         seats=SeatColumns(
             id=[f"SEAT-{n}" for n in range(len(states))], state=states, why=[""] * len(states),
-            uptime_s=[36_000.0] * on + [60 * each for each in up_minutes] + [None] * (off + missing),
+            uptime_s=[36_000.0] * on + [60 * up_minute for up_minute in up_minutes] + [None] * (off + missing),
             quiet_s=[None] * (on + len(up_minutes)) + [200.0] * (off + missing),
         )
     )  # fmt: skip
@@ -81,8 +81,8 @@ def test_a_last_gasp_shows_what_an_unknown_end_was(gasp: Any) -> None:
         last = UpsReading(failure=Failure("timeout"), last_gasp=gasp)
     facts = gap([(-0.2, last)], (30.0, boot("unknown", 30.2)))
     assert named(facts) == ("ups_exhausted", "shown")
-    said = name_cause(facts).evidence[1]
-    assert (said.code, said.params["field"], said.params["word"]) == ("evidence.gasp", "last_gasp", gasp)
+    finding = name_cause(facts).evidence[1]
+    assert (finding.code, finding.params["field"], finding.params["word"]) == ("evidence.gasp", "last_gasp", gasp)
     assert named(gap([(-0.2, last)])) == ("ups_exhausted", "likely")  # it is silent still
 
 
@@ -154,8 +154,8 @@ def test_a_shutdown_in_order_on_a_low_battery_is_the_battery_s_doing_too() -> No
 
 def test_a_gateway_that_lost_its_line_first_and_its_battery_later_had_its_ups_exhausted() -> None:
     before = [(-0.5, MAINS)]
-    told = [*every(0, 20, BATTERY), *every(0, 20, place("isp")), (20.0, LOW), (29.9, boot("power", 9.8))]
-    assert named(gap(before, *told)) == ("ups_exhausted", "shown")
+    readings = [*every(0, 20, BATTERY), *every(0, 20, place("isp")), (20.0, LOW), (29.9, boot("power", 9.8))]
+    assert named(gap(before, *readings)) == ("ups_exhausted", "shown")
 
 
 def test_an_agent_that_ran_on_battery_all_the_time_was_carried() -> None:
@@ -165,15 +165,15 @@ def test_an_agent_that_ran_on_battery_all_the_time_was_carried() -> None:
 
 def test_a_line_with_a_trouble_of_its_own_in_the_midst_of_a_cut_is_the_line_s_trouble() -> None:
     before = [(-0.5, UpsReading(output_state="battery", on_battery_s=3000.0))]
-    told = [*every(0, 30, BATTERY), *every(0, 30, place("isp"))]
-    assert named(gap(before, *told))[0] == "isp_down"
+    readings = [*every(0, 30, BATTERY), *every(0, 30, place("isp"))]
+    assert named(gap(before, *readings))[0] == "isp_down"
     # The provider's own battery may have lasted for a while; its box came back with the mains.
-    assert named(gap(before, *told, (29.8, MAINS)))[0] == "mains_carried"
+    assert named(gap(before, *readings, (29.8, MAINS)))[0] == "mains_carried"
 
 
 def test_a_line_that_fell_before_the_mains_did_not_fall_for_want_of_them() -> None:
-    told = [*every(0, 30, place("lan")), *every(4, 25, BATTERY), (25.6, MAINS)]
-    assert named(gap(QUIET, *told))[0] == "lan_fault"
+    readings = [*every(0, 30, place("lan")), *every(4, 25, BATTERY), (25.6, MAINS)]
+    assert named(gap(QUIET, *readings))[0] == "lan_fault"
 
 
 def test_readings_kept_while_the_provider_was_silent_show_the_line_down() -> None:
@@ -196,8 +196,8 @@ def test_an_agent_that_ended_while_its_machine_ran_on_was_stopped(end: str) -> N
 
 
 def test_a_short_restart_in_a_long_loss_of_the_line_is_not_its_cause() -> None:
-    told = [*every(0, 30, place("isp")), (15.0, boot("killed", 0.5))]
-    assert named(gap(QUIET, *told)) == ("isp_down", "shown")
+    readings = [*every(0, 30, place("isp")), (15.0, boot("killed", 0.5))]
+    assert named(gap(QUIET, *readings)) == ("isp_down", "shown")
 
 
 # ---------------------------------------------------------------- what cannot be told
@@ -298,8 +298,8 @@ witnesses = st.builds(
 
 
 @given(story, story, witnesses)
-def test_any_story_has_one_cause_with_evidence(before: Any, told: Any, witness: NeighbourWitness) -> None:
-    cause = name_cause(gap(before, *told), witness)
+def test_any_story_has_one_cause_with_evidence(before: Any, readings: Any, witness: NeighbourWitness) -> None:
+    cause = name_cause(gap(before, *readings), witness)
     assert cause.name in NAMES
     assert cause.grade in GRADES
     assert decode_all(encode_all(cause.evidence)) == cause.evidence
@@ -308,8 +308,8 @@ def test_any_story_has_one_cause_with_evidence(before: Any, told: Any, witness: 
 
 
 @given(story, st.integers(0, 30))
-def test_readings_may_come_in_any_number_of_batches(told: Any, cut: int) -> None:
-    some = signs(*QUIET, *told)
+def test_readings_may_come_in_any_number_of_batches(readings: Any, cut: int) -> None:
+    some = signs(*QUIET, *readings)
     empty = GapFacts(from_ms=START, to_ms=START + 30 * MINUTE)
     whole = fold(empty, some)
     assert fold(fold(empty, some[:cut]), some[cut:]) == whole
@@ -318,10 +318,10 @@ def test_readings_may_come_in_any_number_of_batches(told: Any, cut: int) -> None
 
 
 @given(story, witnesses)
-def test_neighbours_change_how_sure_a_shown_cause_is_never_what_it_is(told: Any, witness: NeighbourWitness) -> None:
-    alone = name_cause(gap(QUIET, *told))
+def test_neighbours_change_how_sure_a_shown_cause_is_never_what_it_is(readings: Any, witness: NeighbourWitness) -> None:
+    alone = name_cause(gap(QUIET, *readings))
     if alone.grade == "shown":
-        assert name_cause(gap(QUIET, *told), witness).name == alone.name
+        assert name_cause(gap(QUIET, *readings), witness).name == alone.name
 
 
 # ---------------------------------------------------------------- who stood in the way

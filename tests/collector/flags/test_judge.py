@@ -97,8 +97,8 @@ def test_a_lower_bound_can_meet_but_not_fall_short() -> None:
 
 
 def test_a_figure_without_a_witness_is_unknown_and_says_why() -> None:
-    said = Witness(word="no_record", reason=Reason.of("witness.no_record", within_s=900))
-    for witness, why in ((None, Reason("witness.not_asked")), (said, said.reason)):
+    opinion = Witness(word="no_record", reason=Reason.of("witness.no_record", within_s=900))
+    for witness, why in ((None, Reason("witness.not_asked")), (opinion, opinion.reason)):
         verdict = judge(WITNESSED, SpeedReading(download_mbps=900.0), CENTER, witness)
         assert (verdict.word, verdict.reason) == ("unknown", why)
 
@@ -140,16 +140,16 @@ def test_zero_is_a_value() -> None:
 
 
 def test_a_ups_that_does_not_answer_is_below() -> None:
-    asked = ASKED["power.on_ups"]
-    assert judge(asked, UpsReading(failure=Failure("timeout")), CENTER).word == "below"
-    assert judge(asked, UpsReading(output_state="battery"), CENTER).word == "meets"
+    rule = ASKED["power.on_ups"]
+    assert judge(rule, UpsReading(failure=Failure("timeout")), CENTER).word == "below"
+    assert judge(rule, UpsReading(output_state="battery"), CENTER).word == "meets"
 
 
 def test_backup_time_is_judged_on_mains_only() -> None:
-    asked = ASKED["power.backup"]
-    assert judge(asked, UpsReading(output_state="battery", runtime_s=60.0), CENTER).word == "unknown"
-    assert judge(asked, UpsReading(output_state="online", runtime_s=60.0), CENTER).word == "below"
-    assert judge(asked, UpsReading(runtime_s=60.0), CENTER).reason == Reason.of(
+    rule = ASKED["power.backup"]
+    assert judge(rule, UpsReading(output_state="battery", runtime_s=60.0), CENTER).word == "unknown"
+    assert judge(rule, UpsReading(output_state="online", runtime_s=60.0), CENTER).word == "below"
+    assert judge(rule, UpsReading(runtime_s=60.0), CENTER).reason == Reason.of(
         "verdict.not_counted_unknown", field="output_state"
     )
 
@@ -173,24 +173,24 @@ def test_words_are_compared_too(criterion: str, reading: UpsReading, word: str) 
 
 
 def test_one_of_is_the_other_way_about() -> None:
-    asked = replace(ASKED["power.protected"], compare="one_of", words=frozenset({"online", "eco"}))
-    assert judge(asked, UpsReading(output_state="eco"), CENTER).word == "meets"
-    verdict = judge(asked, UpsReading(output_state="off"), CENTER)
+    rule = replace(ASKED["power.protected"], compare="one_of", words=frozenset({"online", "eco"}))
+    assert judge(rule, UpsReading(output_state="eco"), CENTER).word == "meets"
+    verdict = judge(rule, UpsReading(output_state="off"), CENTER)
     assert (verdict.word, verdict.reason) == ("below", Reason.of("verdict.word", field="output_state", word="off"))
 
 
 def test_seats_are_held_against_those_promised_not_those_known() -> None:
-    asked = ASKED["seats.usable"]
-    verdict = judge(asked, SeatsReading(known=10, healthy=10, unhealthy=0, missing=0, off=0), CENTER)
+    rule = ASKED["seats.usable"]
+    verdict = judge(rule, SeatsReading(known=10, healthy=10, unhealthy=0, missing=0, off=0), CENTER)
     assert (verdict.word, verdict.value) == ("below", 50.0)
-    assert judge(asked, SeatsReading(healthy=18), CENTER).word == "meets"
-    assert judge(asked, SeatsReading(healthy=18), Promised(seats_promised=0)).word == "unknown"
-    assert judge(asked, SeatsReading(), CENTER).word == "unknown"
+    assert judge(rule, SeatsReading(healthy=18), CENTER).word == "meets"
+    assert judge(rule, SeatsReading(healthy=18), Promised(seats_promised=0)).word == "unknown"
+    assert judge(rule, SeatsReading(), CENTER).word == "unknown"
 
 
 def test_seats_switched_off_in_order_count_where_a_standard_says_so() -> None:
-    asked = replace(ASKED["seats.usable"], fields=("ready_of_promised_pct",))
-    assert judge(asked, SeatsReading(healthy=10, off=8), CENTER).value == 90.0
+    rule = replace(ASKED["seats.usable"], fields=("ready_of_promised_pct",))
+    assert judge(rule, SeatsReading(healthy=10, off=8), CENTER).value == 90.0
 
 
 def test_a_clock_may_be_off_either_way() -> None:
@@ -209,8 +209,8 @@ def test_a_ups_that_answers_or_not_is_said_in_words() -> None:
 
 
 def test_a_count_without_a_unit_is_named() -> None:
-    asked = replace(ASKED["internet.loss"], reading="ups", fields=("alarms_count",), unit="")
-    reason = judge(asked, UpsReading(alarms_count=3), CENTER).reason
+    rule = replace(ASKED["internet.loss"], reading="ups", fields=("alarms_count",), unit="")
+    reason = judge(rule, UpsReading(alarms_count=3), CENTER).reason
     assert plain().reason(reason) == "alarms: 3; at most 2 asked"
 
 

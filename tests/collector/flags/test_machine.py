@@ -33,12 +33,12 @@ AT_ONCE = criterion(Window(), Window())
 FIVE_SHOW = criterion(Window(m=6, n=8, watch=5), Window(m=5, n=5))
 
 
-def run(asked: Criterion, *verdicts: Verdict, flag: FlagState | None = None) -> tuple[FlagState, list[Change]]:
+def run(limit: Criterion, *verdicts: Verdict, flag: FlagState | None = None) -> tuple[FlagState, list[Change]]:
     """One verdict a minute, from minute 1 on."""
     flag = flag or FlagState()
     changes = []
     for minute, verdict in enumerate(verdicts, 1):
-        flag, change = step(flag, verdict, asked, minute * MINUTE)
+        flag, change = step(flag, verdict, limit, minute * MINUTE)
         changes += [change] if change else []
     return flag, changes
 
@@ -159,14 +159,14 @@ def test_closing_time_leaves_nothing_half_decided() -> None:
 
 @given(st.lists(st.sampled_from([BELOW, MEETS, GOOD, UNKNOWN]), max_size=60), st.sampled_from(["f", "m", "1"]))
 def test_every_history_is_an_unbroken_walk(verdicts: list[Verdict], rule: str) -> None:
-    asked = {"f": FOR_10_MIN, "m": THREE_OF_FOUR, "1": AT_ONCE}[rule]
-    flag, changes = run(asked, *verdicts)
+    limit = {"f": FOR_10_MIN, "m": THREE_OF_FOUR, "1": AT_ONCE}[rule]
+    flag, changes = run(limit, *verdicts)
     states = ["clear", *(change.now for change in changes)]
     assert [change.was for change in changes] == states[:-1]
     assert flag.state == states[-1]
     # Nobody is told twice of the same thing: raised and clear alternate.
-    told = [change.now for change in changes if alerts(change.was, change.now)]
-    assert told == ["raised", "clear"] * (len(told) // 2) + ["raised"] * (len(told) % 2)
+    alerted = [change.now for change in changes if alerts(change.was, change.now)]
+    assert alerted == ["raised", "clear"] * (len(alerted) // 2) + ["raised"] * (len(alerted) % 2)
 
 
 @given(st.lists(st.sampled_from([BELOW, MEETS, GOOD]), max_size=60), st.integers(1, 59))
@@ -180,12 +180,12 @@ def test_missing_readings_never_clear_sooner(verdicts: list[Verdict], gone: int)
 
 
 @pytest.mark.parametrize(
-    ("was", "now", "told"),
+    ("was", "now", "alerted"),
     [
         ("clear", "pending", False), ("pending", "raised", True), ("clear", "raised", True),
         ("raised", "recovering", False), ("recovering", "raised", False), ("recovering", "clear", True),
         ("raised", "clear", True), ("pending", "clear", False),
     ],
 )  # fmt: skip
-def test_people_are_told_of_raised_and_clear_only(was: str, now: str, told: bool) -> None:
-    assert alerts(was, now) is told
+def test_people_are_told_of_raised_and_clear_only(was: str, now: str, alerted: bool) -> None:
+    assert alerts(was, now) is alerted

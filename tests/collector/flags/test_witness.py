@@ -96,9 +96,9 @@ def test_the_bound_holds_both_ways_and_each_direction() -> None:
     most = (1 + RULES.bound_pct / 100) * 20 + RULES.floor_mbps
     least = (1 - RULES.bound_pct / 100) * 20 - RULES.floor_mbps
     facts = replace(FACTS, seen=replace(SEEN, down_mbps=20.0, up_mbps=5.0))
-    for told, expected in ((most - 1e-6, "agrees"), (most + 1e-6, "disagrees"), (least + 1e-6, "agrees"),
+    for value, expected in ((most - 1e-6, "agrees"), (most + 1e-6, "disagrees"), (least + 1e-6, "agrees"),
                            (least - 1e-6, "disagrees")):  # fmt: skip
-        assert word(replace(CLAIM, download_mbps=told), facts) == expected
+        assert word(replace(CLAIM, download_mbps=value), facts) == expected
     assert word(replace(CLAIM, upload_mbps=5.5), facts) == "disagrees"
     assert word(facts=replace(FACTS, seen=replace(SEEN, up_mbps=None))) == "disagrees"
 

@@ -42,9 +42,9 @@ class House:
         table = schema.readings[kind]
         return [row.wall_ms for row in self.rows(sa.select(table).order_by(table.c.seq))]
 
-    def rows(self, asked: sa.Select) -> list[sa.Row]:
+    def rows(self, query: sa.Select) -> list[sa.Row]:
         with self.store.read() as conn:
-            return list(conn.execute(asked))
+            return list(conn.execute(query))
 
 
 @pytest.fixture
@@ -156,22 +156,22 @@ def test_an_hour_that_is_left_empty_has_no_sum(sqlite_store: Store, gateway) -> 
 def test_what_a_boot_says_of_the_run_before_is_not_believed_of_1970(sqlite_store: Store, gateway) -> None:
     house, mine = House(sqlite_store), gateway(sqlite_store)
     at = wire.Stamp(wall_ms=NOW, mono_ms=MINUTE_MS, boot="b", clock="synced")
-    said = [(5_000, (NOW - 5_000) / 1000), (NOW - 60_000, 60.0), (NOW + DAY_MS, None)]
+    stamps = [(5_000, (NOW - 5_000) / 1000), (NOW - 60_000, 60.0), (NOW + DAY_MS, None)]
     raws = [
         wire.encode_reading(wire.BootReading(at=at, previous_end="power", last_alive_ms=alive_ms, dark_s=dark_s))
-        for alive_ms, dark_s in said
+        for alive_ms, dark_s in stamps
     ]
     house.take(mine.batch(raws), now_ms=NOW)
     table = schema.readings["boot"]
     held = [(row.last_alive_ms, row.dark_s) for row in house.rows(sa.select(table).order_by(table.c.seq))]
-    assert held == [(None, None), said[1], (None, None)]
+    assert held == [(None, None), stamps[1], (None, None)]
 
 
 def test_hostile_names_and_clocks_are_held_and_not_remembered(house: House, gateway) -> None:
     mine = gateway(house.store)
     raws = [mine.ups(wall_ms=1, mono_ms=2**53, boot=boot, clock="unsynced") for boot in ("\x00", "é", "a b", "c" * 64)]
     house.take(mine.batch(raws), now_ms=NOW)
-    assert all(FIRST_MS <= each <= NOW for each in house.times())
+    assert all(FIRST_MS <= time <= NOW for time in house.times())
     assert [row.boot for row in house.rows(sa.select(schema.boots))] == ["c" * 64]
     assert len(json.loads(house.rows(sa.select(schema.guesses))[0].readings)) == 1
 

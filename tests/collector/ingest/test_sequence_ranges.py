@@ -33,7 +33,7 @@ def test_however_a_spool_is_cut_and_resent_the_same_is_held(batches: list[tuple[
         assert fresh == sorted(set(range(first, last + 1)) - numbers)
         held = merge(held, run(first, last))
         numbers |= set(range(first, last + 1))
-        assert [seq for each in held for seq in range(each.first, each.last + 1)] == sorted(numbers)
+        assert [seq for entry in held for seq in range(entry.first, entry.last + 1)] == sorted(numbers)
     assert parse(render(held)) == held
 
 
@@ -52,7 +52,7 @@ def test_a_batch_whose_chain_does_not_continue_what_is_held_is_a_fork() -> None:
     stranger = run_of(6, "ab" * 32, RAWS[5:8])
     assert forks(held, stranger) == [5]
     # Neither story is preferred: both ranges stay, unmerged.
-    assert [(each.first, each.last) for each in merge(held, stranger)] == [(1, 5), (6, 8)]
+    assert [(item.first, item.last) for item in merge(held, stranger)] == [(1, 5), (6, 8)]
 
 
 def test_a_rewritten_past_is_a_fork_where_it_meets_what_is_held() -> None:

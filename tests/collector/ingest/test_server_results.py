@@ -89,9 +89,9 @@ class House:
 
     def flag(self, center: str = "LHR-1") -> tuple[str, str]:
         f = schema.flags.c
-        asked = sa.select(f.verdict, f.state).where(f.center == center, f.criterion == "internet.download")
+        query = sa.select(f.verdict, f.state).where(f.center == center, f.criterion == "internet.download")
         with self.store.read() as conn:
-            row = conn.execute(asked).one_or_none()
+            row = conn.execute(query).one_or_none()
         return (row.verdict, row.state) if row else ("", "")
 
     def now(self, now_ms: int = NOON + 2 * MINUTE, center: str = "LHR-1") -> tuple[str, Reason]:
@@ -101,9 +101,9 @@ class House:
 
     def findings(self) -> list[tuple[str, str, str]]:
         table = schema.integrity.c
-        asked = sa.select(table.finding, table.center, table.detail).order_by(table.id)
+        query = sa.select(table.finding, table.center, table.detail).order_by(table.id)
         with self.store.read() as conn:
-            return [tuple(row) for row in conn.execute(asked)]
+            return [tuple(row) for row in conn.execute(query)]
 
     def month(self, center: str = "LHR-1", now_ms: int = NOON + 40 * 86_400_000) -> dict:
         with self.store.read() as conn:
@@ -166,12 +166,12 @@ def test_a_late_record_is_no_sign_of_life(house: House, mine) -> None:
     silent = schema.flags.c.criterion == "presence.silent"
     with house.store.write() as conn:  # it has fallen silent since
         conn.execute(sa.update(schema.flags).where(silent).values(state="raised", verdict="below"))
-    asked = (sa.select(schema.pulse), sa.select(schema.flags).where(silent))
+    queries = (sa.select(schema.pulse), sa.select(schema.flags).where(silent))
     with house.store.read() as conn:
-        before = [conn.execute(each).all() for each in asked]
+        before = [conn.execute(query).all() for query in queries]
     house.record(house.sealed(test, mine.device), NOON + 60 * MINUTE)
     with house.store.read() as conn:
-        assert [conn.execute(each).all() for each in asked] == before
+        assert [conn.execute(query).all() for query in queries] == before
 
 
 def test_the_same_record_again_changes_nothing_and_another_is_a_finding(house: House, mine) -> None:
@@ -351,7 +351,7 @@ def test_a_server_joins_once_with_its_token(house: House) -> None:
     key, thief = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     with house.store.write() as conn:
         token = servers.add(conn, "khi", "https://khi.example/", 7, "Karachi", NOON)
-        assert [each["state"] for each in servers.listed(conn)] == ["joined", "waiting"]
+        assert [item["state"] for item in servers.listed(conn)] == ["joined", "waiting"]
         answer = servers.join(conn, join_request(key, token), NOON + 1, b"k" * 32)
         assert answer == servers.join(conn, join_request(key, token), NOON + 2, b"k" * 32)
         with pytest.raises(EnrolmentRefused, match="used by another server"):

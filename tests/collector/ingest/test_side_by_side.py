@@ -51,7 +51,7 @@ def everything_to_everyone(url: str, groups: list[list[Message]]) -> list[BaseEx
 def test_what_reaches_all_workers_at_once_counts_once(either_store: Store, database_url: str, gateway) -> None:
     mine = [gateway(either_store, f"LHR-{number}") for number in range(GATEWAYS)]
     groups = [
-        [each.batch([each.ups(wall_ms=NOW + turn, output_state="battery")] * 3) for each in mine]
+        [item.batch([item.ups(wall_ms=NOW + turn, output_state="battery")] * 3) for item in mine]
         for turn in range(ROUNDS)
     ]
     assert everything_to_everyone(database_url, groups) == []

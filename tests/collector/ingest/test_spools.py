@@ -83,8 +83,8 @@ def test_a_receipt_names_the_newest_holes_and_no_more_than_fit(either_store: Sto
 def test_what_a_gateway_accounts_for_is_not_asked_for(either_store: Store, gateway, elsewhere: bool) -> None:
     mine = gateway(either_store)
     first, _, third, fourth = (mine.batch([mine.ups() for _ in range(3)]) for _ in range(4))
-    (asked,) = receipts(either_store, first, third)[1:]
-    assert asked.lacks == [(4, 6)]
+    (request,) = receipts(either_store, first, third)[1:]
+    assert request.lacks == [(4, 6)]
     spool = mine.spool
     if elsewhere:
         mine.spool, mine.next_seq, mine.chain = "ab" * 16, 1, wire.GENESIS

@@ -229,7 +229,7 @@ class Ear:
             again_s = time.monotonic() + 3
             while left and time.monotonic() < again_s:
                 time.sleep(0.01)
-                left = {seq: each for seq, each in left.items() if seq not in {r.last_seq for r in self.receipts}}
+                left = {seq: item for seq, item in left.items() if seq not in {r.last_seq for r in self.receipts}}
 
     def close(self) -> None:
         self._client.leave()

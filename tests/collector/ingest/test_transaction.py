@@ -77,15 +77,15 @@ def house(either_store: Store) -> House:
 def test_who_sends_is_looked_up_once_a_group_after_its_centers_are_kept_from_others(house: House, gateway) -> None:
     """So that no word is given to a gateway whose revocation was committed while this transaction waited."""
     senders = [gateway(house.store, code) for code in ("LHR-1", "KHI-2")]
-    said: list[str] = []
+    lines: list[str] = []
 
     def listen(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
-        said.extend(word for word in ("pg_advisory_xact_lock(", "devices.public_key") if word in statement)
+        lines.extend(word for word in ("pg_advisory_xact_lock(", "devices.public_key") if word in statement)
 
     sa.event.listen(house.store._writer, "before_cursor_execute", listen)
     house.take(*(mine.batch([mine.ups()]) for mine in senders for _ in range(3)))
     sa.event.remove(house.store._writer, "before_cursor_execute", listen)
-    assert said == ["pg_advisory_xact_lock("] * house.store.parted + ["devices.public_key"]
+    assert lines == ["pg_advisory_xact_lock("] * house.store.parted + ["devices.public_key"]
 
 
 @pytest.mark.parametrize(
@@ -137,9 +137,9 @@ def test_every_kind_of_reading_finds_its_table(house: House, gateway) -> None:
         wire.BootReading(at=at, previous_end="power", evidence=["dirty"]),
         wire.ShedReading(at=at, first_seq=1, last_seq=2, count=2, why="full"),
     ]
-    shown = {type(each).__struct_config__.tag for each in kinds}
+    shown = {type(kind).__struct_config__.tag for kind in kinds}
     kinds += [wire.decode_reading((GOLDEN / f"{name}.json").read_bytes()) for name in wire.KINDS if name not in shown]
-    assert house.receipts(mine.batch([wire.encode_reading(each) for each in kinds]))[0].outcome == "stored"
+    assert house.receipts(mine.batch([wire.encode_reading(kind) for kind in kinds]))[0].outcome == "stored"
     rows = {kind: house.rows(table)[0] for kind, table in schema.readings.items()}
     assert json.loads(rows["link"].hops)[0]["target"] == "192.0.2.1"
     assert json.loads(rows["speed"].flags) == ["capped"]
@@ -457,7 +457,7 @@ def test_a_judge_that_breaks_on_one_center_loses_nobody_a_reading(either_store: 
     house = House(either_store, judge)
     one, two, three = (gateway(either_store, f"LHR-{number}") for number in (1, 2, 3))
     outcomes = [
-        receipt.outcome for receipt in house.receipts(*(each.batch([each.ups()]) for each in (one, two, three)))
+        receipt.outcome for receipt in house.receipts(*(item.batch([item.ups()]) for item in (one, two, three)))
     ]
     assert outcomes == ["stored", "set_aside", "stored"]
     assert len(house.ids()) == 3

@@ -39,11 +39,12 @@ def link(wall_ms: int, loss_pct: float, received_ms: int | None = None, subject:
 def ingest(store: Store, *fresh: FreshReading, center: Center = CENTER, standards: Standards = STANDARDS) -> int:
     """One transaction of the collector: judged, then kept as the newest of its stream."""
     with store.write() as conn:
-        moved = judge_readings(conn, center, fresh, standards, max(each.received_ms for each in fresh))
-        for each in fresh:
+        moved = judge_readings(conn, center, fresh, standards, max(reading.received_ms for reading in fresh))
+        for reading in fresh:
             row = {
-                "center": center.code, "kind": each.kind, "subject": each.reading.subject, "device": "g0",
-                "wall_ms": each.wall_ms, "received_ms": each.received_ms, "body": encode_reading(each.reading).decode(),
+                "center": center.code, "kind": reading.kind, "subject": reading.reading.subject, "device": "g0",
+                "wall_ms": reading.wall_ms, "received_ms": reading.received_ms,
+                "body": encode_reading(reading.reading).decode(),
             }  # fmt: skip
             upsert(conn, schema.latest, [row], newer_by="wall_ms")
     return moved
@@ -51,8 +52,8 @@ def ingest(store: Store, *fresh: FreshReading, center: Center = CENTER, standard
 
 def flag(store: Store, criterion: str = "internet.loss", subject: str = "") -> sa.Row[tuple[object, ...]]:
     with store.read() as conn:
-        asked = sa.select(schema.flags).where(schema.flags.c.criterion == criterion, schema.flags.c.subject == subject)
-        return conn.execute(asked).one()
+        query = sa.select(schema.flags).where(schema.flags.c.criterion == criterion, schema.flags.c.subject == subject)
+        return conn.execute(query).one()
 
 
 @contextmanager
@@ -149,7 +150,7 @@ def test_a_criterion_that_is_no_longer_asked_lets_its_flag_go_and_says_so(store:
         example(),
         id="example-2026-2",
         valid_from_ms=NOON + 6 * MINUTE,
-        criteria=tuple(each for each in example().criteria if each.id != "internet.loss"),
+        criteria=tuple(item for item in example().criteria if item.id != "internet.loss"),
     )
     older = replace(example(), valid_to_ms=NOON + 6 * MINUTE)
     assert ingest(store, link(NOON + 7 * MINUTE, 30.0), standards=Standards.of([older, newer])) == 1

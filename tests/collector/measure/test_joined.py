@@ -44,9 +44,9 @@ class House:
 
     def __init__(self, folder: Path) -> None:
         held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-        self.web, self.broker, self.measure = (each.getsockname()[1] for each in held)
-        for each in held:
-            each.close()
+        self.web, self.broker, self.measure = (entry.getsockname()[1] for entry in held)
+        for entry in held:
+            entry.close()
         self.data, self.state, self.config = folder / "data", folder / "state", folder / "collector.toml"
         self.config.write_text(
             f'[collector]\ndata_dir = "{self.data}"\n[web]\nlisten = "127.0.0.1:{self.web}"\n'

@@ -359,7 +359,7 @@ def test_the_command_serves_an_unmodified_speedtest_cli(free_port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "sentence"),
     [
         (["--listen", "nowhere"], 2, r"--listen 'nowhere' must be HOST:PORT"),
         (["--listen", "127.0.0.1:99999"], 2, r"must be HOST:PORT"),
@@ -367,7 +367,7 @@ def test_the_command_serves_an_unmodified_speedtest_cli(free_port: int) -> None:
         (["--tests", "0"], 2, r"--tests 0 must be 1 or more"),
     ],
 )
-def test_the_command_says_what_is_wrong_with_its_words(words: list[str], code: int, said: str) -> None:
+def test_the_command_says_what_is_wrong_with_its_words(words: list[str], code: int, sentence: str) -> None:
     done = subprocess.run([sys.executable, "-m", "collector", "measure", *words], capture_output=True, text=True)
     assert done.returncode == code
-    assert re.search(said, done.stderr)
+    assert re.search(sentence, done.stderr)

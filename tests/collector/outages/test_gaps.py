@@ -80,13 +80,13 @@ def a_run(store: Store, count: int, seed: int) -> Run:
         for center, key in zip(fleet, keys, strict=True)
     ]
     with store.write() as conn:
-        for each in gateways:
-            centers.add(conn, each.center.row(), START_MS - 10**9)
-            public = each.key.public_key().public_bytes_raw()
-            row = {"device": each.device, "center": each.center.code, "public_key": public}
+        for gateway in gateways:
+            centers.add(conn, gateway.center.row(), START_MS - 10**9)
+            public = gateway.key.public_key().public_bytes_raw()
+            row = {"device": gateway.device, "center": gateway.center.code, "public_key": public}
             conn.execute(sa.insert(schema.devices).values(**row, enrolled_ms=START_MS - 10**9))
     play = Play(
-        fleet={each.device: each for each in gateways},
+        fleet={gateway.device: gateway for gateway in gateways},
         stage=Stage(fleet, seed, START_MS),
         truth=Truth(io.StringIO()),
         collector_key=KEY.public_key(),
@@ -105,7 +105,7 @@ def true_cause(run: Run, trouble: Trouble, code: str) -> str | None:
     """What the script says happened to this center; None when it was heard all the time."""
     if trouble.what != "feeder_cut":
         return CAUSES.get(trouble.what)
-    center = next(each.center for each in run.play.fleet.values() if each.center.code == code)
+    center = next(item.center for item in run.play.fleet.values() if item.center.code == code)
     if trouble.from_ms + center.autonomy_s * 1000 < trouble.to_ms:
         return "ups_exhausted"
     return "mains_carried" if center.index % 3 == 0 else None
@@ -137,7 +137,7 @@ def staged(folder: Path, seed: int, count: int) -> tuple[list[tuple[str, str]], 
     end_ms = run.go(minutes=75)
     with store.read() as conn:
         newest = {(row.center, row.from_ms): row for row in conn.execute(GAPS)}
-        noted = {each.center.code: mains_cuts.cuts_of(conn, each.center.code) for each in run.play.fleet.values()}
+        noted = {item.center.code: mains_cuts.cuts_of(conn, item.center.code) for item in run.play.fleet.values()}
     store.close()
     found: list[tuple[str, str]] = []
     wrong: list[str] = []
@@ -177,7 +177,7 @@ GAPS = (
 
 def carried_cuts(run: Run, end_ms: int) -> list[tuple[str, int]]:
     """(center, begin) of each staged cut that is over, that the UPS carried, and that a running agent could see."""
-    by_code = {each.center.code: each.center for each in run.play.fleet.values()}
+    by_code = {item.center.code: item.center for item in run.play.fleet.values()}
     ends = [trouble for trouble in run.play.stage.troubles if trouble.what in ENDS]
     return [
         (code, cut.from_ms)
@@ -243,9 +243,9 @@ def test_late_readings_revise_a_cause_and_leave_what_was_said_before(either_stor
     center.tells(30.1, *((minute, LOST) for minute in range(1, 29)), live=False)
     assert revisions(either_store) == [(1, "unknown", "none"), (2, "isp_down", "shown")]
     with either_store.read() as conn:
-        (told,) = gaps.gaps_of(conn, "LHR-1")
-    assert (told.revision, told.cause.name) == (2, "isp_down")
-    assert told.cause.evidence[0].params["reading"] == f"{center.gateway.device} {center.gateway.spool} 31"
+        (outage,) = gaps.gaps_of(conn, "LHR-1")
+    assert (outage.revision, outage.cause.name) == (2, "isp_down")
+    assert outage.cause.evidence[0].params["reading"] == f"{center.gateway.device} {center.gateway.spool} 31"
 
 
 def test_more_of_the_same_evidence_is_no_new_revision(either_store: Store, gateway: Story) -> None:
@@ -256,8 +256,8 @@ def test_more_of_the_same_evidence_is_no_new_revision(either_store: Store, gatew
     center.tells(30.2, *((minute, LOST) for minute in range(15, 29)), live=False)
     assert [revision for revision, *_ in revisions(either_store)] == [1, 2]
     with either_store.read() as conn:
-        (told,) = gaps.gaps_of(conn, "LHR-1")
-    assert (told.cause.evidence[0].code, told.cause.evidence[0].params["n"]) == ("evidence.fault_seen", 28)
+        (outage,) = gaps.gaps_of(conn, "LHR-1")
+    assert (outage.cause.evidence[0].code, outage.cause.evidence[0].params["n"]) == ("evidence.fault_seen", 28)
 
 
 def test_a_center_that_is_heard_every_minute_has_no_gap(either_store: Store, gateway: Story) -> None:
@@ -268,12 +268,12 @@ def test_a_center_that_is_heard_every_minute_has_no_gap(either_store: Store, gat
 
 
 def test_neighbours_with_mains_make_a_claim_of_a_cut_unsupported(either_store: Store, gateway: Story) -> None:
-    told = Teller(either_store, gateway(either_store, "LHR-1", feeder="F1"))
+    outage = Teller(either_store, gateway(either_store, "LHR-1", feeder="F1"))
     others = [Teller(either_store, gateway(either_store, f"LHR-{n}", feeder="F1")) for n in range(2, 14)]
-    told.tells(0, (0, LOW))
+    outage.tells(0, (0, LOW))
     for minute in (*range(0, 30, 2), 31):
         if minute == 31:
-            told.tells(30, (30, POWER), (30, MAINS))
+            outage.tells(30, (30, POWER), (30, MAINS))
             assert revisions(either_store) == [(1, "ups_exhausted", "unsupported")]
         for number, other in enumerate(others):
             other.tells(minute, (minute, LOW if number == 0 else MAINS))
@@ -322,16 +322,16 @@ def test_seats_that_come_back_after_the_gap_put_its_cause_right(either_store: St
     center.tells(32, (32, roll("healthy", 9120.0)))
     assert revisions(either_store)[-1] == (2, "unknown", "none")
     with either_store.read() as conn:
-        (told,) = gaps.gaps_of(conn, "LHR-1")
-    assert "3 of 3 seats ran on through it" in plain().reason(told.cause.evidence[1])
+        (outage,) = gaps.gaps_of(conn, "LHR-1")
+    assert "3 of 3 seats ran on through it" in plain().reason(outage.cause.evidence[1])
 
 
 def test_when_nobody_was_heard_it_was_the_collector(either_store: Store, gateway: Story) -> None:
     centers_ = [Teller(either_store, gateway(either_store, f"LHR-{n}")) for n in range(1, 7)]
-    for each in centers_:
-        each.tells(0, (0, MAINS), (0, WELL))
-    for each in centers_:
-        each.tells(30, (30, WELL))
+    for item in centers_:
+        item.tells(0, (0, MAINS), (0, WELL))
+    for item in centers_:
+        item.tells(30, (30, WELL))
     for n in range(1, 7):
         assert revisions(either_store, f"LHR-{n}") == [(1, "collector", "shown")]
 
@@ -369,10 +369,10 @@ def test_a_silent_center_s_likely_cause_is_told_and_the_found_one_when_it_is_bac
     assert found is not None
     assert (found.name, found.grade) == ("ups_exhausted", "shown")
     facts = {"id": 1, "center": "LHR-1", "criterion": "presence.silent", "subject": "", "at_ms": NOON}
-    told = Announcement(
+    outage = Announcement(
         **facts, was="pending", now="raised", value=None, bound=None, reason=Reason("verdict.no_reading"), cause=found
     )
-    text = message(told, None, "http://x", [plain("en"), plain("ur")]).text
+    text = message(outage, None, "http://x", [plain("en"), plain("ur")]).text
     assert "Cause: Mains cut; the UPS gave out (shown by its own readings)" in text
     assert "وجہ: بجلی گئی" in text
     assert "Evidence: Boot reading" in text

@@ -69,7 +69,7 @@ def test_nothing_is_written_while_there_is_a_mistake(either_store: Store) -> Non
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "sentence"),
     [
         (["center,name,tier,seats_promised"], "line 1: opening: is missing"),
         ([f"{HEAD},colour", f"{GOOD},red"], "line 1: colour: is no column; columns are center, name"),
@@ -86,8 +86,8 @@ def test_nothing_is_written_while_there_is_a_mistake(either_store: Store) -> Non
         ([], "line 1: center: is missing"),
     ],
 )
-def test_each_mistake_is_told_with_its_place(sqlite_store: Store, lines: list[str], told: str) -> None:
-    assert str(imported(sqlite_store, *lines).mistakes[0]).startswith(told)
+def test_each_mistake_is_told_with_its_place(sqlite_store: Store, lines: list[str], sentence: str) -> None:
+    assert str(imported(sqlite_store, *lines).mistakes[0]).startswith(sentence)
 
 
 def test_columns_may_come_in_any_order_after_a_byte_order_mark(sqlite_store: Store) -> None:
@@ -207,7 +207,7 @@ def test_the_command_takes_a_file_of_any_encoding(
 
 
 @pytest.mark.parametrize(
-    ("cell", "told"),
+    ("cell", "sentence"),
     [
         (
             "Model\u200bTown",
@@ -216,8 +216,8 @@ def test_the_command_takes_a_file_of_any_encoding(
         (f"{URDU}\u202e", "line 2: name: must be one line of printable letters, and has U+202E RIGHT-TO-LEFT OVERRIDE"),
     ],
 )
-def test_a_refused_sign_is_named_by_code_point_and_place(sqlite_store: Store, cell: str, told: str) -> None:
-    assert str(imported(sqlite_store, HEAD5, NEW.replace("Model Town", cell)).mistakes[0]).startswith(told)
+def test_a_refused_sign_is_named_by_code_point_and_place(sqlite_store: Store, cell: str, sentence: str) -> None:
+    assert str(imported(sqlite_store, HEAD5, NEW.replace("Model Town", cell)).mistakes[0]).startswith(sentence)
     assert str(imported(sqlite_store, HEAD5, NEW.replace("LHR-014", "LHR\u200e-014")).mistakes[0]) == (
         "line 2: center: has U+200E LEFT-TO-RIGHT MARK as letter 4; take it out"
     )

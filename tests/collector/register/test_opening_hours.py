@@ -89,8 +89,8 @@ def test_counting_minutes_one_by_one_gives_the_same(start: int, minutes: int) ->
 
 def test_spans_are_cut_at_both_ends() -> None:
     opening = parse("daily 09:00-12:00")
-    asked = at("2026-01-05T10:00"), at("2026-01-06T10:00")
-    assert list(spans_between(opening, *asked)) == [
+    span = at("2026-01-05T10:00"), at("2026-01-06T10:00")
+    assert list(spans_between(opening, *span)) == [
         (at("2026-01-05T10:00"), at("2026-01-05T12:00")),
         (at("2026-01-06T09:00"), at("2026-01-06T10:00")),
     ]

@@ -131,4 +131,4 @@ def test_a_calendar_that_does_not_sum_is_seen() -> None:
     hours, shift_ms = parse("daily 00:00-24:00"), 5 * 3_600_000
     months = months_within(YEAR[0], YEAR[1] - 1)
     found = [minutes_open(hours, from_ms, month_after(from_ms) + shift_ms) for from_ms in months]
-    assert sum(len(each) for each in found) != open_minutes(hours, *YEAR)
+    assert sum(len(item) for item in found) != open_minutes(hours, *YEAR)

@@ -30,7 +30,7 @@ from collector.store import Store, schema, upsert
 
 MINUTE = 60_000
 WITNESSED = example()
-PLAIN = replace(WITNESSED, criteria=tuple(replace(each, evidence="signed") for each in WITNESSED.criteria))
+PLAIN = replace(WITNESSED, criteria=tuple(replace(rule, evidence="signed") for rule in WITNESSED.criteria))
 STANDARDS = Standards.of([PLAIN])
 CENTER = Center(
     code="LHR-001", name="Gulberg <b>", city="Lahore", tier="three", seats_promised=10, lifecycle="declared",
@@ -100,7 +100,7 @@ def report(store: Store, standards: Standards = STANDARDS, month: str = "2026-02
 
 
 def row(found: Any, criterion: str, subject: str = "") -> Any:
-    return next(each for each in found["criteria"] if (each["criterion"], each["subject"]) == (criterion, subject))
+    return next(item for item in found["criteria"] if (item["criterion"], item["subject"]) == (criterion, subject))
 
 
 def speed(store: Store, times: list[int], mbps: float, **more: object) -> None:
@@ -181,7 +181,7 @@ def test_a_silent_center_does_not_pass(store: Store) -> None:
     found = report(store)
     presence = row(found, "presence.silent")
     assert (presence["verdict"], presence["samples"], presence["met"]) == ("below", 24 * 720, 0)
-    assert {each["verdict"] for each in found["criteria"]} == {"below", "not enough data"}
+    assert {item["verdict"] for item in found["criteria"]} == {"below", "not enough data"}
 
 
 def test_each_line_has_its_own_row(store: Store) -> None:
@@ -240,7 +240,7 @@ def test_another_centers_readings_are_not_this_ones(store: Store) -> None:
 
 def test_no_month_is_held_against_a_notice(store: Store) -> None:
     put(store, "ups", minutes("2026-02-02"), output_state="battery", self_test=None)
-    assert "power.mains" not in {each["criterion"] for each in report(store)["criteria"]}
+    assert "power.mains" not in {item["criterion"] for item in report(store)["criteria"]}
 
 
 def test_words_have_counts_but_no_percentiles(store: Store) -> None:
@@ -294,7 +294,7 @@ def test_a_reading_is_judged_by_the_version_that_held_then(store: Store) -> None
     half = at("2026-02-08T00:00")
     older = replace(PLAIN, valid_to_ms=half)
     stricter = tuple(
-        replace(each, count_at_pct=200.0) if each.id == "internet.download" else each for each in PLAIN.criteria
+        replace(item, count_at_pct=200.0) if item.id == "internet.download" else item for item in PLAIN.criteria
     )
     newer = replace(PLAIN, id="example-2026-2", valid_from_ms=half, criteria=stricter)
     found = report(store, Standards.of([older, newer]))
@@ -379,7 +379,7 @@ def test_the_page_escapes_what_people_wrote_and_needs_nothing_from_elsewhere(sto
 def test_the_table_has_a_row_a_criterion(store: Store) -> None:
     lines = list(csv.DictReader(io.StringIO(as_csv(report(store)))))
     assert [line["criterion"] for line in lines] == [
-        each.id for each in example().criteria if each.severity != "notice"
+        item.id for item in example().criteria if item.severity != "notice"
     ]
     assert lines[0]["standard_sha256"] == example().digest
 

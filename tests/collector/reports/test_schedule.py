@@ -26,7 +26,7 @@ from collector.store.months import Retention, forget
 
 MINUTE, DAY = 60_000, 86_400_000
 STANDARDS = Standards.of(
-    [replace(example(), criteria=tuple(replace(each, evidence="signed") for each in example().criteria))]
+    [replace(example(), criteria=tuple(replace(rule, evidence="signed") for rule in example().criteria))]
 )
 CENTER = Center(
     code="LHR-001", name="Gulberg", tier="three", seats_promised=10, lifecycle="declared", opening="Mon-Sat 09:00-21:00"
@@ -75,7 +75,7 @@ def report(store: Store, now_ms: int = DUE + DAY, month: str = "2026-02") -> Any
 
 
 def row(found: Any, criterion: str) -> Any:
-    return next(each for each in found["criteria"] if each["criterion"] == criterion)
+    return next(item for item in found["criteria"] if item["criterion"] == criterion)
 
 
 # ---------------------------------------------------------------- the first report
@@ -134,7 +134,7 @@ def test_late_readings_open_a_revision_that_says_what_it_changes_and_why(store: 
     assert revision["why"] == {"readings": 300, "first_ms": times[0], "last_ms": times[-1], "devices": ["g0"]}
     assert (revision["number"], revision["opened_ms"]) == (2, DUE + DAY)
     assert revision["changed"] == opened["changed"]
-    presence = next(each for each in revision["changed"]["criteria"] if each["criterion"] == "presence.silent")
+    presence = next(item for item in revision["changed"]["criteria"] if item["criterion"] == "presence.silent")
     assert (presence["was"]["met_pct"], presence["now"]["met_pct"]) == (1.74, 3.47)
     assert revision["changed"]["minutes"]["measured"] == {"was": 300, "now": 600}
     assert found["ledger"]["measured"] == 600

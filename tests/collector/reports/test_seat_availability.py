@@ -69,8 +69,8 @@ def test_the_closed_part_of_an_hour_counts_for_nothing() -> None:
 
 
 def test_reasons_are_the_roll_calls_own_words_and_bounded() -> None:
-    said = reasons(columns(("healthy", ""), ("unhealthy", "disk failing: 256 GB"), ("missing", ""), ("off", "x")), 6)
-    assert [plain().reason(reason) for reason in said] == [
+    words = reasons(columns(("healthy", ""), ("unhealthy", "disk failing: 256 GB"), ("missing", ""), ("off", "x")), 6)
+    assert [plain().reason(reason) for reason in words] == [
         "SEAT-02: Unhealthy, disk failing: 256 GB", "SEAT-03: Missing", "2 of those promised are not on the roll",
     ]  # fmt: skip
     assert len(reasons(columns(*[("missing", "")] * 500), 500)) == 9

@@ -42,7 +42,7 @@ MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 JANUARY = 1_767_207_600_000  # 2026-01-01 00:00 in Pakistan
 OFFLINE = JANUARY + 6 * DAY, JANUARY + 36 * DAY + 13 * HOUR  # 30 days; January has been reported when it ends
 STANDARDS = Standards.of(
-    [replace(example(), criteria=tuple(replace(each, evidence="signed") for each in example().criteria))]
+    [replace(example(), criteria=tuple(replace(criterion, evidence="signed") for criterion in example().criteria))]
 )
 SETTINGS = Settings()
 
@@ -79,15 +79,15 @@ class Play:
         """Those that are over for long enough at the end."""
         last_ms = self.end_ms - revisions.CLOSE_MS
         found = revisions.months_within(JANUARY, self.end_ms)
-        return [revisions.named(each) for each in found if revisions.month_after(each) <= last_ms]
+        return [revisions.named(item) for item in found if revisions.month_after(item) <= last_ms]
 
 
 def played(seed: int, days: int, every_min: int, step_h: int, clock: str = "synced") -> Play:
     """Step by step, with every trouble that the simulation knows."""
     step_ms = step_h * HOUR
     some = fleet.make_fleet(12, seed)
-    mine = replace(min(some, key=lambda each: each.seats), opening="Mon-Sat 09:00-21:00")
-    stage = Stage([mine if each.code == mine.code else each for each in some], seed, JANUARY, DAY)
+    mine = replace(min(some, key=lambda item: item.seats), opening="Mon-Sat 09:00-21:00")
+    stage = Stage([mine if item.code == mine.code else item for item in some], seed, JANUARY, DAY)
     key = Ed25519PrivateKey.from_private_bytes(random.Random(seed).randbytes(32))
     play, spool = Play(mine, days, step_ms, key), f"{seed:032x}"
     seq, chain, boot_ms, dark, alive_ms = 1, wire.GENESIS, JANUARY, "first", None
@@ -98,13 +98,13 @@ def played(seed: int, days: int, every_min: int, step_h: int, clock: str = "sync
             if (why := stage.dark(mine, at_ms)) is not None:
                 dark = why[2]
                 continue
-            said: list[wire.Reading] = []
+            readings_made: list[wire.Reading] = []
             if dark:
-                boot_ms, said = at_ms - 5_000, [readings.boot(dark, alive_ms, at_ms)]
-            said += readings.minute_of(mine, at_ms, stage, _is_open(at_ms), boot_ms)
+                boot_ms, readings_made = at_ms - 5_000, [readings.boot(dark, alive_ms, at_ms)]
+            readings_made += readings.minute_of(mine, at_ms, stage, _is_open(at_ms), boot_ms)
             at = _clocked(readings.stamp(mine, at_ms, boot_ms, 0), clock)
-            raws += [wire.encode_reading(msgspec.structs.replace(each, at=at)) for each in said]
-            play.truth += [(at_ms, *_figure(each)) for each in said]
+            raws += [wire.encode_reading(msgspec.structs.replace(item, at=at)) for item in readings_made]
+            play.truth += [(at_ms, *_figure(item)) for item in readings_made]
             alive_ms, dark = at_ms, ""
         for some_raws in (raws[i : i + 60] for i in range(0, len(raws), 60)):
             batch = wire.Batch(
@@ -151,11 +151,11 @@ def enrolled(store: Store, play: Play) -> None:
 
 def as_it_came(play: Play) -> list[tuple[int, Sent]]:
     """When each batch arrived: at once, or after 30 days without a line, then the newest first."""
-    away = [each for each in play.sent if OFFLINE[0] <= each.at_ms < OFFLINE[1]]
-    there = [each for each in play.sent if not OFFLINE[0] <= each.at_ms < OFFLINE[1]]
+    away = [item for item in play.sent if OFFLINE[0] <= item.at_ms < OFFLINE[1]]
+    there = [item for item in play.sent if not OFFLINE[0] <= item.at_ms < OFFLINE[1]]
     back = [away[-1], *away[:-1]] if away else []
     return sorted(
-        [(each.at_ms, each) for each in there] + [(OFFLINE[1], each) for each in back], key=lambda one: one[0]
+        [(item.at_ms, item) for item in there] + [(OFFLINE[1], item) for item in back], key=lambda one: one[0]
     )
 
 
@@ -209,19 +209,21 @@ def untrue(reports: dict[str, Any], play: Play) -> list[str]:
     """What the reports say otherwise than arithmetic of our own, done on what was really measured."""
     found = []
     for month, report in reports.items():
-        mine = [each for each in play.truth if report["from_ms"] <= each[0] < report["to_ms"]]
+        mine = [item for item in play.truth if report["from_ms"] <= item[0] < report["to_ms"]]
         open_minutes = {
             m for m in range(report["from_ms"] // MINUTE, report["to_ms"] // MINUTE) if _is_open(m * MINUTE)
         }
         heard = {m for at, *_ in mine for m in ((at - 30_000) // MINUTE, at // MINUTE, (at + 30_000) // MINUTE)}
         book = dict(report["ledger"])
-        said = {
+        readings_made = {
             "open": (book.pop("open"), len(open_minutes)),
             "measured": (book["measured"], len(heard & open_minutes)),
             "all minutes": (sum(book.values()), len(open_minutes)),
             **_counts(report, mine),
         }
-        found += [f"{month}: {name}: {told} instead of {true}" for name, (told, true) in said.items() if told != true]
+        found += [
+            f"{month}: {name}: {told} instead of {true}" for name, (told, true) in readings_made.items() if told != true
+        ]
     return found
 
 
@@ -304,8 +306,8 @@ def test_no_verdict_depends_on_the_order_in_which_readings_came(few: Play, seed:
     found = []
     for name, arrivals in (
         ("came", as_it_came(few)),
-        ("late", [(end_ms, each) for each in few.sent]),
-        ("mixed", [(end_ms, each) for each in shuffled]),
+        ("late", [(end_ms, item) for item in few.sent]),
+        ("mixed", [(end_ms, item) for item in shuffled]),
     ):
         with closed(_empty(tmp_path, f"{name}.db")) as store:
             replay(store, few, arrivals)
@@ -317,7 +319,7 @@ def test_no_verdict_depends_on_the_order_in_which_readings_came(few: Play, seed:
 def test_a_verdict_that_depends_on_the_order_of_arrival_is_seen(seed: int, tmp_path: Path) -> None:
     blind = played(seed, 43, 180, 12, clock="unsynced")
     found = []
-    for name, arrivals in (("came", as_it_came(blind)), ("late", [(blind.end_ms, each) for each in blind.sent])):
+    for name, arrivals in (("came", as_it_came(blind)), ("late", [(blind.end_ms, item) for item in blind.sent])):
         with closed(_empty(tmp_path, f"{name}.db")) as store:
             replay(store, blind, arrivals)
             found.append(verdicts(told(store, blind)))
@@ -326,11 +328,11 @@ def test_a_verdict_that_depends_on_the_order_of_arrival_is_seen(seed: int, tmp_p
 
 @pytest.mark.control("late readings are receipted and left out of the month", row=46)
 def test_late_readings_that_are_not_folded_in_are_seen(few: Play, tmp_path: Path) -> None:
-    came = [(at_ms, each) for at_ms, each in as_it_came(few) if at_ms - each.at_ms <= DAY]
+    came = [(at_ms, criterion) for at_ms, criterion in as_it_came(few) if at_ms - criterion.at_ms <= DAY]
     with closed(_empty(tmp_path, "nabz.db")) as store:
         replay(store, few, came)
         reports = told(store, few)
-        assert any("measured" in each for each in untrue(reports, few))
+        assert any("measured" in item for item in untrue(reports, few))
 
 
 @pytest.mark.control("a judge that opens no revision", row=46)
@@ -342,6 +344,6 @@ def test_a_month_that_late_readings_do_not_open_again_is_seen(few: Play, tmp_pat
         replay(store, few, as_it_came(few), judge)
         reports = told(store, few)
         assert revised(reports) == [1]
-        assert any("measured" in each for each in untrue(reports, few))
+        assert any("measured" in item for item in untrue(reports, few))
         with store.read() as conn:
             assert "ledger" in schedule.check(conn, few.center.code, few.months[0], STANDARDS, few.end_ms + 9 * DAY)

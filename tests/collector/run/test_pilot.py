@@ -127,7 +127,7 @@ def test_one_command_measures_this_machine_stops_cleanly_and_goes_on_next_time(
     # Real readings of every kind this machine has, within the promised minute.
     center = first.wait_for_kinds(address, {"link", "speed", "seats", "gateway", "boot"})
     # The test against ourselves says that it is one.
-    assert "self-test" in json.dumps([each for name, each in latest(center).items() if name.startswith("speed")])
+    assert "self-test" in json.dumps([value for name, value in latest(center).items() if name.startswith("speed")])
     children = first.descendants()
     assert len(children) >= 4
     # Ctrl-C ends every process.
@@ -171,17 +171,17 @@ while True:
 
 
 def test_the_last_words_of_a_process_are_said_before_it_counts_as_stopped() -> None:
-    said: list[str] = []
+    lines: list[str] = []
 
     def say(_name: str, line: str) -> None:
         time.sleep(0.002)  # slower than they come
-        said.append(line)
+        lines.append(line)
 
     process = PilotProcess("talker", [sys.executable, "-c", TALKER])
     process.start(say)
-    wait_until(lambda: said)
+    wait_until(lambda: lines)
     process.stop()
-    assert said == ["begun", *(f"last words {number}" for number in range(300))]
+    assert lines == ["begun", *(f"last words {number}" for number in range(300))]
 
 
 def test_a_process_goes_on_when_nobody_reads_its_words() -> None:

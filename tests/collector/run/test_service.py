@@ -221,12 +221,12 @@ def test_a_standard_that_is_none_ends_with_2(house: House, tmp_path: Path) -> No
     assert "absent.toml: cannot be read" in words
 
 
-@pytest.mark.parametrize(("port", "told"), [("web", "[web] listen"), ("broker", "[broker] listen")])
-def test_a_port_that_is_taken_ends_with_1_and_one_sentence(house: House, port: str, told: str) -> None:
+@pytest.mark.parametrize(("port", "sentence"), [("web", "[web] listen"), ("broker", "[broker] listen")])
+def test_a_port_that_is_taken_ends_with_1_and_one_sentence(house: House, port: str, sentence: str) -> None:
     with socket.create_server(("127.0.0.1", getattr(house, port))):
         code, words = failed(house)
     assert code == 1
-    assert told in words
+    assert sentence in words
     assert "Traceback" not in words
 
 

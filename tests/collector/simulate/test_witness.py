@@ -92,8 +92,8 @@ def play(store: Store, server: witness.SimulatedServer, gateways: list[Gateway])
         for number, gateway in enumerate(gateways):
             at_ms = NOW - (1 - step) * 60_000
             reading = readings.speed(gateway.center, at_ms, Random(number), False)
-            told = server.test(gateway, reading, at_ms, cheats.get(number))
-            stamped = msgspec.structs.replace(told, at=readings.stamp(gateway.center, at_ms, NOW - 10**6, 0))
+            result = server.test(gateway, reading, at_ms, cheats.get(number))
+            stamped = msgspec.structs.replace(result, at=readings.stamp(gateway.center, at_ms, NOW - 10**6, 0))
             gateway.keep(stamped, at_ms)
             payload = gateway.next_batch(at_ms, float(step) * 100)
             taken = ingest.take([Message(wire.batch_topic(gateway.device), payload or b"")], at_ms)
@@ -118,22 +118,22 @@ def test_a_play_tells_who_cheats_and_how(played) -> None:
     assert (server.reported, server.waiting) == (6, [])
     with store.read() as conn:
         found = {(row.device, row.finding) for row in conn.execute(sa.select(schema.integrity))}
-        said = {
+        results = {
             (row.device, row.spool, row.seq): word.word
-            for each in gateways
+            for gateway in gateways
             for row in conn.execute(sa.select(schema.readings["speed"]).where(
-                schema.readings["speed"].c.device == each.device))
+                schema.readings["speed"].c.device == gateway.device))
             for name, word in server_results.witnesses(conn, [server_results.told_by(row)], NOW + 10**6).items()
         }  # fmt: skip
     assert found == {(replayer.device, "replayed"), (inflater.device, "disagrees")}
-    second = {each.device: said[each.device, each.spool, 2] for each in gateways}
+    second = {gateway.device: results[gateway.device, gateway.spool, 2] for gateway in gateways}
     assert second == {
         honest.device: "agrees",
         forger.device: "no_record",
         replayer.device: "replayed",
         inflater.device: "disagrees",
     }
-    assert {said[each.device, each.spool, 1] for each in gateways} == {"agrees"}
+    assert {results[gateway.device, gateway.spool, 1] for gateway in gateways} == {"agrees"}
 
 
 def test_the_server_gets_no_turns_from_the_pacer(played) -> None:

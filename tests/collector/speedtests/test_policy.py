@@ -43,7 +43,7 @@ def turn(
 def decided(
     turns: list[TestRequest], servers: dict[str, ServerPlaces] = ONE, now_ms: int = NOW
 ) -> dict[str, tuple[str, str]]:
-    return {each.test_id: (each.state, each.reason) for each in decide(turns, servers, now_ms)}
+    return {item.test_id: (item.state, item.reason) for item in decide(turns, servers, now_ms)}
 
 
 def test_the_longest_waiting_goes_first_and_the_rest_are_told_why_they_wait() -> None:
@@ -52,14 +52,19 @@ def test_the_longest_waiting_goes_first_and_the_rest_are_told_why_they_wait() ->
 
 
 def test_the_desk_goes_first_and_a_retest_next() -> None:
-    asked = [turn("a", asked_ms=NOW - 9), turn("b", "retest", NOW - 5), turn("c", "manual", NOW - 8), turn("d", "desk")]
-    order = [each.test_id for each in decide(asked, {"s": ServerPlaces(name="s", tests_at_once=9)}, NOW)]
+    open_turns = [
+        turn("a", asked_ms=NOW - 9),
+        turn("b", "retest", NOW - 5),
+        turn("c", "manual", NOW - 8),
+        turn("d", "desk"),
+    ]
+    order = [item.test_id for item in decide(open_turns, {"s": ServerPlaces(name="s", tests_at_once=9)}, NOW)]
     assert order == ["d", "b", "a", "c"]
 
 
 def test_whoever_has_waited_long_goes_before_every_desk() -> None:
-    asked = [turn("old", asked_ms=NOW - PATIENCE_MS), turn("desk", "desk", NOW - PATIENCE_MS + 1)]
-    assert decided(asked)["old"] == ("granted", "your_turn")
+    open_turns = [turn("old", asked_ms=NOW - PATIENCE_MS), turn("desk", "desk", NOW - PATIENCE_MS + 1)]
+    assert decided(open_turns)["old"] == ("granted", "your_turn")
 
 
 def test_a_turn_just_over_holds_its_place_until_the_server_has_let_go_of_the_test() -> None:
@@ -107,24 +112,24 @@ TURNS = st.lists(
 def test_never_more_at_once_than_places_and_never_two_on_one_line(given: list[tuple], at_once: int) -> None:  # type: ignore[type-arg]
     servers = {name: ServerPlaces(name=name, tests_at_once=at_once) for name in "st"}
     turns = [
-        TestRequest(test_id=f"t{n}", device=device, server=server, purpose=purpose, asked_ms=NOW + asked,
+        TestRequest(test_id=f"t{n}", device=device, server=server, purpose=purpose, asked_ms=NOW + open_turns,
              expires_ms=NOW + left, state=state, closed_ms=NOW + closed if state == "done" else None)
-        for n, (device, server, purpose, asked, left, state, closed) in enumerate(given)
+        for n, (device, server, purpose, open_turns, left, state, closed) in enumerate(given)
     ]  # fmt: skip
-    known = {each.test_id: each for each in turns}
+    known = {item.test_id: item for item in turns}
     decisions = decide(turns, servers, NOW)
-    assert len({each.test_id for each in decisions}) == len(decisions)
-    new = [known[each.test_id] for each in decisions if each.reason == "your_turn"]
-    held = [known[each.test_id] for each in decisions if each.reason == "running"]
-    for server, number in Counter(each.server for each in new).items():
-        assert number + sum(each.server == server for each in held) <= at_once
-    lines = Counter(each.device for each in new)
+    assert len({decision.test_id for decision in decisions}) == len(decisions)
+    new = [known[decision.test_id] for decision in decisions if decision.reason == "your_turn"]
+    held = [known[decision.test_id] for decision in decisions if decision.reason == "running"]
+    for server, number in Counter(item.server for item in new).items():
+        assert number + sum(entry.server == server for entry in held) <= at_once
+    lines = Counter(item.device for item in new)
     assert all(lines[device] == 1 for device in lines)
-    assert not {each.device for each in new} & {each.device for each in held}
+    assert not {item.device for item in new} & {entry.device for entry in held}
     # Work is never left lying: who waits at a server with a free place waits for its own gateway.
-    for each in decisions:
-        if each.reason == "server_full":
-            server = known[each.test_id].server
+    for decision in decisions:
+        if decision.reason == "server_full":
+            server = known[decision.test_id].server
             assert sum(other.server == server for other in (*new, *held)) >= at_once
 
 
@@ -134,11 +139,11 @@ def test_nobody_starves_under_a_desk_that_never_stops() -> None:
         now_ms = NOW + minute * 60_000
         waiting += [turn(f"d{minute}-{n}", "desk", asked_ms=now_ms) for n in range(3)]
         decisions = decide(waiting, ONE, now_ms)
-        given = {each.test_id for each in decisions if each.reason == "your_turn"}
+        given = {decision.test_id for decision in decisions if decision.reason == "your_turn"}
         if "poor" in given:
             assert minute == PATIENCE_MS // 60_000
             return
-        waiting = [each for each in waiting if each.test_id not in given]
+        waiting = [item for item in waiting if item.test_id not in given]
     pytest.fail("an hour was not enough")
 
 
@@ -179,7 +184,7 @@ def test_a_day_has_so_many_wishes_of_each_purpose(purpose: str) -> None:
 def test_a_center_keeps_its_server_and_servers_share_centers_by_their_places() -> None:
     servers = [ServerPlaces(name="a", tests_at_once=10), ServerPlaces(name="b", tests_at_once=30)]
     chosen = {f"C-{n}": home(f"C-{n}", servers) for n in range(4000)}
-    share = Counter(each.name for each in chosen.values() if each)
+    share = Counter(item.name for item in chosen.values() if item)
     assert 0.70 < share["b"] / 4000 < 0.80
     more = [*servers, ServerPlaces(name="c", tests_at_once=10)]
     moved = [code for code, was in chosen.items() if (now := home(code, more)) and now != was]
@@ -202,7 +207,7 @@ def test_a_server_runs_as_many_tests_as_its_line_carries(bandwidth: float, line:
 def test_decisions_are_a_function_of_what_is_given() -> None:
     turns = [turn(f"t{n}", asked_ms=NOW - n % 7) for n in range(50)]
     assert decide(turns, ONE, NOW) == decide(list(turns), ONE, NOW)
-    assert {each.test_id for each in decide(turns[::-1], ONE, NOW) if each.state == "granted"} == {
-        each.test_id for each in decide(turns, ONE, NOW) if each.state == "granted"
+    assert {item.test_id for item in decide(turns[::-1], ONE, NOW) if item.state == "granted"} == {
+        item.test_id for item in decide(turns, ONE, NOW) if item.state == "granted"
     }
     assert isinstance(decide(turns, ONE, NOW)[0], Decision)

@@ -431,23 +431,23 @@ def test_an_unwitnessed_miss_waits_for_its_witness(desk: Desk, gateway) -> None:
 
 def told(capsys: pytest.CaptureFixture[str], store: Store, *words: str) -> tuple[int, str]:
     code = main(["center", "test", *words, "--database", str(store.url)])
-    said = capsys.readouterr()
-    return code, said.out + said.err
+    printed = capsys.readouterr()
+    return code, printed.out + printed.err
 
 
 def test_the_command_asks_and_says_what_became_of_it(sqlite_store: Store, gateway, capsys, tmp_path: Path) -> None:
     desk, data = Desk(sqlite_store), ("--data", str(tmp_path))
     assert told(capsys, desk.store, "NO-1", *data)[0] == 1
     mine = gateway(desk.store)
-    code, said = told(capsys, desk.store, "LHR-1", "--json", *data)
-    turn = json.loads(said)
+    code, printed = told(capsys, desk.store, "LHR-1", "--json", *data)
+    turn = json.loads(printed)
     assert (code, turn["state"], turn["purpose"], turn["center"]) == (0, "asked", "desk", "LHR-1")
     desk.now_ms = turn["asked_ms"]
     desk.look()
-    code, said = told(capsys, desk.store, "LHR-1", "--wait", "0.1", *data)
-    assert (code, "runs; its result will be on the center's page" in said) == (1, True)
+    code, printed = told(capsys, desk.store, "LHR-1", "--wait", "0.1", *data)
+    assert (code, "runs; its result will be on the center's page" in printed) == (1, True)
     running = threading.Timer(0.3, lambda: desk.take(result(mine, test_id=turn["test_id"], download_mbps=31.5)))
     running.start()
-    code, said = told(capsys, desk.store, "LHR-1", "--wait", "20", *data)
+    code, printed = told(capsys, desk.store, "LHR-1", "--wait", "20", *data)
     running.join()
-    assert (code, said) == (0, f"LHR-1: test {turn['test_id']} at collector: 31.5 Mbit/s down, 100.0 up\n")
+    assert (code, printed) == (0, f"LHR-1: test {turn['test_id']} at collector: 31.5 Mbit/s down, 100.0 up\n")

@@ -100,7 +100,7 @@ class Crowd:
     """Gateways behind one MQTT session: they ask, and test as soon as they have their task."""
 
     def __init__(self, port: int, server: Server, gateways: list[Any], clock: Clock) -> None:
-        self.gateways = {each.device: each for each in gateways}
+        self.gateways = {gateway.device: gateway for gateway in gateways}
         self.server, self.clock = server, clock
         self.order: list[str] = []
         self._lock = threading.Lock()
@@ -214,6 +214,6 @@ def test_a_crowd_asks_at_once_and_no_more_run_than_there_are_places(
     assert len(done) >= number - ABSENT - 1
     # Fair: turns were given in the order of asking.
     given = sorted((row for row in rows if row.granted_ms), key=lambda row: row.granted_ms)
-    asked = [row.asked_ms for row in given]
-    assert all(earlier <= later for earlier, later in itertools.pairwise(asked))
+    times = [row.asked_ms for row in given]
+    assert all(earlier <= later for earlier, later in itertools.pairwise(times))
     assert server.most >= AT_ONCE - 2  # and the places were used

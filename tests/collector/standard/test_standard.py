@@ -101,10 +101,10 @@ def test_every_criterion_of_the_example_has_a_fix_in_urdu() -> None:
 @pytest.mark.parametrize("path", sorted(FILES.glob("invalid_*.toml")), ids=lambda path: path.stem)
 def test_every_mistake_of_a_file_is_named(path: Path) -> None:
     text = path.read_text()
-    said = [line.removeprefix(SAYS) for line in text.splitlines() if line.startswith(SAYS)]
+    lines = [line.removeprefix(SAYS) for line in text.splitlines() if line.startswith(SAYS)]
     with pytest.raises(StandardError) as caught:
         read(text.encode(), path.name)
-    assert caught.value.mistakes == said
+    assert caught.value.mistakes == lines
 
 
 def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:

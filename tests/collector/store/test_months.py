@@ -37,8 +37,8 @@ def times(store: Store) -> tuple[list[int], list[int]]:
 
 def parts_of(store: Store, table: str) -> dict[str, int]:
     with store.read() as conn:
-        asked = sa.text(f"SELECT tableoid::regclass::text AS part, count(*) FROM {table} GROUP BY 1")
-        return {row.part: row.count for row in conn.execute(asked)}
+        query = sa.text(f"SELECT tableoid::regclass::text AS part, count(*) FROM {table} GROUP BY 1")
+        return {row.part: row.count for row in conn.execute(query)}
 
 
 @pytest.mark.parametrize(("at_ms", "suffix"), [(0, "p1970_01"), (NOW, "p2026_11"), (1_798_761_599_999, "p2026_12")])
@@ -102,7 +102,7 @@ def test_a_month_that_is_over_gets_an_index_by_center_and_the_running_one_does_n
     if either_store.parted:
         with either_store.read() as conn:
             held = sa.inspect(conn).get_indexes("link_readings_p2026_10")
-            assert ["center", "wall_ms"] in [each["column_names"] for each in held]
+            assert ["center", "wall_ms"] in [entry["column_names"] for entry in held]
             assert sa.inspect(conn).get_indexes("link_readings_p2026_11") == []
 
 

@@ -112,8 +112,8 @@ def test_every_kind_of_reading_has_a_table_in_time_order() -> None:
 
 def test_sqlite_is_durable_and_new_enough(sqlite_store: Store) -> None:
     with sqlite_store.write() as conn:
-        asked = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
-        found = [conn.exec_driver_sql(f"PRAGMA {name}").scalar() for name in asked]
+        pragmas = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        found = [conn.exec_driver_sql(f"PRAGMA {name}").scalar() for name in pragmas]
     assert found == ["wal", 2, 1, 30_000]
     assert sqlite3.sqlite_version_info >= (3, 51, 3)  # before it, two connections could corrupt a WAL file
 

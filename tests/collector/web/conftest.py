@@ -232,7 +232,7 @@ def add_waiting(
     return "g" + key_hash[:16]
 
 
-CRITERIA = tuple(each.id for each in example().criteria)
+CRITERIA = tuple(rule.id for rule in example().criteria)
 
 
 def add_fleet(store: Store, number: int, now_ms: int = NOW_MS) -> None:

@@ -25,8 +25,8 @@ def test_the_list_gives_counts_and_centers_under_the_filter(fleet) -> None:
 
 def test_pages_of_the_list_do_not_overlap(fleet) -> None:
     with fleet.client() as client:
-        asked = [{"limit": 50, "offset": offset} for offset in (0, 50, 100)]
-        pages = [client.get("/api/v1/centers", params=each).json()["centers"] for each in asked]
+        parameters = [{"limit": 50, "offset": offset} for offset in (0, 50, 100)]
+        pages = [client.get("/api/v1/centers", params=item).json()["centers"] for item in parameters]
     assert len({center["center"] for page in pages for center in page}) == 120
 
 
@@ -34,7 +34,7 @@ def test_a_center_comes_with_its_verdicts_and_latest_readings(fleet) -> None:
     with fleet.client() as client:
         found = client.get("/api/v1/centers/KHI-0001").json()
     assert found["center"]["state"] == "below"
-    verdicts = {each["criterion"]: each for each in found["verdicts"]}
+    verdicts = {item["criterion"]: item for item in found["verdicts"]}
     assert (verdicts["internet.latency"]["verdict"], verdicts["internet.latency"]["bound"]) == ("meets", 100)
     assert verdicts["internet.download"]["reason"] == {
         "code": "verdict.self_test", "params": {}, "text": "A self-test never counts",
@@ -43,9 +43,9 @@ def test_a_center_comes_with_its_verdicts_and_latest_readings(fleet) -> None:
 
 
 def test_a_series_has_a_gap_where_readings_are_missing(fleet, cast) -> None:
-    asked = {"kind": "link", "fields": "rtt_median_ms", "from": cast.NOW_MS - cast.DAY_MS, "to": cast.NOW_MS}
+    parameters = {"kind": "link", "fields": "rtt_median_ms", "from": cast.NOW_MS - cast.DAY_MS, "to": cast.NOW_MS}
     with fleet.client() as client:
-        found = client.get("/api/v1/centers/KHI-0001/series", params={**asked, "points": 480}).json()
+        found = client.get("/api/v1/centers/KHI-0001/series", params={**parameters, "points": 480}).json()
     holes = [t for t, value in zip(found["t"], found["rtt_median_ms"], strict=True) if value is None]
     assert len(holes) == 1
     assert cast.NOW_MS - 9 * cast.HOUR_MS < holes[0] < cast.NOW_MS - 8 * cast.HOUR_MS
@@ -53,7 +53,7 @@ def test_a_series_has_a_gap_where_readings_are_missing(fleet, cast) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "sentence"),
     [
         ("kind=weather", "kind: 'weather' has no series; ask for one of link speed ups seats gateway"),
         ("kind=link&fields=rtt_median_ms,body", "fields: 'body' is no field of link"),
@@ -63,11 +63,11 @@ def test_a_series_has_a_gap_where_readings_are_missing(fleet, cast) -> None:
         ("kind=link&from=0&to=9007199254740992", "at most 400 days"),
     ],
 )
-def test_a_question_that_makes_no_sense_is_answered_in_one_sentence(fleet, query: str, said: str) -> None:
+def test_a_question_that_makes_no_sense_is_answered_in_one_sentence(fleet, query: str, sentence: str) -> None:
     with fleet.client() as client:
         answer = client.get(f"/api/v1/centers/KHI-0001/series?{query}")
     assert answer.status_code == 400
-    assert said in answer.json()["error"]
+    assert sentence in answer.json()["error"]
 
 
 def test_an_unknown_center_has_no_series(fleet) -> None:

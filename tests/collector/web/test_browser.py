@@ -61,21 +61,23 @@ def reader(
     context.set_default_timeout(15_000)
     page = context.new_page()
     complaints: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+    urls: list[str] = []
+    page.on(
+        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+    )
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
+    page.on("request", lambda request: urls.append(request.url))
     page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}") or dialog.dismiss())
     if log_in:
         page.goto(f"/login?token={TOKEN}")
     yield page
     context.close()
-    abroad = [address for address in asked if not address.startswith((url, "data:"))]
+    abroad = [address for address in urls if not address.startswith((url, "data:"))]
     assert abroad == [], "a page asked somebody else"
     missing = ["Failed to load resource: the server responded with a status of 404 (Not Found)"]
     if refuses:
         missing.append("Failed to load resource: the server responded with a status of 403 (Forbidden)")
-    assert [said for said in complaints if said not in missing] == []
+    assert [message for message in complaints if message not in missing] == []
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +121,8 @@ def test_axe_finds_nothing(browser: Browser, fleet, scheme: str, lang: str) -> N
                 expect(page.locator("#charts canvas")).to_have_count(4)
             page.evaluate(AXE.read_text("utf-8"))
             found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-            said = [(each["id"], [node["html"][:120] for node in each["nodes"]][:3]) for each in found["violations"]]
-            assert said == [], f"{path} {scheme} {lang}"
+            message = [(item["id"], [node["html"][:120] for node in item["nodes"]][:3]) for item in found["violations"]]
+            assert message == [], f"{path} {scheme} {lang}"
 
 
 @pytest.mark.parametrize("lang", ["en", "ur"])
@@ -148,7 +150,7 @@ def test_axe_finds_nothing_where_gateways_wait(browser: Browser, queue, scheme: 
         refused(page)
         page.evaluate(AXE.read_text("utf-8"))
         found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        assert [(each["id"], each["nodes"][0]["html"][:120]) for each in found["violations"]] == []
+        assert [(item["id"], item["nodes"][0]["html"][:120]) for item in found["violations"]] == []
 
 
 @pytest.mark.parametrize("lang", ["en", "ur"])
@@ -181,7 +183,7 @@ def test_urdu_letters_come_from_the_urdu_fonts(browser: Browser, fleet) -> None:
         for place, font in (("section.flags h2", "Noto Nastaliq Urdu"), (".verdicts thead th", "Noto Naskh Arabic")):
             node = session.send("DOM.querySelector", {"nodeId": root, "selector": place})["nodeId"]
             used = session.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
-            assert {each["familyName"] for each in used if each["isCustomFont"]} == {font}, place
+            assert {item["familyName"] for item in used if item["isCustomFont"]} == {font}, place
 
 
 def test_the_theme_follows_the_system_until_one_is_chosen(browser: Browser, fleet) -> None:
@@ -334,8 +336,8 @@ def test_a_page_says_when_its_news_stop_and_catches_up_after(browser: Browser, s
 
 def shown_s(page: Page) -> float:
     """How many seconds the time axis shows, from its labels' own chart."""
-    asked = page.evaluate("performance.getEntriesByType('resource').map(r => r.name).filter(n => n.includes('series'))")
-    first, last = (int(re.search(rf"{name}=(\d+)", asked[-1])[1]) for name in ("from", "to"))
+    urls = page.evaluate("performance.getEntriesByType('resource').map(r => r.name).filter(n => n.includes('series'))")
+    first, last = (int(re.search(rf"{name}=(\d+)", urls[-1])[1]) for name in ("from", "to"))
     return (last - first) / 1000
 
 
@@ -416,4 +418,4 @@ def test_a_test_is_asked_for_by_keyboard_and_its_turn_shows_without_asking(
         expect(page.locator("#test-now [role=status]")).to_contain_text(running)
         page.evaluate(AXE.read_text("utf-8"))
         found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        assert [(each["id"], each["nodes"][0]["html"][:120]) for each in found["violations"]] == []
+        assert [(item["id"], item["nodes"][0]["html"][:120]) for item in found["violations"]] == []

@@ -9,7 +9,7 @@ from collector.web import i18n
 
 
 @pytest.mark.parametrize(
-    ("asked", "kept", "accepted", "lang"),
+    ("query", "kept", "accepted", "lang"),
     [
         ("ur", "en", "en", "ur"), (None, "ur", "en", "ur"), (None, None, "ur-PK,en;q=0.5", "ur"),
         (None, None, "en;q=0.5, ur;q=0.9", "ur"), (None, None, "de, fr", "en"), ("xx", "yy", "", "en"),
@@ -17,9 +17,9 @@ from collector.web import i18n
     ],
 )  # fmt: skip
 def test_the_language_is_the_first_that_is_spoken(
-    asked: str | None, kept: str | None, accepted: str, lang: str
+    query: str | None, kept: str | None, accepted: str, lang: str
 ) -> None:
-    assert i18n.choose(asked, kept, accepted) == lang
+    assert i18n.choose(query, kept, accepted) == lang
 
 
 def test_what_is_filled_in_is_escaped_and_may_hold_braces() -> None:

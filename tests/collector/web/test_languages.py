@@ -35,8 +35,8 @@ class Prose(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         if tag not in EMPTY:
-            told = dict(attributes)
-            foreign = tag in ("bdi", "code", "style", "script", "title") or told.get("lang") in ("en", "ur", "xx")
+            values = dict(attributes)
+            foreign = tag in ("bdi", "code", "style", "script", "title") or values.get("lang") in ("en", "ur", "xx")
             self.open.append(foreign and tag not in ("html", "article"))
 
     def handle_endtag(self, tag: str) -> None:
@@ -86,13 +86,13 @@ def test_provinces_hours_and_states_are_words_of_the_catalogue(fleet, cast) -> N
 
 def test_hours_are_words() -> None:
     words = plain("en")
-    for text, said in (
+    for text, expected in (
         ("always", "always"), ("Mon-Sat 09:00-21:00; Sun closed", "Mon–Sat 09:00-21:00; Sun closed"),
         ("daily 09:00-13:00,14:00-21:00", "daily 09:00-13:00,14:00-21:00"),
         ("Mon,Wed 09:00-10:00", "Mon, Wed 09:00-10:00"),
         ("whenever <b>", "whenever <b>"),
     ):  # fmt: skip
-        assert opening_text(text, words) == said
+        assert opening_text(text, words) == expected
     assert opening_text("always", plain("ur")) == "ہر وقت"
     assert opening_text("<b> Sun closed", html_words("ur")) == '<bdi dir="ltr">&lt;b&gt; Sun closed</bdi>'
 
@@ -153,12 +153,12 @@ def test_a_third_language_is_a_file(abroad) -> None:
 def test_alerts_and_reports_speak_it_too(texts: Path) -> None:
     words = plain("xx", texts)
     found = Reason.of("verdict.at_most", value=30.0, bound=2.0, unit="%")
-    told = Announcement(
+    values = Announcement(
         id=1, center="LHR-1", criterion="internet.loss", subject="", was="pending", now="raised", at_ms=0, value=30.0,
         bound=2.0, reason=Reason.of("change.below_at_once", found=found), province="Punjab",
     )  # fmt: skip
-    text = message(told, example(), "http://nabz.example.pk", [words]).text
-    assert words.reason(told.reason) in text
+    text = message(values, example(), "http://nabz.example.pk", [words]).text
+    assert words.reason(values.reason) in text
     assert not latin(re.sub(r"[\u2066\u2068][^\u2069]*\u2069", "", text)), text
 
 

@@ -235,17 +235,17 @@ def test_more_pages_than_are_served_are_refused() -> None:
 
 
 def test_many_changes_are_looked_up_all_at_once() -> None:
-    asked: list[object] = []
+    calls: list[object] = []
     rows = [{"center": f"C{n}", "rank": 1, "criterion": None, "heard_ms": n} for n in range(1000)]
 
     def look(codes: Collection[str] | None) -> list[dict[str, object]]:
-        asked.append(None if codes is None else len(codes))
+        calls.append(None if codes is None else len(codes))
         return rows
 
     follower = Follower(look)
     follower.start()
     news = json.loads(follower.describe({f"C{n}" for n in range(500)}))
-    assert asked == [None, None]
+    assert calls == [None, None]
     assert len(news["heard"]) == 500
     assert news["moved"] == []
 

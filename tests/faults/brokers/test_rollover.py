@@ -127,7 +127,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 
 def told(what: str, gateways: list[Gateway]) -> None:
-    took = sorted(each.took_s for each in gateways)
+    took = sorted(gateway.took_s for gateway in gateways)
     n = len(took)
     print(f"{what}: n {n}, delivered after {took[n // 2]:.2f} s (median), {took[-1]:.2f} s (worst); 3/n {3 / n:.3f}")
 

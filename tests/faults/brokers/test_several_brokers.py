@@ -108,7 +108,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
             Address("127.0.0.1", first.port),
             Address("127.0.0.1", second.tls, tls=True, ca=own.ca, cert=own.cert, key=own.key),
         ]
-        listeners = [Subscriber(each, house.ingest, lambda _touched: None, now_ms) for each in addresses]
+        listeners = [Subscriber(address, house.ingest, lambda _touched: None, now_ms) for address in addresses]
         for listener in listeners:
             listener.start()
             stack.callback(listener.stop)
@@ -129,11 +129,11 @@ def echo(scene: Scene, stack: ExitStack, mine: identity.Identity) -> list[bytes]
     assert mine.tls is not None
     there = Client(scene.second.tls, mine.tls.ca, mine.tls, mine.device)  # type: ignore[arg-type]
     stack.callback(there.close)
-    said: list[bytes] = []
+    messages: list[bytes] = []
 
     def pass_on(_client: object, _data: object, message: mqtt.MQTTMessage) -> None:
         there.says(message.topic, bytes(message.payload))
-        said.append(bytes(message.payload))
+        messages.append(bytes(message.payload))
 
     here = MqttClient(mqtt.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
     here.on_message = pass_on
@@ -141,7 +141,7 @@ def echo(scene: Scene, stack: ExitStack, mine: identity.Identity) -> list[bytes]
     here.subscribe(wire.batch_topic(mine.device), 1)
     here.loop_start()
     stack.callback(here.leave)
-    return said
+    return messages
 
 
 def a_reading() -> bytes:
@@ -162,13 +162,13 @@ def test_gateways_change_over_between_brokers_and_back_and_nothing_is_lost_or_do
 
     async def story(stack: ExitStack) -> tuple[list[float], list[bytes], int]:
         async with AsyncExitStack() as running:
-            said = echo(scene, stack, scene.gateways[0][0])
+            messages = echo(scene, stack, scene.gateways[0][0])
             links = [
                 await running.enter_async_context(linked(mine, state, renewal_of(mine, state), 0))
                 for mine, state in scene.gateways
             ]
             took = [await deliver(links) for _ in range(3)]
-            await until(lambda: len(said) >= 3)
+            await until(lambda: len(messages) >= 3)
             scene.first.kill()
             links[-1][1].append([a_reading()], "high", now_ms())
             took.append(await deliver(links[:-1]))
@@ -179,15 +179,15 @@ def test_gateways_change_over_between_brokers_and_back_and_nothing_is_lost_or_do
             scene.second.kill()
             took.append(await deliver(links))
             sent = sum(link.view.counts["sent"] for link, _ in links)
-        return took, said, sent
+        return took, messages, sent
 
     with ExitStack() as stack:
-        took, said, sent = asyncio.run(story(stack))
+        took, messages, sent = asyncio.run(story(stack))
     print(
         f"delivered after {took[1]:.2f} s, the first killed: {took[3]:.1f} s, the second killed: {took[4]:.1f} s; "
-        f"{sent} batches sent, {len(said)} of them twice"
+        f"{sent} batches sent, {len(messages)} of them twice"
     )
-    assert len(said) >= 3
+    assert len(messages) >= 3
     numbers = scene.numbers()
     assert len(numbers) == len(set(numbers)) == 3 * 5
     spools = {spool for spool, _ in numbers}

@@ -157,8 +157,8 @@ def judged(store: Store, mine: Gateway) -> Counter[str]:
     """What is wrong with the times that this gateway's readings are filed under."""
     table, found = schema.readings["ups"].c, Counter[str]()
     with store.read() as conn:
-        asked = sa.select(table.seq, table.wall_ms).where(table.spool == mine.spool).order_by(table.seq)
-        times = {row.seq - 1: row.wall_ms for row in conn.execute(asked)}
+        query = sa.select(table.seq, table.wall_ms).where(table.spool == mine.spool).order_by(table.seq)
+        times = {row.seq - 1: row.wall_ms for row in conn.execute(query)}
         held = conn.scalars(sa.select(schema.evidence.c.body).where(schema.evidence.c.spool == mine.spool))
         original = {bytes(raw) for body in held for raw in wire.decode_batch(body).readings}
     found["readings"], found["missing"] = len(mine.raws), len(mine.raws) - len(times)
@@ -173,20 +173,20 @@ def judged(store: Store, mine: Gateway) -> Counter[str]:
     return found
 
 
-def jumps(seed: int, count: int, each: int = 16) -> Counter[str]:
+def jumps(seed: int, count: int, per_kind: int = 16) -> Counter[str]:
     found = Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
         store = Store.open(f"sqlite:///{folder}/nabz.db")
         ingest = Ingest(store, Ed25519PrivateKey.generate(), lambda _conn, _group, _now_ms: 0)
-        for number in range(max(1, count // each)):
+        for number in range(max(1, count // per_kind)):
             mine = Gateway(number)
             with store.write() as conn:
                 row = {"device": mine.device, "center": f"C-{number}", "enrolled_ms": BEGAN_MS - 90 * DAY_MS}
                 public = mine.key.public_key().public_bytes_raw()
                 conn.execute(sa.insert(schema.devices).values(public_key=public, **row))
-            play(ingest, mine, random.Random(f"{seed} {number}"), each)
+            play(ingest, mine, random.Random(f"{seed} {number}"), per_kind)
             found += judged(store, mine)
-            found["jumps"] += each
+            found["jumps"] += per_kind
         store.close()
     return found + slots(seed, count)
 

@@ -84,9 +84,9 @@ class House(rig.House):
         door = f"https://127.0.0.1:{self.door}"
         self.call(self.agent("enrol", door, token, "--config", str(self.agent_toml)))
 
-    def rows(self, asked: sa.Select[Any]) -> list[sa.Row[Any]]:
+    def rows(self, query: sa.Select[Any]) -> list[sa.Row[Any]]:
         with closing(Store.open(self.database)) as store, store.read() as conn:
-            return list(conn.execute(asked))
+            return list(conn.execute(query))
 
     def wait_for_readings(self, more: int) -> float:
         """Seconds until so many more are held."""
@@ -120,23 +120,23 @@ def dated(house: House) -> Dated:
     for table in schema.readings.values():
         for row in house.rows(sa.select(table.c.spool, table.c.seq, table.c.wall_ms)):
             filed[row.spool, row.seq] = row.wall_ms
-    said: dict[tuple[str, int], wire.Stamp] = {}
+    stamps: dict[tuple[str, int], wire.Stamp] = {}
     for row in house.rows(sa.select(schema.evidence.c.body)):
         batch = wire.decode_batch(row.body)
         for seq, raw in enumerate(batch.readings, batch.first_seq):
             at = wire.decode_reading(bytes(raw)).at
             assert at is not None
-            said[batch.spool, seq] = at
-    true_ms = {key: at.mono_ms + ahead_ms() for key, at in said.items()}
-    assert filed.keys() == said.keys()
-    order = sorted(said)
+            stamps[batch.spool, seq] = at
+    true_ms = {key: at.mono_ms + ahead_ms() for key, at in stamps.items()}
+    assert filed.keys() == stamps.keys()
+    order = sorted(stamps)
     return Dated(
-        readings=len(said),
-        misdated=sum(abs(at.wall_ms - true_ms[key]) > 60_000 for key, at in said.items()),
-        off_ms=sorted(abs(filed[key] - true_ms[key]) for key in said),
+        readings=len(stamps),
+        misdated=sum(abs(at.wall_ms - true_ms[key]) > 60_000 for key, at in stamps.items()),
+        off_ms=sorted(abs(filed[key] - true_ms[key]) for key in stamps),
         backwards=sum(
-            (filed[one] - filed[other]) * (said[one].mono_ms - said[other].mono_ms) < 0
-            or (filed[one] == filed[other]) != (said[one].mono_ms == said[other].mono_ms)
+            (filed[one] - filed[other]) * (stamps[one].mono_ms - stamps[other].mono_ms) < 0
+            or (filed[one] == filed[other]) != (stamps[one].mono_ms == stamps[other].mono_ms)
             for one, other in itertools.pairwise(order)
         ),
     )

@@ -49,20 +49,20 @@ class Said:
 
     @classmethod
     def of(cls, text: str) -> Said:
-        said = cls()
+        account = cls()
         for word, number in (line.split() for line in text.splitlines()):
-            getattr(said, word).add(int(number))
-        return said
+            getattr(account, word).add(int(number))
+        return account
 
 
-def found(path: Path, said: Said) -> Counter[str]:
+def found(path: Path, account: Said) -> Counter[str]:
     """The spool opened again on a sound disk, held against what was said. Nothing counted is a fault but `readings`."""
     spool = Spool(path, stamp=lambda: STAMP)
     groups = everything(spool)
     held = Counter(number for group in groups for number in numbers(group.raws))
     figures = Counter(readings=sum(held.values()))
-    figures["lost"] = len(said.durable - said.forgot - held.keys())
-    figures["lost_in_memory"] = len(said.volatile - said.forgot - held.keys())
+    figures["lost"] = len(account.durable - account.forgot - held.keys())
+    figures["lost_in_memory"] = len(account.volatile - account.forgot - held.keys())
     figures["doubled"] = sum(count - 1 for count in held.values())
     figures["broken_chains"] = sum(
         one.after != two.prev for one, two in itertools.pairwise(groups) if one.spool == two.spool

@@ -88,17 +88,17 @@ class DroppingDisk:
     def _serve(self) -> None:
         while True:
             try:
-                asked = os.read(self._fd, MAX_WRITE + 4096)
+                request = os.read(self._fd, MAX_WRITE + 4096)
             except OSError as error:
                 if error.errno == errno.ENODEV:  # unmounted
                     return
                 if error.errno in (errno.EINTR, errno.ENOENT):
                     continue
                 raise
-            _, what, unique, node, *_ = HEADER.unpack_from(asked)
+            _, what, unique, node, *_ = HEADER.unpack_from(request)
             if what in NO_ANSWER:
                 continue
-            answer, fault = self._answer(what, node, asked[HEADER.size :])
+            answer, fault = self._answer(what, node, request[HEADER.size :])
             self._send(answer, -fault, unique)
 
     def _answer(self, what: int, node: int, words: bytes) -> tuple[bytes, int]:

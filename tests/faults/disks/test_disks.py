@@ -73,9 +73,9 @@ def suffer(folder: Path, strace: str, inject: str, source: Path = rig.ROOT) -> t
         [str(word) for word in argv], capture_output=True, text=True, check=False, cwd=source, env=environment
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    said = Said.of(done.stdout)
-    assert len(said.durable) + len(said.volatile) == COMMITS, "it has stopped measuring"
-    return said, found(folder / "spool.db", said)
+    account = Said.of(done.stdout)
+    assert len(account.durable) + len(account.volatile) == COMMITS, "it has stopped measuring"
+    return account, found(folder / "spool.db", account)
 
 
 def calls_in_a_life(folder: Path, strace: str, calls: str) -> int:
@@ -100,9 +100,9 @@ def test_a_fault_that_passes_loses_nothing_and_is_over_by_the_next_reading(
     calls, error = FAULTS[fault]
     figures: Counter[str] = Counter()
     for at in points(seed, calls_in_a_life(tmp_path / "sound", strace, calls), torture):
-        said, held = suffer(tmp_path / f"at{at}", strace, f"{calls}:error={error}:when={at}")
-        figures += held + Counter(lives=1, volatile_readings=len(said.volatile))
-        assert len(said.volatile) <= 2, f"the fault was at call {at} alone"
+        account, held = suffer(tmp_path / f"at{at}", strace, f"{calls}:error={error}:when={at}")
+        figures += held + Counter(lives=1, volatile_readings=len(account.volatile))
+        assert len(account.volatile) <= 2, f"the fault was at call {at} alone"
     print(fault, dict(figures))
     assert [figures[word] for word in ("lost", "lost_in_memory", "doubled", "broken_chains", "volatile")] == [0] * 5
 
@@ -113,8 +113,8 @@ def test_a_second_fault_while_the_first_is_mended_takes_back_no_promise(tmp_path
     calls, error = FAULTS["the file system turned read-only"]  # strace counts each kind of call by itself
     figures: Counter[str] = Counter()
     for at in range(43, 48):
-        said, held = suffer(tmp_path / f"at{at}", strace, f"{calls}:error={error}:when={at}")
-        figures += held + Counter(volatile_readings=len(said.volatile))
+        account, held = suffer(tmp_path / f"at{at}", strace, f"{calls}:error={error}:when={at}")
+        figures += held + Counter(volatile_readings=len(account.volatile))
     assert figures["volatile_readings"] > 0
     assert [figures[word] for word in ("lost", "lost_in_memory", "doubled", "broken_chains", "volatile")] == [0] * 5
 
@@ -126,8 +126,8 @@ def test_a_fault_that_stays_takes_back_no_promise(
     calls, error = FAULTS[fault]
     figures: Counter[str] = Counter()
     for at in points(seed, calls_in_a_life(tmp_path / "sound", strace, calls), torture):
-        said, held = suffer(tmp_path / f"at{at}", strace, f"{calls}:error={error}:when={at}+")
-        figures += held + Counter(lives=1, volatile_readings=len(said.volatile))
+        account, held = suffer(tmp_path / f"at{at}", strace, f"{calls}:error={error}:when={at}+")
+        figures += held + Counter(lives=1, volatile_readings=len(account.volatile))
     print(fault, dict(figures))
     assert [figures[word] for word in ("lost", "doubled", "broken_chains", "volatile")] == [0] * 4
     assert figures["volatile_readings"] > 0
@@ -154,8 +154,8 @@ def test_a_spool_that_calls_memory_durable_is_seen(seed: int, tmp_path: Path, st
 @pytest.mark.control("the spool stays in memory when there is room again", row=11)
 def test_a_spool_that_does_not_come_back_to_its_disk_is_seen(tmp_path: Path, strace: str) -> None:
     source = rig.plant(tmp_path, STAYS_AWAY)
-    said, _ = suffer(tmp_path / "life", strace, "pwrite64:error=ENOSPC:when=25", source)
-    assert len(said.volatile) > 2
+    account, _ = suffer(tmp_path / "life", strace, "pwrite64:error=ENOSPC:when=25", source)
+    assert len(account.volatile) > 2
 
 
 # ---------------------------------------------------------------- a kernel that drops what it could not sync
@@ -175,14 +175,14 @@ def suffer_drops(folder: Path, *fails: int, evicts: bool, source: Path = rig.ROO
                 if number % CUT_EVERY == 0:
                     cuts.append((Said.of(text), disk.after_a_cut()))
         assert life.returncode == 0
-    said = Said.of(text)
-    figures = Counter(lives=1, volatile_readings=len(said.volatile))
-    for number, (by_then, files) in enumerate([*cuts, (said, disk.after_a_cut())]):
+    account = Said.of(text)
+    figures = Counter(lives=1, volatile_readings=len(account.volatile))
+    for number, (by_then, files) in enumerate([*cuts, (account, disk.after_a_cut())]):
         place = folder / f"cut{number}"
         place.mkdir()
         for name, content in files.items():
             (place / name).write_bytes(content)
-        by_then.forgot = said.forgot  # what it forgot in the instant between is no loss
+        by_then.forgot = account.forgot  # what it forgot in the instant between is no loss
         figures += found(place / "spool.db", by_then) + Counter(cuts=1)
         if number < len(cuts):
             del figures["lost_in_memory"]  # a cut may take what was called volatile
@@ -351,8 +351,8 @@ def cycles_unsaid(house: rig.House, promises: rig.Heads) -> int:
     with store.read() as conn:
         for spool in list(promises)[1:]:
             copies = master.held_of(conn, spool).copies
-            said = [wire.decode_reading(copies[seq][0]) for seq in sorted(copies)]
-            gateways = [reading.spool_volatile for reading in said if isinstance(reading, wire.GatewayReading)]
+            account = [wire.decode_reading(copies[seq][0]) for seq in sorted(copies)]
+            gateways = [reading.spool_volatile for reading in account if isinstance(reading, wire.GatewayReading)]
             worst = max(worst, gateways.index(True) if True in gateways else 0)
     store.close()
     return worst

@@ -17,7 +17,7 @@ def main(path: Path, rounds: int) -> None:
     spool = Spool(path, stamp=lambda: STAMP)
     for number in range(rounds):
         made = round_of(T0 + number * MINUTE_MS, T0)
-        spool.append([wire.encode_reading(each) for each in made], value_of(made), T0 + number * MINUTE_MS)
+        spool.append([wire.encode_reading(item) for item in made], value_of(made), T0 + number * MINUTE_MS)
         for group in spool.oldest():
             spool.forget(group.spool, group.first_seq, group.last_seq, group.after.hex())
     spool.close()

@@ -65,7 +65,7 @@ def flood(port: int, rate: float, seconds: float) -> None:
     dice, until_s = random.Random(1), time.monotonic() + seconds
     head = b"POST /seat HTTP/1.1\r\nHost: g\r\nContent-Length: %d\r\n\r\n"
     words = [word(dice.randbytes(32), "SEAT-000", dice) for _ in range(50)] + [dice.randbytes(300) for _ in range(20)]
-    requests = [head % len(each) + each for each in words] + [b"GET / HTTP/1.1\r\n\r\n", dice.randbytes(2000)]
+    requests = [head % len(item) + item for item in words] + [b"GET / HTTP/1.1\r\n\r\n", dice.randbytes(2000)]
     counts, lock = {"begun": 0, "answered": 0}, threading.Lock()
 
     def one(number: int) -> None:
@@ -73,16 +73,16 @@ def flood(port: int, rate: float, seconds: float) -> None:
         while (now_s := time.monotonic()) < until_s:
             time.sleep(max(0.0, due_s - now_s))
             due_s += THREADS / rate
-            said = ask(port, HOSTILE[dice.randrange(len(HOSTILE))], dice.choice(requests))
+            answer = ask(port, HOSTILE[dice.randrange(len(HOSTILE))], dice.choice(requests))
             with lock:
                 counts["begun"] += 1
-                counts["answered"] += said
+                counts["answered"] += answer
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(THREADS)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     print(json.dumps(counts))
 
 
@@ -154,11 +154,11 @@ def gateway(folder: Path, netns: str, seconds: float, rate: float) -> None:
         with child(argv, stdout=subprocess.PIPE, text=True, cwd=rig.ROOT) as flooding:
             time.sleep(1)
             busy = span(house, seconds)
-            told, _ = flooding.communicate()
+            output, _ = flooding.communicate()
         seats = (rig.newest(house, "seats") or {}).get("seats", {})
         stopped.set()
         states = dict(zip(seats.get("id", ()), seats.get("state", ()), strict=True))
-        print(json.dumps({"quiet": quiet, "busy": busy, "flood": json.loads(told), "seats": states}))
+        print(json.dumps({"quiet": quiet, "busy": busy, "flood": json.loads(output), "seats": states}))
     finally:
         stopped.set()
         house.close()

@@ -55,7 +55,7 @@ class Siege:
             conn.execute(sa.update(schema.devices).where(mine).values(revoked_ms=NOW - 1))
         if self.broker.embedded:
             self.broker.embedded.refuse([self.revoked.device])
-        self.papers = {each.device: self.authority.client(each.device) for each in (self.victim, self.insider)}
+        self.papers = {item.device: self.authority.client(item.device) for item in (self.victim, self.insider)}
         device = self.victim.device
         self.bad_papers = {
             "no certificate": None,
@@ -142,7 +142,7 @@ def attacks(siege: Siege, layers: str) -> Iterator[Attack]:
     for name, files in siege.bad_papers.items():
         yield name, files, victim.device, transport, [fresh]
     mine = siege.papers[insider.device]
-    as_victim = [Message(fresh.topic, each.payload) for each in (theirs, named)]
+    as_victim = [Message(fresh.topic, item.payload) for item in (theirs, named)]
     if layers != "signature":  # passing on what the victim has signed is no forgery to who reads signatures
         relayed = Gateway(victim.center, victim.key, Gateway("none").spool).sealed(siege.raws[:3], 1, siege.chains[0])
         as_victim.append(relayed)

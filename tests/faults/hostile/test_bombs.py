@@ -248,13 +248,13 @@ def too_dear(took_ms: float, held_bytes: int, sent_bytes: int) -> bool:
 @pytest.mark.parametrize("name", [*JSON, *PLAIN])
 def test_a_bomb_is_refused_for_less_than_a_millisecond_and_twice_its_size(name: str) -> None:
     mine = {what: (read, data) for who, what, read, data in ALL if who == name}
-    assert [what for what, each in mine.items() if not refused(*each)] == []
-    costs = {what: (*cost(*each), len(each[1])) for what, each in mine.items()}
+    assert [what for what, bomb in mine.items() if not refused(*bomb)] == []
+    costs = {what: (*cost(*bomb), len(bomb[1])) for what, bomb in mine.items()}
     slowest = max(costs, key=lambda what: costs[what][0])
     largest = max(costs, key=lambda what: costs[what][1] / max(costs[what][2], 1024))
     print(f"\n{name}: {len(costs)} bombs; longest {costs[slowest][0]:.2f} ms ({slowest}), ", end="")
     print(f"largest {costs[largest][1] // 1024} KiB for {costs[largest][2]} bytes ({largest})")
-    assert {what: each for what, each in costs.items() if too_dear(*each)} == {}
+    assert {what: bomb for what, bomb in costs.items() if too_dear(*bomb)} == {}
 
 
 def built(body: bytes) -> object:

@@ -149,7 +149,7 @@ class Hostile(asyncio.DatagramProtocol):
 
     def _stranger(self, honest: bytes, number: bytes) -> bytes:
         """An answer to another question: true ones of polls before, and what mutation makes of one of now."""
-        other = bytes(each ^ 0x55 for each in number)
+        other = bytes(item ^ 0x55 for item in number)
         if self.older and self.dice.random() < 0.3:
             return renumbered(self.dice.choice(self.older), other)
         return mutate(renumbered(honest, other), self.dice)
@@ -195,21 +195,21 @@ async def read_hostile(hostile: Hostile, until: Callable[[], bool], version: Any
 
 def note(score: Score, hostile: Hostile, reading: wire.Reading) -> None:
     assert isinstance(reading, wire.UpsReading)
-    said = (reading.runtime_s, reading.battery_charge_pct, reading.load_pct)
+    figures = (reading.runtime_s, reading.battery_charge_pct, reading.load_pct)
     if reading.failure is not None:
         score.causes[reading.failure.cause] += 1
-        if any(each is not None for each in (*said, reading.output_state)):
+        if any(item is not None for item in (*figures, reading.output_state)):
             score.stale.append(f"values beside a failure: {reading}")
         return
     score.read += 1
-    older = [poll for poll in range(max(1, hostile.poll - 200), hostile.poll) if _is(truth_of(poll), said)]
+    older = [poll for poll in range(max(1, hostile.poll - 200), hostile.poll) if _is(truth_of(poll), figures)]
     if hostile.dead or older:
         score.stale.append(f"poll {hostile.poll}, dead {hostile.dead}, values of {older}: {reading}")
 
 
-def _is(truth: tuple[int, int, int], said: Sequence[float | None]) -> bool:
+def _is(truth: tuple[int, int, int], figures: Sequence[float | None]) -> bool:
     minutes, charge, load = truth
-    return said == (minutes * 60, charge, load)
+    return figures == (minutes * 60, charge, load)
 
 
 @pytest.mark.parametrize("version", ["2c", "1"])
@@ -220,15 +220,15 @@ def test_hostile_answers_to_the_ups_reader_are_survived_and_old_ones_never_shown
     wanted = 500_000 if torture else 2_500
     score, began_s = Score(), time.monotonic()
     dice = [random.Random(f"{seed} {version} {reader}") for reader in range(READERS)]
-    cards = [Hostile(each, SMALL if number else 1000) for number, each in enumerate(dice)]
+    cards = [Hostile(draw, SMALL if number else 1000) for number, draw in enumerate(dice)]
 
     def done() -> bool:
         return sum(card.sent for card in cards) >= wanted
 
     async def play() -> None:
         async with asyncio.TaskGroup() as group:
-            for each in cards:
-                group.create_task(read_hostile(each, done, version, score))
+            for card in cards:
+                group.create_task(read_hostile(card, done, version, score))
 
     asyncio.run(play())
     sent = sum(card.sent for card in cards)
@@ -359,7 +359,7 @@ def test_hostile_words_to_the_seat_listener_are_survived_and_old_ones_never_take
     assert not [kind for kind, status in statuses if status == 500]
     assert statuses["own", 200] > wanted / 20, "a listener that takes nothing takes nothing stale either"
     assert (statuses["again", 200], statuses["old", 200], statuses["another's", 200]) == (0, 0, 0)
-    state = {each.id: each for each in roll.seats.values()}[victim.id]
+    state = {item.id: item for item in roll.seats.values()}[victim.id]
     assert state.heard_ms == 0, "the victim was silent, and nobody may speak for it"
     calls = roll.call(mono(), LIMITS)
     assert calls is not None
@@ -370,13 +370,13 @@ def test_hostile_words_to_the_seat_listener_are_survived_and_old_ones_never_take
 def keyed(victim: contract.Snapshot, port: int, folder: Path, dice: random.Random) -> list[bytes]:
     """The victim agrees on a key of its own and speaks under it once; gives what was to be heard of that on the LAN."""
     url, keyring = f"http://127.0.0.1:{port}/seat", Keyring(CENTER_KEY, victim.id, folder)
-    said = []
+    figures = []
     for _ in range(2):
         own = replace(victim, nonce=f"{dice.getrandbits(128):032x}", hand=keyring.hand(keyring.key))
-        said.append(contract.seal(contract.encode(own), keyring.key, contract.SNAPSHOT))
+        figures.append(contract.seal(contract.encode(own), keyring.key, contract.SNAPSHOT))
         try:
             keyring.take(post(own, url, keyring.key).hand)
         except PostFailed as error:
             raise AssertionError(str(error)) from None
     assert keyring.own is not None
-    return said
+    return figures

@@ -58,16 +58,16 @@ def test_a_flood_at_the_seats_port_costs_little_and_changes_no_reading(lan: tupl
     argv = ["ip", "netns", "exec", lan[0], sys.executable, *words]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300, cwd=rig.ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    quiet, busy, flood = told["quiet"], told["busy"], told["flood"]
+    output: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    quiet, busy, flood = output["quiet"], output["busy"], output["flood"]
     a_second = flood["begun"] / (SECONDS + 2)
     more_s = max(0.0, busy["cpu_s"] - quiet["cpu_s"] * busy["passed_s"] / quiet["passed_s"])
     pct = 100 * more_s / busy["passed_s"] * RATE / a_second
-    print(f"{a_second:.0f} requests/s, {flood['answered']} answered: {pct:.1f} % of a core at {RATE}/s", told)
+    print(f"{a_second:.0f} requests/s, {flood['answered']} answered: {pct:.1f} % of a core at {RATE}/s", output)
     print(f"load {os.getloadavg()[0]:.1f}")
     assert a_second > RATE / 10
     assert pct < CPU_PCT
-    assert told["seats"] == {"SEAT-HONEST": "healthy"}
+    assert output["seats"] == {"SEAT-HONEST": "healthy"}
     for kind in ("link", "ups"):
         assert busy[f"{kind}_failed"] == 0
         assert busy[kind] >= 0.7 * quiet[kind] > 0

@@ -47,8 +47,8 @@ QUICK_NO = [
 ]
 
 
-def control(bug: list[tuple[str, str, str]], figure: str, said: str) -> object:
-    return pytest.param(bug, figure, id=said, marks=pytest.mark.control(said, row=41))
+def control(bug: list[tuple[str, str, str]], figure: str, sentence: str) -> object:
+    return pytest.param(bug, figure, id=sentence, marks=pytest.mark.control(sentence, row=41))
 
 
 @pytest.mark.parametrize(

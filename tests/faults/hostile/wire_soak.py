@@ -138,14 +138,14 @@ def replays(desk: Desk, chance: random.Random, times: int) -> Counter[str]:
     desk.ingest.take(kept, NOW)
     before = desk.held(gateway), desk.counted()
     sent = [chance.choice(kept) for _ in range(times)]
-    said = sum(
+    total = sum(
         (desk.ingest.take(sent[start : start + 100], NOW + 86_400_000).counts for start in range(0, times, 100)),
         Counter(),
     )
     return Counter(
         replays=times,
         replays_that_changed=(desk.held(gateway), desk.counted()) != before,
-        replays_not_counted=times * 4 - said["duplicates"],
+        replays_not_counted=times * 4 - total["duplicates"],
     )
 
 

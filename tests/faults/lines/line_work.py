@@ -108,8 +108,8 @@ class Far:
             now = (uplink.view.state, spool.stats().readings == 0)
             if now != seen:
                 seen = now
-                told = {"gateway": self.number, "state": now[0], "drained": now[1], "at_s": time.monotonic()}
-                print(json.dumps(told | {"detail": uplink.view.detail, **uplink.view.counts}), flush=True)
+                state_row = {"gateway": self.number, "state": now[0], "drained": now[1], "at_s": time.monotonic()}
+                print(json.dumps(state_row | {"detail": uplink.view.detail, **uplink.view.counts}), flush=True)
             if trickles and time.monotonic() - trickled_s > TRICKLE_S:
                 trickled_s = time.monotonic()
                 spool.append([self._reading(1)], "low", stamp().wall_ms)

@@ -57,12 +57,12 @@ class Outage:
         self.lags_s: list[float] = []
         self.drained_s: float | None = None
         self.sent = self.again = 0
-        for each in self._all:
-            each.backlog = [each.group() for _ in range(backlog)]
+        for item in self._all:
+            item.backlog = [item.group() for _ in range(backlog)]
             come_s = self._chance.uniform(0, COME_S)
-            self._at(come_s, lambda now_s, each=each: self._measure(each, now_s))
+            self._at(come_s, lambda now_s, item=item: self._measure(item, now_s))
             round_s = come_s + self._chance.uniform(0, ROUND_S)  # each has a minute of its own
-            self._at(round_s, lambda now_s, each=each: self._rounds(each, now_s))
+            self._at(round_s, lambda now_s, item=item: self._rounds(item, now_s))
 
     def play(self, most_s: float) -> None:
         while self._events and self.drained_s is None and self._events[0][0] < most_s:
@@ -73,66 +73,66 @@ class Outage:
     def _at(self, when_s: float, work: Callable[[float], None]) -> None:
         heapq.heappush(self._events, (when_s, next(self._ticket), work))
 
-    def _rounds(self, each: Returning, now_s: float) -> None:
-        self._at(now_s + ROUND_S, lambda later_s: self._rounds(each, later_s))
-        self._measure(each, now_s)
+    def _rounds(self, gateway: Returning, now_s: float) -> None:
+        self._at(now_s + ROUND_S, lambda later_s: self._rounds(gateway, later_s))
+        self._measure(gateway, now_s)
 
-    def _measure(self, each: Returning, now_s: float) -> None:
-        group = each.group()
-        each.fresh.append(group)
-        each.measured_s[group.last_seq] = now_s
-        self._send(each, now_s)
+    def _measure(self, gateway: Returning, now_s: float) -> None:
+        group = gateway.group()
+        gateway.fresh.append(group)
+        gateway.measured_s[group.last_seq] = now_s
+        self._send(gateway, now_s)
 
-    def _send(self, each: Returning, now_s: float) -> None:
+    def _send(self, gateway: Returning, now_s: float) -> None:
         """As `agent.uplink.session` does: what is overdue is offered again, then whatever may go."""
-        for flight in each.flights.overdue(now_s):
-            (each.fresh if flight.live else each.backlog)[:0] = flight.groups
-        while isinstance(step := self._step(each, now_s), Send):
-            del (each.backlog if step.reason == "backlog" else each.fresh)[: len(step.groups)]
-            flight = each.flights.sent(step, now_s)
+        for flight in gateway.flights.overdue(now_s):
+            (gateway.fresh if flight.live else gateway.backlog)[:0] = flight.groups
+        while isinstance(step := self._step(gateway, now_s), Send):
+            del (gateway.backlog if step.reason == "backlog" else gateway.fresh)[: len(step.groups)]
+            flight = gateway.flights.sent(step, now_s)
             self.sent, self.again = self.sent + 1, self.again + (flight.tries > 0)
-            self._queue.append((now_s, each, step.groups))
+            self._queue.append((now_s, gateway, step.groups))
             self._serve(now_s)
-        if step.until_s is not None and not now_s < each.looks_s <= step.until_s:
-            each.looks_s = max(step.until_s, now_s + 0.01)
-            self._at(each.looks_s, lambda later_s: self._send(each, later_s))
+        if step.until_s is not None and not now_s < gateway.looks_s <= step.until_s:
+            gateway.looks_s = max(step.until_s, now_s + 0.01)
+            self._at(gateway.looks_s, lambda later_s: self._send(gateway, later_s))
 
     @staticmethod
-    def _step(each: Returning, now_s: float) -> Send | Wait:
-        return next_step(each.flights.flow, list(each.flights), each.fresh, each.backlog[:1], now_s)
+    def _step(gateway: Returning, now_s: float) -> Send | Wait:
+        return next_step(gateway.flights.flow, list(gateway.flights), gateway.fresh, gateway.backlog[:1], now_s)
 
     def _serve(self, now_s: float) -> None:
         if self._busy or not self._queue:
             return
         self._busy = True
         taken = [self._queue.popleft() for _ in range(min(len(self._queue), GATHERED))]
-        spent_s = sum(self._cost_s(each, groups) for _, each, groups in taken)
-        self._pacing.heard([str(id(each)) for _, each, _ in taken], now_s)
+        spent_s = sum(self._cost_s(gateway, groups) for _, gateway, groups in taken)
+        self._pacing.heard([str(id(gateway)) for _, gateway, _ in taken], now_s)
         pace_s = self._pacing.pace_ms(now_s - taken[0][0]) / 1000
         self._pacing.took(len(taken), spent_s)
         self._at(now_s + spent_s, lambda later_s: self._receipted(taken, pace_s, later_s))
 
     @staticmethod
-    def _cost_s(each: Returning, groups: tuple[Group, ...]) -> float:
-        if groups[-1].last_seq in each.held:
+    def _cost_s(gateway: Returning, groups: tuple[Group, ...]) -> float:
+        if groups[-1].last_seq in gateway.held:
             return AGAIN_S
-        return LIVE_S if groups[-1].last_seq in each.measured_s else BACKLOG_S
+        return LIVE_S if groups[-1].last_seq in gateway.measured_s else BACKLOG_S
 
     def _receipted(self, taken: list[tuple[float, Returning, tuple[Group, ...]]], pace_s: float, now_s: float) -> None:
         self._busy = False
-        for _, each, groups in taken:
-            for group in (group for group in groups if group.last_seq not in each.held):
-                each.held.add(group.last_seq)
-                if group.last_seq in each.measured_s:
-                    self.lags_s.append(now_s - each.measured_s[group.last_seq])
+        for _, gateway, groups in taken:
+            for group in (group for group in groups if group.last_seq not in gateway.held):
+                gateway.held.add(group.last_seq)
+                if group.last_seq in gateway.measured_s:
+                    self.lags_s.append(now_s - gateway.measured_s[group.last_seq])
                 else:
                     self._left -= 1
             key = (groups[0].spool, groups[0].first_seq, groups[-1].last_seq)
-            if (flight := each.flights.receipted(key, pace_s, now_s)) is not None:
-                each.flights.done(flight)
-            each.fresh = [group for group in each.fresh if group.last_seq not in each.held]
-            each.backlog = [group for group in each.backlog if group.last_seq not in each.held]
-            self._send(each, now_s)
+            if (flight := gateway.flights.receipted(key, pace_s, now_s)) is not None:
+                gateway.flights.done(flight)
+            gateway.fresh = [group for group in gateway.fresh if group.last_seq not in gateway.held]
+            gateway.backlog = [group for group in gateway.backlog if group.last_seq not in gateway.held]
+            self._send(gateway, now_s)
         if not self._left:
             self.drained_s = now_s
         self._serve(now_s)

@@ -41,7 +41,7 @@ def round_of(at_ms: int, boot_ms: int) -> list[wire.Reading]:
         readings.seats(CENTER, dice, is_open=True, broken=None),
     ]
     at = readings.stamp(CENTER, at_ms, boot_ms, 0)
-    return [msgspec.structs.replace(each, at=at) for each in made]
+    return [msgspec.structs.replace(item, at=at) for item in made]
 
 
 def filled(path: Path, rounds: int, max_bytes: int) -> tuple[SpoolStats, Head]:
@@ -53,7 +53,7 @@ def filled(path: Path, rounds: int, max_bytes: int) -> tuple[SpoolStats, Head]:
     for back in range(rounds, 0, -1):
         now_ms[0] = until_ms - back * MINUTE_MS
         made = round_of(now_ms[0], boot_ms)
-        spool.append([wire.encode_reading(each) for each in made], value_of(made), now_ms[0])
+        spool.append([wire.encode_reading(item) for item in made], value_of(made), now_ms[0])
     stats, head = spool.stats(), spool.head()
     spool.close()
     return stats, head

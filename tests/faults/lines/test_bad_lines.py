@@ -43,10 +43,10 @@ class Ends:
         self.laid, self.folder = laid, folder
         self._processes: list[subprocess.Popen[str]] = []
         self.said: queue.Queue[dict[str, Any]] = queue.Queue()
-        told = self._run(
+        output = self._run(
             [*laid.server, sys.executable, "-m", "tests.faults.lines.line_work", "server", str(folder), SERVER]
         )
-        self.port = told.readline().strip()
+        self.port = output.readline().strip()
         assert self.port.isdecimal(), (folder / "stderr").read_text()[-2000:]
 
     def _run(self, argv: list[str]) -> Any:
@@ -58,8 +58,8 @@ class Ends:
     def gateways(self, count: int, backlog: int, trickling: int) -> None:
         numbers = map(str, (count, backlog, trickling))
         words = ["-m", "tests.faults.lines.line_work", "gateways", str(self.folder), SERVER, self.port, *numbers]
-        told = self._run([*self.laid.client, sys.executable, *words])
-        threading.Thread(target=lambda: [self.said.put(json.loads(row)) for row in told], daemon=True).start()
+        output = self._run([*self.laid.client, sys.executable, *words])
+        threading.Thread(target=lambda: [self.said.put(json.loads(row)) for row in output], daemon=True).start()
 
     def nft(self, *words: str) -> None:
         subprocess.run([*self.laid.server, "nft", *words], check=True)

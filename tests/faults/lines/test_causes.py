@@ -270,9 +270,9 @@ class Town:
         """(cause, evidence) of what befell a center since then; a cut without a gap was carried."""
         store = Store.open(f"sqlite:///{self.house.folder}/data/nabz.db")
         table = schema.gaps.c
-        asked = sa.select(table.cause, table.grade, table.evidence).where(table.center == code, table.to_ms > since_ms)
+        query = sa.select(table.cause, table.grade, table.evidence).where(table.center == code, table.to_ms > since_ms)
         with store.read() as conn:
-            row = conn.execute(asked.order_by(table.from_ms.desc(), table.revision.desc()).limit(1)).first()
+            row = conn.execute(query.order_by(table.from_ms.desc(), table.revision.desc()).limit(1)).first()
             carried = [
                 cut for some in mains_cuts.cuts_of(conn, code, since_ms - 5000).values() for cut in some if cut.carried
             ]
@@ -306,7 +306,7 @@ def town(tmp_path: Path) -> Iterator[Town]:
 def test_each_staged_cause_is_named(town: Town, request: pytest.FixtureRequest) -> None:
     rounds = 5 if request.config.getoption("--torture") else 1
     found: Counter[tuple[str, str]] = Counter()
-    said: list[str] = []
+    lines: list[str] = []
     rig.wait_for(lambda: town.heard() == set(SCENES), "every center's first readings", 90)
     for _ in range(rounds):
         time.sleep(GAP_S)  # the stage is quiet again
@@ -326,6 +326,6 @@ def test_each_staged_cause_is_named(town: Town, request: pytest.FixtureRequest) 
         named = {code: town.named(code, since_ms) for code in SCENES}
         for code, true in SCENES.items():
             found[true, named[code][0]] += 1
-            said.append(f"{true}: {named[code][0]}, {named[code][1]}")
-    print("\n(true, named): times", *sorted(found.items()), *said, sep="\n")
-    assert found == Counter({(true, true): rounds for true in SCENES.values()}), said
+            lines.append(f"{true}: {named[code][0]}, {named[code][1]}")
+    print("\n(true, named): times", *sorted(found.items()), *lines, sep="\n")
+    assert found == Counter({(true, true): rounds for true in SCENES.values()}), lines

@@ -28,9 +28,9 @@ def test_everybody_comes_back_over_tls_and_all_of_it_is_held_once(tmp_path: Path
         play = storm.Storm(made, options)
         made.serve()
         asyncio.run(play.run())
-        promises = {each.gateway.spool: (each.gateway.next_seq - 1, each.gateway.chain) for each in play.returning}
+        promises = {item.gateway.spool: (item.gateway.next_seq - 1, item.gateway.chain) for item in play.returning}
         held = check(made.settings.database_url, promises)
-        assert all(each.first_s is not None and not each.refused for each in play.returning)
+        assert all(item.first_s is not None and not item.refused for item in play.returning)
         assert held.promised >= GATEWAYS * HOURS * 60 * 4
         assert held.clean
         assert held.held == held.promised

@@ -105,7 +105,9 @@ def forest(folder: Path, seed: int, level: list[State], width: int, chance: rand
         for recovery in recoveries:
             figures += judged(recovery, range(seed, seed + depth + 2))
         figures[f"depth_{depth}"] += len(recoveries)
-        level = list(cuts(recoveries if depth else [with_its_finds(each, seed) for each in recoveries], width, chance))
+        level = list(
+            cuts(recoveries if depth else [with_its_finds(recovery, seed) for recovery in recoveries], width, chance)
+        )
     return figures
 
 
@@ -172,8 +174,8 @@ def with_its_finds(recovery: Recovery, seed: int) -> Recovery:
 
 def promised_by(recovery: Recovery, steps: Sequence[Step]) -> set[Group]:
     """The one reading that a recovery took, if it had said so by then."""
-    said = {step.text.strip() for step in steps if isinstance(step, Say)}
-    return {group for group in recovery.found if f"durable {group.spool} {group.last_seq}" in said}
+    texts = {step.text.strip() for step in steps if isinstance(step, Say)}
+    return {group for group in recovery.found if f"durable {group.spool} {group.last_seq}" in texts}
 
 
 def cuts(recoveries: Sequence[Recovery], most: int, chance: random.Random) -> Iterator[State]:

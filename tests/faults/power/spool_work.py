@@ -109,15 +109,15 @@ def broken_chains(groups: Sequence[Group]) -> int:
 
 def unexplained(groups: Sequence[Group]) -> int:
     """Holes between groups of one spool that no account among the groups speaks of."""
-    said: dict[str, list[range]] = defaultdict(list)
+    ranges: dict[str, list[range]] = defaultdict(list)
     for group in groups:
         for raw in group.raws:
             if raw.startswith(b'{"kind":"shed"'):
                 account = wire.decode_reading(raw)
                 assert isinstance(account, wire.ShedReading)
-                said[account.subject or group.spool].append(range(account.first_seq, account.last_seq + 1))
+                ranges[account.subject or group.spool].append(range(account.first_seq, account.last_seq + 1))
     return sum(
-        not is_covered(range(one.last_seq + 1, two.first_seq), said[one.spool])
+        not is_covered(range(one.last_seq + 1, two.first_seq), ranges[one.spool])
         for one, two in pairwise(groups)
         if one.spool == two.spool
     )

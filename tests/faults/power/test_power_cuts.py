@@ -41,9 +41,9 @@ class Writer:
         """Everything said until now; half a line is no promise."""
         assert self._process.stdout is not None
         while select.select([self._process.stdout], [], [], 0)[0] and (
-            said := os.read(self._process.stdout.fileno(), 65536)
+            chunk := os.read(self._process.stdout.fileno(), 65536)
         ):
-            *lines, self._unread = (self._unread + said).split(b"\n")
+            *lines, self._unread = (self._unread + chunk).split(b"\n")
             for line in lines:
                 self.promises.hear(line.decode())
         assert self._process.poll() is None, "the writer has ended"

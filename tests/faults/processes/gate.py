@@ -57,11 +57,11 @@ def done(result: int) -> int:
 
 def filter_program() -> list[tuple[int, int, int, int]]:
     """Which calls are asked about: CALLS, a file opened only when it may be made, fcntl only to lock."""
-    plain = [each for name, each in CALLS.items() if name != "openat"]
+    plain = [syscall for name, syscall in CALLS.items() if name != "openat"]
     to_ask = 8  # from the first step after the plain ones
     return [
         (LOAD, 0, 0, NUMBER),
-        *((EQUAL, len(plain) - 1 - place + to_ask, 0, each) for place, each in enumerate(plain)),
+        *((EQUAL, len(plain) - 1 - place + to_ask, 0, syscall) for place, syscall in enumerate(plain)),
         (EQUAL, 0, 2, CALLS["openat"]),
         (LOAD, 0, 0, THIRD),
         (ANY_BIT, 5, 4, os.O_CREAT),
@@ -254,16 +254,16 @@ def keep(pid: int, listener: int, plan: Plan, log: Path) -> None:
     """Lets calls pass one at a time until the plan's, or until the program has ended."""
     calls, ends = Calls(pid), select.poll()
     ends.register(listener, select.POLLIN)
-    with log.open("w") as told:
+    with log.open("w") as output:
         while ends.poll()[0][1] & select.POLLIN:
-            asked = bytearray(80)
+            buffer = bytearray(80)
             try:
-                fcntl.ioctl(listener, RECEIVE, asked)
-                ident, thread, number = struct.unpack_from("QIxxxxi", asked)
-                call = calls.named(thread, number, struct.unpack_from("6Q", asked, 32))
+                fcntl.ioctl(listener, RECEIVE, buffer)
+                ident, thread, number = struct.unpack_from("QIxxxxi", buffer)
+                call = calls.named(thread, number, struct.unpack_from("6Q", buffer, 32))
                 if call.where:
                     fatal = plan(call)
-                    told.write(f"{thread - pid} {call.name}{' !' * fatal}\n")
+                    output.write(f"{thread - pid} {call.name}{' !' * fatal}\n")
                     if fatal:
                         os.kill(pid, signal.SIGKILL)
                         return

@@ -76,10 +76,10 @@ def test_a_database_that_is_away_costs_neither_memory_nor_a_reading(
     seconds = 600 if torture else 12
     with served_by(tmp_path, database, "amqtt") as (house, base):
         grown, ordeal = away(house, base, seconds, seed)
-        said = (tmp_path / "collector.log").read_text()
+        text = (tmp_path / "collector.log").read_text()
     print(f"{database} away for {seconds} s: {grown / 1e6:.1f} MB more; {ordeal}")
     assert grown < GROWTH_BYTES
     assert ordeal.fleet.promised > 20 * seconds
     assert ordeal.clean
     if database == "postgresql":  # SQLite's lock is waited for inside the transaction
-        assert "ingest_database_away" in said
+        assert "ingest_database_away" in text

@@ -198,16 +198,16 @@ PACKETS = [f"before {packet}" for packet in ("CONNACK", "SUBACK", "PUBLISH up", 
 STACKS = [
     ("sqlite", "amqtt"),
     *(
-        pytest.param(*each, marks=pytest.mark.slow)
-        for each in (("sqlite", "mosquitto"), ("postgresql", "amqtt"), ("postgresql", "mosquitto"))
+        pytest.param(*pair, marks=pytest.mark.slow)
+        for pair in (("sqlite", "mosquitto"), ("postgresql", "amqtt"), ("postgresql", "mosquitto"))
     ),
 ]
 
 
-def plans(points: Sequence[str], each: int, seed: int) -> list[str]:
+def plans(points: Sequence[str], pair: int, seed: int) -> list[str]:
     """Every gap or packet so many times, in any order, at its first, second or third occasion."""
     chance = random.Random(seed)
-    found = [f"{point} {chance.randint(1, 2 if 'ACK' in point else 3)}" for point in points * each]
+    found = [f"{point} {chance.randint(1, 2 if 'ACK' in point else 3)}" for point in points * pair]
     chance.shuffle(found)
     return found
 

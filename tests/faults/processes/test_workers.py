@@ -38,8 +38,8 @@ def latest_of(house: rig.House) -> int:
 
 def taken(house: rig.House, worker: str) -> int:
     """Readings that a worker says it took, of the last time it was stopped in order."""
-    said = re.findall(r"ingest_worker_stopping: .*readings=(\d+)", (house.folder / f"{worker}.log").read_text())
-    return int(said[-1]) if said else 0
+    counts = re.findall(r"ingest_worker_stopping: .*readings=(\d+)", (house.folder / f"{worker}.log").read_text())
+    return int(counts[-1]) if counts else 0
 
 
 @pytest.mark.row(2)

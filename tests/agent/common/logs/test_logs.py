@@ -111,8 +111,8 @@ def test_ten_thousand_at_once_are_a_handful_of_lines_with_an_exact_count(log: Lo
     assert len(log.lines()) == PER_KEY
     log.now_s += WINDOW_S
     REFUSED.log(device="g2", code="fork", error="other readings")
-    told, other = log.lines()[PER_KEY:]
-    assert (told["repeated"], told["fields"]) == (10_000 - PER_KEY - 1, log.lines()[0]["fields"])
+    counted, other = log.lines()[PER_KEY:]
+    assert (counted["repeated"], counted["fields"]) == (10_000 - PER_KEY - 1, log.lines()[0]["fields"])
     assert other["fields"] == {"center": "LHR-1", "device": "g2", "code": "fork", "error": "other readings"}
 
 

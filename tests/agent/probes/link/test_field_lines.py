@@ -180,17 +180,17 @@ def test_on_a_line_without_a_router_a_fault_beyond_is_beyond(named: Line) -> Non
 # ---------------------------------------------------------------- large packets
 
 
-def narrow(line: Line, *, told: bool) -> None:
+def narrow(line: Line, *, announced: bool) -> None:
     for name, device in (("r", "toi"), ("i", "tor")):
         line.run(name, "ip", "link", "set", device, "mtu", "1400")
-        if not told:
+        if not announced:
             line.rules(name, "type filter hook output priority 0;\nicmp type destination-unreachable drop")
 
 
 def test_large_packets_that_vanish_are_told(named: Line) -> None:
     with named.measure_server() as url:
         well = named.measure("10.3.0.2:8474", url)
-        narrow(named, told=False)
+        narrow(named, announced=False)
         found = named.measure("10.3.0.2:8474", url)
     assert (well["path_mtu_bytes"], causes(well)) == (1500, [])
     assert (found["path_mtu_bytes"], causes(found), found["loss_pct"]) == (1400, ["mtu"], 0.0)
@@ -198,7 +198,7 @@ def test_large_packets_that_vanish_are_told(named: Line) -> None:
 
 def test_a_narrow_path_whose_routers_say_so_is_no_fault(named: Line) -> None:
     with named.measure_server():
-        narrow(named, told=True)
+        narrow(named, announced=True)
         found = named.measure("10.3.0.2:8474")
     assert (found["path_mtu_bytes"], causes(found)) == (1400, [])
 
@@ -212,7 +212,7 @@ def test_large_echoes_alone_that_are_dropped_are_no_fault(named: Line) -> None:
 
 def test_a_path_that_clamps_tcps_segments_is_no_fault(named: Line) -> None:
     with named.measure_server():
-        narrow(named, told=False)
+        narrow(named, announced=False)
         clamp = "type filter hook forward priority 0;\ntcp flags syn tcp option maxseg size set 1300"
         deaf = "}\nchain o {\ntype filter hook output priority 0;\nicmp type destination-unreachable drop"
         named.rules("r", f"{clamp}\n{deaf}")
@@ -244,10 +244,10 @@ def speed(line: Line, url: str) -> str:
 
 def test_a_direction_that_stalls_is_a_failure_that_names_large_packets(named: Line) -> None:
     with named.measure_server() as url:
-        narrow(named, told=False)
-        said = speed(named, url)
-    assert said.startswith("mtu ")
-    assert "1400 bytes" in said
+        narrow(named, announced=False)
+        result = speed(named, url)
+    assert result.startswith("mtu ")
+    assert "1400 bytes" in result
 
 
 @pytest.mark.parametrize(
@@ -256,9 +256,9 @@ def test_a_direction_that_stalls_is_a_failure_that_names_large_packets(named: Li
 def test_a_direction_that_stalls_for_another_reason_says_so(named: Line, direction: str) -> None:
     with named.measure_server() as url:
         named.drop("r", direction)
-        said = speed(named, url)
-    assert said.split()[0] in ("stalled", "unreachable", "timeout")
-    assert "measured" not in said
+        result = speed(named, url)
+    assert result.split()[0] in ("stalled", "unreachable", "timeout")
+    assert "measured" not in result
 
 
 @pytest.mark.parametrize("script", [PORTAL, PORTAL.replace("HEAD + PAGE", "HEAD + PAGE * 20000")])
@@ -288,7 +288,7 @@ def doctor(line: Line) -> str:
 def test_the_doctor_names_large_packets_and_names_that_do_not_resolve(named: Line) -> None:
     with named.measure_server():
         well = doctor(named)
-        narrow(named, told=False)
+        narrow(named, announced=False)
         named.rules("c", "type filter hook input priority 0;\nudp dport 53 drop")
         ill = doctor(named)
     assert well.count("-> ok") == 3, well

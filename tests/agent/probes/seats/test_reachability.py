@@ -35,8 +35,8 @@ def said(**more: Any) -> Snapshot:
     return replace(Snapshot(id="s0123456789abcdef", name="SEAT-01", at_ms=0, nonce="0" * 32, facts=FACTS), **more)
 
 
-def silent(address: str = "192.0.2.7", *, asked: bool = False) -> SilentSeat:
-    return SilentSeat(id="s1", address=address, facts=FACTS, probed=asked)
+def silent(address: str = "192.0.2.7", *, requested: bool = False) -> SilentSeat:
+    return SilentSeat(id="s1", address=address, facts=FACTS, probed=requested)
 
 
 # ---------------------------------------------------------------- while it lasts
@@ -48,7 +48,7 @@ def test_the_kernels_table_of_neighbours_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("echoed", "asked", "before", "mac_now", "on"),
+    ("echoed", "requested", "before", "mac_now", "on"),
     [
         (True, False, {}, MAC, True),
         (True, False, {}, None, True),  # beyond a router there is no neighbour entry
@@ -59,20 +59,20 @@ def test_the_kernels_table_of_neighbours_is_read() -> None:
     ],
 )
 def test_a_machine_is_on_when_it_and_no_other_answers(
-    echoed: bool, asked: bool, before: dict[str, str], mac_now: str | None, on: bool
+    echoed: bool, requested: bool, before: dict[str, str], mac_now: str | None, on: bool
 ) -> None:
-    assert is_on(silent(asked=asked), echoed, before, mac_now) is on
+    assert is_on(silent(requested=requested), echoed, before, mac_now) is on
 
 
 def test_many_silent_seats_are_asked_at_once_and_bounded(tmp_path: Path) -> None:
-    asked: list[str] = []
+    requested: list[str] = []
 
     async def ask(address: str) -> bool:
-        asked.append(address)
+        requested.append(address)
         return False
 
     many = [replace(silent(f"192.0.2.{number}"), id=f"s{number}") for number in range(250)]
-    assert len(asyncio.run(look(many, ask, tmp_path / "none"))) == MOST_AT_ONCE == len(asked)
+    assert len(asyncio.run(look(many, ask, tmp_path / "none"))) == MOST_AT_ONCE == len(requested)
 
 
 def test_this_machine_answers_and_no_name_does() -> None:
@@ -84,10 +84,10 @@ def test_the_roll_says_whether_a_silent_pc_is_on() -> None:
     roll = Registry(None)
     roll.take(said(), 0, "192.0.2.7")
     assert roll.silent(60_000, LIMITS) == []
-    (asked,) = roll.silent(200_000, LIMITS)
-    assert (asked.address, asked.probed) == ("192.0.2.7", False)
+    (requested,) = roll.silent(200_000, LIMITS)
+    assert (requested.address, requested.probed) == ("192.0.2.7", False)
     for answers, code in ((True, "silent_on"), (False, "silent_gone")):
-        roll.note_answers({asked.id: answers})
+        roll.note_answers({requested.id: answers})
         reading = roll.call(200_000, LIMITS)
         assert reading is not None
         assert reading.seats is not None
@@ -96,7 +96,7 @@ def test_the_roll_says_whether_a_silent_pc_is_on() -> None:
     assert roll.silent(200_000, LIMITS)[0].probed
     # Heard again: what the network said is past.
     roll.take(said(), 260_000, "192.0.2.7")
-    assert roll.seats[asked.id].answers is None
+    assert roll.seats[requested.id].answers is None
 
 
 def test_the_probe_asks_the_network_after_who_is_missing() -> None:

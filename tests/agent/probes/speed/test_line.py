@@ -104,16 +104,16 @@ def finding(request: SpeedRequest) -> Throughput:
 
 
 def test_a_gateway_that_does_not_see_all_traffic_tells_no_capacity() -> None:
-    told = cross_traffic.measure(finding, SpeedRequest(server="s"), SpeedSection(inline="no"))
-    assert told.others_from is None
-    assert (told.found.capacity_down_mbps, told.found.cross_traffic_down_pct) == (None, None)
-    assert told.found.download_mbps == 9.0
-    assert told.found.flags == ("cross_traffic", "others_unseen")
+    result = cross_traffic.measure(finding, SpeedRequest(server="s"), SpeedSection(inline="no"))
+    assert result.others_from is None
+    assert (result.found.capacity_down_mbps, result.found.cross_traffic_down_pct) == (None, None)
+    assert result.found.download_mbps == 9.0
+    assert result.found.flags == ("cross_traffic", "others_unseen")
 
 
 def test_a_gateway_that_carries_all_traffic_tells_it_by_its_own_interface() -> None:
-    told = cross_traffic.measure(finding, SpeedRequest(server="s"), SpeedSection(inline="yes"))
-    assert told == cross_traffic.MeasuredWithOthers(finding(SpeedRequest(server="s")), "interface")
+    result = cross_traffic.measure(finding, SpeedRequest(server="s"), SpeedSection(inline="yes"))
+    assert result == cross_traffic.MeasuredWithOthers(finding(SpeedRequest(server="s")), "interface")
 
 
 def test_an_engine_that_counts_nobody_says_so_and_does_not_blame_the_router(free_port: int) -> None:
@@ -122,8 +122,8 @@ def test_an_engine_that_counts_nobody_says_so_and_does_not_blame_the_router(free
 
     speed = SpeedSection(router_host="127.0.0.1", router_port=free_port, router_interface="wan")
     for engine, flags in ((ookla, ("others_unseen",)), (asking, ("others_unseen", "router_silent"))):
-        told = cross_traffic.measure(engine, SpeedRequest(server="s"), speed)
-        assert (told.others_from, told.found.flags) == (None, flags)
+        result = cross_traffic.measure(engine, SpeedRequest(server="s"), speed)
+        assert (result.others_from, result.found.flags) == (None, flags)
 
 
 def asking(request: SpeedRequest) -> Throughput:

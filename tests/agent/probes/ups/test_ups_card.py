@@ -161,7 +161,7 @@ def test_a_repeated_question_keeps_its_number_and_a_slow_card_is_not_flooded(slo
     device.asked = 0
     device.card.questions.clear()
     assert asyncio.run(probe.measure(device.target(), 5.0, lambda _: None)).failure is None
-    assert device.asked == len({tuple(asked) for asked in device.card.questions}), "nothing was asked twice"
+    assert device.asked == len({tuple(request) for request in device.card.questions}), "nothing was asked twice"
 
 
 # ---------------------------------------------------------------- silence
@@ -240,10 +240,10 @@ def test_what_an_answer_lacks_is_asked_again_and_said(card: CardMaker, look: Loo
 
 
 def test_an_answer_that_is_always_empty_ends() -> None:
-    asked = itertools.count()
+    request = itertools.count()
 
     async def empty(_command: str, _oids: Any, _wait_s: float) -> SnmpResponse:
-        assert next(asked) < 100
+        assert next(request) < 100
         return SnmpResponse(0, 0, [])
 
     session = SnmpSession(empty)

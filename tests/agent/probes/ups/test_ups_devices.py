@@ -41,11 +41,11 @@ def test_a_later_poll_says_the_same_in_fewer_questions(card: Callable[..., Any],
     device = card(path.stem)
     probe = UpsProbe()
     first = look(device.target(), probe)
-    asked = len(device.questions)
+    count = len(device.questions)
     second = look(device.target(), probe)
 
     assert second == first
-    assert len(device.questions) - asked <= min(asked, 3)
+    assert len(device.questions) - count <= min(count, 3)
 
 
 def test_every_profile_has_a_device() -> None:
@@ -69,13 +69,13 @@ def test_what_is_no_ups_is_called_so_and_gets_no_power_state(card: Callable[...,
 def test_the_explanation_names_profile_object_value_and_correction(card: Callable[..., Any], look: Look) -> None:
     lines: list[str] = []
     look(card("rfc1628-wrong-scale").target(), say=lines.append)
-    said = "\n".join(lines)
+    text = "\n".join(lines)
 
-    assert "rfc1628: matches, 1.3.6.1.2.1.33.1" in said
-    assert "upsInputVoltage 1.3.6.1.2.1.33.1.3.3.1.3.1.0 = 2314" in said
-    assert "input_voltage_v = 231.4" in said
-    assert "corrected: input_voltage_v: tenths" in said
-    assert "powernet: nothing under 1.3.6.1.4.1.318.1.1.1" in said
+    assert "rfc1628: matches, 1.3.6.1.2.1.33.1" in text
+    assert "upsInputVoltage 1.3.6.1.2.1.33.1.3.3.1.3.1.0 = 2314" in text
+    assert "input_voltage_v = 231.4" in text
+    assert "corrected: input_voltage_v: tenths" in text
+    assert "powernet: nothing under 1.3.6.1.4.1.318.1.1.1" in text
 
 
 def test_mains_turning_to_battery_is_seen_by_the_next_poll(card: Callable[..., Any], look: Look) -> None:

@@ -181,18 +181,18 @@ def test_a_driver_that_stops_leaves_a_ups_that_cannot_be_read_and_no_last_values
 
 
 @pytest.mark.parametrize(
-    ("server", "cause", "said"),
+    ("server", "cause", "sentence"),
     [
         ({"ups": "third"}, "settings", "UNKNOWN-UPS"),
         ({}, "settings", "(center, second)"),
         ({"ups": "center", "port": 1}, "unreachable", "cannot be asked"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_sentence(nuts: Nut, server: dict[str, Any], cause: str, said: str) -> None:
+def test_what_is_wrong_is_said_in_one_sentence(nuts: Nut, server: dict[str, Any], cause: str, sentence: str) -> None:
     failure = nuts.look(**server).failure
     assert failure is not None
     assert failure.cause == cause
-    assert said in failure.detail
+    assert sentence in failure.detail
 
 
 def test_a_user_with_a_quote_in_the_password_is_let_in_to_see_what_the_driver_can_do(nuts: Nut) -> None:
@@ -268,8 +268,8 @@ def test_a_blank_status_is_unknown_and_a_driver_that_tells_nothing_is_not_ready(
 
 
 def test_impossible_numbers_are_refused_and_odd_ones_put_right_with_the_reason() -> None:
-    told = {"ups.status": "OL", "battery.charge": "-1", "input.voltage": "2312", "battery.runtime": "many"}
-    reading = read(told)
+    odd_variables = {"ups.status": "OL", "battery.charge": "-1", "input.voltage": "2312", "battery.runtime": "many"}
+    reading = read(odd_variables)
     assert reading is not None
     assert (reading.battery_charge_pct, reading.runtime_s, reading.input_voltage_v) == (None, None, 231.2)
     assert set(reading.corrected) == {
@@ -365,14 +365,14 @@ def test_a_server_that_says_nothing_is_left_in_time(server: ServerMaker) -> None
 
 
 @pytest.mark.parametrize(
-    ("known", "asked"),
+    ("known", "chosen"),
     [
         (["beeper.mute", "test.battery.start", "test.battery.start.quick"], "test.battery.start.quick"),
         (["test.battery.start.deep", "test.battery.start"], "test.battery.start"),
     ],
 )
 def test_the_shortest_self_test_that_the_driver_knows_is_started(
-    server: ServerMaker, known: list[str], asked: str
+    server: ServerMaker, known: list[str], chosen: str
 ) -> None:
     heard: list[str] = []
 
@@ -384,7 +384,7 @@ def test_the_shortest_self_test_that_the_driver_knows_is_started(
 
     place = server(upsd)
     asyncio.run(start(config.UpsSection(driver="nut", host=place.host, port=place.port, ups="u", user="nabz")))
-    assert heard == ['USERNAME "nabz"', "LIST CMD u", f"INSTCMD u {asked}"]
+    assert heard == ['USERNAME "nabz"', "LIST CMD u", f"INSTCMD u {chosen}"]
 
 
 def test_a_self_test_that_the_server_forbids_is_refused_with_the_fix(server: ServerMaker) -> None:

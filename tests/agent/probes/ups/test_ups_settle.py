@@ -50,8 +50,8 @@ class Ups:
 
     def at(self, second: float, **changes: str) -> wire.UpsReading:
         """What is read then; dots of names as underscores."""
-        told = {name.replace("_", "."): value for name, value in {**self.variables, **changes}.items()}
-        reading, self.memory = settle.settle(nut.gather(told, silent), self.memory, second, silent)
+        answer = {name.replace("_", "."): value for name, value in {**self.variables, **changes}.items()}
+        reading, self.memory = settle.settle(nut.gather(answer, silent), self.memory, second, silent)
         assert reading is not None
         return reading
 
@@ -99,8 +99,8 @@ def test_any_answers_make_readings_that_travel_or_none(looks: list[dict[str, Raw
 def test_any_variables_make_readings_that_travel_or_none(looks: list[tuple[dict[str, str], str, str]]) -> None:
     memory = Memory()
     for second, (variables, status, alarm) in enumerate(looks):
-        told = {**variables, "ups.status": status, "ups.alarm": alarm}
-        reading, memory = settle.settle(nut.gather(told, silent), memory, second * 60.0, silent)
+        answer = {**variables, "ups.status": status, "ups.alarm": alarm}
+        reading, memory = settle.settle(nut.gather(answer, silent), memory, second * 60.0, silent)
         travels(reading)
 
 
@@ -207,10 +207,10 @@ def test_a_word_of_trouble_that_stands_for_one_look_on_mains_is_a_glitch(word: s
     ups = Ups(ups_status="OL", battery_charge="30")
     field = "battery_status" if word == "LB" else "battery_replace"
     calm = getattr(ups.at(0), field)
-    told = [
+    answer = [
         getattr(ups.at(s, ups_status=f"OL {word}" if s in (10, 30, 40) else "OL"), field) for s in range(10, 60, 10)
     ]
-    assert told == [None, calm, None, "low" if word == "LB" else True, calm]
+    assert answer == [None, calm, None, "low" if word == "LB" else True, calm]
 
 
 def test_a_word_that_stands_at_the_first_look_is_believed() -> None:

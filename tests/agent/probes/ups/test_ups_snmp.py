@@ -212,10 +212,10 @@ def test_a_question_is_not_taken_for_an_answer() -> None:
 
 
 def test_only_the_object_that_the_error_names_is_dropped() -> None:
-    asked = []
+    requests = []
 
     async def lacks_one(_command: str, oids: Any, _wait_s: float) -> SnmpResponse:
-        asked.append(list(oids))
+        requests.append(list(oids))
         if "1.3.6.1.4.0" in oids:
             return SnmpResponse(2, oids.index("1.3.6.1.4.0") + 1, [])
         return SnmpResponse(0, 0, [(oid, 1) for oid in oids])
@@ -223,7 +223,7 @@ def test_only_the_object_that_the_error_names_is_dropped() -> None:
     found = asyncio.run(SnmpSession(lacks_one).get([f"1.3.6.1.{n}.0" for n in range(9)]))
 
     assert set(found) == {f"1.3.6.1.{n}.0" for n in range(9)} - {"1.3.6.1.4.0"}
-    assert len(asked) == 2
+    assert len(requests) == 2
 
 
 def test_an_error_without_an_index_ends() -> None:

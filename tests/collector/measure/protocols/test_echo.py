@@ -142,8 +142,8 @@ def test_a_server_without_the_port_measures_without_an_echo(free_port: int) -> N
                 urllib.request.urlopen(f"{server}/echo", timeout=60)
             with caught.value as refused:
                 assert refused.code == 404
-            with urllib.request.urlopen(f"{server}/hello", timeout=60) as said:
-                assert json.load(said)["server"] == "nabz"
+            with urllib.request.urlopen(f"{server}/hello", timeout=60) as hello:
+                assert json.load(hello)["server"] == "nabz"
 
 
 def test_no_cookie_is_no_error(free_port: int) -> None:

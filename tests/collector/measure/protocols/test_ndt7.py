@@ -83,21 +83,21 @@ def against(work: Callable[[Running], Awaitable[None]], **options: Any) -> None:
 
 async def heard(client: ClientConnection) -> tuple[list[int], list[dict[str, Any]]]:
     """Sizes of the binary messages and the measurements, until the server has said farewell."""
-    sizes, said = [], []
+    sizes, texts = [], []
     with contextlib.suppress(ConnectionClosed):
         while True:
             message = await client.recv()
             if isinstance(message, bytes):
                 sizes.append(len(message))
             else:
-                said.append(json.loads(message))
-    return sizes, said
+                texts.append(json.loads(message))
+    return sizes, texts
 
 
 def test_a_download_is_messages_that_grow_and_measurements_that_add_up() -> None:
     async def work(it: Running) -> None:
         async with it.client("download", "?test=run-1&client_name=x") as client:
-            sizes, said = await heard(client)
+            sizes, texts = await heard(client)
             assert (client.close_code, client.subprotocol) == (1000, ndt7.SUBPROTOCOL)
         assert sizes[0] == 1 << 13
         assert max(sizes) <= 1 << 20
@@ -106,8 +106,8 @@ def test_a_download_is_messages_that_grow_and_measurements_that_add_up() -> None
         for size in sizes:  # no message is more than doubled, nor over a sixteenth of what went before
             assert size <= max(1 << 13, sent // 8)
             sent += size
-        assert 2 <= len(said) <= 1 / ndt7.SOONEST_S
-        last = said[-1]
+        assert 2 <= len(texts) <= 1 / ndt7.SOONEST_S
+        last = texts[-1]
         assert last["Test"] == "download"
         assert last["Origin"] == "server"
         assert 0 < last["AppInfo"]["NumBytes"] <= sent
@@ -122,7 +122,7 @@ def test_a_download_is_messages_that_grow_and_measurements_that_add_up() -> None
         connection = last["ConnectionInfo"]
         assert connection["Server"] == f"127.0.0.1:{it.port}"
         assert connection["Client"].startswith("127.0.0.1:")
-        assert connection["UUID"] == said[0]["ConnectionInfo"]["UUID"]
+        assert connection["UUID"] == texts[0]["ConnectionInfo"]["UUID"]
 
     against(work)
 
@@ -136,13 +136,13 @@ def test_an_upload_is_counted_and_told_several_times_a_second() -> None:
                 while not listening.done():
                     await client.send(os.urandom(1 << 16))
                     sent += 1 << 16
-            _, said = await listening
-        times = [each["AppInfo"]["ElapsedTime"] / 1e6 for each in said]
+            _, texts = await listening
+        times = [item["AppInfo"]["ElapsedTime"] / 1e6 for item in texts]
         assert max(b - a for a, b in itertools.pairwise(times)) < ndt7.LATEST_S + 0.3
-        counts = [each["TCPInfo"]["BytesReceived"] for each in said]
+        counts = [item["TCPInfo"]["BytesReceived"] for item in texts]
         assert counts == sorted(counts)
         assert 0 < counts[-1] <= sent * 1.01
-        assert said[-1]["AppInfo"]["NumBytes"] == pytest.approx(counts[-1], rel=0.2)
+        assert texts[-1]["AppInfo"]["NumBytes"] == pytest.approx(counts[-1], rel=0.2)
 
     against(work)
 
@@ -194,9 +194,9 @@ def test_it_speaks_tls_with_everything_else_unchanged(tmp_path: Path) -> None:
 
     async def work(it: Running) -> None:
         async with it.client("download", "?test=run-1", ssl=trust) as client:
-            sizes, said = await heard(client)
+            sizes, texts = await heard(client)
             assert client.close_code == 1000
-        assert said[-1]["AppInfo"]["NumBytes"] <= sum(sizes)
+        assert texts[-1]["AppInfo"]["NumBytes"] <= sum(sizes)
         reader, writer = await asyncio.open_connection("127.0.0.1", it.port, ssl=trust)
         body = os.urandom(5_000_000)
         writer.write(b"POST /empty HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)

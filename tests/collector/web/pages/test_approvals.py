@@ -65,10 +65,10 @@ def states(store: Store) -> list[str]:
 
 def test_the_page_shows_who_waits_since_when_for_what_and_with_which_key(proven) -> None:
     with proven.client() as client:
-        said = page_of(client)
-    assert "e-Rozgar Center Karachi" in said or "e-Rozgar Center Lahore 1 KHI-0001" in said
+        printed = page_of(client)
+    assert "e-Rozgar Center Karachi" in printed or "e-Rozgar Center Lahore 1 KHI-0001" in printed
     for part in ("50 min", "g" + ZERO[:16], "Ali proven by passphrase", " ".join(waiting.grouped(ZERO)[:4])):
-        assert part in said.replace("\xa0", " ")
+        assert part in printed.replace("\xa0", " ")
     assert len(waiting.grouped(ZERO)) == 16
 
 
@@ -127,15 +127,15 @@ def test_a_long_queue_is_shown_in_part(site, cast) -> None:
 
 
 @pytest.mark.parametrize(
-    ("decision", "state", "said"), [("approve", "approved", "Let in"), ("refuse", "refused", "Refused")]
+    ("decision", "state", "printed"), [("approve", "approved", "Let in"), ("refuse", "refused", "Refused")]
 )
 def test_another_persons_passphrase_decides_and_the_page_tells_of_it(
-    proven, decision: str, state: str, said: str
+    proven, decision: str, state: str, printed: str
 ) -> None:
     with proven.client() as client:
         answer = press(client, decision=decision)
         assert (answer.status_code, answer.headers["location"]) == (303, "/waiting#decided")
-        assert f"{said} by Bina proven by passphrase I know it KHI-0001" in page_of(client)
+        assert f"{printed} by Bina proven by passphrase I know it KHI-0001" in page_of(client)
     assert states(proven.store) == [state]
     with proven.store.read() as conn:
         (row,) = approvals.decided(conn, 5)
@@ -143,7 +143,7 @@ def test_another_persons_passphrase_decides_and_the_page_tells_of_it(
 
 
 @pytest.mark.parametrize(
-    ("changes", "status", "said"),
+    ("changes", "status", "printed"),
     [
         ({"passphrase": "wrong"}, 403, "do not fit"),
         ({"name": "Nobody"}, 403, "do not fit"),
@@ -152,13 +152,13 @@ def test_another_persons_passphrase_decides_and_the_page_tells_of_it(
         ({"center": "LHE-0002"}, 409, "somebody has decided"),
     ],
 )
-def test_what_is_not_taken_is_said_beside_the_form(proven, changes: dict[str, str], status: int, said: str) -> None:
+def test_what_is_not_taken_is_said_beside_the_form(proven, changes: dict[str, str], status: int, printed: str) -> None:
     with proven.client() as client:
         answer = press(client, **changes)
-        assert (answer.status_code, said in answer.text) == (status, True)
+        assert (answer.status_code, printed in answer.text) == (status, True)
         assert BINA not in answer.text
         urdu = press(client, {"accept-language": "ur"}, **changes)
-        assert (urdu.status_code, said in urdu.text, 'dir="rtl"' in urdu.text) == (status, False, True)
+        assert (urdu.status_code, printed in urdu.text, 'dir="rtl"' in urdu.text) == (status, False, True)
     assert states(proven.store) == ["waiting"]
 
 
@@ -183,8 +183,8 @@ def test_a_token_of_somebody_unproven_can_only_be_refused(site, cast) -> None:
 @pytest.mark.row(41)
 def test_after_twenty_wrong_passphrases_the_right_one_waits_for_an_hour_too(proven) -> None:
     with proven.client() as client:
-        told = [press(client, passphrase=f"guess {number}").status_code for number in range(22)]
-        assert told == [403] * 20 + [429] * 2
+        statuses = [press(client, passphrase=f"guess {number}").status_code for number in range(22)]
+        assert statuses == [403] * 20 + [429] * 2
         answer = press(client)
         assert (answer.status_code, "Wait, or decide by the command" in answer.text) == (429, True)
     assert states(proven.store) == ["waiting"]

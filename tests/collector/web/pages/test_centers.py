@@ -113,11 +113,11 @@ def test_a_deaf_collector_says_so_above_everything(served, cast) -> None:
 def test_a_center_shows_facts_verdicts_and_the_latest_of_each_kind(fleet) -> None:
     with fleet.client() as client:
         page = text_of(client.get("/centers/KHI-0001").text)
-    for said in (
+    for text in (
         "e-Rozgar Center Karachi 2", "PTCL", "Mon–Sat 09:00-21:00", "21.3 ms", "46.2 Mbit/s", "On mains", "16 of 20",
         "American Power Conversion Smart-UPS 3000", "49 min", "PC-17", "disk full:", "recovery held", "38.5 MB",
     ):  # fmt: skip
-        assert said in page, said
+        assert text in page, text
 
 
 @pytest.mark.parametrize(
@@ -137,19 +137,19 @@ def test_a_part_that_is_gone_and_new_hardware_are_told_in_both_languages(fleet, 
 
 
 @pytest.mark.parametrize(
-    ("lang", "said"),
+    ("lang", "text"),
     [
         ("en", ("disk gone: 256 GB; disk full: 98 %, limit 97 %", "silent for 6 min: the PC does not answer")),
         ("ur", ("ڈسک غائب: 256 GB؛ ڈسک بھری ہوئی: 98 %، حد 97 %", "6 منٹ سے خاموش: پی سی جواب نہیں دیتا")),
     ],
 )
 def test_what_is_wrong_with_a_seat_is_told_in_words_and_an_old_gateways_sentence_as_it_stands(
-    fleet, lang: str, said: tuple[str, ...]
+    fleet, lang: str, text: tuple[str, ...]
 ) -> None:
     with fleet.client() as client:
         page = client.get("/centers/KHI-0001", params={"lang": lang}).text
     assert '<bdi lang="en" dir="ltr">silent for 2 h</bdi>' in page
-    for words in said:
+    for words in text:
         assert words in joined(page)
 
 
@@ -157,11 +157,11 @@ def test_every_criterion_has_a_verdict_with_value_bound_and_reason(fleet, standa
     with fleet.client() as client:
         page = client.get("/centers/KHI-0001").text
     table = page[page.index('class="verdicts"') :].split("</table>")[0]
-    said = text_of(table)
+    text = text_of(table)
     for criterion in standards.versions[0].criteria:
-        assert criterion.name.en in said
-    assert "Latency 21.3 ms at most 100 ms" in said
-    assert "Below Seats that work 80 % at least 90 %" in said
+        assert criterion.name.en in text
+    assert "Latency 21.3 ms at most 100 ms" in text
+    assert "Below Seats that work 80 % at least 90 %" in text
 
 
 def test_an_unofficial_standard_is_marked_wherever_it_judges(fleet) -> None:
@@ -191,10 +191,10 @@ def test_a_self_test_is_labelled_and_said_not_to_count(fleet) -> None:
 def test_the_servers_figure_stands_beside_the_gateways_with_its_word(
     served, cast, vouch, lang: str, seen_down: float | None, figures: str, word: str
 ) -> None:
-    told = msgspec.structs.replace(cast.SPEED, purpose="routine", test_id="t1")
+    speed_reading = msgspec.structs.replace(cast.SPEED, purpose="routine", test_id="t1")
     at_ms = cast.NOW_MS - 20_000
     cast.insert(served.store, schema.centers, [cast.center_row("LHR-014")])
-    cast.add_latest(served.store, "LHR-014", told, at_ms)
+    cast.add_latest(served.store, "LHR-014", speed_reading, at_ms)
     row = {"wall_ms": at_ms, "download_mbps": 46.2, "upload_mbps": 18.9, "purpose": "routine", "test_id": "t1"}
     cast.add_readings(served.store, "LHR-014", "speed", [row])
     vouch(served.store, "LHR-014", "glhr-014", {"t1": (seen_down or 1.0, 18.9)}, at_ms)
@@ -254,12 +254,12 @@ def test_a_center_with_two_links_shows_one_at_a_time_and_names_both(served, cast
 
 
 @pytest.mark.parametrize(
-    ("lang", "said"), [("en", ("Fed by the battery", "Fed by lunar")), ("ur", ("بجلی کا ذریعہ: بیٹری", "lunar"))]
+    ("lang", "text"), [("en", ("Fed by the battery", "Fed by lunar")), ("ur", ("بجلی کا ذریعہ: بیٹری", "lunar"))]
 )
-def test_what_feeds_the_load_is_said_in_words(served, cast, lang: str, said: tuple[str, str]) -> None:
+def test_what_feeds_the_load_is_said_in_words(served, cast, lang: str, text: tuple[str, str]) -> None:
     cast.insert(served.store, schema.centers, [cast.center_row("LHR-014")])
     with served.client() as client:
-        for minutes, (source, words) in enumerate(zip(("battery", "lunar"), said, strict=True), 1):
+        for minutes, (source, words) in enumerate(zip(("battery", "lunar"), text, strict=True), 1):
             reading = msgspec.structs.replace(cast.UPS, source=source)
             with served.store.write() as conn:
                 conn.execute(sa.delete(schema.latest).where(schema.latest.c.kind == "ups"))

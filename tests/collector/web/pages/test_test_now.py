@@ -64,7 +64,7 @@ def test_the_button_asks_for_one_test_and_the_page_says_that_it_waits(site) -> N
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "sentence"),
     [
         ({"state": "granted", "granted_ms": NOW_MS}, "Running"),
         ({"state": "expired", "reason": "no_result", "closed_ms": NOW_MS}, "nothing was heard of a test"),
@@ -73,27 +73,27 @@ def test_the_button_asks_for_one_test_and_the_page_says_that_it_waits(site) -> N
         ({"purpose": "retest", "reason": "retest_same_server"}, "at the same server, as there is no other"),
     ],
 )
-def test_the_page_says_what_became_of_it(site, values: dict[str, Any], said: str) -> None:
+def test_the_page_says_what_became_of_it(site, values: dict[str, Any], sentence: str) -> None:
     with site.client() as client:
         press(client)
         change(site.store, **values)
-        assert said in section(client)
+        assert sentence in section(client)
 
 
 @pytest.mark.parametrize(
-    ("figures", "reason", "said"),
+    ("figures", "reason", "sentence"),
     [
         ({"download_mbps": 41.25, "upload_mbps": 9.5}, "result", "41.2 Mbit/s down, 9.5 Mbit/s up"),
         ({"failure": '{"cause":"skipped_on_battery"}'}, "no_figure", "Not tested: on the UPS's battery"),
     ],
 )
-def test_the_page_shows_the_result(site, cast, figures: dict[str, Any], reason: str, said: str) -> None:
+def test_the_page_shows_the_result(site, cast, figures: dict[str, Any], reason: str, sentence: str) -> None:
     with site.client() as client:
         press(client)
         test_id = rows(site.store)[0].test_id
         cast.add_readings(site.store, CODE, "speed", [{"wall_ms": NOW_MS, "test_id": test_id, **figures}])
         change(site.store, state="done", reason=reason, granted_ms=NOW_MS, closed_ms=NOW_MS)
-        assert said in section(client).replace("\xa0", " ")
+        assert sentence in section(client).replace("\xa0", " ")
 
 
 def test_only_a_form_of_this_session_asks(site) -> None:

@@ -89,9 +89,9 @@ def cause(given: SpeedRequest) -> str:
 def test_the_probe_measures_the_loopback_within_its_byte_cap() -> None:
     """As in a first run on one machine: capped, quick, and every field a reading."""
     settings = msgspec.convert({"speed": {"mode": "quick"}}, AgentSettings)
-    said: list[str] = []
+    lines: list[str] = []
     with measure_server() as (server, _):
-        context = Context(settings=settings, deadline_s=30, measure_url=server, explain=said.append)
+        context = Context(settings=settings, deadline_s=30, measure_url=server, explain=lines.append)
         (reading,) = asyncio.run(probe(context))
     reading = cast(SpeedReading, msgspec.json.decode(msgspec.json.encode(reading), type=SpeedReading))
     assert (reading.engine, reading.server, reading.mode) == ("librespeed", server, "quick")
@@ -105,7 +105,7 @@ def test_the_probe_measures_the_loopback_within_its_byte_cap() -> None:
     assert reading.bytes_total is not None
     assert reading.bytes_total > 300_000_000
     assert reading.purpose == "manual"
-    assert any("download" in line or "down:" in line for line in said)
+    assert any("download" in line or "down:" in line for line in lines)
 
 
 def test_the_server_saw_the_same_bytes_under_the_tests_own_name() -> None:
@@ -206,7 +206,7 @@ def test_a_busy_server_is_busy_with_its_reason() -> None:
 
 
 def test_a_full_server_is_asked_again_when_it_says_and_the_test_then_runs() -> None:
-    said: list[str] = []
+    lines: list[str] = []
     full = Limits(tests_at_once=1, retry_after_s=1, test_idle_s=0.3)
     with measure_server(limits=full) as (server, _), socket.socket() as other:
         other.connect(("127.0.0.1", int(server.rpartition(":")[2])))
@@ -214,14 +214,14 @@ def test_a_full_server_is_asked_again_when_it_says_and_the_test_then_runs() -> N
         other.recv(1)
 
         def leave_once_it_waits(line: str) -> None:
-            said.append(line)
+            lines.append(line)
             if "retried in" in line:
                 with contextlib.suppress(OSError):
                     other.shutdown(socket.SHUT_RDWR)
 
         found = measure(request(server, explain=leave_once_it_waits))
     assert found.download_mbps is not None
-    waits = [line for line in said if "retried in 1 s" in line]
+    waits = [line for line in lines if "retried in 1 s" in line]
     assert waits
     assert "number 1 in the queue" in waits[0]
 
@@ -251,8 +251,8 @@ def test_whoever_stops_a_test_does_not_wait_for_a_place() -> None:
 
 
 def test_a_test_by_hand_is_told_how_to_get_a_turn() -> None:
-    def answer(asked: bytes) -> bytes:
-        return b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%b" % (len(asked), asked)
+    def answer(request_bytes: bytes) -> bytes:
+        return b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%b" % (len(request_bytes), request_bytes)
 
     no_token = b"no_token: this server tests only with a token; ask the collector for a turn"
     with stand_in(says(answer(no_token), only_for=b"garbage")) as server, pytest.raises(ProbeFailed) as caught:

@@ -261,24 +261,24 @@ def test_a_server_that_speaks_another_protocol_is_none_of_ours(free_port: int) -
 
 
 @pytest.mark.parametrize(
-    ("headers", "said"),
+    ("headers", "lines"),
     [
         (f"Sec-WebSocket-Protocol: {ndt7.SUBPROTOCOL}\r\nSec-WebSocket-Accept: AAAA\r\n", "as a WebSocket server does"),
         ("Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Accept: {}\r\n", "but not net.measurementlab.ndt.v7"),
         ("Sec-WebSocket-Accept: {}\r\n", "but not net.measurementlab.ndt.v7"),
     ],
 )
-def test_a_handshake_that_is_answered_wrongly_is_no_handshake(headers: str, said: str) -> None:
+def test_a_handshake_that_is_answered_wrongly_is_no_handshake(headers: str, lines: str) -> None:
     def answer(head: bytes) -> bytes:
         key = re.search(rb"Sec-WebSocket-Key: (\S+)", head)
         accept = websocket_frames.accept(key[1].decode()) if key else ""
-        said = f"HTTP/1.1 101 Switching Protocols\r\n{headers.format(accept)}\r\n".encode()
-        return said + b"\x82\x7e\x20\x00" + bytes(8192)
+        lines = f"HTTP/1.1 101 Switching Protocols\r\n{headers.format(accept)}\r\n".encode()
+        return lines + b"\x82\x7e\x20\x00" + bytes(8192)
 
     with impostor(answer) as server:
         failure = failed(request(server))
     assert failure.cause == "not_a_speed_server"
-    assert said in failure.detail
+    assert lines in failure.detail
 
 
 def test_a_server_that_needs_a_token_is_quoted() -> None:

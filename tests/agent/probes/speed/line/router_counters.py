@@ -28,7 +28,7 @@ def main(name: str, every_s: float) -> None:
         if line.strip() == "PING":
             print("PONG", flush=True)
             continue
-        asked = sys.stdin.readline().strip()
+        request = sys.stdin.readline().strip()
         if time.monotonic() - at_s >= every_s:
             shown, at_s = counted(name), time.monotonic()
         rows = [
@@ -36,9 +36,11 @@ def main(name: str, every_s: float) -> None:
             (f"{IF_X}.6.{INDEX}", "counter64", shown[0]),
             (f"{IF_X}.10.{INDEX}", "counter64", shown[1]),
         ]
-        order = [arcs(asked) <= arcs(row[0]) if line.strip() == "get" else arcs(asked) < arcs(row[0]) for row in rows]
+        order = [
+            arcs(request) <= arcs(row[0]) if line.strip() == "get" else arcs(request) < arcs(row[0]) for row in rows
+        ]
         found = [row for row, fits in zip(rows, order, strict=True) if fits]
-        exact = line.strip() != "get" or (found and found[0][0].strip(".") == asked.strip("."))
+        exact = line.strip() != "get" or (found and found[0][0].strip(".") == request.strip("."))
         print("\n".join(map(str, found[0])) if found and exact else "NONE", flush=True)
 
 

@@ -236,13 +236,13 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, ob
 
 @pytest.mark.root
 def test_a_routers_live_counters_add_back_what_others_move(measured: dict[str, dict[str, object]]) -> None:
-    said = measured["live"]
-    assert said["others_from"] == "router"
+    reading = measured["live"]
+    assert reading["others_from"] == "router"
     truth = TERMS.down_mbps * GOODPUT
-    assert float(str(said["download_mbps"])) < 0.75 * truth
-    assert float(str(said["capacity_down_mbps"])) == pytest.approx(truth, rel=0.06)
-    assert "cross_traffic" in str(said["flags"])
-    assert not {"others_unseen", "router_slow"} & set(said["flags"])  # type: ignore[call-overload]
+    assert float(str(reading["download_mbps"])) < 0.75 * truth
+    assert float(str(reading["capacity_down_mbps"])) == pytest.approx(truth, rel=0.06)
+    assert "cross_traffic" in str(reading["flags"])
+    assert not {"others_unseen", "router_slow"} & set(reading["flags"])  # type: ignore[call-overload]
 
 
 @pytest.mark.root
@@ -250,13 +250,13 @@ def test_a_stock_agents_counters_are_too_slow_and_a_gateway_beside_the_line_sees
     measured: dict[str, dict[str, object]],
 ) -> None:
     for name, flags in (("stock", {"others_unseen", "router_slow"}), ("nobody", {"others_unseen"})):
-        said = measured[name]
-        assert said["others_from"] is None
-        assert said["capacity_down_mbps"] is None
-        assert flags <= set(said["flags"])  # type: ignore[call-overload]
+        reading = measured[name]
+        assert reading["others_from"] is None
+        assert reading["capacity_down_mbps"] is None
+        assert flags <= set(reading["flags"])  # type: ignore[call-overload]
 
 
 @pytest.mark.root
 def test_the_line_a_test_ran_on_is_named(measured: dict[str, dict[str, object]]) -> None:
-    said = measured["live"]
-    assert (said["public_address"], said["wan_interface"], said["failover"]) == (CENTER, "eth0", None)
+    reading = measured["live"]
+    assert (reading["public_address"], reading["wan_interface"], reading["failover"]) == (CENTER, "eth0", None)
