@@ -98,6 +98,10 @@ class Outbox:
         self._sending: dict[str, _Sending] = {}
         self._stopped = threading.Event()
 
+    def use(self, channels: Sequence[Channel]) -> None:
+        """From the next look on. Messages of a channel that is no longer there fail when they are due."""
+        self.channels = {channel.name: channel for channel in channels}
+
     def after_start(self) -> int:
         """To be called once before the first look: what was being sent when the last run ended is `unsure`."""
         with self.store.write() as conn:

@@ -6,7 +6,14 @@ import argparse
 
 from agent.common import logs
 from collector.brokers.embedded import BrokerError
-from collector.commands.console import answers, common_arguments, common_words, complain, logged_settings_of
+from collector.commands.console import (
+    answers,
+    common_arguments,
+    common_words,
+    complain,
+    logged_settings_of,
+    settings_of,
+)
 from collector.run.service import serve
 
 EXAMPLE = "nabz-collector serve --config /etc/nabz/collector.toml"
@@ -24,7 +31,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     settings = logged_settings_of(options)
     try:
-        return serve(settings, migrates=options.migrate, child_options=common_words(options))
+        return serve(
+            settings,
+            migrates=options.migrate,
+            child_options=common_words(options),
+            read=lambda: settings_of(options),
+        )
     except BrokerError as error:
         complain(str(error))
         return 1

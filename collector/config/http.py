@@ -26,6 +26,13 @@ class WebSection(CollectorSection):
         description="Certificate chain (PEM) to serve TLS 1.3 with, such as ACME clients write; read anew every hour.",
     )
     key_file: Path | None = Field(default=None, description="The key of `cert_file`.")
+    healthy_within_s: float = Field(
+        default=30.0,
+        gt=0,
+        le=3600,
+        description="`/healthz` answers 503 when a part of the collector has committed nothing for so long, in seconds, "
+        "though it should have.",
+    )
 
     @model_validator(mode="after")
     def _safe(self) -> WebSection:

@@ -115,6 +115,7 @@ class IngestWorker:
         self._stopped = threading.Event()
         self._away = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
+        self._begun_s: float | None = None
         self.readings = 0
 
     def start(self) -> None:
@@ -138,10 +139,18 @@ class IngestWorker:
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
+    def age_s(self) -> float:
+        """Seconds since the group in hand was begun, which is not committed yet; 0 without one. Any thread."""
+        begun_s = self._begun_s
+        return 0.0 if begun_s is None else time.monotonic() - begun_s
+
     def _run(self) -> None:
         while not self._stopped.is_set():
             group = self._gather()
-            if group and (taken := self._taken(group)) is not None:
+            self._begun_s = time.monotonic() if group else None
+            taken = self._taken(group) if group else None
+            self._begun_s = None
+            if taken is not None:
                 self._answer(taken)
                 self.readings += taken.counts["readings"]
             if not self._stopped.is_set():
@@ -236,6 +245,10 @@ class Subscriber:
 
     def is_alive(self) -> bool:
         return self._worker.is_alive() and not self.refused
+
+    def age_s(self) -> float:
+        """Seconds that messages in hand wait for their commit."""
+        return self._worker.age_s()
 
     @property
     def readings(self) -> int:

@@ -76,6 +76,14 @@ class IngestWorkers:
     def is_alive(self) -> bool:
         return all(listener.is_alive() for listener in self.listeners)
 
+    def age_s(self) -> float:
+        """Seconds that messages in hand wait for their commit, the longest of all listeners'."""
+        return max(listener.age_s() for listener in self.listeners)
+
+    def is_connected(self) -> bool:
+        """Whether all brokers give us messages."""
+        return all(listener.connected.is_set() for listener in self.listeners)
+
     def publish(self, messages: Sequence[Message]) -> bool:
         """Sends them by every broker, as a gateway may be at any; whether one at least took them. Any thread."""
         published = [listener.publish(messages) for listener in self.listeners]  # all of them, whatever the first says

@@ -52,8 +52,9 @@ class PeriodicTask:
     """Does `work` every `pause_s` seconds in a thread; a failure is logged and the next run tries again."""
 
     def __init__(self, name: str, pause_s: float, work: Callable[[], object]) -> None:
-        self._name, self._pause_s, self._work = name, pause_s, work
+        self.name, self.pause_s, self._work = name, pause_s, work
         self._stopped = threading.Event()
+        self._done_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -66,15 +67,20 @@ class PeriodicTask:
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
+    def age_s(self) -> float:
+        """Seconds since it last succeeded, or was made. Any thread."""
+        return time.monotonic() - self._done_s
+
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
                 self._work()
+                self._done_s = time.monotonic()
             except UNAVAILABLE as error:
-                DATABASE_AWAY.log(task=self._name, error=error)
+                DATABASE_AWAY.log(task=self.name, error=error)
             except Exception as error:
-                FAILED.log(task=self._name, error=error, again_s=self._pause_s)
-            self._stopped.wait(self._pause_s)
+                FAILED.log(task=self.name, error=error, again_s=self.pause_s)
+            self._stopped.wait(self.pause_s)
 
 
 class Subprocess:

@@ -38,6 +38,7 @@ from collector.reports import revisions
 from collector.run import sdnotify
 from collector.run.housekeeping import EVERY_S as HOUSEKEEPING_S
 from collector.run.housekeeping import Housekeeping
+from collector.run.reload import Reload
 from collector.run.runtime import Component, PeriodicTask, Subprocess, WebServer
 from collector.run.tls_maintenance import TlsMaintenance, bound
 from collector.run.upgrades import opened_and_upgraded
@@ -45,8 +46,9 @@ from collector.speedtests import requests
 from collector.speedtests.policy import places
 from collector.speedtests.scheduler import TestScheduler
 from collector.standard import StandardError, Standards, example, load
-from collector.store import Store, schema
+from collector.store import Store, schema, upsert
 from collector.web.app import build
+from collector.web.health import Health, Needed, Watched
 from collector.web.live import Hub
 
 STARTED = Event(__name__, "info", "collector_started", "the collector runs; its pages are here", fields="url")
@@ -78,21 +80,28 @@ def clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def serve(settings: Settings, *, migrates: bool = False, child_options: Sequence[str] = ()) -> int:
+def serve(
+    settings: Settings,
+    *,
+    migrates: bool = False,
+    child_options: Sequence[str] = (),
+    read: Callable[[], Settings] | None = None,
+) -> int:
     """Runs until SIGTERM or SIGINT (0), or until a part ends by itself (1). `child_options` are those with which a
-    child process finds the same settings.
+    child process finds the same settings; `read` reads them again at SIGHUP.
 
     Raises ConfigError, StoreError or broker.BrokerError when it cannot start.
     """
-    stop = threading.Event()
+    stop, hangup = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, lambda *_: hangup.set())
     with ExitStack() as stack:
         running = Running(settings, stack, migrates=migrates, child_options=child_options)
         STARTED.log(url=settings.web_url)
         sdnotify.tell("READY=1")
         stack.callback(sdnotify.tell, "STOPPING=1")
-        return running.watch(stop)
+        return running.watch(stop, hangup, running.reload(read or (lambda: settings)))
 
 
 class Running:
@@ -107,13 +116,17 @@ class Running:
         self._key = load_or_make(settings.data_dir)
         self._public_key = self._key.public_key().public_bytes_raw()
         self._hub = Hub()
+        self.health = Health()
         place = stack.enter_context(bound(settings.web.listen, "[web] listen", settings.http, settings.web.proxies))
-        app = build(self._store, settings, self._hub, standards=self._standards, key=self._key)
+        app = build(self._store, settings, self._hub, standards=self._standards, key=self._key, health=self.health)
         own = stack.enter_context(opened(settings.as_ingest)) if settings.database.ingest_url else self._store
         tls_maintenance = TlsMaintenance(settings, self._store, clock_ms)
         self.ingest = IngestWorkers(
             settings, own, self._key, self._standards, tls_maintenance.addresses(), self._hub.publish, clock_ms
         )
+        self.health.watched.append(Watched("ingest", settings.web.healthy_within_s, self.ingest.age_s))
+        self.health.needed.append(Needed("broker", self.ingest.is_connected))
+        self.certificates: list[Callable[[], object]] = []
         self.children: list[Subprocess] = []
         self.parts: list[Component] = []
         with own.write() as conn:
@@ -128,6 +141,7 @@ class Running:
         self._start_periodic_tasks(own)
         self._start_measurement()
         self._start_web(app, place)
+        self.certificates.append(tls_maintenance.renew)
         for part in tls_maintenance.parts(app, stack):
             self._start(part)
 
@@ -141,6 +155,7 @@ class Running:
             raise ConfigError(f"[web] cert_file: cannot be used ({describe(error)}); name a PEM pair") from None
         self._start(server)
         if pair is not None:
+            self.certificates.append(server.reload)
             self._start(PeriodicTask("web certificate", CERTIFICATE_INTERVAL_S, server.reload))
 
     def _start_ingest(self, child_options: Sequence[str]) -> None:
@@ -155,17 +170,17 @@ class Running:
         """Periodic work on the database: silence, old months, alerts."""
         settings = self._settings
         tick = _sweep_task(own, self._standards, self._hub, settings.sweep.gap_s)
-        self._start(PeriodicTask("sweep", settings.sweep.every_s, tick))
+        self._start_watched(PeriodicTask("sweep", settings.sweep.every_s, tick))
         housekeeping = Housekeeping(
             self._stack.enter_context(opened(settings.as_keeper)), settings, self._standards, clock_ms
         )
         self._start(PeriodicTask("housekeeping", HOUSEKEEPING_S, housekeeping.tick))
         self._start(PeriodicTask("register", REGISTER_INTERVAL_S, _register_task(self._store)))
         # Without channels it still empties the queue, so that a channel added later gets no old messages.
-        outbox = Outbox(self._store, read_channels(settings), self._standards, settings.web_url, clock_ms)
-        outbox.after_start()
-        self._stack.callback(outbox.stop)
-        self._start(PeriodicTask("alerts", settings.alerts.every_s, outbox.look))
+        self.outbox = Outbox(self._store, read_channels(settings), self._standards, settings.web_url, clock_ms)
+        self.outbox.after_start()
+        self._stack.callback(self.outbox.stop)
+        self._start_watched(PeriodicTask("alerts", settings.alerts.every_s, self.outbox.look))
 
     def _start_measurement(self) -> None:
         """The scheduler of tests at measurement servers, and our own server."""
@@ -177,6 +192,17 @@ class Running:
             self._start_child(Subprocess("measurement server", measure_arguments(self._settings)))
             self._start(PeriodicTask("records", COLLECT_INTERVAL_S, tick))
 
+    def _start_watched(self, task: PeriodicTask) -> None:
+        """One without which the collector is not healthy: it commits something at every run."""
+        within_s = self._settings.web.healthy_within_s + task.pause_s
+        self.health.watched.append(Watched(task.name, within_s, task.age_s))
+        self._start(task)
+
+    def reload(self, read: Callable[[], Settings]) -> Reload:
+        return Reload(
+            self._settings, read, lambda settings: self.outbox.use(read_channels(settings)), self.certificates
+        )
+
     def _start_child(self, child: Subprocess) -> None:
         self.children.append(child)
         self._start(child)
@@ -186,8 +212,8 @@ class Running:
         part.start()
         self.parts.append(part)
 
-    def watch(self, stop: threading.Event) -> int:
-        """Notifies systemd as long as all parts are alive."""
+    def watch(self, stop: threading.Event, hangup: threading.Event, reload: Callable[[], None]) -> int:
+        """Notifies systemd as long as all parts are alive; `hangup` requests a reload."""
         logged_s, logged_readings = time.monotonic(), 0
         while not stop.wait(POLL_INTERVAL_S):
             if dead := [part for part in self.parts if not part.is_alive()]:
@@ -195,6 +221,11 @@ class Running:
                 return 1
             for child in self.children:
                 child.tend()
+            if hangup.is_set():
+                hangup.clear()
+                sdnotify.tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+                reload()
+                sdnotify.tell("READY=1")
             sdnotify.tell("WATCHDOG=1")
             if time.monotonic() - logged_s >= LOG_INTERVAL_S:
                 readings = self.ingest.readings
@@ -265,6 +296,7 @@ def _sweep_task(store: Store, standards: Standards, hub: Hub, gap_s: float) -> C
     def tick() -> None:
         with store.write() as conn:
             watch.follow(conn, clock_ms())
+            upsert(conn, schema.heartbeats, [{"part": "sweep", "at_ms": clock_ms()}])
             agreement, changed = clock.find(conn, standards, clock_ms())
             if agreement != "disagrees":
                 changed += sweep(conn, standards, clock_ms()).changed

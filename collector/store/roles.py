@@ -38,6 +38,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "gaps": _DERIVED,
     "grants": ("raw", "raw", "r"),
     "guesses": ("rawd", "r", "r"),
+    "heartbeats": ("raw", "raw", "r"),
     "integrity": ("ra", "ra", "r"),
     "late_hours": _DERIVED,
     "latest": _DERIVED,

@@ -29,6 +29,14 @@ about = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
 )
 
+# When a part last committed something, so that a disk that takes no more is noticed where nothing else is written.
+heartbeats = sa.Table(
+    "heartbeats",
+    metadata,
+    sa.Column("part", sa.String(32), primary_key=True),
+    sa.Column("at_ms", Ms, nullable=False),
+)
+
 centers = sa.Table(
     "centers",
     metadata,

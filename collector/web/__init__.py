@@ -1,3 +1,3 @@
 """The pages and the API: who may come in, what they see, and what moves while they look."""
 
-__all__ = ["app", "live", "reasons"]
+__all__ = ["app", "health", "live"]

@@ -14,7 +14,7 @@ from agent.common.words import plain
 from collector.judging.evaluate import Current, current_verdicts, latest_readings
 from collector.outages import summary
 from collector.register.centers import CODE, CenterError, get
-from collector.store import queries, schema
+from collector.store import UNAVAILABLE, queries, schema
 from collector.web.errors import Mistaken
 from collector.web.live import Full
 from collector.web.site import Site
@@ -34,10 +34,16 @@ def router(site: Site) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/healthz")
-    def healthz() -> Response:
-        with site.store.read() as conn:
-            held = conn.exec_driver_sql("SELECT 1").scalar()
-        return reply({"ok": held == 1, "version": site.version})
+    async def healthz() -> Response:
+        """Parts that have not done their work in time, and since when (seconds). Asks no database: it may hang."""
+        late = site.health.late()
+        return reply({"ok": not late, "version": site.version, "late": late}, 503 if late else 200)
+
+    @routes.get("/readyz")
+    def readyz() -> Response:
+        """What is missing before readings can be taken and pages shown."""
+        missing = [*site.health.missing(), *([] if _reads(site) else ["database"])]
+        return reply({"ready": not missing, "version": site.version, "missing": missing}, 503 if missing else 200)
 
     @routes.get("/api/v1/centers")
     def centers(request: Request) -> Response:
@@ -67,6 +73,14 @@ def router(site: Site) -> APIRouter:
         return StreamingResponse(site.hub.stream(client), media_type="text/event-stream")
 
     return routes
+
+
+def _reads(site: Site) -> bool:
+    try:
+        with site.store.read() as conn:
+            return conn.exec_driver_sql("SELECT 1").scalar() == 1
+    except UNAVAILABLE:
+        return False
 
 
 def _center(site: Site, code: str) -> dict[str, Any]:

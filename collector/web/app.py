@@ -23,6 +23,7 @@ from collector.standard import Standards
 from collector.store import Store, queries
 from collector.web import api, auth, errors
 from collector.web.guard import Guard
+from collector.web.health import Health
 from collector.web.limits import BodyLimit
 from collector.web.live import Follower, Hub
 from collector.web.machines import gateways
@@ -43,6 +44,7 @@ def build(
     key: Ed25519PrivateKey,
     now: Callable[[], int] = now_ms,
     texts: Path = FOLDER,
+    health: Health | None = None,
 ) -> FastAPI:
     """The application, to be served by one process; its `state.gateways` is the door for gateways alone. `texts` is
     the folder of the languages.
@@ -53,7 +55,7 @@ def build(
     """
     facts = _enrolment_facts(config, key, now)
     door = auth.Authenticator(auth.load_token(config.data_dir))
-    site = Site(store, hub, standards, door, facts, now, config.web.is_secure, texts=texts)
+    site = Site(store, hub, standards, door, facts, now, config.web.is_secure, texts=texts, health=health or Health())
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(site))
     app.state.gateways = gateways.build(site, key, config.http.body_bytes)
     app.mount("/static", StaticFiles(directory=HERE / "static"))

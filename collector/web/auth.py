@@ -16,7 +16,7 @@ from collector.access.atomic_files import keep_once
 COOKIE = "nabz_session"
 SESSION_S = 30 * 86_400
 TOKEN_FILE = "web-token"  # noqa: S105 - a file's name
-OPEN_PATHS = frozenset({"/login", "/healthz", "/favicon.ico", "/api/v1/ca", "/api/v1/time"})
+OPEN_PATHS = frozenset({"/login", "/healthz", "/readyz", "/favicon.ico", "/api/v1/ca", "/api/v1/time"})
 OPEN_PREFIX = "/static/"
 OPEN_POSTS = frozenset({"/api/v1/enrol", "/api/v1/renew", "/api/v1/servers/join", "/api/v1/records"})
 

@@ -18,6 +18,7 @@ from collector.access.enrolment import EnrolmentFacts
 from collector.standard import Standards
 from collector.store import Store, queries
 from collector.web.auth import Authenticator
+from collector.web.health import Health
 from collector.web.live import Hub
 
 HERE = Path(__file__).parent
@@ -40,6 +41,7 @@ class Site:
     texts: Path = FOLDER  # the files of the languages
     version: str = __version__
     refusals: dict[str, list[int]] = field(default_factory=dict)
+    health: Health = field(default_factory=Health)
 
     def ranks(self) -> queries.Ranks:
         standard = self.standards.at(self.now())

@@ -137,6 +137,15 @@ def test_a_notice_is_told_to_nobody_and_does_not_make_others_wait(store: Store) 
     assert box.got[0].title == "Gulberg: Packet loss is below the standard"
 
 
+def test_channels_are_exchanged_while_it_runs(store: Store) -> None:
+    first, second = Box(), Box()
+    box = outbox(store, Channel("desk", first.send))
+    box.use([Channel("night", second.send)])
+    change(store)
+    assert box.look() == 1
+    assert (first.got, [item.title for item in second.got]) == ([], ["Gulberg: Packet loss is below the standard"])
+
+
 def test_its_end_is_told_with_its_length(store: Store) -> None:
     change(store)
     change(store, was="recovering", now="clear", at_ms=NOON + 65 * MINUTE)

@@ -80,7 +80,9 @@ def test_an_unknown_center_has_no_series(fleet) -> None:
 def test_health_is_told_without_a_session_and_tells_no_more(fleet) -> None:
     found = httpx.get(f"{fleet.url}/healthz").json()
     assert found["ok"] is True
-    assert set(found) == {"ok", "version"}
+    assert set(found) == {"ok", "version", "late"}
+    ready = httpx.get(f"{fleet.url}/readyz").json()
+    assert (ready["ready"], set(ready)) == (True, {"ready", "version", "missing"})
 
 
 # ---------------------------------------------------------------- enrolment

@@ -63,7 +63,7 @@ def test_log_in_leads_to_a_path_of_this_site_only() -> None:
 
 def test_everything_is_denied_but_what_is_named(fleet) -> None:
     """Walks the application's own routes, so that a new one is denied until somebody names it here."""
-    named = {("GET", "/login"), ("POST", "/login"), ("GET", "/healthz"), ("POST", "/api/v1/enrol")}
+    named = {("GET", "/login"), ("POST", "/login"), ("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/api/v1/enrol")}
     named |= {("POST", "/api/v1/renew"), ("GET", "/api/v1/ca"), ("GET", "/api/v1/time")}
     named |= {("POST", "/api/v1/servers/join"), ("POST", "/api/v1/records")}  # measurement servers prove their keys
     seen = set()

@@ -1,0 +1,129 @@
+"""`/healthz`, `/readyz` and SIGHUP of a running collector."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collector.web.health import Health, Needed, Watched
+from tests.helpers.ports import free_ports
+
+PATIENCE_S = 60.0
+
+
+class Served:
+    """A collector that should commit something every second or two."""
+
+    def __init__(self, folder: Path) -> None:
+        self.web, measure, broker = free_ports(3)
+        self.config, self.log = folder / "collector.toml", folder / "log"
+        self.settings = (
+            f'[collector]\ndata_dir = "{folder / "data"}"\n'
+            f'[web]\nlisten = "127.0.0.1:{self.web}"\nhealthy_within_s = 1.0\n'
+            f'[measure]\nlisten = "127.0.0.1:{measure}"\n[sweep]\nevery_s = 0.5\n'
+            f'[broker]\nlisten = "127.0.0.1:{broker}"\n'
+        )
+        self.config.write_text(self.settings)
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "collector", "serve", "--config", str(self.config), "--log-format", "json"],
+                stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def get(self, path: str) -> tuple[int, dict[str, Any]]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.web}{path}", timeout=10) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+        except OSError:
+            return 0, {}
+
+    def until(self, true: Callable[[], bool]) -> None:
+        end_s = time.monotonic() + PATIENCE_S
+        while not true():
+            assert time.monotonic() < end_s, self.log.read_text()[-2000:]
+            time.sleep(0.1)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        lines = (json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{"))
+        return [line for line in lines if line["event"] == name]
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    made = Served(tmp_path)
+    try:
+        made.until(lambda: made.get("/readyz")[0] == 200)
+        yield made
+    finally:
+        os.killpg(made.process.pid, signal.SIGKILL)
+        made.process.wait()
+
+
+def test_a_part_is_late_after_its_time_and_what_is_needed_is_named() -> None:
+    ages = {"sweep": 9.9, "ingest": 10.1}
+    watched = [Watched(part, 10.0, lambda part=part: ages[part]) for part in ages]  # type: ignore[misc]
+    health = Health(watched, [Needed("broker", lambda: False), Needed("database", lambda: True)])
+    assert health.late() == {"ingest": 10.1}
+    assert health.missing() == ["broker"]
+
+
+def test_a_disk_that_takes_nothing_more_is_not_healthy_until_it_does_again(served: Served) -> None:
+    served.until(lambda: served.get("/healthz")[0] == 200)
+    # No file of the process may grow, nor be written beyond its first byte: what a full disk does to SQLite.
+    limits = resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, (1, limits[1]))
+    served.until(lambda: "sweep" in served.get("/healthz")[1].get("late", {}))
+    assert served.get("/healthz")[0] == 503
+    assert served.get("/readyz")[0] == 200, "it still has its broker, and the database can be read"
+    resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, limits)
+    served.until(lambda: served.get("/healthz")[0] == 200)
+
+
+def test_without_its_broker_it_is_healthy_but_not_ready(tmp_path: Path) -> None:
+    made = Served(tmp_path)
+    try:
+        made.until(lambda: made.get("/readyz")[0] == 200)
+    finally:
+        os.killpg(made.process.pid, signal.SIGKILL)
+        made.process.wait()
+    closed = free_ports(1)[0]
+    made.config.write_text(made.settings + f'url = "mqtt://127.0.0.1:{closed}"\n')
+    with made.log.open("wb") as log:
+        words = [sys.executable, "-m", "collector", "serve", "--config", str(made.config)]
+        made.process = subprocess.Popen(words, stderr=log, start_new_session=True)
+    try:
+        made.until(lambda: made.get("/readyz")[0] == 503)
+        assert made.get("/readyz")[1]["missing"] == ["broker"]
+        assert made.get("/healthz")[0] == 200
+    finally:
+        os.killpg(made.process.pid, signal.SIGKILL)
+        made.process.wait()
+
+
+def test_a_hangup_takes_new_channels_and_refuses_a_file_with_a_mistake(served: Served) -> None:
+    served.config.write_text(served.settings + "[alerts]\nevery_s = -1\n")
+    served.process.send_signal(signal.SIGHUP)
+    served.until(lambda: bool(served.events("settings_refused")))
+    assert "[alerts] every_s" in str(served.events("settings_refused")[0])
+    channel = '[alerts]\nevery_s = 7.0\n[[alerts.channels]]\nname = "desk"\nurl = "json://127.0.0.1:9/"\n'
+    served.config.write_text(served.settings + channel)
+    served.process.send_signal(signal.SIGHUP)
+    served.until(lambda: bool(served.events("settings_reloaded")))
+    (line,) = (event["fields"] for event in served.events("settings_reloaded"))
+    assert (line["changed"], line["restart"]) == ("[alerts] every_s, [alerts] channels", "[alerts] every_s")
+    assert served.process.poll() is None
