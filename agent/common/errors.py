@@ -30,12 +30,19 @@ def code_of(error: BaseException) -> str:
     """What a filter can hold on to: the name of the errno, such as ECONNREFUSED, or SQLite's or OpenSSL's name for the
     fault, such as SQLITE_IOERR or CERTIFICATE_VERIFY_FAILED; else the name of the class."""
     reason = getattr(error, "reason", None)
+    if (origin := _of_database(error)) is not error and isinstance(origin, BaseException):
+        return code_of(origin)
     if _is_tls(error):
         return str(reason or type(error).__name__)
     if isinstance(error, OSError) and isinstance(reason, BaseException):
         return code_of(reason)
     sqlite = getattr(error, "sqlite_errorname", None)
     return str(sqlite or errno.errorcode.get(getattr(error, "errno", None) or 0, type(error).__name__))
+
+
+def _of_database(error: object) -> object:
+    orig = getattr(error, "orig", None)
+    return orig if isinstance(orig, BaseException) else error
 
 
 def one_line(text: str, limit: int = LIMIT) -> str:
@@ -57,8 +64,10 @@ def _escaped(char: str) -> str:
 
 
 def _causes(error: object) -> Iterator[object]:
-    """The error and what it was explicitly raised from; not the cancellation that asyncio's timeouts come from."""
+    """The error and what it was explicitly raised from; not the cancellation that asyncio's timeouts come from, and of
+    SQLAlchemy's errors what the database said, without the statement (PEP 249's error is their `orig`)."""
     seen: list[object] = []
+    error = _of_database(error)
     while error is not None and len(seen) < DEPTH and not any(error is earlier for earlier in seen):
         if not seen or type(error).__name__ != "CancelledError":
             yield error

@@ -11,7 +11,10 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from agent.common import logs
+from agent.common.errors import describe
 from collector.access import users
 from collector.config import DEFAULT_FILE, ConfigError, Settings, load
 from collector.store import Store, StoreError
@@ -98,6 +101,9 @@ def answers(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Name
             return 2
         except StoreError as error:
             complain(str(error))
+            return 1
+        except SQLAlchemyError as error:  # in words: nobody who runs a command can use the statement
+            complain(f"the database cannot do this: {describe(error)}; see that it runs and has room, then repeat")
             return 1
 
     return guarded

@@ -30,8 +30,8 @@ class WebSection(CollectorSection):
         default=30.0,
         gt=0,
         le=3600,
-        description="`/healthz` answers 503 when a part of the collector has committed nothing for so long, in seconds, "
-        "though it should have.",
+        description="`/healthz` answers 503 when a part of the collector has committed nothing for so long, in "
+        "seconds, though it should have.",
     )
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ import threading
 import urllib.error
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.packettypes import PacketTypes
@@ -82,6 +83,11 @@ async def timed_out() -> TimeoutError:
         (KeyError("width"), "key error: 'width'", "KeyError"),
         (Exception("why"), "why", "Exception"),
         (sqlite3.OperationalError("disk I/O error"), "disk I/O error", "OperationalError"),
+        (
+            sa.exc.OperationalError("INSERT INTO x", {"y": "secret"}, sqlite3.OperationalError("disk full")),
+            "disk full",
+            "OperationalError",
+        ),
         (asyncio.CancelledError(), "cancelled error", "CancelledError"),
         (
             ExceptionGroup("several", [TimeoutError(), TimeoutError(), *(ValueError(str(n)) for n in range(4))]),
