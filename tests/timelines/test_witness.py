@@ -126,10 +126,10 @@ def test_a_desks_wish_becomes_a_test_that_its_server_witnesses_and_a_verdict(tmp
         house.until(lambda: house.rows(schema.records), 60)
         house.until(lambda: house.rows(schema.readings["speed"]), 60)
 
-        (record,) = house.rows(schema.records)
-        (reading,) = house.rows(schema.readings["speed"])
+        reading = house.rows(schema.readings["speed"])[0]  # on a busy machine the schedule's own test may follow
+        record = next(record for record in house.rows(schema.records) if record.test_id == reading.test_id)
         assert reading.failure is None, reading.failure
-        assert (record.test_id, record.device, record.witnessed) == (reading.test_id, reading.device, True)
+        assert (record.device, record.witnessed) == (reading.device, True)
         assert record.address == CLIENT
         assert record.min_rtt_ms >= TERMS.rtt_ms * 0.9
         for figure, seen in ((reading.download_mbps, record.down_mbps), (reading.upload_mbps, record.up_mbps)):
@@ -139,8 +139,10 @@ def test_a_desks_wish_becomes_a_test_that_its_server_witnesses_and_a_verdict(tmp
 
         file = tmp_path / "records.jsonl"
         file.write_text(house.desk("evidence", "records", "--center", "LHR-1"))
-        assert json.loads(house.call((), "collector", "evidence", "verify", str(file), "--json"))["right"] == 1
-        assert base64.b64decode(json.loads(file.read_text())["body"]) == bytes(record.body)
+        bodies = [base64.b64decode(json.loads(line)["body"]) for line in file.read_text().splitlines()]
+        verified = json.loads(house.call((), "collector", "evidence", "verify", str(file), "--json"))
+        assert verified["right"] == len(bodies) >= 1
+        assert bytes(record.body) in bodies
 
 
 def speed_flags(house: Center) -> list[sa.Row]:

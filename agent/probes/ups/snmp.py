@@ -242,6 +242,7 @@ class Community:
     _here: asyncio.DatagramTransport | None = None
     _there: asyncio.DatagramTransport | None = None
     _opening: asyncio.Task[None] | None = None
+    _is_over: bool = False
     _waiting: dict[int, asyncio.Future[SnmpResponse]] = field(default_factory=dict)
     _given_up: dict[int, float] = field(default_factory=dict)  # number: when it was sent
 
@@ -250,13 +251,20 @@ class Community:
         self._here, _ = await loop.create_datagram_endpoint(
             lambda: _Receiver(self), remote_addr=(self.target.host, self.target.port)
         )
-        if self.elsewhere:
-            await self._open_second_socket()
+        try:
+            if self.elsewhere:
+                await self._open_second_socket()
+        except BaseException:  # nobody leaves what was not entered
+            self._close()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._opening is not None:
-            await asyncio.wait([self._opening])
+        self._close()
+
+    def _close(self) -> None:
+        """At once: who leaves may be cancelled meanwhile. A second socket that is just being opened closes itself."""
+        self._is_over = True
         for transport in (self._here, self._there):
             if transport is not None:
                 transport.close()
@@ -337,6 +345,8 @@ class Community:
         self._there, _ = await asyncio.get_running_loop().create_datagram_endpoint(
             lambda: _Receiver(self), local_addr=(any_address, 0)
         )
+        if self._is_over:
+            self._there.close()
 
     def receive(self, datagram: bytes, address: str) -> None:
         try:

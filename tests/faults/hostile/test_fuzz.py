@@ -239,7 +239,8 @@ def test_hostile_answers_to_the_ups_reader_are_survived_and_old_ones_never_shown
     )
     assert sent >= wanted
     assert (score.crashed[:3], score.hung, score.stale[:3]) == ([], 0, [])
-    assert score.read > score.polls / 4, "a reader that reads nothing shows nothing stale either"
+    in_time = score.polls - score.causes["slow"]  # a busy machine brings some too late
+    assert score.read > in_time / 6, "a reader that reads nothing shows nothing stale either"
     assert score.causes["broken"] == 0, "a reading that breaks the wire's contract"
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from pysnmp.proto.rfc1902 import Integer32
 
 from agent.probes.ups import UpsProbe
 from agent.probes.ups.pdu import SnmpResponse, decode, encode
-from agent.probes.ups.snmp import SnmpSession, SnmpTarget
+from agent.probes.ups.snmp import Community, NoResponse, SnmpSession, SnmpTarget
 from agent.wire import UpsReading
 
 Look = Callable[..., UpsReading]
@@ -153,6 +155,29 @@ def test_broken_messages_are_survived_and_named(card: CardMaker, look: Look, man
 
     assert cause in ("garbage", "timeout")
     assert "127.0.0.1" in detail
+
+
+def test_a_look_that_is_broken_off_anywhere_leaves_no_socket(card: CardMaker) -> None:
+    device = card("rfc1628")
+    device.deaf = 0  # it answers nothing, so that the second socket is opened
+    sockets = set()
+
+    async def looks() -> None:
+        for step in range(60):
+            with suppress(TimeoutError, NoResponse):
+                async with asyncio.timeout(step * 0.0005), Community(device.target(), 0.001) as talk:
+                    await talk.exchange("get", ["1.3.6.1.2.1.1.2.0"], 0.02)
+            await asyncio.sleep(0.001)  # the loop closes a socket in its next round
+            sockets.add(sum(link.startswith("socket:") for link in open_files()))
+
+    asyncio.run(looks())
+    assert max(sockets) - min(sockets) <= 2, sockets
+
+
+def open_files() -> Iterator[str]:
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            yield str(entry.readlink())
 
 
 def test_one_lost_answer_costs_a_second_question_not_the_reading(card: CardMaker, look: Look) -> None:
