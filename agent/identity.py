@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from agent.common.errors import describe
+from agent.common.keys import verifier
 
 IDENTITY_FILE = "identity.json"
 KEY_FILE = "signing.key"
@@ -127,9 +128,10 @@ class Identity:
 
 
 def verify(public_key: bytes, body: bytes, signature: bytes) -> bool:
-    """Whether the holder of ``public_key`` (32 bytes, Ed25519, RFC 8032) signed exactly ``body``."""
+    """Whether the holder of ``public_key`` (32 bytes, Ed25519, RFC 8032) signed exactly ``body``; never for one of small
+    order, for which a signature can be made that fits anything."""
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, body)
+        verifier(public_key).verify(signature, body)
     except (InvalidSignature, ValueError):
         return False
     return True

@@ -7,7 +7,6 @@ __all__ = [
     "ca",
     "devices",
     "enrolment",
-    "keys",
     "passwords",
     "people",
     "server_certs",

@@ -20,11 +20,11 @@ from cryptography.exceptions import InvalidSignature
 
 from agent import wire
 from agent.common.errors import describe
+from agent.common.keys import is_sound, verifier
 from agent.common.reasons import Param, Reason
 from agent.common.words import CodedError
 from collector.access import approvals, devices
 from collector.access.ca import MAX_CSR_BYTES, CsrRefused, Issuer, checked_csr
-from collector.access.keys import is_sound, verifier
 from collector.register import centers
 from collector.store import nonces, schema
 

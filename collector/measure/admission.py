@@ -13,7 +13,7 @@ from typing import Protocol
 
 from agent.common.errors import describe
 from agent.common.http_server import HttpRefused
-from collector.access.keys import verifier
+from agent.common.keys import verifier
 from collector.measure import token
 from collector.measure.token import Claims, TokenRefused
 

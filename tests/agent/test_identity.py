@@ -32,6 +32,8 @@ def test_what_is_saved_is_loaded_and_signs(tmp_path: Path) -> None:
     assert identity.verify(public, b"body", signature)
     assert not identity.verify(public, b"bodY", signature)
     assert not identity.verify(b"short", b"body", signature)
+    neutral = b"\x01" + bytes(31)  # a key of small order: this signature fits whatever is signed
+    assert not identity.verify(neutral, b"body", neutral + bytes(32))
     assert not mine.is_collectors(b"body", signature)
 
 

@@ -7,8 +7,8 @@ import hashlib
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from agent.common.keys import P, is_sound
 from collector.access.enrolment import is_signed
-from collector.access.keys import P, is_sound
 
 # The y of all points of order 1, 2, 4 and 8; with the sign of x these are all their encodings in canonical y.
 ORDER_8 = int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little")
