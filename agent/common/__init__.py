@@ -8,6 +8,7 @@ __all__ = [
     "errors",
     "files",
     "http_server",
+    "keys",
     "logs",
     "mqtt",
     "power",
