@@ -128,8 +128,8 @@ class Identity:
 
 
 def verify(public_key: bytes, body: bytes, signature: bytes) -> bool:
-    """Whether the holder of ``public_key`` (32 bytes, Ed25519, RFC 8032) signed exactly ``body``. A key of small order has
-    no holder: a signature that fits anything can be made for it."""
+    """Whether the holder of ``public_key`` (32 bytes, Ed25519, RFC 8032) signed exactly ``body``. A key of small
+    order has no holder: a signature that fits anything can be made for it."""
     try:
         verifier(public_key).verify(signature, body)
     except (InvalidSignature, ValueError):
