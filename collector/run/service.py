@@ -35,7 +35,7 @@ from collector.messages import MessageRefused
 from collector.outages import gaps
 from collector.register import dated
 from collector.reports import revisions
-from collector.run import sdnotify
+from collector.run import resources, sdnotify
 from collector.run.housekeeping import EVERY_S as HOUSEKEEPING_S
 from collector.run.housekeeping import Housekeeping
 from collector.run.reload import Reload
@@ -96,6 +96,7 @@ def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGHUP, lambda *_: hangup.set())
+    resources.claim()
     with ExitStack() as stack:
         running = Running(settings, stack, migrates=migrates, child_options=child_options)
         STARTED.log(url=settings.web_url)

@@ -20,6 +20,7 @@ from collector.brokers.endpoints import Address, broker_addresses
 from collector.brokers.external import ExternalBroker
 from collector.brokers.listeners import Listener
 from collector.config import HttpSection, Settings, split_listen
+from collector.run import resources
 from collector.run.runtime import Component, PeriodicTask, WebServer
 from collector.store import Store, StoreError
 
@@ -128,7 +129,6 @@ def bound(listen: str, key: str, limits: HttpSection, proxies: Sequence[str] = (
     except OSError as error:
         raise StoreError(f"{key} {listen}: cannot listen ({describe(error)}); set a free address") from None
     exempt = [address_group(address) for address in proxies]
-    per_address = limits.connections_per_address
-    return ListeningSocket(
-        place, ConnectionLimits(connections=limits.connections, per_address=per_address, exempt=exempt)
-    )
+    connections = resources.connections_of(key, limits.connections)
+    per_address = min(connections, limits.connections_per_address)
+    return ListeningSocket(place, ConnectionLimits(connections=connections, per_address=per_address, exempt=exempt))

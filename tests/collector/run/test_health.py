@@ -6,17 +6,20 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from collector.run import resources
 from collector.web.health import Health, Needed, Watched
 from tests.helpers.ports import free_ports
 
@@ -26,19 +29,21 @@ PATIENCE_S = 60.0
 class Served:
     """A collector that should commit something every second or two."""
 
-    def __init__(self, folder: Path) -> None:
-        self.web, measure, broker = free_ports(3)
+    def __init__(self, folder: Path, *limits: str) -> None:
+        """`limits` are of prlimit(1)."""
+        self.web, measure, self.broker = free_ports(3)
         self.config, self.log = folder / "collector.toml", folder / "log"
         self.settings = (
             f'[collector]\ndata_dir = "{folder / "data"}"\n'
             f'[web]\nlisten = "127.0.0.1:{self.web}"\nhealthy_within_s = 1.0\n'
             f'[measure]\nlisten = "127.0.0.1:{measure}"\n[sweep]\nevery_s = 0.5\n'
-            f'[broker]\nlisten = "127.0.0.1:{broker}"\n'
+            f'[broker]\nlisten = "127.0.0.1:{self.broker}"\n'
         )
         self.config.write_text(self.settings)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "collector", "serve", "--config", str(self.config), "--log-format", "json"],
+                [*(("prlimit", *limits) if limits else ()), sys.executable, "-m", "collector", "serve", "--config",
+                 str(self.config), "--log-format", "json"],
                 stderr=log, start_new_session=True,
             )  # fmt: skip
 
@@ -58,6 +63,10 @@ class Served:
             assert time.monotonic() < end_s, self.log.read_text()[-2000:]
             time.sleep(0.1)
 
+    def stop(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
     def events(self, name: str) -> list[dict[str, Any]]:
         lines = (json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{"))
         return [line for line in lines if line["event"] == name]
@@ -70,8 +79,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
         made.until(lambda: made.get("/readyz")[0] == 200)
         yield made
     finally:
-        os.killpg(made.process.pid, signal.SIGKILL)
-        made.process.wait()
+        made.stop()
 
 
 def test_a_part_is_late_after_its_time_and_what_is_needed_is_named() -> None:
@@ -99,8 +107,7 @@ def test_without_its_broker_it_is_healthy_but_not_ready(tmp_path: Path) -> None:
     try:
         made.until(lambda: made.get("/readyz")[0] == 200)
     finally:
-        os.killpg(made.process.pid, signal.SIGKILL)
-        made.process.wait()
+        made.stop()
     closed = free_ports(1)[0]
     made.config.write_text(made.settings + f'url = "mqtt://127.0.0.1:{closed}"\n')
     with made.log.open("wb") as log:
@@ -111,8 +118,7 @@ def test_without_its_broker_it_is_healthy_but_not_ready(tmp_path: Path) -> None:
         assert made.get("/readyz")[1]["missing"] == ["broker"]
         assert made.get("/healthz")[0] == 200
     finally:
-        os.killpg(made.process.pid, signal.SIGKILL)
-        made.process.wait()
+        made.stop()
 
 
 def test_a_hangup_takes_new_channels_and_refuses_a_file_with_a_mistake(served: Served) -> None:
@@ -127,3 +133,35 @@ def test_a_hangup_takes_new_channels_and_refuses_a_file_with_a_mistake(served: S
     (line,) = (event["fields"] for event in served.events("settings_reloaded"))
     assert (line["changed"], line["restart"]) == ("[alerts] every_s, [alerts] channels", "[alerts] every_s")
     assert served.process.poll() is None
+
+
+CONNECT = b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04test"  # MQTT 3.1.1, section 3.1
+CONNACK = b"\x20\x02\x00\x00"
+
+
+def mqtt_answer(port: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        sock.sendall(CONNECT)
+        return sock.recv(4)
+
+
+@pytest.mark.parametrize("limit", ["--nofile=64", "--as=629145600"])
+def test_with_few_descriptors_or_little_memory_pages_give_way_and_gateways_do_not(tmp_path: Path, limit: str) -> None:
+    served = Served(tmp_path, limit)
+    try:
+        served.until(lambda: served.get("/readyz")[0] == 200)
+        with ExitStack() as visitors:
+            for _ in range(200):
+                visitor = visitors.enter_context(socket.create_connection(("127.0.0.1", served.web), timeout=10))
+                with suppress(OSError):
+                    visitor.sendall(b"GET /healthz HTTP/1.1\r\n")  # and no more comes
+            for _ in range(20):
+                assert mqtt_answer(served.broker) == CONNACK
+        served.until(lambda: served.get("/healthz")[0] == 200)
+        assert len(served.log.read_text().splitlines()) < 60
+    finally:
+        served.stop()
+
+
+def test_a_listener_of_pages_has_the_smaller_part_of_few_descriptors() -> None:
+    assert [resources.connections(1024, allowed) for allowed in (20, 64, 1024, 65_536)] == [1, 3, 123, 1024]
