@@ -43,6 +43,7 @@ _spec.loader.exec_module(ups_card)
 AT = wire.Stamp(wall_ms=1, mono_ms=1, boot="b", clock="synced")
 READERS = 6  # UPSs read at once: while one waits, others are busy
 WAIT_S = 0.5
+READ, MOST_POLLS = 12, 1_000
 SMALL = 5  # objects that most cards put into one answer: taking apart a long one costs ten times as much
 POLL_LIMIT_S = 8.0  # the reader promises 5
 MUTANTS = 12  # with each question, before the one that may pass for its answer
@@ -223,7 +224,9 @@ def test_hostile_answers_to_the_ups_reader_are_survived_and_old_ones_never_shown
     cards = [Hostile(draw, SMALL if number else 1000) for number, draw in enumerate(dice)]
 
     def done() -> bool:
-        return sum(card.sent for card in cards) >= wanted
+        # On a busy machine many true answers come too late: it goes on until enough were read.
+        is_read = score.read >= READ or score.polls >= MOST_POLLS
+        return sum(card.sent for card in cards) >= wanted and is_read
 
     async def play() -> None:
         async with asyncio.TaskGroup() as group:
@@ -239,8 +242,7 @@ def test_hostile_answers_to_the_ups_reader_are_survived_and_old_ones_never_shown
     )
     assert sent >= wanted
     assert (score.crashed[:3], score.hung, score.stale[:3]) == ([], 0, [])
-    in_time = score.polls - score.causes["slow"]  # a busy machine brings some too late
-    assert score.read > in_time / 6, "a reader that reads nothing shows nothing stale either"
+    assert score.read >= READ, "a reader that reads nothing shows nothing stale either"
     assert score.causes["broken"] == 0, "a reading that breaks the wire's contract"
 
 
