@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: stopped.set())
     try:
         _start(household, data, settings, options)
-        link = f"{settings.web_url}/login?token={(data / 'web-token').read_text().strip()}"
+        link = f"{settings.web_url}/login#token={(data / 'web-token').read_text().strip()}"
         say(f"\n  Nabz runs. Open this link:  {link}\n  Ctrl-C stops it; everything is kept in {options.data}.\n")
         while not stopped.wait(0.5):
             if why := household.tend():

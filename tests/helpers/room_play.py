@@ -201,7 +201,8 @@ def test_the_page_has_a_tile_and_a_chart_of_it(
         page = browser.new_page(base_url=site.url)
         wrong: list[str] = []
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.goto(f"/login?token={cast.TOKEN}")
+        page.goto(f"/login#token={cast.TOKEN}")
+        page.wait_for_url(lambda address: "/login" not in address)
         page.goto(f"/centers/KHI-0001?lang={lang}")
         tile = page.locator('.tile[data-kind="room"]')
         expect(tile.locator("h2")).to_have_text(name)

@@ -45,10 +45,9 @@ def router(site: Site) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/login")
-    def login(request: Request, token: str = "", next: str = "/") -> Response:
-        return _log_in(site, request, token, next) if token else View.of(site, request).page(
-            "login.html", next=auth.onward(next), wrong=False
-        )  # fmt: skip
+    def login(request: Request, next: str = "/") -> Response:
+        """A token in the query would be kept by histories and logs: it is not read there."""
+        return View.of(site, request).page("login.html", next=auth.onward(next), wrong=False)
 
     @routes.post("/login")
     def login_by_form(request: Request, token: str = Form(""), next: str = Form("/")) -> Response:

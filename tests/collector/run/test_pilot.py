@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from http.cookiejar import CookieJar
@@ -26,7 +27,7 @@ from tests.helpers.ports import free_ports
 from tests.helpers.waiting import wait_until
 
 PORT = re.compile(r"(?<=127\.0\.0\.1:)\d+")
-LINK = re.compile(r"(http://\S+)/login\?token=(\S+)")
+LINK = re.compile(r"(http://\S+)/login#token=(\S+)")
 
 
 def latest(center: dict[str, object]) -> dict[str, object]:
@@ -67,6 +68,10 @@ class Pilot:
     def _read(self) -> None:
         for line in self.process.stdout or ():
             self.lines.append(line)
+
+    def log_in(self, address: str, token: str) -> None:
+        """As the page that the link opens does."""
+        self.web.open(f"{address}/login", urllib.parse.urlencode({"token": token}).encode(), timeout=60).close()
 
     def link(self, seconds: float = 90) -> tuple[str, str]:
         until = time.monotonic() + seconds
@@ -123,7 +128,7 @@ def test_one_command_measures_this_machine_stops_cleanly_and_goes_on_next_time(
         urllib.request.urlopen(f"{address}/api/v1/centers/PILOT", timeout=60)
     assert refused.value.code in (401, 403)
     refused.value.close()
-    first.web.open(f"{address}/login?token={token}", timeout=60).close()
+    first.log_in(address, token)
     # Real readings of every kind this machine has, within the promised minute.
     center = first.wait_for_kinds(address, {"link", "speed", "seats", "gateway", "boot"})
     # The test against ourselves says that it is one.
@@ -138,7 +143,7 @@ def test_one_command_measures_this_machine_stops_cleanly_and_goes_on_next_time(
     second = Pilot(tmp_path)
     pilots.append(second)
     again, token = second.link()
-    second.web.open(f"{again}/login?token={token}", timeout=60).close()
+    second.log_in(again, token)
     # The same address, the same gateway, and what was there before is there still.
     assert again == address
     assert {"link", "speed"} <= kinds(second.center(again))

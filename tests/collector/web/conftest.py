@@ -334,7 +334,7 @@ class Served:
     def client(self, *, logged_in: bool = True, **headers: str) -> Iterator[httpx.Client]:
         with httpx.Client(base_url=self.url, headers={"accept": "text/html", **headers}, timeout=60) as client:
             if logged_in:
-                assert client.get("/login", params={"token": TOKEN}).status_code == 303
+                assert client.post("/login", data={"token": TOKEN}).status_code == 303
             yield client
 
 

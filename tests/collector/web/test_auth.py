@@ -93,9 +93,9 @@ def test_an_unknown_path_tells_a_stranger_nothing(fleet) -> None:
         assert client.get("/static/../centers").status_code != 200
 
 
-def test_the_link_with_the_token_logs_in_and_takes_the_token_out_of_the_address(fleet) -> None:
+def test_the_token_logs_in_and_leads_on(fleet) -> None:
     with fleet.client() as client:
-        answer = client.get("/login", params={"token": "the-token-of-these-tests", "next": "/centers/KHI-0001"})
+        answer = client.post("/login", data={"token": "the-token-of-these-tests", "next": "/centers/KHI-0001"})
         assert (answer.status_code, answer.headers["location"]) == (303, "/centers/KHI-0001")
         cookie = answer.headers["set-cookie"].lower()
         assert "httponly" in cookie
@@ -105,11 +105,18 @@ def test_the_link_with_the_token_logs_in_and_takes_the_token_out_of_the_address(
 
 def test_a_wrong_token_is_refused_and_leaves_no_session(fleet) -> None:
     with fleet.client(logged_in=False) as client:
-        for answer in (client.get("/login", params={"token": "wrong"}), client.post("/login", data={"token": "wrong"})):
-            assert answer.status_code == 403
-            assert "set-cookie" not in answer.headers
-            assert "That is not the token" in answer.text
+        answer = client.post("/login", data={"token": "wrong"})
+        assert answer.status_code == 403
+        assert "set-cookie" not in answer.headers
+        assert "That is not the token" in answer.text
         assert client.post("/login", data={"token": "the-token-of-these-tests"}).status_code == 303
+
+
+def test_a_token_in_a_query_opens_nothing(fleet) -> None:
+    with fleet.client(logged_in=False) as client:
+        answer = client.get("/login", params={"token": "the-token-of-these-tests"})
+        assert (answer.status_code, "set-cookie" in answer.headers) == (200, False)
+        assert client.get("/api/v1/centers").status_code == 401
 
 
 def test_a_page_that_asks_after_its_session_ended_is_sent_to_the_log_in(fleet) -> None:
