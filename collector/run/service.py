@@ -45,7 +45,7 @@ from collector.run.upgrades import opened_and_upgraded
 from collector.speedtests import requests
 from collector.speedtests.policy import places
 from collector.speedtests.scheduler import TestScheduler
-from collector.standard import StandardError, Standards, example, load
+from collector.standard import StandardError, Standards, examples, load
 from collector.store import Store, schema, upsert
 from collector.web.app import build
 from collector.web.health import Health, Needed, Watched
@@ -265,7 +265,7 @@ def tests_at_once(settings: Settings) -> int:
 def read_standards(settings: Settings) -> Standards:
     """The versions of the standard that the settings name. Raises ConfigError."""
     try:
-        return Standards.of([load(path) for path in settings.standard.files] or [example()])
+        return Standards.of([load(path) for path in settings.standard.files] or examples())
     except StandardError as error:
         raise ConfigError(str(error)) from None
 

@@ -31,14 +31,14 @@ from collector.messages import Message
 from collector.outages import mains_cuts, summary
 from collector.register import centers
 from collector.reports import monthly
-from collector.standard import Standards, example
 from collector.store import Store, schema
 from tests.agent.probes.ups.conftest import Card, rows
 from tests.agent.probes.ups.test_ups_card import Slow
+from tests.helpers.standards import timeless, timeless_standards
 
 START_MS = int(datetime(2026, 2, 2, 22, tzinfo=CENTER_TIME).timestamp() * 1000)  # a Monday evening
 FACTS = {"center": "LHR-1", "name": "One", "tier": "three", "seats_promised": "10", "opening": "always"}
-STANDARDS = Standards.of([example()])
+STANDARDS = timeless_standards()
 ROUND_S = 60
 ON_MAINS_EVERY_S, ON_BATTERY_EVERY_S = 10, 2
 
@@ -152,7 +152,7 @@ class Chain:
     def page(self) -> dict[str, Any]:
         """What the center's page says of the battery."""
         with self.store.read() as conn:
-            power = summary.plain(conn, self.center, example())["power"]
+            power = summary.plain(conn, self.center, timeless())["power"]
         return power[0] if power else {"cuts": 0, "observed_min": None}
 
     def month(self) -> dict[str, Any]:

@@ -26,12 +26,12 @@ from collector.register import centers
 from collector.register.centers import Center
 from collector.reports.monthly import build
 from collector.speedtests import servers
-from collector.standard import Standards, example
 from collector.store import Store, schema
+from tests.helpers.standards import timeless_standards
 
 NOON = 1_795_071_600_000  # Thursday 2026-11-19 12:00 in Karachi
 MINUTE = 60_000
-STANDARDS = Standards.of([example()])
+STANDARDS = timeless_standards()
 FIELDS = ("download_mbps", "capacity_down_mbps", "upload_mbps", "capacity_up_mbps")
 
 
