@@ -240,6 +240,8 @@ def measure_arguments(settings: Settings) -> list[str]:
     """The subcommand that runs the measurement server; it names itself to clients by its public address."""
     arguments = ["measure", "--listen", settings.measure.listen, "--tests", str(tests_at_once(settings))]
     arguments += ["--state", str(settings.data_dir / MEASURE), "--log-format", settings.collector.log_format]
+    if settings.measure.networks is not None:
+        arguments += ["--networks", str(settings.measure.networks)]
     public = urlsplit(settings.measure.public_url).netloc
     return [*arguments, "--public", public] if public else arguments
 

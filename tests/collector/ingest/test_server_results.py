@@ -160,6 +160,15 @@ def test_a_record_that_comes_late_moves_no_flag_that_newer_readings_have_judged(
     assert (house.month()["samples"], house.month()["met"]) == (2, 1)
 
 
+def test_the_network_of_a_test_is_kept_with_its_record(house: House, mine) -> None:
+    tests = [house.grant(mine.device, "LHR-1") for _ in range(2)]
+    house.record(house.sealed(tests[0], mine.device, asn=45595, network="AS45595 PTCL\u202e", server_asn=64500))
+    house.record(house.sealed(tests[1], mine.device))
+    with house.store.read() as conn:
+        found = [server_check.network_of(conn, test, {45595}) for test in (*tests, "unknown")]
+    assert found == [server_check.TestNetwork("AS45595 PTCL\N{REPLACEMENT CHARACTER}", "off_net"), None, None]
+
+
 def test_a_late_record_is_no_sign_of_life(house: House, mine) -> None:
     test = house.grant(mine.device, mine.center)
     house.told(mine, test)

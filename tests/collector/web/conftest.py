@@ -29,7 +29,7 @@ from agent.common.reasons import Reason, encode, encode_all
 from agent.common.words import FOLDER
 from collector.access import approvals, enrolment, passwords, users
 from collector.access.enrolment import Approval
-from collector.config import CollectorTable, EnrolmentSection, Settings
+from collector.config import CollectorTable, EnrolmentSection, MeasureSection, Settings
 from collector.standard import Standards
 from collector.store import Store, schema
 from collector.web import auth
@@ -350,7 +350,11 @@ def serve(
 ) -> Iterator[Served]:
     (data_dir / auth.TOKEN_FILE).write_text(TOKEN)
     hub = Hub(gather_s=0.05)
-    config = Settings(collector=CollectorTable(data_dir=data_dir), enrolment=EnrolmentSection(approval=approval))
+    config = Settings(
+        collector=CollectorTable(data_dir=data_dir),
+        enrolment=EnrolmentSection(approval=approval),
+        measure=MeasureSection(providers={"PTCL": (17557, 45595)}),
+    )
     key = Ed25519PrivateKey.generate()
     app = build(store, config, hub, standards=standards, key=key, now=lambda: now_ms, texts=texts)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))

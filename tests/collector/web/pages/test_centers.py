@@ -207,6 +207,35 @@ def test_the_servers_figure_stands_beside_the_gateways_with_its_word(
     assert figures in page.replace(" ،", "،")
 
 
+@pytest.mark.parametrize(
+    ("lang", "asn", "server_asn", "shown"),
+    [
+        ("en", 45595, 17557, "come from AS45595 Example – on the provider's own network"),
+        ("en", 45595, 64500, "come from AS45595 Example – the server is outside the provider's network"),
+        ("en", 64500, 17557, "come from AS64500 Example – not over the network of the registered provider"),
+        ("en", 45595, None, "come from AS45595 Example Server s saw"),
+        ("ur", 45595, 17557, "کمپنی کے اپنے نیٹ ورک پر"),
+    ],
+)
+def test_the_network_that_the_server_saw_is_shown_with_its_provider(
+    served, cast, vouch, lang: str, asn: int, server_asn: int | None, shown: str
+) -> None:
+    reading = msgspec.structs.replace(cast.SPEED, purpose="routine", test_id="t1")
+    at_ms = cast.NOW_MS - 20_000
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-014", isp="ptcl")])
+    cast.add_latest(served.store, "LHR-014", reading, at_ms)
+    cast.add_readings(served.store, "LHR-014", "speed", [{"wall_ms": at_ms, "download_mbps": 46.2, "test_id": "t1"}])
+    vouch(served.store, "LHR-014", "glhr-014", {"t1": (46.0, 18.9)}, at_ms)
+    with served.store.write() as conn:
+        values = {"asn": asn, "network": f"AS{asn} Example", "server_asn": server_asn}
+        conn.execute(sa.update(schema.records).values(**values))
+    with served.client() as client:
+        page = text_of(client.get(f"/centers/LHR-014?lang={lang}").text)
+        api = client.get("/api/v1/centers/LHR-014").json()
+    assert shown in page
+    assert api["network"]["name"] == f"AS{asn} Example"
+
+
 def test_open_flags_come_with_their_reason_and_the_fix(fleet) -> None:
     with fleet.client() as client:
         page = text_of(client.get("/centers/KHI-0001").text)
