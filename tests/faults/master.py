@@ -29,7 +29,7 @@ from collector.reports import monthly
 from collector.simulate.truth import read_promises
 from collector.standard import Standards
 from collector.store import Store, schema
-from tests.helpers.standards import timeless_standards
+from tests.collector.standard.timeless import timeless_standards
 
 Heads = Mapping[str, tuple[int, bytes]]  # by spool: the last number promised, and the chain there
 Hashes = dict[str, dict[int, str]]  # by spool and number: SHA-256 of the bytes that were promised

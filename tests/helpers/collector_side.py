@@ -19,8 +19,8 @@ from collector.run.tls_maintenance import TlsMaintenance
 from collector.store import Store
 from collector.web.app import build
 from collector.web.live import Hub
+from tests.collector.standard.timeless import timeless_standards
 from tests.helpers.ports import free_ports
-from tests.helpers.standards import timeless_standards
 
 ROW = {"name": "One", "tier": "one", "seats_promised": "20", "opening": "always"}
 

@@ -32,7 +32,7 @@ from collector.simulate.readings import any_reading
 from collector.standard import Standards, read
 from collector.store import NeedsMigration, Store, migrate, queries, roles, rollups, schema
 from tests.agent.scheduling import test_rounds
-from tests.helpers.standards import timeless_file
+from tests.collector.standard.timeless import timeless_file
 
 NOW = 1_795_000_000_000
 CHROMIUM = Path("/usr/bin/chromium")

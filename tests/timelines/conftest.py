@@ -25,7 +25,7 @@ from collector.judging.evaluate import FreshReading
 from collector.outages import gaps
 from collector.register.centers import Center
 from collector.store import Store, schema, upsert
-from tests.helpers.standards import timeless_standards
+from tests.collector.standard.timeless import timeless_standards
 
 MIDNIGHT_MS = 1_769_972_400_000  # Monday 2026-02-02 00:00 in Karachi
 MINUTE_MS = 60_000

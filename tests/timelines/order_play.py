@@ -30,7 +30,7 @@ from collector.outages import mains_cuts
 from collector.register import centers
 from collector.reports import monthly
 from collector.store import Store, schema
-from tests.helpers.standards import timeless_standards
+from tests.collector.standard.timeless import timeless_standards
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 MONTH = 1_793_473_200_000  # 2026-11-01 00:00 in Pakistan

@@ -34,7 +34,7 @@ from collector.reports import monthly
 from collector.store import Store, schema
 from tests.agent.probes.ups.conftest import Card, rows
 from tests.agent.probes.ups.test_ups_card import Slow
-from tests.helpers.standards import timeless, timeless_standards
+from tests.collector.standard.timeless import timeless, timeless_standards
 
 START_MS = int(datetime(2026, 2, 2, 22, tzinfo=CENTER_TIME).timestamp() * 1000)  # a Monday evening
 FACTS = {"center": "LHR-1", "name": "One", "tier": "three", "seats_promised": "10", "opening": "always"}

@@ -22,7 +22,7 @@ from collector.alerts.channel import AlertMessage, Channel, SendFailed, by_appri
 from collector.alerts.outbox import BACKOFF_S, BRAKE, Outbox, claim
 from collector.register.centers import Center
 from collector.store import Store, schema, upsert
-from tests.helpers.standards import timeless_standards
+from tests.collector.standard.timeless import timeless_standards
 
 NOON = 1_769_972_400_000 + 12 * 3_600_000  # Monday 2026-02-02 12:00 in Karachi
 MINUTE = 60_000

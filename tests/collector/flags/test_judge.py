@@ -12,7 +12,7 @@ from agent.wire import Failure, GatewayReading, LinkReading, SeatsReading, Speed
 from collector.flags.judge import bound_of, judge
 from collector.flags.witness import Witness
 from collector.standard.criteria import Silence
-from tests.helpers.standards import timeless
+from tests.collector.standard.timeless import timeless
 
 ASKED = timeless().by_id
 WITNESSED = ASKED["internet.download"]

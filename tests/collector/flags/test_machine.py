@@ -12,7 +12,7 @@ from agent.common.reasons import Reason
 from collector.flags.judge import Verdict
 from collector.flags.machine import Change, FlagState, alerts, pause, step
 from collector.standard.criteria import Criterion, Recovery, Window
-from tests.helpers.standards import timeless
+from tests.collector.standard.timeless import timeless
 
 BELOW = Verdict("below", Reason("verdict.word"))
 MEETS = Verdict("meets", Reason("verdict.word"))  # but not enough to recover

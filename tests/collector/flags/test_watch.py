@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bench.fleet.watch import DRAWS, minutes_to_raise, month
-from tests.helpers.standards import timeless
+from tests.collector.standard.timeless import timeless
 
 MONTHS, WELL_PCT, PACKETS = 20, 0.3, 20
 LOSS = timeless().by_id["internet.loss"]

@@ -18,7 +18,7 @@ from collector.messages import Message
 from collector.run.housekeeping import Housekeeping
 from collector.store import Store, schema
 from collector.store.rollups import HOUR_MS, roll
-from tests.helpers.standards import timeless_standards
+from tests.collector.standard.timeless import timeless_standards
 
 NOW = 1_795_000_000_000 // HOUR_MS * HOUR_MS + HOUR_MS // 2
 MINUTE_MS, DAY_MS = 60_000, 86_400_000

@@ -27,7 +27,7 @@ from collector.register.centers import Center
 from collector.reports.monthly import build
 from collector.speedtests import servers
 from collector.store import Store, schema
-from tests.helpers.standards import timeless_standards
+from tests.collector.standard.timeless import timeless_standards
 
 NOON = 1_795_071_600_000  # Thursday 2026-11-19 12:00 in Karachi
 MINUTE = 60_000

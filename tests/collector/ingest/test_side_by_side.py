@@ -17,7 +17,7 @@ from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.messages import Message
 from collector.store import Store, claim, schema
-from tests.helpers.standards import timeless_standards
+from tests.collector.standard.timeless import timeless_standards
 
 NOW = 1_795_000_000_000
 WORKERS, GATEWAYS, ROUNDS = 3, 4, 8

@@ -15,7 +15,7 @@ from collector.judging.clock import ClockWatch
 from collector.judging.silence import listening_again, sweep
 from collector.register.centers import Center
 from collector.store import Store, schema, upsert
-from tests.helpers.standards import timeless_standards
+from tests.collector.standard.timeless import timeless_standards
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 NOON = 1_769_972_400_000 + 12 * HOUR  # Monday 2026-02-02 12:00 in Karachi

@@ -15,7 +15,7 @@ from collector.judging.evaluate import FreshReading, judge_group, judge_readings
 from collector.register.centers import Center
 from collector.standard import Standards, examples
 from collector.store import Store, schema, upsert
-from tests.helpers.standards import timeless, timeless_standards
+from tests.collector.standard.timeless import timeless, timeless_standards
 
 NOON = 1_769_972_400_000 + 12 * 3_600_000  # Monday 2026-02-02 12:00 in Karachi
 SECOND = 1000

@@ -12,7 +12,7 @@ from agent.probes.speed.server_view import parse_answer
 from collector.measure.record import decode
 from collector.register.networks import Networks
 from tests.collector.measure.test_server import Running, against
-from tests.helpers.mmdb import database
+from tests.collector.register.mmdb import database
 
 HERE = {"127.0.0.0/8": {"autonomous_system_number": 64500, "autonomous_system_organization": "Loopback Ltd"}}
 

@@ -17,7 +17,7 @@ from collector.judging.evaluate import FreshReading, judge_readings
 from collector.register import centers, dated
 from collector.register.dated import DatedCenter
 from collector.store import Store, schema
-from tests.helpers.standards import timeless_standards
+from tests.collector.standard.timeless import timeless_standards
 
 HEAD = "center,name,tier,seats_promised,isp,opening"
 FIRST = "LHR-1,Johar Town,two,20,ISP-A,Mon-Sat 09:00-21:00"

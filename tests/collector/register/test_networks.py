@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from collector.register.networks import Network, Networks, NetworksError, opened
-from tests.helpers.mmdb import database
+from tests.collector.register.mmdb import database
 
 PTCL = {"autonomous_system_number": 45595, "autonomous_system_organization": "Pakistan Telecom Company Limited"}
 ENTRIES = {

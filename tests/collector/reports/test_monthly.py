@@ -27,7 +27,7 @@ from collector.reports.schedule import told
 from collector.standard import Standards
 from collector.standard.criteria import MonthRule
 from collector.store import Store, schema, upsert
-from tests.helpers.standards import timeless
+from tests.collector.standard.timeless import timeless
 
 MINUTE = 60_000
 WITNESSED = timeless()

@@ -26,7 +26,7 @@ from collector.reports.schedule import told
 from collector.standard import Standards, examples
 from collector.store import Store, schema, upsert
 from collector.store.months import Retention, forget
-from tests.helpers.standards import timeless, timeless_standards
+from tests.collector.standard.timeless import timeless
 
 MINUTE, DAY = 60_000, 86_400_000
 STANDARDS = Standards.of(
@@ -324,7 +324,7 @@ def test_the_command_makes_a_month_anew_and_compares(store: Store, tmp_path: Pat
         "--data",
         str(tmp_path),
     ]
-    plain = timeless_standards()
+    plain = Standards.of(examples())
     assert main([*words, "--check"]) == 2
     assert "is not reported yet" in capsys.readouterr().err
     schedule.begin(store, plain, DUE)

@@ -19,7 +19,7 @@ from collector.reports.render import as_html
 from collector.reports.schedule import told
 from collector.reports.seat_availability import HOUR_MS, Hour, SeatSample, hours, reasons, worst
 from collector.store import Store, schema, upsert
-from tests.helpers.standards import timeless_standards
+from tests.collector.standard.timeless import timeless_standards
 
 MINUTE = 60_000
 CENTER = Center(

@@ -37,7 +37,7 @@ from collector.store import Store, schema
 from collector.store.backup import backup, restore
 from collector.store.months import Retention, forget
 from collector.store.move import move
-from tests.helpers.standards import timeless
+from tests.collector.standard.timeless import timeless
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 JANUARY = 1_767_207_600_000  # 2026-01-01 00:00 in Pakistan

@@ -29,7 +29,7 @@ from collector.simulate.fleet import make_fleet
 from collector.simulate.gateway import Gateway
 from collector.speedtests import servers
 from collector.store import Store, schema
-from tests.helpers.standards import timeless_standards
+from tests.collector.standard.timeless import timeless_standards
 
 NOW = 1_795_071_600_000
 FLEET = make_fleet(4, 5)

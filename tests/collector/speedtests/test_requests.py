@@ -24,7 +24,7 @@ from collector.speedtests.policy import ASKS_A_DAY, DAY_MS, DESK_A_DAY, HOLD_MS,
 from collector.speedtests.scheduler import AGAIN_MS, TestScheduler
 from collector.standard import Standards, read
 from collector.store import Store, schema
-from tests.helpers.standards import timeless_file, timeless_standards
+from tests.collector.standard.timeless import timeless_file, timeless_standards
 
 NOW = 1_795_000_000_000  # a Wednesday, 16:06 in Karachi: open
 KEY = Ed25519PrivateKey.generate()

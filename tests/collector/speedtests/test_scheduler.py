@@ -28,7 +28,7 @@ from collector.speedtests import requests
 from collector.speedtests.policy import TAIL_MS
 from collector.speedtests.scheduler import TestScheduler
 from collector.store import Store, schema
-from tests.helpers.standards import timeless_standards
+from tests.collector.standard.timeless import timeless_standards
 
 KEY = Ed25519PrivateKey.generate()
 AT_ONCE = 5

@@ -19,7 +19,7 @@ from collector.judging.silence import sweep
 from collector.run.housekeeping import Housekeeping
 from collector.store import Store, roles, schema
 from collector.store.migrate import HEAD
-from tests.helpers.standards import timeless_standards
+from tests.collector.standard.timeless import timeless_standards
 
 NOW = 1_795_000_000_000
 ROLES = (roles.INGEST, roles.WEB, roles.AUDITOR)

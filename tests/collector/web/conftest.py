@@ -35,7 +35,7 @@ from collector.store import Store, schema
 from collector.web import auth
 from collector.web.app import build
 from collector.web.live import Hub
-from tests.helpers.standards import timeless, timeless_standards
+from tests.collector.standard.timeless import timeless, timeless_standards
 
 NOW_MS = 1_795_000_000_000  # a Wednesday of November 2026, 16:06 in Karachi
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000

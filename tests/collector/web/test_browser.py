@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from collector.access import approvals, users
 from collector.speedtests import requests
 from collector.store import Store, schema
-from tests.helpers.standards import timeless
+from tests.collector.standard.timeless import timeless
 
 ROOT = Path(__file__).parents[3]
 CHROMIUM = Path("/usr/bin/chromium")

@@ -19,7 +19,7 @@ from collector.register.opening_text import opening_text
 from collector.standard import Standards
 from collector.standard.criteria import LocalText
 from collector.standard.names import name_of
-from tests.helpers.standards import timeless
+from tests.collector.standard.timeless import timeless
 
 THINGS = {"Mbit", "s", "ms", "MB", "V", "C", "JSON", "Nabz", "GB", "SHA"}  # units and names of things
 EMPTY = {"meta", "link", "input", "br", "img", "use", "path", "hr"}
