@@ -159,6 +159,13 @@ class SpeedReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="
     flags: Words = []
 
 
+def is_second_opinion(reading: Reading) -> bool:
+    """Whether this is the other engine's test of a day on which engines are compared: no news of the line."""
+    if not isinstance(reading, SpeedReading) or reading.engine in (None, ENGINE_OF_RECORD):
+        return False
+    return reading.purpose == "manual" and reading.slot is not None
+
+
 class UpsReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="ups"):
     """One UPS in the one vocabulary every vendor table is read into. ``None`` is unknown, never zero.
 

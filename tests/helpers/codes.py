@@ -143,6 +143,16 @@ COLLECTOR: Examples = {
     "receipt.unread_version": {"version": "2", "known": 1},
     "receipt.unreadable": {"reading": "5", "text": "reading: has no stamp"},
     "finding.seats_elsewhere": {"n": 2, "seats": ["s1", "s2"], "center": "LHR-002"},
+    "finding.engines": {
+        "day": "2026-11-29",
+        "subject": "wan",
+        "direction": "down",
+        "engine": "librespeed",
+        "record_mbps": 48.2,
+        "other": "ndt7",
+        "other_mbps": 40.1,
+        "apart_pct": 16.8,
+    },
     "finding.batch": {"spool": "s", "first": "1", "last": "9", "found": DOUBT},
     "finding.reading": {"reading": "g1 s 7", "found": Reason("witness.self_test")},
     # messages, records and requests that are refused: collector.ingest, .speedtests, .access

@@ -169,6 +169,22 @@ def test_the_network_of_a_test_is_kept_with_its_record(house: House, mine) -> No
     assert found == [server_check.TestNetwork("AS45595 PTCL\N{REPLACEMENT CHARACTER}", "off_net"), None, None]
 
 
+def test_the_other_engines_test_is_held_and_changes_nothing_that_is_shown_of_the_line(house: House, mine) -> None:
+    test = house.grant(mine.device, mine.center)
+    house.record(house.sealed(test, mine.device))
+    house.told(mine, test)
+    before = house.now()
+    slot = {"engine": "ndt7", "purpose": "manual", "slot": "2026-11-19 10:00-13:00", "download_mbps": 9.0}
+    house.told(mine, "", wall_ms=NOON + 1000, **slot)
+    assert house.now() == before
+    with house.store.read() as conn:
+        engines = conn.execute(sa.select(schema.readings["speed"].c.engine)).scalars().all()
+    assert sorted(engines) == ["librespeed", "ndt7"]
+    by_hand = slot | {"slot": None}  # the only engine of such a gateway, or somebody's own test: the newest there is
+    house.told(mine, "", wall_ms=NOON + 2000, **by_hand)
+    assert house.now() != before
+
+
 def test_a_late_record_is_no_sign_of_life(house: House, mine) -> None:
     test = house.grant(mine.device, mine.center)
     house.told(mine, test)
