@@ -198,9 +198,10 @@ class UpsReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="up
     self_test_ms: Millis | None = None  # when the agent started it; None for one that it did not start
     unreadable_since_ms: Millis | None = None
     last_gasp: Literal["battery_low", "runtime_short", "comms_lost"] | None = None
-    # What feeds the load, where `output_state` does not say it: generator, solar, battery (beside "online": a hybrid
-    # inverter by its owner's choice, with the grid there), unknown (beside "battery": whether the mains is gone cannot
-    # be told yet). A word, not an enumeration, so that an older collector takes new ones.
+    # What feeds the load, where `output_state` does not say it: grid or generator (by the device's own name for its
+    # input: volts do not tell them apart), solar, battery (beside "online": a hybrid inverter by its owner's choice,
+    # with the grid there), unknown (beside "battery": whether the mains is gone cannot be told yet). A word, not an
+    # enumeration, so that an older collector takes new ones.
     source: Word | None = None
 
 
