@@ -88,6 +88,13 @@ class SpeedSection(AgentSection, frozen=True, kw_only=True):
     server: Annotated[
         str, described("measurement server's URL; empty for the one named at enrolment, public for a public service")
     ] = ""
+    cross_check_engine: Annotated[
+        Engine, described("the engine that is held against `engine` on some days; both run at the server of enrolment")
+    ] = "ndt7"
+    cross_checks_per_month: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=4)],
+        described("on how many days of a month each test is followed by one of `cross_check_engine`; 0 for none"),
+    ] = 1
     mode: Annotated[
         Literal["quick", "adaptive", "full"], described("how long a test lasts: quick, adaptive or full")
     ] = "adaptive"

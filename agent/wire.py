@@ -159,6 +159,13 @@ class SpeedReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="
     flags: Words = []
 
 
+def is_second_opinion(reading: Reading) -> bool:
+    """Whether this is the other engine's test of a day on which engines are compared: no news of the line."""
+    if not isinstance(reading, SpeedReading) or reading.engine in (None, ENGINE_OF_RECORD):
+        return False
+    return reading.purpose == "manual" and reading.slot is not None
+
+
 class UpsReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="ups"):
     """One UPS in the one vocabulary every vendor table is read into. ``None`` is unknown, never zero.
 
@@ -191,9 +198,10 @@ class UpsReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="up
     self_test_ms: Millis | None = None  # when the agent started it; None for one that it did not start
     unreadable_since_ms: Millis | None = None
     last_gasp: Literal["battery_low", "runtime_short", "comms_lost"] | None = None
-    # What feeds the load, where `output_state` does not say it: generator, solar, battery (beside "online": a hybrid
-    # inverter by its owner's choice, with the grid there), unknown (beside "battery": whether the mains is gone cannot
-    # be told yet). A word, not an enumeration, so that an older collector takes new ones.
+    # What feeds the load, where `output_state` does not say it: grid or generator (by the device's own name for its
+    # input: volts do not tell them apart), solar, battery (beside "online": a hybrid inverter by its owner's choice,
+    # with the grid there), unknown (beside "battery": whether the mains is gone cannot be told yet). A word, not an
+    # enumeration, so that an older collector takes new ones.
     source: Word | None = None
 
 

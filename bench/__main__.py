@@ -9,6 +9,7 @@ import sys
 BENCHES = {
     "lines.speed": "measured over true rate on emulated lines, ours beside iperf3 and speedtest-cli (root)",
     "lines.witness": "a gateway's figure beside the measurement server's own on emulated lines (root)",
+    "lines.limited": "whether a gateway that is its own bottleneck flags its speed tests, and no other does (root)",
     "gateway.power": "seconds from a UPS's trap to the gateway's disk and to the collector",
     "fleet.schedule": "the speed tests of 10,000 centers over a month, played by the real rules",
     "gateway.polls": "questions and milliseconds of each look at a UPS, ours beside NUT's snmp-ups",

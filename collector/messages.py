@@ -53,6 +53,8 @@ Finding = Literal[
     "disagrees", "replayed", "not_granted_to_this_device", "lan_server",
     # what the roll calls of several centers say together (collector.judging.shared_seats)
     "shared_seat",
+    # what speed engines say of one line on one day (collector.judging.engines)
+    "engines_disagree",
 ]  # fmt: skip
 
 

@@ -9,8 +9,10 @@ import json
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
+from zoneinfo import ZoneInfo
 
 import msgspec
 from pydantic import BaseModel
@@ -26,7 +28,7 @@ from agent.seat import __main__ as seat_main
 from agent.wire import ENGINE_OF_RECORD
 from collector import __main__ as collector_main
 from collector import config as collector_config
-from collector.standard import example
+from collector.standard import Standards, example, examples
 from collector.standard.criteria import DEAF, Criterion, Matching, Standard, Window
 
 # ---------------------------------------------------------------- settings
@@ -229,12 +231,15 @@ def criteria_page() -> str:
 def _criteria_head(standard: Standard) -> str:
     return f"""# The criteria of the example standard
 
-Made from `collector/standard/{standard.id}.toml` by `make docs`.
+Made from `collector/standard/{standard.id}.toml` by `make docs`. The versions that are shipped:
+
+{_versions(Standards.of(examples()))}
 
 **No official technical standard for e-Rozgar centers has been published.** These figures show the form; they bind
-nobody. The real standard is a file that PSEB supplies (`[standard] file` in the collector's settings), with the date
-from which it holds. A version is never edited once it is in force, so that a month is judged by what held then.
-`nabz-collector standard check FILE` names every mistake of a file.
+nobody. The real standard is a file that PSEB supplies (`[standard] files` in the collector's settings), with the date
+from which it holds. A **version** is one file that never changes once it holds: reports name its SHA-256, and a month
+is judged by what held then. New figures go into a file of their own with a later `valid_from`; by that the version
+before ends, and its own file stays as it is. `nabz-collector standard check FILE` names every mistake of a file.
 
 How to read one: a **flag** is raised when readings fall below the bound for as long as "raised after" says, and clears
 when they hold the stricter bound for as long as "cleared after" says. Missing readings never raise and never clear it.
@@ -242,6 +247,22 @@ A **month** meets the criterion when the share of its readings says so; with too
 which is neither a pass nor a fail. A **notice** tells how things stand: it lowers no center, sends no alert and has no
 month.
 """
+
+
+def _versions(standards: Standards) -> str:
+    rows = (
+        f"| `{item.id}` | {_day(item.valid_from_ms, item.tz)} | {_last_day(item)} | `{item.digest}` |"
+        for item in standards.versions
+    )
+    return "\n".join(("| version | first day | last day | SHA-256 |", "|---|---|---|---|", *rows))
+
+
+def _last_day(standard: Standard) -> str:
+    return "" if standard.valid_to_ms is None else _day(standard.valid_to_ms - 1, standard.tz)
+
+
+def _day(ms: int, tz: str) -> str:
+    return datetime.fromtimestamp(ms / 1000, ZoneInfo(tz)).date().isoformat()
 
 
 def _criterion(criterion: Criterion) -> Iterator[str]:

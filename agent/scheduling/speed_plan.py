@@ -104,7 +104,8 @@ def slots_left(now_ms: int, slots: Sequence[str]) -> int:
 class SpeedBook(msgspec.Struct, frozen=True, kw_only=True):
     """What tests have cost this month, which slots are done, when the last test was, and its rates and cost.
 
-    ``costs`` has the bytes of the last test of each mode, ``skips`` (cause, milliseconds) of the last 7 days.
+    ``costs`` has the bytes of the last test of each mode, ``skips`` (cause, milliseconds) of the last 7 days,
+    ``cross_checked`` the last day on which engines were held against each other.
     """
 
     month: str = ""
@@ -115,6 +116,7 @@ class SpeedBook(msgspec.Struct, frozen=True, kw_only=True):
     down_mbps: float | None = None
     up_mbps: float | None = None
     skips: list[tuple[str, int]] = []
+    cross_checked: str = ""
 
     def at(self, now_ms: int) -> SpeedBook:
         """The book as of now: a new month starts at zero, yesterday's slots and last week's skips are forgotten."""
@@ -177,9 +179,10 @@ def cost_bytes(book: SpeedBook, mode: str, plan_mbps: float | None) -> int:
     return math.ceil(COST_BYTES[mode] * (plan_mbps or COST_MBPS) / COST_MBPS)
 
 
-def thrift(book: SpeedBook, speed: SpeedSection, left: int) -> Thrift:
-    """The longest mode, no longer than the settings', of which all ``left`` slots fit the budget; else a share."""
-    bytes_left = speed.monthly_budget_mb * MB - book.bytes
+def thrift(book: SpeedBook, speed: SpeedSection, left: int, reserve_bytes: float = 0.0) -> Thrift:
+    """The longest mode, no longer than the settings', of which all ``left`` slots fit the budget without what is kept
+    back; else a share."""
+    bytes_left = speed.monthly_budget_mb * MB - book.bytes - reserve_bytes
     for mode in SHORTER[SHORTER.index(speed.mode) :]:
         if SPARE * cost_bytes(book, mode, speed.plan_mbps) * left <= bytes_left:
             return Thrift(mode, 1.0)
@@ -212,7 +215,13 @@ class SkipTest:
 
 
 def decide(
-    book: SpeedBook, here: TestConditions, purpose: Purpose, speed: SpeedSection, now_ms: int, lot: float = 0.0
+    book: SpeedBook,
+    here: TestConditions,
+    purpose: Purpose,
+    speed: SpeedSection,
+    now_ms: int,
+    lot: float = 0.0,
+    reserve_bytes: float = 0.0,
 ) -> RunTest | SkipTest:
     """Whether the test that is due runs, by the rules at the head of this file. ``book`` is as of now."""
     if here.supply == "low":
@@ -224,7 +233,7 @@ def decide(
         for skip in standing:
             if book.is_excused(skip.cause):
                 return skip
-    plan = thrift(book, speed, slots_left(now_ms, speed.slots))
+    plan = thrift(book, speed, slots_left(now_ms, speed.slots), reserve_bytes)
     if purpose not in AT_ONCE and lot >= plan.share:
         share = (
             f"the budget of {speed.monthly_budget_mb} MB a month pays for {100 * plan.share:.0f} % of the slots left"

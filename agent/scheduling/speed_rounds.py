@@ -21,7 +21,7 @@ from agent.identity import write_atomically
 from agent.probes.probe import Context, failure
 from agent.probes.speed.line.idle_check import Load
 from agent.probes.target import is_self_test
-from agent.scheduling import speed_plan
+from agent.scheduling import cross_check, speed_plan
 from agent.scheduling.speed_plan import Mode, RunTest, SkipTest, Slot, SpeedBook, Supply, TestConditions
 from agent.scheduling.test_requests import RETRY_S, TestRequests
 from agent.spool.record import Value
@@ -37,6 +37,13 @@ UNSAVED = Event(
 NEW_SECRET = Event(__name__, "debug", "slots_key_made", "the key of the test slots is made anew", fields="file error")
 SKIPPED = Event(__name__, "info", "speed_test_skipped", "a speed test is not run", key="code", fields="detail")
 
+NOT_CROSS_CHECKED = Event(
+    __name__, "info", "engines_not_compared", "another speed engine is not tried: the month's budget does not pay for "
+    "it", fields="engine bytes",
+)  # fmt: skip
+
+# Such a test is of no schedule that a month's verdict counts; older collectors know no word of its own for it.
+CROSS_CHECK: wire.Purpose = "manual"
 BOOK_FILE = "speed.json"
 SLOTS_KEY_FILE = "slots.key"
 
@@ -149,6 +156,8 @@ class SpeedRounds:
             await self._wait_for_idle_line(slot)
             task = await self._request_test(purpose, slot)
         await self._test(purpose, slot, task)
+        if slot is not None:
+            await self._cross_check(slot)
 
     async def run_task(self, task: wire.Task) -> None:
         """A test that the collector wants now, without a request."""
@@ -162,8 +171,9 @@ class SpeedRounds:
 
     def _decide(self, purpose: wire.Purpose, slot: Slot | None) -> RunTest | SkipTest:
         conditions = TestConditions(supply=self._parts.supply(), failover=self._parts.failover())
-        lot = slot.lot if slot else 0.0
-        return speed_plan.decide(self._book(), conditions, purpose, self._parts.settings.speed, self._now_ms(), lot)
+        lot, book, speed = slot.lot if slot else 0.0, self._book(), self._parts.settings.speed
+        reserve = cross_check.reserve_bytes(book, speed)
+        return speed_plan.decide(book, conditions, purpose, speed, self._now_ms(), lot, reserve)
 
     async def _wait_for_idle_line(self, slot: Slot | None) -> None:
         until_ms = speed_plan.defer_until_ms(slot, self._now_ms())
@@ -183,8 +193,9 @@ class SpeedRounds:
         if not self._must_request():
             return None
         speed = self._parts.settings.speed
-        mode = speed_plan.thrift(self._book(), speed, speed_plan.slots_left(self._now_ms(), speed.slots)).mode
-        expected = speed_plan.cost_bytes(self._book(), mode, speed.plan_mbps)
+        book, left = self._book(), speed_plan.slots_left(self._now_ms(), speed.slots)
+        mode = speed_plan.thrift(book, speed, left, cross_check.reserve_bytes(book, speed)).mode
+        expected = speed_plan.cost_bytes(book, mode, speed.plan_mbps)
         until_ms = speed_plan.request_until_ms(slot, self._now_ms())
         return await self._requests.request(purpose, slot.name if slot else "", expected, until_ms)
 
@@ -219,14 +230,18 @@ class SpeedRounds:
 
     async def _run(self, mode: Mode, purpose: wire.Purpose, slot: Slot | None, task: wire.Task | None) -> None:
         context = self._context(mode, purpose, task)
+        readings, line_bytes = await self._measured(context)
+        await self._charge(mode, readings, line_bytes, free=purpose == "self-test")
+        named = [_named(reading, purpose, slot, context.test_id) for reading in readings]
+        await self._parts.keep(named, "normal")
+
+    async def _measured(self, context: Context) -> tuple[list[wire.Reading], int]:
+        """What one test says, and the bytes that the line moved meanwhile, 0 where nothing counts them."""
         async with self._parts.line:
             before = self._parts.moved()
             readings = await self._parts.measure("speed", context)
             after = self._parts.moved()
-        line = after - before if before is not None and after is not None else 0
-        await self._charge(mode, readings, line, free=purpose == "self-test")
-        named = [_named(reading, purpose, slot, context.test_id) for reading in readings]
-        await self._parts.keep(named, "normal")
+        return readings, max(0, after - before) if before is not None and after is not None else 0
 
     def _context(self, mode: Mode, purpose: wire.Purpose, task: wire.Task | None) -> Context:
         settings = self._parts.settings
@@ -264,6 +279,44 @@ class SpeedRounds:
             await self._save_book(self._book().skipped(skip.cause, self._now_ms()))
         reading = wire.SpeedReading(at=self._parts.stamp(), failure=failure(skip.cause, skip.detail))
         await self._parts.keep([_named(reading, purpose, slot, task.id if task else "")], "normal")
+
+    # ------------------------------------------------------------ the other engine
+
+    async def _cross_check(self, slot: Slot) -> None:
+        """The test of the other engine that follows that of a slot, on the days drawn for it; see `cross_check`."""
+        book, speed, now_ms = self._book(), self._parts.settings.speed, self._now_ms()
+        engine = cross_check.due_engine(book, speed, self._parts.device, self._ledger.secret, now_ms)
+        if engine is None or not self._must_request() or self._is_own_server() or not self._on_plain_supply():
+            return
+        if not cross_check.fits(book, speed, now_ms):
+            NOT_CROSS_CHECKED.log(engine=engine, bytes=cross_check.test_bytes(book, speed))
+            return
+        today = slot.name.partition(" ")[0]
+        await self._save_book(msgspec.structs.replace(book, cross_checked=today))
+        until_ms = speed_plan.request_until_ms(slot, now_ms)
+        expected = cross_check.test_bytes(book, speed)
+        task = await self._requests.request(CROSS_CHECK, slot.name, expected, until_ms)
+        if task is None or task.expires_ms <= self._now_ms():
+            return
+        async with self._one_at_a_time:
+            await self._run_other(engine, slot, task)
+
+    async def _run_other(self, engine: str, slot: Slot, task: wire.Task) -> None:
+        context = self._context("quick", CROSS_CHECK, task)
+        settings = context.settings
+        other = msgspec.structs.replace(settings.speed, engine=engine)
+        context = replace(context, settings=msgspec.structs.replace(settings, speed=other))
+        readings, line_bytes = await self._measured(context)
+        tests = [reading for reading in readings if isinstance(reading, wire.SpeedReading)]
+        moved = sum(test.bytes_total or 0 for test in tests)
+        book = self._book()
+        cost = moved or min(line_bytes, cross_check.test_bytes(book, self._parts.settings.speed))
+        await self._save_book(book.charged(engine, cost, self._now_ms(), whole=bool(moved)))
+        named = [msgspec.structs.replace(test, engine=engine) for test in tests]
+        await self._parts.keep([_named(test, CROSS_CHECK, slot, task.id) for test in named], "normal")
+
+    def _on_plain_supply(self) -> bool:
+        return self._parts.supply() == "mains" and not self._parts.failover()
 
     # ------------------------------------------------------------ small things
 

@@ -191,6 +191,7 @@ def traced(words: Sequence[str], folder: Path) -> Iterator[int]:
     strace = ["strace", "-f", "--seccomp-bpf", "-e", calls, "-o", str(folder / "syncs")]
     with running([*strace, *words], plain(), folder / "agent.log") as tracer:
         pid = until(lambda: child_of(tracer))
+        until((folder / "syncs").exists)
         try:
             yield pid
         finally:

@@ -20,6 +20,7 @@ from collector.measure.limits import Limits
 from collector.measure.membership import RECORDS, USED, JoinError, Membership, held, join
 from collector.measure.record import Record
 from collector.measure.server import MeasureServer
+from collector.register.networks import Networks
 from collector.run import sdnotify
 
 EXAMPLE = "nabz-collector measure --listen 0.0.0.0:8474 --collector https://nabz.example.pk --join TOKEN"
@@ -53,6 +54,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="its key, used tokens and records on their way; default: as systemd says, or %(default)s",
     )
+    parser.add_argument(
+        "--networks", type=Path, metavar="FILE", help="name clients' networks by this database of AS numbers (.mmdb)"
+    )
     logs.argument(parser)
 
 
@@ -79,23 +83,30 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:
         logs.complain(f"--state {options.state}: cannot be used ({describe(error)}); name a folder of ours")
         return 1
-    if witness is None:
-        server = MeasureServer(limits=limits, public=options.public, tls=context)
-    else:
-        server = MeasureServer(
-            limits=limits,
-            public=options.public,
-            tls=context,
-            sign=witness.member.key.sign,
-            admit=witness.admit,
-            on_record=witness.take,
-        )
+    server = _server(options, limits, context, witness)
     try:
         asyncio.run(_serve(server, host.strip("[]") or "0.0.0.0", int(port), witness))  # noqa: S104  (a server for all)
     except OSError as error:
         logs.complain(f"cannot listen on {options.listen}: {describe(error)}; choose another with --listen")
         return 1
     return 0
+
+
+def _server(
+    options: argparse.Namespace, limits: Limits, context: ssl.SSLContext | None, witness: JoinedServer | None
+) -> MeasureServer:
+    networks = Networks(options.networks) if options.networks else None
+    if witness is None:
+        return MeasureServer(limits=limits, public=options.public, tls=context, networks=networks)
+    return MeasureServer(
+        limits=limits,
+        public=options.public,
+        tls=context,
+        sign=witness.member.key.sign,
+        admit=witness.admit,
+        on_record=witness.take,
+        networks=networks,
+    )
 
 
 class JoinedServer:

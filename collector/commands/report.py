@@ -18,7 +18,7 @@ from collector.register import centers
 from collector.reports import schedule
 from collector.reports.monthly import ReportError
 from collector.reports.render import FORMS, as_html
-from collector.standard import StandardError, Standards, example, load
+from collector.standard import StandardError, Standards, examples, load
 
 EXAMPLE = "nabz-collector report --center LHR-014 --month 2026-01 --format html --output january.html"
 
@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     try:
-        standards = Standards.of([load(path) for path in settings.standard.files] or [example()])
+        standards = Standards.of([load(path) for path in settings.standard.files] or examples())
         with opened(settings) as store, store.read() as conn:
             arguments = options.center, options.month, standards, time.time_ns() // 1_000_000
             if options.check:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agent.common.words import plain
 from collector.commands.console import answers, common_arguments, complain, say, settings_of, table
-from collector.standard import Standard, StandardError, Standards, example, load
+from collector.standard import Standard, StandardError, Standards, examples, load
 from collector.standard.criteria import Criterion, Window
 
 EXAMPLE = "nabz-collector standard check my-standard.toml"
@@ -64,7 +64,7 @@ def _show(options: argparse.Namespace) -> int:
 
 def _in_force(options: argparse.Namespace) -> Standard | None:
     files = settings_of(options).standard.files
-    return Standards.of([load(path) for path in files] or [example()]).at(time.time_ns() // 1_000_000)
+    return Standards.of([load(path) for path in files] or examples()).at(time.time_ns() // 1_000_000)
 
 
 def _line(criterion: Criterion) -> tuple[str, ...]:

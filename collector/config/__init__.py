@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -37,6 +37,7 @@ __all__ = [
     "ExternalBrokerSection",
     "HttpSection",
     "KeepSection",
+    "MeasureSection",
     "PublicEndpoint",
     "Settings",
     "is_loopback",
@@ -142,6 +143,9 @@ class EnrolmentSection(CollectorSection):
     )
 
 
+Asn = Annotated[int, Field(gt=0, lt=2**32)]  # RFC 6793
+
+
 class MeasureSection(CollectorSection):
     enabled: bool = Field(
         default=True, description="Run the measurement server beside the collector, as a process of its own."
@@ -161,6 +165,16 @@ class MeasureSection(CollectorSection):
         gt=0,
         le=1e6,
         description="The fastest line a center has, in Mbit/s: each test at once may need as much. No official figure.",
+    )
+    networks: Path | None = Field(
+        default=None,
+        description="A database of AS numbers in the MaxMind DB format, such as GeoLite2 ASN or DB-IP ASN Lite, by "
+        "which tests are told apart by network; without one no network is named. A newer file may replace it any time.",
+    )
+    providers: dict[str, tuple[Asn, ...]] = Field(
+        default={},
+        description="The AS numbers of each internet provider, under the name that centers have in the register, e.g. "
+        "`PTCL = [17557, 45595]`. By them a test is on the provider's network or not; empty: unknown.",
     )
 
 

@@ -208,7 +208,7 @@ class BatchWriter:
         filed = {"wall_ms": wall_ms, "spool": verified.batch.spool, "seq": seq, **known}
         self.readings[kind].append({**filed, **own_columns(kind, reading)})
         held = self.latest.get((center, kind, subject))
-        if held is None or held["wall_ms"] <= wall_ms:  # type: ignore[operator]
+        if not wire.is_second_opinion(reading) and (held is None or held["wall_ms"] <= wall_ms):  # type: ignore[operator]
             body = raw.decode(errors="replace")
             self.latest[center, kind, subject] = {"kind": kind, "wall_ms": wall_ms, "body": body, **known}
         named = f"{device} {verified.batch.spool} {seq}"

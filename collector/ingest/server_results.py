@@ -91,6 +91,9 @@ def row_of(record: Record, body: bytes, signature: bytes, now_ms: int) -> dict[s
         "up_s": up_s,
         "body": body,
         "signature": signature,
+        "asn": record.asn,
+        "network": printable(record.network) or None,
+        "server_asn": record.server_asn,
     }
 
 

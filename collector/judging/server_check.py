@@ -7,7 +7,7 @@ time it is asked for, so that live flags, pages and reports say the same of the 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from agent import wire
 from collector.flags.witness import Claim, ClaimFacts, Grant, Moved, ServerRecord, Witness, compare
+from collector.register.providers import ProviderPath, path_of
 from collector.store import schema
 
 ASKED_AT_ONCE = 500
@@ -38,6 +39,14 @@ class ClaimInContext:
     wall_ms: int
     seconds: float
     counted: bool  # its add-back came from this gateway's own counters
+
+
+@dataclass(frozen=True)
+class TestNetwork:
+    """The network that a test came from, as `AS64500 NAME`, and how that is to the center's provider; None: unknown."""
+
+    name: str
+    path: ProviderPath | None
 
 
 # ---------------------------------------------------------------- the witness of readings
@@ -84,6 +93,17 @@ def of_latest(conn: sa.Connection, code: str, subject: str, wall_ms: int, now_ms
     claims = [told_by(row) for row in conn.execute(query)]
     newest = max(claims, key=lambda item: (item.claim.received_ms, item.claim.id), default=None)
     return None if newest is None else witnesses(conn, [newest], now_ms)[newest.claim.id]
+
+
+def network_of(conn: sa.Connection, test_id: str, own: Collection[int]) -> TestNetwork | None:
+    """Whose network a test came from, as the server's record has it; None where that is not known. `own` are the
+    networks of the center's provider."""
+    table = schema.records.c
+    query = sa.select(table.network, table.asn, table.server_asn).where(
+        table.test_id == test_id, table.asn.is_not(None)
+    )
+    row = conn.execute(query).one_or_none()
+    return None if row is None else TestNetwork(row.network or f"AS{row.asn}", path_of(own, row.asn, row.server_asn))
 
 
 def overtaken(

@@ -16,6 +16,7 @@ End = Literal["idle", "bytes", "time", "closing"]
 Sign = Callable[[bytes], bytes]
 Name = Annotated[str, msgspec.Meta(max_length=64)]
 Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Asn = Annotated[int, msgspec.Meta(gt=0, lt=2**32)]  # RFC 6793
 LONGEST_CURVE = 10_000
 MOST_COMMAS = 4 * LONGEST_CURVE + 100
 Curve = Annotated[list[Whole], msgspec.Meta(max_length=LONGEST_CURVE)]
@@ -34,7 +35,9 @@ class RecordedDirection(msgspec.Struct, frozen=True, kw_only=True):
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """`witnessed` is False when the test came without a token of a collector: then this proves nothing to anyone.
-    `server` is the name under which this server joined, `device` the gateway that the token named.
+    `server` is the name under which this server joined, `device` the gateway that the token named. `network` is the
+    client's network as `AS64500 NAME` says it, `asn` its number, `server_asn` that of this server's own address; they
+    are None or empty where no database of networks knows them.
     """
 
     v: int = VERSION
@@ -50,6 +53,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     min_rtt_ms: float | None
     down: RecordedDirection
     up: RecordedDirection
+    asn: Asn | None = None
+    network: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    server_asn: Asn | None = None
 
 
 def encode(record: Record, sign: Sign | None) -> bytes:

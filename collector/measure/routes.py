@@ -75,8 +75,12 @@ async def _empty(server: ServerState, line: Connection, request: MeasureRequest,
     await _say(line, request, b"")
 
 
-async def _get_ip(_server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
-    body = json.dumps({"processedString": address, "rawIspInfo": ""}).encode()
+async def _get_ip(server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
+    """With `isp` the client's network is named as LibreSpeed's own backends do."""
+    network = server.sessions.network_of(address) if "isp" in request.query else None
+    shown = f"{address} - {network}" if network else address
+    raw = {"ip": address, "org": str(network), "asn": f"AS{network.asn}"} if network else ""
+    body = json.dumps({"processedString": shown, "rawIspInfo": raw}).encode()
     await _say(line, request, body, "application/json")
 
 
@@ -122,13 +126,17 @@ async def _ndt7(server: ServerState, line: Connection, request: MeasureRequest, 
 
 
 async def _hello(server: ServerState, line: Connection, request: MeasureRequest, address: str) -> None:
-    """Who this is and what it allows; `witness` says whether results here can count for a verdict."""
+    """Who this is and what it allows; `witness` says whether results here can count for a verdict. `network` is the
+    client's and `server_network` our own; null where no database of networks knows them."""
+    network, own = server.sessions.network_of(address), server.sessions.network_of(_own_address(line))
     facts = {
         "server": "nabz",
         "version": __version__,
         "witness": server.sessions.admit is not None,
         "now_ms": time.time_ns() // 1_000_000,
         "address": address,
+        "network": str(network) if network else None,
+        "server_network": str(own) if own else None,
         "bytes_per_test": server.limits.bytes_per_test,
     }
     await _say(line, request, json.dumps(facts).encode(), "application/json")
@@ -182,7 +190,7 @@ def _enter(server: ServerState, line: Connection, request: MeasureRequest, addre
         raise HttpRefused(400, "test= takes 1 to 64 letters, digits, dots, dashes or underscores")
     token = request.query.get("token") or request.query.get("access_token", "")
     now, wall_ms = server.clock(), time.time_ns() // 1_000_000
-    line.join(server.sessions.enter(name, token, address, now, wall_ms))
+    line.join(server.sessions.enter(name, token, address, now, wall_ms, _own_address(line)))
 
 
 async def _pour(
@@ -232,6 +240,10 @@ async def _chunk_bytes(line: Connection) -> int:
     if not CHUNK_SIZE.match(digits):
         raise HttpRefused(400, "a chunk begins with its size in hexadecimal")
     return int(digits, 16)
+
+
+def _own_address(line: Connection) -> str:
+    return str(line.sock.getsockname()[0])
 
 
 def _reached_at(line: Connection) -> str:

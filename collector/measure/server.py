@@ -24,7 +24,8 @@ from collector.measure.line import Connection
 from collector.measure.pipe import Plain, Tls
 from collector.measure.protocols.echo import Echo
 from collector.measure.record import Record, Sign
-from collector.measure.sessions import Sessions
+from collector.measure.sessions import Sessions, unknown
+from collector.register.networks import Networks
 
 NO_ECHO = Event(
     __name__, "warning", "udp_echo_unavailable", "the measurement server has no UDP echo on its port",
@@ -35,6 +36,7 @@ NOT_ACCEPTED = Event(
 )
 
 TICK_S = 0.1
+REFRESH_S = 30.0  # between two looks for a newer database of networks
 BBR = b"bbr"
 UNSENT_BYTES = 128 * 1024  # more in the socket would only sit there and hide what was delivered
 
@@ -52,11 +54,13 @@ class MeasureServer:
         tls: ssl.SSLContext | None = None,
         on_record: Callable[[Record], None] = lambda _record: None,
         clock: Callable[[], float] = time.monotonic,
+        networks: Networks | None = None,
+        refresh_s: float = REFRESH_S,
     ) -> None:
         self.limits = limits or Limits()
         self.sign, self.public, self.on_record, self.clock = sign, public, on_record, clock
-        self.tls = tls
-        self.sessions = Sessions(self.limits, admit)
+        self.tls, self.networks, self.refresh_s = tls, networks, refresh_s
+        self.sessions = Sessions(self.limits, admit, networks.of if networks else unknown)
         self.block = memoryview(os.urandom(1 << 20))  # incompressible; its period exceeds every compressor's window
         limits = self.limits
         self.connections = ConnectionLimiter(limits.connections, limits.connections_per_address, limits.retry_after_s)
@@ -81,6 +85,9 @@ class MeasureServer:
         self.listener = listener
         self._spawn(self._accept(listener))
         self._spawn(self._tick())
+        if self.networks is not None:
+            await asyncio.to_thread(self.networks.refresh)
+            self._spawn(self._refresh(self.networks))
         got = listener.getsockname()
         await self._offer_echo(got)
         return got[0], got[1]
@@ -115,6 +122,11 @@ class MeasureServer:
             await asyncio.sleep(TICK_S)
             for record in self.sessions.tick(self.clock()):
                 self.on_record(record)
+
+    async def _refresh(self, networks: Networks) -> None:
+        while True:
+            await asyncio.sleep(self.refresh_s)
+            await asyncio.to_thread(networks.refresh)
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -14,8 +14,14 @@ from collector.measure.limits import Limits
 from collector.measure.queue import TestQueue
 from collector.measure.record import End, Record, RecordedDirection
 from collector.measure.token import Claims
+from collector.register.networks import Network
 
 HOUR_S = 3600.0
+NetworkOf = Callable[[str], Network | None]  # by address
+
+
+def unknown(_address: str) -> None:
+    """Where no database of networks is named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +43,8 @@ class Session:
     started_ms: int
     most_bytes: int
     token: str = ""
+    network: Network | None = None  # the client's
+    own_network: Network | None = None  # the server's
     claims: Claims | None = None  # what the token says; None: nobody gave this test a turn
     active_s: float = 0.0
     connections: int = 0
@@ -101,26 +109,30 @@ class Session:
             min_rtt_ms=None if total.min_rtt_us is None else total.min_rtt_us / 1000,
             down=RecordedDirection(bytes=total.down, at_ms=list(down_at), total=list(down)),
             up=RecordedDirection(bytes=total.up, at_ms=list(up_at), total=list(up)),
+            asn=self.network.asn if self.network else None,
+            network=str(self.network or ""),
+            server_asn=self.own_network.asn if self.own_network else None,
         )
 
 
 class Sessions:
     """Who may test now, and the records. Every method takes `now` (monotonic seconds)."""
 
-    def __init__(self, limits: Limits, admit: Admit | None) -> None:
-        self.limits, self.admit = limits, admit
+    def __init__(self, limits: Limits, admit: Admit | None, network_of: NetworkOf = unknown) -> None:
+        self.limits, self.admit, self.network_of = limits, admit, network_of
         self.running: dict[str, Session] = {}
         self.records: OrderedDict[str, Record] = OrderedDict()
         self.waiting = TestQueue(limits)
         self.started: dict[str, deque[float]] = {}
 
-    def enter(self, name: str, token: str, address: str, now: float, wall_ms: int) -> Session:
-        """The test a request for bytes belongs to: the one named, or the one this address runs unnamed.
-        Raises HttpRefused with the reason."""
+    def enter(self, name: str, token: str, address: str, now: float, wall_ms: int, own_address: str = "") -> Session:
+        """The test a request for bytes belongs to: the one named, or the one this address runs unnamed. `own_address`
+        is the server's, as the client reached it. Raises HttpRefused with the reason."""
         key = name or f"at {address_group(address)}"
         test = self.running.get(key)
         if test is None:
             test = self._begin(key, name, token, address, now, wall_ms)
+            test.network, test.own_network = self.network_of(address), self.network_of(own_address)
         if address_group(test.address) != address_group(address):
             raise HttpRefused(403, f"test {name!r} is being run from another address")
         if token != test.token:

@@ -63,6 +63,7 @@ def build_some(
     """`build` for several centers, by code, in one pass over the month's readings. What is held of each while it runs
     is small (a few megabytes), however many readings there are. Raises ReportError."""
     span = period(month, TZ, now_ms)
+    standards = standards.within(span.from_ms, span.to_ms)
     standard = standards.at(span.to_ms - 1)
     if standard is None:
         raise ReportError(f"month {month}: no standard holds at its end; add its version to [standard] files")

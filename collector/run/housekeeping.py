@@ -7,7 +7,7 @@ from collections.abc import Callable
 from agent.common.logs import Event
 from collector.config import Settings
 from collector.ingest import spools
-from collector.judging import clock, shared_seats
+from collector.judging import clock, engines, shared_seats
 from collector.reports import schedule
 from collector.standard import Standards
 from collector.store import Store
@@ -23,6 +23,9 @@ FORGOTTEN = Event(
 )
 SEATS_SHARED = Event(
     __name__, "warning", "seats_shared", "some PCs stand on the roll calls of two centers at once", fields="centers"
+)
+ENGINES_DISAGREE = Event(
+    __name__, "warning", "engines_disagree", "speed engines disagree about the rate of a line", fields="findings"
 )
 INDEXED = Event(
     __name__, "info", "partition_indexed", "a partition whose month is over got its index by center", key="partition"
@@ -66,6 +69,8 @@ class Housekeeping:
             with self._store.keep() as conn:
                 if pairs := shared_seats.look(conn, now_ms):
                     SEATS_SHARED.log(centers=pairs)
+                if found := engines.look(conn, now_ms):
+                    ENGINES_DISAGREE.log(findings=found)
             with self._store.read() as conn:
                 needed_ms = schedule.reported_until(conn)
             for table, count in forget(self._store, self._kept, now_ms, needed_ms).items():

@@ -45,7 +45,7 @@ from collector.run.upgrades import opened_and_upgraded
 from collector.speedtests import requests
 from collector.speedtests.policy import places
 from collector.speedtests.scheduler import TestScheduler
-from collector.standard import StandardError, Standards, example, load
+from collector.standard import StandardError, Standards, examples, load
 from collector.store import Store, schema, upsert
 from collector.web.app import build
 from collector.web.health import Health, Needed, Watched
@@ -240,6 +240,8 @@ def measure_arguments(settings: Settings) -> list[str]:
     """The subcommand that runs the measurement server; it names itself to clients by its public address."""
     arguments = ["measure", "--listen", settings.measure.listen, "--tests", str(tests_at_once(settings))]
     arguments += ["--state", str(settings.data_dir / MEASURE), "--log-format", settings.collector.log_format]
+    if settings.measure.networks is not None:
+        arguments += ["--networks", str(settings.measure.networks)]
     public = urlsplit(settings.measure.public_url).netloc
     return [*arguments, "--public", public] if public else arguments
 
@@ -265,7 +267,7 @@ def tests_at_once(settings: Settings) -> int:
 def read_standards(settings: Settings) -> Standards:
     """The versions of the standard that the settings name. Raises ConfigError."""
     try:
-        return Standards.of([load(path) for path in settings.standard.files] or [example()])
+        return Standards.of([load(path) for path in settings.standard.files] or examples())
     except StandardError as error:
         raise ConfigError(str(error)) from None
 

@@ -1,11 +1,15 @@
-"""What a center must give: versioned criteria as data, each version with its dates and the digest of its file."""
+"""What a center must give: versioned criteria as data, each version with its dates and the digest of its file.
+
+A version is one file that never changes once it holds, not by a byte: reports name its digest. What is asked next goes
+into a file of its own with a later `valid_from`, and by that the version before has ended.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -14,9 +18,10 @@ from agent.common.files import parse_toml
 from collector.standard import check
 from collector.standard.criteria import Standard
 
-__all__ = ["Standard", "StandardError", "Standards", "criteria", "example", "load", "names", "read"]
+__all__ = ["Standard", "StandardError", "Standards", "criteria", "example", "examples", "load", "names", "read"]
 
-EXAMPLE = "example-2026-1.toml"
+EXAMPLES = ("example-2026-1.toml", "example-2026-2.toml")  # in order of their dates
+EXAMPLE = EXAMPLES[-1]
 
 
 class StandardError(ValueError):
@@ -52,9 +57,22 @@ def load(path: Path) -> Standard:
     return read(body, str(path))
 
 
+def examples() -> list[Standard]:
+    """The versions that are shipped: made-up figures, since no official technical standard has been published."""
+    return [_shipped(name) for name in EXAMPLES]
+
+
 def example() -> Standard:
-    """The example that is shipped: made-up figures, since no official technical standard has been published."""
-    return read(resources.files(__name__).joinpath(EXAMPLE).read_bytes(), EXAMPLE)
+    """The newest version that is shipped."""
+    return _shipped(EXAMPLE)
+
+
+def _shipped(name: str) -> Standard:
+    return read(resources.files(__name__).joinpath(name).read_bytes(), name)
+
+
+def _ended(version: Standard, next_ms: int) -> Standard:
+    return version if version.valid_to_ms is not None else replace(version, valid_to_ms=next_ms)
 
 
 @dataclass(frozen=True)
@@ -65,16 +83,20 @@ class Standards:
 
     @classmethod
     def of(cls, versions: Iterable[Standard]) -> Standards:
-        """Raises StandardError if two versions hold at the same time."""
-        ordered = tuple(sorted(versions, key=lambda item: item.valid_from_ms))
-        overlaps = [
-            f"{after.id}: valid_from: {before.id} still holds then; end it with valid_to the day before"
-            for before, after in itertools.pairwise(ordered)
-            if before.valid_to_ms is None or before.valid_to_ms > after.valid_from_ms
-        ]
-        if overlaps:
-            raise StandardError(overlaps)
-        return cls(ordered)
+        """A version without an end of its own holds until the next begins. Raises StandardError if two versions begin
+        on one day, or if one begins before the end that another states."""
+        ordered = sorted(versions, key=lambda item: item.valid_from_ms)
+        pairs = list(itertools.pairwise(ordered))
+        mistakes = []
+        for before, after in pairs:
+            if before.valid_from_ms == after.valid_from_ms:
+                mistakes.append(f"{after.id}: valid_from: {before.id} begins on the same day; let one begin later")
+            elif before.valid_to_ms is not None and before.valid_to_ms > after.valid_from_ms:
+                mistakes.append(f"{after.id}: valid_from: {before.id} still holds then; begin after its valid_to")
+        if mistakes:
+            raise StandardError(mistakes)
+        ended = [_ended(before, after.valid_from_ms) for before, after in pairs]
+        return cls((*ended, *ordered[-1:]))
 
     def at(self, ms: int) -> Standard | None:
         """The version that holds at this instant; None if none does."""
@@ -82,3 +104,8 @@ class Standards:
             if version.valid_from_ms <= ms:
                 return version if version.valid_to_ms is None or ms < version.valid_to_ms else None
         return None
+
+    def within(self, from_ms: int, to_ms: int) -> Standards:
+        """The versions that hold at any time of a period: what is said of it never depends on later ones."""
+        held = (item for item in self.versions if item.valid_from_ms < to_ms)
+        return Standards(tuple(item for item in held if item.valid_to_ms is None or from_ms < item.valid_to_ms))

@@ -496,6 +496,9 @@ records = sa.Table(
     sa.Column("up_s", sa.Float, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("signature", sa.LargeBinary, nullable=False),
+    sa.Column("asn", sa.BigInteger),
+    sa.Column("network", sa.Text),
+    sa.Column("server_asn", sa.BigInteger),
 )
 
 

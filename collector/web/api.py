@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from agent.common.reasons import Reason, decode
 from agent.common.words import plain
-from collector.judging.evaluate import Current, current_verdicts, latest_readings
+from collector.judging import server_check
+from collector.judging.evaluate import Current, LatestReading, current_verdicts, latest_readings
+from collector.judging.server_check import TestNetwork
 from collector.outages import summary
 from collector.register.centers import CODE, CenterError, get
+from collector.register.providers import asns_of
 from collector.store import UNAVAILABLE, queries, schema
 from collector.web.errors import Mistaken
 from collector.web.live import Full
@@ -92,6 +96,7 @@ def _center(site: Site, code: str) -> dict[str, Any]:
         registered = get(conn, code)
         newest = latest_readings(conn, code)
         verdicts = current_verdicts(conn, registered, newest, site.standards, site.now())
+        network = test_network(site, conn, registered.isp, newest)
         story = summary.plain(conn, registered, site.standards.at(site.now()), told)
     latest = {
         f"{kind}/{item.subject}".rstrip("/"): msgspec.Raw(item.body.encode())
@@ -99,7 +104,15 @@ def _center(site: Site, code: str) -> dict[str, Any]:
         for item in items
     }
     own = {"center": _row(found), "verdicts": [_said(verdict) for verdict in verdicts], "latest": latest}
-    return own | story
+    return own | ({"network": network} if network else {}) | story
+
+
+def test_network(
+    site: Site, conn: sa.Connection, isp: str, latest: Mapping[str, Sequence[LatestReading]]
+) -> TestNetwork | None:
+    """From whose network the measurement server saw the newest test come."""
+    test_id = next((getattr(newest.reading, "test_id", None) for newest in latest.get("speed", ())[:1]), None)
+    return server_check.network_of(conn, test_id, asns_of(isp, site.providers)) if test_id else None
 
 
 def _series(site: Site, code: str, params: Mapping[str, str]) -> dict[str, Any]:

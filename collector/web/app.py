@@ -55,7 +55,10 @@ def build(
     """
     facts = _enrolment_facts(config, key, now)
     door = auth.Authenticator(auth.load_token(config.data_dir))
-    site = Site(store, hub, standards, door, facts, now, config.web.is_secure, texts=texts, health=health or Health())
+    providers, is_secure = config.measure.providers, config.web.is_secure
+    site = Site(
+        store, hub, standards, door, facts, now, is_secure, texts=texts, health=health or Health(), providers=providers
+    )
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(site))
     app.state.gateways = gateways.build(site, key, config.http.body_bytes)
     app.mount("/static", StaticFiles(directory=HERE / "static"))

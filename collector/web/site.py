@@ -15,6 +15,7 @@ from agent import __version__
 from agent.common.center_time import TZ
 from agent.common.words import FOLDER
 from collector.access.enrolment import EnrolmentFacts
+from collector.register.providers import Providers
 from collector.standard import Standards
 from collector.store import Store, queries
 from collector.web.auth import Authenticator
@@ -40,6 +41,7 @@ class Site:
     zone: ZoneInfo = ZONE
     texts: Path = FOLDER  # the files of the languages
     version: str = __version__
+    providers: Providers = field(default_factory=dict)
     refusals: dict[str, list[int]] = field(default_factory=dict)
     health: Health = field(default_factory=Health)
 

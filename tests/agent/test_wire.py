@@ -204,6 +204,16 @@ READINGS: dict[str, wire.Reading] = {
         corrected=["by_choice:field=output_state"],
         source="battery",
     ),
+    "ups-on-grid": wire.UpsReading(
+        at=AT,
+        subject="ups",
+        output_state="online",
+        battery_charge_pct=100.0,
+        input_voltage_v=231.0,
+        profiles=["xups"],
+        input_source="mains",
+        source="grid",
+    ),
     "ups-last-gasp": wire.UpsReading(
         at=AT,
         subject="ups",

@@ -16,10 +16,10 @@ from collector.ingest.subscriber import Address, Subscriber
 from collector.ingest.transaction import Ingest
 from collector.register import centers
 from collector.run.tls_maintenance import TlsMaintenance
-from collector.standard import Standards, example
 from collector.store import Store
 from collector.web.app import build
 from collector.web.live import Hub
+from tests.collector.standard.timeless import timeless_standards
 from tests.helpers.ports import free_ports
 
 ROW = {"name": "One", "tier": "one", "seats_promised": "20", "opening": "always"}
@@ -48,7 +48,7 @@ class House:
         self.authority = Authority(folder, self.now_ms())
         self.keeper = TlsMaintenance(self.settings, self.store, self.now_ms)
         key, hub = load_or_make(folder), Hub()
-        self.app = build(self.store, self.settings, hub, standards=Standards.of([example()]), key=key, now=self.now_ms)
+        self.app = build(self.store, self.settings, hub, standards=timeless_standards(), key=key, now=self.now_ms)
         self.broker = self.keeper.broker()
         self.ingest = Ingest(self.store, key, lambda _conn, _group, _now: 0)
         listener = Subscriber(Address("127.0.0.1", plain), self.ingest, lambda _touched: None, self.now_ms)

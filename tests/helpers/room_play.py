@@ -8,7 +8,6 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -33,6 +32,7 @@ from collector.simulate.readings import any_reading
 from collector.standard import Standards, read
 from collector.store import NeedsMigration, Store, migrate, queries, roles, rollups, schema
 from tests.agent.scheduling import test_rounds
+from tests.collector.standard.timeless import timeless_file
 
 NOW = 1_795_000_000_000
 CHROMIUM = Path("/usr/bin/chromium")
@@ -57,8 +57,7 @@ fix = { en = "Switch the cooling on.", ur = "ٹھنڈک چلائیں۔" }
 
 
 def standards() -> Standards:
-    example = resources.files("collector.standard").joinpath("example-2026-1.toml").read_bytes()
-    return Standards.of([read(example + CRITERION.encode(), "with rooms")])
+    return Standards.of([read(timeless_file() + CRITERION.encode(), "with rooms")])
 
 
 async def room(context: Context) -> Sequence[wire.Reading]:

@@ -20,6 +20,7 @@ from collector.flags.machine import State
 from collector.messages import Finding
 from collector.register.centers import LIFECYCLE, SHOWN, TIERS
 from collector.register.opening_hours import DAYS
+from collector.register.providers import ProviderPath
 from collector.reports.ledger import Bucket
 from collector.reports.revisions import SHOWN as DIFFERENCES
 from collector.standard.check import READINGS, value_type
@@ -54,6 +55,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "word.flags", get_args(SpeedFlag)
     yield "word.causes", get_args(LineCause)
     yield "word.source", get_args(Source)
+    yield "word.provider_path", get_args(ProviderPath)
     yield "word", ("true", "false")
     yield from ((f"word.{name}", ("yes", "no")) for _, name in YES_NO)
     yield "kind", wire.KINDS

@@ -24,8 +24,8 @@ from collector.judging import evaluate, silence
 from collector.judging.evaluate import FreshReading
 from collector.outages import gaps
 from collector.register.centers import Center
-from collector.standard import Standards, example
 from collector.store import Store, schema, upsert
+from tests.collector.standard.timeless import timeless_standards
 
 MIDNIGHT_MS = 1_769_972_400_000  # Monday 2026-02-02 00:00 in Karachi
 MINUTE_MS = 60_000
@@ -59,7 +59,7 @@ class Story:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.filed = 0  # readings so far: each has a number
-        self.standards = Standards.of([example()])
+        self.standards = timeless_standards()
         self.centers: dict[str, Center] = {}
         self.known = self.add_center("LHR-001")
 

@@ -29,8 +29,8 @@ from collector.messages import Message
 from collector.outages import mains_cuts
 from collector.register import centers
 from collector.reports import monthly
-from collector.standard import Standards, example
 from collector.store import Store, schema
+from tests.collector.standard.timeless import timeless_standards
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 MONTH = 1_793_473_200_000  # 2026-11-01 00:00 in Pakistan
@@ -38,7 +38,7 @@ BEGIN = MONTH + 9 * DAY + 9 * HOUR  # a Tuesday morning
 REPORTED = MONTH + 40 * DAY
 CODES = ("LHR-1", "LHR-2", "LHR-3")
 SETTINGS = Settings.model_validate({"sweep": {"gap_s": 600}})  # rounds are five minutes and more apart
-STANDARDS = Standards.of([example()])
+STANDARDS = timeless_standards()
 PLACE = {"isp": "PTCL", "city": "Lahore", "feeder": "F1"}
 ROW = {"tier": "one", "seats_promised": "20", "opening": "Tue 09:00-13:00", **PLACE}
 

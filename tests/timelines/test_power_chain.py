@@ -4,6 +4,7 @@ batches, real ingest, cuts, the backup figure of the page and the month's report
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from agent import wire
 from agent.common.center_time import CENTER_TIME
 from agent.config import UpsSection
 from agent.probes.ups import UpsProbe, nut, settle
-from agent.probes.ups.draft import Memory
+from agent.probes.ups.draft import Gathered, Memory
 from agent.scheduling.power import PowerWatch, SelfTestBook
 from agent.spool.record import Value
 from collector.access.enrolment import device_name
@@ -31,18 +32,21 @@ from collector.messages import Message
 from collector.outages import mains_cuts, summary
 from collector.register import centers
 from collector.reports import monthly
-from collector.standard import Standards, example
 from collector.store import Store, schema
 from tests.agent.probes.ups.conftest import Card, rows
 from tests.agent.probes.ups.test_ups_card import Slow
+from tests.collector.standard.timeless import timeless, timeless_standards
 
 START_MS = int(datetime(2026, 2, 2, 22, tzinfo=CENTER_TIME).timestamp() * 1000)  # a Monday evening
 FACTS = {"center": "LHR-1", "name": "One", "tier": "three", "seats_promised": "10", "opening": "always"}
-STANDARDS = Standards.of([example()])
+STANDARDS = timeless_standards()
 ROUND_S = 60
 ON_MAINS_EVERY_S, ON_BATTERY_EVERY_S = 10, 2
 
 Say = Mapping[str, str | tuple[float, float]]  # a variable's value, or what it moves between
+
+
+Rule = Callable[[Gathered, Memory, float, Callable[[str], None]], settle.Settlement]
 
 
 @dataclass(frozen=True)
@@ -116,14 +120,15 @@ class Chain:
         self.digest = wire.chain(self.digest, raws)
         self.kept = []
 
-    def plays(self, base: Say, *spans: Span) -> None:
-        """What a driver says through `upsd`, span after span, as the agent of a gateway reads it."""
+    def plays(self, base: Say, *spans: Span, rule: Rule = settle.settle) -> None:
+        """What a driver says through `upsd`, span after span, as the agent of a gateway reads it; by another `rule`
+        than the agent's own where a wrong one is to be seen."""
         memory, variables = Memory(), dict[str, str]()
 
         async def look() -> wire.UpsReading:
             nonlocal memory
             gathered = nut.gather(variables, lambda _line: None)
-            reading, memory = settle.settle(gathered, memory, float(self.second), lambda _line: None)
+            reading, memory = rule(gathered, memory, float(self.second), lambda _line: None)
             assert reading is not None
             return reading
 
@@ -152,7 +157,7 @@ class Chain:
     def page(self) -> dict[str, Any]:
         """What the center's page says of the battery."""
         with self.store.read() as conn:
-            power = summary.plain(conn, self.center, example())["power"]
+            power = summary.plain(conn, self.center, timeless())["power"]
         return power[0] if power else {"cuts": 0, "observed_min": None}
 
     def month(self) -> dict[str, Any]:
@@ -166,6 +171,22 @@ class Chain:
         with self.store.read() as conn:
             rows = conn.execute(sa.select(schema.changes.c.criterion).where(schema.changes.c.now == "raised"))
             return {row.criterion for row in rows if row.criterion.startswith("power.")}
+
+    def raised(self, criterion: str) -> int:
+        """How often its flag was raised."""
+        with self.store.read() as conn:
+            c = schema.changes.c
+            query = sa.select(sa.func.count()).where(c.now == "raised", c.criterion == criterion)
+            return int(conn.scalar(query) or 0)
+
+    def held(self, from_s: int, to_s: int) -> set[tuple[str | None, str | None]]:
+        """(state, source) of the readings held of a time."""
+        u = schema.readings["ups"].c
+        query = sa.select(u.output_state, u.source).where(
+            u.wall_ms >= START_MS + from_s * 1000, u.wall_ms < START_MS + to_s * 1000
+        )
+        with self.store.read() as conn:
+            return {(row.output_state, row.source) for row in conn.execute(query)}
 
     def is_told(self, *cuts: tuple[float, float]) -> None:
         """These cuts (begins, lasts; minutes, to a fifth of one) and no others: in the store, the page, the month."""
@@ -250,6 +271,51 @@ def test_three_nights_of_an_inverter_by_choice_are_no_cut_and_the_one_that_is_is
     chain.plays(ONLINE, Span(600), night, day, night, day, cut, day, night, Span(600))
     chain.is_told((10 + 6 * 60, 20))
     assert chain.gasps == []
+    # The agent: after the first minutes, in which a stuck meter could not be told from a live one, on mains.
+    sources = {"battery"} if status.startswith("OB") else {None}
+    assert chain.held(1200, 7800) == {("online", source) for source in sources}
+    # Judged live: one notice for the one cut, and none that is urgent or serious.
+    assert chain.raised("power.mains") == 1
+    assert not chain.flags() & {"power.battery_low", "power.protected", "power.on_ups"}
+    # The page and the month: the battery has carried the load once, for 20 minutes.
+    report = chain.month()["report"]
+    (power,) = report["outages"]["power"]
+    (cut_row,) = power["list"]
+    begins_ms = START_MS + (10 + 6 * 60) * 60_000
+    assert cut_row["from_ms"] == pytest.approx(begins_ms, abs=15_000)
+    assert cut_row["to_ms"] == pytest.approx(begins_ms + 20 * 60_000, abs=15_000)
+    rows_of_month = {row["criterion"]: row for row in report["criteria"]}
+    for criterion in ("power.protected", "power.on_ups", "power.battery_low"):
+        assert rows_of_month[criterion]["met"] == rows_of_month[criterion]["samples"] > 500, criterion
+
+
+def by_charge(gathered: Gathered, memory: Memory, now_s: float, say: Callable[[str], None]) -> settle.Settlement:
+    """Wrong: whatever discharges is on battery, and its mains are gone."""
+    found = settle.settle(gathered, memory, now_s, say)
+    if found.reading is None or "discharging" not in gathered.evidence.words:
+        return found
+    return found._replace(reading=msgspec.structs.replace(found.reading, output_state="battery", source="battery"))
+
+
+def by_habit(gathered: Gathered, memory: Memory, now_s: float, say: Callable[[str], None]) -> settle.Settlement:
+    """Wrong: a device that ever ran by choice does so each time."""
+    found = settle.settle(gathered, memory, now_s, say)
+    if found.reading is None or found.reading.output_state != "battery":
+        return found
+    return found._replace(reading=msgspec.structs.replace(found.reading, output_state="online"))
+
+
+@pytest.mark.parametrize("status", ["OB DISCHRG", "OL DISCHRG"])
+@pytest.mark.parametrize(("rule", "is_right"), [(settle.settle, True), (by_charge, False), (by_habit, False)])
+def test_two_nights_and_a_cut_are_told_by_the_agents_rule_and_by_no_wrong_one(
+    chain: Chain, status: str, rule: Rule, is_right: bool
+) -> None:
+    night = Span(600, {"ups.status": status, "input.voltage": (226, 229), "battery.charge": (98, 90)})
+    day = Span(120, {"ups.status": "OL CHRG", "battery.charge": (90, 98)})
+    cut = Span(300, {**GONE, "battery.charge": (98, 94)})
+    chain.plays(ONLINE, Span(120), night, day, cut, day, night, Span(120), rule=rule)
+    with contextlib.nullcontext() if is_right else pytest.raises(AssertionError):
+        chain.is_told((14, 5))
 
 
 ANSWER_S = 1.1

@@ -3,6 +3,8 @@ what hangs on USB or a serial line.
 
 Looked at every 10 s on mains, every 2 s on battery and for a minute after the UPS itself has called (an SNMP trap,
 `[power] trap_listen`). A UPS that does not answer is unreadable since the first look in vain, never its last values.
+`source` says what feeds the load where the device tells: the grid or a generator only by its own name for its input,
+since volts do not tell them apart; most UPSs name neither.
 On low battery, and when a UPS on battery falls silent, the reading is a last gasp and goes ahead of everything.
 """
 

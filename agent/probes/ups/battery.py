@@ -4,17 +4,27 @@
    reckoned from one cell's voltage, or that a battery's voltage contradicts, is none either.
 2. "Low" is held against the limits that the UPS itself tells; where they contradict, it is a doubt.
 3. "No battery" of a battery that has a voltage and a charge is a word to be forgotten.
+4. A voltage that no battery of this UPS has (by its nominal voltage, else by the size of the UPS), and whose tenth or
+   hundredth is that of whole blocks of 12 V, is that; where neither is told, 27.3 V in the wrong scale cannot be told
+   from the 273 V of a larger UPS, and is believed.
 """
 
 from __future__ import annotations
 
+import math
+
 from agent.probes.ups.draft import Draft
+from agent.probes.ups.scales import CODES, FACTORS
 from agent.probes.ups.words import ON_MAINS
 
 LEFT_PCT = 10.0  # so much charge is not "nothing left"
 MOST_LOW_PCT, MOST_LOW_S = 60.0, 900.0  # limits beyond are no limits: some UPSs tell 100 % or 59,940 s
 CELL_SHARE = 0.5  # of the nominal voltage: less is one cell's, or no battery's
 SURELY_THERE = 0.8  # of the nominal voltage
+MOST_NOMINALS = 1.5  # times its nominal voltage: no battery has more
+BLOCK_V = (10.0, 15.0)  # of a lead battery of six cells, empty to charging
+SMALL_VA, SMALL_W = (200.0, 2200.0), (100.0, 1800.0)  # a UPS of this size (less are kW)
+MOST_SMALL_V, MOST_V = 120.0, 650.0  # has no battery of more, and a larger one none of more than the other
 LOADED_PCT = 110.0  # beyond, a load is held against the power that is measured
 
 
@@ -29,9 +39,37 @@ def settle_battery(draft: Draft) -> None:
 def _voltage(draft: Draft) -> bool:
     """Whether what is told is one cell's voltage; then it is refused."""
     volts, nominal = draft.get("battery_voltage_v"), draft.limit("battery_nominal_v")
-    if volts is not None and nominal is not None and nominal >= 6 and volts < CELL_SHARE * nominal:
+    if volts is not None and volts > _most_volts(draft, nominal):
+        _scale_down(draft, volts, nominal)
+    elif volts is not None and nominal is not None and nominal >= 6 and volts < CELL_SHARE * nominal:
         draft.refuse("battery_voltage_v", "one_cell")
     return draft.corrections.get("battery_voltage_v") == "one_cell"
+
+
+def _most_volts(draft: Draft, nominal: float | None) -> float:
+    if nominal is not None and nominal >= 6:
+        return MOST_NOMINALS * nominal
+    sizes = ((draft.limit("power_nominal_va"), SMALL_VA), (draft.limit("real_power_nominal_w"), SMALL_W))
+    is_small = any(size is not None and least <= size <= most for size, (least, most) in sizes)
+    return MOST_SMALL_V if is_small else MOST_V
+
+
+def _scale_down(draft: Draft, volts: float, nominal: float | None) -> None:
+    """A tenth or a hundredth where that is a battery's; a nominal voltage that suits neither may itself be wrong."""
+    before = FACTORS.get(draft.corrections.get("battery_voltage_v", ""), 1.0)  # what it is scaled by already
+    for factor in (0.1, 0.01):
+        scaled, code = round(volts * factor, 3), CODES.get(round(before * factor, 4), "thousandths")
+        if _is_of_blocks(scaled) and (nominal is None or nominal < 6 or 0.8 * nominal <= scaled <= 1.3 * nominal):
+            draft.put("battery_voltage_v", scaled, code)
+            return
+    if nominal is None or nominal < 6:
+        draft.refuse("battery_voltage_v", "impossible")
+
+
+def _is_of_blocks(volts: float) -> bool:
+    """Whether whole blocks of 12 V have this voltage together."""
+    least, most = BLOCK_V
+    return volts >= least and math.ceil(volts / most) <= math.floor(volts / least)
 
 
 def _zeros(draft: Draft, *, cell: bool) -> None:

@@ -3,10 +3,10 @@
 Words of evidence (`Evidence.words`), whatever the source calls them:
   on_battery, on_mains, off (the output) · charging, discharging · low, replace, no_battery, battery_fault · testing,
   test_failed · lost (the card has lost its UPS) · input_bad · by_volts (a DC plant that names no state) ·
-  generator, solar.
+  generator, solar, grid (named as such by a device that knows other sources).
 Limits (`Evidence.limits`), in the units of their names:
   charge_low_pct, runtime_low_s · transfer_low_v, transfer_high_v · input_nominal_v, output_nominal_v ·
-  battery_nominal_v · real_power_w, real_power_nominal_w.
+  battery_nominal_v · real_power_w, real_power_nominal_w, power_nominal_va.
 """
 
 from __future__ import annotations

@@ -61,6 +61,7 @@ LIMITS: dict[str, tuple[str, ...]] = {
     "output_nominal_v": ("output.voltage.nominal",),
     "battery_nominal_v": ("battery.voltage.nominal",),
     "real_power_w": ("ups.realpower", "output.realpower"),
+    "power_nominal_va": ("ups.power.nominal", "output.power.nominal"),
     "real_power_nominal_w": ("ups.realpower.nominal", "output.realpower.nominal"),
 }
 # The words of `ups.status` that name a state of the output; the first that is there counts.
@@ -95,6 +96,7 @@ RESULTS = (  # what drivers write into `ups.test.result`, in no agreed spelling
     ("bad", "failed"),
     ("abort", "aborted"),
 )
+GRIDS = ("utility", "grid")  # how drivers name the grid where they know of other sources; "mains" may be any line
 PANELS = ("pv", "solar")  # how drivers of solar inverters name the power of their panels
 # What upsd answers instead of a value (RFC 9271 section 4.2.1): our cause, and a sentence with the fix.
 REFUSALS: dict[str, tuple[Cause, str]] = {
@@ -251,6 +253,8 @@ def _more_words(variables: Mapping[str, str]) -> frozenset[str]:
     source = variables.get("input.source", "").lower()
     if "gen" in source:
         words.add("generator")
+    elif any(name in source for name in GRIDS):
+        words.add("grid")
     panels = [number_of(variables[it]) or 0 for it in variables if it.startswith(PANELS) and it.endswith("power")]
     if max(panels, default=0) > 0 and "OB" in variables.get("ups.status", "").upper().split():
         words.add("solar")

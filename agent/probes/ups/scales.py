@@ -29,6 +29,7 @@ SCALED_ONES = frozenset(round(ones * factor, 3) for ones in (65535, 4294967295) 
 ONES_OF_A_BYTE = frozenset({"battery_charge_pct", "battery_temp_c", "load_pct"})  # fields in which 255 means unknown
 
 CODES = {0.1: "tenths", 0.01: "hundredths", 0.001: "thousandths"}
+FACTORS = {code: factor for factor, code in CODES.items()}
 
 DOUBTS_TO_RELEARN = 3  # values that contradict the scale held, one after the other
 

@@ -16,7 +16,7 @@ from agent.common import reading_codes
 from agent.common.reasons import Param
 from agent.probes.ups import battery, words
 from agent.probes.ups.draft import Candidate, Draft, Gathered, Memory
-from agent.probes.ups.scales import Scale, weigh
+from agent.probes.ups.scales import FACTORS, Scale, weigh
 from agent.wire import Failure, UpsReading
 
 Say = Callable[[str], None]
@@ -43,6 +43,7 @@ def settle(gathered: Gathered, memory: Memory, now_s: float, say: Say) -> Settle
         _choose(draft, name, gathered.candidates.get(name, ()), scales, say)
     power = words.settle_power(draft)
     battery.settle_battery(draft)
+    _learn_battery_scale(draft, scales)
     held = words.hold_back_glitches(draft)
     for name, code in draft.corrections.items():
         say(f"    corrected: {name}: {code}")
@@ -50,6 +51,15 @@ def settle(gathered: Gathered, memory: Memory, now_s: float, say: Say) -> Settle
     if all(draft.get(name) is None for name in ESSENTIAL):
         return Settlement(None, after)
     return Settlement(_reading(draft, gathered), after)
+
+
+def _learn_battery_scale(draft: Draft, scales: dict[str, Scale]) -> None:
+    """What the UPS's size has shown of its battery's voltage holds for that object, whether the size is told again."""
+    factor, chosen = FACTORS.get(draft.corrections.get("battery_voltage_v", "")), draft.chosen.get("battery_voltage_v")
+    if factor is None or chosen is None or not chosen.key:
+        return
+    if chosen.key not in scales or scales[chosen.key].factor != factor:
+        scales[chosen.key] = Scale(factor)
 
 
 LOST = "the card or driver says that it has lost its UPS and repeats old values: check the cable between them"

@@ -6,6 +6,8 @@
 3. A device may feed from its battery while the grid is there (a hybrid inverter by its owner's choice, a status that is
    stuck): its mains is not gone, so its output is on mains, and `source` names what feeds it. Whether an input that
    shows a voltage is alive may take a while to see; until then `source` is ``unknown``.
+4. An input with mains voltage may be the grid or a generator behind a switch, and no meter tells them apart. So
+   `source` is ``grid`` only where the device names the grid and could name another; "online" alone has no `source`.
 """
 
 from __future__ import annotations
@@ -199,6 +201,9 @@ def _source(draft: Draft, memory: PowerMemory) -> None:
         if draft.has(word):
             draft.fields["source"] = word
             return
+    if draft.has("grid") and draft.get("output_state") in ON_MAINS and not input_is_dead(draft):
+        draft.fields["source"] = "grid"
+        return
     if draft.get("output_state") != "battery" or draft.get("self_test") == "running":
         return
     if input_is_dead(draft) or draft.has("input_bad"):

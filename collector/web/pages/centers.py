@@ -24,7 +24,7 @@ from collector.reports.render import named, reasons
 from collector.standard.criteria import DEAF, EVERYONE
 from collector.store import queries
 from collector.web import auth
-from collector.web.api import filter_of, known_code
+from collector.web.api import filter_of, known_code, test_network
 from collector.web.errors import Mistaken
 from collector.web.pages import test_now
 from collector.web.site import Site
@@ -151,6 +151,7 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "latest": latest,
         "tiles": _tiles(latest),
         "witness": _witness(site, conn, code, latest.get("speed", ())),
+        "network": test_network(site, conn, registered.isp, latest),
         "open_flags": [flag for flag in queries.flags_of(conn, code) if flag["state"] in queries.OPEN],
         "changes": queries.changes_of(conn, code),
         **summary.values(conn, registered, site.standards.at(site.now())),

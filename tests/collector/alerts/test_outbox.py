@@ -21,14 +21,14 @@ from agent.common.words import AUTO, END, LTR
 from collector.alerts.channel import AlertMessage, Channel, SendFailed, by_apprise
 from collector.alerts.outbox import BACKOFF_S, BRAKE, Outbox, claim
 from collector.register.centers import Center
-from collector.standard import Standards, example
 from collector.store import Store, schema, upsert
+from tests.collector.standard.timeless import timeless_standards
 
 NOON = 1_769_972_400_000 + 12 * 3_600_000  # Monday 2026-02-02 12:00 in Karachi
 MINUTE = 60_000
 # Apprise's optional PGP part asks the interpreter for a module that Python 3.13 no longer has.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
-STANDARDS = Standards.of([example()])
+STANDARDS = timeless_standards()
 URL = "http://nabz.example.pk"
 
 
@@ -102,7 +102,7 @@ def test_a_raised_flag_is_told_with_all_that_a_person_needs(store: Store) -> Non
         "Severity: serious",
         "Do: Check the cable to the router; if the fault lies beyond it, report the loss to the provider.",
         "More: http://nabz.example.pk/centers/LHR-001",
-        "Standard example-2026-1 – an example, not official.",
+        "Standard example-2026-2 – an example, not official.",
         "",
         f"{AUTO}Gulberg{END}: ڈیٹا کا ضیاع معیار سے کم",
         f"مرکز: {LTR}LHR-001{END} {AUTO}Gulberg{END}، {AUTO}Lahore{END}",
@@ -113,7 +113,7 @@ def test_a_raised_flag_is_told_with_all_that_a_person_needs(store: Store) -> Non
         "شدت: سنگین",
         "کریں: راؤٹر کی تار دیکھیں؛ خرابی اس سے آگے ہو تو کمپنی کو اطلاع دیں۔",
         f"مزید: {LTR}http://nabz.example.pk/centers/LHR-001{END}",
-        f"معیار {LTR}example-2026-1{END} – صرف مثال، سرکاری نہیں۔",
+        f"معیار {LTR}example-2026-2{END} – صرف مثال، سرکاری نہیں۔",
     ]
 
 

@@ -11,10 +11,10 @@ from agent.common.words import plain
 from agent.wire import Failure, GatewayReading, LinkReading, SeatsReading, SpeedReading, UpsReading
 from collector.flags.judge import bound_of, judge
 from collector.flags.witness import Witness
-from collector.standard import example
 from collector.standard.criteria import Silence
+from tests.collector.standard.timeless import timeless
 
-ASKED = example().by_id
+ASKED = timeless().by_id
 WITNESSED = ASKED["internet.download"]
 DOWNLOAD = replace(WITNESSED, evidence="signed")
 

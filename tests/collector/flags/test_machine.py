@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from agent.common.reasons import Reason
 from collector.flags.judge import Verdict
 from collector.flags.machine import Change, FlagState, alerts, pause, step
-from collector.standard import example
 from collector.standard.criteria import Criterion, Recovery, Window
+from tests.collector.standard.timeless import timeless
 
 BELOW = Verdict("below", Reason("verdict.word"))
 MEETS = Verdict("meets", Reason("verdict.word"))  # but not enough to recover
@@ -23,7 +23,7 @@ ENOUGH = "change.below_in_enough_of_the_last_readings"
 
 
 def criterion(window: Window, recovery: Window, fresh_s: int = 300) -> Criterion:
-    base = example().by_id["internet.latency"]
+    base = timeless().by_id["internet.latency"]
     return replace(base, window=window, recovery=Recovery(90, recovery), fresh_s=fresh_s)
 
 

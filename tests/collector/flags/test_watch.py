@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from bench.fleet.watch import DRAWS, minutes_to_raise, month
-from collector.standard import example
+from tests.collector.standard.timeless import timeless
 
 MONTHS, WELL_PCT, PACKETS = 20, 0.3, 20
-LOSS = example().by_id["internet.loss"]
+LOSS = timeless().by_id["internet.loss"]
 
 
 @pytest.mark.parametrize("losses", DRAWS)

@@ -16,9 +16,9 @@ from collector.ingest.event_time import FIRST_MS, SAME_MS
 from collector.ingest.transaction import Ingest
 from collector.messages import Message
 from collector.run.housekeeping import Housekeeping
-from collector.standard import Standards, example
 from collector.store import Store, schema
 from collector.store.rollups import HOUR_MS, roll
+from tests.collector.standard.timeless import timeless_standards
 
 NOW = 1_795_000_000_000 // HOUR_MS * HOUR_MS + HOUR_MS // 2
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
@@ -191,7 +191,7 @@ def test_guesses_and_boots_are_let_go_in_time(sqlite_store: Store, gateway) -> N
     house.take(mine.batch([lost(mine, 1)]), now_ms=NOW)
     left = []
     for days in (6, 8, 61):
-        Housekeeping(sqlite_store, Settings(), Standards.of([example()]), lambda days=days: NOW + days * DAY_MS).tick()
+        Housekeeping(sqlite_store, Settings(), timeless_standards(), lambda days=days: NOW + days * DAY_MS).tick()
         left.append([len(house.rows(sa.select(table))) for table in (schema.guesses, schema.boots)])
     assert left == [[1, 1], [0, 1], [0, 0]]
 

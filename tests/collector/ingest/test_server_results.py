@@ -26,12 +26,12 @@ from collector.register import centers
 from collector.register.centers import Center
 from collector.reports.monthly import build
 from collector.speedtests import servers
-from collector.standard import Standards, example
 from collector.store import Store, schema
+from tests.collector.standard.timeless import timeless_standards
 
 NOON = 1_795_071_600_000  # Thursday 2026-11-19 12:00 in Karachi
 MINUTE = 60_000
-STANDARDS = Standards.of([example()])
+STANDARDS = timeless_standards()
 FIELDS = ("download_mbps", "capacity_down_mbps", "upload_mbps", "capacity_up_mbps")
 
 
@@ -158,6 +158,31 @@ def test_a_record_that_comes_late_moves_no_flag_that_newer_readings_have_judged(
     house.record(house.sealed(old, mine.device, down=9.0), NOON + 3 * MINUTE)
     assert house.flag() == ("meets", "clear")
     assert (house.month()["samples"], house.month()["met"]) == (2, 1)
+
+
+def test_the_network_of_a_test_is_kept_with_its_record(house: House, mine) -> None:
+    tests = [house.grant(mine.device, "LHR-1") for _ in range(2)]
+    house.record(house.sealed(tests[0], mine.device, asn=45595, network="AS45595 PTCL\u202e", server_asn=64500))
+    house.record(house.sealed(tests[1], mine.device))
+    with house.store.read() as conn:
+        found = [server_check.network_of(conn, test, {45595}) for test in (*tests, "unknown")]
+    assert found == [server_check.TestNetwork("AS45595 PTCL\N{REPLACEMENT CHARACTER}", "off_net"), None, None]
+
+
+def test_the_other_engines_test_is_held_and_changes_nothing_that_is_shown_of_the_line(house: House, mine) -> None:
+    test = house.grant(mine.device, mine.center)
+    house.record(house.sealed(test, mine.device))
+    house.told(mine, test)
+    before = house.now()
+    slot = {"engine": "ndt7", "purpose": "manual", "slot": "2026-11-19 10:00-13:00", "download_mbps": 9.0}
+    house.told(mine, "", wall_ms=NOON + 1000, **slot)
+    assert house.now() == before
+    with house.store.read() as conn:
+        engines = conn.execute(sa.select(schema.readings["speed"].c.engine)).scalars().all()
+    assert sorted(engines) == ["librespeed", "ndt7"]
+    by_hand = slot | {"slot": None}  # the only engine of such a gateway, or somebody's own test: the newest there is
+    house.told(mine, "", wall_ms=NOON + 2000, **by_hand)
+    assert house.now() != before
 
 
 def test_a_late_record_is_no_sign_of_life(house: House, mine) -> None:

@@ -16,8 +16,8 @@ from collector.ingest.sequence_ranges import parse
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.messages import Message
-from collector.standard import Standards, example
 from collector.store import Store, claim, schema
+from tests.collector.standard.timeless import timeless_standards
 
 NOW = 1_795_000_000_000
 WORKERS, GATEWAYS, ROUNDS = 3, 4, 8
@@ -26,7 +26,7 @@ WORKERS, GATEWAYS, ROUNDS = 3, 4, 8
 def everything_to_everyone(url: str, groups: list[list[Message]]) -> list[BaseException]:
     """Each worker takes every group, all at the same moment; returns what went wrong."""
     wrong: list[BaseException] = []
-    standards, key = Standards.of([example()]), Ed25519PrivateKey.generate()
+    standards, key = timeless_standards(), Ed25519PrivateKey.generate()
     start = threading.Barrier(WORKERS)
 
     def work(number: int) -> None:

@@ -14,12 +14,12 @@ from collector.judging import clock
 from collector.judging.clock import ClockWatch
 from collector.judging.silence import listening_again, sweep
 from collector.register.centers import Center
-from collector.standard import Standards, example
 from collector.store import Store, schema, upsert
+from tests.collector.standard.timeless import timeless_standards
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 NOON = 1_769_972_400_000 + 12 * HOUR  # Monday 2026-02-02 12:00 in Karachi
-STANDARDS = Standards.of([example()])
+STANDARDS = timeless_standards()
 CODES = [f"C-{number}" for number in range(8)]
 
 

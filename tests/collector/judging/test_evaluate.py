@@ -13,13 +13,15 @@ from agent.common.reasons import Reason, decode
 from agent.wire import LinkReading, Stamp, UpsReading, encode_reading
 from collector.judging.evaluate import FreshReading, judge_group, judge_readings
 from collector.register.centers import Center
-from collector.standard import Standards, example
+from collector.standard import Standards, examples
 from collector.store import Store, schema, upsert
+from tests.collector.standard.timeless import timeless, timeless_standards
 
 NOON = 1_769_972_400_000 + 12 * 3_600_000  # Monday 2026-02-02 12:00 in Karachi
 SECOND = 1000
 MINUTE = 60_000
-STANDARDS = Standards.of([example()])
+STANDARDS = timeless_standards()
+SECOND_BEGINS = examples()[1].valid_from_ms
 CENTER = Center(
     code="LHR-001", name="Lahore", tier="three", seats_promised=10, opening="Mon-Sat 09:00-21:00", lifecycle="declared"
 )
@@ -34,6 +36,11 @@ def link(wall_ms: int, loss_pct: float, received_ms: int | None = None, subject:
     at = Stamp(wall_ms=wall_ms, mono_ms=0, boot="b", clock="synced")
     reading = LinkReading(at=at, subject=subject, loss_pct=loss_pct, rtt_median_ms=20.0, jitter_ms=1.0)
     return FreshReading("link", reading, wall_ms, received_ms or wall_ms)
+
+
+def ups(wall_ms: int, **values: str) -> FreshReading:
+    at = Stamp(wall_ms=wall_ms, mono_ms=0, boot="b", clock="synced")
+    return FreshReading("ups", UpsReading(at=at, output_state="online", **values), wall_ms, wall_ms)  # type: ignore[arg-type]
 
 
 def ingest(store: Store, *fresh: FreshReading, center: Center = CENTER, standards: Standards = STANDARDS) -> int:
@@ -78,7 +85,7 @@ def test_a_change_is_written_with_the_numbers_that_made_it(store: Store) -> None
     assert (raised.now, raised.value, raised.bound) == ("raised", 30.0, 2.0)
     found = Reason.of("verdict.at_most", value=30.0, bound=2.0, unit="%")
     assert decode(raised.reason) == Reason.of("change.below_in_enough_of_the_last_readings", found=found)
-    assert raised.standard == "example-2026-1"
+    assert raised.standard == "example-2026-2"
     assert raised.queued_ms is None
     assert flag(store).state == "raised"
 
@@ -147,23 +154,49 @@ def test_a_criterion_that_is_no_longer_asked_lets_its_flag_go_and_says_so(store:
     for minute in range(6):
         ingest(store, link(NOON + minute * MINUTE, 30.0))
     newer = replace(
-        example(),
-        id="example-2026-2",
+        timeless(),
+        id="example-2026-3",
         valid_from_ms=NOON + 6 * MINUTE,
-        criteria=tuple(item for item in example().criteria if item.id != "internet.loss"),
+        criteria=tuple(item for item in timeless().criteria if item.id != "internet.loss"),
     )
-    older = replace(example(), valid_to_ms=NOON + 6 * MINUTE)
+    older = replace(timeless(), valid_to_ms=NOON + 6 * MINUTE)
     assert ingest(store, link(NOON + 7 * MINUTE, 30.0), standards=Standards.of([older, newer])) == 1
     assert flag(store).state == "clear"
     with store.read() as conn:
         last = conn.execute(sa.select(schema.changes).order_by(schema.changes.c.id.desc())).first()
     assert last is not None
-    gone = Reason.of("verdict.retired", standard="example-2026-2")
+    gone = Reason.of("verdict.retired", standard="example-2026-3")
     assert decode(last.reason) == Reason.of("change.no_longer_asked", found=gone)
 
 
+def test_a_folder_in_which_the_first_example_had_the_seconds_criteria_keeps_their_flags(store: Store) -> None:
+    """For some days the first version's file was edited in place: what it raised stands under the second."""
+    noon = SECOND_BEGINS + 12 * 60 * MINUTE
+    edited = Standards.of([replace(timeless(), id="example-2026-1")])
+    broken = [ups(noon + minute * MINUTE, battery_status="fault") for minute in range(12)]
+    for fresh in broken:
+        ingest(store, fresh, standards=edited)
+    assert flag(store, "power.battery_fault").state == "raised"
+    shipped = Standards.of(examples())
+    assert ingest(store, ups(noon + 12 * MINUTE, battery_status="fault"), standards=shipped) == 0
+    assert flag(store, "power.battery_fault").state == "raised"
+    for minute in range(13, 50):
+        ingest(store, ups(noon + minute * MINUTE, battery_status="normal"), standards=shipped)
+    assert flag(store, "power.battery_fault").state == "clear"
+
+
+def test_before_the_second_example_began_its_criteria_judge_nothing(store: Store) -> None:
+    noon, shipped = SECOND_BEGINS - 12 * 60 * MINUTE, Standards.of(examples())
+    for minute in range(12):
+        ingest(store, ups(noon + minute * MINUTE, battery_status="fault"), standards=shipped)
+    with store.read() as conn:
+        found = set(conn.execute(sa.select(schema.flags.c.criterion)).scalars())
+    assert "power.battery_low" in found
+    assert "power.battery_fault" not in found
+
+
 def test_where_no_standard_holds_nothing_is_judged(store: Store) -> None:
-    ended = Standards.of([replace(example(), valid_to_ms=NOON)])
+    ended = Standards.of([replace(timeless(), valid_to_ms=NOON)])
     assert ingest(store, link(NOON, 90.0), standards=ended) == 0
     with store.read() as conn:
         assert conn.execute(sa.select(schema.flags)).all() == []

@@ -8,13 +8,14 @@ import sqlalchemy as sa
 from agent.common.reasons import Reason, decode
 from collector.judging.silence import Swept, listening_again, sweep
 from collector.register.centers import Center
-from collector.standard import Standards, example
+from collector.standard import Standards
 from collector.store import Store, schema, upsert
+from tests.collector.standard.timeless import timeless_standards
 
 NOON = 1_769_972_400_000 + 12 * 3_600_000  # Monday 2026-02-02 12:00 in Karachi
 MINUTE = 60_000
 HOUR = 60 * MINUTE
-STANDARDS = Standards.of([example()])
+STANDARDS = timeless_standards()
 
 
 @pytest.fixture

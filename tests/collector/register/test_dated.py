@@ -16,8 +16,8 @@ from collector.__main__ import main
 from collector.judging.evaluate import FreshReading, judge_readings
 from collector.register import centers, dated
 from collector.register.dated import DatedCenter
-from collector.standard import Standards, example
 from collector.store import Store, schema
+from tests.collector.standard.timeless import timeless_standards
 
 HEAD = "center,name,tier,seats_promised,isp,opening"
 FIRST = "LHR-1,Johar Town,two,20,ISP-A,Mon-Sat 09:00-21:00"
@@ -118,7 +118,7 @@ def test_a_reading_from_before_the_change_is_judged_by_what_held_when_it_was_tak
         then = dated.judged(conn, now, {"LHR-1": taken_ms})
         assert then["LHR-1"].at(taken_ms).seats_promised == 20
         assert dated.judged(conn, now, {"LHR-1": NOW}) is now  # nothing is asked where nothing can differ
-        judge_readings(conn, then["LHR-1"], [fresh], Standards.of([example()]), NOW)
+        judge_readings(conn, then["LHR-1"], [fresh], timeless_standards(), NOW)
         flags = conn.execute(sa.select(schema.flags.c.criterion)).scalars().all()
     assert "internet.download" in flags
 

@@ -24,12 +24,13 @@ from collector.reports.monthly_samples import Samples
 from collector.reports.monthly_verdicts import decide, percentile, wilson_upper_pct
 from collector.reports.render import as_csv, as_html, as_json, not_counted, reason_of, safe_cell
 from collector.reports.schedule import told
-from collector.standard import Standards, example
+from collector.standard import Standards
 from collector.standard.criteria import MonthRule
 from collector.store import Store, schema, upsert
+from tests.collector.standard.timeless import timeless
 
 MINUTE = 60_000
-WITNESSED = example()
+WITNESSED = timeless()
 PLAIN = replace(WITNESSED, criteria=tuple(replace(rule, evidence="signed") for rule in WITNESSED.criteria))
 STANDARDS = Standards.of([PLAIN])
 CENTER = Center(
@@ -296,9 +297,9 @@ def test_a_reading_is_judged_by_the_version_that_held_then(store: Store) -> None
     stricter = tuple(
         replace(item, count_at_pct=200.0) if item.id == "internet.download" else item for item in PLAIN.criteria
     )
-    newer = replace(PLAIN, id="example-2026-2", valid_from_ms=half, criteria=stricter)
+    newer = replace(PLAIN, id="example-2026-3", valid_from_ms=half, criteria=stricter)
     found = report(store, Standards.of([older, newer]))
-    assert found["standard"]["id"] == "example-2026-2"
+    assert found["standard"]["id"] == "example-2026-3"
     assert 0 < row(found, "internet.download")["met"] < row(found, "internet.download")["samples"]
 
 
@@ -379,9 +380,9 @@ def test_the_page_escapes_what_people_wrote_and_needs_nothing_from_elsewhere(sto
 def test_the_table_has_a_row_a_criterion(store: Store) -> None:
     lines = list(csv.DictReader(io.StringIO(as_csv(report(store)))))
     assert [line["criterion"] for line in lines] == [
-        item.id for item in example().criteria if item.severity != "notice"
+        item.id for item in timeless().criteria if item.severity != "notice"
     ]
-    assert lines[0]["standard_sha256"] == example().digest
+    assert lines[0]["standard_sha256"] == timeless().digest
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-cmd", "@SUM(A1)", "\tx", "\rx"])

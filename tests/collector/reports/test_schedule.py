@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
 
 from agent import wire
+from agent.common.center_time import TZ
 from collector.__main__ import main
 from collector.judging.evaluate import FreshReading
 from collector.register import centers
@@ -20,13 +23,14 @@ from collector.reports import revisions, schedule
 from collector.reports.monthly import ReportError
 from collector.reports.render import FORMS
 from collector.reports.schedule import told
-from collector.standard import Standards, example
+from collector.standard import Standards, examples
 from collector.store import Store, schema, upsert
 from collector.store.months import Retention, forget
+from tests.collector.standard.timeless import timeless
 
 MINUTE, DAY = 60_000, 86_400_000
 STANDARDS = Standards.of(
-    [replace(example(), criteria=tuple(replace(rule, evidence="signed") for rule in example().criteria))]
+    [replace(timeless(), criteria=tuple(replace(rule, evidence="signed") for rule in timeless().criteria))]
 )
 CENTER = Center(
     code="LHR-001", name="Gulberg", tier="three", seats_promised=10, lifecycle="declared", opening="Mon-Sat 09:00-21:00"
@@ -61,6 +65,10 @@ def put(store: Store, times: list[int], now_ms: int, seq: int = 1, notes: bool =
 
 def day(month_ms: int, number: int, count: int = 300) -> list[int]:
     return [month_ms + (number - 1) * DAY + 9 * 60 * MINUTE + i * MINUTE for i in range(count)]
+
+
+def at_month(year: int, month: int) -> int:
+    return int(datetime(year, month, 1, tzinfo=ZoneInfo(TZ)).timestamp() * 1000)
 
 
 def look(store: Store, now_ms: int) -> int:
@@ -110,6 +118,33 @@ def test_what_a_center_promises_later_is_no_matter_for_a_month_that_was_reported
     found = report(store)
     assert (found["center"]["seats_promised"], found["ledger"]["open"]) == (10, 24 * 720)
     assert found["revision"]["number"] == 2
+
+
+def test_a_month_reported_by_the_first_version_stays_the_same_to_the_bit_when_the_next_is_shipped(store: Store) -> None:
+    """A reading of October: the folder was kept by a program that shipped the first version alone."""
+    first, october = examples()[0], at_month(2026, 10)
+    lossy = [{"loss_pct": 30.0}, {"loss_pct": 0.0}]
+    for number, values in enumerate(lossy):
+        put(store, day(october, 2 + number), october, seq=1 + 1000 * number, **values)
+    due = revisions.month_after(october) + revisions.CLOSE_MS
+    with store.write() as conn:
+        conn.execute(sa.update(schema.devices).values(enrolled_ms=october))
+    schedule.begin(store, Standards.of([first]), due)
+    schedule.finish(store, Standards.of([first]), due + revisions.SETTLE_MS)
+    shipped = Standards.of(examples())
+    with store.read() as conn:
+        kept = told(conn, CENTER.code, "2026-10", shipped, due + DAY)
+        assert schedule.check(conn, CENTER.code, "2026-10", shipped, due + DAY) == []
+    assert kept["standard"] == {
+        "id": first.id, "official": False, "note": first.note, "sha256": first.digest
+    }  # fmt: skip
+    late = revisions.month_after(due) + DAY  # a reading that comes after the second version began
+    put(store, day(october, 4), late, seq=9000)
+    schedule.begin(store, shipped, late)
+    schedule.finish(store, shipped, late + revisions.SETTLE_MS)
+    with store.read() as conn:
+        revised = told(conn, CENTER.code, "2026-10", shipped, late + DAY)
+    assert (revised["revision"]["number"], revised["standard"]["sha256"]) == (2, first.digest)
 
 
 def test_months_before_anybody_enrolled_are_not_reported(store: Store) -> None:
@@ -289,7 +324,7 @@ def test_the_command_makes_a_month_anew_and_compares(store: Store, tmp_path: Pat
         "--data",
         str(tmp_path),
     ]
-    plain = Standards.of([example()])
+    plain = Standards.of(examples())
     assert main([*words, "--check"]) == 2
     assert "is not reported yet" in capsys.readouterr().err
     schedule.begin(store, plain, DUE)

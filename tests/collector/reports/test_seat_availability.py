@@ -18,8 +18,8 @@ from collector.reports.monthly import build
 from collector.reports.render import as_html
 from collector.reports.schedule import told
 from collector.reports.seat_availability import HOUR_MS, Hour, SeatSample, hours, reasons, worst
-from collector.standard import Standards, example
 from collector.store import Store, schema, upsert
+from tests.collector.standard.timeless import timeless_standards
 
 MINUTE = 60_000
 CENTER = Center(
@@ -118,7 +118,7 @@ def test_the_report_says_hour_by_hour_what_could_be_used_and_why_not(store: Stor
     put(store, at("2026-02-02T10:00"), 60, part)
     put(store, at("2026-02-02T22:00"), 60, part)  # closed
     with store.read() as conn:
-        report = told(conn, CENTER.code, "2026-02", Standards.of([example()]), at("2026-03-05T12:00"))
+        report = told(conn, CENTER.code, "2026-02", timeless_standards(), at("2026-03-05T12:00"))
     seats = report["seats"]
     assert (seats["promised"], seats["open_hours"], seats["known_hours"], seats["full_hours"]) == (3, 24 * 12, 2, 1)
     nine, ten = [hour for hour in seats["hours"] if hour["calls"]]
@@ -136,7 +136,7 @@ def test_a_center_that_never_opened_has_no_hours(store: Store) -> None:
             conn,
             Center(**{**{f: getattr(CENTER, f) for f in CENTER.__dataclass_fields__}, "opening": "Mon closed"}),
             "2026-02",
-            Standards.of([example()]),
+            timeless_standards(),
             at("2026-03-05T12:00"),
         )
     assert report["seats"]["hours"] == []

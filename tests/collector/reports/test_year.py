@@ -32,17 +32,18 @@ from collector.reports import revisions, schedule
 from collector.reports.render import FORMS
 from collector.simulate import fleet, readings
 from collector.simulate.trouble import Stage
-from collector.standard import Standards, example
+from collector.standard import Standards
 from collector.store import Store, schema
 from collector.store.backup import backup, restore
 from collector.store.months import Retention, forget
 from collector.store.move import move
+from tests.collector.standard.timeless import timeless
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 JANUARY = 1_767_207_600_000  # 2026-01-01 00:00 in Pakistan
 OFFLINE = JANUARY + 6 * DAY, JANUARY + 36 * DAY + 13 * HOUR  # 30 days; January has been reported when it ends
 STANDARDS = Standards.of(
-    [replace(example(), criteria=tuple(replace(criterion, evidence="signed") for criterion in example().criteria))]
+    [replace(timeless(), criteria=tuple(replace(criterion, evidence="signed") for criterion in timeless().criteria))]
 )
 SETTINGS = Settings()
 

@@ -28,12 +28,12 @@ from collector.simulate import identities, readings, register, witness
 from collector.simulate.fleet import make_fleet
 from collector.simulate.gateway import Gateway
 from collector.speedtests import servers
-from collector.standard import Standards, example
 from collector.store import Store, schema
+from tests.collector.standard.timeless import timeless_standards
 
 NOW = 1_795_071_600_000
 FLEET = make_fleet(4, 5)
-STANDARDS = Standards.of([example()])
+STANDARDS = timeless_standards()
 KEY = Ed25519PrivateKey.generate()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,13 @@ from collector.register.centers import CenterError
 from collector.speedtests import requests
 from collector.speedtests.policy import ASKS_A_DAY, DAY_MS, DESK_A_DAY, HOLD_MS, MOST_WAIT_MS, RETESTS_A_DAY, START_MS
 from collector.speedtests.scheduler import AGAIN_MS, TestScheduler
-from collector.standard import Standards, example, read
+from collector.standard import Standards, read
 from collector.store import Store, schema
+from tests.collector.standard.timeless import timeless_file, timeless_standards
 
 NOW = 1_795_000_000_000  # a Wednesday, 16:06 in Karachi: open
 KEY = Ed25519PrivateKey.generate()
-STANDARDS = Standards.of([example()])
+STANDARDS = timeless_standards()
 
 
 def note(conn: sa.Connection, group: Any, now_ms: int) -> None:
@@ -336,8 +336,7 @@ def miss(gateway: Any, desk: Desk, **values: Any) -> Message:
 
 def trusting() -> Standards:
     """The example, were a miss one at once: its speed criteria wait for a witness otherwise."""
-    body = resources.files("collector.standard").joinpath("example-2026-1.toml").read_bytes()
-    return Standards.of([read(body.replace(b'evidence = "witnessed"', b'evidence = "signed"'), "trusting")])
+    return Standards.of([read(timeless_file().replace(b'evidence = "witnessed"', b'evidence = "signed"'), "trusting")])
 
 
 @pytest.fixture

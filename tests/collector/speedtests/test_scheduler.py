@@ -27,14 +27,14 @@ from collector.run.runtime import PeriodicTask
 from collector.speedtests import requests
 from collector.speedtests.policy import TAIL_MS
 from collector.speedtests.scheduler import TestScheduler
-from collector.standard import Standards, example
 from collector.store import Store, schema
+from tests.collector.standard.timeless import timeless_standards
 
 KEY = Ed25519PrivateKey.generate()
 AT_ONCE = 5
 FASTER = 20  # the collector's clock, so that what holds a place for seconds does not hold up the test
 ABSENT = 2  # gateways that asked and went away
-STANDARDS = Standards.of([example()])
+STANDARDS = timeless_standards()
 
 
 class Clock:

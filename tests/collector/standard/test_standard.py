@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from agent.common.center_time import TZ
-from collector.standard import StandardError, Standards, example, load, read
+from collector.standard import StandardError, Standards, example, examples, load, read
 from collector.standard.criteria import Window
 
 FILES = Path(__file__).parent / "files"
@@ -72,14 +72,39 @@ def test_each_time_has_the_version_that_held_then() -> None:
 
 def test_two_versions_never_hold_at_once() -> None:
     first = load(FILES / "valid.toml")
-    endless = replace(first, valid_to_ms=None)
-    with pytest.raises(StandardError, match="test-3: valid_from: test-1 still holds then"):
-        Standards.of([endless, replace(first, id="test-3", valid_from_ms=at("2027-01-01T00:00"))])
+    twin = replace(first, id="test-3", valid_to_ms=None)
+    with pytest.raises(StandardError, match="test-3: valid_from: test-1 begins on the same day; let one begin later"):
+        Standards.of([first, twin])
     second = replace(first, id="test-2", valid_from_ms=at("2026-06-30T00:00"), valid_to_ms=None)
-    with pytest.raises(
-        StandardError, match="test-2: valid_from: test-1 still holds then; end it with valid_to the day"
-    ):
+    with pytest.raises(StandardError, match="test-2: valid_from: test-1 still holds then; begin after its valid_to"):
         Standards.of([first, second])
+
+
+def test_a_version_without_an_end_holds_until_the_next_begins_and_its_file_stays_as_it_is() -> None:
+    first = replace(load(FILES / "valid.toml"), valid_to_ms=None)
+    second = replace(first, id="test-2", valid_from_ms=at("2027-01-01T00:00"))
+    third = replace(first, id="test-3", valid_from_ms=at("2028-01-01T00:00"))
+    standards = Standards.of([third, first, second])
+    held = [standards.at(at(day)) for day in ("2026-12-31T23:59", "2027-01-01", "2027-12-31T23:59", "2031-01-01")]
+    assert [version and version.id for version in held] == ["test-1", "test-2", "test-2", "test-3"]
+    assert held[0] is not None
+    assert held[0].digest == first.digest
+    assert held[0].valid_to_ms == second.valid_from_ms
+
+
+# The digests under which reports name the shipped versions: a file that changes once it is in force fails here.
+SHIPPED = {
+    "example-2026-1": "58d0b0d0a842c73fc88d2f6c9595ce6dcfa6dea0ae9e550a54c309342909b2f7",
+    "example-2026-2": "cdba4b2ca0f34ac12bb2343ddda0f17ebaf62b9e4b1b03d412f7c0cfc4da3fd1",
+}
+
+
+def test_the_shipped_versions_are_never_edited_and_follow_each_other_without_a_gap() -> None:
+    assert {version.id: version.digest for version in examples()} == SHIPPED
+    standards = Standards.of(examples())
+    held = [standards.at(at(day)) for day in ("2026-01-01", "2026-11-28T23:59", "2026-11-29", "2027-03-01")]
+    assert [version and version.id for version in held] == ["example-2026-1"] * 2 + ["example-2026-2"] * 2
+    assert example().id == examples()[-1].id
 
 
 def test_the_example_is_shipped_and_says_that_it_is_not_official() -> None:

@@ -17,9 +17,9 @@ from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.judging.silence import sweep
 from collector.run.housekeeping import Housekeeping
-from collector.standard import Standards, example
 from collector.store import Store, roles, schema
 from collector.store.migrate import HEAD
+from tests.collector.standard.timeless import timeless_standards
 
 NOW = 1_795_000_000_000
 ROLES = (roles.INGEST, roles.WEB, roles.AUDITOR)
@@ -143,7 +143,7 @@ def test_each_role_can_do_its_work(as_role: Callable[[str], Store], gateway) -> 
     mine = gateway(web)
     with web.write() as conn:
         enrolment.issue_token(conn, "LHR-1", NOW, ttl_s=600)
-    standards = Standards.of([example()])
+    standards = timeless_standards()
     ingest = Ingest(ingesting, Ed25519PrivateKey.generate(), judge_with(Settings(), standards))
     taken = ingest.take([mine.batch([mine.ups(output_state="battery")])], NOW)
     assert taken.counts["readings"] == 1

@@ -29,12 +29,13 @@ from agent.common.reasons import Reason, encode, encode_all
 from agent.common.words import FOLDER
 from collector.access import approvals, enrolment, passwords, users
 from collector.access.enrolment import Approval
-from collector.config import CollectorTable, EnrolmentSection, Settings
-from collector.standard import Standards, example
+from collector.config import CollectorTable, EnrolmentSection, MeasureSection, Settings
+from collector.standard import Standards
 from collector.store import Store, schema
 from collector.web import auth
 from collector.web.app import build
 from collector.web.live import Hub
+from tests.collector.standard.timeless import timeless, timeless_standards
 
 NOW_MS = 1_795_000_000_000  # a Wednesday of November 2026, 16:06 in Karachi
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
@@ -68,7 +69,7 @@ def flag_row(code: str, criterion: str, **parts: object) -> dict[str, Any]:
     return {
         "center": code, "criterion": criterion, "subject": "", "state": "clear", "since_ms": NOW_MS - 2 * DAY_MS,
         "judged_until_ms": NOW_MS - MINUTE_MS, "memory": "[]", "verdict": "meets", "value": None, "bound": None,
-        "reason": HELD, "standard": "example-2026-1", **parts,
+        "reason": HELD, "standard": "example-2026-2", **parts,
     }  # fmt: skip
 
 
@@ -185,7 +186,7 @@ def add_story(store: Store, code: str) -> None:
     insert(store, schema.changes, [
         {"center": code, "criterion": criterion, "subject": "", "was": was, "now": now,
          "at_ms": NOW_MS - hours * HOUR_MS, "recorded_ms": NOW_MS, "value": 12.4, "bound": 40.0,
-         "reason": encode(Reason.of("change.recovery_held", found=HEALTHY)), "standard": "example-2026-1"}
+         "reason": encode(Reason.of("change.recovery_held", found=HEALTHY)), "standard": "example-2026-2"}
         for criterion, was, now, hours in moves
     ])  # fmt: skip
     gap = {
@@ -232,7 +233,7 @@ def add_waiting(
     return "g" + key_hash[:16]
 
 
-CRITERIA = tuple(rule.id for rule in example().criteria)
+CRITERIA = tuple(rule.id for rule in timeless().criteria)
 
 
 def add_fleet(store: Store, number: int, now_ms: int = NOW_MS) -> None:
@@ -315,7 +316,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture(scope="session")
 def standards() -> Standards:
-    return Standards.of([example()])
+    return timeless_standards()
 
 
 TOKEN = "the-token-of-these-tests"
@@ -349,7 +350,11 @@ def serve(
 ) -> Iterator[Served]:
     (data_dir / auth.TOKEN_FILE).write_text(TOKEN)
     hub = Hub(gather_s=0.05)
-    config = Settings(collector=CollectorTable(data_dir=data_dir), enrolment=EnrolmentSection(approval=approval))
+    config = Settings(
+        collector=CollectorTable(data_dir=data_dir),
+        enrolment=EnrolmentSection(approval=approval),
+        measure=MeasureSection(providers={"PTCL": (17557, 45595)}),
+    )
     key = Ed25519PrivateKey.generate()
     app = build(store, config, hub, standards=standards, key=key, now=lambda: now_ms, texts=texts)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))

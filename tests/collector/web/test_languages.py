@@ -16,9 +16,10 @@ from agent.common.words import FOLDER, plain
 from collector.alerts.message import Announcement, message
 from collector.html_words import html_words
 from collector.register.opening_text import opening_text
-from collector.standard import Standards, example
+from collector.standard import Standards
 from collector.standard.criteria import LocalText
 from collector.standard.names import name_of
+from tests.collector.standard.timeless import timeless
 
 THINGS = {"Mbit", "s", "ms", "MB", "V", "C", "JSON", "Nabz", "GB", "SHA"}  # units and names of things
 EMPTY = {"meta", "link", "input", "br", "img", "use", "path", "hr"}
@@ -157,13 +158,13 @@ def test_alerts_and_reports_speak_it_too(texts: Path) -> None:
         id=1, center="LHR-1", criterion="internet.loss", subject="", was="pending", now="raised", at_ms=0, value=30.0,
         bound=2.0, reason=Reason.of("change.below_at_once", found=found), province="Punjab",
     )  # fmt: skip
-    text = message(values, example(), "http://nabz.example.pk", [words]).text
+    text = message(values, timeless(), "http://nabz.example.pk", [words]).text
     assert words.reason(values.reason) in text
     assert not latin(re.sub(r"[\u2066\u2068][^\u2069]*\u2069", "", text)), text
 
 
 def test_a_standard_may_bring_names_in_it(texts: Path) -> None:
-    criterion = example().by_id["internet.loss"]
+    criterion = timeless().by_id["internet.loss"]
     named = replace(criterion, name=LocalText({**criterion.name.texts, "xx": "Øøø"}))
     words = html_words("xx", texts)
     assert (name_of(named, words), name_of(criterion, words)) == ("Øøø", '<bdi lang="en" dir="ltr">Packet loss</bdi>')

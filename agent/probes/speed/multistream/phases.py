@@ -15,7 +15,7 @@ from agent.probes.speed.engine import SpeedRequest, Throughput
 from agent.probes.speed.line import counters
 from agent.probes.speed.multistream import tcpinfo
 from agent.probes.speed.multistream.modes import Mode
-from agent.probes.speed.multistream.saturation import DirectionResult, Trace, has_stalled, judge
+from agent.probes.speed.multistream.saturation import DirectionResult, Trace, described_machine, has_stalled, judge
 from agent.probes.speed.multistream.stream import Direction
 from agent.probes.speed.multistream.streams import HEAD_BYTES, Busy, Stream
 from agent.probes.speed.multistream.transfer import TransferPlan
@@ -88,6 +88,7 @@ class _Test:
             raise await _stalled(direction, target)
         result = await self.protocol.corrected(self.request, run, judge(trace, idle.rtt_ms, self.mode))
         self.request.explain(_described(direction, trace, result, run.streams.count))
+        self.request.explain(described_machine(trace, idle.rtt_ms))
         return result
 
     async def _admitted(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from agent.common.causes import SpeedFlag
 from agent.probes.speed.latency import median, rise_ms
 from agent.probes.speed.line.counters import Counters
+from agent.probes.speed.line.machine import MachineShares, Port
 from agent.probes.speed.multistream import rate
 from agent.probes.speed.multistream.modes import SETTLE_SPAN_S, Mode
 from agent.probes.speed.multistream.stream import Direction, Lane
@@ -23,13 +25,16 @@ NOISE = 0.01
 STEPS_S, STEPS_NOISE = 1.5, 0.03  # leaps are seen up to a tenth of a second late
 MANY, HALF_EMPTY = 500, 0.6  # of so many segments no line keeps so many waiting
 STALLED_S, STALLED_RTTS, STALLED_BYTES = 1.8, 2, 3000  # nothing but a packet or two for so long
-BUSY_CPU, LATE_SHARE = 0.8, 0.1
+BUSY_SHARE, WAIT_SHARE, SOFTIRQ_SHARE = 0.8, 0.2, 0.3  # of the time of a direction; see `bench lines.limited`
+LATE_SHARE, UNFED_SHARE = 0.1, 0.1
+EMPTY_SHARE, SUNK_SHARE, SUNK_TICKS, SUNK_BINS = 0.1, 0.03, 3, 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
     """Entry i of `times_s` (monotonic) and `counters` is tick i. `ip_bytes` is an IP header's length, `frame_bytes`
-    what the interface's counters add to each packet. `late_share` of the ticks came more than half a bin late."""
+    what the interface's counters add to each packet. `late_share` of the ticks came more than half a bin late.
+    `machine` and `port` are of the machine that tested; None: its link is not known."""
 
     direction: Direction
     times_s: Sequence[float]
@@ -39,8 +44,9 @@ class Trace:
     began_s: float
     warm_s: float  # when the warm-up was over
     end: End
-    cpu_share: float
+    machine: MachineShares
     late_share: float
+    port: Port | None = None
     ip_bytes: int = 20
     frame_bytes: int = 14
     stepped: bool = False  # the counters are shown anew only now and then
@@ -95,7 +101,7 @@ def judge(trace: Trace, idle_rtt_ms: float | None, mode: Mode) -> DirectionResul
         flags.add("not_saturated")
     if cross is not None and cross >= CROSS_PCT:
         flags.add("cross_traffic")
-    if trace.cpu_share > BUSY_CPU or trace.late_share > LATE_SHARE:
+    if _is_client_limited(trace, mbps, window, idle_rtt_ms):
         flags.add("client_limited")
     return DirectionResult(
         mbps=mbps,
@@ -106,6 +112,61 @@ def judge(trace: Trace, idle_rtt_ms: float | None, mode: Mode) -> DirectionResul
         sent_bytes=sent,
         flags=frozenset(flags),
     )
+
+
+def _is_client_limited(trace: Trace, mbps: float | None, window: range, idle_rtt_ms: float | None) -> bool:
+    """Whether this machine may have been the bottleneck: its own link was full, or it was short of a processor while
+    the line was not: one whose queue never ran empty and whose rate never sank was the bottleneck all the time."""
+    if trace.port is not None and mbps is not None and trace.port.share(mbps) >= 1:
+        return True
+    shares = trace.machine
+    is_short = (
+        shares.busy > BUSY_SHARE
+        or shares.waited > WAIT_SHARE
+        or shares.softirq > SOFTIRQ_SHARE
+        or trace.late_share > LATE_SHARE
+        or unfed_share(trace) > UNFED_SHARE
+    )
+    return is_short and (empty_share(trace, idle_rtt_ms) > EMPTY_SHARE or sunk_share(trace, window) > SUNK_SHARE)
+
+
+def described_machine(trace: Trace, idle_rtt_ms: float | None) -> str:
+    """What `client_limited` rests on, for people."""
+    shares, sunk = trace.machine, sunk_share(trace, _window(trace))
+    return (
+        f"this machine used or waited for a processor {shares.busy:.0%} of the time, waited {shares.waited:.0%}; "
+        f"soft interrupts of a full core {shares.softirq:.0%}, nothing to send {unfed_share(trace):.0%}, late "
+        f"{trace.late_share:.0%}; echoes without a queue {empty_share(trace, idle_rtt_ms):.0%}, rate sank by {sunk:.1%}"
+    )
+
+
+def empty_share(trace: Trace, idle_rtt_ms: float | None) -> float:
+    """The share of the echoes under load that met no queue; 1 where that is not known."""
+    if idle_rtt_ms is None or len(trace.loaded_ms) < SUNK_BINS:
+        return 1.0
+    return sum(ms - idle_rtt_ms < SATURATED_MS for ms in trace.loaded_ms) / len(trace.loaded_ms)
+
+
+def sunk_share(trace: Trace, window: range) -> float:
+    """By how much the mean rate lies below the rate of the better times of a direction, as a share of it."""
+    curve = delivered(trace)
+    ends = list(window)[::SUNK_TICKS] if curve is not None else []
+    rates = sorted(_mbps(trace, curve or [], a, b) for a, b in pairwise(ends))
+    better = rates[round(0.8 * (len(rates) - 1))] if len(rates) >= SUNK_BINS else 0.0
+    return 1 - _mbps(trace, curve or [], ends[0], ends[-1]) / better if better > 0 else 0.0
+
+
+def unfed_share(trace: Trace) -> float:
+    """Of an upload, the share of the time in which the kernel had nothing of ours to send, or too small a buffer for
+    it; 0 where that is not told."""
+    if trace.direction == "down":
+        return 0.0
+    fed = [(lane.first, [info.busy_us - info.unsent_us for info in lane.info]) for lane in trace.lanes if lane.info]
+    spans = [(own[0], own[-1], trace.times_s[first + len(own) - 1] - trace.times_s[first]) for first, own in fed]
+    total_s = sum(seconds for _, _, seconds in spans)
+    if total_s <= 0 or not any(last for _, last, _ in spans):
+        return 0.0
+    return max(0.0, 1 - sum(last - first for first, last, _ in spans) / 1e6 / total_s)
 
 
 def lasting_from(trace: Trace, idle_rtt_ms: float | None) -> int | None:

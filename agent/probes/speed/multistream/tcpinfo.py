@@ -35,6 +35,8 @@ class TcpInfo:
     options_bytes: int
     send_mss: int  # payload of a full segment
     receive_mss: int  # the kernel's estimate from what came
+    busy_us: int = 0  # how long there was something to send
+    unsent_us: int = 0  # of it, how long the send buffer was too small
 
 
 Read = Callable[[HasSocketOptions], TcpInfo | None]
@@ -61,5 +63,7 @@ def read(sock: HasSocketOptions) -> TcpInfo | None:
         out_of_order_in=fields[52],
         send_mss=fields[10],
         receive_mss=fields[11],
+        busy_us=fields[43],
+        unsent_us=fields[45],
         options_bytes=_TIMESTAMP_BYTES if fields[5] & _TIMESTAMPS else 0,
     )

@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed import latency
+from agent.probes.speed.line import machine
 from agent.probes.speed.line.counters import Counters, Interface
+from agent.probes.speed.line.machine import MachineShares
 from agent.probes.speed.multistream import tcpinfo
 from agent.probes.speed.multistream.modes import WIDEN_S, Mode
 from agent.probes.speed.multistream.saturation import SATURATED_MS, End, Trace, delivered, ended, lasting_from
@@ -50,6 +52,7 @@ class TransferPlan:
         self.warm_s = 0.0
         self.widened_s = 0.0
         self.late = 0
+        self.port = machine.port(interface.name) if interface else None
         self.ip_bytes = 40 if ":" in target.address else 20
 
     async def run(self) -> Trace:
@@ -57,14 +60,14 @@ class TransferPlan:
         self.streams.add(self.mode.streams)
         try:
             await self._first_byte()
-            cpu_s = time.thread_time()
+            before = machine.state()
             end = await self._measure()
-            cpu_share = (time.thread_time() - cpu_s) / max(BIN_S, time.monotonic() - self.began_s)
+            shares = machine.shares(before, machine.state())
         finally:
             await self.streams.close()
             if self.loaded is not None:
                 await self.loaded.close()
-        return self._trace(end, cpu_share)
+        return self._trace(end, shares)
 
     async def _first_byte(self) -> None:
         started = time.monotonic()
@@ -106,7 +109,7 @@ class TransferPlan:
         return now
 
     def _judge(self, now: float) -> End | None:
-        trace = self._trace("time", 0.0)
+        trace = self._trace("time", MachineShares())
         totals = delivered(trace) or [0.0] * len(self.streams.times_s)
         if self.loaded is not None:
             self.loaded.mbps = totals[-1] * 8 / 1e6 / (now - self.began_s)
@@ -141,7 +144,7 @@ class TransferPlan:
         self.widened_s += WIDEN_S
         return True
 
-    def _trace(self, end: End, cpu_share: float) -> Trace:
+    def _trace(self, end: End, shares: MachineShares) -> Trace:
         ticks = max(1, len(self.streams.times_s))
         return Trace(
             direction=self.streams.direction,
@@ -152,7 +155,8 @@ class TransferPlan:
             began_s=self.began_s,
             warm_s=self.warm_s,
             end=end,
-            cpu_share=cpu_share,
+            machine=shares,
+            port=self.port,
             late_share=self.late / ticks,
             ip_bytes=self.ip_bytes,
             frame_bytes=self.interface.frame_bytes if self.interface else 14,

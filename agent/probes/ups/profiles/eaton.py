@@ -48,7 +48,8 @@ XUPS = Profile(
         Obj("serial", "1.6", "xupsIdentSerialNumber"),
         Obj("self_test", "8.2", "xupsTestBatteryStatus", enum=TESTS),
         Obj("input_source", "3.5", "xupsInputSource", enum=INPUTS),
-        Obj(WORDS, "3.5", "xupsInputSource", enum={6: "generator"}),
+        # primaryUtility(3) and secondaryUtility(5) beside generator(6): the one object here that names the grid.
+        Obj(WORDS, "3.5", "xupsInputSource", enum={3: "grid", 5: "grid", 6: "generator"}),
         Obj(WORDS, "2.5", "xupsBatteryAbmStatus", enum={1: "charging", 2: "discharging"}),
         Obj(
             WORDS,

@@ -130,4 +130,9 @@ def test_the_last_result_is_read_with_every_look(
 def test_the_input_is_named_where_the_device_tells_it(card: CardMaker, look: Callable[..., UpsReading]) -> None:
     made = card("xups")
     made.objects["1.3.6.1.4.1.534.1.3.5.0"] = ("2", "6")
-    assert look(made.target()).input_source == "generator"
+    reading = look(made.target())
+    assert (reading.input_source, reading.source) == ("generator", "generator")
+    for number, word, source in (("3", "mains", "grid"), ("5", "mains2", "grid"), ("4", "bypass", None)):
+        made.objects["1.3.6.1.4.1.534.1.3.5.0"] = ("2", number)
+        reading = look(made.target())
+        assert (reading.input_source, reading.source) == (word, source)

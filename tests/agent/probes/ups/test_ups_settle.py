@@ -271,8 +271,60 @@ def test_a_ups_that_tests_its_battery_says_nothing_of_a_source() -> None:
 
 @pytest.mark.parametrize(
     ("variables", "source"),
-    [({"input_source": "generator"}, "generator"), ({"ups_status": "OB", "pv1_power": "850"}, "solar"), ({}, None)],
+    [
+        ({"input_source": "generator"}, "generator"),
+        ({"input_source": "Primary Utility", "input_voltage": "231"}, "grid"),
+        ({"input_source": "utility", "input_voltage": "0", "ups_status": "OB"}, "battery"),
+        ({"input_source": "utility", "input_voltage": "231", "ups_status": "OL TRIM"}, "grid"),
+        ({"input_source": "utility", "ups_status": "OFF"}, None),
+        ({"input_source": "1", "input_voltage": "231"}, None),  # of a transfer switch: whichever line that is
+        ({"input_source": "mains", "input_voltage": "231"}, None),
+        ({"ups_status": "OB", "pv1_power": "850"}, "solar"),
+        ({"input_voltage": "231"}, None),  # the grid, or a generator behind a switch
+    ],
 )
 def test_generators_and_panels_are_named_where_the_device_tells_them(variables: Any, source: str | None) -> None:
     given = {"ups_status": "OL", "battery_charge": "90", **variables}
     assert Ups(**given).at(0).source == source
+
+
+@pytest.mark.parametrize(
+    ("variables", "volts", "correction"),
+    [
+        ({"battery_voltage": "273", "ups_power_nominal": "1500"}, 27.3, "tenths"),
+        ({"battery_voltage": "273", "ups_realpower_nominal": "900"}, 27.3, "tenths"),
+        ({"battery_voltage": "1365", "ups_power_nominal": "650"}, 13.65, "hundredths"),
+        ({"battery_voltage": "546", "ups_power_nominal": "2200"}, 54.6, "tenths"),
+        (
+            {"battery_voltage": "210", "ups_power_nominal": "1500", "ups_status": "OB", "input_voltage": "0"},
+            21.0,
+            "tenths",
+        ),
+        ({"battery_voltage": "819", "ups_power_nominal": "3000"}, 81.9, "tenths"),  # no UPS has so much
+        ({"battery_voltage": "273", "battery_voltage_nominal": "24"}, 27.3, "tenths"),
+        ({"battery_voltage": "82.4", "ups_power_nominal": "1500"}, 82.4, ""),
+        ({"battery_voltage": "273", "ups_power_nominal": "6000"}, 273.0, ""),
+        ({"battery_voltage": "273", "ups_power_nominal": "6"}, 273.0, ""),  # kW
+        ({"battery_voltage": "273", "battery_voltage_nominal": "240", "ups_power_nominal": "1500"}, 273.0, ""),
+        ({"battery_voltage": "273"}, 273.0, ""),  # of a larger UPS as likely: nothing tells
+        ({"battery_voltage": "27.3", "battery_voltage_nominal": "12"}, 27.3, ""),  # the nominal voltage is wrong
+        ({"battery_voltage": "175", "ups_power_nominal": "1500"}, None, "impossible"),  # 17.5 V is of no whole blocks
+        ({"battery_voltage": "880", "ups_power_nominal": "10000"}, 88.0, "tenths"),
+    ],
+)
+def test_a_battery_voltage_in_the_wrong_scale_is_put_right_where_the_ups_has_no_such_battery(
+    variables: dict[str, str], volts: float | None, correction: str
+) -> None:
+    usual = {"ups_status": "OL", "battery_charge": "100", "input_voltage": "230"}
+    reading = Ups(**{**usual, **variables}).at(0)
+    assert reading.battery_voltage_v == volts
+    mine = [one for one in reading.corrected if "battery_voltage_v" in one]
+    assert [one.partition(":")[0] for one in mine] == ([correction] if correction else [])
+
+
+def test_the_scale_of_a_batterys_voltage_is_learnt_and_holds_when_its_size_is_told_no_more() -> None:
+    ups = Ups(ups_status="OL", battery_charge="100", input_voltage="230", battery_voltage="273")
+    assert ups.at(0).battery_voltage_v == 273.0
+    assert ups.at(10, ups_power_nominal="1500").battery_voltage_v == 27.3
+    assert ups.at(20).battery_voltage_v == 27.3
+    assert ups.at(30, battery_voltage="221").battery_voltage_v == 22.1

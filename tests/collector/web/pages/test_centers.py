@@ -166,7 +166,7 @@ def test_every_criterion_has_a_verdict_with_value_bound_and_reason(fleet, standa
 
 def test_an_unofficial_standard_is_marked_wherever_it_judges(fleet) -> None:
     with fleet.client() as client:
-        assert "example-2026-1 – an example, not official" in text_of(client.get("/centers/KHI-0001").text)
+        assert "example-2026-2 – an example, not official" in text_of(client.get("/centers/KHI-0001").text)
         assert "no official technical standard has been published" in text_of(client.get("/").text)
 
 
@@ -205,6 +205,35 @@ def test_the_servers_figure_stands_beside_the_gateways_with_its_word(
         page = text_of(client.get(f"/centers/LHR-014?lang={lang}").text).replace("\xa0", " ").replace(" ,", ",")
     assert word in page
     assert figures in page.replace(" ،", "،")
+
+
+@pytest.mark.parametrize(
+    ("lang", "asn", "server_asn", "shown"),
+    [
+        ("en", 45595, 17557, "come from AS45595 Example – on the provider's own network"),
+        ("en", 45595, 64500, "come from AS45595 Example – the server is outside the provider's network"),
+        ("en", 64500, 17557, "come from AS64500 Example – not over the network of the registered provider"),
+        ("en", 45595, None, "come from AS45595 Example Server s saw"),
+        ("ur", 45595, 17557, "کمپنی کے اپنے نیٹ ورک پر"),
+    ],
+)
+def test_the_network_that_the_server_saw_is_shown_with_its_provider(
+    served, cast, vouch, lang: str, asn: int, server_asn: int | None, shown: str
+) -> None:
+    reading = msgspec.structs.replace(cast.SPEED, purpose="routine", test_id="t1")
+    at_ms = cast.NOW_MS - 20_000
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-014", isp="ptcl")])
+    cast.add_latest(served.store, "LHR-014", reading, at_ms)
+    cast.add_readings(served.store, "LHR-014", "speed", [{"wall_ms": at_ms, "download_mbps": 46.2, "test_id": "t1"}])
+    vouch(served.store, "LHR-014", "glhr-014", {"t1": (46.0, 18.9)}, at_ms)
+    with served.store.write() as conn:
+        values = {"asn": asn, "network": f"AS{asn} Example", "server_asn": server_asn}
+        conn.execute(sa.update(schema.records).values(**values))
+    with served.client() as client:
+        page = text_of(client.get(f"/centers/LHR-014?lang={lang}").text)
+        api = client.get("/api/v1/centers/LHR-014").json()
+    assert shown in page
+    assert api["network"]["name"] == f"AS{asn} Example"
 
 
 def test_open_flags_come_with_their_reason_and_the_fix(fleet) -> None:
@@ -331,7 +360,7 @@ def test_the_urdu_fonts_are_asked_for_in_urdu_only(fleet) -> None:
 def test_figures_and_codes_stay_left_to_right_in_urdu(fleet) -> None:
     with fleet.client() as client:
         page = client.get("/centers/KHI-0001?lang=ur").text
-    for figure in ("21.3\xa0ms", "46.2\xa0Mbit/s", "KHI-0001", "example-2026-1"):
+    for figure in ("21.3\xa0ms", "46.2\xa0Mbit/s", "KHI-0001", "example-2026-2"):
         assert f'<bdi dir="ltr">{figure}</bdi>' in page, figure
 
 

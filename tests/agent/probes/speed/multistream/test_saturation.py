@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agent.probes.speed.line.counters import Counters
+from agent.probes.speed.line.machine import MachineShares, Port
 from agent.probes.speed.multistream.modes import MODES, Mode
 from agent.probes.speed.multistream.saturation import End, Trace, crossed, ended, has_stalled, judge
 from agent.probes.speed.multistream.stream import Direction, Lane
@@ -48,7 +49,7 @@ def trace(direction: Direction, lanes: Sequence[Lane], **changes: Any) -> Trace:
         began_s=100.0,
         warm_s=100.8,
         end="time",
-        cpu_share=0.1,
+        machine=MachineShares(busy=0.1),
         late_share=0.0,
         frame_bytes=0,
     )
@@ -136,13 +137,57 @@ def test_too_few_echoes_say_nothing_of_saturation() -> None:
     ("changes", "flag"),
     [
         ({"end": "bytes"}, "capped"),
-        ({"cpu_share": 0.9}, "client_limited"),
+        ({"machine": MachineShares(busy=0.9)}, "client_limited"),
+        ({"machine": MachineShares(waited=0.3)}, "client_limited"),
+        ({"machine": MachineShares(softirq=0.4)}, "client_limited"),
         ({"late_share": 0.5}, "client_limited"),
         ({"warm_s": 101.5}, "short"),
     ],
 )
 def test_a_figure_worth_less_says_why(changes: dict[str, Any], flag: str) -> None:
     assert judge(trace("down", [lane("down", 8)], **changes), 30.0, QUICK).flags == {flag}
+
+
+BUSY = MachineShares(busy=0.95, waited=0.6)
+FULL = [95.0] * 12  # the queue never runs empty
+
+
+def sinking(direction: Direction, mbps: float) -> Lane:
+    """A connection that stands still for a tenth of the time."""
+    infos = lane(direction, mbps).info
+    kept = [infos[tick - min(2, max(0, tick - 30)) - min(2, max(0, tick - 38))] for tick in range(TICKS)]
+    return Lane(first=0, info=kept, moved=[info.received for info in kept])
+
+
+@pytest.mark.parametrize(
+    ("lanes", "changes", "is_limited"),
+    [
+        (lane("down", 8), {"machine": BUSY, "loaded_ms": FULL}, False),
+        (lane("down", 8), {"late_share": 0.5, "loaded_ms": FULL}, False),
+        (lane("down", 8), {"machine": BUSY, "loaded_ms": [*FULL[2:], 31.0, 32.0]}, True),
+        (lane("down", 8), {"loaded_ms": [*FULL[2:], 31.0, 32.0]}, False),  # the line's doing, not this machine's
+        (sinking("down", 8), {"machine": BUSY, "loaded_ms": FULL}, True),
+        (sinking("down", 8), {"loaded_ms": FULL}, False),
+        (lane("down", 8), {"loaded_ms": FULL, "port": Port(mbps=8.8, is_wireless=False)}, True),
+        (lane("down", 8), {"loaded_ms": FULL, "port": Port(mbps=10.0, is_wireless=False)}, False),
+        (lane("down", 8), {"loaded_ms": FULL, "port": Port(mbps=15.0, is_wireless=True)}, True),
+        (lane("down", 8), {"loaded_ms": FULL, "port": Port(mbps=54.0, is_wireless=True)}, False),
+    ],
+)
+def test_a_busy_machine_is_the_bottleneck_while_the_line_is_not(
+    lanes: Lane, changes: dict[str, Any], is_limited: bool
+) -> None:
+    flags = judge(trace("down", [lanes], **changes), 30.0, QUICK).flags
+    assert ("client_limited" in flags) == is_limited
+
+
+@pytest.mark.parametrize(("fed", "is_limited"), [(1.0, False), (0.95, False), (0.6, True)])
+def test_an_upload_that_has_nothing_to_send_is_held_back_by_this_machine(fed: float, is_limited: bool) -> None:
+    ours = lane("up", 6)
+    infos = [replace(info, busy_us=round(fed * tick * BIN_S * 1e6)) for tick, info in enumerate(ours.info)]
+    for echoes in (FULL, [*FULL[2:], 31.0, 32.0]):
+        flags = judge(trace("up", [replace(ours, info=infos)], loaded_ms=echoes), 30.0, QUICK).flags
+        assert ("client_limited" in flags) == (is_limited and echoes is not FULL)
 
 
 def test_a_test_that_ends_in_its_warm_up_is_judged_by_its_later_half() -> None:
