@@ -17,13 +17,13 @@ from agent.common.words import plain
 from collector.ingest import boot_clocks, pulse, spools
 from collector.ingest.boot_clocks import BootClocks
 from collector.ingest.event_time import FIRST_MS, bracket, dated
-from collector.ingest.sequence_ranges import Numbers, forks, merge, missing
 from collector.ingest.spools import SpoolState
 from collector.ingest.verify import VerifiedBatch
 from collector.judging.evaluate import FreshReading
 from collector.messages import DeviceFinding, Finding, Message, MessageRefused, printable
 from collector.outages import gaps
 from collector.reports import revisions
+from collector.sequence_ranges import Numbers, forks, merge, missing
 from collector.store import bulk_insert, schema, upsert
 from collector.store.rollups import HOUR_MS
 
@@ -204,6 +204,11 @@ class BatchWriter:
         if isinstance(reading, wire.ShedReading):
             gone = (reading.first_seq, max(reading.first_seq, reading.last_seq))
             self.lost[_key(verified, reading.subject or verified.batch.spool)].append(gone)
+            if reading.why == "receipted":
+                where = printable(reading.subject or verified.batch.spool, 64)
+                names = {"spool": where, "numbers": f"{gone[0]}-{gone[1]}"}
+                detail = Reason.of("receipt.lost_by_us", n=gone[1] - gone[0] + 1, **names)
+                self._record_finding("lost_by_us", center, device, detail)
         known: Row = {"center": center, "device": device, "subject": subject, "received_ms": self.now_ms}
         filed = {"wall_ms": wall_ms, "spool": verified.batch.spool, "seq": seq, **known}
         self.readings[kind].append({**filed, **own_columns(kind, reading)})

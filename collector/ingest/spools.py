@@ -14,12 +14,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent.common.reasons import Reason, encode
-from collector.ingest.sequence_ranges import Numbers, Range, holes, joined, parse, render
 from collector.messages import DeviceFinding
+from collector.sequence_ranges import Numbers, Range, holes, joined, parse, render
 from collector.store import schema, upsert
 
 MAX_LOST = 2_000  # ranges; a gateway gives up whole runs
-UNFILLED_MS = 45 * 60_000  # a hole that is no smaller after that time is not being filled
+UNFILLED_MS = 45 * 60_000  # a hole that is no smaller after its gateway was heard for that time is not being filled
+DARK_MS = 5 * 60_000  # a gateway that sent nothing for so long cannot fill anything
 LISTED = 5  # ranges that a finding names
 
 SpoolKey = tuple[str, str, str]  # center, device, spool
@@ -33,11 +34,12 @@ class SpoolState:
     duplicates: int = 0
     lost: list[Numbers] = field(default_factory=list)  # as its gateway has accounted for them
     lacking: int = 0  # numbers neither held nor lost
-    hole_ms: int | None = None  # since when these are no fewer
+    hole_ms: int | None = None  # since when these are no fewer, of the time in which its gateway was heard
+    updated_ms: int | None = None  # when something of it came last
 
     @classmethod
     def of(cls, row: sa.Row[Any]) -> SpoolState:
-        return cls(parse(row.ranges), row.duplicates, _parts(row.lost), row.lacking, row.hole_ms)
+        return cls(parse(row.ranges), row.duplicates, _parts(row.lost), row.lacking, row.hole_ms, row.updated_ms)
 
     def account(self, parts: Sequence[Numbers]) -> None:
         if parts:
@@ -49,9 +51,10 @@ class SpoolState:
         return [] if is_whole else holes(self.ranges, self.lost)
 
     def count(self, now_ms: int) -> None:
-        """Holes that are being filled, or that are new, are as of now."""
+        """Holes that are being filled, that are new, or whose gateway was dark until now, are as of now."""
         lacking = sum(last - first + 1 for first, last in self.holes())
-        if lacking != self.lacking:
+        was_dark = self.hole_ms is not None and self.updated_ms is not None and now_ms - self.updated_ms > DARK_MS
+        if lacking != self.lacking or was_dark:
             self.hole_ms = now_ms if lacking else None
         self.lacking = lacking
 
@@ -84,8 +87,13 @@ def _row(key: SpoolKey, state: SpoolState, now_ms: int) -> dict[str, object]:
 
 
 def report_holes(conn: sa.Connection, now_ms: int) -> list[DeviceFinding]:
-    """Writes a finding for each spool with a hole that is not being filled, once; returns them."""
-    table = schema.spools
+    """Writes a finding for each spool with a hole that is not being filled, once; returns them. To be called every
+    minute or so: a gateway that is dark has all its time once it is heard again."""
+    table, other = schema.spools, schema.spools.alias()
+    heard = sa.exists().where(
+        other.c.center == table.c.center, other.c.device == table.c.device, other.c.updated_ms > now_ms - DARK_MS
+    )
+    conn.execute(sa.update(table).where(table.c.hole_ms < now_ms, ~heard).values(hole_ms=now_ms))
     rows = conn.execute(sa.select(table).where(table.c.hole_ms <= now_ms - UNFILLED_MS)).all()
     findings = []
     for row in rows:

@@ -231,8 +231,8 @@ spools = sa.Table(
     sa.Index("spools_by_hole", "hole_ms"),
 )
 
-# Copies that were restored: what was receipted between the newest reading of the copy and the restore may be lost, by
-# our fault.
+# Copies that were restored, known by the command or by a gateway's proof: what was receipted between the newest reading
+# of the copy and the restore may be lost, by our fault. Which of it, the gateways' accounts say (shed_readings).
 restores = sa.Table(
     "restores",
     metadata,

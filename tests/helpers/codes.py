@@ -133,6 +133,8 @@ COLLECTOR: Examples = {
     # what is told of a batch: collector.ingest
     "receipt.equivocation": DOUBT.params,
     "receipt.fork": {"n": 1, "numbers": ["4"]},
+    "receipt.went_back": {"device": "g1", "spool": "s", "numbers": "4-5"},
+    "receipt.lost_by_us": {"n": 2, "spool": "s", "numbers": "4-5"},
     "receipt.hole": {
         "n": 2,
         "spool": "s",

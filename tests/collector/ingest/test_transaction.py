@@ -19,10 +19,10 @@ from agent import wire
 from agent.common.reasons import Reason, decode
 from collector.commands.evidence import held_ids
 from collector.ingest.rows import MAX_RANGES, QUARANTINE_BYTES, REPEAT_MS
-from collector.ingest.sequence_ranges import render
 from collector.ingest.transaction import Ingest, Taken
 from collector.ingest.verify import addressed
 from collector.messages import Message
+from collector.sequence_ranges import render
 from collector.store import Store, schema, upsert
 
 NOW = 1_795_000_000_000
