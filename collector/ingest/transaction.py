@@ -24,6 +24,7 @@ from collector.ingest import boot_clocks, epochs
 from collector.ingest.rows import BatchWriter, flush, stored_raws
 from collector.ingest.spools import SpoolState
 from collector.ingest.verify import AddressedMessage, VerifiedBatch, Verify, addressed, open_ask, open_message
+from collector.judging.clock import ClockWatch
 from collector.judging.evaluate import FreshReading
 from collector.messages import Device, DeviceFinding, Message, MessageRefused, SpeedRequestReceived
 from collector.register import centers, dated
@@ -73,7 +74,8 @@ class TransactionFacts:
 
 
 class Ingest:
-    """`silent_after_s` is how long a center may then be silent before the sweep judges it."""
+    """`silent_after_s` is how long a center may then be silent before the sweep judges it; `watch` sees that our own
+    clock was set before a gap is drawn of it."""
 
     def __init__(
         self,
@@ -82,8 +84,9 @@ class Ingest:
         judge: Judge,
         silent_after_s: float = 300.0,
         verify: Verify = is_signed,
+        watch: ClockWatch | None = None,
     ) -> None:
-        self._store = store
+        self._store, self._watch = store, watch
         self._key = key
         self._judge = judge
         self._silent_after_ms = int(silent_after_s * 1000)
@@ -115,6 +118,8 @@ class Ingest:
         """Keeps the centers of these messages from other workers until the commit; only then reads who is revoked."""
         names = {message.device for message in messages}
         claim(conn, names)
+        if self._watch is not None:
+            self._watch.follow(conn, now_ms)
         nonce, epoch = nonces.current(conn, now_ms), epochs.current(conn)
         return TransactionFacts(_devices(conn, names), nonce, now_ms, pace_ms, epoch)
 

@@ -30,6 +30,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "centers": _DESK,
     "certificates": ("r", "ra", "r"),
     "changes": ("ra", "raq", "r"),  # the alerts' queue is a mark on the row, the only thing that may change
+    "clock_jumps": ("ra", "r", "r"),
     "cuts": _DERIVED,
     "decisions": ("", "ra", "r"),
     "devices": _DESK,

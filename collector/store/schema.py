@@ -241,6 +241,14 @@ restores = sa.Table(
     sa.Column("to_ms", Ms, nullable=False),
 )
 
+# When the collector's own wall clock was set, against its monotonic one: what it would have said, and what it said.
+clock_jumps = sa.Table(
+    "clock_jumps",
+    metadata,
+    sa.Column("from_ms", Ms, primary_key=True),
+    sa.Column("to_ms", Ms, nullable=False),
+)
+
 # Batches as received: `body` is the signed bytes, `fresh` JSON [[first, last], …] the readings this batch brought.
 evidence = sa.Table(
     "evidence",
