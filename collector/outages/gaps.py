@@ -332,11 +332,12 @@ def _note_deaf(conn: sa.Connection, now_ms: int, gap_ms: int, *, is_first: bool)
     if not spans:
         return
     known = conn.scalar(sa.select(sa.func.count()).select_from(schema.pulse)) or 0
+    evidence = encode_all([Reason.of("evidence.nobody", n=known)])
     shared = {
-        "center": EVERYONE, "revision": 1, "cause": "collector", "grade": "shown", "recorded_ms": now_ms,
-        "evidence": encode_all([Reason.of("evidence.nobody", n=known)]), "facts": "{}", "witness": "{}", "look_ms": None,
+        "center": EVERYONE, "revision": 1, "cause": "collector", "grade": "shown", "evidence": evidence,
+        "facts": "{}", "witness": "{}", "recorded_ms": now_ms, "look_ms": None,
     }  # fmt: skip
-    upsert(conn, schema.gaps, [{**shared, "from_ms": one, "to_ms": two} for one, two in spans if two - one > gap_ms])
+    upsert(conn, schema.gaps, [{**shared, "from_ms": a, "to_ms": b} for a, b in spans if b - a > gap_ms])
 
 
 # ---------------------------------------------------------------- reading and writing

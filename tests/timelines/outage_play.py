@@ -134,8 +134,9 @@ class OutageSite:
             whole.append(one)
         first = self.waiting.index(whole[0])
         del self.waiting[first : first + len(whole)]
+        named = {"device": self.device, "spool": self.spool, "first_seq": whole[0].first_seq}
         batch = wire.Batch(
-            v=1, device=self.device, spool=self.spool, first_seq=whole[0].first_seq, prev=whole[0].prev.hex(), live=live,
+            v=1, **named, prev=whole[0].prev.hex(), live=live,
             readings=[msgspec.Raw(raw) for one in whole for raw in one.raws],
         )  # fmt: skip
         return Message(wire.batch_topic(self.device), wire.seal(wire.encode(batch), self.key.sign))
@@ -267,7 +268,8 @@ def make_outage(folder: Path, seed: int, *, sites: int = 0) -> OutagePlay:
         site = OutageSite(
             f"C-{number}", Ed25519PrivateKey.from_private_bytes(draw.randbytes(32)), draw.randbytes(16).hex()
         )
-        kinds = list(KINDS.values())
+        other = draw.choice(["low", "bypass"])  # a UPS is in one state only
+        kinds = [kind for kind in KINDS.values() if kind != other]
         kept = mode != "site" or number == 0  # others are heard, and looked at each minute only at the end
         for kind in kinds if not sites else draw.sample(kinds, 2):
             for _ in range(draw.randrange(1, 3) * kept):
