@@ -36,10 +36,12 @@ class SpoolState:
     lacking: int = 0  # numbers neither held nor lost
     hole_ms: int | None = None  # since when these are no fewer, of the time in which its gateway was heard
     updated_ms: int | None = None  # when something of it came last
+    is_disputed: bool = False  # there is a second story of it
 
     @classmethod
     def of(cls, row: sa.Row[Any]) -> SpoolState:
-        return cls(parse(row.ranges), row.duplicates, _parts(row.lost), row.lacking, row.hole_ms, row.updated_ms)
+        hole = row.lacking, row.hole_ms, row.updated_ms
+        return cls(parse(row.ranges), row.duplicates, _parts(row.lost), *hole, row.disputed)
 
     def account(self, parts: Sequence[Numbers]) -> None:
         if parts:
@@ -83,6 +85,7 @@ def _row(key: SpoolKey, state: SpoolState, now_ms: int) -> dict[str, object]:
         "lost": json.dumps(state.lost),
         "lacking": state.lacking,
         "hole_ms": state.hole_ms,
+        "disputed": state.is_disputed,
     }
 
 

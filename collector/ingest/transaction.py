@@ -21,8 +21,9 @@ from agent.common.logs import Event
 from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
 from collector.ingest import boot_clocks, epochs
-from collector.ingest.rows import BatchWriter, flush, stored_raws
+from collector.ingest.rows import BatchWriter, flush
 from collector.ingest.spools import SpoolState
+from collector.ingest.stored import stored_raws
 from collector.ingest.verify import AddressedMessage, VerifiedBatch, Verify, addressed, open_ask, open_message
 from collector.judging.clock import ClockWatch
 from collector.judging.evaluate import FreshReading
@@ -169,7 +170,7 @@ class Ingest:
             if receipt := epochs.went_back(verified, spool, writer.epoch, self._is_ours):
                 writer.findings += filter(None, [epochs.begin(conn, receipt, verified.device.center, facts.now_ms)])
                 writer.epoch = epochs.current(conn)
-            known = stored_raws(conn, writer, verified, spool)
+            known = stored_raws(conn, writer.evidence, verified, spool)
             writer.add(verified, spool, known, issued.get(verified.batch.nonce), readable=readable)
         self._judge_fresh(conn, writer, facts.now_ms)
         _take_requests(conn, [message for message in messages if message.is_ask], facts.devices, writer)

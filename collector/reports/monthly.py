@@ -21,7 +21,7 @@ from collector.outages import summary
 from collector.register import opening_hours
 from collector.register.centers import Center
 from collector.register.dated import DatedCenter, facts_of, histories
-from collector.reports import losses, seat_availability
+from collector.reports import integrity, losses, seat_availability
 from collector.reports.ledger import ledger, minutes_open
 from collector.reports.monthly_samples import Case, Period, collect
 from collector.reports.monthly_verdicts import GRADE, criterion_rows
@@ -76,7 +76,9 @@ def build_some(
         collect(conn, kind, cases, span, standards, FOR_EVER_MS if span.complete else now_ms)
     deaf = _deaf(conn, span)
     lost = losses.of_centers(conn, list(cases), span.from_ms, span.to_ms)
-    return {code: _report(conn, case, span, standard, deaf, lost.get(code, ())) for code, case in cases.items()}
+    found = integrity.of_centers(conn, list(cases), span.from_ms, span.to_ms)
+    reports = {code: _report(conn, case, span, standard, deaf, lost.get(code, ())) for code, case in cases.items()}
+    return {code: report | ({"integrity": found[code]} if code in found else {}) for code, report in reports.items()}
 
 
 _Hours = tuple[tuple[int, int, str], ...]  # from, to, the opening hours that held: equal ones share their minutes

@@ -52,6 +52,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "restores": ("ra", "r", "r"),
     "reports": ("raw", "raw", "r"),  # what comes late opens a revision; only housekeeping closes one or lets it go
     "revocations": ("r", "ra", "r"),
+    "second_stories": ("raw", "r", "r"),
     "server_tokens": ("", "rawd", ""),
     "set_aside": ("rad", "r", "r"),
     "spools": _DERIVED,
