@@ -17,8 +17,7 @@ from agent.common.words import plain
 from collector.ingest import boot_clocks, pulse, spools, stories
 from collector.ingest.boot_clocks import BootClocks
 from collector.ingest.event_time import FIRST_MS, bracket, dated
-from collector.ingest.spools import SpoolState
-from collector.ingest.stored import Stored
+from collector.ingest.spools import SpoolState, Stored
 from collector.ingest.verify import VerifiedBatch
 from collector.judging.evaluate import FreshReading
 from collector.messages import DeviceFinding, Finding, Message, MessageRefused, printable

@@ -22,8 +22,7 @@ from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
 from collector.ingest import boot_clocks, epochs
 from collector.ingest.rows import BatchWriter, flush
-from collector.ingest.spools import SpoolState
-from collector.ingest.stored import stored_raws
+from collector.ingest.spools import SpoolState, stored_raws
 from collector.ingest.verify import AddressedMessage, VerifiedBatch, Verify, addressed, open_ask, open_message
 from collector.judging.clock import ClockWatch
 from collector.judging.evaluate import FreshReading
