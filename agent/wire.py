@@ -278,12 +278,17 @@ class BootReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="b
 
 
 class ShedReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="shed"):
-    """An account of readings this spool no longer has: a range of numbers and why they are gone."""
+    """An account of readings this spool no longer has: a range of numbers and why they are gone.
+
+    ``receipted`` ones were let go for room after the collector had them, and it lacks them now; ``spans`` are the times
+    in which they were taken, by this gateway's clock, both ends included, as far as it still knows them.
+    """
 
     first_seq: SeqNumber
     last_seq: SeqNumber
     count: Count
     why: Literal["full", "unreadable", "disk", "receipted"]
+    spans: Annotated[list[tuple[Millis, Millis]], msgspec.Meta(max_length=64)] = []
 
 
 # ---------------------------------------------------------------- kinds: one row for each
@@ -459,6 +464,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``prev`` is the chain before the first reading (hex), ``nonce`` the newest nonce seen from the collector: the
     readings were sent after it was issued. ``live`` marks readings sent ahead of a backlog.
+
+    ``proof`` is a sealed receipt, as it came, of readings that the collector says it lacks while its epoch is the same:
+    its database is an older one (design P10). Absent when there is nothing to prove; unknown to collectors before 0.3.
     """
 
     v: int
@@ -468,6 +476,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prev: Hex
     nonce: Hex = ""
     live: bool = True
+    proof: Annotated[str, msgspec.Meta(max_length=MAX_SMALL_BYTES)] = ""
     readings: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=MAX_BATCH_READINGS)]
 
     @property

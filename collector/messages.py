@@ -48,7 +48,7 @@ Finding = Literal[
     # what a gateway signed itself
     "equivocation", "fork",
     # what the collector lacks of what a gateway numbered
-    "hole",
+    "hole", "went_back", "lost_by_us",
     # a speed test that its server contradicts (collector.flags.witness.FINDINGS)
     "disagrees", "replayed", "not_granted_to_this_device", "lan_server",
     # what the roll calls of several centers say together (collector.judging.shared_seats)

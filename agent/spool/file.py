@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from agent.common.errors import describe
 from agent.identity import sync_folder
-from agent.spool.receipts import KeyRange, added, covers, outside, range_proof, removed
+from agent.spool.dropped import DroppedRun, with_group
+from agent.spool.receipts import KeyRange, added, covers, outside, removed
 from agent.spool.record import VALUE_OFFSET, VALUES, Group, Head, Ident, RecordDamaged, Value, pack, unpack
+from agent.spool.status import Lost
 from agent.spool.tables import (
     PAGE_BYTES,
     SEQ_BITS,
@@ -34,29 +34,17 @@ from agent.spool.tables import (
     head_proof,
     is_damage,
     make_durable,
+    put_dropped,
     put_head,
+    put_receipted,
+    read_dropped,
+    read_receipted,
 )
 
 MAX_SPAN = 100  # readings one damaged group may have held (wire.MAX_BATCH_READINGS)
 LAST_KEY = (1 << 63) - 1
 
 Receipted = Mapping[str, Sequence[KeyRange]]  # numbers by spool
-
-Why = Literal["full", "unreadable", "disk", "receipted"]
-
-
-@dataclass(frozen=True, order=True)
-class Lost:
-    """A range of numbers of one spool that is gone, and why."""
-
-    why: Why
-    spool: str
-    first_seq: int
-    last_seq: int
-
-    @property
-    def count(self) -> int:
-        return self.last_seq - self.first_seq + 1
 
 
 class SpoolFile:
@@ -69,6 +57,9 @@ class SpoolFile:
         self._receipted: list[KeyRange] = []
         self._stored: list[KeyRange] = []  # as the file has it
         self._stored_epoch = ""
+        self._again: list[KeyRange] = []  # receipted once, and waiting again since this file was opened
+        self._dropped: list[DroppedRun] = []
+        self._stored_dropped: list[DroppedRun] = []
         self.head = Head("")
         self.readings = 0  # not receipted
         self.epoch = ""  # of the collector's database, as the newest receipt had it
@@ -137,20 +128,16 @@ class SpoolFile:
             raise SpoolDamaged("the spool has no numbers")
 
     def _read_receipted(self) -> None:
-        """A range that does not match its proof is left out: its readings are sent again, which is a no-op."""
-        spools = {epoch: spool for spool, epoch in self._epochs.items()}
-        for first, last, mark in self._sql.execute("SELECT first, last, proof FROM receipted").fetchall():
-            spool = spools.get(first >> SEQ_BITS, "")
-            if isinstance(last, int) and mark == range_proof(spool, first & SEQ_MASK, last & SEQ_MASK):
-                self._receipted = added(self._receipted, first, last)
-        self._stored = list(self._receipted)
+        spools = self._spools()
+        self._receipted, self._dropped = read_receipted(self._sql, spools), read_dropped(self._sql, spools)
+        self._stored, self._stored_dropped = list(self._receipted), self._dropped
         for (epoch,) in self._sql.execute("SELECT epoch FROM collector").fetchall():
             self.epoch = self._stored_epoch = str(epoch)
 
     def _verify(self) -> list[Lost]:
         """Every record that is not whole, with the most it can have held. Of receipted ones only the keys are looked
         at: a start reads what waits, and one that turns out damaged is passed over when it is wanted."""
-        spools = {epoch: spool for spool, epoch in self._epochs.items()}
+        spools = self._spools()
         lost: list[Lost] = []
         before = seen = 0
         for (key,) in self._sql.execute("SELECT key FROM groups ORDER BY key"):
@@ -181,7 +168,7 @@ class SpoolFile:
         """Drops some groups, notes others as receipted (with the readings in each) and appends others, numbered on from
         the head: durably and at once, or not at all."""
         head, readings, held = self.head, self.readings, self._held
-        marks = self._receipted
+        marks, dropped = self._receipted, self._dropped
         with self._transaction():
             for (spool, last_seq), count in (receipted or {}).items():
                 key = self._epochs[spool] << SEQ_BITS | last_seq
@@ -189,17 +176,22 @@ class SpoolFile:
                     marks, readings = added(marks, key - count + 1, key), readings - count
             for spool, last_seq in drop:
                 key = self._epochs[spool] << SEQ_BITS | last_seq
-                for count in self._remove(key):
-                    readings, held = readings - (0 if covers(marks, key) else count), held - 1
+                for group in self._remove(key):
+                    count, held = 0 if group is None else len(group.raws), held - 1
+                    readings -= 0 if covers(marks, key) else count
+                    if group is not None and (covers(marks, key) or covers(self._again, key)):
+                        dropped = with_group(dropped, key - count + 1, key, group.wall_ms)
             for group in groups:
                 self._insert(group)
                 head = head.after(group)
                 readings, held = readings + len(group.raws), held + 1
             self._put_receipted(marks)
+            put_dropped(self._sql, self._spools(), self._stored_dropped, dropped)
             self._put_head(head, held)
         self._sync_name()
         self.head, self.readings, self._held, self._receipted = head, readings, held, marks
         self._stored, self._stored_epoch = marks, self.epoch
+        self._dropped = self._stored_dropped = dropped
 
     def want_again(self, spool: str, first_seq: int, last_seq: int) -> list[KeyRange]:
         """Receipted groups with numbers of a range wait again, on the disk with the next commit. Returns the receipted
@@ -216,15 +208,19 @@ class SpoolFile:
                     continue
                 if (start := key - len(group.raws) + 1) > last:
                     break
-                there = added(there, start, key)
+                there, self._again = added(there, start, key), added(self._again, start, key)
                 self._receipted = removed(self._receipted, start, key)
                 self.readings += len(group.raws)
             gone += outside(there, max(low, first), min(high, last))
         return [(one & SEQ_MASK, other & SEQ_MASK) for one, other in gone]
 
+    def waits_again(self, ident: Ident) -> bool:
+        """Whether this group, which waits, was receipted before."""
+        return covers(self._again, self._epochs[ident[0]] << SEQ_BITS | ident[1])
+
     def receipted_ranges(self) -> dict[str, list[KeyRange]]:
         """The numbers of each spool that were receipted, whether still held or not."""
-        spools = {epoch: spool for spool, epoch in self._epochs.items()}
+        spools = self._spools()
         found: dict[str, list[KeyRange]] = {}
         for first, last in self._receipted:
             found.setdefault(spools[first >> SEQ_BITS], []).append((first & SEQ_MASK, last & SEQ_MASK))
@@ -236,14 +232,19 @@ class SpoolFile:
 
     def _put_receipted(self, marks: Sequence[KeyRange]) -> None:
         """Raises sqlite3.Error."""
-        for first, _last in set(self._stored) - set(marks):
-            self._sql.execute("DELETE FROM receipted WHERE first = ?", (first,))
-        spools = {epoch: spool for spool, epoch in self._epochs.items()}
-        for first, last in set(marks) - set(self._stored):
-            mark = range_proof(spools[first >> SEQ_BITS], first & SEQ_MASK, last & SEQ_MASK)
-            self._sql.execute("INSERT OR REPLACE INTO receipted VALUES (?, ?, ?)", (first, last, mark))
+        put_receipted(self._sql, self._spools(), self._stored, marks)
         if self.epoch != self._stored_epoch:
             self._sql.execute("INSERT OR REPLACE INTO collector VALUES (1, ?)", (self.epoch,))
+
+    def _spools(self) -> dict[int, str]:
+        """The spools by their epochs, the numbers before a key's own."""
+        return {epoch: spool for spool, epoch in self._epochs.items()}
+
+    def dropped_of(self, spool: str) -> list[DroppedRun]:
+        """When receipted readings of a spool were taken that are held no more, by their numbers."""
+        epoch = self._epochs[spool]
+        mine = [run for run in self._dropped if run.first >> SEQ_BITS == epoch]
+        return [run._replace(first=run.first & SEQ_MASK, last=run.last & SEQ_MASK) for run in mine]
 
     def adopt(
         self, head: Head, groups: Iterable[Group], receipted: Mapping[str, Sequence[KeyRange]] | None = None
@@ -295,7 +296,8 @@ class SpoolFile:
         first, last = epoch << SEQ_BITS, epoch << SEQ_BITS | SEQ_MASK
         keys = self._sql.execute("SELECT key FROM groups WHERE key BETWEEN ? AND ?", (first, last)).fetchall()
         self._sql.execute("DELETE FROM spools WHERE epoch = ?", (epoch,))
-        return [0 if covers(self._receipted, key) else count for (key,) in keys for count in self._remove(key)]
+        groups = [(key, group) for (key,) in keys for group in self._remove(key)]
+        return [0 if group is None or covers(self._receipted, key) else len(group.raws) for key, group in groups]
 
     def _sync_name(self) -> None:
         """The first commit makes the log. SQLite syncs its folder then, but goes on when that fails (unixSync)."""
@@ -307,11 +309,10 @@ class SpoolFile:
         key = self._epochs[group.spool] << SEQ_BITS | group.last_seq
         self._sql.execute("INSERT INTO groups VALUES (?, ?)", (key, pack(group)))
 
-    def _remove(self, key: int) -> list[int]:
-        """How many readings went with the group, when it was there; a record that is not whole counts for none."""
+    def _remove(self, key: int) -> list[Group | None]:
+        """The group that went, when it was there; None for a record that is not whole."""
         rows = self._sql.execute("DELETE FROM groups WHERE key = ? RETURNING record", (key,)).fetchall()
-        groups = [_unpack_or_none(record) for (record,) in rows]
-        return [0 if group is None else len(group.raws) for group in groups]
+        return [_unpack_or_none(record) for (record,) in rows]
 
     def _put_head(self, head: Head, held: int) -> None:
         put_head(self._sql, self._epochs[head.spool], head, held)
@@ -366,7 +367,7 @@ class SpoolFile:
 
     def oldest_receipted(self) -> Iterator[tuple[Ident, int]]:
         """The receipted groups still held, oldest first, each with the bytes its record takes."""
-        spools = {epoch: spool for spool, epoch in self._epochs.items()}
+        spools = self._spools()
         query = "SELECT key, length(record) FROM groups WHERE key BETWEEN ? AND ? ORDER BY key"
         for part in self._receipted:
             for key, size in self._sql.execute(query, part):

@@ -25,12 +25,12 @@ from agent import wire
 from agent.common.errors import describe
 from agent.common.logs import Event
 from agent.identity import sync_folder
-from agent.spool import shed
-from agent.spool.file import Lost, SpoolFile
+from agent.spool import dropped, shed
+from agent.spool.file import SpoolFile
 from agent.spool.receipts import KeyRange, added
-from agent.spool.record import VALUES, Group, Head, Ident, Value, build, first_batch, run_of
+from agent.spool.record import Group, Head, Ident, Value, build, first_batch, run_of
 from agent.spool.salvage import Salvage, beside, finish_replacement, remove, try_folder
-from agent.spool.status import Appended, SpoolStats
+from agent.spool.status import Appended, Lost, SpoolStats
 from agent.spool.tables import SpoolDamaged, is_damage, receipted_in, result_code
 
 RENUMBERED = Event(
@@ -110,7 +110,7 @@ class Spool:
                 self._note_forgotten()
             return True
 
-    def want_again(self, spool: str, ranges: Iterable[KeyRange], wall_ms: int) -> int:
+    def want_again(self, spool: str, ranges: Iterable[KeyRange]) -> int:
         """Receipted readings that the collector lacks wait again, as a backlog; numbers that are not held any more are
         accounted for, once. Returns how many readings wait again."""
         with self._lock:
@@ -120,10 +120,14 @@ class Spool:
                 for first, last in ranges:
                     lost += [Lost("receipted", spool, *part) for part in file.want_again(spool, first, last)]
             count = self.waiting() - before
-            if fresh := [gone for gone in lost if gone not in self._accounted]:
-                self._accounted.update(fresh)
-                self.append(self._accounts(fresh, self._newest_file().head.spool), "high", wall_ms)
+            self._account(lost)
             return count
+
+    def _account(self, lost: Iterable[Lost]) -> None:
+        """What the collector lacks and nobody holds any more, once each."""
+        if fresh := [gone for gone in lost if gone not in self._accounted]:
+            self._accounted.update(fresh)
+            self.append(self._accounts(fresh, self._newest_file().head.spool), "high", self._stamp().wall_ms)
 
     def learn_epoch(self, epoch: str) -> int:
         """The epoch of the collector's database. When it changes, what is held of the spools before the present one
@@ -133,9 +137,15 @@ class Spool:
             before, file.epoch = file.epoch, epoch
             if before not in ("", epoch):
                 self._accounted.clear()
-                for spool in file.spools_before():
-                    file.want_again(spool, 1, file.last_of(spool))
-            return self.waiting() - waiting
+                gone = [
+                    Lost("receipted", spool, *part)
+                    for spool in file.spools_before()
+                    for part in file.want_again(spool, 1, file.last_of(spool))
+                ]
+                count = self.waiting() - waiting
+                self._account(gone)
+                return count
+            return 0
 
     def renumber(self) -> None:
         """Begins a new spool id: for a file that turned out older than what was sent from it (a restored image)."""
@@ -221,44 +231,25 @@ class Spool:
 
     def _commit(self, raws: Sequence[bytes], value: Value, wall_ms: int) -> Appended:
         file = self._newest_file()
-        victims, lost = self._make_room(file)
-        accounts = build(file.head, self._accounts(lost, file.head.spool), "high", wall_ms)
+        is_ram = file is self._ram
+        room = shed.make_room(file, self._ram_bytes if is_ram else self._max_bytes, self._forgotten, is_ram=is_ram)
+        accounts = build(file.head, self._accounts(room.lost, file.head.spool, room.again), "high", wall_ms)
         head = file.head.after(accounts[-1]) if accounts else file.head
         gone = {ident: count for ident, count in self._forgotten.items() if file.holds(ident[0])}
-        file.write([*accounts, *build(head, raws, value, wall_ms)], victims, gone)
-        self._shed += sum(victims.values())
+        file.write([*accounts, *build(head, raws, value, wall_ms)], room.victims, gone)
+        self._shed += sum(room.victims.values())
         for ident in gone:
             del self._forgotten[ident]
         return Appended(file.head.spool, file.head.seq, durable=file is self._disk)
 
-    def _make_room(self, file: SpoolFile) -> tuple[dict[Ident, int], list[Lost]]:
-        """The groups to give up (with the readings lost with each), receipted ones first, then the oldest of the least
-        value; and what to report."""
-        limit = self._ram_bytes if file is self._ram else self._max_bytes
-        enough = over = file.used_bytes() + wire.MAX_BATCH_BYTES // 2 - limit
-        victims: dict[Ident, int] = {}
-        lost: list[Lost] = []
-        if over <= 0:
-            return victims, lost
-        enough += limit // 100
-        for ident, size in file.oldest_receipted():
-            if enough <= 0:
-                return victims, lost
-            victims[ident] = 0
-            enough -= size
-        for group, size in (found for value in VALUES for found in file.oldest_of(value)):
-            if enough <= 0:
-                break
-            enough -= size
-            victims[group.ident] = 0
-            if group.ident not in self._forgotten:
-                victims[group.ident] = len(group.raws)
-                lost.append(Lost("disk" if file is self._ram else "full", group.spool, group.first_seq, group.last_seq))
-                lost += shed.reported_by(group)
-        return victims, lost
-
-    def _accounts(self, lost: Iterable[Lost], own: str) -> list[bytes]:
-        return shed.encoded(lost, own, self._stamp)
+    def _accounts(self, lost: Sequence[Lost], own: str, going: Iterable[Group] = ()) -> list[bytes]:
+        """`going`: groups that were receipted once and are given up by the commit that brings the account."""
+        files = self._files()
+        runs = {gone.spool: file.dropped_of(gone.spool) for gone in lost for file in files if file.holds(gone.spool)}
+        for group in sorted(going, key=lambda one: one.first_seq):
+            known = runs.get(group.spool, [])
+            runs[group.spool] = dropped.with_group(known, group.first_seq, group.last_seq, group.wall_ms)
+        return shed.encoded(lost, own, self._stamp, runs)
 
     def _note_forgotten(self) -> None:
         for file in self._files():

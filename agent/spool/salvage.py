@@ -17,8 +17,8 @@ from itertools import islice
 from pathlib import Path
 
 from agent.identity import sync_folder
-from agent.spool.file import Lost
 from agent.spool.record import HEADER, MAGIC, Group, Head, Ident, RecordDamaged, record_bytes, unpack
+from agent.spool.status import Lost
 from agent.spool.tables import PAGE_BYTES
 
 WAL_HEADER = 32

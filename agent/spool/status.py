@@ -1,8 +1,9 @@
-"""What a spool says of itself and of an append. No I/O."""
+"""What a spool says of itself, of an append and of what it has lost. No I/O."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -24,3 +25,20 @@ class Appended:
     spool: str
     last_seq: int
     durable: bool
+
+
+Why = Literal["full", "unreadable", "disk", "receipted"]
+
+
+@dataclass(frozen=True, order=True)
+class Lost:
+    """A range of numbers of one spool that is gone, and why."""
+
+    why: Why
+    spool: str
+    first_seq: int
+    last_seq: int
+
+    @property
+    def count(self) -> int:
+        return self.last_seq - self.first_seq + 1

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from agent.spool.dropped import DroppedRun, run_proof
 from agent.spool.receipts import KeyRange, added, range_proof
 from agent.spool.record import Head
 
@@ -21,8 +23,10 @@ TABLES = (
     "CREATE TABLE groups (key INTEGER PRIMARY KEY, record BLOB NOT NULL)",
     "CREATE TABLE receipted (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, proof BLOB NOT NULL)",
     "CREATE TABLE collector (one INTEGER PRIMARY KEY, epoch TEXT NOT NULL)",
+    "CREATE TABLE dropped (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, from_ms INTEGER NOT NULL, "
+    "to_ms INTEGER NOT NULL, proof BLOB NOT NULL)",
 )
-TABLES_0_2 = TABLES[:2]  # those of an agent that let receipted readings go at once
+FIRST_TABLES = 2  # of an agent that let receipted readings go at once; the others came one after the other
 
 
 class SpoolDamaged(sqlite3.DatabaseError):
@@ -98,13 +102,13 @@ def check_tables(sql: sqlite3.Connection) -> None:
 
     Raises SpoolDamaged; sqlite3.Error."""
     texts = tuple(text for (text,) in sql.execute("SELECT sql FROM sqlite_master ORDER BY rowid"))
-    if texts == TABLES_0_2:
+    if len(texts) < FIRST_TABLES or texts != TABLES[: len(texts)]:
+        raise SpoolDamaged("the tables are not as they were made")
+    if texts != TABLES:
         sql.execute("BEGIN IMMEDIATE")
-        for table in TABLES[len(TABLES_0_2) :]:
+        for table in TABLES[len(texts) :]:
             sql.execute(table)
         sql.execute("COMMIT")
-    elif texts != TABLES:
-        raise SpoolDamaged("the tables are not as they were made")
 
 
 def put_head(sql: sqlite3.Connection, epoch: int, head: Head, held: int) -> None:
@@ -116,3 +120,49 @@ def put_head(sql: sqlite3.Connection, epoch: int, head: Head, held: int) -> None
 
 def head_proof(epoch: int, head: Head, held: int) -> bytes:
     return hashlib.sha256(f"{epoch} {head!r} {held!r}".encode()).digest()[:16]
+
+
+def read_receipted(sql: sqlite3.Connection, spools: Mapping[int, str]) -> list[KeyRange]:
+    """The ranges of receipted keys, `spools` being the names by epoch. One that does not match its proof is left out:
+    its readings are sent again, which is a no-op."""
+    found: list[KeyRange] = []
+    for first, last, mark in sql.execute("SELECT first, last, proof FROM receipted").fetchall():
+        spool = spools.get(first >> SEQ_BITS, "")
+        if isinstance(last, int) and mark == range_proof(spool, first & SEQ_MASK, last & SEQ_MASK):
+            found = added(found, first, last)
+    return found
+
+
+def put_receipted(
+    sql: sqlite3.Connection, spools: Mapping[int, str], stored: Sequence[KeyRange], marks: Sequence[KeyRange]
+) -> None:
+    """Writes what differs from the `stored` ones."""
+    for first, _last in set(stored) - set(marks):
+        sql.execute("DELETE FROM receipted WHERE first = ?", (first,))
+    for first, last in set(marks) - set(stored):
+        mark = range_proof(spools[first >> SEQ_BITS], first & SEQ_MASK, last & SEQ_MASK)
+        sql.execute("INSERT OR REPLACE INTO receipted VALUES (?, ?, ?)", (first, last, mark))
+
+
+def read_dropped(sql: sqlite3.Connection, spools: Mapping[int, str]) -> list[DroppedRun]:
+    """Ascending. A run that does not match its proof is left out: nobody can say then when its readings were taken."""
+    found = []
+    for *known, mark in sql.execute("SELECT first, last, from_ms, to_ms, proof FROM dropped ORDER BY first").fetchall():
+        run = DroppedRun(*known)
+        if mark == run_proof(spools.get(run.first >> SEQ_BITS, ""), run):
+            found.append(run)
+    return found
+
+
+def put_dropped(
+    sql: sqlite3.Connection, spools: Mapping[int, str], stored: Sequence[DroppedRun], runs: Sequence[DroppedRun]
+) -> None:
+    """Writes what differs from the `stored` ones."""
+    if runs is stored:
+        return
+    kept, known = set(runs), set(stored)
+    for run in known - kept:
+        sql.execute("DELETE FROM dropped WHERE first = ?", (run.first,))
+    for run in kept - known:
+        mark = run_proof(spools[run.first >> SEQ_BITS], run)
+        sql.execute("INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?)", (*run, mark))

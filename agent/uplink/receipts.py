@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass, field
+
 from agent.wire import Receipt
 
 # The collector holds other readings under our numbers: this spool is a restored image or a clone. What was sent is held
 # as evidence; only new numbers can say anything new. The last two words are those of collectors before `code`.
 OTHER_HISTORY = frozenset({"other_history", "equivocation", "fork"})
+
+REMEMBERED = 8  # receipts, in memory
 
 
 def is_other_history(receipt: Receipt) -> bool:
@@ -19,3 +24,23 @@ def code_before_0_2(receipt: Receipt) -> str:
     agent reads a sentence; it goes when no collector before 0.2 is left."""
     word, colon, _sentence = receipt.reason.partition(": ")
     return word if colon else ""
+
+
+@dataclass
+class ReceiptWitness:
+    """Remembers the last receipts. When a later one of the same epoch lacks what one of them was given for, the
+    collector's database is older than it was; `proof` is then that receipt as it came, until the epoch is another."""
+
+    proof: str = ""
+    _epoch: str = ""
+    _last: deque[tuple[str, int, str]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+
+    def learn(self, receipt: Receipt, sealed: bytes) -> None:
+        if receipt.epoch != self._epoch:
+            self.proof, self._epoch = "", receipt.epoch
+            self._last.clear()
+        for spool, last_seq, kept in self._last:
+            if spool == receipt.spool and any(low <= last_seq <= high for low, high in receipt.lacks):
+                self.proof = self.proof or kept
+        if receipt.epoch:
+            self._last.append((receipt.spool, receipt.last_seq, sealed.decode("ascii", errors="replace")))

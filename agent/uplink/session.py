@@ -34,7 +34,7 @@ from agent.uplink.causes import UplinkLost, cause_of
 from agent.uplink.endpoints import Endpoints, format_endpoint
 from agent.uplink.inflight import InFlightBatches
 from agent.uplink.keepalive import IDENTIFIER_REJECTED, Keepalives
-from agent.uplink.receipts import is_other_history
+from agent.uplink.receipts import ReceiptWitness, is_other_history
 from agent.uplink.window import BACKOFF_MIN_S, InFlight, Send, Wait, backoff_s, failures_after, next_step
 
 CONNECTED = Event(__name__, "info", "broker_connected", "connected to a broker", key="broker")
@@ -69,20 +69,21 @@ MAX_PACE_S = 600.0
 SILENT_S = 150.0  # with batches out and not even a PUBACK back: somebody in between only pretends
 
 
-def batch_of(groups: Sequence[Group], *, device: str, nonce: str, live: bool) -> bytes:
-    """The body of a batch: consecutive groups of one spool."""
-    return wire.encode(
-        wire.Batch(
-            v=wire.VERSION,
-            device=device,
-            spool=groups[0].spool,
-            first_seq=groups[0].first_seq,
-            prev=groups[0].prev.hex(),
-            nonce=nonce,
-            live=live,
-            readings=[msgspec.Raw(reading) for group in groups for reading in group.raws],
-        )
+def batch_of(groups: Sequence[Group], *, device: str, nonce: str, live: bool, proof: str = "") -> bytes:
+    """The body of a batch: consecutive groups of one spool. A proof for which it has no room waits for the next."""
+    batch = wire.Batch(
+        v=wire.VERSION,
+        device=device,
+        spool=groups[0].spool,
+        first_seq=groups[0].first_seq,
+        prev=groups[0].prev.hex(),
+        nonce=nonce,
+        live=live,
+        proof=proof,
+        readings=[msgspec.Raw(reading) for group in groups for reading in group.raws],
     )
+    body = wire.encode(batch)
+    return body if len(body) <= wire.MAX_BATCH_BYTES else wire.encode(msgspec.structs.replace(batch, proof=""))
 
 
 # ---------------------------------------------------------------- the session
@@ -137,6 +138,7 @@ class Uplink:
         self._keepalives = Keepalives()
         self._proven = False  # the collector has answered in this session
         self._nonce = identity.nonce
+        self._witness = ReceiptWitness()
         self._last_packet_s = 0.0
         self._receipt_s = now_s()
         self._tasks_seen: deque[str] = deque(maxlen=256)
@@ -287,7 +289,9 @@ class Uplink:
 
     def _send(self, client: Client, step: Send, now_s: float) -> None:
         live = step.reason != "backlog"
-        body = batch_of(step.groups, device=self._identity.device, nonce=self._nonce, live=live)
+        body = batch_of(
+            step.groups, device=self._identity.device, nonce=self._nonce, live=live, proof=self._witness.proof
+        )
         client.publish(wire.batch_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)
         self._in_flight.sent(step, now_s)
         if step.reason == "last_gasp":
@@ -311,14 +315,14 @@ class Uplink:
             if not self._identity.is_collectors(body, signature):
                 raise wire.WireError("not sealed by the collector this gateway is enrolled with")
             if topic == wire.receipt_topic(self._identity.device):
-                await self._handle_receipt(wire.decode_receipt(body))
+                await self._handle_receipt(wire.decode_receipt(body), payload)
             elif topic == wire.task_topic(self._identity.device):
                 self._handle_task(wire.decode_task(body))
         except wire.WireError as error:
             self.view.counts["refused"] += 1
             MESSAGE_REFUSED.log(topic=topic, error=error)
 
-    async def _handle_receipt(self, receipt: wire.Receipt) -> None:
+    async def _handle_receipt(self, receipt: wire.Receipt, sealed: bytes) -> None:
         if receipt.v != wire.VERSION or receipt.device != self._identity.device:
             raise wire.WireError("the receipt is for another device or version")
         self._nonce = receipt.nonce or self._nonce
@@ -332,6 +336,7 @@ class Uplink:
             self.view.counts["set_aside"] += receipt.outcome == "set_aside"
             if waiting := await asyncio.to_thread(self._offer_again, receipt):
                 WANTED_AGAIN.log(spool=receipt.spool, readings=waiting)
+            self._witness.learn(receipt, sealed)
             if is_other_history(receipt) and receipt.spool == self._spool.head().spool:
                 await asyncio.to_thread(self._spool.renumber)
             if batch is not None:
@@ -344,7 +349,7 @@ class Uplink:
         """What the collector had and has no more waits again; returns how many readings do."""
         waiting = self._spool.learn_epoch(receipt.epoch) if receipt.epoch else 0
         if receipt.lacks:
-            waiting += self._spool.want_again(receipt.spool, receipt.lacks, self._stamp().wall_ms)
+            waiting += self._spool.want_again(receipt.spool, receipt.lacks)
         return waiting
 
     def _learn(self, receipt: wire.Receipt, batch: InFlight) -> None:

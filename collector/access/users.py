@@ -197,7 +197,9 @@ def check(conn: sa.Connection, name: str, proof: str, may: May) -> bool:
     return True
 
 
-Act = Literal["issued", "approved", "refused", "person_added", "person_renewed", "person_removed"]
+Act = Literal[
+    "issued", "approved", "refused", "person_added", "person_renewed", "person_removed", "story_taken", "story_refused"
+]
 
 
 def record(

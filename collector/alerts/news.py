@@ -1,8 +1,9 @@
 """Which changes of flags are still news when people could be told: old news is history, not a message (promise P5).
 
 A live change is told at once. One of a reading that was kept for a while waits until the live readings of its stream
-have spoken, or until no more of the backlog has come for a while; then it is told if it still stands. Who was never
-told that something began is not told that it is over.
+have spoken, or until the backlog is in: the center is heard live, no number of its spools is lacking that may still
+come, and nothing kept has come for a while. Then it is told if it still stands. Who was never told that something began
+is not told that it is over.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from collector.store import schema
 
 LIVE_MS = 120_000  # a reading no older than this when it was judged is live
 QUIET_MS = 60_000  # after the last of a backlog
+HEARD_MS = 300_000  # a center whose newest reading is older than this has not caught up, or is dark
 OVER = 0  # `queued_ms` of a change that was over before anybody could be told
 
 Decision = Literal["tell", "over", "wait"]
 Key = tuple[str, str, str]  # center, criterion, subject
 
 _ch, _f, _l, _p = schema.changes.c, schema.flags.c, schema.latest.c, schema.pulse.c
+_s = schema.spools.c
 
 
 def decide(conn: sa.Connection, rows: Sequence[Any], standards: Standards, now_ms: int) -> dict[int, Decision]:
@@ -50,6 +53,8 @@ def _decide(conn: sa.Connection, row: Any, key: Key, standards: Standards, now_m
     state = conn.scalar(sa.select(_f.state).where(_f.center == key[0], _f.criterion == key[1], _f.subject == key[2]))
     if state is not None and _AT_REST[state] != row.now:
         return "over"
+    if state in ("pending", "recovering"):  # newer readings speak against it, not enough of them yet
+        return "wait"
     return "tell" if _spoken(conn, row, standards) or _all_in(conn, row, now_ms) else "wait"
 
 
@@ -75,4 +80,8 @@ def _spoken(conn: sa.Connection, row: Any, standards: Standards) -> bool:
 
 def _all_in(conn: sa.Connection, row: Any, now_ms: int) -> bool:
     backlog_ms = conn.scalar(sa.select(_p.backlog_ms).where(_p.center == row.center)) or 0
-    return bool(now_ms - max(backlog_ms, row.recorded_ms) >= QUIET_MS)
+    if now_ms - max(backlog_ms, row.recorded_ms) < QUIET_MS:
+        return False
+    newest_ms = conn.scalar(sa.select(sa.func.max(_l.wall_ms)).where(_l.center == row.center)) or 0
+    lacking = sa.select(_s.spool).where(_s.center == row.center, _s.hole_ms.is_not(None)).limit(1)
+    return bool(newest_ms >= now_ms - HEARD_MS) and conn.execute(lacking).first() is None

@@ -15,14 +15,18 @@ from collector.commands.console import (
     common_arguments,
     complain,
     moment,
+    proof_of,
     say,
     settings_of,
     table,
     who_argument,
 )
 from collector.database import opened
+from collector.ingest import stories, taking
 
 EXAMPLE = "nabz-collector device revoke g0123456789abcdef --reason 'stolen from the center'"
+STORY = ("center", "device", "spool", "batches", "first_ms", "last_ms", "state", "decided_by", "reason")
+DECISIONS: dict[str, stories.Decision] = {"take": "taken", "refuse": "refused"}
 SHOWN = ("device", "center", "hostname", "enrolled_ms", "expires_ms", "revoked_ms", "reason")
 
 
@@ -34,6 +38,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     revoked.add_argument("device", metavar="DEVICE")
     revoked.add_argument("--reason", required=True, metavar="TEXT", help="recorded")
     who_argument(revoked)
+    verbs.add_parser("stories", help="what a gateway's name signed besides what is held: by a clone, a restored image")
+    for name, word in (("take", "what nothing else has filled is filed"), ("refuse", "it stays out")):
+        decided = verbs.add_parser(name, help=f"decide about a second story: {word}")
+        decided.add_argument("device", metavar="DEVICE")
+        decided.add_argument("spool", metavar="SPOOL")
+        decided.add_argument("--reason", required=True, metavar="TEXT", help="recorded")
+        who_argument(decided)
     for verb in verbs.choices.values():
         common_arguments(verb)
         verb.add_argument("--json", action="store_true", help="print facts as JSON")
@@ -41,7 +52,37 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 @answers
 def run(options: argparse.Namespace) -> int:
-    return _list(options) if options.verb == "list" else _revoke(options)
+    verbs = {"list": _list, "revoke": _revoke, "stories": _stories, "take": _decide, "refuse": _decide}
+    return verbs[options.verb](options)
+
+
+def _stories(options: argparse.Namespace) -> int:
+    with opened(settings_of(options)) as store, store.read() as conn:
+        rows = stories.held(conn)
+    cells = [[moment(row[name]) if name.endswith("_ms") else str(row[name] or "") for name in STORY] for row in rows]
+    say(json.dumps(rows) if options.json else table([name.removesuffix("_ms") for name in STORY], cells))
+    return 0
+
+
+def _decide(options: argparse.Namespace) -> int:
+    now_ms, decision = time.time_ns() // 1_000_000, DECISIONS[options.verb]
+    try:
+        by = acting(options)
+        with opened(settings_of(options).as_keeper) as store:
+            proof = proof_of(store, by, now_ms)
+            with store.write() as conn:
+                about = {"is_proven": bool(proof)}
+                center = stories.decide(
+                    conn, options.device, options.spool, decision, by, options.reason, now_ms, **about
+                )
+                count = taking.file(conn, options.device, options.spool, now_ms) if decision == "taken" else 0
+    except (PersonError, stories.StoryError) as error:
+        complain(str(error))
+        return 2
+    facts = {"device": options.device, "spool": options.spool, "center": center, "state": decision, "readings": count}
+    text = f"{options.device} {options.spool}: {decision} by {by}; {count} readings of {center} filed"
+    say(json.dumps(facts) if options.json else text)
+    return 0
 
 
 def _list(options: argparse.Namespace) -> int:

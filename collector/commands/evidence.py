@@ -23,7 +23,7 @@ from collector.access.enrolment import is_signed
 from collector.commands.console import answers, common_arguments, complain, say, settings_of
 from collector.database import opened
 from collector.flags.witness import rate_mbps
-from collector.ingest.rows import fresh_raws
+from collector.ingest.spools import fresh_raws
 from collector.measure.record import decode
 from collector.store import Store, schema
 

@@ -1,3 +1,3 @@
 """From messages of a broker to committed rows and receipts."""
 
-__all__ = ["rows", "server_results", "spools", "workers"]
+__all__ = ["server_results", "spools", "stories", "taking", "workers"]

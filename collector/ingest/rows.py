@@ -14,16 +14,16 @@ import sqlalchemy as sa
 from agent import wire
 from agent.common.reasons import Reason, encode
 from agent.common.words import plain
-from collector.ingest import boot_clocks, pulse, spools
+from collector.ingest import boot_clocks, pulse, spools, stories
 from collector.ingest.boot_clocks import BootClocks
 from collector.ingest.event_time import FIRST_MS, bracket, dated
-from collector.ingest.sequence_ranges import Numbers, forks, merge, missing
-from collector.ingest.spools import SpoolState
+from collector.ingest.spools import SpoolState, Stored
 from collector.ingest.verify import VerifiedBatch
 from collector.judging.evaluate import FreshReading
 from collector.messages import DeviceFinding, Finding, Message, MessageRefused, printable
 from collector.outages import gaps
 from collector.reports import revisions
+from collector.sequence_ranges import Numbers, forks, meets, merge, missing
 from collector.store import bulk_insert, schema, upsert
 from collector.store.rollups import HOUR_MS
 
@@ -42,14 +42,6 @@ RECEIPT_CODES = {
 LISTED = 5  # sequence numbers that a doubt names
 
 Row = dict[str, object]
-
-
-@dataclass
-class Stored:
-    """What the evidence holds of the numbers a batch names: each reading's bytes, and the batches they came in."""
-
-    raws: dict[int, bytes] = field(default_factory=dict)
-    bodies: set[bytes] = field(default_factory=set)
 
 
 @dataclass
@@ -74,6 +66,7 @@ class BatchWriter:
     integrity: list[Row] = field(default_factory=list)
     quarantined: list[Row] = field(default_factory=list)
     findings: list[DeviceFinding] = field(default_factory=list)
+    stories: list[Row] = field(default_factory=list)
     lost: dict[tuple[str, str, str], list[Numbers]] = field(default_factory=lambda: defaultdict(list))
 
     def add_outcome(self, other: BatchWriter) -> None:
@@ -94,7 +87,8 @@ class BatchWriter:
         """One proven batch.
 
         1. Numbers held already are compared with what is held; other bytes under the same number are an equivocation,
-           other chains at a border a fork. Either way the batch is kept as evidence.
+           other chains at a border a fork. Either way the batch is a second story (of a clone, of a restored image): it
+           is kept as evidence, whole, and nothing of it counts until a person decides (collector.ingest.stories).
         2. New readings go to evidence and, as far as they can be read, to their tables.
         3. A receipt says whether all of it was understood.
         """
@@ -104,17 +98,30 @@ class BatchWriter:
             reason = Reason.of("refused.too_many_gaps", spool=verified.batch.spool, limit=MAX_RANGES)
             why = MessageRefused("too_many_gaps", reason, verified.device.device)
             return self.refuse(Message(wire.batch_topic(verified.device.device), verified.body), why)
-        doubts = self._compare(verified, spool, stored)
-        if gaps or (doubts and verified.body not in stored.bodies):
-            self._keep(verified, gaps, issued_ms)
-        unread = self._read(verified, gaps, issued_ms, readable=readable and verified.readable)
-        spool.ranges = merge(spool.ranges, run)
-        spool.account(self.lost.pop(_key(verified, verified.batch.spool), []))
-        self.spools[verified.device.center, verified.device.device, verified.batch.spool] = spool
+        if doubts := self._compare(verified, spool, stored):
+            spool.is_disputed = True
+            self.spools[verified.device.center, verified.device.device, verified.batch.spool] = spool
+            if verified.body not in stored.bodies:
+                self._keep(verified, [], issued_ms)
+                self.stories.append(stories.row(verified, self.now_ms))
+            return self._receipt(verified, spool, doubts)
+        unread = self.take(verified, spool, issued_ms, readable=readable)
         if gaps:  # a repeated batch is no sign of life: anyone may have kept it
             self.heard[verified.device.center] = verified.device.device
-        self._receipt(verified, spool, [*doubts, *unread])
-        return None
+        return self._receipt(verified, spool, unread)
+
+    def take(
+        self, verified: VerifiedBatch, spool: SpoolState, issued_ms: int | None, *, readable: bool = True
+    ) -> list[Reason]:
+        """Evidence and rows of the numbers of a batch that are not held; returns why some cannot be read."""
+        gaps = missing(spool.ranges, verified.run.first, verified.run.last)
+        if gaps:
+            self._keep(verified, gaps, issued_ms)
+        unread = self._read(verified, gaps, issued_ms, readable=readable and verified.readable)
+        spool.ranges = merge(spool.ranges, verified.run)
+        spool.account(self.lost.pop(_key(verified, verified.batch.spool), []))
+        self.spools[verified.device.center, verified.device.device, verified.batch.spool] = spool
+        return unread
 
     def _compare(self, verified: VerifiedBatch, spool: SpoolState, stored: Stored) -> list[Reason]:
         batch = verified.batch
@@ -126,7 +133,10 @@ class BatchWriter:
         found: dict[Finding, Reason] = {}
         if others:
             found["equivocation"] = Reason.of("receipt.equivocation", numbers=_listed(others), n=len(others))
-        if borders := forks(spool.ranges, verified.run):
+        borders = forks(spool.ranges, verified.run)
+        if spool.is_disputed and not borders and not others and not meets(spool.ranges, verified.run):
+            borders = [verified.run.first - 1]  # of which of the two histories, nobody can tell
+        if borders:
             found["fork"] = Reason.of("receipt.fork", numbers=_listed(borders), n=len(borders))
         if verified.body not in stored.bodies:
             for finding, doubt in found.items():
@@ -204,6 +214,11 @@ class BatchWriter:
         if isinstance(reading, wire.ShedReading):
             gone = (reading.first_seq, max(reading.first_seq, reading.last_seq))
             self.lost[_key(verified, reading.subject or verified.batch.spool)].append(gone)
+            if reading.why == "receipted":
+                where = printable(reading.subject or verified.batch.spool, 64)
+                names = {"spool": where, "numbers": f"{gone[0]}-{gone[1]}"}
+                detail = Reason.of("receipt.lost_by_us", n=gone[1] - gone[0] + 1, **names)
+                self._record_finding("lost_by_us", center, device, detail)
         known: Row = {"center": center, "device": device, "subject": subject, "received_ms": self.now_ms}
         filed = {"wall_ms": wall_ms, "spool": verified.batch.spool, "seq": seq, **known}
         self.readings[kind].append({**filed, **own_columns(kind, reading)})
@@ -256,37 +271,6 @@ class BatchWriter:
 # ---------------------------------------------------------------- reading and writing
 
 
-def stored_raws(conn: sa.Connection, writer: BatchWriter, verified: VerifiedBatch, spool: SpoolState) -> Stored:
-    """What is held of the numbers this batch names: in the database, and earlier in this transaction."""
-    run, batch = verified.run, verified.batch
-    gaps = missing(spool.ranges, run.first, run.last)
-    if gaps == [(run.first, run.last)] and not forks(spool.ranges, run):
-        return Stored()
-    table = schema.evidence.c
-    query = sa.select(table.body, table.fresh, table.first_seq).where(
-        table.device == verified.device.device,
-        table.spool == batch.spool,
-        table.first_seq.between(run.first - wire.MAX_BATCH_READINGS, run.last),
-        table.last_seq >= run.first,
-    )
-    rows = [(bytes(row.body), str(row.fresh), int(row.first_seq)) for row in conn.execute(query)]
-    mine = (row for row in writer.evidence if (row["device"], row["spool"]) == (batch.device, batch.spool))
-    rows += [(bytes(row["body"]), str(row["fresh"]), int(row["first_seq"])) for row in mine]  # type: ignore[call-overload]
-    stored = Stored()
-    for body, fresh, first in rows:
-        stored.bodies.add(body)
-        stored.raws |= fresh_raws(body, fresh, first)
-    wanted = range(run.first, run.last + 1)
-    stored.raws = {seq: raw for seq, raw in stored.raws.items() if seq in wanted}
-    return stored
-
-
-def fresh_raws(body: bytes, fresh: str, first: int) -> dict[int, bytes]:
-    """The readings that this evidence was the first to bring, by number."""
-    raws = wire.decode_frame(body).readings
-    return {seq: bytes(raws[seq - first]) for start, end in json.loads(fresh) for seq in range(start, end + 1)}
-
-
 def flush(conn: sa.Connection, writer: BatchWriter, silent_after_ms: int = 0) -> None:
     """Writes everything, one statement a table."""
     for table, rows in [(schema.evidence, writer.evidence), *_by_table(writer.readings)]:
@@ -302,6 +286,7 @@ def flush(conn: sa.Connection, writer: BatchWriter, silent_after_ms: int = 0) ->
     due_ms = now_ms + silent_after_ms
     pulse.record(conn, [_pulse_row(writer, code, due_ms) for code in sorted(writer.heard)])
     spools.save(conn, writer.spools, writer.lost, now_ms)
+    stories.save(conn, writer.stories)
     if doubts := _news(conn, writer):
         conn.execute(sa.insert(schema.integrity), doubts)
     if writer.quarantined:

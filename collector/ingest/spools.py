@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
+from agent import wire
 from agent.common.reasons import Reason, encode
-from collector.ingest.sequence_ranges import Numbers, Range, holes, joined, parse, render
+from collector.ingest.verify import VerifiedBatch
 from collector.messages import DeviceFinding
+from collector.sequence_ranges import Numbers, Range, forks, holes, joined, missing, parse, render
 from collector.store import schema, upsert
 
 MAX_LOST = 2_000  # ranges; a gateway gives up whole runs
-UNFILLED_MS = 45 * 60_000  # a hole that is no smaller after that time is not being filled
+UNFILLED_MS = 45 * 60_000  # a hole that is no smaller after its gateway was heard for that time is not being filled
+DARK_MS = 5 * 60_000  # a gateway that sent nothing for so long cannot fill anything
 LISTED = 5  # ranges that a finding names
 
 SpoolKey = tuple[str, str, str]  # center, device, spool
+Row = dict[str, object]
 
 
 @dataclass
@@ -33,11 +37,14 @@ class SpoolState:
     duplicates: int = 0
     lost: list[Numbers] = field(default_factory=list)  # as its gateway has accounted for them
     lacking: int = 0  # numbers neither held nor lost
-    hole_ms: int | None = None  # since when these are no fewer
+    hole_ms: int | None = None  # since when these are no fewer, of the time in which its gateway was heard
+    updated_ms: int | None = None  # when something of it came last
+    is_disputed: bool = False  # there is a second story of it
 
     @classmethod
     def of(cls, row: sa.Row[Any]) -> SpoolState:
-        return cls(parse(row.ranges), row.duplicates, _parts(row.lost), row.lacking, row.hole_ms)
+        hole = row.lacking, row.hole_ms, row.updated_ms
+        return cls(parse(row.ranges), row.duplicates, _parts(row.lost), *hole, row.disputed)
 
     def account(self, parts: Sequence[Numbers]) -> None:
         if parts:
@@ -49,9 +56,10 @@ class SpoolState:
         return [] if is_whole else holes(self.ranges, self.lost)
 
     def count(self, now_ms: int) -> None:
-        """Holes that are being filled, or that are new, are as of now."""
+        """Holes that are being filled, that are new, or whose gateway was dark until now, are as of now."""
         lacking = sum(last - first + 1 for first, last in self.holes())
-        if lacking != self.lacking:
+        was_dark = self.hole_ms is not None and self.updated_ms is not None and now_ms - self.updated_ms > DARK_MS
+        if lacking != self.lacking or was_dark:
             self.hole_ms = now_ms if lacking else None
         self.lacking = lacking
 
@@ -80,12 +88,18 @@ def _row(key: SpoolKey, state: SpoolState, now_ms: int) -> dict[str, object]:
         "lost": json.dumps(state.lost),
         "lacking": state.lacking,
         "hole_ms": state.hole_ms,
+        "disputed": state.is_disputed,
     }
 
 
 def report_holes(conn: sa.Connection, now_ms: int) -> list[DeviceFinding]:
-    """Writes a finding for each spool with a hole that is not being filled, once; returns them."""
-    table = schema.spools
+    """Writes a finding for each spool with a hole that is not being filled, once; returns them. To be called every
+    minute or so: a gateway that is dark has all its time once it is heard again."""
+    table, other = schema.spools, schema.spools.alias()
+    heard = sa.exists().where(
+        other.c.center == table.c.center, other.c.device == table.c.device, other.c.updated_ms > now_ms - DARK_MS
+    )
+    conn.execute(sa.update(table).where(table.c.hole_ms < now_ms, ~heard).values(hole_ms=now_ms))
     rows = conn.execute(sa.select(table).where(table.c.hole_ms <= now_ms - UNFILLED_MS)).all()
     findings = []
     for row in rows:
@@ -124,3 +138,46 @@ def _moment(at_ms: int | None) -> str:
 
 def _parts(text: str) -> list[Numbers]:
     return joined([(first, last) for first, last in json.loads(text)])
+
+
+# ---------------------------------------------------------------- what the evidence holds of a batch's numbers
+
+
+@dataclass
+class Stored:
+    """What the evidence holds of the numbers a batch names: each reading's bytes, and the batches they came in."""
+
+    raws: dict[int, bytes] = field(default_factory=dict)
+    bodies: set[bytes] = field(default_factory=set)
+
+
+def stored_raws(conn: sa.Connection, pending: Iterable[Row], verified: VerifiedBatch, spool: SpoolState) -> Stored:
+    """What is held of the numbers this batch names: in the database, and in the evidence `pending` of this
+    transaction."""
+    run, batch = verified.run, verified.batch
+    gaps = missing(spool.ranges, run.first, run.last)
+    if gaps == [(run.first, run.last)] and not forks(spool.ranges, run) and not spool.is_disputed:
+        return Stored()
+    table = schema.evidence.c
+    query = sa.select(table.body, table.fresh, table.first_seq).where(
+        table.device == verified.device.device,
+        table.spool == batch.spool,
+        table.first_seq.between(run.first - wire.MAX_BATCH_READINGS, run.last),
+        table.last_seq >= run.first,
+    )
+    rows = [(bytes(row.body), str(row.fresh), int(row.first_seq)) for row in conn.execute(query)]
+    mine = (row for row in pending if (row["device"], row["spool"]) == (batch.device, batch.spool))
+    rows += [(bytes(row["body"]), str(row["fresh"]), int(row["first_seq"])) for row in mine]  # type: ignore[call-overload]
+    stored = Stored()
+    for body, fresh, first in rows:
+        stored.bodies.add(body)
+        stored.raws |= fresh_raws(body, fresh, first)
+    wanted = range(run.first, run.last + 1)
+    stored.raws = {seq: raw for seq, raw in stored.raws.items() if seq in wanted}
+    return stored
+
+
+def fresh_raws(body: bytes, fresh: str, first: int) -> dict[int, bytes]:
+    """The readings that this evidence was the first to bring, by number."""
+    raws = wire.decode_frame(body).readings
+    return {seq: bytes(raws[seq - first]) for start, end in json.loads(fresh) for seq in range(start, end + 1)}

@@ -20,10 +20,11 @@ from agent import wire
 from agent.common.logs import Event
 from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
-from collector.ingest import boot_clocks
-from collector.ingest.rows import BatchWriter, flush, stored_raws
-from collector.ingest.spools import SpoolState
+from collector.ingest import boot_clocks, epochs
+from collector.ingest.rows import BatchWriter, flush
+from collector.ingest.spools import SpoolState, stored_raws
 from collector.ingest.verify import AddressedMessage, VerifiedBatch, Verify, addressed, open_ask, open_message
+from collector.judging.clock import ClockWatch
 from collector.judging.evaluate import FreshReading
 from collector.messages import Device, DeviceFinding, Message, MessageRefused, SpeedRequestReceived
 from collector.register import centers, dated
@@ -73,7 +74,8 @@ class TransactionFacts:
 
 
 class Ingest:
-    """`silent_after_s` is how long a center may then be silent before the sweep judges it."""
+    """`silent_after_s` is how long a center may then be silent before the sweep judges it; `watch` sees that our own
+    clock was set before a gap is drawn of it."""
 
     def __init__(
         self,
@@ -82,12 +84,14 @@ class Ingest:
         judge: Judge,
         silent_after_s: float = 300.0,
         verify: Verify = is_signed,
+        watch: ClockWatch | None = None,
     ) -> None:
-        self._store = store
+        self._store, self._watch = store, watch
         self._key = key
         self._judge = judge
         self._silent_after_ms = int(silent_after_s * 1000)
         self._open_batch = partial(open_message, verify=verify)
+        self._is_ours = partial(verify, key.public_key().public_bytes_raw())
 
     def take(self, messages: Sequence[Message], now_ms: int, pace_ms: int = 0) -> Taken:
         """Returns when all of it is committed. Raises one of `store.UNAVAILABLE` when nothing is, to be tried again.
@@ -114,7 +118,10 @@ class Ingest:
         """Keeps the centers of these messages from other workers until the commit; only then reads who is revoked."""
         names = {message.device for message in messages}
         claim(conn, names)
-        return TransactionFacts(_devices(conn, names), nonces.current(conn, now_ms), now_ms, pace_ms, self._store.epoch)
+        if self._watch is not None:
+            self._watch.follow(conn, now_ms)
+        nonce, epoch = nonces.current(conn, now_ms), epochs.current(conn)
+        return TransactionFacts(_devices(conn, names), nonce, now_ms, pace_ms, epoch)
 
     def _sealed(self, receipt: wire.Receipt) -> Message:
         return Message(wire.receipt_topic(receipt.device), wire.seal(wire.encode(receipt), self._key.sign))
@@ -159,7 +166,10 @@ class Ingest:
         issued = nonces.issued_ms(conn, (verified.batch.nonce for verified in verified_batches))
         for verified in verified_batches:
             spool = held.setdefault(_spool_key(verified), SpoolState())
-            known = stored_raws(conn, writer, verified, spool)
+            if receipt := epochs.went_back(verified, spool, writer.epoch, self._is_ours):
+                writer.findings += filter(None, [epochs.begin(conn, receipt, verified.device.center, facts.now_ms)])
+                writer.epoch = epochs.current(conn)
+            known = stored_raws(conn, writer.evidence, verified, spool)
             writer.add(verified, spool, known, issued.get(verified.batch.nonce), readable=readable)
         self._judge_fresh(conn, writer, facts.now_ms)
         _take_requests(conn, [message for message in messages if message.is_ask], facts.devices, writer)

@@ -28,6 +28,7 @@ from collector.database import opened
 from collector.ingest import server_results
 from collector.ingest.subscriber import Subscriber
 from collector.ingest.transaction import Ingest, Judge
+from collector.judging.clock import ClockWatch
 from collector.judging.evaluate import FreshReading, judge_group
 from collector.messages import Message
 from collector.outages import gaps
@@ -62,7 +63,8 @@ class IngestWorkers:
         _check(settings)
         shared = settings.ingest.shares
         name = f"nabz-{socket.gethostname()}-{os.getpid()}" if shared else "nabz-collector"
-        ingest = Ingest(store, key, judge_with(settings, standards), settings.sweep.silent_after_s)
+        watch = ClockWatch(lambda: time.monotonic_ns() // 1_000_000)
+        ingest = Ingest(store, key, judge_with(settings, standards), settings.sweep.silent_after_s, watch=watch)
         self.listeners = [Subscriber(address, ingest, notify, now_ms, name, shared=shared) for address in addresses]
 
     def start(self) -> None:

@@ -19,9 +19,10 @@ from collector.flags.judge import Verdict, judge
 from collector.judging import evaluate
 from collector.standard import Standards
 from collector.standard.criteria import CLOCK, Clocks
-from collector.store import schema
+from collector.store import schema, upsert
 
 JUMP_MS = 60_000  # less is slewed, or a machine that was busy
+SEEN_MS = 300_000  # within this time a jump of the same size is the same jump, seen by another look
 RECENT_MS = 3_600_000  # who was heard so long before a jump is moved along with the clock
 WINDOW_MS = 600_000  # who was heard so lately has a say
 BEHIND_MS = 2 * 60_000  # nothing can be taken later than it is received: our clock is behind
@@ -56,11 +57,22 @@ class ClockWatch:
         else:
             expected_ms = last[0] + mono_ms - last[1]
             jump_ms = now_ms - expected_ms
-        if abs(jump_ms) <= JUMP_MS:
+        if abs(jump_ms) <= JUMP_MS or not _first_to_see(conn, expected_ms, now_ms):
             return 0
         count = _moved(conn, jump_ms, expected_ms, now_ms, begins=last is None)
         JUMPED.log(jump_s=round(jump_ms / 1000), centers=count)
         return jump_ms
+
+
+def _first_to_see(conn: sa.Connection, expected_ms: int, now_ms: int) -> bool:
+    """Puts the jump on record; False if another look (of ingest, of the sweep) has done so and moved what it moves."""
+    j = schema.clock_jumps.c
+    near = sa.func.abs(j.to_ms - j.from_ms - (now_ms - expected_ms)) <= JUMP_MS
+    lately = j.to_ms.between(now_ms - SEEN_MS, now_ms + JUMP_MS)
+    if conn.execute(sa.select(j.from_ms).where(lately, near).limit(1)).first() is not None:
+        return False
+    upsert(conn, schema.clock_jumps, [{"from_ms": expected_ms, "to_ms": now_ms}])
+    return True
 
 
 def _moved(conn: sa.Connection, jump_ms: int, expected_ms: int, now_ms: int, *, begins: bool) -> int:

@@ -30,7 +30,6 @@ from collector.store import schema, upsert
 LOOK_AGAIN_MS = 300_000  # after the last news of a gap, its neighbours are asked once more
 GAP_S = 180.0  # as the settings have it by default
 LOOKS = 200  # gaps looked at again in one go
-MIN_FLEET = 5  # centers that must be known before silence of all of them says something about the collector
 
 Span = tuple[int, int]  # from, to in milliseconds
 
@@ -59,18 +58,19 @@ def record_group(
     fresh = {center.code: signs_of(some) for center, some in group}
     known = _touched(conn, {code: signs for code, signs in fresh.items() if signs})
     new: list[Gap] = []
+    apart = [pulse for pulse in heard.values() if abs(now_ms - pulse.heard_ms) > gap_ms]
+    _note_deaf(conn, now_ms, gap_ms, is_first=bool(apart) or len(heard) < len(group))
     for code, pulse in heard.items():
         if now_ms < pulse.heard_ms:
             split, parts = _in_the_past(conn, code, pulse, fresh[code], now_ms)
             known = [gap for gap in known if (gap.center, gap.facts.from_ms) not in split]
             moved += split
         else:
-            parts = (
-                [_begun(conn, code, (pulse.heard_ms, now_ms), fresh[code])] if now_ms - pulse.heard_ms > gap_ms else []
-            )
+            passed_ms = now_ms - pulse.heard_ms
+            is_gap = passed_ms > gap_ms and passed_ms - _jumped_ms(conn, pulse.heard_ms, now_ms) > gap_ms
+            parts = [_begun(conn, code, (pulse.heard_ms, now_ms), fresh[code])] if is_gap else []
         new += [Gap(code, 1, facts, NOBODY) for facts in parts if facts.to_ms - facts.from_ms > gap_ms]
     if new:
-        _note_deaf(conn, now_ms, gap_ms)
         known += _asked(conn, new, gap_ms)
     _save(conn, known, now_ms, now_ms + LOOK_AGAIN_MS)
     return moved + [(gap.center, gap.facts.from_ms) for gap in known]
@@ -173,6 +173,13 @@ def _in_the_past(
         conn.execute(sa.delete(schema.gaps).where(_g.center == code, _g.from_ms == gap.facts.from_ms))
         parts += [(gap.facts.from_ms, now_ms), (now_ms, gap.facts.to_ms)]
     return [(code, gap.facts.from_ms) for gap in split], [_whole(conn, code, span, signs) for span in parts]
+
+
+def _jumped_ms(conn: sa.Connection, from_ms: int, to_ms: int) -> int:
+    """By how much our own clock was set ahead within this time, as far as what was heard was not moved along."""
+    j = schema.clock_jumps.c
+    mine = (j.from_ms >= from_ms) & (j.to_ms <= to_ms) & (j.to_ms > j.from_ms)
+    return int(conn.scalar(sa.select(sa.func.sum(j.to_ms - j.from_ms)).where(mine)) or 0)
 
 
 def last(conn: sa.Connection, code: str) -> Cause | None:
@@ -306,18 +313,31 @@ def _heard(conn: sa.Connection, codes: Sequence[str]) -> dict[str, Pulse]:
 _HEARD = sa.select(_p.center, _p.first_ms, _p.heard_ms).where(_p.center.in_(sa.bindparam("codes", expanding=True)))
 
 
-def _note_deaf(conn: sa.Connection, now_ms: int, gap_ms: int) -> None:
-    """If nobody at all has been heard for as long, the gap is the collector's own, and is written as such."""
-    newest_ms, known = conn.execute(sa.select(sa.func.max(_p.heard_ms), sa.func.count())).one()
-    if newest_ms is None or known < MIN_FLEET or now_ms - newest_ms <= gap_ms:
+def _note_deaf(conn: sa.Connection, now_ms: int, gap_ms: int, *, is_first: bool) -> None:
+    """The times in which nobody at all was heard are the collector's own gaps: what the arrivals leave between them, in
+    whatever order they are told of. `is_first`: of somebody, for the first time or after a gap. Whether there were
+    enough centers for it to say something is for those to ask who read it."""
+    spans: list[Span] = []
+    mine = _g.center == EVERYONE
+    split = conn.execute(sa.select(_g.from_ms, _g.to_ms).where(mine, _g.from_ms < now_ms, _g.to_ms > now_ms)).all()
+    for row in split:
+        conn.execute(sa.delete(schema.gaps).where(mine, _g.from_ms == row.from_ms))
+        spans += [(row.from_ms, now_ms), (now_ms, row.to_ms)]
+    if is_first and not split:
+        first_ms, newest_ms = conn.execute(sa.select(sa.func.min(_p.first_ms), sa.func.max(_p.heard_ms))).one()
+        if newest_ms is not None and now_ms > newest_ms:
+            spans.append((newest_ms, now_ms))
+        elif first_ms is not None and now_ms < first_ms:
+            spans.append((now_ms, first_ms))
+    if not spans:
         return
+    known = conn.scalar(sa.select(sa.func.count()).select_from(schema.pulse)) or 0
     evidence = encode_all([Reason.of("evidence.nobody", n=known)])
-    row = {
-        "center": EVERYONE, "from_ms": newest_ms, "revision": 1, "to_ms": now_ms, "cause": "collector",
-        "grade": "shown", "evidence": evidence, "facts": "{}", "witness": "{}",
-        "recorded_ms": now_ms, "look_ms": None,
+    shared = {
+        "center": EVERYONE, "revision": 1, "cause": "collector", "grade": "shown", "evidence": evidence,
+        "facts": "{}", "witness": "{}", "recorded_ms": now_ms, "look_ms": None,
     }  # fmt: skip
-    upsert(conn, schema.gaps, [row])
+    upsert(conn, schema.gaps, [{**shared, "from_ms": a, "to_ms": b} for a, b in spans if b - a > gap_ms])
 
 
 # ---------------------------------------------------------------- reading and writing

@@ -15,6 +15,7 @@ from collector.standard.criteria import EVERYONE
 from collector.store import schema
 
 NAMED = 5  # neighbours that evidence names
+MIN_FLEET = 5  # centers that must have been known before silence of all of them says something about the collector
 MOST = 100  # neighbours asked of one feeder or provider: more say nothing new
 
 Span = tuple[int, int]  # from, to in milliseconds
@@ -81,11 +82,17 @@ def _ask(conn: sa.Connection, around: Around, codes: Collection[str], from_ms: i
     silent = sa.select(_g.center, _g.from_ms, _g.to_ms).where(_g.center.in_(names), _g.to_ms > from_ms).distinct()
     for center, start, end in conn.execute(silent):
         around.gaps[center].append((start, end))
+    around.gaps[EVERYONE] = [gap for gap in around.gaps[EVERYONE] if _known_by(conn, gap[0]) >= MIN_FLEET]
     later = sa.or_(_c.to_ms.is_(None), _c.to_ms > from_ms)
     cut = sa.select(_c.center, _c.subject, _c.from_ms, _c.to_ms).where(_c.center.in_(names), later)
     newest = {(row.center, row.subject, row.from_ms): row.to_ms for row in conn.execute(cut.order_by(_c.revision))}
     for (center, _, start), end in newest.items():
         around.cuts[center].append((start, end))
+
+
+def _known_by(conn: sa.Connection, at_ms: int) -> int:
+    """How many centers had been heard by then."""
+    return int(conn.scalar(sa.select(sa.func.count()).where(sa.func.coalesce(_p.first_ms, 0) <= at_ms)) or 0)
 
 
 def _times(conn: sa.Connection, query: sa.Select[Any]) -> dict[str, int]:

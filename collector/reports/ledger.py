@@ -3,7 +3,7 @@
 measured  a reading of the center was taken in it
 before    no gateway of the center was enrolled yet
 dark      the gateway itself proved, after its next start, that the power had gone
-ours      the collector was deaf, or had it and lost it by a restore: our fault, nobody else's
+ours      the collector was deaf, or had a reading of it and lost it by a restore: our fault, nobody else's
 silent    nothing is known, and nothing explains it
 """
 

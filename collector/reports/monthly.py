@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,7 +21,7 @@ from collector.outages import summary
 from collector.register import opening_hours
 from collector.register.centers import Center
 from collector.register.dated import DatedCenter, facts_of, histories
-from collector.reports import seat_availability
+from collector.reports import integrity, losses, seat_availability
 from collector.reports.ledger import ledger, minutes_open
 from collector.reports.monthly_samples import Case, Period, collect
 from collector.reports.monthly_verdicts import GRADE, criterion_rows
@@ -74,8 +75,11 @@ def build_some(
     cases = {code: Case(held[code], span, places[key]) for code, key in hours.items()}
     for kind in [kind.name for kind in wire.KINDS.values() if kind.is_judged]:
         collect(conn, kind, cases, span, standards, FOR_EVER_MS if span.complete else now_ms)
-    ours = _ours(conn, span)
-    return {code: _report(conn, case, span, standard, ours) for code, case in cases.items()}
+    deaf = _deaf(conn, span)
+    lost = losses.of_centers(conn, list(cases), span.from_ms, span.to_ms)
+    found = integrity.of_centers(conn, list(cases), span.from_ms, span.to_ms)
+    reports = {code: _report(conn, case, span, standard, deaf, lost.get(code, ())) for code, case in cases.items()}
+    return {code: report | ({"integrity": found[code]} if code in found else {}) for code, report in reports.items()}
 
 
 _Hours = tuple[tuple[int, int, str], ...]  # from, to, the opening hours that held: equal ones share their minutes
@@ -93,16 +97,22 @@ def _places(hours: _Hours, standard: Standard) -> dict[int, int]:
 
 
 def _report(
-    conn: sa.Connection, case: Case, span: Period, standard: Standard, ours: Sequence[tuple[int, int]]
+    conn: sa.Connection,
+    case: Case,
+    span: Period,
+    standard: Standard,
+    deaf: Sequence[tuple[int, int]],
+    lost: Sequence[losses.Loss],
 ) -> dict[str, Any]:
-    center = case.center
-    book = ledger(
+    center, times = case.center, losses.minutes(lost)
+    count = partial(
+        ledger,
         set(case.places),
-        case.measured_minutes,
+        list(case.measured_minutes),
         enrolled_ms=_enrolled_ms(conn, center.code),
         dark=_dark(conn, center.code, span),
-        ours=ours,
     )
+    book = count(ours=[*deaf, *times])
     criteria = [criterion for criterion in standard.criteria if criterion.id not in standard.notices]
     return {
         "format": FORMAT,
@@ -114,6 +124,7 @@ def _report(
         "complete": span.complete,
         "standard": _standard(standard),
         "ledger": {"open": book.open, **book.minutes},
+        **({"lost": losses.section(lost, count(ours=times).minutes["ours"])} if lost else {}),
         "criteria": [row for item in criteria for row in criterion_rows(item, center, case.found, book)],
         "seats": seat_availability.book(
             conn,
@@ -172,13 +183,11 @@ def _dark(conn: sa.Connection, code: str, span: Period) -> list[tuple[int, int]]
     return [(row.last_alive_ms, row.wall_ms) for row in conn.execute(query.order_by(table.wall_ms))]
 
 
-def _ours(conn: sa.Connection, span: Period) -> list[tuple[int, int]]:
-    """Times in which the collector was deaf, and those of which a restored copy may have lost what it had receipted."""
+def _deaf(conn: sa.Connection, span: Period) -> list[tuple[int, int]]:
+    """Times in which the collector was deaf."""
     table = schema.changes.c
     mine = sa.and_(table.center == EVERYONE, table.criterion == DEAF.id, table.at_ms < span.to_ms)
-    losses = schema.restores.c
-    query = sa.select(losses.from_ms, losses.to_ms).where(losses.from_ms < span.to_ms, losses.to_ms > span.from_ms)
-    spans = [(int(row.from_ms), int(row.to_ms)) for row in conn.execute(query.order_by(losses.from_ms))]
+    spans: list[tuple[int, int]] = []
     since_ms: int | None = None
     for row in conn.execute(sa.select(table.now, table.at_ms).where(mine).order_by(table.id)):
         if row.now == "raised":

@@ -118,9 +118,10 @@ def record_group(conn: sa.Connection, group: Sequence[tuple[CenterLike, Sequence
 
 
 def _from_ms(fresh: FreshReading) -> int:
-    """A boot speaks of all the time since the last sign of life before it."""
+    """A boot speaks of all the time since the last sign of life before it, an account of lost readings of theirs."""
     alive_ms: int | None = getattr(fresh.reading, "last_alive_ms", None)
-    return fresh.wall_ms if alive_ms is None else min(alive_ms, fresh.wall_ms)
+    spans: Sequence[tuple[int, int]] = getattr(fresh.reading, "spans", ())
+    return min([fresh.wall_ms, *([] if alive_ms is None else [alive_ms]), *(start for start, _ in spans)])
 
 
 def _months(from_ms: int, to_ms: int) -> tuple[int, ...]:

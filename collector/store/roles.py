@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from collector.store import schema
 
 INGEST, WEB, AUDITOR, OWNER = "nabz_ingest", "nabz_web", "nabz_auditor", "nabz_migrate"
-WORDS = {"r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE", "q": "UPDATE (queued_ms)", "t": "UPDATE (wall_ms)"}
+WORDS = {"r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE"}
+WORDS |= {letter: f"UPDATE ({column})" for letter, column in zip("qtv", ("queued_ms", "wall_ms", "value"), strict=True)}
 
 # Of each table: what ingest, web and the auditor may do, in letters of WORDS.
 _ADDED = ("ra", "r", "r")
@@ -22,13 +23,14 @@ _DERIVED = ("raw", "r", "r")
 _DESK = ("r", "raw", "r")
 _SUMS = ("", "r", "r")
 MATRIX: dict[str, tuple[str, str, str]] = {
-    "about": ("r", "r", "r"),
+    "about": ("rv", "r", "r"),  # a gateway's proof that the database went back begins an epoch
     "alerts": ("", "raw", "r"),
     "boots": _DERIVED,
     "center_facts": _DESK,
     "centers": _DESK,
     "certificates": ("r", "ra", "r"),
     "changes": ("ra", "raq", "r"),  # the alerts' queue is a mark on the row, the only thing that may change
+    "clock_jumps": ("ra", "r", "r"),
     "cuts": _DERIVED,
     "decisions": ("", "ra", "r"),
     "devices": _DESK,
@@ -47,9 +49,10 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "persons": ("", "r", ""),
     "pulse": _DERIVED,
     "records": ("r", "ra", "r"),
-    "restores": ("r", "r", "r"),
+    "restores": ("ra", "r", "r"),
     "reports": ("raw", "raw", "r"),  # what comes late opens a revision; only housekeeping closes one or lets it go
     "revocations": ("r", "ra", "r"),
+    "second_stories": ("raw", "r", "r"),
     "server_tokens": ("", "rawd", ""),
     "set_aside": ("rad", "r", "r"),
     "spools": _DERIVED,

@@ -228,16 +228,42 @@ spools = sa.Table(
     sa.Column("lost", sa.Text, nullable=False, server_default="[]"),  # JSON [[first, last], …]: its gateway's accounts
     sa.Column("lacking", sa.BigInteger, nullable=False, server_default="0"),  # numbers neither held nor lost
     sa.Column("hole_ms", Ms),  # since when they are no fewer; NULL when there are none, or that was found
+    sa.Column("disputed", sa.Boolean, nullable=False, server_default=sa.false()),  # see second_stories
     sa.Index("spools_by_hole", "hole_ms"),
 )
 
-# Copies that were restored: what was receipted between the newest reading of the copy and the restore may be lost, by
-# our fault.
+# What a gateway's name signed besides what is held of a spool: other readings under the same numbers, or after another
+# chain. The batches are in `evidence`, with nothing `fresh`; none of it counts until a person has taken it.
+second_stories = sa.Table(
+    "second_stories",
+    metadata,
+    sa.Column("center", Code, primary_key=True),
+    sa.Column("device", Device, primary_key=True),
+    sa.Column("spool", sa.String(64), primary_key=True),
+    sa.Column("first_ms", Ms, nullable=False),  # when the first and the last batch of it came
+    sa.Column("last_ms", Ms, nullable=False),
+    sa.Column("batches", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),  # held | taken | refused
+    sa.Column("decided_ms", Ms),
+    sa.Column("decided_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+)
+
+# Copies that were restored, known by the command or by a gateway's proof: what was receipted between the newest reading
+# of the copy and the restore may be lost, by our fault. Which of it, the gateways' accounts say (shed_readings).
 restores = sa.Table(
     "restores",
     metadata,
     sa.Column("epoch", sa.String(32), primary_key=True),
     sa.Column("from_ms", Ms, nullable=False),
+    sa.Column("to_ms", Ms, nullable=False),
+)
+
+# When the collector's own wall clock was set, against its monotonic one: what it would have said, and what it said.
+clock_jumps = sa.Table(
+    "clock_jumps",
+    metadata,
+    sa.Column("from_ms", Ms, primary_key=True),
     sa.Column("to_ms", Ms, nullable=False),
 )
 

@@ -348,6 +348,15 @@ MESSAGES: dict[str, wire.Batch | wire.Receipt | wire.Ask | wire.Task | wire.Pres
         live=False,
         readings=[msgspec.Raw(raw) for raw in RAWS],
     ),
+    "batch-proof": wire.Batch(
+        v=1,
+        device=DEVICE,
+        spool=SPOOL,
+        first_seq=4,
+        prev="ab" * 32,
+        proof=(GOLDEN / "receipt.sealed").read_text(),
+        readings=[msgspec.Raw(RAWS[0])],
+    ),
     "receipt": wire.Receipt(
         v=1,
         device=DEVICE,
@@ -440,6 +449,7 @@ MESSAGES: dict[str, wire.Batch | wire.Receipt | wire.Ask | wire.Task | wire.Pres
 }
 DECODERS = {
     "batch": wire.decode_batch,
+    "batch-proof": wire.decode_batch,
     "receipt": wire.decode_receipt,
     "receipt-lacks": wire.decode_receipt,
     "receipt-set-aside": wire.decode_receipt,

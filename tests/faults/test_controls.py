@@ -44,12 +44,12 @@ IMPATIENT = [("agent/uplink/broker_client.py", "CONNECT_S = 150.0\nREACH_S = 45.
 NOT_PAUSED = [("collector/ingest/subscriber.py", "                self._set_away(away=True)\n", "")]
 UNBOUNDED = [("collector/ingest/subscriber.py", "queue.Queue(QUEUE)", "queue.Queue()")]
 BELIEVED = [("collector/ingest/rows.py", "if stored.raws.get(seq, raw) != raw]", "if False]")]
-UNCHAINED = [("collector/ingest/sequence_ranges.py", "and run.after(seq) != chain})", "and False})")]
+UNCHAINED = [("collector/sequence_ranges.py", "and run.after(seq) != chain})", "and False})")]
 DROPPED = [
     (
         "agent/spool/queue.py",
-        "file.write([*accounts, *build(head, raws, value, wall_ms)], victims, gone)",
-        "file.write([*accounts, *build(head, raws, value, wall_ms)], {**victims, **gone}, gone)",
+        "file.write([*accounts, *build(head, raws, value, wall_ms)], room.victims, gone)",
+        "file.write([*accounts, *build(head, raws, value, wall_ms)], {**room.victims, **gone}, gone)",
     ),
 ]
 HEARD_AGAIN = [("agent/local/lan.py", "if nonce in self.seen or len", "if len")]

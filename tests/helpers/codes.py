@@ -133,6 +133,12 @@ COLLECTOR: Examples = {
     # what is told of a batch: collector.ingest
     "receipt.equivocation": DOUBT.params,
     "receipt.fork": {"n": 1, "numbers": ["4"]},
+    "story.held": {"n": 2, "device": "g1", "spool": "s"},
+    "story.taken": {"n": 2, "device": "g1", "spool": "s", "by": "Asma", "why": "the disk was replaced"},
+    "story.refused": {"n": 2, "device": "g1", "spool": "s", "by": "Asma", "why": "a copy of the machine"},
+    "clock.jumped": {"jump_s": 3600},
+    "receipt.went_back": {"device": "g1", "spool": "s", "numbers": "4-5"},
+    "receipt.lost_by_us": {"n": 2, "spool": "s", "numbers": "4-5"},
     "receipt.hole": {
         "n": 2,
         "spool": "s",

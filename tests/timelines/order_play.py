@@ -29,6 +29,7 @@ from collector.messages import Message
 from collector.outages import mains_cuts
 from collector.register import centers
 from collector.reports import monthly
+from collector.standard.criteria import EVERYONE
 from collector.store import Store, schema
 from tests.collector.standard.timeless import timeless_standards
 
@@ -72,13 +73,14 @@ Arrival = tuple[int, str, Message]  # when, center, what
 # ---------------------------------------------------------------- what was measured
 
 
-def make_play(seed: int, hours: int = 2) -> OrderPlay:
-    """Each center with cuts, silences, deaths, a clock that is found late, and a test told twice."""
+def make_play(seed: int, hours: int = 2, *, hard: bool = False) -> OrderPlay:
+    """Each center with cuts, silences, deaths, a clock that is found late, and a test told twice. `hard`: with clocks
+    that are never found, and a twin that signs other readings under the same numbers."""
     draw = random.Random(seed)
     play = OrderPlay({code: _key(draw) for code in CODES}, _key(draw))
     cut_ms = BEGIN + draw.randrange(20, 80) * MINUTE
     for code in CODES:
-        _center(play, code, draw, cut_ms, BEGIN + hours * HOUR)
+        _center(play, code, draw, cut_ms, BEGIN + hours * HOUR, hard=hard)
     return play
 
 
@@ -86,7 +88,7 @@ def _key(draw: random.Random) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(draw.randbytes(32))
 
 
-def _center(play: OrderPlay, code: str, draw: random.Random, cut_ms: int, end_ms: int) -> None:
+def _center(play: OrderPlay, code: str, draw: random.Random, cut_ms: int, end_ms: int, *, hard: bool) -> None:
     step_ms = draw.choice([6, 9]) * MINUTE
     cuts = [(cut_ms, cut_ms + draw.randrange(10, 60) * MINUTE)] if draw.random() < 0.8 else []
     cuts.append((at := BEGIN + draw.randrange(10, 100) * MINUTE, at + draw.randrange(3, 25) * MINUTE))
@@ -109,6 +111,7 @@ def _center(play: OrderPlay, code: str, draw: random.Random, cut_ms: int, end_ms
         readings += _round(play, code, draw, at_ms, on_battery)
         settles = all(end <= boot_ms for _, end in cuts) and boot_ms + HOUR // 2 < end_ms
         lost = unsynced and settles and boot != "b0" and at_ms - boot_ms < 15 * MINUTE
+        lost = lost or (hard and boot != "b0")
         stamp = wire.Stamp(
             wall_ms=at_ms - boot_ms if lost else at_ms,
             mono_ms=at_ms - boot_ms,
@@ -130,6 +133,12 @@ def _center(play: OrderPlay, code: str, draw: random.Random, cut_ms: int, end_ms
         )
         sealed = wire.seal(wire.encode(batch), play.keys[code].sign)
         play.parcels[code].append(Parcel(at_ms, Message(wire.batch_topic(play.device(code)), sealed)))
+        if hard and draw.random() < 0.15:
+            other = [msgspec.Raw(raw.replace(b'"wan"', b'"lan"')) for raw in waiting]
+            body = wire.encode(msgspec.structs.replace(batch, readings=other))
+            twin = wire.seal(body, play.keys[code].sign)
+            play.parcels[code].append(Parcel(at_ms, Message(wire.batch_topic(play.device(code)), twin)))
+            play.slots[code].append(at_ms + draw.randrange(1, 20_000))
         back_ms = max([end for start, end in offline if start <= at_ms < end], default=at_ms)
         play.slots[code].append(back_ms + draw.randrange(1, 20_000))
         seq, chain, waiting = seq + len(waiting), wire.chain(chain, waiting), []
@@ -252,6 +261,30 @@ def collected(template: Path, folder: Path, play: OrderPlay, arrivals: Sequence[
     return found
 
 
+def again(template: Path, folder: Path, play: OrderPlay, arrivals: Sequence[Arrival]) -> tuple[Any, Any]:
+    """What a collector holds that takes this, and what another does that takes in its evidence as it came."""
+    stores = []
+    for name in ("first", "again"):
+        shutil.copy(template, folder / name)
+        stores.append(Store.open(f"sqlite:///{folder / name}"))
+        with stores[-1].write() as conn:
+            for record in play.records:
+                server_results.take_record(conn, record, BEGIN, STANDARDS)
+    first, second = (Ingest(store, play.server, judge_with(SETTINGS, STANDARDS)) for store in stores)
+    for now_ms, _, message in arrivals:
+        first.take([message], now_ms)
+    e = schema.evidence.c
+    with stores[0].read() as conn:
+        rows = conn.execute(sa.select(e.device, e.body, e.signature, e.received_ms).order_by(e.id)).all()
+    for row in rows:
+        sealed = wire.seal(bytes(row.body), lambda _body, signature=row.signature: bytes(signature))
+        second.take([Message(wire.batch_topic(row.device), sealed)], row.received_ms)
+    found = held(stores[0]), held(stores[1])
+    for store in stores:
+        store.close()
+    return found
+
+
 def template(folder: Path, play: OrderPlay) -> Path:
     """A database in which everybody is enrolled and each test granted."""
     path = folder / "template.db"
@@ -289,6 +322,12 @@ def held(store: Store) -> dict[str, Any]:
                 for row in conn.execute(sa.select(schema.gaps).order_by(schema.gaps.c.revision))
                 if row.center in CODES
             },
+            "deaf": sorted(
+                tuple(row)
+                for row in conn.execute(
+                    sa.select(schema.gaps.c.from_ms, schema.gaps.c.to_ms).where(schema.gaps.c.center == EVERYONE)
+                )
+            ),
             "readings": {kind: _rows(conn, table) for kind, table in schema.readings.items()},
         }
 

@@ -15,9 +15,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent import wire
-from agent.spool import tables
+from agent.spool import dropped, tables
 from agent.spool.file import SpoolFile
 from agent.spool.queue import Spool
 from agent.spool.record import Group, Head, RecordDamaged, build, pack, unpack
@@ -631,9 +633,9 @@ def test_what_was_receipted_waits_again_byte_for_byte_where_the_collector_lacks_
     spool.close()
     again = opened(path)
     assert again.waiting() == 4
-    assert again.want_again(held[0].spool, [(9, 18)], T0) == 12  # whole groups: 9 to 12, 13 to 16, 17 to 20
+    assert again.want_again(held[0].spool, [(9, 18)]) == 12  # whole groups: 9 to 12, 13 to 16, 17 to 20
     assert everything(again)[:3] == held[2:5]
-    assert again.want_again(held[0].spool, [(9, 18)], T0) == 0  # they wait already
+    assert again.want_again(held[0].spool, [(9, 18)]) == 0  # they wait already
     assert len(forget_all(again)) == 4
     again.close()
 
@@ -647,8 +649,8 @@ def test_numbers_that_are_gone_are_accounted_for_once(path: Path) -> None:
         forget_all(spool)
     assert spool.stats().shed == 0  # receipted readings that go are no loss
     first, last = held[0].first_seq, held[1].last_seq
-    assert spool.want_again(held[0].spool, [(first, last)], T0) == 0
-    assert spool.want_again(held[0].spool, [(first, last)], T0) == 0
+    assert spool.want_again(held[0].spool, [(first, last)]) == 0
+    assert spool.want_again(held[0].spool, [(first, last)]) == 0
     (account,) = shed_in(everything(spool))
     assert (account.why, account.first_seq, account.last_seq, account.count) == ("receipted", 1, 8, 8)
     spool.close()
@@ -675,7 +677,7 @@ def test_seven_days_at_the_usual_rate_fit(path: Path, spool: Spool) -> None:
     spool.close()
     again = opened(path)
     assert again.waiting() == 0
-    assert again.want_again(again.head().spool, [(1, 40)], T0) == 40
+    assert again.want_again(again.head().spool, [(1, 40)]) == 40
     again.close()
 
 
@@ -703,7 +705,7 @@ def test_a_spool_of_an_agent_that_kept_nothing_is_opened_and_keeps_from_then_on(
     assert (spool.waiting(), spool.stats().unreadable) == (8, 0)
     held = forget_all(spool)
     fill(spool, 1, first=2)
-    assert spool.want_again(held[0].spool, [(1, 8)], T0) == 8
+    assert spool.want_again(held[0].spool, [(1, 8)]) == 8
     spool.close()
 
 
@@ -731,3 +733,51 @@ def test_a_salvaged_spool_sends_nothing_again_that_was_receipted(path: Path, spo
     again = opened(path)
     assert [group.first_seq for group in everything(again)][:1] == [17]
     again.close()
+
+
+def test_an_account_says_when_each_run_of_rounds_was_taken_that_is_held_no_more(path: Path) -> None:
+    spool = opened(path, max_bytes=200_000)
+    away = {40, 41, 77}  # minutes in which nothing was measured
+    for number in (minute for minute in range(400) if minute not in away):
+        fill(spool, 1, first=number)
+        forget_all(spool)
+    spool.close()
+    again = opened(path, max_bytes=200_000)
+    held = {group.wall_ms for file in again._files() for group in file.every_group()}
+    again.want_again(again.head().spool, [(1, again.head().seq)])
+    told = [span for account in shed_in(everything(again)) for span in account.spans]
+    claimed = {at_ms for first, last in told for at_ms in range(first, last + 1, MINUTE_MS)}
+    taken = {T0 + minute * MINUTE_MS for minute in range(400) if minute not in away}
+    assert claimed == taken - held
+    assert len(told) == 3
+    again.close()
+
+
+def test_a_flipped_bit_in_a_time_claims_no_minute(path: Path) -> None:
+    spool = opened(path, max_bytes=200_000)
+    for number in range(400):
+        fill(spool, 1, first=number)
+        forget_all(spool)
+    spool.close()
+    with closing(sqlite3.connect(path)) as sql:
+        assert sql.execute("UPDATE dropped SET to_ms = to_ms + 3600000").rowcount == 1
+        sql.commit()
+    again = opened(path, max_bytes=200_000)
+    again.want_again(again.head().spool, [(1, 8)])
+    (account,) = shed_in(everything(again))
+    assert account.spans == []
+    again.close()
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.sampled_from([55, 60, 65, 120, 3600])), min_size=1, max_size=300))
+def test_accounts_cover_every_number_once_and_have_times_that_fit(groups) -> None:
+    runs: list[dropped.DroppedRun] = []
+    first, at_ms = 1, T0
+    for count, step_s in groups:
+        at_ms += step_s * 1000
+        runs = dropped.with_group(runs, first, first + count - 1, at_ms)
+        first += count
+    parts = list(dropped.accounts(runs, 1, first - 1))
+    assert [number for low, high, _ in parts for number in range(low, high + 1)] == list(range(1, first))
+    assert all(len(spans) <= dropped.MAX_SPANS for _, _, spans in parts)
+    assert sum(len(spans) for _, _, spans in parts) == 1 + sum(step_s > 90 for _, step_s in groups[1:])

@@ -308,6 +308,41 @@ def test_what_a_restored_collector_lacks_is_sent_again(enrolled, little_collecto
     asyncio.run(story())
 
 
+@pytest.mark.row(49)
+def test_a_collector_that_lacks_what_it_receipted_in_the_same_epoch_is_shown_its_receipt(
+    enrolled, little_collector, spool
+) -> None:
+    plain = little_collector.answer
+    epochs, proofs = ["aa"], []
+
+    def answer(batch: wire.Batch) -> wire.Receipt:
+        proofs.append(batch.proof)
+        if batch.proof:
+            epochs.append("bb")
+        numbers = {number for held, number in little_collector.held if held == batch.spool}
+        missing = sorted(set(range(1, batch.last_seq)) - numbers)
+        lacks = [(missing[0], missing[-1])] if missing else []
+        return wire.Receipt(**{**fields(plain(batch)), "epoch": epochs[-1], "lacks": lacks})
+
+    little_collector.answer = answer
+
+    async def story() -> None:
+        async with running(enrolled, spool) as link:
+            for number in range(1, 12):
+                if number == 9:
+                    little_collector.held.clear()
+                spool.append([reading(number)], "low", T0 + number)
+                link.readings_waiting()
+                await until(lambda: spool.waiting() == 0)
+
+    asyncio.run(story())
+    shown = [proof for proof in proofs if proof]
+    body, signature = wire.unseal(shown[0].encode())
+    assert enrolled.is_collectors(body, signature)
+    assert wire.decode_receipt(body).last_seq <= 8
+    assert (proofs[:8], proofs[-1]) == ([""] * 8, "")
+
+
 @pytest.mark.row(27)
 @pytest.mark.parametrize("claims", [{"code": "other_history"}, {"reason": "equivocation: other bytes are held of 1"}])
 def test_a_restored_image_begins_a_new_spool_once_the_collector_tells_of_another_history(

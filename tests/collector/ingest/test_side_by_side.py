@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.commands.evidence import held_ids
 from collector.config import Settings
-from collector.ingest.sequence_ranges import parse
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.messages import Message
+from collector.sequence_ranges import parse
 from collector.store import Store, claim, schema
 from tests.collector.standard.timeless import timeless_standards
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from agent import wire
 from agent.common.reasons import decode
-from collector.ingest.sequence_ranges import Range, holes, joined
 from collector.ingest.spools import UNFILLED_MS, report_holes
 from collector.ingest.transaction import Ingest
+from collector.sequence_ranges import Range, holes, joined
 from collector.store import Store, schema
 
 NOW = 1_795_000_000_000
@@ -92,7 +92,7 @@ def test_what_a_gateway_accounts_for_is_not_asked_for(either_store: Store, gatew
         assert receipts(either_store, fourth)[0].lacks == []
     else:
         assert receipts(either_store, mine.batch([shed(mine, 4, 6)]), fourth)[1].lacks == []
-    assert findings(either_store, NOW + 2 * UNFILLED_MS) == []
+    assert {found.finding for found in findings(either_store, NOW + 2 * UNFILLED_MS)} == {"lost_by_us"}
 
 
 def test_a_hole_that_is_not_being_filled_is_a_finding_once_and_within_the_hour(either_store: Store, gateway) -> None:
@@ -100,9 +100,14 @@ def test_a_hole_that_is_not_being_filled_is_a_finding_once_and_within_the_hour(e
     first, second, third = (mine.batch([mine.ups() for _ in range(3)]) for _ in range(3))
     receipts(either_store, first)
     receipts(either_store, third, now_ms=NOW + 60_000)
-    assert findings(either_store, NOW + UNFILLED_MS) == []
-    for late_ms in (3_600_000, 7_200_000):
-        (found,) = findings(either_store, NOW + 60_000 + late_ms)
+    for heard_min in range(4, 121, 4):
+        at_ms = NOW + heard_min * 60_000
+        receipts(either_store, mine.batch([mine.ups()]), now_ms=at_ms)
+        if at_ms <= NOW + UNFILLED_MS:
+            assert findings(either_store, at_ms) == []
+        if heard_min not in (64, 120):
+            continue
+        (found,) = findings(either_store, at_ms)
         assert (found.finding, found.device) == ("hole", mine.device)
         detail = decode(found.detail)
         assert (detail.params["n"], list(detail.params["numbers"])) == (3, ["4-6"])
@@ -130,3 +135,71 @@ def test_accounts_in_any_number_do_not_grow_what_is_kept_of_a_spool(either_store
         receipts(either_store, mine.batch(raws))
     with either_store.read() as conn:
         assert len(conn.scalar(sa.select(schema.spools.c.lost))) < 60_000
+
+
+# ---------------------------------------------------------------- dark gateways, and databases that went back
+
+
+def test_a_hole_of_a_gateway_that_is_dark_is_no_finding_until_it_was_heard_for_long(
+    either_store: Store, gateway
+) -> None:
+    mine = gateway(either_store)
+    first, _, third, *later = (mine.batch([mine.ups()]) for _ in range(20))
+    receipts(either_store, first, third)
+    minutes = 60_000
+    for dark_min in range(1, 600):
+        assert findings(either_store, NOW + dark_min * minutes) == []
+    back_ms = NOW + 600 * minutes
+    for heard_min in range(44):
+        if heard_min % 4 == 0:
+            receipts(either_store, later.pop(0), now_ms=back_ms + heard_min * minutes)
+        assert findings(either_store, back_ms + heard_min * minutes) == []
+    receipts(either_store, later.pop(0), now_ms=back_ms + 45 * minutes)
+    assert [found.finding for found in findings(either_store, back_ms + 46 * minutes)] == ["hole"]
+
+
+def proof_of(store: Store, *messages, now_ms: int = NOW) -> str:
+    """The last receipt of these, as it was sealed."""
+    return Ingest(store, KEY, lambda *_: None).take(messages, now_ms).receipts[-1].payload.decode()
+
+
+def put_back(store: Store, mine) -> None:
+    """As when a file is copied over the database: all of this gateway is as it was before its first batch."""
+    with store.write() as conn:
+        for table in (schema.evidence, schema.readings["ups"], schema.spools, schema.latest, schema.pulse):
+            conn.execute(sa.delete(table).where(table.c.center == mine.center))
+
+
+def test_a_receipt_of_ours_for_what_is_not_held_begins_an_epoch_once(either_store: Store, gateway) -> None:
+    mine = gateway(either_store)
+    proof = proof_of(either_store, mine.batch([mine.ups() for _ in range(3)]))
+    put_back(either_store, mine)
+    later = [mine.batch([mine.ups()], proof=proof) for _ in range(3)]
+    receipt, *others = receipts(either_store, *later, now_ms=NOW + 9_000)
+    assert receipt.epoch not in ("", either_store.epoch)
+    assert {other.epoch for other in others} == {receipt.epoch}
+    with either_store.read() as conn:
+        (restored,) = conn.execute(sa.select(schema.restores))
+        found = [row.finding for row in conn.execute(sa.select(schema.integrity))]
+    assert (restored.epoch, restored.from_ms, restored.to_ms) == (receipt.epoch, NOW, NOW + 9_000)
+    assert found == ["went_back"]
+
+
+@pytest.mark.parametrize("forgery", ["held", "other key", "other epoch", "other device", "noise", "a task"])
+def test_what_proves_nothing_begins_no_epoch(either_store: Store, gateway, forgery: str) -> None:
+    mine, other = gateway(either_store), gateway(either_store, "LHR-2")
+    proof = proof_of(either_store, mine.batch([mine.ups()]))
+    body, _ = wire.unseal(proof.encode())
+    if forgery != "held":
+        put_back(either_store, mine)
+    if forgery == "other key":
+        proof = wire.seal(body, mine.key.sign).decode()
+    elif forgery == "other epoch":
+        proof = wire.seal(body.replace(either_store.epoch.encode(), b"ab" * 16), KEY.sign).decode()
+    elif forgery == "noise":
+        proof = "x" + proof[:90]
+    elif forgery == "a task":
+        proof = wire.seal(b'{"v":1,"device":"g","id":"x","do":"probe","expires_ms":1}', KEY.sign).decode()
+    sender = other if forgery == "other device" else mine
+    (receipt,) = receipts(either_store, sender.batch([sender.ups()], proof=proof))
+    assert receipt.epoch == either_store.epoch

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.common.reasons import decode
+from collector.config import Settings
 from collector.ingest import pulse
+from collector.ingest.transaction import Ingest
+from collector.ingest.workers import judge_with
 from collector.judging import clock
 from collector.judging.clock import ClockWatch
 from collector.judging.silence import listening_again, sweep
@@ -18,6 +22,7 @@ from collector.store import Store, schema, upsert
 from tests.collector.standard.timeless import timeless_standards
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+NOW = 1_795_000_000_000
 NOON = 1_769_972_400_000 + 12 * HOUR  # Monday 2026-02-02 12:00 in Karachi
 STANDARDS = timeless_standards()
 CODES = [f"C-{number}" for number in range(8)]
@@ -133,3 +138,33 @@ def test_a_center_suspended_while_dark_and_put_back_is_looked_for_like_any_other
             conn.execute(sa.update(schema.centers).where(c.center == "C-1").values(lifecycle=lifecycle))
         plays(room, minutes)
     assert room.found() == {"C-1"}
+
+
+def test_ingest_between_a_jump_and_the_next_sweep_draws_no_gap(sqlite_store: Store, gateway) -> None:
+    mine = gateway(sqlite_store)
+    true_ms = [NOW]
+    watch = ClockWatch(lambda: true_ms[0])
+    judge = judge_with(Settings(), STANDARDS)
+    ingest = Ingest(sqlite_store, Ed25519PrivateKey.generate(), judge, watch=watch)
+    for off_ms in (0, 0, HOUR, HOUR, 0, 0):
+        true_ms[0] += MINUTE
+        ingest.take([mine.batch([mine.ups(wall_ms=true_ms[0])])], true_ms[0] + off_ms)
+    with sqlite_store.read() as conn:
+        assert conn.execute(sa.select(schema.gaps)).all() == []
+        jumps = conn.execute(sa.select(schema.clock_jumps)).all()
+    assert sorted(row.to_ms - row.from_ms for row in jumps) == [-HOUR, HOUR]
+
+
+def test_two_that_look_move_what_was_heard_once(sqlite_store: Store) -> None:
+    room = Room(sqlite_store)
+    other = ClockWatch(lambda: room.true_ms - NOON)
+    plays(room, 3)
+    with sqlite_store.write() as conn:
+        other.follow(conn, room.now_ms)
+    room.off_ms = DAY
+    with sqlite_store.write() as conn:
+        assert other.follow(conn, room.now_ms) == DAY
+        heard = conn.execute(sa.select(schema.pulse.c.center, schema.pulse.c.heard_ms)).all()
+    with sqlite_store.write() as conn:
+        assert room.watch.follow(conn, room.now_ms) == 0
+        assert conn.execute(sa.select(schema.pulse.c.center, schema.pulse.c.heard_ms)).all() == heard

@@ -74,6 +74,11 @@ def forks(held: Sequence[Range], run: ChainedRun) -> list[int]:
     return sorted({seq for seq, chain in _ends(held) if run.first - 1 <= seq <= run.last and run.after(seq) != chain})
 
 
+def meets(held: Sequence[Range], run: ChainedRun) -> bool:
+    """Whether some end of what is held lies in the batch or next to it, so that the chains could be compared."""
+    return any(run.first - 1 <= seq <= run.last for seq, _ in _ends(held))
+
+
 def _ends(held: Sequence[Range]) -> Iterator[tuple[int, str]]:
     yield 0, wire.GENESIS.hex()
     for entry in held:

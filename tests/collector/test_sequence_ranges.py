@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import wire
-from collector.ingest.sequence_ranges import Range, forks, merge, missing, parse, render, run_of
+from collector.sequence_ranges import Range, forks, merge, missing, parse, render, run_of
 
 GENESIS = wire.GENESIS.hex()
 RAWS = [f"reading {number}".encode() for number in range(1, 61)]

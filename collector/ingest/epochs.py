@@ -1,0 +1,73 @@
+"""Notices that the database was put back behind our back: a file copied over it, a dump played in by hand.
+
+Its epoch is the same then, and gateways offer nothing of the spools before their present one. But a gateway that is
+asked for what it has a receipt for shows that receipt: nobody else can have sealed it, and what it was given for was
+committed. A database that lacks that is an older one, and begins an epoch of its own (design P10).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from agent import wire
+from agent.common.logs import Event
+from agent.common.reasons import Reason, encode
+from collector.ingest.spools import SpoolState
+from collector.ingest.verify import VerifiedBatch
+from collector.messages import DeviceFinding
+from collector.sequence_ranges import missing
+from collector.store import EPOCH, schema
+
+WENT_BACK = Event(
+    __name__, "error", "database_went_back", "the database lacks what it had committed: an older copy stands in its "
+    "place; gateways are asked for what it lacks", key="device", fields="from_ms",
+)  # fmt: skip
+
+IsOurs = Callable[[bytes, bytes], bool]
+"""Whether the collector's own key has sealed a body: (body, signature)."""
+
+
+def current(conn: sa.Connection) -> str:
+    return str(conn.scalar(_EPOCH) or "")
+
+
+def went_back(verified: VerifiedBatch, spool: SpoolState, epoch: str, is_ours: IsOurs) -> wire.Receipt | None:
+    """The receipt that a gateway shows, if it is one of this epoch for readings that are held no more. Pure."""
+    if not verified.batch.proof:
+        return None
+    try:
+        body, signature = wire.unseal(verified.batch.proof.encode(), wire.MAX_SMALL_BYTES)
+        receipt = wire.decode_receipt(body) if is_ours(body, signature) else None
+    except (wire.WireError, UnicodeEncodeError):
+        return None
+    if receipt is None or (receipt.device, receipt.epoch, receipt.spool) != (
+        verified.device.device, epoch, verified.batch.spool
+    ):  # fmt: skip
+        return None
+    return receipt if missing(spool.ranges, receipt.first_seq, receipt.last_seq) else None
+
+
+def begin(conn: sa.Connection, receipt: wire.Receipt, center: str, now_ms: int) -> DeviceFinding | None:
+    """A new epoch, and the time of which readings may be lost, on record. None if another transaction was first."""
+    fresh, about = secrets.token_hex(16), schema.about.c
+    change = sa.update(schema.about).where(about.name == EPOCH, about.value == receipt.epoch).values(value=fresh)
+    if conn.execute(change).rowcount != 1:
+        return None
+    evidence = schema.evidence.c
+    mine = (evidence.device == receipt.device) & (evidence.spool == receipt.spool)
+    before = mine & (evidence.first_seq < receipt.first_seq) & (evidence.received_ms < receipt.at_ms)
+    newest = sa.select(evidence.received_ms).where(before).order_by(evidence.first_seq.desc()).limit(1)
+    from_ms = int(conn.scalar(newest) or receipt.at_ms)
+    conn.execute(sa.insert(schema.restores).values(epoch=fresh, from_ms=from_ms, to_ms=max(now_ms, from_ms)))
+    numbers = f"{receipt.first_seq}-{receipt.last_seq}"
+    detail = Reason.of("receipt.went_back", device=receipt.device, spool=receipt.spool, numbers=numbers)
+    WENT_BACK.log(device=receipt.device, from_ms=from_ms)
+    about_it = {"at_ms": now_ms, "center": center, "device": receipt.device, "finding": "went_back"}
+    conn.execute(sa.insert(schema.integrity).values(**about_it, detail=encode(detail)))
+    return DeviceFinding(receipt.device, "went_back", detail, center)
+
+
+_EPOCH = sa.select(schema.about.c.value).where(schema.about.c.name == EPOCH)

@@ -1,0 +1,84 @@
+"""Second stories: what a gateway's name signed besides what is held of a spool, by a clone or by a restored image.
+
+Which of the two is true no program can tell. So the first one stands, the second is held as evidence, and a person
+decides: a story that is refused stays out, of one that is taken the numbers that nobody else has filled are filed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from agent import wire
+from collector.access import users
+from collector.ingest.verify import VerifiedBatch
+from collector.store import schema, upsert
+
+Row = dict[str, object]
+Decision = Literal["taken", "refused"]
+
+_s = schema.second_stories.c
+
+
+class StoryError(Exception):
+    """There is nothing to decide; one sentence with the thing, the rule and the fix."""
+
+
+def row(verified: VerifiedBatch, now_ms: int) -> Row:
+    """A batch of a second story that has come."""
+    key = {"center": verified.device.center, "device": verified.device.device, "spool": verified.batch.spool}
+    return {**key, "first_ms": now_ms, "last_ms": now_ms, "batches": 1}
+
+
+def save(conn: sa.Connection, rows: Sequence[Row]) -> None:
+    """Adds batches to the stories they belong to; one that was refused stays refused, one that was taken is held again
+    for what is new."""
+    for one in rows:
+        mine = (_s.center == one["center"]) & (_s.device == one["device"]) & (_s.spool == one["spool"])
+        held: Any = conn.execute(sa.select(schema.second_stories).where(mine)).one_or_none()
+        values = {**one, "state": "held"}
+        if held is not None:
+            values = {**held._mapping, "last_ms": one["last_ms"], "batches": held.batches + 1}
+            values["state"] = "refused" if held.state == "refused" else "held"
+        upsert(conn, schema.second_stories, [values])
+
+
+def held(conn: sa.Connection, center: str = "") -> list[dict[str, Any]]:
+    """Those that wait for a decision, and those decided, newest first."""
+    query = sa.select(schema.second_stories).order_by(_s.last_ms.desc(), _s.device, _s.spool)
+    return [dict(one._mapping) for one in conn.execute(query.where(_s.center == center) if center else query)]
+
+
+def decide(
+    conn: sa.Connection, device: str, spool: str, decision: Decision, by: str, reason: str, now_ms: int,
+    *, is_proven: bool = False,
+) -> str:  # fmt: skip
+    """A person's word, as a row of history; returns the center. What is taken is to be filed by `taking.file`. Raises
+    StoryError."""
+    mine = (_s.device == device) & (_s.spool == spool)
+    found: Any = conn.execute(sa.select(schema.second_stories).where(mine)).one_or_none()
+    if found is None or found.state != "held":
+        why = "is not known" if found is None else f"was {found.state} already"
+        raise StoryError(f"story {device[:40]!r} {spool[:40]!r}: {why}; see `nabz-collector device stories`")
+    if not reason.strip():
+        raise StoryError("reason: must be given, as it is all that others will know; say why you believe that")
+    values = {"state": decision, "decided_ms": now_ms, "decided_by": by, "reason": reason}
+    conn.execute(sa.update(schema.second_stories).where(mine).values(**values))
+    act: users.Act = "story_taken" if decision == "taken" else "story_refused"
+    about = {"center": found.center, "device": device, "subject": spool}
+    users.record(conn, act, by, now_ms, is_proven=is_proven, reason=reason, **about)
+    return str(found.center)
+
+
+def batches(conn: sa.Connection, device: str, spool: str) -> list[tuple[int, int | None, bytes]]:
+    """(when it came, when its nonce was issued, the sealed bytes) of each batch of a story, as it came."""
+    e = schema.evidence.c
+    query = sa.select(e.received_ms, e.issued_ms, e.body, e.signature).order_by(e.id)
+    mine = query.where(e.device == device, e.spool == spool, e.fresh == "[]")
+    return [(one.received_ms, one.issued_ms, _sealed(one)) for one in conn.execute(mine)]
+
+
+def _sealed(row: Any) -> bytes:
+    return wire.seal(bytes(row.body), lambda _body: bytes(row.signature))

@@ -1,0 +1,119 @@
+"""What the collector had receipted, lost by a restore, and no gateway holds any more: accounts, and the minutes of it.
+
+A gateway's account names numbers and the times in which it took them. What counts of it: numbers that are held nowhere
+here, times before the restore and between what is held on both sides of them. Without a restore on record an account
+excuses nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from agent import wire
+from collector.reports.ledger import REACH_MS, Span
+from collector.sequence_ranges import Numbers, joined, missing, parse
+from collector.store import schema
+
+_s, _e, _r, _p = schema.readings["shed"].c, schema.evidence.c, schema.restores.c, schema.spools.c
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """Readings of one spool by their numbers, and when they were taken: `times` in milliseconds, ends exclusive."""
+
+    device: str
+    spool: str
+    parts: tuple[Numbers, ...]
+    times: tuple[Span, ...]
+
+    @property
+    def count(self) -> int:
+        return sum(last - first + 1 for first, last in self.parts)
+
+
+def of_centers(conn: sa.Connection, codes: Sequence[str], from_ms: int, to_ms: int) -> dict[str, list[Loss]]:
+    """The losses of these centers of which something was taken in this time."""
+    restores = [int(at_ms) for at_ms in conn.scalars(sa.select(_r.to_ms).order_by(_r.to_ms))]
+    if not restores:
+        return {}
+    columns = (_s.center, _s.device, _s.spool, _s.subject, _s.first_seq, _s.last_seq, _s.spans, _s.received_ms)
+    mine = _s.center.in_(codes) & (_s.why == "receipted") & (_s.received_ms >= restores[0])
+    accounts: dict[tuple[str, str, str], list[Any]] = defaultdict(list)
+    for row in conn.execute(sa.select(*columns).where(mine)):
+        accounts[row.center, row.device, row.subject or row.spool].append(row)
+    found: dict[str, list[Loss]] = defaultdict(list)
+    for key, rows in sorted(accounts.items()):
+        restored_ms = max(at_ms for at_ms in restores if at_ms <= max(row.received_ms for row in rows))
+        loss = _loss(conn, key, rows, restored_ms)
+        times = tuple((start, end) for start, end in loss.times if start < to_ms and end > from_ms)
+        if loss.parts and times:
+            found[key[0]].append(replace(loss, times=times))
+    return found
+
+
+def _loss(conn: sa.Connection, key: tuple[str, str, str], rows: Sequence[Any], restored_ms: int) -> Loss:
+    """What is lacking of one spool of what its gateway has accounted for, once or again."""
+    center, device, spool = key
+    mine = (_p.center == center) & (_p.device == device) & (_p.spool == spool)
+    held = parse(conn.scalar(sa.select(_p.ranges).where(mine)) or "[]")
+    named = joined([(row.first_seq, row.last_seq) for row in rows])
+    parts = [part for first, last in named for part in missing(held, first, last)]
+    spans = {(start - REACH_MS, end + REACH_MS + 1) for row in rows for start, end in json.loads(row.spans or "[]")}
+    within = [_between(conn, device, spool, part, restored_ms) for part in parts]
+    times = {
+        (max(start, low), min(end, high))
+        for start, end in spans
+        for low, high in within
+        if max(start, low) < min(end, high)
+    }
+    return Loss(device=device, spool=spool, parts=tuple(parts), times=tuple(sorted(times)))
+
+
+def _between(conn: sa.Connection, device: str, spool: str, part: Numbers, restored_ms: int) -> Span:
+    """When these numbers can have been taken: after the one held before them and before the one after."""
+    mine = (_e.device == device) & (_e.spool == spool)
+    query = sa.select(_e.body, _e.first_seq)
+    before = query.where(mine, _e.first_seq < part[0]).order_by(_e.first_seq.desc()).limit(1)
+    after = query.where(mine, _e.first_seq > part[1]).order_by(_e.first_seq).limit(1)
+    low, high = (conn.execute(one).first() for one in (before, after))
+    from_ms = 0 if low is None else _taken_ms(bytes(low.body), -1) or 0
+    to_ms = restored_ms if high is None else min(restored_ms, _taken_ms(bytes(high.body), 0) or restored_ms)
+    return from_ms, to_ms
+
+
+def _taken_ms(body: bytes, place: int) -> int | None:
+    """When a reading of a batch was taken, by its own synchronised clock."""
+    try:
+        at = wire.decode_reading(bytes(wire.decode_frame(body).readings[place])).at
+    except wire.WireError:
+        return None
+    return at.wall_ms if at is not None and at.clock == "synced" else None
+
+
+def minutes(losses: Sequence[Loss]) -> list[Span]:
+    """The times of all of them, for the ledger."""
+    return sorted({span for loss in losses for span in loss.times})
+
+
+def section(losses: Sequence[Loss], count: int) -> dict[str, Any]:
+    """What a report says of them: readings lost, `count` open minutes for which nothing else is held, and the
+    numbers."""
+    rows = [
+        {
+            "device": loss.device,
+            "spool": loss.spool,
+            "first_seq": first,
+            "last_seq": last,
+            "from_ms": min(start for start, _ in loss.times),
+            "to_ms": max(end for _, end in loss.times),
+        }
+        for loss in losses
+        for first, last in loss.parts
+    ]
+    return {"readings": sum(loss.count for loss in losses), "minutes": count, "ranges": rows}
