@@ -1,14 +1,42 @@
-"""Readings that account for lost ones: which numbers are gone, and why. Pure."""
+"""Which readings are given up when a spool is full, and the readings that account for lost numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
 from agent import wire
-from agent.spool.file import Lost
-from agent.spool.record import Group
+from agent.spool.file import Lost, SpoolFile, Why
+from agent.spool.record import VALUES, Group, Ident
+
+
+def make_room(
+    file: SpoolFile, limit: int, why: Why, forgotten: Collection[Ident]
+) -> tuple[dict[Ident, int], list[Lost]]:
+    """The groups to give up (with the readings lost with each), receipted ones first, then the oldest of the least
+    value; and what to report, for the reason `why`. `limit` is in bytes."""
+    enough = over = file.used_bytes() + wire.MAX_BATCH_BYTES // 2 - limit
+    victims: dict[Ident, int] = {}
+    lost: list[Lost] = []
+    if over <= 0:
+        return victims, lost
+    enough += limit // 100
+    for ident, size in file.oldest_receipted():
+        if enough <= 0:
+            return victims, lost
+        victims[ident] = 0
+        enough -= size
+    for group, size in (found for value in VALUES for found in file.oldest_of(value)):
+        if enough <= 0:
+            break
+        enough -= size
+        victims[group.ident] = 0
+        if group.ident not in forgotten:
+            victims[group.ident] = len(group.raws)
+            lost.append(Lost(why, group.spool, group.first_seq, group.last_seq))
+            lost += reported_by(group)
+    return victims, lost
 
 
 def encoded(lost: Iterable[Lost], own: str, stamp: Callable[[], wire.Stamp]) -> list[bytes]:

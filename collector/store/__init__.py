@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +23,7 @@ from collector.store import migrate, schema
 __all__ = [
     "EPOCH",
     "MOVING",
+    "SERVERS",
     "UNAVAILABLE",
     "NeedsMigration",
     "Store",
@@ -47,6 +48,7 @@ FORMS = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 PRAGMAS = (f"busy_timeout = {BUSY_MS}", "foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL")
 WRITERS = 0x6E61627A  # the advisory lock of PostgreSQL that every writer takes ("nabz"); those beside others share it
 KEEPERS = WRITERS + 1  # the one that housekeeping takes: it runs beside writers, but once only
+SERVERS = WRITERS + 2  # the one that a running collector holds with a connection of its own
 
 # What a statement raises when the database is gone, locked or full: worth trying again later, unlike a wrong statement.
 UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
@@ -150,6 +152,11 @@ class Store:
         """One snapshot; never waits for writers; a statement that writes raises."""
         with self._reader.begin() as conn:
             yield conn
+
+    def checkpoint(self) -> None:
+        """Moves what SQLite's log holds into the database's file, even if that has another name by now."""
+        with self._turn, closing(self._writer.raw_connection()) as raw:
+            raw.cursor().execute("PRAGMA wal_checkpoint(FULL)").fetchall()
 
     def close(self) -> None:
         """At once; a connection that somebody still holds is closed when it is given back."""
