@@ -9,10 +9,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.common.errors import describe
 from collector.config import Settings
 from collector.store import Store, StoreError, migrate, schema
+from collector.store.journal import FILE as JOURNAL
+from collector.store.journal import Journal
 
 KEY_FILE = "collector.key"
 AUTHORITY = "ca"  # the folder of the certificate authority
@@ -37,9 +40,23 @@ def opened(settings: Settings, *, keys: bool = False, is_new: bool = False) -> I
     try:
         if keys and not is_new:
             _refuse_new_keys(store, settings.data_dir)
+        store.journal = journal_of(settings)
         yield store
     finally:
         store.close()
+
+
+def journal_of(settings: Settings) -> Journal | None:
+    """None on a machine without the collector's key: the collector itself notes then what was decided."""
+    try:
+        raw = (settings.data_dir / KEY_FILE).read_bytes()
+    except OSError:
+        return None
+    return Journal(journal_file(settings), Ed25519PrivateKey.from_private_bytes(raw)) if len(raw) == 32 else None
+
+
+def journal_file(settings: Settings) -> Path:
+    return settings.backup.journal or settings.data_dir / JOURNAL
 
 
 def make_data_dir(settings: Settings) -> None:
@@ -59,7 +76,7 @@ def data_files(settings: Settings) -> list[Path]:
     """What a running collector cannot lose without harm."""
     file, data_dir = database_file(settings.database_url), settings.data_dir
     database = [] if file is None else [file, file.with_name(file.name + LOG_SUFFIX)]
-    return [data_dir, *database, data_dir / KEY_FILE, data_dir / AUTHORITY]
+    return [data_dir, *database, data_dir / KEY_FILE, data_dir / AUTHORITY, journal_file(settings)]
 
 
 def held_keys(data_dir: Path) -> list[Path]:

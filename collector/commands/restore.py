@@ -13,18 +13,21 @@ from contextlib import closing
 from pathlib import Path
 
 from agent.common.errors import describe
+from collector.access import users
 from collector.commands.console import (
     Bar,
     answers,
     asked_secret,
     common_arguments,
+    complain,
     corrected,
+    proof_of,
     say,
     settings_of,
 )
 from collector.config import DEFAULT_FILE, ConfigError, Settings
-from collector.database import make_data_dir
-from collector.recovery import archive, copies, server
+from collector.database import make_data_dir, opened
+from collector.recovery import archive, copies, server, settle
 from collector.recovery.archive import Keys
 from collector.run.lock import folder_lock
 from collector.store import NeedsMigration, Store, StoreError, migrate
@@ -35,7 +38,13 @@ EXAMPLE = "nabz-collector restore /mnt/backups --identity nabz.agekey --data /va
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     common_arguments(parser)
-    parser.add_argument("file", type=Path, metavar="FILE", help="a backup, or a folder of them: the newest is taken")
+    parser.add_argument(
+        "file", type=Path, nargs="?", metavar="FILE", help="a backup, or a folder of them: the newest is taken"
+    )
+    parser.add_argument(
+        "--confirm-by", default="", metavar="NAME", help="who takes it on that decisions since the copy may lack, "
+        "where the journal is lost too; recorded",
+    )  # fmt: skip
     parser.add_argument("--identity", type=Path, metavar="FILE", help="the secret age key that opens it")
     parser.add_argument("--passphrase", action="store_true", help="that opens it: typed, or standard input")
     parser.add_argument("--force", action="store_true", help="put a server aside that lives here already")
@@ -45,6 +54,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 @answers
 def run(options: argparse.Namespace) -> int:
+    if options.file is None:
+        return _confirm(settings_of(options).as_keeper, options)
     source = _newest(options.file)
     if not archive.is_archive(_start(source)):
         return _database_alone(source, options)
@@ -59,6 +70,8 @@ def run(options: argparse.Namespace) -> int:
         if not options.dry_run:
             with folder_lock(settings), Bar("restored") as bar:
                 server.install(unpacked, settings, config, now_ms, bar.share)
+    if options.confirm_by and not options.dry_run:
+        _confirm(settings, options)
     about = unpacked.manifest.about
     ready = None if options.dry_run else _is_ready(settings)
     facts = {
@@ -66,6 +79,26 @@ def run(options: argparse.Namespace) -> int:
         "data_dir": str(settings.data_dir), "config": None if config is None else str(config),
     }  # fmt: skip
     say(json.dumps(facts) if options.json else _words(facts, about, dry=options.dry_run))
+    return 0
+
+
+def _confirm(settings: Settings, options: argparse.Namespace) -> int:
+    """Whoever is named proves it by passphrase where people are registered."""
+    if not options.confirm_by:
+        raise ConfigError("restore: needs a FILE; or --confirm-by NAME for one that was restored")
+    now_ms = time.time_ns() // 1_000_000
+    try:
+        by = users.named(options.confirm_by)
+        with opened(settings) as store:
+            proof = proof_of(store, by, now_ms)
+            with store.write() as conn:
+                count = settle.confirm(conn, by, now_ms)
+                users.record(conn, "restored", by, now_ms, is_proven=bool(proof), reason=str(options.file or ""))
+    except users.PersonError as error:
+        complain(str(error))
+        return 1
+    if not options.json:
+        say(f"confirmed by {by}: restores settled {count}")
     return 0
 
 

@@ -36,6 +36,11 @@ class BackupSection(CollectorSection):
     passphrase_file: Path | None = Field(
         default=None, description="File with a passphrase that opens a backup too, for those who keep no key."
     )
+    journal: Path | None = Field(
+        default=None,
+        description="The journal of decisions, which no restore takes back: best on another disk than the database; "
+        "empty: `decisions.journal` in `data_dir`.",
+    )
     keep: int = Field(default=48, ge=1, le=100_000, description="Backups kept in the folder; older ones are deleted.")
 
     @model_validator(mode="after")

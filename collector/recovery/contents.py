@@ -14,7 +14,7 @@ from collector.database import AUTHORITY, KEY_FILE
 from collector.store import EPOCH, Store, migrate, schema
 
 BACKUP_KEY = "backup.key"  # of the collector itself, to check and to try out what it wrote
-OWN_FILES = (KEY_FILE, BACKUP_KEY, "web-token", "decisions.journal")
+OWN_FILES = (KEY_FILE, BACKUP_KEY, "web-token")  # not the journal: a copy would take back what is in it
 OWN_FOLDERS = (AUTHORITY, "standards")
 LOCK = "lock"  # of the authority's folder
 DATA, SETTINGS, DATABASE = "data", "settings", "database"

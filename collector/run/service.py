@@ -25,7 +25,7 @@ from collector.access.signing_key import load_or_make
 from collector.alerts.channel import Channel, by_apprise
 from collector.alerts.outbox import Outbox
 from collector.config import ConfigError, Settings
-from collector.database import KEY_FILE, data_files, opened
+from collector.database import KEY_FILE, data_files, journal_of, opened
 from collector.ingest import server_results
 from collector.ingest.workers import IngestWorkers
 from collector.judging import clock
@@ -35,6 +35,7 @@ from collector.measure import membership
 from collector.measure.delivery import Outgoing
 from collector.messages import MessageRefused
 from collector.outages import gaps
+from collector.recovery import settle
 from collector.register import dated
 from collector.reports import revisions
 from collector.run import resources, sdnotify
@@ -131,6 +132,7 @@ class Running:
         stack.enter_context(folder_lock(settings))
         self._store = stack.enter_context(opened_and_upgraded(settings, migrates=migrates, keys=True, is_new=is_new))
         self._key = load_or_make(settings.data_dir)
+        self._settle()
         self._public_key = self._key.public_key().public_bytes_raw()
         self._hub = Hub()
         self.health = Health()
@@ -164,6 +166,14 @@ class Running:
         self.certificates.append(tls_maintenance.renew)
         for part in tls_maintenance.parts(app, stack):
             self._start(part)
+
+    def _settle(self) -> None:
+        """What was decided after a copy that was restored holds again. Raises StoreError, ConfigError."""
+        keeper = self._settings.as_keeper
+        with opened(keeper) as store:
+            if settle.settle(store, keeper, clock_ms()):
+                self._standards = read_standards(self._settings)
+        self._store.journal = journal_of(self._settings)
 
     def _start_web(self, app: FastAPI, place: socket.socket) -> None:
         """The pages, with a certificate of their own where one is named. Raises ConfigError."""
@@ -296,7 +306,9 @@ def tests_at_once(settings: Settings) -> int:
 def read_standards(settings: Settings) -> Standards:
     """The versions of the standard that the settings name. Raises ConfigError."""
     try:
-        return Standards.of([load(path) for path in settings.standard.files] or [example()])
+        versions = {version.id: version for version in [load(path) for path in settings.standard.files] or [example()]}
+        versions |= {version.id: version for version in map(load, settle.taken_again(settings.data_dir))}
+        return Standards.of(versions.values())
     except StandardError as error:
         raise ConfigError(str(error)) from None
 

@@ -18,7 +18,9 @@ import sqlalchemy as sa
 from pysqlite3 import dbapi2 as sqlite3  # Debian 12's own SQLite 3.40 can corrupt a WAL file of two connections
 from sqlalchemy.dialects import postgresql, sqlite
 
+from agent.common.errors import describe
 from collector.store import migrate, schema
+from collector.store.journal import MARKS, Journal, JournalError
 
 __all__ = [
     "EPOCH",
@@ -31,6 +33,7 @@ __all__ = [
     "backup",
     "bulk_insert",
     "claim",
+    "journal",
     "migrate",
     "months",
     "move",
@@ -73,6 +76,7 @@ class Store:
     def __init__(self, url: sa.URL) -> None:
         self.url = url
         self.epoch = ""  # known once it is open
+        self.journal: Journal | None = None  # where this machine has the collector's key
         self._closed = False
         self._writer = self._engine(reads_only=False)
         self._reader = self._engine(reads_only=True)
@@ -129,10 +133,13 @@ class Store:
         `beside` others that say so too, on PostgreSQL; SQLite has but one writer.
         """
         with self._turn, self._writer.begin() as conn:
+            conn.info.pop(MARKS, None)  # of a transaction that was rolled back
             if self.parted:
                 lock = sa.func.pg_advisory_xact_lock_shared if beside else sa.func.pg_advisory_xact_lock
                 conn.execute(sa.select(lock(WRITERS)))
             yield conn
+            if (marks := conn.info.pop(MARKS, ())) and self.journal is not None:
+                _keep(self.journal, conn, marks)
 
     @contextmanager
     def keep(self) -> Iterator[sa.Connection]:
@@ -176,6 +183,15 @@ class Store:
 
     def __str__(self) -> str:
         return self.url.render_as_string(hide_password=True)
+
+
+def _keep(journal: Journal, conn: sa.Connection, marks: Sequence[tuple[str, tuple[object, ...]]]) -> None:
+    try:
+        journal.keep(conn, marks)
+    except JournalError as error:
+        raise StoreError(str(error)) from None
+    except OSError as error:
+        raise StoreError(f"the journal of decisions cannot be written ({describe(error)}); make room for it") from None
 
 
 def claim(conn: sa.Connection, devices: Iterable[str]) -> None:

@@ -94,8 +94,8 @@ def begin_epoch(store: Store, now_ms: int) -> str:
         epoch, about = secrets.token_hex(16), schema.about
         newest_ms = conn.scalar(sa.select(sa.func.max(schema.pulse.c.heard_ms)))
         conn.execute(sa.update(about).where(about.c.name == EPOCH).values(value=epoch))
-        if newest_ms is not None:
-            conn.execute(sa.insert(schema.restores).values(epoch=epoch, from_ms=newest_ms, to_ms=now_ms))
+        from_ms = now_ms if newest_ms is None else newest_ms
+        conn.execute(sa.insert(schema.restores).values(epoch=epoch, from_ms=from_ms, to_ms=now_ms))
     return epoch
 
 

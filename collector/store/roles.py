@@ -29,6 +29,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "centers": _DESK,
     "certificates": ("r", "ra", "r"),
     "changes": ("ra", "raq", "r"),  # the alerts' queue is a mark on the row, the only thing that may change
+    "copies": ("", "r", "r"),
     "cuts": _DERIVED,
     "decisions": ("", "ra", "r"),
     "devices": _DESK,
@@ -40,6 +41,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "guesses": ("rawd", "r", "r"),
     "heartbeats": ("raw", "raw", "r"),
     "integrity": ("ra", "ra", "r"),
+    "journal": ("", "ra", "r"),
     "late_hours": _DERIVED,
     "latest": _DERIVED,
     "measure_servers": _DESK,

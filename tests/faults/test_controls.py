@@ -52,6 +52,11 @@ DROPPED = [
         "file.write([*accounts, *build(head, raws, value, wall_ms)], {**victims, **gone}, gone)",
     ),
 ]
+AFTER_COMMIT = [
+    ("collector/store/__init__.py", "self.journal is not None:\n                _keep", "False:\n                _keep")
+]
+FORGOTTEN = [("collector/store/journal.py", "            _carry_out(conn, done.applied)\n", "")]
+UNCONFIRMED = [("collector/store/journal.py", "if restored and not (fits and entries):", "if False:")]
 MADE_ANEW = [("collector/database.py", "    if not is_new:\n        _refuse_empty(settings)\n", "")]
 KEY_ANEW = [("collector/database.py", "if keys and not is_new:", "if False:")]
 SPOOL_UNWATCHED = [("agent/spool/queue.py", "(gone := self._watch.gone()) is None", "(gone := None) is None")]
@@ -85,6 +90,10 @@ INGEST = "tests/collector/ingest/test_transaction.py"
 OTHERS = f"{INGEST}::test_other_bytes_under_a_held_number_are_an_equivocation_with_both_kept"
 FORKED = f"{INGEST}::test_a_chain_that_does_not_continue_is_a_fork_and_its_readings_are_held"
 RESTORED = "tests/collector/store/test_restores.py::test_a_restore_loses_nothing_that_a_gateway_still_holds"
+DECISIONS = "tests/collector/store/test_journal.py"
+AGAIN = f"{DECISIONS}::test_what_was_decided_after_a_copy_holds_again_after_its_restore"
+CONFIRMED = f"{DECISIONS}::test_where_the_journal_is_lost_too_a_person_must_confirm"
+NEXT = f"{DECISIONS}::test_half_a_line_was_never_promised"
 FIRST = "tests/collector/test_database.py"
 EMPTY = f"{FIRST}::test_an_empty_database_beside_old_keys_is_refused"
 KEYLESS = f"{FIRST}::test_new_keys_beside_an_old_database_are_refused"
@@ -141,6 +150,21 @@ CARD = "tests/faults/hostile/test_fuzz.py::test_hostile_answers_to_the_ups_reade
             rig.NOT_ASKED_FOR,
             RESTORED,
             marks=pytest.mark.control("nobody asks for what is lacking", row=49),
+        ),
+        pytest.param(
+            FORGOTTEN,
+            AGAIN,
+            marks=pytest.mark.control("the journal is not carried out after a restore", row=53),
+        ),
+        pytest.param(
+            UNCONFIRMED,
+            CONFIRMED,
+            marks=pytest.mark.control("a lost journal is passed over in silence", row=53),
+        ),
+        pytest.param(
+            AFTER_COMMIT,
+            NEXT,
+            marks=pytest.mark.control("a decision is committed without its line", row=53),
         ),
         pytest.param(
             MADE_ANEW,
