@@ -138,6 +138,13 @@ def test_where_the_journal_is_lost_too_a_person_must_confirm(
         assert lines(other) == list(conn.scalars(sa.select(schema.journal.c.line).order_by(schema.journal.c.n)))
 
 
+def killed_before_its_commit(store: Store, conn: sa.Connection, device: str) -> None:
+    devices.revoke(conn, device, "Bina", "", NOW)
+    assert store.journal is not None
+    store.journal.keep(conn, conn.info["journal"])
+    raise KeyboardInterrupt
+
+
 def test_a_line_of_a_transaction_that_did_not_end_is_carried_out_by_the_next(
     settings: Settings, either_store: Store, gateway: Callable[..., object]
 ) -> None:
@@ -145,10 +152,7 @@ def test_a_line_of_a_transaction_that_did_not_end_is_carried_out_by_the_next(
     started(settings)
     with opened(settings) as store:
         with pytest.raises(KeyboardInterrupt), store.write() as conn:
-            devices.revoke(conn, one, "Bina", "", NOW)
-            assert store.journal is not None
-            store.journal.keep(conn, conn.info["journal"])
-            raise KeyboardInterrupt
+            killed_before_its_commit(store, conn, one)
         with store.read() as conn:
             assert devices.revoked(conn) == frozenset()
         with store.write() as conn:
