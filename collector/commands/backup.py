@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from agent.common.errors import describe
+from agent.common.reasons import Reason
 from collector.access.atomic_files import keep_once
 from collector.commands.console import (
     Bar,
@@ -24,9 +25,11 @@ from collector.commands.console import (
 )
 from collector.config import ConfigError, Settings
 from collector.database import opened
-from collector.recovery import archive, contents, copies
+from collector.recovery import archive, contents, copies, drill
 from collector.recovery.archive import Keys
-from collector.store.backup import backup
+from collector.recovery.copies import Made
+from collector.store import Store, StoreError
+from collector.store.backup import Progress, backup
 
 EXAMPLE = "nabz-collector backup --json"
 
@@ -61,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         return _plan(settings, options, to, keep)
     config = config_of(options)
     with opened(settings) as store, Bar("written and read back") as bar:
-        made = copies.make(store, settings, config, to, keys, now_ms, bar.share)
+        made = _made(store, settings, config, to, keys, now_ms, bar.share)
     deleted = () if options.file else copies.let_go(to.parent, keep)
     facts = {
         "file": str(to), "bytes": made.size, "took_s": round(made.took_s, 1), "made_ms": made.made_ms,
@@ -70,6 +73,26 @@ def run(options: argparse.Namespace) -> int:
     words = f"{to}: {made.size} bytes, read back and whole, in {made.took_s:.1f} s; older ones deleted: {len(deleted)}"
     say(json.dumps(facts) if options.json else words)
     return 0
+
+
+def _made(
+    store: Store, settings: Settings, config: Path | None, to: Path, keys: Keys, now_ms: int, progress: Progress
+) -> Made:
+    """It is on record what became of it, so that pages can show that."""
+    begun_s = time.monotonic()
+
+    def note(size: int | None, detail: Reason) -> None:
+        took_s, is_good = time.monotonic() - begun_s, detail.code == "backup.good"
+        about = {"act": "backup", "at_ms": now_ms, "made_ms": now_ms, "took_s": took_s, "file": str(to), "size": size}
+        drill.record(store, drill.Copy(**about, is_good=is_good, detail=detail))  # type: ignore[arg-type]
+
+    try:
+        made = copies.make(store, settings, config, to, keys, now_ms, progress)
+    except StoreError as error:
+        note(None, Reason("backup.failed", {"text": describe(error)[:300]}))
+        raise
+    note(made.size, Reason("backup.good", {"n": len(made.manifest.members)}))
+    return made
 
 
 def _keys(settings: Settings, options: argparse.Namespace) -> Keys:

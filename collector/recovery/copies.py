@@ -60,7 +60,8 @@ def make(
             files = contents.files(settings, config)
             about["named"] = contents.named_in(files)
             members = {f"{contents.DATABASE}/{copy.name}": copy, **files}
-            part.unlink(missing_ok=True)
+            for stale in to.parent.glob("nabz-*.backup.part"):  # of one that was killed: there is no other now
+                stale.unlink(missing_ok=True)
             manifest = archive.write(part, members, about, keys, lambda share: progress((1 + share) / 3))
         archive.read(part, Keys(identities=(identity,)), lambda _name, _content: None)
         progress(1.0)

@@ -39,6 +39,8 @@ from collector.recovery import settle
 from collector.register import dated
 from collector.reports import revisions
 from collector.run import resources, sdnotify
+from collector.run.backups import TICK_S as BACKUPS_TICK_S
+from collector.run.backups import Backups
 from collector.run.housekeeping import EVERY_S as HOUSEKEEPING_S
 from collector.run.housekeeping import Housekeeping
 from collector.run.lock import DatabaseLock, folder_lock
@@ -160,7 +162,7 @@ class Running:
         if settings.broker.url == "embedded":
             self._start(tls_maintenance.broker())
         self._start_ingest(child_options)
-        self._start_periodic_tasks(own)
+        self._start_periodic_tasks(own, child_options)
         self._start_measurement()
         self._start_web(app, place)
         self.certificates.append(tls_maintenance.renew)
@@ -196,7 +198,7 @@ class Running:
         if self._settings.ingest.shares:
             self._start(PeriodicTask("follow", FOLLOW_INTERVAL_S, _follow_task(self._store, self._hub)))
 
-    def _start_periodic_tasks(self, own: Store) -> None:
+    def _start_periodic_tasks(self, own: Store, child_options: Sequence[str]) -> None:
         """Periodic work on the database: silence, old months, alerts."""
         settings = self._settings
         tick = _sweep_task(own, self._standards, self._hub, settings.sweep.gap_s)
@@ -206,6 +208,9 @@ class Running:
         )
         self._start(PeriodicTask("housekeeping", HOUSEKEEPING_S, housekeeping.tick))
         self._start(PeriodicTask("register", REGISTER_INTERVAL_S, _register_task(self._store)))
+        if settings.backup.folder is not None:
+            backups = Backups(self._store, settings, child_options, clock_ms)
+            self._start(PeriodicTask("backups", BACKUPS_TICK_S, backups.tick))
         # Without channels it still empties the queue, so that a channel added later gets no old messages.
         self.outbox = Outbox(self._store, read_channels(settings), self._standards, settings.web_url, clock_ms)
         self.outbox.after_start()

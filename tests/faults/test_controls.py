@@ -55,6 +55,7 @@ DROPPED = [
 AFTER_COMMIT = [
     ("collector/store/__init__.py", "self.journal is not None:\n                _keep", "False:\n                _keep")
 ]
+UNCOMPARED = [("collector/recovery/drill.py", "if not is_signed(", "if False and not is_signed(")]
 FORGOTTEN = [("collector/store/journal.py", "            _carry_out(conn, done.applied)\n", "")]
 UNCONFIRMED = [("collector/store/journal.py", "if restored and not (fits and entries):", "if False:")]
 MADE_ANEW = [("collector/database.py", "    if not is_new:\n        _refuse_empty(settings)\n", "")]
@@ -91,6 +92,7 @@ OTHERS = f"{INGEST}::test_other_bytes_under_a_held_number_are_an_equivocation_wi
 FORKED = f"{INGEST}::test_a_chain_that_does_not_continue_is_a_fork_and_its_readings_are_held"
 RESTORED = "tests/collector/store/test_restores.py::test_a_restore_loses_nothing_that_a_gateway_still_holds"
 DECISIONS = "tests/collector/store/test_journal.py"
+DRILL = "tests/collector/recovery/test_drill.py::test_what_would_not_bring_the_server_back_is_said"
 AGAIN = f"{DECISIONS}::test_what_was_decided_after_a_copy_holds_again_after_its_restore"
 CONFIRMED = f"{DECISIONS}::test_where_the_journal_is_lost_too_a_person_must_confirm"
 NEXT = f"{DECISIONS}::test_half_a_line_was_never_promised"
@@ -150,6 +152,11 @@ CARD = "tests/faults/hostile/test_fuzz.py::test_hostile_answers_to_the_ups_reade
             rig.NOT_ASKED_FOR,
             RESTORED,
             marks=pytest.mark.control("nobody asks for what is lacking", row=49),
+        ),
+        pytest.param(
+            UNCOMPARED,
+            DRILL,
+            marks=pytest.mark.control("a drill verifies no signature", row=54),
         ),
         pytest.param(
             FORGOTTEN,
