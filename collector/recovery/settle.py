@@ -12,7 +12,8 @@ from collector.access.atomic_files import put
 from collector.config import Settings
 from collector.database import journal_of
 from collector.standard import Standard, StandardError, load
-from collector.store import Store, StoreError, schema
+from collector.store import Store, StoreError, schema, upsert
+from collector.store.backup import begin_epoch
 from collector.store.journal import STANDARDS, Entry, JournalError
 
 APPLIED = Event(
@@ -28,11 +29,18 @@ STANDARD_BACK = Event(
     "file", fields="version file",
 )  # fmt: skip
 
+RECOVERED = Event(
+    __name__, "warning", "database_recovered", "the database is on another timeline of PostgreSQL; gateways bring "
+    "again what it lacks", fields="before now",
+)  # fmt: skip
+
+TIMELINE = "timeline"  # in `about`
 FOLDER = "standards"  # of versions that the settings lacked after a restore
 
 
 def settle(store: Store, settings: Settings, now_ms: int) -> bool:
     """Whether versions of the standard came back. Raises StoreError after a restore for which there is no journal."""
+    _follow_timeline(store, now_ms)
     journal = journal_of(settings)
     if journal is None:
         return False
@@ -50,6 +58,20 @@ def settle(store: Store, settings: Settings, now_ms: int) -> bool:
         REWRITTEN.log(file=settings.data_dir)
     newest = {str(entry.row["id"]): entry for entry in done.applied if entry.table == STANDARDS}
     return sum(_take_again(settings.data_dir, entry, adopted) for entry in newest.values()) > 0
+
+
+def _follow_timeline(store: Store, now_ms: int) -> None:
+    """PostgreSQL counts a recovery to a point in time, and a replica that took over, as another timeline: what was
+    committed last may be gone, so that is a restore too."""
+    if not store.parted:
+        return
+    with store.write() as conn:
+        timeline = str(conn.scalar(sa.select(sa.func.pg_walfile_name(sa.func.pg_current_wal_lsn()))))[:8]
+        held = conn.scalar(sa.select(schema.about.c.value).where(schema.about.c.name == TIMELINE))
+        upsert(conn, schema.about, [{"name": TIMELINE, "value": timeline}])
+    if held not in (None, timeline):
+        begin_epoch(store, now_ms)
+        RECOVERED.log(before=held, now=timeline)
 
 
 def taken_again(data_dir: Path) -> list[Path]:

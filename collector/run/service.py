@@ -176,6 +176,7 @@ class Running:
             if settle.settle(store, keeper, clock_ms()):
                 self._standards = read_standards(self._settings)
         self._store.journal = journal_of(self._settings)
+        self._store.learn_epoch()
 
     def _start_web(self, app: FastAPI, place: socket.socket) -> None:
         """The pages, with a certificate of their own where one is named. Raises ConfigError."""

@@ -95,9 +95,7 @@ class Store:
             _check_version(store, held)
             with store.read() as conn:
                 _check_whole(conn)
-                store.epoch = str(
-                    conn.scalar(sa.select(schema.about.c.value).where(schema.about.c.name == EPOCH)) or ""
-                )
+            store.learn_epoch()
         except sa.exc.DBAPIError as error:
             store.close()
             why = f"cannot be opened ({error.orig}); check that it exists and is writable"
@@ -159,6 +157,11 @@ class Store:
         """One snapshot; never waits for writers; a statement that writes raises."""
         with self._reader.begin() as conn:
             yield conn
+
+    def learn_epoch(self) -> None:
+        """After somebody else has begun another."""
+        with self.read() as conn:
+            self.epoch = str(conn.scalar(sa.select(schema.about.c.value).where(schema.about.c.name == EPOCH)) or "")
 
     def checkpoint(self) -> None:
         """Moves what SQLite's log holds into the database's file, even if that has another name by now."""
