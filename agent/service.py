@@ -55,6 +55,7 @@ NOT_MARKED = Event(
 THREADS = 4  # the spool, the broker's address, a speed test, one more; each costs memory
 LISTEN_RETRY_S = 60.0
 ENDPOINT_FILE = "way.json"
+SPOOL_CHECK_S = 5.0
 STUCK_ROUNDS = 5  # without a round for so many cycles the watchdog is let bite
 
 
@@ -149,6 +150,7 @@ class Service:
             for listening in self._listeners():
                 await stack.enter_async_context(in_background(listening))
             await stack.enter_async_context(in_background(self._watchdog()))
+            await stack.enter_async_context(in_background(self._check_spool()))
             await stack.enter_async_context(in_background(self._renewal.run()))
             notify("READY=1")
             await first_of(stop, self._rounds.run(), self._uplink.run())
@@ -228,6 +230,11 @@ class Service:
 
     def mark_crash(self) -> None:
         _write_mark(lambda: boot.mark_crashed(self._settings.state_dir, self._stamp().wall_ms))
+
+    async def _check_spool(self) -> None:
+        while True:
+            await asyncio.sleep(SPOOL_CHECK_S)
+            await asyncio.to_thread(self._spool.check_file)
 
     async def _watchdog(self) -> None:
         every_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6

@@ -63,9 +63,14 @@ CATALOGUE: dict[int, str] = {
     47: "A storm of alerts: a region loses its power",
     48: "Hours of everything at once",
     49: "A database is restored from an older copy",
+    50: "A database, a key or an authority is missing at a start",
+    51: "A file is moved, replaced or deleted under its process",
+    52: "Two collectors on one folder or database",
+    53: "What was decided after a copy, when it is restored",
+    54: "A backup that is damaged, of other keys, or not what it says",
 }
 # What agent, wire, broker, collector and database are held to: no row of these may be without a test and a control.
-HELD_TO = (*range(1, 37), 46, 49)
+HELD_TO = (*range(1, 37), 46, *range(49, 55))
 
 # A row whose fault nothing of ours could let through, with the reason.
 WITHOUT_CONTROL: dict[int, str] = {}

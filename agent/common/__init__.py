@@ -6,6 +6,7 @@ __all__ = [
     "center_time",
     "code_text",
     "errors",
+    "file_watch",
     "files",
     "http_server",
     "keys",

@@ -342,6 +342,11 @@ class SpoolFile:
             if group is not None:
                 yield group
 
+    def heads(self) -> list[Head]:
+        """The end of every spool in the file, oldest first."""
+        query = "SELECT spool, seq, chain, wall_ms FROM spools ORDER BY epoch"
+        return [Head(*known) for known in self._sql.execute(query).fetchall()]
+
     def every_group(self) -> Iterator[Group]:
         """Those that were receipted too."""
         for (record,) in self._sql.execute("SELECT record FROM groups ORDER BY key"):

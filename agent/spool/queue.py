@@ -23,13 +23,14 @@ from pathlib import Path
 
 from agent import wire
 from agent.common.errors import describe
+from agent.common.file_watch import FileWatch
 from agent.common.logs import Event
-from agent.identity import sync_folder
 from agent.spool import dropped, shed
 from agent.spool.file import SpoolFile
+from agent.spool.rebuild import rebuild, write_anew
 from agent.spool.receipts import KeyRange, added
 from agent.spool.record import Group, Head, Ident, Value, build, first_batch, run_of
-from agent.spool.salvage import Salvage, beside, finish_replacement, remove, try_folder
+from agent.spool.salvage import beside, finish_replacement, try_folder
 from agent.spool.status import Appended, Lost, SpoolStats
 from agent.spool.tables import SpoolDamaged, is_damage, receipted_in, result_code
 
@@ -44,6 +45,10 @@ DISK_FAILED = Event(
 DISK_RECOVERED = Event(
     __name__, "warning", "spool_disk_recovered", "the spool's disk works again; what was kept in memory is on it now",
     fields="file",
+)  # fmt: skip
+FILE_GONE = Event(
+    __name__, "error", "spool_file_gone", "the spool's file was moved, replaced or deleted under the agent; what it "
+    "held is written anew", fields="file",
 )  # fmt: skip
 DAMAGED = Event(__name__, "error", "spool_damaged", "the spool's file is damaged; it is salvaged", fields="file error")
 READINGS_LOST = Event(
@@ -78,6 +83,7 @@ class Spool:
         self._shed = 0
         self._unreadable = 0
         self._trouble = ""
+        self._watch = FileWatch()
         self._open()
 
     # ------------------------------------------------------------ writing
@@ -85,6 +91,7 @@ class Spool:
     def append(self, raws: Sequence[bytes], value: Value, wall_ms: int) -> Appended:
         """Commits at once. Raises ValueError for a reading that fits no batch."""
         with self._lock:
+            self.check_file()
             if self._ram is not None:
                 self._return_to_disk()
             try:
@@ -155,6 +162,18 @@ class Spool:
                 self._newest_file().adopt(Head(uuid.uuid4().hex), (), {})
             except DiskError as error:
                 self._go_volatile(error)  # which begins a new spool id too
+
+    def check_file(self) -> None:
+        """To be called every few seconds: a file that was taken away is still ours to read until it is closed, so all
+        of it is written anew in its place."""
+        with self._lock:
+            if self._ram is not None or self._disk is None or (gone := self._watch.gone()) is None:
+                return
+            FILE_GONE.log(file=gone)
+            try:
+                self._disk = self._written_anew(self._disk)
+            except DiskError as error:
+                self._go_volatile(error)
 
     def close(self) -> None:
         """What is only in memory tries the disk once more; what was forgotten is deleted, so that it is not resent."""
@@ -311,8 +330,11 @@ class Spool:
         assert self._ram is not None
         try:
             try_folder(self._path.parent)
-            self._close_disk()
-            self._disk = self._open_disk()
+            if self._disk is not None and self._watch.gone() is not None:
+                self._disk = self._written_anew(self._disk)
+            else:
+                self._close_disk()
+                self._disk = self._open_disk()
             self._hand_over(self._disk, self._ram)
         except DiskError as error:
             self._trouble = describe(error)
@@ -335,7 +357,13 @@ class Spool:
             raise
 
     def _open_disk(self) -> SpoolFile:
-        """Opens, creates or rebuilds the file. Raises DiskError when the disk does not allow it."""
+        """Opens, creates or rebuilds the file, and watches its name. Raises DiskError when the disk does not allow
+        it."""
+        disk = self._opened_disk()
+        self._watch = FileWatch([self._path, beside(self._path, "-wal")])
+        return disk
+
+    def _opened_disk(self) -> SpoolFile:
         finish_replacement(self._path, self._stamp().wall_ms)
         if not self._path.exists():
             return SpoolFile.create(self._path, [Head(uuid.uuid4().hex)])
@@ -352,24 +380,21 @@ class Spool:
             return self._rebuild(describe(error))
 
     def _rebuild(self, why: str) -> SpoolFile:
-        """What can be read moves into a new file under a new spool id; every step may be cut and done again."""
+        """What can be read moves into a new file under a new spool id."""
         DAMAGED.log(file=self._path, error=why)
-        found = Salvage(self._path, self._known)
-        building = beside(self._path, ".building")
-        remove(building)
-        new = SpoolFile.create(building, [*found.heads, Head(uuid.uuid4().hex)])
-        try:
-            new.keep(found.groups(), self._receipted or receipted_in(self._path))
-            new.write(build(new.head, self._accounts(found.holes, new.head.spool), "high", self._stamp().wall_ms))
-        finally:
-            new.close()
-        if beside(building, "-wal").exists():  # closing empties it into the file, and raises nothing when it cannot
-            raise OSError(f"{building}: what was salvaged did not reach the disk")
-        building.replace(beside(self._path, ".rebuilt"))
-        sync_folder(self._path.parent)
-        finish_replacement(self._path, self._stamp().wall_ms)
-        self._unreadable += sum(hole.count for hole in found.holes)
+        receipted = self._receipted or receipted_in(self._path)
+        lost = rebuild(self._path, self._known, receipted, self._account_groups, self._stamp().wall_ms)
+        self._unreadable += sum(hole.count for hole in lost)
         return self._struck(*SpoolFile.open(self._path))
+
+    def _written_anew(self, old: SpoolFile) -> SpoolFile:
+        lost = write_anew(self._path, old, self._account_groups, self._stamp().wall_ms)
+        self._disk = None  # it is closed
+        self._unreadable += sum(gone.count for gone in lost)
+        return self._open_disk()
+
+    def _account_groups(self, head: Head, lost: Sequence[Lost]) -> list[Group]:
+        return build(head, self._accounts(lost, head.spool), "high", self._stamp().wall_ms)
 
     def _struck(self, disk: SpoolFile, lost: list[Lost]) -> SpoolFile:
         """Records that are not whole give way to their account, at once: a power cut between the two would leave a
@@ -377,7 +402,7 @@ class Spool:
         if lost:
             count = sum(gone.count for gone in lost)
             READINGS_LOST.log(readings=count)
-            accounts = build(disk.head, self._accounts(lost, disk.head.spool), "high", self._stamp().wall_ms)
+            accounts = self._account_groups(disk.head, lost)
             try:
                 disk.write(accounts, {(gone.spool, gone.last_seq) for gone in lost})
             except BaseException as error:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from collector.access import users
 from collector.access.users import PersonError
 from collector.store import schema
+from collector.store.journal import journaled
 
 MAX_REASON = 500
 Decision = Literal["approved", "refused"]
@@ -77,6 +78,7 @@ def decide(
     reason = reason[:MAX_REASON]
     values = {"state": decision, "decided_by": by, "decided_ms": now_ms, "reason": reason}
     conn.execute(sa.update(table).where(table.c.token_hash == row.token_hash).values(values))
+    journaled(conn, table, row.token_hash)
     about = {"center": row.center, "device": row.device, "key_hash": row.key_hash, "reason": reason}
     users.record(conn, decision, by, now_ms, is_proven=is_proven, **about)
 

@@ -26,9 +26,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from agent.common.errors import describe
 from collector.access.atomic_files import put, sync_folder
+from collector.database import AUTHORITY
 from collector.store import StoreError
 
-FOLDER = "ca"
 GATEWAY_DAYS = 30
 ROOT_DAYS = 20 * 365
 BACKDATE_MS = 3_600_000  # a verifier whose clock is a little behind need not wait
@@ -98,7 +98,7 @@ class Authority:
 
     def __init__(self, data_dir: Path, now_ms: int, days: int = GATEWAY_DAYS) -> None:
         """Makes the root when there is none: its folder is 0700, its key 0600."""
-        self._folder = data_dir / FOLDER
+        self._folder = data_dir / AUTHORITY
         self._days = days
         with self._alone():
             if not self._numbers():

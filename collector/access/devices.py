@@ -17,6 +17,7 @@ from collector.access.ca import Issuer, checked_csr
 from collector.access.people import People
 from collector.messages import DeviceFinding
 from collector.store import schema
+from collector.store.journal import journaled
 
 DAY_MS = 86_400_000
 MAX_LIFE_MS = 400 * DAY_MS  # older certificates are of no more use than none
@@ -80,6 +81,8 @@ def revoke(conn: sa.Connection, device: str, by: str, reason: str, now_ms: int) 
     conn.execute(sa.update(table).where(table.c.device == device).values(revoked_ms=now_ms))
     row = {"device": device, "at_ms": now_ms, "revoked_by": by, "reason": reason}
     conn.execute(sa.insert(schema.revocations).values(row))
+    journaled(conn, table, device)
+    journaled(conn, schema.revocations, device)
     return now_ms
 
 

@@ -27,6 +27,7 @@ from collector.access import approvals, devices
 from collector.access.ca import MAX_CSR_BYTES, CsrRefused, Issuer, checked_csr
 from collector.register import centers
 from collector.store import nonces, schema
+from collector.store.journal import journaled
 
 MAX_REQUEST_BYTES = 4096
 DAY_S = 86_400
@@ -249,6 +250,8 @@ def _claimed(conn: sa.Connection, token: str, device: str, now_ms: int) -> str:
     mine = tokens.c.token_hash == _hash(token)
     free = sa.and_(mine, tokens.c.used_ms.is_(None), tokens.c.expires_ms > now_ms)
     claimed = conn.execute(sa.update(tokens).where(free).values(used_ms=now_ms, device=device)).rowcount
+    if claimed:
+        journaled(conn, tokens, _hash(token))
     row = conn.execute(sa.select(tokens).where(mine)).one_or_none()
     if row is None:
         raise EnrolmentRefused(403, "enrol.token_unknown")
@@ -284,6 +287,7 @@ def _write_device(
     if is_new:
         row = {"device": device, "center": center, "public_key": public_key, "enrolled_ms": now_ms}
         conn.execute(sa.insert(table).values(row | about))
+        journaled(conn, table, device)
     else:
         conn.execute(sa.update(table).where(table.c.device == device).values(about))
 

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from collector.access import passwords
 from collector.store import Store, schema
+from collector.store.journal import journaled
 
 MAX_NAME = 64
 May = Literal["issue", "approve"]
@@ -86,6 +87,7 @@ def add(conn: sa.Connection, name: str, kept: str, may: Collection[May], by: str
     table = schema.persons
     row = {"name": name, "kept": kept, **{f"may_{item}": item in may for item in MAY}}
     since = {"added_ms": now_ms, "added_by": by, "removed_ms": None}
+    journaled(conn, table, key_of(name))
     if held is None:
         conn.execute(sa.insert(table).values(key=key_of(name), **row, **since))
     else:
@@ -107,6 +109,7 @@ def remove(conn: sa.Connection, name: str, by: str, now_ms: int) -> None:
 
 def _change(conn: sa.Connection, name: str, values: dict[str, object]) -> None:
     table = schema.persons
+    journaled(conn, table, key_of(name))
     mine = sa.and_(table.c.key == key_of(name), table.c.removed_ms.is_(None))
     if not conn.execute(sa.update(table).where(mine).values(values)).rowcount:
         raise PersonError("unknown", f"person {name[:40]!r}: is not registered; see `nabz-collector person list`")
@@ -198,7 +201,15 @@ def check(conn: sa.Connection, name: str, proof: str, may: May) -> bool:
 
 
 Act = Literal[
-    "issued", "approved", "refused", "person_added", "person_renewed", "person_removed", "story_taken", "story_refused"
+    "issued",
+    "approved",
+    "refused",
+    "person_added",
+    "person_renewed",
+    "person_removed",
+    "story_taken",
+    "story_refused",
+    "restored",
 ]
 
 

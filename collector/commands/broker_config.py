@@ -58,9 +58,9 @@ def _settings(settings: Settings, make: Make, folder: Path) -> list[str]:
 def _certificates(settings: Settings, folder: Path) -> list[str]:
     """Copies, as the broker runs as a user of its own; the key is readable to its owner and group alone."""
     now_ms = time.time_ns() // 1_000_000
-    authority = Authority(settings.data_dir, now_ms, settings.enrolment.certificate_days)
-    own = server_certificates(authority, settings, now_ms)[0].server
-    with opened(settings) as store, store.read() as conn:
+    with opened(settings, keys=True) as store, store.read() as conn:
+        authority = Authority(settings.data_dir, now_ms, settings.enrolment.certificate_days)
+        own = server_certificates(authority, settings, now_ms)[0].server
         revoked = authority.write_crl(devices.revoked_serials(conn, now_ms), now_ms)
     copies = certificates(own, revoked)
     write(folder, copies)

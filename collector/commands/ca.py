@@ -11,7 +11,7 @@ from collector.access import devices
 from collector.access.ca import Authority
 from collector.commands.console import answers, common_arguments, complain, say, settings_of
 from collector.config import Settings
-from collector.database import make_data_dir, opened
+from collector.database import opened
 
 EXAMPLE = "nabz-collector ca retire --dry-run"
 
@@ -35,8 +35,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 @answers
 def run(options: argparse.Namespace) -> int:
     settings, now_ms = settings_of(options), time.time_ns() // 1_000_000
-    make_data_dir(settings)
-    authority = Authority(settings.data_dir, now_ms, settings.enrolment.certificate_days)
+    with opened(settings, keys=True):  # a lost authority is no reason for a new one
+        authority = Authority(settings.data_dir, now_ms, settings.enrolment.certificate_days)
     words = ""
     if options.verb == "retire" and (code := _kept_from_it(settings, authority, options, now_ms)) is not None:
         return code

@@ -65,10 +65,18 @@ def common_words(options: argparse.Namespace) -> list[str]:
     return [word for name, value in given if value for word in (name, str(value))]
 
 
+def config_of(options: argparse.Namespace) -> Path | None:
+    """The settings file that is used, if there is one."""
+    return options.config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+
+
 def settings_of(options: argparse.Namespace) -> Settings:
     """The settings file with the command line's corrections. Raises ConfigError."""
-    path = options.config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
-    settings = load(path) if path else Settings()
+    path = config_of(options)
+    return corrected(load(path) if path else Settings(), options)
+
+
+def corrected(settings: Settings, options: argparse.Namespace) -> Settings:
     if options.data:
         collector = settings.collector.model_copy(update={"data_dir": options.data})
         settings = settings.model_copy(update={"collector": collector})

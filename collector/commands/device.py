@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 
 from collector.access import devices
 from collector.access.ca import Authority
@@ -21,7 +22,8 @@ from collector.commands.console import (
     table,
     who_argument,
 )
-from collector.database import opened
+from collector.config import Settings
+from collector.database import held_keys, opened
 from collector.ingest import stories, taking
 
 EXAMPLE = "nabz-collector device revoke g0123456789abcdef --reason 'stolen from the center'"
@@ -107,11 +109,18 @@ def _revoke(options: argparse.Namespace) -> int:
     except (devices.DeviceError, PersonError) as error:
         complain(str(error))
         return 1
-    crl = Authority(settings.data_dir, now_ms).write_crl(serials, now_ms)
-    facts = {"device": options.device, "revoked_ms": since_ms, "by": by, "crl": str(crl)}
+    crl = _crl(settings, serials, now_ms)
+    facts = {"device": options.device, "revoked_ms": since_ms, "by": by, "crl": crl}
     words = (
         f"{options.device}: revoked; nothing of it is taken from now on, and a running collector ends its session\n"
         f"so at brokers in [[broker.outside]]; at others run `nabz-collector broker-config` and reload them ({crl})"
     )
     say(json.dumps(facts) if options.json else words)
     return 0
+
+
+def _crl(settings: Settings, serials: Sequence[tuple[str, int]], now_ms: int) -> str:
+    """The list's file; empty on a machine that is not the authority's: a running collector writes it there."""
+    if not held_keys(settings.data_dir):
+        return ""
+    return str(Authority(settings.data_dir, now_ms).write_crl(serials, now_ms))

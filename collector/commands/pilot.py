@@ -146,7 +146,7 @@ def _register(settings: Settings) -> str:
     """The center of this machine, registered when it is not yet; returns a token for its gateway."""
     facts = {"center": CODE, "name": "This machine", "tier": "one", "seats_promised": "1", "opening": "always"}
     now_ms = time.time_ns() // 1_000_000
-    with opened_and_upgraded(settings, migrates=False) as store, store.write() as conn:
+    with opened_and_upgraded(settings, migrates=False, keys=True) as store, store.write() as conn:
         if not centers.some_centers(conn, [CODE]):
             centers.add(conn, facts | {"lifecycle": "probation"}, now_ms)
         maker = "" if users.registered(conn) else "pilot"  # where names are proven, that one issues nothing

@@ -25,6 +25,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--migrate", action="store_true", help="migrate PostgreSQL first, after a copy (SQLite always is)"
     )
+    parser.add_argument(
+        "--new", action="store_true", help="make a database, key or authority anew where only the others are left"
+    )
 
 
 @answers
@@ -34,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
         return serve(
             settings,
             migrates=options.migrate,
+            is_new=options.new,
             child_options=common_words(options),
             read=lambda: settings_of(options),
         )

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     now_ms = time.time_ns() // 1_000_000
     try:
         by = acting(options)
-        with opened(settings) as store:
+        with opened(settings, keys=True) as store:
             proof = proof_of(store, by, now_ms)
             with store.write() as conn:
                 secret = issue_token(conn, options.center, now_ms, options.ttl, by, proof=proof)

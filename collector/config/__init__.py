@@ -11,6 +11,7 @@ from agent.common import logs
 from agent.common.errors import describe
 from agent.common.files import parse_toml
 from collector.config.alerts import AlertsSection, ChannelSection
+from collector.config.backup import BackupSection
 from collector.config.broker import BrokerSection, ExternalBrokerSection
 from collector.config.endpoint import (
     EVERYWHERE,
@@ -28,6 +29,7 @@ from collector.config.table import CollectorSection, ConfigError, read_secret
 __all__ = [
     "DEFAULT_FILE",
     "EVERYWHERE",
+    "BackupSection",
     "BrokerSection",
     "ChannelSection",
     "CollectorTable",
@@ -215,6 +217,7 @@ class Settings(CollectorSection):
     sweep: SweepSection = SweepSection()
     ingest: IngestSection = IngestSection()
     keep: KeepSection = KeepSection()
+    backup: BackupSection = BackupSection()
 
     @property
     def data_dir(self) -> Path:

@@ -116,7 +116,7 @@ def work(settings: Settings, standards: Standards, now_ms: Callable[[], int]) ->
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as stack:
-        store = stack.enter_context(opened(settings.as_ingest))
+        store = stack.enter_context(opened(settings.as_ingest, keys=True))
         key = load_or_make(settings.data_dir)
         authority = Authority(settings.data_dir, now_ms(), settings.enrolment.certificate_days)
         addresses = broker_addresses(settings, server_certificates(authority, settings, now_ms())[0].service)

@@ -11,19 +11,21 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from fastapi import FastAPI
 
 from agent.common.errors import describe
+from agent.common.file_watch import FileWatch
 from agent.common.logs import Event
-from collector.access.signing_key import KEY_FILE, load_or_make
+from collector.access.signing_key import load_or_make
 from collector.alerts.channel import Channel, by_apprise
 from collector.alerts.outbox import Outbox
 from collector.config import ConfigError, Settings
-from collector.database import opened
+from collector.database import KEY_FILE, data_files, journal_of, opened
 from collector.ingest import server_results
 from collector.ingest.workers import IngestWorkers
 from collector.judging import clock
@@ -33,11 +35,15 @@ from collector.measure import membership
 from collector.measure.delivery import Outgoing
 from collector.messages import MessageRefused
 from collector.outages import gaps
+from collector.recovery import settle
 from collector.register import dated
 from collector.reports import revisions
 from collector.run import resources, sdnotify
+from collector.run.backups import TICK_S as BACKUPS_TICK_S
+from collector.run.backups import Backups
 from collector.run.housekeeping import EVERY_S as HOUSEKEEPING_S
 from collector.run.housekeeping import Housekeeping
+from collector.run.lock import DatabaseLock, folder_lock
 from collector.run.reload import Reload
 from collector.run.runtime import Component, PeriodicTask, Subprocess, WebServer
 from collector.run.tls_maintenance import TlsMaintenance, bound
@@ -46,7 +52,7 @@ from collector.speedtests import requests
 from collector.speedtests.policy import places
 from collector.speedtests.scheduler import TestScheduler
 from collector.standard import StandardError, Standards, examples, load
-from collector.store import Store, schema, upsert
+from collector.store import UNAVAILABLE, Store, schema, sqlite3, upsert
 from collector.web.app import build
 from collector.web.health import Health, Needed, Watched
 from collector.web.live import Hub
@@ -56,6 +62,10 @@ STOPPING = Event(__name__, "info", "collector_stopping", "the collector was aske
 PART_ENDED = Event(
     __name__, "critical", "part_ended", "a part of the collector ended by itself; the collector stops", fields="part"
 )
+GONE = Event(
+    __name__, "critical", "file_gone", "a file was moved or deleted under the collector: it gives no receipt any more "
+    "and stops; put it back", fields="file",
+)  # fmt: skip
 ALIVE = Event(
     __name__, "info", "collector_alive", "readings taken in the last minute, and since the start",
     fields="last_minute readings",
@@ -84,11 +94,13 @@ def serve(
     settings: Settings,
     *,
     migrates: bool = False,
+    is_new: bool = False,
     child_options: Sequence[str] = (),
     read: Callable[[], Settings] | None = None,
 ) -> int:
     """Runs until SIGTERM or SIGINT (0), or until a part ends by itself (1). `child_options` are those with which a
-    child process finds the same settings; `read` reads them again at SIGHUP.
+    child process finds the same settings; `read` reads them again at SIGHUP. `is_new`: a lost database, key or
+    authority is meant to be made anew.
 
     Raises ConfigError, StoreError or broker.BrokerError when it cannot start.
     """
@@ -98,7 +110,7 @@ def serve(
     signal.signal(signal.SIGHUP, lambda *_: hangup.set())
     resources.claim()
     with ExitStack() as stack:
-        running = Running(settings, stack, migrates=migrates, child_options=child_options)
+        running = Running(settings, stack, migrates=migrates, is_new=is_new, child_options=child_options)
         STARTED.log(url=settings.web_url)
         sdnotify.tell("READY=1")
         stack.callback(sdnotify.tell, "STOPPING=1")
@@ -109,12 +121,20 @@ class Running:
     """The started parts; `stack` stops them."""
 
     def __init__(
-        self, settings: Settings, stack: ExitStack, *, migrates: bool = False, child_options: Sequence[str] = ()
+        self,
+        settings: Settings,
+        stack: ExitStack,
+        *,
+        migrates: bool = False,
+        is_new: bool = False,
+        child_options: Sequence[str] = (),
     ) -> None:
         self._settings, self._stack = settings, stack
         self._standards = read_standards(settings)
-        self._store = stack.enter_context(opened_and_upgraded(settings, migrates=migrates))
+        stack.enter_context(folder_lock(settings))
+        self._store = stack.enter_context(opened_and_upgraded(settings, migrates=migrates, keys=True, is_new=is_new))
         self._key = load_or_make(settings.data_dir)
+        self._settle()
         self._public_key = self._key.public_key().public_bytes_raw()
         self._hub = Hub()
         self.health = Health()
@@ -130,6 +150,9 @@ class Running:
         self.certificates: list[Callable[[], object]] = []
         self.children: list[Subprocess] = []
         self.parts: list[Component] = []
+        self._files = FileWatch(data_files(settings))
+        if self._store.parted:
+            self._start(DatabaseLock(self._store))
         with own.write() as conn:
             ClockWatch(lambda: 0).follow(conn, clock_ms())
             listening_again(conn, self._standards, clock_ms())
@@ -139,12 +162,21 @@ class Running:
         if settings.broker.url == "embedded":
             self._start(tls_maintenance.broker())
         self._start_ingest(child_options)
-        self._start_periodic_tasks(own)
+        self._start_periodic_tasks(own, child_options)
         self._start_measurement()
         self._start_web(app, place)
         self.certificates.append(tls_maintenance.renew)
         for part in tls_maintenance.parts(app, stack):
             self._start(part)
+
+    def _settle(self) -> None:
+        """What was decided after a copy that was restored holds again. Raises StoreError, ConfigError."""
+        keeper = self._settings.as_keeper
+        with opened(keeper) as store:
+            if settle.settle(store, keeper, clock_ms()):
+                self._standards = read_standards(self._settings)
+        self._store.journal = journal_of(self._settings)
+        self._store.learn_epoch()
 
     def _start_web(self, app: FastAPI, place: socket.socket) -> None:
         """The pages, with a certificate of their own where one is named. Raises ConfigError."""
@@ -167,7 +199,7 @@ class Running:
         if self._settings.ingest.shares:
             self._start(PeriodicTask("follow", FOLLOW_INTERVAL_S, _follow_task(self._store, self._hub)))
 
-    def _start_periodic_tasks(self, own: Store) -> None:
+    def _start_periodic_tasks(self, own: Store, child_options: Sequence[str]) -> None:
         """Periodic work on the database: silence, old months, alerts."""
         settings = self._settings
         tick = _sweep_task(own, self._standards, self._hub, settings.sweep.gap_s)
@@ -177,6 +209,9 @@ class Running:
         )
         self._start(PeriodicTask("housekeeping", HOUSEKEEPING_S, housekeeping.tick))
         self._start(PeriodicTask("register", REGISTER_INTERVAL_S, _register_task(self._store)))
+        if settings.backup.folder is not None:
+            backups = Backups(self._store, settings, child_options, clock_ms)
+            self._start(PeriodicTask("backups", BACKUPS_TICK_S, backups.tick))
         # Without channels it still empties the queue, so that a channel added later gets no old messages.
         self.outbox = Outbox(self._store, read_channels(settings), self._standards, settings.web_url, clock_ms)
         self.outbox.after_start()
@@ -217,6 +252,9 @@ class Running:
         """Notifies systemd as long as all parts are alive; `hangup` requests a reload."""
         logged_s, logged_readings = time.monotonic(), 0
         while not stop.wait(POLL_INTERVAL_S):
+            if gone := self._files.gone():
+                self._end_without(gone)
+                return 1
             if dead := [part for part in self.parts if not part.is_alive()]:
                 PART_ENDED.log(part=type(dead[0]).__name__)
                 return 1
@@ -234,6 +272,15 @@ class Running:
                 logged_s, logged_readings = time.monotonic(), readings
         STOPPING.log()
         return 0
+
+    def _end_without(self, gone: Path) -> None:
+        """No receipt is given any more. What SQLite's log still holds goes into its database, wherever that is now: who
+        puts the file back, or has taken the log alone, loses nothing."""
+        GONE.log(file=gone)
+        self.ingest.stop()
+        if not self._store.parted:
+            with suppress(*UNAVAILABLE, sqlite3.Error):
+                self._store.checkpoint()
 
 
 def measure_arguments(settings: Settings) -> list[str]:
@@ -267,7 +314,9 @@ def tests_at_once(settings: Settings) -> int:
 def read_standards(settings: Settings) -> Standards:
     """The versions of the standard that the settings name. Raises ConfigError."""
     try:
-        return Standards.of([load(path) for path in settings.standard.files] or examples())
+        versions = {version.id: version for version in [load(path) for path in settings.standard.files] or examples()}
+        versions |= {version.id: version for version in map(load, settle.taken_again(settings.data_dir))}
+        return Standards.of(versions.values())
     except StandardError as error:
         raise ConfigError(str(error)) from None
 

@@ -48,15 +48,17 @@ def copy_place(settings: Settings, held: str) -> Path:
 
 
 @contextmanager
-def opened_and_upgraded(settings: Settings, *, migrates: bool) -> Iterator[Store]:
+def opened_and_upgraded(
+    settings: Settings, *, migrates: bool, keys: bool = False, is_new: bool = False
+) -> Iterator[Store]:
     """As `database.opened`; a database of an older program is migrated first, if it is an SQLite file or `migrates`."""
     try:
-        with opened(settings):
+        with opened(settings, is_new=is_new):
             pass
     except NeedsMigration:
         if not (migrates or settings.database_url.startswith("sqlite")):
             raise
         steps, copy = upgrade(settings)
         MIGRATED.log(version=migrate.HEAD, steps=len(steps), copy=copy)
-    with opened(settings) as store:
+    with opened(settings, keys=keys, is_new=is_new) as store:
         yield store

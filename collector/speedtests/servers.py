@@ -15,6 +15,7 @@ from agent import wire
 from agent.common.errors import describe
 from collector.access.enrolment import EnrolmentRefused, is_signed
 from collector.store import schema
+from collector.store.journal import journaled
 
 MAX_REQUEST_BYTES = 4096
 CONTEXT = b"nabz-join\n"  # what a server signs to join, with its token after it
@@ -62,6 +63,7 @@ def revoke(conn: sa.Connection, name: str, now_ms: int) -> None:
     mine = (_servers.c.name == name) & _servers.c.revoked_ms.is_(None)
     if not conn.execute(sa.update(_servers).where(mine).values(revoked_ms=now_ms)).rowcount:
         raise ServerError(f"server {name[:64]!r}: is not joined; see `nabz-collector server list`")
+    journaled(conn, _servers, name)
 
 
 def listed(conn: sa.Connection) -> list[dict[str, object]]:
@@ -103,6 +105,8 @@ def join(conn: sa.Connection, body: bytes, now_ms: int, collector_key: bytes) ->
         row = {"name": claimed.name, "public_key": public_key, "joined_ms": now_ms}
         conn.execute(sa.insert(_servers).values(**row, **facts))
         conn.execute(sa.update(_tokens).where(_tokens.c.token_hash == claimed.token_hash).values(used_ms=now_ms))
+        journaled(conn, _servers, claimed.name)
+        journaled(conn, _tokens, claimed.token_hash)
     return {"name": claimed.name, "collector_key": base64.b64encode(collector_key).decode()}
 
 

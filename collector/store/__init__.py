@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -18,11 +18,14 @@ import sqlalchemy as sa
 from pysqlite3 import dbapi2 as sqlite3  # Debian 12's own SQLite 3.40 can corrupt a WAL file of two connections
 from sqlalchemy.dialects import postgresql, sqlite
 
+from agent.common.errors import describe
 from collector.store import migrate, schema
+from collector.store.journal import MARKS, Journal, JournalError
 
 __all__ = [
     "EPOCH",
     "MOVING",
+    "SERVERS",
     "UNAVAILABLE",
     "NeedsMigration",
     "Store",
@@ -30,6 +33,7 @@ __all__ = [
     "backup",
     "bulk_insert",
     "claim",
+    "journal",
     "migrate",
     "months",
     "move",
@@ -47,6 +51,7 @@ FORMS = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 PRAGMAS = (f"busy_timeout = {BUSY_MS}", "foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL")
 WRITERS = 0x6E61627A  # the advisory lock of PostgreSQL that every writer takes ("nabz"); those beside others share it
 KEEPERS = WRITERS + 1  # the one that housekeeping takes: it runs beside writers, but once only
+SERVERS = WRITERS + 2  # the one that a running collector holds with a connection of its own
 
 # What a statement raises when the database is gone, locked or full: worth trying again later, unlike a wrong statement.
 UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
@@ -71,6 +76,7 @@ class Store:
     def __init__(self, url: sa.URL) -> None:
         self.url = url
         self.epoch = ""  # known once it is open
+        self.journal: Journal | None = None  # where this machine has the collector's key
         self._closed = False
         self._writer = self._engine(reads_only=False)
         self._reader = self._engine(reads_only=True)
@@ -89,9 +95,7 @@ class Store:
             _check_version(store, held)
             with store.read() as conn:
                 _check_whole(conn)
-                store.epoch = str(
-                    conn.scalar(sa.select(schema.about.c.value).where(schema.about.c.name == EPOCH)) or ""
-                )
+            store.learn_epoch()
         except sa.exc.DBAPIError as error:
             store.close()
             why = f"cannot be opened ({error.orig}); check that it exists and is writable"
@@ -127,10 +131,13 @@ class Store:
         `beside` others that say so too, on PostgreSQL; SQLite has but one writer.
         """
         with self._turn, self._writer.begin() as conn:
+            conn.info.pop(MARKS, None)  # of a transaction that was rolled back
             if self.parted:
                 lock = sa.func.pg_advisory_xact_lock_shared if beside else sa.func.pg_advisory_xact_lock
                 conn.execute(sa.select(lock(WRITERS)))
             yield conn
+            if (marks := conn.info.pop(MARKS, ())) and self.journal is not None:
+                _keep(self.journal, conn, marks)
 
     @contextmanager
     def keep(self) -> Iterator[sa.Connection]:
@@ -151,6 +158,16 @@ class Store:
         with self._reader.begin() as conn:
             yield conn
 
+    def learn_epoch(self) -> None:
+        """After somebody else has begun another."""
+        with self.read() as conn:
+            self.epoch = str(conn.scalar(sa.select(schema.about.c.value).where(schema.about.c.name == EPOCH)) or "")
+
+    def checkpoint(self) -> None:
+        """Moves what SQLite's log holds into the database's file, even if that has another name by now."""
+        with self._turn, closing(self._writer.raw_connection()) as raw:
+            raw.cursor().execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+
     def close(self) -> None:
         """At once; a connection that somebody still holds is closed when it is given back."""
         self._closed = True
@@ -169,6 +186,15 @@ class Store:
 
     def __str__(self) -> str:
         return self.url.render_as_string(hide_password=True)
+
+
+def _keep(journal: Journal, conn: sa.Connection, marks: Sequence[tuple[str, tuple[object, ...]]]) -> None:
+    try:
+        journal.keep(conn, marks)
+    except JournalError as error:
+        raise StoreError(str(error)) from None
+    except OSError as error:
+        raise StoreError(f"the journal of decisions cannot be written ({describe(error)}); make room for it") from None
 
 
 def claim(conn: sa.Connection, devices: Iterable[str]) -> None:

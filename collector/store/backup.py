@@ -30,15 +30,17 @@ def quiet(_share: float) -> None:
     """No progress is wanted."""
 
 
-def backup(store: Store, to: Path, progress: Progress = quiet) -> int:
-    """Writes a copy and checks that it can be read; returns its bytes. Raises StoreError; leaves no half file."""
+def backup(store: Store, to: Path, progress: Progress = quiet, snapshot: str = "") -> int:
+    """Writes a copy and checks that it can be read; returns its bytes. `snapshot` is one that a transaction of
+    PostgreSQL has exported. Raises StoreError; leaves no half file."""
     if to.exists():
         raise StoreError(f"{to}: exists already and is not overwritten; name a new file")
     part = to.with_name(to.name + ".part")
     part.unlink(missing_ok=True)
     try:
         if store.parted:
-            _run("pg_dump", store.url, "--format=custom", "--file", str(part))
+            words = [f"--snapshot={snapshot}"] if snapshot else []
+            _run("pg_dump", store.url, "--format=custom", "--compress=1", *words, "--file", str(part))
             _run("pg_restore", None, "--list", str(part))
         else:
             _copy_sqlite(Path(store.url.database or ""), part, progress)
@@ -92,8 +94,8 @@ def begin_epoch(store: Store, now_ms: int) -> str:
         epoch, about = secrets.token_hex(16), schema.about
         newest_ms = conn.scalar(sa.select(sa.func.max(schema.pulse.c.heard_ms)))
         conn.execute(sa.update(about).where(about.c.name == EPOCH).values(value=epoch))
-        if newest_ms is not None:
-            conn.execute(sa.insert(schema.restores).values(epoch=epoch, from_ms=newest_ms, to_ms=now_ms))
+        from_ms = now_ms if newest_ms is None else newest_ms
+        conn.execute(sa.insert(schema.restores).values(epoch=epoch, from_ms=from_ms, to_ms=now_ms))
     return epoch
 
 

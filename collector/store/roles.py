@@ -31,6 +31,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "certificates": ("r", "ra", "r"),
     "changes": ("ra", "raq", "r"),  # the alerts' queue is a mark on the row, the only thing that may change
     "clock_jumps": ("ra", "r", "r"),
+    "copies": ("", "r", "r"),
     "cuts": _DERIVED,
     "decisions": ("", "ra", "r"),
     "devices": _DESK,
@@ -42,6 +43,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "guesses": ("rawd", "r", "r"),
     "heartbeats": ("raw", "raw", "r"),
     "integrity": ("ra", "ra", "r"),
+    "journal": ("", "ra", "r"),
     "late_hours": _DERIVED,
     "latest": _DERIVED,
     "measure_servers": _DESK,

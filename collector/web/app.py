@@ -27,7 +27,7 @@ from collector.web.health import Health
 from collector.web.limits import BodyLimit
 from collector.web.live import Follower, Hub
 from collector.web.machines import gateways
-from collector.web.pages import approvals, centers, test_now
+from collector.web.pages import approvals, backups, centers, test_now
 from collector.web.site import HERE, Site
 
 
@@ -67,6 +67,7 @@ def build(
     app.include_router(centers.router(site))
     app.include_router(test_now.router(site))
     app.include_router(approvals.router(site))
+    app.include_router(backups.router(site))
     errors.add(app, site)
     app.add_middleware(GZipMiddleware, minimum_size=800, compresslevel=6)
     app.add_middleware(BodyLimit, limit_bytes=config.http.body_bytes)

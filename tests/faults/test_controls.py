@@ -52,6 +52,19 @@ DROPPED = [
         "file.write([*accounts, *build(head, raws, value, wall_ms)], {**room.victims, **gone}, gone)",
     ),
 ]
+AFTER_COMMIT = [
+    ("collector/store/__init__.py", "self.journal is not None:\n                _keep", "False:\n                _keep")
+]
+UNCOMPARED = [("collector/recovery/drill.py", "if not is_signed(", "if False and not is_signed(")]
+FORGOTTEN = [("collector/store/journal.py", "            _carry_out(conn, done.applied)\n", "")]
+UNCONFIRMED = [("collector/store/journal.py", "if restored and not (fits and entries):", "if False:")]
+MADE_ANEW = [("collector/database.py", "    if not is_new:\n        _refuse_empty(settings)\n", "")]
+KEY_ANEW = [("collector/database.py", "if keys and not is_new:", "if False:")]
+SPOOL_UNWATCHED = [("agent/spool/queue.py", "(gone := self._watch.gone()) is None", "(gone := None) is None")]
+SAME_NUMBERS = [("agent/spool/rebuild.py", "[*heads, Head(uuid.uuid4().hex)]", "list(heads)")]
+UNWATCHED = [("collector/run/service.py", "if gone := self._files.gone():", "if gone := None:")]
+TWO_AT_ONCE = [("collector/run/lock.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB")]
+TWO_ON_ONE = [("collector/run/lock.py", "pg_try_advisory_lock(SERVERS)", "pg_try_advisory_lock_shared(SERVERS)")]
 HEARD_AGAIN = [("agent/local/lan.py", "if nonce in self.seen or len", "if len")]
 ANY_KEY = [
     (
@@ -78,6 +91,20 @@ INGEST = "tests/collector/ingest/test_transaction.py"
 OTHERS = f"{INGEST}::test_other_bytes_under_a_held_number_are_an_equivocation_with_both_kept"
 FORKED = f"{INGEST}::test_a_chain_that_does_not_continue_is_a_fork_and_its_readings_are_held"
 RESTORED = "tests/collector/store/test_restores.py::test_a_restore_loses_nothing_that_a_gateway_still_holds"
+DECISIONS = "tests/collector/store/test_journal.py"
+DRILL = "tests/collector/recovery/test_drill.py::test_what_would_not_bring_the_server_back_is_said"
+AGAIN = f"{DECISIONS}::test_what_was_decided_after_a_copy_holds_again_after_its_restore"
+CONFIRMED = f"{DECISIONS}::test_where_the_journal_is_lost_too_a_person_must_confirm"
+NEXT = f"{DECISIONS}::test_half_a_line_was_never_promised"
+FIRST = "tests/collector/test_database.py"
+EMPTY = f"{FIRST}::test_an_empty_database_beside_old_keys_is_refused"
+KEYLESS = f"{FIRST}::test_new_keys_beside_an_old_database_are_refused"
+TAKEN_AWAY = "tests/agent/spool/test_queue.py::test_a_file_that_is_taken_away_is_written_anew"
+GONE = "tests/faults/processes/test_files_gone.py"
+MOVED = f"{GONE}::test_a_database_that_is_moved_away_ends_receipts_and_is_missed_at_the_next_start"
+LOCKS = "tests/collector/run/test_lock.py"
+ONE_FOLDER = f"{LOCKS}::test_a_folder_has_one_collector_and_the_error_says_which"
+ONE_DATABASE = f"{LOCKS}::test_a_postgresql_serves_one_collector"
 TWICE = "tests/agent/local/test_lan.py::test_the_same_words_are_not_heard_twice"
 KEYS = "tests/agent/local/test_lan_keys.py::test_a_leaked_seat_cannot_speak_for_another"
 CARD = "tests/faults/hostile/test_fuzz.py::test_hostile_answers_to_the_ups_reader_are_survived_and_old_ones_never_shown"
@@ -125,6 +152,61 @@ CARD = "tests/faults/hostile/test_fuzz.py::test_hostile_answers_to_the_ups_reade
             rig.NOT_ASKED_FOR,
             RESTORED,
             marks=pytest.mark.control("nobody asks for what is lacking", row=49),
+        ),
+        pytest.param(
+            UNCOMPARED,
+            DRILL,
+            marks=pytest.mark.control("a drill verifies no signature", row=54),
+        ),
+        pytest.param(
+            FORGOTTEN,
+            AGAIN,
+            marks=pytest.mark.control("the journal is not carried out after a restore", row=53),
+        ),
+        pytest.param(
+            UNCONFIRMED,
+            CONFIRMED,
+            marks=pytest.mark.control("a lost journal is passed over in silence", row=53),
+        ),
+        pytest.param(
+            AFTER_COMMIT,
+            NEXT,
+            marks=pytest.mark.control("a decision is committed without its line", row=53),
+        ),
+        pytest.param(
+            MADE_ANEW,
+            EMPTY,
+            marks=pytest.mark.control("an empty database is filled beside old keys", row=50),
+        ),
+        pytest.param(
+            KEY_ANEW,
+            KEYLESS,
+            marks=pytest.mark.control("a lost key is made anew", row=50),
+        ),
+        pytest.param(
+            SPOOL_UNWATCHED,
+            TAKEN_AWAY,
+            marks=pytest.mark.control("the spool's file is not looked for", row=51),
+        ),
+        pytest.param(
+            SAME_NUMBERS,
+            TAKEN_AWAY,
+            marks=pytest.mark.control("a spool written anew goes on with its numbers", row=51),
+        ),
+        pytest.param(
+            UNWATCHED,
+            MOVED,
+            marks=[pytest.mark.slow, pytest.mark.control("the collector's files are not looked for", row=51)],
+        ),
+        pytest.param(
+            TWO_AT_ONCE,
+            ONE_FOLDER,
+            marks=pytest.mark.control("the lock on a folder is shared", row=52),
+        ),
+        pytest.param(
+            TWO_ON_ONE,
+            ONE_DATABASE,
+            marks=pytest.mark.control("the lock on a database is shared", row=52),
         ),
         pytest.param(
             HEARD_AGAIN,

@@ -25,6 +25,14 @@ AGENT: Examples = {
 }
 
 COLLECTOR: Examples = {
+    # what became of a backup and a drill: collector.commands.backup, collector.recovery.drill
+    "backup.good": {"n": 7},
+    "backup.failed": {"text": "no space left on device"},
+    "drill.good": {"rows": 12345, "batches": 200},
+    "drill.failed": {"text": "the file is cut short"},
+    "drill.differs": {"name": "rows"},
+    "drill.other_key": {"name": "collector.key"},
+    "drill.unsigned": {"id": 7, "digest": "0123456789abcdef"},
     # what a client of a broker did: collector.access.acl
     "refused.publish": {"device": "g1", "topic": "nabz/v1/up/g2"},
     "refused.takeovers": {"n": 6, "span_s": 40, "places": "192.0.2.7"},

@@ -781,3 +781,82 @@ def test_accounts_cover_every_number_once_and_have_times_that_fit(groups) -> Non
     assert [number for low, high, _ in parts for number in range(low, high + 1)] == list(range(1, first))
     assert all(len(spans) <= dropped.MAX_SPANS for _, _, spans in parts)
     assert sum(len(spans) for _, _, spans in parts) == 1 + sum(step_s > 90 for _, step_s in groups[1:])
+
+
+# ---------------------------------------------------------------- the file is taken away
+
+
+def taken_away(path: Path, how: str) -> None:
+    log = path.with_name(path.name + "-wal")
+    if how == "moved":
+        path.rename(path.with_name("elsewhere.db"))
+    elif how == "replaced":
+        path.with_name("other").write_bytes(b"SQLite format 3\0" + bytes(5000))
+        path.with_name("other").replace(path)
+    else:
+        for gone in {"deleted": (path, log), "file deleted": (path,), "log deleted": (log,)}[how]:
+            gone.unlink()
+
+
+@pytest.mark.row(51)
+@pytest.mark.parametrize("how", ["moved", "replaced", "deleted", "file deleted", "log deleted"])
+def test_a_file_that_is_taken_away_is_written_anew(how: str, path: Path) -> None:
+    spool = opened(path)
+    for number in range(6):
+        spool.append(minute(number), "low", T0 + number)
+    first = spool.oldest()[0]
+    assert spool.forget(first.spool, first.first_seq, first.last_seq, first.after.hex())
+    spool.append(minute(6), "low", T0 + 6)
+    before = {group.ident: group.raws for group in everything(spool)}
+    taken_away(path, how)
+    spool.check_file()
+    assert {group.ident: group.raws for group in everything(spool)} == before
+    kept = spool.append(minute(7), "low", T0 + 7)
+    assert kept.durable
+    assert kept.spool != first.spool  # whoever finds the old file must not meet its numbers again
+    copy = path.with_name("copy.db")  # as after a kill
+    for suffix in ("", "-wal"):
+        copy.with_name(copy.name + suffix).write_bytes(path.with_name(path.name + suffix).read_bytes())
+    again = opened(copy)
+    assert again.waiting() == spool.waiting() == 4 * 7
+    assert again.stats().unreadable == 0
+    assert again.want_again(first.spool, [(first.first_seq, first.last_seq)]) == 4  # what was receipted is kept too
+    again.close()
+    spool.close()
+
+
+@pytest.mark.row(51)
+def test_a_folder_that_is_taken_away_has_readings_kept_in_memory_until_it_is_back(path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    spool = opened(folder / "spool.db")
+    spool.append(minute(0), "low", T0)
+    folder.rename(tmp_path / "elsewhere")
+    spool.check_file()
+    assert not spool.append(minute(1), "low", T0 + 1).durable
+    assert spool.waiting() == 8
+    folder.mkdir()
+    assert spool.append(minute(2), "low", T0 + 2).durable
+    spool.close()
+    again = opened(folder / "spool.db")
+    held = [raw for group in everything(again) for raw in group.raws]
+    assert sorted(held) == sorted(minute(0) + minute(1) + minute(2))
+    again.close()
+
+
+@pytest.mark.row(51)
+def test_what_cannot_be_read_any_more_of_a_file_that_was_taken_away_is_accounted_for(path: Path) -> None:
+    spool = opened(path)
+    for number in range(3):
+        spool.append(minute(number), "low", T0 + number)
+    assert spool._disk is not None
+    middle = spool._disk._sql.execute("SELECT key FROM groups ORDER BY key LIMIT 1 OFFSET 1").fetchone()
+    spool._disk._sql.execute("UPDATE groups SET record = zeroblob(400) WHERE key = ?", middle)
+    path.unlink()
+    spool.check_file()
+    assert spool.waiting() == 4 * 2 + 1
+    assert spool.stats().unreadable == 4
+    account = wire.decode_reading(spool.newest()[-1].raws[-1])
+    assert isinstance(account, wire.ShedReading)
+    assert (account.why, account.first_seq, account.last_seq) == ("unreadable", 5, 8)
+    spool.close()

@@ -21,6 +21,7 @@ from collector.access.approvals import decide
 from collector.access.ca import Authority
 from collector.access.devices import MAX_A_DAY, DeviceError, revoke
 from collector.access.enrolment import EnrolmentFacts, EnrolmentRefused, enrol, issue_token, renew
+from collector.access.signing_key import load_or_make
 from collector.access.users import PersonError
 from collector.register import centers
 from collector.store import Store, schema
@@ -326,6 +327,7 @@ def test_the_commands_show_approve_and_revoke(tmp_path: Path, capsys: pytest.Cap
     assert "█" in text or "▄" in text
     secret, _, fingerprint = facts["token"].partition(".")
     authority = Authority(tmp_path, NOW)
+    load_or_make(tmp_path)  # as the collector has by then
     assert (len(secret), fingerprint) == (32, authority.fingerprint[:32])
 
     mine = Gateway()

@@ -60,7 +60,7 @@ def latin(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/centers/KHI-0001", "/centers/KHI-0002", "/centers/LHE-0000", "/waiting", "/nowhere"]
+    "path", ["/", "/centers/KHI-0001", "/centers/KHI-0002", "/centers/LHE-0000", "/waiting", "/backups", "/nowhere"]
 )
 def test_an_urdu_page_is_in_urdu(fleet, path: str) -> None:
     with fleet.client() as client:

@@ -94,7 +94,7 @@ UNSALVAGED = [
     )
 ]
 
-UNSAID = [("agent/spool/queue.py", "self._accounts(lost, disk.head.spool)", "self._accounts((), disk.head.spool)")]
+UNSAID = [("agent/spool/queue.py", "self._account_groups(disk.head, lost)", "self._account_groups(disk.head, ())")]
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,7 @@ SAID_LATER = [
         "                disk.write(accounts)\n",
     )
 ]
-BUILT_IN_PLACE = [
-    ("agent/spool/queue.py", 'building = beside(self._path, ".building")', 'building = beside(self._path, ".rebuilt")')
-]
+BUILT_IN_PLACE = [("agent/spool/rebuild.py", 'BUILDING = ".building"', 'BUILDING = ".rebuilt"')]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,146 @@
+"""Backups in their folder: made, checked, named by their time, the oldest let go.
+
+A backup is written under another name, read back whole, and only then gets its own: what has its name is good. The
+collector keeps an age key of its own to read back with; whoever has its folder has all that is in a backup anyway.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from agent import __version__
+from agent.common.errors import describe
+from collector.access.atomic_files import keep_once, sync_folder
+from collector.config import Settings
+from collector.recovery import archive, contents
+from collector.recovery.archive import Keys, Manifest
+from collector.store import Store, StoreError
+from collector.store.backup import Progress, backup, quiet
+
+FILE = re.compile(r"nabz-(\d{8}T\d{6}Z)\.backup")
+STAGING = "backup.staging"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A backup that was read back whole. `deleted` are older ones that were let go."""
+
+    file: Path
+    size: int
+    took_s: float
+    made_ms: int
+    manifest: Manifest
+    deleted: tuple[Path, ...] = ()
+
+
+def make(
+    store: Store, settings: Settings, config: Path | None, to: Path, keys: Keys, now_ms: int, progress: Progress = quiet
+) -> Made:
+    """Writes `to`. Raises StoreError; leaves no half file."""
+    if to.exists():
+        raise StoreError(f"{to}: exists already and is not overwritten; name a new file")
+    begun_s, part = time.monotonic(), to.with_name(f"{to.name}.part")
+    identity = own_identity(settings.data_dir)
+    keys = Keys(recipients=(*keys.recipients, archive.public_of(identity)), passphrase=keys.passphrase)
+    try:
+        with staging(settings.data_dir) as folder:
+            copy = folder / ("nabz.dump" if store.parted else "nabz.db")
+            about = _copied(store, copy, lambda share: progress(share / 3))
+            about |= {"made_ms": now_ms, "program": __version__, "make": contents.make_of(store)}
+            files = contents.files(settings, config)
+            about["named"] = contents.named_in(files)
+            members = {f"{contents.DATABASE}/{copy.name}": copy, **files}
+            for stale in to.parent.glob("nabz-*.backup.part"):  # of one that was killed: there is no other now
+                stale.unlink(missing_ok=True)
+            manifest = archive.write(part, members, about, keys, lambda share: progress((1 + share) / 3))
+        archive.read(part, Keys(identities=(identity,)), lambda _name, _content: None)
+        progress(1.0)
+        part.rename(to)
+        sync_folder(to.parent)
+    except OSError as error:
+        raise StoreError(f"{to}: cannot be written ({describe(error)}); name a place with room") from None
+    finally:
+        part.unlink(missing_ok=True)
+    took_s = time.monotonic() - begun_s
+    return Made(file=to, size=to.stat().st_size, took_s=took_s, made_ms=now_ms, manifest=manifest)
+
+
+def _copied(store: Store, copy: Path, progress: Progress) -> dict[str, object]:
+    """What the copy says of itself, of one moment with it."""
+    if store.parted:
+        with store.read() as conn:
+            conn.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            snapshot = str(conn.scalar(sa.select(sa.func.pg_export_snapshot())))
+            found = contents.facts(conn)
+            backup(store, copy, progress, snapshot)
+        return found
+    backup(store, copy, progress)
+    with closing(Store.attach(f"sqlite:///{copy}")) as copied, copied.read() as conn:
+        return contents.facts(conn)
+
+
+def own_identity(data_dir: Path) -> str:
+    """The collector's own age key, made when there is none. Raises StoreError."""
+    path = data_dir / contents.BACKUP_KEY
+    try:
+        if not path.exists():
+            keep_once(path, archive.new_identity()[0].encode())
+        return path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path}: cannot be used ({describe(error)}); delete it, another is made") from None
+
+
+@contextmanager
+def staging(data_dir: Path) -> Iterator[Path]:
+    """An empty folder for what is not encrypted yet; one backup or drill at a time. Raises StoreError."""
+    folder = data_dir / STAGING
+    folder.mkdir(mode=0o700, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreError(f"{folder}: another backup or drill is under way; wait for its end") from None
+        _clear(folder)
+        try:
+            yield folder
+        finally:
+            _clear(folder)
+    finally:
+        os.close(lock)
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+# ---------------------------------------------------------------- the folder
+
+
+def name_at(now_ms: int) -> str:
+    return f"nabz-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now_ms / 1000))}.backup"
+
+
+def listed(folder: Path) -> list[Path]:
+    """The backups of a folder, oldest first: their names tell their time."""
+    return sorted(path for path in folder.glob("nabz-*.backup") if FILE.fullmatch(path.name))
+
+
+def let_go(folder: Path, keep: int) -> tuple[Path, ...]:
+    """Deletes all but the newest; returns those."""
+    old = listed(folder)[:-keep]
+    for path in old:
+        with suppress(OSError):
+            path.unlink()
+    return tuple(old)

@@ -1,0 +1,129 @@
+"""A server from one backup: everything is read and checked first, then put in place, the database before the keys."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from agent.common.errors import describe
+from collector.access.atomic_files import put
+from collector.config import ConfigError, Settings, load
+from collector.database import database_file, held_keys
+from collector.recovery import archive, contents
+from collector.recovery.archive import ArchiveError, Keys, Manifest
+from collector.store import Store, StoreError
+from collector.store.backup import Progress, begin_epoch, quiet, restore
+
+ASIDE = "before-restore"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unpacked:
+    """A backup whose every byte is what its manifest says, in `folder`."""
+
+    folder: Path
+    manifest: Manifest
+    names: tuple[str, ...]
+
+    @property
+    def database(self) -> Path:
+        return next(self.folder / name for name in self.names if name.startswith(f"{contents.DATABASE}/"))
+
+    @property
+    def settings(self) -> Path | None:
+        path = self.folder / contents.SETTINGS_FILE
+        return path if path.exists() else None
+
+    def of(self, part: str) -> dict[str, Path]:
+        """The files of one part, by their path in it."""
+        prefix = f"{part}/"
+        return {name.removeprefix(prefix): self.folder / name for name in self.names if name.startswith(prefix)}
+
+
+def unpack(source: Path, keys: Keys, folder: Path) -> Unpacked:
+    """Raises StoreError; what is in the folder then is not to be used."""
+    names: list[str] = []
+
+    def take(name: str, content: BinaryIO) -> None:
+        path = folder / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            shutil.copyfileobj(content, file, archive.CHUNK)
+        names.append(name)
+
+    manifest = archive.read(source, keys, take)
+    if sum(name.startswith(f"{contents.DATABASE}/") for name in names) != 1:
+        raise ArchiveError(f"{source}: holds no database, or several; take another copy")
+    return Unpacked(folder=folder, manifest=manifest, names=tuple(names))
+
+
+def settings_in(unpacked: Unpacked) -> Settings:
+    """The settings of the server that was copied; the defaults where it had none. Raises ConfigError."""
+    return load(unpacked.settings) if unpacked.settings else Settings()
+
+
+def check_target(settings: Settings, *, force: bool) -> None:
+    """Raises StoreError where a server lives already."""
+    file = database_file(settings.database_url)
+    held = [*held_keys(settings.data_dir), *([file] if file is not None and file.exists() else [])]
+    if held and not force:
+        raise StoreError(
+            f"{held[0]}: is of a server that lives here, and a restore never overwrites; name an empty folder with "
+            "--data, or give --force to put what is here aside"
+        )
+
+
+def install(
+    unpacked: Unpacked, settings: Settings, config: Path | None, now_ms: int, progress: Progress = quiet
+) -> str:
+    """Puts it all in place and begins a new epoch, which it returns. `config`: where the settings go. Whatever lives
+    there is put aside first. Raises StoreError."""
+    try:
+        aside = settings.data_dir / f"{ASIDE}-{now_ms}"
+        _put_aside(settings, aside)
+        with closing(Store.attach(settings.database_url)) as store:
+            restore(store, unpacked.database, progress)
+            store.close()
+            epoch = begin_epoch(store, now_ms)
+        for name, path in unpacked.of(contents.DATA).items():
+            target = settings.data_dir / name
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            put(target, path.read_bytes())
+        if config is not None and unpacked.settings is not None:
+            _put_settings(unpacked, settings, config)
+    except OSError as error:
+        raise StoreError(f"{settings.data_dir}: cannot be written ({describe(error)}); check owner and space") from None
+    return epoch
+
+
+def _put_aside(settings: Settings, aside: Path) -> None:
+    file = database_file(settings.database_url)
+    database = [] if file is None else [file.with_name(file.name + suffix) for suffix in ("", "-wal", "-shm")]
+    own = [settings.data_dir / name for name in (*contents.OWN_FILES, *contents.OWN_FOLDERS)]
+    for path in (path for path in (*own, *database) if path.exists()):
+        aside.mkdir(mode=0o700, exist_ok=True)
+        path.rename(aside / path.name)
+
+
+def _put_settings(unpacked: Unpacked, settings: Settings, config: Path) -> None:
+    """The files that the settings name go beside the data, and the settings name them there."""
+    assert unpacked.settings is not None
+    try:
+        old = load(unpacked.settings)
+    except ConfigError as error:
+        raise StoreError(f"settings in the backup: {error}") from None
+    named: Mapping[str, str] = unpacked.manifest.about.get("named") or {}
+    moved = {old.data_dir: settings.data_dir}
+    for name, was in named.items():
+        source, target = unpacked.folder / name, settings.data_dir / name
+        if name in unpacked.names and not Path(str(was)).exists():
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            put(target, source.read_bytes())
+            moved[Path(str(was))] = target
+    config.parent.mkdir(parents=True, exist_ok=True)
+    put(config, contents.moved_settings(unpacked.settings.read_text("utf-8"), moved).encode())

@@ -1,0 +1,218 @@
+"""A server comes back from one file: backup, what is in it, what is refused, and the restore on a bare machine."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pyrage
+import pytest
+import sqlalchemy as sa
+
+from collector.__main__ import main
+from collector.access.ca import Authority
+from collector.access.signing_key import load_or_make
+from collector.config import load
+from collector.recovery import archive, contents, copies
+from collector.recovery.archive import ArchiveError, Keys
+from collector.store import Store, schema
+from tests.collector.store.test_copies import digest, empty, fill
+
+NOW = 1_795_000_000_000
+SECRET, PUBLIC = archive.new_identity()
+PHRASE = "seven words are easier to keep than one"
+
+
+@pytest.fixture
+def site(either_store: Store, database_url: str, gateway: Callable[..., object], tmp_path: Path) -> Path:
+    """A server's settings: its data folder has keys and an authority, its database readings."""
+    data = tmp_path / "old"
+    data.mkdir()
+    load_or_make(data)
+    Authority(data, NOW)
+    (data / "web-token").write_text("token")
+    (tmp_path / "channel.url").write_text("json://secret@example.org")
+    (tmp_path / "agekey").write_text(f"# a comment\n{SECRET}\n")
+    fill(either_store, gateway)
+    config = tmp_path / "collector.toml"
+    config.write_text(
+        f'[collector]\ndata_dir = "{data}"\n[database]\nurl = "{database_url}"\n'
+        f'[[alerts.channels]]\nname = "c"\nurl_file = "{tmp_path}/channel.url"\n'
+        f'[backup]\nfolder = "{tmp_path}/backups"\nrecipients = ["{PUBLIC}"]\nkeep = 2\n'
+    )
+    return config
+
+
+def made(config: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    assert main(["backup", "--config", str(config), "--json"]) == 0
+    answer: dict[str, object] = json.loads(capsys.readouterr().out)
+    return answer
+
+
+def test_all_of_a_server_comes_back_on_a_bare_machine(
+    site: Path, either_store: Store, database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, old = digest(either_store), tmp_path / "old"
+    file = Path(str(made(site, capsys)["file"]))
+    assert b"CREATE TABLE" not in file.read_bytes()
+    assert "PRIVATE" not in file.read_bytes().decode("latin-1")
+    (tmp_path / "channel.url").unlink()
+    site.rename(tmp_path / "gone.toml")
+    new, other = tmp_path / "new", empty(database_url, tmp_path)
+    words = ["--data", str(new), "--database", other, "--identity", str(tmp_path / "agekey"), "--json"]
+    config = tmp_path / "etc" / "collector.toml"
+    assert main(["restore", str(tmp_path / "backups"), "--config", str(config), *words]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["ready"], answer["config"]) == (True, str(config))
+    for name in ("collector.key", "web-token", "ca/root-1.pem", "ca/root-1.key"):
+        assert (new / name).read_bytes() == (old / name).read_bytes()
+        assert (new / name).stat().st_mode & 0o077 == 0
+    settings = load(config)
+    assert settings.data_dir == new
+    assert settings.alerts.channels[0].secret_url() == "json://secret@example.org"
+    with closing(Store.open(other)) as restored:
+        after = digest(restored)
+        assert {name for name in before if after[name] != before[name]} <= {"about", "restores"}
+        assert restored.epoch != either_store.epoch
+
+
+def test_a_server_that_lives_is_put_aside_only_on_request(
+    site: Path, database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, old = str(made(site, capsys)["file"]), tmp_path / "old"
+    key = (old / "collector.key").read_bytes()
+    words = ["--config", str(site), "--identity", str(tmp_path / "agekey"), "--database", empty(database_url, tmp_path)]
+    assert main(["restore", file, *words]) == 1
+    assert "is of a server that lives here" in capsys.readouterr().err
+    assert main(["restore", file, *words, "--dry-run"]) == 0
+    assert main(["restore", file, *words, "--force"]) == 0
+    (aside,) = old.glob("before-restore-*")
+    assert (aside / "collector.key").read_bytes() == (old / "collector.key").read_bytes() == key
+
+
+def said(words: list[str], typed: str) -> tuple[int, str]:
+    """The exit code and errors of a command to which this is typed."""
+    argv = [sys.executable, "-m", "collector", *words]
+    done = subprocess.run(argv, input=f"{typed}\n", capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+def test_a_passphrase_opens_it_too_and_another_does_not(site: Path, database_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "one.backup"
+    assert said(["backup", str(file), "--config", str(site), "--passphrase"], PHRASE)[0] == 0
+    words = ["restore", str(file), "--data", str(tmp_path / "new"), "--database", empty(database_url, tmp_path)]
+    words += ["--config", str(tmp_path / "none.toml"), "--passphrase"]
+    code, error = said(words, "another passphrase")
+    assert (code, "the passphrase does not fit" in error) == (1, True)
+    assert not (tmp_path / "new" / "collector.key").exists()
+    assert said(words, PHRASE)[0] == 0
+    assert load(tmp_path / "none.toml").data_dir == tmp_path / "new"
+
+
+def test_old_backups_go_when_a_new_one_is_whole_and_nothing_else_does(
+    site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    for number in range(4):
+        (folder / copies.name_at(NOW + number * 3_600_000)).write_bytes(b"old")
+    (folder / "nabz-notes.backup").write_text("mine")
+    assert main(["backup", "--config", str(site), "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert len(plan["deleted"]) == 3
+    assert len(copies.listed(folder)) == 4
+    answer = made(site, capsys)
+    # The newest by name: the machine's clock is before NOW, and what is newest is what stays.
+    assert len(copies.listed(folder)) == 2
+    assert (folder / "nabz-notes.backup").exists()
+    assert len(answer["deleted"]) == 3  # type: ignore[arg-type]
+    assert not list(folder.glob("*.part"))
+
+
+def test_a_damaged_or_strange_archive_is_refused_and_leaves_nothing(
+    site: Path, database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = Path(str(made(site, capsys)["file"])).read_bytes()
+    other, new = empty(database_url, tmp_path), tmp_path / "new"
+    chance = random.Random(1)
+    flipped = bytearray(whole)
+    flipped[chance.randrange(1000, len(whole))] ^= 1
+    for number, content in enumerate((whole[:-1], whole[: len(whole) // 2], bytes(flipped), whole + b"x", whole[:30])):
+        file = tmp_path / f"{number}.backup"
+        file.write_bytes(content)
+        words = ["--identity", str(tmp_path / "agekey"), "--data", str(new), "--database", other]
+        assert main(["restore", str(file), "--config", str(tmp_path / "none"), *words]) == 1, number
+        assert "Traceback" not in capsys.readouterr().err
+        assert list(new.iterdir()) == []
+    with closing(Store.attach(other)) as store, store.read() as conn:
+        assert sa.inspect(conn).get_table_names() == []
+
+
+@pytest.mark.row(43)
+@pytest.mark.parametrize("name", ["../out", "/etc/x", "data/../../x", "data/.ssh", "a" * 600, "data/x\n"])
+def test_names_that_lead_out_of_the_folder_are_refused(name: str, tmp_path: Path) -> None:
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w:gz") as tar:
+        entry = tarfile.TarInfo(name)
+        entry.size = 1
+        tar.addfile(entry, io.BytesIO(b"x"))
+    file = tmp_path / "x.backup"
+    file.write_bytes(pyrage.encrypt(plain.getvalue(), [pyrage.x25519.Recipient.from_str(PUBLIC)]))
+    taken: list[str] = []
+    with pytest.raises(ArchiveError, match="which is no part of a backup"):
+        archive.read(file, Keys(identities=(SECRET,)), lambda name, _content: taken.append(name))
+    assert taken == []
+
+
+@pytest.mark.row(43)
+def test_a_link_is_no_part_of_a_backup(tmp_path: Path) -> None:
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w:gz") as tar:
+        entry = tarfile.TarInfo("data/x")
+        entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(entry)
+    file = tmp_path / "x.backup"
+    file.write_bytes(pyrage.encrypt(plain.getvalue(), [pyrage.x25519.Recipient.from_str(PUBLIC)]))
+    with pytest.raises(ArchiveError, match="which is no part of a backup"):
+        archive.read(file, Keys(identities=(SECRET,)), lambda *_: None)
+
+
+def test_what_is_not_read_back_whole_gets_no_name(
+    site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, _ = archive.new_identity()
+    made(site, capsys)
+    (tmp_path / "old" / contents.BACKUP_KEY).write_text("no key")
+    assert main(["backup", str(tmp_path / "x.backup"), "--config", str(site)]) == 1
+    assert "is no secret key" in capsys.readouterr().err
+    assert not list(tmp_path.glob("x.backup*"))
+    assert other
+
+
+def test_without_anybody_to_read_it_the_database_alone_is_written_with_a_word(
+    sqlite_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = str(sqlite_store)
+    assert main(["backup", str(tmp_path / "x"), "--database", url, "--data", str(tmp_path)]) == 0
+    assert "cannot bring a server back" in capsys.readouterr().err
+    assert main(["backup", "--database", url, "--data", str(tmp_path)]) == 2
+    with sqlite_store.read() as conn:
+        assert contents.facts(conn)["rows"]["devices"] == 0  # type: ignore[index]
+    assert schema.about.name == "about"
+
+
+def test_a_pair_of_keys_is_made_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "key"
+    assert main(["backup", "--new-key", str(file), "--json"]) == 0
+    public = json.loads(capsys.readouterr().out)["recipient"]
+    assert archive.public_of(file.read_text()) == public
+    assert main(["backup", "--new-key", str(file)]) == 1
+    assert "is not overwritten" in capsys.readouterr().err

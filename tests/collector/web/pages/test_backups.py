@@ -1,0 +1,21 @@
+"""The page of backups: none yet, a good one, and a drill that failed."""
+
+from __future__ import annotations
+
+from agent.common.reasons import Reason
+from collector.recovery import drill
+
+
+def test_the_newest_of_each_is_shown_with_its_result(fleet) -> None:
+    about = {"took_s": 1.0, "file": "/backups/nabz-x.backup", "made_ms": 1_795_000_000_000, "size": 12_300_000}
+    with fleet.client() as client:
+        assert "None yet" in client.get("/backups").text
+        good, bad = Reason("backup.good", {"n": 7}), Reason("drill.other_key", {"name": "collector.key"})
+        drill.record(fleet.store, drill.Copy(act="backup", at_ms=1, is_good=True, detail=good, **about))
+        drill.record(fleet.store, drill.Copy(act="drill", at_ms=2, is_good=False, detail=bad, **about))
+        page = client.get("/backups").text
+    assert "None yet" not in page
+    assert "12.3 MB" in page
+    assert "files, read back whole" in page
+    assert "is not the one in use here" in page
+    assert "Not usable" in page
