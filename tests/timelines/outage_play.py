@@ -30,12 +30,12 @@ from collector.judging.silence import sweep
 from collector.messages import Message
 from collector.outages import gaps
 from collector.register import centers
-from collector.standard import Standards, example
 from collector.store import Store, schema
+from tests.collector.standard.timeless import timeless_standards
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 BEGIN = 1_793_473_200_000 + 9 * DAY + 9 * HOUR  # 2026-11-10 09:00 in Pakistan
-STANDARDS = Standards.of([example()])
+STANDARDS = timeless_standards()
 NOTICES = STANDARDS.versions[0].notices
 ROW = {"tier": "three", "seats_promised": "3", "opening": "always", "lifecycle": "declared"}
 LIVE_MS = 150_000

@@ -14,12 +14,12 @@ from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.register import centers
 from collector.reports import monthly, render
-from collector.standard import Standards, example
 from collector.store import Store, schema
+from tests.collector.standard.timeless import timeless_standards
 
 NOW = 1_795_000_000_000
 MINUTE_MS = 60_000
-STANDARDS = Standards.of([example()])
+STANDARDS = timeless_standards()
 KEY = Ed25519PrivateKey.generate()
 
 

@@ -21,13 +21,13 @@ from collector.ingest.transaction import Ingest
 from collector.register import centers
 from collector.reports import losses, monthly, render
 from collector.reports.ledger import minutes_of
-from collector.standard import Standards, example
 from collector.store import Store, schema
 from collector.store.backup import backup, begin_epoch, restore
+from tests.collector.standard.timeless import timeless_standards
 from tests.collector.store.sites import KEY, MINUTE_MS, T0, Site, enrol, stamp, talk
 
 ROW = {"name": "Lahore", "tier": "one", "seats_promised": "20", "opening": "Mon-Sun 00:00-24:00"}
-STANDARDS = Standards.of([example()])
+STANDARDS = timeless_standards()
 SITES = 3
 
 
