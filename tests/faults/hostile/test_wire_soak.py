@@ -37,8 +37,8 @@ SIZE_OFF = [
 DEDUPE_OFF = [
     (
         "collector/ingest/rows.py",
-        "        gaps = missing(spool.ranges, run.first, run.last)\n        if len",
-        "        gaps = [(run.first, run.last)]\n        if len",
+        "        gaps = missing(spool.ranges, verified.run.first, verified.run.last)\n        if gaps:",
+        "        gaps = [(verified.run.first, verified.run.last)]\n        if gaps:",
     )
 ]
 LATEST_BY_ARRIVAL = [

@@ -296,8 +296,8 @@ RECEIPT_BEFORE_COMMIT = [
 DEDUPE_REMOVED = [
     (
         "collector/ingest/rows.py",
-        "        gaps = missing(spool.ranges, run.first, run.last)\n        if len",
-        "        gaps = [(run.first, run.last)]\n        if len",
+        "        gaps = missing(spool.ranges, verified.run.first, verified.run.last)\n        if gaps:",
+        "        gaps = [(verified.run.first, verified.run.last)]\n        if gaps:",
     ),
 ]
 
