@@ -190,8 +190,7 @@ def traced(words: Sequence[str], folder: Path) -> Iterator[int]:
     calls = "trace=fsync,fdatasync,sync_file_range,msync,sync,syncfs"
     strace = ["strace", "-f", "--seccomp-bpf", "-e", calls, "-o", str(folder / "syncs")]
     with running([*strace, *words], plain(), folder / "agent.log") as tracer:
-        pid = until(lambda: child_of(tracer))
-        until((folder / "syncs").exists)
+        pid = until(lambda: child_of(tracer) if (folder / "syncs").exists() else 0)
         try:
             yield pid
         finally:
@@ -200,12 +199,20 @@ def traced(words: Sequence[str], folder: Path) -> Iterator[int]:
 
 
 def child_of(pid: int) -> int:
-    """The first child of a process, 0 without one."""
+    """The child of a process that is the agent, 0 without one."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return 0
-    return int(children[0]) if children else 0
+    return next((child for child in map(int, children) if _is_agent(child)), 0)
+
+
+def _is_agent(pid: int) -> bool:
+    """Whether it is the traced command already, and no passing child of the tracer's own."""
+    try:
+        return b"agent\0run\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def called(words: Sequence[str]) -> str | None:
