@@ -6,7 +6,6 @@ __all__ = [
     "center_time",
     "code_text",
     "errors",
-    "file_watch",
     "files",
     "http_server",
     "keys",

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from agent import wire
 from agent.common.errors import describe
-from agent.common.file_watch import FileWatch
+from agent.common.files import FileWatch
 from agent.common.logs import Event
 from agent.spool import dropped, shed
 from agent.spool.file import SpoolFile

@@ -10,8 +10,8 @@ from contextlib import suppress
 from agent.common.logs import Event
 
 FEW = Event(
-    __name__, "warning", "descriptors_few", "few file descriptors are allowed, so a listener of pages or enrolment "
-    "serves fewer at once; readings are taken all the same", key="listener", fields="allowed connections",
+    __name__, "warning", "descriptors_few", "few file descriptors are allowed, so a listener of people or enrolment "
+    "serves fewer at once", key="listener", fields="allowed connections",
 )  # fmt: skip
 
 OWN = 40  # files, databases, brokers and channels of a collector that nobody visits have some 28

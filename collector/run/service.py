@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 
 from agent.common.errors import describe
-from agent.common.file_watch import FileWatch
+from agent.common.files import FileWatch
 from agent.common.logs import Event
 from collector.access.signing_key import load_or_make
 from collector.alerts.channel import Channel, by_apprise

@@ -1,9 +1,12 @@
-"""Files as people save them, and whose they are: one way to decode their text, one place that decides the owner."""
+"""Files as people save them, and whose they are: one way to decode their text, one place that decides the owner; and whether a name
+still stands for its file."""
 
+from agent.common.files.file_watch import FileWatch
 from agent.common.files.owner import Owner, OwnerError, acting_as, belongs_to_root, foreign_files, service_owner
 from agent.common.files.text_file import clean, decode, parse_toml, read_text, refused_sign
 
 __all__ = [
+    "FileWatch",
     "Owner",
     "OwnerError",
     "acting_as",
