@@ -175,6 +175,7 @@ class Spool:
             FILE_GONE.log(file=gone)
             try:
                 self._disk = self._written_anew(self._disk)
+                self._note_forgotten()
             except DiskError as error:
                 self._go_volatile(error)
 
