@@ -2,8 +2,8 @@
 
 1. `append` numbers readings on from the head, chains them and commits them in one transaction.
 2. `newest` and `oldest` give whole groups, ready for a batch. `forget` drops a range only against a chain that matches;
-   that is noted with the next commit, so that forgetting costs no sync of its own (a kill before it means a resend,
-   and a resend is a no-op). What is forgotten stays in the file as long as there is room: `want_again` offers it anew
+   that is noted with a later commit, so that forgetting costs no sync of its own (a kill before it means a resend, and
+   a resend is a no-op). What is forgotten stays in the file as long as there is room: `want_again` offers it anew
    to a collector that has lost it (design P10).
 3. Over `max_bytes` the oldest receipted groups go first, then the oldest of the least value, which a shed reading
    accounts for.
@@ -57,7 +57,8 @@ READINGS_LOST = Event(
 )  # fmt: skip
 
 RAM_BYTES = 4 * 1024 * 1024  # two days of minutes
-FORGET_AT_ONCE = 512  # groups forgotten but not yet deleted
+FORGET_AT_ONCE = 512  # groups forgotten but not yet noted, where nothing is appended meanwhile
+NOTED_AT_ONCE = 16  # groups: each note writes a page; a kill before it means so many resent, which is a no-op
 
 DiskError = (sqlite3.Error, OSError, UnicodeDecodeError)  # the last: SQLite quoting a damaged schema
 
@@ -121,6 +122,7 @@ class Spool:
         """Receipted readings that the collector lacks wait again, as a backlog; numbers that are not held any more are
         accounted for, once. Returns how many readings wait again."""
         with self._lock:
+            self._note_forgotten()
             before = self.waiting()
             lost: list[Lost] = []
             for file in (file for file in self._files() if file.holds(spool)):
@@ -143,6 +145,7 @@ class Spool:
             file, waiting = self._newest_file(), self.waiting()
             before, file.epoch = file.epoch, epoch
             if before not in ("", epoch):
+                self._note_forgotten()
                 self._accounted.clear()
                 gone = [
                     Lost("receipted", spool, *part)
@@ -172,6 +175,7 @@ class Spool:
             FILE_GONE.log(file=gone)
             try:
                 self._disk = self._written_anew(self._disk)
+                self._note_forgotten()
             except DiskError as error:
                 self._go_volatile(error)
 
@@ -254,7 +258,8 @@ class Spool:
         room = shed.make_room(file, self._ram_bytes if is_ram else self._max_bytes, self._forgotten, is_ram=is_ram)
         accounts = build(file.head, self._accounts(room.lost, file.head.spool, room.again), "high", wall_ms)
         head = file.head.after(accounts[-1]) if accounts else file.head
-        gone = {ident: count for ident, count in self._forgotten.items() if file.holds(ident[0])}
+        due = len(self._forgotten) >= NOTED_AT_ONCE or room.victims
+        gone = {ident: count for ident, count in self._forgotten.items() if due and file.holds(ident[0])}
         file.write([*accounts, *build(head, raws, value, wall_ms)], room.victims, gone)
         self._shed += sum(room.victims.values())
         for ident in gone:

@@ -107,7 +107,7 @@ def heads_left(state: Path) -> rig.Heads:
 
 
 def two_batches_forgotten(calls: Sequence[str]) -> bool:
-    """The rows of a receipted batch go with the next commit."""
+    """Another commit came after a receipt."""
     sent = [place for place, call in enumerate(calls) if call.endswith("PUBLISH up")]
     return len(sent) > 1 and sum(call.endswith("fdatasync spool.db-wal") for call in calls[sent[1] :]) > 1
 
