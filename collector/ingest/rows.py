@@ -178,11 +178,7 @@ class BatchWriter:
         for seq in new:
             entry = verified.readings[seq - verified.batch.first_seq]
             if isinstance(entry, wire.WireError):
-                text = printable(str(entry))
-                unread.append(Reason.of("receipt.unreadable", reading=str(seq), text=text))
-                where = f"{verified.device.device} {verified.batch.spool} {seq}"
-                why = Reason.of("receipt.unreadable", reading=where, text=text)
-                self._quarantine(wire.batch_topic(verified.device.device), why, raws[seq])
+                unread.append(self._unread(verified, seq, raws[seq], entry))
             else:
                 decoded.append((seq, *entry))
         when = bracket(
@@ -203,6 +199,14 @@ class BatchWriter:
             filed.append((kind, subject, seq, stamp, wall_ms))
         self.boots.filed(verified, filed, figures, self.now_ms)
         return unread
+
+    def _unread(self, verified: VerifiedBatch, seq: int, raw: bytes, error: wire.WireError) -> Reason:
+        """Quarantines a reading; returns why for the receipt, which names it by its number alone."""
+        text = printable(str(error))
+        where = f"{verified.device.device} {verified.batch.spool} {seq}"
+        why = Reason.of("receipt.unreadable", reading=where, text=text)
+        self._quarantine(wire.batch_topic(verified.device.device), why, raw)
+        return Reason.of("receipt.unreadable", reading=str(seq), text=text)
 
     def _file_reading(
         self, verified: VerifiedBatch, seq: int, reading: wire.Reading, wall_ms: int, raw: bytes

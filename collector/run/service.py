@@ -153,12 +153,7 @@ class Running:
         self._files = FileWatch(data_files(settings))
         if self._store.parted:
             self._start(DatabaseLock(self._store))
-        with own.write() as conn:
-            ClockWatch(lambda: 0).follow(conn, clock_ms())
-            listening_again(conn, self._standards, clock_ms())
-        with self._store.write() as conn:
-            runs, at_once = settings.measure.enabled, tests_at_once(settings)
-            requests.record_own_server(conn, settings.measure_url, self._public_key, at_once, clock_ms(), runs=runs)
+        self._note_start(own)
         if settings.broker.url == "embedded":
             self._start(tls_maintenance.broker())
         self._start_ingest(child_options)
@@ -168,6 +163,16 @@ class Running:
         self.certificates.append(tls_maintenance.renew)
         for part in tls_maintenance.parts(app, stack):
             self._start(part)
+
+    def _note_start(self, own: Store) -> None:
+        """In the database: that we listen again, by which clock, and whether a measurement server of ours runs."""
+        with own.write() as conn:
+            ClockWatch(lambda: 0).follow(conn, clock_ms())
+            listening_again(conn, self._standards, clock_ms())
+        with self._store.write() as conn:
+            runs, at_once = self._settings.measure.enabled, tests_at_once(self._settings)
+            url = self._settings.measure_url
+            requests.record_own_server(conn, url, self._public_key, at_once, clock_ms(), runs=runs)
 
     def _settle(self) -> None:
         """What was decided after a copy that was restored holds again. Raises StoreError, ConfigError."""

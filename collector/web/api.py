@@ -37,17 +37,7 @@ def reply(value: object, status: int = 200) -> Response:
 def router(site: Site) -> APIRouter:
     routes = APIRouter()
 
-    @routes.get("/healthz")
-    async def healthz() -> Response:
-        """Parts that have not done their work in time, and since when (seconds). Asks no database: it may hang."""
-        late = site.health.late()
-        return reply({"ok": not late, "version": site.version, "late": late}, 503 if late else 200)
-
-    @routes.get("/readyz")
-    def readyz() -> Response:
-        """What is missing before readings can be taken and pages shown."""
-        missing = [*site.health.missing(), *([] if _reads(site) else ["database"])]
-        return reply({"ready": not missing, "version": site.version, "missing": missing}, 503 if missing else 200)
+    _add_health(routes, site)
 
     @routes.get("/api/v1/centers")
     def centers(request: Request) -> Response:
@@ -77,6 +67,20 @@ def router(site: Site) -> APIRouter:
         return StreamingResponse(site.hub.stream(client), media_type="text/event-stream")
 
     return routes
+
+
+def _add_health(routes: APIRouter, site: Site) -> None:
+    @routes.get("/healthz")
+    async def healthz() -> Response:
+        """Parts that have not done their work in time, and since when (seconds). Asks no database: it may hang."""
+        late = site.health.late()
+        return reply({"ok": not late, "version": site.version, "late": late}, 503 if late else 200)
+
+    @routes.get("/readyz")
+    def readyz() -> Response:
+        """What is missing before readings can be taken and pages shown."""
+        missing = [*site.health.missing(), *([] if _reads(site) else ["database"])]
+        return reply({"ready": not missing, "version": site.version, "missing": missing}, 503 if missing else 200)
 
 
 def _reads(site: Site) -> bool:
