@@ -64,7 +64,7 @@ def take_record(conn: sa.Connection, sealed: bytes, now_ms: int, standards: Stan
     if held is not None:
         if bytes(held.body) != body:
             detail = Reason.of("refused.record_conflict", test=record.test, server=held.server, other=record.server)
-            _find(conn, [("record_conflict", _center_of(conn, record.device), record.device, detail)], now_ms)
+            _find(conn, ("record_conflict", _center_of(conn, record.device), record.device, detail), now_ms)
         return set()
     conn.execute(sa.insert(table).values(row_of(record, body, signature, now_ms)))
     return _judge_again(conn, record.test, now_ms, standards)
@@ -152,25 +152,18 @@ def _reading(row: sa.Row[Any]) -> wire.SpeedReading:
 
 
 def _note(conn: sa.Connection, found: Iterable[tuple[ClaimInContext, Witness]], now_ms: int) -> None:
-    """A row for each dishonest reading, naming both sides."""
-    rows: list[IntegrityRow] = [
-        (
-            witness.word,
-            one.center,
-            one.claim.device,
-            Reason.of("finding.reading", reading=one.claim.id, found=witness.reason),
-        )
-        for one, witness in found
-        if witness.word in FINDINGS
-    ]
-    _find(conn, rows, now_ms)
+    """A row for each dishonest reading, naming both sides, at the time when it was received: of two copies of one, in
+    whatever order they came, that is the same."""
+    for one, witness in found:
+        if witness.word in FINDINGS:
+            detail = Reason.of("finding.reading", reading=one.claim.id, found=witness.reason)
+            _find(conn, (witness.word, one.center, one.claim.device, detail), max(now_ms, one.claim.received_ms))
 
 
-def _find(conn: sa.Connection, rows: Sequence[IntegrityRow], now_ms: int) -> None:
-    if rows:
-        names = ("finding", "center", "device", "detail")
-        values = [dict(zip(names, row, strict=True)) | {"at_ms": now_ms, "detail": encode(row[3])} for row in rows]
-        conn.execute(sa.insert(schema.integrity), values)
+def _find(conn: sa.Connection, row: IntegrityRow, at_ms: int) -> None:
+    finding, center, device, detail = row
+    facts = {"finding": finding, "center": center, "device": device, "detail": encode(detail)}
+    conn.execute(sa.insert(schema.integrity).values(at_ms=at_ms, **facts))
 
 
 def _center_of(conn: sa.Connection, device: str) -> str:
