@@ -1,5 +1,5 @@
-"""Files as people save them, and whose they are: one way to decode their text, one place that decides the owner; and whether a name
-still stands for its file."""
+"""Files as people save them, and whose they are: one way to decode their text, one place that decides the
+owner; and whether a name still stands for its file."""
 
 from agent.common.files.file_watch import FileWatch
 from agent.common.files.owner import Owner, OwnerError, acting_as, belongs_to_root, foreign_files, service_owner
