@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from collector.config import Settings
 from collector.database import journal_of
 from collector.standard import Standard, StandardError, load
 from collector.store import Store, StoreError, schema, upsert
-from collector.store.backup import begin_epoch
+from collector.store.backup import TIMELINE, begin_epoch
 from collector.store.journal import STANDARDS, Entry, JournalError
 
 APPLIED = Event(
@@ -34,7 +35,6 @@ RECOVERED = Event(
     "again what it lacks", fields="before now",
 )  # fmt: skip
 
-TIMELINE = "timeline"  # in `about`
 FOLDER = "standards"  # of versions that the settings lacked after a restore
 
 
@@ -56,6 +56,7 @@ def settle(store: Store, settings: Settings, now_ms: int) -> bool:
         APPLIED.log(decisions=len(done.applied), last=done.applied[-1].number)
     if done.rewritten:
         REWRITTEN.log(file=settings.data_dir)
+    _put_away(settings.data_dir, {str(row["id"]) for table, row in done.noted if table == STANDARDS})
     newest = {str(entry.row["id"]): entry for entry in done.applied if entry.table == STANDARDS}
     return sum(_take_again(settings.data_dir, entry, adopted) for entry in newest.values()) > 0
 
@@ -79,8 +80,7 @@ def taken_again(data_dir: Path) -> list[Path]:
 
 
 def _adopted(settings: Settings) -> dict[str, dict[str, str]]:
-    """The versions that hold here, by their digest. A file of the settings that was edited since goes before one that
-    was taken again."""
+    """The versions that hold here, by their digest."""
     found: dict[str, dict[str, str]] = {}
     for path in (*settings.standard.files, *taken_again(settings.data_dir)):
         try:
@@ -89,6 +89,14 @@ def _adopted(settings: Settings) -> dict[str, dict[str, str]]:
         except (StandardError, OSError, ValueError):
             continue  # whoever reads the standards says what is wrong
     return found
+
+
+def _put_away(data_dir: Path, edited: set[str]) -> None:
+    """A version whose file somebody has edited since is no longer the one that was taken again."""
+    for path in taken_again(data_dir):
+        with suppress(StandardError, OSError):
+            if load(path).id in edited:
+                path.rename(path.with_suffix(".old"))
 
 
 def _take_again(data_dir: Path, entry: Entry, adopted: dict[str, dict[str, str]]) -> bool:

@@ -20,6 +20,7 @@ from agent.common.errors import describe
 from collector.store import EPOCH, Store, StoreError, migrate, schema
 
 PAGES = 2_000  # of SQLite at a time
+TIMELINE = "timeline"  # in `about`: which of PostgreSQL's it was at the last start
 DUMP, FILE = b"PGDMP", b"SQLite format 3\0"
 
 Progress = Callable[[float], None]
@@ -94,6 +95,7 @@ def begin_epoch(store: Store, now_ms: int) -> str:
         epoch, about = secrets.token_hex(16), schema.about
         newest_ms = conn.scalar(sa.select(sa.func.max(schema.pulse.c.heard_ms)))
         conn.execute(sa.update(about).where(about.c.name == EPOCH).values(value=epoch))
+        conn.execute(sa.delete(about).where(about.c.name == TIMELINE))  # of the server that was copied
         from_ms = now_ms if newest_ms is None else newest_ms
         conn.execute(sa.insert(schema.restores).values(epoch=epoch, from_ms=from_ms, to_ms=now_ms))
     return epoch

@@ -30,6 +30,7 @@ from collector.store import schema
 
 FILE = "decisions.journal"
 STANDARDS = "standards"  # not a table: versions of the standard, with their text
+BEGUN = "journal"  # not a table: the first line, so that a journal that is there is never empty
 MARKS = "journal"  # in a connection's `info`
 GENESIS = "0" * 64
 
@@ -71,7 +72,7 @@ class Settled:
     written anew of what the database has."""
 
     applied: list[Entry] = field(default_factory=list)
-    noted: int = 0
+    noted: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     rewritten: bool = False
 
 
@@ -122,8 +123,9 @@ class Journal:
                 done.rewritten = bool(known)
                 self._rewrite(file, conn, now_ms)
             head = _head(conn)
-            missing = [*_unnoted(conn), *((STANDARDS, row) for row in standards if not _adopted(conn, row))]
-            done.noted = len(missing)
+            begun = [] if head else [(BEGUN, {"begun_ms": now_ms})]
+            missing = [*begun, *_unnoted(conn), *((STANDARDS, row) for row in standards if not _adopted(conn, row))]
+            done.noted = missing
             self._append(conn, file, head, missing)
         conn.execute(sa.update(_restores).where(_restores.c.settled_ms.is_(None)).values(settled_ms=now_ms))
         return done
@@ -229,7 +231,7 @@ def _parsed(line: str) -> Entry:
     """Raises ValueError, KeyError, TypeError."""
     fields = json.loads(line.rpartition(" ")[0])
     table, row = fields["table"], fields["row"]
-    if not isinstance(row, dict) or table not in (*DECIDED, STANDARDS):
+    if not isinstance(row, dict) or table not in (*DECIDED, STANDARDS, BEGUN):
         raise ValueError("no decision")
     return Entry(int(fields["n"]), table, row, line)
 
@@ -257,7 +259,7 @@ def _carry_out(conn: sa.Connection, entries: Sequence[Entry]) -> None:
 
 def apply(conn: sa.Connection, entry: Entry) -> None:
     """The row as it was decided. A version of the standard has none: whoever settles writes its file."""
-    if entry.table == STANDARDS:
+    if entry.table not in DECIDED:
         return
     table = schema.metadata.tables[entry.table]
     row = {

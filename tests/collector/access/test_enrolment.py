@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.__main__ import main
 from collector.access.enrolment import EnrolmentFacts, EnrolmentRefused, device_name, enrol, is_signed, issue_token
+from collector.access.signing_key import load_or_make
 from collector.register import centers
 from collector.register.centers import CenterError
 from collector.store import Store, nonces, schema
@@ -210,6 +211,7 @@ def test_the_command_prints_a_token_and_the_line_to_use_it(tmp_path: Path, capsy
     capsys.readouterr()
     assert main(["token", "LHR-1", "--ttl", "30m", "--json", *data]) == 0
     facts = json.loads(capsys.readouterr().out)
+    load_or_make(tmp_path)  # as the collector has by then
     assert facts["enrol"] == f"nabz-agent enrol http://127.0.0.1:8480 {facts['token']}"
     store = Store.open(f"sqlite:///{tmp_path}/nabz.db")
     assert (
