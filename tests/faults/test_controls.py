@@ -51,6 +51,7 @@ DROPPED = [
         "file.write([*accounts, *build(head, raws, value, wall_ms)], room.victims, gone)",
         "file.write([*accounts, *build(head, raws, value, wall_ms)], {**room.victims, **gone}, gone)",
     ),
+    ("agent/spool/queue.py", "file.write((), (), gone)", "file.write((), gone, gone)"),
 ]
 AFTER_COMMIT = [
     ("collector/store/__init__.py", "self.journal is not None:\n                _keep", "False:\n                _keep")

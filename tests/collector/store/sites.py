@@ -59,7 +59,8 @@ class Site:
         receipt = wire.decode_receipt(wire.unseal(sealed)[0])
         if self.spool.forget(receipt.spool, receipt.first_seq, receipt.last_seq, receipt.chain):
             self.spool.learn_epoch(receipt.epoch)
-            self.spool.want_again(receipt.spool, receipt.lacks)
+            if receipt.lacks:
+                self.spool.want_again(receipt.spool, receipt.lacks)
             self.witness.learn(receipt, sealed)
             self.receipts |= {(receipt.spool, seq) for seq in range(receipt.first_seq, receipt.last_seq + 1)}
 
