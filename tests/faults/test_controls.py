@@ -108,7 +108,7 @@ ONE_FOLDER = f"{LOCKS}::test_a_folder_has_one_collector_and_the_error_says_which
 ONE_DATABASE = f"{LOCKS}::test_a_postgresql_serves_one_collector"
 TWICE = "tests/agent/local/test_lan.py::test_the_same_words_are_not_heard_twice"
 KEYS = "tests/agent/local/test_lan_keys.py::test_a_leaked_seat_cannot_speak_for_another"
-CARD = "tests/faults/hostile/test_fuzz.py::test_hostile_answers_to_the_ups_reader_are_survived_and_old_ones_never_shown"
+CARD = "tests/agent/probes/ups/test_ups_snmp.py::test_an_answer_to_an_older_question_is_not_taken"
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,7 @@ def test_one_lost_answer_costs_a_second_question_not_the_reading(card: CardMaker
     assert look(device.target()).battery_charge_pct == 97
 
 
+@pytest.mark.row(36)
 def test_an_answer_to_an_older_question_is_not_taken(card: CardMaker, look: Look) -> None:
     device = card("rfc1628")
     held: list[bytes] = []
