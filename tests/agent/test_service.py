@@ -36,6 +36,13 @@ class Agent:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(words, stderr=log, env=os.environ | environment)
 
+    def waiting(self) -> int:
+        """Readings in its spool; -1 while it has no page yet."""
+        try:
+            return int(str(self.status()["spool_readings"]))
+        except OSError:
+            return -1
+
     def status(self) -> dict[str, object]:
         with urllib.request.urlopen(self.page, timeout=2) as answer:
             return dict(json.loads(answer.read()))
@@ -90,7 +97,7 @@ def test_with_the_broker_down_it_measures_and_keeps(
     mortal_broker.kill()
     agents.append(Agent(tmp_path, free_port))
     wait_until(lambda: agents[0].log.read_text().count("broker_session_ended") >= 1)
-    wait_until(lambda: int(str(agents[0].status()["spool_readings"])) >= 7, look_s=0.5)  # the page limits its askers
+    wait_until(lambda: agents[0].waiting() >= 7, look_s=0.5)  # the page limits its askers
     mortal_broker.start()
     wait_until(lambda: held_kinds(collector).count("gateway") >= 3)
     wait_until(lambda: len(collector.held) == max(number for _spool, number in collector.held))

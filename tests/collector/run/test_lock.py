@@ -64,11 +64,13 @@ def test_a_killed_process_leaves_no_lock_and_garbage_in_the_file_names_nobody(tm
 
 @pytest.fixture
 def shared(either_store: Store) -> Store:
-    if not either_store.parted:
-        pytest.skip("a file is locked by its folder")
     return either_store
 
 
+ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # a file is locked by its folder
+
+
+@ON_POSTGRESQL
 def test_a_postgresql_serves_one_collector(shared: Store) -> None:
     first, second = DatabaseLock(shared), DatabaseLock(shared, wait_s=0.3)
     first.start()
@@ -83,6 +85,7 @@ def test_a_postgresql_serves_one_collector(shared: Store) -> None:
     third.stop()
 
 
+@ON_POSTGRESQL
 def test_a_lost_connection_is_made_again_or_the_collector_ends(shared: Store) -> None:
     first = DatabaseLock(shared, look_s=0.05)
     first.start()

@@ -142,7 +142,8 @@ def test_an_upload_is_counted_and_told_several_times_a_second() -> None:
         counts = [item["TCPInfo"]["BytesReceived"] for item in texts]
         assert counts == sorted(counts)
         assert 0 < counts[-1] <= sent * 1.01
-        assert texts[-1]["AppInfo"]["NumBytes"] == pytest.approx(counts[-1], rel=0.2)
+        # What the kernel holds for a server that is busy is not read yet.
+        assert counts[-1] / 4 < texts[-1]["AppInfo"]["NumBytes"] <= counts[-1] * 1.01
 
     against(work)
 

@@ -207,7 +207,7 @@ def test_a_busy_server_is_busy_with_its_reason() -> None:
 
 def test_a_full_server_is_asked_again_when_it_says_and_the_test_then_runs() -> None:
     lines: list[str] = []
-    full = Limits(tests_at_once=1, retry_after_s=1, test_idle_s=0.3)
+    full = Limits(tests_at_once=1, retry_after_s=1, test_idle_s=2.0)
     with measure_server(limits=full) as (server, _), socket.socket() as other:
         other.connect(("127.0.0.1", int(server.rpartition(":")[2])))
         other.sendall(b"GET /garbage?ckSize=1024&test=another HTTP/1.1\r\nHost: x\r\n\r\n")
