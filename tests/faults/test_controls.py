@@ -152,17 +152,17 @@ CARD = "tests/agent/probes/ups/test_ups_snmp.py::test_an_answer_to_an_older_ques
         pytest.param(
             rig.NOT_ASKED_FOR,
             RESTORED,
-            marks=pytest.mark.control("nobody asks for what is lacking", row=49),
+            marks=[pytest.mark.slow, pytest.mark.control("nobody asks for what is lacking", row=49)],
         ),
         pytest.param(
             UNCOMPARED,
             DRILL,
-            marks=pytest.mark.control("a drill verifies no signature", row=54),
+            marks=[pytest.mark.slow, pytest.mark.control("a drill verifies no signature", row=54)],
         ),
         pytest.param(
             FORGOTTEN,
             AGAIN,
-            marks=pytest.mark.control("the journal is not carried out after a restore", row=53),
+            marks=[pytest.mark.slow, pytest.mark.control("the journal is not carried out after a restore", row=53)],
         ),
         pytest.param(
             UNCONFIRMED,
@@ -172,7 +172,7 @@ CARD = "tests/agent/probes/ups/test_ups_snmp.py::test_an_answer_to_an_older_ques
         pytest.param(
             AFTER_COMMIT,
             NEXT,
-            marks=pytest.mark.control("a decision is committed without its line", row=53),
+            marks=[pytest.mark.slow, pytest.mark.control("a decision is committed without its line", row=53)],
         ),
         pytest.param(
             MADE_ANEW,
@@ -182,7 +182,7 @@ CARD = "tests/agent/probes/ups/test_ups_snmp.py::test_an_answer_to_an_older_ques
         pytest.param(
             KEY_ANEW,
             KEYLESS,
-            marks=pytest.mark.control("a lost key is made anew", row=50),
+            marks=[pytest.mark.slow, pytest.mark.control("a lost key is made anew", row=50)],
         ),
         pytest.param(
             SPOOL_UNWATCHED,
@@ -192,7 +192,7 @@ CARD = "tests/agent/probes/ups/test_ups_snmp.py::test_an_answer_to_an_older_ques
         pytest.param(
             SAME_NUMBERS,
             TAKEN_AWAY,
-            marks=pytest.mark.control("a spool written anew goes on with its numbers", row=51),
+            marks=[pytest.mark.slow, pytest.mark.control("a spool written anew goes on with its numbers", row=51)],
         ),
         pytest.param(
             UNWATCHED,

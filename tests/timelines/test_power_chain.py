@@ -263,7 +263,7 @@ def test_mains_that_go_in_a_calibration_are_a_cut_of_what_is_left(chain: Chain) 
     chain.is_told((20, 5))
 
 
-@pytest.mark.parametrize("status", ["OB DISCHRG", "OL DISCHRG"])
+@pytest.mark.parametrize("status", [pytest.param("OB DISCHRG", marks=pytest.mark.slow), "OL DISCHRG"])
 def test_three_nights_of_an_inverter_by_choice_are_no_cut_and_the_one_that_is_is(chain: Chain, status: str) -> None:
     night = Span(2 * 3600, {"ups.status": status, "input.voltage": (226, 229), "battery.charge": (98, 40)})
     day = Span(3600, {"ups.status": "OL CHRG", "battery.charge": (40, 98)})
@@ -331,6 +331,7 @@ def slow_card() -> Iterator[Slow]:
     made.card.socket.close()
 
 
+@pytest.mark.slow
 def test_a_card_that_needs_more_than_a_second_for_each_answer_tells_the_same_cut(chain: Chain, slow_card: Slow) -> None:
     objects, probe = slow_card.card.objects, UpsProbe(now_s=lambda: float(chain.second))
     mains = {oid: objects[oid] for oid in (SECONDS, MINUTES, CHARGE, INPUT_V, OUTPUT_SOURCE)}

@@ -155,6 +155,7 @@ def staged(folder: Path, seed: int, count: int) -> tuple[list[tuple[str, str]], 
     return found, wrong
 
 
+@pytest.mark.slow
 def test_the_causes_named_are_those_of_the_script(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     found: list[tuple[str, str]] = []
     wrong: list[str] = []

@@ -303,6 +303,7 @@ def town(tmp_path: Path) -> Iterator[Town]:
         town.clear()
 
 
+@pytest.mark.slow
 def test_each_staged_cause_is_named(town: Town, request: pytest.FixtureRequest) -> None:
     rounds = 5 if request.config.getoption("--torture") else 1
     found: Counter[tuple[str, str]] = Counter()

@@ -48,6 +48,7 @@ def test_twins_that_put_each_other_out_come_at_most_once_a_minute_each(
     assert steady.a_minute <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.control("the pauses start over at every connect", row=25)
 def test_pauses_that_start_over_at_every_connect_are_seen(seed: int, tmp_path: Path) -> None:
     bug = [("agent/uplink/window.py", "lasted_s is not None and lasted_s >= STABLE_S", "lasted_s is not None")]

@@ -94,6 +94,7 @@ def test_postgresql_killed_or_shut_down_at_once_takes_back_no_receipt(seed: int,
     assert ordeal.clean
 
 
+@pytest.mark.slow
 @pytest.mark.control("PostgreSQL answers a COMMIT before it is written", row=5)
 def test_a_database_that_writes_later_than_it_commits_is_seen(seed: int, tmp_path: Path) -> None:
     late = "-c synchronous_commit=off -c wal_writer_delay=10000"

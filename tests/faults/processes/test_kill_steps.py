@@ -325,6 +325,7 @@ def died_once(tmp_path: Path, part: str, point: str, bug: Sequence[tuple[str, st
         return ordeal, spool.waiting()
 
 
+@pytest.mark.slow
 @pytest.mark.control("the receipt is sent before the commit", row=2)
 def test_a_receipt_before_the_commit_is_seen(tmp_path: Path) -> None:
     ordeal, waiting = died_once(tmp_path, "collector", "gap inserted 1", [*RECEIPT_BEFORE_COMMIT, *rig.NOT_ASKED_FOR])
@@ -338,6 +339,7 @@ def test_a_missing_dedupe_is_seen(tmp_path: Path) -> None:
     assert ordeal.agent.doubled > 0
 
 
+@pytest.mark.slow
 @pytest.mark.control("the agent forgets what it has only sent", row=3)
 def test_an_agent_that_forgets_what_it_only_sent_is_seen(tmp_path: Path) -> None:
     ordeal, waiting = died_once(tmp_path, "broker", "before PUBLISH up 1", FORGOTTEN_WHEN_SENT)

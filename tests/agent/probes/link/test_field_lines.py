@@ -119,7 +119,7 @@ def test_names_that_do_not_resolve_are_told_while_the_line_carries(line: Line) -
 # ---------------------------------------------------------------- loss means loss
 
 
-@pytest.mark.parametrize("with_server", [True, False])
+@pytest.mark.parametrize("with_server", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_echoes_that_a_provider_polices_are_nobodys_loss(named: Line, with_server: bool) -> None:
     police = (
         "type filter hook forward priority 0;\nicmp type echo-request limit rate over 4/second burst 5 packets drop"
@@ -131,7 +131,7 @@ def test_echoes_that_a_provider_polices_are_nobodys_loss(named: Line, with_serve
     assert found["hops"][-2]["received"] < 18
 
 
-@pytest.mark.parametrize("with_server", [True, False])
+@pytest.mark.parametrize("with_server", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_what_every_packet_suffers_stays_a_loss(named: Line, with_server: bool) -> None:
     """Also by TCP, which repeats a SYN that was lost."""
     with named.measure_server() as url:
@@ -140,7 +140,10 @@ def test_what_every_packet_suffers_stays_a_loss(named: Line, with_server: bool) 
     assert 40 < found["loss_pct"] < 62  # 30 each way are 51, with the noise of 200
 
 
-@pytest.mark.parametrize(("rtt_ms", "jitter_ms"), [(1100, 0), (1500, 100), (3000, 0)])
+@pytest.mark.parametrize(
+    ("rtt_ms", "jitter_ms"),
+    [pytest.param(1100, 0, marks=pytest.mark.slow), pytest.param(1500, 100, marks=pytest.mark.slow), (3000, 0)],
+)
 def test_late_is_not_lost(tmp_path: Path, rtt_ms: float, jitter_ms: float) -> None:
     terms = Terms(down_mbps=5, up_mbps=1, rtt_ms=rtt_ms, jitter_ms=jitter_ms)
     with emulated_line(terms) as slow:
@@ -251,7 +254,11 @@ def test_a_direction_that_stalls_is_a_failure_that_names_large_packets(named: Li
 
 
 @pytest.mark.parametrize(
-    "direction", ["iif toi tcp sport 8474 meta length > 200", "iif toa tcp dport 8474 meta length > 200"]
+    "direction",
+    [
+        pytest.param("iif toi tcp sport 8474 meta length > 200", marks=pytest.mark.slow),
+        "iif toa tcp dport 8474 meta length > 200",
+    ],
 )
 def test_a_direction_that_stalls_for_another_reason_says_so(named: Line, direction: str) -> None:
     with named.measure_server() as url:
@@ -285,6 +292,7 @@ def doctor(line: Line) -> str:
     return line.run("a", sys.executable, "-c", DOCTOR, str(line.state_dir), "10.3.0.2:8474")
 
 
+@pytest.mark.slow
 def test_the_doctor_names_large_packets_and_names_that_do_not_resolve(named: Line) -> None:
     with named.measure_server():
         well = doctor(named)

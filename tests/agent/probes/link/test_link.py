@@ -154,6 +154,7 @@ def line(tmp_path: Path) -> Iterator[Line]:
         yield line
 
 
+@pytest.mark.slow
 @pytest.mark.root
 def test_a_real_line_is_measured_hop_by_hop_and_its_faults_have_places(line: Line) -> None:
     whole = line.measure()

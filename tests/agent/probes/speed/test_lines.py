@@ -46,6 +46,7 @@ def test_the_truth_of_a_line_is_read(terms: Terms, mode: str, within: float, mos
     assert set(row.flags) <= BUSY
 
 
+@pytest.mark.slow
 def test_a_full_house_is_not_called_slow() -> None:
     """Half the line down is taken by others: the goodput says so, the capacity adds it back."""
     row = cell(COMMON, "quick", "udp50-down", tries=3)

@@ -234,6 +234,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, ob
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.root
 def test_a_routers_live_counters_add_back_what_others_move(measured: dict[str, dict[str, object]]) -> None:
     reading = measured["live"]
