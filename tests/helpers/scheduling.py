@@ -6,6 +6,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 # Begun first, so that none of them is left for a lonely end: most of their time they wait for something.
 LONGEST = (
+    "tests/agent/probes/link/",
     "tests/faults/",
     "tests/timelines/",
     "tests/collector/web/test_browser.py",
@@ -14,7 +15,7 @@ LONGEST = (
     "tests/collector/measure/",
     "tests/collector/reports/",
 )
-APART = "tests/faults/"  # no two of them share more than a session does
+APART = ("tests/agent/probes/link/", "tests/faults/")  # no two of them share more than a session does
 
 
 def begins(nodeid: str) -> int:
