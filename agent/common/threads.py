@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
 Words = TypeVarTuple("Words")
+
+
+class SignalEvent(threading.Event):
+    """One that a signal handler may set: it may interrupt this very thread inside `wait`, which holds the lock that
+    `threading.Event.set` would wait for, for ever. A SimpleQueue may be put to at any point (its documentation)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._was_set = False
+        self._puts: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def set(self) -> None:
+        self._was_set = True
+        self._puts.put(None)
+
+    def clear(self) -> None:
+        self._was_set = False
+
+    def is_set(self) -> bool:
+        return self._was_set
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """For one thread at a time. May return early, and then what holds."""
+        if not self._was_set:
+            with suppress(queue.Empty):
+                self._puts.get(timeout=timeout)
+        return self._was_set
 
 
 def post(loop: asyncio.AbstractEventLoop, work: Callable[[*Words], object], *words: *Words) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import queue
 import secrets
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -184,17 +184,26 @@ def once(seat: SeatProgram) -> int:
 
 def run(seat: SeatProgram, form: logs.Format | None = None) -> int:
     """Every `interval_s`, until stopped; then a stop message, so that *off* differs from *missing*."""
-    stop = threading.Event()
+    stops: queue.SimpleQueue[None] = queue.SimpleQueue()  # may be put to by a handler at any point, an Event may not
     for number in stop_signals():
-        signal.signal(number, lambda _number, _frame: stop.set())
+        signal.signal(number, lambda _number, _frame: stops.put(None))
     logs.start("info", form, context={"seat": seat.name or seat.identity.id})
     STARTED.log(gateway=seat.url, interval_s=seat.interval_s)
-    offset_ms = report(seat, stop.wait)
+    offset_ms = report(seat, lambda seconds: is_stopped(stops, seconds))
     try:
         send(seat, "stopping", offset_ms)
     except PostFailed as error:
         STOP_UNSENT.log(error=error)
     return 0
+
+
+def is_stopped(stops: queue.SimpleQueue[None], seconds: float) -> bool:
+    """Waits for so long, or until stopped."""
+    try:
+        stops.get(timeout=seconds)
+    except queue.Empty:
+        return False
+    return True
 
 
 def stop_signals() -> list[signal.Signals]:

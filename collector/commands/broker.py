@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import signal
-import threading
 
 from agent.common import logs
 from agent.common.errors import describe
+from agent.common.threads import SignalEvent
 from collector.brokers.embedded import BrokerError, EmbeddedBroker
 from collector.commands.console import complain, say, start_log
 from collector.config import is_loopback, split_listen
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         )
         return 2
     broker = EmbeddedBroker(*place)
-    stop = threading.Event()
+    stop = SignalEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:

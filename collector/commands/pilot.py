@@ -18,6 +18,7 @@ from pathlib import Path
 
 from agent.common.errors import describe
 from agent.common.files import parse_toml
+from agent.common.threads import SignalEvent
 from collector.access import users
 from collector.access.ca import Authority
 from collector.access.enrolment import format_token, issue_token
@@ -86,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     write_settings(data)
     settings = load(data / "collector.toml")
     household = PilotProcesses(_teller())
-    stopped = threading.Event()
+    stopped = SignalEvent()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -19,6 +18,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.common.logs import Event
+from agent.common.threads import SignalEvent
 from collector.access.ca import Authority
 from collector.access.server_certs import server_certificates
 from collector.access.signing_key import load_or_make
@@ -112,7 +112,7 @@ def judge_with(settings: Settings, standards: Standards) -> Judge:
 
 def work(settings: Settings, standards: Standards, now_ms: Callable[[], int]) -> int:
     """One worker until SIGTERM or SIGINT (0), or until it cannot go on (1). Raises ConfigError, StoreError."""
-    stop = threading.Event()
+    stop = SignalEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as stack:

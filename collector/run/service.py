@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from agent.common.errors import describe
 from agent.common.files import FileWatch
 from agent.common.logs import Event
+from agent.common.threads import SignalEvent
 from collector.access.signing_key import load_or_make
 from collector.alerts.channel import Channel, by_apprise
 from collector.alerts.outbox import Outbox
@@ -104,7 +105,7 @@ def serve(
 
     Raises ConfigError, StoreError or broker.BrokerError when it cannot start.
     """
-    stop, hangup = threading.Event(), threading.Event()
+    stop, hangup = SignalEvent(), SignalEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGHUP, lambda *_: hangup.set())

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from agent.common.threads import LoopEnded, LoopThread, finished, join_started, post
+from agent.common.threads import LoopEnded, LoopThread, SignalEvent, finished, join_started, post
 from tests.helpers.waiting import PATIENCE_S
 
 
@@ -152,3 +156,50 @@ def test_a_loop_that_ends_lets_go_of_everybody_who_waits(looping: LoopThread) ->
 
 def test_a_thread_that_never_began_is_not_waited_for() -> None:
     join_started(threading.Thread(target=lambda: None))
+
+
+# ---------------------------------------------------------------- signals
+
+# The handler runs inside the lock that `threading.Event.wait` holds, as it may at any time.
+INSIDE = """
+import signal, threading
+from agent.common.threads import SignalEvent
+stop = {event}()
+signal.signal(signal.SIGTERM, lambda *_: stop.set())
+with stop._cond:
+    signal.raise_signal(signal.SIGTERM)
+print(stop.wait(10))
+"""
+
+
+def outcome(event: str) -> str:
+    argv = [sys.executable, "-c", INSIDE.format(event=event)]
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except subprocess.TimeoutExpired:
+        return "hangs"
+
+
+def test_a_signal_inside_the_wait_ends_it() -> None:
+    assert outcome("SignalEvent") == "True"
+
+
+def test_the_standard_librarys_event_would_hang() -> None:
+    assert outcome("threading.Event") == "hangs"
+
+
+def test_a_wait_ends_by_time_by_another_thread_and_by_a_signal() -> None:
+    event = SignalEvent()
+    assert not event.wait(0.01)
+    threading.Timer(0.05, event.set).start()
+    assert event.wait(30)
+    assert event.wait()
+    event.clear()
+    before = signal.signal(signal.SIGUSR1, lambda *_: event.set())
+    try:
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        while not event.wait(30):
+            continue
+        assert event.is_set()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
