@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from agent.common.errors import describe
 from agent.common.logs import Event
+from collector.access.tls import TlsError
 from collector.config import ConfigError, Settings
 
 RELOADED = Event(
@@ -34,7 +35,7 @@ def changed_keys(before: Settings, after: Settings) -> list[str]:
 
 class Reload:
     """`read` reads the settings as at the start; `apply` takes what is LIVE of them or raises ConfigError;
-    `certificates` show what their files hold now, or raise OSError or ValueError."""
+    `certificates` show what their files hold now, or raise OSError, ValueError or TlsError."""
 
     def __init__(
         self,
@@ -62,5 +63,5 @@ class Reload:
         for show in self._certificates:
             try:
                 show()
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, TlsError) as error:
                 CERTIFICATE_REFUSED.log(error=describe(error))

@@ -22,7 +22,8 @@ M_ARENA_MAX, ARENAS = -8, 2  # glibc reserves 64 MiB of address space for each a
 def claim() -> None:
     """Before threads are started."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with suppress(OSError, ValueError):  # a system that says "unlimited" may have a limit all the same
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with suppress(OSError, AttributeError):  # another C library has no arenas
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
@@ -35,7 +36,7 @@ def connections(wanted: int, allowed: int) -> int:
 def connections_of(listener: str, wanted: int) -> int:
     """The same, of what this process is allowed."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    number = connections(wanted, allowed)
+    number = wanted if allowed == resource.RLIM_INFINITY else connections(wanted, allowed)
     if number < wanted:
         FEW.log(listener=listener, allowed=allowed, connections=number)
     return number

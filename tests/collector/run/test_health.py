@@ -19,7 +19,10 @@ from typing import Any
 
 import pytest
 
+from collector.access.tls import TlsError
+from collector.config import Settings
 from collector.run import resources
+from collector.run.reload import Reload
 from collector.web.health import Health, Needed, Watched
 from tests.helpers.ports import free_ports
 
@@ -165,3 +168,15 @@ def test_with_few_descriptors_or_little_memory_pages_give_way_and_gateways_do_no
 
 def test_a_listener_of_pages_has_the_smaller_part_of_few_descriptors() -> None:
     assert [resources.connections(1024, allowed) for allowed in (20, 64, 1024, 65_536)] == [1, 3, 123, 1024]
+
+
+def test_a_certificate_that_cannot_be_used_ends_nothing_and_hides_no_settings() -> None:
+    shown: list[str] = []
+    applied: list[Settings] = []
+
+    def broken() -> None:
+        raise TlsError("ca.pem: cannot be used; put the right one there")
+
+    settings = Settings()
+    Reload(settings, lambda: settings, applied.append, [broken, lambda: shown.append("other")])()
+    assert (shown, applied) == (["other"], [settings])
