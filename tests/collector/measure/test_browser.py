@@ -110,9 +110,11 @@ def mbps(found: dict[str, Any]) -> tuple[float, float]:
 def test_m_labs_own_client_measures_us_both_ways(protocol: str, browser: Browser, pages: str, tmp_path: Path) -> None:
     files = TestAuthority(tmp_path).server("127.0.0.1")
     tls = server_context(files.cert, files.key) if protocol == "wss" else None
-    with measure_server(limits=Limits(ndt7_s=1.5, test_idle_s=60.0), tls=tls) as (server, records):
-        place = server.rpartition("/")[2]
-        found = run(browser, pages, RUN_NDT7, {"server": place, "protocol": protocol})
+    for ndt7_s in (1.5, 6.0):  # a browser that gets no processor for a second and a half gets another test
+        with measure_server(limits=Limits(ndt7_s=ndt7_s, test_idle_s=60.0), tls=tls) as (server, records):
+            found = run(browser, pages, RUN_NDT7, {"server": server.rpartition("/")[2], "protocol": protocol})
+        if min(mbps(found)) > 1:
+            break
     assert (found["errors"], found["code"]) == ([], 0)
     assert min(mbps(found)) > 1
     (record,) = records  # both directions of one address are one test
