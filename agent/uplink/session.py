@@ -29,6 +29,7 @@ from agent.identity import BrokerEndpoint, Identity, IdentityError
 from agent.spool.queue import Spool
 from agent.spool.record import Group, Ident
 from agent.uplink import trust
+from agent.uplink.batch import batch_of
 from agent.uplink.broker_client import CONNECT_S, BrokerClient, EventName
 from agent.uplink.causes import UplinkLost, cause_of
 from agent.uplink.endpoints import Endpoints, format_endpoint
@@ -67,23 +68,6 @@ LIVE_MS = 150_000  # readings this close to the newest go ahead of the backlog
 MAX_PACE_S = 600.0
 
 SILENT_S = 150.0  # with batches out and not even a PUBACK back: somebody in between only pretends
-
-
-def batch_of(groups: Sequence[Group], *, device: str, nonce: str, live: bool, proof: str = "") -> bytes:
-    """The body of a batch: consecutive groups of one spool. A proof for which it has no room waits for the next."""
-    batch = wire.Batch(
-        v=wire.VERSION,
-        device=device,
-        spool=groups[0].spool,
-        first_seq=groups[0].first_seq,
-        prev=groups[0].prev.hex(),
-        nonce=nonce,
-        live=live,
-        proof=proof,
-        readings=[msgspec.Raw(reading) for group in groups for reading in group.raws],
-    )
-    body = wire.encode(batch)
-    return body if len(body) <= wire.MAX_BATCH_BYTES else wire.encode(msgspec.structs.replace(batch, proof=""))
 
 
 # ---------------------------------------------------------------- the session

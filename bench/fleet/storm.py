@@ -30,9 +30,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import wire
 from agent.spool.record import Group
+from agent.uplink.batch import batch_of
 from agent.uplink.broker_client import CONNECT_S
 from agent.uplink.inflight import InFlightBatches
-from agent.uplink.session import batch_of
 from agent.uplink.window import Send, backoff_s, failures_after, next_step
 from bench.fleet.ground import DATABASES, Ground, GroundError, Member, check, costs, ground, now_ms
 from bench.fleet.session import Session

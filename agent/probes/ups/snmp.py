@@ -56,7 +56,6 @@ AT_ONCE = 4  # questions that are under way to a slow card
 SLOW_S = 0.6  # an answer that takes so long is a slow card's
 UNTIL_DEADLINE_S = 60.0  # whoever asks has a deadline that is shorter
 
-
 Exchange = Callable[[Command, Sequence[str], float], Awaitable[SnmpResponse]]  # (command, objects, seconds to wait)
 
 

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import wire
 from agent.spool.queue import Spool
 from agent.spool.record import Group
+from agent.uplink.batch import batch_of
 from agent.uplink.receipts import ReceiptWitness
-from agent.uplink.session import batch_of
 from collector.access.enrolment import device_name
 from collector.ingest.transaction import Ingest
 from collector.messages import Message
