@@ -34,8 +34,13 @@ WORKERS ?= $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )))
 MONITORS := $(shell $(PYTHON) -c 'import sys; print(1 if sys.version_info >= (3, 12) else "")' 2>/dev/null)
 COVERAGE ?= $(MONITORS)
 
+# Four tests at once on two cores stop each other for seconds. One of real time that failed so has a second trial by itself;
+# the log shows both, and whoever needs it often is a fault to mend.
+TESTS = $(if $(MONITORS),COVERAGE_CORE=sysmon )$(BIN)/python -m pytest -m "not slow" --durations 20 -rfE $(if $(COVERAGE),--cov --cov-report=)
+
 test: install packages
-	$(if $(MONITORS),COVERAGE_CORE=sysmon )$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --durations 20 -rfE $(if $(COVERAGE),--cov --cov-report=) $(ARGS)
+	$(TESTS) -n $(WORKERS) --dist loadfile $(ARGS) || { test $$? = 1 && echo "Once more, one at a time, what has failed:" && \
+	  $(TESTS) $(if $(COVERAGE),--cov-append) -n 0 --last-failed --maxfail 1 $(ARGS); }
 	@$(if $(COVERAGE),echo "$$($(BIN)/coverage report --format=total) % of the lines of agent and collector ran in the tests' own processes",:)
 
 torture: install packages
