@@ -64,7 +64,7 @@ def router(site: Site) -> APIRouter:
             client = site.hub.subscribe(after)
         except Full:
             return reply({"error": "too many pages are open; close some and try again"}, 503)
-        return StreamingResponse(site.hub.stream(client), media_type="text/event-stream")
+        return StreamingResponse(site.hub.stream(client, site.health.late), media_type="text/event-stream")
 
     return routes
 

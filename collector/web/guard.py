@@ -72,9 +72,7 @@ def _refusal(scope: Scope) -> Response:
     headers = Headers(scope=scope)
     login = f"/login?next={quote(path, safe='/')}"
     if headers.get("hx-request"):
-        current = headers.get("hx-current-url", "/")
-        place = "/" + current.split("://", 1)[-1].partition("/")[2]
-        return Response(status_code=401, headers={"hx-redirect": f"/login?next={quote(place, safe='/')}"})
+        return Response(status_code=401)  # a part of a page that stays open: its script asks the reader to log in
     if scope["method"] == "GET" and "text/html" in headers.get("accept", "") and not scope["path"].startswith("/api/"):
         return RedirectResponse(login, status_code=303)
     sentence = "log in first: open the link with the token that the collector printed at its start"

@@ -26,8 +26,8 @@ NOT_PUBLISHED = Event(
     "change", fields="error", has_trace=True,
 )  # fmt: skip
 
-HEARTBEAT = b": still here\n\n"
-RETRY = b"retry: 3000\n\n"  # milliseconds after which a browser comes back
+BEAT = b"event: beat\ndata: %s\n\n"  # the server is alive, and how late its parts are: seconds by part
+RETRY = b"retry: 3000\n\n"  # milliseconds after which a program comes back
 LOST = b"id: %s\nevent: lost\ndata: {}\n\n"  # what a page missed is no longer held: it must ask for everything anew
 MAX_SEPARATE = 400  # more changed centers than this are looked up all at once
 ALL_AFTER = 60  # events after which all centers are looked at
@@ -47,7 +47,7 @@ class Hub:
     Events are numbered. A page names the last one it knows, so that nothing falls between its making and its stream.
     """
 
-    def __init__(self, *, gather_s: float = 1.0, heartbeat_s: float = 15.0, backlog: int = 32, most: int = 500) -> None:
+    def __init__(self, *, gather_s: float = 1.0, heartbeat_s: float = 10.0, backlog: int = 32, most: int = 500) -> None:
         self._gather_s, self._heartbeat_s, self._backlog, self._most = gather_s, heartbeat_s, backlog, most
         self._lock = threading.Lock()
         self._codes: set[str] = set()
@@ -142,15 +142,19 @@ class Hub:
             return [LOST % self.last_event.encode()]
         return [event for held, event in self._sent if held > since]
 
-    async def stream(self, client: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:
-        """The bytes of a `text/event-stream`, with a heartbeat when nothing moves."""
+    async def stream(
+        self, client: asyncio.Queue[bytes], late: Callable[[], Mapping[str, float]]
+    ) -> AsyncIterator[bytes]:
+        """The bytes of a `text/event-stream`, with a beat at its start and then as often as was agreed."""
         try:
             yield RETRY
+            beat_s = time.monotonic()
             while True:
                 try:
-                    event = await asyncio.wait_for(client.get(), self._heartbeat_s)
+                    event = await asyncio.wait_for(client.get(), max(0.0, beat_s - time.monotonic()))
                 except TimeoutError:
-                    event = HEARTBEAT
+                    beat_s = time.monotonic() + self._heartbeat_s
+                    event = BEAT % _encoder.encode(late())
                 if event == _END:
                     return
                 yield event

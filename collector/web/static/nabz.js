@@ -1,4 +1,6 @@
-// Times that stay true, the search key, and the one stream that tells what moved.
+// Times that stay true, the search key, and what the stream tells has moved.
+import { follow } from "./live.js";
+
 const root = document.body;
 const plurals = new Intl.PluralRules(document.documentElement.lang);
 const form = (forms, n) => forms[plurals.select(n)] ?? forms.other; // the text for this number
@@ -40,14 +42,8 @@ addEventListener("keydown", (event) => {
 
 // ---------------------------------------------------------------- live
 
-const light = document.querySelector(".live");
 const title = document.title;
 const moves = new Set(); // the centers that moved since the order was made
-
-function say(on) {
-  light.dataset.live = on ? "on" : "off";
-  for (const word of light.querySelectorAll("[data-say]")) word.hidden = (word.dataset.say === "on") !== on;
-}
 
 function heard(news) {
   for (const [code, ms] of Object.entries(news.heard)) {
@@ -61,8 +57,8 @@ function heard(news) {
 async function refetch(codes) {
   const shown = codes.filter((code) => document.getElementById(`c-${code}`)).slice(0, 400);
   if (!shown.length) return;
-  const answer = await fetch(`/rows?codes=${shown.map(encodeURIComponent).join(",")}`);
-  if (!answer.ok || answer.redirected) return;
+  const answer = await fetch(`/rows?codes=${shown.map(encodeURIComponent).join(",")}`).catch(() => null);
+  if (!answer?.ok || answer.redirected) return trouble(answer?.status ?? 0);
   const holder = document.createElement("template");
   holder.innerHTML = `<table><tbody>${await answer.text()}</tbody></table>`;
   for (const fresh of holder.content.querySelectorAll("tr")) {
@@ -74,6 +70,18 @@ async function refetch(codes) {
     if (focused) fresh.querySelector("a").focus({ preventScroll: true });
   }
 }
+
+// What could not be loaded is said where the reader looks; what stands there stays, and is said to be old.
+function trouble(status) {
+  const bar = document.querySelector(".trouble");
+  if (!bar) return;
+  for (const said of bar.querySelectorAll("[data-why]")) said.hidden = said.dataset.why !== (status ? "refused" : "away");
+  bar.querySelector("[data-status]").textContent = status || "";
+  bar.hidden = status === 401; // the header asks the reader to log in
+}
+addEventListener("htmx:response:error", (event) => trouble(event.detail.ctx.response.status));
+addEventListener("htmx:error", () => trouble(0));
+addEventListener("htmx:after:swap", () => { const bar = document.querySelector(".trouble"); if (bar) bar.hidden = true; });
 
 function announce() {
   const bar = document.querySelector(".news");
@@ -113,29 +121,9 @@ function refresh() {
   place.dispatchEvent(new CustomEvent("nabz:news", { bubbles: true }));
 }
 
-let stream = null;
-let after = light?.dataset.after; // the last event that this page knows
-
 function missed() {
   if (center) refresh();
   else { moves.add(""); announce(); }
 }
 
-function open() {
-  stream = new EventSource(`/api/v1/live?after=${encodeURIComponent(after)}`);
-  stream.onopen = () => say(true);
-  stream.onerror = () => say(false);
-  stream.onmessage = (event) => { after = event.lastEventId; tell(JSON.parse(event.data)); };
-  stream.addEventListener("lost", (event) => { after = event.lastEventId; missed(); });
-}
-function shut() {
-  stream?.close();
-  stream = null;
-}
-if (light) {
-  open();
-  // A hidden tab gives its connection back: browsers allow few to one address.
-  document.addEventListener("visibilitychange", () => (document.hidden ? shut() : stream ?? open()));
-  addEventListener("pagehide", shut);
-  addEventListener("pageshow", (event) => { if (event.persisted && !stream) open(); });
-}
+follow(document.querySelector(".live"), { news: tell, missed, duration });

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -11,19 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from agent.common.tls import server_context
 from collector.measure.limits import Limits
+from tests.helpers import chromium
 from tests.helpers.authority import TestAuthority
 from tests.helpers.measure_server import measure_server
 
 NDT7 = Path(__file__).parents[3] / "node_modules" / "@m-lab" / "ndt7" / "src"
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 
-if not CHROMIUM.exists() and not os.environ.get("CI"):
-    pytest.skip("Debian's chromium is not installed: apt install chromium", allow_module_level=True)
+chromium.needed()
 
 # The client as npm has it, in its own workers; only the server is named.
 RUN_NDT7 = """async ({server, protocol}) => {
@@ -83,10 +80,8 @@ def pages() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+    with chromium.launched() as browser:
         yield browser
-        browser.close()
 
 
 def run(browser: Browser, pages: str, script: str, argument: object) -> Any:

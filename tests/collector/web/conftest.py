@@ -34,6 +34,7 @@ from collector.standard import Standards
 from collector.store import Store, schema
 from collector.web import auth
 from collector.web.app import build
+from collector.web.health import Health
 from collector.web.live import Hub
 from tests.collector.standard.timeless import timeless, timeless_standards
 
@@ -330,6 +331,7 @@ class Served:
     store: Store
     hub: Hub
     app: FastAPI
+    health: Health
 
     @contextmanager
     def client(self, *, logged_in: bool = True, **headers: str) -> Iterator[httpx.Client]:
@@ -356,7 +358,8 @@ def serve(
         measure=MeasureSection(providers={"PTCL": (17557, 45595)}),
     )
     key = Ed25519PrivateKey.generate()
-    app = build(store, config, hub, standards=standards, key=key, now=lambda: now_ms, texts=texts)
+    health = Health()
+    app = build(store, config, hub, standards=standards, key=key, now=lambda: now_ms, texts=texts, health=health)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -366,7 +369,7 @@ def serve(
             assert time.monotonic() < until, "the web server did not start"
             time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Served(f"http://127.0.0.1:{port}", store, hub, app)
+        yield Served(f"http://127.0.0.1:{port}", store, hub, app, health)
     finally:
         hub.close()
         server.should_exit = True

@@ -119,11 +119,9 @@ def test_a_token_in_a_query_opens_nothing(fleet) -> None:
         assert client.get("/api/v1/centers").status_code == 401
 
 
-def test_a_page_that_asks_after_its_session_ended_is_sent_to_the_log_in(fleet) -> None:
-    headers = {"hx-request": "true", "hx-current-url": f"{fleet.url}/centers/KHI-0001?range=7d"}
-    answer = httpx.get(f"{fleet.url}/centers/KHI-0001", headers=headers)
-    assert answer.status_code == 401
-    assert answer.headers["hx-redirect"] == "/login?next=/centers/KHI-0001%3Frange%3D7d"
+def test_a_part_of_a_page_that_is_asked_for_after_its_session_ended_is_refused_and_the_page_stays(fleet) -> None:
+    answer = httpx.get(f"{fleet.url}/centers/KHI-0001", headers={"hx-request": "true"})
+    assert (answer.status_code, "hx-redirect" in answer.headers) == (401, False)
 
 
 def test_every_answer_carries_the_headers_that_keep_strangers_out(fleet) -> None:

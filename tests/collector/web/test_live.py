@@ -19,9 +19,11 @@ from tests.helpers.waiting import until
 
 
 def next_news(lines: Iterator[str]) -> dict:
+    is_beat = False
     for line in lines:
-        if line.startswith("data: "):
+        if line.startswith("data: ") and not is_beat:
             return json.loads(line[6:])
+        is_beat = line == "event: beat"
     raise AssertionError("the stream ended without news")
 
 
@@ -76,9 +78,11 @@ def test_two_hundred_pages_hear_the_same_at_once(served, cast) -> None:
 
     async def listen(client: httpx.AsyncClient) -> dict:
         async with client.stream("GET", "/api/v1/live") as stream:
+            is_beat = False
             async for line in stream.aiter_lines():
-                if line.startswith("data: "):
+                if line.startswith("data: ") and not is_beat:
                     return json.loads(line[6:])
+                is_beat = line == "event: beat"
         raise AssertionError("the stream ended")
 
     async def all_of_them() -> list[dict]:
@@ -124,7 +128,7 @@ def test_a_page_that_does_not_keep_up_is_dropped_and_the_others_are_not() -> Non
         heard: list[bytes] = []
 
         async def read_along() -> None:
-            async for event in hub.stream(quick):
+            async for event in hub.stream(quick, dict):
                 heard.append(event)
 
         reader = asyncio.create_task(read_along())
@@ -133,8 +137,8 @@ def test_a_page_that_does_not_keep_up_is_dropped_and_the_others_are_not() -> Non
             hub.publish({f"C{n}"})
             await reach(lambda before=before: len(heard) > before, "the quick page must hear every event")
         await reach(lambda: hub.audience == 1, "the slow page must be dropped")
-        rest = [event async for event in hub.stream(slow)]
-        assert rest == [live.RETRY]  # its stream ends at once: its browser comes back and asks anew
+        rest = [event async for event in hub.stream(slow, dict)]
+        assert rest == [live.RETRY, live.BEAT % b"{}"]  # its stream ends at once: its browser comes back and asks anew
         assert news_of(heard[-1]) == "C7"
         hub.close()
         await asyncio.wait_for(reader, 60)
@@ -160,10 +164,12 @@ def test_a_hub_whose_loop_was_closed_under_it_is_told_in_vain() -> None:
 
 def test_a_quiet_stream_beats() -> None:
     async def story() -> None:
-        hub = Hub(heartbeat_s=0.01)
-        stream = hub.stream(hub.subscribe())
+        hub, late = Hub(heartbeat_s=0.01), {}
+        stream = hub.stream(hub.subscribe(), lambda: late)
         assert await anext(stream) == live.RETRY
-        assert await asyncio.wait_for(anext(stream), 60) == live.HEARTBEAT
+        assert await asyncio.wait_for(anext(stream), 60) == live.BEAT % b"{}"
+        late["ingest"] = 45.2
+        assert await asyncio.wait_for(anext(stream), 60) == live.BEAT % b'{"ingest":45.2}'
         await stream.aclose()
         assert hub.audience == 0
 
