@@ -14,9 +14,9 @@ from playwright.sync_api import Browser
 
 from agent.common.tls import server_context
 from collector.measure.limits import Limits
-from tests.helpers import chromium
 from tests.helpers.authority import TestAuthority
 from tests.helpers.measure_server import measure_server
+from tests.helpers.pages import chromium
 
 NDT7 = Path(__file__).parents[3] / "node_modules" / "@m-lab" / "ndt7" / "src"
 

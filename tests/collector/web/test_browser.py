@@ -17,7 +17,7 @@ from collector.access import approvals, users
 from collector.speedtests import requests
 from collector.store import Store, schema
 from tests.collector.standard.timeless import timeless
-from tests.helpers import chromium
+from tests.helpers.pages import chromium
 
 ROOT = Path(__file__).parents[3]
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"

@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from collector.store import schema
 from collector.web.health import Watched
-from tests.helpers import chromium
-from tests.helpers.relay import Relay, relay
+from tests.helpers.pages import chromium
+from tests.helpers.pages.relay import Relay, relay
 
 chromium.needed()
 
