@@ -63,6 +63,7 @@ NAMED_BY = (
 )
 
 
+@pytest.mark.slow
 def test_every_place_that_was_forgotten_is_named(tree: Path) -> None:
     wire = tree / "agent" / "wire.py"
     wire.write_text(wire.read_text("utf-8").replace(room.ROW, ""), "utf-8")

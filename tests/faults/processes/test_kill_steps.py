@@ -332,6 +332,7 @@ def test_a_receipt_before_the_commit_is_seen(tmp_path: Path) -> None:
     assert ordeal.agent.lost > waiting
 
 
+@pytest.mark.slow
 @pytest.mark.control("what is held already is stored again", row=2)
 def test_a_missing_dedupe_is_seen(tmp_path: Path) -> None:
     bugs = [*SENT_TWICE, *DEDUPE_REMOVED]  # what is sent again for want of a receipt would come half a minute later
