@@ -142,6 +142,12 @@ def after_open(opening: Opening, from_ms: int, wanted_ms: int) -> int | None:
     return None
 
 
+def next_opening(opening: Opening, after_ms: int) -> int | None:
+    """When it opens next (milliseconds since 1970 UTC), or `after_ms` while it is open; None if it never opens."""
+    horizon_ms = after_ms + LOOK_AHEAD_DAYS * DAY_MINUTES * MINUTE_MS
+    return next((start for start, _ in spans_between(opening, after_ms, horizon_ms)), None)
+
+
 def local(at_ms: int, tz: str) -> str:
     """A time as people there write it: "2026-01-31 18:05 PKT"."""
     return datetime.fromtimestamp(at_ms / 1000, _zone(tz)).strftime("%Y-%m-%d %H:%M %Z")

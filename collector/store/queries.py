@@ -2,7 +2,8 @@
 
 A center's state is one word, worst first: ``silent`` (nothing is heard), ``below`` (a flag is raised), ``watch`` (a
 criterion is failing, not yet for long enough), ``unknown`` (not enough data for some criterion), ``waiting`` (never
-heard), ``meets``, ``paused`` (suspended or closed).
+heard), ``meets``, ``closed`` (nothing is wrong, and it is outside its opening hours), ``paused`` (suspended or closed
+for good).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collector.store import schema
 from collector.store.rollups import DAY_MS, HOUR_MS, rolled_until, summed, together, worst
 from collector.store.schema import centers, changes, devices, flags, integrity, pulse, readings
 
-STATES = ("silent", "below", "watch", "unknown", "waiting", "meets", "paused")
+STATES = ("silent", "below", "watch", "unknown", "waiting", "meets", "closed", "paused")
 OPEN = ("raised", "recovering")
 SORTS = ("worst", "name", "place", "heard")
 
@@ -29,12 +30,14 @@ Row = Mapping[str, Any]
 @dataclass(frozen=True)
 class Ranks:
     """How criteria weigh against each other: their severity (greater is worse), which of them mean silence, which
-    must be known before a center can be said to meet the standard, and which are notices, to be watched at most."""
+    must be known before a center can be said to meet the standard, which are notices, to be watched at most; and the
+    opening hours (as the register has them) by which a center is closed now."""
 
     severity: Mapping[str, int] = field(default_factory=dict)
     silence: Collection[str] = ()
     required: Collection[str] = ()
     notices: Collection[str] = ()
+    closed: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ def board(ranks: Ranks, codes: Collection[str] | None = None) -> sa.Subquery:
         (worst.c.weight >= _BELOW, STATES.index("below")),
         (pulse.c.center.is_(None), STATES.index("waiting")),
         (worst.c.weight >= _WATCH, STATES.index("watch")),
+        (centers.c.opening.in_(list(ranks.closed)), STATES.index("closed")),
         (unknown > 0, STATES.index("unknown")),
         else_=STATES.index("meets"),
     )
@@ -187,6 +191,11 @@ def pulses(conn: sa.Connection, ranks: Ranks, codes: Collection[str] | None = No
     table = board(ranks, codes)
     query = sa.select(table.c.center, table.c.rank, table.c.criterion, table.c.heard_ms)
     return list(conn.execute(query).mappings())
+
+
+def openings(conn: sa.Connection) -> list[str]:
+    """The opening hours that centers have, each once, as the register has them."""
+    return list(conn.scalars(sa.select(centers.c.opening).distinct()))
 
 
 def provinces(conn: sa.Connection) -> list[str]:

@@ -45,8 +45,8 @@ def router(site: Site) -> APIRouter:
         limit = _number(request.query_params, "limit", 200, 1, MAX_PAGE)
         offset = _number(request.query_params, "offset", 0, 0, 10**7)
         with site.store.read() as conn:
-            found = queries.page(conn, site.ranks(), wanted, limit=limit, offset=offset)
-            counts = queries.counts(conn, site.ranks(), wanted)
+            found = queries.page(conn, site.ranks(conn), wanted, limit=limit, offset=offset)
+            counts = queries.counts(conn, site.ranks(conn), wanted)
         return reply({"counts": counts, "centers": [_row(row) for row in found]})
 
     @routes.get("/api/v1/centers/{code}")
@@ -94,7 +94,7 @@ def _reads(site: Site) -> bool:
 def _center(site: Site, code: str) -> dict[str, Any]:
     """Raises Mistaken for a center that is not registered."""
     with site.store.read() as conn:
-        found = queries.one(conn, site.ranks(), known_code(code))
+        found = queries.one(conn, site.ranks(conn), known_code(code))
         if found is None:
             raise Mistaken(404, f"center {code[:40]!r}: is not registered; GET /api/v1/centers lists all")
         registered = get(conn, code)

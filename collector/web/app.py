@@ -93,7 +93,7 @@ def _lifespan(site: Site) -> Callable[[FastAPI], Any]:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         def look(codes: Collection[str] | None) -> Collection[Mapping[str, Any]]:
             with site.store.read() as conn:
-                return [dict(row) for row in queries.pulses(conn, site.ranks(), codes)]
+                return [dict(row) for row in queries.pulses(conn, site.ranks(conn), codes)]
 
         follower = Follower(look)
         await asyncio.to_thread(follower.start)

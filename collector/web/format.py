@@ -17,6 +17,7 @@ from agent.common.reasons import Reason, decode
 from agent.common.words import PlainWords
 from agent.wire import SpeedReading
 from collector.html_words import HtmlWords
+from collector.register.opening_hours import next_opening, parse
 from collector.register.opening_text import opening_text
 from collector.standard import Standards
 from collector.standard.criteria import Criterion
@@ -105,7 +106,7 @@ class Show:
         name = row["criterion"]
         if row["state"] == "silent":
             return self.words("why.silent", time=self.at(row["heard_ms"]))
-        if name is None or row["state"] in ("meets", "waiting", "paused"):
+        if name is None or row["state"] in ("meets", "waiting", "closed", "paused"):
             return self._why_without_flag(row)
         if row["state"] in ("watch", "below") and row["verdict"] == "meets":
             return self._why_not_settled(row)
@@ -126,6 +127,9 @@ class Show:
     def _why_without_flag(self, row: Mapping[str, Any]) -> Markup:
         if row["state"] == "unknown":
             return self.words.many("why.unjudged", row["unknown"])
+        opens_ms = next_opening(parse(row["opening"]), self.now_ms) if row["state"] == "closed" else None
+        if opens_ms is not None:
+            return self.words("why.opens", time=self.at(opens_ms))
         return self.words(f"why.{row['state']}")
 
     def reason(self, reason: Reason | str) -> Markup:

@@ -10,11 +10,13 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import jinja2
+import sqlalchemy as sa
 
 from agent import __version__
 from agent.common.center_time import TZ
 from agent.common.words import FOLDER
 from collector.access.enrolment import EnrolmentFacts
+from collector.register.opening_hours import is_open, parse
 from collector.register.providers import Providers
 from collector.standard import Standards
 from collector.store import Store, queries
@@ -45,14 +47,16 @@ class Site:
     refusals: dict[str, list[int]] = field(default_factory=dict)
     health: Health = field(default_factory=Health)
 
-    def ranks(self) -> queries.Ranks:
-        standard = self.standards.at(self.now())
+    def ranks(self, conn: sa.Connection) -> queries.Ranks:
+        now_ms = self.now()
+        standard = self.standards.at(now_ms)
         criteria = standard.criteria if standard else ()
         return queries.Ranks(
             severity={item.id: SEVERITIES.index(item.severity) for item in criteria},
             silence=tuple(item.id for item in criteria if item.reading == "silence"),
             required=tuple(item.id for item in criteria if item.reading != "silence" and item.severity != "notice"),
             notices=standard.notices if standard else (),
+            closed=[text for text in queries.openings(conn) if not is_open(parse(text), now_ms)],
         )
 
     @cached_property

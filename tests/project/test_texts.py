@@ -61,7 +61,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "kind", wire.KINDS
     yield "seat", literals(get_type_hints(wire.SeatColumns)["state"])
     yield "state", (*STATES, "all")
-    yield "why", ("waiting", "meets", "paused")
+    yield "why", ("waiting", "meets", "closed", "paused")
     yield "center", SHOWN
     yield "lifecycle", LIFECYCLE
     yield "tier", TIERS

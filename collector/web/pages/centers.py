@@ -17,7 +17,7 @@ from collector.access import approvals
 from collector.flags.witness import Witness
 from collector.judging import server_check
 from collector.judging.evaluate import Current, LatestReading, current_verdicts, latest_readings
-from collector.outages import summary
+from collector.outages import gaps, summary
 from collector.register.centers import CODE, SHOWN, CenterError, get
 from collector.reports import revisions
 from collector.reports.render import named, reasons
@@ -62,7 +62,7 @@ def router(site: Site) -> APIRouter:
         """The rows of these centers, for a page that has heard that they moved."""
         wanted = codes.split(",")[:MAX_ROWS_ASKED]
         with site.store.read() as conn:
-            found = queries.some(conn, site.ranks(), [item for item in wanted if CODE.fullmatch(item)])
+            found = queries.some(conn, site.ranks(conn), [item for item in wanted if CODE.fullmatch(item)])
         return View.of(site, request).page("rows.html", rows=found)
 
     @routes.get("/centers/{code}")
@@ -89,7 +89,7 @@ def _list(site: Site, request: Request) -> Response:
     number = _page_number(request.query_params.get("page", "1"))
     event = site.hub.last_event  # before the database is read: what comes after it is told by the stream
     with site.store.read() as conn:
-        ranks = site.ranks()
+        ranks = site.ranks(conn)
         counts = queries.counts(conn, ranks, wanted)
         rows = queries.page(conn, ranks, wanted, limit=PAGE_ROWS, offset=(number - 1) * PAGE_ROWS)
         provinces, deaf = queries.provinces(conn), _deaf(conn)
@@ -122,15 +122,18 @@ def _deaf(conn: sa.Connection) -> sa.RowMapping | None:
 def _center(site: Site, request: Request, code: str) -> Response:
     event = site.hub.last_event
     with site.store.read() as conn:
-        row = queries.one(conn, site.ranks(), known_code(code))
+        row = queries.one(conn, site.ranks(conn), known_code(code))
         if row is None:
             raise Mistaken(404, f"center {code[:40]!r}: is not registered")
         values = {**_center_values(site, conn, code), **test_now.values(site, conn, request, code)}
+        likely = gaps.likely(conn, code, site.now()) if row["state"] == "silent" else None
     name = request.query_params.get("range", "")
     span = name if name in RANGES_S else _usual_range(values["devices"], site.now())
     view = View.of(site, request)
     return view.page(
-        "center.html", event=event, row=row, **values, ranges=tuple(RANGES_S), range=span, range_s=RANGES_S[span],
+        "center.html", event=event, row=row, **values, likely=likely,
+        old=_old(values["latest"], row["state"] == "silent", site.now()),
+        ranges=tuple(RANGES_S), range=span, range_s=RANGES_S[span],
         standard=_standard(site), facts=SHOWN, charts=CHARTS, drawn=_drawn(), series=SERIES,
         said=partial(reasons, words=view.words), named=partial(named, words=view.words),
         subjects=_subjects(values["latest"], request.query_params),
@@ -161,6 +164,15 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "seats": [seat for reading in roll_calls for seat in _seats(reading)],
         "waiting": [name for reading in roll_calls for name in _waiting(reading)],
     }
+
+
+def _old(latest: Mapping[str, Sequence[LatestReading]], is_silent: bool, now_ms: int) -> frozenset[tuple[str, str]]:
+    """(kind, subject) of what may no longer be so: all of a silent center, else what should have been told anew."""
+    found = [(kind, at) for kind, readings in latest.items() for at in readings]
+    longest = {name: kind.gap_ms for name, kind in wire.KINDS.items()}
+    return frozenset(
+        (kind, at.subject) for kind, at in found if is_silent or now_ms - at.wall_ms > (longest[kind] or now_ms)
+    )
 
 
 def _witness(site: Site, conn: sa.Connection, code: str, speeds: Sequence[LatestReading]) -> Witness | None:

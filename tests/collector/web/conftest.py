@@ -238,11 +238,13 @@ CRITERIA = tuple(rule.id for rule in timeless().criteria)
 
 
 def add_fleet(store: Store, number: int, now_ms: int = NOW_MS) -> None:
-    """Centers in every state: of 20, one silent, two below, one on watch, two unknown, one waiting, one closed."""
+    """Centers in every state: of 20, one silent, two below, one on watch, two unknown, one waiting, one out of hours,
+    one given up."""
     rows, flags, pulses = [], [], []
     for n in range(number):
         code, role = f"{('LHE', 'KHI', 'PEW', 'UET', 'GIL', 'MZD')[n % 6]}-{n:04}", n % 20
-        rows.append(center_row(code, n, lifecycle="closed" if role == 19 else "declared"))
+        opening = {"opening": "Sun 09:00-17:00"} if role == 17 else {}
+        rows.append(center_row(code, n, lifecycle="closed" if role == 19 else "declared", **opening))
         if role == 18:
             continue
         pulses.append(pulse_row(code, now_ms - (3 * HOUR_MS if role == 0 else 20_000 + n % 40_000)))

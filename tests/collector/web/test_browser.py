@@ -323,7 +323,7 @@ def test_a_page_whose_stream_is_ended_catches_up(browser: Browser, served, cast)
         served.hub._end_all()  # as when the server drops a page that does not keep up
         cast.insert(served.store, schema.pulse, [cast.pulse_row("LHR-014")])
         served.hub.publish({"LHR-014"})  # while it is away
-        expect(page.locator("#c-LHR-014")).to_contain_text("Not enough data")
+        expect(page.locator("#c-LHR-014")).to_contain_text("Not yet judged")
 
 
 # ---------------------------------------------------------------- charts

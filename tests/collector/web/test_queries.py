@@ -47,6 +47,20 @@ def test_a_center_meets_only_when_every_criterion_is_known(center, cast) -> None
     assert state_of(center) == "meets"
 
 
+def test_a_center_outside_its_hours_is_closed_unless_something_is_wrong(center, cast) -> None:
+    closed = Ranks(required=("link",), closed=("Mon-Sat 09:00-21:00",))
+
+    def state() -> str:
+        with center.read() as conn:
+            return queries.one(conn, closed, "LHR-014")["state"]
+
+    assert state() == "closed"  # although nothing is known of its link
+    add(center, cast, "link")
+    assert state() == "closed"
+    add(center, cast, "power", state="raised")
+    assert state() == "below"
+
+
 def test_a_criterion_that_was_judged_unknown_is_not_known(center, cast) -> None:
     add(center, cast, "link")
     add(center, cast, "power", verdict="unknown", reason="the reading has no runtime_s")

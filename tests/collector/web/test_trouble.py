@@ -55,7 +55,7 @@ def test_one_bad_gateway_does_not_end_the_news(browser: Browser, served, cast) -
         served.hub.publish({"LHR-014"})
         page.clock.run_for(31_000)
         expect(page.locator(".live")).to_have_attribute("data-live", "on")
-        expect(page.locator("#c-LHR-014")).to_contain_text("Not enough data")
+        expect(page.locator("#c-LHR-014")).to_contain_text("Not yet judged")
 
 
 def test_a_server_that_has_stopped_is_not_called_live(browser: Browser, served) -> None:

@@ -35,7 +35,7 @@ def joined(page: str) -> str:
 def test_centers_stand_worst_first_and_oldest_first_within(fleet) -> None:
     with fleet.client() as client:
         page = client.get("/").text
-    order = ["silent", "below", "watch", "unknown", "waiting", "meets", "paused"]
+    order = ["silent", "below", "watch", "unknown", "waiting", "meets", "closed", "paused"]
     states = states_of(page)
     assert len(states) == 120
     assert states == sorted(states, key=order.index)
@@ -294,6 +294,34 @@ def test_what_feeds_the_load_is_said_in_words(served, cast, lang: str, text: tup
                 conn.execute(sa.delete(schema.latest).where(schema.latest.c.kind == "ups"))
             cast.add_latest(served.store, "LHR-014", reading, cast.NOW_MS - minutes * 1000)
             assert words in text_of(client.get(f"/centers/LHR-014?lang={lang}").text)
+
+
+def test_what_is_old_is_grey_and_called_last_known(served, cast) -> None:
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-014")])
+    cast.insert(served.store, schema.pulse, [cast.pulse_row("LHR-014")])
+    cast.add_latest(served.store, "LHR-014", cast.LINK, cast.NOW_MS - 20_000)
+    cast.add_latest(served.store, "LHR-014", cast.UPS, cast.NOW_MS - 23 * 60_000)
+    with served.client() as client:
+        page = client.get("/centers/LHR-014").text
+    assert page.count('class="tile old"') == page.count("Last known") == 1
+    assert "Last known · 23 min ago" in joined(page[page.index('class="tile old"') :]).replace("\xa0", " ")
+
+
+@pytest.mark.parametrize(("lang", "text"), [("en", "Likely cause:"), ("ur", "ممکنہ وجہ:")])
+def test_a_dark_center_leads_with_its_likely_cause_and_nothing_of_it_is_now(fleet, lang: str, text: str) -> None:
+    with fleet.client() as client:
+        page = client.get("/centers/LHE-0000", params={"lang": lang}).text
+    assert page.index(text) < page.index('class="flags"')
+    assert page.count('class="tile old"') == page.count('class="tile')
+
+
+def test_a_closed_center_says_when_it_opens(fleet) -> None:
+    with fleet.client() as client:
+        page = client.get("/", params={"state": "closed"}).text
+        one = client.get(f"/centers/{rows_of(page)[0]}").text
+    assert set(states_of(page)) == {"closed"}
+    assert "Outside its opening hours: opens 2026-11-22 09:00" in text_of(page)
+    assert "Closed now" in text_of(one)
 
 
 def test_an_unknown_center_is_a_page_with_a_way_back(fleet) -> None:
