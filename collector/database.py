@@ -46,6 +46,21 @@ def opened(settings: Settings, *, keys: bool = False, is_new: bool = False) -> I
         store.close()
 
 
+@contextmanager
+def existing(settings: Settings, *, keys: bool = False) -> Iterator[Store]:
+    """The store of these settings for whoever only looks or decides: where there is none, none is made, for a wrong
+    letter in an address would otherwise be a new and empty register. Raises StoreError."""
+    if not _has_tables(settings.database_url):
+        with closing(Store.attach(settings.database_url)) as store:
+            where = f"database {store}"
+        raise StoreError(
+            f"{where}: holds no register; check [database] url and [collector] data_dir in the settings, --database "
+            "and --data, or make one with `nabz-collector serve` or `nabz-collector center import`"
+        )
+    with opened(settings, keys=keys) as store:
+        yield store
+
+
 def journal_of(settings: Settings) -> Journal | None:
     """None on a machine without the collector's key: the collector itself notes then what was decided."""
     try:

@@ -24,7 +24,7 @@ from collector.commands.console import (
     settings_of,
 )
 from collector.config import ConfigError, Settings
-from collector.database import opened
+from collector.database import existing
 from collector.recovery import archive, contents, copies, drill
 from collector.recovery.archive import Keys
 from collector.recovery.copies import Made
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _plan(settings, options, to, keep)
     config = config_of(options)
-    with opened(settings) as store, Bar("written and read back") as bar:
+    with existing(settings) as store, Bar("written and read back") as bar:
         made = _made(store, settings, config, to, keys, now_ms, bar.share)
     deleted = () if options.file else copies.let_go(to.parent, keep)
     facts = {
@@ -122,7 +122,7 @@ def _database_alone(settings: Settings, options: argparse.Namespace) -> int:
     if options.dry_run:
         say(json.dumps({"file": str(options.file), "members": [contents.DATABASE]}))
         return 0
-    with opened(settings) as store, Bar("copied") as bar:
+    with existing(settings) as store, Bar("copied") as bar:
         size = backup(store, options.file, bar.share)
     if options.json:
         say(json.dumps({"file": str(options.file), "bytes": size}))

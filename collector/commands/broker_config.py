@@ -14,7 +14,7 @@ from collector.brokers.external import certificates, write
 from collector.brokers.generated_config import MAKES, BrokerSite, Make
 from collector.commands.console import answers, common_arguments, complain, say, settings_of
 from collector.config import Settings, split_listen
-from collector.database import opened
+from collector.database import existing
 
 EXAMPLE = "nabz-collector broker-config mosquitto --out /etc/mosquitto/nabz"
 DEFAULT_LISTEN = "0.0.0.0:8883"
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _settings(settings: Settings, make: Make, folder: Path) -> list[str]:
     broker = settings.broker
-    with opened(settings) as store, store.read() as conn:
+    with existing(settings) as store, store.read() as conn:
         people = devices.people(conn, broker.services)
     site = BrokerSite(
         tls=split_listen(broker.tls_listen or DEFAULT_LISTEN),
@@ -58,7 +58,7 @@ def _settings(settings: Settings, make: Make, folder: Path) -> list[str]:
 def _certificates(settings: Settings, folder: Path) -> list[str]:
     """Copies, as the broker runs as a user of its own; the key is readable to its owner and group alone."""
     now_ms = time.time_ns() // 1_000_000
-    with opened(settings, keys=True) as store, store.read() as conn:
+    with existing(settings, keys=True) as store, store.read() as conn:
         authority = Authority(settings.data_dir, now_ms, settings.enrolment.certificate_days)
         own = server_certificates(authority, settings, now_ms)[0].server
         revoked = authority.write_crl(devices.revoked_serials(conn, now_ms), now_ms)

@@ -23,7 +23,7 @@ from collector.commands.console import (
     who_argument,
 )
 from collector.config import Settings
-from collector.database import held_keys, opened
+from collector.database import existing, held_keys
 from collector.ingest import stories, taking
 
 EXAMPLE = "nabz-collector device revoke g0123456789abcdef --reason 'stolen from the center'"
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _stories(options: argparse.Namespace) -> int:
-    with opened(settings_of(options)) as store, store.read() as conn:
+    with existing(settings_of(options)) as store, store.read() as conn:
         rows = stories.held(conn)
     cells = [[moment(row[name]) if name.endswith("_ms") else str(row[name] or "") for name in STORY] for row in rows]
     say(json.dumps(rows) if options.json else table([name.removesuffix("_ms") for name in STORY], cells))
@@ -70,7 +70,7 @@ def _decide(options: argparse.Namespace) -> int:
     now_ms, decision = time.time_ns() // 1_000_000, DECISIONS[options.verb]
     try:
         by = acting(options)
-        with opened(settings_of(options).as_keeper) as store:
+        with existing(settings_of(options).as_keeper) as store:
             proof = proof_of(store, by, now_ms)
             with store.write() as conn:
                 about = {"is_proven": bool(proof)}
@@ -88,7 +88,7 @@ def _decide(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    with opened(settings_of(options)) as store, store.read() as conn:
+    with existing(settings_of(options)) as store, store.read() as conn:
         rows = devices.listing(conn, options.center)
     cells = [[moment(row[name]) if name.endswith("_ms") else row[name] or "" for name in SHOWN] for row in rows]
     heads = [name.removesuffix("_ms") for name in SHOWN]
@@ -101,7 +101,7 @@ def _revoke(options: argparse.Namespace) -> int:
     settings, now_ms = settings_of(options), time.time_ns() // 1_000_000
     try:
         by = acting(options)
-        with opened(settings) as store:
+        with existing(settings) as store:
             with store.write() as conn:
                 since_ms = devices.revoke(conn, options.device, by, options.reason, now_ms)
             with store.read() as conn:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agent.common.words import plain
 from collector.commands.console import answers, common_arguments, say, settings_of
-from collector.database import opened
+from collector.database import existing
 from collector.recovery import drill
 
 EXAMPLE = "nabz-collector drill --json"
@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 @answers
 def run(options: argparse.Namespace) -> int:
     settings, now_ms = settings_of(options).as_keeper, time.time_ns() // 1_000_000
-    with opened(settings) as store:
+    with existing(settings) as store:
         copy = drill.run(settings, options.file, now_ms)
         drill.record(store, copy)
     age_h = copy.age_h(now_ms)

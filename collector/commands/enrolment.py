@@ -19,7 +19,7 @@ from collector.commands.console import (
     table,
     who_argument,
 )
-from collector.database import opened
+from collector.database import existing
 
 EXAMPLE = "nabz-collector enrolment approve g0123456789abcdef --by Ayesha"
 SHOWN = ("device", "center", "hostname", "made_by", "made_proven", "asked_ms")
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    with opened(settings_of(options)) as store, store.read() as conn:
+    with existing(settings_of(options)) as store, store.read() as conn:
         rows, doubt = approvals.waiting(conn), users.doubt(conn)
     if doubt:
         complain(users.DOUBTS[doubt])
@@ -59,7 +59,7 @@ def _decide(options: argparse.Namespace) -> int:
     now_ms = time.time_ns() // 1_000_000
     try:
         by = acting(options)
-        with opened(settings_of(options)) as store:
+        with existing(settings_of(options)) as store:
             about = {"proof": proof_of(store, by, now_ms), "center": options.center}
             with store.write() as conn:
                 approvals.decide(conn, options.device, decision, by, now_ms, options.reason, **about)

@@ -21,7 +21,7 @@ from agent import wire
 from agent.common.errors import describe
 from collector.access.enrolment import is_signed
 from collector.commands.console import answers, common_arguments, complain, say, settings_of
-from collector.database import opened
+from collector.database import existing
 from collector.flags.witness import rate_mbps
 from collector.ingest.spools import fresh_raws
 from collector.measure.record import decode
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     if options.verb == "verify":
         return _verify(options)
     try:
-        with opened(settings_of(options)) as store:
+        with existing(settings_of(options)) as store:
             if options.verb == "records":
                 for line in record_lines(store, options.center):
                     sys.stdout.write(json.dumps(line) + "\n")

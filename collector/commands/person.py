@@ -19,7 +19,7 @@ from collector.commands.console import (
     table,
     who_argument,
 )
-from collector.database import opened
+from collector.database import existing, opened
 
 EXAMPLE = "nabz-collector person add Ayesha --may approve"
 HEADS = ("name", "may", "added", "by", "removed")
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    with opened(settings_of(options)) as store, store.read() as conn:
+    with existing(settings_of(options)) as store, store.read() as conn:
         rows, doubt = users.listing(conn), users.doubt(conn)
     if doubt:
         complain(users.DOUBTS[doubt])

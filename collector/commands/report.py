@@ -12,7 +12,7 @@ from pathlib import Path
 from agent.common.errors import describe
 from agent.common.words import languages
 from collector.commands.console import answers, common_arguments, complain, say, settings_of
-from collector.database import opened
+from collector.database import existing
 from collector.html_words import html_words
 from collector.register import centers
 from collector.reports import schedule
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     try:
         standards = Standards.of([load(path) for path in settings.standard.files] or examples())
-        with opened(settings) as store, store.read() as conn:
+        with existing(settings) as store, store.read() as conn:
             arguments = options.center, options.month, standards, time.time_ns() // 1_000_000
             if options.check:
                 return _checked(schedule.check(conn, *arguments), options.month)
