@@ -108,8 +108,8 @@ def check(played: Played) -> int:
     for number, site in enumerate(sites):
         report = reports[f"LHR-{number}"]
         known = {key for key in site.taken if key in held}
-        gone = {key for key in site.taken if key not in held and key in site.receipts}
-        ours = minutes(site, gone) - minutes(site, known)
+        gone = {key for key in site.receipts if key not in held}  # the accounts that a spool writes itself among them
+        ours = minutes(site, gone & site.taken.keys()) - minutes(site, known)
         total += len(ours)
         assert report["ledger"]["ours"] == len(ours)
         lost = report.get("lost", {"readings": 0, "minutes": 0, "ranges": []})
