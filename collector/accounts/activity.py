@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -44,7 +43,7 @@ def page(conn: sa.Connection, wanted: ActFilter, limit: int) -> list[sa.RowMappi
     return list(conn.execute(query).mappings())
 
 
-def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
+def as_csv(rows: Iterable[sa.RowMapping]) -> str:
     """With a line of heads; a text that a spreadsheet would compute has an apostrophe before it."""
     out = io.StringIO()
     writer = csv.writer(out)
