@@ -266,7 +266,10 @@ Act = Literal[
     "test_requested",
     "center_added",
     "center_changed",
+    "centers_imported",
     "device_revoked",
+    "server_added",
+    "server_revoked",
 ]
 
 

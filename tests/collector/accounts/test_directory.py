@@ -132,10 +132,14 @@ def test_the_commands_make_people_keys_and_contacts(tmp_path: Path, capsys: pyte
     assert "correct it" in ask("contact", "set", "provider", "PTCL", "--telephone", "none", code=1)
     ask("contact", "remove", "1")
     assert json.loads(ask("contact", "list", "--json")) == []
+    center = ("--code", "LHE-1", "--name", "One", "--tier", "one", "--seats-promised", "5", "--opening", "always")
+    ask("center", "add", *center, "--lifecycle", "probation", "--by", "Hamid")
+    ask("center", "move", "LHE-1", "declared", "--by", "Hamid")
     with closing(Store.open(f"sqlite:///{tmp_path}/nabz.db")) as store, store.read() as conn:
         found = [row["act"] for row in reversed(activity.page(conn, ActFilter(), 50))]
         assert api_keys.find(conn, key, NOW) is None
         assert passwords.verify(renewed, str(conn.scalar(sa.select(schema.persons.c.kept))))
     assert found == [
         "person_added", "person_renewed", "role_set", "key_added", "key_revoked", "contact_set", "contact_removed",
+        "center_added", "center_changed",
     ]  # fmt: skip
