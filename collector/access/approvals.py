@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from collector.access import users
 from collector.access.users import PersonError
-from collector.store import schema
+from collector.scope import EVERYWHERE, Scope
+from collector.store import queries, schema
 from collector.store.journal import journaled
 
 MAX_REASON = 500
@@ -43,23 +44,33 @@ def request_approval(
     return conn.execute(sa.select(table).where(mine)).one_or_none()
 
 
-def waiting(conn: sa.Connection) -> list[dict[str, object]]:
-    """Those waiting, the longest first."""
+def waiting(conn: sa.Connection, scope: Scope = EVERYWHERE) -> list[dict[str, object]]:
+    """Those waiting at centers in the scope, the longest first."""
     table = schema.enrolments
-    rows = conn.execute(sa.select(table).where(table.c.state == "waiting").order_by(table.c.asked_ms))
+    mine = (table.c.state == "waiting", *_within(table, scope))
+    rows = conn.execute(sa.select(table).where(*mine).order_by(table.c.asked_ms))
     return [{name: value for name, value in row._mapping.items() if name != "token_hash"} for row in rows]
 
 
-def number_waiting(conn: sa.Connection) -> int:
+def number_waiting(conn: sa.Connection, scope: Scope = EVERYWHERE) -> int:
     table = schema.enrolments
-    return conn.scalar(sa.select(sa.func.count()).select_from(table).where(table.c.state == "waiting")) or 0
+    mine = (table.c.state == "waiting", *_within(table, scope))
+    return conn.scalar(sa.select(sa.func.count()).select_from(table).where(*mine)) or 0
 
 
-def decided(conn: sa.Connection, most: int) -> list[sa.RowMapping]:
-    """The newest decisions about gateways."""
+def _within(table: sa.Table, scope: Scope) -> list[sa.ColumnElement[bool]]:
+    """Rows about centers in the scope."""
+    codes = sa.select(schema.centers.c.center).where(*queries.within(schema.centers, scope))
+    return [] if scope.is_all else [table.c.center.in_(codes)]
+
+
+def decided(conn: sa.Connection, most: int, scope: Scope = EVERYWHERE) -> list[sa.RowMapping]:
+    """The newest decisions about gateways of centers in the scope."""
     table = schema.decisions
-    about_gateways = table.c.act.in_(("approved", "refused"))
-    return list(conn.execute(sa.select(table).where(about_gateways).order_by(table.c.id.desc()).limit(most)).mappings())
+    about_gateways = (table.c.act.in_(("approved", "refused")), *_within(table, scope))
+    return list(
+        conn.execute(sa.select(table).where(*about_gateways).order_by(table.c.id.desc()).limit(most)).mappings()
+    )
 
 
 def decide(

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives import serialization
 
 from agent.common.reasons import encode
+from collector.access import users
 from collector.access.ca import Issuer, checked_csr
 from collector.access.people import People
 from collector.messages import DeviceFinding
@@ -83,6 +84,7 @@ def revoke(conn: sa.Connection, device: str, by: str, reason: str, now_ms: int) 
     conn.execute(sa.insert(schema.revocations).values(row))
     journaled(conn, table, device)
     journaled(conn, schema.revocations, device)
+    users.record(conn, "device_revoked", by, now_ms, device=device, reason=reason)
     return now_ms
 
 

@@ -1,7 +1,7 @@
-"""Passphrases of users: made, checked, stored as scrypt (RFC 7914) with a salt of their own, and compared.
+"""Passwords of people: made, checked, stored by Argon2id (RFC 9106) with a salt of their own, and compared.
 
-Argon2id would do as well, but the standard library has scrypt and no dependency has to be trusted for it. The cost is
-what OWASP's Password Storage Cheat Sheet names for 32 MiB: N = 2^15, r = 8, p = 3; here about 0.25 s of a core.
+The cost is what OWASP's Password Storage Cheat Sheet names first: 46 MiB, one pass, one lane. What was stored by
+scrypt (RFC 7914) before is still compared, and stored anew when its person next logs in.
 """
 
 from __future__ import annotations
@@ -13,26 +13,30 @@ import secrets
 import unicodedata
 from dataclasses import dataclass
 
+from argon2 import Type, extract_parameters, low_level
+from argon2.exceptions import InvalidHashError, VerificationError
+
 LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"  # none that looks like another
 GROUPS, GROUP = 5, 4  # 20 letters of 31: 99 bits
 SHORTEST, LONGEST, FEWEST_DIFFERENT = 14, 200, 6
 SALT_BYTES, HASH_BYTES = 16, 32
+SCRYPT = "scrypt$"
 
 
 @dataclass(frozen=True)
 class Cost:
-    """N is 2 to the power of `log2_n`; memory is 128 * N * r bytes."""
+    """Of Argon2id: memory in KiB, passes over it, and lanes that run beside each other."""
 
-    log2_n: int = 15
-    r: int = 8
-    p: int = 3
+    memory_kib: int = 47_104
+    passes: int = 1
+    lanes: int = 1
 
 
 USUAL = Cost()
 
 
 class Weak(ValueError):
-    """A passphrase that can be guessed; one sentence with the rule and the fix."""
+    """A password that can be guessed; one sentence with the rule and the fix."""
 
 
 def make() -> str:
@@ -44,34 +48,54 @@ def judge(text: str) -> None:
     """Raises Weak. The rules are ours: length counts, kinds of letters do not (as in NIST SP 800-63B)."""
     if not SHORTEST <= len(text) <= LONGEST or len(set(text)) < FEWEST_DIFFERENT:
         rule = f"must have {SHORTEST} to {LONGEST} letters, {FEWEST_DIFFERENT} of them different"
-        raise Weak(f"passphrase: {rule}; take several words, or have one made")
+        raise Weak(f"password: {rule}; take several words, or have one made")
 
 
 def hash_password(text: str, cost: Cost = USUAL) -> str:
-    """What is stored of it: `scrypt$log2 N$r$p$salt$hash`."""
+    """What is stored of it: a PHC string, `$argon2id$v=19$m=…,t=…,p=…$salt$hash`."""
     salt = secrets.token_bytes(SALT_BYTES)
-    return _written(cost, salt, _scrypt(text, cost, salt))
+    made = low_level.hash_secret(
+        _secret(text), salt, cost.passes, cost.memory_kib, cost.lanes, HASH_BYTES, Type.ID
+    )  # fmt: skip
+    return made.decode()
 
 
 def verify(text: str, kept: str) -> bool:
     """Whether `text` is what `hash_password` was given; takes as long for every text of up to LONGEST letters."""
+    if kept.startswith(SCRYPT):
+        return _fits_scrypt(text, kept)
+    try:
+        return low_level.verify_secret(kept.encode(), _secret(text), Type.ID)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def is_outdated(kept: str, cost: Cost = USUAL) -> bool:
+    """Whether it was stored in another way, or at another cost, than today's."""
+    if kept.startswith(SCRYPT):
+        return True
+    stored = extract_parameters(kept)
+    return (stored.memory_cost, stored.time_cost, stored.parallelism) != (cost.memory_kib, cost.passes, cost.lanes)
+
+
+def _fits_scrypt(text: str, kept: str) -> bool:
+    """As this program stored them until 2026: `scrypt$log2 N$r$p$salt$hash`."""
     _, log2_n, r, p, salt, digest = kept.split("$")
-    made = _scrypt(text, Cost(int(log2_n), int(r), int(p)), base64.b64decode(salt))
+    n = 2 ** int(log2_n)
+    memory_limit = 128 * n * int(r) + (1 << 22)  # OpenSSL counts a little more than the formula
+    made = hashlib.scrypt(
+        _secret(text), salt=base64.b64decode(salt), n=n, r=int(r), p=int(p), maxmem=memory_limit, dklen=HASH_BYTES
+    )
     return hmac.compare_digest(made, base64.b64decode(digest))
 
 
-def _scrypt(text: str, cost: Cost, salt: bytes) -> bytes:
+def _secret(text: str) -> bytes:
     """As typed on any keyboard: one form of each letter (NFC, as RFC 8265 §4.2 has it)."""
-    secret = unicodedata.normalize("NFC", text[: LONGEST + 1]).encode(errors="replace")
-    n = 2**cost.log2_n
-    memory_limit = 128 * n * cost.r + (1 << 22)  # OpenSSL counts a little more than the formula
-    return hashlib.scrypt(secret, salt=salt, n=n, r=cost.r, p=cost.p, maxmem=memory_limit, dklen=HASH_BYTES)
-
-
-def _written(cost: Cost, salt: bytes, digest: bytes) -> str:
-    parts = (str(cost.log2_n), str(cost.r), str(cost.p), *(base64.b64encode(item).decode() for item in (salt, digest)))
-    return "$".join(("scrypt", *parts))
+    return unicodedata.normalize("NFC", text[: LONGEST + 1]).encode(errors="replace")
 
 
 # What an unknown name is compared with, so that it takes as long as a known one.
-DUMMY_HASH = _written(USUAL, secrets.token_bytes(SALT_BYTES), secrets.token_bytes(HASH_BYTES))
+DUMMY_HASH = "$argon2id$v=19$m={},t={},p={}${}${}".format(
+    USUAL.memory_kib, USUAL.passes, USUAL.lanes,
+    *(base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (SALT_BYTES, HASH_BYTES)),
+)  # fmt: skip

@@ -1,16 +1,19 @@
-"""Users who prove their name by a passphrase: who may issue tokens, who may approve gateways.
+"""Users who prove their name by a password: who may issue tokens, who may approve gateways. Their accounts, with roles
+and scopes, are collector.accounts.
 
-As long as nobody has ever been registered, names are what people give on the command line: recorded, not proven. From
-the first person on a name counts only with its passphrase, also when everybody has been removed again: removing people
-must not weaken anything. A process that can write the database or run `nabz-collector person` is trusted.
+As long as nobody has ever been registered who may issue or approve, names are what people give on the command line:
+recorded, not proven. From the first of these on a name counts only with its password, also when everybody has been
+removed again: removing people must not weaken anything. A process that can write the database or run `nabz-collector
+person` is trusted.
 """
 
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import threading
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -26,13 +29,16 @@ May = Literal["issue", "approve"]
 MAY: tuple[May, ...] = get_args(May)
 Why = Literal[
     "bad_name", "weak", "known", "unknown", "wrong", "too_many", "busy", "not_proven", "may_not", "not_waiting",
-    "which_center", "own_token", "maker_not_proven",
+    "which_center", "own_token", "maker_not_proven", "bad_role", "no_scope", "last_admin", "no_link", "out_of_scope",
+    "wrong_code", "no_token", "no_key", "no_contact", "bad_contact",
 ]  # fmt: skip
 Doubt = Literal["nobody", "no_pair"]
 
 TRIES_AN_HOUR, HOUR_MS = 20, 3_600_000
+ADDRESS_TRIES_AN_HOUR = 100  # of one group of addresses, which may be an office or a carrier
+GROUP_BITS = {4: 24, 6: 56}  # of an address, that its group has in common
 BUSY_S = 2.0
-_one_at_a_time = threading.Lock()  # a comparison takes 32 MiB and a quarter of a second of a core
+_one_at_a_time = threading.Lock()  # a comparison takes 46 MiB
 
 
 class PersonError(Exception):
@@ -45,7 +51,7 @@ class PersonError(Exception):
 
 @dataclass(frozen=True)
 class Proven:
-    """A person who gave their passphrase; `proof` is what a transaction compares with the register once more."""
+    """A person who gave their password; `proof` is what a transaction compares with the register once more."""
 
     name: str
     proof: str
@@ -68,8 +74,9 @@ def key_of(name: str) -> str:
 
 
 def registered(conn: sa.Connection) -> bool:
-    """Whether anybody was ever added: from then on names are proven."""
-    return conn.scalar(sa.select(sa.func.count()).select_from(schema.persons)) != 0
+    """Whether there was ever anybody who may issue or approve: from then on names are proven."""
+    table = schema.persons
+    return conn.scalar(sa.select(sa.func.count()).select_from(table).where(table.c.had_rights)) != 0
 
 
 def listing(conn: sa.Connection) -> list[dict[str, object]]:
@@ -78,25 +85,30 @@ def listing(conn: sa.Connection) -> list[dict[str, object]]:
     return [{name: value for name, value in row._mapping.items() if name not in ("key", "kept")} for row in rows]
 
 
-def add(conn: sa.Connection, name: str, kept: str, may: Collection[May], by: str, now_ms: int) -> None:
+def add(
+    conn: sa.Connection, name: str, kept: str, may: Collection[May], by: str, now_ms: int, *, role: str = "desk",
+    scope: str = "{}",
+) -> None:  # fmt: skip
     """A new person, or one who was removed and comes back; `kept` is of `passwords.hash_password`. Raises
     PersonError."""
     name, held = named(name), _row(conn, name)
     if held is not None and held.removed_ms is None:
-        raise PersonError("known", f"person {name!r}: is registered already; use `nabz-collector person renew`")
+        raise PersonError("known", f"person {name!r}: is registered already; use `nabz-collector person password`")
     table = schema.persons
-    row = {"name": name, "kept": kept, **{f"may_{item}": item in may for item in MAY}}
+    had_rights = bool(may) or (held is not None and held.had_rights)
+    row = {"name": name, "kept": kept, "role": role, "scope": scope, "had_rights": had_rights}
+    row |= {f"may_{item}": item in may for item in MAY}
     since = {"added_ms": now_ms, "added_by": by, "removed_ms": None}
     journaled(conn, table, key_of(name))
     if held is None:
         conn.execute(sa.insert(table).values(key=key_of(name), **row, **since))
     else:
         conn.execute(sa.update(table).where(table.c.key == key_of(name)).values(**row, **since))
-    record(conn, "person_added", by, now_ms, subject=name, reason=" ".join(sorted(may)))
+    record(conn, "person_added", by, now_ms, subject=name, reason=" ".join((role, scope, *sorted(may))))
 
 
 def renew(conn: sa.Connection, name: str, kept: str, by: str, now_ms: int) -> None:
-    """Another passphrase for a person; the old one counts no more. Raises PersonError."""
+    """Another password for a person; the old one counts no more. Raises PersonError."""
     _change(conn, name, {"kept": kept})
     record(conn, "person_renewed", by, now_ms, subject=name)
 
@@ -139,51 +151,82 @@ DOUBTS: dict[Doubt, str] = {
 # ---------------------------------------------------------------- the proof
 
 
-def prove(store: Store, name: str, secret: str, now_ms: int, *, counted: bool) -> Proven:
-    """The person of this name, whose passphrase `secret` is. Raises PersonError: the same for names that nobody has.
+def prove(store: Store, name: str, secret: str, now_ms: int, *, counted: bool, address: str = "") -> Proven:
+    """The person of this name, whose password `secret` is. Raises PersonError: the same for names that nobody has.
 
-    `counted` guesses are bounded by the hour and name, in the database, so that a restart forgets none. A person with
-    access to the collector's files could try the stored hashes anyway: there nothing is counted, so nobody is locked
-    out."""
+    `counted` guesses are bounded by the hour, name and group of addresses, in the database, so that a restart forgets
+    none. A person with access to the collector's files could try the stored hashes anyway: there nothing is counted, so
+    nobody is locked out."""
     name = named(name)
     with _alone():
-        guess = _count(store, name, now_ms) if counted else None
+        guesses = _count(store, name, now_ms, address) if counted else ()
         with store.read() as conn:
             row = _row(conn, name)
         known = row is not None and row.removed_ms is None
         if not passwords.verify(secret, row.kept if row is not None and known else passwords.DUMMY_HASH) or row is None:
-            raise PersonError("wrong", "name or passphrase: do not fit; try again, or have `person renew` run")
-        if guess is not None:
-            with store.write() as conn:
-                conn.execute(sa.delete(schema.wrong_tries).where(schema.wrong_tries.c.id == guess))
+            raise PersonError("wrong", "name or password: do not fit; try again, or have `person password` run")
+        forgive(store, guesses)
         return Proven(row.name, row.kept)
 
 
 @contextmanager
 def _alone() -> Iterator[None]:
     if not _one_at_a_time.acquire(timeout=BUSY_S):
-        raise PersonError("busy", "passphrases: too many are compared at once; try again in a moment")
+        raise PersonError("busy", "passwords: too many are compared at once; try again in a moment")
     try:
         yield
     finally:
         _one_at_a_time.release()
 
 
-def _count(store: Store, name: str, now_ms: int) -> int:
-    """Counts a guess before it is compared, so that none of many at once escapes. Returns its row's id."""
-    table = schema.wrong_tries
-    whose = hashlib.sha256(key_of(name).encode()).hexdigest()
+def _count(store: Store, name: str, now_ms: int, address: str) -> list[int]:
+    """Counts a guess before it is compared, so that none of many at once escapes. Returns its rows' ids."""
+    bounds = {key_of(name): TRIES_AN_HOUR} | ({f"address {address}": ADDRESS_TRIES_AN_HOUR} if address else {})
+    return count_guess(store, bounds, now_ms)
+
+
+def count_guess(store: Store, bounds: Mapping[str, int], now_ms: int) -> list[int]:
+    """Notes a guess against each of these, which may take so many in an hour. Returns its rows' ids, for `forgive`.
+    Raises PersonError for one too many."""
+    table, ids = schema.wrong_tries, []
     with store.write() as conn:
         conn.execute(sa.delete(table).where(table.c.at_ms <= now_ms - HOUR_MS))
-        held = conn.scalar(sa.select(sa.func.count()).select_from(table).where(table.c.whose == whose)) or 0
-        if held >= TRIES_AN_HOUR:
-            raise PersonError(
-                "too_many",
-                f"passphrase: {TRIES_AN_HOUR} wrong ones within an hour; wait, or use the command on the collector",
-            )
-        key = conn.execute(sa.insert(table).values(whose=whose, at_ms=now_ms)).inserted_primary_key
-        assert key is not None
-        return int(key[0])
+        for name, limit in bounds.items():
+            whose = hashlib.sha256(name.encode()).hexdigest()
+            held = conn.scalar(sa.select(sa.func.count()).select_from(table).where(table.c.whose == whose)) or 0
+            if held >= limit:
+                raise PersonError(
+                    "too_many",
+                    f"password: {limit} wrong ones within an hour; wait, or use the command on the collector",
+                )
+            key = conn.execute(sa.insert(table).values(whose=whose, at_ms=now_ms)).inserted_primary_key
+            assert key is not None
+            ids.append(int(key[0]))
+    return ids
+
+
+def forgive(store: Store, guesses: Collection[int]) -> None:
+    """They were right."""
+    if guesses:
+        with store.write() as conn:
+            conn.execute(sa.delete(schema.wrong_tries).where(schema.wrong_tries.c.id.in_(list(guesses))))
+
+
+def address_group(address: str) -> str:
+    """The network that an address is counted with: 24 bits of IPv4, 56 of IPv6; empty for what is no address."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    found = getattr(found, "ipv4_mapped", None) or found
+    return str(ipaddress.ip_network((found, GROUP_BITS[found.version]), strict=False))
+
+
+def store_anew(conn: sa.Connection, proven: Proven, kept: str) -> None:
+    """The same password, hashed as it is today; nothing where it was changed meanwhile."""
+    table, key = schema.persons, key_of(proven.name)
+    journaled(conn, table, key)
+    conn.execute(sa.update(table).where(table.c.key == key, table.c.kept == proven.proof).values(kept=kept))
 
 
 def check(conn: sa.Connection, name: str, proof: str, may: May) -> bool:
@@ -193,7 +236,7 @@ def check(conn: sa.Connection, name: str, proof: str, may: May) -> bool:
         return False
     row = _row(conn, name)
     if row is None or row.removed_ms is not None or not proof or row.kept != proof:
-        fix = "give a name of `nabz-collector person list` and its passphrase"
+        fix = "give a name of `nabz-collector person list` and its password"
         raise PersonError("not_proven", f"{name}: is not proven, and names are proven here; {fix}")
     if not row._mapping[f"may_{may}"]:
         raise PersonError("may_not", f"{name}: may not {may}; another person must, or be added with `--may {may}`")
@@ -210,6 +253,23 @@ Act = Literal[
     "story_taken",
     "story_refused",
     "restored",
+    "logged_in",
+    "logged_out",
+    "sessions_ended",
+    "role_set",
+    "factor_added",
+    "factor_removed",
+    "key_added",
+    "key_revoked",
+    "contact_set",
+    "contact_removed",
+    "test_requested",
+    "center_added",
+    "center_changed",
+    "centers_imported",
+    "device_revoked",
+    "server_added",
+    "server_revoked",
 ]
 
 

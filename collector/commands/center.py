@@ -13,7 +13,17 @@ import sqlalchemy as sa
 
 from agent.common.errors import describe
 from agent.common.files import read_text
-from collector.commands.console import answers, common_arguments, complain, say, settings_of, table
+from collector.access import users
+from collector.commands.console import (
+    acting,
+    answers,
+    common_arguments,
+    complain,
+    say,
+    settings_of,
+    table,
+    who_argument,
+)
 from collector.database import opened
 from collector.register import centers, dated
 from collector.reports import revisions
@@ -34,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--from", dest="from_day", default="", metavar="YYYY-MM-DD",
         help=f"the day from which new {', '.join(dated.DATED)} hold (default: today)",
     )  # fmt: skip
-    read.add_argument("--by", default="", metavar="NAME", help="who says so: kept with what holds from a day")
+    who_argument(read)
     add = verbs.add_parser("add", help="add one center")
     for name in centers.COLUMNS:
         flag = "--code" if name == "center" else f"--{name.replace('_', '-')}"
@@ -50,6 +60,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     test.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="wait so long for its result")
     for verb in verbs.choices.values():
         common_arguments(verb)
+        if verb in (add, move, test):
+            who_argument(verb)
         verb.add_argument("--json", action="store_true", help="print facts as JSON")
 
 
@@ -57,7 +69,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     try:
         return VERBS[options.verb](options)
-    except (centers.CenterError, requests.TestRequestRefused) as error:
+    except (centers.CenterError, requests.TestRequestRefused, users.PersonError) as error:
         complain(str(error))
         return 1
 
@@ -80,8 +92,11 @@ def _import(options: argparse.Namespace) -> int:
         if options.dry_run:
             done = centers.plan_import(conn, lines, _now_ms(), from_ms)
         else:
-            done = centers.do_import(conn, lines, _now_ms(), from_ms, options.by)
+            done = centers.do_import(conn, lines, _now_ms(), from_ms, acting(options))
             _revise(conn, done, from_ms)
+            if not done.mistakes and (done.added or done.changed):
+                counts = f"{len(done.added)} new, {len(done.changed)} changed: {options.file.name}"
+                users.record(conn, "centers_imported", acting(options), _now_ms(), reason=counts)
     for mistake in done.mistakes:
         complain(f"{options.file}: {mistake}")
     facts = {
@@ -111,6 +126,7 @@ def _add(options: argparse.Namespace) -> int:
     facts = {name: getattr(options, f"column_{name}") for name in centers.COLUMNS}
     with opened(settings_of(options)) as store, store.write() as conn:
         center = centers.add(conn, facts, _now_ms())
+        users.record(conn, "center_added", acting(options), _now_ms(), center=center.code)
     say(json.dumps(center.row()) if options.json else f"{center.code}: added; next: nabz-collector token {center.code}")
     return 0
 
@@ -118,6 +134,7 @@ def _add(options: argparse.Namespace) -> int:
 def _move(options: argparse.Namespace) -> int:
     with opened(settings_of(options)) as store, store.write() as conn:
         center = centers.move(conn, options.code, options.lifecycle, _now_ms())
+        users.record(conn, "center_changed", acting(options), _now_ms(), center=center.code, reason=center.lifecycle)
     say(json.dumps(center.row()) if options.json else f"{center.code}: is {center.lifecycle} now")
     return 0
 
@@ -150,6 +167,7 @@ def _test(options: argparse.Namespace) -> int:
     with opened(settings_of(options)) as store:
         with store.write() as conn:
             test_id = requests.ask_for(conn, options.code, _now_ms())
+            users.record(conn, "test_requested", acting(options), _now_ms(), center=options.code)
         until_s = time.monotonic() + options.wait
         while (turn := _turn(store, test_id))["state"] in requests.OPEN and time.monotonic() < until_s:
             time.sleep(LOOK_S)

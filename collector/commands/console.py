@@ -17,6 +17,7 @@ from agent.common import logs
 from agent.common.errors import describe
 from collector.access import users
 from collector.config import DEFAULT_FILE, ConfigError, Settings, load
+from collector.scope import PARTS, Scope
 from collector.store import Store, StoreError
 
 
@@ -28,6 +29,22 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
 
 def who_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by", default="", metavar="NAME", help="who does this; recorded (default: your user name)")
+
+
+def scope_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--owner`, `--district` and `--province`, each any number of times."""
+    for name in PARTS:
+        parser.add_argument(
+            f"--{name}", action="append", default=[], metavar="NAME", help=f"only centers of this {name}; repeatable"
+        )
+
+
+def scope_of(options: argparse.Namespace) -> Scope:
+    return Scope(**{name: frozenset(getattr(options, name)) for name in PARTS})
+
+
+def scope_text(scope: Scope) -> str:
+    return "; ".join(f"{name} {', '.join(values)}" for name, values in scope.parts.items()) or "all"
 
 
 def acting(options: argparse.Namespace) -> str:
@@ -48,7 +65,7 @@ def proof_of(store: Store, name: str, now_ms: int) -> str:
     with store.read() as conn:
         if not users.registered(conn):
             return ""
-    return users.prove(store, name, asked_secret(f"Passphrase of {name}: "), now_ms, counted=False).proof
+    return users.prove(store, name, asked_secret(f"Password of {name}: "), now_ms, counted=False).proof
 
 
 def asked_secret(prompt: str) -> str:

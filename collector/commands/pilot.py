@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: stopped.set())
     try:
         _start(household, data, settings, options)
-        link = f"{settings.web_url}/login#token={(data / 'web-token').read_text().strip()}"
+        link = settings.web_url + _log_in(data)
         say(f"\n  Nabz runs. Open this link:  {link}\n  Ctrl-C stops it; everything is kept in {options.data}.\n")
         while not stopped.wait(0.5):
             if why := household.tend():
@@ -158,6 +158,14 @@ def _register(settings: Settings) -> str:
 def _seats_listen(data: Path) -> str:
 
     return str(parse_toml((data / "agent.toml").read_bytes())["seats"]["listen"])
+
+
+def _log_in(data: Path) -> str:
+    """The one-time link of the first admin, or where people log in once there is one."""
+    try:
+        return f"/login#token={(data / 'web-token').read_text().strip()}"
+    except FileNotFoundError:
+        return "/login"
 
 
 def _free(wanted: int) -> int:

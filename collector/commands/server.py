@@ -6,7 +6,17 @@ import argparse
 import json
 import time
 
-from collector.commands.console import answers, common_arguments, complain, say, settings_of, table
+from collector.access import users
+from collector.commands.console import (
+    acting,
+    answers,
+    common_arguments,
+    complain,
+    say,
+    settings_of,
+    table,
+    who_argument,
+)
 from collector.database import opened
 from collector.speedtests.servers import ServerError, add, listed, revoke
 
@@ -24,6 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     gone.add_argument("name", metavar="NAME")
     for verb in (new, verbs.add_parser("list", help="every server, its state and how many records came"), gone):
         common_arguments(verb)
+        who_argument(verb)
         verb.add_argument("--json", action="store_true", help="print facts as JSON")
 
 
@@ -31,16 +42,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     settings, now_ms = settings_of(options), time.time_ns() // 1_000_000
     try:
+        by = acting(options)
         with opened(settings) as store, store.write() as conn:
             if options.verb == "add":
                 token = add(conn, options.name, options.url, options.tests, options.place, now_ms)
+                users.record(conn, "server_added", by, now_ms, subject=options.name, reason=options.url)
                 _say_token(options, settings.web_url, token)
             elif options.verb == "revoke":
                 revoke(conn, options.name, now_ms)
+                users.record(conn, "server_revoked", by, now_ms, subject=options.name)
                 say(json.dumps({"name": options.name, "revoked_ms": now_ms}) if options.json else "revoked")
             else:
                 _say_list(options, listed(conn))
-    except ServerError as error:
+    except (ServerError, users.PersonError) as error:
         complain(str(error))
         return 1
     return 0

@@ -98,6 +98,8 @@ def begin_epoch(store: Store, now_ms: int) -> str:
         conn.execute(sa.delete(about).where(about.c.name == TIMELINE))  # of the server that was copied
         from_ms = now_ms if newest_ms is None else newest_ms
         conn.execute(sa.insert(schema.restores).values(epoch=epoch, from_ms=from_ms, to_ms=now_ms))
+        if sa.inspect(conn).has_table(schema.sessions.name):  # one that was ended since the copy must not come back
+            conn.execute(sa.delete(schema.sessions))
     return epoch
 
 

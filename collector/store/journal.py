@@ -38,6 +38,8 @@ GENESIS = "0" * 64
 _tokens, _enrolments, _restores = schema.tokens, schema.enrolments, schema.restores
 DECIDED: dict[str, sa.ColumnElement[bool]] = {
     "persons": sa.true(),
+    "second_factors": schema.second_factors.c.confirmed_ms.is_not(None),
+    "api_keys": sa.true(),
     "devices": sa.true(),
     "revocations": sa.true(),
     "tokens": _tokens.c.used_ms.is_not(None),
@@ -45,7 +47,8 @@ DECIDED: dict[str, sa.ColumnElement[bool]] = {
     "measure_servers": sa.true(),
     "server_tokens": schema.server_tokens.c.used_ms.is_not(None),
 }
-UNCHANGING = {"devices": {"hostname", "version"}}  # columns that decide nothing: a row that differs in them is the same
+# Columns that decide nothing: a row that differs in them alone is the same.
+UNCHANGING = {"devices": {"hostname", "version"}, "second_factors": {"counter"}, "api_keys": {"used_ms"}}
 
 
 class JournalError(Exception):

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent import wire
+from collector.scope import EVERYWHERE, PARTS, Scope
 from collector.store import schema
 from collector.store.rollups import DAY_MS, HOUR_MS, rolled_until, summed, together, worst
 from collector.store.schema import centers, changes, devices, flags, integrity, pulse, readings
@@ -48,6 +49,7 @@ class Filter:
     province: str = ""
     search: str = ""
     sort: str = "worst"
+    scope: Scope = EVERYWHERE
 
 
 # ---------------------------------------------------------------- the list
@@ -137,7 +139,7 @@ def _sums_of_flags(ranks: Ranks) -> sa.Select[Any]:
 
 
 def _matching(table: sa.Subquery, wanted: Filter, *, with_state: bool) -> list[sa.ColumnElement[bool]]:
-    conditions: list[sa.ColumnElement[bool]] = []
+    conditions = within(table, wanted.scope)
     if wanted.province:
         conditions.append(table.c.province == wanted.province)
     if with_state and wanted.state in STATES:
@@ -148,6 +150,11 @@ def _matching(table: sa.Subquery, wanted: Filter, *, with_state: bool) -> list[s
         for word in wanted.search.lower().split()[:8]
     ]
     return conditions
+
+
+def within(table: sa.FromClause, scope: Scope) -> list[sa.ColumnElement[bool]]:
+    """What `Scope.includes` says of a center, as conditions on a table that has its columns."""
+    return [table.c[name].in_(values) for name, values in scope.parts.items()]
 
 
 def _order(table: sa.Subquery, sort: str) -> Sequence[sa.ColumnElement[Any]]:
@@ -175,10 +182,10 @@ def page(conn: sa.Connection, ranks: Ranks, wanted: Filter, *, limit: int, offse
     return [_stated(row) for row in conn.execute(query.limit(limit).offset(offset)).mappings()]
 
 
-def some(conn: sa.Connection, ranks: Ranks, codes: Collection[str]) -> list[dict[str, Any]]:
-    """The rows of these centers, in the order worst first."""
+def some(conn: sa.Connection, ranks: Ranks, codes: Collection[str], scope: Scope = EVERYWHERE) -> list[dict[str, Any]]:
+    """The rows of these centers that are in the scope, in the order worst first."""
     table = board(ranks, codes)
-    query = sa.select(table).order_by(*_order(table, "worst"))
+    query = sa.select(table).where(*within(table, scope)).order_by(*_order(table, "worst"))
     return [_stated(row) for row in conn.execute(query).mappings()]
 
 
@@ -187,9 +194,10 @@ def one(conn: sa.Connection, ranks: Ranks, code: str) -> dict[str, Any] | None:
 
 
 def pulses(conn: sa.Connection, ranks: Ranks, codes: Collection[str] | None = None) -> list[sa.RowMapping]:
-    """(center, rank, criterion, heard_ms) of these centers, or of all: what a live page follows."""
+    """(center, rank, criterion, heard_ms and where it is) of these centers, or of all: what a live page follows."""
     table = board(ranks, codes)
-    query = sa.select(table.c.center, table.c.rank, table.c.criterion, table.c.heard_ms)
+    places = (table.c[name] for name in PARTS)
+    query = sa.select(table.c.center, table.c.rank, table.c.criterion, table.c.heard_ms, *places)
     return list(conn.execute(query).mappings())
 
 
@@ -198,8 +206,9 @@ def openings(conn: sa.Connection) -> list[str]:
     return list(conn.scalars(sa.select(centers.c.opening).distinct()))
 
 
-def provinces(conn: sa.Connection) -> list[str]:
-    query = sa.select(centers.c.province).where(centers.c.province != "").distinct().order_by(centers.c.province)
+def provinces(conn: sa.Connection, scope: Scope = EVERYWHERE) -> list[str]:
+    mine = (centers.c.province != "", *within(centers, scope))
+    query = sa.select(centers.c.province).where(*mine).distinct().order_by(centers.c.province)
     return list(conn.scalars(query))
 
 

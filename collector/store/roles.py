@@ -25,12 +25,14 @@ _SUMS = ("", "r", "r")
 MATRIX: dict[str, tuple[str, str, str]] = {
     "about": ("rv", "r", "r"),  # a gateway's proof that the database went back begins an epoch
     "alerts": ("", "raw", "r"),
+    "api_keys": ("", "raw", ""),
     "boots": _DERIVED,
     "center_facts": _DESK,
     "centers": _DESK,
     "certificates": ("r", "ra", "r"),
     "changes": ("ra", "raq", "r"),  # the alerts' queue is a mark on the row, the only thing that may change
     "clock_jumps": ("ra", "r", "r"),
+    "contacts": ("", "rawd", "r"),
     "copies": ("", "r", "r"),
     "cuts": _DERIVED,
     "decisions": ("", "ra", "r"),
@@ -48,14 +50,16 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "latest": _DERIVED,
     "measure_servers": _DESK,
     "nonces": ("ra", "ra", "r"),
-    "persons": ("", "r", ""),
+    "persons": ("", "raw", ""),
     "pulse": _DERIVED,
     "records": ("r", "ra", "r"),
     "restores": ("ra", "r", "r"),
     "reports": ("raw", "raw", "r"),  # what comes late opens a revision; only housekeeping closes one or lets it go
     "revocations": ("r", "ra", "r"),
     "second_stories": ("raw", "r", "r"),
+    "second_factors": ("", "raw", ""),
     "server_tokens": ("", "rawd", ""),
+    "sessions": ("", "rawd", ""),
     "set_aside": ("rad", "r", "r"),
     "spools": _DERIVED,
     "tokens": ("", "raw", ""),

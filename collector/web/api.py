@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from agent.common.reasons import Reason, decode
 from agent.common.words import plain
+from collector.accounts import api_keys, contacts, sessions
 from collector.judging import server_check
 from collector.judging.evaluate import Current, LatestReading, current_verdicts, latest_readings
 from collector.judging.server_check import TestNetwork
@@ -19,6 +21,8 @@ from collector.outages import summary
 from collector.register.centers import CODE, CenterError, get
 from collector.register.providers import asns_of
 from collector.store import UNAVAILABLE, queries, schema
+from collector.web import auth
+from collector.web.auth import Asker
 from collector.web.errors import Mistaken
 from collector.web.live import Full
 from collector.web.site import Site
@@ -41,7 +45,7 @@ def router(site: Site) -> APIRouter:
 
     @routes.get("/api/v1/centers")
     def centers(request: Request) -> Response:
-        wanted = filter_of(request.query_params)
+        wanted = filter_of(request)
         limit = _number(request.query_params, "limit", 200, 1, MAX_PAGE)
         offset = _number(request.query_params, "offset", 0, 0, 10**7)
         with site.store.read() as conn:
@@ -60,13 +64,27 @@ def router(site: Site) -> APIRouter:
     @routes.get("/api/v1/live")
     async def live(request: Request) -> Response:
         after = request.headers.get("last-event-id") or request.query_params.get("after")
+        asker = auth.asker(request)
         try:
-            client = site.hub.subscribe(after)
+            client = site.hub.subscribe(after, asker.account.scope)
         except Full:
             return reply({"error": "too many pages are open; close some and try again"}, 503)
-        return StreamingResponse(site.hub.stream(client, site.health.late), media_type="text/event-stream")
+        stream = site.hub.stream(client, site.health.late, partial(_is_as_before, site, asker))
+        return StreamingResponse(stream, media_type="text/event-stream")
 
     return routes
+
+
+def _is_as_before(site: Site, asker: Asker) -> bool:
+    """Whether whoever opened a stream may still read it, and as much as then. A database that is away ends nothing."""
+    try:
+        with site.store.read() as conn:
+            session = sessions.by_id(conn, asker.session.id, site.now()) if asker.session else None
+            key = api_keys.by_prefix(conn, asker.api_key.prefix, site.now()) if asker.api_key else None
+    except UNAVAILABLE:
+        return True
+    found = session or key
+    return found is not None and found.account == asker.account
 
 
 def _add_health(routes: APIRouter, site: Site) -> None:
@@ -101,6 +119,7 @@ def _center(site: Site, code: str) -> dict[str, Any]:
         newest = latest_readings(conn, code)
         verdicts = current_verdicts(conn, registered, newest, site.standards, site.now())
         network = test_network(site, conn, registered.isp, newest)
+        calls = [contact.row() for contact in contacts.of_center(conn, registered)]
         story = summary.plain(conn, registered, site.standards.at(site.now()), told)
     latest = {
         f"{kind}/{item.subject}".rstrip("/"): msgspec.Raw(item.body.encode())
@@ -108,6 +127,7 @@ def _center(site: Site, code: str) -> dict[str, Any]:
         for item in items
     }
     own = {"center": _row(found), "verdicts": [_said(verdict) for verdict in verdicts], "latest": latest}
+    own |= {"contacts": calls}
     return own | ({"network": network} if network else {}) | story
 
 
@@ -145,14 +165,16 @@ def known_code(code: str) -> str:
     return code
 
 
-def filter_of(params: Mapping[str, str]) -> queries.Filter:
-    """The filter in an address; what it does not know asks for nothing."""
+def filter_of(request: Request) -> queries.Filter:
+    """The filter in an address, within the scope of whoever asks; what it does not know asks for nothing."""
+    params = request.query_params
     state, sort = params.get("state", ""), params.get("sort", "worst")
     return queries.Filter(
         state=state if state in queries.STATES else "",
         province=_printable(params.get("province", "")),
         search=_printable(params.get("q", "")),
         sort=sort if sort in queries.SORTS else "worst",
+        scope=auth.asker(request).account.scope,
     )
 
 

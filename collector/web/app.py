@@ -18,6 +18,8 @@ from starlette.staticfiles import StaticFiles
 from agent.common.words import FOLDER
 from collector.access.ca import Authority
 from collector.access.enrolment import EnrolmentFacts
+from collector.accounts import directory
+from collector.accounts.second_factors import Seal
 from collector.config import Settings
 from collector.standard import Standards
 from collector.store import Store, queries
@@ -27,8 +29,10 @@ from collector.web.health import Health
 from collector.web.limits import BodyLimit
 from collector.web.live import Follower, Hub
 from collector.web.machines import gateways
-from collector.web.pages import approvals, backups, centers, test_now
+from collector.web.pages import account, activity, approvals, backups, centers, contacts, keys, log_in, people, test_now
 from collector.web.site import HERE, Site
+
+PAGES = (log_in, centers, test_now, approvals, backups, account, people, keys, contacts, activity)
 
 
 def now_ms() -> int:
@@ -49,25 +53,34 @@ def build(
     """The application, to be served by one process; its `state.gateways` is the door for gateways alone. `texts` is
     the folder of the languages.
 
-    Makes the log-in token and the certificate authority in the data folder if there are none.
+    Makes the token of the first admin's link and the certificate authority in the data folder if there are none.
 
     `hub.close()` must be called before the server is asked to stop: open pages keep their streams until then.
     """
     facts = _enrolment_facts(config, key, now)
-    door = auth.Authenticator(auth.load_token(config.data_dir))
+    with store.read() as conn:
+        first_link = auth.FirstLink.load(config.data_dir, has_admin=directory.has_admin(conn))
     providers, is_secure = config.measure.providers, config.web.is_secure
     site = Site(
-        store, hub, standards, door, facts, now, is_secure, texts=texts, health=health or Health(), providers=providers
+        store,
+        hub,
+        standards,
+        first_link,
+        facts,
+        Seal(key),
+        now,
+        is_secure,
+        texts=texts,
+        health=health or Health(),
+        providers=providers,
     )
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(site))
     app.state.gateways = gateways.build(site, key, config.http.body_bytes)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     app.include_router(api.router(site))
     app.include_router(gateways.router(site, key))
-    app.include_router(centers.router(site))
-    app.include_router(test_now.router(site))
-    app.include_router(approvals.router(site))
-    app.include_router(backups.router(site))
+    for page in PAGES:
+        app.include_router(page.router(site))
     errors.add(app, site)
     app.add_middleware(GZipMiddleware, minimum_size=800, compresslevel=6)
     app.add_middleware(BodyLimit, limit_bytes=config.http.body_bytes)

@@ -1,7 +1,7 @@
-"""Who may come in: whoever knows the token, as with Jupyter, and afterwards whoever holds the cookie it gave.
+"""Who asks: the session of a cookie, or the API key of a header; and the link that makes the first admin.
 
-The token is made once and kept beside the database; the link with it is printed at start. The cookie is an expiry
-signed with a key drawn from the token, so that sessions outlive a restart and end when the token is replaced.
+The link's token is made at the first start and kept beside the database until it has been used: whoever holds it makes
+the first account, which makes all others. Cookies are collector.accounts.sessions'.
 """
 
 from __future__ import annotations
@@ -9,66 +9,115 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 
+from fastapi import Request
+from starlette.datastructures import Headers
+
 from collector.access.atomic_files import keep_once
+from collector.access.users import address_group
+from collector.accounts.api_keys import ApiKey
+from collector.accounts.policy import Account, allowed
+from collector.accounts.sessions import WebSession
 
 COOKIE = "nabz_session"
-SESSION_S = 30 * 86_400
 TOKEN_FILE = "web-token"  # noqa: S105 - a file's name
-OPEN_PATHS = frozenset({"/login", "/healthz", "/readyz", "/favicon.ico", "/api/v1/ca", "/api/v1/time"})
-OPEN_PREFIX = "/static/"
-OPEN_POSTS = frozenset({"/api/v1/enrol", "/api/v1/renew", "/api/v1/servers/join", "/api/v1/records"})
+SHORTEST_TOKEN = 16
+STATE = "asker"
 
 
-def load_token(data_dir: Path) -> str:
-    """The token kept in `data_dir` (mode 0600), made now if there is none. Raises OSError."""
-    path = data_dir / TOKEN_FILE
-    kept = path.read_bytes() if path.exists() else keep_once(path, secrets.token_urlsafe(32).encode() + b"\n")
-    return kept.decode("ascii").strip()
+@dataclass(frozen=True)
+class Asker:
+    """Who sent a request: an account, by a session or by an API key."""
+
+    account: Account
+    session: WebSession | None = None
+    api_key: ApiKey | None = None
+
+    @property
+    def used_ms(self) -> int | None:
+        """When this session or key was last noted as used."""
+        return self.session.seen_ms if self.session else self.api_key.used_ms if self.api_key else None
 
 
-class Authenticator:
-    """Opens to the token and to sessions it has made."""
+class FirstLink:
+    """The one-time token of the first admin, as long as there is none."""
 
-    def __init__(self, token: str) -> None:
-        if len(token) < 16:
-            raise ValueError("the log-in token must have at least 16 characters; delete its file to get a new one")
-        self._token = token.encode()
-        self._key = hashlib.sha256(b"nabz-session\0" + self._token).digest()
+    def __init__(self, path: Path, token: str | None) -> None:
+        if token is not None and len(token) < SHORTEST_TOKEN:
+            raise ValueError(f"{path}: the token must have {SHORTEST_TOKEN} characters or more; delete the file")
+        self._path, self._token = path, token
+
+    @classmethod
+    def load(cls, data_dir: Path, *, has_admin: bool) -> FirstLink:
+        """With the token kept in `data_dir` (mode 0600), made now if there is none. One that is left beside an admin
+        is deleted: it opens nothing. Raises OSError."""
+        path = data_dir / TOKEN_FILE
+        if has_admin:
+            path.unlink(missing_ok=True)
+            return cls(path, None)
+        kept = path.read_bytes() if path.exists() else keep_once(path, secrets.token_urlsafe(32).encode() + b"\n")
+        return cls(path, kept.decode("ascii").strip())
+
+    @property
+    def is_open(self) -> bool:
+        return self._token is not None
 
     def knows(self, token: str) -> bool:
         """Compared in constant time."""
-        return hmac.compare_digest(token.strip().encode(), self._token)
+        expected = self._token
+        return expected is not None and hmac.compare_digest(token.strip().encode(errors="replace"), expected.encode())
 
-    def session(self, now_ms: int) -> str:
-        """The value of a cookie that admits for SESSION_S from now."""
-        expires_s = str(now_ms // 1000 + SESSION_S)
-        return f"{expires_s}.{self._seal(expires_s)}"
-
-    def admits(self, session: str | None, now_ms: int) -> bool:
-        expires_s, _, seal = (session or "").partition(".")
-        if not (expires_s.isascii() and expires_s.isdigit() and len(expires_s) < 16):
-            return False
-        right = hmac.compare_digest(seal.encode(), self._seal(expires_s).encode())
-        return right and now_ms < int(expires_s) * 1000
-
-    def form_mark(self, session: str | None) -> str:
-        """What a form of this session carries, so that no other site can send it in a reader's name."""
-        return hmac.new(self._key, f"form\0{session or ''}".encode(), hashlib.sha256).hexdigest()
-
-    def is_form_of(self, session: str | None, mark: str) -> bool:
-        return hmac.compare_digest(self.form_mark(session).encode(), mark.encode())
-
-    def _seal(self, expires_s: str) -> str:
-        return hmac.new(self._key, expires_s.encode(), hashlib.sha256).hexdigest()
+    def use_up(self) -> None:
+        """There is an admin: the token opens nothing more, and its file goes. Raises OSError."""
+        self._token = None
+        self._path.unlink(missing_ok=True)
 
 
-def is_open(method: str, path: str) -> bool:
-    """Whether a request is served without a session; everything that is not named here is denied."""
-    if method == "POST" and path in OPEN_POSTS:
-        return True
-    return path in OPEN_PATHS or (path.startswith(OPEN_PREFIX) and method in ("GET", "HEAD"))
+def cookie_of(headers: Headers) -> str:
+    """The session's cookie; empty without one."""
+    cookies: SimpleCookie = SimpleCookie()
+    try:
+        cookies.load(headers.get("cookie", ""))
+    except CookieError:
+        return ""
+    return cookies[COOKIE].value if COOKIE in cookies else ""
+
+
+def bearer_of(headers: Headers) -> str:
+    """The API key in `Authorization: Bearer …` (RFC 6750 §2.1); empty without one."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
+def asker(request: Request) -> Asker:
+    """Whom the guard has let in. Raises RuntimeError on a route that anybody may ask for."""
+    found = getattr(request.state, STATE, None)
+    if not isinstance(found, Asker):
+        raise RuntimeError(f"{request.url.path}: is open to anybody, so nobody is known to ask")
+    return found
+
+
+def account_of(request: Request) -> Account | None:
+    """The account that asks; None where none is needed."""
+    found = getattr(request.state, STATE, None)
+    return found.account if isinstance(found, Asker) else None
+
+
+def may(request: Request, action: str) -> bool:
+    return allowed(account_of(request), action)
+
+
+def network_of(request: Request) -> str:
+    """The group of addresses that a request comes from."""
+    return address_group(request.client.host if request.client else "")
+
+
+def form_mark(session_cookie: str | None) -> str:
+    """What a form of this session carries, so that no other site can send it in a reader's name."""
+    return hashlib.sha256(f"nabz-form\0{session_cookie or ''}".encode(errors="replace")).hexdigest()
 
 
 def onward(path: str) -> str:

@@ -30,23 +30,29 @@ def add(app: FastAPI, site: Site) -> None:
 
     def mistaken(request: Request, error: Exception) -> Response:
         assert isinstance(error, Mistaken)
-        return _answer(site, request, error.status, error.sentence)
+        return answer(site, request, error.status, error.sentence)
 
     def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return _answer(site, request, error.status_code, f"{request.url.path[:100]}: {error.detail}")
+        return answer(site, request, error.status_code, f"{request.url.path[:100]}: {error.detail}")
 
-    def unavailable(request: Request, error: Exception) -> Response:
-        UNAVAILABLE_PAGE.log(path=request.url.path, error=error)
-        return _answer(site, request, 503, "the database does not answer; try again in a moment")
+    def away(request: Request, error: Exception) -> Response:
+        return unavailable(site, request, error)
 
     app.add_exception_handler(Mistaken, mistaken)
     app.add_exception_handler(HTTPException, refused)
     for kind in UNAVAILABLE:
-        app.add_exception_handler(kind, unavailable)
+        app.add_exception_handler(kind, away)
 
 
-def _answer(site: Site, request: Request, status: int, sentence: str) -> Response:
+def unavailable(site: Site, request: Request, error: Exception) -> Response:
+    """The answer while the database is away."""
+    UNAVAILABLE_PAGE.log(path=request.url.path, error=error)
+    return answer(site, request, 503, "the database does not answer; try again in a moment")
+
+
+def answer(site: Site, request: Request, status: int, sentence: str) -> Response:
+    """A page for people, a sentence for programs."""
     if request.url.path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
         return JSONResponse({"error": sentence}, status)
     return View.of(site, request).page("error.html", status=status, code=status)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import hmac
+import re
 from urllib.parse import urlsplit
 
 from fastapi import Request
 
+from collector.scope import Scope
 from collector.web import auth
 from collector.web.errors import Mistaken
-from collector.web.site import Site
 
+MAX_SCOPE = 4000  # letters of one part of a scope
 OWN = ("same-origin", "none")
 
 
-def check(site: Site, request: Request, mark: str) -> None:
+def check(request: Request, mark: str) -> None:
     """Raises Mistaken (403)."""
     if not is_of_this_site(request):
         raise Mistaken(403, "form: came from a page of another site; open the page here and press its button")
-    if not site.door.is_form_of(request.cookies.get(auth.COOKIE), mark):
+    if not hmac.compare_digest(auth.form_mark(request.cookies.get(auth.COOKIE)).encode(), mark.encode()):
         raise Mistaken(403, "form: is not of this session; open the page again and press its button")
 
 
@@ -28,3 +31,14 @@ def is_of_this_site(request: Request) -> bool:
     if fetch_site is not None:
         return fetch_site in OWN
     return origin is None or urlsplit(origin).netloc == request.headers.get("host", "")
+
+
+def scope_of(owner: str, district: str, province: str) -> Scope:
+    """A scope as people write it: values with semicolons or line ends between them."""
+    texts = {"owner": owner, "district": district, "province": province}
+    return Scope(**{name: frozenset(_values(text)) for name, text in texts.items()})
+
+
+def _values(text: str) -> list[str]:
+    values = (" ".join(part.split()) for part in re.split(r"[;\n]", text[:MAX_SCOPE]))
+    return [value for value in values if value and value.isprintable()]

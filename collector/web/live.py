@@ -1,8 +1,8 @@
 """What moves while people look: one stream of small deltas, sent to every open page.
 
 `Hub.publish` may be called from any thread and never blocks. What it is given is gathered for a moment, described
-once, and the same bytes go to every page. A page that does not keep up is dropped: its stream ends, its browser comes
-back by itself and asks for everything anew.
+once for each scope that somebody looks with, and the same bytes go to every page of that scope. A page that does not
+keep up is dropped: its stream ends, its browser comes back by itself and asks for everything anew.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from agent.common.logs import Event
 from agent.common.threads import post
+from collector.scope import EVERYWHERE, Scope
 from collector.store.queries import STATES
 
 NOT_PUBLISHED = Event(
@@ -37,6 +38,10 @@ _END = b""
 _encoder = msgspec.json.Encoder()
 
 
+# What is to be said of these centers, for each of these scopes.
+Describe = Callable[[Collection[str], Collection[Scope]], Mapping[Scope, bytes]]
+
+
 class Full(Exception):
     """As many pages are open as this collector serves."""
 
@@ -53,11 +58,11 @@ class Hub:
         self._codes: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event | None = None
-        self._clients: set[asyncio.Queue[bytes]] = set()
+        self._clients: dict[asyncio.Queue[bytes], Scope] = {}
         self._closed = False
         self._run = secrets.token_hex(4)  # numbers of an earlier run of the server mean nothing now
         self._number = 0
-        self._sent: deque[tuple[int, bytes]] = deque(maxlen=backlog)
+        self._sent: deque[tuple[int, Mapping[Scope, bytes]]] = deque(maxlen=backlog)
 
     def publish(self, codes: Collection[str]) -> None:
         """These centers have news. Any thread; returns at once, also when nobody looks."""
@@ -73,7 +78,7 @@ class Hub:
             if self._loop is not None:
                 post(self._loop, self._end_all)
 
-    async def run(self, describe: Callable[[Collection[str]], bytes]) -> None:
+    async def run(self, describe: Describe) -> None:
         """Until cancelled: gathers what is published, describes it in a thread (as JSON), tells every page."""
         changed, pause_s = asyncio.Event(), self._gather_s
         with self._lock:
@@ -93,23 +98,24 @@ class Hub:
                 self._loop = self._changed = None
             self._end_all()
 
-    async def _tell(self, describe: Callable[[Collection[str]], bytes], codes: Collection[str]) -> None:
+    async def _tell(self, describe: Describe, codes: Collection[str]) -> None:
         try:
-            news = await asyncio.to_thread(describe, codes)
+            news = await asyncio.to_thread(describe, codes, {EVERYWHERE, *self._clients.values()})
         except Exception as error:  # a database that is away for a moment must not end the stream for good
             NOT_PUBLISHED.log(error=error)
             return
         self._number += 1
-        event = b"id: %s\ndata: %s\n\n" % (self.last_event.encode(), news)
-        self._sent.append((self._number, event))
-        for client in list(self._clients):
+        name = self.last_event.encode()
+        events = {scope: b"id: %s\ndata: %s\n\n" % (name, text) for scope, text in news.items()}
+        self._sent.append((self._number, events))
+        for client, scope in list(self._clients.items()):
             if client.full():
                 self._drop(client)
             else:
-                client.put_nowait(event)
+                client.put_nowait(events.get(scope, LOST % name))  # of a page that came meanwhile
 
     def _drop(self, client: asyncio.Queue[bytes]) -> None:
-        self._clients.discard(client)
+        self._clients.pop(client, None)
         while not client.empty():
             client.get_nowait()
         client.put_nowait(_END)
@@ -123,29 +129,34 @@ class Hub:
         """The name of the newest event: a page that is made now knows it and all before."""
         return f"{self._run}-{self._number}"
 
-    def subscribe(self, after: str | None = None) -> asyncio.Queue[bytes]:
-        """A place in the audience, for `stream`, that begins after the event of that name. Raises Full."""
+    def subscribe(self, after: str | None = None, scope: Scope = EVERYWHERE) -> asyncio.Queue[bytes]:
+        """A place in the audience, for `stream`, that begins after the event of that name and hears of the centers in
+        the scope. Raises Full."""
         if len(self._clients) >= self._most or self._closed:
             raise Full
         client: asyncio.Queue[bytes] = asyncio.Queue(self._backlog + 1)
-        for event in self._missed(after):
+        for event in self._missed(after, scope):
             client.put_nowait(event)
-        self._clients.add(client)
+        self._clients[client] = scope
         return client
 
-    def _missed(self, after: str | None) -> list[bytes]:
+    def _missed(self, after: str | None, scope: Scope) -> list[bytes]:
         if after is None or after == self.last_event:
             return []
         run, _, number = after.partition("-")
         since = int(number) if number.isascii() and number.isdigit() and len(number) < 16 else -1
         if run != self._run or not self._sent or since + 1 < self._sent[0][0]:
             return [LOST % self.last_event.encode()]
-        return [event for held, event in self._sent if held > since]
+        events = [event.get(scope, b"") for held, event in self._sent if held > since]
+        return events if all(events) else [LOST % self.last_event.encode()]
 
     async def stream(
-        self, client: asyncio.Queue[bytes], late: Callable[[], Mapping[str, float]]
-    ) -> AsyncIterator[bytes]:
-        """The bytes of a `text/event-stream`, with a beat at its start and then as often as was agreed."""
+        self, client: asyncio.Queue[bytes], late: Callable[[], Mapping[str, float]],
+        is_valid: Callable[[], bool] = lambda: True,
+    ) -> AsyncIterator[bytes]:  # fmt: skip
+        """The bytes of a `text/event-stream`, with a beat at its start and then as often as was agreed; ended when, as
+        often, `is_valid` says in a thread that whoever reads it may no more."""
+        checked_s = time.monotonic()
         try:
             yield RETRY
             beat_s = time.monotonic()
@@ -157,41 +168,72 @@ class Hub:
                     event = BEAT % _encoder.encode(late())
                 if event == _END:
                     return
+                if time.monotonic() - checked_s >= self._heartbeat_s:
+                    checked_s = time.monotonic()
+                    if not await asyncio.to_thread(is_valid):
+                        return
                 yield event
         finally:
-            self._clients.discard(client)
+            self._clients.pop(client, None)
 
     @property
     def audience(self) -> int:
         return len(self._clients)
 
 
+class Shown(NamedTuple):
+    """What the pages show of a center, and where it is."""
+
+    rank: int
+    criterion: str | None
+    owner: str
+    district: str
+    province: str
+
+
 class Follower:
     """Knows what the pages show, so that it can say which centers moved and which were merely heard.
 
-    `look(codes)` gives rows of (center, rank, criterion, heard_ms) for these centers, or for all with None. All are
+    `look(codes)` gives rows of `queries.pulses` for these centers, or for all with None. All are
     looked at when many changed, when one is new, and now and then: the register is changed by others too.
     """
 
     def __init__(self, look: Callable[[Collection[str] | None], Collection[Mapping[str, Any]]]) -> None:
         self._look = look
-        self._shown: dict[str, tuple[int, str | None]] = {}
+        self._shown: dict[str, Shown] = {}
         self._events = 0
 
     def start(self) -> None:
-        self._shown = {row["center"]: (row["rank"], row["criterion"]) for row in self._look(None)}
+        self._shown = _shown(self._look(None))
 
-    def describe(self, codes: Collection[str]) -> bytes:
-        """As JSON: `heard` {code: ms}, `moved` [code …] whose state or worst flag changed, `counts` {state: n}."""
+    def describe(self, codes: Collection[str], scopes: Collection[Scope]) -> dict[Scope, bytes]:
+        """For each scope, as JSON: `heard` {code: ms}, `moved` [code …] whose state or worst flag changed, `counts`
+        {state: n}."""
         self._events += 1
         few = len(codes) <= MAX_SEPARATE and self._shown.keys() >= set(codes) and self._events % ALL_AFTER
         rows = self._look(codes if few else None)
-        shows = {row["center"]: (row["rank"], row["criterion"]) for row in rows}
+        shows = _shown(rows)
         moved = [code for code, shown in shows.items() if self._shown.get(code) != shown]
         self._shown = {**self._shown, **shows} if few else shows
         heard = {row["center"]: row["heard_ms"] for row in rows if row["center"] in codes}
-        return _encoder.encode({"heard": heard, "moved": moved, "counts": self.counts()})
+        return {scope: _encoder.encode(self._news(heard, moved, scope)) for scope in scopes}
 
-    def counts(self) -> dict[str, int]:
-        found = Counter(rank for rank, _ in self._shown.values())
+    def _news(self, heard: Mapping[str, int | None], moved: Collection[str], scope: Scope) -> dict[str, object]:
+        if scope.is_all:
+            return {"heard": heard, "moved": moved, "counts": self.counts()}
+        mine = {code for code, shown in self._shown.items() if scope.includes(shown)}
+        return {
+            "heard": {code: at_ms for code, at_ms in heard.items() if code in mine},
+            "moved": [code for code in moved if code in mine],
+            "counts": self.counts(mine),
+        }
+
+    def counts(self, codes: Collection[str] | None = None) -> dict[str, int]:
+        """How many centers are in each state, of these or of all."""
+        shows = self._shown.values() if codes is None else (self._shown[code] for code in codes)
+        found = Counter(shown.rank for shown in shows)
         return {state: found[place] for place, state in enumerate(STATES)}
+
+
+def _shown(rows: Collection[Mapping[str, Any]]) -> dict[str, Shown]:
+    return {row["center"]: Shown(*(row[name] for name in Shown._fields)) for row in rows}

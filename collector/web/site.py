@@ -16,11 +16,12 @@ from agent import __version__
 from agent.common.center_time import TZ
 from agent.common.words import FOLDER
 from collector.access.enrolment import EnrolmentFacts
+from collector.accounts.second_factors import Seal
 from collector.register.opening_hours import is_open, parse
 from collector.register.providers import Providers
 from collector.standard import Standards
 from collector.store import Store, queries
-from collector.web.auth import Authenticator
+from collector.web.auth import FirstLink
 from collector.web.health import Health
 from collector.web.live import Hub
 
@@ -36,8 +37,9 @@ class Site:
     store: Store
     hub: Hub
     standards: Standards
-    door: Authenticator
+    first_link: FirstLink
     facts: EnrolmentFacts
+    seal: Seal
     now: Callable[[], int]
     secure: bool  # served over https, so its cookies travel over nothing else
     zone: ZoneInfo = ZONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 from urllib.parse import urlencode
 
@@ -11,12 +12,16 @@ from starlette.responses import HTMLResponse, Response
 
 from agent.common.words import languages
 from collector.html_words import HtmlWords, html_words
-from collector.web import i18n
+from collector.web import auth, i18n
 from collector.web.format import Show
 from collector.web.site import Site
 
 THEMES = ("auto", "light", "dark")
 LANG_COOKIE, THEME_COOKIE = "nabz_lang", "nabz_theme"
+MENU = {  # pages, and the action that each is
+    "account": "account.own", "contacts": "contacts.list", "people": "people.manage", "keys": "keys.manage",
+    "activity": "activity.read",
+}  # fmt: skip
 YEAR_S = 365 * 86_400
 
 
@@ -57,6 +62,10 @@ class View:
             here=self.here,
             themes=THEMES,
             languages=languages(self.site.texts),
+            account=auth.account_of(self.request),
+            may=partial(auth.may, self.request),
+            menu=MENU,
+            form_mark=auth.form_mark(self.request.cookies.get(auth.COOKIE)),
             **values,
         )
         answer = HTMLResponse(html, status, headers={"content-language": self.words.lang})

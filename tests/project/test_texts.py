@@ -14,7 +14,9 @@ from agent.common.causes import Cause, LineCause, SpeedFlag, UplinkCause
 from agent.common.power import Source
 from agent.common.words import catalogue
 from agent.config import SpeedSection
-from collector.access.users import Doubt
+from collector.access.users import Act, Doubt
+from collector.accounts.contacts import KINDS, TEXTS
+from collector.accounts.policy import ROLES
 from collector.flags.cause import GRADES, NAMES
 from collector.flags.machine import State
 from collector.messages import Finding
@@ -23,11 +25,12 @@ from collector.register.opening_hours import DAYS
 from collector.register.providers import ProviderPath
 from collector.reports.ledger import Bucket
 from collector.reports.revisions import SHOWN as DIFFERENCES
+from collector.scope import PARTS
 from collector.standard.check import READINGS, value_type
 from collector.standard.criteria import CLOCK, DEAF, DERIVED, YES_NO, Severity
 from collector.store.queries import STATES
 from collector.web import view
-from collector.web.pages import approvals, centers
+from collector.web.pages import account, approvals, centers, contacts, keys, log_in, people
 from tests.helpers.texts import CODES, LANGUAGES, SOURCES, TEMPLATES, places, raw_texts
 
 FORM = re.compile(r"\.(zero|one|two|few|many|other)$")
@@ -76,6 +79,17 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "test", ("desk", "retest", "too_late", "no_result", "server_gone")
     yield from ((f"error{part}", (403, 404, 503, "other")) for part in ("", ".fix"))
     yield "gateways.why", approvals.SAID
+    yield "login.why", log_in.SAID
+    yield "menu", view.MENU
+    yield "login.why", account.SAID
+    yield "people.why", people.SAID
+    yield "keys.why", keys.SAID
+    yield "contacts.why", contacts.SAID
+    yield "contacts", TEXTS
+    yield "contacts.kind", KINDS
+    yield "role", ROLES
+    yield "scope", PARTS
+    yield "act", get_args(Act)
     yield "gateways", ("approved", "refused")
     yield from (("gateways.doubt", (f"{doubt}{part}" for doubt in get_args(Doubt))) for part in ("", ".head"))
     yield "gap", NAMES

@@ -1,3 +1,14 @@
 """The pages for people, one module each."""
 
-__all__ = ["approvals", "backups", "centers", "test_now"]
+__all__ = [
+    "account",
+    "activity",
+    "approvals",
+    "backups",
+    "centers",
+    "contacts",
+    "keys",
+    "log_in",
+    "people",
+    "test_now",
+]

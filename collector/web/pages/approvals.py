@@ -12,7 +12,10 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from collector.access import approvals, users
+from collector.access.users import PersonError
+from collector.accounts import directory, policy
 from collector.register import centers
+from collector.scope import Scope
 from collector.web import auth, forms
 from collector.web.errors import Mistaken
 from collector.web.site import Site
@@ -21,7 +24,14 @@ from collector.web.view import View
 SHOWN, DECIDED_SHOWN = 50, 20
 DEVICE = re.compile(r"g[0-9a-f]{16}")
 DECISIONS: dict[str, approvals.Decision] = {"approve": "approved", "refuse": "refused"}
-STATUS: dict[users.Why, int] = {"wrong": 403, "not_proven": 403, "may_not": 403, "too_many": 429, "busy": 503}
+STATUS: dict[users.Why, int] = {
+    "wrong": 403,
+    "not_proven": 403,
+    "may_not": 403,
+    "out_of_scope": 403,
+    "too_many": 429,
+    "busy": 503,
+}
 SAID: tuple[users.Why, ...] = (
     *STATUS, "bad_name", "not_waiting", "which_center", "own_token", "maker_not_proven"
 )  # fmt: skip
@@ -49,12 +59,12 @@ def router(site: Site) -> APIRouter:
         request: Request, mark: str = Form(""), device: str = Form(""), center: str = Form(""), name: str = Form(""),
         passphrase: str = Form(""), reason: str = Form(""), decision: str = Form(""),
     ) -> Response:  # fmt: skip
-        forms.check(site, request, mark)
+        forms.check(request, mark)
         if decision not in DECISIONS or not DEVICE.fullmatch(device) or not centers.CODE.fullmatch(center):
             raise Mistaken(400, "form: is not of this page; open the page again and press its button")
         try:
-            _decide(site, device, center, DECISIONS[decision], name, passphrase, reason)
-        except users.PersonError as refused:
+            _decide(site, request, device, center, DECISIONS[decision], name, passphrase, reason)
+        except PersonError as refused:
             refusal = DecisionError(device, center, name[: users.MAX_NAME], refused.reason)
             return _page(site, request, refusal, STATUS.get(refused.reason, 409))
         return RedirectResponse("/waiting#decided", status_code=303)
@@ -63,28 +73,33 @@ def router(site: Site) -> APIRouter:
 
 
 def _decide(
-    site: Site, device: str, center: str, decision: approvals.Decision, name: str, secret: str, reason: str
-) -> None:
-    """The passphrase is compared outside of any transaction, as that takes a while. Raises PersonError."""
+    site: Site, request: Request, device: str, center: str, decision: approvals.Decision, name: str, secret: str,
+    reason: str,
+) -> None:  # fmt: skip
+    """The password is compared outside of any transaction, as that takes a while. Whoever decides may be another than
+    whoever is logged in; both must be allowed to, at this center. Raises PersonError."""
     now_ms = site.now()
-    who = users.prove(site.store, name, secret, now_ms, counted=True)
+    who = users.prove(site.store, name, secret, now_ms, counted=True, address=auth.network_of(request))
     about = {"proof": who.proof, "center": center}
     with site.store.write() as conn:
+        place = centers.some_centers(conn, [center]).get(center)
+        for account in (auth.account_of(request), directory.account_of(conn, who.name)):
+            if place is None or not policy.allowed(account, "gateway.decide", place):
+                raise PersonError("out_of_scope", f"center {center}: is not one that {who.name} decides about")
         approvals.decide(conn, device, decision, who.name, now_ms, _printable(reason), **about)
 
 
 def _page(site: Site, request: Request, refusal: DecisionError | None = None, status: int = 200) -> Response:
     with site.store.read() as conn:
-        values = _values(site, conn)
+        values = _values(site, conn, auth.asker(request).account.scope)
     about = (refusal.device, refusal.center) if refusal else ()
     is_shown = any((row["device"], row["center"]) == about for row in values["rows"])
     values["beside"] = is_shown and values["registered"]
-    values["form_mark"] = site.door.form_mark(request.cookies.get(auth.COOKIE))
     return View.of(site, request).page("waiting.html", status=status, refusal=refusal, grouped=grouped, **values)
 
 
-def _values(site: Site, conn: sa.Connection) -> dict[str, Any]:
-    rows = approvals.waiting(conn)
+def _values(site: Site, conn: sa.Connection, scope: Scope) -> dict[str, Any]:
+    rows = approvals.waiting(conn, scope)
     codes = {str(row["center"]) for row in rows}
     return {
         "asks": site.facts.approval == "second_person",
@@ -93,7 +108,7 @@ def _values(site: Site, conn: sa.Connection) -> dict[str, Any]:
         "rows": rows[:SHOWN],
         "more": len(rows[SHOWN:]),
         "names": {code: found.name for code, found in centers.some_centers(conn, codes).items()},
-        "decided": approvals.decided(conn, DECIDED_SHOWN),
+        "decided": approvals.decided(conn, DECIDED_SHOWN, scope),
     }
 
 

@@ -1,4 +1,4 @@
-"""The pages: log-in, the centers, one center."""
+"""The pages: the centers, one center."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from fastapi import APIRouter, Form, Request
-from starlette.responses import RedirectResponse, Response
+from fastapi import APIRouter, Request
+from starlette.responses import Response
 
 from agent import wire
 from agent.common.reading_codes import faults_of
 from collector.access import approvals
+from collector.accounts import contacts
 from collector.flags.witness import Witness
 from collector.judging import server_check
 from collector.judging.evaluate import Current, LatestReading, current_verdicts, latest_readings
@@ -44,15 +45,6 @@ RANGES_S = {"1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
 def router(site: Site) -> APIRouter:
     routes = APIRouter()
 
-    @routes.get("/login")
-    def login(request: Request, next: str = "/") -> Response:
-        """A token in the query would be kept by histories and logs: it is not read there."""
-        return View.of(site, request).page("login.html", next=auth.onward(next), wrong=False)
-
-    @routes.post("/login")
-    def login_by_form(request: Request, token: str = Form(""), next: str = Form("/")) -> Response:
-        return _log_in(site, request, token, next)
-
     @routes.get("/")
     def centers(request: Request) -> Response:
         return _list(site, request)
@@ -62,7 +54,8 @@ def router(site: Site) -> APIRouter:
         """The rows of these centers, for a page that has heard that they moved."""
         wanted = codes.split(",")[:MAX_ROWS_ASKED]
         with site.store.read() as conn:
-            found = queries.some(conn, site.ranks(conn), [item for item in wanted if CODE.fullmatch(item)])
+            codes_asked = [item for item in wanted if CODE.fullmatch(item)]
+            found = queries.some(conn, site.ranks(conn), codes_asked, auth.asker(request).account.scope)
         return View.of(site, request).page("rows.html", rows=found)
 
     @routes.get("/centers/{code}")
@@ -72,28 +65,16 @@ def router(site: Site) -> APIRouter:
     return routes
 
 
-def _log_in(site: Site, request: Request, token: str, onward: str) -> Response:
-    """A session for whoever knows the token; the token leaves the address at once."""
-    if not site.door.knows(token):
-        return View.of(site, request).page("login.html", status=403, next=auth.onward(onward), wrong=True)
-    answer = RedirectResponse(auth.onward(onward), status_code=303)
-    answer.set_cookie(
-        auth.COOKIE, site.door.session(site.now()), max_age=auth.SESSION_S, httponly=True, samesite="lax",
-        secure=site.secure,
-    )  # fmt: skip
-    return answer
-
-
 def _list(site: Site, request: Request) -> Response:
-    wanted = filter_of(request.query_params)
+    wanted = filter_of(request)
     number = _page_number(request.query_params.get("page", "1"))
     event = site.hub.last_event  # before the database is read: what comes after it is told by the stream
     with site.store.read() as conn:
         ranks = site.ranks(conn)
         counts = queries.counts(conn, ranks, wanted)
         rows = queries.page(conn, ranks, wanted, limit=PAGE_ROWS, offset=(number - 1) * PAGE_ROWS)
-        provinces, deaf = queries.provinces(conn), _deaf(conn)
-        waiting = approvals.number_waiting(conn)
+        provinces, deaf = queries.provinces(conn, wanted.scope), _deaf(conn)
+        waiting = approvals.number_waiting(conn, wanted.scope) if auth.may(request, "gateways.list") else None
     found = counts[wanted.state] if wanted.state else sum(counts.values())
     return View.of(site, request).page(
         "centers.html", event=event, rows=rows, counts=counts, wanted=wanted, provinces=provinces, deaf=deaf,
@@ -125,7 +106,7 @@ def _center(site: Site, request: Request, code: str) -> Response:
         row = queries.one(conn, site.ranks(conn), known_code(code))
         if row is None:
             raise Mistaken(404, f"center {code[:40]!r}: is not registered")
-        values = {**_center_values(site, conn, code), **test_now.values(site, conn, request, code)}
+        values = {**_center_values(site, conn, code), **test_now.values(conn, request, code)}
         likely = gaps.likely(conn, code, site.now()) if row["state"] == "silent" else None
     name = request.query_params.get("range", "")
     span = name if name in RANGES_S else _usual_range(values["devices"], site.now())
@@ -158,6 +139,7 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "open_flags": [flag for flag in queries.flags_of(conn, code) if flag["state"] in queries.OPEN],
         "changes": queries.changes_of(conn, code),
         **summary.values(conn, registered, site.standards.at(site.now())),
+        "contacts": contacts.of_center(conn, registered),
         "reports": revisions.newest_of(conn, code, REPORTS),
         "devices": queries.devices_of(conn, code),
         "integrity": queries.integrity_of(conn, code),

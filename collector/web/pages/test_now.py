@@ -11,6 +11,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from agent import wire
+from collector.access import users
 from collector.register.centers import CenterError
 from collector.speedtests import requests
 from collector.web import auth, forms
@@ -28,11 +29,13 @@ def router(site: Site) -> APIRouter:
     @routes.post("/centers/{code}/test")
     def test(request: Request, code: str, mark: str = Form("")) -> Response:
         """Asks for a test and goes back to the page, which shows what becomes of it."""
-        forms.check(site, request, mark)
+        forms.check(request, mark)
         page = f"/centers/{known_code(code)}"
         try:
             with site.store.write() as conn:
                 requests.ask_for(conn, code, site.now())
+                who = auth.asker(request).account
+                users.record(conn, "test_requested", who.name, site.now(), is_proven=True, center=code)
         except CenterError as error:
             raise Mistaken(404, str(error)) from None
         except requests.TestRequestRefused as refused:
@@ -43,7 +46,7 @@ def router(site: Site) -> APIRouter:
     return routes
 
 
-def values(site: Site, conn: sa.Connection, request: Request, code: str) -> Mapping[str, Any]:
+def values(conn: sa.Connection, request: Request, code: str) -> Mapping[str, Any]:
     """What the page needs to show the button and the newest test that was asked for."""
     newest = requests.newest(conn, code)
     why_not = request.query_params.get(ASKED, "")
@@ -51,7 +54,6 @@ def values(site: Site, conn: sa.Connection, request: Request, code: str) -> Mapp
         "turn": {**newest, "failure": _cause(newest["failure"])} if newest else None,
         "turn_open": newest is not None and newest["state"] in requests.OPEN,
         "why_no_turn": why_not if why_not in REASONS else "",
-        "form_mark": site.door.form_mark(request.cookies.get(auth.COOKIE)),
     }
 
 

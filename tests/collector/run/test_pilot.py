@@ -27,7 +27,7 @@ from tests.helpers.ports import free_ports
 from tests.helpers.waiting import wait_until
 
 PORT = re.compile(r"(?<=127\.0\.0\.1:)\d+")
-LINK = re.compile(r"(http://\S+)/login#token=(\S+)")
+LINK = re.compile(r"(http://\S+)/login(?:#token=(\S+))?")
 
 
 def latest(center: dict[str, object]) -> dict[str, object]:
@@ -69,11 +69,14 @@ class Pilot:
         for line in self.process.stdout or ():
             self.lines.append(line)
 
-    def log_in(self, address: str, token: str) -> None:
-        """As the page that the link opens does."""
-        self.web.open(f"{address}/login", urllib.parse.urlencode({"token": token}).encode(), timeout=60).close()
+    def log_in(self, address: str, token: str | None) -> None:
+        """As the page that the link opens does: the first time it makes the account."""
+        form = {"token": token or "", "name": "Amna", "password": "a password of this test"}
+        self.web.open(
+            f"{address}/login{'/first' if token else ''}", urllib.parse.urlencode(form).encode(), timeout=60
+        ).close()
 
-    def link(self, seconds: float = 90) -> tuple[str, str]:
+    def link(self, seconds: float = 90) -> tuple[str, str | None]:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             for line in list(self.lines):
@@ -143,6 +146,7 @@ def test_one_command_measures_this_machine_stops_cleanly_and_goes_on_next_time(
     second = Pilot(tmp_path)
     pilots.append(second)
     again, token = second.link()
+    assert token is None  # the link has been used
     second.log_in(again, token)
     # The same address, the same gateway, and what was there before is there still.
     assert again == address

@@ -15,10 +15,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from collector.__main__ import main
 from collector.access import devices, passwords, users
 from collector.access.signing_key import load_or_make
+from collector.accounts import api_keys, directory, second_factors, sessions
+from collector.accounts.policy import Account
 from collector.config import BackupSection, CollectorTable, DatabaseSection, Settings, StandardSection
 from collector.database import opened
 from collector.recovery import settle
 from collector.run.service import read_standards
+from collector.scope import EVERYWHERE
 from collector.standard import load
 from collector.store import Store, StoreError, schema
 from collector.store.backup import backup, begin_epoch, restore
@@ -72,10 +75,19 @@ def copied(
         with store.write() as conn:
             for name in ("Ali", "Chand"):
                 users.add(conn, name, passwords.hash_password("one two three four five"), ["issue"], "root", NOW)
+            directory.add(conn, "Amna", "kept", "admin", EVERYWHERE, "root", NOW)
+            api_keys.add(conn, "board", "auditor", EVERYWHERE, 30, "Amna", NOW)
+            amna = Account("Amna", "admin", key="amna")
+            row = {"person": "amna", "factor": "f1", "kind": "totp", "name": "", "secret": "sealed", "counter": 1}
+            conn.execute(sa.insert(schema.second_factors).values(**row, added_ms=NOW, confirmed_ms=NOW))
+            sessions.begin(conn, amna, NOW)
         backup(store, tmp_path / "copy")
         with store.write() as conn:
             devices.revoke(conn, old, "Bina", "stolen", NOW)
             users.remove(conn, "Ali", "root", NOW)
+            directory.set_role(conn, "Chand", "auditor", EVERYWHERE, "root", NOW)
+            api_keys.revoke(conn, str(api_keys.listing(conn)[0]["prefix"]), "Amna", NOW)
+            second_factors.remove(conn, amna, "Amna", NOW)
             token = {"token_hash": "t" * 64, "center": "LHR-1", "issued_ms": NOW, "expires_ms": NOW + 1}
             conn.execute(sa.insert(schema.tokens).values(**token, used_ms=NOW, device="g1"))
         new = gateway(store, "KHI-1").device  # type: ignore[attr-defined]
@@ -95,6 +107,10 @@ def test_what_was_decided_after_a_copy_holds_again_after_its_restore(
         assert devices.revoked(conn) == {old}
         assert new in devices.trusted(conn)
         assert users.listing(conn)[0]["removed_ms"] == NOW
+        assert [person.account.role for person in directory.everybody(conn)] == ["desk", "admin", "auditor"]
+        assert api_keys.listing(conn)[0]["revoked_ms"] == NOW
+        assert second_factors.listing(conn, Account("Amna", "admin", key="amna")) == []
+        assert conn.scalar(sa.select(sa.func.count()).select_from(schema.sessions)) == 0
         assert conn.scalar(sa.select(schema.tokens.c.used_ms)) == NOW
         (row,) = devices.listing(conn, "LHR-1")
         assert (row["revoked_by"], row["reason"]) == ("Bina", "stolen")

@@ -29,7 +29,9 @@ from agent.common.reasons import Reason, encode, encode_all
 from agent.common.words import FOLDER
 from collector.access import approvals, enrolment, passwords, users
 from collector.access.enrolment import Approval
+from collector.accounts import directory, policy, sessions
 from collector.config import CollectorTable, EnrolmentSection, MeasureSection, Settings
+from collector.scope import EVERYWHERE, Scope
 from collector.standard import Standards
 from collector.store import Store, schema
 from collector.web import auth
@@ -216,7 +218,7 @@ def add_story(store: Store, code: str) -> None:
 
 def add_person(store: Store, name: str, secret: str, *may: users.May) -> None:
     with store.write() as conn:
-        kept = passwords.hash_password(secret, passwords.Cost(log2_n=4))
+        kept = passwords.hash_password(secret, passwords.Cost(64, 1, 1))
         users.add(conn, name, kept, may or users.MAY, "root", NOW_MS)
 
 
@@ -322,7 +324,24 @@ def standards() -> Standards:
     return timeless_standards()
 
 
-TOKEN = "the-token-of-these-tests"
+ADMIN, PASSWORD = "Amna", "a password of these tests"
+SESSION = "the-session-of-these-tests"
+
+
+def add_account(
+    store: Store, name: str, role: policy.Role, scope: Scope = EVERYWHERE, now_ms: int = NOW_MS, cookie: str = ""
+) -> str:
+    """An account that is logged in; returns the cookie of its session. Its password is PASSWORD."""
+    cookie = cookie or f"the session of {name}".replace(" ", "-")
+    kept = passwords.hash_password(PASSWORD, passwords.Cost(64, 1, 1))
+    row = {"token_hash": sessions.id_of(cookie), "person": users.key_of(name), "made_ms": now_ms, "seen_ms": now_ms}
+    row |= {"expires_ms": now_ms + 7 * DAY_MS, "is_full": True, "address": "", "agent": ""}
+    with store.write() as conn:
+        if directory.account_of(conn, name) is None:
+            directory.add(conn, name, kept, role, scope, "root", now_ms, may=())
+        if sessions.find(conn, cookie, now_ms) is None:
+            conn.execute(sa.insert(schema.sessions).values(row))
+    return cookie
 
 
 @dataclass
@@ -339,7 +358,7 @@ class Served:
     def client(self, *, logged_in: bool = True, **headers: str) -> Iterator[httpx.Client]:
         with httpx.Client(base_url=self.url, headers={"accept": "text/html", **headers}, timeout=60) as client:
             if logged_in:
-                assert client.post("/login", data={"token": TOKEN}).status_code == 303
+                client.cookies.set(auth.COOKIE, SESSION)
             yield client
 
 
@@ -351,8 +370,11 @@ def serve(
     now_ms: int = NOW_MS,
     approval: Approval = "none",
     texts: Path = FOLDER,
+    *,
+    has_admin: bool = True,
 ) -> Iterator[Served]:
-    (data_dir / auth.TOKEN_FILE).write_text(TOKEN)
+    if has_admin:
+        add_account(store, ADMIN, "admin", now_ms=now_ms, cookie=SESSION)
     hub = Hub(gather_s=0.05)
     config = Settings(
         collector=CollectorTable(data_dir=data_dir),

@@ -60,7 +60,22 @@ def latin(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/centers/KHI-0001", "/centers/KHI-0002", "/centers/LHE-0000", "/waiting", "/backups", "/nowhere"]
+    "path",
+    [
+        "/",
+        "/centers/KHI-0001",
+        "/centers/KHI-0002",
+        "/centers/LHE-0000",
+        "/waiting",
+        "/backups",
+        "/account",
+        "/people",
+        "/keys",
+        "/contacts",
+        "/activity",
+        "/login/second",
+        "/nowhere",
+    ],
 )
 def test_an_urdu_page_is_in_urdu(fleet, path: str) -> None:
     with fleet.client() as client:

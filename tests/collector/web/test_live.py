@@ -12,6 +12,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from collector.scope import EVERYWHERE, Scope
 from collector.store import schema
 from collector.web import live
 from collector.web.live import Follower, Full, Hub
@@ -107,8 +108,8 @@ def test_two_hundred_pages_hear_the_same_at_once(served, cast) -> None:
 # ---------------------------------------------------------------- the hub by itself
 
 
-def say(codes: Collection[str]) -> bytes:
-    return ",".join(sorted(codes)).encode()
+def say(codes: Collection[str], scopes: Collection[Scope]) -> dict[Scope, bytes]:
+    return dict.fromkeys(scopes, ",".join(sorted(codes)).encode())
 
 
 def news_of(event: bytes) -> str:
@@ -180,10 +181,10 @@ def test_a_database_that_is_away_for_a_moment_does_not_end_the_stream(caplog: py
     async def story() -> None:
         failures = [OSError("away")]
 
-        def describe(codes: Collection[str]) -> bytes:
+        def describe(codes: Collection[str], scopes: Collection[Scope]) -> dict[Scope, bytes]:
             if failures:
                 raise failures.pop()
-            return say(codes)
+            return say(codes, scopes)
 
         hub = Hub(gather_s=0)
         task = asyncio.create_task(hub.run(describe))
@@ -240,9 +241,14 @@ def test_more_pages_than_are_served_are_refused() -> None:
         hub.subscribe()
 
 
+def row(n: int, rank: int, province: str = "Punjab") -> dict[str, object]:
+    place = {"owner": "", "district": "", "province": province}
+    return {"center": f"C{n}", "rank": rank, "criterion": None, "heard_ms": n, **place}
+
+
 def test_many_changes_are_looked_up_all_at_once() -> None:
     calls: list[object] = []
-    rows = [{"center": f"C{n}", "rank": 1, "criterion": None, "heard_ms": n} for n in range(1000)]
+    rows = [row(n, 1) for n in range(1000)]
 
     def look(codes: Collection[str] | None) -> list[dict[str, object]]:
         calls.append(None if codes is None else len(codes))
@@ -250,17 +256,72 @@ def test_many_changes_are_looked_up_all_at_once() -> None:
 
     follower = Follower(look)
     follower.start()
-    news = json.loads(follower.describe({f"C{n}" for n in range(500)}))
+    news = json.loads(follower.describe({f"C{n}" for n in range(500)}, [EVERYWHERE])[EVERYWHERE])
     assert calls == [None, None]
     assert len(news["heard"]) == 500
     assert news["moved"] == []
 
 
 def test_a_center_that_left_the_register_leaves_the_counts() -> None:
-    rows = [{"center": f"C{n}", "rank": 5, "criterion": None, "heard_ms": n} for n in range(3)]
+    rows = [row(n, 5) for n in range(3)]
     follower = Follower(lambda codes: [row for row in rows if codes is None or row["center"] in codes])
     follower.start()
     rows.pop()
     for _ in range(live.ALL_AFTER):
-        news = json.loads(follower.describe({"C0"}))
+        news = json.loads(follower.describe({"C0"}, [EVERYWHERE])[EVERYWHERE])
     assert news["counts"]["meets"] == 2
+
+
+# ---------------------------------------------------------------- scopes
+
+
+PUNJAB, SINDH = Scope(province=frozenset({"Punjab"})), Scope(province=frozenset({"Sindh"}))
+
+
+def test_a_scope_hears_of_its_own_centers_and_counts_no_others() -> None:
+    rows = [row(0, 5), row(1, 1), row(2, 5, "Sindh")]
+    follower = Follower(lambda codes: [item for item in rows if codes is None or item["center"] in codes])
+    follower.start()
+    rows[2] = row(2, 1, "Sindh")
+    texts = follower.describe({"C0", "C2"}, [EVERYWHERE, PUNJAB, SINDH])
+    news = {scope: json.loads(text) for scope, text in texts.items()}
+    assert (news[EVERYWHERE]["heard"], news[EVERYWHERE]["moved"]) == ({"C0": 0, "C2": 2}, ["C2"])
+    assert (news[PUNJAB]["heard"], news[PUNJAB]["moved"]) == ({"C0": 0}, [])
+    assert (news[SINDH]["heard"], news[SINDH]["moved"]) == ({"C2": 2}, ["C2"])
+    assert [sum(item["counts"].values()) for item in news.values()] == [3, 2, 1]
+
+
+def test_pages_of_two_scopes_hear_each_their_own_and_a_late_scope_asks_anew() -> None:
+    def describe(codes: Collection[str], scopes: Collection[Scope]) -> dict[Scope, bytes]:
+        return {scope: scope.encode().encode() for scope in scopes}
+
+    async def story() -> None:
+        hub = Hub(gather_s=0)
+        task = asyncio.create_task(hub.run(describe))
+        await asyncio.sleep(0)
+        before = hub.last_event
+        punjab, everywhere = hub.subscribe(None, PUNJAB), hub.subscribe()
+        hub.publish({"C1"})
+        assert news_of(await asyncio.wait_for(punjab.get(), 60)) == PUNJAB.encode()
+        assert news_of(await asyncio.wait_for(everywhere.get(), 60)) == "{}"
+        assert [news_of(event) for event in iter_queue(hub.subscribe(before, PUNJAB))] == [PUNJAB.encode()]
+        assert [b"lost" in event for event in iter_queue(hub.subscribe(before, SINDH))] == [True]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(story())
+
+
+def test_a_stream_ends_when_its_reader_may_read_it_no_more() -> None:
+    async def story() -> None:
+        hub = Hub(heartbeat_s=0.01)
+        valid = [True]
+        stream = hub.stream(hub.subscribe(), lambda: valid[0])
+        assert await anext(stream) == live.RETRY
+        assert await asyncio.wait_for(anext(stream), 60) == live.HEARTBEAT
+        valid[0] = False
+        rest = [event async for event in stream]
+        assert len(rest) <= 1
+        assert hub.audience == 0
+
+    asyncio.run(asyncio.wait_for(story(), 60))

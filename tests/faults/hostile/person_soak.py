@@ -23,7 +23,7 @@ from collector.store import Store
 NOW = 1_795_000_000_000
 ROW = {"center": "LHR-1", "name": "One", "tier": "one", "seats_promised": "20", "opening": "always"}
 ALI, BINA = "ali likes long walks", "bina sails to Gwadar"
-QUICK = Cost(log2_n=4)
+QUICK = Cost(64, 1, 1)
 KEY_HASH = hashlib.sha256(b"k" * 32).hexdigest()
 DEVICE = "g" + KEY_HASH[:16]
 SPELLINGS = ("Ali", "ALI", " ali  ", "\uff21li", "aL\uff29")

@@ -35,9 +35,15 @@ SELF = [("collector/access/approvals.py", "if users.key_of(by) == users.key_of(r
 SPELLING = [
     ("collector/access/approvals.py", "if users.key_of(by) == users.key_of(row.made_by):", "if by == row.made_by:")
 ]
-WRONG = [("collector/access/passwords.py", "return hmac.compare_digest(made, base64.b64decode(digest))", "return True")]
+WRONG = [
+    (
+        "collector/access/passwords.py",
+        "return low_level.verify_secret(kept.encode(), _secret(text), Type.ID)",
+        "return True",
+    )
+]
 UNPROVEN = [("collector/access/users.py", "or not proof or row.kept != proof:", "or (proof and row.kept != proof):")]
-THROTTLE = [("collector/access/users.py", "if held >= TRIES_AN_HOUR:", "if False:")]
+THROTTLE = [("collector/access/users.py", "if held >= limit:", "if False:")]
 QUICK_NO = [
     (
         "collector/access/users.py",

@@ -1,0 +1,111 @@
+"""One's own account: its password, its second proof, and the sessions that are open in its name."""
+
+from __future__ import annotations
+
+import segno
+from fastapi import APIRouter, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from collector.access import passwords, users
+from collector.access.users import PersonError
+from collector.accounts import directory, second_factors, sessions
+from collector.accounts.policy import Account
+from collector.accounts.second_factors import NewSecret
+from collector.web import auth, forms
+from collector.web.errors import Mistaken
+from collector.web.site import Site
+from collector.web.view import View
+
+STATUS: dict[users.Why, int] = {"too_many": 429, "busy": 503}
+SAID: tuple[users.Why, ...] = ("weak", "wrong", "wrong_code", "too_many", "busy")
+OTHERS = "others"
+
+
+def router(site: Site) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/account")
+    def account(request: Request) -> Response:
+        return _page(site, request)
+
+    @routes.post("/account/password")
+    def password(request: Request, mark: str = Form(""), old: str = Form(""), new: str = Form("")) -> Response:
+        forms.check(request, mark)
+        try:
+            _change_password(site, request, old, new)
+        except PersonError as refused:
+            return _page(site, request, refused.reason)
+        except passwords.Weak:
+            return _page(site, request, "weak")
+        return RedirectResponse("/account", status_code=303)
+
+    @routes.post("/account/sessions")
+    def end(request: Request, mark: str = Form(""), which: str = Form("")) -> Response:
+        forms.check(request, mark)
+        asker = auth.asker(request)
+        own = asker.session.id if asker.session else ""
+        with site.store.write() as conn:
+            if which == OTHERS:
+                sessions.end_all(conn, asker.account, asker.account.name, site.now(), but=own)
+            else:
+                sessions.end(conn, asker.account, which, asker.account.name, site.now())
+        return RedirectResponse("/account", status_code=303)
+
+    @routes.post("/account/factor")
+    def factor(
+        request: Request, mark: str = Form(""), act: str = Form(""), code: str = Form(""), old: str = Form("")
+    ) -> Response:
+        forms.check(request, mark)
+        try:
+            return _factor(site, request, act, code, old)
+        except PersonError as refused:
+            return _page(site, request, refused.reason)
+
+    return routes
+
+
+def _change_password(site: Site, request: Request, old: str, new: str) -> None:
+    """Every other session ends. Raises PersonError, passwords.Weak."""
+    asker, now_ms = auth.asker(request), site.now()
+    users.prove(site.store, asker.account.name, old, now_ms, counted=True, address=auth.network_of(request))
+    passwords.judge(new)
+    kept = passwords.hash_password(new)
+    with site.store.write() as conn:
+        session = asker.session.id if asker.session else ""
+        directory.set_password(conn, asker.account.name, kept, asker.account.name, now_ms, session=session)
+
+
+def _factor(site: Site, request: Request, act: str, code: str, old: str) -> Response:
+    """Raises PersonError."""
+    account, now_ms = auth.asker(request).account, site.now()
+    if act == "begin":
+        with site.store.write() as conn:
+            made = second_factors.begin(conn, site.seal, account, now_ms)
+        return _page(site, request, made=made)
+    if act == "confirm":
+        second_factors.confirm(site.store, site.seal, account, code, now_ms)
+    elif act == "remove":
+        users.prove(site.store, account.name, old, now_ms, counted=True, address=auth.network_of(request))
+        with site.store.write() as conn:
+            second_factors.remove(conn, account, account.name, now_ms)
+    else:
+        raise Mistaken(400, "form: is not of this page; open the page again and press its button")
+    return RedirectResponse("/account", status_code=303)
+
+
+def _page(site: Site, request: Request, why: users.Why | None = None, made: NewSecret | None = None) -> Response:
+    asker = auth.asker(request)
+    with site.store.read() as conn:
+        rows = sessions.listing(conn, asker.account.key, site.now())
+        factors = second_factors.listing(conn, asker.account)
+    picture = segno.make(made.address, error="m", micro=False).svg_data_uri(scale=5) if made else ""
+    return View.of(site, request).page(
+        "account.html", status=STATUS.get(why, 403) if why else 200, why=why or "", rows=rows, factors=factors,
+        made=made, picture=picture, own=asker.session.id if asker.session else "", others=OTHERS,
+        advised=_is_advised(asker.account),
+    )  # fmt: skip
+
+
+def _is_advised(account: Account) -> bool:
+    """Whether a second proof is expected of this account: of all who can change what others see."""
+    return account.role in ("desk", "admin")

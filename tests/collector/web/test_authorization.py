@@ -1,0 +1,240 @@
+"""Who gets through to what: every route × every role × every scope, API keys included, against a table written by hand;
+and what comes through lists nothing of other people's centers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+
+from collector.accounts import api_keys, contacts
+from collector.accounts.contacts import Contact
+from collector.accounts.policy import POLICY, ROLES, Account
+from collector.config import CollectorTable, Settings
+from collector.scope import EVERYWHERE, Scope
+from collector.store import Store, schema
+from collector.web import auth
+from collector.web.app import build
+from collector.web.live import Hub
+
+OWN, OTHER = "LHE-0000", "KHI-0001"  # of Punjab and of Sindh
+PUNJAB = Scope(province=frozenset({"Punjab"}))
+# Of each route: the letters of the roles that may, what it is about, and whether API keys may.
+LETTERS = {"operator": "o", "desk": "d", "auditor": "a", "admin": "m"}
+EXPECTED = {
+    "GET /": ("odam", "centers", True),
+    "GET /rows": ("odam", "centers", True),
+    "GET /centers/{code}": ("odam", "center", True),
+    "POST /centers/{code}/test": ("odm", "center", False),
+    "GET /waiting": ("dam", "centers", False),
+    "POST /waiting": ("dm", "centers", False),
+    "GET /backups": ("am", "programme", False),
+    "GET /account": ("odam", "own", False),
+    "POST /account/password": ("odam", "own", False),
+    "POST /account/sessions": ("odam", "own", False),
+    "POST /account/factor": ("odam", "own", False),
+    "GET /contacts": ("odam", "centers", True),
+    "POST /contacts": ("dm", "centers", False),
+    "GET /people": ("m", "programme", False),
+    "POST /people": ("m", "programme", False),
+    "GET /keys": ("m", "programme", False),
+    "POST /keys": ("m", "programme", False),
+    "GET /activity": ("am", "programme", True),
+    "GET /activity.csv": ("am", "programme", True),
+    "GET /api/v1/activity": ("am", "programme", True),
+    "GET /api/v1/contacts": ("odam", "centers", True),
+    "GET /api/v1/centers": ("odam", "centers", True),
+    "GET /api/v1/centers/{code}": ("odam", "center", True),
+    "GET /api/v1/centers/{code}/series": ("odam", "center", True),
+    "GET /api/v1/live": ("odam", "centers", True),
+}
+OPEN = {
+    "GET /login", "POST /login", "POST /login/first", "GET /healthz", "GET /readyz", "GET /api/v1/ca",
+    "GET /api/v1/time", "POST /api/v1/enrol", "POST /api/v1/renew", "POST /api/v1/servers/join", "POST /api/v1/records",
+}  # fmt: skip
+HALF = {"GET /login/second", "POST /login/second", "POST /logout"}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, standards, cast) -> Iterator[SimpleNamespace]:
+    """The application in this process, two centers, and a session and a key for every role and scope."""
+    folder = tmp_path_factory.mktemp("matrix")
+    store, hub = Store.open(f"sqlite:///{folder}/nabz.sqlite"), Hub()
+    cast.insert(store, schema.centers, [cast.center_row(OWN, 0, isp="PTCL"), cast.center_row(OTHER, 1, isp="Nayatel")])
+    cast.add_account(store, "Root", "admin")
+    cookies, keys = {}, {}
+    for role in ROLES:
+        for scope in (PUNJAB,) if role == "operator" else (EVERYWHERE,) if role == "admin" else (EVERYWHERE, PUNJAB):
+            cookies[role, scope] = cast.add_account(store, f"{role} {len(scope.parts)}", role, scope)
+            if role != "admin":
+                with store.write() as conn:
+                    keys[role, scope] = api_keys.add(conn, "test", role, scope, 90, "Root", cast.NOW_MS)
+    settings = Settings(collector=CollectorTable(data_dir=folder))
+    key = Ed25519PrivateKey.generate()
+    app = build(store, settings, hub, standards=standards, key=key, now=lambda: cast.NOW_MS)
+    hub.close()  # a stream would not end: one too many is refused by the hub, which is past the guard
+    yield SimpleNamespace(app=app, store=store, cookies=cookies, keys=keys)
+    store.close()
+
+
+class Client:
+    """Requests to the application in this process, without its lifespan, whose hub nobody needs here."""
+
+    def __init__(self, app: FastAPI, runner: asyncio.Runner) -> None:
+        transport, headers = httpx.ASGITransport(app=app, client=("192.0.2.7", 1)), {"accept": "application/json"}
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://nabz", headers=headers, timeout=60)
+        self._runner = runner
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return self._runner.run(self._client.request(method, path, **options))
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("POST", path, **options)
+
+
+@pytest.fixture(scope="module")
+def client(site) -> Iterator[Client]:
+    with asyncio.Runner() as runner:
+        yield Client(site.app, runner)
+
+
+def routes_of(app: FastAPI) -> set[str]:
+    """Every route of the application as "METHOD /path", but for files."""
+    found = set()
+    for route in iter_route_contexts(app.routes):
+        methods = getattr(route, "methods", None)
+        assert methods is not None or route.path == "/static", route.path
+        found |= {f"{method} {route.path}" for method in (methods or set()) - {"HEAD"}}
+    return found
+
+
+def outcome(client: Client, route: str, code: str, **headers: str) -> str:
+    """What the guard says: in, denied, hidden or log in."""
+    method, _, path = route.partition(" ")
+    answer = client.request(method, path.replace("{code}", code), headers=headers)
+    sentence = answer.json().get("error", "") if answer.headers["content-type"] == "application/json" else ""
+    if answer.status_code == 401:
+        return "log in"
+    if answer.status_code == 403 and sentence.startswith("account:"):
+        return "denied"
+    return "hidden" if answer.status_code == 404 and "is not registered" in sentence else "in"
+
+
+def expected(route: str, role: str, scope: Scope, code: str, *, by_key: bool) -> str:
+    letters, about, for_keys = EXPECTED[route]
+    if about == "center" and code == OTHER and not scope.is_all:
+        return "hidden"
+    if LETTERS[role] not in letters or (by_key and not for_keys) or (about == "programme" and not scope.is_all):
+        return "denied"
+    return "in"
+
+
+def test_every_route_has_a_row_in_the_table_and_every_row_a_route(site) -> None:
+    """A new route is denied to all, and this test fails, until a row of `policy.POLICY` names it."""
+    named = {route for rule in POLICY.values() for route in rule.routes}
+    assert routes_of(site.app) == named - {"GET /static/{path:path}", "GET /favicon.ico"}
+    assert routes_of(site.app) == EXPECTED.keys() | OPEN | HALF
+
+
+def test_a_route_without_a_row_is_denied_to_an_admin(site, client: Client) -> None:
+    site.app.add_api_route("/new", lambda: "new", methods=["GET"])
+    try:
+        assert "GET /new" in routes_of(site.app) - {route for rule in POLICY.values() for route in rule.routes}
+        cookie = f"{auth.COOKIE}={site.cookies['admin', EVERYWHERE]}"
+        assert client.get("/new", headers={"cookie": cookie}).status_code == 404
+        assert client.get("/new").status_code == 401
+    finally:
+        site.app.router.routes.pop()
+
+
+@pytest.mark.parametrize("route", sorted(EXPECTED))
+def test_who_gets_through(site, client: Client, route: str) -> None:
+    found, wanted = {}, {}
+    codes = (OWN, OTHER) if "{code}" in route else (OWN,)
+    for code in codes:
+        assert outcome(client, route, code) == "log in"
+        assert outcome(client, route, code, authorization="Bearer nabz_0123456789_" + "x" * 43) == "log in"
+        for (role, scope), cookie in site.cookies.items():
+            place = (role, scope.encode(), code, "person")
+            found[place] = outcome(client, route, code, cookie=f"{auth.COOKIE}={cookie}")
+            wanted[place] = expected(route, role, scope, code, by_key=False)
+        for (role, scope), key in site.keys.items():
+            place = (role, scope.encode(), code, "key")
+            found[place] = outcome(client, route, code, authorization=f"Bearer {key}")
+            wanted[place] = expected(route, role, scope, code, by_key=True)
+    assert found == wanted
+
+
+@pytest.mark.parametrize("route", sorted(OPEN))
+def test_what_is_open_is_open_to_anybody(site, client: Client, route: str) -> None:
+    assert outcome(client, route, OWN) == "in"
+
+
+def test_a_center_of_nobody_and_a_center_of_others_look_the_same(site, client: Client) -> None:
+    headers = {"cookie": f"{auth.COOKIE}={site.cookies['operator', PUNJAB]}"}
+    answers = [client.get(f"/api/v1/centers/{code}", headers=headers) for code in (OTHER, "KHI-9999")]
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert answers[0].text.replace(OTHER, "KHI-9999") == answers[1].text
+
+
+# ---------------------------------------------------------------- lists
+
+LISTS = ("/", f"/rows?codes={OWN},{OTHER}", "/api/v1/centers", "/waiting", "/contacts", "/api/v1/contacts")
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_list_holds_what_is_in_the_scope_and_nothing_else(site, client: Client, cast, path: str) -> None:
+    if path.endswith("contacts"):
+        with site.store.write() as conn:
+            for province, name in (("Punjab", OWN), ("Sindh", OTHER)):
+                scope = Scope(province=frozenset({province}))
+                contact = Contact("company", f"Company of {name}", telephone="118", scope=scope)
+                contacts.keep(conn, contact, Account("Root", "admin", key="root"), cast.NOW_MS)
+    if path == "/waiting":
+        cast.add_waiting(site.store, 1, code=OWN)
+        cast.add_waiting(site.store, 2, code=OTHER)
+    for role in ("desk", "auditor"):
+        seen = {}
+        for scope in (PUNJAB, EVERYWHERE):
+            headers = {"cookie": f"{auth.COOKIE}={site.cookies[role, scope]}"}
+            text = (
+                client.get(path, headers=headers).text.partition("<main")[2] or client.get(path, headers=headers).text
+            )
+            seen[scope] = {code for code in (OWN, OTHER) if code in text}
+        assert seen == {PUNJAB: {OWN}, EVERYWHERE: {OWN, OTHER}}, path
+
+
+def test_counts_and_provinces_are_of_the_scope_too(site, client: Client) -> None:
+    headers = {"cookie": f"{auth.COOKIE}={site.cookies['desk', PUNJAB]}"}
+    counts = client.get("/api/v1/centers", headers=headers).json()["counts"]
+    assert sum(counts.values()) == 1
+    assert "Sindh" not in client.get("/", headers={**headers, "accept": "text/html"}).text
+
+
+def test_a_contact_beyond_ones_scope_cannot_be_made_changed_or_removed(site, client: Client, cast) -> None:
+    with site.store.write() as conn:
+        scope = Scope(province=frozenset({"Sindh"}))
+        contact = Contact("company", "KE", telephone="118", scope=scope)
+        number = contacts.keep(conn, contact, Account("Root", "admin", key="root"), cast.NOW_MS)
+    cookie = site.cookies["desk", PUNJAB]
+    form = {"mark": auth.form_mark(cookie), "kind": "company", "name": "KE", "telephone": "119"}
+    headers = {"cookie": f"{auth.COOKIE}={cookie}", "accept": "text/html"}
+    for fields in (
+        {"act": "set", "id": "", "province": "Sindh"}, {"act": "set", "id": str(number), "province": "Punjab"},
+        {"act": "remove", "id": str(number)}, {"act": "set", "id": "", "owner": "Trust"},
+    ):  # fmt: skip
+        assert client.post("/contacts", data={**form, **fields}, headers=headers).status_code == 403
+    kept = client.post("/contacts", data={**form, "act": "set", "id": "", "province": "Punjab"}, headers=headers)
+    assert kept.status_code == 303
+    with site.store.read() as conn:
+        assert [it.telephone for it in contacts.everyone(conn) if it.name == "KE"] == ["118", "119"]
