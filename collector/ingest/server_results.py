@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from agent import wire
 from agent.common.reasons import Reason, encode
+from agent.common.reasons import decode as decode_reason
 from collector.access.enrolment import is_signed
 from collector.flags.witness import FINDINGS, Witness, Word, rate_mbps
 from collector.judging.evaluate import FreshReading, judge_again
@@ -45,7 +46,9 @@ def attach(conn: sa.Connection, group: Group, now_ms: int) -> Group:
         return list(group)
     found = witnesses(conn, claims, now_ms)
     _note(conn, [(claim, found[claim.claim.id]) for claim in claims], now_ms)
-    _note(conn, overtaken(conn, claims, now_ms).values(), now_ms)
+    overtaking = overtaken(conn, claims, now_ms)
+    _forget_replays(conn, (claim for claim, _ in overtaking.values()))
+    _note(conn, overtaking.values(), now_ms)
     return [
         (center, [replace(reading, witness=found[reading.id]) if reading.id in found else reading for reading in fresh])
         for center, fresh in group
@@ -158,6 +161,17 @@ def _note(conn: sa.Connection, found: Iterable[tuple[ClaimInContext, Witness]], 
         if witness.word in FINDINGS:
             detail = Reason.of("finding.reading", reading=one.claim.id, found=witness.reason)
             _find(conn, (witness.word, one.center, one.claim.device, detail), max(now_ms, one.claim.received_ms))
+
+
+def _forget_replays(conn: sa.Connection, claims: Iterable[ClaimInContext]) -> None:
+    """What was found of these readings before an even earlier one of their test came: each is one finding."""
+    table = schema.integrity
+    for one in claims:
+        mine = (table.c.finding == "replayed", table.c.device == one.claim.device, table.c.center == one.center)
+        rows = conn.execute(sa.select(table.c.id, table.c.detail).where(*mine)).all()
+        old = [row.id for row in rows if decode_reason(row.detail).params.get("reading") == one.claim.id]
+        if old:
+            conn.execute(sa.delete(table).where(table.c.id.in_(old)))
 
 
 def _find(conn: sa.Connection, row: IntegrityRow, at_ms: int) -> None:

@@ -330,6 +330,19 @@ def test_what_is_not_witnessed_is_refused_with_its_reason(house: House, mine, ga
     )
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_three_readings_of_one_test_are_two_repetitions_in_whatever_order_they_come(
+    house: House, mine, order: tuple[int, ...]
+) -> None:
+    test = house.grant(mine.device, mine.center)
+    first = f"{mine.device} {mine.spool} {1 + order.index(0)}"
+    for minute in order:
+        house.told(mine, test, wall_ms=NOON + minute * MINUTE)
+    found = [msgspec.json.decode(detail, type=Reason) for _, _, detail in house.findings()]
+    assert len(found) == 2
+    assert {detail.params["found"].params["reading"] for detail in found} == {first}
+
+
 def test_a_reading_waits_before_it_has_no_record(house: House, mine) -> None:
     house.told(mine, house.grant(mine.device, mine.center))
     assert house.now(NOON + MINUTE + RULES.patience_ms - 1) == ("unknown", Reason("witness.waiting"))
