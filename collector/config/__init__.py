@@ -135,7 +135,7 @@ class EnrolmentSection(CollectorSection):
     approval: Literal["none", "second_person"] = Field(
         default="none",
         description="`second_person`: a gateway waits until somebody else than the maker of its token approves it; "
-        "both by passphrase once `nabz-collector person add` has registered anybody.",
+        "both by password once `nabz-collector person add` has registered anybody.",
     )
     certificate_days: int = Field(
         default=30,

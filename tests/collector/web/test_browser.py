@@ -25,7 +25,10 @@ AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 DESKTOP, PHONE = {"width": 1366, "height": 768}, {"width": 360, "height": 740}
 SESSION = "the-session-of-these-tests"
 ALI, BINA = "ali likes long walks", "bina sails to Gwadar"
-PAGES = ("/", "/centers/KHI-0001", "/centers/LHE-0018", "/login", "/centers/NONE", "/waiting")
+PAGES = (
+    "/", "/centers/KHI-0001", "/centers/LHE-0018", "/login", "/centers/NONE", "/waiting", "/account", "/people",
+    "/keys", "/contacts", "/activity",
+)  # fmt: skip
 
 expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
 

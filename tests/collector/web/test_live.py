@@ -316,9 +316,9 @@ def test_a_stream_ends_when_its_reader_may_read_it_no_more() -> None:
     async def story() -> None:
         hub = Hub(heartbeat_s=0.01)
         valid = [True]
-        stream = hub.stream(hub.subscribe(), lambda: valid[0])
+        stream = hub.stream(hub.subscribe(), dict, lambda: valid[0])
         assert await anext(stream) == live.RETRY
-        assert await asyncio.wait_for(anext(stream), 60) == live.HEARTBEAT
+        assert b"beat" in await asyncio.wait_for(anext(stream), 60)
         valid[0] = False
         rest = [event async for event in stream]
         assert len(rest) <= 1

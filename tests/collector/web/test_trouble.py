@@ -11,13 +11,14 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from collector.store import schema
+from collector.web import auth
 from collector.web.health import Watched
 from tests.helpers.pages import chromium
 from tests.helpers.pages.relay import Relay, relay
 
 chromium.needed()
 
-TOKEN = "the-token-of-these-tests"
+SESSION = "the-session-of-these-tests"
 LATE_S, GONE_S = 31, 121
 
 
@@ -34,8 +35,8 @@ def behind(served: Any, browser: Browser) -> Iterator[tuple[Page, Relay]]:
         context = browser.new_context(base_url=between.url, locale="en-GB")
         page = context.new_page()
         page.clock.install()
-        page.goto(f"/login#token={TOKEN}")
-        page.wait_for_url(lambda address: "/login" not in address)
+        context.add_cookies([{"name": auth.COOKIE, "value": SESSION, "url": between.url}])
+        page.goto("/")
         expect(page.locator(".live")).to_have_attribute("data-live", "on")
         yield page, between
         context.close()
@@ -81,8 +82,9 @@ def test_a_session_that_ends_asks_for_a_log_in_and_leaves_the_page(browser: Brow
         expect(page.locator(".live")).to_have_attribute("data-live", "login")
         with page.expect_popup() as popup:
             page.get_by_role("link", name="You are logged out: log in").click()
-        popup.value.fill("#token", TOKEN)
-        popup.value.press("#token", "Enter")
+        popup.value.fill("#name", cast.ADMIN)
+        popup.value.fill("#password", cast.PASSWORD)
+        popup.value.press("#password", "Enter")
         popup.value.wait_for_url(lambda address: "/login" not in address)
         popup.value.close()
         page.evaluate("dispatchEvent(new Event('focus'))")
