@@ -15,6 +15,10 @@ from agent.common.power import Source
 from agent.common.words import catalogue
 from agent.config import SpeedSection
 from collector.access.users import Doubt
+from collector.alerts.breaker import BreakerState
+from collector.desk.incident import ALERTS, WAITS, Act
+from collector.desk.incident import STATES as STATES_OF_WORK
+from collector.desk.symptoms import Family, Scope
 from collector.flags.cause import GRADES, NAMES
 from collector.flags.machine import State
 from collector.messages import Finding
@@ -80,6 +84,13 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield from (("gateways.doubt", (f"{doubt}{part}" for doubt in get_args(Doubt))) for part in ("", ".head"))
     yield "gap", NAMES
     yield "grade", GRADES
+    yield "incident.scope", get_args(Scope)
+    yield "incident.family", get_args(Family)
+    yield "incident.title", ALERTS
+    yield "incident.act", get_args(Act)
+    yield "incident.state", STATES_OF_WORK
+    yield "party", WAITS
+    yield "channel", get_args(BreakerState)
     yield "finding", get_args(Finding)
     yield "severity", get_args(Severity)
     yield "day", DAYS

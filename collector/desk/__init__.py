@@ -1,0 +1,16 @@
+"""Incidents: one cause, one or many flags, one owner; opened and closed by evidence, worked by people."""
+
+__all__ = [
+    "causes",
+    "contacts",
+    "follow",
+    "grouping",
+    "incident",
+    "news",
+    "queries",
+    "settle",
+    "survey",
+    "symptoms",
+    "tables",
+    "work",
+]
