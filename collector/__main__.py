@@ -22,6 +22,7 @@ COMMANDS = {
     "person": "people who issue tokens and approve gateways, with a passphrase: add, list, renew, remove",
     "device": "gateways with their certificates: list, revoke",
     "ca": "the certificate authority inside: show, rollover, retire, issue",
+    "incident": "incidents: list, show, ack, assign, note, snooze, resolve, merge, split …",
     "standard": "check or show a standard (the criteria as data)",
     "report": "a center's month: each criterion's verdict with its numbers",
     "evidence": "what is held: every reading's id and hash",

@@ -21,13 +21,14 @@ from collector.access.enrolment import EnrolmentFacts
 from collector.config import Settings
 from collector.standard import Standards
 from collector.store import Store, queries
-from collector.web import api, auth, errors
+from collector.web import api, auth, errors, incidents
 from collector.web.guard import Guard
 from collector.web.health import Health
 from collector.web.limits import BodyLimit
 from collector.web.live import Follower, Hub
 from collector.web.machines import gateways
 from collector.web.pages import approvals, backups, centers, test_now
+from collector.web.pages import incidents as incident_pages
 from collector.web.site import HERE, Site
 
 
@@ -68,6 +69,8 @@ def build(
     app.include_router(test_now.router(site))
     app.include_router(approvals.router(site))
     app.include_router(backups.router(site))
+    app.include_router(incident_pages.router(site))
+    app.include_router(incidents.router(site))
     errors.add(app, site)
     app.add_middleware(GZipMiddleware, minimum_size=800, compresslevel=6)
     app.add_middleware(BodyLimit, limit_bytes=config.http.body_bytes)

@@ -31,6 +31,7 @@ from collector.standard.check import READINGS, value_type
 from collector.standard.criteria import CLOCK, DEAF, DERIVED, YES_NO, Severity
 from collector.store.queries import STATES
 from collector.web import view
+from collector.web.incidents import ACTS
 from collector.web.pages import approvals, centers
 from tests.helpers.texts import CODES, LANGUAGES, SOURCES, TEMPLATES, places, raw_texts
 
@@ -89,6 +90,8 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "incident.title", ALERTS
     yield "incident.act", get_args(Act)
     yield "incident.state", STATES_OF_WORK
+    yield "incidents.act", ACTS
+    yield "alert.state", ("waiting", "sending", "sent", "failed", "unsure")
     yield "party", WAITS
     yield "channel", get_args(BreakerState)
     yield "finding", get_args(Finding)
