@@ -37,7 +37,8 @@ class Room:
     def change(self, code: str, now: str = "raised", criterion: str = "internet.loss", subject: str = "") -> None:
         row = {
             "center": code, "criterion": criterion, "subject": subject, "now": now,
-            "was": "pending" if now == "raised" else "raised", "at_ms": self.now_ms, "recorded_ms": self.now_ms, "value": 30.0, "bound": 2.0, "reason": BELOW,
+            "was": "pending" if now == "raised" else "raised",
+            "at_ms": self.now_ms, "recorded_ms": self.now_ms, "value": 30.0, "bound": 2.0, "reason": BELOW,
             "standard": "s",
         }  # fmt: skip
         with self.store.write() as conn:
