@@ -15,9 +15,8 @@ import sqlalchemy as sa
 from agent import wire
 from agent.common.reasons import Reason
 from collector.desk import tables
-from collector.desk.grouping import BY_SCOPE, sizes_of
 from collector.desk.incident import Incident
-from collector.desk.survey import Survey
+from collector.desk.survey import size_of
 from collector.desk.tables import Member
 from collector.flags.cause import GRADES, NAMES, Cause
 from collector.outages import gaps
@@ -119,9 +118,8 @@ def _by_family(conn: sa.Connection, incident: Incident) -> Cause | None:
 
 def _with_group(conn: sa.Connection, incident: Incident, cause: Cause) -> Cause:
     """With how many of the group fell into trouble together."""
-    level = BY_SCOPE.get(incident.scope)
-    if level is None:
+    if not incident.is_group:
         return cause
-    whole = sizes_of(Survey(conn, None, 0).places.values()).get((incident.scope, incident.place), 0)
+    whole = size_of(conn, incident.scope, incident.place)
     together = Reason.of("incident.group", n=max(incident.most, incident.centers), whole=whole)
     return Cause(name=cause.name, grade=cause.grade, evidence=(together, *cause.evidence))

@@ -17,7 +17,7 @@ from collector.desk import causes, groups, news, tables
 from collector.desk.grouping import RULES, GroupingRules, groups_around, is_crowd
 from collector.desk.incident import FLIPS_WITHIN_S, Incident, Values, is_unstable, is_worse, reopened
 from collector.desk.survey import PAUSED, Desk
-from collector.desk.symptoms import OF_CAUSE, Family, Place, Symptom, family_of
+from collector.desk.symptoms import OF_CAUSE, SIGN, Family, Place, Symptom, family_of
 from collector.desk.tables import Member
 from collector.flags import machine
 from collector.outages import gaps
@@ -50,6 +50,7 @@ def follow(conn: sa.Connection, standards: Standards, now_ms: int, rules: Groupi
     telling = [row for row in loud if machine.alerts(row.was, row.now) and decided[row.id] == "tell"]
     for row in telling:
         (_raise if row.now == "raised" else _clear)(desk, row)
+    _count_groups(desk)
     waits = {id for id, decision in decided.items() if decision == "wait"}
     over = {id for id, decision in decided.items() if decision == "over"}
     marks = [
@@ -94,7 +95,8 @@ def _raise(desk: Desk, row: Any) -> None:
         return
     place = desk.survey.place(symptom.center)
     group = groups.open_around(desk, symptom, place)
-    if group is not None:
+    if group is not None:  # a center that only showed signs is in it by its flag now
+        tables.leave(desk.conn, [one for one in mine if (one.incident, one.criterion) == (group.id, SIGN)], desk.now_ms)
         _join(desk, group, symptom)
         return
     if (formed := groups.form(desk, symptom, place)) is not None:
@@ -175,18 +177,26 @@ def _has_company(desk: Desk, symptom: Symptom, place: Place) -> bool:
     if symptom.family not in ("power", "line", "dark"):
         return False
     survey = desk.survey
-    around = groups_around(place, symptom.began_ms, survey.signs, survey.places, survey.sizes, desk.rules)
+    if len(survey.signs) < desk.rules.crowd:
+        return False
+    around = groups_around(place, symptom.began_ms, survey.signs, survey.places, survey.sizes(place), desk.rules)
     return is_crowd(around, desk.rules)
 
 
 def _join(desk: Desk, incident: Incident, symptom: Symptom) -> None:
     """A worse flag makes a center's incident worse; one of many centers is worse by their number (see `settle`)."""
     tables.join(desk.conn, incident, [symptom], desk.now_ms)
+    if incident.is_group:
+        if is_worse(incident.severity, symptom.severity):
+            tables.change(desk.conn, incident, {"severity": symptom.severity})
+            desk.forget_groups()
+        desk.widened.add(incident.id)
+        return
     values: Values = {"changed_ms": desk.now_ms}
     worse = is_worse(incident.severity, symptom.severity)
     if worse:
         values["severity"] = symptom.severity
-    is_news = worse and not incident.is_group and incident.hold_ms <= desk.now_ms and incident.unstable_ms is None
+    is_news = worse and incident.hold_ms <= desk.now_ms and incident.unstable_ms is None
     if is_news:
         values |= reopened(incident) | {"announced_ms": desk.now_ms}
     incident = tables.change(desk.conn, incident, values)
@@ -224,13 +234,27 @@ def _look_for_flips(desk: Desk, incident: Incident, key: tuple[str, str, str]) -
 # ---------------------------------------------------------------- a flag is cleared
 
 
+def _count_groups(desk: Desk) -> None:
+    """Once for all that joined and left: a storm has thousands of them."""
+    for number in sorted(desk.widened):
+        incident = desk.keep(tables.recount(desk.conn, tables.get(desk.conn, number), desk.now_ms))
+        if number in desk.left and incident.centers == 0:
+            at_ms, change = desk.left[number]
+            resolve_if_over(desk, incident, (), at_ms, change)
+
+
 def _clear(desk: Desk, row: Any) -> None:
     key = (row.center, row.criterion, row.subject)
     mine = [
         one for one in tables.memberships(desk.conn, [row.center]) if (one.center, one.criterion, one.subject) == key
     ]
     tables.leave(desk.conn, mine, desk.now_ms)
+    groups_of = {incident.id for incident in desk.open_groups()}
     for number in dict.fromkeys(one.incident for one in mine):
+        if number in groups_of:
+            desk.widened.add(number)
+            desk.left[number] = (row.at_ms, row.id)
+            continue
         incident = tables.recount(desk.conn, tables.get(desk.conn, number), desk.now_ms)
         _look_for_flips(desk, incident, key)
         resolve_if_over(desk, desk.touched[number], tables.members(desk.conn, [number]), row.at_ms, row.id)

@@ -7,7 +7,7 @@ signs, the one with the greatest share of its centers in trouble is taken, as lo
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -72,11 +72,6 @@ class CenterGroup:
     @property
     def share_pct(self) -> float:
         return 100.0 * len(self.centers) / self.size if self.size else 0.0
-
-
-def sizes_of(places: Iterable[Place]) -> Counter[tuple[str, str]]:
-    """How many centers each group has."""
-    return Counter((level.scope, key) for place in places for level in LEVELS if (key := level.key(place)))
 
 
 def groups_around(

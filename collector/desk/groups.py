@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
@@ -24,8 +24,8 @@ def open_around(desk: Desk, symptom: Symptom, place: Place | None) -> Incident |
     if place is None or symptom.family not in SHARED:
         return None
     sign = CenterSign(symptom.center, symptom.family, symptom.began_ms)
-    for incident in tables.open_groups(desk.conn):
-        size = desk.survey.sizes.get((incident.scope, incident.place), 0)
+    for incident in desk.open_groups():
+        size = desk.survey.size(incident.scope, incident.place)
         about = (incident.scope, incident.place, incident.family, incident.centers, size)
         if takes_in(*about, sign, place, desk.rules):
             return incident
@@ -38,7 +38,10 @@ def form(desk: Desk, symptom: Symptom, place: Place | None) -> Incident | None:
         return None
     survey = desk.survey
     own = CenterSign(symptom.center, symptom.family, symptom.began_ms)
-    around = groups_around(place, symptom.began_ms, [*survey.signs, own], survey.places, survey.sizes, desk.rules)
+    if len(survey.signs) < desk.rules.centers - 1:
+        return None
+    places = {**survey.places, place.center: place}
+    around = groups_around(place, symptom.began_ms, [*survey.signs, own], places, survey.sizes(place), desk.rules)
     group = parent_among(around, symptom.center, desk.rules)
     return None if group is None else _form(desk, group, symptom)
 
@@ -67,6 +70,7 @@ def _form(desk: Desk, group: CenterGroup, symptom: Symptom) -> Incident:
     add_signs(desk, incident, sorted(group.centers - in_it))
     incident = tables.recount(desk.conn, incident, desk.now_ms)
     incident = tables.change(desk.conn, incident, {"announced": incident.centers})
+    desk.forget_groups()
     detail = Reason.of("incident.group", n=incident.centers, whole=group.size)
     tables.record(
         desk.conn, incident, "opened", desk.now_ms, at_ms=incident.began_ms, detail=detail, change=symptom.change
@@ -101,6 +105,7 @@ def merge(desk: Desk, source: Incident, target: Incident, person: str = "", text
     for one in (merged, target):
         tables.record(desk.conn, one, "merged", desk.now_ms, person=person, text=text, detail=detail)
     desk.keep(merged)
+    desk.forget_groups()
     return merged
 
 
@@ -126,26 +131,24 @@ def refresh(desk: Desk, incident: Incident) -> Incident:
         and sign.began_ms >= incident.began_ms - desk.rules.within_s * 1000
     }
     mine = tables.members(desk.conn, [incident.id])
-    gone = [one for one in mine if one.criterion == SIGN and one.center not in still_shown(desk, mine, shown)]
-    tables.leave(desk.conn, gone, desk.now_ms)
-    size = survey.sizes.get((incident.scope, incident.place), 0)
-    codes = shown - {one.center for one in mine}
+    signs = [one for one in mine if one.criterion == SIGN]
+    shown |= survey.still_showing(sorted({one.center for one in signs} - shown))
+    tables.leave(desk.conn, [one for one in signs if one.center not in shown], desk.now_ms)
+    size = survey.size(incident.scope, incident.place)
     goes_on = 2 * incident.centers >= desk.rules.centers and 100 * incident.centers >= desk.rules.keep_pct * size
-    add_signs(desk, incident, sorted(codes) if goes_on else [])
+    if goes_on:
+        add_signs(desk, incident, sorted(shown - {one.center for one in mine} - _elsewhere(desk, shown)))
     return tables.recount(desk.conn, incident, desk.now_ms)
 
 
-def still_shown(desk: Desk, mine: Sequence[tables.Member], shown: set[str]) -> set[str]:
-    """Centers of an incident that show signs, however long ago these began."""
-    long_ago = [one.center for one in mine if one.criterion == SIGN and one.center not in shown]
-    return shown | {code for code in long_ago if _shows(desk, code)}
-
-
-def _shows(desk: Desk, code: str) -> bool:
-    if desk.survey.cut_ms(code) is not None:
-        return True
-    heard_ms = desk.survey.heard_ms(code)
-    return heard_ms is not None and desk.now_ms - heard_ms > desk.survey.gap_s * 1000
+def _elsewhere(desk: Desk, codes: Collection[str]) -> set[str]:
+    """Those of these centers that are part of an incident already, of their own or of another group."""
+    found = tables.memberships(desk.conn, sorted(codes))
+    numbers = sorted({one.incident for one in found})
+    shared = (
+        {one.id for one in tables.some(desk.conn, _i.id.in_(numbers)) if one.family in SHARED} if numbers else set()
+    )
+    return {one.center for one in found if one.incident in shared}
 
 
 def split(desk: Desk, incident: Incident, codes: Sequence[str], person: str, text: str) -> Incident:

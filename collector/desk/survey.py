@@ -3,14 +3,15 @@ indexed questions; it is made only when a flag is raised that no incident has ye
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
 
-from collector.desk.grouping import RULES, GroupingRules, Sizes, sizes_of
+from collector.desk import tables
+from collector.desk.grouping import LEVELS, RULES, GroupingRules, Sizes
 from collector.desk.incident import Incident
 from collector.desk.symptoms import CenterSign, Place
 from collector.outages import gaps
@@ -20,9 +21,11 @@ from collector.standard.criteria import EVERYONE, Standard
 from collector.store import schema
 
 PAUSED = ("suspended", "closed")
+CHUNK = 500  # centers of one question
 LOOK_BACK_MS = 1_800_000  # signs that began before are nobody's company any more
 
 _ce, _p, _c, _f = schema.centers.c, schema.pulse.c, schema.cuts.c, schema.flags.c
+_PLACES = sa.select(_ce.center, _ce.feeder, _ce.isp, _ce.city, _ce.district, _ce.province)
 
 
 @dataclass
@@ -34,15 +37,27 @@ class Survey:
     now_ms: int
     gap_s: float = gaps.GAP_S
 
-    @cached_property
-    def places(self) -> dict[str, Place]:
-        query = sa.select(_ce.center, _ce.feeder, _ce.isp, _ce.city, _ce.district, _ce.province)
-        rows = self.conn.execute(query.where(_ce.lifecycle.not_in(PAUSED)))
-        return {row.center: _place(row) for row in rows}
+    def __post_init__(self) -> None:
+        self._sizes: dict[tuple[str, str], int] = {}
 
     @cached_property
-    def sizes(self) -> Sizes:
-        return sizes_of(self.places.values())
+    def places(self) -> dict[str, Place]:
+        """Of the centers that show signs."""
+        codes = sorted({sign.center for sign in self.signs})
+        found: dict[str, Place] = {}
+        for first in range(0, len(codes), CHUNK):
+            mine = _PLACES.where(_ce.center.in_(codes[first : first + CHUNK]), _ce.lifecycle.not_in(PAUSED))
+            found |= {row.center: _place(row) for row in self.conn.execute(mine)}
+        return found
+
+    def sizes(self, place: Place) -> Sizes:
+        """How many centers each group of a center has."""
+        return {(level.scope, key): self.size(level.scope, key) for level in LEVELS if (key := level.key(place))}
+
+    def size(self, scope: str, key: str) -> int:
+        if (scope, key) not in self._sizes:
+            self._sizes[scope, key] = size_of(self.conn, scope, key)
+        return self._sizes[scope, key]
 
     @cached_property
     def signs(self) -> list[CenterSign]:
@@ -51,8 +66,7 @@ class Survey:
 
     def place(self, code: str) -> Place | None:
         """Of one center, without asking for all."""
-        query = sa.select(_ce.center, _ce.feeder, _ce.isp, _ce.city, _ce.district, _ce.province)
-        row = self.conn.execute(query.where(_ce.center == code)).first()
+        row = self.conn.execute(_PLACES.where(_ce.center == code)).first()
         return None if row is None else _place(row)
 
     def heard_ms(self, code: str) -> int | None:
@@ -63,6 +77,17 @@ class Survey:
         """Since when a center's mains are cut, as far as it could tell."""
         going = (_c.center == code) & (_c.open == sa.true()) & _c.to_ms.is_(None)
         found: int | None = self.conn.scalar(sa.select(sa.func.min(_c.from_ms)).where(going))
+        return found
+
+    def still_showing(self, codes: Sequence[str]) -> set[str]:
+        """Those of these centers that are not heard, or whose mains are cut, since whenever."""
+        going = (_c.open == sa.true()) & _c.to_ms.is_(None)
+        quiet = _p.heard_ms <= self.now_ms - int(self.gap_s * 1000)
+        found: set[str] = set()
+        for first in range(0, len(codes), CHUNK):
+            some = list(codes[first : first + CHUNK])
+            found |= set(self.conn.scalars(sa.select(_c.center).where(_c.center.in_(some), going)))
+            found |= set(self.conn.scalars(sa.select(_p.center).where(_p.center.in_(some), quiet)))
         return found
 
     def _quiet(self) -> list[CenterSign]:
@@ -103,13 +128,39 @@ class Desk:
     now_ms: int
     rules: GroupingRules = RULES
     touched: dict[int, Incident] = field(default_factory=dict)
+    widened: set[int] = field(default_factory=set)  # groups that centers joined or left: counted once, at the end
+    left: dict[int, tuple[int, int]] = field(default_factory=dict)  # of those, when and by which change one left last
 
     def __post_init__(self) -> None:
         self.survey = Survey(self.conn, self.standards.at(self.now_ms), self.now_ms)
+        self._groups: list[Incident] | None = None
+
+    def open_groups(self) -> list[Incident]:
+        """Incidents of many centers that go on."""
+        if self._groups is None:
+            self._groups = tables.open_groups(self.conn)
+        return self._groups
+
+    def forget_groups(self) -> None:
+        """They have changed."""
+        self._groups = None
 
     def keep(self, incident: Incident) -> Incident:
         self.touched[incident.id] = incident
         return incident
+
+
+def size_of(conn: sa.Connection, scope: str, key: str) -> int:
+    """How many centers a group has; none for what is no group."""
+    isp, _, city = key.rpartition(", ")
+    groups = {
+        "feeder": _ce.feeder == key, "provider": (_ce.isp == isp) & (_ce.city == city), "district": _ce.district == key,
+        "province": _ce.province == key, "country": sa.true(),
+    }  # fmt: skip
+    if scope not in groups:
+        return 0
+    query = sa.select(sa.func.count()).select_from(schema.centers).where(groups[scope], _ce.lifecycle.not_in(PAUSED))
+    return int(conn.scalar(query) or 0)
 
 
 def _place(row: Any) -> Place:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
 
-from collector.desk.grouping import RULES, groups_around, is_crowd, parent_among, sizes_of, takes_in
+from collector.desk.grouping import LEVELS, RULES, groups_around, is_crowd, parent_among, takes_in
 from collector.desk.symptoms import CenterSign, Family, Place, family_of
 
 NOON = 1_770_000_000_000
@@ -16,6 +18,10 @@ MINUTE = 60_000
 def homes(count: int, start: int = 0, **facts: str) -> dict[str, Place]:
     usual = {"isp": "PTCL", "city": "Lahore", "district": "Lahore", "province": "Punjab"} | facts
     return {f"C-{n}": Place(f"C-{n}", **usual) for n in range(start, start + count)}
+
+
+def sizes_of(places: Iterable[Place]) -> Counter[tuple[str, str]]:
+    return Counter((level.scope, key) for place in places for level in LEVELS if (key := level.key(place)))
 
 
 def parent(places: dict[str, Place], signs: list[CenterSign], center: str = "C-0", began_ms: int = NOON):  # type: ignore[no-untyped-def]
