@@ -161,7 +161,7 @@ def _ups(state: str, at_ms: int) -> wire.Reading:
 
 def _send(gateway: Gateway, session: Session, *readings: wire.Reading) -> None:
     for reading in readings:
-        gateway.keep(reading, reading.at.wall_ms)
+        gateway.keep(reading, reading.at.wall_ms if reading.at else now_ms())
     body = gateway.next_batch(now_ms(), time.monotonic())
     if body is not None:
         session.publish(wire.batch_topic(gateway.device), body)

@@ -4,13 +4,9 @@ __all__ = [
     "causes",
     "contacts",
     "follow",
-    "grouping",
     "incident",
-    "news",
     "queries",
     "settle",
-    "survey",
-    "symptoms",
     "tables",
     "work",
 ]

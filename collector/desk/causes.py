@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from agent import wire
 from agent.common.reasons import Reason
 from collector.desk import tables
-from collector.desk.incident import Incident
+from collector.desk.incident import Incident, WorkError
 from collector.desk.survey import size_of
 from collector.desk.tables import Member
 from collector.flags.cause import GRADES, NAMES, Cause
@@ -58,9 +58,9 @@ def settle(conn: sa.Connection, incident: Incident, standards: Standards, now_ms
 
 
 def by_hand(name: str) -> str:
-    """As a person says it, to be kept. Raises ValueError for what is no cause."""
+    """As a person says it, to be kept. Raises WorkError for what is no cause."""
     if name not in NAMES:
-        raise ValueError(f"cause {name!r}: is none; use one of {' '.join(NAMES)}")
+        raise WorkError(f"cause {name!r}: is none; use one of {' '.join(NAMES)}")
     return _text(Cause(name=name, grade="none", evidence=()))
 
 

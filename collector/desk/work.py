@@ -97,10 +97,7 @@ def review(conn: sa.Connection, number: int, person: str, text: str, now_ms: int
 def recause(conn: sa.Connection, number: int, name: str, person: str, reason: str, now_ms: int) -> Incident:
     """The cause as a person knows it; it stands from now on."""
     _needs(reason, "cause: needs a reason; say how it is known")
-    try:
-        cause = causes.by_hand(name)
-    except ValueError as error:
-        raise WorkError(str(error)) from None
+    cause = causes.by_hand(name)
     incident = _lives(conn, number)
     values: Values = {"cause": cause, "cause_by": _named(person)}
     return _act(conn, incident, "recaused", values, person, reason, now_ms, Reason.of("incident.cause", gap=name))

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from agent.common.errors import describe
 from collector.desk import queries, work
 from collector.desk.incident import ACK_S, Incident, WorkError
 from collector.register.centers import CODE
@@ -112,7 +113,7 @@ def _decoded(body: bytes) -> ActRequest:
         return msgspec.json.decode(body[: MAX_BODY + 1], type=ActRequest)
     except (msgspec.DecodeError, UnicodeError) as error:
         form = '{"act": "note", "by": "NAME", "note": "TEXT"}'
-        raise Mistaken(400, f"body: {error}; send JSON such as {form}") from None
+        raise Mistaken(400, f"body: {describe(error)}; send JSON such as {form}") from None
 
 
 def _span_s(values: Facts, default_s: int) -> int:

@@ -1,3 +1,3 @@
 """The pages for people, one module each."""
 
-__all__ = ["approvals", "backups", "centers", "test_now"]
+__all__ = ["approvals", "backups", "centers", "incidents", "test_now"]
