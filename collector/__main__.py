@@ -24,6 +24,7 @@ COMMANDS = {
     "contact": "whom to call about which centers: set, list, remove",
     "device": "gateways with their certificates: list, revoke",
     "ca": "the certificate authority inside: show, rollover, retire, issue",
+    "incident": "incidents: list, show, ack, assign, note, snooze, resolve, merge, split …",
     "standard": "check or show a standard (the criteria as data)",
     "report": "a center's month: each criterion's verdict with its numbers",
     "evidence": "what is held: every reading's id and hash",

@@ -270,6 +270,7 @@ Act = Literal[
     "device_revoked",
     "server_added",
     "server_revoked",
+    "incident_worked",
 ]
 
 

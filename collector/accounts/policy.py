@@ -72,6 +72,14 @@ POLICY: Mapping[str, Rule] = {
     "center.test": Rule(("operator", *DESK), "center", ("POST /centers/{code}/test",)),
     "gateways.list": Rule(OFFICERS, "centers", ("GET /waiting",)),
     "gateway.decide": Rule(DESK, "centers", ("POST /waiting",)),  # the form names the center: its page compares
+    "incidents.list": Rule(ALL, "centers", ("GET /incidents", "GET /api/v1/incidents"), True),
+    "incident.read": Rule(  # of what is about centers beyond an account's own it gets its part
+        ALL, "centers", ("GET /incidents/{number}", "GET /api/v1/incidents/{number}"), True,
+    ),
+    "incident.work": Rule(  # the incident names the centers: who works on it compares
+        DESK, "centers", ("POST /incidents/{number}", "POST /api/v1/incidents/{number}"), True,
+    ),
+    "alerts.read": Rule(OFFICERS, "programme", ("GET /alerts",)),
     "backups.read": Rule(AUDIT, "programme", ("GET /backups",)),
     "account.own": Rule(
         ALL, "own",

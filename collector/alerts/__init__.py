@@ -1,3 +1,3 @@
-"""Telling people: each change of a flag that matters becomes one message on each channel, sent once."""
+"""Telling people: each event of an incident that matters becomes one message on each channel, sent once."""
 
-__all__ = ["channel", "outbox"]
+__all__ = ["breaker", "channel", "outbox", "queue"]

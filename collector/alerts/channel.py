@@ -2,7 +2,8 @@
 
 SendFailed
 ├ permanent=False   worth trying again: a timeout, a full queue, a server's own error
-└ permanent=True    will fail again as it is: a refused address, a wrong password
+├ permanent=True    will fail again as it is: a refused address, a wrong password
+└ is_unsure=True    no answer: it may have gone out, so it is not tried again
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ _message_log: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar(
 
 
 class SendFailed(Exception):
-    """The message did not go out. `permanent`: trying again cannot help."""
+    """The message did not go out, or nobody knows. `permanent`: trying again cannot help."""
 
-    def __init__(self, problem: str, *, permanent: bool = False) -> None:
+    def __init__(self, problem: str, *, permanent: bool = False, is_unsure: bool = False) -> None:
         super().__init__(problem)
-        self.permanent = permanent
+        self.permanent, self.is_unsure = permanent, is_unsure
 
 
 @dataclass(frozen=True)

@@ -9,22 +9,25 @@ from dataclasses import dataclass
 from agent.common.center_time import TZ
 from agent.common.reasons import Reason
 from agent.common.words import PlainWords
+from collector.alerts import incident_message
 from collector.alerts.channel import AlertMessage, Event
+from collector.alerts.incident_message import IncidentNews, cause_lines, closing
+from collector.desk.incident import ALERTS
 from collector.flags.cause import Cause
 from collector.register.opening_hours import local
 from collector.standard.criteria import EVERYONE, Criterion, Standard
 from collector.standard.names import fix_of, name_of
 
 NAMED = 10  # centers that a summary names
-EVIDENCE = 2  # sentences of it in a message; the page has all
 
 
 @dataclass(frozen=True)
 class Announcement:
     """A change that people are told of, with its center's facts. `began_ms`: when a cleared flag was raised. `cause`:
-    why the center was silent, if it was and anything tells."""
+    why the center was silent, if it was and anything tells. `news`: the incident that it is an event of. One that no
+    change brought about, or that many centers share, has no criterion."""
 
-    id: int
+    id: int  # of the event
     center: str
     criterion: str
     subject: str
@@ -39,20 +42,32 @@ class Announcement:
     province: str | None = None
     began_ms: int | None = None
     cause: Cause | None = None
+    news: IncidentNews | None = None
+    change: int | None = None  # that brought it about
 
     @property
     def event(self) -> Event:
+        if self.news is not None:
+            return ALERTS[self.news.act]
         return "raised" if self.now == "raised" else "cleared"
 
 
 def message(
     announcement: Announcement, standard: Standard | None, base_url: str, languages: Sequence[PlainWords]
 ) -> AlertMessage:
-    """One change: center, what, since, value against bound, cause, fix, link; once in each language, the title in the
-    first."""
-    blocks = [
-        (_title(announcement, standard, words), _lines(announcement, standard, base_url, words)) for words in languages
-    ]
+    """One change, or one event of an incident: where, what, since, value against bound, cause, fix, link; once in each
+    language, the title in the first."""
+    news = announcement.news
+    if news is not None and not announcement.criterion:
+        blocks = [
+            (incident_message.title(news, words), incident_message.lines(news, standard, base_url, words))
+            for words in languages
+        ]
+    else:
+        blocks = [
+            (_title(announcement, standard, words), _lines(announcement, standard, base_url, words))
+            for words in languages
+        ]
     return AlertMessage(blocks[0][0], _joined(blocks), announcement.event)
 
 
@@ -97,12 +112,14 @@ def _lines(announcement: Announcement, standard: Standard | None, base_url: str,
     yield _since(announcement, standard, words)
     yield from _numbers(announcement, criterion, words)
     yield words("alert.why", reason=words.reason(announcement.reason))
-    yield from _cause(announcement.cause, words)
+    yield from cause_lines(announcement.cause, words)
     if criterion is not None and announcement.event == "raised":
         yield words("alert.severity", severity=words.word("severity", criterion.severity))
         yield words("alert.fix", fix=fix_of(criterion, words))
     place = "" if announcement.center == EVERYONE else f"centers/{announcement.center}"
     yield words("alert.more", url=words.ltr(f"{base_url}/{place}"))
+    if announcement.news is not None:
+        yield from closing(announcement.news.incident.id, announcement.news.numbers, base_url, words)
     if standard is not None:
         yield words("standard" if standard.official else "standard.unofficial", id=words.ltr(standard.id))
 
@@ -135,15 +152,6 @@ def _numbers(announcement: Announcement, criterion: Criterion | None, words: Pla
     yield words("alert.measured", value=words.figure(announcement.value, criterion.unit), asked=limit)
 
 
-def _cause(cause: Cause | None, words: PlainWords) -> Iterator[str]:
-    if cause is None or cause.name == "unknown":
-        return
-    grade = words.word("grade", cause.grade)
-    yield words("alert.cause", cause=words.word("gap", cause.name), grade=grade)
-    for reason in cause.evidence[:EVIDENCE]:
-        yield words("alert.evidence", evidence=words.reason(reason))
-
-
 # ---------------------------------------------------------------- many changes
 
 
@@ -153,13 +161,19 @@ def _summary_lines(
     centers = sorted({item.center for item in announcements})
     yield words("summary.held_back", n=words.number(len(announcements)), centers=words.number(len(centers)))
     for event in ("raised", "cleared"):
-        names = (_what(item.criterion, standard, words) for item in announcements if item.event == event)
+        names = (_kind(item, standard, words) for item in announcements if item.event == event)
         yield words(f"summary.{event}", counts=_top(Counter(names), words))
     places = (words.place(item.province) if item.province else words("not_known") for item in announcements)
     yield words("summary.where", counts=_top(Counter(places), words))
     more = " …" if len(centers) > NAMED else ""
     yield words("summary.centers", centers=words.listed(map(words.ltr, centers[:NAMED])) + more)
     yield words("alert.more", url=words.ltr(f"{base_url}/"))
+
+
+def _kind(announcement: Announcement, standard: Standard | None, words: PlainWords) -> str:
+    if announcement.news is not None and not announcement.criterion:
+        return words(f"incident.family.{announcement.news.incident.family}")
+    return _what(announcement.criterion, standard, words)
 
 
 def _top(counted: Counter[str], words: PlainWords) -> str:

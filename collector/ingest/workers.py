@@ -25,6 +25,7 @@ from collector.access.signing_key import load_or_make
 from collector.brokers.endpoints import Address, broker_addresses
 from collector.config import ConfigError, Settings
 from collector.database import opened
+from collector.desk import follow
 from collector.ingest import server_results
 from collector.ingest.subscriber import Subscriber
 from collector.ingest.transaction import Ingest, Judge
@@ -98,14 +99,16 @@ class IngestWorkers:
 
 
 def judge_with(settings: Settings, standards: Standards) -> Judge:
-    """All that thinks about fresh readings, in the order in which it must."""
+    """All that thinks about fresh readings, in the order in which it must. It returns how many changes people could be
+    told of."""
 
     def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[FreshReading]]], now_ms: int) -> int:
         revisions.record_group(conn, group, now_ms)
         revisions.record_outages(conn, gaps.record_group(conn, group, now_ms, settings.sweep.gap_s), now_ms)
         seen = server_results.attach(conn, group, now_ms)
         requests.record_group(conn, seen, standards, now_ms)
-        return judge_group(conn, seen, standards, now_ms)
+        changed = judge_group(conn, seen, standards, now_ms)
+        return follow.follow(conn, standards, now_ms) if changed else 0
 
     return judge
 

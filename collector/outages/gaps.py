@@ -182,9 +182,9 @@ def _jumped_ms(conn: sa.Connection, from_ms: int, to_ms: int) -> int:
     return int(conn.scalar(sa.select(sa.func.sum(j.to_ms - j.from_ms)).where(mine)) or 0)
 
 
-def last(conn: sa.Connection, code: str) -> Cause | None:
-    """The cause of a center's last gap."""
-    query = sa.select(_g.cause, _g.grade, _g.evidence).where(_g.center == code)
+def last(conn: sa.Connection, code: str, since_ms: int = 0) -> Cause | None:
+    """The cause of a center's last gap that ended after `since_ms`."""
+    query = sa.select(_g.cause, _g.grade, _g.evidence).where(_g.center == code, _g.to_ms > since_ms)
     row = conn.execute(query.order_by(_g.from_ms.desc(), _g.revision.desc()).limit(1)).first()
     return None if row is None else Cause(name=row.cause, grade=row.grade, evidence=decode_all(row.evidence))
 

@@ -49,11 +49,12 @@ class Component(Protocol):
 
 
 class PeriodicTask:
-    """Does `work` every `pause_s` seconds in a thread; a failure is logged and the next run tries again."""
+    """Does `work` every `pause_s` seconds in a thread, or sooner if it is woken; a failure is logged and the next run
+    tries again."""
 
     def __init__(self, name: str, pause_s: float, work: Callable[[], object]) -> None:
         self.name, self.pause_s, self._work = name, pause_s, work
-        self._stopped = threading.Event()
+        self._stopped, self._woken = threading.Event(), threading.Event()
         self._done_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -62,7 +63,12 @@ class PeriodicTask:
 
     def stop(self) -> None:
         self._stopped.set()
+        self._woken.set()
         join_started(self._thread)
+
+    def wake(self) -> None:
+        """Lets it run at once, or once more after the present run. Any thread."""
+        self._woken.set()
 
     def is_alive(self) -> bool:
         return self._thread.is_alive()
@@ -73,6 +79,7 @@ class PeriodicTask:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
+            self._woken.clear()
             try:
                 self._work()
                 self._done_s = time.monotonic()
@@ -80,7 +87,8 @@ class PeriodicTask:
                 DATABASE_AWAY.log(task=self.name, error=error)
             except Exception as error:
                 FAILED.log(task=self.name, error=error, again_s=self.pause_s)
-            self._stopped.wait(self.pause_s)
+            if not self._stopped.is_set():  # else `stop` has just been followed by our own clearing
+                self._woken.wait(self.pause_s)
 
 
 class Subprocess:

@@ -27,6 +27,7 @@ from collector.alerts.channel import Channel, by_apprise
 from collector.alerts.outbox import Outbox
 from collector.config import ConfigError, Settings
 from collector.database import KEY_FILE, data_files, journal_of, opened
+from collector.desk import follow, settle
 from collector.ingest import server_results
 from collector.ingest.workers import IngestWorkers
 from collector.judging import clock
@@ -36,7 +37,7 @@ from collector.measure import membership
 from collector.measure.delivery import Outgoing
 from collector.messages import MessageRefused
 from collector.outages import gaps
-from collector.recovery import settle
+from collector.recovery import settle as recovery
 from collector.register import dated
 from collector.reports import revisions
 from collector.run import resources, sdnotify
@@ -179,7 +180,7 @@ class Running:
         """What was decided after a copy that was restored holds again. Raises StoreError, ConfigError."""
         keeper = self._settings.as_keeper
         with opened(keeper) as store:
-            if settle.settle(store, keeper, clock_ms()):
+            if recovery.settle(store, keeper, clock_ms()):
                 self._standards = read_standards(self._settings)
         self._store.journal = journal_of(self._settings)
         self._store.learn_epoch()
@@ -222,7 +223,9 @@ class Running:
         self.outbox = Outbox(self._store, read_channels(settings), self._standards, settings.web_url, clock_ms)
         self.outbox.after_start()
         self._stack.callback(self.outbox.stop)
-        self._start_watched(PeriodicTask("alerts", settings.alerts.every_s, self.outbox.look))
+        alerts = PeriodicTask("alerts", settings.alerts.every_s, self.outbox.tick)
+        self._store.on_news = own.on_news = alerts.wake
+        self._start_watched(alerts)
 
     def _start_measurement(self) -> None:
         """The scheduler of tests at measurement servers, and our own server."""
@@ -321,7 +324,7 @@ def read_standards(settings: Settings) -> Standards:
     """The versions of the standard that the settings name. Raises ConfigError."""
     try:
         versions = {version.id: version for version in [load(path) for path in settings.standard.files] or examples()}
-        versions |= {version.id: version for version in map(load, settle.taken_again(settings.data_dir))}
+        versions |= {version.id: version for version in map(load, recovery.taken_again(settings.data_dir))}
         return Standards.of(versions.values())
     except StandardError as error:
         raise ConfigError(str(error)) from None
@@ -358,6 +361,8 @@ def _sweep_task(store: Store, standards: Standards, hub: Hub, gap_s: float) -> C
             agreement, changed = clock.find(conn, standards, clock_ms())
             if agreement != "disagrees":
                 changed += sweep(conn, standards, clock_ms()).changed
+            follow.follow(conn, standards, clock_ms())
+            settle.settle(conn, standards, clock_ms())
             moved = set(conn.scalars(_NEWEST.limit(changed))) if changed else set()
             began = gaps.reconsider(conn, clock_ms(), gap_s)
             revisions.record_outages(conn, began, clock_ms())
@@ -374,6 +379,7 @@ def _collect_task(store: Store, standards: Standards, hub: Hub, outgoing: Outgoi
             try:
                 with store.write() as conn:
                     touched = server_results.take_record(conn, path.read_bytes(), clock_ms(), standards)
+                    follow.follow(conn, standards, clock_ms())
             except MessageRefused as refused:
                 RECORD_REFUSED.log(code=refused.finding, error=refused)
                 outgoing.set_aside(path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
 from typing import Any
@@ -23,8 +23,10 @@ from collector.store import migrate, schema
 from collector.store.journal import MARKS, Journal, JournalError
 
 __all__ = [
+    "DESK",
     "EPOCH",
     "MOVING",
+    "NEWS",
     "SERVERS",
     "UNAVAILABLE",
     "NeedsMigration",
@@ -52,10 +54,12 @@ PRAGMAS = (f"busy_timeout = {BUSY_MS}", "foreign_keys = ON", "journal_mode = WAL
 WRITERS = 0x6E61627A  # the advisory lock of PostgreSQL that every writer takes ("nabz"); those beside others share it
 KEEPERS = WRITERS + 1  # the one that housekeeping takes: it runs beside writers, but once only
 SERVERS = WRITERS + 2  # the one that a running collector holds with a connection of its own
+DESK = WRITERS + 3  # the one of whoever changes incidents: those of many centers are everybody's
 
 # What a statement raises when the database is gone, locked or full: worth trying again later, unlike a wrong statement.
 UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
 
+NEWS = "news"  # of a connection: its transaction has something that people are to be told of
 EPOCH = "epoch"  # in `about`
 MOVING = "moving"  # in `about` while a move is under way
 
@@ -77,6 +81,7 @@ class Store:
         self.url = url
         self.epoch = ""  # known once it is open
         self.journal: Journal | None = None  # where this machine has the collector's key
+        self.on_news: Callable[[], None] = lambda: None  # after the commit of what people are to be told of
         self._closed = False
         self._writer = self._engine(reads_only=False)
         self._reader = self._engine(reads_only=True)
@@ -132,12 +137,16 @@ class Store:
         """
         with self._turn, self._writer.begin() as conn:
             conn.info.pop(MARKS, None)  # of a transaction that was rolled back
+            conn.info.pop(NEWS, None)
             if self.parted:
                 lock = sa.func.pg_advisory_xact_lock_shared if beside else sa.func.pg_advisory_xact_lock
                 conn.execute(sa.select(lock(WRITERS)))
             yield conn
             if (marks := conn.info.pop(MARKS, ())) and self.journal is not None:
                 _keep(self.journal, conn, marks)
+            is_news = conn.info.pop(NEWS, False)
+        if is_news:
+            self.on_news()
 
     @contextmanager
     def keep(self) -> Iterator[sa.Connection]:

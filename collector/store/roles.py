@@ -30,7 +30,8 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "center_facts": _DESK,
     "centers": _DESK,
     "certificates": ("r", "ra", "r"),
-    "changes": ("ra", "raq", "r"),  # the alerts' queue is a mark on the row, the only thing that may change
+    "changes": ("raq", "raq", "r"),  # what the desk has taken is a mark on the row, the only thing that may change
+    "channels": ("", "raw", "r"),
     "clock_jumps": ("ra", "r", "r"),
     "contacts": ("", "rawd", "r"),
     "copies": ("", "r", "r"),
@@ -44,6 +45,9 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "grants": ("raw", "raw", "r"),
     "guesses": ("rawd", "r", "r"),
     "heartbeats": ("raw", "raw", "r"),
+    "incident_events": ("raq", "raq", "r"),  # rows are added; the alerts' queue is a mark on the row
+    "incident_members": ("raw", "raw", "r"),
+    "incidents": ("raw", "raw", "r"),
     "integrity": ("ra", "ra", "r"),
     "journal": ("", "ra", "r"),
     "late_hours": _DERIVED,

@@ -23,16 +23,19 @@ from collector.accounts.second_factors import Seal
 from collector.config import Settings
 from collector.standard import Standards
 from collector.store import Store, queries
-from collector.web import api, auth, errors
+from collector.web import api, auth, errors, incidents
 from collector.web.guard import Guard
 from collector.web.health import Health
 from collector.web.limits import BodyLimit
 from collector.web.live import Follower, Hub
 from collector.web.machines import gateways
 from collector.web.pages import account, activity, approvals, backups, centers, contacts, keys, log_in, people, test_now
+from collector.web.pages import incidents as incident_pages
 from collector.web.site import HERE, Site
 
-PAGES = (log_in, centers, test_now, approvals, backups, account, people, keys, contacts, activity)
+PAGES = (
+    log_in, centers, test_now, approvals, backups, account, people, keys, contacts, activity, incident_pages,
+)  # fmt: skip
 
 
 def now_ms() -> int:
@@ -81,6 +84,7 @@ def build(
     app.include_router(gateways.router(site, key))
     for page in PAGES:
         app.include_router(page.router(site))
+    app.include_router(incidents.router(site))
     errors.add(app, site)
     app.add_middleware(GZipMiddleware, minimum_size=800, compresslevel=6)
     app.add_middleware(BodyLimit, limit_bytes=config.http.body_bytes)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 from markupsafe import Markup
 
 from agent.common.bufferbloat import Bloat, bloat
@@ -135,6 +136,10 @@ class Show:
     def reason(self, reason: Reason | str) -> Markup:
         """A reason, or one as the database has it."""
         return self.words.reason(decode(reason) if isinstance(reason, str) else reason)
+
+    def coded(self, facts: Mapping[str, Any]) -> Markup:
+        """A reason as the API has it: {code, params}."""
+        return self.words.reason(msgspec.convert({"code": facts["code"], "params": facts["params"]}, Reason))
 
     def reasons(self, reasons: Iterable[Reason]) -> Markup:
         return self.words.reasons(reasons)

@@ -88,6 +88,15 @@ COLLECTOR: Examples = {
     "change.recovered_at_once": {"found": FOUND},
     "change.closed_before_it_was_decided": {"found": FOUND},
     "change.no_longer_asked": {"found": FOUND},
+    # what became of an incident: collector.desk
+    "incident.group": {"n": 12, "whole": 14},
+    "incident.unstable": {"n": 5, "within_s": 3600},
+    "incident.merged": {"id": 3, "other": 4},
+    "incident.split": {"id": 5, "other": 4},
+    "incident.until": {"time": "2026-02-02 12:00 PKT"},
+    "incident.owner": {"name": "Ayesha"},
+    "incident.waits": {"party": "provider"},
+    "incident.cause": {"gap": "isp_down"},
     # what a measurement server says of a speed test: collector.flags.witness
     "witness.agrees": {"server": "pie"},
     "witness.disagrees": {"apart": [APART, APART]},

@@ -26,7 +26,7 @@ from agent.probes.speed import ENGINES
 from agent.probes.ups.profiles import PROFILES
 from collector import config as collector_config
 from collector.__main__ import COMMANDS as COLLECTOR_COMMANDS
-from collector.alerts import outbox
+from collector.alerts import queue as outbox
 from collector.standard import example
 
 ROOT = Path(__file__).parents[2]

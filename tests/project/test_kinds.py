@@ -115,6 +115,7 @@ BY_HAND = {
     "agent/commands/probe.py": "it has no options of its own",
     "agent/local/status_page.py": "its figures are shown",
     "agent/probes/__init__.py": "a test above names it",
+    "collector/desk/symptoms.py": "its trouble is of the family `other`",
     "collector/simulate/readings.py": "its figures are made up by their units",
     "collector/web/pages/centers.py": "its figures are shown",
 }

@@ -17,6 +17,11 @@ from agent.config import SpeedSection
 from collector.access.users import Act, Doubt
 from collector.accounts.contacts import KINDS, TEXTS
 from collector.accounts.policy import ROLES
+from collector.alerts.breaker import BreakerState
+from collector.desk.incident import ALERTS, WAITS
+from collector.desk.incident import STATES as STATES_OF_WORK
+from collector.desk.incident import Act as IncidentAct
+from collector.desk.symptoms import Family, Scope
 from collector.flags.cause import GRADES, NAMES
 from collector.flags.machine import State
 from collector.messages import Finding
@@ -30,6 +35,7 @@ from collector.standard.check import READINGS, value_type
 from collector.standard.criteria import CLOCK, DEAF, DERIVED, YES_NO, Severity
 from collector.store.queries import STATES
 from collector.web import view
+from collector.web.incidents import ACTS
 from collector.web.pages import account, approvals, centers, contacts, keys, log_in, people
 from tests.helpers.texts import CODES, LANGUAGES, SOURCES, TEMPLATES, places, raw_texts
 
@@ -94,6 +100,15 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield from (("gateways.doubt", (f"{doubt}{part}" for doubt in get_args(Doubt))) for part in ("", ".head"))
     yield "gap", NAMES
     yield "grade", GRADES
+    yield "incident.scope", get_args(Scope)
+    yield "incident.family", get_args(Family)
+    yield "incident.title", ALERTS
+    yield "incident.act", get_args(IncidentAct)
+    yield "incident.state", STATES_OF_WORK
+    yield "incidents.act", ACTS
+    yield "alert.state", ("waiting", "sending", "sent", "failed", "unsure")
+    yield "party", WAITS
+    yield "channel", get_args(BreakerState)
     yield "finding", get_args(Finding)
     yield "severity", get_args(Severity)
     yield "day", DAYS

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from collector.access.enrolment import device_name
-from collector.alerts import outbox
+from collector.alerts import queue as outbox
 from collector.alerts.channel import Channel
 from collector.config import Settings
 from collector.flags import machine

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent.wire import LinkReading, SpeedReading
-from collector.alerts import outbox
+from collector.alerts import queue as outbox
 from collector.alerts.channel import Channel
 from collector.store import schema
 

@@ -7,6 +7,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from collector.access.enrolment import EnrolmentRefused
+from collector.desk import follow
 from collector.ingest.server_results import take_record
 from collector.measure.record import MAX_BYTES
 from collector.messages import MessageRefused
@@ -51,6 +52,7 @@ def _take(site: Site, sealed: bytes) -> Response:
     try:
         with site.store.write() as conn:
             touched = take_record(conn, sealed, site.now(), site.standards)
+            follow.follow(conn, site.standards, site.now())
     except MessageRefused as refused:
         return reply({"error": f"{refused.finding}: {refused}", "code": refused.reason.code}, 403)
     if touched:

@@ -7,6 +7,7 @@ __all__ = [
     "backups",
     "centers",
     "contacts",
+    "incidents",
     "keys",
     "log_in",
     "people",

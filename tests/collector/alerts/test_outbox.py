@@ -19,7 +19,8 @@ import sqlalchemy as sa
 from agent.common.reasons import Reason, encode
 from agent.common.words import AUTO, END, LTR
 from collector.alerts.channel import AlertMessage, Channel, SendFailed, by_apprise
-from collector.alerts.outbox import BACKOFF_S, BRAKE, Outbox, claim
+from collector.alerts.outbox import Outbox
+from collector.alerts.queue import BACKOFF_S, BRAKE, claim, queue
 from collector.register.centers import Center
 from collector.store import Store, schema, upsert
 from tests.collector.standard.timeless import timeless_standards
@@ -102,6 +103,7 @@ def test_a_raised_flag_is_told_with_all_that_a_person_needs(store: Store) -> Non
         "Severity: serious",
         "Do: Check the cable to the router; if the fault lies beyond it, report the loss to the provider.",
         "More: http://nabz.example.pk/centers/LHR-001",
+        "Incident 1: http://nabz.example.pk/incidents/1",
         "Standard example-2026-2 – an example, not official.",
         "",
         f"{AUTO}Gulberg{END}: ڈیٹا کا ضیاع معیار سے کم",
@@ -113,6 +115,7 @@ def test_a_raised_flag_is_told_with_all_that_a_person_needs(store: Store) -> Non
         "شدت: سنگین",
         "کریں: راؤٹر کی تار دیکھیں؛ خرابی اس سے آگے ہو تو کمپنی کو اطلاع دیں۔",
         f"مزید: {LTR}http://nabz.example.pk/centers/LHR-001{END}",
+        f"واقعہ {LTR}1{END}: {LTR}http://nabz.example.pk/incidents/1{END}",
         f"معیار {LTR}example-2026-2{END} – صرف مثال، سرکاری نہیں۔",
     ]
 
@@ -238,7 +241,7 @@ def test_a_permanent_problem_is_not_tried_again(store: Store) -> None:
 
 def test_one_dead_channel_does_not_hold_up_another(store: Store) -> None:
     change(store)
-    change(store, subject="second line")
+    change(store, center="X-2")
     dead, well = Box(problems=[SendFailed("down")] * 9), Box()
     assert outbox(store, Channel("dead", dead.send), Channel("well", well.send)).look() == 2
     assert len(well.got) == 2
@@ -247,7 +250,7 @@ def test_one_dead_channel_does_not_hold_up_another(store: Store) -> None:
 def test_a_channel_that_hangs_delays_no_other(store: Store) -> None:
     """It takes the connection and never answers, as an SMS gateway on a half-open line does."""
     for number in range(20):
-        change(store, subject=f"line {number}")
+        change(store, center=f"X-{number}")
     box = Box()
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         hung = by_apprise("sms", f"json://127.0.0.1:{deaf.getsockname()[1]}/")
@@ -255,7 +258,7 @@ def test_a_channel_that_hangs_delays_no_other(store: Store) -> None:
         begun_s = time.monotonic()
         both.look()
         assert len(box.got) == 20
-        change(store, subject="one more")  # while the first channel still waits for its first message
+        change(store, center="X-20")  # while the first channel still waits for its first message
         both.look()
         assert len(box.got) == 21
         assert time.monotonic() - begun_s < 7
@@ -320,8 +323,6 @@ def test_a_message_has_one_claimant(store: Store) -> None:
     box = Box()
     desk = outbox(store, Channel("desk", box.send))
     with store.write() as conn:
-        from collector.alerts.outbox import queue
-
         queue(conn, list(desk.channels.values()), STANDARDS, URL, NOON)
     with store.write() as conn:
         assert claim(conn, NOON, "desk") is not None
@@ -347,14 +348,14 @@ def test_more_changes_than_anybody_reads_become_one_summary(store: Store) -> Non
     assert box.got[0].title == "Many changes at once: 60 at 60 centers"
     assert "Raised: Heard from (60)" in box.got[0].text
     # More of it waits for the next summary …
-    for _ in range(3):
-        change(store, was="raised", now="clear")
+    for number in range(3):
+        change(store, center=f"Y-{number}")
         clock.ms += MINUTE
         assert desk.look() == 0
     # … and when the storm is over, each change is told by itself again, none forgotten.
     clock.ms += 10 * MINUTE
     assert desk.look() == 3
-    assert [item.title for item in box.got[1:]] == ["Gulberg: Packet loss is well again"] * 3
+    assert [item.title for item in box.got[1:]] == [f"Y-{n}: Packet loss is below the standard" for n in range(3)]
 
 
 def test_a_storm_that_goes_on_gives_one_summary_in_ten_minutes(store: Store) -> None:
@@ -369,7 +370,7 @@ def test_a_storm_that_goes_on_gives_one_summary_in_ten_minutes(store: Store) -> 
     assert [item.title for item in box.got if "Many changes" in item.title] != []
     total = sum(int(item.title.split()[4]) if "Many" in item.title else 1 for item in box.got)
     with store.read() as conn:
-        waiting = conn.scalar(sa.select(sa.func.count()).where(schema.changes.c.queued_ms.is_(None)))
+        waiting = conn.scalar(sa.select(sa.func.count()).where(schema.incident_events.c.queued_ms.is_(None)))
     assert total + (waiting or 0) == 600
 
 

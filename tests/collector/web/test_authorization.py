@@ -10,14 +10,17 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from collector.accounts import api_keys, contacts
+from collector.accounts import activity, api_keys, contacts
+from collector.accounts.activity import ActFilter
 from collector.accounts.contacts import Contact
 from collector.accounts.policy import POLICY, ROLES, Account
 from collector.config import CollectorTable, Settings
+from collector.desk import follow, work
 from collector.scope import EVERYWHERE, Scope
 from collector.store import Store, schema
 from collector.web import auth
@@ -48,6 +51,13 @@ EXPECTED = {
     "POST /keys": ("m", "programme", False),
     "GET /activity": ("am", "programme", True),
     "GET /activity.csv": ("am", "programme", True),
+    "GET /incidents": ("odam", "centers", True),
+    "GET /incidents/{number}": ("odam", "centers", True),
+    "POST /incidents/{number}": ("dm", "centers", True),
+    "GET /api/v1/incidents": ("odam", "centers", True),
+    "GET /api/v1/incidents/{number}": ("odam", "centers", True),
+    "POST /api/v1/incidents/{number}": ("dm", "centers", True),
+    "GET /alerts": ("dam", "programme", False),
     "GET /api/v1/activity": ("am", "programme", True),
     "GET /api/v1/contacts": ("odam", "centers", True),
     "GET /api/v1/centers": ("odam", "centers", True),
@@ -121,7 +131,7 @@ def routes_of(app: FastAPI) -> set[str]:
 def outcome(client: Client, route: str, code: str, **headers: str) -> str:
     """What the guard says: in, denied, hidden or log in."""
     method, _, path = route.partition(" ")
-    answer = client.request(method, path.replace("{code}", code), headers=headers)
+    answer = client.request(method, path.replace("{code}", code).replace("{number}", "1"), headers=headers)
     sentence = answer.json().get("error", "") if answer.headers["content-type"] == "application/json" else ""
     if answer.status_code == 401:
         return "log in"
@@ -189,7 +199,26 @@ def test_a_center_of_nobody_and_a_center_of_others_look_the_same(site, client: C
 
 # ---------------------------------------------------------------- lists
 
-LISTS = ("/", f"/rows?codes={OWN},{OTHER}", "/api/v1/centers", "/waiting", "/contacts", "/api/v1/contacts")
+LISTS = (
+    "/", f"/rows?codes={OWN},{OTHER}", "/api/v1/centers", "/waiting", "/contacts", "/api/v1/contacts", "/api/v1/incidents",
+)  # fmt: skip
+
+
+def raised(store: Store, cast, *codes: str) -> int:
+    """An incident of its own for each of these centers; returns the number of the first."""
+    rows = [
+        {"center": code, "criterion": "internet.loss", "subject": "", "was": "pending", "now": "raised",
+         "at_ms": cast.NOW_MS, "recorded_ms": cast.NOW_MS, "value": 30.0, "bound": 2.0, "reason": cast.HELD,
+         "standard": "s"}
+        for code in codes
+    ]  # fmt: skip
+    with store.write() as conn:
+        conn.execute(sa.insert(schema.changes), rows)
+        follow.follow(conn, cast.timeless_standards(), cast.NOW_MS)
+        mine = schema.incident_members.c
+        found = conn.scalar(sa.select(sa.func.max(mine.incident)).where(mine.center == codes[0]))
+    assert found is not None
+    return int(found)
 
 
 @pytest.mark.parametrize("path", LISTS)
@@ -200,6 +229,9 @@ def test_a_list_holds_what_is_in_the_scope_and_nothing_else(site, client: Client
                 scope = Scope(province=frozenset({province}))
                 contact = Contact("company", f"Company of {name}", telephone="118", scope=scope)
                 contacts.keep(conn, contact, Account("Root", "admin", key="root"), cast.NOW_MS)
+    if path.endswith("incidents"):
+        raised(site.store, cast, OWN)
+        raised(site.store, cast, OTHER)
     if path == "/waiting":
         cast.add_waiting(site.store, 1, code=OWN)
         cast.add_waiting(site.store, 2, code=OTHER)
@@ -238,3 +270,23 @@ def test_a_contact_beyond_ones_scope_cannot_be_made_changed_or_removed(site, cli
     assert kept.status_code == 303
     with site.store.read() as conn:
         assert [it.telephone for it in contacts.everyone(conn) if it.name == "KE"] == ["118", "119"]
+
+
+def test_who_sees_a_part_of_an_incident_sees_that_part_and_does_not_decide_about_the_whole(
+    site, client: Client, cast
+) -> None:
+    number, other = raised(site.store, cast, OWN), raised(site.store, cast, OTHER)
+    with site.store.write() as conn:
+        work.merge(conn, other, number, cast.timeless_standards(), "Root", "one cause", cast.NOW_MS)
+    part = {"authorization": f"Bearer {site.keys['desk', PUNJAB]}"}
+    whole = {"authorization": f"Bearer {site.keys['desk', EVERYWHERE]}"}
+    path = f"/api/v1/incidents/{number}"
+    seen = {name: {one["center"] for one in client.get(path, headers=who).json()["members"]}
+            for name, who in (("part", part), ("whole", whole))}  # fmt: skip
+    assert seen == {"part": {OWN}, "whole": {OWN, OTHER}}
+    act = {"act": "note", "note": "called"}
+    assert client.post(path, json=act, headers=part).status_code == 403
+    assert client.post(path, json=act, headers=whole).status_code == 200
+    with site.store.read() as conn:
+        acts = activity.page(conn, ActFilter(act="incident_worked"), 10)
+    assert [(row["subject"], row["reason"]) for row in acts] == [(str(number), "note called")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0020", "0015"
+revision, down_revision = "0016", "0015"
 
 
 def upgrade() -> None:

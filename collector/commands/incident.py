@@ -1,0 +1,232 @@
+"""`nabz-collector incident`: one cause, one incident: list, show, and what people do with it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from agent.common.words import plain
+from collector.access import users
+from collector.commands.console import (
+    acting,
+    answers,
+    common_arguments,
+    complain,
+    moment,
+    say,
+    settings_of,
+    table,
+    who_argument,
+)
+from collector.database import existing
+from collector.desk import queries, work
+from collector.desk.incident import ACK_S, WAITS, Incident, WorkError
+from collector.flags.cause import NAMES
+from collector.run.service import read_standards
+
+EXAMPLE = 'nabz-collector incident ack 12 --note "called LESCO" --for 4h'
+HEADS = ("id", "state", "severity", "what", "cause", "centers", "since", "lasted", "priority", "owner")
+_UNITS = {"m": 60, "h": 3600, "d": 86_400}
+
+Act = Callable[[sa.Connection, argparse.Namespace, str, int], Incident]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    shown = verbs.add_parser("list", help="incidents, the most urgent first")
+    shown.add_argument("--state", choices=queries.SHOWN_STATES, default="open")
+    shown.add_argument("--owner", default="", metavar="NAME", help="only those of this person")
+    shown.add_argument("--center", default="", metavar="CODE", help="only those that this center is or was part of")
+    for verb, (summary, _) in _VERBS.items():
+        made = verbs.add_parser(verb, help=summary)
+        made.add_argument("number", type=int, metavar="INCIDENT")
+        if verb != "show":
+            who_argument(made)
+            made.add_argument("--note", default="", metavar="TEXT", help="what the next reader needs to know; recorded")
+    _own_arguments(verbs.choices)
+    for verb, made in verbs.choices.items():
+        common_arguments(made)
+        made.add_argument("--json", action="store_true", help="print facts as JSON")
+        made.formatter_class = argparse.RawDescriptionHelpFormatter
+        made.epilog = f"example: nabz-collector incident {_EXAMPLES[verb]}"
+
+
+def _own_arguments(verbs: Mapping[str, argparse.ArgumentParser]) -> None:
+    """What only one verb has."""
+    span: dict[str, Any] = {"dest": "for_s", "type": _span_s, "metavar": "TIME"}
+    verbs["ack"].add_argument("--for", default=ACK_S, help="until it is forgotten, such as 4h (default: 24h)", **span)
+    verbs["snooze"].add_argument("--for", required=True, help="no messages for so long, such as 2h", **span)
+    verbs["assign"].add_argument("--to", required=True, metavar="NAME", help="its owner from now on")
+    verbs["wait"].add_argument("--party", required=True, choices=WAITS, help="who is to act")
+    verbs["cause"].add_argument("--is", dest="cause", required=True, choices=NAMES, help="as it is known")
+    verbs["merge"].add_argument("--into", type=int, required=True, metavar="INCIDENT")
+    verbs["split"].add_argument("--center", action="append", required=True, metavar="CODE", help="once for each")
+
+
+_EXAMPLES = {
+    "list": "list --state open --json",
+    "show": "show 12",
+    "ack": 'ack 12 --note "called LESCO, expected by 14:00" --for 4h',
+    "assign": "assign 12 --to Ayesha",
+    "take": "take 12",
+    "start": "start 12",
+    "wait": 'wait 12 --party provider --note "ticket 4711"',
+    "note": 'note 12 --note "the generator runs"',
+    "snooze": 'snooze 12 --for 2h --note "announced work on the feeder"',
+    "resolve": 'resolve 12 --note "the flag is of a seat that was taken away"',
+    "review": 'review 12 --note "discussed with the operator"',
+    "cause": 'cause 12 --is isp_down --note "PTCL confirmed a cut fibre"',
+    "merge": 'merge 13 --into 12 --note "the same transformer"',
+    "split": 'split 12 --center LHR-014 --note "its own fuse"',
+}
+
+
+@answers
+def run(options: argparse.Namespace) -> int:
+    try:
+        return _list(options) if options.verb == "list" else _one(options)
+    except (WorkError, users.PersonError) as error:
+        complain(str(error))
+        return 1
+
+
+def _list(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    with existing(settings) as store, store.read() as conn:
+        found = queries.listing(
+            conn, read_standards(settings), _now_ms(), state=options.state, owner=options.owner, center=options.center
+        )
+    say(json.dumps(found) if options.json else table(HEADS, [_cells(one) for one in found]))
+    return 0
+
+
+def _one(options: argparse.Namespace) -> int:
+    settings, now_ms = settings_of(options), _now_ms()
+    standards = read_standards(settings)
+    options.standards = standards
+    act = _VERBS[options.verb][1]
+    with existing(settings) as store:
+        number, person = options.number, acting(options) if act is not None else ""
+        if act is not None:
+            with store.write() as conn:
+                number = act(conn, options, person, now_ms).id
+                reason = " ".join(filter(None, (options.verb, options.note)))
+                users.record(conn, "incident_worked", person, now_ms, subject=str(options.number), reason=reason)
+        with store.read() as conn:
+            facts = queries.whole(conn, standards, now_ms, number)
+    say(json.dumps(facts) if options.json else _told(facts))
+    return 0
+
+
+def _ack(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms: int) -> Incident:
+    return work.acknowledge(conn, options.number, person, options.note, now_ms, options.for_s)
+
+
+def _assign(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms: int) -> Incident:
+    return work.assign(conn, options.number, options.to, person, options.note, now_ms)
+
+
+def _take(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms: int) -> Incident:
+    return work.assign(conn, options.number, person, person, options.note, now_ms)
+
+
+def _start(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms: int) -> Incident:
+    return work.start(conn, options.number, person, options.note, now_ms)
+
+
+def _wait(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms: int) -> Incident:
+    return work.wait(conn, options.number, options.party, person, options.note, now_ms)
+
+
+def _note(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms: int) -> Incident:
+    return work.note(conn, options.number, person, options.note, now_ms)
+
+
+def _snooze(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms: int) -> Incident:
+    return work.snooze(conn, options.number, now_ms + options.for_s * 1000, person, options.note, now_ms)
+
+
+def _resolve(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms: int) -> Incident:
+    return work.resolve(conn, options.number, person, options.note, now_ms)
+
+
+def _review(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms: int) -> Incident:
+    return work.review(conn, options.number, person, options.note, now_ms)
+
+
+def _cause(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms: int) -> Incident:
+    return work.recause(conn, options.number, options.cause, person, options.note, now_ms)
+
+
+def _merge(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms: int) -> Incident:
+    return work.merge(conn, options.number, options.into, options.standards, person, options.note, now_ms)
+
+
+def _split(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms: int) -> Incident:
+    return work.split(conn, options.number, options.center, options.standards, person, options.note, now_ms)
+
+
+_VERBS: dict[str, tuple[str, Act | None]] = {
+    "show": ("one incident with its members and history", None),
+    "ack": ("acknowledge: somebody looks after it, with a note, until a time", _ack),
+    "assign": ("give it to somebody", _assign),
+    "take": ("take it yourself", _take),
+    "start": ("it is being worked on", _start),
+    "wait": ("somebody else is to act: operator, provider, power", _wait),
+    "note": ("a note for the next reader", _note),
+    "snooze": ("no messages of it for a while, with a reason", _snooze),
+    "resolve": ("close it by hand, with a reason; evidence closes incidents by itself", _resolve),
+    "review": ("looked at once more after it was over", _review),
+    "cause": ("set its cause as it is known", _cause),
+    "merge": ("make it part of another", _merge),
+    "split": ("make an incident of its own of some centers", _split),
+}
+
+
+# ---------------------------------------------------------------- words
+
+
+def _cells(one: dict[str, Any]) -> Sequence[object]:
+    words = plain()
+    cause = words.word("gap", one["cause"]["name"]) if one["cause"] else words(f"incident.family.{one['family']}")
+    state = words(f"incident.state.{one['state']}") + (" (snoozed)" if one["is_snoozed"] else "")
+    lasted, what = words.duration(one["lasted_s"]), words(f"incident.scope.{one['scope']}", place=one["place"])
+    since = moment(one["began_ms"])
+    return (
+        one["id"], state, one["severity"], what, cause, one["centers"], since, lasted, one["priority"], one["owner"]
+    )  # fmt: skip
+
+
+def _told(facts: dict[str, Any]) -> str:
+    words = plain()
+    lines = [table(HEADS, [_cells(facts)]), ""]
+    lines += [f"evidence: {item['text']}" for item in (facts["cause"] or {"evidence": ()})["evidence"]]
+    lines += [f"call: {one['name']} {one['telephone']}" for one in facts["telephones"]]
+    members = [
+        (one["center"], one["criterion"] or "signs", one["subject"], moment(one["joined_ms"]), moment(one["left_ms"]))
+        for one in facts["members"]
+    ]
+    lines += [table(("center", "criterion", "of", "joined", "left"), members), ""]
+    for event in reversed(facts["events"]):
+        text = " – ".join(filter(None, (event["detail"] and event["detail"]["text"], event["text"])))
+        act = words(f"incident.act.{event['act']}")
+        by = f" by {event['person']}" if event["person"] else ""
+        lines.append(f"{moment(event['at_ms'])}  {act}{by}  {text}")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _span_s(text: str) -> int:
+    found = re.fullmatch(r"(\d{1,5})([mhd])", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write such as 30m, 4h or 2d")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

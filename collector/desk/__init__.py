@@ -1,0 +1,12 @@
+"""Incidents: one cause, one or many flags, one owner; opened and closed by evidence, worked by people."""
+
+__all__ = [
+    "causes",
+    "contacts",
+    "follow",
+    "incident",
+    "queries",
+    "settle",
+    "tables",
+    "work",
+]

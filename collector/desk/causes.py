@@ -1,0 +1,125 @@
+"""The likely cause of an incident: one answer, kept with it, for pages, API and messages alike.
+
+While it lasts, it is what the last readings and the neighbours tell; once it is over, what was found out when the
+centers were heard again. A cause that a person has set stands.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+import sqlalchemy as sa
+
+from agent import wire
+from agent.common.reasons import Reason
+from collector.desk import tables
+from collector.desk.incident import Incident, WorkError
+from collector.desk.survey import size_of
+from collector.desk.tables import Member
+from collector.flags.cause import GRADES, NAMES, Cause
+from collector.outages import gaps
+from collector.standard import Standards
+from collector.store import schema
+
+SAMPLE = 5  # silent centers of an incident that are asked why: more say nothing new
+
+_l = schema.latest.c
+
+
+def of(incident: Incident) -> Cause | None:
+    """As it is kept; None if nothing tells."""
+    if not incident.cause:
+        return None
+    try:
+        cause = msgspec.json.decode(incident.cause, type=Cause)
+    except msgspec.DecodeError:
+        return None
+    return cause if cause.name in NAMES and cause.grade in GRADES else None
+
+
+def refresh(conn: sa.Connection, incident: Incident, standards: Standards, now_ms: int) -> Incident:
+    """The incident with its likely cause as it is now."""
+    if incident.cause_by:
+        return incident
+    return _kept(conn, incident, _likely(conn, incident, standards, now_ms))
+
+
+def settle(conn: sa.Connection, incident: Incident, standards: Standards, now_ms: int) -> Incident:
+    """The incident, which is over, with what was found out."""
+    if incident.cause_by:
+        return incident
+    mine = tables.members(conn, [incident.id], now=False)
+    silent = _silent(mine, standards, now_ms)
+    found = [gaps.last(conn, code, incident.began_ms) for code in silent[:SAMPLE]]
+    cause = _most([one for one in found if one is not None])
+    return incident if cause is None else _kept(conn, incident, _with_group(conn, incident, cause))
+
+
+def by_hand(name: str) -> str:
+    """As a person says it, to be kept. Raises WorkError for what is no cause."""
+    if name not in NAMES:
+        raise WorkError(f"cause {name!r}: is none; use one of {' '.join(NAMES)}")
+    return _text(Cause(name=name, grade="none", evidence=()))
+
+
+def _kept(conn: sa.Connection, incident: Incident, cause: Cause | None) -> Incident:
+    text = "" if cause is None else _text(cause)
+    return incident if text == incident.cause else tables.change(conn, incident, {"cause": text})
+
+
+def _text(cause: Cause) -> str:
+    return msgspec.json.encode(cause).decode()
+
+
+def _likely(conn: sa.Connection, incident: Incident, standards: Standards, now_ms: int) -> Cause | None:
+    if incident.family == "collector":
+        return Cause(name="collector", grade="shown", evidence=())
+    mine = tables.members(conn, [incident.id])
+    silent = _silent(mine, standards, now_ms)
+    found = [gaps.likely(conn, code, now_ms) for code in silent[:SAMPLE]]
+    cause = _most([one for one in found if one is not None]) or _by_family(conn, incident)
+    return None if cause is None else _with_group(conn, incident, cause)
+
+
+def _silent(mine: Sequence[Member], standards: Standards, now_ms: int) -> list[str]:
+    """Centers that are in it by their silence."""
+    standard = standards.at(now_ms)
+    silence = {item.id for item in standard.by_reading.get("silence", ())} if standard else set()
+    return sorted({one.center for one in mine if one.criterion in silence})
+
+
+def _most(causes: Sequence[Cause]) -> Cause | None:
+    """What most of them say; of those that say the same, the one with the best evidence."""
+    counts = Counter(cause.name for cause in causes if cause.name != "unknown")
+    if not counts:
+        return None
+    name = max(counts, key=lambda item: counts[item])
+    return min((cause for cause in causes if cause.name == name), key=lambda cause: GRADES.index(cause.grade))
+
+
+def _by_family(conn: sa.Connection, incident: Incident) -> Cause | None:
+    """Where nobody is silent: the mains are cut, or the line of many is bad, or the readings say where it breaks."""
+    if incident.family == "power" and incident.is_group:
+        return Cause(name="mains_carried", grade="shown", evidence=())
+    if incident.family == "line" and incident.is_group:
+        return Cause(name="isp_down", grade="likely", evidence=())
+    if incident.family != "line":
+        return None
+    body = conn.scalar(sa.select(_l.body).where(_l.center == incident.place, _l.kind == "link").limit(1))
+    reading = wire.decode_reading(body.encode()) if body else None
+    place = getattr(reading, "fault_place", None)
+    if place not in ("lan", "isp"):
+        return None
+    before = Reason.of("evidence.fault_before", field="fault_place", word=place)
+    return Cause(name="lan_fault" if place == "lan" else "isp_down", grade="likely", evidence=(before,))
+
+
+def _with_group(conn: sa.Connection, incident: Incident, cause: Cause) -> Cause:
+    """With how many of the group fell into trouble together."""
+    if not incident.is_group:
+        return cause
+    whole = size_of(conn, incident.scope, incident.place)
+    together = Reason.of("incident.group", n=max(incident.most, incident.centers), whole=whole)
+    return Cause(name=cause.name, grade=cause.grade, evidence=(together, *cause.evidence))

@@ -1,0 +1,143 @@
+"""One incident for many centers: which neighbours fail together. Pure; the thresholds are data.
+
+A group is all centers of a feeder, an exchange, a provider in a city, a district, a province, or the country. When
+enough of one show signs that began at about the same time, they have one cause. Of several groups that explain the
+signs, the one with the greatest share of its centers in trouble is taken, as long as it explains nearly as many.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from collector.desk.symptoms import CenterSign, Family, Place, Scope
+
+NEARLY = 0.8  # of the centers that the widest group explains
+
+
+@dataclass(frozen=True)
+class Level:
+    """A kind of group: its name, how its key is read of a place ("" for none), and the signs that its members share."""
+
+    scope: Scope
+    key: Callable[[Place], str]
+    families: frozenset[Family]
+
+
+@dataclass(frozen=True)
+class GroupingRules:
+    """`centers` and `share_pct` of a group in trouble within `within_s` are one incident. Those that are fewer, but at
+    least `crowd`, are waited for `hold_s` seconds. An incident goes on to take members in while a share of `keep_pct`
+    of its group is in trouble. One that ends and begins again within `reopen_s` is the same."""
+
+    centers: int = 8
+    share_pct: float = 20.0
+    within_s: int = 600
+    crowd: int = 3
+    hold_s: int = 60
+    keep_pct: float = 10.0
+    reopen_s: int = 600
+
+
+RULES = GroupingRules()
+
+_POWER, _LINE = frozenset[Family]({"power", "dark"}), frozenset[Family]({"line", "dark"})
+_ANY = _POWER | _LINE
+
+# The most particular first.
+LEVELS: tuple[Level, ...] = (
+    Level("feeder", lambda place: place.feeder, _POWER),
+    Level("exchange", lambda place: place.exchange, _LINE),
+    Level("provider", lambda place: f"{place.isp}, {place.city}" if place.isp and place.city else "", _LINE),
+    Level("district", lambda place: place.district, _ANY),
+    Level("province", lambda place: place.province, _ANY),
+    Level("country", lambda _place: "*", _ANY),
+)
+BY_SCOPE: Mapping[str, Level] = {level.scope: level for level in LEVELS}
+
+Sizes = Mapping[tuple[str, str], int]  # (scope, key) -> centers of the group
+
+
+@dataclass(frozen=True)
+class CenterGroup:
+    """Centers in trouble together: the group, which of its centers, and how many it has."""
+
+    scope: Scope
+    key: str
+    family: Family
+    centers: frozenset[str]
+    size: int
+
+    @property
+    def share_pct(self) -> float:
+        return 100.0 * len(self.centers) / self.size if self.size else 0.0
+
+
+def groups_around(
+    place: Place,
+    began_ms: int,
+    signs: Sequence[CenterSign],
+    places: Mapping[str, Place],
+    sizes: Sizes,
+    rules: GroupingRules,
+) -> list[CenterGroup]:
+    """The groups of a center with those of their centers that fell into trouble when it did, the most particular
+    first."""
+    near = [sign for sign in signs if abs(sign.began_ms - began_ms) <= rules.within_s * 1000]
+    found = []
+    for level in LEVELS:
+        key = level.key(place)
+        if not key:
+            continue
+        mine = [
+            sign
+            for sign in near
+            if sign.family in level.families
+            and (home := places.get(sign.center)) is not None
+            and level.key(home) == key
+        ]
+        centers = frozenset(sign.center for sign in mine)
+        found.append(CenterGroup(level.scope, key, family_among(mine), centers, sizes.get((level.scope, key), 0)))
+    return found
+
+
+def family_among(signs: Iterable[CenterSign]) -> Family:
+    """What most of the signs that say anything say; dark if none does."""
+    by_center: dict[str, set[Family]] = defaultdict(set)
+    for sign in signs:
+        by_center[sign.center].add(sign.family)
+    families: tuple[Family, ...] = ("power", "line")
+    counts = {family: sum(family in shown for shown in by_center.values()) for family in families}
+    return max(families, key=lambda family: counts[family]) if any(counts.values()) else "dark"
+
+
+def parent_among(groups: Sequence[CenterGroup], center: str, rules: GroupingRules) -> CenterGroup | None:
+    """The group that explains the trouble of this center and its neighbours; None if there are too few."""
+    enough = [
+        group
+        for group in groups
+        if center in group.centers and len(group.centers) >= rules.centers and group.share_pct >= rules.share_pct
+    ]
+    if not enough:
+        return None
+    most = max(len(group.centers) for group in enough)
+    near = [group for group in enough if len(group.centers) >= NEARLY * most]
+    return max(near, key=lambda group: group.share_pct)  # the first of equals is the most particular
+
+
+def is_crowd(groups: Sequence[CenterGroup], rules: GroupingRules) -> bool:
+    """Whether so many neighbours are in trouble already that more of them are to be waited for. A district of a
+    thousand centers always has some: only a share that might become a parent counts."""
+    return any(len(group.centers) >= rules.crowd and 2 * group.share_pct >= rules.share_pct for group in groups)
+
+
+def takes_in(
+    scope: str, key: str, family: Family, centers: int, size: int, sign: CenterSign, place: Place, rules: GroupingRules
+) -> bool:
+    """Whether an incident of a group, with so many of its centers in trouble, takes in one more of them."""
+    level = BY_SCOPE.get(scope)
+    if level is None or level.key(place) != key or sign.family not in level.families:
+        return False
+    fits = family in (sign.family, "dark") or sign.family == "dark"
+    return fits and 2 * centers >= rules.centers and 100.0 * centers >= rules.keep_pct * size

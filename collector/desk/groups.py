@@ -1,0 +1,178 @@
+"""Incidents of many centers: formed when enough neighbours fail together, joined and left while they last."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import sqlalchemy as sa
+
+from agent.common.reasons import Reason
+from collector.desk import causes, tables
+from collector.desk.grouping import BY_SCOPE, CenterGroup, groups_around, parent_among, takes_in
+from collector.desk.incident import OPEN, Incident, Values
+from collector.desk.survey import Desk, by_center
+from collector.desk.symptoms import SIGN, CenterSign, Place, Symptom, worst
+from collector.store import schema
+
+_i = schema.incidents.c
+SHARED = ("power", "line", "dark")  # families that neighbours may have in common
+COVERED = 0.5  # of a narrower incident's centers: then a wider one takes it in
+
+
+def open_around(desk: Desk, symptom: Symptom, place: Place | None) -> Incident | None:
+    """The incident of a group that goes on and takes this trouble in."""
+    if place is None or symptom.family not in SHARED:
+        return None
+    sign = CenterSign(symptom.center, symptom.family, symptom.began_ms)
+    for incident in desk.open_groups():
+        size = desk.survey.size(incident.scope, incident.place)
+        about = (incident.scope, incident.place, incident.family, incident.centers, size)
+        if takes_in(*about, sign, place, desk.rules):
+            return incident
+    return None
+
+
+def form(desk: Desk, symptom: Symptom, place: Place | None) -> Incident | None:
+    """A new incident of the group in which this center fails with its neighbours; None if it fails alone."""
+    if place is None or symptom.family not in SHARED:
+        return None
+    survey = desk.survey
+    own = CenterSign(symptom.center, symptom.family, symptom.began_ms)
+    if len(survey.signs) < desk.rules.centers - 1:
+        return None
+    places = {**survey.places, place.center: place}
+    around = groups_around(place, symptom.began_ms, [*survey.signs, own], places, survey.sizes(place), desk.rules)
+    group = parent_among(around, symptom.center, desk.rules)
+    return None if group is None else _form(desk, group, symptom)
+
+
+def _form(desk: Desk, group: CenterGroup, symptom: Symptom) -> Incident:
+    """1. The centers' own incidents and narrower groups are taken in. 2. Then the flag itself, and those that only show
+    signs."""
+    taken = _to_take_in(desk, group, symptom)
+    began = [sign.began_ms for code in group.centers for sign in by_center(desk.survey.signs).get(code, ())]
+    near = [at_ms for at_ms in began if abs(at_ms - symptom.began_ms) <= desk.rules.within_s * 1000]
+    owner = next((one for one in taken if one.owner), None)
+    incident = tables.add(
+        desk.conn,
+        {
+            "scope": group.scope, "place": group.key, "family": group.family,
+            "severity": worst([symptom.severity, *(one.severity for one in taken)]),
+            "began_ms": min([symptom.began_ms, *near]), "opened_ms": desk.now_ms, "changed_ms": desk.now_ms,
+            "centers": 0, "most": 0, "announced": len(group.centers), "announced_ms": desk.now_ms,
+            **({"owner": owner.owner, "state": owner.state} if owner else {}),
+        },
+    )  # fmt: skip
+    for one in taken:
+        merge(desk, one, incident)
+    tables.join(desk.conn, incident, [symptom], desk.now_ms)
+    in_it = {one.center for one in tables.members(desk.conn, [incident.id])}
+    add_signs(desk, incident, sorted(group.centers - in_it))
+    incident = tables.recount(desk.conn, incident, desk.now_ms)
+    incident = tables.change(desk.conn, incident, {"announced": incident.centers})
+    desk.forget_groups()
+    detail = Reason.of("incident.group", n=incident.centers, whole=group.size)
+    tables.record(
+        desk.conn, incident, "opened", desk.now_ms, at_ms=incident.began_ms, detail=detail, change=symptom.change
+    )
+    return causes.refresh(desk.conn, incident, desk.standards, desk.now_ms)
+
+
+def _to_take_in(desk: Desk, group: CenterGroup, symptom: Symptom) -> list[Incident]:
+    """Open incidents of these centers that began with this one, and narrower groups most of which it covers."""
+    numbers = {one.incident for one in tables.memberships(desk.conn, sorted(group.centers))}
+    some = tables.some(desk.conn, _i.id.in_(sorted(numbers)) & _i.state.in_(OPEN)) if numbers else []
+    families = BY_SCOPE[group.scope].families
+    within_ms = desk.rules.within_s * 1000
+    found = []
+    for one in some:
+        if one.family not in families or one.cause_by:
+            continue
+        in_it = {member.center for member in tables.members(desk.conn, [one.id])}
+        near = abs(one.began_ms - symptom.began_ms) <= within_ms
+        if (near or one.is_group) and len(in_it & group.centers) > COVERED * len(in_it):
+            found.append(one)
+    return found
+
+
+def merge(desk: Desk, source: Incident, target: Incident, person: str = "", text: str = "") -> Incident:
+    """All of one incident goes over to another; what nobody was told of it yet is not told any more."""
+    tables.move(desk.conn, source, target, desk.now_ms, tables.members(desk.conn, [source.id]))
+    tables.hush(desk.conn, source.id)
+    values: Values = {"state": "merged", "merged_into": target.id, "centers": 0, "resolved_ms": None}
+    merged = tables.change(desk.conn, source, values)
+    detail = Reason.of("incident.merged", id=source.id, other=target.id)
+    for one in (merged, target):
+        tables.record(desk.conn, one, "merged", desk.now_ms, person=person, text=text, detail=detail)
+    desk.keep(merged)
+    desk.forget_groups()
+    return merged
+
+
+def add_signs(desk: Desk, incident: Incident, codes: Sequence[str]) -> None:
+    """Centers that show the same signs, without a flag of their own."""
+    shown = [Symptom(code, SIGN, "", incident.family, "notice", desk.now_ms) for code in codes]
+    tables.join(desk.conn, incident, shown, desk.now_ms)
+
+
+def refresh(desk: Desk, incident: Incident) -> Incident:
+    """Centers whose signs are gone leave, others of the group that show them now join."""
+    level = BY_SCOPE.get(incident.scope)
+    if level is None:
+        return incident
+    survey = desk.survey
+    shown = {
+        sign.center
+        for sign in survey.signs
+        if (home := survey.places.get(sign.center)) is not None
+        and level.key(home) == incident.place
+        and sign.family in level.families
+        and incident.family in (sign.family, "dark")
+        and sign.began_ms >= incident.began_ms - desk.rules.within_s * 1000
+    }
+    mine = tables.members(desk.conn, [incident.id])
+    signs = [one for one in mine if one.criterion == SIGN]
+    shown |= survey.still_showing(sorted({one.center for one in signs} - shown))
+    tables.leave(desk.conn, [one for one in signs if one.center not in shown], desk.now_ms)
+    size = survey.size(incident.scope, incident.place)
+    goes_on = 2 * incident.centers >= desk.rules.centers and 100 * incident.centers >= desk.rules.keep_pct * size
+    if goes_on:
+        add_signs(desk, incident, sorted(shown - {one.center for one in mine} - _elsewhere(desk, shown)))
+    return tables.recount(desk.conn, incident, desk.now_ms)
+
+
+def _elsewhere(desk: Desk, codes: Collection[str]) -> set[str]:
+    """Those of these centers that are part of an incident already, of their own or of another group."""
+    found = tables.memberships(desk.conn, sorted(codes))
+    numbers = sorted({one.incident for one in found})
+    shared = (
+        {one.id for one in tables.some(desk.conn, _i.id.in_(numbers)) if one.family in SHARED} if numbers else set()
+    )
+    return {one.center for one in found if one.incident in shared}
+
+
+def split(desk: Desk, incident: Incident, codes: Sequence[str], person: str, text: str) -> Incident:
+    """These centers become an incident of their own: of one center, or of the same kind of group."""
+    mine = [one for one in tables.members(desk.conn, [incident.id]) if one.center in codes]
+    single = len(set(codes)) == 1
+    severity = worst([one.severity for one in mine])  # type: ignore[misc]
+    apart = tables.add(
+        desk.conn,
+        {
+            "scope": "center" if single else incident.scope, "place": codes[0] if single else incident.place,
+            "family": incident.family, "severity": severity, "began_ms": incident.began_ms, "opened_ms": desk.now_ms,
+            "changed_ms": desk.now_ms, "centers": 0, "most": 0, "announced": len(set(codes)),
+            "announced_ms": desk.now_ms, "owner": incident.owner, "state": incident.state, "cause_by": person,
+            "cause": incident.cause,
+        },
+    )  # fmt: skip
+    tables.move(desk.conn, incident, apart, desk.now_ms, mine)
+    apart = tables.recount(desk.conn, apart, desk.now_ms)
+    detail = Reason.of("incident.split", id=apart.id, other=incident.id)
+    for one in (apart, tables.recount(desk.conn, incident, desk.now_ms)):
+        tables.record(desk.conn, one, "split", desk.now_ms, person=person, text=text, detail=detail)
+    return apart
+
+
+def all_open(conn: sa.Connection) -> list[Incident]:
+    return tables.some(conn, _i.state.in_(OPEN))

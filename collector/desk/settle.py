@@ -1,0 +1,66 @@
+"""What time alone does to incidents: signs come and go, acknowledgements and snoozes run out, what comes and goes comes
+to rest. One pass now and then, in a transaction of its own."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from collector.desk import causes, groups, tables
+from collector.desk.follow import resolve_if_over
+from collector.desk.grouping import RULES, GroupingRules
+from collector.desk.incident import Incident, Values, expired, is_steady, reopened, width_news
+from collector.desk.survey import Desk
+from collector.standard import Standards
+from collector.store import schema
+
+LOOKS = 50  # incidents whose cause is looked at again in one pass: those that were opened last
+
+
+def settle(conn: sa.Connection, standards: Standards, now_ms: int, rules: GroupingRules = RULES) -> int:
+    """Looks at all open incidents; returns how many of them changed."""
+    found = groups.all_open(conn)
+    if not found:
+        return 0
+    tables.lock(conn)
+    desk = Desk(conn, standards, now_ms, rules)
+    moved = 0
+    for before in found:
+        after = _settled(desk, before)
+        moved += after != before
+    for incident in [one for one in groups.all_open(conn) if not one.cause_by][-LOOKS:]:
+        moved += causes.refresh(conn, incident, standards, now_ms) != incident
+    return moved
+
+
+def _settled(desk: Desk, incident: Incident) -> Incident:
+    for act, values in expired(incident, desk.now_ms):
+        incident = tables.change(desk.conn, incident, values)
+        tables.record(desk.conn, incident, act, desk.now_ms)
+    if incident.is_group:
+        incident = groups.refresh(desk, incident)
+    incident = _rested(desk, incident)
+    incident = resolve_if_over(desk, incident, tables.members(desk.conn, [incident.id]), desk.now_ms)
+    return _width_told(desk, incident)
+
+
+def _rested(desk: Desk, incident: Incident) -> Incident:
+    """One that came and went is as it is now."""
+    if incident.unstable_ms is None:
+        return incident
+    flips = sa.select(sa.func.max(schema.changes.c.at_ms)).where(schema.changes.c.center == incident.place)
+    if not is_steady(desk.conn.scalar(flips), desk.now_ms):
+        return incident
+    steady = tables.change(desk.conn, incident, {"unstable_ms": None})
+    tables.record(desk.conn, steady, "steady", desk.now_ms)
+    return steady
+
+
+def _width_told(desk: Desk, incident: Incident) -> Incident:
+    act = width_news(incident, desk.now_ms)
+    if act is None:
+        return incident
+    values: Values = {"announced": incident.centers, "announced_ms": desk.now_ms}
+    values |= reopened(incident) if act == "worse" else {}
+    incident = tables.change(desk.conn, incident, values)
+    tables.record(desk.conn, incident, act, desk.now_ms)
+    return incident

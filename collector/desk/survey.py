@@ -1,0 +1,174 @@
+"""Where centers hang and which of them show signs now: what grouping is decided by. One look at the fleet is a few
+indexed questions; it is made only when a flag is raised that no incident has yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+
+from collector.desk import tables
+from collector.desk.grouping import LEVELS, RULES, GroupingRules, Sizes
+from collector.desk.incident import Incident
+from collector.desk.symptoms import CenterSign, Place
+from collector.outages import gaps
+from collector.register import opening_hours
+from collector.standard import Standards
+from collector.standard.criteria import EVERYONE, Standard
+from collector.store import schema
+
+PAUSED = ("suspended", "closed")
+CHUNK = 500  # centers of one question
+LOOK_BACK_MS = 1_800_000  # signs that began before are nobody's company any more
+
+_ce, _p, _c, _f = schema.centers.c, schema.pulse.c, schema.cuts.c, schema.flags.c
+_PLACES = sa.select(_ce.center, _ce.feeder, _ce.isp, _ce.city, _ce.district, _ce.province)
+
+
+@dataclass
+class Survey:
+    """The fleet as one transaction sees it; each part is asked for when it is first needed."""
+
+    conn: sa.Connection
+    standard: Standard | None
+    now_ms: int
+    gap_s: float = gaps.GAP_S
+
+    def __post_init__(self) -> None:
+        self._sizes: dict[tuple[str, str], int] = {}
+
+    @cached_property
+    def places(self) -> dict[str, Place]:
+        """Of the centers that show signs."""
+        codes = sorted({sign.center for sign in self.signs})
+        found: dict[str, Place] = {}
+        for first in range(0, len(codes), CHUNK):
+            mine = _PLACES.where(_ce.center.in_(codes[first : first + CHUNK]), _ce.lifecycle.not_in(PAUSED))
+            found |= {row.center: _place(row) for row in self.conn.execute(mine)}
+        return found
+
+    def sizes(self, place: Place) -> Sizes:
+        """How many centers each group of a center has."""
+        return {(level.scope, key): self.size(level.scope, key) for level in LEVELS if (key := level.key(place))}
+
+    def size(self, scope: str, key: str) -> int:
+        if (scope, key) not in self._sizes:
+            self._sizes[scope, key] = size_of(self.conn, scope, key)
+        return self._sizes[scope, key]
+
+    @cached_property
+    def signs(self) -> list[CenterSign]:
+        """Of centers that are open now."""
+        return [*self._quiet(), *self._cut(), *self._lines()]
+
+    def place(self, code: str) -> Place | None:
+        """Of one center, without asking for all."""
+        row = self.conn.execute(_PLACES.where(_ce.center == code)).first()
+        return None if row is None else _place(row)
+
+    def heard_ms(self, code: str) -> int | None:
+        found: int | None = self.conn.scalar(sa.select(_p.heard_ms).where(_p.center == code))
+        return found
+
+    def cut_ms(self, code: str) -> int | None:
+        """Since when a center's mains are cut, as far as it could tell."""
+        going = (_c.center == code) & (_c.open == sa.true()) & _c.to_ms.is_(None)
+        found: int | None = self.conn.scalar(sa.select(sa.func.min(_c.from_ms)).where(going))
+        return found
+
+    def still_showing(self, codes: Sequence[str]) -> set[str]:
+        """Those of these centers that are not heard, or whose mains are cut, since whenever."""
+        going = (_c.open == sa.true()) & _c.to_ms.is_(None)
+        quiet = _p.heard_ms <= self.now_ms - int(self.gap_s * 1000)
+        found: set[str] = set()
+        for first in range(0, len(codes), CHUNK):
+            some = list(codes[first : first + CHUNK])
+            found |= set(self.conn.scalars(sa.select(_c.center).where(_c.center.in_(some), going)))
+            found |= set(self.conn.scalars(sa.select(_p.center).where(_p.center.in_(some), quiet)))
+        return found
+
+    def _quiet(self) -> list[CenterSign]:
+        """Not heard, though open."""
+        quiet = _p.heard_ms.between(self.now_ms - LOOK_BACK_MS, self.now_ms - int(self.gap_s * 1000))
+        query = sa.select(_p.center, _p.heard_ms, _ce.opening).join_from(
+            schema.pulse, schema.centers, _p.center == _ce.center
+        )
+        tz = self.standard.tz if self.standard else "Asia/Karachi"
+        return [
+            CenterSign(row.center, "dark", row.heard_ms)
+            for row in self.conn.execute(query.where(quiet))
+            if opening_hours.is_open(opening_hours.parse(row.opening, tz), self.now_ms)
+        ]
+
+    def _cut(self) -> list[CenterSign]:
+        going = (_c.open == sa.true()) & _c.to_ms.is_(None) & (_c.from_ms >= self.now_ms - LOOK_BACK_MS)
+        query = sa.select(_c.center, sa.func.min(_c.from_ms).label("from_ms")).where(going).group_by(_c.center)
+        return [CenterSign(row.center, "power", row.from_ms) for row in self.conn.execute(query)]
+
+    def _lines(self) -> list[CenterSign]:
+        """Flags of the line that are raised or on their way."""
+        criteria = [item.id for item in self.standard.by_reading.get("link", ())] if self.standard else []
+        recent = (_f.state.in_(("pending", "raised"))) & (_f.since_ms >= self.now_ms - LOOK_BACK_MS)
+        query = sa.select(_f.center, sa.func.min(_f.since_ms).label("since_ms")).where(
+            recent, _f.criterion.in_(criteria)
+        )
+        rows = self.conn.execute(query.where(_f.center != EVERYONE).group_by(_f.center)) if criteria else ()
+        return [CenterSign(row.center, "line", row.since_ms) for row in rows]
+
+
+@dataclass
+class Desk:
+    """What one transaction knows, and the incidents it has touched."""
+
+    conn: sa.Connection
+    standards: Standards
+    now_ms: int
+    rules: GroupingRules = RULES
+    touched: dict[int, Incident] = field(default_factory=dict)
+    widened: set[int] = field(default_factory=set)  # groups that centers joined or left: counted once, at the end
+    left: dict[int, tuple[int, int]] = field(default_factory=dict)  # of those, when and by which change one left last
+
+    def __post_init__(self) -> None:
+        self.survey = Survey(self.conn, self.standards.at(self.now_ms), self.now_ms)
+        self._groups: list[Incident] | None = None
+
+    def open_groups(self) -> list[Incident]:
+        """Incidents of many centers that go on."""
+        if self._groups is None:
+            self._groups = tables.open_groups(self.conn)
+        return self._groups
+
+    def forget_groups(self) -> None:
+        """They have changed."""
+        self._groups = None
+
+    def keep(self, incident: Incident) -> Incident:
+        self.touched[incident.id] = incident
+        return incident
+
+
+def size_of(conn: sa.Connection, scope: str, key: str) -> int:
+    """How many centers a group has; none for what is no group."""
+    isp, _, city = key.rpartition(", ")
+    groups = {
+        "feeder": _ce.feeder == key, "provider": (_ce.isp == isp) & (_ce.city == city), "district": _ce.district == key,
+        "province": _ce.province == key, "country": sa.true(),
+    }  # fmt: skip
+    if scope not in groups:
+        return 0
+    query = sa.select(sa.func.count()).select_from(schema.centers).where(groups[scope], _ce.lifecycle.not_in(PAUSED))
+    return int(conn.scalar(query) or 0)
+
+
+def _place(row: Any) -> Place:
+    return Place(row.center, row.feeder, "", row.isp, row.city, row.district, row.province)
+
+
+def by_center(signs: list[CenterSign]) -> Mapping[str, list[CenterSign]]:
+    found: dict[str, list[CenterSign]] = {}
+    for sign in signs:
+        found.setdefault(sign.center, []).append(sign)
+    return found

@@ -1,0 +1,208 @@
+"""The API of incidents, and what a form or a request makes of one: the same acts as the command's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from agent.common.errors import describe
+from collector.access import users
+from collector.accounts.policy import Account
+from collector.desk import queries, work
+from collector.desk.incident import ACK_S, Incident, WorkError
+from collector.register.centers import CODE
+from collector.standard import Standards
+from collector.web import auth, forms
+from collector.web.api import reply
+from collector.web.errors import Mistaken
+from collector.web.site import Site
+
+MAX_BODY = 16_384
+HOUR_S = 3600
+
+Facts = Mapping[str, str]
+WorkAct = Callable[[sa.Connection, int, Facts, Standards, int], Incident]
+
+
+class ActRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a request: what is done, and what that act needs besides."""
+
+    act: str
+    note: str = ""
+    owner: str = ""
+    hours: float = 0.0
+    party: str = ""
+    cause: str = ""
+    into: int = 0
+    centers: list[str] = []
+
+
+def router(site: Site) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/api/v1/incidents")
+    def incidents(request: Request) -> Response:
+        """Those in a state (default: open), of an owner, of a center; the most urgent first."""
+        wanted = filter_of(request.query_params)
+        scope = auth.asker(request).account.scope
+        with site.store.read() as conn:
+            found = queries.listing(conn, site.standards, site.now(), scope=scope, **wanted)
+            counts = queries.counts(conn, scope)
+        return reply({"counts": counts, "incidents": found})
+
+    @routes.get("/api/v1/incidents/{number}")
+    def incident(request: Request, number: int) -> Response:
+        return reply(whole(site, auth.asker(request).account, number))
+
+    @routes.post("/api/v1/incidents/{number}")
+    async def act(request: Request, number: int) -> Response:
+        """One act on an incident; answers with the incident as it is then."""
+        if not forms.is_of_this_site(request):
+            raise Mistaken(403, "request: came from a page of another site")
+        return await run_in_threadpool(_act, site, auth.asker(request).account, number, await request.body())
+
+    return routes
+
+
+def _act(site: Site, account: Account, number: int, body: bytes) -> Response:
+    wanted = _decoded(body)
+    values = {name: str(value) for name, value in msgspec.to_builtins(wanted).items() if name != "centers"}
+    values["centers"] = " ".join(wanted.centers)
+    return reply(whole(site, account, perform(site, account, number, values).id))
+
+
+def filter_of(params: Mapping[str, str]) -> dict[str, Any]:
+    """The filter in an address. Raises Mistaken for a state that there is none of."""
+    state, center = params.get("state", "open"), params.get("center", "")
+    if state not in queries.SHOWN_STATES:
+        raise Mistaken(400, f"state: {state[:40]!r} is none; use one of {' '.join(queries.SHOWN_STATES)}")
+    return {
+        "state": state,
+        "owner": _printable(params.get("owner", "")),
+        "center": center if CODE.fullmatch(center) else "",
+    }
+
+
+def whole(site: Site, account: Account, number: int) -> dict[str, Any]:
+    """The incident as this account may see it. Raises Mistaken (404)."""
+    try:
+        with site.store.read() as conn:
+            return queries.whole(conn, site.standards, site.now(), number, account.scope)
+    except WorkError as error:
+        raise Mistaken(404, str(error)) from None
+
+
+def perform(site: Site, account: Account, number: int, values: Facts) -> Incident:
+    """Does what a form or a request says, in the name of the account. Raises Mistaken."""
+    act = ACTS.get(values.get("act", ""))
+    if act is None:
+        raise Mistaken(400, f"act: is none; use one of {' '.join(ACTS)}")
+    now_ms = site.now()
+    try:
+        with site.store.write() as conn:
+            _check_reach(conn, account, number)
+            done = act(conn, number, {**values, "by": account.name}, site.standards, now_ms)
+            reason = " ".join(filter(None, (values["act"], values.get("note"))))
+            users.record(
+                conn, "incident_worked", account.name, now_ms, is_proven=bool(account.key), subject=str(number),
+                reason=reason,
+            )  # fmt: skip
+            return done
+    except WorkError as error:
+        raise Mistaken(409, str(error)) from None
+
+
+def _check_reach(conn: sa.Connection, account: Account, number: int) -> None:
+    """Raises Mistaken: who sees a part of an incident does not decide about all of it."""
+    if not queries.is_seen(conn, number, account.scope):
+        raise Mistaken(404, f"incident {number}: there is none; see /incidents")
+    if not queries.is_within(conn, number, account.scope):
+        raise Mistaken(403, f"incident {number}: is about centers beyond yours; ask an officer of all of them")
+
+
+def _decoded(body: bytes) -> ActRequest:
+    try:
+        return msgspec.json.decode(body[: MAX_BODY + 1], type=ActRequest)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        form = '{"act": "note", "note": "TEXT"}'
+        raise Mistaken(400, f"body: {describe(error)}; send JSON such as {form}") from None
+
+
+def _span_s(values: Facts, default_s: int) -> int:
+    text = values.get("hours", "")
+    try:
+        hours = float(text or 0)
+    except ValueError:
+        raise WorkError(f"hours: {text[:20]!r} is no number; write such as 4 or 0.5") from None
+    return default_s if hours == 0 else int(min(max(hours, 0), 10_000) * HOUR_S)
+
+
+def _who(values: Facts) -> tuple[str, str]:
+    return values.get("by", ""), values.get("note", "")
+
+
+def _number(values: Facts, name: str) -> int:
+    text = values.get(name, "")
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise WorkError(f"{name}: {text[:20]!r} is no incident; give its number")
+    return int(text)
+
+
+def _ack(conn: sa.Connection, number: int, values: Facts, _standards: Standards, now_ms: int) -> Incident:
+    return work.acknowledge(conn, number, *_who(values), now_ms, _span_s(values, ACK_S))
+
+
+def _assign(conn: sa.Connection, number: int, values: Facts, _standards: Standards, now_ms: int) -> Incident:
+    return work.assign(conn, number, values.get("owner") or values.get("by", ""), *_who(values), now_ms)
+
+
+def _start(conn: sa.Connection, number: int, values: Facts, _standards: Standards, now_ms: int) -> Incident:
+    return work.start(conn, number, *_who(values), now_ms)
+
+
+def _wait(conn: sa.Connection, number: int, values: Facts, _standards: Standards, now_ms: int) -> Incident:
+    return work.wait(conn, number, values.get("party", ""), *_who(values), now_ms)
+
+
+def _note(conn: sa.Connection, number: int, values: Facts, _standards: Standards, now_ms: int) -> Incident:
+    return work.note(conn, number, *_who(values), now_ms)
+
+
+def _snooze(conn: sa.Connection, number: int, values: Facts, _standards: Standards, now_ms: int) -> Incident:
+    return work.snooze(conn, number, now_ms + _span_s(values, HOUR_S) * 1000, *_who(values), now_ms)
+
+
+def _resolve(conn: sa.Connection, number: int, values: Facts, _standards: Standards, now_ms: int) -> Incident:
+    return work.resolve(conn, number, *_who(values), now_ms)
+
+
+def _review(conn: sa.Connection, number: int, values: Facts, _standards: Standards, now_ms: int) -> Incident:
+    return work.review(conn, number, *_who(values), now_ms)
+
+
+def _cause(conn: sa.Connection, number: int, values: Facts, _standards: Standards, now_ms: int) -> Incident:
+    return work.recause(conn, number, values.get("cause", ""), *_who(values), now_ms)
+
+
+def _merge(conn: sa.Connection, number: int, values: Facts, standards: Standards, now_ms: int) -> Incident:
+    return work.merge(conn, number, _number(values, "into"), standards, *_who(values), now_ms)
+
+
+def _split(conn: sa.Connection, number: int, values: Facts, standards: Standards, now_ms: int) -> Incident:
+    return work.split(conn, number, values.get("centers", "").split(), standards, *_who(values), now_ms)
+
+
+ACTS: Mapping[str, WorkAct] = {
+    "ack": _ack, "assign": _assign, "start": _start, "wait": _wait, "note": _note, "snooze": _snooze,
+    "resolve": _resolve, "review": _review, "cause": _cause, "merge": _merge, "split": _split,
+}  # fmt: skip
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text[:100])

@@ -1,0 +1,96 @@
+"""The pages of incidents: the list, one of them with its forms, and how the channels of alerts do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from collector.alerts import breaker, queue
+from collector.desk import queries
+from collector.desk.incident import OPEN, WAITS
+from collector.flags.cause import NAMES
+from collector.register import centers
+from collector.store import schema
+from collector.web import auth, forms
+from collector.web.errors import Mistaken
+from collector.web.incidents import ACTS, filter_of, perform, whole
+from collector.web.site import Site
+from collector.web.view import View
+
+ALERTS_SHOWN = 50
+MEMBERS_SHOWN = 100
+
+
+def router(site: Site) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/incidents")
+    def incidents(request: Request) -> Response:
+        wanted = filter_of(request.query_params)
+        scope = auth.asker(request).account.scope
+        with site.store.read() as conn:
+            rows = queries.listing(conn, site.standards, site.now(), scope=scope, **wanted)
+            counts, names = queries.counts(conn, scope), _names(conn, [row for row in rows if row["scope"] == "center"])
+        states = {"open": sum(counts[state] for state in OPEN), **counts}
+        return View.of(site, request).page("incidents.html", rows=rows, states=states, wanted=wanted, names=names)
+
+    @routes.get("/incidents/{number}")
+    def incident(request: Request, number: int) -> Response:
+        return _page(site, request, number)
+
+    @routes.post("/incidents/{number}")
+    def act(
+        request: Request, number: int, mark: str = Form(""), act: str = Form(""),
+        note: str = Form(""), hours: str = Form(""), owner: str = Form(""), party: str = Form(""),
+        cause: str = Form(""), into: str = Form(""), centers: str = Form(""),
+    ) -> Response:  # fmt: skip
+        """One of the acts; goes back to the page, which shows what became of it."""
+        forms.check(request, mark)
+        values = {
+            "act": act, "note": note, "hours": hours, "owner": owner, "party": party, "cause": cause,
+            "into": into, "centers": centers,
+        }  # fmt: skip
+        try:
+            done = perform(site, auth.asker(request).account, number, values)
+        except Mistaken as mistake:
+            if mistake.status != 409:
+                raise
+            return _page(site, request, number, mistake.sentence, 409)
+        return RedirectResponse(f"/incidents/{done.id}", status_code=303)
+
+    @routes.get("/alerts")
+    def alerts(request: Request) -> Response:
+        with site.store.read() as conn:
+            values = _alerts(site, conn)
+        return View.of(site, request).page("alerts.html", **values)
+
+    return routes
+
+
+def _page(site: Site, request: Request, number: int, mistake: str = "", status: int = 200) -> Response:
+    facts = whole(site, auth.asker(request).account, number)
+    with site.store.read() as conn:
+        names = _names(conn, facts["members"] + ([facts] if facts["scope"] == "center" else []))
+    return View.of(site, request).page(
+        "incident.html", status=status, row=facts, names=names, mistake=mistake, acts=ACTS, parties=WAITS, causes=NAMES,
+        shown=MEMBERS_SHOWN,
+    )  # fmt: skip
+
+
+def _names(conn: sa.Connection, rows: list[dict[str, Any]]) -> dict[str, str]:
+    codes = {str(row.get("center") or row.get("place")) for row in rows}
+    return {code: found.name for code, found in centers.some_centers(conn, codes).items()}
+
+
+def _alerts(site: Site, conn: sa.Connection) -> dict[str, Any]:
+    """{channels, rows}: each channel with the state of its breaker, the newest messages with theirs."""
+    al = schema.alerts.c
+    names = conn.scalars(sa.select(schema.channels.c.channel).order_by(schema.channels.c.channel)).all()
+    known = {name: queue.breaker_of(conn, name) for name in names}
+    channels = [{"name": name, "state": breaker.state_of(one, site.now()), **vars(one)} for name, one in known.items()]
+    columns = (al.id, al.channel, al.title, al.state, al.attempts, al.next_ms, al.sent_ms, al.problem)
+    rows = conn.execute(sa.select(*columns).order_by(al.id.desc()).limit(ALERTS_SHOWN)).mappings().all()
+    return {"channels": channels, "rows": rows}

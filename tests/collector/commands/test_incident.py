@@ -1,0 +1,76 @@
+"""`nabz-collector incident`: the whole work of one incident at the command line."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from agent.common.reasons import Reason, encode
+from collector.__main__ import main
+from collector.desk import follow
+from collector.standard import Standards, examples
+from collector.store import Store, schema
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs a verb on a database with one incident; returns (exit code, facts or text)."""
+    url = f"sqlite:///{tmp_path}/nabz.db"
+    now_ms = time.time_ns() // 1_000_000
+    row = {
+        "center": "LHR-1", "criterion": "internet.loss", "subject": "", "was": "pending", "now": "raised",
+        "at_ms": now_ms, "recorded_ms": now_ms, "value": 30.0, "bound": 2.0,
+        "reason": encode(Reason.of("verdict.at_most", value=30.0, bound=2.0, unit="%")), "standard": "s",
+    }  # fmt: skip
+    store = Store.open(url)
+    with store.write() as conn:
+        conn.execute(sa.insert(schema.changes), [row])
+        follow.follow(conn, Standards.of(examples()), now_ms)
+    store.close()
+
+    def call(verb: str, *words: str, form: str = "--json") -> tuple[int, Any]:
+        by = [] if verb in ("list", "show") else ["--by", "Ayesha"]
+        code = main(
+            ["incident", verb, *words, *by, "--database", url, "--data", str(tmp_path), *([form] if form else [])]
+        )
+        shown = capsys.readouterr()
+        return code, json.loads(shown.out) if form and code == 0 else shown.out + shown.err
+
+    return call
+
+
+def test_the_work_of_an_incident(run: Any) -> None:
+    assert run("list")[1][0]["place"] == "LHR-1"
+    assert run("ack", "1", "--note", "called", "--for", "4h")[1]["state"] == "acknowledged"
+    assert run("assign", "1", "--to", "Bilal")[1]["owner"] == "Bilal"
+    assert run("take", "1")[1]["owner"] == "Ayesha"
+    assert run("start", "1")[1]["state"] == "in_progress"
+    assert run("wait", "1", "--party", "provider")[1]["waiting_for"] == "provider"
+    assert run("snooze", "1", "--for", "2h", "--note", "work on the line")[1]["is_snoozed"]
+    assert run("cause", "1", "--is", "isp_down", "--note", "they said so")[1]["cause"]["name"] == "isp_down"
+    assert run("resolve", "1", "--note", "seen on site")[1]["state"] == "resolved"
+    assert run("review", "1", "--note", "done")[1]["state"] == "reviewed"
+    code, text = run("show", "1", form="")
+    assert code == 0
+    assert "acknowledged by Ayesha  until" in text
+    assert "assigned by Ayesha  to Bilal" in text
+    assert run("list", form="")[1].startswith("id")
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("ack", "1"), "ack: needs a note"),
+        (("show", "9"), "incident 9: there is none"),
+        (("merge", "1", "--into", "9", "--note", "x"), "incident 9: there is none"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_sentence(run: Any, words: tuple[str, ...], problem: str) -> None:
+    code, text = run(*words)
+    assert code == 1
+    assert problem in text

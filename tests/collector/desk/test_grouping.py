@@ -1,0 +1,125 @@
+"""Which neighbours fail together: pure, from places and signs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from collector.desk.grouping import LEVELS, RULES, groups_around, is_crowd, parent_among, takes_in
+from collector.desk.symptoms import CenterSign, Family, Place, family_of
+
+NOON = 1_770_000_000_000
+MINUTE = 60_000
+
+
+def homes(count: int, start: int = 0, **facts: str) -> dict[str, Place]:
+    usual = {"isp": "PTCL", "city": "Lahore", "district": "Lahore", "province": "Punjab"} | facts
+    return {f"C-{n}": Place(f"C-{n}", **usual) for n in range(start, start + count)}
+
+
+def sizes_of(places: Iterable[Place]) -> Counter[tuple[str, str]]:
+    return Counter((level.scope, key) for place in places for level in LEVELS if (key := level.key(place)))
+
+
+def parent(places: dict[str, Place], signs: list[CenterSign], center: str = "C-0", began_ms: int = NOON):  # type: ignore[no-untyped-def]
+    around = groups_around(places[center], began_ms, signs, places, sizes_of(places.values()), RULES)
+    return parent_among(around, center, RULES)
+
+
+def signs(count: int, family: Family = "dark", start: int = 0, at_ms: int = NOON) -> list[CenterSign]:
+    return [CenterSign(f"C-{n}", family, at_ms) for n in range(start, start + count)]
+
+
+FEEDER = homes(12, feeder="F-7") | homes(88, 12, feeder="F-8")
+
+
+@pytest.mark.parametrize(("count", "is_parent"), [(7, False), (8, True), (12, True)])
+def test_eight_of_a_feeder_are_one(count: int, is_parent: bool) -> None:
+    found = parent(FEEDER, signs(count, "power"))
+    assert (found is not None and (found.scope, found.key, len(found.centers))) == (
+        ("feeder", "F-7", count) if is_parent else False
+    )
+
+
+def test_eight_of_a_hundred_are_not() -> None:
+    places = homes(100, feeder="F-7")
+    assert parent(places, signs(8)) is None
+    found = parent(places, signs(20))
+    assert found is not None
+    assert found.share_pct == 20
+
+
+def test_who_fell_an_hour_before_is_no_company() -> None:
+    assert parent(FEEDER, [*signs(7), *signs(5, start=7, at_ms=NOON - 11 * MINUTE)]) is None
+    assert parent(FEEDER, [*signs(7), *signs(5, start=7, at_ms=NOON - 9 * MINUTE)]) is not None
+
+
+def test_a_line_is_no_feeders_matter_and_mains_are_no_providers() -> None:
+    places = homes(12, feeder="F-7", isp="Nayatel") | homes(30, 12, isp="PTCL", feeder="F-8")
+    line, power = parent(places, signs(12, "line")), parent(places, signs(12, "power"))
+    assert line is not None
+    assert (line.scope, line.key, line.family) == ("provider", "Nayatel, Lahore", "line")
+    assert power is not None
+    assert (power.scope, power.family) == ("feeder", "power")
+
+
+def test_the_dark_are_laid_at_the_door_of_the_group_that_fails_most() -> None:
+    """The same twelve are all of a feeder and a third of a provider, or the other way round."""
+    fed = homes(12, feeder="F-7") | homes(24, 12, feeder="F-8")
+    lined = homes(12, feeder="F-7", isp="Nayatel") | homes(24, 12, feeder="F-7")
+    assert parent(fed, signs(12)).scope == "feeder"
+    assert parent(lined, signs(12)).scope == "provider"
+
+
+def test_two_feeders_of_a_district_are_one() -> None:
+    places = homes(12, feeder="F-7") | homes(12, 12, feeder="F-8") | homes(6, 24, feeder="F-9", isp="Nayatel")
+    found = parent(places, signs(24, "power"))
+    assert (found.scope, len(found.centers)) == ("district", 24)
+
+
+def test_a_national_outage_is_one() -> None:
+    places = {
+        f"C-{n}": Place(f"C-{n}", feeder=f"F-{n // 10}", isp=f"I-{n % 5}", city=f"T-{n // 50}", district=f"D-{n // 50}",
+                        province=f"P-{n // 500}")
+        for n in range(2000)
+    }  # fmt: skip
+    hit = [CenterSign(f"C-{n}", "dark", NOON) for n in range(0, 2000, 4)]
+    found = parent(places, hit)
+    assert (found.scope, len(found.centers), found.size) == ("country", 500, 2000)
+
+
+def test_an_incident_takes_in_who_hangs_there_and_suffers_the_same() -> None:
+    home, sign = FEEDER["C-0"], CenterSign("C-0", "dark", NOON)
+    about = ("feeder", "F-7", "power", 8, 12)
+    assert takes_in(*about, sign, home, RULES)  # type: ignore[arg-type]
+    assert takes_in(*about, replace(sign, family="power"), home, RULES)  # type: ignore[arg-type]
+    assert not takes_in(*about, replace(sign, family="line"), home, RULES)  # type: ignore[arg-type]
+    assert not takes_in(*about, sign, FEEDER["C-50"], RULES)  # type: ignore[arg-type]
+    assert not takes_in("feeder", "F-7", "power", 2, 12, sign, home, RULES)  # it has shrunk
+
+
+def test_a_crowd_is_waited_for() -> None:
+    sizes = sizes_of(FEEDER.values())
+    assert is_crowd(groups_around(FEEDER["C-0"], NOON, signs(3), FEEDER, sizes, RULES), RULES)
+    assert not is_crowd(groups_around(FEEDER["C-0"], NOON, signs(2), FEEDER, sizes, RULES), RULES)
+    assert not is_crowd(groups_around(FEEDER["C-50"], NOON, signs(5, start=50), FEEDER, sizes, RULES), RULES)
+
+
+@pytest.mark.parametrize(
+    ("reading", "after_min", "family"),
+    [
+        ("link", None, "line"),
+        ("link", 1, "power"),
+        ("link", -3, "line"),
+        ("silence", 20, "power"),
+        ("seats", 1, "seats"),
+    ],
+)
+def test_what_failed_with_the_mains_has_no_trouble_of_its_own(
+    reading: str, after_min: int | None, family: Family
+) -> None:
+    cut_ms = None if after_min is None else NOON - after_min * MINUTE
+    assert family_of(reading, NOON, cut_ms) == family

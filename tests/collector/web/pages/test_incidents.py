@@ -1,0 +1,105 @@
+"""The pages and the API of incidents: a list, one, and the same acts by form and by request."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from agent.common.reasons import Reason, encode
+from collector.desk import follow
+from collector.store import schema, upsert
+
+NOW_MS = 1_795_000_000_000
+CODE = "KHI-0001"
+MARK = re.compile(r'name="mark" value="([0-9a-f]{64})"')
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def site(served, cast) -> Any:
+    cast.insert(served.store, schema.centers, [cast.center_row(CODE, name=HOSTILE)])
+    found = Reason.of("verdict.at_most", value=30.0, bound=2.0, unit="%")
+    row = {
+        "center": CODE, "criterion": "internet.loss", "subject": "", "was": "pending", "now": "raised",
+        "at_ms": NOW_MS - 600_000, "recorded_ms": NOW_MS - 600_000, "value": 30.0, "bound": 2.0,
+        "reason": encode(found), "standard": "s",
+    }  # fmt: skip
+    with served.store.write() as conn:
+        conn.execute(sa.insert(schema.changes), [row])
+        follow.follow(conn, cast.timeless_standards(), NOW_MS)
+    return served
+
+
+def press(client: httpx.Client, mark: str | None = None, **values: str) -> httpx.Response:
+    own = MARK.search(client.get("/incidents/1").text)
+    assert own
+    return client.post("/incidents/1", data={"mark": own[1] if mark is None else mark, **values})
+
+
+def test_the_list_and_one_of_them_show_what_is_known(site) -> None:
+    with site.client() as client:
+        page = client.get("/incidents").text
+        one = client.get("/incidents/1").text
+        urdu = client.get("/incidents/1?lang=ur").text
+        assert client.get("/incidents?state=resolved").status_code == 200
+        assert client.get("/incidents/9").status_code == 404
+        assert client.get("/incidents?state=burned").status_code == 400
+    assert HOSTILE not in page + one
+    assert 'href="/incidents/1"' in page
+    assert "Packet loss" in one
+    assert "واقعہ" in urdu
+
+
+def test_the_forms_do_what_they_say_and_the_history_shows_it(site) -> None:
+    with site.client() as client:
+        assert press(client, act="ack", note=f"called {HOSTILE}", hours="4").status_code == 303
+        assert press(client, act="assign", owner="Bilal").status_code == 303
+        page = client.get("/incidents/1").text
+        assert "Acknowledged" in page
+        assert "Bilal" in page
+        assert HOSTILE not in page
+        refused = press(client, act="snooze", hours="1")
+        assert refused.status_code == 409
+        assert "needs a reason" in refused.text
+        assert press(client, act="burn").status_code == 400
+        assert press(client, mark="0" * 64, act="note", note="x").status_code == 403
+
+
+def test_the_api_does_the_same(site, cast) -> None:
+    with site.client() as client:
+        found = client.get("/api/v1/incidents").json()
+        assert (found["counts"]["new"], found["incidents"][0]["place"]) == (1, CODE)
+        done = client.post("/api/v1/incidents/1", json={"act": "ack", "note": "on it", "hours": 2})
+        assert (done.status_code, done.json()["state"]) == (200, "acknowledged")
+        assert [event["act"] for event in done.json()["events"]] == ["acknowledged", "opened"]
+        assert client.get(f"/api/v1/incidents?owner={cast.ADMIN}").json()["incidents"][0]["id"] == 1
+        assert client.get("/api/v1/incidents?center=LHE-0000").json()["incidents"] == []
+        for body, status in (
+            ({"act": "ack"}, 409),
+            ({"act": "burn"}, 400),
+            ({"act": "note", "colour": "red"}, 400),
+        ):
+            answer = client.post("/api/v1/incidents/1", json=body)
+            assert (answer.status_code, "error" in answer.json()) == (status, True)
+        other = {"sec-fetch-site": "cross-site"}
+        assert client.post("/api/v1/incidents/1", json={"act": "note"}, headers=other).status_code == 403
+        assert client.post("/api/v1/incidents/9", json={"act": "note", "note": "x"}).status_code == 404
+
+
+def test_channels_are_shown_with_the_state_of_their_breaker(site) -> None:
+    rows = [
+        {"channel": "sms", "failures": 4, "until_ms": NOW_MS + 60_000, "sent_ms": None, "problem": HOSTILE},
+        {"channel": "mail", "failures": 0, "until_ms": None, "sent_ms": NOW_MS - 1000, "problem": ""},
+    ]
+    with site.client() as client:
+        assert "No message has been sent" in client.get("/alerts").text
+        with site.store.write() as conn:
+            upsert(conn, schema.channels, rows)
+        page = client.get("/alerts").text
+    assert "Rests after failures" in page
+    assert "Works" in page
+    assert HOSTILE not in page

@@ -1,0 +1,87 @@
+"""What the desk is told in a story: `plays` goes minute by minute as the collector does, with the desk behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from agent.wire import LinkReading, UpsReading
+from collector.alerts import queue
+from collector.alerts.channel import Channel
+from collector.desk import settle, tables
+from collector.desk.incident import Incident
+from collector.store import schema
+
+Story = Any  # the fixture's class lives in conftest.py, which cannot be imported by name
+MINUTE_MS = 60_000
+WELL = LinkReading(rtt_median_ms=40.0, jitter_ms=3.0, loss_pct=0.0, fault_place="none")
+LOSSY = LinkReading(rtt_median_ms=40.0, jitter_ms=3.0, loss_pct=40.0, fault_place="isp")
+MAINS = UpsReading(output_state="online", battery_replace=False, battery_status="normal", runtime_s=3600.0)
+BATTERY = UpsReading(output_state="battery", battery_replace=False, battery_status="normal", runtime_s=1800.0)
+DRY = UpsReading(output_state="battery", battery_replace=False, battery_status="low", runtime_s=100.0)
+
+
+class DeskPlay:
+    """A story's desk with one channel in English."""
+
+    def __init__(self, story: Story, base_url: str = "http://x") -> None:
+        self.story, self.base_url = story, base_url
+        self.channel = Channel("box", lambda _message: None, ("raised", "cleared"), ("en",))
+        self.now_ms = 0
+
+    def fleet(self, count: int, prefix: str = "C", **facts: object) -> list[str]:
+        codes = [f"{prefix}-{number:03}" for number in range(count)]
+        for code in codes:
+            self.story.add_center(code, opening="always", **facts)
+        return codes
+
+    def minutes(self, codes: Iterable[str], first: str, end: str, *readings: object) -> list[Any]:
+        return [item for code in codes for item in self.story.every_minute(first, end, *readings, center=code)]
+
+    def plays(self, *parts: Iterable[Any], until: str, then: dict[str, Any] | None = None) -> None:
+        """`then`: what a person does at a time, given this play."""
+        arrivals = sorted((item for part in parts for item in part), key=lambda item: item.received_ms)
+        acts = {ms(self.story, when): act for when, act in (then or {}).items()}
+        by_minute: dict[int, list[Any]] = {}
+        for arrival in arrivals:
+            by_minute.setdefault(arrival.received_ms // MINUTE_MS, []).append(arrival)
+        first_ms = self.now_ms + MINUTE_MS if self.now_ms else arrivals[0].received_ms
+        for now_ms in range(first_ms, ms(self.story, until) + 1, MINUTE_MS):
+            self.now_ms = now_ms
+            self.story._minute(now_ms, by_minute.get(now_ms // MINUTE_MS, []))
+            self.look()
+            if now_ms in acts:
+                acts[now_ms](self)
+                self.look()
+
+    def look(self) -> None:
+        with self.story.store.write() as conn:
+            queue.queue(conn, [self.channel], self.story.standards, self.base_url, self.now_ms)
+            settle.settle(conn, self.story.standards, self.now_ms)
+            queue.queue(conn, [self.channel], self.story.standards, self.base_url, self.now_ms)
+
+    def messages(self) -> list[tuple[str, str]]:
+        """(time, title) of all that people were told."""
+        al = schema.alerts.c
+        with self.story.store.read() as conn:
+            rows = conn.execute(sa.select(al.next_ms, al.title).order_by(al.id)).all()
+        return [(self.story.clock(row.next_ms), row.title) for row in rows]
+
+    def texts(self) -> list[str]:
+        with self.story.store.read() as conn:
+            return list(conn.scalars(sa.select(schema.alerts.c.text).order_by(schema.alerts.c.id)))
+
+    def incidents(self, *, merged: bool = False) -> list[Incident]:
+        with self.story.store.read() as conn:
+            found = tables.some(conn, sa.true())
+        return [one for one in found if merged or one.state != "merged"]
+
+    def acts(self, number: int) -> list[str]:
+        with self.story.store.read() as conn:
+            return [row["act"] for row in tables.events(conn, number)][::-1]
+
+
+def ms(story: Story, text: str) -> int:
+    return story.at(text, WELL)[0].received_ms
