@@ -62,6 +62,15 @@ class DeskPlay:
             settle.settle(conn, self.story.standards, self.now_ms)
             queue.queue(conn, [self.channel], self.story.standards, self.base_url, self.now_ms)
 
+    def has_contact(self, name: str, telephone: str) -> None:
+        """Of a company: in the table of contacts, which may be of a later step of the database."""
+        with self.story.store.write() as conn:
+            if not sa.inspect(conn).has_table("contacts"):
+                conn.execute(sa.text("CREATE TABLE contacts (name TEXT, telephone TEXT)"))
+                conn.execute(
+                    sa.text("INSERT INTO contacts VALUES (:name, :telephone)"), {"name": name, "telephone": telephone}
+                )
+
     def messages(self) -> list[tuple[str, str]]:
         """(time, title) of all that people were told."""
         al = schema.alerts.c
