@@ -30,17 +30,15 @@ def test_a_feeder_of_twelve_is_two_messages(desk: DeskPlay) -> None:
         ]
     ]
     desk.plays(
-        desk.minutes(others, "09:45", "10:50", WELL, MAINS),
-        desk.minutes(twelve, "09:45", "10:00", WELL, MAINS),
+        desk.minutes(others, "09:50", "10:40", WELL, MAINS),
+        desk.minutes(twelve, "09:50", "10:00", WELL, MAINS),
         died,
-        desk.minutes(twelve, "10:25", "10:50", WELL, MAINS),
-        until="10:49",
+        desk.minutes(twelve, "10:25", "10:40", WELL, MAINS),
+        until="10:39",
     )
     (opened, resolved), (first, last) = desk.messages(), desk.texts()
-    assert opened == (
-        "10:03",
-        "Feeder LESCO F-7: 12 centers in trouble at once (Mains cut; the UPS carried the gateway)",
-    )
+    cause = "Mains cut; the UPS carried the gateway"
+    assert opened == ("10:03", f"Feeder LESCO F-7: 12 centers in trouble at once ({cause})")
     assert resolved[1].startswith("Feeder LESCO F-7: over after ")
     assert "Evidence: 12 of 12 centers at once" in first
     assert "Call: LESCO 118" in first
