@@ -62,6 +62,16 @@ class DeskPlay:
             settle.settle(conn, self.story.standards, self.now_ms)
             queue.queue(conn, [self.channel], self.story.standards, self.base_url, self.now_ms)
 
+    def has_contact(self, name: str, telephone: str) -> None:
+        """Of a company: in the table of contacts, which may be of a later step of the database."""
+        with self.story.store.write() as conn:
+            table = schema.metadata.tables.get("contacts")
+            if table is None:
+                table = sa.Table("contacts", sa.MetaData(), sa.Column("name", sa.Text), sa.Column("telephone", sa.Text))
+                table.create(conn, checkfirst=True)
+            empty = {item.name: 0 if item.type.python_type is int else "" for item in table.c if not item.primary_key}
+            conn.execute(sa.insert(table).values(empty | {"name": name, "telephone": telephone}))
+
     def messages(self) -> list[tuple[str, str]]:
         """(time, title) of all that people were told."""
         al = schema.alerts.c

@@ -20,6 +20,7 @@ def test_a_feeder_of_twelve_is_two_messages(desk: DeskPlay) -> None:
     """Twelve of forty centers lose their mains for 25 minutes; their batteries give out one after the other."""
     twelve = desk.fleet(12, "F", feeder="LESCO F-7", city="Lahore", district="Lahore", isp="PTCL")
     others = desk.fleet(28, "O", feeder="LESCO F-8", city="Lahore", district="Lahore", isp="PTCL")
+    desk.has_contact("LESCO", "118")
     died = [
         item
         for number, code in enumerate(twelve)
@@ -29,10 +30,18 @@ def test_a_feeder_of_twelve_is_two_messages(desk: DeskPlay) -> None:
         ]
     ]
     desk.plays(
-        desk.minutes(others, "09:45", "10:50", WELL, MAINS),
-        desk.minutes(twelve, "09:45", "10:00", WELL, MAINS),
+        desk.minutes(others, "09:50", "10:40", WELL, MAINS),
+        desk.minutes(twelve, "09:50", "10:00", WELL, MAINS),
         died,
-        desk.minutes(twelve, "10:25", "10:50", WELL, MAINS),
-        until="10:49",
+        desk.minutes(twelve, "10:25", "10:40", WELL, MAINS),
+        until="10:39",
     )
-    assert len(desk.messages()) == 2
+    (opened, resolved), (first, last) = desk.messages(), desk.texts()
+    cause = "Mains cut; the UPS carried the gateway"
+    assert opened == ("10:03", f"Feeder LESCO F-7: 12 centers in trouble at once ({cause})")
+    assert resolved[1].startswith("Feeder LESCO F-7: over after ")
+    assert "Evidence: 12 of 12 centers at once" in first
+    assert "Call: LESCO 118" in first
+    assert "Call: LESCO 118" in last
+    (one,) = desk.incidents()
+    assert (one.scope, one.most, one.state, desk.acts(1)) == ("feeder", 12, "resolved", ["opened", "resolved"])
