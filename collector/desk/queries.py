@@ -16,7 +16,7 @@ from collector.desk import causes, contacts, tables
 from collector.desk.incident import OPEN, STATES, Incident, WorkError, priority
 from collector.desk.symptoms import SIGN
 from collector.desk.tables import Member
-from collector.register import opening_hours
+from collector.register import calendar, opening_hours
 from collector.scope import EVERYWHERE, Scope
 from collector.standard import Standards
 from collector.store import schema
@@ -171,9 +171,10 @@ def _losses(
     """Of each incident: seats of its centers, open minutes of the center that lost most, seat-minutes of all."""
     members = tables.members(conn, [one.id for one in found], now=False) if found else []
     codes = sorted({one.center for one in members})
-    query = sa.select(_ce.center, _ce.seats_promised, _ce.opening).where(_ce.center.in_(codes))
-    homes = {row.center: row for row in conn.execute(query)}
-    standard = standards.at(now_ms)
+    home_of = (_ce.center.label("code"), _ce.opening, _ce.isp, _ce.feeder, _ce.district, _ce.province)
+    query = sa.select(*home_of, _ce.seats_promised).where(_ce.center.in_(codes))
+    homes = {row.code: row for row in conn.execute(query)}
+    standard, days = standards.at(now_ms), calendar.around(conn, now_ms)
     spans: dict[int, dict[str, tuple[int, int]]] = {one.id: {} for one in found}
     by_id = {one.id: one for one in found}
     for one in members:
@@ -187,7 +188,7 @@ def _losses(
         lost = []
         for code, (from_ms, to_ms) in mine.items():
             if (home := homes.get(code)) is not None:
-                hours = opening_hours.parse(home.opening, standard.tz if standard else TZ)
+                hours = opening_hours.parse(home.opening, standard.tz if standard else TZ, days.rules(home))
                 open_min = opening_hours.open_ms(hours, from_ms, max(from_ms, to_ms)) / MINUTE_MS
                 lost.append((int(home.seats_promised), open_min))
         seat_min = sum(seats * minutes for seats, minutes in lost)

@@ -10,12 +10,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from agent.common.center_time import TZ
 from collector.desk import tables
 from collector.desk.grouping import LEVELS, RULES, GroupingRules, Sizes
 from collector.desk.incident import Incident
 from collector.desk.symptoms import CenterSign, Place
 from collector.outages import gaps
-from collector.register import opening_hours
+from collector.register import calendar, opening_hours
 from collector.standard import Standards
 from collector.standard.criteria import EVERYONE, Standard
 from collector.store import schema
@@ -93,14 +94,15 @@ class Survey:
     def _quiet(self) -> list[CenterSign]:
         """Not heard, though open."""
         quiet = _p.heard_ms.between(self.now_ms - LOOK_BACK_MS, self.now_ms - int(self.gap_s * 1000))
-        query = sa.select(_p.center, _p.heard_ms, _ce.opening).join_from(
+        home = (_ce.center.label("code"), _ce.opening, _ce.isp, _ce.feeder, _ce.district, _ce.province)
+        query = sa.select(_p.center, _p.heard_ms, *home).join_from(
             schema.pulse, schema.centers, _p.center == _ce.center
         )
-        tz = self.standard.tz if self.standard else "Asia/Karachi"
+        tz, days = self.standard.tz if self.standard else TZ, calendar.around(self.conn, self.now_ms)
         return [
             CenterSign(row.center, "dark", row.heard_ms)
             for row in self.conn.execute(query.where(quiet))
-            if opening_hours.is_open(opening_hours.parse(row.opening, tz), self.now_ms)
+            if opening_hours.is_open(opening_hours.parse(row.opening, tz, days.rules(row)), self.now_ms)
         ]
 
     def _cut(self) -> list[CenterSign]:

@@ -132,7 +132,7 @@ def _is_whole(asker: Asker, found: Match | None) -> bool:
     return asker.session is None or asker.session.is_full or (found is not None and found.about == "half")
 
 
-class Place(NamedTuple):
+class CenterLocation(NamedTuple):
     """Where a center is: what a scope looks at."""
 
     owner: str
@@ -140,10 +140,10 @@ class Place(NamedTuple):
     province: str
 
 
-def _place(conn: sa.Connection, code: str) -> Place | None:
-    columns = (schema.centers.c[name] for name in Place._fields)
+def _place(conn: sa.Connection, code: str) -> CenterLocation | None:
+    columns = (schema.centers.c[name] for name in CenterLocation._fields)
     row = conn.execute(sa.select(*columns).where(schema.centers.c.center == code)).one_or_none()
-    return None if row is None else Place(*row)
+    return None if row is None else CenterLocation(*row)
 
 
 def _harden(headers: MutableHeaders, scope: Scope) -> None:

@@ -25,10 +25,11 @@ from collector.desk.symptoms import Family, Scope
 from collector.flags.cause import GRADES, NAMES
 from collector.flags.machine import State
 from collector.messages import Finding
-from collector.register.centers import LIFECYCLE, SHOWN, TIERS
+from collector.register.centers import COLUMNS, LIFECYCLE, TIERS
 from collector.register.opening_hours import DAYS
 from collector.register.providers import ProviderPath
-from collector.reports.ledger import Bucket
+from collector.reports.exclusions import ExclusionCode
+from collector.reports.ledger import Bucket, FormerBucket
 from collector.reports.revisions import SHOWN as DIFFERENCES
 from collector.scope import PARTS
 from collector.standard.check import READINGS, value_type
@@ -42,7 +43,7 @@ from tests.helpers.texts import CODES, LANGUAGES, SOURCES, TEMPLATES, places, ra
 FORM = re.compile(r"\.(zero|one|two|few|many|other)$")
 FREE = ("language.", "province.")  # a province is whatever the register says
 COUNTED = {"unit.s", "unit.min", "unit.h", "unit.d", "news"}
-COUNTED |= {"revision.readings", "revision.records", "revision.outages", "revision.facts"}
+COUNTED |= {"revision.readings", "revision.records", "revision.outages", "revision.facts", "revision.calendar"}
 
 
 # ---------------------------------------------------------------- what is asked for
@@ -71,7 +72,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "seat", literals(get_type_hints(wire.SeatColumns)["state"])
     yield "state", (*STATES, "all")
     yield "why", ("waiting", "meets", "closed", "paused")
-    yield "center", SHOWN
+    yield "center", [name for name in COLUMNS if name != "center"]
     yield "lifecycle", LIFECYCLE
     yield "tier", TIERS
     yield "flag", get_args(State)
@@ -114,7 +115,9 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "day", DAYS
     yield "criterion", [f"{item.id}{part}" for item in (DEAF, CLOCK) for part in ("", ".fix")]
     yield from ((room, ("raised", "cleared")) for room in ("alert", "summary"))
-    yield from (("ledger", (f"{name}{part}" for name in (*get_args(Bucket), "open"))) for part in ("", ".means"))
+    buckets = (*get_args(Bucket), *get_args(FormerBucket), "open")
+    yield from (("ledger", dict.fromkeys(f"{name}{part}" for name in buckets)) for part in ("", ".means"))
+    yield "exclusion", get_args(ExclusionCode)
     yield "report.what", DIFFERENCES
     yield "gateway.page.uplink", ("connected", "connecting", "off")
     yield "gateway.page.clock", get_args(wire.Clock)

@@ -129,6 +129,6 @@ class Room:
 def room(tmp_path: Path) -> Iterator[Room]:
     store = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
     made = Room(store)
-    made.center("LHR-1", feeder="LESCO F-7", isp="PTCL", city="Lahore", district="Lahore")
+    made.center("LHR-1", feeder="LESCO F-7", isp="PTCL", city="Lahore")
     yield made
     store.close()

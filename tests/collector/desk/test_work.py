@@ -181,6 +181,7 @@ def test_priority_is_what_is_lost_in_open_hours(room: Room) -> None:
 
 
 def test_telephones_are_of_the_provider_and_of_the_company_that_runs_the_feeder(room: Room) -> None:
+    room.center("LHR-1", feeder="LESCO F-7", isp="PTCL", city="Lahore", district="Lahore")
     room.change("LHR-1")
     with room.store.write() as conn:
         one = tables.get(conn, 1)

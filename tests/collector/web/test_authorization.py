@@ -200,7 +200,8 @@ def test_a_center_of_nobody_and_a_center_of_others_look_the_same(site, client: C
 # ---------------------------------------------------------------- lists
 
 LISTS = (
-    "/", f"/rows?codes={OWN},{OTHER}", "/api/v1/centers", "/waiting", "/contacts", "/api/v1/contacts", "/api/v1/incidents",
+    "/", f"/rows?codes={OWN},{OTHER}", "/api/v1/centers", "/waiting", "/contacts", "/api/v1/contacts",
+    "/api/v1/incidents",
 )  # fmt: skip
 
 
