@@ -1,3 +1,5 @@
-"""The register of centers and their opening hours."""
+"""The register of centers: dated facts, imports of them, owners, and opening hours."""
 
-__all__ = ["centers", "dated", "networks", "opening_hours", "opening_text", "providers"]
+__all__ = [
+    "centers", "dated", "facts", "imports", "networks", "opening_hours", "opening_text", "owners", "providers",
+]  # fmt: skip

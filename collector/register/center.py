@@ -32,6 +32,15 @@ class Center:
     feeder: str = ""
     latitude: float | None = None
     longitude: float | None = None
+    contract_down_mbps: float | None = None
+    contract_up_mbps: float | None = None
+    contact: str = ""
+    phone: str = ""
+    cabins: int | None = None
+    meeting_rooms: int | None = None
+    training_rooms: int | None = None
+    seat_price_rs: int | None = None
+    generator_kva: float | None = None
     since_ms: int = 0
     changed_ms: int = 0
 

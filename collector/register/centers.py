@@ -8,16 +8,26 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from collector.register import dated
+from agent.common.errors import describe
+from collector.register import dated, facts
 from collector.register.center import Center, from_row
-from collector.register.columns import CODE, COLUMNS, LIFECYCLE, NEEDED, SHOWN, TIERS, Mistake, parse_cells
-from collector.register.csv_file import read_rows
+from collector.register.columns import (
+    CODE,
+    COLUMNS,
+    LIFECYCLE,
+    NEEDED,
+    SHOWN,
+    TIERS,
+    Mistake,
+    parse_cells,
+    parse_fact,
+)
+from collector.register.facts import Fact, FactChange, Recording
 from collector.store import schema, upsert
 
 __all__ = [
     "CODE", "COLUMNS", "LIFECYCLE", "NEEDED", "SHOWN", "TIERS", "Center", "CenterError", "Difference", "Import",
-    "Mistake", "add", "all_centers", "do_import", "from_row", "get", "move", "parse_row", "plan_import",
-    "some_centers",
+    "Mistake", "add", "all_centers", "compare", "from_row", "get", "move", "parse_row", "set_fact", "some_centers",
 ]  # fmt: skip
 
 
@@ -40,13 +50,16 @@ class Difference:
 
 @dataclass(frozen=True)
 class Import:
-    """What an import would do, or did. Nothing is written while there is a mistake."""
+    """What an import would do, or did. Nothing is written while there is a mistake; then there is no `number`. What
+    `waits` holds when a second person has confirmed it."""
 
     added: tuple[Center, ...]
     changed: tuple[Center, ...]
     same: int
     mistakes: tuple[Mistake, ...]
     differences: tuple[Difference, ...] = ()
+    number: int | None = None
+    waits: bool = False
 
 
 def _shown(value: object) -> str:
@@ -62,8 +75,7 @@ def all_centers(conn: sa.Connection) -> list[Center]:
 
 def some_centers(conn: sa.Connection, codes: Iterable[str]) -> dict[str, Center]:
     """Those of `codes` that exist, by code."""
-    rows = conn.execute(sa.select(schema.centers).where(schema.centers.c.center.in_(sorted(set(codes)))))
-    return {center.code: center for center in map(from_row, rows)}
+    return facts.centers_by_code(conn, codes)
 
 
 def get(conn: sa.Connection, code: str) -> Center:
@@ -77,71 +89,57 @@ def get(conn: sa.Connection, code: str) -> Center:
 # ---------------------------------------------------------------- changing
 
 
-def add(conn: sa.Connection, facts: Mapping[str, str], now_ms: int) -> Center:
+def add(conn: sa.Connection, columns: Mapping[str, str], now_ms: int, by: str = "") -> Center:
     """One new center from its columns as text. Raises CenterError with every mistake."""
-    center, mistakes = parse_row(facts, 0)
+    center, mistakes = parse_row(columns, 0)
     if center is None:
         raise CenterError("\n".join(map(str, mistakes)))
     if center.code in some_centers(conn, [center.code]):
         raise CenterError(f"center {center.code!r}: is registered already; change it with `center import`")
     center = dataclasses.replace(center, since_ms=now_ms, changed_ms=now_ms)
+    today_ms = dated.today_ms(now_ms)
+    how = Recording(from_ms=today_ms, now_ms=now_ms, today_ms=today_ms, by=by, source="registered")
     upsert(conn, schema.centers, [center.row()])
+    facts.register(conn, [center], how)
     return center
 
 
-def move(conn: sa.Connection, code: str, lifecycle: str, now_ms: int) -> Center:
-    """The center in its next lifecycle. Raises CenterError when no such step exists."""
+def move(
+    conn: sa.Connection, code: str, lifecycle: str, now_ms: int, by: str = "", reason: str = "",
+    evidence: tuple[Mapping[str, object], ...] = (),
+) -> Center:  # fmt: skip
+    """The center in its next lifecycle, from today. Raises CenterError when no such step exists."""
     center = get(conn, code)
     if lifecycle not in LIFECYCLE[center.lifecycle]:
         raise CenterError(f"center {code!r}: {_no_step(center.lifecycle, lifecycle)}")
-    moved = dataclasses.replace(center, lifecycle=lifecycle, since_ms=now_ms, changed_ms=now_ms)
-    upsert(conn, schema.centers, [moved.row()])
-    return moved
+    today_ms = dated.today_ms(now_ms)
+    how = Recording(from_ms=today_ms, now_ms=now_ms, today_ms=today_ms, by=by, reason=reason, evidence=evidence)
+    facts.record(conn, [FactChange(code, "lifecycle", lifecycle)], how, {code: center})
+    return dated.apply(conn, [code], now_ms)[code]
 
 
-def plan_import(conn: sa.Connection, lines: Iterable[str], now_ms: int, from_ms: int | None = None) -> Import:
-    """What importing this CSV (its first line names the columns) would do. Of a registered center it changes the facts
-    that the file has a column for, and no others. Hours, tier, seats and provider hold from `from_ms`, or today, on."""
-    return _planned(conn, lines, now_ms, dated.today_ms(now_ms) if from_ms is None else from_ms)[0]
+def set_fact(conn: sa.Connection, code: str, name: str, text: str, how: Recording) -> Fact:
+    """Records one fact of a center from its text. Raises CenterError; FactError where a second person is the first."""
+    center = get(conn, code)
+    try:
+        value = parse_fact(name, text)
+    except ValueError as error:
+        raise CenterError(f"center {code!r}: {name}: {describe(error)}") from None
+    if name == "lifecycle":
+        raise CenterError(f"center {code!r}: a stage is no fact to set; run `nabz-collector center move {code} STAGE`")
+    facts.record(conn, [FactChange(code, name, value)], how, {code: center})
+    if how.holds and how.from_ms <= how.now_ms:
+        dated.apply(conn, [code], how.now_ms)
+    return facts.facts_of(conn, [code])[code][-1]
 
 
-def do_import(
-    conn: sa.Connection, lines: Iterable[str], now_ms: int, from_ms: int | None = None, by: str = ""
-) -> Import:
-    """Writes what `plan_import` plans, if it has no mistakes. `by` is who says so."""
-    since_ms = dated.today_ms(now_ms) if from_ms is None else from_ms
-    plan, held = _planned(conn, lines, now_ms, since_ms)
-    if not plan.mistakes:
-        changed = dated.record(conn, held, plan.changed, since_ms, now_ms, by)
-        upsert(conn, schema.centers, [center.row() for center in (*plan.added, *changed)])
-    return plan
-
-
-def _planned(
-    conn: sa.Connection, lines: Iterable[str], now_ms: int, from_ms: int
-) -> tuple[Import, dict[str, dated.DatedCenter]]:
-    """The plan, and the centers as they are."""
-    rows, mistakes = read_rows(lines)
-    parsed: dict[str, tuple[int, dict[str, object]]] = {}
-    for line, cells in rows:
-        values, wrong = parse_cells(cells, line)
-        mistakes += wrong
-        code = str(values.get("center", ""))
-        if code in parsed:
-            mistakes.append(Mistake(line, "center", f"{code!r} stands on line {parsed[code][0]} already; keep one"))
-        elif code and not wrong:
-            parsed[code] = (line, values)
-    held = dated.histories(conn, some_centers(conn, parsed).values())
-    then = {code: center.at(from_ms) for code, center in held.items()}
-    return _compare(then, parsed, mistakes, now_ms), held
-
-
-def _compare(
+def compare(
     held: Mapping[str, Center],
     parsed: Mapping[str, tuple[int, dict[str, object]]],
     mistakes: list[Mistake],
     now_ms: int,
 ) -> Import:
+    """Pure. What these rows of a file (line, values by column) would add and change of the centers held."""
     added: list[Center] = []
     changed: list[Center] = []
     differences: list[Difference] = []
@@ -153,8 +151,8 @@ def _compare(
             absent |= {} if center else dict.fromkeys(_absent(values))
             added += [dataclasses.replace(center, since_ms=now_ms, changed_ms=now_ms)] if center else []
             continue
-        facts = before.facts()
-        apart = [Difference(code, name, facts[name], value) for name, value in values.items() if facts[name] != value]
+        now = before.facts()
+        apart = [Difference(code, name, now[name], value) for name, value in values.items() if now[name] != value]
         if rule := _wrong_step(before, values):
             mistakes.append(Mistake(line, "lifecycle", rule))
         elif apart:
@@ -172,8 +170,8 @@ def _new(values: Mapping[str, object]) -> Center | None:
     """A center that is not registered yet; it needs more than a code."""
     if _absent(values):
         return None
-    facts = {"lifecycle": "applied", **values}
-    return Center(code=str(facts.pop("center")), **facts)  # type: ignore[arg-type]
+    stated = {"lifecycle": "applied", **values}
+    return Center(code=str(stated.pop("center")), **stated)  # type: ignore[arg-type]
 
 
 def _absent(values: Mapping[str, object]) -> list[str]:
@@ -194,7 +192,7 @@ def _no_step(before: str, after: str) -> str:
     return f"no step leads from {before} to {after}; from {before} go to {' or '.join(LIFECYCLE[before])}"
 
 
-def parse_row(facts: Mapping[str, str], line: int) -> tuple[Center | None, list[Mistake]]:
+def parse_row(columns: Mapping[str, str], line: int) -> tuple[Center | None, list[Mistake]]:
     """A center from its columns as text, or every mistake of the row. Columns left out have their defaults."""
-    values, mistakes = parse_cells({name: facts.get(name, "") for name in (*COLUMNS, *facts)}, line)
+    values, mistakes = parse_cells({name: columns.get(name, "") for name in (*COLUMNS, *columns)}, line)
     return (None, mistakes) if mistakes else (_new(values), [])

@@ -12,7 +12,8 @@ from collector.register.opening_hours import parse as parse_hours
 
 TIERS = ("one", "two", "three")
 LIFECYCLE = {
-    "applied": ("probation", "declared", "closed"),
+    "applied": ("inspected", "probation", "declared", "closed"),
+    "inspected": ("probation", "declared", "closed"),
     "probation": ("declared", "watch", "suspended", "closed"),
     "declared": ("watch", "suspended", "closed"),
     "watch": ("declared", "suspended", "closed"),
@@ -52,6 +53,15 @@ def parse_cells(cells: Mapping[str, str], line: int) -> tuple[dict[str, object],
     return values, mistakes
 
 
+def parse_fact(name: str, text: str) -> object:
+    """One fact from its text. Raises ValueError with the rule and the fix."""
+    if name not in COLUMNS or name == "center":
+        raise ValueError(
+            f"{name[:40]!r} is no fact; facts are {', '.join(item for item in COLUMNS if item != 'center')}"
+        )
+    return _parsed(COLUMNS[name], clean(text))
+
+
 def _parsed(column: Column, text: str) -> object:
     """What is no name says by its own rule what is wrong, but for a sign that nobody sees: that is named."""
     if column.parse not in (_text, _name) and (sign := refused_sign(text)):
@@ -89,6 +99,29 @@ def _seats(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 10) or not 1 <= int(text) <= MAX_SEATS:
         raise ValueError(f"{text[:40]!r} is not a whole number from 1 to {MAX_SEATS}; write the seats promised")
     return int(text)
+
+
+def _count(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise ValueError(f"{text[:40]!r} is not a whole number; write how many, or nothing")
+    return int(text)
+
+
+def _figure(most: float, unit: str) -> Callable[[str], float | None]:
+    def parse(text: str) -> float | None:
+        if not text:
+            return None
+        try:
+            figure = float(text.replace(",", "."))
+        except ValueError:
+            raise ValueError(f"{text[:40]!r} is not a number; write {unit}") from None
+        if not 0 < figure <= most:
+            raise ValueError(f"{figure:g} is not above 0 and up to {most:g}; write {unit}")
+        return figure
+
+    return parse
 
 
 def _opening(text: str) -> str:
@@ -143,6 +176,15 @@ COLUMNS: Mapping[str, Column] = {
     "opening": Column(_opening, needed=True),
     "latitude": Column(_degrees(23, 38)),
     "longitude": Column(_degrees(60, 78)),
+    "contract_down_mbps": Column(_figure(100_000, "Mbit/s")),
+    "contract_up_mbps": Column(_figure(100_000, "Mbit/s")),
+    "contact": Column(_text),
+    "phone": Column(_text),
+    "cabins": Column(_count),
+    "meeting_rooms": Column(_count),
+    "training_rooms": Column(_count),
+    "seat_price_rs": Column(_count),
+    "generator_kva": Column(_figure(10_000, "kVA")),
     "lifecycle": Column(_lifecycle),
 }
 NEEDED = tuple(name for name, column in COLUMNS.items() if column.needed)

@@ -1,14 +1,13 @@
-"""Facts of a center that hold from a date: hours, tier, seats, provider. The past is judged by what held then.
+"""Centers with their past: what held on a day is what that day is judged, reported and shown by.
 
-`centers` has what holds now. A row of `center_facts` says what holds from a time on; the first, from 0, is written
-with the first change and keeps what held before. A center without rows has never changed.
+`centers` has what holds now, facts what holds from when (collector.register.facts). A center without facts has never
+changed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -17,30 +16,43 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
-from collector.register.center import Center, from_row
+from collector.register import facts
+from collector.register.center import Center
+from collector.register.facts import Fact, Timeline
 from collector.store import schema, upsert
 
-DATED = ("tier", "seats_promised", "isp", "opening")
+# What splits a period of judging in parts: in each of them all of these are the same.
+DATED = (
+    "tier", "seats_promised", "isp", "opening", "owner", "feeder", "contract_down_mbps", "contract_up_mbps", "province",
+)  # fmt: skip
 
-_f, _c = schema.center_facts.c, schema.centers.c
+_f = schema.facts.c
 Segment = tuple[int, int, Center]  # from, to (exclusive), what held
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatedCenter(Center):
-    """A center with what it was before: `past` is (from when, the facts of DATED), oldest first."""
+    """A center with what it was before: `past` is (from when, its facts), oldest first."""
 
-    past: tuple[tuple[int, Mapping[str, object]], ...] = ()
+    past: Timeline = ()
 
     def at(self, at_ms: int) -> Center:
-        """As it was then. What is not dated is as it is now."""
-        held = next((facts for from_ms, facts in reversed(self.past) if from_ms <= at_ms), None)
+        """As it was then; before the first fact, as that one says. What no fact tells is as it is now."""
+        held = next((values for from_ms, values in reversed(self.past) if from_ms <= at_ms), None)
+        held = held if held is not None or not self.past else self.past[0][1]
         return self if held is None else dataclasses.replace(self, **held)  # type: ignore[arg-type]
 
     def segments(self, from_ms: int, to_ms: int) -> list[Segment]:
-        """A period in parts in each of which the same held."""
+        """A period in parts in each of which the same of DATED held."""
         edges = [from_ms, *(edge for edge, _ in self.past if from_ms < edge < to_ms), to_ms]
-        return [(start, end, self.at(start)) for start, end in itertools.pairwise(edges)]
+        parts: list[Segment] = []
+        for start, end in itertools.pairwise(edges):
+            center = self.at(start)
+            if parts and judged_facts(parts[-1][2]) == judged_facts(center):
+                parts[-1] = (parts[-1][0], end, parts[-1][2])
+            else:
+                parts.append((start, end, center))
+        return parts
 
 
 def day_ms(text: str) -> int:
@@ -49,7 +61,7 @@ def day_ms(text: str) -> int:
         day = date.fromisoformat(text)
     except ValueError:
         raise ValueError(f"{text[:40]!r} is not a day; write e.g. 2026-11-01") from None
-    return _begins_ms(day)
+    return begins_ms(day)
 
 
 def day_of(from_ms: int) -> str:
@@ -58,24 +70,32 @@ def day_of(from_ms: int) -> str:
 
 
 def today_ms(now_ms: int) -> int:
-    return _begins_ms(datetime.fromtimestamp(now_ms / 1000, ZoneInfo(TZ)).date())
+    return begins_ms(datetime.fromtimestamp(now_ms / 1000, ZoneInfo(TZ)).date())
 
 
-def _begins_ms(day: date) -> int:
+def begins_ms(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(TZ)).timestamp()) * 1000
 
 
 # ---------------------------------------------------------------- asking
 
 
+def facts_at(conn: sa.Connection, center: str, at_ms: int, known_ms: int | None = None) -> Center | None:
+    """What a center was at a time; with `known_ms`, by what was known of that then. None: there was none known."""
+    now = facts.centers_by_code(conn, [center]).get(center)
+    if now is None:
+        return None
+    own = facts.facts_of(conn, [center])[center]
+    if own and not any(fact.name == "opening" and fact.is_known(known_ms) for fact in own):
+        return None  # it was not registered yet
+    return with_past(now, facts.timeline(own, known_ms)).at(at_ms)
+
+
 def histories(conn: sa.Connection, centers: Iterable[Center]) -> dict[str, DatedCenter]:
     """These centers with their past, by code."""
     known = {center.code: center for center in centers}
-    past: dict[str, list[tuple[int, Mapping[str, object]]]] = defaultdict(list)
-    rows = conn.execute(sa.select(schema.center_facts).where(_f.center.in_(sorted(known))).order_by(_f.from_ms))
-    for row in rows:
-        past[row.center].append((row.from_ms, {name: row._mapping[name] for name in DATED}))
-    return {code: with_past(center, past[code]) for code, center in known.items()}
+    found = facts.facts_of(conn, known)
+    return {code: with_past(center, facts.timeline(found[code])) for code, center in known.items()}
 
 
 def judged(conn: sa.Connection, centers: Mapping[str, Center], earliest_ms: Mapping[str, int]) -> Mapping[str, Center]:
@@ -84,32 +104,30 @@ def judged(conn: sa.Connection, centers: Mapping[str, Center], earliest_ms: Mapp
     return {**centers, **histories(conn, late)} if late else centers
 
 
-def with_past(center: Center, past: Sequence[tuple[int, Mapping[str, object]]]) -> DatedCenter:
+def with_past(center: Center, past: Timeline) -> DatedCenter:
     fields = {field.name: getattr(center, field.name) for field in dataclasses.fields(Center)}
-    return DatedCenter(**fields, past=tuple(past))
+    return DatedCenter(**fields, past=past)
+
+
+def judged_facts(center: Center) -> dict[str, object]:
+    return {name: getattr(center, name) for name in DATED}
 
 
 # ---------------------------------------------------------------- changing
 
 
-def record(
-    conn: sa.Connection, held: Mapping[str, DatedCenter], after: Iterable[Center], from_ms: int, now_ms: int, by: str
-) -> list[Center]:
-    """Keeps what holds from a time on, and returns the centers as they are to be now: one that changes later stays as
-    it is until then (`apply_due`). `held` has the centers as they are; `after` as they are to be from that time on."""
-    rows: list[dict[str, object]] = []
-    now: list[Center] = []
-    for center in after:
-        before = held[center.code]
-        past = before.past or ((0, facts_of(before)),)
-        if facts_of(before.at(from_ms)) != facts_of(center):
-            rows += [] if before.past else [_row(before, 0, now_ms, by)]
-            rows.append(_row(center, from_ms, now_ms, by) | {"waits": from_ms > now_ms})
-            kept = [item for item in past if item[0] != from_ms]
-            past = tuple(sorted([*kept, (from_ms, facts_of(center))], key=lambda item: item[0]))
-        now.append(with_past(center, past).at(now_ms))
-    upsert(conn, schema.center_facts, rows)
+def apply(conn: sa.Connection, codes: Iterable[str], now_ms: int) -> dict[str, Center]:
+    """Writes what the facts of these centers come to now into `centers`, and returns that."""
+    rows = facts.centers_by_code(conn, codes)
+    now = {code: _now(rows[code], dated, now_ms) for code, dated in histories(conn, rows.values()).items()}
+    upsert(conn, schema.centers, [center.row() for center in now.values()])
     return now
+
+
+def _now(before: Center, dated: DatedCenter, now_ms: int) -> Center:
+    center = dated.at(now_ms)
+    since_ms = before.since_ms if center.lifecycle == before.lifecycle else now_ms
+    return dataclasses.replace(center, since_ms=since_ms, changed_ms=now_ms)
 
 
 def apply_due(conn: sa.Connection, now_ms: int) -> int:
@@ -117,18 +135,14 @@ def apply_due(conn: sa.Connection, now_ms: int) -> int:
     due = conn.scalars(sa.select(_f.center).where(_f.waits, _f.from_ms <= now_ms).distinct()).all()
     if not due:
         return 0
-    rows = conn.execute(sa.select(schema.centers).where(_c.center.in_(due)))
-    found = histories(conn, [from_row(row) for row in rows]).values()
-    upsert(conn, schema.centers, [center.at(now_ms).row() | {"changed_ms": now_ms} for center in found])
-    mine = sa.and_(_f.center.in_(due), _f.from_ms <= now_ms)
-    conn.execute(sa.update(schema.center_facts).where(mine).values(waits=False))
+    apply(conn, due, now_ms)
+    conn.execute(sa.update(schema.facts).where(_f.waits, _f.from_ms <= now_ms).values(waits=False))
     return len(due)
 
 
-def facts_of(center: Center) -> dict[str, object]:
-    return {name: getattr(center, name) for name in DATED}
-
-
-def _row(center: Center, from_ms: int, now_ms: int, by: str) -> dict[str, object]:
-    times = {"from_ms": from_ms, "recorded_ms": now_ms}
-    return {"center": center.code, **times, **facts_of(center), "recorded_by": by, "waits": False}
+def touched(found: Sequence[Fact]) -> dict[str, int]:
+    """From when on these facts may change what was said of a center, by its code."""
+    first: dict[str, int] = {}
+    for fact in found:
+        first[fact.center] = min(fact.from_ms, first.get(fact.center, fact.from_ms))
+    return first

@@ -7,7 +7,7 @@ a pass nor a fail. How much is enough, and which share must meet the bound, stan
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -18,9 +18,10 @@ import sqlalchemy as sa
 from agent import wire
 from agent.common.center_time import TZ
 from collector.outages import summary
+from collector.register import facts as register_facts
 from collector.register import opening_hours
 from collector.register.centers import Center
-from collector.register.dated import DatedCenter, facts_of, histories
+from collector.register.dated import DatedCenter, histories, judged_facts
 from collector.reports import integrity, losses, seat_availability
 from collector.reports.ledger import ledger, minutes_open
 from collector.reports.monthly_samples import Case, Period, collect
@@ -79,7 +80,12 @@ def build_some(
     lost = losses.of_centers(conn, list(cases), span.from_ms, span.to_ms)
     found = integrity.of_centers(conn, list(cases), span.from_ms, span.to_ms)
     reports = {code: _report(conn, case, span, standard, deaf, lost.get(code, ())) for code, case in cases.items()}
-    return {code: report | ({"integrity": found[code]} if code in found else {}) for code, report in reports.items()}
+    late = _backdated(conn, cases, span)
+    parts = {"integrity": found, "backdated": late}
+    return {
+        code: report | {name: rows[code] for name, rows in parts.items() if code in rows}
+        for code, report in reports.items()
+    }
 
 
 _Hours = tuple[tuple[int, int, str], ...]  # from, to, the opening hours that held: equal ones share their minutes
@@ -141,8 +147,22 @@ def _report(
 def _facts(case: Case, span: Period) -> dict[str, Any]:
     """What held from when to when, of a center that changed within the month."""
     parts = case.dated.segments(span.from_ms, span.to_ms)
-    rows = [{"from_ms": start, "to_ms": end, **facts_of(one)} for start, end, one in parts]
+    rows = [{"from_ms": start, "to_ms": end, **judged_facts(one)} for start, end, one in parts]
     return {"facts": rows} if len(rows) > 1 else {}
+
+
+def _backdated(conn: sa.Connection, codes: Iterable[str], span: Period) -> dict[str, list[dict[str, Any]]]:
+    """What was recorded only after the day from which it holds in this month, by two persons; by center."""
+    own = register_facts.facts_of(conn, codes)
+    late = {code: register_facts.backdated(own[code], span.from_ms, span.to_ms) for code in own}
+    return {code: [_late(fact) for fact in found] for code, found in late.items() if found}
+
+
+def _late(fact: register_facts.Fact) -> dict[str, Any]:
+    return {
+        "name": fact.name, "value": fact.value, "from_ms": fact.from_ms, "recorded_ms": fact.recorded_ms,
+        "by": fact.recorded_by, "second": fact.confirmed_by, "reason": fact.reason,
+    }  # fmt: skip
 
 
 _CENTER = (

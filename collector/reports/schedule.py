@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from agent.common.center_time import TZ
 from agent.common.logs import Event
-from collector.register import centers
+from collector.register import centers, facts
 from collector.register.centers import Center
 from collector.register.dated import DatedCenter, histories, with_past
 from collector.reports import revisions
@@ -131,15 +131,22 @@ def _made(
 
 
 def _as_reported(conn: sa.Connection, center: Center, from_ms: int) -> DatedCenter:
-    """A center as it was when the month was first reported: what it is called today is no matter for the past. What is
-    recorded as holding from a day of that time is."""
+    """A center as it was in the month. Of before there were facts the first report knows better than the register what
+    it was then: of that time the register has only what it was later."""
     dated = histories(conn, [center])[center.code]
-    first = conn.scalar(sa.select(_r.body).where(_r.center == center.code, _r.from_ms == from_ms, _r.revision == 1))
-    if first is None:
+    first = conn.execute(
+        sa.select(_r.body, _r.closed_ms).where(_r.center == center.code, _r.from_ms == from_ms, _r.revision == 1)
+    ).one_or_none()
+    if first is None or first.body is None:
         return dated
-    then = Center(**revisions.unpacked(first)["center"])
-    recorded = any(0 < at_ms < revisions.month_after(from_ms) for at_ms, _ in dated.past)
-    return with_past(then, dated.past if recorded else ())
+    then = revisions.unpacked(first.body)["center"]
+    own = facts.facts_of(conn, [center.code])[center.code]
+    end_ms = revisions.month_after(from_ms)
+    known = (fact for fact in own if fact.is_known() and fact.from_ms < end_ms)
+    stated = {fact.name for fact in known if fact.source != "migrated" or fact.recorded_ms <= first.closed_ms}
+    kept = {name: value for name, value in then.items() if name not in ("code", *stated)}
+    past = tuple((at_ms, {**values, **kept}) for at_ms, values in dated.past)
+    return with_past(replace(center, **kept), past)
 
 
 def _settle(conn: sa.Connection, due: DueRevision, report: Mapping[str, Any] | None, now_ms: int) -> None:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 
 from collector.access import enrolment
-from collector.register import centers
+from collector.register import imports
 from collector.simulate.fleet import SimulatedCenter
 from collector.simulate.identities import FleetError
 from collector.store import Store
@@ -16,7 +16,7 @@ from collector.store import Store
 def register(store: Store, fleet: Sequence[SimulatedCenter], now_ms: int) -> dict[str, str]:
     """A token for each center, by code; the centers are added when they are new. Raises FleetError."""
     with store.write() as conn:
-        done = centers.do_import(conn, _csv(fleet), now_ms)
+        done = imports.do_import(conn, _csv(fleet), now_ms)
         if done.mistakes:
             raise FleetError(f"the register refuses a simulated center: {done.mistakes[0]}")
         return {center.code: enrolment.issue_token(conn, center.code, now_ms) for center in fleet}

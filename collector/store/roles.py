@@ -27,8 +27,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "alerts": ("", "raw", "r"),
     "api_keys": ("", "raw", ""),
     "boots": _DERIVED,
-    "center_facts": _DESK,
-    "centers": _DESK,
+    "centers": ("r", "rawd", "r"),  # one that an import added is gone when that is taken back
     "certificates": ("r", "ra", "r"),
     "changes": ("raq", "raq", "r"),  # what the desk has taken is a mark on the row, the only thing that may change
     "channels": ("", "raw", "r"),
@@ -40,11 +39,13 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "devices": _DESK,
     "enrolments": ("", "raw", ""),
     "evidence": _ADDED,
+    "facts": _DESK,
     "flags": ("raw", "raw", "r"),  # a measurement server's record may move one
     "gaps": _DERIVED,
     "grants": ("raw", "raw", "r"),
     "guesses": ("rawd", "r", "r"),
     "heartbeats": ("raw", "raw", "r"),
+    "imports": ("", "raw", "r"),
     "incident_events": ("raq", "raq", "r"),  # rows are added; the alerts' queue is a mark on the row
     "incident_members": ("raw", "raw", "r"),
     "incidents": ("raw", "raw", "r"),
@@ -54,6 +55,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "latest": _DERIVED,
     "measure_servers": _DESK,
     "nonces": ("ra", "ra", "r"),
+    "owners": ("", "raw", "r"),
     "persons": ("", "raw", ""),
     "pulse": _DERIVED,
     "records": ("r", "ra", "r"),

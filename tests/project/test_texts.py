@@ -25,7 +25,7 @@ from collector.desk.symptoms import Family, Scope
 from collector.flags.cause import GRADES, NAMES
 from collector.flags.machine import State
 from collector.messages import Finding
-from collector.register.centers import LIFECYCLE, SHOWN, TIERS
+from collector.register.centers import COLUMNS, LIFECYCLE, TIERS
 from collector.register.opening_hours import DAYS
 from collector.register.providers import ProviderPath
 from collector.reports.ledger import Bucket
@@ -71,7 +71,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "seat", literals(get_type_hints(wire.SeatColumns)["state"])
     yield "state", (*STATES, "all")
     yield "why", ("waiting", "meets", "closed", "paused")
-    yield "center", SHOWN
+    yield "center", [name for name in COLUMNS if name != "center"]
     yield "lifecycle", LIFECYCLE
     yield "tier", TIERS
     yield "flag", get_args(State)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from collector.__main__ import main
-from collector.register import centers
+from collector.register import centers, imports
 from collector.register.centers import CenterError
 from collector.store import Store, schema
 
@@ -23,7 +23,7 @@ ROW = {"center": "LHR-1", "name": "Lahore One", "tier": "one", "seats_promised":
 
 def imported(store: Store, *lines: str) -> centers.Import:
     with store.write() as conn:
-        return centers.do_import(conn, lines, NOW)
+        return imports.do_import(conn, lines, NOW)
 
 
 def codes(store: Store) -> list[str]:
@@ -97,7 +97,7 @@ def test_columns_may_come_in_any_order_after_a_byte_order_mark(sqlite_store: Sto
 
 def test_a_dry_run_writes_nothing(sqlite_store: Store) -> None:
     with sqlite_store.write() as conn:
-        plan = centers.plan_import(conn, [HEAD, GOOD], NOW)
+        plan = imports.plan_import(conn, [HEAD, GOOD], NOW)
     assert len(plan.added) == 1
     assert codes(sqlite_store) == []
 
@@ -116,7 +116,7 @@ def test_a_lifecycle_moves_by_known_steps_only(sqlite_store: Store) -> None:
 def test_a_lifecycle_that_stays_keeps_its_beginning(sqlite_store: Store) -> None:
     imported(sqlite_store, HEAD, GOOD)
     with sqlite_store.write() as conn:
-        changed = centers.do_import(conn, [HEAD, GOOD.replace("20", "30")], NOW + 9).changed[0]
+        changed = imports.do_import(conn, [HEAD, GOOD.replace("20", "30")], NOW + 9).changed[0]
     assert (changed.since_ms, changed.changed_ms) == (NOW, NOW + 9)
 
 
@@ -279,7 +279,9 @@ def test_a_dry_run_of_the_command_shows_the_difference(tmp_path: Path, capsys: p
     assert capsys.readouterr().out == (
         "LHR-101: isp: ISP-A -> ISP-B\n0 new, 1 changed, 0 as before; a dry run: nothing was written\n"
     )
-    assert main(["center", "import", str(tmp_path / "new.csv"), "--json", *data]) == 0
+    assert main(["center", "import", str(tmp_path / "new.csv"), *data]) == 1
+    assert capsys.readouterr().out.endswith("nothing was written: look at the differences, then repeat with --yes\n")
+    assert main(["center", "import", str(tmp_path / "new.csv"), "--yes", "--json", *data]) == 0
     assert json.loads(capsys.readouterr().out)["differences"] == [
         {"center": "LHR-101", "column": "isp", "before": "ISP-A", "after": "ISP-B"}
     ]

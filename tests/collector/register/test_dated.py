@@ -14,7 +14,7 @@ from agent import wire
 from agent.common.center_time import TZ
 from collector.__main__ import main
 from collector.judging.evaluate import FreshReading, judge_readings
-from collector.register import centers, dated
+from collector.register import centers, dated, facts, imports
 from collector.register.dated import DatedCenter
 from collector.store import Store, schema
 from tests.collector.standard.timeless import timeless_standards
@@ -32,7 +32,8 @@ NOW = at("2026-11-20T15:00")
 
 def imported(store: Store, *lines: str, now_ms: int = NOW, day: str = "") -> centers.Import:
     with store.write() as conn:
-        return centers.do_import(conn, lines, now_ms, dated.day_ms(day) if day else None, "Ayesha")
+        origin = imports.Origin(by="Ayesha", second="Bilal")
+        return imports.do_import(conn, lines, now_ms, dated.day_ms(day) if day else None, origin)
 
 
 def held(store: Store) -> DatedCenter:
@@ -50,8 +51,8 @@ def store(either_store: Store) -> Store:
     return either_store
 
 
-def test_a_center_that_never_changed_has_no_history(store: Store) -> None:
-    assert held(store).past == ()
+def test_a_center_that_never_changed_is_what_it_was_registered_as(store: Store) -> None:
+    assert [from_ms for from_ms, _ in held(store).past] == [at("2026-09-01T00:00")]
     assert held(store).at(0).opening == "Mon-Sat 09:00-21:00"
 
 
@@ -62,9 +63,9 @@ def test_a_change_holds_from_today_and_leaves_the_past(store: Store) -> None:
     ]  # fmt: skip
     with store.read() as conn:
         assert centers.get(conn, "LHR-1").opening == "Mon-Sat 10:00-16:00"
-        rows = conn.execute(sa.select(schema.center_facts).order_by(schema.center_facts.c.from_ms)).all()
-    assert [(row.from_ms, row.recorded_ms, row.recorded_by) for row in rows] == [
-        (0, NOW, "Ayesha"), (at("2026-11-20T00:00"), NOW, "Ayesha"),
+        found = [fact for fact in facts.facts_of(conn, ["LHR-1"])["LHR-1"] if fact.name == "opening"]
+    assert [(fact.from_ms, fact.recorded_ms, fact.recorded_by) for fact in found] == [
+        (at("2026-09-01T00:00"), at("2026-09-01T10:00"), "Ayesha"), (at("2026-11-20T00:00"), NOW, "Ayesha"),
     ]  # fmt: skip
 
 
@@ -94,12 +95,14 @@ def test_what_is_recorded_for_a_day_to_come_waits_for_it(store: Store) -> None:
 def test_a_correction_of_the_same_day_takes_the_place_of_the_mistake(store: Store) -> None:
     imported(store, "center,isp", "LHR-1,ISP-X")
     imported(store, "center,isp", "LHR-1,ISP-B")
-    assert [facts["isp"] for _, facts in held(store).past] == ["ISP-A", "ISP-B"]
+    assert [values["isp"] for _, values in held(store).past] == ["ISP-A", "ISP-B"]
 
 
-def test_what_is_not_dated_is_changed_without_a_history(store: Store) -> None:
+def test_what_nobody_is_judged_by_has_a_history_and_splits_no_month(store: Store) -> None:
     imported(store, "center,name", "LHR-1,Johar Town East")
-    assert held(store).past == ()
+    center = held(store)
+    assert [values["name"] for _, values in center.past] == ["Johar Town", "Johar Town East"]
+    assert len(center.segments(at("2026-11-01T00:00"), at("2026-12-01T00:00"))) == 1
 
 
 def test_a_reading_from_before_the_change_is_judged_by_what_held_when_it_was_taken(store: Store) -> None:
@@ -135,10 +138,21 @@ def test_the_command_records_from_a_day_and_shows_what_held(tmp_path: Path, caps
     (tmp_path / "b.csv").write_text("center,isp\nLHR-1,ISP-B\n")
     assert main(["center", "import", str(tmp_path / "a.csv"), *data]) == 0
     assert main(["center", "import", str(tmp_path / "b.csv"), "--from", "no day", *data]) == 2
-    assert main(["center", "import", str(tmp_path / "b.csv"), "--from", "2026-01-15", "--by", "Ayesha", *data]) == 0
+    past = ["center", "import", str(tmp_path / "b.csv"), "--yes", "--from", "2026-01-15", "--by", "Ayesha", *data]
+    assert main([*past, "--second", "ayesha"]) == 1
+    assert "another person must confirm" in capsys.readouterr().err
+    assert main([*past, "--json"]) == 0
+    number = json.loads(capsys.readouterr().out)["import"]
+    confirm = ["center", "fact", "confirm", "--import", str(number), *data]
+    before = isp_on(data, capsys, "2026-01-20")
+    assert main([*confirm, "--by", "Ayesha"]) == 1
+    assert main([*confirm, "--by", "Bilal"]) == 0
+    assert (before, isp_on(data, capsys, "2026-01-20")) == ("ISP-A", "ISP-B")
+    assert isp_on(data, capsys, "2026-01-20", "--known", "2026-01-19") == ""
+
+
+def isp_on(data: list[str], capsys: pytest.CaptureFixture[str], day: str, *more: str) -> str:
+    """The provider of that day, as the command has it; empty where nothing was known."""
     capsys.readouterr()
-    assert main(["center", "show", "LHR-1", "--json", *data]) == 0
-    shown = json.loads(capsys.readouterr().out)
-    assert (shown["isp"], [(item["from_ms"], item["isp"]) for item in shown["held"]]) == (
-        "ISP-B", [(0, "ISP-A"), (dated.day_ms("2026-01-15"), "ISP-B")],
-    )  # fmt: skip
+    code = main(["center", "facts", "LHR-1", "--on", day, *more, "--json", *data])
+    return str(json.loads(capsys.readouterr().out)["isp"]) if code == 0 else ""

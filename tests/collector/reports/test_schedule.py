@@ -17,7 +17,7 @@ from agent import wire
 from agent.common.center_time import TZ
 from collector.__main__ import main
 from collector.judging.evaluate import FreshReading
-from collector.register import centers
+from collector.register import imports
 from collector.register.centers import Center
 from collector.reports import revisions, schedule
 from collector.reports.monthly import ReportError
@@ -371,7 +371,8 @@ def test_many_centers_are_reported_in_one_pass_each_as_if_alone(sqlite_store: St
 
 def recorded(store: Store, lines: str, from_ms: int, now_ms: int) -> None:
     with store.write() as conn:
-        done = centers.do_import(conn, lines.splitlines(), now_ms, from_ms)
+        origin = imports.Origin(by="Ayesha", second="Bilal")
+        done = imports.do_import(conn, lines.splitlines(), now_ms, from_ms, origin)
         assert not done.mistakes
         revisions.record_facts(conn, [CENTER.code], from_ms, now_ms)
 
