@@ -17,6 +17,7 @@ COMMANDS = {
     "measure": "run the measurement server that gateways test their speed against",
     "center": "the register of centers: import, add, list, show, facts by day, and their history",
     "owner": "the parties that own centers: list, show, set",
+    "calendar": "holidays, other hours, closures, maintenance, load-shedding: list, add, confirm, withdraw",
     "server": "the measurement servers: add, list, revoke",
     "token": "a one-time token with which a gateway joins a center",
     "enrolment": "gateways that wait for a second person's approval: list, approve, refuse",

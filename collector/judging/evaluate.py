@@ -21,7 +21,7 @@ from collector.flags.judge import Verdict, bound_of, judge
 from collector.flags.machine import Change, FlagState
 from collector.flags.witness import Witness
 from collector.judging import server_check
-from collector.register import opening_hours as opening
+from collector.register import opening_hours
 from collector.register.centers import Center
 from collector.standard import Standards
 from collector.standard.criteria import EVERYONE, Criterion, Promise, Silence, Standard
@@ -37,6 +37,9 @@ class CenterLike(Promise, Protocol):
     @property
     def opening(self) -> str: ...
 
+    @property
+    def rules(self) -> tuple[opening_hours.DayRule, ...]: ...
+
 
 @dataclass(frozen=True)
 class EveryCenter:
@@ -46,6 +49,7 @@ class EveryCenter:
     tier: str = EVERYONE
     seats_promised: int = 0
     opening: str = "always"
+    rules: tuple[opening_hours.DayRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +176,9 @@ def _judge_one(bench: CenterState, fresh: FreshReading, standard: Standard) -> N
     criteria = standard.by_reading.get(fresh.kind, ())
     at_ms, subject = fresh.at_ms, fresh.reading.subject
     center = bench.center.at(at_ms) if isinstance(bench.center, Center) else bench.center
-    closed = bool(criteria) and not opening.is_open(opening.parse(center.opening, standard.tz), at_ms)
+    closed = bool(criteria) and not opening_hours.is_open(
+        opening_hours.parse(center.opening, standard.tz, center.rules), at_ms
+    )
     for criterion in criteria:
         if fresh.received_ms - at_ms > criterion.fresh_s * 1000:
             continue  # it speaks for the past only
@@ -357,6 +363,10 @@ def current_verdicts(
     return found
 
 
+def _is_open(center: CenterLike, standard: Standard, at_ms: int) -> bool:
+    return opening_hours.is_open(opening_hours.parse(center.opening, standard.tz, center.rules), at_ms)
+
+
 _Newest = list[tuple[str, int | None, object]]
 
 
@@ -364,7 +374,7 @@ def _silence(conn: sa.Connection, center: CenterLike, standard: Standard, now_ms
     heard_ms = conn.scalar(sa.select(schema.pulse.c.heard_ms).where(schema.pulse.c.center == center.code))
     if heard_ms is None:
         return []
-    silent_ms = opening.open_ms(opening.parse(center.opening, standard.tz), heard_ms, now_ms)
+    silent_ms = opening_hours.open_ms(opening_hours.parse(center.opening, standard.tz, center.rules), heard_ms, now_ms)
     return [("", now_ms, Silence(silent_ms / 1000))]
 
 
@@ -384,6 +394,8 @@ def _now(
     verdict = judge(criterion, found[0], center, found[1])
     if verdict.word == "unknown":
         return verdict
-    if criterion.when == "open_hours" and not opening.is_open(opening.parse(center.opening, standard.tz), now_ms):
+    if criterion.when == "open_hours" and not opening_hours.is_open(
+        opening_hours.parse(center.opening, standard.tz, center.rules), now_ms
+    ):
         return replace(verdict, reason=Reason.of("verdict.closed_now", found=verdict.reason))
     return verdict

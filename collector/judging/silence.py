@@ -7,7 +7,7 @@ that should be heard are quiet at once, the finding is one: the collector is dea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from agent.common.reasons import Reason
 from collector.flags import machine
 from collector.flags.judge import Verdict, bound_of, judge
 from collector.judging import evaluate
-from collector.register import opening_hours
+from collector.register import calendar, opening_hours
 from collector.standard import Standards
 from collector.standard.criteria import DEAF, Criterion, Fleet, Silence, Standard
 from collector.store import schema
@@ -49,6 +49,11 @@ class _Quiet:
     opening: str
     lifecycle: str
     heard_ms: int
+    isp: str = ""
+    feeder: str = ""
+    district: str = ""
+    province: str = ""
+    rules: tuple[opening_hours.DayRule, ...] = ()
 
 
 def sweep(conn: sa.Connection, standards: Standards, now_ms: int) -> Swept:
@@ -62,7 +67,7 @@ def sweep(conn: sa.Connection, standards: Standards, now_ms: int) -> Swept:
     if standard is None or not criteria:
         return Swept(0, 0, "hears")
     criterion = criteria[0]
-    due = [_Quiet(*row) for row in conn.execute(_DUE, {"now_ms": now_ms})]
+    due = _ruled(conn, [_Quiet(*row) for row in conn.execute(_DUE, {"now_ms": now_ms})], now_ms)
     later = {center.code: _put_off(center, criterion, standard, now_ms) for center in due}
     silent = [center for center in due if later[center.code] == now_ms]
     ear, changed = _listen(conn, standard, criterion, bool(silent), now_ms)
@@ -98,10 +103,17 @@ def _look_for_the_forgotten(conn: sa.Connection, criterion: Criterion, now_ms: i
 
 _p, _c = schema.pulse.c, schema.centers.c
 _QUIET = sa.select(
-    _p.center, _c.tier, _c.seats_promised, _c.opening, _c.lifecycle, _p.heard_ms
+    _p.center, _c.tier, _c.seats_promised, _c.opening, _c.lifecycle, _p.heard_ms, _c.isp, _c.feeder, _c.district,
+    _c.province,
 ).join_from(schema.pulse, schema.centers, _p.center == _c.center)  # fmt: skip
 _DUE = _QUIET.where(_p.due_ms <= sa.bindparam("now_ms")).order_by(_p.center)
 _EXPECTED = _QUIET.where(_p.due_ms.is_not(None), _c.lifecycle.not_in(PAUSED))
+
+
+def _ruled(conn: sa.Connection, rows: list[_Quiet], now_ms: int) -> list[_Quiet]:
+    """With what the calendar says of their days around now."""
+    around = calendar.around(conn, now_ms) if rows else calendar.Calendar()
+    return [replace(row, rules=around.rules(row)) for row in rows] if around.entries else rows
 
 
 def _put_off(center: _Quiet, criterion: Criterion, standard: Standard, now_ms: int) -> int | None:
@@ -109,7 +121,7 @@ def _put_off(center: _Quiet, criterion: Criterion, standard: Standard, now_ms: i
     one that never opens."""
     if center.lifecycle in PAUSED:
         return now_ms + PAUSED_MS
-    hours = opening_hours.parse(center.opening, standard.tz)
+    hours = opening_hours.parse(center.opening, standard.tz, center.rules)
     if criterion.when == "open_hours" and not opening_hours.is_open(hours, now_ms):
         return opening_hours.after_open(hours, now_ms, 1)
     if _silence(center, criterion, standard, now_ms).word == "below":
@@ -118,7 +130,7 @@ def _put_off(center: _Quiet, criterion: Criterion, standard: Standard, now_ms: i
 
 
 def _silence(center: _Quiet, criterion: Criterion, standard: Standard, now_ms: int) -> Verdict:
-    hours = opening_hours.parse(center.opening, standard.tz)
+    hours = opening_hours.parse(center.opening, standard.tz, center.rules)
     counted_ms = opening_hours.open_ms(hours, center.heard_ms, now_ms) if criterion.when == "open_hours" else None
     silent_ms = now_ms - center.heard_ms if counted_ms is None else counted_ms
     return judge(criterion, Silence(silent_ms / 1000), center)
@@ -172,8 +184,12 @@ def _listen(
 
 def _expected(conn: sa.Connection, standard: Standard, now_ms: int) -> list[_Quiet]:
     """The centers that should be heard now: open, not paused, and not judged silent already."""
-    rows = (_Quiet(*row) for row in conn.execute(_EXPECTED))
-    return [row for row in rows if opening_hours.is_open(opening_hours.parse(row.opening, standard.tz), now_ms)]
+    rows = _ruled(conn, [_Quiet(*row) for row in conn.execute(_EXPECTED)], now_ms)
+    return [row for row in rows if _is_open(row, standard, now_ms)]
+
+
+def _is_open(row: _Quiet, standard: Standard, at_ms: int) -> bool:
+    return opening_hours.is_open(opening_hours.parse(row.opening, standard.tz, row.rules), at_ms)
 
 
 def _hearing(expected: Sequence[_Quiet], quiet_ms: int) -> Verdict:

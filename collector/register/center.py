@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from collector.register.opening_hours import Opening
+from collector.register.opening_hours import DayRule, Opening
 from collector.register.opening_hours import parse as parse_hours
 
 _HEADS = {"code": "center"}  # fields that the table calls otherwise
@@ -43,14 +43,16 @@ class Center:
     generator_kva: float | None = None
     since_ms: int = 0
     changed_ms: int = 0
+    rules: tuple[DayRule, ...] = ()  # what the calendar says of its days, see collector.register.calendar
 
     @property
     def hours(self) -> Opening:
-        return parse_hours(self.opening)
+        return parse_hours(self.opening, rules=self.rules)
 
     def row(self) -> dict[str, object]:
         """As the table has it."""
-        return {_HEADS.get(field.name, field.name): getattr(self, field.name) for field in dataclasses.fields(Center)}
+        names = (field.name for field in dataclasses.fields(Center) if field.name != "rules")
+        return {_HEADS.get(name, name): getattr(self, name) for name in names}
 
     def at(self, _at_ms: int) -> Center:
         """As it was then, as far as that is known (collector.register.dated)."""

@@ -16,14 +16,16 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
-from collector.register import facts
+from collector.register import calendar, facts
+from collector.register.calendar import begins_ms
 from collector.register.center import Center
 from collector.register.facts import Fact, Timeline
 from collector.store import schema, upsert
 
 # What splits a period of judging in parts: in each of them all of these are the same.
 DATED = (
-    "tier", "seats_promised", "isp", "opening", "owner", "feeder", "contract_down_mbps", "contract_up_mbps", "province",
+    "tier", "seats_promised", "isp", "opening", "owner", "feeder", "contract_down_mbps", "contract_up_mbps", "district",
+    "province",
 )  # fmt: skip
 
 _f = schema.facts.c
@@ -73,10 +75,6 @@ def today_ms(now_ms: int) -> int:
     return begins_ms(datetime.fromtimestamp(now_ms / 1000, ZoneInfo(TZ)).date())
 
 
-def begins_ms(day: date) -> int:
-    return int(datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(TZ)).timestamp()) * 1000
-
-
 # ---------------------------------------------------------------- asking
 
 
@@ -99,9 +97,20 @@ def histories(conn: sa.Connection, centers: Iterable[Center]) -> dict[str, Dated
 
 
 def judged(conn: sa.Connection, centers: Mapping[str, Center], earliest_ms: Mapping[str, int]) -> Mapping[str, Center]:
-    """The centers as they are to be judged by readings from these times on: with their past where that matters."""
+    """The centers as they are to be judged by readings from these times on: with their past and the calendar, where
+    these matter."""
     late = [center for code, center in centers.items() if earliest_ms.get(code, center.changed_ms) < center.changed_ms]
-    return {**centers, **histories(conn, late)} if late else centers
+    found = {**centers, **histories(conn, late)} if late else centers
+    times = [*earliest_ms.values()]
+    return ruled(conn, found, min(times), max(times)) if times else found
+
+
+def ruled(conn: sa.Connection, centers: Mapping[str, Center], from_ms: int, to_ms: int) -> Mapping[str, Center]:
+    """The centers with what the calendar says of their days around this time."""
+    around = calendar.between(conn, from_ms - calendar.AROUND_MS, to_ms + calendar.AROUND_MS, calendar.RULING)
+    if not around.entries:
+        return centers
+    return {code: dataclasses.replace(center, rules=around.rules(center)) for code, center in centers.items()}
 
 
 def with_past(center: Center, past: Timeline) -> DatedCenter:

@@ -21,25 +21,74 @@ DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 DAY_MINUTES = 24 * 60
 MINUTE_MS = 60_000
 LOOK_AHEAD_DAYS = 8  # a week and a day holds an opening of every timetable that has one
+LOOK_AHEAD_RULED_DAYS = 45  # past the longest time for which a calendar closes a place
 
 _HOURS = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
 
 
+DaySpans = tuple[tuple[int, int], ...]  # (from, to) minutes of a local day, ascending and disjoint
+
+
+@dataclass(frozen=True)
+class DayRule:
+    """What a calendar says of the days from `first` to `last` (both of them, by their ordinals): without hours they are
+    closed; with hours they are open within these, on the days of the week that the text names. An `own` rule was made
+    for this one place: its hours take the place of the usual ones, and hold on a day that is closed for others."""
+
+    first: int
+    last: int
+    hours: str = ""
+    own: bool = False
+
+
 @dataclass(frozen=True)
 class Opening:
-    """`week[0]` is Monday's open spans as (from, to) minutes of the local day, ascending and disjoint."""
+    """`week[0]` is Monday's open spans."""
 
-    week: tuple[tuple[tuple[int, int], ...], ...]
+    week: tuple[DaySpans, ...]
     tz: str
     text: str
+    rules: tuple[DayRule, ...] = ()
+
+    def on(self, day: date) -> DaySpans:
+        """When it is open on that day."""
+        usual = self.week[day.weekday()]
+        number = day.toordinal()
+        rules = [rule for rule in self.rules if rule.first <= number <= rule.last] if self.rules else []
+        if not rules:
+            return usual
+        named = [rule for rule in rules if rule.hours and day.weekday() in named_days(rule.hours)]
+        if own := [rule for rule in named if rule.own]:
+            return parse(own[-1].hours, self.tz).week[day.weekday()]
+        if any(not rule.hours for rule in rules):
+            return ()
+        for rule in named:
+            usual = _both(usual, parse(rule.hours, self.tz).week[day.weekday()])
+        return usual
+
+
+def _both(one: DaySpans, other: DaySpans) -> DaySpans:
+    """The times that are in both."""
+    found = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
+    return tuple(sorted((start, end) for start, end in found if start < end))
+
+
+@lru_cache(maxsize=1024)
+def named_days(text: str) -> frozenset[int]:
+    """The days of the week that opening hours speak of, open or closed; Monday is 0."""
+    if text.strip() == "always":
+        return frozenset(range(7))
+    rules = (rule.split(None, 1) for rule in text.split(";") if rule.strip())
+    return frozenset(day % 7 for rule in rules for day in _days(rule[0]))
 
 
 @lru_cache(maxsize=4096)
-def parse(text: str, tz: str = TZ) -> Opening:
-    """Opening hours from their text. Raises ValueError with the rule that is broken and an example of the fix."""
+def parse(text: str, tz: str = TZ, rules: tuple[DayRule, ...] = ()) -> Opening:
+    """Opening hours from their text, under the rules of a calendar. Raises ValueError with the rule that is broken and
+    an example of the fix."""
     days: dict[int, list[tuple[int, int]]] = {}
-    rules = [rule.strip() for rule in ("daily 00:00-24:00" if text.strip() == "always" else text).split(";")]
-    for rule in filter(None, rules):
+    parts = [part.strip() for part in ("daily 00:00-24:00" if text.strip() == "always" else text).split(";")]
+    for rule in filter(None, parts):
         words = rule.split(None, 1)
         if len(words) != 2:
             raise ValueError(f"opening hours {rule!r}: days and hours are needed; write e.g. Mon-Sat 09:00-21:00")
@@ -51,7 +100,7 @@ def parse(text: str, tz: str = TZ) -> Opening:
         days.update((day, _hours(words[1])) for day in named)
     if not days:
         raise ValueError("opening hours are empty; write e.g. Mon-Sat 09:00-21:00, or always")
-    return Opening(_week(days, text), tz, text)
+    return Opening(_week(days, text), tz, text, rules)
 
 
 def _days(text: str) -> list[int]:
@@ -107,7 +156,7 @@ def is_open(opening: Opening, at_ms: int) -> bool:
     """Whether the center is open at this instant (milliseconds since 1970 UTC)."""
     local = datetime.fromtimestamp(at_ms / 1000, _zone(opening.tz))
     minute = local.hour * 60 + local.minute
-    return any(start <= minute < end for start, end in opening.week[local.weekday()])
+    return any(start <= minute < end for start, end in opening.on(local.date()))
 
 
 def spans_between(opening: Opening, from_ms: int, to_ms: int) -> Iterator[tuple[int, int]]:
@@ -115,7 +164,7 @@ def spans_between(opening: Opening, from_ms: int, to_ms: int) -> Iterator[tuple[
     zone = _zone(opening.tz)
     day = datetime.fromtimestamp(from_ms / 1000, zone).date()
     while _utc_ms(day, 0, zone) < to_ms:
-        for start, end in opening.week[day.weekday()]:
+        for start, end in opening.on(day):
             span_from, span_to = max(from_ms, _utc_ms(day, start, zone)), min(to_ms, _utc_ms(day, end, zone))
             if span_from < span_to:
                 yield span_from, span_to
@@ -134,7 +183,8 @@ def open_ms(opening: Opening, from_ms: int, to_ms: int) -> int:
 def after_open(opening: Opening, from_ms: int, wanted_ms: int) -> int | None:
     """The instant by which `wanted_ms` of open time have passed since `from_ms`; None if it never opens."""
     left = wanted_ms
-    horizon_ms = from_ms + LOOK_AHEAD_DAYS * DAY_MINUTES * MINUTE_MS
+    days = LOOK_AHEAD_RULED_DAYS if opening.rules else LOOK_AHEAD_DAYS
+    horizon_ms = from_ms + days * DAY_MINUTES * MINUTE_MS
     for start, end in spans_between(opening, from_ms, horizon_ms):
         if end - start >= left:
             return start + left

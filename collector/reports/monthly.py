@@ -18,10 +18,12 @@ import sqlalchemy as sa
 from agent import wire
 from agent.common.center_time import TZ
 from collector.outages import summary
+from collector.register import calendar, opening_hours
 from collector.register import facts as register_facts
-from collector.register import opening_hours
+from collector.register.calendar import Calendar
 from collector.register.centers import Center
 from collector.register.dated import DatedCenter, histories, judged_facts
+from collector.register.opening_hours import DayRule
 from collector.reports import integrity, losses, seat_availability
 from collector.reports.ledger import ledger, minutes_open
 from collector.reports.monthly_samples import Case, Period, collect
@@ -71,7 +73,8 @@ def build_some(
         raise ReportError(f"month {month}: no standard holds at its end; add its version to [standard] files")
     plain = [center for center in centers if not isinstance(center, DatedCenter)]
     held = histories(conn, plain) | {center.code: center for center in centers if isinstance(center, DatedCenter)}
-    hours = {center.code: _hours(held[center.code], span) for center in centers}
+    days = calendar.between(conn, span.from_ms, span.to_ms)
+    hours = {center.code: _hours(held[center.code], span, days) for center in centers}
     places = {key: _places(key, standard) for key in set(hours.values())}
     cases = {code: Case(held[code], span, places[key]) for code, key in hours.items()}
     for kind in [kind.name for kind in wire.KINDS.values() if kind.is_judged]:
@@ -88,17 +91,19 @@ def build_some(
     }
 
 
-_Hours = tuple[tuple[int, int, str], ...]  # from, to, the opening hours that held: equal ones share their minutes
+# From, to, the opening hours that held with the calendar's rules: equal ones share their minutes.
+_Hours = tuple[tuple[int, int, str, tuple[DayRule, ...]], ...]
 
 
-def _hours(center: DatedCenter, span: Period) -> _Hours:
-    return tuple((start, end, one.opening) for start, end, one in center.segments(span.from_ms, span.to_ms))
+def _hours(center: DatedCenter, span: Period, days: Calendar) -> _Hours:
+    parts = center.segments(span.from_ms, span.to_ms)
+    return tuple((start, end, one.opening, days.rules(one)) for start, end, one in parts)
 
 
 def _places(hours: _Hours, standard: Standard) -> dict[int, int]:
     open_minutes: set[int] = set()
-    for from_ms, to_ms, text in hours:
-        open_minutes |= minutes_open(opening_hours.parse(text, standard.tz), from_ms, to_ms)
+    for from_ms, to_ms, text, rules in hours:
+        open_minutes |= minutes_open(opening_hours.parse(text, standard.tz, rules), from_ms, to_ms)
     return {minute: place for place, minute in enumerate(sorted(open_minutes))}
 
 

@@ -25,6 +25,7 @@ from collector.store import schema, upsert
 
 CLOSE_MS = 5 * 86_400_000  # a month is reported so long after its end; no official figure exists
 SETTLE_MS = 600_000  # what comes late comes in many batches: a revision is made when they have stopped
+FOR_EVER_MS = 2**53
 AROUND_MS = 3_600_000  # so far readings speak for their neighbours (counters around a test, the edge of a minute)
 
 _r = schema.reports.c
@@ -33,8 +34,8 @@ Key = tuple[str, int]  # center, and when the month begins
 
 class Why(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What came after a month was reported: late readings (how many, taken from when to when, by which gateways),
-    records of measurement servers, gaps and cuts that were put right, facts of the center that hold from a day of it.
-    Nothing of it: the month was over."""
+    records of measurement servers, gaps and cuts that were put right, facts of the center that hold from a day of it,
+    entries of the calendar. Nothing of it: the month was over."""
 
     readings: int = 0
     first_ms: int | None = None
@@ -43,6 +44,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     records: int = 0
     outages: int = 0
     facts: int = 0
+    calendar: int = 0
 
     def __or__(self, other: Why) -> Why:
         firsts = [item for item in (self.first_ms, other.first_ms) if item is not None]
@@ -55,6 +57,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             records=self.records + other.records,
             outages=self.outages + other.outages,
             facts=self.facts + other.facts,
+            calendar=self.calendar + other.calendar,
         )
 
 
@@ -152,6 +155,13 @@ def record_outages(conn: sa.Connection, moments: Iterable[tuple[str, int]], now_
 def record_facts(conn: sa.Connection, codes: Iterable[str], from_ms: int, now_ms: int) -> None:
     """Somebody recorded what these centers were from that time on."""
     one, last_ms = Why(facts=1), now_ms - CLOSE_MS
+    months = months_within(from_ms, last_ms) if from_ms < last_ms else ()
+    _note(conn, ((code, month, one) for code in codes for month in months), now_ms)
+
+
+def record_calendar(conn: sa.Connection, codes: Iterable[str], from_ms: int, to_ms: int | None, now_ms: int) -> None:
+    """Somebody recorded what the calendar said of these centers then, or took it back."""
+    one, last_ms = Why(calendar=1), min(now_ms - CLOSE_MS, FOR_EVER_MS if to_ms is None else to_ms - 1)
     months = months_within(from_ms, last_ms) if from_ms < last_ms else ()
     _note(conn, ((code, month, one) for code in codes for month in months), now_ms)
 

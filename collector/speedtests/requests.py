@@ -238,7 +238,7 @@ def _is_fresh_miss(fresh: FreshReading, center: CenterLike, standards: Standards
     routine = isinstance(fresh.reading, wire.SpeedReading) and fresh.reading.purpose == "routine"
     if standard is None or not routine or now_ms - fresh.at_ms > RETEST_FRESH_MS:
         return False
-    is_open = opening_hours.is_open(opening_hours.parse(center.opening, standard.tz), fresh.at_ms)
+    is_open = opening_hours.is_open(opening_hours.parse(center.opening, standard.tz, center.rules), fresh.at_ms)
     criteria = (item for item in standard.by_reading.get("speed", ()) if is_open or item.when == "always")
     return any(judge(item, fresh.reading, center, fresh.witness).word == "below" for item in criteria)
 

@@ -27,6 +27,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "alerts": ("", "raw", "r"),
     "api_keys": ("", "raw", ""),
     "boots": _DERIVED,
+    "calendar": _DESK,
     "centers": ("r", "rawd", "r"),  # one that an import added is gone when that is taken back
     "certificates": ("r", "ra", "r"),
     "changes": ("raq", "raq", "r"),  # what the desk has taken is a mark on the row, the only thing that may change

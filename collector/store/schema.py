@@ -126,6 +126,33 @@ owners = sa.Table(
     sa.Column("added_by", sa.Text, nullable=False),
 )
 
+# Holidays, other hours, closures, maintenance and load-shedding (collector.register.calendar).
+calendar = sa.Table(
+    "calendar",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.String(12), nullable=False),
+    sa.Column("scope", sa.String(12), nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("from_ms", Ms, nullable=False),
+    sa.Column("to_ms", Ms),  # exclusive; None: until another one
+    sa.Column("hours", sa.Text, nullable=False),  # as opening hours are written
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("name_ur", sa.Text, nullable=False),
+    sa.Column("is_estimated", sa.Boolean, nullable=False),  # by the moon: it holds once it is confirmed
+    sa.Column("needs_second", sa.Boolean, nullable=False),
+    sa.Column("recorded_ms", Ms, nullable=False),
+    sa.Column("recorded_by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("evidence", sa.Text, nullable=False),  # JSON [{name, sha256, size}, …]
+    sa.Column("confirmed_ms", Ms),
+    sa.Column("confirmed_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("withdrawn_ms", Ms),
+    sa.Column("withdrawn_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("withdrawn_why", sa.Text, nullable=False, server_default=""),
+    sa.Index("calendar_by_time", "from_ms"),
+)
+
 tokens = sa.Table(
     "tokens",
     metadata,

@@ -42,7 +42,7 @@ from tests.helpers.texts import CODES, LANGUAGES, SOURCES, TEMPLATES, places, ra
 FORM = re.compile(r"\.(zero|one|two|few|many|other)$")
 FREE = ("language.", "province.")  # a province is whatever the register says
 COUNTED = {"unit.s", "unit.min", "unit.h", "unit.d", "news"}
-COUNTED |= {"revision.readings", "revision.records", "revision.outages", "revision.facts"}
+COUNTED |= {"revision.readings", "revision.records", "revision.outages", "revision.facts", "revision.calendar"}
 
 
 # ---------------------------------------------------------------- what is asked for

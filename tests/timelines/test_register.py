@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from collector.register import dated, imports
+from collector.register import calendar, dated, imports
 from collector.reports import revisions, schedule
 from collector.standard import Standards
 from collector.store import Store, schema, upsert
@@ -136,3 +136,37 @@ def test_taking_an_import_back_brings_the_month_back(store: Store) -> None:
     look(store, at("2026-11-20"))
     back = told(store, "2026-09")
     assert (back["ledger"], back["center"], back["revision"]["number"]) == (september["ledger"], september["center"], 3)
+
+
+# ---------------------------------------------------------------- the calendar
+
+
+def entered(store: Store, now: str, second: str = "", **facts: Any) -> calendar.CalendarEntry:
+    """An entry of the calendar that a person records at noon of a day, and what the command says of reported months."""
+    now_ms = at(now, 12)
+    entry = calendar.CalendarEntry(recorded_ms=now_ms, recorded_by="Ayesha", reason="x", **facts)
+    with store.write() as conn:
+        made = calendar.add(conn, [entry], dated.today_ms(now_ms), second)[0]
+        if made.state == "holds":
+            revisions.record_calendar(conn, ["LHR-1"], made.from_ms, made.to_ms, now_ms)
+    return made
+
+
+def test_ramadan_hours_hold_from_to_and_leave_the_days_around(store: Store) -> None:
+    hours = "Mon-Thu 08:00-15:00; Fri-Sun 08:00-12:00"
+    span = {"from_ms": at("2026-10-08"), "to_ms": at("2026-10-22")}
+    entered(store, "2026-10-01", kind="hours", scope="all", hours=hours, name="Ramadan", **span)
+    assert told(store, "2026-10")["ledger"]["open"] == 17 * 720 + 8 * 360 + 6 * 180
+
+
+def test_eid_that_moves_after_the_report_revises_the_month(store: Store) -> None:
+    eid = {"kind": "holiday", "scope": "all", "name": "Eid", "is_estimated": True}
+    made = entered(store, "2026-09-01", from_ms=at("2026-09-29"), to_ms=at("2026-10-01"), **eid)
+    assert told(store, "2026-09")["ledger"]["open"] == 30 * 720  # an estimate changes nothing
+    with store.write() as conn:
+        moved = calendar.confirm(conn, [made], "Bilal", at("2026-11-10"), at("2026-09-30"))[0]
+        revisions.record_calendar(conn, ["LHR-1"], moved.from_ms, moved.to_ms, at("2026-11-10"))
+    look(store, at("2026-11-20"))
+    september, october = told(store, "2026-09"), told(store, "2026-10")
+    assert (september["ledger"]["open"], september["revision"]["why"]) == (29 * 720, {"calendar": 1})
+    assert october["ledger"]["open"] == 30 * 720  # its second day

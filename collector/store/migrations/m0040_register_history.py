@@ -1,4 +1,4 @@
-"""Every fact of a center holds from a day, recorded by a person; imports can be taken back; owners are parties."""
+"""Every fact of a center holds from a day, recorded by a person; imports can be taken back; a calendar."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ Row = dict[str, Any]
 
 def upgrade() -> None:
     _tables()
+    _calendar()
     _columns()
     conn = op.get_bind()
     facts = sa.Table("facts", sa.MetaData(), autoload_with=conn)
@@ -135,6 +136,30 @@ def _tables() -> None:
         _text("added_by"),
         sa.PrimaryKeyConstraint("key"),
     )
+
+
+def _calendar() -> None:
+    op.create_table(
+        "calendar",
+        _id(),
+        sa.Column("kind", sa.String(length=12), nullable=False),
+        sa.Column("scope", sa.String(length=12), nullable=False),
+        _text("subject"),
+        _ms("from_ms"),
+        _ms("to_ms", nullable=True),
+        *(_text(name) for name in ("hours", "name", "name_ur")),
+        sa.Column("is_estimated", sa.Boolean(), nullable=False),
+        sa.Column("needs_second", sa.Boolean(), nullable=False),
+        _ms("recorded_ms"),
+        *(_text(name) for name in ("recorded_by", "reason", "evidence")),
+        _ms("confirmed_ms", nullable=True),
+        _text("confirmed_by", server_default=""),
+        _ms("withdrawn_ms", nullable=True),
+        _text("withdrawn_by", server_default=""),
+        _text("withdrawn_why", server_default=""),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("calendar_by_time", "calendar", ["from_ms"], unique=False)
 
 
 def _columns() -> None:

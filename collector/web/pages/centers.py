@@ -19,6 +19,7 @@ from collector.flags.witness import Witness
 from collector.judging import server_check
 from collector.judging.evaluate import Current, LatestReading, current_verdicts, latest_readings
 from collector.outages import gaps, summary
+from collector.register import dated
 from collector.register.centers import CODE, SHOWN, CenterError, get
 from collector.reports import revisions
 from collector.reports.render import named, reasons
@@ -123,7 +124,7 @@ def _center(site: Site, request: Request, code: str) -> Response:
 
 def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]:
     try:
-        registered = get(conn, code)
+        registered = dated.ruled(conn, {code: get(conn, code)}, site.now(), site.now())[code]
         latest = latest_readings(conn, code)
         verdicts = current_verdicts(conn, registered, latest, site.standards, site.now())
     except CenterError as error:

@@ -1,0 +1,288 @@
+"""`nabz-collector calendar`: holidays, Ramadan and Friday hours, closures, maintenance, load-shedding schedules."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from agent.common.center_time import TZ
+from agent.common.errors import describe
+from agent.common.files import clean, read_text
+from collector.access.users import PersonError
+from collector.commands.console import (
+    acting,
+    answers,
+    common_arguments,
+    complain,
+    proof_of,
+    say,
+    settings_of,
+    table,
+    who_argument,
+)
+from collector.database import opened
+from collector.register import calendar, centers, dated
+from collector.register.calendar import CalendarEntry, CalendarError
+from collector.register.facts import FactError
+from collector.reports import revisions
+
+EXAMPLE = "nabz-collector calendar add hours --all --from 2027-02-08 --to 2027-03-09 --hours 'Mon-Sat 09:00-15:00' " \
+    "--name Ramadan --reason 'notification 12'"  # fmt: skip
+SHOWN = ("id", "kind", "of", "from", "to", "hours", "name", "state", "by", "second", "age")
+COLUMNS = ("feeder", "hours")
+DAY_MS = 86_400_000
+MINUTE = "YYYY-MM-DD[THH:MM]"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    listed = verbs.add_parser("list", help="what the calendar has, waiting and withdrawn entries too")
+    listed.add_argument("--from", dest="from_day", default="", metavar="YYYY-MM-DD", help="default: a month ago")
+    listed.add_argument("--to", dest="to_day", default="", metavar="YYYY-MM-DD", help="default: a year ahead")
+    listed.add_argument("--kind", choices=calendar.KINDS, action="append", help="only these; default: all")
+    year = verbs.add_parser("holidays", help="the public holidays of a year; those by the moon wait to be confirmed")
+    year.add_argument("year", type=int, metavar="YEAR")
+    who_argument(year)
+    _add_arguments(verbs.add_parser("add", help="an entry: holiday, hours, closure, maintenance or shedding"))
+    read = verbs.add_parser("shedding", help="load-shedding schedules of feeders from a CSV file; all or nothing")
+    read.add_argument("file", type=Path, metavar="FILE.csv", help=f"columns: {', '.join(COLUMNS)}")
+    read.add_argument("--from", dest="from_day", default="", metavar="YYYY-MM-DD", help="holds from (default: today)")
+    read.add_argument("--reason", default="", metavar="TEXT", help="recorded, e.g. whose schedule it is")
+    read.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    who_argument(read)
+    for name, word in (("confirm", "a day of the moon, or the second person"), ("withdraw", "take entries back")):
+        decided = verbs.add_parser(name, help=word)
+        decided.add_argument("ids", type=int, nargs="+", metavar="ID")
+        who_argument(decided)
+    verbs.choices["confirm"].add_argument("--on", default="", metavar="YYYY-MM-DD", help="the day on which it came")
+    verbs.choices["withdraw"].add_argument("--reason", required=True, metavar="TEXT", help="recorded")
+    verbs.choices["withdraw"].add_argument(
+        "--second", default="", metavar="NAME", help="where days that are over change"
+    )
+    for verb in verbs.choices.values():
+        common_arguments(verb)
+        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+
+
+def _add_arguments(add: argparse.ArgumentParser) -> None:
+    add.add_argument("kind", choices=calendar.KINDS, metavar="KIND", help=", ".join(calendar.KINDS))
+    scope = add.add_mutually_exclusive_group(required=True)
+    scope.add_argument("--all", action="store_true", help="for every center")
+    for name in calendar.SCOPES[1:]:
+        scope.add_argument(f"--{name}", default="", metavar="NAME", help=f"for one {name}")
+    add.add_argument("--from", dest="from_day", required=True, metavar=MINUTE, help="from this time on")
+    add.add_argument("--to", dest="to_day", default="", metavar=MINUTE, help="a day is meant whole, a time ends it")
+    add.add_argument("--hours", default="", metavar="TEXT", help="as opening hours: 'Fri 09:00-12:30,14:30-21:00'")
+    add.add_argument("--name", default="", metavar="TEXT")
+    add.add_argument("--name-ur", default="", metavar="TEXT", help="in Urdu")
+    add.add_argument("--reason", required=True, metavar="TEXT", help="recorded")
+    add.add_argument("--second", default="", metavar="NAME", help="the second person, where one is needed")
+    who_argument(add)
+
+
+@answers
+def run(options: argparse.Namespace) -> int:
+    try:
+        return VERBS[options.verb](options)
+    except PersonError as error:
+        complain(str(error))
+        return 2
+    except (CalendarError, FactError) as error:
+        complain(str(error))
+        return 1
+    except OSError as error:
+        complain(f"{options.file}: cannot be read ({describe(error)}); name a CSV file that exists")
+        return 1
+    except ValueError as error:
+        complain(describe(error))
+        return 2
+
+
+def _list(options: argparse.Namespace) -> int:
+    now_ms = _now_ms()
+    from_ms = dated.day_ms(options.from_day) if options.from_day else now_ms - 31 * DAY_MS
+    to_ms = dated.day_ms(options.to_day) + DAY_MS if options.to_day else now_ms + 366 * DAY_MS
+    with opened(settings_of(options)) as store, store.read() as conn:
+        found = calendar.listed(conn, from_ms, to_ms, options.kind or calendar.KINDS)
+    _say(options, found, now_ms)
+    return 0
+
+
+def _say(options: argparse.Namespace, found: Sequence[CalendarEntry], now_ms: int) -> None:
+    if options.json:
+        say(json.dumps([plain(entry, now_ms) for entry in found]))
+        return
+    cells = [
+        (
+            entry.id, entry.kind, entry.subject or entry.scope, _time(entry.from_ms), _time(entry.to_ms), entry.hours,
+            entry.name, entry.state, entry.recorded_by, entry.confirmed_by, f"{_age_d(entry, now_ms)} d",
+        )
+        for entry in found
+    ]  # fmt: skip
+    say(table(SHOWN, cells))
+
+
+def plain(entry: CalendarEntry, now_ms: int) -> dict[str, object]:
+    return dataclasses.asdict(entry) | {"state": entry.state, "age_d": _age_d(entry, now_ms)}
+
+
+def _age_d(entry: CalendarEntry, now_ms: int) -> int:
+    """How many days ago it was recorded: a schedule of load-shedding grows old."""
+    return max(0, now_ms - entry.recorded_ms) // DAY_MS
+
+
+def _holidays(options: argparse.Namespace) -> int:
+    """Those that the calendar has already are left as they are."""
+    if not 2020 <= options.year <= 2100:
+        raise ValueError(f"year {options.year}: must be from 2020 to 2100")
+    now_ms = _now_ms()
+    found = calendar.public_holidays(options.year, acting(options), now_ms)
+    with opened(settings_of(options)) as store, store.write() as conn:
+        span = dated.day_ms(f"{options.year}-01-01"), dated.day_ms(f"{options.year + 1}-01-01")
+        known = {one.name for one in calendar.listed(conn, *span, ["holiday"]) if one.state != "withdrawn"}
+        new = [entry for entry in found if entry.name not in known]
+        made = calendar.add(conn, new, dated.today_ms(now_ms))
+        _revise(conn, made, now_ms)
+    _say(options, made, now_ms)
+    return 0
+
+
+def _add(options: argparse.Namespace) -> int:
+    now_ms = _now_ms()
+    scope = next(name for name in calendar.SCOPES if getattr(options, name))
+    entry = CalendarEntry(
+        kind=options.kind, scope=scope, subject="" if options.all else getattr(options, scope),
+        from_ms=_moment_ms(options.from_day), to_ms=_end_ms(options), hours=options.hours, name=clean(options.name),
+        name_ur=clean(options.name_ur), recorded_ms=now_ms, recorded_by=acting(options), reason=options.reason,
+    )  # fmt: skip
+    with opened(settings_of(options)) as store:
+        if options.second:
+            proof_of(store, options.second, now_ms)
+        with store.write() as conn:
+            made = calendar.add(conn, [entry], dated.today_ms(now_ms), options.second)
+            _revise(conn, made, now_ms)
+    _say(options, made, now_ms)
+    return 0
+
+
+def _end_ms(options: argparse.Namespace) -> int | None:
+    if not options.to_day:
+        return None
+    return _moment_ms(options.to_day) + (DAY_MS if "T" not in options.to_day else 0)
+
+
+def _moment_ms(text: str) -> int:
+    """A day or a time in Pakistan. Raises ValueError."""
+    if "T" not in text:
+        return dated.day_ms(text)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text[:40]!r} is no time; write e.g. 2026-11-01T14:30") from None
+    return int(at.replace(tzinfo=at.tzinfo or ZoneInfo(TZ)).timestamp()) * 1000
+
+
+def _shedding(options: argparse.Namespace) -> int:
+    now_ms = _now_ms()
+    from_ms = dated.day_ms(options.from_day) if options.from_day else dated.today_ms(now_ms)
+    reason = options.reason or f"schedule {options.file.name}"
+    rows = schedules(read_text(options.file).splitlines())
+    entries = [
+        CalendarEntry(
+            kind="shedding", scope="feeder", subject=feeder, from_ms=from_ms, hours=hours, recorded_ms=now_ms,
+            recorded_by=acting(options), reason=reason,
+        )
+        for feeder, hours in rows
+    ]  # fmt: skip
+    for entry in entries:
+        calendar.check(entry)
+    if not options.dry_run:
+        with opened(settings_of(options)) as store, store.write() as conn:
+            entries = calendar.add(conn, entries, dated.today_ms(now_ms))
+            _revise(conn, entries, now_ms)
+    _say(options, entries, now_ms)
+    return 0
+
+
+def schedules(lines: Iterable[str]) -> list[tuple[str, str]]:
+    """(feeder, hours without mains) of each row. Raises CalendarError with the line."""
+    reader = csv.DictReader(lines, strict=True)
+    try:
+        names = [clean(name).lower() for name in reader.fieldnames or ()]
+        if names != list(COLUMNS):
+            raise CalendarError(f"line 1: columns must be {', '.join(COLUMNS)}")
+        reader.fieldnames = names
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise CalendarError(f"line {reader.line_num}: is not CSV ({error}); save the file as such") from None
+    found: dict[str, str] = {}
+    for line, row in rows:
+        feeder, hours = (clean(row[name] or "") for name in COLUMNS)
+        if not feeder or not hours or feeder in found:
+            raise CalendarError(f"line {line}: needs a feeder, once, and its hours, such as daily 10:00-12:00")
+        found[feeder] = hours
+    return list(found.items())
+
+
+def _confirm(options: argparse.Namespace) -> int:
+    now_ms = _now_ms()
+    from_ms = dated.day_ms(options.on) if options.on else None
+    with opened(settings_of(options)) as store:
+        by = acting(options)
+        proof_of(store, by, now_ms)
+        with store.write() as conn:
+            made = calendar.confirm(conn, calendar.by_ids(conn, options.ids), by, now_ms, from_ms)
+            _revise(conn, made, now_ms)
+    _say(options, made, now_ms)
+    return 0
+
+
+def _withdraw(options: argparse.Namespace) -> int:
+    now_ms = _now_ms()
+    with opened(settings_of(options)) as store:
+        by = acting(options)
+        if options.second:
+            proof_of(store, options.second, now_ms)
+        with store.write() as conn:
+            found = calendar.by_ids(conn, options.ids)
+            today_ms = dated.today_ms(now_ms)
+            gone = calendar.withdraw(conn, found, by, options.reason, now_ms, today_ms, options.second)
+            _revise(conn, gone, now_ms)
+            found = calendar.by_ids(conn, options.ids)
+    _say(options, found, now_ms)
+    return 0
+
+
+def _revise(conn: sa.Connection, entries: Sequence[CalendarEntry], now_ms: int) -> None:
+    """Months that are reported already and were otherwise than was thought are reported anew."""
+    past = [entry for entry in entries if entry.from_ms < now_ms - revisions.CLOSE_MS]
+    codes = [center.code for center in centers.all_centers(conn)] if past else []
+    for entry in past:
+        mine = [entry.subject] if entry.scope == "center" else codes
+        revisions.record_calendar(conn, mine, entry.from_ms, entry.to_ms, now_ms)
+
+
+def _time(at_ms: int | None) -> str:
+    if at_ms is None:
+        return ""
+    text = datetime.fromtimestamp(at_ms / 1000, ZoneInfo(TZ)).strftime("%Y-%m-%dT%H:%M")
+    return text.removesuffix("T00:00")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "list": _list, "holidays": _holidays, "add": _add, "shedding": _shedding, "confirm": _confirm,
+    "withdraw": _withdraw,
+}  # fmt: skip

@@ -1,0 +1,317 @@
+"""The calendar: holidays, other hours (Ramadan, Fridays), closures, maintenance, and load-shedding schedules.
+
+An entry holds from one time to another for everybody, a province, a district, a provider, a feeder or one center.
+Holidays and other hours change when a center is open (`Calendar.rules`). Closures and maintenance leave it open and
+excuse the time (collector.reports.exclusions); they need a second person, as does every entry about days that are over.
+A schedule of load-shedding excuses nothing by itself. A day that depends on the moon waits until a person confirms it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from typing import Any, Literal, Protocol, get_args
+from zoneinfo import ZoneInfo
+
+import msgspec
+import sqlalchemy as sa
+
+from agent.common.center_time import TZ
+from collector.register.facts import FactError, another, key_of
+from collector.register.opening_hours import DayRule, named_days, parse
+from collector.store import schema
+
+EntryKind = Literal["holiday", "hours", "closure", "maintenance", "shedding"]
+Scope = Literal["all", "province", "district", "provider", "feeder", "center"]
+KINDS: tuple[EntryKind, ...] = get_args(EntryKind)
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+WITH_HOURS = ("hours", "shedding")
+EXCUSING = ("closure", "maintenance")
+RULING: tuple[EntryKind, ...] = ("holiday", "hours")
+
+DAY_MS = 86_400_000
+AROUND_MS = 60 * DAY_MS  # what judging now may need of the calendar, before and after
+FOR_EVER = 2**40  # as a day's ordinal
+MAX_NAME = 200
+
+ESTIMATED = " (estimated)"
+# Holidays that follow the moon: even where the library has a past year's day, a person confirms it.
+MOON = re.compile(r"Eid|Ashura|Prophet|Ramadan|Chand")
+
+_k = schema.calendar.c
+
+
+class CalendarError(Exception):
+    """An entry cannot be; one sentence with the thing, the rule and the fix."""
+
+
+class Placed(Protocol):
+    """What a scope asks of a center."""
+
+    @property
+    def code(self) -> str: ...
+    @property
+    def isp(self) -> str: ...
+    @property
+    def feeder(self) -> str: ...
+    @property
+    def district(self) -> str: ...
+    @property
+    def province(self) -> str: ...
+
+
+_FIELDS: Mapping[str, str] = {
+    "province": "province", "district": "district", "provider": "isp", "feeder": "feeder", "center": "code",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalendarEntry:
+    """One row. `to_ms` is exclusive; None: until another one. A day that `is_estimated` was not confirmed yet."""
+
+    id: int = 0
+    kind: EntryKind
+    scope: Scope
+    subject: str = ""
+    from_ms: int
+    to_ms: int | None = None
+    hours: str = ""
+    name: str = ""
+    name_ur: str = ""
+    is_estimated: bool = False
+    needs_second: bool = False
+    recorded_ms: int = 0
+    recorded_by: str = ""
+    reason: str = ""
+    evidence: tuple[Mapping[str, object], ...] = ()
+    confirmed_ms: int | None = None
+    confirmed_by: str = ""
+    withdrawn_ms: int | None = None
+    withdrawn_by: str = ""
+    withdrawn_why: str = ""
+
+    @property
+    def state(self) -> Literal["holds", "waiting", "withdrawn"]:
+        if self.withdrawn_ms is not None:
+            return "withdrawn"
+        return "waiting" if (self.needs_second or self.is_estimated) and self.confirmed_ms is None else "holds"
+
+    def covers(self, center: Placed) -> bool:
+        if self.scope == "all":
+            return True
+        return key_of(str(getattr(center, _FIELDS[self.scope]))) == self._key
+
+    @cached_property
+    def _key(self) -> str:
+        return key_of(self.subject)
+
+    def touches(self, from_ms: int, to_ms: int) -> bool:
+        return self.from_ms < to_ms and (self.to_ms is None or self.to_ms > from_ms)
+
+    @cached_property
+    def rule(self) -> DayRule:
+        last = FOR_EVER if self.to_ms is None else _ordinal(self.to_ms - 1)
+        return DayRule(_ordinal(self.from_ms), last, self.hours, own=self.scope == "center")
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """Entries that hold, in the order of their recording. Pure: what it says depends on these alone."""
+
+    entries: tuple[CalendarEntry, ...] = ()
+
+    def rules(self, center: Placed) -> tuple[DayRule, ...]:
+        """What holidays and other hours make of this center's days, for `opening_hours.parse`."""
+        return tuple(entry.rule for entry in self._ruling if entry.covers(center))
+
+    def excusing(self, center: Placed, from_ms: int, to_ms: int) -> list[CalendarEntry]:
+        """Closures and maintenance of this center, its feeder, provider or district, that touch a time."""
+        return [one for one in self._excusing if one.touches(from_ms, to_ms) and one.covers(center)]
+
+    def shedding(self, feeder: str, at_ms: int) -> CalendarEntry | None:
+        """The schedule of a feeder that holds then: of several the one that begins last."""
+        mine = [one for one in self._schedules.get(key_of(feeder), ()) if one.touches(at_ms, at_ms + 1)]
+        return max(mine, key=lambda one: (one.from_ms, one.id)) if mine else None
+
+    @cached_property
+    def _ruling(self) -> list[CalendarEntry]:
+        return [one for one in self.entries if one.kind in RULING and one.state == "holds"]
+
+    @cached_property
+    def _excusing(self) -> list[CalendarEntry]:
+        return [one for one in self.entries if one.kind in EXCUSING and one.state == "holds"]
+
+    @cached_property
+    def _schedules(self) -> dict[str, list[CalendarEntry]]:
+        found: dict[str, list[CalendarEntry]] = {}
+        for one in self.entries:
+            if one.kind == "shedding" and one.state == "holds":
+                found.setdefault(key_of(one.subject), []).append(one)
+        return found
+
+
+def begins_ms(day: date) -> int:
+    """When a day begins in Pakistan."""
+    return int(datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(TZ)).timestamp()) * 1000
+
+
+def _ordinal(at_ms: int) -> int:
+    return datetime.fromtimestamp(at_ms / 1000, ZoneInfo(TZ)).toordinal()
+
+
+# ---------------------------------------------------------------- asking
+
+
+def between(conn: sa.Connection, from_ms: int, to_ms: int, kinds: Iterable[EntryKind] = KINDS) -> Calendar:
+    """What holds at any time of a period."""
+    mine = (_k.from_ms < to_ms) & (_k.to_ms.is_(None) | (_k.to_ms > from_ms)) & _k.withdrawn_ms.is_(None)
+    rows = conn.execute(sa.select(schema.calendar).where(mine, _k.kind.in_(tuple(kinds))).order_by(_k.id))
+    return Calendar(tuple(entry for entry in map(_entry, rows) if entry.state == "holds"))
+
+
+def around(conn: sa.Connection, now_ms: int) -> Calendar:
+    """What judging needs that speaks of now: whether a center is open, was lately, and will be."""
+    return between(conn, now_ms - AROUND_MS, now_ms + AROUND_MS, RULING)
+
+
+def listed(conn: sa.Connection, from_ms: int, to_ms: int, kinds: Iterable[EntryKind] = KINDS) -> list[CalendarEntry]:
+    """Every entry that touches a time, withdrawn and waiting ones too."""
+    mine = (_k.from_ms < to_ms) & (_k.to_ms.is_(None) | (_k.to_ms > from_ms)) & _k.kind.in_(tuple(kinds))
+    return [_entry(row) for row in conn.execute(sa.select(schema.calendar).where(mine).order_by(_k.from_ms, _k.id))]
+
+
+def by_ids(conn: sa.Connection, ids: Iterable[int]) -> list[CalendarEntry]:
+    """Raises CalendarError where there is none."""
+    wanted = sorted(set(ids))
+    found = [_entry(row) for row in conn.execute(sa.select(schema.calendar).where(_k.id.in_(wanted)).order_by(_k.id))]
+    if lacking := set(wanted) - {entry.id for entry in found}:
+        raise CalendarError(f"entry {min(lacking)}: does not exist; see `nabz-collector calendar list`")
+    return found
+
+
+def _entry(row: sa.Row[Any]) -> CalendarEntry:
+    values = dict(row._mapping)
+    values["evidence"] = tuple(msgspec.json.decode(values["evidence"]))
+    return CalendarEntry(**values)
+
+
+# ---------------------------------------------------------------- changing
+
+
+def add(conn: sa.Connection, entries: Sequence[CalendarEntry], today_ms: int, second: str = "") -> list[CalendarEntry]:
+    """Records entries; what needs a second person waits for one, unless `second` is named. Raises CalendarError,
+    FactError."""
+    made = []
+    for entry in entries:
+        check(entry)
+        needs = entry.kind in EXCUSING or (entry.from_ms < today_ms and entry.kind != "shedding")
+        by = another(entry.recorded_by, second) if needs and second else ""
+        row = _row(entry) | {
+            "needs_second": needs, "confirmed_ms": entry.recorded_ms if by else None, "confirmed_by": by,
+        }  # fmt: skip
+        number = conn.execute(sa.insert(schema.calendar).values(row).returning(_k.id)).scalar_one()
+        made += by_ids(conn, [number])
+    return made
+
+
+def check(entry: CalendarEntry) -> None:
+    """Raises CalendarError."""
+    head = f"calendar {entry.kind}"
+    if (entry.scope == "all") != (not entry.subject):
+        raise CalendarError(f"{head}: {entry.scope} needs {'no name' if entry.scope == 'all' else 'a name'}")
+    if entry.kind == "shedding" and entry.scope != "feeder":
+        raise CalendarError(f"{head}: load-shedding is of a feeder; name one")
+    if entry.to_ms is not None and entry.to_ms <= entry.from_ms:
+        raise CalendarError(f"{head}: ends before it begins; name a later end")
+    if entry.to_ms is None and entry.kind not in WITH_HOURS:
+        raise CalendarError(f"{head}: needs an end; only hours and schedules may hold until another one")
+    if (entry.kind in WITH_HOURS) != bool(entry.hours):
+        raise CalendarError(f"{head}: {'needs hours, such as Fri 09:00-12:30' if not entry.hours else 'has no hours'}")
+    if entry.hours:
+        try:
+            parse(entry.hours)
+            named_days(entry.hours)
+        except ValueError as error:
+            raise CalendarError(f"{head}: {error}") from None
+    if max(len(entry.name), len(entry.name_ur), len(entry.subject)) > MAX_NAME:
+        raise CalendarError(f"{head}: has a name of over {MAX_NAME} letters; shorten it")
+
+
+def confirm(
+    conn: sa.Connection, found: Sequence[CalendarEntry], by: str, now_ms: int, from_ms: int | None = None
+) -> list[CalendarEntry]:
+    """Lets entries hold that wait. A day of the moon is confirmed by anybody by name, and moved to `from_ms` where it
+    came on another day; what needs a second person, by another than who recorded it. Raises CalendarError and
+    FactError."""
+    pending = [entry for entry in found if entry.state == "waiting"]
+    if not pending:
+        raise CalendarError("nothing of this waits; see `nabz-collector calendar list`")
+    if not key_of(by):
+        raise FactError("a confirmation needs a person by name; give --by NAME")
+    for entry in pending:
+        if entry.needs_second:
+            another(entry.recorded_by, by)
+        values: dict[str, object] = {"confirmed_ms": now_ms, "confirmed_by": by}
+        if from_ms is not None:
+            length_ms = (entry.to_ms or entry.from_ms + DAY_MS) - entry.from_ms
+            values |= {"from_ms": from_ms, "to_ms": from_ms + length_ms}
+        conn.execute(sa.update(schema.calendar).where(_k.id == entry.id).values(values))
+    return by_ids(conn, [entry.id for entry in pending])
+
+
+def withdraw(
+    conn: sa.Connection, found: Sequence[CalendarEntry], by: str, why: str, now_ms: int, today_ms: int, second: str = ""
+) -> list[CalendarEntry]:
+    """They hold no more, and never did. What has held on days that are over needs two persons. Raises FactError."""
+    held = [entry for entry in found if entry.state != "withdrawn"]
+    if any(entry.state == "holds" and entry.from_ms < today_ms for entry in held):
+        another(by, second)
+    values = {"withdrawn_ms": now_ms, "withdrawn_by": by, "withdrawn_why": why}
+    conn.execute(sa.update(schema.calendar).where(_k.id.in_([entry.id for entry in held])).values(values))
+    return held
+
+
+def _row(entry: CalendarEntry) -> dict[str, object]:
+    row = {field.name: getattr(entry, field.name) for field in fields(CalendarEntry) if field.name != "id"}
+    return row | {"evidence": msgspec.json.encode(entry.evidence).decode()}
+
+
+# ---------------------------------------------------------------- the public holidays
+
+
+def public_holidays(year: int, by: str, now_ms: int) -> list[CalendarEntry]:
+    """Entries of one year by the library `holidays`, one a holiday of consecutive days, in the order of their dates."""
+    import holidays  # slow to load, and needed once a year
+
+    english = holidays.country_holidays("PK", years=year, language="en_US")
+    urdu = holidays.country_holidays("PK", years=year, language="ur_PK")
+    days = sorted((day, name) for day, names in english.items() for name in names.split("; "))
+    found: list[CalendarEntry] = []
+    for first, last, name in _runs(days):
+        is_estimated = ESTIMATED in name or bool(MOON.search(name))
+        names_ur = urdu.get(first, "").split("; ")
+        position = english[first].split("; ").index(name)
+        name_ur = names_ur[position] if position < len(names_ur) else ""
+        found.append(
+            CalendarEntry(
+                kind="holiday", scope="all", from_ms=begins_ms(first), to_ms=begins_ms(last + timedelta(days=1)),
+                name=name.replace(ESTIMATED, ""), name_ur=re.sub(r"\s*\(.*\)$", "", name_ur), is_estimated=is_estimated,
+                recorded_ms=now_ms, recorded_by=by, reason="public holiday of Pakistan",
+            )
+        )  # fmt: skip
+    return found
+
+
+def _runs(days: list[tuple[date, str]]) -> list[tuple[date, date, str]]:
+    """(first day, last day, name) of holidays of one name on consecutive days."""
+    runs: list[tuple[date, date, str]] = []
+    for name in dict.fromkeys(name for _, name in days):
+        for day in (day for day, its in days if its == name):
+            if runs and runs[-1][2] == name and runs[-1][1] + timedelta(days=1) == day:
+                runs[-1] = (runs[-1][0], day, name)
+            else:
+                runs.append((day, day, name))
+    return sorted(runs)
