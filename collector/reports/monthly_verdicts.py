@@ -11,42 +11,36 @@ import msgspec
 from agent.common.reasons import Param, Reason, encode
 from collector.flags.judge import bound_of
 from collector.register.centers import Center
+from collector.reports.day_sheets import Availability, ExcusedTime, Month, Samples
 from collector.reports.ledger import Ledger
-from collector.reports.monthly_samples import Samples
 from collector.standard.criteria import Criterion, MonthRule
 
+NOT_ENOUGH = "not enough data"
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
 GRADE = "E1"  # signed by the gateway, chained, and bracketed in time by our nonces
 WITNESSED = "E2"  # and seen by a measurement server that signed the same
 
 
-def criterion_rows(
-    criterion: Criterion,
-    center: Center,
-    found: Mapping[tuple[str, str], Samples],
-    book: Ledger,
-) -> Iterator[dict[str, Any]]:
+def criterion_rows(criterion: Criterion, center: Center, month: Month) -> Iterator[dict[str, Any]]:
     """A row for each line or UPS that the criterion was judged on; one without numbers if there was none."""
     if criterion.reading == "silence":
-        yield _row(criterion, center, "", _presence(book), book)
+        yield _row(criterion, center, "", _presence(month.ledger), month)
         return
-    mine = {subject: samples for (name, subject), samples in found.items() if name == criterion.id}
+    mine = {subject: samples for (name, subject), samples in month.found.items() if name == criterion.id}
     for subject, samples in sorted(mine.items()) or [("", Samples())]:
-        yield _row(criterion, center, subject, samples, book)
+        yield _row(criterion, center, subject, samples, month)
 
 
 def _presence(book: Ledger) -> Samples:
     """Minutes as samples: each that the center answers for, and of these the measured ones."""
-    met = book.minutes["measured"]
-    days = set(range(1 if book.owed else 0))
-    return Samples(counted=book.owed, met=met, days=days)
+    return Samples(counted=book.owed, met=book.measured, days=1 if book.owed else 0, covered=book.measured)
 
 
-def _row(criterion: Criterion, center: Center, subject: str, samples: Samples, book: Ledger) -> dict[str, Any]:
-    silence = criterion.reading == "silence"
-    covered = samples.met if silence else sum(samples.minutes)
-    coverage_pct = _pct(covered, book.owed)
-    verdict, reason = decide(criterion.month, samples, coverage_pct)
+def _row(criterion: Criterion, center: Center, subject: str, samples: Samples, month: Month) -> dict[str, Any]:
+    silence, book, rule = criterion.reading == "silence", month.ledger, criterion.month
+    coverage_pct = _pct(samples.covered, book.owed)
+    verdict, reason = decide(rule, samples, coverage_pct)
+    three = numbers(rule, samples, unknown_samples(criterion, samples, month), among=silence)
     return {
         "criterion": criterion.id,
         "subject": subject,
@@ -62,16 +56,18 @@ def _row(criterion: Criterion, center: Center, subject: str, samples: Samples, b
         "samples": samples.counted,
         "met": samples.met,
         "met_pct": _pct(samples.met, samples.counted),
-        "asked_pct": criterion.month.share_pct,
-        "upper_95_pct": _upper_pct(samples),
+        "asked_pct": rule.share_pct,
+        "lower_95_pct": _wilson(samples, -1),
+        "upper_95_pct": _wilson(samples, 1),
+        **three,
         "p10": percentile(samples.values, 10),
         "median": percentile(samples.values, 50),
         "p90": percentile(samples.values, 90),
-        "days": len(samples.days),
+        "days": samples.days,
         "slots": len(samples.slots),
-        "covered_minutes": covered,
+        "covered_minutes": samples.covered,
         "coverage_pct": coverage_pct,
-        "asked_coverage_pct": criterion.month.min_coverage_pct,
+        "asked_coverage_pct": rule.min_coverage_pct,
         "not_counted": [
             {"reason": msgspec.to_builtins(reason), "count": count}
             for reason, count in sorted(samples.not_counted.items(), key=lambda item: encode(item[0]))
@@ -83,26 +79,70 @@ def _row(criterion: Criterion, center: Center, subject: str, samples: Samples, b
 def decide(rule: MonthRule, samples: Samples, coverage_pct: float | None) -> tuple[str, Reason]:
     """(verdict, reason). `below` needs the 95 % upper bound of the share under what is asked; between is `watch`."""
     if lacks := _lacks(rule, samples, coverage_pct or 0.0):
-        return "not enough data", Reason("month.lacks", {"lacks": lacks})
+        return NOT_ENOUGH, Reason("month.lacks", {"lacks": lacks})
     shares: dict[str, Param] = {
         "met_pct": _pct(samples.met, samples.counted),
         "n": samples.counted,
         "asked_pct": rule.share_pct,
     }
-    if 100 * samples.met >= rule.share_pct * samples.counted:
-        return "meets", Reason("month.meets", shares)
-    upper = _upper_pct(samples) or 0.0
-    shares["upper_pct"] = upper
-    return (
-        ("below", Reason("month.below", shares)) if upper < rule.share_pct else ("watch", Reason("month.watch", shares))
-    )
+    word = share_verdict(rule.share_pct, samples.met, samples.counted)
+    if word != "meets":
+        shares["upper_pct"] = _wilson(samples, 1) or 0.0
+    return word, Reason(f"month.{word}", shares)
+
+
+def share_verdict(asked_pct: float, met: int, counted: int) -> str:
+    """meets, below or watch; nothing was asked of no samples."""
+    if 100 * met >= asked_pct * counted:
+        return "meets"
+    return "below" if wilson_pct(met, counted, 1) < asked_pct else "watch"
+
+
+# ---------------------------------------------------------------- what is not known
+
+
+def unknown_samples(criterion: Criterion, samples: Samples, month: Month) -> int:
+    """How many samples are lacking of those that a month without silence would have. Tests of speed: one in each part
+    of each day that was open; what counts by the day: the days; all else: as many as its covered minutes have."""
+    owed = month.ledger.owed
+    if criterion.reading == "silence":
+        return month.ledger.minutes["unknown_explained"] + month.ledger.minutes["unknown_unexplained"]
+    if criterion.month.slots:
+        return max(0, month.open_days * len(criterion.month.slots) - samples.counted)
+    if criterion.month.per == "day":
+        return max(0, month.open_days - samples.counted)
+    left = max(0, owed - samples.covered)
+    return round(samples.counted * left / samples.covered) if samples.covered else left
+
+
+def numbers(rule: MonthRule, samples: Samples, unknown: int, *, among: bool = False) -> dict[str, Any]:
+    """The verdict by three numbers: as computed, if all that is unknown were up, and if it were down. Where they
+    disagree the month is not decided by data. `among`: the samples have the unknown ones already, as down."""
+    counted = samples.counted if among else samples.counted + unknown
+    found = {
+        "as_computed": (samples.met, samples.counted),
+        "unknown_as_up": (samples.met + unknown, counted),
+        "unknown_as_down": (samples.met, counted),
+    }
+    rows = {
+        name: {
+            "met_pct": _pct(*pair),
+            "verdict": share_verdict(rule.share_pct, *pair) if pair[1] else "not enough data",
+        }
+        for name, pair in found.items()
+    }
+    return {
+        "unknown": unknown,
+        "numbers": rows,
+        "decided_by_data": len({row["verdict"] for row in rows.values()}) == 1,
+    }
 
 
 def _lacks(rule: MonthRule, samples: Samples, coverage_pct: float) -> list[Reason]:
     """What a month would need to be decided."""
     counts = (
         ("month.samples", samples.counted, rule.min_samples),
-        ("month.days", len(samples.days), rule.min_days),
+        ("month.days", samples.days, rule.min_days),
         ("month.slots", len(samples.slots), rule.min_slots),
     )
     lacks = [Reason.of(code, n=have, least=least) for code, have, least in counts if have < least]
@@ -111,22 +151,59 @@ def _lacks(rule: MonthRule, samples: Samples, coverage_pct: float) -> list[Reaso
     return lacks
 
 
-def _upper_pct(samples: Samples) -> float | None:
-    return wilson_upper_pct(samples.met, samples.counted) if samples.counted else None
+def _wilson(samples: Samples, side: int) -> float | None:
+    return wilson_pct(samples.met, samples.counted, side) if samples.counted else None
 
 
-def wilson_upper_pct(met: int, counted: int) -> float:
-    """Upper end of the 95 % Wilson score interval (Wilson 1927) of the share met, in percent."""
+def wilson_pct(met: int, counted: int, side: int) -> float:
+    """The upper (`side` 1) or lower (-1) end of the 95 % Wilson score interval (Wilson 1927) of the share met, in
+    percent."""
     share, z2 = met / counted, Z95 * Z95
     middle = share + z2 / (2 * counted)
     width = Z95 * math.sqrt(share * (1 - share) / counted + z2 / (4 * counted * counted))
-    return round(100 * (middle + width) / (1 + z2 / counted), 2)
+    return round(100 * (middle + side * width) / (1 + z2 / counted), 2)
 
 
-def percentile(values: Sequence[float], percent: int) -> float | None:
-    """By nearest rank: always one of the values."""
-    ordered = sorted(values)
-    return _rounded(ordered[max(0, -(-len(ordered) * percent // 100) - 1)]) if ordered else None
+def percentile(values: Mapping[float, int], percent: int) -> float | None:
+    """By nearest rank: always one of the values, which are given with how often each was found."""
+    left = max(1, -(-sum(values.values()) * percent // 100))
+    for value in sorted(values):
+        left -= values[value]
+        if left <= 0:
+            return _rounded(value)
+    return None
+
+
+# ---------------------------------------------------------------- parts of a report
+
+
+def availability(found: Availability) -> dict[str, Any]:
+    """The line and the power as percentages of the open minutes in which they are known. Power is there on mains and on
+    battery; it is off where the gateway proved that it was without."""
+    power, line = found.mains + found.battery, found.line_up + found.line_down
+    return {
+        "line": {"up": found.line_up, "down": found.line_down, "pct": _pct(found.line_up, line)},
+        "power": {
+            "mains": found.mains, "battery": found.battery, "off": found.off, "pct": _pct(power, power + found.off),
+        },
+    }  # fmt: skip
+
+
+def excused(found: Sequence[ExcusedTime]) -> list[dict[str, Any]]:
+    """Every exclusion with the open minutes that it took out; parts that days had cut are one again."""
+    rows: list[dict[str, Any]] = []
+    for one in sorted(found, key=lambda item: (item.exclusion.code, item.exclusion.evidence, item.exclusion.from_ms)):
+        row = msgspec.to_builtins(one.exclusion) | {"minutes": one.minutes}
+        last = rows[-1] if rows else {}
+        if (last.get("code"), last.get("evidence"), last.get("to_ms")) == (
+            row["code"],
+            row["evidence"],
+            row["from_ms"],
+        ):
+            last |= {"to_ms": row["to_ms"], "minutes": last["minutes"] + row["minutes"]}
+        else:
+            rows.append(row)
+    return sorted(rows, key=lambda row: (row["from_ms"], row["to_ms"], row["code"]))
 
 
 def _pct(part: int, whole: int) -> float | None:

@@ -28,8 +28,8 @@ S = TypeVar("S", bound=str)
 LANGUAGES = ("en", "ur")  # of a printed page, one after the other
 COLUMNS = (
     "criterion", "subject", "name", "verdict", "reason", "reason_code", "samples", "met", "met_pct", "asked_pct",
-    "upper_95_pct", "bound", "unit", "p10", "median", "p90", "days", "slots", "covered_minutes", "coverage_pct",
-    "asked_coverage_pct", "grade",
+    "lower_95_pct", "upper_95_pct", "unknown", "decided_by_data", "bound", "unit", "p10", "median", "p90", "days",
+    "slots", "covered_minutes", "coverage_pct", "asked_coverage_pct", "grade",
 )  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -48,7 +48,7 @@ def as_csv(report: Report) -> str:
     for row in report["criteria"]:
         reason = reason_of(row["reason"])
         row = {**row, "reason": plain().reason(reason), "reason_code": reason.code}
-        cells = (*head, standard["id"], standard["sha256"], *(row[name] for name in COLUMNS))
+        cells = (*head, standard["id"], standard["sha256"], *(row.get(name) for name in COLUMNS))
         writer.writerow([safe_cell(cell) for cell in cells])
     return text.getvalue()
 
@@ -73,7 +73,7 @@ def _article(report: Report, words: HtmlWords) -> str:
         report=report, t=words, worst=worst(seats["hours"], seats["promised"]), place=words.listed(places),
         hours=opening_text(center["opening"], words), local=partial(local, tz=TZ), named=partial(named, words=words),
         revised=partial(reasons, words=words), reason_of=reason_of, reasons_of=partial(map, reason_of),
-        not_counted=not_counted,
+        not_counted=not_counted, ltrs=partial(map, words.ltr),
     )  # fmt: skip
 
 

@@ -21,12 +21,14 @@ import sqlalchemy as sa
 
 from agent.common.center_time import TZ
 from collector.judging.evaluate import CenterLike, FreshReading
+from collector.register.dated import today_ms
+from collector.reports.day_store import AROUND_MS, DAY_MS, mark
 from collector.store import schema, upsert
 
 CLOSE_MS = 5 * 86_400_000  # a month is reported so long after its end; no official figure exists
 SETTLE_MS = 600_000  # what comes late comes in many batches: a revision is made when they have stopped
 FOR_EVER_MS = 2**53
-AROUND_MS = 3_600_000  # so far readings speak for their neighbours (counters around a test, the edge of a minute)
+LONGEST_MS = 35 * 86_400_000  # for so long a gap or a cut may have gone on, as far as day sheets are concerned
 
 _r = schema.reports.c
 Key = tuple[str, int]  # center, and when the month begins
@@ -106,18 +108,28 @@ def months_within(from_ms: int, to_ms: int) -> tuple[int, ...]:
 
 def record_group(conn: sa.Connection, group: Sequence[tuple[CenterLike, Sequence[FreshReading]]], now_ms: int) -> None:
     """Notes the readings of a transaction that speak of months reported already."""
-    late_ms = now_ms - CLOSE_MS + AROUND_MS
+    late_ms, made_ms = now_ms - CLOSE_MS + AROUND_MS, _made_until(now_ms)
     causes: dict[Key, Why] = defaultdict(Why)
+    days: set[tuple[str, int, int]] = set()
     for center, fresh in group:
         times: dict[tuple[int, str], list[int]] = defaultdict(list)
         for reading in fresh:
-            if (from_ms := _from_ms(reading)) < late_ms:
+            if (from_ms := _from_ms(reading)) - AROUND_MS < made_ms:
+                days.add((center.code, today_ms(from_ms - AROUND_MS), today_ms(reading.wall_ms + AROUND_MS)))
+            if from_ms < late_ms:
                 for month in _months(from_ms, reading.wall_ms):
                     times[month, reading.id.partition(" ")[0]].append(reading.wall_ms)
         for (month, device), own in times.items():
             one = Why(readings=len(own), first_ms=min(own), last_ms=max(own), devices=(device,))
             causes[center.code, month] |= one
+    mark(conn, days)
     reopen(conn, causes, now_ms)
+
+
+def _made_until(now_ms: int) -> int:
+    """Days that begin before this may have their sheets; yesterday has none yet in the first hour of a day."""
+    today = today_ms(now_ms)
+    return today if now_ms >= today + AROUND_MS else today - DAY_MS
 
 
 def _from_ms(fresh: FreshReading) -> int:
@@ -134,12 +146,16 @@ def _months(from_ms: int, to_ms: int) -> tuple[int, ...]:
 
 def record_server_results(conn: sa.Connection, moments: Iterable[tuple[str, int]], now_ms: int) -> None:
     """A server's record came that speaks of a center's reading of that time."""
+    moments = list(moments)
+    mark(conn, ((code, at_ms, at_ms) for code, at_ms in moments))
     one = Why(records=1)
     _note(conn, ((code, month_of(at_ms), one) for code, at_ms in moments if at_ms < now_ms - CLOSE_MS), now_ms)
 
 
 def record_moves(conn: sa.Connection, moves: Iterable[tuple[int, str]], now_ms: int) -> None:
     """A boot's clock has become known better: readings went from one of these times to another."""
+    moves = list(moves)
+    mark(conn, {(code, today_ms(at_ms - AROUND_MS), today_ms(at_ms + AROUND_MS)) for at_ms, code in moves})
     one = Why(readings=1)
     _note(conn, ((code, month_of(at_ms), one) for at_ms, code in moves if at_ms < now_ms - CLOSE_MS), now_ms)
 
@@ -147,6 +163,8 @@ def record_moves(conn: sa.Connection, moves: Iterable[tuple[int, str]], now_ms: 
 def record_outages(conn: sa.Connection, moments: Iterable[tuple[str, int]], now_ms: int) -> None:
     """A center's gap or cut that began then is told of otherwise than before. Trends of batteries look back, so every
     later month may say otherwise too; those that do not are not revised."""
+    moments = list(moments)
+    mark(conn, ((code, at_ms, at_ms + LONGEST_MS) for code, at_ms in moments))
     one = Why(outages=1)
     last_ms = now_ms - CLOSE_MS
     _note(conn, ((code, month, one) for code, at_ms in moments for month in months_within(at_ms, last_ms)), now_ms)
@@ -154,6 +172,8 @@ def record_outages(conn: sa.Connection, moments: Iterable[tuple[str, int]], now_
 
 def record_facts(conn: sa.Connection, codes: Iterable[str], from_ms: int, now_ms: int) -> None:
     """Somebody recorded what these centers were from that time on."""
+    codes = list(codes)
+    mark(conn, ((code, from_ms, now_ms) for code in codes))
     one, last_ms = Why(facts=1), now_ms - CLOSE_MS
     months = months_within(from_ms, last_ms) if from_ms < last_ms else ()
     _note(conn, ((code, month, one) for code in codes for month in months), now_ms)
@@ -161,6 +181,8 @@ def record_facts(conn: sa.Connection, codes: Iterable[str], from_ms: int, now_ms
 
 def record_calendar(conn: sa.Connection, codes: Iterable[str], from_ms: int, to_ms: int | None, now_ms: int) -> None:
     """Somebody recorded what the calendar said of these centers then, or took it back."""
+    codes = list(codes)
+    mark(conn, ((code, from_ms, now_ms if to_ms is None else min(to_ms, now_ms)) for code in codes))
     one, last_ms = Why(calendar=1), min(now_ms - CLOSE_MS, FOR_EVER_MS if to_ms is None else to_ms - 1)
     months = months_within(from_ms, last_ms) if from_ms < last_ms else ()
     _note(conn, ((code, month, one) for code in codes for month in months), now_ms)
@@ -249,8 +271,9 @@ def unpacked(body: bytes) -> dict[str, Any]:
 # ---------------------------------------------------------------- what it changes
 
 SHOWN = ("verdict", "samples", "met_pct", "median", "coverage_pct")
-# Where formats differ in the form of reasons: what a report of one format cannot be asked to tell as another does.
-_FORM = frozenset({"format", "reason", "reasons", "not_counted", "names", "evidence"})
+# Where formats differ in the form of reasons and in their buckets: what a report of one format cannot be asked to tell
+# as another does.
+_FORM = frozenset({"format", "reason", "reasons", "not_counted", "names", "evidence", "ledger"})
 
 
 def comparable(value: Any) -> Any:
@@ -261,8 +284,19 @@ def comparable(value: Any) -> Any:
 
 
 def of_one_form(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Both reports so that they can be compared: as they are, or without what formats before 3 put as sentences."""
-    return (old, new) if old.get("format") == new.get("format") else (comparable(old), comparable(new))
+    """Both reports so that they can be compared: as they are, or as far as the older format goes."""
+    if old.get("format") == new.get("format"):
+        return old, new
+    return comparable(old), _as_far(comparable(old), comparable(new))
+
+
+def _as_far(old: Any, new: Any) -> Any:
+    """What `new` says of what `old` speaks of."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return {name: _as_far(part, new.get(name)) for name, part in old.items()}
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [_as_far(one, other) for one, other in zip(old, new, strict=True)]
+    return new
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -281,7 +315,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
     minutes = {
         name: {"was": old["ledger"][name], "now": count}
         for name, count in new["ledger"].items()
-        if old["ledger"][name] != count
+        if old.get("format") == new.get("format") and old["ledger"][name] != count
     }
     return {"criteria": criteria, "minutes": minutes}
 

@@ -124,7 +124,7 @@ def _made(
     registered = centers.some_centers(conn, [item.center for item in due])
     judged = [_as_reported(conn, center, month_ms) for center in registered.values()]
     try:
-        return build_some(conn, judged, revisions.named(month_ms), standards, now_ms)
+        return build_some(conn, judged, revisions.named(month_ms), standards, now_ms, anew=False)
     except ReportError as error:
         NOT_MADE.log(month=revisions.named(month_ms), error=error)
         return {}
@@ -194,7 +194,7 @@ def told(conn: sa.Connection, code: str, month: str, standards: Standards, now_m
     if closed and (closed[-1] is known[-1] or span.from_ms < raw_from(conn)):
         report = revisions.report_of(conn, center.code, span.from_ms, closed[-1].number)
     else:
-        report = _plain(build(conn, _as_reported(conn, center, span.from_ms), month, standards, now_ms))
+        report = _plain(build(conn, _as_reported(conn, center, span.from_ms), month, standards, now_ms, anew=False))
     changed = _changed(conn, center.code, span.from_ms, known, report)
     return {**report, "revision": _revision(known, changed)}
 

@@ -8,7 +8,7 @@ from agent.common.logs import Event
 from collector.config import Settings
 from collector.ingest import spools
 from collector.judging import clock, engines, shared_seats
-from collector.reports import schedule
+from collector.reports import day_store, schedule
 from collector.standard import Standards
 from collector.store import Store
 from collector.store.months import Retention, ahead, forget, settle
@@ -38,6 +38,7 @@ HOLE = Event(
 
 EVERY_S = 60.0
 FORGET_MS = 3_600_000
+SHEETS_A_TICK = 2  # passes, each of many centers: a nation's day is made within some hours
 
 
 class Housekeeping:
@@ -62,6 +63,10 @@ class Housekeeping:
             pass
         with self._store.read() as conn:
             agreement = clock.agreement(conn, now_ms)
+        if agreement == "agrees":
+            day_store.begin_days(self._store, now_ms)
+        for _ in range(SHEETS_A_TICK):
+            day_store.make(self._store, self._standards, now_ms)
         if agreement == "agrees" and (begun := schedule.begin(self._store, self._standards, now_ms)):
             REPORTS_DUE.log(months=begun)
         schedule.finish(self._store, self._standards, now_ms)

@@ -36,6 +36,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "contacts": ("", "rawd", "r"),
     "copies": ("", "r", "r"),
     "cuts": _DERIVED,
+    "day_sheets": ("rw", "rw", "r"),  # what comes late marks one; only housekeeping makes them
     "decisions": ("", "ra", "r"),
     "devices": _DESK,
     "enrolments": ("", "raw", ""),

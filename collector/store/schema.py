@@ -703,6 +703,18 @@ reports = sa.Table(
 )
 
 
+# What each day says of each center (collector.reports.day_store). `made_ms` None: it is due, or due again.
+day_sheets = sa.Table(
+    "day_sheets",
+    metadata,
+    sa.Column("center", Code, primary_key=True),
+    sa.Column("day_ms", Ms, primary_key=True),  # when it begins in Pakistan
+    sa.Column("marks", sa.Integer, nullable=False),  # how often its day was touched
+    sa.Column("made_ms", Ms),
+    sa.Column("body", sa.LargeBinary),  # JSON, compressed by zlib
+    sa.Index("day_sheets_due", "made_ms", "day_ms"),
+)
+
 # Where gateways may test their speed. `public_key` proves what a server says it saw; None: it cannot sign.
 measure_servers = sa.Table(
     "measure_servers",

@@ -176,7 +176,7 @@ def off_calendar(conn: sa.Connection, now_ms: int, build: Build = monthly.build)
         book = build(conn, center, month, standards, now_ms)
         hours = opening_hours.parse(center.opening)
         minutes = range(book["from_ms"], book["to_ms"], opening_hours.MINUTE_MS)
-        buckets = dict(book["ledger"])
-        wrong += sum(opening_hours.is_open(hours, at_ms) for at_ms in minutes) != buckets.pop("open")
+        buckets, before = dict(book["ledger"]), book["minutes"]["before"]
+        wrong += sum(opening_hours.is_open(hours, at_ms) for at_ms in minutes) != buckets.pop("open") + before
         wrong += sum(buckets.values()) != book["ledger"]["open"]
     return wrong

@@ -136,6 +136,6 @@ def test_a_minute_that_stands_in_no_bucket_or_in_two_is_seen(scene: Scene) -> No
 
     with scene.store.read() as conn:
         assert off_calendar(conn, now_ms) == 0
-        assert off_calendar(conn, now_ms, astray(-1, "before")) == 1
-        assert off_calendar(conn, now_ms, astray(1, "silent")) == 1
+        assert off_calendar(conn, now_ms, astray(-1, "up")) == 1
+        assert off_calendar(conn, now_ms, astray(1, "unknown_unexplained")) == 1
         assert off_calendar(conn, now_ms, astray(1, "open")) == 2

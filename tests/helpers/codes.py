@@ -225,6 +225,7 @@ COLLECTOR: Examples = {
     "join.unframed": {"text": "JSON is malformed"},
     "join.proof": {},
     # a month and its seats: collector.reports
+    "month.excused": {},
     "month.lacks": {"lacks": [Reason.of("month.days", n=3, least=15)]},
     "month.samples": {"n": 3, "least": 42},
     "month.days": {"n": 1, "least": 15},

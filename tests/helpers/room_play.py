@@ -158,7 +158,7 @@ def test_the_month_has_a_row_of_it(sqlite_store: Store) -> None:
         report = monthly.build(conn, center, "2026-02", standards(), NOW)
     (row,) = (row for row in report["criteria"] if row["criterion"] == "room.temperature")
     assert (row["samples"], row["met"], row["median"], row["unit"]) == (20, 10, 30.0, "°C")
-    assert report["ledger"]["measured"] == 21  # a reading speaks for the minute before it, too
+    assert report["minutes"]["measured"] == 21  # a reading speaks for the minute before it, too
 
 
 # ---------------------------------------------------------------- the pages

@@ -28,7 +28,8 @@ from collector.messages import Finding
 from collector.register.centers import COLUMNS, LIFECYCLE, TIERS
 from collector.register.opening_hours import DAYS
 from collector.register.providers import ProviderPath
-from collector.reports.ledger import Bucket
+from collector.reports.exclusions import ExclusionCode
+from collector.reports.ledger import Bucket, FormerBucket
 from collector.reports.revisions import SHOWN as DIFFERENCES
 from collector.scope import PARTS
 from collector.standard.check import READINGS, value_type
@@ -114,7 +115,9 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "day", DAYS
     yield "criterion", [f"{item.id}{part}" for item in (DEAF, CLOCK) for part in ("", ".fix")]
     yield from ((room, ("raised", "cleared")) for room in ("alert", "summary"))
-    yield from (("ledger", (f"{name}{part}" for name in (*get_args(Bucket), "open"))) for part in ("", ".means"))
+    buckets = (*get_args(Bucket), *get_args(FormerBucket), "open")
+    yield from (("ledger", dict.fromkeys(f"{name}{part}" for name in buckets)) for part in ("", ".means"))
+    yield "exclusion", get_args(ExclusionCode)
     yield "report.what", DIFFERENCES
     yield "gateway.page.uplink", ("connected", "connecting", "off")
     yield "gateway.page.clock", get_args(wire.Clock)

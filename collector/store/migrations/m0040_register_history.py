@@ -1,4 +1,4 @@
-"""Every fact of a center holds from a day, recorded by a person; imports can be taken back; a calendar."""
+"""Every fact of a center holds from a day, recorded by a person; imports can be taken back; a calendar; day sheets."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ Row = dict[str, Any]
 def upgrade() -> None:
     _tables()
     _calendar()
+    _sheets()
     _columns()
     conn = op.get_bind()
     facts = sa.Table("facts", sa.MetaData(), autoload_with=conn)
@@ -160,6 +161,19 @@ def _calendar() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("calendar_by_time", "calendar", ["from_ms"], unique=False)
+
+
+def _sheets() -> None:
+    op.create_table(
+        "day_sheets",
+        sa.Column("center", sa.String(length=32), nullable=False),
+        _ms("day_ms"),
+        sa.Column("marks", sa.Integer(), nullable=False),
+        _ms("made_ms", nullable=True),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("center", "day_ms"),
+    )
+    op.create_index("day_sheets_due", "day_sheets", ["made_ms", "day_ms"], unique=False)
 
 
 def _columns() -> None:

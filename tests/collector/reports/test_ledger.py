@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agent.common.center_time import TZ
 from collector.register.opening_hours import is_open, open_minutes, parse
-from collector.reports.ledger import BUCKETS, Ledger, Span, ledger, minutes_of, minutes_open
+from collector.reports.ledger import BUCKETS, Ledger, MinuteStates, Span, ledger, minutes_of, minutes_open
 from collector.reports.revisions import month_after, months_within
 
 MINUTE = 60_000
@@ -46,34 +46,55 @@ def test_a_hole_of_some_minutes_shows() -> None:
 
 
 def test_the_first_bucket_that_claims_a_minute_has_it() -> None:
+    states = MinuteStates(measured=[2, 3, 4, 5, 99], below=[4, 5, 99], down=[5])
     book = ledger(
-        set(range(10)), [2, 3, 99], enrolled_ms=2 * MINUTE, dark=[(3 * MINUTE, 6 * MINUTE)],
-        ours=[(5 * MINUTE, 8 * MINUTE)],
+        set(range(12)), states, enrolled_ms=2 * MINUTE, excused=[(11 * MINUTE, 12 * MINUTE)],
+        dark=[(3 * MINUTE, 8 * MINUTE)], ours=[(7 * MINUTE, 9 * MINUTE)],
     )  # fmt: skip
-    assert book.minutes == {"measured": 2, "before": 2, "dark": 2, "ours": 2, "silent": 2}
-    assert (book.open, book.owed) == (10, 6)
+    assert book.minutes == {
+        "up": 2, "below": 1, "down": 1, "excused": 1, "unknown_explained": 2, "ours": 1, "unknown_unexplained": 2,
+    }  # fmt: skip
+    assert (book.open, book.before, book.measured, book.owed) == (10, 2, 4, 8)
+
+
+def test_what_is_taken_out_is_taken_out_whatever_happened_in_it() -> None:
+    """Excused minutes count for nobody and against nobody, not as good ones."""
+    states = MinuteStates(measured=range(10), down=range(5))
+    book = ledger(set(range(10)), states, enrolled_ms=0, excused=[(2 * MINUTE, 8 * MINUTE)])
+    assert (book.minutes["excused"], book.minutes["down"], book.minutes["up"], book.owed) == (6, 2, 2, 4)
 
 
 def test_before_a_gateway_is_enrolled_nothing_is_owed() -> None:
-    book = ledger(set(range(60)), [], enrolled_ms=None, dark=[], ours=[])
-    assert (book.minutes["before"], book.owed) == (60, 0)
+    book = ledger(set(range(60)), MinuteStates(), enrolled_ms=None)
+    assert (book.before, book.open, book.owed) == (60, 0, 0)
 
 
 SPANS = st.lists(st.tuples(st.integers(0, 10**7), st.integers(0, 10**6)).map(lambda s: (s[0], s[0] + s[1])), max_size=5)
+MINUTES = st.sets(st.integers(0, 200))
 
 
-@given(st.sets(st.integers(0, 200)), st.sets(st.integers(0, 200)), st.none() | st.integers(0, 10**7), SPANS, SPANS)
+@given(MINUTES, MINUTES, MINUTES, MINUTES, st.none() | st.integers(0, 10**7), SPANS, SPANS, SPANS)
 def test_the_buckets_sum_to_the_open_minutes(
     open_set: set[int],
     measured: set[int],
+    below: set[int],
+    down: set[int],
     enrolled_ms: int | None,
-    dark: list[tuple[int, int]],
-    ours: list[tuple[int, int]],
+    excused: list[Span],
+    dark: list[Span],
+    ours: list[Span],
 ) -> None:
-    book = ledger(open_set, measured, enrolled_ms=enrolled_ms, dark=dark, ours=ours)
-    assert book.open == len(open_set)
+    states = MinuteStates(measured=measured, below=below, down=down)
+    book = ledger(open_set, states, enrolled_ms=enrolled_ms, excused=excused, dark=dark, ours=ours)
+    assert book.open + book.before == len(open_set)
     assert set(book.minutes) == set(BUCKETS)
     assert all(count >= 0 for count in book.minutes.values())
+    assert book.measured <= book.owed <= book.open
+    parts = [
+        ledger(some, states, enrolled_ms=enrolled_ms, excused=excused, dark=dark, ours=ours)
+        for some in ({m for m in open_set if m < 77}, {m for m in open_set if m >= 77})
+    ]
+    assert parts[0] + parts[1] == book  # however a period is cut
 
 
 # ---------------------------------------------------------------- a whole year
@@ -98,7 +119,8 @@ def calendar(
     books, one_by_one = [], Counter[str]()
     for from_ms in months_within(YEAR[0], YEAR[1] - 1):
         minutes = minutes_open(hours, from_ms, month_after(from_ms))
-        books.append(ledger(minutes, measured, enrolled_ms=enrolled_ms, dark=dark, ours=ours))
+        states = MinuteStates(measured=measured)
+        books.append(ledger(minutes, states, enrolled_ms=enrolled_ms, dark=dark, ours=ours))
     for minute in range(YEAR[0] // MINUTE, YEAR[1] // MINUTE):
         if week[minute % len(week)]:
             one_by_one[_bucket(minute, measured, enrolled_ms, dark, ours)] += 1
@@ -107,11 +129,11 @@ def calendar(
 
 def _bucket(minute: int, measured: set[int], enrolled_ms: int | None, dark: list[Span], ours: list[Span]) -> str:
     if minute in measured:
-        return "measured"
+        return "up"
     if enrolled_ms is None or minute * MINUTE < enrolled_ms:
         return "before"
     within = [any(start // MINUTE <= minute < -(-end // MINUTE) for start, end in spans) for spans in (dark, ours)]
-    return "dark" if within[0] else "ours" if within[1] else "silent"
+    return "unknown_explained" if within[0] else "ours" if within[1] else "unknown_unexplained"
 
 
 @pytest.mark.row(46)
@@ -122,7 +144,8 @@ def test_every_open_minute_of_a_year_is_in_one_bucket_and_none_is_unexplained(
 ) -> None:
     books, one_by_one = calendar(text, heard, enrolled_ms, dark, ours)
     assert len(books) == 12
-    assert sum(book.open for book in books) == open_minutes(parse(text), *YEAR) == one_by_one.total()
+    assert sum(book.open + book.before for book in books) == open_minutes(parse(text), *YEAR) == one_by_one.total()
+    assert sum(book.before for book in books) == one_by_one["before"]
     assert {name: sum(book.minutes[name] for book in books) for name in BUCKETS} == {b: one_by_one[b] for b in BUCKETS}
 
 

@@ -19,9 +19,9 @@ from agent.common.center_time import TZ
 from agent.common.words import plain
 from collector.__main__ import main
 from collector.register.centers import Center
+from collector.reports.day_sheets import Samples
 from collector.reports.monthly import ReportError, period
-from collector.reports.monthly_samples import Samples
-from collector.reports.monthly_verdicts import decide, percentile, wilson_upper_pct
+from collector.reports.monthly_verdicts import decide, percentile, wilson_pct
 from collector.reports.render import as_csv, as_html, as_json, not_counted, reason_of, safe_cell
 from collector.reports.schedule import told
 from collector.standard import Standards
@@ -157,15 +157,15 @@ def test_tests_outside_the_opening_hours_do_not_count(store: Store) -> None:
      (96, 120, "meets"), (88, 120, "watch"), (87, 120, "below"), (0, 120, "below")],
 )  # fmt: skip
 def test_a_share_too_close_to_tell_is_watched_not_accused(met: int, of: int, verdict: str) -> None:
-    samples = Samples(counted=of, met=met, days=set(range(20)), slots={0, 1, 2})
+    samples = Samples(counted=of, met=met, days=20, slots={0, 1, 2})
     assert decide(RULE, samples, 0.0)[0] == verdict
 
 
 def test_the_bound_of_the_share_is_wilsons() -> None:
     """Against figures worked by hand from the formula: 28 of 42 and 87 of 120 are the last that are surely below."""
-    assert wilson_upper_pct(28, 42) == pytest.approx(78.99, abs=0.006)
-    assert wilson_upper_pct(87, 120) == pytest.approx(79.70, abs=0.006)
-    assert wilson_upper_pct(10, 10) == 100.0
+    assert wilson_pct(28, 42, 1) == pytest.approx(78.99, abs=0.006)
+    assert wilson_pct(87, 120, 1) == pytest.approx(79.70, abs=0.006)
+    assert wilson_pct(10, 10, 1) == 100.0
 
 
 def test_thin_coverage_is_not_enough_data_however_good_the_rest(store: Store) -> None:
@@ -236,7 +236,7 @@ def test_another_centers_readings_are_not_this_ones(store: Store) -> None:
         conn.execute(sa.update(schema.readings["link"]).values(center="X"))
     found = report(store)
     assert row(found, "internet.loss")["samples"] == 0
-    assert found["ledger"]["measured"] == 0
+    assert found["minutes"]["measured"] == 0
 
 
 def test_no_month_is_held_against_a_notice(store: Store) -> None:
@@ -285,9 +285,9 @@ def test_a_report_with_witnesses_is_the_same_each_time(store: Store, vouch) -> N
 
 
 def test_percentiles_are_of_the_values_themselves() -> None:
-    assert [percentile([5.0, 1.0, 3.0, 2.0, 4.0], p) for p in (10, 50, 90)] == [1.0, 3.0, 5.0]
-    assert percentile([7.0], 10) == 7.0
-    assert percentile([], 50) is None
+    assert [percentile({5.0: 1, 1.0: 1, 3.0: 1, 2.0: 1, 4.0: 1}, p) for p in (10, 50, 90)] == [1.0, 3.0, 5.0]
+    assert percentile({7.0: 1}, 10) == 7.0
+    assert percentile({}, 50) is None
 
 
 def test_a_reading_is_judged_by_the_version_that_held_then(store: Store) -> None:
@@ -324,11 +324,12 @@ def test_the_ledger_tells_dark_from_silent_from_ours(store: Store) -> None:
                 {**deaf, "center": "X", "was": "clear", "now": "raised", "at_ms": at("2026-02-04T09:00")},
             ],
         )
-    book = report(store)["ledger"]
-    assert (book["before"], book["ours"]) == (60 - 1, 15)  # a reading at 10:00 speaks for 09:59 too
-    assert book["measured"] == 601
-    assert book["dark"] == 30
-    assert sum(book.values()) == 2 * book["open"] == 2 * 24 * 720
+    found = report(store)
+    book = found["ledger"]
+    assert (found["minutes"]["before"], book["ours"]) == (60 - 1, 15)  # a reading at 10:00 speaks for 09:59 too
+    assert found["minutes"]["measured"] == 601
+    assert book["unknown_explained"] == 30
+    assert sum(book.values()) == 2 * book["open"] == 2 * (24 * 720 - 59)
 
 
 # ---------------------------------------------------------------- the same every time

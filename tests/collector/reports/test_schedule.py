@@ -171,8 +171,8 @@ def test_late_readings_open_a_revision_that_says_what_it_changes_and_why(store: 
     assert revision["changed"] == opened["changed"]
     presence = next(item for item in revision["changed"]["criteria"] if item["criterion"] == "presence.silent")
     assert (presence["was"]["met_pct"], presence["now"]["met_pct"]) == (1.74, 3.47)
-    assert revision["changed"]["minutes"]["measured"] == {"was": 300, "now": 600}
-    assert found["ledger"]["measured"] == 600
+    assert revision["changed"]["minutes"]["up"] == {"was": 300, "now": 600}
+    assert found["minutes"]["measured"] == 600
 
 
 def test_live_readings_open_nothing(store: Store) -> None:
@@ -185,7 +185,7 @@ def test_late_readings_of_a_month_that_is_not_reported_are_simply_in_it(store: S
     put(store, day(FEBRUARY, 2), DUE - DAY)
     look(store, DUE)
     assert report(store)["revision"]["number"] == 1
-    assert report(store)["ledger"]["measured"] == 300
+    assert report(store)["minutes"]["measured"] == 300
 
 
 def test_a_revision_that_says_the_same_is_none(store: Store) -> None:
@@ -211,7 +211,7 @@ def test_what_comes_while_a_report_is_made_is_in_it_all_the_same(store: Store) -
     assert report(store)["revision"]["closed_ms"] is None
     assert schedule.finish(store, STANDARDS, at_ms + revisions.SETTLE_MS) == 1
     found = report(store)
-    assert (found["revision"]["number"], found["ledger"]["measured"]) == (1, 600)
+    assert (found["revision"]["number"], found["minutes"]["measured"]) == (1, 600)
 
 
 def test_a_boot_that_explains_a_dark_month_end_revises_both_months(store: Store) -> None:
@@ -224,7 +224,7 @@ def test_a_boot_that_explains_a_dark_month_end_revises_both_months(store: Store)
         conn.execute(sa.insert(schema.readings["boot"]), [{**boot, "received_ms": now_ms, **dark}])
         revisions.record_group(conn, [(CENTER, [fresh])], now_ms)
     look(store, now_ms)
-    assert report(store)["revision"]["changed"]["minutes"]["dark"] == {"was": 0, "now": 720}
+    assert report(store)["revision"]["changed"]["minutes"]["unknown_explained"] == {"was": 0, "now": 720}
 
 
 @pytest.mark.control("late readings are stored and no revision is written", row=46)
@@ -236,7 +236,7 @@ def test_a_revision_that_is_not_written_is_found_by_the_check(store: Store) -> N
     put(store, day(FEBRUARY, 3), DUE + DAY, seq=5000, notes=False)
     with store.read() as conn:
         differs = schedule.check(conn, CENTER.code, "2026-02", STANDARDS, DUE + DAY)
-    assert differs == ["ledger", "criteria", "evidence"]
+    assert differs == ["ledger", "minutes", "availability", "criteria", "evidence"]
 
 
 # ---------------------------------------------------------------- what is kept, and for how long
@@ -333,7 +333,7 @@ def test_the_command_makes_a_month_anew_and_compares(store: Store, tmp_path: Pat
     assert "the same to the bit" in capsys.readouterr().out
     put(store, day(FEBRUARY, 3), DUE + DAY, notes=False)
     assert main([*words, "--check"]) == 1
-    assert "the readings say otherwise in ledger, criteria, evidence" in capsys.readouterr().err
+    assert "the readings say otherwise in ledger, minutes, availability, criteria, evidence" in capsys.readouterr().err
 
 
 def test_a_report_without_its_standard_waits_and_keeps_its_readings(store: Store) -> None:
@@ -363,7 +363,7 @@ def test_many_centers_are_reported_in_one_pass_each_as_if_alone(sqlite_store: St
     with sqlite_store.read() as conn:
         for code in codes:
             assert schedule.check(conn, code, "2026-02", STANDARDS, DUE + DAY) == []
-            assert told(conn, code, "2026-02", STANDARDS, DUE)["ledger"]["measured"] == 30 + codes.index(code)
+            assert told(conn, code, "2026-02", STANDARDS, DUE)["minutes"]["measured"] == 30 + codes.index(code)
 
 
 # ---------------------------------------------------------------- facts that hold from a date

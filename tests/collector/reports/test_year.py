@@ -216,10 +216,11 @@ def untrue(reports: dict[str, Any], play: Play) -> list[str]:
         }
         heard = {m for at, *_ in mine for m in ((at - 30_000) // MINUTE, at // MINUTE, (at + 30_000) // MINUTE)}
         book = dict(report["ledger"])
+        before = report["minutes"]["before"]
         readings_made = {
-            "open": (book.pop("open"), len(open_minutes)),
-            "measured": (book["measured"], len(heard & open_minutes)),
-            "all minutes": (sum(book.values()), len(open_minutes)),
+            "open": (book.pop("open") + before, len(open_minutes)),
+            "measured": (report["minutes"]["measured"], len(heard & open_minutes)),
+            "all minutes": (sum(book.values()) + before, len(open_minutes)),
             **_counts(report, mine),
         }
         found += [

@@ -1,0 +1,157 @@
+"""Day sheets: what one day says of one center, and how the days of a month are merged. Pure.
+
+A sheet is a function of that day's readings, facts, calendar and standards; everything in a month's report that is
+counted is a sum of its sheets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from agent.common.reasons import Reason
+from collector.reports.exclusions import Exclusion
+from collector.reports.ledger import BUCKETS, NOTHING, Bucket, Ledger
+
+SHEET_FORMAT = 1
+
+Key = tuple[str, str]  # criterion, subject
+
+
+class CriterionDay(msgspec.Struct, frozen=True, kw_only=True):
+    """What a day's readings say of one criterion and subject. `values` are [value, how often], `covered` open minutes
+    with a sample."""
+
+    criterion: str
+    subject: str
+    counted: int
+    met: int
+    values: tuple[tuple[float, int], ...]
+    slots: tuple[int, ...]
+    covered: int
+    not_counted: tuple[tuple[Reason, int], ...] = ()
+
+
+class Availability(msgspec.Struct, frozen=True, kw_only=True):
+    """Open minutes that are not excused: the line as its readings had it; power by the UPS, and off where the gateway
+    proved that it was without."""
+
+    line_up: int = 0
+    line_down: int = 0
+    mains: int = 0
+    battery: int = 0
+    off: int = 0
+
+    def __add__(self, other: Availability) -> Availability:
+        names = self.__struct_fields__
+        return Availability(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+
+class ExcusedTime(msgspec.Struct, frozen=True, kw_only=True):
+    """An exclusion and the open minutes that it took out of this day, those of earlier ones left out."""
+
+    exclusion: Exclusion
+    minutes: int
+
+
+class DaySheet(msgspec.Struct, frozen=True, kw_only=True):
+    """One center and day. `lost` are open minutes that are ours by losses; `sha256` is of the readings."""
+
+    center: str
+    from_ms: int
+    to_ms: int
+    standards: tuple[str, ...]  # digests of the versions that hold on the day
+    minutes: dict[str, int]
+    before: int
+    lost: int
+    availability: Availability
+    criteria: tuple[CriterionDay, ...]
+    seats: tuple[dict[str, Any], ...]
+    excused: tuple[ExcusedTime, ...]
+    sha256: str
+    format: int = SHEET_FORMAT
+
+    @property
+    def ledger(self) -> Ledger:
+        found: dict[Bucket, int] = {name: self.minutes[name] for name in BUCKETS}
+        return Ledger(found, self.before)
+
+
+@dataclass
+class Samples:
+    """What the readings of a period say of one criterion and subject."""
+
+    values: Counter[float] = field(default_factory=Counter)
+    counted: int = 0
+    met: int = 0
+    days: int = 0
+    slots: set[int] = field(default_factory=set)
+    covered: int = 0
+    not_counted: Counter[Reason] = field(default_factory=Counter)
+
+    def add(self, day: CriterionDay) -> None:
+        self.counted += day.counted
+        self.met += day.met
+        self.days += day.counted > 0
+        self.slots.update(day.slots)
+        self.covered += day.covered
+        self.values.update(dict(day.values))
+        self.not_counted.update(dict(day.not_counted))
+
+
+@dataclass
+class Month:
+    """The sheets of a period, merged. The order in which they are added does not matter, but for `evidence`."""
+
+    ledger: Ledger = NOTHING
+    lost: int = 0
+    availability: Availability = field(default_factory=Availability)
+    found: dict[Key, Samples] = field(default_factory=dict)
+    seats: list[Mapping[str, Any]] = field(default_factory=list)
+    excused: list[ExcusedTime] = field(default_factory=list)
+    digests: list[tuple[int, str]] = field(default_factory=list)
+    open_days: int = 0  # with an open minute that the center answers for
+
+    def add(self, sheet: DaySheet) -> None:
+        self.ledger += sheet.ledger
+        self.lost += sheet.lost
+        self.open_days += sheet.ledger.owed > 0
+        self.availability += sheet.availability
+        for day in sheet.criteria:
+            self.found.setdefault((day.criterion, day.subject), Samples()).add(day)
+        self.seats += sheet.seats
+        self.excused += sheet.excused
+        self.digests.append((sheet.from_ms, sheet.sha256))
+
+    @property
+    def sha256(self) -> str:
+        """Of the days' digests, in the order of the days."""
+        return hashlib.sha256("\n".join(digest for _, digest in sorted(self.digests)).encode()).hexdigest()
+
+
+def merged(sheets: Iterable[DaySheet]) -> Month:
+    month = Month()
+    for sheet in sheets:
+        month.add(sheet)
+    return month
+
+
+def packed_sheet(sheet: DaySheet) -> bytes:
+    return msgspec.json.encode(sheet)
+
+
+_sheets = msgspec.json.Decoder(DaySheet)
+
+
+def unpacked_sheet(body: bytes) -> DaySheet | None:
+    """None where it is of another format: it is made anew."""
+    try:
+        sheet = _sheets.decode(body)
+    except msgspec.DecodeError:
+        return None
+    return sheet if sheet.format == SHEET_FORMAT else None
