@@ -29,7 +29,7 @@ from collector.commands.console import (
     table,
     who_argument,
 )
-from collector.database import opened
+from collector.database import existing, opened
 from collector.register import calendar, centers, dated
 from collector.register.calendar import CalendarEntry, CalendarError
 from collector.register.facts import FactError
@@ -111,7 +111,7 @@ def _list(options: argparse.Namespace) -> int:
     now_ms = _now_ms()
     from_ms = dated.day_ms(options.from_day) if options.from_day else now_ms - 31 * DAY_MS
     to_ms = dated.day_ms(options.to_day) + DAY_MS if options.to_day else now_ms + 366 * DAY_MS
-    with opened(settings_of(options)) as store, store.read() as conn:
+    with existing(settings_of(options)) as store, store.read() as conn:
         found = calendar.listed(conn, from_ms, to_ms, options.kind or calendar.KINDS)
     _say(options, found, now_ms)
     return 0
@@ -236,7 +236,7 @@ def schedules(lines: Iterable[str]) -> list[tuple[str, str]]:
 def _confirm(options: argparse.Namespace) -> int:
     now_ms = _now_ms()
     from_ms = dated.day_ms(options.on) if options.on else None
-    with opened(settings_of(options)) as store:
+    with existing(settings_of(options)) as store:
         by = acting(options)
         proof_of(store, by, now_ms)
         with store.write() as conn:
@@ -248,7 +248,7 @@ def _confirm(options: argparse.Namespace) -> int:
 
 def _withdraw(options: argparse.Namespace) -> int:
     now_ms = _now_ms()
-    with opened(settings_of(options)) as store:
+    with existing(settings_of(options)) as store:
         by = acting(options)
         if options.second:
             proof_of(store, options.second, now_ms)

@@ -18,7 +18,7 @@ from collector.commands.console import (
     table,
     who_argument,
 )
-from collector.database import opened
+from collector.database import existing
 from collector.register import dated, owners
 
 EXAMPLE = "nabz-collector owner show 'Rehman & Sons' --on 2026-10-01"
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    with opened(settings_of(options)) as store, store.read() as conn:
+    with existing(settings_of(options)) as store, store.read() as conn:
         rows = owners.listed(conn)
     cells = [[*(str(row[name]) for name in SHOWN), len(row["centers"])] for row in rows]  # type: ignore[arg-type]
     say(json.dumps(rows) if options.json else table((*SHOWN, "centers"), cells))
@@ -64,7 +64,7 @@ def _show(options: argparse.Namespace) -> int:
     except ValueError as error:
         complain(f"--on: {describe(error)}")
         return 2
-    with opened(settings_of(options)) as store, store.read() as conn:
+    with existing(settings_of(options)) as store, store.read() as conn:
         known = owners.get(conn, options.name)
         owned = owners.centers_on(conn, options.name, at_ms)
     if known is None and not owned:
@@ -79,7 +79,7 @@ def _show(options: argparse.Namespace) -> int:
 
 def _set(options: argparse.Namespace) -> int:
     details = {name: getattr(options, name) for name in SHOWN[1:]}
-    with opened(settings_of(options)) as store, store.write() as conn:
+    with existing(settings_of(options)) as store, store.write() as conn:
         row = owners.put(conn, options.name, acting(options), _now_ms(), **details)
     say(json.dumps(row) if options.json else f"{row['name']}: recorded")
     return 0

@@ -27,7 +27,7 @@ from collector.commands.console import (
     table,
     who_argument,
 )
-from collector.database import opened
+from collector.database import existing, opened
 from collector.register import centers, dated, facts, imports
 from collector.register.facts import Fact, Recording
 from collector.reports import revisions
@@ -176,7 +176,7 @@ def _undo(options: argparse.Namespace) -> int:
     if not options.reason:
         complain("center import --undo: needs a reason; give --reason TEXT")
         return 2
-    with opened(settings_of(options)) as store:
+    with existing(settings_of(options)) as store:
         origin = _origin(store, options)
         with store.write() as conn:
             done = imports.undo(conn, options.undo, origin, now_ms)
@@ -207,7 +207,7 @@ def _revise(conn: sa.Connection, since: dict[str, int], now_ms: int) -> None:
 
 
 def _imports(options: argparse.Namespace) -> int:
-    with opened(settings_of(options)) as store, store.read() as conn:
+    with existing(settings_of(options)) as store, store.read() as conn:
         rows = imports.listed(conn)
     heads = ("import", "at", "by", "file", "facts", "waiting", "undone", "undone by", "reason")
     cells = [
@@ -231,7 +231,7 @@ def _facts(options: argparse.Namespace) -> int:
     except ValueError as error:
         complain(f"--on, --known: {describe(error)}")
         return 2
-    with opened(settings_of(options)) as store, store.read() as conn:
+    with existing(settings_of(options)) as store, store.read() as conn:
         center = dated.facts_at(conn, options.code, at_ms, known_ms)
     if center is None:
         complain(f"center {options.code!r}: nothing was known of it then; see `nabz-collector center list`")
@@ -242,7 +242,7 @@ def _facts(options: argparse.Namespace) -> int:
 
 
 def _history(options: argparse.Namespace) -> int:
-    with opened(settings_of(options)) as store, store.read() as conn:
+    with existing(settings_of(options)) as store, store.read() as conn:
         centers.get(conn, options.code)
         found = facts.facts_of(conn, [options.code])[options.code]
     _say_facts(options, [fact for fact in found if options.fact in ("", fact.name)])
@@ -281,7 +281,7 @@ def _set(options: argparse.Namespace) -> int:
     except ValueError as error:
         complain(f"--from: {describe(error)}")
         return 2
-    with opened(settings_of(options)) as store:
+    with existing(settings_of(options)) as store:
         how = Recording(
             from_ms=from_ms, now_ms=now_ms, today_ms=today_ms, by=acting(options), reason=options.reason,
             second=_second(store, options),
@@ -298,14 +298,14 @@ def _set(options: argparse.Namespace) -> int:
 
 
 def _waiting(options: argparse.Namespace) -> int:
-    with opened(settings_of(options)) as store, store.read() as conn:
+    with existing(settings_of(options)) as store, store.read() as conn:
         _say_facts(options, facts.waiting(conn))
     return 0
 
 
 def _confirm(options: argparse.Namespace) -> int:
     now_ms = _now_ms()
-    with opened(settings_of(options)) as store:
+    with existing(settings_of(options)) as store:
         by = acting(options)
         proof_of(store, by, now_ms)
         with store.write() as conn:
@@ -319,7 +319,7 @@ def _confirm(options: argparse.Namespace) -> int:
 
 def _withdraw(options: argparse.Namespace) -> int:
     now_ms = _now_ms()
-    with opened(settings_of(options)) as store:
+    with existing(settings_of(options)) as store:
         by, second = acting(options), _second(store, options)
         with store.write() as conn:
             found = [fact for fact in _named(conn, options) if fact.state != "withdrawn"]

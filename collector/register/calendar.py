@@ -127,6 +127,11 @@ class Calendar:
         """What holidays and other hours make of this center's days, for `opening_hours.parse`."""
         return tuple(entry.rule for entry in self._ruling if entry.covers(center))
 
+    @property
+    def common(self) -> tuple[DayRule, ...]:
+        """The rules of every center."""
+        return tuple(entry.rule for entry in self._ruling if entry.scope == "all")
+
     def excusing(self, center: Placed, from_ms: int, to_ms: int) -> list[CalendarEntry]:
         """Closures and maintenance of this center, its feeder, provider or district, that touch a time."""
         return [one for one in self._excusing if one.touches(from_ms, to_ms) and one.covers(center)]

@@ -105,7 +105,7 @@ class Samples:
 
 
 @dataclass
-class Month:
+class MergedMonth:
     """The sheets of a period, merged. The order in which they are added does not matter, but for `evidence`."""
 
     ledger: Ledger = NOTHING
@@ -134,8 +134,8 @@ class Month:
         return hashlib.sha256("\n".join(digest for _, digest in sorted(self.digests)).encode()).hexdigest()
 
 
-def merged(sheets: Iterable[DaySheet]) -> Month:
-    month = Month()
+def merged(sheets: Iterable[DaySheet]) -> MergedMonth:
+    month = MergedMonth()
     for sheet in sheets:
         month.add(sheet)
     return month

@@ -17,7 +17,7 @@ from agent.common.center_time import TZ
 from collector.flags.backup import Cut
 from collector.outages import gaps, mains_cuts, summary
 from collector.register.calendar import Calendar, CalendarEntry
-from collector.register.center import Center
+from collector.register.centers import Center
 from collector.register.opening_hours import parse, spans_between
 from collector.reports.ledger import Span
 from collector.standard.criteria import Standard

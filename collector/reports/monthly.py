@@ -21,7 +21,7 @@ from collector.register.centers import Center
 from collector.register.dated import DatedCenter, histories, judged_facts
 from collector.reports import day_store, integrity, losses
 from collector.reports.day_samples import Period
-from collector.reports.day_sheets import Month
+from collector.reports.day_sheets import MergedMonth
 from collector.reports.monthly_verdicts import GRADE, availability, criterion_rows, excused
 from collector.standard import Standards
 from collector.standard.criteria import Standard
@@ -68,7 +68,7 @@ def build_some(
         raise ReportError(f"month {month}: no standard holds at its end; add its version to [standard] files")
     plain = [center for center in centers if not isinstance(center, DatedCenter)]
     held = histories(conn, plain) | {center.code: center for center in centers if isinstance(center, DatedCenter)}
-    months = {code: Month() for code in held}
+    months = {code: MergedMonth() for code in held}
     for sheet in day_store.sheets_of(conn, held, (span.from_ms, span.to_ms), standards, now_ms, anew=anew):
         months[sheet.center].add(sheet)
     parts: dict[str, Mapping[str, Any]] = {
@@ -83,7 +83,9 @@ def build_some(
     }
 
 
-def _report(conn: sa.Connection, dated: DatedCenter, month: Month, span: Period, standard: Standard) -> dict[str, Any]:
+def _report(
+    conn: sa.Connection, dated: DatedCenter, month: MergedMonth, span: Period, standard: Standard
+) -> dict[str, Any]:
     center, book = dated.at(span.to_ms - 1), month.ledger
     criteria = [criterion for criterion in standard.criteria if criterion.id not in standard.notices]
     return {
@@ -106,7 +108,7 @@ def _report(conn: sa.Connection, dated: DatedCenter, month: Month, span: Period,
     }
 
 
-def _lost(conn: sa.Connection, months: Mapping[str, Month], span: Period) -> dict[str, dict[str, Any]]:
+def _lost(conn: sa.Connection, months: Mapping[str, MergedMonth], span: Period) -> dict[str, dict[str, Any]]:
     found = losses.of_centers(conn, list(months), span.from_ms, span.to_ms)
     return {code: losses.section(lost, months[code].lost) for code, lost in found.items() if lost}
 

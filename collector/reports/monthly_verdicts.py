@@ -11,17 +11,18 @@ import msgspec
 from agent.common.reasons import Param, Reason, encode
 from collector.flags.judge import bound_of
 from collector.register.centers import Center
-from collector.reports.day_sheets import Availability, ExcusedTime, Month, Samples
+from collector.reports.day_sheets import Availability, ExcusedTime, MergedMonth, Samples
 from collector.reports.ledger import Ledger
 from collector.standard.criteria import Criterion, MonthRule
 
 NOT_ENOUGH = "not enough data"
+_CODE = {"meets": "month.meets", "watch": "month.watch", "below": "month.below"}
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
 GRADE = "E1"  # signed by the gateway, chained, and bracketed in time by our nonces
 WITNESSED = "E2"  # and seen by a measurement server that signed the same
 
 
-def criterion_rows(criterion: Criterion, center: Center, month: Month) -> Iterator[dict[str, Any]]:
+def criterion_rows(criterion: Criterion, center: Center, month: MergedMonth) -> Iterator[dict[str, Any]]:
     """A row for each line or UPS that the criterion was judged on; one without numbers if there was none."""
     if criterion.reading == "silence":
         yield _row(criterion, center, "", _presence(month.ledger), month)
@@ -36,7 +37,7 @@ def _presence(book: Ledger) -> Samples:
     return Samples(counted=book.owed, met=book.measured, days=1 if book.owed else 0, covered=book.measured)
 
 
-def _row(criterion: Criterion, center: Center, subject: str, samples: Samples, month: Month) -> dict[str, Any]:
+def _row(criterion: Criterion, center: Center, subject: str, samples: Samples, month: MergedMonth) -> dict[str, Any]:
     silence, book, rule = criterion.reading == "silence", month.ledger, criterion.month
     coverage_pct = _pct(samples.covered, book.owed)
     verdict, reason = decide(rule, samples, coverage_pct)
@@ -88,7 +89,7 @@ def decide(rule: MonthRule, samples: Samples, coverage_pct: float | None) -> tup
     word = share_verdict(rule.share_pct, samples.met, samples.counted)
     if word != "meets":
         shares["upper_pct"] = _wilson(samples, 1) or 0.0
-    return word, Reason(f"month.{word}", shares)
+    return word, Reason(_CODE[word], shares)
 
 
 def share_verdict(asked_pct: float, met: int, counted: int) -> str:
@@ -101,7 +102,7 @@ def share_verdict(asked_pct: float, met: int, counted: int) -> str:
 # ---------------------------------------------------------------- what is not known
 
 
-def unknown_samples(criterion: Criterion, samples: Samples, month: Month) -> int:
+def unknown_samples(criterion: Criterion, samples: Samples, month: MergedMonth) -> int:
     """How many samples are lacking of those that a month without silence would have. Tests of speed: one in each part
     of each day that was open; what counts by the day: the days; all else: as many as its covered minutes have."""
     owed = month.ledger.owed

@@ -17,6 +17,7 @@ from agent.common.center_time import TZ
 from agent.common.words import FOLDER
 from collector.access.enrolment import EnrolmentFacts
 from collector.accounts.second_factors import Seal
+from collector.register import calendar
 from collector.register.opening_hours import is_open, parse
 from collector.register.providers import Providers
 from collector.standard import Standards
@@ -53,12 +54,13 @@ class Site:
         now_ms = self.now()
         standard = self.standards.at(now_ms)
         criteria = standard.criteria if standard else ()
+        days = calendar.around(conn, now_ms).common
         return queries.Ranks(
             severity={item.id: SEVERITIES.index(item.severity) for item in criteria},
             silence=tuple(item.id for item in criteria if item.reading == "silence"),
             required=tuple(item.id for item in criteria if item.reading != "silence" and item.severity != "notice"),
             notices=standard.notices if standard else (),
-            closed=[text for text in queries.openings(conn) if not is_open(parse(text), now_ms)],
+            closed=[text for text in queries.openings(conn) if not is_open(parse(text, rules=days), now_ms)],
         )
 
     @cached_property

@@ -259,10 +259,13 @@ def test_a_schedule_alone_excuses_nothing(store: Store) -> None:
 # ---------------------------------------------------------------- pure: merging
 
 counts = st.integers(0, 99)
+values = st.dictionaries(st.floats(0, 9, allow_nan=False), st.integers(1, 5), max_size=3).map(
+    lambda found: tuple(found.items())
+)
 criteria = st.builds(
     CriterionDay,
     criterion=st.sampled_from(["a", "b"]), subject=st.just(""), counted=counts, met=counts,
-    values=st.dictionaries(st.floats(0, 9, allow_nan=False), st.integers(1, 5), max_size=3).map(lambda d: tuple(d.items())),
+    values=values,
     slots=st.sets(st.integers(0, 3)).map(tuple), covered=counts, not_counted=st.just(()),
 )  # fmt: skip
 sheets = st.builds(
