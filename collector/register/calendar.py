@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, Protocol, get_args
 from zoneinfo import ZoneInfo
 
@@ -170,11 +170,26 @@ def _ordinal(at_ms: int) -> int:
 # ---------------------------------------------------------------- asking
 
 
+_BETWEEN = (
+    sa.select(schema.calendar)
+    .where(_k.from_ms < sa.bindparam("to_ms"), _k.to_ms.is_(None) | (_k.to_ms > sa.bindparam("from_ms")))
+    .where(_k.withdrawn_ms.is_(None), _k.kind.in_(sa.bindparam("kinds", expanding=True)))
+    .order_by(_k.id)
+)  # made once: every transaction of readings asks
+
+
 def between(conn: sa.Connection, from_ms: int, to_ms: int, kinds: Iterable[EntryKind] = KINDS) -> Calendar:
     """What holds at any time of a period."""
-    mine = (_k.from_ms < to_ms) & (_k.to_ms.is_(None) | (_k.to_ms > from_ms)) & _k.withdrawn_ms.is_(None)
-    rows = conn.execute(sa.select(schema.calendar).where(mine, _k.kind.in_(tuple(kinds))).order_by(_k.id))
-    return Calendar(tuple(entry for entry in map(_entry, rows) if entry.state == "holds"))
+    rows = conn.execute(_BETWEEN, {"from_ms": from_ms, "to_ms": to_ms, "kinds": list(kinds)}).all()
+    return _calendar(tuple(map(tuple, rows))) if rows else Calendar()
+
+
+@lru_cache(maxsize=8)
+def _calendar(rows: tuple[tuple[Any, ...], ...]) -> Calendar:
+    """The same rows are the same calendar, made once."""
+    names = [column.name for column in schema.calendar.c]
+    entries = (_entry(dict(zip(names, row, strict=True))) for row in rows)
+    return Calendar(tuple(entry for entry in entries if entry.state == "holds"))
 
 
 def around(conn: sa.Connection, now_ms: int) -> Calendar:
@@ -185,20 +200,22 @@ def around(conn: sa.Connection, now_ms: int) -> Calendar:
 def listed(conn: sa.Connection, from_ms: int, to_ms: int, kinds: Iterable[EntryKind] = KINDS) -> list[CalendarEntry]:
     """Every entry that touches a time, withdrawn and waiting ones too."""
     mine = (_k.from_ms < to_ms) & (_k.to_ms.is_(None) | (_k.to_ms > from_ms)) & _k.kind.in_(tuple(kinds))
-    return [_entry(row) for row in conn.execute(sa.select(schema.calendar).where(mine).order_by(_k.from_ms, _k.id))]
+    rows = conn.execute(sa.select(schema.calendar).where(mine).order_by(_k.from_ms, _k.id))
+    return [_entry(row._asdict()) for row in rows]
 
 
 def by_ids(conn: sa.Connection, ids: Iterable[int]) -> list[CalendarEntry]:
     """Raises CalendarError where there is none."""
     wanted = sorted(set(ids))
-    found = [_entry(row) for row in conn.execute(sa.select(schema.calendar).where(_k.id.in_(wanted)).order_by(_k.id))]
+    rows = conn.execute(sa.select(schema.calendar).where(_k.id.in_(wanted)).order_by(_k.id))
+    found = [_entry(row._asdict()) for row in rows]
     if lacking := set(wanted) - {entry.id for entry in found}:
         raise CalendarError(f"entry {min(lacking)}: does not exist; see `nabz-collector calendar list`")
     return found
 
 
-def _entry(row: sa.Row[Any]) -> CalendarEntry:
-    values = dict(row._mapping)
+def _entry(row: Mapping[str, Any]) -> CalendarEntry:
+    values = dict(row)
     values["evidence"] = tuple(msgspec.json.decode(values["evidence"]))
     return CalendarEntry(**values)
 
