@@ -156,3 +156,8 @@ def isp_on(data: list[str], capsys: pytest.CaptureFixture[str], day: str, *more:
     capsys.readouterr()
     code = main(["center", "facts", "LHR-1", "--on", day, *more, "--json", *data])
     return str(json.loads(capsys.readouterr().out)["isp"]) if code == 0 else ""
+
+
+def test_before_its_first_fact_a_center_is_what_that_says_and_not_what_it_is_now(store: Store) -> None:
+    imported(store, "center,opening", "LHR-1,Mon-Sat 10:00-16:00")
+    assert openings(store, "2026-08-01") == ["09:00-21:00"]

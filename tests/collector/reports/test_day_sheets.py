@@ -195,6 +195,21 @@ def test_a_day_is_told_in_buckets_and_in_line_and_power(store: Store) -> None:
     assert (available["line"]["pct"], available["power"]["pct"]) == (80.26, 100.0)
 
 
+def test_a_reading_of_the_last_half_minute_speaks_for_the_next_day_and_is_a_sample_of_its_own(store: Store) -> None:
+    with store.write() as conn:
+        conn.execute(sa.update(schema.centers).values(opening="always"))
+        late = {"wall_ms": at("2026-02-17", 24) - 15_000, "center": CENTER.code, "device": "g", "spool": "s", "seq": 1}
+        values = {"subject": "", "received_ms": 0, "loss_pct": 0.0, "rtt_median_ms": 20.0, "jitter_ms": 1.0}
+        conn.execute(sa.delete(schema.readings["link"]))
+        conn.execute(sa.insert(schema.readings["link"]), [late | values])
+        upsert(conn, schema.about, [{"name": day_store.SHEETS_UNTIL, "value": str(at("2026-02-17"))}])
+    made(store)
+    first, second = kept(store)["2026-02-17"], kept(store)["2026-02-18"]
+    assert (first.minutes["up"], second.minutes["up"]) == (1, 1)
+    counted = [{one.criterion: one.counted for one in sheet.criteria} for sheet in (first, second)]
+    assert (counted[0]["internet.latency"], counted[1]) == (1, {})
+
+
 def entry(kind: str, from_ms: int, to_ms: int | None, **more: Any) -> CalendarEntry:
     usual = {"scope": "center", "subject": CENTER.code, "recorded_ms": NOW, "recorded_by": "Ayesha", "reason": "works"}
     return CalendarEntry(kind=kind, from_ms=from_ms, to_ms=to_ms, **(usual | more))  # type: ignore[arg-type]
