@@ -267,6 +267,7 @@ Act = Literal[
     "center_added",
     "center_changed",
     "centers_imported",
+    "calendar_changed",
     "device_revoked",
     "server_added",
     "server_revoked",

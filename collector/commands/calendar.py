@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from agent.common.center_time import TZ
 from agent.common.errors import describe
 from agent.common.files import clean, read_text
-from collector.access.users import PersonError
+from collector.access import users
 from collector.commands.console import (
     acting,
     answers,
@@ -93,7 +93,7 @@ def _add_arguments(add: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     try:
         return VERBS[options.verb](options)
-    except PersonError as error:
+    except users.PersonError as error:
         complain(str(error))
         return 2
     except (CalendarError, FactError) as error:
@@ -151,7 +151,7 @@ def _holidays(options: argparse.Namespace) -> int:
         known = {one.name for one in calendar.listed(conn, *span, ["holiday"]) if one.state != "withdrawn"}
         new = [entry for entry in found if entry.name not in known]
         made = calendar.add(conn, new, dated.today_ms(now_ms))
-        _revise(conn, made, now_ms)
+        _settle(conn, made, acting(options), now_ms)
     _say(options, made, now_ms)
     return 0
 
@@ -169,7 +169,7 @@ def _add(options: argparse.Namespace) -> int:
             proof_of(store, options.second, now_ms)
         with store.write() as conn:
             made = calendar.add(conn, [entry], dated.today_ms(now_ms), options.second)
-            _revise(conn, made, now_ms)
+            _settle(conn, made, acting(options), now_ms)
     _say(options, made, now_ms)
     return 0
 
@@ -208,7 +208,7 @@ def _shedding(options: argparse.Namespace) -> int:
     if not options.dry_run:
         with opened(settings_of(options)) as store, store.write() as conn:
             entries = calendar.add(conn, entries, dated.today_ms(now_ms))
-            _revise(conn, entries, now_ms)
+            _settle(conn, entries, acting(options), now_ms)
     _say(options, entries, now_ms)
     return 0
 
@@ -241,7 +241,7 @@ def _confirm(options: argparse.Namespace) -> int:
         proof_of(store, by, now_ms)
         with store.write() as conn:
             made = calendar.confirm(conn, calendar.by_ids(conn, options.ids), by, now_ms, from_ms)
-            _revise(conn, made, now_ms)
+            _settle(conn, made, acting(options), now_ms)
     _say(options, made, now_ms)
     return 0
 
@@ -256,14 +256,17 @@ def _withdraw(options: argparse.Namespace) -> int:
             found = calendar.by_ids(conn, options.ids)
             today_ms = dated.today_ms(now_ms)
             gone = calendar.withdraw(conn, found, by, options.reason, now_ms, today_ms, options.second)
-            _revise(conn, gone, now_ms)
             found = calendar.by_ids(conn, options.ids)
+            _settle(conn, [entry for entry in found if entry.id in {one.id for one in gone}], by, now_ms)
     _say(options, found, now_ms)
     return 0
 
 
-def _revise(conn: sa.Connection, entries: Sequence[CalendarEntry], now_ms: int) -> None:
-    """Months that are reported already and were otherwise than was thought are reported anew."""
+def _settle(conn: sa.Connection, entries: Sequence[CalendarEntry], by: str, now_ms: int) -> None:
+    """Notes the act, and has months reported anew that are reported already and were otherwise than was thought."""
+    for entry in entries:
+        text = f"{entry.kind} {entry.subject or entry.scope} ({entry.id}): {entry.state}"
+        users.record(conn, "calendar_changed", by, now_ms, reason=text)
     past = [entry for entry in entries if entry.from_ms < now_ms - revisions.CLOSE_MS]
     codes = [center.code for center in centers.all_centers(conn)] if past else []
     for entry in past:

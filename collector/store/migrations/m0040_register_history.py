@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0040", "0015"
+revision, down_revision = "0040", "0020"
 
 DAY_MS, UTC_AHEAD_MS = 86_400_000, 5 * 3_600_000
 DATED = ("tier", "seats_promised", "isp", "opening")
