@@ -98,8 +98,8 @@ def _move(options: argparse.Namespace) -> int:
     decision = acting(options), options.reason, evidence
     with opened(settings_of(options)) as store, store.write() as conn:
         center = centers.move(conn, options.code, options.lifecycle, _now_ms(), *decision)
-        about = {"center": center.code, "reason": f"{center.lifecycle}: {options.reason}".removesuffix(": ")}
-        users.record(conn, "center_changed", acting(options), _now_ms(), **about)
+        why = f"{center.lifecycle}: {options.reason}".removesuffix(": ")
+        users.record(conn, "center_changed", acting(options), _now_ms(), center=center.code, reason=why)
     say(json.dumps(center.row()) if options.json else f"{center.code}: is {center.lifecycle} now")
     return 0
 
