@@ -15,6 +15,7 @@ from asyncio import StreamReader, StreamWriter
 from asyncio.trsock import TransportSocket
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -33,12 +34,14 @@ from websockets.asyncio.server import ServerConnection
 from agent import wire
 from agent.common.errors import describe
 from agent.common.logs import Event
-from agent.common.tcp import watch_peer
+from agent.common.tcp import ListeningSocket, listening, watch_peer
 from agent.common.threads import LoopEnded, LoopThread
 from collector.access import acl
 from collector.access.tls import TlsError, common_name, refill, server_context
 from collector.brokers.listeners import (
+    BACKLOG,
     HANDSHAKE_TIMEOUT_S,
+    MAX_CONNECTIONS,
     Budget,
     Budgeted,
     LimitedReader,
@@ -62,7 +65,6 @@ CLIENT_EJECTED = Event(
     key="device", fields="code",
 )  # fmt: skip
 
-MAX_CONNECTIONS = 20_000
 PLUGINS = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
 MAX_LEVELS = 6
 QOS = 1
@@ -150,11 +152,6 @@ class EmbeddedBroker:
         self._amqtt = amqtt
 
 
-def _watch(line: TransportSocket | None) -> None:
-    if line is not None:
-        watch_peer(line)
-
-
 def filters_of(topic: str) -> list[str]:
     """Every filter that matches `topic` (MQTT 3.1.1, 4.7); none for a topic of too many levels to be ours."""
     levels = topic.split("/")
@@ -210,6 +207,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         self._services = services
         self._book = book
         self._contexts: dict[str, ssl.SSLContext | None] = {}
+        self._places: dict[str, ListeningSocket] = {}
         self._refused: frozenset[str] = frozenset()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # to begin a session of a name
         self._expiring: asyncio.Task[None] | None = None
@@ -228,10 +226,11 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
 
     async def _open(self, name: str, listener: Listener) -> None:
         context = self._contexts[name] = server_context(listener.tls) if listener.tls else None
+        place = self._places[name] = await listening(listener.host, listener.port, listener.limits, BACKLOG)
         if listener.transport == "tcp":
-            opened = await open_tcp(listener, context, self._connection_handler(self.stream_connected, name))
+            opened = await open_tcp(place, context, self._connection_handler(self.stream_connected, name))
         else:
-            opened = await open_websockets(listener, context, self._connection_handler(self.ws_connected, name))
+            opened = await open_websockets(place, context, self._connection_handler(self.ws_connected, name))
         self._servers[name] = Server(name, opened, MAX_CONNECTIONS)
 
     @staticmethod
@@ -257,20 +256,28 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         await super().shutdown()
 
     async def stream_connected(self, reader: StreamReader, writer: StreamWriter, listener_name: str) -> None:
-        _watch(writer.get_extra_info("socket"))
+        began = self._watch(writer.get_extra_info("socket"), listener_name)
         try:
-            await self._client_connected(listener_name, LimitedReader(reader), Writer(writer))
+            await self._client_connected(listener_name, LimitedReader(reader, began=began), Writer(writer))
         except Exception as error:
             SESSION_BROKEN.log(listener=listener_name, error=error)
         finally:
             writer.close()
 
     async def ws_connected(self, websocket: ServerConnection, listener_name: str) -> None:
-        _watch(websocket.transport.get_extra_info("socket"))
+        began = self._watch(websocket.transport.get_extra_info("socket"), listener_name)
+        reader = WebSocketReader(websocket, began=began)
         try:
-            await self._client_connected(listener_name, WebSocketReader(websocket), WebSocketWriter(websocket))
+            await self._client_connected(listener_name, reader, WebSocketWriter(websocket))
         except Exception as error:
             SESSION_BROKEN.log(listener=listener_name, error=error)
+
+    def _watch(self, line: TransportSocket | None, listener_name: str) -> Callable[[], None]:
+        """What is called once its client has a session."""
+        if line is None:
+            return lambda: None
+        watch_peer(line)
+        return partial(self._places[listener_name].serve, line.fileno())
 
     # ------------------------------------------------------------ who may connect
 
@@ -284,6 +291,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
                 handler.book = self._book
                 await self._authorize(session, writer)
                 self._give_budget(session, reader)
+                reader.began()
         except AMQTTError:
             raise
         except Exception as error:
