@@ -58,6 +58,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "server_tokens": ("", "rawd", ""),
     "set_aside": ("rad", "r", "r"),
     "spools": _DERIVED,
+    "tallies": _DERIVED,
     "tokens": ("", "raw", ""),
     "wrong_tries": ("", "rad", ""),
     **{table.name: _DATED for table in schema.readings.values()},
