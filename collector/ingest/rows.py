@@ -17,7 +17,6 @@ from agent.common.words import plain
 from collector.ingest import boot_clocks, pulse, spools, stories
 from collector.ingest.boot_clocks import BootClocks
 from collector.ingest.event_time import FIRST_MS, bracket, dated
-from collector.ingest.quotas import Tallies
 from collector.ingest.spools import SpoolState, Stored
 from collector.ingest.verify import VerifiedBatch
 from collector.judging.evaluate import FreshReading
@@ -27,6 +26,7 @@ from collector.reports import revisions
 from collector.sequence_ranges import Numbers, forks, meets, merge, missing
 from collector.store import bulk_insert, schema, upsert
 from collector.store.columns import own_columns
+from collector.store.quotas import Tallies
 from collector.store.rollups import HOUR_MS
 
 QUARANTINE_ROWS = 10_000

@@ -21,7 +21,6 @@ from agent.common.logs import Event
 from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
 from collector.ingest import boot_clocks, epochs
-from collector.ingest.quotas import Quotas, Tallies
 from collector.ingest.rows import BatchWriter, flush
 from collector.ingest.spools import SpoolState, stored_raws
 from collector.ingest.verify import AddressedMessage, VerifiedBatch, Verify, addressed, open_ask, open_message
@@ -32,6 +31,7 @@ from collector.register import centers, dated
 from collector.register.centers import Center
 from collector.speedtests import requests
 from collector.store import UNAVAILABLE, Store, claim, nonces, schema
+from collector.store.quotas import Quotas, Tallies
 
 GROUP_FAILED = Event(
     __name__, "error", "ingest_group_failed", "a group of messages cannot be taken together; each is taken alone",

@@ -325,7 +325,7 @@ set_aside = sa.Table(
     sa.Column("payload", sa.LargeBinary, nullable=False),
 )
 
-# What is filed of each gateway for one day (collector.ingest.quotas): JSON {kind: readings} and {kind: [subject, …]},
+# What is filed of each gateway for one day (collector.store.quotas): JSON {kind: readings} and {kind: [subject, …]},
 # and the bytes that came on that day. `day_ms` is its beginning in UTC.
 tallies = sa.Table(
     "tallies",

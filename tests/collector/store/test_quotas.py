@@ -7,10 +7,10 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from collector.ingest.quotas import DAY_MS, OLDEST_DAYS, Quotas
 from collector.ingest.transaction import Ingest
 from collector.messages import Message
 from collector.store import Store, schema
+from collector.store.quotas import DAY_MS, OLDEST_DAYS, Quotas
 
 NOW = 1_795_000_000_000
 KEY = Ed25519PrivateKey.generate()
