@@ -15,7 +15,7 @@ def enrolled(state: Path, **changes: object) -> identity.Enrolled:
         "device": identity.device_name(key.public_key().public_bytes_raw()),
         "center": "PB-LHR-001",
         "name": "Lahore One",
-        "collector_key": bytes(32),
+        "collector_key": b"k" * 32,
         "broker_host": "127.0.0.1",
         "broker_port": 1883,
         "measure_url": "http://127.0.0.1:8480",

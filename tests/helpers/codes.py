@@ -205,6 +205,7 @@ COLLECTOR: Examples = {
     "enrol.refused_because": {"device": "g1", "person": "Bina", "because": "wrong box"},
     "enrol.over_limit": {"limit": 4096},
     "enrol.too_many": {"address": "192.0.2.7"},
+    "enrol.too_many_of_key": {},
     "enrol.unframed": {"text": "JSON is malformed"},
     "enrol.key_length": {"length": 31},
     "enrol.weak_key": {},

@@ -148,7 +148,7 @@ def test_whether_to_wait_is_told_by_the_status_and_not_by_words(tmp_path: Path, 
         (lambda request: (200, b"<html>log in to the hotel wifi"), "not a collector's"),
         (lambda request: (200, b"x" * 100_000), "over 65536 bytes"),
         (lambda request: welcome(request, device="gffffffffffffffff"), "answered for"),
-        (lambda request: welcome(request, collector_key="AAAA"), "not an Ed25519 key"),
+        (lambda request: welcome(request, collector_key="AAAA"), "not a sound Ed25519 key"),
         (lambda request: welcome(request, broker={"host": "h", "port": 0}), "port"),
     ],
 )
