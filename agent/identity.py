@@ -28,7 +28,7 @@ TLS_KEY_FILE = "tls.key"
 TLS_CERT_FILE = "tls.crt"
 CA_FILE = "ca.pem"
 LOCK_FILE = "lock"
-ENROL_AGAIN = "enrol again with `nabz-agent enrol URL TOKEN --force`"
+ENROL_AGAIN = "enrol again with `nabz-agent enrol URL --force`"
 
 
 class IdentityError(Exception):
@@ -148,7 +148,7 @@ def load(state_dir: Path) -> Identity:
     try:
         known = msgspec.json.decode(path.read_bytes(), type=Enrolled)
     except FileNotFoundError:
-        raise NotEnrolled(f"{state_dir}: this gateway is not enrolled", "run `nabz-agent enrol URL TOKEN`") from None
+        raise NotEnrolled(f"{state_dir}: this gateway is not enrolled", "run `nabz-agent enrol URL`") from None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise IdentityError(f"{path}: cannot be read ({describe(error)})", ENROL_AGAIN) from None
     if not is_sound(known.collector_key):

@@ -6,11 +6,11 @@ import argparse
 import json
 import time
 
+from agent.common.files import asked_secret
 from collector.access import passwords, users
 from collector.commands.console import (
     acting,
     answers,
-    asked_secret,
     common_arguments,
     complain,
     moment,
