@@ -179,6 +179,7 @@ COLLECTOR: Examples = {
     "refused.sequence_limit": {"number": "9007199254740993"},
     "refused.too_many_gaps": {"spool": "s", "limit": 2000},
     "refused.over_quota": {"limit_mb": 536.9},
+    "refused.flood": {"device": "g1"},
     "receipt.over_quota": {"kind": "ups", "limit": 40_000},
     "receipt.over_subjects": {"kind": "link", "limit": 64},
     "refused.broken": {},
