@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from agent.common.errors import describe
-from agent.common.keys import verifier
+from agent.common.keys import is_sound, verifier
 
 IDENTITY_FILE = "identity.json"
 KEY_FILE = "signing.key"
@@ -28,7 +28,7 @@ TLS_KEY_FILE = "tls.key"
 TLS_CERT_FILE = "tls.crt"
 CA_FILE = "ca.pem"
 LOCK_FILE = "lock"
-ENROL_AGAIN = "enrol again with `nabz-agent enrol URL TOKEN --force`"
+ENROL_AGAIN = "enrol again with `nabz-agent enrol URL --force`"
 
 
 class IdentityError(Exception):
@@ -148,9 +148,11 @@ def load(state_dir: Path) -> Identity:
     try:
         known = msgspec.json.decode(path.read_bytes(), type=Enrolled)
     except FileNotFoundError:
-        raise NotEnrolled(f"{state_dir}: this gateway is not enrolled", "run `nabz-agent enrol URL TOKEN`") from None
+        raise NotEnrolled(f"{state_dir}: this gateway is not enrolled", "run `nabz-agent enrol URL`") from None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise IdentityError(f"{path}: cannot be read ({describe(error)})", ENROL_AGAIN) from None
+    if not is_sound(known.collector_key):
+        raise IdentityError(f"{path}: collector_key is no sound Ed25519 key, so that anybody could be it", ENROL_AGAIN)
     key = load_key(state_dir)
     if key is None or device_name(key.public_key().public_bytes_raw()) != known.device:
         raise IdentityError(

@@ -1,4 +1,4 @@
-"""`nabz-agent enrol URL TOKEN`: make this gateway's keys and join a center with a one-time token."""
+"""`nabz-agent enrol URL`: make this gateway's keys and join a center with a one-time token, which is asked for."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ import argparse
 import json
 import sys
 import time
+from pathlib import Path
 
 from agent import config_file, identity
 from agent.common.errors import describe
+from agent.common.files import asked_secret, on_command_line
 from agent.uplink import enrol
 
-EXAMPLE = "nabz-agent enrol https://nabz.example:8443 0123456789abcdef0123456789abcdef.89abcdef0123456789abcdef01234567"
+EXAMPLE = "nabz-agent enrol https://nabz.example:8443"
+FIX = "leave it away and give it when asked, on standard input, or by --token-file"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("url", metavar="URL", help="the collector's address, as the desk gave it")
-    parser.add_argument("token", metavar="TOKEN", help="the one-time token of this center, with its fingerprint")
+    parser.add_argument("refused", nargs="?", help=argparse.SUPPRESS)  # where the token stood until 0.2
+    parser.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="the center's one-time token (default: asked for, or one line "
+        "of standard input)",
+    )  # fmt: skip
     parser.add_argument(
         "--config", metavar="FILE", help=f"settings (default: {config_file.DEFAULT_PATH}, if it is there)"
     )
@@ -35,12 +42,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.refused is not None:
+        print(f"nabz-agent: {on_command_line('the token', FIX)}", file=sys.stderr)
+        return 2
+    try:
+        token = asked_secret("Token: ", options.token_file)
+    except (OSError, ValueError) as error:
+        print(f"nabz-agent: --token-file {options.token_file}: cannot be read ({describe(error)})", file=sys.stderr)
+        return 2
+    return enrolled(options, token)
+
+
+def enrolled(options: argparse.Namespace, token: str) -> int:
     try:
         settings = config_file.load_or_default(options.config)
         mine = enrol.enrol(
             settings.state_dir,
             options.url,
-            options.token,
+            token,
             time.time_ns() // 1_000_000,
             force=options.force,
             plain=options.plain_http,

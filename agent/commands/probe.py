@@ -18,7 +18,7 @@ import msgspec
 
 from agent.common.bufferbloat import bloat
 from agent.common.errors import describe
-from agent.common.files import read_text
+from agent.common.files import asked_secret, on_command_line, read_text
 from agent.config import AgentSettings, Engine
 from agent.config_file import DEFAULT_PATH, SettingsError, load_or_default
 from agent.probes import PROBES
@@ -181,11 +181,11 @@ def _ups_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--community", default="public", help="SNMP v1 and v2c (default: public)")
     parser.add_argument("--snmp-version", choices=("1", "2c", "3"), default="2c", help="default: 2c")
     parser.add_argument("--user", default="", help="SNMP v3 user, or NUT user")
-    parser.add_argument("--password", type=_secret, default="", metavar="PW|@FILE", help="NUT password, or its file")
+    parser.add_argument("--password", type=_secret, default="", metavar="@FILE", help="NUT password, in a file")
     parser.add_argument("--auth-protocol", choices=AUTH_PROTOCOLS, default="none", help="SNMP v3 (default: none)")
-    parser.add_argument("--auth-key", type=_secret, default="", metavar="KEY|@FILE", help="pass phrase, or its file")
+    parser.add_argument("--auth-key", type=_secret, default="", metavar="@FILE", help="pass phrase, in a file")
     parser.add_argument("--priv-protocol", choices=PRIV_PROTOCOLS, default="none", help="SNMP v3 (default: none)")
-    parser.add_argument("--priv-key", type=_secret, default="", metavar="KEY|@FILE", help="pass phrase, or its file")
+    parser.add_argument("--priv-key", type=_secret, default="", metavar="@FILE", help="pass phrase, in a file")
 
 
 def _no_options(_parser: argparse.ArgumentParser) -> None:
@@ -199,9 +199,13 @@ def _port(text: str) -> int:
 
 
 def _secret(text: str) -> str:
-    """The key itself, or `@FILE` so that it stays out of the process list."""
+    """Of `@FILE`; `@-` is one line of standard input, nothing is none."""
+    if not text:
+        return ""
     if not text.startswith("@"):
-        return text
+        raise argparse.ArgumentTypeError(on_command_line("a password", "write it into a file and name that as @FILE"))
+    if text == "@-":
+        return asked_secret("Password: ")
     try:
         return read_text(Path(text[1:])).strip()
     except (OSError, ValueError) as error:

@@ -30,7 +30,7 @@ LTR, AUTO, END = "\u2066", "\u2068", "\u2069"
 _SECONDS = {"s": 1, "min": MINUTE_S}  # units of durations
 # Parameters whose values are words of the catalogue, and the room of their keys: `power_state.mains`.
 _ROOMS = {"cause": "cause", "direction": "direction", "field": "field", "fields": "field"}
-_ROOMS |= {"power": "power_state", "seat_state": "seat", "gap": "gap", "party": "party"}
+_ROOMS |= {"power": "power_state", "seat_state": "seat", "gap": "gap", "party": "party", "kind": "kind"}
 _FIGURES = frozenset({"value", "bound", "whole", "seen"})  # in the unit that the reason names as `unit`
 
 S = TypeVar("S", bound=str)

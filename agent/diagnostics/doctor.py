@@ -34,7 +34,7 @@ __all__ = ["Diagnosis", "diagnose", "file_system"]
 REACH_S = 10.0
 UPS_S = 8.0
 SPARE_BYTES = 64 * 1024 * 1024
-ENROL_AGAIN = "enrol again with `nabz-agent enrol URL TOKEN --force`"
+ENROL_AGAIN = "enrol again with `nabz-agent enrol URL --force`"
 IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 
 

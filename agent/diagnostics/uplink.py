@@ -32,7 +32,7 @@ FIXES: Mapping[UplinkCause, str] = {
     "refused": "ask the desk whether this gateway is revoked; if it is not, enrol it again with --force",
     "stranger": "somebody else answers there (a portal, a proxy): let this port out untouched, or ask the desk",
     "clock": "put this machine's clock right: timedatectl set-ntp true",
-    "identity": "enrol again with `nabz-agent enrol URL TOKEN --force`",
+    "identity": "enrol again with `nabz-agent enrol URL --force`",
     "timeout": "let this port out of the center's network, in both directions",
     "ended": "ask the desk: the broker ends the session by itself",
 }

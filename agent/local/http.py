@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from agent.common.http_server import (
-    ConnectionLimiter,
     HttpRefused,
     RateLimiter,
     RequestHead,
@@ -21,6 +20,7 @@ from agent.common.http_server import (
     response_head,
 )
 from agent.common.logs import Event
+from agent.common.tcp import ConnectionLimits, ListeningSocket, listening
 
 JSON, HTML = "application/json", "text/html; charset=utf-8"
 PIECE_BYTES = 4096
@@ -66,8 +66,10 @@ async def serve(address: str, handler: Handler, limits: HttpLimits) -> asyncio.S
     """Listens on ``HOST:PORT`` (``[::1]:PORT`` for IPv6). Raises ValueError for an address that is none, OSError when
     it cannot be listened on."""
     host, port = split_address(address)
-    listener = _HttpListener(handler, limits)
-    return await asyncio.start_server(listener.accept, host, port, limit=limits.head_bytes)
+    number, share = limits.connections, limits.connections_per_address
+    place = await listening(host, port, ConnectionLimits(connections=number, per_address=share, group=str))
+    listener = _HttpListener(handler, limits, place)
+    return await asyncio.start_server(listener.accept, sock=place, limit=limits.head_bytes)
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -79,36 +81,34 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 class _HttpListener:
-    """Admits each connection, reads one request, answers, closes."""
+    """Reads one request of each connection, answers, closes. `place` bounds how many there are."""
 
-    def __init__(self, handler: Handler, limits: HttpLimits) -> None:
-        self.handler, self.limits = handler, limits
+    def __init__(self, handler: Handler, limits: HttpLimits, place: ListeningSocket) -> None:
+        self.handler, self.limits, self.place = handler, limits, place
         self.rate = RateLimiter(limits.requests_per_s, limits.burst, limits.addresses)
-        self.connections = ConnectionLimiter(limits.connections, limits.connections_per_address)
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peername = writer.get_extra_info("peername")
         peer = str(peername[0]) if peername else ""
-        refused = self.refusal(peer, asyncio.get_running_loop().time())
-        if refused is not None:  # nobody is waited for: a flood must not pile up tasks
-            writer.write(encode(error(refused.status, refused.why)))
+        if not self.rate.admits(peer, asyncio.get_running_loop().time()):
+            # nobody is waited for: a flood must not pile up tasks
+            writer.write(encode(error(429, "too many requests from this address: slow down")))
             writer.close()
             return
-        with self.connections.counted(peer):
-            try:
-                await _close(writer, await self.answer(reader, peer))
-            except asyncio.CancelledError:  # the loop ends; asyncio would report this connection as a fault of ours
-                writer.transport.abort()
+        fileno = writer.get_extra_info("socket").fileno()
+        try:
+            answer = await self.answer(reader, peer, fileno)
+            self.place.wait(fileno)  # for its client to read
+            await _close(writer, answer)
+        except asyncio.CancelledError:  # the loop ends; asyncio would report this connection as a fault of ours
+            writer.transport.abort()
 
-    def refusal(self, peer: str, now_s: float) -> HttpRefused | None:
-        if not self.rate.admits(peer, now_s):
-            return HttpRefused(429, "too many requests from this address: slow down")
-        return self.connections.refusal(peer)
-
-    async def answer(self, reader: asyncio.StreamReader, peer: str) -> HttpAnswer:
+    async def answer(self, reader: asyncio.StreamReader, peer: str, fileno: int) -> HttpAnswer:
         try:
             async with asyncio.timeout(self.limits.request_s):
-                return await self.handler(await read_request(reader, peer, self.limits))
+                request = await read_request(reader, peer, self.limits)
+                self.place.serve(fileno)
+                return await self.handler(request)
         except HttpRefused as refused:
             return error(refused.status, refused.why)
         except TimeoutError:

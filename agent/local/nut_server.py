@@ -14,12 +14,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent import __version__
 from agent.common.logs import Event
+from agent.common.tcp import ConnectionLimits, ListeningSocket, listening
 from agent.local.http import split_address
 from agent.wire import UpsReading
 
@@ -274,20 +274,22 @@ def _description(state: UpsState) -> str:
 async def serve(address: str, view: View) -> asyncio.Server:
     """Listens on ``HOST:PORT``. Raises ValueError for an address that is none, OSError when it cannot be had."""
     host, port = split_address(address)
-    return await asyncio.start_server(_Listener(view).serve_client, host, port, limit=LINE_BYTES)
+    limits = ConnectionLimits(connections=CONNECTIONS, per_address=CONNECTIONS_PER_ADDRESS, group=str)
+    place = await listening(host, port, limits)
+    return await asyncio.start_server(_Listener(view, place).serve_client, sock=place, limit=LINE_BYTES)
 
 
 @dataclass
 class _Listener:
+    """Of an address, or of all, that have no room the client that was silent longest gives way to one that comes."""
+
     view: View
+    place: ListeningSocket
     clients: list[NutClient] = field(default_factory=list)
 
     async def serve_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peername = writer.get_extra_info("peername")
         client = NutClient(self.view, str(peername[0]) if peername else "")
-        if not self._has_room(client.address):
-            writer.close()  # nobody is waited for: a flood must not pile up tasks
-            return
         self.clients.append(client)
         try:
             with contextlib.suppress(ConnectionError, TimeoutError, asyncio.IncompleteReadError):
@@ -302,16 +304,13 @@ class _Listener:
             self.clients.remove(client)
             writer.transport.abort()
 
-    def _has_room(self, address: str) -> bool:
-        here = Counter(client.address for client in self.clients)
-        return here.total() < CONNECTIONS and here[address] < CONNECTIONS_PER_ADDRESS
-
     async def _converse(self, client: NutClient, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        loop = asyncio.get_running_loop()
+        loop, fileno = asyncio.get_running_loop(), writer.get_extra_info("socket").fileno()
         left, then_s = LINES_AT_ONCE, loop.time()
         while not client.done:
             async with asyncio.timeout(IDLE_S):
                 line = await reader.readuntil(b"\n")
+            self.place.wait(fileno)
             now_s = loop.time()
             left, then_s = min(LINES_AT_ONCE, left + (now_s - then_s) * LINES_PER_S) - 1, now_s
             if left < 0:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from agent import __version__, identity
+from agent.common.keys import is_sound
 from agent.uplink.collector_client import (
     CollectorClient,
     CollectorRefused,
@@ -184,8 +185,10 @@ def checked(answer: EnrolmentAnswer, url: str, key: identity.Signer, now_ms: int
     mine = identity.device_name(key.public_key().public_bytes_raw())
     if answer.device != mine:
         raise EnrolFailed(f"the collector answered for {answer.device[:40]!r}, this gateway is {mine}; enrol again")
-    if len(answer.collector_key) != 32:
-        raise EnrolFailed("the collector's key is not an Ed25519 key (32 bytes); tell its operator")
+    if not is_sound(answer.collector_key):
+        raise EnrolFailed(
+            "the collector's key is not a sound Ed25519 key (32 bytes, not of small order); tell its operator"
+        )
     broker = answer.brokers[0] if answer.brokers else answer.broker
     if broker is None or not answer.center:
         raise EnrolFailed("the answer is not a collector's (no broker or no center); check the address")

@@ -173,7 +173,9 @@ def center(folder: Path, inside: Sequence[str], outside: Sequence[str], *, speed
             start(card(device(name), folder / name, port, inside))
         until(lambda: called([*collector, "center", "add", *settings, *facts]) is not None)
         token = json.loads(called([*collector, "token", CENTER, "--json", *settings]) or "{}")["token"]
-        enrol = [*inside, *agent, "enrol", f"http://{SERVER}:8480", token, "--plain-http", *own]
+        (folder / "token").write_text(token)
+        given = ("--token-file", str(folder / "token"), "--plain-http")
+        enrol = [*inside, *agent, "enrol", f"http://{SERVER}:8480", *given, *own]
         until(lambda: called(enrol) is not None)
         (folder / "seat.key").write_text(called([*agent, "seat-key", *own]) or "")
         pid = start(traced([*inside, *agent, "run", *own], folder))

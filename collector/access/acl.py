@@ -22,8 +22,8 @@ CLIENT_REFUSED = Event(
     key="name", fields="address reason",
 )  # fmt: skip
 TOPIC_REFUSED = Event(
-    __name__, "warning", "topic_refused", "a client may not publish or subscribe to a topic; further tries are counted",
-    key="device", fields="action topic",
+    __name__, "warning", "topic_refused", "a client may not publish to a topic; further tries are counted",
+    key="device", fields="topic",
 )  # fmt: skip
 
 QOS_REFUSED = Event(
@@ -80,7 +80,6 @@ class Book:
     counts: Counter[str] = field(default_factory=Counter)  # refused_session, _publish, _filter, _qos; takeover
     refused: Counter[str] = field(default_factory=Counter)  # refused publishes, by name
     _refusals: Counter[str] = field(default_factory=Counter)
-    _refused_filters: Counter[str] = field(default_factory=Counter)
     _takeovers: dict[str, deque[tuple[float, str]]] = field(default_factory=dict)
     _findings: deque[DeviceFinding] = field(default_factory=lambda: deque(maxlen=1000))
 
@@ -99,18 +98,18 @@ class Book:
         QOS_REFUSED.log(name=name, qos=qos)
 
     def refuse(self, name: str, action: Action, topic: str) -> None:
-        """The first of each name is logged; the others are counted."""
+        """Of publishes the first of each name is logged and a finding; subscriptions, which change nothing and are
+        answered, are only counted."""
         self.counts["refused_publish" if action == "publish" else "refused_filter"] += 1
-        refused = self.refused if action == "publish" else self._refused_filters
-        refused[name] += 1
-        if len(refused) > MAX_BOOK:
-            refused.clear()
-        if refused[name] > 1:
+        if action == "subscribe":
             return
-        if action == "publish":
+        self.refused[name] += 1
+        if len(self.refused) > MAX_BOOK:
+            self.refused.clear()
+        if self.refused[name] == 1:
             reason = Reason.of("refused.publish", device=name, topic=printable(topic, 80))
             self._findings.append(DeviceFinding(name, "forbidden_topic", reason))
-        TOPIC_REFUSED.log(device=name, action=action, topic=topic)
+            TOPIC_REFUSED.log(device=name, topic=topic)
 
     def take_over(self, name: str, old: str, new: str) -> None:
         """A new session of `name` from address `new` ended one from `old` that was alive."""

@@ -12,7 +12,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -103,6 +103,20 @@ def format_token(secret: str, authority: Issuer) -> str:
     return f"{secret}.{authority.fingerprint[:FINGERPRINT_DIGITS]}"
 
 
+def enrolling(conn: sa.Connection, body: bytes) -> tuple[str, ...]:
+    """Who wants to enrol, proven: names of its token and of its key. Reads alone. Raises EnrolmentRefused."""
+    request = _decoded(body, EnrolmentRequest)
+    device, held = device_name(_proven(request)), schema.tokens.c.token_hash
+    if conn.execute(sa.select(held).where(held == _hash(request.token))).first() is None:
+        raise EnrolmentRefused(403, "enrol.token_unknown")
+    return f"token {_hash(request.token)}", f"key {device}"
+
+
+def renewing(conn: sa.Connection, body: bytes) -> tuple[str, ...]:
+    """Who wants a certificate, proven: the name of its key. Reads alone. Raises EnrolmentRefused."""
+    return (f"key {_known(conn, _decoded(body, RenewalRequest)).device}",)
+
+
 def enrol(conn: sa.Connection, body: bytes, now_ms: int, facts: EnrolmentFacts) -> dict[str, object]:
     """The reply to an enrolment request (its JSON bytes); `{"waiting": why}` until a second person has decided.
 
@@ -142,6 +156,16 @@ def renew(conn: sa.Connection, body: bytes, now_ms: int, facts: EnrolmentFacts) 
     Before half of a certificate's life it gives the same one again. Raises EnrolmentRefused.
     """
     request = _decoded(body, RenewalRequest)
+    held = _known(conn, request)
+    if held.revoked_ms is not None:
+        raise EnrolmentRefused(403, "enrol.revoked", device=held.device)
+    if facts.authority is None:
+        raise EnrolmentRefused(404, "enrol.no_certificates")
+    return _certified(conn, held.device, request.csr, now_ms, facts)
+
+
+def _known(conn: sa.Connection, request: RenewalRequest) -> Any:
+    """The row of the gateway that has signed this. Raises EnrolmentRefused."""
     table = schema.devices
     held = conn.execute(sa.select(table).where(table.c.device == request.device)).one_or_none()
     if held is None:
@@ -149,11 +173,7 @@ def renew(conn: sa.Connection, body: bytes, now_ms: int, facts: EnrolmentFacts) 
     signed = f"nabz-renew\n{request.device}\n{request.csr}".encode(errors="replace")
     if not is_signed(bytes(held.public_key), signed, _from_base64(request.proof, "proof")):
         raise EnrolmentRefused(401, "enrol.other_key", device=held.device)
-    if held.revoked_ms is not None:
-        raise EnrolmentRefused(403, "enrol.revoked", device=held.device)
-    if facts.authority is None:
-        raise EnrolmentRefused(404, "enrol.no_certificates")
-    return _certified(conn, held.device, request.csr, now_ms, facts)
+    return held
 
 
 def _certified(conn: sa.Connection, device: str, csr: str, now_ms: int, facts: EnrolmentFacts) -> dict[str, object]:

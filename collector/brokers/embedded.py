@@ -15,6 +15,7 @@ from asyncio import StreamReader, StreamWriter
 from asyncio.trsock import TransportSocket
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -25,20 +26,20 @@ from amqtt.errors import AMQTTError
 from amqtt.errors import BrokerError as AmqttBrokerError
 from amqtt.mqtt.connack import NOT_AUTHORIZED, ConnackPacket
 from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
-from amqtt.mqtt.publish import PublishPacket
 from amqtt.session import OutgoingApplicationMessage, Session
 from amqtt.utils import gen_client_id
 from websockets.asyncio.server import ServerConnection
 
-from agent import wire
 from agent.common.errors import describe
 from agent.common.logs import Event
-from agent.common.tcp import watch_peer
+from agent.common.tcp import ListeningSocket, listening, watch_peer
 from agent.common.threads import LoopEnded, LoopThread
 from collector.access import acl
 from collector.access.tls import TlsError, common_name, refill, server_context
 from collector.brokers.listeners import (
+    BACKLOG,
     HANDSHAKE_TIMEOUT_S,
+    MAX_CONNECTIONS,
     Budget,
     Budgeted,
     LimitedReader,
@@ -49,6 +50,7 @@ from collector.brokers.listeners import (
     open_tcp,
     open_websockets,
 )
+from collector.brokers.sessions import NAME, GatewayHandler, filters_of
 
 NOT_STOPPED = Event(
     __name__, "warning", "broker_not_stopped", "the embedded broker did not stop cleanly", fields="error"
@@ -62,15 +64,13 @@ CLIENT_EJECTED = Event(
     key="device", fields="code",
 )  # fmt: skip
 
-MAX_CONNECTIONS = 20_000
 PLUGINS = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
-MAX_LEVELS = 6
-QOS = 1
+REFUSED_FILTER = 0x80  # MQTT 3.1.1, section 3.9.3
 START_S, STOP_S = 10.0, 10.0
 EXPIRY_POLL_S = 5.0  # between checks for sessions whose certificate has expired
 
 # Attributes of a session; `LOCK` only while it begins.
-NAME, UNTIL_S, FILTERS, LOCK = "nabz.name", "nabz.until_s", "nabz.filters", "nabz.lock"
+UNTIL_S, FILTERS, LOCK = "nabz.until_s", "nabz.filters", "nabz.lock"
 
 
 class BrokerError(Exception):
@@ -150,44 +150,6 @@ class EmbeddedBroker:
         self._amqtt = amqtt
 
 
-def _watch(line: TransportSocket | None) -> None:
-    if line is not None:
-        watch_peer(line)
-
-
-def filters_of(topic: str) -> list[str]:
-    """Every filter that matches `topic` (MQTT 3.1.1, 4.7); none for a topic of too many levels to be ours."""
-    levels = topic.split("/")
-    if len(levels) > MAX_LEVELS:
-        return []
-    found, starts = [], [""]
-    for level in levels:
-        found += [start + "#" for start in starts]
-        starts = [start + choice + "/" for start in starts for choice in (level, "+")]
-    return [*found, *(start[:-1] for start in starts), *(start + "#" for start in starts)]
-
-
-class _Handler(BrokerProtocolHandler):  # type: ignore[misc]
-    """Of a client with a certificate it takes QoS 1 alone, as the contract says: amqtt holds what QoS 2 leaves
-    unfinished without end, and QoS 0 has no answer that could slow its sender."""
-
-    book: acl.Book | None = None
-
-    async def handle_publish(self, publish_packet: PublishPacket) -> None:
-        name = self.session.attributes.get(NAME) if self.session else None
-        if name is None or publish_packet.qos == QOS or self._says_goodbye(name, publish_packet):
-            await super().handle_publish(publish_packet)
-            return
-        if self.book is not None:
-            self.book.refuse_qos(name, publish_packet.qos)
-        await self.handle_connection_closed()
-
-    @staticmethod
-    def _says_goodbye(name: str, packet: PublishPacket) -> bool:
-        """Agents up to 0.1 do so with QoS 0."""
-        return (packet.qos, packet.topic_name) == (0, wire.presence_topic(name))
-
-
 class _Amqtt(Amqtt):  # type: ignore[misc]
     """amqtt with listeners, names and limits of ours, without retained messages, and closing what it opened."""
 
@@ -210,6 +172,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         self._services = services
         self._book = book
         self._contexts: dict[str, ssl.SSLContext | None] = {}
+        self._places: dict[str, ListeningSocket] = {}
         self._refused: frozenset[str] = frozenset()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # to begin a session of a name
         self._expiring: asyncio.Task[None] | None = None
@@ -228,10 +191,11 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
 
     async def _open(self, name: str, listener: Listener) -> None:
         context = self._contexts[name] = server_context(listener.tls) if listener.tls else None
+        place = self._places[name] = await listening(listener.host, listener.port, listener.limits, BACKLOG)
         if listener.transport == "tcp":
-            opened = await open_tcp(listener, context, self._connection_handler(self.stream_connected, name))
+            opened = await open_tcp(place, context, self._connection_handler(self.stream_connected, name))
         else:
-            opened = await open_websockets(listener, context, self._connection_handler(self.ws_connected, name))
+            opened = await open_websockets(place, context, self._connection_handler(self.ws_connected, name))
         self._servers[name] = Server(name, opened, MAX_CONNECTIONS)
 
     @staticmethod
@@ -257,20 +221,28 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         await super().shutdown()
 
     async def stream_connected(self, reader: StreamReader, writer: StreamWriter, listener_name: str) -> None:
-        _watch(writer.get_extra_info("socket"))
+        began = self._watch(writer.get_extra_info("socket"), listener_name)
         try:
-            await self._client_connected(listener_name, LimitedReader(reader), Writer(writer))
+            await self._client_connected(listener_name, LimitedReader(reader, began=began), Writer(writer))
         except Exception as error:
             SESSION_BROKEN.log(listener=listener_name, error=error)
         finally:
             writer.close()
 
     async def ws_connected(self, websocket: ServerConnection, listener_name: str) -> None:
-        _watch(websocket.transport.get_extra_info("socket"))
+        began = self._watch(websocket.transport.get_extra_info("socket"), listener_name)
+        reader = WebSocketReader(websocket, began=began)
         try:
-            await self._client_connected(listener_name, WebSocketReader(websocket), WebSocketWriter(websocket))
+            await self._client_connected(listener_name, reader, WebSocketWriter(websocket))
         except Exception as error:
             SESSION_BROKEN.log(listener=listener_name, error=error)
+
+    def _watch(self, line: TransportSocket | None, listener_name: str) -> Callable[[], None]:
+        """What is called once its client has a session."""
+        if line is None:
+            return lambda: None
+        watch_peer(line)
+        return partial(self._places[listener_name].serve, line.fileno())
 
     # ------------------------------------------------------------ who may connect
 
@@ -280,10 +252,11 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         """Whatever is wrong with a client's first packet, amqtt gets the one exception that it cleans up after."""
         try:
             async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-                handler, session = await _Handler.init_from_connect(reader, writer, self.plugins_manager)
+                handler, session = await GatewayHandler.init_from_connect(reader, writer, self.plugins_manager)
                 handler.book = self._book
                 await self._authorize(session, writer)
                 self._give_budget(session, reader)
+                reader.began()
         except AMQTTError:
             raise
         except Exception as error:
@@ -375,8 +348,10 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
 
     async def _topic_filtering(self, session: Session, topic: str, action: Action) -> bool:
         name = session.attributes.get(NAME)
-        if name is None or action == Action.RECEIVE:
+        if action == Action.RECEIVE:
             return True
+        if name is None:
+            return not topic.startswith("$")  # there is nothing of the broker's own to hear
         action_name: acl.Action = "publish" if action == Action.PUBLISH else "subscribe"
         if acl.may(name, self._services, action_name, topic):
             return True
@@ -384,8 +359,10 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         return False
 
     async def add_subscription(self, subscription: tuple[str, int], session: Session) -> int:
+        """The answer to one filter; of refused ones nothing is kept, as a client may send them without end."""
         code: int = await super().add_subscription(subscription, session)
-        session.attributes.setdefault(FILTERS, set()).add(subscription[0])
+        if code != REFUSED_FILTER:
+            session.attributes.setdefault(FILTERS, set()).add(subscription[0])
         return code
 
     async def _del_all_subscriptions(self, session: Session) -> None:

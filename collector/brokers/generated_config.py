@@ -14,13 +14,16 @@ from typing import Literal
 from agent import wire
 from collector.access.acl import GATEWAY_PUBLISHES, GATEWAY_SUBSCRIBES
 from collector.access.people import People
-from collector.brokers.listeners import MAX_PACKET_BYTES
+from collector.brokers.listeners import MAX_CONNECTIONS, MAX_PACKET_BYTES
 from collector.config import EVERYWHERE
 
-MAX_CONNECTIONS = 20_000
 IN_FLIGHT = 100  # messages in flight to one client; a gateway has few, a collector many
 QUEUED = 100_000  # waiting for one client; what is dropped is sent again, as it has no receipt
 QUEUED_BYTES = 256 * 1024 * 1024
+IN_FLIGHT_BYTES = 8 * 1024 * 1024  # sent to one client and not acknowledged
+PENDING_BYTES = 64 * 1024 * 1024  # for one client on its way: more than IN_FLIGHT of the longest, or NATS ends it
+MEMORY_BYTES = 3 * 1024**3  # of the whole: 20,000 sessions of 51 kB, and the queues of services
+SUBSCRIPTIONS = 16  # of one session; a gateway has two, a service three
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,8 @@ def _mosquitto_conf(site: BrokerSite, listeners: Sequence[tuple[str, tuple[str, 
             "# revoked gateway can neither send nor receive from then on; such a collector ends its session too. The",
             "# revocation list is not read at the WebSocket listener (2.0.11), so there the file `acl` alone refuses.",
             "# Every worker needs a certificate of its own: two sessions of one put each other out.",
+            "# Mosquitto has no rate of messages: who floods is held up by the collector's quotas. What is retained is",
+            "# bounded by `acl` to the three topics of each gateway; retain_available false would end its sessions.",
             "per_listener_settings false",
             "allow_anonymous false",
             f"acl_file {site.folder}/acl",
@@ -59,6 +64,9 @@ def _mosquitto_conf(site: BrokerSite, listeners: Sequence[tuple[str, tuple[str, 
             f"max_inflight_messages {IN_FLIGHT}",
             f"max_queued_messages {QUEUED}",
             f"max_queued_bytes {QUEUED_BYTES}",
+            f"max_inflight_bytes {IN_FLIGHT_BYTES}",
+            f"memory_limit {MEMORY_BYTES}",
+            "max_topic_alias 0",
             "queue_qos0_messages false",
             "sys_interval 0",
             "set_tcp_nodelay true",
@@ -124,6 +132,7 @@ def _nats_conf(site: BrokerSite) -> str:
     listeners = _block("mqtt", [_listen(site.tls), *tls, f"max_ack_pending: {IN_FLIGHT}", "reject_qos2_publish: true"])
     if site.websocket:
         listeners += _block("websocket", [_listen(site.websocket), *tls, "compression: false"])
+    stored = ["max_file_store: 4GB", f"max_memory_store: {QUEUED_BYTES}"]
     return "\n".join(
         [
             "# Made by `nabz-collector broker-config nats`, anew by each run: change Nabz's settings instead.",
@@ -132,11 +141,15 @@ def _nats_conf(site: BrokerSite) -> str:
             "# then `nats-server --signal reload`. A gateway gone from the list is disconnected at once.",
             "# NATS does not hold client ids against certificates: a gateway that shows another's ends that one's",
             "# session, though it can neither publish nor receive in its name. It reads no revocation list either.",
+            "# It has no rate of messages: who floods is held up by the collector's quotas.",
             "server_name: nabz",
             'listen: "127.0.0.1:4222"',
             f"max_payload: {MAX_PACKET_BYTES}",
             f"max_connections: {MAX_CONNECTIONS}",
-            *_block("jetstream", [f"store_dir: {json.dumps(f'{site.folder}/store')}", "max_file_store: 4GB"]),
+            f"max_subscriptions: {SUBSCRIPTIONS}",
+            f"max_pending: {PENDING_BYTES}",
+            'write_deadline: "10s"',
+            *_block("jetstream", [f"store_dir: {json.dumps(f'{site.folder}/store')}", *stored]),
             *listeners,
             'include "users.conf"',
             "",

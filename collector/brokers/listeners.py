@@ -9,7 +9,7 @@ import time
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import websockets.asyncio.server as ws
 from amqtt.adapters import ReaderAdapter, StreamReaderAdapter, StreamWriterAdapter, WriterAdapter
@@ -18,12 +18,25 @@ from websockets.typing import Subprotocol
 
 from agent import wire
 from agent.common.errors import describe
+from agent.common.tcp import ConnectionLimits, ListeningSocket, address_group
 from collector.access.ca import Files
 
 MAX_PACKET_BYTES = wire.MAX_BATCH_BYTES + 1024  # a full batch, its signature, topic and headers
 # Of one gateway: a batch a minute has some 6 kB, and the backlog of twelve hours drains within a minute.
 RATE_BYTES_S, BURST_BYTES, READ_COST_BYTES = 256 * 1024, 4 * 1024 * 1024, 512
 HANDSHAKE_TIMEOUT_S = 120.0  # a handshake takes up to that over 30 % loss and 800 ms round trips
+
+# A carrier may have a whole fleet behind one address. Each that has no session yet costs some 300 kB of TLS; in a storm
+# of honest ones a handshake takes seconds, so those of one address do not put each other out at once.
+MAX_CONNECTIONS, BACKLOG = 20_000, 1024
+LIMITS = ConnectionLimits(
+    connections=MAX_CONNECTIONS,
+    per_address=MAX_CONNECTIONS,
+    waiting=1024,
+    waiting_per_address=512,
+    exempt=[address_group(address) for address in ("127.0.0.1", "::1")],
+    patience_s=10.0,
+)
 
 Server = asyncio.Server | ws.Server
 
@@ -36,6 +49,7 @@ class Listener:
     port: int
     transport: Literal["tcp", "websockets"] = "tcp"
     tls: Files | None = None
+    limits: ConnectionLimits = LIMITS
 
     @property
     def where(self) -> str:
@@ -47,30 +61,28 @@ class TooLarge(Exception):
 
 
 async def open_tcp(
-    listener: Listener, context: ssl.SSLContext | None, handle: Callable[[StreamReader, StreamWriter], Awaitable[None]]
+    place: ListeningSocket,
+    context: ssl.SSLContext | None,
+    handle: Callable[[StreamReader, StreamWriter], Awaitable[None]],
 ) -> Server:
-    """Raises OSError."""
     return await asyncio.start_server(
         handle,
-        listener.host,
-        listener.port,
-        reuse_address=True,
-        backlog=1024,
+        sock=place,
+        backlog=BACKLOG,
         ssl=context,
         ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if context else None,
     )
 
 
 async def open_websockets(
-    listener: Listener, context: ssl.SSLContext | None, handle: Callable[[ws.ServerConnection], Awaitable[None]]
+    place: ListeningSocket, context: ssl.SSLContext | None, handle: Callable[[ws.ServerConnection], Awaitable[None]]
 ) -> Server:
-    """Raises OSError."""
     # No compression: a few bytes could unfold to a great many. No pings either: MQTT has its own, and slow lines
     # would miss the answer's time.
     return await ws.serve(
         handle,
-        listener.host,
-        listener.port,
+        sock=place,
+        backlog=BACKLOG,
         ssl=context,
         subprotocols=[Subprotocol("mqtt")],
         compression=None,
@@ -99,9 +111,14 @@ class Budget:
 
 
 class Budgeted:
-    """A reader that waits for its session's budget, once it has one."""
+    """A reader that waits for its session's budget, once it has one. `began` tells the listener that it has a session
+    and is to be kept."""
 
     budget: Budget | None = None
+
+    def __init__(self, *words: Any, began: Callable[[], None] = lambda: None) -> None:
+        super().__init__(*words)
+        self.began = began
 
     async def _await_budget(self, read_bytes: int) -> None:
         if self.budget is not None and (wait_s := self.budget.wait_s(read_bytes, time.monotonic())) > 0:
@@ -135,7 +152,8 @@ class Writer(StreamWriterAdapter):  # type: ignore[misc]
 class WebSocketReader(Budgeted, ReaderAdapter):  # type: ignore[misc]
     """MQTT packets may begin and end anywhere in WebSocket messages (MQTT 3.1.1, 6.0)."""
 
-    def __init__(self, connection: ws.ServerConnection) -> None:
+    def __init__(self, connection: ws.ServerConnection, *, began: Callable[[], None] = lambda: None) -> None:
+        super().__init__(began=began)
         self._connection = connection
         self._held = bytearray()
 

@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 from agent.common.errors import describe
+from agent.common.files import asked_secret
 from agent.common.reasons import Reason
 from collector.access.atomic_files import keep_once
 from collector.commands.console import (
     Bar,
     answers,
-    asked_secret,
     common_arguments,
     complain,
     config_of,

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from agent.common import logs
 from agent.common.errors import describe
+from agent.common.files import asked_secret
 from collector.access import users
 from collector.config import DEFAULT_FILE, ConfigError, Settings, load
 from collector.scope import PARTS, Scope
@@ -66,13 +67,6 @@ def proof_of(store: Store, name: str, now_ms: int) -> str:
         if not users.registered(conn):
             return ""
     return users.prove(store, name, asked_secret(f"Password of {name}: "), now_ms, counted=False).proof
-
-
-def asked_secret(prompt: str) -> str:
-    """From the terminal without an echo, or one line of standard input: never an argument, which others could read."""
-    if sys.stdin.isatty():
-        return getpass.getpass(prompt)
-    return sys.stdin.readline().rstrip("\r\n")
 
 
 def common_words(options: argparse.Namespace) -> list[str]:

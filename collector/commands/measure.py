@@ -13,6 +13,7 @@ from pathlib import Path
 
 from agent.common import logs, tls
 from agent.common.errors import describe
+from agent.common.files import asked_secret, on_command_line
 from agent.common.logs import Event
 from collector.measure.admission import ByToken, UsedTokens
 from collector.measure.delivery import Outgoing, RecordSender, sender
@@ -23,7 +24,7 @@ from collector.measure.server import MeasureServer
 from collector.register.networks import Networks
 from collector.run import sdnotify
 
-EXAMPLE = "nabz-collector measure --listen 0.0.0.0:8474 --collector https://nabz.example.pk --join TOKEN"
+EXAMPLE = "nabz-collector measure --listen 0.0.0.0:8474 --collector https://nabz.example.pk --join"
 STARTED = Event(
     __name__, "info", "measurement_server_started", "the measurement server listens; without a collector its results "
     "are not witnessed", fields="address name is_witnessed",
@@ -32,6 +33,7 @@ RECORD_LOST = Event(
     __name__, "error", "record_unsaved", "the record of a test cannot be written; it is lost", fields="test error"
 )
 
+FIX = "leave it away and give it when asked, or name its file by --join-file"
 ALIVE_S = 15.0  # between two words to systemd's watchdog
 
 
@@ -46,7 +48,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="serve https and wss: certificate chain, PEM")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
     parser.add_argument("--collector", default="", metavar="URL", help="whose tokens admit and who gets the records")
-    parser.add_argument("--join", default="", metavar="TOKEN", help="join it, once (`nabz-collector server add`)")
+    parser.add_argument(
+        "--join", nargs="?", const=True, default=False, metavar="",
+        help="join it, once: the token of `nabz-collector server add` is asked for, or one line of standard input",
+    )  # fmt: skip
+    parser.add_argument("--join-file", type=Path, metavar="FILE", help="join it, once, with the token in this file")
     parser.add_argument(
         "--state",
         type=Path,
@@ -67,7 +73,10 @@ def run(options: argparse.Namespace) -> int:
         return _wrong(f"--listen {options.listen!r} must be HOST:PORT, for example 0.0.0.0:8474")
     if options.tests < 1:
         return _wrong(f"--tests {options.tests} must be 1 or more")
-    if (options.join and not options.collector) or (options.collector and not _is_http(options.collector)):
+    if options.join not in (True, False):
+        return _wrong(on_command_line("--join: a token", FIX))
+    joins = options.join or options.join_file is not None
+    if (joins and not options.collector) or (options.collector and not _is_http(options.collector)):
         return _wrong("--join needs --collector, the address of the collector: http://HOST:PORT or https://HOST")
     try:
         context = _tls(options.tls_cert, options.tls_key)
@@ -75,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
         return _wrong(describe(error))
     limits = Limits(tests_at_once=options.tests)
     try:
-        member = join(options.state, options.collector, options.join) if options.join else held(options.state)
+        member = _joined(options) if joins else held(options.state)
         witness = JoinedServer(member) if member else None
     except JoinError as error:
         logs.complain(str(error))
@@ -90,6 +99,15 @@ def run(options: argparse.Namespace) -> int:
         logs.complain(f"cannot listen on {options.listen}: {describe(error)}; choose another with --listen")
         return 1
     return 0
+
+
+def _joined(options: argparse.Namespace) -> Membership:
+    """Raises JoinError, OSError."""
+    try:
+        token = asked_secret("Token: ", options.join_file)
+    except (OSError, ValueError) as error:
+        raise JoinError(f"--join-file {options.join_file}: cannot be read ({describe(error)})") from None
+    return join(options.state, options.collector, token)
 
 
 def _server(

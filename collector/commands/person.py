@@ -8,6 +8,7 @@ import time
 
 import sqlalchemy as sa
 
+from agent.common.files import asked_secret
 from collector.access import passwords, users
 from collector.accounts import directory, second_factors, sessions
 from collector.accounts.directory import Person
@@ -15,7 +16,6 @@ from collector.accounts.policy import ROLES, Account
 from collector.commands.console import (
     acting,
     answers,
-    asked_secret,
     common_arguments,
     complain,
     moment,

@@ -128,7 +128,7 @@ def _start(household: PilotProcesses, data: Path, settings: Settings, options: a
     token = _register(settings)
     if not (data / "agent" / "identity.json").exists():
         run_to_the_end(
-            python("agent", "enrol", settings.enrolment_url, token, "--config", agent_toml), household.say, "agent"
+            python("agent", "enrol", settings.enrolment_url, "--config", agent_toml), household.say, "agent", token
         )
     key = run_to_the_end(python("agent", "seat-key", "--config", agent_toml), household.say, "agent")
     key_file = data / "seat.key"

@@ -13,11 +13,11 @@ from contextlib import closing
 from pathlib import Path
 
 from agent.common.errors import describe
+from agent.common.files import asked_secret
 from collector.access import users
 from collector.commands.console import (
     Bar,
     answers,
-    asked_secret,
     common_arguments,
     complain,
     corrected,

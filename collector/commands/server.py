@@ -61,9 +61,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _say_token(options: argparse.Namespace, collector: str, token: str) -> None:
-    line = f"nabz-collector measure --collector {collector} --join {token}"
+    line = f"nabz-collector measure --collector {collector} --join"
     facts = {"name": options.name, "url": options.url, "token": token, "join": line}
-    say(json.dumps(facts) if options.json else f"{token}\nOn that host, within a day and once:\n  {line}")
+    text = f"{token}\nOn that host, within a day and once; it asks for the token:\n  {line}"
+    say(json.dumps(facts) if options.json else text)
 
 
 def _say_list(options: argparse.Namespace, found: list[dict[str, object]]) -> None:

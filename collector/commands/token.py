@@ -57,10 +57,10 @@ def run(options: argparse.Namespace) -> int:
     if settings.enrolment.approval == "second_person" and not proof:
         complain(DOUBTS["nobody"])
     token = format_token(secret, authority)
-    line = f"nabz-agent enrol {settings.enrolment_url} {token}"
+    line = f"nabz-agent enrol {settings.enrolment_url}"
     facts = {"center": options.center, "token": token, "expires_ms": now_ms + options.ttl * 1000, "enrol": line}
-    text = f"{token}\nOn the gateway, within its time and once:\n  {line}"
-    say(json.dumps(facts) if options.json else text if options.no_qr else f"{text}\n\n{picture(line)}")
+    text = f"{token}\nOn the gateway, within its time and once; it asks for the token:\n  {line}"
+    say(json.dumps(facts) if options.json else text if options.no_qr else f"{text}\n\n{picture(token)}")
     return 0
 
 

@@ -1,4 +1,5 @@
-"""How long a gateway with a backlog should pause between two of its batches. Pure: one monotonic clock, seconds.
+"""How long a gateway with a backlog should pause between two of its batches, and how many of one gateway's messages may
+wait here. Pure: one monotonic clock, seconds.
 
 When thousands come back at once, each with one batch in flight, the wait here is their number times what one takes.
 Past the time a gateway waits for a receipt (`agent.uplink.window`) each would send again what is still in the queue,
@@ -8,13 +9,20 @@ Where live readings alone take most of the time, the queue requests several roun
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import threading
+from collections import Counter
+from collections.abc import Collection, Iterable
 
 WAIT_S = 4.0  # what a message may wait here before its sender gets the pause of one round
 WINDOW_S = 60.0  # senders in the present or the last of these are counted
 MOST_TURNS = 3.0  # for three times that wait
 SMOOTH = 0.2  # the weight of the newest group in what a message takes
 MAX_PACE_MS = 300_000
+
+# Of one sender. A gateway has four batches in flight (agent.uplink.window), and in need a few more.
+MANY_WAITING = 25
+FLOOD, FLOOD_S = 2_000, 60.0  # so many dropped within so long, and its sessions end
+MUTED_S = 600.0
 
 
 class Backpressure:
@@ -41,3 +49,46 @@ class Backpressure:
         senders = max(self._before, len(self._heard))
         pause_s = senders * self._each_s * min(MOST_TURNS, waited_s / WAIT_S)
         return min(MAX_PACE_MS, int(pause_s * 1000))
+
+
+class Shares:
+    """How many messages of each sender wait here. One that has many, and more than twice what the others have on
+    average, keeps nobody out: what more comes of it is dropped, as gateways send again what has no receipt. Any
+    thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
+        self._since_s = 0.0
+        self._muted_until_s: dict[str, float] = {}
+
+    def admits(self, sender: str, now_s: float) -> bool:
+        """Whether one more of this sender may wait; it is counted then."""
+        with self._lock:
+            own = self._waiting[sender]
+            if own >= MANY_WAITING and own * len(self._waiting) > 2 * self._waiting.total():
+                self._drop(sender, now_s)
+                return False
+            self._waiting[sender] += 1
+            return True
+
+    def taken(self, senders: Iterable[str]) -> None:
+        """These wait no more."""
+        with self._lock:
+            self._waiting.subtract(senders)
+            self._waiting = +self._waiting
+
+    def muted(self, now_s: float) -> frozenset[str]:
+        """Who floods, or did so a moment ago: their sessions are to end, and not to begin."""
+        with self._lock:
+            self._muted_until_s = {who: until_s for who, until_s in self._muted_until_s.items() if until_s > now_s}
+            return frozenset(self._muted_until_s)
+
+    def _drop(self, sender: str, now_s: float) -> None:
+        if now_s - self._since_s >= FLOOD_S:
+            self._dropped.clear()
+            self._since_s = now_s
+        self._dropped[sender] += 1
+        if self._dropped[sender] >= FLOOD:
+            self._muted_until_s[sender] = now_s + MUTED_S

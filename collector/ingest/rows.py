@@ -25,12 +25,15 @@ from collector.outages import gaps
 from collector.reports import revisions
 from collector.sequence_ranges import Numbers, forks, meets, merge, missing
 from collector.store import bulk_insert, schema, upsert
+from collector.store.columns import own_columns
+from collector.store.quotas import Tallies
 from collector.store.rollups import HOUR_MS
 
 QUARANTINE_ROWS = 10_000
 QUARANTINE_BYTES = 4096  # of a payload; what was receipted stands whole in evidence
 MAX_RANGES = 2_000
 REPEAT_MS = 3_600_000  # the same doubt about the same gateway is written once an hour
+REPEATS_MS = {"over_quota": 24 * REPEAT_MS}  # and these more rarely
 PROVEN: tuple[Finding, ...] = ("equivocation", "fork")  # doubts that a gateway has signed itself: each is written
 # What a gateway reads of a receipt with the outcome `set_aside`: it acts on this code alone.
 RECEIPT_CODES = {
@@ -38,6 +41,8 @@ RECEIPT_CODES = {
     "receipt.fork": "other_history",
     "receipt.unread_version": "unread_version",
     "receipt.unreadable": "unreadable",
+    "receipt.over_quota": "over_quota",
+    "receipt.over_subjects": "over_quota",
 }
 LISTED = 5  # sequence numbers that a doubt names
 
@@ -52,6 +57,7 @@ class BatchWriter:
     nonce: str = ""  # of the receipts
     pace_ms: int = 0  # of the receipts
     epoch: str = ""  # of the receipts
+    tallies: Tallies | None = None  # None: a person's word lets it be filed
     boots: BootClocks = field(default_factory=BootClocks)
     receipts: list[wire.Receipt] = field(default_factory=list)
     heard: dict[str, str] = field(default_factory=dict)  # center -> device
@@ -98,6 +104,8 @@ class BatchWriter:
             reason = Reason.of("refused.too_many_gaps", spool=verified.batch.spool, limit=MAX_RANGES)
             why = MessageRefused("too_many_gaps", reason, verified.device.device)
             return self.refuse(Message(wire.batch_topic(verified.device.device), verified.body), why)
+        if self._is_too_much(verified, stored):
+            return None
         if doubts := self._compare(verified, spool, stored):
             spool.is_disputed = True
             self.spools[verified.device.center, verified.device.device, verified.batch.spool] = spool
@@ -109,6 +117,17 @@ class BatchWriter:
         if gaps:  # a repeated batch is no sign of life: anyone may have kept it
             self.heard[verified.device.center] = verified.device.device
         return self._receipt(verified, spool, unread)
+
+    def _is_too_much(self, verified: VerifiedBatch, stored: Stored) -> bool:
+        """Whether its gateway has sent all that is kept of one in a day: it keeps this batch, which has no receipt."""
+        if self.tallies is None or verified.body in stored.bodies:
+            return False
+        center, device = verified.device.center, verified.device.device
+        why = self.tallies.refusal(center, device, len(verified.body))
+        if why is not None:
+            self.counts["over_quota"] += 1
+            self._record_finding("over_quota", center, device, why)
+        return why is not None
 
     def take(
         self, verified: VerifiedBatch, spool: SpoolState, issued_ms: int | None, *, readable: bool = True
@@ -195,10 +214,25 @@ class BatchWriter:
         filed: list[boot_clocks.Filed] = []
         for seq, reading, stamp in decoded:
             wall_ms = dated(stamp.mono_ms, figures[stamp.boot], self.now_ms)
+            if (over := self._over_quota(verified, reading, wall_ms)) is not None:
+                unread += [over] if over not in unread else []
+                continue
             kind, subject = self._file_reading(verified, seq, _believed(reading, wall_ms), wall_ms, raws[seq])
             filed.append((kind, subject, seq, stamp, wall_ms))
         self.boots.filed(verified, filed, figures, self.now_ms)
         return unread
+
+    def _over_quota(self, verified: VerifiedBatch, reading: wire.Reading, wall_ms: int) -> Reason | None:
+        """Why this reading is held in evidence alone."""
+        center, device = verified.device.center, verified.device.device
+        if self.tallies is None:
+            return None
+        kind, subject = wire.kind_of(reading).name, printable(reading.subject)
+        why = self.tallies.over(center, device, kind, subject, wall_ms)
+        if why is not None:
+            self.counts["over_quota"] += 1
+            self._record_finding("over_quota", center, device, why)
+        return why
 
     def _unread(self, verified: VerifiedBatch, seq: int, raw: bytes, error: wire.WireError) -> Reason:
         """Quarantines a reading; returns why for the receipt, which names it by its number alone."""
@@ -267,7 +301,10 @@ class BatchWriter:
 
     def _record_finding(self, finding: Finding, center: str, device: str, detail: Reason) -> None:
         self.counts[finding] += finding in PROVEN
-        self.findings.append(DeviceFinding(device, finding, detail, center))
+        found = DeviceFinding(device, finding, detail, center)
+        if found in self.findings:
+            return
+        self.findings.append(found)
         row: Row = {"at_ms": self.now_ms, "center": center, "device": device, "finding": finding}
         self.integrity.append({**row, "detail": encode(detail)})
 
@@ -290,6 +327,8 @@ def flush(conn: sa.Connection, writer: BatchWriter, silent_after_ms: int = 0) ->
     due_ms = now_ms + silent_after_ms
     pulse.record(conn, [_pulse_row(writer, code, due_ms) for code in sorted(writer.heard)])
     spools.save(conn, writer.spools, writer.lost, now_ms)
+    if writer.tallies is not None:
+        writer.tallies.save()
     stories.save(conn, writer.stories)
     if doubts := _news(conn, writer):
         conn.execute(sa.insert(schema.integrity), doubts)
@@ -345,7 +384,9 @@ def _news(conn: sa.Connection, writer: BatchWriter) -> list[Row]:
             others.setdefault((row["finding"], row["device"]), row)
     for (finding, device), row in others.items():
         query = sa.select(table.id).where(
-            table.finding == finding, table.device == device, table.at_ms > writer.now_ms - REPEAT_MS
+            table.finding == finding,
+            table.device == device,
+            table.at_ms > writer.now_ms - REPEATS_MS.get(str(finding), REPEAT_MS),
         )
         if conn.execute(query.limit(1)).first() is None:
             news.append(row)
@@ -353,16 +394,6 @@ def _news(conn: sa.Connection, writer: BatchWriter) -> list[Row]:
 
 
 # ---------------------------------------------------------------- small things
-
-_OWN = {
-    name: [field for field in kind.struct.__struct_fields__ if field not in ("at", "subject")]
-    for name, kind in wire.KINDS.items()
-}
-
-
-def own_columns(kind: str, reading: wire.Reading) -> Row:
-    """What a reading says of its own kind, as its table has it."""
-    return {name: _plain(getattr(reading, name)) for name in _OWN[kind]}
 
 
 def _believed(reading: wire.Reading, wall_ms: int) -> wire.Reading:
@@ -372,18 +403,6 @@ def _believed(reading: wire.Reading, wall_ms: int) -> wire.Reading:
     if FIRST_MS <= reading.last_alive_ms <= wall_ms:
         return reading
     return msgspec.structs.replace(reading, last_alive_ms=None, dark_s=None)
-
-
-def _plain(value: object) -> object:
-    """A wire value as a column: parts as JSON text, no NUL, which PostgreSQL has no text for, and no minus zero, which
-    SQLite does not tell from zero, so that both databases hold the same."""
-    if isinstance(value, str):
-        return printable(value, len(value)) if "\x00" in value else value
-    if isinstance(value, float):
-        return value + 0.0
-    if value is None or isinstance(value, bool | int):
-        return value
-    return msgspec.json.encode(value).decode()
 
 
 def _key(verified: VerifiedBatch, spool: str) -> tuple[str, str, str]:

@@ -25,7 +25,7 @@ from agent.common.mqtt import Client
 from agent.common.threads import join_started
 from collector.access.tls import TlsError, client_context, refill
 from collector.brokers.endpoints import WEBSOCKET_PATH, Address
-from collector.ingest.backpressure import Backpressure
+from collector.ingest.backpressure import Backpressure, Shares
 from collector.ingest.transaction import Ingest, Taken
 from collector.messages import Message
 from collector.store import UNAVAILABLE
@@ -69,6 +69,11 @@ UNSENT = Event(
     fields="receipts",
 )  # fmt: skip
 
+FLOODED = Event(
+    __name__, "warning", "gateway_floods", "a gateway sends faster than it is taken; what is more than its share is "
+    "dropped, which it sends again", key="topic",
+)  # fmt: skip
+
 GROUP = 200  # messages in one commit at most
 GATHER_S = 0.2  # and no message waits longer than this for others
 QUIET_S = 0.01  # a group is closed when nothing more came for this long: few may be in flight at a time
@@ -110,7 +115,7 @@ class IngestWorker:
         self._notify = notify
         self._now_ms = now_ms
         self._pause = pause
-        self._backpressure = Backpressure()
+        self._backpressure, self._shares = Backpressure(), Shares()
         self._queue: queue.Queue[Unacknowledged] = queue.Queue(QUEUE)
         self._stopped = threading.Event()
         self._away = threading.Event()
@@ -127,14 +132,24 @@ class IngestWorker:
         join_started(self._thread)
 
     def offer(self, delivery: Unacknowledged) -> bool:
-        """Waits while memory is full, so that the broker does; False when the delivery is dropped unacknowledged."""
+        """Waits while memory is full, so that the broker does; False when the delivery is dropped unacknowledged. One
+        of a sender that floods is dropped, too, but acknowledged: the broker would wait for that and hold up all."""
+        if not self._shares.admits(delivery.message.topic, time.monotonic()):
+            FLOODED.log(topic=delivery.message.topic)
+            delivery.acknowledge()
+            return False
         while not self._stopped.is_set() and not self._away.is_set():
             try:
                 self._queue.put(delivery, timeout=0.1)
                 return True
             except queue.Full:
                 continue
+        self._shares.taken([delivery.message.topic])
         return False
+
+    def muted(self) -> frozenset[str]:
+        """The topics of those who flood. Any thread."""
+        return self._shares.muted(time.monotonic())
 
     def is_alive(self) -> bool:
         return self._thread.is_alive()
@@ -165,6 +180,7 @@ class IngestWorker:
                 group.append(self._queue.get(timeout=min(left_s, QUIET_S) if group else left_s))
             except queue.Empty:
                 break
+        self._shares.taken(delivery.message.topic for delivery in group)
         return group
 
     def _taken(self, group: Sequence[Unacknowledged]) -> Taken | None:
@@ -249,6 +265,10 @@ class Subscriber:
     def age_s(self) -> float:
         """Seconds that messages in hand wait for their commit."""
         return self._worker.age_s()
+
+    def muted(self) -> frozenset[str]:
+        """The topics of those who flood."""
+        return self._worker.muted()
 
     @property
     def readings(self) -> int:

@@ -31,6 +31,7 @@ from collector.register import centers, dated
 from collector.register.centers import Center
 from collector.speedtests import requests
 from collector.store import UNAVAILABLE, Store, claim, nonces, schema
+from collector.store.quotas import Quotas, Tallies
 
 GROUP_FAILED = Event(
     __name__, "error", "ingest_group_failed", "a group of messages cannot be taken together; each is taken alone",
@@ -75,7 +76,7 @@ class TransactionFacts:
 
 class Ingest:
     """`silent_after_s` is how long a center may then be silent before the sweep judges it; `watch` sees that our own
-    clock was set before a gap is drawn of it."""
+    clock was set before a gap is drawn of it; `quotas` are how much of one gateway counts."""
 
     def __init__(
         self,
@@ -85,9 +86,10 @@ class Ingest:
         silent_after_s: float = 300.0,
         verify: Verify = is_signed,
         watch: ClockWatch | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         self._store, self._watch = store, watch
-        self._key = key
+        self._key, self._quotas = key, quotas or Quotas()
         self._judge = judge
         self._silent_after_ms = int(silent_after_s * 1000)
         self._open_batch = partial(open_message, verify=verify)
@@ -160,6 +162,8 @@ class Ingest:
         batches = [message for message in messages if not message.is_ask]
         verified_batches = _opened(self._open_batch, batches, facts.devices, writer)
         held = _spools(conn, verified_batches)
+        senders = {(verified.device.center, verified.device.device) for verified in verified_batches}
+        writer.tallies = Tallies(conn, self._quotas, facts.now_ms, senders)
         writer.boots = boot_clocks.load(
             conn, [verified for verified in verified_batches if readable and verified.readable]
         )

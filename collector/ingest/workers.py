@@ -29,6 +29,7 @@ from collector.desk import follow
 from collector.ingest import server_results
 from collector.ingest.subscriber import Subscriber
 from collector.ingest.transaction import Ingest, Judge
+from collector.ingest.verify import addressed
 from collector.judging.clock import ClockWatch
 from collector.judging.evaluate import FreshReading, judge_group
 from collector.messages import Message
@@ -86,6 +87,11 @@ class IngestWorkers:
     def is_connected(self) -> bool:
         """Whether all brokers give us messages."""
         return all(listener.connected.is_set() for listener in self.listeners)
+
+    def muted(self) -> frozenset[str]:
+        """Gateways that flood: their sessions are to end, and not to begin for a while. Any thread."""
+        topics = frozenset[str]().union(*(listener.muted() for listener in self.listeners))
+        return frozenset(addressed(Message(topic, b"")).device for topic in topics) - {""}
 
     def publish(self, messages: Sequence[Message]) -> bool:
         """Sends them by every broker, as a gateway may be at any; whether one at least took them. Any thread."""

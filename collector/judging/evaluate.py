@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -26,6 +26,8 @@ from collector.register.centers import Center
 from collector.standard import Standards
 from collector.standard.criteria import EVERYONE, Criterion, Promise, Silence, Standard
 from collector.store import schema, upsert
+
+SHOWN = 64  # subjects of a kind that a page or an answer has
 
 
 class CenterLike(Promise, Protocol):
@@ -222,11 +224,13 @@ def _retire(bench: CenterState, standard: Standard, at_ms: int) -> None:
 # ---------------------------------------------------------------- reading and writing
 
 
-def load(conn: sa.Connection, centers: Sequence[CenterLike]) -> list[CenterState]:
-    """The centers' cases, in two questions for all of them."""
+def load(
+    conn: sa.Connection, centers: Sequence[CenterLike], subjects: Collection[str] | None = None
+) -> list[CenterState]:
+    """The centers' cases, in two questions for all of them; with the flags of these subjects, or of all."""
     benches = {center.code: CenterState(center) for center in centers}
     codes = {"codes": list(benches)}
-    for row in conn.execute(_FLAGS, codes):
+    for row in conn.execute(_FLAGS if subjects is None else _FLAGS.where(_f.subject.in_(sorted(subjects))), codes):
         flag = FlagState(row.state, row.since_ms, row.judged_until_ms, _memory(row.memory))
         benches[row.center].flags[row.criterion, row.subject] = TrackedFlag(flag, row.verdict)
     for newest in conn.execute(_NEWEST, codes):
@@ -311,11 +315,14 @@ class LatestReading:
     reading: wire.Reading
 
 
-def latest_readings(conn: sa.Connection, code: str) -> dict[str, list[LatestReading]]:
-    """A center's newest readings by kind, in the order of their subjects."""
+def latest_readings(conn: sa.Connection, code: str, limit: int = SHOWN) -> dict[str, list[LatestReading]]:
+    """A center's newest readings by kind, in the order of their subjects; of a kind with very many the newest."""
     table = schema.latest.c
-    query = sa.select(table.kind, table.subject, table.wall_ms, table.body).where(table.center == code)
-    rows = conn.execute(query.order_by(table.kind, table.subject)).all()
+    rank = sa.func.row_number().over(partition_by=table.kind, order_by=(table.wall_ms.desc(), table.subject))
+    held = sa.select(table.kind, table.subject, table.wall_ms, table.body, rank.label("rank"))
+    newest = held.where(table.center == code).subquery()
+    query = sa.select(newest).where(newest.c.rank <= limit).order_by(newest.c.kind, newest.c.subject)
+    rows = conn.execute(query).all()
     kinds = itertools.groupby(rows, key=lambda row: str(row.kind))
     return {
         kind: [LatestReading(r.subject, r.wall_ms, r.body, wire.decode_reading(r.body.encode())) for r in rows]
@@ -351,7 +358,8 @@ def current_verdicts(
         kind: [(item.subject, item.wall_ms, item.reading) for item in items] for kind, items in latest.items()
     }
     newest["silence"] = _silence(conn, center, standard, now_ms)
-    flags = load(conn, [center])[0].flags
+    subjects = {subject for items in newest.values() for subject, *_ in items} | {""}
+    flags = load(conn, [center], subjects)[0].flags
     found = []
     for criterion in standard.criteria:
         for subject, at_ms, reading in newest.get(criterion.reading) or [("", None, None)]:

@@ -20,7 +20,7 @@ HEAD_PIECE = 4096
 class Connection:
     def __init__(self, pipe: Pipe, limits: Limits) -> None:
         self.pipe, self.sock, self.limits = pipe, pipe.sock, limits
-        self.buffer = memoryview(bytearray(CHUNK_BYTES))
+        self.buffer = memoryview(bytearray(HEAD_PIECE))  # larger once a body comes: most heads of a flood bring none
         self.early = b""  # came with a head but belongs to what follows it
         self.sent = self.received = 0
         self.session: Session | None = None
@@ -100,7 +100,9 @@ class Connection:
             taken, self.early = self.early[:most], self.early[most:]
             return taken
         self.pipe.wake_at(wake_at)
-        room = self.buffer[: min(most, CHUNK_BYTES)]
+        if most > len(self.buffer):
+            self.buffer = memoryview(bytearray(CHUNK_BYTES))
+        room = self.buffer[:most]
         async with asyncio.timeout(within_s):
             got = await self.pipe.recv_into(room)
         if not got:
@@ -141,4 +143,4 @@ class Connection:
         with contextlib.suppress(TimeoutError, EOFError):
             async with asyncio.timeout(most_s):
                 while True:
-                    await self.discard(CHUNK_BYTES)
+                    await self.discard(len(self.buffer))

@@ -19,6 +19,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.common.errors import describe
+from agent.common.keys import is_sound
 from collector.access.atomic_files import put
 
 KEY, JOINED, USED, RECORDS = "measure.key", "joined.json", "used-tokens", "records"
@@ -64,8 +65,8 @@ def held(folder: Path) -> Membership | None:
         raise JoinError(
             f"{path}: cannot be read ({describe(error)}); remove it and join again with a new token"
         ) from None
-    if len(collector_key) != 32:
-        raise JoinError(f"{path}: collector_key has {len(collector_key)} bytes, Ed25519 has 32; join again")
+    if not is_sound(collector_key):
+        raise JoinError(f"{path}: collector_key is no sound Ed25519 key of 32 bytes; join again")
     return Membership(folder, joined.name, joined.collector, collector_key, key)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 
 from agent.common.http_server import ConnectionLimiter, HttpRefused, RateLimiter
 from agent.common.logs import Event
-from agent.common.tcp import address_group
+from agent.common.tcp import ConnectionLimits, ListeningSocket, address_group
 from collector.measure import http, routes
 from collector.measure.admission import Admit
 from collector.measure.limits import Limits
@@ -67,22 +67,22 @@ class MeasureServer:
         self.pace = RateLimiter(self.limits.requests_per_address_s)
         self.echo = Echo(self.limits, clock)
         self.tasks: set[asyncio.Task[None]] = set()
-        self.listener: socket.socket | None = None
+        self.listener: ListeningSocket | None = None
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listens; returns the address and port it got. Raises OSError when it cannot."""
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, _, _, _, address = found[0]
-        listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        bound = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            _prefer_bbr(listener)
-            listener.bind(address)
-            listener.listen(256)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _prefer_bbr(bound)
+            bound.bind(address)
+            bound.listen(256)
         except OSError:
-            listener.close()
+            bound.close()
             raise
-        self.listener = listener
+        listener = self.listener = ListeningSocket(bound, _half_open(self.limits))
         self._spawn(self._accept(listener))
         self._spawn(self._tick())
         if self.networks is not None:
@@ -128,21 +128,20 @@ class MeasureServer:
             await asyncio.sleep(self.refresh_s)
             await asyncio.to_thread(networks.refresh)
 
-    async def _accept(self, listener: socket.socket) -> None:
+    async def _accept(self, listener: ListeningSocket) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
                 sock, peer = await loop.sock_accept(listener)
-            except OSError as error:  # out of descriptors: those in use will be freed
+            except OSError as error:
                 NOT_ACCEPTED.log(error=error)
                 await asyncio.sleep(1)
                 continue
-            self._spawn(self._serve(sock, peer[0]))
+            self._spawn(self._serve(sock, peer[0], listener))
 
-    async def _serve(self, sock: socket.socket, address: str) -> None:
-        who = address_group(address)
-        refused = self.connections.refusal(who)
-        with contextlib.closing(sock), self.connections.counted(who):
+    async def _serve(self, sock: socket.socket, address: str, listener: ListeningSocket) -> None:
+        fileno = sock.fileno()  # TLS takes the socket over
+        with contextlib.closing(sock):
             try:
                 sock.setblocking(False)
                 line = Connection(Plain(sock) if self.tls is None else Tls(sock, self.tls), self.limits)
@@ -150,21 +149,28 @@ class MeasureServer:
                     async with asyncio.timeout(self.limits.head_s):
                         await line.pipe.open()
                     async with asyncio.timeout(self.limits.connection_s):
-                        await self._exchanges(line, who, address, refused)
+                        await self._exchanges(line, address, fileno, listener)
             except (OSError, EOFError):  # TimeoutError too: the client went away or stalled; its bytes are counted
                 pass
 
-    async def _exchanges(self, line: Connection, who: str, address: str, refused: HttpRefused | None) -> None:
+    async def _exchanges(self, line: Connection, address: str, fileno: int, listener: ListeningSocket) -> None:
+        """Places are given by the first request: a connection that has sent none yet takes none from others."""
+        who = address_group(address)
         try:
-            if refused is not None:
+            head = await line.head()
+            if (refused := self.connections.refusal(who)) is not None:
                 raise refused
-            while True:
-                request = http.parse(await line.head())
-                self._check_pace(who)
-                await routes.answer(self, line, request, address)
-                if not request.keep_alive:
-                    await line.linger(self.limits.idle_s)
-                    return
+            with self.connections.counted(who):
+                while True:
+                    listener.serve(fileno)
+                    request = http.parse(head)
+                    self._check_pace(who)
+                    await routes.answer(self, line, request, address)
+                    if not request.keep_alive:
+                        await line.linger(self.limits.idle_s)
+                        return
+                    listener.wait(fileno)
+                    head = await line.head()
         except HttpRefused as refusal:
             body = (refusal.why + "\n").encode()
             head = http.response_head(
@@ -181,6 +187,11 @@ class MeasureServer:
     def _check_pace(self, who: str) -> None:
         if not self.pace.admits(who, self.clock()):
             raise HttpRefused(429, f"more than {self.pace.rate_per_s:g} requests a second from this address", 1)
+
+
+def _half_open(limits: Limits) -> ConnectionLimits:
+    """Twice the places, so that those without one are told so, beside as many that have sent nothing yet."""
+    return ConnectionLimits(connections=2 * limits.connections, per_address=2 * limits.connections_per_address)
 
 
 def _prefer_bbr(listener: socket.socket) -> None:

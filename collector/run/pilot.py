@@ -113,9 +113,10 @@ def wait_until_healthy(url: str, part: PilotProcess, timeout_s: float = 60.0) ->
     raise RuntimeError(f"the {part.name} did not answer at {url} within {timeout_s:.0f} s")
 
 
-def run_to_the_end(argv: Sequence[str], say: Callable[[str, str], None], name: str) -> str:
-    """The output of a command that must succeed; raises RuntimeError with its last line otherwise."""
-    done = subprocess.run(list(argv), capture_output=True, text=True, check=False)
+def run_to_the_end(argv: Sequence[str], say: Callable[[str, str], None], name: str, given: str = "") -> str:
+    """The output of a command that must succeed, which reads `given`; raises RuntimeError with its last line
+    otherwise."""
+    done = subprocess.run(list(argv), input=given, capture_output=True, text=True, check=False)
     for line in done.stderr.splitlines():
         say(name, line)
     if done.returncode:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from fastapi import FastAPI
 
 from agent.common import tls
 from agent.common.logs import Event
+from agent.common.tcp import ListeningSocket
 from agent.common.threads import join_started
 from collector.config import HttpSection
 from collector.run.http_protocol import HEAD_BYTES, bounded_protocol, deadline_loop
@@ -136,7 +136,7 @@ class WebServer:
     def __init__(
         self,
         app: FastAPI,
-        place: socket.socket,
+        place: ListeningSocket,
         before_stop: Callable[[], None],
         files: tuple[Path, Path] | None = None,
         limits: HttpSection | None = None,
@@ -145,7 +145,7 @@ class WebServer:
         limits = limits or HttpSection()
         config = uvicorn.Config(
             app,
-            http=bounded_protocol(limits),
+            http=bounded_protocol(limits, place),
             ws="none",
             h11_max_incomplete_event_size=HEAD_BYTES,
             log_config=None,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from fastapi import FastAPI
 from agent.common.errors import describe
 from agent.common.files import FileWatch
 from agent.common.logs import Event
+from agent.common.tcp import ListeningSocket
 from agent.common.threads import SignalEvent
 from collector.access.signing_key import load_or_make
 from collector.alerts.channel import Channel, by_apprise
@@ -147,6 +147,7 @@ class Running:
         self.ingest = IngestWorkers(
             settings, own, self._key, self._standards, tls_maintenance.addresses(), self._hub.publish, clock_ms
         )
+        tls_maintenance.muted = self.ingest.muted
         self.health.watched.append(Watched("ingest", settings.web.healthy_within_s, self.ingest.age_s))
         self.health.needed.append(Needed("broker", self.ingest.is_connected))
         self.certificates: list[Callable[[], object]] = []
@@ -185,7 +186,7 @@ class Running:
         self._store.journal = journal_of(self._settings)
         self._store.learn_epoch()
 
-    def _start_web(self, app: FastAPI, place: socket.socket) -> None:
+    def _start_web(self, app: FastAPI, place: ListeningSocket) -> None:
         """The pages, with a certificate of their own where one is named. Raises ConfigError."""
         web = self._settings.web
         pair = (web.cert_file, web.key_file) if web.cert_file and web.key_file else None

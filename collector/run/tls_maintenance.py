@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from fastapi import FastAPI
 
 from agent.common.errors import describe
 from agent.common.logs import Event
+from agent.common.reasons import Reason
 from agent.common.tcp import ConnectionLimits, ListeningSocket, address_group
 from collector.access import devices, users
 from collector.access.ca import Authority
@@ -20,6 +22,7 @@ from collector.brokers.endpoints import Address, broker_addresses
 from collector.brokers.external import ExternalBroker
 from collector.brokers.listeners import Listener
 from collector.config import HttpSection, Settings, split_listen
+from collector.messages import DeviceFinding
 from collector.run import resources
 from collector.run.runtime import Component, PeriodicTask, WebServer
 from collector.store import Store, StoreError
@@ -43,6 +46,8 @@ class TlsMaintenance:
 
     def __init__(self, settings: Settings, store: Store, now_ms: Callable[[], int]) -> None:
         self._settings, self._store, self._now_ms = settings, store, now_ms
+        self.muted: Callable[[], frozenset[str]] = frozenset  # who floods; set once ingest runs
+        self._was_muted: frozenset[str] = frozenset()
         self._authority = Authority(settings.data_dir, now_ms(), settings.enrolment.certificate_days)
         self._own, _ = server_certificates(self._authority, settings, now_ms())
         self._broker: EmbeddedBroker | None = None
@@ -93,6 +98,9 @@ class TlsMaintenance:
         with self._store.read() as conn:
             people, serials = devices.people(conn, services), devices.revoked_serials(conn, self._now_ms())
             recent = devices.revoked(conn, self._now_ms() - RECENT_MS)
+        muted = self._record_muted(frozenset(people.gateways) | frozenset(people.revoked))
+        people = dataclasses.replace(people, revoked=sorted({*people.revoked, *muted}))
+        recent = recent | muted
         if self._broker is not None:
             self._broker.refuse(frozenset(people.revoked))
         listed = (tuple(serials), self._now_ms() // DAY_MS, self._authority.fingerprint)
@@ -101,6 +109,16 @@ class TlsMaintenance:
             self._listed = listed
         for outside in self._outside:
             outside.update(people, recent, self._own.server, self._authority.crl, self._now_ms())
+
+    def _record_muted(self, known: frozenset[str]) -> frozenset[str]:
+        """Those that flood now, each a finding when it begins: treated as if revoked, until they have been quiet."""
+        muted = self.muted() & known
+        if new := muted - self._was_muted:
+            found = [DeviceFinding(name, "over_quota", Reason.of("refused.flood", device=name)) for name in sorted(new)]
+            with self._store.write() as conn:
+                devices.record_findings(conn, found, self._now_ms())
+        self._was_muted = muted
+        return muted
 
     def record_findings(self) -> None:
         """Findings of the broker about gateways become rows beside the others."""

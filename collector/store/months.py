@@ -20,6 +20,7 @@ BATCH = 5_000  # rows deleted in one transaction
 DAY_MS = 86_400_000
 SETTLED_MS = 2 * DAY_MS  # what comes later than this of a month is little
 GUESS_DAYS = 7  # a gateway that could send for so long without learning the time will not learn it in this boot
+TALLY_DAYS = 62  # past the oldest day that a reading counts for (collector.store.quotas)
 BOOT_DAYS = 60  # a spool holds thirty days, and a center may be closed for as long again
 RAW_FROM = "raw_from_ms"  # in `about`: readings older than this have been dropped, their sums stand
 
@@ -137,6 +138,7 @@ def _policy(kept: Retention) -> Iterator[tuple[str, str, int]]:
         yield name, column, kept.evidence_days if name == "evidence" else kept.raw_days
     yield "guesses", "received_ms", GUESS_DAYS
     yield "boots", "noted_ms", BOOT_DAYS
+    yield "tallies", "day_ms", TALLY_DAYS
     yield "grants", "asked_ms", kept.evidence_days  # whose test it was: as long as the evidence that it is held against
     yield "records", "received_ms", kept.evidence_days
     yield "reports", "from_ms", kept.evidence_days

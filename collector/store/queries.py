@@ -229,15 +229,24 @@ def flags_of(conn: sa.Connection, code: str) -> list[sa.RowMapping]:
     return list(conn.execute(query).mappings())
 
 
+def open_flags_of(conn: sa.Connection, code: str, *, limit: int, offset: int = 0) -> tuple[int, list[sa.RowMapping]]:
+    """(how many there are, some of them): the flags of a center that are not clear, the oldest first."""
+    mine = (flags.c.center == code) & flags.c.state.in_(OPEN)
+    count = conn.scalar(sa.select(sa.func.count()).select_from(flags).where(mine)) or 0
+    query = sa.select(flags).where(mine).order_by(flags.c.since_ms, flags.c.criterion, flags.c.subject)
+    return count, list(conn.execute(query.limit(limit).offset(offset)).mappings())
+
+
 def changes_of(conn: sa.Connection, code: str, limit: int = 50) -> list[sa.RowMapping]:
     """How its flags moved, newest first."""
     query = sa.select(changes).where(changes.c.center == code).order_by(changes.c.at_ms.desc(), changes.c.id.desc())
     return list(conn.execute(query.limit(limit)).mappings())
 
 
-def devices_of(conn: sa.Connection, code: str) -> list[sa.RowMapping]:
-    query = sa.select(devices).where(devices.c.center == code).order_by(devices.c.enrolled_ms)
-    return list(conn.execute(query).mappings())
+def devices_of(conn: sa.Connection, code: str, limit: int = 20) -> list[sa.RowMapping]:
+    """Its gateways in the order in which they enrolled, the last ones."""
+    query = sa.select(devices).where(devices.c.center == code).order_by(devices.c.enrolled_ms.desc(), devices.c.device)
+    return list(conn.execute(query.limit(limit)).mappings())[::-1]
 
 
 def integrity_of(conn: sa.Connection, code: str, limit: int = 20) -> list[sa.RowMapping]:

@@ -70,6 +70,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "sessions": ("", "rawd", ""),
     "set_aside": ("rad", "r", "r"),
     "spools": _DERIVED,
+    "tallies": _DERIVED,
     "tokens": ("", "raw", ""),
     "wrong_tries": ("", "rad", ""),
     **{table.name: _DATED for table in schema.readings.values()},

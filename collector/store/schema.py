@@ -474,6 +474,20 @@ set_aside = sa.Table(
     sa.Column("payload", sa.LargeBinary, nullable=False),
 )
 
+# What is filed of each gateway for one day (collector.store.quotas): JSON {kind: readings} and {kind: [subject, …]},
+# and the bytes that came on that day. `day_ms` is its beginning in UTC.
+tallies = sa.Table(
+    "tallies",
+    metadata,
+    sa.Column("center", Code, primary_key=True),
+    sa.Column("device", Device, primary_key=True),
+    sa.Column("day_ms", Ms, primary_key=True),
+    sa.Column("counts", sa.Text, nullable=False),
+    sa.Column("subjects", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Index("tallies_by_day", "day_ms"),
+)
+
 # Findings about honesty, never about service: equivocation, fork, bad_signature, unknown_device, wrong_topic …
 integrity = sa.Table(
     "integrity",

@@ -33,7 +33,7 @@ SEVERITIES = ("notice", "info", "warning", "serious", "urgent")
 
 @dataclass(frozen=True)
 class Site:
-    """Its parts are fixed but for `refusals`: when each address was last refused an enrolment."""
+    """What the pages and the API work with; its parts are fixed."""
 
     store: Store
     hub: Hub
@@ -47,7 +47,6 @@ class Site:
     texts: Path = FOLDER  # the files of the languages
     version: str = __version__
     providers: Providers = field(default_factory=dict)
-    refusals: dict[str, list[int]] = field(default_factory=dict)
     health: Health = field(default_factory=Health)
 
     def ranks(self, conn: sa.Connection) -> queries.Ranks:

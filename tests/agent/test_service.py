@@ -123,7 +123,7 @@ def test_a_gateway_not_enrolled_is_told_the_command_and_exits_2(tmp_path: Path, 
     settings = tmp_path / "agent.toml"
     settings.write_text(f'[agent]\nstate_dir = "{tmp_path}/state"\n')
     assert main(["run", "--config", str(settings)]) == 2
-    assert "run `nabz-agent enrol URL TOKEN`" in capsys.readouterr().err
+    assert "run `nabz-agent enrol URL`" in capsys.readouterr().err
 
 
 def test_wrong_settings_exit_2_with_every_mistake(tmp_path: Path, capsys) -> None:

@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from collector.store import Store, schema
 from tests.faults.master import Account, check
 from tests.helpers.ports import free_ports
+from tests.helpers.processes import token_words
 
 ROOT = Path(__file__).parents[2]
 
@@ -114,8 +115,8 @@ class House:
         facts = ("--code", center, "--name", "Fault rig", "--tier", "one", "--seats", "1", "--opening", "always")
         self.call(self.collector("center", "add", *config, *facts))
         answer = self.call(self.collector("token", center, "--json", *config))
-        token = json.loads(answer)["token"]
-        self.call(self.agent("enrol", f"http://127.0.0.1:{self.web}", token, "--config", str(self.agent_toml)))
+        words = (*token_words(self.folder, json.loads(answer)["token"]), "--config", str(self.agent_toml))
+        self.call(self.agent("enrol", f"http://127.0.0.1:{self.web}", *words))
 
     def close(self) -> None:
         for name in ("fleet", "agent", "collector", "broker"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -17,3 +18,11 @@ def child(words: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[Any
         except BaseException:
             process.kill()
             raise
+
+
+def token_words(folder: Path, token: str) -> list[str]:
+    """The words of `nabz-agent enrol` with which it reads this token: in a command line everybody would see it."""
+    file = folder / "token"
+    file.touch(mode=0o600)
+    file.write_text(f"{token}\n")
+    return ["--token-file", str(file)]

@@ -220,7 +220,7 @@ def enrol(folder: Path, broker_port: int) -> None:
     key = identity.make_key(folder)
     device = identity.device_name(key.public_key().public_bytes_raw())
     known = identity.Enrolled(
-        device=device, center="LHR-1", name="One", collector_key=bytes(32),
+        device=device, center="LHR-1", name="One", collector_key=b"k" * 32,
         broker_host="127.0.0.1", broker_port=broker_port, measure_url="", enrolled_ms=1, nonce="n",
     )  # fmt: skip
     identity.save(folder, known)

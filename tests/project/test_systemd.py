@@ -187,7 +187,7 @@ def agent_settings(folder: Path, ports: list[int]) -> str:
     key = identity.make_key(folder)
     device = identity.device_name(key.public_key().public_bytes_raw())
     known = identity.Enrolled(
-        device=device, center="T-1", name="Test", collector_key=bytes(32), broker_host="127.0.0.1",
+        device=device, center="T-1", name="Test", collector_key=b"k" * 32, broker_host="127.0.0.1",
         broker_port=ports[0], measure_url="", enrolled_ms=0,
     )  # fmt: skip
     identity.save(folder, known)

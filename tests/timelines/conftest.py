@@ -19,12 +19,12 @@ import sqlalchemy as sa
 from agent.wire import Reading, Stamp, encode_reading
 from collector.flags import machine
 from collector.flags.witness import Witness
-from collector.ingest.rows import own_columns
 from collector.judging import evaluate, silence
 from collector.judging.evaluate import FreshReading
 from collector.outages import gaps
 from collector.register.centers import Center
 from collector.store import Store, schema, upsert
+from collector.store.columns import own_columns
 from tests.collector.standard.timeless import timeless_standards
 
 MIDNIGHT_MS = 1_769_972_400_000  # Monday 2026-02-02 00:00 in Karachi

@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from bench.lines.line import CLIENT, SERVER, Line, Terms, line
 from collector.flags.witness import RULES
 from collector.store import Store, schema
+from tests.helpers.processes import token_words
 
 WEB, MEASURE, BROKER, ENROL = 8480, 8481, 8883, 8443
 TERMS = Terms(down_mbps=60, up_mbps=30, rtt_ms=20)
@@ -116,9 +117,10 @@ def test_a_desks_wish_becomes_a_test_that_its_server_witnesses_and_a_verdict(tmp
     with center(tmp_path) as house:
         house.start(house.made.server, "collector", "serve", "--config", str(house.collector))
         house.until(house.healthy)
-        facts = ("--name", "One", "--tier", "two", "--seats-promised", "10", "--opening", "always")
-        house.desk("center", "add", "--code", "LHR-1", *facts)
-        words = json.loads(house.desk("token", "LHR-1", "--json"))["enrol"].split()[1:]
+        about = ("--name", "One", "--tier", "two", "--seats-promised", "10", "--opening", "always")
+        house.desk("center", "add", "--code", "LHR-1", *about)
+        facts = json.loads(house.desk("token", "LHR-1", "--json"))
+        words = [*facts["enrol"].split()[1:], *token_words(tmp_path, facts["token"])]
         house.call(house.made.client, "agent", *words, "--config", str(house.agent))
         house.start(house.made.client, "agent", "run", "--config", str(house.agent))
         house.until(lambda: house.rows(schema.pulse))

@@ -3,6 +3,7 @@ whether a name still stands for its file."""
 
 from agent.common.files.file_watch import FileWatch
 from agent.common.files.owner import Owner, OwnerError, acting_as, belongs_to_root, foreign_files, service_owner
+from agent.common.files.secret import asked_secret, on_command_line
 from agent.common.files.text_file import clean, decode, parse_toml, read_text, refused_sign
 
 __all__ = [
@@ -10,10 +11,12 @@ __all__ = [
     "Owner",
     "OwnerError",
     "acting_as",
+    "asked_secret",
     "belongs_to_root",
     "clean",
     "decode",
     "foreign_files",
+    "on_command_line",
     "parse_toml",
     "read_text",
     "refused_sign",

@@ -1,6 +1,7 @@
 """TCP as every connection and every server here uses it: dead peers are noticed, listeners are bounded."""
 
+from agent.common.tcp.connections import ConnectionLimits, address_group
 from agent.common.tcp.keepalive import watch_peer
-from agent.common.tcp.listener import ConnectionLimits, ListeningSocket, address_group
+from agent.common.tcp.listener import ListeningSocket, listening
 
-__all__ = ["ConnectionLimits", "ListeningSocket", "address_group", "watch_peer"]
+__all__ = ["ConnectionLimits", "ListeningSocket", "address_group", "listening", "watch_peer"]

@@ -1,85 +1,68 @@
 """A listening socket that bounds what it accepts, for every server here: asyncio's, uvicorn's and the brokers'.
 
-Connections are counted from their first byte, before TLS. When all are taken, the address that holds most gives up its
-oldest, so that who floods pays and not who comes last. When descriptors run out, who waits is closed at once: asyncio
-would write a traceback for each of its backlog, and try again a second later.
+Connections are counted from their first byte, before TLS; who gives way to whom is in `connections`. When descriptors
+run out, who waits is closed at once: asyncio would write a traceback for each of its backlog, and try again a second
+later.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
-import ipaddress
 import os
 import socket
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
 from typing import Any
 
 from agent.common.logs import Event
+from agent.common.tcp.connections import ConnectionLimits, Occupancy
 
 OUT_OF_DESCRIPTORS = Event(
     __name__, "warning", "descriptors_exhausted", "no descriptor is free for a connection, which is closed unanswered",
     fields="listener error",
 )  # fmt: skip
 ADDRESS_OVER_LIMIT = Event(
-    __name__, "warning", "address_over_limit", "an address holds as many connections as one may; more are closed",
-    key="listener", fields="address limit",
+    __name__, "warning", "address_over_limit", "an address holds as many connections as one may; for each that comes "
+    "the longest waiting is closed", key="listener", fields="address",
 )  # fmt: skip
 LISTENER_FULL = Event(
-    __name__, "warning", "listener_full", "a listener holds as many connections as it may; of the address with most "
-    "the oldest is closed", key="listener", fields="address limit",
+    __name__, "warning", "listener_full", "a listener holds as many connections as it may; for each that comes the "
+    "longest waiting is closed", key="listener", fields="address",
 )  # fmt: skip
 
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 REFUSED_AT_ONCE = 64  # then the loop serves others, before the next are looked at
 
 
-def address_group(address: str) -> str:
-    """Whom an address stands for: itself, or its /64 (a single subscriber has at least that many of IPv6)."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:  # a Unix socket's peer has none
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
-        return str(ipaddress.IPv6Network((parsed, 64), strict=False))
-    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConnectionLimits:
-    """At once. `exempt` are groups of addresses (`address_group`) that only the whole bounds: a proxy in front."""
-
-    connections: int
-    per_address: int
-    exempt: Collection[str] = ()
-
-
 class _Accepted(socket.socket):
     """Tells its listener when it is closed, whoever closes it."""
 
-    def __init__(self, fileno: int, closed: Callable[[_Accepted], None]) -> None:
+    def __init__(self, fileno: int, closed: Callable[[int], None]) -> None:
         super().__init__(fileno=fileno)
-        self._on_close: Callable[[_Accepted], None] | None = closed
+        self._number = fileno
+        self._on_close: Callable[[int], None] | None = closed
 
     def close(self) -> None:
         super().close()
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
-            on_close(self)
+            on_close(self._number)
 
 
 class ListeningSocket(socket.socket):
-    """Takes over `bound`. Used by one event loop alone."""
+    """Takes over `bound`. Used by one event loop alone. Whoever serves what it accepts calls `serve` once a client owes
+    nothing more, and `wait` when it does again; until then each connection waits for its client."""
 
-    def __init__(self, bound: socket.socket, limits: ConnectionLimits) -> None:
+    def __init__(
+        self, bound: socket.socket, limits: ConnectionLimits, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
         timeout = bound.gettimeout()
         super().__init__(fileno=bound.detach())
         self.settimeout(timeout)
-        self._limits = limits
         self._name = "{}:{}".format(*self.getsockname()[:2])
-        self._open: dict[str, dict[_Accepted, None]] = {}  # by group of addresses, the oldest first
-        self._count = 0
+        self._held, self._group, self._clock_s = Occupancy(limits), limits.group, clock_s
         self._spare: int | None = os.open(os.devnull, os.O_RDONLY)
 
     def accept(self) -> tuple[socket.socket, Any]:
@@ -96,6 +79,14 @@ class ListeningSocket(socket.socket):
             if admitted is not None:
                 return admitted, peer
         raise BlockingIOError(errno.EAGAIN, "the next are looked at later")
+
+    def serve(self, fileno: int) -> None:
+        """The client of this connection owes nothing: it is not closed for others."""
+        self._held.serve(fileno)
+
+    def wait(self, fileno: int) -> None:
+        """The client of this connection owes something from now on."""
+        self._held.wait(fileno, self._clock_s())
 
     def close(self) -> None:
         super().close()
@@ -117,36 +108,38 @@ class ListeningSocket(socket.socket):
 
     def _admit(self, connection: socket.socket, address: str) -> socket.socket | None:
         """None, and `connection` closed, when it has no room."""
-        group, limits = address_group(address), self._limits
-        held = len(self._open.get(group, ()))
-        if held >= limits.per_address and group not in limits.exempt:
-            ADDRESS_OVER_LIMIT.log(listener=self._name, address=group, limit=limits.per_address)
-        elif self._count < limits.connections or self._has_made_room(held):
-            accepted = _Accepted(connection.detach(), lambda closed: self._release(group, closed))
-            self._open.setdefault(group, {})[accepted] = None
-            self._count += 1
-            return accepted
-        connection.close()
-        return None
+        group, held, now_s = self._group(address), self._held, self._clock_s()
+        if held.is_over(group) or held.is_full():
+            closed = held.to_give_way(group, now_s)
+            who = group if closed is None else held.group_of(closed)
+            if held.is_over(group):
+                ADDRESS_OVER_LIMIT.log(listener=self._name, address=who)
+            else:
+                LISTENER_FULL.log(listener=self._name, address=who)
+            if closed is None:
+                connection.close()
+                return None
+            self._end(closed)
+        accepted = _Accepted(connection.detach(), held.remove)
+        held.add(accepted.fileno(), group, now_s)
+        return accepted
 
-    def _has_made_room(self, held: int) -> bool:
-        """For one whose address holds `held`: of the one that holds most, the oldest is shut."""
-        groups = [group for group in self._open if group not in self._limits.exempt]
-        heaviest = max(groups, key=lambda group: len(self._open[group]), default=None)
-        if heaviest is None or len(self._open[heaviest]) <= held + 1:
-            return False
-        LISTENER_FULL.log(listener=self._name, address=heaviest, limit=self._limits.connections)
-        oldest = next(iter(self._open[heaviest]))
-        self._release(heaviest, oldest)
-        with contextlib.suppress(OSError):
-            oldest.shutdown(socket.SHUT_RDWR)  # its server reads the end, and closes it
-        return True
+    def _end(self, fileno: int) -> None:
+        """Its server reads the end, and closes it. By number, as TLS may have taken over the socket itself."""
+        self._held.remove(fileno)
+        line = socket.socket(fileno=fileno)
+        try:
+            with contextlib.suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+        finally:
+            line.detach()
 
-    def _release(self, group: str, closed: _Accepted) -> None:
-        """Once for each, though one that made room is closed later."""
-        group_open = self._open.get(group, {})
-        if closed in group_open:
-            del group_open[closed]
-            self._count -= 1
-            if not group_open:
-                self._open.pop(group)
+
+async def listening(host: str, port: int, limits: ConnectionLimits, backlog: int = 256) -> ListeningSocket:
+    """At the first address of `host`, IPv4 before IPv6. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    bound = socket.create_server(address[:2], family=family, backlog=backlog)
+    bound.setblocking(False)
+    return ListeningSocket(bound, limits)

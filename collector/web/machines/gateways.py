@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import sqlalchemy as sa
+from anyio import CapacityLimiter, to_thread
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import APIRouter, FastAPI, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, Response
 
+from agent.common.tcp import address_group
 from collector.access import enrolment
 from collector.web import errors
 from collector.web.errors import Mistaken
 from collector.web.guard import Guard
 from collector.web.limits import BodyLimit
 from collector.web.machines import measure_servers
+from collector.web.machines.refusals import Refusals
 from collector.web.site import Site
 
-# Refused requests an address may collect in a minute; whoever holds a good token or key is never counted.
-MAX_REFUSALS, REFUSAL_WINDOW_MS, MAX_ADDRESSES = 20, 60_000, 10_000
+AT_ONCE = 4  # requests whose proof is looked at; the others wait, and pages have threads of their own
 CHALLENGE = re.compile(r"[0-9a-f]{32}")
 
+Claimant = Callable[[sa.Connection, bytes], Sequence[str]]  # proven names of who asks; raises EnrolmentRefused
 Answer = Callable[[sa.Connection, bytes, int, enrolment.EnrolmentFacts], dict[str, object]]
 
 
@@ -39,7 +41,7 @@ def build(site: Site, key: Ed25519PrivateKey, body_bytes: int) -> FastAPI:
 
 
 def router(site: Site, key: Ed25519PrivateKey) -> APIRouter:
-    routes = APIRouter()
+    routes, desk = APIRouter(), EnrolmentDesk(site)
 
     @routes.get("/api/v1/ca")
     def trusted() -> Response:
@@ -59,11 +61,11 @@ def router(site: Site, key: Ed25519PrivateKey) -> APIRouter:
 
     @routes.post("/api/v1/enrol")
     async def enrol(request: Request) -> Response:
-        return await _answered(site, request, enrolment.enrol)
+        return await desk.answered(request, enrolment.enrolling, enrolment.enrol)
 
     @routes.post("/api/v1/renew")
     async def renew(request: Request) -> Response:
-        return await _answered(site, request, enrolment.renew)
+        return await desk.answered(request, enrolment.renewing, enrolment.renew)
 
     routes.include_router(measure_servers.router(site))
     return routes
@@ -77,14 +79,38 @@ def _refused(refused: enrolment.EnrolmentRefused) -> Response:
     return reply(refused.body, refused.status)
 
 
-async def _answered(site: Site, request: Request, answer: Answer) -> Response:
-    address = request.client.host if request.client else ""
-    if _is_weary(site, address):
-        return _refused(enrolment.EnrolmentRefused(429, "enrol.too_many", address=address))
-    body = await _small_body(request)
-    if body is None:
-        return _refused(enrolment.EnrolmentRefused(413, "enrol.over_limit", limit=enrolment.MAX_REQUEST_BYTES))
-    return await run_in_threadpool(_answer, site, body, address, answer)
+class EnrolmentDesk:
+    """Answers enrolments and renewals: who it is first, and only then in a transaction of the one writer."""
+
+    def __init__(self, site: Site) -> None:
+        self._site, self._refusals = site, Refusals(site.now)
+        self._proofs = CapacityLimiter(AT_ONCE)
+
+    async def answered(self, request: Request, claimant: Claimant, answer: Answer) -> Response:
+        body = await _small_body(request)
+        if body is None:
+            return _refused(enrolment.EnrolmentRefused(413, "enrol.over_limit", limit=enrolment.MAX_REQUEST_BYTES))
+        address = request.client.host if request.client else ""
+        return await to_thread.run_sync(self._answer, body, address, claimant, answer, limiter=self._proofs)
+
+    def _answer(self, body: bytes, address: str, claimant: Claimant, answer: Answer) -> Response:
+        names: Sequence[str] = (f"address {address_group(address)}",)
+        site = self._site
+        try:
+            with site.store.read() as conn:
+                proven = claimant(conn, body)
+            if self._refusals.is_over(proven):
+                return _refused(enrolment.EnrolmentRefused(429, "enrol.too_many_of_key"))
+            names = proven
+            with site.store.write() as conn:
+                fields = answer(conn, body, site.now(), site.facts)
+        except enrolment.EnrolmentRefused as refused:
+            is_over = self._refusals.is_over(names)
+            self._refusals.add(names)
+            if is_over:
+                return _refused(enrolment.EnrolmentRefused(429, "enrol.too_many", address=address))
+            return _refused(refused)
+        return reply(fields, 202 if "waiting" in fields else 200)
 
 
 async def _small_body(request: Request) -> bytes | None:
@@ -95,24 +121,3 @@ async def _small_body(request: Request) -> bytes | None:
         if len(body) > enrolment.MAX_REQUEST_BYTES:
             return None
     return body
-
-
-def _answer(site: Site, body: bytes, address: str, answer: Answer) -> Response:
-    try:
-        with site.store.write() as conn:
-            fields = answer(conn, body, site.now(), site.facts)
-    except enrolment.EnrolmentRefused as refused:
-        _note_refusal(site, address)
-        return _refused(refused)
-    return reply(fields, 202 if "waiting" in fields else 200)
-
-
-def _is_weary(site: Site, address: str) -> bool:
-    after_ms = site.now() - REFUSAL_WINDOW_MS
-    return sum(at_ms > after_ms for at_ms in site.refusals.get(address, ())) >= MAX_REFUSALS
-
-
-def _note_refusal(site: Site, address: str) -> None:
-    if len(site.refusals) >= MAX_ADDRESSES:
-        site.refusals.clear()  # forgetting is better than growing: a token has 128 random bits anyway
-    site.refusals[address] = [*site.refusals.get(address, ())[-MAX_REFUSALS:], site.now()]

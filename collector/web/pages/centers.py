@@ -35,6 +35,7 @@ from collector.web.view import View
 PAGE_ROWS = 200
 MAX_ROWS_ASKED = 400
 REPORTS = 12  # months of a page
+FLAGS = 50  # of a page
 CHARTS = {name: kind.drawn for name, kind in wire.KINDS.items() if kind.chart}
 SERIES = (*{figure.name: None for drawn in CHARTS.values() for figure in drawn}, "self_down", "bound", "promised")
 OWN_TILES = frozenset({"link", "speed", "ups", "seats", "gateway"})  # kinds that center.html shows in ways of their own
@@ -107,7 +108,10 @@ def _center(site: Site, request: Request, code: str) -> Response:
         row = queries.one(conn, site.ranks(conn), known_code(code))
         if row is None:
             raise Mistaken(404, f"center {code[:40]!r}: is not registered")
-        values = {**_center_values(site, conn, code), **test_now.values(conn, request, code)}
+        number = _page_number(request.query_params.get("flags", "1"))
+        count, flags = queries.open_flags_of(conn, code, limit=FLAGS, offset=(number - 1) * FLAGS)
+        pages = {"open_flags": flags, "number": number, "pages": max(1, -(-count // FLAGS))}
+        values = {**_center_values(site, conn, code), **pages, **test_now.values(conn, request, code)}
         likely = gaps.likely(conn, code, site.now()) if row["state"] == "silent" else None
     name = request.query_params.get("range", "")
     span = name if name in RANGES_S else _usual_range(values["devices"], site.now())
@@ -137,7 +141,6 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "tiles": _tiles(latest),
         "witness": _witness(site, conn, code, latest.get("speed", ())),
         "network": test_network(site, conn, registered.isp, latest),
-        "open_flags": [flag for flag in queries.flags_of(conn, code) if flag["state"] in queries.OPEN],
         "changes": queries.changes_of(conn, code),
         **summary.values(conn, registered, site.standards.at(site.now())),
         "contacts": contacts.of_center(conn, registered),

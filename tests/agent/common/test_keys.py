@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from agent import identity
 from agent.common.keys import P, is_sound
+from agent.uplink import enrol
 from collector.access.enrolment import is_signed
 
 # The y of all points of order 1, 2, 4 and 8; with the sign of x these are all their encodings in canonical y.
@@ -42,3 +45,19 @@ def test_honest_keys_are_taken() -> None:
         assert is_sound(key)
         assert is_signed(key, b"body", private.sign(b"body"))
     assert not is_sound(key[:31])
+
+
+def test_a_collector_whose_key_anybody_could_hold_is_not_trusted(tmp_path: Path) -> None:
+    key = identity.make_key(tmp_path)
+    known = identity.Enrolled(
+        device=identity.device_name(key.public_key().public_bytes_raw()), center="LHR-1", name="One",
+        collector_key=SMALL[0], broker_host="b", broker_port=1, measure_url="", enrolled_ms=1,
+    )  # fmt: skip
+    identity.save(tmp_path, known)
+    with pytest.raises(identity.IdentityError, match="collector_key"):
+        identity.load(tmp_path)
+    answer = enrol.EnrolmentAnswer(
+        device=known.device, center="LHR-1", collector_key=SMALL[0], broker=identity.BrokerEndpoint("b", 1)
+    )
+    with pytest.raises(enrol.EnrolFailed, match="small order"):
+        enrol.checked(answer, "http://c", key, 1)

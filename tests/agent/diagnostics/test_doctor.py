@@ -31,7 +31,7 @@ def settings_at(folder: Path, **sections: object) -> config.AgentSettings:
 def test_a_gateway_not_enrolled_is_told_how(tmp_path: Path) -> None:
     finding = found(settings_at(tmp_path))["identity"]
     assert not finding.ok
-    assert finding.fix == "run `nabz-agent enrol URL TOKEN`"
+    assert finding.fix == "run `nabz-agent enrol URL`"
 
 
 def test_an_enrolled_gateway_with_its_broker_is_in_order(tmp_path: Path, enrolled: Identity) -> None:
@@ -110,7 +110,7 @@ def test_the_command_prints_each_finding_with_its_fix_and_exits_1(tmp_path: Path
     assert main(["doctor", "--config", str(path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("missing  identity")
-    assert lines[0].endswith("run `nabz-agent enrol URL TOKEN`")
+    assert lines[0].endswith("run `nabz-agent enrol URL`")
     assert main(["doctor", "--config", str(path), "--json"]) == 1
     rows = json.loads(capsys.readouterr().out)
     assert [row["what"] for row in rows][:3] == ["identity", "state folder", "disk"]

@@ -186,22 +186,27 @@ def test_a_line_without_end_and_bytes_that_are_no_text_end_their_own_connection_
     assert after == b'VAR ups ups.status "OL"\n'
 
 
-def test_an_address_has_so_many_connections_and_no_more() -> None:
+def test_an_address_has_so_many_connections_and_the_silent_ones_give_way() -> None:
     async def story() -> tuple[list[bytes], bytes]:
         async with listening(lambda: [state()]) as port:
-            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
+            reader, talker = await asyncio.open_connection("127.0.0.1", port)
+            held = []
+            for _ in range(8):
+                held.append(await asyncio.open_connection("127.0.0.1", port))
+                talker.write(b"NETVER\n")
+                assert await asyncio.wait_for(reader.readline(), 20) == b"1.3\n"
             answers = []
-            for reader, writer in held:
+            for silent, writer in held:
                 with contextlib.suppress(ConnectionError):
                     writer.write(b"NETVER\n")
-                    answers.append(await asyncio.wait_for(reader.readline(), 2))
+                    answers.append(await asyncio.wait_for(silent.readline(), 20))
             for _, writer in held:
                 writer.close()
-            await asyncio.sleep(0.1)
+            talker.close()
             return answers, await ask(port, b"NETVER\n")
 
     answers, after = asyncio.run(story())
-    assert answers.count(b"1.3\n") == nut_server.CONNECTIONS_PER_ADDRESS
+    assert answers.count(b"1.3\n") == nut_server.CONNECTIONS_PER_ADDRESS - 1
     assert after == b"1.3\n"
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.ports import free_ports
+from tests.helpers.processes import token_words
 
 HOST = socket.gethostname()  # by name: against 127.0.0.1 it would be a self-test, which asks nobody
 
@@ -70,7 +71,7 @@ def test_a_gateway_gets_its_turn_tests_and_the_turn_is_done(tmp_path: Path, port
         facts = ("--code", "LHR-001", "--name", "L", "--tier", "three", "--seats-promised", "9", "--opening", "always")
         call("collector", "center", "add", *facts, "--config", str(central))
         token = json.loads(call("collector", "token", "LHR-001", "--json", "--config", str(central)))["token"]
-        call("agent", "enrol", f"http://127.0.0.1:{web}", token, "--config", str(gateway))
+        call("agent", "enrol", f"http://127.0.0.1:{web}", *token_words(tmp_path, token), "--config", str(gateway))
         with process("agent", "run", "--config", str(gateway)):
             until(lambda: [row["state"] for row in rows(tmp_path, "grants")] == ["done"])
     (grant,), (reading,) = rows(tmp_path, "grants"), rows(tmp_path, "speed_readings")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,6 +16,7 @@ import pytest
 from agent import identity
 from agent.__main__ import main
 from agent.uplink import enrol
+from tests.helpers.processes import token_words
 
 COLLECTOR_KEY = bytes(range(32))
 
@@ -148,7 +151,7 @@ def test_whether_to_wait_is_told_by_the_status_and_not_by_words(tmp_path: Path, 
         (lambda request: (200, b"<html>log in to the hotel wifi"), "not a collector's"),
         (lambda request: (200, b"x" * 100_000), "over 65536 bytes"),
         (lambda request: welcome(request, device="gffffffffffffffff"), "answered for"),
-        (lambda request: welcome(request, collector_key="AAAA"), "not an Ed25519 key"),
+        (lambda request: welcome(request, collector_key="AAAA"), "not a sound Ed25519 key"),
         (lambda request: welcome(request, broker={"host": "h", "port": 0}), "port"),
     ],
 )
@@ -169,19 +172,37 @@ def test_what_is_no_address_is_named(tmp_path: Path, url: str) -> None:
 def test_the_command_says_what_it_did_and_what_is_next(tmp_path: Path, desk: Desk, capsys) -> None:
     settings = tmp_path / "agent.toml"
     settings.write_text(f'[agent]\nstate_dir = "{tmp_path}/state"\n')
-    assert main(["enrol", desk.url, "token-1", "--config", str(settings)]) == 0
+    assert main(["enrol", desk.url, *token_words(tmp_path, "token-1"), "--config", str(settings)]) == 0
     assert "center PB-LHR-001 (Lahore One)" in capsys.readouterr().out
-    assert main(["enrol", desk.url, "token-1", "--config", str(settings)]) == 1
+    assert main(["enrol", desk.url, *token_words(tmp_path, "token-1"), "--config", str(settings)]) == 1
     assert "enrolled already" in capsys.readouterr().err
     assert main(["seat-key", "--config", str(settings)]) == 0
     assert capsys.readouterr().out.strip() == identity.seat_key(tmp_path / "state").hex()
     settings.write_text("[agent]\nstate = 1\n")
-    assert main(["enrol", desk.url, "token-1", "--config", str(settings)]) == 2
+    assert main(["enrol", desk.url, *token_words(tmp_path, "token-1"), "--config", str(settings)]) == 2
     assert "no such key; did you mean state_dir?" in capsys.readouterr().err
+
+
+def test_a_token_on_the_command_line_is_refused_with_the_fix(desk: Desk, capsys) -> None:
+    assert main(["enrol", desk.url, "token-1"]) == 2
+    said = capsys.readouterr().err
+    assert "does not belong on a command line" in said
+    assert "--token-file" in said
+
+
+def test_a_token_is_one_line_of_standard_input(tmp_path: Path, desk: Desk) -> None:
+    settings = tmp_path / "agent.toml"
+    settings.write_text(f'[agent]\nstate_dir = "{tmp_path}/state"\n')
+    argv = [sys.executable, "-m", "agent", "enrol", desk.url, "--config", str(settings), "--json"]
+    done = subprocess.run(argv, input="token-1\n", capture_output=True, text=True)
+    assert json.loads(done.stdout)["center"] == "PB-LHR-001"
 
 
 def test_nobody_there_is_one_clear_line(tmp_path: Path, free_port: int, capsys) -> None:
     settings = tmp_path / "agent.toml"
     settings.write_text(f'[agent]\nstate_dir = "{tmp_path}/state"\n')
-    assert main(["enrol", f"http://127.0.0.1:{free_port}", "token-1", "--config", str(settings)]) == 1
+    assert (
+        main(["enrol", f"http://127.0.0.1:{free_port}", *token_words(tmp_path, "token-1"), "--config", str(settings)])
+        == 1
+    )
     assert "no answer (" in capsys.readouterr().err

@@ -17,9 +17,11 @@ from paho.mqtt import client as mqtt
 from agent import wire
 from agent.common.mqtt import Client as MqttClient
 from collector.__main__ import main
-from collector.brokers.embedded import BrokerError, EmbeddedBroker, filters_of
+from collector.brokers.embedded import FILTERS, BrokerError, EmbeddedBroker
 from collector.brokers.listeners import MAX_PACKET_BYTES
+from collector.brokers.sessions import filters_of
 from tests.helpers.processes import child
+from tests.helpers.waiting import wait_until
 
 
 @pytest.fixture
@@ -134,6 +136,19 @@ def test_nothing_is_retained(broker: EmbeddedBroker) -> None:
     assert late.heard == [("nabz/v1/up/one", b"after")]
     first.close()
     late.close()
+
+
+def test_there_is_nothing_of_the_brokers_own_and_refused_filters_leave_nothing(broker: EmbeddedBroker) -> None:
+    client = Client(broker.port)
+    codes: list[mqtt.ReasonCode] = []
+    client.mqtt.on_subscribe = lambda _c, _d, _mid, answers, _p: codes.extend(answers)
+    client.mqtt.subscribe([(f"$SYS/{number}", 1) for number in range(500)])
+    wait_until(lambda: len(codes) == 500, "an answer to each filter")
+    assert all(code.is_failure for code in codes)
+    assert broker._amqtt is not None
+    ((session, _),) = broker._amqtt.sessions.values()
+    assert not session.attributes.get(FILTERS)
+    client.close()
 
 
 def test_it_stops_cleanly_with_clients_connected_and_frees_its_port() -> None:

@@ -27,6 +27,7 @@ from collector.measure import token
 from collector.measure.delivery import LONGEST_S, Answer, Outgoing, RecordSender, pause_s
 from collector.measure.record import Record, RecordedDirection, decode
 from collector.store import Store, schema
+from tests.helpers.processes import token_words
 
 MIB = 1 << 20
 
@@ -75,7 +76,8 @@ class House:
         return self.start(self.web, "serve", "--config", str(self.config))
 
     def witness(self, join: str = "") -> subprocess.Popen[bytes]:
-        joining = ["--collector", f"http://127.0.0.1:{self.web}", "--join", join] if join else []
+        given = ["--join-file", token_words(self.state.parent, join)[1]] if join else []
+        joining = ["--collector", f"http://127.0.0.1:{self.web}", *given] if join else []
         return self.start(
             self.measure, "measure", "--listen", f"127.0.0.1:{self.measure}", "--state", str(self.state), *joining
         )
@@ -175,11 +177,20 @@ def test_it_joins_once_tests_by_token_and_its_record_outlives_it_and_the_collect
 def test_a_wrong_token_joins_nothing_and_says_so(house: House) -> None:
     house.serve()
     words = ["measure", "--listen", "127.0.0.1:0", "--state", str(house.state)]
-    join = ["--collector", f"http://127.0.0.1:{house.web}", "--join", "0" * 32]
-    done = subprocess.run([sys.executable, "-m", "collector", *words, *join], capture_output=True, text=True)
+    join = ["--collector", f"http://127.0.0.1:{house.web}", "--join"]
+    argv = [sys.executable, "-m", "collector", *words, *join]
+    done = subprocess.run(argv, input="0" * 32, capture_output=True, text=True)
     assert done.returncode == 1
     assert "joining refused: the token is not known here" in done.stderr
     assert not (house.state / "joined.json").exists()
+
+
+def test_a_token_on_the_command_line_is_refused_with_the_fix(house: House) -> None:
+    argv = [sys.executable, "-m", "collector", "measure", "--collector", "http://127.0.0.1:1", "--join", "0" * 32]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "does not belong on a command line" in done.stderr
+    assert "--join-file" in done.stderr
 
 
 # ---------------------------------------------------------------- records on their way

@@ -251,6 +251,9 @@ def test_an_address_has_a_pace_of_requests() -> None:
 def test_an_address_has_so_many_connections() -> None:
     async def work(it: Running) -> None:
         held = [await asyncio.open_connection("127.0.0.1", it.port) for _ in range(2)]
+        for reader, writer in held:
+            writer.write(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b" 200 " in await reader.readline()
         await until(lambda: it.server.connections.open.total() == 2)
         assert (await it.ask("/hello"))[0] == 429
         for _, writer in held:
@@ -258,6 +261,17 @@ def test_an_address_has_so_many_connections() -> None:
             await writer.wait_closed()
         await until(lambda: it.server.connections.open.total() == 0)
         assert (await it.ask("/hello"))[0] == 200
+
+    against(work, limits=Limits(connections_per_address=2))
+
+
+def test_half_open_connections_keep_no_neighbour_out() -> None:
+    async def work(it: Running) -> None:
+        held = [await asyncio.open_connection("127.0.0.1", it.port) for _ in range(9)]
+        assert (await it.ask("/hello"))[0] == 200
+        assert await held[0][0].read() == b""  # it gave way
+        for _, writer in held:
+            writer.close()
 
     against(work, limits=Limits(connections_per_address=2))
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
 from collector.access.ca import Authority
@@ -40,6 +42,19 @@ def application() -> FastAPI:
     @app.get("/address")
     def address(request: Request) -> str:
         return request.client.host if request.client else ""
+
+    @app.get("/slow")
+    async def slow() -> StreamingResponse:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"begun"
+            await asyncio.sleep(0.5)
+            yield b"end"
+
+        return StreamingResponse(pieces())
+
+    @app.get("/long")
+    def long() -> Response:
+        return Response(bytes(16 << 20))
 
     app.add_middleware(BodyLimit, limit_bytes=BODY_BYTES)
     return app
@@ -164,6 +179,45 @@ def test_an_honest_request_is_answered_through_a_flood_of_half_sent_heads(place:
         answer = httpx.post(f"http://127.0.0.1:{place[1]}/echo", content=b"123", timeout=20)
         assert (answer.status_code, answer.text) == (200, "3")
         assert time.monotonic() - start_s < 2.0
+
+
+def test_half_open_connections_keep_no_neighbour_of_their_address_out(place: tuple[str, int]) -> None:
+    with ExitStack() as stack:
+        for _ in range(3 * SHORT.connections_per_address):
+            client_of(place, stack)
+        start_s = time.monotonic()
+        assert httpx.post(f"http://127.0.0.1:{place[1]}/echo", content=b"123", timeout=20).text == "3"
+        assert time.monotonic() - start_s < SHORT.head_s / 2
+
+
+def test_one_that_is_answered_is_not_closed_for_others(place: tuple[str, int]) -> None:
+    with ExitStack() as stack:
+        kept = client_of(place, stack)
+        kept.sendall(b"GET /slow HTTP/1.1\r\nHost: nabz\r\n\r\n")
+        assert kept.recv(4096).startswith(b"HTTP/1.1 200")
+        for _ in range(3 * SHORT.connections_per_address):
+            client_of(place, stack)
+        assert httpx.post(f"http://127.0.0.1:{place[1]}/echo", content=b"123", timeout=20).text == "3"
+        rest = b""
+        while b"end" not in rest:
+            rest += kept.recv(4096)
+
+
+def test_who_does_not_read_the_answer_is_closed(place: tuple[str, int]) -> None:
+    with ExitStack() as stack:
+        client = stack.enter_context(socket.socket())
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(place)
+        client.sendall(b"GET /long HTTP/1.1\r\nHost: nabz\r\n\r\n")
+
+        def is_reset() -> bool:
+            try:
+                client.send(b"G")
+            except OSError:
+                return True
+            return False
+
+        wait_until(is_reset, "the end of a connection whose client reads nothing")
 
 
 def test_the_places_of_a_flood_that_ended_are_free(place: tuple[str, int]) -> None:

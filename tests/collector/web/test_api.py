@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 
 import httpx
 import pytest
@@ -11,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.access import enrolment
 from collector.store import schema
-from collector.web.machines.gateways import MAX_REFUSALS
+from collector.web.machines.refusals import LIMIT
 
 
 def test_the_list_gives_counts_and_centers_under_the_filter(fleet) -> None:
@@ -138,15 +137,39 @@ def test_a_long_enrolment_is_not_read_to_its_end(served) -> None:
     assert "limit of 4,096 bytes" in answer.json()["error"]
 
 
-def test_guessing_tokens_ends_in_a_pause_that_a_good_token_does_not_cause(served, cast) -> None:
-    cast.insert(served.store, schema.centers, [cast.center_row(f"LHR-{n:03}") for n in range(MAX_REFUSALS + 5)])
+def test_guessing_tokens_ends_in_a_pause_for_the_guesser_alone(served, cast) -> None:
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-001")])
     key = Ed25519PrivateKey.generate
+    with served.store.write() as conn:
+        token = enrolment.issue_token(conn, "LHR-001", cast.NOW_MS)
     with httpx.Client(base_url=served.url) as client:
-        for n in range(MAX_REFUSALS + 5):  # many gateways behind one address
-            with served.store.write() as conn:
-                token = enrolment.issue_token(conn, f"LHR-{n:03}", cast.NOW_MS)
-            assert client.post("/api/v1/enrol", json=question(token, key())).status_code == 200
-        answers = [client.post("/api/v1/enrol", json=question("f" * 32, key())) for _ in range(MAX_REFUSALS + 1)]
-    assert {answer.status_code for answer in answers[:-1]} == {403}
-    assert answers[-1].status_code == 429
-    assert "wait a minute" in json.loads(answers[-1].content)["error"]
+        answers = [client.post("/api/v1/enrol", json=question("f" * 32, key())) for _ in range(LIMIT + 5)]
+        assert {answer.status_code for answer in answers[:LIMIT]} == {403}
+        assert {answer.status_code for answer in answers[LIMIT:]} == {429}
+        assert "wait a minute" in answers[-1].json()["error"]
+        good = client.post("/api/v1/enrol", json=question(token, key()))
+    assert good.status_code == 200  # of the same address
+
+
+def test_a_token_that_is_tried_by_other_keys_and_a_key_that_tries_other_tokens_have_to_wait(served, cast) -> None:
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-001"), cast.center_row("LHR-002")])
+    first = Ed25519PrivateKey.generate()
+    with served.store.write() as conn:
+        tokens = [enrolment.issue_token(conn, f"LHR-00{n}", cast.NOW_MS) for n in (1, 2, 2)]
+    with httpx.Client(base_url=served.url) as client:
+
+        def status(token: str, key: Ed25519PrivateKey) -> int:
+            return client.post("/api/v1/enrol", json=question(token, key)).status_code
+
+        assert status(tokens[0], first) == 200
+        assert [status(tokens[0], Ed25519PrivateKey.generate()) for _ in range(LIMIT + 1)] == [403] * LIMIT + [429]
+        assert status(tokens[1], Ed25519PrivateKey.generate()) == 200  # another token is not held up
+        assert [status(tokens[2], first) for _ in range(LIMIT + 1)] == [409] * LIMIT + [429]
+
+
+def test_a_request_without_a_proof_takes_no_turn_of_the_writer(served, cast) -> None:
+    with served.store.write(), httpx.Client(base_url=served.url, timeout=20) as client:  # it is taken meanwhile
+        bad = question("f" * 32, Ed25519PrivateKey.generate()) | {"proof": base64.b64encode(bytes(64)).decode()}
+        assert client.post("/api/v1/enrol", json=bad).status_code == 401
+        unknown = question("f" * 32, Ed25519PrivateKey.generate())
+        assert client.post("/api/v1/enrol", json=unknown).status_code == 403

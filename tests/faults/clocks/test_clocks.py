@@ -24,6 +24,7 @@ from agent import wire
 from collector.store import Store, schema
 from tests.faults import rig
 from tests.helpers.ports import free_ports
+from tests.helpers.processes import token_words
 
 NEAR_MS = 2_000
 SOON_S = 120.0  # until the first reading is held, from the agent's start
@@ -82,7 +83,7 @@ class House(rig.House):
         self.call(self.collector("center", "add", *config, *facts))
         token = json.loads(self.call(self.collector("token", "CLK-1", "--json", *config)))["token"]
         door = f"https://127.0.0.1:{self.door}"
-        self.call(self.agent("enrol", door, token, "--config", str(self.agent_toml)))
+        self.call(self.agent("enrol", door, *token_words(self.folder, token), "--config", str(self.agent_toml)))
 
     def rows(self, query: sa.Select[Any]) -> list[sa.Row[Any]]:
         with closing(Store.open(self.database)) as store, store.read() as conn:

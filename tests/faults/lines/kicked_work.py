@@ -96,7 +96,7 @@ def enrolled(folder: Path, port: int) -> identity.Identity:
         name="One",
         broker_host="127.0.0.1",
         broker_port=port,
-        collector_key=bytes(32),
+        collector_key=b"k" * 32,
         measure_url="",
         enrolled_ms=1,
         key=key,

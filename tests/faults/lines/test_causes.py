@@ -24,6 +24,7 @@ import sqlalchemy as sa
 
 from collector.outages import mains_cuts
 from collector.store import Store, schema
+from tests.helpers.processes import token_words
 
 _spec = importlib.util.spec_from_file_location("rig", Path(__file__).parents[1] / "rig.py")
 assert _spec is not None
@@ -129,7 +130,8 @@ class Gateway:
         (self.folder / "machine").write_text("running\n")
         self.new_boot()
         config = str(self.folder / "agent.toml")
-        done = self.run([*rig.House.agent("enrol", f"http://{HOST}:{web}", token, "--plain-http", "--config", config)])
+        words = (*token_words(self.folder, token), "--plain-http", "--config", config)
+        done = self.run([*rig.House.agent("enrol", f"http://{HOST}:{web}", *words)])
         assert done.wait(60) == 0, (self.folder / "agent.log").read_text()
 
     def new_boot(self) -> None:

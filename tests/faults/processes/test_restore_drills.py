@@ -19,6 +19,7 @@ from collector.store import Store, schema
 from tests.faults import rig
 from tests.faults.databases import Postgres
 from tests.helpers.ports import free_ports
+from tests.helpers.processes import token_words
 
 SHORT, FULL = 1, 20
 SECOND = "FAULT-2"
@@ -46,7 +47,7 @@ class Site:
         self.call("center", "add", "--code", SECOND, *facts)
         token = json.loads(self.call("token", SECOND, "--json"))["token"]
         web = f"http://127.0.0.1:{self.house.web}"
-        self.house.call(self.house.agent("enrol", web, token, "--config", str(toml)))
+        self.house.call(self.house.agent("enrol", web, *token_words(folder, token), "--config", str(toml)))
         self.house.argv["agent2"] = self.house.agent("run", "--config", str(toml))
         self.house.start("agent2")
         return str(json.loads((folder / "agent2" / "identity.json").read_text())["device"])

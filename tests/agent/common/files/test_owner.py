@@ -86,13 +86,15 @@ def test_a_folder_that_root_left_behind_is_refused_with_its_fix(tmp_path: Path, 
         pass
 
 
-@pytest.mark.parametrize("words", [["seat-key"], ["probe", "gateway"], ["enrol", "http://127.0.0.1:1", "x.y"]])
+@pytest.mark.parametrize("words", [["seat-key"], ["probe", "gateway"], ["enrol", "http://127.0.0.1:1"]])
 def test_every_command_that_root_runs_writes_as_the_folders_user(open_path: Path, words: list[str]) -> None:
     folder = open_path / "state"
     folder.mkdir(mode=0o700)
     os.chown(folder, NOBODY.pw_uid, NOBODY.pw_gid)
     (open_path / "agent.toml").write_text(f'[agent]\nstate_dir = "{folder}"\n')
-    main([*words, "--config", str(open_path / "agent.toml")])
+    given = ["--token-file", str(open_path / "token")] if words[0] == "enrol" else []
+    (open_path / "token").write_text("x.y")
+    main([*words, *given, "--config", str(open_path / "agent.toml")])
     assert {path.stat().st_uid for path in folder.iterdir()} <= {NOBODY.pw_uid}
     assert os.geteuid() == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from agent.common.tcp import ConnectionLimits, ListeningSocket, address_group
+from agent.common.tcp import ConnectionLimits, ListeningSocket
 from tests.helpers.waiting import wait_until
 
 
@@ -57,13 +58,35 @@ def is_closed(client: socket.socket) -> bool:
         return True
 
 
-def test_one_address_holds_so_many_and_another_is_taken_all_the_same(stack: ExitStack) -> None:
+def test_one_address_holds_so_many_and_of_those_that_wait_the_oldest_gives_way(stack: ExitStack) -> None:
     with listening(connections=100, per_address=3) as listener:
         flood = [connect(listener, "127.0.0.2", stack) for _ in range(10)]
-        assert admitted(listener, stack) == 3
-        assert [is_closed(client) for client in flood] == [False] * 3 + [True] * 7
-        connect(listener, "127.0.0.3", stack)
+        assert admitted(listener, stack) == 10
+        assert [is_closed(client) for client in flood] == [True] * 7 + [False] * 3
+        other = connect(listener, "127.0.0.3", stack)
         assert admitted(listener, stack) == 1
+        assert [is_closed(client) for client in [*flood[7:], other]] == [False] * 4
+
+
+def test_one_that_is_served_gives_way_to_nobody(stack: ExitStack) -> None:
+    with listening(connections=100, per_address=2) as listener:
+        clients = [connect(listener, "127.0.0.2", stack) for _ in range(2)]
+        for _ in range(2):
+            listener.serve(stack.enter_context(listener.accept()[0]).fileno())
+        late = connect(listener, "127.0.0.2", stack)
+        assert admitted(listener, stack) == 0
+        assert [is_closed(client) for client in [*clients, late]] == [False, False, True]
+
+
+def test_one_that_tls_has_taken_over_is_closed_all_the_same(stack: ExitStack) -> None:
+    with listening(connections=100, per_address=1) as listener:
+        client = connect(listener, "127.0.0.2", stack)
+        accepted = stack.enter_context(listener.accept()[0])
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        stack.enter_context(context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False))
+        connect(listener, "127.0.0.2", stack)
+        assert admitted(listener, stack) == 1
+        assert is_closed(client)
 
 
 def test_when_all_are_taken_the_address_with_most_loses_its_oldest_to_one_that_comes(stack: ExitStack) -> None:
@@ -80,8 +103,8 @@ def test_when_all_are_taken_the_address_with_most_loses_its_oldest_to_one_that_c
 def test_an_address_with_most_gains_nothing_by_more(stack: ExitStack) -> None:
     with listening(connections=4, per_address=100) as listener:
         clients = [connect(listener, "127.0.0.2", stack) for _ in range(9)]
-        assert admitted(listener, stack) == 4
-        assert [is_closed(client) for client in clients] == [False] * 4 + [True] * 5
+        assert admitted(listener, stack) == 9
+        assert [is_closed(client) for client in clients] == [True] * 5 + [False] * 4
 
 
 def test_a_place_is_free_again_once_its_connection_is_closed(stack: ExitStack) -> None:
@@ -99,32 +122,18 @@ def test_one_that_made_room_is_not_counted_off_twice(stack: ExitStack) -> None:
             for _ in range(4):
                 connect(listener, "127.0.0.2", stack)
             assert admitted(listener, first) == 4
-            connect(listener, "127.0.0.3", stack)
+            other = connect(listener, "127.0.0.3", stack)
             assert admitted(listener, stack) == 1
-        for _ in range(4):
-            connect(listener, "127.0.0.4", stack)
-        assert admitted(listener, stack) == 3  # with the one of 127.0.0.3 these are all four
+        clients = [connect(listener, "127.0.0.4", stack) for _ in range(4)]
+        assert admitted(listener, stack) == 4  # three beside the one of 127.0.0.3, and one for the first of them
+        assert [is_closed(client) for client in [other, *clients]] == [False, True, False, False, False]
 
 
 def test_a_proxy_in_front_is_bounded_by_the_whole_alone(stack: ExitStack) -> None:
     with listening(connections=10, per_address=2, exempt=("127.0.0.2",)) as listener:
-        for _ in range(12):
-            connect(listener, "127.0.0.2", stack)
-        assert admitted(listener, stack) == 10
-
-
-@pytest.mark.parametrize(
-    ("address", "whole"),
-    [
-        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2:ffff::9", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("", ""),
-    ],
-)
-def test_a_subscriber_of_ipv6_is_its_64(address: str, whole: str) -> None:
-    assert address_group(address) == whole
+        clients = [connect(listener, "127.0.0.2", stack) for _ in range(12)]
+        assert admitted(listener, stack) == 12
+        assert [is_closed(client) for client in clients] == [True] * 2 + [False] * 10
 
 
 FEW_DESCRIPTORS = """

@@ -59,7 +59,14 @@ def test_what_is_no_ups_is_one_line_and_exit_1(card: CardMaker, capsys: Captured
 
 @pytest.mark.parametrize(
     "words",
-    [["--port", "0"], ["--port", "http"], ["--snmp-version", "4"], ["--host", "x", "--auth-key", "@/no/such/file"]],
+    [
+        ["--port", "0"],
+        ["--port", "http"],
+        ["--snmp-version", "4"],
+        ["--host", "x", "--auth-key", "@/no/such/file"],
+        ["--host", "x", "--auth-key", "correct horse"],
+        ["--host", "x", "--password", "secret"],
+    ],
 )
 def test_wrong_use_is_exit_2(words: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -436,3 +436,33 @@ def test_the_newest_readings_are_read_once_and_serve_verdicts_and_page_alike(fle
     finally:
         sa.event.remove(fleet.store._reader, "before_cursor_execute", listen)
     assert len(bodies) == 1
+
+
+def test_a_center_with_very_many_subjects_has_a_page_and_an_answer_of_the_usual_length(served, cast) -> None:
+    """A gateway once named 51,504 things: its center's page had 28 MB."""
+    number, code = 5_000, "KHI-0001"
+    raised = {"state": "raised", "verdict": "below"}
+    rows = [cast.flag_row(code, "internet.loss", subject=f"s{n:05}", **raised) for n in range(number)]
+    stamp = wire.Stamp(wall_ms=cast.NOW_MS, mono_ms=1, boot="b", clock="synced")
+    body = wire.encode_reading(msgspec.structs.replace(cast.LINK, at=stamp)).decode()
+    latest = [
+        {
+            "center": code, "kind": "link", "subject": f"s{n:05}", "device": "g", "wall_ms": cast.NOW_MS - n,
+            "received_ms": cast.NOW_MS, "body": body,
+        }
+        for n in range(number)
+    ]  # fmt: skip
+    devices = [cast.device_row(code, device=f"g{n:05}") for n in range(500)]
+    cast.insert(served.store, schema.centers, [cast.center_row(code)])
+    for table, some in ((schema.flags, rows), (schema.latest, latest), (schema.devices, devices)):
+        cast.insert(served.store, table, some)
+    with served.client() as client:
+        page = client.get(f"/centers/{code}")
+        last = client.get(f"/centers/{code}", params={"flags": "100"})
+        answer = client.get(f"/api/v1/centers/{code}")
+    assert (page.status_code, last.status_code, answer.status_code) == (200, 200, 200)
+    assert len(page.content) < 400_000
+    assert len(answer.content) < 400_000
+    assert "s00000" in page.text
+    assert "s04990" in text_of(last.text)
+    assert f"/centers/{code}?flags=2" in page.text
