@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from agent.common.words import FOLDER
 from collector.access.ca import Authority
 from collector.access.enrolment import EnrolmentFacts
-from collector.accounts import directory
+from collector.accounts import directory, passkeys
 from collector.accounts.second_factors import Seal
 from collector.config import Settings
 from collector.standard import Standards
@@ -71,6 +71,7 @@ def build(
         first_link,
         facts,
         Seal(key),
+        passkeys.party_of(config.web_url),
         now,
         is_secure,
         texts=texts,

@@ -16,6 +16,7 @@ from agent import __version__
 from agent.common.center_time import TZ
 from agent.common.words import FOLDER
 from collector.access.enrolment import EnrolmentFacts
+from collector.accounts.passkeys import Party
 from collector.accounts.second_factors import Seal
 from collector.register import calendar
 from collector.register.opening_hours import is_open, parse
@@ -41,6 +42,7 @@ class Site:
     first_link: FirstLink
     facts: EnrolmentFacts
     seal: Seal
+    party: Party | None  # this site to passkeys
     now: Callable[[], int]
     secure: bool  # served over https, so its cookies travel over nothing else
     zone: ZoneInfo = ZONE
