@@ -52,6 +52,7 @@ OFFICERS: tuple[Role, ...] = ("desk", "auditor", "admin")
 AUDIT: tuple[Role, ...] = ("auditor", "admin")
 ADMIN: tuple[Role, ...] = ("admin",)
 
+SECOND_PROOF: tuple[Role, ...] = ("desk", "admin")  # of whom a second proof is expected, and can be required
 POLICY: Mapping[str, Rule] = {
     "open": Rule(
         (), "anybody",

@@ -48,6 +48,7 @@ class Site:
     zone: ZoneInfo = ZONE
     texts: Path = FOLDER  # the files of the languages
     version: str = __version__
+    requires_second_proof: bool = False  # of the desk and of admins
     providers: Providers = field(default_factory=dict)
     health: Health = field(default_factory=Health)
 

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from collector.access import passwords, users
 from collector.access.users import PersonError
 from collector.accounts import directory, passkeys, second_factors, sessions
-from collector.accounts.policy import Account
+from collector.accounts.policy import SECOND_PROOF, Account
 from collector.accounts.second_factors import NewSecret
 from collector.web import auth, forms
 from collector.web.errors import Mistaken
@@ -139,4 +139,4 @@ def _passkey_options(site: Site, request: Request, factors: Sequence[sa.RowMappi
 
 def _is_advised(account: Account) -> bool:
     """Whether a second proof is expected of this account: of all who can change what others see."""
-    return account.role in ("desk", "admin")
+    return account.role in SECOND_PROOF

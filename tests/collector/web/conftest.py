@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import msgspec
@@ -373,12 +373,13 @@ def serve(
     *,
     has_admin: bool = True,
     port: int = 0,
+    second_proof: Literal["offered", "required"] = "offered",
 ) -> Iterator[Served]:
     if has_admin:
         add_account(store, ADMIN, "admin", now_ms=now_ms, cookie=SESSION)
     hub = Hub(gather_s=0.05)
     config = Settings(
-        web=WebSection(public_url=f"http://localhost:{port}" if port else ""),
+        web=WebSection(public_url=f"http://localhost:{port}" if port else "", second_proof=second_proof),
         collector=CollectorTable(data_dir=data_dir),
         enrolment=EnrolmentSection(approval=approval),
         measure=MeasureSection(providers={"PTCL": (17557, 45595)}),
