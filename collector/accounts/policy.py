@@ -52,6 +52,7 @@ OFFICERS: tuple[Role, ...] = ("desk", "auditor", "admin")
 AUDIT: tuple[Role, ...] = ("auditor", "admin")
 ADMIN: tuple[Role, ...] = ("admin",)
 
+SECOND_PROOF: tuple[Role, ...] = ("desk", "admin")  # of whom a second proof is expected, and can be required
 POLICY: Mapping[str, Rule] = {
     "open": Rule(
         (), "anybody",
@@ -63,7 +64,10 @@ POLICY: Mapping[str, Rule] = {
         ("GET /api/v1/ca", "GET /api/v1/time", "POST /api/v1/enrol", "POST /api/v1/renew", "POST /api/v1/servers/join",
          "POST /api/v1/records"),
     ),
-    "second_proof": Rule((), "half", ("GET /login/second", "POST /login/second", "POST /logout")),
+    "second_proof": Rule(
+        (), "half",
+        ("GET /login/second", "POST /login/second", "POST /login/passkey", "POST /logout"),
+    ),
     "centers.list": Rule(ALL, "centers", ("GET /", "GET /rows", "GET /api/v1/centers", "GET /api/v1/live"), True),
     "center.read": Rule(
         ALL, "center",
@@ -83,7 +87,8 @@ POLICY: Mapping[str, Rule] = {
     "backups.read": Rule(AUDIT, "programme", ("GET /backups",)),
     "account.own": Rule(
         ALL, "own",
-        ("GET /account", "POST /account/password", "POST /account/sessions", "POST /account/factor"),
+        ("GET /account", "POST /account/password", "POST /account/sessions", "POST /account/factor",
+         "POST /account/passkey"),
     ),
     "contacts.list": Rule(ALL, "centers", ("GET /contacts", "GET /api/v1/contacts"), True),
     "contacts.edit": Rule(DESK, "centers", ("POST /contacts",)),  # a contact's scope lies within the editor's

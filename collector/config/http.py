@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -26,6 +27,11 @@ class WebSection(CollectorSection):
         description="Certificate chain (PEM) to serve TLS 1.3 with, such as ACME clients write; read anew every hour.",
     )
     key_file: Path | None = Field(default=None, description="The key of `cert_file`.")
+    second_proof: Literal["offered", "required"] = Field(
+        default="offered",
+        description="`required`: accounts of the desk and admins see nothing but their own page until they have a "
+        "second proof (a code of a telephone, or a passkey).",
+    )
     healthy_within_s: float = Field(
         default=30.0,
         gt=0,

@@ -15,10 +15,11 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
+from agent.common.logs import Event
 from agent.common.words import FOLDER
 from collector.access.ca import Authority
 from collector.access.enrolment import EnrolmentFacts
-from collector.accounts import directory
+from collector.accounts import directory, passkeys
 from collector.accounts.second_factors import Seal
 from collector.config import Settings
 from collector.standard import Standards
@@ -33,6 +34,10 @@ from collector.web.pages import account, activity, approvals, backups, centers, 
 from collector.web.pages import incidents as incident_pages
 from collector.web.site import HERE, Site
 
+NO_ADMIN = Event(
+    __name__, "info", "no_admin", "nobody can log in yet: open /login#token= with this file's token, or run "
+    "`nabz-collector person add NAME --role admin`", fields="file",
+)  # fmt: skip
 PAGES = (
     log_in, centers, test_now, approvals, backups, account, people, keys, contacts, activity, incident_pages,
 )  # fmt: skip
@@ -63,6 +68,8 @@ def build(
     facts = _enrolment_facts(config, key, now)
     with store.read() as conn:
         first_link = auth.FirstLink.load(config.data_dir, has_admin=directory.has_admin(conn))
+    if first_link.is_open:
+        NO_ADMIN.log(file=config.data_dir / auth.TOKEN_FILE)
     providers, is_secure = config.measure.providers, config.web.is_secure
     site = Site(
         store,
@@ -71,11 +78,13 @@ def build(
         first_link,
         facts,
         Seal(key),
+        passkeys.party_of(config.web_url),
         now,
         is_secure,
         texts=texts,
         health=health or Health(),
         providers=providers,
+        requires_second_proof=config.web.second_proof == "required",
     )
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(site))
     app.state.gateways = gateways.build(site, key, config.http.body_bytes)

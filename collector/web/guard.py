@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from collector.accounts import api_keys, policy, sessions
+from collector.accounts import api_keys, policy, second_factors, sessions
 from collector.accounts.policy import Match
 from collector.store import UNAVAILABLE, schema
 from collector.web import auth, errors
@@ -69,12 +69,14 @@ class Guard:
             scope.setdefault("state", {})[auth.STATE] = decided.asker
         if decided.status == 401:
             return _to_log_in(scope)
+        if decided.status == 303:
+            return RedirectResponse(decided.sentence, status_code=303)
         return errors.answer(self._site, request, decided.status, decided.sentence) if decided.status else None
 
 
 @dataclass(frozen=True)
 class Admission:
-    """Who asks, and the status of a refusal with its sentence; status 0 is none."""
+    """Who asks, and the status of a refusal with its sentence; status 0 is none, 303 has a path instead."""
 
     asker: Asker | None
     status: int = 0
@@ -90,6 +92,8 @@ def _decide(site: Site, headers: Headers, found: Match | None) -> Admission:
             return Admission(None, 401)
         if found is None:
             return Admission(asker, 404, "path: is not served here; see the pages, or GET /api/v1/centers")
+        if site.requires_second_proof and found.about not in ("own", "half") and _lacks_proof(conn, asker):
+            return Admission(asker, 303, "/account#factor")
         center = _place(conn, found.parts["code"]) if found.about == "center" else None
     if found.about == "center" and center is None:
         return Admission(asker, 404, _unregistered(found)) if policy.allowed(asker.account, "centers.list") else DENIED
@@ -98,6 +102,12 @@ def _decide(site: Site, headers: Headers, found: Match | None) -> Admission:
         return Admission(asker, 404, _unregistered(found)) if is_hidden else Admission(asker, 403, DENIED.sentence)
     _note_use(site, asker, now_ms)
     return Admission(asker)
+
+
+def _lacks_proof(conn: sa.Connection, asker: Asker) -> bool:
+    """Whether this session's account has to set up a second proof before anything else."""
+    is_meant = asker.session is not None and asker.account.role in policy.SECOND_PROOF
+    return is_meant and not second_factors.listing(conn, asker.account)
 
 
 def _note_use(site: Site, asker: Asker, now_ms: int) -> None:

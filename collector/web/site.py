@@ -16,6 +16,7 @@ from agent import __version__
 from agent.common.center_time import TZ
 from agent.common.words import FOLDER
 from collector.access.enrolment import EnrolmentFacts
+from collector.accounts.passkeys import Party
 from collector.accounts.second_factors import Seal
 from collector.register import calendar
 from collector.register.opening_hours import is_open, parse
@@ -41,11 +42,13 @@ class Site:
     first_link: FirstLink
     facts: EnrolmentFacts
     seal: Seal
+    party: Party | None  # this site to passkeys
     now: Callable[[], int]
     secure: bool  # served over https, so its cookies travel over nothing else
     zone: ZoneInfo = ZONE
     texts: Path = FOLDER  # the files of the languages
     version: str = __version__
+    requires_second_proof: bool = False  # of the desk and of admins
     providers: Providers = field(default_factory=dict)
     health: Health = field(default_factory=Health)
 

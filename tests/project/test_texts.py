@@ -94,6 +94,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "contacts.why", contacts.SAID
     yield "contacts", TEXTS
     yield "contacts.kind", KINDS
+    yield "account.kind", ("totp", "passkey")
     yield "role", ROLES
     yield "scope", PARTS
     yield "act", get_args(Act)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import segno
+import sqlalchemy as sa
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from collector.access import passwords, users
 from collector.access.users import PersonError
-from collector.accounts import directory, second_factors, sessions
-from collector.accounts.policy import Account
+from collector.accounts import directory, passkeys, second_factors, sessions
+from collector.accounts.policy import SECOND_PROOF, Account
 from collector.accounts.second_factors import NewSecret
 from collector.web import auth, forms
 from collector.web.errors import Mistaken
@@ -61,7 +64,25 @@ def router(site: Site) -> APIRouter:
         except PersonError as refused:
             return _page(site, request, refused.reason)
 
+    @routes.post("/account/passkey")
+    def passkey(request: Request, mark: str = Form(""), answer: str = Form("")) -> Response:
+        forms.check(request, mark)
+        try:
+            _add_passkey(site, request, answer)
+        except PersonError as refused:
+            return _page(site, request, refused.reason)
+        return RedirectResponse("/account#factor", status_code=303)
+
     return routes
+
+
+def _add_passkey(site: Site, request: Request, answer: str) -> None:
+    """Raises PersonError, Mistaken."""
+    if site.party is None:
+        raise Mistaken(404, "passkeys: need an address with a name; set [web] public_url")
+    nonce = passkeys.challenge("add", request.cookies.get(auth.COOKIE, ""))
+    with site.store.write() as conn:
+        passkeys.add(conn, site.party, auth.asker(request).account, nonce, answer, site.now())
 
 
 def _change_password(site: Site, request: Request, old: str, new: str) -> None:
@@ -98,14 +119,24 @@ def _page(site: Site, request: Request, why: users.Why | None = None, made: NewS
     with site.store.read() as conn:
         rows = sessions.listing(conn, asker.account.key, site.now())
         factors = second_factors.listing(conn, asker.account)
+        passkey_options = _passkey_options(site, request, factors)
     picture = segno.make(made.address, error="m", micro=False).svg_data_uri(scale=5) if made else ""
     return View.of(site, request).page(
         "account.html", status=STATUS.get(why, 403) if why else 200, why=why or "", rows=rows, factors=factors,
         made=made, picture=picture, own=asker.session.id if asker.session else "", others=OTHERS,
-        advised=_is_advised(asker.account),
+        advised=_is_advised(asker.account), passkey_options=passkey_options,
     )  # fmt: skip
+
+
+def _passkey_options(site: Site, request: Request, factors: Sequence[sa.RowMapping]) -> str:
+    """What the browser needs to make a passkey; empty where there can be none."""
+    if site.party is None:
+        return ""
+    known = [row for row in factors if row["kind"] == passkeys.KIND]
+    nonce = passkeys.challenge("add", request.cookies.get(auth.COOKIE, ""))
+    return passkeys.options_to_add(site.party, auth.asker(request).account, known, nonce)
 
 
 def _is_advised(account: Account) -> bool:
     """Whether a second proof is expected of this account: of all who can change what others see."""
-    return account.role in ("desk", "admin")
+    return account.role in SECOND_PROOF

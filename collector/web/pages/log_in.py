@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from collector.access import passwords, users
 from collector.access.users import PersonError
-from collector.accounts import directory, second_factors, sessions
+from collector.accounts import directory, passkeys, second_factors, sessions
 from collector.accounts.policy import Account
 from collector.web import auth, forms
 from collector.web.errors import Mistaken
@@ -50,7 +50,14 @@ def router(site: Site) -> APIRouter:
 
     @routes.get("/login/second")
     def second(request: Request, next: str = "/") -> Response:
-        return View.of(site, request).page("second.html", next=auth.onward(next), why="")
+        return _second_page(site, request, next)
+
+    @routes.post("/login/passkey")
+    def second_by_passkey(
+        request: Request, mark: str = Form(""), answer: str = Form(""), next: str = Form("/")
+    ) -> Response:
+        forms.check(request, mark)
+        return _passkey(site, request, answer, next)
 
     @routes.post("/login/second")
     def second_by_form(
@@ -129,8 +136,38 @@ def _second(site: Site, request: Request, code: str, onward: str) -> Response:
     try:
         second_factors.prove(site.store, site.seal, asker.account, code, now_ms)
     except PersonError as refused:
-        status = STATUS.get(refused.reason, 403)
-        return View.of(site, request).page("second.html", status=status, next=auth.onward(onward), why=refused.reason)
+        return _second_page(site, request, onward, refused.reason)
+    return _whole(site, request, onward)
+
+
+def _passkey(site: Site, request: Request, answer: str, onward: str) -> Response:
+    """A whole session for a half one and the signature of a passkey."""
+    if site.party is None:
+        raise Mistaken(404, "passkeys: need an address with a name; set [web] public_url")
+    nonce = passkeys.challenge("prove", request.cookies.get(auth.COOKIE, ""))
+    try:
+        passkeys.prove(site.store, site.party, auth.asker(request).account, nonce, answer, site.now())
+    except PersonError as refused:
+        return _second_page(site, request, onward, refused.reason)
+    return _whole(site, request, onward)
+
+
+def _second_page(site: Site, request: Request, onward: str, why: users.Why | None = None) -> Response:
+    with site.store.read() as conn:
+        factors = second_factors.listing(conn, auth.asker(request).account)
+    known = [row for row in factors if row["kind"] == passkeys.KIND]
+    nonce = passkeys.challenge("prove", request.cookies.get(auth.COOKIE, ""))
+    options = passkeys.options_to_prove(site.party, known, nonce) if known and site.party else ""
+    status = STATUS.get(why, 403) if why else 200
+    return View.of(site, request).page(
+        "second.html", status=status, next=auth.onward(onward), why=why or "", passkey_options=options,
+        has_code=len(known) < len(factors) or not known,
+    )  # fmt: skip
+
+
+def _whole(site: Site, request: Request, onward: str) -> Response:
+    """The half session ends, a whole one begins."""
+    asker, now_ms = auth.asker(request), site.now()
     with site.store.write() as conn:
         if asker.session is not None:
             sessions.drop(conn, asker.session.id)

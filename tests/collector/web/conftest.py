@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import msgspec
@@ -30,7 +30,7 @@ from agent.common.words import FOLDER
 from collector.access import approvals, enrolment, passwords, users
 from collector.access.enrolment import Approval
 from collector.accounts import directory, policy, sessions
-from collector.config import CollectorTable, EnrolmentSection, MeasureSection, Settings
+from collector.config import CollectorTable, EnrolmentSection, MeasureSection, Settings, WebSection
 from collector.scope import EVERYWHERE, Scope
 from collector.standard import Standards
 from collector.store import Store, schema
@@ -372,11 +372,14 @@ def serve(
     texts: Path = FOLDER,
     *,
     has_admin: bool = True,
+    port: int = 0,
+    second_proof: Literal["offered", "required"] = "offered",
 ) -> Iterator[Served]:
     if has_admin:
         add_account(store, ADMIN, "admin", now_ms=now_ms, cookie=SESSION)
     hub = Hub(gather_s=0.05)
     config = Settings(
+        web=WebSection(public_url=f"http://localhost:{port}" if port else "", second_proof=second_proof),
         collector=CollectorTable(data_dir=data_dir),
         enrolment=EnrolmentSection(approval=approval),
         measure=MeasureSection(providers={"PTCL": (17557, 45595)}),
@@ -384,7 +387,7 @@ def serve(
     key = Ed25519PrivateKey.generate()
     health = Health()
     app = build(store, config, hub, standards=standards, key=key, now=lambda: now_ms, texts=texts, health=health)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

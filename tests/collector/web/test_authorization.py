@@ -43,6 +43,7 @@ EXPECTED = {
     "POST /account/password": ("odam", "own", False),
     "POST /account/sessions": ("odam", "own", False),
     "POST /account/factor": ("odam", "own", False),
+    "POST /account/passkey": ("odam", "own", False),
     "GET /contacts": ("odam", "centers", True),
     "POST /contacts": ("dm", "centers", False),
     "GET /people": ("m", "programme", False),
@@ -69,7 +70,7 @@ OPEN = {
     "GET /login", "POST /login", "POST /login/first", "GET /healthz", "GET /readyz", "GET /api/v1/ca",
     "GET /api/v1/time", "POST /api/v1/enrol", "POST /api/v1/renew", "POST /api/v1/servers/join", "POST /api/v1/records",
 }  # fmt: skip
-HALF = {"GET /login/second", "POST /login/second", "POST /logout"}
+HALF = {"GET /login/second", "POST /login/second", "POST /login/passkey", "POST /logout"}
 
 
 @pytest.fixture(scope="module")

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pyotp
 import pytest
 from playwright.sync_api import Browser, expect
 
+from collector.access.users import PersonError
+from collector.accounts import passkeys
+from collector.accounts.passkeys import Party
+from collector.accounts.policy import Account
 from collector.web import auth
 from tests.helpers.pages import chromium
+from tests.helpers.ports import free_port
 
 chromium.needed()
 
+GIVE = """answer => {
+    const form = document.querySelector("form[data-passkey]");
+    form.elements.answer.value = answer;
+    form.requestSubmit();
+}"""
 NAME, PASSWORD = "Amna", "one two three four five"
 
 
@@ -57,3 +68,68 @@ def test_the_link_makes_an_account_that_is_then_guarded_by_a_telephone(
         page.get_by_role("button", name="Enter").click()
         expect(page.get_by_role("heading", name="Centers")).to_be_visible()
         assert [address for address in addresses if token in address.partition("#")[0]] == [], "a token in an address"
+
+
+def test_a_passkey_is_made_and_is_the_second_proof_from_then_on(
+    browser: Browser, store, standards, tmp_path: Path, cast
+) -> None:
+    """With the browser's own authenticator, as a telephone's would be."""
+    port = free_port()
+    with cast.serve(store, standards, tmp_path, port=port):
+        context = browser.new_context(base_url=f"http://localhost:{port}", locale="en-GB")
+        page = context.new_page()
+        devices = context.new_cdp_session(page)
+        devices.send("WebAuthn.enable")
+        options = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True}
+        options |= {"isUserVerified": True, "automaticPresenceSimulation": True}
+        devices.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+        answers: list[str] = []
+        page.on("request", lambda it: answers.append(it.post_data) if it.url.endswith("/login/passkey") else None)
+
+        def log_in() -> None:
+            page.goto("/login")
+            page.get_by_label("Your name").fill(cast.ADMIN)
+            page.get_by_label("Password").fill(cast.PASSWORD)
+            page.get_by_role("button", name="Enter").click()
+
+        log_in()
+        page.goto("/account")
+        page.get_by_role("button", name="Add a passkey").click()
+        expect(page.get_by_text("Second proof is on")).to_be_visible()
+        context.clear_cookies()
+        log_in()
+        page.get_by_role("button", name="Use a passkey").click()
+        expect(page.get_by_role("heading", name="Centers")).to_be_visible()
+
+        context.clear_cookies()
+        log_in()  # whose challenge is another: what was signed for the one before counts for nothing
+        expect(page.get_by_role("button", name="Use a passkey")).to_be_visible()
+        page.evaluate(GIVE, parse_qs(answers[0])["answer"][0])
+        expect(page.get_by_role("alert")).to_contain_text("does not fit")
+        page.goto("/people")
+        expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+
+
+NONSENSE = ("", "{}", "[]", "null", '{"id": "a", "rawId": "YQ", "type": "public-key"}', "x" * 99)
+
+
+@pytest.mark.parametrize("answer", NONSENSE)
+def test_a_browser_that_answers_nonsense_proves_nothing(store, cast, answer: str) -> None:
+    cast.add_account(store, cast.ADMIN, "admin")
+    amna, party = Account(cast.ADMIN, "admin", key="amna"), Party("localhost", "http://localhost:1")
+    with pytest.raises(PersonError, match="passkey"):
+        passkeys.prove(store, party, amna, b"n" * 32, answer, cast.NOW_MS)
+    with pytest.raises(PersonError, match="passkey"), store.write() as conn:
+        passkeys.add(conn, party, amna, b"n" * 32, answer, cast.NOW_MS)
+
+
+@pytest.mark.parametrize(
+    ("address", "party"),
+    [
+        ("https://nabz.example.pk", Party("nabz.example.pk", "https://nabz.example.pk")),
+        ("http://localhost:8480", Party("localhost", "http://localhost:8480")),
+        ("http://127.0.0.1:8480", None), ("http://[::1]:8480", None), ("", None),
+    ],
+)  # fmt: skip
+def test_passkeys_are_for_sites_with_a_name(address: str, party: Party | None) -> None:
+    assert passkeys.party_of(address) == party

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -115,6 +116,23 @@ def test_a_second_proof_is_asked_for_from_then_on_and_each_code_counts_once(serv
     with served.client(logged_in=False) as client:
         assert client.post("/login", data=form).headers["location"] == "/centers/KHI-1"
     assert [act for act, *_ in acts(served.store) if act.startswith("factor")] == ["factor_added", "factor_removed"]
+
+
+def test_where_a_second_proof_is_required_the_desk_sees_nothing_before_it(
+    store, standards, tmp_path: Path, cast
+) -> None:
+    with cast.serve(store, standards, tmp_path, second_proof="required") as site:
+        auditor = cast.add_account(store, "Hamid", "auditor")
+        with site.client() as client:
+            for path in ("/", "/people", "/api/v1/centers"):
+                assert client.get(path).headers["location"] == "/account#factor", path
+            assert post(client, "/logout").headers["location"] == "/login"
+            cast.add_account(store, cast.ADMIN, "admin", cookie=cast.SESSION)
+            client.cookies.set(auth.COOKIE, cast.SESSION)
+            set_up(client, cast)
+            assert client.get("/people").status_code == 200
+            client.cookies.set(auth.COOKIE, auditor)
+            assert client.get("/").status_code == 200  # changes nothing that others see
 
 
 def test_codes_are_not_guessed(served, cast) -> None:
