@@ -15,6 +15,8 @@ from agent import wire
 from agent.common.reading_codes import faults_of
 from collector.access import approvals
 from collector.accounts import contacts
+from collector.desk import queries as incidents
+from collector.desk import tables
 from collector.flags.witness import Witness
 from collector.judging import server_check
 from collector.judging.evaluate import Current, LatestReading, current_verdicts, latest_readings
@@ -141,6 +143,8 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "tiles": _tiles(latest),
         "witness": _witness(site, conn, code, latest.get("speed", ())),
         "network": test_network(site, conn, registered.isp, latest),
+        "open_flags": _open_flags(site, conn, code),
+        "incidents": [tables.get(conn, number) for number in incidents.of_centers(conn, [code])[code]],
         "changes": queries.changes_of(conn, code),
         **summary.values(conn, registered, site.standards.at(site.now())),
         "contacts": contacts.of_center(conn, registered),
@@ -159,6 +163,15 @@ def _old(latest: Mapping[str, Sequence[LatestReading]], is_silent: bool, now_ms:
     return frozenset(
         (kind, at.subject) for kind, at in found if is_silent or now_ms - at.wall_ms > (longest[kind] or now_ms)
     )
+
+
+def _open_flags(site: Site, conn: sa.Connection, code: str) -> list[dict[str, Any]]:
+    """On a dark center only its silence is known: of the others nobody has seen anything since (`is_hidden`)."""
+    found = [dict(flag) for flag in queries.flags_of(conn, code) if flag["state"] in queries.OPEN]
+    silence = site.ranks().silence
+    is_dark = any(flag["criterion"] in silence for flag in found)
+    hidden = [{**flag, "is_hidden": is_dark and flag["criterion"] not in silence} for flag in found]
+    return sorted(hidden, key=lambda flag: flag["is_hidden"])
 
 
 def _witness(site: Site, conn: sa.Connection, code: str, speeds: Sequence[LatestReading]) -> Witness | None:
