@@ -11,11 +11,10 @@ from collector.desk import causes, tables
 from collector.desk.grouping import BY_SCOPE, CenterGroup, groups_around, parent_among, takes_in
 from collector.desk.incident import OPEN, Incident, Values
 from collector.desk.survey import Desk, by_center
-from collector.desk.symptoms import SIGN, CenterSign, Place, Symptom, worst
+from collector.desk.symptoms import SHARED, SIGN, CenterSign, Place, Symptom, worst
 from collector.store import schema
 
 _i = schema.incidents.c
-SHARED = ("power", "line", "dark")  # families that neighbours may have in common
 COVERED = 0.5  # of a narrower incident's centers: then a wider one takes it in
 
 
