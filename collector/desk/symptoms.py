@@ -35,7 +35,7 @@ TIED_MS = 120_000  # a line that fails so soon after the mains was without power
 
 
 @dataclass(frozen=True)
-class Place:
+class CenterPlace:
     """Where a center hangs; what is not known is empty."""
 
     center: str
