@@ -82,7 +82,9 @@ def test_two_feeders_of_a_district_are_one() -> None:
 
 def test_a_national_outage_is_one() -> None:
     places = {
-        f"C-{n}": CenterPlace(f"C-{n}", f"F-{n // 10}", "", f"I-{n % 5}", f"T-{n // 50}", f"D-{n // 50}", f"P-{n // 500}")
+        f"C-{n}": CenterPlace(
+            f"C-{n}", f"F-{n // 10}", "", f"I-{n % 5}", f"T-{n // 50}", f"D-{n // 50}", f"P-{n // 500}"
+        )
         for n in range(2000)
     }  # fmt: skip
     hit = [CenterSign(f"C-{n}", "dark", NOON) for n in range(0, 2000, 4)]
