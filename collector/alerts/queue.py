@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -29,6 +30,7 @@ from collector.store import schema, upsert
 BACKOFF_S = (30, 60, 300, 900, 3600, 7200, 14400)  # after these, the message is given up
 BRAKE = 50  # more messages than this within BRAKE_MS become a summary
 BRAKE_MS = 600_000
+LATE_MS = 600_000  # news of what is over by then is not sent any more
 
 _al, _e, _i, _k = schema.alerts.c, schema.incident_events.c, schema.incidents.c, schema.channels.c
 
@@ -77,6 +79,10 @@ def claim(conn: sa.Connection, now_ms: int, channel: str) -> ClaimedMessage | No
     if not breaker.admits(breaker_of(conn, channel), now_ms):
         return None
     row = conn.execute(_NEXT_DUE, {"now_ms": now_ms, "channel": channel}).first()
+    while row is not None and _is_late(row, now_ms):
+        late = {"state": "failed", "problem": "over before it could be sent; its end is told"}
+        conn.execute(sa.update(schema.alerts).where(_al.id == row.id, _al.state == "waiting").values(late))
+        row = conn.execute(_NEXT_DUE, {"now_ms": now_ms, "channel": channel}).first()
     if row is None:
         return None
     mine = sa.update(schema.alerts).where(_al.id == row.id, _al.state == "waiting")
@@ -85,6 +91,12 @@ def claim(conn: sa.Connection, now_ms: int, channel: str) -> ClaimedMessage | No
     is_over = row.now == "clear" if row.act is None else ALERTS.get(row.act) == "cleared"
     words = AlertMessage(row.title, row.text, "cleared" if is_over else "raised")
     return ClaimedMessage(row.id, row.channel, words, row.attempts + 1)
+
+
+def _is_late(row: Any, now_ms: int) -> bool:
+    """News of a trouble that could not be sent for so long that it is over: urgent words of then are wrong now."""
+    is_over = row.incident_state in ("resolved", "reviewed")
+    return is_over and ALERTS.get(row.act) == "raised" and now_ms - row.at_ms > LATE_MS
 
 
 def finish(conn: sa.Connection, due: ClaimedMessage, problem: SendFailed | None, now_ms: int) -> None:
@@ -139,11 +151,21 @@ _QUEUED = (
 _IS_DUE = sa.and_(_al.state == "waiting", _al.next_ms <= sa.bindparam("now_ms"))
 _DUE_CHANNELS = sa.select(_al.channel).where(_IS_DUE).group_by(_al.channel).order_by(sa.func.min(_al.id))
 _NEXT_DUE = (
-    sa.select(_al.id, _al.channel, _al.title, _al.text, _al.attempts, _e.act, schema.changes.c.now)
+    sa.select(
+        _al.id,
+        _al.channel,
+        _al.title,
+        _al.text,
+        _al.attempts,
+        _e.act,
+        _e.at_ms,
+        schema.changes.c.now,
+        _i.state.label("incident_state"),
+    )
     .select_from(
-        schema.alerts.outerjoin(schema.incident_events, _e.id == _al.event).outerjoin(
-            schema.changes, schema.changes.c.id == _al.change
-        )
+        schema.alerts.outerjoin(schema.incident_events, _e.id == _al.event)
+        .outerjoin(schema.changes, schema.changes.c.id == _al.change)
+        .outerjoin(schema.incidents, _i.id == _e.incident)
     )
     .where(_IS_DUE, _al.channel == sa.bindparam("channel"))
     .order_by(_al.next_ms, _al.id)

@@ -17,6 +17,7 @@ from agent.common.reasons import Reason
 from collector.desk import tables
 from collector.desk.incident import Incident, WorkError
 from collector.desk.survey import size_of
+from collector.desk.symptoms import SHARED
 from collector.desk.tables import Member
 from collector.flags.cause import GRADES, NAMES, Cause
 from collector.outages import gaps
@@ -37,6 +38,14 @@ def of(incident: Incident) -> Cause | None:
     except msgspec.DecodeError:
         return None
     return cause if cause.name in NAMES and cause.grade in GRADES else None
+
+
+def of_center(conn: sa.Connection, code: str, now_ms: int) -> Cause | None:
+    """Why a center is not heard now: as its incident has it, else as far as its own readings and neighbours tell."""
+    numbers = sorted({one.incident for one in tables.memberships(conn, [code])})
+    shared = [tables.get(conn, number) for number in numbers]
+    known = [cause for one in shared if one.family in SHARED and (cause := of(one)) is not None]
+    return known[0] if known else gaps.likely(conn, code, now_ms)
 
 
 def refresh(conn: sa.Connection, incident: Incident, standards: Standards, now_ms: int) -> Incident:

@@ -17,7 +17,7 @@ from collector.desk import causes, groups, news, tables
 from collector.desk.grouping import RULES, GroupingRules, groups_around, is_crowd
 from collector.desk.incident import FLIPS_WITHIN_S, Incident, Values, is_unstable, is_worse, reopened
 from collector.desk.survey import PAUSED, Desk
-from collector.desk.symptoms import OF_CAUSE, SIGN, Family, Place, Symptom, family_of
+from collector.desk.symptoms import OF_CAUSE, SIGN, CenterPlace, Family, Symptom, family_of
 from collector.desk.tables import Member
 from collector.flags import machine
 from collector.outages import gaps
@@ -154,7 +154,7 @@ def _of_center(desk: Desk, symptom: Symptom, family: Family) -> Incident | None:
 
 
 def _open(
-    desk: Desk, symptom: Symptom, family: Family, *, place: Place | None = None, is_news: bool = True
+    desk: Desk, symptom: Symptom, family: Family, *, place: CenterPlace | None = None, is_news: bool = True
 ) -> Incident:
     hold_ms = desk.now_ms + desk.rules.hold_s * 1000 if place and _has_company(desk, symptom, place) else 0
     incident = tables.add(
@@ -173,7 +173,7 @@ def _open(
     return desk.keep(causes.refresh(desk.conn, incident, desk.standards, desk.now_ms))
 
 
-def _has_company(desk: Desk, symptom: Symptom, place: Place) -> bool:
+def _has_company(desk: Desk, symptom: Symptom, place: CenterPlace) -> bool:
     if symptom.family not in ("power", "line", "dark"):
         return False
     survey = desk.survey

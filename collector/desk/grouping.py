@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from collector.desk.symptoms import CenterSign, Family, Place, Scope
+from collector.desk.symptoms import CenterPlace, CenterSign, Family, Scope
 
 NEARLY = 0.8  # of the centers that the widest group explains
 
@@ -21,7 +21,7 @@ class Level:
     """A kind of group: its name, how its key is read of a place ("" for none), and the signs that its members share."""
 
     scope: Scope
-    key: Callable[[Place], str]
+    key: Callable[[CenterPlace], str]
     families: frozenset[Family]
 
 
@@ -75,10 +75,10 @@ class CenterGroup:
 
 
 def groups_around(
-    place: Place,
+    place: CenterPlace,
     began_ms: int,
     signs: Sequence[CenterSign],
-    places: Mapping[str, Place],
+    places: Mapping[str, CenterPlace],
     sizes: Sizes,
     rules: GroupingRules,
 ) -> list[CenterGroup]:
@@ -133,7 +133,14 @@ def is_crowd(groups: Sequence[CenterGroup], rules: GroupingRules) -> bool:
 
 
 def takes_in(
-    scope: str, key: str, family: Family, centers: int, size: int, sign: CenterSign, place: Place, rules: GroupingRules
+    scope: str,
+    key: str,
+    family: Family,
+    centers: int,
+    size: int,
+    sign: CenterSign,
+    place: CenterPlace,
+    rules: GroupingRules,
 ) -> bool:
     """Whether an incident of a group, with so many of its centers in trouble, takes in one more of them."""
     level = BY_SCOPE.get(scope)

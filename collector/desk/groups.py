@@ -11,15 +11,14 @@ from collector.desk import causes, tables
 from collector.desk.grouping import BY_SCOPE, CenterGroup, groups_around, parent_among, takes_in
 from collector.desk.incident import OPEN, Incident, Values
 from collector.desk.survey import Desk, by_center
-from collector.desk.symptoms import SIGN, CenterSign, Place, Symptom, worst
+from collector.desk.symptoms import SHARED, SIGN, CenterPlace, CenterSign, Symptom, worst
 from collector.store import schema
 
 _i = schema.incidents.c
-SHARED = ("power", "line", "dark")  # families that neighbours may have in common
 COVERED = 0.5  # of a narrower incident's centers: then a wider one takes it in
 
 
-def open_around(desk: Desk, symptom: Symptom, place: Place | None) -> Incident | None:
+def open_around(desk: Desk, symptom: Symptom, place: CenterPlace | None) -> Incident | None:
     """The incident of a group that goes on and takes this trouble in."""
     if place is None or symptom.family not in SHARED:
         return None
@@ -32,7 +31,7 @@ def open_around(desk: Desk, symptom: Symptom, place: Place | None) -> Incident |
     return None
 
 
-def form(desk: Desk, symptom: Symptom, place: Place | None) -> Incident | None:
+def form(desk: Desk, symptom: Symptom, place: CenterPlace | None) -> Incident | None:
     """A new incident of the group in which this center fails with its neighbours; None if it fails alone."""
     if place is None or symptom.family not in SHARED:
         return None

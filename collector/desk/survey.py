@@ -14,7 +14,7 @@ from agent.common.center_time import TZ
 from collector.desk import tables
 from collector.desk.grouping import LEVELS, RULES, GroupingRules, Sizes
 from collector.desk.incident import Incident
-from collector.desk.symptoms import CenterSign, Place
+from collector.desk.symptoms import CenterPlace, CenterSign
 from collector.outages import gaps
 from collector.register import calendar, opening_hours
 from collector.standard import Standards
@@ -42,16 +42,16 @@ class Survey:
         self._sizes: dict[tuple[str, str], int] = {}
 
     @cached_property
-    def places(self) -> dict[str, Place]:
+    def places(self) -> dict[str, CenterPlace]:
         """Of the centers that show signs."""
         codes = sorted({sign.center for sign in self.signs})
-        found: dict[str, Place] = {}
+        found: dict[str, CenterPlace] = {}
         for first in range(0, len(codes), CHUNK):
             mine = _PLACES.where(_ce.center.in_(codes[first : first + CHUNK]), _ce.lifecycle.not_in(PAUSED))
             found |= {row.center: _place(row) for row in self.conn.execute(mine)}
         return found
 
-    def sizes(self, place: Place) -> Sizes:
+    def sizes(self, place: CenterPlace) -> Sizes:
         """How many centers each group of a center has."""
         return {(level.scope, key): self.size(level.scope, key) for level in LEVELS if (key := level.key(place))}
 
@@ -65,7 +65,7 @@ class Survey:
         """Of centers that are open now."""
         return [*self._quiet(), *self._cut(), *self._lines()]
 
-    def place(self, code: str) -> Place | None:
+    def place(self, code: str) -> CenterPlace | None:
         """Of one center, without asking for all."""
         row = self.conn.execute(_PLACES.where(_ce.center == code)).first()
         return None if row is None else _place(row)
@@ -165,8 +165,8 @@ def size_of(conn: sa.Connection, scope: str, key: str) -> int:
     return int(conn.scalar(query) or 0)
 
 
-def _place(row: Any) -> Place:
-    return Place(row.center, row.feeder, "", row.isp, row.city, row.district, row.province)
+def _place(row: Any) -> CenterPlace:
+    return CenterPlace(row.center, row.feeder, "", row.isp, row.city, row.district, row.province)
 
 
 def by_center(signs: list[CenterSign]) -> Mapping[str, list[CenterSign]]:

@@ -30,11 +30,12 @@ OF_CAUSE: Mapping[str, Family] = {
     "filtered": "line", "mtu": "line", "collector": "collector",
 }  # fmt: skip
 
+SHARED: tuple[Family, ...] = ("power", "line", "dark")  # what neighbours may have in common
 TIED_MS = 120_000  # a line that fails so soon after the mains was without power
 
 
 @dataclass(frozen=True)
-class Place:
+class CenterPlace:
     """Where a center hangs; what is not known is empty."""
 
     center: str

@@ -8,10 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent.wire import LinkReading, UpsReading
+from collector.accounts.contacts import keep, parse
+from collector.accounts.policy import Account
 from collector.alerts import queue
 from collector.alerts.channel import Channel
 from collector.desk import settle, tables
 from collector.desk.incident import Incident
+from collector.scope import Scope
 from collector.store import schema
 
 Story = Any  # the fixture's class lives in conftest.py, which cannot be imported by name
@@ -62,15 +65,13 @@ class DeskPlay:
             settle.settle(conn, self.story.standards, self.now_ms)
             queue.queue(conn, [self.channel], self.story.standards, self.base_url, self.now_ms)
 
-    def has_contact(self, name: str, telephone: str) -> None:
-        """Of a company: in the table of contacts, which may be of a later step of the database."""
+    def has_contact(self, name: str, telephone: str, district: str) -> None:
+        """Of the company that gives a district its power."""
+        contact = parse(
+            {"kind": "company", "name": name, "telephone": telephone}, Scope(district=frozenset({district}))
+        )
         with self.story.store.write() as conn:
-            table = schema.metadata.tables.get("contacts")
-            if table is None:
-                table = sa.Table("contacts", sa.MetaData(), sa.Column("name", sa.Text), sa.Column("telephone", sa.Text))
-                table.create(conn, checkfirst=True)
-            empty = {item.name: 0 if item.type.python_type is int else "" for item in table.c if not item.primary_key}
-            conn.execute(sa.insert(table).values(empty | {"name": name, "telephone": telephone}))
+            keep(conn, contact, Account("Root", "admin", key="root"), 1)
 
     def messages(self) -> list[tuple[str, str]]:
         """(time, title) of all that people were told."""

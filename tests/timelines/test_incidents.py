@@ -20,7 +20,7 @@ def test_a_feeder_of_twelve_is_two_messages(desk: DeskPlay) -> None:
     """Twelve of forty centers lose their mains for 25 minutes; their batteries give out one after the other."""
     twelve = desk.fleet(12, "F", feeder="LESCO F-7", city="Lahore", district="Lahore", isp="PTCL")
     others = desk.fleet(28, "O", feeder="LESCO F-8", city="Lahore", district="Lahore", isp="PTCL")
-    desk.has_contact("LESCO", "118")
+    desk.has_contact("LESCO", "118", "Lahore")
     died = [
         item
         for number, code in enumerate(twelve)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,10 +15,12 @@ from agent import wire
 from agent.common.reading_codes import faults_of
 from collector.access import approvals
 from collector.accounts import contacts
+from collector.desk import causes, tables
+from collector.desk import queries as incidents
 from collector.flags.witness import Witness
 from collector.judging import server_check
 from collector.judging.evaluate import Current, LatestReading, current_verdicts, latest_readings
-from collector.outages import gaps, summary
+from collector.outages import summary
 from collector.register import dated
 from collector.register.centers import CODE, SHOWN, CenterError, get
 from collector.reports import revisions
@@ -110,9 +112,10 @@ def _center(site: Site, request: Request, code: str) -> Response:
             raise Mistaken(404, f"center {code[:40]!r}: is not registered")
         number = _page_number(request.query_params.get("flags", "1"))
         count, flags = queries.open_flags_of(conn, code, limit=FLAGS, offset=(number - 1) * FLAGS)
+        flags = _hidden(flags, site.ranks(conn).silence, is_dark=row["state"] == "silent")
         pages = {"open_flags": flags, "number": number, "pages": max(1, -(-count // FLAGS))}
         values = {**_center_values(site, conn, code), **pages, **test_now.values(conn, request, code)}
-        likely = gaps.likely(conn, code, site.now()) if row["state"] == "silent" else None
+        likely = causes.of_center(conn, code, site.now()) if row["state"] == "silent" else None
     name = request.query_params.get("range", "")
     span = name if name in RANGES_S else _usual_range(values["devices"], site.now())
     view = View.of(site, request)
@@ -141,6 +144,7 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "tiles": _tiles(latest),
         "witness": _witness(site, conn, code, latest.get("speed", ())),
         "network": test_network(site, conn, registered.isp, latest),
+        "incidents": [tables.get(conn, number) for number in incidents.of_centers(conn, [code])[code]],
         "changes": queries.changes_of(conn, code),
         **summary.values(conn, registered, site.standards.at(site.now())),
         "contacts": contacts.of_center(conn, registered),
@@ -159,6 +163,12 @@ def _old(latest: Mapping[str, Sequence[LatestReading]], is_silent: bool, now_ms:
     return frozenset(
         (kind, at.subject) for kind, at in found if is_silent or now_ms - at.wall_ms > (longest[kind] or now_ms)
     )
+
+
+def _hidden(flags: Sequence[sa.RowMapping], silence: Collection[str], *, is_dark: bool) -> list[dict[str, Any]]:
+    """On a dark center only its silence is known: of the others nobody has seen anything since (`is_hidden`)."""
+    found = [{**flag, "is_hidden": is_dark and flag["criterion"] not in silence} for flag in flags]
+    return sorted(found, key=lambda flag: flag["is_hidden"])
 
 
 def _witness(site: Site, conn: sa.Connection, code: str, speeds: Sequence[LatestReading]) -> Witness | None:

@@ -124,3 +124,30 @@ def test_a_transaction_that_is_rolled_back_wakes_nobody(sqlite_store: Store) -> 
     with sqlite_store.write() as conn:
         conn.execute(sa.select(schema.incidents))
     assert woken == []
+
+
+def test_urgent_words_of_what_is_over_are_not_sent_hours_later(sqlite_store: Store) -> None:
+    """A channel was down while a battery ran empty and was charged again: only the end is news."""
+    now_ms, got, down = [NOON], [], [True]
+
+    def send(message: AlertMessage) -> None:
+        if down[0]:
+            raise SendFailed("down")
+        got.append(message.title)
+
+    box = Outbox(sqlite_store, [Channel("desk", send)], timeless_standards(), "http://x", lambda: now_ms[0])
+    change(sqlite_store, "X-1")
+    box.look()
+    now_ms[0] += 2 * 3_600_000
+    with sqlite_store.write() as conn:
+        conn.execute(sa.insert(schema.changes).from_select(
+            ["center", "criterion", "subject", "was", "now", "at_ms", "recorded_ms", "reason", "standard"],
+            sa.select(schema.changes.c.center, schema.changes.c.criterion, sa.literal(""), sa.literal("raised"),
+                      sa.literal("clear"), sa.literal(now_ms[0]), sa.literal(now_ms[0]), schema.changes.c.reason,
+                      schema.changes.c.standard),
+        ))  # fmt: skip
+    down[0] = False
+    box.look()
+    box.stop()
+    assert states(sqlite_store) == ["failed", "sent"]
+    assert got == ["X-1: Packet loss is well again"]

@@ -9,22 +9,22 @@ from dataclasses import replace
 import pytest
 
 from collector.desk.grouping import LEVELS, RULES, groups_around, is_crowd, parent_among, takes_in
-from collector.desk.symptoms import CenterSign, Family, Place, family_of
+from collector.desk.symptoms import CenterPlace, CenterSign, Family, family_of
 
 NOON = 1_770_000_000_000
 MINUTE = 60_000
 
 
-def homes(count: int, start: int = 0, **facts: str) -> dict[str, Place]:
+def homes(count: int, start: int = 0, **facts: str) -> dict[str, CenterPlace]:
     usual = {"isp": "PTCL", "city": "Lahore", "district": "Lahore", "province": "Punjab"} | facts
-    return {f"C-{n}": Place(f"C-{n}", **usual) for n in range(start, start + count)}
+    return {f"C-{n}": CenterPlace(f"C-{n}", **usual) for n in range(start, start + count)}
 
 
-def sizes_of(places: Iterable[Place]) -> Counter[tuple[str, str]]:
+def sizes_of(places: Iterable[CenterPlace]) -> Counter[tuple[str, str]]:
     return Counter((level.scope, key) for place in places for level in LEVELS if (key := level.key(place)))
 
 
-def parent(places: dict[str, Place], signs: list[CenterSign], center: str = "C-0", began_ms: int = NOON):  # type: ignore[no-untyped-def]
+def parent(places: dict[str, CenterPlace], signs: list[CenterSign], center: str = "C-0", began_ms: int = NOON):  # type: ignore[no-untyped-def]
     around = groups_around(places[center], began_ms, signs, places, sizes_of(places.values()), RULES)
     return parent_among(around, center, RULES)
 
@@ -82,8 +82,9 @@ def test_two_feeders_of_a_district_are_one() -> None:
 
 def test_a_national_outage_is_one() -> None:
     places = {
-        f"C-{n}": Place(f"C-{n}", feeder=f"F-{n // 10}", isp=f"I-{n % 5}", city=f"T-{n // 50}", district=f"D-{n // 50}",
-                        province=f"P-{n // 500}")
+        f"C-{n}": CenterPlace(
+            f"C-{n}", f"F-{n // 10}", "", f"I-{n % 5}", f"T-{n // 50}", f"D-{n // 50}", f"P-{n // 500}"
+        )
         for n in range(2000)
     }  # fmt: skip
     hit = [CenterSign(f"C-{n}", "dark", NOON) for n in range(0, 2000, 4)]

@@ -103,3 +103,18 @@ def test_channels_are_shown_with_the_state_of_their_breaker(site) -> None:
     assert "Rests after failures" in page
     assert "Works" in page
     assert HOSTILE not in page
+
+
+def test_a_stale_headline_on_a_dark_center_is_gone(served, cast) -> None:
+    """What was raised before it went dark is shown as not known, without its urgent advice."""
+    cast.insert(served.store, schema.centers, [cast.center_row(CODE)])
+    cast.insert(served.store, schema.pulse, [cast.pulse_row(CODE, NOW_MS - 3_600_000)])
+    low = cast.flag_row(CODE, "power.battery_low", state="raised", verdict="below")
+    dark = cast.flag_row(CODE, "presence.silent", state="raised", verdict="below")
+    with served.client() as client:
+        cast.insert(served.store, schema.flags, [low])
+        assert "Start the generator now" in client.get(f"/centers/{CODE}").text
+        cast.insert(served.store, schema.flags, [dark])
+        page = client.get(f"/centers/{CODE}").text
+    assert "Start the generator now" not in page
+    assert "not known since the center went dark" in page
