@@ -112,8 +112,8 @@ def _center(site: Site, request: Request, code: str) -> Response:
             raise Mistaken(404, f"center {code[:40]!r}: is not registered")
         number = _page_number(request.query_params.get("flags", "1"))
         count, flags = queries.open_flags_of(conn, code, limit=FLAGS, offset=(number - 1) * FLAGS)
-        flags = _hidden(flags, site.ranks(conn).silence, is_dark=row["state"] == "silent")
-        pages = {"open_flags": flags, "number": number, "pages": max(1, -(-count // FLAGS))}
+        shown = _hidden(flags, site.ranks(conn).silence, is_dark=row["state"] == "silent")
+        pages = {"open_flags": shown, "number": number, "pages": max(1, -(-count // FLAGS))}
         values = {**_center_values(site, conn, code), **pages, **test_now.values(conn, request, code)}
         likely = causes.of_center(conn, code, site.now()) if row["state"] == "silent" else None
     name = request.query_params.get("range", "")
