@@ -87,7 +87,7 @@ def listing(conn: sa.Connection) -> list[dict[str, object]]:
 
 def add(
     conn: sa.Connection, name: str, kept: str, may: Collection[May], by: str, now_ms: int, *, role: str = "desk",
-    scope: str = "{}",
+    scope: str = "{}", is_proven: bool = False,
 ) -> None:  # fmt: skip
     """A new person, or one who was removed and comes back; `kept` is of `passwords.hash_password`. Raises
     PersonError."""
@@ -104,19 +104,20 @@ def add(
         conn.execute(sa.insert(table).values(key=key_of(name), **row, **since))
     else:
         conn.execute(sa.update(table).where(table.c.key == key_of(name)).values(**row, **since))
-    record(conn, "person_added", by, now_ms, subject=name, reason=" ".join((role, scope, *sorted(may))))
+    given = " ".join((role, scope, *sorted(may)))
+    record(conn, "person_added", by, now_ms, is_proven=is_proven, subject=name, reason=given)
 
 
-def renew(conn: sa.Connection, name: str, kept: str, by: str, now_ms: int) -> None:
+def renew(conn: sa.Connection, name: str, kept: str, by: str, now_ms: int, *, is_proven: bool = False) -> None:
     """Another password for a person; the old one counts no more. Raises PersonError."""
     _change(conn, name, {"kept": kept})
-    record(conn, "person_renewed", by, now_ms, subject=name)
+    record(conn, "person_renewed", by, now_ms, is_proven=is_proven, subject=name)
 
 
-def remove(conn: sa.Connection, name: str, by: str, now_ms: int) -> None:
+def remove(conn: sa.Connection, name: str, by: str, now_ms: int, *, is_proven: bool = False) -> None:
     """The name proves nothing any more. What was decided stands. Raises PersonError."""
     _change(conn, name, {"removed_ms": now_ms})
-    record(conn, "person_removed", by, now_ms, subject=name)
+    record(conn, "person_removed", by, now_ms, is_proven=is_proven, subject=name)
 
 
 def _change(conn: sa.Connection, name: str, values: dict[str, object]) -> None:

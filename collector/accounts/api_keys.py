@@ -26,7 +26,10 @@ FORM = re.compile(r"nabz_([0-9a-f]{10})_([A-Za-z0-9_-]{43})")
 MAX_NAME = 64
 
 
-def add(conn: sa.Connection, name: str, role: Role, scope: Scope, lasts_days: int, by: str, now_ms: int) -> str:
+def add(
+    conn: sa.Connection, name: str, role: Role, scope: Scope, lasts_days: int, by: str, now_ms: int, *,
+    is_proven: bool = False,
+) -> str:  # fmt: skip
     """The new key, shown this once. Raises PersonError."""
     name = " ".join(name.split())
     if not name or len(name) > MAX_NAME or not name.isprintable():
@@ -41,7 +44,8 @@ def add(conn: sa.Connection, name: str, role: Role, scope: Scope, lasts_days: in
     journaled(conn, table, prefix)
     times = {"made_ms": now_ms, "expires_ms": now_ms + lasts_days * DAY_MS}
     conn.execute(sa.insert(table).values(**row, **times, made_by=by))
-    users.record(conn, "key_added", by, now_ms, subject=f"{name} {prefix}", reason=f"{role} {scope.encode()}")
+    given = f"{role} {scope.encode()}"
+    users.record(conn, "key_added", by, now_ms, is_proven=is_proven, subject=f"{name} {prefix}", reason=given)
     return f"nabz_{prefix}_{secret}"
 
 
@@ -82,14 +86,14 @@ def touch(conn: sa.Connection, prefix: str, now_ms: int) -> None:
     conn.execute(sa.update(table).where(table.c.prefix == prefix).values(used_ms=now_ms))
 
 
-def revoke(conn: sa.Connection, prefix: str, by: str, now_ms: int) -> None:
+def revoke(conn: sa.Connection, prefix: str, by: str, now_ms: int, *, is_proven: bool = False) -> None:
     """From now on it opens nothing. Raises PersonError."""
     table, row = schema.api_keys, _row(conn, prefix)
     if row is None or row.revoked_ms is not None:
         raise PersonError("no_key", f"key {prefix[:40]!r}: is not in use; see `nabz-collector key list`")
     journaled(conn, table, prefix)
     conn.execute(sa.update(table).where(table.c.prefix == prefix).values(revoked_ms=now_ms))
-    users.record(conn, "key_revoked", by, now_ms, subject=f"{row.name} {prefix}")
+    users.record(conn, "key_revoked", by, now_ms, is_proven=is_proven, subject=f"{row.name} {prefix}")
 
 
 def listing(conn: sa.Connection) -> list[dict[str, object]]:

@@ -79,15 +79,18 @@ def unknown_places(conn: sa.Connection, scope: Scope) -> list[str]:
 
 def add(
     conn: sa.Connection, name: str, kept: str, role: Role, scope: Scope, by: str, now_ms: int,
-    may: Sequence[users.May] | None = None,
+    may: Sequence[users.May] | None = None, *, is_proven: bool = False,
 ) -> None:  # fmt: skip
     """A new account, or one that was removed and comes back; `kept` is of `passwords.hash_password`. Raises
     PersonError."""
     check(role, scope)
-    users.add(conn, name, kept, RIGHTS[role] if may is None else may, by, now_ms, role=role, scope=scope.encode())
+    rights, text = RIGHTS[role] if may is None else may, scope.encode()
+    users.add(conn, name, kept, rights, by, now_ms, role=role, scope=text, is_proven=is_proven)
 
 
-def set_role(conn: sa.Connection, name: str, role: Role, scope: Scope, by: str, now_ms: int) -> None:
+def set_role(
+    conn: sa.Connection, name: str, role: Role, scope: Scope, by: str, now_ms: int, *, is_proven: bool = False
+) -> None:
     """Another role or scope; what the person may issue and approve is as before. Raises PersonError."""
     check(role, scope)
     table, before = schema.persons, account_of(conn, name)
@@ -97,15 +100,15 @@ def set_role(conn: sa.Connection, name: str, role: Role, scope: Scope, by: str, 
     journaled(conn, table, before.key)
     conn.execute(sa.update(table).where(table.c.key == before.key).values(role=role, scope=scope.encode()))
     was = f"{role} {scope.encode()}, was {before.role} {before.scope.encode()}"
-    users.record(conn, "role_set", by, now_ms, subject=before.name, reason=was)
+    users.record(conn, "role_set", by, now_ms, is_proven=is_proven, subject=before.name, reason=was)
 
 
-def remove(conn: sa.Connection, name: str, by: str, now_ms: int) -> None:
+def remove(conn: sa.Connection, name: str, by: str, now_ms: int, *, is_proven: bool = False) -> None:
     """The name opens nothing any more. Raises PersonError, also for the last admin."""
     if (before := account_of(conn, name)) is not None:
         _keep_one_admin(conn, before, None)
         conn.execute(sa.delete(schema.sessions).where(schema.sessions.c.person == before.key))
-    users.remove(conn, name, by, now_ms)
+    users.remove(conn, name, by, now_ms, is_proven=is_proven)
 
 
 def _keep_one_admin(conn: sa.Connection, account: Account, role: Role | None) -> None:
@@ -116,9 +119,11 @@ def _keep_one_admin(conn: sa.Connection, account: Account, role: Role | None) ->
         raise PersonError("last_admin", f"{account.name}: is the only admin; make another one first")
 
 
-def set_password(conn: sa.Connection, name: str, kept: str, by: str, now_ms: int, *, session: str = "") -> None:
+def set_password(
+    conn: sa.Connection, name: str, kept: str, by: str, now_ms: int, *, session: str = "", is_proven: bool = False
+) -> None:
     """Another password; every session ends but this one (its hash). Raises PersonError."""
-    users.renew(conn, name, kept, by, now_ms)
+    users.renew(conn, name, kept, by, now_ms, is_proven=is_proven)
     table = schema.sessions
     mine = (table.c.person == users.key_of(name), table.c.token_hash != session)
     conn.execute(sa.delete(table).where(*mine))
@@ -157,9 +162,9 @@ def claim(store: Store, name: str, password: str, now_ms: int, address: str) -> 
             raise PersonError("no_link", "link: has been used; log in with a name and a password")
         by = users.named(name)
         if known is None:
-            add(conn, name, kept, "admin", EVERYWHERE, by, now_ms)
+            add(conn, name, kept, "admin", EVERYWHERE, by, now_ms, is_proven=True)
         else:
-            set_role(conn, name, "admin", EVERYWHERE, by, now_ms)
+            set_role(conn, name, "admin", EVERYWHERE, by, now_ms, is_proven=True)
         account = account_of(conn, name)
     assert account is not None
     return account

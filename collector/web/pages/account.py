@@ -93,7 +93,9 @@ def _change_password(site: Site, request: Request, old: str, new: str) -> None:
     kept = passwords.hash_password(new)
     with site.store.write() as conn:
         session = asker.session.id if asker.session else ""
-        directory.set_password(conn, asker.account.name, kept, asker.account.name, now_ms, session=session)
+        directory.set_password(
+            conn, asker.account.name, kept, asker.account.name, now_ms, session=session, is_proven=True
+        )
 
 
 def _factor(site: Site, request: Request, act: str, code: str, old: str) -> Response:

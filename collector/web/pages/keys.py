@@ -42,7 +42,7 @@ def router(site: Site) -> APIRouter:
             if act != "revoke":
                 raise Mistaken(400, "form: is not of this page; open the page again and press its button")
             with site.store.write() as conn:
-                api_keys.revoke(conn, prefix, by, site.now())
+                api_keys.revoke(conn, prefix, by, site.now(), is_proven=True)
         except PersonError as refused:
             return _page(site, request, refused.reason)
         return RedirectResponse("/keys", status_code=303)
@@ -54,7 +54,7 @@ def _add(site: Site, name: str, role: str, scope: Scope, days: str, by: str) -> 
     """The new key. Raises PersonError."""
     lasts_days = int(days) if days.isascii() and days.isdigit() and len(days) < 5 else 0
     with site.store.write() as conn:
-        return api_keys.add(conn, name, directory.check(role, scope), scope, lasts_days, by, site.now())
+        return api_keys.add(conn, name, directory.check(role, scope), scope, lasts_days, by, site.now(), is_proven=True)
 
 
 def _page(site: Site, request: Request, why: users.Why | None = None, made: str = "") -> Response:

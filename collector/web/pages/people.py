@@ -51,20 +51,20 @@ def _change(site: Site, request: Request, act: str, name: str, role: str, scope:
     kept = passwords.hash_password(made) if made else ""
     with site.store.write() as conn:
         if act == "add":
-            directory.add(conn, name, kept, directory.check(role, scope), scope, by, now_ms)
+            directory.add(conn, name, kept, directory.check(role, scope), scope, by, now_ms, is_proven=True)
             return made
         account = _known(directory.account_of(conn, name), name)
         match act:
             case "role":
-                directory.set_role(conn, name, directory.check(role, scope), scope, by, now_ms)
+                directory.set_role(conn, name, directory.check(role, scope), scope, by, now_ms, is_proven=True)
             case "password":
-                directory.set_password(conn, name, kept, by, now_ms)
+                directory.set_password(conn, name, kept, by, now_ms, is_proven=True)
             case "end_sessions":
                 sessions.end_all(conn, account, by, now_ms)
             case "remove_factor":
                 second_factors.remove(conn, account, by, now_ms)
             case _:
-                directory.remove(conn, name, by, now_ms)
+                directory.remove(conn, name, by, now_ms, is_proven=True)
     return made
 
 

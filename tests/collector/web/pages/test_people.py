@@ -185,6 +185,9 @@ def test_an_admin_makes_changes_and_ends_accounts(served, cast) -> None:
         assert directory.account_of(conn, "Ali") is None
     kinds = [act for act, person, subject in acts(served.store) if subject == "Ali" and person == cast.ADMIN]
     assert kinds == ["person_added", "role_set", "sessions_ended", "person_renewed", "person_removed"]
+    with served.store.read() as conn:
+        own = activity.page(conn, ActFilter(person=cast.ADMIN), 50)
+    assert all(row["is_proven"] for row in own), "whoever is logged in has proven their name"
 
 
 # ---------------------------------------------------------------- API keys
