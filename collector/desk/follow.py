@@ -167,6 +167,7 @@ def _open(
         },
     )  # fmt: skip
     tables.join(desk.conn, incident, [symptom], desk.now_ms)
+    incident = groups.hushed(desk, incident, place)
     tables.record(
         desk.conn, incident, "opened", desk.now_ms, at_ms=symptom.began_ms, change=symptom.change, quiet=not is_news
     )

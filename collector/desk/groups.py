@@ -6,12 +6,14 @@ from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
+from agent.common.center_time import TZ
 from agent.common.reasons import Reason
 from collector.desk import causes, tables
 from collector.desk.grouping import BY_SCOPE, CenterGroup, groups_around, parent_among, takes_in
 from collector.desk.incident import OPEN, Incident, Values
 from collector.desk.survey import Desk, by_center
 from collector.desk.symptoms import SHARED, SIGN, CenterPlace, CenterSign, Symptom, worst
+from collector.register.opening_hours import local
 from collector.store import schema
 
 _i = schema.incidents.c
@@ -42,10 +44,10 @@ def form(desk: Desk, symptom: Symptom, place: CenterPlace | None) -> Incident | 
     places = {**survey.places, place.center: place}
     around = groups_around(place, symptom.began_ms, [*survey.signs, own], places, survey.sizes(place), desk.rules)
     group = parent_among(around, symptom.center, desk.rules)
-    return None if group is None else _form(desk, group, symptom)
+    return None if group is None else _form(desk, group, symptom, place)
 
 
-def _form(desk: Desk, group: CenterGroup, symptom: Symptom) -> Incident:
+def _form(desk: Desk, group: CenterGroup, symptom: Symptom, place: CenterPlace) -> Incident:
     """1. The centers' own incidents and narrower groups are taken in. 2. Then the flag itself, and those that only show
     signs."""
     taken = _to_take_in(desk, group, symptom)
@@ -70,11 +72,23 @@ def _form(desk: Desk, group: CenterGroup, symptom: Symptom) -> Incident:
     incident = tables.recount(desk.conn, incident, desk.now_ms)
     incident = tables.change(desk.conn, incident, {"announced": incident.centers})
     desk.forget_groups()
+    incident = hushed(desk, incident, place)
     detail = Reason.of("incident.group", n=incident.centers, whole=group.size)
     tables.record(
         desk.conn, incident, "opened", desk.now_ms, at_ms=incident.began_ms, detail=detail, change=symptom.change
     )
     return causes.refresh(desk.conn, incident, desk.standards, desk.now_ms)
+
+
+def hushed(desk: Desk, incident: Incident, place: CenterPlace | None) -> Incident:
+    """Snoozed from the beginning where work or a closure is in the calendar; if it outlasts that, people are told."""
+    until_ms = desk.planned_until_ms(place, is_group=incident.is_group)
+    if until_ms is None:
+        return incident
+    snoozed = tables.change(desk.conn, incident, {"snoozed_until_ms": until_ms, "hold_ms": 0})
+    detail = Reason.of("incident.planned", time=local(until_ms, TZ))
+    tables.record(desk.conn, snoozed, "snoozed", desk.now_ms, detail=detail)
+    return snoozed
 
 
 def _to_take_in(desk: Desk, group: CenterGroup, symptom: Symptom) -> list[Incident]:

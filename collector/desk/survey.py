@@ -137,6 +137,16 @@ class Desk:
         self.survey = Survey(self.conn, self.standards.at(self.now_ms), self.now_ms)
         self._groups: list[Incident] | None = None
 
+    def planned_until_ms(self, place: CenterPlace | None, *, is_group: bool = False) -> int | None:
+        """Until when the calendar has work or a closure here: evidence is kept, and nobody is called. Of a group only
+        what is planned for all of it counts."""
+        if place is None:
+            return None
+        now = calendar.between(self.conn, self.now_ms, self.now_ms + 1, calendar.EXCUSING)
+        found = now.excusing(place, self.now_ms, self.now_ms + 1)
+        ends = [one.to_ms for one in found if one.to_ms is not None and not (is_group and one.scope == "center")]
+        return max(ends, default=None)
+
     def open_groups(self) -> list[Incident]:
         """Incidents of many centers that go on."""
         if self._groups is None:

@@ -46,6 +46,11 @@ class CenterPlace:
     district: str = ""
     province: str = ""
 
+    @property
+    def code(self) -> str:
+        """As the calendar calls it."""
+        return self.center
+
 
 @dataclass(frozen=True)
 class Symptom:

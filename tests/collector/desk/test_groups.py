@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from collector.desk import work
+from collector.register import calendar
+from collector.register.calendar import CalendarEntry
 from tests.collector.standard.timeless import timeless_standards
 
 Room = Any
@@ -202,3 +204,34 @@ def test_a_national_outage_is_one_message(room: Room) -> None:
     room.passes(30)
     room.back(some)
     assert [act for _, act in room.told()] == ["opened", "resolved"]
+
+
+def planned(room: Room, scope: str, subject: str, minutes: int) -> None:
+    """Work in the calendar from now on, confirmed by a second person."""
+    entry = CalendarEntry(
+        kind="maintenance", scope=scope, subject=subject, from_ms=room.now_ms - 60_000,  # type: ignore[arg-type]
+        to_ms=room.now_ms + minutes * 60_000, name="work", recorded_ms=room.now_ms, recorded_by="Ayesha",
+        reason="announced",
+    )  # fmt: skip
+    with room.store.write() as conn:
+        calendar.add(conn, [entry], room.now_ms, "Bilal")
+
+
+def test_nobody_is_called_for_planned_work_unless_it_takes_longer(room: Room, twelve: list[str]) -> None:
+    planned(room, "feeder", "LESCO F-7", 30)
+    room.cut(twelve, 1)
+    room.change("F-0", criterion="power.battery_low")
+    assert room.living() == [("feeder", "LESCO F-7", "power", 12)]
+    assert room.told() == []
+    room.passes(31)
+    assert room.told() == [(1, "snooze_ended")]
+
+
+def test_planned_work_at_one_center_hushes_no_other(room: Room, twelve: list[str]) -> None:
+    planned(room, "center", "F-0", 30)
+    room.change("F-0", criterion="seats.usable")
+    assert room.told() == []
+    room.change("F-1", criterion="seats.usable")
+    assert room.told() == [(2, "opened")]
+    room.silent(twelve)
+    assert (3, "opened") in room.told()
