@@ -27,6 +27,7 @@ from collector.commands.console import (
     say,
     settings_of,
     table,
+    two_persons,
     who_argument,
 )
 from collector.database import existing, opened
@@ -159,16 +160,18 @@ def _holidays(options: argparse.Namespace) -> int:
 def _add(options: argparse.Namespace) -> int:
     now_ms = _now_ms()
     scope = next(name for name in calendar.SCOPES if getattr(options, name))
+    from_ms = _moment_ms(options.from_day)
     entry = CalendarEntry(
         kind=options.kind, scope=scope, subject="" if options.all else getattr(options, scope),
-        from_ms=_moment_ms(options.from_day), to_ms=_end_ms(options), hours=options.hours, name=clean(options.name),
+        from_ms=from_ms, to_ms=_end_ms(options), hours=options.hours, name=clean(options.name),
         name_ur=clean(options.name_ur), recorded_ms=now_ms, recorded_by=acting(options), reason=options.reason,
     )  # fmt: skip
     with opened(settings_of(options)) as store:
-        if options.second:
-            proof_of(store, options.second, now_ms)
+        needed = options.kind in calendar.EXCUSING or from_ms < dated.today_ms(now_ms)
+        people = two_persons(store, options, now_ms, needed=needed)
         with store.write() as conn:
-            made = calendar.add(conn, [entry], dated.today_ms(now_ms), options.second)
+            people.check(conn)
+            made = calendar.add(conn, [entry], dated.today_ms(now_ms), people.second)
             _settle(conn, made, acting(options), now_ms)
     _say(options, made, now_ms)
     return 0
@@ -238,8 +241,9 @@ def _confirm(options: argparse.Namespace) -> int:
     from_ms = dated.day_ms(options.on) if options.on else None
     with existing(settings_of(options)) as store:
         by = acting(options)
-        proof_of(store, by, now_ms)
+        proof = proof_of(store, by, now_ms)
         with store.write() as conn:
+            users.check(conn, by, proof, "approve")
             made = calendar.confirm(conn, calendar.by_ids(conn, options.ids), by, now_ms, from_ms)
             _settle(conn, made, acting(options), now_ms)
     _say(options, made, now_ms)
@@ -249,13 +253,13 @@ def _confirm(options: argparse.Namespace) -> int:
 def _withdraw(options: argparse.Namespace) -> int:
     now_ms = _now_ms()
     with existing(settings_of(options)) as store:
-        by = acting(options)
-        if options.second:
-            proof_of(store, options.second, now_ms)
+        people = two_persons(store, options, now_ms, needed=bool(options.second))
+        by = people.first
         with store.write() as conn:
+            people.check(conn)
             found = calendar.by_ids(conn, options.ids)
             today_ms = dated.today_ms(now_ms)
-            gone = calendar.withdraw(conn, found, by, options.reason, now_ms, today_ms, options.second)
+            gone = calendar.withdraw(conn, found, by, options.reason, now_ms, today_ms, people.second)
             found = calendar.by_ids(conn, options.ids)
             _settle(conn, [entry for entry in found if entry.id in {one.id for one in gone}], by, now_ms)
     _say(options, found, now_ms)

@@ -8,9 +8,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 
+import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.common import logs
@@ -67,6 +69,32 @@ def proof_of(store: Store, name: str, now_ms: int) -> str:
         if not users.registered(conn):
             return ""
     return users.prove(store, name, asked_secret(f"Password of {name}: "), now_ms, counted=False).proof
+
+
+@dataclass(frozen=True)
+class TwoPersons:
+    """Who does something, and the second person who stands for it at once; empty where none was named. `proof` is of
+    the second."""
+
+    first: str
+    second: str = ""
+    proof: str = ""
+
+    def check(self, conn: sa.Connection) -> None:
+        """Inside the transaction that the two allow: where names are proven, the second one may approve. Raises
+        PersonError."""
+        if self.second:
+            users.check(conn, self.second, self.proof, "approve")
+
+
+def two_persons(store: Store, options: argparse.Namespace, now_ms: int, *, needed: bool) -> TwoPersons:
+    """The acting person and `--second`. Where two are `needed` and people are registered, both prove their names: a
+    second name is worth nothing beside an invented first one. Raises PersonError."""
+    first = acting(options)
+    if needed:
+        proof_of(store, first, now_ms)
+    second = users.named(options.second) if options.second else ""
+    return TwoPersons(first, second, proof_of(store, second, now_ms) if second else "")
 
 
 def common_words(options: argparse.Namespace) -> list[str]:

@@ -25,13 +25,13 @@ from collector.commands.console import (
     say,
     settings_of,
     table,
+    two_persons,
     who_argument,
 )
 from collector.database import existing, opened
 from collector.register import centers, dated, facts, imports
 from collector.register.facts import Fact, Recording
 from collector.reports import revisions
-from collector.store import Store
 
 Verbs = dict[str, Callable[[argparse.Namespace], int]]
 HISTORY = ("id", "fact", "value", "holds from", "recorded", "by", "second", "state", "reason")
@@ -124,8 +124,12 @@ def _imported(options: argparse.Namespace, text: str, from_ms: int | None) -> in
     lines, now_ms = text.splitlines(keepends=True), _now_ms()
     digest = hashlib.sha256(text.encode()).hexdigest()
     with opened(settings_of(options)) as store:
-        origin = _origin(store, options, file=options.file.name, sha256=digest)
+        people = two_persons(store, options, now_ms, needed=_is_past(from_ms, now_ms) and not options.dry_run)
+        origin = imports.Origin(
+            by=people.first, reason=options.reason, file=options.file.name, sha256=digest, second=people.second
+        )
         with store.write() as conn:
+            people.check(conn)
             done = imports.plan_import(conn, lines, now_ms, from_ms)
             written = not (options.dry_run or done.mistakes or (done.changed and not options.yes))
             if written:
@@ -177,8 +181,10 @@ def _undo(options: argparse.Namespace) -> int:
         complain("center import --undo: needs a reason; give --reason TEXT")
         return 2
     with existing(settings_of(options)) as store:
-        origin = _origin(store, options)
+        people = two_persons(store, options, now_ms, needed=bool(options.second))
+        origin = imports.Origin(by=people.first, reason=options.reason, second=people.second)
         with store.write() as conn:
+            people.check(conn)
             done = imports.undo(conn, options.undo, origin, now_ms)
             users.record(conn, "centers_imported", origin.by, now_ms, reason=f"-{options.undo}: {origin.reason}")
             held = [fact for fact in done.facts if fact.state == "holds" and fact.center not in done.removed]
@@ -189,15 +195,8 @@ def _undo(options: argparse.Namespace) -> int:
     return 0
 
 
-def _origin(store: Store, options: argparse.Namespace, **file: str) -> imports.Origin:
-    """Who does this; the second person proves the name where names are proven."""
-    return imports.Origin(by=acting(options), reason=options.reason, second=_second(store, options), **file)
-
-
-def _second(store: Store, options: argparse.Namespace) -> str:
-    if options.second:
-        proof_of(store, options.second, _now_ms())
-    return str(options.second)
+def _is_past(from_ms: int | None, now_ms: int) -> bool:
+    return from_ms is not None and from_ms < dated.today_ms(now_ms)
 
 
 def _revise(conn: sa.Connection, since: dict[str, int], now_ms: int) -> None:
@@ -282,11 +281,13 @@ def _set(options: argparse.Namespace) -> int:
         complain(f"--from: {describe(error)}")
         return 2
     with existing(settings_of(options)) as store:
+        people = two_persons(store, options, now_ms, needed=_is_past(from_ms, now_ms))
         how = Recording(
-            from_ms=from_ms, now_ms=now_ms, today_ms=today_ms, by=acting(options), reason=options.reason,
-            second=_second(store, options),
+            from_ms=from_ms, now_ms=now_ms, today_ms=today_ms, by=people.first, reason=options.reason,
+            second=people.second,
         )  # fmt: skip
         with store.write() as conn:
+            people.check(conn)
             fact = centers.set_fact(conn, options.code, options.name, options.value, how)
             _note(conn, [fact], how.by, now_ms, how.reason)
             if fact.state == "holds":
@@ -307,8 +308,9 @@ def _confirm(options: argparse.Namespace) -> int:
     now_ms = _now_ms()
     with existing(settings_of(options)) as store:
         by = acting(options)
-        proof_of(store, by, now_ms)
+        proof = proof_of(store, by, now_ms)
         with store.write() as conn:
+            users.check(conn, by, proof, "approve")
             found = facts.confirm(conn, _named(conn, options), by, now_ms)
             dated.apply(conn, {fact.center for fact in found}, now_ms)
             _note(conn, found, by, now_ms, "")
@@ -320,8 +322,10 @@ def _confirm(options: argparse.Namespace) -> int:
 def _withdraw(options: argparse.Namespace) -> int:
     now_ms = _now_ms()
     with existing(settings_of(options)) as store:
-        by, second = acting(options), _second(store, options)
+        people = two_persons(store, options, now_ms, needed=bool(options.second))
+        by, second = people.first, people.second
         with store.write() as conn:
+            people.check(conn)
             found = [fact for fact in _named(conn, options) if fact.state != "withdrawn"]
             held = [fact for fact in found if fact.state == "holds"]
             if any(fact.from_ms < dated.today_ms(now_ms) for fact in held):

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.common.center_time import TZ
@@ -103,6 +103,7 @@ day_rules = st.builds(
 )
 
 
+@settings(max_examples=40)
 @given(
     st.sampled_from(["Mon-Sat 09:00-21:00", "always", "daily 22:00-06:00", "Fri closed"]),
     st.lists(day_rules, max_size=4),
