@@ -114,6 +114,7 @@ class Service:
             clock=clock,
             receipt_clock=self._receipt_clock,
             learn_time=self._renewal.learn_time if mine.tls else None,
+            refusal=lambda: self._renewal.refusal,
         )
 
     def _move(self, brokers: Sequence[identity.BrokerEndpoint]) -> None:
@@ -258,6 +259,7 @@ class Service:
             device=self._mine.device,
             uplink=uplink.state,
             uplink_cause=uplink.cause or ("disk" if stats.trouble else None),
+            collector_refusal=self._renewal.refusal,
             uplink_detail=uplink.detail or stats.trouble,
             last_receipt_ms=uplink.last_receipt_ms,
             messages_refused=uplink.counts["refused"],

@@ -18,6 +18,7 @@ BENCHES = {
     "fleet.ingest": "what taking readings costs with signatures and TLS, beside none and beside a bare subscriber",
     "fleet.charts": "what sums of hours save a chart of days, at fleet width",
     "fleet.storm": "thousands of gateways come back at once with hours of backlog, over TLS",
+    "fleet.siege": "receipts, pages, memory and log of a collector under attack, over TLS and through ingest",
     "fleet.alerts": "seconds from a reading that crosses a bound to the call of a channel",
     "gateway.host": "what the agent costs its gateway with two UPSs, fifty seats and a speed test (root)",
 }

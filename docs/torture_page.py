@@ -68,9 +68,15 @@ CATALOGUE: dict[int, str] = {
     52: "Two collectors on one folder or database",
     53: "What was decided after a copy, when it is restored",
     54: "A backup that is damaged, of other keys, or not what it says",
+    55: "Half-open connections at a listener, from one address and from many",
+    56: "The server's disk is full, or turns read-only",
+    57: "The server has few descriptors",
+    58: "The server has little address space",
+    59: "One gateway floods: messages, readings, subjects, bytes",
+    60: "Bad requests for enrolment beside good ones",
 }
 # What agent, wire, broker, collector and database are held to: no row of these may be without a test and a control.
-HELD_TO = (*range(1, 37), 46, *range(49, 55))
+HELD_TO = (*range(1, 37), 46, *range(49, 61))
 
 # A row whose fault nothing of ours could let through, with the reason.
 WITHOUT_CONTROL: dict[int, str] = {}

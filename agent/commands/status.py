@@ -9,6 +9,8 @@ import sys
 import urllib.request
 
 from agent import config_file
+from agent.common.causes import REFUSALS
+from agent.common.words import plain
 
 MAX_PAGE_BYTES = 1024 * 1024
 TIMEOUT_S = 5.0
@@ -50,16 +52,31 @@ def fetch(address: str) -> dict[str, object]:
 
 
 def lines(view: dict[str, object]) -> list[str]:
-    """The view for a terminal: one line for the uplink, one a kind, failures last."""
+    """The view for a terminal: one line for the uplink, one for each trouble with it, one a kind, failures last."""
     rows = [
         f"{view.get('center') or 'not enrolled'}  uplink {view['uplink']}  {view.get('uplink_detail') or ''}".rstrip(),
         f"spool   {view.get('spool_readings')} readings waiting, {view.get('spool_bytes')} bytes",
     ]
+    rows[1:1] = [f"uplink  {trouble}" for trouble in troubles(view)]
     for title in ("last", "failures"):
         readings = view.get(title)
         if isinstance(readings, dict):
             rows += [line(str(key), reading, title) for key, reading in sorted(readings.items())]
     return rows
+
+
+def troubles(view: dict[str, object]) -> list[str]:
+    """What is wrong between this gateway and its collector, in sentences."""
+    words = plain()
+    found = [words.word("uplink", str(view["uplink_cause"]))] if view.get("uplink_cause") else []
+    for name, key in (("messages_refused", "uplink.receipts_refused"), ("batches_disputed", "uplink.batches_disputed")):
+        number = view.get(name)
+        if isinstance(number, int) and number:
+            found.append(words.many(key, number))
+    known = REFUSALS.get(str(view.get("collector_refusal")))
+    if known is not None and known != view.get("uplink_cause"):
+        found.append(words.word("uplink", known))
+    return found
 
 
 def line(key: str, reading: object, title: str) -> str:

@@ -6,6 +6,7 @@ not here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 Cause = Literal[
@@ -42,5 +43,9 @@ LineCause = Literal["portal", "filtered", "dns", "mtu", "ipv4_dead", "ipv6_dead"
 
 # Why nothing is being sent.
 UplinkCause = Literal[
-    "timeout", "unreachable", "refused", "silent", "ended", "moved", "identity", "stranger", "clock", "disk"
+    "timeout", "unreachable", "refused", "silent", "ended", "moved", "identity", "stranger", "clock", "disk",
+    "twin", "revoked", "expired", "unknown",
 ]  # fmt: skip
+
+# By the code with which the collector refuses a certificate.
+REFUSALS: Mapping[str, UplinkCause] = {"enrol.revoked": "revoked", "enrol.unknown_gateway": "unknown"}

@@ -35,6 +35,10 @@ FIXES: Mapping[UplinkCause, str] = {
     "identity": "enrol again with `nabz-agent enrol URL --force`",
     "timeout": "let this port out of the center's network, in both directions",
     "ended": "ask the desk: the broker ends the session by itself",
+    "twin": "another machine runs with a copy of this state folder: stop one of the two, enrol it anew with --force",
+    "revoked": "ask the desk why; then enrol again with `nabz-agent enrol URL --force`",
+    "unknown": "enrol again with `nabz-agent enrol URL --force`: this collector does not know this gateway",
+    "expired": "let the collector's enrolment address out of the center's network, where the certificate is renewed",
 }
 ELSE = "let this port out of the center's network"
 

@@ -54,6 +54,7 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     uplink: Literal["connected", "connecting", "off"] = "off"
     uplink_cause: UplinkCause | None = None  # why nothing is being sent, and in a sentence of the log's
     uplink_detail: str = ""
+    collector_refusal: str = ""  # the code with which the collector last refused a certificate
     last_receipt_ms: int | None = None
     messages_refused: int = 0  # that no collector of ours sealed
     batches_disputed: int = 0  # the collector holds other readings under their numbers

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from agent.common.bufferbloat import bloat
+from agent.common.causes import REFUSALS
 from agent.common.reading_codes import corrections_of, evidence_of, faults_of
 from agent.common.reasons import Reason
 from agent.local.board import StatusView, key_of
@@ -102,6 +103,7 @@ def uplink_card(view: StatusView, words: PageWords) -> Html:
     rows = [
         (say(words, "collector"), toned(tone, say(words, f"uplink.{view.uplink}"))),
         *([(NOTHING, words.word("uplink", view.uplink_cause))] if view.uplink_cause else []),
+        *((NOTHING, trouble) for trouble in refusals(view, words)),
         (say(words, "waiting"), words.many("gateway.page.readings", view.spool_readings or 0)),
         (NOTHING, words.figure(megabytes, "MB")),
         (say(words, "receipt"), age(view.last_receipt_ms, view.now_ms, words)),
@@ -111,6 +113,17 @@ def uplink_card(view: StatusView, words: PageWords) -> Html:
     ]
     detail = Html(f"<small>{words.raw(view.uplink_detail)}</small>") if view.uplink_detail else NOTHING
     return Html(f"<section><h2>{say(words, 'sending')}</h2>{table(rows)}{detail}</section>")
+
+
+def refusals(view: StatusView, words: PageWords) -> Iterable[Html]:
+    """What of the exchange with the collector is not believed, on either side."""
+    if view.messages_refused:
+        yield toned("bad", words.many("uplink.receipts_refused", view.messages_refused))
+    if view.batches_disputed:
+        yield toned("bad", words.many("uplink.batches_disputed", view.batches_disputed))
+    known = REFUSALS.get(view.collector_refusal)
+    if known is not None and known != view.uplink_cause:
+        yield toned("bad", words.word("uplink", known))
 
 
 def budget(view: StatusView, words: PageWords) -> Html:

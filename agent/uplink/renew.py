@@ -19,7 +19,7 @@ from agent import identity
 from agent.common.errors import describe
 from agent.common.logs import Event
 from agent.uplink import trust
-from agent.uplink.collector_client import CollectorClient
+from agent.uplink.collector_client import CollectorClient, CollectorRefused
 from agent.uplink.enrol import Certified, EnrolFailed, checked_certificate, csr_of
 
 RENEWED = Event(__name__, "info", "certificate_renewed", "this gateway's certificate was renewed")
@@ -68,7 +68,7 @@ class Renewal:
         self._since_receipt_s, self._move = since_receipt_s, move
         self._isolated_at_s, self._last_since_receipt_s = self._isolation_limit_s(), 0.0
         self._brokers = list(mine.brokers)
-        self.detail = ""  # why the last try failed
+        self.detail = self.refusal = ""  # why the last try failed, and the collector's code where it refused
 
     async def run(self) -> None:
         """For ever; at once ended for a gateway that was given no certificate."""
@@ -80,10 +80,11 @@ class Renewal:
                     RENEWED.log()
                 if self._brokers != before:
                     self._move(self._brokers)
-                failures, self.detail = 0, ""
+                failures, self.detail, self.refusal = 0, "", ""
                 await asyncio.sleep(POLL_INTERVAL_S * (0.5 + self._chance() / 2))
             except (EnrolFailed, identity.IdentityError, OSError, ValueError) as error:
                 failures, self.detail = failures + 1, describe(error)
+                self.refusal = error.code if isinstance(error, CollectorRefused) else self.refusal
                 NOT_RENEWED.log(error=error)
                 await asyncio.sleep(max(RETRY_MIN_S, self._chance() * min(RETRY_MAX_S, RETRY_MIN_S * 2.0**failures)))
 

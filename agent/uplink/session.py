@@ -31,12 +31,12 @@ from agent.spool.record import Group, Ident
 from agent.uplink import trust
 from agent.uplink.batch import batch_of
 from agent.uplink.broker_client import CONNECT_S, BrokerClient, EventName
-from agent.uplink.causes import UplinkLost, cause_of
+from agent.uplink.causes import UplinkLost, cause_of, explained
 from agent.uplink.endpoints import Endpoints, format_endpoint
 from agent.uplink.inflight import InFlightBatches
 from agent.uplink.keepalive import IDENTIFIER_REJECTED, Keepalives
 from agent.uplink.receipts import ReceiptWitness, is_other_history
-from agent.uplink.window import BACKOFF_MIN_S, InFlight, Send, Wait, backoff_s, failures_after, next_step
+from agent.uplink.window import BACKOFF_MIN_S, STABLE_S, InFlight, Send, Wait, backoff_s, failures_after, next_step
 
 CONNECTED = Event(__name__, "info", "broker_connected", "connected to a broker", key="broker")
 SESSION_ENDED = Event(
@@ -104,6 +104,7 @@ class Uplink:
         clock: trust.TrustedClock | None = None,
         receipt_clock: trust.TrustedClock | None = None,
         learn_time: Callable[[], None] | None = None,
+        refusal: Callable[[], str] = lambda: "",
     ) -> None:
         self.view = UplinkView()
         self._identity = identity
@@ -118,6 +119,8 @@ class Uplink:
         self._clock = clock or trust.TrustedClock()
         self._receipt_clock = receipt_clock or trust.TrustedClock()  # set by receipts; tasks expire by it, not by ours
         self._learn_time = learn_time  # fetches the collector's time; blocking; raises OSError
+        self._refusal = refusal  # the code with which the collector last refused this gateway a certificate
+        self._young_ends = 0  # sessions in a row that the broker ended soon
         self._endpoints = Endpoints(identity.brokers, endpoint_file)
         self._keepalives = Keepalives()
         self._proven = False  # the collector has answered in this session
@@ -168,7 +171,7 @@ class Uplink:
                 connected_s = self._now_s()
                 await self._run_session(client)
             except (UplinkLost, IdentityError, OSError, ValueError) as error:
-                silent, self.view.cause = isinstance(error, TimeoutError), cause_of(error)
+                silent, self.view.cause = isinstance(error, TimeoutError), self._cause_of(error, connected_s)
                 self.view.detail = f"{format_endpoint(self._endpoints.current)}: {describe(error)}"
                 SESSION_ENDED.log(broker=format_endpoint(self._endpoints.current), cause=self.view.cause, error=error)
                 if isinstance(error, UplinkLost) and error.code == IDENTIFIER_REJECTED:
@@ -188,6 +191,15 @@ class Uplink:
             if failures and not self._proven:
                 self._endpoints.failed(silent=silent)
             await self._pause(backoff_s(failures, self._chance()))
+
+    def _cause_of(self, error: Exception, connected_s: float | None) -> UplinkCause:
+        """Why this session ended, or did not begin (`connected_s` None)."""
+        cause = cause_of(error)
+        if connected_s is not None:
+            is_young = cause == "ended" and self._now_s() - connected_s < STABLE_S
+            self._young_ends = self._young_ends + 1 if is_young else 0
+        is_expired = trust.is_expired(self._identity.tls, self._clock)
+        return explained(cause, is_expired=is_expired, refusal=self._refusal(), young_ends=self._young_ends)
 
     async def _learn_time_again(self) -> None:
         """The broker's certificate failed for its dates alone: compares this clock with the collector's."""

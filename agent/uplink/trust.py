@@ -100,6 +100,15 @@ def check_time(connected: ssl.SSLSocket, clock: TrustedClock) -> None:
         raise Untrusted("the server's certificate is not valid at the collector's own time; tell its operator")
 
 
+def is_expired(files: TlsFiles | None, clock: TrustedClock) -> bool:
+    """Whether our own certificate has run out, which no broker says; False where there is none to read."""
+    try:
+        certificate = x509.load_pem_x509_certificates(files.cert.read_bytes())[0] if files else None
+    except (OSError, ValueError):
+        return False
+    return certificate is not None and certificate.not_valid_after_utc.timestamp() * 1000 < clock.now_ms()
+
+
 def is_about_time(error: BaseException) -> bool:
     """Whether a certificate failed for its time alone: OpenSSL looks at the chain and at names first of all."""
     return isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in TIME_CODES

@@ -82,6 +82,19 @@ ANY_ANSWER = [
     )
 ]
 
+KEPT_OUT = [
+    ("agent/common/tcp/connections.py", "return connection if now_s - since_s >=", "return None if now_s - since_s >=")
+]
+ALWAYS_WELL = [
+    ("collector/web/health.py", "for item in self.watched if item.is_late", "for item in self.watched if False")
+]
+ALL_DESCRIPTORS = [("collector/run/resources.py", "max(1, min(wanted, (allowed - OWN) // SHARE))", "wanted")]
+ARENAS = [("collector/run/resources.py", "M_ARENA_MAX, ARENAS = -8, 2", "M_ARENA_MAX, ARENAS = -8, 64")]
+NO_SHARE = [("collector/store/quotas.py", "if day.counts[kind] >= limit:", "if False:")]
+SHUT_OUT = [
+    ("collector/web/machines/gateways.py", "if self._refusals.is_over(proven):", "if self._refusals.is_over(names):")
+]
+
 DARK = (
     "tests/faults/lines/test_bad_lines.py::test_a_line_that_goes_dark_without_a_word_is_noticed_in_90_s_and_found_again"
 )
@@ -108,6 +121,15 @@ ONE_FOLDER = f"{LOCKS}::test_a_folder_has_one_collector_and_the_error_says_which
 ONE_DATABASE = f"{LOCKS}::test_a_postgresql_serves_one_collector"
 TWICE = "tests/agent/local/test_lan.py::test_the_same_words_are_not_heard_twice"
 KEYS = "tests/agent/local/test_lan_keys.py::test_a_leaked_seat_cannot_speak_for_another"
+OPENED = (
+    "tests/agent/common/tcp/test_connections.py::test_128_half_open_connections_of_an_address_keep_no_neighbour_out"
+)
+HEALTH = "tests/collector/run/test_health.py"
+FULL = f"{HEALTH}::test_a_disk_that_takes_nothing_more_is_not_healthy_until_it_does_again[full]"
+FEW = f"{HEALTH}::test_with_few_descriptors_pages_give_way_and_gateways_do_not"
+LITTLE = f"{HEALTH}::test_with_little_address_space_pages_give_way_and_gateways_do_not"
+SHARE = "tests/collector/store/test_quotas.py::test_readings_over_a_days_share_are_held_and_not_filed_with_one_finding"
+GUESSED = "tests/collector/web/test_api.py::test_guessing_tokens_ends_in_a_pause_for_the_guesser_alone"
 CARD = "tests/agent/probes/ups/test_ups_snmp.py::test_an_answer_to_an_older_question_is_not_taken"
 
 
@@ -223,6 +245,36 @@ CARD = "tests/agent/probes/ups/test_ups_snmp.py::test_an_answer_to_an_older_ques
             ANY_ANSWER,
             CARD,
             marks=pytest.mark.control("an answer to another question is taken", row=36),
+        ),
+        pytest.param(
+            KEPT_OUT,
+            OPENED,
+            marks=pytest.mark.control("who waits for its client gives way to nobody", row=55),
+        ),
+        pytest.param(
+            ALWAYS_WELL,
+            FULL,
+            marks=[pytest.mark.slow, pytest.mark.control("health is what is connected", row=56)],
+        ),
+        pytest.param(
+            ALL_DESCRIPTORS,
+            FEW,
+            marks=[pytest.mark.slow, pytest.mark.control("pages may have every descriptor", row=57)],
+        ),
+        pytest.param(
+            ARENAS,
+            LITTLE,
+            marks=[pytest.mark.slow, pytest.mark.control("each thread reserves address space of its own", row=58)],
+        ),
+        pytest.param(
+            NO_SHARE,
+            SHARE,
+            marks=[pytest.mark.slow, pytest.mark.control("a gateway's readings of a day have no end", row=59)],
+        ),
+        pytest.param(
+            SHUT_OUT,
+            GUESSED,
+            marks=[pytest.mark.slow, pytest.mark.control("an address that was refused often is shut out", row=60)],
         ),
     ],
 )

@@ -63,10 +63,14 @@ class ListeningSocket(socket.socket):
         self.settimeout(timeout)
         self._name = "{}:{}".format(*self.getsockname()[:2])
         self._held, self._group, self._clock_s = Occupancy(limits), limits.group, clock_s
+        self._ended, self._ended_at_once = 0, max(1, min(REFUSED_AT_ONCE, limits.connections // 4))
         self._spare: int | None = os.open(os.devnull, os.O_RDONLY)
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Raises BlockingIOError when nobody waits, OSError when it cannot listen."""
+        """Raises BlockingIOError when nobody waits or others are to be served first, OSError when it cannot listen."""
+        if self._ended >= self._ended_at_once:
+            self._ended = 0
+            raise BlockingIOError(errno.EAGAIN, "what gave way is to be closed first: it holds descriptors until then")
         for _ in range(REFUSED_AT_ONCE):
             try:
                 connection, peer = super().accept()
@@ -127,6 +131,7 @@ class ListeningSocket(socket.socket):
     def _end(self, fileno: int) -> None:
         """Its server reads the end, and closes it. By number, as TLS may have taken over the socket itself."""
         self._held.remove(fileno)
+        self._ended += 1
         line = socket.socket(fileno=fileno)
         try:
             with contextlib.suppress(OSError):

@@ -179,6 +179,7 @@ def test_who_says_nothing_is_let_go() -> None:
     asyncio.run(story())
 
 
+@pytest.mark.row(55)
 def test_many_half_open_connections_do_not_keep_an_honest_seat_out() -> None:
     async def story(port: int, roll: Registry) -> None:
         slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3 * lan.LIMITS.connections_per_address)]

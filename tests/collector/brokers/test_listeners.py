@@ -378,6 +378,7 @@ CONNECT = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c"  # MQTT 3.1.1, sectio
 PING, PONG = b"\xc0\x00", b"\xd0\x00"
 
 
+@pytest.mark.row(55)
 def test_half_open_connections_keep_no_neighbour_out_and_end_no_session() -> None:
     limits = ConnectionLimits(connections=100, per_address=100, waiting=8, waiting_per_address=4)
     broker = EmbeddedBroker("", 0, [Listener("127.0.0.1", 0, limits=limits)])

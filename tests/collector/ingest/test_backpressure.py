@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from collector.ingest.backpressure import (
     FLOOD,
     MANY_WAITING,
@@ -57,6 +59,7 @@ def test_no_pause_is_longer_than_a_gateway_heeds() -> None:
     assert of(2_000_000).pace_ms(WAIT_S) == MAX_PACE_MS
 
 
+@pytest.mark.row(59)
 def test_one_that_floods_has_its_share_and_keeps_nobody_out() -> None:
     shares = Shares()
     others = [f"g{number}" for number in range(10)]

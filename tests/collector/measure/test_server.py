@@ -265,6 +265,7 @@ def test_an_address_has_so_many_connections() -> None:
     against(work, limits=Limits(connections_per_address=2))
 
 
+@pytest.mark.row(55)
 def test_half_open_connections_keep_no_neighbour_out() -> None:
     async def work(it: Running) -> None:
         held = [await asyncio.open_connection("127.0.0.1", it.port) for _ in range(9)]

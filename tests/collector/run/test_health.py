@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,12 +14,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import collector
 from collector.access.tls import TlsError
 from collector.config import Settings
 from collector.run import resources
@@ -27,6 +29,7 @@ from collector.web.health import Health, Needed, Watched
 from tests.helpers.ports import free_ports
 
 PATIENCE_S = 60.0
+SOURCE = Path(collector.__file__).parents[1]  # the code that this test is of, where a bug is planted too
 
 
 class Served:
@@ -47,7 +50,7 @@ class Served:
             self.process = subprocess.Popen(
                 [*(("prlimit", *limits) if limits else ()), sys.executable, "-m", "collector", "serve", "--config",
                  str(self.config), "--log-format", "json"],
-                stderr=log, start_new_session=True,
+                stderr=log, start_new_session=True, cwd=SOURCE,
             )  # fmt: skip
 
     def get(self, path: str) -> tuple[int, dict[str, Any]]:
@@ -93,15 +96,38 @@ def test_a_part_is_late_after_its_time_and_what_is_needed_is_named() -> None:
     assert health.missing() == ["broker"]
 
 
-def test_a_disk_that_takes_nothing_more_is_not_healthy_until_it_does_again(served: Served) -> None:
+@contextmanager
+def full(pid: int) -> Iterator[None]:
+    """No file of the process may grow, nor be written beyond its first byte: what a full disk does to SQLite."""
+    limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, limits[1]))
+    yield
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+
+
+@contextmanager
+def read_only(pid: int) -> Iterator[None]:
+    """Every write to a file of the process fails as on a file system that was remounted."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed")
+    calls = "pwrite64,ftruncate,fdatasync,fsync"
+    words = [strace, "-f", "-qq", "-o", os.devnull, "-e", f"trace={calls}", "-e", f"inject={calls}:error=EROFS"]
+    with subprocess.Popen([*words, "-p", str(pid)]) as tracer:
+        yield
+        tracer.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("fault", [full, pytest.param(read_only, marks=[pytest.mark.root, pytest.mark.slow])])
+@pytest.mark.row(56)
+def test_a_disk_that_takes_nothing_more_is_not_healthy_until_it_does_again(
+    served: Served, fault: Callable[[int], AbstractContextManager[None]]
+) -> None:
     served.until(lambda: served.get("/healthz")[0] == 200)
-    # No file of the process may grow, nor be written beyond its first byte: what a full disk does to SQLite.
-    limits = resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, (1, limits[1]))
-    served.until(lambda: "sweep" in served.get("/healthz")[1].get("late", {}))
-    assert served.get("/healthz")[0] == 503
-    assert served.get("/readyz")[0] == 200, "it still has its broker, and the database can be read"
-    resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, limits)
+    with fault(served.process.pid):
+        served.until(lambda: "sweep" in served.get("/healthz")[1].get("late", {}))
+        assert served.get("/healthz")[0] == 503
+        assert served.get("/readyz")[0] == 200, "it still has its broker, and the database can be read"
     served.until(lambda: served.get("/healthz")[0] == 200)
 
 
@@ -148,8 +174,18 @@ def mqtt_answer(port: int) -> bytes:
         return sock.recv(4)
 
 
-@pytest.mark.parametrize("limit", ["--nofile=64", "--as=629145600"])
-def test_with_few_descriptors_or_little_memory_pages_give_way_and_gateways_do_not(tmp_path: Path, limit: str) -> None:
+@pytest.mark.row(57)
+def test_with_few_descriptors_pages_give_way_and_gateways_do_not(tmp_path: Path) -> None:
+    visited(tmp_path, "--nofile=64")
+
+
+@pytest.mark.row(58)
+def test_with_little_address_space_pages_give_way_and_gateways_do_not(tmp_path: Path) -> None:
+    visited(tmp_path, "--as=629145600")
+
+
+def visited(tmp_path: Path, limit: str) -> None:
+    """By more than there is room for, while gateways come, too."""
     served = Served(tmp_path, limit)
     try:
         served.until(lambda: served.get("/readyz")[0] == 200)

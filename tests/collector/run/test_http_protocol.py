@@ -169,6 +169,7 @@ def test_a_body_of_the_limit_is_taken(place: tuple[str, int]) -> None:
         assert answer.text == str(BODY_BYTES)
 
 
+@pytest.mark.row(55)
 def test_an_honest_request_is_answered_through_a_flood_of_half_sent_heads(place: tuple[str, int]) -> None:
     with ExitStack() as stack:
         for number in range(200):  # from 20 addresses: each within its limit, all five times over that of all
@@ -181,6 +182,7 @@ def test_an_honest_request_is_answered_through_a_flood_of_half_sent_heads(place:
         assert time.monotonic() - start_s < 2.0
 
 
+@pytest.mark.row(55)
 def test_half_open_connections_keep_no_neighbour_of_their_address_out(place: tuple[str, int]) -> None:
     with ExitStack() as stack:
         for _ in range(3 * SHORT.connections_per_address):

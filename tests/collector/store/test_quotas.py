@@ -40,6 +40,7 @@ def house(either_store: Store) -> House:
     return House(either_store)
 
 
+@pytest.mark.row(59)
 def test_readings_over_a_days_share_are_held_and_not_filed_with_one_finding(house: House, gateway) -> None:
     mine = gateway(house.store)
     first = house.receipts(mine.batch([mine.ups(wall_ms=NOW - n * 1000) for n in range(4)]))
@@ -69,6 +70,7 @@ def test_no_day_before_the_oldest_has_a_share_of_its_own(house: House, gateway) 
     assert house.count(schema.readings["ups"]) == 5
 
 
+@pytest.mark.row(59)
 def test_subjects_have_a_number_and_a_known_one_is_taken_all_the_same(house: House, gateway) -> None:
     mine = gateway(house.store)
     house.receipts(*(mine.batch([mine.ups(subject=f"ups {number}", wall_ms=NOW + number)]) for number in range(5)))
@@ -82,6 +84,7 @@ def test_subjects_have_a_number_and_a_known_one_is_taken_all_the_same(house: Hou
     assert house.count(schema.latest) == 4
 
 
+@pytest.mark.row(59)
 def test_past_the_bytes_of_a_day_nothing_is_taken_until_the_next(house: House, gateway) -> None:
     mine = gateway(house.store)
     batches = [mine.batch([mine.ups(wall_ms=NOW, model="m" * 200) for _ in range(20)]) for _ in range(8)]

@@ -137,6 +137,7 @@ def test_a_long_enrolment_is_not_read_to_its_end(served) -> None:
     assert "limit of 4,096 bytes" in answer.json()["error"]
 
 
+@pytest.mark.row(60)
 def test_guessing_tokens_ends_in_a_pause_for_the_guesser_alone(served, cast) -> None:
     cast.insert(served.store, schema.centers, [cast.center_row("LHR-001")])
     key = Ed25519PrivateKey.generate
@@ -151,6 +152,7 @@ def test_guessing_tokens_ends_in_a_pause_for_the_guesser_alone(served, cast) -> 
     assert good.status_code == 200  # of the same address
 
 
+@pytest.mark.row(60)
 def test_a_token_that_is_tried_by_other_keys_and_a_key_that_tries_other_tokens_have_to_wait(served, cast) -> None:
     cast.insert(served.store, schema.centers, [cast.center_row("LHR-001"), cast.center_row("LHR-002")])
     first = Ed25519PrivateKey.generate()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import concurrent.futures.thread
 import os
 import pwd
 from collections.abc import Callable
@@ -18,7 +20,10 @@ NOBODY = pwd.getpwnam("nobody")
 # Imported before root steps down: where Python is root's alone, nobody can do so later.
 assert gateway
 assert doctor
+assert concurrent.futures.thread
 "x".encode("idna")
+"x".encode("ascii").decode("ascii")
+codecs.lookup("ascii")
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 

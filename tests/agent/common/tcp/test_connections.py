@@ -16,6 +16,7 @@ def held(limits: ConnectionLimits, *groups: str) -> Occupancy:
     return occupancy
 
 
+@pytest.mark.row(55)
 def test_128_half_open_connections_of_an_address_keep_no_neighbour_out() -> None:
     occupancy = held(ConnectionLimits(connections=1024, per_address=128), *["a"] * 128)
     for late in range(1000, 1200):
@@ -30,6 +31,7 @@ def test_128_half_open_connections_of_an_address_keep_no_neighbour_out() -> None
         occupancy.add(closed, "a", late)
 
 
+@pytest.mark.row(55)
 def test_one_connection_each_from_a_thousand_addresses_keeps_nobody_out() -> None:
     occupancy = held(ConnectionLimits(connections=1000, per_address=8), *(str(number) for number in range(1000)))
     assert occupancy.is_full()

@@ -1,0 +1,214 @@
+"""What an honest gateway feels of an attack: its receipts' times while strangers and one gateway do their worst.
+
+Over TLS and through the real ingest: 10,000 half-open sockets from fifty addresses at the broker's listener and at the
+pages', a gateway that publishes without end, one that uses QoS 2, a body of a gigabyte. Each lasts a while; told are
+receipts, an answer of the pages, memory and log lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import resource
+import socket
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from agent import wire
+from agent.common.mqtt import Client
+from bench.fleet.ground import Ground, Member, cost, ground, now_ms
+from bench.fleet.storm import round_of
+
+PAUSE_S = 0.2  # between two batches of the honest gateway
+PATIENCE_S = 60.0
+ADDRESSES = 50
+GIGABYTE = 10**9
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=float, default=15.0, metavar="S", help="of each attack (default 15)")
+    parser.add_argument("--sockets", type=int, default=10_000, metavar="N", help="half-open ones (default 10,000)")
+    parser.add_argument("--broker", choices=("embedded", "mosquitto"), default="embedded")
+
+
+@dataclass
+class Sender:
+    """A gateway with a session of its own."""
+
+    made: Ground
+    member: Member
+    sent_s: dict[int, float] = field(default_factory=dict)  # by last number
+    took_s: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        device = self.member.gateway.device
+        self.mqtt = Client(CallbackAPIVersion.VERSION2, client_id=device)
+        self.mqtt.tls_set_context(self.member.context())
+        self.mqtt.max_inflight_messages_set(1000)
+        self.mqtt.reconnect_delay_set(1, 2)
+        self.mqtt.on_connect = lambda client, *_words: client.subscribe(wire.receipt_topic(device), 1)
+        self.mqtt.on_message = lambda _client, _data, message: self._receive(message)
+        self.mqtt.connect("127.0.0.1", self.made.tls)
+        self.mqtt.loop_start()
+
+    def send(self, qos: int = 1) -> None:
+        """A minute's readings."""
+        gateway = self.member.gateway
+        raws = round_of(gateway.center, now_ms(), gateway.boot_ms)
+        batch = wire.Batch(
+            v=wire.VERSION, device=gateway.device, spool=gateway.spool, first_seq=gateway.next_seq,
+            prev=gateway.chain.hex(), nonce=gateway.nonce, live=True, readings=[msgspec.Raw(raw) for raw in raws],
+        )  # fmt: skip
+        gateway.next_seq += len(raws)
+        gateway.chain = wire.chain(gateway.chain, raws)
+        self.sent_s[gateway.next_seq - 1] = time.monotonic()
+        topic = wire.batch_topic(gateway.device)
+        self.mqtt.publish(topic, wire.seal(wire.encode(batch), gateway.key.sign), qos=qos)
+
+    def _receive(self, message: mqtt.MQTTMessage) -> None:
+        receipt = wire.decode_receipt(wire.unseal(message.payload)[0])
+        if (sent_s := self.sent_s.pop(receipt.last_seq, None)) is not None:
+            self.took_s.append(time.monotonic() - sent_s)
+
+
+# ---------------------------------------------------------------- the attacks
+
+
+@contextmanager
+def quiet(_made: Ground, _options: argparse.Namespace) -> Iterator[None]:
+    yield
+
+
+def half_open(
+    port_of: Callable[[Ground], int],
+) -> Callable[[Ground, argparse.Namespace], contextlib.AbstractContextManager[None]]:
+    @contextmanager
+    def attack(made: Ground, options: argparse.Namespace) -> Iterator[None]:
+        port = port_of(made)
+        with ExitStack() as stack:
+            for number in range(options.sockets):
+                client = stack.enter_context(socket.socket())
+                client.bind((f"127.0.2.{number % ADDRESSES + 1}", 0))
+                client.setblocking(False)
+                with contextlib.suppress(OSError):
+                    client.connect(("127.0.0.1", port))
+            yield
+
+    return attack
+
+
+def publishing(
+    number: int, qos: int
+) -> Callable[[Ground, argparse.Namespace], contextlib.AbstractContextManager[None]]:
+    @contextmanager
+    def attack(made: Ground, _options: argparse.Namespace) -> Iterator[None]:
+        sender, over = Sender(made, made.members[number]), threading.Event()
+
+        def flood() -> None:
+            while not over.is_set():
+                sender.send(qos)
+
+        thread = threading.Thread(target=flood, daemon=True)
+        thread.start()
+        yield
+        over.set()
+        thread.join()
+        sender.mqtt.leave()
+
+    return attack
+
+
+@contextmanager
+def long_body(made: Ground, _options: argparse.Namespace) -> Iterator[None]:
+    place = made.settings.web_url.removeprefix("http://").split(":")
+    with socket.create_connection((place[0], int(place[1])), 20) as client:
+        client.sendall(f"POST /login HTTP/1.1\r\nHost: n\r\nContent-Length: {GIGABYTE}\r\n\r\n".encode())
+        with contextlib.suppress(OSError):
+            for _ in range(GIGABYTE // 65_536):
+                client.sendall(bytes(65_536))
+        yield
+
+
+def _web_port(made: Ground) -> int:
+    return int(made.settings.web_url.rpartition(":")[2])
+
+
+ATTACKS = {
+    "nothing": quiet,
+    "half-open at the broker": half_open(lambda made: made.tls),
+    "half-open at the pages": half_open(_web_port),
+    "a gateway floods": publishing(1, 1),
+    "a gateway uses QoS 2": publishing(2, 2),
+    "a body of 1 GB": long_body,
+}
+
+
+# ---------------------------------------------------------------- the play
+
+
+def run(options: argparse.Namespace) -> int:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with tempfile.TemporaryDirectory() as folder, ground(Path(folder), 3, broker=options.broker) as made:
+        made.serve()
+        honest = Sender(made, made.members[0])
+        print(f"{options.broker}, TLS 1.3, SQLite; load {os.getloadavg()[0]:.1f}")
+        slowest_s = max(_played(made, honest, name, attack, options) for name, attack in ATTACKS.items())
+        honest.mqtt.leave()
+    return 0 if slowest_s < 2.0 else 1
+
+
+def _played(
+    made: Ground,
+    honest: Sender,
+    name: str,
+    attack: Callable[[Ground, argparse.Namespace], contextlib.AbstractContextManager[None]],
+    options: argparse.Namespace,
+) -> float:
+    """Returns the 99th percentile of the receipts' times."""
+    honest.took_s.clear()
+    before, page_s, peak = _log_lines(made), 0.0, 0
+    with attack(made, options):
+        until_s, sent = time.monotonic() + options.seconds, 0
+        while time.monotonic() < until_s:
+            honest.send()
+            sent += 1
+            if sent % 10 == 1:
+                page_s = max(page_s, _page_s(made))
+                peak = max(peak, cost(made.processes["collector"].pid).rss_bytes)
+            time.sleep(PAUSE_S)
+        end_s = time.monotonic() + PATIENCE_S
+        while honest.sent_s and time.monotonic() < end_s:
+            time.sleep(0.05)
+    times = sorted(honest.took_s)
+    lost, honest.sent_s = len(honest.sent_s), {}
+    median_s, worst_s = times[len(times) // 2], times[min(len(times) - 1, int(len(times) * 0.99))]
+    lines = _log_lines(made) - before
+    print(
+        f"{name:<26} receipts p50 {median_s:.2f} s, p99 {worst_s:.2f} s (n {len(times)}, without one {lost}); page "
+        f"{page_s:.2f} s; {peak / 1e6:.0f} MB; {lines * 60 / options.seconds:.0f} log lines a minute",
+        flush=True,
+    )
+    return worst_s if not lost else PATIENCE_S
+
+
+def _page_s(made: Ground) -> float:
+    begun_s = time.monotonic()
+    with urllib.request.urlopen(f"{made.settings.web_url}/login", timeout=PATIENCE_S) as answer:
+        answer.read()
+    return time.monotonic() - begun_s
+
+
+def _log_lines(made: Ground) -> int:
+    return len((made.folder / "collector.log").read_text().splitlines())
