@@ -29,7 +29,7 @@ Scope = Literal["all", "province", "district", "provider", "feeder", "center"]
 KINDS: tuple[EntryKind, ...] = get_args(EntryKind)
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 WITH_HOURS = ("hours", "shedding")
-EXCUSING = ("closure", "maintenance")
+EXCUSING: tuple[EntryKind, ...] = ("closure", "maintenance")
 RULING: tuple[EntryKind, ...] = ("holiday", "hours")
 
 DAY_MS = 86_400_000
