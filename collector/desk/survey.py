@@ -22,6 +22,7 @@ from collector.standard.criteria import EVERYONE, Standard
 from collector.store import schema
 
 PAUSED = ("suspended", "closed")
+PLANNED: tuple[calendar.EntryKind, ...] = ("closure", "maintenance")
 CHUNK = 500  # centers of one question
 LOOK_BACK_MS = 1_800_000  # signs that began before are nobody's company any more
 
@@ -142,7 +143,7 @@ class Desk:
         what is planned for all of it counts."""
         if place is None:
             return None
-        now = calendar.between(self.conn, self.now_ms, self.now_ms + 1, calendar.EXCUSING)
+        now = calendar.between(self.conn, self.now_ms, self.now_ms + 1, PLANNED)
         found = now.excusing(place, self.now_ms, self.now_ms + 1)
         ends = [one.to_ms for one in found if one.to_ms is not None and not (is_group and one.scope == "center")]
         return max(ends, default=None)
