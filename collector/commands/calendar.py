@@ -226,7 +226,7 @@ def schedules(lines: Iterable[str]) -> list[tuple[str, str]]:
         reader.fieldnames = names
         rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
-        raise CalendarError(f"line {reader.line_num}: is not CSV ({error}); save the file as such") from None
+        raise CalendarError(f"line {reader.line_num}: is not CSV ({describe(error)}); save the file as such") from None
     found: dict[str, str] = {}
     for line, row in rows:
         feeder, hours = (clean(row[name] or "") for name in COLUMNS)

@@ -20,6 +20,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
+from agent.common.errors import describe
 from collector.register.facts import FactError, another, key_of
 from collector.register.opening_hours import DayRule, named_days, parse
 from collector.store import schema
@@ -257,7 +258,7 @@ def check(entry: CalendarEntry) -> None:
             parse(entry.hours)
             named_days(entry.hours)
         except ValueError as error:
-            raise CalendarError(f"{head}: {error}") from None
+            raise CalendarError(f"{head}: {describe(error)}") from None
     if max(len(entry.name), len(entry.name_ur), len(entry.subject)) > MAX_NAME:
         raise CalendarError(f"{head}: has a name of over {MAX_NAME} letters; shorten it")
 
