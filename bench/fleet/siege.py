@@ -77,7 +77,7 @@ class Sender:
         self.mqtt.publish(topic, wire.seal(wire.encode(batch), gateway.key.sign), qos=qos)
 
     def _receive(self, message: mqtt.MQTTMessage) -> None:
-        receipt = wire.decode_receipt(wire.unseal(message.payload)[0])
+        receipt = wire.decode_receipt(wire.unseal(bytes(message.payload))[0])
         if (sent_s := self.sent_s.pop(receipt.last_seq, None)) is not None:
             self.took_s.append(time.monotonic() - sent_s)
 
