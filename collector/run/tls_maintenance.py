@@ -39,6 +39,7 @@ CERTIFICATES_POLL_S = 60.0
 DAY_MS = 86_400_000
 RECENT_MS = 7 * DAY_MS  # who may still have a session at an external broker; it can do nothing there in any case
 FINDINGS_POLL_S = 5.0
+REST_S = 0.02  # pages and enrolment give way before ingest: some 800 strangers a second are shown out
 
 
 class TlsMaintenance:
@@ -149,4 +150,5 @@ def bound(listen: str, key: str, limits: HttpSection, proxies: Sequence[str] = (
     exempt = [address_group(address) for address in proxies]
     connections = resources.connections_of(key, limits.connections)
     per_address = min(connections, limits.connections_per_address)
-    return ListeningSocket(place, ConnectionLimits(connections=connections, per_address=per_address, exempt=exempt))
+    bounds = ConnectionLimits(connections=connections, per_address=per_address, exempt=exempt, rest_s=REST_S)
+    return ListeningSocket(place, bounds)

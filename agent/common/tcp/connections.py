@@ -11,8 +11,10 @@ import ipaddress
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 
+@lru_cache(maxsize=4096)
 def address_group(address: str) -> str:
     """Whom an address stands for: itself, or its /64 (a single subscriber has at least that many of IPv6)."""
     try:
@@ -29,7 +31,8 @@ class ConnectionLimits:
     """At once, in all and from one address, and of these the ones that wait for their client (None: as many).
     `exempt` are groups of addresses that only the whole bounds: a proxy in front. On a LAN, where all are of one /64,
     `group` is `str`. For `patience_s` a connection need not give way to others of its own address: many clients of one
-    that come at once, and are served slowly, would else put each other out."""
+    that come at once, and are served slowly, would else put each other out. `rest_s` is how long its thread rests after
+    every few that gave way: in a flood other threads of the process have the interpreter meanwhile."""
 
     connections: int
     per_address: int
@@ -37,6 +40,7 @@ class ConnectionLimits:
     waiting_per_address: int | None = None
     exempt: Collection[str] = ()
     patience_s: float = 0.0
+    rest_s: float = 0.0
     group: Callable[[str], str] = address_group
 
     @property
@@ -103,7 +107,7 @@ class Occupancy:
         if self.is_over(group):
             return self._longest_of(group, now_s)
         rivals = [rival for rival in self._waiting if rival not in self._limits.exempt]
-        heaviest = max(rivals, key=self._waits, default=None)
+        heaviest = max(rivals, key=lambda rival: len(self._waiting[rival]), default=None)
         if heaviest is not None and self._waits(heaviest) > self._waits(group) + 1:
             return next(iter(self._waiting[heaviest]))
         return self._longest_of(group, now_s) if group in self._waiting else self._longest_of_all(now_s)

@@ -34,6 +34,7 @@ LISTENER_FULL = Event(
 
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 REFUSED_AT_ONCE = 64  # then the loop serves others, before the next are looked at
+ENDED_AT_ONCE = 16
 
 
 class _Accepted(socket.socket):
@@ -63,13 +64,16 @@ class ListeningSocket(socket.socket):
         self.settimeout(timeout)
         self._name = "{}:{}".format(*self.getsockname()[:2])
         self._held, self._group, self._clock_s = Occupancy(limits), limits.group, clock_s
-        self._ended, self._ended_at_once = 0, max(1, min(REFUSED_AT_ONCE, limits.connections // 4))
+        self._ended, self._ended_at_once = 0, max(1, min(ENDED_AT_ONCE, limits.connections // 4))
+        self._rest_s = limits.rest_s
         self._spare: int | None = os.open(os.devnull, os.O_RDONLY)
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Raises BlockingIOError when nobody waits or others are to be served first, OSError when it cannot listen."""
         if self._ended >= self._ended_at_once:
             self._ended = 0
+            if self._rest_s:
+                time.sleep(self._rest_s)
             raise BlockingIOError(errno.EAGAIN, "what gave way is to be closed first: it holds descriptors until then")
         for _ in range(REFUSED_AT_ONCE):
             try:
