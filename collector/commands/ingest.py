@@ -7,7 +7,8 @@ import argparse
 from agent.common import logs
 from collector.commands.console import answers, common_arguments, logged_settings_of
 from collector.ingest.workers import work
-from collector.run.service import clock_ms, read_standards
+from collector.run.service import read_standards
+from collector.run.tasks import clock_ms
 
 EXAMPLE = "nabz-collector ingest --config /etc/nabz/collector.toml"
 

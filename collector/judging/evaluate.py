@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -17,17 +17,14 @@ import sqlalchemy as sa
 from agent import wire
 from agent.common.reasons import Reason, encode
 from collector.flags import machine
-from collector.flags.judge import Verdict, bound_of, judge
+from collector.flags.judge import Verdict, judge
 from collector.flags.machine import Change, FlagState
 from collector.flags.witness import Witness
-from collector.judging import server_check
 from collector.register import opening_hours
 from collector.register.centers import Center
 from collector.standard import Standards
 from collector.standard.criteria import EVERYONE, Criterion, Promise, Silence, Standard
 from collector.store import schema, upsert
-
-SHOWN = 64  # subjects of a kind that a page or an answer has
 
 
 class CenterLike(Promise, Protocol):
@@ -300,110 +297,3 @@ def _change_rows(bench: CenterState, now_ms: int) -> Iterator[dict[str, Any]]:
             "reason": encode(Reason(change.reason, {"found": verdict.reason})),
             "standard": standard,
         }
-
-
-# ---------------------------------------------------------------- for pages
-
-
-@dataclass(frozen=True, slots=True)
-class LatestReading:
-    """The newest reading of a kind and subject, decoded; `body` is its JSON."""
-
-    subject: str
-    wall_ms: int
-    body: str
-    reading: wire.Reading
-
-
-def latest_readings(conn: sa.Connection, code: str, limit: int = SHOWN) -> dict[str, list[LatestReading]]:
-    """A center's newest readings by kind, in the order of their subjects; of a kind with very many the newest."""
-    table = schema.latest.c
-    rank = sa.func.row_number().over(partition_by=table.kind, order_by=(table.wall_ms.desc(), table.subject))
-    held = sa.select(table.kind, table.subject, table.wall_ms, table.body, rank.label("rank"))
-    newest = held.where(table.center == code).subquery()
-    query = sa.select(newest).where(newest.c.rank <= limit).order_by(newest.c.kind, newest.c.subject)
-    rows = conn.execute(query).all()
-    kinds = itertools.groupby(rows, key=lambda row: str(row.kind))
-    return {
-        kind: [LatestReading(r.subject, r.wall_ms, r.body, wire.decode_reading(r.body.encode())) for r in rows]
-        for kind, rows in kinds
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class Current:
-    """How a center stands on one criterion now. `at_ms` is the time of the reading, None without one; `flag` is None
-    while nothing has been judged."""
-
-    criterion: Criterion
-    subject: str
-    verdict: Verdict
-    at_ms: int | None
-    flag: FlagState | None
-
-
-def current_verdicts(
-    conn: sa.Connection,
-    center: CenterLike,
-    latest: Mapping[str, Sequence[LatestReading]],
-    standards: Standards,
-    now_ms: int,
-) -> list[Current]:
-    """Every criterion of the standard that holds now, with its verdict or the reason why there is none. `latest` is
-    what `latest_readings` found."""
-    standard = standards.at(now_ms)
-    if standard is None:
-        return []
-    newest: dict[str, _Newest] = {
-        kind: [(item.subject, item.wall_ms, item.reading) for item in items] for kind, items in latest.items()
-    }
-    newest["silence"] = _silence(conn, center, standard, now_ms)
-    subjects = {subject for items in newest.values() for subject, *_ in items} | {""}
-    flags = load(conn, [center], subjects)[0].flags
-    found = []
-    for criterion in standard.criteria:
-        for subject, at_ms, reading in newest.get(criterion.reading) or [("", None, None)]:
-            asks = criterion.evidence == "witnessed" and at_ms is not None
-            witness = server_check.of_latest(conn, center.code, subject, at_ms or 0, now_ms) if asks else None
-            verdict = _now(criterion, center, standard, (reading, witness), at_ms, now_ms)
-            held = flags.get((criterion.id, subject))
-            found.append(Current(criterion, subject, verdict, at_ms, held.flag if held else None))
-    return found
-
-
-def _is_open(center: CenterLike, standard: Standard, at_ms: int) -> bool:
-    return opening_hours.is_open(opening_hours.parse(center.opening, standard.tz, center.rules), at_ms)
-
-
-_Newest = list[tuple[str, int | None, object]]
-
-
-def _silence(conn: sa.Connection, center: CenterLike, standard: Standard, now_ms: int) -> _Newest:
-    heard_ms = conn.scalar(sa.select(schema.pulse.c.heard_ms).where(schema.pulse.c.center == center.code))
-    if heard_ms is None:
-        return []
-    silent_ms = opening_hours.open_ms(opening_hours.parse(center.opening, standard.tz, center.rules), heard_ms, now_ms)
-    return [("", now_ms, Silence(silent_ms / 1000))]
-
-
-def _now(
-    criterion: Criterion,
-    center: CenterLike,
-    standard: Standard,
-    found: tuple[object, Witness | None],
-    at_ms: int | None,
-    now_ms: int,
-) -> Verdict:
-    if at_ms is None:
-        return Verdict("unknown", Reason("verdict.no_reading"), bound=bound_of(criterion, center))
-    if now_ms - at_ms > criterion.fresh_s * 1000:
-        reason = Reason.of("verdict.old", age_s=(now_ms - at_ms) // 60_000 * 60, fresh_s=criterion.fresh_s)
-        return Verdict("unknown", reason, bound=bound_of(criterion, center))
-    verdict = judge(criterion, found[0], center, found[1])
-    if verdict.word == "unknown":
-        return verdict
-    if criterion.when == "open_hours" and not opening_hours.is_open(
-        opening_hours.parse(center.opening, standard.tz, center.rules), now_ms
-    ):
-        return replace(verdict, reason=Reason.of("verdict.closed_now", found=verdict.reason))
-    return verdict

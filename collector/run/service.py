@@ -14,7 +14,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import sqlalchemy as sa
 from fastapi import FastAPI
 
 from agent.common.errors import describe
@@ -27,20 +26,13 @@ from collector.alerts.channel import Channel, by_apprise
 from collector.alerts.outbox import Outbox
 from collector.config import ConfigError, Settings
 from collector.database import KEY_FILE, data_files, journal_of, opened
-from collector.desk import follow, settle
-from collector.ingest import server_results
 from collector.ingest.workers import IngestWorkers
-from collector.judging import clock
 from collector.judging.clock import ClockWatch
-from collector.judging.silence import listening_again, sweep
+from collector.judging.silence import listening_again
 from collector.measure import membership
 from collector.measure.delivery import Outgoing
-from collector.messages import MessageRefused
-from collector.outages import gaps
 from collector.recovery import settle as recovery
-from collector.register import dated
-from collector.reports import revisions
-from collector.run import resources, sdnotify
+from collector.run import resources, sdnotify, tasks
 from collector.run.backups import TICK_S as BACKUPS_TICK_S
 from collector.run.backups import Backups
 from collector.run.housekeeping import EVERY_S as HOUSEKEEPING_S
@@ -48,13 +40,14 @@ from collector.run.housekeeping import Housekeeping
 from collector.run.lock import DatabaseLock, folder_lock
 from collector.run.reload import Reload
 from collector.run.runtime import Component, PeriodicTask, Subprocess, WebServer
+from collector.run.tasks import clock_ms
 from collector.run.tls_maintenance import TlsMaintenance, bound
 from collector.run.upgrades import opened_and_upgraded
 from collector.speedtests import requests
 from collector.speedtests.policy import places
 from collector.speedtests.scheduler import TestScheduler
 from collector.standard import StandardError, Standards, examples, load
-from collector.store import UNAVAILABLE, Store, schema, sqlite3, upsert
+from collector.store import UNAVAILABLE, Store, sqlite3
 from collector.web.app import build
 from collector.web.health import Health, Needed, Watched
 from collector.web.live import Hub
@@ -72,10 +65,6 @@ ALIVE = Event(
     __name__, "info", "collector_alive", "readings taken in the last minute, and since the start",
     fields="last_minute readings",
 )  # fmt: skip
-RECORD_REFUSED = Event(
-    __name__, "error", "server_result_refused", "a result of our own measurement server cannot be taken; it is kept in "
-    "the folder `refused`", fields="code error",
-)  # fmt: skip
 
 MEASURE = "measure"  # the folder of our own measurement server, under `data_dir`
 
@@ -86,10 +75,6 @@ SCHEDULE_INTERVAL_S = 1.0  # between two decisions who may test
 REGISTER_INTERVAL_S = 30.0
 CERTIFICATE_INTERVAL_S = 3600.0
 COLLECT_INTERVAL_S = 1.0  # between two collections of our own measurement server's results
-
-
-def clock_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def serve(
@@ -205,18 +190,18 @@ class Running:
         for number in range(2, self._settings.ingest.workers + 1):
             self._start_child(Subprocess(f"ingest worker {number}", ["ingest", *child_options]))
         if self._settings.ingest.shares:
-            self._start(PeriodicTask("follow", FOLLOW_INTERVAL_S, _follow_task(self._store, self._hub)))
+            self._start(PeriodicTask("follow", FOLLOW_INTERVAL_S, tasks.follow_task(self._store, self._hub)))
 
     def _start_periodic_tasks(self, own: Store, child_options: Sequence[str]) -> None:
         """Periodic work on the database: silence, old months, alerts."""
         settings = self._settings
-        tick = _sweep_task(own, self._standards, self._hub, settings.sweep.gap_s)
+        tick = tasks.sweep_task(own, self._standards, self._hub, settings.sweep.gap_s)
         self._start_watched(PeriodicTask("sweep", settings.sweep.every_s, tick))
         housekeeping = Housekeeping(
             self._stack.enter_context(opened(settings.as_keeper)), settings, self._standards, clock_ms
         )
         self._start(PeriodicTask("housekeeping", HOUSEKEEPING_S, housekeeping.tick))
-        self._start(PeriodicTask("register", REGISTER_INTERVAL_S, _register_task(self._store)))
+        self._start(PeriodicTask("register", REGISTER_INTERVAL_S, tasks.register_task(self._store)))
         if settings.backup.folder is not None:
             backups = Backups(self._store, settings, child_options, clock_ms)
             self._start(PeriodicTask("backups", BACKUPS_TICK_S, backups.tick))
@@ -234,7 +219,7 @@ class Running:
         self._start(PeriodicTask("scheduler", SCHEDULE_INTERVAL_S, scheduler.look))
         if self._settings.measure.enabled:
             outgoing = _measure_state(self._settings, self._public_key)
-            tick = _collect_task(self._store, self._standards, self._hub, outgoing)
+            tick = tasks.collect_task(self._store, self._standards, self._hub, outgoing)
             self._start_child(Subprocess("measurement server", measure_arguments(self._settings)))
             self._start(PeriodicTask("records", COLLECT_INTERVAL_S, tick))
 
@@ -340,71 +325,3 @@ def read_channels(settings: Settings) -> list[Channel]:
         ]
     except ValueError as error:
         raise ConfigError(f"[[alerts.channels]] {describe(error)}") from None
-
-
-def _register_task(store: Store) -> Callable[[], None]:
-    """What was recorded for a day holds from its first minute on."""
-
-    def tick() -> None:
-        with store.write() as conn:
-            dated.apply_due(conn, clock_ms())
-
-    return tick
-
-
-def _sweep_task(store: Store, standards: Standards, hub: Hub, gap_s: float) -> Callable[[], None]:
-    watch = ClockWatch(lambda: time.monotonic_ns() // 1_000_000)
-
-    def tick() -> None:
-        with store.write() as conn:
-            watch.follow(conn, clock_ms())
-            upsert(conn, schema.heartbeats, [{"part": "sweep", "at_ms": clock_ms()}])
-            agreement, changed = clock.find(conn, standards, clock_ms())
-            if agreement != "disagrees":
-                changed += sweep(conn, standards, clock_ms()).changed
-            follow.follow(conn, standards, clock_ms())
-            settle.settle(conn, standards, clock_ms())
-            moved = set(conn.scalars(_NEWEST.limit(changed))) if changed else set()
-            began = gaps.reconsider(conn, clock_ms(), gap_s)
-            revisions.record_outages(conn, began, clock_ms())
-            moved |= {code for code, _ in began}
-        if moved:
-            hub.publish(moved)
-
-    return tick
-
-
-def _collect_task(store: Store, standards: Standards, hub: Hub, outgoing: Outgoing) -> Callable[[], None]:
-    def tick() -> None:
-        for path in outgoing.waiting():
-            try:
-                with store.write() as conn:
-                    touched = server_results.take_record(conn, path.read_bytes(), clock_ms(), standards)
-                    follow.follow(conn, standards, clock_ms())
-            except MessageRefused as refused:
-                RECORD_REFUSED.log(code=refused.finding, error=refused)
-                outgoing.set_aside(path)
-            else:
-                outgoing.done(path)
-                hub.publish(touched)
-
-    return tick
-
-
-def _follow_task(store: Store, hub: Hub) -> Callable[[], None]:
-    """Publishes centers whose readings other workers took."""
-    seen_ms = clock_ms()
-
-    def tick() -> None:
-        nonlocal seen_ms
-        pulse = schema.pulse.c
-        with store.read() as conn:
-            rows = conn.execute(sa.select(pulse.center, pulse.heard_ms).where(pulse.heard_ms >= seen_ms)).all()
-        if rows:
-            seen_ms = max(row.heard_ms for row in rows)
-            hub.publish({row.center for row in rows})
-
-    return tick
-
-
-_NEWEST = sa.select(schema.changes.c.center).order_by(schema.changes.c.id.desc())

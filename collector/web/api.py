@@ -15,7 +15,7 @@ from agent.common.reasons import Reason, decode
 from agent.common.words import plain
 from collector.accounts import api_keys, contacts, sessions
 from collector.judging import server_check
-from collector.judging.evaluate import Current, LatestReading, current_verdicts, latest_readings
+from collector.judging.current import Current, LatestReading, current_verdicts, latest_readings
 from collector.judging.server_check import TestNetwork
 from collector.outages import summary
 from collector.register.centers import CODE, CenterError, get

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from agent.common.reasons import Reason, decode
 from agent.wire import Failure, LinkReading, SeatsReading, SpeedReading, UpsReading
 from collector.judging import silence
-from collector.judging.evaluate import current_verdicts, latest_readings
+from collector.judging.current import current_verdicts, latest_readings
 from collector.outages import mains_cuts
 from collector.store import schema
 

@@ -19,7 +19,7 @@ from collector.desk import causes, tables
 from collector.desk import queries as incidents
 from collector.flags.witness import Witness
 from collector.judging import server_check
-from collector.judging.evaluate import Current, LatestReading, current_verdicts, latest_readings
+from collector.judging.current import Current, LatestReading, current_verdicts, latest_readings
 from collector.outages import summary
 from collector.register import dated
 from collector.register.centers import CODE, SHOWN, CenterError, get

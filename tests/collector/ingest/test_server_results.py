@@ -19,7 +19,8 @@ from collector.flags.witness import RULES
 from collector.ingest import server_results
 from collector.ingest.transaction import Ingest
 from collector.judging import server_check
-from collector.judging.evaluate import FreshReading, current_verdicts, judge_group, latest_readings
+from collector.judging.current import current_verdicts, latest_readings
+from collector.judging.evaluate import FreshReading, judge_group
 from collector.measure.record import Record, RecordedDirection, encode
 from collector.messages import MessageRefused
 from collector.register import centers

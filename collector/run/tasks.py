@@ -1,0 +1,99 @@
+"""What the running collector does again and again: each function makes one tick, for a `PeriodicTask`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from agent.common.logs import Event
+from collector.desk import follow, settle
+from collector.ingest import server_results
+from collector.judging import clock
+from collector.judging.clock import ClockWatch
+from collector.judging.silence import sweep
+from collector.measure.delivery import Outgoing
+from collector.messages import MessageRefused
+from collector.outages import gaps
+from collector.register import dated
+from collector.reports import revisions
+from collector.standard import Standards
+from collector.store import Store, schema, upsert
+from collector.web.live import Hub
+
+RECORD_REFUSED = Event(
+    __name__, "error", "server_result_refused", "a result of our own measurement server cannot be taken; it is kept in "
+    "the folder `refused`", fields="code error",
+)  # fmt: skip
+
+_NEWEST = sa.select(schema.changes.c.center).order_by(schema.changes.c.id.desc())
+
+
+def clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def register_task(store: Store) -> Callable[[], None]:
+    """What was recorded for a day holds from its first minute on."""
+
+    def tick() -> None:
+        with store.write() as conn:
+            dated.apply_due(conn, clock_ms())
+
+    return tick
+
+
+def sweep_task(store: Store, standards: Standards, hub: Hub, gap_s: float) -> Callable[[], None]:
+    watch = ClockWatch(lambda: time.monotonic_ns() // 1_000_000)
+
+    def tick() -> None:
+        with store.write() as conn:
+            watch.follow(conn, clock_ms())
+            upsert(conn, schema.heartbeats, [{"part": "sweep", "at_ms": clock_ms()}])
+            agreement, changed = clock.find(conn, standards, clock_ms())
+            if agreement != "disagrees":
+                changed += sweep(conn, standards, clock_ms()).changed
+            follow.follow(conn, standards, clock_ms())
+            settle.settle(conn, standards, clock_ms())
+            moved = set(conn.scalars(_NEWEST.limit(changed))) if changed else set()
+            began = gaps.reconsider(conn, clock_ms(), gap_s)
+            revisions.record_outages(conn, began, clock_ms())
+            moved |= {code for code, _ in began}
+        if moved:
+            hub.publish(moved)
+
+    return tick
+
+
+def collect_task(store: Store, standards: Standards, hub: Hub, outgoing: Outgoing) -> Callable[[], None]:
+    def tick() -> None:
+        for path in outgoing.waiting():
+            try:
+                with store.write() as conn:
+                    touched = server_results.take_record(conn, path.read_bytes(), clock_ms(), standards)
+                    follow.follow(conn, standards, clock_ms())
+            except MessageRefused as refused:
+                RECORD_REFUSED.log(code=refused.finding, error=refused)
+                outgoing.set_aside(path)
+            else:
+                outgoing.done(path)
+                hub.publish(touched)
+
+    return tick
+
+
+def follow_task(store: Store, hub: Hub) -> Callable[[], None]:
+    """Publishes centers whose readings other workers took."""
+    seen_ms = clock_ms()
+
+    def tick() -> None:
+        nonlocal seen_ms
+        pulse = schema.pulse.c
+        with store.read() as conn:
+            rows = conn.execute(sa.select(pulse.center, pulse.heard_ms).where(pulse.heard_ms >= seen_ms)).all()
+        if rows:
+            seen_ms = max(row.heard_ms for row in rows)
+            hub.publish({row.center for row in rows})
+
+    return tick
