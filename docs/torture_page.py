@@ -217,7 +217,8 @@ def _figure(node: ast.expr | None, known: Mapping[str, ast.expr]) -> str:
 INTRODUCTION = """# The torture catalogue
 
 What each row breaks, the tests that play it, and the negative controls: bugs planted on purpose, each with the test
-that must see it go red. Made from the marks of the tests by `make docs`. `make test` plays the quick counts,
+that must see it go red. Made from the marks of the tests by `make docs`. `make test` plays the quick
+counts without the planted bugs,
 `make torture` the full ones; a failure prints its seed, and `--fault-seed` plays it again. Of n trials without a loss
 it can be said with 95 % confidence that fewer than 3/n lose anything.
 

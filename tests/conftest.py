@@ -35,8 +35,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst
     return LongestFirst(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What a test says of the torture catalogue travels with its report, from other processes too."""
+    """Bugs that are planted on purpose belong to the longer suites. What a test says of the torture catalogue travels
+    with its report, from other processes too."""
+    for item in items:
+        if item.get_closest_marker("control"):
+            item.add_marker("slow")
     items.sort(key=lambda item: begins(item.nodeid))
     for item in items:
         item.user_properties += [("row", number) for mark in item.iter_markers("row") for number in mark.args]

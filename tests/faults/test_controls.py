@@ -286,3 +286,12 @@ def test_a_planted_bug_is_seen_by_the_rows_own_test(bug: Edits, test: str, tmp_p
 def test_without_a_bug_the_same_way_of_running_it_is_green(tmp_path: Path) -> None:
     code, output = outcome(rig.plant(tmp_path, []), BOUNDED, tmp_path)
     assert code == 0, output
+
+
+def test_every_planted_bug_still_has_its_place() -> None:
+    """Quick, while the bugs themselves are planted in the long run only."""
+    (marks,) = (mark for mark in seen.pytestmark if mark.name == "parametrize")
+    bugs = [(place, old) for parameters in marks.args[1] for place, old, _ in parameters.values[0]]
+    gone = [(place, old) for place, old in bugs if old not in (rig.ROOT / place).read_text("utf-8")]
+    assert len(bugs) > 20
+    assert gone == []

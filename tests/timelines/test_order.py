@@ -98,7 +98,7 @@ def test_evidence_taken_in_again_as_it_came_gives_the_same(memory: Path, stories
 
 
 @pytest.mark.parametrize(
-    ("stories", "orders"), [(3, 5), pytest.param(100, 20, marks=pytest.mark.slow)], ids=["15 plays", "2,000 plays"]
+    ("stories", "orders"), [(2, 3), pytest.param(100, 20, marks=pytest.mark.slow)], ids=["6 plays", "2,000 plays"]
 )
 def test_any_order_of_arrival_gives_the_same_rows_and_reports(memory: Path, stories: int, orders: int) -> None:
     wrong = [line for seed in range(stories) for line in differences(memory, seed, orders)]

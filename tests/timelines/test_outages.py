@@ -39,7 +39,7 @@ def check(folder: Path, seeds: range, sites: int = 0) -> None:
     assert wrong == {}
 
 
-@pytest.mark.parametrize("seed", [2, pytest.param(10, marks=pytest.mark.slow), 15])
+@pytest.mark.parametrize("seed", [2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (10, 15))])
 def test_nothing_that_is_over_is_told_after_an_outage(memory: Path, seed: int) -> None:
     check(memory, range(seed, seed + 1))
 

@@ -305,7 +305,7 @@ def by_habit(gathered: Gathered, memory: Memory, now_s: float, say: Callable[[st
     return found._replace(reading=msgspec.structs.replace(found.reading, output_state="online"))
 
 
-@pytest.mark.parametrize("status", ["OB DISCHRG", "OL DISCHRG"])
+@pytest.mark.parametrize("status", [pytest.param("OB DISCHRG", marks=pytest.mark.slow), "OL DISCHRG"])
 @pytest.mark.parametrize(("rule", "is_right"), [(settle.settle, True), (by_charge, False), (by_habit, False)])
 def test_two_nights_and_a_cut_are_told_by_the_agents_rule_and_by_no_wrong_one(
     chain: Chain, status: str, rule: Rule, is_right: bool

@@ -106,9 +106,16 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 # ---------------------------------------------------------------- accessibility and looks
 
+LOOKS = pytest.mark.parametrize(
+    ("scheme", "lang"),
+    [
+        ("light", "en"), ("dark", "ur"), pytest.param("light", "ur", marks=pytest.mark.slow),
+        pytest.param("dark", "en", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 
-@pytest.mark.parametrize("lang", ["en", "ur"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+
+@LOOKS
 def test_axe_finds_nothing(browser: Browser, fleet, scheme: str, lang: str) -> None:
     with reader(browser, fleet.url, lang=lang, color_scheme=scheme, reduced_motion="reduce") as page:
         for path in ("/?province=Sindh", *PAGES[1:]):  # fewer rows, every state: axe takes its time with each
@@ -139,8 +146,7 @@ def refused(page: Page) -> None:
     expect(page.locator("section.gateway").nth(1).locator("#refused")).to_be_visible()
 
 
-@pytest.mark.parametrize("lang", ["en", "ur"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@LOOKS
 def test_axe_finds_nothing_where_gateways_wait(browser: Browser, queue, scheme: str, lang: str) -> None:
     with reader(browser, queue.url, lang=lang, color_scheme=scheme, refuses=True) as page:
         refused(page)

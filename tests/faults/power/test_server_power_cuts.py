@@ -138,7 +138,8 @@ def suffer(
 
 
 @pytest.mark.row(7)
-@pytest.mark.parametrize("make", [Sqlite, pytest.param(Postgres, marks=pytest.mark.slow)], ids=["sqlite", "postgresql"])
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [Sqlite, Postgres], ids=["sqlite", "postgresql"])
 def test_a_power_cut_of_the_server_side_takes_back_no_receipt(
     make: Callable[[Path], Database], seed: int, torture: bool, tmp_path: Path
 ) -> None:

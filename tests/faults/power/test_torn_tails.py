@@ -19,7 +19,7 @@ from tests.faults import rig
 from tests.faults.power.spool_work import STAMP, Truth, everything, work
 
 FAULTS = ("lost", "wrong", "crashes", "volatile", "stuck", "unexplained")
-SHORT_STATES, STATES = 2_000, 100_000
+SHORT_STATES, STATES = 800, 100_000
 SHORT_FLIPS, FLIPS = 300, 65_536
 
 

@@ -66,6 +66,7 @@ def test_kill_9_loses_and_doubles_nothing_with_any_database_and_broker(
     assert ordeal.clean
 
 
+@pytest.mark.slow
 @pytest.mark.row(2)
 def test_every_batch_sent_twice_counts_once(seed: int, tmp_path: Path) -> None:
     ordeal = rig.suffer(rig.House(tmp_path, source=rig.plant(tmp_path, SENT_TWICE)), "agent", 2, seed)

@@ -242,7 +242,7 @@ def test_a_collector_killed_between_any_two_steps_loses_and_doubles_nothing(
     database: str, broker: str, seed: int, torture: bool, tmp_path: Path
 ) -> None:
     each_gap = 50 if torture else 1  # on each of four stacks
-    points = plans(GAPS, each_gap, seed)[: None if torture else 3]
+    points = plans(GAPS, each_gap, seed)[: None if torture else 2]
     ordeal = dies("collector", points, tmp_path, database, broker, loaded=torture)
     assert ordeal.agent.promised > len(points)
     assert ordeal.clean

@@ -42,6 +42,7 @@ def taken(house: rig.House, worker: str) -> int:
     return int(counts[-1]) if counts else 0
 
 
+@pytest.mark.slow
 @pytest.mark.row(2)
 def test_a_worker_that_is_killed_leaves_nothing_lost_doubled_or_late(seed: int, torture: bool, tmp_path: Path) -> None:
     kills = 30 if torture else 2
