@@ -290,7 +290,8 @@ def test_without_a_bug_the_same_way_of_running_it_is_green(tmp_path: Path) -> No
 
 def test_every_planted_bug_still_has_its_place() -> None:
     """Quick, while the bugs themselves are planted in the long run only."""
-    (marks,) = (mark for mark in seen.pytestmark if mark.name == "parametrize")
+    seen = test_a_planted_bug_is_seen_by_the_rows_own_test
+    marks = next(mark for mark in seen.pytestmark if mark.name == "parametrize")
     bugs = [(place, old) for parameters in marks.args[1] for place, old, _ in parameters.values[0]]
     gone = [(place, old) for place, old in bugs if old not in (rig.ROOT / place).read_text("utf-8")]
     assert len(bugs) > 20
