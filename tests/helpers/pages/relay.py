@@ -84,9 +84,11 @@ class Relay:
 
     def main(self, ready: threading.Event, stop: asyncio.Event) -> None:
         self._loop.run_until_complete(self.run(ready, stop))
-        for task in asyncio.all_tasks(self._loop):
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
             task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.run_until_complete(asyncio.sleep(0.05))  # transports that were closed say so to the loop
         self._loop.close()
 
     def end(self, stop: asyncio.Event) -> None:
