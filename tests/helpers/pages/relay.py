@@ -84,12 +84,15 @@ class Relay:
 
     def main(self, ready: threading.Event, stop: asyncio.Event) -> None:
         self._loop.run_until_complete(self.run(ready, stop))
-        tasks = asyncio.all_tasks(self._loop)
+        self._loop.run_until_complete(self._part())
+        self._loop.close()
+
+    async def _part(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        self._loop.run_until_complete(asyncio.sleep(0.05))  # transports that were closed say so to the loop
-        self._loop.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0.05)  # transports that were closed say so to the loop
 
     def end(self, stop: asyncio.Event) -> None:
         self._loop.call_soon_threadsafe(stop.set)
