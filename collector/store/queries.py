@@ -32,13 +32,13 @@ Row = Mapping[str, Any]
 class Ranks:
     """How criteria weigh against each other: their severity (greater is worse), which of them mean silence, which
     must be known before a center can be said to meet the standard, which are notices, to be watched at most; and the
-    opening hours (as the register has them) by which a center is closed now."""
+    opening hours (as the register has them) by which a center is closed now, each with when it opens next (ms)."""
 
     severity: Mapping[str, int] = field(default_factory=dict)
     silence: Collection[str] = ()
     required: Collection[str] = ()
     notices: Collection[str] = ()
-    closed: Collection[str] = ()
+    closed: Mapping[str, int | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -179,14 +179,14 @@ def page(conn: sa.Connection, ranks: Ranks, wanted: Filter, *, limit: int, offse
     """The centers under the filter, in its order, each with `state` and its worst flag."""
     table = board(ranks)
     query = sa.select(table).where(*_matching(table, wanted, with_state=True)).order_by(*_order(table, wanted.sort))
-    return [_stated(row) for row in conn.execute(query.limit(limit).offset(offset)).mappings()]
+    return [_stated(row, ranks) for row in conn.execute(query.limit(limit).offset(offset)).mappings()]
 
 
 def some(conn: sa.Connection, ranks: Ranks, codes: Collection[str], scope: Scope = EVERYWHERE) -> list[dict[str, Any]]:
     """The rows of these centers that are in the scope, in the order worst first."""
     table = board(ranks, codes)
     query = sa.select(table).where(*within(table, scope)).order_by(*_order(table, "worst"))
-    return [_stated(row) for row in conn.execute(query).mappings()]
+    return [_stated(row, ranks) for row in conn.execute(query).mappings()]
 
 
 def one(conn: sa.Connection, ranks: Ranks, code: str) -> dict[str, Any] | None:
@@ -212,10 +212,11 @@ def provinces(conn: sa.Connection, scope: Scope = EVERYWHERE) -> list[str]:
     return list(conn.scalars(query))
 
 
-def _stated(row: sa.RowMapping) -> dict[str, Any]:
+def _stated(row: sa.RowMapping, ranks: Ranks) -> dict[str, Any]:
     found = dict(row)
     found["state"] = STATES[found.pop("rank")]
     del found["weight"]
+    found["opens_ms"] = ranks.closed.get(found["opening"]) if found["state"] == "closed" else None
     if found["state"] in ("waiting", "paused"):
         found["state_since_ms"] = found["since_ms"]
     return found

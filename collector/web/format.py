@@ -18,7 +18,6 @@ from agent.common.reasons import Reason, decode
 from agent.common.words import PlainWords
 from agent.wire import SpeedReading
 from collector.html_words import HtmlWords
-from collector.register.opening_hours import next_opening, parse
 from collector.register.opening_text import opening_text
 from collector.standard import Standards
 from collector.standard.criteria import Criterion
@@ -128,9 +127,8 @@ class Show:
     def _why_without_flag(self, row: Mapping[str, Any]) -> Markup:
         if row["state"] == "unknown":
             return self.words.many("why.unjudged", row["unknown"])
-        opens_ms = next_opening(parse(row["opening"]), self.now_ms) if row["state"] == "closed" else None
-        if opens_ms is not None:
-            return self.words("why.opens", time=self.at(opens_ms))
+        if row["opens_ms"] is not None:
+            return self.words("why.opens", time=self.at(row["opens_ms"]))
         return self.words(f"why.{row['state']}")
 
     def reason(self, reason: Reason | str) -> Markup:

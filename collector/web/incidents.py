@@ -107,6 +107,8 @@ def perform(site: Site, account: Account, number: int, values: Facts) -> Inciden
     try:
         with site.store.write() as conn:
             _check_reach(conn, account, number)
+            if values["act"] == "merge":
+                _check_reach(conn, account, _number(values, "into"))
             done = act(conn, number, {**values, "by": account.name}, site.standards, now_ms)
             reason = " ".join(filter(None, (values["act"], values.get("note"))))
             users.record(

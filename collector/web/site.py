@@ -19,7 +19,7 @@ from collector.access.enrolment import EnrolmentFacts
 from collector.accounts.passkeys import Party
 from collector.accounts.second_factors import Seal
 from collector.register import calendar
-from collector.register.opening_hours import is_open, parse
+from collector.register.opening_hours import next_opening, parse
 from collector.register.providers import Providers
 from collector.standard import Standards
 from collector.store import Store, queries
@@ -62,7 +62,11 @@ class Site:
             silence=tuple(item.id for item in criteria if item.reading == "silence"),
             required=tuple(item.id for item in criteria if item.reading != "silence" and item.severity != "notice"),
             notices=standard.notices if standard else (),
-            closed=[text for text in queries.openings(conn) if not is_open(parse(text, rules=days), now_ms)],
+            closed={
+                text: opens_ms
+                for text in queries.openings(conn)
+                if (opens_ms := next_opening(parse(text, rules=days), now_ms)) != now_ms
+            },
         )
 
     @cached_property

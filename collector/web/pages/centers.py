@@ -107,12 +107,13 @@ def _deaf(conn: sa.Connection) -> sa.RowMapping | None:
 def _center(site: Site, request: Request, code: str) -> Response:
     event = site.hub.last_event
     with site.store.read() as conn:
-        row = queries.one(conn, site.ranks(conn), known_code(code))
+        ranks = site.ranks(conn)
+        row = queries.one(conn, ranks, known_code(code))
         if row is None:
             raise Mistaken(404, f"center {code[:40]!r}: is not registered")
         number = _page_number(request.query_params.get("flags", "1"))
         count, flags = queries.open_flags_of(conn, code, limit=FLAGS, offset=(number - 1) * FLAGS)
-        shown = _hidden(flags, site.ranks(conn).silence, is_dark=row["state"] == "silent")
+        shown = _hidden(flags, ranks.silence, is_dark=row["state"] == "silent")
         pages = {"open_flags": shown, "number": number, "pages": max(1, -(-count // FLAGS))}
         values = {**_center_values(site, conn, code), **pages, **test_now.values(conn, request, code)}
         likely = causes.of_center(conn, code, site.now()) if row["state"] == "silent" else None

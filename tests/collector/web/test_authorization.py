@@ -274,6 +274,14 @@ def test_a_contact_beyond_ones_scope_cannot_be_made_changed_or_removed(site, cli
         assert [it.telephone for it in contacts.everyone(conn) if it.name == "KE"] == ["118", "119"]
 
 
+def test_an_incident_is_not_merged_into_one_of_others(site, client: Client, cast) -> None:
+    mine, theirs = raised(site.store, cast, OWN), raised(site.store, cast, OTHER)
+    headers = {"authorization": f"Bearer {site.keys['desk', PUNJAB]}"}
+    merge = {"act": "merge", "note": "one cause", "into": theirs}
+    assert mine != theirs
+    assert client.post(f"/api/v1/incidents/{mine}", json=merge, headers=headers).status_code == 404
+
+
 def test_who_sees_a_part_of_an_incident_sees_that_part_and_does_not_decide_about_the_whole(
     site, client: Client, cast
 ) -> None:

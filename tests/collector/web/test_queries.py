@@ -48,11 +48,13 @@ def test_a_center_meets_only_when_every_criterion_is_known(center, cast) -> None
 
 
 def test_a_center_outside_its_hours_is_closed_unless_something_is_wrong(center, cast) -> None:
-    closed = Ranks(required=("link",), closed=("Mon-Sat 09:00-21:00",))
+    closed = Ranks(required=("link",), closed={"Mon-Sat 09:00-21:00": 7})
 
     def state() -> str:
         with center.read() as conn:
-            return queries.one(conn, closed, "LHR-014")["state"]
+            row = queries.one(conn, closed, "LHR-014")
+        assert row["opens_ms"] == (7 if row["state"] == "closed" else None)
+        return row["state"]
 
     assert state() == "closed"  # although nothing is known of its link
     add(center, cast, "link")
