@@ -83,7 +83,7 @@ def _moved(conn: sa.Connection, jump_ms: int, expected_ms: int, now_ms: int, *, 
     else:
         mine, heard_ms = sa.and_(_p.heard_ms > now_ms), _p.heard_ms + jump_ms
         if begins:  # nobody knows how long ago that was
-            heard_ms = sa.literal(now_ms, schema.Ms)
+            heard_ms = sa.literal(now_ms, sa.BigInteger)
     moved = conn.execute(sa.update(schema.pulse).where(mine).values(heard_ms=heard_ms)).rowcount
     conn.execute(sa.update(schema.pulse).where(_p.heard_ms > now_ms).values(heard_ms=now_ms))
     conn.execute(sa.update(schema.pulse).where(_p.first_ms > _p.heard_ms).values(first_ms=_p.heard_ms))

@@ -37,7 +37,7 @@ def test_a_column_has_a_rule_a_field_and_a_place_in_the_table() -> None:
         "collector/register/centers.py: COLUMNS": set(centers.COLUMNS) | {"since_ms", "changed_ms"},
         "collector/register/centers.py: Center": {field.name for field in fields(centers.Center)} - {"code", "rules"}
         | {"center"},
-        "collector/store/schema.py: centers": set(schema.centers.c.keys()),
+        "collector/store/schema/register.py: centers": set(schema.centers.c.keys()),
     }
     every = set[str]().union(*names.values())
     lacks = [f"{place}: has no {name!r}" for place, found in names.items() for name in sorted(every - found)]
