@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from collector.desk import causes, contacts, tables
 from collector.desk.incident import OPEN, STATES, Incident, WorkError, priority
 from collector.desk.symptoms import SIGN
 from collector.desk.tables import Member
+from collector.flags.cause import without_names
 from collector.register import calendar, opening_hours
 from collector.scope import EVERYWHERE, Scope
 from collector.standard import Standards
@@ -53,7 +54,7 @@ def listing(
     rows = conn.execute(sa.select(schema.incidents).where(mine).order_by(_i.id.desc()).limit(min(limit, MOST)))
     found = [Incident(**row._mapping) for row in rows]
     losses = _losses(conn, found, standards, now_ms)
-    facts = [facts_of(one, *losses[one.id], now_ms) for one in found]
+    facts = [facts_of(one, *losses[one.id], now_ms, names_others=scope.is_all) for one in found]
     return sorted(facts, key=lambda one: (not one["is_open"], one["is_snoozed"], -one["priority"], -one["id"]))
 
 
@@ -93,9 +94,9 @@ def whole(conn: sa.Connection, standards: Standards, now_ms: int, number: int, s
     losses = _losses(conn, [incident], standards, now_ms)
     dark = _dark(conn, {one.center for one in every if one.left_ms is None}, standards, now_ms)
     return {
-        **facts_of(incident, *losses[number], now_ms),
+        **facts_of(incident, *losses[number], now_ms, names_others=scope.is_all),
         "members": [_member(one, dark) for one in every],
-        "events": [_event(row) for row in tables.events(conn, number)],
+        "events": [_event(row, names_others=scope.is_all) for row in tables.events(conn, number)],
         "telephones": [one._asdict() for one in contacts.numbers_of(conn, incident)],
     }
 
@@ -116,13 +117,16 @@ def counts(conn: sa.Connection, scope: Scope = EVERYWHERE) -> dict[str, int]:
     return {state: found.get(state, 0) for state in STATES}
 
 
-def facts_of(incident: Incident, seats: int, open_min: float, seat_min: float, now_ms: int) -> Facts:
-    """An incident as plain values."""
+def facts_of(
+    incident: Incident, seats: int, open_min: float, seat_min: float, now_ms: int, *, names_others: bool = True
+) -> Facts:
+    """An incident as plain values; `names_others`: its evidence may name centers."""
     cause = causes.of(incident)
+    evidence = () if cause is None else cause.evidence if names_others else map(without_names, cause.evidence)
     snoozed_ms = incident.snoozed_until_ms
     return {
         **vars(incident),
-        "cause": None if cause is None else cause_facts(cause.name, cause.grade, cause.evidence),
+        "cause": None if cause is None else cause_facts(cause.name, cause.grade, evidence),
         "is_open": incident.is_open,
         "is_snoozed": incident.is_open and snoozed_ms is not None and snoozed_ms > now_ms,
         "lasted_s": incident.lasted_ms(now_ms) // 1000,
@@ -132,7 +136,7 @@ def facts_of(incident: Incident, seats: int, open_min: float, seat_min: float, n
     }
 
 
-def cause_facts(name: str, grade: str, evidence: Sequence[Reason]) -> Facts:
+def cause_facts(name: str, grade: str, evidence: Iterable[Reason]) -> Facts:
     return {"name": name, "grade": grade, "evidence": [reason_facts(one) for one in evidence]}
 
 
@@ -157,8 +161,9 @@ def _dark(conn: sa.Connection, codes: set[str], standards: Standards, now_ms: in
     return {code: set(silence) for code in conn.scalars(sa.select(f.center).where(mine))}
 
 
-def _event(row: sa.RowMapping) -> Facts:
+def _event(row: sa.RowMapping, *, names_others: bool) -> Facts:
     detail = decode(row["detail"]) if row["detail"] else None
+    detail = detail if detail is None or names_others else without_names(detail)
     return {
         "id": row["id"], "act": row["act"], "at_ms": row["at_ms"], "person": row["person"], "text": row["text"],
         "detail": None if detail is None else reason_facts(detail), "is_told": bool(row["queued_ms"]),

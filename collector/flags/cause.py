@@ -319,3 +319,18 @@ def _deaf(facts: GapFacts, witness: NeighbourWitness) -> tuple[Reason, ...]:
 
 def _named(found: Reason, names: Sequence[str]) -> Reason:
     return Reason.of("evidence.named", found=found, centers=list(names)) if names else found
+
+
+def without_names(reason: Reason) -> Reason:
+    """The same evidence with its counts and without the codes of other centers: for those who may not see them."""
+    if reason.code == "evidence.named" and isinstance(found := reason.params["found"], Reason):
+        return found
+    return Reason(reason.code, {name: _unnamed(value) for name, value in reason.params.items()})
+
+
+def _unnamed(value: Param) -> Param:
+    if isinstance(value, Reason):
+        return without_names(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [without_names(item) if isinstance(item, Reason) else item for item in value]
+    return value

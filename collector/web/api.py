@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from agent.common.reasons import Reason, decode
 from agent.common.words import plain
 from collector.accounts import api_keys, contacts, sessions
+from collector.flags.cause import without_names
 from collector.judging import server_check
 from collector.judging.current import Current, LatestReading, current_verdicts, latest_readings
 from collector.judging.server_check import TestNetwork
@@ -54,8 +55,8 @@ def router(site: Site) -> APIRouter:
         return reply({"counts": counts, "centers": [_row(row) for row in found]})
 
     @routes.get("/api/v1/centers/{code}")
-    def center(code: str) -> Response:
-        return reply(_center(site, code))
+    def center(request: Request, code: str) -> Response:
+        return reply(_center(site, code, names_others=auth.asker(request).account.scope.is_all))
 
     @routes.get("/api/v1/centers/{code}/series")
     def series(code: str, request: Request) -> Response:
@@ -109,7 +110,7 @@ def _reads(site: Site) -> bool:
         return False
 
 
-def _center(site: Site, code: str) -> dict[str, Any]:
+def _center(site: Site, code: str, *, names_others: bool) -> dict[str, Any]:
     """Raises Mistaken for a center that is not registered."""
     with site.store.read() as conn:
         found = queries.one(conn, site.ranks(conn), known_code(code))
@@ -120,7 +121,8 @@ def _center(site: Site, code: str) -> dict[str, Any]:
         verdicts = current_verdicts(conn, registered, newest, site.standards, site.now())
         network = test_network(site, conn, registered.isp, newest)
         calls = [contact.row() for contact in contacts.of_center(conn, registered)]
-        story = summary.plain(conn, registered, site.standards.at(site.now()), told)
+        render = told if names_others else _told_without_names
+        story = summary.plain(conn, registered, site.standards.at(site.now()), render)
     latest = {
         f"{kind}/{item.subject}".rstrip("/"): msgspec.Raw(item.body.encode())
         for kind, items in newest.items()
@@ -213,6 +215,10 @@ def _row(row: Mapping[str, Any]) -> Mapping[str, Any]:
 def told(reason: Reason) -> dict[str, object]:
     """A reason for programs: its code and parameters, and what they say in English."""
     return {"code": reason.code, "params": reason.params, "text": plain().reason(reason)}
+
+
+def _told_without_names(reason: Reason) -> dict[str, object]:
+    return told(without_names(reason))
 
 
 def _said(current: Current) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from agent.common.causes import SKIPPED
 from agent.common.reasons import Reason, decode
 from agent.common.words import PlainWords
 from agent.wire import SpeedReading
+from collector.flags.cause import without_names
 from collector.html_words import HtmlWords
 from collector.register.opening_text import opening_text
 from collector.standard import Standards
@@ -32,6 +33,7 @@ class Show:
     now_ms: int
     zone: ZoneInfo
     standards: Standards
+    names_others: bool = True  # whether evidence may name centers that the page is not about
 
     def duration(self, seconds: float) -> Markup:
         return self.words.duration(seconds)
@@ -133,14 +135,15 @@ class Show:
 
     def reason(self, reason: Reason | str) -> Markup:
         """A reason, or one as the database has it."""
-        return self.words.reason(decode(reason) if isinstance(reason, str) else reason)
+        found = decode(reason) if isinstance(reason, str) else reason
+        return self.words.reason(found if self.names_others else without_names(found))
 
     def coded(self, facts: Mapping[str, Any]) -> Markup:
         """A reason as the API has it: {code, params}."""
-        return self.words.reason(msgspec.convert({"code": facts["code"], "params": facts["params"]}, Reason))
+        return self.reason(msgspec.convert({"code": facts["code"], "params": facts["params"]}, Reason))
 
     def reasons(self, reasons: Iterable[Reason]) -> Markup:
-        return self.words.reasons(reasons)
+        return self.words.reasons(reasons if self.names_others else map(without_names, reasons))
 
     def raw(self, text: str) -> Markup:
         """What a machine said, as it said it."""

@@ -43,7 +43,9 @@ class View:
         wanted = params.get("theme") or kept.get(THEME_COOKIE, "auto")
         words = html_words(lang, site.texts)
         theme = wanted if wanted in THEMES else "auto"
-        return cls(site, request, words, theme, Show(words, site.now(), site.zone, site.standards))
+        account = auth.account_of(request)
+        sees_all = account is not None and account.scope.is_all
+        return cls(site, request, words, theme, Show(words, site.now(), site.zone, site.standards, sees_all))
 
     def here(self, **changes: object) -> str:
         """The address of this page with some of its questions changed; None or "" takes one away."""

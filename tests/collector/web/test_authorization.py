@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
+from agent.common.reasons import Reason, encode_all
 from collector.accounts import activity, api_keys, contacts
 from collector.accounts.activity import ActFilter
 from collector.accounts.contacts import Contact
@@ -196,6 +197,25 @@ def test_a_center_of_nobody_and_a_center_of_others_look_the_same(site, client: C
     answers = [client.get(f"/api/v1/centers/{code}", headers=headers) for code in (OTHER, "KHI-9999")]
     assert [answer.status_code for answer in answers] == [404, 404]
     assert answers[0].text.replace(OTHER, "KHI-9999") == answers[1].text
+
+
+@pytest.mark.parametrize("path", [f"/centers/{OWN}", f"/api/v1/centers/{OWN}"])
+def test_evidence_names_no_center_outside_of_the_scope(site, client: Client, cast, path: str) -> None:
+    count = Reason.of("evidence.isp_silent", n=1, whole=2, isp="PTCL")
+    gap = {
+        "center": OWN, "from_ms": cast.NOW_MS - 600_000, "revision": 1, "to_ms": cast.NOW_MS, "cause": "line",
+        "grade": "confirmed", "facts": "{}", "witness": "{}", "recorded_ms": cast.NOW_MS,
+        "evidence": encode_all([Reason.of("evidence.named", found=count, centers=[OTHER])]),
+    }  # fmt: skip
+    with site.store.write() as conn:
+        conn.execute(sa.delete(schema.gaps))
+        conn.execute(sa.insert(schema.gaps), [gap])
+    texts = {
+        role: client.get(path, headers={"cookie": f"{auth.COOKIE}={site.cookies[role, scope]}"}).text
+        for role, scope in (("admin", EVERYWHERE), ("operator", PUNJAB))
+    }
+    assert {role: OTHER in text for role, text in texts.items()} == {"admin": True, "operator": False}
+    assert all(" others on " in text for text in texts.values())
 
 
 # ---------------------------------------------------------------- lists
