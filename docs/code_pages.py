@@ -11,22 +11,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import ModuleType
 from zoneinfo import ZoneInfo
 
 import msgspec
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from agent import __main__ as agent_main
+from agent import commands as agent_commands
 from agent import config as agent_config
+from agent.common.command_line import Program, parser_of
 from agent.config_file import DEFAULT_PATH, help_of
 from agent.probes import PROBES
 from agent.probes.speed import ENGINES
 from agent.probes.ups.profiles import PROFILES
 from agent.seat import __main__ as seat_main
 from agent.wire import ENGINE_OF_RECORD
-from collector import __main__ as collector_main
+from collector import commands as collector_commands
 from collector import config as collector_config
 from collector.standard import Standards, example, examples
 from collector.standard.criteria import DEAF, Criterion, Matching, Standard, Window
@@ -135,34 +135,29 @@ use or wrong settings.
 
 def commands_page() -> str:
     parts = [COMMANDS_HEAD]
-    parts += _program("nabz-agent", "agent.commands", agent_main.COMMANDS)
+    parts += _program(agent_commands.PROGRAM)
     parts += ["## nabz-seat\n", *_options(seat_main.arguments(), "nabz-seat")]
-    parts += _program("nabz-collector", "collector.commands", collector_main.COMMANDS)
+    parts += _program(collector_commands.PROGRAM)
     return "\n".join(parts)
 
 
-def _program(program: str, package: str, commands: dict[str, str]) -> Iterator[str]:
-    yield f"## {program}\n"
-    for name, summary in commands.items():
-        module = module_of(package, name)
-        yield f"### {program} {name}\n\n{summary[0].upper()}{summary[1:]}.\n\n    {module.EXAMPLE}\n"
-        yield from _options(parser_of(module), f"{program} {name}")
-
-
-def module_of(package: str, name: str) -> ModuleType:
-    return importlib.import_module(f"{package}.{name.replace('-', '_')}")
-
-
-def parser_of(module: ModuleType) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser()
-    module.arguments(parser)
-    return parser
+def _program(program: Program) -> Iterator[str]:
+    yield f"## {program.name}\n"
+    parsers = parser_of(program, [], whole=True).verbs()
+    for name, summary in program.commands.items():
+        example = program.module(name).EXAMPLE
+        yield f"### {program.name} {name}\n\n{summary[0].upper()}{summary[1:]}.\n\n    {example}\n"
+        yield from _options(parsers[name], f"{program.name} {name}")
 
 
 def _options(parser: argparse.ArgumentParser, name: str) -> Iterator[str]:
     """A table of the parser's words, then those of the commands below it."""
     below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    shown = [action for action in parser._actions if action not in below and action.dest not in ("help", "version")]
+    shown = [
+        action
+        for action in parser._actions
+        if action not in below and action.dest not in ("help", "version") and action.help != argparse.SUPPRESS
+    ]
     if shown:
         yield "| word | default | what it is |\n|---|---|---|"
         yield from (_option(action) for action in shown)
@@ -170,7 +165,8 @@ def _options(parser: argparse.ArgumentParser, name: str) -> Iterator[str]:
     for action in below:
         summaries = {choice.dest: choice.help or "" for choice in action._choices_actions}
         for word, inner in action.choices.items():
-            yield f"#### {name} {word}\n\n{_cell(summaries.get(word, ''))}\n"
+            example = f"\n    {inner.epilog.removeprefix('example: ')}\n" if inner.epilog else ""
+            yield f"#### {name} {word}\n\n{_cell(summaries.get(word, ''))}\n{example}"
             yield from _options(inner, f"{name} {word}")
 
 

@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     from agent.probes.ups.snmp import SnmpTarget
 
 EXAMPLE = "nabz-agent probe ups --host 192.168.1.50 --community public --explain"
+EXAMPLES = {
+    "link": "--target 1.1.1.1 --explain",
+    "speed": "--mode quick --json",
+    "ups": "--host 192.168.1.20 --explain",
+    "seats": "--json",
+    "gateway": "--json",
+}
 HIDDEN = frozenset({"at", "failure"})
 AUTH_PROTOCOLS = ("none", "md5", "sha", "sha224", "sha256", "sha384", "sha512")
 ENGINES = get_args(Engine)

@@ -18,6 +18,13 @@ from agent.probes.seats.registry import label
 from agent.probes.seats.registry_file import Order, SeatRecord
 
 EXAMPLE = "nabz-agent seats approve SEAT-07"
+EXAMPLES = {
+    "list": "--json",
+    "approve": "SEAT-07",
+    "accept": "SEAT-07",
+    "forget": "SEAT-07",
+    "rename": "SEAT-07 SEAT-08",
+}
 
 VERBS = {
     "list": "every seat: counted or waiting, its key, what it is made of",

@@ -5,6 +5,7 @@ __all__ = [
     "causes",
     "center_time",
     "code_text",
+    "command_line",
     "errors",
     "files",
     "http_server",
@@ -17,6 +18,5 @@ __all__ = [
     "tcp",
     "threads",
     "tls",
-    "websocket_frames",
     "words",
 ]

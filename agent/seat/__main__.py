@@ -16,6 +16,7 @@ from pathlib import Path
 
 from agent import __version__
 from agent.common import logs
+from agent.common.command_line import Parser
 from agent.common.errors import describe
 from agent.common.files import read_text
 from agent.common.logs import Event
@@ -80,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="nabz-seat",
         description="Tells the center's gateway how this PC is; no user name, window title, file name or content.",
         epilog="example: nabz-seat run --gateway http://192.168.1.10:8471 --key-file /etc/nabz/seat.key --name SEAT-01",

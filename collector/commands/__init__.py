@@ -1,1 +1,52 @@
-"""One module a subcommand: EXAMPLE, arguments(parser), run(options) -> exit code."""
+"""One module a subcommand: EXAMPLE, arguments(parser), run(options) -> exit code; EXAMPLES of its verbs."""
+
+from agent.common.command_line import Program
+
+PROGRAM = Program(
+    name="nabz-collector",
+    about="Nabz at the center of it all.",
+    example="nabz-collector center list --json",
+    package="collector.commands",
+    groups={
+        "Run": {
+            "serve": "receive, judge, show and alert until stopped",
+            "pilot": "serve, and run this very machine as the first center",
+            "ingest": "one more process that takes readings, beside serve",
+            "measure": "run the measurement server that gateways test their speed against",
+            "broker": "run the embedded MQTT broker by itself",
+            "broker-config": "settings for a broker of another make: mosquitto or nats",
+            "simulate": "a fleet of simulated centers that speaks the real wire",
+        },
+        "Centers": {
+            "center": "the register of centers: import, add, list, show, facts by day, and their history",
+            "owner": "the parties that own centers: list, show, set",
+            "calendar": "holidays, other hours, closures, maintenance, load-shedding: list, add, confirm, withdraw",
+            "incident": "incidents: list, show, ack, assign, note, snooze, resolve, merge, split …",
+        },
+        "Who may come in": {
+            "token": "a one-time token with which a gateway joins a center",
+            "enrolment": "gateways that wait for a second person's approval: list, approve, refuse",
+            "device": "gateways with their certificates: list, revoke",
+            "server": "the measurement servers: add, list, revoke",
+            "ca": "the certificate authority inside: show, rollover, retire, issue",
+        },
+        "People": {
+            "person": "who may log in, as what and for which centers: add, list, password, role, end-sessions, remove",
+            "key": "keys of programs that ask the API: add, list, revoke",
+            "contact": "whom to call about which centers: set, list, remove",
+        },
+        "Months and their proof": {
+            "standard": "check or show a standard (the criteria as data)",
+            "report": "a center's month: each criterion's verdict with its numbers",
+            "evidence": "what is held: every reading's id and hash",
+        },
+        "Keep": {
+            "backup": "all that makes this server in one encrypted file, while it runs",
+            "restore": "a server from a backup on a bare machine, or an empty database from a copy",
+            "drill": "the newest backup restored beside the running system, compared, thrown away",
+            "move": "all of one database into another, checked at both ends",
+            "migrate": "the database's tables to what this program needs",
+            "completion": "what a shell needs to complete commands, verbs and options",
+        },
+    },
+)

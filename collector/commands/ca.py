@@ -14,6 +14,12 @@ from collector.config import Settings
 from collector.database import opened
 
 EXAMPLE = "nabz-collector ca retire --dry-run"
+EXAMPLES = {
+    "show": "",
+    "rollover": "",
+    "retire": "--dry-run",
+    "issue": "broker --server --output certificates",
+}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -38,6 +38,14 @@ from collector.reports import revisions
 
 EXAMPLE = "nabz-collector calendar add hours --all --from 2027-02-08 --to 2027-03-09 --hours 'Mon-Sat 09:00-15:00' " \
     "--name Ramadan --reason 'notification 12'"  # fmt: skip
+EXAMPLES = {
+    "list": "--from 2026-12-01 --kind holiday",
+    "holidays": "2027",
+    "add": 'maintenance --feeder F-12 --from 2026-12-05T09:00 --to 2026-12-05T13:00 --reason "transformer replaced"',
+    "shedding": "schedule.csv --dry-run",
+    "confirm": "12 --on 2027-03-20",
+    "withdraw": '12 --reason "not observed"',
+}
 SHOWN = ("id", "kind", "of", "from", "to", "hours", "name", "state", "by", "second", "age")
 COLUMNS = ("feeder", "hours")
 DAY_MS = 86_400_000

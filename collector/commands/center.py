@@ -30,6 +30,21 @@ from collector.speedtests import requests
 from collector.store import Store
 
 EXAMPLE = "nabz-collector center import centers.csv --dry-run"
+EXAMPLES = {
+    "add": '--code LHR-0001 --name "Lahore One" --tier standard --seats-promised 40 --opening "Mon-Sat 09:00-21:00"',
+    "move": 'LHR-0001 suspended --reason "no power since Monday" --evidence letter.pdf',
+    "show": "LHR-0001",
+    "list": "--json",
+    "test": "LHR-0001 --wait 120",
+    "import": "centers.csv --dry-run",
+    "imports": "--json",
+    "facts": "LHR-0001 --on 2026-10-01",
+    "history": "LHR-0001 --fact opening",
+    "fact set": 'LHR-0001 seats_promised 60 --from 2026-12-01 --reason "second floor opened"',
+    "fact waiting": "",
+    "fact confirm": "17 18",
+    "fact withdraw": '17 --reason "a typing error"',
+}
 LOOK_S = 0.5
 WITH_REASON = ("watch", "suspended", "closed")  # what an owner may dispute
 HELD = ("tier", "seats_promised", "isp", "opening", "owner")

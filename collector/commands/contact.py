@@ -30,6 +30,11 @@ EXAMPLE = (
     "nabz-collector contact set company LESCO --telephone 118 --province Punjab --district Lahore\n"
     '         nabz-collector contact set provider PTCL --person "NOC" --telephone "042 1234567" --hours always'
 )
+EXAMPLES = {
+    "list": "--json",
+    "set": 'provider PTCL --telephone "+92 51 0000000" --lang en',
+    "remove": "3",
+}
 HEADS = ("id", "kind", "name", "who answers", "telephone", "whatsapp", "e-mail", "language", "hours", "centers")
 GIVEN: tuple[Literal["person", "telephone", "whatsapp", "email", "hours"], ...] = (
     "person", "telephone", "whatsapp", "email", "hours",

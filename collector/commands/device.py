@@ -27,6 +27,13 @@ from collector.database import existing, held_keys
 from collector.ingest import stories, taking
 
 EXAMPLE = "nabz-collector device revoke g0123456789abcdef --reason 'stolen from the center'"
+EXAMPLES = {
+    "list": "--center LHR-0001",
+    "revoke": 'gw-lhr-1 --reason "stolen"',
+    "stories": "--json",
+    "take": 'gw-lhr-1 0123456789abcdef --reason "the disk was restored"',
+    "refuse": 'gw-lhr-1 0123456789abcdef --reason "a clone"',
+}
 STORY = ("center", "device", "spool", "batches", "first_ms", "last_ms", "state", "decided_by", "reason")
 DECISIONS: dict[str, stories.Decision] = {"take": "taken", "refuse": "refused"}
 SHOWN = ("device", "center", "hostname", "enrolled_ms", "expires_ms", "revoked_ms", "reason")

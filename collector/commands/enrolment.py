@@ -22,6 +22,11 @@ from collector.commands.console import (
 from collector.database import existing
 
 EXAMPLE = "nabz-collector enrolment approve g0123456789abcdef --by Ayesha"
+EXAMPLES = {
+    "list": "",
+    "approve": "gw-lhr-1",
+    "refuse": 'gw-lhr-1 --reason "nobody ordered it"',
+}
 SHOWN = ("device", "center", "hostname", "made_by", "made_proven", "asked_ms")
 
 

@@ -28,6 +28,11 @@ from collector.measure.record import decode
 from collector.store import Store, schema
 
 EXAMPLE = "nabz-collector evidence ids --center LHR-014"
+EXAMPLES = {
+    "ids": "--center LHR-0001",
+    "records": "--center LHR-0001",
+    "verify": "records.jsonl",
+}
 PAGE = 200
 
 

@@ -31,6 +31,22 @@ from collector.flags.cause import NAMES
 from collector.run.service import read_standards
 
 EXAMPLE = 'nabz-collector incident ack 12 --note "called LESCO" --for 4h'
+EXAMPLES = {
+    "list": "--state open --json",
+    "show": "41",
+    "ack": '41 --note "called the operator" --for 4h',
+    "assign": '41 --to "Amina Khan"',
+    "take": "41",
+    "start": "41",
+    "wait": "41 --party provider",
+    "note": '41 --note "the provider sees it too"',
+    "snooze": '41 --for 2h --note "planned work"',
+    "resolve": '41 --note "cable replaced"',
+    "review": "41",
+    "cause": "41 --is isp_down",
+    "merge": "41 --into 40",
+    "split": "41 --center LHR-0001",
+}
 HEADS = ("id", "state", "severity", "what", "cause", "centers", "since", "lasted", "priority", "owner")
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 

@@ -30,6 +30,11 @@ EXAMPLE = (
     'nabz-collector key add "dashboard of Sindh" --role auditor --province Sindh --days 90\n'
     "         nabz-collector key revoke 0123456789"
 )
+EXAMPLES = {
+    "list": "",
+    "add": "dashboard --role auditor --days 90",
+    "revoke": "k3v9",
+}
 HEADS = ("prefix", "name", "role", "centers", "made", "by", "ends", "revoked", "last used")
 DAYS = 90
 

@@ -22,6 +22,11 @@ from collector.database import existing
 from collector.register import dated, owners
 
 EXAMPLE = "nabz-collector owner show 'Rehman & Sons' --on 2026-10-01"
+EXAMPLES = {
+    "list": "",
+    "show": '"Ravi Estates"',
+    "set": '"Ravi Estates" --phone "+92 300 0000000"',
+}
 SHOWN = ("name", "registration", "contact", "phone")
 
 

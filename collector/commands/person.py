@@ -34,6 +34,15 @@ EXAMPLE = (
     '         nabz-collector person add Bilal --role operator --owner "Bint-e-Hawa Trust" --ask\n'
     "         nabz-collector person end-sessions Ayesha"
 )
+EXAMPLES = {
+    "list": "",
+    "add": '"Amina Khan" --role desk --district Lahore --ask',
+    "password": '"Amina Khan" --ask',
+    "role": '"Amina Khan" --role auditor',
+    "end-sessions": '"Amina Khan"',
+    "remove-factor": '"Amina Khan"',
+    "remove": '"Amina Khan"',
+}
 HEADS = ("name", "role", "centers", "may", "added", "by", "removed")
 DONE = {
     "add": "registered",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import socket
 import sys
@@ -183,6 +184,7 @@ def _free(wanted: int) -> int:
 def _teller() -> Callable[[str, str], None]:
     """One log for all parts: their name, coloured on a terminal, before each line."""
     colours = {"collector": 36, "agent": 32, "seat": 35, "fleet": 33} if sys.stdout.isatty() else {}
+    colours = {} if os.environ.get("NO_COLOR") else colours
     turn = threading.Lock()
 
     def tell(name: str, line: str) -> None:

@@ -21,6 +21,11 @@ from collector.database import opened
 from collector.speedtests.servers import ServerError, add, listed, revoke
 
 EXAMPLE = "nabz-collector server add pie-karachi https://speed.example.pk --tests 5"
+EXAMPLES = {
+    "add": "lahore https://speed.example.org --tests 4",
+    "revoke": "lahore",
+    "list": "--json",
+}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,10 @@ from collector.standard import Standard, StandardError, Standards, examples, loa
 from collector.standard.criteria import Criterion, Window
 
 EXAMPLE = "nabz-collector standard check my-standard.toml"
+EXAMPLES = {
+    "check": "standard.toml",
+    "show": "--json",
+}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,14 +19,14 @@ import yaml
 
 from agent import config as agent_config
 from agent import wire
-from agent.__main__ import COMMANDS as AGENT_COMMANDS
+from agent.commands import PROGRAM as AGENT
 from agent.config_file import help_of
 from agent.probes import PROBES
 from agent.probes.speed import ENGINES
 from agent.probes.ups.profiles import PROFILES
 from collector import config as collector_config
-from collector.__main__ import COMMANDS as COLLECTOR_COMMANDS
 from collector.alerts import queue as outbox
+from collector.commands import PROGRAM as COLLECTOR
 from collector.standard import example
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ DOCS = ROOT / "docs"
 GOLDEN = ROOT / "tests" / "wire" / "v1"
 FOR_PEOPLE = ("operator.md", "desk.md", "auditor.md")
 PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "systemd" / "README.md", *sorted(DOCS.rglob("*.md"))]
-PROGRAMS = {"nabz-agent": ("agent", AGENT_COMMANDS), "nabz-collector": ("collector", COLLECTOR_COMMANDS)}
+PROGRAMS = {"nabz-agent": ("agent", AGENT.commands), "nabz-collector": ("collector", COLLECTOR.commands)}
 ALL_COMMANDS = [(program, name) for program, (_, commands) in PROGRAMS.items() for name in commands]
 
 

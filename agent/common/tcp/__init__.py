@@ -4,4 +4,4 @@ from agent.common.tcp.connections import ConnectionLimits, address_group
 from agent.common.tcp.keepalive import watch_peer
 from agent.common.tcp.listener import ListeningSocket, listening
 
-__all__ = ["ConnectionLimits", "ListeningSocket", "address_group", "listening", "watch_peer"]
+__all__ = ["ConnectionLimits", "ListeningSocket", "address_group", "listening", "watch_peer", "websocket_frames"]

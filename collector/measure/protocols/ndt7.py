@@ -19,8 +19,8 @@ from typing import Literal
 
 import msgspec
 
-from agent.common import websocket_frames
 from agent.common.http_server import HttpRefused
+from agent.common.tcp import websocket_frames
 from collector.measure import tcpinfo
 from collector.measure.http import MeasureRequest
 from collector.measure.line import CHUNK_BYTES, WAKE_BYTES, Connection

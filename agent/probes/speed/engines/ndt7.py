@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 import msgspec
 
 from agent import __version__, wire
-from agent.common import websocket_frames
+from agent.common.tcp import websocket_frames
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.engine import PUBLIC, SpeedRequest, Throughput
 from agent.probes.speed.engines import locate

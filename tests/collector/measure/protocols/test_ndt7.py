@@ -22,7 +22,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from agent.common import websocket_frames
+from agent.common.tcp import websocket_frames
 from agent.common.tls import TlsFileError, server_context
 from collector.measure import token
 from collector.measure.admission import ByToken, UsedTokens

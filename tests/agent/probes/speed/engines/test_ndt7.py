@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
-from agent.common import websocket_frames
+from agent.common.tcp import websocket_frames
 from agent.common.tls import server_context
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.engine import PUBLIC, SpeedRequest, Throughput

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from agent.common import websocket_frames
-from agent.common.websocket_frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, FrameError, FrameMessage, Reader
+from agent.common.tcp import websocket_frames
+from agent.common.tcp.websocket_frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, FrameError, FrameMessage, Reader
 
 
 def theirs(opcode: int, payload: bytes, *, masked: bool, final: bool = True) -> bytes:
