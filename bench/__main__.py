@@ -17,6 +17,7 @@ BENCHES = {
     "fleet.watch": "how often a well center stands in watch by packets lost by chance, by the real rules",
     "fleet.ingest": "what taking readings costs with signatures and TLS, beside none and beside a bare subscriber",
     "fleet.charts": "what sums of hours save a chart of days, at fleet width",
+    "fleet.pages": "what the list of centers and a search cost, by the board and by the rows of states",
     "fleet.storm": "thousands of gateways come back at once with hours of backlog, over TLS",
     "fleet.siege": "receipts, pages, memory and log of a collector under attack, over TLS and through ingest",
     "fleet.alerts": "seconds from a reading that crosses a bound to the call of a channel",

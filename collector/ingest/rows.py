@@ -24,7 +24,7 @@ from collector.messages import DeviceFinding, Finding, Message, MessageRefused, 
 from collector.outages import gaps
 from collector.reports import revisions
 from collector.sequence_ranges import Numbers, forks, meets, merge, missing
-from collector.store import bulk_insert, schema, upsert
+from collector.store import bulk_insert, center_states, schema, upsert
 from collector.store.columns import own_columns
 from collector.store.quotas import Tallies
 from collector.store.rollups import HOUR_MS
@@ -326,6 +326,7 @@ def flush(conn: sa.Connection, writer: BatchWriter, silent_after_ms: int = 0) ->
     upsert(conn, schema.late_hours, _late_hours(writer, moves))
     due_ms = now_ms + silent_after_ms
     pulse.record(conn, [_pulse_row(writer, code, due_ms) for code in sorted(writer.heard)])
+    center_states.heard(conn, writer.heard, now_ms)
     spools.save(conn, writer.spools, writer.lost, now_ms)
     if writer.tallies is not None:
         writer.tallies.save()

@@ -19,7 +19,7 @@ from collector.flags.judge import Verdict, judge
 from collector.judging import evaluate
 from collector.standard import Standards
 from collector.standard.criteria import CLOCK, Clocks
-from collector.store import schema, upsert
+from collector.store import center_states, schema, upsert
 
 JUMP_MS = 60_000  # less is slewed, or a machine that was busy
 SEEN_MS = 300_000  # within this time a jump of the same size is the same jump, seen by another look
@@ -91,6 +91,7 @@ def _moved(conn: sa.Connection, jump_ms: int, expected_ms: int, now_ms: int, *, 
     conn.execute(sa.update(schema.pulse).values(clock_ms=_p.clock_ms - jump_ms))
     conn.execute(sa.update(schema.flags).where(_f.judged_until_ms > now_ms).values(judged_until_ms=now_ms))
     conn.execute(sa.update(schema.flags).where(_f.since_ms > now_ms).values(since_ms=now_ms))
+    center_states.renew(conn, now_ms)
     return int(moved)
 
 

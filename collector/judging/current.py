@@ -19,8 +19,21 @@ from collector.register import opening_hours
 from collector.standard import Standards
 from collector.standard.criteria import Criterion, Silence, Standard
 from collector.store import schema
+from collector.store.queries import Ranks
 
+SEVERITIES = ("notice", "info", "warning", "serious", "urgent")
 SHOWN = 64  # subjects of a kind that a page or an answer has
+
+
+def ranks_of(standard: Standard | None) -> Ranks:
+    """How the criteria of a standard weigh against each other."""
+    criteria = standard.criteria if standard else ()
+    return Ranks(
+        severity={item.id: SEVERITIES.index(item.severity) for item in criteria},
+        silence=tuple(item.id for item in criteria if item.reading == "silence"),
+        required=tuple(item.id for item in criteria if item.reading != "silence" and item.severity != "notice"),
+        notices=standard.notices if standard else (),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from collector.register import opening_hours
 from collector.register.centers import Center
 from collector.standard import Standards
 from collector.standard.criteria import EVERYONE, Criterion, Promise, Silence, Standard
-from collector.store import schema, upsert
+from collector.store import center_states, schema, upsert
 
 
 class CenterLike(Promise, Protocol):
@@ -92,6 +92,10 @@ class CenterState:
     flags: dict[tuple[str, str], TrackedFlag] = field(default_factory=dict)
     newest_ms: dict[tuple[str, str], int] = field(default_factory=dict)
     changes: list[tuple[str, str, Change, Verdict, str]] = field(default_factory=list)
+
+    @property
+    def has_moved(self) -> bool:
+        return any(held.moved for held in self.flags.values())
 
     def apply(
         self,
@@ -243,6 +247,7 @@ def save(conn: sa.Connection, benches: Iterable[CenterState], now_ms: int) -> in
     changes = list(itertools.chain.from_iterable(_change_rows(bench, now_ms) for bench in benches))
     if changes:
         conn.execute(sa.insert(schema.changes), changes)
+    center_states.refresh(conn, [bench.center.code for bench in benches if bench.has_moved], now_ms)
     return len(changes)
 
 

@@ -20,7 +20,7 @@ from collector.register import calendar, facts
 from collector.register.calendar import begins_ms
 from collector.register.center import Center
 from collector.register.facts import Fact, Timeline
-from collector.store import schema, upsert
+from collector.store import center_states, schema, upsert
 
 # What splits a period of judging in parts: in each of them all of these are the same.
 DATED = (
@@ -130,6 +130,7 @@ def apply(conn: sa.Connection, codes: Iterable[str], now_ms: int) -> dict[str, C
     rows = facts.centers_by_code(conn, codes)
     now = {code: _now(rows[code], dated, now_ms) for code, dated in histories(conn, rows.values()).items()}
     upsert(conn, schema.centers, [center.row() for center in now.values()])
+    center_states.refresh(conn, now, now_ms)
     return now
 
 

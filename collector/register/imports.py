@@ -13,7 +13,7 @@ from collector.register.columns import Mistake, parse_cells
 from collector.register.csv_file import read_rows
 from collector.register.dated import DatedCenter
 from collector.register.facts import Fact, FactChange, Recording
-from collector.store import schema, upsert
+from collector.store import center_states, schema, upsert
 
 _i = schema.imports.c
 
@@ -59,6 +59,7 @@ def do_import(
         import_id=number, second=origin.second,
     )  # fmt: skip
     upsert(conn, schema.centers, [center.row() for center in plan.added])
+    center_states.refresh(conn, [center.code for center in plan.added], now_ms)
     new = Recording(
         from_ms=min(since_ms, today_ms), now_ms=now_ms, today_ms=min(since_ms, today_ms), by=origin.by,
         reason=origin.reason, source="import", import_id=number,
@@ -117,6 +118,7 @@ def undo(conn: sa.Connection, number: int, origin: Origin, now_ms: int) -> Undon
     _check_unused(conn, number, added, whole)
     facts.withdraw(conn, own, origin.by, origin.reason, now_ms)
     conn.execute(sa.delete(schema.centers).where(schema.centers.c.center.in_(sorted(added))))
+    center_states.refresh(conn, added, now_ms)
     dated.apply(conn, {fact.center for fact in own} - added, now_ms)
     values = {"undone_ms": now_ms, "undone_by": origin.by, "undone_why": origin.reason}
     conn.execute(sa.update(schema.imports).where(_i.id == number).values(values))

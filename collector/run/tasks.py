@@ -12,6 +12,7 @@ from collector.desk import follow, settle
 from collector.ingest import server_results
 from collector.judging import clock
 from collector.judging.clock import ClockWatch
+from collector.judging.current import ranks_of
 from collector.judging.silence import sweep
 from collector.measure.delivery import Outgoing
 from collector.messages import MessageRefused
@@ -19,7 +20,7 @@ from collector.outages import gaps
 from collector.register import dated
 from collector.reports import revisions
 from collector.standard import Standards
-from collector.store import Store, schema, upsert
+from collector.store import Store, center_states, schema, upsert
 from collector.web.live import Hub
 
 RECORD_REFUSED = Event(
@@ -51,6 +52,7 @@ def sweep_task(store: Store, standards: Standards, hub: Hub, gap_s: float) -> Ca
         with store.write() as conn:
             watch.follow(conn, clock_ms())
             upsert(conn, schema.heartbeats, [{"part": "sweep", "at_ms": clock_ms()}])
+            center_states.settle(conn, ranks_of(standards.at(clock_ms())), clock_ms())
             agreement, changed = clock.find(conn, standards, clock_ms())
             if agreement != "disagrees":
                 changed += sweep(conn, standards, clock_ms()).changed

@@ -34,6 +34,7 @@ __all__ = [
     "StoreError",
     "backup",
     "bulk_insert",
+    "center_states",
     "claim",
     "columns",
     "journal",

@@ -179,14 +179,14 @@ def page(conn: sa.Connection, ranks: Ranks, wanted: Filter, *, limit: int, offse
     """The centers under the filter, in its order, each with `state` and its worst flag."""
     table = board(ranks)
     query = sa.select(table).where(*_matching(table, wanted, with_state=True)).order_by(*_order(table, wanted.sort))
-    return [_stated(row, ranks) for row in conn.execute(query.limit(limit).offset(offset)).mappings()]
+    return [stated(dict(row), ranks) for row in conn.execute(query.limit(limit).offset(offset)).mappings()]
 
 
 def some(conn: sa.Connection, ranks: Ranks, codes: Collection[str], scope: Scope = EVERYWHERE) -> list[dict[str, Any]]:
     """The rows of these centers that are in the scope, in the order worst first."""
     table = board(ranks, codes)
     query = sa.select(table).where(*within(table, scope)).order_by(*_order(table, "worst"))
-    return [_stated(row, ranks) for row in conn.execute(query).mappings()]
+    return [stated(dict(row), ranks) for row in conn.execute(query).mappings()]
 
 
 def one(conn: sa.Connection, ranks: Ranks, code: str) -> dict[str, Any] | None:
@@ -212,8 +212,9 @@ def provinces(conn: sa.Connection, scope: Scope = EVERYWHERE) -> list[str]:
     return list(conn.scalars(query))
 
 
-def _stated(row: sa.RowMapping, ranks: Ranks) -> dict[str, Any]:
-    found = dict(row)
+def stated(row: Row, ranks: Ranks) -> dict[str, Any]:
+    """A row of the board as pages show it: its state as a word, and when it opens."""
+    found = {**row}
     found["state"] = STATES[found.pop("rank")]
     del found["weight"]
     found["opens_ms"] = ranks.closed.get(found["opening"]) if found["state"] == "closed" else None

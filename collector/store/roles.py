@@ -28,6 +28,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "api_keys": ("", "raw", ""),
     "boots": _DERIVED,
     "calendar": _DESK,
+    "center_states": ("rawd", "rawd", "r"),  # derived: of whoever changes what it comes of
     "centers": ("r", "rawd", "r"),  # one that an import added is gone when that is taken back
     "certificates": ("r", "ra", "r"),
     "changes": ("raq", "raq", "r"),  # what the desk has taken is a mark on the row, the only thing that may change

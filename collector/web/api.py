@@ -21,7 +21,7 @@ from collector.judging.server_check import TestNetwork
 from collector.outages import summary
 from collector.register.centers import CODE, CenterError, get
 from collector.register.providers import asns_of
-from collector.store import UNAVAILABLE, queries, schema
+from collector.store import UNAVAILABLE, center_states, queries, schema
 from collector.web import auth
 from collector.web.auth import Asker
 from collector.web.errors import Mistaken
@@ -50,8 +50,9 @@ def router(site: Site) -> APIRouter:
         limit = _number(request.query_params, "limit", 200, 1, MAX_PAGE)
         offset = _number(request.query_params, "offset", 0, 0, 10**7)
         with site.store.read() as conn:
-            found = queries.page(conn, site.ranks(conn), wanted, limit=limit, offset=offset)
-            counts = queries.counts(conn, site.ranks(conn), wanted)
+            ranks = site.ranks(conn)
+            found = center_states.page(conn, ranks, wanted, site.now(), limit=limit, offset=offset)
+            counts = center_states.counts(conn, ranks, wanted)
         return reply({"counts": counts, "centers": [_row(row) for row in found]})
 
     @routes.get("/api/v1/centers/{code}")

@@ -23,7 +23,7 @@ from collector.accounts import directory, passkeys
 from collector.accounts.second_factors import Seal
 from collector.config import Settings
 from collector.standard import Standards
-from collector.store import Store, queries
+from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
 from collector.web.guard import Guard
 from collector.web.health import Health
@@ -119,7 +119,9 @@ def _lifespan(site: Site) -> Callable[[FastAPI], Any]:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         def look(codes: Collection[str] | None) -> Collection[Mapping[str, Any]]:
             with site.store.read() as conn:
-                return [dict(row) for row in queries.pulses(conn, site.ranks(conn), codes)]
+                ranks = site.ranks(conn)
+                rows = center_states.pulses(conn, ranks) if codes is None else queries.pulses(conn, ranks, codes)
+                return [dict(row) for row in rows]
 
         follower = Follower(look)
         await asyncio.to_thread(follower.start)

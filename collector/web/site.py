@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,18 +19,18 @@ from agent.common.words import FOLDER
 from collector.access.enrolment import EnrolmentFacts
 from collector.accounts.passkeys import Party
 from collector.accounts.second_factors import Seal
+from collector.judging.current import ranks_of
 from collector.register import calendar
 from collector.register.opening_hours import next_opening, parse
 from collector.register.providers import Providers
 from collector.standard import Standards
-from collector.store import Store, queries
+from collector.store import Store, center_states, queries
 from collector.web.auth import FirstLink
 from collector.web.health import Health
 from collector.web.live import Hub
 
 HERE = Path(__file__).parent
 ZONE = ZoneInfo(TZ)
-SEVERITIES = ("notice", "info", "warning", "serious", "urgent")
 
 
 @dataclass(frozen=True)
@@ -53,21 +54,15 @@ class Site:
     health: Health = field(default_factory=Health)
 
     def ranks(self, conn: sa.Connection) -> queries.Ranks:
+        """How criteria weigh now, and which opening hours are closed."""
         now_ms = self.now()
-        standard = self.standards.at(now_ms)
-        criteria = standard.criteria if standard else ()
         days = calendar.around(conn, now_ms).common
-        return queries.Ranks(
-            severity={item.id: SEVERITIES.index(item.severity) for item in criteria},
-            silence=tuple(item.id for item in criteria if item.reading == "silence"),
-            required=tuple(item.id for item in criteria if item.reading != "silence" and item.severity != "notice"),
-            notices=standard.notices if standard else (),
-            closed={
-                text: opens_ms
-                for text in queries.openings(conn)
-                if (opens_ms := next_opening(parse(text, rules=days), now_ms)) != now_ms
-            },
-        )
+        closed = {
+            text: opens_ms
+            for text in center_states.openings(conn)
+            if (opens_ms := next_opening(parse(text, rules=days), now_ms)) != now_ms
+        }
+        return dataclasses.replace(ranks_of(self.standards.at(now_ms)), closed=closed)
 
     @cached_property
     def templates(self) -> jinja2.Environment:

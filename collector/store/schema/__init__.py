@@ -31,6 +31,7 @@ from collector.store.schema.gateways import (
     tokens,
 )
 from collector.store.schema.judging import changes, cuts, flags, gaps, latest, pulse
+from collector.store.schema.pages import center_states
 from collector.store.schema.register import calendar, centers, facts, imports, owners
 from collector.store.schema.series import (
     FIGURES,
@@ -57,6 +58,7 @@ __all__ = [
     "boots",
     "boots_by_center",
     "calendar",
+    "center_states",
     "centers",
     "certificates",
     "changes",

@@ -26,7 +26,7 @@ from collector.register.centers import CODE, SHOWN, CenterError, get
 from collector.reports import revisions
 from collector.reports.render import named, reasons
 from collector.standard.criteria import DEAF, EVERYONE
-from collector.store import queries
+from collector.store import center_states, queries
 from collector.web import auth
 from collector.web.api import filter_of, known_code, test_network
 from collector.web.errors import Mistaken
@@ -59,7 +59,8 @@ def router(site: Site) -> APIRouter:
         wanted = codes.split(",")[:MAX_ROWS_ASKED]
         with site.store.read() as conn:
             codes_asked = [item for item in wanted if CODE.fullmatch(item)]
-            found = queries.some(conn, site.ranks(conn), codes_asked, auth.asker(request).account.scope)
+            scope = auth.asker(request).account.scope
+            found = center_states.some(conn, site.ranks(conn), codes_asked, scope, site.now())
         return View.of(site, request).page("rows.html", rows=found)
 
     @routes.get("/centers/{code}")
@@ -75,8 +76,9 @@ def _list(site: Site, request: Request) -> Response:
     event = site.hub.last_event  # before the database is read: what comes after it is told by the stream
     with site.store.read() as conn:
         ranks = site.ranks(conn)
-        counts = queries.counts(conn, ranks, wanted)
-        rows = queries.page(conn, ranks, wanted, limit=PAGE_ROWS, offset=(number - 1) * PAGE_ROWS)
+        counts = center_states.counts(conn, ranks, wanted)
+        offset = (number - 1) * PAGE_ROWS
+        rows = center_states.page(conn, ranks, wanted, site.now(), limit=PAGE_ROWS, offset=offset)
         provinces, deaf = queries.provinces(conn, wanted.scope), _deaf(conn)
         waiting = approvals.number_waiting(conn, wanted.scope) if auth.may(request, "gateways.list") else None
     found = counts[wanted.state] if wanted.state else sum(counts.values())

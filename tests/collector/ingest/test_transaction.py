@@ -23,7 +23,8 @@ from collector.ingest.transaction import Ingest, Taken
 from collector.ingest.verify import addressed
 from collector.messages import Message
 from collector.sequence_ranges import render
-from collector.store import Store, schema, upsert
+from collector.store import Store, center_states, schema, upsert
+from collector.store.queries import STATES, Ranks
 
 NOW = 1_795_000_000_000
 GOLDEN = Path(__file__).parents[2] / "wire" / "v1"
@@ -101,6 +102,17 @@ def test_a_topic_names_its_gateway_and_what_it_sends() -> None:
     for topic, is_ask in ((wire.batch_topic("g1"), False), (wire.ask_topic("g1"), True)):
         sent = addressed(Message(topic, b""))
         assert (sent.device, sent.is_ask) == ("g1", is_ask)
+
+
+def test_a_center_waits_in_the_list_until_its_first_batch(house: House, gateway) -> None:
+    mine = gateway(house.store)
+    with house.store.write() as conn:
+        center_states.settle(conn, Ranks(), NOW)
+    (row,) = house.rows(schema.center_states)
+    assert STATES[row.rank] == "waiting"
+    house.take(mine.batch([mine.ups()]))
+    (row,) = house.rows(schema.center_states)
+    assert STATES[row.rank] == "meets"
 
 
 def test_a_batch_is_held_as_received_and_receipted(house: House, gateway) -> None:

@@ -1,0 +1,230 @@
+"""The state of each center as a row, so that a list of the whole fleet is one question of one table.
+
+A row is derived: `queries.board` says what it holds, and whoever changes a flag, a center or when one was first heard
+calls `refresh` in the same transaction. The rows depend on how criteria weigh against each other; the weights are kept
+in `about`, `settle` makes all rows anew when a standard changes them, and until then lists are asked of the board.
+
+Whether a center is closed now depends on the time alone, so it is decided while reading. `hours_ranks` remembers the
+worst rank of each of the last 24 hours; between two changes a center stays as it was, so nobody has to write it hourly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from collector.scope import PARTS, Scope
+from collector.store import queries, schema, upsert
+from collector.store.queries import STATES, Filter, Ranks
+from collector.store.rollups import HOUR_MS
+
+RANKS = "ranks"  # in `about`
+HOURS = 24
+NOT_KNOWN = "-"
+SEARCHED = ("center", "name", "city", "district", "province", "owner", "isp", "feeder")
+FLAG = ("criterion", "subject", "reason", "verdict", "memory", "value", "bound")
+COPIED = (
+    "center", "rank", "weight", *FLAG, "state_since_ms", "open_flags", "unknown",
+    "opening", "owner", "city", "district", "province", "isp", "feeder",
+)  # fmt: skip
+_UNKNOWN, _WAITING, _MEETS, _CLOSED, _PAUSED = map(STATES.index, ("unknown", "waiting", "meets", "closed", "paused"))
+
+_STATES = schema.center_states
+_s, _p = schema.center_states.c, schema.pulse.c
+
+
+# ---------------------------------------------------------------- writing
+
+
+def settle(conn: sa.Connection, ranks: Ranks, now_ms: int) -> bool:
+    """Makes the rows of all centers anew if they are of other weights than these; whether it did."""
+    text = _text(ranks)
+    if _held(conn) == text:
+        return False
+    upsert(conn, schema.about, [{"name": RANKS, "value": text}])
+    conn.execute(sa.delete(schema.center_states).where(_s.center.not_in(sa.select(schema.centers.c.center))))
+    _write(conn, ranks, None, now_ms)
+    return True
+
+
+def refresh(conn: sa.Connection, codes: Collection[str], now_ms: int) -> None:
+    """The rows of these centers, after their flags or facts have changed. Those that are gone have none."""
+    text = _held(conn) if codes else None
+    if text is None:
+        return
+    gone = set(codes) - _write(conn, _parsed(text), sorted(set(codes)), now_ms)
+    if gone:
+        conn.execute(sa.delete(schema.center_states).where(_s.center.in_(sorted(gone))))
+
+
+def renew(conn: sa.Connection, now_ms: int) -> None:
+    """The rows of all centers, after something has changed of many."""
+    if (text := _held(conn)) is not None:
+        _write(conn, _parsed(text), None, now_ms)
+
+
+def heard(conn: sa.Connection, codes: Collection[str], now_ms: int) -> None:
+    """`refresh` for those of these centers that nobody had heard of."""
+    query = sa.select(_s.center).where(_s.center.in_(sorted(codes)), _s.rank == _WAITING)
+    refresh(conn, conn.scalars(query).all() if codes else (), now_ms)
+
+
+def _write(conn: sa.Connection, ranks: Ranks, codes: Sequence[str] | None, now_ms: int) -> set[str]:
+    table = queries.board(ranks, codes)
+    columns = [table.c[name] for name in (*COPIED, "name")]
+    before = sa.select(_s.center, _s.rank, _s.hour, _s.hours_ranks)
+    if codes is not None:
+        before = before.where(_s.center.in_(codes))
+    known = {row.center: row for row in conn.execute(before)}
+    rows = [_row(row, known.get(row["center"]), now_ms) for row in conn.execute(sa.select(*columns)).mappings()]
+    upsert(conn, schema.center_states, rows)
+    return {row["center"] for row in rows}
+
+
+def _row(found: sa.RowMapping, before: Any, now_ms: int) -> dict[str, Any]:
+    hour = now_ms // HOUR_MS
+    ranks = hours_ranks(before.hours_ranks, before.hour, before.rank, now_ms) if before else NOT_KNOWN * HOURS
+    return {
+        **{name: found[name] for name in COPIED},
+        "hour": max(hour, before.hour) if before else hour,
+        "hours_ranks": ranks[:-1] + min(ranks[-1].replace(NOT_KNOWN, "9"), str(found["rank"])),
+        "name_key": found["name"].lower(),
+        "words": "\n".join(str(found[name]) for name in SEARCHED).lower(),
+    }
+
+
+def hours_ranks(ranks: str, hour: int, rank: int, now_ms: int) -> str:
+    """The worst rank of each of the last 24 hours, the running one last, of a row that was written in `hour` and has
+    had that rank since."""
+    return (ranks + str(rank) * min(HOURS, max(0, now_ms // HOUR_MS - hour)))[-HOURS:]
+
+
+def _held(conn: sa.Connection) -> str | None:
+    return conn.scalar(sa.select(schema.about.c.value).where(schema.about.c.name == RANKS))
+
+
+def _text(ranks: Ranks) -> str:
+    """What the rows depend on of these weights, as it is kept."""
+    parts = [dict(sorted(ranks.severity.items())), *map(sorted, (ranks.silence, ranks.required, ranks.notices))]
+    return msgspec.json.encode(parts).decode()
+
+
+def _parsed(text: str) -> Ranks:
+    severity, silence, required, notices = msgspec.json.decode(
+        text, type=tuple[dict[str, int], list[str], list[str], list[str]]
+    )
+    return Ranks(severity, silence, required, notices)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def is_current(conn: sa.Connection, ranks: Ranks) -> bool:
+    """Whether the rows are of these weights."""
+    return _held(conn) == _text(ranks)
+
+
+def openings(conn: sa.Connection) -> Sequence[str]:
+    """The opening hours that centers have, each once, as the register has them."""
+    if _held(conn) is None:
+        return queries.openings(conn)
+    return conn.scalars(sa.select(_s.opening).group_by(_s.rank, _s.opening)).all()
+
+
+def counts(conn: sa.Connection, ranks: Ranks, wanted: Filter) -> dict[str, int]:
+    """As `queries.counts`."""
+    if not is_current(conn, ranks):
+        return queries.counts(conn, ranks, wanted)
+    conditions = _matching(conn, wanted)
+    rank = _s.rank + 0 if conditions else _s.rank  # SQLite would go through the index and look up every row
+    query = sa.select(rank, _s.opening, sa.func.count()).where(*conditions).group_by(rank, _s.opening)
+    found = dict.fromkeys(STATES, 0)
+    for place, opening, number in conn.execute(query):
+        found[STATES[_CLOSED if place in (_UNKNOWN, _MEETS) and opening in ranks.closed else place]] += number
+    return found
+
+
+def page(
+    conn: sa.Connection, ranks: Ranks, wanted: Filter, now_ms: int, *, limit: int, offset: int = 0
+) -> list[dict[str, Any]]:
+    """As `queries.page`, each row with `hours_ranks`: the worst rank of each of the last 24 hours, a digit each."""
+    if not is_current(conn, ranks):
+        return [row | {"hours_ranks": ""} for row in queries.page(conn, ranks, wanted, limit=limit, offset=offset)]
+    rank = _live_rank(ranks)
+    conditions = _matching(conn, wanted)
+    if wanted.state in STATES:
+        conditions.append(rank == STATES.index(wanted.state))
+    query = sa.select(_s.center).where(*conditions).order_by(*_order(rank, wanted.sort))
+    if wanted.sort == "heard":
+        query = query.select_from(_STATES.outerjoin(schema.pulse, _p.center == _s.center))
+    codes = conn.scalars(query.limit(limit).offset(offset)).all()
+    return _rows(conn, ranks, codes, now_ms)
+
+
+def some(conn: sa.Connection, ranks: Ranks, codes: Collection[str], scope: Scope, now_ms: int) -> list[dict[str, Any]]:
+    """As `queries.some`, each row with `hours_ranks`."""
+    if not is_current(conn, ranks):
+        return [row | {"hours_ranks": ""} for row in queries.some(conn, ranks, codes, scope)]
+    query = sa.select(_s.center).where(_s.center.in_(sorted(codes)), *queries.within(_STATES, scope))
+    return _rows(conn, ranks, conn.scalars(query.order_by(*_order(_live_rank(ranks), "worst"))).all(), now_ms)
+
+
+def pulses(conn: sa.Connection, ranks: Ranks) -> list[sa.RowMapping]:
+    """As `queries.pulses`, of all centers."""
+    if not is_current(conn, ranks):
+        return queries.pulses(conn, ranks)
+    columns = (_s.center, _live_rank(ranks).label("rank"), _s.criterion, _p.heard_ms, *(_s[name] for name in PARTS))
+    query = sa.select(*columns).select_from(_STATES.outerjoin(schema.pulse, _p.center == _s.center))
+    return list(conn.execute(query).mappings())
+
+
+def _rows(conn: sa.Connection, ranks: Ranks, codes: Sequence[str], now_ms: int) -> list[dict[str, Any]]:
+    """Of these centers, in their order."""
+    own = ("weight", *FLAG, "state_since_ms", "open_flags", "unknown", "hour", "hours_ranks")
+    query = (
+        sa.select(schema.centers, _live_rank(ranks).label("rank"), *(_s[name] for name in own), _p.heard_ms)
+        .select_from(
+            _STATES.join(schema.centers, schema.centers.c.center == _s.center).outerjoin(
+                schema.pulse, _p.center == _s.center
+            )
+        )
+        .where(_s.center.in_(codes))
+    )
+    result, found = conn.execute(query), {}
+    names = list(result.keys())
+    for row in result:
+        values = dict(zip(names, row, strict=True))
+        rank = values["rank"] if values["rank"] != _CLOSED else _MEETS
+        values["hours_ranks"] = hours_ranks(values["hours_ranks"], values.pop("hour"), rank, now_ms)
+        found[values["center"]] = queries.stated(values, ranks)
+    return [found[code] for code in codes if code in found]
+
+
+def _live_rank(ranks: Ranks) -> sa.ColumnElement[int]:
+    """The rank now: a center that nothing is wrong with is closed outside of its opening hours."""
+    if not ranks.closed:
+        return _s.rank
+    is_closed = _s.rank.in_((_UNKNOWN, _MEETS)) & _s.opening.in_(list(ranks.closed))
+    return sa.case((is_closed, _CLOSED), else_=_s.rank)
+
+
+def _matching(conn: sa.Connection, wanted: Filter) -> list[sa.ColumnElement[bool]]:
+    """The filter but for its state. No pattern is matched: what is looked for is a part of the text, as it stands."""
+    conditions = queries.within(_STATES, wanted.scope)
+    if wanted.province:
+        conditions.append(_s.province == wanted.province)
+    part = sa.func.instr if conn.dialect.name == "sqlite" else sa.func.strpos
+    return conditions + [part(_s.words, word) > 0 for word in wanted.search.lower().split()[:8]]
+
+
+def _order(rank: sa.ColumnElement[int], sort: str) -> Sequence[sa.ColumnElement[Any]]:
+    orders: dict[str, Sequence[sa.ColumnElement[Any]]] = {
+        "worst": (rank, _s.weight.desc(), _s.state_since_ms, _s.center),
+        "name": (_s.name_key, _s.center),
+        "place": (_s.province, _s.city, _s.center),
+        "heard": (_p.heard_ms.desc().nulls_last(), _s.center),
+    }
+    return orders.get(sort, orders["worst"])
