@@ -57,6 +57,8 @@ Finding = Literal[
     "shared_seat",
     # what speed engines say of one line on one day (collector.judging.engines)
     "engines_disagree",
+    # what is stored of a center otherwise than it was signed (collector.audit)
+    "evidence_altered",
 ]  # fmt: skip
 
 

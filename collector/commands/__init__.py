@@ -38,6 +38,7 @@ PROGRAM = Program(
         "Months and their proof": {
             "standard": "check or show a standard (the criteria as data)",
             "report": "a center's month: each criterion's verdict with its numbers",
+            "verify": "a center's month derived anew from the signed bytes, and compared with all that is stored",
             "evidence": "what is held: every reading's id and hash",
         },
         "Keep": {

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from agent.common.errors import describe
 from agent.common.words import languages
-from collector.commands.console import answers, common_arguments, complain, say, settings_of
+from collector.commands.console import answers, common_arguments, complain, settings_of
+from collector.commands.verify import put_verification, verification
 from collector.database import existing
 from collector.html_words import html_words
 from collector.register import centers
@@ -31,9 +31,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--language", action="append", choices=tuple(languages()), help="of a page in HTML; default: each in turn"
     )
-    parser.add_argument("--json", action="store_const", dest="format", const="json", help="same as --format json")
+    parser.add_argument("--json", action="store_true", help="same as --format json")
     parser.add_argument(
-        "--check", action="store_true", help="make a reported month anew from its readings; exit 1 if it differs"
+        "--check", action="store_true", help="verify a reported month from its signed bytes; exit 1 if anything differs"
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
 
@@ -46,7 +46,8 @@ def run(options: argparse.Namespace) -> int:
         with existing(settings) as store, store.read() as conn:
             arguments = options.center, options.month, standards, time.time_ns() // 1_000_000
             if options.check:
-                return _checked(schedule.check(conn, *arguments), options.month)
+                schedule.closed_number(conn, options.center, options.month, arguments[3])
+                return put_verification(verification(conn, *arguments), as_json=options.json)
             report = schedule.told(conn, *arguments)
     except (ReportError, StandardError) as error:
         complain(str(error))
@@ -55,16 +56,8 @@ def run(options: argparse.Namespace) -> int:
         complain(str(error))
         return 1
     words = [html_words(lang) for lang in options.language or ()]
-    form = partial(as_html, languages=words) if words else FORMS[options.format]
+    form = partial(as_html, languages=words) if words else FORMS["json" if options.json else options.format]
     return _put(form(report), options.output)
-
-
-def _checked(differs: Sequence[str], month: str) -> int:
-    if differs:
-        complain(f"month {month}: the readings say otherwise in {', '.join(differs)}; see it with --format json")
-        return 1
-    say(f"month {month}: made anew from its readings it is the same to the bit")
-    return 0
 
 
 def _put(text: str, output: Path | None) -> int:

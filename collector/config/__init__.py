@@ -202,6 +202,16 @@ class SweepSection(CollectorSection):
     )
 
 
+class AuditSection(CollectorSection):
+    share_pct: float = Field(
+        default=1.0,
+        ge=0,
+        le=100,
+        description="Share of the centers whose month is verified from the signed bytes each night; 0: none.",
+    )
+    hour: int = Field(default=2, ge=0, le=23, description="The hour of Pakistan from which on a night's audit begins.")
+
+
 class Settings(CollectorSection):
     """The whole file."""
 
@@ -218,6 +228,7 @@ class Settings(CollectorSection):
     ingest: IngestSection = IngestSection()
     keep: KeepSection = KeepSection()
     backup: BackupSection = BackupSection()
+    audit: AuditSection = AuditSection()
 
     @property
     def data_dir(self) -> Path:

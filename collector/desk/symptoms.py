@@ -21,7 +21,7 @@ SIGN = ""  # the criterion of a member that only shows signs
 # Of the readings that a criterion judges. Silence is dark until something tells why.
 FAMILIES: Mapping[str, Family] = {
     "link": "line", "speed": "line", "ups": "power", "seats": "seats", "gateway": "gateway", "silence": "dark",
-    "fleet": "collector", "clocks": "collector",
+    "fleet": "collector", "clocks": "collector", "audit": "collector",
 }  # fmt: skip
 
 # What a named cause of silence (collector.flags.cause.Name) makes of it.

@@ -217,7 +217,7 @@ class BatchWriter:
             if (over := self._over_quota(verified, reading, wall_ms)) is not None:
                 unread += [over] if over not in unread else []
                 continue
-            kind, subject = self._file_reading(verified, seq, _believed(reading, wall_ms), wall_ms, raws[seq])
+            kind, subject = self._file_reading(verified, seq, believed(reading, wall_ms), wall_ms, raws[seq])
             filed.append((kind, subject, seq, stamp, wall_ms))
         self.boots.filed(verified, filed, figures, self.now_ms)
         return unread
@@ -397,7 +397,7 @@ def _news(conn: sa.Connection, writer: BatchWriter) -> list[Row]:
 # ---------------------------------------------------------------- small things
 
 
-def _believed(reading: wire.Reading, wall_ms: int) -> wire.Reading:
+def believed(reading: wire.Reading, wall_ms: int) -> wire.Reading:
     """A boot reading has the end of the run before by that run's clock; an impossible time shows nothing."""
     if not isinstance(reading, wire.BootReading) or reading.last_alive_ms is None:
         return reading

@@ -21,7 +21,7 @@ from collector.register.centers import Center
 from collector.register.dated import DatedCenter, histories, judged_facts
 from collector.reports import day_store, integrity, losses
 from collector.reports.day_samples import Period
-from collector.reports.day_sheets import MergedMonth
+from collector.reports.day_sheets import DaySheet, MergedMonth
 from collector.reports.monthly_verdicts import GRADE, availability, criterion_rows, excused
 from collector.standard import Standards
 from collector.standard.criteria import Standard
@@ -57,10 +57,12 @@ def build(
 
 
 def build_some(
-    conn: sa.Connection, centers: Sequence[Center], month: str, standards: Standards, now_ms: int, *, anew: bool = True
-) -> dict[str, dict[str, Any]]:
+    conn: sa.Connection, centers: Sequence[Center], month: str, standards: Standards, now_ms: int, *, anew: bool = True,
+    sheets: Iterable[DaySheet] | None = None,
+) -> dict[str, dict[str, Any]]:  # fmt: skip
     """`build` for several centers, by code: the sheets of the month's days, merged. Those that are kept are taken as
-    they are unless all are to be made `anew`, from the readings. Raises ReportError."""
+    they are unless all are to be made `anew`, from the readings; `sheets` are taken if somebody has made them already.
+    Raises ReportError."""
     span = period(month, TZ, now_ms)
     standards = standards.within(span.from_ms, span.to_ms)
     standard = standards.at(span.to_ms - 1)
@@ -69,7 +71,9 @@ def build_some(
     plain = [center for center in centers if not isinstance(center, DatedCenter)]
     held = histories(conn, plain) | {center.code: center for center in centers if isinstance(center, DatedCenter)}
     months = {code: MergedMonth() for code in held}
-    for sheet in day_store.sheets_of(conn, held, (span.from_ms, span.to_ms), standards, now_ms, anew=anew):
+    if sheets is None:
+        sheets = day_store.sheets_of(conn, held, (span.from_ms, span.to_ms), standards, now_ms, anew=anew)
+    for sheet in sheets:
         months[sheet.center].add(sheet)
     parts: dict[str, Mapping[str, Any]] = {
         "lost": _lost(conn, months, span),

@@ -22,6 +22,7 @@ from collector.register import centers, facts
 from collector.register.centers import Center
 from collector.register.dated import DatedCenter, histories, with_past
 from collector.reports import revisions
+from collector.reports.day_sheets import DaySheet
 from collector.reports.monthly import ReportError, build, build_some, period
 from collector.reports.revisions import CLOSE_MS, SETTLE_MS, Revision, Why
 from collector.standard import Standards
@@ -122,7 +123,7 @@ def _made(
     if month_ms < raw_from(conn):
         return {}
     registered = centers.some_centers(conn, [item.center for item in due])
-    judged = [_as_reported(conn, center, month_ms) for center in registered.values()]
+    judged = [as_reported(conn, center, month_ms) for center in registered.values()]
     try:
         return build_some(conn, judged, revisions.named(month_ms), standards, now_ms, anew=False)
     except ReportError as error:
@@ -130,7 +131,7 @@ def _made(
         return {}
 
 
-def _as_reported(conn: sa.Connection, center: Center, from_ms: int) -> DatedCenter:
+def as_reported(conn: sa.Connection, center: Center, from_ms: int) -> DatedCenter:
     """A center as it was in the month. Of before there were facts the first report knows better than the register what
     it was then: of that time the register has only what it was later."""
     dated = histories(conn, [center])[center.code]
@@ -194,7 +195,7 @@ def told(conn: sa.Connection, code: str, month: str, standards: Standards, now_m
     if closed and (closed[-1] is known[-1] or span.from_ms < raw_from(conn)):
         report = revisions.report_of(conn, center.code, span.from_ms, closed[-1].number)
     else:
-        report = _plain(build(conn, _as_reported(conn, center, span.from_ms), month, standards, now_ms, anew=False))
+        report = _plain(build(conn, as_reported(conn, center, span.from_ms), month, standards, now_ms, anew=False))
     changed = _changed(conn, center.code, span.from_ms, known, report)
     return {**report, "revision": _revision(known, changed)}
 
@@ -228,14 +229,35 @@ def check(conn: sa.Connection, code: str, month: str, standards: Standards, now_
     """Makes a closed report anew from the readings; returns what it says otherwise, nothing when it is the same to the
     bit. Of a report of an older format the sentences are not compared. Raises ReportError where there is nothing to
     compare."""
-    center = centers.get(conn, code)
-    span = period(month, TZ, now_ms)
+    kept, anew = closed_and_anew(conn, code, month, standards, now_ms)
+    return differing(kept, anew)
+
+
+def differing(kept: Mapping[str, Any], anew: Mapping[str, Any]) -> list[str]:
+    """Pure. The parts that two reports of one month tell otherwise."""
+    kept, anew = revisions.of_one_form(kept, anew)
+    return [name for name in itertools.chain(kept, anew.keys() - kept.keys()) if kept.get(name) != anew.get(name)]
+
+
+def closed_and_anew(
+    conn: sa.Connection, code: str, month: str, standards: Standards, now_ms: int, sheets: Sequence[DaySheet] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The newest closed report of a month, and the same made from the readings. `sheets` are those of the center as
+    the register has it now; they are made anew where the month was reported for a center as it was. Raises
+    ReportError where there is nothing to compare."""
+    center, span = centers.get(conn, code), period(month, TZ, now_ms)
+    kept = revisions.report_of(conn, center.code, span.from_ms, closed_number(conn, code, month, now_ms))
+    if span.from_ms < raw_from(conn):
+        raise ReportError(f"month {month}: its readings have been let go; `nabz-collector evidence` still has them")
+    then = as_reported(conn, center, span.from_ms)
+    same = sheets if then == histories(conn, [center])[center.code] and sheets else None
+    return kept, _plain(build_some(conn, [then], month, standards, now_ms, sheets=same)[center.code])
+
+
+def closed_number(conn: sa.Connection, code: str, month: str, now_ms: int) -> int:
+    """The newest closed revision of a month. Raises ReportError where there is none, CenterError."""
+    center, span = centers.get(conn, code), period(month, TZ, now_ms)
     closed = [item for item in revisions.revisions_of(conn, center.code, span.from_ms) if item.closed_ms is not None]
     if not closed:
         raise ReportError(f"month {month}: is not reported yet, so there is nothing to compare; see it without --check")
-    if span.from_ms < raw_from(conn):
-        raise ReportError(f"month {month}: its readings have been let go; `nabz-collector evidence` still has them")
-    kept = revisions.report_of(conn, center.code, span.from_ms, closed[-1].number)
-    anew = _plain(build(conn, _as_reported(conn, center, span.from_ms), month, standards, now_ms))
-    kept, anew = revisions.of_one_form(kept, anew)
-    return [name for name in itertools.chain(kept, anew.keys() - kept.keys()) if kept.get(name) != anew.get(name)]
+    return closed[-1].number

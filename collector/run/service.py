@@ -38,6 +38,8 @@ from collector.run.backups import Backups
 from collector.run.housekeeping import EVERY_S as HOUSEKEEPING_S
 from collector.run.housekeeping import Housekeeping
 from collector.run.lock import DatabaseLock, folder_lock
+from collector.run.night_audit import TICK_S as NIGHT_TICK_S
+from collector.run.night_audit import NightAudit
 from collector.run.reload import Reload
 from collector.run.runtime import Component, PeriodicTask, Subprocess, WebServer
 from collector.run.tasks import clock_ms
@@ -205,6 +207,9 @@ class Running:
         if settings.backup.folder is not None:
             backups = Backups(self._store, settings, child_options, clock_ms)
             self._start(PeriodicTask("backups", BACKUPS_TICK_S, backups.tick))
+        if settings.audit.share_pct:
+            nights = NightAudit(self._store, settings, child_options, clock_ms)
+            self._start(PeriodicTask("audit", NIGHT_TICK_S, nights.tick))
         # Without channels it still empties the queue, so that a channel added later gets no old messages.
         self.outbox = Outbox(self._store, read_channels(settings), self._standards, settings.web_url, clock_ms)
         self.outbox.after_start()

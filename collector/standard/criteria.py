@@ -145,7 +145,7 @@ class Standard:
 
     @cached_property
     def by_id(self) -> dict[str, Criterion]:
-        return {criterion.id: criterion for criterion in (*self.criteria, DEAF, CLOCK)}
+        return {criterion.id: criterion for criterion in (*self.criteria, DEAF, CLOCK, AUDIT)}
 
 
 @dataclass(frozen=True)
@@ -227,6 +227,14 @@ class Clocks:
     failure: None = None
 
 
+@dataclass(frozen=True)
+class Audit:
+    """How much of a center's month is not stored as it was signed, by the newest audit."""
+
+    differences: float
+    failure: None = None
+
+
 DEAF = Criterion(
     id="collector.deaf",
     reading="fleet",
@@ -256,6 +264,23 @@ CLOCK = Criterion(
     when="always",
     severity="urgent",
     fresh_s=600,
+    month=MonthRule(share_pct=100),
+    name=LocalText({}),
+    fix=LocalText({}),
+)
+
+AUDIT = Criterion(
+    id="collector.audit",
+    reading="audit",
+    fields=("differences",),
+    compare="at_most",
+    figure=Figure({EVERYONE: 0.0}),
+    unit="",
+    window=Window(),
+    recovery=Recovery(100.0, Window()),
+    when="always",
+    severity="urgent",
+    fresh_s=86_400,
     month=MonthRule(share_pct=100),
     name=LocalText({}),
     fix=LocalText({}),

@@ -33,7 +33,7 @@ from collector.reports.ledger import Bucket, FormerBucket
 from collector.reports.revisions import SHOWN as DIFFERENCES
 from collector.scope import PARTS
 from collector.standard.check import READINGS, value_type
-from collector.standard.criteria import CLOCK, DEAF, DERIVED, YES_NO, Severity
+from collector.standard.criteria import AUDIT, CLOCK, DEAF, DERIVED, YES_NO, Severity
 from collector.store.queries import STATES
 from collector.web import view
 from collector.web.incidents import ACTS
@@ -114,7 +114,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "finding", get_args(Finding)
     yield "severity", get_args(Severity)
     yield "day", DAYS
-    yield "criterion", [f"{item.id}{part}" for item in (DEAF, CLOCK) for part in ("", ".fix")]
+    yield "criterion", [f"{item.id}{part}" for item in (DEAF, CLOCK, AUDIT) for part in ("", ".fix")]
     yield from ((room, ("raised", "cleared")) for room in ("alert", "summary"))
     buckets = (*get_args(Bucket), *get_args(FormerBucket), "open")
     yield from (("ledger", dict.fromkeys(f"{name}{part}" for name in buckets)) for part in ("", ".means"))

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from agent import wire
 from agent.common.center_time import TZ
 from collector.__main__ import main
+from collector.access.enrolment import device_name
 from collector.judging.evaluate import FreshReading
 from collector.register import imports
 from collector.register.centers import Center
@@ -324,7 +325,9 @@ def test_the_command_makes_a_month_anew_and_compares(store: Store, tmp_path: Pat
         "--data",
         str(tmp_path),
     ]
-    plain = Standards.of(examples())
+    plain, key = Standards.of(examples()), bytes(32)
+    with store.write() as conn:
+        conn.execute(sa.update(schema.devices).values(device=device_name(key), public_key=key))
     assert main([*words, "--check"]) == 2
     assert "is not reported yet" in capsys.readouterr().err
     schedule.begin(store, plain, DUE)
@@ -333,7 +336,10 @@ def test_the_command_makes_a_month_anew_and_compares(store: Store, tmp_path: Pat
     assert "the same to the bit" in capsys.readouterr().out
     put(store, day(FEBRUARY, 3), DUE + DAY, notes=False)
     assert main([*words, "--check"]) == 1
-    assert "the readings say otherwise in ledger, minutes, availability, criteria, evidence" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "300 reading_added" in told.err
+    assert "5 report_differs" in told.err
+    assert "(link): has a row, and no signed batch has it" in told.out
 
 
 def test_a_report_without_its_standard_waits_and_keeps_its_readings(store: Store) -> None:

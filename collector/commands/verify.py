@@ -1,0 +1,130 @@
+"""`nabz-collector verify`: a center's month derived anew from the signed bytes and compared with all that is stored."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from agent.common import logs
+from agent.common.logs import Event
+from agent.common.words import languages, plain
+from collector.audit import nightly
+from collector.audit.verify import Progress, Verification, verify
+from collector.commands.console import Bar, answers, common_arguments, complain, say, settings_of
+from collector.database import existing
+from collector.register import centers
+from collector.reports.monthly import ReportError
+from collector.standard import StandardError, Standards, examples, load
+from collector.store import Store
+
+EXAMPLE = "nabz-collector verify --center LHR-014 --month 2026-01"
+ALTERED = Event(
+    __name__, "error", "evidence_altered", "what is stored of a center is not as it was signed", key="center",
+    fields="month differences first",
+)  # fmt: skip
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common_arguments(parser)
+    parser.add_argument("--center", metavar="CODE")
+    parser.add_argument("--month", metavar="YYYY-MM")
+    parser.add_argument("--sample", action="store_true", help="instead: some centers by chance, as each night does")
+    parser.add_argument("--language", choices=tuple(languages()), default="en", help="of what is found; default: en")
+    parser.add_argument("--json", action="store_true", help="print facts as JSON")
+    logs.argument(parser)
+    parser.epilog = "exit codes: 0 as it was signed, 1 something differs, 2 wrong use or settings"
+
+
+@answers
+def run(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    if not options.sample and not (options.center and options.month):
+        complain("verify: needs --center and --month, or --sample; write e.g. --center LHR-014 --month 2026-01")
+        return 2
+    try:
+        standards = Standards.of([load(path) for path in settings.standard.files] or examples())
+        with existing(settings) as store:
+            if options.sample:
+                return _sample(store, standards, settings.audit.share_pct)
+            with Bar("verified") as bar, store.read() as conn:
+                done = verification(conn, options.center, options.month, standards, _now_ms(), bar.share)
+    except (ReportError, StandardError) as error:
+        complain(str(error))
+        return 2
+    except centers.CenterError as error:
+        complain(str(error))
+        return 1
+    return put_verification(done, as_json=options.json, lang=options.language)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def verification(
+    conn: sa.Connection, code: str, month: str, standards: Standards, now_ms: int, progress: Progress | None = None
+) -> Verification:
+    """Everything that can be compared. Raises ReportError, CenterError."""
+    return verify(conn, code, month, standards, now_ms, progress=progress or (lambda _share: None))
+
+
+def put_verification(done: Verification, *, as_json: bool, lang: str = "en") -> int:
+    """Prints what was found; returns the exit code."""
+    if as_json:
+        say(json.dumps(facts(done), ensure_ascii=False, indent=2))
+        return 0 if done.is_true else 1
+    looked = f"{done.batches} batches, {done.readings} readings, {done.sheets} day sheets"
+    looked += ", the closed report" if done.is_reported else "; no report is closed yet"
+    if done.is_true:
+        say(f"{done.center} {done.month}: as it was signed, the same to the bit ({looked})")
+        return 0
+    counts = ", ".join(f"{count} {kind}" for kind, count in done.found.counts.items())
+    complain(f"{done.center} {done.month}: not as it was signed ({looked}): {counts}")
+    words = plain(lang)
+    for one in done.found:
+        say(f"  {one.kind}: {words.reason(one.reason)}")
+    return 1
+
+
+def facts(done: Verification) -> dict[str, Any]:
+    return {
+        "center": done.center, "month": done.month, "batches": done.batches, "readings": done.readings,
+        "sheets": done.sheets, "is_reported": done.is_reported, "counts": dict(done.found.counts),
+        "differences": [{"kind": one.kind, "reason": msgspec.to_builtins(one.reason)} for one in done.found],
+    }  # fmt: skip
+
+
+# ---------------------------------------------------------------- a night's sample
+
+
+def _sample(store: Store, standards: Standards, share_pct: float) -> int:
+    begin_ms = _now_ms()
+    with store.read() as conn:
+        sample = nightly.drawn(conn, share_pct, begin_ms, random.SystemRandom())
+    differing = []
+    for code in sample.codes:
+        with store.read() as conn:
+            done = verification(conn, code, sample.month, standards, _now_ms())
+        if not done.is_true:
+            differing.append(code)
+            ALTERED.log(center=code, month=done.month, differences=sum(done.found.counts.values()), first=_kind(done))
+        with store.write() as conn:
+            nightly.tell(conn, done, standards, _now_ms())
+    took_s = (_now_ms() - begin_ms) / 1000
+    result = nightly.NightResult(
+        at_ms=begin_ms, month=sample.month, centers=len(sample.codes), differing=tuple(differing), took_s=took_s
+    )
+    with store.write() as conn:
+        nightly.record(conn, result)
+    say(f"{len(sample.codes)} centers of {sample.month} verified in {took_s:.1f} s, {len(differing)} not as signed")
+    return 1 if differing else 0
+
+
+def _kind(done: Verification) -> str:
+    return done.found.first.kind if done.found.first else ""

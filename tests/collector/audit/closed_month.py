@@ -1,0 +1,84 @@
+"""A month of three centers as a collector has it when it is over: evidence, rows, day sheets, closed reports."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from collector.audit import verify
+from collector.audit.verify import Verification
+from collector.ingest import server_results
+from collector.ingest.transaction import Ingest
+from collector.ingest.workers import judge_with
+from collector.register import calendar
+from collector.register.calendar import CalendarEntry
+from collector.reports import day_store, revisions, schedule
+from collector.store import Store, schema, upsert
+from tests.timelines.order_play import (
+    BEGIN,
+    DAY,
+    HOUR,
+    MONTH,
+    REPORTED,
+    SETTINGS,
+    STANDARDS,
+    OrderPlay,
+    as_ready,
+    drawn,
+    in_time,
+    template,
+)
+
+CODE = "LHR-1"
+NAME = "2026-11"
+
+
+def played(folder: Path, play: OrderPlay, order: str, seed: int) -> Path:
+    """The database of a collector that has taken a play in some order."""
+    path = folder / f"{order}-{seed}.db"
+    shutil.copy(template(folder, play), path)
+    (folder / "template.db").unlink()
+    store = Store.open(f"sqlite:///{path}")
+    ingest = Ingest(store, play.server, judge_with(SETTINGS, STANDARDS))
+    for record in play.records:
+        with store.write() as conn:
+            server_results.take_record(conn, record, BEGIN, STANDARDS)
+    draw = random.Random(seed)
+    arrivals = in_time(as_ready(play) if order == "ready" else drawn(play, draw, newest_first=order == "newest"))
+    for now_ms, _, message in arrivals:
+        ingest.take([message], now_ms)
+    store.close()
+    return path
+
+
+def close(path: Path) -> None:
+    """The month is over: an hour was closed by two persons, the sheets are made, and the reports."""
+    store = Store.open(f"sqlite:///{path}")
+    entry = CalendarEntry(
+        kind="closure", scope="center", subject=CODE, from_ms=BEGIN, to_ms=BEGIN + HOUR // 2, recorded_ms=BEGIN,
+        recorded_by="Ali", reason="flood",
+    )  # fmt: skip
+    with store.write() as conn:
+        calendar.add(conn, [entry], MONTH, second="Sara")
+        upsert(conn, schema.about, [{"name": day_store.SHEETS_UNTIL, "value": str(MONTH)}])
+    day_store.begin_days(store, MONTH + 31 * DAY)
+    while day_store.make(store, STANDARDS, REPORTED):
+        pass
+    schedule.begin(store, STANDARDS, REPORTED)
+    while schedule.finish(store, STANDARDS, REPORTED + revisions.SETTLE_MS):
+        pass
+    store.close()
+
+
+def audited(store: Store, code: str = CODE) -> Verification:
+    with store.read() as conn:
+        return verify.verify(conn, code, NAME, STANDARDS, REPORTED)
+
+
+def run(store: Store, statement: sa.Executable) -> None:
+    """What somebody with write access to the database does."""
+    with store.write() as conn:
+        assert conn.execute(statement).rowcount > 0
