@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections import Counter
+from collections import Counter, namedtuple
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,7 +21,8 @@ import sqlalchemy as sa
 from agent.common.reasons import Reason, encode
 from collector.flags.judge import Verdict, judge
 from collector.flags.witness import Witness
-from collector.judging import server_check
+from collector.judging import server_check, server_samples
+from collector.judging.server_samples import ServerSample, failure_cause
 from collector.register import opening_hours
 from collector.register.centers import Center
 from collector.register.dated import DatedCenter
@@ -99,7 +100,7 @@ class Case:
         """Notes what a reading says of the minutes it speaks for."""
         self.measured.update(covers)
         if kind == "link":
-            cause = _failure_cause(row.failure)
+            cause = failure_cause(row.failure)
             if row.loss_pct is not None and row.loss_pct < 100:
                 self.line_up.update(covers)
             elif row.loss_pct is not None or cause in LINE_FAILED:
@@ -118,7 +119,12 @@ def collect(
     judges = {code: lru_cache(DISTINCT)(_judge(kind, names, case.center)) for code, case in cases.items()}
     pooled: dict[str, dict[tuple[Criterion, str], Days]] = {code: {} for code in cases}
     seen = _witnesses(conn, kind, list(cases), day, standards, now_ms)
-    for row in _readings(conn, kind, [*names, *weighed], list(cases), day):
+    unreported = _unreported(conn, kind, list(cases), day, standards, now_ms)
+    seen |= {sample.id: sample.witness for sample in unreported}
+    rows = itertools.chain(
+        _readings(conn, kind, [*names, *weighed], list(cases), day), _as_rows(unreported, [*names, *weighed])
+    )
+    for row in rows:
         case = cases[row.center]
         covers = [item for item in minutes_of(row.wall_ms) if item in case.open]
         case.see(kind, row, covers)
@@ -126,6 +132,8 @@ def collect(
         standard = standards.at(row.wall_ms)
         values = tuple(row)[_KEYS : _KEYS + len(names)]
         verdicts = [] if standard is None else judges[row.center](standard, values, witness)
+        if row.spool.startswith(server_samples.SPOOL):  # it speaks only for what no reading does
+            verdicts = [pair for pair in verdicts if pair[1].word != "unknown"]
         if standard is not None:
             _note_below(case, standard, verdicts, covers)
         if not day.from_ms <= row.wall_ms < day.to_ms:
@@ -184,25 +192,45 @@ def _note_below(
             case.below.update(covers)
 
 
-def _failure_cause(text: object) -> str:
-    if not isinstance(text, str) or not text:
-        return ""
-    return str(json.loads(text).get("cause", "")) if text.startswith("{") else text
-
-
 def _by_day(kind: str, standards: Standards) -> bool:
     return any(item.month.per == "day" for version in standards.versions for item in version.by_reading.get(kind, ()))
 
 
 def _witnesses(
     conn: sa.Connection, kind: str, codes: Sequence[str], day: DaySpan, standards: Standards, now_ms: int
-) -> Mapping[str, Witness]:
+) -> dict[str, Witness]:
     """By the reading's id; none where no version of the standard asks for one."""
-    asks = (item.evidence == "witnessed" for version in standards.versions for item in version.by_reading.get(kind, ()))
-    return server_check.of_centers(conn, codes, day.from_ms, day.to_ms, now_ms) if any(asks) else {}
+    if not _wants_witness(kind, standards):
+        return {}
+    return server_check.of_centers(conn, codes, day.from_ms, day.to_ms, now_ms)
 
 
-_KEYS = 6  # wall_ms, center, device, spool, seq, subject
+def _wants_witness(kind: str, standards: Standards) -> bool:
+    rows = (version.by_reading.get(kind, ()) for version in standards.versions)
+    return any(item.evidence == "witnessed" for item in itertools.chain.from_iterable(rows))
+
+
+def _unreported(
+    conn: sa.Connection, kind: str, codes: Sequence[str], day: DaySpan, standards: Standards, now_ms: int
+) -> list[ServerSample]:
+    """What measurement servers saw of this day's tests and no reading speaks for."""
+    if kind != "speed" or not _wants_witness(kind, standards):
+        return []
+    found = server_samples.of_centers(conn, codes, day.from_ms, day.to_ms, now_ms)
+    return [sample for code in sorted(found) for sample in found[code]]
+
+
+def _as_rows(samples: Iterable[ServerSample], names: Sequence[str]) -> Iterator[Any]:
+    """In the form of `_readings`."""
+    form: Any = namedtuple("form", [*_KEY_NAMES, *names])  # type: ignore[misc]
+    for one in samples:
+        _, spool, seq = one.id.split(" ")
+        keys = (one.test.started_ms, one.test.center, one.test.device, spool, int(seq), one.test.subject)
+        yield form(*keys, *(one.fields.get(name) for name in names))  # type: ignore[call-arg]
+
+
+_KEY_NAMES = ("wall_ms", "center", "device", "spool", "seq", "subject")
+_KEYS = len(_KEY_NAMES)
 
 
 def _readings(
@@ -211,7 +239,7 @@ def _readings(
     """In the order of time, those of one instant in that of their ids: never in the order in which they came. It is
     sorted here, since databases sort words each in its own way."""
     table = schema.readings[kind]
-    keys = [table.c[name] for name in ("wall_ms", "center", "device", "spool", "seq", "subject")]
+    keys = [table.c[name] for name in _KEY_NAMES]
     query = sa.select(*keys, *(table.c[name] for name in names))
     first_ms, last_ms = day.from_ms - REACH_MS, day.to_ms + REACH_MS
     within = sa.and_(table.c.center.in_(codes), table.c.wall_ms >= first_ms, table.c.wall_ms < last_ms)

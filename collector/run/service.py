@@ -74,6 +74,7 @@ FOLLOW_INTERVAL_S = 1.0
 SCHEDULE_INTERVAL_S = 1.0  # between two decisions who may test
 REGISTER_INTERVAL_S = 30.0
 CERTIFICATE_INTERVAL_S = 3600.0
+UNREPORTED_INTERVAL_S = 60.0  # between two looks for tests that no gateway reports
 COLLECT_INTERVAL_S = 1.0  # between two collections of our own measurement server's results
 
 
@@ -217,6 +218,8 @@ class Running:
         """The scheduler of tests at measurement servers, and our own server."""
         scheduler = TestScheduler(self._store, self._key, self.ingest.publish, self._hub.publish, clock_ms)
         self._start(PeriodicTask("scheduler", SCHEDULE_INTERVAL_S, scheduler.look))
+        unreported = tasks.unreported_task(self._store, self._standards, self._hub)
+        self._start(PeriodicTask("unreported tests", UNREPORTED_INTERVAL_S, unreported))
         if self._settings.measure.enabled:
             outgoing = _measure_state(self._settings, self._public_key)
             tick = tasks.collect_task(self._store, self._standards, self._hub, outgoing)

@@ -100,6 +100,7 @@ COLLECTOR: Examples = {
     "incident.cause": {"gap": "isp_down"},
     # what a measurement server says of a speed test: collector.flags.witness
     "witness.agrees": {"server": "pie"},
+    "witness.by_server": {"server": "pie"},
     "witness.disagrees": {"apart": [APART, APART]},
     "witness.apart": APART.params,
     "witness.apart_unseen": {"direction": "up", "device": "g1", "server": "pie", "claimed_mbps": 90.0},
@@ -179,6 +180,9 @@ COLLECTOR: Examples = {
     },
     "finding.batch": {"spool": "s", "first": "1", "last": "9", "found": DOUBT},
     "finding.reading": {"reading": "g1 s 7", "found": Reason("witness.self_test")},
+    "unreported.silent": {"test": "t1", "server": "pie", "down_mbps": 2.1, "up_mbps": None},
+    "unreported.failed": {"test": "t1", "server": "pie", "down_mbps": 2.1, "up_mbps": 1.0, "cause": "timeout"},
+    "unreported.otherwise": {"test": "t1", "server": "pie", "down_mbps": 2.1, "up_mbps": 1.0},
     # messages, records and requests that are refused: collector.ingest, .speedtests, .access
     "refused.topic": {"topic": "a/b", "asked": "nabz/v1/up/g1"},
     "refused.unframed": {"text": "batch: JSON is malformed"},
