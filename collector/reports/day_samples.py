@@ -26,7 +26,7 @@ from collector.judging.server_samples import ServerSample, failure_cause
 from collector.register import opening_hours
 from collector.register.centers import Center
 from collector.register.dated import DatedCenter
-from collector.reports import seat_availability
+from collector.reports import seat_availability, unused_tests
 from collector.reports.daily_samples import WEIGHED_BY, Days, weight_of
 from collector.reports.day_sheets import CriterionDay
 from collector.reports.ledger import REACH_MS, minutes_of
@@ -67,6 +67,7 @@ class DaySamples:
     slots: set[int] = field(default_factory=set)
     minutes: set[int] = field(default_factory=set)
     not_counted: Counter[Reason] = field(default_factory=Counter)
+    unused: Counter[str] = field(default_factory=Counter)
 
 
 class Case:
@@ -151,6 +152,26 @@ def collect(
         for (criterion, subject), days in its.items():
             for _, whole, verdict in days.verdicts(lambda _day, case=case: case.center):  # type: ignore[misc]
                 _add(case.samples(criterion, subject), verdict, whole.slots, whole.minutes)
+
+
+def collect_unused(
+    conn: sa.Connection, cases: Mapping[str, Case], day: DaySpan, standards: Standards, now_ms: int
+) -> None:
+    """Tells the cases of the tests that were granted and not made; to be called when they know what was measured."""
+    rules = (item.month.unused for version in standards.versions for item in version.by_reading.get("speed", ()))
+    if all(rule is None for rule in rules):
+        return
+    for code, tests in unused_tests.of_centers(conn, list(cases), day.from_ms, day.to_ms, now_ms).items():
+        case = cases[code]
+        for test in tests:
+            minute = test.granted_ms // opening_hours.MINUTE_MS
+            standard = standards.at(test.granted_ms)
+            if standard is None or minute in case.excused or not {minute - 1, minute, minute + 1} & case.measured:
+                continue
+            for criterion in standard.by_reading.get("speed", ()):
+                if criterion.month.unused is not None and (criterion.when == "always" or minute in case.open):
+                    case.evidence.update(msgspec.json.encode(["unused", criterion.id, test.granted_ms, test.cause]))
+                    case.samples(criterion, test.subject).unused[test.cause] += 1
 
 
 @dataclass(frozen=True)
@@ -311,6 +332,7 @@ def sheet_criteria(case: Case) -> tuple[CriterionDay, ...]:
             slots=tuple(sorted(found.slots)),
             covered=len(found.minutes - set(case.excused)),
             not_counted=tuple(sorted(found.not_counted.items(), key=lambda item: encode(item[0]))),
+            unused=tuple(sorted(found.unused.items())),
         )
         for (criterion, subject), found in sorted(case.found.items())
     )

@@ -46,7 +46,7 @@ COLLECTOR: Examples = {
     "verdict.not_made": {"cause": "skipped_on_battery"},
     "verdict.absent": {"fields": ["capacity_down_mbps", "download_mbps"]},
     "verdict.closed": {},
-    "verdict.retired": {"standard": "example-2026-2"},
+    "verdict.retired": {"standard": "example-2026-3"},
     "verdict.at_least": {"value": 2100.0, "bound": 1800.0, "unit": "s"},
     "verdict.at_most": {"value": 30.0, "bound": 2.0, "unit": "%"},
     "verdict.share_at_least": {"value": 12.4, "bound": 40.0, "unit": "Mbit/s", "share_pct": 80.0, "whole": 50.0},
@@ -236,6 +236,8 @@ COLLECTOR: Examples = {
     "join.proof": {},
     # a month and its seats: collector.reports
     "month.excused": {},
+    "month.unused": {"cause": "no_answer", "limit": 5},
+    "month.unused_excused": {"cause": "no_record"},
     "month.lacks": {"lacks": [Reason.of("month.days", n=3, least=15)]},
     "month.samples": {"n": 3, "least": 42},
     "month.days": {"n": 1, "least": 15},
