@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from agent.common import logs
+from agent.common.center_time import slot_minutes
 from agent.wire import ENGINE_OF_RECORD
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -338,15 +338,3 @@ def slot_rules(slots: list[str]) -> Iterator[tuple[str, str]]:
         if start < last_end:
             yield "slots", f"{slot!r} begins before the one ahead of it ends; put them in order, apart"
         last_end = end
-
-
-def slot_minutes(slot: str) -> tuple[int, int]:
-    """(start, end) in minutes of the day. Raises ValueError."""
-    found = re.fullmatch(r"(\d\d):([0-5]\d)-(\d\d):([0-5]\d)", slot)
-    if found is None:
-        raise ValueError(slot)
-    start_h, start_m, end_h, end_m = map(int, found.groups())
-    start, end = start_h * 60 + start_m, end_h * 60 + end_m
-    if not start < end <= 24 * 60:
-        raise ValueError(slot)
-    return start, end

@@ -537,7 +537,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing the collector asks a gateway to do once, before ``expires_ms``.
 
-    For a speed test ``id`` is its test id, ``token`` admits it once at ``server``.
+    For a speed test ``id`` is its test id, ``token`` admits it once at ``server``. ``slot`` is the time of day for
+    which the collector drew it: it is that slot's test. Absent for other tests, and from collectors before 0.3.
     """
 
     v: int
@@ -549,6 +550,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     nonce: Hex = ""
     token: Token = ""
     server: Text = ""
+    slot: Text = ""
     expires_ms: Millis
 
 

@@ -53,6 +53,8 @@ Finding = Literal[
     "hole", "went_back", "lost_by_us",
     # a speed test that its server contradicts (collector.flags.witness.FINDINGS)
     "disagrees", "replayed", "not_granted_to_this_device", "lan_server",
+    # one that its server saw and no reading speaks for (collector.judging.server_samples)
+    "unreported",
     # what the roll calls of several centers say together (collector.judging.shared_seats)
     "shared_seat",
     # what speed engines say of one line on one day (collector.judging.engines)

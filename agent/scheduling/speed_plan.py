@@ -19,20 +19,21 @@ import hashlib
 import math
 import random
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import msgspec
 
-from agent.common.center_time import CENTER_TIME
-from agent.config import SpeedSection, slot_minutes
+from agent.common.center_time import CENTER_TIME, slot_minutes
+from agent.config import SpeedSection
 from agent.scheduling.schedule import DAY_MS, MINUTE_MS, SLOT_TAIL
 from agent.wire import Purpose
 
 MB = 1_000_000
 RESTART_PAUSE_MS = 20 * 60 * MINUTE_MS  # where the power goes each day, tests do not all fall on its return
 WEEK_MS = 7 * DAY_MS
+DRAWS_MS = 3 * DAY_MS  # a collector that drew a test so lately draws the next one, too
 MAX_SKIPS = 5
 MAX_DEFERRAL_MS = 30 * MINUTE_MS
 MAX_REQUEST_WAIT_MS = 30 * MINUTE_MS
@@ -89,6 +90,21 @@ def due_slot(plan: Sequence[Slot], done: Collection[str], now_ms: int) -> Slot |
     return next((slot for slot in plan if slot.name not in done and slot.test_ms <= now_ms < slot.end_ms), None)
 
 
+def after_drawn(plan: Sequence[Slot], book: SpeedBook, now_ms: int) -> list[Slot]:
+    """The slots' own moments, late in the slot while the collector draws them: it has had its time by then."""
+    if not 0 <= now_ms - book.drawn_ms < DRAWS_MS:
+        return list(plan)
+    return [
+        replace(slot, test_ms=max(slot.test_ms, slot.start_ms + round((slot.end_ms - slot.start_ms) * SLOT_TAIL)))
+        for slot in plan
+    ]
+
+
+def running_slot(plan: Sequence[Slot], name: str, done: Collection[str]) -> Slot | None:
+    """The slot of today that has this name and no test yet."""
+    return next((slot for slot in plan if slot.name == name and slot.name not in done), None)
+
+
 def slots_left(now_ms: int, slots: Sequence[str]) -> int:
     """How many slots the month still has by the center's clock, the one that runs now among them."""
     local = datetime.fromtimestamp(now_ms / 1000, CENTER_TIME)
@@ -105,7 +121,8 @@ class SpeedBook(msgspec.Struct, frozen=True, kw_only=True):
     """What tests have cost this month, which slots are done, when the last test was, and its rates and cost.
 
     ``costs`` has the bytes of the last test of each mode, ``skips`` (cause, milliseconds) of the last 7 days,
-    ``cross_checked`` the last day on which engines were held against each other.
+    ``cross_checked`` the last day on which engines were held against each other, ``drawn_ms`` when the collector last
+    drew a test: while it does, the gateway's own tests wait for it.
     """
 
     month: str = ""
@@ -117,6 +134,7 @@ class SpeedBook(msgspec.Struct, frozen=True, kw_only=True):
     up_mbps: float | None = None
     skips: list[tuple[str, int]] = []
     cross_checked: str = ""
+    drawn_ms: int = 0
 
     def at(self, now_ms: int) -> SpeedBook:
         """The book as of now: a new month starts at zero, yesterday's slots and last week's skips are forgotten."""

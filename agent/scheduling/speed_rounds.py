@@ -144,7 +144,8 @@ class SpeedRounds:
             now_ms = self._now_ms()
             plan = speed_plan.plan_day(now_ms, speed.slots, self._parts.device, self._ledger.secret)
             # The book as of the same moment: a moment later, past midnight, it has forgotten the day of the plan.
-            slot = speed_plan.due_slot(plan, self._ledger.book.at(now_ms).done, now_ms)
+            book = self._ledger.book.at(now_ms)
+            slot = speed_plan.due_slot(speed_plan.after_drawn(plan, book, now_ms), book.done, now_ms)
             if slot is not None:
                 await self.due("routine", slot)
             await asyncio.sleep(self._timing.poll_s)
@@ -160,8 +161,15 @@ class SpeedRounds:
             await self._cross_check(slot)
 
     async def run_task(self, task: wire.Task) -> None:
-        """A test that the collector wants now, without a request."""
-        await self._test(task.purpose, None, task)
+        """A test that the collector wants now, without a request; one that it drew for a slot is that slot's test."""
+        slot = None
+        if task.slot:
+            await self._save_book(msgspec.structs.replace(self._book(), drawn_ms=self._now_ms()))
+            plan = speed_plan.plan_day(
+                self._now_ms(), self._parts.settings.speed.slots, self._parts.device, self._ledger.secret
+            )
+            slot = speed_plan.running_slot(plan, task.slot, self._book().done)
+        await self._test(task.purpose, slot, task)
 
     def accept(self, task: wire.Task) -> bool:
         """Whether the task grants a request of ours."""

@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from agent.common.center_time import CENTER_TIME
-from agent.config import SpeedSection, slot_minutes
+from agent.common.center_time import CENTER_TIME, slot_minutes
+from agent.config import SpeedSection
 from agent.scheduling import speed_plan
 from agent.scheduling.schedule import DAY_MS, MINUTE_MS
 from agent.scheduling.speed_plan import CAPPED, MB, RunTest, SkipTest, Slot, SpeedBook, TestConditions

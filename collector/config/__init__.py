@@ -19,6 +19,7 @@ from collector.config.endpoint import (
     HttpUrl,
     Listen,
     PublicEndpoint,
+    SlotText,
     is_loopback,
     split_broker,
     split_listen,
@@ -167,6 +168,11 @@ class MeasureSection(CollectorSection):
         gt=0,
         le=1e6,
         description="The fastest line a center has, in Mbit/s: each test at once may need as much. No official figure.",
+    )
+    drawn_slots: tuple[SlotText, ...] = Field(
+        default=("08:00-09:00", "10:00-13:00", "14:00-17:00", "19:00-22:00"),
+        description="Times of day in each of which the collector draws one test of each center, at a moment that only "
+        "it knows: HH:MM-HH:MM by the centers' clock, as the gateways' own slots; empty: gateways draw their own.",
     )
     networks: Path | None = Field(
         default=None,

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
+from agent.common.center_time import slot_minutes
+
 BROKER_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 
 
@@ -32,6 +34,14 @@ def _http(text: str) -> str:
     if text and not text.startswith(("http://", "https://")):
         raise ValueError("must begin with http:// or https://; write e.g. http://nabz.example.pk")
     return text.rstrip("/")
+
+
+def _slot(text: str) -> str:
+    try:
+        slot_minutes(text)
+    except ValueError:
+        raise ValueError("must be HH:MM-HH:MM with the end after the start, at most 24:00") from None
+    return text
 
 
 def _broker(text: str) -> str:
@@ -64,6 +74,7 @@ Listen = Annotated[str, AfterValidator(_listen)]
 Address = Annotated[str, AfterValidator(_address)]
 HttpUrl = Annotated[str, AfterValidator(_http)]
 BrokerUrl = Annotated[str, AfterValidator(_broker)]
+SlotText = Annotated[str, AfterValidator(_slot)]
 
 
 @dataclass(frozen=True)

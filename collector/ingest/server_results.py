@@ -7,7 +7,7 @@ once more in the transaction that stores the record. What is dishonest in either
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from agent.common.reasons import Reason, encode
 from agent.common.reasons import decode as decode_reason
 from collector.access.enrolment import is_signed
 from collector.flags.witness import FINDINGS, Witness, Word, rate_mbps
+from collector.judging import server_samples
 from collector.judging.evaluate import FreshReading, judge_again
 from collector.judging.server_check import ClaimInContext, overtaken, speeds, told, told_by, witnesses
 from collector.measure.record import MAX_BYTES, Record, decode
@@ -46,6 +47,8 @@ def attach(conn: sa.Connection, group: Group, now_ms: int) -> Group:
         return list(group)
     found = witnesses(conn, claims, now_ms)
     _note(conn, [(claim, found[claim.claim.id]) for claim in claims], now_ms)
+    if spoken := {claim.claim.test_id for claim in claims if found[claim.claim.id].word == "agrees"}:
+        server_samples.forget(conn, spoken)
     overtaking = overtaken(conn, claims, now_ms)
     _forget_replays(conn, (claim for claim, _ in overtaking.values()))
     _note(conn, overtaking.values(), now_ms)
@@ -71,6 +74,23 @@ def take_record(conn: sa.Connection, sealed: bytes, now_ms: int, standards: Stan
         return set()
     conn.execute(sa.insert(table).values(row_of(record, body, signature, now_ms)))
     return _judge_again(conn, record.test, now_ms, standards)
+
+
+def count_unreported(conn: sa.Connection, now_ms: int, standards: Standards) -> set[str]:
+    """Judges tests that servers saw and no reading speaks for, once their time of grace is over; returns the centers
+    they are about. To be called every minute or so."""
+    tests, samples = server_samples.due(conn, now_ms)
+    if not tests:
+        return set()
+    server_samples.record(conn, tests, samples, now_ms)
+    by_center: dict[str, list[FreshReading]] = defaultdict(list)
+    for sample in samples:
+        by_center[sample.test.center].append(sample.fresh())
+    if by_center:
+        moments = [(sample.test.center, sample.test.started_ms) for sample in samples]
+        revisions.record_server_results(conn, moments, now_ms)
+        judge_again(conn, _registered(conn, by_center), standards, now_ms)
+    return set(by_center)
 
 
 def row_of(record: Record, body: bytes, signature: bytes, now_ms: int) -> dict[str, object]:
@@ -136,12 +156,17 @@ def _judge_again(conn: sa.Connection, test: str, now_ms: int, standards: Standar
         by_center[row.center].append(
             FreshReading("speed", reading, row.wall_ms, row.received_ms, context.claim.id, found[context.claim.id])
         )
-    earliest_ms = {code: min(one.at_ms for one in fresh) for code, fresh in by_center.items()}
-    registered = dated.judged(conn, centers.some_centers(conn, by_center), earliest_ms)
-    group = [(registered[code], fresh) for code, fresh in by_center.items() if code in registered]
+    group = _registered(conn, by_center)
     requests.record_group(conn, group, standards, now_ms)
     judge_again(conn, group, standards, now_ms)
     return set(by_center)
+
+
+def _registered(conn: sa.Connection, by_center: Mapping[str, Sequence[FreshReading]]) -> Group:
+    """With their centers as they were when the first of these readings was taken."""
+    earliest_ms = {code: min(one.at_ms for one in fresh) for code, fresh in by_center.items()}
+    registered = dated.judged(conn, centers.some_centers(conn, by_center), earliest_ms)
+    return [(registered[code], fresh) for code, fresh in by_center.items() if code in registered]
 
 
 def _reading(row: sa.Row[Any]) -> wire.SpeedReading:

@@ -27,7 +27,7 @@ Place = tuple[int, int, str]  # when a reading was taken, its number and its nam
 speeds = schema.readings["speed"].c
 _OWN = (speeds.wall_ms, speeds.center, speeds.device, speeds.spool, speeds.seq, speeds.received_ms)
 _SAID = (*(getattr(speeds, name) for name in FIGURES), speeds.purpose, speeds.server, speeds.test_id)
-_CLAIM = (*_OWN, *_SAID, speeds.seconds, speeds.others_from)
+SPEED_CLAIM = (*_OWN, *_SAID, speeds.seconds, speeds.others_from)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +81,13 @@ def witnesses(conn: sa.Connection, claims: Sequence[ClaimInContext], now_ms: int
 
 def of_centers(conn: sa.Connection, codes: Sequence[str], from_ms: int, to_ms: int, now_ms: int) -> dict[str, Witness]:
     """The witness of every speed reading of these centers in a time, by the reading's id."""
-    query = sa.select(*_CLAIM).where(speeds.center.in_(codes), speeds.wall_ms >= from_ms, speeds.wall_ms < to_ms)
+    query = sa.select(*SPEED_CLAIM).where(speeds.center.in_(codes), speeds.wall_ms >= from_ms, speeds.wall_ms < to_ms)
     return witnesses(conn, [told_by(row) for row in conn.execute(query)], now_ms)
 
 
 def of_latest(conn: sa.Connection, code: str, subject: str, wall_ms: int, now_ms: int) -> Witness | None:
     """The witness of the newest speed reading of one line."""
-    query = sa.select(*_CLAIM).where(
+    query = sa.select(*SPEED_CLAIM).where(
         speeds.wall_ms == wall_ms, speeds.center == code, speeds.subject == subject
     )  # fmt: skip
     claims = [told_by(row) for row in conn.execute(query)]
@@ -112,7 +112,8 @@ def overtaken(
     """Readings held already that turn out to be repetitions now that these have come, which were taken before them."""
     names = {item.claim.id for item in claims}
     held = [
-        told_by(row) for row in _rows(conn, speeds.test_id, _CLAIM, sorted({c.claim.test_id for c in claims} - {""}))
+        told_by(row)
+        for row in _rows(conn, speeds.test_id, SPEED_CLAIM, sorted({c.claim.test_id for c in claims} - {""}))
     ]
     held = [item for item in held if item.claim.id not in names]
     fresh = {item.claim.id: item for item in claims}
@@ -188,7 +189,7 @@ def _grants(conn: sa.Connection, tests: Sequence[str]) -> dict[str, Grant]:
 def _uses(conn: sa.Connection, tests: Sequence[str]) -> dict[str, set[Place]]:
     """The place in time of every stored reading with a figure, by its test."""
     found: dict[str, set[Place]] = defaultdict(set)
-    for row in _rows(conn, speeds.test_id, [item for item in _CLAIM if item is not speeds.test_id], tests):
+    for row in _rows(conn, speeds.test_id, [item for item in SPEED_CLAIM if item is not speeds.test_id], tests):
         if _has_figure((item := told_by(row)).claim):
             found[row.test_id].add(_place(item))
     return found

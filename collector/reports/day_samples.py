@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections import Counter
+from collections import Counter, namedtuple
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,11 +21,12 @@ import sqlalchemy as sa
 from agent.common.reasons import Reason, encode
 from collector.flags.judge import Verdict, judge
 from collector.flags.witness import Witness
-from collector.judging import server_check
+from collector.judging import server_check, server_samples
+from collector.judging.server_samples import ServerSample, failure_cause
 from collector.register import opening_hours
 from collector.register.centers import Center
 from collector.register.dated import DatedCenter
-from collector.reports import seat_availability
+from collector.reports import seat_availability, unused_tests
 from collector.reports.daily_samples import WEIGHED_BY, Days, weight_of
 from collector.reports.day_sheets import CriterionDay
 from collector.reports.ledger import REACH_MS, minutes_of
@@ -66,6 +67,7 @@ class DaySamples:
     slots: set[int] = field(default_factory=set)
     minutes: set[int] = field(default_factory=set)
     not_counted: Counter[Reason] = field(default_factory=Counter)
+    unused: Counter[str] = field(default_factory=Counter)
 
 
 class Case:
@@ -99,7 +101,7 @@ class Case:
         """Notes what a reading says of the minutes it speaks for."""
         self.measured.update(covers)
         if kind == "link":
-            cause = _failure_cause(row.failure)
+            cause = failure_cause(row.failure)
             if row.loss_pct is not None and row.loss_pct < 100:
                 self.line_up.update(covers)
             elif row.loss_pct is not None or cause in LINE_FAILED:
@@ -118,7 +120,12 @@ def collect(
     judges = {code: lru_cache(DISTINCT)(_judge(kind, names, case.center)) for code, case in cases.items()}
     pooled: dict[str, dict[tuple[Criterion, str], Days]] = {code: {} for code in cases}
     seen = _witnesses(conn, kind, list(cases), day, standards, now_ms)
-    for row in _readings(conn, kind, [*names, *weighed], list(cases), day):
+    unreported = _unreported(conn, kind, list(cases), day, standards, now_ms)
+    seen |= {sample.id: sample.witness for sample in unreported}
+    rows = itertools.chain(
+        _readings(conn, kind, [*names, *weighed], list(cases), day), _as_rows(unreported, [*names, *weighed])
+    )
+    for row in rows:
         case = cases[row.center]
         covers = [item for item in minutes_of(row.wall_ms) if item in case.open]
         case.see(kind, row, covers)
@@ -126,6 +133,8 @@ def collect(
         standard = standards.at(row.wall_ms)
         values = tuple(row)[_KEYS : _KEYS + len(names)]
         verdicts = [] if standard is None else judges[row.center](standard, values, witness)
+        if row.spool.startswith(server_samples.SPOOL):  # it speaks only for what no reading does
+            verdicts = [pair for pair in verdicts if pair[1].word != "unknown"]
         if standard is not None:
             _note_below(case, standard, verdicts, covers)
         if not day.from_ms <= row.wall_ms < day.to_ms:
@@ -143,6 +152,26 @@ def collect(
         for (criterion, subject), days in its.items():
             for _, whole, verdict in days.verdicts(lambda _day, case=case: case.center):  # type: ignore[misc]
                 _add(case.samples(criterion, subject), verdict, whole.slots, whole.minutes)
+
+
+def collect_unused(
+    conn: sa.Connection, cases: Mapping[str, Case], day: DaySpan, standards: Standards, now_ms: int
+) -> None:
+    """Tells the cases of the tests that were granted and not made; to be called when they know what was measured."""
+    rules = (item.month.unused for version in standards.versions for item in version.by_reading.get("speed", ()))
+    if all(rule is None for rule in rules):
+        return
+    for code, tests in unused_tests.of_centers(conn, list(cases), day.from_ms, day.to_ms, now_ms).items():
+        case = cases[code]
+        for test in tests:
+            minute = test.granted_ms // opening_hours.MINUTE_MS
+            standard = standards.at(test.granted_ms)
+            if standard is None or minute in case.excused or not {minute - 1, minute, minute + 1} & case.measured:
+                continue
+            for criterion in standard.by_reading.get("speed", ()):
+                if criterion.month.unused is not None and (criterion.when == "always" or minute in case.open):
+                    case.evidence.update(msgspec.json.encode(["unused", criterion.id, test.granted_ms, test.cause]))
+                    case.samples(criterion, test.subject).unused[test.cause] += 1
 
 
 @dataclass(frozen=True)
@@ -184,25 +213,45 @@ def _note_below(
             case.below.update(covers)
 
 
-def _failure_cause(text: object) -> str:
-    if not isinstance(text, str) or not text:
-        return ""
-    return str(json.loads(text).get("cause", "")) if text.startswith("{") else text
-
-
 def _by_day(kind: str, standards: Standards) -> bool:
     return any(item.month.per == "day" for version in standards.versions for item in version.by_reading.get(kind, ()))
 
 
 def _witnesses(
     conn: sa.Connection, kind: str, codes: Sequence[str], day: DaySpan, standards: Standards, now_ms: int
-) -> Mapping[str, Witness]:
+) -> dict[str, Witness]:
     """By the reading's id; none where no version of the standard asks for one."""
-    asks = (item.evidence == "witnessed" for version in standards.versions for item in version.by_reading.get(kind, ()))
-    return server_check.of_centers(conn, codes, day.from_ms, day.to_ms, now_ms) if any(asks) else {}
+    if not _wants_witness(kind, standards):
+        return {}
+    return server_check.of_centers(conn, codes, day.from_ms, day.to_ms, now_ms)
 
 
-_KEYS = 6  # wall_ms, center, device, spool, seq, subject
+def _wants_witness(kind: str, standards: Standards) -> bool:
+    rows = (version.by_reading.get(kind, ()) for version in standards.versions)
+    return any(item.evidence == "witnessed" for item in itertools.chain.from_iterable(rows))
+
+
+def _unreported(
+    conn: sa.Connection, kind: str, codes: Sequence[str], day: DaySpan, standards: Standards, now_ms: int
+) -> list[ServerSample]:
+    """What measurement servers saw of this day's tests and no reading speaks for."""
+    if kind != "speed" or not _wants_witness(kind, standards):
+        return []
+    found = server_samples.of_centers(conn, codes, day.from_ms, day.to_ms, now_ms)
+    return [sample for code in sorted(found) for sample in found[code]]
+
+
+def _as_rows(samples: Iterable[ServerSample], names: Sequence[str]) -> Iterator[Any]:
+    """In the form of `_readings`."""
+    form: Any = namedtuple("form", [*_KEY_NAMES, *names])  # type: ignore[misc]
+    for one in samples:
+        _, spool, seq = one.id.split(" ")
+        keys = (one.test.started_ms, one.test.center, one.test.device, spool, int(seq), one.test.subject)
+        yield form(*keys, *(one.fields.get(name) for name in names))  # type: ignore[call-arg]
+
+
+_KEY_NAMES = ("wall_ms", "center", "device", "spool", "seq", "subject")
+_KEYS = len(_KEY_NAMES)
 
 
 def _readings(
@@ -211,7 +260,7 @@ def _readings(
     """In the order of time, those of one instant in that of their ids: never in the order in which they came. It is
     sorted here, since databases sort words each in its own way."""
     table = schema.readings[kind]
-    keys = [table.c[name] for name in ("wall_ms", "center", "device", "spool", "seq", "subject")]
+    keys = [table.c[name] for name in _KEY_NAMES]
     query = sa.select(*keys, *(table.c[name] for name in names))
     first_ms, last_ms = day.from_ms - REACH_MS, day.to_ms + REACH_MS
     within = sa.and_(table.c.center.in_(codes), table.c.wall_ms >= first_ms, table.c.wall_ms < last_ms)
@@ -283,6 +332,7 @@ def sheet_criteria(case: Case) -> tuple[CriterionDay, ...]:
             slots=tuple(sorted(found.slots)),
             covered=len(found.minutes - set(case.excused)),
             not_counted=tuple(sorted(found.not_counted.items(), key=lambda item: encode(item[0]))),
+            unused=tuple(sorted(found.unused.items())),
         )
         for (criterion, subject), found in sorted(case.found.items())
     )

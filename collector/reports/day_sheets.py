@@ -25,7 +25,7 @@ Key = tuple[str, str]  # criterion, subject
 
 class CriterionDay(msgspec.Struct, frozen=True, kw_only=True):
     """What a day's readings say of one criterion and subject. `values` are [value, how often], `covered` open minutes
-    with a sample."""
+    with a sample, `unused` [reason, how many] tests that were granted and not made."""
 
     criterion: str
     subject: str
@@ -35,6 +35,7 @@ class CriterionDay(msgspec.Struct, frozen=True, kw_only=True):
     slots: tuple[int, ...]
     covered: int
     not_counted: tuple[tuple[Reason, int], ...] = ()
+    unused: tuple[tuple[str, int], ...] = ()
 
 
 class Availability(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +94,7 @@ class Samples:
     slots: set[int] = field(default_factory=set)
     covered: int = 0
     not_counted: Counter[Reason] = field(default_factory=Counter)
+    unused: Counter[str] = field(default_factory=Counter)
 
     def add(self, day: CriterionDay) -> None:
         self.counted += day.counted
@@ -102,6 +104,7 @@ class Samples:
         self.covered += day.covered
         self.values.update(dict(day.values))
         self.not_counted.update(dict(day.not_counted))
+        self.unused.update(dict(day.unused))
 
 
 @dataclass

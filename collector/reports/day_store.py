@@ -21,7 +21,7 @@ from collector.register import calendar, centers, opening_hours
 from collector.register.calendar import Calendar
 from collector.register.dated import DatedCenter, histories, today_ms
 from collector.reports import exclusions, losses, seat_availability
-from collector.reports.day_samples import Case, DaySpan, collect, sheet_criteria
+from collector.reports.day_samples import Case, DaySpan, collect, collect_unused, sheet_criteria
 from collector.reports.day_sheets import Availability, DaySheet, ExcusedTime, packed_sheet, unpacked_sheet
 from collector.reports.exclusions import Exclusion
 from collector.reports.ledger import MinuteStates, Span, ledger, minutes_open, minutes_within
@@ -85,6 +85,7 @@ def build_day(
         cases[code] = Case(center, day, open_minutes, open_minutes & minutes_within(spans))
     for kind in [kind.name for kind in wire.KINDS.values() if kind.is_judged]:
         collect(conn, kind, cases, day, held, FOR_EVER_MS if day.to_ms <= today_ms(now_ms) else now_ms)
+    collect_unused(conn, cases, day, held, FOR_EVER_MS if day.to_ms <= today_ms(now_ms) else now_ms)
     known = _known(conn, list(cases), day)
     digests = tuple(version.digest for version in held.versions)
     return {code: _sheet(conn, case, known, taken_out[code], digests) for code, case in cases.items()}

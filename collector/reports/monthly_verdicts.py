@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from agent.common.reasons import Param, Reason, encode
 from collector.flags.judge import bound_of
 from collector.register.centers import Center
+from collector.reports import unused_tests
 from collector.reports.day_sheets import Availability, ExcusedTime, MergedMonth, Samples
 from collector.reports.ledger import Ledger
 from collector.standard.criteria import Criterion, MonthRule
@@ -39,6 +41,7 @@ def _presence(book: Ledger) -> Samples:
 
 def _row(criterion: Criterion, center: Center, subject: str, samples: Samples, month: MergedMonth) -> dict[str, Any]:
     silence, book, rule = criterion.reading == "silence", month.ledger, criterion.month
+    samples = with_unused(rule, samples)
     coverage_pct = _pct(samples.covered, book.owed)
     verdict, reason = decide(rule, samples, coverage_pct)
     three = numbers(rule, samples, unknown_samples(criterion, samples, month), among=silence)
@@ -75,6 +78,22 @@ def _row(criterion: Criterion, center: Center, subject: str, samples: Samples, m
         ],
         "grade": WITNESSED if criterion.evidence == "witnessed" else GRADE,
     }
+
+
+def with_unused(rule: MonthRule, samples: Samples) -> Samples:
+    """With each test that was granted and not made as a sample that falls short, but for those that are excused."""
+    if rule.unused is None or not samples.unused:
+        return samples
+    not_counted = samples.not_counted.copy()
+    failed = 0
+    for cause, count in sorted(samples.unused.items()):
+        over = max(0, count - rule.excused_of(cause))
+        failed += over
+        if (excused := count - over) and cause in unused_tests.OWN_CAUSES:  # others have a reading that says so
+            not_counted[Reason("month.unused_excused", {"cause": cause})] += excused
+        if over:
+            not_counted[Reason("month.unused", {"cause": cause, "limit": rule.excused_of(cause)})] += over
+    return replace(samples, counted=samples.counted + failed, not_counted=not_counted)
 
 
 def decide(rule: MonthRule, samples: Samples, coverage_pct: float | None) -> tuple[str, Reason]:

@@ -21,7 +21,7 @@ from agent.common.files import FileWatch
 from agent.common.logs import Event
 from agent.common.tcp import ListeningSocket
 from agent.common.threads import SignalEvent
-from collector.access.signing_key import load_or_make
+from collector.access.signing_key import drawing_secret, load_or_make
 from collector.alerts.channel import Channel, by_apprise
 from collector.alerts.outbox import Outbox
 from collector.config import ConfigError, Settings
@@ -76,6 +76,8 @@ FOLLOW_INTERVAL_S = 1.0
 SCHEDULE_INTERVAL_S = 1.0  # between two decisions who may test
 REGISTER_INTERVAL_S = 30.0
 CERTIFICATE_INTERVAL_S = 3600.0
+DRAW_INTERVAL_S = 60.0  # between two looks for drawn tests that are due
+UNREPORTED_INTERVAL_S = 60.0  # between two looks for tests that no gateway reports
 COLLECT_INTERVAL_S = 1.0  # between two collections of our own measurement server's results
 
 
@@ -222,6 +224,14 @@ class Running:
         """The scheduler of tests at measurement servers, and our own server."""
         scheduler = TestScheduler(self._store, self._key, self.ingest.publish, self._hub.publish, clock_ms)
         self._start(PeriodicTask("scheduler", SCHEDULE_INTERVAL_S, scheduler.look))
+        secret = drawing_secret(self._key)
+        self._start(
+            PeriodicTask(
+                "drawn tests", DRAW_INTERVAL_S, lambda: scheduler.draw(secret, self._settings.measure.drawn_slots)
+            )
+        )
+        unreported = tasks.unreported_task(self._store, self._standards, self._hub)
+        self._start(PeriodicTask("unreported tests", UNREPORTED_INTERVAL_S, unreported))
         if self._settings.measure.enabled:
             outgoing = _measure_state(self._settings, self._public_key)
             tick = tasks.collect_task(self._store, self._standards, self._hub, outgoing)

@@ -85,6 +85,20 @@ def collect_task(store: Store, standards: Standards, hub: Hub, outgoing: Outgoin
     return tick
 
 
+def unreported_task(store: Store, standards: Standards, hub: Hub) -> Callable[[], None]:
+    """Tests for which no gateway speaks count by what their servers saw."""
+
+    def tick() -> None:
+        with store.write() as conn:
+            touched = server_results.count_unreported(conn, clock_ms(), standards)
+            if touched:
+                follow.follow(conn, standards, clock_ms())
+        if touched:
+            hub.publish(touched)
+
+    return tick
+
+
 def follow_task(store: Store, hub: Hub) -> Callable[[], None]:
     """Publishes centers whose readings other workers took."""
     seen_ms = clock_ms()

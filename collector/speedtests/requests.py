@@ -21,6 +21,7 @@ from collector.judging.evaluate import CenterLike, FreshReading
 from collector.messages import Finding, MessageRefused, SpeedRequestReceived
 from collector.register import centers, opening_hours
 from collector.register.centers import Center
+from collector.speedtests import drawn
 from collector.speedtests.policy import (
     DAY_MS,
     DESK_A_DAY,
@@ -41,6 +42,8 @@ HERE = "collector"  # the measurement server inside the collector
 OPEN = ("asked", "granted")
 DESK_WAIT_MS = 10 * MINUTE_MS
 RETEST_WAIT_MS = 30 * MINUTE_MS
+DRAWN_WAIT_MS = 30 * MINUTE_MS
+HEARD_MS = 3 * MINUTE_MS  # a center that was heard so lately can be told of its test
 RETEST_FRESH_MS = 30 * MINUTE_MS  # an older miss is history: another test now says nothing of then
 
 _g, _s = schema.grants.c, schema.measure_servers.c
@@ -200,6 +203,30 @@ def _gateway(conn: sa.Connection, center: Center) -> str:
     if found is None:
         raise TestRequestRefused("no_gateway", center.code)
     return str(found)
+
+
+# ---------------------------------------------------------------- the collector draws
+
+
+def draw(conn: sa.Connection, secret: bytes, slots: Sequence[str], now_ms: int) -> int:
+    """Grants-to-be for the drawn tests that are due of centers that are heard; returns how many are new."""
+    p, d = schema.pulse.c, schema.devices.c
+    heard = sa.select(p.center, p.device).join(schema.devices, (d.device == p.device) & (d.center == p.center))
+    rows = conn.execute(heard.where(p.heard_ms > now_ms - HEARD_MS, d.revoked_ms.is_(None)))
+    gateways = {row.center: row.device for row in rows}
+    tests = {test.test_id: test for test in drawn.due(secret, gateways, drawn.slots_of(now_ms, slots), now_ms)}
+    for test_id in conn.scalars(sa.select(_g.test_id).where(_g.test_id.in_(list(tests)))):
+        del tests[test_id]
+    choice = list(servers(conn).values())
+    new = [
+        _row(test.test_id, test.center, gateways[test.center], server.name, "routine", now_ms)
+        | {"slot": test.slot, "expires_ms": now_ms + DRAWN_WAIT_MS}
+        for test in tests.values()
+        if (server := home(test.center, choice)) is not None
+    ]
+    if new:
+        conn.execute(sa.insert(schema.grants), new)
+    return len(new)
 
 
 # ---------------------------------------------------------------- readings come

@@ -16,6 +16,7 @@ from agent.common.logs import Event
 from collector.measure import token
 from collector.messages import Message
 from collector.speedtests import requests
+from collector.speedtests.drawn import PREFIX
 from collector.speedtests.policy import HOLD_MS, MOST_BYTES, START_MS, Decision, TestRequest, decide
 from collector.store import Store, nonces, schema
 
@@ -32,7 +33,8 @@ _g, _s = schema.grants.c, schema.measure_servers.c
 class TestScheduler:
     """`publish` sends tasks and says whether it could, `notify` is told the centers whose turn moved.
 
-    `look` is to be called every second."""
+    `look` is to be called every second, `draw` every minute: it draws tests of `slots`, each HH:MM-HH:MM, by `secret`.
+    """
 
     def __init__(
         self,
@@ -54,6 +56,11 @@ class TestScheduler:
         if moved or any(turn.state == "granted" for turn in known):
             self._tell(now_ms)
         return Counter(decision.reason for decision in moved)
+
+    def draw(self, secret: bytes, slots: Sequence[str]) -> int:
+        """Puts the drawn tests that are due into the queue; returns how many."""
+        with self._store.write() as conn:
+            return requests.draw(conn, secret, slots, self._now_ms())
 
     def _move(self, now_ms: int) -> list[Decision]:
         """Decides again, alone with the database, and writes what moved."""
@@ -105,6 +112,7 @@ class TestScheduler:
             nonce=nonce,
             token=token.make(claims, self._key.sign),
             server=row.url,
+            slot=row.slot if row.test_id.startswith(PREFIX) else "",
             expires_ms=until_ms,
         )
         return Message(wire.task_topic(row.device), wire.seal(wire.encode(task), self._key.sign))

@@ -20,7 +20,7 @@ from collector.standard.criteria import Standard
 
 __all__ = ["Standard", "StandardError", "Standards", "criteria", "example", "examples", "load", "names", "read"]
 
-EXAMPLES = ("example-2026-1.toml", "example-2026-2.toml")  # in order of their dates
+EXAMPLES = ("example-2026-1.toml", "example-2026-2.toml", "example-2026-3.toml")  # in order of their dates
 EXAMPLE = EXAMPLES[-1]
 
 

@@ -18,6 +18,7 @@ from agent.common.center_time import TZ
 from collector.standard.check_table import (
     TomlTable,
     choice,
+    counts,
     figure,
     flag,
     identifier,
@@ -184,14 +185,22 @@ def _month(owner: TomlTable) -> MonthRule | None:
         min_slots=one.take("min_slots", whole(0, 24), 0) or 0,
         min_coverage_pct=one.take("min_coverage_pct", percent, 0.0) or 0.0,
         slots=bands or (),
+        unused=_unused(one),
         per=typing.cast(typing.Literal["reading", "day"], one.take("per", choice("reading", "day"), "reading")),
     )
     one.done()
     if rule.per == "day" and not {"at_least", "at_most"} & owner.values.keys():
         one.wrong("per", "a day of words has no mean; leave it out, or ask for at_least or at_most")
+    if rule.unused is not None and owner.values.get("evidence") != "witnessed":
+        one.wrong("unused", 'asks for granted tests; give evidence = "witnessed", or leave it out')
     if bands is not None and rule.min_slots > len(bands):
         one.wrong("min_slots", f"asks for {rule.min_slots} slots and {len(bands)} are given; list them in slots")
     return rule
+
+
+def _unused(one: TomlTable) -> dict[str, int] | None:
+    one.known.append("unused")
+    return one.take("unused", counts) if "unused" in one.values else None
 
 
 def _no_month(owner: TomlTable) -> MonthRule:

@@ -162,6 +162,11 @@ def matching(value: object) -> Matching:
     return {name: words(wanted) for name, wanted in table(value).items()}
 
 
+def counts(value: object) -> dict[str, int]:
+    """Words with how many of each."""
+    return {identifier(name): whole(0, 10_000)(count) for name, count in table(value).items()}
+
+
 def m_of_n(value: object) -> tuple[int, int]:
     if not (isinstance(value, list) and len(value) == 2 and all(type(item) is int for item in value)):
         raise ValueError("must be two whole numbers, e.g. [3, 4] for three of the last four")

@@ -64,7 +64,8 @@ class MonthRule:
 
     `slots` are (from, to) minutes of the local day; samples must lie on `min_days` days and in `min_slots` slots.
     `min_coverage_pct` is the share of open minutes with a sample. A sample is a reading, or all of a day's readings as
-    one (`collector.reports.daily_samples`).
+    one (`collector.reports.daily_samples`). `unused` is how many granted tests that were not made each reason excuses,
+    `other` those it does not name; further ones are samples that fall short. None: they are no samples.
     """
 
     share_pct: float
@@ -74,6 +75,12 @@ class MonthRule:
     min_coverage_pct: float = 0.0
     per: Literal["reading", "day"] = "reading"
     slots: tuple[tuple[int, int], ...] = ()
+    unused: Mapping[str, int] | None = None
+
+    def excused_of(self, cause: str) -> int:
+        """How many unused tests of a month this reason excuses."""
+        caps = self.unused or {}
+        return caps.get(cause, caps.get("other", 0))
 
 
 @dataclass(frozen=True)

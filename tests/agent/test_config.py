@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from agent import config, config_file
+from agent.common.center_time import slot_minutes
 
 BROKEN = sorted(Path(__file__).with_name("config").glob("*.toml"))
 
@@ -58,10 +59,10 @@ def test_every_key_says_what_it_is() -> None:
     ("slot", "minutes"), [("00:00-24:00", (0, 1440)), ("08:30-09:00", (510, 540)), ("22:00-24:00", (1320, 1440))]
 )
 def test_a_slot_is_minutes_of_the_day(slot: str, minutes: tuple[int, int]) -> None:
-    assert config.slot_minutes(slot) == minutes
+    assert slot_minutes(slot) == minutes
 
 
 @pytest.mark.parametrize("slot", ["", "8:00-9:00", "09:00-09:00", "23:00-01:00", "20:00-24:01", "09:60-10:00", "a"])
 def test_what_is_no_slot_is_refused(slot: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(slot)}$"):
-        config.slot_minutes(slot)
+        slot_minutes(slot)

@@ -435,6 +435,18 @@ MESSAGES: dict[str, wire.Batch | wire.Receipt | wire.Ask | wire.Task | wire.Pres
         server="https://measure.example",
         expires_ms=1_780_000_300_000,
     ),
+    "task-drawn": wire.Task(
+        v=1,
+        device=DEVICE,
+        id="t-0001",
+        do="speed",
+        purpose="routine",
+        nonce="c0ffee03",
+        token="t-0001.one-time",
+        slot="2026-11-19 10:00-13:00",
+        server="https://measure.example",
+        expires_ms=1_780_000_300_000,
+    ),
     "task": wire.Task(
         v=1,
         device=DEVICE,
@@ -458,6 +470,7 @@ DECODERS = {
     "ask": wire.decode_ask,
     "task": wire.decode_task,
     "task-granted": wire.decode_task,
+    "task-drawn": wire.decode_task,
     "presence": wire.decode_presence,
 }
 

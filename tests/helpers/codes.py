@@ -103,7 +103,7 @@ COLLECTOR: Examples = {
     "verdict.not_made": {"cause": "skipped_on_battery"},
     "verdict.absent": {"fields": ["capacity_down_mbps", "download_mbps"]},
     "verdict.closed": {},
-    "verdict.retired": {"standard": "example-2026-2"},
+    "verdict.retired": {"standard": "example-2026-3"},
     "verdict.at_least": {"value": 2100.0, "bound": 1800.0, "unit": "s"},
     "verdict.at_most": {"value": 30.0, "bound": 2.0, "unit": "%"},
     "verdict.share_at_least": {"value": 12.4, "bound": 40.0, "unit": "Mbit/s", "share_pct": 80.0, "whole": 50.0},
@@ -157,6 +157,7 @@ COLLECTOR: Examples = {
     "incident.cause": {"gap": "isp_down"},
     # what a measurement server says of a speed test: collector.flags.witness
     "witness.agrees": {"server": "pie"},
+    "witness.by_server": {"server": "pie"},
     "witness.disagrees": {"apart": [APART, APART]},
     "witness.apart": APART.params,
     "witness.apart_unseen": {"direction": "up", "device": "g1", "server": "pie", "claimed_mbps": 90.0},
@@ -236,6 +237,9 @@ COLLECTOR: Examples = {
     },
     "finding.batch": {"spool": "s", "first": "1", "last": "9", "found": DOUBT},
     "finding.reading": {"reading": "g1 s 7", "found": Reason("witness.self_test")},
+    "unreported.silent": {"test": "t1", "server": "pie", "down_mbps": 2.1, "up_mbps": None},
+    "unreported.failed": {"test": "t1", "server": "pie", "down_mbps": 2.1, "up_mbps": 1.0, "cause": "timeout"},
+    "unreported.otherwise": {"test": "t1", "server": "pie", "down_mbps": 2.1, "up_mbps": 1.0},
     # messages, records and requests that are refused: collector.ingest, .speedtests, .access
     "refused.topic": {"topic": "a/b", "asked": "nabz/v1/up/g1"},
     "refused.unframed": {"text": "batch: JSON is malformed"},
@@ -289,6 +293,8 @@ COLLECTOR: Examples = {
     "join.proof": {},
     # a month and its seats: collector.reports
     "month.excused": {},
+    "month.unused": {"cause": "no_answer", "limit": 5},
+    "month.unused_excused": {"cause": "no_record"},
     "month.lacks": {"lacks": [Reason.of("month.days", n=3, least=15)]},
     "month.samples": {"n": 3, "least": 42},
     "month.days": {"n": 1, "least": 15},

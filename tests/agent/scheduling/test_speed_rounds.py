@@ -411,3 +411,42 @@ def test_without_a_disk_the_book_lives_in_memory(tmp_path: Path) -> None:
     ledger = SpeedLedger(tmp_path / "nowhere")
     ledger.save(SpeedBook(bytes=7))
     assert ledger.book.bytes == 7
+
+
+# ---------------------------------------------------------------- tests that the collector draws
+
+
+def drawn(house: Gateway, slot: Slot) -> wire.Task:
+    return msgspec.structs.replace(house.task("drawn-1", purpose="routine"), slot=slot.name)
+
+
+def todays_slot(house: Gateway) -> Slot:
+    now_ms = house.clock.stamp().wall_ms
+    speed = house.parts.settings.speed
+    return speed_plan.plan_day(now_ms, speed.slots, "g1", house.ledger.secret)[0]
+
+
+def test_a_drawn_test_is_the_slots_test(tmp_path: Path) -> None:
+    house = Gateway(tmp_path)
+    slot = todays_slot(house)
+    asyncio.run(house.speed.run_task(drawn(house, slot)))
+    assert [(kept.slot, kept.purpose, kept.test_id) for kept in house.kept] == [(slot.name, "routine", "drawn-1")]
+    assert house.ledger.book.done == [slot.name]
+
+
+def test_a_second_drawn_test_of_a_slot_runs_too(tmp_path: Path) -> None:
+    house = Gateway(tmp_path)
+    for _ in range(2):
+        asyncio.run(house.speed.run_task(drawn(house, todays_slot(house))))
+    assert [kept.failure for kept in house.kept] == [None, None]
+
+
+def test_while_the_collector_draws_the_gateways_own_moment_waits_for_the_slots_end(tmp_path: Path) -> None:
+    house = Gateway(tmp_path)
+    plan = [Slot("a", 0, 10, 1000), Slot("b", 0, 950, 1000)]
+    assert speed_plan.after_drawn(plan, house.ledger.book, T0) == plan
+    asyncio.run(house.speed.run_task(drawn(house, todays_slot(house))))
+    book = house.ledger.book
+    assert [slot.test_ms for slot in speed_plan.after_drawn(plan, book, book.drawn_ms)] == [900, 950]
+    later_ms = book.drawn_ms + speed_plan.DRAWS_MS
+    assert speed_plan.after_drawn(plan, book, later_ms) == plan

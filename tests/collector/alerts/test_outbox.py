@@ -104,7 +104,7 @@ def test_a_raised_flag_is_told_with_all_that_a_person_needs(store: Store) -> Non
         "Do: Check the cable to the router; if the fault lies beyond it, report the loss to the provider.",
         "More: http://nabz.example.pk/centers/LHR-001",
         "Incident 1: http://nabz.example.pk/incidents/1",
-        "Standard example-2026-2 – an example, not official.",
+        "Standard example-2026-3 – an example, not official.",
         "",
         f"{AUTO}Gulberg{END}: ڈیٹا کا ضیاع معیار سے کم",
         f"مرکز: {LTR}LHR-001{END} {AUTO}Gulberg{END}، {AUTO}Lahore{END}",
@@ -116,7 +116,7 @@ def test_a_raised_flag_is_told_with_all_that_a_person_needs(store: Store) -> Non
         "کریں: راؤٹر کی تار دیکھیں؛ خرابی اس سے آگے ہو تو کمپنی کو اطلاع دیں۔",
         f"مزید: {LTR}http://nabz.example.pk/centers/LHR-001{END}",
         f"واقعہ {LTR}1{END}: {LTR}http://nabz.example.pk/incidents/1{END}",
-        f"معیار {LTR}example-2026-2{END} – صرف مثال، سرکاری نہیں۔",
+        f"معیار {LTR}example-2026-3{END} – صرف مثال، سرکاری نہیں۔",
     ]
 
 

@@ -14,11 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from agent.common.reasons import Reason
+from agent.common.reasons import decode as decode_reason
 from collector.access.enrolment import EnrolmentRefused
 from collector.flags.witness import RULES
 from collector.ingest import server_results
 from collector.ingest.transaction import Ingest
-from collector.judging import server_check
+from collector.judging import server_check, server_samples
 from collector.judging.current import current_verdicts, latest_readings
 from collector.judging.evaluate import FreshReading, judge_group
 from collector.measure.record import Record, RecordedDirection, encode
@@ -326,7 +327,7 @@ def test_what_is_not_witnessed_is_refused_with_its_reason(house: House, mine, ga
     assert all(center == "LHR-1" and mine.device in detail for _, center, detail in house.findings())
     month = house.month()
     assert (month["samples"], month["not_counted"]) == (
-        int(name == "replayed"),
+        int(name in ("replayed", "inflated", "inflated_before")),  # of these, what the server saw counts
         [{"reason": msgspec.to_builtins(reason), "count": 1}],
     )
 
@@ -416,3 +417,83 @@ def test_a_token_that_is_old_or_unknown_or_without_proof_joins_nobody(house: Hou
         servers.revoke(conn, "pie", NOON)
         with pytest.raises(servers.ServerError, match="was revoked already"):
             servers.add(conn, "pie", "https://pie.example", 5, "", NOON)
+
+
+# ---------------------------------------------------------------- tests that no reading speaks for
+
+LATER = NOON + MINUTE + server_samples.GRACE_MS
+
+
+def counted(house: House, now_ms: int = LATER) -> set[str]:
+    with house.store.write() as conn:
+        return server_results.count_unreported(conn, now_ms, STANDARDS)
+
+
+def details(house: House) -> list[Reason]:
+    return [decode_reason(detail) for finding, _, detail in house.findings() if finding == "unreported"]
+
+
+@pytest.mark.parametrize("told", ["nothing", "timeout", "more", "self-test", "manual", "implausible"])
+def test_what_the_server_saw_counts_whatever_the_gateway_says_of_it(house: House, mine, told: str) -> None:
+    test = house.grant(mine.device, mine.center)
+    house.record(house.sealed(test, mine.device, down=2.1, up=1.0))
+    slow = {"download_mbps": 2.1, "capacity_down_mbps": 2.1, "upload_mbps": 1.0, "capacity_up_mbps": 1.0}
+    nothing = dict.fromkeys(FIELDS)
+    said = {
+        "timeout": nothing | {"failure": wire.Failure("timeout", "no answer")},
+        "more": {},
+        "self-test": slow | {"purpose": "self-test"},
+        "manual": slow | {"purpose": "manual"},
+        "implausible": slow | {"flags": ["implausible"]},
+    }
+    if told != "nothing":
+        house.told(mine, test, **said[told])
+    assert counted(house, LATER - 1) == set()
+    assert (house.month(now_ms=LATER - 1)["samples"], details(house)) == (0, [])
+    assert counted(house) == {"LHR-1"}
+    assert house.flag()[0] == "below"
+    assert [(row["samples"], row["met"], row["median"]) for row in [house.month()]] == [(1, 0, 2.1)]
+    (why,) = details(house)
+    assert (why.params["test"], why.params["down_mbps"]) == (test, 2.1)
+    assert counted(house) == set()
+    assert len(details(house)) == 1
+
+
+def test_an_honest_reading_is_the_sample_itself(house: House, mine) -> None:
+    test = house.grant(mine.device, mine.center)
+    house.record(house.sealed(test, mine.device))
+    house.told(mine, test)
+    assert counted(house) == set()
+    assert (house.month()["samples"], house.findings()) == (1, [])
+
+
+def test_a_reading_that_comes_after_all_takes_the_place_of_the_servers_figure(house: House, mine) -> None:
+    test = house.grant(mine.device, mine.center)
+    house.record(house.sealed(test, mine.device))
+    counted(house)
+    assert (house.month()["samples"], len(details(house))) == (1, 1)
+    house.told(mine, test, now_ms=LATER + MINUTE, wall_ms=NOON)
+    assert (house.month()["samples"], details(house)) == (1, [])
+
+
+def test_a_direction_that_is_left_out_is_the_servers(house: House, mine) -> None:
+    test = house.grant(mine.device, mine.center)
+    house.record(house.sealed(test, mine.device, up=0.4))
+    house.told(mine, test, upload_mbps=None, capacity_up_mbps=None)
+    counted(house)
+    with house.store.read() as conn:
+        rows = build(conn, centers.get(conn, "LHR-1"), "2026-11", STANDARDS, LATER)["criteria"]
+    found = {row["criterion"]: (row["samples"], row["met"]) for row in rows}
+    assert (found["internet.download"], found["internet.upload"]) == ((1, 1), (1, 0))
+
+
+def test_what_nobody_could_have_witnessed_is_no_sample(house: House, mine, gateway: Callable) -> None:
+    other = gateway(house.store, "LHR-2")
+    test = house.grant(mine.device, mine.center)
+    house.record(house.sealed(test, other.device))
+    house.record(house.sealed(house.grant(mine.device, mine.center), mine.device, witnessed=False))
+    house.record(house.sealed(house.grant(mine.device, mine.center), mine.device, min_rtt_ms=0.1))
+    late = {"started_ms": NOON + 7 * MINUTE}
+    house.record(house.sealed(house.grant(mine.device, mine.center), mine.device, **late), NOON + 8 * MINUTE)
+    assert counted(house, LATER + 10 * MINUTE) == set()
+    assert house.month()["samples"] == 0

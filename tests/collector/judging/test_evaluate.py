@@ -85,7 +85,7 @@ def test_a_change_is_written_with_the_numbers_that_made_it(store: Store) -> None
     assert (raised.now, raised.value, raised.bound) == ("raised", 30.0, 2.0)
     found = Reason.of("verdict.at_most", value=30.0, bound=2.0, unit="%")
     assert decode(raised.reason) == Reason.of("change.below_in_enough_of_the_last_readings", found=found)
-    assert raised.standard == "example-2026-2"
+    assert raised.standard == "example-2026-3"
     assert raised.queued_ms is None
     assert flag(store).state == "raised"
 

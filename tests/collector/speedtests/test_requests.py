@@ -450,3 +450,52 @@ def test_the_command_asks_and_says_what_became_of_it(sqlite_store: Store, gatewa
     code, printed = told(capsys, desk.store, "LHR-1", "--wait", "20", *data)
     running.join()
     assert (code, printed) == (0, f"LHR-1: test {turn['test_id']} at collector: 31.5 Mbit/s down, 100.0 up\n")
+
+
+# ---------------------------------------------------------------- tests that the collector draws
+
+SECRET = b"s" * 32
+DAY_LONG = ("00:00-24:00",)
+
+
+def heard(desk: Desk, gateway: Any, at_ms: int) -> None:
+    row = {"center": gateway.center, "device": gateway.device, "heard_ms": at_ms}
+    with desk.store.write() as conn:
+        conn.execute(sa.delete(schema.pulse).where(schema.pulse.c.center == gateway.center))
+        conn.execute(sa.insert(schema.pulse).values(row))
+
+
+def drawn_until(desk: Desk, mine: Any, *, live: bool = True) -> int:
+    """Looks every four minutes of most of a day until a test is drawn; returns how many are."""
+    for _ in range(20 * 15):
+        desk.now_ms += 4 * 60_000
+        heard(desk, mine, desk.now_ms if live else desk.now_ms - requests.HEARD_MS)
+        if count := desk.pacer.draw(SECRET, DAY_LONG):
+            return count
+    return 0
+
+
+def test_a_drawn_test_is_granted_to_a_center_that_is_heard_and_once(sqlite_store: Store, gateway: Any) -> None:
+    desk = Desk(sqlite_store)
+    mine = gateway(desk.store)
+    desk.now_ms = NOW - 16 * 3_600_000
+    assert drawn_until(desk, mine) == 1
+    assert desk.pacer.draw(SECRET, DAY_LONG) == 0
+    desk.look()
+    (task,) = desk.tasks
+    assert (task.device, task.purpose, task.do) == (mine.device, "routine", "speed")
+    assert (task.slot.endswith(DAY_LONG[0]), task.server) == (True, "http://collector.example")
+    desk.take(result(mine, desk.now_ms, test_id=task.id))
+    assert desk.states()[task.id] == ("done", "result")
+
+
+def test_nothing_is_drawn_for_a_center_that_is_dark_or_whose_gateway_is_revoked(
+    sqlite_store: Store, gateway: Any
+) -> None:
+    desk = Desk(sqlite_store)
+    mine = gateway(desk.store)
+    desk.now_ms = NOW - 16 * 3_600_000
+    assert drawn_until(desk, mine, live=False) == 0
+    with desk.store.write() as conn:
+        conn.execute(sa.update(schema.devices).values(revoked_ms=NOW - 10**8))
+    assert drawn_until(desk, mine) == 0

@@ -96,14 +96,21 @@ def test_a_version_without_an_end_holds_until_the_next_begins_and_its_file_stays
 SHIPPED = {
     "example-2026-1": "58d0b0d0a842c73fc88d2f6c9595ce6dcfa6dea0ae9e550a54c309342909b2f7",
     "example-2026-2": "cdba4b2ca0f34ac12bb2343ddda0f17ebaf62b9e4b1b03d412f7c0cfc4da3fd1",
+    "example-2026-3": "a07c9040927ea9366f06297d11f19e6acb9ae2859a9da285cfb4cfa0d6667e01",
 }
 
 
 def test_the_shipped_versions_are_never_edited_and_follow_each_other_without_a_gap() -> None:
     assert {version.id: version.digest for version in examples()} == SHIPPED
     standards = Standards.of(examples())
-    held = [standards.at(at(day)) for day in ("2026-01-01", "2026-11-28T23:59", "2026-11-29", "2027-03-01")]
-    assert [version and version.id for version in held] == ["example-2026-1"] * 2 + ["example-2026-2"] * 2
+    held = [
+        standards.at(at(day)) for day in ("2026-01-01", "2026-11-28T23:59", "2026-11-29", "2026-12-01", "2027-03-01")
+    ]
+    assert [version and version.id for version in held] == [
+        *["example-2026-1"] * 2,
+        "example-2026-2",
+        *["example-2026-3"] * 2,
+    ]
     assert example().id == examples()[-1].id
 
 

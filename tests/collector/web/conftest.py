@@ -72,7 +72,7 @@ def flag_row(code: str, criterion: str, **parts: object) -> dict[str, Any]:
     return {
         "center": code, "criterion": criterion, "subject": "", "state": "clear", "since_ms": NOW_MS - 2 * DAY_MS,
         "judged_until_ms": NOW_MS - MINUTE_MS, "memory": "[]", "verdict": "meets", "value": None, "bound": None,
-        "reason": HELD, "standard": "example-2026-2", **parts,
+        "reason": HELD, "standard": "example-2026-3", **parts,
     }  # fmt: skip
 
 
@@ -189,7 +189,7 @@ def add_story(store: Store, code: str) -> None:
     insert(store, schema.changes, [
         {"center": code, "criterion": criterion, "subject": "", "was": was, "now": now,
          "at_ms": NOW_MS - hours * HOUR_MS, "recorded_ms": NOW_MS, "value": 12.4, "bound": 40.0,
-         "reason": encode(Reason.of("change.recovery_held", found=HEALTHY)), "standard": "example-2026-2"}
+         "reason": encode(Reason.of("change.recovery_held", found=HEALTHY)), "standard": "example-2026-3"}
         for criterion, was, now, hours in moves
     ])  # fmt: skip
     gap = {

@@ -166,7 +166,7 @@ def test_every_criterion_has_a_verdict_with_value_bound_and_reason(fleet, standa
 
 def test_an_unofficial_standard_is_marked_wherever_it_judges(fleet) -> None:
     with fleet.client() as client:
-        assert "example-2026-2 – an example, not official" in text_of(client.get("/centers/KHI-0001").text)
+        assert "example-2026-3 – an example, not official" in text_of(client.get("/centers/KHI-0001").text)
         assert "no official technical standard has been published" in text_of(client.get("/").text)
 
 
@@ -388,7 +388,7 @@ def test_the_urdu_fonts_are_asked_for_in_urdu_only(fleet) -> None:
 def test_figures_and_codes_stay_left_to_right_in_urdu(fleet) -> None:
     with fleet.client() as client:
         page = client.get("/centers/KHI-0001?lang=ur").text
-    for figure in ("21.3\xa0ms", "46.2\xa0Mbit/s", "KHI-0001", "example-2026-2"):
+    for figure in ("21.3\xa0ms", "46.2\xa0Mbit/s", "KHI-0001", "example-2026-3"):
         assert f'<bdi dir="ltr">{figure}</bdi>' in page, figure
 
 
