@@ -33,19 +33,19 @@ from collector.run.service import read_standards
 EXAMPLE = 'nabz-collector incident ack 12 --note "called LESCO" --for 4h'
 EXAMPLES = {
     "list": "--state open --json",
-    "show": "41",
-    "ack": '41 --note "called the operator" --for 4h',
-    "assign": '41 --to "Amina Khan"',
-    "take": "41",
-    "start": "41",
-    "wait": "41 --party provider",
-    "note": '41 --note "the provider sees it too"',
-    "snooze": '41 --for 2h --note "planned work"',
-    "resolve": '41 --note "cable replaced"',
-    "review": "41",
-    "cause": "41 --is isp_down",
-    "merge": "41 --into 40",
-    "split": "41 --center LHR-0001",
+    "show": "12",
+    "ack": '12 --note "called LESCO, expected by 14:00" --for 4h',
+    "assign": "12 --to Ayesha",
+    "take": "12",
+    "start": "12",
+    "wait": '12 --party provider --note "ticket 4711"',
+    "note": '12 --note "the generator runs"',
+    "snooze": '12 --for 2h --note "announced work on the feeder"',
+    "resolve": '12 --note "the flag is of a seat that was taken away"',
+    "review": '12 --note "discussed with the operator"',
+    "cause": '12 --is isp_down --note "PTCL confirmed a cut fibre"',
+    "merge": '13 --into 12 --note "the same transformer"',
+    "split": '12 --center LHR-014 --note "its own fuse"',
 }
 HEADS = ("id", "state", "severity", "what", "cause", "centers", "since", "lasted", "priority", "owner")
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
@@ -66,11 +66,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
             who_argument(made)
             made.add_argument("--note", default="", metavar="TEXT", help="what the next reader needs to know; recorded")
     _own_arguments(verbs.choices)
-    for verb, made in verbs.choices.items():
+    for made in verbs.choices.values():
         common_arguments(made)
         made.add_argument("--json", action="store_true", help="print facts as JSON")
-        made.formatter_class = argparse.RawDescriptionHelpFormatter
-        made.epilog = f"example: nabz-collector incident {_EXAMPLES[verb]}"
 
 
 def _own_arguments(verbs: Mapping[str, argparse.ArgumentParser]) -> None:
@@ -83,24 +81,6 @@ def _own_arguments(verbs: Mapping[str, argparse.ArgumentParser]) -> None:
     verbs["cause"].add_argument("--is", dest="cause", required=True, choices=NAMES, help="as it is known")
     verbs["merge"].add_argument("--into", type=int, required=True, metavar="INCIDENT")
     verbs["split"].add_argument("--center", action="append", required=True, metavar="CODE", help="once for each")
-
-
-_EXAMPLES = {
-    "list": "list --state open --json",
-    "show": "show 12",
-    "ack": 'ack 12 --note "called LESCO, expected by 14:00" --for 4h',
-    "assign": "assign 12 --to Ayesha",
-    "take": "take 12",
-    "start": "start 12",
-    "wait": 'wait 12 --party provider --note "ticket 4711"',
-    "note": 'note 12 --note "the generator runs"',
-    "snooze": 'snooze 12 --for 2h --note "announced work on the feeder"',
-    "resolve": 'resolve 12 --note "the flag is of a seat that was taken away"',
-    "review": 'review 12 --note "discussed with the operator"',
-    "cause": 'cause 12 --is isp_down --note "PTCL confirmed a cut fibre"',
-    "merge": 'merge 13 --into 12 --note "the same transformer"',
-    "split": 'split 12 --center LHR-014 --note "its own fuse"',
-}
 
 
 @answers

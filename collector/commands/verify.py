@@ -38,7 +38,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--language", choices=tuple(languages()), default="en", help="of what is found; default: en")
     parser.add_argument("--json", action="store_true", help="print facts as JSON")
     logs.argument(parser)
-    parser.epilog = "exit codes: 0 as it was signed, 1 something differs, 2 wrong use or settings"
 
 
 @answers

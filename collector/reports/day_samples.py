@@ -26,10 +26,11 @@ from collector.judging.server_samples import ServerSample, failure_cause
 from collector.register import opening_hours
 from collector.register.centers import Center
 from collector.register.dated import DatedCenter
-from collector.reports import seat_availability, unused_tests
+from collector.reports import seat_availability
 from collector.reports.daily_samples import WEIGHED_BY, Days, weight_of
 from collector.reports.day_sheets import CriterionDay
 from collector.reports.ledger import REACH_MS, minutes_of
+from collector.speedtests import unused_tests
 from collector.standard import Standards
 from collector.standard.criteria import DERIVED, Criterion, Standard
 from collector.store import schema

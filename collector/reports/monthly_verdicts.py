@@ -12,9 +12,9 @@ import msgspec
 from agent.common.reasons import Param, Reason, encode
 from collector.flags.judge import bound_of
 from collector.register.centers import Center
-from collector.reports import unused_tests
 from collector.reports.day_sheets import Availability, ExcusedTime, MergedMonth, Samples
 from collector.reports.ledger import Ledger
+from collector.speedtests import unused_tests
 from collector.standard.criteria import Criterion, MonthRule
 
 NOT_ENOUGH = "not enough data"

@@ -33,18 +33,18 @@ from collector.measure import membership
 from collector.measure.delivery import Outgoing
 from collector.recovery import settle as recovery
 from collector.run import resources, sdnotify, tasks
-from collector.run.backups import TICK_S as BACKUPS_TICK_S
-from collector.run.backups import Backups
-from collector.run.housekeeping import EVERY_S as HOUSEKEEPING_S
-from collector.run.housekeeping import Housekeeping
 from collector.run.lock import DatabaseLock, folder_lock
-from collector.run.night_audit import TICK_S as NIGHT_TICK_S
-from collector.run.night_audit import NightAudit
 from collector.run.reload import Reload
 from collector.run.runtime import Component, PeriodicTask, Subprocess, WebServer
 from collector.run.tasks import clock_ms
 from collector.run.tls_maintenance import TlsMaintenance, bound
 from collector.run.upgrades import opened_and_upgraded
+from collector.run.upkeep.backups import TICK_S as BACKUPS_TICK_S
+from collector.run.upkeep.backups import Backups
+from collector.run.upkeep.housekeeping import EVERY_S as HOUSEKEEPING_S
+from collector.run.upkeep.housekeeping import Housekeeping
+from collector.run.upkeep.night_audit import TICK_S as NIGHT_TICK_S
+from collector.run.upkeep.night_audit import NightAudit
 from collector.speedtests import requests
 from collector.speedtests.policy import places
 from collector.speedtests.scheduler import TestScheduler

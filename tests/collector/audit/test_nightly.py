@@ -14,7 +14,7 @@ from agent.common.reasons import decode
 from collector.__main__ import main
 from collector.audit import nightly
 from collector.desk import follow
-from collector.run.night_audit import is_due
+from collector.run.upkeep.night_audit import is_due
 from collector.store import Store, schema
 from tests.collector.audit.closed_month import CODE, NAME, audited, played, run
 from tests.timelines.order_play import BEGIN, CODES, DAY, HOUR, MONTH, REPORTED, STANDARDS, make_play

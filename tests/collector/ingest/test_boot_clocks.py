@@ -15,7 +15,7 @@ from collector.ingest.boot_clocks import load
 from collector.ingest.event_time import FIRST_MS, SAME_MS
 from collector.ingest.transaction import Ingest
 from collector.messages import Message
-from collector.run.housekeeping import Housekeeping
+from collector.run.upkeep.housekeeping import Housekeeping
 from collector.store import Store, schema
 from collector.store.rollups import HOUR_MS, roll
 from tests.collector.standard.timeless import timeless_standards

@@ -16,7 +16,7 @@ from collector.access.signing_key import load_or_make
 from collector.config import load
 from collector.database import opened
 from collector.recovery import archive, copies, drill
-from collector.run.backups import RETRY_MS, Backups
+from collector.run.upkeep.backups import RETRY_MS, Backups
 from collector.store import Store, schema
 from tests.collector.store.test_copies import fill
 

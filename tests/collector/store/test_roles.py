@@ -16,7 +16,7 @@ from collector.config import KeepSection, Settings
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.judging.silence import sweep
-from collector.run.housekeeping import Housekeeping
+from collector.run.upkeep.housekeeping import Housekeeping
 from collector.store import Store, roles, schema
 from collector.store.migrate import HEAD
 from tests.collector.standard.timeless import timeless_standards
