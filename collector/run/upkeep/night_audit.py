@@ -73,5 +73,6 @@ class NightAudit:
         if last is None or last.at_ms < self._tried_ms:
             FAILED.log(code=code)
         else:
-            facts = {"month": last.month, "centers": last.centers, "differing": len(last.differing)}
-            AUDITED.log(**facts, took_s=round(last.took_s, 1))
+            AUDITED.log(
+                month=last.month, centers=last.centers, differing=len(last.differing), took_s=round(last.took_s, 1)
+            )  # fmt: skip
