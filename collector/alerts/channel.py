@@ -73,9 +73,8 @@ def by_apprise(
     persons. Raises ValueError, without the URL, as it holds secrets."""
     import apprise  # slow to load, and of no use to a collector without channels
 
-    kinds = set(_PLACE.findall(url))
-    address = next((kind for kind in ADDRESSES if kind in kinds), None)
-    if len(kinds) > 1:
+    address = address_kind(url)
+    if len(kinds := set(_PLACE.findall(url))) > 1:
         raise ValueError(f"channel {name!r}: its url has places for {len(kinds)} kinds of address; leave one")
     if not url or not apprise.Apprise().add(_filled(url, SAMPLES.get(address or "", ""))):
         raise ValueError(
@@ -92,6 +91,12 @@ def by_apprise(
                 raise _failure("\n".join(lines))
 
     return Channel(name, send, events, languages, address)
+
+
+def address_kind(url: str) -> AddressKind | None:
+    """Of which kind of address a channel's URL has a place for; None: it sends to whatever stands in it."""
+    kinds = _PLACE.findall(url)
+    return next((kind for kind in ADDRESSES if kind in kinds), None)
 
 
 def _filled(url: str, address: str) -> str:

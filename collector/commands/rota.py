@@ -94,7 +94,7 @@ def _list(options: argparse.Namespace) -> int:
     now_ms = _now_ms()
     with existing(settings_of(options)) as store, store.read() as conn:
         found, days, names = tables.rotas(conn), directory.holidays(conn, now_ms), _names(conn)
-    facts = [
+    facts: list[dict[str, object]] = [
         {"id": one.id, "name": one.name, "scope": one.scope.parts, "members": one.members, "turn_s": one.turn_s,
          "hours": one.hours, "on_holidays": one.on_holidays, "on_duty": on_duty(one, now_ms, days),
          "turns": [{"from_ms": at_ms, "person": key} for at_ms, key in upcoming(one, now_ms, TURNS)],
