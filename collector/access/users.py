@@ -273,6 +273,8 @@ Act = Literal[
     "server_added",
     "server_revoked",
     "incident_worked",
+    "routing_changed",
+    "window_changed",
 ]
 
 

@@ -27,6 +27,7 @@ NAMED_BY: Mapping[Kind, Literal["owner", "isp"]] = {"owner": "owner", "provider"
 LANGS = ("en", "ur")
 TELEPHONE = re.compile(r"\+[1-9]\d{6,14}|\d{3,6}")
 EMAIL = re.compile(r"[^@\s<>\"]{1,64}@[^@\s<>\"]{1,180}\.[^@\s<>\".]{2,24}")
+CHAT = re.compile(r"-?\d{1,19}")  # a chat of Telegram's Bot API, groups below zero
 COUNTRY = "+92"
 MAX_TEXT = 100
 
@@ -49,6 +50,7 @@ class Contact:
     telephone: str = ""
     email: str = ""
     whatsapp: str = ""
+    telegram: str = ""
     lang: str = "en"
     hours: str = ""
     scope: Scope = EVERYWHERE
@@ -92,12 +94,14 @@ def parse(given: Mapping[str, str], scope: Scope) -> Contact:
             raise _bad(name, given[name], "must be a number such as +92 42 1234567, or a short code such as 118")
     if text["email"] and not EMAIL.fullmatch(text["email"]):
         raise _bad("email", text["email"], "must be an address such as desk@example.pk")
-    if not (text["telephone"] or text["email"] or text["whatsapp"]):
+    if text["telegram"] and not CHAT.fullmatch(text["telegram"]):
+        raise _bad("telegram", text["telegram"], "must be the number of a chat, which our bot answers to /start")
+    if not any(text[name] for name in ("telephone", "email", "whatsapp", "telegram")):
         raise _bad("telephone", "", "or an e-mail or WhatsApp must be given")
     _check_rest(text)
     return Contact(
-        kind, text["name"], text["person"], text["telephone"], text["email"], text["whatsapp"], text["lang"],
-        text["hours"], scope,
+        kind, text["name"], text["person"], text["telephone"], text["email"], text["whatsapp"], text["telegram"],
+        text["lang"], text["hours"], scope,
     )  # fmt: skip
 
 

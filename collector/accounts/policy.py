@@ -84,6 +84,8 @@ POLICY: Mapping[str, Rule] = {
         DESK, "centers", ("POST /incidents/{number}", "POST /api/v1/incidents/{number}"), True,
     ),
     "alerts.read": Rule(OFFICERS, "programme", ("GET /alerts",)),
+    "routing.read": Rule(OFFICERS, "programme", ("GET /routing",)),
+    "routing.edit": Rule(DESK, "programme", ("POST /routing",)),
     "backups.read": Rule(AUDIT, "programme", ("GET /backups",)),
     "account.own": Rule(
         ALL, "own",

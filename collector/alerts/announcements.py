@@ -21,18 +21,17 @@ _e, _i, _ch, _ce = schema.incident_events.c, schema.incidents.c, schema.changes.
 def announcements_of(conn: sa.Connection, now_ms: int) -> list[Announcement]:
     """In the order in which they happened; those of an incident that waits for others like it are left for later."""
     rows = conn.execute(_UNQUEUED, {"now_ms": now_ms}).all()
-    return [_announcement(conn, row) for row in rows]
+    return [announcement_of(conn, row) for row in rows]
 
 
-_UNQUEUED = (
-    sa.select(_e.id, _e.act, _e.at_ms, _e.detail, _e.incident, _e.change)
-    .join_from(schema.incident_events, schema.incidents, _i.id == _e.incident)
-    .where(_e.queued_ms.is_(None), _i.hold_ms <= sa.bindparam("now_ms"))
-    .order_by(_e.id)
+EVENTS = sa.select(_e.id, _e.act, _e.at_ms, _e.recorded_ms, _e.person, _e.detail, _e.incident, _e.change).join_from(
+    schema.incident_events, schema.incidents, _i.id == _e.incident
 )
+_UNQUEUED = EVENTS.where(_e.queued_ms.is_(None), _i.hold_ms <= sa.bindparam("now_ms")).order_by(_e.id)
 
 
-def _announcement(conn: sa.Connection, row: Any) -> Announcement:
+def announcement_of(conn: sa.Connection, row: Any) -> Announcement:
+    """Of a row of EVENTS."""
     incident = tables.get(conn, row.incident)
     mine = tables.members(conn, [incident.id], now=row.act != "resolved")
     change = _change(conn, row.change)
@@ -47,6 +46,7 @@ def _announcement(conn: sa.Connection, row: Any) -> Announcement:
         numbers=tuple(contacts.numbers_of(conn, incident)),
         centers=tuple(sorted({one.center for one in mine})) if incident.is_group else (),
         name=center.get("name", ""),
+        person=row.person,
     )
     is_whole = change is not None and not incident.is_group and act in OF_A_FLAG
     if is_whole and (act != "resolved" or len({one.criterion for one in mine}) <= 1):

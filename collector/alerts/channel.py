@@ -12,9 +12,12 @@ import contextlib
 import contextvars
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import quote
+
+from collector.routing.recipients import ADDRESSES, AddressKind
 
 Event = Literal["raised", "cleared"]
 LANGUAGES = ("en", "ur")  # of a message, unless a channel is set otherwise
@@ -22,6 +25,10 @@ LANGUAGES = ("en", "ur")  # of a message, unless a channel is set otherwise
 _STATUS = re.compile(r"error=(\d{3})")
 _AGAIN = {408, 425, 429}  # the only answers of the 4xx kind that a later attempt may change
 MAX_PROBLEM = 300
+_PLACE = re.compile(r"\{(telephone|email|whatsapp|telegram)\}")
+SAMPLES: Mapping[str, str] = {
+    "telephone": "+923001234567", "whatsapp": "+923001234567", "email": "desk@example.pk", "telegram": "123456789",
+}  # fmt: skip
 _message_log: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("message_log", default=None)
 
 
@@ -40,16 +47,20 @@ class AlertMessage:
     title: str
     text: str
     event: Event = "raised"
+    address: str = ""  # of the person, on a channel that sends to persons
+    facts: str = ""  # JSON, for channels that programs read
 
 
 @dataclass(frozen=True)
 class Channel:
-    """`send` raises SendFailed; it blocks, so it runs in a thread of its own."""
+    """`send` raises SendFailed; it blocks, so it runs in a thread of its own. One with an `address` sends each message
+    to one person, who has an address of that kind; the others send to whatever stands in their settings."""
 
     name: str
     send: Callable[[AlertMessage], None]
     events: tuple[Event, ...] = ("raised", "cleared")
     languages: tuple[str, ...] = LANGUAGES
+    address: AddressKind | None = None
 
 
 def by_apprise(
@@ -58,22 +69,39 @@ def by_apprise(
     events: tuple[Event, ...] = ("raised", "cleared"),
     languages: tuple[str, ...] = LANGUAGES,
 ) -> Channel:
-    """A channel to any service that Apprise knows by URL. Raises ValueError, without the URL, as it holds secrets."""
+    """A channel to any service that Apprise knows by URL; with a place such as `{telephone}` in it, one that sends to
+    persons. Raises ValueError, without the URL, as it holds secrets."""
     import apprise  # slow to load, and of no use to a collector without channels
 
-    service = apprise.Apprise()
-    if not url or not service.add(url):
+    address = address_kind(url)
+    if len(kinds := set(_PLACE.findall(url))) > 1:
+        raise ValueError(f"channel {name!r}: its url has places for {len(kinds)} kinds of address; leave one")
+    if not url or not apprise.Apprise().add(_filled(url, SAMPLES.get(address or "", ""))):
         raise ValueError(
             f"channel {name!r}: its url is none that Apprise knows; write e.g. mailto://USER:PASSWORD@HOST?to=ADDRESS"
         )
 
     def send(message: AlertMessage) -> None:
         kind = "warning" if message.event == "raised" else "success"
+        service = apprise.Apprise()
+        if not service.add(_filled(url, message.address)):
+            raise SendFailed("the service does not take this address; correct the contact", permanent=True)
         with _own_warnings(apprise.logger) as lines:
             if not service.notify(body=message.text, title=message.title, notify_type=kind):
                 raise _failure("\n".join(lines))
 
-    return Channel(name, send, events, languages)
+    return Channel(name, send, events, languages, address)
+
+
+def address_kind(url: str) -> AddressKind | None:
+    """Of which kind of address a channel's URL has a place for; None: it sends to whatever stands in it."""
+    kinds = _PLACE.findall(url)
+    return next((kind for kind in ADDRESSES if kind in kinds), None)
+
+
+def _filled(url: str, address: str) -> str:
+    """The URL with a person's address in its place."""
+    return _PLACE.sub(lambda _place: quote(address, safe=""), url)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,8 @@ EVIDENCE = 2  # sentences of it
 
 @dataclass(frozen=True)
 class IncidentNews:
-    """An event of an incident, with what its message needs. `name` is of the center, for an incident of one."""
+    """An event of an incident, with what its message needs. `name` is of the center, for an incident of one,
+    `person` who did what it is about."""
 
     act: Act
     incident: Incident
@@ -31,6 +32,7 @@ class IncidentNews:
     numbers: tuple[Number, ...] = ()
     centers: tuple[str, ...] = ()
     name: str = ""
+    person: str = ""
 
     @property
     def is_over(self) -> bool:
@@ -49,7 +51,9 @@ def title(news: IncidentNews, words: PlainWords) -> str:
     lasted = words.duration(incident.lasted_ms(news.at_ms) / 1000)
     count = words.number(incident.most if news.is_over else incident.centers)
     place = place_of(incident, words, news.name)
-    return words(f"incident.title.{news.act}", place=place, n=count, cause=what, lasted=lasted)
+    return words(
+        f"incident.title.{news.act}", place=place, n=count, cause=what, lasted=lasted, name=words.name(news.person)
+    )
 
 
 def lines(news: IncidentNews, standard: Standard | None, base_url: str, words: PlainWords) -> Iterator[str]:

@@ -12,7 +12,7 @@ from agent.common.words import PlainWords
 from collector.alerts import incident_message
 from collector.alerts.channel import AlertMessage, Event
 from collector.alerts.incident_message import IncidentNews, cause_lines, closing
-from collector.desk.incident import ALERTS
+from collector.desk.incident import ROUTED
 from collector.flags.cause import Cause
 from collector.register.opening_hours import local
 from collector.standard.criteria import EVERYONE, Criterion, Standard
@@ -48,7 +48,7 @@ class Announcement:
     @property
     def event(self) -> Event:
         if self.news is not None:
-            return ALERTS[self.news.act]
+            return ROUTED[self.news.act]
         return "raised" if self.now == "raised" else "cleared"
 
 
@@ -84,6 +84,15 @@ def summary(
         for words in languages
     ]
     return AlertMessage(blocks[0][0], _joined(blocks))
+
+
+def held_summary(titles: Sequence[str], base_url: str, words: PlainWords) -> AlertMessage:
+    """What one person was not sent one by one: how many messages, and the newest of them."""
+    count = words.number(len(titles))
+    newest = titles[::-1][:NAMED]
+    lines = [words("summary.held", n=count), *newest, *(["…"] if len(titles) > NAMED else [])]
+    lines.append(words("alert.more", url=words.ltr(f"{base_url}/incidents")))
+    return AlertMessage(words("summary.held_title", n=count), "\n".join(lines))
 
 
 def _joined(blocks: Sequence[tuple[str, Iterator[str]]]) -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from agent.common.logs import Event
+from collector.alerts import personal
 from collector.alerts.channel import AlertMessage, Channel, SendFailed
 from collector.alerts.queue import ClaimedMessage, claim, due_channels, finish, give_up_unsure, is_waiting, queue
 from collector.desk.follow import adopt
@@ -102,10 +103,12 @@ class Outbox:
     def tick(self) -> list[ChannelWorker]:
         """Makes messages of what has happened, and wakes the channels that have something to send; returns those."""
         with self.store.read() as conn:
-            waiting = is_waiting(conn)
+            waiting = is_waiting(conn) or personal.is_waiting(conn, self.clock_ms())
         if waiting:
+            channels = list(self.channels.values())
             with self.store.write() as conn:
-                queue(conn, list(self.channels.values()), self.standards, self.base_url, self.clock_ms())
+                queue(conn, channels, self.standards, self.base_url, self.clock_ms())
+                personal.route(conn, channels, self.standards, self.base_url, self.clock_ms())
         with self.store.read() as conn:
             due = due_channels(conn, self.clock_ms())
         workers = [self._worker(name) for name in due]

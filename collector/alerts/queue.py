@@ -22,7 +22,7 @@ from collector.alerts.breaker import Breaker
 from collector.alerts.channel import AlertMessage, Channel, SendFailed
 from collector.alerts.message import Announcement, message, summary
 from collector.desk import follow
-from collector.desk.incident import ALERTS
+from collector.desk.incident import ALERTS, ROUTED
 from collector.standard import Standards
 from collector.standard.criteria import EVERYONE
 from collector.store import schema, upsert
@@ -66,7 +66,8 @@ def queue(conn: sa.Connection, channels: Sequence[Channel], standards: Standards
     if braking and conn.scalar(_SUMMARIES_SINCE, {"since_ms": now_ms - BRAKE_MS}):
         return 0
     words = _summaries if braking else _messages
-    made = [row for channel in channels for row in words(announcements, channel, standards, base_url, now_ms)]
+    shared = [channel for channel in channels if channel.address is None]
+    made = [row for channel in shared for row in words(announcements, channel, standards, base_url, now_ms)]
     if made:
         conn.execute(sa.insert(schema.alerts), made)
     conn.execute(_QUEUED, [{"event": item.id, "now_ms": now_ms} for item in announcements])
@@ -79,8 +80,8 @@ def claim(conn: sa.Connection, now_ms: int, channel: str) -> ClaimedMessage | No
     if not breaker.admits(breaker_of(conn, channel), now_ms):
         return None
     row = conn.execute(_NEXT_DUE, {"now_ms": now_ms, "channel": channel}).first()
-    while row is not None and _is_late(row, now_ms):
-        late = {"state": "failed", "problem": "over before it could be sent; its end is told"}
+    while row is not None and (problem := _outdated(row, now_ms)):
+        late = {"state": "failed", "problem": problem}
         conn.execute(sa.update(schema.alerts).where(_al.id == row.id, _al.state == "waiting").values(late))
         row = conn.execute(_NEXT_DUE, {"now_ms": now_ms, "channel": channel}).first()
     if row is None:
@@ -88,15 +89,19 @@ def claim(conn: sa.Connection, now_ms: int, channel: str) -> ClaimedMessage | No
     mine = sa.update(schema.alerts).where(_al.id == row.id, _al.state == "waiting")
     if conn.execute(mine.values(state="sending", attempts=row.attempts + 1)).rowcount != 1:
         return None
-    is_over = row.now == "clear" if row.act is None else ALERTS.get(row.act) == "cleared"
-    words = AlertMessage(row.title, row.text, "cleared" if is_over else "raised")
+    is_over = row.now == "clear" if row.act is None else ROUTED.get(row.act) == "cleared"
+    words = AlertMessage(row.title, row.text, "cleared" if is_over else "raised", row.address, row.facts)
     return ClaimedMessage(row.id, row.channel, words, row.attempts + 1)
 
 
-def _is_late(row: Any, now_ms: int) -> bool:
-    """News of a trouble that could not be sent for so long that it is over: urgent words of then are wrong now."""
+def _outdated(row: Any, now_ms: int) -> str:
+    """Why news of a trouble that could not be sent for so long is not sent any more; empty: it is. Urgent words of then
+    are wrong now, and whoever was to help need not."""
+    if row.act == "escalated" and row.incident_state != "new":
+        return "somebody looked after it before this could be sent"
     is_over = row.incident_state in ("resolved", "reviewed")
-    return is_over and ALERTS.get(row.act) == "raised" and now_ms - row.at_ms > LATE_MS
+    late = is_over and ROUTED.get(row.act) == "raised" and now_ms - row.at_ms > LATE_MS
+    return "over before it could be sent; its end is told" if late else ""
 
 
 def finish(conn: sa.Connection, due: ClaimedMessage, problem: SendFailed | None, now_ms: int) -> None:
@@ -157,6 +162,8 @@ _NEXT_DUE = (
         _al.title,
         _al.text,
         _al.attempts,
+        _al.address,
+        _al.facts,
         _e.act,
         _e.at_ms,
         schema.changes.c.now,
@@ -216,4 +223,5 @@ def _row(
         "state": "waiting",
         "attempts": 0,
         "next_ms": now_ms,
+        "made_ms": now_ms,
     }

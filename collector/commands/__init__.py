@@ -35,6 +35,11 @@ PROGRAM = Program(
             "key": "keys of programs that ask the API: add, list, revoke",
             "contact": "whom to call about which centers: set, list, remove",
         },
+        "Who is told": {
+            "route": "which incidents go by which escalation plan: list, add, remove, test",
+            "plan": "escalation plans: list, set, remove",
+            "rota": "who is on duty: list, add, remove, override, who",
+        },
         "Months and their proof": {
             "standard": "check or show a standard (the criteria as data)",
             "report": "a center's month: each criterion's verdict with its numbers",

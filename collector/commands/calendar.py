@@ -27,6 +27,7 @@ from collector.commands.console import (
     say,
     settings_of,
     table,
+    time_ms,
     two_persons,
     who_argument,
 )
@@ -168,7 +169,7 @@ def _holidays(options: argparse.Namespace) -> int:
 def _add(options: argparse.Namespace) -> int:
     now_ms = _now_ms()
     scope = next(name for name in calendar.SCOPES if getattr(options, name))
-    from_ms = _moment_ms(options.from_day)
+    from_ms = time_ms(options.from_day)
     entry = CalendarEntry(
         kind=options.kind, scope=scope, subject="" if options.all else getattr(options, scope),
         from_ms=from_ms, to_ms=_end_ms(options), hours=options.hours, name=clean(options.name),
@@ -188,18 +189,7 @@ def _add(options: argparse.Namespace) -> int:
 def _end_ms(options: argparse.Namespace) -> int | None:
     if not options.to_day:
         return None
-    return _moment_ms(options.to_day) + (DAY_MS if "T" not in options.to_day else 0)
-
-
-def _moment_ms(text: str) -> int:
-    """A day or a time in Pakistan. Raises ValueError."""
-    if "T" not in text:
-        return dated.day_ms(text)
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{text[:40]!r} is no time; write e.g. 2026-11-01T14:30") from None
-    return int(at.replace(tzinfo=at.tzinfo or ZoneInfo(TZ)).timestamp()) * 1000
+    return time_ms(options.to_day) + (DAY_MS if "T" not in options.to_day else 0)
 
 
 def _shedding(options: argparse.Namespace) -> int:

@@ -5,21 +5,26 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.common import logs
+from agent.common.center_time import TZ
 from agent.common.errors import describe
 from agent.common.files import asked_secret
 from collector.access import users
 from collector.config import DEFAULT_FILE, ConfigError, Settings, load
+from collector.register import dated
 from collector.scope import PARTS, Scope
 from collector.store import Store, StoreError
 
@@ -202,6 +207,28 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def moment(ms: object) -> str:
     """UTC, to the minute; empty for None."""
     return time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(ms / 1000)) if isinstance(ms, int) else ""
+
+
+_UNITS = {"m": 60, "h": 3600, "d": 86_400}
+
+
+def span_s(text: str) -> int:
+    """Seconds of an option such as 30m, 4h or 2d."""
+    found = re.fullmatch(r"(\d{1,5})([mhd])", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write such as 30m, 4h or 2d")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def time_ms(text: str) -> int:
+    """A day or a time in Pakistan. Raises ValueError."""
+    if "T" not in text:
+        return dated.day_ms(text)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text[:40]!r} is no time; write e.g. 2026-11-01T14:30") from None
+    return int(at.replace(tzinfo=at.tzinfo or ZoneInfo(TZ)).timestamp()) * 1000
 
 
 # To amqtt every client that goes away is an error; the others speak only when something is wrong.

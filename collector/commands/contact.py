@@ -35,9 +35,21 @@ EXAMPLES = {
     "set": 'provider PTCL --telephone "+92 51 0000000" --lang en',
     "remove": "3",
 }
-HEADS = ("id", "kind", "name", "who answers", "telephone", "whatsapp", "e-mail", "language", "hours", "centers")
-GIVEN: tuple[Literal["person", "telephone", "whatsapp", "email", "hours"], ...] = (
-    "person", "telephone", "whatsapp", "email", "hours",
+HEADS = (
+    "id",
+    "kind",
+    "name",
+    "who answers",
+    "telephone",
+    "whatsapp",
+    "telegram",
+    "e-mail",
+    "language",
+    "hours",
+    "centers",
+)
+GIVEN: tuple[Literal["person", "telephone", "whatsapp", "telegram", "email", "hours"], ...] = (
+    "person", "telephone", "whatsapp", "telegram", "email", "hours",
 )  # fmt: skip
 
 
@@ -74,8 +86,8 @@ def _list(options: argparse.Namespace) -> int:
     with existing(settings_of(options)) as store, store.read() as conn:
         found = contacts.everyone(conn)
     cells = [
-        [it.id, it.kind, it.name, it.person, it.telephone, it.whatsapp, it.email, it.lang, it.hours,
-         scope_text(it.scope)]
+        [it.id, it.kind, it.name, it.person, it.telephone, it.whatsapp, it.telegram, it.email, it.lang,
+         it.hours, scope_text(it.scope)]
         for it in found
     ]  # fmt: skip
     say(json.dumps([contact.row() for contact in found]) if options.json else table(HEADS, cells))

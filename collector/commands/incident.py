@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,6 +20,7 @@ from collector.commands.console import (
     moment,
     say,
     settings_of,
+    span_s,
     table,
     who_argument,
 )
@@ -48,7 +48,6 @@ EXAMPLES = {
     "split": '12 --center LHR-014 --note "its own fuse"',
 }
 HEADS = ("id", "state", "severity", "what", "cause", "centers", "since", "lasted", "priority", "owner")
-_UNITS = {"m": 60, "h": 3600, "d": 86_400}
 
 Act = Callable[[sa.Connection, argparse.Namespace, str, int], Incident]
 
@@ -73,7 +72,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def _own_arguments(verbs: Mapping[str, argparse.ArgumentParser]) -> None:
     """What only one verb has."""
-    span: dict[str, Any] = {"dest": "for_s", "type": _span_s, "metavar": "TIME"}
+    span: dict[str, Any] = {"dest": "for_s", "type": span_s, "metavar": "TIME"}
     verbs["ack"].add_argument("--for", default=ACK_S, help="until it is forgotten, such as 4h (default: 24h)", **span)
     verbs["snooze"].add_argument("--for", required=True, help="no messages for so long, such as 2h", **span)
     verbs["assign"].add_argument("--to", required=True, metavar="NAME", help="its owner from now on")
@@ -215,13 +214,6 @@ def _told(facts: dict[str, Any]) -> str:
         by = f" by {event['person']}" if event["person"] else ""
         lines.append(f"{moment(event['at_ms'])}  {act}{by}  {text}")
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _span_s(text: str) -> int:
-    found = re.fullmatch(r"(\d{1,5})([mhd])", text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write such as 30m, 4h or 2d")
-    return int(found[1]) * _UNITS[found[2]]
 
 
 def _now_ms() -> int:

@@ -24,7 +24,11 @@ Language = Annotated[str, AfterValidator(_language)]
 
 class ChannelSection(CollectorSection):
     name: str = Field(min_length=1, max_length=64, description="Name of the channel in the log and on the pages.")
-    url: str = Field(default="", description="An Apprise URL: mailto://, json://, tgram:// …")
+    url: str = Field(
+        default="",
+        description="An Apprise URL: mailto://, json://, tgram:// … One with `{telephone}`, `{email}`, `{whatsapp}` or "
+        "`{telegram}` in it sends to persons, as routes say (docs/incidents.md).",
+    )
     url_file: Path | None = Field(default=None, description="File with the URL instead, as it often holds a secret.")
     events: tuple[Event, ...] = Field(
         default=get_args(Event), description="Which changes of a flag it tells: raised, cleared."

@@ -7,6 +7,7 @@ __all__ = [
     "incident",
     "queries",
     "settle",
+    "symptoms",
     "tables",
     "work",
 ]

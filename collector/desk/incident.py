@@ -22,7 +22,7 @@ WaitingFor = Literal["operator", "provider", "power"]
 Act = Literal[
     "opened", "reopened", "worse", "better", "unstable", "steady", "resolved", "merged", "split", "recaused",
     "acknowledged", "ack_expired", "assigned", "started", "waiting", "noted", "snoozed", "snooze_ended", "closed",
-    "reviewed",
+    "reviewed", "escalated",
 ]  # fmt: skip
 
 STATES: tuple[State, ...] = get_args(State)
@@ -32,6 +32,11 @@ OPEN: tuple[State, ...] = ("new", "acknowledged", "in_progress", "waiting")
 ALERTS: Mapping[str, Literal["raised", "cleared"]] = {
     "opened": "raised", "reopened": "raised", "worse": "raised", "unstable": "raised", "ack_expired": "raised",
     "snooze_ended": "raised", "better": "cleared", "resolved": "cleared",
+}  # fmt: skip
+
+# What persons are told of by routes: besides, that somebody looks after it or has closed it, or that nobody does.
+ROUTED: Mapping[str, Literal["raised", "cleared"]] = {
+    **ALERTS, "acknowledged": "cleared", "closed": "cleared", "escalated": "raised",
 }  # fmt: skip
 
 ACK_S = 24 * 3600  # an acknowledgement nobody renews is forgotten

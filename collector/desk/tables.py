@@ -9,7 +9,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from agent.common.reasons import Reason, encode
-from collector.desk.incident import ALERTS, OPEN, Act, Incident, Values, WorkError
+from collector.desk.incident import ALERTS, OPEN, ROUTED, Act, Incident, Values, WorkError
 from collector.desk.symptoms import SIGN, Symptom
 from collector.store import DESK, NEWS, schema, upsert
 
@@ -117,17 +117,21 @@ def record(
     detail: Reason | None = None,
     change: int | None = None,
     quiet: bool = False,
-) -> None:
-    """An event. People are told of it if it is of their kind, and the incident is not snoozed."""
+) -> int:
+    """An event; its number. People are told of it if it is of their kind, and the incident is not snoozed."""
     is_muted = incident.snoozed_until_ms is not None and incident.snoozed_until_ms > now_ms
+    is_news = not is_muted and not quiet
     row = {
         "incident": incident.id, "act": act, "at_ms": now_ms if at_ms is None else at_ms, "recorded_ms": now_ms,
         "person": person, "text": text, "detail": encode(detail) if detail else "", "change": change,
-        "queued_ms": None if act in ALERTS and not is_muted and not quiet else QUIET,
+        "queued_ms": None if is_news and act in ALERTS else QUIET,
+        "routed_ms": None if is_news and act in ROUTED else QUIET,
     }  # fmt: skip
-    conn.execute(sa.insert(schema.incident_events), [row])
-    if row["queued_ms"] is None:
+    key = conn.execute(sa.insert(schema.incident_events).values(row)).inserted_primary_key
+    if row["routed_ms"] is None:
         conn.info[NEWS] = True
+    assert key is not None
+    return int(key[0])
 
 
 def join(conn: sa.Connection, incident: Incident, symptoms: Iterable[Symptom], now_ms: int) -> None:
@@ -167,8 +171,9 @@ _LEAVE = (
 
 def hush(conn: sa.Connection, number: int) -> None:
     """Nobody is told of what was not told yet of an incident."""
-    mine = sa.update(schema.incident_events).where(_e.incident == number, _e.queued_ms.is_(None))
-    conn.execute(mine.values(queued_ms=QUIET))
+    for mark in (_e.queued_ms, _e.routed_ms):
+        mine = sa.update(schema.incident_events).where(_e.incident == number, mark.is_(None))
+        conn.execute(mine.values({mark.name: QUIET}))
 
 
 def move(conn: sa.Connection, source: Incident, target: Incident, now_ms: int, some_members: Sequence[Member]) -> None:

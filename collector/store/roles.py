@@ -14,7 +14,10 @@ from collector.store import schema
 
 INGEST, WEB, AUDITOR, OWNER = "nabz_ingest", "nabz_web", "nabz_auditor", "nabz_migrate"
 WORDS = {"r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE"}
-WORDS |= {letter: f"UPDATE ({column})" for letter, column in zip("qtv", ("queued_ms", "wall_ms", "value"), strict=True)}
+WORDS |= {
+    letter: f"UPDATE ({column})"
+    for letter, column in zip("qmtv", ("queued_ms", "routed_ms", "wall_ms", "value"), strict=True)
+}
 
 # Of each table: what ingest, web and the auditor may do, in letters of WORDS.
 _ADDED = ("ra", "r", "r")
@@ -40,7 +43,9 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "day_sheets": ("rw", "rw", "r"),  # what comes late marks one; only housekeeping makes them
     "decisions": ("", "ra", "r"),
     "devices": _DESK,
+    "digests": ("", "ra", "r"),
     "enrolments": ("", "raw", ""),
+    "escalations": ("", "raw", "r"),
     "evidence": _ADDED,
     "facts": _DESK,
     "flags": ("raw", "raw", "r"),  # a measurement server's record may move one
@@ -49,22 +54,27 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "guesses": ("rawd", "r", "r"),
     "heartbeats": ("raw", "raw", "r"),
     "imports": ("", "raw", "r"),
-    "incident_events": ("raq", "raq", "r"),  # rows are added; the alerts' queue is a mark on the row
+    "incident_events": ("raqm", "raqm", "r"),  # rows are added; the alerts' queue is a mark on the row
     "incident_members": ("raw", "raw", "r"),
     "incidents": ("raw", "raw", "r"),
     "integrity": ("ra", "ra", "r"),
     "journal": ("", "ra", "r"),
     "late_hours": _DERIVED,
     "latest": _DERIVED,
+    "links": ("", "raw", ""),
     "measure_servers": _DESK,
     "nonces": ("ra", "ra", "r"),
     "owners": ("", "raw", "r"),
     "persons": ("", "raw", ""),
+    "plan_steps": ("", "rawd", "r"),
     "pulse": _DERIVED,
     "records": ("r", "ra", "r"),
     "restores": ("ra", "r", "r"),
     "reports": ("raw", "raw", "r"),  # what comes late opens a revision; only housekeeping closes one or lets it go
     "revocations": ("r", "ra", "r"),
+    "rota_overrides": ("", "rawd", "r"),
+    "rotas": ("", "rawd", "r"),
+    "routes": ("", "rawd", "r"),
     "second_stories": ("raw", "r", "r"),
     "second_factors": ("", "raw", ""),
     "server_tokens": ("", "rawd", ""),
@@ -73,6 +83,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "spools": _DERIVED,
     "tallies": _DERIVED,
     "tokens": ("", "raw", ""),
+    "windows": ("r", "raw", "r"),
     "wrong_tries": ("", "rad", ""),
     **{table.name: _DATED for table in schema.readings.values()},
     **{table.name: _SUMS for tables in (schema.hours, schema.days) for table in tables.values()},

@@ -21,7 +21,9 @@ from collector.access.ca import Authority
 from collector.access.enrolment import EnrolmentFacts
 from collector.accounts import directory, passkeys
 from collector.accounts.second_factors import Seal
+from collector.alerts.channel import address_kind
 from collector.config import Settings
+from collector.routing.facts import PersonalChannel
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
@@ -30,7 +32,19 @@ from collector.web.health import Health
 from collector.web.limits import BodyLimit
 from collector.web.live import Follower, Hub
 from collector.web.machines import gateways
-from collector.web.pages import account, activity, approvals, backups, centers, contacts, keys, log_in, people, test_now
+from collector.web.pages import (
+    account,
+    activity,
+    approvals,
+    backups,
+    centers,
+    contacts,
+    keys,
+    log_in,
+    people,
+    routing,
+    test_now,
+)
 from collector.web.pages import incidents as incident_pages
 from collector.web.site import HERE, Site
 
@@ -39,7 +53,7 @@ NO_ADMIN = Event(
     "`nabz-collector person add NAME --role admin`", fields="file",
 )  # fmt: skip
 PAGES = (
-    log_in, centers, test_now, approvals, backups, account, people, keys, contacts, activity, incident_pages,
+    log_in, centers, test_now, approvals, backups, account, people, keys, contacts, activity, incident_pages, routing,
 )  # fmt: skip
 
 
@@ -85,6 +99,7 @@ def build(
         health=health or Health(),
         providers=providers,
         requires_second_proof=config.web.second_proof == "required",
+        channels=personal_channels(config),
     )
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(site))
     app.state.gateways = gateways.build(site, key, config.http.body_bytes)
@@ -99,6 +114,12 @@ def build(
     app.add_middleware(BodyLimit, limit_bytes=config.http.body_bytes)
     app.add_middleware(Guard, site=site)
     return app
+
+
+def personal_channels(config: Settings) -> tuple[PersonalChannel, ...]:
+    """Those of the settings that send to persons, in their order. Raises ConfigError."""
+    kinds = ((channel.name, address_kind(channel.secret_url())) for channel in config.alerts.channels)
+    return tuple(PersonalChannel(name, kind) for name, kind in kinds if kind is not None)
 
 
 def _enrolment_facts(config: Settings, key: Ed25519PrivateKey, now: Callable[[], int]) -> EnrolmentFacts:

@@ -23,6 +23,7 @@ from collector.judging.current import ranks_of
 from collector.register import calendar
 from collector.register.opening_hours import next_opening, parse
 from collector.register.providers import Providers
+from collector.routing.facts import PersonalChannel
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web.auth import FirstLink
@@ -52,6 +53,7 @@ class Site:
     requires_second_proof: bool = False  # of the desk and of admins
     providers: Providers = field(default_factory=dict)
     health: Health = field(default_factory=Health)
+    channels: tuple[PersonalChannel, ...] = ()  # that send to persons
 
     def ranks(self, conn: sa.Connection) -> queries.Ranks:
         """How criteria weigh now, and which opening hours are closed."""

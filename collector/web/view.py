@@ -19,8 +19,8 @@ from collector.web.site import Site
 THEMES = ("auto", "light", "dark")
 LANG_COOKIE, THEME_COOKIE = "nabz_lang", "nabz_theme"
 MENU = {  # pages, and the action that each is
-    "account": "account.own", "contacts": "contacts.list", "people": "people.manage", "keys": "keys.manage",
-    "activity": "activity.read",
+    "account": "account.own", "contacts": "contacts.list", "routing": "routing.read",
+    "people": "people.manage", "keys": "keys.manage", "activity": "activity.read",
 }  # fmt: skip
 YEAR_S = 365 * 86_400
 

@@ -147,6 +147,17 @@ COLLECTOR: Examples = {
     "change.no_longer_asked": {"found": FOUND},
     # what became of an incident: collector.desk
     "incident.group": {"n": 12, "whole": 14},
+    "incident.escalated": {"names": ["Ayesha", "Bilal"], "n": 2},
+    # why a person gets a message, or does not: collector.routing.decide
+    "route.duty": {"rota": "desk"},
+    "route.role": {"role": "desk"},
+    "route.named": {},
+    "route.operator": {},
+    "route.told_before": {},
+    "route.off_duty": {"hours": "Mon-Fri 09:00-17:00"},
+    "route.no_address": {},
+    "route.out_of_scope": {},
+    "route.nobody": {"target": "rota desk"},
     "incident.unstable": {"n": 5, "within_s": 3600},
     "incident.merged": {"id": 3, "other": 4},
     "incident.split": {"id": 5, "other": 4},

@@ -8,9 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent.wire import LinkReading, UpsReading
+from collector.accounts import directory
 from collector.accounts.contacts import keep, parse
 from collector.accounts.policy import Account
-from collector.alerts import queue
+from collector.alerts import personal, queue
 from collector.alerts.channel import Channel
 from collector.desk import settle, tables
 from collector.desk.incident import Incident
@@ -32,6 +33,7 @@ class DeskPlay:
     def __init__(self, story: Story, base_url: str = "http://x") -> None:
         self.story, self.base_url = story, base_url
         self.channel = Channel("box", lambda _message: None, ("raised", "cleared"), ("en",))
+        self.sms = Channel("sms", lambda _message: None, ("raised", "cleared"), ("en",), "telephone")
         self.now_ms = 0
 
     def fleet(self, count: int, prefix: str = "C", **facts: object) -> list[str]:
@@ -60,10 +62,12 @@ class DeskPlay:
                 self.look()
 
     def look(self) -> None:
+        channels, standards = [self.channel, self.sms], self.story.standards
         with self.story.store.write() as conn:
-            queue.queue(conn, [self.channel], self.story.standards, self.base_url, self.now_ms)
-            settle.settle(conn, self.story.standards, self.now_ms)
-            queue.queue(conn, [self.channel], self.story.standards, self.base_url, self.now_ms)
+            queue.queue(conn, channels, standards, self.base_url, self.now_ms)
+            settle.settle(conn, standards, self.now_ms)
+            queue.queue(conn, channels, standards, self.base_url, self.now_ms)
+            personal.route(conn, channels, standards, self.base_url, self.now_ms)
 
     def has_contact(self, name: str, telephone: str, district: str) -> None:
         """Of the company that gives a district its power."""
@@ -73,16 +77,26 @@ class DeskPlay:
         with self.story.store.write() as conn:
             keep(conn, contact, Account("Root", "admin", key="root"), 1)
 
-    def messages(self) -> list[tuple[str, str]]:
-        """(time, title) of all that people were told."""
-        al = schema.alerts.c
-        with self.story.store.read() as conn:
-            rows = conn.execute(sa.select(al.next_ms, al.title).order_by(al.id)).all()
+    def has_account(self, name: str, role: str, scope: Scope | None = None, **facts: str) -> None:
+        """With a telephone of their own."""
+        with self.story.store.write() as conn:
+            directory.add(conn, name, "-", role, scope or Scope(), "Root", 1)  # type: ignore[arg-type]
+            contact = parse({"kind": "person", "name": name, "telephone": "+923001234567", **facts}, Scope())
+            keep(conn, contact, Account("Root", "admin", key="root"), 1)
+
+    def messages(self, person: str = "") -> list[tuple[str, str]]:
+        """(time, title) of all that a person was told; without one, of what the shared channel carried."""
+        rows = self._alerts(person)
         return [(self.story.clock(row.next_ms), row.title) for row in rows]
 
-    def texts(self) -> list[str]:
+    def texts(self, person: str = "") -> list[str]:
+        return [row.text for row in self._alerts(person)]
+
+    def _alerts(self, person: str) -> list[Any]:
+        al = schema.alerts.c
+        mine = (al.person == person) & (al.state != "held") & (al.state != "summed")
         with self.story.store.read() as conn:
-            return list(conn.scalars(sa.select(schema.alerts.c.text).order_by(schema.alerts.c.id)))
+            return list(conn.execute(sa.select(schema.alerts).where(mine).order_by(al.id)))
 
     def incidents(self, *, merged: bool = False) -> list[Incident]:
         with self.story.store.read() as conn:

@@ -33,6 +33,16 @@ from collector.store.schema.gateways import (
 from collector.store.schema.judging import changes, cuts, flags, gaps, latest, pulse
 from collector.store.schema.pages import center_states
 from collector.store.schema.register import calendar, centers, facts, imports, owners
+from collector.store.schema.routing import (
+    digests,
+    escalations,
+    links,
+    plan_steps,
+    rota_overrides,
+    rotas,
+    routes,
+    windows,
+)
 from collector.store.schema.series import (
     FIGURES,
     PARTED,
@@ -71,7 +81,9 @@ __all__ = [
     "days",
     "decisions",
     "devices",
+    "digests",
     "enrolments",
+    "escalations",
     "evidence",
     "facts",
     "flags",
@@ -88,18 +100,23 @@ __all__ = [
     "journal",
     "late_hours",
     "latest",
+    "links",
     "measure_servers",
     "metadata",
     "nonces",
     "of_record",
     "owners",
     "persons",
+    "plan_steps",
     "pulse",
     "readings",
     "records",
     "reports",
     "restores",
     "revocations",
+    "rota_overrides",
+    "rotas",
+    "routes",
     "second_factors",
     "second_stories",
     "server_tokens",
@@ -110,5 +127,6 @@ __all__ = [
     "tallies",
     "tokens",
     "ups_by_center",
+    "windows",
     "wrong_tries",
 ]

@@ -83,6 +83,7 @@ contacts = sa.Table(
     sa.Column("telephone", sa.String(20), nullable=False),
     sa.Column("email", sa.Text, nullable=False),
     sa.Column("whatsapp", sa.String(20), nullable=False),
+    sa.Column("telegram", sa.String(20), nullable=False, server_default=""),  # the number of a chat with our bot
     sa.Column("lang", sa.String(8), nullable=False),
     sa.Column("hours", sa.Text, nullable=False),  # as opening hours are written; empty: not known
     sa.Column("scope", sa.Text, nullable=False),  # JSON: collector.scope.Scope

@@ -66,28 +66,38 @@ incident_events = sa.Table(
     sa.Column("detail", sa.Text, nullable=False, server_default=""),  # JSON: agent.common.reasons.Reason
     sa.Column("change", sa.BigInteger),  # of a flag, that brought it about
     sa.Column("queued_ms", Ms),  # None: no alert has been made of it yet; 0: none is
+    sa.Column("routed_ms", Ms, server_default="0"),  # the same for messages to persons (collector.routing)
     sa.Index("incident_events_by_incident", "incident", "id"),
     sa.Index("incident_events_to_queue", "queued_ms", "id"),
+    sa.Index("incident_events_to_route", "routed_ms", "id"),
 )
 
 alerts = sa.Table(
     "alerts",
     metadata,
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
-    sa.Column("kind", sa.String(8), nullable=False, server_default="change"),  # change | summary
+    sa.Column(
+        "kind", sa.String(8), nullable=False, server_default="change"
+    ),  # change | summary | person | digest | test
     sa.Column("change", sa.BigInteger),  # None: no change of a flag brought it about
     sa.Column("event", sa.BigInteger),  # of an incident; None: of a program before incidents
     sa.Column("center", Code, nullable=False),
     sa.Column("channel", sa.String(64), nullable=False),
     sa.Column("title", sa.Text, nullable=False),
     sa.Column("text", sa.Text, nullable=False),
-    sa.Column("state", sa.String(12), nullable=False),  # waiting | sending | sent | failed | unsure
+    sa.Column("state", sa.String(12), nullable=False),  # waiting | sending | sent | failed | unsure | held | summed
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("next_ms", Ms, nullable=False),
     sa.Column("sent_ms", Ms),
     sa.Column("problem", sa.Text, nullable=False, server_default=""),
+    sa.Column("made_ms", Ms, nullable=False, server_default="0"),
+    sa.Column("person", sa.Text, nullable=False, server_default=""),  # empty: to whoever the channel's address reaches
+    sa.Column("address", sa.Text, nullable=False, server_default=""),  # of the person
+    sa.Column("why", sa.Text, nullable=False, server_default=""),  # JSON: the reason why this person is told
+    sa.Column("facts", sa.Text, nullable=False, server_default=""),  # JSON, for channels that programs read
     sa.Index("alerts_due", "state", "next_ms"),
-    sa.Index("alerts_by_event", "event", "channel", unique=True),
+    sa.Index("alerts_by_event", "event", "channel", "person", unique=True),
+    sa.Index("alerts_by_person", "person", "id"),
 )
 
 # How the channels of alerts do: one that fails again and again is left alone for a while.

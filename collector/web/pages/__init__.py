@@ -11,5 +11,6 @@ __all__ = [
     "keys",
     "log_in",
     "people",
+    "routing",
     "test_now",
 ]

@@ -40,6 +40,8 @@ EXPECTED = {
     "GET /waiting": ("dam", "centers", False),
     "POST /waiting": ("dm", "centers", False),
     "GET /backups": ("am", "programme", False),
+    "GET /routing": ("dam", "programme", False),
+    "POST /routing": ("dm", "programme", False),
     "GET /account": ("odam", "own", False),
     "POST /account/password": ("odam", "own", False),
     "POST /account/sessions": ("odam", "own", False),

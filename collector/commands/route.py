@@ -1,0 +1,161 @@
+"""`nabz-collector route`: which incidents go by which escalation plan, and a rehearsal of who would be told."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+
+from agent.common.words import plain
+from collector.access import users
+from collector.access.users import PersonError
+from collector.commands.console import (
+    acting,
+    answers,
+    common_arguments,
+    complain,
+    moment,
+    say,
+    scope_arguments,
+    scope_of,
+    scope_text,
+    settings_of,
+    table,
+    who_argument,
+)
+from collector.database import existing
+from collector.desk import tables as desk
+from collector.desk.incident import WorkError
+from collector.desk.symptoms import SEVERITIES
+from collector.routing import directory, routes, tables
+from collector.routing.decide import Book, RoutedMessage, rehearse
+from collector.routing.facts import PersonalChannel
+from collector.routing.plans import EXAMPLE as SHIPPED
+from collector.routing.plans import RoutingError
+from collector.routing.routes import FAMILIES, AlertRoute
+from collector.run.service import read_channels
+
+EXAMPLE = (
+    "nabz-collector route add --plan example --district Lahore --severity serious\n"
+    "         nabz-collector route test 12"
+)
+EXAMPLES = {
+    "list": "--json",
+    "add": "--plan example --district Lahore --severity serious",
+    "remove": "3",
+    "test": "12",
+}
+HEADS = ("id", "centers", "severity from", "kinds", "hours", "language", "plan")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs.add_parser("list", help="all routes; every one that fits an incident applies")
+    made = verbs.add_parser("add", help="incidents of these centers go by a plan")
+    made.add_argument("--plan", default=SHIPPED, metavar="NAME", help="see `plan list` (default: the shipped example)")
+    made.add_argument("--severity", choices=SEVERITIES, default="info", help="at least so severe (default: info)")
+    made.add_argument("--kind", choices=FAMILIES, action="append", default=[], help="of trouble; repeatable")
+    made.add_argument("--hours", default="", metavar="TEXT", help='only then, e.g. "Mon-Sat 09:00-21:00"')
+    made.add_argument("--lang", choices=routes.LANGS[1:], default="", help="instead of each person's own language")
+    scope_arguments(made)
+    gone = verbs.add_parser("remove", help="the route goes")
+    gone.add_argument("id", type=int, metavar="NUMBER", help="see `route list`")
+    test = verbs.add_parser("test", help="who would get what of an incident, when and why; sends nothing")
+    test.add_argument("incident", type=int, metavar="INCIDENT")
+    for verb in (made, gone):
+        who_argument(verb)
+    for verb in verbs.choices.values():
+        common_arguments(verb)
+        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+
+
+@answers
+def run(options: argparse.Namespace) -> int:
+    try:
+        return _VERBS[options.verb](options)
+    except (RoutingError, PersonError, WorkError) as error:
+        complain(str(error))
+        return 1
+
+
+def _list(options: argparse.Namespace) -> int:
+    with existing(settings_of(options)) as store, store.read() as conn:
+        found = tables.routes(conn)
+    facts = [
+        {"id": one.id, "scope": one.scope.parts, "severity": one.severity, "families": one.families,
+         "hours": one.hours, "lang": one.lang, "plan": one.plan}
+        for one in found
+    ]  # fmt: skip
+    cells = [
+        (one.id, scope_text(one.scope), one.severity, " ".join(one.families) or "all", one.hours or "always",
+         one.lang or "the person's", one.plan)
+        for one in found
+    ]  # fmt: skip
+    say(json.dumps(facts) if options.json else table(HEADS, cells))
+    return 0
+
+
+def _add(options: argparse.Namespace) -> int:
+    now_ms, by = _now_ms(), acting(options)
+    wanted = AlertRoute(0, scope_of(options), options.severity, (), options.hours, options.lang, options.plan)
+    with existing(settings_of(options)) as store, store.write() as conn:
+        made = routes.check(wanted, tables.plans(conn), families=options.kind)
+        number = tables.add_route(conn, made, by, now_ms)
+        users.record(conn, "routing_changed", by, now_ms, subject=f"route {number}", reason="added")
+    say(json.dumps({"id": number}) if options.json else f"route {number}: kept")
+    return 0
+
+
+def _remove(options: argparse.Namespace) -> int:
+    now_ms, by = _now_ms(), acting(options)
+    with existing(settings_of(options)) as store, store.write() as conn:
+        tables.remove_route(conn, options.id)
+        users.record(conn, "routing_changed", by, now_ms, subject=f"route {options.id}", reason="removed")
+    say(json.dumps({"id": options.id, "removed": True}) if options.json else f"route {options.id}: removed")
+    return 0
+
+
+def _test(options: argparse.Namespace) -> int:
+    settings, now_ms = settings_of(options), _now_ms()
+    channels = [PersonalChannel(one.name, one.address) for one in read_channels(settings) if one.address is not None]
+    with existing(settings) as store, store.read() as conn:
+        book = directory.book_of(conn, channels, now_ms)
+        facts = tables.facts_of(conn, desk.get(conn, options.incident), now_ms)
+    found = rehearse(facts, book, now_ms)
+    rows = [_facts(at_ms, one) for at_ms, one in found]
+    say(json.dumps(rows) if options.json else _told(book, found, now_ms))
+    return 0
+
+
+def _facts(at_ms: int, one: RoutedMessage) -> dict[str, object]:
+    return {
+        "at_ms": at_ms, "route": one.route, "step": one.step + 1, "person": one.name, "channel": one.channel,
+        "address": one.address, "lang": one.lang, "is_sent": one.is_sent, "why": plain().reason(one.reason),
+    }  # fmt: skip
+
+
+def _told(book: Book, found: list[tuple[int, RoutedMessage]], now_ms: int) -> str:
+    words = plain()
+    if not book.channels:
+        return (
+            "no channel sends to persons: write a place such as {telephone} into the url of one, see docs/settings.md"
+        )
+    if not found:
+        return "no route fits this incident; see `nabz-collector route list`"
+    heads = ("after", "at", "route", "step", "who", "channel", "address", "why")
+    cells = [
+        (words.duration((at_ms - now_ms) / 1000), moment(at_ms), one.route, one.step + 1, one.name, one.channel or "–",
+         one.address, words.reason(one.reason))
+        for at_ms, one in found
+    ]  # fmt: skip
+    return table(heads, cells)
+
+
+_VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "list": _list, "add": _add, "remove": _remove, "test": _test,
+}  # fmt: skip
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
