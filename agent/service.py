@@ -74,7 +74,7 @@ class Service:
         kernel: Callable[[], ClockState] = clock_state,
         times: TrialTimes | None = None,
     ) -> None:
-        remote = RemoteSettings(base.state_dir)
+        remote = self._remote = RemoteSettings(base.state_dir)
         settings = self._settings = remote.start(base)
         self._mine = mine
         self._stamp = stamper(kernel)
@@ -285,6 +285,7 @@ class Service:
             speed_mode=plan.mode if speed.enabled else "",
             speed_share=plan.share,
             clock=now.clock,
+            settings=self._remote.report(),
             last=self._board.last,
             failures=self._board.failures,
             series=self._board.series,

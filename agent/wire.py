@@ -473,7 +473,8 @@ class SettingsReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """Which of the collector's settings a gateway runs with: ``digest`` names them, empty for none.
 
     ``state`` is ``applied``, or ``trial`` until a receipt shows that the collector is reached with them. ``failed`` is
-    the digest of the last ones that were refused or taken back, ``why`` the code of the reason, and what was wrong.
+    the digest of the last ones that were refused or taken back, ``why`` the code of the reason, and what was wrong;
+    empty where nothing failed.
     """
 
     digest: Hex = ""

@@ -19,19 +19,26 @@ from agent.config_file import SettingsError
 from agent.identity import IdentityError, make_folder, write_atomically
 from agent.remote.settings import merged, values_of
 
-TAKEN = Event(__name__, "info", "settings_taken", "settings of the collector are on trial from here on", key="digest")
-PROVEN = Event(__name__, "info", "settings_proven", "the collector is reached with its settings; they stay",
+TAKEN = Event(
+    __name__, "info", "remote_settings_taken", "settings of the collector are on trial from here on", key="digest"
+)
+PROVEN = Event(__name__, "info", "remote_settings_proven", "the collector is reached with its settings; they stay",
     key="digest",
 )  # fmt: skip
 TAKEN_BACK = Event(
-    __name__, "warning", "settings_taken_back", "settings of the collector failed; those of before hold again",
+    __name__, "warning", "remote_settings_failed", "settings of the collector failed; those of before hold again",
     key="digest", fields="code detail",
 )  # fmt: skip
 REFUSED = Event(
-    __name__, "warning", "settings_refused", "a document of settings is not taken", key="digest", fields="code detail"
+    __name__,
+    "warning",
+    "remote_settings_refused",
+    "a document of settings is not taken",
+    key="digest",
+    fields="code detail",
 )
 UNREADABLE = Event(
-    __name__, "error", "settings_file_unreadable", "the file of the collector's settings cannot be read or written; "
+    __name__, "error", "remote_settings_unreadable", "the file of the collector's settings cannot be read or written; "
     "the machine's own hold", fields="file error",
 )  # fmt: skip
 

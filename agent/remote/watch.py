@@ -14,7 +14,7 @@ from agent.identity import IdentityError
 from agent.remote.trial import RemoteSettings, SettingsRefused
 
 NOT_TAKEN = Event(
-    __name__, "error", "settings_unsaved", "settings of the collector cannot be written down and are not taken",
+    __name__, "error", "remote_settings_unsaved", "settings of the collector cannot be written down and are not taken",
     key="digest", fields="error",
 )  # fmt: skip
 

@@ -273,6 +273,7 @@ Act = Literal[
     "server_added",
     "server_revoked",
     "incident_worked",
+    "settings_changed",
 ]
 
 
