@@ -24,7 +24,7 @@ PROGRAM = Program(
             "incident": "incidents: list, show, ack, assign, note, snooze, resolve, merge, split …",
         },
         "Gateways": {
-            "settings": "what gateways are set to, layer by layer: set, unset, show, diff, history, status, retry, keys",
+            "settings": "what gateways are set to, in layers: set, unset, show, diff, history, status, retry, keys",
         },
         "Who may come in": {
             "token": "a one-time token with which a gateway joins a center",
