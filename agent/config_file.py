@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
@@ -42,13 +42,13 @@ def load(path: Path) -> AgentSettings:
         raise SettingsError([f"{path}: cannot be read ({error.strerror}); create it or name another"]) from None
     except (ValueError, RecursionError) as error:  # tomllib's own, broken UTF-8, numbers of thousands of digits
         raise SettingsError([f"{path}: is not TOML ({describe(error)}); correct that line"]) from None
-    mistakes = [*_mistakes(table)]
-    if mistakes:
-        raise SettingsError([f"{path}: {mistake}" for mistake in mistakes])
+    if found := [*mistakes(table)]:
+        raise SettingsError([f"{path}: {mistake}" for mistake in found])
     return msgspec.convert(table, AgentSettings)
 
 
-def _mistakes(table: dict[str, object]) -> Iterator[str]:
+def mistakes(table: Mapping[str, object]) -> Iterator[str]:
+    """What is wrong with the tables of a settings file: ``[table] key: rule; fix``."""
     known = {field.name: field.type for field in msgspec.structs.fields(AgentSettings)}
     for name, content in table.items():
         if name not in known:

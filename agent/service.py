@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,6 +21,9 @@ from agent.probes import PROBES, boot
 from agent.probes.gateway import ClockState, clock_state
 from agent.probes.probe import Context
 from agent.probes.seats.registry import Registry
+from agent.remote.trial import RemoteSettings
+from agent.remote.watch import SettingsWatch, TrialTimes
+from agent.runtime import Listening, first_of, in_background, notify, serve_with_retry
 from agent.scheduling import speed_plan
 from agent.scheduling.rounds import RoundContext, Rounds
 from agent.scheduling.speed_rounds import SpeedLedger
@@ -36,24 +38,12 @@ from agent.uplink.trust import TrustedClock
 if TYPE_CHECKING:
     from agent.local.nut_server import UpsState
 
-TASK_BROKEN = Event(
-    __name__, "error", "background_task_broken", "a part of the agent broke and is off until the next start",
-    fields="error", has_trace=True,
-)  # fmt: skip
-NOT_LISTENING = Event(
-    __name__, "error", "listen_failed", "a listener cannot use its address; it tries again", key="listener",
-    fields="error again_s",
-)  # fmt: skip
-NOT_NOTIFIED = Event(
-    __name__, "warning", "systemd_unreachable", "systemd cannot be notified", key="state", fields="error"
-)
 NOT_MARKED = Event(
     __name__, "warning", "boot_mark_unsaved", "the boot mark cannot be written: the next start cannot tell how this "
     "run ended", fields="error",
 )  # fmt: skip
 
 THREADS = 4  # the spool, the broker's address, a speed test, one more; each costs memory
-LISTEN_RETRY_S = 60.0
 ENDPOINT_FILE = "way.json"
 SPOOL_CHECK_S = 5.0
 STUCK_ROUNDS = 5  # without a round for so many cycles the watchdog is let bite
@@ -74,21 +64,18 @@ def stamper(kernel: Callable[[], ClockState]) -> Callable[[], wire.Stamp]:
     return stamp
 
 
-class Listening(Protocol):
-    """An open port, as `asyncio.Server` is one."""
-
-    async def __aenter__(self) -> object: ...
-    async def __aexit__(self, *_: object) -> None: ...
-    async def serve_forever(self) -> None: ...
-
-
 class Service:
-    """One run of the agent."""
+    """One run of the agent, with one set of settings. ``base`` is the machine's own file."""
 
     def __init__(
-        self, settings: AgentSettings, mine: identity.Identity, kernel: Callable[[], ClockState] = clock_state
+        self,
+        base: AgentSettings,
+        mine: identity.Identity,
+        kernel: Callable[[], ClockState] = clock_state,
+        times: TrialTimes | None = None,
     ) -> None:
-        self._settings = settings
+        remote = self._remote = RemoteSettings(base.state_dir)
+        settings = self._settings = remote.start(base)
         self._mine = mine
         self._stamp = stamper(kernel)
         self._board = board.Board()
@@ -109,13 +96,26 @@ class Service:
             mine,
             self._spool,
             stamp=self._stamp,
-            on_task=self._rounds.handle_task,
+            on_task=self._handle_task,
             endpoint_file=settings.state_dir / ENDPOINT_FILE,
             clock=clock,
             receipt_clock=self._receipt_clock,
             learn_time=self._renewal.learn_time if mine.tls else None,
             refusal=lambda: self._renewal.refusal,
+            settings=remote.report,
         )
+        self._changes = SettingsWatch(
+            remote,
+            base,
+            now_ms=self._receipt_clock.now_ms,
+            since_receipt_s=self._uplink.since_receipt_s,
+            times=times or TrialTimes(),
+        )
+
+    @property
+    def settings(self) -> AgentSettings:
+        """Those in force."""
+        return self._settings
 
     def _move(self, brokers: Sequence[identity.BrokerEndpoint]) -> None:
         self._uplink.move(brokers)
@@ -143,8 +143,9 @@ class Service:
             send_ask=lambda ask: self._uplink.send_ask(ask),
         )
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Until ``stop`` is set. A broken part ends the run: systemd restarts it, and the boot reading reports it."""
+    async def run(self, stop: asyncio.Event) -> bool:
+        """Until ``stop`` is set; or until the agent is to start again with other settings, then True. A broken part
+        ends the run: systemd restarts it, and the boot reading reports it."""
         await self._record_boot()
         async with AsyncExitStack() as stack:
             stack.callback(self._spool.close)
@@ -153,10 +154,14 @@ class Service:
             await stack.enter_async_context(in_background(self._watchdog()))
             await stack.enter_async_context(in_background(self._check_spool()))
             await stack.enter_async_context(in_background(self._renewal.run()))
+            await stack.enter_async_context(in_background(self._changes.take_documents()))
+            await stack.enter_async_context(in_background(self._changes.watch_trial()))
             notify("READY=1")
-            await first_of(stop, self._rounds.run(), self._uplink.run())
-            notify("STOPPING=1")
+            await first_of((stop, self._changes.ended), self._rounds.run(), self._uplink.run())
+            if stop.is_set():
+                notify("STOPPING=1")
         await asyncio.to_thread(self._mark_stop)
+        return not stop.is_set()
 
     def _listeners(self) -> list[Awaitable[None]]:
         settings = self._settings
@@ -193,6 +198,14 @@ class Service:
         return await traps.listen(
             self._settings.power.trap_listen, self._settings.ups, self._rounds.power.trap_received
         )
+
+    # ------------------------------------------------------------ the collector's tasks and settings
+
+    def _handle_task(self, task: wire.Task) -> None:
+        if task.do != "settings":
+            self._rounds.handle_task(task)
+        elif task.settings is not None:
+            self._changes.offer(task.settings)
 
     # ------------------------------------------------------------ readings
 
@@ -272,86 +285,42 @@ class Service:
             speed_mode=plan.mode if speed.enabled else "",
             speed_share=plan.share,
             clock=now.clock,
+            settings=self._remote.report(),
             last=self._board.last,
             failures=self._board.failures,
             series=self._board.series,
         )
 
 
-def run(settings: AgentSettings, mine: identity.Identity, kernel: Callable[[], ClockState] = clock_state) -> None:
-    """Runs the agent until SIGTERM or SIGINT."""
-    service = Service(settings, mine, kernel)
-    try:
-        asyncio.run(_until_signal(service))
-    except BaseException:
-        service.mark_crash()
-        raise
+def run(
+    base: AgentSettings,
+    mine: identity.Identity,
+    kernel: Callable[[], ClockState] = clock_state,
+    *,
+    times: TrialTimes | None = None,
+    on_start: Callable[[AgentSettings], None] = lambda _settings: None,
+) -> None:
+    """Runs the agent until SIGTERM or SIGINT, and again with other settings where the collector sets some. ``base`` is
+    the machine's own file, ``on_start`` gets the settings of each run."""
+    while True:
+        service = Service(base, mine, kernel, times)
+        on_start(service.settings)
+        try:
+            if not asyncio.run(_until_signal(service)):
+                return
+        except BaseException:
+            service.mark_crash()
+            raise
+        mine = identity.load(base.state_dir)  # its brokers may have moved
 
 
-async def _until_signal(service: Service) -> None:
+async def _until_signal(service: Service) -> bool:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(THREADS, "nabz"))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await service.run(stop)
-
-
-async def first_of(stop: asyncio.Event, *parts: Awaitable[None]) -> None:
-    """Runs the parts until ``stop`` is set; raises what broke one of them."""
-    async with asyncio.TaskGroup() as group:
-        running = [group.create_task(_awaited(part)) for part in parts]
-        await stop.wait()
-        for task in running:
-            task.cancel()
-
-
-async def _awaited(part: Awaitable[None]) -> None:
-    await part
-
-
-@asynccontextmanager
-async def in_background(part: Awaitable[None]) -> AsyncIterator[None]:
-    """Runs a part that must not take the agent down; its end is logged."""
-    task = asyncio.ensure_future(_logged(part))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-async def _logged(part: Awaitable[None]) -> None:
-    try:
-        await part
-    except Exception as error:
-        TASK_BROKEN.log(error=error)
-
-
-async def serve_with_retry(what: str, listen: Callable[[], Awaitable[Listening]]) -> None:
-    """Serves; while its port is taken, it tries again."""
-    while True:
-        try:
-            server = await listen()
-        except (OSError, ValueError) as error:
-            NOT_LISTENING.log(listener=what, error=error, again_s=LISTEN_RETRY_S)
-            await asyncio.sleep(LISTEN_RETRY_S)
-            continue
-        async with server:
-            await server.serve_forever()
-
-
-def notify(state: str) -> None:
-    """Notifies systemd where it expects that (sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as systemd:
-        try:
-            systemd.connect("\0" + address[1:] if address.startswith("@") else address)
-            systemd.sendall(state.encode())
-        except OSError as error:
-            NOT_NOTIFIED.log(state=state, error=error)
+    return await service.run(stop)
 
 
 def _write_mark(mark: Callable[[], None]) -> None:

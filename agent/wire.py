@@ -45,6 +45,16 @@ Millis = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Number = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
 SeqNumber = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 MAX_LACKS = 16  # ranges that one receipt names
+Setting = (
+    bool
+    | Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+    | Number
+    | Annotated[str, msgspec.Meta(max_length=200)]
+    | Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=32)]
+)
+SettingTables = Annotated[
+    dict[Word, Annotated[dict[Word, Setting], msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=16)
+]
 Words = Annotated[list[Text], msgspec.Meta(max_length=64)]
 Clock = Literal["synced", "unsynced"]
 
@@ -459,6 +469,32 @@ def unit_of(field: str) -> str:
 # ---------------------------------------------------------------- messages
 
 
+class SettingsReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which of the collector's settings a gateway runs with: ``digest`` names them, empty for none.
+
+    ``state`` is ``applied``, or ``trial`` until a receipt shows that the collector is reached with them. ``failed`` is
+    the digest of the last ones that were refused or taken back, ``why`` the code of the reason, and what was wrong;
+    empty where nothing failed.
+    """
+
+    digest: Hex = ""
+    state: Word = "applied"
+    failed: Hex = ""
+    why: Text = ""
+
+
+class SettingsDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Settings of the collector for one gateway: by table of its file, then by key. They hold over the file's.
+
+    ``digest`` is a name for exactly these values; a gateway repeats it. ``issued_ms`` orders documents: an older one
+    than the last that was taken is refused.
+    """
+
+    digest: Hex
+    issued_ms: Millis
+    values: SettingTables = {}
+
+
 class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A run of consecutive readings of one spool: reading ``i`` has sequence number ``first_seq + i``.
 
@@ -467,6 +503,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``proof`` is a sealed receipt, as it came, of readings that the collector says it lacks while its epoch is the same:
     its database is an older one (design P10). Absent when there is nothing to prove; unknown to collectors before 0.3.
+
+    ``settings`` says which of the collector's settings were in force when this was sent; a gateway without it takes
+    none. Collectors before 0.4 do not read it.
     """
 
     v: int
@@ -477,6 +516,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     nonce: Hex = ""
     live: bool = True
     proof: Annotated[str, msgspec.Meta(max_length=MAX_SMALL_BYTES)] = ""
+    settings: SettingsReport | None = None
     readings: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=MAX_BATCH_READINGS)]
 
     @property
@@ -539,18 +579,20 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     For a speed test ``id`` is its test id, ``token`` admits it once at ``server``. ``slot`` is the time of day for
     which the collector drew it: it is that slot's test. Absent for other tests, and from collectors before 0.3.
+    ``settings`` are sent to gateways whose batches say that they take some.
     """
 
     v: int
     device: Word
     id: Word
-    do: Literal["speed", "probe"]
+    do: Literal["speed", "probe", "settings"]
     probe: Word | None = None
     purpose: Purpose = "desk"
     nonce: Hex = ""
     token: Token = ""
     server: Text = ""
     slot: Text = ""
+    settings: SettingsDocument | None = None
     expires_ms: Millis
 
 

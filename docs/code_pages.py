@@ -24,6 +24,7 @@ from agent.config_file import DEFAULT_PATH, help_of
 from agent.probes import PROBES
 from agent.probes.speed import ENGINES
 from agent.probes.ups.profiles import PROFILES
+from agent.remote.settings import REMOTE
 from agent.seat import __main__ as seat_main
 from agent.wire import ENGINE_OF_RECORD
 from collector import commands as collector_commands
@@ -46,10 +47,17 @@ class Setting:
 
 def agent_settings() -> list[Setting]:
     return [
-        Setting(f"[[{table}]]" if table == "ups" else f"[{table}]", field.name, _toml(_default(field)), help_of(field))
+        Setting(
+            f"[[{table}]]" if table == "ups" else f"[{table}]", field.name, _toml(_default(field)), _help(table, field)
+        )
         for table in agent_config.AgentSettings.__struct_fields__
         for field in msgspec.structs.fields(_section(table))
     ]
+
+
+def _help(table: str, field: msgspec.structs.FieldInfo) -> str:
+    """What a key is; and whether the collector may set it, too."""
+    return help_of(field) + (" *(remote)*" if field.name in REMOTE.get(table, ()) else "")
 
 
 def _section(table: str) -> type[agent_config.AgentSection]:
@@ -104,7 +112,8 @@ SETTINGS_HEAD = """# Settings
 
 Made from the code by `make docs`. Both files are TOML. Every key has a default; an unknown or wrong one is refused, all
 mistakes at once, each with the file, the key, the rule and the fix. Passwords and pass phrases are never settings
-themselves: a setting names the file that holds them.
+themselves: a setting names the file that holds them. A key of a gateway that is marked *(remote)* may be set from the
+collector too (`nabz-collector settings`); its value then holds over that of the file, which stays as it is.
 """
 
 

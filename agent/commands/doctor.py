@@ -8,6 +8,7 @@ import sys
 
 from agent import config_file
 from agent.diagnostics import doctor
+from agent.remote import trial
 
 EXAMPLE = "nabz-agent doctor --json"
 
@@ -22,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Exit code 1 when something is missing, 2 when the settings are wrong."""
     try:
-        settings = config_file.load_or_default(options.config)
+        settings = trial.in_force(config_file.load_or_default(options.config))
     except config_file.SettingsError as error:
         print(error, file=sys.stderr)
         return 2

@@ -23,6 +23,7 @@ from agent.config import AgentSettings, Engine
 from agent.config_file import DEFAULT_PATH, SettingsError, load_or_default
 from agent.probes import PROBES
 from agent.probes.probe import Context, ProbeFailed
+from agent.remote import trial
 from agent.wire import KINDS, Reading, SpeedReading
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def settings_for(options: argparse.Namespace) -> AgentSettings:
-    """The settings file, if any, with the options of the command line laid over it."""
-    settings = load_or_default(options.config)
+    """The settings file, if any, with the collector's over it, and the options of the command line over both."""
+    settings = trial.in_force(load_or_default(options.config))
     if options.kind == "link" and options.target:
         return msgspec.structs.replace(settings, link=msgspec.structs.replace(settings.link, target=options.target))
     if options.kind == "speed":

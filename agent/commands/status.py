@@ -58,11 +58,19 @@ def lines(view: dict[str, object]) -> list[str]:
         f"spool   {view.get('spool_readings')} readings waiting, {view.get('spool_bytes')} bytes",
     ]
     rows[1:1] = [f"uplink  {trouble}" for trouble in troubles(view)]
+    rows += [f"settings  {text}" for text in _settings(view.get("settings"))]
     for title in ("last", "failures"):
         readings = view.get(title)
         if isinstance(readings, dict):
             rows += [line(str(key), reading, title) for key, reading in sorted(readings.items())]
     return rows
+
+
+def _settings(report: object) -> list[str]:
+    """Which of the collector's settings are in force, and what became of the last that are not."""
+    known = report if isinstance(report, dict) else {}
+    rows = [f"{known.get('state')}: {known['digest']}"] if known.get("digest") else []
+    return rows + ([f"failed: {known['failed']}, {known.get('why')}"] if known.get("why") else [])
 
 
 def troubles(view: dict[str, object]) -> list[str]:

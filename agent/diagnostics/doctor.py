@@ -25,6 +25,7 @@ from agent.probes import PROBES
 from agent.probes.gateway import clock_state
 from agent.probes.link import interfaces
 from agent.probes.probe import Context, ProbeFailed
+from agent.remote import trial
 from agent.spool.salvage import try_folder
 from agent.uplink import trust
 from agent.wire import Reading
@@ -76,6 +77,20 @@ def _certificate(here: Installation) -> Iterator[Diagnosis]:
         yield Diagnosis(what="certificate", detail=detail, fix=f"start the agent and let {here.mine.url} be reached")
     else:
         yield Diagnosis(what="certificate", detail=detail)
+
+
+def _remote_settings(here: Installation) -> Iterator[Diagnosis]:
+    """What the collector sets over the machine's file, and what became of the last of it."""
+    state = trial.read(here.settings.state_dir / trial.FILE)
+    if state.in_force is not None:
+        keys = ", ".join(
+            f"{table}.{key}" for table, keys in sorted(state.in_force.values.items()) for key in sorted(keys)
+        )
+        kind = "on trial" if state.trial is not None else "in force"
+        yield Diagnosis(what="remote settings", detail=f"{kind}: {keys or 'none'} ({state.in_force.digest or 'empty'})")
+    if state.why:
+        fix = "have the desk correct them (`nabz-collector settings show`)"
+        yield Diagnosis(what="remote settings", detail=f"{state.failed or 'empty'} failed: {state.why}", fix=fix)
 
 
 def _state_folder(here: Installation) -> Iterator[Diagnosis]:
@@ -271,6 +286,6 @@ def connect(host: str, port: int) -> None:
 
 
 CHECKS: tuple[Check, ...] = (
-    _identity, _certificate, _state_folder, _disk, _ping, _clock, _interfaces, resolver.check, _broker, uplink.session,
-    _measure_server, uplink.servers, line.check, _ups, _agent, _seat_listener, _trap_listener,
+    _identity, _certificate, _remote_settings, _state_folder, _disk, _ping, _clock, _interfaces, resolver.check,
+    _broker, uplink.session, _measure_server, uplink.servers, line.check, _ups, _agent, _seat_listener, _trap_listener,
 )  # fmt: skip

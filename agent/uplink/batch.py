@@ -10,7 +10,15 @@ from agent import wire
 from agent.spool.record import Group
 
 
-def batch_of(groups: Sequence[Group], *, device: str, nonce: str, live: bool, proof: str = "") -> bytes:
+def batch_of(
+    groups: Sequence[Group],
+    *,
+    device: str,
+    nonce: str,
+    live: bool,
+    proof: str = "",
+    settings: wire.SettingsReport | None = None,
+) -> bytes:
     """The body of a batch: consecutive groups of one spool. A proof for which it has no room waits for the next."""
     batch = wire.Batch(
         v=wire.VERSION,
@@ -21,6 +29,7 @@ def batch_of(groups: Sequence[Group], *, device: str, nonce: str, live: bool, pr
         nonce=nonce,
         live=live,
         proof=proof,
+        settings=settings,
         readings=[msgspec.Raw(reading) for group in groups for reading in group.raws],
     )
     body = wire.encode(batch)

@@ -105,6 +105,7 @@ class Uplink:
         receipt_clock: trust.TrustedClock | None = None,
         learn_time: Callable[[], None] | None = None,
         refusal: Callable[[], str] = lambda: "",
+        settings: Callable[[], wire.SettingsReport | None] = lambda: None,
     ) -> None:
         self.view = UplinkView()
         self._identity = identity
@@ -120,6 +121,7 @@ class Uplink:
         self._receipt_clock = receipt_clock or trust.TrustedClock()  # set by receipts; tasks expire by it, not by ours
         self._learn_time = learn_time  # fetches the collector's time; blocking; raises OSError
         self._refusal = refusal  # the code with which the collector last refused this gateway a certificate
+        self._settings = settings  # which of the collector's settings are in force
         self._young_ends = 0  # sessions in a row that the broker ended soon
         self._endpoints = Endpoints(identity.brokers, endpoint_file)
         self._keepalives = Keepalives()
@@ -286,7 +288,12 @@ class Uplink:
     def _send(self, client: Client, step: Send, now_s: float) -> None:
         live = step.reason != "backlog"
         body = batch_of(
-            step.groups, device=self._identity.device, nonce=self._nonce, live=live, proof=self._witness.proof
+            step.groups,
+            device=self._identity.device,
+            nonce=self._nonce,
+            live=live,
+            proof=self._witness.proof,
+            settings=self._settings(),
         )
         client.publish(wire.batch_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)
         self._in_flight.sent(step, now_s)

@@ -275,6 +275,7 @@ Act = Literal[
     "incident_worked",
     "routing_changed",
     "window_changed",
+    "settings_changed",
 ]
 
 

@@ -23,6 +23,9 @@ PROGRAM = Program(
             "calendar": "holidays, other hours, closures, maintenance, load-shedding: list, add, confirm, withdraw",
             "incident": "incidents: list, show, ack, assign, note, snooze, resolve, merge, split …",
         },
+        "Gateways": {
+            "settings": "what gateways are set to, in layers: set, unset, show, diff, history, status, retry, keys",
+        },
         "Who may come in": {
             "token": "a one-time token with which a gateway joins a center",
             "enrolment": "gateways that wait for a second person's approval: list, approve, refuse",

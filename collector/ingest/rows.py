@@ -22,6 +22,7 @@ from collector.ingest.verify import VerifiedBatch
 from collector.judging.evaluate import FreshReading
 from collector.messages import DeviceFinding, Finding, Message, MessageRefused, printable
 from collector.outages import gaps
+from collector.remote import reports
 from collector.reports import revisions
 from collector.sequence_ranges import Numbers, forks, meets, merge, missing
 from collector.store import bulk_insert, center_states, schema, upsert
@@ -73,6 +74,7 @@ class BatchWriter:
     quarantined: list[Row] = field(default_factory=list)
     findings: list[DeviceFinding] = field(default_factory=list)
     stories: list[Row] = field(default_factory=list)
+    settings: dict[tuple[str, str], wire.SettingsReport] = field(default_factory=dict)  # by center and device
     lost: dict[tuple[str, str, str], list[Numbers]] = field(default_factory=lambda: defaultdict(list))
 
     def add_outcome(self, other: BatchWriter) -> None:
@@ -116,6 +118,8 @@ class BatchWriter:
         unread = self.take(verified, spool, issued_ms, readable=readable)
         if gaps:  # a repeated batch is no sign of life: anyone may have kept it
             self.heard[verified.device.center] = verified.device.device
+            if verified.batch.settings is not None:
+                self.settings[verified.device.center, verified.device.device] = verified.batch.settings
         return self._receipt(verified, spool, unread)
 
     def _is_too_much(self, verified: VerifiedBatch, stored: Stored) -> bool:
@@ -327,6 +331,7 @@ def flush(conn: sa.Connection, writer: BatchWriter, silent_after_ms: int = 0) ->
     due_ms = now_ms + silent_after_ms
     pulse.record(conn, [_pulse_row(writer, code, due_ms) for code in sorted(writer.heard)])
     center_states.heard(conn, writer.heard, now_ms)
+    reports.record(conn, writer.settings, now_ms)
     spools.save(conn, writer.spools, writer.lost, now_ms)
     if writer.tallies is not None:
         writer.tallies.save()

@@ -32,6 +32,7 @@ from collector.judging.silence import listening_again
 from collector.measure import membership
 from collector.measure.delivery import Outgoing
 from collector.recovery import settle as recovery
+from collector.remote.sender import SettingsSender
 from collector.run import resources, sdnotify, tasks
 from collector.run.lock import DatabaseLock, folder_lock
 from collector.run.reload import Reload
@@ -75,6 +76,7 @@ LOG_INTERVAL_S = 60.0
 FOLLOW_INTERVAL_S = 1.0
 SCHEDULE_INTERVAL_S = 1.0  # between two decisions who may test
 REGISTER_INTERVAL_S = 30.0
+SETTINGS_INTERVAL_S = 10.0  # between two comparisons of what gateways run with and what holds for them
 CERTIFICATE_INTERVAL_S = 3600.0
 DRAW_INTERVAL_S = 60.0  # between two looks for drawn tests that are due
 UNREPORTED_INTERVAL_S = 60.0  # between two looks for tests that no gateway reports
@@ -232,6 +234,8 @@ class Running:
         )
         unreported = tasks.unreported_task(self._store, self._standards, self._hub)
         self._start(PeriodicTask("unreported tests", UNREPORTED_INTERVAL_S, unreported))
+        sender = SettingsSender(self._store, self._key, self.ingest.publish, clock_ms)
+        self._start(PeriodicTask("settings", SETTINGS_INTERVAL_S, sender.look))
         if self._settings.measure.enabled:
             outgoing = _measure_state(self._settings, self._public_key)
             tick = tasks.collect_task(self._store, self._standards, self._hub, outgoing)

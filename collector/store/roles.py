@@ -42,6 +42,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "cuts": _DERIVED,
     "day_sheets": ("rw", "rw", "r"),  # what comes late marks one; only housekeeping makes them
     "decisions": ("", "ra", "r"),
+    "device_settings": ("raw", "raw", "r"),
     "devices": _DESK,
     "digests": ("", "ra", "r"),
     "enrolments": ("", "raw", ""),
@@ -69,6 +70,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "plan_steps": ("", "rawd", "r"),
     "pulse": _DERIVED,
     "records": ("r", "ra", "r"),
+    "remote_settings": ("", "ra", "r"),
     "restores": ("ra", "r", "r"),
     "reports": ("raw", "raw", "r"),  # what comes late opens a revision; only housekeeping closes one or lets it go
     "revocations": ("r", "ra", "r"),

@@ -357,6 +357,15 @@ MESSAGES: dict[str, wire.Batch | wire.Receipt | wire.Ask | wire.Task | wire.Pres
         proof=(GOLDEN / "receipt.sealed").read_text(),
         readings=[msgspec.Raw(RAWS[0])],
     ),
+    "batch-settings": wire.Batch(
+        v=1,
+        device=DEVICE,
+        spool=SPOOL,
+        first_seq=4,
+        prev="ab" * 32,
+        settings=wire.SettingsReport(digest="c0ffee05", state="trial", failed="c0ffee04", why="no_receipt: 600 s"),
+        readings=[msgspec.Raw(RAWS[0])],
+    ),
     "receipt": wire.Receipt(
         v=1,
         device=DEVICE,
@@ -457,11 +466,25 @@ MESSAGES: dict[str, wire.Batch | wire.Receipt | wire.Ask | wire.Task | wire.Pres
         server="https://measure.example",
         expires_ms=1_780_000_600_000,
     ),
+    "task-settings": wire.Task(
+        v=1,
+        device=DEVICE,
+        id="task-0002",
+        do="settings",
+        nonce="c0ffee02",
+        settings=wire.SettingsDocument(
+            digest="c0ffee05",
+            issued_ms=1_780_000_000_000,
+            values={"speed": {"mode": "quick", "enabled": True, "slots": ["10:00-12:00"]}, "agent": {"cycle_s": 60.5}},
+        ),
+        expires_ms=1_780_000_120_000,
+    ),
     "presence": wire.Presence(v=1, device=DEVICE, state="online", boot=AT.boot, version="0.1.0"),
 }
 DECODERS = {
     "batch": wire.decode_batch,
     "batch-proof": wire.decode_batch,
+    "batch-settings": wire.decode_batch,
     "receipt": wire.decode_receipt,
     "receipt-lacks": wire.decode_receipt,
     "receipt-set-aside": wire.decode_receipt,
@@ -471,6 +494,7 @@ DECODERS = {
     "task": wire.decode_task,
     "task-granted": wire.decode_task,
     "task-drawn": wire.decode_task,
+    "task-settings": wire.decode_task,
     "presence": wire.decode_presence,
 }
 

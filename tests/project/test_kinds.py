@@ -114,6 +114,7 @@ def test_kinds_with_a_tile_of_their_own_have_it() -> None:
 BY_HAND = {
     "agent/commands/probe.py": "it has no options of its own",
     "agent/local/status_page.py": "its figures are shown",
+    "agent/remote/settings.py": "its table of settings is the gateway's own",
     "agent/probes/__init__.py": "a test above names it",
     "collector/desk/symptoms.py": "its trouble is of the family `other`",
     "collector/simulate/readings.py": "its figures are made up by their units",

@@ -33,6 +33,7 @@ from collector.store.schema.gateways import (
 from collector.store.schema.judging import changes, cuts, flags, gaps, latest, pulse
 from collector.store.schema.pages import center_states
 from collector.store.schema.register import calendar, centers, facts, imports, owners
+from collector.store.schema.remote import device_settings, remote_settings
 from collector.store.schema.routing import (
     digests,
     escalations,
@@ -80,6 +81,7 @@ __all__ = [
     "day_sheets",
     "days",
     "decisions",
+    "device_settings",
     "devices",
     "digests",
     "enrolments",
@@ -111,6 +113,7 @@ __all__ = [
     "pulse",
     "readings",
     "records",
+    "remote_settings",
     "reports",
     "restores",
     "revocations",

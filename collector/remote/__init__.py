@@ -1,0 +1,3 @@
+"""Settings of gateways that are made here: layers in versions, what holds for a center, sent until it is applied."""
+
+__all__ = ["layers", "reports", "sender", "standing"]
