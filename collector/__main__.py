@@ -30,6 +30,8 @@ COMMANDS = {
     "standard": "check or show a standard (the criteria as data)",
     "report": "a center's month: each criterion's verdict with its numbers",
     "verify": "a center's month derived anew from the signed bytes, and compared with all that is stored",
+    "log": "the transparency log: checkpoint, key, prove, check, cosign",
+    "witness": "cosign another's transparency log, once it is shown to have only grown",
     "evidence": "what is held: every reading's id and hash",
     "ingest": "one more process that takes readings, beside serve",
     "backup": "all that makes this server in one encrypted file, while it runs",

@@ -29,7 +29,7 @@ from collector.web.guard import Guard
 from collector.web.health import Health
 from collector.web.limits import BodyLimit
 from collector.web.live import Follower, Hub
-from collector.web.machines import gateways
+from collector.web.machines import gateways, log
 from collector.web.pages import account, activity, approvals, backups, centers, contacts, keys, log_in, people, test_now
 from collector.web.pages import incidents as incident_pages
 from collector.web.site import HERE, Site
@@ -91,6 +91,7 @@ def build(
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     app.include_router(api.router(site))
     app.include_router(gateways.router(site, key))
+    app.include_router(log.router(site))
     for page in PAGES:
         app.include_router(page.router(site))
     app.include_router(incidents.router(site))

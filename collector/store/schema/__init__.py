@@ -31,6 +31,7 @@ from collector.store.schema.gateways import (
     tokens,
 )
 from collector.store.schema.judging import changes, cuts, flags, gaps, latest, pulse
+from collector.store.schema.log import log_checkpoints, log_leaves, log_tiles
 from collector.store.schema.register import calendar, centers, facts, imports, owners
 from collector.store.schema.series import (
     FIGURES,
@@ -86,6 +87,9 @@ __all__ = [
     "journal",
     "late_hours",
     "latest",
+    "log_checkpoints",
+    "log_leaves",
+    "log_tiles",
     "measure_servers",
     "metadata",
     "nonces",
