@@ -21,6 +21,7 @@ from typing import Literal, get_args
 import sqlalchemy as sa
 
 from collector.access import passwords
+from collector.log import leaves
 from collector.store import Store, schema
 from collector.store.journal import journaled
 
@@ -287,3 +288,5 @@ def record(
     about = {"subject": subject, "center": center, "device": device, "key_hash": key_hash, "reason": reason}
     row = {"at_ms": now_ms, "act": act, "person": by, "is_proven": is_proven, **about}
     conn.execute(sa.insert(schema.decisions).values(row))
+    if act not in leaves.UNLOGGED:
+        leaves.add_rows(conn, "decisions", [row], now_ms)

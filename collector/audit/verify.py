@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -28,7 +28,8 @@ from collector.store.months import raw_from
 
 Progress = Callable[[float], None]
 Recorded = Callable[[sa.Connection, str, int, int], Iterable[Mismatch]]
-"""What else is on record of a center between two times: (conn, code, from_ms, to_ms); see collector.audit.recorded."""
+"""What else is on record of a center: (conn, code, evidence from when on, when the month begins); see
+collector.audit.recorded."""
 
 SIGNED = 0.8  # the share of the work that the batches are
 
@@ -71,7 +72,7 @@ def verify(
     done.readings = len(replay.readings)
     done.found.add(servers.compare(conn, center.code, *within))
     if recorded is not None:
-        done.found.add(recorded(conn, center.code, span.from_ms, span.to_ms))
+        done.found.add(recorded(conn, center.code, begin_of(conn, devices, within[0]), span.from_ms))
     progress(SIGNED + 0.05)
     dated = histories(conn, [center])
     found = list(day_store.sheets_of(conn, dated, (span.from_ms, span.to_ms), standards, now_ms, anew=True))
@@ -98,6 +99,11 @@ def _report(
 
 
 # ---------------------------------------------------------------- the batches
+
+
+def begin_of(conn: sa.Connection, devices: Mapping[str, Device], from_ms: int) -> int:
+    """From when on batches are looked at."""
+    return evidence_rows.begin_ms(conn, sorted(devices), from_ms)
 
 
 def _replayed(

@@ -47,6 +47,8 @@ PROGRAM = Program(
             "standard": "check or show a standard (the criteria as data)",
             "report": "a center's month: each criterion's verdict with its numbers",
             "verify": "a center's month derived anew from the signed bytes, and compared with all that is stored",
+            "log": "the transparency log: checkpoint, key, prove, check, cosign",
+            "witness": "cosign another's transparency log, once it is shown to have only grown",
             "evidence": "what is held: every reading's id and hash",
         },
         "Keep": {

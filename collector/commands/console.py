@@ -16,6 +16,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.common import logs
@@ -25,6 +26,8 @@ from agent.common.files import asked_secret
 from collector.access import users
 from collector.config import DEFAULT_FILE, ConfigError, Settings, load
 from collector.register import dated
+from collector.database import KEY_FILE
+from collector.log.sequencing import log_key
 from collector.scope import PARTS, Scope
 from collector.store import Store, StoreError
 
@@ -100,6 +103,15 @@ def two_persons(store: Store, options: argparse.Namespace, now_ms: int, *, neede
         proof_of(store, first, now_ms)
     second = users.named(options.second) if options.second else ""
     return TwoPersons(first, second, proof_of(store, second, now_ms) if second else "")
+
+
+def log_key_of(settings: Settings) -> Ed25519PrivateKey | None:
+    """The key of the transparency log; None on a machine without the collector's own."""
+    try:
+        raw = (settings.data_dir / KEY_FILE).read_bytes()
+    except OSError:
+        return None
+    return log_key(Ed25519PrivateKey.from_private_bytes(raw)) if len(raw) == 32 else None
 
 
 def common_words(options: argparse.Namespace) -> list[str]:

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
             arguments = options.center, options.month, standards, time.time_ns() // 1_000_000
             if options.check:
                 schedule.closed_number(conn, options.center, options.month, arguments[3])
-                return put_verification(verification(conn, *arguments), as_json=options.json)
+                return put_verification(verification(conn, *arguments[:3], settings), as_json=options.json)
             report = schedule.told(conn, *arguments)
     except (ReportError, StandardError) as error:
         complain(str(error))

@@ -15,9 +15,12 @@ from agent.common import logs
 from agent.common.logs import Event
 from agent.common.words import languages, plain
 from collector.audit import nightly
+from collector.audit.recorded import RecordedFacts
 from collector.audit.verify import Progress, Verification, verify
-from collector.commands.console import Bar, answers, common_arguments, complain, say, settings_of
+from collector.commands.console import Bar, answers, common_arguments, complain, log_key_of, say, settings_of
+from collector.config import Settings
 from collector.database import existing
+from collector.log.sequencing import LogSigner, origin_of
 from collector.register import centers
 from collector.reports.monthly import ReportError
 from collector.standard import StandardError, Standards, examples, load
@@ -50,9 +53,9 @@ def run(options: argparse.Namespace) -> int:
         standards = Standards.of([load(path) for path in settings.standard.files] or examples())
         with existing(settings) as store:
             if options.sample:
-                return _sample(store, standards, settings.audit.share_pct)
+                return _sample(store, standards, settings)
             with Bar("verified") as bar, store.read() as conn:
-                done = verification(conn, options.center, options.month, standards, _now_ms(), bar.share)
+                done = verification(conn, options.center, options.month, standards, settings, bar.share)
     except (ReportError, StandardError) as error:
         complain(str(error))
         return 2
@@ -62,15 +65,19 @@ def run(options: argparse.Namespace) -> int:
     return put_verification(done, as_json=options.json, lang=options.language)
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
 def verification(
-    conn: sa.Connection, code: str, month: str, standards: Standards, now_ms: int, progress: Progress | None = None
-) -> Verification:
-    """Everything that can be compared. Raises ReportError, CenterError."""
-    return verify(conn, code, month, standards, now_ms, progress=progress or (lambda _share: None))
+    conn: sa.Connection, code: str, month: str, standards: Standards, settings: Settings,
+    progress: Progress | None = None,
+) -> Verification:  # fmt: skip
+    """Everything that can be compared: with the log, too, where this machine has the collector's key. Raises
+    ReportError, CenterError."""
+    key, origin = log_key_of(settings), origin_of(conn)
+    recorded = RecordedFacts(standards, LogSigner(origin, key).public) if key is not None and origin else None
+    return verify(conn, code, month, standards, now_ms(), progress=progress or (lambda _share: None), recorded=recorded)
 
 
 def put_verification(done: Verification, *, as_json: bool, lang: str = "en") -> int:
@@ -102,20 +109,20 @@ def facts(done: Verification) -> dict[str, Any]:
 # ---------------------------------------------------------------- a night's sample
 
 
-def _sample(store: Store, standards: Standards, share_pct: float) -> int:
-    begin_ms = _now_ms()
+def _sample(store: Store, standards: Standards, settings: Settings) -> int:
+    begin_ms = now_ms()
     with store.read() as conn:
-        sample = nightly.drawn(conn, share_pct, begin_ms, random.SystemRandom())
+        sample = nightly.drawn(conn, settings.audit.share_pct, begin_ms, random.SystemRandom())
     differing = []
     for code in sample.codes:
         with store.read() as conn:
-            done = verification(conn, code, sample.month, standards, _now_ms())
+            done = verification(conn, code, sample.month, standards, settings)
         if not done.is_true:
             differing.append(code)
             ALTERED.log(center=code, month=done.month, differences=sum(done.found.counts.values()), first=_kind(done))
         with store.write() as conn:
-            nightly.tell(conn, done, standards, _now_ms())
-    took_s = (_now_ms() - begin_ms) / 1000
+            nightly.tell(conn, done, standards, now_ms())
+    took_s = (now_ms() - begin_ms) / 1000
     result = nightly.NightResult(
         at_ms=begin_ms, month=sample.month, centers=len(sample.codes), differing=tuple(differing), took_s=took_s
     )

@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from agent.common.center_time import TZ
 from agent.common.errors import describe
+from collector.log import leaves
 from collector.register.facts import FactError, another, key_of
 from collector.register.opening_hours import DayRule, named_days, parse
 from collector.store import schema
@@ -236,6 +237,7 @@ def add(conn: sa.Connection, entries: Sequence[CalendarEntry], today_ms: int, se
             "needs_second": needs, "confirmed_ms": entry.recorded_ms if by else None, "confirmed_by": by,
         }  # fmt: skip
         number = conn.execute(sa.insert(schema.calendar).values(row).returning(_k.id)).scalar_one()
+        leaves.add_changed(conn, "calendar", schema.calendar, [number], entry.recorded_ms)
         made += by_ids(conn, [number])
     return made
 
@@ -282,6 +284,7 @@ def confirm(
             length_ms = (entry.to_ms or entry.from_ms + DAY_MS) - entry.from_ms
             values |= {"from_ms": from_ms, "to_ms": from_ms + length_ms}
         conn.execute(sa.update(schema.calendar).where(_k.id == entry.id).values(values))
+    leaves.add_changed(conn, "calendar", schema.calendar, [entry.id for entry in pending], now_ms)
     return by_ids(conn, [entry.id for entry in pending])
 
 
@@ -293,7 +296,9 @@ def withdraw(
     if any(entry.state == "holds" and entry.from_ms < today_ms for entry in held):
         another(by, second)
     values = {"withdrawn_ms": now_ms, "withdrawn_by": by, "withdrawn_why": why}
-    conn.execute(sa.update(schema.calendar).where(_k.id.in_([entry.id for entry in held])).values(values))
+    ids = [entry.id for entry in held]
+    conn.execute(sa.update(schema.calendar).where(_k.id.in_(ids)).values(values))
+    leaves.add_changed(conn, "calendar", schema.calendar, ids, now_ms)
     return held
 
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import msgspec
 import sqlalchemy as sa
 
+from collector.log import leaves
 from collector.register.center import Center, from_row
 from collector.store import bulk_insert, schema
 
@@ -199,7 +200,7 @@ def record(conn: sa.Connection, changes: Sequence[FactChange], how: Recording, h
     before = Recording(from_ms=0, now_ms=how.now_ms, today_ms=how.today_ms, by="", source="migrated")
     base = [item for item in changes if (item.center, item.name) not in known and item.center in held]
     rows = [_row(FactChange(i.center, i.name, held[i.center].facts()[i.name]), before) for i in base]
-    bulk_insert(conn, schema.facts, [*rows, *(_row(item, how) for item in changes)])
+    _insert(conn, [*rows, *(_row(item, how) for item in changes)], how.now_ms)
 
 
 def register(conn: sa.Connection, centers: Iterable[Center], how: Recording) -> None:
@@ -210,7 +211,13 @@ def register(conn: sa.Connection, centers: Iterable[Center], how: Recording) -> 
         for name, value in center.facts().items()
         if name != "center" and value not in ("", None)
     )
-    bulk_insert(conn, schema.facts, list(map(partial(_row, how=how), stated)))
+    _insert(conn, list(map(partial(_row, how=how), stated)), how.now_ms)
+
+
+def _insert(conn: sa.Connection, rows: Sequence[dict[str, object]], now_ms: int) -> None:
+    """With their leaves in the transparency log."""
+    bulk_insert(conn, schema.facts, rows)
+    leaves.add_rows(conn, "facts", (_NEW | row for row in rows), now_ms)
 
 
 def _row(change: FactChange, how: Recording) -> dict[str, object]:
@@ -224,6 +231,9 @@ def _row(change: FactChange, how: Recording) -> dict[str, object]:
     }  # fmt: skip
 
 
+_NEW = {"withdrawn_ms": None, "withdrawn_by": "", "withdrawn_why": ""}  # as the table has it of a row that is new
+
+
 def confirm(conn: sa.Connection, found: Sequence[Fact], by: str, now_ms: int) -> list[Fact]:
     """The second person confirms these of them that wait; returns those. Raises FactError."""
     pending = [fact for fact in found if fact.state == "waiting"]
@@ -231,20 +241,21 @@ def confirm(conn: sa.Connection, found: Sequence[Fact], by: str, now_ms: int) ->
         raise FactError("nothing of this waits for a second person; see `nabz-collector center fact waiting`")
     for fact in pending:
         another(fact.recorded_by, by)
-    _update(conn, pending, confirmed_ms=now_ms, confirmed_by=by)
+    _update(conn, pending, now_ms, confirmed_ms=now_ms, confirmed_by=by)
     return pending
 
 
 def withdraw(conn: sa.Connection, found: Sequence[Fact], by: str, why: str, now_ms: int) -> None:
     """They hold no more, and never did; that they stood here is still known."""
-    _update(conn, found, withdrawn_ms=now_ms, withdrawn_by=by, withdrawn_why=why, waits=False)
+    _update(conn, found, now_ms, withdrawn_ms=now_ms, withdrawn_by=by, withdrawn_why=why, waits=False)
 
 
-def _update(conn: sa.Connection, found: Sequence[Fact], **values: object) -> None:
+def _update(conn: sa.Connection, found: Sequence[Fact], now_ms: int, **values: object) -> None:
     ids = [fact.id for fact in found]
     for first in range(0, len(ids), MOST):
         mine = _f.id.in_(ids[first : first + MOST])
         conn.execute(sa.update(schema.facts).where(mine).values(**values))
+    leaves.add_changed(conn, "facts", schema.facts, ids, now_ms)
 
 
 def centers_by_code(conn: sa.Connection, codes: Iterable[str]) -> dict[str, Center]:

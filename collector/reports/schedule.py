@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from agent.common.center_time import TZ
 from agent.common.logs import Event
+from collector.log import leaves
 from collector.register import centers, facts
 from collector.register.centers import Center
 from collector.register.dated import DatedCenter, histories, with_past
@@ -172,7 +173,12 @@ def _settle(conn: sa.Connection, due: DueRevision, report: Mapping[str, Any] | N
         "sha256": sha256_of(new),
         "body": revisions.packed(new),
     }
-    conn.execute(sa.update(schema.reports).where(mine).values(values))
+    if conn.execute(sa.update(schema.reports).where(mine).values(values)).rowcount:
+        month, digest = revisions.named(due.from_ms), values["sha256"]
+        name = f"{month} {due.number}"
+        leaves.add(
+            conn, "report", due.center, name, now_ms, month=month, revision=due.number, sha256=digest
+        )  # fmt: skip
 
 
 def sha256_of(report: Mapping[str, Any]) -> str:

@@ -39,6 +39,8 @@ from collector.run.reload import Reload
 from collector.run.runtime import Component, PeriodicTask, Subprocess, WebServer
 from collector.run.tasks import clock_ms
 from collector.run.tls_maintenance import TlsMaintenance, bound
+from collector.run.transparency_log import TICK_S as LOG_TICK_S
+from collector.run.transparency_log import TransparencyLog
 from collector.run.upgrades import opened_and_upgraded
 from collector.run.upkeep.backups import TICK_S as BACKUPS_TICK_S
 from collector.run.upkeep.backups import Backups
@@ -211,6 +213,8 @@ class Running:
         if settings.backup.folder is not None:
             backups = Backups(self._store, settings, child_options, clock_ms)
             self._start(PeriodicTask("backups", BACKUPS_TICK_S, backups.tick))
+        log = TransparencyLog(self._store, settings, self._key, self._standards, clock_ms)
+        self._start(PeriodicTask("log", LOG_TICK_S, log.tick))
         if settings.audit.share_pct:
             nights = NightAudit(self._store, settings, child_options, clock_ms)
             self._start(PeriodicTask("audit", NIGHT_TICK_S, nights.tick))

@@ -32,6 +32,7 @@ from collector.store.schema.gateways import (
 )
 from collector.store.schema.judging import changes, cuts, flags, gaps, latest, pulse
 from collector.store.schema.pages import center_states
+from collector.store.schema.log import log_checkpoints, log_leaves, log_tiles
 from collector.store.schema.register import calendar, centers, facts, imports, owners
 from collector.store.schema.remote import device_settings, remote_settings
 from collector.store.schema.routing import (
@@ -103,6 +104,9 @@ __all__ = [
     "late_hours",
     "latest",
     "links",
+    "log_checkpoints",
+    "log_leaves",
+    "log_tiles",
     "measure_servers",
     "metadata",
     "nonces",

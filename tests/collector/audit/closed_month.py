@@ -7,12 +7,16 @@ import shutil
 from pathlib import Path
 
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.audit import verify
+from collector.audit.recorded import RecordedFacts
 from collector.audit.verify import Verification
 from collector.ingest import server_results
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
+from collector.log import days, sequencing
+from collector.log.sequencing import LogSigner
 from collector.register import calendar
 from collector.register.calendar import CalendarEntry
 from collector.reports import day_store, revisions, schedule
@@ -33,6 +37,8 @@ from tests.timelines.order_play import (
 )
 
 CODE = "LHR-1"
+ORIGIN = "nabz.example/log"
+LOG_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 NAME = "2026-11"
 
 
@@ -54,9 +60,20 @@ def played(folder: Path, play: OrderPlay, order: str, seed: int) -> Path:
     return path
 
 
+def logged(store: Store, now_ms: int) -> None:
+    """What the collector's job does: days closed, leaves numbered, the head signed."""
+    signer = sequencing.begin(store, LOG_KEY, ORIGIN, now_ms)
+    with store.keep() as conn:
+        sequencing.adopt(conn, [(version.id, version.digest) for version in STANDARDS.versions], now_ms)
+    days.close_days(store, now_ms, most=40)
+    while sequencing.sequence(store, signer, now_ms):
+        pass
+
+
 def close(path: Path) -> None:
     """The month is over: an hour was closed by two persons, the sheets are made, and the reports."""
     store = Store.open(f"sqlite:///{path}")
+    logged(store, MONTH + HOUR)
     entry = CalendarEntry(
         kind="closure", scope="center", subject=CODE, from_ms=BEGIN, to_ms=BEGIN + HOUR // 2, recorded_ms=BEGIN,
         recorded_by="Ali", reason="flood",
@@ -70,12 +87,14 @@ def close(path: Path) -> None:
     schedule.begin(store, STANDARDS, REPORTED)
     while schedule.finish(store, STANDARDS, REPORTED + revisions.SETTLE_MS):
         pass
+    logged(store, REPORTED + HOUR)
     store.close()
 
 
 def audited(store: Store, code: str = CODE) -> Verification:
+    recorded = RecordedFacts(STANDARDS, LogSigner(ORIGIN, LOG_KEY).public)
     with store.read() as conn:
-        return verify.verify(conn, code, NAME, STANDARDS, REPORTED)
+        return verify.verify(conn, code, NAME, STANDARDS, REPORTED, recorded=recorded)
 
 
 def run(store: Store, statement: sa.Executable) -> None:

@@ -339,7 +339,7 @@ def test_the_command_makes_a_month_anew_and_compares(store: Store, tmp_path: Pat
     told = capsys.readouterr()
     assert "300 reading_added" in told.err
     assert "5 report_differs" in told.err
-    assert "(link): has a row, and no signed batch has it" in told.out
+    assert "Reading g0 s 1 (Link): has a row, and no signed batch has it" in told.out
 
 
 def test_a_report_without_its_standard_waits_and_keeps_its_readings(store: Store) -> None:
