@@ -304,8 +304,9 @@ COLLECTOR: Examples = {
     "join.proof": {},
     # a month and its seats: collector.reports
     "month.excused": {},
-    "month.unused": {"cause": "no_answer", "limit": 5},
-    "month.unused_excused": {"cause": "no_record"},
+    "month.unused": {"found": Reason("month.no_answer"), "limit": 5},
+    "month.no_answer": {},
+    "month.no_record": {},
     "month.lacks": {"lacks": [Reason.of("month.days", n=3, least=15)]},
     "month.samples": {"n": 3, "least": 42},
     "month.days": {"n": 1, "least": 15},
