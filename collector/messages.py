@@ -51,6 +51,8 @@ Finding = Literal[
     "equivocation", "fork",
     # what the collector lacks of what a gateway numbered
     "hole", "went_back", "lost_by_us",
+    # a time before its gateway's enrolment, or before what it had sent already; a spool that follows another one
+    "past", "new_spool",
     # a speed test that its server contradicts (collector.flags.witness.FINDINGS)
     "disagrees", "replayed", "not_granted_to_this_device", "lan_server",
     # one that its server saw and no reading speaks for (collector.judging.server_samples)

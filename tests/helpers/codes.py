@@ -249,6 +249,13 @@ COLLECTOR: Examples = {
     "finding.batch": {"spool": "s", "first": "1", "last": "9", "found": DOUBT},
     "finding.reading": {"reading": "g1 s 7", "found": Reason("witness.self_test")},
     "unreported.silent": {"test": "t1", "server": "pie", "down_mbps": 2.1, "up_mbps": None},
+    "finding.closed_past": {
+        "spool": "s1",
+        "n": 2,
+        "from": "2026-11-19T07:00Z",
+        "to": "2026-11-19T08:00Z",
+        "after": "2026-11-20T07:00Z",
+    },
     "unreported.failed": {"test": "t1", "server": "pie", "down_mbps": 2.1, "up_mbps": 1.0, "cause": "timeout"},
     "unreported.otherwise": {"test": "t1", "server": "pie", "down_mbps": 2.1, "up_mbps": 1.0},
     # messages, records and requests that are refused: collector.ingest, .speedtests, .access
