@@ -129,6 +129,14 @@ class BatchWriter:
                 self.settings[verified.device.center, verified.device.device] = verified.batch.settings
         return self._receipt(verified, spool, unread)
 
+    def note_new_spool(self, verified: VerifiedBatch, before: tuple[str, int, int] | None) -> None:
+        """A gateway that begins again says nothing of what its spool before it still held: who deletes one, does so."""
+        if before is not None:
+            name, number, heard_ms = before
+            at = {"begin": moment(heard_ms), "end": moment(self.now_ms)}
+            detail = Reason.of("finding.spool_begun", spool=verified.batch.spool, other=name, number=str(number), **at)
+            self._record_finding("new_spool", verified.device.center, verified.device.device, detail)
+
     def _is_too_much(self, verified: VerifiedBatch, stored: Stored) -> bool:
         """Whether its gateway has sent all that is kept of one in a day: it keeps this batch, which has no receipt."""
         if self.tallies is None or verified.body in stored.bodies:

@@ -117,6 +117,15 @@ def others_after_ms(conn: sa.Connection, center: str, device: str, spool: str) -
     return max((at_ms for some in marks for _, at_ms in some), default=None)
 
 
+def last_spool(conn: sa.Connection, center: str, device: str, spool: str) -> tuple[str, int, int] | None:
+    """(name, highest number, when it was last heard) of the spool that this gateway had before; None if it had none."""
+    table = schema.spools.c
+    mine = (table.center == center) & (table.device == device) & (table.spool != spool)
+    query = sa.select(table.spool, table.ranges, table.updated_ms).where(mine)
+    row = conn.execute(query.order_by(table.updated_ms.desc(), table.spool).limit(1)).one_or_none()
+    return None if row is None else (row.spool, max((one.last for one in parse(row.ranges)), default=0), row.updated_ms)
+
+
 def report_holes(conn: sa.Connection, now_ms: int) -> list[DeviceFinding]:
     """Writes a finding for each spool with a hole that is not being filled, once; returns them. To be called every
     minute or so: a gateway that is dark has all its time once it is heard again."""

@@ -22,7 +22,7 @@ from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
 from collector.ingest import boot_clocks, epochs
 from collector.ingest.rows import BatchWriter, flush
-from collector.ingest.spools import SpoolState, others_after_ms, stored_raws
+from collector.ingest.spools import SpoolState, last_spool, others_after_ms, stored_raws
 from collector.ingest.verify import AddressedMessage, VerifiedBatch, Verify, addressed, open_ask, open_message
 from collector.judging.clock import ClockWatch
 from collector.judging.evaluate import FreshReading
@@ -169,6 +169,8 @@ class Ingest:
         )
         issued = nonces.issued_ms(conn, (verified.batch.nonce for verified in verified_batches))
         for verified in verified_batches:
+            if _spool_key(verified) not in held:
+                writer.note_new_spool(verified, last_spool(conn, *_spool_key(verified)))
             spool = held.setdefault(_spool_key(verified), SpoolState())
             if receipt := epochs.went_back(verified, spool, writer.epoch, self._is_ours):
                 writer.findings += filter(None, [epochs.begin(conn, receipt, verified.device.center, facts.now_ms)])

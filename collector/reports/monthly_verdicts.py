@@ -21,6 +21,7 @@ NOT_ENOUGH = "not enough data"
 _CODE = {"meets": "month.meets", "watch": "month.watch", "below": "month.below"}
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
 GRADE = "E1"  # signed by the gateway, chained, and bracketed in time by our nonces
+OFFLINE = "E0"  # signed and chained, too; but within the time that it was offline, when what happened is its own word
 WITNESSED = "E2"  # and seen by a measurement server that signed the same
 
 

@@ -249,6 +249,13 @@ COLLECTOR: Examples = {
     "finding.batch": {"spool": "s", "first": "1", "last": "9", "found": DOUBT},
     "finding.reading": {"reading": "g1 s 7", "found": Reason("witness.self_test")},
     "unreported.silent": {"test": "t1", "server": "pie", "down_mbps": 2.1, "up_mbps": None},
+    "finding.spool_begun": {
+        "spool": "s2",
+        "other": "s1",
+        "number": "812",
+        "begin": "2026-11-19T07:00Z",
+        "end": "2026-11-20T07:00Z",
+    },
     "finding.closed_past": {
         "spool": "s1",
         "n": 2,

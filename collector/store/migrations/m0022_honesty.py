@@ -12,5 +12,3 @@ def upgrade() -> None:
     op.add_column("records", sa.Column("sampled_ms", sa.BigInteger()))
     op.create_index("records_by_time", "records", ["started_ms"])
     op.create_index("records_to_sample", "records", ["sampled_ms", "received_ms"])
-    op.add_column("spools", sa.Column("marks", sa.Text(), server_default="[]", nullable=False))
-    op.add_column("guesses", sa.Column("from_ms", sa.BigInteger(), server_default="0", nullable=False))

@@ -113,3 +113,16 @@ def test_marks_are_few_and_hold_what_each_hole_needs() -> None:
         state.mark(number, NOW + number)
     assert len(state.marks) <= 4 < MAX_MARKS
     assert [state.after_ms(number) for number in (1, 100, 200, 301)] == [None, NOW + 99, NOW + 199, NOW + 299]
+
+
+def test_a_spool_that_is_begun_anew_is_a_finding_with_its_range_once(house: House, mine) -> None:
+    house.live(mine, NOW)
+    house.live(mine, NOW + MINUTE)
+    assert house.findings() == []
+    old, mine.spool, mine.next_seq, mine.chain = mine.spool, "f" * 32, 1, wire.GENESIS
+    house.live(mine, NOW + HOUR)
+    house.live(mine, NOW + HOUR + MINUTE)
+    assert house.findings() == ["new_spool"]
+    with house.store.read() as conn:
+        params = decode(conn.scalar(sa.select(schema.integrity.c.detail)) or "").params
+    assert (params["other"], params["number"], params["begin"]) == (old, "2", "2026-11-18T11:07Z")
