@@ -49,3 +49,5 @@ def upgrade() -> None:
         sa.Column("made_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("center", "month"),
     )
+    for name in ("machine", "router", "hardware", "answers"):
+        op.add_column("gateway_readings", sa.Column(name, sa.Text(), nullable=True))
