@@ -258,7 +258,12 @@ class SeatsReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="
 
 
 class GatewayReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="gateway"):
-    """The gateway's own health, its clock, its WAN counters and what the agent itself costs."""
+    """The gateway's own health, its clock, its WAN counters and what the agent itself costs.
+
+    ``machine`` and ``router`` are hashes of the hardware addresses of its line and of its router, ``hardware`` is
+    ``virtual`` or ``physical``. ``answers`` is the id of the task that asked for this reading, at a moment that nobody
+    could know. All four are absent from gateways before 0.3.
+    """
 
     cpu_pct: Number | None = None
     memory_pct: Number | None = None
@@ -275,6 +280,10 @@ class GatewayReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag
     spool_bytes: Count | None = None
     spool_volatile: bool | None = None
     version: Text | None = None
+    machine: Hex | None = None
+    router: Hex | None = None
+    hardware: Word | None = None
+    answers: Word | None = None
 
 
 class BootReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="boot"):

@@ -51,12 +51,21 @@ Finding = Literal[
     "equivocation", "fork",
     # what the collector lacks of what a gateway numbered
     "hole", "went_back", "lost_by_us",
+    # a time before its gateway's enrolment, or before what it had sent already; a spool that follows another one
+    "past", "new_spool",
     # a speed test that its server contradicts (collector.flags.witness.FINDINGS)
     "disagrees", "replayed", "not_granted_to_this_device", "lan_server",
     # one that its server saw and no reading speaks for (collector.judging.server_samples)
     "unreported",
     # what the roll calls of several centers say together (collector.judging.shared_seats)
     "shared_seat",
+    # what does not fit of the places of gateways (collector.judging.places)
+    "shared_address", "shared_machine", "shared_router", "other_network", "vpn", "hotspot", "other_line", "moved",
+    "virtual",
+    # what seats and UPSs say that no real ones do (collector.judging.patterns)
+    "twin_seats", "one_boot", "ups_frozen", "ups_unloaded", "ups_never_cut", "ups_contradicted",
+    # a question at a moment that nobody could know, without an answer (collector.judging.challenges)
+    "challenge_missed",
     # what speed engines say of one line on one day (collector.judging.engines)
     "engines_disagree",
     # what is stored of a center otherwise than it was signed (collector.audit)

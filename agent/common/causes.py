@@ -26,8 +26,6 @@ Cause = Literal[
     "not_a_speed_server", "stopped", "uncounted", "stalled", "mtu",
     # speed: due, and left out
     "skipped_on_battery", "skipped_battery_low", "skipped_failover", "skipped_budget", "skipped_no_turn",
-    # speed: what the collector says of a test of which it has no reading, or no server's record
-    "no_answer", "no_record",
 ]  # fmt: skip
 
 # The test was due and left out: nothing failed.

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from agent import __version__
+from agent.probes import machine
 from agent.probes.link import interfaces
 from agent.probes.link.route import default_route
 from agent.probes.probe import Context
@@ -86,6 +87,9 @@ async def probe(context: Context) -> Sequence[Reading]:
             agent_rss_mb=round(rss_bytes / 1e6, 1) if rss_bytes else None,
             agent_cpu_s=round(sum(spent[:4]), 2) if spent else None,
             version=__version__,
+            machine=sensed("own hardware address", lambda: machine.own_hash(wan), note),
+            router=sensed("router's hardware address", lambda: machine.router_hash(route and route.gateway), note),
+            hardware=sensed("hardware", machine.hardware, note),
         )
     ]
 

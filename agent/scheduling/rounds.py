@@ -213,6 +213,11 @@ class Rounds:
             elif task.do == "speed":
                 await self.speed.run_task(task)
             elif task.probe is not None and task.probe in self._parts.probes:
-                await self._parts.keep(await self._measure(task.probe), "normal")
+                await self._parts.keep([_answer(one, task) for one in await self._measure(task.probe)], "normal")
             else:
                 TASK_UNKNOWN.log(task=task.id, probe=task.probe)
+
+
+def _answer(reading: wire.Reading, task: wire.Task) -> wire.Reading:
+    """A reading of the machine says which task asked for it."""
+    return msgspec.structs.replace(reading, answers=task.id) if isinstance(reading, wire.GatewayReading) else reading

@@ -81,6 +81,7 @@ class Book:
     refused: Counter[str] = field(default_factory=Counter)  # refused publishes, by name
     _refusals: Counter[str] = field(default_factory=Counter)
     _takeovers: dict[str, deque[tuple[float, str]]] = field(default_factory=dict)
+    _sessions: dict[tuple[str, str], None] = field(default_factory=dict)  # (gateway, address), in order
     _findings: deque[DeviceFinding] = field(default_factory=lambda: deque(maxlen=1000))
 
     def refuse_session(self, name: str, address: str, why: str) -> None:
@@ -125,6 +126,17 @@ class Book:
             reason = Reason.of("refused.takeovers", n=FLAPS, span_s=round(span_s), addresses=", ".join(addresses))
             self._findings.append(DeviceFinding(name, "clone" if len(addresses) > 1 else "flapping", reason))
             takeovers.clear()
+
+    def begin_session(self, name: str, address: str) -> None:
+        """A session of a gateway that was let in."""
+        self._sessions[name, address] = None
+        if len(self._sessions) > MAX_BOOK:
+            del self._sessions[next(iter(self._sessions))]
+
+    def sessions(self) -> list[tuple[str, str]]:
+        """(gateway, address) of those that began since the last call."""
+        taken, self._sessions = list(self._sessions), {}
+        return taken
 
     def findings(self) -> list[DeviceFinding]:
         """Those since the last call."""

@@ -300,6 +300,8 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
             await ConnackPacket.build(0, NOT_AUTHORIZED).to_stream(writer)
             raise AMQTTError(why)
         session.attributes[NAME] = name
+        if name not in self._services:
+            self._book.begin_session(name, str(session.remote_address))
         session.attributes[UNTIL_S] = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
 
     def _give_budget(self, session: Session, reader: Budgeted) -> None:

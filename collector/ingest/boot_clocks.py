@@ -54,7 +54,7 @@ class BootClocks:
             self.known[key], self.moved[key] = ahead, device.center
         return found
 
-    def filed(self, verified: VerifiedBatch, rows: Sequence[Filed], found: Mapping[str, Ahead], now_ms: int) -> None:
+    def filed(self, verified: VerifiedBatch, rows: Sequence[Filed], found: Mapping[str, Ahead], when: Bracket) -> None:
         """Remembers the readings that no synchronised clock has dated."""
         unsure: dict[str, list[list[object]]] = defaultdict(list)
         for kind, subject, seq, stamp, wall_ms in rows:
@@ -68,7 +68,8 @@ class BootClocks:
                     "spool": verified.batch.spool,
                     "first_seq": some[0][2],
                     "center": verified.device.center,
-                    "received_ms": now_ms,
+                    "received_ms": when.received_ms,
+                    "from_ms": when.from_ms,
                     "readings": json.dumps(some, separators=(",", ":")),
                 }
             )
@@ -117,7 +118,7 @@ def _move(conn: sa.Connection, key: Key, ahead: Ahead) -> list[tuple[int, str]]:
         readings = json.loads(row["readings"])
         for reading in readings:
             kind, subject, seq, mono_ms, was_ms = reading
-            reading[4] = dated(mono_ms, ahead, row["received_ms"])
+            reading[4] = dated(mono_ms, ahead, row["received_ms"], row["from_ms"])
             names = {"the_center": row["center"], "the_device": key[0], "the_spool": row["spool"], "the_seq": seq}
             touched += [(was_ms, row["center"]), (reading[4], row["center"])]
             moves[kind].append({**names, "the_subject": subject, "was_ms": was_ms, "is_ms": reading[4]})

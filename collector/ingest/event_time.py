@@ -20,17 +20,20 @@ FIRST_MS = 1_735_689_600_000  # 2025: no gateway measured before, so no clock be
 
 @dataclass(frozen=True)
 class Bracket:
-    """The time in which the readings of a batch can have been taken."""
+    """The time in which the readings of a batch can have been taken. `from_ms` is when its gateway enrolled, or later
+    as its spool's earlier batches and its nonce show."""
 
     from_ms: int
     received_ms: int
     live: bool = False
 
     def holds(self, stamp: Stamp) -> bool:
-        """Whether its wall clock can be true."""
-        if not FIRST_MS <= stamp.wall_ms <= self.received_ms + SLACK_MS:
-            return False
-        return stamp.clock == "synced" or stamp.wall_ms >= self.from_ms
+        """Whether its wall clock can be true, whatever it says of itself."""
+        return max(FIRST_MS, self.from_ms) <= stamp.wall_ms <= self.received_ms + SLACK_MS
+
+    def is_closed(self, stamp: Stamp) -> bool:
+        """Whether its wall clock names a time before all of them, by more than a clock errs."""
+        return stamp.wall_ms < self.from_ms - SLACK_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,25 @@ class Ahead:
     sure: bool
 
 
-def bracket(*, live: bool, issued_ms: int | None, enrolled_ms: int, received_ms: int) -> Bracket:
-    """A backlog may reach back to the enrolment; live readings only a little before the nonce they were sent after. A
-    nonce of the future shows nothing: then our own clock was put back."""
-    if live and issued_ms is not None and issued_ms <= received_ms:
-        return Bracket(max(enrolled_ms, issued_ms - LIVE_MS), received_ms, live)
-    return Bracket(enrolled_ms, received_ms, live)
+def bracket(
+    *, live: bool, issued_ms: int | None, enrolled_ms: int, received_ms: int, after_ms: int | None = None
+) -> Bracket:
+    """A backlog may reach back to what its spool had sent live before it (`after_ms`) or else to the enrolment; live
+    readings only a little before the nonce they were sent after. What lies in the future shows nothing: then our own
+    clock was put back."""
+    bounds = [enrolled_ms, after_ms]
+    if live and issued_ms is not None:
+        bounds.append(_floor_ms(issued_ms) if issued_ms <= received_ms else None)
+    return Bracket(max((ms for ms in bounds if ms is not None and ms <= received_ms), default=0), received_ms, live)
+
+
+def floor_ms(*, live: bool, issued_ms: int | None, received_ms: int) -> int | None:
+    """Nothing that a spool numbers after these readings was taken before; None: they show nothing of it."""
+    return _floor_ms(issued_ms) if live and issued_ms is not None and issued_ms <= received_ms else None
+
+
+def _floor_ms(issued_ms: int) -> int:
+    return issued_ms - LIVE_MS
 
 
 def boots_of(stamps: Sequence[Stamp], when: Bracket, known: Mapping[str, Ahead]) -> dict[str, Ahead]:
@@ -60,13 +76,14 @@ def boots_of(stamps: Sequence[Stamp], when: Bracket, known: Mapping[str, Ahead])
     for boot in reversed(dict.fromkeys(stamp.boot for stamp in stamps)):
         mine = [stamp for stamp in stamps if stamp.boot == boot]
         found[boot] = _synced(mine, when, known.get(boot)) or _unsynced(mine, when, known.get(boot), until_ms)
-        until_ms = min(until_ms, dated(mine[0].mono_ms, found[boot], when.received_ms))
+        until_ms = min(until_ms, dated(mine[0].mono_ms, found[boot], when.received_ms, when.from_ms))
     return found
 
 
-def dated(mono_ms: int, ahead: Ahead, received_ms: int) -> int:
-    """The time of a reading of a boot; never later than its receipt, but for the slack of a synchronised clock."""
-    return max(FIRST_MS, min(mono_ms + ahead.ms, received_ms + (SLACK_MS if ahead.sure else 0)))
+def dated(mono_ms: int, ahead: Ahead, received_ms: int, from_ms: int = 0) -> int:
+    """The time of a reading of a boot; never later than its receipt, but for the slack of a synchronised clock, and
+    never before `from_ms`: the past is closed."""
+    return max(FIRST_MS, from_ms, min(mono_ms + ahead.ms, received_ms + (SLACK_MS if ahead.sure else 0)))
 
 
 def _synced(mine: Sequence[Stamp], when: Bracket, known: Ahead | None) -> Ahead | None:

@@ -16,8 +16,8 @@ from agent.common.reasons import Reason, encode
 from agent.common.words import plain
 from collector.ingest import boot_clocks, pulse, spools, stories
 from collector.ingest.boot_clocks import BootClocks
-from collector.ingest.event_time import FIRST_MS, bracket, dated
-from collector.ingest.spools import SpoolState, Stored
+from collector.ingest.event_time import FIRST_MS, Bracket, bracket, dated, floor_ms
+from collector.ingest.spools import SpoolState, Stored, moment
 from collector.ingest.verify import VerifiedBatch
 from collector.judging.evaluate import FreshReading
 from collector.messages import DeviceFinding, Finding, Message, MessageRefused, printable
@@ -90,7 +90,14 @@ class BatchWriter:
         self._record_finding(why.finding, "", why.device, why.reason)
 
     def add(
-        self, verified: VerifiedBatch, spool: SpoolState, stored: Stored, issued_ms: int | None, *, readable: bool
+        self,
+        verified: VerifiedBatch,
+        spool: SpoolState,
+        stored: Stored,
+        issued_ms: int | None,
+        after_ms: int | None = None,
+        *,
+        readable: bool,
     ) -> None:
         """One proven batch.
 
@@ -115,12 +122,20 @@ class BatchWriter:
                 self._keep(verified, [], issued_ms)
                 self.stories.append(stories.row(verified, self.now_ms))
             return self._receipt(verified, spool, doubts)
-        unread = self.take(verified, spool, issued_ms, readable=readable)
+        unread = self.take(verified, spool, issued_ms, after_ms, readable=readable)
         if gaps:  # a repeated batch is no sign of life: anyone may have kept it
             self.heard[verified.device.center] = verified.device.device
             if verified.batch.settings is not None:
                 self.settings[verified.device.center, verified.device.device] = verified.batch.settings
         return self._receipt(verified, spool, unread)
+
+    def note_new_spool(self, verified: VerifiedBatch, before: tuple[str, int, int] | None) -> None:
+        """A gateway that begins again says nothing of what its spool before it still held: who deletes one, does so."""
+        if before is not None:
+            name, number, heard_ms = before
+            at = {"begin": moment(heard_ms), "end": moment(self.now_ms)}
+            detail = Reason.of("finding.spool_begun", spool=verified.batch.spool, other=name, number=str(number), **at)
+            self._record_finding("new_spool", verified.device.center, verified.device.device, detail)
 
     def _is_too_much(self, verified: VerifiedBatch, stored: Stored) -> bool:
         """Whether its gateway has sent all that is kept of one in a day: it keeps this batch, which has no receipt."""
@@ -134,14 +149,30 @@ class BatchWriter:
         return why is not None
 
     def take(
-        self, verified: VerifiedBatch, spool: SpoolState, issued_ms: int | None, *, readable: bool = True
+        self,
+        verified: VerifiedBatch,
+        spool: SpoolState,
+        issued_ms: int | None,
+        after_ms: int | None = None,
+        *,
+        readable: bool = True,
     ) -> list[Reason]:
-        """Evidence and rows of the numbers of a batch that are not held; returns why some cannot be read."""
+        """Evidence and rows of the numbers of a batch that are not held, none of which was taken before `after_ms`;
+        returns why some cannot be read."""
         gaps = missing(spool.ranges, verified.run.first, verified.run.last)
         if gaps:
             self._keep(verified, gaps, issued_ms)
-        unread = self._read(verified, gaps, issued_ms, readable=readable and verified.readable)
+        when = bracket(
+            live=verified.batch.live,
+            issued_ms=issued_ms,
+            enrolled_ms=verified.device.enrolled_ms,
+            received_ms=self.now_ms,
+            after_ms=after_ms,
+        )
+        unread = self._read(verified, gaps, when, readable=readable and verified.readable)
         spool.ranges = merge(spool.ranges, verified.run)
+        if (at_ms := floor_ms(live=when.live, issued_ms=issued_ms, received_ms=self.now_ms)) is not None:
+            spool.mark(verified.run.last, at_ms)
         spool.account(self.lost.pop(_key(verified, verified.batch.spool), []))
         self.spools[verified.device.center, verified.device.device, verified.batch.spool] = spool
         return unread
@@ -186,7 +217,7 @@ class BatchWriter:
         )
 
     def _read(
-        self, verified: VerifiedBatch, gaps: list[tuple[int, int]], issued_ms: int | None, *, readable: bool
+        self, verified: VerifiedBatch, gaps: list[tuple[int, int]], when: Bracket, *, readable: bool
     ) -> list[Reason]:
         """Files the readings that are new and can be read; returns why others cannot."""
         raws = dict(_numbered(verified))
@@ -204,12 +235,7 @@ class BatchWriter:
                 unread.append(self._unread(verified, seq, raws[seq], entry))
             else:
                 decoded.append((seq, *entry))
-        when = bracket(
-            live=verified.batch.live,
-            issued_ms=issued_ms,
-            enrolled_ms=verified.device.enrolled_ms,
-            received_ms=self.now_ms,
-        )
+        self._record_past(verified, [stamp for _, _, stamp in decoded], when)
         if not verified.batch.live:
             self.backlogs.add(verified.device.center)
         elif (clock_ms := pulse.clock_of([stamp for _, _, stamp in decoded], self.now_ms)) is not None:
@@ -217,14 +243,25 @@ class BatchWriter:
         figures = self.boots.figures(verified, [stamp for _, _, stamp in decoded], when)
         filed: list[boot_clocks.Filed] = []
         for seq, reading, stamp in decoded:
-            wall_ms = dated(stamp.mono_ms, figures[stamp.boot], self.now_ms)
+            wall_ms = dated(stamp.mono_ms, figures[stamp.boot], self.now_ms, when.from_ms)
             if (over := self._over_quota(verified, reading, wall_ms)) is not None:
                 unread += [over] if over not in unread else []
                 continue
             kind, subject = self._file_reading(verified, seq, believed(reading, wall_ms), wall_ms, raws[seq])
             filed.append((kind, subject, seq, stamp, wall_ms))
-        self.boots.filed(verified, filed, figures, self.now_ms)
+        self.boots.filed(verified, filed, figures, when)
         return unread
+
+    def _record_past(self, verified: VerifiedBatch, stamps: Iterable[wire.Stamp], when: Bracket) -> None:
+        """Synchronised clocks that name a time that was over before anything of this batch can have been taken."""
+        past = [stamp.wall_ms for stamp in stamps if stamp.clock == "synced" and when.is_closed(stamp)]
+        if past:
+            facts = {"from_ms": min(past), "to_ms": max(past), "after_ms": when.from_ms}
+            detail = Reason.of(
+                "finding.closed_past", spool=verified.batch.spool, n=len(past),
+                **{name.removesuffix("_ms"): moment(ms) for name, ms in facts.items()},
+            )  # fmt: skip
+            self._record_finding("past", verified.device.center, verified.device.device, detail)
 
     def _over_quota(self, verified: VerifiedBatch, reading: wire.Reading, wall_ms: int) -> Reason | None:
         """Why this reading is held in evidence alone."""

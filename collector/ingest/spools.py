@@ -20,6 +20,7 @@ from collector.messages import DeviceFinding
 from collector.sequence_ranges import Numbers, Range, forks, holes, joined, missing, parse, render
 from collector.store import schema, upsert
 
+MAX_MARKS = 64  # of the earliest times of a spool's readings
 MAX_LOST = 2_000  # ranges; a gateway gives up whole runs
 UNFILLED_MS = 45 * 60_000  # a hole that is no smaller after its gateway was heard for that time is not being filled
 DARK_MS = 5 * 60_000  # a gateway that sent nothing for so long cannot fill anything
@@ -40,11 +41,25 @@ class SpoolState:
     hole_ms: int | None = None  # since when these are no fewer, of the time in which its gateway was heard
     updated_ms: int | None = None  # when something of it came last
     is_disputed: bool = False  # there is a second story of it
+    marks: list[tuple[int, int]] = field(default_factory=list)  # (number, ms): what follows was not taken before
 
     @classmethod
     def of(cls, row: sa.Row[Any]) -> SpoolState:
         hole = row.lacking, row.hole_ms, row.updated_ms
-        return cls(parse(row.ranges), row.duplicates, _parts(row.lost), *hole, row.disputed)
+        marks = [(seq, ms) for seq, ms in json.loads(row.marks)]
+        return cls(parse(row.ranges), row.duplicates, _parts(row.lost), *hole, row.disputed, marks)
+
+    def mark(self, seq: int, at_ms: int) -> None:
+        """What is numbered after `seq` was not taken before. Kept is the last mark, and the last before each hole."""
+        marks = sorted({*self.marks, (seq, at_ms)})
+        needed = {marks[-1]}
+        for first, _ in holes(self.ranges, []):
+            needed |= set([one for one in marks if one[0] < first][-1:])
+        self.marks = sorted(needed)[-MAX_MARKS:]
+
+    def after_ms(self, first_seq: int) -> int | None:
+        """When readings numbered from `first_seq` on were taken at the earliest, as far as this spool shows."""
+        return max((at_ms for seq, at_ms in self.marks if seq < first_seq), default=None)
 
     def account(self, parts: Sequence[Numbers]) -> None:
         if parts:
@@ -89,7 +104,26 @@ def _row(key: SpoolKey, state: SpoolState, now_ms: int) -> dict[str, object]:
         "lacking": state.lacking,
         "hole_ms": state.hole_ms,
         "disputed": state.is_disputed,
+        "marks": json.dumps(state.marks),
     }
+
+
+def others_after_ms(conn: sa.Connection, center: str, device: str, spool: str) -> int | None:
+    """When the readings of a spool that shows nothing itself were taken at the earliest: after what its gateway had
+    sent live of its other spools."""
+    table = schema.spools.c
+    mine = (table.center == center) & (table.device == device) & (table.spool != spool)
+    marks = (json.loads(text) for text in conn.scalars(sa.select(table.marks).where(mine)))
+    return max((at_ms for some in marks for _, at_ms in some), default=None)
+
+
+def last_spool(conn: sa.Connection, center: str, device: str, spool: str) -> tuple[str, int, int] | None:
+    """(name, highest number, when it was last heard) of the spool that this gateway had before; None if it had none."""
+    table = schema.spools.c
+    mine = (table.center == center) & (table.device == device) & (table.spool != spool)
+    query = sa.select(table.spool, table.ranges, table.updated_ms).where(mine)
+    row = conn.execute(query.order_by(table.updated_ms.desc(), table.spool).limit(1)).one_or_none()
+    return None if row is None else (row.spool, max((one.last for one in parse(row.ranges)), default=0), row.updated_ms)
 
 
 def report_holes(conn: sa.Connection, now_ms: int) -> list[DeviceFinding]:
@@ -124,12 +158,12 @@ def _detail(conn: sa.Connection, row: sa.Row[Any]) -> Reason:
         spool=row.spool,
         n=row.lacking,
         numbers=[f"{first}-{last}" for first, last in parts[:LISTED]],
-        begin=_moment(before),
-        end=_moment(after or row.updated_ms),
+        begin=moment(before),
+        end=moment(after or row.updated_ms),
     )
 
 
-def _moment(at_ms: int | None) -> str:
+def moment(at_ms: int | None) -> str:
     """UTC, to the minute (ISO 8601); a dash for unknown."""
     if at_ms is None:
         return "-"

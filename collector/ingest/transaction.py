@@ -22,7 +22,7 @@ from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
 from collector.ingest import boot_clocks, epochs
 from collector.ingest.rows import BatchWriter, flush
-from collector.ingest.spools import SpoolState, stored_raws
+from collector.ingest.spools import SpoolState, last_spool, others_after_ms, stored_raws
 from collector.ingest.verify import AddressedMessage, VerifiedBatch, Verify, addressed, open_ask, open_message
 from collector.judging.clock import ClockWatch
 from collector.judging.evaluate import FreshReading
@@ -169,12 +169,15 @@ class Ingest:
         )
         issued = nonces.issued_ms(conn, (verified.batch.nonce for verified in verified_batches))
         for verified in verified_batches:
+            if _spool_key(verified) not in held:
+                writer.note_new_spool(verified, last_spool(conn, *_spool_key(verified)))
             spool = held.setdefault(_spool_key(verified), SpoolState())
             if receipt := epochs.went_back(verified, spool, writer.epoch, self._is_ours):
                 writer.findings += filter(None, [epochs.begin(conn, receipt, verified.device.center, facts.now_ms)])
                 writer.epoch = epochs.current(conn)
             known = stored_raws(conn, writer.evidence, verified, spool)
-            writer.add(verified, spool, known, issued.get(verified.batch.nonce), readable=readable)
+            after_ms = _after_ms(conn, verified, spool)
+            writer.add(verified, spool, known, issued.get(verified.batch.nonce), after_ms, readable=readable)
         self._judge_fresh(conn, writer, facts.now_ms)
         _take_requests(conn, [message for message in messages if message.is_ask], facts.devices, writer)
         flush(conn, writer, self._silent_after_ms)
@@ -221,6 +224,14 @@ def _take_requests(
 
 def _spool_key(verified: VerifiedBatch) -> tuple[str, str, str]:
     return verified.device.center, verified.device.device, verified.batch.spool
+
+
+def _after_ms(conn: sa.Connection, verified: VerifiedBatch, spool: SpoolState) -> int | None:
+    """When the readings of this batch were taken at the earliest, as far as earlier ones of its gateway show."""
+    after_ms = spool.after_ms(verified.run.first)
+    if after_ms is not None or verified.batch.live:
+        return after_ms
+    return others_after_ms(conn, *_spool_key(verified))
 
 
 def _devices(conn: sa.Connection, names: set[str]) -> dict[str, Device]:

@@ -89,6 +89,8 @@ def _moved(conn: sa.Connection, jump_ms: int, expected_ms: int, now_ms: int, *, 
     conn.execute(sa.update(schema.pulse).where(_p.first_ms > _p.heard_ms).values(first_ms=_p.heard_ms))
     conn.execute(sa.update(schema.pulse).where(_p.due_ms.is_not(None)).values(due_ms=now_ms))
     conn.execute(sa.update(schema.pulse).values(clock_ms=_p.clock_ms - jump_ms))
+    if jump_ms < 0:  # by a clock that was ahead, the past was closed too late
+        conn.execute(sa.update(schema.spools).values(marks="[]"))
     conn.execute(sa.update(schema.flags).where(_f.judged_until_ms > now_ms).values(judged_until_ms=now_ms))
     conn.execute(sa.update(schema.flags).where(_f.since_ms > now_ms).values(since_ms=now_ms))
     center_states.renew(conn, now_ms)

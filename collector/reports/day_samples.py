@@ -37,6 +37,7 @@ from collector.store import schema
 
 DISTINCT = 1024  # rows of a kind are mostly alike: equal ones are judged once
 EXCUSED = Reason("month.excused")
+KEPT_MS = 20 * 60_000  # a reading that comes later was kept while its gateway was offline
 LINE_FAILED = frozenset({"no_route", "timeout", "unreachable"})  # the line was tried, and did not carry
 
 
@@ -82,6 +83,8 @@ class Case:
         self.center = dated.at(day.from_ms)
         self.found: dict[tuple[str, str], DaySamples] = {}
         self.measured: set[int] = set()
+        self.kept: set[int] = set()  # minutes of which readings came that had been kept
+        self.live: set[int] = set()  # those of which some came at once
         self.below: set[int] = set()
         self.line_up: set[int] = set()
         self.line_down: set[int] = set()
@@ -101,6 +104,7 @@ class Case:
     def see(self, kind: str, row: Any, covers: Collection[int]) -> None:
         """Notes what a reading says of the minutes it speaks for."""
         self.measured.update(covers)
+        (self.kept if row.received_ms - row.wall_ms > KEPT_MS else self.live).update(covers)
         if kind == "link":
             cause = failure_cause(row.failure)
             if row.loss_pct is not None and row.loss_pct < 100:
@@ -247,11 +251,12 @@ def _as_rows(samples: Iterable[ServerSample], names: Sequence[str]) -> Iterator[
     form: Any = namedtuple("form", [*_KEY_NAMES, *names])  # type: ignore[misc]
     for one in samples:
         _, spool, seq = one.id.split(" ")
-        keys = (one.test.started_ms, one.test.center, one.test.device, spool, int(seq), one.test.subject)
+        test = one.test
+        keys = (test.started_ms, test.center, test.device, spool, int(seq), test.subject, test.started_ms)
         yield form(*keys, *(one.fields.get(name) for name in names))  # type: ignore[call-arg]
 
 
-_KEY_NAMES = ("wall_ms", "center", "device", "spool", "seq", "subject")
+_KEY_NAMES = ("wall_ms", "center", "device", "spool", "seq", "subject", "received_ms")
 _KEYS = len(_KEY_NAMES)
 
 

@@ -61,7 +61,9 @@ class ExcusedTime(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DaySheet(msgspec.Struct, frozen=True, kw_only=True):
-    """One center and day. `lost` are open minutes that are ours by losses; `sha256` is of the readings."""
+    """One center and day. `lost` are open minutes that are ours by losses; `sha256` is of the readings.
+    `offline` are measured open minutes that are known by readings alone that were kept while their gateway was offline:
+    within that time their order is its own word."""
 
     center: str
     from_ms: int
@@ -75,6 +77,7 @@ class DaySheet(msgspec.Struct, frozen=True, kw_only=True):
     seats: tuple[dict[str, Any], ...]
     excused: tuple[ExcusedTime, ...]
     sha256: str
+    offline: int = 0
     format: int = SHEET_FORMAT
 
     @property
@@ -113,6 +116,7 @@ class MergedMonth:
 
     ledger: Ledger = NOTHING
     lost: int = 0
+    offline: int = 0
     availability: Availability = field(default_factory=Availability)
     found: dict[Key, Samples] = field(default_factory=dict)
     seats: list[Mapping[str, Any]] = field(default_factory=list)
@@ -123,6 +127,7 @@ class MergedMonth:
     def add(self, sheet: DaySheet) -> None:
         self.ledger += sheet.ledger
         self.lost += sheet.lost
+        self.offline += sheet.offline
         self.open_days += sheet.ledger.owed > 0
         self.availability += sheet.availability
         for day in sheet.criteria:

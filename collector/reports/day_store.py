@@ -147,6 +147,7 @@ def _sheet(
         seats=tuple(seats["hours"]),
         excused=_excused(case, taken_out),
         sha256=case.evidence.hexdigest(),
+        offline=len((set(case.open) - set(case.excused)) & (case.kept - case.live)),
     )
 
 

@@ -22,7 +22,7 @@ from collector.register.dated import DatedCenter, histories, judged_facts
 from collector.reports import day_store, integrity, losses
 from collector.reports.day_samples import Period
 from collector.reports.day_sheets import DaySheet, MergedMonth
-from collector.reports.monthly_verdicts import GRADE, availability, criterion_rows, excused
+from collector.reports.monthly_verdicts import GRADE, OFFLINE, availability, criterion_rows, excused
 from collector.standard import Standards
 from collector.standard.criteria import Standard
 
@@ -102,13 +102,13 @@ def _report(
         "complete": span.complete,
         "standard": _standard(standard),
         "ledger": {"open": book.open, **book.minutes},
-        "minutes": {"measured": book.measured, "before": book.before, "owed": book.owed},
+        "minutes": {"measured": book.measured, "before": book.before, "owed": book.owed, "offline": month.offline},
         "availability": availability(month.availability),
         "exclusions": excused(month.excused),
         "criteria": [row for item in criteria for row in criterion_rows(item, center, month)],
         "seats": day_store.seats_book(month.seats, center.seats_promised),
         "outages": summary.book(conn, center, standard, span.from_ms, span.to_ms),
-        "evidence": {"sha256": month.sha256, "grade": GRADE},
+        "evidence": {"sha256": month.sha256, "grade": GRADE, "offline_grade": OFFLINE},
     }
 
 

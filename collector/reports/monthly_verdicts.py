@@ -21,6 +21,7 @@ NOT_ENOUGH = "not enough data"
 _CODE = {"meets": "month.meets", "watch": "month.watch", "below": "month.below"}
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
 GRADE = "E1"  # signed by the gateway, chained, and bracketed in time by our nonces
+OFFLINE = "E0"  # signed and chained, too; but within the time that it was offline, when what happened is its own word
 WITNESSED = "E2"  # and seen by a measurement server that signed the same
 
 
@@ -80,6 +81,11 @@ def _row(criterion: Criterion, center: Center, subject: str, samples: Samples, m
     }
 
 
+_OWN_CAUSES = {
+    unused_tests.NO_ANSWER: Reason("month.no_answer"), unused_tests.NO_RECORD: Reason("month.no_record"),
+}  # fmt: skip
+
+
 def with_unused(rule: MonthRule, samples: Samples) -> Samples:
     """With each test that was granted and not made as a sample that falls short, but for those that are excused."""
     if rule.unused is None or not samples.unused:
@@ -89,10 +95,12 @@ def with_unused(rule: MonthRule, samples: Samples) -> Samples:
     for cause, count in sorted(samples.unused.items()):
         over = max(0, count - rule.excused_of(cause))
         failed += over
-        if (excused := count - over) and cause in unused_tests.OWN_CAUSES:  # others have a reading that says so
-            not_counted[Reason("month.unused_excused", {"cause": cause})] += excused
+        own = _OWN_CAUSES.get(cause)
+        if count > over and own is not None:  # of others a reading says so
+            not_counted[own] += count - over
         if over:
-            not_counted[Reason("month.unused", {"cause": cause, "limit": rule.excused_of(cause)})] += over
+            found = own or Reason("verdict.not_made", {"cause": cause})
+            not_counted[Reason("month.unused", {"found": found, "limit": rule.excused_of(cause)})] += over
     return replace(samples, counted=samples.counted + failed, not_counted=not_counted)
 
 

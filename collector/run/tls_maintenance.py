@@ -22,9 +22,11 @@ from collector.brokers.endpoints import Address, broker_addresses
 from collector.brokers.external import ExternalBroker
 from collector.brokers.listeners import Listener
 from collector.config import HttpSection, Settings, split_listen
+from collector.judging import place_facts
 from collector.messages import DeviceFinding
 from collector.run import resources
 from collector.run.runtime import Component, PeriodicTask, WebServer
+from collector.register.networks import Network, Networks
 from collector.store import Store, StoreError
 
 UNPROVEN = Event(
@@ -55,6 +57,8 @@ class TlsMaintenance:
         self._web_listener: WebServer | None = None
         self._warn_if_unproven()
         self._listed: object = None  # what the revocation list was last written from
+        networks = settings.measure.networks
+        self._networks = Networks(networks) if networks else None
         self._outside = [ExternalBroker(item, self._authority) for item in settings.broker.outside]
 
     def _warn_if_unproven(self) -> None:
@@ -123,10 +127,19 @@ class TlsMaintenance:
 
     def record_findings(self) -> None:
         """Findings of the broker about gateways become rows beside the others."""
+        sessions = self._broker.book.sessions() if self._broker is not None else []
+        if sessions:
+            if self._networks is not None:
+                self._networks.refresh()
+            with self._store.write() as conn:
+                place_facts.record_sightings(conn, "session", sessions, self._now_ms(), self._network_of)
         found = self._broker.book.findings() if self._broker is not None else []
         if found:
             with self._store.write() as conn:
                 devices.record_findings(conn, found, self._now_ms())
+
+    def _network_of(self, address: str) -> Network | None:
+        return self._networks.of(address) if self._networks is not None else None
 
     def renew(self) -> None:
         """Our own certificates, after half of their life or a rollover of the root."""

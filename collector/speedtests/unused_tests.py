@@ -19,7 +19,6 @@ from collector.store import schema
 SETTLE_MS = 60 * 60_000  # for the server's record and the gateway's reading to come
 SERVER_MS = 60 * 60_000  # a server that saw a test so near in time was there
 NO_ANSWER, NO_RECORD = "no_answer", "no_record"  # of gateways that say nothing, and of those that claim a result
-OWN_CAUSES = (NO_ANSWER, NO_RECORD)
 
 _g, _r, _s = schema.grants.c, schema.records.c, schema.readings["speed"].c
 

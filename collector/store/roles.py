@@ -1,6 +1,6 @@
 """Who may do what in PostgreSQL, so that the database itself refuses the rest.
 
-`nabz_ingest` takes and judges readings: evidence, changes and findings it can only add to, and of a reading it can
+`nabz_ingest` takes and judges readings: evidence and changes it can only add to, and of a reading it can
 move but the time. `nabz_web` is the pages, the desk, enrolment, alerts and measurement servers' records. `nabz_auditor`
 reads all but secrets.
 `nabz_migrate` owns the tables: migrations and housekeeping. All may log in; how is PostgreSQL's own business.
@@ -16,7 +16,7 @@ INGEST, WEB, AUDITOR, OWNER = "nabz_ingest", "nabz_web", "nabz_auditor", "nabz_m
 WORDS = {"r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE"}
 WORDS |= {
     letter: f"UPDATE ({column})"
-    for letter, column in zip("qmtv", ("queued_ms", "routed_ms", "wall_ms", "value"), strict=True)
+    for letter, column in zip("qmtvs", ("queued_ms", "routed_ms", "wall_ms", "value", "sampled_ms"), strict=True)
 }
 
 # Of each table: what ingest, web and the auditor may do, in letters of WORDS.
@@ -32,6 +32,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "boots": _DERIVED,
     "calendar": _DESK,
     "center_states": ("rawd", "rawd", "r"),  # derived: of whoever changes what it comes of
+    "challenges": ("raw", "raw", "r"),
     "centers": ("r", "rawd", "r"),  # one that an import added is gone when that is taken back
     "certificates": ("r", "ra", "r"),
     "changes": ("raq", "raq", "r"),  # what the desk has taken is a mark on the row, the only thing that may change
@@ -58,7 +59,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "incident_events": ("raqm", "raqm", "r"),  # rows are added; the alerts' queue is a mark on the row
     "incident_members": ("raw", "raw", "r"),
     "incidents": ("raw", "raw", "r"),
-    "integrity": ("ra", "ra", "r"),
+    "integrity": ("rad", "ra", "r"),  # a reading that comes after all takes back that it was lacking
     "journal": ("", "ra", "r"),
     "late_hours": _DERIVED,
     "latest": _DERIVED,
@@ -69,7 +70,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "persons": ("", "raw", ""),
     "plan_steps": ("", "rawd", "r"),
     "pulse": _DERIVED,
-    "records": ("r", "ra", "r"),
+    "records": ("r", "ras", "r"),
     "remote_settings": ("", "ra", "r"),
     "restores": ("ra", "r", "r"),
     "reports": ("raw", "raw", "r"),  # what comes late opens a revision; only housekeeping closes one or lets it go
@@ -77,6 +78,8 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "rota_overrides": ("", "rawd", "r"),
     "rotas": ("", "rawd", "r"),
     "routes": ("", "rawd", "r"),
+    "scores": _SUMS,
+    "sightings": ("raw", "raw", "r"),
     "second_stories": ("raw", "r", "r"),
     "second_factors": ("", "raw", ""),
     "server_tokens": ("", "rawd", ""),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from agent.common.logs import Event
 from collector.config import Settings
 from collector.ingest import spools
-from collector.judging import clock, engines, shared_seats
+from collector.judging import clock, engines, patterns, place_facts, score, shared_seats
 from collector.reports import day_store, schedule
 from collector.standard import Standards
 from collector.store import Store
@@ -27,6 +27,10 @@ SEATS_SHARED = Event(
 ENGINES_DISAGREE = Event(
     __name__, "warning", "engines_disagree", "speed engines disagree about the rate of a line", fields="findings"
 )
+DOUBTS = Event(
+    __name__, "warning", "doubts_found", "places, seats or power supplies of centers do not fit what else is known",
+    fields="findings",
+)  # fmt: skip
 INDEXED = Event(
     __name__, "info", "partition_indexed", "a partition whose month is over got its index by center", key="partition"
 )
@@ -49,6 +53,7 @@ class Housekeeping:
         self._store, self._standards, self._now_ms = store, standards, now_ms
         self._kept = Retention(keep.raw_days, keep.hours_days, keep.evidence_days)
         self._forgot_ms = 0
+        self._providers = settings.measure.providers
 
     def tick(self) -> None:
         now_ms = self._now_ms()
@@ -76,6 +81,9 @@ class Housekeeping:
                     SEATS_SHARED.log(centers=pairs)
                 if found := engines.look(conn, now_ms):
                     ENGINES_DISAGREE.log(findings=found)
+                if found := place_facts.look(conn, now_ms, self._providers) + patterns.look(conn, now_ms):
+                    DOUBTS.log(findings=found)
+                score.make(conn, now_ms)
             with self._store.read() as conn:
                 needed_ms = schedule.reported_until(conn)
             for table, count in forget(self._store, self._kept, now_ms, needed_ms).items():

@@ -30,6 +30,7 @@ from collector.store.schema.gateways import (
     spools,
     tokens,
 )
+from collector.store.schema.honesty import challenges, scores, sightings
 from collector.store.schema.judging import changes, cuts, flags, gaps, latest, pulse
 from collector.store.schema.pages import center_states
 from collector.store.schema.log import log_checkpoints, log_leaves, log_tiles
@@ -73,6 +74,7 @@ __all__ = [
     "center_states",
     "centers",
     "certificates",
+    "challenges",
     "changes",
     "channels",
     "clock_jumps",
@@ -124,11 +126,13 @@ __all__ = [
     "rota_overrides",
     "rotas",
     "routes",
+    "scores",
     "second_factors",
     "second_stories",
     "server_tokens",
     "sessions",
     "set_aside",
+    "sightings",
     "speeds_by_test",
     "spools",
     "tallies",

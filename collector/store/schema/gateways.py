@@ -103,6 +103,7 @@ guesses = sa.Table(
     sa.Column("center", Code, nullable=False),
     sa.Column("received_ms", Ms, nullable=False, index=True),
     sa.Column("readings", sa.Text, nullable=False),
+    sa.Column("from_ms", Ms, nullable=False, server_default="0"),  # they were not taken before
 )
 
 # What is held of each spool: `ranges` is JSON [[first, last, chain before, chain after], …], ascending, disjoint.
@@ -119,6 +120,8 @@ spools = sa.Table(
     sa.Column("lacking", sa.BigInteger, nullable=False, server_default="0"),  # numbers neither held nor lost
     sa.Column("hole_ms", Ms),  # since when they are no fewer; NULL when there are none, or that was found
     sa.Column("disputed", sa.Boolean, nullable=False, server_default=sa.false()),  # see second_stories
+    # JSON [[number, ms], …]: what is numbered after was not taken before (collector.ingest.spools)
+    sa.Column("marks", sa.Text, nullable=False, server_default="[]"),
     sa.Index("spools_by_hole", "hole_ms"),
 )
 

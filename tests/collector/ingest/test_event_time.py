@@ -21,7 +21,7 @@ def stamp(wall_ms: int, mono_ms: int = 0, boot: str = "b", clock: str = "unsynce
 
 def event_times(stamps: Sequence[Stamp], when: Bracket, known: Mapping[str, Ahead] | None = None) -> list[int]:
     found = boots_of(stamps, when, known or {})
-    return [dated(stamp.mono_ms, found[stamp.boot], when.received_ms) for stamp in stamps]
+    return [dated(stamp.mono_ms, found[stamp.boot], when.received_ms, when.from_ms) for stamp in stamps]
 
 
 def test_a_clock_that_can_be_right_is_believed() -> None:
@@ -93,14 +93,28 @@ def test_what_a_boot_said_before_dates_what_comes_later_of_it() -> None:
     assert event_times(trembles, BACKLOG, known) == [RECEIVED - 20_000]
 
 
-def test_a_clock_that_is_put_back_further_turns_no_order_round() -> None:
-    """Both figures are too old for live readings: the later keeps the order of what is filed already."""
+def test_live_readings_are_not_dated_by_a_clock_that_was_put_back_whatever_it_says_of_itself() -> None:
+    """Both figures are too old for live readings."""
     hour_ago = {"b": Ahead(RECEIVED - 3_600_000, sure=True)}
     live = bracket(live=True, issued_ms=RECEIVED - 60_000, enrolled_ms=ENROLLED, received_ms=RECEIVED)
-    assert event_times([stamp(RECEIVED - 3_900_000, clock="synced")], live, hour_ago) == [RECEIVED - 3_600_000]
+    assert event_times([stamp(RECEIVED - 3_900_000, clock="synced")], live, hour_ago) == [RECEIVED]
     assert event_times([stamp(RECEIVED - 3_900_000)], live, hour_ago) == [RECEIVED]
 
 
 def test_no_clock_that_says_synchronised_is_believed_of_a_time_before_there_were_gateways() -> None:
     assert event_times([stamp(5_000, mono_ms=5_000, clock="synced")], BACKLOG) == [RECEIVED]
-    assert event_times([stamp(FIRST_MS, clock="synced")], BACKLOG) == [FIRST_MS]
+    assert event_times([stamp(FIRST_MS, clock="synced")], Bracket(0, RECEIVED)) == [FIRST_MS]
+
+
+def test_no_clock_is_believed_of_a_time_that_was_over_whatever_it_says_of_itself() -> None:
+    after_ms = RECEIVED - 3_600_000
+    times = {"issued_ms": None, "enrolled_ms": ENROLLED, "received_ms": RECEIVED}
+    closed = bracket(live=False, after_ms=after_ms, **times)
+    old = [stamp(after_ms - 1, clock="synced"), stamp(after_ms, boot="c", clock="synced")]
+    assert event_times(old[:1], closed) == [RECEIVED]
+    assert event_times(old[1:], closed) == [after_ms]
+    known = {"b": Ahead(after_ms - 100_000, sure=True)}
+    assert event_times([stamp(0, mono_ms=10_000)], closed, known) == [after_ms]
+    before_enrolment = [stamp(ENROLLED - 1, clock="synced")]
+    assert event_times(before_enrolment, bracket(live=False, **times)) == [RECEIVED]
+    assert bracket(live=False, after_ms=RECEIVED + 1, **times).from_ms == ENROLLED

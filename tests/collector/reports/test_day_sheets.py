@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agent import wire
 from collector.flags.backup import Cut
 from collector.judging.evaluate import FreshReading
-from collector.register import calendar, dated
+from collector.register import calendar, centers, dated
 from collector.register.calendar import CalendarEntry
 from collector.register.centers import Center
 from collector.reports import day_store, exclusions, revisions, schedule
@@ -28,6 +28,7 @@ from collector.reports.day_sheets import (
     unpacked_sheet,
 )
 from collector.reports.ledger import BUCKETS
+from collector.reports.monthly import build
 from collector.reports.monthly_verdicts import numbers, share_verdict, wilson_pct
 from collector.reports.render import FORMS
 from collector.standard.criteria import MonthRule
@@ -345,3 +346,22 @@ def test_a_month_half_dark_is_not_decided_by_data() -> None:
     ]  # fmt: skip
     assert not found["decided_by_data"]
     assert share_verdict(95, 93, 100) == "watch"
+
+
+def test_minutes_that_are_known_only_by_what_was_kept_offline_have_a_grade_of_their_own(
+    sqlite_store: Store, gateway
+) -> None:
+    mine = gateway(sqlite_store)
+    noon_ms, minute_ms = 1_795_071_600_000, 60_000
+    with sqlite_store.write() as conn:
+        for number in range(10):
+            at_ms = noon_ms + number * minute_ms
+            late_ms = 3_600_000 if number < 6 else 5_000
+            keys = {"wall_ms": at_ms, "center": mine.center, "device": mine.device, "spool": "s", "seq": number}
+            row = {**keys, "received_ms": at_ms + late_ms, "subject": "", "output_state": "online"}
+            conn.execute(sa.insert(schema.readings["ups"]).values(row))
+    with sqlite_store.read() as conn:
+        found = build(conn, centers.get(conn, mine.center), "2026-11", STANDARDS, noon_ms + 40 * 86_400_000)
+    assert found["minutes"]["measured"] >= 10
+    assert 5 <= found["minutes"]["offline"] <= 6
+    assert (found["evidence"]["grade"], found["evidence"]["offline_grade"]) == ("E1", "E0")

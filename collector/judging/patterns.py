@@ -1,0 +1,257 @@
+"""What seats and power supplies say that no real ones do: equal noise, one moment of birth, values that stand still.
+
+Each rule has a measure that an honest center does not reach by chance, and its figures are data; none is official. What
+is found is a question for a visit.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+import sqlalchemy as sa
+
+from agent import wire
+from agent.common.reasons import Reason
+from collector.judging.place_facts import FoundRow, record
+from collector.store import schema
+
+DAY_MS, MINUTE_MS = 86_400_000, 60_000
+LISTED = 5
+
+PatternFinding = Literal["twin_seats", "one_boot", "ups_frozen", "ups_unloaded", "ups_never_cut", "ups_contradicted"]
+FINDINGS: tuple[PatternFinding, ...] = (
+    "twin_seats", "one_boot", "ups_frozen", "ups_unloaded", "ups_never_cut", "ups_contradicted",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatternRules:
+    """`rounds`: roll calls of a day in which two seats are compared. `boot_span_s` and `boot_seats`: so many PCs that
+    began within so short a time were begun by one hand; the mains bring PCs back within tens of seconds. `frozen`:
+    readings on mains with the same volts, load and time left. `unloaded`: readings without load beside seats at work.
+    `cuts`: of neighbours on one feeder. `plenty_s`: time left by which a gateway should not have died."""
+
+    rounds: int = 40
+    boot_span_s: float = 1.0
+    boot_seats: int = 5
+    frozen: int = 600
+    unloaded: int = 600
+    unloaded_pct: float = 1.0
+    cuts: int = 5
+    neighbours: int = 3
+    plenty_s: float = 900.0
+
+
+RULES = PatternRules()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollCall:
+    """A roll call as columns, of the seats that are present."""
+
+    at_ms: int
+    seats: Sequence[str]
+    cpu_pct: Sequence[float | None] = ()
+    memory_pct: Sequence[float | None] = ()
+    uptime_s: Sequence[float | None] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpsValues:
+    at_ms: int
+    subject: str
+    state: str | None
+    volts: float | None = None
+    load_pct: float | None = None
+    runtime_s: float | None = None
+
+
+# ---------------------------------------------------------------- seats: pure
+
+
+def twin_seats(calls: Iterable[RollCall], rules: PatternRules = RULES) -> Reason | None:
+    """Seats whose load and memory are the same at every roll call: one machine under several names."""
+    series: dict[str, list[tuple[int, float, float]]] = defaultdict(list)
+    for call in calls:
+        for seat, cpu, memory in zip(call.seats, call.cpu_pct, call.memory_pct, strict=False):
+            if cpu is not None and memory is not None:
+                series[seat].append((call.at_ms, cpu, memory))
+    same: dict[tuple[tuple[int, float, float], ...], list[str]] = defaultdict(list)
+    for seat, values in series.items():
+        if len(values) >= rules.rounds and len({value[1:] for value in values}) > 1:
+            same[tuple(values)].append(seat)
+    twins = sorted(seat for seats in same.values() if len(seats) > 1 for seat in seats)
+    if not twins:
+        return None
+    rounds = min(len(series[seat]) for seat in twins)
+    return Reason.of("pattern.twin_seats", n=len(twins), seats=twins[:LISTED], rounds=rounds)
+
+
+def one_boot(call: RollCall | None, rules: PatternRules = RULES) -> Reason | None:
+    """Most seats of a center that began at the same moment: machines of one host."""
+    if call is None:
+        return None
+    known = [(call.at_ms / 1000 - up, seat) for seat, up in zip(call.seats, call.uptime_s, strict=False) if up]
+    known.sort()
+    best: list[str] = []
+    for start, (from_s, _) in enumerate(known):
+        group = [seat for at_s, seat in known[start:] if at_s - from_s <= rules.boot_span_s]
+        best = max(best, group, key=len)
+    if len(best) < rules.boot_seats or len(best) < 0.8 * len(known):
+        return None
+    facts = {"n": len(best), "whole": len(known), "span_s": rules.boot_span_s, "seats": sorted(best)[:LISTED]}
+    return Reason.of("pattern.one_boot", **facts)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- power supplies: pure
+
+
+def ups_patterns(
+    values: Iterable[UpsValues], working_ms: Iterable[int], rules: PatternRules = RULES
+) -> Iterator[tuple[PatternFinding, Reason]]:
+    """What each UPS of a center says of a day. `working_ms` are the minutes in which seats were at work."""
+    by_subject: dict[str, list[UpsValues]] = defaultdict(list)
+    for value in values:
+        by_subject[value.subject].append(value)
+    working = {at_ms // MINUTE_MS for at_ms in working_ms}
+    for subject, mine in sorted(by_subject.items()):
+        mains = [one for one in mine if one.state == "online" and one.volts is not None]
+        if len(mains) >= rules.frozen and len({(one.volts, one.load_pct, one.runtime_s) for one in mains}) == 1:
+            yield "ups_frozen", Reason.of("pattern.ups_frozen", subject=subject, n=len(mains))
+        beside = [one for one in mine if one.load_pct is not None and one.at_ms // MINUTE_MS in working]
+        if len(beside) >= rules.unloaded and max(one.load_pct or 0.0 for one in beside) < rules.unloaded_pct:
+            yield "ups_unloaded", Reason.of("pattern.ups_unloaded", subject=subject, n=len(beside))
+
+
+def never_cut(cuts: Mapping[str, int], feeders: Mapping[str, str], rules: PatternRules = RULES) -> dict[str, Reason]:
+    """Centers without a cut in a time in which enough others on their feeder had some. `cuts` has every center whose
+    UPS was read, with how many cuts it went through."""
+    by_feeder: dict[str, list[str]] = defaultdict(list)
+    for center in cuts:
+        if feeders.get(center):
+            by_feeder[feeders[center]].append(center)
+    found = {}
+    for feeder, centers in by_feeder.items():
+        cut = sorted((cuts[center] for center in centers if cuts[center]), reverse=True)
+        if len(cut) < rules.neighbours:
+            continue
+        usual = cut[len(cut) // 2]
+        for center in centers:
+            if not cuts[center] and usual >= rules.cuts:
+                found[center] = Reason.of("pattern.ups_never_cut", n=usual, feeder=feeder)
+    return found
+
+
+def contradicted(deaths_ms: Iterable[int], values: Sequence[UpsValues], rules: PatternRules = RULES) -> Reason | None:
+    """A gateway that died of a power cut just after its UPS had plenty left."""
+    count = 0
+    for at_ms in deaths_ms:
+        last = max((one for one in values if at_ms - 5 * MINUTE_MS <= one.at_ms <= at_ms), key=lambda one: one.at_ms,
+                   default=None)  # fmt: skip
+        count += last is not None and (last.runtime_s or 0.0) >= rules.plenty_s
+    return Reason.of("pattern.ups_contradicted", n=count) if count else None
+
+
+# ---------------------------------------------------------------- what is stored
+
+
+def look(conn: sa.Connection, now_ms: int) -> int:
+    """Writes what yesterday's readings show; returns how many findings. To be called every hour or so."""
+    from_ms = now_ms - DAY_MS
+    calls, ups, devices = _calls(conn, from_ms, now_ms), _ups(conn, from_ms, now_ms), _devices(conn)
+    deaths = _deaths(conn, from_ms, now_ms)
+    found: list[FoundRow] = []
+    for center in sorted(calls.keys() | ups.keys()):
+        mine = calls.get(center, [])
+        reasons: list[tuple[str, Reason | None]] = [
+            ("twin_seats", twin_seats(mine)),
+            ("one_boot", one_boot(max(mine, key=lambda call: len(call.uptime_s), default=None))),
+            ("ups_contradicted", contradicted(deaths.get(center, ()), ups.get(center, ()))),
+            *ups_patterns(ups.get(center, ()), (call.at_ms for call in mine if call.seats)),
+        ]
+        found += [(center, devices.get(center, ""), name, reason) for name, reason in reasons if reason is not None]
+    month_ms = now_ms - 30 * DAY_MS
+    for center, reason in never_cut(_cuts(conn, month_ms), _feeders(conn)).items():
+        found.append((center, devices.get(center, ""), "ups_never_cut", reason))
+    return record(conn, found, now_ms)
+
+
+def _calls(conn: sa.Connection, from_ms: int, to_ms: int) -> Mapping[str, list[RollCall]]:
+    table = schema.readings["seats"].c
+    query = sa.select(table.center, table.wall_ms, table.seats).where(
+        table.wall_ms >= from_ms, table.wall_ms < to_ms, table.seats.is_not(None)
+    )
+    found: dict[str, list[RollCall]] = defaultdict(list)
+    for row in conn.execute(query.order_by(table.wall_ms), execution_options={"yield_per": 1000}):
+        if (call := _call(row.wall_ms, row.seats)) is not None:
+            found[row.center].append(call)
+    return found
+
+
+def _call(at_ms: int, text: str) -> RollCall | None:
+    try:
+        seats = msgspec.json.decode(text, type=wire.SeatColumns)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    present = [i for i, state in enumerate(seats.state) if state in ("healthy", "unhealthy")]
+
+    def column(values: Sequence[float | None]) -> list[float | None]:
+        return [values[i] for i in present] if values else []
+
+    return RollCall(
+        at_ms=at_ms,
+        seats=[seats.id[i] for i in present],
+        cpu_pct=column(seats.cpu_pct),
+        memory_pct=column(seats.memory_pct),
+        uptime_s=column(seats.uptime_s),
+    )
+
+
+def _ups(conn: sa.Connection, from_ms: int, to_ms: int) -> Mapping[str, list[UpsValues]]:
+    table = schema.readings["ups"].c
+    names = (table.center, table.wall_ms, table.subject, table.output_state, table.input_voltage_v, table.load_pct,
+             table.runtime_s)  # fmt: skip
+    query = sa.select(*names).where(table.wall_ms >= from_ms, table.wall_ms < to_ms, table.failure.is_(None))
+    found: dict[str, list[UpsValues]] = defaultdict(list)
+    for row in conn.execute(query.order_by(table.wall_ms), execution_options={"yield_per": 1000}):
+        value = UpsValues(at_ms=row.wall_ms, subject=row.subject, state=row.output_state, volts=row.input_voltage_v,
+                          load_pct=row.load_pct, runtime_s=row.runtime_s)  # fmt: skip
+        found[row.center].append(value)
+    return found
+
+
+def _deaths(conn: sa.Connection, from_ms: int, to_ms: int) -> Mapping[str, list[int]]:
+    """When gateways were last alive before the power of the machine went."""
+    table = schema.readings["boot"].c
+    query = sa.select(table.center, table.last_alive_ms).where(
+        table.wall_ms >= from_ms, table.wall_ms < to_ms, table.previous_end == "power", table.last_alive_ms.is_not(None)
+    )
+    found: dict[str, list[int]] = defaultdict(list)
+    for row in conn.execute(query.order_by(table.wall_ms)):
+        found[row.center].append(row.last_alive_ms)
+    return found
+
+
+def _cuts(conn: sa.Connection, from_ms: int) -> Mapping[str, int]:
+    """How many cuts each center whose UPS is read went through since then."""
+    latest, cuts = schema.latest.c, schema.cuts.c
+    found = dict.fromkeys(conn.scalars(sa.select(latest.center).where(latest.kind == "ups")), 0)
+    key = sa.func.count(sa.distinct(cuts.noted_ms))
+    query = sa.select(cuts.center, key.label("n")).where(cuts.from_ms >= from_ms).group_by(cuts.center)
+    return found | {row.center: row.n for row in conn.execute(query) if row.center in found}
+
+
+def _feeders(conn: sa.Connection) -> Mapping[str, str]:
+    table = schema.centers.c
+    return {row.center: row.feeder for row in conn.execute(sa.select(table.center, table.feeder))}
+
+
+def _devices(conn: sa.Connection) -> Mapping[str, str]:
+    table = schema.pulse.c
+    return {row.center: row.device for row in conn.execute(sa.select(table.center, table.device))}
+
+

@@ -1,0 +1,96 @@
+"""What seats and power supplies say that no real ones do, and what honest ones may say."""
+
+from __future__ import annotations
+
+import random
+
+from collector.judging.patterns import (
+    RULES,
+    RollCall,
+    UpsValues,
+    contradicted,
+    never_cut,
+    one_boot,
+    twin_seats,
+    ups_patterns,
+)
+
+NOW, MINUTE = 1_795_071_600_000, 60_000
+
+
+def day(twins: bool, seats: int = 6, seed: int = 5) -> list[RollCall]:
+    dice = random.Random(seed)
+    calls = []
+    for n in range(RULES.rounds + 10):
+        cpu = [round(dice.uniform(0, 60), 1) for _ in range(seats)]
+        memory = [round(dice.uniform(20, 80), 1) for _ in range(seats)]
+        if twins:
+            cpu[1], memory[1] = cpu[0], memory[0]
+        names = [f"s{i}" for i in range(seats)]
+        calls.append(RollCall(at_ms=NOW + n * 5 * MINUTE, seats=names, cpu_pct=cpu, memory_pct=memory))
+    return calls
+
+
+def test_two_names_of_one_machine_are_found_and_honest_seats_are_not() -> None:
+    found = twin_seats(day(twins=True))
+    assert found is not None
+    assert (found.params["n"], found.params["seats"]) == (2, ("s0", "s1"))
+    assert twin_seats(day(twins=False)) is None
+    assert twin_seats(day(twins=True)[: RULES.rounds - 1]) is None
+
+
+def test_idle_pcs_that_always_say_the_same_are_no_twins() -> None:
+    calls = [
+        RollCall(at_ms=NOW + n, seats=["a", "b"], cpu_pct=[0.0, 0.0], memory_pct=[20.0, 20.0]) for n in range(90)
+    ]
+    assert twin_seats(calls) is None
+
+
+def uptimes(*up_s: float) -> RollCall:
+    return RollCall(at_ms=NOW, seats=[f"s{i}" for i in range(len(up_s))], uptime_s=list(up_s))
+
+
+def test_machines_of_one_host_began_at_once_and_pcs_after_a_cut_did_not() -> None:
+    found = one_boot(uptimes(900.0, 900.2, 900.4, 900.6, 900.9))
+    assert found is not None
+    assert found.params["n"] == 5
+    assert one_boot(uptimes(900, 912, 925, 931, 944, 958)) is None
+    assert one_boot(uptimes(900.0, 900.4, 901.0)) is None
+    assert one_boot(None) is None
+
+
+def ups(count: int, volts=lambda n: 228.0, load=30.0, **more) -> list[UpsValues]:
+    return [
+        UpsValues(at_ms=NOW + n * MINUTE, subject="u", state="online", volts=volts(n), load_pct=load, runtime_s=1800,
+                  **more)
+        for n in range(count)
+    ]  # fmt: skip
+
+
+def test_values_that_stand_still_are_found() -> None:
+    assert [name for name, _ in ups_patterns(ups(RULES.frozen), [])] == ["ups_frozen"]
+    assert list(ups_patterns(ups(RULES.frozen - 1), [])) == []
+    assert list(ups_patterns(ups(900, volts=lambda n: 226.0 + n % 4), [])) == []
+
+
+def test_a_ups_that_carries_nothing_beside_seats_at_work_is_found() -> None:
+    work = [NOW + n * MINUTE for n in range(900)]
+    empty = ups(900, volts=lambda n: 226.0 + n % 4, load=0.0)
+    assert [name for name, _ in ups_patterns(empty, work)] == ["ups_unloaded"]
+    assert list(ups_patterns(empty, [])) == []
+
+
+def test_a_center_without_a_cut_among_neighbours_with_many_is_found() -> None:
+    feeders = dict.fromkeys(["a", "b", "c", "d"], "F-7") | {"e": "F-8"}
+    found = never_cut({"a": 9, "b": 8, "c": 7, "d": 0, "e": 0}, feeders)
+    assert list(found) == ["d"]
+    assert never_cut({"a": 9, "b": 8, "d": 0}, feeders) == {}
+    assert never_cut({"a": 2, "b": 2, "c": 2, "d": 0}, feeders) == {}
+
+
+def test_a_gateway_that_dies_while_its_ups_has_plenty_is_found() -> None:
+    values = ups(10)
+    assert contradicted([NOW + 10 * MINUTE], values) is not None
+    assert contradicted([NOW + 60 * MINUTE], values) is None
+    short = [UpsValues(at_ms=NOW, subject="u", state="battery", runtime_s=60)]
+    assert contradicted([NOW + MINUTE], short) is None
