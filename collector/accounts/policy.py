@@ -81,8 +81,9 @@ POLICY: Mapping[str, Rule] = {
         ALL, "centers", ("GET /incidents/{number}", "GET /api/v1/incidents/{number}"), True,
     ),
     "incident.work": Rule(  # the incident names the centers: who works on it compares
-        DESK, "centers", ("POST /incidents/{number}", "POST /api/v1/incidents/{number}"), True,
+        DESK, "centers", ("POST /now", "POST /incidents/{number}", "POST /api/v1/incidents/{number}"), True,
     ),
+    "now.read": Rule(OFFICERS, "centers", ("GET /now",)),
     "alerts.read": Rule(OFFICERS, "programme", ("GET /alerts",)),
     "routing.read": Rule(OFFICERS, "programme", ("GET /routing",)),
     "routing.edit": Rule(DESK, "programme", ("POST /routing",)),
