@@ -68,7 +68,11 @@ POLICY: Mapping[str, Rule] = {
         (), "half",
         ("GET /login/second", "POST /login/second", "POST /login/passkey", "POST /logout"),
     ),
-    "centers.list": Rule(ALL, "centers", ("GET /", "GET /rows", "GET /api/v1/centers", "GET /api/v1/live"), True),
+    "centers.list": Rule(
+        ALL, "centers",
+        ("GET /", "GET /rows", "GET /centers.csv", "GET /centers.xlsx", "GET /api/v1/centers", "GET /api/v1/live"),
+        True,
+    ),
     "center.read": Rule(
         ALL, "center",
         ("GET /centers/{code}", "GET /api/v1/centers/{code}", "GET /api/v1/centers/{code}/series"), True,
@@ -93,6 +97,7 @@ POLICY: Mapping[str, Rule] = {
         ("GET /account", "POST /account/password", "POST /account/sessions", "POST /account/factor",
          "POST /account/passkey"),
     ),
+    "views.own": Rule(ALL, "own", ("POST /views",)),
     "contacts.list": Rule(ALL, "centers", ("GET /contacts", "GET /api/v1/contacts"), True),
     "contacts.edit": Rule(DESK, "centers", ("POST /contacts",)),  # a contact's scope lies within the editor's
     "people.manage": Rule(ADMIN, "programme", ("GET /people", "POST /people")),

@@ -77,6 +77,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "rota_overrides": ("", "rawd", "r"),
     "rotas": ("", "rawd", "r"),
     "routes": ("", "rawd", "r"),
+    "saved_views": ("", "rawd", ""),
     "second_stories": ("raw", "r", "r"),
     "second_factors": ("", "raw", ""),
     "server_tokens": ("", "rawd", ""),

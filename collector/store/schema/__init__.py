@@ -31,7 +31,7 @@ from collector.store.schema.gateways import (
     tokens,
 )
 from collector.store.schema.judging import changes, cuts, flags, gaps, latest, pulse
-from collector.store.schema.pages import center_states
+from collector.store.schema.pages import center_states, saved_views
 from collector.store.schema.register import calendar, centers, facts, imports, owners
 from collector.store.schema.remote import device_settings, remote_settings
 from collector.store.schema.routing import (
@@ -120,6 +120,7 @@ __all__ = [
     "rota_overrides",
     "rotas",
     "routes",
+    "saved_views",
     "second_factors",
     "second_stories",
     "server_tokens",

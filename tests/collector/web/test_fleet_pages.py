@@ -19,7 +19,7 @@ expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
 
 chromium.needed()
 
-PAGES = ("/now?incident=1", "/now?tab=self")
+PAGES = ("/now?incident=1", "/now?tab=self", "/?owner=Bint-e-Hawa+Trust&state=below")
 HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)>"
 
 
@@ -141,3 +141,37 @@ def test_a_wall_shows_the_list_alone(browser: Browser, site) -> None:
         expect(page.locator("#list tbody tr").first).to_be_visible()
         for place in (".rooms", ".bulk", "#panel", ".tick input >> nth=0"):
             expect(page.locator(place)).to_be_hidden()
+
+
+# ---------------------------------------------------------------- lists
+
+
+def test_a_list_is_dense_and_back_leads_to_the_filter_before(browser: Browser, site) -> None:
+    with reader(browser, site.url) as page:
+        page.goto("/")
+        heights = page.eval_on_selector_all("#list tbody tr", "rows => rows.map(row => row.offsetHeight)")
+        assert len(heights) == 40
+        assert max(heights) <= 29
+        assert page.locator("svg.hours").count() == 40
+        page.locator("#province").select_option("Sindh")
+        page.wait_for_url("**province=Sindh**")
+        expect(page.locator("#list tbody tr")).to_have_count(7)
+        page.locator('[data-state="below"]').click()
+        page.wait_for_url("**state=below**")
+        page.go_back()
+        expect(page.locator("#list tbody tr")).to_have_count(7)
+        page.go_back()
+        expect(page.locator("#list tbody tr")).to_have_count(40)
+
+
+def test_a_view_is_kept_and_opened_again(browser: Browser, site) -> None:
+    with reader(browser, site.url) as page:
+        page.goto("/?state=below")
+        page.get_by_text("Keep this view").click()
+        page.get_by_label("Name").fill("What is below")
+        page.get_by_role("button", name="Keep it").click()
+        page.goto("/")
+        page.get_by_role("link", name="What is below").click()
+        page.wait_for_url("**/?state=below")
+        page.get_by_role("button", name="Remove the view What is below").click()
+        expect(page.get_by_role("link", name="What is below")).to_have_count(0)
