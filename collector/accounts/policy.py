@@ -68,7 +68,11 @@ POLICY: Mapping[str, Rule] = {
         (), "half",
         ("GET /login/second", "POST /login/second", "POST /login/passkey", "POST /logout"),
     ),
-    "centers.list": Rule(ALL, "centers", ("GET /", "GET /rows", "GET /api/v1/centers", "GET /api/v1/live"), True),
+    "centers.list": Rule(
+        ALL, "centers",
+        ("GET /", "GET /rows", "GET /centers.csv", "GET /centers.xlsx", "GET /api/v1/centers", "GET /api/v1/live"),
+        True,
+    ),
     "center.read": Rule(
         ALL, "center",
         ("GET /centers/{code}", "GET /api/v1/centers/{code}", "GET /api/v1/centers/{code}/series"), True,
@@ -81,8 +85,9 @@ POLICY: Mapping[str, Rule] = {
         ALL, "centers", ("GET /incidents/{number}", "GET /api/v1/incidents/{number}"), True,
     ),
     "incident.work": Rule(  # the incident names the centers: who works on it compares
-        DESK, "centers", ("POST /incidents/{number}", "POST /api/v1/incidents/{number}"), True,
+        DESK, "centers", ("POST /now", "POST /incidents/{number}", "POST /api/v1/incidents/{number}"), True,
     ),
+    "now.read": Rule(OFFICERS, "centers", ("GET /now",)),
     "alerts.read": Rule(OFFICERS, "programme", ("GET /alerts",)),
     "routing.read": Rule(OFFICERS, "programme", ("GET /routing",)),
     "routing.edit": Rule(DESK, "programme", ("POST /routing",)),
@@ -92,6 +97,7 @@ POLICY: Mapping[str, Rule] = {
         ("GET /account", "POST /account/password", "POST /account/sessions", "POST /account/factor",
          "POST /account/passkey"),
     ),
+    "views.own": Rule(ALL, "own", ("POST /views",)),
     "contacts.list": Rule(ALL, "centers", ("GET /contacts", "GET /api/v1/contacts"), True),
     "contacts.edit": Rule(DESK, "centers", ("POST /contacts",)),  # a contact's scope lies within the editor's
     "people.manage": Rule(ADMIN, "programme", ("GET /people", "POST /people")),

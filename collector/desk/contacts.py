@@ -30,14 +30,22 @@ class Number(NamedTuple):
 
 def numbers_of(conn: sa.Connection, incident: Incident) -> list[Number]:
     """Each once, in the order of the contacts."""
-    kinds = PARTIES.get(incident.family, EITHER)
-    codes = sorted({one.center for one in tables.members(conn, [incident.id], now=False)})[:SAMPLE]
-    homes = conn.execute(sa.select(_ce.owner, _ce.isp, _ce.district, _ce.province).where(_ce.center.in_(codes))).all()
-    if not kinds or not homes:
-        return []
-    found = [
-        Number(one.name, one.telephone)
-        for one in contacts.everyone(conn)
-        if one.kind in kinds and one.telephone and any(one.concerns(home) for home in homes)
-    ]
-    return list(dict.fromkeys(found))
+    return numbers_of_many(conn, {incident.id: incident.family})[incident.id]
+
+
+def numbers_of_many(conn: sa.Connection, families: Mapping[int, Family]) -> dict[int, list[Number]]:
+    """`numbers_of` each of these incidents, of which the family is known."""
+    codes: dict[int, set[str]] = {number: set() for number in families}
+    for member in tables.members(conn, list(codes), now=False) if codes else ():
+        codes[member.incident].add(member.center)
+    samples = {number: sorted(found)[:SAMPLE] for number, found in codes.items()}
+    columns = (_ce.center, _ce.owner, _ce.isp, _ce.district, _ce.province)
+    wanted = {code for sample in samples.values() for code in sample}
+    homes = {row.center: row for row in conn.execute(sa.select(*columns).where(_ce.center.in_(sorted(wanted))))}
+    known = [one for one in contacts.everyone(conn) if one.telephone] if homes else []
+    found = {}
+    for number, family in families.items():
+        kinds, places = PARTIES.get(family, EITHER), [homes[code] for code in samples[number] if code in homes]
+        mine = (who for who in known if who.kind in kinds and any(who.concerns(place) for place in places))
+        found[number] = list(dict.fromkeys(Number(who.name, who.telephone) for who in mine))
+    return found

@@ -214,8 +214,7 @@ def _live_rank(ranks: Ranks) -> sa.ColumnElement[int]:
 def _matching(conn: sa.Connection, wanted: Filter) -> list[sa.ColumnElement[bool]]:
     """The filter but for its state. No pattern is matched: what is looked for is a part of the text, as it stands."""
     conditions = queries.within(_STATES, wanted.scope)
-    if wanted.province:
-        conditions.append(_s.province == wanted.province)
+    conditions += [_s[name] == value for name, value in wanted.exact.items()]
     part = sa.func.instr if conn.dialect.name == "sqlite" else sa.func.strpos
     return conditions + [part(_s.words, word) > 0 for word in wanted.search.lower().split()[:8]]
 
@@ -225,6 +224,9 @@ def _order(rank: sa.ColumnElement[int], sort: str) -> Sequence[sa.ColumnElement[
         "worst": (rank, _s.weight.desc(), _s.state_since_ms, _s.center),
         "name": (_s.name_key, _s.center),
         "place": (_s.province, _s.city, _s.center),
+        "since": (_s.state_since_ms.desc().nulls_last(), _s.center),
         "heard": (_p.heard_ms.desc().nulls_last(), _s.center),
+        "owner": (_s.owner, _s.center),
+        "isp": (_s.isp, _s.center),
     }
     return orders.get(sort, orders["worst"])

@@ -23,7 +23,8 @@ from collector.store.schema import centers, changes, devices, flags, integrity, 
 
 STATES = ("silent", "below", "watch", "unknown", "waiting", "meets", "closed", "paused")
 OPEN = ("raised", "recovering")
-SORTS = ("worst", "name", "place", "heard")
+SORTS = ("worst", "name", "place", "since", "heard", "owner", "isp")
+EXACT = ("province", "district", "city", "owner", "isp", "feeder")  # columns that a filter names a value of
 
 Row = Mapping[str, Any]
 
@@ -50,6 +51,16 @@ class Filter:
     search: str = ""
     sort: str = "worst"
     scope: Scope = EVERYWHERE
+    district: str = ""
+    city: str = ""
+    owner: str = ""
+    isp: str = ""
+    feeder: str = ""
+
+    @property
+    def exact(self) -> Mapping[str, str]:
+        """The columns that must have a value, each with it."""
+        return {name: value for name in EXACT if (value := getattr(self, name))}
 
 
 # ---------------------------------------------------------------- the list
@@ -140,8 +151,7 @@ def _sums_of_flags(ranks: Ranks) -> sa.Select[Any]:
 
 def _matching(table: sa.Subquery, wanted: Filter, *, with_state: bool) -> list[sa.ColumnElement[bool]]:
     conditions = within(table, wanted.scope)
-    if wanted.province:
-        conditions.append(table.c.province == wanted.province)
+    conditions += [table.c[name] == value for name, value in wanted.exact.items()]
     if with_state and wanted.state in STATES:
         conditions.append(table.c.rank == STATES.index(wanted.state))
     columns = ("center", "name", "city", "district", "province", "owner", "isp", "feeder")
@@ -162,7 +172,10 @@ def _order(table: sa.Subquery, sort: str) -> Sequence[sa.ColumnElement[Any]]:
         "worst": (table.c.rank, table.c.weight.desc(), table.c.state_since_ms, table.c.center),
         "name": (sa.func.lower(table.c.name), table.c.center),
         "place": (table.c.province, table.c.city, table.c.center),
+        "since": (table.c.state_since_ms.desc().nulls_last(), table.c.center),
         "heard": (table.c.heard_ms.desc().nulls_last(), table.c.center),
+        "owner": (table.c.owner, table.c.center),
+        "isp": (table.c.isp, table.c.center),
     }
     return orders[sort if sort in orders else "worst"]
 

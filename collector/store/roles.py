@@ -80,6 +80,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "routes": ("", "rawd", "r"),
     "scores": _SUMS,
     "sightings": ("raw", "raw", "r"),
+    "saved_views": ("", "rawd", ""),
     "second_stories": ("raw", "r", "r"),
     "second_factors": ("", "raw", ""),
     "server_tokens": ("", "rawd", ""),

@@ -174,7 +174,7 @@ def filter_of(request: Request) -> queries.Filter:
     state, sort = params.get("state", ""), params.get("sort", "worst")
     return queries.Filter(
         state=state if state in queries.STATES else "",
-        province=_printable(params.get("province", "")),
+        **{name: _printable(params.get(name, "")) for name in queries.EXACT},
         search=_printable(params.get("q", "")),
         sort=sort if sort in queries.SORTS else "worst",
         scope=auth.asker(request).account.scope,

@@ -27,6 +27,7 @@ from collector.routing.facts import PersonalChannel
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
+from collector.web.fleet import lists, now
 from collector.web.guard import Guard
 from collector.web.health import Health
 from collector.web.limits import BodyLimit
@@ -54,6 +55,7 @@ NO_ADMIN = Event(
 )  # fmt: skip
 PAGES = (
     log_in, centers, test_now, approvals, backups, account, people, keys, contacts, activity, incident_pages, routing,
+    now, lists,
 )  # fmt: skip
 
 

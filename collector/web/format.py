@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +25,7 @@ from collector.register.opening_text import opening_text
 from collector.standard import Standards
 from collector.standard.criteria import Criterion
 from collector.standard.names import fix_of, name_of
+from collector.store.queries import STATES
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,33 @@ class Show:
             return self.words("why.opens", time=self.at(row["opens_ms"]))
         return self.words(f"why.{row['state']}")
 
+    def hours_bar(self, row: Mapping[str, Any], is_open: Sequence[bool]) -> Markup:
+        """The last 24 hours of a center, as a bar and in words; hours outside of its opening are closed unless
+        something was wrong."""
+        fine = {str(STATES.index(state)) for state in ("unknown", "meets")}
+        closed = str(STATES.index("closed"))
+        pairs = zip(row["hours_ranks"], is_open, strict=False)
+        marks = [mark if opened or mark not in fine else closed for mark, opened in pairs]
+        runs = [(mark, len(list(run))) for mark, run in itertools.groupby(marks)]
+        ends = itertools.accumulate(length for _, length in runs)
+        bars = Markup("").join(
+            Markup('<rect class="{}" x="{}" width="{}" height="10"/>').format(_shade(mark), end - length, length)
+            for (mark, length), end in zip(runs, ends, strict=True)
+        )
+        return Markup(
+            '<svg class="hours" viewBox="0 0 24 10" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
+        ).format(self._hours_said(marks), bars)
+
+    def _hours_said(self, marks: Sequence[str]) -> str:
+        plain = PlainWords(self.words.catalogue)
+        spent = Counter(marks)
+        parts = [
+            f"{plain(f'state.{state}')} {plain.duration(3600 * spent[str(place)])}"
+            for place, state in enumerate(STATES)
+            if spent[str(place)]
+        ]
+        return str(plain("hours.said", hours=plain("comma").join(parts)))
+
     def reason(self, reason: Reason | str) -> Markup:
         """A reason, or one as the database has it."""
         found = decode(reason) if isinstance(reason, str) else reason
@@ -161,3 +191,8 @@ class Show:
     def listed(self, names: Sequence[str]) -> Markup:
         """Names that machines or people gave, one after the other."""
         return self.words.listed(map(self.words.ltr, names))
+
+
+def _shade(mark: str) -> str:
+    """The class of a cell of `hours_ranks`."""
+    return STATES[int(mark)] if mark.isdigit() and int(mark) < len(STATES) else "none"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import jinja2
@@ -21,11 +22,12 @@ from collector.accounts.passkeys import Party
 from collector.accounts.second_factors import Seal
 from collector.judging.current import ranks_of
 from collector.register import calendar
-from collector.register.opening_hours import next_opening, parse
+from collector.register.opening_hours import is_open, next_opening, parse
 from collector.register.providers import Providers
 from collector.routing.facts import PersonalChannel
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
+from collector.store.rollups import HOUR_MS
 from collector.web.auth import FirstLink
 from collector.web.health import Health
 from collector.web.live import Hub
@@ -65,6 +67,14 @@ class Site:
             if (opens_ms := next_opening(parse(text, rules=days), now_ms)) != now_ms
         }
         return dataclasses.replace(ranks_of(self.standards.at(now_ms)), closed=closed)
+
+    def open_hours(self, conn: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> Mapping[str, Sequence[bool]]:
+        """Of the opening hours of these centers: whether each of the last 24 hours was open, the running one last."""
+        now_ms = self.now()
+        days = calendar.around(conn, now_ms).common
+        middles = [now_ms // HOUR_MS * HOUR_MS + HOUR_MS // 2 - back * HOUR_MS for back in range(23, -1, -1)]
+        texts = {row["opening"]: parse(row["opening"], rules=days) for row in rows}
+        return {text: [is_open(opening, at_ms) for at_ms in middles] for text, opening in texts.items()}
 
     @cached_property
     def templates(self) -> jinja2.Environment:

@@ -11,6 +11,7 @@ from fastapi import Request
 from starlette.responses import HTMLResponse, Response
 
 from agent.common.words import languages
+from collector.accounts.policy import Account, allowed
 from collector.html_words import HtmlWords, html_words
 from collector.web import auth, i18n
 from collector.web.format import Show
@@ -22,7 +23,16 @@ MENU = {  # pages, and the action that each is
     "account": "account.own", "contacts": "contacts.list", "routing": "routing.read",
     "people": "people.manage", "keys": "keys.manage", "activity": "activity.read",
 }  # fmt: skip
+ROOMS = {  # of the navigation: where each leads, the action that it is, and what else lies in it
+    "now": ("/now", "now.read", ("/incidents", "/alerts")),
+    "centers": ("/", "centers.list", ("/centers/", "/waiting")),
+}  # fmt: skip
 YEAR_S = 365 * 86_400
+
+
+def home(account: Account | None) -> str:
+    """The page that an account begins with: the first room of the navigation that it may enter."""
+    return next((path for path, action, _ in ROOMS.values() if allowed(account, action)), "/")
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,12 @@ class View:
         query = urlencode({key: value for key, value in params.items() if value})
         return self.request.url.path + (f"?{query}" if query else "")
 
+    def _room(self) -> str:
+        """The room of the navigation that this page lies in."""
+        path = self.request.url.path
+        found = (name for name, (home, _, within) in ROOMS.items() if path == home or path.startswith(within))
+        return next(found, "")
+
     def page(self, template: str, *, status: int = 200, **values: object) -> Response:
         html = self.site.templates.get_template(template).render(
             view=self,
@@ -67,6 +83,10 @@ class View:
             account=auth.account_of(self.request),
             may=partial(auth.may, self.request),
             menu=MENU,
+            rooms=ROOMS,
+            home=home(auth.account_of(self.request)),
+            room=self._room(),
+            wall=self.request.query_params.get("wall") == "1",
             form_mark=auth.form_mark(self.request.cookies.get(auth.COOKIE)),
             **values,
         )

@@ -36,13 +36,14 @@ from collector.standard.check import READINGS, value_type
 from collector.standard.criteria import AUDIT, CLOCK, DEAF, DERIVED, YES_NO, Severity
 from collector.store.queries import STATES
 from collector.web import view
+from collector.web.fleet import now
 from collector.web.incidents import ACTS
 from collector.web.pages import account, approvals, centers, contacts, keys, log_in, people
 from tests.helpers.texts import CODES, LANGUAGES, SOURCES, TEMPLATES, places, raw_texts
 
 FORM = re.compile(r"\.(zero|one|two|few|many|other)$")
 FREE = ("language.", "province.")  # a province is whatever the register says
-COUNTED = {"unit.s", "unit.min", "unit.h", "unit.d", "news"}
+COUNTED = {"unit.s", "unit.min", "unit.h", "unit.d", "news", "now.fresh"}
 COUNTED |= {"revision.readings", "revision.records", "revision.outages", "revision.facts", "revision.calendar"}
 
 
@@ -88,6 +89,10 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "gateways.why", approvals.SAID
     yield "login.why", log_in.SAID
     yield "menu", view.MENU
+    yield "nav", view.ROOMS
+    yield "now.tab", now.TABS
+    yield "now.none", ("mine", "free")
+    yield "now.key", now.KEYS
     yield "login.why", account.SAID
     yield "people.why", people.SAID
     yield "keys.why", keys.SAID

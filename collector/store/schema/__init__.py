@@ -34,6 +34,7 @@ from collector.store.schema.honesty import challenges, scores, sightings
 from collector.store.schema.judging import changes, cuts, flags, gaps, latest, pulse
 from collector.store.schema.pages import center_states
 from collector.store.schema.log import log_checkpoints, log_leaves, log_tiles
+from collector.store.schema.pages import center_states, saved_views
 from collector.store.schema.register import calendar, centers, facts, imports, owners
 from collector.store.schema.remote import device_settings, remote_settings
 from collector.store.schema.routing import (
@@ -127,6 +128,7 @@ __all__ = [
     "rotas",
     "routes",
     "scores",
+    "saved_views",
     "second_factors",
     "second_stories",
     "server_tokens",

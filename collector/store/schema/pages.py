@@ -37,3 +37,13 @@ center_states = sa.Table(
     sa.Index("center_states_by_rank", "rank", "opening"),
     sa.Index("center_states_by_province", "province"),
 )
+
+# Filters of the list of centers that a person has kept under a name.
+saved_views = sa.Table(
+    "saved_views",
+    metadata,
+    sa.Column("person", sa.Text, primary_key=True),  # persons.key
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("query", sa.Text, nullable=False),  # of the page's address
+    sa.Column("made_ms", Ms, nullable=False),
+)

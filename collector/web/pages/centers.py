@@ -30,6 +30,7 @@ from collector.store import center_states, queries
 from collector.web import auth
 from collector.web.api import filter_of, known_code, test_network
 from collector.web.errors import Mistaken
+from collector.web.fleet import lists
 from collector.web.pages import test_now
 from collector.web.site import Site
 from collector.web.view import View
@@ -61,7 +62,8 @@ def router(site: Site) -> APIRouter:
             codes_asked = [item for item in wanted if CODE.fullmatch(item)]
             scope = auth.asker(request).account.scope
             found = center_states.some(conn, site.ranks(conn), codes_asked, scope, site.now())
-        return View.of(site, request).page("rows.html", rows=found)
+            hours = site.open_hours(conn, found)
+        return View.of(site, request).page("rows.html", rows=found, hours=hours)
 
     @routes.get("/centers/{code}")
     def center(request: Request, code: str) -> Response:
@@ -81,11 +83,12 @@ def _list(site: Site, request: Request) -> Response:
         rows = center_states.page(conn, ranks, wanted, site.now(), limit=PAGE_ROWS, offset=offset)
         provinces, deaf = queries.provinces(conn, wanted.scope), _deaf(conn)
         waiting = approvals.number_waiting(conn, wanted.scope) if auth.may(request, "gateways.list") else None
+        own, hours = lists.views(conn, auth.asker(request).account.key), site.open_hours(conn, rows)
     found = counts[wanted.state] if wanted.state else sum(counts.values())
     return View.of(site, request).page(
-        "centers.html", event=event, rows=rows, counts=counts, wanted=wanted, provinces=provinces, deaf=deaf,
-        found=found, number=number, pages=max(1, -(-found // PAGE_ROWS)), states=queries.STATES,
-        standard=_standard(site), waiting=waiting,
+        "centers.html", views=own, hours=hours, query=lists.view_of(request.url.query), event=event, rows=rows,
+        counts=counts, wanted=wanted, provinces=provinces, deaf=deaf, found=found, number=number,
+        pages=max(1, -(-found // PAGE_ROWS)), states=queries.STATES, standard=_standard(site), waiting=waiting,
     )  # fmt: skip
 
 

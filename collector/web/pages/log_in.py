@@ -15,7 +15,7 @@ from collector.accounts.policy import Account
 from collector.web import auth, forms
 from collector.web.errors import Mistaken
 from collector.web.site import Site
-from collector.web.view import View
+from collector.web.view import View, home
 
 STATUS: dict[users.Why, int] = {"too_many": 429, "busy": 503}
 SAID: tuple[users.Why, ...] = ("bad_name", "weak", "wrong", "wrong_code", "too_many", "busy", "no_link", "no_token")
@@ -97,7 +97,7 @@ def _begin(site: Site, request: Request, account: Account, onward: str) -> Respo
     with site.store.write() as conn:
         is_full = not second_factors.listing(conn, account)
         token = _cookie(conn, request, account, now_ms, is_full=is_full)
-    place = auth.onward(onward)
+    place = _onward(account, onward)
     answer = RedirectResponse(place if is_full else f"/login/second?{urlencode({'next': place})}", status_code=303)
     return _with_cookie(site, answer, token, FULL_S if is_full else HALF_S)
 
@@ -172,7 +172,13 @@ def _whole(site: Site, request: Request, onward: str) -> Response:
         if asker.session is not None:
             sessions.drop(conn, asker.session.id)
         token = _cookie(conn, request, asker.account, now_ms, is_full=True)
-    return _with_cookie(site, RedirectResponse(auth.onward(onward), status_code=303), token, FULL_S)
+    return _with_cookie(site, RedirectResponse(_onward(asker.account, onward), status_code=303), token, FULL_S)
+
+
+def _onward(account: Account, path: str) -> str:
+    """Where a person goes after log-in who has not been on the way to somewhere else."""
+    place = auth.onward(path)
+    return home(account) if place == "/" else place
 
 
 def _log_out(site: Site, request: Request) -> None:

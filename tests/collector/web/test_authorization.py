@@ -35,6 +35,11 @@ LETTERS = {"operator": "o", "desk": "d", "auditor": "a", "admin": "m"}
 EXPECTED = {
     "GET /": ("odam", "centers", True),
     "GET /rows": ("odam", "centers", True),
+    "GET /centers.csv": ("odam", "centers", True),
+    "GET /centers.xlsx": ("odam", "centers", True),
+    "POST /views": ("odam", "own", False),
+    "GET /now": ("dam", "centers", False),
+    "POST /now": ("dm", "centers", True),
     "GET /centers/{code}": ("odam", "center", True),
     "POST /centers/{code}/test": ("odm", "center", False),
     "GET /waiting": ("dam", "centers", False),

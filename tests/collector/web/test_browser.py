@@ -5,75 +5,34 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from collector.access import approvals, users
 from collector.speedtests import requests
 from collector.store import Store, schema
-from collector.web import auth
 from tests.collector.standard.timeless import timeless
 from tests.helpers.pages import chromium
+from tests.helpers.pages.reader import AXE, OUTSIDE, PHONE, reader
 
-ROOT = Path(__file__).parents[3]
-AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
-DESKTOP, PHONE = {"width": 1366, "height": 768}, {"width": 360, "height": 740}
-SESSION = "the-session-of-these-tests"
 ALI, BINA = "ali likes long walks", "bina sails to Gwadar"
 PAGES = (
     "/", "/centers/KHI-0001", "/centers/LHE-0018", "/login", "/centers/NONE", "/waiting", "/account", "/people",
-    "/keys", "/contacts", "/activity",
+    "/keys", "/contacts", "/activity", "/now",
 )  # fmt: skip
 
 expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
 
 chromium.needed()
 
-# What stands beyond the edge of the window, but for what scrolls by itself or is meant for screen readers.
-OUTSIDE = """width => [...document.querySelectorAll('body *')]
-    .filter(each => !each.closest('.counts, .scroll, .hidden, .skip, thead, .uplot, template') && each.offsetParent)
-    .filter(each => { const r = each.getBoundingClientRect(); return r.left < -1 || r.right > width + 1 })
-    .map(each => each.outerHTML.slice(0, 100))"""
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium.launched() as browser:
         yield browser
-
-
-@contextmanager
-def reader(
-    browser: Browser, url: str, *, lang: str = "en", log_in: bool = True, refuses: bool = False, **options: object
-) -> Iterator[Page]:
-    """A page of somebody new; afterwards it must have stayed at home and complained of nothing."""
-    options.setdefault("viewport", DESKTOP)
-    context: BrowserContext = browser.new_context(base_url=url, locale={"en": "en-GB", "ur": "ur-PK"}[lang], **options)
-    context.set_default_timeout(15_000)
-    page = context.new_page()
-    complaints: list[str] = []
-    urls: list[str] = []
-    page.on(
-        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
-    )
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: urls.append(request.url))
-    page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}") or dialog.dismiss())
-    if log_in:
-        context.add_cookies([{"name": auth.COOKIE, "value": SESSION, "url": url}])
-    yield page
-    context.close()
-    abroad = [address for address in urls if not address.startswith((url, "data:"))]
-    assert abroad == [], "a page asked somebody else"
-    missing = ["Failed to load resource: the server responded with a status of 404 (Not Found)"]
-    if refuses:
-        missing.append("Failed to load resource: the server responded with a status of 403 (Forbidden)")
-    assert [message for message in complaints if message not in missing] == []
 
 
 @pytest.fixture(scope="module")

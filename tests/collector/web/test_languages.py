@@ -63,6 +63,7 @@ def latin(text: str) -> set[str]:
     "path",
     [
         "/",
+        "/now",
         "/centers/KHI-0001",
         "/centers/KHI-0002",
         "/centers/LHE-0000",

@@ -48,7 +48,7 @@ def test_the_link_makes_an_account_that_is_then_guarded_by_a_telephone(
         page.get_by_label("Your name").fill(NAME)
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Make it and enter").click()
-        expect(page.get_by_role("heading", name="Centers")).to_be_visible()
+        expect(page.get_by_role("heading", name="Now")).to_be_visible()
 
         page.get_by_text(NAME, exact=True).click()
         page.get_by_role("link", name="My account").click()
@@ -66,7 +66,7 @@ def test_the_link_makes_an_account_that_is_then_guarded_by_a_telephone(
         page.get_by_role("button", name="Enter").click()
         page.get_by_label("Code of 6 digits").fill(totp.at(cast.NOW_MS // 1000))
         page.get_by_role("button", name="Enter").click()
-        expect(page.get_by_role("heading", name="Centers")).to_be_visible()
+        expect(page.get_by_role("heading", name="Now")).to_be_visible()
         assert [address for address in addresses if token in address.partition("#")[0]] == [], "a token in an address"
 
 
@@ -99,7 +99,7 @@ def test_a_passkey_is_made_and_is_the_second_proof_from_then_on(
         context.clear_cookies()
         log_in()
         page.get_by_role("button", name="Use a passkey").click()
-        expect(page.get_by_role("heading", name="Centers")).to_be_visible()
+        expect(page.get_by_role("heading", name="Now")).to_be_visible()
 
         context.clear_cookies()
         log_in()  # whose challenge is another: what was signed for the one before counts for nothing

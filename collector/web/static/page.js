@@ -1,0 +1,40 @@
+// What every live page has: times that stay true, the search key, the menus.
+
+const root = document.body;
+const plurals = new Intl.PluralRules(document.documentElement.lang);
+export const form = (forms, n) => forms[plurals.select(n)] ?? forms.other; // the text for this number
+const units = JSON.parse(root.dataset.units);
+const skew = Date.now() - Number(root.dataset.now); // this PC's clock may be wrong; the page's is the collector's
+
+export function duration(seconds) {
+  const s = Math.max(0, Math.floor(seconds));
+  const parts = s < 60 ? [[s, "s"]] : s < 3600 ? [[Math.floor(s / 60), "min"]]
+    : s < 86400 ? [[Math.floor(s / 3600), "h"], [Math.floor((s % 3600) / 60), "min"]]
+    : [[Math.floor(s / 86400), "d"], [Math.floor((s % 86400) / 3600), "h"]];
+  return parts.filter(([n]) => n || parts.length === 1).map(([n, name]) => `${n}\u00a0${form(units[name], n)}`).join("\u00a0");
+}
+
+export function tick() {
+  for (const time of document.querySelectorAll("time[data-ms]")) {
+    const said = duration((Date.now() - skew - time.dataset.ms) / 1000);
+    if (time.textContent !== said) time.firstElementChild.textContent = said;
+  }
+}
+setInterval(tick, 5000);
+
+addEventListener("keydown", (event) => {
+  const q = document.getElementById("q");
+  if (event.key !== "/" || !q || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, select, textarea, [contenteditable]")) return;
+  event.preventDefault();
+  q.focus();
+  q.select();
+});
+
+const menu = document.querySelector(".menu");
+addEventListener("click", (event) => { if (menu && !menu.contains(event.target)) menu.open = false; });
+addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !menu?.open) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});

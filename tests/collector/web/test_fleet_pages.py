@@ -1,0 +1,177 @@
+"""The pages of the fleet in a real browser: the desk's keys, lists, the map; one browser and one collector for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from playwright.sync_api import Browser, Page, expect
+
+from collector.desk import follow
+from collector.judging.current import ranks_of
+from collector.store import Store, center_states, schema
+from tests.helpers.pages import chromium
+from tests.helpers.pages.reader import PHONE, beyond, reader, violations
+
+expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
+
+chromium.needed()
+
+PAGES = ("/now?incident=1", "/now?tab=self", "/?owner=Bint-e-Hawa+Trust&state=below")
+HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium.launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, standards, cast) -> Iterator[Any]:
+    """Forty centers, one of a hostile name; four have an incident, two of them are silent."""
+    folder = tmp_path_factory.mktemp("fleet-pages")
+    store = Store.open(f"sqlite:///{folder}/nabz.sqlite")
+    cast.add_fleet(store, 40)
+    cast.add_full_center(store, "KHI-0001")
+    cast.add_story(store, "KHI-0001")
+    with store.write() as conn:
+        c = schema.centers.c
+        for number, code in enumerate(conn.scalars(sa.select(c.center).order_by(c.center)).all()):
+            place = {"latitude": 24.9 + number % 11, "longitude": 66.9 + number % 9}
+            conn.execute(sa.update(schema.centers).where(c.center == code).values(place))
+        names = {"name": HOSTILE, "owner": HOSTILE, "isp": HOSTILE, "feeder": HOSTILE}
+        conn.execute(sa.update(schema.centers).where(c.center == "LHE-0000").values(names))
+        raised = sa.select(schema.flags).where(schema.flags.c.state == "raised")
+        conn.execute(sa.insert(schema.changes), [_change(row) for row in conn.execute(raised).mappings()])
+        follow.follow(conn, standards, cast.NOW_MS)
+        center_states.settle(conn, ranks_of(standards.at(cast.NOW_MS)), cast.NOW_MS - 3 * cast.HOUR_MS)
+        center_states.renew(conn, cast.NOW_MS)
+    with cast.serve(store, standards, folder) as served:
+        yield served
+    store.close()
+
+
+def _change(flag: sa.RowMapping) -> dict[str, Any]:
+    kept = {name: flag[name] for name in ("center", "criterion", "subject", "value", "bound", "reason", "standard")}
+    return kept | {"was": "pending", "now": "raised", "at_ms": flag["since_ms"], "recorded_ms": flag["since_ms"]}
+
+
+LOOKS = pytest.mark.parametrize(
+    ("scheme", "lang"),
+    [
+        ("light", "en"), ("dark", "ur"), pytest.param("light", "ur", marks=pytest.mark.slow),
+        pytest.param("dark", "en", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+
+
+@LOOKS
+def test_axe_finds_nothing_on_the_pages_of_the_fleet(browser: Browser, site, scheme: str, lang: str) -> None:
+    with reader(browser, site.url, lang=lang, color_scheme=scheme, reduced_motion="reduce") as page:
+        for path in PAGES:
+            page.goto(path)
+            assert violations(page) == [], f"{path} {scheme} {lang}"
+
+
+@pytest.mark.parametrize("lang", ["en", "ur"])
+def test_the_pages_of_the_fleet_fit_a_telephone(browser: Browser, site, lang: str) -> None:
+    with reader(browser, site.url, lang=lang, viewport=PHONE) as page:
+        for path in PAGES:
+            page.goto(path)
+            assert beyond(page) == [], path
+
+
+# ---------------------------------------------------------------- now
+
+
+def at_hand(page: Page) -> str | None:
+    return page.evaluate("document.activeElement.closest('tr')?.id")
+
+
+def test_the_desk_works_by_keys_alone(browser: Browser, site) -> None:
+    with reader(browser, site.url) as page:
+        page.goto("/now")
+        first, second = (row.get_attribute("id") for row in page.locator("#list tr.row").all()[:2])
+        page.keyboard.press("j")
+        assert at_hand(page) == first
+        page.keyboard.press("j")
+        assert at_hand(page) == second
+        page.keyboard.press("k")
+        page.keyboard.press("a")  # the second key: acknowledged
+        expect(page.locator(f"#{first} .state")).to_contain_text("Acknowledged")
+        expect(page.locator('[data-tab="mine"] b')).to_have_text("1")
+        assert at_hand(page) == first, "the row went away under the hand"
+        page.keyboard.press("Enter")
+        expect(page.locator("#panel h2")).to_be_visible()
+        page.keyboard.press("n")
+        page.keyboard.type("called j and k")  # letters are no keys while one writes
+        assert page.locator("#panel-note").input_value() == "called j and k"
+        page.keyboard.press("Enter")
+        expect(page.locator("#panel ol")).to_contain_text("called j and k")
+        page.keyboard.press("Escape")
+        page.locator("#panel h2").wait_for(state="detached")
+        page.keyboard.press("?")
+        expect(page.get_by_role("dialog")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_rows_stay_where_they_are_while_others_come_and_go(browser: Browser, site, cast) -> None:
+    with reader(browser, site.url) as page:
+        page.goto("/now")
+        before = [row.get_attribute("id") for row in page.locator("#list tr.row").all()]
+        with site.store.write() as conn:
+            i = schema.incidents.c
+            over = conn.scalar(sa.select(sa.func.max(i.id)).where(i.state == "new"))
+            conn.execute(sa.update(schema.incidents).where(i.id == over).values(state="resolved", resolved_ms=1))
+        site.hub.publish({"KHI-0001"})
+        expect(page.locator(f"#i-{over}.over")).to_be_visible()
+        assert [row.get_attribute("id") for row in page.locator("#list tr.row").all()] == before
+        assert f"({len(before) - 1}) Now" in page.title()
+        with site.store.write() as conn:
+            conn.execute(sa.update(schema.incidents).where(i.id == over).values(state="new", resolved_ms=None))
+
+
+def test_a_wall_shows_the_list_alone(browser: Browser, site) -> None:
+    with reader(browser, site.url) as page:
+        page.goto("/now?wall=1")
+        expect(page.locator("#list tbody tr").first).to_be_visible()
+        for place in (".rooms", ".bulk", "#panel", ".tick input >> nth=0"):
+            expect(page.locator(place)).to_be_hidden()
+
+
+# ---------------------------------------------------------------- lists
+
+
+def test_a_list_is_dense_and_back_leads_to_the_filter_before(browser: Browser, site) -> None:
+    with reader(browser, site.url) as page:
+        page.goto("/")
+        heights = page.eval_on_selector_all("#list tbody tr", "rows => rows.map(row => row.offsetHeight)")
+        assert len(heights) == 40
+        assert max(heights) <= 29
+        assert page.locator("svg.hours").count() == 40
+        page.locator("#province").select_option("Sindh")
+        page.wait_for_url("**province=Sindh**")
+        expect(page.locator("#list tbody tr")).to_have_count(7)
+        page.locator('[data-state="below"]').click()
+        page.wait_for_url("**state=below**")
+        page.go_back()
+        expect(page.locator("#list tbody tr")).to_have_count(7)
+        page.go_back()
+        expect(page.locator("#list tbody tr")).to_have_count(40)
+
+
+def test_a_view_is_kept_and_opened_again(browser: Browser, site) -> None:
+    with reader(browser, site.url) as page:
+        page.goto("/?state=below")
+        page.get_by_text("Keep this view").click()
+        page.get_by_label("Name").fill("What is below")
+        page.get_by_role("button", name="Keep it").click()
+        page.goto("/")
+        page.get_by_role("link", name="What is below").click()
+        page.wait_for_url("**/?state=below")
+        page.get_by_role("button", name="Remove the view What is below").click()
+        expect(page.get_by_role("link", name="What is below")).to_have_count(0)
