@@ -17,28 +17,33 @@ from collector.messages import Message
 from collector.store import Store, schema
 from collector.store.cold import held
 from collector.store.rollups import ROLLED, day_of, upsert
+from tests.collector.conftest import NOW, YEAR_MS
 
-NOW = 1_795_000_000_000
 DAY, HOUR, MINUTE = 86_400_000, 3_600_000, 60_000
 FIRST = day_of(NOW)  # the day on which everything comes
 LATER = FIRST + 4 * DAY  # when it is due
 AFTER = 2 * DAY
 SEATS = wire.SeatColumns(id=["a", "b"], state=["healthy", "off"], why=["", "x"], cpu_pct=[3.0, None])
 STRANGE = (
-    b'{"kind":"ups","at":{"wall_ms":%d,"mono_ms":5,"boot":"b","clock":"synced"},"load_pct":-0.0,"new":[1, 2]}',
-    b'{"at":{"wall_ms":%d,"mono_ms":6,"boot":"b","clock":"synced"},"kind":"ups","runtime_s":60,"load_pct":1.50}',
-    b'{"kind":"ups","at":{"wall_ms":%d,"mono_ms":7,"boot":"b","clock":"synced"},"subject":"u\\u0000s","model":"\\u0000"}',
-    b'{"kind":"link","at":{"wall_ms":%d,"mono_ms":8,"boot":"b","clock":"synced"},"hops":[{"role":"lan","target":"x",'
+    b'{"kind":"ups","at":{"wall_ms":%d,"mono_ms":%d,"boot":"b","clock":"synced"},"load_pct":-0.0,"new":[1, 2]}',
+    b'{"at":{"wall_ms":%d,"mono_ms":%d,"boot":"b","clock":"synced"},"kind":"ups","runtime_s":60,"load_pct":1.50}',
+    b'{"kind":"ups","at":{"wall_ms":%d,"mono_ms":%d,"boot":"b","clock":"synced"},"subject":"u\\u0000s","model":"\\u0000"}',
+    b'{"kind":"link","at":{"wall_ms":%d,"mono_ms":%d,"boot":"b","clock":"synced"},"hops":[{"role":"lan","target":"x",'
     b'"method":"icmp","sent":2,"received":2,"min_ms":1}],"causes":["dns" ]}',
-    b'{"kind":"tide","at":{"wall_ms":%d,"mono_ms":9,"boot":"b","clock":"synced"},"height_m":2}',
-    b'{"kind":"seats","at":{"wall_ms":%d,"mono_ms":9,"boot":"b","clock":"synced"},"seats":{"id":["a"],'
+    b'{"kind":"tide","at":{"wall_ms":%d,"mono_ms":%d,"boot":"b","clock":"synced"},"height_m":2}',
+    b'{"kind":"seats","at":{"wall_ms":%d,"mono_ms":%d,"boot":"b","clock":"synced"},"seats":{"id":["a"],'
     b'"state":["off"],"why":[""],"cpu_pct":[7]}}',
 )
 
 
+def mono_ms(wall_ms: int) -> int:
+    """As of the gateway of the tests, which booted a year before NOW."""
+    return wall_ms - NOW + YEAR_MS
+
+
 def minute(mine, wall_ms: int) -> list[bytes]:
     """What a gateway measures in one minute."""
-    at = wire.Stamp(wall_ms=wall_ms, mono_ms=wall_ms - FIRST + DAY, boot="b", clock="synced")
+    at = wire.Stamp(wall_ms=wall_ms, mono_ms=mono_ms(wall_ms), boot="b", clock="synced")
     readings = [
         wire.LinkReading(at=at, subject="wan", rtt_median_ms=20.5 + wall_ms % 7, loss_pct=0.0),
         wire.SeatsReading(at=at, known=2, healthy=1, off=1, seats=SEATS),
@@ -48,11 +53,12 @@ def minute(mine, wall_ms: int) -> list[bytes]:
 
 
 def strange(wall_ms: int) -> list[bytes]:
-    return [text % (wall_ms + number) for number, text in enumerate(STRANGE)]
+    times = (wall_ms + number for number in range(len(STRANGE)))
+    return [text % (at_ms, mono_ms(at_ms)) for text, at_ms in zip(STRANGE, times, strict=True)]
 
 
 def seldom(wall_ms: int) -> list[bytes]:
-    at = wire.Stamp(wall_ms=wall_ms, mono_ms=wall_ms - FIRST + DAY, boot="b", clock="synced")
+    at = wire.Stamp(wall_ms=wall_ms, mono_ms=mono_ms(wall_ms), boot="b", clock="synced")
     speed = wire.SpeedReading(at=at, subject="wan", engine="librespeed", download_mbps=50.0, test_id="t1")
     return [wire.encode_reading(speed), wire.encode_reading(wire.BootReading(at=at, previous_end="first"))]
 
