@@ -35,6 +35,11 @@ class StoredBatch:
     body: bytes
     signature: bytes
 
+    @property
+    def names(self) -> dict[str, str]:
+        """As words for people name it."""
+        return {"device": self.device, "spool": self.spool, "batch": str(self.id)}
+
 
 FIELDS = tuple(StoredBatch.__dataclass_fields__)
 

@@ -127,6 +127,12 @@ def batches_of(conn: sa.Connection, place: Place, files: parts.Files) -> list[St
     return list(unpacked(_archived(conn, parts.BATCHES, place, files), raws))
 
 
+def rows_of_batches(conn: sa.Connection, place: Place, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Some columns of one center's archived batches; `center` must be one. `fresh` is None for all of a batch's
+    numbers. Raises ArchiveMissing."""
+    return parts.read(folder_of(conn), parts.BATCHES, place.day_ms, place.part, place.center, names)
+
+
 def places(conn: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Place]:
     query = sa.select(_a.day_ms, _a.part, _a.center).where(*where).distinct()
     return [Place(*row) for row in conn.execute(query.order_by(_a.day_ms, _a.part, _a.center))]
