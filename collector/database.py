@@ -41,6 +41,7 @@ def opened(settings: Settings, *, keys: bool = False, is_new: bool = False) -> I
         if keys and not is_new:
             _refuse_new_keys(store, settings.data_dir)
         store.journal = journal_of(settings)
+        store.archive = settings.archive_folder
         yield store
     finally:
         store.close()

@@ -8,19 +8,23 @@ from collections.abc import Iterator, Sequence
 import sqlalchemy as sa
 
 from agent import wire
-from collector.audit.replay import SpoolName, StoredBatch
+from collector.audit.replay import SpoolName
 from collector.ingest.boot_clocks import BootClocks
 from collector.ingest.event_time import Ahead
 from collector.ingest.spools import SpoolState
 from collector.messages import Device
 from collector.sequence_ranges import ChainedRun, Numbers, Range, joined, parse, run_of
 from collector.store import schema
+from collector.store.cold import held
+from collector.store.cold.batches import StoredBatch, of_row
+from collector.store.cold.held import Place
+from collector.store.rollups import DAY_MS
 
 PAGE = 200
 SLACK_MS = 600_000  # a reading is received at most so long before its own time: clocks run ahead
 
-_e, _d, _b, _p, _s = (
-    schema.evidence.c, schema.devices.c, schema.boots.c, schema.spools.c, schema.second_stories.c,
+_e, _a, _d, _b, _p, _s = (
+    schema.evidence.c, schema.archived.c, schema.devices.c, schema.boots.c, schema.spools.c, schema.second_stories.c,
 )  # fmt: skip
 
 
@@ -56,19 +60,41 @@ def boots_before(conn: sa.Connection, devices: Sequence[str], begin: int) -> Boo
     return BootClocks({(row.device, row.boot): Ahead(row.ahead_ms, row.sure) for row in conn.execute(query)})
 
 
-def ids_of(conn: sa.Connection, devices: Sequence[str], begin: int) -> list[int]:
-    """Of the batches of these gateways that were received since then, in the order of their taking."""
-    mine = _e.device.in_(devices) & (_e.received_ms >= begin)
-    return sorted(conn.scalars(sa.select(_e.id).where(mine)))
+class HeldBatches:
+    """The batches of some gateways that were received since `begin`, in the order of their taking, wherever they lie.
+    Raises ArchiveMissing."""
 
+    def __init__(self, conn: sa.Connection, code: str, devices: Sequence[str], begin: int) -> None:
+        self._conn = conn
+        self._cold: dict[int, Place] = {}
+        self._read: tuple[Place, dict[int, StoredBatch]] | None = None
+        end_ms = begin - DAY_MS
+        for place in held.places(conn, _a.center == code, _a.day_ms > end_ms, _a.device.in_(devices)):
+            for row in held.rows_of_batches(conn, place, ("id", "center", "device", "received_ms")):
+                if row["device"] in devices and row["received_ms"] >= begin:
+                    self._cold[row["id"]] = place
+        mine = _e.device.in_(devices) & (_e.received_ms >= begin)
+        self.ids = sorted([*self._cold, *conn.scalars(sa.select(_e.id).where(mine))])
 
-def batches(conn: sa.Connection, ids: Sequence[int]) -> Iterator[StoredBatch]:
-    """In the order of their ids, in a fixed memory."""
-    for first in range(0, len(ids), PAGE):
-        rows = conn.execute(sa.select(schema.evidence).where(_e.id.in_(ids[first : first + PAGE])).order_by(_e.id))
-        for row in rows.mappings():
-            values = {**row, "body": bytes(row["body"]), "signature": bytes(row["signature"])}
-            yield StoredBatch(**values)
+    def all(self) -> Iterator[StoredBatch]:
+        """In a fixed memory."""
+        for first in range(0, len(self.ids), PAGE):
+            some = self.ids[first : first + PAGE]
+            rows = self._conn.execute(sa.select(schema.evidence).where(_e.id.in_(some))).mappings()
+            found = {row["id"]: of_row(row) for row in rows}
+            yield from (found[number] if number in found else self._archived(number) for number in some)
+
+    def of(self, number: int) -> StoredBatch:
+        """By its id."""
+        row = self._conn.execute(sa.select(schema.evidence).where(_e.id == number)).mappings().one_or_none()
+        return self._archived(number) if row is None else of_row(row)
+
+    def _archived(self, number: int) -> StoredBatch:
+        place = self._cold[number]
+        if self._read is None or self._read[0] != place:
+            found = held.batches_of(self._conn, place, held.files_of(self._conn, place.part))
+            self._read = place, {batch.id: batch for batch in found}
+        return self._read[1][number]
 
 
 def held_numbers(conn: sa.Connection, code: str) -> dict[SpoolName, list[Numbers]]:
@@ -83,21 +109,41 @@ def spools_before(conn: sa.Connection, names: Sequence[SpoolName], first_id: int
 
 
 def _ranges(conn: sa.Connection, name: SpoolName, first_id: int) -> list[Range]:
-    mine = (_e.device == name[0]) & (_e.spool == name[1]) & (_e.id < first_id)
-    rows = conn.execute(sa.select(_e.fresh).where(mine))
-    numbers = joined([(part[0], part[1]) for row in rows for part in json.loads(row.fresh)])
-    return [_range(conn, mine, part) for part in numbers]
+    device, spool = name
+    rows: list[tuple[int, int, int, str | None]] = [
+        (row.id, row.first_seq, row.last_seq, row.fresh)
+        for row in conn.execute(
+            sa.select(_e.id, _e.first_seq, _e.last_seq, _e.fresh).where(_e.device == device, _e.spool == spool)
+        )
+    ]
+    for place in held.places(conn, _a.device == device, _a.spool == spool):
+        rows += [
+            (row["id"], row["first_seq"], row["last_seq"], row["fresh"])
+            for row in held.rows_of_batches(conn, place, (*_SEQS, "center", "device", "spool"))
+            if (row["device"], row["spool"]) == name
+        ]
+    parts = [
+        (part[0], part[1])
+        for number, first, last, fresh in rows
+        if number < first_id
+        for part in ([(first, last)] if fresh is None else json.loads(fresh))
+    ]
+    return [_range(conn, name, first_id, part) for part in joined(parts)]
 
 
-def _range(conn: sa.Connection, mine: sa.ColumnElement[bool], part: Numbers) -> Range:
-    before, after = (_run_with(conn, mine, number) for number in part)
+_SEQS = ("id", "first_seq", "last_seq", "fresh")
+
+
+def _range(conn: sa.Connection, name: SpoolName, first_id: int, part: Numbers) -> Range:
+    before, after = (_run_with(conn, name, first_id, number) for number in part)
     return Range(*part, before.after(part[0] - 1), after.after(part[1]))
 
 
-def _run_with(conn: sa.Connection, mine: sa.ColumnElement[bool], number: int) -> ChainedRun:
+def _run_with(conn: sa.Connection, name: SpoolName, first_id: int, number: int) -> ChainedRun:
     """Of the batch that was the first to bring that number."""
-    near = _e.first_seq.between(number - wire.MAX_BATCH_READINGS, number) & (_e.last_seq >= number)
-    rows = conn.execute(sa.select(_e.body, _e.fresh).where(mine, near).order_by(_e.id))
-    bodies = [bytes(r.body) for r in rows if any(low <= number <= high for low, high in json.loads(r.fresh))]
-    batch = wire.decode_frame(bodies[0])
+    found = held.batches(conn, device=name[0], spool=name[1], numbers=(number, number))
+    own = sorted((one for one in found if one.id < first_id), key=lambda one: one.id)
+    batch = next(
+        wire.decode_frame(one.body) for one in own if any(low <= number <= high for low, high in json.loads(one.fresh))
+    )
     return run_of(batch.first_seq, batch.prev, [bytes(raw) for raw in batch.readings])

@@ -25,6 +25,7 @@ from collector.ingest.spools import SpoolState
 from collector.ingest.verify import VerifiedBatch, Verify, addressed, open_message
 from collector.messages import Device, Message, MessageRefused
 from collector.sequence_ranges import forks, missing
+from collector.store.cold.batches import StoredBatch
 from collector.store.quotas import SUBJECTS_MS, Quotas, Tallies, Tally
 
 ReadingKey = tuple[str, str, str, int]  # kind, device, spool, number
@@ -33,27 +34,6 @@ BootName = tuple[str, str]  # device, boot
 
 # Columns of a reading's table that are no key and no field of the wire.
 PLACED = ("subject", "received_ms")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredBatch:
-    """A row of the evidence."""
-
-    id: int
-    center: str
-    device: str
-    spool: str
-    first_seq: int
-    last_seq: int
-    fresh: str
-    received_ms: int
-    issued_ms: int | None
-    body: bytes
-    signature: bytes
-
-    @property
-    def names(self) -> dict[str, str]:
-        return {"device": self.device, "spool": self.spool, "batch": str(self.id)}
 
 
 @dataclass(slots=True)

@@ -9,10 +9,12 @@ import sqlalchemy as sa
 
 from agent import wire
 from collector.audit.mismatch import Mismatch
-from collector.audit.replay import DerivedReading, ReadingKey, StoredBatch, digest_of
+from collector.audit.replay import DerivedReading, ReadingKey, digest_of
 from collector.ingest.rows import believed
 from collector.messages import Device, printable
 from collector.store import schema
+from collector.store.cold import held
+from collector.store.cold.batches import StoredBatch
 from collector.store.columns import own_columns
 
 OWN_FROM = 7  # the columns of a table of readings before the reading's own
@@ -27,7 +29,8 @@ def compare(
     batch_of: BatchOf,
 ) -> Iterator[Mismatch]:
     """In the order of kinds and times."""
-    for kind, table in schema.readings.items():
+    for kind in schema.readings:
+        table = held.readings(conn, kind, [code], *span)
         seen: set[ReadingKey] = set()
         within = (table.c.center == code) & table.c.wall_ms.between(span[0], span[1] - 1)
         rows = conn.execute(sa.select(table).where(within).order_by(table.c.wall_ms), execution_options=CHUNKS)

@@ -12,7 +12,7 @@ from agent.common.center_time import TZ
 from collector.access.enrolment import device_name
 from collector.audit import evidence_rows, rows, servers, sheets
 from collector.audit.mismatch import Mismatch, Mismatches
-from collector.audit.replay import Replay, StoredBatch
+from collector.audit.replay import Replay
 from collector.ingest.boot_clocks import BootClocks
 from collector.messages import Device
 from collector.register import centers
@@ -24,6 +24,7 @@ from collector.reports.monthly import ReportError, period
 from collector.sequence_ranges import missing
 from collector.standard import Standards
 from collector.store import schema
+from collector.store.cold.batches import StoredBatch
 from collector.store.months import raw_from
 
 Progress = Callable[[float], None]
@@ -67,8 +68,10 @@ def verify(
     within = (span.from_ms - REACH_MS, span.to_ms + REACH_MS)
     devices = evidence_rows.senders(conn, center.code)
     done.found.add(rows.keys_of(devices, device_name))
-    replay = _replayed(conn, center.code, devices, within, done, progress)
-    done.found.add(rows.compare(conn, center.code, replay.readings, within, lambda number: _batch(conn, number)))
+    begin = evidence_rows.begin_ms(conn, sorted(devices), within[0])
+    batches = evidence_rows.HeldBatches(conn, center.code, sorted(devices), begin)
+    replay = _replayed(conn, center.code, devices, begin, batches, done, progress)
+    done.found.add(rows.compare(conn, center.code, replay.readings, within, batches.of))
     done.readings = len(replay.readings)
     done.found.add(servers.compare(conn, center.code, *within))
     if recorded is not None:
@@ -107,19 +110,17 @@ def begin_of(conn: sa.Connection, devices: Mapping[str, Device], from_ms: int) -
 
 
 def _replayed(
-    conn: sa.Connection, code: str, devices: dict[str, Device], within: tuple[int, int], done: Verification,
-    progress: Progress,
+    conn: sa.Connection, code: str, devices: dict[str, Device], begin: int, batches: evidence_rows.HeldBatches,
+    done: Verification, progress: Progress,
 ) -> Replay:  # fmt: skip
     """All batches that may speak of a time, taken in again."""
-    names = sorted(devices)
-    begin = evidence_rows.begin_ms(conn, names, within[0])
-    ids = evidence_rows.ids_of(conn, names, begin)
+    names, ids = sorted(devices), batches.ids
     held = evidence_rows.held_numbers(conn, code)
     boots = evidence_rows.boots_before(conn, names, begin) if begin else BootClocks()
     states = evidence_rows.spools_before(conn, list(held), ids[0]) if begin and ids else {}
     replay = Replay(devices, states, evidence_rows.stories_of(conn, code), boots)
     before: StoredBatch | None = None
-    for stored in evidence_rows.batches(conn, ids):
+    for stored in batches.all():
         done.found.add(replay.take(stored))
         done.found.add(_order(conn, before, stored))
         before, done.batches = stored, done.batches + 1
@@ -145,7 +146,3 @@ def _order(conn: sa.Connection, before: StoredBatch | None, stored: StoredBatch)
     story = sa.select(s.spool).where(s.center == stored.center, s.state == "taken")
     if conn.execute(jump).first() is None and conn.execute(story).first() is None:
         yield Mismatch.of("batch_order", **stored.names, other=str(before.id))
-
-
-def _batch(conn: sa.Connection, number: int) -> StoredBatch:
-    return next(evidence_rows.batches(conn, [number]))

@@ -52,6 +52,7 @@ PROGRAM = Program(
             "evidence": "what is held: every reading's id and hash",
         },
         "Keep": {
+            "archive": "days that are over, into files that others read too; and what lies there",
             "backup": "all that makes this server in one encrypted file, while it runs",
             "restore": "a server from a backup on a bare machine, or an empty database from a copy",
             "drill": "the newest backup restored beside the running system, compared, thrown away",

@@ -26,6 +26,7 @@ from collector.flags.witness import rate_mbps
 from collector.ingest.spools import fresh_raws
 from collector.measure.record import decode
 from collector.store import Store, schema
+from collector.store.cold import held
 
 EXAMPLE = "nabz-collector evidence ids --center LHR-014"
 EXAMPLES = {
@@ -73,19 +74,10 @@ def run(options: argparse.Namespace) -> int:
 
 def held_ids(store: Store, center: str | None = None) -> Iterator[tuple[str, str, int, str]]:
     """(device, spool, seq, sha256 of the reading's bytes) of all that is held, page by page in a fixed memory."""
-    table = schema.evidence.c
-    query = sa.select(table.id, table.device, table.spool, table.first_seq, table.fresh, table.body).order_by(table.id)
-    query = query if center is None else query.where(table.center == center)
-    last = 0
-    while True:
-        with store.read() as conn:
-            page = conn.execute(query.where(table.id > last).limit(PAGE)).all()
-        if not page:
-            return
-        for row in page:
-            for seq, raw in fresh_raws(bytes(row.body), row.fresh, row.first_seq).items():
-                yield row.device, row.spool, seq, hashlib.sha256(raw).hexdigest()
-        last = page[-1].id
+    with store.read() as conn:
+        for batch in held.batches(conn, center=center):
+            for seq, raw in fresh_raws(batch.body, batch.fresh, batch.first_seq).items():
+                yield batch.device, batch.spool, seq, hashlib.sha256(raw).hexdigest()
 
 
 # ---------------------------------------------------------------- records

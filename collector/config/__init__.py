@@ -11,6 +11,7 @@ from agent.common import logs
 from agent.common.errors import describe
 from agent.common.files import parse_toml
 from collector.config.alerts import AlertsSection, ChannelSection
+from collector.config.archive import ArchiveSection
 from collector.config.backup import BackupSection
 from collector.config.broker import BrokerSection, ExternalBrokerSection
 from collector.config.endpoint import (
@@ -30,6 +31,7 @@ from collector.config.table import CollectorSection, ConfigError, read_secret
 __all__ = [
     "DEFAULT_FILE",
     "EVERYWHERE",
+    "ArchiveSection",
     "BackupSection",
     "BrokerSection",
     "ChannelSection",
@@ -235,10 +237,15 @@ class Settings(CollectorSection):
     keep: KeepSection = KeepSection()
     backup: BackupSection = BackupSection()
     audit: AuditSection = AuditSection()
+    archive: ArchiveSection = ArchiveSection()
 
     @property
     def data_dir(self) -> Path:
         return self.collector.data_dir
+
+    @property
+    def archive_folder(self) -> Path:
+        return self.archive.folder or self.data_dir / "archive"
 
     @property
     def database_url(self) -> str:

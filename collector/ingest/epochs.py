@@ -20,6 +20,7 @@ from collector.ingest.verify import VerifiedBatch
 from collector.messages import DeviceFinding
 from collector.sequence_ranges import missing
 from collector.store import EPOCH, schema
+from collector.store.cold import held
 
 WENT_BACK = Event(
     __name__, "error", "database_went_back", "the database lacks what it had committed: an older copy stands in its "
@@ -56,11 +57,8 @@ def begin(conn: sa.Connection, receipt: wire.Receipt, center: str, now_ms: int) 
     change = sa.update(schema.about).where(about.name == EPOCH, about.value == receipt.epoch).values(value=fresh)
     if conn.execute(change).rowcount != 1:
         return None
-    evidence = schema.evidence.c
-    mine = (evidence.device == receipt.device) & (evidence.spool == receipt.spool)
-    before = mine & (evidence.first_seq < receipt.first_seq) & (evidence.received_ms < receipt.at_ms)
-    newest = sa.select(evidence.received_ms).where(before).order_by(evidence.first_seq.desc()).limit(1)
-    from_ms = int(conn.scalar(newest) or receipt.at_ms)
+    before, _ = held.beside(conn, receipt.device, receipt.spool, (receipt.first_seq, receipt.last_seq))
+    from_ms = receipt.at_ms if before is None else min(before.received_ms, receipt.at_ms)
     conn.execute(sa.insert(schema.restores).values(epoch=fresh, from_ms=from_ms, to_ms=max(now_ms, from_ms)))
     numbers = f"{receipt.first_seq}-{receipt.last_seq}"
     detail = Reason.of("receipt.went_back", device=receipt.device, spool=receipt.spool, numbers=numbers)

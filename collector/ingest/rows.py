@@ -84,6 +84,11 @@ class BatchWriter:
         self.counts += other.counts
         self.findings += other.findings
 
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """By center: the times of the first and the last reading that is new."""
+        times = {code: [one.at_ms for one in fresh] for code, fresh in self.fresh.items()}
+        return {code: (min(some), max(some)) for code, some in times.items()}
+
     def refuse(self, message: Message, why: MessageRefused) -> None:
         self.counts[why.finding] += 1
         self._quarantine(message.topic, why.reason, message.payload)

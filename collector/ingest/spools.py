@@ -19,6 +19,7 @@ from collector.ingest.verify import VerifiedBatch
 from collector.messages import DeviceFinding
 from collector.sequence_ranges import Numbers, Range, forks, holes, joined, missing, parse, render
 from collector.store import schema, upsert
+from collector.store.cold import held
 
 MAX_MARKS = 64  # of the earliest times of a spool's readings
 MAX_LOST = 2_000  # ranges; a gateway gives up whole runs
@@ -149,17 +150,14 @@ def report_holes(conn: sa.Connection, now_ms: int) -> list[DeviceFinding]:
 def _detail(conn: sa.Connection, row: sa.Row[Any]) -> Reason:
     """The numbers, and between which times of receipt they must have been sent first."""
     parts = SpoolState.of(row).holes()
-    evidence = schema.evidence.c
-    mine = (evidence.device == row.device) & (evidence.spool == row.spool)
-    before = conn.scalar(sa.select(sa.func.max(evidence.received_ms)).where(mine, evidence.last_seq < parts[0][0]))
-    after = conn.scalar(sa.select(sa.func.min(evidence.received_ms)).where(mine, evidence.first_seq > parts[-1][1]))
+    before, after = held.beside(conn, row.device, row.spool, (parts[0][0], parts[-1][1]))
     return Reason.of(
         "receipt.hole",
         spool=row.spool,
         n=row.lacking,
         numbers=[f"{first}-{last}" for first, last in parts[:LISTED]],
-        begin=moment(before),
-        end=moment(after or row.updated_ms),
+        begin=moment(before.received_ms if before else None),
+        end=moment(after.received_ms if after else row.updated_ms),
     )
 
 
@@ -192,14 +190,8 @@ def stored_raws(conn: sa.Connection, pending: Iterable[Row], verified: VerifiedB
     gaps = missing(spool.ranges, run.first, run.last)
     if gaps == [(run.first, run.last)] and not forks(spool.ranges, run) and not spool.is_disputed:
         return Stored()
-    table = schema.evidence.c
-    query = sa.select(table.body, table.fresh, table.first_seq).where(
-        table.device == verified.device.device,
-        table.spool == batch.spool,
-        table.first_seq.between(run.first - wire.MAX_BATCH_READINGS, run.last),
-        table.last_seq >= run.first,
-    )
-    rows = [(bytes(row.body), str(row.fresh), int(row.first_seq)) for row in conn.execute(query)]
+    found = held.batches(conn, device=verified.device.device, spool=batch.spool, numbers=(run.first, run.last))
+    rows = [(one.body, one.fresh, one.first_seq) for one in found]
     mine = (row for row in pending if (row["device"], row["spool"]) == (batch.device, batch.spool))
     rows += [(bytes(row["body"]), str(row["fresh"]), int(row["first_seq"])) for row in mine]  # type: ignore[call-overload]
     stored = Stored()

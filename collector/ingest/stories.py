@@ -15,6 +15,8 @@ from agent import wire
 from collector.access import users
 from collector.ingest.verify import VerifiedBatch
 from collector.store import schema, upsert
+from collector.store.cold.batches import StoredBatch
+from collector.store.cold.held import batches as held_batches
 
 Row = dict[str, object]
 Decision = Literal["taken", "refused"]
@@ -74,11 +76,9 @@ def decide(
 
 def batches(conn: sa.Connection, device: str, spool: str) -> list[tuple[int, int | None, bytes]]:
     """(when it came, when its nonce was issued, the sealed bytes) of each batch of a story, as it came."""
-    e = schema.evidence.c
-    query = sa.select(e.received_ms, e.issued_ms, e.body, e.signature).order_by(e.id)
-    mine = query.where(e.device == device, e.spool == spool, e.fresh == "[]")
-    return [(one.received_ms, one.issued_ms, _sealed(one)) for one in conn.execute(mine)]
+    mine = (one for one in held_batches(conn, device=device, spool=spool) if one.fresh == "[]")
+    return [(one.received_ms, one.issued_ms, _sealed(one)) for one in sorted(mine, key=lambda one: one.id)]
 
 
-def _sealed(row: Any) -> bytes:
-    return wire.seal(bytes(row.body), lambda _body: bytes(row.signature))
+def _sealed(batch: StoredBatch) -> bytes:
+    return wire.seal(batch.body, lambda _body: batch.signature)

@@ -20,6 +20,7 @@ from agent import wire
 from agent.common.logs import Event
 from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
+from collector.archive import thaw
 from collector.ingest import boot_clocks, epochs
 from collector.ingest.rows import BatchWriter, flush
 from collector.ingest.spools import SpoolState, last_spool, others_after_ms, stored_raws
@@ -178,6 +179,7 @@ class Ingest:
             known = stored_raws(conn, writer.evidence, verified, spool)
             after_ms = _after_ms(conn, verified, spool)
             writer.add(verified, spool, known, issued.get(verified.batch.nonce), after_ms, readable=readable)
+        thaw.around(conn, writer.spans(), facts.now_ms)
         self._judge_fresh(conn, writer, facts.now_ms)
         _take_requests(conn, [message for message in messages if message.is_ask], facts.devices, writer)
         flush(conn, writer, self._silent_after_ms)

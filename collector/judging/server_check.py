@@ -17,6 +17,7 @@ from agent import wire
 from collector.flags.witness import Claim, ClaimFacts, Grant, Moved, ServerRecord, Witness, compare
 from collector.register.providers import ProviderPath, path_of
 from collector.store import schema
+from collector.store.cold import held
 
 ASKED_AT_ONCE = 500
 AROUND_MS = 15 * 60_000  # how far from a test its line's counters may have been read
@@ -212,8 +213,12 @@ def _moved(conn: sa.Connection, context: ClaimInContext) -> Moved:
     """What the gateway's own counters of the line moved around the test; nothing when it restarted meanwhile."""
     if not context.counted:
         return Moved()
-    table = schema.readings["gateway"].c
     margin_ms = int(context.seconds * 1000)
+    around_ms = AROUND_MS + margin_ms
+    names = ("uptime_s", "wan_interface", "wan_rx_bytes", "wan_tx_bytes")
+    table = held.readings(
+        conn, "gateway", [context.center], context.wall_ms - around_ms, context.wall_ms + around_ms + 1, names
+    ).c
     query = sa.select(table.wall_ms, table.uptime_s, table.wan_interface, table.wan_rx_bytes, table.wan_tx_bytes)
     mine = query.where(
         table.center == context.center, table.device == context.claim.device, table.wan_rx_bytes.is_not(None)

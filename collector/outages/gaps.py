@@ -26,6 +26,7 @@ from collector.outages.mains_cuts import Began
 from collector.outages.neighbours import witnesses
 from collector.standard.criteria import EVERYONE
 from collector.store import schema, upsert
+from collector.store.cold import held
 
 LOOK_AGAIN_MS = 300_000  # after the last news of a gap, its neighbours are asked once more
 GAP_S = 180.0  # as the settings have it by default
@@ -295,7 +296,7 @@ def _latest(conn: sa.Connection, code: str, kinds: Sequence[str]) -> list[Sign]:
     rows = conn.execute(query.where(_l.center == code, _l.kind.in_(kinds))).all()
     found = []
     for row in rows:
-        table = schema.readings[row.kind].c
+        table = held.readings(conn, row.kind, [code], row.wall_ms, row.wall_ms + 1, ()).c
         named = sa.select(table.spool, table.seq).where(
             table.wall_ms == row.wall_ms, table.center == code, table.device == row.device
         )

@@ -29,7 +29,7 @@ from collector.store.backup import Progress, quiet
 MAGIC = b"nabz-backup 1\n"
 AGE = b"age-encryption.org/v1\n"
 MANIFEST = "manifest.json"
-NAME = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}/){0,4}[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+NAME = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._=-]{0,99}/){0,4}[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 MAX_WRAPPED, MAX_MANIFEST, MAX_MEMBERS = 4096, 64 << 20, 100_000
 CHUNK = 1 << 20
 

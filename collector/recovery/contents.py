@@ -12,12 +12,13 @@ from pydantic import BaseModel
 from collector.config import Settings
 from collector.database import AUTHORITY, KEY_FILE
 from collector.store import EPOCH, Store, migrate, schema
+from collector.store.cold.parts import BATCHES
 
 BACKUP_KEY = "backup.key"  # of the collector itself, to check and to try out what it wrote
 OWN_FILES = (KEY_FILE, BACKUP_KEY, "web-token")  # not the journal: a copy would take back what is in it
 OWN_FOLDERS = (AUTHORITY, "standards")
 LOCK = "lock"  # of the authority's folder
-DATA, SETTINGS, DATABASE = "data", "settings", "database"
+DATA, SETTINGS, DATABASE, ARCHIVE = "data", "settings", "database", "archive"
 SETTINGS_FILE = f"{SETTINGS}/collector.toml"
 
 
@@ -32,6 +33,13 @@ def files(settings: Settings, config: Path | None) -> dict[str, Path]:
         for number, path in enumerate(dict.fromkeys(named_files(settings))):
             found[f"{SETTINGS}/{number}-{path.name}"] = path
     return {name: path for name, path in found.items() if path.is_file() and path.name != LOCK}
+
+
+def archived(settings: Settings) -> dict[str, Path]:
+    """The files of the archive, by name in the backup: those that records may name."""
+    folder = settings.archive_folder
+    found = sorted(path for kind in (*schema.readings, BATCHES) for path in (folder / kind).glob("day=*/*.parquet"))
+    return {f"{ARCHIVE}/{path.relative_to(folder)}": path for path in found}
 
 
 def named_in(members: dict[str, Path]) -> dict[str, str]:

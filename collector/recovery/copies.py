@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from agent import __version__
 from agent.common.errors import describe
 from collector.access.atomic_files import keep_once, sync_folder
+from collector.archive.remove import folder_lock
 from collector.config import Settings
 from collector.recovery import archive, contents
 from collector.recovery.archive import Keys, Manifest
@@ -53,13 +54,13 @@ def make(
     identity = own_identity(settings.data_dir)
     keys = Keys(recipients=(*keys.recipients, archive.public_of(identity)), passphrase=keys.passphrase)
     try:
-        with staging(settings.data_dir) as folder:
+        with staging(settings.data_dir) as folder, _steady_archive(settings):
             copy = folder / ("nabz.dump" if store.parted else "nabz.db")
             about = _copied(store, copy, lambda share: progress(share / 3))
             about |= {"made_ms": now_ms, "program": __version__, "make": contents.make_of(store)}
             files = contents.files(settings, config)
             about["named"] = contents.named_in(files)
-            members = {f"{contents.DATABASE}/{copy.name}": copy, **files}
+            members = {f"{contents.DATABASE}/{copy.name}": copy, **files, **contents.archived(settings)}
             for stale in to.parent.glob("nabz-*.backup.part"):  # of one that was killed: there is no other now
                 stale.unlink(missing_ok=True)
             manifest = archive.write(part, members, about, keys, lambda share: progress((1 + share) / 3))
@@ -73,6 +74,18 @@ def make(
         part.unlink(missing_ok=True)
     took_s = time.monotonic() - begun_s
     return Made(file=to, size=to.stat().st_size, took_s=took_s, made_ms=now_ms, manifest=manifest)
+
+
+@contextmanager
+def _steady_archive(settings: Settings) -> Iterator[None]:
+    """What the copied database names of the archive is still there when its files are copied. Raises StoreError."""
+    if not settings.archive_folder.exists():
+        yield
+        return
+    with folder_lock(settings.archive_folder, shared=True) as is_free:
+        if not is_free:
+            raise StoreError(f"{settings.archive_folder}: days are being archived; try again when that has ended")
+        yield
 
 
 def _copied(store: Store, copy: Path, progress: Progress) -> dict[str, object]:

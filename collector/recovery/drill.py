@@ -26,6 +26,7 @@ from collector.recovery import contents, copies, server
 from collector.recovery.archive import Keys
 from collector.store import Store, StoreError, schema
 from collector.store.backup import restore
+from collector.store.cold import parts
 
 SAMPLE = 200  # batches whose signatures are verified
 
@@ -90,6 +91,7 @@ def _compared(unpacked: server.Unpacked, settings: Settings) -> Reason:
         for name, value in found.items():
             if unpacked.manifest.about.get(name) != value:
                 raise _Differs("drill.differs", name=name)
+        _compare_archive(conn, unpacked)
         batches = _compare_signatures(conn)
     rows = found["rows"]
     count = sum(rows.values()) if isinstance(rows, dict) else 0
@@ -105,6 +107,16 @@ def _compare_keys(unpacked: server.Unpacked, settings: Settings) -> None:
             raise _Differs("drill.other_key", name=name)
         if name.endswith(".pem"):
             x509.load_pem_x509_certificate(held[name].read_bytes())
+
+
+def _compare_archive(conn: sa.Connection, unpacked: server.Unpacked) -> None:
+    """Every file of the archive that the database names is in the backup as it was written."""
+    table, held = schema.archive_parts.c, unpacked.of(contents.ARCHIVE)
+    for row in conn.execute(sa.select(table.part, table.day_ms, table.files).where(table.removed_ms.is_(None))):
+        for kind, file in parts.unpacked_files(row.files).items():
+            name = str(parts.path(Path(), kind, row.day_ms, row.part))
+            if name not in held or parts.file_of(held[name]) != file:
+                raise _Differs("drill.differs", name=name)
 
 
 @contextmanager

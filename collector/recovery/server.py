@@ -94,6 +94,7 @@ def install(
             target = settings.data_dir / name
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             put(target, path.read_bytes())
+        _put_archive(unpacked, settings)
         if config is not None and unpacked.settings is not None:
             _put_settings(unpacked, settings, config)
     except OSError as error:
@@ -108,6 +109,15 @@ def _put_aside(settings: Settings, aside: Path) -> None:
     for path in (path for path in (*own, *database) if path.exists()):
         aside.mkdir(mode=0o700, exist_ok=True)
         path.rename(aside / path.name)
+    if (folder := settings.archive_folder).exists():  # beside itself: it may be a disk of its own
+        folder.rename(folder.with_name(f"{folder.name}-{aside.name}"))
+
+
+def _put_archive(unpacked: Unpacked, settings: Settings) -> None:
+    for name, path in unpacked.of(contents.ARCHIVE).items():
+        target = settings.archive_folder / name
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        put(target, path.read_bytes())
 
 
 def _put_settings(unpacked: Unpacked, settings: Settings, config: Path) -> None:

@@ -33,7 +33,7 @@ from collector.reports.ledger import REACH_MS, minutes_of
 from collector.speedtests import unused_tests
 from collector.standard import Standards
 from collector.standard.criteria import DERIVED, Criterion, Standard
-from collector.store import schema
+from collector.store.cold import held
 
 DISTINCT = 1024  # rows of a kind are mostly alike: equal ones are judged once
 EXCUSED = Reason("month.excused")
@@ -265,10 +265,10 @@ def _readings(
 ) -> Iterator[sa.Row[Any]]:
     """In the order of time, those of one instant in that of their ids: never in the order in which they came. It is
     sorted here, since databases sort words each in its own way."""
-    table = schema.readings[kind]
+    first_ms, last_ms = day.from_ms - REACH_MS, day.to_ms + REACH_MS
+    table = held.readings(conn, kind, codes, first_ms, last_ms, [*_KEY_NAMES, *names])
     keys = [table.c[name] for name in _KEY_NAMES]
     query = sa.select(*keys, *(table.c[name] for name in names))
-    first_ms, last_ms = day.from_ms - REACH_MS, day.to_ms + REACH_MS
     within = sa.and_(table.c.center.in_(codes), table.c.wall_ms >= first_ms, table.c.wall_ms < last_ms)
     rows = conn.execute(query.where(within).order_by(table.c.wall_ms), execution_options={"yield_per": 1000})
     for _, some in itertools.groupby(rows, key=attrgetter("wall_ms")):

@@ -19,8 +19,9 @@ from agent import wire
 from collector.reports.ledger import REACH_MS, Span
 from collector.sequence_ranges import Numbers, joined, missing, parse
 from collector.store import schema
+from collector.store.cold import held
 
-_s, _e, _r, _p = schema.readings["shed"].c, schema.evidence.c, schema.restores.c, schema.spools.c
+_s, _r, _p = schema.readings["shed"].c, schema.restores.c, schema.spools.c
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +62,9 @@ def _loss(conn: sa.Connection, key: tuple[str, str, str], rows: Sequence[Any], r
     """What is lacking of one spool of what its gateway has accounted for, once or again."""
     center, device, spool = key
     mine = (_p.center == center) & (_p.device == device) & (_p.spool == spool)
-    held = parse(conn.scalar(sa.select(_p.ranges).where(mine)) or "[]")
+    ranges = parse(conn.scalar(sa.select(_p.ranges).where(mine)) or "[]")
     named = joined([(row.first_seq, row.last_seq) for row in rows])
-    parts = [part for first, last in named for part in missing(held, first, last)]
+    parts = [part for first, last in named for part in missing(ranges, first, last)]
     spans = {(start - REACH_MS, end + REACH_MS + 1) for row in rows for start, end in json.loads(row.spans or "[]")}
     within = [_between(conn, device, spool, part, restored_ms) for part in parts]
     times = {
@@ -77,13 +78,9 @@ def _loss(conn: sa.Connection, key: tuple[str, str, str], rows: Sequence[Any], r
 
 def _between(conn: sa.Connection, device: str, spool: str, part: Numbers, restored_ms: int) -> Span:
     """When these numbers can have been taken: after the one held before them and before the one after."""
-    mine = (_e.device == device) & (_e.spool == spool)
-    query = sa.select(_e.body, _e.first_seq)
-    before = query.where(mine, _e.first_seq < part[0]).order_by(_e.first_seq.desc()).limit(1)
-    after = query.where(mine, _e.first_seq > part[1]).order_by(_e.first_seq).limit(1)
-    low, high = (conn.execute(one).first() for one in (before, after))
-    from_ms = 0 if low is None else _taken_ms(bytes(low.body), -1) or 0
-    to_ms = restored_ms if high is None else min(restored_ms, _taken_ms(bytes(high.body), 0) or restored_ms)
+    low, high = held.beside(conn, device, spool, part)
+    from_ms = 0 if low is None else _taken_ms(low.body, -1) or 0
+    to_ms = restored_ms if high is None else min(restored_ms, _taken_ms(high.body, 0) or restored_ms)
     return from_ms, to_ms
 
 

@@ -18,7 +18,7 @@ from agent import wire
 from agent.common.reading_codes import faults_of
 from agent.common.reasons import Reason
 from collector.register.opening_hours import MINUTE_MS
-from collector.store import schema
+from collector.store.cold import held
 
 HOUR_MS = 60 * MINUTE_MS
 MOST_REASONS = 8
@@ -162,7 +162,9 @@ def _plain(hour: Hour, why: Mapping[int, list[Reason]]) -> dict[str, Any]:
 def _reasons(
     conn: sa.Connection, code: str, times: Sequence[int], promised_at: Callable[[int], int]
 ) -> dict[int, list[Reason]]:
-    table = schema.readings["seats"].c
+    if not times:
+        return {}
+    table = held.readings(conn, "seats", [code], min(times), max(times) + 1, ["seats"]).c
     found: dict[int, list[Reason]] = {}
     for first in range(0, len(times), ASKED_AT_ONCE):
         some = times[first : first + ASKED_AT_ONCE]

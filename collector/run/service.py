@@ -42,6 +42,8 @@ from collector.run.tls_maintenance import TlsMaintenance, bound
 from collector.run.transparency_log import TICK_S as LOG_TICK_S
 from collector.run.transparency_log import TransparencyLog
 from collector.run.upgrades import opened_and_upgraded
+from collector.run.upkeep.archiving import TICK_S as ARCHIVE_TICK_S
+from collector.run.upkeep.archiving import Archiving
 from collector.run.upkeep.backups import TICK_S as BACKUPS_TICK_S
 from collector.run.upkeep.backups import Backups
 from collector.run.upkeep.housekeeping import EVERY_S as HOUSEKEEPING_S
@@ -218,6 +220,8 @@ class Running:
         if settings.audit.share_pct:
             nights = NightAudit(self._store, settings, child_options, clock_ms)
             self._start(PeriodicTask("audit", NIGHT_TICK_S, nights.tick))
+        if settings.archive.after_h:
+            self._start(PeriodicTask("archive", ARCHIVE_TICK_S, Archiving(child_options, clock_ms).tick))
         # Without channels it still empties the queue, so that a channel added later gets no old messages.
         self.outbox = Outbox(self._store, read_channels(settings), self._standards, settings.web_url, clock_ms)
         self.outbox.after_start()

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +24,7 @@ from collector.store import migrate, schema
 from collector.store.journal import MARKS, Journal, JournalError
 
 __all__ = [
+    "ARCHIVE",
     "DESK",
     "EPOCH",
     "MOVING",
@@ -36,6 +38,7 @@ __all__ = [
     "bulk_insert",
     "center_states",
     "claim",
+    "cold",
     "columns",
     "journal",
     "migrate",
@@ -65,6 +68,7 @@ UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutErr
 NEWS = "news"  # of a connection: its transaction has something that people are to be told of
 EPOCH = "epoch"  # in `about`
 MOVING = "moving"  # in `about` while a move is under way
+ARCHIVE = "archive"  # of a connection: the folder of its database's archive, if it is known
 
 Row = Mapping[str, Any]
 
@@ -84,6 +88,7 @@ class Store:
         self.url = url
         self.epoch = ""  # known once it is open
         self.journal: Journal | None = None  # where this machine has the collector's key
+        self.archive: Path | None = None  # the folder of what is archived
         self.on_news: Callable[[], None] = lambda: None  # after the commit of what people are to be told of
         self._closed = False
         self._writer = self._engine(reads_only=False)
@@ -188,6 +193,10 @@ class Store:
 
     def _engine(self, *, reads_only: bool) -> sa.Engine:
         engine = _engine(self.url, reads_only=reads_only)
+
+        @sa.event.listens_for(engine, "checkout")
+        def name_archive(_connection: object, record: sa.pool.ConnectionPoolEntry, _proxy: object) -> None:
+            record.info[ARCHIVE] = self.archive
 
         @sa.event.listens_for(engine, "checkin")
         def close_after(_connection: object, record: sa.pool.ConnectionPoolEntry) -> None:

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from agent import wire
 from collector.scope import EVERYWHERE, PARTS, Scope
 from collector.store import schema
+from collector.store.cold import held
 from collector.store.rollups import DAY_MS, HOUR_MS, rolled_until, summed, together, worst
 from collector.store.schema import centers, changes, devices, flags, integrity, pulse, readings
 
@@ -294,7 +295,10 @@ def series(
     """
     step_ms = max(1, -(-(to_ms - from_ms) // max_points))
     if to_ms - from_ms < HOURS_FROM_MS:
-        query = _of_readings(kind, code, from_ms, to_ms, step_ms, fields, subject)
+        wanted = [schema.FIGURES[kind][name].field for name in fields]
+        names = ["subject", "engine", *wanted]
+        source = held.readings(conn, kind, [code], from_ms, to_ms, names)
+        query = _of_readings(source, kind, code, (from_ms, to_ms), step_ms, fields, subject)
     else:
         table, least_ms = (schema.days, DAY_MS) if to_ms - from_ms >= DAYS_FROM_MS else (schema.hours, HOUR_MS)
         step_ms = max(step_ms, least_ms)
@@ -311,12 +315,18 @@ def series(
 
 
 def _of_readings(
-    kind: str, code: str, from_ms: int, to_ms: int, step_ms: int, fields: Sequence[str], subject: str | None
+    source: sa.FromClause,
+    kind: str,
+    code: str,
+    span: tuple[int, int],
+    step_ms: int,
+    fields: Sequence[str],
+    subject: str | None,
 ) -> sa.Select[Any]:
-    raw = readings[kind].c
+    raw, (from_ms, to_ms) = source.c, span
     bucket = ((raw.wall_ms - from_ms) // step_ms).label("bucket")
     figures = (worst(figure.how, raw[figure.field]) for figure in (schema.FIGURES[kind][name] for name in fields))
-    mine = [raw.center == code, raw.wall_ms >= from_ms, raw.wall_ms < to_ms, schema.of_record(kind)]
+    mine = [raw.center == code, raw.wall_ms >= from_ms, raw.wall_ms < to_ms, schema.of_record(kind, source)]
     mine += [] if subject is None else [raw.subject == subject]
     return sa.select(sa.func.avg(raw.wall_ms), *figures).where(*mine).group_by(bucket).order_by(bucket)
 
@@ -340,7 +350,9 @@ def _with_tail(
     raw = readings[kind].c
     hour = raw.wall_ms // HOUR_MS * HOUR_MS + HOUR_MS // 2
     one = [] if subject is None else [raw.subject == subject]
-    fresh = summed(kind, hour).where(raw.center == code, raw.wall_ms >= tail_ms, raw.wall_ms < to_ms, *one)
+    fresh = summed(kind, hour, readings[kind]).where(
+        raw.center == code, raw.wall_ms >= tail_ms, raw.wall_ms < to_ms, *one
+    )
     rest = fresh.group_by(hour).subquery()
     names = [rest.c.from_ms.label("at_ms"), *list(rest.c)[3:]]
     return sa.union_all(held, sa.select(*names)).subquery()

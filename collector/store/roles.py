@@ -29,6 +29,8 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "about": ("rv", "r", "r"),  # a gateway's proof that the database went back begins an epoch
     "alerts": ("", "raw", "r"),
     "api_keys": ("", "raw", ""),
+    "archive_parts": ("r", "r", "r"),
+    "archived": ("rd", "r", "r"),  # what comes late has its day back in the tables
     "boots": _DERIVED,
     "calendar": _DESK,
     "center_states": ("rawd", "rawd", "r"),  # derived: of whoever changes what it comes of

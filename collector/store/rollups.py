@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.common.center_time import UTC_AHEAD_MS
 from collector.store import Store, schema, upsert
+from collector.store.cold import held
 from collector.store.months import raw_from
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
@@ -84,10 +85,10 @@ def sum_hour(conn: sa.Connection, hour_ms: int, codes: Sequence[str] | None = No
     for kind in schema.FIGURES:
         for table, from_ms in ((schema.hours[kind], hour_ms), (schema.days[kind], day_ms)):
             conn.execute(sa.delete(table).where(table.c.from_ms == from_ms, table.c.center.in_(codes or ())))
-        raw = schema.readings[kind].c
-        hour = raw.wall_ms.between(hour_ms, hour_ms + HOUR_MS - 1)
-        mine = [] if codes is None else [raw.center.in_(codes)]
-        _put(conn, schema.hours[kind], summed(kind, sa.literal(hour_ms, sa.BigInteger)).where(hour, *mine))
+        raw = held.readings(conn, kind, codes, hour_ms, hour_ms + HOUR_MS)
+        hour = raw.c.wall_ms.between(hour_ms, hour_ms + HOUR_MS - 1)
+        mine = [] if codes is None else [raw.c.center.in_(codes)]
+        _put(conn, schema.hours[kind], summed(kind, sa.literal(hour_ms, sa.BigInteger), raw).where(hour, *mine))
         hours = schema.hours[kind].c
         day = hours.from_ms.between(day_ms, day_ms + DAY_MS - 1)
         mine = [] if codes is None else [hours.center.in_(codes)]
@@ -105,16 +106,16 @@ def _put(conn: sa.Connection, table: sa.Table, rows: sa.Select[Any]) -> None:
 # ---------------------------------------------------------------- the sums themselves
 
 
-def summed(kind: str, from_ms: sa.ColumnElement[int]) -> sa.Select[Any]:
-    """Readings as rows of the sums' tables, one a center and subject; more with another grouping."""
-    raw = schema.readings[kind].c
+def summed(kind: str, from_ms: sa.ColumnElement[int], source: sa.FromClause) -> sa.Select[Any]:
+    """Readings (of `source`) as rows of the sums' tables, one a center and subject; more with another grouping."""
+    raw = source.c
     figures = [
         part.label(name)
         for figure in schema.FIGURES[kind].values()
         for name, part in _parts(figure.name, figure.how, raw[figure.field])
     ]
     chosen = sa.select(raw.center, raw.subject, from_ms.label("from_ms"), sa.func.count().label("n"), *figures)
-    return chosen.where(schema.of_record(kind)).group_by(raw.center, raw.subject)
+    return chosen.where(schema.of_record(kind, source)).group_by(raw.center, raw.subject)
 
 
 def _parts(field: str, how: str, column: sa.ColumnElement[Any]) -> list[tuple[str, sa.ColumnElement[Any]]]:

@@ -15,6 +15,7 @@ from collector.store.schema.accounts import (
     sessions,
     wrong_tries,
 )
+from collector.store.schema.archive import archive_parts, archived
 from collector.store.schema.batches import evidence, integrity, set_aside, tallies
 from collector.store.schema.common import metadata
 from collector.store.schema.desk import alerts, channels, incident_events, incident_members, incidents
@@ -69,6 +70,8 @@ __all__ = [
     "about",
     "alerts",
     "api_keys",
+    "archive_parts",
+    "archived",
     "boots",
     "boots_by_center",
     "calendar",

@@ -66,11 +66,12 @@ for _name in PARTED:
 FIGURES = {kind: {figure.name: figure for figure in row.figures} for kind, row in wire.KINDS.items() if row.figures}
 
 
-def of_record(kind: str) -> sa.ColumnElement[bool]:
-    """Which readings may stand in one trend: those of speed only by the engine of record."""
+def of_record(kind: str, raw: sa.FromClause | None = None) -> sa.ColumnElement[bool]:
+    """Which readings may stand in one trend: those of speed only by the engine of record. `raw`: instead of their
+    table."""
     if kind != "speed":
         return sa.true()
-    engine = readings["speed"].c.engine
+    engine = (readings["speed"] if raw is None else raw).c.engine
     return sa.or_(engine.is_(None), engine == wire.ENGINE_OF_RECORD)  # none: of before readings named it
 
 
