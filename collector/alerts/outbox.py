@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from agent.common.logs import Event
 from collector.alerts import personal
 from collector.alerts.channel import AlertMessage, Channel, SendFailed
+from collector.alerts.digest import DigestKind
+from collector.alerts.digests import DigestRun, make_due
 from collector.alerts.queue import ClaimedMessage, claim, due_channels, finish, give_up_unsure, is_waiting, queue
 from collector.desk.follow import adopt
+from collector.routing.due import DueTime
 from collector.standard import Standards
 from collector.store import Store
 
@@ -82,10 +85,11 @@ class Outbox:
         base_url: str,
         clock_ms: Callable[[], int],
         deadline_s: float = DEADLINE_S,
+        digest_times: Mapping[DigestKind, DueTime] | None = None,
     ) -> None:
         self.store, self.standards, self.base_url, self.clock_ms = store, standards, base_url, clock_ms
         self.channels = {channel.name: channel for channel in channels}
-        self._deadline_s = deadline_s
+        self._deadline_s, self.digest_times = deadline_s, digest_times or {}
         self._workers: dict[str, ChannelWorker] = {}
         self._stopped = threading.Event()
 
@@ -115,6 +119,11 @@ class Outbox:
         for worker in workers:
             worker.wake()
         return workers
+
+    def make_digests(self) -> int:
+        """Makes the digests that are due; how many messages."""
+        run = DigestRun(list(self.channels.values()), self.digest_times, self.standards, self.base_url, self.clock_ms())
+        return make_due(self.store.read, self.store.write, run)
 
     def _worker(self, channel: str) -> ChannelWorker:
         if channel not in self._workers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -20,6 +21,18 @@ def _language(text: str) -> str:
 
 
 Language = Annotated[str, AfterValidator(_language)]
+
+
+def _digest_time(text: str) -> str:
+    if text and _TIME.fullmatch(text) is None:
+        raise ValueError("is no time; write such as `Mon-Sat 09:00`, `Mon,Thu 08:30` or `daily 09:00`")
+    return text
+
+
+_DAY = "(Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_DAYS = f"{_DAY}(-{_DAY})?"
+_TIME = re.compile(f"(daily|{_DAYS}(,{_DAYS})*) ([01]\\d|2[0-3]):[0-5]\\d")
+DigestTime = Annotated[str, AfterValidator(_digest_time)]
 
 
 class ChannelSection(CollectorSection):
@@ -45,6 +58,14 @@ class ChannelSection(CollectorSection):
 class AlertsSection(CollectorSection):
     every_s: float = Field(
         default=5.0, gt=0, le=3600, description="Pause between looks at the queue of alerts, in seconds."
+    )
+    daily: DigestTime = Field(
+        default="daily 09:00",
+        description="When officers get their digest, such as `Mon-Sat 09:00`, not on holidays; empty: never.",
+    )
+    weekly: DigestTime = Field(
+        default="Mon 09:00",
+        description="When whoever runs centers gets a digest in Urdu, moved past holidays; empty: never.",
     )
     channels: tuple[ChannelSection, ...] = Field(
         default=(), description="Where alerts go: `[[alerts.channels]]` once for each."

@@ -1,3 +1,3 @@
 """Routing: which persons are sent which event of an incident, when, by which channel, and why."""
 
-__all__ = ["decide", "directory", "facts", "maintenance", "plans", "recipients", "rota", "routes", "tables"]
+__all__ = ["decide", "directory", "due", "facts", "plans", "recipients", "rota", "routes", "tables"]

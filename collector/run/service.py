@@ -23,6 +23,7 @@ from agent.common.tcp import ListeningSocket
 from agent.common.threads import SignalEvent
 from collector.access.signing_key import drawing_secret, load_or_make
 from collector.alerts.channel import Channel, by_apprise
+from collector.alerts.digest import DigestKind
 from collector.alerts.outbox import Outbox
 from collector.config import ConfigError, Settings
 from collector.database import KEY_FILE, data_files, journal_of, opened
@@ -33,6 +34,7 @@ from collector.measure import membership
 from collector.measure.delivery import Outgoing
 from collector.recovery import settle as recovery
 from collector.remote.sender import SettingsSender
+from collector.routing.due import DueTime, parse_due
 from collector.run import resources, sdnotify, tasks
 from collector.run.lock import DatabaseLock, folder_lock
 from collector.run.reload import Reload
@@ -81,6 +83,7 @@ FOLLOW_INTERVAL_S = 1.0
 SCHEDULE_INTERVAL_S = 1.0  # between two decisions who may test
 REGISTER_INTERVAL_S = 30.0
 SETTINGS_INTERVAL_S = 10.0  # between two comparisons of what gateways run with and what holds for them
+DIGESTS_INTERVAL_S = 60.0
 CERTIFICATE_INTERVAL_S = 3600.0
 DRAW_INTERVAL_S = 60.0  # between two looks for drawn tests that are due
 UNREPORTED_INTERVAL_S = 60.0  # between two looks for tests that no gateway reports
@@ -223,12 +226,16 @@ class Running:
         if settings.archive.after_h:
             self._start(PeriodicTask("archive", ARCHIVE_TICK_S, Archiving(child_options, clock_ms).tick))
         # Without channels it still empties the queue, so that a channel added later gets no old messages.
-        self.outbox = Outbox(self._store, read_channels(settings), self._standards, settings.web_url, clock_ms)
+        self.outbox = Outbox(
+            self._store, read_channels(settings), self._standards, settings.web_url, clock_ms,
+            digest_times=read_digest_times(settings),
+        )  # fmt: skip
         self.outbox.after_start()
         self._stack.callback(self.outbox.stop)
         alerts = PeriodicTask("alerts", settings.alerts.every_s, self.outbox.tick)
         self._store.on_news = own.on_news = alerts.wake
         self._start_watched(alerts)
+        self._start(PeriodicTask("digests", DIGESTS_INTERVAL_S, self.outbox.make_digests))
 
     def _start_measurement(self) -> None:
         """The scheduler of tests at measurement servers, and our own server."""
@@ -341,6 +348,13 @@ def read_standards(settings: Settings) -> Standards:
         return Standards.of(versions.values())
     except StandardError as error:
         raise ConfigError(str(error)) from None
+
+
+def read_digest_times(settings: Settings) -> dict[DigestKind, DueTime]:
+    """Those that are sent."""
+    alerts = settings.alerts
+    kinds: dict[DigestKind, str] = {"daily": alerts.daily, "weekly": alerts.weekly}
+    return {kind: parse_due(text, moves=kind == "weekly") for kind, text in kinds.items() if text}
 
 
 def read_channels(settings: Settings) -> list[Channel]:

@@ -159,6 +159,8 @@ COLLECTOR: Examples = {
     "route.named": {},
     "route.operator": {},
     "route.told_before": {},
+    "route.digest_daily": {},
+    "route.digest_weekly": {},
     "route.off_duty": {"hours": "Mon-Fri 09:00-17:00"},
     "route.no_address": {},
     "route.out_of_scope": {},
