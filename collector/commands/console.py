@@ -25,9 +25,9 @@ from agent.common.errors import describe
 from agent.common.files import asked_secret
 from collector.access import users
 from collector.config import DEFAULT_FILE, ConfigError, Settings, load
-from collector.register import dated
 from collector.database import KEY_FILE
 from collector.log.sequencing import log_key
+from collector.register import dated
 from collector.scope import PARTS, Scope
 from collector.store import Store, StoreError
 

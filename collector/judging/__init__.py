@@ -1,3 +1,16 @@
 """Judges fresh readings, silence and servers' records inside the caller's transaction."""
 
-__all__ = ["challenges", "clock", "current", "engines", "evaluate", "patterns", "place_facts", "score", "server_check", "server_samples", "shared_seats", "silence"]
+__all__ = [
+    "challenges",
+    "clock",
+    "current",
+    "engines",
+    "evaluate",
+    "patterns",
+    "place_facts",
+    "score",
+    "server_check",
+    "server_samples",
+    "shared_seats",
+    "silence",
+]

@@ -253,5 +253,3 @@ def _feeders(conn: sa.Connection) -> Mapping[str, str]:
 def _devices(conn: sa.Connection) -> Mapping[str, str]:
     table = schema.pulse.c
     return {row.center: row.device for row in conn.execute(sa.select(table.center, table.device))}
-
-

@@ -24,9 +24,9 @@ from collector.brokers.listeners import Listener
 from collector.config import HttpSection, Settings, split_listen
 from collector.judging import place_facts
 from collector.messages import DeviceFinding
+from collector.register.networks import Network, Networks
 from collector.run import resources
 from collector.run.runtime import Component, PeriodicTask, WebServer
-from collector.register.networks import Network, Networks
 from collector.store import Store, StoreError
 
 UNPROVEN = Event(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0021", "0019"
+revision, down_revision = "0021", "0020"
 
 
 def upgrade() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0022", "0020"
+revision, down_revision = "0022", "0021"
 
 
 def upgrade() -> None:

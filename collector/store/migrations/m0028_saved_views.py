@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0028", "0025"
+revision, down_revision = "0028", "0026"
 
 
 def upgrade() -> None:

@@ -33,7 +33,6 @@ from collector.store.schema.gateways import (
 )
 from collector.store.schema.honesty import challenges, scores, sightings
 from collector.store.schema.judging import changes, cuts, flags, gaps, latest, pulse
-from collector.store.schema.pages import center_states
 from collector.store.schema.log import log_checkpoints, log_leaves, log_tiles
 from collector.store.schema.pages import center_states, saved_views
 from collector.store.schema.register import calendar, centers, facts, imports, owners
@@ -130,8 +129,8 @@ __all__ = [
     "rota_overrides",
     "rotas",
     "routes",
-    "scores",
     "saved_views",
+    "scores",
     "second_factors",
     "second_stories",
     "server_tokens",

@@ -40,9 +40,7 @@ def test_two_names_of_one_machine_are_found_and_honest_seats_are_not() -> None:
 
 
 def test_idle_pcs_that_always_say_the_same_are_no_twins() -> None:
-    calls = [
-        RollCall(at_ms=NOW + n, seats=["a", "b"], cpu_pct=[0.0, 0.0], memory_pct=[20.0, 20.0]) for n in range(90)
-    ]
+    calls = [RollCall(at_ms=NOW + n, seats=["a", "b"], cpu_pct=[0.0, 0.0], memory_pct=[20.0, 20.0]) for n in range(90)]
     assert twin_seats(calls) is None
 
 

@@ -73,6 +73,4 @@ def test_a_few_tests_by_another_line_are_no_finding() -> None:
 
 
 def test_a_mobile_provider_of_record_is_no_hotspot() -> None:
-    assert (
-        named(place(provider="Zong 4G", own={JAZZ}, session_asns={JAZZ}, tests=seen(asn=JAZZ, network="Zong"))) == []
-    )
+    assert named(place(provider="Zong 4G", own={JAZZ}, session_asns={JAZZ}, tests=seen(asn=JAZZ, network="Zong"))) == []
