@@ -88,7 +88,9 @@ async def probe(context: Context) -> Sequence[Reading]:
             agent_cpu_s=round(sum(spent[:4]), 2) if spent else None,
             version=__version__,
             machine=sensed("own hardware address", lambda: machine.own_hash(wan), note),
-            router=sensed("router's hardware address", lambda: machine.router_hash(route and route.gateway), note),
+            router=sensed(
+                "router's hardware address", lambda: machine.router_hash(route.gateway if route else None), note
+            ),
             hardware=sensed("hardware", machine.hardware, note),
         )
     ]

@@ -49,6 +49,7 @@ PROGRAM = Program(
             "verify": "a center's month derived anew from the signed bytes, and compared with all that is stored",
             "log": "the transparency log: checkpoint, key, prove, check, cosign",
             "witness": "cosign another's transparency log, once it is shown to have only grown",
+            "integrity": "where evidence does not fit: each center's score of a month with its reasons, visits first",
             "evidence": "what is held: every reading's id and hash",
         },
         "Keep": {

@@ -1,13 +1,13 @@
 """Judges fresh readings, silence and servers' records inside the caller's transaction."""
 
 __all__ = [
-    "challenges",
     "clock",
     "current",
     "engines",
     "evaluate",
     "patterns",
     "place_facts",
+    "places",
     "score",
     "server_check",
     "server_samples",

@@ -24,8 +24,8 @@ FINDINGS: tuple[PlaceFinding, ...] = ("shared_address", "shared_machine", "share
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceRules:
-    """`carrier`: an address behind which so many centers are is the provider's own. `share`: of a week's tests that must
-    show it, of at least `tests`. `jump_ms` and `jump_share`: how far the shortest round trip to one server may change
+    """`carrier`: an address behind which so many centers are is the provider's own. `share`: of a week's tests that
+    must show it, of at least `tests`. `jump_ms`, `jump_share`: how far the shortest round trip to one server may change
     from one week to the next. The words are looked for in the names of networks."""
 
     carrier: int = 4

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -247,6 +248,8 @@ class Running:
                 "drawn tests", DRAW_INTERVAL_S, lambda: scheduler.draw(secret, self._settings.measure.drawn_slots)
             )
         )
+        ask = partial(scheduler.challenge, secret)
+        self._start(PeriodicTask("challenges", DRAW_INTERVAL_S, ask))
         unreported = tasks.unreported_task(self._store, self._standards, self._hub)
         self._start(PeriodicTask("unreported tests", UNREPORTED_INTERVAL_S, unreported))
         sender = SettingsSender(self._store, self._key, self.ingest.publish, clock_ms)

@@ -84,3 +84,8 @@ def _share(secret: bytes, *words: str) -> float:
 
 def _digest(secret: bytes, *words: str) -> bytes:
     return hmac.digest(secret, "\0".join(words).encode(), "sha256")
+
+
+def moment(at_ms: int) -> str:
+    """UTC, to the minute (ISO 8601)."""
+    return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")

@@ -15,7 +15,7 @@ from agent import wire
 from agent.common.logs import Event
 from collector.measure import token
 from collector.messages import Message
-from collector.speedtests import requests
+from collector.speedtests import challenges, requests
 from collector.speedtests.drawn import PREFIX
 from collector.speedtests.policy import HOLD_MS, MOST_BYTES, START_MS, Decision, TestRequest, decide
 from collector.store import Store, nonces, schema
@@ -24,6 +24,10 @@ ENDED = Event(
     __name__, "info", "test_requests_ended", "requests for a test at a measurement server ended", key="code",
     fields="requests",
 )  # fmt: skip
+
+MISSED = Event(
+    __name__, "warning", "challenges_missed", "gateways that were heard did not answer a question", fields="centers"
+)
 
 AGAIN_MS = 20_000
 
@@ -61,6 +65,20 @@ class TestScheduler:
         """Puts the drawn tests that are due into the queue; returns how many."""
         with self._store.write() as conn:
             return requests.draw(conn, secret, slots, self._now_ms())
+
+    def challenge(self, secret: bytes) -> list[str]:
+        """Asks gateways at moments drawn by `secret`, and settles what they were asked; returns who missed one."""
+        now_ms = self._now_ms()
+        with self._store.write() as conn:
+            missed = challenges.settle(conn, now_ms)
+            challenges.ask(conn, secret, now_ms)
+            open_tasks = challenges.tasks(conn, nonces.current(conn, now_ms), now_ms)
+        if open_tasks:
+            sealed = [(task.device, wire.seal(wire.encode(task), self._key.sign)) for task in open_tasks]
+            self._publish([Message(wire.task_topic(device), payload) for device, payload in sealed])
+        if missed:
+            MISSED.log(centers=len(missed))
+        return missed
 
     def _move(self, now_ms: int) -> list[Decision]:
         """Decides again, alone with the database, and writes what moved."""

@@ -34,7 +34,7 @@ def day(twins: bool, seats: int = 6, seed: int = 5) -> list[RollCall]:
 def test_two_names_of_one_machine_are_found_and_honest_seats_are_not() -> None:
     found = twin_seats(day(twins=True))
     assert found is not None
-    assert (found.params["n"], found.params["seats"]) == (2, ("s0", "s1"))
+    assert (found.params["n"], found.params["seats"]) == (2, ["s0", "s1"])
     assert twin_seats(day(twins=False)) is None
     assert twin_seats(day(twins=True)[: RULES.rounds - 1]) is None
 
