@@ -23,7 +23,7 @@ from collector.alerts.queue import BRAKE, BRAKE_MS
 from collector.desk import tables as desk
 from collector.desk.incident import Incident
 from collector.routing import tables as routing
-from collector.routing.decide import Book, Decision, RoutedMessage, decide, escalate
+from collector.routing.decide import RoutedMessage, RoutingBook, RoutingDecision, decide, escalate
 from collector.routing.directory import book_of
 from collector.routing.facts import IncidentFacts, PersonalChannel
 from collector.standard import Standards
@@ -83,7 +83,7 @@ def _route_event(writer: MessageWriter, row: Any) -> None:
     writer.add(announcement_of(conn, row), facts, decision)
 
 
-def _escalated(writer: MessageWriter, incident: Incident, decision: Decision) -> None:
+def _escalated(writer: MessageWriter, incident: Incident, decision: RoutingDecision) -> None:
     """The step is an event of its own, so that its history says who was told when."""
     sent = [one for one in decision.messages if one.is_sent]
     if not sent:
@@ -99,14 +99,14 @@ class MessageWriter:
     """Collects the rows of one transaction, with their words, and writes them."""
 
     def __init__(
-        self, conn: sa.Connection, channels: Mapping[str, Channel], book: Book, standards: Standards, base_url: str,
-        now_ms: int,
+        self, conn: sa.Connection, channels: Mapping[str, Channel], book: RoutingBook, standards: Standards,
+        base_url: str, now_ms: int,
     ) -> None:  # fmt: skip
         self.conn, self.channels, self.book, self.now_ms = conn, channels, book, now_ms
         self._standards, self._base_url = standards, base_url
         self._rows: list[dict[str, object]] = []
 
-    def add(self, announcement: Announcement, facts: IncidentFacts, decision: Decision) -> None:
+    def add(self, announcement: Announcement, facts: IncidentFacts, decision: RoutingDecision) -> None:
         known: dict[tuple[object, ...], tuple[str, str]] = {}
         for one in decision.messages:
             if not one.is_sent or announcement.event not in self.channels[one.channel].events:

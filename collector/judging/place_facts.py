@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from agent import wire
 from agent.common.reasons import Reason, encode
-from collector.judging.places import DAY_MS, RULES, CenterPlace, TestPlace, findings
+from collector.judging.places import DAY_MS, RULES, NetworkPlace, TestPlace, findings
 from collector.register.networks import Network
 from collector.register.providers import Providers, asns_of
 from collector.store import schema
@@ -77,14 +77,14 @@ def record(conn: sa.Connection, found: Iterable[FoundRow], now_ms: int, repeat_m
     return len(rows)
 
 
-def places(conn: sa.Connection, now_ms: int, providers: Providers) -> list[CenterPlace]:
+def places(conn: sa.Connection, now_ms: int, providers: Providers) -> list[NetworkPlace]:
     """What is known of every center that tested within two weeks, or says what machine it is."""
     tests = _tests(conn, now_ms)
     sessions = _sessions(conn, now_ms)
     machines = _machines(conn, now_ms)
     isps = {row.center: row.isp for row in conn.execute(sa.select(schema.centers.c.center, schema.centers.c.isp))}
     return [
-        CenterPlace(
+        NetworkPlace(
             center=center,
             device=device,
             tests=tests.get((center, device), ()),

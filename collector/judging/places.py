@@ -54,7 +54,7 @@ class TestPlace:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CenterPlace:
+class NetworkPlace:
     """What is known of one center: its tests of two weeks, the networks its sessions came from, its machine. `own` are
     its provider's networks; empty: not known."""
 
@@ -78,7 +78,7 @@ class FoundPlace:
     other: str = ""  # the other center, where it is about two
 
 
-def findings(places: Sequence[CenterPlace], now_ms: int, rules: PlaceRules = RULES) -> list[FoundPlace]:
+def findings(places: Sequence[NetworkPlace], now_ms: int, rules: PlaceRules = RULES) -> list[FoundPlace]:
     """Pure. All that does not fit, in the order of centers."""
     found = [*_shared(places, rules)]
     for place in places:
@@ -95,12 +95,12 @@ class _Groups:
 
     of: dict[tuple[PlaceFinding, str], dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
 
-    def add(self, finding: PlaceFinding, value: str, place: CenterPlace) -> None:
+    def add(self, finding: PlaceFinding, value: str, place: NetworkPlace) -> None:
         if value:
             self.of[finding, value][place.center] = place.device
 
 
-def _shared(places: Iterable[CenterPlace], rules: PlaceRules) -> Iterator[FoundPlace]:
+def _shared(places: Iterable[NetworkPlace], rules: PlaceRules) -> Iterator[FoundPlace]:
     groups = _Groups()
     for place in places:
         groups.add("shared_machine", place.machine, place)
@@ -119,7 +119,7 @@ def _shared(places: Iterable[CenterPlace], rules: PlaceRules) -> Iterator[FoundP
 # ---------------------------------------------------------------- one center
 
 
-def _alone(place: CenterPlace, now_ms: int, rules: PlaceRules) -> Iterator[FoundPlace]:
+def _alone(place: NetworkPlace, now_ms: int, rules: PlaceRules) -> Iterator[FoundPlace]:
     week = [test for test in place.tests if test.at_ms > now_ms - 7 * DAY_MS]
 
     def found(finding: PlaceFinding, **params: object) -> FoundPlace:

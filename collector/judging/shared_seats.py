@@ -26,7 +26,7 @@ _l, _i = schema.latest.c, schema.integrity.c
 
 
 @dataclass(frozen=True, kw_only=True)
-class RollCall:
+class SeatsSeen:
     """The seats that one center's gateway says are present."""
 
     center: str
@@ -44,7 +44,7 @@ class SharedSeats:
     seats: tuple[str, ...]
 
 
-def shared(calls: Iterable[RollCall]) -> list[SharedSeats]:
+def shared(calls: Iterable[SeatsSeen]) -> list[SharedSeats]:
     """Pure. For each center and each other center with which it has seats in common."""
     calls = list(calls)
     homes: dict[str, set[str]] = defaultdict(set)
@@ -82,7 +82,7 @@ def _row(found: SharedSeats, now_ms: int) -> Mapping[str, object]:
     }  # fmt: skip
 
 
-def _roll_call(center: str, device: str, body: str) -> RollCall | None:
+def _roll_call(center: str, device: str, body: str) -> SeatsSeen | None:
     try:
         reading = wire.decode_reading(body.encode())
     except (wire.WireError, msgspec.MsgspecError):
@@ -90,4 +90,4 @@ def _roll_call(center: str, device: str, body: str) -> RollCall | None:
     if not isinstance(reading, wire.SeatsReading) or reading.seats is None:
         return None
     present = (id for id, state in zip(reading.seats.id, reading.seats.state, strict=False) if state in PRESENT)
-    return RollCall(center=center, device=device, seats=frozenset(present))
+    return SeatsSeen(center=center, device=device, seats=frozenset(present))

@@ -1,3 +1,3 @@
 """Speed tests at measurement servers: requests, places, and the tasks that admit a gateway."""
 
-__all__ = ["challenges", "drawn", "policy", "requests", "scheduler", "servers", "unused_tests"]
+__all__ = ["policy", "requests", "scheduler", "servers", "unused_tests"]

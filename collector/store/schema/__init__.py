@@ -16,27 +16,26 @@ from collector.store.schema.accounts import (
     wrong_tries,
 )
 from collector.store.schema.archive import archive_parts, archived
-from collector.store.schema.batches import evidence, integrity, set_aside, tallies
+from collector.store.schema.batches import challenges, evidence, integrity, scores, set_aside, sightings, tallies
 from collector.store.schema.common import metadata
 from collector.store.schema.desk import alerts, channels, incident_events, incident_members, incidents
 from collector.store.schema.gateways import (
     boots,
     certificates,
+    device_settings,
     devices,
     enrolments,
     guesses,
     nonces,
+    remote_settings,
     revocations,
     second_stories,
     spools,
     tokens,
 )
-from collector.store.schema.honesty import challenges, scores, sightings
 from collector.store.schema.judging import changes, cuts, flags, gaps, latest, pulse
-from collector.store.schema.log import log_checkpoints, log_leaves, log_tiles
 from collector.store.schema.pages import center_states, saved_views
 from collector.store.schema.register import calendar, centers, facts, imports, owners
-from collector.store.schema.remote import device_settings, remote_settings
 from collector.store.schema.routing import (
     digests,
     escalations,
@@ -59,7 +58,7 @@ from collector.store.schema.series import (
     speeds_by_test,
     ups_by_center,
 )
-from collector.store.schema.sheets import day_sheets, reports
+from collector.store.schema.sheets import day_sheets, log_checkpoints, log_leaves, log_tiles, reports
 from collector.store.schema.speed import grants, measure_servers, records, server_tokens
 from collector.store.schema.upkeep import about, clock_jumps, copies, heartbeats, journal, restores
 

@@ -57,8 +57,8 @@ def router(site: Site) -> APIRouter:
         if mistake:
             return _page(site, request, mistake=mistake, status=409)
         query = {"tab": tab if tab in TABS else "", "incident": incident, "done": str(done) if done else ""}
-        asked = urlencode({name: value for name, value in query.items() if value})
-        return RedirectResponse(f"/now?{asked}", status_code=303)
+        address = urlencode({name: value for name, value in query.items() if value})
+        return RedirectResponse(f"/now?{address}", status_code=303)
 
     return routes
 

@@ -1,3 +1,3 @@
 """The HTTP interfaces of machines: gateways and measurement servers."""
 
-__all__ = ["gateways"]
+__all__ = ["gateways", "log"]

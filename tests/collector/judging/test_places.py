@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from collector.judging.places import DAY_MS, RULES, CenterPlace, TestPlace, findings
+from collector.judging.places import DAY_MS, RULES, NetworkPlace, TestPlace, findings
 
 NOW = 1_795_071_600_000
 PTCL, JAZZ, OVH = 17557, 45669, 16276
@@ -23,12 +23,12 @@ def seen(
     )
 
 
-def place(center: str = "LHR-1", **facts) -> CenterPlace:
+def place(center: str = "LHR-1", **facts) -> NetworkPlace:
     start = {"device": f"g-{center}", "tests": seen(), "own": {PTCL}, "provider": "PTCL", "session_asns": {PTCL}}
-    return CenterPlace(center=center, **(start | facts))
+    return NetworkPlace(center=center, **(start | facts))
 
 
-def named(*places: CenterPlace) -> list[tuple[str, str]]:
+def named(*places: NetworkPlace) -> list[tuple[str, str]]:
     return [(one.center, one.finding) for one in findings(places, NOW)]
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from collector.judging import score
 from collector.judging.patterns import RULES, RollCall, UpsValues, contradicted, never_cut, one_boot, twin_seats
 from collector.judging.patterns import ups_patterns as patterns_of
-from collector.judging.places import DAY_MS, CenterPlace, TestPlace, findings
+from collector.judging.places import DAY_MS, NetworkPlace, TestPlace, findings
 from collector.store import Store, schema
 
 NOON = 1_795_071_600_000  # Thursday 2026-11-19 12:00 in Karachi
@@ -83,7 +83,7 @@ def honest_month(number: int, pool: list[list[str]], dice: random.Random) -> Cou
             at_ms = now_ms - n * DAY_MS // 4
             tests.append(TestPlace(at_ms=at_ms, address=f"a{number // 30}", server="pie", asn=asn, network=name,
                                    rtt_ms=base_ms + dice.expovariate(0.3)))  # fmt: skip
-        place = CenterPlace(center="c", device="g", tests=tests, own={PROVIDERS[provider]}, provider=provider,
+        place = NetworkPlace(center="c", device="g", tests=tests, own={PROVIDERS[provider]}, provider=provider,
                             session_asns={PROVIDERS[provider]} | ({MOBILE[0]} if failover else set()),
                             machine=f"m{number}", router=f"r{number}", hardware="physical")  # fmt: skip
         days.update(one.finding for one in findings([place], now_ms))

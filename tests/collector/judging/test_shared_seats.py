@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from agent import wire
 from agent.common.reasons import Reason, decode
-from collector.judging.shared_seats import FRESH_MS, REPEAT_MS, RollCall, SharedSeats, look, shared
+from collector.judging.shared_seats import FRESH_MS, REPEAT_MS, SeatsSeen, SharedSeats, look, shared
 from collector.store import Store, schema, upsert
 
 NOW_MS = 1_780_000_000_000
@@ -19,8 +19,8 @@ def store(either_store: Store) -> Store:
     return either_store
 
 
-def call(center: str, *seats: str) -> RollCall:
-    return RollCall(center=center, device=f"g{center}", seats=frozenset(seats))
+def call(center: str, *seats: str) -> SeatsSeen:
+    return SeatsSeen(center=center, device=f"g{center}", seats=frozenset(seats))
 
 
 def test_each_center_is_told_of_each_other_and_of_nobody_else() -> None:
