@@ -3,7 +3,7 @@ whose batches are no longer those that were logged, and the log itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,13 +38,15 @@ class RecordedFacts:
     standards: Standards
     key: NoteKey
 
-    def __call__(self, conn: sa.Connection, code: str, evidence_ms: int, month_ms: int) -> Iterator[Mismatch]:
+    def __call__(
+        self, conn: sa.Connection, code: str, month_ms: int, begin: int, received: Mapping[int, days.DayDigest]
+    ) -> Iterator[Mismatch]:
         if not origin_of(conn):
             return
         for kind in ROWS:
             yield from _rows(conn, kind, "" if kind == "calendar" else code)
         yield from _standards(conn, self.standards)
-        yield from _days(conn, code, evidence_ms)
+        yield from _days(conn, code, begin, received)
         yield from _reports(conn, code, month_ms)
         for reason in checking.check_some(conn, self.key, _bodies(conn, code)):
             yield Mismatch.of("log_altered", found=reason)
@@ -87,12 +89,12 @@ def _standards(conn: sa.Connection, standards: Standards) -> Iterator[Mismatch]:
             yield Mismatch.of("standard_edited", id=version.id)
 
 
-def _days(conn: sa.Connection, code: str, evidence_ms: int) -> Iterator[Mismatch]:
+def _days(conn: sa.Connection, code: str, begin: int, received: Mapping[int, days.DayDigest]) -> Iterator[Mismatch]:
     for leaf in _leaves(conn, "day", code):
         from_ms, facts = day_ms(leaf.name), _facts(leaf)
-        if from_ms + days.DAY_MS <= evidence_ms:
-            continue
-        found = days.digests(conn, from_ms, code).get(code, days.DayDigest())
+        if from_ms < begin:
+            continue  # of before what was looked at
+        found = received.get(from_ms, days.DayDigest())
         if (found.batches, found.sha256) != (facts.get("batches"), facts.get("sha256")):
             yield Mismatch.of(
                 "day_evidence", day=leaf.name, stored=str(found.batches), digest=found.sha256[:16],

@@ -23,6 +23,7 @@ from collector.ingest.event_time import Ahead, dated
 from collector.ingest.rows import BatchWriter
 from collector.ingest.spools import SpoolState
 from collector.ingest.verify import VerifiedBatch, Verify, addressed, open_message
+from collector.log.days import DayDigest, begins_ms
 from collector.messages import Device, Message, MessageRefused
 from collector.sequence_ranges import forks, missing
 from collector.store.cold.batches import StoredBatch
@@ -85,6 +86,7 @@ class Replay:
     stories: frozenset[SpoolName] = frozenset()
     boots: BootClocks = field(default_factory=BootClocks)
     verify: Verify = is_signed
+    days: dict[int, DayDigest] = field(default_factory=dict)  # of receipt, by when each began
     readings: dict[ReadingKey, DerivedReading] = field(default_factory=dict)
     _tallies: ReplayedTallies = field(default_factory=lambda: ReplayedTallies(Quotas()))
     _guesses: dict[BootName, list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
@@ -93,6 +95,8 @@ class Replay:
 
     def take(self, stored: StoredBatch) -> Iterator[Mismatch]:
         """What is wrong with this batch; what it gives is kept."""
+        day = self.days.setdefault(begins_ms(stored.received_ms), DayDigest())
+        day.add(stored.device, stored.spool, stored.first_seq, stored.last_seq, stored.signature)
         if stored.received_ms != self._now_ms:
             self.finish()
             self._now_ms = stored.received_ms

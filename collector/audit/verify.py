@@ -14,6 +14,7 @@ from collector.audit import evidence_rows, rows, servers, sheets
 from collector.audit.mismatch import Mismatch, Mismatches
 from collector.audit.replay import Replay
 from collector.ingest.boot_clocks import BootClocks
+from collector.log.days import DayDigest
 from collector.messages import Device
 from collector.register import centers
 from collector.register.dated import histories
@@ -28,9 +29,9 @@ from collector.store.cold.batches import StoredBatch
 from collector.store.months import raw_from
 
 Progress = Callable[[float], None]
-Recorded = Callable[[sa.Connection, str, int, int], Iterable[Mismatch]]
-"""What else is on record of a center: (conn, code, evidence from when on, when the month begins); see
-collector.audit.recorded."""
+Recorded = Callable[[sa.Connection, str, int, int, Mapping[int, DayDigest]], Iterable[Mismatch]]
+"""What else is on record of a center: (conn, code, when the month begins, from which time of receipt on batches were
+looked at, these by the days of their receipt); see collector.audit.recorded."""
 
 SIGNED = 0.8  # the share of the work that the batches are
 
@@ -75,7 +76,7 @@ def verify(
     done.readings = len(replay.readings)
     done.found.add(servers.compare(conn, center.code, *within))
     if recorded is not None:
-        done.found.add(recorded(conn, center.code, begin_of(conn, devices, within[0]), span.from_ms))
+        done.found.add(recorded(conn, center.code, span.from_ms, begin, replay.days))
     progress(SIGNED + 0.05)
     dated = histories(conn, [center])
     found = list(day_store.sheets_of(conn, dated, (span.from_ms, span.to_ms), standards, now_ms, anew=True))
@@ -102,11 +103,6 @@ def _report(
 
 
 # ---------------------------------------------------------------- the batches
-
-
-def begin_of(conn: sa.Connection, devices: Mapping[str, Device], from_ms: int) -> int:
-    """From when on batches are looked at."""
-    return evidence_rows.begin_ms(conn, sorted(devices), from_ms)
 
 
 def _replayed(

@@ -8,17 +8,22 @@ import time
 from functools import partial
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from agent.common.errors import describe
 from agent.common.words import languages
-from collector.commands.console import answers, common_arguments, complain, settings_of
+from collector.audit import bundle
+from collector.commands.console import answers, common_arguments, complain, log_key_of, say, settings_of
 from collector.commands.verify import put_verification, verification
+from collector.config import Settings
 from collector.database import existing
 from collector.html_words import html_words
+from collector.log.sequencing import LogSigner, origin_of
 from collector.register import centers
 from collector.reports import schedule
 from collector.reports.monthly import ReportError
 from collector.reports.render import FORMS, as_html
-from collector.standard import StandardError, Standards, examples, load
+from collector.standard import StandardError, Standards, documents, examples, load
 
 EXAMPLE = "nabz-collector report --center LHR-014 --month 2026-01 --format html --output january.html"
 
@@ -35,6 +40,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", action="store_true", help="verify a reported month from its signed bytes; exit 1 if anything differs"
     )
+    parser.add_argument(
+        "--bundle", type=Path, metavar="FILE", help="write all that proves the month there, for `nabz-verify`"
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
 
 
@@ -48,6 +56,8 @@ def run(options: argparse.Namespace) -> int:
             if options.check:
                 schedule.closed_number(conn, options.center, options.month, arguments[3])
                 return put_verification(verification(conn, *arguments[:3], settings), as_json=options.json)
+            if options.bundle:
+                return _put_bundle(conn, options, standards, settings)
             report = schedule.told(conn, *arguments)
     except (ReportError, StandardError) as error:
         complain(str(error))
@@ -58,6 +68,24 @@ def run(options: argparse.Namespace) -> int:
     words = [html_words(lang) for lang in options.language or ()]
     form = partial(as_html, languages=words) if words else FORMS["json" if options.json else options.format]
     return _put(form(report), options.output)
+
+
+def _put_bundle(
+    conn: sa.Connection, options: argparse.Namespace, standards: Standards, settings: Settings
+) -> int:  # fmt: skip
+    key, origin, now_ms = log_key_of(settings), origin_of(conn), time.time_ns() // 1_000_000
+    public = LogSigner(origin, key).public if key is not None and origin else None
+    bodies = documents(settings.standard.files)
+    try:
+        manifest = bundle.write(
+            conn, options.bundle, options.center, options.month, standards, bodies, public, now_ms
+        )  # fmt: skip
+    except OSError as error:
+        complain(f"{options.bundle}: cannot be written ({describe(error)}); name another file with --bundle")
+        return 1
+    number = manifest["revision"]
+    say(f"{options.bundle}: {options.center} {options.month}, revision {number}; check it with nabz-verify")
+    return 0
 
 
 def _put(text: str, output: Path | None) -> int:

@@ -13,6 +13,7 @@ newest leaf with a base says what the row is. Kinds `facts`, `calendar` and `dec
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -49,7 +50,8 @@ def mark_of(kind: LeafKind, row: Row) -> str:
 
 
 def _digest(values: Row) -> str:
-    return hashlib.sha256(msgspec.json.encode(values)).hexdigest()[:DIGEST_CHARS]
+    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:DIGEST_CHARS]
 
 
 def add_rows(conn: sa.Connection, kind: LeafKind, rows: Iterable[Row], at_ms: int) -> None:

@@ -18,7 +18,18 @@ from agent.common.files import parse_toml
 from collector.standard import check
 from collector.standard.criteria import Standard
 
-__all__ = ["Standard", "StandardError", "Standards", "criteria", "example", "examples", "load", "names", "read"]
+__all__ = [
+    "Standard",
+    "StandardError",
+    "Standards",
+    "criteria",
+    "documents",
+    "example",
+    "examples",
+    "load",
+    "names",
+    "read",
+]
 
 EXAMPLES = ("example-2026-1.toml", "example-2026-2.toml", "example-2026-3.toml")  # in order of their dates
 EXAMPLE = EXAMPLES[-1]
@@ -55,6 +66,13 @@ def load(path: Path) -> Standard:
             [f"{path}: cannot be read: {describe(error)}; give the path of a standard's file"]
         ) from None
     return read(body, str(path))
+
+
+def documents(paths: Iterable[Path]) -> dict[str, bytes]:
+    """The versions' files by their digests; the shipped examples where none is named. Raises OSError."""
+    bodies = [path.read_bytes() for path in paths]
+    bodies = bodies or [resources.files(__name__).joinpath(name).read_bytes() for name in EXAMPLES]
+    return {hashlib.sha256(body).hexdigest(): body for body in bodies}
 
 
 def examples() -> list[Standard]:

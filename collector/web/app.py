@@ -32,7 +32,7 @@ from collector.web.guard import Guard
 from collector.web.health import Health
 from collector.web.limits import BodyLimit
 from collector.web.live import Follower, Hub
-from collector.web.machines import gateways, log
+from collector.web.machines import gateways, tiles
 from collector.web.pages import (
     account,
     activity,
@@ -108,7 +108,7 @@ def build(
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     app.include_router(api.router(site))
     app.include_router(gateways.router(site, key))
-    app.include_router(log.router(site))
+    app.include_router(tiles.router(site))
     for page in PAGES:
         app.include_router(page.router(site))
     app.include_router(incidents.router(site))

@@ -97,7 +97,6 @@ COLLECTOR: Examples = {
     "log.unnumbered": {},
     "log.rollback": {"n": 12, "size": "7"},
     "log.fork": {"n": 7, "size": "12"},
-    "log.other": {"origin": "a.example/log", "known": "b.example/log"},
     # what a reading is worth: collector.flags.judge, collector.judging
     "verdict.no_reading": {},
     "verdict.old": {"age_s": 5400, "fresh_s": 300},

@@ -16,6 +16,7 @@ from collector.audit import nightly
 from collector.desk import follow
 from collector.run.upkeep.night_audit import is_due
 from collector.store import Store, schema
+from collector.verifier.__main__ import main as offline
 from tests.collector.audit.closed_month import CODE, NAME, audited, played, run
 from tests.timelines.order_play import BEGIN, CODES, DAY, HOUR, MONTH, REPORTED, STANDARDS, make_play
 
@@ -100,3 +101,14 @@ def test_the_command_tells_in_words_and_as_facts(store: Store, tmp_path: Path, c
     assert "دستخط" in capsys.readouterr().out
     assert main(["verify", "--center", CODE, "--data", str(tmp_path)]) == 2
     assert main([*words[:2], "NOPE", *words[3:]]) == 1
+
+
+def test_the_command_writes_a_bundle_that_says_the_same(store: Store, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    words = ["report", "--center", CODE, "--month", NAME, "--data", str(tmp_path), "--bundle", str(tmp_path / "b.zip")]
+    assert main(words) == 0
+    assert "revision 0" in capsys.readouterr().out
+    assert offline([str(tmp_path / "b.zip")]) == 0
+    told = capsys.readouterr().out
+    assert "as it was signed" in told
+    assert "not proven: the bundle has no transparency log" in told
+    assert main([*words[:-1], str(tmp_path / "no" / "b.zip")]) == 1

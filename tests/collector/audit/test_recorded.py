@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from agent.common.reasons import Reason
 from collector.audit.recorded import RecordedFacts
-from collector.log import checking, leaves, merkle, notes, sequencing, tiles
+from collector.log import checking, days, leaves, merkle, notes, sequencing, tiles
 from collector.log.notes import COSIGNED, Checkpoint, Note, NoteError, NoteKey
 from collector.log.sequencing import LogSigner
 from collector.log.witness import WitnessedHead, refusal
@@ -43,9 +43,11 @@ def store(before: Path, tmp_path: Path) -> Iterator[Store]:
 
 
 def found(store: Store) -> list[tuple[str, dict[str, object]]]:
-    """What is found beside what follows from it in sheets and report."""
-    some = ((one.kind, dict(one.reason.params)) for one in audited(store).found)
-    return [one for one in some if one[0] not in ("sheet_differs", "report_differs", "exclusion_dropped")]
+    begin = days.begins_ms(BEGIN)
+    with store.read() as conn:
+        received = days.digests(conn, begin, CODE).get(CODE, days.DayDigest())
+        some = RecordedFacts(STANDARDS, SIGNER.public)(conn, CODE, MONTH, 0, {begin: received})
+        return [(one.kind, dict(one.reason.params)) for one in some]
 
 
 def altered(store: Store) -> list[str]:
@@ -57,6 +59,7 @@ def altered(store: Store) -> list[str]:
 
 
 def test_a_month_and_its_log_are_as_they_were_signed(store: Store) -> None:
+    assert audited(store).is_true
     assert found(store) == []
     assert altered(store) == []
     with store.read() as conn:
@@ -115,7 +118,11 @@ def test_a_calendar_that_persons_withdraw_is_as_it_was_recorded(store: Store) ->
 def test_another_document_under_a_standards_name_is_named(store: Store) -> None:
     other = Standards.of([replace(STANDARDS.versions[0], digest="0" * 64)])
     with store.read() as conn:
-        kinds = [one.kind for one in RecordedFacts(other, SIGNER.public)(conn, CODE, 0, MONTH)]
+        kinds = [
+            one.kind
+            for one in RecordedFacts(other, SIGNER.public)(conn, CODE, MONTH, 0, {})
+            if one.kind != "day_evidence"
+        ]
     assert kinds == ["standard_edited"]
 
 

@@ -70,10 +70,9 @@ def test_a_day_is_closed_once_when_it_is_over_with_its_batches_in_their_order(st
     assert days.close_days(store, begin + 5) == 0  # the first start
     with store.write() as conn:
         for i, at_ms in enumerate((begin, begin + days.DAY_MS - 1, begin + days.DAY_MS)):
-            row: dict[str, object] = {"center": "LHR-1", "device": "g", "spool": "s", "first_seq": i, "last_seq": i}
-            conn.execute(
-                sa.insert(schema.evidence).values(**row, received_ms=at_ms, body=b"", signature=bytes([i] * 64))
-            )
+            row = {"center": "LHR-1", "device": "g", "spool": "s", "first_seq": i, "last_seq": i, "fresh": "[]"}
+            signed = {"received_ms": at_ms, "body": b"", "signature": bytes([i] * 64)}
+            conn.execute(sa.insert(schema.evidence).values(**row, **signed))
     assert days.close_days(store, begin + days.DAY_MS + days.SETTLE_MS - 1) == 0
     assert days.close_days(store, begin + days.DAY_MS + days.SETTLE_MS, most=9) == 1
     assert days.close_days(store, begin + days.DAY_MS + days.SETTLE_MS, most=9) == 0

@@ -1,0 +1,55 @@
+"""The `nabz-verify` command."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from agent.common import logs
+from collector.log.notes import NoteError, NoteKey
+from collector.verifier.check import BundleError, Outcome, check
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit codes: 0 as it was signed, 1 something is wrong, 2 it cannot be read."""
+    parser = argparse.ArgumentParser(
+        prog="nabz-verify",
+        description="Check a center's month offline: signatures, chain, transparency log, arithmetic.",
+        epilog="example: nabz-verify LHR-014-2026-01.zip --key nabz.example.org/log+…   exit codes: 0 right, 1 wrong, "
+        "2 unreadable",
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+    parser.add_argument("--key", metavar="KEY", help="the log's public key, as you know it from elsewhere")
+    parser.add_argument(
+        "--witness", action="append", default=[], metavar="KEY", help="a witness that must have cosigned; repeatable"
+    )
+    parser.add_argument("--json", action="store_true", help="print facts as JSON")
+    options = parser.parse_args(argv)
+    try:
+        key = NoteKey.parse(options.key) if options.key else None
+        done = check(options.bundle, key, [NoteKey.parse(text) for text in options.witness])
+    except (OSError, BundleError, NoteError) as error:
+        logs.complain(f"{options.bundle}: {error}")
+        return 2
+    sys.stdout.write(json.dumps(dataclasses.asdict(done), indent=2) + "\n" if options.json else as_text(done))
+    return 1 if done.count else 0
+
+
+def as_text(done: Outcome) -> str:
+    """For people to read."""
+    lines = [f"{done.center} {done.month}: {'NOT as it was signed' if done.count else 'as it was signed'}"]
+    lines += [f"  wrong: {text}" for text in done.wrong]
+    lines += [f"  … and {done.count - len(done.wrong)} more"] if done.count > len(done.wrong) else []
+    looked = f"{done.batches} batches, {done.readings} readings, {done.leaves} leaves, {done.sheets} day sheets"
+    lines += [f"  looked at: {looked}", *(f"  not proven: {text}" for text in done.unproven)]
+    for row in done.verdicts:
+        name = f"{row['criterion']} {row['subject']}".strip()
+        lines.append(f"  {row['verdict']:16} {name} ({row['met_pct']} % of {row['samples']})")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

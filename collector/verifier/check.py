@@ -1,0 +1,185 @@
+"""All of a bundle, one part after the other: what was looked at, what is wrong, and the verdicts of the month."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from collector.log.notes import NoteError, NoteKey
+from collector.verifier import arithmetic, logged
+from collector.verifier.archive import Bundle, BundleError
+from collector.verifier.batches import BatchCheck, BatchError, SpoolChain, device_name, unbased
+
+Row = Mapping[str, Any]
+LISTED = 50  # things that are wrong, listed one by one
+
+
+@dataclass
+class Outcome:
+    """`wrong` is cut after LISTED; `count` says how many."""
+
+    center: str = ""
+    month: str = ""
+    batches: int = 0
+    readings: int = 0
+    leaves: int = 0
+    sheets: int = 0
+    verdicts: list[dict[str, Any]] = field(default_factory=list)
+    unproven: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, found: Iterator[str] | Sequence[str]) -> None:
+        for one in found:
+            self.count += 1
+            if len(self.wrong) < LISTED:
+                self.wrong.append(one)
+
+
+def check(path: Path, key: NoteKey | None = None, witnesses: Sequence[NoteKey] = ()) -> Outcome:
+    """Without `key` the one that the bundle names is taken, which proves nothing about who wrote it. Raises OSError,
+    BundleError."""
+    bundle = Bundle(path)
+    try:
+        done = Outcome(bundle.manifest["center"], bundle.manifest["month"])
+        batches = _batches(bundle, done)
+        known = _log(bundle, key, witnesses, done)
+        if known is not None:
+            done.add(logged.compare_days(batches.days, known))
+            done.unproven += logged.unlogged(batches.days, known)
+            for kind in ("facts", "calendar"):
+                done.add(logged.compare_rows(kind, bundle.rows(f"{kind}.jsonl"), known))
+        _month(bundle, known, done)
+    finally:
+        bundle.close()
+    return done
+
+
+# ---------------------------------------------------------------- the parts
+
+
+def _batches(bundle: Bundle, done: Outcome) -> BatchCheck:
+    keys: dict[str, bytes] = {}
+    for row in bundle.rows("gateways.jsonl"):
+        try:
+            keys[str(row.get("device"))] = unbased(row.get("public_key"))
+        except BatchError as error:
+            done.add([f"gateway {row.get('device')}: {error}"])
+    done.add(f"gateway {name[:40]}: has a key that is not its own" for name in keys if device_name(keys[name]) != name)
+    rows = list(bundle.rows("spools.jsonl"))
+    stories = frozenset((str(row.get("device")), str(row.get("spool"))) for row in rows if row.get("story"))
+    found = BatchCheck(keys, stories)
+    for row in rows:
+        done.add(_before(row, found))
+    for row in bundle.rows("batches.jsonl"):
+        done.add(found.take(row))
+    for row in rows:
+        done.add(_lacking(row, found))
+    done.batches, done.readings = found.batches, found.readings
+    return found
+
+
+def _before(row: Row, found: BatchCheck) -> Iterator[str]:
+    """What was held of a spool before the first batch of the bundle: its chain is not shown here, only gone on with."""
+    try:
+        parts = [(int(p[0]), int(p[1]), bytes.fromhex(p[2]), bytes.fromhex(p[3])) for p in row["before"]]
+    except (KeyError, TypeError, ValueError, IndexError):
+        yield f"spool {row.get('spool')}: what was held before is not readable"
+        return
+    found.spools[str(row.get("device")), str(row.get("spool"))] = SpoolChain(parts)
+
+
+def _lacking(row: Row, found: BatchCheck) -> Iterator[str]:
+    held = found.spools.get((str(row.get("device")), str(row.get("spool"))), SpoolChain())
+    for part in row.get("held") or ():
+        try:
+            gaps = held.missing(int(part[0]), int(part[1]))
+        except (TypeError, ValueError, IndexError):
+            gaps = [[0, 0]]
+        for low, high in gaps:
+            yield f"spool {row.get('spool')}: readings {low}-{high} had a receipt, and no batch has them"
+
+
+def _log(bundle: Bundle, key: NoteKey | None, witnesses: Sequence[NoteKey], done: Outcome) -> logged.LoggedFacts | None:
+    if bundle.manifest.get("log_key") is None:
+        done.unproven.append("the bundle has no transparency log")
+        return None
+    if key is None:
+        done.unproven.append("the log's key is the bundle's own word; give the one you know with --key")
+        try:
+            key = NoteKey.parse(str(bundle.manifest["log_key"]))
+        except NoteError as error:
+            done.add([f"manifest.json: {error}"])
+            return None
+    if not witnesses:
+        done.unproven.append("no witness is asked for; give the key of one you trust with --witness")
+    head, wrong = logged.head_of(bundle.text("checkpoint.txt"), key, witnesses)
+    done.add(wrong)
+    if head is None:
+        return None
+    known = logged.LoggedFacts()
+    done.add(logged.read(bundle.rows("leaves.jsonl"), head, done.center, known))
+    done.leaves = known.leaves
+    return known
+
+
+def _month(bundle: Bundle, known: logged.LoggedFacts | None, done: Outcome) -> None:
+    body, month = bundle.text("report.json"), arithmetic.AddedMonth()
+    report, spans = bundle.object("report.json"), []
+    for row in bundle.rows("sheets.jsonl"):
+        done.sheets += 1
+        try:
+            month.add(row)
+            spans.append((int(row["from_ms"]), int(row["to_ms"])))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            done.add([f"day sheet {done.sheets}: is none"])
+    done.add(arithmetic.sheets_span(spans, bundle.manifest["from_ms"], bundle.manifest["to_ms"]))
+    document = _standard(bundle, _part(report, "standard"), known, done)
+    try:
+        done.add(arithmetic.compare(month, report, arithmetic.rules_of(document)))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        done.add([f"report: cannot be added up ({type(error).__name__}: {str(error)[:60]})"])
+    center = _part(report, "center")
+    if (center.get("code"), report.get("month")) != (done.center, done.month):
+        done.add([f"report: is of {center.get('code')} {report.get('month')}, not of {done.center} {done.month}"])
+    if known is not None:
+        _logged_report(bundle, body, known, done)
+    rows = report.get("criteria")
+    names = ("criterion", "subject", "verdict", "met_pct", "samples", "coverage_pct")
+    done.verdicts = [{name: row.get(name) for name in names} for row in rows or () if isinstance(row, dict)]
+
+
+def _part(report: Row, name: str) -> Row:
+    part = report.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _standard(bundle: Bundle, stated: Row, known: logged.LoggedFacts | None, done: Outcome) -> bytes:
+    documents = bundle.standards()
+    for name, body in documents.items():
+        if hashlib.sha256(body).hexdigest() != name:
+            done.add([f"standard {name[:16]}: is another document than its name says"])
+    digest = str(stated.get("sha256"))
+    if digest not in documents:
+        done.add([f"standard {stated.get('id')}: its document ({digest[:16]}) is not in the bundle"])
+    elif known is not None and known.standards.get(str(stated.get("id"))) != digest:
+        done.add([f"standard {stated.get('id')}: is not the document that was adopted and logged"])
+    return documents.get(digest, b"")
+
+
+def _logged_report(bundle: Bundle, body: bytes, known: logged.LoggedFacts, done: Outcome) -> None:
+    number = bundle.manifest.get("revision")
+    digest = known.reports.get((done.month, number if isinstance(number, int) else 0))
+    if digest is None:
+        done.unproven.append("the month has no closed report in the log yet")
+    elif digest != hashlib.sha256(body).hexdigest():
+        done.add([f"report: is not the text of revision {number} that was closed and logged"])
+    newest = max((revision for month, revision in known.reports if month == done.month), default=0)
+    if isinstance(number, int) and newest > number:
+        done.unproven.append(f"revision {newest} of the report was closed since; this is revision {number}")
+
+
+__all__ = ["BundleError", "Outcome", "check"]
