@@ -19,7 +19,7 @@ expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
 
 chromium.needed()
 
-PAGES = ("/now?incident=1", "/now?tab=self", "/?owner=Bint-e-Hawa+Trust&state=below")
+PAGES = ("/now?incident=1", "/now?tab=self", "/?owner=Bint-e-Hawa+Trust&state=below", "/map?state=below")
 HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)>"
 
 
@@ -175,3 +175,23 @@ def test_a_view_is_kept_and_opened_again(browser: Browser, site) -> None:
         page.wait_for_url("**/?state=below")
         page.get_by_role("button", name="Remove the view What is below").click()
         expect(page.get_by_role("link", name="What is below")).to_have_count(0)
+
+
+# ---------------------------------------------------------------- the map
+
+
+def test_the_map_shows_what_the_table_shows_and_leads_to_a_center(browser: Browser, site) -> None:
+    with reader(browser, site.url) as page:
+        page.goto("/map")
+        expect(page.locator('#map[data-drawn="40"]')).to_be_visible()
+        page.locator('[data-state="silent"]').click()
+        expect(page.locator('#map[data-drawn="2"]')).to_be_visible()
+        page.evaluate("location.hash = ''")
+        places = page.evaluate("fetch('/map.json?state=silent').then(answer => answer.json())")
+        page.goto(f"/map?state=silent#15/{places['lat'][0]}/{places['lon'][0]}")
+        expect(page.locator('#map[data-drawn="2"]')).to_be_visible()
+        page.locator("#map").click()
+        link = page.locator(".leaflet-popup a[href^='/centers/']")
+        expect(link).to_have_attribute("href", f"/centers/{places['codes'][0]}")
+        page.get_by_role("link", name="The same as a table").click()
+        expect(page.locator("#list tbody tr")).to_have_count(2)
