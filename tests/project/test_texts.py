@@ -90,6 +90,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "login.why", log_in.SAID
     yield "menu", view.MENU
     yield "nav", view.ROOMS
+    yield "part", ("now", "story", "standard", "seats", "months", "gateway")
     yield "now.tab", now.TABS
     yield "now.none", ("mine", "free")
     yield "now.key", now.KEYS
