@@ -73,6 +73,7 @@ POLICY: Mapping[str, Rule] = {
         ("GET /", "GET /rows", "GET /centers.csv", "GET /centers.xlsx", "GET /api/v1/centers", "GET /api/v1/live"),
         True,
     ),
+    "map.read": Rule(ALL, "centers", ("GET /map", "GET /map.json", "GET /map/boundaries.json"), True),
     "center.read": Rule(
         ALL, "center",
         ("GET /centers/{code}", "GET /api/v1/centers/{code}", "GET /api/v1/centers/{code}/series"), True,

@@ -40,6 +40,12 @@ class WebSection(CollectorSection):
         "seconds, though it should have.",
     )
 
+    boundaries: Path | None = Field(
+        default=None,
+        description="A GeoJSON file (RFC 7946) of boundaries that the map draws under the centers, such as the Survey "
+        "of Pakistan's own; none are shipped, so without one the map has no lines.",
+    )
+
     @model_validator(mode="after")
     def _safe(self) -> WebSection:
         """Raises ValueError."""

@@ -181,6 +181,23 @@ def pulses(conn: sa.Connection, ranks: Ranks) -> list[sa.RowMapping]:
     return list(conn.execute(query).mappings())
 
 
+def points(conn: sa.Connection, ranks: Ranks, wanted: Filter) -> list[tuple[str, str, str, float, float, int]]:
+    """(code, name, city, latitude, longitude, rank) of the centers under the filter whose place is known, the worst
+    last: it is drawn over the others."""
+    rank, c = _live_rank(ranks), schema.centers.c
+    if not is_current(conn, ranks):
+        table = queries.board(ranks)
+        columns = [table.c[name] for name in ("center", "name", "city", "latitude", "longitude", "rank")]
+        query = sa.select(*columns).where(*queries.matching(table, wanted), table.c.latitude.is_not(None))
+        query = query.order_by(table.c.rank.desc(), table.c.weight)
+    else:
+        conditions = _matching(conn, wanted) + ([rank == STATES.index(wanted.state)] if wanted.state in STATES else [])
+        query = sa.select(c.center, c.name, c.city, c.latitude, c.longitude, rank.label("rank"))
+        query = query.select_from(_STATES.join(schema.centers, c.center == _s.center)).where(*conditions)
+        query = query.where(c.latitude.is_not(None)).order_by(rank.desc(), _s.weight, _s.center)
+    return [tuple(row) for row in conn.execute(query) if row.longitude is not None]
+
+
 def _rows(conn: sa.Connection, ranks: Ranks, codes: Sequence[str], now_ms: int) -> list[dict[str, Any]]:
     """Of these centers, in their order."""
     own = ("weight", *FLAG, "state_since_ms", "open_flags", "unknown", "hour", "hours_ranks")

@@ -150,7 +150,8 @@ def _sums_of_flags(ranks: Ranks) -> sa.Select[Any]:
     ).group_by(flags.c.center)
 
 
-def _matching(table: sa.Subquery, wanted: Filter, *, with_state: bool) -> list[sa.ColumnElement[bool]]:
+def matching(table: sa.Subquery, wanted: Filter, *, with_state: bool = True) -> list[sa.ColumnElement[bool]]:
+    """What a filter says of a center, as conditions on a board."""
     conditions = within(table, wanted.scope)
     conditions += [table.c[name] == value for name, value in wanted.exact.items()]
     if with_state and wanted.state in STATES:
@@ -184,7 +185,7 @@ def _order(table: sa.Subquery, sort: str) -> Sequence[sa.ColumnElement[Any]]:
 def counts(conn: sa.Connection, ranks: Ranks, wanted: Filter) -> dict[str, int]:
     """How many centers are in each state, under the filter but for its state. Every state has its key."""
     table = board(ranks)
-    query = sa.select(table.c.rank, sa.func.count()).where(*_matching(table, wanted, with_state=False))
+    query = sa.select(table.c.rank, sa.func.count()).where(*matching(table, wanted, with_state=False))
     found = {row[0]: row[1] for row in conn.execute(query.group_by(table.c.rank))}
     return {state: found.get(place, 0) for place, state in enumerate(STATES)}
 
@@ -192,7 +193,7 @@ def counts(conn: sa.Connection, ranks: Ranks, wanted: Filter) -> dict[str, int]:
 def page(conn: sa.Connection, ranks: Ranks, wanted: Filter, *, limit: int, offset: int = 0) -> list[dict[str, Any]]:
     """The centers under the filter, in its order, each with `state` and its worst flag."""
     table = board(ranks)
-    query = sa.select(table).where(*_matching(table, wanted, with_state=True)).order_by(*_order(table, wanted.sort))
+    query = sa.select(table).where(*matching(table, wanted)).order_by(*_order(table, wanted.sort))
     return [stated(dict(row), ranks) for row in conn.execute(query.limit(limit).offset(offset)).mappings()]
 
 

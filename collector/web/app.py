@@ -27,7 +27,7 @@ from collector.routing.facts import PersonalChannel
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
-from collector.web.fleet import lists, now
+from collector.web.fleet import lists, map_page, now
 from collector.web.guard import Guard
 from collector.web.health import Health
 from collector.web.limits import BodyLimit
@@ -55,7 +55,7 @@ NO_ADMIN = Event(
 )  # fmt: skip
 PAGES = (
     log_in, centers, test_now, approvals, backups, account, people, keys, contacts, activity, incident_pages, routing,
-    now, lists,
+    now, lists, map_page,
 )  # fmt: skip
 
 
@@ -101,6 +101,7 @@ def build(
         health=health or Health(),
         providers=providers,
         requires_second_proof=config.web.second_proof == "required",
+        boundaries=config.web.boundaries,
         channels=personal_channels(config),
     )
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(site))

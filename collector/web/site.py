@@ -55,6 +55,7 @@ class Site:
     requires_second_proof: bool = False  # of the desk and of admins
     providers: Providers = field(default_factory=dict)
     health: Health = field(default_factory=Health)
+    boundaries: Path | None = None  # GeoJSON that the map draws
     channels: tuple[PersonalChannel, ...] = ()  # that send to persons
 
     def ranks(self, conn: sa.Connection) -> queries.Ranks:

@@ -26,6 +26,7 @@ MENU = {  # pages, and the action that each is
 ROOMS = {  # of the navigation: where each leads, the action that it is, and what else lies in it
     "now": ("/now", "now.read", ("/incidents", "/alerts")),
     "centers": ("/", "centers.list", ("/centers/", "/waiting")),
+    "map": ("/map", "map.read", ()),
 }  # fmt: skip
 YEAR_S = 365 * 86_400
 

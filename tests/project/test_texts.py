@@ -43,7 +43,7 @@ from tests.helpers.texts import CODES, LANGUAGES, SOURCES, TEMPLATES, places, ra
 
 FORM = re.compile(r"\.(zero|one|two|few|many|other)$")
 FREE = ("language.", "province.")  # a province is whatever the register says
-COUNTED = {"unit.s", "unit.min", "unit.h", "unit.d", "news", "now.fresh"}
+COUNTED = {"unit.s", "unit.min", "unit.h", "unit.d", "news", "now.fresh", "map.centers", "map.placed"}
 COUNTED |= {"revision.readings", "revision.records", "revision.outages", "revision.facts", "revision.calendar"}
 
 
@@ -90,6 +90,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "login.why", log_in.SAID
     yield "menu", view.MENU
     yield "nav", view.ROOMS
+    yield "part", ("now", "story", "standard", "seats", "months", "gateway")
     yield "now.tab", now.TABS
     yield "now.none", ("mine", "free")
     yield "now.key", now.KEYS

@@ -37,6 +37,7 @@ from collector.web.view import View
 
 PAGE_ROWS = 200
 MAX_ROWS_ASKED = 400
+WHO_ELSE = ("owner", "isp", "feeder")  # facts that lead to the centers that share them
 REPORTS = 12  # months of a page
 FLAGS = 50  # of a page
 CHARTS = {name: kind.drawn for name, kind in wire.KINDS.items() if kind.chart}
@@ -44,7 +45,7 @@ SERIES = (*{figure.name: None for drawn in CHARTS.values() for figure in drawn},
 OWN_TILES = frozenset({"link", "speed", "ups", "seats", "gateway"})  # kinds that center.html shows in ways of their own
 VERDICTS = ("below", "unknown", "meets")
 NEW_S = 4 * 3600
-RANGES_S = {"1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
+RANGES_S = {"1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400, "90d": 90 * 86_400, "1y": 365 * 86_400}
 
 
 def router(site: Site) -> APIRouter:
@@ -128,8 +129,8 @@ def _center(site: Site, request: Request, code: str) -> Response:
     return view.page(
         "center.html", event=event, row=row, **values, likely=likely,
         old=_old(values["latest"], row["state"] == "silent", site.now()),
-        ranges=tuple(RANGES_S), range=span, range_s=RANGES_S[span],
-        standard=_standard(site), facts=SHOWN, charts=CHARTS, drawn=_drawn(), series=SERIES,
+        who_else=WHO_ELSE, ranges=RANGES_S, range=span, range_s=RANGES_S[span],
+        standard=_standard(site), facts=(*WHO_ELSE[:1], *SHOWN), charts=CHARTS, drawn=_drawn(), series=SERIES,
         said=partial(reasons, words=view.words), named=partial(named, words=view.words),
         subjects=_subjects(values["latest"], request.query_params),
     )  # fmt: skip

@@ -12,7 +12,7 @@ const charts = new Map();
 let spanS = Number(box.dataset.rangeS);
 const POINTS = 480;
 let loaded = 0;
-let zoom = null; // {from, to} in seconds while the reader looks closer; live drawing waits meanwhile
+let zoom = asked(); // {from, to} in seconds while the reader looks closer; live drawing waits meanwhile
 
 const bar = uPlot.paths.bars({ size: [0.9, 6, 2] });
 const step = uPlot.paths.stepped({ align: 1 });
@@ -263,23 +263,38 @@ function pick(u) {
   const from = u.posToVal(u.select.left, "x"), to = u.posToVal(u.select.left + u.select.width, "x");
   for (const { plot } of charts.values()) plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
   if (to - from < 60) return;
-  zoom = { from, to };
-  load();
+  look({ from, to });
 }
 
+// The span that the address names, so that a link shows what its sender saw.
+function asked() {
+  const [from, to] = ["from", "to"].map((name) => Number(new URLSearchParams(location.search).get(name)) / 1000);
+  return from > 0 && to - from >= 60 ? { from, to } : null;
+}
+
+function look(span) {
+  zoom = span;
+  const address = new URL(location);
+  for (const name of ["from", "to"]) {
+    if (span) address.searchParams.set(name, Math.round(span[name] * 1000));
+    else address.searchParams.delete(name);
+  }
+  history[span ? "pushState" : "replaceState"](history.state, "", address);
+  load();
+}
+addEventListener("popstate", () => { zoom = asked(); load(); });
+
 function back() {
-  zoom = null;
   clearTimeout(waiting);
   waiting = null;
-  load();
+  look(null);
 }
 
 for (const link of box.querySelectorAll(".ranges a")) {
   link.addEventListener("click", (event) => {
     event.preventDefault();
     history.replaceState(history.state, "", link.href);
-    const { range } = link.dataset;
-    spanS = { "1h": 3600, "24h": 86400, "7d": 604800, "30d": 2592000 }[range];
+    spanS = Number(link.dataset.span);
     for (const each of box.querySelectorAll(".ranges a")) each.toggleAttribute("aria-current", false);
     link.setAttribute("aria-current", "true");
     document.getElementById("main").setAttribute("hx-get", link.getAttribute("href"));

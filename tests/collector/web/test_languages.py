@@ -64,6 +64,7 @@ def latin(text: str) -> set[str]:
     [
         "/",
         "/now",
+        "/map",
         "/centers/KHI-0001",
         "/centers/KHI-0002",
         "/centers/LHE-0000",

@@ -16,7 +16,8 @@ SESSION = "the-session-of-these-tests"
 
 # What stands beyond the edge of the window, but for what scrolls by itself or is meant for screen readers.
 OUTSIDE = """width => [...document.querySelectorAll('body *')]
-    .filter(each => !each.closest('.counts, .scroll, .hidden, .skip, thead, .uplot, template') && each.offsetParent)
+    .filter(each => !each.closest('.counts, .scroll, .rooms, .parts, #map, .hidden, .skip, thead, .uplot, template'))
+    .filter(each => each.offsetParent)
     .filter(each => { const r = each.getBoundingClientRect(); return r.left < -1 || r.right > width + 1 })
     .map(each => each.outerHTML.slice(0, 100))"""
 

@@ -19,7 +19,7 @@ expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
 
 chromium.needed()
 
-PAGES = ("/now?incident=1", "/now?tab=self", "/?owner=Bint-e-Hawa+Trust&state=below")
+PAGES = ("/now?incident=1", "/now?tab=self", "/?owner=Bint-e-Hawa+Trust&state=below", "/map?state=below")
 HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)>"
 
 
@@ -175,3 +175,56 @@ def test_a_view_is_kept_and_opened_again(browser: Browser, site) -> None:
         page.wait_for_url("**/?state=below")
         page.get_by_role("button", name="Remove the view What is below").click()
         expect(page.get_by_role("link", name="What is below")).to_have_count(0)
+
+
+# ---------------------------------------------------------------- the map
+
+
+def test_the_map_shows_what_the_table_shows_and_leads_to_a_center(browser: Browser, site) -> None:
+    with reader(browser, site.url) as page:
+        page.goto("/map")
+        expect(page.locator('#map[data-drawn="40"]')).to_be_visible()
+        page.locator('[data-state="silent"]').click()
+        expect(page.locator('#map[data-drawn="2"]')).to_be_visible()
+        page.evaluate("location.hash = ''")
+        places = page.evaluate("fetch('/map.json?state=silent').then(answer => answer.json())")
+        page.goto(f"/map?state=silent#15/{places['lat'][0]}/{places['lon'][0]}")
+        expect(page.locator('#map[data-drawn="2"]')).to_be_visible()
+        page.locator("#map").click()
+        link = page.locator(".leaflet-popup a[href^='/centers/']")
+        expect(link).to_have_attribute("href", f"/centers/{places['codes'][0]}")
+        page.get_by_role("link", name="The same as a table").click()
+        expect(page.locator("#list tbody tr")).to_have_count(2)
+
+
+# ---------------------------------------------------------------- a center
+
+
+def test_the_span_of_the_charts_stands_in_the_address_and_back_takes_it_back(browser: Browser, site, cast) -> None:
+    from_ms, to_ms = cast.NOW_MS - 6 * cast.HOUR_MS, cast.NOW_MS - 2 * cast.HOUR_MS
+    asked: list[str] = []
+    with reader(browser, site.url) as page:
+        page.on("request", lambda request: asked.append(request.url) if "kind=link" in request.url else None)
+        page.goto(f"/centers/KHI-0001?from={from_ms}&to={to_ms}")
+        expect(page.locator("#charts canvas")).to_have_count(4)
+        assert f"from={from_ms}&to={to_ms}" in asked[0]
+        page.locator('[data-chart="link"] .u-over').scroll_into_view_if_needed()
+        over = page.locator('[data-chart="link"] .u-over').bounding_box()
+        assert over
+        page.mouse.move(over["x"] + 100, over["y"] + 30)
+        page.mouse.down()
+        page.mouse.move(over["x"] + 300, over["y"] + 30)
+        page.mouse.up()
+        page.wait_for_url(lambda url: f"from={from_ms}" not in url)
+        page.go_back()
+        page.wait_for_url(lambda url: f"from={from_ms}" in url)
+
+
+def test_a_center_leads_to_those_that_share_its_feeder(browser: Browser, site) -> None:
+    with reader(browser, site.url) as page:
+        page.goto("/centers/LHE-0000")
+        for name, value in (("feeder", HOSTILE), ("isp", HOSTILE), ("owner", HOSTILE)):
+            page.goto("/centers/LHE-0000")
+            page.locator(f'a.else[href^="/?{name}="]').click()
+            expect(page.locator("#list tbody tr")).to_have_count(1)
+            expect(page.locator(".only b")).to_have_text(value)

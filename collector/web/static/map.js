@@ -1,0 +1,158 @@
+// The map: all centers on one canvas, the worst drawn last; where many lie close together, a disc with their number in
+// the colour of the worst. Its view stands in the address behind the #.
+/* global L */
+import { follow } from "./live.js";
+import { duration, form } from "./page.js";
+
+const PAKISTAN = [[23.6, 60.8], [37.1, 77.9]];
+const CELL_PX = 34, APART_FROM = 10; // side of a cluster's cell; the zoom from which every center is by itself
+const REST_MS = 5000;
+const box = document.getElementById("map");
+const words = JSON.parse(box.dataset.words);
+const names = Object.fromEntries([...document.getElementById("map-words").content.children].map((i) => [i.dataset.state, i.textContent]));
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const colour = (state) => css(`--${{ closed: "paused" }[state] ?? state}`);
+
+// A disc with a number on it.
+const Disc = L.CircleMarker.extend({
+  _updatePath() {
+    L.CircleMarker.prototype._updatePath.call(this);
+    const { _ctx: ctx, _drawing: drawing } = this._renderer;
+    if (!drawing || !this.options.n) return;
+    ctx.fillStyle = css("--surface");
+    ctx.font = `600 12px ${getComputedStyle(box).fontFamily}`;
+    ctx.textAlign = "center";
+    ctx.textBaseline = "middle";
+    ctx.globalAlpha = 1;
+    ctx.fillText(this.options.n, this._point.x, this._point.y);
+  },
+});
+
+const map = L.map(box, { preferCanvas: true, attributionControl: false, zoomControl: false, zoomSnap: 0.5, minZoom: 4, maxZoom: 17, worldCopyJump: false });
+L.control.zoom({ zoomInTitle: box.dataset.zoomIn, zoomOutTitle: box.dataset.zoomOut }).addTo(map);
+const layer = L.layerGroup().addTo(map);
+let points = { codes: [] };
+
+function start() {
+  const [, zoom, lat, lon] = /^#([\d.]+)\/(-?[\d.]+)\/(-?[\d.]+)$/.exec(location.hash) ?? [];
+  if (zoom) map.setView([lat, lon], zoom);
+  else map.fitBounds(points.codes.length ? points.lat.map((lat, i) => [lat, points.lon[i]]) : PAKISTAN, { padding: [24, 24], maxZoom: 12 });
+}
+
+function clusters() {
+  if (map.getZoom() >= APART_FROM) return points.codes.map((_, i) => [i]);
+  const cells = new Map();
+  points.codes.forEach((_, i) => {
+    const at = map.project([points.lat[i], points.lon[i]]);
+    const key = `${Math.floor(at.x / CELL_PX)} ${Math.floor(at.y / CELL_PX)}`;
+    if (cells.has(key)) cells.get(key).push(i); else cells.set(key, [i]);
+  });
+  return [...cells.values()];
+}
+
+function draw() {
+  layer.clearLayers();
+  const line = css("--surface");
+  const found = clusters().map((own) => ({ own, worst: Math.min(...own.map((i) => points.rank[i])) }));
+  found.sort((a, b) => b.worst - a.worst); // the worst lie on top
+  for (const { own, worst } of found) {
+    const state = points.states[worst], n = own.length;
+    const middle = [own.reduce((sum, i) => sum + points.lat[i], 0) / n, own.reduce((sum, i) => sum + points.lon[i], 0) / n];
+    const disc = new Disc(middle, {
+      radius: n > 1 ? 9 + Math.min(9, 2.2 * Math.log2(n)) : worst < 3 ? 7 : 5, n: n > 1 ? n : 0,
+      color: line, weight: 1.5, fillColor: colour(state), fillOpacity: 0.92,
+    });
+    if (n > 1) disc.on("click", () => map.fitBounds(own.map((i) => [points.lat[i], points.lon[i]]), { padding: [40, 40], maxZoom: 14 }));
+    disc.bindTooltip(() => (n > 1 ? many(own) : told(own[0])), { direction: "top" });
+    if (n === 1) disc.bindPopup(() => leads(own[0]));
+    disc.addTo(layer);
+  }
+}
+
+function element(tag, text, more = {}) {
+  const made = Object.assign(document.createElement(tag), more);
+  made.textContent = text;
+  return made;
+}
+
+function told(i) {
+  const box = document.createElement("div");
+  box.append(element("bdi", points.names[i]), document.createElement("br"), names[points.states[points.rank[i]]]);
+  return box;
+}
+
+function many(own) {
+  const box = document.createElement("div");
+  box.append(form(words, own.length).replace("{n}", own.length));
+  points.states.forEach((state, rank) => {
+    const n = own.filter((i) => points.rank[i] === rank).length;
+    if (n) box.append(document.createElement("br"), `${names[state]} ${n}`);
+  });
+  return box;
+}
+
+function leads(i) {
+  const box = told(i);
+  const link = element("a", points.names[i], { href: `/centers/${encodeURIComponent(points.codes[i])}` });
+  link.dir = "auto";
+  box.firstChild.replaceWith(link);
+  return box;
+}
+
+// The names of the cities that most centers are in, so that the points can be told apart without lines.
+function cities() {
+  const found = new Map();
+  points.cities.forEach((city, i) => { if (city) found.set(city, [...(found.get(city) ?? []), i]); });
+  const largest = [...found].sort((a, b) => b[1].length - a[1].length).slice(0, 30);
+  for (const [city, own] of largest) {
+    const middle = (column) => own.map((i) => points[column][i]).sort((a, b) => a - b)[own.length >> 1];
+    L.tooltip([middle("lat"), middle("lon")], { permanent: true, direction: "bottom", offset: [0, 10], className: "city", interactive: false })
+      .setContent(element("bdi", city)).addTo(map);
+  }
+}
+
+// ---------------------------------------------------------------- loading
+
+function trouble(status) {
+  const bar = document.querySelector(".trouble");
+  for (const said of bar.querySelectorAll("[data-why]")) said.hidden = said.dataset.why !== (status ? "refused" : "away");
+  bar.querySelector("[data-status]").textContent = status || "";
+  bar.hidden = status === 401;
+}
+
+async function load() {
+  const answer = await fetch(box.dataset.points).catch(() => null);
+  if (!answer?.ok || answer.redirected) return trouble(answer?.status ?? 0);
+  points = await answer.json();
+  document.querySelector(".trouble").hidden = true;
+  const place = document.getElementById("placed");
+  place.textContent = form(JSON.parse(place.dataset.forms), points.codes.length).replace("{n}", points.codes.length.toLocaleString("en"));
+  return points;
+}
+
+async function outline() {
+  if (!box.dataset.boundaries) return;
+  const answer = await fetch(box.dataset.boundaries).catch(() => null);
+  if (answer?.ok) L.geoJSON(await answer.json(), { interactive: false, style: { color: css("--muted"), weight: 1, fillOpacity: 0.03 } }).addTo(map).bringToBack();
+}
+
+let waiting = 0, loadedMs = 0;
+function again() {
+  clearTimeout(waiting);
+  waiting = setTimeout(async () => { loadedMs = Date.now(); if (await load()) draw(); }, Math.max(0, loadedMs + REST_MS - Date.now()));
+}
+
+await load();
+start();
+await outline();
+draw();
+cities();
+box.dataset.drawn = points.codes.length;
+addEventListener("hashchange", start);
+map.on("zoomend", draw);
+map.on("moveend", () => {
+  const { lat, lng } = map.getCenter();
+  history.replaceState(history.state, "", `#${map.getZoom()}/${lat.toFixed(4)}/${lng.toFixed(4)}`);
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+follow(document.querySelector(".live"), { news: (news) => news.moved.length && again(), missed: again, duration });
