@@ -172,13 +172,13 @@ def _key(row: Mapping[str, Any]) -> Key:
 
 def _by_center(conn: sa.Connection, day: Due) -> Iterator[tuple[str, list[StoredBatch], dict[str, list[Row]]]]:
     """What came of each center, center by center, so that one at a time is in memory."""
-    streams = {kind: _SignedStream(conn, table, day) for kind, table in schema.readings.items()}
-    for code, some in _SignedStream(conn, schema.evidence, day).all():
+    streams = {kind: _CenterStream(conn, table, day) for kind, table in schema.readings.items()}
+    for code, some in _CenterStream(conn, schema.evidence, day).all():
         rows = {kind: sorted(stream.of(code), key=_key) for kind, stream in streams.items()}
         yield code, [of_row(row) for row in some], rows
 
 
-class _SignedStream:
+class _CenterStream:
     """The rows of a table that came on a day, a center at a time. All of them are in the same order of centers, the
     database's own."""
 

@@ -79,8 +79,8 @@ def batches(
     """Every batch that is held, or those of a center, a device, a spool, with some of these numbers: the archived ones
     by day, then the others in the order in which they came. Read page by page; what comes meanwhile may be missing.
     Raises ArchiveMissing."""
-    wanted = {"center": center, "device": device, "spool": spool}
-    named = {name: value for name, value in wanted.items() if value is not None}
+    parties = {"center": center, "device": device, "spool": spool}
+    named = {name: value for name, value in parties.items() if value is not None}
     for place in places(conn, *_of(schema.archived, named, numbers)):
         found = batches_of(conn, place, files_of(conn, place.part))
         yield from (batch for batch in found if _is_of(batch, named, numbers))
@@ -178,6 +178,6 @@ def _inline(conn: sa.Connection, columns: Sequence[sa.Column[Any]], rows: Sequen
         made = sa.func.jsonb_to_recordset(document).table_valued(*(sa.column(c.name, c.type) for c in columns))
         return sa.select(*made.render_derived(with_types=True).c)
     text = sa.literal(msgspec.json.encode([list(row.values()) for row in chosen]).decode(), sa.Text)
-    item = sa.func.json_each(text).table_valued("value").alias()
-    found = (sa.func.json_extract(item.c.value, f"$[{n}]", type_=c.type) for n, c in enumerate(columns))
+    element = sa.func.json_each(text).table_valued("value").alias()
+    found = (sa.func.json_extract(element.c.value, f"$[{n}]", type_=c.type) for n, c in enumerate(columns))
     return sa.select(*(value.label(column.name) for value, column in zip(found, columns, strict=True)))
