@@ -70,8 +70,8 @@ POLICY: Mapping[str, Rule] = {
     ),
     "centers.list": Rule(
         ALL, "centers",
-        ("GET /", "GET /rows", "GET /centers.csv", "GET /centers.xlsx", "GET /api/v1/centers", "GET /api/v1/live"),
-        True,
+        ("GET /", "GET /rows", "GET /centers.csv", "GET /centers.xlsx", "GET /api/v1/centers", "GET /api/v1/live",
+         "GET /api/v1/openapi.json"), True,
     ),
     "center.read": Rule(
         ALL, "center",
@@ -80,7 +80,7 @@ POLICY: Mapping[str, Rule] = {
     "center.test": Rule(("operator", *DESK), "center", ("POST /centers/{code}/test",)),
     "gateways.list": Rule(OFFICERS, "centers", ("GET /waiting",)),
     "gateway.decide": Rule(DESK, "centers", ("POST /waiting",)),  # the form names the center: its page compares
-    "incidents.list": Rule(ALL, "centers", ("GET /incidents", "GET /api/v1/incidents"), True),
+    "incidents.list": Rule(ALL, "centers", ("GET /incidents", "GET /incidents.csv", "GET /api/v1/incidents"), True),
     "incident.read": Rule(  # of what is about centers beyond an account's own it gets its part
         ALL, "centers", ("GET /incidents/{number}", "GET /api/v1/incidents/{number}"), True,
     ),
@@ -88,7 +88,9 @@ POLICY: Mapping[str, Rule] = {
         DESK, "centers", ("POST /now", "POST /incidents/{number}", "POST /api/v1/incidents/{number}"), True,
     ),
     "now.read": Rule(OFFICERS, "centers", ("GET /now",)),
-    "alerts.read": Rule(OFFICERS, "programme", ("GET /alerts",)),
+    "flags.list": Rule(ALL, "centers", ("GET /flags.csv", "GET /api/v1/flags"), True),
+    "alerts.read": Rule(OFFICERS, "programme", ("GET /alerts", "GET /alerts.csv", "GET /api/v1/alerts"), True),
+    "metrics.read": Rule(OFFICERS, "programme", ("GET /metrics",), True),
     "routing.read": Rule(OFFICERS, "programme", ("GET /routing",)),
     "routing.edit": Rule(DESK, "programme", ("POST /routing",)),
     "backups.read": Rule(AUDIT, "programme", ("GET /backups",)),

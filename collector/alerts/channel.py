@@ -49,6 +49,7 @@ class AlertMessage:
     event: Event = "raised"
     address: str = ""  # of the person, on a channel that sends to persons
     facts: str = ""  # JSON, for channels that programs read
+    id: int = 0  # the same for every attempt
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Channel:
     events: tuple[Event, ...] = ("raised", "cleared")
     languages: tuple[str, ...] = LANGUAGES
     address: AddressKind | None = None
+    is_structured: bool = False  # programs read it: it gets facts beside the words, and no summaries
 
 
 def by_apprise(

@@ -20,15 +20,18 @@ from collector.alerts.announcements import EVENTS, announcement_of
 from collector.alerts.channel import Channel
 from collector.alerts.message import Announcement, held_summary, message
 from collector.alerts.queue import BRAKE, BRAKE_MS
+from collector.alerts.structured import encoded
 from collector.desk import tables as desk
-from collector.desk.incident import Incident
+from collector.desk.incident import ALERTS, Incident
 from collector.routing import tables as routing
-from collector.routing.decide import Book, Decision, RoutedMessage, decide, escalate
+from collector.routing.decide import RoutedMessage, RoutingBook, RoutingDecision, decide, escalate
 from collector.routing.directory import book_of
 from collector.routing.facts import IncidentFacts, PersonalChannel
 from collector.standard import Standards
 from collector.standard.criteria import EVERYONE
 from collector.store import schema
+
+TOLD = frozenset({*ALERTS, "acknowledged", "closed"})  # of what persons hear; a merger is the desk's own affair
 
 _al, _e, _i = schema.alerts.c, schema.incident_events.c, schema.incidents.c
 
@@ -72,7 +75,13 @@ _ROUTED = (
 
 def _route_event(writer: MessageWriter, row: Any) -> None:
     conn, now_ms = writer.conn, writer.now_ms
-    if not (writer.book.routes and writer.book.channels):
+    is_quiet = row.act in ALERTS and row.queued_ms == desk.QUIET  # people are to sleep, programs are not
+    is_for_people = bool(writer.book.routes and writer.book.channels) and row.act in TOLD and not is_quiet
+    if not (is_for_people or writer.programs):
+        return
+    announcement = announcement_of(conn, row)
+    writer.add_facts(announcement)
+    if not is_for_people:
         return
     incident = desk.get(conn, row.incident)
     facts = routing.facts_of(conn, incident, now_ms)
@@ -80,10 +89,10 @@ def _route_event(writer: MessageWriter, row: Any) -> None:
     if decision.begun:
         routing.drop_pending(conn, incident.id, now_ms)
     routing.put(conn, incident.id, now_ms, decision)
-    writer.add(announcement_of(conn, row), facts, decision)
+    writer.add(announcement, facts, decision)
 
 
-def _escalated(writer: MessageWriter, incident: Incident, decision: Decision) -> None:
+def _escalated(writer: MessageWriter, incident: Incident, decision: RoutingDecision) -> None:
     """The step is an event of its own, so that its history says who was told when."""
     sent = [one for one in decision.messages if one.is_sent]
     if not sent:
@@ -91,22 +100,36 @@ def _escalated(writer: MessageWriter, incident: Incident, decision: Decision) ->
     detail = Reason.of("incident.escalated", names=[one.name for one in sent][:10], n=len(sent))
     number = desk.record(writer.conn, incident, "escalated", writer.now_ms, detail=detail, quiet=True)
     row = writer.conn.execute(EVENTS.where(_e.id == number)).one()
-    facts = routing.facts_of(writer.conn, incident, writer.now_ms)
-    writer.add(announcement_of(writer.conn, row), facts, decision)
+    announcement = announcement_of(writer.conn, row)
+    writer.add_facts(announcement)
+    writer.add(announcement, routing.facts_of(writer.conn, incident, writer.now_ms), decision)
 
 
 class MessageWriter:
     """Collects the rows of one transaction, with their words, and writes them."""
 
     def __init__(
-        self, conn: sa.Connection, channels: Mapping[str, Channel], book: Book, standards: Standards, base_url: str,
-        now_ms: int,
+        self, conn: sa.Connection, channels: Mapping[str, Channel], book: RoutingBook, standards: Standards,
+        base_url: str, now_ms: int,
     ) -> None:  # fmt: skip
         self.conn, self.channels, self.book, self.now_ms = conn, channels, book, now_ms
         self._standards, self._base_url = standards, base_url
         self._rows: list[dict[str, object]] = []
+        self.programs = [one for one in channels.values() if one.is_structured]
 
-    def add(self, announcement: Announcement, facts: IncidentFacts, decision: Decision) -> None:
+    def add_facts(self, announcement: Announcement) -> None:
+        """One message to every channel that programs read, whatever the storm."""
+        if not self.programs:
+            return
+        standard = self._standards.at(announcement.at_ms)
+        made = message(announcement, standard, self._base_url, [plain()])
+        facts = encoded(announcement, self._base_url)
+        for channel in self.programs:
+            if announcement.event in channel.events:
+                row = _common(announcement, channel.name, (made.title, made.text), self.now_ms)
+                self._rows.append({**row, "kind": "change", "facts": facts})
+
+    def add(self, announcement: Announcement, facts: IncidentFacts, decision: RoutingDecision) -> None:
         known: dict[tuple[object, ...], tuple[str, str]] = {}
         for one in decision.messages:
             if not one.is_sent or announcement.event not in self.channels[one.channel].events:
@@ -157,12 +180,17 @@ class MessageWriter:
 
 
 def _row(own: Announcement, one: RoutedMessage, words: tuple[str, str], now_ms: int) -> dict[str, object]:
+    row = _common(own, one.channel, words, now_ms)
+    return {**row, "kind": "person", "person": one.person, "address": one.address, "why": encode(one.reason)}
+
+
+def _common(own: Announcement, channel: str, words: tuple[str, str], now_ms: int) -> dict[str, object]:
     title, text = words
     is_group = own.news is not None and own.news.incident.is_group
     return {
-        "kind": "person", "change": own.change, "event": own.id, "center": EVERYONE if is_group else own.center,
-        "channel": one.channel, "title": title, "text": text, "state": "waiting", "attempts": 0, "next_ms": now_ms,
-        "made_ms": now_ms, "person": one.person, "address": one.address, "why": encode(one.reason),
+        "change": own.change, "event": own.id, "center": EVERYONE if is_group else own.center, "channel": channel,
+        "title": title, "text": text, "state": "waiting", "attempts": 0, "next_ms": now_ms, "made_ms": now_ms,
+        "person": "", "address": "", "why": "", "facts": "",
     }  # fmt: skip
 
 
@@ -178,7 +206,7 @@ def _braked(conn: sa.Connection, rows: Sequence[dict[str, object]], now_ms: int)
     for row in rows:
         person = str(row["person"])
         counted[person] += 1
-        yield {**row, "state": "held"} if counted[person] > BRAKE else row
+        yield {**row, "state": "held"} if person and counted[person] > BRAKE else row
 
 
 def _to_sum_up(conn: sa.Connection, now_ms: int) -> dict[str, list[Any]]:

@@ -66,7 +66,7 @@ def queue(conn: sa.Connection, channels: Sequence[Channel], standards: Standards
     if braking and conn.scalar(_SUMMARIES_SINCE, {"since_ms": now_ms - BRAKE_MS}):
         return 0
     words = _summaries if braking else _messages
-    shared = [channel for channel in channels if channel.address is None]
+    shared = [channel for channel in channels if channel.address is None and not channel.is_structured]
     made = [row for channel in shared for row in words(announcements, channel, standards, base_url, now_ms)]
     if made:
         conn.execute(sa.insert(schema.alerts), made)
@@ -90,7 +90,7 @@ def claim(conn: sa.Connection, now_ms: int, channel: str) -> ClaimedMessage | No
     if conn.execute(mine.values(state="sending", attempts=row.attempts + 1)).rowcount != 1:
         return None
     is_over = row.now == "clear" if row.act is None else ROUTED.get(row.act) == "cleared"
-    words = AlertMessage(row.title, row.text, "cleared" if is_over else "raised", row.address, row.facts)
+    words = AlertMessage(row.title, row.text, "cleared" if is_over else "raised", row.address, row.facts, row.id)
     return ClaimedMessage(row.id, row.channel, words, row.attempts + 1)
 
 

@@ -29,7 +29,7 @@ from collector.desk import tables as desk
 from collector.desk.incident import WorkError
 from collector.desk.symptoms import SEVERITIES
 from collector.routing import directory, routes, tables
-from collector.routing.decide import Book, RoutedMessage, rehearse
+from collector.routing.decide import RoutedMessage, RoutingBook, rehearse
 from collector.routing.facts import PersonalChannel
 from collector.routing.plans import EXAMPLE as SHIPPED
 from collector.routing.plans import RoutingError
@@ -135,7 +135,7 @@ def _facts(at_ms: int, one: RoutedMessage) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _told(book: Book, found: list[tuple[int, RoutedMessage]], now_ms: int) -> str:
+def _told(book: RoutingBook, found: list[tuple[int, RoutedMessage]], now_ms: int) -> str:
     words = plain()
     if not book.channels:
         return (

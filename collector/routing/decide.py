@@ -26,7 +26,7 @@ ECHOED = frozenset({"acknowledged", "closed"})  # what one person does and the o
 
 
 @dataclass(frozen=True)
-class Book:
+class RoutingBook:
     """What is chosen from: routes in the order of their numbers, channels in that of the settings; `days` are the
     holidays."""
 
@@ -66,7 +66,7 @@ class PendingStep:
 
 
 @dataclass(frozen=True)
-class Decision:
+class RoutingDecision:
     """`begun`: the routes whose plans have been begun."""
 
     messages: tuple[RoutedMessage, ...] = ()
@@ -74,27 +74,27 @@ class Decision:
     begun: tuple[int, ...] = ()
 
 
-def decide(act: str, incident: IncidentFacts, book: Book, now_ms: int, actor: str = "") -> Decision:
+def decide(act: str, incident: IncidentFacts, book: RoutingBook, now_ms: int, actor: str = "") -> RoutingDecision:
     """What becomes of an event; `actor` is the key of the person who did it, who is not told of it."""
-    told = [one for one in _told_before(incident, book) if one.person != actor]
+    hearers = [one for one in _told_before(incident, book) if one.person != actor]
     if act in ECHOED or not incident.is_escalated:
-        return Decision(_one_each(told))
+        return RoutingDecision(_one_each(hearers))
     starting = act in ARMING
     begun = [
         route
         for route in (book.routes if starting or act == "worse" else ())
         if (starting or route.id not in incident.routes) and route.fits(incident, now_ms, book.days)
     ]
-    taken = _joined(told, [_take(route, 0, incident, book, now_ms, now_ms) for route in begun])
+    taken = _joined(hearers, [_take(route, 0, incident, book, now_ms, now_ms) for route in begun])
     return replace(taken, begun=tuple(route.id for route in begun))
 
 
 def escalate(
-    pending: Iterable[PendingStep], armed_ms: int, incident: IncidentFacts, book: Book, now_ms: int
-) -> Decision:
+    pending: Iterable[PendingStep], armed_ms: int, incident: IncidentFacts, book: RoutingBook, now_ms: int
+) -> RoutingDecision:
     """The steps whose time has come; nothing once somebody looks after the incident."""
     if not incident.is_escalated:
-        return Decision()
+        return RoutingDecision()
     routes = {route.id: route for route in book.routes}
     taken = [
         _take(routes[one.route], one.step, incident, book, armed_ms, now_ms) for one in pending if one.route in routes
@@ -102,29 +102,31 @@ def escalate(
     return _joined([], taken)
 
 
-def _joined(told: Sequence[RoutedMessage], decisions: Sequence[Decision]) -> Decision:
-    messages = [*told, *(message for one in decisions for message in one.messages)]
-    return Decision(_one_each(messages), tuple(step for one in decisions for step in one.pending))
+def _joined(hearers: Sequence[RoutedMessage], decisions: Sequence[RoutingDecision]) -> RoutingDecision:
+    messages = [*hearers, *(message for one in decisions for message in one.messages)]
+    return RoutingDecision(_one_each(messages), tuple(step for one in decisions for step in one.pending))
 
 
-def _take(route: AlertRoute, first: int, incident: IncidentFacts, book: Book, armed_ms: int, now_ms: int) -> Decision:
+def _take(
+    route: AlertRoute, first: int, incident: IncidentFacts, book: RoutingBook, armed_ms: int, now_ms: int
+) -> RoutingDecision:
     """The route's steps from `first` on that are due, or whose predecessor reached nobody."""
     plan, messages, reached = book.plans.get(route.plan, ()), list[RoutedMessage](), True
     for number, step in enumerate(plan[first:], first):
         due_ms = armed_ms + step.after_s * 1000
         if due_ms > now_ms and reached:
-            return Decision(tuple(messages), (PendingStep(route.id, number, due_ms),))
+            return RoutingDecision(tuple(messages), (PendingStep(route.id, number, due_ms),))
         found = list(step_messages(route, number, step, incident, book, now_ms))
         messages += found
         reached = any(one.is_sent for one in found)
-    return Decision(tuple(messages))
+    return RoutingDecision(tuple(messages))
 
 
 # ---------------------------------------------------------------- who
 
 
 def step_messages(
-    route: AlertRoute, number: int, step: PlanStep, incident: IncidentFacts, book: Book, now_ms: int
+    route: AlertRoute, number: int, step: PlanStep, incident: IncidentFacts, book: RoutingBook, now_ms: int
 ) -> Iterator[RoutedMessage]:
     """Of the first target that reaches anybody; those of targets before it say why they do not."""
     for target in step.targets:
@@ -140,7 +142,9 @@ def step_messages(
             return
 
 
-def _people(target: RoutingTarget, incident: IncidentFacts, book: Book, now_ms: int) -> list[tuple[Recipient, Reason]]:
+def _people(
+    target: RoutingTarget, incident: IncidentFacts, book: RoutingBook, now_ms: int
+) -> list[tuple[Recipient, Reason]]:
     """Each with the reason for which the target means this person."""
     if target.kind == "rota":
         return _on_duty(target.name, incident, book, now_ms)
@@ -159,7 +163,7 @@ def _people(target: RoutingTarget, incident: IncidentFacts, book: Book, now_ms: 
     ]
 
 
-def _on_duty(name: str, incident: IncidentFacts, book: Book, now_ms: int) -> list[tuple[Recipient, Reason]]:
+def _on_duty(name: str, incident: IncidentFacts, book: RoutingBook, now_ms: int) -> list[tuple[Recipient, Reason]]:
     found = []
     for one in book.rotas:
         is_about = one.scope.is_all or any(one.scope.includes(center) for center in incident.centers)
@@ -173,7 +177,7 @@ def _on_duty(name: str, incident: IncidentFacts, book: Book, now_ms: int) -> lis
 
 def _message(
     person: Recipient, why: Reason, route: AlertRoute, number: int, step: PlanStep, incident: IncidentFacts,
-    book: Book, now_ms: int,
+    book: RoutingBook, now_ms: int,
 ) -> RoutedMessage:  # fmt: skip
     lang = route.lang or person.lang
     channel = channel_for(person, book.channels, step.via)
@@ -199,10 +203,10 @@ def channel_for(
     return next((one for one in wanted if person.addresses.get(one.address)), None)
 
 
-def _told_before(incident: IncidentFacts, book: Book) -> list[RoutedMessage]:
+def _told_before(incident: IncidentFacts, book: RoutingBook) -> list[RoutedMessage]:
     """Whoever got a message of this incident, by the same channel if it still reaches them."""
     found = []
-    for key, name in incident.told.items():
+    for key, name in incident.hearers.items():
         person = book.people.get(key)
         if person is None or not person.sees_any(incident.centers):
             continue
@@ -231,7 +235,7 @@ def _one_each(messages: Iterable[RoutedMessage]) -> tuple[RoutedMessage, ...]:
 # ---------------------------------------------------------------- without sending
 
 
-def rehearse(incident: IncidentFacts, book: Book, armed_ms: int) -> list[tuple[int, RoutedMessage]]:
+def rehearse(incident: IncidentFacts, book: RoutingBook, armed_ms: int) -> list[tuple[int, RoutedMessage]]:
     """(when, message) of all steps of all routes that fit, if nobody acknowledged: what `route test` prints."""
     found: list[tuple[int, RoutedMessage]] = []
     for route in book.routes:

@@ -14,14 +14,14 @@ from collector.accounts.contacts import Contact
 from collector.register import calendar
 from collector.register.opening_hours import DayRule
 from collector.routing import tables
-from collector.routing.decide import Book
+from collector.routing.decide import RoutingBook
 from collector.routing.facts import PersonalChannel
 from collector.routing.recipients import ADDRESSES, AddressKind, Recipient
 
 
-def book_of(conn: sa.Connection, channels: Sequence[PersonalChannel], now_ms: int) -> Book:
+def book_of(conn: sa.Connection, channels: Sequence[PersonalChannel], now_ms: int) -> RoutingBook:
     """All that routing chooses from."""
-    return Book(
+    return RoutingBook(
         routes=tables.routes(conn),
         plans=tables.plans(conn),
         rotas=tables.rotas(conn),

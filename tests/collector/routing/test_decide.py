@@ -8,8 +8,8 @@ import pytest
 
 from collector.register.opening_hours import DayRule
 from collector.routing import plans
-from collector.routing.decide import Book, Decision, PendingStep, decide, escalate, rehearse
-from collector.routing.facts import Home, IncidentFacts, PersonalChannel
+from collector.routing.decide import PendingStep, RoutingBook, RoutingDecision, decide, escalate, rehearse
+from collector.routing.facts import IncidentCenter, IncidentFacts, PersonalChannel
 from collector.routing.plans import PlanStep, RoutingError, parse_targets
 from collector.routing.recipients import Recipient
 from collector.routing.rota import Rota
@@ -21,7 +21,7 @@ MINUTE, HOUR = 60_000, 3_600_000
 NOON = MONDAY + 12 * HOUR
 SMS, MAIL = PersonalChannel("sms", "telephone"), PersonalChannel("mail", "email")
 LAHORE, KARACHI = Scope(district=frozenset({"Lahore"})), Scope(district=frozenset({"Karachi"}))
-HOME = Home("LHR-001", "Bint-e-Hawa", "PTCL", "Lahore", "Punjab")
+HOME = IncidentCenter("LHR-001", "Bint-e-Hawa", "PTCL", "Lahore", "Punjab")
 
 
 def person(key: str, role: str, scope: Scope, **facts: object) -> Recipient:
@@ -42,7 +42,7 @@ PEOPLE = {
         person("root", "admin", Scope()),
     )
 }
-BOOK = Book(
+BOOK = RoutingBook(
     routes=(AlertRoute(1),),
     plans=plans.SHIPPED,
     rotas=(Rota("desk", ("ayesha",), MONDAY, scope=LAHORE), Rota("lead", ("lubna",), MONDAY, scope=LAHORE)),
@@ -52,11 +52,11 @@ BOOK = Book(
 INCIDENT = IncidentFacts(7, "serious", "power", centers=(HOME,))
 
 
-def sent(decision: Decision) -> list[tuple[str, str, str]]:
+def sent(decision: RoutingDecision) -> list[tuple[str, str, str]]:
     return [(one.person, one.channel, one.reason.code) for one in decision.messages if one.is_sent]
 
 
-def withheld(decision: Decision) -> list[tuple[str, str]]:
+def withheld(decision: RoutingDecision) -> list[tuple[str, str]]:
     return [(one.person, one.reason.code) for one in decision.messages if not one.is_sent]
 
 
@@ -86,13 +86,13 @@ def test_escalation_reaches_every_level_in_its_time() -> None:
 def test_somebody_who_looks_after_it_stops_the_clock(state: str) -> None:
     looked_after = replace(INCIDENT, state=state)  # type: ignore[arg-type]
     due = [PendingStep(1, 1, NOON)]
-    assert escalate(due, NOON, looked_after, BOOK, NOON + HOUR) == Decision()
-    assert escalate(due, NOON, replace(INCIDENT, is_snoozed=True), BOOK, NOON + HOUR) == Decision()
+    assert escalate(due, NOON, looked_after, BOOK, NOON + HOUR) == RoutingDecision()
+    assert escalate(due, NOON, replace(INCIDENT, is_snoozed=True), BOOK, NOON + HOUR) == RoutingDecision()
     assert sent(escalate(due, NOON, INCIDENT, BOOK, NOON + HOUR)) == [("ayesha", "sms", "route.duty")]
 
 
 def test_an_acknowledgement_that_ran_out_begins_again() -> None:
-    told = replace(INCIDENT, told={"ayesha": "mail"}, routes=frozenset({1}))
+    told = replace(INCIDENT, hearers={"ayesha": "mail"}, routes=frozenset({1}))
     found = decide("ack_expired", told, BOOK, NOON)
     assert ("ayesha", "mail", "route.told_before") in sent(found)
     assert ("omar", "sms", "route.operator") in sent(found)
@@ -100,13 +100,13 @@ def test_an_acknowledgement_that_ran_out_begins_again() -> None:
 
 
 def test_whoever_was_told_hears_how_it_ends_and_nobody_else() -> None:
-    told = replace(INCIDENT, told={"omar": "sms", "gone": "sms", "karim": "sms"}, state="resolved")
+    told = replace(INCIDENT, hearers={"omar": "sms", "gone": "sms", "karim": "sms"}, state="resolved")
     assert sent(decide("resolved", told, BOOK, NOON)) == [("omar", "sms", "route.told_before")]
     assert decide("better", replace(told, state="new"), BOOK, NOON).begun == ()
 
 
 def test_an_acknowledgement_is_echoed_to_the_others() -> None:
-    told = replace(INCIDENT, told={"omar": "sms", "ayesha": "sms"}, state="acknowledged")
+    told = replace(INCIDENT, hearers={"omar": "sms", "ayesha": "sms"}, state="acknowledged")
     assert sent(decide("acknowledged", told, BOOK, NOON, actor="ayesha")) == [("omar", "sms", "route.told_before")]
 
 
