@@ -41,7 +41,7 @@ def site(served, cast) -> Any:
     }  # fmt: skip
     with served.store.write() as conn:
         conn.execute(sa.insert(schema.changes), [row])
-        follow.follow(conn, cast.timeless_standards(), NOW_MS)
+        follow.follow(conn, cast.timeless_standards(), NOW_MS - 500_000)
         conn.execute(sa.insert(schema.alerts), [alert])
     return served
 
