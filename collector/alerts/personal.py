@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from agent.common.reasons import Reason, encode
 from agent.common.words import plain
 from collector.access.users import key_of
+from collector.alerts import links, sms
 from collector.alerts.announcements import EVENTS, announcement_of
 from collector.alerts.channel import Channel
 from collector.alerts.message import Announcement, held_summary, message
@@ -24,13 +25,14 @@ from collector.alerts.structured import encoded
 from collector.desk import tables as desk
 from collector.desk.incident import ALERTS, Incident
 from collector.routing import tables as routing
-from collector.routing.decide import RoutedMessage, RoutingBook, RoutingDecision, decide, escalate
+from collector.routing.decide import ARMING, RoutedMessage, RoutingBook, RoutingDecision, decide, escalate
 from collector.routing.directory import book_of
 from collector.routing.facts import IncidentFacts, PersonalChannel
 from collector.standard import Standards
 from collector.standard.criteria import EVERYONE
 from collector.store import schema
 
+CALLING = ARMING | {"worse", "escalated"}
 TOLD = frozenset({*ALERTS, "acknowledged", "closed"})  # of what persons hear; a merger is the desk's own affair
 
 _al, _e, _i = schema.alerts.c, schema.incident_events.c, schema.incidents.c
@@ -139,7 +141,17 @@ class MessageWriter:
             key = (one.lang, centers, encode(one.reason))
             if key not in known:
                 known[key] = self._words(own, one)
-            self._rows.append(_row(own, one, known[key], self.now_ms))
+            self._rows.append(_row(own, one, self._with_link(own, one, known[key]), self.now_ms))
+
+    def _with_link(self, own: Announcement, one: RoutedMessage, words: tuple[str, str]) -> tuple[str, str]:
+        """With a link to acknowledge by, while somebody is looked for; the short form is no more than that."""
+        (title, text), news, link = words, own.news, ""
+        if news is not None and news.incident.state == "new" and news.act in CALLING:
+            link = links.make(self.conn, news.incident.id, one.person, self._base_url, self.now_ms)
+        if self.channels[one.channel].is_short and news is not None:
+            return title, sms.short(title, link or f"{self._base_url}/incidents/{news.incident.id}")
+        lang = plain(one.lang)
+        return title, f"{text}\n{lang('alert.ack', url=lang.ltr(link))}" if link else text
 
     def _own(self, announcement: Announcement, facts: IncidentFacts, one: RoutedMessage) -> Announcement:
         """With the centers that this person may know of."""

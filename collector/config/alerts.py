@@ -47,6 +47,9 @@ class ChannelSection(CollectorSection):
     secret_file: Path | None = Field(
         default=None, description="File with the secret that signs a webhook: `whsec_` and 32 random bytes in base64."
     )
+    form: Literal["full", "short"] = Field(
+        default="full", description="`short`: the title and a link, for text messages; English fits one."
+    )
     events: tuple[Event, ...] = Field(
         default=get_args(Event), description="Which changes of a flag it tells: raised, cleared."
     )

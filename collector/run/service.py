@@ -365,7 +365,14 @@ def read_channels(settings: Settings) -> list[Channel]:
     """Where alerts go. Raises ConfigError for an address that Apprise does not know."""
     try:
         return [
-            make(channel.name, channel.secret_url(), channel.events, channel.languages, channel.secret())
+            make(
+                channel.name,
+                channel.secret_url(),
+                channel.events,
+                channel.languages,
+                channel.secret(),
+                is_short=channel.form == "short",
+            )
             for channel in settings.alerts.channels
         ]
     except ValueError as error:

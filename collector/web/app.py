@@ -30,7 +30,7 @@ from collector.web import api, auth, errors, incidents
 from collector.web.fleet import lists, now
 from collector.web.guard import Guard
 from collector.web.health import Health
-from collector.web.interfaces import metrics, openapi, tables
+from collector.web.interfaces import links, metrics, openapi, tables
 from collector.web.limits import BodyLimit
 from collector.web.live import Follower, Hub
 from collector.web.machines import gateways, log
@@ -114,6 +114,7 @@ def build(
         app.include_router(page.router(site))
     app.include_router(incidents.router(site))
     app.include_router(tables.router(site))
+    app.include_router(links.router(site))
     app.include_router(metrics.router(site))
     app.include_router(openapi.router(app))
     errors.add(app, site)

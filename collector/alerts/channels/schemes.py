@@ -13,14 +13,14 @@ Maker = Callable[[str, str, str, tuple[Event, ...]], Channel]
 
 def make(
     name: str, url: str, events: tuple[Event, ...] = ("raised", "cleared"), languages: tuple[str, ...] = LANGUAGES,
-    secret: str = "",
+    secret: str = "", *, is_short: bool = False,
 ) -> Channel:  # fmt: skip
     """The channel of a URL: alertmanager+http://HOST:PORT, webhook+https://HOST/PATH, or one of Apprise. Raises
     ValueError, without the URL, as it may hold secrets."""
     scheme, _, rest = url.partition("+")
     maker = MAKERS.get(scheme)
     if maker is None:
-        return by_apprise(name, url, events, languages)
+        return by_apprise(name, url, events, languages, is_short=is_short)
     if urlsplit(rest).scheme not in ("http", "https") or not urlsplit(rest).hostname:
         raise ValueError(f"channel {name!r}: after {scheme}+ an address such as https://HOST/PATH is needed")
     return maker(name, rest, secret, events)
