@@ -3,9 +3,6 @@ makes the change."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -14,7 +11,6 @@ from collector.access import users
 from collector.store import schema
 
 COLUMNS = ("at_ms", "act", "person", "is_proven", "subject", "center", "device", "reason")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute
 
 
 @dataclass(frozen=True)
@@ -41,16 +37,3 @@ def page(conn: sa.Connection, wanted: ActFilter, limit: int) -> list[sa.RowMappi
     conditions += [table.c.id < wanted.before_id] if wanted.before_id is not None else []
     query = sa.select(table).where(*conditions).order_by(table.c.id.desc()).limit(limit)
     return list(conn.execute(query).mappings())
-
-
-def as_csv(rows: Iterable[sa.RowMapping]) -> str:
-    """With a line of heads; a text that a spreadsheet would compute has an apostrophe before it."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(COLUMNS)
-    writer.writerows([_cell(row[name]) for name in COLUMNS] for row in rows)
-    return out.getvalue()
-
-
-def _cell(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -64,14 +64,15 @@ POLICY: Mapping[str, Rule] = {
         ("GET /api/v1/ca", "GET /api/v1/time", "POST /api/v1/enrol", "POST /api/v1/renew", "POST /api/v1/servers/join",
          "POST /api/v1/records"),
     ),
+    "link": Rule((), "anybody", ("GET /a/{secret}", "POST /a/{secret}")),  # its secret says who, for one act
     "second_proof": Rule(
         (), "half",
         ("GET /login/second", "POST /login/second", "POST /login/passkey", "POST /logout"),
     ),
     "centers.list": Rule(
         ALL, "centers",
-        ("GET /", "GET /rows", "GET /centers.csv", "GET /centers.xlsx", "GET /api/v1/centers", "GET /api/v1/live"),
-        True,
+        ("GET /", "GET /rows", "GET /centers.csv", "GET /centers.xlsx", "GET /api/v1/centers", "GET /api/v1/live",
+         "GET /api/v1/openapi.json"), True,
     ),
     "map.read": Rule(ALL, "centers", ("GET /map", "GET /map.json", "GET /map/boundaries.json"), True),
     "center.read": Rule(
@@ -81,7 +82,7 @@ POLICY: Mapping[str, Rule] = {
     "center.test": Rule(("operator", *DESK), "center", ("POST /centers/{code}/test",)),
     "gateways.list": Rule(OFFICERS, "centers", ("GET /waiting",)),
     "gateway.decide": Rule(DESK, "centers", ("POST /waiting",)),  # the form names the center: its page compares
-    "incidents.list": Rule(ALL, "centers", ("GET /incidents", "GET /api/v1/incidents"), True),
+    "incidents.list": Rule(ALL, "centers", ("GET /incidents", "GET /incidents.csv", "GET /api/v1/incidents"), True),
     "incident.read": Rule(  # of what is about centers beyond an account's own it gets its part
         ALL, "centers", ("GET /incidents/{number}", "GET /api/v1/incidents/{number}"), True,
     ),
@@ -89,7 +90,9 @@ POLICY: Mapping[str, Rule] = {
         DESK, "centers", ("POST /now", "POST /incidents/{number}", "POST /api/v1/incidents/{number}"), True,
     ),
     "now.read": Rule(OFFICERS, "centers", ("GET /now",)),
-    "alerts.read": Rule(OFFICERS, "programme", ("GET /alerts",)),
+    "flags.list": Rule(ALL, "centers", ("GET /flags.csv", "GET /api/v1/flags"), True),
+    "alerts.read": Rule(OFFICERS, "programme", ("GET /alerts", "GET /alerts.csv", "GET /api/v1/alerts"), True),
+    "metrics.read": Rule(OFFICERS, "programme", ("GET /metrics",), True),
     "routing.read": Rule(OFFICERS, "programme", ("GET /routing",)),
     "routing.edit": Rule(DESK, "programme", ("POST /routing",)),
     "backups.read": Rule(AUDIT, "programme", ("GET /backups",)),

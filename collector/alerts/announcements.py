@@ -24,9 +24,8 @@ def announcements_of(conn: sa.Connection, now_ms: int) -> list[Announcement]:
     return [announcement_of(conn, row) for row in rows]
 
 
-EVENTS = sa.select(_e.id, _e.act, _e.at_ms, _e.recorded_ms, _e.person, _e.detail, _e.incident, _e.change).join_from(
-    schema.incident_events, schema.incidents, _i.id == _e.incident
-)
+_COLUMNS = (_e.id, _e.act, _e.at_ms, _e.person, _e.detail, _e.incident, _e.change, _e.queued_ms)
+EVENTS = sa.select(*_COLUMNS).join_from(schema.incident_events, schema.incidents, _i.id == _e.incident)
 _UNQUEUED = EVENTS.where(_e.queued_ms.is_(None), _i.hold_ms <= sa.bindparam("now_ms")).order_by(_e.id)
 
 

@@ -49,6 +49,7 @@ class AlertMessage:
     event: Event = "raised"
     address: str = ""  # of the person, on a channel that sends to persons
     facts: str = ""  # JSON, for channels that programs read
+    id: int = 0  # the same for every attempt
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Channel:
     events: tuple[Event, ...] = ("raised", "cleared")
     languages: tuple[str, ...] = LANGUAGES
     address: AddressKind | None = None
+    is_short: bool = False  # a text message: the title and a link, in one segment if its alphabet allows
+    is_structured: bool = False  # programs read it: it gets facts beside the words, and no summaries
 
 
 def by_apprise(
@@ -68,6 +71,8 @@ def by_apprise(
     url: str,
     events: tuple[Event, ...] = ("raised", "cleared"),
     languages: tuple[str, ...] = LANGUAGES,
+    *,
+    is_short: bool = False,
 ) -> Channel:
     """A channel to any service that Apprise knows by URL; with a place such as `{telephone}` in it, one that sends to
     persons. Raises ValueError, without the URL, as it holds secrets."""
@@ -87,10 +92,10 @@ def by_apprise(
         if not service.add(_filled(url, message.address)):
             raise SendFailed("the service does not take this address; correct the contact", permanent=True)
         with _own_warnings(apprise.logger) as lines:
-            if not service.notify(body=message.text, title=message.title, notify_type=kind):
+            if not service.notify(body=message.text, title="" if is_short else message.title, notify_type=kind):
                 raise _failure("\n".join(lines))
 
-    return Channel(name, send, events, languages, address)
+    return Channel(name, send, events, languages, address, is_short)
 
 
 def address_kind(url: str) -> AddressKind | None:

@@ -16,19 +16,24 @@ import sqlalchemy as sa
 from agent.common.reasons import Reason, encode
 from agent.common.words import plain
 from collector.access.users import key_of
+from collector.alerts import links, sms
 from collector.alerts.announcements import EVENTS, announcement_of
 from collector.alerts.channel import Channel
 from collector.alerts.message import Announcement, held_summary, message
 from collector.alerts.queue import BRAKE, BRAKE_MS
+from collector.alerts.structured import encoded
 from collector.desk import tables as desk
-from collector.desk.incident import Incident
+from collector.desk.incident import ALERTS, Incident
 from collector.routing import tables as routing
-from collector.routing.decide import RoutedMessage, RoutingBook, RoutingDecision, decide, escalate
+from collector.routing.decide import ARMING, RoutedMessage, RoutingBook, RoutingDecision, decide, escalate
 from collector.routing.directory import book_of
 from collector.routing.facts import IncidentFacts, PersonalChannel
 from collector.standard import Standards
 from collector.standard.criteria import EVERYONE
 from collector.store import schema
+
+CALLING = ARMING | {"worse", "escalated"}
+TOLD = frozenset({*ALERTS, "acknowledged", "closed"})  # of what persons hear; a merger is the desk's own affair
 
 _al, _e, _i = schema.alerts.c, schema.incident_events.c, schema.incidents.c
 
@@ -72,7 +77,13 @@ _ROUTED = (
 
 def _route_event(writer: MessageWriter, row: Any) -> None:
     conn, now_ms = writer.conn, writer.now_ms
-    if not (writer.book.routes and writer.book.channels):
+    is_quiet = row.act in ALERTS and row.queued_ms == desk.QUIET  # people are to sleep, programs are not
+    is_for_people = bool(writer.book.routes and writer.book.channels) and row.act in TOLD and not is_quiet
+    if not (is_for_people or writer.programs):
+        return
+    announcement = announcement_of(conn, row)
+    writer.add_facts(announcement)
+    if not is_for_people:
         return
     incident = desk.get(conn, row.incident)
     facts = routing.facts_of(conn, incident, now_ms)
@@ -80,7 +91,7 @@ def _route_event(writer: MessageWriter, row: Any) -> None:
     if decision.begun:
         routing.drop_pending(conn, incident.id, now_ms)
     routing.put(conn, incident.id, now_ms, decision)
-    writer.add(announcement_of(conn, row), facts, decision)
+    writer.add(announcement, facts, decision)
 
 
 def _escalated(writer: MessageWriter, incident: Incident, decision: RoutingDecision) -> None:
@@ -91,8 +102,9 @@ def _escalated(writer: MessageWriter, incident: Incident, decision: RoutingDecis
     detail = Reason.of("incident.escalated", names=[one.name for one in sent][:10], n=len(sent))
     number = desk.record(writer.conn, incident, "escalated", writer.now_ms, detail=detail, quiet=True)
     row = writer.conn.execute(EVENTS.where(_e.id == number)).one()
-    facts = routing.facts_of(writer.conn, incident, writer.now_ms)
-    writer.add(announcement_of(writer.conn, row), facts, decision)
+    announcement = announcement_of(writer.conn, row)
+    writer.add_facts(announcement)
+    writer.add(announcement, routing.facts_of(writer.conn, incident, writer.now_ms), decision)
 
 
 class MessageWriter:
@@ -105,6 +117,19 @@ class MessageWriter:
         self.conn, self.channels, self.book, self.now_ms = conn, channels, book, now_ms
         self._standards, self._base_url = standards, base_url
         self._rows: list[dict[str, object]] = []
+        self.programs = [one for one in channels.values() if one.is_structured]
+
+    def add_facts(self, announcement: Announcement) -> None:
+        """One message to every channel that programs read, whatever the storm."""
+        if not self.programs:
+            return
+        standard = self._standards.at(announcement.at_ms)
+        made = message(announcement, standard, self._base_url, [plain()])
+        facts = encoded(announcement, self._base_url)
+        for channel in self.programs:
+            if announcement.event in channel.events:
+                row = _common(announcement, channel.name, (made.title, made.text), self.now_ms)
+                self._rows.append({**row, "kind": "change", "facts": facts})
 
     def add(self, announcement: Announcement, facts: IncidentFacts, decision: RoutingDecision) -> None:
         known: dict[tuple[object, ...], tuple[str, str]] = {}
@@ -116,7 +141,17 @@ class MessageWriter:
             key = (one.lang, centers, encode(one.reason))
             if key not in known:
                 known[key] = self._words(own, one)
-            self._rows.append(_row(own, one, known[key], self.now_ms))
+            self._rows.append(_row(own, one, self._with_link(own, one, known[key]), self.now_ms))
+
+    def _with_link(self, own: Announcement, one: RoutedMessage, words: tuple[str, str]) -> tuple[str, str]:
+        """With a link to acknowledge by, while somebody is looked for; the short form is no more than that."""
+        (title, text), news, link = words, own.news, ""
+        if news is not None and news.incident.state == "new" and news.act in CALLING:
+            link = links.make(self.conn, news.incident.id, one.person, self._base_url, self.now_ms)
+        if self.channels[one.channel].is_short and news is not None:
+            return title, sms.short(title, link or f"{self._base_url}/incidents/{news.incident.id}")
+        lang = plain(one.lang)
+        return title, f"{text}\n{lang('alert.ack', url=lang.ltr(link))}" if link else text
 
     def _own(self, announcement: Announcement, facts: IncidentFacts, one: RoutedMessage) -> Announcement:
         """With the centers that this person may know of."""
@@ -157,12 +192,17 @@ class MessageWriter:
 
 
 def _row(own: Announcement, one: RoutedMessage, words: tuple[str, str], now_ms: int) -> dict[str, object]:
+    row = _common(own, one.channel, words, now_ms)
+    return {**row, "kind": "person", "person": one.person, "address": one.address, "why": encode(one.reason)}
+
+
+def _common(own: Announcement, channel: str, words: tuple[str, str], now_ms: int) -> dict[str, object]:
     title, text = words
     is_group = own.news is not None and own.news.incident.is_group
     return {
-        "kind": "person", "change": own.change, "event": own.id, "center": EVERYONE if is_group else own.center,
-        "channel": one.channel, "title": title, "text": text, "state": "waiting", "attempts": 0, "next_ms": now_ms,
-        "made_ms": now_ms, "person": one.person, "address": one.address, "why": encode(one.reason),
+        "change": own.change, "event": own.id, "center": EVERYONE if is_group else own.center, "channel": channel,
+        "title": title, "text": text, "state": "waiting", "attempts": 0, "next_ms": now_ms, "made_ms": now_ms,
+        "person": "", "address": "", "why": "", "facts": "",
     }  # fmt: skip
 
 
@@ -178,7 +218,7 @@ def _braked(conn: sa.Connection, rows: Sequence[dict[str, object]], now_ms: int)
     for row in rows:
         person = str(row["person"])
         counted[person] += 1
-        yield {**row, "state": "held"} if counted[person] > BRAKE else row
+        yield {**row, "state": "held"} if person and counted[person] > BRAKE else row
 
 
 def _to_sum_up(conn: sa.Connection, now_ms: int) -> dict[str, list[Any]]:

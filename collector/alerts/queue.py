@@ -10,13 +10,13 @@ message nor repeats one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from agent.common.words import PlainWords, plain
-from collector.alerts import breaker
+from collector.alerts import breaker, links, sms
 from collector.alerts.announcements import announcements_of
 from collector.alerts.breaker import Breaker
 from collector.alerts.channel import AlertMessage, Channel, SendFailed
@@ -66,7 +66,7 @@ def queue(conn: sa.Connection, channels: Sequence[Channel], standards: Standards
     if braking and conn.scalar(_SUMMARIES_SINCE, {"since_ms": now_ms - BRAKE_MS}):
         return 0
     words = _summaries if braking else _messages
-    shared = [channel for channel in channels if channel.address is None]
+    shared = [channel for channel in channels if channel.address is None and not channel.is_structured]
     made = [row for channel in shared for row in words(announcements, channel, standards, base_url, now_ms)]
     if made:
         conn.execute(sa.insert(schema.alerts), made)
@@ -90,7 +90,7 @@ def claim(conn: sa.Connection, now_ms: int, channel: str) -> ClaimedMessage | No
     if conn.execute(mine.values(state="sending", attempts=row.attempts + 1)).rowcount != 1:
         return None
     is_over = row.now == "clear" if row.act is None else ROUTED.get(row.act) == "cleared"
-    words = AlertMessage(row.title, row.text, "cleared" if is_over else "raised", row.address, row.facts)
+    words = AlertMessage(row.title, row.text, "cleared" if is_over else "raised", row.address, row.facts, row.id)
     return ClaimedMessage(row.id, row.channel, words, row.attempts + 1)
 
 
@@ -108,7 +108,8 @@ def finish(conn: sa.Connection, due: ClaimedMessage, problem: SendFailed | None,
     """Writes how sending went, and what it says of the channel."""
     known = breaker_of(conn, due.channel)
     if problem is None:
-        values: dict[str, object] = {"state": "sent", "sent_ms": now_ms, "problem": ""}
+        words = links.redacted(due.message.text)
+        values: dict[str, object] = {"state": "sent", "sent_ms": now_ms, "problem": "", "text": words}
         known = breaker.after_sending(now_ms)
     elif problem.is_unsure:
         values = {"state": "unsure", "problem": str(problem)}
@@ -187,10 +188,8 @@ def _messages(
     announcements: Sequence[Announcement], channel: Channel, standards: Standards, base_url: str, now_ms: int
 ) -> list[dict[str, object]]:
     wanted = [item for item in announcements if item.event in channel.events]
-    return [
-        _row(item, channel, message(item, standards.at(item.at_ms), base_url, _words(channel)), now_ms)
-        for item in wanted
-    ]
+    made = [(item, message(item, standards.at(item.at_ms), base_url, _words(channel))) for item in wanted]
+    return [_row(item, channel, _shortened(words, item, channel, base_url), now_ms) for item, words in made]
 
 
 def _summaries(
@@ -201,6 +200,12 @@ def _summaries(
         return []
     words = summary(wanted, standards.at(now_ms), base_url, _words(channel))
     return [_row(wanted[-1], channel, words, now_ms, "summary")]
+
+
+def _shortened(made: AlertMessage, item: Announcement, channel: Channel, base_url: str) -> AlertMessage:
+    if not channel.is_short or item.news is None:
+        return made
+    return replace(made, text=sms.short(made.title, f"{base_url}/incidents/{item.news.incident.id}"))
 
 
 def _words(channel: Channel) -> list[PlainWords]:

@@ -21,6 +21,7 @@ PROGRAM = Program(
             "center": "the register of centers: import, add, list, show, facts by day, and their history",
             "owner": "the parties that own centers: list, show, set",
             "calendar": "holidays, other hours, closures, maintenance, load-shedding: list, add, confirm, withdraw",
+            "flag": "what centers are below now: list",
             "incident": "incidents: list, show, ack, assign, note, snooze, resolve, merge, split …",
         },
         "Gateways": {
@@ -39,6 +40,7 @@ PROGRAM = Program(
             "contact": "whom to call about which centers: set, list, remove",
         },
         "Who is told": {
+            "alert": "the messages that were sent, or wait: list",
             "route": "which incidents go by which escalation plan: list, add, remove, test",
             "plan": "escalation plans: list, set, remove",
             "rota": "who is on duty: list, add, remove, override, who",

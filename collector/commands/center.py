@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from agent.common.errors import describe
 from collector.access import users
+from collector.alerts import lists
 from collector.commands import register
 from collector.commands.console import (
     acting,
@@ -20,14 +21,17 @@ from collector.commands.console import (
     common_arguments,
     complain,
     say,
+    say_rows,
     settings_of,
     table,
     who_argument,
 )
-from collector.database import opened
+from collector.database import existing, opened
+from collector.judging.current import ranks_now
 from collector.register import centers, dated, facts
+from collector.run.service import read_standards
 from collector.speedtests import requests
-from collector.store import Store
+from collector.store import Store, center_states, queries
 
 EXAMPLE = "nabz-collector center import centers.csv --dry-run"
 EXAMPLES = {
@@ -67,7 +71,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     who_argument(move)
     show = verbs.add_parser("show", help="one center")
     show.add_argument("code", metavar="CODE")
-    verbs.add_parser("list", help="all centers")
+    shown = verbs.add_parser("list", help="all centers; with --state as they do now, the worst first")
+    shown.add_argument("--state", choices=(*queries.STATES, "all"), default="", help="only those in this state")
+    shown.add_argument("--province", default="", metavar="NAME", help="only those of this province")
+    shown.add_argument("--csv", action="store_true", help="print CSV, for a spreadsheet")
     test = verbs.add_parser("test", help="ask for a speed test of a center now; the running collector gives the turn")
     test.add_argument("code", metavar="CODE")
     test.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="wait so long for its result")
@@ -125,9 +132,26 @@ def _evidence(path: Path) -> dict[str, object]:
 
 
 def _list(options: argparse.Namespace) -> int:
+    if options.state:
+        return _states(options)
     with opened(settings_of(options)) as store, store.read() as conn:
         rows = [center.row() for center in centers.all_centers(conn)]
-    say(json.dumps(rows) if options.json else table(SHOWN, [[row[name] for name in SHOWN] for row in rows]))
+    rows = [row for row in rows if options.province in ("", row["province"])]
+    if options.csv:
+        say_rows(options, tuple(centers.COLUMNS), rows)
+    else:
+        say(json.dumps(rows) if options.json else table(SHOWN, [[row[name] for name in SHOWN] for row in rows]))
+    return 0
+
+
+def _states(options: argparse.Namespace) -> int:
+    """As the page lists them."""
+    settings, now_ms = settings_of(options), _now_ms()
+    wanted = queries.Filter("" if options.state == "all" else options.state, options.province)
+    with existing(settings) as store, store.read() as conn:
+        ranks = ranks_now(conn, read_standards(settings), now_ms)
+        rows = center_states.page(conn, ranks, wanted, now_ms, limit=lists.LIMIT)
+    say_rows(options, lists.CENTERS, rows, ("center", "name", "province", "state", "criterion", "heard_ms"))
     return 0
 
 

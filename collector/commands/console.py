@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import json
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import wraps
@@ -25,6 +26,7 @@ from agent.common.errors import describe
 from agent.common.files import asked_secret
 from collector.access import users
 from collector.config import DEFAULT_FILE, ConfigError, Settings, load
+from collector.csv_rows import as_csv
 from collector.database import KEY_FILE
 from collector.log.sequencing import log_key
 from collector.register import dated
@@ -214,6 +216,33 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def form_arguments(parser: argparse.ArgumentParser) -> None:
+    """How a list is printed, if not as a table."""
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="print facts as JSON")
+    forms.add_argument("--csv", action="store_true", help="print CSV, for a spreadsheet")
+
+
+def say_rows(
+    options: argparse.Namespace,
+    columns: Sequence[str],
+    rows: Sequence[Mapping[str, object]],
+    shown: Sequence[str] = (),
+) -> None:
+    """Flat rows as a table with the columns `shown` (default: all), as JSON or as CSV."""
+    if options.json:
+        say(json.dumps([{name: row[name] for name in columns} for row in rows]))
+    elif options.csv:
+        sys.stdout.write(as_csv(columns, rows))
+    else:
+        heads = shown or columns
+        say(table(heads, [[_shown(name, row[name]) for name in heads] for row in rows]))
+
+
+def _shown(name: str, value: object) -> object:
+    return moment(value) if name.endswith("_ms") else "" if value is None else value
 
 
 def moment(ms: object) -> str:

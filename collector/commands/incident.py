@@ -12,13 +12,16 @@ import sqlalchemy as sa
 
 from agent.common.words import plain
 from collector.access import users
+from collector.alerts import lists
 from collector.commands.console import (
     acting,
     answers,
     common_arguments,
     complain,
+    form_arguments,
     moment,
     say,
+    say_rows,
     settings_of,
     span_s,
     table,
@@ -65,9 +68,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
             who_argument(made)
             made.add_argument("--note", default="", metavar="TEXT", help="what the next reader needs to know; recorded")
     _own_arguments(verbs.choices)
-    for made in verbs.choices.values():
+    for verb, made in verbs.choices.items():
         common_arguments(made)
-        made.add_argument("--json", action="store_true", help="print facts as JSON")
+        if verb == "list":
+            form_arguments(made)
+        else:
+            made.add_argument("--json", action="store_true", help="print facts as JSON")
 
 
 def _own_arguments(verbs: Mapping[str, argparse.ArgumentParser]) -> None:
@@ -97,7 +103,10 @@ def _list(options: argparse.Namespace) -> int:
         found = queries.listing(
             conn, read_standards(settings), _now_ms(), state=options.state, owner=options.owner, center=options.center
         )
-    say(json.dumps(found) if options.json else table(HEADS, [_cells(one) for one in found]))
+    if options.csv:
+        say_rows(options, lists.INCIDENTS, [lists.flat_incident(one) for one in found])
+    else:
+        say(json.dumps(found) if options.json else table(HEADS, [_cells(one) for one in found]))
     return 0
 
 

@@ -40,15 +40,26 @@ class ChannelSection(CollectorSection):
     url: str = Field(
         default="",
         description="An Apprise URL: mailto://, json://, tgram:// … One with `{telephone}`, `{email}`, `{whatsapp}` or "
-        "`{telegram}` in it sends to persons, as routes say (docs/incidents.md).",
+        "`{telegram}` in it sends to persons, as routes say (docs/incidents.md). For programs: "
+        "`alertmanager+http://HOST:9093`, `webhook+https://HOST/PATH`.",
     )
     url_file: Path | None = Field(default=None, description="File with the URL instead, as it often holds a secret.")
+    secret_file: Path | None = Field(
+        default=None, description="File with the secret that signs a webhook: `whsec_` and 32 random bytes in base64."
+    )
+    form: Literal["full", "short"] = Field(
+        default="full", description="`short`: the title and a link, for text messages; English fits one."
+    )
     events: tuple[Event, ...] = Field(
         default=get_args(Event), description="Which changes of a flag it tells: raised, cleared."
     )
     languages: tuple[Language, ...] = Field(
         default=("en", "ur"), min_length=1, description="The languages of its messages, the first for the title."
     )
+
+    def secret(self) -> str:
+        """Empty without a file. Raises ConfigError."""
+        return read_secret(self.secret_file, "[alerts.channels] secret_file") if self.secret_file else ""
 
     def secret_url(self) -> str:
         """The URL, from its file if there is one. Raises ConfigError."""

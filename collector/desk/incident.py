@@ -36,8 +36,10 @@ ALERTS: Mapping[str, Literal["raised", "cleared"]] = {
 
 # What persons are told of by routes: besides, that somebody looks after it or has closed it, or that nobody does.
 ROUTED: Mapping[str, Literal["raised", "cleared"]] = {
-    **ALERTS, "acknowledged": "cleared", "closed": "cleared", "escalated": "raised",
+    **ALERTS, "acknowledged": "cleared", "closed": "cleared", "merged": "cleared", "escalated": "raised",
 }  # fmt: skip
+# What ends an incident: programs that were told of its beginning must hear of it, whoever is to sleep.
+ENDS = frozenset({"resolved", "closed", "merged"})
 
 ACK_S = 24 * 3600  # an acknowledgement nobody renews is forgotten
 MAX_ACK_S = 7 * 24 * 3600

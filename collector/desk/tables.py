@@ -9,7 +9,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from agent.common.reasons import Reason, encode
-from collector.desk.incident import ALERTS, OPEN, ROUTED, Act, Incident, Values, WorkError
+from collector.desk.incident import ALERTS, ENDS, OPEN, ROUTED, Act, Incident, Values, WorkError
 from collector.desk.symptoms import SIGN, Symptom
 from collector.store import DESK, NEWS, schema, upsert
 
@@ -125,7 +125,7 @@ def record(
         "incident": incident.id, "act": act, "at_ms": now_ms if at_ms is None else at_ms, "recorded_ms": now_ms,
         "person": person, "text": text, "detail": encode(detail) if detail else "", "change": change,
         "queued_ms": None if is_news and act in ALERTS else QUIET,
-        "routed_ms": None if is_news and act in ROUTED else QUIET,
+        "routed_ms": None if act in ENDS or (is_news and act in ROUTED) else QUIET,
     }  # fmt: skip
     key = conn.execute(sa.insert(schema.incident_events).values(row)).inserted_primary_key
     if row["routed_ms"] is None:

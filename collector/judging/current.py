@@ -15,10 +15,10 @@ from collector.flags.machine import FlagState
 from collector.flags.witness import Witness
 from collector.judging import server_check
 from collector.judging.evaluate import CenterLike, load
-from collector.register import opening_hours
+from collector.register import calendar, opening_hours
 from collector.standard import Standards
 from collector.standard.criteria import Criterion, Silence, Standard
-from collector.store import schema
+from collector.store import center_states, schema
 from collector.store.queries import Ranks
 
 SEVERITIES = ("notice", "info", "warning", "serious", "urgent")
@@ -34,6 +34,17 @@ def ranks_of(standard: Standard | None) -> Ranks:
         required=tuple(item.id for item in criteria if item.reading != "silence" and item.severity != "notice"),
         notices=standard.notices if standard else (),
     )
+
+
+def ranks_now(conn: sa.Connection, standards: Standards, now_ms: int) -> Ranks:
+    """How criteria weigh now, and which opening hours are closed."""
+    days = calendar.around(conn, now_ms).common
+    closed = {
+        text: opens_ms
+        for text in center_states.openings(conn)
+        if (opens_ms := opening_hours.next_opening(opening_hours.parse(text, rules=days), now_ms)) != now_ms
+    }
+    return replace(ranks_of(standards.at(now_ms)), closed=closed)
 
 
 @dataclass(frozen=True, slots=True)

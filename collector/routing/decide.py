@@ -1,7 +1,7 @@
 """The decision: an event of an incident, and routes, plans, rotas and people as they are now, make messages, each with
 the reason why this person gets it or does not. Pure; `now_ms` is an argument.
 
-1. Whoever was informed that it began is informed how it goes on and that it is over.
+1. Whoever was told that it began is told how it goes on and that it is over.
 2. An event that calls for help begins the escalation of every route that fits: the steps of its plan that are due are
    taken, the next one is put on the clock. It is left alone once somebody acknowledges the incident or it is over.
 3. A step that reaches nobody is followed by the next one at once.
@@ -22,7 +22,7 @@ from collector.routing.rota import Rota
 from collector.routing.routes import AlertRoute
 
 ARMING = frozenset({"opened", "reopened", "ack_expired", "snooze_ended"})  # from these on, escalation's time runs
-ECHOED = frozenset({"acknowledged", "closed"})  # what one person does and the others who were informed learn
+ECHOED = frozenset({"acknowledged", "closed"})  # what one person does and the others who were told learn
 
 
 @dataclass(frozen=True)
@@ -75,17 +75,17 @@ class RoutingDecision:
 
 
 def decide(act: str, incident: IncidentFacts, book: RoutingBook, now_ms: int, actor: str = "") -> RoutingDecision:
-    """What becomes of an event; `actor` is the key of the person who did it, who is not informed of it."""
-    informed = [one for one in _told_before(incident, book) if one.person != actor]
+    """What becomes of an event; `actor` is the key of the person who did it, who is not told of it."""
+    hearers = [one for one in _told_before(incident, book) if one.person != actor]
     if act in ECHOED or not incident.is_escalated:
-        return RoutingDecision(_one_each(informed))
+        return RoutingDecision(_one_each(hearers))
     starting = act in ARMING
     begun = [
         route
         for route in (book.routes if starting or act == "worse" else ())
         if (starting or route.id not in incident.routes) and route.fits(incident, now_ms, book.days)
     ]
-    taken = _joined(informed, [_take(route, 0, incident, book, now_ms, now_ms) for route in begun])
+    taken = _joined(hearers, [_take(route, 0, incident, book, now_ms, now_ms) for route in begun])
     return replace(taken, begun=tuple(route.id for route in begun))
 
 
@@ -102,8 +102,8 @@ def escalate(
     return _joined([], taken)
 
 
-def _joined(informed: Sequence[RoutedMessage], decisions: Sequence[RoutingDecision]) -> RoutingDecision:
-    messages = [*informed, *(message for one in decisions for message in one.messages)]
+def _joined(hearers: Sequence[RoutedMessage], decisions: Sequence[RoutingDecision]) -> RoutingDecision:
+    messages = [*hearers, *(message for one in decisions for message in one.messages)]
     return RoutingDecision(_one_each(messages), tuple(step for one in decisions for step in one.pending))
 
 
@@ -206,7 +206,7 @@ def channel_for(
 def _told_before(incident: IncidentFacts, book: RoutingBook) -> list[RoutedMessage]:
     """Whoever got a message of this incident, by the same channel if it still reaches them."""
     found = []
-    for key, name in incident.informed.items():
+    for key, name in incident.hearers.items():
         person = book.people.get(key)
         if person is None or not person.sees_any(incident.centers):
             continue

@@ -12,7 +12,7 @@ from collector.routing.recipients import AddressKind, CenterHome
 from collector.standard.criteria import Severity
 
 
-class RoutedHome(NamedTuple):
+class IncidentCenter(NamedTuple):
     """Where one center of an incident is."""
 
     code: str
@@ -31,7 +31,7 @@ class PersonalChannel(NamedTuple):
 
 @dataclass(frozen=True)
 class IncidentFacts:
-    """`informed`: the persons who heard of it, with the channel of the last message to each. `routes`: those by
+    """`hearers`: the persons who have been told of it, with the channel of the last message to each. `routes`: those by
     which it is escalated already."""
 
     id: int
@@ -40,7 +40,7 @@ class IncidentFacts:
     state: State = "new"
     is_snoozed: bool = False
     centers: Sequence[CenterHome] = ()
-    informed: Mapping[str, str] = field(default_factory=dict)
+    hearers: Mapping[str, str] = field(default_factory=dict)
     routes: frozenset[int] = frozenset()
 
     @property

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from collector.desk.incident import Incident
 from collector.routing import plans as plan_rules
 from collector.routing.decide import PendingStep, RoutingDecision
-from collector.routing.facts import IncidentFacts, RoutedHome
+from collector.routing.facts import IncidentCenter, IncidentFacts
 from collector.routing.plans import SHIPPED, Plan, PlanStep, RoutingError
 from collector.routing.rota import Rota, RotaOverride
 from collector.routing.routes import AlertRoute
@@ -146,14 +146,14 @@ def facts_of(conn: sa.Connection, incident: Incident, now_ms: int) -> IncidentFa
     """With the homes of all centers that are or were part of it: who was told hears of its end."""
     columns = (_ce.center.label("code"), _ce.owner, _ce.isp, _ce.district, _ce.province)
     members = sa.select(_m.center).where(_m.incident == incident.id)
-    homes = [RoutedHome(*row) for row in conn.execute(sa.select(*columns).where(_ce.center.in_(members)))]
-    informed = sa.select(_al.person, _al.channel).join(schema.incident_events, _e.id == _al.event)
-    informed = informed.where(_e.incident == incident.id, _al.person != "").order_by(_al.id)
+    homes = [IncidentCenter(*row) for row in conn.execute(sa.select(*columns).where(_ce.center.in_(members)))]
+    hearers = sa.select(_al.person, _al.channel).join(schema.incident_events, _e.id == _al.event)
+    hearers = hearers.where(_e.incident == incident.id, _al.person != "").order_by(_al.id)
     begun = sa.select(_x.route).where(_x.incident == incident.id)
     until_ms = incident.snoozed_until_ms
     return IncidentFacts(
         incident.id, incident.severity, incident.family, incident.state, until_ms is not None and until_ms > now_ms,
-        homes, {row.person: row.channel for row in conn.execute(informed)}, frozenset(conn.scalars(begun)),
+        homes, {row.person: row.channel for row in conn.execute(hearers)}, frozenset(conn.scalars(begun)),
     )  # fmt: skip
 
 

@@ -23,7 +23,8 @@ from agent.common.logs import Event
 from agent.common.tcp import ListeningSocket
 from agent.common.threads import SignalEvent
 from collector.access.signing_key import drawing_secret, load_or_make
-from collector.alerts.channel import Channel, by_apprise
+from collector.alerts.channel import Channel
+from collector.alerts.channels.schemes import make
 from collector.alerts.digest import DigestKind
 from collector.alerts.outbox import Outbox
 from collector.config import ConfigError, Settings
@@ -364,7 +365,14 @@ def read_channels(settings: Settings) -> list[Channel]:
     """Where alerts go. Raises ConfigError for an address that Apprise does not know."""
     try:
         return [
-            by_apprise(channel.name, channel.secret_url(), channel.events, channel.languages)
+            make(
+                channel.name,
+                channel.secret_url(),
+                channel.events,
+                channel.languages,
+                channel.secret(),
+                is_short=channel.form == "short",
+            )
             for channel in settings.alerts.channels
         ]
     except ValueError as error:

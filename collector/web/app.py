@@ -30,6 +30,7 @@ from collector.web import api, auth, errors, incidents
 from collector.web.fleet import lists, map_page, now
 from collector.web.guard import Guard
 from collector.web.health import Health
+from collector.web.interfaces import links, metrics, openapi, tables
 from collector.web.limits import BodyLimit
 from collector.web.live import Follower, Hub
 from collector.web.machines import gateways, tiles
@@ -113,6 +114,10 @@ def build(
     for page in PAGES:
         app.include_router(page.router(site))
     app.include_router(incidents.router(site))
+    app.include_router(tables.router(site))
+    app.include_router(links.router(site))
+    app.include_router(metrics.router(site))
+    app.include_router(openapi.router(app))
     errors.add(app, site)
     app.add_middleware(GZipMiddleware, minimum_size=800, compresslevel=6)
     app.add_middleware(BodyLimit, limit_bytes=config.http.body_bytes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,13 +19,13 @@ from agent.common.words import FOLDER
 from collector.access.enrolment import EnrolmentFacts
 from collector.accounts.passkeys import Party
 from collector.accounts.second_factors import Seal
-from collector.judging.current import ranks_of
+from collector.judging.current import ranks_now
 from collector.register import calendar
-from collector.register.opening_hours import is_open, next_opening, parse
+from collector.register.opening_hours import is_open, parse
 from collector.register.providers import Providers
 from collector.routing.facts import PersonalChannel
 from collector.standard import Standards
-from collector.store import Store, center_states, queries
+from collector.store import Store, queries
 from collector.store.rollups import HOUR_MS
 from collector.web.auth import FirstLink
 from collector.web.health import Health
@@ -60,14 +59,7 @@ class Site:
 
     def ranks(self, conn: sa.Connection) -> queries.Ranks:
         """How criteria weigh now, and which opening hours are closed."""
-        now_ms = self.now()
-        days = calendar.around(conn, now_ms).common
-        closed = {
-            text: opens_ms
-            for text in center_states.openings(conn)
-            if (opens_ms := next_opening(parse(text, rules=days), now_ms)) != now_ms
-        }
-        return dataclasses.replace(ranks_of(self.standards.at(now_ms)), closed=closed)
+        return ranks_now(conn, self.standards, self.now())
 
     def open_hours(self, conn: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> Mapping[str, Sequence[bool]]:
         """Of the opening hours of these centers: whether each of the last 24 hours was open, the running one last."""

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from collector.access import users
 from collector.accounts import activity
 from collector.accounts.activity import ActFilter
+from collector.csv_rows import as_csv
 from collector.web.api import reply
 from collector.web.site import Site
 from collector.web.view import View
@@ -35,8 +36,8 @@ def router(site: Site) -> APIRouter:
         )
 
     @routes.get("/activity.csv")
-    def as_csv(request: Request) -> Response:
-        text = activity.as_csv(_rows(site, request.query_params, CSV_ROWS))
+    def by_csv(request: Request) -> Response:
+        text = as_csv(activity.COLUMNS, map(dict, _rows(site, request.query_params, CSV_ROWS)))
         headers = {"content-disposition": 'attachment; filename="activity.csv"'}
         return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 

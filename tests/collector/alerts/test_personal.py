@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -212,3 +213,22 @@ def test_people_are_accounts_with_contacts_and_contacts_of_operators(town: Town)
     assert (hawa.name, hawa.role, hawa.owner, hawa.lang) == ("Hawa", "contact", "Trust", "ur")
     assert hawa.addresses == {"telephone": "+923001234567"}
     assert users.key_of(" AYESHA ") in found
+
+
+def test_programs_get_facts_of_each_event_whatever_the_storm_and_the_end_of_what_is_quiet(town: Town) -> None:
+    town.channels.append(Channel("am", town.sent.append, languages=("en",), is_structured=True))
+    numbers = [town.opens(f"C-{number:03}") for number in range(60)]
+    with town.store.write() as conn:
+        queue.queue(conn, town.channels, STANDARDS, "http://x", town.now_ms)
+    town.route()
+    opened = [json.loads(row.facts) for row in town.rows() if row.channel == "am"]  # type: ignore[arg-type]
+    assert [one["incident"]["id"] for one in opened] == numbers
+    assert opened[0]["act"] == "opened"
+    assert opened[0]["incident"]["url"] == "http://x/incidents/1"
+    with town.store.write() as conn:
+        work.snooze(conn, 1, town.now_ms + 10 * MINUTE, "Ayesha", "work", town.now_ms)
+        desk.record(conn, desk.get(conn, 1), "resolved", town.now_ms)
+    before = len(town.rows())
+    town.route()
+    (ended,) = town.rows()[before:]
+    assert (ended.channel, json.loads(ended.facts)["act"]) == ("am", "resolved")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""An event, and who is informed of it: every kind of target, every reason why not, and the clock of escalation."""
+"""An event, and who is told of it: every kind of target, every reason why not, and the clock of escalation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from collector.register.opening_hours import DayRule
 from collector.routing import plans
 from collector.routing.decide import PendingStep, RoutingBook, RoutingDecision, decide, escalate, rehearse
-from collector.routing.facts import IncidentFacts, PersonalChannel, RoutedHome
+from collector.routing.facts import IncidentCenter, IncidentFacts, PersonalChannel
 from collector.routing.plans import PlanStep, RoutingError, parse_targets
 from collector.routing.recipients import Recipient
 from collector.routing.rota import Rota
@@ -21,7 +21,7 @@ MINUTE, HOUR = 60_000, 3_600_000
 NOON = MONDAY + 12 * HOUR
 SMS, MAIL = PersonalChannel("sms", "telephone"), PersonalChannel("mail", "email")
 LAHORE, KARACHI = Scope(district=frozenset({"Lahore"})), Scope(district=frozenset({"Karachi"}))
-HOME = RoutedHome("LHR-001", "Bint-e-Hawa", "PTCL", "Lahore", "Punjab")
+HOME = IncidentCenter("LHR-001", "Bint-e-Hawa", "PTCL", "Lahore", "Punjab")
 
 
 def person(key: str, role: str, scope: Scope, **facts: object) -> Recipient:
@@ -69,13 +69,13 @@ def test_an_incident_that_opens_calls_its_operator_and_puts_the_desk_on_the_cloc
 
 
 def test_escalation_reaches_every_level_in_its_time() -> None:
-    pending, informed = decide("opened", INCIDENT, BOOK, NOON).pending, []
+    pending, told = decide("opened", INCIDENT, BOOK, NOON).pending, []
     while pending:
         (one,) = pending
         taken = escalate(pending, NOON, INCIDENT, BOOK, one.due_ms)
-        informed.append(((one.due_ms - NOON) // HOUR, sent(taken)))
+        told.append(((one.due_ms - NOON) // HOUR, sent(taken)))
         pending = taken.pending
-    assert informed == [
+    assert told == [
         (0, [("ayesha", "sms", "route.duty")]),
         (4, [("lubna", "sms", "route.duty")]),
         (24, [("root", "sms", "route.role")]),
@@ -92,22 +92,22 @@ def test_somebody_who_looks_after_it_stops_the_clock(state: str) -> None:
 
 
 def test_an_acknowledgement_that_ran_out_begins_again() -> None:
-    informed = replace(INCIDENT, informed={"ayesha": "mail"}, routes=frozenset({1}))
-    found = decide("ack_expired", informed, BOOK, NOON)
+    told = replace(INCIDENT, hearers={"ayesha": "mail"}, routes=frozenset({1}))
+    found = decide("ack_expired", told, BOOK, NOON)
     assert ("ayesha", "mail", "route.told_before") in sent(found)
     assert ("omar", "sms", "route.operator") in sent(found)
     assert found.pending == (PendingStep(1, 1, NOON + 30 * MINUTE),)
 
 
 def test_whoever_was_told_hears_how_it_ends_and_nobody_else() -> None:
-    informed = replace(INCIDENT, informed={"omar": "sms", "gone": "sms", "karim": "sms"}, state="resolved")
-    assert sent(decide("resolved", informed, BOOK, NOON)) == [("omar", "sms", "route.told_before")]
-    assert decide("better", replace(informed, state="new"), BOOK, NOON).begun == ()
+    told = replace(INCIDENT, hearers={"omar": "sms", "gone": "sms", "karim": "sms"}, state="resolved")
+    assert sent(decide("resolved", told, BOOK, NOON)) == [("omar", "sms", "route.told_before")]
+    assert decide("better", replace(told, state="new"), BOOK, NOON).begun == ()
 
 
 def test_an_acknowledgement_is_echoed_to_the_others() -> None:
-    informed = replace(INCIDENT, informed={"omar": "sms", "ayesha": "sms"}, state="acknowledged")
-    assert sent(decide("acknowledged", informed, BOOK, NOON, actor="ayesha")) == [("omar", "sms", "route.told_before")]
+    told = replace(INCIDENT, hearers={"omar": "sms", "ayesha": "sms"}, state="acknowledged")
+    assert sent(decide("acknowledged", told, BOOK, NOON, actor="ayesha")) == [("omar", "sms", "route.told_before")]
 
 
 def test_worse_begins_the_routes_that_fit_only_now() -> None:

@@ -69,7 +69,14 @@ EXPECTED = {
     "GET /api/v1/incidents": ("odam", "centers", True),
     "GET /api/v1/incidents/{number}": ("odam", "centers", True),
     "POST /api/v1/incidents/{number}": ("dm", "centers", True),
-    "GET /alerts": ("dam", "programme", False),
+    "GET /alerts": ("dam", "programme", True),
+    "GET /alerts.csv": ("dam", "programme", True),
+    "GET /api/v1/alerts": ("dam", "programme", True),
+    "GET /metrics": ("dam", "programme", True),
+    "GET /flags.csv": ("odam", "centers", True),
+    "GET /api/v1/flags": ("odam", "centers", True),
+    "GET /incidents.csv": ("odam", "centers", True),
+    "GET /api/v1/openapi.json": ("odam", "centers", True),
     "GET /api/v1/activity": ("am", "programme", True),
     "GET /api/v1/contacts": ("odam", "centers", True),
     "GET /api/v1/centers": ("odam", "centers", True),
@@ -80,7 +87,7 @@ EXPECTED = {
 OPEN = {
     "GET /login", "POST /login", "POST /login/first", "GET /healthz", "GET /readyz", "GET /api/v1/ca",
     "GET /api/v1/time", "POST /api/v1/enrol", "POST /api/v1/renew", "POST /api/v1/servers/join", "POST /api/v1/records",
-    "GET /log/{path:path}",
+    "GET /log/{path:path}", "GET /a/{secret}", "POST /a/{secret}",
 }  # fmt: skip
 HALF = {"GET /login/second", "POST /login/second", "POST /login/passkey", "POST /logout"}
 

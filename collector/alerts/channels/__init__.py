@@ -1,0 +1,3 @@
+"""Channels that programs read, each by the scheme of its URL."""
+
+__all__ = ["schemes"]

@@ -1,0 +1,40 @@
+"""Which channel a URL is: Alertmanager and webhooks are ours, everything else Apprise knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+from collector.alerts.channel import LANGUAGES, Channel, Event, by_apprise
+from collector.alerts.channels import alertmanager, webhook
+
+Maker = Callable[[str, str, str, tuple[Event, ...]], Channel]
+
+
+def make(
+    name: str, url: str, events: tuple[Event, ...] = ("raised", "cleared"), languages: tuple[str, ...] = LANGUAGES,
+    secret: str = "", *, is_short: bool = False,
+) -> Channel:  # fmt: skip
+    """The channel of a URL: alertmanager+http://HOST:PORT, webhook+https://HOST/PATH, or one of Apprise. Raises
+    ValueError, without the URL, as it may hold secrets."""
+    scheme, _, rest = url.partition("+")
+    maker = MAKERS.get(scheme)
+    if maker is None:
+        return by_apprise(name, url, events, languages, is_short=is_short)
+    if urlsplit(rest).scheme not in ("http", "https") or not urlsplit(rest).hostname:
+        raise ValueError(f"channel {name!r}: after {scheme}+ an address such as https://HOST/PATH is needed")
+    return maker(name, rest, secret, events)
+
+
+def _alertmanager(name: str, url: str, _secret: str, _events: tuple[Event, ...]) -> Channel:
+    """It must hear of every beginning and end, whatever `events` says."""
+    return alertmanager.channel(name, url)
+
+
+def _webhook(name: str, url: str, secret: str, events: tuple[Event, ...]) -> Channel:
+    if not secret:
+        raise ValueError(f"channel {name!r}: a webhook is signed; give the secret's file as secret_file")
+    return webhook.channel(name, url, secret, events)
+
+
+MAKERS: Mapping[str, Maker] = {"alertmanager": _alertmanager, "webhook": _webhook}

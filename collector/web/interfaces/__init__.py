@@ -1,0 +1,3 @@
+"""What programs ask for: lists as JSON and CSV, metrics for Prometheus, the description of the API."""
+
+__all__ = ["links", "metrics", "openapi", "tables"]

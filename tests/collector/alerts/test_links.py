@@ -1,0 +1,65 @@
+"""One-time links: bound to a person and an incident, used once, and gone from the message that was sent."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from collector.accounts import directory
+from collector.alerts import links, queue
+from collector.desk.incident import WorkError
+from collector.store import Store, schema
+from tests.collector.alerts.test_personal import NOON, Town
+
+
+@pytest.fixture
+def town(either_store: Store) -> Town:
+    town = Town(either_store)
+    town.opens("LHR-001")
+    town.route()
+    return town
+
+
+def secret_of(town: Town) -> str:
+    return str(town.rows()[-1].text).rpartition("http://x/a/")[2]
+
+
+def test_a_message_has_a_link_that_acknowledges_once_in_the_persons_name(town: Town) -> None:
+    secret = secret_of(town)
+    assert links.SECRET.fullmatch(secret)
+    with town.store.write() as conn:
+        assert links.find(conn, secret, NOON) == links.AckLink(1, "ayesha", "Ayesha")
+        done = links.acknowledge(conn, secret, "on my way", NOON)
+        assert (done.state, done.owner) == ("acknowledged", "Ayesha")
+        assert links.find(conn, secret, NOON) is None
+        with pytest.raises(WorkError, match="was used"):
+            links.acknowledge(conn, secret, "again", NOON)
+
+
+def test_it_ends_and_goes_with_its_person(town: Town) -> None:
+    secret = secret_of(town)
+    with town.store.write() as conn:
+        assert links.find(conn, secret, NOON + links.LASTS_MS - 1) is not None
+        assert links.find(conn, secret, NOON + links.LASTS_MS) is None
+        directory.remove(conn, "Ayesha", "Root", NOON)
+        assert links.find(conn, secret, NOON) is None
+
+
+@pytest.mark.parametrize("secret", ["", "x", "A" * 22, "ä" * 22, "../../etc", "A" * 23])
+def test_a_secret_that_is_none_opens_nothing(town: Town, secret: str) -> None:
+    with town.store.write() as conn:
+        assert links.find(conn, secret, NOON) is None
+        with pytest.raises(WorkError):
+            links.acknowledge(conn, secret, "x", NOON)
+
+
+def test_the_database_holds_no_secret_once_the_message_is_sent(town: Town) -> None:
+    secret = secret_of(town)
+    with town.store.write() as conn:
+        due = queue.claim(conn, NOON, "sms")
+        assert due is not None
+        assert secret in due.message.text
+        queue.finish(conn, due, None, NOON)
+    with town.store.read() as conn:
+        kept = str(conn.execute(sa.select(schema.links)).all())
+    assert secret not in str(town.rows()[-1].text) + kept
