@@ -81,9 +81,9 @@ class Tree:
 
     def start(self, user: str, *words: object) -> subprocess.Popen[bytes]:
         """As the unit does: by its user, without root's rights."""
-        log = (self.root / "tmp" / f"{user}.log").open("ab")
         argv = ["chroot", str(self.root), "runuser", "-u", user, "--", *map(str, words)]
-        self.started.append(subprocess.Popen(argv, stdout=log, stderr=log))
+        with (self.root / "tmp" / f"{user}.log").open("ab") as log:
+            self.started.append(subprocess.Popen(argv, stdout=log, stderr=log))
         return self.started[-1]
 
     def stop(self, process: subprocess.Popen[bytes]) -> None:
@@ -132,6 +132,7 @@ def test_from_a_fresh_tree_to_the_first_reading_an_upgrade_and_an_end(
     tree(*as_collector, "nabz-collector", "center", "add", *facts, *data)
     token = json.loads(tree(*as_collector, "nabz-collector", "token", "DEB-1", "--json", *data))["token"]
     words = token_words(tree.root / "tmp", token)
+    (tree.root / "tmp" / "token").chmod(0o644)  # the command reads it as the service's user
     inside = [str(word).removeprefix(str(tree.root)) for word in words]
     tree("nabz-agent", "enrol", f"http://127.0.0.1:{web}", *inside)
     agent = tree.start("nabz-agent", "nabz-agent", "run")
@@ -146,8 +147,8 @@ def test_from_a_fresh_tree_to_the_first_reading_an_upgrade_and_an_end(
     agent = tree.start("nabz-agent", "nabz-agent", "run")
     wait_until(lambda: (receipt_ms(tree) or 0) > (before or 0), "a receipt after the upgrade", 120)
     print(f"silent over the upgrade: {time.monotonic() - begun_s:.1f} s")
-    ids = json.loads(tree(*as_collector, "nabz-collector", "evidence", "ids", "--json", *data))
-    numbers = sorted(row["seq"] for row in ids)
+    ids = tree(*as_collector, "nabz-collector", "evidence", "ids", "--json", *data).splitlines()
+    numbers = sorted(json.loads(line)["seq"] for line in ids)
     assert numbers == list(range(1, len(numbers) + 1)), "no reading is lost over an upgrade"
     tree.stop(agent)
     tree.stop(collector)
