@@ -1,9 +1,9 @@
-# Seven words, the same for people and for CI:  install  run  demo  test  lint  bench  docs   (and: torture  lock  migration)
+# Seven words, the same for people and for CI:  install  run  demo  test  lint  bench  docs   (and: torture  lock  migration  deb  repo  test-deb)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: install run demo test lint bench docs torture lock packages migration
+.PHONY: install run demo test lint bench docs torture lock packages migration deb repo test-deb
 
 install: $(READY)
 
@@ -58,6 +58,17 @@ bench: install packages
 
 docs: install
 	$(BIN)/python docs/generate.py
+
+# Debian packages for this machine's release and processor, into dist/; a signed apt repository of them; and their test in
+# a fresh Debian tree, as root.
+deb: install
+	$(BIN)/python deb/build.py $(ARGS)
+
+repo:
+	deb/repo.sh dist repo $(KEY)
+
+test-deb: install
+	$(BIN)/python -m pytest tests/project/test_deb.py --torture -n 0 -s -o faulthandler_timeout=0 $(ARGS)
 
 # The next step of the database's tables, drafted from what the schema has gained: make migration WHY="seats have colours"
 migration: install
