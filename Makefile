@@ -68,7 +68,7 @@ repo:
 	deb/repo.sh dist repo $(KEY)
 
 test-deb: install
-	$(BIN)/python -m pytest tests/project/test_deb.py --torture -n 0 -s -o faulthandler_timeout=0 $(ARGS)
+	$(BIN)/python -m pytest tests/project/packages/test_deb.py --torture -n 0 -s -o faulthandler_timeout=0 $(ARGS)
 
 # The next step of the database's tables, drafted from what the schema has gained: make migration WHY="seats have colours"
 migration: install

@@ -1,3 +1,3 @@
 """The HTTP interfaces of machines: gateways and measurement servers."""
 
-__all__ = ["gateways", "log"]
+__all__ = ["gateways", "tiles"]

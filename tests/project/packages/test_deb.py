@@ -22,7 +22,7 @@ from tests.helpers.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TREE = Path(os.environ.get("NABZ_DEB_TREE", ROOT / "build" / "deb-tree"))
 SUITE = "bookworm"
 NEEDED = "python3,ca-certificates,procps,systemd"
