@@ -84,8 +84,8 @@ def _trial_text(found: draft.DraftTrial) -> str:
     for title, groups in (("district", found.by_district), ("owner", found.by_owner)):
         rows = [(name, change, count) for name, counts in groups.items() for change, count in counts.items()]
         lines += ["", table((title, "change", "centers"), rows)] if rows else []
-    rows = [(one.center, f"{one.was} > {one.now}", ", ".join(one.criteria)) for one in found.changed[:50]]
-    lines += ["", table(("center", "change", "by"), rows)] if rows else []
+    some = [(one.center, f"{one.was} > {one.now}", ", ".join(one.criteria)) for one in found.changed[:50]]
+    lines += ["", table(("center", "change", "by"), some)] if some else []
     lines += [f"… and {len(found.changed) - 50} more; all with --json"] if len(found.changed) > 50 else []
     lines += [f"not told by day sheets, so left out: {', '.join(found.untold)}"] if found.untold else []
     return "\n".join(lines)

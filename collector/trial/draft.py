@@ -1,9 +1,9 @@
 """A draft of a standard over past days, from their day sheets: whose verdict would be another, by district and owner.
 
-A sheet has how often each value was found, to a thousandth, so another figure, share or rule of months can be applied to
-it. What a draft asks of other readings, or counts in another way, no sheet tells: such a criterion is named, and left
-out. A test that shows only a lower bound counts as short of a higher figure. The period is held against the rules of a
-month as a whole.
+A sheet has how often each value was found, to a thousandth, so another figure, share or rule of months can be applied.
+What a draft asks of other readings, or counts in another way, no sheet tells: such a criterion is named, and left out.
+A test that shows only a lower bound counts as short of a higher figure. The period is held against the rules of a month
+as a whole.
 """
 
 from __future__ import annotations

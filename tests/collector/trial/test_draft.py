@@ -128,5 +128,5 @@ def test_the_command_tells_it(sqlite_store: Store, tmp_path: Path, capsys) -> No
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["draft"] == "draft"
     assert main(words) == 0
-    assert f"draft instead of {STANDARD.id}: 0 of 0 centers change" in capsys.readouterr().out
+    assert f"draft instead of {STANDARD.id}: 0 of 1 centers change" in capsys.readouterr().out
     assert main([*words, "--days", "0"]) == 2
