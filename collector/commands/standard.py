@@ -8,10 +8,16 @@ import time
 from pathlib import Path
 
 from agent.common.words import plain
-from collector.commands.console import answers, common_arguments, complain, say, settings_of, table
+from collector.commands.console import Bar, answers, common_arguments, complain, say, settings_of, table
+from collector.database import existing
+from collector.register import centers
+from collector.register.dated import today_ms
 from collector.standard import Standard, StandardError, Standards, examples, load
 from collector.standard.criteria import Criterion, Window
+from collector.trial import draft
 
+DAY_MS = 86_400_000
+MOST_DAYS = 366
 EXAMPLE = "nabz-collector standard check my-standard.toml"
 EXAMPLES = {
     "check": "standard.toml",
@@ -26,14 +32,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     shown = verbs.add_parser("show", help="the standard that holds now, as the collector is set up, or that of a file")
     shown.add_argument("--file", type=Path, metavar="FILE", help="this file instead of the one in force")
     common_arguments(shown)
-    for verb in (check, shown):
+    trial = verbs.add_parser("try", help="a draft over past days: whose verdict would be another, from the day sheets")
+    trial.add_argument("file", type=Path, metavar="DRAFT")
+    trial.add_argument("--days", type=int, default=90, metavar="N", help="days that are over; default: 90")
+    common_arguments(trial)
+    for verb in (check, shown, trial):
         verb.add_argument("--json", action="store_true", help="print facts as JSON")
 
 
 @answers
 def run(options: argparse.Namespace) -> int:
     try:
-        return _check(options) if options.verb == "check" else _show(options)
+        return {"check": _check, "show": _show, "try": _try}[options.verb](options)
     except StandardError as error:
         if options.json:
             say(json.dumps({"mistakes": error.mistakes}, ensure_ascii=False, indent=2))
@@ -50,6 +60,35 @@ def _check(options: argparse.Namespace) -> int:
         count = len(standard.criteria)
         say(f"{options.file}: standard {standard.id}, {count} criteria, no mistakes; sha256 {standard.digest}")
     return 0
+
+
+def _try(options: argparse.Namespace) -> int:
+    settings, now_ms = settings_of(options), time.time_ns() // 1_000_000
+    if not 1 <= options.days <= MOST_DAYS:
+        complain(f"--days {options.days}: must be from 1 to {MOST_DAYS}")
+        return 2
+    new, held = load(options.file), _in_force(options)
+    if held is None:
+        complain("standard: no version holds now, so there is nothing to compare with; see [standard] files")
+        return 1
+    end_ms = today_ms(now_ms)
+    span = (end_ms - options.days * DAY_MS, end_ms)
+    with existing(settings) as store, store.read() as conn, Bar("of the centers") as bar:
+        found = draft.tried(conn, centers.all_centers(conn), held, new, span, bar.share)
+    say(json.dumps(draft.facts(found), ensure_ascii=False, indent=2) if options.json else _trial_text(found))
+    return 0
+
+
+def _trial_text(found: draft.DraftTrial) -> str:
+    lines = [f"{found.draft} instead of {found.standard}: {len(found.changed)} of {found.centers} centers change"]
+    for title, groups in (("district", found.by_district), ("owner", found.by_owner)):
+        rows = [(name, change, count) for name, counts in groups.items() for change, count in counts.items()]
+        lines += ["", table((title, "change", "centers"), rows)] if rows else []
+    some = [(one.center, f"{one.was} > {one.now}", ", ".join(one.criteria)) for one in found.changed[:50]]
+    lines += ["", table(("center", "change", "by"), some)] if some else []
+    lines += [f"… and {len(found.changed) - 50} more; all with --json"] if len(found.changed) > 50 else []
+    lines += [f"not told by day sheets, so left out: {', '.join(found.untold)}"] if found.untold else []
+    return "\n".join(lines)
 
 
 def _show(options: argparse.Namespace) -> int:
