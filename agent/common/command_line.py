@@ -17,6 +17,8 @@ from agent import __version__
 HELP_WIDTH = 14  # columns before a command's summary
 NAMED = 3  # words that an error proposes
 
+FILE_MASK = 0o027  # whatever the shell's: files are for their owner, to be read by its group, and for nobody else
+
 
 @dataclass(frozen=True)
 class Program:
@@ -126,6 +128,7 @@ def run(program: Program, argv: Sequence[str] | None, call: Callable[[argparse.N
     """Exit codes: 0 done, 1 the thing failed, 2 wrong use or settings. `call` runs the chosen command's `run`."""
     words = sys.argv[1:] if argv is None else argv
     options = parser_of(program, words).parse_args(words)
+    before = os.umask(FILE_MASK)
     try:
         return int(call(options) if call else options.run(options))
     except KeyboardInterrupt:
@@ -133,3 +136,5 @@ def run(program: Program, argv: Sequence[str] | None, call: Callable[[argparse.N
     except BrokenPipeError:  # the reader, `head` for example, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    finally:
+        os.umask(before)

@@ -252,6 +252,7 @@ Act = Literal[
     "person_added",
     "person_renewed",
     "person_removed",
+    "person_erased",
     "story_taken",
     "story_refused",
     "restored",

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -32,7 +32,7 @@ EXAMPLE = "nabz-collector evidence ids --center LHR-014"
 EXAMPLES = {
     "ids": "--center LHR-0001",
     "records": "--center LHR-0001",
-    "verify": "records.jsonl",
+    "verify": "records.jsonl --key 3q2+7w==",
 }
 PAGE = 200
 
@@ -48,7 +48,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     records.add_argument("--center", metavar="CODE", help="of this center's tests only")
     check = verbs.add_parser("verify", help="check such a file offline; exit code 1 when a line is not as signed")
     check.add_argument("file", type=Path, metavar="FILE")
-    check.add_argument("--key", default="", metavar="BASE64", help="believe only this server's public key")
+    check.add_argument(
+        "--key", action="append", required=True, metavar="BASE64",
+        help="a server's public key, as you had it from whoever runs that server; may be given several times",
+    )  # fmt: skip
     check.add_argument("--json", action="store_true", help="print facts as JSON")
 
 
@@ -118,8 +121,9 @@ def _verify(options: argparse.Namespace) -> int:
     return 1 if wrong or not right else 0
 
 
-def why_not(line: str, only_key: str = "") -> str:
-    """Why this line of `evidence records` proves nothing; empty when it is as its server signed it."""
+def why_not(line: str, trusted: Collection[str]) -> str:
+    """Why this line of `evidence records` proves nothing; empty when it is as a server whose key is `trusted` signed
+    it. Who made the file may have put a key of their own into it: that one alone proves nothing."""
     try:
         fields = json.loads(line)
         key, body, signature = (
@@ -128,8 +132,8 @@ def why_not(line: str, only_key: str = "") -> str:
         record = decode(body)
     except (ValueError, KeyError, TypeError, wire.WireError) as error:
         return f"is no record ({describe(error)})"
-    if only_key and fields["public_key"] != only_key:
-        return f"is signed with another key, that of server {record.server}"
+    if fields["public_key"] not in trusted:
+        return f"names a key of server {record.server} that you do not trust; give it with --key if you know it"
     if len(key) != 32 or not is_signed(key, body, signature):
         return f"the signature is not of server {fields['server']}"
     if (record.test, record.server) != (fields["test_id"], fields["server"]):

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from agent.common.files import asked_secret
 from collector.access import passwords, users
-from collector.accounts import directory, second_factors, sessions
+from collector.accounts import directory, erasure, second_factors, sessions
 from collector.accounts.directory import Person
 from collector.accounts.policy import ROLES, Account
 from collector.commands.console import (
@@ -42,6 +42,7 @@ EXAMPLES = {
     "end-sessions": '"Amina Khan"',
     "remove-factor": '"Amina Khan"',
     "remove": '"Amina Khan"',
+    "erase": '"Amina Khan"',
 }
 HEADS = ("name", "role", "centers", "may", "added", "by", "removed")
 DONE = {
@@ -51,6 +52,7 @@ DONE = {
     "end-sessions": "has no sessions any more",
     "remove-factor": "logs in without a second proof now",
     "remove": "removed",
+    "erase": "is forgotten as far as proofs allow; see docs/privacy.md",
 }
 
 
@@ -68,6 +70,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     verbs.add_parser("end-sessions", help="logs a person out everywhere")
     verbs.add_parser("remove-factor", help="turns off the second proof of whoever lost the telephone")
     verbs.add_parser("remove", help="the name opens nothing any more; what was decided stands")
+    verbs.add_parser("erase", help="forgets whoever asks for it: password, second proofs, log-ins, how to reach them")
     for verb in DONE:
         verbs.choices[verb].add_argument("name", metavar="NAME")
         who_argument(verbs.choices[verb])
@@ -138,6 +141,9 @@ def _add(conn: sa.Connection, options: argparse.Namespace, name: str, kept: str,
 
 def _act(conn: sa.Connection, options: argparse.Namespace, name: str, kept: str, by: str, now_ms: int) -> None:
     """Raises PersonError."""
+    if options.verb == "erase":
+        erasure.erase(conn, name, by, now_ms)
+        return
     account = _known(conn, name)
     match options.verb:
         case "password":

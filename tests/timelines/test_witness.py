@@ -142,7 +142,9 @@ def test_a_desks_wish_becomes_a_test_that_its_server_witnesses_and_a_verdict(tmp
         file = tmp_path / "records.jsonl"
         file.write_text(house.desk("evidence", "records", "--center", "LHR-1"))
         bodies = [base64.b64decode(json.loads(line)["body"]) for line in file.read_text().splitlines()]
-        verified = json.loads(house.call((), "collector", "evidence", "verify", str(file), "--json"))
+        key = json.loads(file.read_text().splitlines()[0])["public_key"]
+        words = ("collector", "evidence", "verify", str(file), "--key", key, "--json")
+        verified = json.loads(house.call((), *words))
         assert verified["right"] == len(bodies) >= 1
         assert bytes(record.body) in bodies
 

@@ -161,11 +161,14 @@ def test_what_servers_signed_is_verified_offline_and_every_change_is_seen(played
     assert (len(lines), len(mine)) == (6, 2)
     file = tmp_path / "records.jsonl"
     file.write_text("\n".join(lines) + "\n")
-    assert main(["evidence", "verify", str(file), "--json"]) == 0
+    key = str(mine[0]["public_key"])
+    assert main(["evidence", "verify", str(file), "--key", key, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"right": 6, "wrong": 0, "examples": []}
-    assert main(["evidence", "verify", str(file), "--key", str(mine[0]["public_key"])]) == 0
+    with pytest.raises(SystemExit):
+        main(["evidence", "verify", str(file)])
+    assert main(["evidence", "verify", str(file), "--key", "B" * 43 + "=", "--key", key]) == 0
     assert main(["evidence", "verify", str(file), "--key", "A" * 43 + "="]) == 1
-    assert main(["evidence", "verify", str(tmp_path / "none")]) == 2
+    assert main(["evidence", "verify", str(tmp_path / "none"), "--key", key]) == 2
     changes = {
         "down_mbps": 900.0,
         "test_id": "another",
@@ -175,6 +178,7 @@ def test_what_servers_signed_is_verified_offline_and_every_change_is_seen(played
         "public_key": "A" * 43 + "=",
     }
     for name, value in changes.items():
-        assert why_not(json.dumps(mine[0] | {name: value})), name
-    assert why_not(json.dumps(mine[0])) == ""
-    assert all(why_not(line) for line in ("", "[]", "{}", '{"public_key": 1}'))
+        assert why_not(json.dumps(mine[0] | {name: value}), [key, str(value)]), name
+    assert why_not(json.dumps(mine[0]), [key]) == ""
+    assert why_not(json.dumps(mine[0]), []).startswith("names a key")
+    assert all(why_not(line, [key]) for line in ("", "[]", "{}", '{"public_key": 1}'))
