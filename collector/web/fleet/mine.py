@@ -26,7 +26,7 @@ FINE = ("meets", "closed")
 DARK = ("silent", "waiting", "unknown", "paused")
 
 
-class Month(NamedTuple):
+class MonthSoFar(NamedTuple):
     """What has spoiled the running month: how often each criterion was missed; and the days that are left."""
 
     spoilt: list[tuple[str, int]]
@@ -69,11 +69,11 @@ def _values(site: Site, conn: sa.Connection, row: dict[str, Any], ranks: queries
     }
 
 
-def month_of(conn: sa.Connection, code: str, local: datetime) -> Month:
+def month_of(conn: sa.Connection, code: str, local: datetime) -> MonthSoFar:
     """The running month of a center; `local` is now in the programme's zone."""
     begins = local.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     ends = begins.replace(year=begins.year + begins.month // 12, month=begins.month % 12 + 1)
     c, times = schema.changes.c, sa.func.count()
     mine = (c.center == code) & (c.now == "raised") & (c.at_ms >= int(begins.timestamp() * 1000))
     rows = conn.execute(sa.select(c.criterion, times).where(mine).group_by(c.criterion).order_by(times.desc()).limit(5))
-    return Month([(str(row[0]), int(row[1])) for row in rows], (ends.date() - local.date()).days)
+    return MonthSoFar([(str(row[0]), int(row[1])) for row in rows], (ends.date() - local.date()).days)
