@@ -74,6 +74,9 @@ POLICY: Mapping[str, Rule] = {
         ("GET /", "GET /rows", "GET /centers.csv", "GET /centers.xlsx", "GET /api/v1/centers", "GET /api/v1/live",
          "GET /api/v1/openapi.json"), True,
     ),
+    "mine.read": Rule(("operator",), "centers", ("GET /mine",)),
+    "setup.read": Rule(ADMIN, "programme", ("GET /setup",)),
+    "token.issue": Rule(ADMIN, "programme", ("POST /setup",)),
     "map.read": Rule(ALL, "centers", ("GET /map", "GET /map.json", "GET /map/boundaries.json"), True),
     "center.read": Rule(
         ALL, "center",

@@ -55,6 +55,8 @@ class Site:
     providers: Providers = field(default_factory=dict)
     health: Health = field(default_factory=Health)
     boundaries: Path | None = None  # GeoJSON that the map draws
+    data_dir: Path | None = None
+    enrolment_url: str = ""  # where gateways enrol
     channels: tuple[PersonalChannel, ...] = ()  # that send to persons
 
     def ranks(self, conn: sa.Connection) -> queries.Ranks:

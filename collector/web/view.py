@@ -24,9 +24,11 @@ MENU = {  # pages, and the action that each is
     "people": "people.manage", "keys": "keys.manage", "activity": "activity.read",
 }  # fmt: skip
 ROOMS = {  # of the navigation: where each leads, the action that it is, and what else lies in it
+    "mine": ("/mine", "mine.read", ()),
     "now": ("/now", "now.read", ("/incidents", "/alerts")),
     "centers": ("/", "centers.list", ("/centers/", "/waiting")),
     "map": ("/map", "map.read", ()),
+    "setup": ("/setup", "setup.read", ("/people", "/keys", "/routing", "/activity", "/backups")),
 }  # fmt: skip
 YEAR_S = 365 * 86_400
 
@@ -47,9 +49,10 @@ class View:
     show: Show
 
     @classmethod
-    def of(cls, site: Site, request: Request) -> View:
+    def of(cls, site: Site, request: Request, *, first: str = "") -> View:
+        """`first` is the language of a page whose readers have not chosen one."""
         params, kept = request.query_params, request.cookies
-        accepted = request.headers.get("accept-language", "")
+        accepted = first or request.headers.get("accept-language", "")
         lang = i18n.choose(params.get("lang"), kept.get(LANG_COOKIE), accepted, site.texts)
         wanted = params.get("theme") or kept.get(THEME_COOKIE, "auto")
         words = html_words(lang, site.texts)

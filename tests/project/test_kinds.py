@@ -121,6 +121,7 @@ BY_HAND = {
     "collector/reports/day_samples.py": "its samples need no more than the fields of their criteria",
     "collector/store/quotas.py": "it has the share of other kinds",
     "collector/web/pages/centers.py": "its figures are shown",
+    "collector/web/fleet/mine.py": "the page of the center shows its figures",
 }
 
 

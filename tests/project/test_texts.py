@@ -36,7 +36,7 @@ from collector.standard.check import READINGS, value_type
 from collector.standard.criteria import AUDIT, CLOCK, DEAF, DERIVED, YES_NO, Severity
 from collector.store.queries import STATES
 from collector.web import view
-from collector.web.fleet import now
+from collector.web.fleet import now, setup
 from collector.web.incidents import ACTS
 from collector.web.pages import account, approvals, centers, contacts, keys, log_in, people
 from tests.helpers.texts import CODES, LANGUAGES, SOURCES, TEMPLATES, places, raw_texts
@@ -92,6 +92,11 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "nav", view.ROOMS
     yield "part", ("now", "story", "standard", "seats", "months", "gateway")
     yield "now.tab", now.TABS
+    yield "setup.step", setup.STEPS
+    yield "setup.funnel", setup.FUNNEL
+    yield "setup.ttl", setup.TTLS_S
+    yield "setup.why", (*setup.SAID, "no_center")
+    yield "setup.check", ("parts", "beat", "queue", "disk", "backup", "certificates", "clock")
     yield "now.none", ("mine", "free")
     yield "now.key", now.KEYS
     yield "login.why", account.SAID

@@ -64,6 +64,7 @@ def latin(text: str) -> set[str]:
     [
         "/",
         "/now",
+        "/setup",
         "/map",
         "/centers/KHI-0001",
         "/centers/KHI-0002",

@@ -14,7 +14,7 @@ from collector.scope import Scope
 from collector.store import center_states, schema
 from collector.store.queries import STATES
 from collector.web.fleet.map_page import lines_of
-from tests.collector.web.pages.test_lists import table
+from tests.collector.web.fleet.test_lists import table
 
 HOSTILE = "<script>alert(1)</script>"
 LINE = {"type": "LineString", "coordinates": [[66.9, 24.8], [67.1, 24.9]]}

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from collector.desk import follow
 from collector.judging.current import ranks_of
+from collector.scope import Scope
 from collector.store import Store, center_states, schema
 from tests.helpers.pages import chromium
 from tests.helpers.pages.reader import PHONE, beyond, reader, violations
@@ -19,7 +20,7 @@ expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
 
 chromium.needed()
 
-PAGES = ("/now?incident=1", "/now?tab=self", "/?owner=Bint-e-Hawa+Trust&state=below", "/map?state=below")
+PAGES = ("/now?incident=1", "/now?tab=self", "/?owner=Bint-e-Hawa+Trust&state=below", "/map?state=below", "/setup")
 HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)>"
 
 
@@ -228,3 +229,22 @@ def test_a_center_leads_to_those_that_share_its_feeder(browser: Browser, site) -
             page.locator(f'a.else[href^="/?{name}="]').click()
             expect(page.locator("#list tbody tr")).to_have_count(1)
             expect(page.locator(".only b")).to_have_text(value)
+
+
+# ---------------------------------------------------------------- the operator's
+
+
+@LOOKS
+def test_an_operator_begins_with_an_answer_in_urdu_on_a_telephone(
+    browser: Browser, site, cast, scheme: str, lang: str
+) -> None:
+    scope = Scope(owner=frozenset({"Bint-e-Hawa Trust"}), district=frozenset({"Karachi South"}))
+    session = cast.add_account(site.store, "Omar", "operator", scope)
+    with reader(browser, site.url, lang=lang, viewport=PHONE, session=session, color_scheme=scheme) as page:
+        page.goto("/mine")
+        expect(page.locator("h2").first).to_have_text("کیا ہم معیار پر ہیں؟")  # whatever the browser speaks
+        assert violations(page) == []
+        assert beyond(page) == []
+        page.goto("/mine?lang=en")
+        expect(page.locator(".answer .figure")).to_contain_text("No")
+        expect(page.locator(".first li").first).to_contain_text("Download speed")
