@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +17,8 @@ import msgspec
 from agent import __version__, identity, wire
 from agent.common.logs import Event
 from agent.config import AgentSettings
+from agent.diagnostics.questions import AnswerQueue, AnswerSources
+from agent.diagnostics.recent import RecentLines
 from agent.local import board, lan, status
 from agent.probes import PROBES, boot
 from agent.probes.gateway import ClockState, clock_state
@@ -46,6 +49,7 @@ NOT_MARKED = Event(
 THREADS = 4  # the spool, the broker's address, a speed test, one more; each costs memory
 ENDPOINT_FILE = "way.json"
 SPOOL_CHECK_S = 5.0
+ANSWER_MS = 600_000
 STUCK_ROUNDS = 5  # without a round for so many cycles the watchdog is let bite
 
 
@@ -104,6 +108,11 @@ class Service:
             refusal=lambda: self._renewal.refusal,
             settings=remote.report,
         )
+        self._recent = RecentLines()
+        sources = AnswerSources(
+            settings=settings, probe=self._rounds.probe, spool=self._spool_facts, log=self._recent.lines
+        )
+        self._answers = AnswerQueue(sources, self._send_answer)
         self._changes = SettingsWatch(
             remote,
             base,
@@ -149,6 +158,8 @@ class Service:
         await self._record_boot()
         async with AsyncExitStack() as stack:
             stack.callback(self._spool.close)
+            stack.enter_context(self._recent.attached())
+            await stack.enter_async_context(in_background(self._answers.run()))
             for listening in self._listeners():
                 await stack.enter_async_context(in_background(listening))
             await stack.enter_async_context(in_background(self._watchdog()))
@@ -202,10 +213,30 @@ class Service:
     # ------------------------------------------------------------ the collector's tasks and settings
 
     def _handle_task(self, task: wire.Task) -> None:
-        if task.do != "settings":
-            self._rounds.handle_task(task)
-        elif task.settings is not None:
+        if task.settings is not None:
             self._changes.offer(task.settings)
+        elif task.question is not None:
+            self._answers.ask(task.question)
+        elif task.do in ("speed", "probe"):
+            self._rounds.handle_task(task)
+
+    def _send_answer(self, question: str, answer: str) -> None:
+        ask = wire.Ask(
+            v=wire.VERSION,
+            device=self._mine.device,
+            id=question,
+            want="answer",
+            purpose="desk",
+            answer=answer,
+            expires_ms=self._receipt_clock.now_ms() + ANSWER_MS,
+        )
+        self._uplink.send_ask(ask)
+
+    def _spool_facts(self) -> dict[str, object]:
+        """What waits to be sent, for the desk."""
+        uplink = self._uplink.view
+        facts = {"waiting": self._spool.waiting(), "last_receipt_ms": uplink.last_receipt_ms, "counts": uplink.counts}
+        return {**asdict(self._stats), **facts}
 
     # ------------------------------------------------------------ readings
 

@@ -23,7 +23,9 @@ import msgspec
 VERSION = 1
 MAX_BATCH_BYTES = 64 * 1024
 MAX_BATCH_READINGS = 100
-MAX_SMALL_BYTES = 4 * 1024  # receipts, tasks, asks, presence
+MAX_SMALL_BYTES = 4 * 1024  # receipts, tasks, presence
+MAX_ASK_BYTES = 48 * 1024  # asks: one may be the answer to a question
+MAX_ANSWER_CHARS = 12_000  # of up to four bytes each
 GENESIS = bytes(32)  # the chain before the first reading of a spool
 # The engine whose speed tests are drawn, judged and reported. Others measure by rules of their own: second opinions.
 ENGINE_OF_RECORD: Final = "librespeed"
@@ -566,8 +568,19 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lacks: Annotated[list[tuple[SeqNumber, SeqNumber]], msgspec.Meta(max_length=MAX_LACKS)] = []
 
 
+class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the desk wants to know of a gateway: ``kind`` is a word of the gateway's list, ``asked_by`` who asks. The
+    answer is an ask with the same ``id``."""
+
+    id: Word
+    kind: Word
+    asked_by: Text = ""
+
+
 class Ask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A gateway's wish for a turn at a measurement server. The answer is a task of the same id, in its turn.
+
+    With ``want`` of ``answer`` it is no wish, but the gateway's answer to the question of that id.
 
     ``expected_bytes`` is what such a test moved last time. After ``expires_ms`` the gateway no longer waits.
     """
@@ -575,11 +588,12 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     v: int
     device: Word
     id: Word
-    want: Literal["speed"]
+    want: Literal["speed", "answer"]
     purpose: Purpose
     slot: Text = ""
     expected_bytes: Count = 0
     nonce: Hex = ""
+    answer: Annotated[str, msgspec.Meta(max_length=MAX_ANSWER_CHARS)] = ""
     expires_ms: Millis
 
 
@@ -588,13 +602,13 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     For a speed test ``id`` is its test id, ``token`` admits it once at ``server``. ``slot`` is the time of day for
     which the collector drew it: it is that slot's test. Absent for other tests, and from collectors before 0.3.
-    ``settings`` are sent to gateways whose batches say that they take some.
+    ``settings`` and ``question`` are sent to gateways whose batches say that they take settings.
     """
 
     v: int
     device: Word
     id: Word
-    do: Literal["speed", "probe", "settings"]
+    do: Literal["speed", "probe", "settings", "question"]
     probe: Word | None = None
     purpose: Purpose = "desk"
     nonce: Hex = ""
@@ -602,6 +616,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     server: Text = ""
     slot: Text = ""
     settings: SettingsDocument | None = None
+    question: Question | None = None
     expires_ms: Millis
 
 
@@ -694,7 +709,7 @@ def decode_receipt(body: bytes) -> Receipt:
 
 
 def decode_ask(body: bytes) -> Ask:
-    return _spoken(_decode(_ask, body, "ask", MAX_SMALL_BYTES), "ask")
+    return _spoken(_decode(_ask, body, "ask", MAX_ASK_BYTES), "ask")
 
 
 def decode_task(body: bytes) -> Task:

@@ -56,7 +56,8 @@ with standard base64 and no line feed after it. The body is UTF-8 JSON. There is
 checks the bytes that came. The body is what stands before the *last* line feed. Presence is bare JSON without a seal.
 
 ## Limits
-Before anything is decoded: {wire.MAX_BATCH_BYTES} bytes for a batch's body, {wire.MAX_SMALL_BYTES} for the others.
+Before anything is decoded: {wire.MAX_BATCH_BYTES} bytes for a batch's body, {wire.MAX_ASK_BYTES} for
+an ask's, {wire.MAX_SMALL_BYTES} for the others.
 At most {wire.MAX_BATCH_READINGS} readings a batch. What is longer, malformed or of another version is set aside with
 the reason; the receipt's `outcome` says so. Unknown fields are ignored, so that later minor versions may add some; a
 changed meaning gets a new version and new topics.

@@ -13,7 +13,7 @@ from agent.common.files import OwnerError, acting_as, service_owner
 from agent.config import AgentSettings
 
 WRITING = frozenset({"run", "enrol", "probe", "seats", "seat-key"})
-LOOKING = frozenset({"doctor"})  # sees what the service sees, and makes nothing
+LOOKING = frozenset({"doctor", "support-bundle"})  # sees what the service sees, and makes nothing
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,3 +1,3 @@
 """Finds out why a gateway does not work."""
 
-__all__ = ["doctor"]
+__all__ = ["doctor", "questions", "recent", "redact"]

@@ -192,6 +192,12 @@ class Rounds:
                 return await self._run_probe(kind, self._parts.context)
         return await self._run_probe(kind, self._parts.context)
 
+    async def probe(self, kind: str) -> Sequence[wire.Reading]:
+        """What is measured of this kind now; the readings are kept, too."""
+        readings = await self._measure(kind)
+        await self._parts.keep(readings, "normal")
+        return readings
+
     async def _run_probe(self, kind: str, context: Context) -> list[wire.Reading]:
         deadline = replace(context, deadline_s=wire.KINDS[kind].deadline_s)
         readings = await measure(kind, self._parts.probes[kind], deadline, self._parts.stamp)

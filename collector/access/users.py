@@ -278,6 +278,7 @@ Act = Literal[
     "routing_changed",
     "window_changed",
     "settings_changed",
+    "question_asked",
 ]
 
 

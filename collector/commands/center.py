@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import time
@@ -29,6 +30,7 @@ from collector.commands.console import (
 from collector.database import existing, opened
 from collector.judging.current import ranks_now
 from collector.register import centers, dated, facts
+from collector.remote import questions
 from collector.run.service import read_standards
 from collector.speedtests import requests
 from collector.store import Store, center_states, queries
@@ -40,6 +42,7 @@ EXAMPLES = {
     "show": "LHR-0001",
     "list": "--json",
     "test": "LHR-0001 --wait 120",
+    "ask": "LHR-0001 doctor",
     "import": "centers.csv --dry-run",
     "imports": "--json",
     "facts": "LHR-0001 --on 2026-10-01",
@@ -78,6 +81,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     test = verbs.add_parser("test", help="ask for a speed test of a center now; the running collector gives the turn")
     test.add_argument("code", metavar="CODE")
     test.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="wait so long for its result")
+    question = verbs.add_parser(
+        "ask", help="put a question of the list to the center's gateway, and wait for the answer"
+    )
+    question.add_argument("code", metavar="CODE")
+    question.add_argument("question", choices=questions.KINDS, metavar="QUESTION", help=", ".join(questions.KINDS))
+    question.add_argument("--wait", type=float, default=90.0, metavar="SECONDS", help="so long (default: 90)")
+    who_argument(question)
     who_argument(add)
     who_argument(test)
     for verb in verbs.choices.values():
@@ -93,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     except users.PersonError as error:
         complain(str(error))
         return 2
-    except (centers.CenterError, facts.FactError, requests.TestRequestRefused) as error:
+    except (centers.CenterError, facts.FactError, requests.TestRequestRefused, questions.QuestionRefused) as error:
         complain(str(error))
         return 1
 
@@ -184,6 +194,29 @@ def _test(options: argparse.Namespace) -> int:
     return 0 if turn["reason"] == "result" or not options.wait else 1
 
 
+def _ask(options: argparse.Namespace) -> int:
+    """0 when there is an answer; 1 when there is none yet: it will be on the center's page."""
+    with existing(settings_of(options)) as store:
+        with store.write() as conn:
+            question = questions.ask(conn, options.code, options.question, acting(options), _now_ms())
+            users.record(
+                conn, "question_asked", acting(options), _now_ms(), center=options.code, reason=options.question
+            )
+        until_s = time.monotonic() + options.wait
+        while (found := _question(store, question)).answered_ms is None and time.monotonic() < until_s:
+            time.sleep(LOOK_S)
+    if options.json:
+        say(json.dumps(dataclasses.asdict(found)))
+    else:
+        say(found.answer or f"{options.code}: no answer yet; it will be on the center's page")
+    return 0 if found.answered_ms is not None else 1
+
+
+def _question(store: Store, question: str) -> questions.AskedQuestion:
+    with store.read() as conn:
+        return questions.by_id(conn, question)
+
+
 def _turn(store: Store, test_id: str) -> sa.RowMapping:
     with store.read() as conn:
         found = requests.by_id(conn, test_id)
@@ -212,4 +245,5 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "list": _list,
     "show": _show,
     "test": _test,
+    "ask": _ask,
 }

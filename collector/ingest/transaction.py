@@ -30,6 +30,7 @@ from collector.judging.evaluate import FreshReading
 from collector.messages import Device, DeviceFinding, Message, MessageRefused, SpeedRequestReceived
 from collector.register import centers, dated
 from collector.register.centers import Center
+from collector.remote import questions
 from collector.speedtests import requests
 from collector.store import UNAVAILABLE, Store, claim, nonces, schema
 from collector.store.quotas import Quotas, Tallies
@@ -215,8 +216,11 @@ def _opened(
 def _take_requests(
     conn: sa.Connection, messages: Sequence[AddressedMessage], known: Mapping[str, Device], writer: BatchWriter
 ) -> None:
-    """Requests for a test: what is refused is a finding, what comes too late or again is only counted."""
-    received = _opened(open_ask, messages, known, writer)
+    """Answers to questions, and requests for a test. What is refused is a finding, what is late only counted."""
+    opened = _opened(open_ask, messages, known, writer)
+    for answer in (one for one in opened if one.ask.want == "answer"):
+        writer.counts[questions.take(conn, answer.device.device, answer.ask, writer.now_ms)] += 1
+    received = [one for one in opened if one.ask.want == "speed"]
     for request, (word, refused) in zip(received, requests.take(conn, received, writer.now_ms), strict=True):
         if refused is None:
             writer.counts[word] += 1

@@ -66,7 +66,7 @@ def open_ask(
     message: AddressedMessage, known: Mapping[str, Device], verify: Verify = is_signed
 ) -> SpeedRequestReceived:
     """A request for a test. Raises MessageRefused."""
-    device, body, _ = _proven(message, known, wire.MAX_SMALL_BYTES, verify)
+    device, body, _ = _proven(message, known, wire.MAX_ASK_BYTES, verify)
     try:
         ask = wire.decode_ask(body)
     except wire.WireError as error:

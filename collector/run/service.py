@@ -35,6 +35,7 @@ from collector.judging.silence import listening_again
 from collector.measure import membership
 from collector.measure.delivery import Outgoing
 from collector.recovery import settle as recovery
+from collector.remote.questions import QuestionSender
 from collector.remote.sender import SettingsSender
 from collector.routing.due import DueTime, parse_due
 from collector.run import resources, sdnotify, tasks
@@ -255,6 +256,8 @@ class Running:
         self._start(PeriodicTask("unreported tests", UNREPORTED_INTERVAL_S, unreported))
         sender = SettingsSender(self._store, self._key, self.ingest.publish, clock_ms)
         self._start(PeriodicTask("settings", SETTINGS_INTERVAL_S, sender.look))
+        questions = QuestionSender(self._store, self._key, self.ingest.publish, clock_ms)
+        self._start(PeriodicTask("questions", SCHEDULE_INTERVAL_S, questions.look))
         if self._settings.measure.enabled:
             outgoing = _measure_state(self._settings, self._public_key)
             tick = tasks.collect_task(self._store, self._standards, self._hub, outgoing)

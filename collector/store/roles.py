@@ -72,6 +72,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "persons": ("", "raw", ""),
     "plan_steps": ("", "rawd", "r"),
     "pulse": _DERIVED,
+    "questions": ("rw", "raw", "r"),
     "records": ("r", "ras", "r"),
     "remote_settings": ("", "ra", "r"),
     "restores": ("ra", "r", "r"),

@@ -455,6 +455,24 @@ MESSAGES: dict[str, wire.Batch | wire.Receipt | wire.Ask | wire.Task | wire.Pres
         nonce="c0ffee02",
         expires_ms=1_780_000_600_000,
     ),
+    "ask-answer": wire.Ask(
+        v=1,
+        device=DEVICE,
+        id="q-0001",
+        want="answer",
+        purpose="desk",
+        nonce="c0ffee02",
+        answer='[\n {"what": "identity", "ok": true}\n]',
+        expires_ms=1_780_000_600_000,
+    ),
+    "task-question": wire.Task(
+        v=1,
+        device=DEVICE,
+        id="task-0003",
+        do="question",
+        question=wire.Question(id="q-0001", kind="doctor", asked_by="Ayesha"),
+        expires_ms=1_780_000_600_000,
+    ),
     "task-granted": wire.Task(
         v=1,
         device=DEVICE,
@@ -517,6 +535,8 @@ DECODERS = {
     "task-granted": wire.decode_task,
     "task-drawn": wire.decode_task,
     "task-settings": wire.decode_task,
+    "task-question": wire.decode_task,
+    "ask-answer": wire.decode_ask,
     "presence": wire.decode_presence,
 }
 
@@ -714,7 +734,7 @@ def test_fields_of_a_later_minor_version_are_tolerated(name: str) -> None:
         (wire.decode_batch, wire.MAX_BATCH_BYTES),
         (wire.decode_reading, wire.MAX_BATCH_BYTES),
         (wire.decode_receipt, wire.MAX_SMALL_BYTES),
-        (wire.decode_ask, wire.MAX_SMALL_BYTES),
+        (wire.decode_ask, wire.MAX_ASK_BYTES),
         (wire.decode_task, wire.MAX_SMALL_BYTES),
         (wire.decode_presence, wire.MAX_SMALL_BYTES),
     ],

@@ -35,6 +35,7 @@ from collector.store.schema.gateways import (
 )
 from collector.store.schema.judging import changes, cuts, flags, gaps, latest, pulse
 from collector.store.schema.pages import center_states, saved_views
+from collector.store.schema.questions import questions
 from collector.store.schema.register import calendar, centers, facts, imports, owners
 from collector.store.schema.routing import (
     digests,
@@ -119,6 +120,7 @@ __all__ = [
     "persons",
     "plan_steps",
     "pulse",
+    "questions",
     "readings",
     "records",
     "remote_settings",

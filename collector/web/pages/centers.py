@@ -23,6 +23,7 @@ from collector.judging.current import Current, LatestReading, current_verdicts, 
 from collector.outages import summary
 from collector.register import dated
 from collector.register.centers import CODE, SHOWN, CenterError, get
+from collector.remote import questions
 from collector.reports import revisions
 from collector.reports.render import named, reasons
 from collector.standard.criteria import DEAF, EVERYONE
@@ -157,6 +158,7 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "contacts": contacts.of_center(conn, registered),
         "reports": revisions.newest_of(conn, code, REPORTS),
         "devices": queries.devices_of(conn, code),
+        "questions": questions.of_center(conn, code),
         "integrity": queries.integrity_of(conn, code),
         "seats": [seat for reading in roll_calls for seat in _seats(reading)],
         "waiting": [name for reading in roll_calls for name in _waiting(reading)],

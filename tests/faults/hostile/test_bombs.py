@@ -85,7 +85,7 @@ FRAME = b'{"v":1,"device":"g1","spool":"' + b"a" * 32 + b'","first_seq":1,"prev"
 CURVE = b'{"v":1,"test":"t","address":"a","started_ms":1,"seconds":1.0,"down":{"bytes":1,"at_ms":['
 JSON = {
     "batch": WayIn(batch, wire.MAX_BATCH_BYTES, FRAME, b"]}", signed),
-    "ask": WayIn(ask, wire.MAX_SMALL_BYTES, b'{"v":1,"x":[', b"]}", signed),
+    "ask": WayIn(ask, wire.MAX_ASK_BYTES, b'{"v":1,"x":[', b"]}", signed),
     "receipt": WayIn(small(wire.decode_receipt), wire.MAX_SMALL_BYTES, b'{"v":1,"x":[', b"]}", signed),
     "task": WayIn(small(wire.decode_task), wire.MAX_SMALL_BYTES, b'{"v":1,"x":[', b"]}", signed),
     "presence": WayIn(wire.decode_presence, wire.MAX_SMALL_BYTES, b'{"v":1,"x":[', b"]}"),

@@ -39,6 +39,11 @@ def test_settings_are_applied_within_a_minute_and_stay_over_kills(tmp_path: Path
         wait_for(lambda: standing(house)[0] in ("trial", "applied"), "settings on trial", 60)
         print(f"applied after {time.monotonic() - begun_s:.1f} s")
         assert spool_max_bytes(house) == 32 << 20
+        asked = ("center", "ask", "FAULT-1", "--config", str(house.collector_toml), "--json")
+        begun_s = time.monotonic()
+        answer = json.loads(json.loads(house.call(house.collector(*asked, "settings")))["answer"])
+        print(f"a question answered after {time.monotonic() - begun_s:.1f} s")
+        assert answer["spool"]["max_mb"] == 32
         before = (tmp_path / "agent.toml").read_bytes()
         for name in ("agent", "collector", "agent"):
             house.kill(name)

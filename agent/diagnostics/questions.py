@@ -1,0 +1,121 @@
+"""Questions that the desk may put to a gateway: those of this list, and no other. An answer has no secrets.
+
+Nothing is changed by a question. A question is answered once; said again, its answer is, for either may have been lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from agent import wire
+from agent.common.errors import describe
+from agent.common.logs import Event
+from agent.config import AgentSettings
+from agent.diagnostics.redact import cleaned, secrets_of
+
+ANSWERED = Event(
+    __name__, "info", "question_answered", "a question of the desk was answered", key="question", fields="asked_by"
+)
+UNKNOWN = Event(
+    __name__, "warning", "question_refused", "a question that is on no list is not answered", key="question",
+    fields="asked_by",
+)  # fmt: skip
+
+KEPT = 16  # answers, to be said again
+WITHIN_S = 50.0
+CUT = "\n[cut]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerSources:
+    """What answers are made of. ``probe`` measures one kind now, ``spool`` is what waits to be sent, ``log`` the last
+    lines of it."""
+
+    settings: AgentSettings
+    probe: Callable[[str], Awaitable[Sequence[wire.Reading]]]
+    spool: Callable[[], Mapping[str, object]]
+    log: Callable[[], Sequence[str]]
+
+
+Answer = Callable[[AnswerSources], Awaitable[object]]
+
+
+async def _doctor(sources: AnswerSources) -> object:
+    from agent.diagnostics import doctor  # costs memory only where somebody asks
+
+    found = await asyncio.to_thread(lambda: list(doctor.diagnose(sources.settings)))
+    return [{"what": one.what, "ok": one.ok, "detail": one.detail, "fix": one.fix} for one in found]
+
+
+async def _log(sources: AnswerSources) -> object:
+    return list(sources.log())
+
+
+async def _spool(sources: AnswerSources) -> object:
+    return dict(sources.spool())
+
+
+async def _settings(sources: AnswerSources) -> object:
+    return msgspec.to_builtins(sources.settings)
+
+
+def _probe(kind: str) -> Answer:
+    async def measured(sources: AnswerSources) -> object:
+        return [json.loads(wire.encode_reading(reading)) for reading in await sources.probe(kind)]
+
+    return measured
+
+
+ANSWERS: Mapping[str, Answer] = {
+    "doctor": _doctor,
+    "log": _log,
+    "settings": _settings,
+    "spool": _spool,
+    **{kind: _probe(kind) for kind in ("link", "ups", "seats", "gateway")},
+}
+
+
+class AnswerQueue:
+    """Answers one question after the other; ``send`` carries an answer to the collector, or loses it."""
+
+    def __init__(self, sources: AnswerSources, send: Callable[[str, str], None]) -> None:
+        self._sources, self._send = sources, send
+        self._answers: OrderedDict[str, str] = OrderedDict()
+        self._waiting: asyncio.Queue[wire.Question] = asyncio.Queue(maxsize=4)
+
+    def ask(self, question: wire.Question) -> None:
+        """One too many is dropped: the collector repeats it."""
+        if question.id in self._answers:
+            self._send(question.id, self._answers[question.id])
+        elif question.kind not in ANSWERS:
+            UNKNOWN.log(question=question.kind, asked_by=question.asked_by)
+        elif not self._waiting.full():
+            self._waiting.put_nowait(question)
+
+    async def run(self) -> None:
+        while True:
+            question = await self._waiting.get()
+            if question.id not in self._answers:
+                self._answers[question.id] = await answer(question.kind, self._sources)
+                while len(self._answers) > KEPT:
+                    self._answers.popitem(last=False)
+                ANSWERED.log(question=question.kind, asked_by=question.asked_by)
+            self._send(question.id, self._answers[question.id])
+
+
+async def answer(kind: str, sources: AnswerSources) -> str:
+    """JSON without secrets, cut to what a message carries. What cannot be found out is said so."""
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            found = await ANSWERS[kind](sources)
+    except Exception as error:  # the desk asks because something is broken here
+        found = {"failed": describe(error)}
+    known = await asyncio.to_thread(secrets_of, sources.settings)
+    text = json.dumps(cleaned(found, known), ensure_ascii=False, indent=1, default=str)
+    return text if len(text) <= wire.MAX_ANSWER_CHARS else text[: wire.MAX_ANSWER_CHARS - len(CUT)] + CUT
