@@ -36,6 +36,20 @@ class BrokerSite:
     folder: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChildSite:
+    """Of a Mosquitto that is a child of ours: `plain` on loopback without TLS, the others as (protocol, address)."""
+
+    plain: tuple[str, int]
+    listeners: Sequence[tuple[str, tuple[str, int]]]
+    people: People
+    folder: str
+
+    @property
+    def places(self) -> list[tuple[str, int]]:
+        return [self.plain, *(place for _, place in self.listeners)]
+
+
 CERTIFICATES = {"ca": "ca.pem", "cert": "server.crt", "key": "server.key", "crl": "crl.pem"}
 
 
@@ -59,29 +73,60 @@ def _mosquitto_conf(site: BrokerSite, listeners: Sequence[tuple[str, tuple[str, 
             "per_listener_settings false",
             "allow_anonymous false",
             f"acl_file {site.folder}/acl",
-            "persistence false",
-            f"max_packet_size {MAX_PACKET_BYTES}",
-            f"max_inflight_messages {IN_FLIGHT}",
-            f"max_queued_messages {QUEUED}",
-            f"max_queued_bytes {QUEUED_BYTES}",
-            f"max_inflight_bytes {IN_FLIGHT_BYTES}",
-            f"memory_limit {MEMORY_BYTES}",
-            "max_topic_alias 0",
-            "queue_qos0_messages false",
-            "sys_interval 0",
-            "set_tcp_nodelay true",
+            *_MOSQUITTO_BOUNDS,
             "log_type error",
             "log_type warning",
             "log_type notice",
-            *(line for protocol, place in listeners for line in _mosquitto_listener(site, protocol, place)),
+            *(line for protocol, place in listeners for line in _mosquitto_listener(site.folder, protocol, place)),
             "",
         ]
     )
 
 
-def _mosquitto_listener(site: BrokerSite, protocol: str, place: tuple[str, int]) -> list[str]:
+_MOSQUITTO_BOUNDS = (
+    "persistence false",
+    f"max_packet_size {MAX_PACKET_BYTES}",
+    f"max_inflight_messages {IN_FLIGHT}",
+    f"max_queued_messages {QUEUED}",
+    f"max_queued_bytes {QUEUED_BYTES}",
+    f"max_inflight_bytes {IN_FLIGHT_BYTES}",
+    f"memory_limit {MEMORY_BYTES}",
+    "max_topic_alias 0",
+    "queue_qos0_messages false",
+    "sys_interval 0",
+    "set_tcp_nodelay true",
+)
+
+
+def mosquitto_child(site: ChildSite, *, is_root: bool) -> str:
+    """The content of `mosquitto.conf` for a child of ours. Each listener has rules of its own: at the one on loopback
+    everybody may do everything, as at the embedded broker's."""
+    host, port = site.plain
+    lines = [
+        "# Made by the collector at each start: change Nabz's settings instead.",
+        "per_listener_settings true",
+        *(["user root"] if is_root else []),  # else it would give that up, and with it our folder
+        *_MOSQUITTO_BOUNDS,
+        "log_dest stderr",
+        "log_type error",
+        "log_type warning",
+        "log_type information",  # that it runs
+        "connection_messages false",
+        "",
+        f"listener {port} {host}",
+        f"max_connections {MAX_CONNECTIONS}",
+        "max_qos 1",
+        "allow_anonymous true",
+    ]
+    for protocol, place in site.listeners:
+        lines += _mosquitto_listener(site.folder, protocol, place)
+        lines += ["allow_anonymous false", f"acl_file {site.folder}/acl"]
+    return "\n".join([*lines, ""])
+
+
+def _mosquitto_listener(folder: str, protocol: str, place: tuple[str, int]) -> list[str]:
     host, port = place
-    files = {word: f"{site.folder}/{name}" for word, name in CERTIFICATES.items()}
+    files = {word: f"{folder}/{name}" for word, name in CERTIFICATES.items()}
     return [
         "",
         # At the WebSocket listener Mosquitto looks for an interface of that name, and there is none of "0.0.0.0".

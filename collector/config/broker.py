@@ -43,6 +43,12 @@ class BrokerSection(CollectorSection):
         description="`embedded`: a broker inside; or any other: `mqtts://HOST:PORT`, `wss://` (WebSocket), or without "
         "TLS `mqtt://`, `ws://`.",
     )
+    kind: Literal["auto", "mosquitto", "embedded"] = Field(
+        default="embedded",
+        description="What a broker inside is: `mosquitto`, a child process of the collector (Debian's package "
+        "mosquitto), which takes a fraction of the time and memory; `embedded`, in the collector itself; or `auto`: "
+        "Mosquitto where it is installed.",
+    )
     also: tuple[BrokerUrl, ...] = Field(
         default=(),
         description="Further brokers to listen at, each by itself, with the same name and certificates: a gateway may "

@@ -248,12 +248,11 @@ def _devices(conn: sa.Connection, names: set[str]) -> dict[str, Device]:
 
 
 def _spools(conn: sa.Connection, verified_batches: Iterable[VerifiedBatch]) -> dict[tuple[str, str, str], SpoolState]:
+    """Asked by center alone, the head of the key: with devices and spools named too, SQLite looks at every pair of
+    them. A center has few spools."""
     keys = {_spool_key(verified) for verified in verified_batches}
     if not keys:
         return {}
-    table = schema.spools.c
-    named = [sorted({key[part] for key in keys}) for part in range(3)]
-    query = sa.select(schema.spools).where(
-        table.center.in_(named[0]), table.device.in_(named[1]), table.spool.in_(named[2])
-    )
-    return {(row.center, row.device, row.spool): SpoolState.of(row) for row in conn.execute(query)}
+    query = sa.select(schema.spools).where(schema.spools.c.center.in_(sorted({key[0] for key in keys})))
+    found = {(row.center, row.device, row.spool): row for row in conn.execute(query)}
+    return {key: SpoolState.of(row) for key, row in found.items() if key in keys}

@@ -23,6 +23,7 @@ from collector.access.ca import Authority
 from collector.access.server_certs import server_certificates
 from collector.access.signing_key import load_or_make
 from collector.brokers.endpoints import Address, broker_addresses
+from collector.brokers.mosquitto import chosen
 from collector.config import ConfigError, Settings
 from collector.database import opened
 from collector.desk import follow
@@ -148,7 +149,7 @@ def _check(settings: Settings) -> None:
     """Raises ConfigError where several workers cannot be."""
     if not settings.ingest.shares:
         return
-    if settings.broker.url == "embedded":
+    if settings.broker.url == "embedded" and chosen(settings.broker) is None:
         fix = "set [broker] url to one that has them (Mosquitto 2, EMQX, NATS …), or [ingest] workers = 1"
         raise ConfigError(f"[ingest] workers: the embedded broker has no shared subscriptions; {fix}")
     if settings.database_url.startswith("sqlite"):

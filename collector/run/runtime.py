@@ -48,6 +48,12 @@ class Component(Protocol):
     def is_alive(self) -> bool: ...
 
 
+class Tended(Component, Protocol):
+    """A part in a process of its own; `tend` starts it again when it has ended."""
+
+    def tend(self) -> None: ...
+
+
 class PeriodicTask:
     """Does `work` every `pause_s` seconds in a thread, or sooner if it is woken; a failure is logged and the next run
     tries again."""

@@ -27,6 +27,8 @@ from collector.alerts.channel import Channel
 from collector.alerts.channels.schemes import make
 from collector.alerts.digest import DigestKind
 from collector.alerts.outbox import Outbox
+from collector.brokers.embedded import EmbeddedBroker
+from collector.brokers.mosquitto import MosquittoChild
 from collector.config import ConfigError, Settings
 from collector.database import KEY_FILE, data_files, journal_of, opened
 from collector.ingest.workers import IngestWorkers
@@ -41,7 +43,7 @@ from collector.routing.due import DueTime, parse_due
 from collector.run import resources, sdnotify, tasks
 from collector.run.lock import DatabaseLock, folder_lock
 from collector.run.reload import Reload
-from collector.run.runtime import Component, PeriodicTask, Subprocess, WebServer
+from collector.run.runtime import Component, PeriodicTask, Subprocess, Tended, WebServer
 from collector.run.tasks import clock_ms
 from collector.run.tls_maintenance import TlsMaintenance, bound
 from collector.run.transparency_log import TICK_S as LOG_TICK_S
@@ -152,14 +154,14 @@ class Running:
         self.health.watched.append(Watched("ingest", settings.web.healthy_within_s, self.ingest.age_s))
         self.health.needed.append(Needed("broker", self.ingest.is_connected))
         self.certificates: list[Callable[[], object]] = []
-        self.children: list[Subprocess] = []
+        self.children: list[Tended] = []
         self.parts: list[Component] = []
         self._files = FileWatch(data_files(settings))
         if self._store.parted:
             self._start(DatabaseLock(self._store))
         self._note_start(own)
         if settings.broker.url == "embedded":
-            self._start(tls_maintenance.broker())
+            self._start_broker(tls_maintenance.broker())
         self._start_ingest(child_options)
         self._start_periodic_tasks(own, child_options)
         self._start_measurement()
@@ -275,7 +277,13 @@ class Running:
             self._settings, read, lambda settings: self.outbox.use(read_channels(settings)), self.certificates
         )
 
-    def _start_child(self, child: Subprocess) -> None:
+    def _start_broker(self, broker: EmbeddedBroker | MosquittoChild) -> None:
+        if isinstance(broker, MosquittoChild):
+            self._start_child(broker)
+        else:
+            self._start(broker)
+
+    def _start_child(self, child: Tended) -> None:
         self.children.append(child)
         self._start(child)
 

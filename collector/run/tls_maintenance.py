@@ -20,8 +20,10 @@ from collector.access.server_certs import server_certificates
 from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.endpoints import Address, broker_addresses
 from collector.brokers.external import ExternalBroker
+from collector.brokers.generated_config import ChildSite
 from collector.brokers.listeners import Listener
-from collector.config import HttpSection, Settings, split_listen
+from collector.brokers.mosquitto import MosquittoChild, chosen
+from collector.config import ExternalBrokerSection, HttpSection, Settings, split_listen
 from collector.judging import place_facts
 from collector.messages import DeviceFinding
 from collector.register.networks import Network, Networks
@@ -71,9 +73,11 @@ class TlsMaintenance:
         """Where the collector listens. Raises ConfigError."""
         return broker_addresses(self._settings, self._own.service)
 
-    def broker(self) -> EmbeddedBroker:
-        """The embedded broker, with a listener for each address of the settings."""
+    def broker(self) -> EmbeddedBroker | MosquittoChild:
+        """The broker of ours, with a listener for each address of the settings. Raises ConfigError."""
         broker = self._settings.broker
+        if program := chosen(broker):
+            return self._mosquitto(program)
         listens: tuple[tuple[str, Literal["tcp", "websockets"]], ...] = (
             (broker.tls_listen, "tcp"),
             (broker.websocket_listen, "websockets"),
@@ -83,6 +87,27 @@ class TlsMaintenance:
         ]
         self._broker = EmbeddedBroker(*self._settings.broker_address, listeners, broker.services)
         return self._broker
+
+    def _mosquitto(self, program: str) -> MosquittoChild:
+        """Its access list is kept as that of a broker elsewhere."""
+        broker, now_ms = self._settings.broker, self._now_ms()
+        listens = (("mqtt", broker.tls_listen), ("websockets", broker.websocket_listen))
+        folder = (self._settings.data_dir / "mosquitto").absolute()
+        with self._store.read() as conn:
+            people = devices.people(conn, broker.services)
+            self._authority.write_crl(devices.revoked_serials(conn, now_ms), now_ms)
+        site = ChildSite(
+            plain=self._settings.broker_address,
+            listeners=[(protocol, split_listen(listen)) for protocol, listen in listens if listen],
+            people=people,
+            folder=str(folder),
+        )
+        child = MosquittoChild(program, folder, site, self._own.server, self._authority.crl)
+        if broker.tls_listen:
+            url = f"mqtts://127.0.0.1:{split_listen(broker.tls_listen)[1]}"
+            kept = ExternalBrokerSection(make="mosquitto", url=url, folder=folder, reload=("SIGHUP",))
+            self._outside.append(ExternalBroker(kept, self._authority, run=child.hang_up))
+        return child
 
     def parts(self, app: FastAPI, stack: ExitStack) -> list[Component]:
         """What to start once the broker runs. `stack` closes the listening socket. Raises StoreError."""

@@ -30,7 +30,8 @@ class House:
     before, a jump of the collector's clock is a jump of its own the other way."""
 
     def __init__(self, folder: Path, stack: ExitStack, again: House | None = None, **enrolment: object) -> None:
-        """`again` was there before, and is stopped: its files and ports are used."""
+        """`again` was there before, and is stopped: its files and ports are used. `kind` is of [broker]."""
+        kind = enrolment.pop("kind", "embedded")
         self.shift_ms = 0
         folder.mkdir(exist_ok=again is not None)
         self.broker_port, self.door_port, plain = free_ports(3)
@@ -39,7 +40,7 @@ class House:
         self.settings = Settings.model_validate(
             {
                 "collector": {"data_dir": folder},
-                "broker": {"listen": f"127.0.0.1:{plain}", "tls_listen": f"127.0.0.1:{self.broker_port}"},
+                "broker": {"listen": f"127.0.0.1:{plain}", "tls_listen": f"127.0.0.1:{self.broker_port}", "kind": kind},
                 "enrolment": {"listen": f"127.0.0.1:{self.door_port}", **enrolment},
             }
         )

@@ -1,0 +1,172 @@
+"""Mosquitto as a child of the collector: settings generated, started again when it ends, its words in our log.
+
+It takes a third of the processor time of the embedded broker and an eighth of its memory, and none of our threads.
+Its listener without TLS is on loopback, for the collector itself and this machine; there it knows no names. The others
+are as in the settings for a Mosquitto elsewhere, with one access list, which `ExternalBroker` keeps.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+from agent.common.errors import describe
+from agent.common.logs import Event
+from collector.access.atomic_files import put
+from collector.access.ca import Files
+from collector.access.people import People
+from collector.brokers import external, generated_config
+from collector.brokers.embedded import BrokerError
+from collector.brokers.generated_config import ChildSite
+from collector.config import BrokerSection, ConfigError
+
+SAYS = Event(__name__, "warning", "mosquitto_says", "a line of the broker's own log", fields="line")
+ENDED = Event(
+    __name__, "error", "mosquitto_ended", "the broker ended by itself; it is started again", fields="code again_s"
+)
+
+PACKAGE = "mosquitto"  # Debian's
+START_S = 20.0
+STOP_S = 10.0
+PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # before it is started again, for as long as it does not last
+LASTS_S = 60.0  # then the first of these pauses holds again
+PRIVATE = 0o600
+ROUTINE = ("Config loaded", "Opening ", "Reloading config", "mosquitto version")  # what it says of every start
+
+
+def program() -> str | None:
+    """Where Mosquitto is installed; Debian has it among the programs of the administrator."""
+    return shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
+
+
+def chosen(broker: BrokerSection) -> str | None:
+    """The program, where our own broker is to be Mosquitto; None for the embedded one. Raises ConfigError."""
+    if broker.url != "embedded" or broker.kind == "embedded":
+        return None
+    found = program()
+    if found is None and broker.kind == "mosquitto":
+        raise ConfigError(
+            f'[broker] kind: mosquitto is not installed; install Debian\'s package {PACKAGE}, or set kind = "auto"'
+        )
+    return found
+
+
+class MosquittoChild:
+    """`start` returns when it listens. `tend` is to be called every second or so by the thread that called `start`: the
+    kernel ends the child with that thread."""
+
+    def __init__(
+        self,
+        program: str,
+        folder: Path,
+        site: ChildSite,
+        own: Files,
+        crl: Path,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._program, self._folder, self._site = program, folder.absolute(), site
+        self._own, self._crl, self._now_s = own, crl, now_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_stopped = False
+        self._runs = threading.Event()  # it has said so
+        self._started_s, self._failures, self._ended_s = 0.0, 0, 0.0
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Raises BrokerError."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            text = generated_config.mosquitto_child(self._site, is_root=os.geteuid() == 0)
+            put(self._folder / "mosquitto.conf", text.encode(), PRIVATE)
+            self.write_people(self._site.people)
+            self._spawn()
+        except OSError as error:
+            raise BrokerError(f"[broker] kind mosquitto: cannot be started ({describe(error)}); check it") from None
+        self._wait()
+
+    def write_people(self, people: People) -> None:
+        """Raises OSError."""
+        changing = {name: text.encode() for name, text in generated_config.mosquitto_people(people).items()}
+        external.write(self._folder, changing | external.certificates(self._own, self._crl))
+
+    def _spawn(self) -> None:
+        argv = [sys.executable, "-m", "collector.brokers.confined", str(os.getpid()), self._program]
+        argv += ["-c", str(self._folder / "mosquitto.conf")]
+        self._process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        )
+        self._started_s = self._now_s()
+        assert self._process.stderr is not None
+        threading.Thread(target=self._relay, args=(self._process.stderr,), name="mosquitto log", daemon=True).start()
+
+    def _wait(self) -> None:
+        until_s = time.monotonic() + START_S
+        while not self._runs.wait(0.05):
+            code = None if self._process is None else self._process.poll()
+            if code is not None or time.monotonic() > until_s:
+                places = ", ".join(f"{host}:{port}" for host, port in self._site.places)
+                raise BrokerError(
+                    f"[broker] listen: Mosquitto does not start at {places} (see its line in the log above); set free "
+                    'addresses, or kind = "embedded"'
+                )
+
+    def _relay(self, stream: IO[bytes]) -> None:
+        with stream as lines:
+            for line in lines:
+                text = line.decode(errors="replace").rstrip()
+                text = text.partition(": ")[2] or text  # without its own time
+                if text.startswith(ROUTINE):
+                    if text.endswith(" running"):
+                        self._runs.set()
+                else:
+                    SAYS.log(line=text)
+
+    def tend(self) -> None:
+        if self._is_stopped or self._process is None:
+            return
+        code = self._process.poll()
+        if code is None:
+            return
+        now_s = self._now_s()
+        if not self._ended_s:
+            self._failures = 0 if now_s - self._started_s > LASTS_S else self._failures
+            self._ended_s = now_s
+            ENDED.log(code=code, again_s=self._pause_s)
+        if now_s - self._ended_s >= self._pause_s:
+            self._failures, self._ended_s = self._failures + 1, 0.0
+            self._spawn()
+
+    @property
+    def _pause_s(self) -> float:
+        return PAUSES_S[min(self._failures, len(PAUSES_S) - 1)]
+
+    def hang_up(self, _command: Sequence[str] = ()) -> None:
+        """It reads its access list and certificates anew."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGHUP)
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def is_alive(self) -> bool:
+        """It is started again whatever happens."""
+        return self._process is not None and not self._is_stopped

@@ -1,0 +1,154 @@
+"""A Mosquitto that is a child of the collector: who may do what there, and what becomes of it when it, or we, end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from agent import wire
+from collector.access import devices
+from collector.access.ca import Authority
+from collector.access.people import People
+from collector.brokers.embedded import BrokerError
+from collector.brokers.generated_config import ChildSite
+from collector.brokers.mosquitto import PAUSES_S, MosquittoChild, chosen, program
+from collector.config import BrokerSection
+from collector.store import schema
+from tests.agent.uplink.test_renew import joined, linked, now_ms, renewal_of, stamp, until
+from tests.helpers.collector_side import House
+from tests.helpers.ports import free_ports
+
+NOW = time.time_ns() // 1_000_000
+pytestmark = pytest.mark.skipif(program() is None, reason="needs Debian's package mosquitto")
+
+
+def child(folder: Path, port: int, **more: object) -> MosquittoChild:
+    authority = Authority(folder, NOW)
+    own = authority.keep("server", authority.issue_server(["127.0.0.1"], NOW))
+    site = ChildSite(
+        plain=("127.0.0.1", port), listeners=[], people=People(services=["nabz-collector"], gateways=[]), folder="x"
+    )
+    return MosquittoChild(str(program()), folder / "mosquitto", site, own, authority.write_crl([], NOW), **more)
+
+
+def test_a_gateway_is_heard_over_tls_and_a_revoked_one_is_put_out(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        house = House(tmp_path / "collector", stack, kind="mosquitto")
+        assert isinstance(house.broker, MosquittoChild)
+        states = [tmp_path / "one", tmp_path / "two"]
+        (mine, state), (other, _) = [(joined(house, state), state) for state in states]
+
+        async def story() -> None:
+            async with linked(mine, state, renewal_of(mine, state)) as (link, spool):
+                await until(lambda: spool.stats().readings == 0, 60)
+                with house.store.write() as conn:
+                    devices.revoke(conn, mine.device, "Ali", "stolen", now_ms())
+                while link.view.state == "connected":
+                    await asyncio.to_thread(house.keeper.disconnect_revoked)
+                    await asyncio.sleep(0.2)
+                spool.append([wire.encode_reading(wire.GatewayReading(at=stamp(), cpu_pct=9.0))], "high", now_ms())
+                link.readings_waiting()
+                await asyncio.sleep(1)
+                assert spool.stats().readings == 1
+            async with linked(other, states[1], renewal_of(other, states[1])) as (link, spool):
+                await until(lambda: spool.stats().readings == 0, 60)
+
+        asyncio.run(story())
+        assert house.count(schema.evidence) >= 2
+
+
+def test_it_is_started_again_later_and_later_while_it_does_not_last(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    clock = [1000.0]
+    tended = child(tmp_path, port, now_s=lambda: clock[0])
+    tended.start()
+    try:
+        for pause_s in PAUSES_S[:3]:
+            before = tended.pid
+            assert before is not None
+            os.kill(before, signal.SIGKILL)
+            wait(lambda pid=before: gone(pid))
+            tended.tend()
+            clock[0] += pause_s - 0.01
+            tended.tend()
+            assert tended.pid == before
+            clock[0] += 0.02
+            tended.tend()
+            assert tended.pid != before
+            wait(lambda: listens(port))
+        assert tended.is_alive()
+    finally:
+        tended.stop()
+    assert not listens(port)
+    tended.tend()
+    assert not tended.is_alive()
+
+
+def test_an_address_that_is_taken_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, caplog.at_level(logging.WARNING):
+        tended = child(tmp_path, other.getsockname()[1])
+        with pytest.raises(BrokerError, match="Mosquitto does not start at"):
+            tended.start()
+        tended.stop()
+        wait(lambda: "Address already in use" in caplog.text)
+
+
+def test_it_ends_with_a_collector_that_is_killed_outright(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    code = f"""
+        import pathlib, time
+        from tests.collector.brokers.test_mosquitto import child
+        child(pathlib.Path({str(tmp_path)!r}), {port}).start()
+        print("ready", flush=True)
+        time.sleep(600)
+    """
+    argv = [sys.executable, "-c", textwrap.dedent(code)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"ready\n"
+        assert listens(port)
+        parent.kill()
+    wait(lambda: not listens(port))
+
+
+def test_which_broker_is_chosen(installed: str) -> None:
+    assert chosen(BrokerSection(kind="embedded")) is None
+    assert chosen(BrokerSection(kind="auto")) == program() == installed
+    assert chosen(BrokerSection(kind="mosquitto", url="mqtts://broker:8883")) is None
+
+
+@pytest.fixture
+def installed() -> str | None:
+    return shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def gone(pid: int) -> bool:
+    """Ended, though perhaps not yet asked for its exit code."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def wait(true: object) -> None:
+    until_s = time.monotonic() + 60
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < until_s
+        time.sleep(0.02)
