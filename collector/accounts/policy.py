@@ -90,7 +90,8 @@ POLICY: Mapping[str, Rule] = {
         ALL, "centers", ("GET /incidents/{number}", "GET /api/v1/incidents/{number}"), True,
     ),
     "incident.work": Rule(  # the incident names the centers: who works on it compares
-        DESK, "centers", ("POST /now", "POST /incidents/{number}", "POST /api/v1/incidents/{number}"), True,
+        DESK, "centers",
+        ("POST /now", "POST /incidents/{number}", "POST /api/v1/incidents", "POST /api/v1/incidents/{number}"), True,
     ),
     "now.read": Rule(OFFICERS, "centers", ("GET /now",)),
     "flags.list": Rule(ALL, "centers", ("GET /flags.csv", "GET /api/v1/flags"), True),

@@ -1,5 +1,6 @@
 """One-time links in messages, by which a person acknowledges an incident without logging in: each is bound to the
-person and the incident, ends, and is used once. Only the hash of its secret is kept, and the message that was sent forgets it.
+person and the incident, ends, and is used once. Only the hash of its secret is kept, and the message that was sent
+forgets it.
 """
 
 from __future__ import annotations

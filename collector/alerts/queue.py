@@ -124,6 +124,18 @@ def finish(conn: sa.Connection, due: ClaimedMessage, problem: SendFailed | None,
     upsert(conn, schema.channels, [{"channel": due.channel, **vars(known)}])
 
 
+def queue_test(conn: sa.Connection, channel: Channel, words: AlertMessage, now_ms: int, person: str = "") -> int:
+    """A message that is about nothing, to see whether the channel reaches anybody; its number."""
+    row = {
+        "kind": "test", "change": None, "event": None, "center": EVERYONE, "channel": channel.name,
+        "title": words.title, "text": words.text, "state": "waiting", "attempts": 0, "next_ms": now_ms,
+        "made_ms": now_ms, "person": person, "address": words.address,
+    }  # fmt: skip
+    key = conn.execute(sa.insert(schema.alerts).values(row)).inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
 def give_up_unsure(conn: sa.Connection) -> int:
     problem = "the collector stopped while sending this: look whether it arrived"
     left = sa.update(schema.alerts).where(_al.state == "sending").values(state="unsure", problem=problem)

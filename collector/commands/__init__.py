@@ -40,7 +40,7 @@ PROGRAM = Program(
             "contact": "whom to call about which centers: set, list, remove",
         },
         "Who is told": {
-            "alert": "the messages that were sent, or wait: list",
+            "alert": "the messages that were sent, or wait: list, test",
             "route": "which incidents go by which escalation plan: list, add, remove, test",
             "plan": "escalation plans: list, set, remove",
             "rota": "who is on duty: list, add, remove, override, who",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -25,9 +25,22 @@ from collector.web.site import Site
 
 MAX_BODY = 16_384
 HOUR_S = 3600
+MANY = ("ack", "assign", "start", "note", "snooze")  # acts that may be done to many at once
+
+R = TypeVar("R")
 
 Facts = Mapping[str, str]
 WorkAct = Callable[[sa.Connection, int, Facts, Standards, int], Incident]
+
+
+class ManyRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The same act for many incidents."""
+
+    act: str
+    incidents: Annotated[list[int], msgspec.Meta(min_length=1, max_length=100)]
+    note: str = ""
+    owner: str = ""
+    hours: float = 0.0
 
 
 class ActRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -56,6 +69,13 @@ def router(site: Site) -> APIRouter:
             counts = queries.counts(conn, scope)
         return reply({"counts": counts, "incidents": found})
 
+    @routes.post("/api/v1/incidents")
+    async def act_on_many(request: Request) -> Response:
+        """One act on many incidents; answers with what became of each, in their order."""
+        if not forms.is_of_this_site(request):
+            raise Mistaken(403, "request: came from a page of another site")
+        return await run_in_threadpool(_act_on_many, site, auth.asker(request).account, await request.body())
+
     @routes.get("/api/v1/incidents/{number}")
     def incident(request: Request, number: int) -> Response:
         return reply(whole(site, auth.asker(request).account, number))
@@ -71,10 +91,26 @@ def router(site: Site) -> APIRouter:
 
 
 def _act(site: Site, account: Account, number: int, body: bytes) -> Response:
-    wanted = _decoded(body)
+    wanted = _decoded(body, ActRequest)
     values = {name: str(value) for name, value in msgspec.to_builtins(wanted).items() if name != "centers"}
     values["centers"] = " ".join(wanted.centers)
     return reply(whole(site, account, perform(site, account, number, values).id))
+
+
+def _act_on_many(site: Site, account: Account, body: bytes) -> Response:
+    wanted = _decoded(body, ManyRequest)
+    if wanted.act not in MANY:
+        raise Mistaken(400, f"act: {wanted.act[:40]!r} is none for many at once; use one of {' '.join(MANY)}")
+    values = {"act": wanted.act, "note": wanted.note, "owner": wanted.owner, "hours": str(wanted.hours)}
+    results = []
+    for number in dict.fromkeys(wanted.incidents):
+        try:
+            results.append({"id": perform(site, account, number, values).id, "done": True, "error": ""})
+        except Mistaken as refused:
+            if refused.status not in (403, 404, 409):
+                raise
+            results.append({"id": number, "done": False, "error": refused.sentence})
+    return reply({"results": results})
 
 
 def filter_of(params: Mapping[str, str]) -> dict[str, Any]:
@@ -128,9 +164,9 @@ def _check_reach(conn: sa.Connection, account: Account, number: int) -> None:
         raise Mistaken(403, f"incident {number}: is about centers beyond yours; ask an officer of all of them")
 
 
-def _decoded(body: bytes) -> ActRequest:
+def _decoded(body: bytes, kind: type[R]) -> R:
     try:
-        return msgspec.json.decode(body[: MAX_BODY + 1], type=ActRequest)
+        return msgspec.json.decode(body[: MAX_BODY + 1], type=kind)
     except (msgspec.DecodeError, UnicodeError) as error:
         form = '{"act": "note", "note": "TEXT"}'
         raise Mistaken(400, f"body: {describe(error)}; send JSON such as {form}") from None

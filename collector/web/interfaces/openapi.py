@@ -72,6 +72,10 @@ def described(app: FastAPI) -> dict[str, Any]:
     made["paths"]["/api/v1/incidents/{number}"]["post"]["requestBody"] = {
         "required": True, "content": {"application/json": {"examples": acts}}
     }  # fmt: skip
+    many = {"act": "ack", "incidents": [12, 13], "note": "one crew is on its way to both"}
+    made["paths"]["/api/v1/incidents"]["post"]["requestBody"] = {
+        "required": True, "content": {"application/json": {"example": many}}
+    }  # fmt: skip
     return made
 
 

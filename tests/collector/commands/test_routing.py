@@ -51,7 +51,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     store.close()
 
     def call(*words: str, form: str = "--json") -> tuple[int, Any]:
-        by = [] if words[1] in ("list", "who", "test") else ["--by", "Ayesha"]
+        by = [] if words[1] in ("list", "who") or words[:2] == ("route", "test") else ["--by", "Ayesha"]
         known = ["--config", str(config), "--database", url, "--data", str(tmp_path)]
         code = main([*words, *by, *known, *([form] if form else [])])
         shown = capsys.readouterr()
@@ -116,3 +116,11 @@ def test_a_plan_that_a_route_goes_by_stays(run: Any) -> None:
     run("route", "remove", "1")
     assert run("plan", "remove", "night")[0] == 0
     assert "night" not in {one["plan"] for one in run("plan", "list")[1]}
+
+
+def test_a_test_message_goes_to_one_person(run: Any) -> None:
+    assert run("alert", "test", "sms", "--person", "ayesha") == (0, {"id": 1, "channel": "sms"})
+    (row,) = run("alert", "list")[1]
+    assert (row["kind"], row["person"], row["address"], row["state"]) == ("test", "ayesha", "+923001234567", "waiting")
+    assert "has no telephone" in run("alert", "test", "sms")[1]
+    assert "is not in the settings" in run("alert", "test", "mail")[1]

@@ -76,6 +76,7 @@ EXPECTED = {
     "GET /alerts.csv": ("dam", "programme", True),
     "GET /api/v1/alerts": ("dam", "programme", True),
     "GET /metrics": ("dam", "programme", True),
+    "POST /api/v1/incidents": ("dm", "centers", True),
     "GET /flags.csv": ("odam", "centers", True),
     "GET /api/v1/flags": ("odam", "centers", True),
     "GET /incidents.csv": ("odam", "centers", True),

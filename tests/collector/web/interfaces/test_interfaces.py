@@ -120,3 +120,14 @@ def test_each_example_is_taken_as_it_stands(site, act: str) -> None:
     with site.client() as client:
         answer = client.post("/api/v1/incidents/1", content=json.dumps(openapi.BODIES[act]))
     assert answer.status_code == 200, answer.text
+
+
+def test_one_act_on_many_says_what_became_of_each(site) -> None:
+    body = {"act": "ack", "incidents": [1, 1, 99], "note": "one crew for both"}
+    with site.client() as client:
+        answer = client.post("/api/v1/incidents", content=json.dumps(body))
+        wrong = client.post("/api/v1/incidents", content=json.dumps({**body, "act": "merge"}))
+        none = client.post("/api/v1/incidents", content=json.dumps({**body, "incidents": []}))
+        assert client.get("/api/v1/incidents/1").json()["state"] == "acknowledged"
+    assert [(one["id"], one["done"]) for one in answer.json()["results"]] == [(1, True), (99, False)]
+    assert (wrong.status_code, none.status_code) == (400, 400)

@@ -32,7 +32,7 @@ def test_whoever_has_the_link_acknowledges_without_logging_in(served: Any, secre
     with httpx.Client(base_url=served.url) as client:
         shown = client.get(f"/a/{secret}")
         assert client.get(f"/a/{secret}?lang=ur").status_code == 200  # looking uses nothing up
-        done = client.post(f"/a/{secret}", data={"note": "the technician is on his way"})
+        done = client.post(f"/a/{secret}?lang=en", data={"note": "the technician is on his way"})
         again = client.post(f"/a/{secret}")
         gone = client.get(f"/a/{secret}")
         foreign = client.post(f"/a/{secret}", headers={"sec-fetch-site": "cross-site"})
