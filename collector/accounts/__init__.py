@@ -1,3 +1,13 @@
 """Accounts: roles, scopes and the table of who may do what; sessions, second proofs, keys, contacts, the log."""
 
-__all__ = ["activity", "api_keys", "contacts", "directory", "passkeys", "policy", "second_factors", "sessions"]
+__all__ = [
+    "activity",
+    "api_keys",
+    "contacts",
+    "directory",
+    "erasure",
+    "passkeys",
+    "policy",
+    "second_factors",
+    "sessions",
+]

@@ -22,6 +22,19 @@ FINDINGS: tuple[PlaceFinding, ...] = ("shared_address", "shared_machine", "share
                                       "hotspot", "other_line", "moved", "virtual")  # fmt: skip
 
 
+_CODES: dict[PlaceFinding, str] = {
+    "shared_address": "place.shared_address",
+    "shared_machine": "place.shared_machine",
+    "shared_router": "place.shared_router",
+    "other_network": "place.other_network",
+    "vpn": "place.vpn",
+    "hotspot": "place.hotspot",
+    "other_line": "place.other_line",
+    "moved": "place.moved",
+    "virtual": "place.virtual",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlaceRules:
     """`carrier`: an address behind which so many centers are is the provider's own. `share`: of a week's tests that
@@ -112,7 +125,7 @@ def _shared(places: Iterable[NetworkPlace], rules: PlaceRules) -> Iterator[Found
             continue
         for center, device in sorted(devices.items()):
             other = min(code for code in devices if code != center)
-            reason = Reason.of(f"place.{finding}", center=other, value=value, n=len(devices) - 1)
+            reason = Reason.of(_CODES[finding], center=other, value=value, n=len(devices) - 1)
             yield FoundPlace(center=center, device=device, finding=finding, reason=reason, other=other)
 
 
@@ -123,7 +136,7 @@ def _alone(place: NetworkPlace, now_ms: int, rules: PlaceRules) -> Iterator[Foun
     week = [test for test in place.tests if test.at_ms > now_ms - 7 * DAY_MS]
 
     def found(finding: PlaceFinding, **params: object) -> FoundPlace:
-        reason = Reason.of(f"place.{finding}", **params)  # type: ignore[arg-type]
+        reason = Reason.of(_CODES[finding], **params)  # type: ignore[arg-type]
         return FoundPlace(center=place.center, device=place.device, finding=finding, reason=reason)
 
     if place.hardware == "virtual":

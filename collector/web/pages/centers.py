@@ -18,7 +18,7 @@ from collector.accounts import contacts
 from collector.desk import causes, tables
 from collector.desk import queries as incidents
 from collector.flags.witness import Witness
-from collector.judging import server_check
+from collector.judging import score, server_check
 from collector.judging.current import Current, LatestReading, current_verdicts, latest_readings
 from collector.outages import summary
 from collector.register import dated
@@ -160,6 +160,8 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "devices": queries.devices_of(conn, code),
         "questions": questions.of_center(conn, code),
         "integrity": queries.integrity_of(conn, code),
+        "scores": score.of_month(conn, score.month_of(site.now()), code),
+        "visit_at": score.shipped().visit_at,
         "seats": [seat for reading in roll_calls for seat in _seats(reading)],
         "waiting": [name for reading in roll_calls for name in _waiting(reading)],
     }

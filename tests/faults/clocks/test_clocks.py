@@ -225,7 +225,13 @@ FORGETFUL = [
 NOT_MOVED = [
     ("collector/ingest/boot_clocks.py", "for key in sorted(boots.better)", "for key in sorted(boots.better & set())")
 ]
-BY_WALL = [("collector/ingest/rows.py", "dated(stamp.mono_ms, figures[stamp.boot], self.now_ms)", "stamp.wall_ms")]
+BY_WALL = [
+    (
+        "collector/ingest/rows.py",
+        "dated(stamp.mono_ms, figures[stamp.boot], self.now_ms, when.from_ms)",
+        "stamp.wall_ms",
+    )
+]
 SLOTS_BY_WALL = [("agent/uplink/trust.py", "self._wall() if self._ahead_ms is None else", "self._wall() if True else")]
 
 
