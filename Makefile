@@ -1,9 +1,9 @@
-# Seven words, the same for people and for CI:  install  run  demo  test  lint  bench  docs   (and: torture  lock  migration  deb  repo  test-deb)
+# Seven words, the same for people and for CI:  install  run  demo  test  lint  bench  docs   (and: torture  audit  lock  migration  deb  repo  test-deb)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: install run demo test lint bench docs torture lock packages migration deb repo test-deb
+.PHONY: install run demo test lint bench docs torture audit lock packages migration deb repo test-deb
 
 install: $(READY)
 
@@ -58,6 +58,19 @@ bench: install packages
 
 docs: install
 	$(BIN)/python docs/generate.py
+
+# Known vulnerabilities of what is locked, by pip-audit where it is installed. Where it is not, or its database cannot be
+# reached, it says that it was skipped: that is no failure, and no clean bill either.
+audit: install
+	@$(BIN)/python -m pip_audit --version >/dev/null 2>&1 || { echo "audit skipped: pip-audit is not installed"; exit 0; }; \
+	for lock in requirements/*.lock; do \
+	    told=$$($(BIN)/python -m pip_audit --disable-pip --no-deps --progress-spinner off --requirement $$lock 2>&1) \
+	        && { echo "$$lock: nothing known"; continue; }; \
+	    case "$$told" in \
+	        *"known vulnerabilit"*) echo "$$lock:"; echo "$$told"; bad=1 ;; \
+	        *) echo "$$lock: audit skipped: $$(echo "$$told" | tail -n 1 | cut -c 1-160)" ;; \
+	    esac; \
+	done; exit $${bad:-0}
 
 # Debian packages for this machine's release and processor, into dist/; a signed apt repository of them; and their test in
 # a fresh Debian tree, as root.

@@ -47,8 +47,6 @@ def attach(conn: sa.Connection, group: Group, now_ms: int) -> Group:
         return list(group)
     found = witnesses(conn, claims, now_ms)
     _note(conn, [(claim, found[claim.claim.id]) for claim in claims], now_ms)
-    if spoken := {claim.claim.test_id for claim in claims if found[claim.claim.id].word == "agrees"}:
-        server_samples.forget(conn, spoken)
     overtaking = overtaken(conn, claims, now_ms)
     _forget_replays(conn, (claim for claim, _ in overtaking.values()))
     _note(conn, overtaking.values(), now_ms)

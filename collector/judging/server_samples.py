@@ -25,6 +25,7 @@ from collector.store import schema
 GRACE_MS = 60 * 60_000  # for a reading to come; not official
 PURPOSES = ("routine", "retest", "desk")  # whose tests count; nobody can tell why a person tests by hand
 NEVER_COUNTS = "implausible"  # a flag by which a gateway takes its own result out
+KEPT_MS = 45 * 86_400_000  # how far back findings are looked at again
 SPOOL = "server"  # in place of a spool's name, for what no gateway sent
 FINDING = "unreported"
 AT_ONCE = 200
@@ -158,14 +159,21 @@ def record(conn: sa.Connection, tests: Sequence[str], samples: Iterable[ServerSa
         conn.execute(sa.insert(schema.integrity), rows)
 
 
-def forget(conn: sa.Connection, tests: Collection[str]) -> None:
-    """A reading that speaks for these tests has come after all: that it was lacking is no finding any more."""
+def forget_answered(conn: sa.Connection, now_ms: int) -> int:
+    """Of tests for which a reading speaks after all, that it was lacking is no finding any more; returns how many. By
+    housekeeping: who takes readings in can only add findings."""
     table = schema.integrity.c
-    devices = sa.select(_g.device).where(_g.test_id.in_(tests))
-    rows = conn.execute(sa.select(table.id, table.detail).where(table.finding == FINDING, table.device.in_(devices)))
-    old = [row.id for row in rows if decode(row.detail).params.get("test") in tests]
-    if old:
-        conn.execute(sa.delete(schema.integrity).where(table.id.in_(old)))
+    query = sa.select(table.id, table.detail).where(table.finding == FINDING, table.at_ms > now_ms - KEPT_MS)
+    found = {row.id: str(decode(row.detail).params.get("test")) for row in conn.execute(query)}
+    lacking = {
+        sample.test.test_id
+        for first in range(0, len(found), AT_ONCE)
+        for sample in _samples(conn, _r.test_id.in_(list(found.values())[first : first + AT_ONCE]), now_ms)
+    }
+    answered = [number for number, test in found.items() if test not in lacking]
+    if answered:
+        conn.execute(sa.delete(schema.integrity).where(table.id.in_(answered)))
+    return len(answered)
 
 
 def _samples(

@@ -1,6 +1,6 @@
 """Who may do what in PostgreSQL, so that the database itself refuses the rest.
 
-`nabz_ingest` takes and judges readings: evidence and changes it can only add to, and of a reading it can
+`nabz_ingest` takes and judges readings: evidence, changes and findings it can only add to, and of a reading it can
 move but the time. `nabz_web` is the pages, the desk, enrolment, alerts and measurement servers' records. `nabz_auditor`
 reads all but secrets.
 `nabz_migrate` owns the tables: migrations and housekeeping. All may log in; how is PostgreSQL's own business.
@@ -61,7 +61,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "incident_events": ("raqm", "raqm", "r"),  # rows are added; the alerts' queue is a mark on the row
     "incident_members": ("raw", "raw", "r"),
     "incidents": ("raw", "raw", "r"),
-    "integrity": ("rad", "ra", "r"),  # a reading that comes after all takes back that it was lacking
+    "integrity": ("ra", "ra", "r"),
     "journal": ("", "ra", "r"),
     "late_hours": _DERIVED,
     "latest": _DERIVED,

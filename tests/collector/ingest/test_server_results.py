@@ -429,6 +429,11 @@ def counted(house: House, now_ms: int = LATER) -> set[str]:
         return server_results.count_unreported(conn, now_ms, STANDARDS)
 
 
+def forgotten(house: House) -> int:
+    with house.store.write() as conn:
+        return server_samples.forget_answered(conn, LATER + 2 * MINUTE)
+
+
 def details(house: House) -> list[Reason]:
     return [decode_reason(detail) for finding, _, detail in house.findings() if finding == "unreported"]
 
@@ -472,7 +477,9 @@ def test_a_reading_that_comes_after_all_takes_the_place_of_the_servers_figure(ho
     house.record(house.sealed(test, mine.device))
     counted(house)
     assert (house.month()["samples"], len(details(house))) == (1, 1)
+    assert forgotten(house) == 0
     house.told(mine, test, now_ms=LATER + MINUTE, wall_ms=NOON)
+    assert forgotten(house) == 1
     assert (house.month()["samples"], details(house)) == (1, [])
 
 
