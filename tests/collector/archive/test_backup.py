@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,10 +13,13 @@ import pytest
 from collector.__main__ import main
 from collector.access.ca import Authority
 from collector.access.signing_key import load_or_make
+from collector.archive import thaw
 from collector.config import load
 from collector.database import opened
 from collector.recovery import archive
+from collector.run.upkeep.archiving import EVERY_MS, Archiving
 from collector.store import Store
+from collector.store.cold import held
 from tests.collector.archive.site import NOW, Days
 
 pytest.importorskip("pyarrow")
@@ -63,3 +67,29 @@ def test_a_drill_sees_that_a_file_is_lacking(days: Days, tmp_path: Path, capsys:
         next((days.folder / "ups").rglob("*.parquet")).unlink()
     assert main(["backup", "--config", str(tmp_path / "collector.toml")]) == 0
     assert drilled(tmp_path, capsys) == "drill.differs"
+
+
+def test_the_running_collector_archives_each_hour_in_a_process_of_its_own(
+    days: Days, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    thaw_all(days)
+    before, clock = days.in_tables()["evidence"], [NOW]
+    archiving = Archiving(["--config", str(tmp_path / "collector.toml")], lambda: clock[0])
+    archiving.tick()
+    assert archiving.pid is None  # not while everything starts
+    clock[0] += EVERY_MS
+    archiving.tick()
+    assert archiving.pid is not None
+    until_s = time.monotonic() + 60
+    while archiving.pid is not None:
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
+        archiving.tick()
+    assert days.in_tables()["evidence"] < before
+    assert "archive_failed" not in caplog.text
+    days.store.close()
+
+
+def thaw_all(days: Days) -> None:
+    with days.store.write() as conn:
+        thaw.thaw(conn, held.places(conn))
