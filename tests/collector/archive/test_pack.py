@@ -18,7 +18,8 @@ from tests.collector.archive.site import AFTER, DAY, FIRST, HOUR, LATER, Days, m
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
-STEPS = ("center", "drafted", "written", "compared", "recorded", "committed")
+QUICK = ("compared", "recorded", "committed")
+STEPS = [*QUICK, *(pytest.param(step, marks=pytest.mark.slow) for step in ("center", "drafted", "written"))]
 
 
 class Killed(BaseException):
@@ -83,7 +84,9 @@ def test_whoever_is_killed_nothing_is_lost_and_nothing_doubled(days: Days, step:
     assert len(list(days.folder.rglob("*.parquet"))) == sum(len(files_of(days, part)) for part in names(days))
 
 
-@pytest.mark.parametrize("step", ["drafted", "written", "compared"])
+@pytest.mark.parametrize(
+    "step", ["written", *(pytest.param(step, marks=pytest.mark.slow) for step in ("drafted", "compared"))]
+)
 @ON_SQLITE
 def test_files_of_a_process_that_was_killed_outright_are_removed(days: Days, step: str, tmp_path: Path) -> None:
     """The kernel lets no `finally` run: the files stay."""
