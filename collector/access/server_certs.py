@@ -53,6 +53,16 @@ def server_certificates(authority: Authority, settings: Settings, now_ms: int) -
     return ServerCertificates(server, service), stale
 
 
+def worker_certificate(authority: Authority, settings: Settings, number: int, now_ms: int) -> Files:
+    """An ingest worker's own: brokers end the older of two sessions with one certificate. Raises store.StoreError."""
+    if number < 2:
+        return server_certificates(authority, settings, now_ms)[0].service
+    name, files = settings.worker_service(number), authority.files(f"service-{number}")
+    if _is_stale(files, authority, [name], now_ms):
+        authority.keep(f"service-{number}", authority.issue_service(name, now_ms))
+    return files
+
+
 def _is_stale(files: Files, authority: Authority, names: Sequence[str], now_ms: int) -> bool:
     try:
         held = x509.load_pem_x509_certificate(files.cert.read_bytes())

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
 def _settings(settings: Settings, make: Make, folder: Path) -> list[str]:
     broker = settings.broker
     with existing(settings) as store, store.read() as conn:
-        people = devices.people(conn, broker.services)
+        people = devices.people(conn, settings.services)
     site = BrokerSite(
         tls=split_listen(broker.tls_listen or DEFAULT_LISTEN),
         websocket=split_listen(broker.websocket_listen) if broker.websocket_listen else None,

@@ -54,6 +54,7 @@ listen = "127.0.0.1:{measure}"
 
 [broker]
 listen = "127.0.0.1:{broker}"
+kind = "auto"  # Mosquitto where it is installed
 tls_listen = "127.0.0.1:{gateways}"
 
 [enrolment]

@@ -244,6 +244,17 @@ class Settings(CollectorSection):
         return self.collector.data_dir
 
     @property
+    def services(self) -> tuple[str, ...]:
+        """Names of certificates that act as collector: those of the settings, and one for each worker beside."""
+        workers = range(2, self.ingest.workers + 1)
+        return tuple(dict.fromkeys((*self.broker.services, *map(self.worker_service, workers))))
+
+    def worker_service(self, number: int) -> str:
+        """The name by which ingest worker `number` is known at a broker; the first has the collector's own."""
+        name = self.broker.services[0]
+        return name if number < 2 else f"{name}-{number}"
+
+    @property
     def archive_folder(self) -> Path:
         return self.archive.folder or self.data_dir / "archive"
 

@@ -358,7 +358,7 @@ class Subscriber:
         CONNECTED.log(broker=self._address.where)
 
     def _refuse(self, why: str) -> None:
-        fix = "set [ingest] workers = 1 and shared = false, or use a broker that has them (Mosquitto 2, EMQX, NATS …)"
+        fix = "set [ingest] workers = 1 and shared = false, or use a broker that has them (Mosquitto 2, EMQX, HiveMQ …)"
         self.refused = f"broker {self._address.where}: {why}, which several ingest workers need; {fix}"
         UNSUITABLE.log(broker=self._address.where, error=self.refused)
 

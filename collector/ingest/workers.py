@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.common.logs import Event
 from agent.common.threads import SignalEvent
 from collector.access.ca import Authority
-from collector.access.server_certs import server_certificates
+from collector.access.server_certs import worker_certificate
 from collector.access.signing_key import load_or_make
 from collector.brokers.endpoints import Address, broker_addresses
 from collector.brokers.mosquitto import chosen
@@ -120,8 +120,8 @@ def judge_with(settings: Settings, standards: Standards) -> Judge:
     return judge
 
 
-def work(settings: Settings, standards: Standards, now_ms: Callable[[], int]) -> int:
-    """One worker until SIGTERM or SIGINT (0), or until it cannot go on (1). Raises ConfigError, StoreError."""
+def work(settings: Settings, standards: Standards, now_ms: Callable[[], int], number: int = 1) -> int:
+    """Worker `number` until SIGTERM or SIGINT (0), or until it cannot go on (1). Raises ConfigError, StoreError."""
     stop = SignalEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -129,7 +129,7 @@ def work(settings: Settings, standards: Standards, now_ms: Callable[[], int]) ->
         store = stack.enter_context(opened(settings.as_ingest, keys=True))
         key = load_or_make(settings.data_dir)
         authority = Authority(settings.data_dir, now_ms(), settings.enrolment.certificate_days)
-        addresses = broker_addresses(settings, server_certificates(authority, settings, now_ms())[0].service)
+        addresses = broker_addresses(settings, worker_certificate(authority, settings, number, now_ms()))
         shared = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"shared": True})})
         workers = IngestWorkers(shared, store, key, standards, addresses, lambda _codes: None, now_ms)
         stack.callback(workers.stop)  # also if one of several listeners cannot begin
@@ -150,7 +150,7 @@ def _check(settings: Settings) -> None:
     if not settings.ingest.shares:
         return
     if settings.broker.url == "embedded" and chosen(settings.broker) is None:
-        fix = "set [broker] url to one that has them (Mosquitto 2, EMQX, NATS …), or [ingest] workers = 1"
+        fix = "set [broker] url to one that has them (Mosquitto 2, EMQX, HiveMQ …), or [ingest] workers = 1"
         raise ConfigError(f"[ingest] workers: the embedded broker has no shared subscriptions; {fix}")
     if settings.database_url.startswith("sqlite"):
         fix = "set [database] url to a PostgreSQL, or [ingest] workers = 1"

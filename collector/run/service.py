@@ -206,7 +206,9 @@ class Running:
         """Ingest: in this process, and in workers beside it."""
         self._start(self.ingest)
         for number in range(2, self._settings.ingest.workers + 1):
-            self._start_child(Subprocess(f"ingest worker {number}", ["ingest", *child_options]))
+            self._start_child(
+                Subprocess(f"ingest worker {number}", ["ingest", "--worker", str(number), *child_options])
+            )
         if self._settings.ingest.shares:
             self._start(PeriodicTask("follow", FOLLOW_INTERVAL_S, tasks.follow_task(self._store, self._hub)))
 

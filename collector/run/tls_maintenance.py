@@ -85,7 +85,7 @@ class TlsMaintenance:
         listeners = [
             Listener(*split_listen(listen), transport, self._own.server) for listen, transport in listens if listen
         ]
-        self._broker = EmbeddedBroker(*self._settings.broker_address, listeners, broker.services)
+        self._broker = EmbeddedBroker(*self._settings.broker_address, listeners, self._settings.services)
         return self._broker
 
     def _mosquitto(self, program: str) -> MosquittoChild:
@@ -94,7 +94,7 @@ class TlsMaintenance:
         listens = (("mqtt", broker.tls_listen), ("websockets", broker.websocket_listen))
         folder = (self._settings.data_dir / "mosquitto").absolute()
         with self._store.read() as conn:
-            people = devices.people(conn, broker.services)
+            people = devices.people(conn, self._settings.services)
             self._authority.write_crl(devices.revoked_serials(conn, now_ms), now_ms)
         site = ChildSite(
             plain=self._settings.broker_address,
@@ -124,7 +124,7 @@ class TlsMaintenance:
 
     def disconnect_revoked(self) -> None:
         """Sessions of revoked gateways end, at brokers of other makes too where we keep those."""
-        services = self._settings.broker.services
+        services = self._settings.services
         with self._store.read() as conn:
             people, serials = devices.people(conn, services), devices.revoked_serials(conn, self._now_ms())
             recent = devices.revoked(conn, self._now_ms() - RECENT_MS)

@@ -33,6 +33,11 @@ class Archiving:
         self._tried_ms = now_ms() - EVERY_MS + 300_000  # not while everything starts
         self._running: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """Of the work under way."""
+        return None if self._running is None else self._running.pid
+
     def tick(self) -> None:
         if self._running is not None:
             code = self._running.poll()

@@ -57,6 +57,7 @@ def written(make: str, house: House, folder: Path) -> Kept:
     toml.write_text(
         f'[collector]\ndata_dir = "{data}"\n[broker]\ntls_listen = "127.0.0.1:{tls}"\n'
         f'websocket_listen = "0.0.0.0:{websocket}"\npublic_websocket = "127.0.0.1:{websocket}"\n'
+        f"[ingest]\nworkers = {house.settings.ingest.workers}\n"
     )
     argv = [sys.executable, "-m", "collector", "broker-config", make, "--out", str(folder), "--config", str(toml)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, cwd=rig.ROOT)
