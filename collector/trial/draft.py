@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,7 +39,7 @@ class DraftDay(msgspec.Struct, frozen=True):
     subject: str
     counted: int
     met: int
-    values: tuple[tuple[float, int], ...]
+    values: msgspec.Raw  # read only of criteria whose figure is another
     slots: tuple[int, ...]
     covered: int
 
@@ -60,7 +60,8 @@ class TriedPeriod:
     days: int = 0
     found: dict[tuple[str, str], Samples] = field(default_factory=dict)
 
-    def add(self, sheet: DraftSheet) -> None:
+    def add(self, sheet: DraftSheet, valued: Set[str]) -> None:
+        """`valued` are the criteria whose values are needed."""
         minutes = sheet.minutes
         self.owed += sum(minutes.values()) - minutes["excused"] - minutes["ours"]
         self.measured += minutes["up"] + minutes["below"] + minutes["down"]
@@ -72,7 +73,11 @@ class TriedPeriod:
             one.days += day.counted > 0
             one.slots.update(day.slots)
             one.covered += day.covered
-            one.values.update(dict(day.values))
+            if day.criterion in valued:
+                one.values.update(dict(_values.decode(day.values)))
+
+
+_values = msgspec.json.Decoder(list[tuple[float, int]])
 
 
 class TriedCenter(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,10 +114,11 @@ def tried(
     judged = [one for one in draft.criteria if one.id not in draft.notices]
     tellable = [one for one in judged if one.id in known and is_told(known[one.id], one)]
     untold = tuple(one.id for one in judged if one not in tellable)
+    valued = {one.id for one in tellable if _figure(one) != _figure(known[one.id])}
     changed, totals, sheets = [], Counter[str](), 0
     for first in range(0, len(centers), AT_ONCE):
         some = {center.code: center for center in centers[first : first + AT_ONCE]}
-        for code, period in _periods(conn, list(some), span):
+        for code, period in _periods(conn, list(some), span, valued):
             sheets += period.days
             found = _outcome(some[code], period, [known[one.id] for one in tellable], tellable)
             totals[f"{found.was} > {found.now}"] += 1
@@ -133,13 +139,19 @@ def is_told(old: Criterion, new: Criterion) -> bool:
     return months and all(getattr(old, name) == getattr(new, name) for name in same)
 
 
-def _periods(conn: sa.Connection, codes: Sequence[str], span: tuple[int, int]) -> Iterator[tuple[str, TriedPeriod]]:
+def _figure(criterion: Criterion) -> object:
+    return criterion.figure, criterion.count_at_pct
+
+
+def _periods(
+    conn: sa.Connection, codes: Sequence[str], span: tuple[int, int], valued: Set[str]
+) -> Iterator[tuple[str, TriedPeriod]]:
     """Centers that have a sheet."""
     decoder = msgspec.json.Decoder(DraftSheet)
     mine = _d.center.in_(codes) & _d.day_ms.between(span[0], span[1] - 1) & _d.made_ms.is_not(None)
     periods: dict[str, TriedPeriod] = defaultdict(TriedPeriod)
     for row in conn.execute(sa.select(_d.center, _d.body).where(mine)):
-        periods[row.center].add(decoder.decode(zlib.decompress(row.body)))
+        periods[row.center].add(decoder.decode(zlib.decompress(row.body)), valued)
     return iter(sorted(periods.items()))
 
 

@@ -1,10 +1,11 @@
-"""The page of the newest backup and the newest drill: how old, and whether it would bring this server back."""
+"""The page of the newest backup and drill, whether they would bring this server back, and of the last night's audit."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from collector.audit import nightly
 from collector.recovery import drill
 from collector.web.site import Site
 from collector.web.view import View
@@ -18,7 +19,7 @@ def router(site: Site) -> APIRouter:
     @routes.get("/backups")
     def backups(request: Request) -> Response:
         with site.store.read() as conn:
-            newest = {act: drill.newest(conn, act) for act in ACTS}
-        return View.of(site, request).page("backups.html", newest=newest)
+            newest, night = {act: drill.newest(conn, act) for act in ACTS}, nightly.last(conn)
+        return View.of(site, request).page("backups.html", newest=newest, night=night)
 
     return routes

@@ -112,3 +112,12 @@ def test_the_command_writes_a_bundle_that_says_the_same(store: Store, tmp_path: 
     assert "as it was signed" in told
     assert "not proven: the bundle has no transparency log" in told
     assert main([*words[:-1], str(tmp_path / "no" / "b.zip")]) == 1
+
+
+def test_the_command_of_a_night_verifies_a_sample_and_keeps_its_result(store: Store, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    assert main(["verify", "--sample", "--data", str(tmp_path)]) == 0
+    assert "verified in" in capsys.readouterr().out
+    with store.read() as conn:
+        last = nightly.last(conn)
+    assert last is not None
+    assert (last.differing, last.centers <= 1) == ((), True)

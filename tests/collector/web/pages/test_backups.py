@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agent.common.reasons import Reason
+from collector.audit import nightly
 from collector.recovery import drill
 
 
@@ -14,8 +15,20 @@ def test_the_newest_of_each_is_shown_with_its_result(fleet) -> None:
         drill.record(fleet.store, drill.Copy(act="backup", at_ms=1, is_good=True, detail=good, **about))
         drill.record(fleet.store, drill.Copy(act="drill", at_ms=2, is_good=False, detail=bad, **about))
         page = client.get("/backups").text
-    assert "None yet" not in page
+    assert page.count("None yet") == 1  # of the audit of a night
     assert "12.3 MB" in page
     assert "files, read back whole" in page
     assert "is not the one in use here" in page
     assert "Not usable" in page
+
+
+def test_the_audit_of_the_last_night_is_shown(served) -> None:
+    with served.client() as client:
+        assert "nabz-collector verify --sample" in client.get("/backups").text
+        for differing, words in (((), "As it was signed"), (("LHR-1",), "Not as it was signed")):
+            result = nightly.NightResult(at_ms=1_790_000_000_000, month="2026-11", centers=7, differing=differing)
+            with served.store.write() as conn:
+                nightly.record(conn, result)
+            page = client.get("/backups").text
+            assert words in page
+            assert ("LHR-1" in page) == bool(differing)
