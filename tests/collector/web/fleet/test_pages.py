@@ -122,6 +122,7 @@ def test_the_desk_works_by_keys_alone(browser: Browser, site) -> None:
         assert page.locator("#panel-note").input_value() == "called j and k"
         page.keyboard.press("Enter")
         expect(page.locator("#panel ol")).to_contain_text("called j and k")
+        expect(page.locator('.live[data-live="on"]')).to_be_visible()  # the page's script is there
         page.keyboard.press("Escape")
         page.locator("#panel h2").wait_for(state="detached")
         page.keyboard.press("?")
