@@ -74,6 +74,7 @@ POLICY: Mapping[str, Rule] = {
         ("GET /", "GET /rows", "GET /centers.csv", "GET /centers.xlsx", "GET /api/v1/centers", "GET /api/v1/live",
          "GET /api/v1/openapi.json"), True,
     ),
+    "months.read": Rule(OFFICERS, "centers", ("GET /months",)),
     "mine.read": Rule(("operator",), "centers", ("GET /mine",)),
     "setup.read": Rule(ADMIN, "programme", ("GET /setup",)),
     "token.issue": Rule(ADMIN, "programme", ("POST /setup",)),

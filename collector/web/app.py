@@ -27,7 +27,7 @@ from collector.routing.facts import PersonalChannel
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
-from collector.web.fleet import lists, map_page, mine, now, setup
+from collector.web.fleet import lists, map_page, mine, monthly, now, setup
 from collector.web.guard import Guard
 from collector.web.health import Health
 from collector.web.interfaces import links, metrics, openapi, tables
@@ -56,7 +56,7 @@ NO_ADMIN = Event(
 )  # fmt: skip
 PAGES = (
     log_in, centers, test_now, approvals, backups, account, people, keys, contacts, activity, incident_pages, routing,
-    now, lists, map_page, mine, setup,
+    now, lists, map_page, mine, setup, monthly,
 )  # fmt: skip
 
 

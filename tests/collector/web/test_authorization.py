@@ -41,6 +41,7 @@ EXPECTED = {
     "GET /map": ("odam", "centers", True),
     "GET /map.json": ("odam", "centers", True),
     "GET /map/boundaries.json": ("odam", "centers", True),
+    "GET /months": ("dam", "centers", False),
     "GET /mine": ("o", "centers", False),
     "GET /setup": ("m", "programme", False),
     "POST /setup": ("m", "programme", False),

@@ -182,7 +182,7 @@ def test_the_keyboard_reaches_the_content_and_shows_where_it_is(browser: Browser
         expect(page.get_by_text("Skip to the content")).to_be_focused()
         page.keyboard.press("Enter")
         page.keyboard.press("Tab")
-        for path in ("/incidents", "/waiting"):
+        for path in ("/map", "/centers.csv", "/centers.xlsx", "/incidents", "/waiting"):
             expect(page.locator(f"main a[href='{path}']")).to_be_focused()
             page.keyboard.press("Tab")
         expect(page.locator("#q")).to_be_focused()

@@ -65,6 +65,7 @@ def latin(text: str) -> set[str]:
         "/",
         "/now",
         "/setup",
+        "/months",
         "/map",
         "/centers/KHI-0001",
         "/centers/KHI-0002",

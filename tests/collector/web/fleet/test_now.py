@@ -120,7 +120,7 @@ def test_an_account_of_other_centers_sees_and_does_nothing(site, cast) -> None:
     with site.client(logged_in=False) as client:
         client.cookies.set("nabz_session", cookie)
         page = client.get("/now").text
-        assert "Nothing is open" in page
+        assert "No incident is open" in page
         mark = re.search(r'data-mark="([0-9a-f]{64})"', page)
         assert mark
         refused = client.post("/now", data={"mark": mark[1], "act": "ack", "n": ["1"]})

@@ -20,7 +20,14 @@ expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
 
 chromium.needed()
 
-PAGES = ("/now?incident=1", "/now?tab=self", "/?owner=Bint-e-Hawa+Trust&state=below", "/map?state=below", "/setup")
+PAGES = (
+    "/now?incident=1",
+    "/now?tab=self",
+    "/?owner=Bint-e-Hawa+Trust&state=below",
+    "/map?state=below",
+    "/setup",
+    "/months?month=2026-10",
+)
 HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)>"
 
 
@@ -50,6 +57,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, standards, cast) -> Iterator[
         follow.follow(conn, standards, cast.NOW_MS)
         center_states.settle(conn, ranks_of(standards.at(cast.NOW_MS)), cast.NOW_MS - 3 * cast.HOUR_MS)
         center_states.renew(conn, cast.NOW_MS)
+        month = {"from_ms": 1_790_794_800_000, "opened_ms": 1, "why": "{}", "marks": 0}
+        rows = [month | {"center": code, "revision": 1, "closed_ms": 2} for code in ("LHE-0000", "KHI-0001")]
+        conn.execute(sa.insert(schema.reports), rows)
     with cast.serve(store, standards, folder) as served:
         yield served
     store.close()
@@ -112,6 +122,7 @@ def test_the_desk_works_by_keys_alone(browser: Browser, site) -> None:
         assert page.locator("#panel-note").input_value() == "called j and k"
         page.keyboard.press("Enter")
         expect(page.locator("#panel ol")).to_contain_text("called j and k")
+        expect(page.locator('.live[data-live="on"]')).to_be_visible()  # the page's script is there
         page.keyboard.press("Escape")
         page.locator("#panel h2").wait_for(state="detached")
         page.keyboard.press("?")

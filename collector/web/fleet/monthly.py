@@ -1,0 +1,75 @@
+"""The months that have been reported: how many centers of each, what is still open, what was revised."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from collector.scope import Scope
+from collector.store import queries, schema
+from collector.web import auth
+from collector.web.site import Site
+from collector.web.view import View
+
+MONTHS = 36  # that are listed
+PAGE_ROWS = 200
+
+_r, _c = schema.reports.c, schema.centers.c
+
+
+def router(site: Site) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/months")
+    def months(request: Request, month: str = "", page: str = "1") -> Response:
+        scope = auth.asker(request).account.scope
+        number = int(page) if page.isascii() and page.isdigit() and 0 < len(page) < 6 else 1
+        number, from_ms = max(1, number), _begin_ms(site, month)
+        with site.store.read() as conn:
+            known = months_of(conn, scope)
+            rows = centers_of(conn, scope, from_ms, PAGE_ROWS, (number - 1) * PAGE_ROWS) if from_ms is not None else []
+        names = {row.from_ms: f"{datetime.fromtimestamp(row.from_ms / 1000, site.zone):%Y-%m}" for row in known}
+        count = next((row.centers for row in known if row.from_ms == from_ms), 0)
+        return View.of(site, request).page(
+            "months.html", months=known, names=names, chosen=from_ms, rows=rows, number=number,
+            pages=max(1, -(-count // PAGE_ROWS)),
+        )  # fmt: skip
+
+    return routes
+
+
+def _begin_ms(site: Site, month: str) -> int | None:
+    """When a month such as 2026-03 begins in the programme's zone; None for what is none."""
+    try:
+        return int(datetime.strptime(month, "%Y-%m").replace(tzinfo=site.zone).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return None
+
+
+def months_of(conn: sa.Connection, scope: Scope) -> list[sa.Row[tuple[int, int, int, int]]]:
+    """(from_ms, centers, open, revised) of each month within a scope, the newest first. `open` waits to be closed,
+    `revised` was closed more than once."""
+    newest = _newest(scope)
+    waits, again = sa.case((newest.c.closed_ms.is_(None), 1), else_=0), sa.case((newest.c.revision > 1, 1), else_=0)
+    sums = (sa.func.count().label("centers"), sa.func.sum(waits).label("open"), sa.func.sum(again).label("revised"))
+    query = sa.select(newest.c.from_ms, *sums).group_by(newest.c.from_ms).order_by(newest.c.from_ms.desc())
+    return list(conn.execute(query.limit(MONTHS)))
+
+
+def centers_of(conn: sa.Connection, scope: Scope, from_ms: int, limit: int, offset: int) -> list[sa.RowMapping]:
+    """The newest revision of each center's report of a month: those that are open first, then the most revised."""
+    newest = _newest(scope, from_ms)
+    order = (newest.c.closed_ms.is_not(None), newest.c.revision.desc(), newest.c.center)
+    return list(conn.execute(sa.select(newest).order_by(*order).limit(limit).offset(offset)).mappings())
+
+
+def _newest(scope: Scope, from_ms: int | None = None) -> sa.Subquery:
+    last = sa.select(_r.center, _r.from_ms, sa.func.max(_r.revision).label("revision")).group_by(_r.center, _r.from_ms)
+    held = (last if from_ms is None else last.where(_r.from_ms == from_ms)).subquery()
+    mine = (held.c.center == _r.center) & (held.c.from_ms == _r.from_ms) & (held.c.revision == _r.revision)
+    columns = (_r.center, _c.name, _c.city, _c.province, _r.from_ms, _r.revision, _r.closed_ms, _r.sha256)
+    joined = schema.reports.join(held, mine).join(schema.centers, _c.center == _r.center)
+    return sa.select(*columns).select_from(joined).where(*queries.within(schema.centers, scope)).subquery()
