@@ -39,8 +39,8 @@ def run(options: argparse.Namespace) -> int:
     if found.versions:
         say("\n" + table(("version", "gateways"), sorted(found.versions.items())))
     if found.troubles:
-        troubles = [(one.center, one.device, one.kind, _text(one)) for one in found.troubles]
-        say("\n" + table(("center", "device", "trouble", "what"), troubles))
+        lines = [(one.center, one.device, one.kind, _text(one)) for one in found.troubles]
+        say("\n" + table(("center", "device", "trouble", "what"), lines))
     return 0
 
 

@@ -70,11 +70,10 @@ def survey(conn: sa.Connection, now_ms: int) -> Funnel:
             counts["enrolled"] += 1
             counts["reporting" if is_heard else "silent"] += 1
             counts["complete"] += is_heard and measured.get(row.center, set()) >= set(PARTS)
-    for row in pulses.values():
-        if row.clock_ms is not None and abs(row.clock_ms) > DRIFT_MS:
-            found.troubles.append(
-                GatewayTrouble(center=row.center, device=row.device, kind="drift", value=row.clock_ms)
-            )
+    for heard in pulses.values():
+        if heard.clock_ms is not None and abs(heard.clock_ms) > DRIFT_MS:
+            drift = GatewayTrouble(center=heard.center, device=heard.device, kind="drift", value=heard.clock_ms)
+            found.troubles.append(drift)
     found.troubles.extend(_ending(conn, now_ms))
     for center, device, reading in _gateway_readings(conn):
         found.versions[reading.version or "unknown"] += 1
