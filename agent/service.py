@@ -20,6 +20,7 @@ from agent.config import AgentSettings
 from agent.diagnostics.questions import AnswerQueue, AnswerSources
 from agent.diagnostics.recent import RecentLines
 from agent.local import board, lan, status
+from agent.local.ceilings import Ceiling, ceilings
 from agent.probes import PROBES, boot
 from agent.probes.gateway import ClockState, clock_state
 from agent.probes.probe import Context
@@ -289,6 +290,15 @@ class Service:
                 notify("WATCHDOG=1")
             await asyncio.sleep(every_s)
 
+    def _ceilings(self) -> list[Ceiling]:
+        settings = self._settings
+        return ceilings(
+            spool_bytes=self._stats.bytes,
+            spool_max_bytes=settings.spool.max_mb * 1024 * 1024,
+            speed_used_mb=self._ledger.book.at(self._receipt_clock.now_ms()).bytes / 1e6,
+            speed_budget_mb=float(settings.speed.monthly_budget_mb),
+        )
+
     def _view(self) -> board.StatusView:
         uplink, stats, book = self._uplink.view, self._stats, self._ledger.book
         now, told_ms = self._stamp(), self._receipt_clock.now_ms()
@@ -316,6 +326,7 @@ class Service:
             speed_mode=plan.mode if speed.enabled else "",
             speed_share=plan.share,
             clock=now.clock,
+            ceilings=self._ceilings(),
             settings=self._remote.report(),
             last=self._board.last,
             failures=self._board.failures,

@@ -58,12 +58,27 @@ def lines(view: dict[str, object]) -> list[str]:
         f"spool   {view.get('spool_readings')} readings waiting, {view.get('spool_bytes')} bytes",
     ]
     rows[1:1] = [f"uplink  {trouble}" for trouble in troubles(view)]
+    rows += [f"limits  {text}" for text in _limits(view.get("ceilings"))]
     rows += [f"settings  {text}" for text in _settings(view.get("settings"))]
     for title in ("last", "failures"):
         readings = view.get(title)
         if isinstance(readings, dict):
             rows += [line(str(key), reading, title) for key, reading in sorted(readings.items())]
     return rows
+
+
+def _limits(ceilings: object) -> list[str]:
+    """What is used of what the agent may use, in one line."""
+    known = [row for row in ceilings if isinstance(row, dict)] if isinstance(ceilings, list) else []
+    texts = [_limit(row) for row in known if row.get("used") is not None or row.get("most") is not None]
+    return [", ".join(texts)] if texts else []
+
+
+def _limit(row: dict[str, object]) -> str:
+    used, most, unit = row.get("used"), row.get("most"), row.get("unit")
+    if not isinstance(used, int | float):
+        return f"{row.get('name')} at most {most:g} {unit}" if isinstance(most, int | float) else str(row.get("name"))
+    return f"{row.get('name')} {used:g}" + (f" of {most:g}" if isinstance(most, int | float) else "") + f" {unit}"
 
 
 def _settings(report: object) -> list[str]:

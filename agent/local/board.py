@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from agent.common.causes import UplinkCause
+from agent.local.ceilings import Ceiling
 from agent.wire import Reading, SettingsReport, kind_of
 
 SERIES_LENGTH = 240  # four hours of a minute's readings
@@ -66,6 +67,7 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     speed_mode: str = ""  # how long tests are for the rest of the month, so that the budget holds
     speed_share: float = 1.0  # of the slots
     clock: Literal["synced", "unsynced"] = "unsynced"
+    ceilings: Sequence[Ceiling] = ()
     settings: SettingsReport = SettingsReport()  # of the collector's, which are in force
     last: Mapping[str, Reading] = {}
     failures: Mapping[str, Reading] = {}

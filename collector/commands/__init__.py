@@ -25,6 +25,7 @@ PROGRAM = Program(
             "incident": "incidents: list, show, ack, assign, note, snooze, resolve, merge, split …",
         },
         "Gateways": {
+            "gateway": "all gateways at once: how far they are, and which need a hand: funnel",
             "settings": "what gateways are set to, in layers: set, unset, show, diff, history, status, retry, keys",
         },
         "Who may come in": {

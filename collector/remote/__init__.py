@@ -1,3 +1,3 @@
-"""Settings of gateways that are made here: layers in versions, what holds for a center, sent until it is applied."""
+"""Gateways as a fleet: settings in layers, sent until they are applied; questions to them; how far all of them are."""
 
-__all__ = ["layers", "questions", "reports", "sender", "standing"]
+__all__ = ["funnel", "layers", "questions", "reports", "sender", "standing"]

@@ -27,6 +27,7 @@ from collector.store.schema.gateways import (
     enrolments,
     guesses,
     nonces,
+    questions,
     remote_settings,
     revocations,
     second_stories,
@@ -35,7 +36,6 @@ from collector.store.schema.gateways import (
 )
 from collector.store.schema.judging import changes, cuts, flags, gaps, latest, pulse
 from collector.store.schema.pages import center_states, saved_views
-from collector.store.schema.questions import questions
 from collector.store.schema.register import calendar, centers, facts, imports, owners
 from collector.store.schema.routing import (
     digests,

@@ -168,3 +168,20 @@ device_settings = sa.Table(
     sa.Column("why", sa.Text, nullable=False),
     sa.Column("at_ms", Ms, nullable=False),  # since when it says so
 )
+
+# Questions that people put to gateways, and the answers.
+questions = sa.Table(
+    "questions",
+    metadata,
+    sa.Column("question", sa.String(64), primary_key=True),
+    sa.Column("center", Code, nullable=False),
+    sa.Column("device", Device, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),  # collector.remote.questions.KINDS
+    sa.Column("asked_by", sa.Text, nullable=False),
+    sa.Column("asked_ms", Ms, nullable=False),
+    sa.Column("expires_ms", Ms, nullable=False),
+    sa.Column("answered_ms", Ms),
+    sa.Column("answer", sa.Text, nullable=False, server_default=""),
+    sa.Index("questions_by_center", "center", "asked_ms"),
+    sa.Index("questions_open", "answered_ms", "expires_ms"),
+)
