@@ -63,6 +63,7 @@ class Channel:
     languages: tuple[str, ...] = LANGUAGES
     address: AddressKind | None = None
     is_short: bool = False  # a text message: the title and a link, in one segment if its alphabet allows
+    poll: Callable[[Callable[[str, str], str]], int] | None = None  # takes answers that came by it
     is_structured: bool = False  # programs read it: it gets facts beside the words, and no summaries
 
 
@@ -100,7 +101,7 @@ def by_apprise(
 
 def address_kind(url: str) -> AddressKind | None:
     """Of which kind of address a channel's URL has a place for; None: it sends to whatever stands in it."""
-    kinds = _PLACE.findall(url)
+    kinds = ["telegram"] if url.startswith("telegram+") else _PLACE.findall(url)
     return next((kind for kind in ADDRESSES if kind in kinds), None)
 
 

@@ -66,6 +66,12 @@ def acknowledge(conn: sa.Connection, secret: str, note: str, now_ms: int) -> Inc
     return work.acknowledge(conn, link.incident, link.name, note, now_ms)
 
 
+def secret_in(text: str) -> str:
+    """Of the link in a message; empty without one."""
+    found = _IN_TEXT.search(text)
+    return found[0].removeprefix(PATH) if found else ""
+
+
 def redacted(text: str) -> str:
     """A message's text without the secrets of its links."""
     return _IN_TEXT.sub(f"{PATH}…", text)

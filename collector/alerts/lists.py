@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent.common.reasons import decode
-from agent.common.words import plain
+from agent.common.words import PlainWords, plain
+from collector.alerts import sms
 from collector.scope import EVERYWHERE, Scope
 from collector.store import schema
 
@@ -26,7 +27,7 @@ FLAGS = (
 )  # fmt: skip
 ALERTS = (
     "id", "kind", "incident", "act", "center", "channel", "person", "address", "title", "state", "attempts", "made_ms",
-    "sent_ms", "problem", "why",
+    "sent_ms", "problem", "why", "segments",
 )  # fmt: skip
 CENTERS = (
     "center", "name", "city", "district", "province", "tier", "owner", "isp", "feeder", "lifecycle", "state",
@@ -61,8 +62,8 @@ def alerts(
     conn: sa.Connection, *, state: str = "all", channel: str = "", incident: int = 0, limit: int = 200
 ) -> list[Row]:
     """Messages, the newest first."""
-    columns = [_al[name] for name in ALERTS if name not in ("incident", "act", "why")]
-    query = sa.select(*columns, _e.incident, _e.act, _al.why).join_from(
+    columns = [_al[name] for name in ALERTS if name not in ("incident", "act", "why", "segments")]
+    query = sa.select(*columns, _e.incident, _e.act, _al.why, _al.text).join_from(
         schema.alerts, schema.incident_events, _e.id == _al.event, isouter=True
     )
     query = query.where(_al.state == state) if state != "all" else query
@@ -70,7 +71,14 @@ def alerts(
     query = query.where(_e.incident == incident) if incident else query
     rows = conn.execute(query.order_by(_al.id.desc()).limit(min(limit, LIMIT)))
     words = plain()
-    return [{**row._mapping, "why": words.reason(decode(row.why)) if row.why else ""} for row in rows]
+    return [_alert(dict(row._mapping), words) for row in rows]
+
+
+def _alert(row: Row, words: PlainWords) -> Row:
+    """With what it costs as a text message, if it goes to a telephone."""
+    text, address = str(row.pop("text")), str(row["address"])
+    row["segments"] = sms.size_of(text).segments if address.startswith("+") else None
+    return {**row, "why": words.reason(decode(row["why"])) if row["why"] else ""}
 
 
 def cells(columns: Sequence[str], rows: Sequence[Row]) -> list[list[object]]:

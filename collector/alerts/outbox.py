@@ -9,15 +9,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from agent.common.logs import Event
-from collector.alerts import personal
+from agent.common.words import plain
+from collector.alerts import links, personal
 from collector.alerts.channel import AlertMessage, Channel, SendFailed
 from collector.alerts.digest import DigestKind
 from collector.alerts.digests import DigestRun, make_due
 from collector.alerts.queue import ClaimedMessage, claim, due_channels, finish, give_up_unsure, is_waiting, queue
 from collector.desk.follow import adopt
+from collector.desk.incident import WorkError
+from collector.routing import directory
 from collector.routing.due import DueTime
+from collector.routing.recipients import AddressKind
 from collector.standard import Standards
 from collector.store import Store
 
@@ -25,6 +30,9 @@ NOT_SENT = Event(
     __name__, "warning", "alert_unsent", "an alert could not be sent by a channel", key="channel", fields="alert error"
 )
 
+NOT_POLLED = Event(
+    __name__, "warning", "answers_unread", "a channel could not be asked for answers", key="channel", fields="error"
+)
 WAIT_S = 4.0  # `look` waits for channels that begin to send; one that hangs is not waited for again
 STOP_S = 5.0
 DEADLINE_S = 30.0  # for one message
@@ -124,6 +132,33 @@ class Outbox:
         """Makes the digests that are due; how many messages."""
         run = DigestRun(list(self.channels.values()), self.digest_times, self.standards, self.base_url, self.clock_ms())
         return make_due(self.store.read, self.store.write, run)
+
+    def poll_answers(self) -> int:
+        """Takes what people answered by channels that have buttons; how many answers."""
+        taken = 0
+        for name, channel in list(self.channels.items()):
+            if channel.poll is None:
+                continue
+            try:
+                taken += channel.poll(partial(self._answer, channel.address))
+            except SendFailed as problem:
+                NOT_POLLED.log(channel=name, error=problem)
+        return taken
+
+    def _answer(self, kind: AddressKind | None, secret: str, address: str) -> str:
+        """What became of a press on a button, in the language of whoever pressed."""
+        now_ms = self.clock_ms()
+        with self.store.write() as conn:
+            link = links.find(conn, secret, now_ms)
+            person = next((one for one in directory.people(conn) if link and one.key == link.person), None)
+            words = plain(person.lang if person else "en")
+            if person is None or kind is None or person.addresses.get(kind) != address:
+                return words("link.over")
+            try:
+                links.acknowledge(conn, secret, words("link.pressed"), now_ms)
+            except WorkError as error:
+                return str(error)
+            return words("link.done", name=person.name)
 
     def _worker(self, channel: str) -> ChannelWorker:
         if channel not in self._workers:

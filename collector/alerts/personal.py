@@ -25,7 +25,7 @@ from collector.alerts.structured import encoded
 from collector.desk import tables as desk
 from collector.desk.incident import ALERTS, Incident
 from collector.routing import tables as routing
-from collector.routing.decide import ARMING, RoutedMessage, RoutingBook, RoutingDecision, decide, escalate
+from collector.routing.decide import ARMING, RoutedMessage, RoutingBook, RoutingDecision, decide, escalate, latecomers
 from collector.routing.directory import book_of
 from collector.routing.facts import IncidentFacts, PersonalChannel
 from collector.standard import Standards
@@ -43,7 +43,9 @@ def is_waiting(conn: sa.Connection, now_ms: int) -> bool:
     if conn.execute(sa.select(_e.id).where(_e.routed_ms.is_(None)).limit(1)).first() is not None:
         return True
     due_ms = routing.next_due_ms(conn)
-    return (due_ms is not None and due_ms <= now_ms) or bool(_to_sum_up(conn, now_ms))
+    if due_ms is not None and due_ms <= now_ms:
+        return True
+    return bool(routing.widened(conn, now_ms) or _to_sum_up(conn, now_ms))
 
 
 def route(conn: sa.Connection, channels: Sequence[Channel], standards: Standards, base_url: str, now_ms: int) -> int:
@@ -51,7 +53,8 @@ def route(conn: sa.Connection, channels: Sequence[Channel], standards: Standards
     personal = [PersonalChannel(one.name, one.address) for one in channels if one.address is not None]
     rows = conn.execute(_UNROUTED, {"now_ms": now_ms}).all()
     steps = routing.due_steps(conn, now_ms)
-    if not (rows or steps or _to_sum_up(conn, now_ms)):
+    wider = routing.widened(conn, now_ms)
+    if not (rows or steps or wider or _to_sum_up(conn, now_ms)):
         return 0
     desk.lock(conn)
     book = book_of(conn, personal, now_ms)
@@ -64,6 +67,8 @@ def route(conn: sa.Connection, channels: Sequence[Channel], standards: Standards
         routing.mark_done(conn, number, armed_ms, pending, now_ms)
         routing.put(conn, number, armed_ms, decision)
         _escalated(writer, incident, decision)
+    for number in wider:
+        _latecomers(writer, number)
     if rows:
         conn.execute(_ROUTED, [{"event": row.id, "now_ms": now_ms} for row in rows])
     return writer.write()
@@ -92,6 +97,18 @@ def _route_event(writer: MessageWriter, row: Any) -> None:
         routing.drop_pending(conn, incident.id, now_ms)
     routing.put(conn, incident.id, now_ms, decision)
     writer.add(announcement, facts, decision)
+
+
+def _latecomers(writer: MessageWriter, number: int) -> None:
+    """They are told that it began."""
+    conn, now_ms = writer.conn, writer.now_ms
+    routing.mark_looked(conn, number, now_ms)
+    event = routing.armed_event(conn, number)
+    if event is None:
+        return
+    facts = routing.facts_of(conn, desk.get(conn, number), now_ms)
+    row = conn.execute(EVENTS.where(_e.id == event)).one()
+    writer.add(announcement_of(conn, row), facts, latecomers(facts, writer.book, now_ms))
 
 
 def _escalated(writer: MessageWriter, incident: Incident, decision: RoutingDecision) -> None:

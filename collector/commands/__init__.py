@@ -41,6 +41,7 @@ PROGRAM = Program(
             "contact": "whom to call about which centers: set, list, remove",
         },
         "Who is told": {
+            "window": "planned work of which nobody is told: list, add, end",
             "alert": "the messages that were sent, or wait: list, test",
             "route": "which incidents go by which escalation plan: list, add, remove, test",
             "plan": "escalation plans: list, set, remove",

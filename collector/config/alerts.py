@@ -41,11 +41,13 @@ class ChannelSection(CollectorSection):
         default="",
         description="An Apprise URL: mailto://, json://, tgram:// … One with `{telephone}`, `{email}`, `{whatsapp}` or "
         "`{telegram}` in it sends to persons, as routes say (docs/incidents.md). For programs: "
-        "`alertmanager+http://HOST:9093`, `webhook+https://HOST/PATH`.",
+        "`alertmanager+http://HOST:9093`, `webhook+https://HOST/PATH`. To persons with a button: "
+        "`telegram+https://api.telegram.org`.",
     )
     url_file: Path | None = Field(default=None, description="File with the URL instead, as it often holds a secret.")
     secret_file: Path | None = Field(
-        default=None, description="File with the secret that signs a webhook: `whsec_` and 32 random bytes in base64."
+        default=None,
+        description="File with a webhook's secret (`whsec_` and 32 random bytes in base64), or a bot's token.",
     )
     form: Literal["full", "short"] = Field(
         default="full", description="`short`: the title and a link, for text messages; English fits one."

@@ -9,5 +9,6 @@ __all__ = [
     "settle",
     "symptoms",
     "tables",
+    "windows",
     "work",
 ]

@@ -48,17 +48,34 @@ def follow(conn: sa.Connection, standards: Standards, now_ms: int, rules: Groupi
     decided = news.decide(conn, loud, standards, now_ms)
     desk = Desk(conn, standards, now_ms, rules)
     telling = [row for row in loud if machine.alerts(row.was, row.now) and decided[row.id] == "tell"]
+    skipped = {row.id for row in telling if row.now == "raised" and desk.is_skipped(row.center)}
+    over_within = _over_within(telling, skipped)
+    telling = [row for row in telling if row.id not in skipped | over_within]
     for row in telling:
         (_raise if row.now == "raised" else _clear)(desk, row)
     _count_groups(desk)
-    waits = {id for id, decision in decided.items() if decision == "wait"}
-    over = {id for id, decision in decided.items() if decision == "over"}
+    waits = (skipped - over_within) | {id for id, decision in decided.items() if decision == "wait"}
+    over = over_within | {id for id, decision in decided.items() if decision == "over"}
     marks = [
         {"change": row.id, "mark_ms": news.OVER if row.id in over else now_ms} for row in rows if row.id not in waits
     ]
     if marks:
         conn.execute(_QUEUED, marks)
     return len(telling)
+
+
+def _over_within(rows: Sequence[Any], skipped: set[int]) -> set[int]:
+    """Changes of flags that were raised and cleared while a window skipped them: nobody hears of them any more. Those
+    that are still raised when it ends are followed then."""
+    found: set[int] = set()
+    raised: dict[tuple[str, str, str], int] = {}
+    for row in rows:
+        key = (row.center, row.criterion, row.subject)
+        if row.id in skipped:
+            raised[key] = row.id
+        elif row.now == "clear" and key in raised:
+            found |= {row.id, raised.pop(key)}
+    return found
 
 
 def adopt(conn: sa.Connection, standards: Standards, now_ms: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
-from collector.desk import tables
+from collector.desk import tables, windows
 from collector.desk.grouping import LEVELS, RULES, GroupingRules, Sizes
 from collector.desk.incident import Incident
 from collector.desk.symptoms import CenterPlace, CenterSign
@@ -139,14 +139,25 @@ class Desk:
         self._groups: list[Incident] | None = None
 
     def planned_until_ms(self, place: CenterPlace | None, *, is_group: bool = False) -> int | None:
-        """Until when the calendar has work or a closure here: evidence is kept, and nobody is called. Of a group only
-        what is planned for all of it counts."""
+        """Until when the calendar has work or a closure here, or a window mutes it: evidence is kept, and nobody is
+        called. Of a group only what is planned for all of it counts."""
         if place is None:
             return None
         now = calendar.between(self.conn, self.now_ms, self.now_ms + 1, PLANNED)
         found = now.excusing(place, self.now_ms, self.now_ms + 1)
         ends = [one.to_ms for one in found if one.to_ms is not None and not (is_group and one.scope == "center")]
-        return max(ends, default=None)
+        muted_ms = windows.until_of(self.windows, place, "mute", is_group=is_group)
+        return max([*ends, *([muted_ms] if muted_ms is not None else [])], default=None)
+
+    @cached_property
+    def windows(self) -> list[tuple[windows.MaintenanceWindow, int]]:
+        """Those that run now, each with its end."""
+        return windows.holding(self.conn, self.now_ms)
+
+    def is_skipped(self, code: str) -> bool:
+        """Whether no incident is made of what happens at a center now."""
+        place = self.survey.place(code) if any(one.mode == "skip" for one, _ in self.windows) else None
+        return place is not None and windows.until_of(self.windows, place, "skip") is not None
 
     def open_groups(self) -> list[Incident]:
         """Incidents of many centers that go on."""

@@ -102,6 +102,22 @@ def escalate(
     return _joined([], taken)
 
 
+def latecomers(incident: IncidentFacts, book: RoutingBook, now_ms: int) -> RoutingDecision:
+    """Whoever is told at once by a route that has begun, and was not yet: their center joined the incident since."""
+    if not incident.is_open or incident.is_snoozed:
+        return RoutingDecision()
+    messages = [
+        message
+        for route in book.routes
+        if route.id in incident.routes
+        for number, step in enumerate(book.plans.get(route.plan, ()))
+        if step.after_s == 0
+        for message in step_messages(route, number, step, incident, book, now_ms)
+        if message.is_sent and message.person not in incident.hearers
+    ]
+    return RoutingDecision(_one_each(messages))
+
+
 def _joined(hearers: Sequence[RoutedMessage], decisions: Sequence[RoutingDecision]) -> RoutingDecision:
     messages = [*hearers, *(message for one in decisions for message in one.messages)]
     return RoutingDecision(_one_each(messages), tuple(step for one in decisions for step in one.pending))

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
 
-from collector.desk.incident import Incident
+from collector.desk.incident import OPEN, Incident
 from collector.routing import plans as plan_rules
-from collector.routing.decide import PendingStep, RoutingDecision
+from collector.routing.decide import ARMING, PendingStep, RoutingDecision
 from collector.routing.facts import IncidentCenter, IncidentFacts
 from collector.routing.plans import SHIPPED, Plan, PlanStep, RoutingError
 from collector.routing.rota import Rota, RotaOverride
@@ -18,9 +18,11 @@ from collector.routing.routes import AlertRoute
 from collector.scope import decode
 from collector.store import schema, upsert
 
+LATE_MS = 30_000  # between two looks for whoever joined an incident
 BEGUN = -1  # the step of the row that says that a route has begun
 
 _r, _p, _o, _x = schema.routes.c, schema.plan_steps.c, schema.rota_overrides.c, schema.escalations.c
+_i = schema.incidents.c
 _al, _e, _m, _ce = schema.alerts.c, schema.incident_events.c, schema.incident_members.c, schema.centers.c
 
 # ---------------------------------------------------------------- routes
@@ -163,6 +165,26 @@ def due_steps(conn: sa.Connection, now_ms: int) -> dict[tuple[int, int], list[Pe
     found = defaultdict[tuple[int, int], list[PendingStep]](list)
     for row in rows:
         found[row.incident, row.armed_ms].append(PendingStep(row.route, row.step, row.due_ms))
+    return found
+
+
+def widened(conn: sa.Connection, now_ms: int) -> list[int]:
+    """Incidents of many centers that others have joined, or left, since their latecomers were looked for."""
+    is_group = _i.scope.not_in(("center", "collector")) & _i.state.in_(OPEN)
+    since = (_i.changed_ms > _x.due_ms) & (_x.due_ms <= now_ms - LATE_MS) & (_x.step == BEGUN)
+    query = sa.select(_x.incident).join(schema.incidents, _i.id == _x.incident).where(is_group, since)
+    return list(conn.scalars(query.distinct()))
+
+
+def mark_looked(conn: sa.Connection, incident: int, now_ms: int) -> None:
+    mine = (_x.incident == incident) & (_x.step == BEGUN)
+    conn.execute(sa.update(schema.escalations).where(mine).values(due_ms=now_ms))
+
+
+def armed_event(conn: sa.Connection, incident: int) -> int | None:
+    """The event that began its escalation last."""
+    mine = (_e.incident == incident) & _e.act.in_(sorted(ARMING))
+    found: int | None = conn.scalar(sa.select(sa.func.max(_e.id)).where(mine))
     return found
 
 

@@ -89,6 +89,7 @@ SCHEDULE_INTERVAL_S = 1.0  # between two decisions who may test
 REGISTER_INTERVAL_S = 30.0
 SETTINGS_INTERVAL_S = 10.0  # between two comparisons of what gateways run with and what holds for them
 DIGESTS_INTERVAL_S = 60.0
+ANSWERS_INTERVAL_S = 2.0  # between two looks for presses of buttons
 CERTIFICATE_INTERVAL_S = 3600.0
 DRAW_INTERVAL_S = 60.0  # between two looks for drawn tests that are due
 UNREPORTED_INTERVAL_S = 60.0  # between two looks for tests that no gateway reports
@@ -243,6 +244,7 @@ class Running:
         self._store.on_news = own.on_news = alerts.wake
         self._start_watched(alerts)
         self._start(PeriodicTask("digests", DIGESTS_INTERVAL_S, self.outbox.make_digests))
+        self._start(PeriodicTask("answers", ANSWERS_INTERVAL_S, self.outbox.poll_answers))
 
     def _start_measurement(self) -> None:
         """The scheduler of tests at measurement servers, and our own server."""

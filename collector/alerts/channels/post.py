@@ -12,6 +12,7 @@ from agent.common.errors import describe
 from collector.alerts.channel import MAX_PROBLEM, SendFailed
 
 TIMEOUT_S = 20.0
+MAX_ANSWER = 1 << 20
 AGAIN = frozenset({408, 425, 429})  # of the 4xx kind, which a later attempt may change
 
 
@@ -22,13 +23,14 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-    """Raises SendFailed; the receiver knows a repeated message by its id, so no answer is worth another attempt."""
+def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
+    """The answer. Raises SendFailed; the receiver knows a repeated message by its id, so silence is worth another
+    attempt."""
     known = {"content-type": "application/json", "user-agent": f"nabz/{__version__}", **(headers or {})}
     request = urllib.request.Request(url, body, known, method="POST")  # noqa: S310  the settings name http or https
     try:
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT_S) as answer:
-            answer.read(1)
+            return bytes(answer.read(MAX_ANSWER))
     except urllib.error.HTTPError as error:
         permanent = 300 <= error.code < 500 and error.code not in AGAIN
         with error:

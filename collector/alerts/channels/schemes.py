@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from collector.alerts.channel import LANGUAGES, Channel, Event, by_apprise
-from collector.alerts.channels import alertmanager, webhook
+from collector.alerts.channels import alertmanager, telegram, webhook
 
 Maker = Callable[[str, str, str, tuple[Event, ...]], Channel]
 
@@ -15,8 +15,8 @@ def make(
     name: str, url: str, events: tuple[Event, ...] = ("raised", "cleared"), languages: tuple[str, ...] = LANGUAGES,
     secret: str = "", *, is_short: bool = False,
 ) -> Channel:  # fmt: skip
-    """The channel of a URL: alertmanager+http://HOST:PORT, webhook+https://HOST/PATH, or one of Apprise. Raises
-    ValueError, without the URL, as it may hold secrets."""
+    """The channel of a URL: alertmanager+http://HOST:PORT, webhook+https://HOST/PATH,
+    telegram+https://api.telegram.org, or one of Apprise. Raises ValueError, without the URL, as it may hold secrets."""
     scheme, _, rest = url.partition("+")
     maker = MAKERS.get(scheme)
     if maker is None:
@@ -37,4 +37,10 @@ def _webhook(name: str, url: str, secret: str, events: tuple[Event, ...]) -> Cha
     return webhook.channel(name, url, secret, events)
 
 
-MAKERS: Mapping[str, Maker] = {"alertmanager": _alertmanager, "webhook": _webhook}
+def _telegram(name: str, url: str, secret: str, events: tuple[Event, ...]) -> Channel:
+    if not secret:
+        raise ValueError(f"channel {name!r}: a bot has a token; give its file as secret_file")
+    return telegram.channel(name, url, secret, events)
+
+
+MAKERS: Mapping[str, Maker] = {"alertmanager": _alertmanager, "telegram": _telegram, "webhook": _webhook}

@@ -91,6 +91,6 @@ def _alerts(site: Site, conn: sa.Connection) -> dict[str, Any]:
     names = conn.scalars(sa.select(schema.channels.c.channel).order_by(schema.channels.c.channel)).all()
     known = {name: queue.breaker_of(conn, name) for name in names}
     channels = [{"name": name, "state": breaker.state_of(one, site.now()), **vars(one)} for name, one in known.items()]
-    columns = (al.id, al.channel, al.title, al.state, al.attempts, al.next_ms, al.sent_ms, al.problem)
+    columns = (al.id, al.channel, al.title, al.state, al.attempts, al.next_ms, al.sent_ms, al.problem, al.person)
     rows = conn.execute(sa.select(*columns).order_by(al.id.desc()).limit(ALERTS_SHOWN)).mappings().all()
     return {"channels": channels, "rows": rows}

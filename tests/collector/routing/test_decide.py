@@ -8,7 +8,7 @@ import pytest
 
 from collector.register.opening_hours import DayRule
 from collector.routing import plans
-from collector.routing.decide import PendingStep, RoutingBook, RoutingDecision, decide, escalate, rehearse
+from collector.routing.decide import PendingStep, RoutingBook, RoutingDecision, decide, escalate, latecomers, rehearse
 from collector.routing.facts import IncidentCenter, IncidentFacts, PersonalChannel
 from collector.routing.plans import PlanStep, RoutingError, parse_targets
 from collector.routing.recipients import Recipient
@@ -103,6 +103,16 @@ def test_whoever_was_told_hears_how_it_ends_and_nobody_else() -> None:
     told = replace(INCIDENT, hearers={"omar": "sms", "gone": "sms", "karim": "sms"}, state="resolved")
     assert sent(decide("resolved", told, BOOK, NOON)) == [("omar", "sms", "route.told_before")]
     assert decide("better", replace(told, state="new"), BOOK, NOON).begun == ()
+
+
+def test_whoever_runs_a_center_that_joined_later_is_told_too() -> None:
+    begun = replace(INCIDENT, hearers={"omar": "sms"}, routes=frozenset({1}))
+    assert sent(latecomers(begun, BOOK, NOON)) == [("contact:1", "sms", "route.operator")]
+    assert sent(latecomers(replace(begun, state="acknowledged"), BOOK, NOON)) == [
+        ("contact:1", "sms", "route.operator")
+    ]
+    for over in (replace(begun, state="resolved"), replace(begun, is_snoozed=True), replace(begun, routes=frozenset())):
+        assert latecomers(over, BOOK, NOON).messages == ()
 
 
 def test_an_acknowledgement_is_echoed_to_the_others() -> None:

@@ -58,7 +58,8 @@ def test_every_list_is_csv_that_no_spreadsheet_computes(site) -> None:
     assert tables["flags"][0]["name"] == "'=cmd()"
     assert (tables["incidents"][0]["id"], tables["incidents"][0]["family"]) == ("1", "line")
     assert (tables["flags"][0]["criterion"], tables["flags"][0]["state"]) == ("internet.loss", "raised")
-    assert (tables["alerts"][0]["title"], tables["alerts"][0]["why"]) == ("'+1", "the plan names you")
+    (alert,) = tables["alerts"]
+    assert (alert["title"], alert["why"], alert["segments"]) == ("'+1", "the plan names you", "1")
 
 
 def test_lists_are_filtered(site) -> None:

@@ -1,0 +1,163 @@
+"""Maintenance windows: times of planned work in which incidents are not made (skip), make no messages (mute), or do as
+always (run, for the record). They excuse nothing: what a center owes is the calendar's affair.
+
+A window is about a center, a feeder, a provider or a district; once, or again by a rule of RFC 5545 §3.3.10 in the time
+of Pakistan, each time as long as the first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, get_args
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from dateutil.rrule import rrule, rrulestr
+
+from agent.common.center_time import TZ
+from collector.desk.symptoms import CenterPlace
+from collector.register.facts import key_of
+from collector.store import schema
+
+WindowScope = Literal["center", "feeder", "provider", "district"]
+Mode = Literal["skip", "mute", "run"]
+SCOPES: tuple[WindowScope, ...] = get_args(WindowScope)
+MODES: tuple[Mode, ...] = get_args(Mode)
+FREQUENCIES = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")  # a rule by the second would cost a look at each of them
+INTERVAL = re.compile(r"[1-9]\d{0,2}")
+COMES_MS = 5 * 366 * 86_400_000  # a rule that does not come once in so long is a mistake
+LONGEST_MS = 31 * 86_400_000
+MAX_RULE, MAX_REASON = 200, 300
+
+_w = schema.windows.c
+_COLUMN = {"center": "center", "feeder": "feeder", "provider": "isp", "district": "district"}
+_ZONE = ZoneInfo(TZ)
+
+
+class WindowError(Exception):
+    """A window cannot be; one sentence with the thing, the rule and the fix."""
+
+
+@dataclass(frozen=True)
+class MaintenanceWindow:
+    """`from_ms` and `to_ms` are of the first time; without a rule there is no other."""
+
+    scope: WindowScope
+    subject: str
+    mode: Mode
+    from_ms: int
+    to_ms: int
+    rule: str = ""
+    reason: str = ""
+    id: int = 0
+
+    def covers(self, place: CenterPlace) -> bool:
+        return key_of(str(getattr(place, _COLUMN[self.scope]))) == key_of(self.subject)
+
+    def until_ms(self, now_ms: int) -> int | None:
+        """When the time ends that runs now; None if none does."""
+        if now_ms < self.from_ms:
+            return None
+        if not self.rule:
+            return self.to_ms if now_ms < self.to_ms else None
+        began = _last(self.rule, self.from_ms, now_ms)
+        if began is None:
+            return None
+        to_ms = int(began.replace(tzinfo=_ZONE).timestamp()) * 1000 + self.to_ms - self.from_ms
+        return to_ms if now_ms < to_ms else None
+
+
+def checked(window: MaintenanceWindow) -> MaintenanceWindow:
+    """The window, if it can be. Raises WindowError."""
+    if not window.subject.strip() or not window.subject.isprintable():
+        raise WindowError(f"window: needs the name of its {window.scope}; give it")
+    if not 0 < window.to_ms - window.from_ms <= LONGEST_MS:
+        raise WindowError("window: its end must lie after its beginning, at most 31 days; correct its times")
+    if not window.reason.strip() or len(window.reason) > MAX_REASON:
+        raise WindowError(f"window: needs a reason of at most {MAX_REASON} letters; say what is done")
+    if window.rule:
+        _check_rule(window)
+    return window
+
+
+def _check_rule(window: MaintenanceWindow) -> None:
+    """Raises WindowError."""
+    problem = f"rule {window.rule[:60]!r}: is none of RFC 5545 by the day or longer; write such as FREQ=WEEKLY;BYDAY=SU"
+    parts = dict(part.partition("=")[::2] for part in window.rule.upper().split(";"))
+    is_finer = bool({"BYHOUR", "BYMINUTE", "BYSECOND", "COUNT"} & set(parts))
+    is_finer |= INTERVAL.fullmatch(parts.get("INTERVAL", "1")) is None
+    if len(window.rule) > MAX_RULE or parts.get("FREQ") not in FREQUENCIES or is_finer:
+        raise WindowError(problem)
+    try:
+        comes = _last(window.rule, window.from_ms, window.from_ms + COMES_MS)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        raise WindowError(problem) from None
+    if comes is None:
+        raise WindowError(f"rule {window.rule[:60]!r}: never comes; correct it")
+
+
+def _last(text: str, from_ms: int, now_ms: int) -> datetime | None:
+    """The last time by the rule that has begun; looked for no further than now, as some rules never come. Raises
+    ValueError."""
+    rule = rrulestr(text, dtstart=_local(from_ms))
+    if not isinstance(rule, rrule):
+        raise ValueError("several rules in one")
+    ends, now = getattr(rule, "_until", None), _local(now_ms)
+    last: datetime | None = rule.replace(until=now if ends is None else min(ends, now)).before(now, inc=True)
+    return last
+
+
+def _local(at_ms: int) -> datetime:
+    """Without a zone, as rules are written: Pakistan has no summer time."""
+    return datetime.fromtimestamp(at_ms // 1000, _ZONE).replace(tzinfo=None)
+
+
+# ---------------------------------------------------------------- the table
+
+
+def listing(conn: sa.Connection, *, ended: bool = False) -> list[MaintenanceWindow]:
+    """Those that nobody has ended, by their beginning."""
+    query = sa.select(schema.windows).order_by(_w.from_ms, _w.id)
+    query = query if ended else query.where(_w.ended_ms.is_(None))
+    return [
+        MaintenanceWindow(row.scope, row.subject, row.mode, row.from_ms, row.to_ms, row.rule, row.reason, row.id)
+        for row in conn.execute(query)
+    ]
+
+
+def holding(conn: sa.Connection, now_ms: int) -> list[tuple[MaintenanceWindow, int]]:
+    """(window, end) of those that run now."""
+    return [(one, until_ms) for one in listing(conn) if (until_ms := one.until_ms(now_ms)) is not None]
+
+
+def until_of(
+    windows: Iterable[tuple[MaintenanceWindow, int]], place: CenterPlace, mode: Mode, *, is_group: bool = False
+) -> int | None:
+    """Until when a place is under a window of this mode; of a group only what is planned for all of it counts."""
+    ends = [
+        until_ms for one, until_ms in windows
+        if one.mode == mode and one.covers(place) and not (is_group and one.scope == "center")
+    ]  # fmt: skip
+    return max(ends, default=None)
+
+
+def add(conn: sa.Connection, window: MaintenanceWindow, by: str, now_ms: int) -> int:
+    """Its number. Raises WindowError."""
+    made = checked(window)
+    row = {
+        "scope": made.scope, "subject": made.subject, "mode": made.mode, "from_ms": made.from_ms, "to_ms": made.to_ms,
+        "rule": made.rule, "reason": made.reason, "recorded_ms": now_ms, "recorded_by": by,
+    }  # fmt: skip
+    key = conn.execute(sa.insert(schema.windows).values(row)).inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+def end(conn: sa.Connection, number: int, by: str, now_ms: int) -> None:
+    """It holds no more. Raises WindowError."""
+    mine = sa.update(schema.windows).where(_w.id == number, _w.ended_ms.is_(None))
+    if conn.execute(mine.values(ended_ms=now_ms, ended_by=by)).rowcount != 1:
+        raise WindowError(f"window {number}: is not there or has ended; see `nabz-collector window list`")

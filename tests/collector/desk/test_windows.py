@@ -1,0 +1,111 @@
+"""Maintenance windows: once and by rule, on every kind of place, and what each mode makes of a flag."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from collector.desk import follow, tables, windows
+from collector.desk.symptoms import CenterPlace
+from collector.desk.windows import MaintenanceWindow, WindowError, checked
+from tests.collector.desk.conftest import MINUTE, NOON, STANDARDS, Room
+
+HOUR, DAY = 3_600_000, 86_400_000
+WINDOW = MaintenanceWindow("feeder", "F-7", "mute", NOON, NOON + HOUR, reason="work")
+PLACE = CenterPlace("LHR-1", feeder="f-7 ", isp="PTCL", district="Lahore")
+
+
+def test_once() -> None:
+    assert WINDOW.until_ms(NOON - 1) is None
+    assert WINDOW.until_ms(NOON) == WINDOW.until_ms(NOON + HOUR - 1) == NOON + HOUR
+    assert WINDOW.until_ms(NOON + HOUR) is None
+
+
+def test_again_by_a_rule() -> None:
+    weekly = replace(WINDOW, rule="FREQ=WEEKLY;BYDAY=MO,TH")
+    at = [NOON + day * DAY + HOUR // 2 for day in range(8)]
+    assert [weekly.until_ms(at_ms) is not None for at_ms in at] == [day in (0, 3, 7) for day in range(8)]
+    assert weekly.until_ms(at[3]) == NOON + 3 * DAY + HOUR
+    assert weekly.until_ms(at[3] + HOUR) is None
+    until = replace(WINDOW, rule="FREQ=DAILY;UNTIL=20260203T235959")
+    assert [until.until_ms(at_ms) is not None for at_ms in at[:4]] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("scope", "subject", "covers"),
+    [
+        ("center", "LHR-1", True), ("center", "LHR-2", False), ("feeder", "F-7", True), ("provider", "ptcl", True),
+        ("provider", "Nayatel", False), ("district", "Lahore", True),
+    ],
+)  # fmt: skip
+def test_what_it_covers(scope: str, subject: str, covers: bool) -> None:
+    assert replace(WINDOW, scope=scope, subject=subject).covers(PLACE) is covers  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"subject": " "}, "needs the name"),
+        ({"to_ms": NOON}, "must lie after"),
+        ({"to_ms": NOON + 32 * DAY}, "at most 31 days"),
+        ({"reason": ""}, "needs a reason"),
+        ({"rule": "FREQ=SECONDLY"}, "RFC 5545"),
+        ({"rule": "FREQ=DAILY;BYSECOND=1,2,3"}, "RFC 5545"),
+        ({"rule": "every Sunday"}, "RFC 5545"),
+        ({"rule": "FREQ=WEEKLY;BYDAY=XX"}, "RFC 5545"),
+        ({"rule": "FREQ=DAILY;" + "X" * 300}, "RFC 5545"),
+        ({"rule": "FREQ=DAILY;INTERVAL=0"}, "RFC 5545"),
+        ({"rule": "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30"}, "never comes"),
+        ({"rule": "RRULE:FREQ=DAILY\nRRULE:FREQ=WEEKLY"}, "RFC 5545"),
+    ],
+)
+def test_what_cannot_be_is_a_sentence(change: dict[str, object], problem: str) -> None:
+    with pytest.raises(WindowError, match=problem):
+        checked(replace(WINDOW, **change))  # type: ignore[arg-type]
+
+
+def keep(room: Room, mode: str, scope: str = "center", subject: str = "LHR-1") -> None:
+    made = MaintenanceWindow(scope, subject, mode, NOON, NOON + HOUR, reason="work")  # type: ignore[arg-type]
+    with room.store.write() as conn:
+        windows.add(conn, made, "Ayesha", NOON)
+
+
+def test_skip_makes_no_incident_until_it_ends(room: Room) -> None:
+    room.center("LHR-1")
+    keep(room, "skip")
+    room.change("LHR-1")
+    room.change("LHR-1", criterion="internet.rtt")
+    room.now_ms += 10 * MINUTE
+    room.change("LHR-1", "clear", criterion="internet.rtt")
+    assert room.incidents() == []
+    room.now_ms = NOON + HOUR
+    with room.store.write() as conn:
+        follow.follow(conn, STANDARDS, room.now_ms)
+    (one,) = room.incidents()
+    assert (one.place, one.began_ms) == ("LHR-1", NOON)
+    with room.store.read() as conn:
+        assert [one.criterion for one in tables.members(conn, [one.id])] == ["internet.loss"]
+
+
+def test_mute_snoozes_and_run_changes_nothing(room: Room) -> None:
+    for code in ("LHR-1", "LHR-2"):
+        room.center(code)
+    keep(room, "mute")
+    keep(room, "run", subject="LHR-2")
+    room.change("LHR-1")
+    room.change("LHR-2")
+    muted, run = room.incidents()
+    assert muted.snoozed_until_ms == NOON + HOUR
+    assert run.snoozed_until_ms is None
+
+
+def test_one_that_was_ended_holds_no_more(room: Room) -> None:
+    room.center("LHR-1")
+    keep(room, "mute")
+    with room.store.write() as conn:
+        windows.end(conn, 1, "Ayesha", NOON)
+        with pytest.raises(WindowError, match="has ended"):
+            windows.end(conn, 1, "Ayesha", NOON)
+    room.change("LHR-1")
+    assert room.incidents()[0].snoozed_until_ms is None
