@@ -31,6 +31,7 @@ from collector.speedtests import requests
 from collector.standard import Standards
 from collector.store import schema
 
+KEPT_MS = 45 * 86_400_000  # how far back findings are looked at again
 IntegrityRow = tuple[Finding | Word, str, str, Reason]  # finding, center, device, detail
 Group = Sequence[tuple[Center, Sequence[FreshReading]]]
 
@@ -47,9 +48,7 @@ def attach(conn: sa.Connection, group: Group, now_ms: int) -> Group:
         return list(group)
     found = witnesses(conn, claims, now_ms)
     _note(conn, [(claim, found[claim.claim.id]) for claim in claims], now_ms)
-    overtaking = overtaken(conn, claims, now_ms)
-    _forget_replays(conn, (claim for claim, _ in overtaking.values()))
-    _note(conn, overtaking.values(), now_ms)
+    _note(conn, overtaken(conn, claims, now_ms).values(), now_ms)
     return [
         (center, [replace(reading, witness=found[reading.id]) if reading.id in found else reading for reading in fresh])
         for center, fresh in group
@@ -186,15 +185,21 @@ def _note(conn: sa.Connection, found: Iterable[tuple[ClaimInContext, Witness]], 
             _find(conn, (witness.word, one.center, one.claim.device, detail), max(now_ms, one.claim.received_ms))
 
 
-def _forget_replays(conn: sa.Connection, claims: Iterable[ClaimInContext]) -> None:
-    """What was found of these readings before an even earlier one of their test came: each is one finding."""
-    table = schema.integrity
-    for one in claims:
-        mine = (table.c.finding == "replayed", table.c.device == one.claim.device, table.c.center == one.center)
-        rows = conn.execute(sa.select(table.c.id, table.c.detail).where(*mine)).all()
-        old = [row.id for row in rows if decode_reason(row.detail).params.get("reading") == one.claim.id]
-        if old:
-            conn.execute(sa.delete(table).where(table.c.id.in_(old)))
+def forget_overtaken(conn: sa.Connection, now_ms: int) -> int:
+    """Of several findings that one reading repeats a test, as ever earlier ones came, the last holds; returns how many
+    went. By housekeeping: who takes readings in can only add findings."""
+    table = schema.integrity.c
+    query = sa.select(table.id, table.center, table.device, table.detail).order_by(table.id.desc())
+    known: set[tuple[str, str, object]] = set()
+    old = []
+    for row in conn.execute(query.where(table.finding == "replayed", table.at_ms > now_ms - KEPT_MS)):
+        reading = (row.center, row.device, decode_reason(row.detail).params.get("reading"))
+        if reading in known:
+            old.append(row.id)
+        known.add(reading)
+    if old:
+        conn.execute(sa.delete(schema.integrity).where(table.id.in_(old)))
+    return len(old)
 
 
 def _find(conn: sa.Connection, row: IntegrityRow, at_ms: int) -> None:

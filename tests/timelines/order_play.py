@@ -255,6 +255,8 @@ def collected(template: Path, folder: Path, play: OrderPlay, arrivals: Sequence[
                 server_results.take_record(conn, record, max(now_ms, BEGIN), STANDARDS)
         if message is not None:
             ingest.take([message], now_ms)
+    with store.write() as conn:
+        server_results.forget_overtaken(conn, REPORTED)
     found = held(store)
     store.close()
     path.unlink()
@@ -279,6 +281,9 @@ def again(template: Path, folder: Path, play: OrderPlay, arrivals: Sequence[Arri
     for row in rows:
         sealed = wire.seal(bytes(row.body), lambda _body, signature=row.signature: bytes(signature))
         second.take([Message(wire.batch_topic(row.device), sealed)], row.received_ms)
+    for store in stores:
+        with store.write() as conn:
+            server_results.forget_overtaken(conn, REPORTED)
     found = held(stores[0]), held(stores[1])
     for store in stores:
         store.close()

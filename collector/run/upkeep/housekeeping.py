@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from agent.common.logs import Event
 from collector.config import Settings
-from collector.ingest import spools
+from collector.ingest import server_results, spools
 from collector.judging import clock, engines, patterns, place_facts, score, server_samples, shared_seats
 from collector.reports import day_store, schedule
 from collector.standard import Standards
@@ -84,6 +84,7 @@ class Housekeeping:
                 if found := place_facts.look(conn, now_ms, self._providers) + patterns.look(conn, now_ms):
                     DOUBTS.log(findings=found)
                 server_samples.forget_answered(conn, now_ms)
+                server_results.forget_overtaken(conn, now_ms)
                 score.make(conn, now_ms)
             with self._store.read() as conn:
                 needed_ms = schedule.reported_until(conn)
