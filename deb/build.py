@@ -76,7 +76,9 @@ def build(name: str, package: Package, at_version: str, wheel: Path, stage: Path
     control(name, package, at_version, home, stage)
     for path in stage.rglob("*"):
         if not path.is_symlink():
-            path.chmod(0o755 if path.is_dir() or path.name in EXECUTED else 0o644)
+            path.chmod(
+                0o755 if path.is_dir() or (path.parent.name in ("bin", "DEBIAN") and path.name in EXECUTED) else 0o644
+            )
     target = out / f"{name}_{at_version}_{architecture()}.deb"
     ran("dpkg-deb", "--root-owner-group", "-Zxz", "-z2", "--build", str(stage), str(target))
     return target
@@ -98,6 +100,8 @@ def environment(home: Path, lock: Path) -> Path:
     site = next((home / "lib").glob("python3.*")) / "site-packages"
     for path in [*site.rglob("__pycache__"), *site.rglob("tests")]:
         shutil.rmtree(path, ignore_errors=True)
+    for path in site.rglob(".DS_Store"):  # of whoever packed a wheel
+        path.unlink()
     return site
 
 
