@@ -91,6 +91,12 @@ def test_somebody_who_looks_after_it_stops_the_clock(state: str) -> None:
     assert sent(escalate(due, NOON, INCIDENT, BOOK, NOON + HOUR)) == [("ayesha", "sms", "route.duty")]
 
 
+def test_what_begins_again_while_somebody_works_on_it_begins_no_plan() -> None:
+    worked_on = replace(INCIDENT, state="in_progress", hearers={"omar": "sms"})
+    found = decide("reopened", worked_on, BOOK, NOON)
+    assert (found.begun, sent(found)) == ((), [("omar", "sms", "route.told_before")])
+
+
 def test_an_acknowledgement_that_ran_out_begins_again() -> None:
     told = replace(INCIDENT, hearers={"ayesha": "mail"}, routes=frozenset({1}))
     found = decide("ack_expired", told, BOOK, NOON)
