@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agent import __version__, identity, wire
+from agent.common import logs
 from agent.common.logs import Event
 from agent.config import AgentSettings
 from agent.diagnostics.questions import AnswerQueue, AnswerSources
@@ -159,7 +160,7 @@ class Service:
         await self._record_boot()
         async with AsyncExitStack() as stack:
             stack.callback(self._spool.close)
-            stack.enter_context(self._recent.attached())
+            stack.enter_context(logs.also_to(self._recent))
             await stack.enter_async_context(in_background(self._answers.run()))
             for listening in self._listeners():
                 await stack.enter_async_context(in_background(listening))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 LINES, LINE_CHARS = 150, 400
 
@@ -28,11 +26,3 @@ class RecentLines(logging.Handler):
 
     def lines(self) -> list[str]:
         return list(self._lines)
-
-    @contextmanager
-    def attached(self) -> Iterator[None]:
-        logging.getLogger().addHandler(self)
-        try:
-            yield
-        finally:
-            logging.getLogger().removeHandler(self)

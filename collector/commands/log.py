@@ -20,6 +20,13 @@ from collector.log.sequencing import LogSigner
 from collector.store import schema
 
 EXAMPLE = "nabz-collector log checkpoint"
+EXAMPLES = {
+    "checkpoint": "",
+    "key": "",
+    "prove": "--center LHR-014 --month 2026-01",
+    "check": "--json",
+    "cosign": "cosignature.txt --key ministry.example+12345678+BASE64",
+}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

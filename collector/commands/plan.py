@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 
+from agent.common.errors import describe
 from agent.common.words import plain
 from collector.access import users
 from collector.access.users import PersonError
@@ -98,7 +99,7 @@ def _step(text: str, via: tuple[str, ...]) -> PlanStep:
     try:
         after_s = span_s(time_text)
     except argparse.ArgumentTypeError as error:
-        raise RoutingError(f"step {text[:40]!r}: {error}") from None
+        raise RoutingError(f"step {text[:40]!r}: {describe(error)}") from None
     return PlanStep(after_s, plans.parse_targets(target), via)
 
 

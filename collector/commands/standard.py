@@ -22,6 +22,7 @@ EXAMPLE = "nabz-collector standard check my-standard.toml"
 EXAMPLES = {
     "check": "standard.toml",
     "show": "--json",
+    "try": "draft.toml --days 90",
 }
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from agent.common import logs
+from agent.common.errors import describe
 from collector.log.notes import NoteError, NoteKey
 from collector.verifier.check import BundleError, Outcome, check
 
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         key = NoteKey.parse(options.key) if options.key else None
         done = check(options.bundle, key, [NoteKey.parse(text) for text in options.witness])
     except (OSError, BundleError, NoteError) as error:
-        logs.complain(f"{options.bundle}: {error}")
+        logs.complain(f"{options.bundle}: {describe(error)}")
         return 2
     sys.stdout.write(json.dumps(dataclasses.asdict(done), indent=2) + "\n" if options.json else as_text(done))
     return 1 if done.count else 0

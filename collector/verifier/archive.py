@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from agent.common.errors import describe
+
 FORMAT = 1
 MANIFEST = "manifest.json"
 LIMITS: Mapping[str, int] = {  # bytes, unpacked
@@ -42,7 +44,7 @@ class Bundle:
         try:
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise BundleError(f"{path.name}: is no zip file ({error})") from None
+            raise BundleError(f"{path.name}: is no zip file ({describe(error)})") from None
         self._files = {info.filename: info for info in self._zip.infolist()}
         self._check_names()
         self.manifest = self._manifest()
@@ -98,7 +100,7 @@ class Bundle:
                         raise BundleError(f"{name}: unpacks to more than it says")
                     yield part
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-            raise BundleError(f"{name}: cannot be unpacked ({error})") from None
+            raise BundleError(f"{name}: cannot be unpacked ({describe(error)})") from None
 
     def _read(self, name: str) -> bytes:
         if name not in self._files:
@@ -142,7 +144,7 @@ def _object(body: bytes, name: str) -> dict[str, Any]:
     try:
         found = json.loads(body, parse_constant=_refused)
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{name}: is no JSON ({str(error)[:80]})") from None
+        raise BundleError(f"{name}: is no JSON ({describe(error)[:80]})") from None
     if not isinstance(found, dict):
         raise BundleError(f"{name}: has a line that is no object")
     return found

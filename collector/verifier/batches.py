@@ -14,6 +14,8 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from agent.common.errors import describe
+
 GENESIS = bytes(32)
 DAY_MS, AHEAD_MS = 86_400_000, 5 * 3_600_000  # a day of Pakistan begins five hours before that of UTC
 
@@ -55,7 +57,7 @@ def readings_of(body: bytes) -> tuple[dict[str, Any], list[bytes]]:
                 return fields, spans
             at = _blank(text, _past(text, at, ","))
     except (ValueError, IndexError, RecursionError, TypeError) as error:
-        raise BatchError(f"is no batch ({str(error)[:60]})") from None
+        raise BatchError(f"is no batch ({describe(error)[:60]})") from None
 
 
 def _spans(text: str, at: int) -> tuple[list[bytes], int]:
@@ -149,7 +151,7 @@ class BatchCheck:
             fields, raws = readings_of(body)
             first, prev = int(fields["first_seq"]), bytes.fromhex(fields["prev"])
         except (BatchError, KeyError, ValueError, TypeError) as error:
-            yield f"{name}: {error}"
+            yield f"{name}: {describe(error)}"
             return
         self._count(row, device, at_ms, signature)
         wrong = _other_field(row, fields, first, len(raws))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agent.common.errors import describe
 from collector.log.notes import NoteError, NoteKey
 from collector.verifier import arithmetic, logged
 from collector.verifier.archive import Bundle, BundleError
@@ -141,7 +142,7 @@ def _month(bundle: Bundle, known: logged.LoggedFacts | None, done: Outcome) -> N
     try:
         done.add(arithmetic.compare(month, report, arithmetic.rules_of(document)))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        done.add([f"report: cannot be added up ({type(error).__name__}: {str(error)[:60]})"])
+        done.add([f"report: cannot be added up ({describe(error)[:60]})"])
     center = _part(report, "center")
     if (center.get("code"), report.get("month")) != (done.center, done.month):
         done.add([f"report: is of {center.get('code')} {report.get('month')}, not of {done.center} {done.month}"])

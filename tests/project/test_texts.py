@@ -18,7 +18,9 @@ from collector.access.users import Act, Doubt
 from collector.accounts.contacts import KINDS, TEXTS
 from collector.accounts.policy import ROLES
 from collector.alerts.breaker import BreakerState
-from collector.desk.incident import ALERTS, WAITS
+from collector.alerts.digest import DigestKind
+from collector.alerts.lists import ALERT_STATES
+from collector.desk.incident import ALERTS, ROUTED, WAITS
 from collector.desk.incident import STATES as STATES_OF_WORK
 from collector.desk.incident import Act as IncidentAct
 from collector.desk.symptoms import Family, Scope
@@ -115,11 +117,12 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "grade", GRADES
     yield "incident.scope", get_args(Scope)
     yield "incident.family", get_args(Family)
-    yield "incident.title", ALERTS
+    yield "incident.title", (*ALERTS, *ROUTED)
     yield "incident.act", get_args(IncidentAct)
     yield "incident.state", STATES_OF_WORK
     yield "incidents.act", ACTS
-    yield "alert.state", ("waiting", "sending", "sent", "failed", "unsure")
+    yield "alert.state", [state for state in ALERT_STATES if state != "all"]
+    yield "digest.title", get_args(DigestKind)
     yield "party", WAITS
     yield "channel", get_args(BreakerState)
     yield "finding", get_args(Finding)

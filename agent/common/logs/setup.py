@@ -7,7 +7,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Literal, TextIO, get_args
 
@@ -30,6 +31,16 @@ def argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-format", choices=FORMATS, help="the log as text or as one JSON object a line (default: as set, or text)"
     )
+
+
+@contextmanager
+def also_to(handler: logging.Handler) -> Iterator[None]:
+    """Everything that is logged meanwhile goes to this handler too."""
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 def start(

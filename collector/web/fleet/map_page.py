@@ -20,8 +20,9 @@ from collector.web.site import Site
 from collector.web.view import View
 
 UNUSABLE = Event(
-    __name__, "warning", "boundaries_unusable", "the map is drawn without its boundaries; correct the file of [web] "
-    "boundaries", fields="file error",
+    __name__, "warning", "boundaries_unusable",
+    "the map is drawn without its boundaries; correct the file that the settings name",
+    fields="file error",
 )  # fmt: skip
 MAX_BYTES = 16 << 20
 _encoder = msgspec.json.Encoder(decimal_format="number")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from agent import wire
+from agent.common import logs
 from agent.config import AgentSettings, AgentTable, SpeedSection, UpsSection
 from agent.diagnostics.questions import ANSWERS, AnswerQueue, AnswerSources, answer
 from agent.diagnostics.recent import LINES, RecentLines
@@ -123,7 +124,7 @@ def test_what_breaks_is_an_answer(settings: AgentSettings) -> None:
 
 def test_the_last_lines_are_kept_and_only_while_they_are_wanted() -> None:
     recent, log = RecentLines(), logging.getLogger("test.recent")
-    with recent.attached():
+    with logs.also_to(recent):
         for number in range(LINES + 5):
             log.warning("line\n%d", number)
         recent.emit(logging.LogRecord("test.recent", logging.WARNING, "", 1, "too %d %d", (1,), None))
