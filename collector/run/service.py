@@ -218,15 +218,14 @@ class Running:
         settings = self._settings
         tick = tasks.sweep_task(own, self._standards, self._hub, settings.sweep.gap_s)
         self._start_watched(PeriodicTask("sweep", settings.sweep.every_s, tick))
-        housekeeping = Housekeeping(
-            self._stack.enter_context(opened(settings.as_keeper)), settings, self._standards, clock_ms
-        )
+        keeper = self._stack.enter_context(opened(settings.as_keeper))
+        housekeeping = Housekeeping(keeper, settings, self._standards, clock_ms)
         self._start(PeriodicTask("housekeeping", HOUSEKEEPING_S, housekeeping.tick))
         self._start(PeriodicTask("register", REGISTER_INTERVAL_S, tasks.register_task(self._store)))
         if settings.backup.folder is not None:
             backups = Backups(self._store, settings, child_options, clock_ms)
             self._start(PeriodicTask("backups", BACKUPS_TICK_S, backups.tick))
-        log = TransparencyLog(self._store, settings, self._key, self._standards, clock_ms)
+        log = TransparencyLog(keeper, settings, self._key, self._standards, clock_ms)
         self._start(PeriodicTask("log", LOG_TICK_S, log.tick))
         if settings.audit.share_pct:
             nights = NightAudit(self._store, settings, child_options, clock_ms)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import msgspec
 import sqlalchemy as sa
 
-from collector.store import MOVING, Store, StoreError, bulk_insert, migrate, schema, upsert
+from collector.store import MOVING, Store, StoreError, bulk_insert, migrate, roles, schema, upsert
 
 ROWS = 5_000  # read, hashed and written at a time
 
@@ -56,7 +56,7 @@ def move(source: Store, to: Store, progress: Progress) -> list[TableCopy]:
         raise StoreError(f"move: {', '.join(wrong)} differ at the two ends; nothing opens {to}, run it again")
     with to.write() as conn:
         for table in _tables():
-            if to.parted and "id" in table.c:
+            if to.parted and roles.is_numbered(table):
                 _go_on(conn, table)
         conn.execute(sa.delete(schema.about).where(schema.about.c.name == MOVING))
     return held

@@ -66,6 +66,9 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "late_hours": _DERIVED,
     "latest": _DERIVED,
     "links": ("", "raw", ""),
+    "log_checkpoints": ("", "r", "r"),
+    "log_leaves": ("", "ra", "r"),  # of what people decide; its owner numbers and signs
+    "log_tiles": ("", "r", "r"),
     "measure_servers": _DESK,
     "nonces": ("ra", "ra", "r"),
     "owners": ("", "raw", "r"),
@@ -99,6 +102,11 @@ MATRIX: dict[str, tuple[str, str, str]] = {
 }
 
 
+def is_numbered(table: sa.Table) -> bool:
+    """Whether the database gives the rows their ids."""
+    return "id" in table.c and isinstance(table.c.id.type, sa.Integer)
+
+
 def made(conn: sa.Connection) -> bool:
     """Whether this PostgreSQL has the roles."""
     if conn.dialect.name != "postgresql":
@@ -129,7 +137,7 @@ def grant(conn: sa.Connection) -> None:
         for role, may in zip((INGEST, WEB, AUDITOR), letters, strict=True):
             if may:
                 conn.execute(sa.text(f"GRANT {', '.join(WORDS[letter] for letter in may)} ON {table} TO {role}"))
-            if "a" in may and "id" in schema.metadata.tables[table].c:
+            if "a" in may and is_numbered(schema.metadata.tables[table]):
                 conn.execute(sa.text(f"GRANT USAGE ON SEQUENCE {table}_id_seq TO {role}"))
 
 

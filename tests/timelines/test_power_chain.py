@@ -263,7 +263,8 @@ def test_mains_that_go_in_a_calibration_are_a_cut_of_what_is_left(chain: Chain) 
     chain.is_told((20, 5))
 
 
-@pytest.mark.parametrize("status", [pytest.param("OB DISCHRG", marks=pytest.mark.slow), "OL DISCHRG"])
+@pytest.mark.slow
+@pytest.mark.parametrize("status", ["OB DISCHRG", "OL DISCHRG"])
 def test_three_nights_of_an_inverter_by_choice_are_no_cut_and_the_one_that_is_is(chain: Chain, status: str) -> None:
     night = Span(2 * 3600, {"ups.status": status, "input.voltage": (226, 229), "battery.charge": (98, 40)})
     day = Span(3600, {"ups.status": "OL CHRG", "battery.charge": (40, 98)})

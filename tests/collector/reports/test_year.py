@@ -242,8 +242,16 @@ def _counts(report: Any, mine: Sequence[tuple[int, str, float | None]]) -> dict[
 
 
 def verdicts(reports: dict[str, Any]) -> list[object]:
-    """All that rests on readings alone. When gaps were noticed depends on when we heard, and is told as such."""
-    return [[report[part] for part in ("ledger", "criteria", "seats", "evidence")] for report in reports.values()]
+    """All that rests on readings alone. When gaps were noticed, and what was kept while a gateway was offline (E0),
+    depend on when we heard, and are told as such."""
+    parts = ("ledger", "criteria", "seats", "evidence")
+    return [[_without(report[part], "grade") for part in parts] for report in reports.values()]
+
+
+def _without(value: Any, name: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _without(item, name) for key, item in value.items() if key != name}
+    return [_without(item, name) for item in value] if isinstance(value, list) else value
 
 
 # ---------------------------------------------------------------- the row

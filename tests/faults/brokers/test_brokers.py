@@ -50,7 +50,7 @@ def suffered(house: rig.House, turns: int, seed: int, drain_s: float = 90, cente
 def test_brokers_that_lose_everything_and_change_their_make_cost_no_reading(
     seed: int, torture: bool, tmp_path: Path
 ) -> None:
-    ordeal = suffered(rig.House(tmp_path), 30 if torture else 3, seed)
+    ordeal = suffered(rig.House(tmp_path), 30 if torture else 2, seed)
     assert ordeal.fleet.promised > 100
     assert ordeal.clean, ordeal
 

@@ -85,6 +85,7 @@ def fail_in_turn(base: Database) -> Callable[[int, random.Random], None]:
     return blow
 
 
+@pytest.mark.slow
 @pytest.mark.row(5)
 def test_postgresql_killed_or_shut_down_at_once_takes_back_no_receipt(seed: int, torture: bool, tmp_path: Path) -> None:
     fails = 100 if torture else 2

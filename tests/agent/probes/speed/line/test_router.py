@@ -246,6 +246,7 @@ def test_a_routers_live_counters_add_back_what_others_move(measured: dict[str, d
     assert not {"others_unseen", "router_slow"} & set(reading["flags"])  # type: ignore[call-overload]
 
 
+@pytest.mark.slow
 @pytest.mark.root
 def test_a_stock_agents_counters_are_too_slow_and_a_gateway_beside_the_line_sees_nobody(
     measured: dict[str, dict[str, object]],
