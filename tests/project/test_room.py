@@ -41,6 +41,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_kind_is_eight_files_by_hand_and_goes_from_probe_to_page(tree: Path) -> None:
     assert len(room.EDITS) + 1 <= HAND
     done = room.tests(tree, *LEFT)

@@ -113,6 +113,7 @@ def center(folder: Path) -> Iterator[Center]:
             house.stop()
 
 
+@pytest.mark.slow
 def test_a_desks_wish_becomes_a_test_that_its_server_witnesses_and_a_verdict(tmp_path: Path) -> None:
     with center(tmp_path) as house:
         house.start(house.made.server, "collector", "serve", "--config", str(house.collector))

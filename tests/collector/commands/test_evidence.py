@@ -52,6 +52,7 @@ def test_pages_follow_each_other_without_gap_or_overlap(either_store: Store, ing
     assert [seq for *_, seq, _ in evidence.held_ids(either_store)] == list(range(1, count + 1))
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_what_is_held(sqlite_store: Store, gateway) -> None:
     ingest = Ingest(sqlite_store, Ed25519PrivateKey.generate(), nobody_judges)
     mine = gateway(sqlite_store)

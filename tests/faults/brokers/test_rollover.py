@@ -132,6 +132,7 @@ def told(what: str, gateways: list[Gateway]) -> None:
     print(f"{what}: n {n}, delivered after {took[n // 2]:.2f} s (median), {took[-1]:.2f} s (worst); 3/n {3 / n:.3f}")
 
 
+@pytest.mark.slow
 @pytest.mark.row(34)
 def test_over_a_rollover_no_gateway_is_locked_out(scene: Scene, torture: bool) -> None:
     """Fresh, due, just expired, away for 60 and for 90 days; the old root is retired in between."""

@@ -172,6 +172,7 @@ def lived(house: House, off_s: int) -> tuple[float, Dated]:
         house.close()
 
 
+@pytest.mark.slow
 @pytest.mark.row(15, 16, 17)
 def test_a_gateway_that_wakes_at_a_wrong_time_connects_and_all_it_measured_gets_its_time(
     torture: bool, tmp_path: Path

@@ -171,6 +171,7 @@ def test_after_a_partition_the_newest_comes_first_and_nothing_is_missing(torture
 UNRECEIPTED = 12  # held already when the line went, shed all the same as no receipt had come: three rounds at most
 
 
+@pytest.mark.slow
 @pytest.mark.row(18)
 def test_after_a_month_what_is_missing_is_exactly_what_was_shed(torture: bool, tmp_path: Path) -> None:
     """The quick one fills a small file, so that there is something to shed."""

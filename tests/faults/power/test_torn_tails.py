@@ -50,6 +50,7 @@ def test_every_state_of_the_disk_opens_with_all_that_was_promised(seed: int, tor
     assert figures["slowest_s"] < 30
 
 
+@pytest.mark.slow
 @pytest.mark.row(9)
 def test_a_wrong_bit_in_the_middle_of_the_file_costs_one_record_at_most_and_that_is_said(
     seed: int, torture: bool, quick_folder: Path
@@ -126,6 +127,7 @@ def cut(folder: Path, seed: int, states: int, *kinds: str, source: Path = rig.RO
     return figures
 
 
+@pytest.mark.slow
 @pytest.mark.row(10)
 def test_a_recovery_cut_short_and_the_next_and_the_next_finds_all_that_the_first_would_have(
     seed: int, torture: bool, quick_folder: Path

@@ -51,6 +51,7 @@ def refused(house: House) -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 def test_a_database_that_is_moved_away_ends_receipts_and_is_missed_at_the_next_start(house: House) -> None:
     settled(house)
     data = house.folder / "data"
