@@ -26,8 +26,8 @@ demo: install
 packages:
 	@tests/packages.sh
 
-# More workers than cores, for many tests mostly wait.
-WORKERS ?= $(shell echo $$(( 5 * $$(getconf _NPROCESSORS_ONLN) / 2 )))
+# Twice as many workers as cores, for many tests mostly wait.
+WORKERS ?= $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )))
 
 # Counting lines costs a few percent where Python monitors itself (PEP 669, 3.12), and almost half where it does not: there
 # it is on request (COVERAGE=1).

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections import defaultdict
 from typing import Any
 
@@ -35,12 +37,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst
     return LongestFirst(config, log)
 
 
+# Where PostgreSQL sees the same statements as SQLite, a third of the tests by name ask it in the quick run too; those
+# of ingest, judging, recovery, run and store all do.
+SAME_STATEMENTS = re.compile(r"tests/collector/(?!ingest/|judging/|recovery/|store/|run/).*\[.*postgresql")
+
+
+def is_left_to_the_long_run(name: str) -> bool:
+    return bool(SAME_STATEMENTS.match(name)) and zlib.crc32(name.encode()) % 3 != 0
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bugs that are planted on purpose belong to the longer suites. What a test says of the torture catalogue travels
     with its report, from other processes too."""
     for item in items:
-        if item.get_closest_marker("control"):
+        if item.get_closest_marker("control") or is_left_to_the_long_run(item.nodeid):
             item.add_marker("slow")
     items.sort(key=lambda item: begins(item.nodeid))
     for item in items:

@@ -386,6 +386,7 @@ def test_an_agent_whose_disk_is_full_goes_on_and_comes_back_when_there_is_room()
         assert (agent.lost, agent.doubled, agent.unbroken) == (0, 0, True)
 
 
+@pytest.mark.slow
 @pytest.mark.row(13)
 @pytest.mark.root
 def test_an_agent_whose_card_is_pulled_goes_on_and_uses_the_card_when_it_is_back() -> None:
