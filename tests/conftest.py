@@ -37,9 +37,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst
     return LongestFirst(config, log)
 
 
-# Where PostgreSQL sees the same statements as SQLite, a third of the tests by name ask it in the quick run too; those
-# of ingest, judging, recovery, run and store all do.
-SAME_STATEMENTS = re.compile(r"tests/collector/(?!ingest/|judging/|recovery/|store/|run/).*\[.*postgresql")
+# Where PostgreSQL sees the same statements as SQLite, a third of the tests by name ask it in the quick run too; all do
+# of judging, run, store, and of ingest but for the servers' results.
+SAME_STATEMENTS = re.compile(r"tests/collector/(?!judging/|run/|store/|ingest/(?!test_server_results)).*\[.*postgresql")
 
 
 def is_left_to_the_long_run(name: str) -> bool:

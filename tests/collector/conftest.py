@@ -22,6 +22,7 @@ from collector.access.enrolment import device_name
 from collector.messages import Message
 from collector.register import centers
 from collector.store import Store, schema
+from tests.collector.empty_stores import empty_store
 
 NOW = 1_795_000_000_000
 YEAR_MS = 365 * 86_400_000
@@ -165,13 +166,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 @pytest.fixture
 def either_store(database_url: str) -> Iterator[Store]:
     """An empty store on each database."""
-    store = Store.open(database_url)
+    path = database_url.removeprefix("sqlite:///")
+    store = Store.open(database_url) if path == database_url else empty_store(Path(path))
     yield store
     store.close()
 
 
 @pytest.fixture
 def sqlite_store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
+    store = empty_store(tmp_path / "nabz.db")
     yield store
     store.close()

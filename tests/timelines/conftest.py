@@ -25,6 +25,7 @@ from collector.outages import gaps
 from collector.register.centers import Center
 from collector.store import Store, schema, upsert
 from collector.store.columns import own_columns
+from tests.collector.empty_stores import empty_store
 from tests.collector.standard.timeless import timeless_standards
 
 MIDNIGHT_MS = 1_769_972_400_000  # Monday 2026-02-02 00:00 in Karachi
@@ -173,6 +174,6 @@ def pulse_row(code: str, now_ms: int) -> dict[str, object]:
 
 @pytest.fixture
 def story(tmp_path: Path) -> Iterator[Story]:
-    store = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
+    store = empty_store(tmp_path / "nabz.db")
     yield Story(store)
     store.close()

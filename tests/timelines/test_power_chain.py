@@ -35,6 +35,7 @@ from collector.reports import monthly
 from collector.store import Store, schema
 from tests.agent.probes.ups.conftest import Card, rows
 from tests.agent.probes.ups.test_ups_card import Slow
+from tests.collector.empty_stores import empty_store
 from tests.collector.standard.timeless import timeless, timeless_standards
 
 START_MS = int(datetime(2026, 2, 2, 22, tzinfo=CENTER_TIME).timestamp() * 1000)  # a Monday evening
@@ -204,7 +205,7 @@ def _now(value: str | tuple[float, float], share: float) -> str:
 
 @pytest.fixture
 def chain(tmp_path: Path) -> Iterator[Chain]:
-    store = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
+    store = empty_store(tmp_path / "nabz.db")
     yield Chain(store, tmp_path)
     store.close()
 

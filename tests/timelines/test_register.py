@@ -14,6 +14,7 @@ from collector.register import calendar, dated, imports
 from collector.reports import revisions, schedule
 from collector.standard import Standards
 from collector.store import Store, schema, upsert
+from tests.collector.empty_stores import empty_store
 from tests.collector.standard.timeless import timeless_standards
 
 HEAD = "center,name,tier,seats_promised,isp,opening,owner"
@@ -30,7 +31,7 @@ def at(day: str, hour: int = 0) -> int:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """A center of September, heard from 12 to 13 on two days of each month; September is reported."""
-    with closing(Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")) as made:
+    with closing(empty_store(tmp_path / "nabz.db")) as made:
         begun(made)
         yield made
 

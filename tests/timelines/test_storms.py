@@ -22,6 +22,7 @@ from collector.routing.routes import AlertRoute
 from collector.scope import EVERYWHERE, Scope
 from collector.store import Store, schema, upsert
 from tests.collector.desk.conftest import MINUTE, STANDARDS, Room
+from tests.collector.empty_stores import empty_store
 
 ROOT = Account("Root", "admin", key="root")
 OWNERS, DISTRICTS = 40, 20
@@ -128,7 +129,7 @@ def play(store: Store, count: int, waves: int) -> Country:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store.open(f"sqlite:///{tmp_path}/nabz.db")
+    return empty_store(tmp_path / "nabz.db")
 
 
 def test_a_region_of_160_in_two_minutes(store: Store) -> None:

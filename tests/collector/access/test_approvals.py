@@ -25,6 +25,7 @@ from collector.access.signing_key import load_or_make
 from collector.access.users import PersonError
 from collector.register import centers
 from collector.store import Store, schema
+from tests.collector.empty_stores import empty_store
 
 NOW = 1_795_000_000_000
 DAY = 86_400_000
@@ -331,7 +332,7 @@ def test_the_commands_show_approve_and_revoke(tmp_path: Path, capsys: pytest.Cap
     assert (len(secret), fingerprint) == (32, authority.fingerprint[:32])
 
     mine = Gateway()
-    store = Store.open(f"sqlite:///{tmp_path}/nabz.db")
+    store = empty_store(tmp_path / "nabz.db")
     rules = EnrolmentFacts(
         collector_key=b"k" * 32, broker_host="b", broker_port=1, measure_url="", authority=authority,
         approval="second_person",

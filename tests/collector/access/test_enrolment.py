@@ -17,6 +17,7 @@ from collector.access.signing_key import load_or_make
 from collector.register import centers
 from collector.register.centers import CenterError
 from collector.store import Store, nonces, schema
+from tests.collector.empty_stores import empty_store
 
 NOW = 1_795_000_000_000
 FACTS = EnrolmentFacts(
@@ -213,7 +214,7 @@ def test_the_command_prints_a_token_and_the_line_to_use_it(tmp_path: Path, capsy
     facts = json.loads(capsys.readouterr().out)
     load_or_make(tmp_path)  # as the collector has by then
     assert facts["enrol"] == "nabz-agent enrol http://127.0.0.1:8480"
-    store = Store.open(f"sqlite:///{tmp_path}/nabz.db")
+    store = empty_store(tmp_path / "nabz.db")
     assert (
         ask(store, request(Ed25519PrivateKey.generate(), facts["token"]), facts["expires_ms"] - 1)["center"] == "LHR-1"
     )

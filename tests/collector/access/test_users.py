@@ -18,6 +18,7 @@ from collector.access.passwords import Cost
 from collector.access.users import HOUR_MS, TRIES_AN_HOUR, PersonError
 from collector.register import centers
 from collector.store import Store, schema
+from tests.collector.empty_stores import empty_store
 
 NOW = 1_795_000_000_000
 ROW = {"name": "One", "tier": "one", "seats_promised": "20", "opening": "always"}
@@ -316,7 +317,7 @@ def test_the_commands_ask_for_passphrases_and_show_them_once(tmp_path: Path) -> 
         assert "Traceback" not in done.stderr
         return done.stdout if code == 0 else done.stderr
 
-    store = Store.open(f"sqlite:///{tmp_path}/nabz.db")
+    store = empty_store(tmp_path / "nabz.db")
     ali = json.loads(ask("person", "add", "Ali", "--json"))["password"]
     assert "differs" in ask("person", "add", "Bina", "--ask", given="one long passphrase\nanother one here\n", code=1)
     bina = "one long passphrase"

@@ -23,6 +23,7 @@ from collector.store import Store, migrate, schema
 from collector.web import auth
 from collector.web.app import build
 from collector.web.live import Hub
+from tests.collector.empty_stores import empty_store
 from tests.collector.standard.timeless import timeless_standards
 
 NOW = 1_795_000_000_000
@@ -114,7 +115,7 @@ def test_the_commands_make_people_keys_and_contacts(tmp_path: Path, capsys: pyte
         printed = capsys.readouterr()
         return printed.out if code == 0 else printed.err
 
-    Store.open(f"sqlite:///{tmp_path}/nabz.db").close()
+    empty_store(tmp_path / "nabz.db").close()
     made = json.loads(ask("person", "add", "Ali", "--role", "operator", "--owner", "Trust", "--json"))
     assert len(made["password"]) == 24
     assert "of their own" in ask("person", "add", "Bina", "--role", "operator", code=1)
@@ -135,7 +136,7 @@ def test_the_commands_make_people_keys_and_contacts(tmp_path: Path, capsys: pyte
     center = ("--code", "LHE-1", "--name", "One", "--tier", "one", "--seats-promised", "5", "--opening", "always")
     ask("center", "add", *center, "--lifecycle", "probation", "--by", "Hamid")
     ask("center", "move", "LHE-1", "declared", "--by", "Hamid")
-    with closing(Store.open(f"sqlite:///{tmp_path}/nabz.db")) as store, store.read() as conn:
+    with closing(empty_store(tmp_path / "nabz.db")) as store, store.read() as conn:
         found = [row["act"] for row in reversed(activity.page(conn, ActFilter(), 50))]
         assert api_keys.find(conn, key, NOW) is None
         assert passwords.verify(renewed, str(conn.scalar(sa.select(schema.persons.c.kept))))

@@ -18,6 +18,7 @@ from collector.run.upkeep.night_audit import is_due
 from collector.store import Store, schema
 from collector.verifier.__main__ import main as offline
 from tests.collector.audit.closed_month import CODE, NAME, audited, played, run
+from tests.collector.empty_stores import empty_store
 from tests.timelines.order_play import BEGIN, CODES, DAY, HOUR, MONTH, REPORTED, STANDARDS, make_play
 
 
@@ -29,7 +30,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def store(before: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
     shutil.copy(before, tmp_path / "nabz.db")
-    store = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
+    store = empty_store(tmp_path / "nabz.db")
     yield store
     store.close()
 

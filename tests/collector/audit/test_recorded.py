@@ -21,6 +21,7 @@ from collector.reports import schedule
 from collector.standard import Standards
 from collector.store import Store, schema, upsert
 from tests.collector.audit.closed_month import CODE, LOG_KEY, ORIGIN, audited, close, logged, played, run
+from tests.collector.empty_stores import empty_store
 from tests.timelines.order_play import BEGIN, DAY, HOUR, MONTH, REPORTED, STANDARDS, make_play
 
 SIGNER = LogSigner(ORIGIN, LOG_KEY)
@@ -37,7 +38,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def store(before: Path, tmp_path: Path) -> Iterator[Store]:
     shutil.copy(before, tmp_path / "nabz.db")
-    store = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
+    store = empty_store(tmp_path / "nabz.db")
     yield store
     store.close()
 

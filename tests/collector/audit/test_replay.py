@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from collector.store import Store, schema
 from tests.collector.audit.closed_month import CODE, audited, played, run
+from tests.collector.empty_stores import empty_store
 from tests.timelines.order_play import CODES, make_play
 
 
@@ -40,7 +41,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def store(before: Path, tmp_path: Path) -> Iterator[Store]:
     shutil.copy(before, tmp_path / "nabz.db")
-    store = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
+    store = empty_store(tmp_path / "nabz.db")
     yield store
     store.close()
 

@@ -17,6 +17,7 @@ from collector.register.dated import day_of
 from collector.reports import revisions, schedule
 from collector.store import Store, schema
 from tests.collector.audit.closed_month import CODE, audited, close, played, run
+from tests.collector.empty_stores import empty_store
 from tests.timelines.order_play import BEGIN, CODES, MONTH, REPORTED, STANDARDS, make_play
 
 DAY_MS = schema.day_sheets.c.day_ms
@@ -34,7 +35,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def store(before: Path, tmp_path: Path) -> Iterator[Store]:
     shutil.copy(before, tmp_path / "nabz.db")
-    store = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
+    store = empty_store(tmp_path / "nabz.db")
     yield store
     store.close()
 

@@ -16,6 +16,7 @@ from collector.access.users import PersonError
 from collector.commands.console import TwoPersons
 from collector.register import centers
 from collector.store import Store
+from tests.collector.empty_stores import empty_store
 
 ROW = {"center": "LHR-1", "name": "Johar Town", "tier": "two", "seats_promised": "20", "opening": "always"}
 SECRETS = {"Ayesha": "correct horse battery", "Bilal": "staple of the evening"}
@@ -24,7 +25,7 @@ NOW = 1_790_000_000_000
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    with closing(Store.open(f"sqlite:///{tmp_path}/nabz.db")) as store, store.write() as conn:
+    with closing(empty_store(tmp_path / "nabz.db")) as store, store.write() as conn:
         centers.add(conn, ROW, NOW)
         for name, may in (("Ayesha", ("issue",)), ("Bilal", ("approve",))):
             users.add(conn, name, passwords.hash_password(SECRETS[name], Cost(64, 1, 1)), may, "root", NOW)  # type: ignore[arg-type]

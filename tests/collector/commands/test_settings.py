@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from collector.__main__ import main
 from collector.register import centers
 from collector.store import Store, schema
+from tests.collector.empty_stores import empty_store
 
 ROW = {
     "center": "KHI-1", "name": "Johar Town", "tier": "two", "seats_promised": "20", "opening": "always",
@@ -24,7 +25,7 @@ NOW = 1_790_000_000_000
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    with closing(Store.open(f"sqlite:///{tmp_path}/nabz.db")) as store, store.write() as conn:
+    with closing(empty_store(tmp_path / "nabz.db")) as store, store.write() as conn:
         centers.add(conn, ROW, NOW)
     return tmp_path
 

@@ -14,6 +14,7 @@ from collector.desk import follow, settle, tables
 from collector.desk.incident import Incident
 from collector.register.centers import Center
 from collector.store import Store, schema, upsert
+from tests.collector.empty_stores import empty_store
 from tests.collector.standard.timeless import timeless_standards
 
 NOON = 1_769_972_400_000 + 12 * 3_600_000  # Monday 2026-02-02 12:00 in Karachi
@@ -127,7 +128,7 @@ class Room:
 
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Room]:
-    store = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
+    store = empty_store(tmp_path / "nabz.db")
     made = Room(store)
     made.center("LHR-1", feeder="LESCO F-7", isp="PTCL", city="Lahore")
     yield made

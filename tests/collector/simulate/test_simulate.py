@@ -37,6 +37,7 @@ from collector.simulate.run import Play, SimulatedClock, perform
 from collector.simulate.trouble import CYCLE_MS, START_UP_MS, Stage
 from collector.simulate.truth import Truth, TruthError, compare, read_held, read_promises
 from collector.store import Store, schema
+from tests.collector.empty_stores import empty_store
 
 START_MS = 1_780_000_000_000
 HOUR_MS = 3_600_000
@@ -462,7 +463,7 @@ def a_door(answer: Callable[[bytes], tuple[int, dict[str, object]]]) -> Iterator
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened_store = Store.open(f"sqlite:///{tmp_path / 'nabz.db'}")
+    opened_store = empty_store(tmp_path / "nabz.db")
     yield opened_store
     opened_store.close()
 

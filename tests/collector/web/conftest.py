@@ -38,6 +38,7 @@ from collector.web import auth
 from collector.web.app import build
 from collector.web.health import Health
 from collector.web.live import Hub
+from tests.collector.empty_stores import empty_store
 from tests.collector.standard.timeless import timeless, timeless_standards
 
 NOW_MS = 1_795_000_000_000  # a Wednesday of November 2026, 16:06 in Karachi
@@ -314,7 +315,7 @@ def cast() -> types.ModuleType:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.open(f"sqlite:///{tmp_path}/nabz.sqlite")
+    opened = empty_store(tmp_path / "nabz.sqlite")
     yield opened
     opened.close()
 
@@ -415,7 +416,7 @@ def served(store: Store, standards: Standards, tmp_path: Path) -> Iterator[Serve
 def fleet(tmp_path_factory: pytest.TempPathFactory, standards: Standards) -> Iterator[Served]:
     """120 centers in every state, the center KHI-0001 with a day of readings; for tests that only read."""
     folder = tmp_path_factory.mktemp("fleet")
-    store = Store.open(f"sqlite:///{folder}/nabz.sqlite")
+    store = empty_store(folder / "nabz.sqlite")
     add_fleet(store, 120)
     add_full_center(store, "KHI-0001")
     add_story(store, "KHI-0001")

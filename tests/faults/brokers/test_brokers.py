@@ -46,6 +46,7 @@ def suffered(house: rig.House, turns: int, seed: int, drain_s: float = 90, cente
     return ordeal
 
 
+@pytest.mark.slow
 @pytest.mark.row(3, 4)
 def test_brokers_that_lose_everything_and_change_their_make_cost_no_reading(
     seed: int, torture: bool, tmp_path: Path

@@ -235,6 +235,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, ob
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.root
 def test_a_routers_live_counters_add_back_what_others_move(measured: dict[str, dict[str, object]]) -> None:
     reading = measured["live"]
@@ -258,6 +259,7 @@ def test_a_stock_agents_counters_are_too_slow_and_a_gateway_beside_the_line_sees
         assert flags <= set(reading["flags"])  # type: ignore[call-overload]
 
 
+@pytest.mark.slow
 @pytest.mark.root
 def test_the_line_a_test_ran_on_is_named(measured: dict[str, dict[str, object]]) -> None:
     reading = measured["live"]
