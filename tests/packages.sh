@@ -1,7 +1,7 @@
 #!/bin/sh
 # Debian packages that the tests drive as real parts. As root they are installed; otherwise the tests that need a
-# missing one skip and say so (in CI that skip is a failure).
-missing=$(for name in $(cat "$(dirname "$0")/packages.txt"); do dpkg -s "$name" >/dev/null 2>&1 || echo "$name"; done)
+# missing one skip and say so (in CI that skip is a failure). Arguments are packages besides those of the list.
+missing=$(for name in $(cat "$(dirname "$0")/packages.txt") "$@"; do dpkg -s "$name" >/dev/null 2>&1 || echo "$name"; done)
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     # policy-rc.d keeps the packages' own services from starting: the tests start what they need themselves.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from collector.access import devices
 from collector.access.ca import Authority
-from collector.commands.console import answers, common_arguments, complain, say, settings_of
+from collector.commands.console import answers, complain, say, settings_of, verb_arguments
 from collector.config import Settings
 from collector.database import opened
 
@@ -33,9 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     issue.add_argument("name", metavar="NAME", help="a service's name, or with --server the broker's host name")
     issue.add_argument("--server", action="store_true", help="for a server that is reached by NAME")
     issue.add_argument("--output", type=Path, required=True, metavar="DIR", help="where NAME.crt and NAME.key go")
-    for verb in verbs.choices.values():
-        common_arguments(verb)
-        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+    verb_arguments(verbs)
 
 
 @answers

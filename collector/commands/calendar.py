@@ -6,7 +6,6 @@ import argparse
 import csv
 import dataclasses
 import json
-import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ from collector.access import users
 from collector.commands.console import (
     acting,
     answers,
-    common_arguments,
+    clock_ms,
     complain,
     proof_of,
     say,
@@ -29,6 +28,7 @@ from collector.commands.console import (
     table,
     time_ms,
     two_persons,
+    verb_arguments,
     who_argument,
 )
 from collector.database import existing, opened
@@ -78,9 +78,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     verbs.choices["withdraw"].add_argument(
         "--second", default="", metavar="NAME", help="where days that are over change"
     )
-    for verb in verbs.choices.values():
-        common_arguments(verb)
-        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+    verb_arguments(verbs)
 
 
 def _add_arguments(add: argparse.ArgumentParser) -> None:
@@ -118,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    now_ms = _now_ms()
+    now_ms = clock_ms()
     from_ms = dated.day_ms(options.from_day) if options.from_day else now_ms - 31 * DAY_MS
     to_ms = dated.day_ms(options.to_day) + DAY_MS if options.to_day else now_ms + 366 * DAY_MS
     with existing(settings_of(options)) as store, store.read() as conn:
@@ -154,7 +152,7 @@ def _holidays(options: argparse.Namespace) -> int:
     """Those that the calendar has already are left as they are."""
     if not 2020 <= options.year <= 2100:
         raise ValueError(f"year {options.year}: must be from 2020 to 2100")
-    now_ms = _now_ms()
+    now_ms = clock_ms()
     found = calendar.public_holidays(options.year, acting(options), now_ms)
     with opened(settings_of(options)) as store, store.write() as conn:
         span = dated.day_ms(f"{options.year}-01-01"), dated.day_ms(f"{options.year + 1}-01-01")
@@ -167,7 +165,7 @@ def _holidays(options: argparse.Namespace) -> int:
 
 
 def _add(options: argparse.Namespace) -> int:
-    now_ms = _now_ms()
+    now_ms = clock_ms()
     scope = next(name for name in calendar.SCOPES if getattr(options, name))
     from_ms = time_ms(options.from_day)
     entry = CalendarEntry(
@@ -193,7 +191,7 @@ def _end_ms(options: argparse.Namespace) -> int | None:
 
 
 def _shedding(options: argparse.Namespace) -> int:
-    now_ms = _now_ms()
+    now_ms = clock_ms()
     from_ms = dated.day_ms(options.from_day) if options.from_day else dated.today_ms(now_ms)
     reason = options.reason or f"schedule {options.file.name}"
     rows = schedules(read_text(options.file).splitlines())
@@ -235,7 +233,7 @@ def schedules(lines: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _confirm(options: argparse.Namespace) -> int:
-    now_ms = _now_ms()
+    now_ms = clock_ms()
     from_ms = dated.day_ms(options.on) if options.on else None
     with existing(settings_of(options)) as store:
         by = acting(options)
@@ -249,7 +247,7 @@ def _confirm(options: argparse.Namespace) -> int:
 
 
 def _withdraw(options: argparse.Namespace) -> int:
-    now_ms = _now_ms()
+    now_ms = clock_ms()
     with existing(settings_of(options)) as store:
         people = two_persons(store, options, now_ms, needed=bool(options.second))
         by = people.first
@@ -281,10 +279,6 @@ def _time(at_ms: int | None) -> str:
         return ""
     text = datetime.fromtimestamp(at_ms / 1000, ZoneInfo(TZ)).strftime("%Y-%m-%dT%H:%M")
     return text.removesuffix("T00:00")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {

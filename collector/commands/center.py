@@ -19,12 +19,13 @@ from collector.commands import register
 from collector.commands.console import (
     acting,
     answers,
-    common_arguments,
+    clock_ms,
     complain,
     say,
     say_rows,
     settings_of,
     table,
+    verb_arguments,
     who_argument,
 )
 from collector.database import existing, opened
@@ -90,9 +91,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     who_argument(question)
     who_argument(add)
     who_argument(test)
-    for verb in verbs.choices.values():
-        common_arguments(verb)
-        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+    verb_arguments(verbs)
     register.arguments(verbs)
 
 
@@ -111,8 +110,8 @@ def run(options: argparse.Namespace) -> int:
 def _add(options: argparse.Namespace) -> int:
     columns = {name: getattr(options, f"column_{name}") for name in centers.COLUMNS}
     with opened(settings_of(options)) as store, store.write() as conn:
-        center = centers.add(conn, columns, _now_ms(), acting(options))
-        users.record(conn, "center_added", acting(options), _now_ms(), center=center.code)
+        center = centers.add(conn, columns, clock_ms(), acting(options))
+        users.record(conn, "center_added", acting(options), clock_ms(), center=center.code)
     say(json.dumps(center.row()) if options.json else f"{center.code}: added; next: nabz-collector token {center.code}")
     return 0
 
@@ -129,9 +128,9 @@ def _move(options: argparse.Namespace) -> int:
         return 1
     decision = acting(options), options.reason, evidence
     with opened(settings_of(options)) as store, store.write() as conn:
-        center = centers.move(conn, options.code, options.lifecycle, _now_ms(), *decision)
+        center = centers.move(conn, options.code, options.lifecycle, clock_ms(), *decision)
         reason = f"{center.lifecycle}: {options.reason}".removesuffix(": ")
-        users.record(conn, "center_changed", acting(options), _now_ms(), center=center.code, reason=reason)
+        users.record(conn, "center_changed", acting(options), clock_ms(), center=center.code, reason=reason)
     say(json.dumps(center.row()) if options.json else f"{center.code}: is {center.lifecycle} now")
     return 0
 
@@ -156,7 +155,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def _states(options: argparse.Namespace) -> int:
     """As the page lists them."""
-    settings, now_ms = settings_of(options), _now_ms()
+    settings, now_ms = settings_of(options), clock_ms()
     wanted = queries.Filter("" if options.state == "all" else options.state, options.province)
     with existing(settings) as store, store.read() as conn:
         ranks = ranks_now(conn, read_standards(settings), now_ms)
@@ -185,8 +184,8 @@ def _test(options: argparse.Namespace) -> int:
     """0 when it was asked for or, with `--wait`, when there is a result."""
     with opened(settings_of(options)) as store:
         with store.write() as conn:
-            test_id = requests.ask_for(conn, options.code, _now_ms())
-            users.record(conn, "test_requested", acting(options), _now_ms(), center=options.code)
+            test_id = requests.ask_for(conn, options.code, clock_ms())
+            users.record(conn, "test_requested", acting(options), clock_ms(), center=options.code)
         until_s = time.monotonic() + options.wait
         while (turn := _turn(store, test_id))["state"] in requests.OPEN and time.monotonic() < until_s:
             time.sleep(LOOK_S)
@@ -198,9 +197,9 @@ def _ask(options: argparse.Namespace) -> int:
     """0 when there is an answer; 1 when there is none yet: it will be on the center's page."""
     with existing(settings_of(options)) as store:
         with store.write() as conn:
-            question = questions.ask(conn, options.code, options.question, acting(options), _now_ms())
+            question = questions.ask(conn, options.code, options.question, acting(options), clock_ms())
             users.record(
-                conn, "question_asked", acting(options), _now_ms(), center=options.code, reason=options.question
+                conn, "question_asked", acting(options), clock_ms(), center=options.code, reason=options.question
             )
         until_s = time.monotonic() + options.wait
         while (found := _question(store, question)).answered_ms is None and time.monotonic() < until_s:
@@ -232,10 +231,6 @@ def _said(turn: sa.RowMapping) -> str:
         state = "runs" if turn["state"] == "granted" else "waits for its turn"
         return f"{head}: {state}; its result will be on the center's page"
     return f"{head}: {turn['state']}, {turn['reason']}{': ' + turn['failure'] if turn['failure'] else ''}"
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -38,6 +39,13 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings (default: {DEFAULT_FILE} if it exists)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="instead of [collector] data_dir")
     parser.add_argument("--database", metavar="URL", help="instead of [database] url")
+
+
+def verb_arguments(verbs: argparse._SubParsersAction[Any]) -> None:
+    """The common options of every verb, and `--json`."""
+    for verb in verbs.choices.values():
+        common_arguments(verb)
+        verb.add_argument("--json", action="store_true", help="print facts as JSON")
 
 
 def who_argument(parser: argparse.ArgumentParser) -> None:
@@ -173,6 +181,11 @@ def answers(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Name
             return 1
 
     return guarded
+
+
+def clock_ms() -> int:
+    """Now, in milliseconds since 1970 UTC."""
+    return time.time_ns() // 1_000_000
 
 
 def say(text: str) -> None:

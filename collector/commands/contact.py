@@ -14,7 +14,6 @@ from collector.accounts.policy import Account
 from collector.commands.console import (
     acting,
     answers,
-    common_arguments,
     complain,
     say,
     scope_arguments,
@@ -22,6 +21,7 @@ from collector.commands.console import (
     scope_text,
     settings_of,
     table,
+    verb_arguments,
     who_argument,
 )
 from collector.database import existing
@@ -68,9 +68,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     gone.add_argument("id", type=int, metavar="NUMBER", help="see `contact list`")
     for verb in (kept, gone):
         who_argument(verb)
-    for verb in verbs.choices.values():
-        common_arguments(verb)
-        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+    verb_arguments(verbs)
 
 
 @answers

@@ -13,13 +13,13 @@ from collector.access.users import PersonError
 from collector.commands.console import (
     acting,
     answers,
-    common_arguments,
     complain,
     moment,
     proof_of,
     say,
     settings_of,
     table,
+    verb_arguments,
     who_argument,
 )
 from collector.config import Settings
@@ -54,9 +54,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         decided.add_argument("spool", metavar="SPOOL")
         decided.add_argument("--reason", required=True, metavar="TEXT", help="recorded")
         who_argument(decided)
-    for verb in verbs.choices.values():
-        common_arguments(verb)
-        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+    verb_arguments(verbs)
 
 
 @answers

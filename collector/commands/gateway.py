@@ -7,7 +7,7 @@ import dataclasses
 import json
 import time
 
-from collector.commands.console import answers, common_arguments, say, settings_of, table
+from collector.commands.console import answers, say, settings_of, table, verb_arguments
 from collector.database import existing
 from collector.remote import funnel
 
@@ -19,9 +19,7 @@ SECOND_MS, DAY_MS = 1000, 86_400_000
 def arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verbs.add_parser("funnel", help="centers registered, invited, enrolled, reporting, complete, silent, by province")
-    for verb in verbs.choices.values():
-        common_arguments(verb)
-        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+    verb_arguments(verbs)
 
 
 @answers

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from collector.alerts import lists
 from collector.commands.console import (
     acting,
     answers,
+    clock_ms,
     common_arguments,
     complain,
     form_arguments,
@@ -101,7 +101,7 @@ def _list(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     with existing(settings) as store, store.read() as conn:
         found = queries.listing(
-            conn, read_standards(settings), _now_ms(), state=options.state, owner=options.owner, center=options.center
+            conn, read_standards(settings), clock_ms(), state=options.state, owner=options.owner, center=options.center
         )
     if options.csv:
         say_rows(options, lists.INCIDENTS, [lists.flat_incident(one) for one in found])
@@ -111,7 +111,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _one(options: argparse.Namespace) -> int:
-    settings, now_ms = settings_of(options), _now_ms()
+    settings, now_ms = settings_of(options), clock_ms()
     standards = read_standards(settings)
     options.standards = standards
     act = _VERBS[options.verb][1]
@@ -223,7 +223,3 @@ def _told(facts: dict[str, Any]) -> str:
         by = f" by {event['person']}" if event["person"] else ""
         lines.append(f"{moment(event['at_ms'])}  {act}{by}  {text}")
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -12,7 +12,6 @@ from collector.accounts.policy import ROLES
 from collector.commands.console import (
     acting,
     answers,
-    common_arguments,
     complain,
     moment,
     say,
@@ -21,6 +20,7 @@ from collector.commands.console import (
     scope_text,
     settings_of,
     table,
+    verb_arguments,
     who_argument,
 )
 from collector.database import existing
@@ -52,9 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     gone.add_argument("prefix", metavar="PREFIX", help="the ten letters after nabz_")
     for verb in (added, gone):
         who_argument(verb)
-    for verb in verbs.choices.values():
-        common_arguments(verb)
-        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+    verb_arguments(verbs)
 
 
 @answers

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 
 from agent.common.errors import describe
 from collector.access.users import PersonError
 from collector.commands.console import (
     acting,
     answers,
-    common_arguments,
+    clock_ms,
     complain,
     say,
     settings_of,
     table,
+    verb_arguments,
     who_argument,
 )
 from collector.database import existing
@@ -41,9 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for name in SHOWN[1:]:
         put.add_argument(f"--{name}", default="", metavar="TEXT")
     who_argument(put)
-    for verb in verbs.choices.values():
-        common_arguments(verb)
-        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+    verb_arguments(verbs)
 
 
 @answers
@@ -65,7 +63,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     try:
-        at_ms = dated.day_ms(options.on) if options.on else _now_ms()
+        at_ms = dated.day_ms(options.on) if options.on else clock_ms()
     except ValueError as error:
         complain(f"--on: {describe(error)}")
         return 2
@@ -85,10 +83,6 @@ def _show(options: argparse.Namespace) -> int:
 def _set(options: argparse.Namespace) -> int:
     details = {name: getattr(options, name) for name in SHOWN[1:]}
     with existing(settings_of(options)) as store, store.write() as conn:
-        row = owners.put(conn, options.name, acting(options), _now_ms(), **details)
+        row = owners.put(conn, options.name, acting(options), clock_ms(), **details)
     say(json.dumps(row) if options.json else f"{row['name']}: recorded")
     return 0
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -14,12 +14,12 @@ from collector.access.users import PersonError
 from collector.commands.console import (
     acting,
     answers,
-    common_arguments,
     complain,
     say,
     settings_of,
     span_s,
     table,
+    verb_arguments,
     who_argument,
 )
 from collector.database import existing
@@ -48,9 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     gone.add_argument("name", metavar="NAME")
     for verb in (kept, gone):
         who_argument(verb)
-    for verb in verbs.choices.values():
-        common_arguments(verb)
-        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+    verb_arguments(verbs)
 
 
 @answers

@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from agent.common.files import read_text
 from collector.access import users
 from collector.commands.console import (
     acting,
+    clock_ms,
     common_arguments,
     complain,
     moment,
@@ -121,7 +121,7 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _imported(options: argparse.Namespace, text: str, from_ms: int | None) -> int:
-    lines, now_ms = text.splitlines(keepends=True), _now_ms()
+    lines, now_ms = text.splitlines(keepends=True), clock_ms()
     digest = hashlib.sha256(text.encode()).hexdigest()
     with opened(settings_of(options)) as store:
         people = two_persons(store, options, now_ms, needed=_is_past(from_ms, now_ms) and not options.dry_run)
@@ -176,7 +176,7 @@ def _fate(options: argparse.Namespace, done: centers.Import, *, written: bool) -
 
 
 def _undo(options: argparse.Namespace) -> int:
-    now_ms = _now_ms()
+    now_ms = clock_ms()
     if not options.reason:
         complain("center import --undo: needs a reason; give --reason TEXT")
         return 2
@@ -225,7 +225,7 @@ def _imports(options: argparse.Namespace) -> int:
 
 def _facts(options: argparse.Namespace) -> int:
     try:
-        at_ms = dated.day_ms(options.on) if options.on else _now_ms()
+        at_ms = dated.day_ms(options.on) if options.on else clock_ms()
         known_ms = dated.day_ms(options.known) + 86_399_999 if options.known else None
     except ValueError as error:
         complain(f"--on, --known: {describe(error)}")
@@ -273,7 +273,7 @@ def _fact(options: argparse.Namespace) -> int:
 
 
 def _set(options: argparse.Namespace) -> int:
-    now_ms = _now_ms()
+    now_ms = clock_ms()
     try:
         today_ms = dated.today_ms(now_ms)
         from_ms = dated.day_ms(options.from_day) if options.from_day else today_ms
@@ -305,7 +305,7 @@ def _waiting(options: argparse.Namespace) -> int:
 
 
 def _confirm(options: argparse.Namespace) -> int:
-    now_ms = _now_ms()
+    now_ms = clock_ms()
     with existing(settings_of(options)) as store:
         by = acting(options)
         proof = proof_of(store, by, now_ms)
@@ -320,7 +320,7 @@ def _confirm(options: argparse.Namespace) -> int:
 
 
 def _withdraw(options: argparse.Namespace) -> int:
-    now_ms = _now_ms()
+    now_ms = clock_ms()
     with existing(settings_of(options)) as store:
         people = two_persons(store, options, now_ms, needed=bool(options.second))
         by, second = people.first, people.second
@@ -352,10 +352,6 @@ def _named(conn: sa.Connection, options: argparse.Namespace) -> list[Fact]:
 def _say_count(options: argparse.Namespace, found: Iterable[Fact], fate: str) -> None:
     rows = [plain(fact) for fact in found]
     say(json.dumps(rows) if options.json else f"{len(rows)} {'fact' if len(rows) == 1 else 'facts'}: {fate}")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 VERBS: Verbs = {"import": _import, "imports": _imports, "facts": _facts, "history": _history, "fact": _fact}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
@@ -16,7 +15,7 @@ from collector.access.users import PersonError, key_of
 from collector.commands.console import (
     acting,
     answers,
-    common_arguments,
+    clock_ms,
     complain,
     moment,
     say,
@@ -27,6 +26,7 @@ from collector.commands.console import (
     span_s,
     table,
     time_ms,
+    verb_arguments,
     who_argument,
 )
 from collector.database import existing
@@ -73,9 +73,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     who.add_argument("--at", default="", metavar=MINUTE, help="default: now")
     for verb in (made, gone, other):
         who_argument(verb)
-    for verb in verbs.choices.values():
-        common_arguments(verb)
-        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+    verb_arguments(verbs)
 
 
 @answers
@@ -91,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    now_ms = _now_ms()
+    now_ms = clock_ms()
     with existing(settings_of(options)) as store, store.read() as conn:
         found, days, names = tables.rotas(conn), directory.holidays(conn, now_ms), _names(conn)
     facts: list[dict[str, object]] = [
@@ -110,7 +108,7 @@ def _told(found: tuple[Rota, ...], facts: list[dict[str, object]], names: Mappin
     heads = ("id", "rota", "centers", "on duty now", "next", "turn", "hours")
     cells = []
     for one, row in zip(found, facts, strict=True):
-        on, turns = str(row["on_duty"] or ""), upcoming(one, _now_ms(), 2)
+        on, turns = str(row["on_duty"] or ""), upcoming(one, clock_ms(), 2)
         after = f"{names.get(turns[1][1], turns[1][1])} from {moment(turns[1][0])}" if len(turns) > 1 else ""
         turn = words.duration(one.turn_s)
         cells.append((one.id, one.name, scope_text(one.scope), names.get(on, on) or "nobody", after, turn, one.hours))
@@ -118,7 +116,7 @@ def _told(found: tuple[Rota, ...], facts: list[dict[str, object]], names: Mappin
 
 
 def _add(options: argparse.Namespace) -> int:
-    now_ms, by = _now_ms(), acting(options)
+    now_ms, by = clock_ms(), acting(options)
     if not plans.NAME.fullmatch(options.name):
         raise RoutingError(f"rota {options.name[:40]!r}: must be a word of letters, digits and hyphens; rename it")
     routes.check_hours(options.hours)
@@ -137,7 +135,7 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> int:
-    now_ms, by = _now_ms(), acting(options)
+    now_ms, by = clock_ms(), acting(options)
     with existing(settings_of(options)) as store, store.write() as conn:
         tables.remove_rota(conn, options.id)
         users.record(conn, "routing_changed", by, now_ms, subject=f"rota {options.id}", reason="removed")
@@ -146,7 +144,7 @@ def _remove(options: argparse.Namespace) -> int:
 
 
 def _override(options: argparse.Namespace) -> int:
-    now_ms, by = _now_ms(), acting(options)
+    now_ms, by = clock_ms(), acting(options)
     span = time_ms(options.from_day), time_ms(options.to_day)
     with existing(settings_of(options)) as store, store.write() as conn:
         person = _key(conn, options.person) if options.person else ""
@@ -158,7 +156,7 @@ def _override(options: argparse.Namespace) -> int:
 
 
 def _who(options: argparse.Namespace) -> int:
-    at_ms = time_ms(options.at) if options.at else _now_ms()
+    at_ms = time_ms(options.at) if options.at else clock_ms()
     with existing(settings_of(options)) as store, store.read() as conn:
         days, names = directory.holidays(conn, at_ms), _names(conn)
         found = [(one, on_duty(one, at_ms, days)) for one in tables.rotas(conn)]
@@ -183,7 +181,3 @@ def _key(conn: sa.Connection, name: str) -> str:
 _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "list": _list, "add": _add, "remove": _remove, "override": _override, "who": _who,
 }  # fmt: skip
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 
 from agent.common.words import plain
@@ -13,7 +12,7 @@ from collector.access.users import PersonError
 from collector.commands.console import (
     acting,
     answers,
-    common_arguments,
+    clock_ms,
     complain,
     moment,
     say,
@@ -22,6 +21,7 @@ from collector.commands.console import (
     scope_text,
     settings_of,
     table,
+    verb_arguments,
     who_argument,
 )
 from collector.database import existing
@@ -65,9 +65,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     test.add_argument("incident", type=int, metavar="INCIDENT")
     for verb in (made, gone):
         who_argument(verb)
-    for verb in verbs.choices.values():
-        common_arguments(verb)
-        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+    verb_arguments(verbs)
 
 
 @answers
@@ -97,7 +95,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _add(options: argparse.Namespace) -> int:
-    now_ms, by = _now_ms(), acting(options)
+    now_ms, by = clock_ms(), acting(options)
     wanted = AlertRoute(0, scope_of(options), options.severity, (), options.hours, options.lang, options.plan)
     with existing(settings_of(options)) as store, store.write() as conn:
         made = routes.check(wanted, tables.plans(conn), families=options.kind)
@@ -108,7 +106,7 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> int:
-    now_ms, by = _now_ms(), acting(options)
+    now_ms, by = clock_ms(), acting(options)
     with existing(settings_of(options)) as store, store.write() as conn:
         tables.remove_route(conn, options.id)
         users.record(conn, "routing_changed", by, now_ms, subject=f"route {options.id}", reason="removed")
@@ -117,7 +115,7 @@ def _remove(options: argparse.Namespace) -> int:
 
 
 def _test(options: argparse.Namespace) -> int:
-    settings, now_ms = settings_of(options), _now_ms()
+    settings, now_ms = settings_of(options), clock_ms()
     channels = [PersonalChannel(one.name, one.address) for one in read_channels(settings) if one.address is not None]
     with existing(settings) as store, store.read() as conn:
         book = directory.book_of(conn, channels, now_ms)
@@ -155,7 +153,3 @@ def _told(book: RoutingBook, found: list[tuple[int, RoutedMessage]], now_ms: int
 _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "list": _list, "add": _add, "remove": _remove, "test": _test,
 }  # fmt: skip
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -14,12 +13,13 @@ from collector.access import users
 from collector.commands.console import (
     acting,
     answers,
-    common_arguments,
+    clock_ms,
     complain,
     moment,
     say,
     settings_of,
     table,
+    verb_arguments,
     who_argument,
 )
 from collector.database import existing
@@ -69,9 +69,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         verb.add_argument("--reason", required=True, metavar="TEXT", help="recorded")
     for verb in (added, unset, retry):
         who_argument(verb)
-    for verb in verbs.choices.values():
-        common_arguments(verb)
-        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+    verb_arguments(verbs)
 
 
 @answers
@@ -106,7 +104,7 @@ def _value(text: str) -> tuple[str, object]:
 
 
 def _change(options: argparse.Namespace, values: Mapping[str, object], dropped: tuple[str, ...] | list[str]) -> int:
-    by, now_ms = acting(options), _now_ms()
+    by, now_ms = acting(options), clock_ms()
     with existing(settings_of(options)) as store, store.write() as conn:
         layer = layers.parse(conn, options.layer)
         made = layers.change(conn, layer, values, dropped, by, options.reason, now_ms)
@@ -118,7 +116,7 @@ def _change(options: argparse.Namespace, values: Mapping[str, object], dropped: 
 
 
 def _retry(options: argparse.Namespace) -> int:
-    by, now_ms = acting(options), _now_ms()
+    by, now_ms = acting(options), clock_ms()
     with existing(settings_of(options)) as store, store.write() as conn:
         layer = layers.parse(conn, options.layer)
         codes = [center.code for center in centers.all_centers(conn) if layer in layers.layers_of(center)]
@@ -243,10 +241,6 @@ def _plain(version: Version) -> dict[str, object]:
 
 def _text(value: object) -> str:
     return "" if value is None else json.dumps(value, ensure_ascii=False)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import time
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ from agent.common.words import languages, plain
 from collector.audit import nightly
 from collector.audit.recorded import RecordedFacts
 from collector.audit.verify import Progress, Verification, verify
-from collector.commands.console import Bar, answers, common_arguments, complain, log_key_of, say, settings_of
+from collector.commands.console import Bar, answers, clock_ms, common_arguments, complain, log_key_of, say, settings_of
 from collector.config import Settings
 from collector.database import existing
 from collector.log.sequencing import LogSigner, origin_of
@@ -65,10 +64,6 @@ def run(options: argparse.Namespace) -> int:
     return put_verification(done, as_json=options.json, lang=options.language)
 
 
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def verification(
     conn: sa.Connection, code: str, month: str, standards: Standards, settings: Settings,
     progress: Progress | None = None,
@@ -77,7 +72,8 @@ def verification(
     ReportError, CenterError."""
     key, origin = log_key_of(settings), origin_of(conn)
     recorded = RecordedFacts(standards, LogSigner(origin, key).public) if key is not None and origin else None
-    return verify(conn, code, month, standards, now_ms(), progress=progress or (lambda _share: None), recorded=recorded)
+    shown = {} if progress is None else {"progress": progress}
+    return verify(conn, code, month, standards, clock_ms(), recorded=recorded, **shown)
 
 
 def put_verification(done: Verification, *, as_json: bool, lang: str = "en") -> int:
@@ -110,7 +106,7 @@ def facts(done: Verification) -> dict[str, Any]:
 
 
 def _sample(store: Store, standards: Standards, settings: Settings) -> int:
-    begin_ms = now_ms()
+    begin_ms = clock_ms()
     with store.read() as conn:
         sample = nightly.drawn(conn, settings.audit.share_pct, begin_ms, random.SystemRandom())
     differing = []
@@ -121,8 +117,8 @@ def _sample(store: Store, standards: Standards, settings: Settings) -> int:
             differing.append(code)
             ALTERED.log(center=code, month=done.month, differences=sum(done.found.counts.values()), first=_kind(done))
         with store.write() as conn:
-            nightly.tell(conn, done, standards, now_ms())
-    took_s = (now_ms() - begin_ms) / 1000
+            nightly.tell(conn, done, standards, clock_ms())
+    took_s = (clock_ms() - begin_ms) / 1000
     result = nightly.NightResult(
         at_ms=begin_ms, month=sample.month, centers=len(sample.codes), differing=tuple(differing), took_s=took_s
     )

@@ -13,13 +13,13 @@ from collector.access.users import PersonError
 from collector.commands.console import (
     acting,
     answers,
-    common_arguments,
     complain,
     moment,
     say,
     settings_of,
     table,
     time_ms,
+    verb_arguments,
     who_argument,
 )
 from collector.database import existing
@@ -54,9 +54,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     gone.add_argument("id", type=int, metavar="NUMBER", help="see `window list`")
     for verb in (made, gone):
         who_argument(verb)
-    for verb in verbs.choices.values():
-        common_arguments(verb)
-        verb.add_argument("--json", action="store_true", help="print facts as JSON")
+    verb_arguments(verbs)
 
 
 @answers

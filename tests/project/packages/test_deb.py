@@ -100,7 +100,7 @@ class Tree:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Iterator[Tree]:
-    if os.geteuid() != 0 or not shutil.which("debootstrap"):
+    if (os.geteuid() != 0 or not shutil.which("debootstrap")) and "CI" not in os.environ:
         pytest.skip("needs root and debootstrap (Debian: apt install debootstrap)")
     if not (TREE / "usr/bin/python3").exists():
         call("debootstrap", "--variant=minbase", f"--include={NEEDED}", SUITE, TREE, timeout=1800)
@@ -177,7 +177,7 @@ def receipt_ms(tree: Tree) -> int | None:
 
 @pytest.mark.parametrize("name", ["nabz-agent", "nabz-seat", "nabz-collector"])
 def test_lintian_finds_nothing_but_what_has_a_reason(name: str, packages: Path) -> None:
-    if not shutil.which("lintian"):
+    if not shutil.which("lintian") and "CI" not in os.environ:
         pytest.skip("lintian is not installed (Debian: apt install lintian)")
     package = next((packages / "now").glob(f"{name}_*.deb"))
     done = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", str(package)], capture_output=True,
