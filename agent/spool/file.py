@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from agent.common.errors import describe
-from agent.identity import sync_folder
+from agent.common.files import sync_folder
 from agent.spool.dropped import DroppedRun, with_group
 from agent.spool.receipts import KeyRange, added, covers, outside, removed
 from agent.spool.record import VALUE_OFFSET, VALUES, Group, Head, Ident, RecordDamaged, Value, pack, unpack

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from agent.identity import sync_folder
+from agent.common.files import sync_folder
 from agent.spool.file import SpoolFile
 from agent.spool.receipts import KeyRange, outside
 from agent.spool.record import Group, Head

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from agent.identity import sync_folder
+from agent.common.files import sync_folder
 from agent.spool.record import HEADER, MAGIC, Group, Head, Ident, RecordDamaged, record_bytes, unpack
 from agent.spool.status import Lost
 from agent.spool.tables import PAGE_BYTES

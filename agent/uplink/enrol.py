@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from agent import __version__, identity
+from agent.common.files import sync_folder
 from agent.common.keys import is_sound
 from agent.uplink.collector_client import (
     CollectorClient,
@@ -228,4 +229,4 @@ def archive_identity(state_dir: Path, now_ms: int) -> None:
         old = state_dir / name
         if old.exists():
             old.rename(state_dir / f"{name}.old-{now_ms}")
-    identity.sync_folder(state_dir)
+    sync_folder(state_dir)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from agent.common.files import sync_folder
+
 OWNER_ONLY = 0o600
 
 
@@ -28,15 +30,6 @@ def put(path: Path, content: bytes, mode: int = OWNER_ONLY) -> None:
     """Writes a file, or replaces it. Raises OSError."""
     _draft(path, content, mode).replace(path)
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder durable (fsync(2): syncing a file does not sync its entry)."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _draft(path: Path, content: bytes, mode: int) -> Path:

@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from agent.common.errors import describe
-from collector.access.atomic_files import put, sync_folder
+from agent.common.files import sync_folder
+from collector.access.atomic_files import put
 from collector.database import AUTHORITY
 from collector.store import StoreError
 

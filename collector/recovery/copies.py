@@ -20,7 +20,8 @@ import sqlalchemy as sa
 
 from agent import __version__
 from agent.common.errors import describe
-from collector.access.atomic_files import keep_once, sync_folder
+from agent.common.files import sync_folder
+from collector.access.atomic_files import keep_once
 from collector.archive.remove import folder_lock
 from collector.config import Settings
 from collector.recovery import archive, contents

@@ -23,6 +23,7 @@ import sqlalchemy as sa
 
 from agent import wire
 from agent.common.center_time import UTC_AHEAD_MS
+from agent.common.files import sync_folder
 from collector.store import StoreError, schema
 
 if TYPE_CHECKING:
@@ -160,15 +161,6 @@ def file_of(place: Path) -> File:
     """Raises OSError."""
     with place.open("rb") as file:
         return File(place.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
-
-
-def sync_folder(folder: Path) -> None:
-    """What was renamed in it stands after a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def remove(folder: Path, day_ms: int, part: str) -> None:
