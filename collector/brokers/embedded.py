@@ -216,8 +216,11 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         return [int(next(iter(item.sockets)).getsockname()[1]) for item in opened]
 
     async def shutdown(self) -> None:
+        """Whatever becomes of the sessions, the ports are free: nobody is accepted from the beginning on."""
         if self._expiring is not None:
             self._expiring.cancel()
+        for server in self._servers.values():
+            server.instance.close()
         await super().shutdown()
 
     async def stream_connected(self, reader: StreamReader, writer: StreamWriter, listener_name: str) -> None:

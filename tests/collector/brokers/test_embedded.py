@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from paho.mqtt import client as mqtt
 from agent import wire
 from agent.common.mqtt import Client as MqttClient
 from collector.__main__ import main
-from collector.brokers.embedded import FILTERS, BrokerError, EmbeddedBroker
+from collector.brokers.embedded import FILTERS, BrokerError, EmbeddedBroker, _Amqtt
 from collector.brokers.listeners import MAX_PACKET_BYTES
 from collector.brokers.sessions import filters_of
 from tests.helpers.processes import child
@@ -185,3 +186,28 @@ def test_the_command_runs_until_it_is_told_to_stop(free_port: int) -> None:
         assert process.wait(60) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
+
+
+class Hanging(_Amqtt):
+    """One whose sessions never end."""
+
+    async def _cleanup_session(self, _client_id: str) -> None:
+        await asyncio.Event().wait()
+
+
+def test_a_stop_that_hangs_has_freed_the_port(free_port: int) -> None:
+    plan = EmbeddedBroker("127.0.0.1", free_port)
+
+    async def play() -> None:
+        made = Hanging(plan._own_listeners, plan._services, plan.book, asyncio.get_running_loop())
+        await made.start()
+        client = await asyncio.to_thread(Client, free_port, "a")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await made.shutdown()
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", free_port))  # refused while anybody listens there
+        await asyncio.to_thread(client.close)
+
+    asyncio.run(play())
