@@ -19,6 +19,7 @@ BENCHES = {
     "fleet.charts": "what sums of hours save a chart of days, at fleet width",
     "fleet.pages": "what the list of centers and a search cost, by the board and by the rows of states",
     "fleet.storm": "thousands of gateways come back at once with hours of backlog, over TLS",
+    "fleet.week": "a fleet's week, time compressed: processor time and disk by part, the month's close, a restart",
     "fleet.siege": "receipts, pages, memory and log of a collector under attack, over TLS and through ingest",
     "fleet.alerts": "seconds from a reading that crosses a bound to the call of a channel",
     "gateway.host": "what the agent costs its gateway with two UPSs, fifty seats and a speed test (root)",

@@ -131,21 +131,21 @@ class Member:
         return context
 
 
-def enrolled(settings: Settings, fleet: Sequence[SimulatedCenter], folder: Path) -> list[Member]:
-    """A new gateway for each center, let in by the collector's own code, without the way over HTTP."""
+def enrolled(settings: Settings, fleet: Sequence[SimulatedCenter], folder: Path, at_ms: int) -> list[Member]:
+    """A new gateway for each center, let in at `at_ms` by the collector's own code, without the way over HTTP."""
     folder.mkdir()
     store = Store.open(settings.database_url)
-    authority = Authority(settings.data_dir, now_ms(), settings.enrolment.certificate_days)
+    authority = Authority(settings.data_dir, at_ms, settings.enrolment.certificate_days)
     key = load_or_make(settings.data_dir).public_key().public_bytes_raw()
     facts = enrolment.EnrolmentFacts(
         collector_key=key, broker_host="127.0.0.1", broker_port=1, measure_url="", authority=authority
     )
-    tokens = register(store, fleet, now_ms())
+    tokens = register(store, fleet, at_ms)
     members = []
     with store.write() as conn:
         for center in fleet:
             member, request = _asking(center, tokens[center.code], folder)
-            answer = enrolment.enrol(conn, msgspec.json.encode(request), now_ms(), facts)
+            answer = enrolment.enrol(conn, msgspec.json.encode(request), at_ms, facts)
             member.cert.write_text(str(answer["certificate"]))
             member.ca.write_text(str(answer["ca"]))
             member.gateway.nonce = str(answer["nonce"])
@@ -218,8 +218,10 @@ class Ground:
 
 
 @contextmanager
-def ground(folder: Path, count: int, *, broker: str = "embedded", database: str = "sqlite") -> Iterator[Ground]:
-    """Everything but the collector runs; `count` gateways are enrolled. Raises GroundError."""
+def ground(
+    folder: Path, count: int, *, broker: str = "embedded", database: str = "sqlite", at_ms: int | None = None
+) -> Iterator[Ground]:
+    """Everything but the collector runs; `count` gateways are enrolled, at `at_ms` or now. Raises GroundError."""
     with ExitStack() as stack:
         url, process = stack.enter_context(DATABASES[database](folder))
         tls, plain, web = free_port(), free_port(), free_port()
@@ -232,7 +234,9 @@ def ground(folder: Path, count: int, *, broker: str = "embedded", database: str 
         )
         settings = load(config)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        made = Ground(folder, settings, config, tls, enrolled(settings, make_fleet(count, 1), folder / "fleet"))
+        made = Ground(
+            folder, settings, config, tls, enrolled(settings, make_fleet(count, 1), folder / "fleet", at_ms or now_ms())
+        )
         if process is not None:
             made.processes["database"] = process
         if broker == "mosquitto":

@@ -35,6 +35,10 @@ def clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
 def register_task(store: Store) -> Callable[[], None]:
     """What was recorded for a day holds from its first minute on."""
 
@@ -45,22 +49,29 @@ def register_task(store: Store) -> Callable[[], None]:
     return tick
 
 
-def sweep_task(store: Store, standards: Standards, hub: Hub, gap_s: float) -> Callable[[], None]:
-    watch = ClockWatch(lambda: time.monotonic_ns() // 1_000_000)
+def sweep_task(
+    store: Store,
+    standards: Standards,
+    hub: Hub,
+    gap_s: float,
+    now_ms: Callable[[], int] = clock_ms,
+    mono_ms: Callable[[], int] = monotonic_ms,
+) -> Callable[[], None]:
+    watch = ClockWatch(mono_ms)
 
     def tick() -> None:
         with store.write() as conn:
-            watch.follow(conn, clock_ms())
-            upsert(conn, schema.heartbeats, [{"part": "sweep", "at_ms": clock_ms()}])
-            center_states.settle(conn, ranks_of(standards.at(clock_ms())), clock_ms())
-            agreement, changed = clock.find(conn, standards, clock_ms())
+            watch.follow(conn, now_ms())
+            upsert(conn, schema.heartbeats, [{"part": "sweep", "at_ms": now_ms()}])
+            center_states.settle(conn, ranks_of(standards.at(now_ms())), now_ms())
+            agreement, changed = clock.find(conn, standards, now_ms())
             if agreement != "disagrees":
-                changed += sweep(conn, standards, clock_ms()).changed
-            follow.follow(conn, standards, clock_ms())
-            settle.settle(conn, standards, clock_ms())
+                changed += sweep(conn, standards, now_ms()).changed
+            follow.follow(conn, standards, now_ms())
+            settle.settle(conn, standards, now_ms())
             moved = set(conn.scalars(_NEWEST.limit(changed))) if changed else set()
-            began = gaps.reconsider(conn, clock_ms(), gap_s)
-            revisions.record_outages(conn, began, clock_ms())
+            began = gaps.reconsider(conn, now_ms(), gap_s)
+            revisions.record_outages(conn, began, now_ms())
             moved |= {code for code, _ in began}
         if moved:
             hub.publish(moved)
