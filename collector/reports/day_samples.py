@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import sqlalchemy as sa
 
+from agent import wire
 from agent.common.reasons import Reason, encode
 from collector.flags.judge import Verdict, judge
 from collector.flags.witness import Witness
@@ -115,17 +116,29 @@ class Case:
             (self.battery if row.output_state == "battery" else self.mains).update(covers)
 
 
-def collect(
-    conn: sa.Connection, kind: str, cases: Mapping[str, Case], day: DaySpan, standards: Standards, now_ms: int
+def collect_all(
+    conn: sa.Connection, cases: Mapping[str, Case], day: DaySpan, standards: Standards, now_ms: int
 ) -> None:
-    """Tells the cases what the readings of one kind say. Readings of the half minutes around the day speak for its
-    first and last minute, and are no samples of it."""
+    """Tells the cases what the readings of every kind say, and what measurement servers saw."""
+    kinds = [kind.name for kind in wire.KINDS.values() if kind.is_judged]
+    present = held.present(conn, kinds, list(cases), day.from_ms - REACH_MS, day.to_ms + REACH_MS)
+    for kind in kinds:
+        unreported = _unreported(conn, kind, list(cases), day, standards, now_ms)
+        if kind in present or unreported:
+            _collect(conn, kind, cases, day, standards, now_ms, unreported)
+    _collect_unused(conn, cases, day, standards, now_ms)
+
+
+def _collect(
+    conn: sa.Connection, kind: str, cases: Mapping[str, Case], day: DaySpan, standards: Standards, now_ms: int,
+    unreported: Sequence[ServerSample],
+) -> None:  # fmt: skip
+    """Readings of the half minutes around the day speak for its first and last minute, and are no samples of it."""
     names = _columns(kind, standards)
     weighed = [WEIGHED_BY[kind]] if kind in WEIGHED_BY and _by_day(kind, standards) else []
     judges = {code: lru_cache(DISTINCT)(_judge(kind, names, case.center)) for code, case in cases.items()}
     pooled: dict[str, dict[tuple[Criterion, str], Days]] = {code: {} for code in cases}
     seen = _witnesses(conn, kind, list(cases), day, standards, now_ms)
-    unreported = _unreported(conn, kind, list(cases), day, standards, now_ms)
     seen |= {sample.id: sample.witness for sample in unreported}
     rows = itertools.chain(
         _readings(conn, kind, [*names, *weighed], list(cases), day), _as_rows(unreported, [*names, *weighed])
@@ -159,10 +172,10 @@ def collect(
                 _add(case.samples(criterion, subject), verdict, whole.slots, whole.minutes)
 
 
-def collect_unused(
+def _collect_unused(
     conn: sa.Connection, cases: Mapping[str, Case], day: DaySpan, standards: Standards, now_ms: int
 ) -> None:
-    """Tells the cases of the tests that were granted and not made; to be called when they know what was measured."""
+    """Tests that were granted and not made; to be called when the cases know what was measured."""
     rules = (item.month.unused for version in standards.versions for item in version.by_reading.get("speed", ()))
     if all(rule is None for rule in rules):
         return

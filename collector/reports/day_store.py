@@ -10,18 +10,17 @@ from __future__ import annotations
 import zlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from agent import wire
 from agent.common.center_time import TZ
 from collector.register import calendar, centers, opening_hours
 from collector.register.calendar import Calendar
 from collector.register.dated import DatedCenter, histories, today_ms
 from collector.reports import exclusions, losses, seat_availability
-from collector.reports.day_samples import Case, DaySpan, collect, collect_unused, sheet_criteria
+from collector.reports.day_samples import Case, DaySpan, collect_all, sheet_criteria
 from collector.reports.day_sheets import Availability, DaySheet, ExcusedTime, packed_sheet, unpacked_sheet
 from collector.reports.exclusions import Exclusion
 from collector.reports.ledger import MinuteStates, Span, ledger, minutes_open, minutes_within
@@ -53,13 +52,60 @@ def days_within(from_ms: int, to_ms: int) -> Iterator[DaySpan]:
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What is known of some centers' day besides their readings."""
+class Known:
+    """What is known of some centers' time besides their readings; spans by center, in order."""
 
     enrolled: Mapping[str, int]
     dark: Mapping[str, Sequence[Span]]
     deaf: Sequence[Span]
     lost: Mapping[str, Sequence[losses.Loss]]
+
+    def within(self, day: DaySpan) -> Known:
+        return Known(
+            self.enrolled,
+            {code: _cut(spans, day) for code, spans in self.dark.items()},
+            _cut(self.deaf, day),
+            {
+                code: [replace(loss, times=tuple(_cut(loss.times, day))) for loss in some]
+                for code, some in self.lost.items()
+            },
+        )
+
+
+def _cut(spans: Sequence[Span], day: DaySpan) -> list[Span]:
+    cut = ((max(start, day.from_ms), min(end, day.to_ms)) for start, end in spans)
+    return [(start, end) for start, end in cut if start < end]
+
+
+def known_of(conn: sa.Connection, codes: Sequence[str], span: DaySpan) -> Known:
+    table, boot = schema.devices.c, schema.readings["boot"].c
+    first = (
+        sa.select(table.center, sa.func.min(table.enrolled_ms)).where(table.center.in_(codes)).group_by(table.center)
+    )
+    query = sa.select(boot.center, boot.last_alive_ms, boot.wall_ms).where(
+        boot.center.in_(codes), boot.previous_end == "power", boot.last_alive_ms.is_not(None),
+        boot.wall_ms >= span.from_ms, boot.last_alive_ms < span.to_ms,
+    )  # fmt: skip
+    dark: dict[str, list[Span]] = defaultdict(list)
+    for row in conn.execute(query.order_by(boot.wall_ms)):
+        dark[row.center].append((row.last_alive_ms, row.wall_ms))
+    enrolled = {row[0]: int(row[1]) for row in conn.execute(first.group_by(table.center))}
+    return Known(enrolled, dark, _deaf(conn, span), losses.of_centers(conn, codes, span.from_ms, span.to_ms))
+
+
+def _deaf(conn: sa.Connection, span: DaySpan) -> list[Span]:
+    """Times in which the collector was deaf."""
+    table = schema.changes.c
+    mine = sa.and_(table.center == EVERYONE, table.criterion == DEAF.id, table.at_ms < span.to_ms)
+    spans: list[Span] = []
+    since_ms: int | None = None
+    for row in conn.execute(sa.select(table.now, table.at_ms).where(mine).order_by(table.id)):
+        if row.now == "raised":
+            since_ms = row.at_ms
+        elif since_ms is not None:
+            spans.append((since_ms, row.at_ms))
+            since_ms = None
+    return spans + ([(since_ms, span.to_ms)] if since_ms is not None else [])
 
 
 def build_day(
@@ -69,8 +115,10 @@ def build_day(
     standards: Standards,
     days: Calendar,
     now_ms: int,
+    known: Known | None = None,
 ) -> dict[str, DaySheet]:
-    """The sheets of these centers, by code. Of a day that is over they are the same at any `now_ms`."""
+    """The sheets of these centers, by code. Of a day that is over they are the same at any `now_ms`. `known`: of a
+    time that has this day in it, where more days of it are made."""
     held = standards.within(day.from_ms, day.to_ms)
     standard = held.at(day.to_ms - 1)
     tz = standard.tz if standard else TZ
@@ -83,47 +131,14 @@ def build_day(
         taken_out[code] = exclusions.of_center(conn, then, days, standard, (day.from_ms, day.to_ms))
         spans = [(one.from_ms, one.to_ms) for one in taken_out[code]]
         cases[code] = Case(center, day, open_minutes, open_minutes & minutes_within(spans))
-    for kind in [kind.name for kind in wire.KINDS.values() if kind.is_judged]:
-        collect(conn, kind, cases, day, held, FOR_EVER_MS if day.to_ms <= today_ms(now_ms) else now_ms)
-    collect_unused(conn, cases, day, held, FOR_EVER_MS if day.to_ms <= today_ms(now_ms) else now_ms)
-    known = _known(conn, list(cases), day)
+    collect_all(conn, cases, day, held, FOR_EVER_MS if day.to_ms <= today_ms(now_ms) else now_ms)
+    known = (known or known_of(conn, list(cases), day)).within(day)
     digests = tuple(version.digest for version in held.versions)
     return {code: _sheet(conn, case, known, taken_out[code], digests) for code, case in cases.items()}
 
 
-def _known(conn: sa.Connection, codes: Sequence[str], day: DaySpan) -> _Known:
-    table, boot = schema.devices.c, schema.readings["boot"].c
-    first = (
-        sa.select(table.center, sa.func.min(table.enrolled_ms)).where(table.center.in_(codes)).group_by(table.center)
-    )
-    query = sa.select(boot.center, boot.last_alive_ms, boot.wall_ms).where(
-        boot.center.in_(codes), boot.previous_end == "power", boot.last_alive_ms.is_not(None),
-        boot.wall_ms >= day.from_ms, boot.last_alive_ms < day.to_ms,
-    )  # fmt: skip
-    dark: dict[str, list[Span]] = defaultdict(list)
-    for row in conn.execute(query.order_by(boot.wall_ms)):
-        dark[row.center].append((row.last_alive_ms, row.wall_ms))
-    enrolled = {row[0]: int(row[1]) for row in conn.execute(first.group_by(table.center))}
-    return _Known(enrolled, dark, _deaf(conn, day), losses.of_centers(conn, codes, day.from_ms, day.to_ms))
-
-
-def _deaf(conn: sa.Connection, day: DaySpan) -> list[Span]:
-    """Times in which the collector was deaf."""
-    table = schema.changes.c
-    mine = sa.and_(table.center == EVERYONE, table.criterion == DEAF.id, table.at_ms < day.to_ms)
-    spans: list[Span] = []
-    since_ms: int | None = None
-    for row in conn.execute(sa.select(table.now, table.at_ms).where(mine).order_by(table.id)):
-        if row.now == "raised":
-            since_ms = row.at_ms
-        elif since_ms is not None:
-            spans.append((since_ms, row.at_ms))
-            since_ms = None
-    return spans + ([(since_ms, day.to_ms)] if since_ms is not None else [])
-
-
 def _sheet(
-    conn: sa.Connection, case: Case, known: _Known, taken_out: Sequence[Exclusion], digests: tuple[str, ...]
+    conn: sa.Connection, case: Case, known: Known, taken_out: Sequence[Exclusion], digests: tuple[str, ...]
 ) -> DaySheet:
     code, lost = case.dated.code, losses.minutes(known.lost.get(case.dated.code, ()))
     states = MinuteStates(measured=case.measured, below=case.below, down=case.down)
@@ -182,13 +197,14 @@ def sheets_of(
 ) -> Iterator[DaySheet]:
     """The sheets of these centers and this period, day by day: those that are kept, and the others made now. `anew`:
     all of them."""
-    days = calendar.between(conn, *span)
+    days, known = calendar.between(conn, *span), None
     for day in days_within(*span):
         kept = {} if anew else _kept(conn, list(dated), day, standards)
         yield from kept.values()
         missing = {code: center for code, center in dated.items() if code not in kept}
         if missing:
-            yield from build_day(conn, missing, day, standards, days, now_ms).values()
+            known = known or known_of(conn, list(dated), DaySpan(*span))
+            yield from build_day(conn, missing, day, standards, days, now_ms, known).values()
 
 
 def _kept(conn: sa.Connection, codes: Sequence[str], day: DaySpan, standards: Standards) -> dict[str, DaySheet]:

@@ -47,8 +47,9 @@ def of_centers(
         )
     )  # fmt: skip
     rows = conn.execute(query.order_by(_g.granted_ms, _g.test_id)).all()
-    causes = dict(_causes(conn, [row.test_id for row in rows]))
-    lines = _lines(conn, codes) if rows else {}
+    if not rows:
+        return {}
+    causes, lines = dict(_causes(conn, [row.test_id for row in rows])), _lines(conn, codes)
     found: dict[str, list[UnusedTest]] = defaultdict(list)
     for row in rows:
         cause, subject = causes.get(row.test_id, (NO_ANSWER, lines.get(row.center, "")))

@@ -63,6 +63,21 @@ def readings(
     return sa.union_all(sa.select(*columns).where(*within), _inline(conn, columns, rows)).subquery()
 
 
+def present(conn: sa.Connection, kinds: Sequence[str], codes: Sequence[str], from_ms: int, to_ms: int) -> set[str]:
+    """Of these kinds those of which something may be held of these centers and this time, in one statement: a day of
+    which nothing is held is not asked for kind by kind. What is archived is not looked into."""
+    if places(conn, _a.center.in_(codes), _a.to_ms >= from_ms, _a.from_ms < to_ms):
+        return set(kinds)
+    tables = {kind: schema.readings[kind].c for kind in kinds}
+    found = [
+        sa.select(sa.literal(kind)).where(
+            sa.exists().where(table.center.in_(codes), table.wall_ms >= from_ms, table.wall_ms < to_ms)
+        )
+        for kind, table in tables.items()
+    ]
+    return set(conn.scalars(sa.union_all(*found)))
+
+
 def rows_of(conn: sa.Connection, kind: str, place: Place, files: parts.Files) -> Iterator[dict[str, Any]]:
     """One center's archived rows of a part, as the table has them. Raises ArchiveMissing."""
     return (plain_row(kind, row) for row in _archived(conn, kind, place, files))
