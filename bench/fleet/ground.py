@@ -221,13 +221,16 @@ class Ground:
 def ground(
     folder: Path, count: int, *, broker: str = "embedded", database: str = "sqlite", at_ms: int | None = None
 ) -> Iterator[Ground]:
-    """Everything but the collector runs; `count` gateways are enrolled, at `at_ms` or now. Raises GroundError."""
+    """Everything but the collector runs; `count` gateways are enrolled, at `at_ms` or now. `broker`:
+    embedded or tended, of the collector's own, or mosquitto, beside it. Raises GroundError."""
     with ExitStack() as stack:
         url, process = stack.enter_context(DATABASES[database](folder))
         tls, plain, web = free_port(), free_port(), free_port()
         config = folder / "collector.toml"
-        named = "embedded" if broker == "embedded" else f"mqtts://127.0.0.1:{tls}"
-        door = f'listen = "127.0.0.1:{plain}"\ntls_listen = "127.0.0.1:{tls}"\n' if broker == "embedded" else ""
+        named = f"mqtts://127.0.0.1:{tls}" if broker == "mosquitto" else "embedded"
+        kind = "mosquitto" if broker == "tended" else "embedded"
+        door = f'kind = "{kind}"\nlisten = "127.0.0.1:{plain}"\ntls_listen = "127.0.0.1:{tls}"\n'
+        door = "" if broker == "mosquitto" else door
         config.write_text(
             f'[collector]\ndata_dir = "{folder}/data"\nlog_level = "warning"\n[database]\nurl = "{url}"\n'
             f'[web]\nlisten = "127.0.0.1:{web}"\n[broker]\nurl = "{named}"\n{door}[measure]\nenabled = false\n'

@@ -39,7 +39,7 @@ GIGABYTE = 10**9
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=15.0, metavar="S", help="of each attack (default 15)")
     parser.add_argument("--sockets", type=int, default=10_000, metavar="N", help="half-open ones (default 10,000)")
-    parser.add_argument("--broker", choices=("embedded", "mosquitto"), default="embedded")
+    parser.add_argument("--broker", choices=("embedded", "tended", "mosquitto"), default="embedded")
 
 
 @dataclass

@@ -31,7 +31,7 @@ from collector.config import Settings, load
 from collector.ingest.subscriber import Subscriber
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
-from collector.run.service import read_standards
+from collector.run.settings import read_standards
 from collector.store import Store
 
 LOOK_S = 0.02

@@ -35,14 +35,13 @@ from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.messages import Message
 from collector.reports import revisions, schedule
-from collector.run.service import read_standards
+from collector.run.settings import read_standards
 from collector.run.tasks import sweep_task
 from collector.run.upkeep.housekeeping import Housekeeping
 from collector.simulate.run import Play
 from collector.simulate.trouble import Stage
 from collector.simulate.truth import Truth
 from collector.store import Store
-from collector.web.live import Hub
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 GROUP = 100  # messages in a transaction, as the listener takes them under load
@@ -128,7 +127,7 @@ def _week(made: Ground, store: Store, clock: Clock, spent: Spent) -> Play:
     )  # fmt: skip
     play.begin(clock.now_ms)
     ingest = Ingest(store, key, judge_with(settings, standards))
-    sweep = sweep_task(store, standards, Hub(), settings.sweep.gap_s, clock.read, clock.read)
+    sweep = sweep_task(store, standards, lambda _codes: None, settings.sweep.gap_s, clock.read, clock.read)
     keeper = Housekeeping(store, settings, standards, clock.read)
     with Bar("of the week") as bar:
         from_ms = clock.now_ms

@@ -27,6 +27,7 @@ from collector.brokers import external, generated_config
 from collector.brokers.embedded import BrokerError
 from collector.brokers.generated_config import ChildSite
 from collector.config import BrokerSection, ConfigError
+from collector.processes import Restarts, end
 
 SAYS = Event(__name__, "warning", "mosquitto_says", "a line of the broker's own log", fields="line")
 ENDED = Event(
@@ -36,8 +37,6 @@ ENDED = Event(
 PACKAGE = "mosquitto"  # Debian's
 START_S = 20.0
 STOP_S = 10.0
-PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # before it is started again, for as long as it does not last
-LASTS_S = 60.0  # then the first of these pauses holds again
 PRIVATE = 0o600
 ROUTINE = ("Config loaded", "Opening ", "Reloading config", "mosquitto version")  # what it says of every start
 
@@ -77,7 +76,7 @@ class MosquittoChild:
         self._process: subprocess.Popen[bytes] | None = None
         self._is_stopped = False
         self._runs = threading.Event()  # it has said so
-        self._started_s, self._failures, self._ended_s = 0.0, 0, 0.0
+        self._restarts = Restarts()
 
     @property
     def pid(self) -> int | None:
@@ -106,7 +105,7 @@ class MosquittoChild:
         self._process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
         )
-        self._started_s = self._now_s()
+        self._restarts.record_start(self._now_s())
         assert self._process.stderr is not None
         threading.Thread(target=self._relay, args=(self._process.stderr,), name="mosquitto log", daemon=True).start()
 
@@ -139,17 +138,10 @@ class MosquittoChild:
         if code is None:
             return
         now_s = self._now_s()
-        if not self._ended_s:
-            self._failures = 0 if now_s - self._started_s > LASTS_S else self._failures
-            self._ended_s = now_s
-            ENDED.log(code=code, again_s=self._pause_s)
-        if now_s - self._ended_s >= self._pause_s:
-            self._failures, self._ended_s = self._failures + 1, 0.0
+        if self._restarts.record_end(now_s):
+            ENDED.log(code=code, again_s=self._restarts.pause_s)
+        if self._restarts.is_due(now_s):
             self._spawn()
-
-    @property
-    def _pause_s(self) -> float:
-        return PAUSES_S[min(self._failures, len(PAUSES_S) - 1)]
 
     def hang_up(self, _command: Sequence[str] = ()) -> None:
         """It reads its access list and certificates anew."""
@@ -158,14 +150,7 @@ class MosquittoChild:
 
     def stop(self) -> None:
         self._is_stopped = True
-        if self._process is None or self._process.poll() is not None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process, STOP_S)
 
     def is_alive(self) -> bool:
         """It is started again whatever happens."""

@@ -12,6 +12,7 @@ PROGRAM = Program(
             "serve": "receive, judge, show and alert until stopped",
             "pilot": "serve, and run this very machine as the first center",
             "ingest": "one more process that takes readings, beside serve",
+            "listener": "the pages, or enrolment, in a process of its own, beside serve",
             "measure": "run the measurement server that gateways test their speed against",
             "broker": "run the embedded MQTT broker by itself",
             "broker-config": "settings for a broker of another make: mosquitto or nats",

@@ -23,7 +23,7 @@ from collector.commands.console import (
 )
 from collector.database import existing
 from collector.routing.directory import people
-from collector.run.service import read_channels
+from collector.run.settings import read_channels
 
 EXAMPLE = "nabz-collector alert list --incident 12"
 EXAMPLES = {"list": "--state failed --json", "test": "sms --person Ayesha"}

@@ -32,7 +32,7 @@ from collector.database import existing, opened
 from collector.judging.current import ranks_now
 from collector.register import centers, dated, facts
 from collector.remote import questions
-from collector.run.service import read_standards
+from collector.run.settings import read_standards
 from collector.speedtests import requests
 from collector.store import Store, center_states, queries
 

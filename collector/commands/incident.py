@@ -31,7 +31,7 @@ from collector.database import existing
 from collector.desk import queries, work
 from collector.desk.incident import ACK_S, WAITS, Incident, WorkError
 from collector.flags.cause import NAMES
-from collector.run.service import read_standards
+from collector.run.settings import read_standards
 
 EXAMPLE = 'nabz-collector incident ack 12 --note "called LESCO" --for 4h'
 EXAMPLES = {

@@ -8,7 +8,7 @@ from agent.common import logs
 from collector.commands.console import answers, common_arguments, logged_settings_of
 from collector.config import ConfigError
 from collector.ingest.workers import work
-from collector.run.service import read_standards
+from collector.run.settings import read_standards
 from collector.run.tasks import clock_ms
 
 EXAMPLE = "nabz-collector ingest --config /etc/nabz/collector.toml"

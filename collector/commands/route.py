@@ -34,7 +34,7 @@ from collector.routing.facts import PersonalChannel
 from collector.routing.plans import EXAMPLE as SHIPPED
 from collector.routing.plans import RoutingError
 from collector.routing.routes import FAMILIES, AlertRoute
-from collector.run.service import read_channels
+from collector.run.settings import read_channels
 
 EXAMPLE = (
     "nabz-collector route add --plan example --district Lahore --severity serious\n"

@@ -65,6 +65,11 @@ class CollectorTable(CollectorSection):
     log_format: logs.Format = Field(
         default="text", description="The log as text for people, or as json: one object a line (docs/logs.md)."
     )
+    processes: Literal["split", "one"] = Field(
+        default="split",
+        description="`split`: pages and enrolment in processes of their own, so that whoever besieges them takes "
+        "nothing from ingest; `one`: all in one, which saves some 100 MB of memory.",
+    )
 
 
 class DatabaseSection(CollectorSection):

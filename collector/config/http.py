@@ -69,6 +69,11 @@ class WebSection(CollectorSection):
         return bool(self.proxy or self.cert_file) or self.public_url.startswith("https://")
 
     @property
+    def pair(self) -> tuple[Path, Path] | None:
+        """The certificate's file and its key's."""
+        return (self.cert_file, self.key_file) if self.cert_file and self.key_file else None
+
+    @property
     def proxies(self) -> tuple[str, ...]:
         """Whose word for the client's address is believed, and who alone may hold many connections."""
         is_behind = is_loopback(self.listen) and self.public_url.startswith("https://") and not self.cert_file

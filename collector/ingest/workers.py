@@ -123,8 +123,8 @@ def judge_with(settings: Settings, standards: Standards) -> Judge:
 def work(settings: Settings, standards: Standards, now_ms: Callable[[], int], number: int = 1) -> int:
     """Worker `number` until SIGTERM or SIGINT (0), or until it cannot go on (1). Raises ConfigError, StoreError."""
     stop = SignalEvent()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda *_: stop.set())
     with ExitStack() as stack:
         store = stack.enter_context(opened(settings.as_ingest, keys=True))
         key = load_or_make(settings.data_dir)

@@ -6,7 +6,6 @@ The parts are the same commands a real site runs; nothing here is a shortcut thr
 from __future__ import annotations
 
 import contextlib
-import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +14,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from collector.processes import end
 
 STOP_S = 20.0
 LAST_WORDS_S = 5.0  # a grandchild may hold the pipe open
@@ -58,13 +59,7 @@ class PilotProcess:
 
     def stop(self) -> None:
         """Its last lines are written by then."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        end(self.process, STOP_S)
         if self.relay is not None:
             self.relay.join(LAST_WORDS_S)
 

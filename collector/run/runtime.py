@@ -1,26 +1,19 @@
-"""The kinds of parts a running collector is made of: work repeated in a thread, a child process, the web server."""
+"""The kinds of parts a running collector is made of: work repeated in a thread, a child process."""
 
 from __future__ import annotations
 
-import asyncio
 import os
+import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-import uvicorn
-from fastapi import FastAPI
-
-from agent.common import tls
 from agent.common.logs import Event
-from agent.common.tcp import ListeningSocket
 from agent.common.threads import join_started
-from collector.config import HttpSection
-from collector.run.http_protocol import HEAD_BYTES, bounded_protocol, deadline_loop
+from collector.processes import Restarts, end
+from collector.run import child_process
 from collector.store import UNAVAILABLE
 
 DATABASE_AWAY = Event(
@@ -31,12 +24,12 @@ FAILED = Event(
     __name__, "error", "task_failed", "a periodic task failed; it is tried again", key="task", fields="error again_s",
     has_trace=True,
 )  # fmt: skip
-RESTARTED = Event(
-    __name__, "error", "process_restarted", "a child process ended; it is started again", key="process", fields="code"
-)
+ENDED = Event(
+    __name__, "error", "process_ended", "a child process ended by itself; it is started again", key="process",
+    fields="code again_s",
+)  # fmt: skip
 
 STOP_S = 10.0
-RESTART_S = 5.0
 SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
@@ -99,92 +92,45 @@ class PeriodicTask:
 
 class Subprocess:
     """A subcommand of ours in a process of its own, started again when it ends. `tend` must be called now and then,
-    by the thread that called `start`: the kernel ends the child with it."""
+    by the thread that called `start`: the kernel ends the child with it, by the signal `at_end`."""
 
-    def __init__(self, name: str, words: Sequence[str]) -> None:
-        self._name = name
-        self._argv = [sys.executable, "-m", "collector.run.child_process", str(os.getpid()), *words]
+    def __init__(self, name: str, words: Sequence[str], at_end: signal.Signals = signal.SIGTERM) -> None:
+        self.name = name
+        self._argv = child_process.command(words, at_end)
         self._process: subprocess.Popen[bytes] | None = None
-        self._started_s = 0.0
+        self._restarts = Restarts()
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
 
     def start(self) -> None:
+        self._spawn()
+
+    def _spawn(self, words: Sequence[str] = (), sockets: Collection[int] = ()) -> None:
         # Its own session, so that Ctrl-C in a terminal reaches only us and parts stop in order; and no notification of
         # its own to systemd, which would take it for ours.
         environment = {name: value for name, value in os.environ.items() if name not in SYSTEMD}
-        self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, start_new_session=True, env=environment)
-        self._started_s = time.monotonic()
+        self._process = subprocess.Popen(
+            [*self._argv, *words], stdin=subprocess.DEVNULL, start_new_session=True, env=environment, pass_fds=sockets
+        )
+        self._restarts.record_start(time.monotonic())
 
     def tend(self) -> None:
         if self._process is None or self._process.poll() is None:
             return
-        if time.monotonic() - self._started_s > RESTART_S:
-            RESTARTED.log(process=self._name, code=self._process.returncode)
+        now_s = time.monotonic()
+        if self._restarts.record_end(now_s):
+            ENDED.log(process=self.name, code=self._process.returncode, again_s=self._restarts.pause_s)
+        if self._restarts.is_due(now_s):
             self.start()
 
+    def signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
     def stop(self) -> None:
-        if self._process is None or self._process.poll() is not None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process, STOP_S)
 
     def is_alive(self) -> bool:
         return self._process is not None
-
-
-class WebServer:
-    """uvicorn in a thread. `before_stop` ends what would keep it waiting. With `files` (certificate,
-    key) it speaks TLS 1.3 alone. `proxies` are believed in whom they speak for."""
-
-    def __init__(
-        self,
-        app: FastAPI,
-        place: ListeningSocket,
-        before_stop: Callable[[], None],
-        files: tuple[Path, Path] | None = None,
-        limits: HttpSection | None = None,
-        proxies: Sequence[str] = (),
-    ) -> None:
-        limits = limits or HttpSection()
-        config = uvicorn.Config(
-            app,
-            http=bounded_protocol(limits, place),
-            ws="none",
-            h11_max_incomplete_event_size=HEAD_BYTES,
-            log_config=None,
-            access_log=False,
-            proxy_headers=bool(proxies),
-            forwarded_allow_ips=list(proxies),
-            timeout_graceful_shutdown=3,
-            server_header=False,
-        )
-        config.load()
-        self._files = files
-        self._context = config.ssl = None if files is None else tls.server_context(*files)
-        self._server = uvicorn.Server(config)
-        self._place, self._limits = place, limits
-        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
-        self._before_stop = before_stop
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: deadline_loop(self._limits)) as runner:
-            runner.run(self._server.serve([self._place]))
-
-    def reload(self) -> None:
-        """What the files hold now, for every handshake from here on. Raises OSError."""
-        if self._context is not None and self._files is not None:
-            tls.show(self._context, *self._files)
-
-    def stop(self) -> None:
-        self._before_stop()
-        self._server.should_exit = True
-        join_started(self._thread)
-
-    def is_alive(self) -> bool:
-        return self._thread.is_alive()

@@ -15,21 +15,14 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI
-
-from agent.common.errors import describe
 from agent.common.files import FileWatch
 from agent.common.logs import Event
-from agent.common.tcp import ListeningSocket
 from agent.common.threads import SignalEvent
 from collector.access.signing_key import drawing_secret, load_or_make
-from collector.alerts.channel import Channel
-from collector.alerts.channels.schemes import make
-from collector.alerts.digest import DigestKind
 from collector.alerts.outbox import Outbox
 from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.mosquitto import MosquittoChild
-from collector.config import ConfigError, Settings
+from collector.config import Settings
 from collector.database import KEY_FILE, data_files, journal_of, opened
 from collector.ingest.workers import IngestWorkers
 from collector.judging.clock import ClockWatch
@@ -39,13 +32,14 @@ from collector.measure.delivery import Outgoing
 from collector.recovery import settle as recovery
 from collector.remote.questions import QuestionSender
 from collector.remote.sender import SettingsSender
-from collector.routing.due import DueTime, parse_due
 from collector.run import resources, sdnotify, tasks
+from collector.run.listeners.start import InProcess, Listeners, SplitProcesses
 from collector.run.lock import DatabaseLock, folder_lock
 from collector.run.reload import Reload
-from collector.run.runtime import Component, PeriodicTask, Subprocess, Tended, WebServer
+from collector.run.runtime import Component, PeriodicTask, Subprocess, Tended
+from collector.run.settings import read_channels, read_digest_times, read_standards
 from collector.run.tasks import clock_ms
-from collector.run.tls_maintenance import TlsMaintenance, bound
+from collector.run.tls_maintenance import TlsMaintenance
 from collector.run.transparency_log import TICK_S as LOG_TICK_S
 from collector.run.transparency_log import TransparencyLog
 from collector.run.upgrades import opened_and_upgraded
@@ -60,11 +54,8 @@ from collector.run.upkeep.night_audit import NightAudit
 from collector.speedtests import requests
 from collector.speedtests.policy import places
 from collector.speedtests.scheduler import TestScheduler
-from collector.standard import StandardError, Standards, examples, load
 from collector.store import UNAVAILABLE, Store, sqlite3
-from collector.web.app import build
 from collector.web.health import Health, Needed, Watched
-from collector.web.live import Hub
 
 STARTED = Event(__name__, "info", "collector_started", "the collector runs; its pages are here", fields="url")
 STOPPING = Event(__name__, "info", "collector_stopping", "the collector was asked to stop")
@@ -90,7 +81,6 @@ REGISTER_INTERVAL_S = 30.0
 SETTINGS_INTERVAL_S = 10.0  # between two comparisons of what gateways run with and what holds for them
 DIGESTS_INTERVAL_S = 60.0
 ANSWERS_INTERVAL_S = 2.0  # between two looks for presses of buttons
-CERTIFICATE_INTERVAL_S = 3600.0
 DRAW_INTERVAL_S = 60.0  # between two looks for drawn tests that are due
 UNREPORTED_INTERVAL_S = 60.0  # between two looks for tests that no gateway reports
 COLLECT_INTERVAL_S = 1.0  # between two collections of our own measurement server's results
@@ -142,14 +132,16 @@ class Running:
         self._key = load_or_make(settings.data_dir)
         self._settle()
         self._public_key = self._key.public_key().public_bytes_raw()
-        self._hub = Hub()
         self.health = Health()
-        place = stack.enter_context(bound(settings.web.listen, "[web] listen", settings.http, settings.web.proxies))
-        app = build(self._store, settings, self._hub, standards=self._standards, key=self._key, health=self.health)
+        one = settings.collector.processes == "one"
+        self._listeners: Listeners = (InProcess if one else SplitProcesses)(
+            settings, self._store, self._standards, self._key, self.health, stack, child_options
+        )
+        self._publish = self._listeners.publish
         own = stack.enter_context(opened(settings.as_ingest)) if settings.database.ingest_url else self._store
         tls_maintenance = TlsMaintenance(settings, self._store, clock_ms)
         self.ingest = IngestWorkers(
-            settings, own, self._key, self._standards, tls_maintenance.addresses(), self._hub.publish, clock_ms
+            settings, own, self._key, self._standards, tls_maintenance.addresses(), self._publish, clock_ms
         )
         tls_maintenance.muted = self.ingest.muted
         self.health.watched.append(Watched("ingest", settings.web.healthy_within_s, self.ingest.age_s))
@@ -166,9 +158,9 @@ class Running:
         self._start_ingest(child_options)
         self._start_periodic_tasks(own, child_options)
         self._start_measurement()
-        self._start_web(app, place)
-        self.certificates.append(tls_maintenance.renew)
-        for part in tls_maintenance.parts(app, stack):
+        self._listeners.start(self._start, self._start_child, tls_maintenance)
+        self.certificates += [self._listeners.reload, tls_maintenance.renew]
+        for part in tls_maintenance.parts():
             self._start(part)
 
     def _note_start(self, own: Store) -> None:
@@ -190,19 +182,6 @@ class Running:
         self._store.journal = journal_of(self._settings)
         self._store.learn_epoch()
 
-    def _start_web(self, app: FastAPI, place: ListeningSocket) -> None:
-        """The pages, with a certificate of their own where one is named. Raises ConfigError."""
-        web = self._settings.web
-        pair = (web.cert_file, web.key_file) if web.cert_file and web.key_file else None
-        try:
-            server = WebServer(app, place, self._hub.close, pair, self._settings.http, web.proxies)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"[web] cert_file: cannot be used ({describe(error)}); name a PEM pair") from None
-        self._start(server)
-        if pair is not None:
-            self.certificates.append(server.reload)
-            self._start(PeriodicTask("web certificate", CERTIFICATE_INTERVAL_S, server.reload))
-
     def _start_ingest(self, child_options: Sequence[str]) -> None:
         """Ingest: in this process, and in workers beside it."""
         self._start(self.ingest)
@@ -211,12 +190,12 @@ class Running:
                 Subprocess(f"ingest worker {number}", ["ingest", "--worker", str(number), *child_options])
             )
         if self._settings.ingest.shares:
-            self._start(PeriodicTask("follow", FOLLOW_INTERVAL_S, tasks.follow_task(self._store, self._hub)))
+            self._start(PeriodicTask("follow", FOLLOW_INTERVAL_S, tasks.follow_task(self._store, self._publish)))
 
     def _start_periodic_tasks(self, own: Store, child_options: Sequence[str]) -> None:
         """Periodic work on the database: silence, old months, alerts."""
         settings = self._settings
-        tick = tasks.sweep_task(own, self._standards, self._hub, settings.sweep.gap_s)
+        tick = tasks.sweep_task(own, self._standards, self._publish, settings.sweep.gap_s)
         self._start_watched(PeriodicTask("sweep", settings.sweep.every_s, tick))
         keeper = self._stack.enter_context(opened(settings.as_keeper))
         housekeeping = Housekeeping(keeper, settings, self._standards, clock_ms)
@@ -240,14 +219,14 @@ class Running:
         self.outbox.after_start()
         self._stack.callback(self.outbox.stop)
         alerts = PeriodicTask("alerts", settings.alerts.every_s, self.outbox.tick)
-        self._store.on_news = own.on_news = alerts.wake
+        self._store.on_news = own.on_news = self._listeners.on_news = alerts.wake
         self._start_watched(alerts)
         self._start(PeriodicTask("digests", DIGESTS_INTERVAL_S, self.outbox.make_digests))
         self._start(PeriodicTask("answers", ANSWERS_INTERVAL_S, self.outbox.poll_answers))
 
     def _start_measurement(self) -> None:
         """The scheduler of tests at measurement servers, and our own server."""
-        scheduler = TestScheduler(self._store, self._key, self.ingest.publish, self._hub.publish, clock_ms)
+        scheduler = TestScheduler(self._store, self._key, self.ingest.publish, self._publish, clock_ms)
         self._start(PeriodicTask("scheduler", SCHEDULE_INTERVAL_S, scheduler.look))
         secret = drawing_secret(self._key)
         self._start(
@@ -257,7 +236,7 @@ class Running:
         )
         ask = partial(scheduler.challenge, secret)
         self._start(PeriodicTask("challenges", DRAW_INTERVAL_S, ask))
-        unreported = tasks.unreported_task(self._store, self._standards, self._hub)
+        unreported = tasks.unreported_task(self._store, self._standards, self._publish)
         self._start(PeriodicTask("unreported tests", UNREPORTED_INTERVAL_S, unreported))
         sender = SettingsSender(self._store, self._key, self.ingest.publish, clock_ms)
         self._start(PeriodicTask("settings", SETTINGS_INTERVAL_S, sender.look))
@@ -265,7 +244,7 @@ class Running:
         self._start(PeriodicTask("questions", SCHEDULE_INTERVAL_S, questions.look))
         if self._settings.measure.enabled:
             outgoing = _measure_state(self._settings, self._public_key)
-            tick = tasks.collect_task(self._store, self._standards, self._hub, outgoing)
+            tick = tasks.collect_task(self._store, self._standards, self._publish, outgoing)
             self._start_child(Subprocess("measurement server", measure_arguments(self._settings)))
             self._start(PeriodicTask("records", COLLECT_INTERVAL_S, tick))
 
@@ -356,38 +335,3 @@ def _measure_state(settings: Settings, key: bytes) -> Outgoing:
 
 def tests_at_once(settings: Settings) -> int:
     return places(settings.measure.bandwidth_mbps, settings.measure.line_mbps)
-
-
-def read_standards(settings: Settings) -> Standards:
-    """The versions of the standard that the settings name. Raises ConfigError."""
-    try:
-        versions = {version.id: version for version in [load(path) for path in settings.standard.files] or examples()}
-        versions |= {version.id: version for version in map(load, recovery.taken_again(settings.data_dir))}
-        return Standards.of(versions.values())
-    except StandardError as error:
-        raise ConfigError(str(error)) from None
-
-
-def read_digest_times(settings: Settings) -> dict[DigestKind, DueTime]:
-    """Those that are sent."""
-    alerts = settings.alerts
-    kinds: dict[DigestKind, str] = {"daily": alerts.daily, "weekly": alerts.weekly}
-    return {kind: parse_due(text, moves=kind == "weekly") for kind, text in kinds.items() if text}
-
-
-def read_channels(settings: Settings) -> list[Channel]:
-    """Where alerts go. Raises ConfigError for an address that Apprise does not know."""
-    try:
-        return [
-            make(
-                channel.name,
-                channel.secret_url(),
-                channel.events,
-                channel.languages,
-                channel.secret(),
-                is_short=channel.form == "short",
-            )
-            for channel in settings.alerts.channels
-        ]
-    except ValueError as error:
-        raise ConfigError(f"[[alerts.channels]] {describe(error)}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import sqlalchemy as sa
 
@@ -21,12 +21,13 @@ from collector.register import dated
 from collector.reports import revisions
 from collector.standard import Standards
 from collector.store import Store, center_states, schema, upsert
-from collector.web.live import Hub
 
 RECORD_REFUSED = Event(
     __name__, "error", "server_result_refused", "a result of our own measurement server cannot be taken; it is kept in "
     "the folder `refused`", fields="code error",
 )  # fmt: skip
+
+Publish = Callable[[Collection[str]], None]  # gets the centers whose state moved
 
 _NEWEST = sa.select(schema.changes.c.center).order_by(schema.changes.c.id.desc())
 
@@ -52,7 +53,7 @@ def register_task(store: Store) -> Callable[[], None]:
 def sweep_task(
     store: Store,
     standards: Standards,
-    hub: Hub,
+    publish: Publish,
     gap_s: float,
     now_ms: Callable[[], int] = clock_ms,
     mono_ms: Callable[[], int] = monotonic_ms,
@@ -74,12 +75,12 @@ def sweep_task(
             revisions.record_outages(conn, began, now_ms())
             moved |= {code for code, _ in began}
         if moved:
-            hub.publish(moved)
+            publish(moved)
 
     return tick
 
 
-def collect_task(store: Store, standards: Standards, hub: Hub, outgoing: Outgoing) -> Callable[[], None]:
+def collect_task(store: Store, standards: Standards, publish: Publish, outgoing: Outgoing) -> Callable[[], None]:
     def tick() -> None:
         for path in outgoing.waiting():
             try:
@@ -91,12 +92,12 @@ def collect_task(store: Store, standards: Standards, hub: Hub, outgoing: Outgoin
                 outgoing.set_aside(path)
             else:
                 outgoing.done(path)
-                hub.publish(touched)
+                publish(touched)
 
     return tick
 
 
-def unreported_task(store: Store, standards: Standards, hub: Hub) -> Callable[[], None]:
+def unreported_task(store: Store, standards: Standards, publish: Publish) -> Callable[[], None]:
     """Tests for which no gateway speaks count by what their servers saw."""
 
     def tick() -> None:
@@ -105,12 +106,12 @@ def unreported_task(store: Store, standards: Standards, hub: Hub) -> Callable[[]
             if touched:
                 follow.follow(conn, standards, clock_ms())
         if touched:
-            hub.publish(touched)
+            publish(touched)
 
     return tick
 
 
-def follow_task(store: Store, hub: Hub) -> Callable[[], None]:
+def follow_task(store: Store, publish: Publish) -> Callable[[], None]:
     """Publishes centers whose readings other workers took."""
     seen_ms = clock_ms()
 
@@ -121,6 +122,6 @@ def follow_task(store: Store, hub: Hub) -> Callable[[], None]:
             rows = conn.execute(sa.select(pulse.center, pulse.heard_ms).where(pulse.heard_ms >= seen_ms)).all()
         if rows:
             seen_ms = max(row.heard_ms for row in rows)
-            hub.publish({row.center for row in rows})
+            publish({row.center for row in rows})
 
     return tick

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import socket
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from typing import Literal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Protocol
 
-from fastapi import FastAPI
-
-from agent.common.errors import describe
 from agent.common.logs import Event
 from agent.common.reasons import Reason
-from agent.common.tcp import ConnectionLimits, ListeningSocket, address_group
 from collector.access import devices, users
 from collector.access.ca import Authority
 from collector.access.server_certs import server_certificates
@@ -23,13 +18,12 @@ from collector.brokers.external import ExternalBroker
 from collector.brokers.generated_config import ChildSite
 from collector.brokers.listeners import Listener
 from collector.brokers.mosquitto import MosquittoChild, chosen
-from collector.config import ExternalBrokerSection, HttpSection, Settings, split_listen
+from collector.config import ExternalBrokerSection, Settings, split_listen
 from collector.judging import place_facts
 from collector.messages import DeviceFinding
 from collector.register.networks import Network, Networks
-from collector.run import resources
-from collector.run.runtime import Component, PeriodicTask, WebServer
-from collector.store import Store, StoreError
+from collector.run.runtime import Component, PeriodicTask
+from collector.store import Store
 
 UNPROVEN = Event(
     __name__, "warning", "approval_unproven", "two people are to approve each gateway, but need not prove who they are",
@@ -43,7 +37,11 @@ CERTIFICATES_POLL_S = 60.0
 DAY_MS = 86_400_000
 RECENT_MS = 7 * DAY_MS  # who may still have a session at an external broker; it can do nothing there in any case
 FINDINGS_POLL_S = 5.0
-REST_S = 0.02  # pages and enrolment give way before ingest: some 800 strangers a second are shown out
+
+
+class Reloaded(Protocol):
+    def reload(self) -> None:
+        """Shows what its certificate's files hold now."""
 
 
 class TlsMaintenance:
@@ -56,7 +54,7 @@ class TlsMaintenance:
         self._authority = Authority(settings.data_dir, now_ms(), settings.enrolment.certificate_days)
         self._own, _ = server_certificates(self._authority, settings, now_ms())
         self._broker: EmbeddedBroker | None = None
-        self._web_listener: WebServer | None = None
+        self.listener: Reloaded | None = None  # of enrolment, once there is one
         self._warn_if_unproven()
         self._listed: object = None  # what the revocation list was last written from
         networks = settings.measure.networks
@@ -109,17 +107,16 @@ class TlsMaintenance:
             self._outside.append(ExternalBroker(kept, self._authority, run=child.hang_up))
         return child
 
-    def parts(self, app: FastAPI, stack: ExitStack) -> list[Component]:
-        """What to start once the broker runs. `stack` closes the listening socket. Raises StoreError."""
+    @property
+    def pair(self) -> tuple[Path, Path]:
+        """The certificate and key by which gateways know us."""
+        return self._own.server.cert, self._own.server.key
+
+    def parts(self) -> list[Component]:
+        """What to start once the broker runs."""
         parts: list[Component] = [PeriodicTask("revocations", REVOKED_POLL_S, self.disconnect_revoked)]
         if self._broker is not None:
             parts.append(PeriodicTask("breaches", FINDINGS_POLL_S, self.record_findings))
-        if self._settings.enrolment.listen:
-            limits = self._settings.http
-            place = stack.enter_context(bound(self._settings.enrolment.listen, "[enrolment] listen", limits))
-            pair = (self._own.server.cert, self._own.server.key)
-            self._web_listener = WebServer(app.state.gateways, place, lambda: None, pair, limits)
-            parts.append(self._web_listener)
         return [*parts, PeriodicTask("certificates", CERTIFICATES_POLL_S, self.renew)]
 
     def disconnect_revoked(self) -> None:
@@ -171,22 +168,6 @@ class TlsMaintenance:
         _, are_new = server_certificates(self._authority, self._settings, self._now_ms())
         if are_new:
             RENEWED.log()
-            for part in (self._broker, self._web_listener):
+            for part in (self._broker, self.listener):
                 if part is not None:
                     part.reload()
-
-
-def bound(listen: str, key: str, limits: HttpSection, proxies: Sequence[str] = ()) -> ListeningSocket:
-    """A listening socket for uvicorn, with bounds; `proxies` may hold more than one address. Raises StoreError."""
-    host, port = split_listen(listen)
-    try:
-        place = socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512
-        )
-    except OSError as error:
-        raise StoreError(f"{key} {listen}: cannot listen ({describe(error)}); set a free address") from None
-    exempt = [address_group(address) for address in proxies]
-    connections = resources.connections_of(key, limits.connections)
-    per_address = min(connections, limits.connections_per_address)
-    bounds = ConnectionLimits(connections=connections, per_address=per_address, exempt=exempt, rest_s=REST_S)
-    return ListeningSocket(place, bounds)

@@ -82,31 +82,11 @@ def build(
 
     `hub.close()` must be called before the server is asked to stop: open pages keep their streams until then.
     """
-    facts = _enrolment_facts(config, key, now)
     with store.read() as conn:
         first_link = auth.FirstLink.load(config.data_dir, has_admin=directory.has_admin(conn))
     if first_link.is_open:
         NO_ADMIN.log(file=config.data_dir / auth.TOKEN_FILE)
-    providers, is_secure = config.measure.providers, config.web.is_secure
-    site = Site(
-        store,
-        hub,
-        standards,
-        first_link,
-        facts,
-        Seal(key),
-        passkeys.party_of(config.web_url),
-        now,
-        is_secure,
-        texts=texts,
-        health=health or Health(),
-        providers=providers,
-        requires_second_proof=config.web.second_proof == "required",
-        boundaries=config.web.boundaries,
-        data_dir=config.data_dir,
-        enrolment_url=config.enrolment_url,
-        channels=personal_channels(config),
-    )
+    site = _site(store, config, hub, first_link, standards, key, now, texts, health or Health())
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(site))
     app.state.gateways = gateways.build(site, key, config.http.body_bytes)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
@@ -125,6 +105,47 @@ def build(
     app.add_middleware(BodyLimit, limit_bytes=config.http.body_bytes)
     app.add_middleware(Guard, site=site)
     return app
+
+
+def build_enrolment(
+    store: Store, config: Settings, hub: Hub, *, standards: Standards, key: Ed25519PrivateKey
+) -> FastAPI:
+    """The listener for gateways alone, for a process that serves nothing else."""
+    closed = auth.FirstLink(config.data_dir / auth.TOKEN_FILE, None)
+    site = _site(store, config, hub, closed, standards, key, now_ms, FOLDER, Health())
+    return gateways.build(site, key, config.http.body_bytes)
+
+
+def _site(
+    store: Store,
+    config: Settings,
+    hub: Hub,
+    first_link: auth.FirstLink,
+    standards: Standards,
+    key: Ed25519PrivateKey,
+    now: Callable[[], int],
+    texts: Path,
+    health: Health,
+) -> Site:
+    return Site(
+        store,
+        hub,
+        standards,
+        first_link,
+        _enrolment_facts(config, key, now),
+        Seal(key),
+        passkeys.party_of(config.web_url),
+        now,
+        config.web.is_secure,
+        texts=texts,
+        health=health,
+        providers=config.measure.providers,
+        requires_second_proof=config.web.second_proof == "required",
+        boundaries=config.web.boundaries,
+        data_dir=config.data_dir,
+        enrolment_url=config.enrolment_url,
+        channels=personal_channels(config),
+    )
 
 
 def personal_channels(config: Settings) -> tuple[PersonalChannel, ...]:

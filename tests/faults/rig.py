@@ -48,7 +48,8 @@ class House:
         self.database = self.database or f"sqlite:///{data}/nabz.db"
         self.collector_toml, self.agent_toml = self.folder / "collector.toml", self.folder / "agent.toml"
         self.collector_toml.write_text(
-            f'[collector]\ndata_dir = "{data}"\n[database]\nurl = "{self.database}"\n'
+            f'[collector]\ndata_dir = "{data}"\nprocesses = "one"\n'  # it starts in half the processor time
+            f'[database]\nurl = "{self.database}"\n'
             f'[web]\nlisten = "127.0.0.1:{self.web}"\n'
             f'[broker]\nurl = "mqtt://127.0.0.1:{self.broker}"\n[measure]\nenabled = false\n'
         )

@@ -15,6 +15,8 @@ from collector.config import Settings
 from collector.ingest.subscriber import Address, Subscriber
 from collector.ingest.transaction import Ingest
 from collector.register import centers
+from collector.run.listeners.sockets import bound
+from collector.run.listeners.web_server import WebServer
 from collector.run.tls_maintenance import TlsMaintenance
 from collector.store import Store
 from collector.web.app import build
@@ -53,7 +55,10 @@ class House:
         self.broker = self.keeper.broker()
         self.ingest = Ingest(self.store, key, lambda _conn, _group, _now: 0)
         listener = Subscriber(Address("127.0.0.1", plain), self.ingest, lambda _touched: None, self.now_ms)
-        for part in (self.broker, listener, *self.keeper.parts(self.app, stack)):
+        place = stack.enter_context(bound(self.settings.enrolment.listen, "[enrolment] listen", self.settings.http))
+        web = WebServer(self.app.state.gateways, place, lambda: None, self.keeper.pair, self.settings.http)
+        self.keeper.listener = web
+        for part in (self.broker, listener, web, *self.keeper.parts()):
             stack.callback(part.stop)
             part.start()
         if again is None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from agent.common.logs import Event
+from collector.run import child_process
 from collector.run.runtime import SYSTEMD
 from collector.store.cold import parts
 
@@ -55,7 +55,7 @@ class Archiving:
             NOT_INSTALLED.log(needs=parts.NEEDS)
 
     def _started(self) -> subprocess.Popen[bytes]:
-        argv = [sys.executable, "-m", "collector.run.child_process", str(os.getpid()), "archive", *self._options]
+        argv = child_process.command(["archive", *self._options])
         environment = {name: value for name, value in os.environ.items() if name not in SYSTEMD}
         null = subprocess.DEVNULL
         process = subprocess.Popen([*argv, "--json"], stdin=null, stdout=null, start_new_session=True, env=environment)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from agent.common.logs import Event
 from collector.config import Settings
 from collector.recovery import drill
+from collector.run import child_process
 from collector.run.runtime import SYSTEMD
 from collector.store import Store
 
@@ -68,7 +68,7 @@ class Backups:
 
     def _started(self, act: str) -> subprocess.Popen[bytes]:
         self._tried_ms[act] = self._now_ms()
-        argv = [sys.executable, "-m", "collector.run.child_process", str(os.getpid()), act, *self._options, "--json"]
+        argv = child_process.command([act, *self._options, "--json"])
         environment = {name: value for name, value in os.environ.items() if name not in SYSTEMD}
         null = subprocess.DEVNULL
         process = subprocess.Popen(argv, stdin=null, stdout=null, start_new_session=True, env=environment)

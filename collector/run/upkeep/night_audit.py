@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -12,6 +11,7 @@ from agent.common.center_time import UTC_AHEAD_MS
 from agent.common.logs import Event
 from collector.audit import nightly
 from collector.config import Settings
+from collector.run import child_process
 from collector.run.runtime import SYSTEMD
 from collector.store import Store
 
@@ -59,7 +59,7 @@ class NightAudit:
 
     def _started(self) -> subprocess.Popen[bytes]:
         words = ["verify", *self._options, "--sample"]
-        argv = [sys.executable, "-m", "collector.run.child_process", str(os.getpid()), *words]
+        argv = child_process.command(words)
         environment = {name: value for name, value in os.environ.items() if name not in SYSTEMD}
         null = subprocess.DEVNULL
         process = subprocess.Popen(argv, stdin=null, stdout=null, start_new_session=True, env=environment)

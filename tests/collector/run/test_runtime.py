@@ -20,7 +20,8 @@ from collector.brokers.endpoints import Address
 from collector.config import ConfigError, Settings
 from collector.ingest.subscriber import Subscriber
 from collector.ingest.transaction import Ingest
-from collector.run.runtime import Component, PeriodicTask, Subprocess, WebServer
+from collector.run.listeners.web_server import WebServer
+from collector.run.runtime import Component, PeriodicTask, Subprocess
 from collector.run.service import Running
 from collector.store import Store
 from tests.helpers.ports import free_ports
@@ -72,7 +73,7 @@ def test_it_is_stopped_at_once_and_again(component: Component) -> None:
 ENDS = {
     "task": "from collector.run.runtime import PeriodicTask as Task; Task('look', 3600, lambda: None).start()",
     "ingest": "from collector.ingest.subscriber import IngestWorker; IngestWorker(0, print, print, print).start()",
-    "web": "import socket; from fastapi import FastAPI; from collector.run.runtime import WebServer; "
+    "web": "import socket; from fastapi import FastAPI; from collector.run.listeners.web_server import WebServer; "
     "WebServer(FastAPI(), socket.create_server(('127.0.0.1', 0)), print).start()",
 }
 

@@ -20,7 +20,7 @@ from collector.accounts.policy import Account
 from collector.config import BackupSection, CollectorTable, DatabaseSection, Settings, StandardSection
 from collector.database import opened
 from collector.recovery import settle
-from collector.run.service import read_standards
+from collector.run.settings import read_standards
 from collector.scope import EVERYWHERE
 from collector.standard import load
 from collector.store import Store, StoreError, schema

@@ -21,8 +21,8 @@ from collector.access.ca import Authority
 from collector.access.server_certs import server_certificates
 from collector.config import CollectorTable, EnrolmentSection, HttpSection, Settings
 from collector.measure.record import MAX_BYTES
-from collector.run.runtime import WebServer
-from collector.run.tls_maintenance import bound
+from collector.run.listeners.sockets import bound
+from collector.run.listeners.web_server import WebServer
 from collector.web.limits import BodyLimit
 from collector.web.machines.measure_servers import SEAL_BYTES
 from tests.helpers.waiting import wait_until

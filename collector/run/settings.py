@@ -1,0 +1,47 @@
+"""What the settings name, read: standards, channels of alerts, times of digests."""
+
+from __future__ import annotations
+
+from agent.common.errors import describe
+from collector.alerts.channel import Channel
+from collector.alerts.channels.schemes import make
+from collector.alerts.digest import DigestKind
+from collector.config import ConfigError, Settings
+from collector.recovery import settle as recovery
+from collector.routing.due import DueTime, parse_due
+from collector.standard import StandardError, Standards, examples, load
+
+
+def read_standards(settings: Settings) -> Standards:
+    """The versions of the standard that the settings name. Raises ConfigError."""
+    try:
+        versions = {version.id: version for version in [load(path) for path in settings.standard.files] or examples()}
+        versions |= {version.id: version for version in map(load, recovery.taken_again(settings.data_dir))}
+        return Standards.of(versions.values())
+    except StandardError as error:
+        raise ConfigError(str(error)) from None
+
+
+def read_digest_times(settings: Settings) -> dict[DigestKind, DueTime]:
+    """Those that are sent."""
+    alerts = settings.alerts
+    kinds: dict[DigestKind, str] = {"daily": alerts.daily, "weekly": alerts.weekly}
+    return {kind: parse_due(text, moves=kind == "weekly") for kind, text in kinds.items() if text}
+
+
+def read_channels(settings: Settings) -> list[Channel]:
+    """Where alerts go. Raises ConfigError for an address that Apprise does not know."""
+    try:
+        return [
+            make(
+                channel.name,
+                channel.secret_url(),
+                channel.events,
+                channel.languages,
+                channel.secret(),
+                is_short=channel.form == "short",
+            )
+            for channel in settings.alerts.channels
+        ]
+    except ValueError as error:
+        raise ConfigError(f"[[alerts.channels]] {describe(error)}") from None
