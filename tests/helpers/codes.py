@@ -262,6 +262,7 @@ COLLECTOR: Examples = {
     "place.vpn": {"n": 8, "whole": 10, "network": "AS16276 OVH"},
     "place.hotspot": {"n": 8, "whole": 10, "network": "AS45669 JAZZ"},
     "place.other_line": {"network": "AS17557", "other": "AS9541"},
+    "place.new_network": {"n": 8, "whole": 10, "network": "AS9541 CYBERNET", "before": "AS17557 PTCL"},
     "place.moved": {"server": "pie", "rtt_ms": 4.0, "before_ms": 40.0},
     "place.virtual": {"device": "g1"},
     "pattern.twin_seats": {"n": 2, "seats": ["s1", "s2"], "rounds": 60},

@@ -65,6 +65,19 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
         "        if False and not others",
         PLACES.format("other_line"),
     ),
+    "addresses of sessions are not compared": (
+        "collector/judging/places.py", "{test.address for test in place.tests} | set(place.session_addresses)",
+        "{test.address for test in place.tests}",
+        "tests/collector/judging/test_places.py::test_a_session_at_another_centers_address_is_found",
+    ),
+    "a network is as good as another": (
+        "collector/judging/places.py", "    if place.own or len(before)", "    if True or len(before)",
+        PLACES.format("new_network"),
+    ),
+    "what Mosquitto says of sessions is dropped": (
+        "collector/brokers/session_log.py", "        self._book.begin_session(name, address)\n", "",
+        "tests/collector/brokers/test_session_log.py",
+    ),
     "the length of the way is not compared": (
         "collector/judging/places.py", "        if abs(now - was) > max(", "        if abs(now - was) > 1e9 * max(",
         PLACES.format("moved"),
@@ -150,6 +163,17 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
         pytest.param(
             "tests and sessions are not compared",
             marks=pytest.mark.control("tests and sessions are not compared", row=61),
+        ),
+        pytest.param(
+            "addresses of sessions are not compared",
+            marks=pytest.mark.control("addresses of sessions are not compared", row=61),
+        ),
+        pytest.param(
+            "a network is as good as another", marks=pytest.mark.control("a network is as good as another", row=61)
+        ),
+        pytest.param(
+            "what Mosquitto says of sessions is dropped",
+            marks=pytest.mark.control("what Mosquitto says of sessions is dropped", row=61),
         ),
         pytest.param(
             "the length of the way is not compared",
