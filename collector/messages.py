@@ -66,6 +66,8 @@ Finding = Literal[
     "twin_seats", "one_boot", "ups_frozen", "ups_unloaded", "ups_never_cut", "ups_contradicted",
     # a question at a moment that nobody could know, without an answer (collector.judging.challenges)
     "challenge_missed",
+    # tests that get a better way than files, and files that are hardly ever fetched (collector.judging.fast_lane)
+    "fast_lane", "fetch_missed",
     # what speed engines say of one line on one day (collector.judging.engines)
     "engines_disagree",
     # what is stored of a center otherwise than it was signed (collector.audit)

@@ -262,6 +262,8 @@ COLLECTOR: Examples = {
     "place.vpn": {"n": 8, "whole": 10, "network": "AS16276 OVH"},
     "place.hotspot": {"n": 8, "whole": 10, "network": "AS45669 JAZZ"},
     "place.other_line": {"network": "AS17557", "other": "AS9541"},
+    "lane.fast": {"n": 3, "whole": 5, "tests_mbps": 40.0, "others_mbps": 8.0},
+    "lane.missed": {"n": 9, "whole": 10},
     "place.new_network": {"n": 8, "whole": 10, "network": "AS9541 CYBERNET", "before": "AS17557 PTCL"},
     "place.moved": {"server": "pie", "rtt_ms": 4.0, "before_ms": 40.0},
     "place.virtual": {"device": "g1"},

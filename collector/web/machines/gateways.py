@@ -20,7 +20,7 @@ from collector.web import errors
 from collector.web.errors import Mistaken
 from collector.web.guard import Guard
 from collector.web.limits import BodyLimit
-from collector.web.machines import measure_servers
+from collector.web.machines import files, measure_servers
 from collector.web.machines.refusals import Refusals
 from collector.web.site import Site
 
@@ -69,6 +69,7 @@ def router(site: Site, key: Ed25519PrivateKey) -> APIRouter:
         return await desk.answered(request, enrolment.renewing, enrolment.renew)
 
     routes.include_router(measure_servers.router(site))
+    routes.include_router(files.router(site))
     return routes
 
 

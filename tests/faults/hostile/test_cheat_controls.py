@@ -78,6 +78,17 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
         "collector/brokers/session_log.py", "        self._book.begin_session(name, address)\n", "",
         "tests/collector/brokers/test_session_log.py",
     ),
+    "files are not compared with tests": (
+        "collector/judging/fast_lane.py", "    if len(shown) < rules.days or", "    if True or",
+        CHEATS.format("tests have a lane of their own"),
+    ),
+    "a busy line is no excuse": (
+        "collector/judging/fast_lane.py", "self.peak_mbps or 0.0)", "0.0)", "tests/collector/judging/test_fast_lane.py",
+    ),
+    "a file that was not fetched whole is a figure": (
+        "collector/web/machines/files.py", "if number == transfer.parts and transfer.is_whole:",
+        "if number == transfer.parts:", "tests/agent/uplink/test_bulk_fetch.py",
+    ),
     "the length of the way is not compared": (
         "collector/judging/places.py", "        if abs(now - was) > max(", "        if abs(now - was) > 1e9 * max(",
         PLACES.format("moved"),
@@ -112,7 +123,7 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
         f"{PATTERNS}::test_a_gateway_that_dies_while_its_ups_has_plenty_is_found",
     ),
     "who does not answer was dark": (
-        "collector/speedtests/challenges.py", 'state = "missed" if _was_heard(conn, row) else "excused"',
+        "collector/speedtests/challenges.py", 'state = "missed" if was_heard(conn, row) else "excused"',
         'state = "excused"', "tests/collector/speedtests/test_challenges.py",
     ),
     "a file of evidence vouches for itself": (
@@ -174,6 +185,14 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
         pytest.param(
             "what Mosquitto says of sessions is dropped",
             marks=pytest.mark.control("what Mosquitto says of sessions is dropped", row=61),
+        ),
+        pytest.param(
+            "files are not compared with tests", marks=pytest.mark.control("files are not compared with tests", row=61)
+        ),
+        pytest.param("a busy line is no excuse", marks=pytest.mark.control("a busy line is no excuse", row=61)),
+        pytest.param(
+            "a file that was not fetched whole is a figure",
+            marks=pytest.mark.control("a file that was not fetched whole is a figure", row=61),
         ),
         pytest.param(
             "the length of the way is not compared",
