@@ -66,19 +66,18 @@ class LaneDay:
 
 @dataclass(frozen=True, kw_only=True)
 class CounterLook:
-    """What the line's counter showed at a moment."""
+    """What the line's counter showed at a moment. It starts anew with its machine."""
 
     at_ms: int
-    boot: str
     rx_bytes: int
 
 
 def peak_mbps(looks: Sequence[CounterLook], tests_ms: Sequence[tuple[int, int]]) -> float | None:
-    """The highest rate between two looks in a row, of one run of the machine, outside of tests (from, to)."""
+    """The highest rate between two looks in a row outside of tests (from, to)."""
     rates = []
     for before, after in itertools.pairwise(looks):
         step_ms = after.at_ms - before.at_ms
-        if before.boot != after.boot or not 0 < step_ms <= MAX_STEP_MS or after.rx_bytes < before.rx_bytes:
+        if not 0 < step_ms <= MAX_STEP_MS or after.rx_bytes < before.rx_bytes:
             continue
         if any(start < after.at_ms + MARGIN_MS and end > before.at_ms - MARGIN_MS for start, end in tests_ms):
             continue
@@ -169,9 +168,9 @@ def _tests(conn: sa.Connection, device: str, from_ms: int) -> list[tuple[int, in
 
 def _looks(conn: sa.Connection, center: str, device: str, from_ms: int) -> list[CounterLook]:
     table = schema.readings["gateway"].c
-    query = sa.select(table.wall_ms, table.boot, table.wan_rx_bytes).where(
+    query = sa.select(table.wall_ms, table.wan_rx_bytes).where(
         table.wall_ms.between(from_ms, from_ms + DAY_MS - 1), table.center == center, table.device == device,
         table.wan_rx_bytes.is_not(None),
     )  # fmt: skip
     rows = conn.execute(query.order_by(table.wall_ms))
-    return [CounterLook(at_ms=row.wall_ms, boot=row.boot, rx_bytes=row.wan_rx_bytes) for row in rows]
+    return [CounterLook(at_ms=row.wall_ms, rx_bytes=row.wan_rx_bytes) for row in rows]

@@ -36,11 +36,11 @@ def test_a_few_odd_days_among_many_are_none() -> None:
     assert lane([CHEAT] * 4 + [HONEST["an idle line"]] * 3) is not None
 
 
-def looks(*steps_mb: float, step_ms: int = 60_000, boot: str = "b") -> list[CounterLook]:
-    total, found = 10**9, [CounterLook(at_ms=0, boot=boot, rx_bytes=10**9)]
+def looks(*steps_mb: float, step_ms: int = 60_000) -> list[CounterLook]:
+    total, found = 10**9, [CounterLook(at_ms=0, rx_bytes=10**9)]
     for number, step_mb in enumerate(steps_mb, 1):
         total += round(step_mb * 1e6)
-        found.append(CounterLook(at_ms=number * step_ms, boot=boot, rx_bytes=total))
+        found.append(CounterLook(at_ms=number * step_ms, rx_bytes=total))
     return found
 
 
@@ -52,8 +52,7 @@ def test_the_peak_of_a_line_is_taken_outside_of_tests() -> None:
 
 def test_counters_that_start_anew_or_were_not_read_for_long_make_no_rate() -> None:
     assert peak_mbps(looks(15, step_ms=600_000), []) is None
-    assert peak_mbps(looks(15) + looks(0, boot="c")[:1], []) == pytest.approx(2.0)
-    back = [*looks(15), CounterLook(at_ms=120_000, boot="b", rx_bytes=5)]
+    back = [*looks(15), CounterLook(at_ms=120_000, rx_bytes=5)]
     assert peak_mbps(back, []) == pytest.approx(2.0)
     assert peak_mbps([], []) is None
 
