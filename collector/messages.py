@@ -63,7 +63,8 @@ Finding = Literal[
     "shared_address", "shared_machine", "shared_router", "other_network", "vpn", "hotspot", "other_line",
     "new_network", "moved", "virtual",
     # what seats and UPSs say that no real ones do (collector.judging.patterns)
-    "twin_seats", "one_boot", "ups_frozen", "ups_unloaded", "ups_never_cut", "ups_contradicted",
+    "twin_seats", "one_boot", "one_machine", "one_address", "virtual_seats",
+    "ups_frozen", "ups_unloaded", "ups_never_cut", "ups_contradicted",
     # a question at a moment that nobody could know, without an answer (collector.judging.challenges)
     "challenge_missed",
     # tests that get a better way than files, and files that are hardly ever fetched (collector.judging.fast_lane)

@@ -101,6 +101,15 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
         "for seats in same.values() if len(seats) > 10**6",
         f"{PATTERNS}::test_two_names_of_one_machine_are_found_and_honest_seats_are_not",
     ),
+    "what seats have in common is not compared": (
+        "agent/probes/seats/registry.py", "    shared = in_common(present)\n", "    shared = in_common([])\n",
+        "tests/agent/probes/seats/test_registry.py",
+    ),
+    "what a gateway says of its seats is not counted": (
+        "collector/judging/patterns.py", "        if len(seats) >= max(count, share",
+        "        if len(seats) > 9 * max(count, share",
+        CHEATS.format("seats are virtual machines"),
+    ),
     "seats that began at once are not seen": (
         "collector/judging/patterns.py", "    if len(best) < rules.boot_seats or", "    if True or",
         f"{PATTERNS}::test_machines_of_one_host_began_at_once_and_pcs_after_a_cut_did_not",
@@ -202,6 +211,14 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
             "a virtual machine is a machine", marks=pytest.mark.control("a virtual machine is a machine", row=61)
         ),
         pytest.param("equal seats are not seen", marks=pytest.mark.control("equal seats are not seen", row=61)),
+        pytest.param(
+            "what seats have in common is not compared",
+            marks=pytest.mark.control("what seats have in common is not compared", row=61),
+        ),
+        pytest.param(
+            "what a gateway says of its seats is not counted",
+            marks=pytest.mark.control("what a gateway says of its seats is not counted", row=61),
+        ),
         pytest.param(
             "seats that began at once are not seen",
             marks=pytest.mark.control("seats that began at once are not seen", row=61),

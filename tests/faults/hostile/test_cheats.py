@@ -19,6 +19,9 @@ from paho.mqtt import client as mqtt
 
 from agent import wire
 from agent.common.mqtt import Client as MqttClient
+from agent.config import SeatsSection
+from agent.probes.seats.registry import Registry
+from agent.seat.snapshot import Snapshot
 from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.endpoints import Address
 from collector.ingest import server_results, spools
@@ -260,6 +263,18 @@ def one_pc_as_forty_seats(here: Collector, mine: Gateway) -> None:
     here.send(mine.batch(raws, live=False))
 
 
+def many_seats_of_one_machine(here: Collector, mine: Gateway) -> None:
+    """A program poses as six PCs from one address, in virtual machines that share the host's disk."""
+    roll = Registry(None)
+    for number in range(6):
+        facts = (f"mac:{number:016x}", "disk:00000000000000aa")
+        seat = Snapshot(id=f"s{number:016x}", name=f"S{number}", at_ms=0, nonce="0" * 32, facts=facts, is_virtual=True)
+        roll.take(seat, 0, "192.168.1.7")
+    reading = roll.call(1000, SeatsSection())
+    assert reading is not None
+    here.live(mine, reading)
+
+
 def seats_of_another_center(here: Collector, mine: Gateway) -> None:
     columns = wire.SeatColumns(id=["s1", "s2"], state=["healthy"] * 2, why=[""] * 2)
     for gateway in (mine, enrolled(here.store, "KHI-1")):
@@ -300,6 +315,9 @@ CHEATS: dict[str, tuple[Callable[[Collector, Gateway], None], str, int]] = {
     "only tests go by a better line": (go_by_another_line, "other_line", MINUTE),
     "tests have a lane of their own": (give_tests_the_better_way, "fast_lane", MINUTE),
     "one PC is forty seats": (one_pc_as_forty_seats, "twin_seats", MINUTE),
+    "a machine poses as seats: its disk": (many_seats_of_one_machine, "one_machine", MINUTE),
+    "a machine poses as seats: its address": (many_seats_of_one_machine, "one_address", MINUTE),
+    "seats are virtual machines": (many_seats_of_one_machine, "virtual_seats", MINUTE),
     "seats of another center": (seats_of_another_center, "shared_seat", MINUTE),
     "a UPS is a script": (pretend_a_ups, "ups_frozen", MINUTE),
     "one machine is two centers": (one_machine_for_two, "shared_machine", MINUTE),
