@@ -108,7 +108,7 @@ class Service:
             receipt_clock=self._receipt_clock,
             learn_time=self._renewal.learn_time if mine.tls else None,
             refusal=lambda: self._renewal.refusal,
-            settings=remote.report,
+            settings=lambda: msgspec.structs.replace(remote.report(), fetches=True),
         )
         self._recent = RecentLines()
         sources = AnswerSources(
@@ -152,7 +152,13 @@ class Service:
             keep=self._keep,
             enrich=self._enrich,
             send_ask=lambda ask: self._uplink.send_ask(ask),
+            fetch=self._fetch,
         )
+
+    def _fetch(self, order: wire.FetchOrder) -> int:
+        from agent.uplink import bulk_fetch  # costs memory only where it is wanted
+
+        return bulk_fetch.fetch(self._renewal.client(), order)
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Until ``stop`` is set; or until the agent is to start again with other settings, then True. A broken part
@@ -219,7 +225,7 @@ class Service:
             self._changes.offer(task.settings)
         elif task.question is not None:
             self._answers.ask(task.question)
-        elif task.do in ("speed", "probe"):
+        elif task.do in ("speed", "probe", "fetch"):
             self._rounds.handle_task(task)
 
     def _send_answer(self, question: str, answer: str) -> None:

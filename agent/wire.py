@@ -25,6 +25,8 @@ MAX_BATCH_BYTES = 64 * 1024
 MAX_BATCH_READINGS = 100
 MAX_SMALL_BYTES = 4 * 1024  # receipts, tasks, presence
 MAX_ASK_BYTES = 48 * 1024  # asks: one may be the answer to a question
+MAX_FETCH_PARTS = 64
+MAX_FETCH_PART_BYTES = 1024 * 1024
 MAX_ANSWER_CHARS = 12_000  # of up to four bytes each
 GENESIS = bytes(32)  # the chain before the first reading of a spool
 # The engine whose speed tests are drawn, judged and reported. Others measure by rules of their own: second opinions.
@@ -485,13 +487,14 @@ class SettingsReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     ``state`` is ``applied``, or ``trial`` until a receipt shows that the collector is reached with them. ``failed`` is
     the digest of the last ones that were refused or taken back, ``why`` the code of the reason, and what was wrong;
-    empty where nothing failed.
+    empty where nothing failed. ``fetches``: this program takes tasks to ``fetch``; none before 0.4 does.
     """
 
     digest: Hex = ""
     state: Word = "applied"
     failed: Hex = ""
     why: Text = ""
+    fetches: bool = False
 
 
 class SettingsDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -597,18 +600,28 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires_ms: Millis
 
 
+class FetchOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A file of the collector to be fetched once and thrown away, over a few connections: ``parts`` of ``part_bytes``
+    each. ``name`` admits to it."""
+
+    name: Hex
+    parts: Annotated[int, msgspec.Meta(ge=1, le=MAX_FETCH_PARTS)]
+    part_bytes: Annotated[int, msgspec.Meta(ge=1, le=MAX_FETCH_PART_BYTES)]
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing the collector asks a gateway to do once, before ``expires_ms``.
 
     For a speed test ``id`` is its test id, ``token`` admits it once at ``server``. ``slot`` is the time of day for
     which the collector drew it: it is that slot's test. Absent for other tests, and from collectors before 0.3.
-    ``settings`` and ``question`` are sent to gateways whose batches say that they take settings.
+    ``settings`` and ``question`` are sent to gateways whose batches say that they take settings, ``fetch`` to those
+    that say they do.
     """
 
     v: int
     device: Word
     id: Word
-    do: Literal["speed", "probe", "settings", "question"]
+    do: Literal["speed", "probe", "settings", "question", "fetch"]
     probe: Word | None = None
     purpose: Purpose = "desk"
     nonce: Hex = ""
@@ -617,6 +630,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     slot: Text = ""
     settings: SettingsDocument | None = None
     question: Question | None = None
+    fetch: FetchOrder | None = None
     expires_ms: Millis
 
 

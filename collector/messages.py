@@ -60,12 +60,15 @@ Finding = Literal[
     # what the roll calls of several centers say together (collector.judging.shared_seats)
     "shared_seat",
     # what does not fit of the places of gateways (collector.judging.places)
-    "shared_address", "shared_machine", "shared_router", "other_network", "vpn", "hotspot", "other_line", "moved",
-    "virtual",
+    "shared_address", "shared_machine", "shared_router", "other_network", "vpn", "hotspot", "other_line",
+    "new_network", "moved", "virtual",
     # what seats and UPSs say that no real ones do (collector.judging.patterns)
-    "twin_seats", "one_boot", "ups_frozen", "ups_unloaded", "ups_never_cut", "ups_contradicted",
+    "twin_seats", "one_boot", "one_machine", "one_address", "virtual_seats",
+    "ups_frozen", "ups_unloaded", "ups_never_cut", "ups_contradicted",
     # a question at a moment that nobody could know, without an answer (collector.judging.challenges)
     "challenge_missed",
+    # tests that get a better way than files, and files that are hardly ever fetched (collector.judging.fast_lane)
+    "fast_lane", "fetch_missed",
     # what speed engines say of one line on one day (collector.judging.engines)
     "engines_disagree",
     # what is stored of a center otherwise than it was signed (collector.audit)

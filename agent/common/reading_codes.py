@@ -26,6 +26,10 @@ SEAT_FAULTS: Mapping[str, Mapping[str, Param]] = {
     "back_network": {"silent_s": 2400},
     "clone": {},  # two machines report under one identity
     "intruder": {},  # a PC without the seat's own key speaks for it
+    # what several seats have in common that are there at once
+    "one_address": {"n": 3},
+    "one_machine": {"n": 2},  # a disk or a network card
+    "virtual": {},
     "cpu": {"used_pct": 98.0, "limit_pct": 97.0},  # of a gateway before 0.3: a busy PC is in use
     "memory": {"used_pct": 98.0, "limit_pct": 97.0},
     "disk": {"used_pct": 98.0, "limit_pct": 97.0},

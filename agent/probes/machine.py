@@ -6,21 +6,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from agent.seat.identity import is_hypervisor
+
 CONTEXT = "nabz machine 1 "  # what is hashed elsewhere does not match
 SHORT = 16  # hexadecimal digits
-# What hypervisors write where a maker's name stands (DMI type 1, SMBIOS 3).
-VIRTUAL = (
-    "qemu",
-    "kvm",
-    "vmware",
-    "virtualbox",
-    "innotek",
-    "virtual machine",
-    "hyper-v",
-    "xen",
-    "bochs",
-    "parallels",
-)
 
 
 def own_hash(interface: str | None, root: Path = Path("/")) -> str | None:
@@ -39,8 +28,8 @@ def router_hash(router: str | None, root: Path = Path("/")) -> str | None:
 
 def hardware(root: Path = Path("/")) -> str | None:
     """``virtual`` or ``physical``; None where the machine does not say."""
-    maker = " ".join(_text(root / "sys/class/dmi/id" / name) for name in ("sys_vendor", "product_name")).lower()
-    if any(name in maker for name in VIRTUAL):
+    maker = " ".join(_text(root / "sys/class/dmi/id" / name) for name in ("sys_vendor", "product_name"))
+    if is_hypervisor(maker):
         return "virtual"
     if "hypervisor" in _text(root / "proc/cpuinfo").split():
         return "virtual"

@@ -53,8 +53,8 @@ Stamp = Callable[[], wire.Stamp]
 @dataclass(frozen=True, kw_only=True)
 class RoundContext:
     """What the rounds work with. ``now_ms`` is the collector's time as far as it is known, ``enrich`` completes
-    readings with what only the service knows, ``send_ask`` sends a test request to the collector, ``chance`` draws the
-    moment of a round."""
+    readings with what only the service knows, ``send_ask`` sends a test request to the collector, ``fetch`` gets a file
+    of the collector and returns its bytes (it blocks; raises OSError), ``chance`` draws the moment of a round."""
 
     settings: AgentSettings
     device: str
@@ -66,6 +66,7 @@ class RoundContext:
     enrich: Callable[[wire.Reading], wire.Reading]
     send_ask: Callable[[wire.Ask], None]
     start_test: StartTest = start_self_test
+    fetch: Callable[[wire.FetchOrder], int] = lambda _order: 0
     chance: Callable[[], float] = random.random
 
 
@@ -131,6 +132,7 @@ class Rounds:
             load=lambda seconds: idle_check.line_load(parts.settings, seconds),
             moved=lambda: idle_check.moved_bytes(parts.settings),
             send_ask=parts.send_ask,
+            fetch=parts.fetch,
         )
 
     async def run(self) -> None:
@@ -218,6 +220,8 @@ class Rounds:
                 TASK_EXPIRED.log(task=task.id)
             elif task.do == "speed":
                 await self.speed.run_task(task)
+            elif task.fetch is not None:
+                await self.speed.fetch_file(task.fetch)
             elif task.probe is not None and task.probe in self._parts.probes:
                 await self._parts.keep([_answer(one, task) for one in await self._measure(task.probe)], "normal")
             else:

@@ -42,6 +42,13 @@ NOT_CROSS_CHECKED = Event(
     "it", fields="engine bytes",
 )  # fmt: skip
 
+FETCHED = Event(__name__, "info", "file_fetched", "a file of the collector was fetched and thrown away", fields="bytes")
+FETCH_SKIPPED = Event(
+    __name__, "info", "file_skipped", "a file of the collector is not fetched: a metered line, or the month's budget",
+    fields="bytes",
+)  # fmt: skip
+FETCH_FAILED = Event(__name__, "info", "file_failed", "a file of the collector was not fetched whole", fields="error")
+
 # Such a test is of no schedule that a month's verdict counts; older collectors know no word of its own for it.
 CROSS_CHECK: wire.Purpose = "manual"
 BOOK_FILE = "speed.json"
@@ -106,7 +113,7 @@ class SpeedContext:
     """What tests work with. ``now_ms`` goes on by a monotonic clock once a receipt has given the time: slots and
     grants are kept by it, so a wall clock that jumps neither repeats nor skips one. ``measure`` runs one probe;
     ``line`` is held by whatever needs the line for itself; ``load`` measures the line for so many seconds; ``moved``
-    counts its bytes, both directions."""
+    counts its bytes, both directions; ``fetch`` gets a file of the collector."""
 
     settings: AgentSettings
     device: str
@@ -121,6 +128,7 @@ class SpeedContext:
     load: Callable[[float], Awaitable[Load | None]]
     moved: Callable[[], int | None]
     send_ask: Callable[[wire.Ask], None]
+    fetch: Callable[[wire.FetchOrder], int] = lambda _order: 0
 
 
 class SpeedRounds:
@@ -287,6 +295,26 @@ class SpeedRounds:
             await self._save_book(self._book().skipped(skip.cause, self._now_ms()))
         reading = wire.SpeedReading(at=self._parts.stamp(), failure=failure(skip.cause, skip.detail))
         await self._parts.keep([_named(reading, purpose, slot, task.id if task else "")], "normal")
+
+    # ------------------------------------------------------------ a file
+
+    async def fetch_file(self, order: wire.FetchOrder) -> None:
+        """Fetches a file of the collector, which sees how fast it comes, unless the line is metered or the budget of
+        the month is used up. Its bytes are charged like those of a test."""
+        whole = order.parts * order.part_bytes
+        left = self._parts.settings.speed.monthly_budget_mb * 1e6 - self._book().bytes
+        if self._parts.failover() or whole > left or not self._parts.settings.speed.enabled:
+            FETCH_SKIPPED.log(bytes=whole)
+            return
+        moved = whole
+        try:
+            async with self._parts.line:
+                moved = await asyncio.to_thread(self._parts.fetch, order)
+            FETCHED.log(bytes=moved)
+        except OSError as error:
+            FETCH_FAILED.log(error=error)
+        book = self._book()
+        await self._save_book(msgspec.structs.replace(book, bytes=book.bytes + moved))
 
     # ------------------------------------------------------------ the other engine
 

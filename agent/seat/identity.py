@@ -19,6 +19,19 @@ GENERIC = frozenset({
     "0123456789", "03000200-0400-0500-0006-000700080009", "fefefefe-fefe-fefe-fefe-fefefefefefe",
     "00020003-0004-0005-0006-000700080009", "12345678-1234-5678-90ab-cddeefaabbcc",
 })  # fmt: skip
+# What hypervisors write where a maker's name stands (DMI type 1, SMBIOS 3).
+HYPERVISORS = (
+    "qemu",
+    "kvm",
+    "vmware",
+    "virtualbox",
+    "innotek",
+    "virtual machine",
+    "hyper-v",
+    "xen",
+    "bochs",
+    "parallels",
+)
 WEAK = frozenset({"machine", "lmac"})  # copied with an image, or self-given: no hardware
 
 
@@ -39,6 +52,11 @@ def is_generic(value: str) -> bool:
     """True for values that do not identify a machine: fillers, or one sign repeated."""
     plain = value.strip().lower()
     return plain in GENERIC or len(plain) < 4 or len(set(plain) - set(" -_.:")) < 2
+
+
+def is_hypervisor(maker: str) -> bool:
+    """Whether a maker's and product's name is that of a virtual machine."""
+    return any(name in maker.lower() for name in HYPERVISORS)
 
 
 def is_burnt_in(mac: str) -> bool:

@@ -13,7 +13,7 @@ import psutil
 from agent.seat import windows
 from agent.seat.clocks import slept_s
 from agent.seat.drives import built_in, is_removable, serial_of
-from agent.seat.identity import SeatIdentity, facts_of, is_burnt_in
+from agent.seat.identity import SeatIdentity, facts_of, is_burnt_in, is_hypervisor
 from agent.seat.sensors import hottest_c, sensed, share_pct, within
 from agent.seat.snapshot import MAX_DISKS, Disk, Drive, Snapshot, State
 
@@ -52,6 +52,7 @@ def measure(
         slept_s=within(sensed("time asleep", slept_s), 0, 1e10),
         running_s=round(time.monotonic() - STARTED_S, 1),
         hand=hand,
+        is_virtual=sensed("maker", is_virtual),
     )
 
 
@@ -115,6 +116,12 @@ def hardware() -> tuple[str, ...]:
     found += [(kind, _line(DMI / file)) for kind, file in DMI_FACTS.items()]
     found += [("machine", _line(Path("/etc/machine-id")))]
     return facts_of(found)
+
+
+def is_virtual(dmi: Path = DMI) -> bool | None:
+    """Whether its maker is a hypervisor; None where this machine names no maker."""
+    maker = windows.maker() if sys.platform == "win32" else f"{_line(dmi / 'sys_vendor')} {_line(dmi / 'product_name')}"
+    return is_hypervisor(maker) if maker.strip() else None
 
 
 def _macs() -> list[tuple[str, bool]]:

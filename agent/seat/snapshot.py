@@ -66,7 +66,7 @@ class Snapshot:
     `id` is made from hardware facts (see agent.seat.identity), `facts` are hashes of them, `at_ms` is this machine's
     wall time. `stopping` is the last message before an orderly shutdown. `slept_s` is the time asleep since boot and
     `running_s` the age of this program: with `uptime_s` they show afterwards what a silence was. `hand` is the seat's
-    half of a key of its own (see agent.seat.keys).
+    half of a key of its own (see agent.seat.keys). `is_virtual`: a virtual machine; None from seats before 0.3.
     """
 
     id: str
@@ -90,6 +90,7 @@ class Snapshot:
     slept_s: float | None = None
     running_s: float | None = None
     hand: str = ""
+    is_virtual: bool | None = None
 
     @property
     def disk_pct(self) -> float | None:
@@ -145,6 +146,7 @@ def decode(body: bytes) -> Snapshot:
         slept_s=_maybe(fields, "slept_s", 0, 1e10),
         running_s=_maybe(fields, "running_s", 0, 1e10),
         hand=_hand(fields),
+        is_virtual=_flag(fields, "is_virtual"),
     )
 
 

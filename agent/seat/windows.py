@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from dataclasses import dataclass
 
 from agent.seat.identity import fact, is_generic
@@ -53,6 +54,16 @@ def inventory() -> Inventory:
     except (OSError, subprocess.TimeoutExpired):
         return Inventory()
     return parse(done.stdout)
+
+
+def maker() -> str:
+    """Maker and product as the firmware names them; empty where it does not."""
+    if sys.platform != "win32":
+        return ""
+    import winreg  # Windows' own
+
+    with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"HARDWARE\DESCRIPTION\System\BIOS") as bios:
+        return " ".join(str(winreg.QueryValueEx(bios, name)[0]) for name in ("SystemManufacturer", "SystemProductName"))
 
 
 def parse(answer: bytes) -> Inventory:

@@ -142,6 +142,18 @@ class CollectorClient:
         finally:
             connection.close()
 
+    def connected(self) -> http.client.HTTPConnection:
+        """A connection to a collector that was verified, for some requests; to be closed. Raises OSError."""
+        connection = self._connection(checks_time=True)
+        try:
+            connection.connect()
+            if isinstance(connection.sock, ssl.SSLSocket):
+                trust.check_time(connection.sock, self.clock)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def _connection(self, *, checks_time: bool) -> http.client.HTTPConnection:
         parts = urllib.parse.urlsplit(self.url)
         host = parts.hostname or ""

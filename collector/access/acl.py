@@ -135,8 +135,8 @@ class Book:
 
     def sessions(self) -> list[tuple[str, str]]:
         """(gateway, address) of those that began since the last call."""
-        taken, self._sessions = list(self._sessions), {}
-        return taken
+        taken, self._sessions = self._sessions, {}  # first: another thread may add one meanwhile
+        return list(taken)
 
     def findings(self) -> list[DeviceFinding]:
         """Those since the last call."""

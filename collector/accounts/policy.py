@@ -62,7 +62,7 @@ POLICY: Mapping[str, Rule] = {
     "machine": Rule(  # gateways and measurement servers, which prove keys of their own
         (), "anybody",
         ("GET /api/v1/ca", "GET /api/v1/time", "POST /api/v1/enrol", "POST /api/v1/renew", "POST /api/v1/servers/join",
-         "POST /api/v1/records"),
+         "POST /api/v1/records", "GET /api/v1/files/{name}"),
     ),
     "link": Rule((), "anybody", ("GET /a/{secret}", "POST /a/{secret}")),  # its secret says who, for one act
     "second_proof": Rule(

@@ -111,7 +111,8 @@ def mosquitto_child(site: ChildSite, *, is_root: bool) -> str:
         "log_type error",
         "log_type warning",
         "log_type information",  # that it runs
-        "connection_messages false",
+        "log_type notice",
+        "connection_messages true",  # from which address each session comes: collector.brokers.session_log
         "",
         f"listener {port} {host}",
         f"max_connections {MAX_CONNECTIONS}",

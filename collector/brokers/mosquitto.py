@@ -20,12 +20,14 @@ from typing import IO
 
 from agent.common.errors import describe
 from agent.common.logs import Event
+from collector.access import acl
 from collector.access.atomic_files import put
 from collector.access.ca import Files
 from collector.access.people import People
 from collector.brokers import external, generated_config
 from collector.brokers.embedded import BrokerError
 from collector.brokers.generated_config import ChildSite
+from collector.brokers.session_log import SessionLog
 from collector.config import BrokerSection, ConfigError
 from collector.processes import Restarts, end
 
@@ -60,7 +62,7 @@ def chosen(broker: BrokerSection) -> str | None:
 
 class MosquittoChild:
     """`start` returns when it listens. `tend` is to be called every second or so by the thread that called `start`: the
-    kernel ends the child with that thread."""
+    kernel ends the child with that thread. `book` learns what its log says of gateways' sessions."""
 
     def __init__(
         self,
@@ -73,6 +75,8 @@ class MosquittoChild:
     ) -> None:
         self._program, self._folder, self._site = program, folder.absolute(), site
         self._own, self._crl, self._now_s = own, crl, now_s
+        self.book = acl.Book(now_s)
+        self._session_log = SessionLog(self.book)
         self._process: subprocess.Popen[bytes] | None = None
         self._is_stopped = False
         self._runs = threading.Event()  # it has said so
@@ -128,7 +132,7 @@ class MosquittoChild:
                 if text.startswith(ROUTINE):
                     if text.endswith(" running"):
                         self._runs.set()
-                else:
+                elif not self._session_log.read(text):
                     SAYS.log(line=text)
 
     def tend(self) -> None:

@@ -181,6 +181,13 @@ class MeasureSection(CollectorSection):
         description="Times of day in each of which the collector draws one test of each center, at a moment that only "
         "it knows: HH:MM-HH:MM by the centers' clock, as the gateways' own slots; empty: gateways draw their own.",
     )
+    fetch_mb: int = Field(
+        default=8,
+        ge=0,
+        le=64,
+        description="Megabytes of a file that each gateway fetches once a day, sometimes twice, at a moment that only "
+        "the collector knows, so that tests cannot be given a better way than the rest; 0: none.",
+    )
     networks: Path | None = Field(
         default=None,
         description="A database of AS numbers in the MaxMind DB format, such as GeoLite2 ASN or DB-IP ASN Lite, by "

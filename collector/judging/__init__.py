@@ -5,6 +5,7 @@ __all__ = [
     "current",
     "engines",
     "evaluate",
+    "fast_lane",
     "patterns",
     "place_facts",
     "places",

@@ -7,14 +7,15 @@ is found is a question for a visit.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
 import sqlalchemy as sa
 
 from agent import wire
+from agent.common.reading_codes import faults_of
 from agent.common.reasons import Reason
 from collector.judging.place_facts import FoundRow, record
 from collector.store import schema
@@ -22,22 +23,36 @@ from collector.store import schema
 DAY_MS, MINUTE_MS = 86_400_000, 60_000
 LISTED = 5
 
-PatternFinding = Literal["twin_seats", "one_boot", "ups_frozen", "ups_unloaded", "ups_never_cut", "ups_contradicted"]
+PatternFinding = Literal[
+    "twin_seats",
+    "one_boot",
+    "one_machine",
+    "one_address",
+    "virtual_seats",
+    "ups_frozen",
+    "ups_unloaded",
+    "ups_never_cut",
+    "ups_contradicted",
+]
 FINDINGS: tuple[PatternFinding, ...] = (
-    "twin_seats", "one_boot", "ups_frozen", "ups_unloaded", "ups_never_cut", "ups_contradicted",
+    "twin_seats", "one_boot", "one_machine", "one_address", "virtual_seats", "ups_frozen", "ups_unloaded",
+    "ups_never_cut", "ups_contradicted",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class PatternRules:
     """`rounds`: roll calls of a day in which two seats are compared. `boot_span_s` and `boot_seats`: so many PCs that
-    began within so short a time were begun by one hand; the mains bring PCs back within tens of seconds. `frozen`:
+    began within so short a time were begun by one hand; the mains bring PCs back within tens of seconds. `alike`: so
+    many seats, and of all present `alike_share`, that the gateway says come from one address or are virtual. `frozen`:
     readings on mains with the same volts, load and time left. `unloaded`: readings without load beside seats at work.
     `cuts`: of neighbours on one feeder. `plenty_s`: time left by which a gateway should not have died."""
 
     rounds: int = 40
     boot_span_s: float = 1.0
     boot_seats: int = 5
+    alike: int = 4
+    alike_share: float = 0.6
     frozen: int = 600
     unloaded: int = 600
     unloaded_pct: float = 1.0
@@ -58,6 +73,7 @@ class RollCall:
     cpu_pct: Sequence[float | None] = ()
     memory_pct: Sequence[float | None] = ()
     uptime_s: Sequence[float | None] = ()
+    faults: Mapping[str, Collection[str]] = field(default_factory=dict)  # seat -> the codes of what is said of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +121,24 @@ def one_boot(call: RollCall | None, rules: PatternRules = RULES) -> Reason | Non
         return None
     facts = {"n": len(best), "whole": len(known), "span_s": rules.boot_span_s, "seats": sorted(best)[:LISTED]}
     return Reason.of("pattern.one_boot", **facts)  # type: ignore[arg-type]
+
+
+def seats_alike(call: RollCall | None, rules: PatternRules = RULES) -> Iterator[tuple[PatternFinding, Reason]]:
+    """What the gateway says that seats have in common. One disk in two PCs is enough; an address may be that of a
+    router in between, and a center may have a few virtual machines."""
+    if call is None:
+        return
+    present = set(call.seats)
+    kinds: tuple[tuple[PatternFinding, str, int, float], ...] = (
+        ("one_machine", "seat_fault.one_machine", 2, 0.0),
+        ("one_address", "seat_fault.one_address", rules.alike, rules.alike_share),
+        ("virtual_seats", "seat_fault.virtual", rules.alike, rules.alike_share),
+    )
+    for finding, code, count, share in kinds:
+        seats = sorted(seat for seat, codes in call.faults.items() if code in codes and seat in present)
+        if len(seats) >= max(count, share * len(present)):
+            facts = {"n": len(seats), "whole": len(present), "seats": seats[:LISTED]}
+            yield finding, Reason.of(f"pattern.{finding}", **facts)  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- power supplies: pure
@@ -170,6 +204,7 @@ def look(conn: sa.Connection, now_ms: int) -> int:
         reasons: list[tuple[str, Reason | None]] = [
             ("twin_seats", twin_seats(mine)),
             ("one_boot", one_boot(max(mine, key=lambda call: len(call.uptime_s), default=None))),
+            *seats_alike(max(mine, key=lambda call: (len(call.faults), len(call.seats)), default=None)),
             ("ups_contradicted", contradicted(deaths.get(center, ()), ups.get(center, ()))),
             *ups_patterns(ups.get(center, ()), (call.at_ms for call in mine if call.seats)),
         ]
@@ -208,6 +243,7 @@ def _call(at_ms: int, text: str) -> RollCall | None:
         cpu_pct=column(seats.cpu_pct),
         memory_pct=column(seats.memory_pct),
         uptime_s=column(seats.uptime_s),
+        faults={name: {reason.code for reason in reasons} for name, reasons in faults_of(seats).items()},
     )
 
 

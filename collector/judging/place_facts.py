@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -88,10 +89,10 @@ def places(conn: sa.Connection, now_ms: int, providers: Providers) -> list[Netwo
             center=center,
             device=device,
             tests=tests.get((center, device), ()),
-            session_asns=sessions.get((center, device), ()),
+            **sessions.get((center, device), {}),  # type: ignore[arg-type]
             own=asns_of(isps.get(center, ""), providers),
             provider=isps.get(center, ""),
-            **machines.get((center, device), {}),
+            **machines.get((center, device), {}),  # type: ignore[arg-type]
         )
         for center, device in sorted(tests.keys() | machines.keys())
     ]
@@ -108,13 +109,26 @@ def _tests(conn: sa.Connection, now_ms: int) -> Mapping[Key, Sequence[TestPlace]
     return found
 
 
-def _sessions(conn: sa.Connection, now_ms: int) -> Mapping[Key, set[int]]:
-    query = sa.select(_s.center, _s.device, _s.asn).where(
-        _s.source == "session", _s.asn.is_not(None), _s.last_ms > now_ms - 7 * DAY_MS
-    )
-    found: dict[Key, set[int]] = defaultdict(set)
-    for row in conn.execute(query):
-        found[row.center, row.device].add(row.asn)
+def _sessions(conn: sa.Connection, now_ms: int) -> Mapping[Key, dict[str, set[Any]]]:
+    """From where sessions and enrolments came. A session is noted when it begins, so the newest of a gateway may last
+    still, however old."""
+    found: dict[Key, dict[str, set[Any]]] = defaultdict(lambda: defaultdict(set))
+    newest: dict[Key, bool] = {}
+    for row in conn.execute(sa.select(schema.sightings).order_by(_s.last_ms.desc())):
+        mine = found[row.center, row.device]
+        if row.source == "enrolment":
+            if row.last_ms > now_ms - WEEKS_MS:
+                mine["enrolled_from"].add(row.address)
+            continue
+        is_newest = newest.setdefault((row.center, row.device), True)
+        newest[row.center, row.device] = False
+        if is_newest or row.last_ms > now_ms - WEEKS_MS:
+            mine["session_addresses"].add(row.address)
+        if row.asn is not None:
+            is_now = is_newest or row.last_ms > now_ms - 7 * DAY_MS
+            mine["session_asns" if is_now else "earlier_asns"].add(row.asn)
+            if row.first_ms <= now_ms - 7 * DAY_MS:
+                mine["earlier_asns"].add(row.asn)
     return found
 
 

@@ -17,9 +17,9 @@ from agent.common.reasons import Reason
 DAY_MS = 86_400_000
 
 PlaceFinding = Literal["shared_address", "shared_machine", "shared_router", "other_network", "vpn", "hotspot",
-                       "other_line", "moved", "virtual"]  # fmt: skip
+                       "other_line", "new_network", "moved", "virtual"]  # fmt: skip
 FINDINGS: tuple[PlaceFinding, ...] = ("shared_address", "shared_machine", "shared_router", "other_network", "vpn",
-                                      "hotspot", "other_line", "moved", "virtual")  # fmt: skip
+                                      "hotspot", "other_line", "new_network", "moved", "virtual")  # fmt: skip
 
 
 _CODES: dict[PlaceFinding, str] = {
@@ -30,6 +30,7 @@ _CODES: dict[PlaceFinding, str] = {
     "vpn": "place.vpn",
     "hotspot": "place.hotspot",
     "other_line": "place.other_line",
+    "new_network": "place.new_network",
     "moved": "place.moved",
     "virtual": "place.virtual",
 }
@@ -68,13 +69,17 @@ class TestPlace:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkPlace:
-    """What is known of one center: its tests of two weeks, the networks its sessions came from, its machine. `own` are
-    its provider's networks; empty: not known."""
+    """What is known of one center: its tests of two weeks, the networks its sessions came from this week and before,
+    the addresses its sessions came from and its gateway was enrolled from within two weeks, its machine. `own` are its
+    provider's networks; empty: not known."""
 
     center: str
     device: str
     tests: Sequence[TestPlace] = ()
     session_asns: Collection[int] = ()
+    earlier_asns: Collection[int] = ()
+    session_addresses: Collection[str] = ()
+    enrolled_from: Collection[str] = ()
     own: Collection[int] = ()
     provider: str = ""
     machine: str = ""
@@ -104,13 +109,16 @@ def findings(places: Sequence[NetworkPlace], now_ms: int, rules: PlaceRules = RU
 
 @dataclass
 class _Groups:
-    """Who shows one value: each kind of value with the finding it makes."""
+    """Who shows one value: each kind of value with the finding it makes. `working`: who is at work there, and was not
+    enrolled there alone: two gateways that were prepared in one office are none."""
 
     of: dict[tuple[PlaceFinding, str], dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    working: set[tuple[PlaceFinding, str]] = field(default_factory=set)
 
-    def add(self, finding: PlaceFinding, value: str, place: NetworkPlace) -> None:
+    def add(self, finding: PlaceFinding, value: str, place: NetworkPlace, *, works: bool = True) -> None:
         if value:
             self.of[finding, value][place.center] = place.device
+            self.working |= {(finding, value)} if works else set()
 
 
 def _shared(places: Iterable[NetworkPlace], rules: PlaceRules) -> Iterator[FoundPlace]:
@@ -118,10 +126,14 @@ def _shared(places: Iterable[NetworkPlace], rules: PlaceRules) -> Iterator[Found
     for place in places:
         groups.add("shared_machine", place.machine, place)
         groups.add("shared_router", place.router, place)
-        for address in {test.address for test in place.tests}:
+        for address in {test.address for test in place.tests} | set(place.session_addresses):
             groups.add("shared_address", address, place)
+        for address in place.enrolled_from:
+            groups.add("shared_address", address, place, works=False)
     for (finding, value), devices in sorted(groups.of.items()):
         if len(devices) < 2 or (finding == "shared_address" and len(devices) >= rules.carrier):
+            continue
+        if (finding, value) not in groups.working:
             continue
         for center, device in sorted(devices.items()):
             other = min(code for code in devices if code != center)
@@ -152,13 +164,32 @@ def _alone(place: NetworkPlace, now_ms: int, rules: PlaceRules) -> Iterator[Foun
             named["hotspot"] = []
         for finding, tests in named.items():
             if len(tests) >= rules.share * len(known):
-                network = Counter(test.network or f"AS{test.asn}" for test in tests).most_common(1)[0][0]
-                yield found(finding, n=len(tests), whole=len(known), network=network)  # type: ignore[arg-type]
+                yield found(finding, n=len(tests), whole=len(known), network=_usual(tests))  # type: ignore[arg-type]
                 break
         others = {test.asn for test in known}
         if place.session_asns and not others & set(place.session_asns):
             yield found("other_line", network=f"AS{min(place.session_asns)}", other=f"AS{min(filter(None, others))}")
+        if change := _changed(place, known, now_ms, rules):
+            yield found("new_network", **change)
     yield from (found("moved", **change) for change in _moved(place.tests, now_ms, rules))
+
+
+def _changed(
+    place: NetworkPlace, week: Sequence[TestPlace], now_ms: int, rules: PlaceRules
+) -> Mapping[str, object] | None:
+    """This week's network where no test and no session was before: another provider, of which the register says
+    nothing. Where the provider's networks are known, `other_network` tells more."""
+    before = [test for test in place.tests if test.at_ms <= now_ms - 7 * DAY_MS and test.asn is not None]
+    earlier = {test.asn for test in before} | set(place.earlier_asns)
+    new = [test for test in week if test.asn not in earlier]
+    if place.own or len(before) < rules.tests or len(new) < rules.share * len(week):
+        return None
+    network, was = (_usual(tests) for tests in (new, before))
+    return {"n": len(new), "whole": len(week), "network": network, "before": was}
+
+
+def _usual(tests: Iterable[TestPlace]) -> str:
+    return Counter(test.network or f"AS{test.asn}" for test in tests).most_common(1)[0][0]
 
 
 def _moved(tests: Iterable[TestPlace], now_ms: int, rules: PlaceRules) -> Iterator[Mapping[str, object]]:

@@ -21,15 +21,15 @@ def record(conn: sa.Connection, reports: Reports, now_ms: int) -> None:
         return
     names = sorted({device for _, device in reports})
     known = {
-        (row.center, row.device): (row.digest, row.state, row.failed, row.why)
+        (row.center, row.device): (row.digest, row.state, row.failed, row.why, row.fetches)
         for row in conn.execute(sa.select(schema.device_settings).where(_d.device.in_(names)))
     }
-    newest = {key: _texts(report) for key, report in reports.items()}
-    fields = ("digest", "state", "failed", "why")
+    newest = {key: _values(report) for key, report in reports.items()}
+    fields = ("digest", "state", "failed", "why", "fetches")
     rows = [
-        {"center": key[0], "device": key[1], "at_ms": now_ms, **dict(zip(fields, texts, strict=True))}
-        for key, texts in sorted(newest.items())
-        if known.get(key) != texts
+        {"center": key[0], "device": key[1], "at_ms": now_ms, **dict(zip(fields, values, strict=True))}
+        for key, values in sorted(newest.items())
+        if known.get(key) != values
     ]
     upsert(conn, schema.device_settings, rows)
 
@@ -40,5 +40,6 @@ def forgive(conn: sa.Connection, codes: list[str]) -> int:
     return conn.execute(again).rowcount
 
 
-def _texts(report: SettingsReport) -> tuple[str, str, str, str]:
-    return printable(report.digest), printable(report.state), printable(report.failed), printable(report.why)
+def _values(report: SettingsReport) -> tuple[str, str, str, str, bool]:
+    texts = (printable(text) for text in (report.digest, report.state, report.failed))
+    return (*texts, printable(report.why), report.fetches)  # type: ignore[return-value]

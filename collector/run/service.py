@@ -236,6 +236,8 @@ class Running:
         )
         ask = partial(scheduler.challenge, secret)
         self._start(PeriodicTask("challenges", DRAW_INTERVAL_S, ask))
+        order = partial(scheduler.fetch, secret, self._settings.measure.fetch_mb)
+        self._start(PeriodicTask("fetches", DRAW_INTERVAL_S, order))
         unreported = tasks.unreported_task(self._store, self._standards, self._publish)
         self._start(PeriodicTask("unreported tests", UNREPORTED_INTERVAL_S, unreported))
         sender = SettingsSender(self._store, self._key, self.ingest.publish, clock_ms)

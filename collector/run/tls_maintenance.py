@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from agent.common.logs import Event
 from agent.common.reasons import Reason
-from collector.access import devices, users
+from collector.access import acl, devices, users
 from collector.access.ca import Authority
 from collector.access.server_certs import server_certificates
 from collector.brokers.embedded import EmbeddedBroker
@@ -54,6 +54,7 @@ class TlsMaintenance:
         self._authority = Authority(settings.data_dir, now_ms(), settings.enrolment.certificate_days)
         self._own, _ = server_certificates(self._authority, settings, now_ms())
         self._broker: EmbeddedBroker | None = None
+        self._book: acl.Book | None = None  # of our own broker, whichever it is
         self.listener: Reloaded | None = None  # of enrolment, once there is one
         self._warn_if_unproven()
         self._listed: object = None  # what the revocation list was last written from
@@ -84,6 +85,7 @@ class TlsMaintenance:
             Listener(*split_listen(listen), transport, self._own.server) for listen, transport in listens if listen
         ]
         self._broker = EmbeddedBroker(*self._settings.broker_address, listeners, self._settings.services)
+        self._book = self._broker.book
         return self._broker
 
     def _mosquitto(self, program: str) -> MosquittoChild:
@@ -101,6 +103,7 @@ class TlsMaintenance:
             folder=str(folder),
         )
         child = MosquittoChild(program, folder, site, self._own.server, self._authority.crl)
+        self._book = child.book
         if broker.tls_listen:
             url = f"mqtts://127.0.0.1:{split_listen(broker.tls_listen)[1]}"
             kept = ExternalBrokerSection(make="mosquitto", url=url, folder=folder, reload=("SIGHUP",))
@@ -115,7 +118,7 @@ class TlsMaintenance:
     def parts(self) -> list[Component]:
         """What to start once the broker runs."""
         parts: list[Component] = [PeriodicTask("revocations", REVOKED_POLL_S, self.disconnect_revoked)]
-        if self._broker is not None:
+        if self._book is not None:
             parts.append(PeriodicTask("breaches", FINDINGS_POLL_S, self.record_findings))
         return [*parts, PeriodicTask("certificates", CERTIFICATES_POLL_S, self.renew)]
 
@@ -149,13 +152,13 @@ class TlsMaintenance:
 
     def record_findings(self) -> None:
         """Findings of the broker about gateways become rows beside the others."""
-        sessions = self._broker.book.sessions() if self._broker is not None else []
+        sessions = self._book.sessions() if self._book is not None else []
         if sessions:
             if self._networks is not None:
                 self._networks.refresh()
             with self._store.write() as conn:
                 place_facts.record_sightings(conn, "session", sessions, self._now_ms(), self._network_of)
-        found = self._broker.book.findings() if self._broker is not None else []
+        found = self._book.findings() if self._book is not None else []
         if found:
             with self._store.write() as conn:
                 devices.record_findings(conn, found, self._now_ms())

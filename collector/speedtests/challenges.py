@@ -65,7 +65,7 @@ def settle(conn: sa.Connection, now_ms: int) -> list[str]:
         answered_ms = _answered_ms(conn, row)
         state = "answered" if answered_ms is not None else "open"
         if state == "open" and row.expires_ms <= now_ms:
-            state = "missed" if _was_heard(conn, row) else "excused"
+            state = "missed" if was_heard(conn, row) else "excused"
         if state == "open":
             continue
         values = {"state": state, "answered_ms": answered_ms}
@@ -83,7 +83,7 @@ def _answered_ms(conn: sa.Connection, row: sa.Row[Any]) -> int | None:
     return found
 
 
-def _was_heard(conn: sa.Connection, row: sa.Row[Any]) -> bool:
+def was_heard(conn: sa.Connection, row: sa.Row[Any]) -> bool:
     """Whether readings came at once both soon after the question and at the end of its time."""
     mine = sa.and_(_gateways.center == row.center, _gateways.device == row.device)
     half_ms = (row.due_ms + row.expires_ms) // 2

@@ -15,7 +15,7 @@ from agent import wire
 from agent.common.logs import Event
 from collector.measure import token
 from collector.messages import Message
-from collector.speedtests import challenges, requests
+from collector.speedtests import challenges, fetches, requests
 from collector.speedtests.drawn import PREFIX
 from collector.speedtests.policy import HOLD_MS, MOST_BYTES, START_MS, Decision, TestRequest, decide
 from collector.store import Store, nonces, schema
@@ -73,12 +73,25 @@ class TestScheduler:
             missed = challenges.settle(conn, now_ms)
             challenges.ask(conn, secret, now_ms)
             open_tasks = challenges.tasks(conn, nonces.current(conn, now_ms), now_ms)
-        if open_tasks:
-            sealed = [(task.device, wire.seal(wire.encode(task), self._key.sign)) for task in open_tasks]
-            self._publish([Message(wire.task_topic(device), payload) for device, payload in sealed])
+        self._send(open_tasks)
         if missed:
             MISSED.log(centers=len(missed))
         return missed
+
+    def fetch(self, secret: bytes, fetch_mb: int) -> int:
+        """Tells gateways to fetch a file at moments drawn by `secret`; returns how many were told now."""
+        now_ms = self._now_ms()
+        with self._store.write() as conn:
+            fetches.settle(conn, now_ms)
+            fetches.draw(conn, secret, fetch_mb, now_ms)
+            open_tasks = fetches.tasks(conn, nonces.current(conn, now_ms), now_ms)
+        self._send(open_tasks)
+        return len(open_tasks)
+
+    def _send(self, tasks: Sequence[wire.Task]) -> None:
+        if tasks:
+            sealed = [(task.device, wire.seal(wire.encode(task), self._key.sign)) for task in tasks]
+            self._publish([Message(wire.task_topic(device), payload) for device, payload in sealed])
 
     def _move(self, now_ms: int) -> list[Decision]:
         """Decides again, alone with the database, and writes what moved."""

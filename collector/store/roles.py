@@ -52,6 +52,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "escalations": ("", "raw", "r"),
     "evidence": _ADDED,
     "facts": _DESK,
+    "fetches": ("raw", "raw", "r"),
     "flags": ("raw", "raw", "r"),  # a measurement server's record may move one
     "gaps": _DERIVED,
     "grants": ("raw", "raw", "r"),

@@ -41,6 +41,8 @@ CLOCK_SET_MS = 1_600_000_000_000  # a wall clock before September 2020 was never
 MOST_AN_ADDRESS = 8  # seats that one address may bring in unasked
 MAX_FAULTS = 200  # characters of one seat's faults on the wire
 
+UNIQUE_PARTS = ("mac:", "disk:")  # kinds of facts that two machines never share; boards share serial numbers
+
 State = Literal["healthy", "unhealthy", "missing", "off"]
 Policy = Literal["first", "always", "never"]
 
@@ -224,6 +226,11 @@ def roll_call(seats: list[SeatRecord], now_ms: int, started_ms: int, limits: Sea
     ordered = sorted((seat for seat in seats if seat.approved), key=lambda seat: labels[seat.id])
     judged = [judge_seat(seat, now_ms, started_ms, limits) for seat in ordered]
     count = Counter(state for state, _faults in judged)
+    present = [seat for seat, (state, _) in zip(ordered, judged, strict=True) if state in ("healthy", "unhealthy")]
+    shared = in_common(present)
+    judged = [
+        (state, [*faults, *shared.get(seat.id, ())]) for seat, (state, faults) in zip(ordered, judged, strict=True)
+    ]
     shown = [
         seat.last if state in ("healthy", "unhealthy") else None
         for seat, (state, _) in zip(ordered, judged, strict=True)
@@ -255,6 +262,22 @@ def roll_call(seats: list[SeatRecord], now_ms: int, started_ms: int, limits: Sea
             faults=faults,
         ),
     )
+
+
+def in_common(present: Sequence[SeatRecord]) -> dict[str, list[Reason]]:
+    """Pure. What seats that are there at once have in common and no PCs have: an address, a disk, a network card. Worth
+    knowing, and no fault of the seat: a router in between hides its addresses, too."""
+    addresses = Counter(seat.address for seat in present if seat.address and not _is_local(seat.address))
+    own = Counter(part for seat in present for part in set(seat.facts) if part.startswith(UNIQUE_PARTS))
+    found: dict[str, list[Reason]] = {}
+    for seat in present:
+        mine = [fault("one_address", n=addresses[seat.address])] if addresses[seat.address] > 1 else []
+        machines = max((own[part] for part in seat.facts), default=0)
+        mine += [fault("one_machine", n=machines)] if machines > 1 else []
+        mine += [fault("virtual")] if seat.last and seat.last.is_virtual else []
+        if mine:
+            found[seat.id] = mine
+    return found
 
 
 def _text(faults: Sequence[Reason]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from agent.common.logs import Event
 from collector.config import Settings
 from collector.ingest import server_results, spools
-from collector.judging import clock, engines, patterns, place_facts, score, server_samples, shared_seats
+from collector.judging import clock, engines, fast_lane, patterns, place_facts, score, server_samples, shared_seats
 from collector.reports import day_store, schedule
 from collector.standard import Standards
 from collector.store import Store
@@ -81,7 +81,8 @@ class Housekeeping:
                     SEATS_SHARED.log(centers=pairs)
                 if found := engines.look(conn, now_ms):
                     ENGINES_DISAGREE.log(findings=found)
-                if found := place_facts.look(conn, now_ms, self._providers) + patterns.look(conn, now_ms):
+                found = place_facts.look(conn, now_ms, self._providers) + patterns.look(conn, now_ms)
+                if found := found + fast_lane.look(conn, now_ms):
                     DOUBTS.log(findings=found)
                 server_samples.forget_answered(conn, now_ms)
                 server_results.forget_overtaken(conn, now_ms)

@@ -16,7 +16,16 @@ from collector.store.schema.accounts import (
     wrong_tries,
 )
 from collector.store.schema.archive import archive_parts, archived
-from collector.store.schema.batches import challenges, evidence, integrity, scores, set_aside, sightings, tallies
+from collector.store.schema.batches import (
+    challenges,
+    evidence,
+    fetches,
+    integrity,
+    scores,
+    set_aside,
+    sightings,
+    tallies,
+)
 from collector.store.schema.common import metadata
 from collector.store.schema.desk import alerts, channels, incident_events, incident_members, incidents
 from collector.store.schema.gateways import (
@@ -94,6 +103,7 @@ __all__ = [
     "escalations",
     "evidence",
     "facts",
+    "fetches",
     "flags",
     "gaps",
     "grants",

@@ -82,6 +82,27 @@ sightings = sa.Table(
     sa.Index("sightings_by_address", "address", "last_ms"),
 )
 
+# Files that gateways were to fetch at moments that they could not know, and how fast they came
+# (collector.speedtests.fetches).
+fetches = sa.Table(
+    "fetches",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),  # admits to the file
+    sa.Column("center", Code, nullable=False),
+    sa.Column("device", Device, nullable=False),
+    sa.Column("due_ms", Ms, nullable=False),
+    sa.Column("expires_ms", Ms, nullable=False),
+    sa.Column("parts", sa.Integer, nullable=False),
+    sa.Column("part_bytes", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),  # open | fetched | missed | excused
+    sa.Column("address", sa.String(45)),
+    sa.Column("down_mbps", sa.Float),
+    sa.Column("seconds", sa.Float),
+    sa.Column("fetched_ms", Ms),
+    sa.Index("fetches_open", "state", "due_ms"),
+    sa.Index("fetches_by_center", "center", "due_ms"),
+)
+
 # Questions to a gateway at moments that it cannot know: it answers with a reading that carries the id.
 challenges = sa.Table(
     "challenges",

@@ -167,6 +167,7 @@ device_settings = sa.Table(
     sa.Column("failed", sa.String(64), nullable=False),
     sa.Column("why", sa.Text, nullable=False),
     sa.Column("at_ms", Ms, nullable=False),  # since when it says so
+    sa.Column("fetches", sa.Boolean, nullable=False, server_default=sa.false()),  # takes orders to fetch a file
 )
 
 # Questions that people put to gateways, and the answers.

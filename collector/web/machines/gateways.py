@@ -15,11 +15,12 @@ from starlette.responses import PlainTextResponse, Response
 
 from agent.common.tcp import address_group
 from collector.access import enrolment
+from collector.judging import place_facts
 from collector.web import errors
 from collector.web.errors import Mistaken
 from collector.web.guard import Guard
 from collector.web.limits import BodyLimit
-from collector.web.machines import measure_servers
+from collector.web.machines import files, measure_servers
 from collector.web.machines.refusals import Refusals
 from collector.web.site import Site
 
@@ -68,6 +69,7 @@ def router(site: Site, key: Ed25519PrivateKey) -> APIRouter:
         return await desk.answered(request, enrolment.renewing, enrolment.renew)
 
     routes.include_router(measure_servers.router(site))
+    routes.include_router(files.router(site))
     return routes
 
 
@@ -104,6 +106,7 @@ class EnrolmentDesk:
             names = proven
             with site.store.write() as conn:
                 fields = answer(conn, body, site.now(), site.facts)
+                _note_address(conn, str(fields.get("device", "")), address, site.now())
         except enrolment.EnrolmentRefused as refused:
             is_over = self._refusals.is_over(names)
             self._refusals.add(names)
@@ -111,6 +114,12 @@ class EnrolmentDesk:
                 return _refused(enrolment.EnrolmentRefused(429, "enrol.too_many", address=address))
             return _refused(refused)
         return reply(fields, 202 if "waiting" in fields else 200)
+
+
+def _note_address(conn: sa.Connection, device: str, address: str, now_ms: int) -> None:
+    """From where a gateway was enrolled. A renewal names no gateway: that one's sessions show more."""
+    if device:
+        place_facts.record_sightings(conn, "enrolment", [(device, address)], now_ms, lambda _address: None)
 
 
 async def _small_body(request: Request) -> bytes | None:

@@ -86,11 +86,11 @@ async def play(base: AgentSettings, desk: Desk) -> None:
     """Good ones are applied and proven; those with which nothing is heard are taken back."""
     async with running(base, desk.mine, TrialTimes(proof_s=0.5, end_s=3.0)) as runs:
         await desk.receipted()
-        assert desk.report == wire.SettingsReport()
+        assert desk.report == wire.SettingsReport(fetches=True)
         desk.collector.answer = unless_bad
         desk.send(QUICK)
-        await until(lambda: desk.report == wire.SettingsReport(digest=digest_of(QUICK), state="trial"))
-        await until(lambda: desk.report == wire.SettingsReport(digest=digest_of(QUICK)))
+        await until(lambda: desk.report == wire.SettingsReport(digest=digest_of(QUICK), state="trial", fetches=True))
+        await until(lambda: desk.report == wire.SettingsReport(digest=digest_of(QUICK), fetches=True))
         assert (len(runs), runs[-1].settings.spool.max_mb) == (2, 32)
         desk.send(BAD)
         await until(lambda: len(runs) == 3)
@@ -115,7 +115,7 @@ async def refuse(base: AgentSettings, desk: Desk) -> None:
     async with running(base, desk.mine, TrialTimes(proof_s=0.5, end_s=60.0)) as runs:
         await desk.receipted()
         desk.send(QUICK)
-        await until(lambda: desk.report == wire.SettingsReport(digest=digest_of(QUICK)))
+        await until(lambda: desk.report == wire.SettingsReport(digest=digest_of(QUICK), fetches=True))
         ours, desk.collector.sign = desk.collector.sign, Ed25519PrivateKey.generate().sign
         desk.send(BAD)
         desk.collector.sign = ours

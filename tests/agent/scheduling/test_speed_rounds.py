@@ -67,7 +67,10 @@ class Gateway:
             load=self._load,
             moved=lambda: self.line_bytes,
             send_ask=self._ask,
+            fetch=self._fetch,
         )
+        self.fetches: list[wire.FetchOrder] = []
+        self.is_cut = False
         self.speed = SpeedRounds(self.parts, self.ledger, FAST)
 
     async def _keep(self, readings: Sequence[wire.Reading], value: str) -> None:
@@ -87,6 +90,12 @@ class Gateway:
     async def _load(self, seconds: float) -> Load | None:
         await asyncio.sleep(seconds)
         return self.loads.pop(0) if self.loads else Load(down_mbps=0.0, up_mbps=0.0)
+
+    def _fetch(self, order: wire.FetchOrder) -> int:
+        self.fetches.append(order)
+        if self.is_cut:
+            raise OSError("cut")
+        return order.parts * order.part_bytes
 
     def _ask(self, ask: wire.Ask) -> None:
         self.asks.append(ask)
@@ -414,6 +423,28 @@ def test_without_a_disk_the_book_lives_in_memory(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- tests that the collector draws
+
+
+FILE = wire.FetchOrder(name="ab" * 16, parts=16, part_bytes=500_000)
+
+
+def test_a_file_is_fetched_and_charged_whole_even_if_it_is_cut(tmp_path: Path) -> None:
+    house = Gateway(tmp_path)
+    asyncio.run(house.speed.fetch_file(FILE))
+    house.is_cut = True
+    asyncio.run(house.speed.fetch_file(FILE))
+    assert (house.fetches, SpeedLedger(tmp_path).book.bytes) == ([FILE, FILE], 16 * MB)
+
+
+def test_no_file_is_fetched_by_a_metered_line_or_past_the_budget(tmp_path: Path) -> None:
+    house = Gateway(tmp_path)
+    house.failover = True
+    asyncio.run(house.speed.fetch_file(FILE))
+    house.failover = False
+    budget = house.parts.settings.speed.monthly_budget_mb
+    house.ledger.save(house.ledger.book.at(house.parts.now_ms()).charged("full", budget * MB, 1, whole=True))
+    asyncio.run(house.speed.fetch_file(FILE))
+    assert house.fetches == []
 
 
 def drawn(house: Gateway, slot: Slot) -> wire.Task:

@@ -54,6 +54,7 @@ def test_a_gateway_is_heard_over_tls_and_a_revoked_one_is_put_out(tmp_path: Path
         async def story() -> None:
             async with linked(mine, state, renewal_of(mine, state)) as (link, spool):
                 await until(lambda: spool.stats().readings == 0, 60)
+                assert (mine.device, "127.0.0.1") in house.broker.book.sessions()
                 with house.store.write() as conn:
                     devices.revoke(conn, mine.device, "Ali", "stolen", now_ms())
                 while link.view.state == "connected":

@@ -11,6 +11,7 @@ from collector.judging.patterns import (
     contradicted,
     never_cut,
     one_boot,
+    seats_alike,
     twin_seats,
     ups_patterns,
 )
@@ -92,3 +93,21 @@ def test_a_gateway_that_dies_while_its_ups_has_plenty_is_found() -> None:
     assert contradicted([NOW + 60 * MINUTE], values) is None
     short = [UpsValues(at_ms=NOW, subject="u", state="battery", runtime_s=60)]
     assert contradicted([NOW + MINUTE], short) is None
+
+
+def alike(code: str, count: int, whole: int = 6) -> list[str]:
+    seats = [f"s{n}" for n in range(whole)]
+    faults = {seat: {f"seat_fault.{code}", "seat_fault.disk"} for seat in seats[:count]}
+    return [name for name, _ in seats_alike(RollCall(at_ms=NOW, seats=seats, faults=faults))]
+
+
+def test_what_a_gateway_says_that_seats_have_in_common_is_found() -> None:
+    assert [alike("one_machine", count) for count in (1, 2)] == [[], ["one_machine"]]
+    assert [alike("one_address", count) for count in (3, 4)] == [[], ["one_address"]]
+    assert [alike("virtual", count) for count in (3, 4)] == [[], ["virtual_seats"]]
+    assert alike("one_address", 4, whole=12) == []  # some behind a router of their own
+    assert list(seats_alike(None)) == []
+    gone = RollCall(
+        at_ms=NOW, seats=["s9"], faults={"s1": {"seat_fault.one_machine"}, "s2": {"seat_fault.one_machine"}}
+    )
+    assert list(seats_alike(gone)) == []

@@ -44,6 +44,7 @@ CHEATS = {
     "moved": {"tests": (*seen(back_days=10, rtt_ms=40), *seen(rtt_ms=4))},
     "virtual": {"hardware": "virtual"},
     "other_line": {"session_asns": {9541}},
+    "new_network": {"own": (), "tests": (*seen(back_days=10), *seen(asn=9541, network="AS9541 CYBERNET"))},
 }
 
 
@@ -64,6 +65,19 @@ def test_two_centers_behind_one_address_are_found_and_a_carriers_many_are_not() 
     assert named(*pair) == [("LHR-1", "shared_address"), ("LHR-2", "shared_address")]
     crowd = [place(f"LHR-{n}") for n in range(RULES.carrier)]
     assert named(*crowd) == []
+
+
+def test_a_session_at_another_centers_address_is_found() -> None:
+    two = place(), place("LHR-2", tests=(), session_addresses={"203.0.113.7"})
+    assert named(*two) == [("LHR-1", "shared_address"), ("LHR-2", "shared_address")]
+
+
+def test_a_network_that_was_seen_before_is_no_new_one() -> None:
+    """A second line that only sessions used until now, a first week, and a provider whose networks are known."""
+    tests = (*seen(back_days=10), *seen(asn=9541, network="AS9541 CYBERNET"))
+    for facts in ({"tests": tests, "earlier_asns": {9541}}, {"tests": tests[10:]}, {"tests": tests[5:]}):
+        assert named(place(own=(), session_asns=(), **facts)) == []
+    assert [name for _, name in named(place(tests=tests, own={9541}, session_asns=()))] == []
 
 
 def test_a_few_tests_by_another_line_are_no_finding() -> None:

@@ -83,7 +83,8 @@ def honest_month(number: int, pool: list[list[str]], dice: random.Random) -> Cou
             at_ms = now_ms - n * DAY_MS // 4
             tests.append(TestPlace(at_ms=at_ms, address=f"a{number // 30}", server="pie", asn=asn, network=name,
                                    rtt_ms=base_ms + dice.expovariate(0.3)))  # fmt: skip
-        place = NetworkPlace(center="c", device="g", tests=tests, own={PROVIDERS[provider]}, provider=provider,
+        place = NetworkPlace(center="c", device="g", tests=tests, provider=provider,
+                            own={PROVIDERS[provider]} if number % 2 else (),
                             session_asns={PROVIDERS[provider]} | ({MOBILE[0]} if failover else set()),
                             machine=f"m{number}", router=f"r{number}", hardware="physical")  # fmt: skip
         days.update(one.finding for one in findings([place], now_ms))

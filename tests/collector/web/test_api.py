@@ -6,6 +6,7 @@ import base64
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.access import enrolment
@@ -108,6 +109,17 @@ def test_a_gateway_enrols_with_its_token_and_no_session(served, cast) -> None:
     assert set(found) == {"device", "center", "name", "collector_key", "broker", "measure_url", "nonce"}
     with served.client() as client:
         assert "The gateway has enrolled" in client.get("/centers/LHR-014").text
+
+
+def test_from_where_a_gateway_was_enrolled_is_kept(served, cast) -> None:
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-014")])
+    with served.store.write() as conn:
+        token = enrolment.issue_token(conn, "LHR-014", cast.NOW_MS)
+    key, behind = Ed25519PrivateKey.generate(), {"x-forwarded-for": "9.9.9.9"}  # this server believes its own machine
+    found = httpx.post(f"{served.url}/api/v1/enrol", json=question(token, key), headers=behind).json()
+    with served.store.read() as conn:
+        row = conn.execute(sa.select(schema.sightings)).one()
+    assert (row.device, row.center, row.source, row.address) == (found["device"], "LHR-014", "enrolment", "9.9.9.9")
 
 
 def test_a_refused_enrolment_says_why(served) -> None:

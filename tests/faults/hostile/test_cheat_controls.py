@@ -65,6 +65,30 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
         "        if False and not others",
         PLACES.format("other_line"),
     ),
+    "addresses of sessions are not compared": (
+        "collector/judging/places.py", "{test.address for test in place.tests} | set(place.session_addresses)",
+        "{test.address for test in place.tests}",
+        "tests/collector/judging/test_places.py::test_a_session_at_another_centers_address_is_found",
+    ),
+    "a network is as good as another": (
+        "collector/judging/places.py", "    if place.own or len(before)", "    if True or len(before)",
+        PLACES.format("new_network"),
+    ),
+    "what Mosquitto says of sessions is dropped": (
+        "collector/brokers/session_log.py", "        self._book.begin_session(name, address)\n", "",
+        "tests/collector/brokers/test_session_log.py",
+    ),
+    "files are not compared with tests": (
+        "collector/judging/fast_lane.py", "    if len(shown) < rules.days or", "    if True or",
+        CHEATS.format("tests have a lane of their own"),
+    ),
+    "a busy line is no excuse": (
+        "collector/judging/fast_lane.py", "self.peak_mbps or 0.0)", "0.0)", "tests/collector/judging/test_fast_lane.py",
+    ),
+    "a file that was not fetched whole is a figure": (
+        "collector/web/machines/files.py", "if number == transfer.parts and transfer.is_whole:",
+        "if number == transfer.parts:", "tests/agent/uplink/test_bulk_fetch.py",
+    ),
     "the length of the way is not compared": (
         "collector/judging/places.py", "        if abs(now - was) > max(", "        if abs(now - was) > 1e9 * max(",
         PLACES.format("moved"),
@@ -76,6 +100,15 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
         "collector/judging/patterns.py", "for seats in same.values() if len(seats) > 1",
         "for seats in same.values() if len(seats) > 10**6",
         f"{PATTERNS}::test_two_names_of_one_machine_are_found_and_honest_seats_are_not",
+    ),
+    "what seats have in common is not compared": (
+        "agent/probes/seats/registry.py", "    shared = in_common(present)\n", "    shared = in_common([])\n",
+        "tests/agent/probes/seats/test_registry.py",
+    ),
+    "what a gateway says of its seats is not counted": (
+        "collector/judging/patterns.py", "        if len(seats) >= max(count, share",
+        "        if len(seats) > 9 * max(count, share",
+        CHEATS.format("seats are virtual machines"),
     ),
     "seats that began at once are not seen": (
         "collector/judging/patterns.py", "    if len(best) < rules.boot_seats or", "    if True or",
@@ -99,7 +132,7 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
         f"{PATTERNS}::test_a_gateway_that_dies_while_its_ups_has_plenty_is_found",
     ),
     "who does not answer was dark": (
-        "collector/speedtests/challenges.py", 'state = "missed" if _was_heard(conn, row) else "excused"',
+        "collector/speedtests/challenges.py", 'state = "missed" if was_heard(conn, row) else "excused"',
         'state = "excused"', "tests/collector/speedtests/test_challenges.py",
     ),
     "a file of evidence vouches for itself": (
@@ -152,6 +185,25 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
             marks=pytest.mark.control("tests and sessions are not compared", row=61),
         ),
         pytest.param(
+            "addresses of sessions are not compared",
+            marks=pytest.mark.control("addresses of sessions are not compared", row=61),
+        ),
+        pytest.param(
+            "a network is as good as another", marks=pytest.mark.control("a network is as good as another", row=61)
+        ),
+        pytest.param(
+            "what Mosquitto says of sessions is dropped",
+            marks=pytest.mark.control("what Mosquitto says of sessions is dropped", row=61),
+        ),
+        pytest.param(
+            "files are not compared with tests", marks=pytest.mark.control("files are not compared with tests", row=61)
+        ),
+        pytest.param("a busy line is no excuse", marks=pytest.mark.control("a busy line is no excuse", row=61)),
+        pytest.param(
+            "a file that was not fetched whole is a figure",
+            marks=pytest.mark.control("a file that was not fetched whole is a figure", row=61),
+        ),
+        pytest.param(
             "the length of the way is not compared",
             marks=pytest.mark.control("the length of the way is not compared", row=61),
         ),
@@ -159,6 +211,14 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
             "a virtual machine is a machine", marks=pytest.mark.control("a virtual machine is a machine", row=61)
         ),
         pytest.param("equal seats are not seen", marks=pytest.mark.control("equal seats are not seen", row=61)),
+        pytest.param(
+            "what seats have in common is not compared",
+            marks=pytest.mark.control("what seats have in common is not compared", row=61),
+        ),
+        pytest.param(
+            "what a gateway says of its seats is not counted",
+            marks=pytest.mark.control("what a gateway says of its seats is not counted", row=61),
+        ),
         pytest.param(
             "seats that began at once are not seen",
             marks=pytest.mark.control("seats that began at once are not seen", row=61),

@@ -19,15 +19,19 @@ from paho.mqtt import client as mqtt
 
 from agent import wire
 from agent.common.mqtt import Client as MqttClient
+from agent.config import SeatsSection
+from agent.probes.seats.registry import Registry
+from agent.seat.snapshot import Snapshot
 from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.endpoints import Address
 from collector.ingest import server_results, spools
 from collector.ingest.subscriber import Subscriber
 from collector.ingest.transaction import Ingest
-from collector.judging import patterns, place_facts, server_samples, shared_seats
+from collector.judging import fast_lane, patterns, place_facts, server_samples, shared_seats
 from collector.judging.evaluate import judge_group
 from collector.measure.record import Record, RecordedDirection, encode
 from collector.messages import Message
+from collector.speedtests import fetches
 from collector.store import Store, nonces, schema
 from tests.collector.conftest import Gateway
 from tests.collector.standard.timeless import timeless_standards
@@ -126,6 +130,7 @@ class Collector:
                 place_facts.look(conn, self.now_ms, {"PTCL": [PTCL]})
                 patterns.look(conn, self.now_ms)
                 shared_seats.look(conn, self.now_ms)
+                fast_lane.look(conn, self.now_ms)
         return self.now_ms - began_ms
 
 
@@ -220,6 +225,32 @@ def go_by_another_line(here: Collector, mine: Gateway) -> None:
         here.see(here.grant(mine), mine, asn=OTHER, network="AS9541 CYBERNET")
 
 
+def week_of_tests(here: Collector, mine: Gateway, *, file_mbps: float, line_mbps: float) -> None:
+    """Each day a test of 60 Mbit/s, a file that comes at `file_mbps`, and people who use `line_mbps` of the line."""
+    counted = 0
+    for day in range(5):
+        here.now_ms = NOON + day * DAY
+        here.see(here.grant(mine), mine, asn=PTCL, network="AS17557 PTCL")
+        raws = []
+        for minute in range(20, 30):
+            counted += round(line_mbps * 1e6 / 8 * 60)
+            at_ms = here.now_ms - minute * MINUTE
+            reading = wire.GatewayReading(wan_rx_bytes=10**12 - counted, hardware="physical")
+            raws.insert(0, wire.encode_reading(here.stamped(reading, at_ms)))
+        here.send(mine.batch(raws, live=False, nonce=here.nonce()))
+        row = {"id": f"f{day}", "center": mine.center, "device": mine.device, "due_ms": here.now_ms, "parts": 16}
+        with here.store.write() as conn:
+            row |= {"expires_ms": here.now_ms + HOUR, "part_bytes": 500_000, "state": "open"}
+            conn.execute(sa.insert(schema.fetches).values(row))
+            fetches.record(conn, f"f{day}", "203.0.113.7", 8e6 * 8 / 1e6 / file_mbps, here.now_ms)
+        counted = 0
+
+
+def give_tests_the_better_way(here: Collector, mine: Gateway) -> None:
+    """The router lets packets of the measurement server pass first; people and files share 8 Mbit/s."""
+    week_of_tests(here, mine, file_mbps=7.0, line_mbps=7.5)
+
+
 def one_pc_as_forty_seats(here: Collector, mine: Gateway) -> None:
     dice, seats = random.Random(5), [f"s{n}" for n in range(6)]
     raws = []
@@ -230,6 +261,18 @@ def one_pc_as_forty_seats(here: Collector, mine: Gateway) -> None:
         reading = wire.SeatsReading(known=6, healthy=6, seats=columns)
         raws.append(wire.encode_reading(here.stamped(reading, here.now_ms - (60 - n) * MINUTE)))
     here.send(mine.batch(raws, live=False))
+
+
+def many_seats_of_one_machine(here: Collector, mine: Gateway) -> None:
+    """A program poses as six PCs from one address, in virtual machines that share the host's disk."""
+    roll = Registry(None)
+    for number in range(6):
+        facts = (f"mac:{number:016x}", "disk:00000000000000aa")
+        seat = Snapshot(id=f"s{number:016x}", name=f"S{number}", at_ms=0, nonce="0" * 32, facts=facts, is_virtual=True)
+        roll.take(seat, 0, "192.168.1.7")
+    reading = roll.call(1000, SeatsSection())
+    assert reading is not None
+    here.live(mine, reading)
 
 
 def seats_of_another_center(here: Collector, mine: Gateway) -> None:
@@ -270,7 +313,11 @@ CHEATS: dict[str, tuple[Callable[[Collector, Gateway], None], str, int]] = {
     "the gateway moves to a good line": (move_away, "moved", MINUTE),
     "tests go through a tunnel": (tunnel, "vpn", MINUTE),
     "only tests go by a better line": (go_by_another_line, "other_line", MINUTE),
+    "tests have a lane of their own": (give_tests_the_better_way, "fast_lane", MINUTE),
     "one PC is forty seats": (one_pc_as_forty_seats, "twin_seats", MINUTE),
+    "a machine poses as seats: its disk": (many_seats_of_one_machine, "one_machine", MINUTE),
+    "a machine poses as seats: its address": (many_seats_of_one_machine, "one_address", MINUTE),
+    "seats are virtual machines": (many_seats_of_one_machine, "virtual_seats", MINUTE),
     "seats of another center": (seats_of_another_center, "shared_seat", MINUTE),
     "a UPS is a script": (pretend_a_ups, "ups_frozen", MINUTE),
     "one machine is two centers": (one_machine_for_two, "shared_machine", MINUTE),
@@ -319,6 +366,16 @@ def test_a_cheat_is_found_in_its_time(sqlite_store: Store, name: str) -> None:
         play(here, mine)
         after_ms = here.wait_for(finding, most_ms)
     print(f"{name}: {finding} after {after_ms // MINUTE} min")
+
+
+@pytest.mark.row(61)
+@pytest.mark.slow
+@pytest.mark.parametrize(("file_mbps", "line_mbps"), [(48.0, 2.0), (7.0, 52.0)], ids=["idle line", "busy line"])
+def test_an_honest_line_is_no_fast_lane(sqlite_store: Store, file_mbps: float, line_mbps: float) -> None:
+    with collector(sqlite_store) as here:
+        week_of_tests(here, enrolled(sqlite_store, "LHR-1"), file_mbps=file_mbps, line_mbps=line_mbps)
+        with pytest.raises(AssertionError):
+            here.wait_for("fast_lane", 2 * MINUTE)
 
 
 @pytest.mark.row(61)

@@ -216,3 +216,29 @@ def test_a_roll_is_bounded() -> None:
     # Those on it are still heard.
     roll.take(said(1), 1)
     assert called(roll, 1).state == ["healthy"] * MAX_SEATS
+
+
+def test_seats_that_are_there_at_once_and_share_an_address_a_card_or_a_hypervisor_are_told() -> None:
+    roll = Registry(None)
+    for number in (1, 2, 3):
+        roll.take(said(number), 0, "192.168.1.7")
+    roll.take(said(4, facts=("mac:0000000000000001", "board:1")), 0, "192.168.1.8")
+    roll.take(said(5, facts=("board:1",), is_virtual=True), 0, "127.0.0.1")
+    roll.take(said(6, facts=("board:1",), is_virtual=False), 0, "127.0.0.1")
+    found = called(roll, 1000)
+    assert found.state == ["healthy"] * 6, "nothing of this is a fault of the seat"
+    assert found.faults == {
+        "SEAT-01": "one_address:n=3;one_machine:n=2",
+        "SEAT-02": "one_address:n=3",
+        "SEAT-03": "one_address:n=3",
+        "SEAT-04": "one_machine:n=2",
+        "SEAT-05": "virtual",
+    }
+
+
+def test_an_address_that_went_on_to_another_pc_is_shared_by_nobody() -> None:
+    roll = Registry(None)
+    roll.take(said(1), 0, "192.168.1.7")
+    roll.take(said(1, state="stopping"), 1000, "192.168.1.7")
+    roll.take(said(2), 2000, "192.168.1.7")
+    assert "SEAT-02" not in called(roll, 3000).faults
