@@ -18,7 +18,7 @@ from collector.store import NEWS, UNAVAILABLE, Store
 
 AWAY = Event(
     __name__, "warning", "news_away", "the database does not announce news of other processes; it is tried again",
-    fields="error", key="error",
+    fields="error",
 )  # fmt: skip
 
 LOOK_S = 1.0  # the longest that `stop` waits
