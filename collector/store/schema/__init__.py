@@ -18,7 +18,7 @@ from collector.store.schema.accounts import (
 from collector.store.schema.archive import archive_parts, archived
 from collector.store.schema.batches import challenges, evidence, integrity, scores, set_aside, sightings, tallies
 from collector.store.schema.common import metadata
-from collector.store.schema.desk import alerts, channels, incident_events, incident_members, incidents
+from collector.store.schema.desk import alerts, channels, incident_events, incident_members, incidents, month_risks
 from collector.store.schema.gateways import (
     boots,
     certificates,
@@ -114,6 +114,7 @@ __all__ = [
     "log_tiles",
     "measure_servers",
     "metadata",
+    "month_risks",
     "nonces",
     "of_record",
     "owners",
