@@ -31,6 +31,8 @@ from collector.simulate.gateway import Gateway
 from collector.store import Store, schema
 
 WAIT_S = 30.0
+CODE = schema.centers.c.center
+ALONE = dict.fromkeys(("feeder", "isp", "district"), CODE)  # else the ninth waits for its neighbours' company
 Connected = tuple[Member, Session, asyncio.Task[None]]
 HOOK = '[[alerts.channels]]\nname = "{name}"\nurl = "json://127.0.0.1:{port}/"\nlanguages = ["en"]\n'
 
@@ -93,7 +95,7 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
         with made.config.open("a") as file:
             file.write(channels)
         with closing(Store.open(made.settings.database_url)) as store, store.write() as conn:
-            conn.execute(sa.update(schema.centers).values(opening="always"))
+            conn.execute(sa.update(schema.centers).values(opening="always", **ALONE))
         made.serve()
         others = [await _connected(made, member) for member in made.members[options.trials :]]
         load = asyncio.create_task(_load(others, options.load)) if others else None

@@ -42,12 +42,14 @@ class RaisedFlag:
 
 @dataclass(frozen=True)
 class CenterRisk:
-    """A center that is about to be below a criterion; `days_left` None: it cannot be told."""
+    """A center that is about to be below a criterion; `days_left` None: it cannot be told. `of_month`: until its
+    running month falls short, 0: the month can no longer meet it."""
 
     center: str
     name: str
     criterion: Criterion
     days_left: int | None = None
+    of_month: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,10 @@ def _risk(one: CenterRisk, words: PlainWords) -> str:
     what = name_of(one.criterion, words)
     if one.days_left is None:
         return words("digest.near", center=words.name(one.name), criterion=what)
-    return words.many("digest.days_left", one.days_left, center=words.name(one.name), criterion=what)
+    if one.of_month and one.days_left == 0:
+        return words("digest.month_lost", center=words.name(one.name), criterion=what)
+    text = "digest.month_left" if one.of_month else "digest.days_left"
+    return words.many(text, one.days_left, center=words.name(one.name), criterion=what)
 
 
 def _more(found: Sequence[object], words: PlainWords) -> Iterator[str]:

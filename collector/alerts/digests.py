@@ -13,6 +13,7 @@ from agent.common.words import plain
 from collector.alerts.channel import Channel
 from collector.alerts.digest import CenterRisk, DigestFacts, DigestKind, OpenIncident, RaisedFlag, digest
 from collector.desk import queries
+from collector.desk.risk import rows as month_risks
 from collector.flags.backup import battery
 from collector.outages import mains_cuts, summary
 from collector.register import centers
@@ -112,8 +113,20 @@ def facts_of(conn: sa.Connection, scope: Scope, standards: Standards, now_ms: in
     flags, risks, silent = _flags(conn, names, standard)
     forecasts = list(_batteries(conn, names, standard, now_ms)) if len(names) <= FORECASTS else []
     found = queries.listing(conn, standards, now_ms, scope=scope)
-    incidents = [_open(one, names) for one in found if not one["is_snoozed"]]
-    return DigestFacts(len(names), len(silent), incidents, flags, [*forecasts, *risks])
+    incidents = [_open(one, names) for one in found if not one["is_snoozed"] and one["family"] != "month"]
+    months = list(_months(conn, names, standard))
+    known = {(one.center, one.criterion.id) for one in months}  # which says more than that it is close to its limit
+    near = [one for one in risks if (one.center, one.criterion.id) not in known]
+    return DigestFacts(len(names), len(silent), incidents, flags, [*months, *forecasts, *near])
+
+
+def _months(conn: sa.Connection, names: Mapping[str, str], standard: Standard | None) -> Iterator[CenterRisk]:
+    """Of each center the criterion of the running month that has the fewest days left."""
+    by_id: Mapping[str, Criterion] = standard.by_id if standard else {}
+    for code, found in month_risks.of_centers(conn, names).items():
+        first = next((one for one in found if one.criterion in by_id), None)
+        if first is not None:
+            yield CenterRisk(code, names[code], by_id[first.criterion], first.days_left, of_month=True)
 
 
 def _open(one: dict[str, Any], names: Mapping[str, str]) -> OpenIncident:

@@ -18,6 +18,7 @@ from collector.alerts.channel import AlertMessage, Channel, SendFailed
 from collector.alerts.digest import DigestKind
 from collector.alerts.digests import DigestRun, make_due
 from collector.alerts.queue import ClaimedMessage, claim, due_channels, finish, give_up_unsure, is_waiting, queue
+from collector.desk import tables
 from collector.desk.follow import adopt
 from collector.desk.incident import WorkError
 from collector.routing import directory
@@ -118,7 +119,8 @@ class Outbox:
             waiting = is_waiting(conn) or personal.is_waiting(conn, self.clock_ms())
         if waiting:
             channels = list(self.channels.values())
-            with self.store.write() as conn:
+            with self.store.write(beside=True) as conn:  # whoever takes readings in goes on meanwhile
+                tables.lock(conn)
                 queue(conn, channels, self.standards, self.base_url, self.clock_ms())
                 personal.route(conn, channels, self.standards, self.base_url, self.clock_ms())
         with self.store.read() as conn:
@@ -186,12 +188,12 @@ class Outbox:
         """Whether the channel's next message was sent; None if there is none."""
         if self._stopped.is_set():
             return None
-        with self.store.write() as conn:
+        with self.store.write(beside=True) as conn:
             due = claim(conn, self.clock_ms(), channel)
         if due is None:
             return None
         problem = self._send(due)
-        with self.store.write() as conn:
+        with self.store.write(beside=True) as conn:
             finish(conn, due, problem, self.clock_ms())
         if problem:
             NOT_SENT.log(channel=due.channel, alert=due.id, error=problem)

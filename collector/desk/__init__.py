@@ -6,6 +6,7 @@ __all__ = [
     "follow",
     "incident",
     "queries",
+    "risk",
     "settle",
     "symptoms",
     "tables",

@@ -49,8 +49,8 @@ def of_center(conn: sa.Connection, code: str, now_ms: int) -> Cause | None:
 
 
 def refresh(conn: sa.Connection, incident: Incident, standards: Standards, now_ms: int) -> Incident:
-    """The incident with its likely cause as it is now."""
-    if incident.cause_by:
+    """The incident with its likely cause as it is now. A month at risk has none: many days made it."""
+    if incident.cause_by or incident.family == "month":
         return incident
     return _kept(conn, incident, _likely(conn, incident, standards, now_ms))
 

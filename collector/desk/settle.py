@@ -27,7 +27,7 @@ def settle(conn: sa.Connection, standards: Standards, now_ms: int, rules: Groupi
     for before in found:
         after = _settled(desk, before)
         moved += after != before
-    for incident in [one for one in groups.all_open(conn) if not one.cause_by][-LOOKS:]:
+    for incident in [one for one in groups.all_open(conn) if not one.cause_by and one.family != "month"][-LOOKS:]:
         moved += causes.refresh(conn, incident, standards, now_ms) != incident
     return moved
 

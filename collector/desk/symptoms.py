@@ -12,7 +12,7 @@ from typing import Literal
 
 from collector.standard.criteria import Severity
 
-Family = Literal["power", "line", "dark", "seats", "gateway", "collector", "other"]
+Family = Literal["power", "line", "dark", "seats", "gateway", "collector", "month", "other"]
 Scope = Literal["center", "feeder", "exchange", "provider", "district", "province", "country", "collector"]
 
 SEVERITIES: tuple[Severity, ...] = ("notice", "info", "warning", "serious", "urgent")

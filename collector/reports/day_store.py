@@ -219,6 +219,15 @@ def _kept(conn: sa.Connection, codes: Sequence[str], day: DaySpan, standards: St
     return found
 
 
+def kept_between(conn: sa.Connection, codes: Sequence[str], from_ms: int, to_ms: int) -> Iterator[DaySheet]:
+    """The sheets of these centers that are made, of the days between these midnights, in the order of the days."""
+    mine = _d.center.in_(codes) & (_d.day_ms >= from_ms) & (_d.day_ms < to_ms) & _d.made_ms.is_not(None)
+    for row in conn.execute(sa.select(_d.body).where(mine).order_by(_d.day_ms, _d.center)):
+        sheet = unpacked_sheet(zlib.decompress(row.body))
+        if sheet is not None:
+            yield sheet
+
+
 # ---------------------------------------------------------------- keeping
 
 

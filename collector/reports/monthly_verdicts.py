@@ -27,12 +27,15 @@ WITNESSED = "E2"  # and seen by a measurement server that signed the same
 
 def criterion_rows(criterion: Criterion, center: Center, month: MergedMonth) -> Iterator[dict[str, Any]]:
     """A row for each line or UPS that the criterion was judged on; one without numbers if there was none."""
-    if criterion.reading == "silence":
-        yield _row(criterion, center, "", _presence(month.ledger), month)
-        return
-    mine = {subject: samples for (name, subject), samples in month.found.items() if name == criterion.id}
-    for subject, samples in sorted(mine.items()) or [("", Samples())]:
+    for subject, samples in samples_of(criterion, month) or [("", Samples())]:
         yield _row(criterion, center, subject, samples, month)
+
+
+def samples_of(criterion: Criterion, month: MergedMonth) -> list[tuple[str, Samples]]:
+    """Of each line or UPS that the criterion was judged on; (subject, samples) in the order of the subjects."""
+    if criterion.reading == "silence":
+        return [("", _presence(month.ledger))]
+    return sorted((subject, samples) for (name, subject), samples in month.found.items() if name == criterion.id)
 
 
 def _presence(book: Ledger) -> Samples:

@@ -35,6 +35,7 @@ from collector.remote.sender import SettingsSender
 from collector.run import resources, sdnotify, tasks
 from collector.run.listeners.start import InProcess, Listeners, SplitProcesses
 from collector.run.lock import DatabaseLock, folder_lock
+from collector.run.news_listener import NewsListener
 from collector.run.reload import Reload
 from collector.run.runtime import Component, PeriodicTask, Subprocess, Tended
 from collector.run.settings import read_channels, read_digest_times, read_standards
@@ -221,6 +222,8 @@ class Running:
         alerts = PeriodicTask("alerts", settings.alerts.every_s, self.outbox.tick)
         self._store.on_news = own.on_news = self._listeners.on_news = alerts.wake
         self._start_watched(alerts)
+        if self._store.parted:
+            self._start(NewsListener(self._store, alerts.wake))
         self._start(PeriodicTask("digests", DIGESTS_INTERVAL_S, self.outbox.make_digests))
         self._start(PeriodicTask("answers", ANSWERS_INTERVAL_S, self.outbox.poll_answers))
 

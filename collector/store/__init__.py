@@ -8,7 +8,6 @@ beside; it must `claim` the centers it decides about. `read()` gives a snapshot 
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
@@ -21,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.common.errors import describe
 from collector.store import migrate, schema
+from collector.store.fair_lock import FairLock
 from collector.store.journal import MARKS, Journal, JournalError
 
 __all__ = [
@@ -65,7 +65,7 @@ DESK = WRITERS + 3  # the one of whoever changes incidents: those of many center
 # What a statement raises when the database is gone, locked or full: worth trying again later, unlike a wrong statement.
 UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
 
-NEWS = "news"  # of a connection: its transaction has something that people are to be told of
+NEWS = "news"  # of a connection: its transaction has something that people are to be told of; PostgreSQL's channel
 EPOCH = "epoch"  # in `about`
 MOVING = "moving"  # in `about` while a move is under way
 ARCHIVE = "archive"  # of a connection: the folder of its database's archive, if it is known
@@ -93,7 +93,7 @@ class Store:
         self._closed = False
         self._writer = self._engine(reads_only=False)
         self._reader = self._engine(reads_only=True)
-        self._turn = threading.Lock()
+        self._turn = FairLock()
 
     @classmethod
     def open(cls, url: str) -> Store:
@@ -153,6 +153,8 @@ class Store:
             if (marks := conn.info.pop(MARKS, ())) and self.journal is not None:
                 _keep(self.journal, conn, marks)
             is_news = conn.info.pop(NEWS, False)
+            if is_news and self.parted:
+                conn.exec_driver_sql(f"NOTIFY {NEWS}")  # told after the commit, to every process that listens
         if is_news:
             self.on_news()
 

@@ -71,6 +71,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "log_leaves": ("", "ra", "r"),  # of what people decide; its owner numbers and signs
     "log_tiles": ("", "r", "r"),
     "measure_servers": _DESK,
+    "month_risks": _SUMS,  # of day sheets: only housekeeping makes them
     "nonces": ("ra", "ra", "r"),
     "owners": ("", "raw", "r"),
     "persons": ("", "raw", ""),

@@ -164,6 +164,7 @@ COLLECTOR: Examples = {
     "route.no_address": {},
     "route.out_of_scope": {},
     "route.nobody": {"target": "rota desk"},
+    "incident.at_risk": {"n": 3, "have_pct": 82.5, "asked_pct": 95.0},
     "incident.unstable": {"n": 5, "within_s": 3600},
     "incident.merged": {"id": 3, "other": 4},
     "incident.split": {"id": 5, "other": 4},

@@ -9,6 +9,7 @@ from collector.config import Settings
 from collector.ingest import server_results, spools
 from collector.judging import clock, engines, fast_lane, patterns, place_facts, score, server_samples, shared_seats
 from collector.reports import day_store, schedule
+from collector.reports.outlook import schedule as month_risks
 from collector.standard import Standards
 from collector.store import Store
 from collector.store.months import Retention, ahead, forget, settle
@@ -72,6 +73,8 @@ class Housekeeping:
             day_store.begin_days(self._store, now_ms)
         for _ in range(SHEETS_A_TICK):
             day_store.make(self._store, self._standards, now_ms)
+        if agreement == "agrees":
+            month_risks.look(self._store, self._standards, now_ms)
         if agreement == "agrees" and (begun := schedule.begin(self._store, self._standards, now_ms)):
             REPORTS_DUE.log(months=begun)
         schedule.finish(self._store, self._standards, now_ms)

@@ -27,7 +27,7 @@ from collector.store.schema.batches import (
     tallies,
 )
 from collector.store.schema.common import metadata
-from collector.store.schema.desk import alerts, channels, incident_events, incident_members, incidents
+from collector.store.schema.desk import alerts, channels, incident_events, incident_members, incidents, month_risks
 from collector.store.schema.gateways import (
     boots,
     certificates,
@@ -124,6 +124,7 @@ __all__ = [
     "log_tiles",
     "measure_servers",
     "metadata",
+    "month_risks",
     "nonces",
     "of_record",
     "owners",

@@ -72,6 +72,21 @@ incident_events = sa.Table(
     sa.Index("incident_events_to_route", "routed_ms", "id"),
 )
 
+# Criteria that centers will miss in the running month if they go on as in their last days (collector.desk.risk.rows).
+month_risks = sa.Table(
+    "month_risks",
+    metadata,
+    sa.Column("center", Code, primary_key=True),
+    sa.Column("criterion", sa.String(64), primary_key=True),
+    sa.Column("subject", sa.String(64), primary_key=True),
+    sa.Column("month_ms", Ms, nullable=False),
+    sa.Column("days_left", sa.Integer, nullable=False),
+    sa.Column("met_pct", sa.Float, nullable=False),
+    sa.Column("recent_pct", sa.Float, nullable=False),
+    sa.Column("asked_pct", sa.Float, nullable=False),
+    sa.Column("made_ms", Ms, nullable=False),
+)
+
 alerts = sa.Table(
     "alerts",
     metadata,

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from collector.accounts import contacts
 from collector.desk import causes
+from collector.desk.risk import rows as month_risks
 from collector.judging.current import latest_readings
 from collector.register.centers import CODE, get
 from collector.store import center_states, queries, schema
@@ -65,6 +66,7 @@ def _values(site: Site, conn: sa.Connection, row: dict[str, Any], ranks: queries
         "likely": causes.of_center(conn, code, now_ms) if is_dark else None,
         "contacts": contacts.of_center(conn, get(conn, code)),
         "latest": {kind: latest[kind][0] for kind in KINDS if kind in latest},
+        "risks": month_risks.of_centers(conn, [code]).get(code, ()),
         "month": month_of(conn, code, datetime.fromtimestamp(now_ms / 1000, site.zone)),
     }
 

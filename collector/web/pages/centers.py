@@ -17,6 +17,7 @@ from collector.access import approvals
 from collector.accounts import contacts
 from collector.desk import causes, tables
 from collector.desk import queries as incidents
+from collector.desk.risk import rows as month_risks
 from collector.flags.witness import Witness
 from collector.judging import score, server_check
 from collector.judging.current import Current, LatestReading, current_verdicts, latest_readings
@@ -64,8 +65,8 @@ def router(site: Site) -> APIRouter:
             codes_asked = [item for item in wanted if CODE.fullmatch(item)]
             scope = auth.asker(request).account.scope
             found = center_states.some(conn, site.ranks(conn), codes_asked, scope, site.now())
-            hours = site.open_hours(conn, found)
-        return View.of(site, request).page("rows.html", rows=found, hours=hours)
+            hours, risks = site.open_hours(conn, found), month_risks.of_centers(conn, {row["center"] for row in found})
+        return View.of(site, request).page("rows.html", rows=found, hours=hours, risks=risks)
 
     @routes.get("/centers/{code}")
     def center(request: Request, code: str) -> Response:
@@ -86,10 +87,11 @@ def _list(site: Site, request: Request) -> Response:
         provinces, deaf = queries.provinces(conn, wanted.scope), _deaf(conn)
         waiting = approvals.number_waiting(conn, wanted.scope) if auth.may(request, "gateways.list") else None
         own, hours = lists.views(conn, auth.asker(request).account.key), site.open_hours(conn, rows)
+        risks = month_risks.of_centers(conn, {row["center"] for row in rows})
     found = counts[wanted.state] if wanted.state else sum(counts.values())
     return View.of(site, request).page(
-        "centers.html", views=own, hours=hours, query=lists.view_of(request.url.query), event=event, rows=rows,
-        counts=counts, wanted=wanted, provinces=provinces, deaf=deaf, found=found, number=number,
+        "centers.html", views=own, hours=hours, risks=risks, query=lists.view_of(request.url.query), event=event,
+        rows=rows, counts=counts, wanted=wanted, provinces=provinces, deaf=deaf, found=found, number=number,
         pages=max(1, -(-found // PAGE_ROWS)), states=queries.STATES, standard=_standard(site), waiting=waiting,
     )  # fmt: skip
 
@@ -156,6 +158,7 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "changes": queries.changes_of(conn, code),
         **summary.values(conn, registered, site.standards.at(site.now())),
         "contacts": contacts.of_center(conn, registered),
+        "risks": month_risks.of_centers(conn, [code]).get(code, ()),
         "reports": revisions.newest_of(conn, code, REPORTS),
         "devices": queries.devices_of(conn, code),
         "questions": questions.of_center(conn, code),
