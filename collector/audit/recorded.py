@@ -28,6 +28,7 @@ ROWS: dict[LeafKind, tuple[MismatchKind, MismatchKind, sa.Table, str]] = {
     "facts": ("fact_edited", "fact_missing", schema.facts, "name"),
     "calendar": ("calendar_edited", "calendar_missing", schema.calendar, "kind"),
     "decisions": ("decision_edited", "decision_missing", schema.decisions, "act"),
+    "disputes": ("dispute_edited", "dispute_missing", schema.disputes, "month"),
 }
 
 

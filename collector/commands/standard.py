@@ -9,6 +9,7 @@ from pathlib import Path
 
 from agent.common.words import plain
 from collector.commands.console import Bar, answers, common_arguments, complain, say, settings_of, table
+from collector.config import Settings
 from collector.database import existing
 from collector.register import centers
 from collector.register.dated import today_ms
@@ -107,8 +108,12 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _in_force(options: argparse.Namespace) -> Standard | None:
-    files = settings_of(options).standard.files
-    return Standards.of([load(path) for path in files] or examples()).at(time.time_ns() // 1_000_000)
+    return standards_of(settings_of(options)).at(time.time_ns() // 1_000_000)
+
+
+def standards_of(settings: Settings) -> Standards:
+    """The versions that the settings name, or those that are shipped. Raises StandardError."""
+    return Standards.of([load(path) for path in settings.standard.files] or examples())
 
 
 def _line(criterion: Criterion) -> tuple[str, ...]:

@@ -59,7 +59,17 @@ from collector.store.schema.series import (
     speeds_by_test,
     ups_by_center,
 )
-from collector.store.schema.sheets import day_sheets, log_checkpoints, log_leaves, log_tiles, reports
+from collector.store.schema.sheets import (
+    adoptions,
+    day_sheets,
+    disputes,
+    inspections,
+    log_checkpoints,
+    log_leaves,
+    log_tiles,
+    reports,
+    visit_lists,
+)
 from collector.store.schema.speed import grants, measure_servers, records, server_tokens
 from collector.store.schema.upkeep import about, clock_jumps, copies, heartbeats, journal, restores
 
@@ -67,6 +77,7 @@ __all__ = [
     "FIGURES",
     "PARTED",
     "about",
+    "adoptions",
     "alerts",
     "api_keys",
     "archive_parts",
@@ -90,6 +101,7 @@ __all__ = [
     "device_settings",
     "devices",
     "digests",
+    "disputes",
     "enrolments",
     "escalations",
     "evidence",
@@ -104,6 +116,7 @@ __all__ = [
     "incident_events",
     "incident_members",
     "incidents",
+    "inspections",
     "integrity",
     "journal",
     "late_hours",
@@ -143,6 +156,7 @@ __all__ = [
     "tallies",
     "tokens",
     "ups_by_center",
+    "visit_lists",
     "windows",
     "wrong_tries",
 ]
