@@ -11,7 +11,7 @@ from collector.access import users
 from collector.acts import notices
 from collector.acts.notices import NoticeBoard
 from collector.disputes import records, witnessed
-from collector.disputes.dispute import Decision, Dispute, Filing, Outcome, Span, day_of, month_span, span_of
+from collector.disputes.dispute import Dispute, Filing, Outcome, Ruling, Span, day_of, month_span, span_of
 from collector.register import calendar, centers
 from collector.register.calendar import CalendarEntry
 from collector.register.dated import today_ms
@@ -68,7 +68,7 @@ def arrange_test(
     return found
 
 
-def decide(conn: sa.Connection, number: int, decision: Decision, who: ActingPerson, board: NoticeBoard) -> Dispute:
+def decide(conn: sa.Connection, number: int, decision: Ruling, who: ActingPerson, board: NoticeBoard) -> Dispute:
     """The report of the month is revised, and a time that is taken out stands in the calendar by both persons. Raises
     DisputeError, centers.CenterError."""
     found = records.decide(conn, records.get(conn, number), decision, who.name, who.now_ms)

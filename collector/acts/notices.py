@@ -54,14 +54,14 @@ def tell(
 
 
 def _rows(
-    conn: sa.Connection, board: NoticeBoard, center: Center, said: tuple[Reason, Reason], path: str, now_ms: int
+    conn: sa.Connection, board: NoticeBoard, center: Center, reasons: tuple[Reason, Reason], path: str, now_ms: int
 ) -> Iterable[dict[str, object]]:
     for person in directory.people(conn):
         channel = channel_for(person, board.channels)
         if channel is None or person.role not in ROLES or not person.concerns(center):
             continue
         words = plain(person.lang)
-        title, text = map(words.reason, said)
+        title, text = map(words.reason, reasons)
         yield {
             "kind": "notice", "change": None, "event": None, "center": center.code, "channel": channel.name,
             "title": title, "text": f"{text}\n{words.ltr(board.base_url + path)}", "state": "waiting", "attempts": 0,

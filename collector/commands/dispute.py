@@ -30,7 +30,7 @@ from collector.commands.console import (
 from collector.commands.standard import standards_of
 from collector.database import existing
 from collector.disputes import records, witnessed
-from collector.disputes.dispute import OPEN, OUTCOMES, Decision, Dispute, DisputeError, Filing
+from collector.disputes.dispute import OPEN, OUTCOMES, Dispute, DisputeError, Filing, Ruling
 from collector.register.centers import CenterError
 from collector.scope import EVERYWHERE
 
@@ -152,7 +152,7 @@ def _decide(options: argparse.Namespace) -> int:
         raise ValueError("--from, --to: a time that is taken out has both; give both, or neither")
     settings = settings_of(options)
     excused = (time_ms(options.from_time), time_ms(options.to_time)) if options.from_time else None
-    decision = Decision(outcome=options.outcome, reason=options.reason, excused=excused)
+    decision = Ruling(outcome=options.outcome, reason=options.reason, excused=excused)
     with existing(settings) as store:
         name, now_ms = acting(options), clock_ms()
         proof = proof_of(store, name, now_ms)

@@ -54,7 +54,7 @@ class Filing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decision:
+class Ruling:
     """What a person decided; `excused` is a time that is taken out of the month."""
 
     outcome: Outcome
@@ -159,7 +159,7 @@ def check_window(window: Span, now_ms: int) -> None:
         raise DisputeError("dispute.no_window")
 
 
-def check_decision(dispute: Dispute, decision: Decision, by_key: str, filer_key: str, now_ms: int) -> None:
+def check_decision(dispute: Dispute, decision: Ruling, by_key: str, filer_key: str, now_ms: int) -> None:
     """The keys are the persons' names without regard to case and spaces. Raises DisputeError."""
     check_open(dispute)
     if not by_key or by_key == filer_key:

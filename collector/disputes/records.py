@@ -14,10 +14,10 @@ from collector.disputes.dispute import (
     MAX_NAME,
     MAX_TEXT,
     OPEN,
-    Decision,
     Dispute,
     DisputeError,
     Filing,
+    Ruling,
     Span,
     State,
     check_decision,
@@ -112,7 +112,7 @@ def arrange_test(
     )  # fmt: skip
 
 
-def decide(conn: sa.Connection, dispute: Dispute, decision: Decision, by: str, now_ms: int) -> Dispute:
+def decide(conn: sa.Connection, dispute: Dispute, decision: Ruling, by: str, now_ms: int) -> Dispute:
     """Raises DisputeError."""
     check_decision(dispute, decision, key_of(by), key_of(dispute.filed_by), now_ms)
     excused = decision.excused or (None, None)

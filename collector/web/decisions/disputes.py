@@ -17,11 +17,11 @@ from collector.acts.disputes import ActingPerson
 from collector.disputes import records, witnessed
 from collector.disputes.dispute import (
     OUTCOMES,
-    Decision,
     Dispute,
     DisputeError,
     Filing,
     Outcome,
+    Ruling,
     Span,
     span_of,
 )
@@ -170,7 +170,7 @@ def _decide(site: Site, request: Request, number: int, given: dict[str, str]) ->
     return RedirectResponse(f"/disputes/{number}", status_code=303)
 
 
-def _decision(site: Site, given: dict[str, str]) -> Decision:
+def _decision(site: Site, given: dict[str, str]) -> Ruling:
     """Raises DisputeError, Mistaken."""
     outcomes: dict[str, Outcome] = {name: name for name in OUTCOMES}
     outcome = outcomes.get(given.get("outcome", ""))
@@ -178,7 +178,7 @@ def _decision(site: Site, given: dict[str, str]) -> Decision:
         raise Mistaken(400, "form: is not of this page; open the page again and press its button")
     times = given.get("from", ""), given.get("to", "")
     excused = _span(site, *times, "dispute.no_time_given") if any(times) else None
-    return Decision(outcome=outcome, reason=given.get("reason", ""), excused=excused)
+    return Ruling(outcome=outcome, reason=given.get("reason", ""), excused=excused)
 
 
 def _span(site: Site, begin: str, end: str, code: str) -> Span:

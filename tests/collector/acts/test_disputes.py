@@ -15,7 +15,7 @@ from collector.acts.disputes import ActingPerson
 from collector.acts.notices import NoticeBoard
 from collector.audit import recorded
 from collector.disputes import records, witnessed
-from collector.disputes.dispute import Decision, DisputeError, Filing
+from collector.disputes.dispute import DisputeError, Filing, Ruling
 from collector.log import sequencing
 from collector.register import calendar
 from collector.register.dated import day_ms
@@ -33,7 +33,7 @@ OMAR, SARA = ActingPerson(name="Omar", now_ms=NOW), ActingPerson(name="Sara", no
 BOARD = NoticeBoard((PersonalChannel("sms", "telephone"),), "https://nabz.example")
 HOUR = 60 * MINUTE
 EXCUSED = (FEBRUARY + DAY + 9 * HOUR, FEBRUARY + DAY + 14 * HOUR)
-UPHELD = Decision(outcome="upheld", reason="the provider confirms it", excused=EXCUSED)
+UPHELD = Ruling(outcome="upheld", reason="the provider confirms it", excused=EXCUSED)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_an_upheld_dispute_takes_its_time_out_and_is_a_revision_of_the_report(st
 def test_a_refused_dispute_is_in_the_report_too_and_takes_nothing_out(store: Store) -> None:
     number = filed(store)
     with store.write() as conn:
-        disputes.decide(conn, number, Decision(outcome="refused", reason="no sign of it"), SARA, BOARD)
+        disputes.decide(conn, number, Ruling(outcome="refused", reason="no sign of it"), SARA, BOARD)
     look(store, NOW + DAY)
     after = reported(store, NOW + 2 * DAY)
     assert (after["revision"]["why"], after["ledger"]["excused"]) == ({"disputes": 1}, 0)

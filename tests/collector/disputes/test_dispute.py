@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from collector.disputes import dispute
-from collector.disputes.dispute import DAY_MS, Decision, Dispute, DisputeError, Filing
+from collector.disputes.dispute import DAY_MS, Dispute, DisputeError, Filing, Ruling
 from collector.register.dated import day_ms
 
 NOVEMBER, DECEMBER = day_ms("2026-11-01"), day_ms("2026-12-01")
@@ -62,12 +62,12 @@ def test_a_day_is_a_day_of_the_center_and_a_month_ends_where_the_next_begins() -
     assert dispute.span_of(replace(FILING, day="2026-11-05")) == (day, day + DAY_MS)
 
 
-def decide(decision: Decision, by: str = "sara", held: Dispute = FILED) -> None:
+def decide(decision: Ruling, by: str = "sara", held: Dispute = FILED) -> None:
     dispute.check_decision(held, decision, by, "omar", NOW)
 
 
 def test_another_person_decides_with_reasons_and_once() -> None:
-    good = Decision(outcome="upheld", reason="the provider confirms it", excused=(NOVEMBER, NOVEMBER + DAY_MS))
+    good = Ruling(outcome="upheld", reason="the provider confirms it", excused=(NOVEMBER, NOVEMBER + DAY_MS))
     decide(good)
     assert refusal(decide, good, "omar") == "own"
     assert refusal(decide, good, "") == "own"
@@ -79,7 +79,7 @@ def test_another_person_decides_with_reasons_and_once() -> None:
 
 @pytest.mark.parametrize("span", [(0, 1), (1, 1), (1, 0), (-1, 5), (0, 40 * DAY_MS)])
 def test_only_a_time_of_what_is_disputed_is_taken_out(span: tuple[int, int]) -> None:
-    decision = Decision(outcome="upheld", reason="seen", excused=(NOVEMBER + span[0], NOVEMBER + span[1]))
+    decision = Ruling(outcome="upheld", reason="seen", excused=(NOVEMBER + span[0], NOVEMBER + span[1]))
     if span == (0, 1):
         return decide(decision)
     assert refusal(decide, decision) == "no_time"
@@ -88,10 +88,8 @@ def test_only_a_time_of_what_is_disputed_is_taken_out(span: tuple[int, int]) -> 
 
 def test_what_has_not_happened_yet_is_not_taken_out() -> None:
     held = replace(FILED, month="2026-12")
-    decide(Decision(outcome="upheld", reason="seen", excused=(DECEMBER, NOW)), held=held)
-    assert (
-        refusal(decide, Decision(outcome="upheld", reason="seen", excused=(DECEMBER, NOW + 1)), "s", held) == "no_time"
-    )
+    decide(Ruling(outcome="upheld", reason="seen", excused=(DECEMBER, NOW)), held=held)
+    assert refusal(decide, Ruling(outcome="upheld", reason="seen", excused=(DECEMBER, NOW + 1)), "s", held) == "no_time"
 
 
 @pytest.mark.parametrize(
