@@ -293,6 +293,8 @@ Act = Literal[
     "dispute_test",
     "dispute_decided",
     "dispute_dropped",
+    "standard_propose",
+    "standard_adopted",
 ]
 
 

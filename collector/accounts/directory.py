@@ -49,14 +49,15 @@ def account_of(conn: sa.Connection, name: str) -> Account | None:
     return _person(row).account if row else None
 
 
-def check_may(conn: sa.Connection, name: str, proof: str, action: str, center: str) -> bool:
+def check_may(conn: sa.Connection, name: str, proof: str, action: str, center: str = "") -> bool:
     """Whether the name is proven, by its password, and its role and scope allow this at a center; False only where
     names are not proven here. Inside the transaction that it allows. Raises PersonError, centers.CenterError."""
-    place = centers.get(conn, center)
+    place = centers.get(conn, center) if center else None
     if not users.check_name(conn, name, proof):
         return False
     if not allowed(account_of(conn, name), action, place):
-        raise PersonError("may_not", f"{name}: may not do this for {center}; somebody with the role that may must")
+        about = f"this for {center}" if center else "this"
+        raise PersonError("may_not", f"{name}: may not do {about}; somebody with the role that may must")
     return True
 
 

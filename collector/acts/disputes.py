@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import sqlalchemy as sa
 
 from agent.common.reasons import Reason
 from collector.access import users
 from collector.acts import notices
 from collector.acts.notices import NoticeBoard
+from collector.acts.person import ActingPerson
 from collector.disputes import records, witnessed
 from collector.disputes.dispute import Dispute, Filing, Outcome, Ruling, Span, day_of, month_span, span_of
 from collector.register import calendar, centers
@@ -21,15 +20,6 @@ from collector.standard import Standards
 OUTCOMES: dict[Outcome, str] = {
     "upheld": "disputes.outcome.upheld", "partly": "disputes.outcome.partly", "refused": "disputes.outcome.refused",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class ActingPerson:
-    """Who does something, and when; `is_proven` by a password, else the name is as given."""
-
-    name: str
-    now_ms: int
-    is_proven: bool = False
 
 
 def criteria_of(standards: Standards, month: str) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ from agent.common.errors import describe
 from collector.access import users
 from collector.accounts import directory
 from collector.acts import disputes
-from collector.acts.disputes import ActingPerson
 from collector.acts.notices import board_of
+from collector.acts.person import ActingPerson
 from collector.commands.console import (
     acting,
     answers,

@@ -28,7 +28,7 @@ from collector.disputes.dispute import (
     month_span,
 )
 from collector.log import leaves
-from collector.messages import printable
+from collector.messages import one_line
 from collector.scope import Scope
 from collector.store import queries, schema
 from collector.store.journal import journaled
@@ -92,7 +92,7 @@ def file(conn: sa.Connection, filing: Filing, by: str, criteria: Collection[str]
     held = conn.scalar(sa.select(_d.id).where(*same, _d.state.in_(OPEN)))
     if held is not None:
         raise DisputeError("dispute.known", number=int(held))
-    row = asdict(filing) | {"text": _line(filing.text, MAX_TEXT), "filed_ms": now_ms, "filed_by": by}
+    row = asdict(filing) | {"text": one_line(filing.text, MAX_TEXT), "filed_ms": now_ms, "filed_by": by}
     insert = sa.insert(schema.disputes).values(**row, state="filed").returning(_d.id)
     return _noted(conn, int(conn.execute(insert).scalar_one()), now_ms)
 
@@ -103,7 +103,7 @@ def arrange_test(
     """A test before a witness, at a moment of the window that nobody is told. Raises DisputeError."""
     check_open(dispute)
     check_window(window, now_ms)
-    witness = _line(witness, MAX_NAME)
+    witness = one_line(witness, MAX_NAME)
     if not witness:
         raise DisputeError("dispute.no_witness")
     return _changed(
@@ -118,7 +118,7 @@ def decide(conn: sa.Connection, dispute: Dispute, decision: Ruling, by: str, now
     excused = decision.excused or (None, None)
     return _changed(
         conn, dispute, now_ms, state="decided", outcome=decision.outcome, decided_ms=now_ms, decided_by=by,
-        reason=_line(decision.reason, MAX_TEXT), excused_from_ms=excused[0], excused_to_ms=excused[1],
+        reason=one_line(decision.reason, MAX_TEXT), excused_from_ms=excused[0], excused_to_ms=excused[1],
     )  # fmt: skip
 
 
@@ -126,10 +126,6 @@ def withdraw(conn: sa.Connection, dispute: Dispute, now_ms: int) -> Dispute:
     """Raises DisputeError."""
     check_open(dispute)
     return _changed(conn, dispute, now_ms, state="withdrawn")
-
-
-def _line(text: str, limit: int) -> str:
-    return printable(" ".join(text.split()), limit)
 
 
 def _changed(conn: sa.Connection, dispute: Dispute, now_ms: int, **values: object) -> Dispute:

@@ -46,6 +46,7 @@ DECIDED: dict[str, sa.ColumnElement[bool]] = {
     "enrolments": _enrolments.c.state.in_(("approved", "refused")),
     "measure_servers": sa.true(),
     "disputes": sa.true(),
+    "adoptions": sa.true(),
     "server_tokens": schema.server_tokens.c.used_ms.is_not(None),
 }
 # Columns that decide nothing: a row that differs in them alone is the same.

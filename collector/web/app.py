@@ -27,6 +27,7 @@ from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
 from collector.web.decisions import disputes
+from collector.web.decisions import standards as standard_pages
 from collector.web.fleet import lists, map_page, mine, monthly, now, setup
 from collector.web.guard import Guard
 from collector.web.health import Health
@@ -56,7 +57,7 @@ NO_ADMIN = Event(
 )  # fmt: skip
 PAGES = (
     log_in, centers, test_now, approvals, backups, account, people, keys, contacts, activity, incident_pages, routing,
-    now, lists, map_page, mine, setup, monthly, disputes,
+    now, lists, map_page, mine, setup, monthly, disputes, standard_pages,
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from agent.config import SpeedSection
 from collector.access.users import Act, Doubt
 from collector.accounts.contacts import KINDS, TEXTS
 from collector.accounts.policy import ROLES
+from collector.acts.adoption import AdoptionState
 from collector.alerts.breaker import BreakerState
 from collector.alerts.digest import DigestKind
 from collector.alerts.lists import ALERT_STATES
@@ -115,6 +116,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "scope", PARTS
     yield "act", get_args(Act)
     yield "gateways", ("approved", "refused")
+    yield "adoption.state", get_args(AdoptionState)
     yield "disputes.state", get_args(DisputeState)
     yield "disputes.outcome", OUTCOMES
     yield "disputes.test", ("asked", "granted", "done", "expired", "refused")

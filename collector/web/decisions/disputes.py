@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from agent.common.reasons import Reason
 from collector.accounts import policy
 from collector.acts import disputes as acts
-from collector.acts.disputes import ActingPerson
+from collector.acts.person import ActingPerson
 from collector.disputes import records, witnessed
 from collector.disputes.dispute import (
     OUTCOMES,

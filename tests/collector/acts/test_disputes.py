@@ -11,8 +11,8 @@ from collector.accounts import contacts, directory
 from collector.accounts.contacts import Contact
 from collector.accounts.policy import Account
 from collector.acts import disputes
-from collector.acts.disputes import ActingPerson
 from collector.acts.notices import NoticeBoard
+from collector.acts.person import ActingPerson
 from collector.audit import recorded
 from collector.disputes import records, witnessed
 from collector.disputes.dispute import DisputeError, Filing, Ruling

@@ -47,6 +47,8 @@ EXPECTED = {
     "GET /disputes/{number}": ("odam", "centers", False),
     "POST /disputes": ("o", "centers", False),
     "POST /disputes/{number}": ("a", "centers", False),
+    "GET /standards": ("dam", "programme", False),
+    "POST /standards": ("am", "programme", False),
     "GET /setup": ("m", "programme", False),
     "POST /setup": ("m", "programme", False),
     "GET /now": ("dam", "centers", False),
