@@ -104,6 +104,11 @@ def printable(text: str, limit: int = MAX_DETAIL) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def one_line(text: str, limit: int = MAX_DETAIL) -> str:
+    """What a person wrote, fit to be kept and shown: on one line, its spaces single."""
+    return printable(" ".join(text.split()), limit)
+
+
 def unframed(error: wire.WireError) -> Reason:
     """What the decoder says of bytes that are no message of this contract."""
     return Reason.of("refused.unframed", text=printable(str(error)))

@@ -236,13 +236,23 @@ def check(conn: sa.Connection, name: str, proof: str, may: May) -> bool:
     so that a user removed or renewed meanwhile is refused. Raises PersonError."""
     if not registered(conn):
         return False
+    row = _proven(conn, name, proof)
+    if not row._mapping[f"may_{may}"]:
+        raise PersonError("may_not", f"{name}: may not {may}; another person must, or be added with `--may {may}`")
+    return True
+
+
+def check_name(conn: sa.Connection, name: str, proof: str) -> bool:
+    """`check` for what a role allows, not a right. Raises PersonError."""
+    return registered(conn) and bool(_proven(conn, name, proof))
+
+
+def _proven(conn: sa.Connection, name: str, proof: str) -> sa.Row[tuple[object, ...]]:
     row = _row(conn, name)
     if row is None or row.removed_ms is not None or not proof or row.kept != proof:
         fix = "give a name of `nabz-collector person list` and its password"
         raise PersonError("not_proven", f"{name}: is not proven, and names are proven here; {fix}")
-    if not row._mapping[f"may_{may}"]:
-        raise PersonError("may_not", f"{name}: may not {may}; another person must, or be added with `--may {may}`")
-    return True
+    return row
 
 
 Act = Literal[
@@ -279,6 +289,12 @@ Act = Literal[
     "window_changed",
     "settings_changed",
     "question_asked",
+    "dispute_filed",
+    "dispute_test",
+    "dispute_decided",
+    "dispute_dropped",
+    "standard_propose",
+    "standard_adopted",
 ]
 
 

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from collector.access import passwords, users
 from collector.access.users import PersonError
-from collector.accounts.policy import ROLES, Account, Role
+from collector.accounts.policy import ROLES, Account, Role, allowed
+from collector.register import centers
 from collector.scope import EVERYWHERE, PARTS, Scope, decode
 from collector.store import Store, schema
 from collector.store.journal import journaled
@@ -46,6 +47,18 @@ def account_of(conn: sa.Connection, name: str) -> Account | None:
     mine = (table.c.key == users.key_of(name), table.c.removed_ms.is_(None))
     row = conn.execute(sa.select(table).where(*mine)).mappings().one_or_none()
     return _person(row).account if row else None
+
+
+def check_may(conn: sa.Connection, name: str, proof: str, action: str, center: str = "") -> bool:
+    """Whether the name is proven, by its password, and its role and scope allow this at a center; False only where
+    names are not proven here. Inside the transaction that it allows. Raises PersonError, centers.CenterError."""
+    place = centers.get(conn, center) if center else None
+    if not users.check_name(conn, name, proof):
+        return False
+    if not allowed(account_of(conn, name), action, place):
+        about = f"this for {center}" if center else "this"
+        raise PersonError("may_not", f"{name}: may not do {about}; somebody with the role that may must")
+    return True
 
 
 def has_admin(conn: sa.Connection) -> bool:

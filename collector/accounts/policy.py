@@ -76,6 +76,11 @@ POLICY: Mapping[str, Rule] = {
     ),
     "months.read": Rule(OFFICERS, "centers", ("GET /months",)),
     "mine.read": Rule(("operator",), "centers", ("GET /mine",)),
+    "disputes.read": Rule(ALL, "centers", ("GET /disputes", "GET /disputes/{number}")),
+    "dispute.file": Rule(("operator",), "centers", ("POST /disputes",)),  # the form names the center: its page compares
+    "dispute.decide": Rule(("auditor",), "centers", ("POST /disputes/{number}",)),
+    "standards.read": Rule(OFFICERS, "programme", ("GET /standards",)),
+    "standards.adopt": Rule(AUDIT, "programme", ("POST /standards",)),
     "setup.read": Rule(ADMIN, "programme", ("GET /setup",)),
     "token.issue": Rule(ADMIN, "programme", ("POST /setup",)),
     "map.read": Rule(ALL, "centers", ("GET /map", "GET /map.json", "GET /map/boundaries.json"), True),

@@ -20,7 +20,7 @@ MismatchKind = Literal[
     "record_forged",
     # what people recorded
     "fact_edited", "fact_missing", "calendar_edited", "calendar_missing", "standard_edited", "decision_edited",
-    "decision_missing",
+    "decision_missing", "dispute_edited", "dispute_missing", "adoption_edited", "adoption_missing",
     # the transparency log
     "day_evidence", "log_altered",
     # what is made of all this
@@ -46,6 +46,10 @@ CODES: Mapping[MismatchKind, str] = {
     "standard_edited": "audit.standard_edited",
     "decision_edited": "audit.decision_edited",
     "decision_missing": "audit.decision_missing",
+    "dispute_edited": "audit.dispute_edited",
+    "dispute_missing": "audit.dispute_missing",
+    "adoption_edited": "audit.adoption_edited",
+    "adoption_missing": "audit.adoption_missing",
     "day_evidence": "audit.day_evidence",
     "log_altered": "audit.log_altered",
     "sheet_missing": "audit.sheet_missing",

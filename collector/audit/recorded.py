@@ -28,7 +28,11 @@ ROWS: dict[LeafKind, tuple[MismatchKind, MismatchKind, sa.Table, str]] = {
     "facts": ("fact_edited", "fact_missing", schema.facts, "name"),
     "calendar": ("calendar_edited", "calendar_missing", schema.calendar, "kind"),
     "decisions": ("decision_edited", "decision_missing", schema.decisions, "act"),
+    "disputes": ("dispute_edited", "dispute_missing", schema.disputes, "month"),
+    "adoptions": ("adoption_edited", "adoption_missing", schema.adoptions, "standard"),
 }
+
+EVERYWHERE: tuple[LeafKind, ...] = ("calendar", "adoptions")  # of no center, or of many
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class RecordedFacts:
         if not origin_of(conn):
             return
         for kind in ROWS:
-            yield from _rows(conn, kind, "" if kind == "calendar" else code)
+            yield from _rows(conn, kind, "" if kind in EVERYWHERE else code)
         yield from _standards(conn, self.standards)
         yield from _days(conn, code, begin, received)
         yield from _reports(conn, code, month_ms)
@@ -69,13 +73,14 @@ def _rows(conn: sa.Connection, kind: LeafKind, center: str) -> Iterator[Mismatch
         for mark in leaves.marks_in(bytes(leaf.body)):
             base, _, whole = mark.partition(":")
             newest[base] = whole, leaf.id
-    query = sa.select(table).order_by(table.c.id)
+    query = sa.select(table).order_by(*table.primary_key)
+    (key,) = table.primary_key
     held = set()
     for row in conn.execute(query.where(table.c.center == center) if center else query).mappings():
         base, _, whole = leaves.mark_of(kind, dict(row)).partition(":")
         held.add(base)
         if newest.get(base, ("", 0))[0] != whole and row.get("act") not in leaves.UNLOGGED:
-            names = {"id": str(row["id"])} | ({label: str(row[label])} if kind != "calendar" else {})
+            names = {"id": str(row[key.name])} | ({label: str(row[label])} if kind != "calendar" else {})
             yield Mismatch.of(edited, **names)
     for base, (_, leaf_id) in newest.items():
         if base not in held:

@@ -49,8 +49,9 @@ PROGRAM = Program(
             "rota": "who is on duty: list, add, remove, override, who",
         },
         "Months and their proof": {
-            "standard": "check or show a standard (the criteria as data)",
+            "standard": "the criteria as data: check, show, try, list, propose, adopt",
             "report": "a center's month: each criterion's verdict with its numbers",
+            "dispute": "what operators dispute of a month: file, list, show, test, decide, withdraw",
             "verify": "a center's month derived anew from the signed bytes, and compared with all that is stored",
             "log": "the transparency log: checkpoint, key, prove, check, cosign",
             "witness": "cosign another's transparency log, once it is shown to have only grown",

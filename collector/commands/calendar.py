@@ -82,7 +82,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_arguments(add: argparse.ArgumentParser) -> None:
-    add.add_argument("kind", choices=calendar.KINDS, metavar="KIND", help=", ".join(calendar.KINDS))
+    add.add_argument("kind", choices=calendar.BY_HAND, metavar="KIND", help=", ".join(calendar.BY_HAND))
     scope = add.add_mutually_exclusive_group(required=True)
     scope.add_argument("--all", action="store_true", help="for every center")
     for name in calendar.SCOPES[1:]:

@@ -5,24 +5,50 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from agent.common.words import plain
-from collector.commands.console import Bar, answers, common_arguments, complain, say, settings_of, table
+from collector.access import users
+from collector.accounts import directory
+from collector.acts import adoption
+from collector.acts.adoption import AdoptionError, AdoptionState, VersionState
+from collector.acts.person import ActingPerson
+from collector.commands.console import (
+    Bar,
+    acting,
+    answers,
+    clock_ms,
+    common_arguments,
+    complain,
+    moment,
+    proof_of,
+    say,
+    settings_of,
+    table,
+    who_argument,
+)
+from collector.config import Settings
 from collector.database import existing
-from collector.register import centers
+from collector.register import centers, dated
 from collector.register.dated import today_ms
 from collector.standard import Standard, StandardError, Standards, examples, load
 from collector.standard.criteria import Criterion, Window
 from collector.trial import draft
 
 DAY_MS = 86_400_000
+STATES: Mapping[AdoptionState, str] = {
+    "shipped": "shipped, not adopted", "proposed": "proposed, not adopted", "adopted": "adopted",
+}  # fmt: skip
 MOST_DAYS = 366
 EXAMPLE = "nabz-collector standard check my-standard.toml"
 EXAMPLES = {
     "check": "standard.toml",
     "show": "--json",
     "try": "draft.toml --days 90",
+    "list": "--json",
+    "propose": 'example-2026-3 --reason "notification 12 of 2026"',
+    "adopt": "example-2026-3 --by Sara",
 }
 
 
@@ -37,14 +63,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     trial.add_argument("file", type=Path, metavar="DRAFT")
     trial.add_argument("--days", type=int, default=90, metavar="N", help="days that are over; default: 90")
     common_arguments(trial)
-    for verb in (check, shown, trial):
+    verbs.add_parser("list", help="the versions that are known, and how far the adoption of each is")
+    proposed = verbs.add_parser("propose", help="the first of the two persons who adopt a version")
+    proposed.add_argument("--reason", required=True, metavar="TEXT", help="recorded")
+    verbs.add_parser("adopt", help="the second person adopts a version that was proposed")
+    for name in ("propose", "adopt"):
+        verbs.choices[name].add_argument("id", metavar="ID", help="of a version, see `standard list`")
+        who_argument(verbs.choices[name])
+    for name in ("list", "propose", "adopt"):
+        common_arguments(verbs.choices[name])
+    for verb in verbs.choices.values():
         verb.add_argument("--json", action="store_true", help="print facts as JSON")
 
 
 @answers
 def run(options: argparse.Namespace) -> int:
     try:
-        return {"check": _check, "show": _show, "try": _try}[options.verb](options)
+        return VERBS[options.verb](options)
+    except (AdoptionError, users.PersonError) as error:
+        complain(str(error))
+        return 1
     except StandardError as error:
         if options.json:
             say(json.dumps({"mistakes": error.mistakes}, ensure_ascii=False, indent=2))
@@ -60,6 +98,47 @@ def _check(options: argparse.Namespace) -> int:
     else:
         count = len(standard.criteria)
         say(f"{options.file}: standard {standard.id}, {count} criteria, no mistakes; sha256 {standard.digest}")
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    with existing(settings) as store, store.read() as conn:
+        found = adoption.states_of(conn, standards_of(settings).versions)
+    rows = [_adoption_facts(one) for one in found]
+    cells = [
+        (row["id"], STATES[one.state], dated.day_of(one.version.valid_from_ms), row["proposed_by"], row["adopted_by"],
+         moment(row["adopted_ms"]), row["digest"])
+        for row, one in zip(rows, found, strict=True)
+    ]  # fmt: skip
+    heads = ("standard", "state", "holds from", "proposed by", "adopted by", "adopted", "sha256")
+    say(json.dumps(rows, indent=2) if options.json else table(heads, cells))
+    return 0
+
+
+def _adoption_facts(one: VersionState) -> dict[str, object]:
+    names = ("proposed_ms", "proposed_by", "reason", "adopted_ms", "adopted_by")
+    more = {name: getattr(one.adoption, name) if one.adoption else "" for name in names}
+    return {"id": one.version.id, "digest": one.version.digest, "state": one.state, **more}
+
+
+def _decide(options: argparse.Namespace) -> int:
+    """Proposed or adopted: whoever does it proves their name where names are proven."""
+    settings, name, now_ms = settings_of(options), acting(options), clock_ms()
+    version = next((one for one in standards_of(settings).versions if one.id == options.id), None)
+    if version is None:
+        raise AdoptionError("adoption.unknown", options.id)
+    with existing(settings) as store:
+        proof = proof_of(store, name, now_ms)
+        with store.write() as conn:
+            is_proven = directory.check_may(conn, name, proof, "standards.adopt")
+            who = ActingPerson(name=name, now_ms=now_ms, is_proven=is_proven)
+            if options.verb == "propose":
+                adoption.propose(conn, version, options.reason, who)
+            else:
+                adoption.adopt(conn, version, who)
+            (found,) = adoption.states_of(conn, [version])
+    say(json.dumps(_adoption_facts(found)) if options.json else f"{version.id}: {STATES[found.state]}")
     return 0
 
 
@@ -107,8 +186,12 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _in_force(options: argparse.Namespace) -> Standard | None:
-    files = settings_of(options).standard.files
-    return Standards.of([load(path) for path in files] or examples()).at(time.time_ns() // 1_000_000)
+    return standards_of(settings_of(options)).at(time.time_ns() // 1_000_000)
+
+
+def standards_of(settings: Settings) -> Standards:
+    """The versions that the settings name, or those that are shipped. Raises StandardError."""
+    return Standards.of([load(path) for path in settings.standard.files] or examples())
 
 
 def _line(criterion: Criterion) -> tuple[str, ...]:
@@ -169,3 +252,8 @@ def _facts(criterion: Criterion) -> dict[str, object]:
         "name": dict(criterion.name.texts),
         "fix": dict(criterion.fix.texts),
     }
+
+
+VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "check": _check, "show": _show, "try": _try, "list": _list, "propose": _decide, "adopt": _decide,
+}  # fmt: skip

@@ -232,6 +232,16 @@ class AuditSection(CollectorSection):
     hour: int = Field(default=2, ge=0, le=23, description="The hour of Pakistan from which on a night's audit begins.")
 
 
+class DisputesSection(CollectorSection):
+    file_within_days: int = Field(
+        default=30,
+        ge=1,
+        le=3650,
+        description="Days after the newest report of a month was closed in which an operator may dispute it. No "
+        "official figure exists: this is ours.",
+    )
+
+
 class Settings(CollectorSection):
     """The whole file."""
 
@@ -249,6 +259,7 @@ class Settings(CollectorSection):
     keep: KeepSection = KeepSection()
     backup: BackupSection = BackupSection()
     audit: AuditSection = AuditSection()
+    disputes: DisputesSection = DisputesSection()
     archive: ArchiveSection = ArchiveSection()
 
     @property

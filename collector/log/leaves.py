@@ -7,7 +7,7 @@ values of rows that people recorded.
     {"v": 1, "kind": "standard", "center": "", "at_ms": …, "id": "2026-1", "sha256": "…"}
 
 Of a row that may be confirmed or withdrawn later `base` is the digest of what never changes, `whole` of all of it: the
-newest leaf with a base says what the row is. Kinds `facts`, `calendar` and `decisions` are of that form.
+newest leaf with a base says what the row is. Kinds in CHANGING are of that form.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import sqlalchemy as sa
 
 from collector.store import bulk_insert, schema
 
-LeafKind = Literal["facts", "calendar", "decisions", "day", "report", "standard"]
+LeafKind = Literal["facts", "calendar", "decisions", "disputes", "adoptions", "day", "report", "standard"]
 
 DIGEST_CHARS = 32  # hex: 128 bits of a SHA-256 of each row
 ROWS = 500  # of one leaf: an entry of a tile is at most 64 KiB
@@ -35,6 +35,23 @@ CHANGING: Mapping[LeafKind, frozenset[str]] = {
         {"confirmed_ms", "confirmed_by", "withdrawn_ms", "withdrawn_by", "withdrawn_why", "from_ms", "to_ms"}
     ),
     "decisions": frozenset(),
+    "adoptions": frozenset({"adopted_ms", "adopted_by"}),
+    "disputes": frozenset(
+        {
+            "state",
+            "witness",
+            "test_from_ms",
+            "test_to_ms",
+            "test_by",
+            "test_id",
+            "outcome",
+            "decided_ms",
+            "decided_by",
+            "reason",
+            "excused_from_ms",
+            "excused_to_ms",
+        }
+    ),
 }
 LEFT_OUT = frozenset({"id", "waits"})
 UNLOGGED = frozenset({"logged_in", "logged_out", "sessions_ended", "test_requested"})  # acts that decide nothing

@@ -78,7 +78,7 @@ def begin(store: Store, key: Ed25519PrivateKey, origin: str, now_ms: int) -> Log
 
 
 RECORDED: dict[LeafKind, sa.Table] = {
-    "facts": schema.facts, "calendar": schema.calendar, "decisions": schema.decisions,
+    "facts": schema.facts, "calendar": schema.calendar, "decisions": schema.decisions, "disputes": schema.disputes,
 }  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 An entry holds from one time to another for everybody, a province, a district, a provider, a feeder or one center.
 Holidays and other hours change when a center is open (`Calendar.rules`). Closures and maintenance leave it open and
-excuse the time (collector.reports.exclusions); they need a second person, as does every entry about days that are over.
+excuse the time (collector.reports.exclusions), and so does what a decided dispute takes out; they need a second person,
+as does every entry about days that are over.
 A schedule of load-shedding excuses nothing by itself. A day that depends on the moon waits until a person confirms it.
 """
 
@@ -26,12 +27,13 @@ from collector.register.facts import FactError, another, key_of
 from collector.register.opening_hours import DayRule, named_days, parse
 from collector.store import schema
 
-EntryKind = Literal["holiday", "hours", "closure", "maintenance", "shedding"]
+EntryKind = Literal["holiday", "hours", "closure", "maintenance", "shedding", "dispute"]
 Scope = Literal["all", "province", "district", "provider", "feeder", "center"]
 KINDS: tuple[EntryKind, ...] = get_args(EntryKind)
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 WITH_HOURS = ("hours", "shedding")
-EXCUSING: tuple[EntryKind, ...] = ("closure", "maintenance")
+EXCUSING: tuple[EntryKind, ...] = ("closure", "maintenance", "dispute")
+BY_HAND: tuple[EntryKind, ...] = tuple(kind for kind in KINDS if kind != "dispute")  # that people enter
 RULING: tuple[EntryKind, ...] = ("holiday", "hours")
 
 DAY_MS = 86_400_000

@@ -228,6 +228,14 @@ def kept_between(conn: sa.Connection, codes: Sequence[str], from_ms: int, to_ms:
             yield sheet
 
 
+def minutes_of(conn: sa.Connection, code: str, day_ms: int) -> dict[str, int] | None:
+    """The minutes of a day's sheet by their buckets; None while it is not made."""
+    mine = (_d.center == code) & (_d.day_ms == day_ms) & _d.made_ms.is_not(None)
+    body = conn.scalar(sa.select(_d.body).where(mine))
+    sheet = unpacked_sheet(zlib.decompress(body)) if body is not None else None
+    return None if sheet is None else dict(sheet.minutes)
+
+
 # ---------------------------------------------------------------- keeping
 
 

@@ -1,6 +1,7 @@
 """Times that count for nobody and against nobody, each with its reason, its evidence, and who stands for it.
 
-Closures and maintenance are entries of the calendar, proposed by one person and approved by another. Two kinds are
+Closures, maintenance and times that a decided dispute took out are entries of the calendar, proposed by one person and
+approved by another. Two kinds are
 excused by rule: load-shedding, where the feeder's schedule has it, the UPS saw the mains go, and it first gave what the
 standard asks; and an outage of the provider that neighbours of the same provider confirm.
 """
@@ -23,7 +24,8 @@ from collector.reports.ledger import Span
 from collector.standard.criteria import Standard
 from collector.store import schema
 
-ExclusionCode = Literal["closure", "maintenance", "load_shedding", "provider_outage"]
+ExclusionCode = Literal["closure", "maintenance", "dispute", "load_shedding", "provider_outage"]
+_CODES: Mapping[str, ExclusionCode] = {"closure": "closure", "dispute": "dispute"}
 BY_RULE = "rule"  # in place of a person
 LONGEST_CUT_MS = 7 * 86_400_000
 
@@ -56,10 +58,10 @@ def of_center(
 
 
 def by_entries(entries: Iterable[CalendarEntry], span: Span) -> list[Exclusion]:
-    """Pure. Closures and maintenance, cut to the time."""
+    """Pure. Closures, maintenance and what disputes took out, cut to the time."""
     return [
         Exclusion(
-            code="closure" if one.kind == "closure" else "maintenance",
+            code=_CODES.get(one.kind, "maintenance"),
             from_ms=max(one.from_ms, span[0]),
             to_ms=span[1] if one.to_ms is None else min(one.to_ms, span[1]),
             evidence=(f"calendar {one.id}",),

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
+from collector.disputes import records
 from collector.outages import summary
 from collector.register import facts as register_facts
 from collector.register.centers import Center
@@ -79,6 +80,7 @@ def build_some(
         "lost": _lost(conn, months, span),
         "integrity": integrity.of_centers(conn, list(held), span.from_ms, span.to_ms),
         "backdated": _backdated(conn, held, span),
+        "disputes": _disputes(conn, held, span.month),
     }
     return {
         code: _report(conn, held[code], merged, span, standard)
@@ -129,6 +131,16 @@ def _backdated(conn: sa.Connection, codes: Iterable[str], span: Period) -> dict[
     own = register_facts.facts_of(conn, codes)
     late = {code: register_facts.backdated(own[code], span.from_ms, span.to_ms) for code in own}
     return {code: [_late(fact) for fact in found] for code, found in late.items() if found}
+
+
+def _disputes(conn: sa.Connection, codes: Iterable[str], month: str) -> dict[str, list[dict[str, Any]]]:
+    """What persons decided about disputes of this month; by center."""
+    names = (
+        "id", "day", "criterion", "text", "filed_ms", "filed_by", "outcome", "reason", "decided_ms", "decided_by",
+        "excused_from_ms", "excused_to_ms", "witness", "test_id",
+    )  # fmt: skip
+    found = records.decided(conn, codes, month)
+    return {code: [{name: getattr(one, name) for name in names} for one in some] for code, some in found.items()}
 
 
 def _late(fact: register_facts.Fact) -> dict[str, Any]:

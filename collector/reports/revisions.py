@@ -37,7 +37,7 @@ Key = tuple[str, int]  # center, and when the month begins
 class Why(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What came after a month was reported: late readings (how many, taken from when to when, by which gateways),
     records of measurement servers, gaps and cuts that were put right, facts of the center that hold from a day of it,
-    entries of the calendar. Nothing of it: the month was over."""
+    entries of the calendar, disputes that were decided. Nothing of it: the month was over."""
 
     readings: int = 0
     first_ms: int | None = None
@@ -47,6 +47,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outages: int = 0
     facts: int = 0
     calendar: int = 0
+    disputes: int = 0
 
     def __or__(self, other: Why) -> Why:
         firsts = [item for item in (self.first_ms, other.first_ms) if item is not None]
@@ -60,6 +61,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             outages=self.outages + other.outages,
             facts=self.facts + other.facts,
             calendar=self.calendar + other.calendar,
+            disputes=self.disputes + other.disputes,
         )
 
 
@@ -186,6 +188,11 @@ def record_calendar(conn: sa.Connection, codes: Iterable[str], from_ms: int, to_
     one, last_ms = Why(calendar=1), min(now_ms - CLOSE_MS, FOR_EVER_MS if to_ms is None else to_ms - 1)
     months = months_within(from_ms, last_ms) if from_ms < last_ms else ()
     _note(conn, ((code, month, one) for code in codes for month in months), now_ms)
+
+
+def record_dispute(conn: sa.Connection, code: str, month_ms: int, now_ms: int) -> None:
+    """A dispute about the month that begins then was decided."""
+    _note(conn, [(code, month_ms, Why(disputes=1))], now_ms)
 
 
 def _note(conn: sa.Connection, touched: Iterable[tuple[str, int, Why]], now_ms: int) -> None:

@@ -237,6 +237,7 @@ class Running:
                 "drawn tests", DRAW_INTERVAL_S, lambda: scheduler.draw(secret, self._settings.measure.drawn_slots)
             )
         )
+        self._start(PeriodicTask("witnessed tests", DRAW_INTERVAL_S, tasks.witnessed_task(self._store, secret)))
         ask = partial(scheduler.challenge, secret)
         self._start(PeriodicTask("challenges", DRAW_INTERVAL_S, ask))
         order = partial(scheduler.fetch, secret, self._settings.measure.fetch_mb)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from agent.common.logs import Event
 from collector.desk import follow, settle
+from collector.disputes import witnessed
 from collector.ingest import server_results
 from collector.judging import clock
 from collector.judging.clock import ClockWatch
@@ -95,6 +96,19 @@ def collect_task(store: Store, standards: Standards, publish: Publish, outgoing:
                 publish(touched)
 
     return tick
+
+
+def witnessed_task(store: Store, secret: bytes) -> Callable[[], None]:
+    """Asks for the tests before a witness whose moment has come."""
+
+    def look() -> None:
+        with store.read() as conn:
+            waits = witnessed.is_waiting(conn, clock_ms())
+        if waits:
+            with store.write() as conn:
+                witnessed.draw(conn, secret, clock_ms())
+
+    return look
 
 
 def unreported_task(store: Store, standards: Standards, publish: Publish) -> Callable[[], None]:

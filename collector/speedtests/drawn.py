@@ -64,12 +64,12 @@ def due(secret: bytes, centers: Iterable[str], slots: Sequence[DaySlot], now_ms:
 
 def _moments(secret: bytes, center: str, slot: DaySlot, number: int) -> list[int]:
     """Of the first or second test of a slot, ascending: each is drawn in what the one before has left."""
-    if number and _share(secret, center, slot.name, "second") >= SECOND_SHARE:
+    if number and share(secret, center, slot.name, "second") >= SECOND_SHARE:
         return []
     at_ms, end_ms = float(slot.from_ms), slot.from_ms + (slot.to_ms - slot.from_ms) * TAIL_SHARE
     found = []
     for step in range(MOMENTS):
-        at_ms += (end_ms - at_ms) * _share(secret, center, slot.name, f"{number} {step}")
+        at_ms += (end_ms - at_ms) * share(secret, center, slot.name, f"{number} {step}")
         found.append(round(at_ms))
     return found
 
@@ -78,7 +78,8 @@ def _name(secret: bytes, center: str, slot: DaySlot, number: int) -> str:
     return PREFIX + _digest(secret, center, slot.name, f"name {number}").hex()[:32]
 
 
-def _share(secret: bytes, *words: str) -> float:
+def share(secret: bytes, *words: str) -> float:
+    """From 0 to 1, drawn by the secret: the same for the same words."""
     return int.from_bytes(_digest(secret, *words)[:8], "big") / 2**64
 
 

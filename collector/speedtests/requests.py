@@ -229,6 +229,22 @@ def draw(conn: sa.Connection, secret: bytes, slots: Sequence[str], now_ms: int) 
     return len(new)
 
 
+def ask_witnessed(conn: sa.Connection, code: str, test_id: str, until_ms: int, now_ms: int) -> bool:
+    """A test before a witness, at another server than the center's usual one if there is one. False where its gateway
+    is not heard, or no server takes tests."""
+    p = schema.pulse.c
+    device = conn.scalar(sa.select(p.device).where(p.center == code, p.heard_ms > now_ms - HEARD_MS))
+    choice = list(servers(conn).values())
+    usual = home(code, choice)
+    server = home(code, choice, avoid=usual.name) if usual else None
+    if device is None or server is None:
+        return False
+    row = _row(test_id, code, str(device), server.name, "retest", now_ms)
+    ends_ms = min(until_ms, now_ms + RETEST_WAIT_MS)
+    conn.execute(sa.insert(schema.grants).values(row | {"expires_ms": ends_ms, "reason": "witnessed"}))
+    return True
+
+
 # ---------------------------------------------------------------- readings come
 
 

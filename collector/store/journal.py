@@ -45,6 +45,8 @@ DECIDED: dict[str, sa.ColumnElement[bool]] = {
     "tokens": _tokens.c.used_ms.is_not(None),
     "enrolments": _enrolments.c.state.in_(("approved", "refused")),
     "measure_servers": sa.true(),
+    "disputes": sa.true(),
+    "adoptions": sa.true(),
     "server_tokens": schema.server_tokens.c.used_ms.is_not(None),
 }
 # Columns that decide nothing: a row that differs in them alone is the same.

@@ -27,6 +27,7 @@ _DESK = ("r", "raw", "r")
 _SUMS = ("", "r", "r")
 MATRIX: dict[str, tuple[str, str, str]] = {
     "about": ("rv", "r", "r"),  # a gateway's proof that the database went back begins an epoch
+    "adoptions": _DESK,
     "alerts": ("", "raw", "r"),
     "api_keys": ("", "raw", ""),
     "archive_parts": ("r", "r", "r"),
@@ -48,6 +49,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "device_settings": ("raw", "raw", "r"),
     "devices": _DESK,
     "digests": ("", "ra", "r"),
+    "disputes": ("r", "raw", "r"),
     "enrolments": ("", "raw", ""),
     "escalations": ("", "raw", "r"),
     "evidence": _ADDED,
@@ -62,6 +64,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "incident_events": ("raqm", "raqm", "r"),  # rows are added; the alerts' queue is a mark on the row
     "incident_members": ("raw", "raw", "r"),
     "incidents": ("raw", "raw", "r"),
+    "inspections": ("", "raw", "r"),
     "integrity": ("ra", "ra", "r"),
     "journal": ("", "ra", "r"),
     "late_hours": _DERIVED,
@@ -97,6 +100,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "spools": _DERIVED,
     "tallies": _DERIVED,
     "tokens": ("", "raw", ""),
+    "visit_lists": ("", "raw", "r"),
     "windows": ("r", "raw", "r"),
     "wrong_tries": ("", "rad", ""),
     **{table.name: _DATED for table in schema.readings.values()},

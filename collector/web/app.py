@@ -21,12 +21,13 @@ from collector.access.ca import Authority
 from collector.access.enrolment import EnrolmentFacts
 from collector.accounts import directory, passkeys
 from collector.accounts.second_factors import Seal
-from collector.alerts.channel import address_kind
+from collector.acts.notices import NoticeBoard, personal_channels
 from collector.config import Settings
-from collector.routing.facts import PersonalChannel
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
+from collector.web.decisions import disputes
+from collector.web.decisions import standards as standard_pages
 from collector.web.fleet import lists, map_page, mine, monthly, now, setup
 from collector.web.guard import Guard
 from collector.web.health import Health
@@ -56,7 +57,7 @@ NO_ADMIN = Event(
 )  # fmt: skip
 PAGES = (
     log_in, centers, test_now, approvals, backups, account, people, keys, contacts, activity, incident_pages, routing,
-    now, lists, map_page, mine, setup, monthly,
+    now, lists, map_page, mine, setup, monthly, disputes, standard_pages,
 )  # fmt: skip
 
 
@@ -144,14 +145,9 @@ def _site(
         boundaries=config.web.boundaries,
         data_dir=config.data_dir,
         enrolment_url=config.enrolment_url,
-        channels=personal_channels(config),
+        board=NoticeBoard(personal_channels(config), config.web_url),
+        dispute_days=config.disputes.file_within_days,
     )
-
-
-def personal_channels(config: Settings) -> tuple[PersonalChannel, ...]:
-    """Those of the settings that send to persons, in their order. Raises ConfigError."""
-    kinds = ((channel.name, address_kind(channel.secret_url())) for channel in config.alerts.channels)
-    return tuple(PersonalChannel(name, kind) for name, kind in kinds if kind is not None)
 
 
 def _enrolment_facts(config: Settings, key: Ed25519PrivateKey, now: Callable[[], int]) -> EnrolmentFacts:

@@ -19,11 +19,11 @@ from agent.common.words import FOLDER
 from collector.access.enrolment import EnrolmentFacts
 from collector.accounts.passkeys import Party
 from collector.accounts.second_factors import Seal
+from collector.acts.notices import NoticeBoard
 from collector.judging.current import ranks_now
 from collector.register import calendar
 from collector.register.opening_hours import is_open, parse
 from collector.register.providers import Providers
-from collector.routing.facts import PersonalChannel
 from collector.standard import Standards
 from collector.store import Store, queries
 from collector.store.rollups import HOUR_MS
@@ -57,7 +57,8 @@ class Site:
     boundaries: Path | None = None  # GeoJSON that the map draws
     data_dir: Path | None = None
     enrolment_url: str = ""  # where gateways enrol
-    channels: tuple[PersonalChannel, ...] = ()  # that send to persons
+    board: NoticeBoard = field(default_factory=NoticeBoard)  # how persons are told
+    dispute_days: int = 30  # for how long a closed month may be disputed
 
     def ranks(self, conn: sa.Connection) -> queries.Ranks:
         """How criteria weigh now, and which opening hours are closed."""

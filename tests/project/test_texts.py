@@ -17,6 +17,7 @@ from agent.config import SpeedSection
 from collector.access.users import Act, Doubt
 from collector.accounts.contacts import KINDS, TEXTS
 from collector.accounts.policy import ROLES
+from collector.acts.adoption import AdoptionState
 from collector.alerts.breaker import BreakerState
 from collector.alerts.digest import DigestKind
 from collector.alerts.lists import ALERT_STATES
@@ -24,6 +25,8 @@ from collector.desk.incident import ALERTS, ROUTED, WAITS
 from collector.desk.incident import STATES as STATES_OF_WORK
 from collector.desk.incident import Act as IncidentAct
 from collector.desk.symptoms import Family, Scope
+from collector.disputes.dispute import OUTCOMES
+from collector.disputes.dispute import State as DisputeState
 from collector.flags.cause import GRADES, NAMES
 from collector.flags.machine import State
 from collector.messages import Finding
@@ -47,6 +50,7 @@ FORM = re.compile(r"\.(zero|one|two|few|many|other)$")
 FREE = ("language.", "province.")  # a province is whatever the register says
 COUNTED = {"unit.s", "unit.min", "unit.h", "unit.d", "news", "now.fresh", "map.centers", "map.placed"}
 COUNTED |= {"revision.readings", "revision.records", "revision.outages", "revision.facts", "revision.calendar"}
+COUNTED |= {"revision.disputes"}
 
 
 # ---------------------------------------------------------------- what is asked for
@@ -112,6 +116,10 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "scope", PARTS
     yield "act", get_args(Act)
     yield "gateways", ("approved", "refused")
+    yield "adoption.state", get_args(AdoptionState)
+    yield "disputes.state", get_args(DisputeState)
+    yield "disputes.outcome", OUTCOMES
+    yield "disputes.test", ("asked", "granted", "done", "expired", "refused")
     yield from (("gateways.doubt", (f"{doubt}{part}" for doubt in get_args(Doubt))) for part in ("", ".head"))
     yield "gap", NAMES
     yield "grade", GRADES

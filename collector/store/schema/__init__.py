@@ -68,7 +68,17 @@ from collector.store.schema.series import (
     speeds_by_test,
     ups_by_center,
 )
-from collector.store.schema.sheets import day_sheets, log_checkpoints, log_leaves, log_tiles, reports
+from collector.store.schema.sheets import (
+    adoptions,
+    day_sheets,
+    disputes,
+    inspections,
+    log_checkpoints,
+    log_leaves,
+    log_tiles,
+    reports,
+    visit_lists,
+)
 from collector.store.schema.speed import grants, measure_servers, records, server_tokens
 from collector.store.schema.upkeep import about, clock_jumps, copies, heartbeats, journal, restores
 
@@ -76,6 +86,7 @@ __all__ = [
     "FIGURES",
     "PARTED",
     "about",
+    "adoptions",
     "alerts",
     "api_keys",
     "archive_parts",
@@ -99,6 +110,7 @@ __all__ = [
     "device_settings",
     "devices",
     "digests",
+    "disputes",
     "enrolments",
     "escalations",
     "evidence",
@@ -114,6 +126,7 @@ __all__ = [
     "incident_events",
     "incident_members",
     "incidents",
+    "inspections",
     "integrity",
     "journal",
     "late_hours",
@@ -154,6 +167,7 @@ __all__ = [
     "tallies",
     "tokens",
     "ups_by_center",
+    "visit_lists",
     "windows",
     "wrong_tries",
 ]

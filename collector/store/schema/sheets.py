@@ -1,4 +1,4 @@
-"""Months as reported, the day sheets they are made from, and the transparency log that holds both fast."""
+"""Months as reported, the day sheets they are made from, what people decide about them, and the transparency log."""
 
 from __future__ import annotations
 
@@ -67,4 +67,87 @@ log_checkpoints = sa.Table(
     sa.Column("size", sa.BigInteger, primary_key=True),
     sa.Column("at_ms", Ms, nullable=False),
     sa.Column("note", sa.Text, nullable=False),
+)
+
+# What operators dispute of a month, and what was decided (collector.disputes). At which moment of its window a test
+# before a witness comes, only the collector knows.
+disputes = sa.Table(
+    "disputes",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("center", Code, nullable=False),
+    sa.Column("month", sa.String(7), nullable=False),  # 2026-11
+    sa.Column("day", sa.String(10), nullable=False, server_default=""),  # 2026-11-05; empty: the whole month
+    sa.Column("criterion", sa.String(64), nullable=False, server_default=""),  # empty: all of them
+    sa.Column("filed_ms", Ms, nullable=False),
+    sa.Column("filed_by", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),  # as the operator wrote it
+    sa.Column("wants_test", sa.Boolean, nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),  # collector.disputes.dispute.State
+    sa.Column("witness", sa.Text, nullable=False, server_default=""),  # of the test, by name
+    sa.Column("test_from_ms", Ms),
+    sa.Column("test_to_ms", Ms),
+    sa.Column("test_by", sa.Text, nullable=False, server_default=""),  # who arranged it
+    sa.Column("test_id", sa.String(64), nullable=False, server_default=""),  # of `grants`, once it has come
+    sa.Column("outcome", sa.String(12), nullable=False, server_default=""),  # collector.disputes.dispute.Outcome
+    sa.Column("decided_ms", Ms),
+    sa.Column("decided_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("excused_from_ms", Ms),
+    sa.Column("excused_to_ms", Ms),  # exclusive
+    sa.Index("disputes_by_center", "center", "month"),
+    sa.Index("disputes_by_state", "state", "filed_ms"),
+)
+
+# Versions of the standard, each proposed by one person and adopted by another; never edited (collector.acts.adoption).
+adoptions = sa.Table(
+    "adoptions",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),  # SHA-256 of the version's file
+    sa.Column("standard", sa.String(64), nullable=False),
+    sa.Column("valid_from_ms", Ms, nullable=False),
+    sa.Column("proposed_ms", Ms, nullable=False),
+    sa.Column("proposed_by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("adopted_ms", Ms),
+    sa.Column("adopted_by", sa.Text, nullable=False, server_default=""),
+)
+
+# Lists of random visits: the hash of the seed is published first, then the list is drawn (collector.inspections.draw).
+visit_lists = sa.Table(
+    "visit_lists",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False),  # of centers to be visited
+    sa.Column("seed_hash", sa.String(64), nullable=False),
+    sa.Column("published_ms", Ms, nullable=False),
+    sa.Column("published_by", sa.Text, nullable=False),
+    sa.Column("drawn_ms", Ms),
+    sa.Column("drawn_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("seed", sa.String(64), nullable=False, server_default=""),  # known once the list is drawn
+    sa.Column(
+        "weights", sa.Text, nullable=False, server_default="[]"
+    ),  # JSON [[center, weight], …]: who was drawn from
+    sa.Column("visits", sa.Text, nullable=False, server_default="[]"),  # JSON [center, …] in the order of the draw
+)
+
+# What an inspector saw, by the form of a version of the standard: grade E4 (collector.inspections.inspection).
+inspections = sa.Table(
+    "inspections",
+    metadata,
+    sa.Column("inspection", sa.String(32), primary_key=True),
+    sa.Column("center", Code, nullable=False),
+    sa.Column("visit_list", sa.String(32), nullable=False, server_default=""),  # that sent the inspector; or none
+    sa.Column("standard", sa.String(64), nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),  # of the version whose form it is
+    sa.Column("inspected_ms", Ms, nullable=False),
+    sa.Column("recorded_ms", Ms, nullable=False),
+    sa.Column("recorded_by", sa.Text, nullable=False),
+    sa.Column("answers", sa.Text, nullable=False),  # JSON {item of the form: value}
+    sa.Column("photos", sa.Text, nullable=False),  # JSON [{name, sha256, size}, …]
+    sa.Column("remarks", sa.Text, nullable=False, server_default=""),
+    sa.Column("withdrawn_ms", Ms),
+    sa.Column("withdrawn_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("withdrawn_why", sa.Text, nullable=False, server_default=""),
+    sa.Index("inspections_by_center", "center", "inspected_ms"),
 )

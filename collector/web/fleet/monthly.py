@@ -8,6 +8,8 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from collector.disputes import records
+from collector.disputes.dispute import OPEN
 from collector.scope import Scope
 from collector.store import queries, schema
 from collector.web import auth
@@ -29,12 +31,13 @@ def router(site: Site) -> APIRouter:
         number = int(page) if page.isascii() and page.isdigit() and 0 < len(page) < 6 else 1
         number, from_ms = max(1, number), _begin_ms(site, month)
         with site.store.read() as conn:
-            known = months_of(conn, scope)
+            known, disputes = months_of(conn, scope), records.listed(conn, scope, states=OPEN)
             rows = centers_of(conn, scope, from_ms, PAGE_ROWS, (number - 1) * PAGE_ROWS) if from_ms is not None else []
         names = {row.from_ms: f"{datetime.fromtimestamp(row.from_ms / 1000, site.zone):%Y-%m}" for row in known}
         count = next((row.centers for row in known if row.from_ms == from_ms), 0)
         return View.of(site, request).page(
             "months.html", months=known, names=names, chosen=from_ms, rows=rows, number=number,
+            disputes=len(disputes),
             pages=max(1, -(-count // PAGE_ROWS)),
         )  # fmt: skip
 

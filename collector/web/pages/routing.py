@@ -61,7 +61,7 @@ def router(site: Site) -> APIRouter:
 def _page(site: Site, request: Request, incident: str = "", mistake: str = "") -> Response:
     now_ms = site.now()
     with site.store.read() as conn:
-        book = directory.book_of(conn, site.channels, now_ms)
+        book = directory.book_of(conn, site.board.channels, now_ms)
         rehearsal = _rehearsal(conn, book, incident, now_ms) if incident else None
     rotas = [
         {"rota": one, "on": on_duty(one, now_ms, book.days) or "", "turns": upcoming(one, now_ms, TURNS)[1:],

@@ -1,0 +1,98 @@
+"""Disputes from filing to the revision of the report. Who may is the caller's to check."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from agent.common.reasons import Reason
+from collector.access import users
+from collector.acts import notices
+from collector.acts.notices import NoticeBoard
+from collector.acts.person import ActingPerson
+from collector.disputes import records, witnessed
+from collector.disputes.dispute import Dispute, Filing, Outcome, Ruling, Span, day_of, month_span, span_of
+from collector.register import calendar, centers
+from collector.register.calendar import CalendarEntry
+from collector.register.dated import today_ms
+from collector.reports import revisions
+from collector.standard import Standards
+
+OUTCOMES: dict[Outcome, str] = {
+    "upheld": "disputes.outcome.upheld", "partly": "disputes.outcome.partly", "refused": "disputes.outcome.refused",
+}  # fmt: skip
+
+
+def criteria_of(standards: Standards, month: str) -> tuple[str, ...]:
+    """Those that a month is held against: what may be disputed. Raises DisputeError."""
+    standard = standards.at(month_span(month)[1] - 1)
+    return tuple(one.id for one in standard.criteria if one.id not in standard.notices) if standard else ()
+
+
+def file(conn: sa.Connection, filing: Filing, who: ActingPerson, standards: Standards, days: int) -> Dispute:
+    """`days` is for how long a closed month may be disputed. Raises DisputeError, centers.CenterError."""
+    centers.get(conn, filing.center)
+    found = records.file(conn, filing, who.name, criteria_of(standards, filing.month), days, who.now_ms)
+    _record(conn, "dispute_filed", found, who, found.text)
+    return found
+
+
+def withdraw(conn: sa.Connection, number: int, who: ActingPerson) -> Dispute:
+    """Raises DisputeError."""
+    found = records.withdraw(conn, records.get(conn, number), who.now_ms)
+    _record(conn, "dispute_dropped", found, who, "")
+    return found
+
+
+def arrange_test(
+    conn: sa.Connection, number: int, witness: str, window: Span, who: ActingPerson, board: NoticeBoard
+) -> Dispute:
+    """Raises DisputeError, centers.CenterError."""
+    dispute, test_id = records.get(conn, number), witnessed.new_id()
+    found = records.arrange_test(conn, dispute, witness, window, test_id, who.name, who.now_ms)
+    _record(conn, "dispute_test", found, who, found.witness)
+    text = Reason.of(
+        "notice.dispute_test", number=found.id, center=found.center, name=found.witness, begin=day_of(window[0]),
+        end=day_of(window[1] - 1),
+    )  # fmt: skip
+    _tell(conn, found, text, who, board)
+    return found
+
+
+def decide(conn: sa.Connection, number: int, decision: Ruling, who: ActingPerson, board: NoticeBoard) -> Dispute:
+    """The report of the month is revised, and a time that is taken out stands in the calendar by both persons. Raises
+    DisputeError, centers.CenterError."""
+    found = records.decide(conn, records.get(conn, number), decision, who.name, who.now_ms)
+    if decision.excused is not None:
+        _excuse(conn, found, decision.excused, who)
+    revisions.record_dispute(conn, found.center, month_span(found.month)[0], who.now_ms)
+    _record(conn, "dispute_decided", found, who, f"{found.outcome}: {found.reason}")
+    text = Reason.of(
+        "notice.dispute_decided", number=found.id, center=found.center, month=found.day or found.month,
+        outcome=Reason(OUTCOMES[decision.outcome]), text=found.reason[:400],
+    )  # fmt: skip
+    _tell(conn, found, text, who, board)
+    return found
+
+
+def _excuse(conn: sa.Connection, dispute: Dispute, excused: Span, who: ActingPerson) -> None:
+    entry = CalendarEntry(
+        kind="dispute", scope="center", subject=dispute.center, from_ms=excused[0], to_ms=excused[1],
+        recorded_ms=who.now_ms, recorded_by=dispute.filed_by, reason=f"dispute {dispute.id}: {dispute.reason}",
+    )  # fmt: skip
+    calendar.add(conn, [entry], today_ms(who.now_ms), second=who.name)
+    revisions.record_calendar(conn, [dispute.center], *excused, who.now_ms)
+
+
+def _record(conn: sa.Connection, act: users.Act, dispute: Dispute, who: ActingPerson, why: str) -> None:
+    span = span_of(dispute)
+    about = " ".join(filter(None, (day_of(span[0]) if dispute.day else dispute.month, dispute.criterion)))
+    users.record(
+        conn, act, who.name, who.now_ms, is_proven=who.is_proven, subject=f"dispute {dispute.id}",
+        center=dispute.center, reason=f"{about}: {why}".removesuffix(": "),
+    )  # fmt: skip
+
+
+def _tell(conn: sa.Connection, dispute: Dispute, text: Reason, who: ActingPerson, board: NoticeBoard) -> None:
+    title = Reason.of("notice.dispute", number=dispute.id, center=dispute.center)
+    center = centers.get(conn, dispute.center)
+    notices.tell(conn, board, center, title, text, f"/disputes/{dispute.id}", who.now_ms)
