@@ -19,7 +19,7 @@ from agent import wire
 from agent.wire import Stamp
 from collector.ingest.event_time import Ahead, Bracket, boots_of, dated
 from collector.ingest.verify import VerifiedBatch
-from collector.store import bulk_insert, schema, upsert
+from collector.store import bulk_insert, schema, upsert, warm
 
 NAME = re.compile(r"[0-9A-Za-z-]{1,64}")  # of a boot, as agents name them; others are not remembered
 
@@ -77,11 +77,21 @@ class BootClocks:
 
 def load(conn: sa.Connection, verified_batches: Iterable[VerifiedBatch]) -> BootClocks:
     """What is known of the boots that these readable batches name."""
-    keys = {(verified.device.device, boot) for verified in verified_batches for boot in _named(verified)}
-    if not keys:
-        return BootClocks()
-    query = sa.select(_b.device, _b.boot, _b.ahead_ms, _b.sure).where(sa.tuple_(_b.device, _b.boot).in_(sorted(keys)))
-    return BootClocks({(row.device, row.boot): Ahead(row.ahead_ms, row.sure) for row in conn.execute(query)})
+    keys = {
+        (verified.device.device, boot): verified.device.center
+        for verified in verified_batches
+        for boot in _named(verified)
+    }
+    known: dict[str, dict[Key, Ahead | None]] = warm.recall(
+        conn, "boots", set(keys.values()), lambda codes: {code: {} for code in codes}
+    )
+    if cold := sorted(key for key, center in keys.items() if key not in known[center]):
+        query = sa.select(_b.device, _b.boot, _b.ahead_ms, _b.sure).where(sa.tuple_(_b.device, _b.boot).in_(cold))
+        found = {(row.device, row.boot): Ahead(row.ahead_ms, row.sure) for row in conn.execute(query)}
+        for key in cold:
+            known[keys[key]][key] = found.get(key)
+    figures = {key: known[center][key] for key, center in keys.items()}
+    return BootClocks({key: ahead for key, ahead in figures.items() if ahead is not None})
 
 
 def _named(verified: VerifiedBatch) -> set[str]:
@@ -104,7 +114,11 @@ def flush(conn: sa.Connection, boots: BootClocks, now_ms: int) -> list[tuple[int
         }
         for key, center in sorted(boots.moved.items())
     ]
-    upsert(conn, schema.boots, rows)
+    with warm.written_through(conn, "boots"):
+        upsert(conn, schema.boots, rows)
+    for key, center in boots.moved.items():
+        if (known := warm.held(conn, "boots", center)) is not None:
+            known[key] = boots.known[key]
     return [move for key in sorted(boots.better) for move in _move(conn, key, boots.known[key])]
 
 
@@ -145,4 +159,6 @@ def _redate(conn: sa.Connection, kind: str, moves: Sequence[Row]) -> None:
         _l.center == p("the_center"), _l.kind == kind, _l.subject == p("the_subject"),
         _l.device == p("the_device"), _l.wall_ms == p("was_ms"),
     )  # fmt: skip
-    conn.execute(sa.update(schema.latest).where(newest).values(wall_ms=p("is_ms")), moves)
+    codes = {item["the_center"] for item in moves}
+    redated = sa.update(schema.latest).where(newest).values(wall_ms=p("is_ms"))
+    conn.execute(redated, moves, execution_options={warm.CENTERS: codes})

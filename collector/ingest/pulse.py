@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.wire import Stamp
-from collector.store import schema
+from collector.store import schema, warm
 
 
 def clock_of(stamps: Sequence[Stamp], now_ms: int) -> int | None:
@@ -22,7 +22,9 @@ def record(conn: sa.Connection, rows: Sequence[dict[str, object]]) -> None:
     """Rows of {center, device, heard_ms, due_ms, backlog_ms, clock_ms}; None: what is known stands. A time before the
     last one moves nothing: it is evidence that is taken in again."""
     if rows:
-        conn.execute(_upsert(conn.dialect.name), [{**row, "first_ms": row["heard_ms"]} for row in rows])
+        generation = warm.generation(conn, [str(row["center"]) for row in rows])
+        more = [{**row, "first_ms": row["heard_ms"], "generation": generation} for row in rows]
+        conn.execute(_upsert(conn.dialect.name), more)
 
 
 @lru_cache
@@ -32,4 +34,6 @@ def _upsert(dialect: str) -> sa.Insert:
     new = insert.excluded
     kept = {name: sa.func.coalesce(new[name], table.c[name]) for name in ("backlog_ms", "clock_ms")}
     changed = {name: new[name] for name in ("device", "heard_ms", "due_ms")} | kept
-    return insert.on_conflict_do_update(index_elements=["center"], set_=changed, where=table.c.heard_ms <= new.heard_ms)
+    is_newer = table.c.heard_ms <= new.heard_ms
+    values = {name: sa.case((is_newer, value), else_=table.c[name]) for name, value in changed.items()}
+    return insert.on_conflict_do_update(index_elements=["center"], set_=values | {"generation": new.generation})

@@ -19,7 +19,7 @@ from collector.ingest.boot_clocks import BootClocks
 from collector.ingest.event_time import FIRST_MS, Bracket, bracket, dated, floor_ms
 from collector.ingest.spools import SpoolState, Stored, moment
 from collector.ingest.verify import VerifiedBatch
-from collector.judging.evaluate import FreshReading
+from collector.judging.evaluate import FreshReading, save_newest
 from collector.messages import DeviceFinding, Finding, Message, MessageRefused, printable
 from collector.outages import gaps
 from collector.remote import reports
@@ -362,7 +362,7 @@ def flush(conn: sa.Connection, writer: BatchWriter, silent_after_ms: int = 0) ->
     """Writes everything, one statement a table."""
     for table, rows in [(schema.evidence, writer.evidence), *_by_table(writer.readings)]:
         bulk_insert(conn, table, rows)
-    upsert(conn, schema.latest, list(writer.latest.values()), newer_by="wall_ms")
+    save_newest(conn, list(writer.latest.values()))
     now_ms = writer.now_ms
     moves = boot_clocks.flush(conn, writer.boots, now_ms)
     revisions.record_moves(conn, moves, now_ms)

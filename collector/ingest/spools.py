@@ -8,7 +8,8 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ from agent.common.reasons import Reason, encode
 from collector.ingest.verify import VerifiedBatch
 from collector.messages import DeviceFinding
 from collector.sequence_ranges import Numbers, Range, forks, holes, joined, missing, parse, render
-from collector.store import schema, upsert
+from collector.store import schema, upsert, warm
 from collector.store.cold import held
 
 MAX_MARKS = 64  # of the earliest times of a spool's readings
@@ -49,6 +50,9 @@ class SpoolState:
         hole = row.lacking, row.hole_ms, row.updated_ms
         marks = [(seq, ms) for seq, ms in json.loads(row.marks)]
         return cls(parse(row.ranges), row.duplicates, _parts(row.lost), *hole, row.disputed, marks)
+
+    def copy(self) -> SpoolState:
+        return replace(self, ranges=[*self.ranges], lost=[*self.lost], marks=[*self.marks])
 
     def mark(self, seq: int, at_ms: int) -> None:
         """What is numbered after `seq` was not taken before. Kept is the last mark, and the last before each hole."""
@@ -91,7 +95,28 @@ def save(
             states[key] = SpoolState.of(held)
         if key in states:
             states[key].account(parts)
-    upsert(conn, schema.spools, [_row(key, state, now_ms) for key, state in states.items()])
+    with warm.written_through(conn, "spools"):
+        upsert(conn, schema.spools, [_row(key, state, now_ms) for key, state in states.items()])
+    for (center, device, spool), state in states.items():
+        if (known := warm.held(conn, "spools", center)) is not None:
+            known[device, spool] = replace(state.copy(), updated_ms=now_ms)
+
+
+def of_centers(conn: sa.Connection, codes: Sequence[str]) -> dict[str, dict[tuple[str, str], SpoolState]]:
+    """Of these centers, by gateway and spool."""
+    return warm.recall(conn, "spools", codes, partial(_read, conn))
+
+
+def _read(conn: sa.Connection, codes: Sequence[str]) -> dict[str, dict[tuple[str, str], SpoolState]]:
+    """Asked by center alone, the head of the key: with devices and spools named too, SQLite looks at every pair of
+    them. A center has few spools."""
+    found: dict[str, dict[tuple[str, str], SpoolState]] = {code: {} for code in codes}
+    for row in conn.execute(_BY_CENTER, {"codes": codes}):
+        found[row.center][row.device, row.spool] = SpoolState.of(row)
+    return found
+
+
+_BY_CENTER = sa.select(schema.spools).where(schema.spools.c.center.in_(sa.bindparam("codes", expanding=True)))
 
 
 def _row(key: SpoolKey, state: SpoolState, now_ms: int) -> dict[str, object]:
@@ -134,14 +159,17 @@ def report_holes(conn: sa.Connection, now_ms: int) -> list[DeviceFinding]:
     heard = sa.exists().where(
         other.c.center == table.c.center, other.c.device == table.c.device, other.c.updated_ms > now_ms - DARK_MS
     )
-    conn.execute(sa.update(table).where(table.c.hole_ms < now_ms, ~heard).values(hole_ms=now_ms))
+    dark = conn.scalars(sa.select(table.c.center).where(table.c.hole_ms < now_ms, ~heard).distinct()).all()
+    moved = sa.update(table).where(table.c.center.in_(dark), table.c.hole_ms < now_ms, ~heard).values(hole_ms=now_ms)
+    conn.execute(moved, execution_options={warm.CENTERS: dark})
     rows = conn.execute(sa.select(table).where(table.c.hole_ms <= now_ms - UNFILLED_MS)).all()
     findings = []
     for row in rows:
         detail = _detail(conn, row)
         findings.append(DeviceFinding(row.device, "hole", detail, row.center))
         mine = (table.c.center == row.center) & (table.c.device == row.device) & (table.c.spool == row.spool)
-        conn.execute(sa.update(table).where(mine).values(hole_ms=None))
+        found = sa.update(table).where(mine).values(hole_ms=None)
+        conn.execute(found, execution_options={warm.CENTERS: [row.center]})
         about = {"at_ms": now_ms, "center": row.center, "device": row.device, "finding": "hole"}
         conn.execute(sa.insert(schema.integrity).values(**about, detail=encode(detail)))
     return findings

@@ -21,7 +21,7 @@ from agent.common.logs import Event
 from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
 from collector.archive import thaw
-from collector.ingest import boot_clocks, epochs
+from collector.ingest import boot_clocks, epochs, spools
 from collector.ingest.rows import BatchWriter, flush
 from collector.ingest.spools import SpoolState, last_spool, others_after_ms, stored_raws
 from collector.ingest.verify import AddressedMessage, VerifiedBatch, Verify, addressed, open_ask, open_message
@@ -32,7 +32,7 @@ from collector.register import centers, dated
 from collector.register.centers import Center
 from collector.remote import questions
 from collector.speedtests import requests
-from collector.store import UNAVAILABLE, Store, claim, nonces, schema
+from collector.store import UNAVAILABLE, Store, claim, nonces, schema, warm
 from collector.store.quotas import Quotas, Tallies
 
 GROUP_FAILED = Event(
@@ -78,7 +78,7 @@ class TransactionFacts:
 
 class Ingest:
     """`silent_after_s` is how long a center may then be silent before the sweep judges it; `watch` sees that our own
-    clock was set before a gap is drawn of it; `quotas` are how much of one gateway counts."""
+    clock was set before a gap is drawn of it; `quotas` are how much of one gateway counts; `memory` is its own."""
 
     def __init__(
         self,
@@ -89,11 +89,13 @@ class Ingest:
         verify: Verify = is_signed,
         watch: ClockWatch | None = None,
         quotas: Quotas | None = None,
+        memory: warm.Warm | None = None,
     ) -> None:
         self._store, self._watch = store, watch
         self._key, self._quotas = key, quotas or Quotas()
         self._judge = judge
         self._silent_after_ms = int(silent_after_s * 1000)
+        self.memory = memory or warm.Warm()
         self._open_batch = partial(open_message, verify=verify)
         self._is_ours = partial(verify, key.public_key().public_bytes_raw())
 
@@ -105,7 +107,7 @@ class Ingest:
         """
         group = [addressed(message) for message in messages]
         try:
-            with self._store.write(beside=True) as conn:
+            with self._store.write(beside=True, memory=self.memory) as conn:
                 filed = self._file(conn, group, self._begin(conn, group, now_ms, pace_ms))
         except UNAVAILABLE:
             raise
@@ -125,7 +127,9 @@ class Ingest:
         if self._watch is not None:
             self._watch.follow(conn, now_ms)
         nonce, epoch = nonces.current(conn, now_ms), epochs.current(conn)
-        return TransactionFacts(_devices(conn, names), nonce, now_ms, pace_ms, epoch)
+        devices, marks = _devices(conn, names)
+        self.memory.begin((epoch, warm.everybodys_mark(conn)), marks, now_ms)
+        return TransactionFacts(devices, nonce, now_ms, pace_ms, epoch)
 
     def _sealed(self, receipt: wire.Receipt) -> Message:
         return Message(wire.receipt_topic(receipt.device), wire.seal(wire.encode(receipt), self._key.sign))
@@ -190,7 +194,8 @@ class Ingest:
         """Before `latest` is written: it shows the judge what newer readings have judged already."""
         if writer.fresh:
             earliest_ms = {code: min(one.at_ms for one in fresh) for code, fresh in writer.fresh.items()}
-            registered = dated.judged(conn, centers.some_centers(conn, writer.fresh), earliest_ms)
+            known = warm.recall(conn, "register", writer.fresh, partial(centers.some_centers, conn))
+            registered = dated.judged(conn, known, earliest_ms)
             group = [(registered[code], fresh) for code, fresh in writer.fresh.items() if code in registered]
             self._judge(conn, group, now_ms)
 
@@ -240,19 +245,29 @@ def _after_ms(conn: sa.Connection, verified: VerifiedBatch, spool: SpoolState) -
     return others_after_ms(conn, *_spool_key(verified))
 
 
-def _devices(conn: sa.Connection, names: set[str]) -> dict[str, Device]:
-    table = schema.devices.c
-    query = sa.select(table.device, table.center, table.public_key, table.enrolled_ms, table.revoked_ms)
-    rows = conn.execute(query.where(table.device.in_(sorted(names))))
-    return {row.device: Device(row.device, row.center, bytes(row.public_key), *row[3:]) for row in rows}
+def _devices(conn: sa.Connection, names: set[str]) -> tuple[dict[str, Device], dict[str, warm.Marks]]:
+    """The gateways, and the marks of their centers. Never from memory: this is where who is revoked becomes known."""
+    devices: dict[str, Device] = {}
+    marks: dict[str, warm.Marks] = {}
+    for name, center, key, enrolled_ms, revoked_ms, *mark in conn.execute(_DEVICES, {"names": sorted(names)}):
+        devices[name] = Device(name, center, bytes(key), enrolled_ms, revoked_ms)
+        marks[center] = (mark[0], mark[1])
+    return devices, marks
+
+
+_d, _p, _g = schema.devices.c, schema.pulse.c, schema.generations.c
+_DEVICES = (
+    sa.select(_d.device, _d.center, _d.public_key, _d.enrolled_ms, _d.revoked_ms, _p.generation, _g.generation)
+    .select_from(
+        schema.devices.outerjoin(schema.pulse, _p.center == _d.center).outerjoin(
+            schema.generations, _g.center == _d.center
+        )
+    )
+    .where(_d.device.in_(sa.bindparam("names", expanding=True)))
+)
 
 
 def _spools(conn: sa.Connection, verified_batches: Iterable[VerifiedBatch]) -> dict[tuple[str, str, str], SpoolState]:
-    """Asked by center alone, the head of the key: with devices and spools named too, SQLite looks at every pair of
-    them. A center has few spools."""
     keys = {_spool_key(verified) for verified in verified_batches}
-    if not keys:
-        return {}
-    query = sa.select(schema.spools).where(schema.spools.c.center.in_(sorted({key[0] for key in keys})))
-    found = {(row.center, row.device, row.spool): row for row in conn.execute(query)}
-    return {key: SpoolState.of(row) for key, row in found.items() if key in keys}
+    held = spools.of_centers(conn, sorted({key[0] for key in keys}))
+    return {key: held[key[0]][key[1:]].copy() for key in keys if key[1:] in held[key[0]]}

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -24,7 +25,10 @@ from collector.register import opening_hours
 from collector.register.centers import Center
 from collector.standard import Standards
 from collector.standard.criteria import EVERYONE, Criterion, Promise, Silence, Standard
-from collector.store import center_states, schema, upsert
+from collector.store import center_states, schema, upsert, warm
+
+NewestTimes = dict[tuple[str, str], tuple[int, int]]
+"""By kind and subject: when it was taken (corrected) and received, milliseconds."""
 
 
 class CenterLike(Promise, Protocol):
@@ -78,6 +82,10 @@ class TrackedFlag:
     verdict: Verdict | None = None
     standard: str = ""
     moved: bool = False
+
+    @property
+    def is_written(self) -> bool:
+        return self.moved and self.verdict is not None
 
     @property
     def at_rest(self) -> bool:
@@ -230,25 +238,62 @@ def load(
 ) -> list[CenterState]:
     """The centers' cases, in two questions for all of them; with the flags of these subjects, or of all."""
     benches = {center.code: CenterState(center) for center in centers}
-    codes = {"codes": list(benches)}
-    for row in conn.execute(_FLAGS if subjects is None else _FLAGS.where(_f.subject.in_(sorted(subjects))), codes):
-        flag = FlagState(row.state, row.since_ms, row.judged_until_ms, _memory(row.memory))
-        benches[row.center].flags[row.criterion, row.subject] = TrackedFlag(flag, row.verdict)
-    for newest in conn.execute(_NEWEST, codes):
-        at_ms = min(newest.wall_ms, newest.received_ms)  # as in Fresh.at_ms
-        benches[newest.center].newest_ms[newest.kind, newest.subject] = at_ms
+    read = partial(_flags, conn, subjects=subjects)
+    found = warm.recall(conn, "flags", benches, read) if subjects is None else read(list(benches))
+    for code, known in found.items():
+        benches[code].flags = {key: TrackedFlag(flag, word) for key, (flag, word) in known.items()}
+    for code, times in newest(conn, benches).items():
+        benches[code].newest_ms = {stream: min(both) for stream, both in times.items()}  # as in FreshReading.at_ms
     return list(benches.values())
+
+
+def newest(conn: sa.Connection, codes: Iterable[str]) -> dict[str, NewestTimes]:
+    """When the newest reading of each kind and subject was taken and received, as `latest` has it."""
+    return warm.recall(conn, "newest", codes, partial(_newest, conn))
+
+
+def save_newest(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes these rows of `latest`, each unless a newer one of its kind and subject is there."""
+    with warm.written_through(conn, "newest"):
+        upsert(conn, schema.latest, rows, newer_by="wall_ms")
+    for row in rows:
+        known, stream = warm.held(conn, "newest", row["center"]), (row["kind"], row["subject"])
+        if known is not None and known.get(stream, (0, 0))[0] <= row["wall_ms"]:
+            known[stream] = (row["wall_ms"], row["received_ms"])
 
 
 def save(conn: sa.Connection, benches: Iterable[CenterState], now_ms: int) -> int:
     """Writes the flags that moved and a row for each change; returns the number of changes."""
     benches = list(benches)
-    upsert(conn, schema.flags, list(itertools.chain.from_iterable(map(_flag_rows, benches))))
+    with warm.written_through(conn, "flags"):
+        upsert(conn, schema.flags, list(itertools.chain.from_iterable(map(_flag_rows, benches))))
+    for bench in benches:
+        if (known := warm.held(conn, "flags", bench.center.code)) is not None:
+            known.update({key: (one.flag, one.word) for key, one in bench.flags.items() if one.is_written})
     changes = list(itertools.chain.from_iterable(_change_rows(bench, now_ms) for bench in benches))
     if changes:
         conn.execute(sa.insert(schema.changes), changes)
     center_states.refresh(conn, [bench.center.code for bench in benches if bench.has_moved], now_ms)
     return len(changes)
+
+
+def _flags(
+    conn: sa.Connection, codes: Sequence[str], subjects: Collection[str] | None = None
+) -> dict[str, dict[tuple[str, str], tuple[FlagState, str]]]:
+    """The flags as stored, by center, criterion and subject, each with the word of its last verdict."""
+    found: dict[str, dict[tuple[str, str], tuple[FlagState, str]]] = {code: {} for code in codes}
+    query = _FLAGS if subjects is None else _FLAGS.where(_f.subject.in_(sorted(subjects)))
+    for row in conn.execute(query, {"codes": codes}):
+        flag = FlagState(row.state, row.since_ms, row.judged_until_ms, _memory(row.memory))
+        found[row.center][row.criterion, row.subject] = (flag, row.verdict)
+    return found
+
+
+def _newest(conn: sa.Connection, codes: Sequence[str]) -> dict[str, NewestTimes]:
+    found: dict[str, NewestTimes] = {code: {} for code in codes}
+    for row in conn.execute(_NEWEST, {"codes": codes}):
+        found[row.center][row.kind, row.subject] = (row.wall_ms, row.received_ms)
+    return found
 
 
 _f = schema.flags.c
@@ -270,7 +315,7 @@ def _memory(text: str) -> tuple[bool, ...]:
 
 def _flag_rows(bench: CenterState) -> Iterator[dict[str, Any]]:
     for (criterion, subject), held in bench.flags.items():
-        if held.moved and held.verdict is not None:
+        if held.is_written and held.verdict is not None:
             yield {
                 "center": bench.center.code,
                 "criterion": criterion,

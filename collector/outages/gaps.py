@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from collector.outages import mains_cuts
 from collector.outages.mains_cuts import Began
 from collector.outages.neighbours import witnesses
 from collector.standard.criteria import EVERYONE
-from collector.store import schema, upsert
+from collector.store import schema, upsert, warm
 from collector.store.cold import held
 
 LOOK_AGAIN_MS = 300_000  # after the last news of a gap, its neighbours are asked once more
@@ -144,10 +145,18 @@ def _touched(conn: sa.Connection, fresh: Mapping[str, Sequence[Sign]]) -> list[G
     oldest_ms = min(sign.at_ms for signs in fresh.values() for sign in signs)
     after_ms = gap_facts.reach(0, 0)[1]
     found = []
-    for gap in _newest(conn, _g.center.in_(list(fresh)) & (_g.to_ms >= oldest_ms - after_ms)):
+    last_ms = warm.recall(conn, "gaps", fresh, partial(ended, conn))
+    near = [code for code, ended_ms in last_ms.items() if ended_ms >= oldest_ms - after_ms]
+    for gap in _newest(conn, _g.center.in_(near) & (_g.to_ms >= oldest_ms - after_ms)) if near else ():
         facts = _with(conn, gap, fresh[gap.center])
         found += [replace(gap, facts=facts)] if facts != gap.facts else []
     return found
+
+
+def ended(conn: sa.Connection, codes: Sequence[str]) -> dict[str, int]:
+    """By center: when its last gap ended, -1 without one."""
+    last = sa.select(_g.center, sa.func.max(_g.to_ms)).where(_g.center.in_(list(codes))).group_by(_g.center)
+    return dict.fromkeys(codes, -1) | {row[0]: row[1] for row in conn.execute(last)}
 
 
 def _with(conn: sa.Connection, gap: Gap, signs: Sequence[Sign]) -> GapFacts:

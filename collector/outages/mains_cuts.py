@@ -7,9 +7,11 @@ mains before it to the first one after it.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -28,8 +30,8 @@ from collector.flags.backup import (
     with_charge,
 )
 from collector.flags.gap_facts import Boot
-from collector.judging.evaluate import CenterLike, FreshReading
-from collector.store import schema, upsert
+from collector.judging.evaluate import CenterLike, FreshReading, newest
+from collector.store import schema, upsert, warm
 
 PAGE = 100  # readings looked at in one go for the edge of a cut
 DARK_MS = 60 * 86_400_000  # a machine that was down for longer tells nothing of a cut before
@@ -316,16 +318,25 @@ def _load(conn: sa.Connection, news: Mapping[str, News]) -> dict[Key, dict[int, 
     if not news:
         return {}
     oldest = {code: min(item.times) for code, item in news.items()}
-    newest = sa.select(_l.center, sa.func.max(_l.wall_ms).label("at_ms")).where(
-        _l.kind == "ups", _l.center.in_(list(news)), _l.wall_ms >= min(oldest.values())
-    )
-    overtaken = {row.center for row in conn.execute(newest.group_by(_l.center)) if row.at_ms >= oldest[row.center]}
-    rows = list(conn.execute(_STORED.where((_c.open == sa.true()) & _c.center.in_(list(news)))))
+    overtaken = {
+        code
+        for code, times in newest(conn, news).items()
+        if any(kind == "ups" and wall_ms >= oldest[code] for (kind, _), (wall_ms, _) in times.items())
+    }
+    rows = list(itertools.chain.from_iterable(warm.recall(conn, "cuts", news, partial(unsettled, conn)).values()))
     if late := [code for code in news if code in overtaken or news[code].boots]:
         from_ms = min(oldest[code] for code in late) - DARK_MS * any(news[code].boots for code in late)
         near = _c.center.in_(late) & (sa.func.coalesce(_c.to_ms, _c.last_ms) >= from_ms - RECHARGE_MS)
         rows += list(conn.execute(_STORED.where(near)))
     return _newest(rows)
+
+
+def unsettled(conn: sa.Connection, codes: Sequence[str]) -> dict[str, list[Any]]:
+    """By center: the rows of cuts that are not settled."""
+    found: dict[str, list[Any]] = {code: [] for code in codes}
+    for row in conn.execute(_STORED.where((_c.open == sa.true()) & _c.center.in_(list(codes)))):
+        found[row.center].append(row)
+    return found
 
 
 def _all_stored(conn: sa.Connection, code: str, subject: str) -> dict[int, StoredCut]:

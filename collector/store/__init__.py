@@ -19,7 +19,7 @@ from pysqlite3 import dbapi2 as sqlite3  # Debian 12's own SQLite 3.40 can corru
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.common.errors import describe
-from collector.store import migrate, schema
+from collector.store import migrate, schema, warm
 from collector.store.fair_lock import FairLock
 from collector.store.journal import MARKS, Journal, JournalError
 
@@ -52,6 +52,7 @@ __all__ = [
     "schema",
     "sqlite3",
     "upsert",
+    "warm",
 ]
 
 BUSY_MS = 30_000
@@ -138,20 +139,22 @@ class Store:
         return self.url.drivername != "sqlite"
 
     @contextmanager
-    def write(self, *, beside: bool = False) -> Iterator[sa.Connection]:
+    def write(self, *, beside: bool = False, memory: warm.Warm | None = None) -> Iterator[sa.Connection]:
         """One transaction, alone; committed at the end of the block, rolled back if it raises.
 
-        `beside` others that say so too, on PostgreSQL; SQLite has but one writer.
+        `beside` others that say so too, on PostgreSQL; SQLite has but one writer. `memory`: what it recalls.
         """
-        with self._turn, self._writer.begin() as conn:
+        with self._turn, warm.kept(memory) as changes, self._writer.begin() as conn:
             conn.info.pop(MARKS, None)  # of a transaction that was rolled back
             conn.info.pop(NEWS, None)
+            warm.attach(conn, changes, memory)
             if self.parted:
                 lock = sa.func.pg_advisory_xact_lock_shared if beside else sa.func.pg_advisory_xact_lock
                 conn.execute(sa.select(lock(WRITERS)))
             yield conn
             if (marks := conn.info.pop(MARKS, ())) and self.journal is not None:
                 _keep(self.journal, conn, marks)
+            warm.mark(conn)
             is_news = conn.info.pop(NEWS, False)
             if is_news and self.parted:
                 conn.exec_driver_sql(f"NOTIFY {NEWS}")  # told after the commit, to every process that listens
@@ -162,9 +165,11 @@ class Store:
     def keep(self) -> Iterator[sa.Connection]:
         """One transaction of housekeeping: beside writers on PostgreSQL, never beside another housekeeper."""
         with self._turn, self._writer.begin() as conn:
+            warm.attach(conn, warm.Changes())
             if self.parted:
                 conn.execute(sa.select(sa.func.pg_advisory_xact_lock(KEEPERS)))
             yield conn
+            warm.mark(conn)
 
     def outside(self, statement: str) -> None:
         """One statement that PostgreSQL wants outside of any transaction."""
@@ -195,6 +200,8 @@ class Store:
 
     def _engine(self, *, reads_only: bool) -> sa.Engine:
         engine = _engine(self.url, reads_only=reads_only)
+        if not reads_only:
+            warm.watch(engine)
 
         @sa.event.listens_for(engine, "checkout")
         def name_archive(_connection: object, record: sa.pool.ConnectionPoolEntry, _proxy: object) -> None:
@@ -262,6 +269,7 @@ def bulk_insert(conn: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> No
                 copy.write_row([row[name] for name in names])
     except psycopg.Error as error:  # as every other statement would say it, see UNAVAILABLE
         raise sa.exc.DBAPIError.instance(statement, None, error, psycopg.Error, dialect=conn.dialect) from error
+    warm.note_rows(conn, table, rows)
 
 
 @lru_cache(maxsize=256)

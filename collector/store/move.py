@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import msgspec
 import sqlalchemy as sa
 
-from collector.store import MOVING, Store, StoreError, bulk_insert, migrate, roles, schema, upsert
+from collector.store import MOVING, Store, StoreError, bulk_insert, migrate, roles, schema, upsert, warm
 
 ROWS = 5_000  # read, hashed and written at a time
 
@@ -69,6 +69,7 @@ def _tables() -> list[sa.Table]:
 def _begin(source: Store, to: Store) -> None:
     """An empty database of our version with a mark on it; one broken off is emptied. Raises StoreError."""
     with to.write() as conn:
+        warm.unmarked(conn)
         held = migrate.version(conn)
         if held is None:
             schema.metadata.create_all(conn)
@@ -87,6 +88,7 @@ def _send(source: Store, to: Store, table: sa.Table, report: Callable[[int], Non
     sums = _Sums()
     names = [column.name for column in table.columns]
     with to.write() as conn:
+        warm.unmarked(conn)
         for rows in _rows(source, table):
             sums.add(rows)
             bulk_insert(conn, table, [dict(zip(names, row, strict=True)) for row in rows])

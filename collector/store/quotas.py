@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent.common.reasons import Reason
-from collector.store import schema, upsert
+from collector.store import schema, upsert, warm
 
 DAY_MS = 86_400_000
 OLDEST_DAYS = 60  # a spool holds 30 days
@@ -55,6 +55,14 @@ class Tally:
         return cls(Counter(json.loads(row.counts)), defaultdict(set, subjects), row.size)
 
 
+@dataclass
+class DayTallies:
+    """Those of one center's gateways of one day, as stored."""
+
+    day_ms: int
+    devices: dict[str, Tally] = field(default_factory=dict)
+
+
 Key = tuple[str, str, int]  # center, device, day
 
 
@@ -65,11 +73,10 @@ class Tallies:
         """`devices` are (center, device); their rows of today are read at once."""
         self._conn, self._quotas, self._now_ms = conn, quotas, now_ms
         self._today_ms = now_ms // DAY_MS * DAY_MS
-        self._held: dict[Key, Tally] = {(center, device, self._today_ms): Tally() for center, device in devices}
-        t = schema.tallies.c
-        mine = (t.day_ms == self._today_ms) & t.device.in_(sorted({device for _, device in devices}))
-        for row in conn.execute(sa.select(schema.tallies).where(mine)) if devices else ():
-            self._held[row.center, row.device, row.day_ms] = Tally.of(row)
+        self._held: dict[Key, Tally] = {}
+        today = _of_day(conn, {center for center, _ in devices}, self._today_ms)
+        for center, device in devices:
+            self._held[center, device, self._today_ms] = today[center].devices.setdefault(device, Tally())
 
     def refusal(self, center: str, device: str, size: int) -> Reason | None:
         """Why so many bytes more are not taken today; else they are counted."""
@@ -95,6 +102,9 @@ class Tallies:
         return None
 
     def save(self) -> None:
+        changed = {
+            key: tally for key, tally in sorted(self._held.items(), key=lambda item: item[0]) if tally.is_changed
+        }
         rows = [
             {
                 "center": center,
@@ -104,10 +114,12 @@ class Tallies:
                 "subjects": json.dumps({kind: sorted(names) for kind, names in tally.subjects.items()}),
                 "size": tally.size,
             }
-            for (center, device, day_ms), tally in sorted(self._held.items(), key=lambda item: item[0])
-            if tally.is_changed
+            for (center, device, day_ms), tally in changed.items()
         ]
-        upsert(self._conn, schema.tallies, rows)
+        with warm.written_through(self._conn, "tallies"):  # what is held of today is what is in memory
+            upsert(self._conn, schema.tallies, rows)
+        for tally in changed.values():
+            tally.is_changed = False
 
     def _of_day(self, center: str, device: str, day_ms: int) -> Tally:
         key = (center, device, day_ms)
@@ -132,3 +144,23 @@ class Tallies:
         mine = (newest.center == center) & (newest.kind == kind) & (newest.received_ms > self._now_ms - SUBJECTS_MS)
         before = set(self._conn.scalars(sa.select(newest.subject).where(mine).limit(self._quotas.subjects)))
         return subject in before or len(before | held) < self._quotas.subjects
+
+
+def _of_day(conn: sa.Connection, codes: Collection[str], day_ms: int) -> dict[str, DayTallies]:
+    def read(some: Collection[str]) -> dict[str, DayTallies]:
+        found = {code: DayTallies(day_ms) for code in some}
+        for row in conn.execute(_BY_CENTER, {"codes": list(some), "day": day_ms}):
+            found[row.center].devices[row.device] = Tally.of(row)
+        return found
+
+    known = warm.recall(conn, "tallies", sorted(codes), read)
+    if old := [code for code, held in known.items() if held.day_ms != day_ms]:
+        for code, fresh in read(old).items():
+            known[code].day_ms, known[code].devices = fresh.day_ms, fresh.devices
+    return known
+
+
+_t = schema.tallies.c
+_BY_CENTER = sa.select(schema.tallies).where(
+    _t.center.in_(sa.bindparam("codes", expanding=True)), _t.day_ms == sa.bindparam("day")
+)

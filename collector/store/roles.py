@@ -57,6 +57,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "fetches": ("raw", "raw", "r"),
     "flags": ("raw", "raw", "r"),  # a measurement server's record may move one
     "gaps": _DERIVED,
+    "generations": ("raw", "raw", "r"),
     "grants": ("raw", "raw", "r"),
     "guesses": ("rawd", "r", "r"),
     "heartbeats": ("raw", "raw", "r"),

@@ -43,7 +43,7 @@ from collector.store.schema.gateways import (
     spools,
     tokens,
 )
-from collector.store.schema.judging import changes, cuts, flags, gaps, latest, pulse
+from collector.store.schema.judging import changes, cuts, flags, gaps, generations, latest, pulse
 from collector.store.schema.pages import center_states, saved_views
 from collector.store.schema.register import calendar, centers, facts, imports, owners
 from collector.store.schema.routing import (
@@ -118,6 +118,7 @@ __all__ = [
     "fetches",
     "flags",
     "gaps",
+    "generations",
     "grants",
     "guesses",
     "heartbeats",

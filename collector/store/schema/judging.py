@@ -30,6 +30,15 @@ pulse = sa.Table(
     sa.Column("first_ms", Ms),  # when it was first heard; None: not known
     sa.Column("backlog_ms", Ms),  # when readings last came that had been kept
     sa.Column("clock_ms", Ms),  # its synchronised clock less ours, by its last live batch; None: not known
+    sa.Column("generation", sa.BigInteger),  # of what ingest last changed of it (collector.store.warm)
+)
+
+# Another random number whenever somebody else than ingest has changed what ingest remembers of a center; "*" is all.
+generations = sa.Table(
+    "generations",
+    metadata,
+    sa.Column("center", Code, primary_key=True),
+    sa.Column("generation", sa.BigInteger, nullable=False),
 )
 
 flags = sa.Table(

@@ -1,0 +1,173 @@
+"""What a live batch costs: ms of CPU to take one center-minute (four readings, some 130 values), by centers.
+
+The messages are signed beforehand and handed to the ingest itself, a group at a time, without broker or TLS: what is
+measured is verifying, judging, filing, committing and sealing the receipts, in this process and in the database's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import dataclasses
+import os
+import pstats
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent import wire
+from bench.fleet.ground import DATABASES, cost, now_ms
+from bench.fleet.storm import round_of
+from collector.config import Settings
+from collector.ingest.transaction import Ingest
+from collector.ingest.workers import judge_with
+from collector.messages import Message
+from collector.run.service import read_standards
+from collector.simulate.fleet import make_fleet
+from collector.simulate.gateway import Gateway
+from collector.simulate.identities import device_of
+from collector.simulate.readings import MINUTE_MS
+from collector.simulate.register import register
+from collector.store import Store, schema
+
+SEATS = 20
+WARM_UP = 2  # rounds before anything is measured
+
+
+@dataclass
+class Spent:
+    """CPU seconds by part, and on the wall; `round_ms` has the wall's milliseconds of each group."""
+
+    own_s: float = 0.0
+    database_s: float = 0.0
+    wall_s: float = 0.0
+    batches: int = 0
+    group_ms: list[float] = field(default_factory=list)
+
+    @property
+    def cells(self) -> str:
+        own, other = (1000 * spent / self.batches for spent in (self.own_s, self.database_s))
+        wall = 1000 * self.wall_s / self.batches
+        return f"{self.batches} | {own:.3f} | {other:.3f} | {own + other:.3f} | {wall:.3f} | {self.p99_ms:.0f}"
+
+    @property
+    def p99_ms(self) -> float:
+        return statistics.quantiles(self.group_ms, n=100)[98] if len(self.group_ms) > 1 else self.group_ms[0]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--centers", type=int, nargs="*", default=[100], help="how many send (default 100)")
+    parser.add_argument("--rounds", type=int, default=8, help="minutes that are measured (default 8)")
+    parser.add_argument("--group", type=int, default=50, help="batches in a transaction (default 50)")
+    parser.add_argument("--databases", nargs="*", default=sorted(DATABASES), choices=sorted(DATABASES))
+    parser.add_argument("--times", type=int, default=1, help="how often each (default 1)")
+    parser.add_argument("--profile", action="store_true", help="says which functions take the time, too")
+
+
+def run(options: argparse.Namespace) -> int:
+    print(f"load {os.getloadavg()[0]:.1f}; ms of CPU a live batch, groups of {options.group}")
+    print("| database | centers | batches | collector | database | both | wall | a group's p99 |\n" + "|---" * 8 + "|")
+    for _ in range(options.times):
+        for database in options.databases:
+            for count in options.centers:
+                spent = measured(database, count, options)
+                print(f"| {database} | {count} | {spent.cells} |", flush=True)
+    print(f"load {os.getloadavg()[0]:.1f}")
+    return 0
+
+
+def measured(database: str, count: int, options: argparse.Namespace) -> Spent:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "data").mkdir()
+        with DATABASES[database](folder) as (url, process), closing(Store.open(url)) as store:
+            gateways = _enrolled(store, count)
+            settings = Settings.model_validate({"collector": {"data_dir": str(folder / "data")}})
+            judge = judge_with(settings, read_standards(settings))
+            ingest = Ingest(store, Ed25519PrivateKey.generate(), judge)
+            spent, begins_ms = Spent(), now_ms()
+            profile = cProfile.Profile() if options.profile else None
+            for number in range(WARM_UP + options.rounds):
+                at_ms = begins_ms + number * MINUTE_MS
+                messages = _messages(gateways, at_ms, begins_ms - MINUTE_MS)
+                if number == WARM_UP:
+                    spent = Spent()
+                pid, watched = process.pid if process else None, profile if number >= WARM_UP else None
+                _take(ingest, messages, at_ms + 2_000, options.group, spent, pid, watched)
+            if profile is not None:
+                pstats.Stats(profile).sort_stats("cumulative").print_stats(70)
+                pstats.Stats(profile).sort_stats("tottime").print_stats(45)
+    return spent
+
+
+def _take(
+    ingest: Ingest,
+    messages: Sequence[Message],
+    at_ms: int,
+    group: int,
+    spent: Spent,
+    pid: int | None,
+    profile: cProfile.Profile | None,
+) -> None:
+    other_s = cost(pid).cpu_s if pid else 0.0
+    own_s, wall_s = time.process_time(), time.perf_counter()
+    with profile or nullcontext():
+        for begin in range(0, len(messages), group):
+            began_s = time.perf_counter()
+            some = messages[begin : begin + group]
+            taken = ingest.take(some, at_ms)
+            assert taken.counts["readings"] == 4 * len(some), taken.counts
+            spent.group_ms.append(1000 * (time.perf_counter() - began_s))
+    spent.own_s += time.process_time() - own_s
+    spent.wall_s += time.perf_counter() - wall_s
+    spent.database_s += (cost(pid).cpu_s if pid else 0.0) - other_s
+    spent.batches += len(messages)
+
+
+def _enrolled(store: Store, count: int) -> list[Gateway]:
+    fleet = [dataclasses.replace(center, seats=SEATS) for center in make_fleet(count, 1)]
+    register(store, fleet, now_ms())
+    gateways = []
+    for center in fleet:
+        key = Ed25519PrivateKey.generate()
+        gateways.append(Gateway(center=center, key=key, device=device_of(key), spool=uuid.uuid4().hex))
+    rows = [
+        {
+            "device": item.device,
+            "center": item.center.code,
+            "public_key": item.key.public_key().public_bytes_raw(),
+            "enrolled_ms": now_ms() - MINUTE_MS,
+        }
+        for item in gateways
+    ]
+    with store.write() as conn:
+        conn.execute(sa.insert(schema.devices), rows)
+    return gateways
+
+
+def _messages(gateways: Sequence[Gateway], at_ms: int, boot_ms: int) -> list[Message]:
+    return list(_signed(gateways, at_ms, boot_ms))
+
+
+def _signed(gateways: Sequence[Gateway], at_ms: int, boot_ms: int) -> Iterator[Message]:
+    for gateway in gateways:
+        raws = round_of(gateway.center, at_ms, boot_ms)
+        batch = wire.Batch(
+            v=wire.VERSION,
+            device=gateway.device,
+            spool=gateway.spool,
+            first_seq=gateway.next_seq,
+            prev=gateway.chain.hex(),
+            readings=[msgspec.Raw(raw) for raw in raws],
+        )
+        gateway.next_seq, gateway.chain = gateway.next_seq + len(raws), wire.chain(gateway.chain, raws)
+        yield Message(wire.batch_topic(gateway.device), wire.seal(wire.encode(batch), gateway.key.sign))
