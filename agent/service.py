@@ -17,7 +17,7 @@ import msgspec
 from agent import __version__, identity, wire
 from agent.common import logs
 from agent.common.logs import Event
-from agent.common.releases.state import FOLDER, ReleaseFolder
+from agent.common.releases.trial import FOLDER, ReleaseFolder
 from agent.config import AgentSettings
 from agent.diagnostics.questions import AnswerQueue, AnswerSources
 from agent.diagnostics.recent import RecentLines

@@ -8,7 +8,7 @@ from functools import partial
 from agent import __version__, config_file, identity
 from agent.common import logs
 from agent.common.releases import launch
-from agent.common.releases.state import FOLDER
+from agent.common.releases.trial import FOLDER
 from agent.config import AgentSettings
 from agent.probes.boot import boot_id
 

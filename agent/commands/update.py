@@ -9,8 +9,9 @@ import time
 
 from agent import __version__, config_file, identity
 from agent.common import logs
+from agent.common.errors import describe
 from agent.common.releases import launch
-from agent.common.releases.state import FILE, FOLDER, read
+from agent.common.releases.trial import FILE, FOLDER, read
 from agent.config import AgentSettings
 from agent.remote.trial import in_force
 
@@ -59,7 +60,7 @@ def _look(settings: AgentSettings, mine: identity.Identity, options: argparse.Na
     try:
         from agent.updates import take  # costs 30 MB, and needs the extra `updates`
     except ImportError as error:
-        logs.complain(f"update: needs the extra `updates` ({error}); install nabz[agent,updates]", "nabz-agent")
+        logs.complain(f"update: needs the extra `updates` ({describe(error)}); install it", "nabz-agent")
         return 2
     from agent.updates.offers import GatewayPlace
 
@@ -70,7 +71,7 @@ def _look(settings: AgentSettings, mine: identity.Identity, options: argparse.Na
             settings.update, settings.state_dir, place, time.time_ns() // 1_000_000, take=options.verb == "take"
         )
     except OSError as error:
-        logs.complain(f"{settings.state_dir}: cannot be written ({error})", "nabz-agent")
+        logs.complain(f"{settings.state_dir}: cannot be written ({describe(error)})", "nabz-agent")
         return 1
     text = " ".join(filter(None, (found.code, found.version, found.detail)))
     print(json.dumps(dataclasses.asdict(found)) if options.json else text)

@@ -13,7 +13,7 @@ import msgspec
 from agent.common.center_time import CENTER_TIME, slot_minutes
 from agent.common.logs import Event
 from agent.common.releases import launch
-from agent.common.releases.state import ReleaseFolder
+from agent.common.releases.trial import ReleaseFolder
 from agent.updates.offers import lot
 from agent.wire import GatewayReading
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from agent.common.errors import describe
 from agent.common.files import read_text
 from agent.updates.offers import OfferedRelease, Pace, Ring
 from collector.commands.console import answers, complain, moment, say, settings_of, table, verb_arguments
@@ -74,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         return VERBS[options.verb](options)
     except (UpdateError, OSError) as error:
-        complain(str(error))
+        complain(describe(error))
         return 1
 
 

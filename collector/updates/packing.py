@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from agent.common.errors import describe
 from collector.updates.signers import UpdateError
 
 KEPT = (".py", ".json", ".txt", ".typed")
@@ -20,7 +21,7 @@ def pack(source: Path) -> tuple[str, bytes]:
     try:
         files = dict(sorted(_wheel(source) if source.is_file() else _folder(source)))
     except (OSError, zipfile.BadZipFile) as error:
-        raise UpdateError(f"{source}: cannot be read ({error}); name a wheel of nabz or a folder with agent/") from None
+        raise UpdateError(f"{source}: cannot be read ({describe(error)}); name a wheel of nabz") from None
     found = _VERSION.search(files.get("agent/__init__.py", b"").decode("utf-8", "replace"))
     if found is None:
         raise UpdateError(f"{source}: has no agent/__init__.py with a version; name a wheel of nabz")

@@ -30,6 +30,7 @@ from tuf.api.metadata import (
 )
 from tuf.api.serialization.json import JSONSerializer
 
+from agent.common.errors import describe
 from agent.updates.offers import INDEX, MAX_RELEASES, PACE, OfferedRelease, Pace, ReleaseIndex, Ring
 from collector.updates.signers import UpdateError
 
@@ -83,7 +84,7 @@ class UpdateRepository:
         try:
             msgspec.convert(msgspec.to_builtins(release), OfferedRelease)
         except msgspec.ValidationError as error:
-            raise UpdateError(f"release {version}: {error}; see docs/updates.md") from None
+            raise UpdateError(f"release {version}: {describe(error)}; see docs/updates.md") from None
         kept = [one for one in self.releases() if one.version != version]
         if len(kept) < len(self.releases()):
             raise UpdateError(f"release {version}: is published; what was signed is never replaced, give a new version")
@@ -259,7 +260,7 @@ class UpdateRepository:
         try:
             return Metadata.from_file(str(path)) if path.exists() else None
         except (TufError, ValueError) as error:
-            raise UpdateError(f"{path}: is no metadata ({error}); take it from a copy") from None
+            raise UpdateError(f"{path}: is no metadata ({describe(error)}); take it from a copy") from None
 
 
 def _version(metadata: Metadata[Any] | None) -> int:

@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
+from agent.common.errors import describe
+
 
 class UpdateError(ValueError):
     """Something of an update cannot be done; one sentence with the thing, the rule and the fix."""
@@ -40,7 +42,7 @@ def load(path: Path, passphrase: str = "") -> CryptoSigner:
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), passphrase.encode() or None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise UpdateError(f"{path}: no key can be read ({error}); give the file that `update key` made") from None
+        raise UpdateError(f"{path}: no key can be read ({describe(error)}); give a file of `update key`") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise UpdateError(f"{path}: is no Ed25519 key; give the file that `update key` made")
     return CryptoSigner(key)
@@ -51,7 +53,7 @@ def load_public(path: Path) -> SSlibKey:
     try:
         key = serialization.load_pem_public_key(path.read_bytes())
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        raise UpdateError(f"{path}: no public key can be read ({error}); give the .pub file of a signer") from None
+        raise UpdateError(f"{path}: no public key can be read ({describe(error)}); give a signer's .pub") from None
     if not isinstance(key, Ed25519PublicKey):
         raise UpdateError(f"{path}: is no Ed25519 key; give the .pub file of a signer")
     return SSlibKey.from_crypto(key)

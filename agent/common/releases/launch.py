@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from agent.common.releases.state import TRIAL_S, ReleaseFolder
+from agent.common.releases.trial import TRIAL_S, ReleaseFolder
 
 RUNNING = "NABZ_RELEASE"  # the file of the release that this process runs
 INSTALLED = "NABZ_INSTALLED"  # the version of the installed program, in a release

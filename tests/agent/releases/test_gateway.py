@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent import wire
-from agent.common.releases.state import FOLDER, ReleaseFolder
+from agent.common.releases.trial import FOLDER, ReleaseFolder
 from agent.identity import Identity
 from collector.updates.packing import pack
 from tests.agent.test_service import Agent

@@ -10,7 +10,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from agent.common.releases.state import ReleaseFolder
+from agent.common.releases.trial import ReleaseFolder
 
 # A program of any kind: the launcher knows a module's `main` alone.
 LAUNCH = (
@@ -68,8 +68,8 @@ def test_a_release_that_cannot_even_be_imported_is_left_after_three_starts(tmp_p
 
 def test_again_starts_the_installed_program_with_what_is_now_written(tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; from agent.common.releases import launch, state; "
-        f"state.ReleaseFolder(Path({str(tmp_path)!r})).take_back('no_receipt'); launch.again()"
+        "from pathlib import Path; from agent.common.releases import launch, trial; "
+        f"trial.ReleaseFolder(Path({str(tmp_path)!r})).take_back('no_receipt'); launch.again()"
     )
     ReleaseFolder(tmp_path).accept("0.3.0", release(code))
     assert launched(tmp_path)[:2] == (0, "installed")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.common.releases.state import FOLDER, ReleaseFolder
+from agent.common.releases.trial import FOLDER, ReleaseFolder
 from agent.config import UpdateSection
-from agent.updates.take import Outcome, look, read_spent
-from tests.helpers.releases import PLACE, URL, SignedRepository, now_ms, opening
+from agent.updates.take import TakeOutcome, look, read_spent
+from tests.collector.updates.signed_repository import PLACE, URL, SignedRepository, now_ms, opening
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def section(ours: SignedRepository, tmp_path: Path) -> UpdateSection:
     return UpdateSection(url=URL, root_file=str(tmp_path / "root.json"))
 
 
-def looked(section: UpdateSection, ours: SignedRepository, folder: Path, *, take: bool = True) -> Outcome:
+def looked(section: UpdateSection, ours: SignedRepository, folder: Path, *, take: bool = True) -> TakeOutcome:
     return look(section, folder, PLACE, now_ms(), take=take, open_url=opening(ours.folder))
 
 

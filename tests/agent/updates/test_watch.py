@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agent.common.releases.state import ReleaseFolder
+from agent.common.releases.trial import ReleaseFolder
 from agent.updates.watch import Conditions, ReleaseWatch, due_ms, taken
 from agent.wire import GatewayReading
 from tests.helpers.waiting import until

@@ -10,7 +10,7 @@ import pytest
 
 from collector.__main__ import main
 from collector.updates.packing import pack
-from tests.helpers.releases import PLACE, Gateway
+from tests.collector.updates.signed_repository import PLACE, Gateway
 
 ROOT = Path(__file__).parents[3]
 

@@ -18,7 +18,7 @@ from agent.updates.offers import INDEX, OfferedRelease, ReleaseIndex, Ring
 from agent.updates.repository import RepositoryError
 from collector.updates.repository import DAYS, UpdateRepository
 from collector.updates.signers import UpdateError
-from tests.helpers.releases import ALL, PLACE, Gateway, SignedRepository, now_ms
+from tests.collector.updates.signed_repository import ALL, PLACE, Gateway, SignedRepository, now_ms
 
 DAY_MS = 86_400_000
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from agent.common.releases import state as releases
-from agent.common.releases.state import MAX_STARTS, TRIAL_S, Release, ReleaseState
+from agent.common.releases import trial as releases
+from agent.common.releases.trial import MAX_STARTS, TRIAL_S, Release, ReleaseState
 from agent.updates.offers import GatewayPlace, OfferedRelease, Pace, Ring, choose
 from agent.updates.watch import due_ms
 from collector.updates.health import DAY_MS, GatewayFacts, RingHealth, judge_ring, next_open

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from agent.common.releases.state import ReleaseFolder, ReleaseState, started
+from agent.common.releases.trial import ReleaseFolder, ReleaseState, started
 
 INSTALLED, BOOT, LATER = "0.2.0", "b" * 32, "c" * 32  # the boot after a cut
 FIRST, SECOND = (random.Random(number).randbytes(5_000) for number in (1, 2))  # over several sectors

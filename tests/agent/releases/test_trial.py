@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.common.releases.state import FILE, MAX_STARTS, MAX_TRIALS, TRIAL_S, ReleaseFolder, ReleaseState
+from agent.common.releases.trial import FILE, MAX_STARTS, MAX_TRIALS, TRIAL_S, ReleaseFolder, ReleaseState
 from agent.common.releases.version import version_key
 
 INSTALLED, BOOT = "0.2.0", "b" * 32
