@@ -239,6 +239,20 @@ class SpoolSection(AgentSection, frozen=True, kw_only=True):
     ] = 64
 
 
+class UpdateSection(AgentSection, frozen=True, kw_only=True):
+    url: Annotated[
+        str, described("http(s) URL of the repository that releases of this program come from; empty: none are taken")
+    ] = ""
+    root_file: Annotated[
+        str, described("file with the signers that are trusted at first, as the repository's maker gives it out")
+    ] = "/etc/nabz/update-root.json"
+    window: Annotated[
+        str,
+        described("time of day, center's local time, outside of open hours, when a release may be taken: HH:MM-HH:MM"),
+    ] = "01:00-05:00"
+    monthly_mb: Annotated[int, msgspec.Meta(ge=1, le=1000), described("megabytes a month that updates may move")] = 20
+
+
 class AgentSettings(AgentSection, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -249,6 +263,7 @@ class AgentSettings(AgentSection, frozen=True, kw_only=True):
     ups: list[UpsSection] = []
     seats: SeatsSection = SeatsSection()
     spool: SpoolSection = SpoolSection()
+    update: UpdateSection = UpdateSection()
 
     @property
     def state_dir(self) -> Path:
@@ -279,6 +294,10 @@ def rules(section: AgentSection) -> Iterator[tuple[str, str]]:
                     yield from _address_rules(key, address)
         case UpsSection():
             yield from _ups_rules(section)
+        case UpdateSection():
+            if section.url and not section.url.startswith(("http://", "https://")):
+                yield "url", f"{section.url!r} is not an http(s) URL; write https://HOST/PATH"
+            yield from slot_rules([section.window], "window")
         case SeatsSection():
             yield from _address_rules("listen", section.listen)
             for key in ("max_cpu_pct", "max_memory_pct", "max_disk_pct"):
@@ -326,15 +345,15 @@ def _address_rules(key: str, address: str) -> Iterator[tuple[str, str]]:
         yield key, f'{address!r} is not HOST:PORT; write for example {key} = "127.0.0.1:8470"'
 
 
-def slot_rules(slots: list[str]) -> Iterator[tuple[str, str]]:
+def slot_rules(slots: list[str], key: str = "slots") -> Iterator[tuple[str, str]]:
     """What is wrong with the slots: form, order, overlap."""
     last_end = 0
     for slot in slots:
         try:
             start, end = slot_minutes(slot)
         except ValueError:
-            yield "slots", f"{slot!r} is not HH:MM-HH:MM with the end after the start, at most 24:00; write it so"
+            yield key, f"{slot!r} is not HH:MM-HH:MM with the end after the start, at most 24:00; write it so"
             return
         if start < last_end:
-            yield "slots", f"{slot!r} begins before the one ahead of it ends; put them in order, apart"
+            yield key, f"{slot!r} begins before the one ahead of it ends; put them in order, apart"
         last_end = end

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from agent.common.errors import describe
-from agent.common.files import sync_folder
+from agent.common.files import sync_folder, write_atomically
 from agent.common.keys import is_sound, verifier
 
 IDENTITY_FILE = "identity.json"
@@ -274,18 +274,6 @@ def make_folder(folder: Path) -> None:
             sync_folder(folder.parent)
     except OSError as error:
         raise IdentityError(f"{folder}: cannot be made ({describe(error)})", "set [agent] state_dir") from None
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Old or new, never half, also after a power cut; mode 0600. Raises OSError."""
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
 
 
 @contextlib.contextmanager

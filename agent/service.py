@@ -17,6 +17,7 @@ import msgspec
 from agent import __version__, identity, wire
 from agent.common import logs
 from agent.common.logs import Event
+from agent.common.releases.trial import FOLDER, ReleaseFolder
 from agent.config import AgentSettings
 from agent.diagnostics.questions import AnswerQueue, AnswerSources
 from agent.diagnostics.recent import RecentLines
@@ -35,6 +36,8 @@ from agent.scheduling.speed_rounds import SpeedLedger
 from agent.spool.queue import Spool
 from agent.spool.record import Value
 from agent.spool.status import Appended, SpoolStats
+from agent.stamps import stamper
+from agent.updates.watch import Conditions, ReleaseWatch, taken
 from agent.uplink.enrol import SPOOL_FILE
 from agent.uplink.renew import Renewal
 from agent.uplink.session import Uplink
@@ -55,21 +58,6 @@ ANSWER_MS = 600_000
 STUCK_ROUNDS = 5  # without a round for so many cycles the watchdog is let bite
 
 
-def stamper(kernel: Callable[[], ClockState]) -> Callable[[], wire.Stamp]:
-    """Dates readings by this machine's clocks; ``kernel`` says whether the wall clock is synchronised."""
-    this_boot = boot.boot_id()[:8]
-
-    def stamp() -> wire.Stamp:
-        return wire.Stamp(
-            wall_ms=time.time_ns() // 1_000_000,
-            mono_ms=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000,
-            boot=this_boot,
-            clock=kernel().quality,
-        )
-
-    return stamp
-
-
 class Service:
     """One run of the agent, with one set of settings. ``base`` is the machine's own file."""
 
@@ -79,6 +67,7 @@ class Service:
         mine: identity.Identity,
         kernel: Callable[[], ClockState] = clock_state,
         times: TrialTimes | None = None,
+        take: Sequence[str] = (),
     ) -> None:
         remote = self._remote = RemoteSettings(base.state_dir)
         settings = self._settings = remote.start(base)
@@ -122,6 +111,21 @@ class Service:
             since_receipt_s=self._uplink.since_receipt_s,
             times=times or TrialTimes(),
         )
+        self._replacement = ReleaseWatch(
+            ReleaseFolder(base.state_dir / FOLDER),
+            window=settings.update.window if settings.update.url and take else "",
+            device=mine.device,
+            now_ms=self._receipt_clock.now_ms,
+            conditions=self._update_conditions,
+            take=lambda: taken([*take]),
+            proof_s=self._changes.times.proof_s,
+            end_s=self._changes.times.end_s,
+        )
+
+    @property
+    def is_replaced(self) -> bool:
+        """The agent is to start again with another program."""
+        return self._replacement.ended.is_set()
 
     @property
     def settings(self) -> AgentSettings:
@@ -175,8 +179,11 @@ class Service:
             await stack.enter_async_context(in_background(self._renewal.run()))
             await stack.enter_async_context(in_background(self._changes.take_documents()))
             await stack.enter_async_context(in_background(self._changes.watch_trial()))
+            await stack.enter_async_context(in_background(self._replacement.watch_trial()))
+            await stack.enter_async_context(in_background(self._replacement.look_nightly()))
             notify("READY=1")
-            await first_of((stop, self._changes.ended), self._rounds.run(), self._uplink.run())
+            ends = (stop, self._changes.ended, self._replacement.ended)
+            await first_of(ends, self._rounds.run(), self._uplink.run())
             if stop.is_set():
                 notify("STOPPING=1")
         await asyncio.to_thread(self._mark_stop)
@@ -264,8 +271,17 @@ class Service:
         if not isinstance(reading, wire.GatewayReading) or reading.failure is not None:
             return reading
         stats = self._stats
-        return msgspec.structs.replace(
+        filled = msgspec.structs.replace(
             reading, spool_readings=stats.readings, spool_bytes=stats.bytes, spool_volatile=stats.volatile
+        )
+        return self._replacement.enrich(filled)
+
+    def _update_conditions(self) -> Conditions:
+        skew_ms = self._receipt_clock.now_ms() - time.time_ns() // 1_000_000
+        return Conditions(
+            on_battery=self._rounds.power.supply != "mains",
+            since_receipt_s=self._uplink.since_receipt_s(),
+            skew_ms=skew_ms,
         )
 
     # ------------------------------------------------------------ start and stop
@@ -348,18 +364,22 @@ def run(
     *,
     times: TrialTimes | None = None,
     on_start: Callable[[AgentSettings], None] = lambda _settings: None,
-) -> None:
+    take: Sequence[str] = (),
+) -> bool:
     """Runs the agent until SIGTERM or SIGINT, and again with other settings where the collector sets some. ``base`` is
-    the machine's own file, ``on_start`` gets the settings of each run."""
+    the machine's own file, ``on_start`` gets the settings of each run, ``take`` is the command that looks for a newer
+    program. True when such a one, or the one from before, is to be started."""
     while True:
-        service = Service(base, mine, kernel, times)
+        service = Service(base, mine, kernel, times, take)
         on_start(service.settings)
         try:
             if not asyncio.run(_until_signal(service)):
-                return
+                return False
         except BaseException:
             service.mark_crash()
             raise
+        if service.is_replaced:
+            return True
         mine = identity.load(base.state_dir)  # its brokers may have moved
 
 

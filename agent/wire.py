@@ -267,6 +267,10 @@ class GatewayReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag
     ``machine`` and ``router`` are hashes of the hardware addresses of its line and of its router, ``hardware`` is
     ``virtual`` or ``physical``. ``answers`` is the id of the task that asked for this reading, at a moment that nobody
     could know. All four are absent from gateways before 0.3.
+
+    ``release`` is ``trial`` or ``proven`` where a release runs instead of the installed program. ``failed_release`` is
+    the version that failed here last, ``failed_why`` the reason: ``starts``, ``no_receipt`` or ``damaged``. Absent from
+    gateways before 0.4.
     """
 
     cpu_pct: Number | None = None
@@ -288,6 +292,9 @@ class GatewayReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag
     router: Hex | None = None
     hardware: Word | None = None
     answers: Word | None = None
+    release: Word | None = None
+    failed_release: Text | None = None
+    failed_why: Word | None = None
 
 
 class BootReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="boot"):

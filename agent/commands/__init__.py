@@ -16,6 +16,7 @@ PROGRAM = Program(
         "Set up": {
             "enrol": "make this gateway's keys and join a center with a one-time token",
             "doctor": "check this installation and say what is missing",
+            "update": "which program runs here, and which releases there are for it: status, check, take",
             "support-bundle": "one file for whoever helps from afar: state, settings and log without secrets",
             "seats": "list, approve, accept, forget or rename the seats of this center",
             "seat-key": "print the key that seat PCs of this center use",

@@ -12,7 +12,7 @@ from agent import config_file
 from agent.common.files import OwnerError, acting_as, service_owner
 from agent.config import AgentSettings
 
-WRITING = frozenset({"run", "enrol", "probe", "seats", "seat-key"})
+WRITING = frozenset({"run", "enrol", "probe", "seats", "seat-key", "update"})
 LOOKING = frozenset({"doctor", "support-bundle"})  # sees what the service sees, and makes nothing
 
 

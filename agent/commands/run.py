@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from agent import config_file, identity
+from agent import __version__, config_file, identity
 from agent.common import logs
+from agent.common.releases import launch
+from agent.common.releases.trial import FOLDER
 from agent.config import AgentSettings
+from agent.probes.boot import boot_id
 
 EXAMPLE = "nabz-agent run --config /etc/nabz/agent.toml"
 
@@ -24,17 +27,31 @@ def run(options: argparse.Namespace) -> int:
     try:
         settings = config_file.load_or_default(options.config)
         mine = identity.load(settings.state_dir)
+        launch.enter(settings.state_dir / FOLDER, "agent.__main__", _words(options), __version__, boot_id())
         with identity.sole_user(settings.state_dir):
             from agent import service
 
-            service.run(settings, mine, on_start=partial(_start_log, options.log_format, mine))
+            words = launch.command("agent.__main__", "update", "take", "--json", *_config(options))
+            begin = partial(_start_log, options.log_format, mine)
+            is_replaced = service.run(settings, mine, on_start=begin, take=words)
     except config_file.SettingsError as error:
         logs.complain(str(error))
         return 2
     except identity.IdentityError as error:
         logs.complain(str(error), "nabz-agent")
         return 1 if isinstance(error, identity.StateBusy) else 2
+    if is_replaced:
+        launch.again()
     return 0
+
+
+def _words(options: argparse.Namespace) -> list[str]:
+    form = ["--log-format", options.log_format] if options.log_format else []
+    return ["run", *_config(options), *form]
+
+
+def _config(options: argparse.Namespace) -> list[str]:
+    return ["--config", str(options.config)] if options.config else []
 
 
 def _start_log(form: logs.Format | None, mine: identity.Identity, settings: AgentSettings) -> None:

@@ -15,6 +15,7 @@ __all__ = [
     "power",
     "reading_codes",
     "reasons",
+    "releases",
     "tcp",
     "threads",
     "tls",

@@ -16,12 +16,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from agent.common.reasons import Param, Reason
 from agent.wire import unit_of
 
-FOLDER = Path(__file__).with_name("text")
+
+def _folder() -> Path:
+    """Of the catalogues: beside this file, or with it in the zip of a release, whose paths are used as any others."""
+    beside = Path(__file__).with_name("text")
+    if beside.is_dir():
+        return beside
+    import zipfile  # costs memory only where it is wanted
+
+    return cast(Path, zipfile.Path(__loader__.archive, "agent/common/text/"))  # type: ignore[name-defined]
+
+
+FOLDER = _folder()
 ENGLISH = "en"
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 # UAX #9: what follows runs left to right, or whichever way its first letter does, until the end of the isolate.
@@ -69,7 +80,8 @@ class Catalogue:
 @cache
 def languages(folder: Path = FOLDER) -> Mapping[str, str]:
     """The languages there are, with the name each gives itself; English first."""
-    found = sorted((path.stem for path in folder.glob("*.json")), key=lambda lang: (lang != ENGLISH, lang))
+    names = (path.name.removesuffix(".json") for path in folder.iterdir() if path.name.endswith(".json"))
+    found = sorted(names, key=lambda lang: (lang != ENGLISH, lang))
     return {lang: catalogue(lang, folder).name for lang in found}
 
 

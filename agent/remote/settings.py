@@ -28,6 +28,7 @@ REMOTE: Mapping[str, frozenset[str]] = MappingProxyType(
         ),
         "seats": frozenset({"approve", "max_disk_pct", "max_memory_pct", "max_temperature_c", "missing_after_s"}),
         "spool": frozenset({"max_mb"}),
+        "update": frozenset({"monthly_mb", "window"}),
     }
 )  # fmt: skip
 

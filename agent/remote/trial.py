@@ -13,10 +13,11 @@ import msgspec
 
 from agent import wire
 from agent.common.errors import describe
+from agent.common.files import write_atomically
 from agent.common.logs import Event
 from agent.config import AgentSettings
 from agent.config_file import SettingsError
-from agent.identity import IdentityError, make_folder, write_atomically
+from agent.identity import IdentityError, make_folder
 from agent.remote.settings import merged, values_of
 
 TAKEN = Event(

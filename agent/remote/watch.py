@@ -43,7 +43,7 @@ class SettingsWatch:
         since_receipt_s: Callable[[], float],
         times: TrialTimes,
     ) -> None:
-        self._remote, self._base, self._times = remote, base, times
+        self._remote, self._base, self.times = remote, base, times
         self._now_ms, self._since_receipt_s = now_ms, since_receipt_s
         self._documents: asyncio.Queue[wire.SettingsDocument] = asyncio.Queue(maxsize=4)
         self._alone = asyncio.Lock()  # with the file
@@ -70,15 +70,15 @@ class SettingsWatch:
         """A receipt of now ends a trial well; its time without one, badly."""
         begun_s, trial = time.monotonic(), self._remote.state.trial
         while trial is not None:
-            await asyncio.sleep(min(CHECK_S, self._times.proof_s))
+            await asyncio.sleep(min(CHECK_S, self.times.proof_s))
             lasted_s = time.monotonic() - begun_s
             async with self._alone:
                 if self._remote.state.trial is not trial:  # another one is on trial from the next start on
                     return
-                if lasted_s - self._since_receipt_s() > self._times.proof_s:
+                if lasted_s - self._since_receipt_s() > self.times.proof_s:
                     await asyncio.to_thread(self._remote.prove)
                     return
-                if lasted_s > self._times.end_s:
+                if lasted_s > self.times.end_s:
                     await asyncio.to_thread(self._remote.take_back, "no_receipt", f"{lasted_s:.0f} s without a receipt")
                     self.ended.set()
                     return

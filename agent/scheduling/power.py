@@ -20,10 +20,10 @@ from typing import Literal
 
 import msgspec
 
+from agent.common.files import write_atomically
 from agent.common.logs import Event
 from agent.common.power import LEAST_MAINS_V, has_plenty
 from agent.config import UpsSection
-from agent.identity import write_atomically
 from agent.probes.probe import ProbeFailed, failure
 from agent.scheduling import schedule
 from agent.scheduling.speed_plan import Supply

@@ -15,9 +15,9 @@ from pathlib import Path
 import msgspec
 
 from agent import wire
+from agent.common.files import write_atomically
 from agent.common.logs import Event
 from agent.config import AgentSettings
-from agent.identity import write_atomically
 from agent.probes.probe import Context, failure
 from agent.probes.speed.line.idle_check import Load
 from agent.probes.target import is_self_test

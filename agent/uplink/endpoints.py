@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
+from agent.common.files import write_atomically
 from agent.common.logs import Event
-from agent.identity import BrokerEndpoint, write_atomically
+from agent.identity import BrokerEndpoint
 
 NEXT = Event(__name__, "warning", "broker_next", "the broker's next address is tried", key="broker")
 UNSAVED = Event(

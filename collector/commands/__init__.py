@@ -27,6 +27,7 @@ PROGRAM = Program(
         },
         "Gateways": {
             "gateway": "all gateways at once: how far they are, and which need a hand: funnel",
+            "update": "releases for gateways: key, init, add, sign, publish, ring, withdraw, status, root",
             "settings": "what gateways are set to, in layers: set, unset, show, diff, history, status, retry, keys",
         },
         "Who may come in": {

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent import identity
+from agent.common.files import write_atomically
 
 
 def enrolled(state: Path, **changes: object) -> identity.Enrolled:
@@ -96,10 +97,10 @@ def test_the_seat_key_is_made_once(tmp_path: Path) -> None:
 
 def test_an_atomic_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    identity.write_atomically(path, b"old")
+    write_atomically(path, b"old")
     (tmp_path / "file.new").mkdir()
     with pytest.raises(OSError, match="directory"):
-        identity.write_atomically(path, b"new")
+        write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
 
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from agent.common.files import write_atomically
 from agent.common.reasons import Reason
-from agent.identity import write_atomically
 from agent.probes.parts import SeatParts, parts_of
 from agent.seat.snapshot import NAME_SIGNS, Snapshot
 

@@ -19,7 +19,7 @@ from tests.faults import rig
 from tests.faults.power.crash_states import Disk, Say, record
 
 CUTS_A_STEP = 40
-UNSYNCED = [("agent/identity.py", "        file.flush()\n        os.fsync(file.fileno())\n", "")]
+UNSYNCED = [("agent/common/files/durable.py", "        file.flush()\n        os.fsync(file.fileno())\n", "")]
 
 
 def wrong_states(folder: Path, source: Path, seed: int) -> tuple[int, int]:
