@@ -24,6 +24,7 @@ from collector.accounts.second_factors import Seal
 from collector.alerts.channel import address_kind
 from collector.config import Settings
 from collector.routing.facts import PersonalChannel
+from collector.scope import Scope
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
@@ -156,8 +157,14 @@ def _lifespan(site: Site) -> Callable[[FastAPI], Any]:
                 return [dict(row) for row in rows]
 
         follower = Follower(look)
+
+        def describe(codes: Collection[str], scopes: Collection[Scope]) -> Mapping[Scope, bytes]:
+            news = follower.describe(codes, scopes)
+            site.hub.moves = follower.moves
+            return news
+
         await asyncio.to_thread(follower.start)
-        telling = asyncio.create_task(site.hub.run(follower.describe))
+        telling = asyncio.create_task(site.hub.run(describe))
         try:
             yield
         finally:
