@@ -339,6 +339,7 @@ class Service:
             collector_refusal=self._renewal.refusal,
             uplink_detail=uplink.detail or stats.trouble,
             last_receipt_ms=uplink.last_receipt_ms,
+            standing=uplink.standing,
             messages_refused=uplink.counts["refused"],
             batches_disputed=uplink.counts["disputed"],
             spool_readings=self._spool.waiting(),

@@ -548,6 +548,17 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return chain(bytes.fromhex(self.prev), [bytes(raw) for raw in self.readings])
 
 
+class CenterStanding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the center of a gateway stands, for the gateway's own page: ``state`` is a word of the collector's (`meets`,
+    `watch`, `below`, `unknown` …), ``criterion`` the id of its worst flag, ``since_ms`` when the state began;
+    ``missed`` is how often a criterion was missed since the month began. Nothing is decided on it."""
+
+    state: Word
+    criterion: Text = ""
+    since_ms: Millis = 0
+    missed: Count = 0
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The collector's word, given after COMMIT, that these readings are held. Only this lets a gateway forget them.
 
@@ -559,7 +570,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``epoch`` names the collector's database, another after every restore; empty from collectors before 0.3. ``lacks``
     are ranges of numbers before ``last_seq`` that it does not hold of this spool, the newest first: a gateway that
-    still has them sends them again, and accounts for what it has no more.
+    still has them sends them again, and accounts for what it has no more. ``standing`` comes when it has changed and
+    now and then; absent from collectors before 0.3.
     """
 
     v: int
@@ -576,6 +588,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pace_ms: Count = 0
     epoch: Hex = ""
     lacks: Annotated[list[tuple[SeqNumber, SeqNumber]], msgspec.Meta(max_length=MAX_LACKS)] = []
+    standing: CenterStanding | None = None
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -19,6 +19,7 @@ BENCHES = {
     "fleet.live": "what a live batch costs the collector and its database, by centers and by function",
     "fleet.charts": "what sums of hours save a chart of days, at fleet width",
     "fleet.pages": "what the list of centers and a search cost, by the board and by the rows of states",
+    "fleet.browser": "weight, readiness and frames of the pages in Chromium at 10,000 centers, and their cost",
     "fleet.storm": "thousands of gateways come back at once with hours of backlog, over TLS",
     "fleet.week": "a fleet's week, time compressed: processor time and disk by part, the month's close, a restart",
     "fleet.siege": "receipts, pages, memory and log of a collector under attack, over TLS and through ingest",

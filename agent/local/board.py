@@ -10,7 +10,7 @@ import msgspec
 
 from agent.common.causes import UplinkCause
 from agent.local.ceilings import Ceiling
-from agent.wire import Reading, SettingsReport, kind_of
+from agent.wire import CenterStanding, Reading, SettingsReport, kind_of
 
 SERIES_LENGTH = 240  # four hours of a minute's readings
 
@@ -57,6 +57,7 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     uplink_detail: str = ""
     collector_refusal: str = ""  # the code with which the collector last refused a certificate
     last_receipt_ms: int | None = None
+    standing: tuple[int, CenterStanding] | None = None  # how the center stands, and when the collector said so
     messages_refused: int = 0  # that no collector of ours sealed
     batches_disputed: int = 0  # the collector holds other readings under their numbers
     spool_readings: int | None = None

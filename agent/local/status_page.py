@@ -63,7 +63,7 @@ def page(view: StatusView, language: str, languages: Mapping[str, str]) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{title} · Nabz</title><style>{STYLE}</style></head><body><main>"
         f"<header><h1>{title}</h1><span>{name}</span>{links(language, languages)}</header>"
-        f'<div class="grid">{uplink_card(view, words)}{cards}</div>'
+        f'<div class="grid">{standing_card(view, words)}{uplink_card(view, words)}{cards}</div>'
         f"{empty}{failures(view, words)}"
         f"<p><small>Nabz {html(view.version)} · {words.ltr(view.device)} · "
         f'<a href="/status.json">{say(words, "as_data")}</a></small></p></main></body></html>'
@@ -95,6 +95,28 @@ def toned(tone: str, value: Html) -> Html:
 
 
 # ---------------------------------------------------------------- the cards
+
+
+TONES = {"meets": "good", "closed": "good", "watch": "warn", "below": "bad"}
+FAMILIES = {"internet": "line", "power": "power", "seats": "seats", "presence": "dark", "gateway": "gateway"}
+
+
+def standing_card(view: StatusView, words: PageWords) -> Html:
+    """Is the center up to the standard, as the collector last said; nothing before it has."""
+    if view.standing is None:
+        return NOTHING
+    heard_ms, standing = view.standing
+    tone = TONES.get(standing.state)
+    state = words.word("state", standing.state)
+    rows = [(say(words, "standing"), toned(tone, state) if tone else state)]
+    if standing.criterion:
+        family = FAMILIES.get(standing.criterion.partition(".")[0], "other")
+        rows.append((words(f"incident.family.{family}"), words.ltr(standing.criterion)))
+    if standing.since_ms:
+        rows.append((words("since"), words.age(max(0, view.now_ms - standing.since_ms) / 1000)))
+    rows.append((say(words, "month"), words.many("gateway.page.missed", standing.missed)))
+    about = f"<small>{age(heard_ms, view.now_ms, words)}</small>"
+    return Html(f"<section><h2>{say(words, 'verdict')} {about}</h2>{table(rows)}</section>")
 
 
 def uplink_card(view: StatusView, words: PageWords) -> Html:

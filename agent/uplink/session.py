@@ -81,6 +81,7 @@ class UplinkView:
     cause: UplinkCause | None = None  # why not, and in a sentence
     detail: str = ""
     last_receipt_ms: int | None = None
+    standing: tuple[int, wire.CenterStanding] | None = None  # of the center, and when it was heard
     counts: Counter[str] = field(default_factory=Counter)  # sent, receipted, set_aside, disputed, refused, overdue
 
 
@@ -336,6 +337,8 @@ class Uplink:
             self._proven, self._receipt_s = True, self._now_s()
             self.view.last_receipt_ms = self._stamp().wall_ms
             self.view.counts["receipted"] += 1
+            if receipt.standing is not None:
+                self.view.standing = (receipt.at_ms, receipt.standing)
             self.view.counts["set_aside"] += receipt.outcome == "set_aside"
             if waiting := await asyncio.to_thread(self._offer_again, receipt):
                 WANTED_AGAIN.log(spool=receipt.spool, readings=waiting)

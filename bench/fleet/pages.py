@@ -8,7 +8,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -60,12 +60,14 @@ def _ask(old: Any, wanted: Filter) -> Callable[[sa.Connection], object]:
     return ask
 
 
-def fill(store: Store, number: int) -> None:
+def fill(store: Store, number: int, criteria: Sequence[str] = CRITERIA, now_ms: int = NOW_MS) -> None:
     """Of ten centers one is below, one on watch, of a hundred one silent; a tenth is closed."""
     places = (("Lahore", "Punjab"), ("Karachi", "Sindh"), ("Peshawar", "Khyber Pakhtunkhwa"), ("Quetta", "Balochistan"))
     rows = [_center(n, *places[n % len(places)]) for n in range(number)]
-    pulses = [_pulse(row["center"], n) for n, row in enumerate(rows)]
-    flags = [_flag(row["center"], name, n, at) for n, row in enumerate(rows) for at, name in enumerate(CRITERIA)]
+    pulses = [_pulse(row["center"], n, now_ms) for n, row in enumerate(rows)]
+    flags = [
+        _flag(row["center"], name, n, at, now_ms) for n, row in enumerate(rows) for at, name in enumerate(criteria)
+    ]
     with store.write() as conn:
         for table, found in ((schema.centers, rows), (schema.pulse, pulses), (schema.flags, flags)):
             bulk_insert(conn, table, found)
@@ -73,8 +75,8 @@ def fill(store: Store, number: int) -> None:
         store.outside("ANALYZE")
 
 
-def _pulse(code: str, n: int) -> dict[str, Any]:
-    return {"center": code, "device": "g", "heard_ms": NOW_MS - n, "due_ms": NOW_MS}
+def _pulse(code: str, n: int, now_ms: int) -> dict[str, Any]:
+    return {"center": code, "device": "g", "heard_ms": now_ms - n, "due_ms": now_ms}
 
 
 def _center(n: int, city: str, province: str) -> dict[str, Any]:
@@ -83,17 +85,18 @@ def _center(n: int, city: str, province: str) -> dict[str, Any]:
         "center": f"C-{n:05}", "name": f"e-Rozgar Center {city} {n}", "owner": f"Owner {n % 300}", "building": "",
         "city": city, "district": f"{city} {n % 9}", "province": province, "tier": "one", "seats_promised": 20,
         "isp": "PTCL", "feeder": f"F-{n % 800:03}", "opening": opening, "lifecycle": "declared",
-        "since_ms": NOW_MS, "changed_ms": NOW_MS,
+        "since_ms": NOW_MS, "changed_ms": NOW_MS, "latitude": round(24.4 + n * 7 % 9973 / 830, 4),
+        "longitude": round(62.1 + n * 13 % 9967 / 800, 4),
     }  # fmt: skip
 
 
-def _flag(code: str, criterion: str, n: int, at: int) -> dict[str, Any]:
+def _flag(code: str, criterion: str, n: int, at: int, now_ms: int) -> dict[str, Any]:
     state = "raised" if (at == 0 and n % 100 == 0) or (at == 3 and n % 10 == 1) else "clear"
     state = "pending" if at == 4 and n % 10 == 2 else state
     reason = encode(Reason.of("verdict.at_least", value=12.4, bound=40.0, unit="Mbit/s"))
     return {
-        "center": code, "criterion": criterion, "subject": "", "state": state, "since_ms": NOW_MS - n,
-        "judged_until_ms": NOW_MS, "memory": "[]", "verdict": "meets" if state == "clear" else "below",
+        "center": code, "criterion": criterion, "subject": "", "state": state, "since_ms": now_ms - n,
+        "judged_until_ms": now_ms, "memory": "[]", "verdict": "meets" if state == "clear" else "below",
         "value": 12.4, "bound": 40.0, "reason": reason, "standard": "bench",
     }  # fmt: skip
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+import msgspec
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -22,6 +23,7 @@ from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
 from collector.archive import thaw
 from collector.ingest import boot_clocks, epochs, spools
+from collector.ingest.pulse import Standings
 from collector.ingest.rows import BatchWriter, flush
 from collector.ingest.spools import SpoolState, last_spool, others_after_ms, stored_raws
 from collector.ingest.verify import AddressedMessage, VerifiedBatch, Verify, addressed, open_ask, open_message
@@ -94,6 +96,7 @@ class Ingest:
         self._store, self._watch = store, watch
         self._key, self._quotas = key, quotas or Quotas()
         self._judge = judge
+        self._standings = Standings()
         self._silent_after_ms = int(silent_after_s * 1000)
         self.memory = memory or warm.Warm()
         self._open_batch = partial(open_message, verify=verify)
@@ -188,7 +191,17 @@ class Ingest:
         self._judge_fresh(conn, writer, facts.now_ms)
         _take_requests(conn, [message for message in messages if message.is_ask], facts.devices, writer)
         flush(conn, writer, self._silent_after_ms)
+        self._add_standings(conn, writer, verified_batches)
         return writer
+
+    def _add_standings(self, conn: sa.Connection, writer: BatchWriter, batches: Sequence[VerifiedBatch]) -> None:
+        """What the receipts say of the senders' centers, after they were judged."""
+        centers_of = {verified.device.device: verified.device.center for verified in batches}
+        due = self._standings.due(conn, writer.heard, writer.now_ms)
+        writer.receipts = [
+            msgspec.structs.replace(receipt, standing=due.get(centers_of.get(receipt.device, "")))
+            for receipt in writer.receipts
+        ]
 
     def _judge_fresh(self, conn: sa.Connection, writer: BatchWriter, now_ms: int) -> None:
         """Before `latest` is written: it shows the judge what newer readings have judged already."""

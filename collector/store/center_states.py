@@ -198,6 +198,12 @@ def points(conn: sa.Connection, ranks: Ranks, wanted: Filter) -> list[tuple[str,
     return [tuple(row) for row in conn.execute(query) if row.longitude is not None]
 
 
+def standings(conn: sa.Connection, codes: Collection[str]) -> dict[str, tuple[str, str, int]]:
+    """(state, criterion of the worst flag or "", since when or 0) of these centers, as their rows have it."""
+    query = sa.select(_s.center, _s.rank, _s.criterion, _s.state_since_ms).where(_s.center.in_(sorted(codes)))
+    return {row.center: (STATES[row.rank], row.criterion or "", row.state_since_ms or 0) for row in conn.execute(query)}
+
+
 def _rows(conn: sa.Connection, ranks: Ranks, codes: Sequence[str], now_ms: int) -> list[dict[str, Any]]:
     """Of these centers, in their order."""
     own = ("weight", *FLAG, "state_since_ms", "open_flags", "unknown", "hour", "hours_ranks")

@@ -23,6 +23,7 @@ from collector.accounts import directory, passkeys
 from collector.accounts.second_factors import Seal
 from collector.acts.notices import NoticeBoard, personal_channels
 from collector.config import Settings
+from collector.scope import Scope
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
@@ -173,8 +174,14 @@ def _lifespan(site: Site) -> Callable[[FastAPI], Any]:
                 return [dict(row) for row in rows]
 
         follower = Follower(look)
+
+        def describe(codes: Collection[str], scopes: Collection[Scope]) -> Mapping[Scope, bytes]:
+            news = follower.describe(codes, scopes)
+            site.hub.moves = follower.moves
+            return news
+
         await asyncio.to_thread(follower.start)
-        telling = asyncio.create_task(site.hub.run(follower.describe))
+        telling = asyncio.create_task(site.hub.run(describe))
         try:
             yield
         finally:

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from agent.common.bufferbloat import Bloat, bloat
 from agent.common.causes import SKIPPED
@@ -56,9 +57,9 @@ class Show:
 
     def _time(self, at_ms: int, text: Markup, title: str, *, live: bool = False) -> Markup:
         iso = f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
-        attributes = Markup(' data-ms="{}"').format(at_ms) if live else Markup("")
-        attributes += Markup(' title="{}"').format(title) if title else Markup("")
-        return Markup('<time datetime="{}"{}>{}</time>').format(iso, attributes, text)
+        attributes = f' data-ms="{int(at_ms)}"' if live else ""
+        attributes += f' title="{escape(title)}"' if title else ""
+        return Markup(f'<time datetime="{iso}"{attributes}>{escape(text)}</time>')  # noqa: S704 - escaped
 
     def value(self, value: float | None, unit: str = "") -> Markup:
         return self.words.figure(value, unit)
@@ -139,29 +140,8 @@ class Show:
     def hours_bar(self, row: Mapping[str, Any], is_open: Sequence[bool]) -> Markup:
         """The last 24 hours of a center, as a bar and in words; hours outside of its opening are closed unless
         something was wrong."""
-        fine = {str(STATES.index(state)) for state in ("unknown", "meets")}
-        closed = str(STATES.index("closed"))
         pairs = zip(row["hours_ranks"], is_open, strict=False)
-        marks = [mark if opened or mark not in fine else closed for mark, opened in pairs]
-        runs = [(mark, len(list(run))) for mark, run in itertools.groupby(marks)]
-        ends = itertools.accumulate(length for _, length in runs)
-        bars = Markup("").join(
-            Markup('<rect class="{}" x="{}" width="{}" height="10"/>').format(_shade(mark), end - length, length)
-            for (mark, length), end in zip(runs, ends, strict=True)
-        )
-        return Markup(
-            '<svg class="hours" viewBox="0 0 24 10" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
-        ).format(self._hours_said(marks), bars)
-
-    def _hours_said(self, marks: Sequence[str]) -> str:
-        plain = PlainWords(self.words.catalogue)
-        spent = Counter(marks)
-        parts = [
-            f"{plain(f'state.{state}')} {plain.duration(3600 * spent[str(place)])}"
-            for place, state in enumerate(STATES)
-            if spent[str(place)]
-        ]
-        return str(plain("hours.said", hours=plain("comma").join(parts)))
+        return _bar(self.words, "".join(mark if opened or mark not in _FINE else _CLOSED for mark, opened in pairs))
 
     def reason(self, reason: Reason | str) -> Markup:
         """A reason, or one as the database has it."""
@@ -191,6 +171,35 @@ class Show:
     def listed(self, names: Sequence[str]) -> Markup:
         """Names that machines or people gave, one after the other."""
         return self.words.listed(map(self.words.ltr, names))
+
+
+_FINE = {str(STATES.index(state)) for state in ("unknown", "meets")}
+_CLOSED = str(STATES.index("closed"))
+
+
+@lru_cache(maxsize=4096)  # most centers of a list have the same day behind them
+def _bar(words: HtmlWords, marks: str) -> Markup:
+    """A day of a center, a digit for each hour, as a bar and in words."""
+    runs = [(mark, len(list(run))) for mark, run in itertools.groupby(marks)]
+    ends = itertools.accumulate(length for _, length in runs)
+    bars = "".join(
+        f'<rect class="{_shade(mark)}" x="{end - length}" width="{length}" height="10"/>'
+        for (mark, length), end in zip(runs, ends, strict=True)
+    )
+    return Markup(  # noqa: S704 - escaped
+        '<svg class="hours" viewBox="0 0 24 10" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(_hours_said(words, marks))}">{bars}</svg>'
+    )
+
+
+def _hours_said(words: HtmlWords, marks: str) -> str:
+    plain, spent = PlainWords(words.catalogue), Counter(marks)
+    parts = [
+        f"{plain(f'state.{state}')} {plain.duration(3600 * spent[str(place)])}"
+        for place, state in enumerate(STATES)
+        if spent[str(place)]
+    ]
+    return str(plain("hours.said", hours=plain("comma").join(parts)))
 
 
 def _shade(mark: str) -> str:

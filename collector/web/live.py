@@ -63,6 +63,7 @@ class Hub:
         self._run = secrets.token_hex(4)  # numbers of an earlier run of the server mean nothing now
         self._number = 0
         self._sent: deque[tuple[int, Mapping[Scope, bytes]]] = deque(maxlen=backlog)
+        self.moves = 0  # descriptions so far in which some center had moved; kept by whoever describes
 
     def publish(self, codes: Collection[str]) -> None:
         """These centers have news. Any thread; returns at once, also when nobody looks."""
@@ -202,31 +203,38 @@ class Follower:
         self._look = look
         self._shown: dict[str, Shown] = {}
         self._events = 0
+        self.moves = 0  # descriptions in which some center had moved
 
     def start(self) -> None:
         self._shown = _shown(self._look(None))
 
     def describe(self, codes: Collection[str], scopes: Collection[Scope]) -> dict[Scope, bytes]:
-        """For each scope, as JSON: `heard` {code: ms}, `moved` [code …] whose state or worst flag changed, `counts`
-        {state: n}."""
+        """For each scope, as JSON: `heard` {code: ms}, `moved` [code …] whose state or worst flag changed, `ranks`
+        [place in STATES …] of those, `counts` {state: n}."""
         self._events += 1
         few = len(codes) <= MAX_SEPARATE and self._shown.keys() >= set(codes) and self._events % ALL_AFTER
         rows = self._look(codes if few else None)
         shows = _shown(rows)
         moved = [code for code, shown in shows.items() if self._shown.get(code) != shown]
         self._shown = {**self._shown, **shows} if few else shows
+        self.moves += bool(moved)
         heard = {row["center"]: row["heard_ms"] for row in rows if row["center"] in codes}
         return {scope: _encoder.encode(self._news(heard, moved, scope)) for scope in scopes}
 
     def _news(self, heard: Mapping[str, int | None], moved: Collection[str], scope: Scope) -> dict[str, object]:
         if scope.is_all:
-            return {"heard": heard, "moved": moved, "counts": self.counts()}
+            return {"heard": heard, "moved": moved, "ranks": self._ranks(moved), "counts": self.counts()}
         mine = {code for code, shown in self._shown.items() if scope.includes(shown)}
+        own = [code for code in moved if code in mine]
         return {
             "heard": {code: at_ms for code, at_ms in heard.items() if code in mine},
-            "moved": [code for code in moved if code in mine],
+            "moved": own,
+            "ranks": self._ranks(own),
             "counts": self.counts(mine),
         }
+
+    def _ranks(self, codes: Collection[str]) -> list[int]:
+        return [self._shown[code].rank for code in codes]
 
     def counts(self, codes: Collection[str] | None = None) -> dict[str, int]:
         """How many centers are in each state, of these or of all."""

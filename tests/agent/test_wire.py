@@ -435,6 +435,18 @@ MESSAGES: dict[str, wire.Batch | wire.Receipt | wire.Ask | wire.Task | wire.Pres
         epoch="5ca1ab1e" * 4,
         lacks=[(800, 1439), (12, 16)],
     ),
+    "receipt-standing": wire.Receipt(
+        v=1,
+        device=DEVICE,
+        spool=SPOOL,
+        first_seq=1440,
+        last_seq=1443,
+        chain="ab" * 32,
+        at_ms=1_780_000_000_250,
+        standing=wire.CenterStanding(
+            state="below", criterion="internet.download", since_ms=1_779_990_000_000, missed=3
+        ),
+    ),
     "receipt-set-aside": wire.Receipt(
         v=1,
         device=DEVICE,
@@ -570,6 +582,7 @@ DECODERS = {
     "batch-settings": wire.decode_batch,
     "receipt": wire.decode_receipt,
     "receipt-lacks": wire.decode_receipt,
+    "receipt-standing": wire.decode_receipt,
     "receipt-set-aside": wire.decode_receipt,
     "receipt-other-history": wire.decode_receipt,
     "receipt-equivocation": wire.decode_receipt,

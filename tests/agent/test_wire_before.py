@@ -56,7 +56,9 @@ def test_a_receipt_with_a_code_is_the_same_receipt_for_a_gateway_before_codes() 
     then = msgspec.json.decode(golden("receipt-other-history"), type=ReceiptOf01)
     now = wire.decode_receipt(golden("receipt-other-history"))
     assert msgspec.structs.asdict(then) == {
-        name: value for name, value in msgspec.structs.asdict(now).items() if name not in ("code", "epoch", "lacks")
+        name: value
+        for name, value in msgspec.structs.asdict(now).items()
+        if name not in ("code", "epoch", "lacks", "standing")
     }
     assert then.reason.startswith(("equivocation", "fork"))  # by which it begins a new spool
 
@@ -65,6 +67,13 @@ def test_a_receipt_that_lacks_readings_is_the_same_receipt_for_a_gateway_of_then
     then = msgspec.json.decode(golden("receipt-lacks"), type=ReceiptOf01)
     now = wire.decode_receipt(golden("receipt-lacks"))
     assert (then.first_seq, then.last_seq, then.chain) == (now.first_seq, now.last_seq, now.chain)
+
+
+def test_a_receipt_that_tells_how_the_center_stands_is_the_same_receipt_for_a_gateway_of_then() -> None:
+    then = msgspec.json.decode(golden("receipt-standing"), type=ReceiptOf01)
+    now = wire.decode_receipt(golden("receipt-standing"))
+    assert (then.first_seq, then.last_seq, then.chain) == (now.first_seq, now.last_seq, now.chain)
+    assert wire.decode_receipt(golden("receipt")).standing is None  # of a collector before
 
 
 @pytest.mark.parametrize(

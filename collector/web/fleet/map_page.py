@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import threading
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
+import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from agent.common.errors import describe
 from agent.common.logs import Event
-from collector.store import center_states, queries
+from collector.store import center_states, queries, schema
 from collector.web.api import filter_of
 from collector.web.errors import Mistaken
 from collector.web.fleet import lists
@@ -25,6 +29,9 @@ UNUSABLE = Event(
     fields="file error",
 )  # fmt: skip
 MAX_BYTES = 16 << 20
+LASTS_MS, MOST_BODIES = 60_000, 64
+LEVEL = 8  # of gzip
+COMPRESSED = {"content-encoding": "gzip", "vary": "accept-encoding"}
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -43,8 +50,37 @@ class FeatureCollection(msgspec.Struct, tag_field="type", tag="FeatureCollection
     features: list[Feature]
 
 
+class Body(NamedTuple):
+    """JSON, compressed, and what it depends on."""
+
+    version: Hashable
+    made_ms: int
+    data: bytes
+    tag: str
+
+
+class Bodies:
+    """The map's columns for each filter, encoded and compressed once for as long as nothing moves."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # many who come at once wait for one body
+        self._held: dict[Hashable, Body] = {}
+
+    def get(self, key: Hashable, version: Hashable, now_ms: int, make: Callable[[], bytes]) -> Body:
+        with self._lock:
+            held = self._held.get(key)
+            if held is not None and held.version == version and 0 <= now_ms - held.made_ms < LASTS_MS:
+                return held
+            data = make()
+            tag = f'W/"{hashlib.sha256(data).hexdigest()[:24]}"'
+            if len(self._held) >= MOST_BODIES:
+                self._held.clear()
+            self._held[key] = Body(version, now_ms, gzip.compress(data, LEVEL, mtime=0), tag)
+            return self._held[key]
+
+
 def router(site: Site) -> APIRouter:
-    routes = APIRouter()
+    routes, bodies = APIRouter(), Bodies()
 
     @routes.get("/map")
     def page(request: Request) -> Response:
@@ -60,11 +96,14 @@ def router(site: Site) -> APIRouter:
     @routes.get("/map.json")
     def points(request: Request) -> Response:
         """Columns of the centers whose place is known, the worst last; `rank` is the place in `states`."""
+        wanted, moves = filter_of(request), site.hub.moves  # before the database is read: news since are told anyway
         with site.store.read() as conn:
-            found = center_states.points(conn, site.ranks(conn), filter_of(request))
-        names = ("codes", "names", "cities", "lat", "lon", "rank")
-        columns = dict(zip(names, zip(*found, strict=True), strict=True)) if found else dict.fromkeys(names, ())
-        return unchanged(request, _encoder.encode({"states": queries.STATES, **columns}), "application/json")
+            ranks, c = site.ranks(conn), schema.centers.c
+            register = conn.execute(sa.select(sa.func.max(c.changed_ms), sa.func.count())).one()
+            version = (moves, *register, *sorted(ranks.closed))
+            question = (wanted.scope, wanted.state, wanted.search, *sorted(wanted.exact.items()))
+            body = bodies.get(question, version, site.now(), lambda: columns(center_states.points(conn, ranks, wanted)))
+        return _answer(request, body.tag, body.data, "application/json", **COMPRESSED)
 
     @routes.get("/map/boundaries.json")
     def boundaries(request: Request) -> Response:
@@ -80,6 +119,13 @@ def router(site: Site) -> APIRouter:
     return routes
 
 
+def columns(points: Sequence[tuple[object, ...]]) -> bytes:
+    """As JSON: the states there are, and a column of each figure of these points."""
+    names = ("codes", "names", "cities", "lat", "lon", "rank")
+    found = dict(zip(names, zip(*points, strict=True), strict=True)) if points else dict.fromkeys(names, ())
+    return _encoder.encode({"states": queries.STATES, **found})
+
+
 def lines_of(path: Path) -> bytes:
     """The lines of a GeoJSON file and nothing else of it, as JSON. Raises OSError, ValueError."""
     if path.stat().st_size > MAX_BYTES:
@@ -89,8 +135,13 @@ def lines_of(path: Path) -> bytes:
 
 def unchanged(request: Request, body: bytes, kind: str) -> Response:
     """304 for what the browser has already (RFC 9110 §13.1.2), else the body with its tag."""
-    tag = f'W/"{hashlib.sha256(body).hexdigest()[:24]}"'
+    return _answer(request, f'W/"{hashlib.sha256(body).hexdigest()[:24]}"', body, kind)
+
+
+def _answer(request: Request, tag: str, body: bytes, kind: str, **more: str) -> Response:
     headers = {"etag": tag, "cache-control": "private, no-cache"}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
-    return Response(body, media_type=kind, headers=headers)
+    if more and "gzip" not in request.headers.get("accept-encoding", ""):
+        return Response(gzip.decompress(body), media_type=kind, headers=headers)
+    return Response(body, media_type=kind, headers=headers | more)

@@ -37,7 +37,7 @@ from collector.web.pages import test_now
 from collector.web.site import Site
 from collector.web.view import View
 
-PAGE_ROWS = 200
+PAGE_ROWS = 100
 MAX_ROWS_ASKED = 400
 WHO_ELSE = ("owner", "isp", "feeder")  # facts that lead to the centers that share them
 REPORTS = 12  # months of a page

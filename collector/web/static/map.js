@@ -6,7 +6,7 @@ import { duration, form } from "./page.js";
 
 const PAKISTAN = [[23.6, 60.8], [37.1, 77.9]];
 const CELL_PX = 34, APART_FROM = 10; // side of a cluster's cell; the zoom from which every center is by itself
-const REST_MS = 5000;
+const REST_MS = 5000, DRAW_MS = 1000; // between two loads, between two drawings of what has moved
 const box = document.getElementById("map");
 const words = JSON.parse(box.dataset.words);
 const names = Object.fromEntries([...document.getElementById("map-words").content.children].map((i) => [i.dataset.state, i.textContent]));
@@ -31,7 +31,7 @@ const Disc = L.CircleMarker.extend({
 const map = L.map(box, { preferCanvas: true, attributionControl: false, zoomControl: false, zoomSnap: 0.5, minZoom: 4, maxZoom: 17, worldCopyJump: false });
 L.control.zoom({ zoomInTitle: box.dataset.zoomIn, zoomOutTitle: box.dataset.zoomOut }).addTo(map);
 const layer = L.layerGroup().addTo(map);
-let points = { codes: [] };
+let points = { codes: [] }, at = new Map(); // the columns, and where in them each center is
 
 function start() {
   const [, zoom, lat, lon] = /^#([\d.]+)\/(-?[\d.]+)\/(-?[\d.]+)$/.exec(location.hash) ?? [];
@@ -125,6 +125,7 @@ async function load() {
   if (!answer?.ok || answer.redirected) return trouble(answer?.status ?? 0);
   points = await answer.json();
   document.querySelector(".trouble").hidden = true;
+  at = new Map(points.codes.map((code, i) => [code, i]));
   const place = document.getElementById("placed");
   place.textContent = form(JSON.parse(place.dataset.forms), points.codes.length).replace("{n}", points.codes.length.toLocaleString("en"));
   return points;
@@ -142,6 +143,14 @@ function again() {
   waiting = setTimeout(async () => { loadedMs = Date.now(); if (await load()) draw(); }, Math.max(0, loadedMs + REST_MS - Date.now()));
 }
 
+// What moved comes with its new state. Only where the filter is of a state may another center belong here now.
+let drawing = 0;
+function moved(news) {
+  if (news.moved.length && new URL(box.dataset.points, location).searchParams.has("state")) return again();
+  news.moved.forEach((code, n) => { if (at.has(code)) points.rank[at.get(code)] = news.ranks[n]; });
+  if (news.moved.some((code) => at.has(code))) drawing ||= setTimeout(() => { drawing = 0; draw(); }, DRAW_MS);
+}
+
 await load();
 start();
 await outline();
@@ -155,4 +164,4 @@ map.on("moveend", () => {
   history.replaceState(history.state, "", `#${map.getZoom()}/${lat.toFixed(4)}/${lng.toFixed(4)}`);
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-follow(document.querySelector(".live"), { news: (news) => news.moved.length && again(), missed: again, duration });
+follow(document.querySelector(".live"), { news: moved, missed: again, duration });

@@ -32,6 +32,7 @@ from agent.local.status_page import page as page_of
 from agent.scheduling.speed_plan import Mode
 from agent.wire import (
     BootReading,
+    CenterStanding,
     Failure,
     GatewayReading,
     LinkReading,
@@ -127,6 +128,33 @@ def test_two_upses_are_kept_apart_and_curves_are_bounded() -> None:
     for _ in range(1000):
         noted.note(UpsReading(subject="a", battery_charge_pct=1.0))
     assert len(noted.series["ups a battery_charge_pct"]) == SERIES_LENGTH
+
+
+@pytest.mark.parametrize("language", ["en", "ur"])
+def test_the_page_says_whether_the_center_is_up_to_the_standard_once_it_has_heard(language: str) -> None:
+    title = page_words(language)("gateway.page.verdict")
+    assert f"<h2>{title}" not in page(view_of(board()), language)
+    standing = CenterStanding(state="below", criterion=HOSTILE, since_ms=NOW_MS - 7_200_000, missed=3)
+    text = page(view_of(board(), standing=(NOW_MS - 60_000, standing)), language)
+    assert f"<h2>{title}" in text
+    assert page_words(language).word("state", "below") in text
+    assert page_words(language).many("gateway.page.missed", 3) in text
+    assert "script" not in tags(text)
+    strange = page(view_of(board(), standing=(NOW_MS, CenterStanding(state="of_a_later_version"))), language)
+    assert "of a later version" in strange
+
+
+def test_the_page_of_a_full_center_is_light() -> None:
+    noted = board(*EVERYTHING)
+    seats = SeatColumns(id=[f"SEAT-{n:02}" for n in range(50)], state=["healthy"] * 42 + ["missing"] * 8, why=[""] * 50)
+    noted.note(SeatsReading(at=AT, known=50, healthy=42, unhealthy=0, missing=8, off=0, seats=seats))
+    for n in range(SERIES_LENGTH):
+        noted.note(LinkReading(at=AT, rtt_median_ms=20.0 + n % 9, jitter_ms=1.0, loss_pct=0.0))
+        noted.note(UpsReading(at=AT, subject="ups", battery_charge_pct=100.0 - n % 50))
+        noted.note(SpeedReading(at=AT, download_mbps=40.0 + n % 7))
+    standing = (NOW_MS, CenterStanding(state="meets"))
+    for language in languages():
+        assert len(page(view_of(noted, standing=standing), language).encode()) <= 25_000
 
 
 @pytest.mark.parametrize("language", ["en", "ur"])

@@ -214,6 +214,27 @@ def test_a_puback_alone_forgets_nothing(enrolled, little_collector, spool) -> No
     assert spool.stats().readings == 1
 
 
+def test_how_the_center_stands_is_kept_from_a_receipt_of_ours(enrolled, little_collector, spool) -> None:
+    standing = wire.CenterStanding(state="below", criterion="power.backup", missed=2)
+    plain, standings = little_collector.answer, iter([standing])
+
+    def answer(batch: wire.Batch) -> wire.Receipt:
+        return msgspec.structs.replace(plain(batch), standing=next(standings, None))
+
+    little_collector.answer = answer
+
+    async def story() -> None:
+        async with running(enrolled, spool) as link:
+            for number in (1, 2):
+                spool.append([reading(number)], "high", T0)
+                link.readings_waiting()
+                await until(lambda: spool.stats().readings == 0)
+            assert link.view.standing is not None
+            assert link.view.standing[1] == standing, "the second receipt says nothing of it"
+
+    asyncio.run(story())
+
+
 def test_a_batch_without_a_receipt_is_sent_again(enrolled, little_collector, spool) -> None:
     answers = iter([False, True])
     plain = little_collector.answer

@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent import wire
-from agent.common.reasons import Reason, decode
+from agent.common.reasons import Reason, decode, encode
 from collector.commands.evidence import held_ids
+from collector.ingest.pulse import STANDING_MS
 from collector.ingest.rows import MAX_RANGES, QUARANTINE_BYTES, REPEAT_MS
 from collector.ingest.transaction import Ingest, Taken
 from collector.ingest.verify import addressed
@@ -102,6 +103,33 @@ def test_a_topic_names_its_gateway_and_what_it_sends() -> None:
     for topic, is_ask in ((wire.batch_topic("g1"), False), (wire.ask_topic("g1"), True)):
         sent = addressed(Message(topic, b""))
         assert (sent.device, sent.is_ask) == ("g1", is_ask)
+
+
+def test_receipts_tell_how_the_center_stands_when_that_changes_and_now_and_then(house: House, gateway) -> None:
+    mine = gateway(house.store)
+    with house.store.write() as conn:
+        center_states.settle(conn, Ranks({"power.backup": 3}), NOW)
+
+    def standing(now_ms: int) -> wire.CenterStanding | None:
+        [receipt] = house.receipts(mine.batch([mine.ups()]), now_ms=now_ms)
+        return receipt.standing
+
+    first = standing(NOW)
+    assert first is not None
+    assert (first.state, first.missed) == ("meets", 0)
+    assert standing(NOW + 1000) is None
+    flag = {"center": mine.center, "criterion": "power.backup", "subject": "", "state": "raised", "since_ms": NOW}
+    flag |= {"judged_until_ms": NOW, "memory": "[]", "verdict": "below", "reason": encode(Reason("verdict.none"))}
+    change = {"center": mine.center, "criterion": "power.backup", "subject": "", "was": "clear", "now": "raised"}
+    change |= {"at_ms": NOW, "recorded_ms": NOW, "reason": flag["reason"], "standard": "s"}
+    with house.store.write() as conn:
+        conn.execute(sa.insert(schema.flags).values(**flag, standard="s"))
+        conn.execute(sa.insert(schema.changes), [change, {**change, "at_ms": NOW - 40 * 86_400_000}])
+        center_states.refresh(conn, [mine.center], NOW)
+    below = wire.CenterStanding(state="below", criterion="power.backup", since_ms=NOW, missed=1)
+    assert standing(NOW + 2000) == below
+    assert standing(NOW + STANDING_MS) is None
+    assert standing(NOW + 2000 + STANDING_MS) == below
 
 
 def test_a_center_waits_in_the_list_until_its_first_batch(house: House, gateway) -> None:

@@ -136,7 +136,8 @@ def test_a_gateway_is_let_in_on_a_phone_by_keyboard_without_scripts(browser: Bro
 def test_urdu_letters_come_from_the_urdu_fonts(browser: Browser, fleet) -> None:
     with reader(browser, fleet.url, lang="ur") as page:
         page.goto("/centers/KHI-0001")
-        page.evaluate("document.fonts.ready")
+        page.wait_for_selector("link[href*=nastaliq]", state="attached")
+        page.evaluate("document.fonts.load('16px Nabz Nastaliq', 'ا').then(() => document.fonts.ready)")
         session = page.context.new_cdp_session(page)
         session.send("DOM.enable")
         session.send("CSS.enable")

@@ -44,7 +44,7 @@ def test_an_open_page_hears_of_a_center_whose_state_moved(served, cast) -> None:
         with served.store.write() as conn:
             conn.execute(sa.update(schema.pulse).values(heard_ms=cast.NOW_MS))
         served.hub.publish({"LHR-014"})
-        assert next_news(lines) == {**news, "heard": {"LHR-014": cast.NOW_MS}, "moved": []}
+        assert next_news(lines) == {**news, "heard": {"LHR-014": cast.NOW_MS}, "moved": [], "ranks": []}
 
 
 def test_what_is_published_in_one_moment_is_told_in_one_event(served, cast) -> None:
@@ -286,8 +286,11 @@ def test_a_scope_hears_of_its_own_centers_and_counts_no_others() -> None:
     texts = follower.describe({"C0", "C2"}, [EVERYWHERE, PUNJAB, SINDH])
     news = {scope: json.loads(text) for scope, text in texts.items()}
     assert (news[EVERYWHERE]["heard"], news[EVERYWHERE]["moved"]) == ({"C0": 0, "C2": 2}, ["C2"])
-    assert (news[PUNJAB]["heard"], news[PUNJAB]["moved"]) == ({"C0": 0}, [])
-    assert (news[SINDH]["heard"], news[SINDH]["moved"]) == ({"C2": 2}, ["C2"])
+    assert (news[PUNJAB]["heard"], news[PUNJAB]["moved"], news[PUNJAB]["ranks"]) == ({"C0": 0}, [], [])
+    assert (news[SINDH]["heard"], news[SINDH]["moved"], news[SINDH]["ranks"]) == ({"C2": 2}, ["C2"], [1])
+    assert follower.moves == 1
+    follower.describe({"C0"}, [EVERYWHERE])
+    assert follower.moves == 1, "nobody moved"
     assert [sum(item["counts"].values()) for item in news.values()] == [3, 2, 1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from collector.judging.current import ranks_of
 from collector.scope import Scope
 from collector.store import center_states, schema
 from collector.store.queries import STATES
-from collector.web.fleet.map_page import lines_of
+from collector.web.fleet.map_page import LASTS_MS, Bodies, lines_of
 from tests.collector.web.fleet.test_lists import table
 
 HOSTILE = "<script>alert(1)</script>"
@@ -46,15 +47,36 @@ def test_it_has_the_centers_of_the_table_under_the_same_filters_the_worst_last(s
         assert HOSTILE not in client.get("/map").text
 
 
-def test_what_a_browser_has_already_is_not_sent_again(site) -> None:
+def test_what_a_browser_has_already_is_not_sent_again(site, cast) -> None:
     with site.client() as client:
         first = client.get("/map.json")
         again = client.get("/map.json", headers={"if-none-match": first.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
         with site.store.write() as conn:
             conn.execute(sa.update(schema.centers).where(schema.centers.c.center == "KHI-0007").values(latitude=1.0))
-            conn.execute(sa.update(schema.centers).where(schema.centers.c.center == "KHI-0007").values(longitude=1.0))
+            known = {"longitude": 1.0, "changed_ms": cast.NOW_MS}  # as the register notes it
+            conn.execute(sa.update(schema.centers).where(schema.centers.c.center == "KHI-0007").values(known))
         assert client.get("/map.json", headers={"if-none-match": first.headers["etag"]}).status_code == 200
+
+
+def test_a_map_is_encoded_once_until_something_moves() -> None:
+    bodies, made = Bodies(), iter([b"first", b"second", b"third", b"fourth"])
+
+    def get(key: str, version: int, now_ms: int) -> bytes:
+        return gzip.decompress(bodies.get(key, version, now_ms, lambda: next(made)).data)
+
+    assert [get("Sindh", 1, 0), get("Sindh", 1, LASTS_MS - 1)] == [b"first", b"first"]
+    assert get("Punjab", 1, 1) == b"second", "another filter's"
+    assert get("Sindh", 2, 2) == b"third", "something had moved"
+    assert get("Sindh", 2, 3 + LASTS_MS) == b"fourth", "it had lasted long enough"
+
+
+def test_it_goes_compressed_to_those_who_read_that(site) -> None:
+    with site.client() as client:
+        packed, plain = (client.get("/map.json", headers={"accept-encoding": name}) for name in ("gzip", "identity"))
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.json() == plain.json()
 
 
 def test_it_has_the_centers_of_the_scope_alone(site, cast) -> None:

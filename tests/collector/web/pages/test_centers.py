@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from agent import wire
 from collector.store import schema
+from collector.web.pages.centers import PAGE_ROWS
 
 SCRIPT = re.compile(r"<script(?![^>]*src=)|\son\w+=|javascript:|style=", re.IGNORECASE)
 
@@ -34,9 +35,10 @@ def joined(page: str) -> str:
 
 def test_centers_stand_worst_first_and_oldest_first_within(fleet) -> None:
     with fleet.client() as client:
-        page = client.get("/").text
+        page, rest = client.get("/").text, client.get("/?page=2").text
     order = ["silent", "below", "watch", "unknown", "waiting", "meets", "closed", "paused"]
-    states = states_of(page)
+    states = states_of(page) + states_of(rest)
+    assert len(states_of(page)) == PAGE_ROWS
     assert len(states) == 120
     assert states == sorted(states, key=order.index)
     assert set(states) == set(order)
