@@ -276,6 +276,18 @@ SHOWN = ("verdict", "samples", "met_pct", "median", "coverage_pct")
 _FORM = frozenset({"format", "reason", "reasons", "not_counted", "names", "evidence", "ledger"})
 
 
+_ADDING = 4  # formats since then only add parts
+
+
+def _same_form(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    one, other = int(old.get("format", 1)), int(new.get("format", 1))
+    return one == other or min(one, other) >= _ADDING
+
+
+def _without_format(report: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in report.items() if name != "format"}
+
+
 def comparable(value: Any) -> Any:
     """A report, or a part of one, without what its format alone makes different."""
     if isinstance(value, Mapping):
@@ -287,6 +299,8 @@ def of_one_form(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Any, An
     """Both reports so that they can be compared: as they are, or as far as the older format goes."""
     if old.get("format") == new.get("format"):
         return old, new
+    if _same_form(old, new):
+        return _without_format(old), _as_far(_without_format(old), new)
     return comparable(old), _as_far(comparable(old), comparable(new))
 
 
@@ -315,7 +329,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
     minutes = {
         name: {"was": old["ledger"][name], "now": count}
         for name, count in new["ledger"].items()
-        if old.get("format") == new.get("format") and old["ledger"][name] != count
+        if _same_form(old, new) and old["ledger"][name] != count
     }
     return {"criteria": criteria, "minutes": minutes}
 
