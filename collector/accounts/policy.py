@@ -74,14 +74,17 @@ POLICY: Mapping[str, Rule] = {
         ("GET /", "GET /rows", "GET /centers.csv", "GET /centers.xlsx", "GET /api/v1/centers", "GET /api/v1/live",
          "GET /api/v1/openapi.json"), True,
     ),
-    "months.read": Rule(OFFICERS, "centers", ("GET /months",)),
+    "months.read": Rule(
+        OFFICERS, "centers", ("GET /months", "GET /months.xlsx", "GET /months.csv", "GET /months.json"), True
+    ),
     "mine.read": Rule(("operator",), "centers", ("GET /mine",)),
     "setup.read": Rule(ADMIN, "programme", ("GET /setup",)),
     "token.issue": Rule(ADMIN, "programme", ("POST /setup",)),
     "map.read": Rule(ALL, "centers", ("GET /map", "GET /map.json", "GET /map/boundaries.json"), True),
     "center.read": Rule(
         ALL, "center",
-        ("GET /centers/{code}", "GET /api/v1/centers/{code}", "GET /api/v1/centers/{code}/series"), True,
+        ("GET /centers/{code}", "GET /centers/{code}/report.pdf", "GET /api/v1/centers/{code}",
+         "GET /api/v1/centers/{code}/series"), True,
     ),
     "center.test": Rule(("operator", *DESK), "center", ("POST /centers/{code}/test",)),
     "gateways.list": Rule(OFFICERS, "centers", ("GET /waiting",)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -12,19 +11,32 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from agent.common.center_time import TZ
 from agent.common.errors import describe
-from agent.common.words import languages
+from agent.common.words import languages, plain
+from collector.access import users
 from collector.access.ca import Authority
 from collector.audit import bundle
-from collector.commands.console import answers, common_arguments, complain, log_key_of, say, settings_of
+from collector.commands.console import (
+    answers,
+    clock_ms,
+    common_arguments,
+    complain,
+    log_key_of,
+    say,
+    settings_of,
+    user_name,
+)
 from collector.commands.verify import put_verification, verification
 from collector.config import Settings
 from collector.database import AUTHORITY, existing
 from collector.html_words import html_words
 from collector.log.sequencing import LogSigner, origin_of
 from collector.register import centers
-from collector.reports import schedule
-from collector.reports.monthly import ReportError
+from collector.reports import revisions, schedule
+from collector.reports.fleet import files, summary
+from collector.reports.fleet.summary import PARTS
+from collector.reports.monthly import ReportError, period
 from collector.reports.pdf import document, pades
 from collector.reports.render import FORMS, as_html
 from collector.standard import StandardError, Standards, documents, examples, load
@@ -51,6 +63,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--bundle", type=Path, metavar="FILE", help="write all that proves the month there, for `nabz-verify`"
     )
     parser.add_argument("--pdf", type=Path, metavar="FILE", help="write it there as a signed PDF (extra `reports`)")
+    parser.add_argument(
+        "--given-to", metavar="NAME", help="record that the closed report is passed on to NAME, by your user name"
+    )
+    overall = parser.add_argument_group("a month over all centers, from the closed reports")
+    overall.add_argument(
+        "--all", action="store_true", help="instead of --center: as JSON, with --format csv its groups"
+    )
+    overall.add_argument("--by", choices=PARTS, default="district", help="what makes a group; default: district")
+    overall.add_argument("--xlsx", type=Path, metavar="FILE", help="write a workbook there, in --language")
     parser.add_argument("--unsigned", action="store_true", help="with --pdf: without a signature")
     parser.add_argument(
         "--check-pdf", type=Path, metavar="FILE", help="instead: whether that PDF is as it was signed; exit 1 if not"
@@ -66,20 +87,24 @@ def run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     if options.check_pdf:
         return _check_pdf(options.check_pdf, options.roots or settings.data_dir / AUTHORITY / "trusted.pem")
-    if not (options.center and options.month):
+    if not (options.month and (options.center or options.all)):
         complain("report: needs --center and --month; write e.g. --center LHR-014 --month 2026-01")
         return 2
     try:
         standards = Standards.of([load(path) for path in settings.standard.files] or examples())
         with existing(settings) as store, store.read() as conn:
-            arguments = options.center, options.month, standards, time.time_ns() // 1_000_000
+            arguments = options.center, options.month, standards, clock_ms()
+            if options.all:
+                return _put_fleet(conn, options)
             if options.check:
                 schedule.closed_number(conn, options.center, options.month, arguments[3])
                 return put_verification(verification(conn, *arguments[:3], settings), as_json=options.json)
             if options.bundle:
                 return _put_bundle(conn, options, standards, settings)
             report = schedule.told(conn, *arguments)
-    except (ReportError, StandardError) as error:
+        if options.given_to:
+            _record_recipient(settings, report, options.given_to)
+    except (ReportError, StandardError, users.PersonError) as error:
         complain(str(error))
         return 2
     except centers.CenterError as error:
@@ -95,7 +120,7 @@ def run(options: argparse.Namespace) -> int:
 def _put_bundle(
     conn: sa.Connection, options: argparse.Namespace, standards: Standards, settings: Settings
 ) -> int:  # fmt: skip
-    key, origin, now_ms = log_key_of(settings), origin_of(conn), time.time_ns() // 1_000_000
+    key, origin, now_ms = log_key_of(settings), origin_of(conn), clock_ms()
     public = LogSigner(origin, key).public if key is not None and origin else None
     bodies = documents(settings.standard.files)
     try:
@@ -110,8 +135,30 @@ def _put_bundle(
     return 0
 
 
+def _put_fleet(conn: sa.Connection, options: argparse.Namespace) -> int:
+    """Raises ReportError."""
+    lang = next(iter(options.language or ()), "en")
+    found = summary.of_month(conn, options.month, period(options.month, TZ, clock_ms()).from_ms, options.by)
+    if not found.centers:
+        raise ReportError(f"month {options.month}: no report of it is closed yet; see one with --center")
+    if options.xlsx:
+        return _put(files.fleet_workbook(found, plain(lang)), options.xlsx)
+    is_csv = options.format == "csv" and not options.json
+    return _put(files.fleet_csv(found).encode() if is_csv else files.fleet_json(found), options.output)
+
+
+def _record_recipient(settings: Settings, report: Mapping[str, Any], name: str) -> None:
+    """Raises ReportError for a month that is not closed, PersonError for what is no name."""
+    code, revision = report["center"]["code"], report["revision"]
+    if revision["closed_ms"] is None:
+        raise ReportError(f"month {report['month']}: is not closed, so nothing stands that could be given; wait for it")
+    by, person = users.named(user_name()), users.named(name)
+    with existing(settings) as store, store.write() as conn:
+        revisions.give(conn, code, report["from_ms"], revision["number"], person, clock_ms(), given_by=by)
+
+
 def _put_pdf(report: Mapping[str, Any], options: argparse.Namespace, settings: Settings) -> int:
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = clock_ms()
     try:
         pdf = document.as_pdf(report, next(iter(options.language or ()), "en"))
         if not options.unsigned:

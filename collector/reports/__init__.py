@@ -1,3 +1,14 @@
 """Months: the ledger, a center's report, its rendering, its closing and its revisions."""
 
-__all__ = ["day_sheets", "day_store", "ledger", "monthly", "monthly_verdicts", "pdf", "render", "revisions", "schedule"]
+__all__ = [
+    "day_sheets",
+    "day_store",
+    "fleet",
+    "ledger",
+    "monthly",
+    "monthly_verdicts",
+    "pdf",
+    "render",
+    "revisions",
+    "schedule",
+]

@@ -203,7 +203,8 @@ def told(conn: sa.Connection, code: str, month: str, standards: Standards, now_m
     else:
         report = _plain(build(conn, as_reported(conn, center, span.from_ms), month, standards, now_ms, anew=False))
     changed = _changed(conn, center.code, span.from_ms, known, report)
-    return {**report, "revision": _revision(known, changed)}
+    given = revisions.recipients_of(conn, center.code, span.from_ms)
+    return {**report, "revision": _revision(known, changed, given)}
 
 
 def _changed(
@@ -215,11 +216,13 @@ def _changed(
     return revisions.differences(revisions.report_of(conn, code, from_ms, known[-2].number), report)
 
 
-def _revision(known: Sequence[Revision], changed: Mapping[str, Any]) -> dict[str, Any]:
+def _revision(
+    known: Sequence[Revision], changed: Mapping[str, Any], given: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """`number` 0: the month has not been reported yet. `closed_ms` None: this is how it looks, it may still change."""
     if not known:
         return {"number": 0, "closed_ms": None, "why": {}, "replaces": None, "changed": {}, "history": []}
-    history = [_plain(entry) for entry in known]
+    history = [{**_plain(entry), "given": [row for row in given if row["revision"] == entry.number]} for entry in known]
     last, before = history[-1], history[-2] if len(history) > 1 else None
     replaces = {name: before[name] for name in ("number", "closed_ms", "sha256")} if before else None
     own = {name: last[name] for name in ("number", "opened_ms", "closed_ms", "sha256", "why")}

@@ -27,7 +27,7 @@ from collector.routing.facts import PersonalChannel
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
-from collector.web.fleet import lists, map_page, mine, monthly, now, setup
+from collector.web.fleet import lists, map_page, mine, monthly, now, reports, setup
 from collector.web.guard import Guard
 from collector.web.health import Health
 from collector.web.interfaces import links, metrics, openapi, tables
@@ -56,7 +56,7 @@ NO_ADMIN = Event(
 )  # fmt: skip
 PAGES = (
     log_in, centers, test_now, approvals, backups, account, people, keys, contacts, activity, incident_pages, routing,
-    now, lists, map_page, mine, setup, monthly,
+    now, lists, map_page, mine, setup, monthly, reports,
 )  # fmt: skip
 
 
@@ -106,6 +106,7 @@ def build(
         data_dir=config.data_dir,
         enrolment_url=config.enrolment_url,
         channels=personal_channels(config),
+        signature=config.reports,
     )
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(site))
     app.state.gateways = gateways.build(site, key, config.http.body_bytes)

@@ -19,6 +19,7 @@ from agent.common.words import FOLDER
 from collector.access.enrolment import EnrolmentFacts
 from collector.accounts.passkeys import Party
 from collector.accounts.second_factors import Seal
+from collector.config import ReportsSection
 from collector.judging.current import ranks_now
 from collector.register import calendar
 from collector.register.opening_hours import is_open, parse
@@ -58,6 +59,7 @@ class Site:
     data_dir: Path | None = None
     enrolment_url: str = ""  # where gateways enrol
     channels: tuple[PersonalChannel, ...] = ()  # that send to persons
+    signature: ReportsSection = field(default_factory=ReportsSection)  # by which key reports are signed
 
     def ranks(self, conn: sa.Connection) -> queries.Ranks:
         """How criteria weigh now, and which opening hours are closed."""

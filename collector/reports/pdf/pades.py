@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from agent.common.errors import describe
-from collector.access.ca import Authority
+from collector.access.ca import Authority, Issuer
 from collector.config import ReportsSection
 from collector.reports.pdf.document import PdfError, need
 
@@ -48,10 +48,12 @@ class PdfSignature:
         return not self.why
 
 
-def key_of(section: ReportsSection, authority: Authority, now_ms: int) -> SignatureKey:
+def key_of(section: ReportsSection, authority: Issuer | None, now_ms: int) -> SignatureKey:
     """The key that the settings name, or one of the collector's own. Raises PdfError, StoreError."""
     if section.certificate is not None and section.key is not None:
         return _given(section.certificate, section.key)
+    if not isinstance(authority, Authority):
+        raise PdfError("signature: the authority is not our own; name a certificate and its key in [reports]")
     return own_key(authority, now_ms)
 
 

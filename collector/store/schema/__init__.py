@@ -59,7 +59,7 @@ from collector.store.schema.series import (
     speeds_by_test,
     ups_by_center,
 )
-from collector.store.schema.sheets import day_sheets, log_checkpoints, log_leaves, log_tiles, reports
+from collector.store.schema.sheets import day_sheets, log_checkpoints, log_leaves, log_tiles, report_recipients, reports
 from collector.store.schema.speed import grants, measure_servers, records, server_tokens
 from collector.store.schema.upkeep import about, clock_jumps, copies, heartbeats, journal, restores
 
@@ -124,6 +124,7 @@ __all__ = [
     "readings",
     "records",
     "remote_settings",
+    "report_recipients",
     "reports",
     "restores",
     "revocations",
