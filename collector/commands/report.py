@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
@@ -31,6 +32,7 @@ from collector.commands.verify import put_verification, verification
 from collector.config import Settings
 from collector.database import AUTHORITY, existing
 from collector.html_words import html_words
+from collector.log.notes import NoteError, NoteKey
 from collector.log.sequencing import LogSigner, origin_of
 from collector.register import centers
 from collector.reports import revisions, schedule
@@ -77,6 +79,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--check-pdf", type=Path, metavar="FILE", help="instead: whether that PDF is as it was signed; exit 1 if not"
     )
     parser.add_argument(
+        "--check-json",
+        type=Path,
+        metavar="FILE",
+        help="instead: whether that report is the one in the log; exit 1 if not",
+    )
+    parser.add_argument("--log-key", metavar="KEY", help="with --check-json: the log's, as you know it from elsewhere")
+    parser.add_argument(
         "--roots", type=Path, metavar="FILE", help="with --check-pdf: who is trusted, PEM; default: our own authority"
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
@@ -87,6 +96,8 @@ def run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     if options.check_pdf:
         return _check_pdf(options.check_pdf, options.roots or settings.data_dir / AUTHORITY / "trusted.pem")
+    if options.check_json:
+        return _check_json(options.check_json, options.log_key)
     if not (options.month and (options.center or options.all)):
         complain("report: needs --center and --month; write e.g. --center LHR-014 --month 2026-01")
         return 2
@@ -98,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
                 return _put_fleet(conn, options)
             if options.check:
                 schedule.closed_number(conn, options.center, options.month, arguments[3])
-                return put_verification(verification(conn, *arguments[:3], settings), as_json=options.json)
+                return _check(conn, *arguments, settings, as_json=options.json)
             if options.bundle:
                 return _put_bundle(conn, options, standards, settings)
             report = schedule.told(conn, *arguments)
@@ -115,6 +126,21 @@ def run(options: argparse.Namespace) -> int:
     words = [html_words(lang) for lang in options.language or ()]
     form = partial(as_html, languages=words) if words else FORMS["json" if options.json else options.format]
     return _put(form(report).encode(), options.output)
+
+
+def _check(
+    conn: sa.Connection, code: str, month: str, standards: Standards, now_ms: int, settings: Settings, *, as_json: bool
+) -> int:
+    """From the signed bytes up, and the proof that the report carries. Raises ReportError, CenterError."""
+    key, origin = log_key_of(settings), origin_of(conn)
+    exit_code = put_verification(verification(conn, code, month, standards, settings), as_json=as_json)
+    report = schedule.told(conn, code, month, standards, now_ms)
+    if "proof" not in report:
+        return exit_code  # its leaf is in no head yet, or the log had not begun
+    found = list(schedule.unproven(report, LogSigner(origin, key).public if key is not None else None))
+    for sentence in found:
+        complain(f"{code} {month}: {sentence}")
+    return 1 if found else exit_code
 
 
 def _put_bundle(
@@ -184,6 +210,27 @@ def _check_pdf(path: Path, roots: Path) -> int:
         return 1
     say(f"{path}: as it was signed by {found.signer}, {found.signed_at} by its own word")
     return 0
+
+
+def _check_json(path: Path, text: str | None) -> int:
+    try:
+        key = NoteKey.parse(text) if text else None
+        report = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except OSError as error:
+        complain(f"{path}: cannot be read ({describe(error)}); name a file that exists")
+        return 2
+    except (NoteError, ValueError, RecursionError) as error:  # msgspec.DecodeError is a ValueError
+        complain(f"{path}: is no report, or the key is none ({describe(error)[:120]})")
+        return 2
+    found = list(schedule.unproven(report, key))
+    for sentence in found:
+        complain(f"{path}: {sentence}")
+    if not found:
+        proof = report["proof"]
+        say(f"{path}: is leaf {proof['number']} of the log {proof['origin']}")
+        if key is None:
+            say("not proven: the log's key is the report's own word; give the one you know with --log-key")
+    return 1 if found else 0
 
 
 def _put(body: bytes, output: Path | None) -> int:
