@@ -32,10 +32,12 @@ from collector.store import StoreError
 
 GATEWAY_DAYS = 30
 ROOT_DAYS = 20 * 365
+SIGNER_DAYS = 10 * 365
 BACKDATE_MS = 3_600_000  # a verifier whose clock is a little behind need not wait
 DAY_MS = 86_400_000
 STAND_IN_MS = 300_000
 MAX_CSR_BYTES = 2048
+DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")  # RFC 9336
 DEVICE_URI = "nabz:device:"
 SERVICE_URI = "nabz:service:"
 
@@ -149,8 +151,7 @@ class Authority:
 
     def issue_server(self, names: Sequence[str], now_ms: int) -> Issued:
         """For a listener of ours that is reached by these host names and IP addresses."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        wanted = [_general_name(name) for name in dict.fromkeys(names)]
+        key, wanted = ec.generate_private_key(ec.SECP256R1()), [_general_name(name) for name in dict.fromkeys(names)]
         return self._issue(key.public_key(), key, "nabz server", wanted, ExtendedKeyUsageOID.SERVER_AUTH, now_ms)
 
     def issue_service(self, name: str, now_ms: int) -> Issued:
@@ -160,6 +161,12 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(SERVICE_URI + name)]
         return self._issue(key.public_key(), key, name, names, ExtendedKeyUsageOID.CLIENT_AUTH, now_ms)
+
+    def issue_signer(self, name: str, now_ms: int) -> Issued:
+        """For signatures of documents (RFC 9336), which are read for years."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names, until_ms = [x509.UniformResourceIdentifier(f"{SERVICE_URI}documents")], now_ms + SIGNER_DAYS * DAY_MS
+        return self._issue(key.public_key(), key, name, names, DOCUMENT_SIGNING, now_ms, until_ms)
 
     def issue_stand_in(self, device: str, now_ms: int) -> Issued:
         """With which the collector comes to a broker in the name of a revoked gateway, to end its session."""
@@ -218,7 +225,7 @@ class Authority:
         until_ms = until_ms or now_ms + self._days * DAY_MS
         builder = _builder(common_name, public_key, root, serial, now_ms, until_ms)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        builder = builder.add_extension(_key_usage(signs=True), critical=True)
+        builder = builder.add_extension(_key_usage(signs=True, commits=usage == DOCUMENT_SIGNING), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return Issued(
@@ -355,10 +362,10 @@ def _authority_builder(
     return builder.add_extension(_key_usage(signs=False), critical=True)
 
 
-def _key_usage(*, signs: bool) -> x509.KeyUsage:
+def _key_usage(*, signs: bool, commits: bool = False) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=signs,
-        content_commitment=False,
+        content_commitment=commits,
         key_encipherment=False,
         data_encipherment=False,
         key_agreement=False,

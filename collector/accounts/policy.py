@@ -74,7 +74,9 @@ POLICY: Mapping[str, Rule] = {
         ("GET /", "GET /rows", "GET /centers.csv", "GET /centers.xlsx", "GET /api/v1/centers", "GET /api/v1/live",
          "GET /api/v1/openapi.json"), True,
     ),
-    "months.read": Rule(OFFICERS, "centers", ("GET /months",)),
+    "months.read": Rule(
+        OFFICERS, "centers", ("GET /months", "GET /months.xlsx", "GET /months.csv", "GET /months.json"), True
+    ),
     "mine.read": Rule(("operator",), "centers", ("GET /mine",)),
     "disputes.read": Rule(ALL, "centers", ("GET /disputes", "GET /disputes/{number}")),
     "dispute.file": Rule(("operator",), "centers", ("POST /disputes",)),  # the form names the center: its page compares
@@ -86,7 +88,8 @@ POLICY: Mapping[str, Rule] = {
     "map.read": Rule(ALL, "centers", ("GET /map", "GET /map.json", "GET /map/boundaries.json"), True),
     "center.read": Rule(
         ALL, "center",
-        ("GET /centers/{code}", "GET /api/v1/centers/{code}", "GET /api/v1/centers/{code}/series"), True,
+        ("GET /centers/{code}", "GET /centers/{code}/report.pdf", "GET /api/v1/centers/{code}",
+         "GET /api/v1/centers/{code}/series"), True,
     ),
     "center.test": Rule(("operator", *DESK), "center", ("POST /centers/{code}/test",)),
     "gateways.list": Rule(OFFICERS, "centers", ("GET /waiting",)),

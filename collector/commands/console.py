@@ -70,11 +70,13 @@ def scope_text(scope: Scope) -> str:
 
 def acting(options: argparse.Namespace) -> str:
     """Who does this. Behind sudo that is whoever called it. Raises persons.PersonError."""
-    return users.named(options.by or os.environ.get("SUDO_USER") or _user())
+    return users.named(options.by or user_name())
 
 
-def _user() -> str:
-    """Empty for a user without a name."""
+def user_name() -> str:
+    """Behind sudo that of whoever called it. Empty for a user without a name."""
+    if caller := os.environ.get("SUDO_USER"):
+        return caller
     try:
         return getpass.getuser()
     except (KeyError, OSError):

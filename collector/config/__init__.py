@@ -26,6 +26,7 @@ from collector.config.endpoint import (
     split_listen,
 )
 from collector.config.http import HttpSection, WebSection
+from collector.config.reports import ReportsSection
 from collector.config.table import CollectorSection, ConfigError, read_secret
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "KeepSection",
     "MeasureSection",
     "PublicEndpoint",
+    "ReportsSection",
     "Settings",
     "is_loopback",
     "load",
@@ -261,6 +263,7 @@ class Settings(CollectorSection):
     audit: AuditSection = AuditSection()
     disputes: DisputesSection = DisputesSection()
     archive: ArchiveSection = ArchiveSection()
+    reports: ReportsSection = ReportsSection()
 
     @property
     def data_dir(self) -> Path:

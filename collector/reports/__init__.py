@@ -3,10 +3,12 @@
 __all__ = [
     "day_sheets",
     "day_store",
+    "fleet",
     "ledger",
     "monthly",
     "monthly_verdicts",
     "outlook",
+    "pdf",
     "render",
     "revisions",
     "schedule",

@@ -122,13 +122,15 @@ class MergedMonth:
     seats: list[Mapping[str, Any]] = field(default_factory=list)
     excused: list[ExcusedTime] = field(default_factory=list)
     digests: list[tuple[int, str]] = field(default_factory=list)
+    days: dict[int, Ledger] = field(default_factory=dict)  # by when they begin
     open_days: int = 0  # with an open minute that the center answers for
 
     def add(self, sheet: DaySheet) -> None:
-        self.ledger += sheet.ledger
+        book = self.days[sheet.from_ms] = sheet.ledger
+        self.ledger += book
         self.lost += sheet.lost
         self.offline += sheet.offline
-        self.open_days += sheet.ledger.owed > 0
+        self.open_days += book.owed > 0
         self.availability += sheet.availability
         for day in sheet.criteria:
             self.found.setdefault((day.criterion, day.subject), Samples()).add(day)

@@ -27,7 +27,7 @@ from collector.reports.monthly_verdicts import GRADE, OFFLINE, availability, cri
 from collector.standard import Standards
 from collector.standard.criteria import Standard
 
-FORMAT = 4  # 3 had other buckets; 2 had sentences where reasons are now
+FORMAT = 5  # 4 had no days; 3 had other buckets; 2 had sentences where reasons are now
 
 
 class ReportError(ValueError):
@@ -104,6 +104,7 @@ def _report(
         "complete": span.complete,
         "standard": _standard(standard),
         "ledger": {"open": book.open, **book.minutes},
+        "days": [{"from_ms": day, **own.minutes, "before": own.before} for day, own in sorted(month.days.items())],
         "minutes": {"measured": book.measured, "before": book.before, "owed": book.owed, "offline": month.offline},
         "availability": availability(month.availability),
         "exclusions": excused(month.excused),

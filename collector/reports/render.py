@@ -61,11 +61,12 @@ def safe_cell(value: object) -> object:
 def as_html(report: Report, languages: Sequence[HtmlWords] = ()) -> str:
     """One file without scripts or anything from elsewhere: the report in each language, one after the other."""
     languages = languages or [html_words(lang) for lang in LANGUAGES]
-    articles = [_article(report, words) for words in languages]
+    articles = [article(report, words) for words in languages]
     return _template("page.html").render(report=report, articles=articles, lang=languages[0].lang)
 
 
-def _article(report: Report, words: HtmlWords) -> str:
+def article(report: Report, words: HtmlWords) -> str:
+    """The report in one language, as an `article` of HTML."""
     seats, center = report["seats"], report["center"]
     places = [words.name(center[name]) for name in ("city", "district") if center[name]]
     places += [words.place(center["province"])] if center["province"] else []

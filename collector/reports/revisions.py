@@ -260,6 +260,33 @@ def _revision(row: Any) -> Revision:
     return Revision(row.revision, row.opened_ms, row.closed_ms, _decoded(row.why), changed, row.sha256)
 
 
+def give(
+    conn: sa.Connection, code: str, from_ms: int, number: int, person: str, now_ms: int, *, given_by: str = ""
+) -> None:
+    """Records who was given a revision: by somebody as a file, or by the pages to whoever fetched it there."""
+    row = {
+        "center": code, "from_ms": from_ms, "revision": number, "person": person[:128],
+        "means": "file" if given_by else "page", "given_by": given_by, "at_ms": now_ms,
+    }  # fmt: skip
+    upsert(conn, schema.report_recipients, [row])
+
+
+def recipients_of(conn: sa.Connection, code: str, from_ms: int | None = None) -> list[dict[str, Any]]:
+    """Who was given which revision of a month, or of all months; the last ones last."""
+    g = schema.report_recipients.c
+    query = sa.select(g.from_ms, g.revision, g.person, g.means, g.given_by, g.at_ms).where(g.center == code)
+    mine = query if from_ms is None else query.where(g.from_ms == from_ms)
+    return [dict(row) for row in conn.execute(mine.order_by(g.at_ms, g.person)).mappings()]
+
+
+def given_by_month(conn: sa.Connection, code: str) -> dict[str, list[dict[str, Any]]]:
+    """`recipients_of` by the names of the months."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in recipients_of(conn, code):
+        found[named(row["from_ms"])].append(row)
+    return found
+
+
 def report_of(conn: sa.Connection, code: str, from_ms: int, number: int) -> dict[str, Any]:
     """The report of a closed revision, as it was made."""
     query = sa.select(_r.body).where(_r.center == code, _r.from_ms == from_ms, _r.revision == number)
@@ -283,6 +310,18 @@ SHOWN = ("verdict", "samples", "met_pct", "median", "coverage_pct")
 _FORM = frozenset({"format", "reason", "reasons", "not_counted", "names", "evidence", "ledger"})
 
 
+_ADDING = 4  # formats since then only add parts
+
+
+def _same_form(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    one, other = int(old.get("format", 1)), int(new.get("format", 1))
+    return one == other or min(one, other) >= _ADDING
+
+
+def _without_format(report: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in report.items() if name != "format"}
+
+
 def comparable(value: Any) -> Any:
     """A report, or a part of one, without what its format alone makes different."""
     if isinstance(value, Mapping):
@@ -294,6 +333,8 @@ def of_one_form(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Any, An
     """Both reports so that they can be compared: as they are, or as far as the older format goes."""
     if old.get("format") == new.get("format"):
         return old, new
+    if _same_form(old, new):
+        return _without_format(old), _as_far(_without_format(old), new)
     return comparable(old), _as_far(comparable(old), comparable(new))
 
 
@@ -322,7 +363,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
     minutes = {
         name: {"was": old["ledger"][name], "now": count}
         for name, count in new["ledger"].items()
-        if old.get("format") == new.get("format") and old["ledger"][name] != count
+        if _same_form(old, new) and old["ledger"][name] != count
     }
     return {"criteria": criteria, "minutes": minutes}
 

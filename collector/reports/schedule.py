@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,8 @@ import sqlalchemy as sa
 
 from agent.common.center_time import TZ
 from agent.common.logs import Event
-from collector.log import leaves
+from collector.log import inclusion, leaves
+from collector.log.notes import NoteKey
 from collector.register import centers, facts
 from collector.register.centers import Center
 from collector.register.dated import DatedCenter, histories, with_past
@@ -36,6 +37,7 @@ NOT_MADE = Event(
 )  # fmt: skip
 
 AT_ONCE = 16  # centers whose reports are made in one pass over the month
+AROUND = ("revision", "proof")  # parts that come to a report after it was closed
 REPORTED = "reported_until_ms"  # in `about`: months before have their rows
 LATER_MS = 3_600_000  # a report that cannot be made is tried again then
 
@@ -182,8 +184,23 @@ def _settle(conn: sa.Connection, due: DueRevision, report: Mapping[str, Any] | N
 
 
 def sha256_of(report: Mapping[str, Any]) -> str:
-    """Of the report's JSON without spaces, its revision left out."""
-    return hashlib.sha256(msgspec.json.encode({**report, "revision": None})).hexdigest()
+    """Of the report's JSON without spaces, its revision and proof left out."""
+    own = {name: part for name, part in report.items() if name not in AROUND}
+    return hashlib.sha256(msgspec.json.encode({**own, "revision": None})).hexdigest()
+
+
+def unproven(report: Mapping[str, Any], key: NoteKey | None) -> Iterator[str]:
+    """Pure. Why a report, as `told` gave it and whoever kept it since, is not the one in the log that `key` signs."""
+    try:
+        proof = msgspec.convert(report["proof"], inclusion.InclusionProof)
+        stated = {"center": report["center"]["code"], "month": report["month"], "sha256": sha256_of(report)}
+    except (KeyError, TypeError, ValueError):  # msgspec.ValidationError is a ValueError
+        yield "report: carries no proof that it is in the transparency log"
+        return
+    yield from inclusion.wrong(proof, key)
+    for name, value in {"kind": "report", **stated}.items():
+        if proof.facts.get(name) != value:
+            yield f"report: its {name} is {value}, the leaf in the log says {proof.facts.get(name)!s:.80}"
 
 
 # ---------------------------------------------------------------- what people are shown
@@ -191,6 +208,7 @@ def sha256_of(report: Mapping[str, Any]) -> str:
 
 def told(conn: sa.Connection, code: str, month: str, standards: Standards, now_ms: int) -> dict[str, Any]:
     """A center's month as it was reported, or as the readings tell it while no report stands; `revision` says which.
+    Of what is in the transparency log `proof` is the proof.
 
     Raises ReportError, centers.CenterError.
     """
@@ -203,7 +221,11 @@ def told(conn: sa.Connection, code: str, month: str, standards: Standards, now_m
     else:
         report = _plain(build(conn, as_reported(conn, center, span.from_ms), month, standards, now_ms, anew=False))
     changed = _changed(conn, center.code, span.from_ms, known, report)
-    return {**report, "revision": _revision(known, changed)}
+    given = revisions.recipients_of(conn, center.code, span.from_ms)
+    number = next((entry.number for entry in reversed(closed) if entry.sha256 == sha256_of(report)), None)
+    proof = inclusion.proof_of(conn, "report", center.code, f"{month} {number}") if number is not None else None
+    whole = {**report, "revision": _revision(known, changed, given)}
+    return whole if proof is None else {**whole, "proof": msgspec.to_builtins(proof)}
 
 
 def _changed(
@@ -215,11 +237,13 @@ def _changed(
     return revisions.differences(revisions.report_of(conn, code, from_ms, known[-2].number), report)
 
 
-def _revision(known: Sequence[Revision], changed: Mapping[str, Any]) -> dict[str, Any]:
+def _revision(
+    known: Sequence[Revision], changed: Mapping[str, Any], given: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """`number` 0: the month has not been reported yet. `closed_ms` None: this is how it looks, it may still change."""
     if not known:
         return {"number": 0, "closed_ms": None, "why": {}, "replaces": None, "changed": {}, "history": []}
-    history = [_plain(entry) for entry in known]
+    history = [{**_plain(entry), "given": [row for row in given if row["revision"] == entry.number]} for entry in known]
     last, before = history[-1], history[-2] if len(history) > 1 else None
     replaces = {name: before[name] for name in ("number", "closed_ms", "sha256")} if before else None
     own = {name: last[name] for name in ("number", "opened_ms", "closed_ms", "sha256", "why")}

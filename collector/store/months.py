@@ -141,6 +141,7 @@ def _policy(kept: Retention) -> Iterator[tuple[str, str, int]]:
     yield "tallies", "day_ms", TALLY_DAYS
     yield "grants", "asked_ms", kept.evidence_days  # whose test it was: as long as the evidence that it is held against
     yield "records", "received_ms", kept.evidence_days
+    yield "report_recipients", "from_ms", kept.evidence_days
     yield "reports", "from_ms", kept.evidence_days
     for tables, days in ((schema.hours, kept.hours_days), (schema.days, kept.evidence_days)):
         yield from ((table.name, "from_ms", days) for table in tables.values())

@@ -85,6 +85,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "records": ("r", "ras", "r"),
     "remote_settings": ("", "ra", "r"),
     "restores": ("ra", "r", "r"),
+    "report_recipients": ("", "raw", "r"),
     "reports": ("raw", "raw", "r"),  # what comes late opens a revision; only housekeeping closes one or lets it go
     "revocations": ("r", "ra", "r"),
     "rota_overrides": ("", "rawd", "r"),

@@ -32,11 +32,13 @@ class AddedMonth:
     availability: Counter[str] = field(default_factory=Counter)
     criteria: dict[tuple[str, str], Added] = field(default_factory=dict)
     digests: list[tuple[int, str]] = field(default_factory=list)
+    days: list[dict[str, int]] = field(default_factory=list)
 
     def add(self, sheet: Mapping[str, Any]) -> None:
         """Raises KeyError, TypeError, ValueError for what is no sheet."""
-        self.minutes.update({name: int(sheet["minutes"][name]) for name in BUCKETS})
-        self.minutes["before"] += int(sheet["before"])
+        minutes = {name: int(sheet["minutes"][name]) for name in BUCKETS} | {"before": int(sheet["before"])}
+        self.minutes.update(minutes)
+        self.days.append({"from_ms": int(sheet["from_ms"]), **minutes})
         self.availability.update({name: int(value) for name, value in sheet["availability"].items()})
         for day in sheet["criteria"]:
             one = self.criteria.setdefault((day["criterion"], day["subject"]), Added())
@@ -81,6 +83,8 @@ def compare(month: AddedMonth, report: Mapping[str, Any], rules: Mapping[str, Ma
             if (stated := _at(report, name, key)) != value:
                 yield f"report: {name}.{key} says {stated}, the day sheets add up to {value}"
     yield from _availability(month, report)
+    if "days" in report and report["days"] != month.days:
+        yield "report: its days are not those of the day sheets"
     if _at(report, "evidence", "sha256") != month.sha256:
         yield "report: the digest of its evidence is not that of the day sheets"
     rows = report.get("criteria")

@@ -20,6 +20,7 @@ from collector.access.enrolment import EnrolmentFacts
 from collector.accounts.passkeys import Party
 from collector.accounts.second_factors import Seal
 from collector.acts.notices import NoticeBoard
+from collector.config import ReportsSection
 from collector.judging.current import ranks_now
 from collector.register import calendar
 from collector.register.opening_hours import is_open, parse
@@ -59,6 +60,7 @@ class Site:
     enrolment_url: str = ""  # where gateways enrol
     board: NoticeBoard = field(default_factory=NoticeBoard)  # how persons are told
     dispute_days: int = 30  # for how long a closed month may be disputed
+    signature: ReportsSection = field(default_factory=ReportsSection)  # by which key reports are signed
 
     def ranks(self, conn: sa.Connection) -> queries.Ranks:
         """How criteria weigh now, and which opening hours are closed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0031", "0029"
+revision, down_revision = "0031", "0030"
 
 
 def upgrade() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0032", "0029"
+revision, down_revision = "0032", "0031"
 
 
 def upgrade() -> None:

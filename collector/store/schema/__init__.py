@@ -76,6 +76,7 @@ from collector.store.schema.sheets import (
     log_checkpoints,
     log_leaves,
     log_tiles,
+    report_recipients,
     reports,
     visit_lists,
 )
@@ -149,6 +150,7 @@ __all__ = [
     "readings",
     "records",
     "remote_settings",
+    "report_recipients",
     "reports",
     "restores",
     "revocations",

@@ -25,6 +25,21 @@ reports = sa.Table(
     sa.Index("reports_by_time", "from_ms"),
 )
 
+# Who was given a revision of a report, so that whoever holds one that was superseded can be told.
+report_recipients = sa.Table(
+    "report_recipients",
+    metadata,
+    sa.Column("center", Code, primary_key=True),
+    sa.Column("from_ms", Ms, primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("person", sa.String(128), primary_key=True),
+    sa.Column(
+        "means", sa.String(8), primary_key=True
+    ),  # `page`: fetched it; `file`: somebody (`given_by`) passed it on
+    sa.Column("given_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("at_ms", Ms, nullable=False),  # the last time
+)
+
 # What each day says of each center (collector.reports.day_store). `made_ms` None: it is due, or due again.
 day_sheets = sa.Table(
     "day_sheets",

@@ -18,8 +18,12 @@ from collector.web.view import View
 
 MONTHS = 36  # that are listed
 PAGE_ROWS = 200
+GROUPED_BY = {
+    "district": "center.district", "province": "center.province", "provider": "center.isp", "owner": "center.owner",
+}  # fmt: skip
 
-_r, _c = schema.reports.c, schema.centers.c
+_r, _c, _g = schema.reports.c, schema.centers.c, schema.report_recipients.c
+_n = schema.report_recipients.alias().c
 
 
 def router(site: Site) -> APIRouter:
@@ -37,8 +41,7 @@ def router(site: Site) -> APIRouter:
         count = next((row.centers for row in known if row.from_ms == from_ms), 0)
         return View.of(site, request).page(
             "months.html", months=known, names=names, chosen=from_ms, rows=rows, number=number,
-            disputes=len(disputes),
-            pages=max(1, -(-count // PAGE_ROWS)),
+            disputes=len(disputes), pages=max(1, -(-count // PAGE_ROWS)), parts_of=GROUPED_BY,
         )  # fmt: skip
 
     return routes
@@ -69,10 +72,24 @@ def centers_of(conn: sa.Connection, scope: Scope, from_ms: int, limit: int, offs
     return list(conn.execute(sa.select(newest).order_by(*order).limit(limit).offset(offset)).mappings())
 
 
+def _persons(among: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    """How many were given one of these."""
+    count = sa.select(sa.func.count(sa.distinct(_g.person))).where(among)
+    return count.correlate(schema.reports).scalar_subquery()
+
+
 def _newest(scope: Scope, from_ms: int | None = None) -> sa.Subquery:
     last = sa.select(_r.center, _r.from_ms, sa.func.max(_r.revision).label("revision")).group_by(_r.center, _r.from_ms)
     held = (last if from_ms is None else last.where(_r.from_ms == from_ms)).subquery()
     mine = (held.c.center == _r.center) & (held.c.from_ms == _r.from_ms) & (held.c.revision == _r.revision)
     columns = (_r.center, _c.name, _c.city, _c.province, _r.from_ms, _r.revision, _r.closed_ms, _r.sha256)
+    same_month = (_g.center == _r.center) & (_g.from_ms == _r.from_ms)
+    given = _persons(same_month & (_g.revision == _r.revision)).label("given")
+    has_newest = sa.exists().where(
+        _n.center == _g.center, _n.from_ms == _g.from_ms, _n.revision == _r.revision, _n.person == _g.person
+    )
+    older = _persons(same_month & (_g.revision < _r.revision) & ~has_newest).label("older")
     joined = schema.reports.join(held, mine).join(schema.centers, _c.center == _r.center)
-    return sa.select(*columns).select_from(joined).where(*queries.within(schema.centers, scope)).subquery()
+    return (
+        sa.select(*columns, given, older).select_from(joined).where(*queries.within(schema.centers, scope)).subquery()
+    )

@@ -160,6 +160,7 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "contacts": contacts.of_center(conn, registered),
         "risks": month_risks.of_centers(conn, [code]).get(code, ()),
         "reports": revisions.newest_of(conn, code, REPORTS),
+        "given": revisions.given_by_month(conn, code),
         "devices": queries.devices_of(conn, code),
         "questions": questions.of_center(conn, code),
         "integrity": queries.integrity_of(conn, code),

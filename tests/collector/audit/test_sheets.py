@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,14 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from collector.__main__ import main
 from collector.audit.sheets import unlike
+from collector.log.sequencing import LogSigner
 from collector.register.dated import day_of
 from collector.reports import revisions, schedule
+from collector.reports.render import as_html, as_json
 from collector.store import Store, schema
-from tests.collector.audit.closed_month import CODE, audited, close, played, run
+from tests.collector.audit.closed_month import CODE, LOG_KEY, NAME, ORIGIN, audited, close, played, run
 from tests.collector.empty_stores import empty_store
 from tests.timelines.order_play import BEGIN, CODES, MONTH, REPORTED, STANDARDS, make_play
 
@@ -130,3 +133,60 @@ def test_what_differs_between_two_values_is_told_by_its_path() -> None:
     old, new = {"a": [1, {"b": 2}], "c": None}, {"a": [1, {"b": 3}], "d": 4}
     assert list(unlike(old, new)) == [("a[1].b", "2", "3"), ("d", "-", "4")]
     assert list(unlike({"a": [1]}, {"a": [1, 2]})) == [("a", "[1]", "[1,2]")]
+
+
+# ---------------------------------------------------------------- the proof that a report carries
+
+KEY = LogSigner(ORIGIN, LOG_KEY).public
+
+
+@pytest.fixture
+def carried(store: Store) -> dict[str, Any]:
+    """A report as somebody keeps it as a file."""
+    with store.read() as conn:
+        return msgspec.json.decode(as_json(schedule.told(conn, CODE, NAME, STANDARDS, REPORTED)))  # type: ignore[no-any-return]
+
+
+def test_a_closed_report_carries_the_proof_that_it_is_in_the_log(carried: dict[str, Any]) -> None:
+    assert list(schedule.unproven(carried, KEY)) == []
+    page = as_html(carried)
+    assert carried["proof"]["leaf"] in page
+    assert f'شفافیت کے لاگ <bdi dir="ltr">{ORIGIN}</bdi>' in page
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda r: r["criteria"][0].update(verdict="meets"), "report: its sha256 is"),
+        (lambda r: r["center"].update(code="LHR-2"), "report: its center is LHR-2"),
+        (lambda r: r["proof"].update(entry=r["proof"]["entry"].replace("LHR-1", "LHR-2")), "leaf: its text"),
+        (lambda r: r["proof"].update(number=r["proof"]["number"] + 1), "leaf 6: is not in the tree"),
+        (lambda r: r["proof"]["hashes"].pop(), "leaf 5: is not in the tree"),
+        (lambda r: r["proof"].update(origin="other.example/log"), "checkpoint: is of 'nabz.example/log'"),
+        (lambda r: r["proof"].update(checkpoint=r["proof"]["checkpoint"].replace("\n11", "\n12")), "checkpoint: is not"),
+        (lambda r: r["proof"].update(checkpoint=7), "report: carries no proof"),
+        (lambda r: r.pop("proof"), "report: carries no proof"),
+        (lambda r: r["proof"].update(hashes=["é"]), "proof: cannot be read"),
+    ],
+)  # fmt: skip
+def test_a_report_that_was_changed_is_not_the_one_in_the_log(
+    carried: dict[str, Any], change: Callable[[dict[str, Any]], object], sentence: str
+) -> None:
+    change(carried)
+    assert any(one.startswith(sentence) for one in schedule.unproven(carried, KEY))
+
+
+def test_the_command_checks_a_report_that_somebody_kept(
+    carried: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(as_json(carried))
+    words = ["report", "--check-json", str(path)]
+    assert main([*words, "--log-key", str(KEY)]) == 0
+    assert f"is leaf 5 of the log {ORIGIN}" in capsys.readouterr().out
+    assert main(words) == 0
+    assert "not proven: the log's key" in capsys.readouterr().out
+    path.write_text(as_json({**carried, "month": "2026-10"}))
+    assert main([*words, "--log-key", str(KEY)]) == 1
+    path.write_text("[1]")
+    assert main(words) == 2

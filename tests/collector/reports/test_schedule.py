@@ -338,8 +338,17 @@ def test_the_command_makes_a_month_anew_and_compares(store: Store, tmp_path: Pat
     assert main([*words, "--check"]) == 1
     told = capsys.readouterr()
     assert "300 reading_added" in told.err
-    assert "5 report_differs" in told.err
+    assert "6 report_differs" in told.err
     assert "Reading g0 s 1 (Link): has a row, and no signed batch has it" in told.out
+
+
+def test_a_report_of_before_there_were_days_is_compared_in_all_that_it_says() -> None:
+    old = {"format": 4, "ledger": {"open": 720, "up": 700}, "criteria": []}
+    new = {**old, "format": 5, "days": [{"from_ms": 0, "up": 700}]}
+    assert schedule.differing(old, new) == []
+    other = {**new, "ledger": {"open": 720, "up": 600}}
+    assert schedule.differing(old, other) == ["ledger"]
+    assert revisions.differences(old, other)["minutes"] == {"up": {"was": 700, "now": 600}}
 
 
 def test_a_report_without_its_standard_waits_and_keeps_its_readings(store: Store) -> None:

@@ -8,9 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from collector.register.centers import get
 from collector.reports import revisions
+from collector.reports.monthly import build
 from collector.reports.revisions import Why
 from collector.store import Store, schema
+from tests.collector.standard.timeless import timeless_standards
 
 CHANGED = {
     "criteria": [
@@ -62,3 +65,45 @@ def test_a_center_without_reports_shows_none(served: Any, store: Store, cast: ty
     cast.add_fleet(store, 1)
     with served.client() as client:
         assert "Month reports" not in client.get("/centers/KHI-0001").text
+
+
+# ---------------------------------------------------------------- as files
+
+
+@pytest.fixture
+def closed(served: Any, store: Store, cast: types.ModuleType) -> Any:
+    """A month of KHI-0001 that is closed, with a report as collectors make it."""
+    cast.add_fleet(store, 2)
+    month_ms = revisions.month_of(cast.NOW_MS - 40 * 86_400_000)
+    with store.read() as conn:
+        report = build(conn, get(conn, "KHI-0001"), revisions.named(month_ms), timeless_standards(), cast.NOW_MS)
+    cast.insert(store, schema.reports, [
+        {"center": "KHI-0001", "from_ms": month_ms, "revision": 1, "opened_ms": 1, "closed_ms": 2, "marks": 0,
+         "why": "{}", "changed": "{}", "body": revisions.packed(report)},
+    ])  # fmt: skip
+    return served
+
+
+def test_a_closed_month_is_fetched_as_a_signed_pdf_and_who_did_is_shown(closed: Any, store: Store) -> None:
+    with closed.client() as client:
+        answer = client.get("/centers/KHI-0001/report.pdf?month=2026-10&lang=ur", timeout=60)
+        page, months = client.get("/centers/KHI-0001").text, client.get("/months?month=2026-10").text
+        missing = client.get("/centers/KHI-0001/report.pdf?month=2026-09")
+    assert (answer.status_code, answer.content[:5], b"/ByteRange" in answer.content) == (200, b"%PDF-", True)
+    assert missing.status_code == 404
+    with store.read() as conn:
+        (row,) = revisions.recipients_of(conn, "KHI-0001")
+    assert (row["revision"], row["means"]) == (1, "page")
+    assert f"Given to <bdi>{row['person']}</bdi>" in page
+    assert 'href="/centers/KHI-0001/report.pdf?month=2026-10"' in months
+    assert 'Given to <bdi dir="ltr">1</bdi>' in months
+
+
+def test_a_month_over_all_centers_is_fetched_in_three_forms(closed: Any) -> None:
+    with closed.client() as client:
+        book, rows, facts = (client.get(f"/months.{kind}?month=2026-10&by=owner") for kind in ("xlsx", "csv", "json"))
+        wrong = client.get("/months.csv?month=2026-10&by=colour"), client.get("/months.csv?month=2099-10")
+    assert book.content[:2] == b"PK"
+    assert rows.text.splitlines()[1].startswith("2026-10,owner,Bint-e-Hawa Trust,1,")
+    assert facts.json()["total"]["centers"] == 1
+    assert [one.status_code for one in wrong] == [400, 404]

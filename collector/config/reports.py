@@ -1,0 +1,24 @@
+"""The settings of months' reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from collector.config.table import CollectorSection
+
+
+class ReportsSection(CollectorSection):
+    certificate: Path | None = Field(
+        default=None,
+        description="The certificate by which reports in PDF are signed, PEM, with what leads to its root; empty: one "
+        "of the collector's own authority. Needs the extra `reports`.",
+    )
+    key: Path | None = Field(default=None, description="The private key of that certificate, PEM without a password.")
+
+    @model_validator(mode="after")
+    def _both(self) -> ReportsSection:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key must both be given, or neither")
+        return self

@@ -1,0 +1,231 @@
+"""A month over all centers, from their closed reports: verdicts and minutes by district, province, provider or owner.
+
+A center counts where its report has it: by the facts of that month. It is what its worst criterion is.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Literal, get_args
+
+import msgspec
+import sqlalchemy as sa
+
+from collector.reports.ledger import BUCKETS
+from collector.reports.monthly_verdicts import NOT_ENOUGH
+from collector.scope import EVERYWHERE, Scope
+from collector.store import queries, schema
+
+Part = Literal["district", "province", "provider", "owner"]
+PARTS: tuple[Part, ...] = get_args(Part)
+VERDICTS: Mapping[str, str] = {"below": "below", "watch": "watch", NOT_ENOUGH: "not_enough_data", "meets": "meets"}
+"""From the worst to the best, each with the name of its count."""
+AT_ONCE = 500  # reports that are in memory
+
+_r = schema.reports.c
+
+
+# ---------------------------------------------------------------- what a report says
+
+
+class BodyCenter(msgspec.Struct, frozen=True):
+    code: str
+    name: str
+    owner: str = ""
+    district: str = ""
+    province: str = ""
+    isp: str = ""
+
+
+class BodyCriterion(msgspec.Struct, frozen=True):
+    criterion: str
+    verdict: str
+    decided_by_data: bool = True
+
+
+class BodyLine(msgspec.Struct, frozen=True):
+    up: int = 0
+    down: int = 0
+
+
+class BodyPower(msgspec.Struct, frozen=True):
+    mains: int = 0
+    battery: int = 0
+    off: int = 0
+
+
+class BodyAvailability(msgspec.Struct, frozen=True):
+    line: BodyLine = BodyLine()
+    power: BodyPower = BodyPower()
+
+
+class ReportBody(msgspec.Struct, frozen=True):
+    """Of a closed report what is added up."""
+
+    center: BodyCenter
+    ledger: dict[str, int]
+    criteria: tuple[BodyCriterion, ...]
+    availability: BodyAvailability = BodyAvailability()
+
+
+# ---------------------------------------------------------------- what is said over all
+
+
+class SummedTime(msgspec.Struct, kw_only=True):
+    """Minutes: open ones by bucket; the line up or down; power on mains, on battery, off."""
+
+    open: int = 0
+    minutes: dict[str, int] = {}
+    line: tuple[int, int] = (0, 0)
+    power: tuple[int, int, int] = (0, 0, 0)
+
+    def add(self, body: ReportBody) -> None:
+        self.open += body.ledger.get("open", 0)
+        self.minutes = {name: self.minutes.get(name, 0) + body.ledger.get(name, 0) for name in BUCKETS}
+        line, power = body.availability.line, body.availability.power
+        self.line = self.line[0] + line.up, self.line[1] + line.down
+        self.power = self.power[0] + power.mains, self.power[1] + power.battery, self.power[2] + power.off
+
+    def row(self) -> dict[str, object]:
+        """Shares in percent: minutes up of those that centers answer for, the line where it is known, power, too."""
+        owed = self.open - self.minutes.get("excused", 0) - self.minutes.get("ours", 0)
+        return {
+            "open_minutes": self.open,
+            **{f"{name}_minutes": self.minutes.get(name, 0) for name in BUCKETS},
+            "up_pct": _pct(self.minutes.get("up", 0), owed),
+            "line_pct": _pct(self.line[0], sum(self.line)),
+            "power_pct": _pct(self.power[0] + self.power[1], sum(self.power)),
+        }
+
+
+class CenterMonth(msgspec.Struct, frozen=True, kw_only=True):
+    """One closed report."""
+
+    body: ReportBody
+    revision: int
+    sha256: str
+
+    @property
+    def verdict(self) -> str:
+        return worst(one.verdict for one in self.body.criteria)
+
+    def of(self, part: Part) -> str:
+        return str(getattr(self.body.center, "isp" if part == "provider" else part))
+
+    def row(self) -> dict[str, object]:
+        time = SummedTime()
+        time.add(self.body)
+        below = sorted({one.criterion for one in self.body.criteria if one.verdict == "below"})
+        return {
+            "center": self.body.center.code, "name": self.body.center.name, **{part: self.of(part) for part in PARTS},
+            "verdict": self.verdict, "below": " ".join(below),
+            "undecided": sum(not one.decided_by_data for one in self.body.criteria), **time.row(),
+            "revision": self.revision, "sha256": self.sha256,
+        }  # fmt: skip
+
+
+class GroupMonth(msgspec.Struct, kw_only=True):
+    """Centers of one district, province, provider or owner."""
+
+    verdicts: Counter[str]
+    criteria: dict[str, Counter[str]]
+    time: SummedTime
+    revised: int = 0
+
+    def add(self, center: CenterMonth) -> None:
+        self.verdicts[center.verdict] += 1
+        self.revised += center.revision > 1
+        self.time.add(center.body)
+        found = defaultdict(list)
+        for one in center.body.criteria:
+            found[one.criterion].append(one.verdict)
+        for name, words in found.items():
+            self.criteria.setdefault(name, Counter())[worst(words)] += 1
+
+    def row(self, group: str) -> dict[str, object]:
+        counts = {name: self.verdicts[word] for word, name in VERDICTS.items()}
+        centers = {"centers": sum(self.verdicts.values())}
+        return {"group": group, **centers, **counts, "revised": self.revised, **self.time.row()}
+
+    def criterion_rows(self, group: str) -> Iterator[dict[str, object]]:
+        for name, words in sorted(self.criteria.items()):
+            yield {"group": group, "criterion": name, **{key: words[word] for word, key in VERDICTS.items()}}
+
+
+class FleetMonth(msgspec.Struct, frozen=True, kw_only=True):
+    """A month over all centers. `open`: reports that are not closed, and so in none of the rows; `total` is a row of
+    groups over all."""
+
+    month: str
+    by: Part
+    open: int
+    total: dict[str, object]
+    groups: list[dict[str, object]]
+    criteria: list[dict[str, object]]
+    centers: list[dict[str, object]]
+
+
+def worst(words: Iterable[str]) -> str:
+    """Pure. Of verdicts; nothing was enough of none."""
+    found = set(words)
+    return next((word for word in VERDICTS if word in found), NOT_ENOUGH)
+
+
+def summed(month: str, by: Part, centers: Iterable[CenterMonth], open_count: int) -> FleetMonth:
+    """Pure. In the order of the groups' names; `centers` come in the order in which they are listed."""
+    groups: dict[str, GroupMonth] = defaultdict(_no_centers)
+    total, rows = _no_centers(), []
+    for center in centers:
+        groups[center.of(by)].add(center)
+        total.add(center)
+        rows.append(center.row())
+    ordered = sorted(groups.items())
+    return FleetMonth(
+        month=month, by=by, open=open_count, total=total.row(""), centers=rows,
+        groups=[group.row(name) for name, group in ordered],
+        criteria=[row for name, group in ordered for row in group.criterion_rows(name)],
+    )  # fmt: skip
+
+
+def _no_centers() -> GroupMonth:
+    return GroupMonth(verdicts=Counter(), criteria={}, time=SummedTime())
+
+
+def _pct(part: int, whole: int) -> float | None:
+    return round(100 * part / whole, 2) if whole else None
+
+
+# ---------------------------------------------------------------- read
+
+
+def of_month(conn: sa.Connection, month: str, from_ms: int, by: Part, scope: Scope = EVERYWHERE) -> FleetMonth:
+    """The closed reports of a month within a scope."""
+    begun = sa.select(sa.func.count(sa.distinct(_r.center))).where(_r.from_ms == from_ms)
+    mine = _within(scope)
+    keys = [(row[0], row[1]) for row in conn.execute(_newest(from_ms).where(mine))]
+    count = conn.scalar(begun.where(mine)) or 0
+    return summed(month, by, _read(conn, from_ms, keys), count - len(keys))
+
+
+def _within(scope: Scope) -> sa.ColumnElement[bool]:
+    known = sa.select(schema.centers.c.center).where(*queries.within(schema.centers, scope))
+    return _r.center.in_(known)
+
+
+def _newest(from_ms: int) -> sa.Select[tuple[str, int]]:
+    """(center, newest closed revision), in the order of the centers."""
+    closed = sa.select(_r.center, sa.func.max(_r.revision)).where(_r.from_ms == from_ms, _r.closed_ms.is_not(None))
+    return closed.group_by(_r.center).order_by(_r.center)
+
+
+def _read(conn: sa.Connection, from_ms: int, keys: list[tuple[str, int]]) -> Iterator[CenterMonth]:
+    decode: Callable[[bytes], ReportBody] = msgspec.json.Decoder(ReportBody).decode
+    query = sa.select(_r.center, _r.revision, _r.sha256, _r.body).where(_r.from_ms == from_ms)
+    for first in range(0, len(keys), AT_ONCE):
+        some = dict(keys[first : first + AT_ONCE])
+        for row in conn.execute(query.where(_r.center.in_(some)).order_by(_r.center)):
+            if row.revision == some[row.center]:
+                body = decode(zlib.decompress(bytes(row.body)))
+                yield CenterMonth(body=body, revision=row.revision, sha256=row.sha256)

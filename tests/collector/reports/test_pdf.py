@@ -1,0 +1,163 @@
+"""A month as a PDF: all that the page says, tagged, in both languages, the same bytes each time; signed, and refused
+when anything was changed."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyhanko.pdf_utils.reader import PdfFileReader
+
+from collector.__main__ import main
+from collector.access.ca import Authority
+from collector.config import ReportsSection
+from collector.html_words import html_words
+from collector.reports import render
+from collector.reports.pdf import pades
+from collector.reports.pdf.article import blocks_of
+from collector.reports.pdf.document import PdfError, as_pdf, values_of
+from collector.reports.schedule import told
+from tests.collector.empty_stores import empty_store
+from tests.collector.reports.test_monthly import AFTER, CENTER, STANDARDS, at, enrol, put
+
+NOW_MS = time.time_ns() // 1_000_000
+HOSTILE = 'a "#panic() $x$ <b> \\ \u202e ے'
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    store = empty_store(tmp_path_factory.mktemp("pdf") / "nabz.db")
+    enrol(store, at("2026-02-01T00:00"))
+    put(store, "link", [at(f"2026-02-0{day}T10:{minute:02}") for day in range(2, 8) for minute in range(60)], up=1)
+    with store.read() as conn:
+        found = told(conn, CENTER.code, "2026-02", STANDARDS, AFTER)
+    store.close()
+    found["center"]["name"] = HOSTILE
+    return found
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"), NOW_MS)
+
+
+@pytest.fixture(scope="module")
+def printed(report: dict[str, Any]) -> bytes:
+    return as_pdf(report)
+
+
+@pytest.fixture(scope="module")
+def signed(report: dict[str, Any], printed: bytes, authority: Authority) -> bytes:
+    return pades.signed(printed, pades.own_key(authority, NOW_MS), pades.reason_of(report))
+
+
+class Text(HTMLParser):
+    """All that a page says, without blanks."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.words = ""
+        self.feed(html)
+
+    def handle_data(self, data: str) -> None:
+        self.words += "".join(data.split())
+
+
+@pytest.mark.parametrize("lang", ["en", "ur"])
+def test_every_word_and_number_of_the_page_is_in_the_document(report: dict[str, Any], lang: str) -> None:
+    html = render.article(report, html_words(lang))
+    found = ""
+    for block in blocks_of(html):
+        cells = [block.get("runs", []), *block.get("head", [])]
+        cells += [cell["runs"] for row in block.get("rows", []) for cell in row]
+        found += "".join("".join(run["text"].split()) for runs in cells for run in runs)
+    assert found == Text(html).words
+    assert "360" in found
+
+
+@pytest.mark.parametrize("lang", ["en", "ur"])
+def test_the_same_report_gives_the_same_tagged_bytes(report: dict[str, Any], printed: bytes, lang: str) -> None:
+    pdf = as_pdf(report, lang)
+    assert lang == "ur" or pdf == printed
+    root = PdfFileReader(io.BytesIO(pdf)).root
+    assert (root["/Lang"], root["/MarkInfo"]["/Marked"]) == (lang, True)
+    assert "/StructTreeRoot" in root
+
+
+def test_the_picture_has_every_open_minute_of_the_month(report: dict[str, Any]) -> None:
+    picture = next(block for block in values_of(report, "en")["blocks"] if block["kind"] == "picture")
+    assert len(picture["days"]) == 28
+    assert sum(part["minutes"] for day in picture["days"] for part in day) == report["ledger"]["open"]
+    assert not [block for block in values_of({**report, "days": []}, "en")["blocks"] if block["kind"] == "picture"]
+
+
+# ---------------------------------------------------------------- the signature
+
+
+def test_a_signed_pdf_is_as_it_was_signed(signed: bytes, authority: Authority) -> None:
+    found = pades.checked(signed, authority.root_pem)
+    assert (found.why, found.signer) == ("", "Common Name: Nabz reports")
+    assert pades.own_key(authority, NOW_MS) == pades.own_key(authority, NOW_MS + 86_400_000)
+
+
+def test_what_was_changed_or_added_or_signed_by_another_is_refused(
+    signed: bytes, authority: Authority, tmp_path: Path
+) -> None:
+    edited = bytearray(signed)
+    edited[len(edited) // 2] ^= 1
+    assert pades.checked(bytes(edited), authority.root_pem).why == "the file was changed after it was signed"
+    longer = pades.checked(signed + b"\n% more\n", authority.root_pem)
+    assert longer.why == "something was added to the file after it was signed"
+    assert pades.checked(signed, Authority(tmp_path, NOW_MS).root_pem).why.startswith("who signed it is not trusted")
+
+
+@pytest.mark.parametrize("cut", [0, 9, 1000, -600])
+def test_what_is_no_signed_pdf_is_one_sentence(signed: bytes, authority: Authority, cut: int) -> None:
+    with pytest.raises(PdfError, match=r"^PDF: (cannot be read|has 0 signatures)"):
+        pades.checked(signed[:cut], authority.root_pem)
+
+
+def test_a_key_of_the_settings_signs_and_one_that_does_not_fit_is_named(
+    printed: bytes, authority: Authority, tmp_path: Path
+) -> None:
+    issued = [authority.issue_signer("Ministry", NOW_MS) for _ in range(2)]
+    (tmp_path / "cert.pem").write_bytes(issued[0].cert_pem)
+    for number, one in enumerate(issued):
+        (tmp_path / f"{number}.key").write_bytes(one.key_pem or b"")
+    section = ReportsSection(certificate=tmp_path / "cert.pem", key=tmp_path / "0.key")
+    own = pades.signed(printed, pades.key_of(section, authority, NOW_MS), "x")
+    assert pades.checked(own, authority.root_pem).signer == "Common Name: Ministry"
+    other = ReportsSection(certificate=tmp_path / "cert.pem", key=tmp_path / "1.key")
+    with pytest.raises(PdfError, match="the certificate is of another key"):
+        pades.signed(own, pades.key_of(other, authority, NOW_MS), "x")
+
+
+def test_a_root_that_was_rolled_over_gives_a_new_certificate(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, NOW_MS)
+    first = pades.own_key(authority, NOW_MS)
+    authority.rollover(NOW_MS)
+    assert pades.own_key(authority, NOW_MS) != first
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_the_command_writes_a_signed_pdf_and_checks_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = empty_store(tmp_path / "nabz.db")
+    enrol(store, at("2026-02-01T00:00"))
+    store.close()
+    common, pdf = ["--data", str(tmp_path)], tmp_path / "r.pdf"
+    words = ["report", "--center", CENTER.code, "--month", "2026-02", "--pdf", str(pdf), "--language", "ur", *common]
+    assert main(words) == 0
+    assert main(["report", "--check-pdf", str(pdf), *common]) == 0
+    assert "as it was signed by Common Name: Nabz reports" in capsys.readouterr().out
+    pdf.write_bytes(pdf.read_bytes().replace(b"%PDF-1.7", b"%PDF-1.6"))
+    assert main(["report", "--check-pdf", str(pdf), *common]) == 1
+    assert "not as it was signed" in capsys.readouterr().err
+    assert main(["report", *common]) == 2
+    assert json.dumps("needs --center and --month")[1:-1] in capsys.readouterr().err
