@@ -31,7 +31,7 @@ from collector.config import Settings
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.messages import Message
-from collector.run.service import read_standards
+from collector.run.settings import read_standards
 from collector.simulate.fleet import make_fleet
 from collector.simulate.gateway import Gateway
 from collector.simulate.identities import device_of

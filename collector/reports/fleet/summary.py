@@ -214,7 +214,7 @@ def _within(scope: Scope) -> sa.ColumnElement[bool]:
     return _r.center.in_(known)
 
 
-def _newest(from_ms: int) -> sa.Select[tuple[str, int]]:
+def _newest(from_ms: int) -> sa.Select[Any]:
     """(center, newest closed revision), in the order of the centers."""
     closed = sa.select(_r.center, sa.func.max(_r.revision)).where(_r.from_ms == from_ms, _r.closed_ms.is_not(None))
     return closed.group_by(_r.center).order_by(_r.center)
