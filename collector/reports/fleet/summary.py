@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 import sqlalchemy as sa
@@ -204,7 +204,7 @@ def of_month(conn: sa.Connection, month: str, from_ms: int, by: Part, scope: Sco
     """The closed reports of a month within a scope."""
     begun = sa.select(sa.func.count(sa.distinct(_r.center))).where(_r.from_ms == from_ms)
     mine = _within(scope)
-    keys = [(row[0], row[1]) for row in conn.execute(_newest(from_ms).where(mine))]
+    keys = [(str(row.center), int(row.number)) for row in conn.execute(_newest(from_ms).where(mine))]
     count = conn.scalar(begun.where(mine)) or 0
     return summed(month, by, _read(conn, from_ms, keys), count - len(keys))
 
@@ -216,7 +216,7 @@ def _within(scope: Scope) -> sa.ColumnElement[bool]:
 
 def _newest(from_ms: int) -> sa.Select[Any]:
     """(center, newest closed revision), in the order of the centers."""
-    closed = sa.select(_r.center, sa.func.max(_r.revision)).where(_r.from_ms == from_ms, _r.closed_ms.is_not(None))
+    closed = sa.select(_r.center, sa.func.max(_r.revision).label("number")).where(_r.from_ms == from_ms, _r.closed_ms.is_not(None))
     return closed.group_by(_r.center).order_by(_r.center)
 
 
