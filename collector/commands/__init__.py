@@ -13,6 +13,8 @@ PROGRAM = Program(
             "pilot": "serve, and run this very machine as the first center",
             "ingest": "one more process that takes readings, beside serve",
             "listener": "the pages, or enrolment, in a process of its own, beside serve",
+            "work": "one more machine for upkeep, archive, audit and messages, beside serve",
+            "job": "upkeep, archive, audit and messages: who does each, how it went, what waits: list",
             "measure": "run the measurement server that gateways test their speed against",
             "broker": "run the embedded MQTT broker by itself",
             "broker-config": "settings for a broker of another make: mosquitto or nats",

@@ -72,6 +72,11 @@ class CollectorTable(CollectorSection):
         description="`split`: pages and enrolment in processes of their own, so that whoever besieges them takes "
         "nothing from ingest; `one`: all in one, which saves some 100 MB of memory.",
     )
+    jobs: bool = Field(
+        default=True,
+        description="Do upkeep, archive, audit and messages in `serve`; false leaves them to `nabz-collector work` on "
+        "other machines.",
+    )
 
 
 class DatabaseSection(CollectorSection):

@@ -52,7 +52,7 @@ class PeriodicTask:
     tries again."""
 
     def __init__(self, name: str, pause_s: float, work: Callable[[], object]) -> None:
-        self.name, self.pause_s, self._work = name, pause_s, work
+        self.name, self.pause_s, self.work = name, pause_s, work
         self._stopped, self._woken = threading.Event(), threading.Event()
         self._done_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -80,7 +80,7 @@ class PeriodicTask:
         while not self._stopped.is_set():
             self._woken.clear()
             try:
-                self._work()
+                self.work()
                 self._done_s = time.monotonic()
             except UNAVAILABLE as error:
                 DATABASE_AWAY.log(task=self.name, error=error)

@@ -19,7 +19,6 @@ from agent.common.files import FileWatch
 from agent.common.logs import Event
 from agent.common.threads import SignalEvent
 from collector.access.signing_key import drawing_secret, load_or_make
-from collector.alerts.outbox import Outbox
 from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.mosquitto import MosquittoChild
 from collector.config import Settings
@@ -38,20 +37,14 @@ from collector.run.lock import DatabaseLock, folder_lock
 from collector.run.news_listener import NewsListener
 from collector.run.reload import Reload
 from collector.run.runtime import Component, PeriodicTask, Subprocess, Tended
-from collector.run.settings import read_channels, read_digest_times, read_standards
+from collector.run.settings import read_channels, read_standards
 from collector.run.tasks import clock_ms
 from collector.run.tls_maintenance import TlsMaintenance
-from collector.run.transparency_log import TICK_S as LOG_TICK_S
-from collector.run.transparency_log import TransparencyLog
 from collector.run.upgrades import opened_and_upgraded
-from collector.run.upkeep.archiving import TICK_S as ARCHIVE_TICK_S
-from collector.run.upkeep.archiving import Archiving
 from collector.run.upkeep.backups import TICK_S as BACKUPS_TICK_S
 from collector.run.upkeep.backups import Backups
-from collector.run.upkeep.housekeeping import EVERY_S as HOUSEKEEPING_S
-from collector.run.upkeep.housekeeping import Housekeeping
-from collector.run.upkeep.night_audit import TICK_S as NIGHT_TICK_S
-from collector.run.upkeep.night_audit import NightAudit
+from collector.run.upkeep.jobs import COLLECTOR, Jobs, holder_of
+from collector.run.upkeep.tasks import lease_task, message_tasks, outbox_of, upkeep_tasks
 from collector.speedtests import requests
 from collector.speedtests.policy import places
 from collector.speedtests.scheduler import TestScheduler
@@ -80,8 +73,6 @@ FOLLOW_INTERVAL_S = 1.0
 SCHEDULE_INTERVAL_S = 1.0  # between two decisions who may test
 REGISTER_INTERVAL_S = 30.0
 SETTINGS_INTERVAL_S = 10.0  # between two comparisons of what gateways run with and what holds for them
-DIGESTS_INTERVAL_S = 60.0
-ANSWERS_INTERVAL_S = 2.0  # between two looks for presses of buttons
 DRAW_INTERVAL_S = 60.0  # between two looks for drawn tests that are due
 UNREPORTED_INTERVAL_S = 60.0  # between two looks for tests that no gateway reports
 COLLECT_INTERVAL_S = 1.0  # between two collections of our own measurement server's results
@@ -199,33 +190,26 @@ class Running:
         tick = tasks.sweep_task(own, self._standards, self._publish, settings.sweep.gap_s)
         self._start_watched(PeriodicTask("sweep", settings.sweep.every_s, tick))
         keeper = self._stack.enter_context(opened(settings.as_keeper))
-        housekeeping = Housekeeping(keeper, settings, self._standards, clock_ms)
-        self._start(PeriodicTask("housekeeping", HOUSEKEEPING_S, housekeeping.tick))
         self._start(PeriodicTask("register", REGISTER_INTERVAL_S, tasks.register_task(self._store)))
         if settings.backup.folder is not None:
             backups = Backups(self._store, settings, child_options, clock_ms)
             self._start(PeriodicTask("backups", BACKUPS_TICK_S, backups.tick))
-        log = TransparencyLog(keeper, settings, self._key, self._standards, clock_ms)
-        self._start(PeriodicTask("log", LOG_TICK_S, log.tick))
-        if settings.audit.share_pct:
-            nights = NightAudit(self._store, settings, child_options, clock_ms)
-            self._start(PeriodicTask("audit", NIGHT_TICK_S, nights.tick))
-        if settings.archive.after_h:
-            self._start(PeriodicTask("archive", ARCHIVE_TICK_S, Archiving(child_options, clock_ms).tick))
-        # Without channels it still empties the queue, so that a channel added later gets no old messages.
-        self.outbox = Outbox(
-            self._store, read_channels(settings), self._standards, settings.web_url, clock_ms,
-            digest_times=read_digest_times(settings),
-        )  # fmt: skip
-        self.outbox.after_start()
+        jobs = Jobs(self._store, holder_of(COLLECTOR))
+        self.outbox = outbox_of(settings, self._store, self._standards, clock_ms)
+        upkeep = upkeep_tasks(jobs, settings, self._store, keeper, self._key, self._standards, child_options, clock_ms)
+        alerts, *others = message_tasks(jobs, settings, self.outbox)
+        self._stack.callback(jobs.stop)
+        if settings.collector.jobs:
+            jobs.seize()
+            jobs.tick()
+            self._start(lease_task(jobs))
+        for task in (*upkeep, *others):
+            self._start(task)
         self._stack.callback(self.outbox.stop)
-        alerts = PeriodicTask("alerts", settings.alerts.every_s, self.outbox.tick)
         self._store.on_news = own.on_news = self._listeners.on_news = alerts.wake
         self._start_watched(alerts)
         if self._store.parted:
             self._start(NewsListener(self._store, alerts.wake))
-        self._start(PeriodicTask("digests", DIGESTS_INTERVAL_S, self.outbox.make_digests))
-        self._start(PeriodicTask("answers", ANSWERS_INTERVAL_S, self.outbox.poll_answers))
 
     def _start_measurement(self) -> None:
         """The scheduler of tests at measurement servers, and our own server."""

@@ -21,6 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from agent.common.errors import describe
 from collector.store import migrate, schema, warm
 from collector.store.fair_lock import FairLock
+from collector.store.jobs import leases
 from collector.store.journal import MARKS, Journal, JournalError
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "claim",
     "cold",
     "columns",
+    "jobs",
     "journal",
     "migrate",
     "months",
@@ -151,6 +153,7 @@ class Store:
             if self.parted:
                 lock = sa.func.pg_advisory_xact_lock_shared if beside else sa.func.pg_advisory_xact_lock
                 conn.execute(sa.select(lock(WRITERS)))
+            leases.check(conn)
             yield conn
             if (marks := conn.info.pop(MARKS, ())) and self.journal is not None:
                 _keep(self.journal, conn, marks)
@@ -168,8 +171,16 @@ class Store:
             warm.attach(conn, warm.Changes())
             if self.parted:
                 conn.execute(sa.select(sa.func.pg_advisory_xact_lock(KEEPERS)))
+            leases.check(conn)
             yield conn
             warm.mark(conn)
+
+    @contextmanager
+    def aside(self) -> Iterator[sa.Connection]:
+        """One transaction that waits for no other of this process: of rows of which nothing else is made."""
+        with self._writer.begin() as conn:
+            warm.attach(conn, warm.Changes())
+            yield conn
 
     def outside(self, statement: str) -> None:
         """One statement that PostgreSQL wants outside of any transaction."""

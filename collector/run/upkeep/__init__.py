@@ -1,3 +1,3 @@
 """Work on what is kept, at its times: backups and drills, verification by night, sums, months, and what is let go."""
 
-__all__ = ["archiving", "backups", "housekeeping", "night_audit"]
+__all__ = ["backups", "housekeeping", "jobs", "tasks", "worker"]

@@ -21,7 +21,7 @@ NOT_INSTALLED = Event(
     fields="needs",
 )  # fmt: skip
 
-TICK_S = 30.0
+
 EVERY_MS = 3_600_000
 
 

@@ -57,6 +57,32 @@ class Housekeeping:
         self._providers = settings.measure.providers
 
     def tick(self) -> None:
+        """All three, one after the other; the running collector has a job of each."""
+        self.keep()
+        self.make_sheets()
+        self.make_reports()
+
+    def make_sheets(self) -> None:
+        now_ms = self._now_ms()
+        if self._clocks_agree(now_ms):
+            day_store.begin_days(self._store, now_ms)
+        for _ in range(SHEETS_A_TICK):
+            day_store.make(self._store, self._standards, now_ms)
+
+    def make_reports(self) -> None:
+        now_ms = self._now_ms()
+        if self._clocks_agree(now_ms):
+            month_risks.look(self._store, self._standards, now_ms)
+            if begun := schedule.begin(self._store, self._standards, now_ms):
+                REPORTS_DUE.log(months=begun)
+        schedule.finish(self._store, self._standards, now_ms)
+
+    def _clocks_agree(self, now_ms: int) -> bool:
+        with self._store.read() as conn:
+            return clock.agreement(conn, now_ms) == "agrees"
+
+    def keep(self) -> None:
+        """Months ahead, holes, sums of hours; once an hour what is found over many days, and what is old is let go."""
         now_ms = self._now_ms()
         with self._store.keep() as conn:
             if made := ahead(conn, now_ms):
@@ -67,17 +93,6 @@ class Housekeeping:
             HOLE.log(device=finding.device, center=finding.center, detail=finding.detail)
         while roll(self._store, now_ms) == MOST:
             pass
-        with self._store.read() as conn:
-            agreement = clock.agreement(conn, now_ms)
-        if agreement == "agrees":
-            day_store.begin_days(self._store, now_ms)
-        for _ in range(SHEETS_A_TICK):
-            day_store.make(self._store, self._standards, now_ms)
-        if agreement == "agrees":
-            month_risks.look(self._store, self._standards, now_ms)
-        if agreement == "agrees" and (begun := schedule.begin(self._store, self._standards, now_ms)):
-            REPORTS_DUE.log(months=begun)
-        schedule.finish(self._store, self._standards, now_ms)
         if now_ms - self._forgot_ms >= FORGET_MS:
             with self._store.keep() as conn:
                 if pairs := shared_seats.look(conn, now_ms):

@@ -81,7 +81,7 @@ from collector.store.schema.sheets import (
     visit_lists,
 )
 from collector.store.schema.speed import grants, measure_servers, records, server_tokens
-from collector.store.schema.upkeep import about, clock_jumps, copies, heartbeats, journal, restores
+from collector.store.schema.upkeep import about, clock_jumps, copies, heartbeats, jobs, journal, restores
 
 __all__ = [
     "FIGURES",
@@ -130,6 +130,7 @@ __all__ = [
     "incidents",
     "inspections",
     "integrity",
+    "jobs",
     "journal",
     "late_hours",
     "latest",

@@ -65,3 +65,17 @@ clock_jumps = sa.Table(
     sa.Column("from_ms", Ms, primary_key=True),
     sa.Column("to_ms", Ms, nullable=False),
 )
+
+# Work that one process does at a time, on any machine (collector.store.jobs.leases): who, until when, and how it went.
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False, server_default=""),
+    sa.Column("until_ms", Ms, nullable=False, server_default="0"),
+    sa.Column("began_ms", Ms),  # when this holder took it
+    sa.Column("done_ms", Ms),  # when a run last succeeded
+    sa.Column("took_ms", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),  # since then
+    sa.Column("error", sa.Text, nullable=False, server_default=""),
+)

@@ -1,0 +1,89 @@
+"""The jobs that one process does at a time: who does each, how it went last, and what waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from collector.store import schema
+
+OLD_MS = 600_000  # a job that did not succeed for so long is late
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """`age_ms` since its last success and `oldest_ms`, how long the first of `backlog` waits; None: unknown."""
+
+    name: str
+    holder: str
+    done_ms: int | None
+    age_ms: int | None
+    took_ms: int
+    failures: int
+    error: str
+    backlog: int | None
+    oldest_ms: int | None
+
+    @property
+    def is_good(self) -> bool:
+        return bool(self.holder) and not self.failures and self.age_ms is not None and self.age_ms < OLD_MS
+
+
+def rows(conn: sa.Connection, now_ms: int) -> list[JobRow]:
+    """By name. A job whose lease ran out has no holder."""
+    found = []
+    for row in conn.execute(sa.select(schema.jobs).order_by(schema.jobs.c.name)):
+        backlog, first_ms = _backlog(conn, row.name, now_ms)
+        found.append(
+            JobRow(
+                name=row.name,
+                holder=row.holder if row.until_ms > now_ms else "",
+                done_ms=row.done_ms,
+                age_ms=None if row.done_ms is None else max(0, now_ms - row.done_ms),
+                took_ms=row.took_ms,
+                failures=row.failures,
+                error=row.error,
+                backlog=backlog,
+                oldest_ms=None if first_ms is None else max(0, now_ms - first_ms),
+            )
+        )
+    return found
+
+
+def _backlog(conn: sa.Connection, name: str, now_ms: int) -> tuple[int | None, int | None]:
+    if (query := QUERIES.get(name)) is None:
+        return None, None
+    count, first_ms = conn.execute(query(now_ms)).one()
+    return count, first_ms
+
+
+def _sheets(_now_ms: int) -> sa.Select[int, Any]:
+    d = schema.day_sheets.c
+    return sa.select(sa.func.count(), sa.func.min(d.day_ms)).where(d.made_ms.is_(None))
+
+
+def _reports(now_ms: int) -> sa.Select[int, Any]:
+    r = schema.reports.c
+    return sa.select(sa.func.count(), sa.func.min(r.look_ms)).where(r.look_ms <= now_ms)
+
+
+def _alerts(now_ms: int) -> sa.Select[int, Any]:
+    a = schema.alerts.c
+    waits = a.state.in_(("waiting", "sending")) & (a.next_ms < now_ms)
+    return sa.select(sa.func.count(), sa.func.min(a.next_ms)).where(waits)
+
+
+def _leaves(_now_ms: int) -> sa.Select[int, Any]:
+    number = schema.log_leaves.c.number
+    return sa.select(sa.func.count(), sa.cast(sa.null(), sa.BigInteger)).where(number.is_(None))
+
+
+QUERIES: dict[str, Callable[[int], sa.Select[int, Any]]] = {
+    "sheets": _sheets,
+    "reports": _reports,
+    "alerts": _alerts,
+    "log": _leaves,
+}
