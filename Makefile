@@ -1,9 +1,9 @@
-# Seven words, the same for people and for CI:  install  run  demo  test  lint  bench  docs   (and: torture  audit  lock  migration  deb  repo  test-deb)
+# Seven words, the same for people and for CI:  install  run  demo  test  lint  bench  docs   (and: torture  check-api  audit  lock  migration  deb  repo  test-deb)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: install run demo test lint bench docs torture audit lock packages migration deb repo test-deb
+.PHONY: install run demo test lint bench docs torture check-api audit lock packages migration deb repo test-deb
 
 install: $(READY)
 
@@ -48,6 +48,11 @@ torture: install
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/fuzz.lock
 	$(BIN)/python -m pytest tests --torture -m "row or control or slow or root" -o faulthandler_timeout=0 $(ARGS)
 
+# The API under requests that its own description makes, by schemathesis.
+check-api: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/check.lock
+	$(BIN)/python -m pytest tests/collector/web/test_api_contract.py --torture -n 0 -s $(ARGS)
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -91,6 +96,6 @@ migration: install
 	$(BIN)/ruff format --quiet collector/store/migrations
 
 lock:
-	for role in agent updates seat collector archive reports dev fuzz; do \
+	for role in agent updates seat collector archive reports dev check fuzz; do \
 	  $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-annotate --no-header --allow-unsafe \
-	    $$( [ $$role = updates ] && echo --extra agent; [ $$role = dev ] && echo --extra agent --extra seat --extra collector --extra archive --extra reports ) --extra $$role -o requirements/$$role.lock pyproject.toml; done
+	    $$( [ $$role = updates ] && echo --extra agent; [ $$role = dev ] && echo --extra agent --extra seat --extra collector --extra archive --extra reports; [ $$role = check ] && echo --constraint requirements/dev.lock ) --extra $$role -o requirements/$$role.lock pyproject.toml; done

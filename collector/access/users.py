@@ -263,6 +263,7 @@ Act = Literal[
     "person_renewed",
     "person_removed",
     "person_erased",
+    "center_erased",
     "story_taken",
     "story_refused",
     "restored",

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from agent.common.errors import describe
 from collector.access import users
+from collector.accounts import erasure
 from collector.alerts import lists
 from collector.commands import register
 from collector.commands.console import (
@@ -44,6 +45,7 @@ EXAMPLES = {
     "list": "--json",
     "test": "LHR-0001 --wait 120",
     "ask": "LHR-0001 doctor",
+    "erase": "LHR-0001 --dry-run",
     "import": "centers.csv --dry-run",
     "imports": "--json",
     "facts": "LHR-0001 --on 2026-10-01",
@@ -88,6 +90,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     question.add_argument("code", metavar="CODE")
     question.add_argument("question", choices=questions.KINDS, metavar="QUESTION", help=", ".join(questions.KINDS))
     question.add_argument("--wait", type=float, default=90.0, metavar="SECONDS", help="so long (default: 90)")
+    erase = verbs.add_parser("erase", help="forget the people of a closed center, as far as proofs allow")
+    erase.add_argument("code", metavar="CODE")
+    erase.add_argument("--dry-run", action="store_true", help="count what would go, and change nothing")
+    who_argument(erase)
     who_argument(question)
     who_argument(add)
     who_argument(test)
@@ -132,6 +138,20 @@ def _move(options: argparse.Namespace) -> int:
         reason = f"{center.lifecycle}: {options.reason}".removesuffix(": ")
         users.record(conn, "center_changed", acting(options), clock_ms(), center=center.code, reason=reason)
     say(json.dumps(center.row()) if options.json else f"{center.code}: is {center.lifecycle} now")
+    return 0
+
+
+def _erase(options: argparse.Namespace) -> int:
+    """What goes, by table."""
+    if options.dry_run:
+        with existing(settings_of(options)) as store, store.read() as conn:
+            counts = erasure.center_counts(conn, options.code)
+    else:
+        with opened(settings_of(options)) as store, store.write() as conn:
+            counts = erasure.erase_center(conn, options.code, acting(options), clock_ms())
+    word = "would go" if options.dry_run else "gone"
+    text = ", ".join(f"{count} of {name}" for name, count in sorted(counts.items()) if count) or "nothing"
+    say(json.dumps(counts) if options.json else f"{options.code}: {word}: {text}")
     return 0
 
 
@@ -241,4 +261,5 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": _show,
     "test": _test,
     "ask": _ask,
+    "erase": _erase,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import sqlalchemy as sa
 from agent.common.errors import describe
 from agent.common.logs import Event
 from collector.access.atomic_files import put
+from collector.accounts import erasure
 from collector.config import Settings
 from collector.database import journal_of
+from collector.register import centers, dated, facts
 from collector.standard import Standard, StandardError, load
-from collector.store import Store, StoreError, schema, upsert
+from collector.store import Store, StoreError, center_states, schema, upsert
 from collector.store.backup import TIMELINE, begin_epoch
 from collector.store.journal import STANDARDS, Entry, JournalError
 
@@ -48,6 +51,7 @@ def settle(store: Store, settings: Settings, now_ms: int) -> bool:
     try:
         with store.write() as conn:
             done = journal.settle(conn, list(adopted.values()), now_ms)
+            _complete(conn, done.applied, now_ms)
     except JournalError as error:
         raise StoreError(str(error)) from None
     except OSError as error:
@@ -59,6 +63,17 @@ def settle(store: Store, settings: Settings, now_ms: int) -> bool:
     _put_away(settings.data_dir, {str(row["id"]) for table, row in done.noted if table == STANDARDS})
     newest = {str(entry.row["id"]): entry for entry in done.applied if entry.table == STANDARDS}
     return sum(_take_again(settings.data_dir, entry, adopted) for entry in newest.values()) > 0
+
+
+def _complete(conn: sa.Connection, applied: Sequence[Entry], now_ms: int) -> None:
+    """What goes with rows that came back: the facts and the state of a center, and that who was forgotten is again."""
+    erasure.again(conn, [entry.row for entry in applied if entry.table == "erasures"])
+    codes = sorted({str(entry.row["center"]) for entry in applied if entry.table == "centers"})
+    known = set(conn.scalars(sa.select(schema.facts.c.center).where(schema.facts.c.center.in_(codes))))
+    today_ms = dated.today_ms(now_ms)
+    how = facts.Recording(from_ms=today_ms, now_ms=now_ms, today_ms=today_ms, by="", source="registered")
+    facts.register(conn, [centers.get(conn, code) for code in codes if code not in known], how)
+    center_states.refresh(conn, codes, now_ms)
 
 
 def _follow_timeline(store: Store, now_ms: int) -> None:

@@ -24,6 +24,7 @@ from collector.register.columns import (
 )
 from collector.register.facts import Fact, FactChange, Recording
 from collector.store import center_states, schema, upsert
+from collector.store.journal import journaled
 
 __all__ = [
     "CODE", "COLUMNS", "LIFECYCLE", "NEEDED", "SHOWN", "TIERS", "Center", "CenterError", "Difference", "Import",
@@ -100,6 +101,7 @@ def add(conn: sa.Connection, columns: Mapping[str, str], now_ms: int, by: str = 
     today_ms = dated.today_ms(now_ms)
     how = Recording(from_ms=today_ms, now_ms=now_ms, today_ms=today_ms, by=by, source="registered")
     upsert(conn, schema.centers, [center.row()])
+    journaled(conn, schema.centers, center.code)
     center_states.refresh(conn, [center.code], now_ms)
     facts.register(conn, [center], how)
     return center

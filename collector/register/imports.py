@@ -14,6 +14,7 @@ from collector.register.csv_file import read_rows
 from collector.register.dated import DatedCenter
 from collector.register.facts import Fact, FactChange, Recording
 from collector.store import center_states, schema, upsert
+from collector.store.journal import journaled
 
 _i = schema.imports.c
 
@@ -59,6 +60,8 @@ def do_import(
         import_id=number, second=origin.second,
     )  # fmt: skip
     upsert(conn, schema.centers, [center.row() for center in plan.added])
+    for center in plan.added:
+        journaled(conn, schema.centers, center.code)
     center_states.refresh(conn, [center.code for center in plan.added], now_ms)
     new = Recording(
         from_ms=min(since_ms, today_ms), now_ms=now_ms, today_ms=min(since_ms, today_ms), by=origin.by,

@@ -48,9 +48,18 @@ DECIDED: dict[str, sa.ColumnElement[bool]] = {
     "disputes": sa.true(),
     "adoptions": sa.true(),
     "server_tokens": schema.server_tokens.c.used_ms.is_not(None),
+    "centers": sa.true(),
+    "erasures": sa.true(),
 }
-# Columns that decide nothing: a row that differs in them alone is the same.
-UNCHANGING = {"devices": {"hostname", "version"}, "second_factors": {"counter"}, "api_keys": {"used_ms"}}
+# Columns that decide nothing: a row that differs in them alone is the same. Of a center, that it is registered counts.
+UNCHANGING = {
+    "devices": {"hostname", "version"},
+    "second_factors": {"counter"},
+    "api_keys": {"used_ms"},
+    "centers": {column.name for column in schema.centers.c if not column.primary_key},
+}
+# Columns that no line has: a journal is for ever, and who asks to be forgotten is.
+LEFT_OUT = {"centers": {"contact", "phone"}}
 
 
 class JournalError(Exception):
@@ -249,7 +258,8 @@ def _head(conn: sa.Connection) -> Entry | None:
 def _rows(conn: sa.Connection, name: str, key: Sequence[object] = ()) -> list[dict[str, Any]]:
     table = schema.metadata.tables[name]
     mine = [column == value for column, value in zip(table.primary_key, key, strict=False)]
-    return [_plain(row._mapping) for row in conn.execute(sa.select(table).where(DECIDED[name], *mine))]
+    columns = [column for column in table.c if column.name not in LEFT_OUT.get(name, ())]
+    return [_plain(row._mapping) for row in conn.execute(sa.select(*columns).where(DECIDED[name], *mine))]
 
 
 def _plain(row: Any) -> dict[str, Any]:

@@ -51,6 +51,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "digests": ("", "ra", "r"),
     "disputes": ("r", "raw", "r"),
     "enrolments": ("", "raw", ""),
+    "erasures": ("", "raw", "r"),
     "escalations": ("", "raw", "r"),
     "evidence": _ADDED,
     "facts": _DESK,

@@ -99,7 +99,7 @@ class Bundle:
                     if left < 0:
                         raise BundleError(f"{name}: unpacks to more than it says")
                     yield part
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
             raise BundleError(f"{name}: cannot be unpacked ({describe(error)})") from None
 
     def _read(self, name: str) -> bytes:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -29,6 +30,9 @@ MANY = ("ack", "assign", "start", "note", "snooze")  # acts that may be done to 
 
 R = TypeVar("R")
 
+MAX_NUMBER = 2**53  # what a database takes, and JSON everywhere
+IncidentNumber = Annotated[int, Path(ge=1, le=MAX_NUMBER)]
+
 Facts = Mapping[str, str]
 WorkAct = Callable[[sa.Connection, int, Facts, Standards, int], Incident]
 
@@ -37,7 +41,9 @@ class ManyRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The same act for many incidents."""
 
     act: str
-    incidents: Annotated[list[int], msgspec.Meta(min_length=1, max_length=100)]
+    incidents: Annotated[
+        list[Annotated[int, msgspec.Meta(ge=1, le=MAX_NUMBER)]], msgspec.Meta(min_length=1, max_length=100)
+    ]
     note: str = ""
     owner: str = ""
     hours: float = 0.0
@@ -77,11 +83,11 @@ def router(site: Site) -> APIRouter:
         return await run_in_threadpool(_act_on_many, site, auth.asker(request).account, await request.body())
 
     @routes.get("/api/v1/incidents/{number}")
-    def incident(request: Request, number: int) -> Response:
+    def incident(request: Request, number: IncidentNumber) -> Response:
         return reply(whole(site, auth.asker(request).account, number))
 
     @routes.post("/api/v1/incidents/{number}")
-    async def act(request: Request, number: int) -> Response:
+    async def act(request: Request, number: IncidentNumber) -> Response:
         """One act on an incident; answers with the incident as it is then."""
         if not forms.is_of_this_site(request):
             raise Mistaken(403, "request: came from a page of another site")
@@ -176,6 +182,8 @@ def _span_s(values: Facts, default_s: int) -> int:
     text = values.get("hours", "")
     try:
         hours = float(text or 0)
+        if math.isnan(hours):
+            raise ValueError("not a number")
     except ValueError:
         raise WorkError(f"hours: {text[:20]!r} is no number; write such as 4 or 0.5") from None
     return default_s if hours == 0 else int(min(max(hours, 0), 10_000) * HOUR_S)

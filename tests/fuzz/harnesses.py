@@ -27,18 +27,24 @@ from agent import wire
 from agent.common import files
 from agent.common.center_time import TZ
 from agent.common.http_server import HttpRefused
+from agent.config import AgentSettings
 from agent.local import http, nut_server
 from agent.probes.link import echo_cookie, names
 from agent.probes.probe import ProbeFailed
 from agent.probes.ups import draft, merge, nut, pdu, settle, snmp, traps
 from agent.probes.ups.profiles import PROFILES
+from agent.remote import settings as remote_settings
 from agent.seat import snapshot
 from collector import config as collector_settings
 from collector import standard
+from collector.access.acl import GATEWAY, Book
+from collector.brokers.session_log import SessionLog
+from collector.log import notes, tiles
 from collector.measure import http as measure
 from collector.measure import record, token
 from collector.register import centers, csv_file
 from collector.register import opening_hours as opening
+from collector.verifier import archive
 
 T = TypeVar("T")
 HERE = Path(__file__).parent
@@ -330,7 +336,71 @@ def registers(data: bytes) -> None:
     assert not [mistake for mistake in mistakes if "\n" in str(mistake)], "a mistake over several lines"
 
 
+def log_notes(data: bytes) -> None:
+    """A signed head of the transparency log, and the path of a tile on its first line."""
+    note = refused(notes.NoteError, notes.Note.parse, data)
+    if note is not None:
+        assert notes.Note.parse(str(note).encode()) == note
+        checkpoint = refused(notes.NoteError, notes.Checkpoint.parse, note.text)
+        if checkpoint is not None:
+            assert notes.Checkpoint.parse(checkpoint.text) == checkpoint
+    path = refused(tiles.TileError, tiles.TilePath.parse, data.partition(b"\n")[0].decode("utf-8", "replace"))
+    if path is not None:
+        assert 0 < path.width <= tiles.WIDTH
+
+
+def log_tiles(data: bytes) -> None:
+    entries = refused(tiles.TileError, tiles.unbundled, data)
+    if entries is not None:
+        assert tiles.bundle(entries) == data
+
+
+def bundles(data: bytes) -> None:
+    """A month's bundle as anybody may hand it to the verifier."""
+    place = Path(FOLDER.name) / "bundle.zip"
+    place.write_bytes(data)
+    try:
+        opened = refused(archive.BundleError, archive.Bundle, place)
+    except OSError:  # promised, too: a file that cannot be read
+        return
+    if opened is None:
+        return
+    try:
+        for name in opened.manifest["files"]:
+            refused(archive.BundleError, lambda name=name: list(opened.rows(name)), None)
+        opened.standards()
+    finally:
+        opened.close()
+
+
+def settings_documents(data: bytes) -> None:
+    """Settings of the collector, over those of a machine's own file."""
+    try:
+        document = msgspec.json.decode(data, type=wire.SettingsDocument)
+    except wire.UNREADABLE:
+        return
+    found = refused(
+        agent_settings.SettingsError, lambda values: remote_settings.merged(AgentSettings(), values), document.values
+    )
+    if found is not None:
+        assert msgspec.convert(msgspec.to_builtins(found), AgentSettings) == found
+
+
+def broker_lines(data: bytes) -> None:
+    """Lines of Mosquitto's log, parts of which clients choose."""
+    book = Book(lambda: 1.0)
+    log = SessionLog(book)
+    for line in data.decode("utf-8", "replace").splitlines():
+        log.read(line)
+    assert all(GATEWAY.fullmatch(name) for name, _ in book.sessions())
+
+
 HARNESSES: dict[str, Harness] = {
+    "log_notes": Harness(one=log_notes),
+    "log_tiles": Harness(one=log_tiles),
+    "bundles": Harness(one=bundles, quick=50),
+    "settings_documents": Harness(one=settings_documents),
+    "broker_lines": Harness(one=broker_lines),
     "messages": Harness(one=messages, seeds=("wire/v1/*.json",)),
     "sealed": Harness(one=sealed),
     "records": Harness(one=records),

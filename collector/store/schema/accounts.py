@@ -102,6 +102,16 @@ wrong_tries = sa.Table(
     sa.Index("wrong_tries_by_name", "whose", "at_ms"),
 )
 
+# Who and which centers were forgotten on request (collector.accounts.erasure): after a restore they are again.
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    sa.Column("kind", sa.String(8), primary_key=True),  # person | center
+    sa.Column("name", sa.String(200), primary_key=True),  # a person's key, a center's code
+    sa.Column("at_ms", Ms, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+)
+
 # The log of what people did: who, what, to whom or what, and why. Rows are only added.
 decisions = sa.Table(
     "decisions",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
@@ -12,7 +13,7 @@ from starlette.responses import Response
 from agent import __version__
 from collector.accounts import policy
 from collector.web.api import reply
-from collector.web.incidents import ACTS
+from collector.web.incidents import ACTS, ActRequest, ManyRequest
 
 PREFIX = "/api/v1/"
 
@@ -61,20 +62,24 @@ def described(app: FastAPI) -> dict[str, Any]:
     """Of the routes that accounts and keys may ask; gateways speak another protocol."""
     made = get_openapi(title="Nabz", version=__version__, routes=app.routes)
     made["paths"] = {path: kept for path, item in made["paths"].items() if (kept := _by_key(path, item))}
+    (one, several), shapes = msgspec.json.schema_components(
+        (ActRequest, ManyRequest), ref_template="#/components/schemas/{name}"
+    )
     made["components"] = {
-        **made.get("components", {}), "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}
-    }  # fmt: skip
+        "schemas": {**made.get("components", {}).get("schemas", {}), **shapes},
+        "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+    }
     made["security"] = [{"key": []}]
     for (path, method), example in ANSWERS.items():
         answer = made["paths"][path][method]["responses"]["200"]
         answer["content"] = {"application/json": {"example": example}}
     acts = {name: {"value": BODIES[name]} for name in ACTS}
     made["paths"]["/api/v1/incidents/{number}"]["post"]["requestBody"] = {
-        "required": True, "content": {"application/json": {"examples": acts}}
+        "required": True, "content": {"application/json": {"schema": one, "examples": acts}}
     }  # fmt: skip
     many = {"act": "ack", "incidents": [12, 13], "note": "one crew is on its way to both"}
     made["paths"]["/api/v1/incidents"]["post"]["requestBody"] = {
-        "required": True, "content": {"application/json": {"example": many}}
+        "required": True, "content": {"application/json": {"schema": several, "example": many}}
     }  # fmt: skip
     return made
 

@@ -16,7 +16,7 @@ from collector.register import centers
 from collector.store import schema
 from collector.web import auth, forms
 from collector.web.errors import Mistaken
-from collector.web.incidents import ACTS, filter_of, perform, whole
+from collector.web.incidents import ACTS, IncidentNumber, filter_of, perform, whole
 from collector.web.site import Site
 from collector.web.view import View
 
@@ -38,12 +38,12 @@ def router(site: Site) -> APIRouter:
         return View.of(site, request).page("incidents.html", rows=rows, states=states, wanted=wanted, names=names)
 
     @routes.get("/incidents/{number}")
-    def incident(request: Request, number: int) -> Response:
+    def incident(request: Request, number: IncidentNumber) -> Response:
         return _page(site, request, number)
 
     @routes.post("/incidents/{number}")
     def act(
-        request: Request, number: int, mark: str = Form(""), act: str = Form(""),
+        request: Request, number: IncidentNumber, mark: str = Form(""), act: str = Form(""),
         note: str = Form(""), hours: str = Form(""), owner: str = Form(""), party: str = Form(""),
         cause: str = Form(""), into: str = Form(""), centers: str = Form(""),
     ) -> Response:  # fmt: skip
@@ -70,7 +70,7 @@ def router(site: Site) -> APIRouter:
     return routes
 
 
-def _page(site: Site, request: Request, number: int, mistake: str = "", status: int = 200) -> Response:
+def _page(site: Site, request: Request, number: IncidentNumber, mistake: str = "", status: int = 200) -> Response:
     facts = whole(site, auth.asker(request).account, number)
     with site.store.read() as conn:
         names = _names(conn, facts["members"] + ([facts] if facts["scope"] == "center" else []))

@@ -15,11 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from collector.__main__ import main
 from collector.access import devices, passwords, users
 from collector.access.signing_key import load_or_make
-from collector.accounts import api_keys, directory, second_factors, sessions
+from collector.accounts import api_keys, directory, erasure, second_factors, sessions
 from collector.accounts.policy import Account
 from collector.config import BackupSection, CollectorTable, DatabaseSection, Settings, StandardSection
 from collector.database import opened
 from collector.recovery import settle
+from collector.register import centers
 from collector.run.settings import read_standards
 from collector.scope import EVERYWHERE
 from collector.standard import load
@@ -232,3 +233,36 @@ def test_a_standard_that_was_adopted_after_the_copy_holds_again(
     edited = other.model_copy(update={"standard": StandardSection(files=(newer,))})
     started(edited)
     assert [version.digest for version in read_standards(edited).versions] == [load(newer).digest]
+
+
+def test_who_was_forgotten_and_which_centers_were_registered_outlives_a_restore(
+    settings: Settings, either_store: Store, gateway: Callable[..., object], tmp_path: Path
+) -> None:
+    started(settings)
+    fresh = {"center": "PEW-7", "name": "Seven", "tier": "two", "seats_promised": "9", "opening": "always"}
+    with opened(settings) as store:
+        old = gateway(store)
+        with store.write() as conn:
+            for name in ("Amna", "Chand"):
+                directory.add(conn, name, "kept", "admin", EVERYWHERE, "root", NOW)
+            conn.execute(sa.update(schema.devices).values(hostname="chands-pc"))
+            sight = {"center": "LHR-1", "device": old.device, "source": "session", "address": "9.9.9.9"}
+            conn.execute(sa.insert(schema.sightings).values(**sight, first_ms=1, last_ms=1))
+        backup(store, tmp_path / "copy")
+        with store.write() as conn:
+            conn.execute(sa.update(schema.centers).values(lifecycle="closed"))
+            erasure.erase_center(conn, "LHR-1", "Amna", NOW)
+            erasure.erase(conn, "Chand", "Amna", NOW)
+            centers.add(conn, fresh | {"contact": "Gul", "phone": "+923001234567"}, NOW)
+    assert "Gul" not in "".join(lines(settings)), "a journal is for ever"
+    other = went_back(settings, tmp_path / "copy", tmp_path)
+    started(other)
+    with opened(other) as store, store.read() as conn:
+        assert conn.scalar(sa.select(sa.func.count()).select_from(schema.sightings)) == 0
+        assert set(conn.scalars(sa.select(schema.devices.c.hostname))) == {""}
+        kept = {row.key: row.kept for row in conn.execute(sa.select(schema.persons))}
+        assert kept == {"amna": "kept", "chand": erasure.UNUSABLE}
+        again = centers.get(conn, "PEW-7")
+        assert (again.name, again.seats_promised, again.tier) == ("Seven", 9, "two")
+        facts = set(conn.scalars(sa.select(schema.facts.c.name).where(schema.facts.c.center == "PEW-7")))
+        assert {"name", "tier", "opening"} <= facts
