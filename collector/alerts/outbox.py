@@ -14,6 +14,8 @@ from functools import partial
 from agent.common.logs import Event
 from agent.common.words import plain
 from collector.alerts import links, personal
+from collector.alerts.answers import acts
+from collector.alerts.answers.acts import Answer
 from collector.alerts.channel import AlertMessage, Channel, SendFailed
 from collector.alerts.digest import DigestKind
 from collector.alerts.digests import DigestRun, make_due
@@ -157,10 +159,10 @@ class Outbox:
             if person is None or kind is None or person.addresses.get(kind) != address:
                 return words("link.over")
             try:
-                links.acknowledge(conn, secret, words("link.pressed"), now_ms)
+                acts.by_link(conn, secret, Answer("ack", words("link.pressed"), way="button"), now_ms)
             except WorkError as error:
                 return str(error)
-            return words("link.done", name=person.name)
+            return words("link.done.ack", name=person.name)
 
     def _worker(self, channel: str) -> ChannelWorker:
         if channel not in self._workers:
