@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from agent.common import logs
 from agent.common.errors import describe
 from agent.common.files import parse_toml
-from collector.config.alerts import AlertsSection, ChannelSection
+from collector.config.alerts import AlertsSection, ChannelSection, MailboxSection
 from collector.config.archive import ArchiveSection
 from collector.config.backup import BackupSection
 from collector.config.broker import BrokerSection, ExternalBrokerSection
@@ -32,6 +32,7 @@ from collector.config.table import CollectorSection, ConfigError, read_secret
 __all__ = [
     "DEFAULT_FILE",
     "EVERYWHERE",
+    "AlertsSection",
     "ArchiveSection",
     "BackupSection",
     "BrokerSection",
@@ -43,6 +44,7 @@ __all__ = [
     "ExternalBrokerSection",
     "HttpSection",
     "KeepSection",
+    "MailboxSection",
     "MeasureSection",
     "PublicEndpoint",
     "ReportsSection",

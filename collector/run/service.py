@@ -19,6 +19,7 @@ from agent.common.files import FileWatch
 from agent.common.logs import Event
 from agent.common.threads import SignalEvent
 from collector.access.signing_key import drawing_secret, load_or_make
+from collector.alerts.answers.mailbox import mailboxes
 from collector.alerts.outbox import Outbox
 from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.mosquitto import MosquittoChild
@@ -215,7 +216,7 @@ class Running:
         # Without channels it still empties the queue, so that a channel added later gets no old messages.
         self.outbox = Outbox(
             self._store, read_channels(settings), self._standards, settings.web_url, clock_ms,
-            digest_times=read_digest_times(settings),
+            digest_times=read_digest_times(settings), mailboxes=mailboxes(settings.alerts),
         )  # fmt: skip
         self.outbox.after_start()
         self._stack.callback(self.outbox.stop)
