@@ -258,6 +258,7 @@ class Settings(CollectorSection):
     measure: MeasureSection = MeasureSection()
     standard: StandardSection = StandardSection()
     alerts: AlertsSection = AlertsSection()
+    mailbox: MailboxSection = MailboxSection()
     sweep: SweepSection = SweepSection()
     ingest: IngestSection = IngestSection()
     keep: KeepSection = KeepSection()

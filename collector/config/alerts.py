@@ -93,7 +93,7 @@ class MailboxSection(CollectorSection):
 
     def password(self) -> str:
         """Raises ConfigError."""
-        return read_secret(self.password_file, "[alerts.mailbox] password_file") if self.password_file else ""
+        return read_secret(self.password_file, "[mailbox] password_file") if self.password_file else ""
 
 
 class AlertsSection(CollectorSection):
@@ -108,7 +108,6 @@ class AlertsSection(CollectorSection):
         default="Mon 09:00",
         description="When whoever runs centers gets a digest in Urdu, moved past holidays; empty: never.",
     )
-    mailbox: MailboxSection = MailboxSection()
     sms_secret_file: Path | None = Field(
         default=None,
         description="File with the secret by which the gateway of text messages signs answers to `/answers/sms` "

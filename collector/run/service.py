@@ -216,7 +216,7 @@ class Running:
         # Without channels it still empties the queue, so that a channel added later gets no old messages.
         self.outbox = Outbox(
             self._store, read_channels(settings), self._standards, settings.web_url, clock_ms,
-            digest_times=read_digest_times(settings), mailboxes=mailboxes(settings.alerts),
+            digest_times=read_digest_times(settings), mailboxes=mailboxes(settings.mailbox),
         )  # fmt: skip
         self.outbox.after_start()
         self._stack.callback(self.outbox.stop)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from agent.common.errors import describe
 from collector.alerts.answers.mail import MailReply, reply_of
 from collector.alerts.channel import SendFailed
-from collector.config import AlertsSection, MailboxSection
+from collector.config import MailboxSection
 
 TIMEOUT_S = 20.0
 MOST = 50  # mails of one look
@@ -77,6 +77,6 @@ def _checked(answer: tuple[str, Sequence[object]]) -> Sequence[object]:
     return data
 
 
-def mailboxes(alerts: AlertsSection) -> list[Mailbox]:
+def mailboxes(section: MailboxSection) -> list[Mailbox]:
     """The one of the settings, if there is one. Raises ConfigError."""
-    return [Mailbox(alerts.mailbox)] if alerts.mailbox.host else []
+    return [Mailbox(section)] if section.host else []
