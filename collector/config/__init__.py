@@ -106,6 +106,14 @@ class IngestSection(CollectorSection):
         description="Share the subscription with `nabz-collector ingest` run elsewhere; with several `workers` it is.",
     )
 
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65000,
+        description="Port on this machine at which `nabz-collector ingest` serves `/metrics` for Prometheus; worker 2 "
+        "has the next one, and so on. 0: none does. `serve` has its own at `[web] listen`.",
+    )
+
     @property
     def shares(self) -> bool:
         return self.shared or self.workers > 1
