@@ -1,7 +1,7 @@
 """The gateway's local page: what was last measured, what last failed, what waits to be sent. Works with no network.
 
 `Board` collects readings as they are taken; `StatusView` is all the page shows; `serve` shows it at ``/`` (for
-people, in every language of the catalogue, no script) and at ``/status.json`` (for programs).
+people, in every language of the catalogue, no script) and at ``/status.json`` and ``/metrics`` (for programs).
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ def respond(request: http.HttpRequest, view: Callable[[], StatusView]) -> http.H
     path, _, query = request.path.partition("?")
     if path == "/status.json":
         return http.HttpAnswer(status=200, body=msgspec.json.encode(view(), enc_hook=list))
+    if path == "/metrics":
+        from agent.local import metrics
+
+        return http.HttpAnswer(status=200, body=metrics.text_of(view()).encode(), kind=metrics.CONTENT_TYPE)
     if path == "/":
         from agent.common.words import languages  # words and styles cost memory only once somebody looks
         from agent.local.status_page import page
@@ -46,7 +50,7 @@ def respond(request: http.HttpRequest, view: Callable[[], StatusView]) -> http.H
         wanted = urllib.parse.parse_qs(query).get("lang", [""])[0]
         language = wanted if wanted in known else next(iter(known))
         return http.HttpAnswer(status=200, body=page(view(), language, known).encode(), kind=http.HTML)
-    raise HttpRefused(404, "there is only / and /status.json")
+    raise HttpRefused(404, "there is only /, /status.json and /metrics")
 
 
 def is_local_name(host: str) -> bool:

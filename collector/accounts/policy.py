@@ -65,6 +65,7 @@ POLICY: Mapping[str, Rule] = {
          "POST /api/v1/records", "GET /api/v1/files/{name}"),
     ),
     "link": Rule((), "anybody", ("GET /a/{secret}", "POST /a/{secret}")),  # its secret says who, for one act
+    "answer": Rule((), "anybody", ("POST /answers/sms",)),  # its signature says which gateway of text messages
     "second_proof": Rule(
         (), "half",
         ("GET /login/second", "POST /login/second", "POST /login/passkey", "POST /logout"),

@@ -14,6 +14,7 @@ from collector.desk.incident import Act
 from collector.store import schema
 
 OF_A_FLAG = frozenset({"opened", "reopened", "worse", "resolved"})  # acts that a change of a flag may tell whole
+OF_PEOPLE = frozenset({"assigned"})  # acts whose detail is part of the news, of groups too
 
 _e, _i, _ch, _ce = schema.incident_events.c, schema.incidents.c, schema.changes.c, schema.centers.c
 
@@ -24,7 +25,7 @@ def announcements_of(conn: sa.Connection, now_ms: int) -> list[Announcement]:
     return [announcement_of(conn, row) for row in rows]
 
 
-_COLUMNS = (_e.id, _e.act, _e.at_ms, _e.person, _e.detail, _e.incident, _e.change, _e.queued_ms)
+_COLUMNS = (_e.id, _e.act, _e.at_ms, _e.person, _e.text, _e.detail, _e.incident, _e.change, _e.queued_ms)
 EVENTS = sa.select(*_COLUMNS).join_from(schema.incident_events, schema.incidents, _i.id == _e.incident)
 _UNQUEUED = EVENTS.where(_e.queued_ms.is_(None), _i.hold_ms <= sa.bindparam("now_ms")).order_by(_e.id)
 
@@ -40,12 +41,13 @@ def announcement_of(conn: sa.Connection, row: Any) -> Announcement:
         act=act,
         incident=incident,
         at_ms=row.at_ms,
-        detail=decode(row.detail) if row.detail and not incident.is_group else None,
+        detail=decode(row.detail) if row.detail and (act in OF_PEOPLE or not incident.is_group) else None,
         cause=causes.of(incident),
         numbers=tuple(contacts.numbers_of(conn, incident)),
         centers=tuple(sorted({one.center for one in mine})) if incident.is_group else (),
         name=center.get("name", ""),
         person=row.person,
+        text=row.text,
     )
     is_whole = change is not None and not incident.is_group and act in OF_A_FLAG
     if is_whole and (act != "resolved" or len({one.criterion for one in mine}) <= 1):

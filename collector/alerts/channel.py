@@ -74,9 +74,11 @@ def by_apprise(
     languages: tuple[str, ...] = LANGUAGES,
     *,
     is_short: bool = False,
+    reply_to: Callable[[AlertMessage], str] = lambda _message: "",
 ) -> Channel:
     """A channel to any service that Apprise knows by URL; with a place such as `{telephone}` in it, one that sends to
-    persons. Raises ValueError, without the URL, as it holds secrets."""
+    persons. `reply_to`: the address that e-mail about a message is answered to. Raises ValueError, without the URL, as
+    it holds secrets."""
     import apprise  # slow to load, and of no use to a collector without channels
 
     address = address_kind(url)
@@ -90,7 +92,7 @@ def by_apprise(
     def send(message: AlertMessage) -> None:
         kind = "warning" if message.event == "raised" else "success"
         service = apprise.Apprise()
-        if not service.add(_filled(url, message.address)):
+        if not service.add(_answered(_filled(url, message.address), reply_to(message))):
             raise SendFailed("the service does not take this address; correct the contact", permanent=True)
         with _own_warnings(apprise.logger) as lines:
             if not service.notify(body=message.text, title="" if is_short else message.title, notify_type=kind):
@@ -108,6 +110,13 @@ def address_kind(url: str) -> AddressKind | None:
 def _filled(url: str, address: str) -> str:
     """The URL with a person's address in its place."""
     return _PLACE.sub(lambda _place: quote(address, safe=""), url)
+
+
+def _answered(url: str, reply_to: str) -> str:
+    """The URL of an e-mail with the address that it is answered to; of another service as it is."""
+    if not reply_to or not url.startswith("mailto"):
+        return url
+    return f"{url}{'&' if '?' in url else '?'}reply={quote(reply_to, safe='')}"
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ EVIDENCE = 2  # sentences of it
 @dataclass(frozen=True)
 class IncidentNews:
     """An event of an incident, with what its message needs. `name` is of the center, for an incident of one,
-    `person` who did what it is about."""
+    `person` who did what it is about, and `text` what they wrote."""
 
     act: Act
     incident: Incident
@@ -33,6 +33,7 @@ class IncidentNews:
     centers: tuple[str, ...] = ()
     name: str = ""
     person: str = ""
+    text: str = ""
 
     @property
     def is_over(self) -> bool:
@@ -66,6 +67,8 @@ def lines(news: IncidentNews, standard: Standard | None, base_url: str, words: P
         yield words("incident.from_to", began=began, over=words.ltr(local(news.at_ms, tz)), lasted=lasted)
     else:
         yield words("alert.since", time=began)
+    if news.text:
+        yield words("incident.note", text=words.name(news.text))
     if news.detail is not None:
         yield words("alert.why", reason=words.reason(news.detail))
     yield from cause_lines(news.cause, words)

@@ -1,4 +1,4 @@
-"""One-time links in messages, by which a person acknowledges an incident without logging in: each is bound to the
+"""One-time links in messages, by which a person works on an incident without logging in: each is bound to the
 person and the incident, ends, and is used once. Only the hash of its secret is kept, and the message that was sent
 forgets it.
 """
@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from collector.desk import work
-from collector.desk.incident import Incident, WorkError
+from collector.desk.incident import WorkError
 from collector.routing import directory
 from collector.store import schema
 
@@ -57,13 +56,13 @@ def find(conn: sa.Connection, secret: str, now_ms: int) -> AckLink | None:
     return AckLink(row.incident, person.key, person.name) if person else None
 
 
-def acknowledge(conn: sa.Connection, secret: str, note: str, now_ms: int) -> Incident:
-    """The incident, acknowledged in the name of the person; the link is used up. Raises WorkError."""
+def use(conn: sa.Connection, secret: str, now_ms: int) -> AckLink:
+    """The link, which is used up. Raises WorkError."""
     link = find(conn, secret, now_ms)
     mine = (_l.token_hash == _hash(secret)) & _l.used_ms.is_(None)
     if link is None or conn.execute(sa.update(schema.links).where(mine).values(used_ms=now_ms)).rowcount != 1:
         raise WorkError("link: has ended or was used; open the incident and log in")
-    return work.acknowledge(conn, link.incident, link.name, note, now_ms)
+    return link
 
 
 def secret_in(text: str) -> str:

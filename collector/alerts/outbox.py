@@ -14,6 +14,11 @@ from functools import partial
 from agent.common.logs import Event
 from agent.common.words import plain
 from collector.alerts import links, personal
+from collector.alerts.answers import acts
+from collector.alerts.answers.acts import Answer
+from collector.alerts.answers.mail import MailReply
+from collector.alerts.answers.mailbox import Mailbox
+from collector.alerts.answers.text import answer_of
 from collector.alerts.channel import AlertMessage, Channel, SendFailed
 from collector.alerts.digest import DigestKind
 from collector.alerts.digests import DigestRun, make_due
@@ -33,6 +38,9 @@ NOT_SENT = Event(
 
 NOT_POLLED = Event(
     __name__, "warning", "answers_unread", "a channel could not be asked for answers", key="channel", fields="error"
+)
+ANSWER_REFUSED = Event(
+    __name__, "info", "answer_refused", "an answer to a message cannot be taken", key="way", fields="error"
 )
 WAIT_S = 4.0  # `look` waits for channels that begin to send; one that hangs is not waited for again
 STOP_S = 5.0
@@ -95,9 +103,11 @@ class Outbox:
         clock_ms: Callable[[], int],
         deadline_s: float = DEADLINE_S,
         digest_times: Mapping[DigestKind, DueTime] | None = None,
+        mailboxes: Sequence[Mailbox] = (),
     ) -> None:
         self.store, self.standards, self.base_url, self.clock_ms = store, standards, base_url, clock_ms
         self.channels = {channel.name: channel for channel in channels}
+        self._mailboxes = mailboxes
         self._deadline_s, self.digest_times = deadline_s, digest_times or {}
         self._workers: dict[str, ChannelWorker] = {}
         self._stopped = threading.Event()
@@ -136,7 +146,7 @@ class Outbox:
         return make_due(self.store.read, self.store.write, run)
 
     def poll_answers(self) -> int:
-        """Takes what people answered by channels that have buttons; how many answers."""
+        """Takes what people answered by channels that have buttons, and by e-mail; how many answers."""
         taken = 0
         for name, channel in list(self.channels.items()):
             if channel.poll is None:
@@ -145,7 +155,23 @@ class Outbox:
                 taken += channel.poll(partial(self._answer, channel.address))
             except SendFailed as problem:
                 NOT_POLLED.log(channel=name, error=problem)
+        for mailbox in self._mailboxes:
+            try:
+                taken += mailbox.poll(self._mailed)
+            except SendFailed as problem:
+                NOT_POLLED.log(channel="mailbox", error=problem)
         return taken
+
+    def _mailed(self, reply: MailReply) -> None:
+        """Does what an e-mail asks for, in the name of the person whose message it answers."""
+        answer = answer_of(reply.text, "mail")
+        if answer is None:
+            return
+        try:
+            with self.store.write() as conn:
+                acts.by_link(conn, reply.secret, answer, self.clock_ms())
+        except WorkError as error:
+            ANSWER_REFUSED.log(way="mail", error=error)
 
     def _answer(self, kind: AddressKind | None, secret: str, address: str) -> str:
         """What became of a press on a button, in the language of whoever pressed."""
@@ -157,10 +183,10 @@ class Outbox:
             if person is None or kind is None or person.addresses.get(kind) != address:
                 return words("link.over")
             try:
-                links.acknowledge(conn, secret, words("link.pressed"), now_ms)
+                acts.by_link(conn, secret, Answer("ack", words("link.pressed"), way="button"), now_ms)
             except WorkError as error:
                 return str(error)
-            return words("link.done", name=person.name)
+            return words("link.done.ack", name=person.name)
 
     def _worker(self, channel: str) -> ChannelWorker:
         if channel not in self._workers:

@@ -33,7 +33,9 @@ from collector.standard.criteria import EVERYONE
 from collector.store import schema
 
 CALLING = ARMING | {"worse", "escalated"}
-TOLD = frozenset({*ALERTS, "acknowledged", "closed"})  # of what persons hear; a merger is the desk's own affair
+TOLD = frozenset(
+    {*ALERTS, "acknowledged", "assigned", "closed", "noted"}
+)  # of what persons hear; a merger is the desk's own affair
 
 _al, _e, _i = schema.alerts.c, schema.incident_events.c, schema.incidents.c
 

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from agent.common import logs
 from agent.common.errors import describe
 from agent.common.files import parse_toml
-from collector.config.alerts import AlertsSection, ChannelSection
+from collector.config.alerts import AlertsSection, ChannelSection, MailboxSection
 from collector.config.archive import ArchiveSection
 from collector.config.backup import BackupSection
 from collector.config.broker import BrokerSection, ExternalBrokerSection
@@ -32,6 +32,7 @@ from collector.config.table import CollectorSection, ConfigError, read_secret
 __all__ = [
     "DEFAULT_FILE",
     "EVERYWHERE",
+    "AlertsSection",
     "ArchiveSection",
     "BackupSection",
     "BrokerSection",
@@ -43,6 +44,7 @@ __all__ = [
     "ExternalBrokerSection",
     "HttpSection",
     "KeepSection",
+    "MailboxSection",
     "MeasureSection",
     "PublicEndpoint",
     "ReportsSection",
@@ -107,6 +109,14 @@ class IngestSection(CollectorSection):
     shared: bool = Field(
         default=False,
         description="Share the subscription with `nabz-collector ingest` run elsewhere; with several `workers` it is.",
+    )
+
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65000,
+        description="Port on this machine at which `nabz-collector ingest` serves `/metrics` for Prometheus; worker 2 "
+        "has the next one, and so on. 0: none does. `serve` has its own at `[web] listen`.",
     )
 
     @property
@@ -261,6 +271,7 @@ class Settings(CollectorSection):
     measure: MeasureSection = MeasureSection()
     standard: StandardSection = StandardSection()
     alerts: AlertsSection = AlertsSection()
+    mailbox: MailboxSection = MailboxSection()
     sweep: SweepSection = SweepSection()
     ingest: IngestSection = IngestSection()
     keep: KeepSection = KeepSection()

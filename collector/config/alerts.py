@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from agent.common.words import languages
 from collector.config.table import CollectorSection, read_secret
@@ -68,6 +68,34 @@ class ChannelSection(CollectorSection):
         return read_secret(self.url_file, "[alerts.channels] url_file") if self.url_file else self.url
 
 
+class MailboxSection(CollectorSection):
+    host: str = Field(default="", description="IMAP server of the mailbox for answers; empty: none is read.")
+    port: int = Field(default=993, gt=0, le=65535, description="Its port.")
+    tls: bool = Field(default=True, description="TLS from the first byte; only on this machine may it be false.")
+    user: str = Field(default="", max_length=200, description="Who logs in.")
+    password_file: Path | None = Field(default=None, description="File with the password.")
+    folder: str = Field(default="INBOX", min_length=1, max_length=200, description="The folder that is read.")
+    address: str = Field(
+        default="",
+        pattern=r"^([^@+\s]+@[^@\s]+)?$",
+        description="Address that messages are answered to, with a secret after a plus: desk@example.pk becomes "
+        "desk+SECRET@example.pk. Empty: answers are known by what they quote.",
+    )
+    every_s: float = Field(default=30.0, ge=5, le=3600, description="Pause between two looks, in seconds.")
+
+    @model_validator(mode="after")
+    def _safe(self) -> MailboxSection:
+        if self.host and not self.tls and self.host not in ("localhost", "127.0.0.1", "::1"):
+            raise ValueError("tls = false would send the password in the clear; set tls = true")
+        if self.host and self.password_file is None:
+            raise ValueError("a mailbox needs a password; name its file as password_file")
+        return self
+
+    def password(self) -> str:
+        """Raises ConfigError."""
+        return read_secret(self.password_file, "[mailbox] password_file") if self.password_file else ""
+
+
 class AlertsSection(CollectorSection):
     every_s: float = Field(
         default=5.0, gt=0, le=3600, description="Pause between looks at the queue of alerts, in seconds."
@@ -80,6 +108,15 @@ class AlertsSection(CollectorSection):
         default="Mon 09:00",
         description="When whoever runs centers gets a digest in Urdu, moved past holidays; empty: never.",
     )
+    sms_secret_file: Path | None = Field(
+        default=None,
+        description="File with the secret by which the gateway of text messages signs answers to `/answers/sms` "
+        "(`whsec_` and 32 random bytes in base64). None: none are taken.",
+    )
     channels: tuple[ChannelSection, ...] = Field(
         default=(), description="Where alerts go: `[[alerts.channels]]` once for each."
     )
+
+    def sms_secret(self) -> str:
+        """Empty without a file. Raises ConfigError."""
+        return read_secret(self.sms_secret_file, "[alerts] sms_secret_file") if self.sms_secret_file else ""

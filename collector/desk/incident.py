@@ -34,9 +34,11 @@ ALERTS: Mapping[str, Literal["raised", "cleared"]] = {
     "snooze_ended": "raised", "better": "cleared", "resolved": "cleared",
 }  # fmt: skip
 
-# What persons are told of by routes: besides, that somebody looks after it or has closed it, or that nobody does.
+# What persons are told of by routes: besides, that somebody looks after it, has assigned, commented
+# or closed it, or that nobody does.
 ROUTED: Mapping[str, Literal["raised", "cleared"]] = {
     **ALERTS, "acknowledged": "cleared", "closed": "cleared", "merged": "cleared", "escalated": "raised",
+    "assigned": "cleared", "noted": "cleared",
 }  # fmt: skip
 # What ends an incident: programs that were told of its beginning must hear of it, whoever is to sleep.
 ENDS = frozenset({"resolved", "closed", "merged"})

@@ -134,6 +134,10 @@ def work(settings: Settings, standards: Standards, now_ms: Callable[[], int], nu
         workers = IngestWorkers(shared, store, key, standards, addresses, lambda _codes: None, now_ms)
         stack.callback(workers.stop)  # also if one of several listeners cannot begin
         workers.start()
+        if settings.ingest.metrics_port:
+            from collector.ingest import metrics  # of no use to those who do not scrape
+
+            stack.enter_context(metrics.served(workers, settings.ingest.metrics_port + number - 1))
         logged_s = time.monotonic()
         while not stop.wait(POLL_INTERVAL_S):
             if not workers.is_alive():

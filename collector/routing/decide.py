@@ -22,7 +22,9 @@ from collector.routing.rota import Rota
 from collector.routing.routes import AlertRoute
 
 ARMING = frozenset({"opened", "reopened", "ack_expired", "snooze_ended"})  # from these on, escalation's time runs
-ECHOED = frozenset({"acknowledged", "closed"})  # what one person does and the others who were told learn
+ECHOED = frozenset(
+    {"acknowledged", "assigned", "closed", "noted"}
+)  # what one person does and the others who were told learn
 
 
 @dataclass(frozen=True)

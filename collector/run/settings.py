@@ -40,6 +40,7 @@ def read_channels(settings: Settings) -> list[Channel]:
                 channel.languages,
                 channel.secret(),
                 is_short=channel.form == "short",
+                reply_address=settings.mailbox.address,
             )
             for channel in settings.alerts.channels
         ]

@@ -32,7 +32,7 @@ from collector.web.decisions import standards as standard_pages
 from collector.web.fleet import lists, map_page, mine, monthly, now, reports, setup
 from collector.web.guard import Guard
 from collector.web.health import Health
-from collector.web.interfaces import links, metrics, openapi, tables
+from collector.web.interfaces import answers, links, metrics, openapi, tables
 from collector.web.limits import BodyLimit
 from collector.web.live import Follower, Hub
 from collector.web.machines import gateways, tiles
@@ -99,6 +99,7 @@ def build(
         app.include_router(page.router(site))
     app.include_router(incidents.router(site))
     app.include_router(tables.router(site))
+    app.include_router(answers.router(site))
     app.include_router(links.router(site))
     app.include_router(metrics.router(site))
     app.include_router(openapi.router(app))
@@ -149,6 +150,7 @@ def _site(
         board=NoticeBoard(personal_channels(config), config.web_url),
         dispute_days=config.disputes.file_within_days,
         signature=config.reports,
+        sms_secret=config.alerts.sms_secret(),
     )
 
 

@@ -61,6 +61,7 @@ class Site:
     board: NoticeBoard = field(default_factory=NoticeBoard)  # how persons are told
     dispute_days: int = 30  # for how long a closed month may be disputed
     signature: ReportsSection = field(default_factory=ReportsSection)  # by which key reports are signed
+    sms_secret: str = ""  # by which the gateway of text messages signs answers; empty: none are taken
 
     def ranks(self, conn: sa.Connection) -> queries.Ranks:
         """How criteria weigh now, and which opening hours are closed."""

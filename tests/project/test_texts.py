@@ -18,6 +18,7 @@ from collector.access.users import Act, Doubt
 from collector.accounts.contacts import KINDS, TEXTS
 from collector.accounts.policy import ROLES
 from collector.acts.adoption import AdoptionState
+from collector.alerts.answers.acts import ANSWER_ACTS
 from collector.alerts.breaker import BreakerState
 from collector.alerts.digest import DigestKind
 from collector.alerts.lists import ALERT_STATES
@@ -129,6 +130,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "incident.act", get_args(IncidentAct)
     yield "incident.state", STATES_OF_WORK
     yield "incidents.act", ACTS
+    yield from ((room, ANSWER_ACTS) for room in ("link.act", "link.done"))
     yield "alert.state", [state for state in ALERT_STATES if state != "all"]
     yield "digest.title", get_args(DigestKind)
     yield "party", WAITS

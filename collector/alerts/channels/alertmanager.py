@@ -17,6 +17,7 @@ from collector.desk.symptoms import SEVERITIES
 PATH = "/api/v2/alerts"
 FIRES_S = 30 * 86_400  # without an end Alertmanager would forget an alert after five minutes
 ENDED = frozenset({"resolved", "closed", "merged"})
+OVER = frozenset({"resolved", "reviewed", "merged"})
 
 
 def channel(name: str, url: str) -> Channel:
@@ -40,7 +41,7 @@ def alerts_of(facts: dict[str, Any], message: AlertMessage) -> list[dict[str, ob
     annotations = {"summary": message.title, "description": message.text}
     if (cause := incident["cause"]) is not None:
         annotations["cause"] = cause["name"]
-    is_over = facts["act"] in ENDED
+    is_over = facts["act"] in ENDED or incident["state"] in OVER  # a note on one that is over does not begin it again
     began_ms = incident["began_ms"]
     over_ms = max(began_ms + 1, incident["resolved_ms"] or at_ms)
     return [

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from urllib.parse import urlsplit
 
-from collector.alerts.channel import LANGUAGES, Channel, Event, by_apprise
+from collector.alerts import links
+from collector.alerts.answers import mail
+from collector.alerts.channel import LANGUAGES, AlertMessage, Channel, Event, by_apprise
 from collector.alerts.channels import alertmanager, telegram, webhook
 
 Maker = Callable[[str, str, str, tuple[Event, ...]], Channel]
@@ -13,17 +16,23 @@ Maker = Callable[[str, str, str, tuple[Event, ...]], Channel]
 
 def make(
     name: str, url: str, events: tuple[Event, ...] = ("raised", "cleared"), languages: tuple[str, ...] = LANGUAGES,
-    secret: str = "", *, is_short: bool = False,
+    secret: str = "", *, is_short: bool = False, reply_address: str = "",
 ) -> Channel:  # fmt: skip
     """The channel of a URL: alertmanager+http://HOST:PORT, webhook+https://HOST/PATH,
     telegram+https://api.telegram.org, or one of Apprise. Raises ValueError, without the URL, as it may hold secrets."""
     scheme, _, rest = url.partition("+")
     maker = MAKERS.get(scheme)
     if maker is None:
-        return by_apprise(name, url, events, languages, is_short=is_short)
+        return by_apprise(name, url, events, languages, is_short=is_short, reply_to=partial(_reply_to, reply_address))
     if urlsplit(rest).scheme not in ("http", "https") or not urlsplit(rest).hostname:
         raise ValueError(f"channel {name!r}: after {scheme}+ an address such as https://HOST/PATH is needed")
     return maker(name, rest, secret, events)
+
+
+def _reply_to(address: str, message: AlertMessage) -> str:
+    """With the secret of the message's link in it; empty where there is none."""
+    secret = links.secret_in(message.text)
+    return mail.reply_address(address, secret) if address and secret else ""
 
 
 def _alertmanager(name: str, url: str, _secret: str, _events: tuple[Event, ...]) -> Channel:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from collector.alerts.answers.mailbox import mailboxes
 from collector.alerts.outbox import Outbox
 from collector.config import Settings
 from collector.run.runtime import PeriodicTask
@@ -58,8 +59,9 @@ def outbox_of(settings: Settings, store: Store, standards: Standards, now_ms: Ca
     """Without channels it still empties the queue, so that a channel added later gets no old messages. Raises
     ConfigError."""
     return Outbox(
-        store, read_channels(settings), standards, settings.web_url, now_ms, digest_times=read_digest_times(settings)
-    )
+        store, read_channels(settings), standards, settings.web_url, now_ms, digest_times=read_digest_times(settings),
+        mailboxes=mailboxes(settings.mailbox),
+    )  # fmt: skip
 
 
 def message_tasks(jobs: Jobs, settings: Settings, outbox: Outbox) -> list[PeriodicTask]:

@@ -1,3 +1,3 @@
 """What programs ask for: lists as JSON and CSV, metrics for Prometheus, the description of the API."""
 
-__all__ = ["links", "metrics", "openapi", "tables"]
+__all__ = ["answers", "links", "metrics", "openapi", "tables"]

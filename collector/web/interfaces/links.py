@@ -1,12 +1,13 @@
-"""The page behind a one-time link: what the incident is, and one button that acknowledges it."""
+"""The page behind a one-time link: what the incident is, and a form to acknowledge, assign, resolve or comment."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
-from collector.access import users
 from collector.alerts import links
+from collector.alerts.answers import acts
+from collector.alerts.answers.acts import ANSWER_ACTS, Answer
 from collector.desk import tables
 from collector.desk.incident import WorkError
 from collector.web import forms
@@ -27,27 +28,30 @@ def router(site: Site) -> APIRouter:
             link = links.find(conn, secret, site.now())
             incident = tables.get(conn, link.incident) if link else None
         return View.of(site, request).page(
-            "link.html", status=200 if link else 404, link=link, incident=incident, done=False, secret=secret[:22]
+            "link.html",
+            status=200 if link else 404,
+            link=link,
+            incident=incident,
+            done="",
+            secret=secret[:22],
+            acts=ANSWER_ACTS,
         )
 
     @routes.post("/a/{secret}")
-    def act(request: Request, secret: str, note: str = Form("")) -> Response:
+    def act(
+        request: Request, secret: str, note: str = Form(""), act: str = Form("ack"), owner: str = Form("")
+    ) -> Response:
         if not forms.is_of_this_site(request):
             raise Mistaken(403, "form: came from a page of another site; open the link and press its button")
-        now_ms = site.now()
+        wanted = next((one for one in ANSWER_ACTS if one == act), None)
+        if wanted is None:
+            raise Mistaken(400, f"act: is none; use one of {' '.join(ANSWER_ACTS)}")
+        answer = Answer(wanted, note.strip() or (NOTE if wanted == "ack" else ""), owner.strip())
         try:
             with site.store.write() as conn:
-                incident = links.acknowledge(conn, secret, note.strip() or NOTE, now_ms)
-                users.record(
-                    conn,
-                    "incident_worked",
-                    incident.owner,
-                    now_ms,
-                    subject=str(incident.id),
-                    reason=f"ack by link {note}",
-                )
+                incident = acts.by_link(conn, secret, answer, site.now())
         except WorkError as error:
             raise Mistaken(409, str(error)) from None
-        return View.of(site, request).page("link.html", link=None, incident=incident, done=True, secret="")
+        return View.of(site, request).page("link.html", link=None, incident=incident, done=wanted, secret="")
 
     return routes

@@ -383,3 +383,26 @@ def test_wrong_settings_are_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "agent.toml").write_text("[agnet]\n")
     assert nabz_agent.main(["status", "--config", str(tmp_path / "agent.toml")]) == 2
     assert "agnet" in capsys.readouterr().err
+
+
+def test_metrics_for_prometheus_have_what_is_known_and_nothing_else() -> None:
+    board = Board()
+    for reading in EVERYTHING:
+        board.note(reading)
+    board.note(UpsReading(at=AT, subject='u"\\\nx', battery_charge_pct=50.0))
+    view = StatusView(
+        now_ms=NOW_MS, started_ms=NOW_MS - 5000, version="1.0", uplink="connected", spool_readings=12, last=board.last
+    )
+    request = http.HttpRequest(method="GET", path="/metrics", headers={"host": "127.0.0.1"}, body=b"", peer="127.0.0.1")
+    answer = respond(request, lambda: view)
+    lines = answer.body.decode().splitlines()
+    assert answer.kind.startswith("text/plain; version=0.0.4")
+    assert {
+        'nabz_agent_info{version="1.0"} 1.0', "nabz_agent_connected 1.0", "nabz_agent_spool_readings 12.0",
+        'nabz_agent_reading_age_seconds{kind="link",subject=""} 90.0',
+        'nabz_agent_reading{kind="link",subject="",figure="rtt_median_ms"} 23.4',
+    } <= set(lines)  # fmt: skip
+    assert "nabz_agent_receipt_age_seconds" not in answer.body.decode()
+    assert any(r'subject="u\"\\\nx"' in line and line.endswith(" 50.0") for line in lines)
+    form = re.compile(r'# (HELP|TYPE) .+|nabz_agent_\w+(\{(\w+="([^"\\]|\\.)*",?)+\})? \S+')
+    assert [line for line in lines if form.fullmatch(line) is None] == []

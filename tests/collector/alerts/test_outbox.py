@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from agent.common.reasons import Reason, encode
 from agent.common.words import AUTO, END, LTR
 from collector.alerts.channel import AlertMessage, Channel, SendFailed, by_apprise
+from collector.alerts.channels.schemes import make
 from collector.alerts.outbox import Outbox
 from collector.alerts.queue import BACKOFF_S, BRAKE, claim, queue
 from collector.register.centers import Center
@@ -491,6 +492,16 @@ def test_a_mail_arrives(store: Store, mailbox: Mailbox) -> None:
     assert outbox(store, by_apprise("mail", url)).look() == 1
     assert len(mailbox.got) == 1
     assert "desk@example.pk" in mailbox.got[0]
+
+
+def test_a_mail_is_answered_to_an_address_with_the_secret_of_its_link(mailbox: Mailbox) -> None:
+    url = f"mailto://127.0.0.1:{mailbox.port}/?from=nabz@example.pk&to=%7Bemail%7D&mode=insecure&format=text"
+    channel = make("mail", url.replace("%7B", "{").replace("%7D", "}"), reply_address="desk@example.pk")
+    secret = "AbCdEfGhIjKlMnOpQrSt_-"
+    channel.send(AlertMessage("t", f"x http://x/a/{secret}", address="ayesha@example.pk"))
+    channel.send(AlertMessage("t", "no link", address="ayesha@example.pk"))
+    assert f"Reply-To: desk+{secret}@example.pk" in mailbox.got[0]
+    assert "Reply-To" not in mailbox.got[1]
 
 
 def test_a_mail_that_is_refused_for_now_is_tried_again(store: Store, mailbox: Mailbox) -> None:

@@ -30,7 +30,7 @@ from agent.common.words import FOLDER
 from collector.access import approvals, enrolment, passwords, users
 from collector.access.enrolment import Approval
 from collector.accounts import directory, policy, sessions
-from collector.config import CollectorTable, EnrolmentSection, MeasureSection, Settings, WebSection
+from collector.config import AlertsSection, CollectorTable, EnrolmentSection, MeasureSection, Settings, WebSection
 from collector.scope import EVERYWHERE, Scope
 from collector.standard import Standards
 from collector.store import Store, schema
@@ -375,6 +375,7 @@ def serve(
     has_admin: bool = True,
     port: int = 0,
     second_proof: Literal["offered", "required"] = "offered",
+    alerts: AlertsSection | None = None,
 ) -> Iterator[Served]:
     if has_admin:
         add_account(store, ADMIN, "admin", now_ms=now_ms, cookie=SESSION)
@@ -383,6 +384,7 @@ def serve(
         web=WebSection(public_url=f"http://localhost:{port}" if port else "", second_proof=second_proof),
         collector=CollectorTable(data_dir=data_dir),
         enrolment=EnrolmentSection(approval=approval),
+        alerts=alerts or AlertsSection(),
         measure=MeasureSection(providers={"PTCL": (17557, 45595)}),
     )
     key = Ed25519PrivateKey.generate()
