@@ -22,36 +22,23 @@ import msgspec
 import sqlalchemy as sa
 
 from collector.store import bulk_insert, schema
+from collector.store.journal.rows import CHANGING as RECORDED
 
-LeafKind = Literal["facts", "calendar", "decisions", "disputes", "adoptions", "day", "report", "standard"]
+LeafKind = Literal[
+    "facts", "calendar", "decisions", "disputes", "adoptions", "inspections", "visits", "day", "report", "standard"
+]
 
 DIGEST_CHARS = 32  # hex: 128 bits of a SHA-256 of each row
 ROWS = 500  # of one leaf: an entry of a tile is at most 64 KiB
 
 # Columns that may change after a row was recorded, and those that say nothing of it.
 CHANGING: Mapping[LeafKind, frozenset[str]] = {
-    "facts": frozenset({"confirmed_ms", "confirmed_by", "withdrawn_ms", "withdrawn_by", "withdrawn_why"}),
-    "calendar": frozenset(
-        {"confirmed_ms", "confirmed_by", "withdrawn_ms", "withdrawn_by", "withdrawn_why", "from_ms", "to_ms"}
-    ),
+    "facts": RECORDED["facts"],
+    "calendar": RECORDED["calendar"],
+    "disputes": RECORDED["disputes"],
     "decisions": frozenset(),
     "adoptions": frozenset({"adopted_ms", "adopted_by"}),
-    "disputes": frozenset(
-        {
-            "state",
-            "witness",
-            "test_from_ms",
-            "test_to_ms",
-            "test_by",
-            "test_id",
-            "outcome",
-            "decided_ms",
-            "decided_by",
-            "reason",
-            "excused_from_ms",
-            "excused_to_ms",
-        }
-    ),
+    "inspections": frozenset({"withdrawn_ms", "withdrawn_by", "withdrawn_why"}),
 }
 LEFT_OUT = frozenset({"id", "waits"})
 UNLOGGED = frozenset({"logged_in", "logged_out", "sessions_ended", "test_requested"})  # acts that decide nothing
