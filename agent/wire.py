@@ -783,7 +783,7 @@ def _spoken(message: M, what: str) -> M:
 
 
 def _is_hex(text: str) -> bool:
-    return all(letter in "0123456789abcdef" for letter in text)
+    return not text.strip("0123456789abcdef")
 
 
 def _decode(decoder: msgspec.json.Decoder[T], body: bytes, what: str, limit: int = MAX_BATCH_BYTES) -> T:
