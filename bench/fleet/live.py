@@ -77,7 +77,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     print(f"load {os.getloadavg()[0]:.1f}; ms of CPU a live batch, groups of {options.group}")
-    print("| database | centers | batches | collector | in its best group | database | wall | a group's p99 |\n" + "|---" * 8 + "|")
+    print(
+        "| database | centers | batches | collector | in its best group | database | wall | a group's p99 |\n"
+        + "|---" * 8
+        + "|"
+    )
     for _ in range(options.times):
         for database in options.databases:
             for count in options.centers:
