@@ -571,7 +571,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``epoch`` names the collector's database, another after every restore; empty from collectors before 0.3. ``lacks``
     are ranges of numbers before ``last_seq`` that it does not hold of this spool, the newest first: a gateway that
     still has them sends them again, and accounts for what it has no more. ``standing`` comes when it has changed and
-    now and then; absent from collectors before 0.3.
+    now and then; absent from collectors before 0.3. ``packing`` is the newest form of packed batches that it reads
+    (`agent.pack`), 0 from collectors before 0.5: in this session they may be sent so.
     """
 
     v: int
@@ -589,6 +590,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     epoch: Hex = ""
     lacks: Annotated[list[tuple[SeqNumber, SeqNumber]], msgspec.Meta(max_length=MAX_LACKS)] = []
     standing: CenterStanding | None = None
+    packing: Count = 0
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -783,7 +785,7 @@ def _spoken(message: M, what: str) -> M:
 
 
 def _is_hex(text: str) -> bool:
-    return all(letter in "0123456789abcdef" for letter in text)
+    return not text.strip("0123456789abcdef")
 
 
 def _decode(decoder: msgspec.json.Decoder[T], body: bytes, what: str, limit: int = MAX_BATCH_BYTES) -> T:

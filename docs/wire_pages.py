@@ -55,6 +55,13 @@ A batch, a receipt, an ask and a task travel as
 with standard base64 and no line feed after it. The body is UTF-8 JSON. There is no canonical form: whoever checks,
 checks the bytes that came. The body is what stands before the *last* line feed. Presence is bare JSON without a seal.
 
+## Packing
+A collector whose receipts say `packing` 1 reads batches in a shorter form, too: the byte 1, the 64 bytes of the
+signature, and the body as raw DEFLATE (RFC 1951) with the preset dictionary `WORDS` of `agent/pack.py`. Signed is the
+body itself, so nothing else changes. More than the limit of a body is never unpacked. A gateway may pack from the first
+such receipt of a session on; it sends a batch as it is when the one before got no receipt in time, as another collector
+may stand there by now. `tests/wire/v1/batch.packed` is `batch.sealed` in this form.
+
 ## Limits
 Before anything is decoded: {wire.MAX_BATCH_BYTES} bytes for a batch's body, {wire.MAX_ASK_BYTES} for
 an ask's, {wire.MAX_SMALL_BYTES} for the others.

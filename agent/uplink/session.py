@@ -19,7 +19,7 @@ from typing import Literal
 import msgspec
 from paho.mqtt.client import MQTTMessage
 
-from agent import __version__, wire
+from agent import __version__, pack, wire
 from agent.common.causes import UplinkCause
 from agent.common.errors import describe
 from agent.common.logs import Event
@@ -127,6 +127,7 @@ class Uplink:
         self._endpoints = Endpoints(identity.brokers, endpoint_file)
         self._keepalives = Keepalives()
         self._proven = False  # the collector has answered in this session
+        self._packs = False  # and reads packed batches
         self._nonce = identity.nonce
         self._witness = ReceiptWitness()
         self._last_packet_s = 0.0
@@ -167,7 +168,7 @@ class Uplink:
         failures = 0
         while True:
             connected_s: float | None = None
-            silent, self._proven, shorter = False, False, False
+            silent, self._proven, self._packs, shorter = False, False, False, False
             client = self._client(self._endpoints.current)
             try:
                 await self._connect(client, self._endpoints.current)
@@ -296,7 +297,8 @@ class Uplink:
             proof=self._witness.proof,
             settings=self._settings(),
         )
-        client.publish(wire.batch_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)
+        sealed = pack.pack(body, self._identity.sign(body)) if self._packs else wire.seal(body, self._identity.sign)
+        client.publish(wire.batch_topic(self._identity.device), sealed, qos=1)
         self._in_flight.sent(step, now_s)
         if step.reason == "last_gasp":
             self._urgent.remove(step.groups[0].ident)
@@ -307,6 +309,7 @@ class Uplink:
         """Overdue batches may be sent again, perhaps divided otherwise; a session with a silent broker ends."""
         overdue = self._in_flight.overdue(now_s)
         self.view.counts["overdue"] += len(overdue)
+        self._packs &= not overdue  # an older collector may stand there by now
         if overdue and now_s - self._last_packet_s > SILENT_S:
             raise UplinkLost("silent", f"nothing received from the broker for {SILENT_S:g} s")
 
@@ -335,6 +338,7 @@ class Uplink:
         batch = self._in_flight.receipted(key, min(receipt.pace_ms / 1000, MAX_PACE_S), self._now_s())
         if ours:
             self._proven, self._receipt_s = True, self._now_s()
+            self._packs = receipt.packing >= pack.FORMAT
             self.view.last_receipt_ms = self._stamp().wall_ms
             self.view.counts["receipted"] += 1
             if receipt.standing is not None:

@@ -52,12 +52,14 @@ class Spent:
     wall_s: float = 0.0
     batches: int = 0
     group_ms: list[float] = field(default_factory=list)
+    batch_ms: list[float] = field(default_factory=list)  # of this process, by groups: the least is the machine's own
 
     @property
     def cells(self) -> str:
         own, other = (1000 * spent / self.batches for spent in (self.own_s, self.database_s))
         wall = 1000 * self.wall_s / self.batches
-        return f"{self.batches} | {own:.3f} | {other:.3f} | {own + other:.3f} | {wall:.3f} | {self.p99_ms:.0f}"
+        least = min(self.batch_ms)
+        return f"{self.batches} | {own:.3f} | {least:.3f} | {other:.3f} | {wall:.3f} | {self.p99_ms:.0f}"
 
     @property
     def p99_ms(self) -> float:
@@ -75,7 +77,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     print(f"load {os.getloadavg()[0]:.1f}; ms of CPU a live batch, groups of {options.group}")
-    print("| database | centers | batches | collector | database | both | wall | a group's p99 |\n" + "|---" * 8 + "|")
+    print(
+        "| database | centers | batches | collector | in its best group | database | wall | a group's p99 |\n"
+        + "|---" * 8
+        + "|"
+    )
     for _ in range(options.times):
         for database in options.databases:
             for count in options.centers:
@@ -95,7 +101,7 @@ def measured(database: str, count: int, options: argparse.Namespace) -> Spent:
             judge = judge_with(settings, read_standards(settings))
             ingest = Ingest(store, Ed25519PrivateKey.generate(), judge)
             spent, begins_ms = Spent(), now_ms()
-            profile = cProfile.Profile() if options.profile else None
+            profile = cProfile.Profile(time.thread_time) if options.profile else None
             for number in range(WARM_UP + options.rounds):
                 at_ms = begins_ms + number * MINUTE_MS
                 messages = _messages(gateways, at_ms, begins_ms - MINUTE_MS)
@@ -122,10 +128,11 @@ def _take(
     own_s, wall_s = time.process_time(), time.perf_counter()
     with profile or nullcontext():
         for begin in range(0, len(messages), group):
-            began_s = time.perf_counter()
+            began_s, cpu_s = time.perf_counter(), time.process_time()
             some = messages[begin : begin + group]
             taken = ingest.take(some, at_ms)
             assert taken.counts["readings"] == 4 * len(some), taken.counts
+            spent.batch_ms.append(1000 * (time.process_time() - cpu_s) / len(some))
             spent.group_ms.append(1000 * (time.perf_counter() - began_s))
     spent.own_s += time.process_time() - own_s
     spent.wall_s += time.perf_counter() - wall_s

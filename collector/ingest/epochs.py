@@ -19,7 +19,7 @@ from collector.ingest.spools import SpoolState
 from collector.ingest.verify import VerifiedBatch
 from collector.messages import DeviceFinding
 from collector.sequence_ranges import missing
-from collector.store import EPOCH, schema
+from collector.store import EPOCH, schema, warm
 from collector.store.cold import held
 
 WENT_BACK = Event(
@@ -33,6 +33,12 @@ IsOurs = Callable[[bytes, bytes], bool]
 
 def current(conn: sa.Connection) -> str:
     return str(conn.scalar(_EPOCH) or "")
+
+
+def current_and_mark(conn: sa.Connection) -> tuple[str, int | None]:
+    """The epoch, and the mark of what others have changed of nobody knows whom (collector.store.warm)."""
+    row = conn.execute(_BOTH).one_or_none()
+    return ("", None) if row is None else (row[0], row[1])
 
 
 def went_back(verified: VerifiedBatch, spool: SpoolState, epoch: str, is_ours: IsOurs) -> wire.Receipt | None:
@@ -68,4 +74,6 @@ def begin(conn: sa.Connection, receipt: wire.Receipt, center: str, now_ms: int) 
     return DeviceFinding(receipt.device, "went_back", detail, center)
 
 
+_everybody = sa.select(schema.generations.c.generation).where(schema.generations.c.center == warm.EVERYBODY)
+_BOTH = sa.select(schema.about.c.value, _everybody.scalar_subquery()).where(schema.about.c.name == EPOCH)
 _EPOCH = sa.select(schema.about.c.value).where(schema.about.c.name == EPOCH)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 import sqlalchemy as sa
 
-from agent import wire
+from agent import pack, wire
 from agent.common.reasons import Reason, encode
 from agent.common.words import plain
 from collector.ingest import boot_clocks, pulse, spools, stories
@@ -332,6 +332,7 @@ class BatchWriter:
                 pace_ms=self.pace_ms,
                 epoch=self.epoch,
                 lacks=spool.holes()[: -wire.MAX_LACKS - 1 : -1],
+                packing=pack.FORMAT,
             )
         )
 

@@ -129,9 +129,9 @@ class Ingest:
         claim(conn, names)
         if self._watch is not None:
             self._watch.follow(conn, now_ms)
-        nonce, epoch = nonces.current(conn, now_ms), epochs.current(conn)
+        nonce, (epoch, mark) = nonces.current(conn, now_ms), epochs.current_and_mark(conn)
         devices, marks = _devices(conn, names)
-        self.memory.begin((epoch, warm.everybodys_mark(conn)), marks, now_ms)
+        self.memory.begin((epoch, mark), marks, now_ms)
         return TransactionFacts(devices, nonce, now_ms, pace_ms, epoch)
 
     def _sealed(self, receipt: wire.Receipt) -> Message:

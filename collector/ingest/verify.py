@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from agent import wire
+from agent import pack, wire
 from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
 from collector.messages import Device, Message, MessageRefused, SpeedRequestReceived, printable, unframed
@@ -85,7 +85,7 @@ def _proven(
         reason = Reason.of("refused.topic", topic=printable(message.topic, 80), asked=wire.batch_topic("DEVICE"))
         raise MessageRefused("wrong_topic", reason)
     try:
-        body, signature = wire.unseal(message.payload, limit)
+        body, signature = (wire if sent.is_ask else pack).unseal(message.payload, limit)
     except wire.WireError as error:
         raise MessageRefused("unframed", unframed(error), name if name in known else "") from None
     device = known.get(name)

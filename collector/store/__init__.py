@@ -258,7 +258,7 @@ def upsert(conn: sa.Connection, table: sa.Table, rows: Sequence[Row], newer_by: 
     With `newer_by`, a row is replaced only by one whose value of that column is at least as great.
     """
     if rows:
-        conn.execute(_upsert(conn.dialect.name, table, tuple(rows[0]), newer_by), list(rows))
+        _run(conn, _upsert(conn.dialect.name, table, tuple(rows[0]), newer_by), rows)
 
 
 def bulk_insert(conn: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
@@ -266,7 +266,7 @@ def bulk_insert(conn: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> No
     if not rows:
         return
     if conn.dialect.name != "postgresql":
-        conn.execute(sa.insert(table), list(rows))
+        _run(conn, _insert(table), rows)
         return
     import psycopg  # of no use to those who have SQLite only, and slow to load
 
@@ -281,6 +281,27 @@ def bulk_insert(conn: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> No
     except psycopg.Error as error:  # as every other statement would say it, see UNAVAILABLE
         raise sa.exc.DBAPIError.instance(statement, None, error, psycopg.Error, dialect=conn.dialect) from error
     warm.note_rows(conn, table, rows)
+
+
+def _run(conn: sa.Connection, statement: sa.Insert, rows: Sequence[Row]) -> None:
+    """One statement for many rows, which SQLAlchemy would prepare one by one: that took as long as the database."""
+    text, names = _compiled(conn.dialect, statement, tuple(rows[0]))
+    codes = warm.centers_of(rows)
+    options = {} if codes is None else {warm.CENTERS: codes}
+    parameters: Any = [tuple([row[name] for name in names]) for row in rows] if names else list(rows)
+    conn.exec_driver_sql(text, parameters, execution_options=options)
+
+
+@lru_cache(maxsize=512)
+def _compiled(dialect: sa.Dialect, statement: sa.Insert, columns: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The text, and the order of its parameters where they have no names."""
+    compiled = statement.compile(dialect=dialect, column_keys=list(columns))
+    return str(compiled), tuple(compiled.positiontup or ())
+
+
+@lru_cache(maxsize=256)
+def _insert(table: sa.Table) -> sa.Insert:
+    return sa.insert(table)
 
 
 @lru_cache(maxsize=256)

@@ -13,9 +13,16 @@ _OWN = {
 }
 
 
+_AS_IT_IS = (int, bool)
+
+
 def own_columns(kind: str, reading: wire.Reading) -> dict[str, object]:
     """What a reading says of its own kind, as its table has it."""
-    return {name: _plain(getattr(reading, name)) for name in _OWN[kind]}
+    values: dict[str, object] = {}
+    for name in _OWN[kind]:  # many of them in every batch: what needs nothing done is not asked twice
+        value = getattr(reading, name)
+        values[name] = value if value is None or value.__class__ in _AS_IT_IS else _plain(value)
+    return values
 
 
 def _plain(value: object) -> object:

@@ -30,5 +30,7 @@ def issued_ms(conn: sa.Connection, wanted: Iterable[str]) -> dict[str, int]:
     """When each of `wanted` was issued; those that were never issued are left out."""
     nonces = schema.nonces.c
     likely = sorted({nonce for nonce in wanted if NONCE.fullmatch(nonce)})
+    if not likely:
+        return {}
     rows = conn.execute(sa.select(nonces.nonce, nonces.issued_ms).where(nonces.nonce.in_(likely)))
     return {row.nonce: row.issued_ms for row in rows}

@@ -245,10 +245,11 @@ def _codes(statement: str, context: Any) -> Collection[str] | None:
     if (named := context.execution_options.get(CENTERS)) is not None:
         return frozenset(named)
     rows = context.compiled_parameters if statement[:6] == "INSERT" and context.compiled is not None else ()
-    return _centers_of(rows)
+    return centers_of(rows)
 
 
-def _centers_of(rows: Sequence[Mapping[str, Any]]) -> Collection[str] | None:
+def centers_of(rows: Sequence[Mapping[str, Any]]) -> Collection[str] | None:
+    """Of whom these rows are; None: they do not tell."""
     if not rows or any("center" not in row for row in rows):
         return None
     return {row["center"] for row in rows}
@@ -258,7 +259,7 @@ def note_rows(conn: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, 
     """Rows were inserted by another way than a statement."""
     changes: Changes | None = conn.info.get(CHANGES)
     if changes is not None and table.name in TABLES:
-        changes.note(table.name, _centers_of(rows))
+        changes.note(table.name, centers_of(rows))
 
 
 def unmarked(conn: sa.Connection) -> None:
@@ -287,8 +288,3 @@ def _upsert(conn: sa.Connection, codes: Sequence[str], fresh: int) -> None:
     insert = sqlite.insert(table) if conn.dialect.name == "sqlite" else postgresql.insert(table)
     changed = insert.on_conflict_do_update(index_elements=["center"], set_={"generation": insert.excluded.generation})
     conn.execute(changed, [{"center": code, "generation": fresh} for code in codes])
-
-
-def everybodys_mark(conn: sa.Connection) -> int | None:
-    g = schema.generations.c
-    return conn.scalar(sa.select(g.generation).where(g.center == EVERYBODY))

@@ -16,7 +16,7 @@ from paho.mqtt.client import Client as AnyClient
 from paho.mqtt.client import MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from agent import identity, wire
+from agent import identity, pack, wire
 from agent.common.mqtt import Client
 from tests.helpers.ports import free_port
 
@@ -56,6 +56,7 @@ class LittleCollector:
         self.presence: list[wire.Presence] = []
         self.asks: list[tuple[bytes, bytes]] = []  # (body, signature)
         self.held: dict[tuple[str, int], bytes] = {}
+        self.packed: list[bool] = []  # whether each batch was
         self.answer: Callable[[wire.Batch], wire.Receipt | None] = receipt_for
         self.sign: Callable[[bytes], bytes] = self.key.sign
         self._client = Client(CallbackAPIVersion.VERSION2, client_id="collector")
@@ -71,7 +72,8 @@ class LittleCollector:
         if "/presence/" in message.topic:
             self.presence.append(wire.decode_presence(bytes(message.payload)))
             return
-        body, signature = wire.unseal(bytes(message.payload))
+        body, signature = pack.unseal(bytes(message.payload))
+        self.packed.append(pack.is_packed(bytes(message.payload)))
         if "/ask/" in message.topic:
             self.asks.append((body, signature))
             return

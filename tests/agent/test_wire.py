@@ -447,6 +447,16 @@ MESSAGES: dict[str, wire.Batch | wire.Receipt | wire.Ask | wire.Task | wire.Pres
             state="below", criterion="internet.download", since_ms=1_779_990_000_000, missed=3
         ),
     ),
+    "receipt-packing": wire.Receipt(
+        v=1,
+        device=DEVICE,
+        spool=SPOOL,
+        first_seq=1,
+        last_seq=3,
+        chain=wire.chain(wire.GENESIS, RAWS).hex(),
+        at_ms=1_780_000_000_250,
+        packing=1,
+    ),
     "receipt-set-aside": wire.Receipt(
         v=1,
         device=DEVICE,
@@ -582,6 +592,7 @@ DECODERS = {
     "batch-settings": wire.decode_batch,
     "receipt": wire.decode_receipt,
     "receipt-lacks": wire.decode_receipt,
+    "receipt-packing": wire.decode_receipt,
     "receipt-standing": wire.decode_receipt,
     "receipt-set-aside": wire.decode_receipt,
     "receipt-other-history": wire.decode_receipt,
@@ -612,7 +623,8 @@ def of_kinds() -> list[str]:
 
 
 def test_every_golden_file_is_tested() -> None:
-    names = {f"{name}.json" for name in (*of_kinds(), *MESSAGES)} | {"batch.sealed", "receipt.sealed", "key.json"}
+    names = {f"{name}.json" for name in (*of_kinds(), *MESSAGES)} | {"key.json"}
+    names |= {"batch.sealed", "batch.packed", "receipt.sealed"}
     assert {path.name for path in GOLDEN.iterdir()} == names
     assert READINGS.keys() <= set(of_kinds())
 

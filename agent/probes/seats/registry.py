@@ -251,13 +251,13 @@ def roll_call(seats: list[SeatRecord], now_ms: int, started_ms: int, limits: Sea
             id=[labels[seat.id] for seat in ordered],
             state=[state for state, _faults in judged],
             why=[""] * len(ordered),
-            cpu_pct=[last.cpu_pct if last else None for last in shown],
-            memory_pct=[last.memory_pct if last else None for last in shown],
-            disk_pct=[last.disk_pct if last else None for last in shown],
-            temperature_c=[last.temperature_c if last else None for last in shown],
-            uptime_s=[last.uptime_s if last else None for last in shown],
+            cpu_pct=_column(last.cpu_pct if last else None for last in shown),
+            memory_pct=_column(last.memory_pct if last else None for last in shown),
+            disk_pct=_column(last.disk_pct if last else None for last in shown),
+            temperature_c=_column(last.temperature_c if last else None for last in shown),
+            uptime_s=_column(last.uptime_s if last else None for last in shown),
             changed=changed if any(changed) else [],
-            quiet_s=quiet_s if any(value is not None for value in quiet_s) else [],
+            quiet_s=_column(quiet_s),
             waiting=sorted(labels[seat.id] for seat in seats if not seat.approved)[:MAX_WAITING],
             faults=faults,
         ),
@@ -278,6 +278,12 @@ def in_common(present: Sequence[SeatRecord]) -> dict[str, list[Reason]]:
         if mine:
             found[seat.id] = mine
     return found
+
+
+def _column(values: Iterable[float | None]) -> list[float | None]:
+    """Nothing at all where nothing is known of any seat."""
+    known = list(values)
+    return known if any(value is not None for value in known) else []
 
 
 def _text(faults: Sequence[Reason]) -> str:

@@ -235,6 +235,59 @@ def test_how_the_center_stands_is_kept_from_a_receipt_of_ours(enrolled, little_c
     asyncio.run(story())
 
 
+def test_batches_are_packed_once_a_receipt_of_the_session_says_that_they_are_read(
+    enrolled, little_collector, spool
+) -> None:
+    plain, packing = little_collector.answer, [1, 1, 0, 1]
+
+    def answer(batch: wire.Batch) -> wire.Receipt | None:
+        return msgspec.structs.replace(plain(batch), packing=packing.pop(0))
+
+    little_collector.answer = answer
+
+    async def story() -> None:
+        for number in range(2):  # sessions
+            spool.append([reading(number)], "low", T0 + number)
+            async with running(enrolled, spool) as link:
+                await until(lambda: spool.stats().readings == 0)
+                spool.append([reading(10 + number)], "low", T0 + 10 + number)
+                link.readings_waiting()
+                await until(lambda: spool.stats().readings == 0)
+
+    asyncio.run(story())
+    assert little_collector.packed == [False, True, False, False]
+
+
+def test_what_got_no_receipt_in_time_is_sent_unpacked(enrolled, little_collector, spool) -> None:
+    """An older collector has taken the place of the one that reads packed batches."""
+    plain, answers = little_collector.answer, iter([True, False, True])
+
+    def answer(batch: wire.Batch) -> wire.Receipt | None:
+        return msgspec.structs.replace(plain(batch), packing=1) if next(answers) else None
+
+    little_collector.answer = answer
+
+    async def story() -> None:
+        spool.append([reading(1)], "low", T0)
+        clock = [100.0]
+        link = Uplink(
+            enrolled, spool, stamp=stamp, on_task=lambda task: None, now_s=lambda: clock[0], chance=lambda: 0.0
+        )
+        task = asyncio.create_task(link.run())
+        await until(lambda: spool.stats().readings == 0)
+        spool.append([reading(2)], "low", T0 + 1)
+        link.readings_waiting()
+        await until(lambda: len(little_collector.batches) == 2)
+        clock[0] += FIRST_RECEIPT_S + 1
+        link.readings_waiting()
+        await until(lambda: spool.stats().readings == 0)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(story())
+    assert little_collector.packed == [False, True, False]
+
+
 def test_a_batch_without_a_receipt_is_sent_again(enrolled, little_collector, spool) -> None:
     answers = iter([False, True])
     plain = little_collector.answer

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent import wire
+from agent import pack, wire
 from agent.common.reasons import Reason, decode, encode
 from collector.commands.evidence import held_ids
 from collector.ingest.pulse import STANDING_MS
@@ -413,6 +413,30 @@ def test_what_has_no_frame_is_set_aside_in_part(house: House, gateway, payload: 
 def test_a_signed_body_that_is_no_batch_is_set_aside(house: House, gateway, body: bytes) -> None:
     mine = gateway(house.store)
     refused(house, Message(wire.batch_topic(mine.device), wire.seal(body, mine.key.sign)), "unframed")
+
+
+def test_a_packed_batch_is_held_as_it_was_signed(house: House, gateway) -> None:
+    mine = gateway(house.store)
+    sealed = mine.batch([mine.ups(), mine.ups(NOW + 1)])
+    body, signature = wire.unseal(sealed.payload)
+    (receipt,) = house.receipts(Message(sealed.topic, pack.pack(body, signature)))
+    assert (receipt.outcome, receipt.last_seq, receipt.packing) == ("stored", 2, pack.FORMAT)
+    (row,) = house.rows(schema.evidence)
+    assert (bytes(row.body), bytes(row.signature)) == (body, signature)
+    house.take(sealed)  # the same once more, as an older gateway sends it
+    assert len(house.rows(schema.evidence)) == 1
+    assert house.findings() == []
+
+
+def test_what_is_packed_is_not_believed_without_its_signature_and_a_bomb_is_refused(house: House, gateway) -> None:
+    mine = gateway(house.store)
+    body, signature = wire.unseal(mine.batch([mine.ups()]).payload)
+    topic = wire.batch_topic(mine.device)
+    refused(house, Message(topic, pack.pack(body, signature[::-1])), "bad_signature")
+    house.take(Message(topic, pack.pack(bytes(50_000_000), signature)))
+    assert house.findings() == ["bad_signature", "unframed"]
+    (_, bomb) = house.rows(schema.set_aside)
+    assert "more than 65536 bytes are packed in" in bomb.reason
 
 
 def test_a_flood_of_the_same_doubt_is_one_finding_an_hour(house: House, gateway) -> None:
