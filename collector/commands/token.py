@@ -36,9 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("center", metavar="CENTER", help="the center's code")
     parser.add_argument("--ttl", type=token_ttl_s, default=86_400, metavar="TIME", help="30m, 24h, 7d (default: 24h)")
     who_argument(parser)
-    parser.add_argument(
-        "--replaces", action="store_true", help="revoke the center's gateways so far once it joined"
-    )
+    parser.add_argument("--replaces", action="store_true", help="revoke the center's gateways so far once it joined")
     parser.add_argument("--no-qr", action="store_true", help="print the text alone")
     parser.add_argument("--json", action="store_true", help="print facts as JSON")
 

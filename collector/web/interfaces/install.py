@@ -25,7 +25,7 @@ DONE: dict[State, int] = {"waiting": 1, "approval": 2, "joined": 3, "done": 4}  
 
 
 @dataclass(frozen=True, kw_only=True)
-class Installation:
+class GatewayProgress:
     """`heard_ms` is None before the first reading."""
 
     state: State
@@ -51,7 +51,7 @@ def router(site: Site) -> APIRouter:
     return routes
 
 
-def installation(conn: sa.Connection, name: str, now_ms: int) -> Installation:
+def installation(conn: sa.Connection, name: str, now_ms: int) -> GatewayProgress:
     """How far the gateway is that this token is for."""
     t, e, c = schema.tokens.c, schema.enrolments.c, schema.centers.c
     row = None
@@ -60,9 +60,9 @@ def installation(conn: sa.Connection, name: str, now_ms: int) -> Installation:
         query = query.select_from(schema.tokens).outerjoin(schema.enrolments, e.token_hash == t.token_hash)
         row = conn.execute(query.join(schema.centers, c.center == t.center).where(t.token_hash == name)).one_or_none()
     if row is None or now_ms > (row.used_ms or row.expires_ms) + SHOWN_MS:
-        return Installation(state="unknown")
+        return GatewayProgress(state="unknown")
     heard_ms = _heard(conn, row.device)
-    return Installation(
+    return GatewayProgress(
         state=_state(row.used_ms, row.expires_ms, row.state, _is_enrolled(conn, row.device), heard_ms, now_ms),
         center=row.center, name=row.name, heard_ms=heard_ms,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A gateway from a prepared folder to its replacement, with the real agent at a real collector; and what the installer's page says on the way."""
+"""A gateway from a prepared folder to its replacement, with the real agent at a real collector; what its page says."""
 
 from __future__ import annotations
 
