@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
 from agent import config_file, identity
 from agent.common.errors import describe
 from agent.common.files import asked_secret, on_command_line
@@ -17,13 +19,23 @@ EXAMPLE = "nabz-agent enrol https://nabz.example:8443"
 FIX = "leave it away and give it when asked, on standard input, or by --token-file"
 
 
+class PreparedJoin(msgspec.Struct, frozen=True):
+    """The file of a prepared gateway."""
+
+    url: str
+    token: str
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("url", metavar="URL", help="the collector's address, as the desk gave it")
+    parser.add_argument("url", nargs="?", metavar="URL", help="the collector's address, as the desk gave it")
     parser.add_argument("refused", nargs="?", help=argparse.SUPPRESS)  # where the token stood until 0.2
     parser.add_argument(
         "--token-file", type=Path, metavar="FILE", help="the center's one-time token (default: asked for, or one line "
         "of standard input)",
     )  # fmt: skip
+    parser.add_argument(
+        "--prepared", type=Path, metavar="FILE", help="join.json of `nabz-collector gateway prepare`: URL and token"
+    )
     parser.add_argument(
         "--config", metavar="FILE", help=f"settings (default: {config_file.DEFAULT_PATH}, if it is there)"
     )
@@ -45,12 +57,28 @@ def run(options: argparse.Namespace) -> int:
     if options.refused is not None:
         print(f"nabz-agent: {on_command_line('the token', FIX)}", file=sys.stderr)
         return 2
+    if options.prepared is not None:
+        return _enrolled_prepared(options)
+    if options.url is None:
+        print("nabz-agent: URL: is missing; give the address that the desk gave, or --prepared FILE", file=sys.stderr)
+        return 2
     try:
         token = asked_secret("Token: ", options.token_file)
     except (OSError, ValueError) as error:
         print(f"nabz-agent: --token-file {options.token_file}: cannot be read ({describe(error)})", file=sys.stderr)
         return 2
     return enrolled(options, token)
+
+
+def _enrolled_prepared(options: argparse.Namespace) -> int:
+    try:
+        prepared = msgspec.json.decode(options.prepared.read_bytes(), type=PreparedJoin)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        fix = "give a join.json of `nabz-collector gateway prepare`"
+        print(f"nabz-agent: {options.prepared}: cannot be read ({describe(error)}); {fix}", file=sys.stderr)
+        return 2
+    options.url = prepared.url
+    return enrolled(options, prepared.token)
 
 
 def enrolled(options: argparse.Namespace, token: str) -> int:

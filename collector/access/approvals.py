@@ -30,6 +30,12 @@ def note_token(
         users.record(conn, "issued", made_by, now_ms, is_proven=is_proven, center=center)
 
 
+def maker_of(conn: sa.Connection, token_hash: str) -> str:
+    """Who made a token; empty where that is not known."""
+    made_by = schema.enrolments.c.made_by
+    return conn.scalar(sa.select(made_by).where(schema.enrolments.c.token_hash == token_hash)) or ""
+
+
 def request_approval(
     conn: sa.Connection, token_hash: str, device: str, key_hash: str, hostname: str, now_ms: int
 ) -> sa.Row[tuple[object, ...]] | None:

@@ -82,9 +82,17 @@ class RenewalRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def issue_token(
-    conn: sa.Connection, center: str, now_ms: int, ttl_s: int = DAY_S, made_by: str = "", *, proof: str = ""
+    conn: sa.Connection,
+    center: str,
+    now_ms: int,
+    ttl_s: int = DAY_S,
+    made_by: str = "",
+    *,
+    proof: str = "",
+    replaces: bool = False,
 ) -> str:
     """A token with which one gateway may join `center` once, within `ttl_s`. Only its hash is kept, and who made it.
+    With `replaces` the center's gateways so far are revoked when that one has joined.
 
     `proof` is of `users.prove`. Raises centers.CenterError when there is no such center, or it is closed, and
     users.PersonError when its maker must be proven and is not, or may not issue any.
@@ -93,9 +101,14 @@ def issue_token(
         raise centers.CenterError(f"center {center!r}: is closed; move it to applied before a gateway joins")
     token = secrets.token_hex(16)
     row = {"token_hash": _hash(token), "center": center, "issued_ms": now_ms, "expires_ms": now_ms + ttl_s * 1000}
-    conn.execute(sa.insert(schema.tokens).values(row))
+    conn.execute(sa.insert(schema.tokens).values(row | {"replaces": replaces}))
     approvals.note_token(conn, _hash(token), center, made_by, now_ms, proof=proof)
     return token
+
+
+def page_name(token: str) -> str:
+    """What names the installer's page of a token: its hash, from which nobody gets the token back."""
+    return _hash(token)
 
 
 def format_token(secret: str, authority: Issuer) -> str:
@@ -138,6 +151,8 @@ def enrol(conn: sa.Connection, body: bytes, now_ms: int, facts: EnrolmentFacts) 
     if held is None and facts.approval == "second_person" and (why := _waits(conn, request, public_key, now_ms)):
         return {"waiting": why, "device": device}
     _write_device(conn, device, center, public_key, request, now_ms, is_new=held is None)
+    if held is None:
+        _replace(conn, _hash(request.token), device, center, now_ms)
     return {
         "device": device,
         "center": center,
@@ -310,6 +325,17 @@ def _write_device(
         journaled(conn, table, device)
     else:
         conn.execute(sa.update(table).where(table.c.device == device).values(about))
+
+
+def _replace(conn: sa.Connection, token_hash: str, device: str, center: str, now_ms: int) -> None:
+    """Revokes the center's other gateways, where the token says that this one replaces them. What they sent stays."""
+    tokens, table = schema.tokens.c, schema.devices.c
+    if not conn.scalar(sa.select(tokens.replaces).where(tokens.token_hash == token_hash)):
+        return
+    by = approvals.maker_of(conn, token_hash)
+    others = sa.select(table.device).where(table.center == center, table.device != device, table.revoked_ms.is_(None))
+    for other in conn.scalars(others).all():
+        devices.revoke(conn, other, by, f"replaced by {device}", now_ms)
 
 
 def _printable(text: str) -> str:

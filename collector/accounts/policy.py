@@ -64,7 +64,9 @@ POLICY: Mapping[str, Rule] = {
         ("GET /api/v1/ca", "GET /api/v1/time", "POST /api/v1/enrol", "POST /api/v1/renew", "POST /api/v1/servers/join",
          "POST /api/v1/records", "GET /api/v1/files/{name}"),
     ),
-    "link": Rule((), "anybody", ("GET /a/{secret}", "POST /a/{secret}")),  # its secret says who, for one act
+    "link": Rule(  # its secret says who, for one act; or which gateway's installer, who only looks
+        (), "anybody", ("GET /a/{secret}", "POST /a/{secret}", "GET /i/{name}"),
+    ),
     "answer": Rule((), "anybody", ("POST /answers/sms",)),  # its signature says which gateway of text messages
     "second_proof": Rule(
         (), "half",

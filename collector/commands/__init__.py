@@ -28,7 +28,7 @@ PROGRAM = Program(
             "incident": "incidents: list, show, ack, assign, note, snooze, resolve, merge, split …",
         },
         "Gateways": {
-            "gateway": "all gateways at once: how far they are, and which need a hand: funnel",
+            "gateway": "all gateways at once: how far they are, and which need a hand: funnel, prepare",
             "update": "releases for gateways: key, init, add, sign, publish, ring, withdraw, status, root",
             "settings": "what gateways are set to, in layers: set, unset, show, diff, history, status, retry, keys",
         },

@@ -34,8 +34,9 @@ LONGEST_S = 90 * 86_400
 def arguments(parser: argparse.ArgumentParser) -> None:
     common_arguments(parser)
     parser.add_argument("center", metavar="CENTER", help="the center's code")
-    parser.add_argument("--ttl", type=_seconds, default=86_400, metavar="TIME", help="30m, 24h, 7d (default: 24h)")
+    parser.add_argument("--ttl", type=token_ttl_s, default=86_400, metavar="TIME", help="30m, 24h, 7d (default: 24h)")
     who_argument(parser)
+    parser.add_argument("--replaces", action="store_true", help="revoke the center's gateways so far once it joined")
     parser.add_argument("--no-qr", action="store_true", help="print the text alone")
     parser.add_argument("--json", action="store_true", help="print facts as JSON")
 
@@ -49,7 +50,9 @@ def run(options: argparse.Namespace) -> int:
         with opened(settings, keys=True) as store:
             proof = proof_of(store, by, now_ms)
             with store.write() as conn:
-                secret = issue_token(conn, options.center, now_ms, options.ttl, by, proof=proof)
+                secret = issue_token(
+                    conn, options.center, now_ms, options.ttl, by, proof=proof, replaces=options.replaces
+                )
             authority = Authority(settings.data_dir, now_ms, settings.enrolment.certificate_days)
     except (CenterError, PersonError) as error:
         complain(str(error))
@@ -71,7 +74,7 @@ def picture(text: str) -> str:
     return out.getvalue()
 
 
-def _seconds(text: str) -> int:
+def token_ttl_s(text: str) -> int:
     match = re.fullmatch(r"(\d{1,6})([mhd])", text)
     seconds = int(match[1]) * UNITS_S[match[2]] if match else 0
     if not 1 <= seconds <= LONGEST_S:

@@ -33,7 +33,7 @@ from collector.web.decisions import standards as standard_pages
 from collector.web.fleet import lists, map_page, mine, monthly, now, reports, setup
 from collector.web.guard import Guard
 from collector.web.health import Health
-from collector.web.interfaces import answers, links, metrics, openapi, tables
+from collector.web.interfaces import answers, install, links, metrics, openapi, tables
 from collector.web.limits import BodyLimit
 from collector.web.live import Follower, Hub
 from collector.web.machines import gateways, tiles
@@ -103,6 +103,7 @@ def build(
     app.include_router(tables.router(site))
     app.include_router(answers.router(site))
     app.include_router(links.router(site))
+    app.include_router(install.router(site))
     app.include_router(metrics.router(site))
     app.include_router(openapi.router(app))
     errors.add(app, site)

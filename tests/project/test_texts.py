@@ -46,6 +46,7 @@ from collector.store.queries import STATES
 from collector.web import view
 from collector.web.fleet import now, setup
 from collector.web.incidents import ACTS
+from collector.web.interfaces import install
 from collector.web.pages import account, approvals, centers, contacts, keys, log_in, people
 from tests.helpers.texts import CODES, LANGUAGES, SOURCES, TEMPLATES, places, raw_texts
 
@@ -102,6 +103,8 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "part", ("now", "story", "standard", "seats", "months", "gateway")
     yield "now.tab", now.TABS
     yield "setup.step", setup.STEPS
+    yield "install.step", install.STEPS
+    yield "install", ("expired", "refused", "scan", "stuck", "title")
     yield "setup.funnel", setup.FUNNEL
     yield "setup.ttl", setup.TTLS_S
     yield "setup.why", (*setup.SAID, "no_center")

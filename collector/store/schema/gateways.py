@@ -15,6 +15,7 @@ tokens = sa.Table(
     sa.Column("expires_ms", Ms, nullable=False),
     sa.Column("used_ms", Ms),
     sa.Column("device", Device),
+    sa.Column("replaces", sa.Boolean, nullable=False, server_default=sa.false()),  # the center's gateways so far
 )
 
 # One row a token: who made it, and what became of the gateway that came with it.

@@ -1,3 +1,3 @@
-"""What programs ask for: lists as JSON and CSV, metrics for Prometheus, the description of the API."""
+"""What programs ask for: lists as JSON and CSV, metrics for Prometheus, the API described; pages behind links."""
 
-__all__ = ["answers", "links", "metrics", "openapi", "tables"]
+__all__ = ["answers", "install", "links", "metrics", "openapi", "tables"]
