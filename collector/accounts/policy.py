@@ -57,7 +57,7 @@ POLICY: Mapping[str, Rule] = {
     "open": Rule(
         (), "anybody",
         ("GET /login", "POST /login", "POST /login/first", "GET /healthz", "GET /readyz", "GET /favicon.ico",
-         "GET /static/{path:path}", "GET /log/{path:path}"),
+         "GET /static/{path:path}", "GET /worker.js", "GET /log/{path:path}"),
     ),
     "machine": Rule(  # gateways and measurement servers, which prove keys of their own
         (), "anybody",

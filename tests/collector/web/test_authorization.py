@@ -102,7 +102,7 @@ EXPECTED = {
 OPEN = {
     "GET /login", "POST /login", "POST /login/first", "GET /healthz", "GET /readyz", "GET /api/v1/ca",
     "GET /api/v1/time", "POST /api/v1/enrol", "POST /api/v1/renew", "POST /api/v1/servers/join", "POST /api/v1/records",
-    "GET /api/v1/files/{name}", "GET /log/{path:path}", "GET /a/{secret}", "POST /a/{secret}",
+    "GET /api/v1/files/{name}", "GET /log/{path:path}", "GET /a/{secret}", "POST /a/{secret}", "GET /worker.js",
 }  # fmt: skip
 HALF = {"GET /login/second", "POST /login/second", "POST /login/passkey", "POST /logout"}
 
