@@ -54,7 +54,9 @@ CHANGING: Mapping[LeafKind, frozenset[str]] = {
     ),
 }
 LEFT_OUT = frozenset({"id", "waits"})
-UNLOGGED = frozenset({"logged_in", "logged_out", "sessions_ended", "test_requested"})  # acts that decide nothing
+UNLOGGED = frozenset(  # acts that decide nothing
+    {"handed_over", "logged_in", "logged_out", "sessions_ended", "test_requested"}
+)
 
 Row = Mapping[str, Any]
 
