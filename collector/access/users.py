@@ -267,6 +267,7 @@ Act = Literal[
     "story_taken",
     "story_refused",
     "restored",
+    "handed_over",
     "logged_in",
     "logged_out",
     "sessions_ended",
@@ -301,6 +302,13 @@ Act = Literal[
     "inspected",
     "inspection_gone",
 ]
+
+
+def newest(conn: sa.Connection, act: Act) -> sa.RowMapping | None:
+    """The last time that anybody did this: at_ms, person, reason."""
+    d = schema.decisions.c
+    query = sa.select(d.at_ms, d.person, d.reason).where(d.act == act).order_by(d.id.desc()).limit(1)
+    return conn.execute(query).mappings().one_or_none()
 
 
 def record(

@@ -57,7 +57,8 @@ POLICY: Mapping[str, Rule] = {
     "open": Rule(
         (), "anybody",
         ("GET /login", "POST /login", "POST /login/first", "GET /healthz", "GET /readyz", "GET /favicon.ico",
-         "GET /static/{path:path}", "GET /log/{path:path}"),
+         "GET /static/{path:path}", "GET /worker.js", "GET /log/{path:path}",
+         "GET /public", "GET /public/badge/{code}.svg"),
     ),
     "machine": Rule(  # gateways and measurement servers, which prove keys of their own
         (), "anybody",
@@ -112,7 +113,8 @@ POLICY: Mapping[str, Rule] = {
     ),
     "incident.work": Rule(  # the incident names the centers: who works on it compares
         DESK, "centers",
-        ("POST /now", "POST /incidents/{number}", "POST /api/v1/incidents", "POST /api/v1/incidents/{number}"), True,
+        ("POST /now", "POST /now/handover", "POST /incidents/{number}", "POST /api/v1/incidents",
+         "POST /api/v1/incidents/{number}"), True,
     ),
     "now.read": Rule(OFFICERS, "centers", ("GET /now",)),
     "flags.list": Rule(ALL, "centers", ("GET /flags.csv", "GET /api/v1/flags"), True),

@@ -46,6 +46,12 @@ class WebSection(CollectorSection):
         "of Pakistan's own; none are shipped, so without one the map has no lines.",
     )
 
+    public_page: bool = Field(
+        default=False,
+        description="Whether everybody may see `/public` (districts' figures and how they are measured, no person's "
+        "data) and `/public/badge/CODE.svg` of each center.",
+    )
+
     @model_validator(mode="after")
     def _safe(self) -> WebSection:
         """Raises ValueError."""

@@ -41,7 +41,9 @@ CHANGING: Mapping[LeafKind, frozenset[str]] = {
     "inspections": frozenset({"withdrawn_ms", "withdrawn_by", "withdrawn_why"}),
 }
 LEFT_OUT = frozenset({"id", "waits"})
-UNLOGGED = frozenset({"logged_in", "logged_out", "sessions_ended", "test_requested"})  # acts that decide nothing
+UNLOGGED = frozenset(  # acts that decide nothing
+    {"handed_over", "logged_in", "logged_out", "sessions_ended", "test_requested"}
+)
 
 Row = Mapping[str, Any]
 

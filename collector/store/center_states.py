@@ -198,6 +198,18 @@ def points(conn: sa.Connection, ranks: Ranks, wanted: Filter) -> list[tuple[str,
     return [tuple(row) for row in conn.execute(query) if row.longitude is not None]
 
 
+def public(conn: sa.Connection, ranks: Ranks, wanted: Filter) -> list[tuple[str, str, str, str]]:
+    """(code, state, province, district) of every center under the filter."""
+    if not is_current(conn, ranks):
+        table = queries.board(ranks)
+        columns = [table.c[name] for name in ("center", "rank", "province", "district")]
+        found = conn.execute(sa.select(*columns).where(*queries.matching(table, wanted)))
+    else:
+        columns = [_s.center, _live_rank(ranks).label("rank"), _s.province, _s.district]
+        found = conn.execute(sa.select(*columns).where(*_matching(conn, wanted)))
+    return [(row.center, STATES[row.rank], row.province, row.district) for row in found]
+
+
 def standings(conn: sa.Connection, codes: Collection[str]) -> dict[str, tuple[str, str, int]]:
     """(state, criterion of the worst flag or "", since when or 0) of these centers, as their rows have it."""
     query = sa.select(_s.center, _s.rank, _s.criterion, _s.state_since_ms).where(_s.center.in_(sorted(codes)))

@@ -30,7 +30,7 @@ from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
 from collector.web.decisions import disputes, register, visits
 from collector.web.decisions import standards as standard_pages
-from collector.web.fleet import lists, map_page, mine, monthly, now, reports, setup
+from collector.web.fleet import lists, map_page, mine, monthly, now, public, reports, setup
 from collector.web.guard import Guard
 from collector.web.health import Health
 from collector.web.interfaces import answers, install, links, metrics, openapi, tables
@@ -59,8 +59,7 @@ NO_ADMIN = Event(
 )  # fmt: skip
 PAGES = (
     log_in, centers, test_now, approvals, backups, account, people, keys, contacts, activity, incident_pages, routing,
-    now, lists, map_page, mine, setup, monthly, reports, disputes, standard_pages, visits,
-    register,
+    now, lists, map_page, mine, setup, monthly, reports, public, disputes, standard_pages, visits, register,
 )  # fmt: skip
 
 
@@ -148,6 +147,7 @@ def _site(
         providers=config.measure.providers,
         requires_second_proof=config.web.second_proof == "required",
         boundaries=config.web.boundaries,
+        is_public=config.web.public_page,
         data_dir=config.data_dir,
         enrolment_url=config.enrolment_url,
         board=NoticeBoard(personal_channels(config), config.web_url),

@@ -57,6 +57,7 @@ class Site:
     health: Health = field(default_factory=Health)
     boundaries: Path | None = None  # GeoJSON that the map draws
     data_dir: Path | None = None
+    is_public: bool = False  # whether strangers may see how districts do
     enrolment_url: str = ""  # where gateways enrol
     board: NoticeBoard = field(default_factory=NoticeBoard)  # how persons are told
     drawing_secret: bytes = b""  # of which lists of visits are drawn

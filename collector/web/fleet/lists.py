@@ -31,7 +31,19 @@ HEADS = {
     "isp": "center.isp", "feeder": "center.feeder", "open_flags": "flags",
 }  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run (OWASP: CSV injection)
-KEPT = ("state", "province", "district", "city", "owner", "isp", "feeder", "q", "sort")  # questions of a view
+CHOICE = ("day", "place", "why", "since", "heard", "owner", "isp")  # columns of the page that may be left out
+KEPT = (
+    "state",
+    "province",
+    "district",
+    "city",
+    "owner",
+    "isp",
+    "feeder",
+    "q",
+    "sort",
+    "without",
+)  # questions of a view
 MAX_NAME, MAX_QUERY, MAX_VIEWS = 64, 1000, 30
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
@@ -108,6 +120,12 @@ def workbook(heads: Sequence[str], rows: Iterator[list[str | int]], *, is_rtl: b
 
 
 # ---------------------------------------------------------------- views
+
+
+def left_out(request: Request) -> list[str]:
+    """The columns that the reader wants to do without: in the address as names with dots between them."""
+    named = request.query_params.get("without", "").split(".")
+    return [name for name in CHOICE if name in named]
 
 
 def view_of(query: str) -> str:

@@ -17,7 +17,7 @@ from collector.register.centers import CODE, get
 from collector.store import center_states, queries, schema
 from collector.store.queries import Filter
 from collector.web import auth
-from collector.web.site import Site
+from collector.web.site import HERE, Site
 from collector.web.view import View
 
 SHOWN = 50  # centers of one operator
@@ -48,6 +48,12 @@ def router(site: Site) -> APIRouter:
         return View.of(site, request, first="ur").page(
             "mine.html", event=event, rows=rows, row=chosen[0] if chosen else None, fine=FINE, dark=DARK, **values
         )
+
+    @routes.get("/worker.js")
+    def worker() -> Response:
+        """The script that keeps the page for when there is no connection; from here it may, from /static not."""
+        path = HERE / "static" / "worker.js"
+        return Response(path.read_bytes(), media_type="text/javascript", headers={"cache-control": "no-cache"})
 
     return routes
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
+from collector.access import users
 from collector.desk import contacts, queries
 from collector.register import centers
 from collector.standard.criteria import EVERYONE
@@ -31,6 +32,7 @@ MESSAGES = 50
 MEMBERS, EVENTS = 12, 8  # of the panel
 MOST_AT_ONCE = 100
 SNOOZE_H = "4"
+MAX_NOTE = 1000  # letters of a hand-over note
 
 Step = Literal["take", "start", "call", "wait", "work", "rest"]
 STEPS: tuple[Step, ...] = get_args(Step)
@@ -59,6 +61,16 @@ def router(site: Site) -> APIRouter:
         query = {"tab": tab if tab in TABS else "", "incident": incident, "done": str(done) if done else ""}
         address = urlencode({name: value for name, value in query.items() if value})
         return RedirectResponse(f"/now?{address}", status_code=303)
+
+    @routes.post("/now/handover")
+    def hand_over(request: Request, mark: str = Form(""), text: str = Form("")) -> Response:
+        """The note for whoever comes next; it stands on the page until the next one, an empty one takes it away."""
+        forms.check(request, mark)
+        note = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:MAX_NOTE]
+        with site.store.write() as conn:
+            name = auth.asker(request).account.name
+            users.record(conn, "handed_over", name, site.now(), is_proven=True, reason=note)
+        return RedirectResponse("/now", status_code=303)
 
     return routes
 
@@ -92,6 +104,7 @@ def _page(site: Site, request: Request, mistake: str = "", status: int = 200) ->
         lists["free"] = [row for row in every if not row["owner"]]
         rows = lists.get(tab, [] if tab in TABS else every)[:SHOWN]
         names = _names(conn, rows)
+        handover = users.newest(conn, "handed_over")
         telephones = contacts.numbers_of_many(conn, {row["id"]: row["family"] for row in rows})
     tabs = {name: len(found) for name, found in lists.items()}
     tabs |= {"failed": len(messages)} if auth.may(request, "alerts.read") else {}
@@ -99,7 +112,8 @@ def _page(site: Site, request: Request, mistake: str = "", status: int = 200) ->
     return View.of(site, request).page(
         "now.html", status=status, event=event, tab=tab if tab in TABS else "open", tabs=tabs, rows=rows, names=names,
         numbers=telephones, steps={row["id"]: next_step(row, account.name) for row in rows}, messages=messages,
-        findings=findings, keys=KEYS, mistake=mistake, done=_number(params.get("done", "")),
+        findings=findings, handover=handover if account.scope.is_all else None,
+        keys=KEYS, mistake=mistake, done=_number(params.get("done", "")),
         panel=_panel(site, request), urgent=sum(not row["is_snoozed"] for row in every),
     )  # fmt: skip
 

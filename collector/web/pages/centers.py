@@ -91,6 +91,7 @@ def _list(site: Site, request: Request) -> Response:
     found = counts[wanted.state] if wanted.state else sum(counts.values())
     return View.of(site, request).page(
         "centers.html", views=own, hours=hours, risks=risks, query=lists.view_of(request.url.query), event=event,
+        left_out=lists.left_out(request), choice=lists.CHOICE,
         rows=rows, counts=counts, wanted=wanted, provinces=provinces, deaf=deaf, found=found, number=number,
         pages=max(1, -(-found // PAGE_ROWS)), states=queries.STATES, standard=_standard(site), waiting=waiting,
     )  # fmt: skip

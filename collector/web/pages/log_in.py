@@ -21,6 +21,8 @@ STATUS: dict[users.Why, int] = {"too_many": 429, "busy": 503}
 SAID: tuple[users.Why, ...] = ("bad_name", "weak", "wrong", "wrong_code", "too_many", "busy", "no_link", "no_token")
 HALF_S, FULL_S = sessions.HALF_LASTS_MS // 1000, max(sessions.LASTS_MS.values()) // 1000
 
+FORGOTTEN = {"clear-site-data": '"storage"'}  # the page that was kept for when there is no connection
+
 
 def router(site: Site) -> APIRouter:
     routes = APIRouter()
@@ -70,7 +72,7 @@ def router(site: Site) -> APIRouter:
     def logout(request: Request, mark: str = Form("")) -> Response:
         forms.check(request, mark)
         _log_out(site, request)
-        answer = RedirectResponse("/login", status_code=303)
+        answer = RedirectResponse("/login", status_code=303, headers=FORGOTTEN)
         answer.delete_cookie(auth.COOKIE)
         return answer
 

@@ -26,7 +26,7 @@ class Light {
     this.place = place;
     this.duration = duration;
     this.ago = place.dataset.ago;
-    this.heardMs = Date.now();
+    this.heardMs = Number(document.body.dataset.keptMs) || Date.now();
     this.lateS = 0;
     this.loggedOut = false;
     this.show();

@@ -4,7 +4,9 @@ const root = document.body;
 const plurals = new Intl.PluralRules(document.documentElement.lang);
 export const form = (forms, n) => forms[plurals.select(n)] ?? forms.other; // the text for this number
 const units = JSON.parse(root.dataset.units);
-const skew = Date.now() - Number(root.dataset.now); // this PC's clock may be wrong; the page's is the collector's
+// A page from this device's own memory says when it was kept; any other was made now.
+const madeMs = Number(root.dataset.keptMs) || Date.now();
+const skew = madeMs - Number(root.dataset.now); // this PC's clock may be wrong; the page's is the collector's
 
 export function duration(seconds) {
   const s = Math.max(0, Math.floor(seconds));

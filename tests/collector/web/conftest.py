@@ -376,12 +376,15 @@ def serve(
     port: int = 0,
     second_proof: Literal["offered", "required"] = "offered",
     alerts: AlertsSection | None = None,
+    public_page: bool = False,
 ) -> Iterator[Served]:
     if has_admin:
         add_account(store, ADMIN, "admin", now_ms=now_ms, cookie=SESSION)
     hub = Hub(gather_s=0.05)
     config = Settings(
-        web=WebSection(public_url=f"http://localhost:{port}" if port else "", second_proof=second_proof),
+        web=WebSection(
+            public_url=f"http://localhost:{port}" if port else "", second_proof=second_proof, public_page=public_page
+        ),
         collector=CollectorTable(data_dir=data_dir),
         enrolment=EnrolmentSection(approval=approval),
         alerts=alerts or AlertsSection(),

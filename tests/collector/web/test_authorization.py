@@ -67,6 +67,7 @@ EXPECTED = {
     "POST /setup": ("m", "programme", False),
     "GET /now": ("dam", "centers", False),
     "POST /now": ("dm", "centers", True),
+    "POST /now/handover": ("dm", "centers", True),
     "GET /centers/{code}": ("odam", "center", True),
     "POST /centers/{code}/test": ("odm", "center", False),
     "GET /waiting": ("dam", "centers", False),
@@ -113,7 +114,7 @@ OPEN = {
     "GET /login", "POST /login", "POST /login/first", "GET /healthz", "GET /readyz", "GET /api/v1/ca",
     "GET /api/v1/time", "POST /api/v1/enrol", "POST /api/v1/renew", "POST /api/v1/servers/join", "POST /api/v1/records",
     "GET /api/v1/files/{name}", "GET /log/{path:path}", "GET /a/{secret}", "POST /a/{secret}", "POST /answers/sms",
-    "GET /i/{name}",
+    "GET /i/{name}", "GET /worker.js", "GET /public", "GET /public/badge/{code}.svg",
 }  # fmt: skip
 HALF = {"GET /login/second", "POST /login/second", "POST /login/passkey", "POST /logout"}
 

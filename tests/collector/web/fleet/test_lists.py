@@ -130,3 +130,13 @@ def test_a_person_keeps_no_more_views_than_a_page_can_show(site) -> None:
     with site.client() as client:
         answers = [keep(client, name=f"view {n}", query="q=a").status_code for n in range(lists.MAX_VIEWS + 1)]
     assert answers == [303] * lists.MAX_VIEWS + [409]
+
+
+def test_columns_are_left_out_as_the_address_says_and_a_view_keeps_them(fleet) -> None:
+    with fleet.client() as client:
+        page = client.get("/?without=isp.owner.nonsense&state=below").text
+        assert '<table class="centers dense no-owner no-isp">' in page
+        assert 'name="without" value="owner.isp"' in page
+        assert re.search(r'href="/\?without=owner&amp;state=below"[^>]*aria-checked="false">[^<]*rovider', page)
+        assert "no-" not in client.get("/").text.partition("<table")[2][:60]
+    assert lists.view_of("without=isp.owner&page=3") == "without=isp.owner"

@@ -143,3 +143,17 @@ def test_an_account_of_other_centers_sees_and_does_nothing(site, cast) -> None:
 def test_the_next_step_follows_from_the_work(row: dict[str, Any], step: str) -> None:
     assert next_step(row, "Ali") == step
     assert step in STEPS
+
+
+def test_a_note_for_the_next_shift_stands_until_the_next_one(site, cast) -> None:
+    hostile = "<b>Call</b> PTCL\nabout \u202eLHE"
+    with site.client() as client:
+        mark = re.search(r'name="mark" value="([^"]+)"', client.get("/now").text)[1]  # type: ignore[index]
+        assert client.post("/now/handover", data={"mark": "wrong", "text": "x"}).status_code == 403
+        assert client.post("/now/handover", data={"mark": mark, "text": hostile}).status_code == 303
+        page = client.get("/now").text
+        assert "&lt;b&gt;Call&lt;/b&gt; PTCL about LHE" in page
+        assert "\u202e" not in page
+        client.post("/now/handover", data={"mark": mark, "text": " "})
+        assert '<p class="handover">' not in client.get("/now").text
+        assert "Note for the next shift" in client.get("/activity").text
