@@ -20,15 +20,16 @@ from collector.log.notes import Checkpoint, NoteKey
 from collector.messages import Device
 from collector.register import centers
 from collector.reports import day_store, revisions, schedule
+from collector.reports.day_samples import Period
 from collector.reports.ledger import REACH_MS
 from collector.reports.monthly import ReportError, build_some, period
 from collector.standard import Standards
 from collector.store import schema
 
-FORMAT = 1
+FORMAT = 2  # 1 had no records of measurement servers
 WHEN = (1980, 1, 1, 0, 0, 0)  # of every file within: the same month is the same bytes
 
-_l = schema.log_leaves.c
+_l, _r, _m, _d = schema.log_leaves.c, schema.records.c, schema.measure_servers.c, schema.devices.c
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -51,6 +52,8 @@ def write(
         "gateways.jsonl": _lines(_gateway(device) for device in devices.values()),
         "spools.jsonl": _lines(_spools(conn, center.code, batches.ids)),
         "batches.jsonl": _lines(_batches(batches)),
+        "servers.jsonl": _lines(_servers(conn, center.code, span)),
+        "records.jsonl": _lines(_records(conn, center.code, span)),
         "facts.jsonl": _lines(_recorded(conn, schema.facts, center.code)),
         "calendar.jsonl": _lines(_recorded(conn, schema.calendar, None)),
         "sheets.jsonl": (msgspec.json.encode(sheet) + b"\n" for sheet in sheets),
@@ -117,6 +120,29 @@ def _batches(batches: evidence_rows.HeldBatches) -> Iterator[dict[str, Any]]:
             "last_seq": one.last_seq, "fresh": json.loads(one.fresh), "received_ms": one.received_ms,
             "issued_ms": one.issued_ms, "body": _text(one.body), "signature": _text(one.signature),
         }  # fmt: skip
+
+
+def _servers(conn: sa.Connection, code: str, span: Period) -> Iterator[dict[str, Any]]:
+    """Keys of the measurement servers that signed a record of the bundle."""
+    query = sa.select(_m.name, _m.public_key).where(_m.public_key.is_not(None)).order_by(_m.name)
+    for row in conn.execute(query.where(_m.name.in_(sa.select(_r.server).where(_tests(code, span))))):
+        yield {"server": row.name, "public_key": _text(row.public_key)}
+
+
+def _records(conn: sa.Connection, code: str, span: Period) -> Iterator[dict[str, Any]]:
+    """What they signed of the tests of this center, and the figures that the collector drew from it."""
+    query = sa.select(schema.records).where(_tests(code, span)).order_by(_r.started_ms, _r.test_id)
+    for row in conn.execute(query).mappings():
+        figures = {name: row[name] for name in ("down_mbps", "up_mbps", "down_bytes", "up_bytes")}
+        yield {
+            "test": row["test_id"], "server": row["server"], "started_ms": row["started_ms"], **figures,
+            "body": _text(row["body"]), "signature": _text(row["signature"]),
+        }  # fmt: skip
+
+
+def _tests(code: str, span: Period) -> sa.ColumnElement[bool]:
+    own = sa.select(_d.device).where(_d.center == code)
+    return _r.device.in_(own) & _r.started_ms.between(span.from_ms - REACH_MS, span.to_ms + REACH_MS - 1)
 
 
 def _recorded(conn: sa.Connection, table: sa.Table, code: str | None) -> Iterator[dict[str, Any]]:

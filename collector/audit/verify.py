@@ -12,13 +12,13 @@ from agent.common.center_time import TZ
 from collector.access.enrolment import device_name
 from collector.audit import evidence_rows, rows, servers, sheets
 from collector.audit.mismatch import Mismatch, Mismatches
+from collector.audit.processes import SheetMaker, sheets_anew
 from collector.audit.replay import Replay
 from collector.ingest.boot_clocks import BootClocks
 from collector.log.days import DayDigest
 from collector.messages import Device
 from collector.register import centers
-from collector.register.dated import histories
-from collector.reports import day_store, schedule
+from collector.reports import schedule
 from collector.reports.day_sheets import DaySheet
 from collector.reports.ledger import REACH_MS
 from collector.reports.monthly import ReportError, period
@@ -59,9 +59,10 @@ def _nothing(_share: float) -> None:
 
 def verify(
     conn: sa.Connection, code: str, month: str, standards: Standards, now_ms: int, *, progress: Progress = _nothing,
-    recorded: Recorded | None = None,
+    recorded: Recorded | None = None, made: SheetMaker | None = None,
 ) -> Verification:  # fmt: skip
-    """Reads alone. Raises ReportError for what is no month or one whose readings were let go, CenterError."""
+    """Reads alone. `made` gives the month's day sheets where somebody else makes them. Raises ReportError for what is
+    no month or one whose readings were let go, CenterError."""
     center, span = centers.get(conn, code), period(month, TZ, now_ms)
     if span.from_ms < raw_from(conn):
         raise ReportError(f"month {month}: its readings have been let go; `nabz-collector evidence` still has them")
@@ -78,8 +79,7 @@ def verify(
     if recorded is not None:
         done.found.add(recorded(conn, center.code, span.from_ms, begin, replay.days))
     progress(SIGNED + 0.05)
-    dated = histories(conn, [center])
-    found = list(day_store.sheets_of(conn, dated, (span.from_ms, span.to_ms), standards, now_ms, anew=True))
+    found = sheets_anew(conn, center.code, month, standards, now_ms) if made is None else made()
     done.sheets = len(found)
     done.found.add(sheets.compare(conn, center.code, found))
     done.found.add(sheets.closed(conn, center.code, span.from_ms))

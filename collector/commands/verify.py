@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import random
+from functools import partial
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
 from agent.common import logs
+from agent.common.center_time import TZ
 from agent.common.logs import Event
 from agent.common.words import languages, plain
-from collector.audit import nightly
+from collector.audit import nightly, processes
 from collector.audit.recorded import RecordedFacts
 from collector.audit.verify import Progress, Verification, verify
 from collector.commands.console import Bar, answers, clock_ms, common_arguments, complain, log_key_of, say, settings_of
@@ -21,7 +23,7 @@ from collector.config import Settings
 from collector.database import existing
 from collector.log.sequencing import LogSigner, origin_of
 from collector.register import centers
-from collector.reports.monthly import ReportError
+from collector.reports.monthly import ReportError, period
 from collector.standard import StandardError, Standards, examples, load
 from collector.store import Store
 
@@ -66,14 +68,22 @@ def run(options: argparse.Namespace) -> int:
 
 def verification(
     conn: sa.Connection, code: str, month: str, standards: Standards, settings: Settings,
-    progress: Progress | None = None,
+    progress: Progress | None = None, *, is_alone: bool = False,
 ) -> Verification:  # fmt: skip
-    """Everything that can be compared: with the log, too, where this machine has the collector's key. Raises
-    ReportError, CenterError."""
+    """Everything that can be compared: with the log, too, where this machine has the collector's key. On two cores,
+    unless it has to be alone; what differs then is looked at once more, for the two have not looked at the same moment.
+    Raises ReportError, CenterError."""
     key, origin = log_key_of(settings), origin_of(conn)
     recorded = RecordedFacts(standards, LogSigner(origin, key).public) if key is not None and origin else None
-    shown = {} if progress is None else {"progress": progress}
-    return verify(conn, code, month, standards, clock_ms(), recorded=recorded, **shown)
+    now_ms = clock_ms()
+    span, look = period(month, TZ, now_ms), partial(verify, conn, code, month, standards, now_ms, recorded=recorded)
+    look = look if progress is None else partial(look, progress=progress)
+    if not is_alone and processes.is_large(conn, code, span.from_ms, span.to_ms):
+        with processes.sheets_beside(partial(existing, settings), code, month, standards, now_ms) as made:
+            done = look(made=made)
+        if done.is_true:
+            return done
+    return look()
 
 
 def put_verification(done: Verification, *, as_json: bool, lang: str = "en") -> int:
@@ -112,7 +122,7 @@ def _sample(store: Store, standards: Standards, settings: Settings) -> int:
     differing = []
     for code in sample.codes:
         with store.read() as conn:
-            done = verification(conn, code, sample.month, standards, settings)
+            done = verification(conn, code, sample.month, standards, settings, is_alone=True)
         if not done.is_true:
             differing.append(code)
             ALTERED.log(center=code, month=done.month, differences=sum(done.found.counts.values()), first=_kind(done))

@@ -24,7 +24,7 @@ from collector.register import centers, facts
 from collector.register.centers import Center
 from collector.register.dated import DatedCenter, histories, with_past
 from collector.reports import revisions
-from collector.reports.day_sheets import DaySheet
+from collector.reports.day_sheets import DaySheet, uncollected
 from collector.reports.monthly import ReportError, build, build_some, period
 from collector.reports.revisions import CLOSE_MS, SETTLE_MS, Revision, Why
 from collector.standard import Standards
@@ -103,7 +103,7 @@ def reported_until(conn: sa.Connection) -> int:
 
 def finish(store: Store, standards: Standards, now_ms: int, most: int = AT_ONCE) -> int:
     """Makes some of the reports that are due, of one month; returns how many it looked at."""
-    with store.read() as conn:
+    with store.read() as conn, uncollected():
         due = _due(conn, now_ms, most)
         made = _made(conn, due, standards, now_ms) if due else {}
     for item in due:

@@ -1,3 +1,3 @@
 """What would be if: a draft of a standard held against days that are over."""
 
-__all__ = ["draft"]
+__all__ = ["draft", "processes"]

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from collector.flags.judge import bound_of
 from collector.register.centers import Center
-from collector.reports.day_sheets import Samples
+from collector.reports.day_sheets import Samples, uncollected
 from collector.reports.monthly_verdicts import NOT_ENOUGH, decide
 from collector.standard.criteria import Criterion, Standard
 from collector.store import schema
@@ -74,7 +74,7 @@ class TriedPeriod:
             one.slots.update(day.slots)
             one.covered += day.covered
             if day.criterion in valued:
-                one.values.update(dict(_values.decode(day.values)))
+                one.add_values(_values.decode(day.values))
 
 
 _values = msgspec.json.Decoder(list[tuple[float, int]])
@@ -105,29 +105,74 @@ class DraftTrial(msgspec.Struct, frozen=True, kw_only=True):
     by_owner: Mapping[str, Mapping[str, int]]
 
 
+@dataclass(frozen=True)
+class DraftQuestion:
+    """What is tried: `standard` is the one that holds; `span` from when to when (exclusive), in milliseconds."""
+
+    standard: Standard
+    draft: Standard
+    span: tuple[int, int]
+
+    @property
+    def pairs(self) -> list[tuple[Criterion, Criterion]]:
+        """Criteria of both of which sheets tell, as they are and as they would be."""
+        known = {one.id: one for one in self.standard.criteria}
+        return [(known[one.id], one) for one in self._judged if one.id in known and is_told(known[one.id], one)]
+
+    @property
+    def untold(self) -> tuple[str, ...]:
+        told = {one.id for _, one in self.pairs}
+        return tuple(one.id for one in self._judged if one.id not in told)
+
+    @property
+    def _judged(self) -> list[Criterion]:
+        return [one for one in self.draft.criteria if one.id not in self.draft.notices]
+
+
+class TriedPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of the centers: `totals` counts "was > would be"."""
+
+    sheets: int
+    changed: list[TriedCenter]
+    totals: dict[str, int]
+
+
 def tried(
     conn: sa.Connection, centers: Sequence[Center], standard: Standard, draft: Standard, span: tuple[int, int],
     progress: Progress,
 ) -> DraftTrial:  # fmt: skip
-    """`standard` is the one that holds; `span` from when to when (exclusive), in milliseconds."""
-    known = {one.id: one for one in standard.criteria}
-    judged = [one for one in draft.criteria if one.id not in draft.notices]
-    tellable = [one for one in judged if one.id in known and is_told(known[one.id], one)]
-    untold = tuple(one.id for one in judged if one not in tellable)
-    valued = {one.id for one in tellable if _figure(one) != _figure(known[one.id])}
-    changed, totals, sheets = [], Counter[str](), 0
+    question, parts = DraftQuestion(standard, draft, span), []
     for first in range(0, len(centers), AT_ONCE):
-        some = {center.code: center for center in centers[first : first + AT_ONCE]}
-        for code, period in _periods(conn, list(some), span, valued):
+        some = centers[first : first + AT_ONCE]
+        parts.append(tried_part(conn, some, question))
+        progress((first + len(some)) / len(centers))
+    return summed(question, parts)
+
+
+def tried_part(conn: sa.Connection, centers: Sequence[Center], question: DraftQuestion) -> TriedPart:
+    """Of centers that have a sheet. Not more than AT_ONCE: all their values are in memory."""
+    known, pairs = {center.code: center for center in centers}, question.pairs
+    valued = {new.id for old, new in pairs if _figure(new) != _figure(old)}
+    changed, totals, sheets = [], Counter[str](), 0
+    with uncollected():
+        for code, period in _periods(conn, list(known), question.span, valued):
             sheets += period.days
-            found = _outcome(some[code], period, [known[one.id] for one in tellable], tellable)
+            found = _outcome(known[code], period, [old for old, _ in pairs], [new for _, new in pairs])
             totals[f"{found.was} > {found.now}"] += 1
             changed += [found] if found.was != found.now else []
-        progress((first + len(some)) / len(centers))
+    return TriedPart(sheets=sheets, changed=changed, totals=totals)
+
+
+def summed(question: DraftQuestion, parts: Sequence[TriedPart]) -> DraftTrial:
+    """Pure."""
+    totals: Counter[str] = Counter()
+    for part in parts:
+        totals.update(part.totals)
+    changed = [one for part in parts for one in part.changed]
     return DraftTrial(
-        standard=standard.id, draft=draft.id, centers=sum(totals.values()), sheets=sheets, changed=tuple(changed),
-        untold=untold, totals=dict(sorted(totals.items())), by_district=_by(changed, "district"),
-        by_owner=_by(changed, "owner"),
+        standard=question.standard.id, draft=question.draft.id, centers=totals.total(),
+        sheets=sum(part.sheets for part in parts), changed=tuple(changed), untold=question.untold,
+        totals=dict(sorted(totals.items())), by_district=_by(changed, "district"), by_owner=_by(changed, "owner"),
     )  # fmt: skip
 
 

@@ -13,6 +13,10 @@ from agent.common.errors import describe
 from collector.log.notes import NoteError, NoteKey
 from collector.verifier.check import BundleError, Outcome, check
 
+LOOKED = {
+    "batches": "batches", "readings": "readings", "records": "records", "leaves": "leaves", "sheets": "day sheets",
+}  # fmt: skip
+
 
 def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 as it was signed, 1 something is wrong, 2 it cannot be read."""
@@ -44,7 +48,7 @@ def as_text(done: Outcome) -> str:
     lines = [f"{done.center} {done.month}: {'NOT as it was signed' if done.count else 'as it was signed'}"]
     lines += [f"  wrong: {text}" for text in done.wrong]
     lines += [f"  … and {done.count - len(done.wrong)} more"] if done.count > len(done.wrong) else []
-    looked = f"{done.batches} batches, {done.readings} readings, {done.leaves} leaves, {done.sheets} day sheets"
+    looked = ", ".join(f"{getattr(done, name)} {words}" for name, words in LOOKED.items())
     lines += [f"  looked at: {looked}", *(f"  not proven: {text}" for text in done.unproven)]
     for row in done.verdicts:
         name = f"{row['criterion']} {row['subject']}".strip()

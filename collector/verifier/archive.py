@@ -12,13 +12,15 @@ from typing import Any
 
 from agent.common.errors import describe
 
-FORMAT = 1
+FORMATS = (1, 2)  # 1 had no records of measurement servers
 MANIFEST = "manifest.json"
 LIMITS: Mapping[str, int] = {  # bytes, unpacked
     MANIFEST: 1 << 20,
     "gateways.jsonl": 1 << 20,
     "spools.jsonl": 16 << 20,
     "batches.jsonl": 2 << 30,
+    "servers.jsonl": 1 << 20,
+    "records.jsonl": 512 << 20,
     "facts.jsonl": 16 << 20,
     "calendar.jsonl": 64 << 20,
     "sheets.jsonl": 64 << 20,
@@ -71,8 +73,8 @@ class Bundle:
 
     def _manifest(self) -> dict[str, Any]:
         found = _object(self._read(MANIFEST), MANIFEST)
-        if found.get("format") != FORMAT:
-            raise BundleError(f"{MANIFEST}: is of format {found.get('format')!r:.20}, this program reads {FORMAT}")
+        if found.get("format") not in FORMATS:
+            raise BundleError(f"{MANIFEST}: is of format {found.get('format')!r:.20}, this program reads 1 and 2")
         for name, kind in (("center", str), ("month", str), ("from_ms", int), ("to_ms", int), ("files", dict)):
             if not isinstance(found.get(name), kind):
                 raise BundleError(f"{MANIFEST}: `{name}` is missing or is of another kind")

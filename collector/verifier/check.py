@@ -10,7 +10,7 @@ from typing import Any
 
 from agent.common.errors import describe
 from collector.log.notes import NoteError, NoteKey
-from collector.verifier import arithmetic, logged
+from collector.verifier import arithmetic, logged, servers
 from collector.verifier.archive import Bundle, BundleError
 from collector.verifier.batches import BatchCheck, BatchError, SpoolChain, device_name, unbased
 
@@ -26,6 +26,7 @@ class Outcome:
     month: str = ""
     batches: int = 0
     readings: int = 0
+    records: int = 0
     leaves: int = 0
     sheets: int = 0
     verdicts: list[dict[str, Any]] = field(default_factory=list)
@@ -53,6 +54,7 @@ def check(path: Path, key: NoteKey | None = None, witnesses: Sequence[NoteKey] =
             done.unproven += logged.unlogged(batches.days, known)
             for kind in ("facts", "calendar"):
                 done.add(logged.compare_rows(kind, bundle.rows(f"{kind}.jsonl"), known))
+        _records(bundle, batches, done)
         _month(bundle, known, done)
     finally:
         bundle.close()
@@ -81,6 +83,24 @@ def _batches(bundle: Bundle, done: Outcome) -> BatchCheck:
         done.add(_lacking(row, found))
     done.batches, done.readings = found.batches, found.readings
     return found
+
+
+def _records(bundle: Bundle, batches: BatchCheck, done: Outcome) -> None:
+    if bundle.manifest["format"] == 1:
+        done.unproven.append("the bundle is of format 1, without the records of measurement servers")
+        return
+    keys: dict[str, bytes] = {}
+    for row in bundle.rows("servers.jsonl"):
+        try:
+            keys[str(row.get("server"))] = unbased(row.get("public_key"))
+        except BatchError as error:
+            done.add([f"server {row.get('server')}: {error}"])
+    tests: set[str] = set()
+    for row in bundle.rows("records.jsonl"):
+        done.records += 1
+        done.add(servers.compare(row, keys, batches.keys))
+        done.add([f"record of test {row.get('test')}: stands twice"] if row.get("test") in tests else [])
+        tests.add(str(row.get("test")))
 
 
 def _before(row: Row, found: BatchCheck) -> Iterator[str]:

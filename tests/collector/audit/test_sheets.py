@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from collector.__main__ import main
+from collector.audit import processes, verify
 from collector.audit.sheets import unlike
 from collector.log.sequencing import LogSigner
 from collector.register.dated import day_of
@@ -68,6 +71,29 @@ def test_a_closed_month_is_as_it_was_signed(store: Store) -> None:
         assert done.is_true, [one.reason for one in done.found]
         assert done.is_reported
     assert report(store)["exclusions"][0]["code"] == "closure"
+
+
+@pytest.mark.slow
+def test_sheets_that_another_process_makes_are_the_same_and_differences_are_named(store: Store) -> None:
+    opened = partial(closed_after, str(store.url))
+    for _ in range(2):
+        with processes.sheets_beside(opened, CODE, NAME, STANDARDS, REPORTED) as made, store.read() as conn:
+            alone = processes.sheets_anew(conn, CODE, NAME, STANDARDS, REPORTED)
+            assert made() == alone
+            done = verify.verify(conn, CODE, NAME, STANDARDS, REPORTED, made=made)
+        assert done.sheets == 30
+        if done.is_true:
+            found = sheet(store)
+            found["minutes"]["up"] += 1
+            run(store, sa.update(schema.day_sheets).where(MINE).values(body=zlib.compress(msgspec.json.encode(found))))
+    assert done.found.first is not None
+    assert done.found.first.kind == "sheet_differs"
+
+
+@contextmanager
+def closed_after(url: str) -> Iterator[Store]:
+    with closing(Store.open(url)) as store:
+        yield store
 
 
 def test_an_edited_day_sheet_is_named_with_its_day_and_bucket(store: Store) -> None:
@@ -159,7 +185,7 @@ def test_a_closed_report_carries_the_proof_that_it_is_in_the_log(carried: dict[s
     [
         (lambda r: r["criteria"][0].update(verdict="meets"), "report: its sha256 is"),
         (lambda r: r["center"].update(code="LHR-2"), "report: its center is LHR-2"),
-        (lambda r: r["proof"].update(entry=r["proof"]["entry"].replace("LHR-1", "LHR-2")), "leaf: its text"),
+        (lambda r: r["proof"].update(entry=r["proof"]["entry"].replace("LHR-1", "X")), "leaf: its text"),
         (lambda r: r["proof"].update(number=r["proof"]["number"] + 1), "leaf 6: is not in the tree"),
         (lambda r: r["proof"]["hashes"].pop(), "leaf 5: is not in the tree"),
         (lambda r: r["proof"].update(origin="other.example/log"), "checkpoint: is of 'nabz.example/log'"),

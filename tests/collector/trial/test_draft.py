@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,7 @@ from collector.reports.ledger import BUCKETS
 from collector.standard import read
 from collector.standard.criteria import Figure, Standard
 from collector.store import Store, schema, upsert
-from collector.trial import draft
+from collector.trial import draft, processes
 from tests.collector.standard.timeless import timeless, timeless_file
 
 DAY = 86_400_000
@@ -115,6 +118,25 @@ def test_a_sheet_that_is_due_or_of_another_day_does_not_count(sqlite_store: Stor
     with sqlite_store.read() as conn:
         found = draft.tried(conn, centers, STANDARD, harder(), (BEGIN + DAY, BEGIN + 30 * DAY), lambda _share: None)
     assert (found.centers, found.sheets) == (2, 58)
+
+
+@pytest.mark.slow
+def test_several_processes_find_the_same(sqlite_store: Store, centers: list[Center]) -> None:
+    hard = harder(figure=Figure(dict.fromkeys(("one", "two", "three"), 60.0)))
+    question = draft.DraftQuestion(STANDARD, hard, (BEGIN, BEGIN + 30 * DAY))
+    shares: list[float] = []  # of three parts, each with all three centers
+    opened = partial(closed_after, str(sqlite_store.url))
+    assert processes.tried_by(2, opened, centers * 50, question, shares.append).totals == {
+        "below > below": 3, "meets > below": 3, "meets > meets": 3,
+    }  # fmt: skip
+    assert processes.tried_by(1, opened, centers, question, shares.append) == tried(sqlite_store, centers, hard)
+    assert shares == [1 / 3, 2 / 3, 1.0, 1.0]
+
+
+@contextmanager
+def closed_after(url: str) -> Iterator[Store]:
+    with closing(Store.open(url)) as store:
+        yield store
 
 
 def test_the_command_tells_it(sqlite_store: Store, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import shutil
 import subprocess
@@ -15,13 +16,17 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collector.audit import bundle
+from collector.flags import witness
 from collector.log import notes, sequencing
 from collector.log.notes import COSIGNED, NoteKey
 from collector.log.sequencing import LogSigner
 from collector.standard import documents
 from collector.store import Store
+from collector.verifier import servers
 from collector.verifier.__main__ import main
 from collector.verifier.archive import BundleError
 from collector.verifier.check import Outcome, check
@@ -138,6 +143,14 @@ def swapped(files: Files) -> None:
     files["batches.jsonl"] = b"\n".join(lines)
 
 
+def record_changed(row: dict[str, Any]) -> None:
+    row["body"] = base64.b64encode(base64.b64decode(row["body"]).replace(b'"up":', b'"up" :')).decode()
+
+
+def doubled(files: Files) -> None:
+    files["records.jsonl"] *= 2
+
+
 TAMPERS: dict[str, tuple[Edit, str]] = {
     "a body": (in_line("batches.jsonl", 3, bytes_changed), "is not signed by gateway"),
     "a signature": (in_line("batches.jsonl", 3, put(signature="AAAA")), "is not signed by gateway"),
@@ -146,6 +159,10 @@ TAMPERS: dict[str, tuple[Edit, str]] = {
     "what was new in it": (in_line("batches.jsonl", 3, put(fresh=[])), "says that it was the first to bring"),
     "batches swapped": (swapped, "with another digest than"),
     "a gateway's key": (another_key, "has a key that is not its own"),
+    "a record": (in_line("records.jsonl", 0, record_changed), "is not signed by server"),
+    "a record's figure": (in_line("records.jsonl", 0, put(down_mbps=900.0)), "down_mbps says 900.0"),
+    "a record that stands twice": (doubled, "stands twice"),
+    "a server's key": (in_line("servers.jsonl", 0, put(public_key="AAAA")), "is not signed by server"),
     "a fact": (in_line("facts.jsonl", 1, put(value='"three"')), "is not what was recorded and logged"),
     "a fact taken out": (in_line("facts.jsonl", 1, gone), "that was recorded and logged is missing"),
     "the calendar": (in_line("calendar.jsonl", 0, put(to_ms=9)), "calendar 1: is not what was recorded and logged"),
@@ -169,6 +186,7 @@ def test_a_bundle_says_what_the_collector_says_and_is_the_same_twice(written: Pa
     assert done.batches > 5
     assert done.readings > done.batches
     assert {row["verdict"] for row in done.verdicts} <= {"meets", "watch", "below", "not enough data"}
+    assert done.records > 0
     assert len(done.verdicts) > 10
     assert written.read_bytes() == written.with_name("again.zip").read_bytes()
 
@@ -194,6 +212,22 @@ def test_leaves_that_were_taken_out_leave_less_proven(written: Path, tmp_path: P
         assert done.wrong == []
         assert any(words in text for text in done.unproven), done.unproven
     assert checked(edited(written, tmp_path, without(b"standard"))).count == 1
+
+
+def test_a_bundle_of_before_there_were_records_is_read_and_says_so(written: Path, tmp_path: Path) -> None:
+    def older(files: Files) -> None:
+        del files["servers.jsonl"], files["records.jsonl"]
+        files["manifest.json"] = files["manifest.json"].replace(b'"format": 2', b'"format": 1')
+
+    done = checked(edited(written, tmp_path, older))
+    assert done.wrong == []
+    assert done.unproven == ["the bundle is of format 1, without the records of measurement servers"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 10**7)), max_size=40))
+def test_a_rate_is_what_the_collector_makes_of_the_same_curve(steps: list[tuple[int, int]]) -> None:
+    at_ms, total = list(itertools.accumulate(one[0] for one in steps)), list(itertools.accumulate(s[1] for s in steps))
+    assert servers.rate_mbps(at_ms, total) == witness.rate_mbps(at_ms, total)[0]
 
 
 def test_a_file_that_does_not_fit_the_manifest_is_named(written: Path, tmp_path: Path) -> None:
