@@ -8,8 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 from collector.commands.console import Bar, answers, say, table
+from collector.recovery.move import move, plan
 from collector.store import Store, StoreError
-from collector.store.move import move, plan
 
 EXAMPLE = "nabz-collector move --from sqlite:///data/nabz.db --to postgresql+psycopg://nabz_migrate@db/nabz"
 

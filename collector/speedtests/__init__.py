@@ -1,3 +1,3 @@
 """Speed tests at measurement servers: requests, places, and the tasks that admit a gateway."""
 
-__all__ = ["policy", "requests", "scheduler", "servers", "unused_tests"]
+__all__ = ["drawn", "fetches", "policy", "requests", "scheduler", "servers", "unused_tests"]

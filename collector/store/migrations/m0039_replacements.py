@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0039", "0037"
+revision, down_revision = "0039", "0038"
 
 
 def upgrade() -> None:

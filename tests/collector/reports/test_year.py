@@ -27,6 +27,7 @@ from collector.judging.evaluate import judge_group
 from collector.judging.silence import sweep
 from collector.messages import Message
 from collector.outages import gaps
+from collector.recovery.move import move
 from collector.register import centers
 from collector.reports import revisions, schedule
 from collector.reports.render import FORMS
@@ -36,7 +37,6 @@ from collector.standard import Standards
 from collector.store import Store, schema
 from collector.store.backup import backup, restore
 from collector.store.months import Retention, forget
-from collector.store.move import move
 from tests.collector.standard.timeless import timeless
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000

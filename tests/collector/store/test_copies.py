@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from collector.__main__ import main
 from collector.commands.evidence import held_ids
 from collector.ingest.transaction import Ingest
+from collector.recovery.move import _tally, move
 from collector.store import Store, StoreError, bulk_insert, schema
 from collector.store.backup import backup
-from collector.store.move import _tally, move
 
 NOW = 1_795_000_000_000
 

@@ -1,4 +1,4 @@
-"""The pages of a whole fleet in a process of their own: `python -m bench.fleet.site FOLDER`.
+"""The pages of a whole fleet in a process of their own: `python -m bench.pages.site FOLDER`.
 
 It writes one line of JSON when it is ready (its address, the cookies of its admin and of an operator). As long as it
 runs, gateways are heard: every center once a minute, and two centers a second change their state.
@@ -21,7 +21,7 @@ import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from bench.fleet.pages import fill
+from bench.pages.pages import fill
 from collector.accounts import directory, sessions
 from collector.accounts.policy import Account
 from collector.config import CollectorTable, Settings

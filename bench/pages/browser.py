@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
 @contextmanager
 def served(folder: Path, centers: int) -> Iterator[dict[str, Any]]:
     """The pages in a process of their own: its address, cookies and process id."""
-    command = [sys.executable, "-m", "bench.fleet.site", str(folder), "--centers", str(centers)]
+    command = [sys.executable, "-m", "bench.pages.site", str(folder), "--centers", str(centers)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
