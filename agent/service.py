@@ -160,7 +160,7 @@ class Service:
         )
 
     def _fetch(self, order: wire.FetchOrder) -> int:
-        from agent.uplink import bulk_fetch  # costs memory only where it is wanted
+        from agent.remote import bulk_fetch  # costs memory only where it is wanted
 
         return bulk_fetch.fetch(self._renewal.client(), order)
 

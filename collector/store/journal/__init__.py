@@ -30,6 +30,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from collector.store import schema
 from collector.store.journal import rows as numbered
 
+__all__ = ["FILE", "MARKS", "STANDARDS", "Entry", "Journal", "JournalError", "journaled"]
+
 FILE = "decisions.journal"
 STANDARDS = "standards"  # not a table: versions of the standard, with their text
 BEGUN = "journal"  # not a table: the first line, so that a journal that is there is never empty

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from agent import wire
-from agent.uplink import bulk_fetch
+from agent.remote import bulk_fetch
 from agent.uplink.collector_client import CollectorClient, CollectorUnreachable
 from collector.store import schema
 from tests.agent.uplink.test_renew import joined
