@@ -109,6 +109,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "setup.ttl", setup.TTLS_S
     yield "setup.why", (*setup.SAID, "no_center")
     yield "setup.check", ("parts", "beat", "queue", "disk", "backup", "certificates", "clock")
+    yield "setup.job", setup.JOBS
     yield "now.none", ("mine", "free")
     yield "now.key", now.KEYS
     yield "login.why", account.SAID

@@ -21,7 +21,7 @@ from collector.access.server_certs import server_certificates
 from collector.access.signing_key import load_or_make
 from collector.config import ConfigError, Settings
 from collector.database import opened
-from collector.run import resources, tasks
+from collector.run import resources, sdnotify, tasks
 from collector.run.listeners.child import Kind
 from collector.run.listeners.news import CollectorNews, Forwarding
 from collector.run.listeners.pipe import ListenerNote, ListenerPipe
@@ -72,7 +72,9 @@ def serve(settings: Settings, kind: Kind, passed: Sequence[int] = ()) -> int:
         server = _server(settings, kind, store, hub, health, place)
         stack.callback(server.stop)
         server.start()
+        sdnotify.tell("READY=1")
         while not stop.wait(BEAT_S):
+            sdnotify.tell("WATCHDOG=1")
             if not server.is_alive():
                 return 1
             if pipe is not None:

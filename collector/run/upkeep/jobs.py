@@ -21,7 +21,7 @@ from agent.common.logs import Event
 from collector.run.runtime import PeriodicTask
 from collector.store import UNAVAILABLE, Store
 from collector.store.jobs import leases
-from collector.store.jobs.leases import LEASE_MS, LeaseLost, Outcome
+from collector.store.jobs.leases import LEASE_MS, LeaseLost, RunOutcome
 
 TAKEN = Event(__name__, "info", "job_taken", "this process does a job from now on", fields="jobs")
 LOST = Event(
@@ -44,8 +44,8 @@ class Job:
     wake: Callable[[], None] = lambda: None
     is_held: bool = False
     is_new: bool = False
-    outcome: Outcome = field(default_factory=Outcome)
-    is_told: bool = True  # whether the outcome is in the database
+    outcome: RunOutcome = field(default_factory=RunOutcome)
+    is_saved: bool = True  # whether the outcome is in the database
 
 
 class Jobs:
@@ -81,16 +81,16 @@ class Jobs:
     def tick(self) -> None:
         """Raises what UNAVAILABLE names."""
         with self._lock:
-            told = {job.name: job.outcome for job in self._jobs.values() if not job.is_told}
+            unsaved = {job.name: job.outcome for job in self._jobs.values() if not job.is_saved}
         began_s = self._now_s()
         with self._store.aside() as conn:
             held = leases.take(conn, list(self._jobs), self.holder, self._now_ms(conn))
-            leases.record(conn, told, self.holder)
+            leases.record(conn, unsaved, self.holder)
         with self._lock:
             self._renewed_s = began_s
             taken, lost = self._note(held)
             for job in self._jobs.values():
-                job.is_told = job.is_told or told.get(job.name) == job.outcome
+                job.is_saved = job.is_saved or unsaved.get(job.name) == job.outcome
         for event, names in ((TAKEN, taken), (LOST, lost)):
             if names:
                 event.log(jobs=", ".join(sorted(names)))
@@ -138,8 +138,8 @@ class Jobs:
             raise
         else:
             took_ms = round((self._now_s() - started_s) * 1000)
-            self._record(job, Outcome(time.time_ns() // 1_000_000, took_ms))
+            self._record(job, RunOutcome(time.time_ns() // 1_000_000, took_ms))
 
-    def _record(self, job: Job, outcome: Outcome) -> None:
+    def _record(self, job: Job, outcome: RunOutcome) -> None:
         with self._lock:
-            job.outcome, job.is_told = outcome, False
+            job.outcome, job.is_saved = outcome, False

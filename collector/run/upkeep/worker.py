@@ -11,7 +11,7 @@ from agent.common.threads import SignalEvent
 from collector.access.signing_key import load_or_make
 from collector.config import ConfigError, Settings
 from collector.database import existing
-from collector.run import resources
+from collector.run import resources, sdnotify
 from collector.run.settings import read_standards
 from collector.run.tasks import clock_ms
 from collector.run.upkeep.jobs import WORKER, Jobs, holder_of
@@ -44,7 +44,9 @@ def work(settings: Settings, words: Sequence[str]) -> int:
             stack.callback(task.stop)
             task.start()
         WORKING.log(holder=jobs.holder)
+        sdnotify.tell("READY=1")
         while not stop.wait(POLL_INTERVAL_S):
+            sdnotify.tell("WATCHDOG=1")
             if not all(task.is_alive() for task in tasks):
                 return 1
     return 0

@@ -28,7 +28,7 @@ class LeaseLost(Exception):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """What became of a job's last run. `error`: why, of one that failed `failures` times since the last success."""
 
     done_ms: int | None = None
@@ -56,7 +56,7 @@ def take(conn: sa.Connection, names: Collection[str], holder: str, now_ms: int, 
     return set(conn.scalars(sa.select(_j.name).where(_j.name.in_(names), _j.holder == holder)))
 
 
-def record(conn: sa.Connection, outcomes: Mapping[str, Outcome], holder: str) -> None:
+def record(conn: sa.Connection, outcomes: Mapping[str, RunOutcome], holder: str) -> None:
     for name, outcome in outcomes.items():
         values = {"took_ms": outcome.took_ms, "failures": outcome.failures, "error": outcome.error}
         values |= {"done_ms": outcome.done_ms} if outcome.done_ms is not None else {}

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from collector.store import Store, schema
 from collector.store.jobs import leases, rows
-from collector.store.jobs.leases import LEASE_MS, LeaseLost, Outcome
+from collector.store.jobs.leases import LEASE_MS, LeaseLost, RunOutcome
 
 NOW = 1_795_000_000_000
 NAMES = ["log", "sheets"]
@@ -94,8 +94,8 @@ def test_a_job_is_not_taken_while_a_transaction_of_it_runs(shared: Store) -> Non
 def test_how_a_job_goes_is_on_record(store: Store) -> None:
     take(store, "a", NOW)
     with store.aside() as conn:
-        leases.record(conn, {"log": Outcome(NOW, 12), "sheets": Outcome(None, 0, 2, "no room")}, "a")
-        leases.record(conn, {"log": Outcome(1, 1)}, "b")  # who does not have it has no word in it
+        leases.record(conn, {"log": RunOutcome(NOW, 12), "sheets": RunOutcome(None, 0, 2, "no room")}, "a")
+        leases.record(conn, {"log": RunOutcome(1, 1)}, "b")  # who does not have it has no word in it
         day = {"center": "LHR-1", "marks": 0}
         conn.execute(sa.insert(schema.day_sheets), [day | {"day_ms": NOW - 5}, day | {"day_ms": NOW - 9}])
     with store.read() as conn:
