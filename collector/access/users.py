@@ -296,6 +296,10 @@ Act = Literal[
     "dispute_dropped",
     "standard_propose",
     "standard_adopted",
+    "visits_published",
+    "visits_drawn",
+    "inspected",
+    "inspection_gone",
 ]
 
 

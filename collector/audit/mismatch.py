@@ -21,6 +21,7 @@ MismatchKind = Literal[
     # what people recorded
     "fact_edited", "fact_missing", "calendar_edited", "calendar_missing", "standard_edited", "decision_edited",
     "decision_missing", "dispute_edited", "dispute_missing", "adoption_edited", "adoption_missing",
+    "inspection_edited", "inspection_missing",
     # the transparency log
     "day_evidence", "log_altered",
     # what is made of all this
@@ -50,6 +51,8 @@ CODES: Mapping[MismatchKind, str] = {
     "dispute_missing": "audit.dispute_missing",
     "adoption_edited": "audit.adoption_edited",
     "adoption_missing": "audit.adoption_missing",
+    "inspection_edited": "audit.inspection_edited",
+    "inspection_missing": "audit.inspection_missing",
     "day_evidence": "audit.day_evidence",
     "log_altered": "audit.log_altered",
     "sheet_missing": "audit.sheet_missing",

@@ -30,6 +30,7 @@ ROWS: dict[LeafKind, tuple[MismatchKind, MismatchKind, sa.Table, str]] = {
     "decisions": ("decision_edited", "decision_missing", schema.decisions, "act"),
     "disputes": ("dispute_edited", "dispute_missing", schema.disputes, "month"),
     "adoptions": ("adoption_edited", "adoption_missing", schema.adoptions, "standard"),
+    "inspections": ("inspection_edited", "inspection_missing", schema.inspections, "center"),
 }
 
 EVERYWHERE: tuple[LeafKind, ...] = ("calendar", "adoptions")  # of no center, or of many

@@ -55,6 +55,8 @@ PROGRAM = Program(
             "standard": "the criteria as data: check, show, try, list, propose, adopt",
             "report": "a center's month: each criterion's verdict with its numbers",
             "dispute": "what operators dispute of a month: file, list, show, test, decide, withdraw",
+            "visits": "random visits, drawn so that anybody can redo it: publish, draw, list, show, check",
+            "inspection": "what inspectors saw at centers: form, record, list, withdraw",
             "verify": "a center's month derived anew from the signed bytes, and compared with all that is stored",
             "log": "the transparency log: checkpoint, key, prove, check, cosign",
             "witness": "cosign another's transparency log, once it is shown to have only grown",

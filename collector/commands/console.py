@@ -119,11 +119,17 @@ def two_persons(store: Store, options: argparse.Namespace, now_ms: int, *, neede
 
 def log_key_of(settings: Settings) -> Ed25519PrivateKey | None:
     """The key of the transparency log; None on a machine without the collector's own."""
+    key = collector_key_of(settings)
+    return log_key(key) if key else None
+
+
+def collector_key_of(settings: Settings) -> Ed25519PrivateKey | None:
+    """None on a machine without it."""
     try:
         raw = (settings.data_dir / KEY_FILE).read_bytes()
     except OSError:
         return None
-    return log_key(Ed25519PrivateKey.from_private_bytes(raw)) if len(raw) == 32 else None
+    return Ed25519PrivateKey.from_private_bytes(raw) if len(raw) == 32 else None
 
 
 def common_words(options: argparse.Namespace) -> list[str]:

@@ -23,7 +23,9 @@ import sqlalchemy as sa
 
 from collector.store import bulk_insert, schema
 
-LeafKind = Literal["facts", "calendar", "decisions", "disputes", "adoptions", "day", "report", "standard"]
+LeafKind = Literal[
+    "facts", "calendar", "decisions", "disputes", "adoptions", "inspections", "visits", "day", "report", "standard"
+]
 
 DIGEST_CHARS = 32  # hex: 128 bits of a SHA-256 of each row
 ROWS = 500  # of one leaf: an entry of a tile is at most 64 KiB
@@ -36,6 +38,7 @@ CHANGING: Mapping[LeafKind, frozenset[str]] = {
     ),
     "decisions": frozenset(),
     "adoptions": frozenset({"adopted_ms", "adopted_by"}),
+    "inspections": frozenset({"withdrawn_ms", "withdrawn_by", "withdrawn_why"}),
     "disputes": frozenset(
         {
             "state",

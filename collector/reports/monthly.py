@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from agent.common.center_time import TZ
 from collector.disputes import records
+from collector.inspections import records as inspections
 from collector.outages import summary
 from collector.register import facts as register_facts
 from collector.register.centers import Center
@@ -25,7 +26,8 @@ from collector.reports.day_samples import Period
 from collector.reports.day_sheets import DaySheet, MergedMonth
 from collector.reports.monthly_verdicts import GRADE, OFFLINE, availability, criterion_rows, excused
 from collector.standard import Standards
-from collector.standard.criteria import Standard
+from collector.standard.criteria import FormItem, Standard
+from collector.standard.form import form_of
 
 FORMAT = 5  # 4 had no days; 3 had other buckets; 2 had sentences where reasons are now
 
@@ -81,6 +83,7 @@ def build_some(
         "integrity": integrity.of_centers(conn, list(held), span.from_ms, span.to_ms),
         "backdated": _backdated(conn, held, span),
         "disputes": _disputes(conn, held, span.month),
+        "inspections": _inspections(conn, held, standards, span),
     }
     return {
         code: _report(conn, held[code], merged, span, standard)
@@ -142,6 +145,28 @@ def _disputes(conn: sa.Connection, codes: Iterable[str], month: str) -> dict[str
     )  # fmt: skip
     found = records.decided(conn, codes, month)
     return {code: [{name: getattr(one, name) for name in names} for one in some] for code, some in found.items()}
+
+
+def _inspections(
+    conn: sa.Connection, dated: Mapping[str, DatedCenter], standards: Standards, span: Period
+) -> dict[str, list[dict[str, Any]]]:
+    """What inspectors saw in this month, by center: each answer beside the register's and what is asked."""
+    found = inspections.of_centers(conn, dated, span.from_ms, span.to_ms)
+    names = ("inspection", "inspected_ms", "recorded_by", "visit_list", "standard", "remarks")
+    return {
+        code: [
+            {name: getattr(one, name) for name in names}
+            | {"grade": inspections.GRADE, "photos": [photo.sha256 for photo in one.photos]}
+            | {"answers": inspections.compared(_form(standards, one), one.answers, dated[code].at(one.inspected_ms))}
+            for one in some
+        ]
+        for code, some in found.items()
+    }
+
+
+def _form(standards: Standards, one: inspections.Inspection) -> tuple[FormItem, ...]:
+    standard = standards.at(one.inspected_ms)
+    return form_of(standard) if standard else ()
 
 
 def _late(fact: register_facts.Fact) -> dict[str, Any]:

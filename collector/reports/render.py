@@ -114,7 +114,7 @@ def reasons(revision: Revision | Mapping[str, Any], words: Renderer[S]) -> list[
     }
     found = [
         words.many(f"revision.{name}", why[name], **values)
-        for name in ("readings", "records", "outages", "facts", "calendar", "disputes")
+        for name in ("readings", "records", "outages", "facts", "calendar", "disputes", "inspections")
         if name in why
     ]
     return found + ([words("revision.gone")] if fields["changed"].get("readings_gone") else [])

@@ -37,7 +37,7 @@ Key = tuple[str, int]  # center, and when the month begins
 class Why(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What came after a month was reported: late readings (how many, taken from when to when, by which gateways),
     records of measurement servers, gaps and cuts that were put right, facts of the center that hold from a day of it,
-    entries of the calendar, disputes that were decided. Nothing of it: the month was over."""
+    entries of the calendar, disputes that were decided, inspections. Nothing of it: the month was over."""
 
     readings: int = 0
     first_ms: int | None = None
@@ -48,6 +48,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     facts: int = 0
     calendar: int = 0
     disputes: int = 0
+    inspections: int = 0
 
     def __or__(self, other: Why) -> Why:
         firsts = [item for item in (self.first_ms, other.first_ms) if item is not None]
@@ -62,6 +63,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             facts=self.facts + other.facts,
             calendar=self.calendar + other.calendar,
             disputes=self.disputes + other.disputes,
+            inspections=self.inspections + other.inspections,
         )
 
 
@@ -193,6 +195,11 @@ def record_calendar(conn: sa.Connection, codes: Iterable[str], from_ms: int, to_
 def record_dispute(conn: sa.Connection, code: str, month_ms: int, now_ms: int) -> None:
     """A dispute about the month that begins then was decided."""
     _note(conn, [(code, month_ms, Why(disputes=1))], now_ms)
+
+
+def record_inspection(conn: sa.Connection, code: str, at_ms: int, now_ms: int) -> None:
+    """An inspector was there then."""
+    _note(conn, [(code, month_of(at_ms), Why(inspections=1))], now_ms)
 
 
 def _note(conn: sa.Connection, touched: Iterable[tuple[str, int, Why]], now_ms: int) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "documents",
     "example",
     "examples",
+    "form",
     "load",
     "names",
     "read",

@@ -50,6 +50,7 @@ from collector.standard.criteria import (
     When,
     Window,
 )
+from collector.standard.form import items as form_items
 
 COMPARISONS: tuple[Comparison, ...] = ("at_least", "at_most", "one_of", "none_of")
 READINGS = (*(kind.name for kind in wire.KINDS.values() if kind.is_judged), "silence")
@@ -68,6 +69,7 @@ def standard(values: Mapping[str, object], digest: str, where: str) -> tuple[Sta
     first, last = top.take("valid_from", local_date), top.take("valid_to", local_date, date.max)
     none: list[dict[str, object]] = []
     found = top.take("criterion", _list_of_tables, none)
+    form = form_items(top.take("inspection", _list_of_tables, none) or [], where, mistakes)
     top.done()
     if found == []:
         top.wrong("criterion", "a standard has at least one; add a [[criterion]] table")
@@ -83,7 +85,7 @@ def standard(values: Mapping[str, object], digest: str, where: str) -> tuple[Sta
     return Standard(
         id=name, official=bool(official), note=note, tz=tz, digest=digest,
         valid_from_ms=_midnight_ms(first, tz), valid_to_ms=to_ms,
-        criteria=tuple(item for item in criteria if item),
+        criteria=tuple(item for item in criteria if item), form=form,
     ), []  # fmt: skip
 
 

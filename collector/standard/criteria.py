@@ -128,6 +128,25 @@ class Criterion:
     fix: LocalText
 
 
+AnswerKind = Literal["count", "rupees", "yes_no", "text"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FormItem:
+    """One thing that an inspector looks at. `fact` is the column of the register to compare with; empty: none."""
+
+    id: str
+    answer: AnswerKind
+    fact: str = ""
+    at_least: Figure | None = None
+    at_most: Figure | None = None
+    name: LocalText
+
+    def bound_of(self, center: Promise) -> float | None:
+        figure = self.at_least or self.at_most
+        return None if figure is None else figure.of(center)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Standard:
     """A version of what a center must give, the same only as itself. `digest` is the SHA-256 of the file's bytes."""
@@ -140,6 +159,7 @@ class Standard:
     tz: str
     criteria: tuple[Criterion, ...]
     digest: str
+    form: tuple[FormItem, ...] = ()  # of inspections; empty: the shipped example
 
     @cached_property
     def by_reading(self) -> dict[str, tuple[Criterion, ...]]:

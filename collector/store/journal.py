@@ -47,6 +47,8 @@ DECIDED: dict[str, sa.ColumnElement[bool]] = {
     "measure_servers": sa.true(),
     "disputes": sa.true(),
     "adoptions": sa.true(),
+    "visit_lists": sa.true(),
+    "inspections": sa.true(),
     "server_tokens": schema.server_tokens.c.used_ms.is_not(None),
     "centers": sa.true(),
     "erasures": sa.true(),

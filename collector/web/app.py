@@ -19,6 +19,7 @@ from agent.common.logs import Event
 from agent.common.words import FOLDER
 from collector.access.ca import Authority
 from collector.access.enrolment import EnrolmentFacts
+from collector.access.signing_key import drawing_secret
 from collector.accounts import directory, passkeys
 from collector.accounts.second_factors import Seal
 from collector.acts.notices import NoticeBoard, personal_channels
@@ -27,7 +28,7 @@ from collector.scope import Scope
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
-from collector.web.decisions import disputes
+from collector.web.decisions import disputes, visits
 from collector.web.decisions import standards as standard_pages
 from collector.web.fleet import lists, map_page, mine, monthly, now, reports, setup
 from collector.web.guard import Guard
@@ -58,7 +59,7 @@ NO_ADMIN = Event(
 )  # fmt: skip
 PAGES = (
     log_in, centers, test_now, approvals, backups, account, people, keys, contacts, activity, incident_pages, routing,
-    now, lists, map_page, mine, setup, monthly, reports, disputes, standard_pages,
+    now, lists, map_page, mine, setup, monthly, reports, disputes, standard_pages, visits,
 )  # fmt: skip
 
 
@@ -148,6 +149,7 @@ def _site(
         data_dir=config.data_dir,
         enrolment_url=config.enrolment_url,
         board=NoticeBoard(personal_channels(config), config.web_url),
+        drawing_secret=drawing_secret(key),
         dispute_days=config.disputes.file_within_days,
         signature=config.reports,
         sms_secret=config.alerts.sms_secret(),

@@ -24,6 +24,13 @@ def check(request: Request, mark: str) -> None:
         raise Mistaken(403, "form: is not of this session; open the page again and press its button")
 
 
+async def given(request: Request) -> dict[str, str]:
+    """The texts of a form that was made here. Raises Mistaken (403)."""
+    fields = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
+    check(request, fields.get("mark", ""))
+    return fields
+
+
 def is_of_this_site(request: Request) -> bool:
     """What the browser says of the page a form was sent from (Fetch Metadata, else Origin of RFC 6454). Programs and
     old browsers say nothing; the mark holds for them."""

@@ -59,6 +59,7 @@ class Site:
     data_dir: Path | None = None
     enrolment_url: str = ""  # where gateways enrol
     board: NoticeBoard = field(default_factory=NoticeBoard)  # how persons are told
+    drawing_secret: bytes = b""  # of which lists of visits are drawn
     dispute_days: int = 30  # for how long a closed month may be disputed
     signature: ReportsSection = field(default_factory=ReportsSection)  # by which key reports are signed
     sms_secret: str = ""  # by which the gateway of text messages signs answers; empty: none are taken

@@ -76,6 +76,8 @@ COLLECTOR: Examples = {
             "dispute_missing": {"leaf": "12"},
             "adoption_edited": {"id": "0123456789abcdef", "standard": "example-2026-3"},
             "adoption_missing": {"leaf": "12"},
+            "inspection_edited": {"id": "0123456789abcdef", "center": "LHR-1"},
+            "inspection_missing": {"leaf": "12"},
             "day_evidence": {"day": "2026-11-01", "stored": "1440", "digest": "ab12", "n": 1441, "logged": "cd34"},
             "log_altered": {"found": Reason("log.unnumbered")},
             "sheet_missing": {"day": "2026-11-01"},
@@ -115,6 +117,24 @@ COLLECTOR: Examples = {
     "adoption.not_proposed": {"standard": "example-2026-3"},
     "adoption.own": {"standard": "example-2026-3"},
     "adoption.unknown": {"standard": "example-2026-3"},
+    **{
+        f"visits.{code}": {"name": "2026-12", "most": 1000}
+        for code in (
+            "unknown",
+            "no_name",
+            "known",
+            "drawn_already",
+            "not_logged",
+            "other_key",
+        )
+    },
+    "inspection.no_item": {"item": "colour"},
+    "inspection.empty": {},
+    "inspection.no_answer": {"item": "cabins", "wanted": "0, 1, 2 …"},
+    "inspection.no_photo": {"limit": 100},
+    "inspection.no_time": {},
+    "inspection.unknown": {"number": "0123456789abcdef"},
+    "inspection.not_withdrawn": {"number": "0123456789abcdef"},
     "disputes.outcome.upheld": {},
     "disputes.outcome.partly": {},
     "disputes.outcome.refused": {},

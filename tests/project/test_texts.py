@@ -51,7 +51,7 @@ FORM = re.compile(r"\.(zero|one|two|few|many|other)$")
 FREE = ("language.", "province.")  # a province is whatever the register says
 COUNTED = {"unit.s", "unit.min", "unit.h", "unit.d", "news", "now.fresh", "map.centers", "map.placed"}
 COUNTED |= {"revision.readings", "revision.records", "revision.outages", "revision.facts", "revision.calendar"}
-COUNTED |= {"revision.disputes"}
+COUNTED |= {"revision.disputes", "revision.inspections"}
 
 
 # ---------------------------------------------------------------- what is asked for

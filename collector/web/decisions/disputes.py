@@ -56,21 +56,13 @@ def router(site: Site) -> APIRouter:
 
     @routes.post("/disputes")
     async def file(request: Request) -> Response:
-        given = await _form(request)
-        return await run_in_threadpool(_file, site, request, given)
+        return await run_in_threadpool(_file, site, request, await forms.given(request))
 
     @routes.post("/disputes/{number}")
     async def decide(request: Request, number: str) -> Response:
-        given = await _form(request)
-        return await run_in_threadpool(_decide, site, request, _number(number), given)
+        return await run_in_threadpool(_decide, site, request, _number(number), await forms.given(request))
 
     return routes
-
-
-async def _form(request: Request) -> dict[str, str]:
-    given = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
-    forms.check(request, given.get("mark", ""))
-    return given
 
 
 def _number(text: str) -> int:
