@@ -22,6 +22,7 @@ import msgspec
 import sqlalchemy as sa
 
 from collector.store import bulk_insert, schema
+from collector.store.journal.rows import CHANGING as RECORDED
 
 LeafKind = Literal[
     "facts", "calendar", "decisions", "disputes", "adoptions", "inspections", "visits", "day", "report", "standard"
@@ -32,29 +33,12 @@ ROWS = 500  # of one leaf: an entry of a tile is at most 64 KiB
 
 # Columns that may change after a row was recorded, and those that say nothing of it.
 CHANGING: Mapping[LeafKind, frozenset[str]] = {
-    "facts": frozenset({"confirmed_ms", "confirmed_by", "withdrawn_ms", "withdrawn_by", "withdrawn_why"}),
-    "calendar": frozenset(
-        {"confirmed_ms", "confirmed_by", "withdrawn_ms", "withdrawn_by", "withdrawn_why", "from_ms", "to_ms"}
-    ),
+    "facts": RECORDED["facts"],
+    "calendar": RECORDED["calendar"],
+    "disputes": RECORDED["disputes"],
     "decisions": frozenset(),
     "adoptions": frozenset({"adopted_ms", "adopted_by"}),
     "inspections": frozenset({"withdrawn_ms", "withdrawn_by", "withdrawn_why"}),
-    "disputes": frozenset(
-        {
-            "state",
-            "witness",
-            "test_from_ms",
-            "test_to_ms",
-            "test_by",
-            "test_id",
-            "outcome",
-            "decided_ms",
-            "decided_by",
-            "reason",
-            "excused_from_ms",
-            "excused_to_ms",
-        }
-    ),
 }
 LEFT_OUT = frozenset({"id", "waits"})
 UNLOGGED = frozenset({"logged_in", "logged_out", "sessions_ended", "test_requested"})  # acts that decide nothing

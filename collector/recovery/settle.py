@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,8 +41,14 @@ RECOVERED = Event(
 FOLDER = "standards"  # of versions that the settings lacked after a restore
 
 
-def settle(store: Store, settings: Settings, now_ms: int) -> bool:
-    """Whether versions of the standard came back. Raises StoreError after a restore for which there is no journal."""
+def settle(
+    store: Store,
+    settings: Settings,
+    now_ms: int,
+    follow: Callable[[sa.Connection, Sequence[Entry]], None] | None = None,
+) -> bool:
+    """Whether versions of the standard came back. `follow` does in the same transaction what else follows from the
+    entries that were carried out again. Raises StoreError after a restore for which there is no journal."""
     _follow_timeline(store, now_ms)
     journal = journal_of(settings)
     if journal is None:
@@ -52,6 +58,8 @@ def settle(store: Store, settings: Settings, now_ms: int) -> bool:
         with store.write() as conn:
             done = journal.settle(conn, list(adopted.values()), now_ms)
             _complete(conn, done.applied, now_ms)
+            if done.applied and follow is not None:
+                follow(conn, done.applied)
     except JournalError as error:
         raise StoreError(str(error)) from None
     except OSError as error:

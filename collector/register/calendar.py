@@ -26,6 +26,7 @@ from collector.log import leaves
 from collector.register.facts import FactError, another, key_of
 from collector.register.opening_hours import DayRule, named_days, parse
 from collector.store import schema
+from collector.store.journal import journaled
 
 EntryKind = Literal["holiday", "hours", "closure", "maintenance", "shedding", "dispute"]
 Scope = Literal["all", "province", "district", "provider", "feeder", "center"]
@@ -239,7 +240,7 @@ def add(conn: sa.Connection, entries: Sequence[CalendarEntry], today_ms: int, se
             "needs_second": needs, "confirmed_ms": entry.recorded_ms if by else None, "confirmed_by": by,
         }  # fmt: skip
         number = conn.execute(sa.insert(schema.calendar).values(row).returning(_k.id)).scalar_one()
-        leaves.add_changed(conn, "calendar", schema.calendar, [number], entry.recorded_ms)
+        _note(conn, [number], entry.recorded_ms)
         made += by_ids(conn, [number])
     return made
 
@@ -286,7 +287,7 @@ def confirm(
             length_ms = (entry.to_ms or entry.from_ms + DAY_MS) - entry.from_ms
             values |= {"from_ms": from_ms, "to_ms": from_ms + length_ms}
         conn.execute(sa.update(schema.calendar).where(_k.id == entry.id).values(values))
-    leaves.add_changed(conn, "calendar", schema.calendar, [entry.id for entry in pending], now_ms)
+    _note(conn, [entry.id for entry in pending], now_ms)
     return by_ids(conn, [entry.id for entry in pending])
 
 
@@ -300,8 +301,15 @@ def withdraw(
     values = {"withdrawn_ms": now_ms, "withdrawn_by": by, "withdrawn_why": why}
     ids = [entry.id for entry in held]
     conn.execute(sa.update(schema.calendar).where(_k.id.in_(ids)).values(values))
-    leaves.add_changed(conn, "calendar", schema.calendar, ids, now_ms)
+    _note(conn, ids, now_ms)
     return held
+
+
+def _note(conn: sa.Connection, ids: Sequence[int], now_ms: int) -> None:
+    """In the transparency log, and in the journal."""
+    leaves.add_changed(conn, "calendar", schema.calendar, ids, now_ms)
+    for number in ids:
+        journaled(conn, schema.calendar, number)
 
 
 def _row(entry: CalendarEntry) -> dict[str, object]:

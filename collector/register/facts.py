@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from collector.log import leaves
 from collector.register.center import Center, from_row
 from collector.store import bulk_insert, schema
+from collector.store.journal import journaled
 
 FactSource = Literal["migrated", "registered", "import", "set"]
 Values = Mapping[str, object]
@@ -215,8 +216,11 @@ def register(conn: sa.Connection, centers: Iterable[Center], how: Recording) -> 
 
 
 def _insert(conn: sa.Connection, rows: Sequence[dict[str, object]], now_ms: int) -> None:
-    """With their leaves in the transparency log."""
+    """With their leaves in the transparency log, and their lines in the journal."""
+    last = conn.scalar(sa.select(sa.func.max(_f.id))) or 0
     bulk_insert(conn, schema.facts, rows)
+    for number in conn.scalars(sa.select(_f.id).where(_f.id > last)):
+        journaled(conn, schema.facts, number)
     leaves.add_rows(conn, "facts", (_NEW | row for row in rows), now_ms)
 
 
@@ -256,6 +260,8 @@ def _update(conn: sa.Connection, found: Sequence[Fact], now_ms: int, **values: o
         mine = _f.id.in_(ids[first : first + MOST])
         conn.execute(sa.update(schema.facts).where(mine).values(**values))
     leaves.add_changed(conn, "facts", schema.facts, ids, now_ms)
+    for number in ids:
+        journaled(conn, schema.facts, number)
 
 
 def centers_by_code(conn: sa.Connection, codes: Iterable[str]) -> dict[str, Center]:

@@ -19,6 +19,7 @@ from agent.common.files import FileWatch
 from agent.common.logs import Event
 from agent.common.threads import SignalEvent
 from collector.access.signing_key import drawing_secret, load_or_make
+from collector.acts import restored
 from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.mosquitto import MosquittoChild
 from collector.config import Settings
@@ -169,7 +170,7 @@ class Running:
         """What was decided after a copy that was restored holds again. Raises StoreError, ConfigError."""
         keeper = self._settings.as_keeper
         with opened(keeper) as store:
-            if recovery.settle(store, keeper, clock_ms()):
+            if recovery.settle(store, keeper, clock_ms(), partial(restored.follow, now_ms=clock_ms())):
                 self._standards = read_standards(self._settings)
         self._store.journal = journal_of(self._settings)
         self._store.learn_epoch()

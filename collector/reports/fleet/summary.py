@@ -216,7 +216,9 @@ def _within(scope: Scope) -> sa.ColumnElement[bool]:
 
 def _newest(from_ms: int) -> sa.Select[Any]:
     """(center, newest closed revision), in the order of the centers."""
-    closed = sa.select(_r.center, sa.func.max(_r.revision).label("number")).where(_r.from_ms == from_ms, _r.closed_ms.is_not(None))
+    closed = sa.select(_r.center, sa.func.max(_r.revision).label("number")).where(
+        _r.from_ms == from_ms, _r.closed_ms.is_not(None)
+    )
     return closed.group_by(_r.center).order_by(_r.center)
 
 

@@ -6,6 +6,8 @@ import base64
 import json
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,19 +19,25 @@ from collector.access import devices, passwords, users
 from collector.access.signing_key import load_or_make
 from collector.accounts import api_keys, directory, erasure, second_factors, sessions
 from collector.accounts.policy import Account
+from collector.acts import adoption, disputes, restored
+from collector.acts.notices import NoticeBoard
+from collector.acts.person import ActingPerson
 from collector.config import BackupSection, CollectorTable, DatabaseSection, Settings, StandardSection
 from collector.database import opened
+from collector.disputes import records
+from collector.disputes.dispute import Filing, Ruling
 from collector.recovery import settle
-from collector.register import centers
+from collector.register import calendar, centers, facts, imports
+from collector.register.centers import Center
 from collector.run.settings import read_standards
 from collector.scope import EVERYWHERE
-from collector.standard import load
-from collector.store import Store, StoreError, schema
+from collector.standard import Standards, examples, load
+from collector.store import Store, StoreError, schema, upsert
 from collector.store.backup import backup, begin_epoch, restore
-from collector.store.journal import FILE
+from collector.store.journal import FILE, rows
 from tests.collector.store.test_copies import empty
 
-NOW = 1_795_000_000_000
+NOW, DAY = 1_795_000_000_000, 86_400_000
 EXAMPLE = Path(__file__).parents[3] / "collector" / "standard" / "example-2026-1.toml"
 pytestmark = pytest.mark.row(53)
 
@@ -266,3 +274,115 @@ def test_who_was_forgotten_and_which_centers_were_registered_outlives_a_restore(
         assert (again.name, again.seats_promised, again.tier) == ("Seven", 9, "two")
         facts = set(conn.scalars(sa.select(schema.facts.c.name).where(schema.facts.c.center == "PEW-7")))
         assert {"name", "tier", "opening"} <= facts
+
+
+# ---------------------------------------------------------------- what people record
+
+
+def recorded(conn: sa.Connection, by: str, value: str) -> facts.Fact:
+    """A fact of LHR-1 from a past day, by two persons."""
+    how = facts.Recording(from_ms=0, now_ms=NOW, today_ms=NOW, by=by, reason="lease", second="Sara")
+    return centers.set_fact(conn, "LHR-1", "owner", value, how)
+
+
+def closure(reason: str) -> calendar.CalendarEntry:
+    return calendar.CalendarEntry(
+        kind="closure", scope="center", subject="LHR-1", from_ms=NOW - 9 * DAY, to_ms=NOW - 8 * DAY, recorded_ms=NOW,
+        recorded_by="Ali", reason=reason,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def registered(settings: Settings, either_store: Store) -> Settings:
+    """A collector that knows one center."""
+    shared = {"tier": "one", "seats_promised": 20, "lifecycle": "declared", "opening": "always"}
+    with either_store.write() as conn:
+        center = Center(code="LHR-1", name="x", owner="Old", **shared)
+        upsert(conn, schema.centers, [center.row()])
+    started(settings)
+    return settings
+
+
+def test_facts_calendar_and_decisions_after_a_copy_hold_again_after_its_restore(
+    registered: Settings, either_store: Store, tmp_path: Path
+) -> None:
+    ali, sara = ActingPerson(name="Ali", now_ms=NOW), ActingPerson(name="Sara", now_ms=NOW + 1)
+    standards = Standards.of(examples())
+    filing = Filing(center="LHR-1", month="2026-11", text="wrong")
+    with opened(registered) as store:
+        with store.write() as conn:
+            calendar.add(conn, [closure("before")], NOW, second="Sara")
+            disputes.file(conn, filing, ali, standards, 30)
+        backup(store, tmp_path / "copy")
+        with store.write() as conn:
+            recorded(conn, "Ali", "New Trust")
+            calendar.add(conn, [closure("after")], NOW, second="Sara")
+            calendar.withdraw(conn, calendar.by_ids(conn, [1]), "Ali", "none", NOW, NOW, "Sara")
+            ruling = Ruling(outcome="upheld", reason="seen", excused=(NOW - 5 * DAY, NOW - 4 * DAY))
+            disputes.decide(conn, 1, ruling, sara, NoticeBoard())
+            adoption.propose(conn, standards.versions[0], "12", ali)
+            adoption.adopt(conn, standards.versions[0], sara)
+            header = ",".join(centers.COLUMNS)
+            new = replace(
+                centers.get(conn, "LHR-1"), code="KHI-9", name="New", tier="two", opening="Mon-Fri 09:00-21:00"
+            )
+            line = ",".join(str(new.facts()[name] or "") for name in centers.COLUMNS)
+            origin = imports.Origin(by="Ali", reason="list", file="a.csv", sha256="0" * 64)
+            imports.do_import(conn, [f"{header}\n", f"{line}\n"], NOW, None, origin)
+    other = went_back(registered, tmp_path / "copy", tmp_path)
+    with opened(other) as store:
+        settle.settle(store, other, NOW + 2, partial(restored.follow, now_ms=NOW + 2))
+        with store.read() as conn:
+            assert centers.get(conn, "LHR-1").owner == "New Trust"
+            again = centers.get(conn, "KHI-9")
+            assert (again.tier, again.opening) == ("two", "Mon-Fri 09:00-21:00")
+            entries = {one.reason: one.state for one in calendar.listed(conn, 0, 2**53)}
+            assert entries == {"before": "withdrawn", "after": "holds", "dispute 1: seen": "holds"}
+            assert records.get(conn, 1).outcome == "upheld"
+            assert [one.state for one in adoption.states_of(conn, standards.versions)][-1] == "adopted"
+        with store.write() as conn:  # and work goes on, numbers and all
+            assert disputes.file(conn, replace(filing, day="2026-11-05"), ali, standards, 30).id == 2
+            recorded(conn, "Bina", "Third Trust")
+    before = lines(other)
+    started(other)
+    assert lines(other) == before
+
+
+def broken_off(store: Store, conn: sa.Connection) -> None:
+    calendar.add(conn, [closure("broken off")], NOW, second="Sara")
+    assert store.journal is not None
+    store.journal.keep(conn, conn.info["journal"])
+    raise KeyboardInterrupt
+
+
+def test_a_number_that_a_broken_off_transaction_had_is_another_rows_and_neither_is_lost(registered: Settings) -> None:
+    with opened(registered) as store:
+        with pytest.raises(KeyboardInterrupt), store.write() as conn:
+            broken_off(store, conn)
+        with store.write() as conn:
+            calendar.add(conn, [closure("whole")], NOW, second="Sara")
+        with store.write() as conn:
+            found = {one.reason: one for one in calendar.listed(conn, 0, 2**53)}
+            assert found.keys() == {"broken off", "whole"}
+            calendar.withdraw(conn, [found["broken off"]], "Ali", "none", NOW, NOW, "Sara")
+        with store.read() as conn:
+            states = {one.reason: one.state for one in calendar.listed(conn, 0, 2**53)}
+    assert states == {"broken off": "withdrawn", "whole": "holds"}
+    before = lines(registered)
+    started(registered)
+    assert lines(registered) == before
+
+
+def test_rows_of_an_older_program_are_noted_at_a_start_and_once(registered: Settings) -> None:
+    with opened(registered) as store, store.write() as conn:
+        calendar.add(conn, [closure(f"day {n}") for n in range(450)], NOW, second="Sara")
+        conn.info.pop("journal")  # as a program did that kept none of these
+    before = lines(registered)
+    started(registered)
+    noted = [json.loads(line.rpartition(" ")[0]) for line in lines(registered)[len(before) :]]
+    assert [one["table"] for one in noted] == ["calendar"] * 3
+    assert sum(len(rows.unpacked(one["row"])) for one in noted) == 450
+    assert len("".join(lines(registered))) < 450 * 100  # packed
+    after = lines(registered)
+    started(registered)
+    assert lines(registered) == after

@@ -1,4 +1,5 @@
-"""A journal beside the database of what decides whom to trust: who may come in, who is out, what is used up.
+"""A journal beside the database of what decides whom to trust and what months rest on: who may come in, who is out,
+what is used up; facts, calendar, disputes, adopted standards, inspections.
 
 A database that is restored from a copy forgets what was decided since, and would trust a revoked gateway again; so each
 decision also goes to a file that no copy brings back. A line is signed by the collector's key, numbered, and names the
@@ -27,6 +28,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.store import schema
+from collector.store.journal import rows as numbered
 
 FILE = "decisions.journal"
 STANDARDS = "standards"  # not a table: versions of the standard, with their text
@@ -45,7 +47,6 @@ DECIDED: dict[str, sa.ColumnElement[bool]] = {
     "tokens": _tokens.c.used_ms.is_not(None),
     "enrolments": _enrolments.c.state.in_(("approved", "refused")),
     "measure_servers": sa.true(),
-    "disputes": sa.true(),
     "adoptions": sa.true(),
     "visit_lists": sa.true(),
     "inspections": sa.true(),
@@ -78,6 +79,11 @@ class Entry:
     line: str
 
     @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Those that the line is about."""
+        return numbered.unpacked(self.row)
+
+    @property
     def mark(self) -> str:
         return hashlib.sha256(self.line.encode()).hexdigest()
 
@@ -105,7 +111,7 @@ class Journal:
 
     def keep(self, conn: sa.Connection, marks: Sequence[tuple[str, tuple[object, ...]]]) -> None:
         """Before COMMIT of a transaction that no other runs beside. Raises JournalError, OSError."""
-        rows = [(name, row) for name, key in dict.fromkeys(marks) for row in _rows(conn, name, key)]
+        rows = _marked(conn, marks)
         with self._locked() as file:
             head = _head(conn)
             if _last(file) != (head.line if head else None):
@@ -135,6 +141,8 @@ class Journal:
                 raise JournalError(_lacking(self._path, min(restored), exists=bool(entries)))
             done.applied = [entry for entry in entries if entry.number > len(known)]
             _carry_out(conn, done.applied)
+            if done.applied:
+                numbered.go_on(conn)
             if not fits:
                 done.rewritten = bool(known)
                 self._rewrite(file, conn, now_ms)
@@ -247,7 +255,7 @@ def _parsed(line: str) -> Entry:
     """Raises ValueError, KeyError, TypeError."""
     fields = json.loads(line.rpartition(" ")[0])
     table, row = fields["table"], fields["row"]
-    if not isinstance(row, dict) or table not in (*DECIDED, STANDARDS, BEGUN):
+    if not isinstance(row, dict) or table not in (*DECIDED, *numbered.CHANGING, STANDARDS, BEGUN):
         raise ValueError("no decision")
     return Entry(int(fields["n"]), table, row, line)
 
@@ -276,6 +284,8 @@ def _carry_out(conn: sa.Connection, entries: Sequence[Entry]) -> None:
 
 def apply(conn: sa.Connection, entry: Entry) -> None:
     """The row as it was decided. A version of the standard has none: whoever settles writes its file."""
+    if entry.table in numbered.CHANGING:
+        numbered.apply(conn, entry.table, entry.row)
     if entry.table not in DECIDED:
         return
     table = schema.metadata.tables[entry.table]
@@ -294,14 +304,29 @@ def apply(conn: sa.Connection, entry: Entry) -> None:
 def _unnoted(conn: sa.Connection) -> Iterator[tuple[str, dict[str, Any]]]:
     """Decided rows that no line says as they are: of a program before, or of a machine without the key."""
     newest: dict[tuple[str, str], dict[str, Any]] = {}
+    recorded: dict[str, list[dict[str, Any]]] = {name: [] for name in numbered.CHANGING}
     for line in conn.scalars(sa.select(schema.journal.c.line).order_by(schema.journal.c.n)):
         entry = _parsed(line)
         if entry.table in DECIDED:
             newest[entry.table, _key(entry.table, entry.row)] = _deciding(entry.table, entry.row)
+        elif entry.table in recorded:
+            recorded[entry.table].append(entry.row)
     for name in DECIDED:
         for row in _rows(conn, name):
             if newest.get((name, _key(name, row))) != _deciding(name, row):
                 yield name, row
+    for name, lines in recorded.items():
+        yield from ((name, line) for line in numbered.unnoted(conn, name, lines))
+
+
+def _marked(conn: sa.Connection, marks: Sequence[tuple[str, tuple[object, ...]]]) -> list[tuple[str, dict[str, Any]]]:
+    """The rows that a transaction decides something in, as its lines will have them."""
+    chosen = dict.fromkeys(marks)
+    found = [(name, row) for name, key in chosen if name in DECIDED for row in _rows(conn, name, key)]
+    for name in numbered.CHANGING:
+        if ids := [int(str(key[0])) for marked, key in chosen if marked == name]:
+            found += [(name, line) for line in numbered.lines_of(conn, name, ids)]
+    return found
 
 
 def _key(name: str, row: dict[str, Any]) -> str:
