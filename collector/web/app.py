@@ -28,7 +28,7 @@ from collector.scope import Scope
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
-from collector.web.decisions import disputes, visits
+from collector.web.decisions import disputes, register, visits
 from collector.web.decisions import standards as standard_pages
 from collector.web.fleet import lists, map_page, mine, monthly, now, reports, setup
 from collector.web.guard import Guard
@@ -60,6 +60,7 @@ NO_ADMIN = Event(
 PAGES = (
     log_in, centers, test_now, approvals, backups, account, people, keys, contacts, activity, incident_pages, routing,
     now, lists, map_page, mine, setup, monthly, reports, disputes, standard_pages, visits,
+    register,
 )  # fmt: skip
 
 

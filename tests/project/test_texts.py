@@ -31,6 +31,8 @@ from collector.disputes.dispute import State as DisputeState
 from collector.flags.cause import GRADES, NAMES
 from collector.flags.machine import State
 from collector.messages import Finding
+from collector.register.calendar import KINDS as ENTRY_KINDS
+from collector.register.calendar import SCOPES
 from collector.register.centers import COLUMNS, LIFECYCLE, TIERS
 from collector.register.opening_hours import DAYS
 from collector.register.providers import ProviderPath
@@ -118,6 +120,9 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "act", get_args(Act)
     yield "gateways", ("approved", "refused")
     yield "adoption.state", get_args(AdoptionState)
+    yield "calendar.kind", ENTRY_KINDS
+    yield "calendar.scope", SCOPES
+    yield "register.state", ("holds", "waiting", "withdrawn")
     yield "disputes.state", get_args(DisputeState)
     yield "disputes.outcome", OUTCOMES
     yield "disputes.test", ("asked", "granted", "done", "expired", "refused")
