@@ -1,5 +1,5 @@
-"""What a second person says of facts and entries of the calendar, and entries that are added: with the acts and revisions
-that follow."""
+"""What a second person says of facts and entries of the calendar, and entries that are added: with the acts and
+revisions that follow."""
 
 from __future__ import annotations
 
