@@ -52,7 +52,7 @@ def unpacked(row: Row) -> list[dict[str, Any]]:
     return found
 
 
-def _some(conn: sa.Connection, name: str, ids: Collection[int] | None) -> Iterator[list[Row]]:
+def _some(conn: sa.Connection, name: str, ids: Collection[int] | None) -> Iterator[list[dict[str, Any]]]:
     """In the order of their numbers, AT_ONCE at a time."""
     table = schema.metadata.tables[name]
     kept = table.c.name.not_in(PRIVATE) if name == "facts" else sa.true()
