@@ -1,5 +1,5 @@
 """What follows when decisions that a restored database lacked were carried out again from the journal: the register is
-what its facts say, a center that was registered since the copy is there again, and reported months are revised."""
+what its facts say, and reported months are revised."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import sqlalchemy as sa
 
 from collector.disputes.dispute import month_span
 from collector.register import calendar, centers, dated, facts
-from collector.register.center import Center
 from collector.reports import revisions
-from collector.store import schema, upsert
 from collector.store.journal import Entry
 
 Rows = Sequence[Mapping[str, Any]]
@@ -38,22 +36,10 @@ def _facts(conn: sa.Connection, rows: Rows, now_ms: int) -> None:
     if not codes:
         return
     known = facts.facts_of(conn, codes)
-    lacking = codes - centers.some_centers(conn, codes).keys()
-    found = [center for code in sorted(lacking) if (center := _registered(code, known[code], now_ms)) is not None]
-    upsert(conn, schema.centers, [center.row() for center in found])
-    dated.apply(conn, codes - lacking | {center.code for center in found}, now_ms)
+    dated.apply(conn, codes, now_ms)
     for code, from_ms in dated.touched([fact for own in known.values() for fact in own]).items():
         later = [row["from_ms"] for row in rows if row["center"] == code]
         revisions.record_facts(conn, [code], max(from_ms, min(later)), now_ms)
-
-
-def _registered(code: str, own: Sequence[facts.Fact], now_ms: int) -> Center | None:
-    """A center as its first facts have it; None where what is known makes none: an import that was taken back."""
-    past = facts.timeline(own)
-    if not past or "opening" not in past[0][1]:
-        return None
-    values = {"name": "", "tier": "one", "seats_promised": 0, "lifecycle": "applied", **past[0][1]}
-    return Center(code=code, since_ms=now_ms, changed_ms=now_ms, **values)  # type: ignore[arg-type]
 
 
 def _calendar(conn: sa.Connection, rows: Rows, now_ms: int) -> None:

@@ -29,6 +29,7 @@ CHANGING: Mapping[str, frozenset[str]] = {
          "reason", "excused_from_ms", "excused_to_ms"}
     ),
 }  # fmt: skip
+PRIVATE = ("contact", "phone")  # facts that no line has: a journal is for ever, and who asks to be forgotten is
 UNSAID = frozenset({"id", "waits"})  # what says nothing of a row
 
 
@@ -51,15 +52,18 @@ def unpacked(row: Row) -> list[dict[str, Any]]:
     return found
 
 
-def _some(conn: sa.Connection, name: str, ids: Collection[int] | None) -> Iterator[list[Row]]:
+def _some(conn: sa.Connection, name: str, ids: Collection[int] | None) -> Iterator[list[dict[str, Any]]]:
     """In the order of their numbers, AT_ONCE at a time."""
     table = schema.metadata.tables[name]
+    kept = table.c.name.not_in(PRIVATE) if name == "facts" else sa.true()
     if ids is None:
-        ids = list(conn.scalars(sa.select(table.c.id)))
+        ids = list(conn.scalars(sa.select(table.c.id).where(kept)))
     wanted = sorted(ids)
     for first in range(0, len(wanted), AT_ONCE):
         mine = table.c.id.in_(wanted[first : first + AT_ONCE])
-        if rows := [dict(row._mapping) for row in conn.execute(sa.select(table).where(mine).order_by(table.c.id))]:
+        if rows := [
+            dict(row._mapping) for row in conn.execute(sa.select(table).where(mine, kept).order_by(table.c.id))
+        ]:
             yield rows
 
 

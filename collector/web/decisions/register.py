@@ -103,10 +103,13 @@ def _entry(given: dict[str, str], who: ActingPerson) -> CalendarEntry:
     from_ms, to_ms = _day_ms(given.get("from", "")), _day_ms(given.get("to", ""))
     if from_ms is None:
         raise CalendarError("calendar: needs a first day; give one")
-    texts = {name: one_line(given.get(name, ""), calendar.MAX_NAME) for name in ("subject", "hours", "name", "name_ur")}
+    subject, hours, name, name_ur = (
+        one_line(given.get(key, ""), calendar.MAX_NAME) for key in ("subject", "hours", "name", "name_ur")
+    )
     return CalendarEntry(
-        kind=kind, scope=scope, from_ms=from_ms, to_ms=None if to_ms is None else to_ms + DAY_MS,
-        recorded_ms=who.now_ms, recorded_by=who.name, reason=one_line(given["reason"], 500), **texts,
+        kind=kind, scope=scope, subject=subject, hours=hours, name=name, name_ur=name_ur, from_ms=from_ms,
+        to_ms=None if to_ms is None else to_ms + DAY_MS, recorded_ms=who.now_ms, recorded_by=who.name,
+        reason=one_line(given["reason"], 500),
     )  # fmt: skip
 
 
