@@ -38,6 +38,7 @@ from agent.spool.record import Value
 from agent.spool.status import Appended, SpoolStats
 from agent.stamps import stamper
 from agent.updates.watch import Conditions, ReleaseWatch, taken
+from agent.uplink import collector_client
 from agent.uplink.enrol import SPOOL_FILE
 from agent.uplink.renew import Renewal
 from agent.uplink.session import Uplink
@@ -53,6 +54,7 @@ NOT_MARKED = Event(
 
 THREADS = 4  # the spool, the broker's address, a speed test, one more; each costs memory
 ENDPOINT_FILE = "way.json"
+PROOF_FILE = "proof.json"
 SPOOL_CHECK_S = 5.0
 ANSWER_MS = 600_000
 STUCK_ROUNDS = 5  # without a round for so many cycles the watchdog is let bite
@@ -93,6 +95,7 @@ class Service:
             stamp=self._stamp,
             on_task=self._handle_task,
             endpoint_file=settings.state_dir / ENDPOINT_FILE,
+            proof_file=settings.state_dir / PROOF_FILE,
             clock=clock,
             receipt_clock=self._receipt_clock,
             learn_time=self._renewal.learn_time if mine.tls else None,
@@ -160,9 +163,7 @@ class Service:
         )
 
     def _fetch(self, order: wire.FetchOrder) -> int:
-        from agent.remote import bulk_fetch  # costs memory only where it is wanted
-
-        return bulk_fetch.fetch(self._renewal.client(), order)
+        return collector_client.fetch(self._renewal.client(), order)
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Until ``stop`` is set; or until the agent is to start again with other settings, then True. A broken part

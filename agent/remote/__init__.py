@@ -1,3 +1,3 @@
-"""What the collector sets on a gateway or orders of it: which keys it may, a document of theirs on trial, a fetch."""
+"""What the collector sets on a gateway: which keys it may, a document of theirs on trial, and its return."""
 
-__all__ = ["bulk_fetch", "settings", "trial", "watch"]
+__all__ = ["settings", "trial", "watch"]

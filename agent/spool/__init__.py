@@ -1,3 +1,3 @@
 """Readings not yet receipted, in one SQLite file that survives power cuts."""
 
-__all__ = ["queue", "record", "salvage", "status"]
+__all__ = ["proof", "queue", "record", "salvage", "status"]

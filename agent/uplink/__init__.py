@@ -1,3 +1,3 @@
 """The connection to the collector: enrolment, certificates, the MQTT session, batches in flight."""
 
-__all__ = ["causes", "check", "endpoints", "enrol", "keepalive", "renew", "session", "trust"]
+__all__ = ["causes", "check", "collector_client", "endpoints", "enrol", "keepalive", "renew", "session", "trust"]

@@ -1,11 +1,14 @@
-"""The HTTPS client of the collector, with a pinned root: enrolment, renewal and the signed time."""
+"""The HTTPS client of the collector, with a pinned root: enrolment, renewal, the signed time, and files."""
 
 from __future__ import annotations
 
 import http.client
+import itertools
 import secrets
 import ssl
+import time
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +24,9 @@ from agent.uplink import trust
 
 TIMEOUT_S = 90.0  # connecting takes up to 120 s over the worst lines; half of them answer within 8
 MAX_ANSWER_BYTES = 64 * 1024
+LANES = 4  # connections of a fetch, as a browser has; one alone is slow on a lossy line
+FETCH_S = 90.0
+READ_BYTES = 64 * 1024
 FINGERPRINT_DIGITS = 32  # as many of the root's SHA-256 as a token carries: 128 bits
 
 Shape = TypeVar("Shape")
@@ -260,3 +266,62 @@ def split_token(text: str) -> tuple[str, str]:
     if fingerprint and (len(fingerprint) != FINGERPRINT_DIGITS or not set(fingerprint) <= set("0123456789abcdef")):
         raise CollectorUnreachable("TOKEN: is cut short or mistyped after its full stop; copy all of it")
     return secret, fingerprint
+
+
+# ---------------------------------------------------------------- files
+
+
+def fetch(client: CollectorClient, order: wire.FetchOrder, within_s: float = FETCH_S) -> int:
+    """Fetches a file over a few connections and throws it away: what any download gets of the line. Returns the bytes
+    that came, of all parts and once each. Blocks for `within_s` at most. Raises CollectorUnreachable; the
+    collector has no figure then."""
+    numbers = itertools.count()  # shared: its next() is one step of the interpreter
+    until_s = time.monotonic() + within_s
+
+    def lane(_number: int) -> int:
+        connection = client.connected()
+        try:
+            came = 0
+            while (number := next(numbers)) < order.parts:
+                came += _part(connection, order, number, until_s)
+            return came
+        finally:
+            connection.close()
+
+    path = _path(order, order.parts)
+    try:
+        with ThreadPoolExecutor(LANES, thread_name_prefix="fetch") as lanes:
+            came = sum(lanes.map(lane, range(min(LANES, order.parts))))
+        connection = client.connected()
+        try:
+            connection.request("GET", path)
+            _checked(connection.getresponse(), 204, path)
+        finally:
+            connection.close()
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise CollectorUnreachable(f"{client.url}{path.partition('?')[0]}: not fetched ({describe(error)})") from None
+    return came
+
+
+def _path(order: wire.FetchOrder, number: int) -> str:
+    return f"/api/v1/files/{order.name}?part={number}"
+
+
+def _part(connection: http.client.HTTPConnection, order: wire.FetchOrder, number: int, until_s: float) -> int:
+    path = _path(order, number)
+    connection.request("GET", path)
+    answer = _checked(connection.getresponse(), 200, path)
+    came = 0
+    while block := answer.read(min(READ_BYTES, order.part_bytes + 1 - came)):
+        came += len(block)
+        if came > order.part_bytes:
+            raise CollectorUnreachable(f"{path}: more than the {order.part_bytes} bytes that were announced")
+        if time.monotonic() > until_s:
+            raise TimeoutError("it takes too long")
+    return came
+
+
+def _checked(answer: http.client.HTTPResponse, status: int, path: str) -> http.client.HTTPResponse:
+    if answer.status != status:
+        raise CollectorUnreachable(f"{path}: answered {answer.status}")
+    return answer

@@ -29,18 +29,22 @@ def code_before_0_2(receipt: Receipt) -> str:
 @dataclass
 class ReceiptWitness:
     """Remembers the last receipts. When a later one of the same epoch lacks what one of them was given for, the
-    collector's database is older than it was; `proof` is then that receipt as it came, until the epoch is another."""
+    collector's database is older than it was; `proof` is then that receipt as it came, until the epoch is another. A
+    proof is rare and the only one there may be: it outlives a restart (agent.spool.proof)."""
 
     proof: str = ""
-    _epoch: str = ""
+    epoch: str = ""
     _last: deque[tuple[str, int, str]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
-    def learn(self, receipt: Receipt, sealed: bytes) -> None:
-        if receipt.epoch != self._epoch:
-            self.proof, self._epoch = "", receipt.epoch
+    def learn(self, receipt: Receipt, sealed: bytes) -> bool:
+        """Whether there is another proof now, or none any more: time to save it."""
+        before = self.proof
+        if receipt.epoch != self.epoch:
+            self.proof, self.epoch = "", receipt.epoch
             self._last.clear()
         for spool, last_seq, kept in self._last:
             if spool == receipt.spool and any(low <= last_seq <= high for low, high in receipt.lacks):
                 self.proof = self.proof or kept
         if receipt.epoch:
             self._last.append((receipt.spool, receipt.last_seq, sealed.decode("ascii", errors="replace")))
+        return self.proof != before

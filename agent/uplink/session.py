@@ -26,6 +26,7 @@ from agent.common.logs import Event
 from agent.common.mqtt import Client
 from agent.common.threads import finished, post
 from agent.identity import BrokerEndpoint, Identity, IdentityError
+from agent.spool import proof
 from agent.spool.queue import Spool
 from agent.spool.record import Group, Ident
 from agent.uplink import trust
@@ -101,6 +102,7 @@ class Uplink:
         now_s: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
         endpoint_file: Path | None = None,
+        proof_file: Path | None = None,
         connect_s: float = CONNECT_S,
         clock: trust.TrustedClock | None = None,
         receipt_clock: trust.TrustedClock | None = None,
@@ -129,7 +131,7 @@ class Uplink:
         self._proven = False  # the collector has answered in this session
         self._packs = False  # and reads packed batches
         self._nonce = identity.nonce
-        self._witness = ReceiptWitness()
+        self._proof_file, self._witness = proof_file, ReceiptWitness(*proof.load(proof_file))
         self._last_packet_s = 0.0
         self._receipt_s = now_s()
         self._tasks_seen: deque[str] = deque(maxlen=256)
@@ -346,7 +348,8 @@ class Uplink:
             self.view.counts["set_aside"] += receipt.outcome == "set_aside"
             if waiting := await asyncio.to_thread(self._offer_again, receipt):
                 WANTED_AGAIN.log(spool=receipt.spool, readings=waiting)
-            self._witness.learn(receipt, sealed)
+            if self._witness.learn(receipt, sealed):
+                await asyncio.to_thread(proof.save, self._proof_file, self._witness.proof, self._witness.epoch)
             if is_other_history(receipt) and receipt.spool == self._spool.head().spool:
                 await asyncio.to_thread(self._spool.renumber)
             if batch is not None:

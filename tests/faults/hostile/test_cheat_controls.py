@@ -87,7 +87,7 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
     ),
     "a file that was not fetched whole is a figure": (
         "collector/web/machines/files.py", "if number == transfer.parts and transfer.is_whole:",
-        "if number == transfer.parts:", "tests/agent/uplink/test_bulk_fetch.py",
+        "if number == transfer.parts:", "tests/agent/uplink/test_fetch.py",
     ),
     "the length of the way is not compared": (
         "collector/judging/places.py", "        if abs(now - was) > max(", "        if abs(now - was) > 1e9 * max(",

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from agent import wire
-from agent.remote import bulk_fetch
+from agent.uplink import collector_client
 from agent.uplink.collector_client import CollectorClient, CollectorUnreachable
 from collector.store import schema
 from tests.agent.uplink.test_renew import joined
@@ -96,12 +96,12 @@ def slow_line(port: int, mbps: float) -> Iterator[int]:
 
 def test_a_whole_file_is_a_figure_and_admits_once(house: House, tmp_path: Path) -> None:
     order, mine = ordered(house), client(house, tmp_path / "state")
-    assert bulk_fetch.fetch(mine, order) == 8 * 50_000
+    assert collector_client.fetch(mine, order) == 8 * 50_000
     row = row_of(house, order)
     assert (row.state, row.address) == ("fetched", "127.0.0.1")
     assert row.down_mbps > 0
     with pytest.raises(CollectorUnreachable, match="404"):
-        bulk_fetch.fetch(mine, order)
+        collector_client.fetch(mine, order)
 
 
 def test_the_figure_is_that_of_the_line(house: House, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_the_figure_is_that_of_the_line(house: House, tmp_path: Path) -> None:
     with slow_line(house.door_port, mbps=4.0) as port:
         here.url = f"https://127.0.0.1:{port}"
         began_s = time.monotonic()
-        bulk_fetch.fetch(here, order)
+        collector_client.fetch(here, order)
         lasted_s = time.monotonic() - began_s
     row = row_of(house, order)
     assert 1.0 < row.seconds <= lasted_s
@@ -134,13 +134,13 @@ def test_no_part_comes_twice_and_no_end_before_all_have_come(house: House, tmp_p
 def test_what_nobody_ordered_is_no_file(house: House, tmp_path: Path) -> None:
     here = client(house, tmp_path / "state")
     with pytest.raises(CollectorUnreachable, match="404"):
-        bulk_fetch.fetch(here, wire.FetchOrder(name="f" * 32, parts=1, part_bytes=1))
+        collector_client.fetch(here, wire.FetchOrder(name="f" * 32, parts=1, part_bytes=1))
     with house.store.write() as conn:
         conn.execute(sa.update(schema.fetches).values(expires_ms=1))
     order = ordered(house)
     house.shift_ms = 3_600_000
     with pytest.raises(CollectorUnreachable, match="404"):
-        bulk_fetch.fetch(here, order)
+        collector_client.fetch(here, order)
 
 
 def test_a_fetch_that_takes_too_long_ends(house: House, tmp_path: Path) -> None:
@@ -148,5 +148,5 @@ def test_a_fetch_that_takes_too_long_ends(house: House, tmp_path: Path) -> None:
     with slow_line(house.door_port, mbps=0.5) as port:
         here.url = f"https://127.0.0.1:{port}"
         with pytest.raises(CollectorUnreachable, match="too long"):
-            asyncio.run(asyncio.to_thread(bulk_fetch.fetch, here, order, 0.2))
+            asyncio.run(asyncio.to_thread(collector_client.fetch, here, order, 0.2))
     assert row_of(house, order).state == "open"
