@@ -193,7 +193,10 @@ def _put_pdf(report: Mapping[str, Any], options: argparse.Namespace, settings: S
     except document.PdfError as error:
         complain(str(error))
         return 1
-    return _put(pdf, options.pdf)
+    if exit_code := _put(pdf, options.pdf):
+        return exit_code
+    say(f"{options.pdf}: " + ("not signed" if options.unsigned else "signed; check it with report --check-pdf"))
+    return 0
 
 
 def _check_pdf(path: Path, roots: Path) -> int:
