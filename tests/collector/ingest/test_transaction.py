@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import random
@@ -413,6 +414,25 @@ def test_what_has_no_frame_is_set_aside_in_part(house: House, gateway, payload: 
 def test_a_signed_body_that_is_no_batch_is_set_aside(house: House, gateway, body: bytes) -> None:
     mine = gateway(house.store)
     refused(house, Message(wire.batch_topic(mine.device), wire.seal(body, mine.key.sign)), "unframed")
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_collected_after_a_group_as_before_it(house: House, gateway, enabled: bool) -> None:
+    seen: list[bool] = []
+
+    def judge(_conn: sa.Connection, _group: Sequence[object], _now_ms: int) -> None:
+        seen.append(gc.isenabled())
+        raise ValueError("nobody foresaw this")
+
+    mine, before = gateway(house.store), gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        Ingest(house.store, KEY, judge).take([mine.batch([mine.ups()])], NOW)
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if before else gc.disable)()
+    assert seen
+    assert not any(seen), "not while a group is taken"
 
 
 def test_a_packed_batch_is_held_as_it_was_signed(house: House, gateway) -> None:
