@@ -18,6 +18,7 @@ PROGRAM = Program(
             "measure": "run the measurement server that gateways test their speed against",
             "broker": "run the embedded MQTT broker by itself",
             "broker-config": "settings for a broker of another make: mosquitto or nats",
+            "scale": "what so many centers need: cores, memory, disk, rupees of disk a center-year",
             "simulate": "a fleet of simulated centers that speaks the real wire",
         },
         "Centers": {

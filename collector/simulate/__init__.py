@@ -4,4 +4,4 @@ Everything up to the bytes is real: identities, keys, enrolment, batches, signat
 measurements are made up, and every center's name says so.
 """
 
-__all__ = ["fleet", "gateway", "identities", "join", "register", "run", "trouble", "truth", "witness"]
+__all__ = ["fleet", "gateway", "identities", "join", "register", "run", "scale", "trouble", "truth", "witness"]
