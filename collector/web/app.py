@@ -47,6 +47,7 @@ from collector.web.pages import (
     keys,
     log_in,
     people,
+    questions,
     routing,
     test_now,
 )
@@ -58,8 +59,8 @@ NO_ADMIN = Event(
     "`nabz-collector person add NAME --role admin`", fields="file",
 )  # fmt: skip
 PAGES = (
-    log_in, centers, test_now, approvals, backups, account, people, keys, contacts, activity, incident_pages, routing,
-    now, lists, map_page, mine, setup, monthly, reports, public, disputes, standard_pages, visits, register,
+    log_in, centers, test_now, questions, approvals, backups, account, people, keys, contacts, activity, incident_pages,
+    routing, now, lists, map_page, mine, setup, monthly, reports, public, disputes, standard_pages, visits, register,
 )  # fmt: skip
 
 

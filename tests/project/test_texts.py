@@ -36,6 +36,7 @@ from collector.register.calendar import SCOPES
 from collector.register.centers import COLUMNS, LIFECYCLE, TIERS
 from collector.register.opening_hours import DAYS
 from collector.register.providers import ProviderPath
+from collector.remote.questions import KINDS as KINDS_OF_QUESTIONS
 from collector.reports.exclusions import ExclusionCode
 from collector.reports.ledger import Bucket, FormerBucket
 from collector.reports.revisions import SHOWN as DIFFERENCES
@@ -104,6 +105,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "now.tab", now.TABS
     yield "setup.step", setup.STEPS
     yield "install.step", install.STEPS
+    yield "question.kind", KINDS_OF_QUESTIONS
     yield "install", ("expired", "refused", "scan", "stuck", "title")
     yield "setup.funnel", setup.FUNNEL
     yield "setup.ttl", setup.TTLS_S

@@ -70,6 +70,7 @@ EXPECTED = {
     "POST /now/handover": ("dm", "centers", True),
     "GET /centers/{code}": ("odam", "center", True),
     "POST /centers/{code}/test": ("odm", "center", False),
+    "POST /centers/{code}/question": ("dm", "center", False),
     "GET /waiting": ("dam", "centers", False),
     "POST /waiting": ("dm", "centers", False),
     "GET /backups": ("am", "programme", False),
