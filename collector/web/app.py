@@ -30,7 +30,7 @@ from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
 from collector.web.decisions import disputes, register, visits
 from collector.web.decisions import standards as standard_pages
-from collector.web.fleet import lists, map_page, mine, monthly, now, public, reports, setup
+from collector.web.fleet import layers, lists, map_page, mine, monthly, now, public, reports, setup
 from collector.web.guard import Guard
 from collector.web.health import Health
 from collector.web.interfaces import answers, install, links, metrics, openapi, tables
@@ -60,7 +60,8 @@ NO_ADMIN = Event(
 )  # fmt: skip
 PAGES = (
     log_in, centers, test_now, questions, approvals, backups, account, people, keys, contacts, activity, incident_pages,
-    routing, now, lists, map_page, mine, setup, monthly, reports, public, disputes, standard_pages, visits, register,
+    routing, layers, now, lists, map_page, mine, setup, monthly, reports, public, disputes, standard_pages, visits,
+    register,
 )  # fmt: skip
 
 

@@ -45,7 +45,7 @@ from collector.standard.check import READINGS, value_type
 from collector.standard.criteria import AUDIT, CLOCK, DEAF, DERIVED, YES_NO, Severity
 from collector.store.queries import STATES
 from collector.web import view
-from collector.web.fleet import now, setup
+from collector.web.fleet import layers, now, setup
 from collector.web.incidents import ACTS
 from collector.web.interfaces import install
 from collector.web.pages import account, approvals, centers, contacts, keys, log_in, people
@@ -106,6 +106,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "setup.step", setup.STEPS
     yield "install.step", install.STEPS
     yield "question.kind", KINDS_OF_QUESTIONS
+    yield "layers.standing", layers.STANDINGS
     yield "install", ("expired", "refused", "scan", "stuck", "title")
     yield "setup.funnel", setup.FUNNEL
     yield "setup.ttl", setup.TTLS_S

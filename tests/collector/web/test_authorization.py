@@ -73,6 +73,8 @@ EXPECTED = {
     "POST /centers/{code}/question": ("dm", "center", False),
     "GET /waiting": ("dam", "centers", False),
     "POST /waiting": ("dm", "centers", False),
+    "GET /settings": ("dam", "programme", False),
+    "POST /settings": ("m", "programme", False),
     "GET /backups": ("am", "programme", False),
     "GET /routing": ("dam", "programme", False),
     "POST /routing": ("dm", "programme", False),
