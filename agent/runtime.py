@@ -23,6 +23,10 @@ NOT_LISTENING = Event(
 NOT_NOTIFIED = Event(
     __name__, "warning", "systemd_unreachable", "systemd cannot be notified", key="state", fields="error"
 )
+NOT_MARKED = Event(
+    __name__, "warning", "boot_mark_unsaved", "the boot mark cannot be written: the next start cannot tell how this "
+    "run ended", fields="error",
+)  # fmt: skip
 
 LISTEN_RETRY_S = 60.0
 
@@ -93,3 +97,10 @@ def notify(state: str) -> None:
             systemd.sendall(state.encode())
         except OSError as error:
             NOT_NOTIFIED.log(state=state, error=error)
+
+
+def write_mark(mark: Callable[[], None]) -> None:
+    try:
+        mark()
+    except OSError as error:
+        NOT_MARKED.log(error=error)

@@ -16,7 +16,6 @@ import msgspec
 
 from agent import __version__, identity, wire
 from agent.common import logs
-from agent.common.logs import Event
 from agent.common.releases.trial import FOLDER, ReleaseFolder
 from agent.config import AgentSettings
 from agent.diagnostics.questions import AnswerQueue, AnswerSources
@@ -29,7 +28,7 @@ from agent.probes.probe import Context
 from agent.probes.seats.registry import Registry
 from agent.remote.trial import RemoteSettings
 from agent.remote.watch import SettingsWatch, TrialTimes
-from agent.runtime import Listening, first_of, in_background, notify, serve_with_retry
+from agent.runtime import Listening, first_of, in_background, notify, serve_with_retry, write_mark
 from agent.scheduling import speed_plan
 from agent.scheduling.rounds import RoundContext, Rounds
 from agent.scheduling.speed_rounds import SpeedLedger
@@ -46,11 +45,6 @@ from agent.uplink.trust import TrustedClock
 
 if TYPE_CHECKING:
     from agent.local.nut_server import UpsState
-
-NOT_MARKED = Event(
-    __name__, "warning", "boot_mark_unsaved", "the boot mark cannot be written: the next start cannot tell how this "
-    "run ended", fields="error",
-)  # fmt: skip
 
 THREADS = 4  # the spool, the broker's address, a speed test, one more; each costs memory
 ENDPOINT_FILE = "way.json"
@@ -103,8 +97,15 @@ class Service:
             settings=lambda: msgspec.structs.replace(remote.report(), fetches=True),
         )
         self._recent = RecentLines()
+        self._restart, begun_s = asyncio.Event(), time.monotonic()
         sources = AnswerSources(
-            settings=settings, probe=self._rounds.probe, spool=self._spool_facts, log=self._recent.lines
+            settings=settings,
+            probe=self._rounds.probe,
+            spool=self._spool_facts,
+            log=self._recent.lines,
+            host=mine.broker_host,
+            up_s=lambda: time.monotonic() - begun_s,
+            restart=self._restart.set,
         )
         self._answers = AnswerQueue(sources, self._send_answer)
         self._changes = SettingsWatch(
@@ -127,8 +128,8 @@ class Service:
 
     @property
     def is_replaced(self) -> bool:
-        """The agent is to start again with another program."""
-        return self._replacement.ended.is_set()
+        """The process is to start again: with another program, or because the desk wants it."""
+        return self._replacement.ended.is_set() or self._restart.is_set()
 
     @property
     def settings(self) -> AgentSettings:
@@ -183,7 +184,7 @@ class Service:
             await stack.enter_async_context(in_background(self._replacement.watch_trial()))
             await stack.enter_async_context(in_background(self._replacement.look_nightly()))
             notify("READY=1")
-            ends = (stop, self._changes.ended, self._replacement.ended)
+            ends = (stop, self._changes.ended, self._replacement.ended, self._restart)
             await first_of(ends, self._rounds.run(), self._uplink.run())
             if stop.is_set():
                 notify("STOPPING=1")
@@ -292,14 +293,14 @@ class Service:
         facts = boot.gather(self._settings.state_dir, alive_ms, self._started_ms)
         reading = msgspec.structs.replace(boot.judge_boot(facts), at=self._stamp())
         await self._keep([reading], "high")
-        await asyncio.to_thread(_write_mark, lambda: boot.mark_started(self._settings.state_dir, self._started_ms))
+        await asyncio.to_thread(write_mark, lambda: boot.mark_started(self._settings.state_dir, self._started_ms))
 
     def _mark_stop(self) -> None:
         now_ms, down = self._stamp().wall_ms, boot.is_shutting_down()
-        _write_mark(lambda: boot.mark_clean_stop(self._settings.state_dir, now_ms, shutdown=down))
+        write_mark(lambda: boot.mark_clean_stop(self._settings.state_dir, now_ms, shutdown=down))
 
     def mark_crash(self) -> None:
-        _write_mark(lambda: boot.mark_crashed(self._settings.state_dir, self._stamp().wall_ms))
+        write_mark(lambda: boot.mark_crashed(self._settings.state_dir, self._stamp().wall_ms))
 
     async def _check_spool(self) -> None:
         while True:
@@ -392,10 +393,3 @@ async def _until_signal(service: Service) -> bool:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     return await service.run(stop)
-
-
-def _write_mark(mark: Callable[[], None]) -> None:
-    try:
-        mark()
-    except OSError as error:
-        NOT_MARKED.log(error=error)

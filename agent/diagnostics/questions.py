@@ -1,6 +1,7 @@
 """Questions that the desk may put to a gateway: those of this list, and no other. An answer has no secrets.
 
-Nothing is changed by a question. A question is answered once; said again, its answer is, for either may have been lost.
+Nothing is changed by a question, but that one of them starts the agent anew. A question is answered once; said again,
+its answer is, for either may have been lost.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from agent.common.errors import describe
 from agent.common.logs import Event
 from agent.config import AgentSettings
 from agent.diagnostics.redact import cleaned, secrets_of
+from agent.probes.link import ping
+from agent.probes.link.trace import trace
 
 ANSWERED = Event(
     __name__, "info", "question_answered", "a question of the desk was answered", key="question", fields="asked_by"
@@ -30,17 +33,23 @@ UNKNOWN = Event(
 KEPT = 16  # answers, to be said again
 WITHIN_S = 50.0
 CUT = "\n[cut]"
+FRESH_S = 300.0  # an agent that has run for less is not started anew: a restart that was asked for is asked for once
+RESTART_S = 5.0  # for the answer to be sent
+TRACE_HOPS, TRACE_TRIES, TRACE_S = 20, 3, 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerSources:
     """What answers are made of. ``probe`` measures one kind now, ``spool`` is what waits to be sent, ``log`` the last
-    lines of it."""
+    lines of it. ``up_s`` is how long the agent has run, ``restart`` starts it anew, ``host`` is the collector's."""
 
     settings: AgentSettings
     probe: Callable[[str], Awaitable[Sequence[wire.Reading]]]
     spool: Callable[[], Mapping[str, object]]
     log: Callable[[], Sequence[str]]
+    host: str = ""
+    up_s: Callable[[], float] = lambda: 0.0
+    restart: Callable[[], None] = lambda: None
 
 
 Answer = Callable[[AnswerSources], Awaitable[object]]
@@ -65,6 +74,21 @@ async def _settings(sources: AnswerSources) -> object:
     return msgspec.to_builtins(sources.settings)
 
 
+async def _trace(sources: AnswerSources) -> object:
+    family, address = await ping.resolve(sources.host)
+    routers = await trace(family, address, TRACE_HOPS, TRACE_TRIES, TRACE_S)
+    hops = [{"hop": one.ttl, "address": one.address, "rtts_ms": [*one.rtts_ms]} for one in routers]
+    return {"to": sources.host, "address": address[0], "hops": hops}
+
+
+async def _restart(sources: AnswerSources) -> object:
+    up_s = sources.up_s()
+    if up_s < FRESH_S:
+        return {"started_s_ago": round(up_s)}
+    asyncio.get_running_loop().call_later(RESTART_S, sources.restart)
+    return {"restarts_in_s": RESTART_S}
+
+
 def _probe(kind: str) -> Answer:
     async def measured(sources: AnswerSources) -> object:
         return [json.loads(wire.encode_reading(reading)) for reading in await sources.probe(kind)]
@@ -75,8 +99,10 @@ def _probe(kind: str) -> Answer:
 ANSWERS: Mapping[str, Answer] = {
     "doctor": _doctor,
     "log": _log,
+    "restart": _restart,
     "settings": _settings,
     "spool": _spool,
+    "trace": _trace,
     **{kind: _probe(kind) for kind in ("link", "ups", "seats", "gateway")},
 }
 

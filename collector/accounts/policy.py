@@ -105,6 +105,7 @@ POLICY: Mapping[str, Rule] = {
          "GET /api/v1/centers/{code}/series"), True,
     ),
     "center.test": Rule(("operator", *DESK), "center", ("POST /centers/{code}/test",)),
+    "center.ask": Rule(DESK, "center", ("POST /centers/{code}/question",)),
     "gateways.list": Rule(OFFICERS, "centers", ("GET /waiting",)),
     "gateway.decide": Rule(DESK, "centers", ("POST /waiting",)),  # the form names the center: its page compares
     "incidents.list": Rule(ALL, "centers", ("GET /incidents", "GET /incidents.csv", "GET /api/v1/incidents"), True),
@@ -122,6 +123,8 @@ POLICY: Mapping[str, Rule] = {
     "metrics.read": Rule(OFFICERS, "programme", ("GET /metrics",), True),
     "routing.read": Rule(OFFICERS, "programme", ("GET /routing",)),
     "routing.edit": Rule(DESK, "programme", ("POST /routing",)),
+    "settings.read": Rule(OFFICERS, "programme", ("GET /settings",)),
+    "settings.edit": Rule(ADMIN, "programme", ("POST /settings",)),
     "backups.read": Rule(AUDIT, "programme", ("GET /backups",)),
     "account.own": Rule(
         ALL, "own",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -97,10 +96,7 @@ def _value(text: str) -> tuple[str, object]:
     name, sign, value = text.partition("=")
     if not sign:
         raise LayerError(f"{text[:60]!r}: has no value; write TABLE.KEY=VALUE")
-    try:
-        return name, tomllib.loads(f"x = {value}")["x"]
-    except (tomllib.TOMLDecodeError, ValueError, RecursionError):
-        return name, value
+    return name, layers.value_of(value)
 
 
 def _change(options: argparse.Namespace, values: Mapping[str, object], dropped: tuple[str, ...] | list[str]) -> int:

@@ -7,6 +7,7 @@ by itself and in what it makes of every center's settings.
 from __future__ import annotations
 
 import difflib
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -117,6 +118,14 @@ def _changed(before: SettingTables, values: Mapping[str, object], dropped: Itera
         if after.get(table, {}).pop(key, None) is None:
             raise LayerError(f"{name}: is not set in this layer; see `nabz-collector settings show`")
     return {table: keys for table, keys in after.items() if keys}
+
+
+def value_of(text: str) -> object:
+    """A value as in a settings file; what is no TOML is a text."""
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError):
+        return text
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from collector.messages import Message, printable
 from collector.register import centers
 from collector.store import Store, schema
 
-KINDS = ("doctor", "gateway", "link", "log", "seats", "settings", "spool", "ups")
+KINDS = ("doctor", "gateway", "link", "log", "restart", "seats", "settings", "spool", "trace", "ups")
 WAIT_MS = 10 * 60_000  # for the gateway's next contact
 AGAIN_MS = 20_000
 A_DAY, DAY_MS = 100, 86_400_000

@@ -30,7 +30,7 @@ from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
 from collector.web.decisions import disputes, register, visits
 from collector.web.decisions import standards as standard_pages
-from collector.web.fleet import lists, map_page, mine, monthly, now, public, reports, setup
+from collector.web.fleet import layers, lists, map_page, mine, monthly, now, public, reports, setup
 from collector.web.guard import Guard
 from collector.web.health import Health
 from collector.web.interfaces import answers, install, links, metrics, openapi, tables
@@ -47,6 +47,7 @@ from collector.web.pages import (
     keys,
     log_in,
     people,
+    questions,
     routing,
     test_now,
 )
@@ -58,8 +59,9 @@ NO_ADMIN = Event(
     "`nabz-collector person add NAME --role admin`", fields="file",
 )  # fmt: skip
 PAGES = (
-    log_in, centers, test_now, approvals, backups, account, people, keys, contacts, activity, incident_pages, routing,
-    now, lists, map_page, mine, setup, monthly, reports, public, disputes, standard_pages, visits, register,
+    log_in, centers, test_now, questions, approvals, backups, account, people, keys, contacts, activity, incident_pages,
+    routing, layers, now, lists, map_page, mine, setup, monthly, reports, public, disputes, standard_pages, visits,
+    register,
 )  # fmt: skip
 
 

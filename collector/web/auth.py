@@ -21,6 +21,7 @@ from collector.access.users import address_group
 from collector.accounts.api_keys import ApiKey
 from collector.accounts.policy import Account, allowed
 from collector.accounts.sessions import WebSession
+from collector.scope import Located
 
 COOKIE = "nabz_session"
 TOKEN_FILE = "web-token"  # noqa: S105 - a file's name
@@ -106,8 +107,8 @@ def account_of(request: Request) -> Account | None:
     return found.account if isinstance(found, Asker) else None
 
 
-def may(request: Request, action: str) -> bool:
-    return allowed(account_of(request), action)
+def may(request: Request, action: str, center: Located | None = None) -> bool:
+    return allowed(account_of(request), action, center)
 
 
 def network_of(request: Request) -> str:

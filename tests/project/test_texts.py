@@ -36,6 +36,7 @@ from collector.register.calendar import SCOPES
 from collector.register.centers import COLUMNS, LIFECYCLE, TIERS
 from collector.register.opening_hours import DAYS
 from collector.register.providers import ProviderPath
+from collector.remote.questions import KINDS as KINDS_OF_QUESTIONS
 from collector.reports.exclusions import ExclusionCode
 from collector.reports.ledger import Bucket, FormerBucket
 from collector.reports.revisions import SHOWN as DIFFERENCES
@@ -44,7 +45,7 @@ from collector.standard.check import READINGS, value_type
 from collector.standard.criteria import AUDIT, CLOCK, DEAF, DERIVED, YES_NO, Severity
 from collector.store.queries import STATES
 from collector.web import view
-from collector.web.fleet import now, setup
+from collector.web.fleet import layers, now, setup
 from collector.web.incidents import ACTS
 from collector.web.interfaces import install
 from collector.web.pages import account, approvals, centers, contacts, keys, log_in, people
@@ -104,6 +105,8 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "now.tab", now.TABS
     yield "setup.step", setup.STEPS
     yield "install.step", install.STEPS
+    yield "question.kind", KINDS_OF_QUESTIONS
+    yield "layers.standing", layers.STANDINGS
     yield "install", ("expired", "refused", "scan", "stuck", "title")
     yield "setup.funnel", setup.FUNNEL
     yield "setup.ttl", setup.TTLS_S

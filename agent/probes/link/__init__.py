@@ -7,4 +7,4 @@ a firewall, a name that leads astray) is a cause of its own. A packet of full si
 name servers is asked for one name: the target's, or `[link] lookup`.
 """
 
-__all__ = ["interfaces", "mtu", "names", "ping", "route"]
+__all__ = ["interfaces", "mtu", "names", "ping", "route", "trace"]

@@ -11,6 +11,7 @@ __all__ = [
     "keys",
     "log_in",
     "people",
+    "questions",
     "routing",
     "test_now",
 ]

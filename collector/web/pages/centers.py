@@ -164,6 +164,8 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "given": revisions.given_by_month(conn, code),
         "devices": queries.devices_of(conn, code),
         "questions": questions.of_center(conn, code),
+        "question_kinds": questions.KINDS,
+        "place": registered,
         "integrity": queries.integrity_of(conn, code),
         "scores": score.of_month(conn, score.month_of(site.now()), code),
         "visit_at": score.shipped().visit_at,

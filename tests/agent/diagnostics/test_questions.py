@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import json
 import logging
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import pytest
 from agent import wire
 from agent.common import logs
 from agent.config import AgentSettings, AgentTable, SpeedSection, UpsSection
-from agent.diagnostics.questions import ANSWERS, AnswerQueue, AnswerSources, answer
+from agent.diagnostics.questions import ANSWERS, RESTART_S, AnswerQueue, AnswerSources, answer
 from agent.diagnostics.recent import LINES, RecentLines
 from agent.diagnostics.redact import GONE, redacted, secrets_of
 from collector.remote.questions import KINDS
@@ -40,7 +41,9 @@ def sources(settings: AgentSettings, lines: Sequence[str] = ()) -> AnswerSources
         at = wire.Stamp(wall_ms=1, mono_ms=1, boot="b", clock="synced")
         return [wire.KINDS[kind].struct(at=at, failure=wire.Failure("timeout", f"community={PLANTED['community']}"))]
 
-    return AnswerSources(settings=settings, probe=probe, spool=lambda: {"waiting": 7}, log=lambda: list(lines))
+    return AnswerSources(
+        settings=settings, probe=probe, spool=lambda: {"waiting": 7}, log=lambda: list(lines), host="127.0.0.1"
+    )
 
 
 def test_the_collector_asks_what_gateways_answer() -> None:
@@ -111,6 +114,30 @@ def test_a_question_is_answered_once_said_again_when_repeated_and_not_answered_w
     assert (calls, sent[0]) == (["spool"], sent[1])
     assert "question=rm -rf" in caplog.text.replace('"', "")
     assert "asked_by=Ayesha" in caplog.text
+
+
+def test_a_restart_is_done_once_after_its_answer_and_not_by_an_agent_that_has_just_started(
+    settings: AgentSettings,
+) -> None:
+    restarts: list[str] = []
+
+    async def asked(up_s: float) -> Any:
+        mine = dataclasses.replace(sources(settings), up_s=lambda: up_s, restart=lambda: restarts.append("now"))
+        text = await answer("restart", mine)
+        assert not restarts, "the answer is sent first"
+        return json.loads(text)
+
+    async def play() -> None:
+        assert await asked(299) == {"started_s_ago": 299}
+        assert await asked(301) == {"restarts_in_s": RESTART_S}
+        await until(lambda: restarts == ["now"])
+
+    asyncio.run(play())
+
+
+def test_a_trace_names_where_it_goes(settings: AgentSettings) -> None:
+    found = json.loads(asyncio.run(answer("trace", sources(settings))))
+    assert (found["to"], found["address"], found["hops"]) == ("127.0.0.1", "127.0.0.1", [])
 
 
 def test_what_breaks_is_an_answer(settings: AgentSettings) -> None:
