@@ -9,9 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
-
 from bench.fleet.browser import CHROMIUM, FLAGS, served
+from playwright.sync_api import Page, sync_playwright
 
 FOLDER = Path(__file__).parent / "screens"
 MOST_BYTES = 600_000

@@ -14,7 +14,7 @@ from collector.audit import evidence_rows, rows, servers, sheets
 from collector.audit.mismatch import Mismatch, Mismatches
 from collector.audit.processes import SheetMaker, sheets_anew
 from collector.audit.replay import Replay
-from collector.ingest.boot_clocks import BootClocks
+from collector.ingest.times.boot_clocks import BootClocks
 from collector.log.days import DayDigest
 from collector.messages import Device
 from collector.register import centers

@@ -14,10 +14,11 @@ import sqlalchemy as sa
 from agent import pack, wire
 from agent.common.reasons import Reason, encode
 from agent.common.words import plain
-from collector.ingest import boot_clocks, pulse, spools, stories
-from collector.ingest.boot_clocks import BootClocks
-from collector.ingest.event_time import FIRST_MS, Bracket, bracket, dated, floor_ms
+from collector.ingest import pulse, spools, stories
 from collector.ingest.spools import SpoolState, Stored, moment
+from collector.ingest.times import boot_clocks
+from collector.ingest.times.boot_clocks import BootClocks
+from collector.ingest.times.event_time import FIRST_MS, Bracket, bracket, dated, floor_ms
 from collector.ingest.verify import VerifiedBatch
 from collector.judging.evaluate import FreshReading, save_newest
 from collector.messages import DeviceFinding, Finding, Message, MessageRefused, printable

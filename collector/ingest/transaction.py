@@ -24,10 +24,11 @@ from agent.common.logs import Event
 from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
 from collector.archive import thaw
-from collector.ingest import boot_clocks, epochs, spools
+from collector.ingest import epochs, spools
 from collector.ingest.pulse import Standings
 from collector.ingest.rows import BatchWriter, flush
 from collector.ingest.spools import SpoolState, last_spool, others_after_ms, stored_raws
+from collector.ingest.times import boot_clocks
 from collector.ingest.verify import AddressedMessage, VerifiedBatch, Verify, addressed, open_ask, open_message
 from collector.judging.clock import ClockWatch
 from collector.judging.evaluate import FreshReading

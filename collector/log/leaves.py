@@ -22,7 +22,7 @@ import msgspec
 import sqlalchemy as sa
 
 from collector.store import bulk_insert, schema
-from collector.store.journal.rows import CHANGING as RECORDED
+from collector.store.journal import CHANGING as RECORDED
 
 LeafKind = Literal[
     "facts", "calendar", "decisions", "disputes", "adoptions", "inspections", "visits", "day", "report", "standard"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from collector.desk import work
-from tests.timelines.desk_play import BATTERY, DRY, LOSSY, MAINS, WELL, DeskPlay
+from tests.timelines.plays.desk_play import BATTERY, DRY, LOSSY, MAINS, WELL, DeskPlay
 
 Story = Any
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.timelines.desk_play import BATTERY, DRY, MAINS, WELL, DeskPlay
+from tests.timelines.plays.desk_play import BATTERY, DRY, MAINS, WELL, DeskPlay
 
 Story = Any
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.timelines import order_play
-from tests.timelines.order_play import Arrival, OrderPlay
+from tests.timelines.plays import order_play
+from tests.timelines.plays.order_play import Arrival, OrderPlay
 
 Order = Callable[[OrderPlay, random.Random], list[Arrival]]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.timelines.outage_play import make_outage
+from tests.timelines.plays.outage_play import make_outage
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from collector.routing.plans import PlanStep, parse_targets
 from collector.routing.rota import Rota, RotaOverride
 from collector.routing.routes import AlertRoute
 from collector.scope import Scope
-from tests.timelines.desk_play import BATTERY, LOSSY, MAINS, MINUTE_MS, WELL, DeskPlay, ms
+from tests.timelines.plays.desk_play import BATTERY, LOSSY, MAINS, MINUTE_MS, WELL, DeskPlay, ms
 
 Story = Any
 LAHORE = Scope(district=frozenset({"Lahore"}))

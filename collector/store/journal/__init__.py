@@ -29,8 +29,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.store import schema
 from collector.store.journal import rows as numbered
+from collector.store.journal.rows import CHANGING
 
-__all__ = ["FILE", "MARKS", "STANDARDS", "Entry", "Journal", "JournalError", "journaled"]
+__all__ = ["CHANGING", "FILE", "MARKS", "STANDARDS", "Entry", "Journal", "JournalError", "journaled"]
 
 FILE = "decisions.journal"
 STANDARDS = "standards"  # not a table: versions of the standard, with their text
@@ -257,7 +258,7 @@ def _parsed(line: str) -> Entry:
     """Raises ValueError, KeyError, TypeError."""
     fields = json.loads(line.rpartition(" ")[0])
     table, row = fields["table"], fields["row"]
-    if not isinstance(row, dict) or table not in (*DECIDED, *numbered.CHANGING, STANDARDS, BEGUN):
+    if not isinstance(row, dict) or table not in (*DECIDED, *CHANGING, STANDARDS, BEGUN):
         raise ValueError("no decision")
     return Entry(int(fields["n"]), table, row, line)
 
@@ -286,7 +287,7 @@ def _carry_out(conn: sa.Connection, entries: Sequence[Entry]) -> None:
 
 def apply(conn: sa.Connection, entry: Entry) -> None:
     """The row as it was decided. A version of the standard has none: whoever settles writes its file."""
-    if entry.table in numbered.CHANGING:
+    if entry.table in CHANGING:
         numbered.apply(conn, entry.table, entry.row)
     if entry.table not in DECIDED:
         return
@@ -306,7 +307,7 @@ def apply(conn: sa.Connection, entry: Entry) -> None:
 def _unnoted(conn: sa.Connection) -> Iterator[tuple[str, dict[str, Any]]]:
     """Decided rows that no line says as they are: of a program before, or of a machine without the key."""
     newest: dict[tuple[str, str], dict[str, Any]] = {}
-    recorded: dict[str, list[dict[str, Any]]] = {name: [] for name in numbered.CHANGING}
+    recorded: dict[str, list[dict[str, Any]]] = {name: [] for name in CHANGING}
     for line in conn.scalars(sa.select(schema.journal.c.line).order_by(schema.journal.c.n)):
         entry = _parsed(line)
         if entry.table in DECIDED:
@@ -325,7 +326,7 @@ def _marked(conn: sa.Connection, marks: Sequence[tuple[str, tuple[object, ...]]]
     """The rows that a transaction decides something in, as its lines will have them."""
     chosen = dict.fromkeys(marks)
     found = [(name, row) for name, key in chosen if name in DECIDED for row in _rows(conn, name, key)]
-    for name in numbered.CHANGING:
+    for name in CHANGING:
         if ids := [int(str(key[0])) for marked, key in chosen if marked == name]:
             found += [(name, line) for line in numbered.lines_of(conn, name, ids)]
     return found

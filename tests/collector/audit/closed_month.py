@@ -21,7 +21,7 @@ from collector.register import calendar
 from collector.register.calendar import CalendarEntry
 from collector.reports import day_store, revisions, schedule
 from collector.store import Store, schema, upsert
-from tests.timelines.order_play import (
+from tests.timelines.plays.order_play import (
     BEGIN,
     DAY,
     HOUR,

@@ -19,7 +19,7 @@ from collector.store import Store, schema
 from collector.verifier.__main__ import main as offline
 from tests.collector.audit.closed_month import CODE, NAME, audited, played, run
 from tests.collector.empty_stores import empty_store
-from tests.timelines.order_play import BEGIN, CODES, DAY, HOUR, MONTH, REPORTED, STANDARDS, make_play
+from tests.timelines.plays.order_play import BEGIN, CODES, DAY, HOUR, MONTH, REPORTED, STANDARDS, make_play
 
 
 @pytest.fixture(scope="module")

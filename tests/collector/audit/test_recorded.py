@@ -22,7 +22,7 @@ from collector.standard import Standards
 from collector.store import Store, schema, upsert
 from tests.collector.audit.closed_month import CODE, LOG_KEY, ORIGIN, audited, close, logged, played, run
 from tests.collector.empty_stores import empty_store
-from tests.timelines.order_play import BEGIN, DAY, HOUR, MONTH, REPORTED, STANDARDS, make_play
+from tests.timelines.plays.order_play import BEGIN, DAY, HOUR, MONTH, REPORTED, STANDARDS, make_play
 
 SIGNER = LogSigner(ORIGIN, LOG_KEY)
 MINE = schema.facts.c.center == CODE

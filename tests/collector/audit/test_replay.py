@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from collector.store import Store, schema
 from tests.collector.audit.closed_month import CODE, audited, played, run
 from tests.collector.empty_stores import empty_store
-from tests.timelines.order_play import CODES, make_play
+from tests.timelines.plays.order_play import CODES, make_play
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from collector.reports.render import as_html, as_json
 from collector.store import Store, schema
 from tests.collector.audit.closed_month import CODE, LOG_KEY, NAME, ORIGIN, audited, close, played, run
 from tests.collector.empty_stores import empty_store
-from tests.timelines.order_play import BEGIN, CODES, MONTH, REPORTED, STANDARDS, make_play
+from tests.timelines.plays.order_play import BEGIN, CODES, MONTH, REPORTED, STANDARDS, make_play
 
 DAY_MS = schema.day_sheets.c.day_ms
 MINE = (schema.day_sheets.c.center == CODE) & (DAY_MS == BEGIN - 9 * 3_600_000)

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from collector.config import Settings
-from collector.ingest.boot_clocks import load
-from collector.ingest.event_time import FIRST_MS, SAME_MS
+from collector.ingest.times.boot_clocks import load
+from collector.ingest.times.event_time import FIRST_MS, SAME_MS
 from collector.ingest.transaction import Ingest
 from collector.messages import Message
 from collector.run.upkeep.housekeeping import Housekeeping

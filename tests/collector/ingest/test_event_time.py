@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.wire import Stamp
-from collector.ingest.event_time import FIRST_MS, LIVE_MS, SAME_MS, SLACK_MS, Ahead, Bracket, boots_of, bracket, dated
+from collector.ingest.times.event_time import (
+    FIRST_MS,
+    LIVE_MS,
+    SAME_MS,
+    SLACK_MS,
+    Ahead,
+    Bracket,
+    boots_of,
+    bracket,
+    dated,
+)
 
 RECEIVED = 1_795_000_000_000
 ENROLLED = RECEIVED - 90 * 86_400_000

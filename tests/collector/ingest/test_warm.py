@@ -15,7 +15,7 @@ from agent import wire
 from collector.access import devices
 from collector.config import Settings
 from collector.ingest import spools
-from collector.ingest.event_time import Ahead
+from collector.ingest.times.event_time import Ahead
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.judging import evaluate, silence

@@ -31,7 +31,7 @@ from collector.verifier.__main__ import main
 from collector.verifier.archive import BundleError
 from collector.verifier.check import Outcome, check
 from tests.collector.audit.closed_month import CODE, LOG_KEY, NAME, ORIGIN, close, played
-from tests.timelines.order_play import REPORTED, STANDARDS, make_play
+from tests.timelines.plays.order_play import REPORTED, STANDARDS, make_play
 
 ROOT = Path(__file__).parents[3]
 KEY = LogSigner(ORIGIN, LOG_KEY).public

@@ -224,7 +224,11 @@ FORGETFUL = [
     )
 ]
 NOT_MOVED = [
-    ("collector/ingest/boot_clocks.py", "for key in sorted(boots.better)", "for key in sorted(boots.better & set())")
+    (
+        "collector/ingest/times/boot_clocks.py",
+        "for key in sorted(boots.better)",
+        "for key in sorted(boots.better & set())",
+    )
 ]
 BY_WALL = [
     (

@@ -29,7 +29,7 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
         "        over = 0\n", "tests/collector/speedtests/test_unused_tests.py",
     ),
     "a synchronised clock is believed of any time": (
-        "collector/ingest/event_time.py", "return max(FIRST_MS, self.from_ms) <= stamp.wall_ms <=",
+        "collector/ingest/times/event_time.py", "return max(FIRST_MS, self.from_ms) <= stamp.wall_ms <=",
         "return FIRST_MS <= stamp.wall_ms <=", f"{PAST}::test_the_hours_before_enrolment_cannot_be_filled",
     ),
     "what came live closes no past": (

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from agent import wire
 from agent.wire import Stamp
-from collector.ingest.event_time import Ahead, Bracket, boots_of, dated
+from collector.ingest.times.event_time import Ahead, Bracket, boots_of, dated
 from collector.ingest.verify import VerifiedBatch
 from collector.store import bulk_insert, schema, upsert, warm
 
