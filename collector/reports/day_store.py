@@ -52,7 +52,7 @@ def days_within(from_ms: int, to_ms: int) -> Iterator[DaySpan]:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownTimes:
     """What is known of some centers' time besides their readings; spans by center, in order."""
 
     enrolled: Mapping[str, int]
@@ -60,8 +60,8 @@ class Known:
     deaf: Sequence[Span]
     lost: Mapping[str, Sequence[losses.Loss]]
 
-    def within(self, day: DaySpan) -> Known:
-        return Known(
+    def within(self, day: DaySpan) -> KnownTimes:
+        return KnownTimes(
             self.enrolled,
             {code: _cut(spans, day) for code, spans in self.dark.items()},
             _cut(self.deaf, day),
@@ -77,7 +77,7 @@ def _cut(spans: Sequence[Span], day: DaySpan) -> list[Span]:
     return [(start, end) for start, end in cut if start < end]
 
 
-def known_of(conn: sa.Connection, codes: Sequence[str], span: DaySpan) -> Known:
+def known_of(conn: sa.Connection, codes: Sequence[str], span: DaySpan) -> KnownTimes:
     table, boot = schema.devices.c, schema.readings["boot"].c
     first = (
         sa.select(table.center, sa.func.min(table.enrolled_ms)).where(table.center.in_(codes)).group_by(table.center)
@@ -90,7 +90,7 @@ def known_of(conn: sa.Connection, codes: Sequence[str], span: DaySpan) -> Known:
     for row in conn.execute(query.order_by(boot.wall_ms)):
         dark[row.center].append((row.last_alive_ms, row.wall_ms))
     enrolled = {row[0]: int(row[1]) for row in conn.execute(first.group_by(table.center))}
-    return Known(enrolled, dark, _deaf(conn, span), losses.of_centers(conn, codes, span.from_ms, span.to_ms))
+    return KnownTimes(enrolled, dark, _deaf(conn, span), losses.of_centers(conn, codes, span.from_ms, span.to_ms))
 
 
 def _deaf(conn: sa.Connection, span: DaySpan) -> list[Span]:
@@ -115,7 +115,7 @@ def build_day(
     standards: Standards,
     days: Calendar,
     now_ms: int,
-    known: Known | None = None,
+    known: KnownTimes | None = None,
 ) -> dict[str, DaySheet]:
     """The sheets of these centers, by code. Of a day that is over they are the same at any `now_ms`. `known`: of a
     time that has this day in it, where more days of it are made."""
@@ -138,7 +138,7 @@ def build_day(
 
 
 def _sheet(
-    conn: sa.Connection, case: Case, known: Known, taken_out: Sequence[Exclusion], digests: tuple[str, ...]
+    conn: sa.Connection, case: Case, known: KnownTimes, taken_out: Sequence[Exclusion], digests: tuple[str, ...]
 ) -> DaySheet:
     code, lost = case.dated.code, losses.minutes(known.lost.get(case.dated.code, ()))
     states = MinuteStates(measured=case.measured, below=case.below, down=case.down)

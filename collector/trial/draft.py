@@ -121,8 +121,8 @@ class DraftQuestion:
 
     @property
     def untold(self) -> tuple[str, ...]:
-        told = {one.id for _, one in self.pairs}
-        return tuple(one.id for one in self._judged if one.id not in told)
+        tellable = {one.id for _, one in self.pairs}
+        return tuple(one.id for one in self._judged if one.id not in tellable)
 
     @property
     def _judged(self) -> list[Criterion]:
