@@ -1,9 +1,9 @@
-# Seven words, the same for people and for CI:  install  run  demo  test  lint  bench  docs   (and: torture  check-api  audit  lock  migration  deb  repo  test-deb)
+# Seven words, the same for people and for CI:  install  run  demo  test  lint  bench  docs   (and: screens  torture  check-api  audit  lock  migration  deb  repo  test-deb)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: install run demo test lint bench docs torture check-api audit lock packages migration deb repo test-deb
+.PHONY: install run demo test lint screens bench docs torture check-api audit lock packages migration deb repo test-deb
 
 install: $(READY)
 
@@ -58,6 +58,9 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+screens: install packages
+	$(BIN)/python -m docs.screens
 
 bench: install packages
 	$(BIN)/python -m bench $(ARGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import statistics
 import tempfile
 import time
@@ -22,6 +23,8 @@ from collector.store.queries import Filter, Ranks
 NOW_MS = 1_795_000_000_000
 CRITERIA = tuple(f"criterion.{number}" for number in range(14))
 RANKS = Ranks(dict.fromkeys(CRITERIA, 2), CRITERIA[:1], CRITERIA[1:], closed={"Mon-Fri 07:00-09:00": 7})
+AROUND = {"Lahore": (31.5, 73.6), "Karachi": (26.0, 68.2), "Peshawar": (33.9, 71.9), "Quetta": (29.5, 66.4)}
+SPREAD_DEG = 0.8
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 QUESTIONS = {
     "first": Filter(),
@@ -80,13 +83,14 @@ def _pulse(code: str, n: int, now_ms: int) -> dict[str, Any]:
 
 
 def _center(n: int, city: str, province: str) -> dict[str, Any]:
+    (latitude, longitude), chance = AROUND[city], random.Random(n)
     opening = "Mon-Fri 07:00-09:00" if n % 10 == 5 else "Mon-Sat 09:00-21:00"
     return {
         "center": f"C-{n:05}", "name": f"e-Rozgar Center {city} {n}", "owner": f"Owner {n % 300}", "building": "",
         "city": city, "district": f"{city} {n % 9}", "province": province, "tier": "one", "seats_promised": 20,
         "isp": "PTCL", "feeder": f"F-{n % 800:03}", "opening": opening, "lifecycle": "declared",
-        "since_ms": NOW_MS, "changed_ms": NOW_MS, "latitude": round(24.4 + n * 7 % 9973 / 830, 4),
-        "longitude": round(62.1 + n * 13 % 9967 / 800, 4),
+        "since_ms": NOW_MS, "changed_ms": NOW_MS, "latitude": round(chance.gauss(latitude, SPREAD_DEG), 4),
+        "longitude": round(chance.gauss(longitude, SPREAD_DEG), 4),
     }  # fmt: skip
 
 
