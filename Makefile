@@ -1,9 +1,9 @@
-# Seven words, the same for people and for CI:  install  run  demo  test  lint  bench  docs   (and: screens torture  check-api  audit  lock  migration  deb  repo  test-deb)
+# Seven words, the same for people and for CI:  install  run  demo  test  lint  bench  docs   (and: screens  torture  check-api  audit  lock  migration  deb  repo  test-deb)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: install run demo test lint bench docs screens torture check-api audit lock packages migration deb repo test-deb
+.PHONY: install run demo test lint screens bench docs torture check-api audit lock packages migration deb repo test-deb
 
 install: $(READY)
 

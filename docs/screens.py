@@ -9,8 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.fleet.browser import CHROMIUM, FLAGS, served
 from playwright.sync_api import Page, sync_playwright
+
+from bench.pages.browser import CHROMIUM, FLAGS, served
 
 FOLDER = Path(__file__).parent / "screens"
 MOST_BYTES = 600_000
