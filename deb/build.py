@@ -100,7 +100,7 @@ def environment(home: Path, lock: Path) -> Path:
     site = next((home / "lib").glob("python3.*")) / "site-packages"
     for path in [*site.rglob("__pycache__"), *site.rglob("tests")]:
         shutil.rmtree(path, ignore_errors=True)
-    for path in site.rglob(".DS_Store"):  # of whoever packed a wheel
+    for path in [*site.rglob(".DS_Store"), *site.rglob(".gitignore")]:  # of whoever packed a wheel
         path.unlink()
     return site
 

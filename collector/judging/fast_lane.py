@@ -32,14 +32,14 @@ _f, _r, _d = schema.fetches.c, schema.records.c, schema.devices.c
 @dataclass(frozen=True, kw_only=True)
 class LaneRules:
     """A day shows a fast lane where its median test is `ratio` times, and `gap_mbps` more than, the best of its fetches
-    and its peak. Of a week's days that can be compared `share`, and at least `days`, must show it. `asked`: fetches of
+    and its peak. Of a week's days that can be compared `share`, and at least `days`, must show it. `ordered`: fetches of
     two weeks of which fewer than `made` were made."""
 
     ratio: float = 2.5
     gap_mbps: float = 4.0
     days: int = 3
     share: float = 0.5
-    asked: int = 9
+    ordered: int = 9
     made: float = 0.25
 
 
@@ -105,10 +105,10 @@ def _shows(day: LaneDay, rules: LaneRules) -> bool:
 
 def missed(states: Sequence[str], rules: LaneRules = RULES) -> Reason | None:
     """A gateway that hardly ever fetches what it is told to, though it is heard."""
-    asked, made = sum(state in ("fetched", "missed") for state in states), states.count("fetched")
-    if asked < rules.asked or made >= rules.made * asked:
+    ordered, made = sum(state in ("fetched", "missed") for state in states), states.count("fetched")
+    if ordered < rules.ordered or made >= rules.made * ordered:
         return None
-    return Reason.of("lane.missed", n=asked - made, whole=asked)
+    return Reason.of("lane.missed", n=ordered - made, whole=ordered)
 
 
 # ---------------------------------------------------------------- what is stored

@@ -129,16 +129,16 @@ def seats_alike(call: RollCall | None, rules: PatternRules = RULES) -> Iterator[
     if call is None:
         return
     present = set(call.seats)
-    kinds: tuple[tuple[PatternFinding, str, int, float], ...] = (
-        ("one_machine", "seat_fault.one_machine", 2, 0.0),
-        ("one_address", "seat_fault.one_address", rules.alike, rules.alike_share),
-        ("virtual_seats", "seat_fault.virtual", rules.alike, rules.alike_share),
+    kinds: tuple[tuple[PatternFinding, str, str, int, float], ...] = (
+        ("one_machine", "pattern.one_machine", "seat_fault.one_machine", 2, 0.0),
+        ("one_address", "pattern.one_address", "seat_fault.one_address", rules.alike, rules.alike_share),
+        ("virtual_seats", "pattern.virtual_seats", "seat_fault.virtual", rules.alike, rules.alike_share),
     )
-    for finding, code, count, share in kinds:
+    for finding, reason, code, count, share in kinds:
         seats = sorted(seat for seat, codes in call.faults.items() if code in codes and seat in present)
         if len(seats) >= max(count, share * len(present)):
             facts = {"n": len(seats), "whole": len(present), "seats": seats[:LISTED]}
-            yield finding, Reason.of(f"pattern.{finding}", **facts)  # type: ignore[arg-type]
+            yield finding, Reason.of(reason, **facts)  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- power supplies: pure

@@ -30,7 +30,9 @@ FILES = [
     for path in sorted((ROOT / top).rglob("*.py"))
     if "migrations" not in path.parts and MACHINERY not in path.parents
 ]
-TERMINAL = ("agent/commands/", "collector/commands/", "collector/store/draft.py")  # answer a person at once
+TERMINAL = (  # answer at once: a person, or the process that started them
+    "agent/commands/", "collector/commands/", "collector/store/draft.py", "collector/reports/pdf/layout.py",
+)  # fmt: skip
 SERVICES = ("run.py", "serve.py", "measure.py", "ingest.py", "broker.py")  # but these run for months
 
 

@@ -113,6 +113,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "setup.why", (*setup.SAID, "no_center")
     yield "setup.check", ("parts", "beat", "queue", "disk", "backup", "certificates", "clock")
     yield "setup.job", setup.JOBS
+    yield "answer", ANSWER_ACTS
     yield "now.none", ("mine", "free")
     yield "now.key", now.KEYS
     yield "login.why", account.SAID

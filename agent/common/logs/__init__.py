@@ -5,6 +5,6 @@ the standard library is needed, as the seat program uses this too.
 """
 
 from agent.common.logs.event import EVENTS, Event, Level
-from agent.common.logs.setup import FORMATS, Format, also_to, argument, complain, start
+from agent.common.logs.setup import FORMATS, Format, also_to, argument, complain, hush, start
 
-__all__ = ["EVENTS", "FORMATS", "Event", "Format", "Level", "also_to", "argument", "complain", "start"]
+__all__ = ["EVENTS", "FORMATS", "Event", "Format", "Level", "also_to", "argument", "complain", "hush", "start"]

@@ -63,10 +63,15 @@ def start(
             handler.close()
     root.addHandler(_Writer(stream, form or "text", context or {}))
     root.setLevel(level.upper())
-    for name, least in (quiet or {}).items():
-        logging.getLogger(name).setLevel(least.upper())
+    hush(quiet or {})
     logging.captureWarnings(True)
     sys.excepthook, sys.unraisablehook, threading.excepthook = _of_program, _of_object, _of_thread
+
+
+def hush(libraries: Mapping[str, Level]) -> None:
+    """Libraries that speak from a level on: what they find is returned, or is of no use to anybody."""
+    for name, least in libraries.items():
+        logging.getLogger(name).setLevel(least.upper())
 
 
 def complain(text: str, program: str = "") -> None:

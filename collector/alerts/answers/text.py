@@ -1,19 +1,23 @@
-"""What a written answer asks for: its first word, of a few in English and Urdu, is the act; without one it is a note.
-Pure."""
+"""What a written answer asks for: its first word, of a few in each language, is the act; without one it is a note."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 
-from collector.alerts.answers.acts import Answer, AnswerAct, AnswerWay
+from agent.common.words import catalogue, languages
+from collector.alerts.answers.acts import ANSWER_ACTS, Answer, AnswerAct, AnswerWay
 from collector.desk.work import MAX_TEXT
 
-WORDS: Mapping[str, AnswerAct] = {
-    "ack": "ack", "ok": "ack", "mine": "ack", "ٹھیک": "ack", "assign": "assign", "سپرد": "assign",
-    "resolve": "resolve", "resolved": "resolve", "close": "resolve", "حل": "resolve", "note": "note", "نوٹ": "note",
-}  # fmt: skip
-_FIRST = re.compile(r"\s*([^\s:,.!؟۔]+)[\s:,.!۔]*(.*)", re.DOTALL)
+_FIRST = re.compile(r"\s*([^\s:,.!\u061f\u06d4]+)[\s:,.!\u06d4]*(.*)", re.DOTALL)  # question mark, full stop of Urdu
+
+
+@cache
+def words() -> Mapping[str, AnswerAct]:
+    """Of every language."""
+    texts = [(act, catalogue(lang).texts[f"answer.{act}"]) for lang in languages() for act in ANSWER_ACTS]
+    return {word: act for act, text in texts for word in text.split()}
 
 
 def answer_of(text: str, way: AnswerWay) -> Answer | None:
@@ -22,7 +26,7 @@ def answer_of(text: str, way: AnswerWay) -> Answer | None:
     found = _FIRST.fullmatch(text)
     if found is None:
         return None
-    act, rest = WORDS.get(found[1].casefold()), found[2].strip()
+    act, rest = words().get(found[1].casefold()), found[2].strip()
     if act is None:
         return Answer("note", text, way=way)
     if act == "assign":

@@ -9,6 +9,8 @@ from typing import Literal
 
 import typst
 
+from agent.common.errors import describe
+
 # Fonts by the letters that they have; the first ones that the machine has are used.
 LETTERS = {
     "Latin": ("Noto Sans", "DejaVu Sans", "Libertinus Serif"),  # the last comes with typst
@@ -31,7 +33,7 @@ def main() -> int:
             TEMPLATE, sys_inputs={"data": json.dumps(values)}, font_paths=fonts, pdf_standards=[STANDARD]
         )
     except typst.TypstError as error:
-        sys.stderr.write(f"{' '.join(str(error).split())}\n")
+        sys.stderr.write(f"{describe(error)}\n")
         return 1
     sys.stdout.buffer.write(pdf)
     return 0

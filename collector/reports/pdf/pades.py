@@ -4,7 +4,6 @@ one that the settings name. It says who made the file and that nothing was chang
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from agent.common import logs
 from agent.common.errors import describe
 from collector.access.ca import Authority, Issuer
 from collector.config import ReportsSection
@@ -144,7 +144,7 @@ def checked(pdf: bytes, roots_pem: bytes) -> PdfSignature:
     """Whether the whole file is as somebody signed it whose certificate leads to one of these roots. Nothing is
     fetched from elsewhere. Raises PdfError for what is no PDF, has no signature, or where pyHanko is missing."""
     need("pyhanko")
-    logging.getLogger("pyhanko").setLevel(logging.CRITICAL)  # what it finds is returned
+    logs.hush({"pyhanko": "critical"})  # what it finds is returned
     from pyhanko.pdf_utils.reader import PdfFileReader
     from pyhanko.sign.validation import validate_pdf_signature
     from pyhanko_certvalidator import ValidationContext

@@ -42,7 +42,11 @@ DEDUPE_OFF = [
     )
 ]
 LATEST_BY_ARRIVAL = [
-    ("collector/ingest/rows.py", 'list(writer.latest.values()), newer_by="wall_ms")', "list(writer.latest.values()))")
+    (
+        "collector/judging/evaluate.py",
+        'upsert(conn, schema.latest, rows, newer_by="wall_ms")',
+        "upsert(conn, schema.latest, rows)",
+    )
 ]
 
 
