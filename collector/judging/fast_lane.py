@@ -32,8 +32,8 @@ _f, _r, _d = schema.fetches.c, schema.records.c, schema.devices.c
 @dataclass(frozen=True, kw_only=True)
 class LaneRules:
     """A day shows a fast lane where its median test is `ratio` times, and `gap_mbps` more than, the best of its fetches
-    and its peak. Of a week's days that can be compared `share`, and at least `days`, must show it. `ordered`: fetches of
-    two weeks of which fewer than `made` were made."""
+    and its peak. Of a week's days that can be compared `share`, and at least `days`, must show it. `ordered`: fetches
+    of two weeks of which fewer than `made` were made."""
 
     ratio: float = 2.5
     gap_mbps: float = 4.0
