@@ -12,6 +12,7 @@ from __future__ import annotations
 import zlib
 
 from agent import wire
+from agent.common.errors import describe
 
 FORMAT = 1
 SIGNATURE_BYTES = 64
@@ -81,7 +82,7 @@ def unpack(payload: bytes, limit: int = wire.MAX_BATCH_BYTES) -> tuple[bytes, by
     try:
         body = stretch.decompress(packed, limit + 1)
     except zlib.error as error:
-        raise wire.WireError(f"packed batch: {error}") from None
+        raise wire.WireError(f"packed batch: {describe(error)}") from None
     if len(body) > limit:
         raise wire.WireError(f"packed batch: more than {limit} bytes are packed in {len(payload)}")
     if not stretch.eof or stretch.unused_data:

@@ -6,6 +6,7 @@ __all__ = [
     "spools",
     "stories",
     "taking",
+    "times",
     "verify",
     "workers",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from agent.common.errors import describe
 from collector.log import merkle
 from collector.log.leaves import LeafKind
 from collector.log.notes import Checkpoint, Note, NoteError, NoteKey
@@ -65,7 +66,7 @@ def wrong(proof: InclusionProof, key: NoteKey | None) -> Iterator[str]:
         head = Checkpoint.parse(note.text)
         hashes = [base64.b64decode(part, validate=True) for part in proof.hashes]
     except (NoteError, binascii.Error, ValueError) as error:
-        yield f"proof: cannot be read ({error})"
+        yield f"proof: cannot be read ({describe(error)})"
         return
     if key is not None and note.signed_by(key) is None:
         yield f"checkpoint: is not signed with the key of {key.name}"

@@ -1,6 +1,7 @@
 """Months: the ledger, a center's report, its rendering, its closing and its revisions."""
 
 __all__ = [
+    "day_samples",
     "day_sheets",
     "day_store",
     "fleet",

@@ -14,9 +14,8 @@ from tests.faults.mosquitto import mosquitto
 SENT_TWICE = [
     (
         "agent/uplink/session.py",
-        "        client.publish(wire.batch_topic(self._identity.device), wire.seal",
-        "        client.publish(wire.batch_topic(self._identity.device), wire.seal(body, self._identity.sign), qos=1)\n"
-        "        client.publish(wire.batch_topic(self._identity.device), wire.seal",
+        "        client.publish(wire.batch_topic(self._identity.device), sealed, qos=1)\n",
+        "        client.publish(wire.batch_topic(self._identity.device), sealed, qos=1)\n" * 2,
     )
 ]
 FORGOTTEN_WHEN_SENT = [

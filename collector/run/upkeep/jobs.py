@@ -91,9 +91,10 @@ class Jobs:
             taken, lost = self._note(held)
             for job in self._jobs.values():
                 job.is_saved = job.is_saved or unsaved.get(job.name) == job.outcome
-        for event, names in ((TAKEN, taken), (LOST, lost)):
-            if names:
-                event.log(jobs=", ".join(sorted(names)))
+        if taken:
+            TAKEN.log(jobs=", ".join(sorted(taken)))
+        if lost:
+            LOST.log(jobs=", ".join(sorted(lost)))
 
     def _note(self, held: set[str]) -> tuple[list[str], list[str]]:
         taken = [job for job in self._jobs.values() if job.name in held and not job.is_held]

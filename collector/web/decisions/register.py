@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
+from agent.common.errors import describe
 from collector.acts import register as acts
 from collector.acts.person import ActingPerson
 from collector.messages import one_line
@@ -120,7 +121,7 @@ def _day_ms(text: str) -> int | None:
     try:
         return dated.day_ms(text)
     except ValueError as error:
-        raise CalendarError(f"calendar: {error}") from None
+        raise CalendarError(f"calendar: {describe(error)}") from None
 
 
 def _calendar(site: Site, request: Request, why: str = "", given: dict[str, str] | None = None) -> Response:

@@ -49,7 +49,7 @@ def test_help_has_every_command_in_its_group(program: Program) -> None:
         ("center lst", "'lst' is not known here; did you mean list?"),
         ("center list --jsn", "'--jsn' is no option or argument of this command; did you mean --json?"),
         ("pilot --data-dir x", "'--data-dir' is no option or argument of this command; did you mean --data?"),
-        ("standard xyz", "'xyz' is not known here; choose from check, show"),
+        ("standard xyz", "'xyz' is not known here; choose from adopt, check, list, propose, show"),
     ],
 )
 def test_a_wrong_word_is_answered_with_the_nearest_by_the_verb_that_was_meant(
