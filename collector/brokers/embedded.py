@@ -221,6 +221,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
             self._expiring.cancel()
         for server in self._servers.values():
             server.instance.close()
+        await asyncio.sleep(0)  # who was accepted a moment ago has a session now, which is ended as every other
         await super().shutdown()
 
     async def stream_connected(self, reader: StreamReader, writer: StreamWriter, listener_name: str) -> None:

@@ -434,11 +434,12 @@ def test_by_the_signed_time_a_server_that_ran_out_is_still_refused(house: House,
     files = house.authority.files("server")
     issued = house.authority.issue_server(["127.0.0.1"], now_ms() - 60 * DAY_MS)
     house.authority.keep("server", issued)
-    house.keeper._web_listener.reload()
+    assert house.keeper.listener is not None
+    house.keeper.listener.reload()
     assert files.cert.read_bytes() == issued.cert_pem
-    door = CollectorClient(mine.url, mine.tls.ca, mine.collector_key)
+    client = CollectorClient(mine.url, mine.tls.ca, mine.collector_key)
     with pytest.raises(CollectorUnreachable, match="not valid at the collector's own time"):
-        door.post("/api/v1/renew", {}, dict)
+        client.post("/api/v1/renew", {}, dict)
     clock = trust.TrustedClock(wall=lambda: 0)  # woke in 1970
     with pytest.raises(CollectorUnreachable, match="not valid at the collector's own time"):
         CollectorClient(mine.url, mine.tls.ca, mine.collector_key, clock=_learnt(clock)).post("/api/v1/renew", {}, dict)
