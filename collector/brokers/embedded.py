@@ -219,9 +219,11 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         """Whatever becomes of the sessions, the ports are free: nobody is accepted from the beginning on."""
         if self._expiring is not None:
             self._expiring.cancel()
+        for place in self._places.values():
+            place.accept_no_more()
+        await asyncio.sleep(0)
         for server in self._servers.values():
             server.instance.close()
-        await asyncio.sleep(0)  # who was accepted a moment ago has a session now, which is ended as every other
         await super().shutdown()
 
     async def stream_connected(self, reader: StreamReader, writer: StreamWriter, listener_name: str) -> None:

@@ -67,9 +67,12 @@ class ListeningSocket(socket.socket):
         self._ended, self._ended_at_once = 0, max(1, min(ENDED_AT_ONCE, limits.connections // 4))
         self._rest_s = limits.rest_s
         self._spare: int | None = os.open(os.devnull, os.O_RDONLY)
+        self._accepts = True
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Raises BlockingIOError when nobody waits or others are to be served first, OSError when it cannot listen."""
+        if not self._accepts:
+            raise BlockingIOError(errno.EAGAIN, "it is about to be closed")
         if self._ended >= self._ended_at_once:
             self._ended = 0
             if self._rest_s:
@@ -87,6 +90,11 @@ class ListeningSocket(socket.socket):
             if admitted is not None:
                 return admitted, peer
         raise BlockingIOError(errno.EAGAIN, "the next are looked at later")
+
+    def accept_no_more(self) -> None:
+        """Before it is closed, and a step of the loop before that: asyncio of Python 3.11 loses a connection, open, of
+        which it has not made a transport when its server is closed."""
+        self._accepts = False
 
     def serve(self, fileno: int) -> None:
         """The client of this connection owes nothing: it is not closed for others."""

@@ -118,6 +118,14 @@ def test_a_place_is_free_again_once_its_connection_is_closed(stack: ExitStack) -
                 assert admitted(listener, round_stack) == 2
 
 
+def test_one_that_is_about_to_be_closed_accepts_nobody_who_waits(stack: ExitStack) -> None:
+    listener = stack.enter_context(listening(9, 9))
+    connect(listener, "127.0.0.2", stack)
+    listener.accept_no_more()
+    with pytest.raises(BlockingIOError, match="about to be closed"):
+        listener.accept()
+
+
 def test_one_that_made_room_is_not_counted_off_twice(stack: ExitStack) -> None:
     with listening(connections=4, per_address=4) as listener:
         with ExitStack() as first:
