@@ -40,10 +40,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst
 # Where PostgreSQL sees the same statements as SQLite, a third of the tests by name ask it in the quick run too; all do
 # of judging, run, store, and of ingest but for the servers' results.
 SAME_STATEMENTS = re.compile(r"tests/collector/(?!judging/|run/|store/|ingest/(?!test_server_results)).*\[.*postgresql")
+# Plays of many seconds in several variants: the quick run has one of each.
+ONE_OF_EACH = re.compile(
+    r"tests/collector/(?:"
+    r"web/test_browser\.py::test_a_test_is_asked_for_by_keyboard\S*\[en\]"
+    r"|web/fleet/test_pages\.py::test_an_operator_begins\S*\[light-en\]"
+    r"|reports/test_year\.py::test_reports_are_what_was_measured\S*\[postgresql\]"
+    r"|run/test_service\.py::test_a_gateway_enrols\S*\[embedded\]"
+    r"|run/test_service\.py::test_it_stops_cleanly\S*\[2\]"
+    r"|store/test_restores\.py::test_a_restore_loses_nothing\S*\[postgresql\]"
+    r"|recovery/test_server\.py::test_a_passphrase_opens\S*\[postgresql\]"
+    r"|measure/test_browser\.py::\S*\[http\])"
+)
 
 
 def is_left_to_the_long_run(name: str) -> bool:
-    return bool(SAME_STATEMENTS.match(name)) and zlib.crc32(name.encode()) % 3 != 0
+    is_third = zlib.crc32(name.encode()) % 3 == 0
+    return bool(ONE_OF_EACH.match(name)) or (bool(SAME_STATEMENTS.match(name)) and not is_third)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -369,6 +369,7 @@ def fill(disk: Path) -> None:
 
 @pytest.mark.row(11)
 @pytest.mark.root
+@pytest.mark.slow
 def test_an_agent_whose_disk_is_full_goes_on_and_comes_back_when_there_is_room() -> None:
     with house_on_a_disk() as (house, _, disk):
         rig.wait_for(lambda: is_volatile(house) is False, "the first reading on a sound disk")

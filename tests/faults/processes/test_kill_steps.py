@@ -237,6 +237,7 @@ def dies(part: str, points: Sequence[str], folder: Path, database: str, broker: 
 
 
 @pytest.mark.row(2)
+@pytest.mark.slow
 @pytest.mark.parametrize(("database", "broker"), STACKS)
 def test_a_collector_killed_between_any_two_steps_loses_and_doubles_nothing(
     database: str, broker: str, seed: int, torture: bool, tmp_path: Path
