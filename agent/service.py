@@ -97,17 +97,8 @@ class Service:
             settings=lambda: msgspec.structs.replace(remote.report(), fetches=True),
         )
         self._recent = RecentLines()
-        self._restart, begun_s = asyncio.Event(), time.monotonic()
-        sources = AnswerSources(
-            settings=settings,
-            probe=self._rounds.probe,
-            spool=self._spool_facts,
-            log=self._recent.lines,
-            host=mine.broker_host,
-            up_s=lambda: time.monotonic() - begun_s,
-            restart=self._restart.set,
-        )
-        self._answers = AnswerQueue(sources, self._send_answer)
+        self._restart = asyncio.Event()
+        self._answers = AnswerQueue(self._sources(time.monotonic()), self._send_answer)
         self._changes = SettingsWatch(
             remote,
             base,
@@ -115,10 +106,24 @@ class Service:
             since_receipt_s=self._uplink.since_receipt_s,
             times=times or TrialTimes(),
         )
-        self._replacement = ReleaseWatch(
-            ReleaseFolder(base.state_dir / FOLDER),
-            window=settings.update.window if settings.update.url and take else "",
-            device=mine.device,
+        self._replacement = self._release_watch(ReleaseFolder(base.state_dir / FOLDER), take)
+
+    def _sources(self, begun_s: float) -> AnswerSources:
+        return AnswerSources(
+            settings=self._settings,
+            probe=self._rounds.probe,
+            spool=self._spool_facts,
+            log=self._recent.lines,
+            host=self._mine.broker_host,
+            up_s=lambda: time.monotonic() - begun_s,
+            restart=self._restart.set,
+        )
+
+    def _release_watch(self, folder: ReleaseFolder, take: Sequence[str]) -> ReleaseWatch:
+        return ReleaseWatch(
+            folder,
+            window=self._settings.update.window if self._settings.update.url and take else "",
+            device=self._mine.device,
             now_ms=self._receipt_clock.now_ms,
             conditions=self._update_conditions,
             take=lambda: taken([*take]),

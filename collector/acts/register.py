@@ -17,13 +17,14 @@ from collector.reports import revisions
 # ---------------------------------------------------------------- facts
 
 
-def confirm_facts(conn: sa.Connection, found: Sequence[Fact], who: ActingPerson) -> None:
+def confirm_facts(conn: sa.Connection, found: Sequence[Fact], who: ActingPerson) -> list[Fact]:
     """They hold from the day that they name. Raises FactError."""
     done = facts.confirm(conn, found, who.name, who.now_ms)
     dated.apply(conn, {fact.center for fact in done}, who.now_ms)
-    _note_facts(conn, done, who, "")
+    note_facts(conn, done, who, "")
     for code, from_ms in dated.touched(done).items():
         revisions.record_facts(conn, [code], from_ms, who.now_ms)
+    return done
 
 
 def refuse_facts(conn: sa.Connection, found: Sequence[Fact], why: str, who: ActingPerson) -> None:
@@ -32,10 +33,11 @@ def refuse_facts(conn: sa.Connection, found: Sequence[Fact], why: str, who: Acti
     if not waiting or not why.strip():
         raise facts.FactError("only what waits for a second person is refused, with a reason; give one")
     facts.withdraw(conn, waiting, who.name, why, who.now_ms)
-    _note_facts(conn, waiting, who, why)
+    note_facts(conn, waiting, who, why)
 
 
-def _note_facts(conn: sa.Connection, found: Sequence[Fact], who: ActingPerson, why: str) -> None:
+def note_facts(conn: sa.Connection, found: Sequence[Fact], who: ActingPerson, why: str) -> None:
+    """In the log of acts: whose facts a person recorded, confirmed or withdrew."""
     for fact in found:
         text = f"{fact.name} ({fact.id}): {why}".removesuffix(": ")
         users.record(
@@ -49,15 +51,17 @@ def _note_facts(conn: sa.Connection, found: Sequence[Fact], who: ActingPerson, w
 def add_entry(conn: sa.Connection, entry: CalendarEntry, who: ActingPerson) -> CalendarEntry:
     """One that needs a second person waits for one. Raises CalendarError, FactError."""
     (made,) = calendar.add(conn, [entry], dated.today_ms(who.now_ms))
-    _settle(conn, [made], who)
+    settle_entries(conn, [made], who)
     return made
 
 
 def confirm_entries(
     conn: sa.Connection, found: Sequence[CalendarEntry], who: ActingPerson, from_ms: int | None = None
-) -> None:
+) -> list[CalendarEntry]:
     """`from_ms` is the day on which a day of the moon came. Raises CalendarError, FactError."""
-    _settle(conn, calendar.confirm(conn, found, who.name, who.now_ms, from_ms), who)
+    made = calendar.confirm(conn, found, who.name, who.now_ms, from_ms)
+    settle_entries(conn, made, who)
+    return made
 
 
 def refuse_entries(conn: sa.Connection, found: Sequence[CalendarEntry], why: str, who: ActingPerson) -> None:
@@ -66,10 +70,10 @@ def refuse_entries(conn: sa.Connection, found: Sequence[CalendarEntry], why: str
     if not waiting or not why.strip():
         raise calendar.CalendarError("only what waits is refused, with a reason; give one")
     calendar.withdraw(conn, waiting, who.name, why, who.now_ms, dated.today_ms(who.now_ms))
-    _settle(conn, calendar.by_ids(conn, [entry.id for entry in waiting]), who)
+    settle_entries(conn, calendar.by_ids(conn, [entry.id for entry in waiting]), who)
 
 
-def _settle(conn: sa.Connection, entries: Sequence[CalendarEntry], who: ActingPerson) -> None:
+def settle_entries(conn: sa.Connection, entries: Sequence[CalendarEntry], who: ActingPerson) -> None:
     """Notes the acts; months that are reported already and were otherwise than was thought are reported anew."""
     for entry in entries:
         text = f"{entry.kind} {entry.subject or entry.scope} ({entry.id}): {entry.state}"

@@ -11,12 +11,12 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import sqlalchemy as sa
-
 from agent.common.center_time import TZ
 from agent.common.errors import describe
 from agent.common.files import clean, read_text
 from collector.access import users
+from collector.acts import register as acts
+from collector.acts.person import ActingPerson
 from collector.commands.console import (
     acting,
     answers,
@@ -32,10 +32,9 @@ from collector.commands.console import (
     who_argument,
 )
 from collector.database import existing, opened
-from collector.register import calendar, centers, dated
+from collector.register import calendar, dated
 from collector.register.calendar import CalendarEntry, CalendarError
 from collector.register.facts import FactError
-from collector.reports import revisions
 
 EXAMPLE = "nabz-collector calendar add hours --all --from 2027-02-08 --to 2027-03-09 --hours 'Mon-Sat 09:00-15:00' " \
     "--name Ramadan --reason 'notification 12'"  # fmt: skip
@@ -159,7 +158,7 @@ def _holidays(options: argparse.Namespace) -> int:
         known = {one.name for one in calendar.listed(conn, *span, ["holiday"]) if one.state != "withdrawn"}
         new = [entry for entry in found if entry.name not in known]
         made = calendar.add(conn, new, dated.today_ms(now_ms))
-        _settle(conn, made, acting(options), now_ms)
+        acts.settle_entries(conn, made, ActingPerson(name=acting(options), now_ms=now_ms))
     _say(options, made, now_ms)
     return 0
 
@@ -179,7 +178,7 @@ def _add(options: argparse.Namespace) -> int:
         with store.write() as conn:
             people.check(conn)
             made = calendar.add(conn, [entry], dated.today_ms(now_ms), people.second)
-            _settle(conn, made, acting(options), now_ms)
+            acts.settle_entries(conn, made, ActingPerson(name=acting(options), now_ms=now_ms))
     _say(options, made, now_ms)
     return 0
 
@@ -207,7 +206,7 @@ def _shedding(options: argparse.Namespace) -> int:
     if not options.dry_run:
         with opened(settings_of(options)) as store, store.write() as conn:
             entries = calendar.add(conn, entries, dated.today_ms(now_ms))
-            _settle(conn, entries, acting(options), now_ms)
+            acts.settle_entries(conn, entries, ActingPerson(name=acting(options), now_ms=now_ms))
     _say(options, entries, now_ms)
     return 0
 
@@ -240,8 +239,8 @@ def _confirm(options: argparse.Namespace) -> int:
         proof = proof_of(store, by, now_ms)
         with store.write() as conn:
             users.check(conn, by, proof, "approve")
-            made = calendar.confirm(conn, calendar.by_ids(conn, options.ids), by, now_ms, from_ms)
-            _settle(conn, made, acting(options), now_ms)
+            who = ActingPerson(name=by, now_ms=now_ms, is_proven=bool(proof))
+            made = acts.confirm_entries(conn, calendar.by_ids(conn, options.ids), who, from_ms)
     _say(options, made, now_ms)
     return 0
 
@@ -257,21 +256,10 @@ def _withdraw(options: argparse.Namespace) -> int:
             today_ms = dated.today_ms(now_ms)
             gone = calendar.withdraw(conn, found, by, options.reason, now_ms, today_ms, people.second)
             found = calendar.by_ids(conn, options.ids)
-            _settle(conn, [entry for entry in found if entry.id in {one.id for one in gone}], by, now_ms)
+            ended = {one.id for one in gone}
+            acts.settle_entries(conn, [one for one in found if one.id in ended], ActingPerson(name=by, now_ms=now_ms))
     _say(options, found, now_ms)
     return 0
-
-
-def _settle(conn: sa.Connection, entries: Sequence[CalendarEntry], by: str, now_ms: int) -> None:
-    """Notes the act, and has months reported anew that are reported already and were otherwise than was thought."""
-    for entry in entries:
-        text = f"{entry.kind} {entry.subject or entry.scope} ({entry.id}): {entry.state}"
-        users.record(conn, "calendar_changed", by, now_ms, reason=text)
-    past = [entry for entry in entries if entry.from_ms < now_ms - revisions.CLOSE_MS]
-    codes = [center.code for center in centers.all_centers(conn)] if past else []
-    for entry in past:
-        mine = [entry.subject] if entry.scope == "center" else codes
-        revisions.record_calendar(conn, mine, entry.from_ms, entry.to_ms, now_ms)
 
 
 def _time(at_ms: int | None) -> str:

@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from agent.common.errors import describe
 from agent.common.files import read_text
 from collector.access import users
+from collector.acts import register as acts
+from collector.acts.person import ActingPerson
 from collector.commands.console import (
     acting,
     clock_ms,
@@ -289,7 +291,7 @@ def _set(options: argparse.Namespace) -> int:
         with store.write() as conn:
             people.check(conn)
             fact = centers.set_fact(conn, options.code, options.name, options.value, how)
-            _note(conn, [fact], how.by, now_ms, how.reason)
+            acts.note_facts(conn, [fact], ActingPerson(name=how.by, now_ms=now_ms), how.reason)
             if fact.state == "holds":
                 _revise(conn, {fact.center: fact.from_ms}, now_ms)
     words = f"fact {fact.id}: {fact.center} {fact.name} is {fact.value} from {dated.day_of(fact.from_ms)}"
@@ -311,10 +313,8 @@ def _confirm(options: argparse.Namespace) -> int:
         proof = proof_of(store, by, now_ms)
         with store.write() as conn:
             users.check(conn, by, proof, "approve")
-            found = facts.confirm(conn, _named(conn, options), by, now_ms)
-            dated.apply(conn, {fact.center for fact in found}, now_ms)
-            _note(conn, found, by, now_ms, "")
-            _revise(conn, dated.touched(found), now_ms)
+            who = ActingPerson(name=by, now_ms=now_ms, is_proven=bool(proof))
+            found = acts.confirm_facts(conn, _named(conn, options), who)
     _say_count(options, found, f"confirmed by {by}")
     return 0
 
@@ -331,18 +331,11 @@ def _withdraw(options: argparse.Namespace) -> int:
             if any(fact.from_ms < dated.today_ms(now_ms) for fact in held):
                 facts.another(by, second)
             facts.withdraw(conn, found, by, options.reason, now_ms)
-            _note(conn, found, by, now_ms, options.reason)
+            acts.note_facts(conn, found, ActingPerson(name=by, now_ms=now_ms), options.reason)
             dated.apply(conn, {fact.center for fact in found}, now_ms)
             _revise(conn, dated.touched(held), now_ms)
     _say_count(options, found, f"withdrawn by {by}")
     return 0
-
-
-def _note(conn: sa.Connection, found: Iterable[Fact], by: str, now_ms: int, why: str) -> None:
-    """In the log of acts: whose facts a person recorded, confirmed or withdrew."""
-    for fact in found:
-        text = f"{fact.name} ({fact.id}): {why}".removesuffix(": ")
-        users.record(conn, "center_changed", by, now_ms, center=fact.center, reason=text)
 
 
 def _named(conn: sa.Connection, options: argparse.Namespace) -> list[Fact]:

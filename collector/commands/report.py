@@ -75,6 +75,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     overall.add_argument("--by", choices=PARTS, default="district", help="what makes a group; default: district")
     overall.add_argument("--xlsx", type=Path, metavar="FILE", help="write a workbook there, in --language")
     parser.add_argument("--unsigned", action="store_true", help="with --pdf: without a signature")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
+    _check_arguments(parser)
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is checked is a file that somebody brings."""
     parser.add_argument(
         "--check-pdf", type=Path, metavar="FILE", help="instead: whether that PDF is as it was signed; exit 1 if not"
     )
@@ -88,7 +94,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--roots", type=Path, metavar="FILE", help="with --check-pdf: who is trusted, PEM; default: our own authority"
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
 
 
 @answers

@@ -166,10 +166,14 @@ def _collect(
                 case, pooled[row.center], _Reading(row.wall_ms, row.subject, standard.tz, weight, covers), verdicts
             )
     for code, its in pooled.items():
-        case = cases[code]
-        for (criterion, subject), days in its.items():
-            for _, whole, verdict in days.verdicts(lambda _day, case=case: case.center):  # type: ignore[misc]
-                _add(case.samples(criterion, subject), verdict, whole.slots, whole.minutes)
+        _add_pooled(cases[code], its)
+
+
+def _add_pooled(case: Case, its: Mapping[tuple[Criterion, str], Days]) -> None:
+    """A criterion that is judged by the day has one sample of it."""
+    for (criterion, subject), days in its.items():
+        for _, whole, verdict in days.verdicts(lambda _day: case.center):
+            _add(case.samples(criterion, subject), verdict, whole.slots, whole.minutes)
 
 
 def _collect_unused(

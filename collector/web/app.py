@@ -80,8 +80,8 @@ def build(
     texts: Path = FOLDER,
     health: Health | None = None,
 ) -> FastAPI:
-    """The application, to be served by one process; its `state.gateways` is the door for gateways alone. `texts` is
-    the folder of the languages.
+    """The application, to be served by one process; its `state.gateways` is the listener for gateways alone. `texts`
+    is the folder of the languages.
 
     Makes the token of the first admin's link and the certificate authority in the data folder if there are none.
 
@@ -95,17 +95,9 @@ def build(
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(site))
     app.state.gateways = gateways.build(site, key, config.http.body_bytes)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
-    app.include_router(api.router(site))
     app.include_router(gateways.router(site, key))
-    app.include_router(tiles.router(site))
-    for page in PAGES:
-        app.include_router(page.router(site))
-    app.include_router(incidents.router(site))
-    app.include_router(tables.router(site))
-    app.include_router(answers.router(site))
-    app.include_router(links.router(site))
-    app.include_router(install.router(site))
-    app.include_router(metrics.router(site))
+    for part in (api, tiles, *PAGES, incidents, tables, answers, links, install, metrics):
+        app.include_router(part.router(site))
     app.include_router(openapi.router(app))
     errors.add(app, site)
     app.add_middleware(GZipMiddleware, minimum_size=800, compresslevel=6)

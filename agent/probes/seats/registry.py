@@ -220,21 +220,16 @@ def _back(before: SeatRecord, snapshot: Snapshot, now_ms: int) -> Reason | None:
 # ---------------------------------------------------------------- calling
 
 
+THERE: tuple[State, ...] = ("healthy", "unhealthy")
+
+
 def roll_call(seats: list[SeatRecord], now_ms: int, started_ms: int, limits: SeatsSection) -> SeatsReading:
     """Pure. One column entry a seat, by label; `faults` says what is wrong. Who waits is named, not counted."""
     labels = label(seats)
     ordered = sorted((seat for seat in seats if seat.approved), key=lambda seat: labels[seat.id])
-    judged = [judge_seat(seat, now_ms, started_ms, limits) for seat in ordered]
+    judged = _judged(ordered, now_ms, started_ms, limits)
     count = Counter(state for state, _faults in judged)
-    present = [seat for seat, (state, _) in zip(ordered, judged, strict=True) if state in ("healthy", "unhealthy")]
-    shared = in_common(present)
-    judged = [
-        (state, [*faults, *shared.get(seat.id, ())]) for seat, (state, faults) in zip(ordered, judged, strict=True)
-    ]
-    shown = [
-        seat.last if state in ("healthy", "unhealthy") else None
-        for seat, (state, _) in zip(ordered, judged, strict=True)
-    ]
+    shown = [seat.last if state in THERE else None for seat, (state, _) in zip(ordered, judged, strict=True)]
     changed = [_text(lost_parts(seat)) for seat in ordered]
     faults = {labels[seat.id]: _text(found) for seat, (_state, found) in zip(ordered, judged, strict=True) if found}
     quiet_s = [
@@ -262,6 +257,16 @@ def roll_call(seats: list[SeatRecord], now_ms: int, started_ms: int, limits: Sea
             faults=faults,
         ),
     )
+
+
+def _judged(
+    ordered: Sequence[SeatRecord], now_ms: int, started_ms: int, limits: SeatsSection
+) -> list[tuple[State, list[Reason]]]:
+    """Each seat by itself, and then beside the others that are there."""
+    alone = [judge_seat(seat, now_ms, started_ms, limits) for seat in ordered]
+    present = [seat for seat, (state, _) in zip(ordered, alone, strict=True) if state in THERE]
+    shared = in_common(present)
+    return [(state, [*faults, *shared.get(seat.id, ())]) for seat, (state, faults) in zip(ordered, alone, strict=True)]
 
 
 def in_common(present: Sequence[SeatRecord]) -> dict[str, list[Reason]]:

@@ -65,7 +65,7 @@ def send(
         "webhook-id": id, "webhook-timestamp": str(int(at.timestamp())),
         "webhook-signature": Webhook(secret).sign(id, at, body),
     }  # fmt: skip
-    return httpx.post(f"{served.url}/answers/sms", content=body, headers=headers)
+    return httpx.post(f"{served.url}/answers/sms", content=body, headers=headers, timeout=60)
 
 
 def test_a_text_message_acknowledges_the_incident_that_it_names(desk: Served) -> None:
@@ -85,7 +85,7 @@ def test_who_was_not_told_or_does_not_sign_answers_nothing(desk: Served) -> None
     refused = [
         send(desk, "ACK 1", sender="+923009999999"), send(desk, "ACK 3", id="m2"), send(desk, "", id="m3"),
         send(desk, "ACK 1", secret=other), send(desk, "ACK 1", age_s=3600),
-        httpx.post(f"{desk.url}/answers/sms", content=b'{"from": "+923001234567", "text": "ACK 1"}'),
+        httpx.post(f"{desk.url}/answers/sms", content=b'{"from": "+923001234567", "text": "ACK 1"}', timeout=60),
     ]  # fmt: skip
     assert [one.status_code for one in refused] == [409, 409, 409, 401, 401, 401]
     with desk.store.read() as conn:
