@@ -57,8 +57,8 @@ AFTER_COMMIT = [
     ("collector/store/__init__.py", "self.journal is not None:\n                _keep", "False:\n                _keep")
 ]
 UNCOMPARED = [("collector/recovery/drill.py", "if not is_signed(", "if False and not is_signed(")]
-FORGOTTEN = [("collector/store/journal/__init__.py", "            _carry_out(conn, done.applied)\n", "")]
-UNCONFIRMED = [("collector/store/journal/__init__.py", "if restored and not (fits and entries):", "if False:")]
+FORGOTTEN = [("collector/store/journal/journal.py", "            _carry_out(conn, done.applied)\n", "")]
+UNCONFIRMED = [("collector/store/journal/journal.py", "if restored and not (fits and entries):", "if False:")]
 MADE_ANEW = [("collector/database.py", "    if not is_new:\n        _refuse_empty(settings)\n", "")]
 KEY_ANEW = [("collector/database.py", "if keys and not is_new:", "if False:")]
 SPOOL_UNWATCHED = [("agent/spool/queue.py", "(gone := self._watch.gone()) is None", "(gone := None) is None")]
