@@ -27,10 +27,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import wire
 from bench.fleet.ground import DATABASES, cost, now_ms
 from bench.fleet.storm import round_of
+from collector.common.messages import Message
 from collector.config import Settings
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
-from collector.messages import Message
 from collector.run.settings import read_standards
 from collector.simulate.fleet import make_fleet
 from collector.simulate.gateway import Gateway

@@ -29,11 +29,10 @@ from bench.fleet.ground import DATABASES, Ground, GroundError, cost, ground
 from collector.access.signing_key import load_or_make
 from collector.commands.archive import worked
 from collector.commands.console import Bar
+from collector.common.messages import Message
 from collector.config import Settings
-from collector.database import opened
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
-from collector.messages import Message
 from collector.reports import revisions, schedule
 from collector.run.settings import read_standards
 from collector.run.tasks import sweep_task
@@ -42,6 +41,7 @@ from collector.simulate.run import Play
 from collector.simulate.trouble import Stage
 from collector.simulate.truth import Truth
 from collector.store import Store
+from collector.store.database import opened
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 GROUP = 100  # messages in a transaction, as the listener takes them under load

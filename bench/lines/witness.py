@@ -18,7 +18,7 @@ import msgspec
 from bench.lines.line import SERVER, Line, Terms, line
 from bench.lines.speed import LATE_MS, PORT, RATES, _servers
 from collector.flags.witness import RULES, rate_mbps
-from collector.measure.record import Record
+from collector.speedtests.measure.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from bench.pages.pages import fill
-from collector.accounts import directory, sessions
-from collector.accounts.policy import Account
+from collector.access.accounts import directory, sessions
+from collector.access.accounts.policy import Account
+from collector.common.scope import EVERYWHERE, Scope
 from collector.config import CollectorTable, Settings
 from collector.judging.current import ranks_now
-from collector.scope import EVERYWHERE, Scope
 from collector.standard import Standards, examples
 from collector.store import Store, bulk_insert, center_states, schema
 from collector.web.app import build, now_ms

@@ -1,6 +1,7 @@
-"""Access: enrolment, people and their passwords, devices, the certificate authority and its certificates."""
+"""Access: accounts of people, enrolment, passwords, devices, the certificate authority and its certificates."""
 
 __all__ = [
+    "accounts",
     "acl",
     "approvals",
     "atomic_files",

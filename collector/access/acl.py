@@ -15,7 +15,7 @@ from typing import Literal
 from agent import wire
 from agent.common.logs import Event
 from agent.common.reasons import Reason
-from collector.messages import DeviceFinding, printable
+from collector.common.messages import DeviceFinding, printable
 
 CLIENT_REFUSED = Event(
     __name__, "warning", "client_refused", "a client is refused by the embedded broker; further tries are counted",

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from collector.access import users
 from collector.access.users import PersonError
-from collector.scope import EVERYWHERE, Scope
+from collector.common.scope import EVERYWHERE, Scope
 from collector.store import queries, schema
 from collector.store.journal import journaled
 

@@ -27,8 +27,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from agent.common.errors import describe
 from agent.common.files import sync_folder
 from collector.access.atomic_files import put
-from collector.database import AUTHORITY
 from collector.store import StoreError
+from collector.store.database import AUTHORITY
 
 GATEWAY_DAYS = 30
 ROOT_DAYS = 20 * 365

@@ -16,7 +16,7 @@ from agent.common.reasons import encode
 from collector.access import users
 from collector.access.ca import Issuer, checked_csr
 from collector.access.people import People
-from collector.messages import DeviceFinding
+from collector.common.messages import DeviceFinding
 from collector.store import schema
 from collector.store.journal import journaled
 

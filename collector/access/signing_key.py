@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.common.errors import describe
 from collector.access.atomic_files import keep_once
-from collector.database import KEY_FILE
 from collector.store import StoreError
+from collector.store.database import KEY_FILE
 
 
 def load_or_make(data_dir: Path) -> Ed25519PrivateKey:

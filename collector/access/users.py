@@ -1,5 +1,5 @@
 """Users who prove their name by a password: who may issue tokens, who may approve gateways. Their accounts, with roles
-and scopes, are collector.accounts.
+and scopes, are collector.access.accounts.
 
 As long as nobody has ever been registered who may issue or approve, names are what people give on the command line:
 recorded, not proven. From the first of these on a name counts only with its password, also when everybody has been

@@ -16,8 +16,8 @@ from agent.common.words import CodedError
 from collector.access import users
 from collector.access.users import key_of
 from collector.acts.person import ActingPerson
+from collector.common.messages import one_line
 from collector.log import leaves
-from collector.messages import one_line
 from collector.standard import Standard
 from collector.store import schema
 from collector.store.journal import journaled

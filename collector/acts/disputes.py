@@ -9,12 +9,12 @@ from collector.access import users
 from collector.acts import notices
 from collector.acts.notices import NoticeBoard
 from collector.acts.person import ActingPerson
-from collector.disputes import records, witnessed
-from collector.disputes.dispute import Dispute, Filing, Outcome, Ruling, Span, day_of, month_span, span_of
 from collector.register import calendar, centers
 from collector.register.calendar import CalendarEntry
 from collector.register.dated import today_ms
 from collector.reports import revisions
+from collector.reports.disputes import records, witnessed
+from collector.reports.disputes.dispute import Dispute, Filing, Outcome, Ruling, Span, day_of, month_span, span_of
 from collector.standard import Standards
 
 OUTCOMES: dict[Outcome, str] = {

@@ -8,12 +8,12 @@ import sqlalchemy as sa
 
 from collector.access import users
 from collector.acts.person import ActingPerson
-from collector.inspections import records, visit_lists
-from collector.inspections.records import Inspection, InspectionError, Photo
-from collector.inspections.visit_lists import VisitList
-from collector.messages import one_line
+from collector.common.messages import one_line
 from collector.register import centers
 from collector.reports import revisions
+from collector.reports.inspections import records, visit_lists
+from collector.reports.inspections.records import Inspection, InspectionError, Photo
+from collector.reports.inspections.visit_lists import VisitList
 from collector.standard import Standards
 from collector.standard.form import form_of
 

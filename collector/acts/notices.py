@@ -9,12 +9,12 @@ import sqlalchemy as sa
 
 from agent.common.reasons import Reason, encode
 from agent.common.words import plain
-from collector.alerts.channel import address_kind
 from collector.config import ConfigError, Settings
+from collector.desk.alerts.channel import address_kind
+from collector.desk.routing import directory
+from collector.desk.routing.decide import channel_for
+from collector.desk.routing.facts import PersonalChannel
 from collector.register.centers import Center
-from collector.routing import directory
-from collector.routing.decide import channel_for
-from collector.routing.facts import PersonalChannel
 from collector.store import schema
 
 ROLES = ("operator", "contact")  # who runs centers: accounts, and contacts of operators and owners

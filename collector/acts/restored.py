@@ -9,9 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from collector.disputes.dispute import month_span
 from collector.register import calendar, centers, dated, facts
 from collector.reports import revisions
+from collector.reports.disputes.dispute import month_span
 from collector.store.journal import Entry
 
 Rows = Sequence[Mapping[str, Any]]

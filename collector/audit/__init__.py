@@ -1,3 +1,10 @@
-"""A center's month checked against the signed bytes: derived anew from them, and compared with what is stored."""
+"""A month checked against the signed bytes: derived anew from them and compared; what a draft standard would change."""
 
-__all__ = ["bundle", "nightly", "processes", "recorded", "verify"]
+__all__ = [
+    "bundle",
+    "nightly",
+    "processes",
+    "recorded",
+    "trial",
+    "verify",
+]

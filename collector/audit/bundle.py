@@ -15,9 +15,9 @@ import sqlalchemy as sa
 
 from agent.common.center_time import TZ
 from collector.audit import evidence_rows
+from collector.common.messages import Device
 from collector.log import days, sequencing
 from collector.log.notes import Checkpoint, NoteKey
-from collector.messages import Device
 from collector.register import centers
 from collector.reports import day_store, revisions, schedule
 from collector.reports.day_samples import Period

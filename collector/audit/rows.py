@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from agent import wire
 from collector.audit.mismatch import Mismatch
 from collector.audit.replay import DerivedReading, ReadingKey, digest_of
+from collector.common.messages import Device, printable
 from collector.ingest.rows import believed
-from collector.messages import Device, printable
 from collector.store import schema
 from collector.store.cold import held
 from collector.store.cold.batches import StoredBatch

@@ -11,7 +11,7 @@ from agent import wire
 from collector.access.enrolment import is_signed
 from collector.audit.mismatch import Mismatch
 from collector.ingest.server_results import row_of
-from collector.measure.record import decode
+from collector.speedtests.measure.record import decode
 from collector.store import schema
 
 _r, _m = schema.records.c, schema.measure_servers.c

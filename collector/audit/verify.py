@@ -14,15 +14,15 @@ from collector.audit import evidence_rows, rows, servers, sheets
 from collector.audit.mismatch import Mismatch, Mismatches
 from collector.audit.processes import SheetMaker, sheets_anew
 from collector.audit.replay import Replay
+from collector.common.messages import Device
+from collector.common.sequence_ranges import missing
 from collector.ingest.times.boot_clocks import BootClocks
 from collector.log.days import DayDigest
-from collector.messages import Device
 from collector.register import centers
 from collector.reports import schedule
 from collector.reports.day_sheets import DaySheet
 from collector.reports.ledger import REACH_MS
 from collector.reports.monthly import ReportError, period
-from collector.sequence_ranges import missing
 from collector.standard import Standards
 from collector.store import schema
 from collector.store.cold.batches import StoredBatch

@@ -9,8 +9,6 @@ from typing import Any
 
 from agent.common.words import plain
 from collector.access.users import key_of
-from collector.alerts import lists, queue
-from collector.alerts.channel import AlertMessage
 from collector.commands.console import (
     answers,
     common_arguments,
@@ -21,9 +19,11 @@ from collector.commands.console import (
     settings_of,
     who_argument,
 )
-from collector.database import existing
-from collector.routing.directory import people
+from collector.desk.alerts import lists, queue
+from collector.desk.alerts.channel import AlertMessage
+from collector.desk.routing.directory import people
 from collector.run.settings import read_channels
+from collector.store.database import existing
 
 EXAMPLE = "nabz-collector alert list --incident 12"
 EXAMPLES = {"list": "--state failed --json", "test": "sms --person Ayesha"}

@@ -11,13 +11,13 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from collector.archive import pack, remove, status, thaw
 from collector.commands.console import Bar, answers, common_arguments, logged_settings_of, say, settings_of, table
 from collector.config import Settings
-from collector.database import existing
 from collector.reports import schedule
 from collector.store import Store, StoreError, schema
+from collector.store.archive import pack, remove, status, thaw
 from collector.store.cold import held, parts
+from collector.store.database import existing
 
 EXAMPLE = "nabz-collector archive --dry-run"
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000

@@ -24,12 +24,12 @@ from collector.commands.console import (
     settings_of,
 )
 from collector.config import ConfigError, Settings
-from collector.database import existing
 from collector.recovery import archive, contents, copies, drill
 from collector.recovery.archive import Keys
 from collector.recovery.copies import Made
 from collector.store import Store, StoreError
 from collector.store.backup import Progress, backup
+from collector.store.database import existing
 
 EXAMPLE = "nabz-collector backup --json"
 

@@ -14,7 +14,7 @@ from collector.brokers.external import certificates, write
 from collector.brokers.generated_config import MAKES, BrokerSite, Make
 from collector.commands.console import answers, common_arguments, complain, say, settings_of
 from collector.config import Settings, split_listen
-from collector.database import existing
+from collector.store.database import existing
 
 EXAMPLE = "nabz-collector broker-config mosquitto --out /etc/mosquitto/nabz"
 DEFAULT_LISTEN = "0.0.0.0:8883"

@@ -31,10 +31,10 @@ from collector.commands.console import (
     verb_arguments,
     who_argument,
 )
-from collector.database import existing, opened
 from collector.register import calendar, dated
 from collector.register.calendar import CalendarEntry, CalendarError
 from collector.register.facts import FactError
+from collector.store.database import existing, opened
 
 EXAMPLE = "nabz-collector calendar add hours --all --from 2027-02-08 --to 2027-03-09 --hours 'Mon-Sat 09:00-15:00' " \
     "--name Ramadan --reason 'notification 12'"  # fmt: skip

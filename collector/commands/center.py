@@ -14,8 +14,7 @@ import sqlalchemy as sa
 
 from agent.common.errors import describe
 from collector.access import users
-from collector.accounts import erasure
-from collector.alerts import lists
+from collector.access.accounts import erasure
 from collector.commands import register
 from collector.commands.console import (
     acting,
@@ -29,13 +28,14 @@ from collector.commands.console import (
     verb_arguments,
     who_argument,
 )
-from collector.database import existing, opened
+from collector.desk.alerts import lists
 from collector.judging.current import ranks_now
 from collector.register import centers, dated, facts
 from collector.remote import questions
 from collector.run.settings import read_standards
 from collector.speedtests import requests
 from collector.store import Store, center_states, queries
+from collector.store.database import existing, opened
 
 EXAMPLE = "nabz-collector center import centers.csv --dry-run"
 EXAMPLES = {

@@ -26,13 +26,13 @@ from agent.common.center_time import TZ
 from agent.common.errors import describe
 from agent.common.files import asked_secret
 from collector.access import users
+from collector.common.csv_rows import as_csv
+from collector.common.scope import PARTS, Scope
 from collector.config import DEFAULT_FILE, ConfigError, Settings, load
-from collector.csv_rows import as_csv
-from collector.database import KEY_FILE
 from collector.log.sequencing import log_key
 from collector.register import dated
-from collector.scope import PARTS, Scope
 from collector.store import Store, StoreError
+from collector.store.database import KEY_FILE
 
 
 def common_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,9 +8,9 @@ import json
 import time
 from typing import Literal
 
+from collector.access.accounts import contacts
+from collector.access.accounts.policy import Account
 from collector.access.users import PersonError
-from collector.accounts import contacts
-from collector.accounts.policy import Account
 from collector.commands.console import (
     acting,
     answers,
@@ -24,7 +24,7 @@ from collector.commands.console import (
     verb_arguments,
     who_argument,
 )
-from collector.database import existing
+from collector.store.database import existing
 
 EXAMPLE = (
     "nabz-collector contact set company LESCO --telephone 118 --province Punjab --district Lahore\n"

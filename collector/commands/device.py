@@ -23,8 +23,8 @@ from collector.commands.console import (
     who_argument,
 )
 from collector.config import Settings
-from collector.database import existing, held_keys
 from collector.ingest import stories, taking
+from collector.store.database import existing, held_keys
 
 EXAMPLE = "nabz-collector device revoke g0123456789abcdef --reason 'stolen from the center'"
 EXAMPLES = {

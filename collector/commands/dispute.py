@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from agent.common.errors import describe
 from collector.access import users
-from collector.accounts import directory
+from collector.access.accounts import directory
 from collector.acts import disputes
 from collector.acts.notices import board_of
 from collector.acts.person import ActingPerson
@@ -28,11 +28,11 @@ from collector.commands.console import (
     who_argument,
 )
 from collector.commands.standard import standards_of
-from collector.database import existing
-from collector.disputes import records, witnessed
-from collector.disputes.dispute import OPEN, OUTCOMES, Dispute, DisputeError, Filing, Ruling
+from collector.common.scope import EVERYWHERE
 from collector.register.centers import CenterError
-from collector.scope import EVERYWHERE
+from collector.reports.disputes import records, witnessed
+from collector.reports.disputes.dispute import OPEN, OUTCOMES, Dispute, DisputeError, Filing, Ruling
+from collector.store.database import existing
 
 EXAMPLE = (
     'nabz-collector dispute file 2026-11 --center LHR-014 --day 2026-11-12 --text "The line was full by our own backup"'

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from agent.common.words import plain
 from collector.commands.console import answers, common_arguments, say, settings_of
-from collector.database import existing
 from collector.recovery import drill
+from collector.store.database import existing
 
 EXAMPLE = "nabz-collector drill --json"
 

@@ -19,7 +19,7 @@ from collector.commands.console import (
     table,
     who_argument,
 )
-from collector.database import existing
+from collector.store.database import existing
 
 EXAMPLE = "nabz-collector enrolment approve g0123456789abcdef --by Ayesha"
 EXAMPLES = {

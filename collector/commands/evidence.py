@@ -21,12 +21,12 @@ from agent import wire
 from agent.common.errors import describe
 from collector.access.enrolment import is_signed
 from collector.commands.console import answers, common_arguments, complain, say, settings_of
-from collector.database import existing
 from collector.flags.witness import rate_mbps
 from collector.ingest.spools import fresh_raws
-from collector.measure.record import decode
+from collector.speedtests.measure.record import decode
 from collector.store import Store, schema
 from collector.store.cold import held
+from collector.store.database import existing
 
 EXAMPLE = "nabz-collector evidence ids --center LHR-014"
 EXAMPLES = {

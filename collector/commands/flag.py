@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from collector.alerts import lists
 from collector.commands.console import (
     answers,
     common_arguments,
@@ -14,7 +13,8 @@ from collector.commands.console import (
     scope_of,
     settings_of,
 )
-from collector.database import existing
+from collector.desk.alerts import lists
+from collector.store.database import existing
 
 EXAMPLE = "nabz-collector flag list --state raised --csv > flags.csv"
 EXAMPLES = {"list": "--state raised --province Sindh --csv"}

@@ -28,10 +28,10 @@ from collector.commands.console import (
 )
 from collector.commands.token import token_ttl_s
 from collector.config import Settings
-from collector.database import existing
 from collector.register import centers
 from collector.register.centers import CenterError
 from collector.remote import funnel, prepared
+from collector.store.database import existing
 
 EXAMPLE = "nabz-collector gateway funnel --json"
 EXAMPLES = {"funnel": "--json", "prepare": "--batch 20 --province Sindh --out sheets --ttl 30d"}

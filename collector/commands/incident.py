@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from agent.common.words import plain
 from collector.access import users
-from collector.alerts import lists
 from collector.commands.console import (
     acting,
     answers,
@@ -27,11 +26,12 @@ from collector.commands.console import (
     table,
     who_argument,
 )
-from collector.database import existing
 from collector.desk import queries, work
+from collector.desk.alerts import lists
 from collector.desk.incident import ACK_S, WAITS, Incident, WorkError
 from collector.flags.cause import NAMES
 from collector.run.settings import read_standards
+from collector.store.database import existing
 
 EXAMPLE = 'nabz-collector incident ack 12 --note "called LESCO" --for 4h'
 EXAMPLES = {

@@ -11,7 +11,7 @@ import msgspec
 
 from agent.common.errors import describe
 from collector.access import users
-from collector.accounts import directory
+from collector.access.accounts import directory
 from collector.acts import inspections
 from collector.acts.person import ActingPerson
 from collector.commands.console import (
@@ -29,12 +29,12 @@ from collector.commands.console import (
     who_argument,
 )
 from collector.commands.standard import standards_of
-from collector.database import existing
-from collector.inspections import records
-from collector.inspections.records import InspectionError, Photo
-from collector.inspections.visit_lists import VisitError
 from collector.register.centers import CenterError
+from collector.reports.inspections import records
+from collector.reports.inspections.records import InspectionError, Photo
+from collector.reports.inspections.visit_lists import VisitError
 from collector.standard.form import form_of
+from collector.store.database import existing
 
 EXAMPLE = "nabz-collector inspection record LHR-014 --at 2026-12-05T11:00 cabins=4 seat_price=9000 --photo hall.jpg"
 EXAMPLES = {

@@ -11,8 +11,8 @@ import time
 import msgspec
 
 from collector.commands.console import answers, common_arguments, complain, say, settings_of
-from collector.database import existing
 from collector.judging import score
+from collector.store.database import existing
 
 EXAMPLE = "nabz-collector integrity --month 2026-11"
 

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 
 from collector.commands.console import answers, clock_ms, common_arguments, form_arguments, say_rows, settings_of
-from collector.database import existing
+from collector.store.database import existing
 from collector.store.jobs import rows
 
 EXAMPLE = "nabz-collector job list"

@@ -6,9 +6,9 @@ import argparse
 import json
 import time
 
+from collector.access.accounts import api_keys
+from collector.access.accounts.policy import ROLES
 from collector.access.users import PersonError
-from collector.accounts import api_keys
-from collector.accounts.policy import ROLES
 from collector.commands.console import (
     acting,
     answers,
@@ -23,8 +23,8 @@ from collector.commands.console import (
     verb_arguments,
     who_argument,
 )
-from collector.database import existing
-from collector.scope import decode
+from collector.common.scope import decode
+from collector.store.database import existing
 
 EXAMPLE = (
     'nabz-collector key add "dashboard of Sindh" --role auditor --province Sindh --days 90\n'

@@ -13,11 +13,11 @@ from agent.common.errors import describe
 from agent.common.words import plain
 from collector.commands.console import answers, common_arguments, complain, log_key_of, say, settings_of
 from collector.config import Settings
-from collector.database import existing
 from collector.log import checking, sequencing
 from collector.log.notes import Checkpoint, Note, NoteError, NoteKey
 from collector.log.sequencing import LogSigner
 from collector.store import schema
+from collector.store.database import existing
 
 EXAMPLE = "nabz-collector log checkpoint"
 EXAMPLES = {

@@ -15,14 +15,14 @@ from agent.common import logs, tls
 from agent.common.errors import describe
 from agent.common.files import asked_secret, on_command_line
 from agent.common.logs import Event
-from collector.measure.admission import ByToken, UsedTokens
-from collector.measure.delivery import Outgoing, RecordSender, sender
-from collector.measure.limits import Limits
-from collector.measure.membership import RECORDS, USED, JoinError, Membership, held, join
-from collector.measure.record import Record
-from collector.measure.server import MeasureServer
 from collector.register.networks import Networks
 from collector.run import sdnotify
+from collector.speedtests.measure.admission import ByToken, UsedTokens
+from collector.speedtests.measure.delivery import Outgoing, RecordSender, sender
+from collector.speedtests.measure.limits import Limits
+from collector.speedtests.measure.membership import RECORDS, USED, JoinError, Membership, held, join
+from collector.speedtests.measure.record import Record
+from collector.speedtests.measure.server import MeasureServer
 
 EXAMPLE = "nabz-collector measure --listen 0.0.0.0:8474 --collector https://nabz.example.pk --join"
 STARTED = Event(

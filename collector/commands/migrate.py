@@ -9,9 +9,9 @@ from contextlib import closing
 import sqlalchemy as sa
 
 from collector.commands.console import answers, common_arguments, say, settings_of
-from collector.database import make_data_dir, opened
 from collector.run.upgrades import upgrade
 from collector.store import Store, StoreError, migrate, roles
+from collector.store.database import make_data_dir, opened
 
 EXAMPLE = "nabz-collector migrate --dry-run"
 

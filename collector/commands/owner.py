@@ -18,8 +18,8 @@ from collector.commands.console import (
     verb_arguments,
     who_argument,
 )
-from collector.database import existing
 from collector.register import dated, owners
+from collector.store.database import existing
 
 EXAMPLE = "nabz-collector owner show 'Rehman & Sons' --on 2026-10-01"
 EXAMPLES = {

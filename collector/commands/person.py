@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from agent.common.files import asked_secret
 from collector.access import passwords, users
-from collector.accounts import directory, erasure, second_factors, sessions
-from collector.accounts.directory import Person
-from collector.accounts.policy import ROLES, Account
+from collector.access.accounts import directory, erasure, second_factors, sessions
+from collector.access.accounts.directory import Person
+from collector.access.accounts.policy import ROLES, Account
 from collector.commands.console import (
     acting,
     answers,
@@ -27,7 +27,7 @@ from collector.commands.console import (
     table,
     who_argument,
 )
-from collector.database import existing, opened
+from collector.store.database import existing, opened
 
 EXAMPLE = (
     'nabz-collector person add Ayesha --role desk --district "Lahore"\n'

@@ -22,9 +22,9 @@ from collector.commands.console import (
     verb_arguments,
     who_argument,
 )
-from collector.database import existing
-from collector.routing import plans, tables
-from collector.routing.plans import PlanStep, RoutingError
+from collector.desk.routing import plans, tables
+from collector.desk.routing.plans import PlanStep, RoutingError
+from collector.store.database import existing
 
 EXAMPLE = 'nabz-collector plan set night --step "0m operator" --step "15m rota desk | role desk" --step "4h role admin"'
 EXAMPLES = {

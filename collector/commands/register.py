@@ -30,10 +30,10 @@ from collector.commands.console import (
     two_persons,
     who_argument,
 )
-from collector.database import existing, opened
 from collector.register import centers, dated, facts, imports
 from collector.register.facts import Fact, Recording
 from collector.reports import revisions
+from collector.store.database import existing, opened
 
 Verbs = dict[str, Callable[[argparse.Namespace], int]]
 HISTORY = ("id", "fact", "value", "holds from", "recorded", "by", "second", "state", "reason")

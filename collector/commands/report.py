@@ -29,9 +29,8 @@ from collector.commands.console import (
     user_name,
 )
 from collector.commands.verify import put_verification, verification
+from collector.common.html_words import html_words
 from collector.config import Settings
-from collector.database import AUTHORITY, existing
-from collector.html_words import html_words
 from collector.log.notes import NoteError, NoteKey
 from collector.log.sequencing import LogSigner, origin_of
 from collector.register import centers
@@ -42,6 +41,7 @@ from collector.reports.monthly import ReportError, period
 from collector.reports.pdf import document, pades
 from collector.reports.render import FORMS, as_html
 from collector.standard import StandardError, Standards, documents, examples, load
+from collector.store.database import AUTHORITY, existing
 
 EXAMPLE = "nabz-collector report --center LHR-014 --month 2026-01 --format html --output january.html"
 

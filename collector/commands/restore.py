@@ -26,12 +26,12 @@ from collector.commands.console import (
     settings_of,
 )
 from collector.config import DEFAULT_FILE, ConfigError, Settings
-from collector.database import make_data_dir, opened
 from collector.recovery import archive, copies, server, settle
 from collector.recovery.archive import Keys
 from collector.run.lock import folder_lock
 from collector.store import NeedsMigration, Store, StoreError, migrate
 from collector.store.backup import begin_epoch, restore
+from collector.store.database import make_data_dir, opened
 
 EXAMPLE = "nabz-collector restore /mnt/backups --identity nabz.agekey --data /var/lib/nabz-collector"
 

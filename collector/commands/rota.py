@@ -29,11 +29,11 @@ from collector.commands.console import (
     verb_arguments,
     who_argument,
 )
-from collector.database import existing
+from collector.desk.routing import directory, plans, routes, tables
+from collector.desk.routing.plans import RoutingError
+from collector.desk.routing.rota import Rota, RotaOverride, on_duty, upcoming
 from collector.register import dated
-from collector.routing import directory, plans, routes, tables
-from collector.routing.plans import RoutingError
-from collector.routing.rota import Rota, RotaOverride, on_duty, upcoming
+from collector.store.database import existing
 
 EXAMPLE = (
     "nabz-collector rota add desk --member Ayesha --member Bilal --turn 7d --district Lahore\n"

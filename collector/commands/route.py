@@ -24,17 +24,17 @@ from collector.commands.console import (
     verb_arguments,
     who_argument,
 )
-from collector.database import existing
 from collector.desk import tables as desk
 from collector.desk.incident import WorkError
+from collector.desk.routing import directory, routes, tables
+from collector.desk.routing.decide import RoutedMessage, RoutingBook, rehearse
+from collector.desk.routing.facts import PersonalChannel
+from collector.desk.routing.plans import EXAMPLE as SHIPPED
+from collector.desk.routing.plans import RoutingError
+from collector.desk.routing.routes import FAMILIES, AlertRoute
 from collector.desk.symptoms import SEVERITIES
-from collector.routing import directory, routes, tables
-from collector.routing.decide import RoutedMessage, RoutingBook, rehearse
-from collector.routing.facts import PersonalChannel
-from collector.routing.plans import EXAMPLE as SHIPPED
-from collector.routing.plans import RoutingError
-from collector.routing.routes import FAMILIES, AlertRoute
 from collector.run.settings import read_channels
+from collector.store.database import existing
 
 EXAMPLE = (
     "nabz-collector route add --plan example --district Lahore --severity serious\n"

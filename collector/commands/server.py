@@ -17,8 +17,8 @@ from collector.commands.console import (
     table,
     who_argument,
 )
-from collector.database import opened
 from collector.speedtests.servers import ServerError, add, listed, revoke
+from collector.store.database import opened
 
 EXAMPLE = "nabz-collector server add pie-karachi https://speed.example.pk --tests 5"
 EXAMPLES = {

@@ -21,10 +21,10 @@ from collector.commands.console import (
     verb_arguments,
     who_argument,
 )
-from collector.database import existing
 from collector.register import centers
 from collector.remote import layers, reports, standing
 from collector.remote.layers import LayerError, Version
+from collector.store.database import existing
 
 EXAMPLE = (
     'nabz-collector settings set --layer province=Sindh speed.mode=quick --reason "lines are paid by the megabyte"'

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from agent.common.words import plain
 from collector.access import users
-from collector.accounts import directory
+from collector.access.accounts import directory
 from collector.acts import adoption
 from collector.acts.adoption import AdoptionError, AdoptionState, VersionState
 from collector.acts.person import ActingPerson
+from collector.audit.trial import draft, processes
 from collector.commands.console import (
     Bar,
     acting,
@@ -31,12 +32,11 @@ from collector.commands.console import (
     who_argument,
 )
 from collector.config import Settings
-from collector.database import existing
 from collector.register import centers, dated
 from collector.register.dated import today_ms
 from collector.standard import Standard, StandardError, Standards, examples, load
 from collector.standard.criteria import Criterion, Window
-from collector.trial import draft, processes
+from collector.store.database import existing
 
 DAY_MS = 86_400_000
 STATES: Mapping[AdoptionState, str] = {

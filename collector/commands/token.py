@@ -23,8 +23,8 @@ from collector.commands.console import (
     settings_of,
     who_argument,
 )
-from collector.database import opened
 from collector.register.centers import CenterError
+from collector.store.database import opened
 
 EXAMPLE = "nabz-collector token LHR-014 --ttl 24h"
 UNITS_S = {"m": 60, "h": 3600, "d": 86_400}

@@ -13,10 +13,10 @@ from agent.common.errors import describe
 from agent.common.files import read_text
 from agent.updates.offers import OfferedRelease, Pace, Ring
 from collector.commands.console import answers, complain, moment, say, settings_of, table, verb_arguments
-from collector.database import existing
-from collector.updates import health, packing, signers
-from collector.updates.repository import UpdateRepository
-from collector.updates.signers import UpdateError
+from collector.remote.updates import health, packing, signers
+from collector.remote.updates.repository import UpdateRepository
+from collector.remote.updates.signers import UpdateError
+from collector.store.database import existing
 
 EXAMPLE = "nabz-collector update add --repo /srv/updates --from nabz-0.4.0-py3-none-any.whl --first KHI-001"
 EXAMPLES = {

@@ -20,12 +20,12 @@ from collector.audit.recorded import RecordedFacts
 from collector.audit.verify import Progress, Verification, verify
 from collector.commands.console import Bar, answers, clock_ms, common_arguments, complain, log_key_of, say, settings_of
 from collector.config import Settings
-from collector.database import existing
 from collector.log.sequencing import LogSigner, origin_of
 from collector.register import centers
 from collector.reports.monthly import ReportError, period
 from collector.standard import StandardError, Standards, examples, load
 from collector.store import Store
+from collector.store.database import existing
 
 EXAMPLE = "nabz-collector verify --center LHR-014 --month 2026-01"
 ALTERED = Event(

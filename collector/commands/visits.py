@@ -11,8 +11,8 @@ import msgspec
 
 from agent.common.errors import describe
 from collector.access import users
+from collector.access.accounts import directory
 from collector.access.signing_key import drawing_secret
-from collector.accounts import directory
 from collector.acts import inspections
 from collector.acts.person import ActingPerson
 from collector.commands.console import (
@@ -29,9 +29,9 @@ from collector.commands.console import (
     verb_arguments,
     who_argument,
 )
-from collector.database import existing
-from collector.inspections import draw, visit_lists
-from collector.inspections.visit_lists import VisitError
+from collector.reports.inspections import draw, visit_lists
+from collector.reports.inspections.visit_lists import VisitError
+from collector.store.database import existing
 
 EXAMPLE = "nabz-collector visits publish 2026-12 --number 20"
 EXAMPLES = {

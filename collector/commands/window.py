@@ -22,9 +22,9 @@ from collector.commands.console import (
     verb_arguments,
     who_argument,
 )
-from collector.database import existing
 from collector.desk import windows
 from collector.desk.windows import MaintenanceWindow, WindowError
+from collector.store.database import existing
 
 EXAMPLE = (
     'nabz-collector window add feeder "LESCO F-7" --mode mute --from 2026-12-06T09:00 --to 2026-12-06T12:00 '

@@ -1,12 +1,14 @@
-"""Incidents: one cause, one or many flags, one owner; opened and closed by evidence, worked by people."""
+"""Incidents: one cause, one or many flags, one owner; opened and closed by evidence, worked by people, routed, told."""
 
 __all__ = [
+    "alerts",
     "causes",
     "contacts",
     "follow",
     "incident",
     "queries",
     "risk",
+    "routing",
     "settle",
     "symptoms",
     "tables",

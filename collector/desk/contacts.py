@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from collector.accounts import contacts
-from collector.accounts.contacts import Kind
+from collector.access.accounts import contacts
+from collector.access.accounts.contacts import Kind
 from collector.desk import tables
 from collector.desk.incident import Incident
 from collector.desk.symptoms import Family

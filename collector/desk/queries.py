@@ -12,13 +12,13 @@ from msgspec import to_builtins
 from agent.common.center_time import TZ
 from agent.common.reasons import Reason, decode
 from agent.common.words import plain
+from collector.common.scope import EVERYWHERE, Scope
 from collector.desk import causes, contacts, tables
 from collector.desk.incident import OPEN, STATES, Incident, WorkError, priority
 from collector.desk.symptoms import SIGN
 from collector.desk.tables import Member
 from collector.flags.cause import without_names
 from collector.register import calendar, opening_hours
-from collector.scope import EVERYWHERE, Scope
 from collector.standard import Standards
 from collector.store import schema
 

@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from agent import wire
 from agent.common.logs import Event
 from agent.common.reasons import Reason, encode
+from collector.common.messages import DeviceFinding
+from collector.common.sequence_ranges import missing
 from collector.ingest.spools import SpoolState
 from collector.ingest.verify import VerifiedBatch
-from collector.messages import DeviceFinding
-from collector.sequence_ranges import missing
 from collector.store import EPOCH, schema, warm
 from collector.store.cold import held
 

@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from agent import pack, wire
 from agent.common.reasons import Reason, encode
 from agent.common.words import plain
+from collector.common.messages import DeviceFinding, Finding, Message, MessageRefused, printable
+from collector.common.sequence_ranges import Numbers, forks, meets, merge, missing
 from collector.ingest import pulse, spools, stories
 from collector.ingest.spools import SpoolState, Stored, moment
 from collector.ingest.times import boot_clocks
@@ -21,11 +23,9 @@ from collector.ingest.times.boot_clocks import BootClocks
 from collector.ingest.times.event_time import FIRST_MS, Bracket, bracket, dated, floor_ms
 from collector.ingest.verify import VerifiedBatch
 from collector.judging.evaluate import FreshReading, save_newest
-from collector.messages import DeviceFinding, Finding, Message, MessageRefused, printable
 from collector.outages import gaps
 from collector.remote import reports
 from collector.reports import revisions
-from collector.sequence_ranges import Numbers, forks, meets, merge, missing
 from collector.store import bulk_insert, center_states, schema, upsert
 from collector.store.columns import own_columns
 from collector.store.quotas import Tallies

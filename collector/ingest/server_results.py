@@ -18,16 +18,16 @@ from agent import wire
 from agent.common.reasons import Reason, encode
 from agent.common.reasons import decode as decode_reason
 from collector.access.enrolment import is_signed
+from collector.common.messages import Finding, MessageRefused, printable, unframed
 from collector.flags.witness import FINDINGS, Witness, Word, rate_mbps
 from collector.judging import server_samples
 from collector.judging.evaluate import FreshReading, judge_again
 from collector.judging.server_check import ClaimInContext, overtaken, speeds, told, told_by, witnesses
-from collector.measure.record import MAX_BYTES, Record, decode
-from collector.messages import Finding, MessageRefused, printable, unframed
 from collector.register import centers, dated
 from collector.register.centers import Center
 from collector.reports import revisions
 from collector.speedtests import requests
+from collector.speedtests.measure.record import MAX_BYTES, Record, decode
 from collector.standard import Standards
 from collector.store import schema
 

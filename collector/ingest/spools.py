@@ -16,9 +16,9 @@ import sqlalchemy as sa
 
 from agent import wire
 from agent.common.reasons import Reason, encode
+from collector.common.messages import DeviceFinding
+from collector.common.sequence_ranges import Numbers, Range, forks, holes, joined, missing, parse, render
 from collector.ingest.verify import VerifiedBatch
-from collector.messages import DeviceFinding
-from collector.sequence_ranges import Numbers, Range, forks, holes, joined, missing, parse, render
 from collector.store import schema, upsert, warm
 from collector.store.cold import held
 

@@ -25,9 +25,9 @@ from agent.common.mqtt import Client
 from agent.common.threads import join_started
 from collector.access.tls import TlsError, client_context, refill
 from collector.brokers.endpoints import WEBSOCKET_PATH, Address
+from collector.common.messages import Message
 from collector.ingest.backpressure import Backpressure, Shares
 from collector.ingest.transaction import Ingest, Taken
-from collector.messages import Message
 from collector.store import UNAVAILABLE
 
 DATABASE_AWAY = Event(

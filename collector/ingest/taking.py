@@ -10,11 +10,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent import wire
+from collector.common.messages import Device, Message
 from collector.ingest import stories
 from collector.ingest.rows import BatchWriter, flush
 from collector.ingest.spools import SpoolState
 from collector.ingest.verify import addressed, open_message
-from collector.messages import Device, Message
 from collector.outages import gaps
 from collector.register import centers
 from collector.reports import revisions

@@ -23,7 +23,7 @@ from agent import wire
 from agent.common.logs import Event
 from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
-from collector.archive import thaw
+from collector.common.messages import Device, DeviceFinding, Message, MessageRefused, SpeedRequestReceived
 from collector.ingest import epochs, spools
 from collector.ingest.pulse import Standings
 from collector.ingest.rows import BatchWriter, flush
@@ -32,12 +32,12 @@ from collector.ingest.times import boot_clocks
 from collector.ingest.verify import AddressedMessage, VerifiedBatch, Verify, addressed, open_ask, open_message
 from collector.judging.clock import ClockWatch
 from collector.judging.evaluate import FreshReading
-from collector.messages import Device, DeviceFinding, Message, MessageRefused, SpeedRequestReceived
 from collector.register import centers, dated
 from collector.register.centers import Center
 from collector.remote import questions
 from collector.speedtests import requests
 from collector.store import UNAVAILABLE, Store, claim, nonces, schema, warm
+from collector.store.archive import thaw
 from collector.store.quotas import Quotas, Tallies
 
 GROUP_FAILED = Event(

@@ -11,8 +11,8 @@ from functools import cached_property
 from agent import pack, wire
 from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
-from collector.messages import Device, Message, MessageRefused, SpeedRequestReceived, printable, unframed
-from collector.sequence_ranges import ChainedRun, run_of
+from collector.common.messages import Device, Message, MessageRefused, SpeedRequestReceived, printable, unframed
+from collector.common.sequence_ranges import ChainedRun, run_of
 
 DEVICE = re.compile(r"[a-z0-9-]{1,64}")
 

@@ -24,8 +24,8 @@ from collector.access.server_certs import worker_certificate
 from collector.access.signing_key import load_or_make
 from collector.brokers.endpoints import Address, broker_addresses
 from collector.brokers.mosquitto import chosen
+from collector.common.messages import Message
 from collector.config import ConfigError, Settings
-from collector.database import opened
 from collector.desk import follow
 from collector.ingest import server_results
 from collector.ingest.subscriber import Subscriber
@@ -33,13 +33,13 @@ from collector.ingest.transaction import Ingest, Judge
 from collector.ingest.verify import addressed
 from collector.judging.clock import ClockWatch
 from collector.judging.evaluate import FreshReading, judge_group
-from collector.messages import Message
 from collector.outages import gaps
 from collector.register.centers import Center
 from collector.reports import revisions
 from collector.speedtests import requests
 from collector.standard import Standards
 from collector.store import Store
+from collector.store.database import opened
 
 WORKING = Event(
     __name__, "info", "ingest_worker_alive", "readings that this worker took since its start", fields="readings"

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 
 from collector.config import Settings
-from collector.database import AUTHORITY, KEY_FILE
 from collector.store import EPOCH, Store, migrate, schema
 from collector.store.cold.parts import BATCHES
+from collector.store.database import AUTHORITY, KEY_FILE
 
 BACKUP_KEY = "backup.key"  # of the collector itself, to check and to try out what it wrote
 OWN_FILES = (KEY_FILE, BACKUP_KEY, "web-token")  # not the journal: a copy would take back what is in it

@@ -22,11 +22,11 @@ from agent import __version__
 from agent.common.errors import describe
 from agent.common.files import sync_folder
 from collector.access.atomic_files import keep_once
-from collector.archive.remove import folder_lock
 from collector.config import Settings
 from collector.recovery import archive, contents
 from collector.recovery.archive import Keys, Manifest
 from collector.store import Store, StoreError
+from collector.store.archive.remove import folder_lock
 from collector.store.backup import Progress, backup, quiet
 
 FILE = re.compile(r"nabz-(\d{8}T\d{6}Z)\.backup")

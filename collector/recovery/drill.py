@@ -21,12 +21,12 @@ from agent.common.errors import describe
 from agent.common.reasons import Reason, decode, encode
 from collector.access.enrolment import is_signed
 from collector.config import Settings
-from collector.database import AUTHORITY, KEY_FILE, ROOTS
 from collector.recovery import contents, copies, server
 from collector.recovery.archive import Keys
 from collector.store import Store, StoreError, schema
 from collector.store.backup import restore
 from collector.store.cold import parts
+from collector.store.database import AUTHORITY, KEY_FILE, ROOTS
 
 SAMPLE = 200  # batches whose signatures are verified
 

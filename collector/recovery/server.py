@@ -13,11 +13,11 @@ from typing import BinaryIO
 from agent.common.errors import describe
 from collector.access.atomic_files import put
 from collector.config import ConfigError, Settings, load
-from collector.database import database_file, held_keys
 from collector.recovery import archive, contents
 from collector.recovery.archive import ArchiveError, Keys, Manifest
 from collector.store import Store, StoreError
 from collector.store.backup import Progress, begin_epoch, quiet, restore
+from collector.store.database import database_file, held_keys
 
 ASIDE = "before-restore"
 

@@ -10,14 +10,14 @@ import sqlalchemy as sa
 
 from agent.common.errors import describe
 from agent.common.logs import Event
+from collector.access.accounts import erasure
 from collector.access.atomic_files import put
-from collector.accounts import erasure
 from collector.config import Settings
-from collector.database import journal_of
 from collector.register import centers, dated, facts
 from collector.standard import Standard, StandardError, load
 from collector.store import Store, StoreError, center_states, schema, upsert
 from collector.store.backup import TIMELINE, begin_epoch
+from collector.store.database import journal_of
 from collector.store.journal import STANDARDS, Entry, JournalError
 
 APPLIED = Event(

@@ -1,3 +1,12 @@
-"""Gateways as a fleet: settings in layers, sent until they are applied; questions to them; how far all of them are."""
+"""Gateways as a fleet: settings in layers, sent until they are applied; questions to them; updates; the funnel."""
 
-__all__ = ["funnel", "layers", "prepared", "questions", "reports", "sender", "standing"]
+__all__ = [
+    "funnel",
+    "layers",
+    "prepared",
+    "questions",
+    "reports",
+    "sender",
+    "standing",
+    "updates",
+]

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from collector.messages import Message, printable
+from collector.common.messages import Message, printable
 from collector.register import centers
 from collector.store import Store, schema
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 
 from agent.wire import SettingsReport
-from collector.messages import printable
+from collector.common.messages import printable
 from collector.store import schema, upsert
 
 _d = schema.device_settings.c

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from agent.common.logs import Event
-from collector.messages import Message
+from collector.common.messages import Message
 from collector.remote.standing import GatewaySettings, gateways
 from collector.store import Store
 

@@ -1,10 +1,12 @@
-"""Months: the ledger, a center's report, its rendering, its closing and its revisions."""
+"""Months: the ledger, a center's report, its rendering, closing, revisions and disputes; what inspectors saw."""
 
 __all__ = [
     "day_samples",
     "day_sheets",
     "day_store",
+    "disputes",
     "fleet",
+    "inspections",
     "ledger",
     "monthly",
     "monthly_verdicts",

@@ -11,9 +11,9 @@ import msgspec
 import sqlalchemy as sa
 
 from agent.common.reasons import Reason
+from collector.common.messages import Finding
 from collector.judging.patterns import FINDINGS as PATTERN_FINDINGS
 from collector.judging.places import FINDINGS as PLACE_FINDINGS
-from collector.messages import Finding
 from collector.store import schema
 
 # Of the findings, those that say something about the evidence as a whole.

@@ -16,8 +16,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent import wire
+from collector.common.sequence_ranges import Numbers, joined, missing, parse
 from collector.reports.ledger import REACH_MS, Span
-from collector.sequence_ranges import Numbers, joined, missing, parse
 from collector.store import schema
 from collector.store.cold import held
 

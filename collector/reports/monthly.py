@@ -15,8 +15,6 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
-from collector.disputes import records
-from collector.inspections import records as inspections
 from collector.outages import summary
 from collector.register import facts as register_facts
 from collector.register.centers import Center
@@ -24,6 +22,8 @@ from collector.register.dated import DatedCenter, histories, judged_facts
 from collector.reports import day_store, integrity, losses
 from collector.reports.day_samples import Period
 from collector.reports.day_sheets import DaySheet, MergedMonth
+from collector.reports.disputes import records
+from collector.reports.inspections import records as inspections
 from collector.reports.monthly_verdicts import GRADE, OFFLINE, availability, criterion_rows, excused
 from collector.standard import Standards
 from collector.standard.criteria import FormItem, Standard

@@ -16,7 +16,7 @@ import msgspec
 from agent.common.center_time import TZ
 from agent.common.reasons import Reason
 from agent.common.words import Renderer, plain
-from collector.html_words import HtmlWords, html_words
+from collector.common.html_words import HtmlWords, html_words
 from collector.register.opening_hours import local
 from collector.register.opening_text import opening_text
 from collector.reports.revisions import Revision

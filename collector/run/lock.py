@@ -22,8 +22,8 @@ from agent.common.errors import describe
 from agent.common.logs import Event
 from agent.common.threads import join_started
 from collector.config import Settings
-from collector.database import database_file, make_data_dir
 from collector.store import SERVERS, UNAVAILABLE, Store, StoreError
+from collector.store.database import database_file, make_data_dir
 
 TAKEN = Event(
     __name__, "critical", "database_taken", "another collector serves this database now; this one stops",

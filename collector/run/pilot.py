@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from collector.processes import end
+from collector.common.processes import end
 
 STOP_S = 20.0
 LAST_WORDS_S = 5.0  # a grandchild may hold the pipe open

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from agent.common.logs import Event
 from agent.common.threads import join_started
-from collector.processes import Restarts, end
+from collector.common.processes import Restarts, end
 from collector.run import child_process
 from collector.store import UNAVAILABLE
 

@@ -23,12 +23,9 @@ from collector.acts import restored
 from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.mosquitto import MosquittoChild
 from collector.config import Settings
-from collector.database import KEY_FILE, data_files, journal_of, opened
 from collector.ingest.workers import IngestWorkers
 from collector.judging.clock import ClockWatch
 from collector.judging.silence import listening_again
-from collector.measure import membership
-from collector.measure.delivery import Outgoing
 from collector.recovery import settle as recovery
 from collector.remote.questions import QuestionSender
 from collector.remote.sender import SettingsSender
@@ -47,9 +44,12 @@ from collector.run.upkeep.backups import Backups
 from collector.run.upkeep.jobs import COLLECTOR, Jobs, holder_of
 from collector.run.upkeep.tasks import lease_task, message_tasks, outbox_of, upkeep_tasks
 from collector.speedtests import requests
+from collector.speedtests.measure import membership
+from collector.speedtests.measure.delivery import Outgoing
 from collector.speedtests.policy import places
 from collector.speedtests.scheduler import TestScheduler
 from collector.store import UNAVAILABLE, Store, sqlite3
+from collector.store.database import KEY_FILE, data_files, journal_of, opened
 from collector.web.health import Health, Needed, Watched
 
 STARTED = Event(__name__, "info", "collector_started", "the collector runs; its pages are here", fields="url")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from agent.common.errors import describe
-from collector.alerts.channel import Channel
-from collector.alerts.channels.schemes import make
-from collector.alerts.digest import DigestKind
 from collector.config import ConfigError, Settings
+from collector.desk.alerts.channel import Channel
+from collector.desk.alerts.channels.schemes import make
+from collector.desk.alerts.digest import DigestKind
+from collector.desk.routing.due import DueTime, parse_due
 from collector.recovery import settle as recovery
-from collector.routing.due import DueTime, parse_due
 from collector.standard import StandardError, Standards, examples, load
 
 

@@ -8,18 +8,18 @@ from collections.abc import Callable, Collection
 import sqlalchemy as sa
 
 from agent.common.logs import Event
+from collector.common.messages import MessageRefused
 from collector.desk import follow, settle
-from collector.disputes import witnessed
 from collector.ingest import server_results
 from collector.judging import clock
 from collector.judging.clock import ClockWatch
 from collector.judging.current import ranks_of
 from collector.judging.silence import sweep
-from collector.measure.delivery import Outgoing
-from collector.messages import MessageRefused
 from collector.outages import gaps
 from collector.register import dated
 from collector.reports import revisions
+from collector.reports.disputes import witnessed
+from collector.speedtests.measure.delivery import Outgoing
 from collector.standard import Standards
 from collector.store import Store, center_states, schema, upsert
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from agent.common.logs import Event
 from collector.config import Settings
-from collector.database import make_data_dir, opened
 from collector.store import NeedsMigration, Store, migrate, roles
 from collector.store.backup import backup
+from collector.store.database import make_data_dir, opened
 
 MIGRATED = Event(
     __name__, "warning", "database_migrated", "the database's tables were migrated, after a copy was made",

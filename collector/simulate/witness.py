@@ -25,12 +25,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.common.errors import describe
 from agent.wire import SpeedReading
-from collector.measure.record import Record, RecordedDirection, encode
 from collector.simulate.gateway import Gateway
 from collector.simulate.identities import FleetError, private
 from collector.simulate.join import TIMEOUT_S, ask
 from collector.simulate.trouble import What
 from collector.speedtests import servers
+from collector.speedtests.measure.record import Record, RecordedDirection, encode
 from collector.store import UNAVAILABLE, Store, schema
 
 URL = "http://simulated.invalid"  # a name that by RFC 2606 nobody has

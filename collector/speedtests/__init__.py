@@ -1,3 +1,12 @@
-"""Speed tests at measurement servers: requests, places, and the tasks that admit a gateway."""
+"""Speed tests: requests, places, the tasks that admit a gateway; the measurement server."""
 
-__all__ = ["drawn", "fetches", "policy", "requests", "scheduler", "servers", "unused_tests"]
+__all__ = [
+    "drawn",
+    "fetches",
+    "measure",
+    "policy",
+    "requests",
+    "scheduler",
+    "servers",
+    "unused_tests",
+]

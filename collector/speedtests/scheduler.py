@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from agent.common.logs import Event
-from collector.measure import token
-from collector.messages import Message
+from collector.common.messages import Message
 from collector.speedtests import challenges, fetches, requests
 from collector.speedtests.drawn import PREFIX
+from collector.speedtests.measure import token
 from collector.speedtests.policy import HOLD_MS, MOST_BYTES, START_MS, Decision, TestRequest, decide
 from collector.store import Store, nonces, schema
 

@@ -1,4 +1,4 @@
-"""The one door to the database: SQLite for a pilot, PostgreSQL for the nation, the same tables and statements on both.
+"""The one way to the database: SQLite for a pilot, PostgreSQL for the nation, the same tables and statements on both.
 
 `write()` gives one transaction at a time, in this process and between processes, so a decision may read, think and
 write without another slipping in between. On PostgreSQL `write(beside=True)` gives one that others of its kind run
@@ -35,12 +35,14 @@ __all__ = [
     "NeedsMigration",
     "Store",
     "StoreError",
+    "archive",
     "backup",
     "bulk_insert",
     "center_states",
     "claim",
     "cold",
     "columns",
+    "database",
     "jobs",
     "journal",
     "migrate",

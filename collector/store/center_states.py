@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from collector.scope import PARTS, Scope
+from collector.common.scope import PARTS, Scope
 from collector.store import queries, schema, upsert
 from collector.store.queries import STATES, Filter, Ranks
 from collector.store.rollups import HOUR_MS

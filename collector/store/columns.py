@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from agent import wire
-from collector.messages import printable
+from collector.common.messages import printable
 
 _OWN = {
     name: [field for field in kind.struct.__struct_fields__ if field not in ("at", "subject")]

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent import wire
-from collector.scope import EVERYWHERE, PARTS, Scope
+from collector.common.scope import EVERYWHERE, PARTS, Scope
 from collector.store import schema
 from collector.store.cold import held
 from collector.store.rollups import DAY_MS, HOUR_MS, rolled_until, summed, together, worst

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from agent.common.reasons import Reason, decode
 from agent.common.words import plain
-from collector.accounts import api_keys, contacts, sessions
+from collector.access.accounts import api_keys, contacts, sessions
 from collector.flags.cause import without_names
 from collector.judging import server_check
 from collector.judging.current import Current, LatestReading, current_verdicts, latest_readings

@@ -17,14 +17,14 @@ from starlette.staticfiles import StaticFiles
 
 from agent.common.logs import Event
 from agent.common.words import FOLDER
+from collector.access.accounts import directory, passkeys
+from collector.access.accounts.second_factors import Seal
 from collector.access.ca import Authority
 from collector.access.enrolment import EnrolmentFacts
 from collector.access.signing_key import drawing_secret
-from collector.accounts import directory, passkeys
-from collector.accounts.second_factors import Seal
 from collector.acts.notices import NoticeBoard, personal_channels
+from collector.common.scope import Scope
 from collector.config import Settings
-from collector.scope import Scope
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents

@@ -1,7 +1,7 @@
 """Who asks: the session of a cookie, or the API key of a header; and the link that makes the first admin.
 
 The link's token is made at the first start and kept beside the database until it has been used: whoever holds it makes
-the first account, which makes all others. Cookies are collector.accounts.sessions'.
+the first account, which makes all others. Cookies are collector.access.accounts.sessions'.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pathlib import Path
 from fastapi import Request
 from starlette.datastructures import Headers
 
+from collector.access.accounts.api_keys import ApiKey
+from collector.access.accounts.policy import Account, allowed
+from collector.access.accounts.sessions import WebSession
 from collector.access.atomic_files import keep_once
 from collector.access.users import address_group
-from collector.accounts.api_keys import ApiKey
-from collector.accounts.policy import Account, allowed
-from collector.accounts.sessions import WebSession
-from collector.scope import Located
+from collector.common.scope import Located
 
 COOKIE = "nabz_session"
 TOKEN_FILE = "web-token"  # noqa: S105 - a file's name

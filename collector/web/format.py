@@ -20,8 +20,8 @@ from agent.common.causes import SKIPPED
 from agent.common.reasons import Reason, decode
 from agent.common.words import PlainWords
 from agent.wire import SpeedReading
+from collector.common.html_words import HtmlWords
 from collector.flags.cause import without_names
-from collector.html_words import HtmlWords
 from collector.register.opening_text import opening_text
 from collector.standard import Standards
 from collector.standard.criteria import Criterion

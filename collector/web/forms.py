@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Request
 
-from collector.scope import Scope
+from collector.common.scope import Scope
 from collector.web import auth
 from collector.web.errors import Mistaken
 

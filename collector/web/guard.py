@@ -1,5 +1,5 @@
-"""What every request passes: nobody gets further than collector.accounts.policy lets them, and no answer leaves without
-its headers."""
+"""What every request passes: nobody gets further than collector.access.accounts.policy lets them, and no answer leaves
+without its headers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from collector.accounts import api_keys, policy, second_factors, sessions
-from collector.accounts.policy import Match
+from collector.access.accounts import api_keys, policy, second_factors, sessions
+from collector.access.accounts.policy import Match
 from collector.store import UNAVAILABLE, schema
 from collector.web import auth, errors
 from collector.web.auth import Asker

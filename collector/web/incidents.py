@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from agent.common.errors import describe
 from collector.access import users
-from collector.accounts.policy import Account
+from collector.access.accounts.policy import Account
 from collector.desk import queries, work
 from collector.desk.incident import ACK_S, Incident, WorkError
 from collector.register.centers import CODE

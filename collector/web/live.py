@@ -19,7 +19,7 @@ import msgspec
 
 from agent.common.logs import Event
 from agent.common.threads import post
-from collector.scope import EVERYWHERE, Scope
+from collector.common.scope import EVERYWHERE, Scope
 from collector.store.queries import STATES
 
 NOT_PUBLISHED = Event(

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from agent import __version__
 from agent.common.center_time import TZ
 from agent.common.words import FOLDER
+from collector.access.accounts.passkeys import Party
+from collector.access.accounts.second_factors import Seal
 from collector.access.enrolment import EnrolmentFacts
-from collector.accounts.passkeys import Party
-from collector.accounts.second_factors import Seal
 from collector.acts.notices import NoticeBoard
 from collector.config import ReportsSection
 from collector.judging.current import ranks_now

@@ -11,8 +11,8 @@ from fastapi import Request
 from starlette.responses import HTMLResponse, Response
 
 from agent.common.words import languages
-from collector.accounts.policy import Account, allowed
-from collector.html_words import HtmlWords, html_words
+from collector.access.accounts.policy import Account, allowed
+from collector.common.html_words import HtmlWords, html_words
 from collector.web import auth, i18n
 from collector.web.format import Show
 from collector.web.site import Site

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from collector.access.enrolment import device_name
-from collector.messages import Message
+from collector.common.messages import Message
 from collector.register import centers
 from collector.store import Store, schema
 from tests.collector.empty_stores import empty_store

@@ -44,7 +44,7 @@ IMPATIENT = [("agent/uplink/broker_client.py", "CONNECT_S = 150.0\nREACH_S = 45.
 NOT_PAUSED = [("collector/ingest/subscriber.py", "                self._set_away(away=True)\n", "")]
 UNBOUNDED = [("collector/ingest/subscriber.py", "queue.Queue(QUEUE)", "queue.Queue()")]
 BELIEVED = [("collector/ingest/rows.py", "if stored.raws.get(seq, raw) != raw]", "if False]")]
-UNCHAINED = [("collector/sequence_ranges.py", "and run.after(seq) != chain})", "and False})")]
+UNCHAINED = [("collector/common/sequence_ranges.py", "and run.after(seq) != chain})", "and False})")]
 DROPPED = [
     (
         "agent/spool/queue.py",
@@ -59,8 +59,8 @@ AFTER_COMMIT = [
 UNCOMPARED = [("collector/recovery/drill.py", "if not is_signed(", "if False and not is_signed(")]
 FORGOTTEN = [("collector/store/journal/journal.py", "            _carry_out(conn, done.applied)\n", "")]
 UNCONFIRMED = [("collector/store/journal/journal.py", "if restored and not (fits and entries):", "if False:")]
-MADE_ANEW = [("collector/database.py", "    if not is_new:\n        _refuse_empty(settings)\n", "")]
-KEY_ANEW = [("collector/database.py", "if keys and not is_new:", "if False:")]
+MADE_ANEW = [("collector/store/database.py", "    if not is_new:\n        _refuse_empty(settings)\n", "")]
+KEY_ANEW = [("collector/store/database.py", "if keys and not is_new:", "if False:")]
 SPOOL_UNWATCHED = [("agent/spool/queue.py", "(gone := self._watch.gone()) is None", "(gone := None) is None")]
 SAME_NUMBERS = [("agent/spool/rebuild.py", "[*heads, Head(uuid.uuid4().hex)]", "list(heads)")]
 UNWATCHED = [("collector/run/service.py", "if gone := self._files.gone():", "if gone := None:")]

@@ -40,10 +40,10 @@ from collector import standard
 from collector.access.acl import GATEWAY, Book
 from collector.brokers.session_log import SessionLog
 from collector.log import notes, tiles
-from collector.measure import http as measure
-from collector.measure import record, token
 from collector.register import centers, csv_file
 from collector.register import opening_hours as opening
+from collector.speedtests.measure import http as measure
+from collector.speedtests.measure import record, token
 from collector.verifier import archive
 
 T = TypeVar("T")

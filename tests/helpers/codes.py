@@ -94,7 +94,7 @@ COLLECTOR: Examples = {
             },
         }.items()
     },
-    # what keeps a dispute from being filed or decided, and what operators are told: collector.disputes, collector.acts
+    # what keeps a dispute from being filed or decided, and what operators are told: reports.disputes, acts
     "dispute.no_month": {"month": "2026-13"},
     "dispute.no_day": {"day": "2026-11-31", "month": "2026-11"},
     "dispute.not_begun": {"month": "2026-12"},
@@ -217,7 +217,7 @@ COLLECTOR: Examples = {
     # what became of an incident: collector.desk
     "incident.group": {"n": 12, "whole": 14},
     "incident.escalated": {"names": ["Ayesha", "Bilal"], "n": 2},
-    # why a person gets a message, or does not: collector.routing.decide
+    # why a person gets a message, or does not: collector.desk.routing.decide
     "route.duty": {"rota": "desk"},
     "route.role": {"role": "desk"},
     "route.named": {},

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-from collector.measure.record import Record
-from collector.measure.server import MeasureServer
+from collector.speedtests.measure.record import Record
+from collector.speedtests.measure.server import MeasureServer
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ LONGEST = (
     "tests/collector/web/test_browser.py",
     "tests/agent/probes/speed/",
     "tests/collector/outages/",
-    "tests/collector/measure/",
+    "tests/collector/speedtests/measure/",
     "tests/collector/reports/",
 )
 APART = ("tests/agent/probes/link/", "tests/faults/")  # no two of them share more than a session does

@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,8 @@ from agent.probes import PROBES
 from agent.probes.speed import ENGINES
 from agent.probes.ups.profiles import PROFILES
 from collector import config as collector_config
-from collector.alerts import queue as outbox
 from collector.commands import PROGRAM as COLLECTOR
+from collector.desk.alerts import queue as outbox
 from collector.standard import example
 
 ROOT = Path(__file__).parents[2]
@@ -194,6 +195,14 @@ def test_every_function_that_the_architecture_names_is_in_its_file() -> None:
         for name in re.findall(r"`([A-Za-z_.]+)`", names):
             last = name.rpartition(".")[2]
             assert re.search(rf"^ *(?:(?:async )?def|class) {last}\b|^{last}\b.*=", code, re.MULTILINE), (file, name)
+
+
+def test_the_architecture_lists_every_room_of_the_collector_on_its_floor() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    floors = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    table = page("architecture.md").partition("| layer |")[2].partition("\n## ")[0]
+    rows = [set(re.findall(r"`collector/(\w+)/`", line)) for line in table.splitlines()]
+    assert [row for row in rows if row] == [set(floor.split(" | ")) for floor in floors if floor != "__main__"]
 
 
 # ---------------------------------------------------------------- what people must be told

@@ -14,33 +14,33 @@ from agent.common.causes import Cause, LineCause, SpeedFlag, UplinkCause
 from agent.common.power import Source
 from agent.common.words import catalogue
 from agent.config import SpeedSection
+from collector.access.accounts.contacts import KINDS, TEXTS
+from collector.access.accounts.policy import ROLES
 from collector.access.users import Act, Doubt
-from collector.accounts.contacts import KINDS, TEXTS
-from collector.accounts.policy import ROLES
 from collector.acts.adoption import AdoptionState
-from collector.alerts.answers.acts import ANSWER_ACTS
-from collector.alerts.breaker import BreakerState
-from collector.alerts.digest import DigestKind
-from collector.alerts.lists import ALERT_STATES
+from collector.common.messages import Finding
+from collector.common.scope import PARTS
+from collector.desk.alerts.answers.acts import ANSWER_ACTS
+from collector.desk.alerts.breaker import BreakerState
+from collector.desk.alerts.digest import DigestKind
+from collector.desk.alerts.lists import ALERT_STATES
 from collector.desk.incident import ALERTS, ROUTED, WAITS
 from collector.desk.incident import STATES as STATES_OF_WORK
 from collector.desk.incident import Act as IncidentAct
 from collector.desk.symptoms import Family, Scope
-from collector.disputes.dispute import OUTCOMES
-from collector.disputes.dispute import State as DisputeState
 from collector.flags.cause import GRADES, NAMES
 from collector.flags.machine import State
-from collector.messages import Finding
 from collector.register.calendar import KINDS as ENTRY_KINDS
 from collector.register.calendar import SCOPES
 from collector.register.centers import COLUMNS, LIFECYCLE, TIERS
 from collector.register.opening_hours import DAYS
 from collector.register.providers import ProviderPath
 from collector.remote.questions import KINDS as KINDS_OF_QUESTIONS
+from collector.reports.disputes.dispute import OUTCOMES
+from collector.reports.disputes.dispute import State as DisputeState
 from collector.reports.exclusions import ExclusionCode
 from collector.reports.ledger import Bucket, FormerBucket
 from collector.reports.revisions import SHOWN as DIFFERENCES
-from collector.scope import PARTS
 from collector.standard.check import READINGS, value_type
 from collector.standard.criteria import AUDIT, CLOCK, DEAF, DERIVED, YES_NO, Severity
 from collector.store.queries import STATES

@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent.wire import LinkReading, SpeedReading
-from collector.alerts import queue as outbox
-from collector.alerts.channel import Channel
+from collector.desk.alerts import queue as outbox
+from collector.desk.alerts.channel import Channel
 from collector.store import schema
 
 Story = Any

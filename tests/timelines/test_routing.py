@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from collector.common.scope import Scope
 from collector.desk import work
-from collector.routing import tables
-from collector.routing.plans import PlanStep, parse_targets
-from collector.routing.rota import Rota, RotaOverride
-from collector.routing.routes import AlertRoute
-from collector.scope import Scope
+from collector.desk.routing import tables
+from collector.desk.routing.plans import PlanStep, parse_targets
+from collector.desk.routing.rota import Rota, RotaOverride
+from collector.desk.routing.routes import AlertRoute
 from tests.timelines.plays.desk_play import BATTERY, LOSSY, MAINS, MINUTE_MS, WELL, DeskPlay, ms
 
 Story = Any

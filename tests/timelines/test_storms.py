@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from collector.accounts import contacts, directory
-from collector.accounts.policy import Account
-from collector.alerts import personal, queue
-from collector.alerts.channel import Channel
+from collector.access.accounts import contacts, directory
+from collector.access.accounts.policy import Account
+from collector.common.scope import EVERYWHERE, Scope
 from collector.desk import follow, settle, tables
+from collector.desk.alerts import personal, queue
+from collector.desk.alerts.channel import Channel
+from collector.desk.routing import tables as routing
+from collector.desk.routing.rota import Rota
+from collector.desk.routing.routes import AlertRoute
 from collector.register.centers import Center
-from collector.routing import tables as routing
-from collector.routing.rota import Rota
-from collector.routing.routes import AlertRoute
-from collector.scope import EVERYWHERE, Scope
 from collector.store import Store, schema, upsert
 from tests.collector.desk.conftest import MINUTE, STANDARDS, Room
 from tests.collector.empty_stores import empty_store

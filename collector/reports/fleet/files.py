@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from agent.common.words import PlainWords
-from collector.csv_rows import as_csv
+from collector.common.csv_rows import as_csv
 from collector.reports.fleet.summary import PARTS, VERDICTS, FleetMonth
 from collector.reports.ledger import BUCKETS
 

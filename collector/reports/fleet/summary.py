@@ -13,9 +13,9 @@ from typing import Any, Literal, get_args
 import msgspec
 import sqlalchemy as sa
 
+from collector.common.scope import EVERYWHERE, Scope
 from collector.reports.ledger import BUCKETS
 from collector.reports.monthly_verdicts import NOT_ENOUGH
-from collector.scope import EVERYWHERE, Scope
 from collector.store import queries, schema
 
 Part = Literal["district", "province", "provider", "owner"]

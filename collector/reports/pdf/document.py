@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from agent.common.words import PlainWords, plain
-from collector.html_words import html_words
+from collector.common.html_words import html_words
 from collector.reports import render
 from collector.reports.ledger import BUCKETS
 from collector.reports.pdf.article import Block, blocks_of

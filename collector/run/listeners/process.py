@@ -20,7 +20,6 @@ from collector.access.ca import Authority
 from collector.access.server_certs import server_certificates
 from collector.access.signing_key import load_or_make
 from collector.config import ConfigError, Settings
-from collector.database import opened
 from collector.run import resources, sdnotify, tasks
 from collector.run.listeners.child import Kind
 from collector.run.listeners.news import CollectorNews, Forwarding
@@ -31,6 +30,7 @@ from collector.run.runtime import PeriodicTask
 from collector.run.settings import read_standards
 from collector.run.tasks import clock_ms
 from collector.store import Store
+from collector.store.database import opened
 from collector.web.app import build, build_enrolment
 from collector.web.health import Health
 from collector.web.live import Hub

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from collector.alerts.answers.mailbox import mailboxes
-from collector.alerts.outbox import Outbox
 from collector.config import Settings
+from collector.desk.alerts.answers.mailbox import mailboxes
+from collector.desk.alerts.outbox import Outbox
 from collector.run.runtime import PeriodicTask
 from collector.run.settings import read_channels, read_digest_times
 from collector.run.transparency_log import TICK_S as LOG_TICK_S

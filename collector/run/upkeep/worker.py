@@ -10,12 +10,12 @@ from agent.common.logs import Event
 from agent.common.threads import SignalEvent
 from collector.access.signing_key import load_or_make
 from collector.config import ConfigError, Settings
-from collector.database import existing
 from collector.run import resources, sdnotify
 from collector.run.settings import read_standards
 from collector.run.tasks import clock_ms
 from collector.run.upkeep.jobs import WORKER, Jobs, holder_of
 from collector.run.upkeep.tasks import lease_task, message_tasks, outbox_of, upkeep_tasks
+from collector.store.database import existing
 
 WORKING = Event(__name__, "info", "worker_started", "this process does jobs that nobody else has", fields="holder")
 

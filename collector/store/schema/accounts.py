@@ -19,8 +19,8 @@ persons = sa.Table(
     sa.Column("added_ms", Ms, nullable=False),
     sa.Column("added_by", sa.Text, nullable=False),
     sa.Column("removed_ms", Ms),
-    sa.Column("role", sa.String(12), nullable=False, server_default="desk"),  # collector.accounts.policy.Role
-    sa.Column("scope", sa.Text, nullable=False, server_default="{}"),  # JSON: collector.scope.Scope
+    sa.Column("role", sa.String(12), nullable=False, server_default="desk"),  # collector.access.accounts.policy.Role
+    sa.Column("scope", sa.Text, nullable=False, server_default="{}"),  # JSON: collector.common.scope.Scope
     sa.Column(
         "had_rights", sa.Boolean, nullable=False, server_default=sa.true()
     ),  # may issue or approve, or ever might
@@ -64,7 +64,7 @@ api_keys = sa.Table(
     sa.Column("secret_hash", sa.String(64), nullable=False),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("role", sa.String(12), nullable=False),
-    sa.Column("scope", sa.Text, nullable=False),  # JSON: collector.scope.Scope
+    sa.Column("scope", sa.Text, nullable=False),  # JSON: collector.common.scope.Scope
     sa.Column("made_ms", Ms, nullable=False),
     sa.Column("made_by", sa.Text, nullable=False),
     sa.Column("expires_ms", Ms, nullable=False),
@@ -77,7 +77,7 @@ contacts = sa.Table(
     "contacts",
     metadata,
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
-    sa.Column("kind", sa.String(12), nullable=False),  # collector.accounts.contacts.Kind
+    sa.Column("kind", sa.String(12), nullable=False),  # collector.access.accounts.contacts.Kind
     sa.Column("name", sa.Text, nullable=False),  # of the owner, provider, company or person
     sa.Column("person", sa.Text, nullable=False),  # who answers there
     sa.Column("telephone", sa.String(20), nullable=False),
@@ -86,7 +86,7 @@ contacts = sa.Table(
     sa.Column("telegram", sa.String(20), nullable=False, server_default=""),  # the number of a chat with our bot
     sa.Column("lang", sa.String(8), nullable=False),
     sa.Column("hours", sa.Text, nullable=False),  # as opening hours are written; empty: not known
-    sa.Column("scope", sa.Text, nullable=False),  # JSON: collector.scope.Scope
+    sa.Column("scope", sa.Text, nullable=False),  # JSON: collector.common.scope.Scope
     sa.Column("changed_ms", Ms, nullable=False),
     sa.Column("changed_by", sa.Text, nullable=False),
     sa.Index("contacts_by_name", "kind", "name"),
@@ -102,7 +102,7 @@ wrong_tries = sa.Table(
     sa.Index("wrong_tries_by_name", "whose", "at_ms"),
 )
 
-# Who and which centers were forgotten on request (collector.accounts.erasure): after a restore they are again.
+# Who and which centers were forgotten on request (collector.access.accounts.erasure): after a restore they are again.
 erasures = sa.Table(
     "erasures",
     metadata,

@@ -1,4 +1,4 @@
-"""What of the past lies in the archive's files, and in which (collector.archive)."""
+"""What of the past lies in the archive's files, and in which (collector.store.archive)."""
 
 from __future__ import annotations
 

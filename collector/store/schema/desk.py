@@ -66,7 +66,7 @@ incident_events = sa.Table(
     sa.Column("detail", sa.Text, nullable=False, server_default=""),  # JSON: agent.common.reasons.Reason
     sa.Column("change", sa.BigInteger),  # of a flag, that brought it about
     sa.Column("queued_ms", Ms),  # None: no alert has been made of it yet; 0: none is
-    sa.Column("routed_ms", Ms, server_default="0"),  # the same for messages to persons (collector.routing)
+    sa.Column("routed_ms", Ms, server_default="0"),  # the same for messages to persons (collector.desk.routing)
     sa.Index("incident_events_by_incident", "incident", "id"),
     sa.Index("incident_events_to_queue", "queued_ms", "id"),
     sa.Index("incident_events_to_route", "routed_ms", "id"),

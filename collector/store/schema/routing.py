@@ -8,12 +8,12 @@ from collector.store.schema.common import Ms, metadata
 
 _ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
-# Which incidents go by which escalation plan; every route that fits applies (collector.routing.routes).
+# Which incidents go by which escalation plan; every route that fits applies (collector.desk.routing.routes).
 routes = sa.Table(
     "routes",
     metadata,
     sa.Column("id", _ID, primary_key=True, autoincrement=True),
-    sa.Column("scope", sa.Text, nullable=False),  # JSON: collector.scope.Scope
+    sa.Column("scope", sa.Text, nullable=False),  # JSON: collector.common.scope.Scope
     sa.Column("severity", sa.String(8), nullable=False),  # the least
     sa.Column("families", sa.Text, nullable=False, server_default=""),  # separated by spaces; empty: every one
     sa.Column("hours", sa.Text, nullable=False, server_default=""),  # as opening hours; empty: at any time

@@ -84,8 +84,8 @@ log_checkpoints = sa.Table(
     sa.Column("note", sa.Text, nullable=False),
 )
 
-# What operators dispute of a month, and what was decided (collector.disputes). At which moment of its window a test
-# before a witness comes, only the collector knows.
+# What operators dispute of a month, and what was decided (collector.reports.disputes). At which moment of its window
+# a test before a witness comes, only the collector knows.
 disputes = sa.Table(
     "disputes",
     metadata,
@@ -98,13 +98,13 @@ disputes = sa.Table(
     sa.Column("filed_by", sa.Text, nullable=False),
     sa.Column("text", sa.Text, nullable=False),  # as the operator wrote it
     sa.Column("wants_test", sa.Boolean, nullable=False),
-    sa.Column("state", sa.String(12), nullable=False),  # collector.disputes.dispute.State
+    sa.Column("state", sa.String(12), nullable=False),  # collector.reports.disputes.dispute.State
     sa.Column("witness", sa.Text, nullable=False, server_default=""),  # of the test, by name
     sa.Column("test_from_ms", Ms),
     sa.Column("test_to_ms", Ms),
     sa.Column("test_by", sa.Text, nullable=False, server_default=""),  # who arranged it
     sa.Column("test_id", sa.String(64), nullable=False, server_default=""),  # of `grants`, once it has come
-    sa.Column("outcome", sa.String(12), nullable=False, server_default=""),  # collector.disputes.dispute.Outcome
+    sa.Column("outcome", sa.String(12), nullable=False, server_default=""),  # disputes.dispute.Outcome
     sa.Column("decided_ms", Ms),
     sa.Column("decided_by", sa.Text, nullable=False, server_default=""),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
@@ -128,7 +128,7 @@ adoptions = sa.Table(
     sa.Column("adopted_by", sa.Text, nullable=False, server_default=""),
 )
 
-# Lists of random visits: the hash of the seed is published first, then the list is drawn (collector.inspections.draw).
+# Lists of random visits: the hash of the seed is published first, then the list is drawn (reports.inspections.draw).
 visit_lists = sa.Table(
     "visit_lists",
     metadata,
@@ -146,7 +146,7 @@ visit_lists = sa.Table(
     sa.Column("visits", sa.Text, nullable=False, server_default="[]"),  # JSON [center, …] in the order of the draw
 )
 
-# What an inspector saw, by the form of a version of the standard: grade E4 (collector.inspections.inspection).
+# What an inspector saw, by the form of a version of the standard: grade E4 (collector.reports.inspections.inspection).
 inspections = sa.Table(
     "inspections",
     metadata,

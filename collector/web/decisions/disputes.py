@@ -11,11 +11,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from agent.common.reasons import Reason
-from collector.accounts import policy
+from collector.access.accounts import policy
 from collector.acts import disputes as acts
 from collector.acts.person import ActingPerson
-from collector.disputes import records, witnessed
-from collector.disputes.dispute import (
+from collector.register import centers
+from collector.register.centers import CenterError
+from collector.reports import day_store, revisions
+from collector.reports.disputes import records, witnessed
+from collector.reports.disputes.dispute import (
     OUTCOMES,
     Dispute,
     DisputeError,
@@ -25,9 +28,6 @@ from collector.disputes.dispute import (
     Span,
     span_of,
 )
-from collector.register import centers
-from collector.register.centers import CenterError
-from collector.reports import day_store, revisions
 from collector.store import queries, schema
 from collector.web import auth, forms
 from collector.web.errors import Mistaken

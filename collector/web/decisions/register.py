@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from agent.common.errors import describe
 from collector.acts import register as acts
 from collector.acts.person import ActingPerson
-from collector.messages import one_line
+from collector.common.messages import one_line
 from collector.register import calendar, centers, dated, facts
 from collector.register.calendar import CalendarEntry, CalendarError, EntryKind, Scope
 from collector.register.centers import CenterError

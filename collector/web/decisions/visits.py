@@ -10,13 +10,13 @@ from starlette.responses import RedirectResponse, Response
 
 from agent.common.reasons import Reason
 from agent.common.words import CodedError
-from collector.accounts import policy
+from collector.access.accounts import policy
 from collector.acts import inspections as acts
 from collector.acts.person import ActingPerson
-from collector.inspections import records, visit_lists
-from collector.inspections.records import InspectionError
 from collector.register import centers
 from collector.register.centers import CenterError
+from collector.reports.inspections import records, visit_lists
+from collector.reports.inspections.records import InspectionError
 from collector.standard.form import form_of
 from collector.web import auth, forms
 from collector.web.api import known_code, reply

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from collector.accounts import contacts
+from collector.access.accounts import contacts
 from collector.desk import causes
 from collector.desk.risk import rows as month_risks
 from collector.judging.current import latest_readings

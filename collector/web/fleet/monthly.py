@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from collector.disputes import records
-from collector.disputes.dispute import OPEN
-from collector.scope import Scope
+from collector.common.scope import Scope
+from collector.reports.disputes import records
+from collector.reports.disputes.dispute import OPEN
 from collector.store import queries, schema
 from collector.web import auth
 from collector.web.site import Site

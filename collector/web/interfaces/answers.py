@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from agent.common.errors import describe
-from collector.alerts.answers import sms
+from collector.desk.alerts.answers import sms
 from collector.desk.incident import WorkError
 from collector.web.api import reply
 from collector.web.errors import Mistaken

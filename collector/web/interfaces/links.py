@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
-from collector.alerts import links
-from collector.alerts.answers import acts
-from collector.alerts.answers.acts import ANSWER_ACTS, Answer
 from collector.desk import tables
+from collector.desk.alerts import links
+from collector.desk.alerts.answers import acts
+from collector.desk.alerts.answers.acts import ANSWER_ACTS, Answer
 from collector.desk.incident import WorkError
 from collector.web import forms
 from collector.web.errors import Mistaken

@@ -14,7 +14,7 @@ from fastapi import APIRouter
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
 from starlette.responses import Response
 
-from collector.alerts import breaker, queue
+from collector.desk.alerts import breaker, queue
 from collector.desk.incident import OPEN
 from collector.store import center_states, queries, schema
 from collector.web.site import Site

@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
 
 from agent import __version__
-from collector.accounts import policy
+from collector.access.accounts import policy
 from collector.web.api import reply
 from collector.web.incidents import ACTS, ActRequest, ManyRequest
 

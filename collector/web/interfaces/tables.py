@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from collector.alerts import lists
-from collector.csv_rows import as_csv
+from collector.common.csv_rows import as_csv
 from collector.desk import queries
+from collector.desk.alerts import lists
 from collector.register.centers import CODE
 from collector.web import auth
 from collector.web.api import reply

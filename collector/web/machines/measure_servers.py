@@ -7,11 +7,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from collector.access.enrolment import EnrolmentRefused
+from collector.common.messages import MessageRefused
 from collector.desk import follow
 from collector.ingest.server_results import take_record
-from collector.measure.record import MAX_BYTES
-from collector.messages import MessageRefused
 from collector.speedtests import servers
+from collector.speedtests.measure.record import MAX_BYTES
 from collector.web.api import reply
 from collector.web.site import Site
 

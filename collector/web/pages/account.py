@@ -10,10 +10,10 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from collector.access import passwords, users
+from collector.access.accounts import directory, passkeys, second_factors, sessions
+from collector.access.accounts.policy import SECOND_PROOF, Account
+from collector.access.accounts.second_factors import NewSecret
 from collector.access.users import PersonError
-from collector.accounts import directory, passkeys, second_factors, sessions
-from collector.accounts.policy import SECOND_PROOF, Account
-from collector.accounts.second_factors import NewSecret
 from collector.web import auth, forms
 from collector.web.errors import Mistaken
 from collector.web.site import Site

@@ -11,9 +11,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from collector.access import users
-from collector.accounts import activity
-from collector.accounts.activity import ActFilter
-from collector.csv_rows import as_csv
+from collector.access.accounts import activity
+from collector.access.accounts.activity import ActFilter
+from collector.common.csv_rows import as_csv
 from collector.web.api import reply
 from collector.web.site import Site
 from collector.web.view import View

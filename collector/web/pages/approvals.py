@@ -12,10 +12,10 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from collector.access import approvals, users
+from collector.access.accounts import directory, policy
 from collector.access.users import PersonError
-from collector.accounts import directory, policy
+from collector.common.scope import Scope
 from collector.register import centers
-from collector.scope import Scope
 from collector.web import auth, forms
 from collector.web.errors import Mistaken
 from collector.web.site import Site

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from agent import wire
 from agent.common.reading_codes import faults_of
 from collector.access import approvals
-from collector.accounts import contacts
+from collector.access.accounts import contacts
 from collector.desk import causes, tables
 from collector.desk import queries as incidents
 from collector.desk.risk import rows as month_risks

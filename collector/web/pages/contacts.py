@@ -10,10 +10,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from collector.access import users
+from collector.access.accounts import contacts
+from collector.access.accounts.contacts import Contact
 from collector.access.users import PersonError
-from collector.accounts import contacts
-from collector.accounts.contacts import Contact
-from collector.scope import PARTS
+from collector.common.scope import PARTS
 from collector.web import auth, forms
 from collector.web.api import reply
 from collector.web.errors import Mistaken

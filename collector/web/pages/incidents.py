@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from collector.alerts import breaker, queue
 from collector.desk import queries
+from collector.desk.alerts import breaker, queue
 from collector.desk.incident import OPEN, WAITS
 from collector.flags.cause import NAMES
 from collector.register import centers

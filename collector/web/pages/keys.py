@@ -6,10 +6,10 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from collector.access import users
+from collector.access.accounts import api_keys, directory
+from collector.access.accounts.policy import ROLES
 from collector.access.users import PersonError
-from collector.accounts import api_keys, directory
-from collector.accounts.policy import ROLES
-from collector.scope import PARTS, Scope, decode
+from collector.common.scope import PARTS, Scope, decode
 from collector.web import auth, forms
 from collector.web.errors import Mistaken
 from collector.web.site import Site

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from collector.access import passwords, users
+from collector.access.accounts import directory, second_factors, sessions
+from collector.access.accounts.policy import ROLES, Account
 from collector.access.users import PersonError
-from collector.accounts import directory, second_factors, sessions
-from collector.accounts.policy import ROLES, Account
-from collector.scope import PARTS, Scope
+from collector.common.scope import PARTS, Scope
 from collector.web import auth, forms
 from collector.web.errors import Mistaken
 from collector.web.site import Site

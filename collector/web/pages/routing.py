@@ -12,10 +12,10 @@ from starlette.responses import RedirectResponse, Response
 from collector.access import users
 from collector.desk import tables as desk
 from collector.desk.incident import WorkError
-from collector.routing import directory, tables
-from collector.routing.decide import rehearse
-from collector.routing.plans import RoutingError
-from collector.routing.rota import RotaOverride, on_duty, upcoming
+from collector.desk.routing import directory, tables
+from collector.desk.routing.decide import rehearse
+from collector.desk.routing.plans import RoutingError
+from collector.desk.routing.rota import RotaOverride, on_duty, upcoming
 from collector.web import auth, forms
 from collector.web.errors import Mistaken
 from collector.web.site import Site

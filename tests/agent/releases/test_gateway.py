@@ -13,7 +13,7 @@ import pytest
 from agent import wire
 from agent.common.releases.trial import FOLDER, ReleaseFolder
 from agent.identity import Identity
-from collector.updates.packing import pack
+from collector.remote.updates.packing import pack
 from tests.agent.test_service import Agent
 from tests.helpers.waiting import wait_until
 

@@ -10,7 +10,7 @@ import pytest
 from agent.common.releases.trial import FOLDER, ReleaseFolder
 from agent.config import UpdateSection
 from agent.updates.take import TakeOutcome, look, read_spent
-from tests.collector.updates.signed_repository import PLACE, URL, SignedRepository, now_ms, opening
+from tests.collector.remote.updates.signed_repository import PLACE, URL, SignedRepository, now_ms, opening
 
 
 @pytest.fixture

@@ -7,21 +7,21 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from collector.accounts import contacts, directory
-from collector.accounts.contacts import Contact
-from collector.accounts.policy import Account
+from collector.access.accounts import contacts, directory
+from collector.access.accounts.contacts import Contact
+from collector.access.accounts.policy import Account
 from collector.acts import disputes
 from collector.acts.notices import NoticeBoard
 from collector.acts.person import ActingPerson
 from collector.audit import recorded
-from collector.disputes import records, witnessed
-from collector.disputes.dispute import DisputeError, Filing, Ruling
+from collector.common.scope import Scope
+from collector.desk.routing.facts import PersonalChannel
 from collector.log import sequencing
 from collector.register import calendar
 from collector.register.dated import day_ms
 from collector.reports import revisions, schedule
-from collector.routing.facts import PersonalChannel
-from collector.scope import Scope
+from collector.reports.disputes import records, witnessed
+from collector.reports.disputes.dispute import DisputeError, Filing, Ruling
 from collector.store import Store, schema, upsert
 from collector.store.journal import MARKS
 from tests.collector.reports.test_schedule import CENTER, DAY, DUE, FEBRUARY, MARCH, MINUTE, STANDARDS, day, look, put

@@ -24,8 +24,8 @@ from collector.access.people import People
 from collector.brokers.embedded import BrokerError
 from collector.brokers.generated_config import ChildSite
 from collector.brokers.mosquitto import MosquittoChild, chosen, program
+from collector.common.processes import PAUSES_S
 from collector.config import BrokerSection
-from collector.processes import PAUSES_S
 from collector.store import schema
 from tests.agent.uplink.test_renew import joined, linked, now_ms, renewal_of, stamp, until
 from tests.helpers.collector_side import House

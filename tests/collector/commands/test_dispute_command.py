@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from collector.__main__ import main
 from collector.access import users
-from collector.accounts import directory
+from collector.access.accounts import directory
 from collector.register.centers import Center
 from collector.store import Store, schema, upsert
 from tests.collector.empty_stores import empty_store

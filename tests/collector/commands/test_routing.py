@@ -12,11 +12,11 @@ import sqlalchemy as sa
 
 from agent.common.reasons import Reason, encode
 from collector.__main__ import main
-from collector.accounts import contacts, directory
-from collector.accounts.policy import Account
+from collector.access.accounts import contacts, directory
+from collector.access.accounts.policy import Account
+from collector.common.scope import EVERYWHERE
 from collector.desk import follow
 from collector.register.centers import Center
-from collector.scope import EVERYWHERE
 from collector.standard import Standards, examples
 from collector.store import Store, schema, upsert
 

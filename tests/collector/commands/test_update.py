@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from collector.__main__ import main
-from collector.updates.packing import pack
-from tests.collector.updates.signed_repository import PLACE, Gateway
+from collector.remote.updates.packing import pack
+from tests.collector.remote.updates.signed_repository import PLACE, Gateway
 
 ROOT = Path(__file__).parents[3]
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from collector.accounts.contacts import keep, parse
-from collector.accounts.policy import Account
+from collector.access.accounts.contacts import keep, parse
+from collector.access.accounts.policy import Account
+from collector.common.scope import EVERYWHERE, Scope
 from collector.desk import causes, contacts, queries, tables, work
 from collector.desk.incident import FLIPS, STEADY_S, WorkError
-from collector.scope import EVERYWHERE, Scope
 from tests.collector.standard.timeless import timeless_standards
 
 Room = Any

@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from agent.common.reasons import decode
+from collector.common.sequence_ranges import Range
 from collector.ingest.spools import MAX_MARKS, SpoolState
 from collector.ingest.times.event_time import LIVE_MS
 from collector.ingest.transaction import Ingest
-from collector.sequence_ranges import Range
 from collector.store import Store, nonces, schema
 
 NOW = 1_795_000_000_000

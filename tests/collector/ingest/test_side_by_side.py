@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.commands.evidence import held_ids
+from collector.common.messages import Message
+from collector.common.sequence_ranges import parse
 from collector.config import Settings
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
-from collector.messages import Message
-from collector.sequence_ranges import parse
 from collector.store import Store, claim, schema
 from tests.collector.standard.timeless import timeless_standards
 

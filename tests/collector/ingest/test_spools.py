@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from agent import wire
 from agent.common.reasons import decode
+from collector.common.sequence_ranges import Range, holes, joined
 from collector.ingest.spools import UNFILLED_MS, report_holes
 from collector.ingest.transaction import Ingest
-from collector.sequence_ranges import Range, holes, joined
 from collector.store import Store, schema
 
 NOW = 1_795_000_000_000

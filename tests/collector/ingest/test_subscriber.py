@@ -17,10 +17,10 @@ from agent import wire
 from agent.common.mqtt import Client as MqttClient
 from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.endpoints import Address
+from collector.common.messages import Message
 from collector.ingest import subscriber
 from collector.ingest.subscriber import IngestWorker, Subscriber, Unacknowledged
 from collector.ingest.transaction import Ingest, Taken
-from collector.messages import Message
 from collector.store import Store, schema
 from tests.helpers.peers import peer, welcome
 from tests.helpers.waiting import wait_until

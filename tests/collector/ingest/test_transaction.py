@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from agent import pack, wire
 from agent.common.reasons import Reason, decode, encode
 from collector.commands.evidence import held_ids
+from collector.common.messages import Message
+from collector.common.sequence_ranges import render
 from collector.ingest.pulse import STANDING_MS
 from collector.ingest.rows import MAX_RANGES, QUARANTINE_BYTES, REPEAT_MS
 from collector.ingest.transaction import Ingest, Taken
 from collector.ingest.verify import addressed
-from collector.messages import Message
-from collector.sequence_ranges import render
 from collector.store import Store, center_states, schema, upsert
 from collector.store.queries import STATES, Ranks
 

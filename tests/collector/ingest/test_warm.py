@@ -13,16 +13,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from collector.access import devices
+from collector.common.messages import Message
+from collector.common.sequence_ranges import parse
 from collector.config import Settings
 from collector.ingest import spools
 from collector.ingest.times.event_time import Ahead
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.judging import evaluate, silence
-from collector.messages import Message
 from collector.outages import gaps, mains_cuts
 from collector.register import centers
-from collector.sequence_ranges import parse
 from collector.store import Store, quotas, schema, sqlite3, warm
 from tests.collector.standard.timeless import timeless_standards
 

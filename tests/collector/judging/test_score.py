@@ -52,7 +52,7 @@ def test_scores_are_of_a_month_with_their_reasons_the_highest_first(sqlite_store
 def test_the_weights_name_findings_that_exist_and_are_marked_as_not_official() -> None:
     from typing import get_args
 
-    from collector.messages import Finding
+    from collector.common.messages import Finding
 
     assert set(WEIGHTS.of) <= set(get_args(Finding))
     assert not WEIGHTS.official

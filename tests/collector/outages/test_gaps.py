@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import wire
 from agent.common.reasons import Reason
 from agent.common.words import plain
-from collector.alerts.message import Announcement, message
+from collector.common.messages import Message
+from collector.desk.alerts.message import Announcement, message
 from collector.flags import cause
 from collector.ingest.transaction import Ingest
-from collector.messages import Message
 from collector.outages import gaps, mains_cuts
 from collector.register import centers
 from collector.simulate import identities

@@ -14,10 +14,10 @@ from collector.__main__ import main
 from collector.access.ca import Authority
 from collector.access.signing_key import load_or_make
 from collector.config import load
-from collector.database import opened
 from collector.recovery import archive, copies, drill
 from collector.run.upkeep.backups import RETRY_MS, Backups
 from collector.store import Store, schema
+from collector.store.database import opened
 from tests.collector.store.test_copies import fill
 
 NOW = 1_795_000_000_000

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from collector.access.signing_key import load_or_make
 from collector.config import CollectorTable, DatabaseSection, Settings
-from collector.database import opened
 from collector.recovery import settle
 from collector.store import schema
+from collector.store.database import opened
 from tests.collector.conftest import memory
 from tests.collector.store.test_copies import fill
 from tests.faults import rig

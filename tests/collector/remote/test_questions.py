@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
+from collector.common.messages import Message
 from collector.ingest.transaction import Ingest
-from collector.messages import Message
 from collector.remote import questions
 from collector.remote.questions import A_DAY, AGAIN_MS, WAIT_MS, QuestionRefused, QuestionSender
 from collector.store import Store

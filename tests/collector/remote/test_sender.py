@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import wire
 from agent.identity import verify
 from agent.remote.settings import digest_of
+from collector.common.messages import Message
 from collector.ingest.transaction import Ingest
-from collector.messages import Message
 from collector.remote import layers, reports, standing
 from collector.remote.layers import Layer
 from collector.remote.sender import AGAIN_MS, HEARD_MS, SettingsSender

@@ -15,13 +15,13 @@ import sqlalchemy as sa
 from agent.common.center_time import TZ
 from agent.common.words import plain
 from collector.__main__ import main
+from collector.common.scope import Scope
 from collector.reports import revisions
 from collector.reports.fleet import files, summary
 from collector.reports.fleet.summary import FleetMonth
 from collector.reports.ledger import BUCKETS
 from collector.reports.monthly import period
 from collector.reports.schedule import told
-from collector.scope import Scope
 from collector.store import Store, schema, upsert
 from tests.collector.reports.test_monthly import AFTER, STANDARDS
 from tests.collector.web.conftest import center_row

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.common.words import plain
-from collector.alerts.digest import digest
-from collector.alerts.digests import facts_of
+from collector.common.scope import EVERYWHERE
 from collector.desk import tables
+from collector.desk.alerts.digest import digest
+from collector.desk.alerts.digests import facts_of
 from collector.desk.risk import follow, rows
 from collector.desk.risk.rows import MonthRisk
 from collector.register import dated
@@ -24,7 +25,6 @@ from collector.reports.ledger import BUCKETS
 from collector.reports.monthly_verdicts import share_verdict
 from collector.reports.outlook import schedule
 from collector.reports.outlook.trend import days_left
-from collector.scope import EVERYWHERE
 from collector.store import Store, schema, upsert
 from tests.collector.standard.timeless import timeless_standards
 

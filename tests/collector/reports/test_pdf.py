@@ -15,8 +15,8 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 
 from collector.__main__ import main
 from collector.access.ca import Authority
+from collector.common.html_words import html_words
 from collector.config import ReportsSection
-from collector.html_words import html_words
 from collector.reports import render
 from collector.reports.pdf import pades
 from collector.reports.pdf.article import blocks_of

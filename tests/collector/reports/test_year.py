@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from collector.access.enrolment import device_name
+from collector.common.messages import Message
 from collector.config import Settings
 from collector.ingest.transaction import Ingest, Judge
 from collector.ingest.workers import judge_with
 from collector.judging.evaluate import judge_group
 from collector.judging.silence import sweep
-from collector.messages import Message
 from collector.outages import gaps
 from collector.recovery.move import move
 from collector.register import centers

@@ -20,10 +20,10 @@ from agent import wire
 from collector.__main__ import main
 from collector.access import enrolment
 from collector.commands.evidence import record_lines, why_not
+from collector.common.messages import Message
 from collector.ingest import server_results
 from collector.ingest.transaction import Ingest
 from collector.judging.evaluate import judge_group
-from collector.messages import Message
 from collector.simulate import identities, readings, register, witness
 from collector.simulate.fleet import make_fleet
 from collector.simulate.gateway import Gateway

@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from collector.__main__ import main
+from collector.common.messages import Message
 from collector.ingest.transaction import Ingest, Taken
 from collector.judging.evaluate import FreshReading
-from collector.measure import token
-from collector.messages import Message
 from collector.register import centers
 from collector.register.centers import CenterError
 from collector.speedtests import requests
+from collector.speedtests.measure import token
 from collector.speedtests.policy import ASKS_A_DAY, DAY_MS, DESK_A_DAY, HOLD_MS, MOST_WAIT_MS, RETESTS_A_DAY, START_MS
 from collector.speedtests.scheduler import AGAIN_MS, TestScheduler
 from collector.standard import Standards, read

@@ -20,11 +20,11 @@ from agent.common.mqtt import Client as MqttClient
 from collector.brokers.embedded import EmbeddedBroker
 from collector.ingest.subscriber import Address, Subscriber
 from collector.ingest.transaction import Ingest
-from collector.measure.admission import ByToken, UsedTokens
-from collector.measure.limits import Limits
-from collector.measure.server import MeasureServer
 from collector.run.runtime import PeriodicTask
 from collector.speedtests import requests
+from collector.speedtests.measure.admission import ByToken, UsedTokens
+from collector.speedtests.measure.limits import Limits
+from collector.speedtests.measure.server import MeasureServer
 from collector.speedtests.policy import TAIL_MS
 from collector.speedtests.scheduler import TestScheduler
 from collector.store import Store, schema

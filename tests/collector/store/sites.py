@@ -14,8 +14,8 @@ from agent.spool.record import Group
 from agent.uplink.batch import batch_of
 from agent.uplink.receipts import ReceiptWitness
 from collector.access.enrolment import device_name
+from collector.common.messages import Message
 from collector.ingest.transaction import Ingest
-from collector.messages import Message
 from collector.store import Store, schema
 
 T0 = 1_795_000_000_000

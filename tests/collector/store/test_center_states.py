@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from agent.wire import LinkReading, Stamp
+from collector.common.scope import Scope
 from collector.ingest import pulse
 from collector.judging.clock import ClockWatch
 from collector.judging.current import ranks_of
@@ -15,7 +16,6 @@ from collector.judging.evaluate import FreshReading, judge_readings
 from collector.judging.silence import sweep
 from collector.register import centers, imports
 from collector.register.centers import Center
-from collector.scope import Scope
 from collector.store import Store, center_states, queries, schema
 from collector.store.queries import Filter
 from tests.collector.standard.timeless import timeless_standards

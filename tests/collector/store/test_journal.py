@@ -16,24 +16,24 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.__main__ import main
 from collector.access import devices, passwords, users
+from collector.access.accounts import api_keys, directory, erasure, second_factors, sessions
+from collector.access.accounts.policy import Account
 from collector.access.signing_key import load_or_make
-from collector.accounts import api_keys, directory, erasure, second_factors, sessions
-from collector.accounts.policy import Account
 from collector.acts import adoption, disputes, restored
 from collector.acts.notices import NoticeBoard
 from collector.acts.person import ActingPerson
+from collector.common.scope import EVERYWHERE
 from collector.config import BackupSection, CollectorTable, DatabaseSection, Settings, StandardSection
-from collector.database import opened
-from collector.disputes import records
-from collector.disputes.dispute import Filing, Ruling
 from collector.recovery import settle
 from collector.register import calendar, centers, facts, imports
 from collector.register.centers import Center
+from collector.reports.disputes import records
+from collector.reports.disputes.dispute import Filing, Ruling
 from collector.run.settings import read_standards
-from collector.scope import EVERYWHERE
 from collector.standard import Standards, examples, load
 from collector.store import Store, StoreError, schema, upsert
 from collector.store.backup import backup, begin_epoch, restore
+from collector.store.database import opened
 from collector.store.journal import FILE, rows
 from tests.collector.store.test_copies import empty
 

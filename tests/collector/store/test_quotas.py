@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
+from collector.common.messages import Message
 from collector.ingest.transaction import Ingest
-from collector.messages import Message
 from collector.store import Store, schema
 from collector.store.quotas import DAY_MS, OLDEST_DAYS, Quotas
 

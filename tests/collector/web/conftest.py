@@ -28,10 +28,10 @@ from agent import wire
 from agent.common.reasons import Reason, encode, encode_all
 from agent.common.words import FOLDER
 from collector.access import approvals, enrolment, passwords, users
+from collector.access.accounts import directory, policy, sessions
 from collector.access.enrolment import Approval
-from collector.accounts import directory, policy, sessions
+from collector.common.scope import EVERYWHERE, Scope
 from collector.config import AlertsSection, CollectorTable, EnrolmentSection, MeasureSection, Settings, WebSection
-from collector.scope import EVERYWHERE, Scope
 from collector.standard import Standards
 from collector.store import Store, schema
 from collector.web import auth

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from collector.accounts import api_keys
-from collector.scope import EVERYWHERE
+from collector.access.accounts import api_keys
+from collector.common.scope import EVERYWHERE
 from collector.standard import Standards
 from tests.collector.empty_stores import empty_store
 

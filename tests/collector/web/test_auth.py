@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from collector.access import passwords, users
-from collector.accounts import directory, sessions
-from collector.scope import EVERYWHERE
+from collector.access.accounts import directory, sessions
+from collector.common.scope import EVERYWHERE
 from collector.store import schema
 from collector.web import auth
 

@@ -16,13 +16,13 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from agent.common.reasons import Reason, encode_all
-from collector.accounts import activity, api_keys, contacts
-from collector.accounts.activity import ActFilter
-from collector.accounts.contacts import Contact
-from collector.accounts.policy import POLICY, ROLES, Account
+from collector.access.accounts import activity, api_keys, contacts
+from collector.access.accounts.activity import ActFilter
+from collector.access.accounts.contacts import Contact
+from collector.access.accounts.policy import POLICY, ROLES, Account
+from collector.common.scope import EVERYWHERE, Scope
 from collector.config import CollectorTable, Settings
 from collector.desk import follow, work
-from collector.scope import EVERYWHERE, Scope
 from collector.store import Store, schema
 from collector.web import auth
 from collector.web.app import build

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from collector.html_words import html_words
+from collector.common.html_words import html_words
 from collector.web import i18n
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from agent.common.reasons import Reason
 from agent.common.words import FOLDER, plain
-from collector.alerts.message import Announcement, message
-from collector.html_words import html_words
+from collector.common.html_words import html_words
+from collector.desk.alerts.message import Announcement, message
 from collector.register.opening_text import opening_text
 from collector.standard import Standards
 from collector.standard.criteria import LocalText

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from collector.scope import EVERYWHERE, Scope
+from collector.common.scope import EVERYWHERE, Scope
 from collector.store import schema
 from collector.web import live
 from collector.web.live import Follower, Full, Hub

@@ -10,10 +10,10 @@ import pyotp
 import pytest
 from playwright.sync_api import Browser, expect
 
+from collector.access.accounts import passkeys
+from collector.access.accounts.passkeys import Party
+from collector.access.accounts.policy import Account
 from collector.access.users import PersonError
-from collector.accounts import passkeys
-from collector.accounts.passkeys import Party
-from collector.accounts.policy import Account
 from collector.web import auth
 from tests.helpers.pages import chromium
 from tests.helpers.ports import free_port

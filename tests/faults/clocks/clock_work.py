@@ -24,8 +24,8 @@ from agent.common import logs
 from agent.probes.gateway import ClockState
 from agent.scheduling import speed_plan
 from agent.uplink.trust import TrustedClock
+from collector.common.messages import Message
 from collector.ingest.transaction import Ingest
-from collector.messages import Message
 from collector.store import Store, schema
 
 SECOND_MS, MINUTE_MS, HOUR_MS, DAY_MS = 1000, 60_000, 3_600_000, 86_400_000

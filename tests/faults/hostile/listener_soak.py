@@ -22,8 +22,8 @@ import sqlalchemy as sa
 from agent import wire
 from collector.access.ca import Files
 from collector.brokers.endpoints import Address
+from collector.common.messages import Message
 from collector.ingest.subscriber import Subscriber
-from collector.messages import Message
 from collector.store import schema
 from tests.faults.hostile.wire_soak import FORGERIES, NOW, Desk, Gateway, play
 from tests.faults.makes import MAKES, SERVICE, Client, Running

@@ -22,11 +22,11 @@ from agent.local import http
 from agent.probes.ups import nut, pdu, snmp, traps
 from agent.seat import snapshot
 from collector.access import enrolment
+from collector.common.messages import Device, Message, MessageRefused
 from collector.ingest.verify import addressed, open_ask, open_message
-from collector.measure import http as measure
-from collector.measure import record, token
-from collector.measure.limits import Limits
-from collector.messages import Device, Message, MessageRefused
+from collector.speedtests.measure import http as measure
+from collector.speedtests.measure import record, token
+from collector.speedtests.measure.limits import Limits
 from tests.fuzz.harnesses import KEY, SIGNER, finished, heard
 
 CPU_MS = 1.0  # for each 64 KiB

@@ -24,14 +24,14 @@ from agent.probes.seats.registry import Registry
 from agent.seat.snapshot import Snapshot
 from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.endpoints import Address
+from collector.common.messages import Message
 from collector.ingest import server_results, spools
 from collector.ingest.subscriber import Subscriber
 from collector.ingest.transaction import Ingest
 from collector.judging import fast_lane, patterns, place_facts, server_samples, shared_seats
 from collector.judging.evaluate import judge_group
-from collector.measure.record import Record, RecordedDirection, encode
-from collector.messages import Message
 from collector.speedtests import fetches
+from collector.speedtests.measure.record import Record, RecordedDirection, encode
 from collector.store import Store, nonces, schema
 from tests.collector.conftest import Gateway
 from tests.collector.standard.timeless import timeless_standards

@@ -8,14 +8,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent.wire import LinkReading, UpsReading
-from collector.accounts import directory
-from collector.accounts.contacts import keep, parse
-from collector.accounts.policy import Account
-from collector.alerts import personal, queue
-from collector.alerts.channel import Channel
+from collector.access.accounts import directory
+from collector.access.accounts.contacts import keep, parse
+from collector.access.accounts.policy import Account
+from collector.common.scope import Scope
 from collector.desk import settle, tables
+from collector.desk.alerts import personal, queue
+from collector.desk.alerts.channel import Channel
 from collector.desk.incident import Incident
-from collector.scope import Scope
 from collector.store import schema
 
 Story = Any  # the fixture's class lives in conftest.py, which cannot be imported by name

@@ -20,15 +20,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from collector.access.enrolment import device_name
+from collector.common.messages import Message
 from collector.config import Settings
 from collector.ingest import server_results
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
-from collector.measure.record import Record, RecordedDirection, encode
-from collector.messages import Message
 from collector.outages import mains_cuts
 from collector.register import centers
 from collector.reports import monthly
+from collector.speedtests.measure.record import Record, RecordedDirection, encode
 from collector.standard.criteria import EVERYONE
 from collector.store import Store, schema
 from tests.collector.standard.timeless import timeless_standards

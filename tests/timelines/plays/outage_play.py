@@ -20,14 +20,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from collector.access.enrolment import device_name
-from collector.alerts import queue as outbox
-from collector.alerts.channel import Channel
+from collector.common.messages import Message
 from collector.config import Settings
+from collector.desk.alerts import queue as outbox
+from collector.desk.alerts.channel import Channel
 from collector.flags import machine
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.judging.silence import sweep
-from collector.messages import Message
 from collector.outages import gaps
 from collector.register import centers
 from collector.store import Store, schema

@@ -20,9 +20,9 @@ from pydantic import ValidationError
 from collector.access.ca import Authority
 from collector.access.server_certs import server_certificates
 from collector.config import CollectorTable, EnrolmentSection, HttpSection, Settings
-from collector.measure.record import MAX_BYTES
 from collector.run.listeners.sockets import bound
 from collector.run.listeners.web_server import WebServer
+from collector.speedtests.measure.record import MAX_BYTES
 from collector.web.limits import BodyLimit
 from collector.web.machines.measure_servers import SEAL_BYTES
 from tests.helpers.waiting import wait_until

@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
+from collector.access.accounts import api_keys
 from collector.access.ca import Authority
 from collector.access.signing_key import load_or_make
-from collector.accounts import api_keys
+from collector.common.scope import EVERYWHERE
 from collector.register import centers
 from collector.run.listeners.child import SILENT_S, ListenerProcess, Relay
 from collector.run.listeners.sockets import bind
-from collector.scope import EVERYWHERE
 from collector.store import Store
 from collector.web.health import Health, Needed, Watched
 from tests.helpers.collector_side import ROW

@@ -10,8 +10,8 @@ from playwright.sync_api import Browser
 
 from collector.acts import disputes, inspections
 from collector.acts.person import ActingPerson
-from collector.disputes.dispute import Filing
 from collector.register import calendar, centers, facts
+from collector.reports.disputes.dispute import Filing
 from collector.store import schema
 from tests.collector.empty_stores import empty_store
 from tests.helpers.pages import chromium

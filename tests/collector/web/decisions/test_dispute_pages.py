@@ -11,8 +11,8 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from collector.disputes import records
-from collector.scope import Scope
+from collector.common.scope import Scope
+from collector.reports.disputes import records
 from collector.store import schema
 
 MARK = re.compile(r'name="mark" value="([0-9a-f]{64})"')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collector.accounts.policy import Role
+from collector.access.accounts.policy import Role
 from tests.collector.web.decisions.test_dispute_pages import logged_in, send
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from collector.inspections import draw, records
 from collector.log import sequencing
+from collector.reports.inspections import draw, records
 from collector.store import schema
 from tests.collector.web.decisions.test_dispute_pages import HOSTILE, logged_in, send
 

@@ -13,8 +13,8 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from collector.common.scope import Scope
 from collector.judging.current import ranks_of
-from collector.scope import Scope
 from collector.store import center_states, schema
 from collector.web.fleet import lists
 

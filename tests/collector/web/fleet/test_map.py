@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from collector.common.scope import Scope
 from collector.judging.current import ranks_of
-from collector.scope import Scope
 from collector.store import center_states, schema
 from collector.store.queries import STATES
 from collector.web.fleet.map_page import LASTS_MS, Bodies, lines_of

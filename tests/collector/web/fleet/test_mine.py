@@ -11,9 +11,9 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from collector.accounts import contacts
-from collector.accounts.policy import Account
-from collector.scope import Scope
+from collector.access.accounts import contacts
+from collector.access.accounts.policy import Account
+from collector.common.scope import Scope
 from collector.store import schema
 from collector.web.fleet.mine import month_of
 from collector.web.site import ZONE

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from collector.scope import Scope
+from collector.common.scope import Scope
 from collector.store import schema
 from collector.web.fleet.monthly import months_of
 from collector.web.site import ZONE

@@ -10,10 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from agent.common.reasons import Reason, encode
-from collector.accounts import contacts
-from collector.accounts.policy import Account
+from collector.access.accounts import contacts
+from collector.access.accounts.policy import Account
+from collector.common.scope import Scope
 from collector.desk import follow
-from collector.scope import Scope
 from collector.store import schema
 from collector.web.fleet.now import STEPS, next_step
 

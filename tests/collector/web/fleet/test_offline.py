@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from collector.scope import Scope
+from collector.common.scope import Scope
 from collector.store import schema
 from tests.helpers.pages import chromium
 from tests.helpers.pages.reader import PHONE

@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Browser, Page, expect
 
+from collector.common.scope import Scope
 from collector.desk import follow
 from collector.judging.current import ranks_of
-from collector.scope import Scope
 from collector.store import Store, center_states, schema
 from tests.helpers.pages import chromium
 from tests.helpers.pages.reader import PHONE, beyond, reader, violations

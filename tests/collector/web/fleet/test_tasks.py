@@ -15,11 +15,11 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Browser, Page, expect
 
-from collector.accounts import contacts
-from collector.accounts.policy import Account
+from collector.access.accounts import contacts
+from collector.access.accounts.policy import Account
+from collector.common.scope import Scope
 from collector.desk import follow
 from collector.judging.current import ranks_of
-from collector.scope import Scope
 from collector.store import Store, center_states, schema
 from tests.helpers.pages import chromium
 from tests.helpers.pages.reader import PHONE, beyond, reader, violations

@@ -13,11 +13,11 @@ import pytest
 import sqlalchemy as sa
 from standardwebhooks.webhooks import Webhook
 
-from collector.accounts import contacts, directory
-from collector.accounts.policy import Account
+from collector.access.accounts import contacts, directory
+from collector.access.accounts.policy import Account
+from collector.common.scope import EVERYWHERE
 from collector.config import AlertsSection
 from collector.desk import tables
-from collector.scope import EVERYWHERE
 from collector.store import Store, schema
 from tests.collector.web.conftest import Served, serve
 

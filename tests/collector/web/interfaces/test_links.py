@@ -8,12 +8,12 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from collector.accounts import directory
-from collector.alerts import links
+from collector.access.accounts import directory
+from collector.common.scope import EVERYWHERE
 from collector.desk import tables
+from collector.desk.alerts import links
 from collector.desk.symptoms import Symptom
 from collector.register.centers import Center
-from collector.scope import EVERYWHERE
 from collector.store import schema
 
 NOW_MS = 1_795_000_000_000

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from collector.accounts import api_keys
-from collector.scope import EVERYWHERE
+from collector.access.accounts import api_keys
+from collector.common.scope import EVERYWHERE
 from collector.store import schema
 from tests.helpers.ports import free_port
 from tests.helpers.waiting import wait_until

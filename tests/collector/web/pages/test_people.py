@@ -14,9 +14,9 @@ import pytest
 import sqlalchemy as sa
 
 from collector.access import users
-from collector.accounts import activity, api_keys, directory, second_factors, sessions
-from collector.accounts.activity import ActFilter
-from collector.scope import EVERYWHERE, Scope
+from collector.access.accounts import activity, api_keys, directory, second_factors, sessions
+from collector.access.accounts.activity import ActFilter
+from collector.common.scope import EVERYWHERE, Scope
 from collector.store import Store, schema
 from collector.web import auth
 

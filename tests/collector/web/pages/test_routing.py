@@ -10,12 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from agent.common.reasons import Reason, encode
-from collector.accounts import directory
+from collector.access.accounts import directory
+from collector.common.scope import EVERYWHERE
 from collector.desk import follow
-from collector.routing import tables
-from collector.routing.rota import Rota
-from collector.routing.routes import AlertRoute
-from collector.scope import EVERYWHERE
+from collector.desk.routing import tables
+from collector.desk.routing.rota import Rota
+from collector.desk.routing.routes import AlertRoute
 from collector.store import schema
 
 NOW_MS = 1_795_000_000_000

@@ -26,8 +26,8 @@ from agent.probes.speed.engines.librespeed import measure
 from agent.probes.speed.multistream.streams import retry_after_s
 from agent.probes.target import find, parse, status_of
 from agent.wire import SpeedReading
-from collector.measure.admission import ByToken, UsedTokens
-from collector.measure.limits import Limits
+from collector.speedtests.measure.admission import ByToken, UsedTokens
+from collector.speedtests.measure.limits import Limits
 from tests.helpers.authority import TestAuthority
 from tests.helpers.measure_server import in_thread, measure_server
 

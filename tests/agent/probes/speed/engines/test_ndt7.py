@@ -24,8 +24,8 @@ from agent.probes.probe import ProbeFailed
 from agent.probes.speed.engine import PUBLIC, SpeedRequest, Throughput
 from agent.probes.speed.engines import locate, ndt7
 from agent.probes.speed.engines.ndt7 import measure, measurement, named
-from collector.measure.admission import ByToken, UsedTokens
-from collector.measure.limits import Limits
+from collector.speedtests.measure.admission import ByToken, UsedTokens
+from collector.speedtests.measure.limits import Limits
 from tests.helpers.authority import TestAuthority
 from tests.helpers.measure_server import in_thread, measure_server
 
