@@ -83,19 +83,7 @@ class Service:
         self._renewal = Renewal(
             settings.state_dir, mine, clock, since_receipt_s=lambda: self._uplink.since_receipt_s(), move=self._move
         )
-        self._uplink = Uplink(
-            mine,
-            self._spool,
-            stamp=self._stamp,
-            on_task=self._handle_task,
-            endpoint_file=settings.state_dir / ENDPOINT_FILE,
-            proof_file=settings.state_dir / PROOF_FILE,
-            clock=clock,
-            receipt_clock=self._receipt_clock,
-            learn_time=self._renewal.learn_time if mine.tls else None,
-            refusal=lambda: self._renewal.refusal,
-            settings=lambda: msgspec.structs.replace(remote.report(), fetches=True),
-        )
+        self._uplink = self._make_uplink(clock)
         self._recent = RecentLines()
         self._restart = asyncio.Event()
         self._answers = AnswerQueue(self._sources(time.monotonic()), self._send_answer)
@@ -107,6 +95,22 @@ class Service:
             times=times or TrialTimes(),
         )
         self._replacement = self._release_watch(ReleaseFolder(base.state_dir / FOLDER), take)
+
+    def _make_uplink(self, clock: TrustedClock) -> Uplink:
+        state_dir = self._settings.state_dir
+        return Uplink(
+            self._mine,
+            self._spool,
+            stamp=self._stamp,
+            on_task=self._handle_task,
+            endpoint_file=state_dir / ENDPOINT_FILE,
+            proof_file=state_dir / PROOF_FILE,
+            clock=clock,
+            receipt_clock=self._receipt_clock,
+            learn_time=self._renewal.learn_time if self._mine.tls else None,
+            refusal=lambda: self._renewal.refusal,
+            settings=lambda: msgspec.structs.replace(self._remote.report(), fetches=True),
+        )
 
     def _sources(self, begun_s: float) -> AnswerSources:
         return AnswerSources(

@@ -10,24 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
-from agent import wire
 from agent.common.reasons import Reason, decode_all, encode_all
 from collector.flags import gap_facts
 from collector.flags.cause import NOBODY, Cause, NeighbourWitness, name_cause
 from collector.flags.gap_facts import GapFacts, Sign
 from collector.judging.evaluate import CenterLike, FreshReading
-from collector.outages import mains_cuts
+from collector.outages import gap_signs, mains_cuts
 from collector.outages.mains_cuts import Began
 from collector.outages.neighbours import witnesses
 from collector.standard.criteria import EVERYONE
 from collector.store import schema, upsert, warm
-from collector.store.cold import held
 
 LOOK_AGAIN_MS = 300_000  # after the last news of a gap, its neighbours are asked once more
 GAP_S = 180.0  # as the settings have it by default
@@ -57,7 +54,7 @@ def record_group(
     gap_ms = int(gap_s * 1000)
     moved = mains_cuts.record_group(conn, group, now_ms)
     heard = _heard(conn, [center.code for center, _ in group])
-    fresh = {center.code: signs_of(some) for center, some in group}
+    fresh = {center.code: gap_signs.signs_of(some) for center, some in group}
     known = _touched(conn, {code: signs for code, signs in fresh.items() if signs})
     new: list[Gap] = []
     apart = [pulse for pulse in heard.values() if abs(now_ms - pulse.heard_ms) > gap_ms]
@@ -73,7 +70,7 @@ def record_group(
             parts = [_begun(conn, code, (pulse.heard_ms, now_ms), fresh[code])] if is_gap else []
         new += [Gap(code, 1, facts, NOBODY) for facts in parts if facts.to_ms - facts.from_ms > gap_ms]
     if new:
-        known += _asked(conn, new, gap_ms)
+        known += _with_witness(conn, new, gap_ms)
     _save(conn, known, now_ms, now_ms + LOOK_AGAIN_MS)
     return moved + [(gap.center, gap.facts.from_ms) for gap in known]
 
@@ -83,7 +80,7 @@ def reconsider(conn: sa.Connection, now_ms: int, gap_s: float) -> list[Began]:
     due = sa.select(_g.center, _g.from_ms).where(_g.look_ms <= now_ms).order_by(_g.look_ms).limit(LOOKS)
     keys = [tuple(row) for row in conn.execute(due)]
     found = _newest(conn, sa.tuple_(_g.center, _g.from_ms).in_(keys)) if keys else []
-    witnessed = _asked(conn, found, int(gap_s * 1000))
+    witnessed = _with_witness(conn, found, int(gap_s * 1000))
     moved = [gap for gap in witnessed if name_cause(gap.facts, gap.witness) != gap.named]
     _save(conn, witnessed, now_ms, None)
     return [(gap.center, gap.facts.from_ms) for gap in moved]
@@ -107,7 +104,7 @@ def recompute(
         for gap in near:
             facts = _whole(conn, code, (gap.facts.from_ms, gap.facts.to_ms), ())
             known += [replace(gap, facts=facts)] if facts != gap.facts else []
-    known = _asked(conn, known, int(gap_s * 1000))
+    known = _with_witness(conn, known, int(gap_s * 1000))
     _save(conn, known, now_ms, now_ms + LOOK_AGAIN_MS)
     return moved + [(gap.center, gap.facts.from_ms) for gap in known]
 
@@ -133,8 +130,8 @@ class Pulse(NamedTuple):
 
 def _begun(conn: sa.Connection, code: str, span: Span, signs: Sequence[Sign]) -> GapFacts:
     """A gap that ends now: nothing was taken in it that came before. `latest` has the last readings before it."""
-    before = _latest(conn, code, ("link", "seats"))
-    ups = _ups_signs(conn, code, span, signs)
+    before = gap_signs.latest(conn, code, ("link", "seats"))
+    ups = gap_signs.of_ups(conn, code, span, signs)
     return replace(gap_facts.fold(GapFacts(from_ms=span[0], to_ms=span[1]), [*before, *signs]), power=_runs(ups, span))
 
 
@@ -164,7 +161,7 @@ def _with(conn: sa.Connection, gap: Gap, signs: Sequence[Sign]) -> GapFacts:
     facts = gap_facts.fold(gap.facts, signs)
     first_ms, last_ms = gap_facts.reach(*span)
     if any(sign.run is not None and first_ms <= sign.at_ms <= last_ms for sign in signs):
-        return replace(facts, power=_runs(_ups_signs(conn, gap.center, span, signs), span))
+        return replace(facts, power=_runs(gap_signs.of_ups(conn, gap.center, span, signs), span))
     return facts
 
 
@@ -232,88 +229,27 @@ def judged(conn: sa.Connection, code: str, from_ms: int, to_ms: int) -> list[Gap
     mine = _newest(conn, (_g.center == code) & (_g.from_ms >= from_ms) & (_g.from_ms < to_ms))
     return [
         GapView(gap.facts.from_ms, gap.facts.to_ms, gap.revision, name_cause(gap.facts, gap.witness))
-        for gap in _asked(conn, sorted(mine, key=lambda gap: gap.facts.from_ms), int(GAP_S * 1000))
+        for gap in _with_witness(conn, sorted(mine, key=lambda gap: gap.facts.from_ms), int(GAP_S * 1000))
     ]
 
 
-def _asked(conn: sa.Connection, gaps: Sequence[Gap], gap_ms: int) -> list[Gap]:
+def _with_witness(conn: sa.Connection, gaps: Sequence[Gap], gap_ms: int) -> list[Gap]:
     """The gaps with what the neighbours say now."""
     answers = witnesses(conn, [(gap.center, (gap.facts.from_ms, gap.facts.to_ms)) for gap in gaps], gap_ms)
     return [replace(gap, witness=witness) for gap, witness in zip(gaps, answers, strict=True)]
 
 
-# ---------------------------------------------------------------- signs
-
-
-def signs_of(fresh: Iterable[FreshReading]) -> list[Sign]:
-    return [gap_facts.sign_of(reading.reading, reading.kind, reading.at_ms, reading.id) for reading in fresh]
+# ---------------------------------------------------------------- rows
 
 
 def _runs(signs: Iterable[Sign], span: Span) -> dict[str, tuple[gap_facts.BatteryRun, ...]]:
     return gap_facts.runs_of(signs, *span)
 
 
-def _ups_signs(conn: sa.Connection, code: str, span: Span, fresh: Iterable[Sign]) -> list[Sign]:
-    """What the UPSs of a center said around a gap."""
-    held = {sign.id: sign for sign in _signs(conn, "ups", code, span)}
-    return list((held | {sign.id: sign for sign in fresh if sign.run is not None}).values())
-
-
 def _whole(conn: sa.Connection, code: str, span: Span, fresh: Sequence[Sign]) -> GapFacts:
     """What all that is held, and this transaction, say of a gap."""
-    signs = {sign.id: sign for kind in schema.readings for sign in _signs(conn, kind, code, span)}
+    signs = {sign.id: sign for kind in schema.readings for sign in gap_signs.written(conn, kind, code, span)}
     return gap_facts.facts_of(*span, list((signs | {sign.id: sign for sign in fresh}).values()))
-
-
-def _signs(conn: sa.Connection, kind: str, code: str, span: Span) -> list[Sign]:
-    """The readings of a kind that are written and lie near a gap."""
-    table = schema.readings[kind].c
-    mine = (table.center == code) & table.wall_ms.between(*gap_facts.reach(*span))
-    names = [name for name in (*_TELLING, "wall_ms", "received_ms", "device", "spool", "seq") if name in table]
-    rows = conn.execute(sa.select(*(table[name] for name in names)).where(mine))
-    return [
-        gap_facts.sign_of(
-            SimpleNamespace(**{name: _plain(name, value) for name, value in row._mapping.items()}),
-            kind,
-            min(row.wall_ms, row.received_ms),
-            f"{row.device} {row.spool} {row.seq}",
-        )
-        for row in rows
-    ]
-
-
-# What a sign is made of, whatever its kind.
-_TELLING = (
-    "subject", "failure", "previous_end", "dark_s", "output_state", "self_test", "source", "on_battery_s",
-    "battery_status", "battery_charge_pct", "last_gasp", "causes", "fault_place", "seats",
-)  # fmt: skip
-
-
-def _plain(name: str, value: object) -> object:
-    """A column as the wire has it."""
-    if not isinstance(value, str) or value[:1] not in "[{":
-        return value
-    if name == "seats":
-        return msgspec.json.decode(value, type=wire.SeatColumns)
-    if name == "failure":
-        return SimpleNamespace(**msgspec.json.decode(value))
-    return msgspec.json.decode(value) if name == "causes" else value
-
-
-def _latest(conn: sa.Connection, code: str, kinds: Sequence[str]) -> list[Sign]:
-    query = sa.select(_l.kind, _l.device, _l.wall_ms, _l.received_ms, _l.body)
-    rows = conn.execute(query.where(_l.center == code, _l.kind.in_(kinds))).all()
-    found = []
-    for row in rows:
-        table = held.readings(conn, row.kind, [code], row.wall_ms, row.wall_ms + 1, ()).c
-        named = sa.select(table.spool, table.seq).where(
-            table.wall_ms == row.wall_ms, table.center == code, table.device == row.device
-        )
-        first = conn.execute(named.limit(1)).first()
-        id = f"{row.device} {first.spool} {first.seq}" if first else row.device
-        reading = wire.decode_reading(row.body.encode())
-        found.append(gap_facts.sign_of(reading, row.kind, min(row.wall_ms, row.received_ms), id))
-    return found
 
 
 def _heard(conn: sa.Connection, codes: Sequence[str]) -> dict[str, Pulse]:

@@ -132,13 +132,7 @@ class Running:
         )
         self._publish = self._listeners.publish
         own = stack.enter_context(opened(settings.as_ingest)) if settings.database.ingest_url else self._store
-        tls_maintenance = TlsMaintenance(settings, self._store, clock_ms)
-        self.ingest = IngestWorkers(
-            settings, own, self._key, self._standards, tls_maintenance.addresses(), self._publish, clock_ms
-        )
-        tls_maintenance.muted = self.ingest.muted
-        self.health.watched.append(Watched("ingest", settings.web.healthy_within_s, self.ingest.age_s))
-        self.health.needed.append(Needed("broker", self.ingest.is_connected))
+        tls_maintenance = self._make_ingest(own)
         self.certificates: list[Callable[[], object]] = []
         self.children: list[Tended] = []
         self.parts: list[Component] = []
@@ -155,6 +149,16 @@ class Running:
         self.certificates += [self._listeners.reload, tls_maintenance.renew]
         for part in tls_maintenance.parts():
             self._start(part)
+
+    def _make_ingest(self, own: Store) -> TlsMaintenance:
+        """The first worker, not yet started; returns what knows the broker's certificates and addresses."""
+        tls_maintenance = TlsMaintenance(self._settings, self._store, clock_ms)
+        addresses = tls_maintenance.addresses()
+        self.ingest = IngestWorkers(self._settings, own, self._key, self._standards, addresses, self._publish, clock_ms)
+        tls_maintenance.muted = self.ingest.muted
+        self.health.watched.append(Watched("ingest", self._settings.web.healthy_within_s, self.ingest.age_s))
+        self.health.needed.append(Needed("broker", self.ingest.is_connected))
+        return tls_maintenance
 
     def _note_start(self, own: Store) -> None:
         """In the database: that we listen again, by which clock, and whether a measurement server of ours runs."""

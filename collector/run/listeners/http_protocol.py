@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import h11
@@ -33,61 +34,64 @@ def deadline_loop(limits: HttpSection) -> asyncio.AbstractEventLoop:
     return loop
 
 
+class BoundedProtocol(H11Protocol):
+    """A connection that is late is closed unanswered: who sends so slowly waits for no sentence. So is one whose
+    client does not read its answer."""
+
+    allowed_s: Mapping[Phase, float]  # seconds for each phase
+    place: ListeningSocket  # learns who waits for its client
+
+    _phase: Phase | None = None
+    _deadline: asyncio.TimerHandle | None = None
+    _fileno = -1
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._fileno = transport.get_extra_info("socket").fileno()
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._set_phase("reading")
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._set_phase(PHASES.get(self.conn.their_state))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._fileno = -1
+        self._set_phase(None)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def _watch(self) -> None:
+        phase = PHASES.get(self.conn.their_state)
+        if phase != self._phase and self._phase != "reading":
+            self._set_phase(phase)
+
+    def _set_phase(self, phase: Phase | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._phase = phase
+        self._deadline = self.loop.call_later(self.allowed_s[phase], self._end) if phase else None
+        if phase is None:
+            self.place.serve(self._fileno)
+        else:
+            self.place.wait(self._fileno)
+
+    def _end(self) -> None:
+        if self._phase == "reading" or PHASES.get(self.conn.their_state) == self._phase:
+            self.transport.abort()
+
+
 def bounded_protocol(limits: HttpSection, place: ListeningSocket) -> type[asyncio.Protocol]:
-    """uvicorn's protocol of HTTP/1.1 with the deadlines of `limits`; `place` learns who waits for its client."""
-    allowed_s: dict[Phase, float] = {"head": limits.head_s, "body": limits.body_s, "reading": limits.body_s}
-
-    class BoundedProtocol(H11Protocol):
-        """A connection that is late is closed unanswered: who sends so slowly waits for no sentence. So is one whose
-        client does not read its answer."""
-
-        _phase: Phase | None = None
-        _deadline: asyncio.TimerHandle | None = None
-        _fileno = -1
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._fileno = transport.get_extra_info("socket").fileno()
-            self._watch()
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            self._watch()
-
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self._set_phase("reading")
-
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            self._set_phase(PHASES.get(self.conn.their_state))
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            self._fileno = -1
-            self._set_phase(None)
-
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
-            self._watch()
-
-        def _watch(self) -> None:
-            phase = PHASES.get(self.conn.their_state)
-            if phase != self._phase and self._phase != "reading":
-                self._set_phase(phase)
-
-        def _set_phase(self, phase: Phase | None) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
-            self._phase = phase
-            self._deadline = self.loop.call_later(allowed_s[phase], self._end) if phase else None
-            if phase is None:
-                place.serve(self._fileno)
-            else:
-                place.wait(self._fileno)
-
-        def _end(self) -> None:
-            if self._phase == "reading" or PHASES.get(self.conn.their_state) == self._phase:
-                self.transport.abort()
-
-    return BoundedProtocol
+    """uvicorn's protocol of HTTP/1.1 with the deadlines of `limits`; uvicorn makes one of this class a connection."""
+    allowed_s = {"head": limits.head_s, "body": limits.body_s, "reading": limits.body_s}
+    return type("LimitedProtocol", (BoundedProtocol,), {"allowed_s": allowed_s, "place": place})
