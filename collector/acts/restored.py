@@ -1,5 +1,5 @@
 """What follows when decisions that a restored database lacked were carried out again from the journal: the register is
-what its facts say, and reported months are revised."""
+what its facts say, reported months are revised, and incidents have the members that fit what people made of them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from agent.common.reasons import Reason
+from collector.desk import tables
+from collector.desk.incident import Incident
 from collector.register import calendar, centers, dated, facts
 from collector.reports import revisions
 from collector.reports.disputes.dispute import month_span
+from collector.store import schema
 from collector.store.journal import Entry
 
 Rows = Sequence[Mapping[str, Any]]
@@ -20,7 +24,7 @@ Rows = Sequence[Mapping[str, Any]]
 def follow(conn: sa.Connection, entries: Iterable[Entry], now_ms: int) -> None:
     rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for entry in entries:
-        if entry.table in ("facts", "calendar", "disputes", "inspections"):
+        if entry.table in ("facts", "calendar", "disputes", "inspections", "incidents"):
             rows[entry.table] += entry.rows
     _facts(conn, rows["facts"], now_ms)
     _calendar(conn, rows["calendar"], now_ms)
@@ -29,6 +33,7 @@ def follow(conn: sa.Connection, entries: Iterable[Entry], now_ms: int) -> None:
             revisions.record_dispute(conn, row["center"], month_span(row["month"])[0], now_ms)
     for row in rows["inspections"]:
         revisions.record_inspection(conn, row["center"], row["inspected_ms"], now_ms)
+    _incidents(conn, rows["incidents"], now_ms)
 
 
 def _facts(conn: sa.Connection, rows: Rows, now_ms: int) -> None:
@@ -48,3 +53,34 @@ def _calendar(conn: sa.Connection, rows: Rows, now_ms: int) -> None:
         codes = [row["subject"]] if row["scope"] == "center" else everybody
         if row["kind"] in (*calendar.RULING, *calendar.EXCUSING, "shedding") and row["from_ms"] < now_ms:
             revisions.record_calendar(conn, codes, row["from_ms"], row["to_ms"], now_ms)
+
+
+def _incidents(conn: sa.Connection, rows: Rows, now_ms: int) -> None:
+    """Those that were merged first: one that they were taken into has members then."""
+    i, found = schema.incidents.c, list[Incident]()
+    for scope, place, opened_ms in {(row["scope"], row["place"], row["opened_ms"]) for row in rows}:
+        found += tables.some(conn, (i.scope == scope) & (i.place == place) & (i.opened_ms == opened_ms))
+    for incident in sorted(found, key=lambda one: (one.state != "merged", one.id)):
+        _fit_members(conn, incident, now_ms)
+
+
+def _fit_members(conn: sa.Connection, incident: Incident, now_ms: int) -> None:
+    """One that the database did not know has no members: it is over until a flag that is raised again reopens it, with
+    its owner and notes. Members of one that a person ended leave, or go where it was taken into."""
+    members = tables.members(conn, [incident.id])
+    target = tables.some(conn, schema.incidents.c.id == incident.merged_into)
+    if not incident.is_open or incident.snoozed_until_ms is not None:
+        tables.hush(conn, incident.id)
+    if incident.is_open and members:
+        return
+    if incident.is_open or (incident.state == "merged" and not target):
+        incident = tables.change(
+            conn, incident, {"state": "resolved", "resolved_ms": now_ms, "ack_until_ms": None, "merged_into": None}
+        )
+        tables.record(conn, incident, "noted", now_ms, detail=Reason.of("incident.restored"), quiet=True)
+    if target:
+        tables.move(conn, incident, target[0], now_ms, members)
+        tables.recount(conn, target[0], now_ms)
+    else:
+        tables.leave(conn, members, now_ms)
+    tables.recount(conn, incident, now_ms)

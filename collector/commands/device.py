@@ -8,8 +8,12 @@ import time
 from collections.abc import Sequence
 
 from collector.access import devices
+from collector.access.accounts import directory
 from collector.access.ca import Authority
 from collector.access.users import PersonError
+from collector.acts import stories as acts
+from collector.acts.person import ActingPerson
+from collector.acts.stories import StoryError
 from collector.commands.console import (
     acting,
     answers,
@@ -35,7 +39,6 @@ EXAMPLES = {
     "refuse": 'gw-lhr-1 0123456789abcdef --reason "a clone"',
 }
 STORY = ("center", "device", "spool", "batches", "first_ms", "last_ms", "state", "decided_by", "reason")
-DECISIONS: dict[str, stories.Decision] = {"take": "taken", "refuse": "refused"}
 SHOWN = ("device", "center", "hostname", "enrolled_ms", "expires_ms", "revoked_ms", "reason")
 
 
@@ -72,18 +75,18 @@ def _stories(options: argparse.Namespace) -> int:
 
 
 def _decide(options: argparse.Namespace) -> int:
-    now_ms, decision = time.time_ns() // 1_000_000, DECISIONS[options.verb]
+    now_ms, decision = time.time_ns() // 1_000_000, acts.DECISIONS[options.verb]
     try:
         by = acting(options)
         with existing(settings_of(options).as_keeper) as store:
             proof = proof_of(store, by, now_ms)
             with store.write() as conn:
-                about = {"is_proven": bool(proof)}
-                center = stories.decide(
-                    conn, options.device, options.spool, decision, by, options.reason, now_ms, **about
-                )
+                center = acts.center_of(conn, options.device, options.spool)
+                is_proven = directory.check_may(conn, by, proof, "story.decide", center)
+                who = ActingPerson(name=by, now_ms=now_ms, is_proven=is_proven)
+                acts.decide(conn, options.device, options.spool, decision, options.reason, who)
                 count = taking.file(conn, options.device, options.spool, now_ms) if decision == "taken" else 0
-    except (PersonError, stories.StoryError) as error:
+    except (PersonError, StoryError) as error:
         complain(str(error))
         return 2
     facts = {"device": options.device, "spool": options.spool, "center": center, "state": decision, "readings": count}

@@ -12,6 +12,7 @@ from agent.common.reasons import Reason, encode
 from collector.desk.incident import ALERTS, ENDS, OPEN, ROUTED, Act, Incident, Values, WorkError
 from collector.desk.symptoms import SIGN, Symptom
 from collector.store import DESK, NEWS, schema, upsert
+from collector.store.journal import journaled
 
 QUIET = 0  # `queued_ms` of an event that nobody is told of
 
@@ -118,7 +119,8 @@ def record(
     change: int | None = None,
     quiet: bool = False,
 ) -> int:
-    """An event; its number. People are told of it if it is of their kind, and the incident is not snoozed."""
+    """An event; its number. People are told of it if it is of their kind, and the incident is not snoozed. What a
+    person does outlives a restore, with what the incident is then."""
     is_muted = incident.snoozed_until_ms is not None and incident.snoozed_until_ms > now_ms
     is_news = not is_muted and not quiet
     row = {
@@ -131,6 +133,9 @@ def record(
     if row["routed_ms"] is None:
         conn.info[NEWS] = True
     assert key is not None
+    if person:
+        journaled(conn, schema.incidents, incident.id)
+        journaled(conn, schema.incident_events, int(key[0]))
     return int(key[0])
 
 

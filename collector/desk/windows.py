@@ -21,6 +21,7 @@ from agent.common.center_time import TZ
 from collector.desk.symptoms import CenterPlace
 from collector.register.facts import key_of
 from collector.store import schema
+from collector.store.journal import journaled
 
 WindowScope = Literal["center", "feeder", "provider", "district"]
 Mode = Literal["skip", "mute", "run"]
@@ -153,11 +154,13 @@ def add(conn: sa.Connection, window: MaintenanceWindow, by: str, now_ms: int) ->
     }  # fmt: skip
     key = conn.execute(sa.insert(schema.windows).values(row)).inserted_primary_key
     assert key is not None
+    journaled(conn, schema.windows, int(key[0]))
     return int(key[0])
 
 
 def end(conn: sa.Connection, number: int, by: str, now_ms: int) -> None:
     """It holds no more. Raises WindowError."""
+    journaled(conn, schema.windows, number)
     mine = sa.update(schema.windows).where(_w.id == number, _w.ended_ms.is_(None))
     if conn.execute(mine.values(ended_ms=now_ms, ended_by=by)).rowcount != 1:
         raise WindowError(f"window {number}: is not there or has ended; see `nabz-collector window list`")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 
@@ -51,15 +51,18 @@ class Standings:
         self._sent: dict[str, tuple[int, str, str, int]] = {}
 
     def due(self, conn: sa.Connection, codes: Collection[str], now_ms: int) -> dict[str, CenterStanding]:
-        """Of those of these centers that are to hear it now."""
+        """Of those of these centers that are to hear it now. What is sent is to be told by `mark_sent`, once it is
+        committed: a transaction that is rolled back sends nothing."""
         found = center_states.standings(conn, codes) if codes else {}
         due = {code: known for code, known in found.items() if known[0] in TOLD and self._is_due(code, known, now_ms)}
         missed = _missed(conn, due, now_ms) if due else {}
-        self._sent |= {code: (now_ms, *known) for code, known in due.items()}
         return {
             code: CenterStanding(state=state, criterion=criterion, since_ms=since_ms, missed=missed.get(code, 0))
             for code, (state, criterion, since_ms) in due.items()
         }
+
+    def mark_sent(self, standings: Mapping[str, CenterStanding], now_ms: int) -> None:
+        self._sent |= {code: (now_ms, one.state, one.criterion, one.since_ms) for code, one in standings.items()}
 
     def _is_due(self, code: str, known: tuple[str, str, int], now_ms: int) -> bool:
         sent_ms, *sent = self._sent.get(code, (0, "", "", 0))

@@ -77,11 +77,13 @@ class BatchWriter:
     stories: list[Row] = field(default_factory=list)
     settings: dict[tuple[str, str], wire.SettingsReport] = field(default_factory=dict)  # by center and device
     lost: dict[tuple[str, str, str], list[Numbers]] = field(default_factory=lambda: defaultdict(list))
+    standings: dict[str, wire.CenterStanding] = field(default_factory=dict)  # by center: what its receipts tell
 
     def add_outcome(self, other: BatchWriter) -> None:
         """The receipts and findings of a part that has been written already."""
         self.receipts += other.receipts
         self.heard |= other.heard
+        self.standings |= other.standings
         self.counts += other.counts
         self.findings += other.findings
 

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from agent import wire
-from collector.access import users
 from collector.ingest.verify import VerifiedBatch
 from collector.store import schema, upsert
 from collector.store.cold.batches import StoredBatch
@@ -22,10 +21,6 @@ Row = dict[str, object]
 Decision = Literal["taken", "refused"]
 
 _s = schema.second_stories.c
-
-
-class StoryError(Exception):
-    """There is nothing to decide; one sentence with the thing, the rule and the fix."""
 
 
 def row(verified: VerifiedBatch, now_ms: int) -> Row:
@@ -51,27 +46,6 @@ def held(conn: sa.Connection, center: str = "") -> list[dict[str, Any]]:
     """Those that wait for a decision, and those decided, newest first."""
     query = sa.select(schema.second_stories).order_by(_s.last_ms.desc(), _s.device, _s.spool)
     return [dict(one._mapping) for one in conn.execute(query.where(_s.center == center) if center else query)]
-
-
-def decide(
-    conn: sa.Connection, device: str, spool: str, decision: Decision, by: str, reason: str, now_ms: int,
-    *, is_proven: bool = False,
-) -> str:  # fmt: skip
-    """A person's word, as a row of history; returns the center. What is taken is to be filed by `taking.file`. Raises
-    StoryError."""
-    mine = (_s.device == device) & (_s.spool == spool)
-    found: Any = conn.execute(sa.select(schema.second_stories).where(mine)).one_or_none()
-    if found is None or found.state != "held":
-        why = "is not known" if found is None else f"was {found.state} already"
-        raise StoryError(f"story {device[:40]!r} {spool[:40]!r}: {why}; see `nabz-collector device stories`")
-    if not reason.strip():
-        raise StoryError("reason: must be given, as it is all that others will know; say why you believe that")
-    values = {"state": decision, "decided_ms": now_ms, "decided_by": by, "reason": reason}
-    conn.execute(sa.update(schema.second_stories).where(mine).values(**values))
-    act: users.Act = "story_taken" if decision == "taken" else "story_refused"
-    about = {"center": found.center, "device": device, "subject": spool}
-    users.record(conn, act, by, now_ms, is_proven=is_proven, reason=reason, **about)
-    return str(found.center)
 
 
 def batches(conn: sa.Connection, device: str, spool: str) -> list[tuple[int, int | None, bytes]]:

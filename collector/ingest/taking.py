@@ -20,9 +20,11 @@ from collector.register import centers
 from collector.reports import revisions
 from collector.store import schema
 
+_s = schema.second_stories.c
+
 
 def file(conn: sa.Connection, device: str, spool: str, now_ms: int) -> int:
-    """Returns how many readings were filed."""
+    """Returns how many readings were filed, of which the story's row tells when."""
     d, p = schema.devices.c, schema.spools.c
     row: Any = conn.execute(sa.select(d.device, d.center, d.public_key, d.enrolled_ms).where(d.device == device)).one()
     sender = Device(row.device, row.center, bytes(row.public_key), row.enrolled_ms, None)
@@ -43,4 +45,12 @@ def file(conn: sa.Connection, device: str, spool: str, now_ms: int) -> int:
         moved = gaps.recompute(conn, {row.center: (min(times), max(times))}, now_ms)
         revisions.record_outages(conn, moved, now_ms)
         count += len(fresh)
+    story = (_s.center == row.center) & (_s.device == device) & (_s.spool == spool)
+    conn.execute(sa.update(schema.second_stories).where(story).values(filed_ms=now_ms))
     return count
+
+
+def due(conn: sa.Connection) -> list[tuple[str, str]]:
+    """(gateway, spool) of stories that people have taken and that are not filed yet."""
+    mine = (_s.state == "taken", _s.filed_ms.is_(None))
+    return [(row.device, row.spool) for row in conn.execute(sa.select(_s.device, _s.spool).where(*mine))]

@@ -124,6 +124,7 @@ class Ingest:
             GROUP_FAILED.log(messages=len(group), error=error)
             with self._store.write(beside=True) as conn:
                 filed = self._each_alone(conn, group, self._begin(conn, group, now_ms, pace_ms))
+        self._standings.mark_sent(filed.standings, now_ms)
         receipts = [self._sealed(receipt) for receipt in filed.receipts]
         return Taken(receipts, set(filed.heard), filed.counts, filed.findings)
 
@@ -203,9 +204,9 @@ class Ingest:
     def _add_standings(self, conn: sa.Connection, writer: BatchWriter, batches: Sequence[VerifiedBatch]) -> None:
         """What the receipts say of the senders' centers, after they were judged."""
         centers_of = {verified.device.device: verified.device.center for verified in batches}
-        due = self._standings.due(conn, writer.heard, writer.now_ms)
+        writer.standings = self._standings.due(conn, writer.heard, writer.now_ms)
         writer.receipts = [
-            msgspec.structs.replace(receipt, standing=due.get(centers_of.get(receipt.device, "")))
+            msgspec.structs.replace(receipt, standing=writer.standings.get(centers_of.get(receipt.device, "")))
             for receipt in writer.receipts
         ]
 

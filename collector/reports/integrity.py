@@ -4,7 +4,7 @@ was decided of them, and jumps of the collector's own clock. Codes with paramete
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -44,8 +44,7 @@ def of_centers(conn: sa.Connection, codes: Sequence[str], from_ms: int, to_ms: i
         )
     stories = sa.select(schema.second_stories).where(_s.center.in_(codes), _s.first_ms < to_ms, _s.last_ms >= from_ms)
     for row in conn.execute(stories.order_by(_s.center, _s.device, _s.spool)):
-        by = {"by": row.decided_by, "why": row.reason} if row.state != "held" else {}
-        detail = Reason.of(STORY[row.state], device=row.device, spool=row.spool, n=row.batches, **by)
+        detail = story_reason(dict(row._mapping))
         story = _row("finding.second_story", row.batches, row.first_ms, row.last_ms, msgspec.to_builtins(detail))
         found[row.center].append(story)
     jumps = conn.execute(
@@ -58,6 +57,12 @@ def of_centers(conn: sa.Connection, codes: Sequence[str], from_ms: int, to_ms: i
         for code in codes:
             found[code].append(own)
     return found
+
+
+def story_reason(row: Mapping[str, Any]) -> Reason:
+    """What is to be said of a row of `second_stories`."""
+    by = {"by": row["decided_by"], "why": row["reason"]} if row["state"] != "held" else {}
+    return Reason.of(STORY[row["state"]], device=row["device"], spool=row["spool"], n=row["batches"], **by)
 
 
 def _row(code: str, count: int, first_ms: int, last_ms: int, detail: Any) -> Row:

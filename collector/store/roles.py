@@ -96,7 +96,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "scores": _SUMS,
     "sightings": ("raw", "raw", "r"),
     "saved_views": ("", "rawd", ""),
-    "second_stories": ("raw", "r", "r"),
+    "second_stories": ("raw", "rw", "r"),  # people decide on pages; what they take is filed by housekeeping
     "second_factors": ("", "raw", ""),
     "server_tokens": ("", "rawd", ""),
     "sessions": ("", "rawd", ""),

@@ -28,7 +28,7 @@ from collector.config import Settings
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
-from collector.web.decisions import disputes, register, visits
+from collector.web.decisions import disputes, register, stories, visits
 from collector.web.decisions import standards as standard_pages
 from collector.web.fleet import layers, lists, map_page, mine, monthly, now, public, reports, setup
 from collector.web.guard import Guard
@@ -61,7 +61,7 @@ NO_ADMIN = Event(
 PAGES = (
     log_in, centers, test_now, questions, approvals, backups, account, people, keys, contacts, activity, incident_pages,
     routing, layers, now, lists, map_page, mine, setup, monthly, reports, public, disputes, standard_pages, visits,
-    register,
+    register, stories,
 )  # fmt: skip
 
 

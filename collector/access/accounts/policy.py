@@ -106,6 +106,7 @@ POLICY: Mapping[str, Rule] = {
     ),
     "center.test": Rule(("operator", *DESK), "center", ("POST /centers/{code}/test",)),
     "center.ask": Rule(DESK, "center", ("POST /centers/{code}/question",)),
+    "story.decide": Rule(AUDIT, "center", ("POST /centers/{code}/story",)),
     "gateways.list": Rule(OFFICERS, "centers", ("GET /waiting",)),
     "gateway.decide": Rule(DESK, "centers", ("POST /waiting",)),  # the form names the center: its page compares
     "incidents.list": Rule(ALL, "centers", ("GET /incidents", "GET /incidents.csv", "GET /api/v1/incidents"), True),

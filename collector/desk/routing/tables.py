@@ -17,6 +17,7 @@ from collector.desk.routing.plans import SHIPPED, Plan, PlanStep, RoutingError
 from collector.desk.routing.rota import Rota, RotaOverride
 from collector.desk.routing.routes import AlertRoute
 from collector.store import schema, upsert
+from collector.store.journal import journaled
 
 LATE_MS = 30_000  # between two looks for whoever joined an incident
 BEGUN = -1  # the step of the row that says that a route has begun
@@ -48,6 +49,7 @@ def add_route(conn: sa.Connection, route: AlertRoute, by: str, now_ms: int) -> i
 
 def remove_route(conn: sa.Connection, number: int) -> None:
     """Raises RoutingError."""
+    journaled(conn, schema.routes)
     if not conn.execute(sa.delete(schema.routes).where(_r.id == number)).rowcount:
         raise RoutingError(f"route {number}: is not there; see `nabz-collector route list`")
 
@@ -69,6 +71,7 @@ def set_plan(conn: sa.Connection, name: str, plan: Plan, by: str, now_ms: int) -
     if not plan_rules.NAME.fullmatch(name):
         raise RoutingError(f"plan {name[:40]!r}: must be a word of letters, digits and hyphens; rename it")
     plan = plan_rules.check(plan)
+    journaled(conn, schema.plan_steps)
     conn.execute(sa.delete(schema.plan_steps).where(_p.plan == name))
     rows = [
         {"plan": name, "step": number, "after_s": step.after_s, "target": " | ".join(map(str, step.targets)),
@@ -82,6 +85,7 @@ def remove_plan(conn: sa.Connection, name: str) -> None:
     """Raises RoutingError, also for one that a route goes by, unless a shipped one is behind it."""
     if name not in SHIPPED and any(route.plan == name for route in routes(conn)):
         raise RoutingError(f"plan {name[:40]!r}: a route goes by it; remove that route first")
+    journaled(conn, schema.plan_steps)
     if not conn.execute(sa.delete(schema.plan_steps).where(_p.plan == name)).rowcount:
         raise RoutingError(f"plan {name[:40]!r}: is not one of yours; see `nabz-collector plan list`")
 
@@ -125,6 +129,8 @@ def add_rota(conn: sa.Connection, made: Rota, by: str, now_ms: int) -> int:
 def remove_rota(conn: sa.Connection, number: int) -> None:
     """With its overrides. Raises RoutingError."""
     rota(conn, number)
+    for table in (schema.rotas, schema.rota_overrides):
+        journaled(conn, table)
     conn.execute(sa.delete(schema.rota_overrides).where(_o.rota == number))
     conn.execute(sa.delete(schema.rotas).where(schema.rotas.c.id == number))
 
@@ -218,6 +224,7 @@ def put(conn: sa.Connection, incident: int, armed_ms: int, decision: RoutingDeci
 
 
 def _added(conn: sa.Connection, table: sa.Table, row: Mapping[str, object]) -> int:
+    journaled(conn, table)
     key = conn.execute(sa.insert(table).values(row)).inserted_primary_key
     assert key is not None
     return int(key[0])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from agent.common.logs import Event
 from collector.config import Settings
-from collector.ingest import server_results, spools
+from collector.ingest import server_results, spools, taking
 from collector.judging import clock, engines, fast_lane, patterns, place_facts, score, server_samples, shared_seats
 from collector.reports import day_store, schedule
 from collector.reports.outlook import schedule as month_risks
@@ -39,6 +39,10 @@ INDEXED = Event(
 HOLE = Event(
     __name__, "error", "readings_lacking", "readings that a gateway numbered are not held here and do not come",
     key="device", fields="center detail",
+)  # fmt: skip
+STORY_FILED = Event(
+    __name__, "info", "story_filed", "readings of a second story that a person has taken were filed", key="device",
+    fields="readings",
 )  # fmt: skip
 
 EVERY_S = 60.0
@@ -91,6 +95,7 @@ class Housekeeping:
             findings = spools.report_holes(conn, now_ms)
         for finding in findings:
             HOLE.log(device=finding.device, center=finding.center, detail=finding.detail)
+        self._file_stories(now_ms)
         while roll(self._store, now_ms) == MOST:
             pass
         if now_ms - self._forgot_ms >= FORGET_MS:
@@ -112,3 +117,10 @@ class Housekeeping:
             for part in settle(self._store, now_ms):
                 INDEXED.log(partition=part)
             self._forgot_ms = now_ms
+
+    def _file_stories(self, now_ms: int) -> None:
+        with self._store.read() as conn:
+            due = taking.due(conn)
+        for device, spool in due:
+            with self._store.write() as conn:
+                STORY_FILED.log(device=device, readings=taking.file(conn, device, spool, now_ms))

@@ -1,5 +1,6 @@
 """A journal beside the database of what decides whom to trust and what months rest on: who may come in, who is out,
-what is used up; facts, calendar, disputes, adopted standards, inspections.
+what is used up; facts, calendar, disputes, adopted standards, inspections; routes, plans, rotas, windows; acts on
+incidents and about second stories.
 
 A database that is restored from a copy forgets what was decided since, and would trust a revoked gateway again; so each
 decision also goes to a file that no copy brings back. A line is signed by the collector's key, numbered, and names the
@@ -29,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.store import schema
 from collector.store.journal import rows as numbered
-from collector.store.journal.rows import CHANGING
+from collector.store.journal.rows import CHANGING, WHOLE
 
 FILE = "decisions.journal"
 STANDARDS = "standards"  # not a table: versions of the standard, with their text
@@ -54,6 +55,7 @@ DECIDED: dict[str, sa.ColumnElement[bool]] = {
     "server_tokens": schema.server_tokens.c.used_ms.is_not(None),
     "centers": sa.true(),
     "erasures": sa.true(),
+    "second_stories": schema.second_stories.c.state != "held",
 }
 # Columns that decide nothing: a row that differs in them alone is the same. Of a center, that it is registered counts.
 UNCHANGING = {
@@ -61,6 +63,7 @@ UNCHANGING = {
     "second_factors": {"counter"},
     "api_keys": {"used_ms"},
     "centers": {column.name for column in schema.centers.c if not column.primary_key},
+    "second_stories": {"first_ms", "last_ms", "batches", "filed_ms"},
 }
 # Columns that no line has: a journal is for ever, and who asks to be forgotten is.
 LEFT_OUT = {"centers": {"contact", "phone"}}
@@ -256,7 +259,7 @@ def _parsed(line: str) -> Entry:
     """Raises ValueError, KeyError, TypeError."""
     fields = json.loads(line.rpartition(" ")[0])
     table, row = fields["table"], fields["row"]
-    if not isinstance(row, dict) or table not in (*DECIDED, *CHANGING, STANDARDS, BEGUN):
+    if not isinstance(row, dict) or table not in (*DECIDED, *CHANGING, *WHOLE, STANDARDS, BEGUN):
         raise ValueError("no decision")
     return Entry(int(fields["n"]), table, row, line)
 
@@ -287,6 +290,8 @@ def apply(conn: sa.Connection, entry: Entry) -> None:
     """The row as it was decided. A version of the standard has none: whoever settles writes its file."""
     if entry.table in CHANGING:
         numbered.apply(conn, entry.table, entry.row)
+    if entry.table in WHOLE:
+        numbered.replace(conn, entry.table, entry.row)
     if entry.table not in DECIDED:
         return
     table = schema.metadata.tables[entry.table]
@@ -306,24 +311,33 @@ def _unnoted(conn: sa.Connection) -> Iterator[tuple[str, dict[str, Any]]]:
     """Decided rows that no line says as they are: of a program before, or of a machine without the key."""
     newest: dict[tuple[str, str], dict[str, Any]] = {}
     recorded: dict[str, list[dict[str, Any]]] = {name: [] for name in CHANGING}
+    whole: dict[str, list[dict[str, Any]]] = {name: [] for name in WHOLE}
     for line in conn.scalars(sa.select(schema.journal.c.line).order_by(schema.journal.c.n)):
         entry = _parsed(line)
         if entry.table in DECIDED:
             newest[entry.table, _key(entry.table, entry.row)] = _deciding(entry.table, entry.row)
         elif entry.table in recorded:
             recorded[entry.table].append(entry.row)
+        elif entry.table in whole:
+            whole[entry.table] = entry.rows
     for name in DECIDED:
         for row in _rows(conn, name):
             if newest.get((name, _key(name, row))) != _deciding(name, row):
                 yield name, row
     for name, lines in recorded.items():
-        yield from ((name, line) for line in numbered.unnoted(conn, name, lines))
+        missing = list(numbered.unnoted(conn, name, lines))
+        yield from ((name, line) for line in missing)
+        if name == "incident_events":
+            acted = {int(row["incident"]) for line in missing for row in numbered.unpacked(line)}
+            yield from (("incidents", line) for line in numbered.lines_of(conn, "incidents", acted))
+    yield from ((name, numbered.packed(rows)) for name in WHOLE if (rows := numbered.whole(conn, name)) != whole[name])
 
 
 def _marked(conn: sa.Connection, marks: Sequence[tuple[str, tuple[object, ...]]]) -> list[tuple[str, dict[str, Any]]]:
     """The rows that a transaction decides something in, as its lines will have them."""
     chosen = dict.fromkeys(marks)
     found = [(name, row) for name, key in chosen if name in DECIDED for row in _rows(conn, name, key)]
+    found += [(name, numbered.packed(numbered.whole(conn, name))) for name, _ in chosen if name in WHOLE]
     for name in CHANGING:
         if ids := [int(str(key[0])) for marked, key in chosen if marked == name]:
             found += [(name, line) for line in numbered.lines_of(conn, name, ids)]

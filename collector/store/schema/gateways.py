@@ -141,6 +141,7 @@ second_stories = sa.Table(
     sa.Column("decided_ms", Ms),
     sa.Column("decided_by", sa.Text, nullable=False, server_default=""),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("filed_ms", Ms),  # when the readings of one that is taken were filed; NULL: they are due
 )
 
 # One row a change: what the layer says from then on. Rows are only added.

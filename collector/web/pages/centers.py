@@ -19,6 +19,7 @@ from collector.desk import causes, tables
 from collector.desk import queries as incidents
 from collector.desk.risk import rows as month_risks
 from collector.flags.witness import Witness
+from collector.ingest import stories
 from collector.judging import score, server_check
 from collector.judging.current import Current, LatestReading, current_verdicts, latest_readings
 from collector.outages import summary
@@ -26,6 +27,7 @@ from collector.register import dated
 from collector.register.centers import CODE, SHOWN, CenterError, get
 from collector.remote import questions
 from collector.reports import revisions
+from collector.reports.integrity import story_reason
 from collector.reports.render import named, reasons
 from collector.standard.criteria import DEAF, EVERYONE
 from collector.store import center_states, queries
@@ -167,6 +169,7 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "question_kinds": questions.KINDS,
         "place": registered,
         "integrity": queries.integrity_of(conn, code),
+        "stories": [{**one, "detail": story_reason(one)} for one in stories.held(conn, code)],
         "scores": score.of_month(conn, score.month_of(site.now()), code),
         "visit_at": score.shipped().visit_at,
         "seats": [seat for reading in roll_calls for seat in _seats(reading)],

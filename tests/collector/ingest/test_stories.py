@@ -8,12 +8,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from agent.common.words import plain
+from collector.acts import stories as acts
+from collector.acts.person import ActingPerson
+from collector.acts.stories import StoryError
 from collector.config import Settings
 from collector.ingest import stories, taking
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.register import centers
 from collector.reports import monthly, render
+from collector.run.upkeep.housekeeping import Housekeeping
 from collector.store import Store, schema
 from tests.collector.standard.timeless import timeless_standards
 
@@ -21,6 +25,7 @@ NOW = 1_795_000_000_000
 MINUTE_MS = 60_000
 STANDARDS = timeless_standards()
 KEY = Ed25519PrivateKey.generate()
+ASMA = ActingPerson(name="Asma", now_ms=NOW)
 
 
 class Twins:
@@ -55,7 +60,7 @@ class Twins:
 
     def decide(self, decision: stories.Decision) -> int:
         with self.store.write() as conn:
-            stories.decide(conn, self.mine.device, self.mine.spool, decision, "Asma", "seen on site", NOW)
+            acts.decide(conn, self.mine.device, self.mine.spool, decision, "seen on site", ASMA)
             return taking.file(conn, self.mine.device, self.mine.spool, NOW) if decision == "taken" else 0
 
     def report(self) -> dict:
@@ -89,7 +94,7 @@ def test_what_is_taken_fills_the_numbers_that_nobody_else_has(twins: Twins) -> N
     twins.take(*twins.second_story(4))
     assert twins.decide("taken") == 3
     assert twins.loads() == [*((seq, 1.0) for seq in range(1, 5)), *((seq, 2.0) for seq in range(5, 8))]
-    with pytest.raises(stories.StoryError, match="was taken already"):
+    with pytest.raises(StoryError, match="was taken already"):
         twins.decide("refused")
 
 
@@ -108,11 +113,11 @@ def test_what_is_refused_stays_out_with_all_that_follows(twins: Twins) -> None:
 
 
 def test_a_decision_needs_a_story_and_a_reason(twins: Twins) -> None:
-    with twins.store.write() as conn, pytest.raises(stories.StoryError, match="is not known"):
-        stories.decide(conn, twins.mine.device, twins.mine.spool, "taken", "Asma", "why", NOW)
+    with twins.store.write() as conn, pytest.raises(StoryError, match="is not known"):
+        acts.decide(conn, twins.mine.device, twins.mine.spool, "taken", "why", ASMA)
     twins.take(twins.batch(1.0), *twins.second_story(1))
-    with twins.store.write() as conn, pytest.raises(stories.StoryError, match="must be given"):
-        stories.decide(conn, twins.mine.device, twins.mine.spool, "taken", "Asma", " ", NOW)
+    with twins.store.write() as conn, pytest.raises(StoryError, match="needs a reason"):
+        acts.decide(conn, twins.mine.device, twins.mine.spool, "taken", " ", ASMA)
 
 
 def test_the_months_report_tells_of_it_in_every_language(twins: Twins) -> None:
@@ -130,3 +135,17 @@ def test_the_months_report_tells_of_it_in_every_language(twins: Twins) -> None:
         for row in report["integrity"]:
             assert plain(lang)(row["code"]) in page
     assert "seen on site" in page
+
+
+def test_what_a_page_takes_is_filed_by_housekeeping_once(twins: Twins) -> None:
+    twins.take(twins.batch(1.0))
+    twins.take(*twins.second_story(4))
+    with twins.store.write() as conn:
+        acts.decide(conn, twins.mine.device, twins.mine.spool, "taken", "seen on site", ASMA)
+    keeper = Housekeeping(twins.store, Settings(), STANDARDS, lambda: NOW + 10 * MINUTE_MS)
+    assert len(twins.loads()) == 4
+    keeper.keep()
+    assert twins.loads()[4:] == [(seq, 2.0) for seq in range(5, 8)]
+    with twins.store.read() as conn:
+        assert taking.due(conn) == []
+        assert stories.held(conn)[0]["filed_ms"] == NOW + 10 * MINUTE_MS

@@ -133,6 +133,23 @@ def test_receipts_tell_how_the_center_stands_when_that_changes_and_now_and_then(
     assert standing(NOW + 2000 + STANDING_MS) == below
 
 
+def test_a_standing_whose_commit_failed_is_told_with_the_next_receipt(house: House, gateway) -> None:
+    mine = gateway(house.store)
+    with house.store.write() as conn:
+        center_states.settle(conn, Ranks(), NOW)
+
+    def fail(_conn: object) -> None:
+        raise sa.exc.OperationalError("COMMIT", None, OSError("disk full"))
+
+    batch = mine.batch([mine.ups()])
+    sa.event.listen(house.store._writer, "commit", fail)
+    with pytest.raises(sa.exc.OperationalError):
+        house.take(batch)
+    sa.event.remove(house.store._writer, "commit", fail)
+    [receipt] = house.receipts(batch)
+    assert receipt.standing is not None
+
+
 def test_a_center_waits_in_the_list_until_its_first_batch(house: House, gateway) -> None:
     mine = gateway(house.store)
     with house.store.write() as conn:

@@ -71,6 +71,7 @@ EXPECTED = {
     "GET /centers/{code}": ("odam", "center", True),
     "POST /centers/{code}/test": ("odm", "center", False),
     "POST /centers/{code}/question": ("dm", "center", False),
+    "POST /centers/{code}/story": ("am", "center", False),
     "GET /waiting": ("dam", "centers", False),
     "POST /waiting": ("dm", "centers", False),
     "GET /settings": ("dam", "programme", False),
