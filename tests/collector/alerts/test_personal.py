@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from collector.access import users
 from collector.accounts import contacts, directory
 from collector.accounts.policy import Account
-from collector.alerts import personal, queue
+from collector.alerts import links, personal, queue
 from collector.alerts.channel import AlertMessage, Channel, SendFailed, by_apprise
 from collector.alerts.outbox import Outbox
 from collector.desk import tables as desk
@@ -74,6 +74,18 @@ class Town:
     def route(self) -> int:
         with self.store.write() as conn:
             return personal.route(conn, self.channels, STANDARDS, "http://x", self.now_ms)
+
+    def secrets(self) -> dict[str, str]:
+        """Of each person's message that is sent now, the secret of its link."""
+        found = {}
+        for row in self.rows():
+            with self.store.write() as conn:
+                due = queue.claim(conn, self.now_ms, "sms") if row.state == "waiting" else None
+            if due is not None:
+                found[next(str(one.person) for one in self.rows() if one.id == due.id)] = links.secret_in(
+                    due.message.text
+                )
+        return found
 
     def rows(self) -> list[sa.Row[tuple[object, ...]]]:
         with self.store.read() as conn:
