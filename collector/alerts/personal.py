@@ -163,7 +163,7 @@ class MessageWriter:
             self._rows.append(_row(own, one, self._with_link(own, one, known[key]), self.now_ms))
 
     def _with_link(self, own: Announcement, one: RoutedMessage, words: tuple[str, str]) -> tuple[str, str]:
-        """With the place of a link to acknowledge by, while somebody is looked for; the short form is no more than that."""
+        """With the place of a link to acknowledge by, while somebody is looked for; the short form is that alone."""
         (title, text), news, link = words, own.news, ""
         if news is not None and news.incident.state == "new" and news.act in CALLING:
             link = links.place(self._base_url)

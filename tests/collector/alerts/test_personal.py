@@ -77,14 +77,10 @@ class Town:
 
     def secrets(self) -> dict[str, str]:
         """Of each person's message that is sent now, the secret of its link."""
-        found = {}
-        for row in self.rows():
-            with self.store.write() as conn:
-                due = queue.claim(conn, self.now_ms, "sms") if row.state == "waiting" else None
-            if due is not None:
-                found[next(str(one.person) for one in self.rows() if one.id == due.id)] = links.secret_in(
-                    due.message.text
-                )
+        people, found = {row.id: str(row.person) for row in self.rows()}, {}
+        with self.store.write() as conn:
+            while (due := queue.claim(conn, self.now_ms, "sms")) is not None:
+                found[people[due.id]] = links.secret_in(due.message.text)
         return found
 
     def rows(self) -> list[sa.Row[tuple[object, ...]]]:
