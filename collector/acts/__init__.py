@@ -1,4 +1,15 @@
-"""What people decide about what months rest on, carried out whole: the record, the log of acts, the revisions that
-follow, and the messages to whom it concerns."""
+"""What people decide, carried out whole: the record, the log of acts, the revisions that follow, and the messages to
+whom it concerns."""
 
-__all__ = ["adoption", "disputes", "inspections", "notices", "person", "register", "restored", "stories"]
+__all__ = [
+    "adoption",
+    "disputes",
+    "inspections",
+    "notices",
+    "person",
+    "register",
+    "restored",
+    "routing",
+    "stories",
+    "windows",
+]

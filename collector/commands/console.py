@@ -6,29 +6,28 @@ import argparse
 import getpass
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.common import logs
-from agent.common.center_time import TZ
 from agent.common.errors import describe
 from agent.common.files import asked_secret
+from agent.common.words import plain
 from collector.access import users
+from collector.acts.person import ActingPerson
 from collector.common.csv_rows import as_csv
 from collector.common.scope import PARTS, Scope
 from collector.config import DEFAULT_FILE, ConfigError, Settings, load
+from collector.desk.routing import plans
 from collector.log.sequencing import log_key
 from collector.register import dated
 from collector.store import Store, StoreError
@@ -71,6 +70,11 @@ def scope_text(scope: Scope) -> str:
 def acting(options: argparse.Namespace) -> str:
     """Who does this. Behind sudo that is whoever called it. Raises persons.PersonError."""
     return users.named(options.by or user_name())
+
+
+def who(options: argparse.Namespace) -> ActingPerson:
+    """`acting`, now; a name on the command line is as given. Raises persons.PersonError."""
+    return ActingPerson(name=acting(options), now_ms=clock_ms())
 
 
 def user_name() -> str:
@@ -271,26 +275,17 @@ def moment(ms: object) -> str:
     return time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(ms / 1000)) if isinstance(ms, int) else ""
 
 
-_UNITS = {"m": 60, "h": 3600, "d": 86_400}
-
-
 def span_s(text: str) -> int:
     """Seconds of an option such as 30m, 4h or 2d."""
-    found = re.fullmatch(r"(\d{1,5})([mhd])", text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write such as 30m, 4h or 2d")
-    return int(found[1]) * _UNITS[found[2]]
+    try:
+        return plans.span_s(text)
+    except plans.RoutingError as error:
+        raise argparse.ArgumentTypeError(plain().reason(error.reason)) from None
 
 
 def time_ms(text: str) -> int:
     """A day or a time in Pakistan. Raises ValueError."""
-    if "T" not in text:
-        return dated.day_ms(text)
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{text[:40]!r} is no time; write e.g. 2026-11-01T14:30") from None
-    return int(at.replace(tzinfo=at.tzinfo or ZoneInfo(TZ)).timestamp()) * 1000
+    return dated.time_ms(text)
 
 
 # To amqtt every client that goes away is an error; the others speak only when something is wrong.

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 
-from agent.common.errors import describe
 from agent.common.words import plain
-from collector.access import users
 from collector.access.users import PersonError
+from collector.acts import routing as acts
 from collector.commands.console import (
-    acting,
     answers,
     complain,
     say,
     settings_of,
-    span_s,
     table,
     verb_arguments,
+    who,
     who_argument,
 )
 from collector.desk.routing import plans, tables
@@ -55,7 +52,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     try:
         return _VERBS[options.verb](options)
-    except (RoutingError, PersonError) as error:
+    except RoutingError as error:
+        complain(plain().reason(error.reason))
+        return 1
+    except PersonError as error:
         complain(str(error))
         return 1
 
@@ -80,32 +80,22 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _set(options: argparse.Namespace) -> int:
-    now_ms, by = time.time_ns() // 1_000_000, acting(options)
-    plan = plans.check(_step(text, tuple(options.via.split())) for text in options.step)
+    steps = [_step(text, options.via) for text in options.step]
     with existing(settings_of(options)) as store, store.write() as conn:
-        tables.set_plan(conn, options.name, plan, by, now_ms)
-        users.record(
-            conn, "routing_changed", by, now_ms, subject=f"plan {options.name}", reason="; ".join(options.step)
-        )
+        acts.set_plan(conn, options.name, steps, who(options))
     say(json.dumps({"plan": options.name}) if options.json else f"plan {options.name}: kept")
     return 0
 
 
-def _step(text: str, via: tuple[str, ...]) -> PlanStep:
+def _step(text: str, via: str) -> PlanStep:
     """Raises RoutingError."""
-    time_text, _, target = text.strip().partition(" ")
-    try:
-        after_s = span_s(time_text)
-    except argparse.ArgumentTypeError as error:
-        raise RoutingError(f"step {text[:40]!r}: {describe(error)}") from None
-    return PlanStep(after_s, plans.parse_targets(target), via)
+    after, _, target = text.strip().partition(" ")
+    return plans.parse_step(after, target, via)
 
 
 def _remove(options: argparse.Namespace) -> int:
-    now_ms, by = time.time_ns() // 1_000_000, acting(options)
     with existing(settings_of(options)) as store, store.write() as conn:
-        tables.remove_plan(conn, options.name)
-        users.record(conn, "routing_changed", by, now_ms, subject=f"plan {options.name}", reason="removed")
+        acts.remove_plan(conn, options.name, who(options))
     facts = {"plan": options.name, "removed": True}
     say(json.dumps(facts) if options.json else f"plan {options.name}: removed")
     return 0

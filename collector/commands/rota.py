@@ -10,10 +10,9 @@ import sqlalchemy as sa
 
 from agent.common.errors import describe
 from agent.common.words import plain
-from collector.access import users
-from collector.access.users import PersonError, key_of
+from collector.access.users import PersonError
+from collector.acts import routing as acts
 from collector.commands.console import (
-    acting,
     answers,
     clock_ms,
     complain,
@@ -27,11 +26,12 @@ from collector.commands.console import (
     table,
     time_ms,
     verb_arguments,
+    who,
     who_argument,
 )
-from collector.desk.routing import directory, plans, routes, tables
+from collector.desk.routing import directory, tables
 from collector.desk.routing.plans import RoutingError
-from collector.desk.routing.rota import Rota, RotaOverride, on_duty, upcoming
+from collector.desk.routing.rota import Rota, on_duty, upcoming
 from collector.register import dated
 from collector.store.database import existing
 
@@ -69,8 +69,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     other.add_argument("--from", dest="from_day", required=True, metavar=MINUTE)
     other.add_argument("--to", dest="to_day", required=True, metavar=MINUTE, help="a day ends when it begins")
     other.add_argument("--reason", required=True, metavar="TEXT", help="recorded")
-    who = verbs.add_parser("who", help="who is on duty at a time")
-    who.add_argument("--at", default="", metavar=MINUTE, help="default: now")
+    duty = verbs.add_parser("who", help="who is on duty at a time")
+    duty.add_argument("--at", default="", metavar=MINUTE, help="default: now")
     for verb in (made, gone, other):
         who_argument(verb)
     verb_arguments(verbs)
@@ -80,7 +80,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     try:
         return _VERBS[options.verb](options)
-    except (RoutingError, PersonError) as error:
+    except RoutingError as error:
+        complain(plain().reason(error.reason))
+        return 1
+    except PersonError as error:
         complain(str(error))
         return 1
     except ValueError as error:
@@ -116,41 +119,27 @@ def _told(found: tuple[Rota, ...], facts: list[dict[str, object]], names: Mappin
 
 
 def _add(options: argparse.Namespace) -> int:
-    now_ms, by = clock_ms(), acting(options)
-    if not plans.NAME.fullmatch(options.name):
-        raise RoutingError(f"rota {options.name[:40]!r}: must be a word of letters, digits and hyphens; rename it")
-    routes.check_hours(options.hours)
-    from_ms = time_ms(options.from_day) if options.from_day else dated.today_ms(now_ms)
+    from_ms = time_ms(options.from_day) if options.from_day else dated.today_ms(clock_ms())
+    made = Rota(
+        options.name, (), from_ms, options.turn, scope_of(options), options.hours, not options.not_on_holidays
+    )  # fmt: skip
     with existing(settings_of(options)) as store, store.write() as conn:
-        members = tuple(_key(conn, name) for name in options.member)
-        made = Rota(
-            options.name, members, from_ms, max(60, options.turn), scope_of(options), options.hours,
-            not options.not_on_holidays,
-        )  # fmt: skip
-        number = tables.add_rota(conn, made, by, now_ms)
-        reason = " ".join(members)
-        users.record(conn, "routing_changed", by, now_ms, subject=f"rota {number} {made.name}", reason=reason)
+        number = acts.keep_rota(conn, made, options.member, who(options))
     say(json.dumps({"id": number}) if options.json else f"rota {number}: kept")
     return 0
 
 
 def _remove(options: argparse.Namespace) -> int:
-    now_ms, by = clock_ms(), acting(options)
     with existing(settings_of(options)) as store, store.write() as conn:
-        tables.remove_rota(conn, options.id)
-        users.record(conn, "routing_changed", by, now_ms, subject=f"rota {options.id}", reason="removed")
+        acts.remove_rota(conn, options.id, who(options))
     say(json.dumps({"id": options.id, "removed": True}) if options.json else f"rota {options.id}: removed")
     return 0
 
 
 def _override(options: argparse.Namespace) -> int:
-    now_ms, by = clock_ms(), acting(options)
     span = time_ms(options.from_day), time_ms(options.to_day)
     with existing(settings_of(options)) as store, store.write() as conn:
-        person = _key(conn, options.person) if options.person else ""
-        number = tables.add_override(conn, options.id, RotaOverride(person, *span, options.reason), by, now_ms)
-        about = f"{person or 'nobody'}: {options.reason}"
-        users.record(conn, "routing_changed", by, now_ms, subject=f"rota {options.id}", reason=about)
+        number = acts.override(conn, options.id, options.person, span, options.reason, who(options))
     say(json.dumps({"id": number}) if options.json else f"override {number} of rota {options.id}: kept")
     return 0
 
@@ -168,14 +157,6 @@ def _who(options: argparse.Namespace) -> int:
 
 def _names(conn: sa.Connection) -> dict[str, str]:
     return {one.key: one.name for one in directory.people(conn)}
-
-
-def _key(conn: sa.Connection, name: str) -> str:
-    """Raises RoutingError."""
-    key = key_of(name)
-    if key not in _names(conn):
-        raise RoutingError(f"person {name[:40]!r}: has no account; see `nabz-collector person list`")
-    return key
 
 
 _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {

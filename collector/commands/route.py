@@ -7,10 +7,9 @@ import json
 from collections.abc import Callable
 
 from agent.common.words import plain
-from collector.access import users
 from collector.access.users import PersonError
+from collector.acts import routing as acts
 from collector.commands.console import (
-    acting,
     answers,
     clock_ms,
     complain,
@@ -22,6 +21,7 @@ from collector.commands.console import (
     settings_of,
     table,
     verb_arguments,
+    who,
     who_argument,
 )
 from collector.desk import tables as desk
@@ -72,7 +72,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     try:
         return _VERBS[options.verb](options)
-    except (RoutingError, PersonError, WorkError) as error:
+    except RoutingError as error:
+        complain(plain().reason(error.reason))
+        return 1
+    except (PersonError, WorkError) as error:
         complain(str(error))
         return 1
 
@@ -95,21 +98,16 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _add(options: argparse.Namespace) -> int:
-    now_ms, by = clock_ms(), acting(options)
     wanted = AlertRoute(0, scope_of(options), options.severity, (), options.hours, options.lang, options.plan)
     with existing(settings_of(options)) as store, store.write() as conn:
-        made = routes.check(wanted, tables.plans(conn), families=options.kind)
-        number = tables.add_route(conn, made, by, now_ms)
-        users.record(conn, "routing_changed", by, now_ms, subject=f"route {number}", reason="added")
+        number = acts.keep_route(conn, wanted, options.kind, who(options))
     say(json.dumps({"id": number}) if options.json else f"route {number}: kept")
     return 0
 
 
 def _remove(options: argparse.Namespace) -> int:
-    now_ms, by = clock_ms(), acting(options)
     with existing(settings_of(options)) as store, store.write() as conn:
-        tables.remove_route(conn, options.id)
-        users.record(conn, "routing_changed", by, now_ms, subject=f"route {options.id}", reason="removed")
+        acts.remove_route(conn, options.id, who(options))
     say(json.dumps({"id": options.id, "removed": True}) if options.json else f"route {options.id}: removed")
     return 0
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 
 from agent.common.errors import describe
-from collector.access import users
 from collector.access.users import PersonError
+from collector.acts import windows as acts
 from collector.commands.console import (
-    acting,
     answers,
+    clock_ms,
     complain,
     moment,
     say,
@@ -20,6 +19,7 @@ from collector.commands.console import (
     table,
     time_ms,
     verb_arguments,
+    who,
     who_argument,
 )
 from collector.desk import windows
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = clock_ms()
     with existing(settings_of(options)) as store, store.read() as conn:
         found = [(one, one.until_ms(now_ms)) for one in windows.listing(conn)]
     facts = [{**vars(one), "until_ms": until_ms} for one, until_ms in found]
@@ -84,24 +84,19 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _add(options: argparse.Namespace) -> int:
-    now_ms, by = time.time_ns() // 1_000_000, acting(options)
     made = MaintenanceWindow(
         options.scope, options.subject, options.mode, time_ms(options.from_day), time_ms(options.to_day), options.rule,
         options.reason,
     )  # fmt: skip
     with existing(settings_of(options)) as store, store.write() as conn:
-        number = windows.add(conn, made, by, now_ms)
-        about = f"{made.mode} {made.scope} {made.subject}: {made.reason}"
-        users.record(conn, "window_changed", by, now_ms, subject=f"window {number}", reason=about)
+        number = acts.plan(conn, made, who(options))
     say(json.dumps({"id": number}) if options.json else f"window {number}: kept")
     return 0
 
 
 def _end(options: argparse.Namespace) -> int:
-    now_ms, by = time.time_ns() // 1_000_000, acting(options)
     with existing(settings_of(options)) as store, store.write() as conn:
-        windows.end(conn, options.id, by, now_ms)
-        users.record(conn, "window_changed", by, now_ms, subject=f"window {options.id}", reason="ended")
+        acts.end(conn, options.id, who(options))
     say(json.dumps({"id": options.id, "ended": True}) if options.json else f"window {options.id}: ended")
     return 0
 

@@ -18,6 +18,8 @@ import sqlalchemy as sa
 from dateutil.rrule import rrule, rrulestr
 
 from agent.common.center_time import TZ
+from agent.common.reasons import Reason
+from agent.common.words import CodedError
 from collector.desk.symptoms import CenterPlace
 from collector.register.facts import key_of
 from collector.store import schema
@@ -38,8 +40,12 @@ _COLUMN = {"center": "center", "feeder": "feeder", "provider": "isp", "district"
 _ZONE = ZoneInfo(TZ)
 
 
-class WindowError(Exception):
-    """A window cannot be; one sentence with the thing, the rule and the fix."""
+class WindowError(CodedError):
+    """A window cannot be; its code says why. `field` is what is to be corrected, as forms name it."""
+
+    def __init__(self, code: str, field: str = "", /, **params: str | int) -> None:
+        super().__init__(Reason.of(code, **params))
+        self.field = field
 
 
 @dataclass(frozen=True)
@@ -74,11 +80,11 @@ class MaintenanceWindow:
 def checked(window: MaintenanceWindow) -> MaintenanceWindow:
     """The window, if it can be. Raises WindowError."""
     if not window.subject.strip() or not window.subject.isprintable():
-        raise WindowError(f"window: needs the name of its {window.scope}; give it")
+        raise WindowError("window.no_subject", "subject")
     if not 0 < window.to_ms - window.from_ms <= LONGEST_MS:
-        raise WindowError("window: its end must lie after its beginning, at most 31 days; correct its times")
+        raise WindowError("window.span", "to_time", n=LONGEST_MS // 86_400_000)
     if not window.reason.strip() or len(window.reason) > MAX_REASON:
-        raise WindowError(f"window: needs a reason of at most {MAX_REASON} letters; say what is done")
+        raise WindowError("window.no_reason", "reason", n=MAX_REASON)
     if window.rule:
         _check_rule(window)
     return window
@@ -86,18 +92,18 @@ def checked(window: MaintenanceWindow) -> MaintenanceWindow:
 
 def _check_rule(window: MaintenanceWindow) -> None:
     """Raises WindowError."""
-    problem = f"rule {window.rule[:60]!r}: is none of RFC 5545 by the day or longer; write such as FREQ=WEEKLY;BYDAY=SU"
+    problem = WindowError("window.bad_rule", "rule", text=window.rule[:60])
     parts = dict(part.partition("=")[::2] for part in window.rule.upper().split(";"))
     is_finer = bool({"BYHOUR", "BYMINUTE", "BYSECOND", "COUNT"} & set(parts))
     is_finer |= INTERVAL.fullmatch(parts.get("INTERVAL", "1")) is None
     if len(window.rule) > MAX_RULE or parts.get("FREQ") not in FREQUENCIES or is_finer:
-        raise WindowError(problem)
+        raise problem
     try:
         comes = _last(window.rule, window.from_ms, window.from_ms + COMES_MS)
     except (ValueError, TypeError, KeyError, OverflowError):
-        raise WindowError(problem) from None
+        raise problem from None
     if comes is None:
-        raise WindowError(f"rule {window.rule[:60]!r}: never comes; correct it")
+        raise WindowError("window.never", "rule", text=window.rule[:60])
 
 
 def _last(text: str, from_ms: int, now_ms: int) -> datetime | None:
@@ -163,4 +169,4 @@ def end(conn: sa.Connection, number: int, by: str, now_ms: int) -> None:
     journaled(conn, schema.windows, number)
     mine = sa.update(schema.windows).where(_w.id == number, _w.ended_ms.is_(None))
     if conn.execute(mine.values(ended_ms=now_ms, ended_by=by)).rowcount != 1:
-        raise WindowError(f"window {number}: is not there or has ended; see `nabz-collector window list`")
+        raise WindowError("window.gone", number=number)

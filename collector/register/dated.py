@@ -66,6 +66,17 @@ def day_ms(text: str) -> int:
     return begins_ms(day)
 
 
+def time_ms(text: str) -> int:
+    """A day, or a time such as 2026-11-01T14:30, in Pakistan. Raises ValueError."""
+    if "T" not in text:
+        return day_ms(text)
+    try:
+        at = datetime.fromisoformat(text)
+        return int(at.replace(tzinfo=at.tzinfo or ZoneInfo(TZ)).timestamp()) * 1000
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text[:40]!r} is no time; write e.g. 2026-11-01T14:30") from None
+
+
 def day_of(from_ms: int) -> str:
     """A day as `day_ms` takes it; of the beginning, that nobody recorded a change before."""
     return datetime.fromtimestamp(from_ms / 1000, ZoneInfo(TZ)).date().isoformat() if from_ms else "the beginning"

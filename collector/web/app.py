@@ -30,6 +30,7 @@ from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
 from collector.web.decisions import disputes, register, stories, visits
 from collector.web.decisions import standards as standard_pages
+from collector.web.desk import routing, windows
 from collector.web.fleet import layers, lists, map_page, mine, monthly, now, public, reports, setup
 from collector.web.guard import Guard
 from collector.web.health import Health
@@ -48,7 +49,6 @@ from collector.web.pages import (
     log_in,
     people,
     questions,
-    routing,
     test_now,
 )
 from collector.web.pages import incidents as incident_pages
@@ -62,6 +62,8 @@ PAGES = (
     log_in, centers, test_now, questions, approvals, backups, account, people, keys, contacts, activity, incident_pages,
     routing, layers, now, lists, map_page, mine, setup, monthly, reports, public, disputes, standard_pages, visits,
     register, stories,
+    routing, windows, layers, now, lists, map_page, mine, setup, monthly, reports, public, disputes, standard_pages,
+    visits, register,
 )  # fmt: skip
 
 

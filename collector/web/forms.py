@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import hmac
 import re
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from fastapi import Request
 
+from agent.common.reasons import Reason
 from collector.common.scope import Scope
 from collector.web import auth
 from collector.web.errors import Mistaken
 
 MAX_SCOPE = 4000  # letters of one part of a scope
 OWN = ("same-origin", "none")
+
+
+@dataclass(frozen=True)
+class FormMistake:
+    """What is wrong with what was typed: in which form of the page, at which of its fields."""
+
+    form: str
+    field: str
+    reason: Reason
 
 
 def check(request: Request, mark: str) -> None:

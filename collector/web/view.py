@@ -20,7 +20,7 @@ from collector.web.site import Site
 THEMES = ("auto", "light", "dark")
 LANG_COOKIE, THEME_COOKIE = "nabz_lang", "nabz_theme"
 MENU = {  # pages, and the action that each is
-    "account": "account.own", "contacts": "contacts.list", "routing": "routing.read",
+    "account": "account.own", "contacts": "contacts.list", "routing": "routing.read", "windows": "windows.read",
     "people": "people.manage", "keys": "keys.manage", "activity": "activity.read",
 }  # fmt: skip
 ROOMS = {  # of the navigation: where each leads, the action that it is, and what else lies in it
@@ -29,7 +29,9 @@ ROOMS = {  # of the navigation: where each leads, the action that it is, and wha
     "centers": ("/", "centers.list", ("/centers/", "/waiting")),
     "map": ("/map", "map.read", ()),
     "months": ("/months", "months.read", ("/disputes", "/standards", "/visits", "/calendar", "/confirmations")),
-    "setup": ("/setup", "setup.read", ("/people", "/keys", "/routing", "/activity", "/backups", "/settings")),
+    "setup": (
+        "/setup", "setup.read", ("/people", "/keys", "/routing", "/windows", "/activity", "/backups", "/settings"),
+    ),
 }  # fmt: skip
 YEAR_S = 365 * 86_400
 

@@ -28,6 +28,8 @@ from collector.desk.incident import ALERTS, ROUTED, WAITS
 from collector.desk.incident import STATES as STATES_OF_WORK
 from collector.desk.incident import Act as IncidentAct
 from collector.desk.symptoms import Family, Scope
+from collector.desk.windows import MODES
+from collector.desk.windows import SCOPES as WINDOW_SCOPES
 from collector.flags.cause import GRADES, NAMES
 from collector.flags.machine import State
 from collector.register.calendar import KINDS as ENTRY_KINDS
@@ -45,6 +47,7 @@ from collector.standard.check import READINGS, value_type
 from collector.standard.criteria import AUDIT, CLOCK, DEAF, DERIVED, YES_NO, Severity
 from collector.store.queries import STATES
 from collector.web import view
+from collector.web.desk import windows
 from collector.web.fleet import layers, now, setup
 from collector.web.incidents import ACTS
 from collector.web.interfaces import install
@@ -147,6 +150,9 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "alert.state", [state for state in ALERT_STATES if state != "all"]
     yield "digest.title", get_args(DigestKind)
     yield "party", WAITS
+    yield "windows.scope", WINDOW_SCOPES
+    yield "windows.mode", MODES
+    yield "windows", (*windows.AGAIN, windows.BY_RULE)
     yield "channel", get_args(BreakerState)
     yield "finding", get_args(Finding)
     yield "severity", get_args(Severity)

@@ -124,6 +124,8 @@ POLICY: Mapping[str, Rule] = {
     "metrics.read": Rule(OFFICERS, "programme", ("GET /metrics",), True),
     "routing.read": Rule(OFFICERS, "programme", ("GET /routing",)),
     "routing.edit": Rule(DESK, "programme", ("POST /routing",)),
+    "windows.read": Rule(OFFICERS, "programme", ("GET /windows",)),
+    "windows.edit": Rule(DESK, "programme", ("POST /windows",)),
     "settings.read": Rule(OFFICERS, "programme", ("GET /settings",)),
     "settings.edit": Rule(ADMIN, "programme", ("POST /settings",)),
     "backups.read": Rule(AUDIT, "programme", ("GET /backups",)),

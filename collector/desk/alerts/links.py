@@ -1,6 +1,8 @@
 """One-time links in messages, by which a person works on an incident without logging in: each is bound to the
-person and the incident, ends, and is used once. Only the hash of its secret is kept, and the message that was sent
-forgets it.
+person and the incident, ends, and is used once.
+
+A message that waits has a place for its link, as long as the link: the link is made when the message is sent, and the
+database only ever has the hash of its secret.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collector.store import schema
 PATH = "/a/"
 LASTS_MS = 24 * 3_600_000
 SECRET = re.compile(r"[A-Za-z0-9_-]{22}")
+PLACE = "-" * 22  # stands for a secret: of its length and its alphabet, so that a text message costs the same
 _IN_TEXT = re.compile(rf"{PATH}{SECRET.pattern}")
 
 _l = schema.links.c
@@ -31,6 +34,18 @@ class AckLink:
     incident: int
     person: str
     name: str
+
+
+def place(base_url: str) -> str:
+    """The address of a link that is made when its message is sent."""
+    return f"{base_url}{PATH}{PLACE}"
+
+
+def filled(conn: sa.Connection, text: str, incident: int, person: str, now_ms: int) -> str:
+    """A message's text with a new link in its place; as it is where it has none."""
+    if f"{PATH}{PLACE}" not in text:
+        return text
+    return text.replace(f"{PATH}{PLACE}", make(conn, incident, person, "", now_ms))
 
 
 def make(conn: sa.Connection, incident: int, person: str, base_url: str, now_ms: int) -> str:
@@ -69,11 +84,6 @@ def secret_in(text: str) -> str:
     """Of the link in a message; empty without one."""
     found = _IN_TEXT.search(text)
     return found[0].removeprefix(PATH) if found else ""
-
-
-def redacted(text: str) -> str:
-    """A message's text without the secrets of its links."""
-    return _IN_TEXT.sub(f"{PATH}…", text)
 
 
 def _hash(secret: str) -> str:

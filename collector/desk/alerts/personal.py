@@ -171,10 +171,10 @@ class MessageWriter:
             self._rows.append(_row(own, one, self._with_link(own, one, known[key]), self.now_ms))
 
     def _with_link(self, own: Announcement, one: RoutedMessage, words: tuple[str, str]) -> tuple[str, str]:
-        """With a link to acknowledge by, while somebody is looked for; the short form is no more than that."""
+        """With the place of a link to acknowledge by, while somebody is looked for; the short form is that alone."""
         (title, text), news, link = words, own.news, ""
         if news is not None and news.incident.state == "new" and news.act in CALLING:
-            link = links.make(self.conn, news.incident.id, one.person, self._base_url, self.now_ms)
+            link = links.place(self._base_url)
         if self.channels[one.channel].is_short and news is not None:
             return title, sms.short(title, link or f"{self._base_url}/incidents/{news.incident.id}")
         lang = plain(one.lang)

@@ -90,7 +90,8 @@ def claim(conn: sa.Connection, now_ms: int, channel: str) -> ClaimedMessage | No
     if conn.execute(mine.values(state="sending", attempts=row.attempts + 1)).rowcount != 1:
         return None
     is_over = row.now == "clear" if row.act is None else ROUTED.get(row.act) == "cleared"
-    words = AlertMessage(row.title, row.text, "cleared" if is_over else "raised", row.address, row.facts, row.id)
+    text = links.filled(conn, row.text, row.incident, row.person, now_ms) if row.incident else row.text
+    words = AlertMessage(row.title, text, "cleared" if is_over else "raised", row.address, row.facts, row.id)
     return ClaimedMessage(row.id, row.channel, words, row.attempts + 1)
 
 
@@ -108,8 +109,7 @@ def finish(conn: sa.Connection, due: ClaimedMessage, problem: SendFailed | None,
     """Writes how sending went, and what it says of the channel."""
     known = breaker_of(conn, due.channel)
     if problem is None:
-        words = links.redacted(due.message.text)
-        values: dict[str, object] = {"state": "sent", "sent_ms": now_ms, "problem": "", "text": words}
+        values: dict[str, object] = {"state": "sent", "sent_ms": now_ms, "problem": ""}
         known = breaker.after_sending(now_ms)
     elif problem.is_unsure:
         values = {"state": "unsure", "problem": str(problem)}
@@ -177,6 +177,8 @@ _NEXT_DUE = (
         _al.attempts,
         _al.address,
         _al.facts,
+        _al.person,
+        _e.incident,
         _e.act,
         _e.at_ms,
         schema.changes.c.now,

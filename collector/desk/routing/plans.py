@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from agent.common.reasons import Reason
 from collector.access.accounts.policy import ROLES
 
 TargetKind = Literal["operator", "role", "rota", "person"]
@@ -23,8 +24,17 @@ MAX_AFTER_S = 30 * 86_400
 NAME = re.compile(r"[\w-]{1,64}")
 
 
+MAX_SHOWN = 40  # letters of what was given, in an error
+SPAN = re.compile(r"(\d{1,5})([mhd])")
+UNITS_S = {"m": 60, "h": 3600, "d": 86_400}
+
+
 class RoutingError(Exception):
-    """A route, plan or rota cannot be; one sentence with the thing, the rule and the fix."""
+    """A route, plan or rota cannot be; `reason` says why. `field` is what is to be corrected, as forms name it."""
+
+    def __init__(self, code: str, field: str = "", /, **params: str | int) -> None:
+        self.reason, self.field = Reason.of(code, **params), field
+        super().__init__(self.reason)
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,7 @@ def parse_targets(text: str) -> tuple[RoutingTarget, ...]:
     """Raises RoutingError."""
     found = tuple(_target(part) for part in text.split("|"))
     if len(found) > MAX_STEPS:
-        raise RoutingError(f"target: has more than {MAX_STEPS} alternatives; name fewer")
+        raise RoutingError("routing.targets", "target", n=MAX_STEPS)
     return found
 
 
@@ -66,19 +76,44 @@ def _target(text: str) -> RoutingTarget:
         return RoutingTarget("rota", name)
     if kind == "person" and name and name.isprintable():
         return RoutingTarget("person", name)
-    rule = f"is none; write `operator`, `role {'|'.join(ROLES)}`, `rota NAME` or `person NAME`"
-    raise RoutingError(f"target {text.strip()[:40]!r}: {rule}")
+    raise RoutingError("routing.no_target", "target", text=text.strip()[:MAX_SHOWN])
+
+
+def span_s(text: str) -> int:
+    """Seconds of a time such as 30m, 4h or 2d. Raises RoutingError."""
+    found = SPAN.fullmatch(text.strip())
+    if found is None:
+        raise RoutingError("routing.bad_span", "after", text=text.strip()[:MAX_SHOWN])
+    return int(found[1]) * UNITS_S[found[2]]
+
+
+def span_text(seconds: int) -> str:
+    """As people write it: 30m, 4h, 2d."""
+    unit = next((unit for unit in ("d", "h") if seconds and seconds % UNITS_S[unit] == 0), "m")
+    return f"{seconds // UNITS_S[unit]}{unit}"
+
+
+def parse_step(after: str, target: str, via: str = "") -> PlanStep:
+    """Raises RoutingError."""
+    return PlanStep(span_s(after), parse_targets(target), tuple(via.split()))
 
 
 def check(steps: Iterable[PlanStep]) -> Plan:
     """The plan of these steps, in the order of their times. Raises RoutingError."""
     plan = tuple(sorted(steps, key=lambda step: step.after_s))
     if not 0 < len(plan) <= MAX_STEPS:
-        raise RoutingError(f"plan: has {len(plan)} steps; give one to {MAX_STEPS}")
+        raise RoutingError("routing.steps", "after", n=len(plan), most=MAX_STEPS)
     for step in plan:
         if not 0 <= step.after_s <= MAX_AFTER_S:
-            raise RoutingError(f"plan: a step after {step.after_s} s; give 0 to {MAX_AFTER_S // 86_400} days")
+            raise RoutingError("routing.step_after", "after", n=MAX_AFTER_S // 86_400)
     return plan
+
+
+def check_name(name: str) -> str:
+    """Of a plan or a rota. Raises RoutingError."""
+    if not NAME.fullmatch(name):
+        raise RoutingError("routing.bad_name", "name", text=name[:MAX_SHOWN])
+    return name
 
 
 # Ours: no official times exist. The operator at once, the desk after 30 minutes, the head of a district after 4 hours,

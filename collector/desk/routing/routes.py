@@ -9,7 +9,7 @@ from typing import get_args
 from agent.common.center_time import TZ
 from collector.common.scope import EVERYWHERE, Scope
 from collector.desk.routing.facts import IncidentFacts
-from collector.desk.routing.plans import EXAMPLE, Plan, RoutingError
+from collector.desk.routing.plans import EXAMPLE, MAX_SHOWN, Plan, RoutingError
 from collector.desk.symptoms import SEVERITIES, Family
 from collector.register.opening_hours import DayRule, is_open, parse
 from collector.standard.criteria import Severity
@@ -45,13 +45,14 @@ def check(route: AlertRoute, plans: Mapping[str, Plan], *, families: Iterable[st
     """The route with these families, as people wrote them. Raises RoutingError."""
     wanted = tuple(family for family in FAMILIES if family in set(families))
     if strangers := sorted(set(families) - set(FAMILIES)):
-        raise RoutingError(f"family {strangers[0][:40]!r}: is none; use some of {' '.join(FAMILIES)}")
+        raise RoutingError("routing.no_family", "family", text=strangers[0][:MAX_SHOWN], names=" ".join(FAMILIES))
     if route.severity not in SEVERITIES:
-        raise RoutingError(f"severity {route.severity[:40]!r}: is none; use one of {' '.join(SEVERITIES)}")
+        text = route.severity[:MAX_SHOWN]
+        raise RoutingError("routing.no_severity", "severity", text=text, names=" ".join(SEVERITIES))
     if route.lang not in LANGS:
-        raise RoutingError(f"lang {route.lang[:40]!r}: is none; use en or ur, or leave it out")
+        raise RoutingError("routing.no_lang", "lang", text=route.lang[:MAX_SHOWN])
     if route.plan not in plans:
-        raise RoutingError(f"plan {route.plan[:40]!r}: is not there; see `nabz-collector plan list`")
+        raise RoutingError("routing.no_plan", "plan", text=route.plan[:MAX_SHOWN])
     if route.hours:
         check_hours(route.hours)
     return AlertRoute(route.id, route.scope, route.severity, wanted, route.hours, route.lang, route.plan)
@@ -62,5 +63,4 @@ def check_hours(text: str) -> None:
     try:
         parse(text)
     except ValueError:
-        rule = 'must be such as "Mon-Sat 09:00-21:00" or "always"; correct it'
-        raise RoutingError(f"hours {text[:40]!r}: {rule}") from None
+        raise RoutingError("routing.bad_hours", "hours", text=text[:MAX_SHOWN]) from None

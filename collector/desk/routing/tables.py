@@ -40,18 +40,28 @@ def routes(conn: sa.Connection) -> tuple[AlertRoute, ...]:
 
 def add_route(conn: sa.Connection, route: AlertRoute, by: str, now_ms: int) -> int:
     """Its number."""
-    row = {
+    return _added(conn, schema.routes, _route_row(route, by, now_ms))
+
+
+def change_route(conn: sa.Connection, route: AlertRoute, by: str, now_ms: int) -> None:
+    """The one of its number is as this one from now on. Raises RoutingError."""
+    mine = sa.update(schema.routes).where(_r.id == route.id)
+    if not conn.execute(mine.values(_route_row(route, by, now_ms))).rowcount:
+        raise RoutingError("routing.no_route", number=route.id)
+
+
+def _route_row(route: AlertRoute, by: str, now_ms: int) -> dict[str, object]:
+    return {
         "scope": route.scope.encode(), "severity": route.severity, "families": " ".join(route.families),
         "hours": route.hours, "lang": route.lang, "plan": route.plan, "changed_ms": now_ms, "changed_by": by,
     }  # fmt: skip
-    return _added(conn, schema.routes, row)
 
 
 def remove_route(conn: sa.Connection, number: int) -> None:
     """Raises RoutingError."""
     journaled(conn, schema.routes)
     if not conn.execute(sa.delete(schema.routes).where(_r.id == number)).rowcount:
-        raise RoutingError(f"route {number}: is not there; see `nabz-collector route list`")
+        raise RoutingError("routing.no_route", number=number)
 
 
 # ---------------------------------------------------------------- plans
@@ -68,9 +78,7 @@ def plans(conn: sa.Connection) -> Mapping[str, Plan]:
 
 def set_plan(conn: sa.Connection, name: str, plan: Plan, by: str, now_ms: int) -> None:
     """Raises RoutingError."""
-    if not plan_rules.NAME.fullmatch(name):
-        raise RoutingError(f"plan {name[:40]!r}: must be a word of letters, digits and hyphens; rename it")
-    plan = plan_rules.check(plan)
+    name, plan = plan_rules.check_name(name), plan_rules.check(plan)
     journaled(conn, schema.plan_steps)
     conn.execute(sa.delete(schema.plan_steps).where(_p.plan == name))
     rows = [
@@ -84,10 +92,10 @@ def set_plan(conn: sa.Connection, name: str, plan: Plan, by: str, now_ms: int) -
 def remove_plan(conn: sa.Connection, name: str) -> None:
     """Raises RoutingError, also for one that a route goes by, unless a shipped one is behind it."""
     if name not in SHIPPED and any(route.plan == name for route in routes(conn)):
-        raise RoutingError(f"plan {name[:40]!r}: a route goes by it; remove that route first")
+        raise RoutingError("routing.plan_used", text=name[: plan_rules.MAX_SHOWN])
     journaled(conn, schema.plan_steps)
     if not conn.execute(sa.delete(schema.plan_steps).where(_p.plan == name)).rowcount:
-        raise RoutingError(f"plan {name[:40]!r}: is not one of yours; see `nabz-collector plan list`")
+        raise RoutingError("routing.not_own", text=name[: plan_rules.MAX_SHOWN])
 
 
 # ---------------------------------------------------------------- rotas
@@ -112,18 +120,28 @@ def rota(conn: sa.Connection, number: int) -> Rota:
     """Raises RoutingError."""
     found = next((one for one in rotas(conn) if one.id == number), None)
     if found is None:
-        raise RoutingError(f"rota {number}: is not there; see `nabz-collector rota list`")
+        raise RoutingError("routing.no_rota", "rota", number=number)
     return found
 
 
 def add_rota(conn: sa.Connection, made: Rota, by: str, now_ms: int) -> int:
     """Its number."""
-    row = {
+    return _added(conn, schema.rotas, _rota_row(made, by, now_ms))
+
+
+def change_rota(conn: sa.Connection, made: Rota, by: str, now_ms: int) -> None:
+    """The one of its number is as this one from now on, its overrides stay. Raises RoutingError."""
+    mine = sa.update(schema.rotas).where(schema.rotas.c.id == made.id)
+    if not conn.execute(mine.values(_rota_row(made, by, now_ms))).rowcount:
+        raise RoutingError("routing.no_rota", "rota", number=made.id)
+
+
+def _rota_row(made: Rota, by: str, now_ms: int) -> dict[str, object]:
+    return {
         "name": made.name, "scope": made.scope.encode(), "members": json.dumps(made.members, ensure_ascii=False),
         "from_ms": made.from_ms, "turn_s": made.turn_s, "hours": made.hours, "on_holidays": made.on_holidays,
         "changed_ms": now_ms, "changed_by": by,
     }  # fmt: skip
-    return _added(conn, schema.rotas, row)
 
 
 def remove_rota(conn: sa.Connection, number: int) -> None:
@@ -139,7 +157,7 @@ def add_override(conn: sa.Connection, number: int, made: RotaOverride, by: str, 
     """Its number. Raises RoutingError."""
     rota(conn, number)
     if not made.from_ms < made.to_ms:
-        raise RoutingError("override: ends before it begins; correct its times")
+        raise RoutingError("routing.override_span", "to_time")
     row = {
         "rota": number, "person": made.person, "from_ms": made.from_ms, "to_ms": made.to_ms, "reason": made.reason,
         "recorded_ms": now_ms, "recorded_by": by,

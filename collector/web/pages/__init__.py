@@ -12,6 +12,5 @@ __all__ = [
     "log_in",
     "people",
     "questions",
-    "routing",
     "test_now",
 ]

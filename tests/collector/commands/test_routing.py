@@ -92,7 +92,7 @@ def test_an_override_and_what_is_removed(run: Any) -> None:
     [
         (("route", "add", "--plan", "none"), 1, "plan 'none': is not there"),
         (("route", "remove", "9"), 1, "route 9: is not there"),
-        (("plan", "set", "p", "--step", "soon operator"), 1, "step 'soon operator'"),
+        (("plan", "set", "p", "--step", "soon operator"), 1, "time 'soon': is none"),
         (("plan", "set", "p", "--step", "1m everybody"), 1, "target 'everybody'"),
         (("plan", "remove", "example"), 1, "is not one of yours"),
         (("rota", "add", "desk", "--member", "Nobody"), 1, "has no account"),

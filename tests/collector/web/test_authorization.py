@@ -79,6 +79,8 @@ EXPECTED = {
     "GET /backups": ("am", "programme", False),
     "GET /routing": ("dam", "programme", False),
     "POST /routing": ("dm", "programme", False),
+    "GET /windows": ("dam", "programme", False),
+    "POST /windows": ("dm", "programme", False),
     "GET /account": ("odam", "own", False),
     "POST /account/password": ("odam", "own", False),
     "POST /account/sessions": ("odam", "own", False),

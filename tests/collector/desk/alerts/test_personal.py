@@ -15,7 +15,7 @@ from collector.access.accounts.policy import Account
 from collector.common.scope import EVERYWHERE, Scope
 from collector.desk import tables as desk
 from collector.desk import work
-from collector.desk.alerts import personal, queue
+from collector.desk.alerts import links, personal, queue
 from collector.desk.alerts.channel import AlertMessage, Channel, SendFailed, by_apprise
 from collector.desk.alerts.outbox import Outbox
 from collector.desk.routing import tables
@@ -74,6 +74,14 @@ class Town:
     def route(self) -> int:
         with self.store.write() as conn:
             return personal.route(conn, self.channels, STANDARDS, "http://x", self.now_ms)
+
+    def secrets(self) -> dict[str, str]:
+        """Of each person's message that is sent now, the secret of its link."""
+        people, found = {row.id: str(row.person) for row in self.rows()}, {}
+        with self.store.write() as conn:
+            while (due := queue.claim(conn, self.now_ms, "sms")) is not None:
+                found[people[due.id]] = links.secret_in(due.message.text)
+        return found
 
     def rows(self) -> list[sa.Row[tuple[object, ...]]]:
         with self.store.read() as conn:

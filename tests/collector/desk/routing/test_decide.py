@@ -223,7 +223,7 @@ def test_what_is_no_target_is_refused(text: str) -> None:
 
 
 def test_plans_and_routes_are_checked() -> None:
-    with pytest.raises(RoutingError, match="has 0 steps"):
+    with pytest.raises(RoutingError, match=r"routing\.steps"):
         plans.check([])
     with pytest.raises(RoutingError, match="after"):
         plans.check([PlanStep(-1, parse_targets("operator"))])

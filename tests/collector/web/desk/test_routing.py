@@ -45,8 +45,9 @@ def site(served, cast) -> Any:
 def press(client: httpx.Client, mark: str | None = None, **values: str) -> httpx.Response:
     own = MARK.search(client.get("/routing").text)
     assert own
-    usual = {"rota": "1", "person": "dawud", "from_time": "2026-11-01T00:00", "to_time": "2026-12-01T00:00"}
-    return client.post("/routing", data={"mark": own[1] if mark is None else mark, "reason": "ill", **usual, **values})
+    times = {"from_time": "2026-11-01T00:00", "to_time": "2026-12-01T00:00"}
+    usual = {"act": "override", "rota": "1", "person": "dawud", **times, "reason": "ill"}
+    return client.post("/routing", data={"mark": own[1] if mark is None else mark, **usual, **values})
 
 
 def test_who_is_on_duty_and_who_stands_in(site) -> None:
@@ -63,11 +64,12 @@ def test_who_is_on_duty_and_who_stands_in(site) -> None:
 @pytest.mark.parametrize(
     ("wrong", "problem"),
     [
-        ({"rota": "9"}, "rota 9: is not there"),
+        ({"rota": "9"}, "is not there; see the list of rotas"),
         ({"person": "stranger"}, "has no account"),
         ({"from_time": "soon"}, "must be such as"),
         ({"to_time": "2026-01-01T00:00"}, "ends before it begins"),
         ({"reason": " "}, "needs a reason"),
+        ({"act": "drop"}, "400"),
     ],
 )
 def test_what_cannot_be_is_said_on_the_page(site, wrong: dict[str, str], problem: str) -> None:
