@@ -16,6 +16,7 @@ from collector.register import centers
 from collector.register.dated import histories
 from collector.reports import day_store
 from collector.reports.day_sheets import DaySheet
+from collector.reports.ledger import Span
 from collector.reports.monthly import period
 from collector.standard import Standards
 from collector.store import Store, schema
@@ -44,11 +45,20 @@ def sheets_beside(open_store: Open, code: str, month: str, standards: Standards,
 
 
 def sheets_of(open_store: Open, code: str, month: str, standards: Standards, now_ms: int) -> list[DaySheet]:
+    span = period(month, TZ, now_ms)
     with open_store() as store, store.read() as conn:
-        return sheets_anew(conn, code, month, standards, now_ms)
+        return list(sheets_anew(conn, code, (span.from_ms, span.to_ms), standards, now_ms))
 
 
-def sheets_anew(conn: sa.Connection, code: str, month: str, standards: Standards, now_ms: int) -> list[DaySheet]:
-    """From the rows as they are. Raises CenterError, ReportError."""
-    span, dated = period(month, TZ, now_ms), histories(conn, [centers.get(conn, code)])
-    return list(day_store.sheets_of(conn, dated, (span.from_ms, span.to_ms), standards, now_ms, anew=True))
+def sheets_anew(
+    conn: sa.Connection, code: str, span: Span, standards: Standards, now_ms: int
+) -> Iterator[DaySheet]:  # fmt: skip
+    """From the rows as they are, day by day. Raises CenterError."""
+    dated = histories(conn, [centers.get(conn, code)])
+    return day_store.sheets_of(conn, dated, span, standards, now_ms, anew=True)
+
+
+def sheets_kept(conn: sa.Connection, code: str, span: Span, standards: Standards, now_ms: int) -> Iterator[DaySheet]:
+    """As they were made, and those that are due made now. Raises CenterError."""
+    dated = histories(conn, [centers.get(conn, code)])
+    return day_store.sheets_of(conn, dated, span, standards, now_ms, anew=False)

@@ -11,6 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from collector.audit.mismatch import Mismatch, MismatchKind
+from collector.audit.verified_days import ReplayState
 from collector.log import checking, days, leaves
 from collector.log.leaves import LeafKind
 from collector.log.notes import NoteKey
@@ -23,6 +24,7 @@ from collector.store import schema
 _l, _r = schema.log_leaves.c, schema.reports.c
 
 Leaves = list[Any]
+ReceivedDays = Mapping[int, days.DayDigest | ReplayState]  # by when they begin
 # What a row that was edited, and one that was taken away, is called; and the table.
 ROWS: dict[LeafKind, tuple[MismatchKind, MismatchKind, sa.Table, str]] = {
     "facts": ("fact_edited", "fact_missing", schema.facts, "name"),
@@ -44,7 +46,12 @@ class RecordedFacts:
     key: NoteKey
 
     def __call__(
-        self, conn: sa.Connection, code: str, month_ms: int, begin: int, received: Mapping[int, days.DayDigest]
+        self,
+        conn: sa.Connection,
+        code: str,
+        month_ms: int,
+        begin: int,
+        received: ReceivedDays,
     ) -> Iterator[Mismatch]:
         if not origin_of(conn):
             return
@@ -95,7 +102,7 @@ def _standards(conn: sa.Connection, standards: Standards) -> Iterator[Mismatch]:
             yield Mismatch.of("standard_edited", id=version.id)
 
 
-def _days(conn: sa.Connection, code: str, begin: int, received: Mapping[int, days.DayDigest]) -> Iterator[Mismatch]:
+def _days(conn: sa.Connection, code: str, begin: int, received: ReceivedDays) -> Iterator[Mismatch]:
     for leaf in _leaves(conn, "day", code):
         from_ms, facts = day_ms(leaf.name), _facts(leaf)
         if from_ms < begin:

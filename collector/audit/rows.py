@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,11 +14,10 @@ from collector.audit.replay import DerivedReading, ReadingKey, digest_of
 from collector.common.messages import Device, printable
 from collector.ingest.rows import believed
 from collector.store import schema
-from collector.store.cold import held
+from collector.store.cold import held, parts
 from collector.store.cold.batches import StoredBatch
 from collector.store.columns import own_columns
 
-OWN_FROM = 7  # the columns of a table of readings before the reading's own
 BatchOf = Callable[[int], StoredBatch]  # by its id
 
 
@@ -30,24 +30,33 @@ def compare(
 ) -> Iterator[Mismatch]:
     """In the order of kinds and times."""
     for kind in schema.readings:
-        table = held.readings(conn, kind, [code], *span)
         seen: set[ReadingKey] = set()
-        within = (table.c.center == code) & table.c.wall_ms.between(span[0], span[1] - 1)
-        rows = conn.execute(sa.select(table).where(within).order_by(table.c.wall_ms), execution_options=CHUNKS)
-        for row in rows:
-            key = (kind, row.device, row.spool, row.seq)
+        names = [column.name for column in schema.readings[kind].columns]
+        for row in _stored(conn, kind, code, span):
+            wall_ms, _, device, spool, seq, subject, received_ms, *own = row
+            key = (kind, device, spool, seq)
             seen.add(key)
             found = derived.get(key)
             if found is None:
                 yield Mismatch.of("reading_added", **_names(key))
-            elif digest_of([row.subject, row.received_ms, *tuple(row)[OWN_FROM:]]) != found.digest:
-                yield _differing(key, row, found, batch_of(found.batch))
-            elif row.wall_ms != found.wall_ms:
-                yield _column(key, found, "wall_ms", row.wall_ms, found.wall_ms)
+            elif digest_of([subject, received_ms, *own]) != found.digest:
+                yield _differing(key, dict(zip(names, row, strict=True)), found, batch_of(found.batch))
+            elif wall_ms != found.wall_ms:
+                yield _column(key, found, "wall_ms", wall_ms, found.wall_ms)
         yield from _missing(kind, derived, seen, span)
 
 
-CHUNKS = {"yield_per": 1000}
+def _stored(conn: sa.Connection, kind: str, code: str, span: tuple[int, int]) -> Iterator[Sequence[Any]]:
+    """In the order of times, as the table has its columns, wherever they lie."""
+    table = schema.readings[kind]
+    within = (table.c.center == code) & table.c.wall_ms.between(span[0], span[1] - 1)
+    found: list[Sequence[Any]] = list(conn.execute(sa.select(table).where(within)).all())
+    if kind not in parts.SELDOM:
+        a = schema.archived.c
+        near = held.places(conn, a.center == code, a.to_ms >= span[0], a.from_ms < span[1])
+        rows = (row for place in near for row in held.rows_of(conn, kind, place, held.files_of(conn, place.part)))
+        found += [tuple(row.values()) for row in rows if span[0] <= row["wall_ms"] < span[1]]
+    return iter(sorted(found, key=itemgetter(0)))
 
 
 def _missing(
@@ -63,15 +72,15 @@ def _missing(
         yield Mismatch.of("reading_missing", **_names(key), batch=str(derived[key].batch))
 
 
-def _differing(key: ReadingKey, row: Any, found: DerivedReading, stored: StoredBatch) -> Mismatch:
+def _differing(key: ReadingKey, row: Mapping[str, Any], found: DerivedReading, stored: StoredBatch) -> Mismatch:
     batch = wire.decode_frame(stored.body)
     reading = believed(wire.decode_reading(bytes(batch.readings[key[3] - batch.first_seq])), found.wall_ms)
     for name, value in own_columns(key[0], reading).items():
-        if getattr(row, name) != value:
-            return _column(key, found, name, getattr(row, name), value)
-    if row.received_ms != stored.received_ms:
-        return _column(key, found, "received_ms", row.received_ms, stored.received_ms)
-    return _column(key, found, "subject", row.subject, printable(reading.subject))
+        if row[name] != value:
+            return _column(key, found, name, row[name], value)
+    if row["received_ms"] != stored.received_ms:
+        return _column(key, found, "received_ms", row["received_ms"], stored.received_ms)
+    return _column(key, found, "subject", row["subject"], printable(reading.subject))
 
 
 def _column(key: ReadingKey, found: DerivedReading, name: str, stored: object, signed: object) -> Mismatch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,17 +13,27 @@ import msgspec
 import sqlalchemy as sa
 
 from agent.common import logs
-from agent.common.center_time import TZ
 from agent.common.logs import Event
 from agent.common.words import languages, plain
-from collector.audit import nightly, processes
+from collector.audit import nightly, processes, verified_days
 from collector.audit.recorded import RecordedFacts
-from collector.audit.verify import Progress, Verification, verify
-from collector.commands.console import Bar, answers, clock_ms, common_arguments, complain, log_key_of, say, settings_of
+from collector.audit.verify import AuditQuestion, Progress, Verification, verify
+from collector.commands.console import (
+    Bar,
+    answers,
+    clock_ms,
+    collector_key_of,
+    common_arguments,
+    complain,
+    log_key_of,
+    say,
+    settings_of,
+)
 from collector.config import Settings
 from collector.log.sequencing import LogSigner, origin_of
 from collector.register import centers
-from collector.reports.monthly import ReportError, period
+from collector.register.dated import day_of
+from collector.reports.monthly import ReportError
 from collector.standard import StandardError, Standards, examples, load
 from collector.store import Store
 from collector.store.database import existing
@@ -38,6 +49,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     common_arguments(parser)
     parser.add_argument("--center", metavar="CODE")
     parser.add_argument("--month", metavar="YYYY-MM")
+    parser.add_argument(
+        "--since-last", action="store_true", help="leave out days that were verified and are stored as they were then"
+    )
     parser.add_argument("--sample", action="store_true", help="instead: some centers by chance, as each night does")
     parser.add_argument("--language", choices=tuple(languages()), default="en", help="of what is found; default: en")
     parser.add_argument("--json", action="store_true", help="print facts as JSON")
@@ -56,7 +70,10 @@ def run(options: argparse.Namespace) -> int:
             if options.sample:
                 return _sample(store, standards, settings)
             with Bar("verified") as bar, store.read() as conn:
-                done = verification(conn, options.center, options.month, standards, settings, bar.share)
+                done = verification(
+                    conn, options.center, options.month, standards, settings, bar.share, since_last=options.since_last
+                )
+            keep(store, done, settings)
     except (ReportError, StandardError) as error:
         complain(str(error))
         return 2
@@ -68,22 +85,38 @@ def run(options: argparse.Namespace) -> int:
 
 def verification(
     conn: sa.Connection, code: str, month: str, standards: Standards, settings: Settings,
-    progress: Progress | None = None, *, is_alone: bool = False,
+    progress: Progress | None = None, *, is_alone: bool = False, since_last: bool = False,
 ) -> Verification:  # fmt: skip
     """Everything that can be compared: with the log, too, where this machine has the collector's key. On two cores,
     unless it has to be alone; what differs then is looked at once more, for the two have not looked at the same moment.
-    Raises ReportError, CenterError."""
-    key, origin = log_key_of(settings), origin_of(conn)
+    Where something differs `since_last`, all is looked at. Raises ReportError, CenterError."""
+    key, origin, own = log_key_of(settings), origin_of(conn), collector_key_of(settings)
     recorded = RecordedFacts(standards, LogSigner(origin, key).public) if key is not None and origin else None
-    now_ms = clock_ms()
-    span, look = period(month, TZ, now_ms), partial(verify, conn, code, month, standards, now_ms, recorded=recorded)
+    question = AuditQuestion(code, month, standards, clock_ms(), verified_days.mac_key(own) if own else None)
+    look = partial(verify, conn, recorded=recorded)
     look = look if progress is None else partial(look, progress=progress)
+    if since_last and (done := look(replace(question, since_last=True))).is_true:
+        return done
+    span = question.span
     if not is_alone and processes.is_large(conn, code, span.from_ms, span.to_ms):
-        with processes.sheets_beside(partial(existing, settings), code, month, standards, now_ms) as made:
-            done = look(made=made)
+        with processes.sheets_beside(partial(existing, settings), code, month, standards, question.now_ms) as made:
+            done = look(question, made=made)
         if done.is_true:
             return done
-    return look()
+    return look(question)
+
+
+def keep(store: Store, done: Verification, settings: Settings) -> None:
+    """For the next time, where this machine has the collector's key."""
+    own = collector_key_of(settings)
+    if own is None:
+        return
+    with store.keep() as conn:
+        if done.is_true:
+            key = verified_days.mac_key(own)
+            verified_days.save(conn, done.center, done.from_ms, done.days, key, clock_ms())
+        else:
+            verified_days.forget(conn, done.center, done.from_ms)
 
 
 def put_verification(done: Verification, *, as_json: bool, lang: str = "en") -> int:
@@ -92,6 +125,7 @@ def put_verification(done: Verification, *, as_json: bool, lang: str = "en") -> 
         say(json.dumps(facts(done), ensure_ascii=False, indent=2))
         return 0 if done.is_true else 1
     looked = f"{done.batches} batches, {done.readings} readings, {done.sheets} day sheets"
+    looked += f", since {day_of(done.since_ms)}; nothing before is stored otherwise" if done.since_ms else ""
     looked += ", the closed report" if done.is_reported else "; no report is closed yet"
     if done.is_true:
         say(f"{done.center} {done.month}: as it was signed, the same to the bit ({looked})")
@@ -107,7 +141,8 @@ def put_verification(done: Verification, *, as_json: bool, lang: str = "en") -> 
 def facts(done: Verification) -> dict[str, Any]:
     return {
         "center": done.center, "month": done.month, "batches": done.batches, "readings": done.readings,
-        "sheets": done.sheets, "is_reported": done.is_reported, "counts": dict(done.found.counts),
+        "sheets": done.sheets, "since": day_of(done.since_ms) if done.since_ms else None,
+        "is_reported": done.is_reported, "counts": dict(done.found.counts),
         "differences": [{"kind": one.kind, "reason": msgspec.to_builtins(one.reason)} for one in done.found],
     }  # fmt: skip
 
@@ -126,6 +161,7 @@ def _sample(store: Store, standards: Standards, settings: Settings) -> int:
         if not done.is_true:
             differing.append(code)
             ALTERED.log(center=code, month=done.month, differences=sum(done.found.counts.values()), first=_kind(done))
+        keep(store, done, settings)
         with store.write() as conn:
             nightly.tell(conn, done, standards, clock_ms())
     took_s = (clock_ms() - begin_ms) / 1000

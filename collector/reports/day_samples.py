@@ -100,7 +100,10 @@ class Case:
         return self.line_down - self.line_up
 
     def samples(self, criterion: Criterion, subject: str) -> DaySamples:
-        return self.found.setdefault((criterion.id, subject), DaySamples())
+        found = self.found.get(key := (criterion.id, subject))
+        if found is None:
+            found = self.found[key] = DaySamples()
+        return found
 
     def see(self, kind: str, row: Any, covers: Collection[int]) -> None:
         """Notes what a reading says of the minutes it speaks for."""
@@ -287,7 +290,8 @@ def _readings(
     keys = [table.c[name] for name in _KEY_NAMES]
     query = sa.select(*keys, *(table.c[name] for name in names))
     within = sa.and_(table.c.center.in_(codes), table.c.wall_ms >= first_ms, table.c.wall_ms < last_ms)
-    rows = conn.execute(query.where(within).order_by(table.c.wall_ms), execution_options={"yield_per": 1000})
+    parts = conn.execute(query.where(within).order_by(table.c.wall_ms), execution_options={"yield_per": 1000})
+    rows = itertools.chain.from_iterable(parts.partitions())  # row by row takes twice as long
     for _, some in itertools.groupby(rows, key=attrgetter("wall_ms")):
         yield from sorted(some, key=lambda row: tuple(row)[:5])
 

@@ -143,6 +143,7 @@ def _policy(kept: Retention) -> Iterator[tuple[str, str, int]]:
     yield "records", "received_ms", kept.evidence_days
     yield "report_recipients", "from_ms", kept.evidence_days
     yield "reports", "from_ms", kept.evidence_days
+    yield "verified_months", "from_ms", kept.evidence_days
     for tables, days in ((schema.hours, kept.hours_days), (schema.days, kept.evidence_days)):
         yield from ((table.name, "from_ms", days) for table in tables.values())
 

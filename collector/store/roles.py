@@ -104,6 +104,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "spools": _DERIVED,
     "tallies": _DERIVED,
     "tokens": ("", "raw", ""),
+    "verified_months": ("", "", "r"),  # whoever verifies with the collector's key owns the tables
     "visit_lists": ("", "raw", "r"),
     "windows": ("r", "raw", "r"),
     "wrong_tries": ("", "rad", ""),

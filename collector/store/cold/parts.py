@@ -194,6 +194,29 @@ def read(
         raise ArchiveMissing(f"{place}: {why}") from None
 
 
+def group_digest(folder: Path, kind: str, day_ms: int, part: str, center: str) -> str:
+    """Of one center's bytes in a file, and of what the file says of them; hex. Nothing is unpacked. Raises
+    ArchiveMissing."""
+    place, found = path(folder, kind, day_ms, part), hashlib.blake2b(digest_size=16)
+    pa = _pyarrow()
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(place) as file, place.open("rb") as raw:
+            found.update(str(file.schema).partition("\n")[2].encode())  # its first line has an address in memory
+            for number in range(file.num_row_groups):
+                if _center_of(file, number) == center:
+                    about = file.metadata.row_group(number).to_dict()
+                    begins = [one["dictionary_page_offset"] or one["data_page_offset"] for one in about["columns"]]
+                    found.update(repr(about).encode())
+                    raw.seek(min(begins))
+                    found.update(raw.read(sum(one["total_compressed_size"] for one in about["columns"])))
+    except (OSError, pa.ArrowException) as error:
+        why = f"cannot be read ({type(error).__name__}); put the archive's folder back, or its backup"
+        raise ArchiveMissing(f"{place}: {why}") from None
+    return found.hexdigest()
+
+
 def ids_of(place: Path) -> list[int]:
     """The ids of the batches of a part's file. Raises ArchiveMissing."""
     pa = _pyarrow()

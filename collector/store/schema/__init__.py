@@ -79,6 +79,7 @@ from collector.store.schema.sheets import (
     log_tiles,
     report_recipients,
     reports,
+    verified_months,
     visit_lists,
 )
 from collector.store.schema.speed import grants, measure_servers, records, server_tokens
@@ -173,6 +174,7 @@ __all__ = [
     "tallies",
     "tokens",
     "ups_by_center",
+    "verified_months",
     "visit_lists",
     "windows",
     "wrong_tries",

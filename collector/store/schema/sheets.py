@@ -52,6 +52,19 @@ day_sheets = sa.Table(
     sa.Index("day_sheets_due", "made_ms", "day_ms"),
 )
 
+# How far a center's month was found as it was signed, so that days of which nothing is stored otherwise need not be
+# looked at again (collector.audit.verified_days). `mac` is keyed by the collector's key: who has the database alone
+# cannot write one.
+verified_months = sa.Table(
+    "verified_months",
+    metadata,
+    sa.Column("center", Code, primary_key=True),
+    sa.Column("from_ms", Ms, primary_key=True),  # when the month begins in Pakistan
+    sa.Column("verified_ms", Ms, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),  # JSON, compressed by zlib
+    sa.Column("mac", sa.LargeBinary, nullable=False),
+)
+
 # Written in the transaction that each speaks of, numbered afterwards by one job. `body` is what is hashed.
 log_leaves = sa.Table(
     "log_leaves",

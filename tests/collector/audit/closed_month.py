@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.audit import verify
 from collector.audit.recorded import RecordedFacts
-from collector.audit.verify import Verification
+from collector.audit.verify import AuditQuestion, Verification
 from collector.ingest import server_results
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
@@ -42,8 +42,8 @@ LOG_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 NAME = "2026-11"
 
 
-def played(folder: Path, play: OrderPlay, order: str, seed: int) -> Path:
-    """The database of a collector that has taken a play in some order."""
+def played(folder: Path, play: OrderPlay, order: str, seed: int, last: int = 0) -> Path:
+    """The database of a collector that has taken a play in some order, but for the `last` so many."""
     path = folder / f"{order}-{seed}.db"
     shutil.copy(template(folder, play), path)
     (folder / "template.db").unlink()
@@ -54,7 +54,7 @@ def played(folder: Path, play: OrderPlay, order: str, seed: int) -> Path:
             server_results.take_record(conn, record, BEGIN, STANDARDS)
     draw = random.Random(seed)
     arrivals = in_time(as_ready(play) if order == "ready" else drawn(play, draw, newest_first=order == "newest"))
-    for now_ms, _, message in arrivals:
+    for now_ms, _, message in arrivals[: len(arrivals) - last]:
         ingest.take([message], now_ms)
     store.close()
     return path
@@ -91,10 +91,13 @@ def close(path: Path) -> None:
     store.close()
 
 
-def audited(store: Store, code: str = CODE, *, with_log: bool = True) -> Verification:
+def audited(
+    store: Store, code: str = CODE, *, with_log: bool = True, since_last: bool = False, key: bytes | None = None
+) -> Verification:
     recorded = RecordedFacts(STANDARDS, LogSigner(ORIGIN, LOG_KEY).public) if with_log else None
+    question = AuditQuestion(code, NAME, STANDARDS, REPORTED, key, since_last)
     with store.read() as conn:
-        return verify.verify(conn, code, NAME, STANDARDS, REPORTED, recorded=recorded)
+        return verify.verify(conn, question, recorded=recorded)
 
 
 def run(store: Store, statement: sa.Executable) -> None:

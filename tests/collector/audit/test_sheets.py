@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from collector.__main__ import main
 from collector.audit import processes, verify
 from collector.audit.sheets import unlike
+from collector.audit.verify import AuditQuestion
 from collector.log.sequencing import LogSigner
 from collector.register.dated import day_of
 from collector.reports import revisions, schedule
@@ -78,9 +79,10 @@ def test_sheets_that_another_process_makes_are_the_same_and_differences_are_name
     opened = partial(closed_after, str(store.url))
     for _ in range(2):
         with processes.sheets_beside(opened, CODE, NAME, STANDARDS, REPORTED) as made, store.read() as conn:
-            alone = processes.sheets_anew(conn, CODE, NAME, STANDARDS, REPORTED)
-            assert made() == alone
-            done = verify.verify(conn, CODE, NAME, STANDARDS, REPORTED, made=made)
+            question = AuditQuestion(CODE, NAME, STANDARDS, REPORTED)
+            span = question.span.from_ms, question.span.to_ms
+            assert made() == list(processes.sheets_anew(conn, CODE, span, STANDARDS, REPORTED))
+            done = verify.verify(conn, question, made=made)
         assert done.sheets == 30
         if done.is_true:
             found = sheet(store)
