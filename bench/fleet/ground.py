@@ -247,7 +247,7 @@ def ground(
         try:
             yield made
         finally:
-            for name in ("collector", "broker"):
+            for name in ("flood", "collector", "broker"):
                 made.stop(name)
 
 

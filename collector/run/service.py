@@ -136,7 +136,8 @@ class Running:
         self.ingest = IngestWorkers(
             settings, own, self._key, self._standards, tls_maintenance.addresses(), self._publish, clock_ms
         )
-        tls_maintenance.muted = self.ingest.muted
+        tls_maintenance.floods = self.ingest.floods
+        self.ingest.on_flood(tls_maintenance.flood_watch.wake)
         self.health.watched.append(Watched("ingest", settings.web.healthy_within_s, self.ingest.age_s))
         self.health.needed.append(Needed("broker", self.ingest.is_connected))
         self.certificates: list[Callable[[], object]] = []
