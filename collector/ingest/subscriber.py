@@ -136,9 +136,9 @@ class IngestWorker:
         """Waits while memory is full, so that the broker does; False when the delivery is dropped unacknowledged. One
         of a sender that floods is dropped, too, but acknowledged: the broker would wait for that and hold up all."""
         if not self._shares.admits(delivery.message.topic, time.monotonic()):
-            FLOODED.log(topic=delivery.message.topic)
             delivery.acknowledge()
             if self._shares.has_floods:
+                FLOODED.log(topic=delivery.message.topic)
                 self.on_flood()
             return False
         while not self._stopped.is_set() and not self._away.is_set():

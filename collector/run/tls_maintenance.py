@@ -133,7 +133,7 @@ class TlsMaintenance:
     def disconnect_floods(self) -> None:
         """At once whom this process noticed: to write its finding may wait for a commit of ingest. Whom another worker
         noticed has its finding already."""
-        if new := self.floods():
+        if new := self.floods() - self._put_out:
             self._disconnect(new)
             with self._store.write() as conn:
                 floods.record(conn, new, self._now_ms())
