@@ -64,9 +64,12 @@ def main(words: Sequence[str]) -> None:
     context.load_cert_chain(cert, key)
     chunks = packets(device, msgspec.msgpack.decode(Path(file).read_bytes(), type=list[bytes]), int(qos))
     while True:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", int(port)), 10) as plain:
-            with context.wrap_socket(plain) as line:
-                flood(line, device, chunks, float(mbit) * 125_000)
+        with (
+            suppress(OSError),
+            socket.create_connection(("127.0.0.1", int(port)), 10) as plain,
+            context.wrap_socket(plain) as line,
+        ):
+            flood(line, device, chunks, float(mbit) * 125_000)
         time.sleep(AGAIN_S)
 
 
